@@ -1,0 +1,142 @@
+"""What can go wrong: every ERROR text and close code, in one table."""
+
+from __future__ import annotations
+
+from enum import Enum, IntEnum
+
+
+class CloseCode(IntEnum):
+    """The WebSocket close codes that airyd sends (RFC 6455, section 7.4.1, and the IANA registry)."""
+
+    NORMAL = 1000
+    PROTOCOL_ERROR = 1002
+    INVALID_DATA = 1007
+    POLICY = 1008
+    TOO_BIG = 1009
+    INTERNAL_ERROR = 1011
+    RESTARTING = 1012
+    TRY_AGAIN = 1013
+
+
+class Fault(Enum):
+    """Why a client gets an ERROR frame.
+
+    Each member's value is the text of the ERROR's ``message`` header and the close code that
+    follows. The texts are fixed: what the client sent, and numbers, belong into the ERROR's body.
+    Only :attr:`UNAUTHORIZED` contains ``401``, since Airy's client logs its user out on these
+    digits. ``kind`` names the fault in metrics and logs.
+    """
+
+    # The client broke the rules of STOMP.
+    MALFORMED_FRAME = ("malformed frame", CloseCode.PROTOCOL_ERROR)
+    UNKNOWN_COMMAND = ("unknown command", CloseCode.PROTOCOL_ERROR)
+    UNEXPECTED_COMMAND = ("command not allowed now", CloseCode.PROTOCOL_ERROR)
+    MISSING_HEADER = ("missing header", CloseCode.PROTOCOL_ERROR)
+    INVALID_HEADER = ("invalid header", CloseCode.PROTOCOL_ERROR)
+    VERSION_MISMATCH = ("no common protocol version", CloseCode.PROTOCOL_ERROR)
+    DUPLICATE_SUBSCRIPTION = ("subscription id in use", CloseCode.PROTOCOL_ERROR)
+    UNKNOWN_SUBSCRIPTION = ("unknown subscription", CloseCode.PROTOCOL_ERROR)
+    UNKNOWN_MESSAGE = ("unknown message id", CloseCode.PROTOCOL_ERROR)
+    NOT_ACKNOWLEDGEABLE = ("subscription takes no acknowledgement", CloseCode.PROTOCOL_ERROR)
+    UNKNOWN_TRANSACTION = ("unknown transaction", CloseCode.PROTOCOL_ERROR)
+    DUPLICATE_TRANSACTION = ("transaction in use", CloseCode.PROTOCOL_ERROR)
+    # The client went over a bound.
+    FRAME_TOO_BIG = ("frame too big", CloseCode.TOO_BIG)
+    TOO_MANY_HEADERS = ("too many headers", CloseCode.TOO_BIG)
+    TOO_MANY_SUBSCRIPTIONS = ("too many subscriptions", CloseCode.POLICY)
+    TOO_MANY_TRANSACTIONS = ("too many open transactions", CloseCode.POLICY)
+    TRANSACTION_TOO_BIG = ("transactions too big", CloseCode.TOO_BIG)
+    CONNECT_TIMEOUT = ("no CONNECT in time", CloseCode.POLICY)
+    HEARTBEAT_TIMEOUT = ("no heart-beat in time", CloseCode.POLICY)
+    # The client may not.
+    UNAUTHORIZED = ("401 Unauthorized", CloseCode.POLICY)
+    FORBIDDEN = ("forbidden", CloseCode.POLICY)
+    UNKNOWN_DESTINATION = ("unknown destination", CloseCode.POLICY)
+    INVALID_PAYLOAD = ("invalid payload", CloseCode.POLICY)
+    # The server cannot.
+    SLOW_CONSUMER = ("client too slow", CloseCode.TRY_AGAIN)
+    HISTORY_LOST = ("history lost", CloseCode.TRY_AGAIN)
+    EVENTS_LOST = ("events may have been missed", CloseCode.TRY_AGAIN)
+    SOURCE_UNAVAILABLE = ("event source unavailable", CloseCode.TRY_AGAIN)
+    RESTARTING = ("server restarting", CloseCode.RESTARTING)
+    INTERNAL = ("internal error", CloseCode.INTERNAL_ERROR)
+
+    @property
+    def message(self) -> str:
+        """The text of the ERROR's ``message`` header."""
+        return self.value[0]
+
+    @property
+    def close_code(self) -> CloseCode:
+        """The WebSocket close code that follows the ERROR."""
+        return self.value[1]
+
+    @property
+    def kind(self) -> str:
+        """The fault's name in metrics and logs, such as ``slow_consumer``."""
+        return self.name.lower()
+
+
+class StompError(Exception):
+    """A client's connection must end with an ERROR frame.
+
+    :ivar fault: which entry of the table
+    :ivar detail: a sentence for the ERROR's body; may quote what the client sent
+    :ivar receipt: the ``receipt`` header of the frame at fault, if it had one
+    """
+
+    def __init__(self, fault: Fault, detail: str, receipt: str | None = None) -> None:
+        super().__init__(fault, detail, receipt)
+        self.fault = fault
+        self.detail = detail
+        self.receipt = receipt
+
+    def __str__(self) -> str:
+        return f"{self.fault.message}: {self.detail}"
+
+
+class ConfigurationError(ValueError):
+    """An option is wrong; the text says in one line what to change."""
+
+
+class LoginRefused(Exception):
+    """An authenticator does not accept these credentials; the text must not repeat them."""
+
+
+class SourceUnavailable(Exception):
+    """The event source can't be reached now; the text must not hold secrets."""
+
+
+class UnknownDestination(LookupError):
+    """A destination is not in the catalogue; for publishers that are no STOMP clients."""
+
+
+class PayloadFault(Enum):
+    """Which of the payload rules a body breaks; the value names it in metrics and logs."""
+
+    TOO_BIG = "too_big"
+    NOT_UTF8 = "not_utf8"
+    NOT_JSON_OBJECT = "not_json_object"
+    TOO_DEEP = "too_deep"
+    BAD_FIELD = "bad_field"
+
+
+class PayloadRefused(ValueError):
+    """A body breaks the payload rules.
+
+    :ivar fault: which rule
+    :ivar reason: the text for the publisher and the log; holds nothing of the body but positions
+    """
+
+    def __init__(self, fault: PayloadFault, reason: str) -> None:
+        super().__init__(fault, reason)
+        self.fault = fault
+        self.reason = reason
+
+    @property
+    def kind(self) -> str:
+        """The rule's name in metrics and logs, such as ``too_big``."""
+        return self.fault.value
+
+    def __str__(self) -> str:
+        return self.reason

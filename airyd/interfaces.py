@@ -1,0 +1,203 @@
+"""The interfaces between the floors (zope.interface; see docs/architecture.rst)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorCore
+from zope.interface import Attribute, Interface
+
+from airyd.errors import Fault, StompError
+from airyd.events import Event, Replay, RowFilter
+from airyd.limits import Limits
+
+
+class IEventSink(Interface):
+    """Where an event source delivers: the hub."""
+
+    def deliver(events: Sequence[Event]) -> None:
+        """Take a batch as it came from the feed, in order per destination."""
+
+    def gap(destinations: Sequence[str], reason: str) -> None:
+        """Learn that events of these destinations may have been missed."""
+
+
+class IEventSource(Interface):
+    """A feed of events.
+
+    Ids are the source's own text (``airyd.events.EVENT_ID``), ordered within a destination, and
+    carry an epoch where the feed itself has none, so that an id from before a restart is
+    recognised as unknown and never mistaken for another event's.
+    """
+
+    def start(sink: IEventSink) -> Deferred[None]:
+        """Begin; called once. Fires when the source was reached for the first time.
+
+        The sink must not be called before the first ``watch``.
+        """
+
+    def stop() -> Deferred[None]:
+        """End; fires when nothing is delivered any more and all connections are closed."""
+
+    def watch(destination: str) -> Deferred[str]:
+        """Deliver this destination's events from now on.
+
+        Fires with the position (an id) from which on every event reaches the sink: each event
+        ordered after it, none up to it, and the first of them after this has fired. Called only for a
+        destination that isn't watched.
+
+        Errors: ``SourceUnavailable``.
+        """
+
+    def unwatch(destination: str) -> None:
+        """Stop delivering this destination's events; the sink may still see what was under way."""
+
+    def replay(destination: str, after: str, limit: int) -> Deferred[Replay]:
+        """Read at most ``limit`` events of the history that come after the id ``after``.
+
+        ``after`` is an event's id or a position. An id that is unknown, not this source's, or after which
+        something is gone, gives ``Replay((), complete=False, more=False)``.
+
+        Errors: ``SourceUnavailable``.
+        """
+
+    def order(event_id: str) -> tuple[int, ...]:
+        """Return a key that orders ids of one destination and epoch.
+
+        Raises ``ValueError`` for what is not an id of this source.
+        """
+
+    def publish(destination: str, body: bytes) -> Deferred[str]:
+        """Add an event to the feed; fires with its id when the feed has taken it.
+
+        Calls for one destination are taken in their order. The body was checked by the caller.
+
+        Errors: ``SourceUnavailable``.
+        """
+
+    def health() -> Sequence[str]:
+        """Say what is wrong, one short text each, without secrets; empty when all is well."""
+
+
+class SourceContext(NamedTuple):
+    """What a source may use of its surroundings, so that tests can give it others.
+
+    :ivar reactor: monotonic time (``IReactorTime``), connections
+    :ivar wall: the wall-clock time in seconds since 1970
+    :ivar destinations: the catalogue
+    :ivar body_limit: bytes that an event's body may have
+    """
+
+    reactor: IReactorCore
+    wall: Callable[[], float]
+    destinations: Sequence[str]
+    body_limit: int = Limits().body
+
+
+class IEventSourceParser(Interface):
+    """A plugin (``twisted.plugin``) that makes event sources from URLs of one scheme.
+
+    The plugin object must be cheap to import: import what the source needs within ``parse``.
+    """
+
+    scheme = Attribute("The URL scheme, such as ``redis``: a str.")
+    help = Attribute("A few lines for ``--help-sources``: the URL's form and its parameters: a str.")
+
+    def parse(url: str, context: SourceContext) -> IEventSource:
+        """Make the source that the URL names; nothing is opened yet.
+
+        Errors: ``ConfigurationError`` whose text shows no password.
+        """
+
+
+class Credentials(NamedTuple):
+    """What a client showed in its CONNECT frame (and, later, its request); never log it."""
+
+    login: str | None
+    passcode: str | None
+    headers: Mapping[str, str]
+
+
+class IPrincipal(Interface):
+    """Who a client is, and what it may do."""
+
+    name = Attribute("For logs and metrics: a str.")
+    expires = Attribute("Wall-clock seconds since 1970 at which the login ends, or None.")
+
+    def may_subscribe(destination: str) -> bool:
+        """Say whether this client may subscribe to the destination."""
+
+    def may_send(destination: str) -> bool:
+        """Say whether this client may publish to the destination."""
+
+    def row_filter(destination: str) -> RowFilter | None:
+        """Return the filter of what this client sees of the destination; None: all of it."""
+
+
+class IAuthenticator(Interface):
+    """Decides who a client is."""
+
+    public = Attribute("Whether it may stand on an address that isn't loopback: a bool.")
+
+    def authenticate(credentials: Credentials) -> Deferred[IPrincipal]:
+        """Look at the credentials of one CONNECT.
+
+        Errors: ``LoginRefused``.
+        """
+
+
+class IAuthenticatorParser(Interface):
+    """A plugin (``twisted.plugin``) that makes authenticators from ``name:word:word`` specs."""
+
+    name = Attribute("The spec's first word: a str.")
+    help = Attribute("A few lines for ``--help-auth``: a str.")
+
+    def parse(arguments: str) -> IAuthenticator:
+        """Make the authenticator; ``arguments`` is what follows the first colon, or empty.
+
+        Errors: ``ConfigurationError``.
+        """
+
+
+class IChannel(Interface):
+    """One client's connection as the hub sees it: bytes that are framed already go down."""
+
+    direct = Attribute(
+        "A callable that sends bytes now and returns how many the kernel took, as ``socket.send`` "
+        "does; None while bytes are queued, on TLS, and from the close on."
+    )
+    peer = Attribute("Who is at the other end, for logs: a str.")
+    buffered = Attribute("Bytes that wait to be sent to this client: an int.")
+
+    def send(wire: bytes) -> None:
+        """Send framed bytes, now or after what waits; ignored once the channel is closing."""
+
+    def sent(wire: bytes, count: int) -> None:
+        """Take over after ``direct(wire)`` took only ``count`` bytes (or raised: 0)."""
+
+    def pause() -> None:
+        """Read nothing from the client for now."""
+
+    def resume() -> None:
+        """Read again."""
+
+    def close(fault: Fault | None) -> None:
+        """End the connection after what was sent before: with the fault's close code, or 1000."""
+
+
+class IChannelOwner(Interface):
+    """Who hears from a channel."""
+
+    def direct_changed() -> None:
+        """``channel.direct`` has become None, or is a callable again."""
+
+    def drained() -> None:
+        """Nothing is buffered for this client any more."""
+
+    def fail(error: StompError) -> None:
+        """The client must go: what it does not read is more than may be buffered for it."""
+
+    def ended() -> None:
+        """Nothing can be sent any more: the connection is closing or lost."""
