@@ -1,0 +1,51 @@
+"""From an event to the bytes of its MESSAGE on the wire.
+
+A MESSAGE is cut in two so that the most is made once: its *head* is the same for all events of a
+subscription, and its *tail* is the same for all subscriptions of an event. A *framing* joins the
+two into what one transport carries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from airyd.events import Event, destination_tag, message_id
+from airyd.stomp.spec import Version, ack_id, escape
+from airyd.wsframe import text_header
+
+#: Joins the head and the tail of a STOMP frame into wire bytes.
+Framing = Callable[[bytes, bytes], bytes]
+
+#: The wire bytes of the server's heart-beat before framing (STOMP 1.2, "Heart-beating").
+HEARTBEAT = b"\n"
+
+
+def websocket_framing(head: bytes, tail: bytes) -> bytes:
+    """Put one STOMP frame into one WebSocket text message (RFC 6455, section 5.6)."""
+    return text_header(len(head) + len(tail)) + head + tail
+
+
+def message_tail(event: Event) -> bytes:
+    """Return the part of a MESSAGE that all subscriptions share: the id's end, the length, the body."""
+    return b"%b\ncontent-length:%d\n\n%b\0" % (event.id.encode(), len(event.body), event.body)
+
+
+def message_head(version: Version, destination: str, subscription_id: str | None) -> bytes:
+    """Return the part of a subscription's MESSAGEs that comes before :func:`message_tail`.
+
+    :param subscription_id: as the client named it; None leaves the header out (STOMP 1.0)
+    """
+    subscription = "" if subscription_id is None else f"subscription:{escape(subscription_id, version)}\n"
+    return (
+        f"MESSAGE\n{subscription}destination:{escape(destination, version)}\n"
+        f"content-type:application/json\nmessage-id:{destination_tag(destination)}-"
+    ).encode()
+
+
+def acknowledged_head(head: bytes, ordinal: int, event: Event) -> bytes:
+    """Return a head with the event's ``ack`` header (STOMP 1.2, "MESSAGE"), before the headers of ``head``.
+
+    :param ordinal: the number of the subscription in its connection
+    """
+    ack = ack_id(ordinal, message_id(event.destination, event.id))
+    return b"MESSAGE\nack:%b\n%b" % (ack.encode(), head.removeprefix(b"MESSAGE\n"))

@@ -1,0 +1,313 @@
+"""Bytes to frames: incremental, in linear time, with every limit held while the frame is still arriving."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from airyd.errors import Fault, StompError
+from airyd.limits import Limits
+from airyd.stomp.frames import Frame
+from airyd.stomp.spec import LOGIN_COMMANDS, LONGEST_COMMAND, UNESCAPED, Header, Version, negotiate_version, unescape
+
+# Heart-beats and the line ends that may follow a frame. A CR has no meaning between frames, so that
+# one without its LF is passed over too. A character class, unlike (\r?\n)*, needs no memory per repeat.
+_EOLS: Final = re.compile(rb"[\r\n]*")
+_PADDING: Final = " \t\r"
+#: More digits are refused unread: no limit is that high.
+_LENGTH_DIGITS: Final = 15
+
+
+class Parser:
+    """One direction of a connection: bytes in, :class:`Frame` out.
+
+    The caller feeds what arrives and takes frames until there is none. A fault is raised by the
+    :meth:`next_frame` that meets it, so that the frames before it in the same chunk come out first;
+    the parser is closed then. Between frames it holds no bytes.
+
+    Until :meth:`connected` is called only logins and their answers can be read properly: the
+    version is taken for 1.0, and a frame must not be bigger than ``limits.connect_frame``.
+    """
+
+    __slots__ = (
+        "_body_length",
+        "_closed",
+        "_commands",
+        "_crlf",
+        "_data",
+        "_frame",
+        "_frame_limit",
+        "_header_count",
+        "_in_body",
+        "_limits",
+        "_pos",
+        "_rules",
+        "_scanned",
+        "_size",
+        "_skips_body",
+        "_version",
+    )
+
+    def __init__(self, limits: Limits, commands: Mapping[str, bool]) -> None:
+        """Make a parser of the frames of one side.
+
+        :param limits: of which ``connect_frame``, ``frame``, ``body``, ``headers`` and ``header_line`` hold here
+        :param commands: the side's commands and whether each may have a body, such as ``spec.FROM_CLIENT``
+        """
+        self._limits = limits
+        self._commands = commands
+        self._version = Version.V1_0
+        self._rules = self._version.rules
+        self._frame_limit = limits.connect_frame
+        self._closed = False
+        # What has arrived and is not in a frame yet begins at _pos; up to _scanned it was searched
+        # in vain. A chunk is parsed where it lies; only what is left of it gets a buffer that grows.
+        self._data: bytes | bytearray = b""
+        self._pos = 0
+        self._scanned = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        """Get ready for the next frame."""
+        self._frame: Frame | None = None
+        self._size = 0  # bytes of this frame's lines
+        self._crlf = False
+        self._header_count = 0
+        self._body_length: int | None = None
+        self._in_body = False
+        self._skips_body = False
+
+    @property
+    def buffered(self) -> int:
+        """How many bytes arrived that are not in a frame yet."""
+        return len(self._data) - self._pos
+
+    def connected(self, version: Version) -> None:
+        """Go by the rules of this version and by ``limits.frame`` from the next frame on."""
+        self._version = version
+        self._rules = version.rules
+        self._frame_limit = self._limits.frame
+
+    def close(self) -> None:
+        """Drop what arrived, and ignore what comes."""
+        self._closed = True
+        self._data = b""
+        self._pos = self._scanned = 0
+        self._frame = None
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes as they arrived, however they are cut."""
+        if self._closed or not data:
+            return
+        if self._pos == len(self._data):
+            self._data = data
+            self._pos = self._scanned = 0
+            return
+        self._compact()
+        if isinstance(self._data, bytes):
+            self._data = bytearray(self._data)
+        self._data += data
+
+    def next_frame(self) -> Frame | None:
+        """Return the next frame, or None until more bytes arrive.
+
+        Raises ``StompError`` if the peer broke a rule or went over a limit; afterwards there are no more frames.
+        """
+        if self._pos == len(self._data):
+            return None
+        try:
+            frame = self._frame or self._read_command()
+            if frame is not None and self._read_headers(frame) and self._read_body(frame):
+                self._begin()
+                return frame
+        except StompError:
+            self.close()
+            raise
+        self._compact()
+        return None
+
+    def _compact(self) -> None:
+        """Let go of what was read."""
+        if self._pos == 0:
+            return
+        if self._pos == len(self._data):
+            self._data = b""
+        elif isinstance(self._data, bytes):
+            self._data = self._data[self._pos :]
+        else:
+            del self._data[: self._pos]  # moves nothing: the array's start is moved instead
+        self._scanned = max(0, self._scanned - self._pos)
+        self._pos = 0
+
+    def _fault(self, fault: Fault, detail: str) -> StompError:
+        """Make the error of this frame, with its receipt if that has been read."""
+        return StompError(fault, detail, None if self._frame is None else self._frame.receipt)
+
+    def _read_line(self, longest: int) -> str | None:
+        """Take the next line, without its LF; None until it has arrived.
+
+        ``longest`` is in bytes and leaves a CR out. Raises ``StompError`` for a line that is sure to be
+        longer, or to make the frame too big, whether its end has arrived or not.
+        """
+        data = self._data
+        start = max(self._scanned, self._pos)
+        room = self._frame_limit - self._size - 1  # there must be a NUL too
+        stop = self._pos + min(longest + 2, room)
+        end = data.find(b"\n", start, stop)
+        # Without its blank line a frame would wait for ever: a NUL shows that it has ended.
+        if data.find(b"\0", start, stop if end < 0 else end) >= 0:
+            raise self._fault(Fault.MALFORMED_FRAME, "A frame ended (NUL) before the blank line after its headers.")
+        if end < 0:
+            if len(data) >= stop:
+                raise self._too_big() if room < longest + 2 else self._line_too_long()
+            self._scanned = len(data)
+            return None
+        line = data[self._pos : end]
+        self._size += end + 1 - self._pos
+        self._pos = self._scanned = end + 1
+        try:
+            return str(line, "utf-8")
+        except UnicodeDecodeError:
+            raise self._fault(Fault.MALFORMED_FRAME, "The command and the headers must be UTF-8.") from None
+
+    def _too_big(self) -> StompError:
+        return self._fault(Fault.FRAME_TOO_BIG, f"A frame must not have more than {self._frame_limit} bytes here.")
+
+    def _line_too_long(self) -> StompError:
+        if self._frame is None:
+            return self._fault(Fault.UNKNOWN_COMMAND, "The first line of a frame is longer than any command.")
+        return self._fault(
+            Fault.FRAME_TOO_BIG, f"A header line must not have more than {self._limits.header_line} bytes."
+        )
+
+    def _read_command(self) -> Frame | None:
+        """Begin a frame with its first line; None until that has arrived."""
+        found = _EOLS.match(self._data, self._pos)
+        if found is not None:
+            self._pos = found.end()
+        line = self._read_line(LONGEST_COMMAND)
+        if line is None:
+            return None
+        self._crlf = line.endswith("\r")
+        command = line[:-1] if self._crlf else line
+        if command not in self._commands:
+            raise self._fault(Fault.UNKNOWN_COMMAND, f'"{command}" is not a command that is known here.')
+        self._frame = frame = Frame(command)
+        # In 1.1 a CR at a header's end may be data. It can't be in 1.2, nor in a frame whose command
+        # line ends in CR LF too; in 1.0 it is trimmed.
+        self._crlf = self._crlf or command in UNESCAPED or self._rules.crlf
+        return frame
+
+    def _read_headers(self, frame: Frame) -> bool:
+        """Have the frame's headers read up to the blank line; False until they have arrived."""
+        if self._in_body:
+            return True
+        limit = self._limits.header_line
+        while (line := self._read_line(limit)) is not None:
+            if line in ("", "\r"):
+                self._end_head(frame)
+                return True
+            self._header_count += 1
+            if self._header_count > self._limits.headers:
+                raise self._fault(
+                    Fault.TOO_MANY_HEADERS, f"A frame must not have more than {self._limits.headers} headers."
+                )
+            self._read_header(frame, line[:-1] if self._crlf and line[-1] == "\r" else line)
+        return False
+
+    def _read_header(self, frame: Frame, line: str) -> None:
+        """Add one header to the frame; of a repeated one the first counts (STOMP 1.2, "Repeated Header Entries")."""
+        # The line was found within the limit and a CR's room; bytes need counting only if it isn't ASCII.
+        if len(line) > self._limits.header_line or (
+            not line.isascii() and len(line.encode()) > self._limits.header_line
+        ):
+            raise self._line_too_long()
+        name, colon, value = line.partition(":")
+        if not colon:
+            raise self._fault(
+                Fault.MALFORMED_FRAME, f"Header line {self._header_count} of {frame.command} has no colon."
+            )
+        if frame.command not in UNESCAPED:
+            if self._rules.trims_headers:
+                name = name.strip(_PADDING)
+                value = value.strip(_PADDING)
+            elif "\\" in line:
+                try:
+                    name = unescape(name, self._version)
+                    value = unescape(value, self._version)
+                except ValueError as error:
+                    raise self._fault(
+                        Fault.MALFORMED_FRAME, f"In header line {self._header_count} of {frame.command} {error}."
+                    ) from None
+        if not name:
+            raise self._fault(
+                Fault.MALFORMED_FRAME, f"Header line {self._header_count} of {frame.command} has no name."
+            )
+        if name not in frame.headers:
+            frame.headers[name] = value
+            if name == Header.CONTENT_LENGTH:
+                self._body_length = self._parse_length(value)
+
+    def _parse_length(self, value: str) -> int:
+        """Read a ``content-length``; refuse what is too large now, before the body has come."""
+        digits = value.strip(_PADDING)
+        if not (digits.isascii() and digits.isdecimal()):
+            raise self._fault(Fault.INVALID_HEADER, "A content-length must be a decimal number of bytes.")
+        if len(digits) > _LENGTH_DIGITS or int(digits) > self._limits.body:
+            raise self._fault(Fault.FRAME_TOO_BIG, f"A body must not have more than {self._limits.body} bytes.")
+        length = int(digits)
+        if self._size + length >= self._frame_limit:
+            raise self._too_big()
+        return length
+
+    def _end_head(self, frame: Frame) -> None:
+        """Decide what may follow the blank line."""
+        self._in_body = True
+        rules = self._rules
+        if frame.command in LOGIN_COMMANDS:
+            # Which version's rules hold for this frame could not be known before.
+            rules = (negotiate_version(frame.headers.get(Header.ACCEPT_VERSION)) or Version.V1_0).rules
+            if rules.trims_headers:
+                trimmed: dict[str, str] = {}
+                for name, value in frame.headers.items():
+                    trimmed.setdefault(name.strip(_PADDING), value.strip(_PADDING))
+                frame.headers = trimmed
+        if self._commands[frame.command]:
+            return
+        if rules.refuses_stray_bodies:
+            if self._body_length:
+                raise self._stray_body(frame)
+            self._body_length = 0
+        self._skips_body = True
+
+    def _stray_body(self, frame: Frame) -> StompError:
+        return self._fault(Fault.MALFORMED_FRAME, f"{frame.command} must not have a body.")
+
+    def _read_body(self, frame: Frame) -> bool:
+        """Have the frame's body read, and the NUL after it; False until they have arrived."""
+        data, start, length = self._data, self._pos, self._body_length
+        if length is None:
+            longest = min(self._limits.body, self._frame_limit - self._size - 1)
+            end = data.find(b"\0", max(self._scanned, start), start + longest + 1)
+            if end < 0:
+                if self.buffered > longest:
+                    raise self._fault(
+                        Fault.FRAME_TOO_BIG, f"This frame's body must not have more than {longest} bytes."
+                    )
+                self._scanned = len(data)
+                return False
+        else:
+            if self._size + length >= self._frame_limit:
+                raise self._too_big()
+            end = start + length
+            if len(data) <= end:
+                return False
+            if data[end] != 0:
+                if self._skips_body and not length:
+                    raise self._stray_body(frame)
+                raise self._fault(Fault.MALFORMED_FRAME, f"No NUL follows the {length} bytes of the body.")
+        if not self._skips_body:
+            frame.body = bytes(data[start:end])
+        self._pos = self._scanned = end + 1
+        return True

@@ -1,0 +1,300 @@
+"""One client's session without I/O: bytes in, typed requests out, and the frames that answer them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Final, TypeVar
+
+from airyd import __version__
+from airyd.errors import Fault, StompError
+from airyd.limits import HELD_DURING_LOGIN, PREFETCH_CAP, PREFETCH_DEFAULT, Limits
+from airyd.stomp.frames import Frame
+from airyd.stomp.parser import Parser
+from airyd.stomp.requests import (
+    Abort,
+    Ack,
+    Begin,
+    Collected,
+    Commit,
+    Connect,
+    Disconnect,
+    Request,
+    Send,
+    Subscribe,
+    Unsubscribe,
+    Violation,
+)
+from airyd.stomp.spec import (
+    ALL_VERSIONS,
+    FROM_CLIENT,
+    AckMode,
+    Command,
+    Header,
+    HeartBeat,
+    Version,
+    negotiate_heart_beat,
+    negotiate_version,
+)
+from airyd.stomp.state import DEAF, HOLDING, REFUSED, TABLE, State
+from airyd.stomp.subscriptions import Subscriptions
+from airyd.stomp.transactions import Transactions
+
+_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+_Operation = TypeVar("_Operation", Send, Ack)
+_PREFETCH: Final = re.compile(r"0*[1-9][0-9]{0,17}\Z")
+
+
+class Session:
+    """What one client may do now, and what it wants done.
+
+    The caller feeds :meth:`receive` with what arrives, carries the requests out in order, and
+    sends what :meth:`accept`, :meth:`receipt` and :meth:`error` return. Nothing is sent from here.
+
+    :ivar state: where the session is; see ``state.TABLE``
+    :ivar version: the negotiated one from :class:`Connect` on; 1.0 before
+    :ivar heart_beat: ``(send_every, expect_every)`` in milliseconds, 0 for never; ``(0, 0)`` before :class:`Connect`
+    """
+
+    __slots__ = (
+        "_limits",
+        "_parser",
+        "_subscriptions",
+        "_transactions",
+        "_wish",
+        "heart_beat",
+        "state",
+        "version",
+    )
+
+    def __init__(self, limits: Limits, heart_beat: HeartBeat) -> None:
+        """Make the session of a connection that has just been opened.
+
+        :param heart_beat: what the server can and wants
+        """
+        self.state = State.AWAITING_CONNECT
+        self.version = Version.V1_0
+        self.heart_beat = (0, 0)
+        self._limits = limits
+        self._wish = heart_beat
+        self._parser = Parser(limits, FROM_CLIENT)
+        self._subscriptions = Subscriptions(limits)
+        # Made when needed, which most connections never do.
+        self._transactions: Transactions | None = None
+
+    def receive(self, data: bytes) -> list[Request]:
+        """Take bytes as they arrived, however they are cut; return what the client asks for, in order.
+
+        A fault is not raised: it is the last item, a :class:`Violation`. After that, and after a
+        :class:`Disconnect`, everything is ignored. From :class:`Connect` to :meth:`accept`
+        bytes are held; call ``receive(b"")`` after accepting, for the requests that were among them.
+        """
+        requests: list[Request] = []
+        self._parser.feed(data)
+        try:
+            while self.state not in HOLDING:
+                frame = self._parser.next_frame()
+                if frame is None:
+                    return requests
+                requests.append(self._take(frame))
+            if self._parser.buffered > HELD_DURING_LOGIN:
+                raise StompError(
+                    Fault.FRAME_TOO_BIG, f"Not more than {HELD_DURING_LOGIN} bytes may be sent ahead of CONNECTED."
+                )
+        except StompError as error:
+            self._move(State.FAILED)
+            requests.append(Violation(error))
+        return requests
+
+    def accept(self, session_id: str) -> bytes:
+        """Let the client in; return the CONNECTED frame.
+
+        Raises ``RuntimeError`` unless the session is ``AUTHENTICATING``: a login may end after the session has.
+        """
+        step = TABLE[Command.CONNECTED][self.state]
+        if not isinstance(step, State):
+            raise RuntimeError(f"there is no login to accept in state {self.state.name}")
+        self._move(step)
+        self._parser.connected(self.version)
+        headers = {
+            Header.VERSION: self.version.value,
+            Header.HEART_BEAT: str(self._wish),
+            Header.SERVER: f"airyd/{__version__}",
+            Header.SESSION: session_id,
+        }
+        if not self.version.rules.heart_beats:
+            del headers[Header.HEART_BEAT]
+        return Frame(Command.CONNECTED, headers).encode(self.version)
+
+    def receipt(self, receipt: str, headers: Mapping[str, str] = _NO_HEADERS) -> bytes:
+        """Return the RECEIPT frame for a request's receipt, with further headers."""
+        return Frame(Command.RECEIPT, {Header.RECEIPT_ID: receipt, **headers}).encode(self.version)
+
+    def error(self, fault: Fault, detail: str, receipt: str | None = None) -> bytes:
+        """End the session; return the ERROR frame (STOMP 1.2, "ERROR").
+
+        ``detail`` is the sentence in the body. Can be called in every state.
+        """
+        self._move(State.FAILED)
+        headers = {Header.MESSAGE: fault.message, Header.CONTENT_TYPE: "text/plain"}
+        if receipt is not None:
+            headers[Header.RECEIPT_ID] = receipt
+        if fault is Fault.VERSION_MISMATCH:
+            headers[Header.VERSION] = ALL_VERSIONS
+        return Frame(Command.ERROR, headers, detail.encode(errors="replace")).encode(self.version)
+
+    def _move(self, state: State) -> None:
+        """Go to a state; let go of what it has no use for."""
+        self.state = state
+        if state in DEAF:
+            self._parser.close()
+            self._subscriptions = Subscriptions(self._limits)
+            self._transactions = None
+
+    def _take(self, frame: Frame) -> Request:
+        """Turn a frame into a request; raises ``StompError`` with the frame's receipt."""
+        try:
+            step = TABLE[frame.command][self.state]
+            if step is REFUSED:
+                when = "a second time" if self.state is State.CONNECTED else "before CONNECT"
+                raise StompError(Fault.UNEXPECTED_COMMAND, f"{frame.command} can't be sent {when}.")
+            request = _HANDLERS[frame.command](self, frame)
+        except StompError as error:
+            error.receipt = frame.receipt
+            raise
+        if isinstance(step, State) and step is not self.state:
+            self._move(step)
+        return request
+
+    # Connection
+
+    def _connect(self, frame: Frame) -> Connect:
+        headers = frame.headers
+        version = negotiate_version(headers.get(Header.ACCEPT_VERSION))
+        if version is None:
+            raise StompError(Fault.VERSION_MISMATCH, f"This server speaks STOMP {ALL_VERSIONS.replace(',', ', ')}.")
+        wish = headers.get(Header.HEART_BEAT)
+        if wish is not None and version.rules.heart_beats:
+            try:
+                self.heart_beat = negotiate_heart_beat(self._wish, HeartBeat.parse(wish))
+            except ValueError as error:
+                raise StompError(Fault.INVALID_HEADER, f"In CONNECT, {error}.") from None
+        self.version = version
+        return Connect(version, headers.get(Header.LOGIN), headers.get(Header.PASSCODE), headers, frame.receipt)
+
+    def _disconnect(self, frame: Frame) -> Disconnect:
+        return Disconnect(frame.receipt)
+
+    # Subscriptions
+
+    def _subscribe(self, frame: Frame) -> Subscribe:
+        headers = frame.headers
+        destination = _required(frame, Header.DESTINATION)
+        if self.version.rules.needs_subscription_id:
+            subscription_id = _required(frame, Header.ID)
+        else:
+            subscription_id = headers.get(Header.ID, destination)
+        try:
+            ack = AckMode(headers.get(Header.ACK, AckMode.AUTO.value))
+        except ValueError:
+            modes = ", ".join(mode.value for mode in AckMode)
+            raise StompError(Fault.INVALID_HEADER, f"The ack header of SUBSCRIBE must be one of {modes}.") from None
+        prefetch = PREFETCH_DEFAULT
+        wish = headers.get(Header.PREFETCH_COUNT)
+        if wish is not None:
+            if not _PREFETCH.match(wish):
+                raise StompError(Fault.INVALID_HEADER, "A prefetch-count must be a decimal number from 1 on.")
+            prefetch = min(int(wish), PREFETCH_CAP)
+        ordinal = self._subscriptions.begin(subscription_id, destination, ack)
+        return Subscribe(
+            subscription_id,
+            destination,
+            ack,
+            prefetch,
+            headers.get(Header.LAST_MESSAGE_ID),
+            ordinal,
+            Header.ID in headers,
+            frame.receipt,
+        )
+
+    def _unsubscribe(self, frame: Frame) -> Unsubscribe:
+        if self.version.rules.needs_subscription_id or Header.ID in frame.headers:
+            subscription_id = _required(frame, Header.ID)
+        else:
+            subscription_id = self._subscriptions.id_for(_required(frame, Header.DESTINATION))
+        self._subscriptions.end(subscription_id)
+        return Unsubscribe(subscription_id, frame.receipt)
+
+    # Messages
+
+    def _send(self, frame: Frame) -> Send | Collected:
+        return self._collect(frame, Send(_required(frame, Header.DESTINATION), frame.body, frame.receipt))
+
+    def _ack(self, frame: Frame) -> Ack | Collected:
+        subscription_id: str | None
+        if self.version is Version.V1_2:
+            subscription_id, message_id = self._subscriptions.resolve_ack_id(_required(frame, Header.ID))
+        else:
+            message_id = _required(frame, Header.MESSAGE_ID)
+            subscription_id = None if self.version is Version.V1_0 else _required(frame, Header.SUBSCRIPTION)
+            self._subscriptions.check_acknowledged(subscription_id)
+        return self._collect(frame, Ack(subscription_id, message_id, frame.command == Command.ACK, frame.receipt))
+
+    def _nack(self, frame: Frame) -> Ack | Collected:
+        if not self.version.rules.nack:
+            raise StompError(Fault.UNKNOWN_COMMAND, f"There is no NACK in STOMP {self.version.value}.")
+        return self._ack(frame)
+
+    # Transactions
+
+    def _begin(self, frame: Frame) -> Begin:
+        name = _required(frame, Header.TRANSACTION)
+        self._open_transactions().begin(name)
+        return Begin(name, frame.receipt)
+
+    def _commit(self, frame: Frame) -> Commit:
+        name = _required(frame, Header.TRANSACTION)
+        return Commit(name, self._open_transactions().end(name), frame.receipt)
+
+    def _abort(self, frame: Frame) -> Abort:
+        name = _required(frame, Header.TRANSACTION)
+        self._open_transactions().end(name)
+        return Abort(name, frame.receipt)
+
+    def _collect(self, frame: Frame, operation: _Operation) -> _Operation | Collected:
+        """Put the operation into its transaction, if it names one."""
+        name = frame.headers.get(Header.TRANSACTION)
+        if name is None:
+            return operation
+        self._open_transactions().add(name, replace(operation, receipt=None))
+        return Collected(name, frame.receipt)
+
+    def _open_transactions(self) -> Transactions:
+        if self._transactions is None:
+            self._transactions = Transactions(self._limits)
+        return self._transactions
+
+
+def _required(frame: Frame, name: str) -> str:
+    """Return a header; raises ``StompError`` if the frame does not have it."""
+    value = frame.headers.get(name)
+    if value is None:
+        raise StompError(Fault.MISSING_HEADER, f"{frame.command} needs a header {name}.")
+    return value
+
+
+_HANDLERS: Final[Mapping[str, Callable[[Session, Frame], Request]]] = {
+    Command.CONNECT: Session._connect,
+    Command.STOMP: Session._connect,
+    Command.SEND: Session._send,
+    Command.SUBSCRIBE: Session._subscribe,
+    Command.UNSUBSCRIBE: Session._unsubscribe,
+    Command.ACK: Session._ack,
+    Command.NACK: Session._nack,
+    Command.BEGIN: Session._begin,
+    Command.COMMIT: Session._commit,
+    Command.ABORT: Session._abort,
+    Command.DISCONNECT: Session._disconnect,
+}

@@ -1,0 +1,106 @@
+"""The states of a session, as a table; ``python -m airyd.stomp.state`` prints it for the docs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum, IntEnum
+from types import MappingProxyType
+from typing import Final
+
+from airyd.stomp.spec import FROM_CLIENT, Command
+
+
+class State(IntEnum):
+    """Where a session is; the number is its column in :data:`TABLE`."""
+
+    AWAITING_CONNECT = 0
+    AUTHENTICATING = 1
+    CONNECTED = 2
+    DISCONNECTING = 3
+    FAILED = 4
+
+
+class Outcome(Enum):
+    """What becomes of a frame that does not move the session."""
+
+    REFUSED = "refused"
+    HELD = "held"
+    IGNORED = "ignored"
+
+
+Step = State | Outcome
+
+AWAITING_CONNECT, AUTHENTICATING, CONNECTED, DISCONNECTING, FAILED = State
+REFUSED, HELD, IGNORED = Outcome
+
+#: What each frame does in each state: the next state, or what becomes of the frame. CONNECTED and
+#: ERROR are the server's, all others the client's (STOMP 1.2, "Connecting", "Client Frames",
+#: "DISCONNECT", "ERROR"). What is refused is answered with ERROR. RECEIPT and MESSAGE move nothing.
+# fmt: off
+TABLE: Final[Mapping[str, tuple[Step, Step, Step, Step, Step]]] = MappingProxyType({
+    # in state:            AWAITING_CONNECT  AUTHENTICATING  CONNECTED      DISCONNECTING  FAILED
+    Command.CONNECT:      (AUTHENTICATING,   HELD,           REFUSED,       IGNORED,       IGNORED),
+    Command.STOMP:        (AUTHENTICATING,   HELD,           REFUSED,       IGNORED,       IGNORED),
+    Command.CONNECTED:    (REFUSED,          CONNECTED,      REFUSED,       REFUSED,       REFUSED),
+    Command.SEND:         (REFUSED,          HELD,           CONNECTED,     IGNORED,       IGNORED),
+    Command.SUBSCRIBE:    (REFUSED,          HELD,           CONNECTED,     IGNORED,       IGNORED),
+    Command.UNSUBSCRIBE:  (REFUSED,          HELD,           CONNECTED,     IGNORED,       IGNORED),
+    Command.ACK:          (REFUSED,          HELD,           CONNECTED,     IGNORED,       IGNORED),
+    Command.NACK:         (REFUSED,          HELD,           CONNECTED,     IGNORED,       IGNORED),
+    Command.BEGIN:        (REFUSED,          HELD,           CONNECTED,     IGNORED,       IGNORED),
+    Command.COMMIT:       (REFUSED,          HELD,           CONNECTED,     IGNORED,       IGNORED),
+    Command.ABORT:        (REFUSED,          HELD,           CONNECTED,     IGNORED,       IGNORED),
+    Command.DISCONNECT:   (REFUSED,          HELD,           DISCONNECTING, IGNORED,       IGNORED),
+    Command.ERROR:        (FAILED,           FAILED,         FAILED,        FAILED,        FAILED),
+})
+# fmt: on
+
+
+def _states_that(outcome: Outcome) -> frozenset[State]:
+    return frozenset(state for state in State if all(TABLE[command][state] is outcome for command in FROM_CLIENT))
+
+
+#: Where the client's frames wait unread.
+HOLDING: Final = _states_that(HELD)
+#: Where nothing that the client sends matters any more.
+DEAF: Final = _states_that(IGNORED)
+
+
+def _frame_name(command: str) -> str:
+    return command if command in FROM_CLIENT else f"{command} (sent)"
+
+
+def _list_table() -> list[str]:
+    rows = [["frame", *(state.name for state in State)]]
+    rows += [
+        [_frame_name(command), *(f"**{s.name}**" if isinstance(s, State) else s.value for s in steps)]
+        for command, steps in TABLE.items()
+    ]
+    lines = [".. list-table::", "   :header-rows: 1", "   :stub-columns: 1", ""]
+    for first, *others in rows:
+        lines.append(f"   * - {first}")
+        lines += [f"     - {cell}" for cell in others]
+    return lines
+
+
+def _diagram() -> list[str]:
+    lines = ["::", ""]
+    for state in State:
+        arrows: dict[State, list[str]] = {}
+        for command, steps in TABLE.items():
+            step = steps[state]
+            if isinstance(step, State):
+                arrows.setdefault(step, []).append(_frame_name(command))
+        lines.append(f"    {state.name}")
+        lines += [f"      |-- {', '.join(frames)} --> {target.name}" for target, frames in sorted(arrows.items())]
+        lines.append("")
+    return lines
+
+
+def render() -> str:
+    """Return the table, and the diagram of what moves a session, in reStructuredText."""
+    return "\n".join([*_list_table(), "", *_diagram()])
+
+
+if __name__ == "__main__":
+    print(render(), end="")

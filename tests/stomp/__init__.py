@@ -1,0 +1,1 @@
+"""Tests of the STOMP floor: no reactor, no sockets, no clock."""
