@@ -1,0 +1,151 @@
+"""What airyd counts, and how Prometheus reads it.
+
+The code increments plain integers and ``collections.Counter`` objects; prometheus_client sees them
+only when somebody scrapes. The fields of :class:`Metrics` are the table of all metrics: names, help
+and labels are written nowhere else.
+"""
+
+# ruff: noqa: RUF009  # what _gauge and _counter return is a dataclass field
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import InitVar, dataclass, field, fields
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+
+from airyd import __version__
+from airyd.errors import Fault
+
+#: Ends of a connection that are no :class:`~airyd.errors.Fault`: after DISCONNECT, by the client's close
+#: frame, TCP gone without one, and a violation of RFC 6455.
+CLOSED_NORMALLY: Final = "normal"
+CLOSED_BY_CLIENT: Final = "client"
+CLOSED_LOST: Final = "lost"
+CLOSED_WEBSOCKET: Final = "websocket"
+#: The opening handshake was answered with an HTTP error.
+CLOSED_REFUSED: Final = "refused"
+#: Where an event to be published came from: a SEND, the admin page, the source itself.
+ORIGIN_SEND: Final = "send"
+ORIGIN_ADMIN: Final = "admin"
+ORIGIN_SOURCE: Final = "source"
+#: How a resume ended: proved whole, refused, or given up since the history went meanwhile.
+REPLAY_RECOVERED: Final = "recovered"
+REPLAY_UNRECOVERED: Final = "unrecovered"
+REPLAY_LOST: Final = "lost"
+
+_FAULTS = tuple(fault.kind for fault in Fault)
+_CLOSES = (CLOSED_NORMALLY, CLOSED_BY_CLIENT, CLOSED_LOST, CLOSED_WEBSOCKET, CLOSED_REFUSED, *_FAULTS)
+_ORIGINS = (ORIGIN_SEND, ORIGIN_ADMIN, ORIGIN_SOURCE)
+_OUTCOMES = (REPLAY_RECOVERED, REPLAY_UNRECOVERED, REPLAY_LOST)
+
+
+def _gauge(name: str, help_text: str, *labels: str) -> Any:
+    """Make a field of :class:`Metrics` that goes up and down: a Counter if it has labels, else an int."""
+    return _field(GaugeMetricFamily, name, help_text, labels, ())
+
+
+def _counter(name: str, help_text: str, *labels: str, known: Iterable[str] = ()) -> Any:
+    """Make a field of :class:`Metrics` that only grows; ``known`` values of its label are shown from the start."""
+    return _field(CounterMetricFamily, name, help_text, labels, known)
+
+
+def _field(family: type[Metric], name: str, help_text: str, labels: tuple[str, ...], known: Iterable[str]) -> Any:
+    metadata = {"family": family, "name": f"airyd_{name}", "help": help_text, "labels": labels}
+    if labels:
+        return field(default_factory=lambda: Counter(dict.fromkeys(known, 0)), metadata=metadata)
+    return field(default=0, metadata=metadata)
+
+
+@dataclass(slots=True, eq=False)
+class Metrics:
+    """The counters of one process: increment them directly; give the object to a registry to be scraped.
+
+    A field with two labels is keyed by the tuple of their values, one with one label by its value.
+    Keys must come from bounded sets: the catalogue's destinations, kinds of this module, fault kinds.
+
+    :param destinations: the catalogue; each is shown at 0 from the start, so that a rate misses no first event
+    """
+
+    destinations: InitVar[Iterable[str]] = ()
+
+    connections: int = _gauge("connections", "Open TCP connections of clients.")
+    sessions: int = _gauge("sessions", "Clients between CONNECTED and their end.")
+    subscriptions: Counter[str] = _gauge("subscriptions", "Subscriptions that are open.", "destination")
+    buffered_clients: int = _gauge("buffered_clients", "Clients that bytes are queued for.")
+
+    connections_opened: int = _counter("connections_opened", "TCP connections that clients opened.")
+    connections_closed: Counter[str] = _counter(
+        "connections_closed",
+        "Connections that ended: normal (after DISCONNECT), client (its close frame), lost (TCP gone), "
+        "websocket (RFC 6455 broken), refused (opening handshake), or the fault that ended them.",
+        "kind",
+        known=_CLOSES,
+    )
+    handshakes_refused: Counter[int] = _counter(
+        "handshakes_refused", "Opening handshakes that were refused, by HTTP status.", "status"
+    )
+    errors: Counter[str] = _counter("errors", "ERROR frames, by fault.", "kind", known=_FAULTS)
+    events_in: Counter[str] = _counter("events_received", "Events that came from the source.", "destination")
+    payloads_refused: Counter[tuple[str, str]] = _counter(
+        "payloads_refused", "Event bodies that broke the payload rules, by publisher and rule.", "origin", "kind"
+    )
+    published: Counter[str] = _counter(
+        "events_published", "Events that the source took from a publisher.", "origin", known=_ORIGINS
+    )
+    deliveries: Counter[str] = _counter("deliveries", "MESSAGE frames handed to clients.", "destination")
+    bytes_out: int = _counter("sent_bytes", "Wire bytes of the MESSAGE frames handed to clients.")
+    flushes: int = _counter("flushes", "Times that the events of a reactor turn were written out.")
+    replays: Counter[str] = _counter(
+        "replays",
+        "Resumes: recovered, unrecovered (nothing replayed), lost (history went while it was replayed).",
+        "outcome",
+        known=_OUTCOMES,
+    )
+    replayed: int = _counter("events_replayed", "Events read from the history for resumes.")
+    acks: int = _counter("acks", "ACK frames of clients.")
+    nacks: int = _counter("nacks", "NACK frames of clients.")
+    gaps: Counter[str] = _counter("gaps", "Times that the source said it may have missed events.", "destination")
+    heartbeats_out: int = _counter("heartbeats_sent", "Heart-beats sent to clients.")
+    stalls: int = _counter("stalls", "Times that a client's socket took no more.")
+
+    #: Asked at each scrape whether the source is reachable; None until there is a source.
+    source_up: Callable[[], bool] | None = None
+
+    def __post_init__(self, destinations: Iterable[str]) -> None:
+        names = tuple(destinations)
+        for counter in (self.subscriptions, self.events_in, self.deliveries, self.gaps):
+            counter.update(dict.fromkeys(names, 0))
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every metric as prometheus_client's families: the interface of its collectors."""
+        build = InfoMetricFamily("airyd_build", "The running version of airyd.")
+        build.add_metric((), {"version": __version__})
+        yield build
+        if self.source_up is not None:
+            yield GaugeMetricFamily("airyd_source_up", "Whether the event source is reachable.", int(self.source_up()))
+        for each in fields(self):
+            if not each.metadata:
+                continue
+            labels = each.metadata["labels"]
+            family = each.metadata["family"](each.metadata["name"], each.metadata["help"], labels=labels or None)
+            value = getattr(self, each.name)
+            if not labels:
+                family.add_metric((), value)
+            else:
+                for key, count in value.items():
+                    family.add_metric(key if isinstance(key, tuple) else (str(key),), count)
+            yield family
+
+
+def make_registry(metrics: Metrics) -> CollectorRegistry:
+    """Return what ``/metrics`` shows: the counters, and the process, its garbage collector and its Python."""
+    registry = CollectorRegistry()
+    registry.register(metrics)
+    ProcessCollector(registry=registry)
+    GCCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    return registry

@@ -1,0 +1,347 @@
+"""What every event source promises (``IEventSource``), as tests that each one runs through.
+
+A test case mixes the contract in and says how to make a source. Nothing here takes for granted that
+a source answers at once or that its feed ends with it: whatever takes time is awaited, and what has
+no Deferred (that the sink has seen an event) is waited for with :meth:`EventSourceContract.settle`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from twisted.internet.defer import Deferred, gatherResults, succeed
+from zope.interface.verify import verifyObject
+
+from airyd.errors import SourceUnavailable
+from airyd.events import EVENT_ID, MESSAGE, UNREAD_COUNT, Event, Replay
+from airyd.interfaces import IEventSource
+from tests.sources.support import RecordingSink, body
+
+if TYPE_CHECKING:
+    from twisted.trial.unittest import TestCase as _TestCase
+else:
+    # Else the contract itself would be run, too, wherever it is imported.
+    _TestCase = object
+
+#: Things that no source may take for one of its ids.
+NO_IDS: Final = ("", " ", "-", "x", "0x1-1", "1-", "-1", "1--1", "1-1 ", "1 -1", "1-1\n", "1_0-1", "é")
+
+
+class EventSourceContract(_TestCase):
+    """The tests, and the hooks for a test case to fill in.
+
+    :cvar history: how many events the feed keeps of a destination, at least
+    """
+
+    history = 20
+
+    def make_source(self) -> IEventSource:
+        """Return a new source, not started, over an empty feed that keeps ``history`` events."""
+        raise NotImplementedError
+
+    def settle(self) -> Deferred[None]:
+        """Fire when what was published has reached the sinks that will ever see it."""
+        return succeed(None)
+
+    def feed(self, source: IEventSource, destination: str, content: bytes) -> Deferred[str]:
+        """Publish as somebody else does who shares the source's feed, if that is possible."""
+        return source.publish(destination, content)
+
+    def unknown_ids(self, source: IEventSource, newest: str) -> Sequence[str]:
+        """Return ids that have the right form and name nothing.
+
+        ``newest`` is the id of the newest event; one after it should be here, and one of a former life.
+        """
+        raise NotImplementedError
+
+    async def evict(self, source: IEventSource, destination: str) -> None:
+        """Have all events dropped from the history that the destination had so far."""
+        for number in range(self.history + 1):
+            await self.feed(source, destination, body(number))
+
+    # Helpers.
+
+    async def started(self) -> tuple[IEventSource, RecordingSink]:
+        """Return a source that runs, and its sink; it is stopped at the end of the test."""
+        source = self.make_source()
+        sink = RecordingSink()
+        self.addCleanup(source.stop)
+        await source.start(sink)
+        return source, sink
+
+    async def published(self, source: IEventSource, destination: str, count: int) -> list[Event]:
+        """Publish so many events one after the other; return them as the sink should see them."""
+        events = []
+        for number in range(count):
+            event_id = await self.feed(source, destination, body(number))
+            events.append(Event(destination, event_id, body(number)))
+        return events
+
+    async def after(self, source: IEventSource, destination: str, position: str) -> list[Event]:
+        """Return all that the history holds after the position; it must be complete."""
+        events: list[Event] = []
+        more = True
+        while more:
+            page = await source.replay(destination, position, 3)
+            self.assertTrue(page.complete, position)
+            self.assertLessEqual(len(page.events), 3)
+            events += page.events
+            more = page.more
+            if more:
+                self.assertEqual(len(page.events), 3)
+                position = page.events[-1].id
+        return events
+
+    async def assert_incomplete(self, source: IEventSource, destination: str, position: str) -> None:
+        """Require that the position is said to be unknown, or to have lost something."""
+        page = await source.replay(destination, position, 10)
+        self.assertEqual(page, Replay((), complete=False, more=False), position)
+
+    # The interface.
+
+    async def test_interface(self) -> None:
+        source, _ = await self.started()
+        verifyObject(IEventSource, source)
+        self.assertEqual(list(source.health()), [])
+
+    async def test_ids(self) -> None:
+        """An id can stand in a header, is the destination's only one, and is ordered after those before it."""
+        source, _ = await self.started()
+        events = await self.published(source, MESSAGE, 12)
+        for event in events:
+            self.assertTrue(EVENT_ID.match(event.id), event.id)
+        keys = [source.order(event.id) for event in events]
+        self.assertEqual(keys, sorted(set(keys)))
+
+    async def test_what_is_no_id(self) -> None:
+        source, _ = await self.started()
+        for text in NO_IDS:
+            self.assertRaises(ValueError, source.order, text)
+
+    # Watching.
+
+    async def test_nothing_comes_unwatched(self) -> None:
+        source, sink = await self.started()
+        await self.published(source, MESSAGE, 3)
+        await self.settle()
+        self.assertEqual((sink.events, sink.gaps), ([], []))
+
+    async def test_watch(self) -> None:
+        """What is published once it was answered comes in order, byte for byte, and only that."""
+        source, sink = await self.started()
+        await self.published(source, MESSAGE, 3)
+        await source.watch(MESSAGE)
+        events = await self.published(source, MESSAGE, 15)
+        await self.settle()
+        self.assertEqual(sink.events, events)
+
+    async def test_position(self) -> None:
+        """Events up to the position don't come, those after it do."""
+        source, sink = await self.started()
+        before = await self.published(source, MESSAGE, 3)
+        position = await source.watch(MESSAGE)
+        after = await self.published(source, MESSAGE, 3)
+        await self.settle()
+        self.assertTrue(EVENT_ID.match(position), position)
+        self.assertLessEqual(source.order(before[-1].id), source.order(position))
+        self.assertLess(source.order(position), source.order(after[0].id))
+        self.assertEqual(sink.events, after)
+        self.assertEqual(await self.after(source, MESSAGE, position), after)
+
+    async def test_position_of_an_empty_destination(self) -> None:
+        source, _ = await self.started()
+        position = await source.watch(MESSAGE)
+        self.assertEqual(await source.replay(MESSAGE, position, 10), Replay((), complete=True, more=False))
+        events = await self.published(source, MESSAGE, 2)
+        self.assertLess(source.order(position), source.order(events[0].id))
+        self.assertEqual(await self.after(source, MESSAGE, position), events)
+
+    async def test_position_while_others_publish(self) -> None:
+        """Whatever is under way when the watch begins is either before the position, or comes."""
+        source, sink = await self.started()
+        under_way = [self.feed(source, MESSAGE, body(number)) for number in range(5)]
+        watching = source.watch(MESSAGE)
+        under_way += [self.feed(source, MESSAGE, body(number)) for number in range(5, 10)]
+        position = source.order(await watching)
+        ids = await gatherResults(under_way)
+        await self.settle()
+        self.assertEqual(
+            [event.id for event in sink.events], [event_id for event_id in ids if source.order(event_id) > position]
+        )
+
+    async def test_bodies(self) -> None:
+        source, sink = await self.started()
+        position = await source.watch(MESSAGE)
+        bodies = [
+            b"{}",
+            b' { "a" :\r\n 1.0 } ',
+            '{"a":"Grüße 你好 \U0001f389 \u2028"}'.encode(),
+            b'{"a":"\\u0000\\ud83d"}',
+            b'{"a":"' + b"x" * 200_000 + b'"}',
+        ]
+        for each in bodies:
+            await self.feed(source, MESSAGE, each)
+        await self.settle()
+        self.assertEqual([event.body for event in sink.events], bodies)
+        self.assertEqual([event.body for event in await self.after(source, MESSAGE, position)], bodies)
+
+    async def test_destinations_are_apart(self) -> None:
+        source, sink = await self.started()
+        await source.watch(MESSAGE)
+        counts = await self.published(source, UNREAD_COUNT, 4)
+        messages = await self.published(source, MESSAGE, 2)
+        await self.settle()
+        self.assertEqual(sink.events, messages)
+
+        position = await source.watch(UNREAD_COUNT)
+        self.assertLessEqual(source.order(counts[-1].id), source.order(position))
+        more_counts = await self.published(source, UNREAD_COUNT, 2)
+        source.unwatch(MESSAGE)
+        await self.settle()
+        await self.published(source, MESSAGE, 2)
+        more_counts += await self.published(source, UNREAD_COUNT, 2)
+        await self.settle()
+        self.assertEqual(sink.of(MESSAGE), messages)
+        self.assertEqual(sink.of(UNREAD_COUNT), more_counts)
+        self.assertEqual(await self.after(source, UNREAD_COUNT, counts[0].id), counts[1:] + more_counts)
+
+    async def test_unwatch(self) -> None:
+        source, sink = await self.started()
+        await source.watch(MESSAGE)
+        events = await self.published(source, MESSAGE, 2)
+        await self.settle()
+        source.unwatch(MESSAGE)
+        await self.settle()
+        await self.published(source, MESSAGE, 3)
+        await self.settle()
+        self.assertEqual(sink.events, events)
+
+    async def test_watch_again(self) -> None:
+        """Who replays from the last id has no gap, and nothing twice but by its id."""
+        source, sink = await self.started()
+        await source.watch(MESSAGE)
+        events = await self.published(source, MESSAGE, 2)
+        await self.settle()
+        source.unwatch(MESSAGE)
+        missed = await self.published(source, MESSAGE, 4)
+        await self.settle()
+        seen = sink.events.copy()
+        position = source.order(await source.watch(MESSAGE))
+        live = await self.published(source, MESSAGE, 3)
+        await self.settle()
+        replayed = await self.after(source, MESSAGE, seen[-1].id)
+        self.assertEqual(seen + replayed, events + missed + live)
+        self.assertEqual([event for event in replayed if source.order(event.id) > position], live)
+        self.assertEqual(sink.events[len(seen) :], live)
+
+    async def test_unwatch_and_watch_at_once(self) -> None:
+        """A watch that follows without a pause gives a position that holds, too."""
+        source, sink = await self.started()
+        await source.watch(MESSAGE)
+        await self.published(source, MESSAGE, 2)
+        await self.settle()
+        source.unwatch(MESSAGE)
+        position = await source.watch(MESSAGE)
+        count = len(sink.events)
+        live = await self.published(source, MESSAGE, 2)
+        await self.settle()
+        self.assertEqual(sink.events[count:], live)
+        self.assertEqual(await self.after(source, MESSAGE, position), live)
+
+    # History.
+
+    async def test_replay(self) -> None:
+        """Pages are full until the last; ``more`` says exactly whether another one would hold something."""
+        source, _ = await self.started()
+        events = await self.published(source, MESSAGE, 8)
+        for limit, sizes in ((3, [3, 3, 1]), (7, [7]), (10, [7]), (1, [1] * 7)):
+            position, pages = events[0].id, []
+            while True:
+                page = await source.replay(MESSAGE, position, limit)
+                self.assertTrue(page.complete)
+                pages.append(page)
+                if not page.more:
+                    break
+                position = page.events[-1].id
+            self.assertEqual([len(page.events) for page in pages], sizes)
+            self.assertEqual([event for page in pages for event in page.events], events[1:])
+
+    async def test_replay_after_the_newest(self) -> None:
+        source, _ = await self.started()
+        events = await self.published(source, MESSAGE, 3)
+        self.assertEqual(await source.replay(MESSAGE, events[-1].id, 10), Replay((), complete=True, more=False))
+
+    async def test_replay_after_what_is_no_id(self) -> None:
+        source, _ = await self.started()
+        await self.published(source, MESSAGE, 3)
+        for text in NO_IDS:
+            await self.assert_incomplete(source, MESSAGE, text)
+
+    async def test_replay_after_unknown_ids(self) -> None:
+        source, _ = await self.started()
+        events = await self.published(source, MESSAGE, 3)
+        for event_id in self.unknown_ids(source, events[-1].id):
+            await self.assert_incomplete(source, MESSAGE, event_id)
+
+    async def test_replay_after_what_is_gone(self) -> None:
+        source, _ = await self.started()
+        position = await source.watch(MESSAGE)
+        events = await self.published(source, MESSAGE, 3)
+        await self.evict(source, MESSAGE)
+        for event_id in [position] + [event.id for event in events[:-1]]:
+            await self.assert_incomplete(source, MESSAGE, event_id)
+
+    async def test_history_is_kept_per_destination(self) -> None:
+        source, _ = await self.started()
+        events = await self.published(source, UNREAD_COUNT, 3)
+        await self.evict(source, MESSAGE)
+        self.assertEqual(await self.after(source, UNREAD_COUNT, events[0].id), events[1:])
+
+    # Publishing.
+
+    async def test_publish(self) -> None:
+        """The source's own publishing is seen as any other, under the id that it was told."""
+        source, sink = await self.started()
+        await source.watch(MESSAGE)
+        first = await source.publish(MESSAGE, body(1))
+        second = await self.feed(source, MESSAGE, body(2))
+        third = await source.publish(MESSAGE, body(3))
+        await self.settle()
+        self.assertEqual(
+            sink.events,
+            [Event(MESSAGE, first, body(1)), Event(MESSAGE, second, body(2)), Event(MESSAGE, third, body(3))],
+        )
+
+    async def test_publish_without_waiting(self) -> None:
+        """Events are taken in the order of the calls."""
+        source, sink = await self.started()
+        position = await source.watch(MESSAGE)
+        ids = await gatherResults([source.publish(MESSAGE, body(number)) for number in range(15)])
+        await self.settle()
+        expected = [Event(MESSAGE, event_id, body(number)) for number, event_id in enumerate(ids)]
+        self.assertEqual(sink.events, expected)
+        self.assertEqual(await self.after(source, MESSAGE, position), expected)
+
+    # The end.
+
+    async def test_stop(self) -> None:
+        source, sink = await self.started()
+        await source.watch(MESSAGE)
+        await source.stop()
+        count = len(sink.events)
+        with suppress(SourceUnavailable):  # the feed may end with its source
+            await self.feed(source, MESSAGE, body(1))
+        await self.settle()
+        self.assertEqual(len(sink.events), count)
+
+    async def test_calls_after_stop(self) -> None:
+        source, _ = await self.started()
+        event_id = await source.publish(MESSAGE, body(1))
+        await source.stop()
+        source.unwatch(MESSAGE)
+        await self.assertFailure(source.watch(MESSAGE), SourceUnavailable)
+        await self.assertFailure(source.replay(MESSAGE, event_id, 10), SourceUnavailable)
+        await self.assertFailure(source.publish(MESSAGE, body(2)), SourceUnavailable)
+        await source.stop()

@@ -1,0 +1,51 @@
+"""What the tests of the event sources share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, cast
+
+from twisted.internet.interfaces import IReactorCore
+from twisted.internet.task import Clock
+from zope.interface import implementer
+
+from airyd.events import AIRY_DESTINATIONS, Event
+from airyd.interfaces import IEventSink, SourceContext
+
+#: The wall-clock time at which a test begins, and the epoch of a memory feed made then.
+START: Final = 1_610_462_945.25
+EPOCH: Final = 1_610_462_945_250
+
+
+def make_context(clock: Clock | None = None, destinations: Sequence[str] = AIRY_DESTINATIONS) -> SourceContext:
+    """Return surroundings whose wall clock goes with the given one."""
+    time = clock or Clock()
+    return SourceContext(cast(IReactorCore, time), lambda: START + time.seconds(), destinations)
+
+
+@implementer(IEventSink)
+class RecordingSink:
+    """Keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.batches = 0
+        self.gaps: list[tuple[tuple[str, ...], str]] = []
+
+    def deliver(self, events: Sequence[Event]) -> None:
+        """Keep the events."""
+        self.batches += 1
+        self.events.extend(events)
+
+    def gap(self, destinations: Sequence[str], reason: str) -> None:
+        """Keep the gap."""
+        self.gaps.append((tuple(destinations), reason))
+
+    def of(self, destination: str) -> list[Event]:
+        """Return the destination's events, in the order in which they came."""
+        return [event for event in self.events if event.destination == destination]
+
+
+def body(number: int) -> bytes:
+    """Return a body that can be told from others."""
+    return b'{"number":%d}' % number

@@ -1,0 +1,55 @@
+"""The names of airyd's event sources; what they need is imported when one is asked for."""
+
+from __future__ import annotations
+
+from twisted.plugin import IPlugin
+from zope.interface import implementer
+
+from airyd.interfaces import IEventSource, IEventSourceParser, SourceContext
+
+
+@implementer(IPlugin, IEventSourceParser)
+class MemoryParser:
+    """``memory:``, events that are published in this process."""
+
+    scheme = "memory"
+    help = """\
+memory:[?history=N&history-bytes=B]
+    Events that are published here, by clients that may send and through the admin
+    endpoint. Nothing outlives the process.
+    history        events kept per destination for clients that resume (default 1000)
+    history-bytes  bytes of them kept per destination (default 67108864, 64 MiB)"""
+
+    def parse(self, url: str, context: SourceContext) -> IEventSource:
+        """Make the source (``IEventSourceParser``)."""
+        from airyd.sources.memory import parse
+
+        return parse(url, context)
+
+
+@implementer(IPlugin, IEventSourceParser)
+class SampleParser:
+    """``sample:``, made-up events, or those of a file, on top of ``memory:``."""
+
+    scheme = "sample"
+    help = """\
+sample:[?rate=R&seed=S]
+    A made-up Airy conversation feed over the four destinations, from the first
+    SUBSCRIBE on; what is published here mixes with it.
+    rate           events per second (default 2)
+    seed           a whole number; the same one gives the same feed (default 1)
+sample:?file=PATH[&loop=1]
+    Replays a file of lines {"destination": ..., "payload": ..., "at": SECONDS}; the
+    seconds count from the first SUBSCRIBE on and never go back.
+    loop           1: begin again after the last line (default 0)
+Both take history and history-bytes as memory: does."""
+
+    def parse(self, url: str, context: SourceContext) -> IEventSource:
+        """Make the source (``IEventSourceParser``)."""
+        from airyd.sources.sample import parse
+
+        return parse(url, context)
+
+
+memory = MemoryParser()
+sample = SampleParser()
