@@ -1,0 +1,348 @@
+"""One client of the daemon: carries out what its session asks, and tells it how that went."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from airyd.destination import Subscription
+from airyd.encoding import HEARTBEAT, Framing
+from airyd.errors import Fault, LoginRefused, PayloadRefused, SourceUnavailable, StompError, UnknownDestination
+from airyd.gateway import Gateway
+from airyd.interfaces import Credentials, IChannel, IPrincipal
+from airyd.limits import DISCONNECT_PATIENCE, MOST_UNDER_WAY
+from airyd.metrics import ORIGIN_SEND
+from airyd.stomp import requests
+from airyd.stomp.session import Session
+from airyd.stomp.spec import Header, Version
+from airyd.wheel import Entry
+
+#: A beat goes out this many ticks of the wheel before it is due, since the wheel may be late by two.
+_MARGIN: Final = 3
+#: Connections beat at intervals between these parts of the agreed one, so that they don't fall in step.
+_SHORTEST_BEAT: Final = 0.75
+_GOLDEN: Final = 0.618034  # multiples of it, modulo 1, spread evenly however many there are
+
+#: What an exception of a command means for the client.
+_FAULTS: Final[Mapping[type[Exception], Fault]] = MappingProxyType(
+    {
+        LoginRefused: Fault.UNAUTHORIZED,
+        PayloadRefused: Fault.INVALID_PAYLOAD,
+        SourceUnavailable: Fault.SOURCE_UNAVAILABLE,
+        UnknownDestination: Fault.UNKNOWN_DESTINATION,
+    }
+)
+
+
+class Client:
+    """Between a channel (bytes out), a session (the protocol) and the hub.
+
+    The adapter that has the connection calls :meth:`received`, :meth:`direct_changed`,
+    :meth:`drained` and :meth:`ended`.
+
+    :ivar is_over: whether nothing that the client sends matters any more
+    """
+
+    __slots__ = (
+        "_beat_every",
+        "_disconnect",
+        "_gateway",
+        "_heard",
+        "_is_paused",
+        "_principal",
+        "_queues",
+        "_said",
+        "_session",
+        "_subscriptions",
+        "_timer",
+        "_under_way",
+        "channel",
+        "framing",
+        "is_over",
+    )
+
+    _log = Logger()
+
+    def __init__(self, gateway: Gateway, channel: IChannel, framing: Framing) -> None:
+        self.channel = channel
+        self.framing = framing
+        self._gateway = gateway
+        self._session = Session(gateway.limits, gateway.heart_beat)
+        self._principal: IPrincipal | None = None
+        self._subscriptions: dict[str, Subscription] = {}
+        self._queues: dict[tuple[str, str], deque[requests.Request]] | None = None
+        self._under_way = 0
+        self._disconnect: requests.Disconnect | None = None
+        self.is_over = False
+        self._is_paused = False
+        self._heard = self._said = gateway.wheel.seconds()
+        self._beat_every = 0.0
+        self._timer: Entry = gateway.wheel.call_later(gateway.limits.connect_timeout, self._connect_overdue)
+
+    @property
+    def version(self) -> Version:
+        """The STOMP version of the connection; known from CONNECT on."""
+        return self._session.version
+
+    # What the adapter calls.
+
+    def received(self, data: bytes) -> None:
+        """Take bytes from the client, cut anywhere."""
+        if self.is_over:
+            return
+        self._heard = self._gateway.wheel.seconds()
+        self._take(data)
+
+    def direct_changed(self) -> None:
+        """See ``airyd.interfaces.IChannelOwner``."""
+        for subscription in self._subscriptions.values():
+            if subscription.group is not None:
+                subscription.group.refresh(subscription)
+
+    def drained(self) -> None:
+        """See ``airyd.interfaces.IChannelOwner``."""
+        for subscription in self._subscriptions.values():
+            if subscription.delivery is not None:
+                subscription.delivery.proceed()
+
+    def ended(self) -> None:
+        """Learn that nothing can be sent any more: the connection is closing or lost."""
+        if self.is_over:
+            return
+        self.is_over = True
+        self._timer.cancel()
+        if self._principal is not None:
+            self._gateway.metrics.sessions -= 1
+        # Still known while they close: what one of them sends last may take the direct way from the others.
+        for subscription in tuple(self._subscriptions.values()):
+            subscription.close()
+        self._subscriptions = {}
+
+    def fail(self, error: StompError) -> None:
+        """Send an ERROR frame and close; of several only the first counts."""
+        if self.is_over:
+            return
+        self.ended()
+        # Neither the detail nor a header goes to the log: they may hold what the client sent, a token for instance.
+        log = self._log.debug if error.fault is Fault.RESTARTING else self._log.info
+        log("{peer} gets ERROR {kind}", peer=self.channel.peer, kind=error.fault.kind)
+        self._gateway.metrics.errors[error.fault.kind] += 1
+        self._say(self._session.error(error.fault, error.detail, error.receipt))
+        self.channel.close(error.fault)
+
+    # What a subscription calls (airyd.destination.Subscriber), beside fail().
+
+    def established(self, request: requests.Subscribe, position: str, recovered: bool | None) -> None:
+        """Answer a SUBSCRIBE."""
+        headers = {Header.LAST_MESSAGE_ID: position}
+        if recovered is not None:
+            headers[Header.RECOVERED] = "true" if recovered else "false"
+        self._receipt(request.receipt, headers)
+
+    # Requests: started in their order, those with the same key one after the other.
+
+    def _take(self, data: bytes) -> None:
+        for request in self._session.receive(data):
+            self._under_way += 1
+            self._start(request)
+        if self._under_way > MOST_UNDER_WAY and not self._is_paused and not self.is_over:
+            # A source that is away must not make airyd hoard what a client goes on sending.
+            self._is_paused = True
+            self.channel.pause()
+
+    def _start(self, request: requests.Request) -> None:
+        if self.is_over:
+            return
+        key = request.key
+        if key is not None:
+            queues = self._queues
+            if queues is None:
+                queues = self._queues = {}
+            if key in queues:
+                queues[key].append(request)
+                return
+            queues[key] = deque()
+        work: Deferred[None] = maybeDeferred(self._HANDLERS[type(request)], self, request)
+        work.addErrback(self._refuse, request.receipt)
+        work.addBoth(self._finish, key)
+
+    def _finish(self, _: object, key: tuple[str, str] | None) -> None:
+        self._under_way -= 1
+        if key is not None and self._queues is not None:
+            queue = self._queues.pop(key)
+            if not self._queues:
+                self._queues = None  # an idle client holds no more than it needs
+            for request in queue:
+                self._start(request)
+        if self._is_paused and self._under_way <= MOST_UNDER_WAY // 2 and not self.is_over:
+            self._is_paused = False
+            self._heard = self._gateway.wheel.seconds()
+            self.channel.resume()
+        if self._disconnect is not None and not self._under_way:
+            self._depart()
+
+    def _refuse(self, failure: Failure, receipt: str | None) -> None:
+        error = failure.value
+        if isinstance(error, StompError):
+            self.fail(error)
+            return
+        fault = next((_FAULTS[kind] for kind in _FAULTS if isinstance(error, kind)), None)
+        if fault is None:
+            self._log.failure("a command of {peer} failed", failure, peer=self.channel.peer)
+            self.fail(StompError(Fault.INTERNAL, "The server's log says why.", receipt))
+        else:
+            self.fail(StompError(fault, str(error), receipt))
+
+    def _connect(self, request: requests.Connect) -> Deferred[None]:
+        login = Credentials(request.login, request.passcode, request.headers)
+        authenticating: Deferred[IPrincipal] = self._gateway.authenticator.authenticate(login)
+        return authenticating.addCallback(self._accept)
+
+    def _accept(self, principal: IPrincipal) -> None:
+        if self.is_over:
+            return
+        gateway = self._gateway
+        self._principal = principal
+        gateway.metrics.sessions += 1
+        number, session_id = gateway.next_session()
+        self._say(self._session.accept(session_id))
+        self._timer.cancel()
+        interval = self._session.heart_beat[0] / 1000 - _MARGIN * gateway.wheel.tick
+        self._beat_every = interval * (_SHORTEST_BEAT + (1 - _SHORTEST_BEAT) * (number * _GOLDEN % 1))
+        self._keep_time()
+        self._take(b"")  # what was held behind the CONNECT
+
+    def _subscribe(self, request: requests.Subscribe) -> Deferred[None]:
+        principal = self._known
+        subscription = self._gateway.hub.subscription(self, request, principal.row_filter(request.destination))
+        if not principal.may_subscribe(request.destination):
+            raise StompError(Fault.FORBIDDEN, f"You may not subscribe to {request.destination}.", request.receipt)
+        self._subscriptions[request.id] = subscription
+        return subscription.open()
+
+    def _unsubscribe(self, request: requests.Unsubscribe) -> None:
+        self._subscriptions.pop(request.id).close()
+        self._receipt(request.receipt)
+
+    async def _send(self, request: requests.Send) -> None:
+        await self._publish(request)
+        self._receipt(request.receipt)
+
+    async def _publish(self, request: requests.Send) -> None:
+        self._may_send(request)
+        await self._gateway.hub.publish(request.destination, request.body, ORIGIN_SEND)
+
+    def _may_send(self, request: requests.Send) -> None:
+        if not self._known.may_send(request.destination):
+            raise StompError(Fault.FORBIDDEN, f"You may not send to {request.destination}.", request.receipt)
+
+    def _settle(self, request: requests.Ack) -> None:
+        subscriptions = self._subscriptions
+        named = request.subscription_id
+        chosen = [subscription for name, subscription in subscriptions.items() if named is None or name == named]
+        settled = sum([subscription.settle(request.message_id) for subscription in chosen])
+        if not settled:
+            raise StompError(
+                Fault.UNKNOWN_MESSAGE, f"No message {request.message_id[:200]!r} waits for an answer.", request.receipt
+            )
+        if request.positive:
+            self._gateway.metrics.acks += 1
+        else:
+            self._gateway.metrics.nacks += 1
+        self._receipt(request.receipt)
+
+    def _answer(self, request: requests.Request) -> None:
+        self._receipt(request.receipt)
+
+    async def _commit(self, request: requests.Commit) -> None:
+        for operation in request.operations:
+            if isinstance(operation, requests.Send):
+                self._may_send(operation)
+        for operation in request.operations:
+            if self.is_over:
+                return
+            if isinstance(operation, requests.Send):
+                await self._publish(operation)
+            else:
+                self._settle(operation)
+        self._receipt(request.receipt)
+
+    def _leave(self, request: requests.Disconnect) -> None:
+        self._disconnect = request
+        if self._under_way > 1:  # more than this request itself
+            self._timer.cancel()
+            self._timer = self._gateway.wheel.call_later(DISCONNECT_PATIENCE, self._depart)
+
+    def _depart(self) -> None:
+        if self.is_over or self._disconnect is None:
+            return
+        self.ended()
+        self._receipt(self._disconnect.receipt)
+        self.channel.close(None)
+
+    def _violate(self, request: requests.Violation) -> None:
+        self.fail(request.error)
+
+    @property
+    def _known(self) -> IPrincipal:
+        assert self._principal is not None  # noqa: S101  # the session lets nothing pass before accept()
+        return self._principal
+
+    def _receipt(self, receipt: str | None, headers: Mapping[str, str] = MappingProxyType({})) -> None:
+        if receipt is not None:
+            self._say(self._session.receipt(receipt, headers))
+
+    def _say(self, frame: bytes) -> None:
+        self._said = self._gateway.wheel.seconds()
+        self.channel.send(self.framing(frame, b""))
+
+    # Time.
+
+    def _connect_overdue(self) -> None:
+        seconds = self._gateway.limits.connect_timeout
+        self.fail(StompError(Fault.CONNECT_TIMEOUT, f"A client must be connected within {seconds} seconds."))
+
+    def _keep_time(self) -> None:
+        """Beat if it is time, end a client that has been silent for too long, and come back when either may be due."""
+        send_every, expect_every = self._session.heart_beat
+        gateway = self._gateway
+        now = gateway.wheel.seconds()
+        due = []
+        if expect_every:
+            silence = max(2 * expect_every / 1000, gateway.grace)
+            if now - self._heard > silence and not self._is_paused:
+                self.fail(StompError(Fault.HEARTBEAT_TIMEOUT, f"Nothing came from you for {silence:g} seconds."))
+                return
+            due.append(max(self._heard + silence - now, 1.0))
+        if send_every:
+            groups = [subscription.group for subscription in self._subscriptions.values()]
+            said = max(self._said, *(group.flushed_at for group in groups if group is not None), float("-inf"))
+            if now - said >= self._beat_every:
+                gateway.metrics.heartbeats_out += 1
+                self._say(HEARTBEAT)
+                said = now
+            due.append(said + self._beat_every - now)
+        if due:
+            self._timer = gateway.wheel.call_later(max(min(due), 0.0), self._keep_time)
+
+    _HANDLERS: Final[Mapping[type[object], Callable[..., Any]]] = MappingProxyType(
+        {
+            requests.Connect: _connect,
+            requests.Subscribe: _subscribe,
+            requests.Unsubscribe: _unsubscribe,
+            requests.Send: _send,
+            requests.Ack: _settle,
+            requests.Begin: _answer,
+            requests.Collected: _answer,
+            requests.Abort: _answer,
+            requests.Commit: _commit,
+            requests.Disconnect: _leave,
+            requests.Violation: _violate,
+        }
+    )

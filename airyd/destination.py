@@ -1,0 +1,318 @@
+"""A destination and its subscriptions: who gets its events, in which group or by which delivery."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import Protocol
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from airyd.delivery import Delivery, Window
+from airyd.encoding import Framing, acknowledged_head, message_head, message_tail
+from airyd.errors import Fault, SourceUnavailable, StompError
+from airyd.events import Event, RowFilter, event_id_of, message_id
+from airyd.fanout import Group, Member
+from airyd.interfaces import IChannel, IEventSource
+from airyd.limits import SOURCE_PATIENCE
+from airyd.metrics import REPLAY_RECOVERED, REPLAY_UNRECOVERED, Metrics
+from airyd.stomp.requests import Subscribe
+from airyd.stomp.spec import AckMode, Version
+
+
+class Subscriber(Protocol):
+    """The client that a subscription belongs to."""
+
+    @property
+    def channel(self) -> IChannel:
+        """Its connection."""
+
+    @property
+    def framing(self) -> Framing:
+        """What its transport carries."""
+
+    @property
+    def version(self) -> Version:
+        """The STOMP version that it speaks."""
+
+    def established(self, request: Subscribe, position: str, recovered: bool | None) -> None:
+        """Learn that a subscription stands; called before its first MESSAGE is sent.
+
+        :param position: the ``message-id`` after which everything follows
+        :param recovered: whether the resume that was asked for is whole; None if none was asked for
+        """
+
+    def fail(self, error: StompError) -> None:
+        """End this client's connection."""
+
+
+class Destination:
+    """One entry of the catalogue.
+
+    :ivar name: such as ``/queue/message``
+    :ivar position: the id of the last event that the source delivered, or from which on it does;
+        None while the source isn't watching
+    """
+
+    __slots__ = (
+        "_deliveries",
+        "_groups",
+        "_users",
+        "_waiting",
+        "_watching",
+        "clock",
+        "metrics",
+        "name",
+        "position",
+        "source",
+    )
+
+    _log = Logger()
+
+    def __init__(self, name: str, source: IEventSource, clock: IReactorTime, metrics: Metrics) -> None:
+        self.name = name
+        self.source = source
+        self.clock = clock
+        self.metrics = metrics
+        self.position: str | None = None
+        self._users = 0
+        self._watching = False
+        self._waiting: dict[Subscription, None] = {}
+        self._deliveries: dict[Subscription, Delivery] = {}
+        self._groups: dict[RowFilter | None, dict[tuple[Framing, bytes], Group[Subscription]]] = {}
+
+    @property
+    def subscriptions(self) -> list[Subscription]:
+        """All subscriptions, in no order, in a new list."""
+        grouped = [group.members for groups in self._groups.values() for group in groups.values()]
+        return [*self._waiting, *self._deliveries, *chain.from_iterable(grouped)]
+
+    def deliver(self, events: Sequence[Event]) -> list[Group[Subscription]]:
+        """Take a batch of live events; return the groups that have something to send now and had nothing before."""
+        if self.position is None:  # the source was still on its way to stop watching
+            return []
+        self.position = events[-1].id
+        dirty = []
+        if self._groups:
+            tails = [message_tail(event) for event in events]
+            for row_filter, groups in self._groups.items():
+                if row_filter is None:
+                    seen = tails
+                else:
+                    seen = [tail for event, tail in zip(events, tails, strict=True) if row_filter.matches(event)]
+                for group in groups.values():
+                    dirty += [group for tail in seen if group.append(tail)]
+        for delivery in tuple(self._deliveries.values()):
+            delivery.feed(events)
+        return dirty
+
+    def enter(self, subscription: Subscription) -> None:
+        """Let a subscription in: it begins when the source is watching."""
+        self.metrics.subscriptions[self.name] += 1
+        self._users += 1
+        if self.position is not None:
+            subscription.begin()
+            return
+        self._waiting[subscription] = None
+        if not self._watching:
+            self._watching = True
+            watching = self.source.watch(self.name)
+            watching.addCallbacks(self._watched, self._unwatchable).addErrback(self._broken)
+
+    def leave(self, subscription: Subscription) -> None:
+        """Let a subscription out, wherever it is; with the last one the source stops watching."""
+        self.metrics.subscriptions[self.name] -= 1
+        self._users -= 1
+        self._waiting.pop(subscription, None)
+        self._deliveries.pop(subscription, None)
+        if subscription.group is not None:
+            self._leave_group(subscription, subscription.group)
+        if not self._users and self.position is not None:
+            self.position = None
+            self.source.unwatch(self.name)
+
+    def follow(self, subscription: Subscription, delivery: Delivery) -> None:
+        """Feed live events to a subscription's own delivery."""
+        self._deliveries[subscription] = delivery
+
+    def join(self, subscription: Subscription, framing: Framing, head: bytes, row_filter: RowFilter | None) -> None:
+        """Let a subscription that is level get its events with all those whose bytes are the same."""
+        self._deliveries.pop(subscription, None)
+        groups = self._groups.setdefault(row_filter, {})
+        group = groups.get((framing, head))
+        if group is None:
+            group = groups[framing, head] = Group(self.name, framing, head, row_filter, self.metrics)
+        group.add(subscription, self.clock.seconds())
+
+    def _leave_group(self, subscription: Subscription, group: Group[Subscription]) -> None:
+        group.discard(subscription, self.clock.seconds())
+        if not len(group):
+            groups = self._groups[group.row_filter]
+            if groups.get((group.framing, group.head)) is group:
+                del groups[group.framing, group.head]
+            if not groups:
+                del self._groups[group.row_filter]
+
+    def _watched(self, position: str) -> None:
+        self._watching = False
+        if not self._users:  # they left meanwhile
+            self.source.unwatch(self.name)
+            return
+        self.position = position
+        while self._waiting:
+            subscription, _ = self._waiting.popitem()
+            subscription.begin()
+
+    def _unwatchable(self, failure: Failure) -> None:
+        self._watching = False
+        failure.trap(SourceUnavailable)
+        self._refuse(StompError(Fault.SOURCE_UNAVAILABLE, failure.getErrorMessage()))
+
+    def _broken(self, failure: Failure) -> None:
+        self._log.failure("cannot watch {destination}", failure, destination=self.name)
+        self._refuse(StompError(Fault.INTERNAL, "The event source failed."))
+
+    def _refuse(self, error: StompError) -> None:
+        for subscription in tuple(self._waiting):
+            subscription.fail(error)
+
+
+class Subscription(Member):
+    """One subscription of one client: waiting for the source, in a group, or with a delivery of its own.
+
+    :ivar request: what the client asked for
+    """
+
+    __slots__ = ("_destination", "_head", "_row_filter", "_subscriber", "delivery", "opened", "request")
+
+    def __init__(
+        self, destination: Destination, subscriber: Subscriber, request: Subscribe, row_filter: RowFilter | None
+    ) -> None:
+        super().__init__(subscriber.channel)
+        self.request = request
+        self.delivery: Delivery | None = None
+        self.opened: Deferred[None] | None = None
+        self._destination = destination
+        self._subscriber = subscriber
+        self._row_filter = row_filter
+        self._head = b""
+
+    def open(self) -> Deferred[None]:
+        """Begin; fires when ``Subscriber.established`` was called. The client fails if that takes too long."""
+        self.opened = opened = Deferred[None]()
+        opened.addErrback(lambda failure: failure.trap(CancelledError) and None)  # closed before it stood
+        self._destination.enter(self)
+        if not opened.called:
+            timeout = self._destination.clock.callLater(SOURCE_PATIENCE, self._late)
+            opened.addCallback(lambda _: timeout.cancel() if timeout.active() else None)
+        return opened
+
+    def close(self) -> None:
+        """End, whatever state this is in; nothing is sent for it afterwards."""
+        if self.delivery is not None:
+            self.delivery.end()
+            self.delivery = None
+        self._destination.leave(self)
+        opened, self.opened = self.opened, None
+        if opened is not None:
+            opened.cancel()
+
+    def settle(self, wire_id: str) -> int:
+        """Settle the message with this ``message-id``, and return how many messages that settled (0: unknown).
+
+        In mode ``client`` all those before it are settled too (STOMP 1.2, "SUBSCRIBE ack Header").
+        """
+        event_id = event_id_of(self._destination.name, wire_id)
+        if self.delivery is None or event_id is None:
+            return 0
+        return self.delivery.settle(event_id, cumulative=self.request.ack is AckMode.CLIENT)
+
+    def begin(self) -> None:
+        """The source is watching: go live, or start to catch up."""
+        request, destination = self.request, self._destination
+        named = request.id if request.echo_id else None
+        self._head = message_head(self._subscriber.version, destination.name, named)
+        window = None if request.ack is AckMode.AUTO else Window(request.prefetch)
+        if request.last_message_id is None:
+            if window is not None:
+                self._deliver_from(self.position, window).go_live(self.position)
+            self._establish(self.position, None)
+            return
+        last = event_id_of(destination.name, request.last_message_id)
+        if last is None:  # another destination's, or made up
+            self._deliver_from(self.position, window)
+            self.established(False)
+        else:
+            self._deliver_from(last, window).catch_up()
+
+    @property
+    def position(self) -> str:
+        """See ``airyd.delivery.Subscriber``."""
+        position = self._destination.position
+        assert position is not None  # noqa: S101  # whoever has begun keeps the source watching
+        return position
+
+    @property
+    def buffered(self) -> int:
+        """See ``airyd.delivery.Subscriber``."""
+        buffered: int = self.channel.buffered
+        return buffered
+
+    def established(self, recovered: bool) -> None:
+        """See ``airyd.delivery.Subscriber``."""
+        delivery = self.delivery
+        assert delivery is not None  # noqa: S101  # it is who calls
+        self._destination.metrics.replays[REPLAY_RECOVERED if recovered else REPLAY_UNRECOVERED] += 1
+        if not recovered and delivery.window is not None:
+            delivery.go_live(self.position)
+        self._establish(delivery.last if recovered else self.position, recovered)
+
+    def _establish(self, position: str, recovered: bool | None) -> None:
+        self._subscriber.established(self.request, message_id(self._destination.name, position), recovered)
+        opened, self.opened = self.opened, None
+        if opened is None:  # the RECEIPT found the client too slow, and that closed this
+            return
+        if not recovered and (self.delivery is None or self.delivery.window is None):
+            self.join()
+        opened.callback(None)
+
+    def send_event(self, event: Event) -> bool:
+        """See ``airyd.delivery.Subscriber``."""
+        if self._row_filter is not None and not self._row_filter.matches(event):
+            return False
+        head = self._head
+        if self.request.ack is not AckMode.AUTO and self._subscriber.version is Version.V1_2:
+            head = acknowledged_head(head, self.request.ordinal, event)
+        wire = self._subscriber.framing(head, message_tail(event))
+        metrics = self._destination.metrics
+        metrics.deliveries[event.destination] += 1
+        metrics.bytes_out += len(wire)
+        self.channel.send(wire)
+        return True
+
+    def join(self) -> None:
+        """See ``airyd.delivery.Subscriber``."""
+        if self.delivery is not None:
+            self.delivery.end()
+            self.delivery = None
+        self._destination.join(self, self._subscriber.framing, self._head, self._row_filter)
+
+    def later(self, call: Callable[[], None]) -> None:
+        """See ``airyd.delivery.Subscriber``."""
+        self._destination.clock.callLater(0, call)
+
+    def fail(self, error: StompError) -> None:
+        """End the client's connection."""
+        self._subscriber.fail(error)
+
+    def _deliver_from(self, last: str, window: Window | None) -> Delivery:
+        destination = self._destination
+        self.delivery = Delivery(destination.source, destination.name, last, self, window, destination.metrics)
+        destination.follow(self, self.delivery)
+        return self.delivery
+
+    def _late(self) -> None:
+        self.fail(StompError(Fault.SOURCE_UNAVAILABLE, "The event source did not answer in time; try again later."))

@@ -1,0 +1,38 @@
+"""What all clients of the daemon share."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from itertools import count
+
+from airyd.hub import Hub
+from airyd.interfaces import IAuthenticator
+from airyd.limits import Limits
+from airyd.metrics import Metrics
+from airyd.stomp.spec import HeartBeat
+from airyd.wheel import Wheel
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Gateway:
+    """What all clients share.
+
+    :ivar heart_beat: the server's wish
+    :ivar grace: seconds for which no client is closed for a missing heart-beat
+    """
+
+    hub: Hub
+    authenticator: IAuthenticator
+    limits: Limits
+    heart_beat: HeartBeat
+    grace: float
+    wheel: Wheel
+    metrics: Metrics
+    _run: str = field(default_factory=lambda: secrets.token_hex(4))
+    _numbers: count[int] = field(default_factory=lambda: count(1))
+
+    def next_session(self) -> tuple[int, str]:
+        """Return the number and the ``session`` header of another session; unique over restarts."""
+        number = next(self._numbers)
+        return number, f"{self._run}-{number}"

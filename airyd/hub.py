@@ -1,0 +1,134 @@
+"""The centre: takes events from the source, knows every destination, and sends each turn's events out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from twisted.internet.defer import CancelledError, Deferred, fail
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from airyd import payloads
+from airyd.destination import Destination, Subscriber, Subscription
+from airyd.errors import Fault, PayloadRefused, SourceUnavailable, StompError, UnknownDestination
+from airyd.events import Event, RowFilter, destination_tag, message_id
+from airyd.fanout import Group
+from airyd.interfaces import IEventSink, IEventSource
+from airyd.limits import SOURCE_PATIENCE
+from airyd.metrics import Metrics
+from airyd.stomp.requests import Subscribe
+
+
+@implementer(IEventSink)
+class Hub:
+    """Fans the events of one source out to the subscriptions of all clients.
+
+    :param catalogue: the destinations that exist; nothing else can be subscribed or published to
+    :param clock: monotonic time, and the reactor's turns
+    :param body_limit: bytes of an event's body
+
+    Raises ``ValueError`` if two names of the catalogue would share message ids.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, source: IEventSource, catalogue: Iterable[str], clock: IReactorTime, metrics: Metrics, body_limit: int
+    ) -> None:
+        self._source = source
+        self._clock = clock
+        self._metrics = metrics
+        self._body_limit = body_limit
+        self._destinations = {name: Destination(name, source, clock, metrics) for name in catalogue}
+        if len({destination_tag(name) for name in self._destinations}) < len(self._destinations):
+            raise ValueError("two destinations have the same tag in message ids; rename one")
+        self._dirty: list[Group[Subscription]] = []
+
+    @property
+    def catalogue(self) -> tuple[str, ...]:
+        """The names of all destinations."""
+        return tuple(self._destinations)
+
+    def deliver(self, events: Sequence[Event]) -> None:
+        """Take a batch from the feed; it leaves in this turn of the reactor's timers, one send per member."""
+        by_destination: dict[str, list[Event]] = {}
+        for event in events:
+            by_destination.setdefault(event.destination, []).append(event)
+        for name, batch in by_destination.items():
+            self._metrics.events_in[name] += len(batch)
+            dirty = self._destinations[name].deliver(batch)
+            if dirty:
+                if not self._dirty:
+                    # Whatever else this turn brings joins the same buffers; nothing waits longer than the turn.
+                    self._clock.callLater(0, self._flush)
+                self._dirty += dirty
+
+    def _flush(self) -> None:
+        dirty, self._dirty = self._dirty, []
+        now = self._clock.seconds()
+        for group in dirty:
+            group.flush(now)
+
+    def gap(self, destinations: Sequence[str], reason: str) -> None:
+        """End whoever subscribed to these: an event may be missing, and a client must never not know."""
+        self._log.warn(
+            "events of {destinations} may have been missed: {reason}", destinations=destinations, reason=reason
+        )
+        error = StompError(Fault.EVENTS_LOST, "The server may have missed events: subscribe again, and reload.")
+        for name in destinations:
+            self._metrics.gaps[name] += 1
+            for subscription in self._destinations[name].subscriptions:
+                subscription.fail(error)
+
+    def subscription(self, subscriber: Subscriber, request: Subscribe, row_filter: RowFilter | None) -> Subscription:
+        """Make a subscription; it begins with its ``open()``.
+
+        Raises ``StompError`` for what isn't in the catalogue.
+        """
+        destination = self._destinations.get(request.destination)
+        if destination is None:
+            raise StompError(Fault.UNKNOWN_DESTINATION, self._offer(request.destination), request.receipt)
+        return Subscription(destination, subscriber, request, row_filter)
+
+    def publish(self, destination: str, body: bytes, origin: str) -> Deferred[str]:
+        """Hand an event to the source; fires with its ``message-id`` when the source has taken it.
+
+        :param origin: who publishes, for the metrics (``airyd.metrics``)
+
+        Errors: ``UnknownDestination``, ``PayloadRefused``, ``SourceUnavailable`` (also if it takes too long; then the
+        event may still arrive).
+        """
+        if destination not in self._destinations:
+            return fail(UnknownDestination(self._offer(destination)))
+        try:
+            payloads.check(destination, body, self._body_limit)
+        except PayloadRefused as refusal:
+            self._metrics.payloads_refused[origin, refusal.kind] += 1
+            self._log.info(
+                "refused an event for {destination} from {origin}: {reason}",
+                destination=destination,
+                origin=origin,
+                reason=str(refusal),
+            )
+            return fail(refusal)
+
+        def taken(event_id: str) -> str:
+            self._metrics.published[origin] += 1
+            return message_id(destination, event_id)
+
+        publishing = self._source.publish(destination, body)
+        if not publishing.called:
+            publishing.addTimeout(SOURCE_PATIENCE, self._clock, _unavailable)
+        return publishing.addCallback(taken)
+
+    def _offer(self, asked: str) -> str:
+        return f"There is no destination {asked[:200]!r} here; there are: {', '.join(self._destinations)}."
+
+
+def _unavailable(result: object, timeout: float) -> object:
+    """Say what a publish that was given up means."""
+    if isinstance(result, Failure) and result.check(CancelledError):
+        raise SourceUnavailable(f"The event source did not take the event within {timeout:g} seconds.")
+    return result
