@@ -1,0 +1,69 @@
+"""What the admin page answers: the answers themselves, and the one place where errors become some."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from airyd.errors import PayloadFault, PayloadRefused, SourceUnavailable, UnknownDestination
+
+_log = Logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One HTTP response.
+
+    :ivar body: sent as it is; left out in answer to HEAD, with its length stated
+    :ivar headers: beside Content-Type, Content-Length and those that every answer has
+    """
+
+    status: HTTPStatus
+    content_type: str
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Refusal(Exception):
+    """A request breaks the rules of the admin page; the text says which to whom it asked.
+
+    :ivar headers: what the status demands, such as ``Allow``
+    """
+
+    def __init__(self, status: HTTPStatus, reason: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(status, reason)
+        self.status = status
+        self.reason = reason
+        self.headers: Mapping[str, str] = headers or {}
+
+
+def json_answer(value: object, status: HTTPStatus = HTTPStatus.OK, headers: Mapping[str, str] | None = None) -> Answer:
+    """Return the value as a line of JSON."""
+    return Answer(status, "application/json", json.dumps(value).encode() + b"\n", headers or {})
+
+
+def answer_for(failure: Failure) -> Answer:
+    """Return the answer that tells of an error: ``{"error": "…"}``; what nobody foresaw is logged, and 500."""
+    error = failure.value
+    match error:
+        case Refusal():
+            return _error(error.status, error.reason, error.headers)
+        case PayloadRefused(fault=PayloadFault.TOO_BIG):
+            return _error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(error))
+        case PayloadRefused():
+            return _error(HTTPStatus.BAD_REQUEST, str(error))
+        case UnknownDestination():
+            return _error(HTTPStatus.NOT_FOUND, str(error))
+        case SourceUnavailable():
+            return _error(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+    _log.failure("an admin request failed", failure=failure)
+    return _error(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error")
+
+
+def _error(status: HTTPStatus, reason: str, headers: Mapping[str, str] | None = None) -> Answer:
+    return json_answer({"error": reason}, status, headers)

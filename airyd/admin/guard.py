@@ -1,0 +1,48 @@
+"""Who may ask: what a web page elsewhere could make a browser on this machine send is refused."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from twisted.internet.address import UNIXAddress
+from twisted.internet.interfaces import IAddress
+from twisted.web.http_headers import Headers
+
+from airyd.addresses import host_of, is_loopback_host
+from airyd.admin.answers import Refusal
+
+
+def check_host(headers: Headers, local: IAddress) -> None:
+    """Raise ``Refusal`` unless the one ``Host`` names this machine or the address that was connected to.
+
+    A foreign page whose name its owner lets point to 127.0.0.1 (DNS rebinding) is refused by the name:
+    421 (RFC 9110, section 15.5.20). No ``Host``, two, or a malformed one: 400 (RFC 9112, section 3.2).
+    On a unix socket, which browsers can't reach, any ``Host`` will do, and none.
+
+    :param local: the connection's own address
+    """
+    if isinstance(local, UNIXAddress):
+        return
+    given = _values(headers, "Host")
+    try:
+        (authority,) = given
+        host = host_of(authority)
+    except ValueError:
+        raise Refusal(HTTPStatus.BAD_REQUEST, "one Host header is needed: a name or address and a port") from None
+    if not is_loopback_host(host) and host != getattr(local, "host", None):
+        raise Refusal(HTTPStatus.MISDIRECTED_REQUEST, "this Host is not served here; ask for localhost or 127.0.0.1")
+
+
+def check_origin(headers: Headers) -> None:
+    """Raise ``Refusal`` (403) if a browser says that a page elsewhere asks: an ``Origin`` that isn't the ``Host``.
+
+    Programs send no ``Origin``. A browser can't send JSON to another origin without asking first, which
+    nobody answers here; this is the second lock.
+    """
+    own = {f"http://{authority}".lower() for authority in _values(headers, "Host")}
+    if any(origin.lower() not in own for origin in _values(headers, "Origin")):
+        raise Refusal(HTTPStatus.FORBIDDEN, "pages of other origins may not publish")
+
+
+def _values(headers: Headers, name: str) -> list[str]:
+    return [str(value) for value in headers.getRawHeaders(name, [])]

@@ -1,0 +1,108 @@
+"""The pages of the admin page: which paths there are, and what each does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress
+from twisted.web.http_headers import Headers
+
+from airyd.admin.answers import Answer, Refusal, json_answer
+from airyd.admin.guard import check_host, check_origin
+from airyd.errors import UnknownDestination
+
+#: Takes a destination and a body; fires with the ``message-id``.
+Publish = Callable[[str, bytes], Deferred[str]]
+
+_PUBLISH: Final = "/publish/"
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One HTTP request, whole.
+
+    :ivar path: as it came, percent-encoded, without the query string
+    :ivar local: the address that the client connected to
+    """
+
+    method: str
+    path: str
+    headers: Headers
+    body: bytes
+    local: IAddress
+
+
+class Pages:
+    """Answers queries.
+
+    :param registry: what ``/metrics`` shows
+    :param ready: gives the reasons why the server is not ready, one short text each
+    :param publish: fails with ``PayloadRefused``, ``UnknownDestination`` or ``SourceUnavailable``; never waits for ever
+    """
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        ready: Callable[[], Sequence[str]],
+        publish: Publish,
+    ) -> None:
+        self._registry = registry
+        self._ready = ready
+        self._publish = publish
+        self._readable: Final = {"/healthz": self._healthz, "/readyz": self._readyz, "/metrics": self._metrics}
+
+    async def answer(self, query: Query) -> Answer:
+        """Do what the query asks.
+
+        Errors: ``Refusal``, and what ``publish`` fails with; ``answer_for`` makes answers of them.
+        """
+        check_host(query.headers, query.local)
+        if query.path.startswith(_PUBLISH):
+            _check_method(query, "POST")
+            return await self._take(query)
+        page = self._readable.get(query.path)
+        if page is None:
+            known = ", ".join((*self._readable, f"{_PUBLISH}<destination without its first slash>"))
+            raise Refusal(HTTPStatus.NOT_FOUND, f"no such page; there are {known}")
+        _check_method(query, "GET", "HEAD")
+        return page(query)
+
+    def _healthz(self, query: Query) -> Answer:
+        return Answer(HTTPStatus.OK, "text/plain; charset=utf-8", b"ok")
+
+    def _readyz(self, query: Query) -> Answer:
+        reasons = list(self._ready())
+        status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
+        return json_answer({"ready": not reasons, "reasons": reasons}, status)
+
+    def _metrics(self, query: Query) -> Answer:
+        encode, content_type = choose_encoder(", ".join(query.headers.getRawHeaders("Accept", [])))
+        return Answer(HTTPStatus.OK, content_type, encode(self._registry))
+
+    async def _take(self, query: Query) -> Answer:
+        check_origin(query.headers)
+        media_type = query.headers.getRawHeaders("Content-Type", [""])[0].partition(";")[0].strip().lower()
+        if media_type != "application/json":
+            raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the Content-Type must be application/json")
+        try:
+            destination = "/" + unquote_to_bytes(query.path.removeprefix(_PUBLISH)).decode()
+        except UnicodeDecodeError:
+            raise UnknownDestination("the destination is not UTF-8") from None
+        message_id = await self._publish(destination, query.body)
+        return json_answer({"id": message_id})
+
+
+def _check_method(query: Query, *allowed: str) -> None:
+    if query.method not in allowed:
+        raise Refusal(
+            HTTPStatus.METHOD_NOT_ALLOWED,
+            f"only {' and '.join(allowed)} work here",
+            {"Allow": ", ".join(allowed)},
+        )

@@ -1,0 +1,146 @@
+"""The opening handshake on Autobahn: its options, its bounds, and who is let in (RFC 6455, section 4)."""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from typing import Any, Final
+
+from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
+from twisted.internet.interfaces import IReactorCore
+from twisted.internet.tcp import Connection
+from twisted.logger import Logger
+
+from airyd import __version__
+from airyd.gateway import Gateway
+from airyd.limits import WEBSOCKET_MESSAGE
+from airyd.origins import OriginPolicy
+from airyd.stomp.spec import Version
+
+#: The subprotocols of STOMP, best first.
+SUBPROTOCOLS: Final = tuple(version.rules.subprotocol for version in reversed(Version))
+
+_TOO_LARGE: Final = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+_HEAD_END: Final = b"\r\n\r\n"
+
+
+class OpeningHandshake(WebSocketServerProtocol):
+    """A connection up to the 101, or to the refusal.
+
+    What Autobahn is to do is set as class attributes: it would copy options onto each connection otherwise.
+    """
+
+    factory: HandshakeFactory
+    transport: Connection  # or what behaves like one, on TLS
+    _log = Logger()
+
+    CONFIG_ATTRS: list[str] = []  # noqa: RUF012  # Autobahn's type
+    logOctets = False
+    logFrames = False
+    trackTimings = False
+    utf8validateIncoming = True
+    applyMask = True
+    requireMaskedClientFrames = True
+    maskServerFrames = False
+    # 0, Autobahn's default, would wait for a frame of 2^62 bytes. STOMP's own bounds are far below
+    # and hold while a message arrives; this one is only for what isn't STOMP at all.
+    maxFramePayloadSize = WEBSOCKET_MESSAGE
+    maxMessagePayloadSize = WEBSOCKET_MESSAGE
+    autoFragmentSize = 0
+    failByDrop = False
+    echoCloseCodeReason = False
+    # The wheel has all deadlines.
+    openHandshakeTimeout = 0
+    closeHandshakeTimeout = 0
+    tcpNoDelay = True
+    autoPingInterval = 0
+    autoPingTimeout = 0
+    autoPingSize = 12
+    autoPingRestartOnAnyTraffic = True
+    versions = (13,)
+    webStatus = False
+    serveFlashSocketPolicy = False
+    flashSocketPolicy = ""
+    # Origins are checked in onConnect(), where a refusal can be a 403: here all pass.
+    allowedOriginsPatterns = (re.compile(""),)
+    allowNullOrigin = True
+    maxConnections = 0
+    trustXForwardedFor = 0
+
+    def _dataReceived(self, data: bytes) -> None:
+        # Autobahn has no bound on the request head; this holds while it arrives.
+        if self.state == self.STATE_CONNECTING:
+            limits = self.factory.gateway.limits
+            head = self.data + data
+            end = head.find(_HEAD_END)
+            size = len(head) if end < 0 else end + len(_HEAD_END)
+            if size > limits.request_head:
+                self.failHandshake(f"The request head is longer than {limits.request_head} bytes.", _TOO_LARGE)
+                return
+            if head.count(b"\n", 0, size) > limits.headers + 2:  # the request line, and the empty one at the end
+                self.failHandshake(f"The request has more than {limits.headers} headers.", _TOO_LARGE)
+                return
+        if self.state != self.STATE_CLOSED:  # where Autobahn would collect it
+            super()._dataReceived(data)
+
+    def onConnect(self, request: ConnectionRequest) -> str | None:
+        """Decide on a valid opening handshake: the subprotocol, or ``ConnectionDeny``."""
+        self.websocket_extensions: list[object] = []  # none is spoken; an unknown parameter must not fail the handshake
+        if request.path != self.factory.path:
+            raise ConnectionDeny(int(HTTPStatus.NOT_FOUND), f"There is nothing here; connect to {self.factory.path}")
+        if not self.factory.origins.allows(request.headers.get("origin"), request.headers["host"]):
+            raise ConnectionDeny(int(HTTPStatus.FORBIDDEN), "This origin may not connect (option --origin).")
+        if not request.protocols:
+            return None
+        for subprotocol in SUBPROTOCOLS:
+            if subprotocol in request.protocols:
+                return subprotocol
+        raise ConnectionDeny(int(HTTPStatus.BAD_REQUEST), f"The subprotocols here are {', '.join(SUBPROTOCOLS)}.")
+
+    def failHandshake(self, reason: str, code: int = 400, responseHeaders: Any = None) -> None:
+        """Answer an opening handshake with an HTTP error, and close."""
+        headers = {"Content-Type": "text/plain; charset=utf-8", "Connection": "close"}
+        if code == HTTPStatus.UPGRADE_REQUIRED and self.http_request_path != self.factory.path:
+            code = HTTPStatus.NOT_FOUND
+        elif code == HTTPStatus.UPGRADE_REQUIRED:
+            headers |= {"Upgrade": "websocket", "Connection": "Upgrade, close"}
+        elif responseHeaders is not None:  # Autobahn has some only for a version that isn't spoken
+            code = HTTPStatus.UPGRADE_REQUIRED
+            headers |= {"Upgrade": "websocket", "Connection": "Upgrade, close", "Sec-WebSocket-Version": "13"}
+        elif code == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = "GET"
+        elif reason.startswith("HTTP Origin header invalid"):
+            code = HTTPStatus.FORBIDDEN
+        body = f"{reason}\n".encode()
+        headers["Content-Length"] = str(len(body))
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        status = HTTPStatus(code)
+        self.sendData(
+            f"HTTP/1.1 {status} {status.phrase}\r\nServer: {self.factory.server}\r\n{lines}\r\n".encode() + body
+        )
+        self.factory.gateway.metrics.handshakes_refused[int(status)] += 1
+        # The reason may quote the request, and that a token.
+        self._log.info("{peer}: opening handshake refused with {code}", peer=self.peer, code=int(status))
+        self.handshake_refused()
+        self.wasClean = True  # for Autobahn: nothing to warn of
+        self.dropConnection()
+
+    def handshake_refused(self) -> None:
+        """Learn that the answer to the opening handshake was an HTTP error; the connection closes."""
+
+
+class HandshakeFactory(WebSocketServerFactory):
+    """What all connections share.
+
+    :param path: the WebSocket's
+    :param origins: the web pages that may connect
+    """
+
+    noisy = False
+
+    def __init__(self, gateway: Gateway, path: str, origins: OriginPolicy, reactor: IReactorCore) -> None:
+        super().__init__(server=f"airyd/{__version__}", reactor=reactor)
+        self.gateway = gateway
+        self.path: str = path
+        self.origins = origins

@@ -1,0 +1,238 @@
+"""WebSocket in and out: Autobahn shakes hands, reads frames and closes; airyd sends its own frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorCore
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from airyd.client import Client
+from airyd.encoding import websocket_framing
+from airyd.errors import CloseCode, Fault, StompError
+from airyd.gateway import Gateway
+from airyd.handshake import HandshakeFactory, OpeningHandshake
+from airyd.interfaces import IChannel
+from airyd.limits import CLOSE_PATIENCE
+from airyd.metrics import CLOSED_BY_CLIENT, CLOSED_LOST, CLOSED_NORMALLY, CLOSED_REFUSED, CLOSED_WEBSOCKET
+from airyd.origins import OriginPolicy
+from airyd.transport import DirectServer, DirectUnixServer, direct_of
+from airyd.wheel import Entry
+
+
+@implementer(IChannel)
+class StompWebSocket(OpeningHandshake):
+    """One client's WebSocket."""
+
+    factory: StompWebSocketFactory
+    direct: Callable[[bytes], int] | None = None
+    _client: Client
+    _below: DirectServer | DirectUnixServer | None = None
+    _deadline: Entry | None = None
+    _kind: str | None = None
+    _stalled = False
+
+    # The connection's life, as Twisted and Autobahn tell it.
+
+    def connectionMade(self) -> None:
+        """See ``IProtocol``."""
+        gateway = self.factory.gateway
+        self._below = below = direct_of(self.transport)
+        if below is not None:
+            below.emptied = self._emptied
+            self._open_direct(below)
+        self._client = Client(gateway, self, websocket_framing)
+        gateway.metrics.connections += 1
+        gateway.metrics.connections_opened += 1
+        self.factory.channels.add(self)
+        super().connectionMade()
+
+    def _open_direct(self, below: DirectServer | DirectUnixServer) -> None:
+        # Under TLS, or a proxy's header, bytes must go through the upper transport.
+        if below is self.transport and not getattr(below, "TLS", False):
+            self.direct = below.socket.send
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """See ``IProtocol``."""
+        # Before anything else: the socket is gone, and a bound send of it must not be called again.
+        self.direct = None
+        self._client.ended()
+        self.factory.remove(self)
+        if self._deadline is not None:
+            self._deadline.cancel()
+        if self._below is not None:
+            self._below.emptied = None
+        metrics = self.factory.gateway.metrics
+        metrics.connections -= 1
+        metrics.connections_closed[self._end_kind()] += 1
+        if self._stalled:
+            metrics.buffered_clients -= 1
+        super().connectionLost(reason)
+
+    def _end_kind(self) -> str:
+        if self._kind is not None:
+            return self._kind
+        if self.failedByMe:
+            return CLOSED_WEBSOCKET
+        return CLOSED_BY_CLIENT if self.wasClean else CLOSED_LOST
+
+    def handshake_refused(self) -> None:
+        """See ``OpeningHandshake``."""
+        self._kind = CLOSED_REFUSED
+        self._client.ended()
+
+    # What comes in: the client's session takes the bytes as they arrive; Autobahn need not collect messages.
+
+    def onMessageBegin(self, isBinary: bool) -> None:
+        """See ``IWebSocketChannelFrameApi``."""
+        self.message_data_total_length = 0
+
+    def onMessageFrameData(self, payload: bytes) -> None:
+        """See ``IWebSocketChannelStreamingApi``."""
+        if self.state == self.STATE_OPEN:
+            self._client.received(payload)
+
+    def onMessageFrameEnd(self) -> None:
+        """See ``IWebSocketChannelStreamingApi``."""
+
+    def onMessageEnd(self) -> None:
+        """See ``IWebSocketChannelFrameApi``."""
+
+    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+        """See ``IWebSocketChannel``."""
+
+    # What goes out: all of it on one way, so that nothing overtakes what is queued.
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that wait to be sent."""
+        return 0 if self._below is None else self._below.buffered
+
+    def send(self, wire: bytes) -> None:
+        """See ``IChannel``."""
+        if self.state == self.STATE_OPEN:
+            self.sendData(wire)
+
+    def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
+        """Send bytes of airyd's or Autobahn's own; the two parameters of its API are not in use here."""
+        direct = self.direct
+        if direct is not None:
+            try:
+                count = direct(data)
+            except OSError:  # full, or gone: the transport finds out which
+                count = 0
+            if count != len(data):
+                self.sent(data, count)
+        elif self._client.is_over or self.buffered + len(data) <= self.factory.gateway.limits.buffered:
+            self.transport.write(data)
+        else:
+            self._client.fail(
+                StompError(
+                    Fault.SLOW_CONSUMER,
+                    f"More than {self.factory.gateway.limits.buffered} bytes wait for you; read faster, or resume.",
+                )
+            )
+
+    def sent(self, wire: bytes, count: int) -> None:
+        """See ``IChannel``."""
+        self.direct = None
+        metrics = self.factory.gateway.metrics
+        metrics.stalls += 1
+        metrics.buffered_clients += not self._stalled
+        self._stalled = True
+        self.transport.write(wire[count:])
+        self._client.direct_changed()
+
+    def _emptied(self) -> None:
+        if self._stalled:
+            self._stalled = False
+            self.factory.gateway.metrics.buffered_clients -= 1
+        if self._client.is_over:
+            return
+        if self._below is not None and self.direct is None:
+            self._open_direct(self._below)
+            self._client.direct_changed()
+        self._client.drained()
+
+    def pause(self) -> None:
+        """See ``IChannel``."""
+        self.transport.pauseProducing()
+
+    def resume(self) -> None:
+        """See ``IChannel``."""
+        self.transport.resumeProducing()
+
+    # The end.
+
+    def close(self, fault: Fault | None) -> None:
+        """See ``IChannel``."""
+        if self.state == self.STATE_OPEN:
+            self._kind = CLOSED_NORMALLY if fault is None else fault.kind
+            code, reason = (CloseCode.NORMAL, "") if fault is None else (fault.close_code, fault.message)
+            self.sendCloseFrame(int(code), reason.encode())
+        elif self.state == self.STATE_CONNECTING and fault is not None:
+            late = fault is Fault.CONNECT_TIMEOUT
+            self.failHandshake(fault.message, HTTPStatus.REQUEST_TIMEOUT if late else HTTPStatus.SERVICE_UNAVAILABLE)
+
+    def sendCloseFrame(self, code: int | None = None, reasonUtf8: bytes | None = None, isReply: bool = False) -> None:
+        """Send a close frame, whoever wants it: airyd, the client (a reply), Autobahn for a violation of RFC 6455."""
+        self._client.ended()
+        super().sendCloseFrame(code, reasonUtf8, isReply)
+        self.direct = None
+        self._linger()
+
+    def _closeConnection(self, abort: bool = False) -> None:
+        # After a clean closing handshake Autobahn would abort; but an RST can make the client miss the close frame.
+        if abort and not self.wasClean:
+            self.transport.abortConnection()
+        elif self._kind == CLOSED_REFUSED and self._below is self.transport:
+            # A close with unread bytes of the request is an RST, and would cost the client the answer: read on.
+            self.transport.loseWriteConnection()
+            self._linger()
+        else:
+            self.transport.loseConnection()
+            self._linger()
+
+    def _linger(self) -> None:
+        """Let the client read its last frames and answer, but not for ever."""
+        if self._deadline is None:
+            self._deadline = self.factory.gateway.wheel.call_later(CLOSE_PATIENCE, self.abort)
+
+    def fail(self, error: StompError) -> None:
+        """Let the client go, with an ERROR frame if it has come that far."""
+        self._client.fail(error)
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+        self.transport.abortConnection()
+
+
+class StompWebSocketFactory(HandshakeFactory):
+    """Makes a ``StompWebSocket`` for each connection.
+
+    :ivar channels: the connections that are open
+    """
+
+    protocol = StompWebSocket  # type: ignore[assignment]  # mypy takes no subclass with another type of factory
+    noisy = False
+
+    def __init__(self, gateway: Gateway, path: str, origins: OriginPolicy, reactor: IReactorCore) -> None:
+        super().__init__(gateway, path, origins, reactor)
+        self.channels: set[StompWebSocket] = set()
+        self._emptied: Deferred[None] | None = None
+
+    def remove(self, channel: StompWebSocket) -> None:
+        """Forget a connection that is gone."""
+        self.channels.discard(channel)
+        if not self.channels and self._emptied is not None:
+            emptied, self._emptied = self._emptied, None
+            emptied.callback(None)
+
+    def when_empty(self) -> Deferred[None]:
+        """Fires when the last connection is gone; call it once, while there are some."""
+        self._emptied = Deferred()
+        return self._emptied

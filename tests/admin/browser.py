@@ -1,0 +1,120 @@
+"""An admin page without a network, and what asks it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IAddress
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransportWithDisconnection
+from twisted.trial.unittest import SynchronousTestCase
+
+from airyd.admin.site import admin_site
+from airyd.metrics import Metrics
+
+LOCAL = IPv4Address("TCP", "127.0.0.1", 8081)
+PEER = IPv4Address("TCP", "127.0.0.1", 50000)
+LIMIT = 1000
+JSON = {"Content-Type": "application/json"}
+
+
+@dataclass
+class Response:
+    """One answer as it was read from the wire."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """Return the body's value, or fail unless it is declared to be JSON."""
+        if self.headers["content-type"] != "application/json":
+            raise AssertionError(f"not JSON: {self.headers}")
+        return json.loads(self.body)
+
+
+class Connection:
+    """One TCP connection to the page."""
+
+    def __init__(self, case: AdminCase, local: IAddress) -> None:
+        self.transport = StringTransportWithDisconnection(hostAddress=local, peerAddress=PEER)
+        protocol = case.site.buildProtocol(PEER)
+        assert protocol is not None
+        self.protocol = protocol
+        self.transport.protocol = protocol
+        self.protocol.makeConnection(self.transport)
+
+    def send(self, data: bytes) -> None:
+        """Send bytes to the page."""
+        self.protocol.dataReceived(data)
+
+    def ask(self, method: str, target: str, headers: dict[str, str] | None = None, body: bytes = b"") -> None:
+        """Send one request; ``Host`` and ``Content-Length`` are added unless given."""
+        lines = {"Host": "127.0.0.1:8081", "Content-Length": str(len(body)), **(headers or {})}
+        head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+        self.send(f"{method} {target} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + body)
+
+    def read(self, head_only: bool = False) -> Response:
+        """Take one whole answer from what the page has sent."""
+        head, _, rest = self.transport.value().partition(b"\r\n\r\n")
+        status_line, *lines = head.decode("latin-1").split("\r\n")
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+        length = 0 if head_only else int(headers["content-length"])
+        if len(rest) < length:
+            raise AssertionError(f"the answer breaks off: {rest!r}")
+        self.transport.clear()
+        self.transport.write(rest[length:])
+        version, status = status_line.split(" ")[:2]
+        if version != "HTTP/1.1":
+            raise AssertionError(status_line)
+        return Response(int(status), headers, rest[:length])
+
+    @property
+    def silent(self) -> bool:
+        """Whether the page has sent nothing (more)."""
+        return not self.transport.value()
+
+
+class AdminCase(SynchronousTestCase):
+    """Has an admin page whose ``publish`` notes what it gets and answers with ``self.outcome``."""
+
+    def setUp(self) -> None:
+        """Make the page."""
+        self.clock = Clock()
+        self.metrics = Metrics()
+        self.reasons: list[str] = []
+        self.published: list[tuple[str, bytes]] = []
+        self.outcome: Deferred[str] = succeed("0c1d2e3f-7-1")
+        self.site = admin_site(
+            reactor=self.clock,
+            metrics=self.metrics,
+            ready=lambda: self.reasons,
+            publish=self.publish,
+            body_limit=LIMIT,
+        )
+
+    def publish(self, destination: str, body: bytes) -> Deferred[str]:
+        """Stand in for the hub."""
+        self.published.append((destination, body))
+        return self.outcome
+
+    def connect(self, local: IAddress = LOCAL) -> Connection:
+        """Open a connection to the page's address ``local``."""
+        return Connection(self, local)
+
+    def ask(
+        self,
+        method: str,
+        target: str,
+        headers: dict[str, str] | None = None,
+        body: bytes = b"",
+        local: IAddress = LOCAL,
+    ) -> Response:
+        """Ask on a new connection and return the answer."""
+        connection = self.connect(local)
+        connection.ask(method, target, headers, body)
+        return connection.read(head_only=method == "HEAD")

@@ -1,0 +1,68 @@
+"""Who may ask."""
+
+from __future__ import annotations
+
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+
+from tests.admin.browser import JSON, AdminCase
+
+TARGET = "/publish/queue/message"
+
+
+class HostTests(AdminCase):
+    """The ``Host`` header keeps out pages whose names were bent to this machine."""
+
+    def test_loopback_names(self) -> None:
+        names = ["localhost", "LOCALHOST", "localhost:8081", "127.0.0.1", "127.0.0.1:1", "127.255.0.9", "[::1]"]
+        for host in [*names, "[::1]:8081"]:
+            self.assertEqual(self.ask("GET", "/healthz", {"Host": host}).status, 200, host)
+
+    def test_foreign_names(self) -> None:
+        names = ["example.org", "example.org:8081", "localhost.example.org", "127.0.0.1.example.org", "10.0.0.1"]
+        for host in [*names, "[::2]:8081", "0.0.0.0", "127.1", "localhost."]:  # noqa: S104  # refused, not bound
+            answer = self.ask("GET", "/healthz", {"Host": host})
+            self.assertEqual(answer.status, 421, host)
+            self.assertIn("Host", answer.json()["error"])
+
+    def test_malformed_names(self) -> None:
+        for host in "", "localhost:x", "::1", "user@localhost", "localhost/", "local host", "[::1", "localhost:1:2":
+            self.assertEqual(self.ask("GET", "/healthz", {"Host": host}).status, 400, host)
+
+    def test_none_and_two(self) -> None:
+        for lines in b"", b"Host: localhost\r\nHost: localhost\r\n":
+            connection = self.connect()
+            connection.send(b"GET /healthz HTTP/1.1\r\n" + lines + b"\r\n")
+            self.assertEqual(connection.read().status, 400)
+
+    def test_address_that_was_connected_to(self) -> None:
+        here = IPv4Address("TCP", "192.0.2.7", 8081)
+        self.assertEqual(self.ask("GET", "/healthz", {"Host": "192.0.2.7:8081"}, local=here).status, 200)
+        self.assertEqual(self.ask("GET", "/healthz", {"Host": "192.0.2.8:8081"}, local=here).status, 421)
+        there = IPv6Address("TCP", "::1", 8081)
+        self.assertEqual(self.ask("GET", "/healthz", {"Host": "[::1]:8081"}, local=there).status, 200)
+
+    def test_unix_socket_takes_any(self) -> None:
+        local = UNIXAddress(b"/run/airyd/admin.sock")
+        for host in "example.org", "", "localhost":
+            self.assertEqual(self.ask("GET", "/healthz", {"Host": host}, local=local).status, 200, host)
+
+    def test_foreign_name_publishes_nothing(self) -> None:
+        answer = self.ask("POST", TARGET, {**JSON, "Host": "example.org", "Origin": "http://example.org"}, b"{}")
+        self.assertEqual((answer.status, self.published), (421, []))
+
+
+class OriginTests(AdminCase):
+    """The ``Origin`` header keeps out pages from elsewhere."""
+
+    def test_own(self) -> None:
+        for host in "127.0.0.1:8081", "localhost:8081", "[::1]:8081":
+            answer = self.ask("POST", TARGET, {**JSON, "Host": host, "Origin": f"http://{host}"}, b"{}")
+            self.assertEqual(answer.status, 200, host)
+
+    def test_foreign(self) -> None:
+        origins = ["http://example.org", "null", "http://127.0.0.1", "http://127.0.0.1:3000", "https://127.0.0.1:8081"]
+        for origin in [*origins, "http://localhost:8081", "", "127.0.0.1:8081"]:
+            answer = self.ask("POST", TARGET, {**JSON, "Origin": origin}, b"{}")
+            self.assertEqual(answer.status, 403, origin)
+            self.assertIn("error", answer.json())
+        self.assertEqual(self.published, [])
