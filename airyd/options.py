@@ -1,0 +1,210 @@
+"""The options of ``twistd airyd``, and the settings that they make."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple, NoReturn
+
+from twisted.python import usage
+
+from airyd import __version__
+from airyd.access import describe_authenticators
+from airyd.admin.endpoint import check_admin_endpoint
+from airyd.errors import ConfigurationError
+from airyd.events import AIRY_DESTINATIONS, DESTINATION
+from airyd.limits import LIMITS, Limits
+from airyd.sources import describe_sources
+from airyd.stomp.spec import HeartBeat
+
+DEFAULT_LISTEN: Final = "tcp:8080:interface=127.0.0.1"
+DEFAULT_ADMIN: Final = "tcp:8081:interface=127.0.0.1"
+NO_ADMIN: Final = "none"
+
+
+class Settings(NamedTuple):
+    """What was asked for, checked as far as one option can be by itself.
+
+    :ivar listen: endpoint strings of the WebSocket
+    :ivar source: the source's URL
+    :ivar destinations: the catalogue
+    :ivar auth: the authenticator's spec
+    :ivar admin: the endpoint string of the admin page, or None
+    :ivar origins: what ``--origin`` gave; empty for the default
+    :ivar grace: seconds for which no client is closed for a missing heart-beat
+    """
+
+    listen: Sequence[str]
+    path: str
+    source: str
+    destinations: Sequence[str]
+    auth: str
+    admin: str | None
+    origins: Sequence[str]
+    heart_beat: HeartBeat
+    grace: float
+    limits: Limits
+
+
+def _positive(text: str) -> int:
+    number = int(text) if text.isascii() and text.isdigit() else 0
+    if number < 1:
+        raise ValueError("give a whole number from 1 on")
+    return number
+
+
+def _seconds(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise ValueError("give a number of seconds from 0 on")
+    return number
+
+
+def _naming(option: str, read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Let a refusal name its option, which Twisted would not."""
+
+    def read_option(text: str) -> Any:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise usage.UsageError(f"--{option} {text}: {error}") from None
+
+    return read_option
+
+
+class Options(usage.Options):
+    """Reads the command line; :attr:`settings` has the result."""
+
+    synopsis = "[options]"
+    longdesc = (
+        "Serves Airy's events over STOMP (1.0, 1.1, 1.2) on WebSocket. Publish by POST to the admin page "
+        "(airyd publish), watch with airyd tail."
+    )
+    optParameters: Sequence[Sequence[Any]] = [
+        ["path", None, "/ws.communication", "Path of the WebSocket."],
+        ["auth", None, "anonymous", "Who may come in, and do what; see --help-auth."],
+        [
+            "admin",
+            None,
+            DEFAULT_ADMIN,
+            "Endpoint of the admin page (health, metrics, publishing): loopback or a unix socket; none turns it off.",
+        ],
+        [
+            "heart-beat",
+            None,
+            "30000,30000",
+            "Milliseconds between heart-beats: the server's own, those it wants; 0 for none.",
+            _naming("heart-beat", HeartBeat.parse),
+        ],
+        [
+            "heart-beat-grace",
+            None,
+            65.0,
+            "Seconds before any client is closed for silence, however short its heart-beat: browsers slow "
+            "down the timers of hidden tabs.",
+            _naming("heart-beat-grace", _seconds),
+        ],
+        *(
+            [option, None, default, f"Limit: {text}.", _naming(option, _positive)]
+            for option, default, text in ((name.replace("_", "-"), default, text) for name, default, text in LIMITS)
+        ),
+    ]
+
+    settings: Settings
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._listen: list[str] = []
+        self._sources: list[str] = []
+        self._destinations: list[str] = list(AIRY_DESTINATIONS)
+        self._origins: list[str] = []
+
+    def opt_listen(self, endpoint: str) -> None:
+        """Endpoint to serve on, as Twisted writes them; repeatable. [default: tcp:8080:interface=127.0.0.1]"""
+        self._listen.append(endpoint)
+
+    def opt_source(self, url: str) -> None:
+        """Where events come from, as a URL; see --help-sources. [default: memory:]"""
+        self._sources.append(url)
+
+    def opt_destination(self, name: str) -> None:
+        """A destination beside the four of Airy; repeatable."""
+        if not DESTINATION.match(name):
+            raise usage.UsageError(
+                f"--destination {name}: give a path such as /queue/tags, of letters, digits and ._~/*+@%-"
+            )
+        if name in self._destinations:
+            raise usage.UsageError(f"--destination {name}: it is there already")
+        self._destinations.append(name)
+
+    def opt_origin(self, origin: str) -> None:
+        """A web origin whose pages may connect, such as https://app.example.com, or *; repeatable.
+
+        [default: the host that the client connected to, and the admin page]
+        """
+        self._origins.append(origin)
+
+    def opt_help_sources(self) -> NoReturn:
+        """Describe the event sources, and exit."""
+        _show(describe_sources)
+
+    def opt_help_auth(self) -> NoReturn:
+        """Describe the ways of --auth, and exit."""
+        _show(describe_authenticators)
+
+    def opt_version(self) -> NoReturn:
+        """Show the version of airyd, and exit."""
+        _show(lambda: f"airyd {__version__}")
+
+    def parseArgs(self, *arguments: str) -> None:
+        """Refuse what is no option."""
+        if arguments:
+            raise usage.UsageError(f"{arguments[0]}: there are only options; see --help")
+
+    def postOptions(self) -> None:
+        """Check each option by itself, and make the settings of them."""
+        if len(self._sources) > 1:
+            raise usage.UsageError("--source: only one for now")
+        if not self["path"].startswith("/") or not self["path"].isascii() or set(self["path"]) & set(" ?#\r\n"):
+            raise usage.UsageError(f"--path {self['path']}: give a path such as /ws.communication, without a query")
+        limits = Limits(**{name: self[name.replace("_", "-")] for name, _, _ in LIMITS})
+        if limits.body >= limits.frame:
+            raise usage.UsageError(f"--body {limits.body} must be below --frame {limits.frame}, which holds it")
+        admin = None if self["admin"] == NO_ADMIN else self["admin"]
+        if admin is not None:
+            check_admin_endpoint(admin)
+        heart_beat = self["heart-beat"]
+        self.settings = Settings(
+            listen=self._listen or [DEFAULT_LISTEN],
+            path=self["path"],
+            source=self._sources[0] if self._sources else "memory:",
+            destinations=self._destinations,
+            auth=self["auth"],
+            admin=admin,
+            origins=self._origins,
+            heart_beat=heart_beat if isinstance(heart_beat, HeartBeat) else HeartBeat.parse(heart_beat),
+            grace=self["heart-beat-grace"],
+            limits=limits,
+        )
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Parse the command line; what is wrong ends the program in one line.
+
+        twistd would print the whole help, and exit with status 0.
+        """
+        try:
+            super().parseOptions(options)
+        except (usage.UsageError, ConfigurationError) as error:
+            raise SystemExit(f"airyd: {_one_line(str(error))}") from None
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _show(text: Callable[[], str]) -> NoReturn:
+    print(text())  # the answer to --help-sources and such
+    sys.exit(0)

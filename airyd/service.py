@@ -1,0 +1,230 @@
+"""The daemon as a service: the one place where objects are put together, started and stopped."""
+
+from __future__ import annotations
+
+import random
+import resource
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from twisted.application.service import Service
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from airyd.access import make_authenticator
+from airyd.addresses import is_loopback, split_endpoint
+from airyd.admin.site import admin_site
+from airyd.errors import ConfigurationError, Fault, StompError
+from airyd.gateway import Gateway
+from airyd.hub import Hub
+from airyd.interfaces import SourceContext
+from airyd.limits import CLOSE_PATIENCE
+from airyd.metrics import ORIGIN_ADMIN, Metrics
+from airyd.options import Settings
+from airyd.origins import OriginPolicy
+from airyd.sources import make_source
+from airyd.transport import make_direct
+from airyd.websocket import StompWebSocketFactory
+from airyd.wheel import Wheel
+
+#: The wheel's tick is this part of the shortest heart-beat, and at most a second.
+_TICKS_PER_BEAT: Final = 10
+#: Connections that wait to be accepted; Twisted's 50 loses some when all clients come back at once.
+_BACKLOG: Final = 1024
+#: On a stop, clients are closed spread over this many seconds each, so that they don't come back as one.
+_DRAIN_PER_CLIENT: Final = 0.002
+_DRAIN_AT_MOST: Final = 3.0
+
+
+class Airyd(Service):
+    """Everything that runs.
+
+    :param reactor: with a monotonic ``seconds()``
+    :param wall: the wall-clock time, seconds since 1970
+
+    Raises ``ConfigurationError`` for settings that can't be served.
+    """
+
+    _log = Logger()
+
+    def __init__(self, settings: Settings, reactor: Any, wall: Callable[[], float]) -> None:
+        self._settings = settings
+        self._reactor = reactor
+        self._ports: list[IListeningPort] = []
+        self._admin_ports: list[IListeningPort] = []
+        self._reached = False
+        self._started = False
+        self._stopping = False
+
+        authenticator = make_authenticator(settings.auth)
+        for description in settings.listen:
+            if not (authenticator.public or is_loopback(description)):
+                raise ConfigurationError(
+                    f"--listen {description}: everybody could come in there with --auth {settings.auth}; "
+                    "listen on loopback, or say --auth anonymous:public if that is meant"
+                )
+        self._endpoints = [(text, self._endpoint("--listen", text)) for text in settings.listen]
+        self._admin_endpoint = settings.admin and (settings.admin, self._endpoint("--admin", settings.admin))
+        origins = OriginPolicy(settings.origins, always=_page_origins(settings.admin))
+
+        self._metrics = Metrics(settings.destinations)
+        self._source = make_source(
+            settings.source, SourceContext(reactor, wall, settings.destinations, settings.limits.body)
+        )
+        self._metrics.source_up = lambda: self._reached and not self._source.health()
+        self._hub = Hub(self._source, settings.destinations, reactor, self._metrics, settings.limits.body)
+        beats = [beat / 1000 for beat in settings.heart_beat if beat]
+        self._wheel = Wheel(reactor, min([1.0, *(beat / _TICKS_PER_BEAT for beat in beats)]))
+        gateway = Gateway(
+            self._hub,
+            authenticator,
+            settings.limits,
+            settings.heart_beat,
+            settings.grace,
+            self._wheel,
+            self._metrics,
+        )
+        self._factory = StompWebSocketFactory(gateway, settings.path, origins, reactor)
+
+    def _endpoint(self, option: str, description: str) -> IStreamServerEndpoint:
+        kind = description.partition(":")[0]
+        backlog = (
+            f":backlog={_BACKLOG}" if kind in ("tcp", "tcp6", "ssl", "unix") and "backlog=" not in description else ""
+        )
+        try:
+            endpoint: IStreamServerEndpoint = serverFromString(self._reactor, description + backlog)
+        except (ValueError, TypeError, KeyError, OSError) as error:
+            raise ConfigurationError(f"{option} {description}: no endpoint that Twisted understands: {error}") from None
+        return endpoint
+
+    def privilegedStartService(self) -> None:
+        """Start the source, then the admin page, then listen (``IService``): low ports need the first user's rights."""
+        super().privilegedStartService()
+        self._start()
+
+    def startService(self) -> None:
+        """Start, if that wasn't done with privileges (``IService``)."""
+        super().startService()
+        self._start()
+
+    def _start(self) -> None:
+        if self._started:
+            return
+        self._started = True
+        self._raise_file_limit()
+        self._source.start(self._hub).addCallbacks(self._source_reached, self._source_failed)
+        if self._admin_endpoint:
+            site = admin_site(
+                reactor=self._reactor,
+                metrics=self._metrics,
+                ready=self.unready,
+                publish=lambda destination, body: self._hub.publish(destination, body, ORIGIN_ADMIN),
+                body_limit=self._settings.limits.body,
+            )
+            description, endpoint = self._admin_endpoint
+            self._listen("--admin", description, endpoint, site, self._admin_ports)
+            self._log.info("airyd admin at {url}", url=_url("http", self._admin_ports[-1], "/"))
+        for description, endpoint in self._endpoints:
+            self._listen("--listen", description, endpoint, self._factory, self._ports)
+            make_direct(self._ports[-1])
+            scheme = "wss" if description.startswith("ssl:") else "ws"
+            self._log.info("airyd serves {url}", url=_url(scheme, self._ports[-1], self._settings.path))
+
+    def _listen(
+        self,
+        option: str,
+        description: str,
+        endpoint: IStreamServerEndpoint,
+        factory: IProtocolFactory,
+        ports: list[IListeningPort],
+    ) -> None:
+        failures: list[Failure] = []
+        before = len(ports)
+        # Twisted's endpoints answer at once.
+        endpoint.listen(factory).addCallbacks(ports.append, failures.append)
+        if len(ports) > before:
+            return
+        reason = failures[0].value if failures else "it does not answer at once"
+        if isinstance(reason, CannotListenError):
+            reason = reason.socketError
+        raise SystemExit(f"airyd: {option} {description}: cannot listen there: {reason}")
+
+    def _raise_file_limit(self) -> None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft != hard:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        self._log.info("airyd may open {hard} files (the soft limit was {soft})", hard=hard, soft=soft)
+
+    def _source_reached(self, _: None) -> None:
+        self._reached = True
+        self._log.info("airyd has reached its event source")
+
+    def _source_failed(self, failure: Failure) -> None:
+        self._log.failure("the event source failed to start", failure)
+
+    def unready(self) -> Sequence[str]:
+        """Return the reasons why clients should not be sent here; none when all is well."""
+        if self._stopping:
+            return ["stopping"]
+        if not self._reached:
+            return ["the event source was not reached yet", *self._source.health()]
+        return self._source.health()
+
+    async def _stop(self) -> None:
+        self._stopping = True
+        await gatherResults([maybeDeferred(port.stopListening) for port in self._ports])
+        await self._drain()
+        await self._source.stop()
+        await gatherResults([maybeDeferred(port.stopListening) for port in self._admin_ports])
+        self._wheel.stop()
+        self._log.info("airyd has stopped")
+
+    def stopService(self) -> Deferred[None]:
+        """Not ready, listen no more, close the clients, stop the source (``IService``)."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _drain(self) -> None:
+        channels = list(self._factory.channels)
+        if not channels:
+            return
+        self._log.info("airyd closes {count} clients", count=len(channels))
+        spread = min(_DRAIN_AT_MOST, len(channels) * _DRAIN_PER_CLIENT)
+        error = StompError(Fault.RESTARTING, "The server is going away; connect again.")
+        for channel in channels:
+            self._reactor.callLater(random.uniform(0, spread), channel.fail, error)  # noqa: S311  # no secret
+        gone = self._factory.when_empty()
+        bound = self._reactor.callLater(spread + CLOSE_PATIENCE + 1, self._abort)
+        await gone
+        if bound.active():
+            bound.cancel()
+
+    def _abort(self) -> None:
+        for channel in tuple(self._factory.channels):
+            channel.abort()
+
+
+def _page_origins(admin: str | None) -> list[str]:
+    """Return the origins of the admin page, as a browser on this machine may write them."""
+    if admin is None or admin.startswith("unix:"):
+        return []
+    words, named = split_endpoint(admin)
+    port = named.get("port") or words[1]
+    return [f"http://{host}:{port}" for host in ("127.0.0.1", "localhost", "[::1]")]
+
+
+def _url(scheme: str, port: IListeningPort, path: str) -> str:
+    address = port.getHost()
+    if isinstance(address, IPv6Address):
+        return f"{scheme}://[{address.host}]:{address.port}{path}"
+    if isinstance(address, IPv4Address):
+        return f"{scheme}://{address.host}:{address.port}{path}"
+    if isinstance(address, UNIXAddress):
+        name = address.name.decode() if address.name else "?"
+        return f"{scheme}+unix:{name}{path}"
+    return f"{address} {path}"
