@@ -1,0 +1,5 @@
+"""``python -m airyd.cli`` is ``airyd``."""
+
+from airyd.cli import main
+
+main()

@@ -1,0 +1,158 @@
+"""The console script ``airyd``: options to objects, signals and exceptions to the exit status."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import BinaryIO, Final, NoReturn, TextIO
+
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.error import ConnectingCancelledError
+from twisted.internet.interfaces import (
+    IReactorCore,
+    IReactorFDSet,
+    IReactorFromThreads,
+    IReactorTime,
+    IStreamClientEndpoint,
+)
+from twisted.internet.ssl import optionsForClientTLS
+from twisted.internet.task import react
+from twisted.python import usage
+from twisted.python.failure import Failure
+from twisted.web.client import Agent
+
+from airyd.cli.connection import CONNECT_PATIENCE
+from airyd.cli.console import Console, visible
+from airyd.cli.lines import DescriptorReader, Line, LineQueue
+from airyd.cli.options import AirydOptions, PublishOptions, TailOptions
+from airyd.cli.publish import Publisher, one_connection, publish_lines
+from airyd.cli.render import Renderer, json_line
+from airyd.cli.stompclient import Received
+from airyd.cli.tail import Tail, retry_policy
+
+_USAGE_ERROR: Final = 2
+#: What a shell adds to the number of the signal that ended a program.
+_BY_SIGNAL: Final = 128
+_STDIN: Final = 0
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run ``airyd`` and exit: 0 done, 1 failed, 2 wrong usage, 128 + the signal's number when interrupted."""
+    options = AirydOptions()
+    try:
+        options.parseOptions(sys.argv[1:] if arguments is None else list(arguments))
+    except usage.UsageError as error:
+        command = " ".join(filter(None, ("airyd", options.subCommand)))
+        sys.stderr.write(f"{command}: {visible(str(error))} (see {command} --help)\n")
+        sys.exit(_USAGE_ERROR)
+    react(_run, (options.subOptions, f"airyd {options.subCommand}"))
+
+
+def _run(reactor: IReactorCore, options: TailOptions | PublishOptions, name: str) -> Deferred[None]:
+    """Do what the options ask; fails with ``SystemExit`` unless the status is 0, as ``react`` wants it."""
+    console = _console(name)
+    work = tail(reactor, options, console) if isinstance(options, TailOptions) else publish(reactor, options, console)
+    return interruptible(reactor, work).addCallback(_exit)
+
+
+async def tail(reactor: IReactorCore, options: TailOptions, console: Console) -> int:
+    """Follow a server's events; return the exit status."""
+    renderer = Renderer(options.destinations, datetime.now, console.colour)
+
+    def print_event(event: Received) -> None:
+        if console.terminal:
+            console.show(renderer.line(event.destination, event.body))
+        else:
+            console.write(json_line(event.destination, event.message_id, event.body))
+
+    endpoint = _endpoint(reactor, options)
+    return await Tail(
+        IReactorTime(reactor),
+        endpoint,
+        options.url,
+        options.destinations,
+        console,
+        print_event,
+        options.count,
+        retry_policy(),
+    ).run()
+
+
+async def publish(reactor: IReactorCore, options: PublishOptions, console: Console) -> int:
+    """Publish the body of the command line, or what standard input brings; return the exit status."""
+    clock = IReactorTime(reactor)
+    agent = Agent(reactor, connectTimeout=CONNECT_PATIENCE, pool=one_connection(clock))
+    publisher = Publisher(agent, clock, options.url, options.destination)
+    if options.body is not None:
+        lines = iter([Line(None, os.fsencode(options.body))])
+        return await publish_lines(publisher, lambda: succeed(next(lines, None)), console, clock)
+    if sys.stdin is None:
+        console.say("standard input is closed: give the event as an argument")
+        return 1
+    if sys.stdin.isatty():
+        console.say("one JSON object on each line; end with Ctrl-D")
+    queue = LineQueue()
+    DescriptorReader(IReactorFDSet(reactor), _STDIN, queue).start()
+    return await publish_lines(publisher, queue.next_line, console, clock)
+
+
+def interruptible(reactor: IReactorCore, work: Coroutine[Deferred[object], object, int]) -> Deferred[int]:
+    """Run the work and give its exit status, or that of the signal that interrupted it.
+
+    The first SIGINT or SIGTERM cancels the work, which may then say goodbye; the second ends the program at once.
+    """
+    running = Deferred.fromCoroutine(work)
+    received: list[int] = []
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        if received:
+            os._exit(_BY_SIGNAL + number)
+        received.append(number)
+        IReactorFromThreads(reactor).callFromThread(running.cancel)
+
+    def listen() -> None:
+        # The reactor's own handlers, which it has just set, would end it without the goodbye.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, interrupt)
+
+    def status(result: int | Failure) -> int | Failure:
+        if not received or (isinstance(result, Failure) and not result.check(CancelledError, ConnectingCancelledError)):
+            return result
+        return _BY_SIGNAL + received[0]
+
+    reactor.callWhenRunning(listen)
+    return running.addBoth(status)
+
+
+def _exit(status: int) -> None:
+    if status:
+        raise SystemExit(status)
+
+
+def _console(name: str) -> Console:
+    """Return the console of this process."""
+    out, err = _binary(sys.stdout), _binary(sys.stderr)
+    encoding = sys.stdout.encoding if sys.stdout else "utf-8"
+    return Console(name, out, err, os.environ, encoding)
+
+
+def _binary(stream: TextIO | None) -> BinaryIO:
+    """Return the bytes of a standard stream, or nowhere if the process was started without it."""
+    if stream is None:
+        return Path(os.devnull).open("wb")
+    # Whoever left it non-blocking, to a slow reader, would lose lines.
+    with suppress(OSError):
+        os.set_blocking(stream.fileno(), True)
+    return stream.buffer
+
+
+def _endpoint(reactor: IReactorCore, options: TailOptions) -> IStreamClientEndpoint:
+    endpoint: IStreamClientEndpoint = HostnameEndpoint(reactor, options.host, options.port, timeout=CONNECT_PATIENCE)
+    return wrapClientTLS(optionsForClientTLS(options.host), endpoint) if options.secure else endpoint

@@ -1,0 +1,265 @@
+"""A :class:`~airyd.cli.stompclient.StompClient` on Autobahn: WebSocket, deadlines, heart-beats, and how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, MutableMapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
+from OpenSSL.SSL import Error as SSLError
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.protocol import connectionDone
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from airyd import __version__
+from airyd.cli.stompclient import LONGEST_FRAME, VERSIONS, Broken, Connected, Happening, Parted, Refused, StompClient
+from airyd.errors import CloseCode
+
+_log = Logger()
+
+#: Seconds from the connection to CONNECTED.
+CONNECT_PATIENCE: Final = 10.0
+#: Seconds that a goodbye may take.
+CLOSE_PATIENCE: Final = 3.0
+#: A server that is silent for so many times the agreed interval has gone.
+_SILENCE: Final = 2
+#: HTTP answers that may be another one later: Request Timeout, Too Early, Too Many Requests.
+_PASSING: Final = frozenset((408, 425, 429))
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a connection ended.
+
+    :ivar reason: one line for a person
+    :ivar permanent: whether another try would end alike
+    """
+
+    reason: str
+    permanent: bool = False
+
+
+class StompConnection(WebSocketClientProtocol):
+    """One connection to the server; made by :class:`StompFactory`."""
+
+    factory: StompFactory
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._client: StompClient | None = None
+        self._end: End | None = None
+        self._lost: End | None = None
+        self._waiting: list[Deferred[End]] = []
+        self._timer: IDelayedCall | None = None
+        self._loops: list[LoopingCall] = []
+        self._heard = 0.0
+
+    def when_ended(self) -> Deferred[End]:
+        """Fire when the connection has gone; may be cancelled, which does nothing to the connection."""
+        if self._lost is not None:
+            return succeed(self._lost)
+        waiting: Deferred[End] = Deferred(self._waiting.remove)
+        self._waiting.append(waiting)
+        return waiting
+
+    def leave(self) -> None:
+        """Say goodbye with a DISCONNECT; the connection has gone in :data:`CLOSE_PATIENCE` seconds at most."""
+        if self._lost is not None:
+            return
+        self._end = self._end or End("left")
+        if self.state == self.STATE_OPEN and self._client is not None and self._client.leave():
+            self._deadline(CLOSE_PATIENCE, None)
+            self._flush()
+        else:
+            self._close()
+
+    def connectionMade(self) -> None:
+        """Start the opening handshake (called by Twisted)."""
+        self._deadline(CONNECT_PATIENCE, "the server did not answer in time")
+        super().connectionMade()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take bytes, each a sign of life (called by Twisted)."""
+        self._heard = self.factory.reactor.seconds()
+        super().dataReceived(data)
+        if self.failedByMe:
+            self._end = self._end or End("the server breaks the rules of WebSocket")
+        if self.state == self.STATE_CLOSING and self._timer is None:
+            # Whoever began to close: the server is to drop the connection, but need not.
+            self._deadline(CLOSE_PATIENCE, None)
+
+    def onOpen(self) -> None:
+        """Log in (called by Autobahn when WebSocket is open)."""
+        self._client = self.factory.make_client()
+        self._flush()
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        """Take a piece of the server's stream (called by Autobahn)."""
+        if self._client is None or self.state != self.STATE_OPEN:
+            return
+        for happening in self._client.receive(payload):
+            match happening:
+                case Connected(send_every, expect_every):
+                    self._cancel_deadline()
+                    self._start_heart_beats(send_every / 1000, expect_every / 1000)
+                case Refused(reason, permanent):
+                    self._finish(End(reason, permanent))
+                case Broken(reason):
+                    self._finish(End(reason))
+                case Parted():
+                    self._close()
+            self.factory.on_happening(self, happening)
+        self._flush()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Tell who waits how it ended (called by Twisted)."""
+        self._cancel_deadline()
+        for loop in self._loops:
+            if loop.running:
+                loop.stop()
+        super().connectionLost(reason)
+        self._lost = self._end or self._refused_handshake() or self._closed_by_peer() or _end_of(reason)
+        waiting, self._waiting = self._waiting, []
+        for deferred in waiting:
+            deferred.callback(self._lost)
+
+    def _flush(self) -> None:
+        if self._client is not None:
+            for frame in self._client.data_to_send():
+                self._transmit(frame)
+
+    def _transmit(self, payload: bytes) -> None:
+        if self.state == self.STATE_OPEN:
+            self.sendMessage(payload)
+
+    def _start_heart_beats(self, send_every: float, expect_every: float) -> None:
+        """Beat and listen (STOMP 1.2, "Heart-beating"); seconds, 0 for never."""
+        if send_every:
+            self._loop(lambda: self._transmit(b"\n"), send_every)
+        if expect_every:
+            self._loop(lambda: self._check_silence(expect_every * _SILENCE), expect_every)
+
+    def _loop(self, call: Callable[[], None], interval: float) -> None:
+        loop = LoopingCall(call)
+        loop.clock = self.factory.reactor
+        loop.start(interval, now=False).addErrback(lambda failure: _log.failure("a heart-beat failed", failure))
+        self._loops.append(loop)
+
+    def _check_silence(self, longest: float) -> None:
+        silent = self.factory.reactor.seconds() - self._heard
+        if silent >= longest:
+            self._give_up(f"nothing came from the server for {silent:.0f} s")
+
+    def _finish(self, end: End) -> None:
+        """End the connection from this side, for this reason."""
+        self._end = self._end or end
+        self._close()
+
+    def _close(self) -> None:
+        self._deadline(CLOSE_PATIENCE, None)
+        if self.state == self.STATE_OPEN:
+            self.sendClose(int(CloseCode.NORMAL))
+        elif self.state == self.STATE_CONNECTING:
+            self._closeConnection(abort=True)
+
+    def _deadline(self, seconds: float, reason: str | None) -> None:
+        """Give up after so many seconds; a reason is said unless there is one already."""
+        self._cancel_deadline()
+        self._timer = self.factory.reactor.callLater(seconds, self._give_up, reason)
+
+    def _cancel_deadline(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+
+    def _give_up(self, reason: str | None) -> None:
+        if reason is not None:
+            self._end = self._end or End(reason)
+        self._closeConnection(abort=True)
+
+    def _refused_handshake(self) -> End | None:
+        """Say so if the server answered the opening handshake with something else than WebSocket."""
+        if self._client is not None:
+            return None
+        words = str(getattr(self, "http_status_line", "")).split(None, 2)
+        if len(words) < 2 or not words[1].isdecimal() or words[1] == "101":
+            return None
+        status = int(words[1])
+        return End(
+            f"the server answers {' '.join(words[1:])} instead of opening a WebSocket",
+            400 <= status < 500 and status not in _PASSING,
+        )
+
+    def _closed_by_peer(self) -> End | None:
+        """Say so if the server closed with a code and without an ERROR."""
+        code = self.remoteCloseCode
+        if code is None:
+            return None
+        words = self.remoteCloseReason or (
+            CloseCode(code).name.lower().replace("_", " ") if code in CloseCode.__members__.values() else ""
+        )
+        return End(f"the server closed the connection ({f'{code} {words}'.strip()})")
+
+
+def _end_of(reason: Failure) -> End:
+    if reason.check(ConnectionDone):
+        return End("the server closed the connection")
+    match reason.value:
+        case SSLError(args=([*errors],)):
+            # As OpenSSL has it: (library, function, reason) each.
+            words = ", ".join(str(error[-1]) for error in errors)
+        case error:
+            words = " ".join(str(error).split()).rstrip(".")
+    return End(f"connection lost: {words}")
+
+
+class StompFactory(WebSocketClientFactory):
+    """Makes the connections to one server, all with the same positions.
+
+    :param url: such as ``ws://127.0.0.1:8080/ws.communication``
+    :param positions: see :class:`~airyd.cli.stompclient.StompClient`
+    :param on_happening: hears of everything that happens
+    """
+
+    protocol = StompConnection  # type: ignore[assignment]  # Twisted's type asks for an Optional factory
+    noisy = False
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        url: str,
+        destinations: Sequence[str],
+        positions: MutableMapping[str, str],
+        on_happening: Callable[[StompConnection, Happening], None],
+    ) -> None:
+        super().__init__(
+            url,
+            protocols=[version.rules.subprotocol for version in VERSIONS],
+            useragent=f"airyd/{__version__}",
+            reactor=reactor,
+        )
+        # Autobahn takes its own time from a global: the deadlines are kept here instead.
+        self.setProtocolOptions(
+            openHandshakeTimeout=0,
+            closeHandshakeTimeout=0,
+            serverConnectionDropTimeout=0,
+            autoPingInterval=0,
+            failByDrop=False,
+            maxMessagePayloadSize=LONGEST_FRAME,
+        )
+        self._name = self.host
+        if ":" in self.host:
+            # For the Host header (RFC 3986, section 3.2.2).
+            self.host = f"[{self.host}]"
+        self._destinations = destinations
+        self._positions = positions
+        self.on_happening = on_happening
+
+    def make_client(self) -> StompClient:
+        """Return the client of a new connection."""
+        return StompClient(self._name, self._destinations, self._positions)

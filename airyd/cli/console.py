@@ -1,0 +1,116 @@
+"""Standard output and error as the commands use them: safe for terminals, plain for pipes."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import BinaryIO
+
+#: Bidirectional overrides, embeddings and isolates: they reorder what a terminal shows.
+_REORDERING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+#: Unicode categories that a terminal may obey, or cannot show: controls, surrogates, line and paragraph separators.
+_HIDDEN_CATEGORIES = frozenset(("Cc", "Cs", "Zl", "Zp"))
+_ERASE_LINE = "\r\x1b[K"
+
+
+class OutputClosed(Exception):
+    """Nothing can be written to standard output any more.
+
+    :ivar reason: why, for a person; empty if just whoever read it has gone (a broken pipe)
+    """
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def visible(text: str) -> str:
+    r"""Return the text with everything that a terminal might obey shown as an escape, such as ``\x1b``.
+
+    Line ends and tabs are escaped too: what comes back stays on one line.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_escape(c) if c in _REORDERING or unicodedata.category(c) in _HIDDEN_CATEGORIES else c for c in text)
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape", "backslashreplace").decode("ascii")
+
+
+class Console:
+    """Where a command writes: results to standard output, everything else to standard error.
+
+    :ivar terminal: whether results are read by a person (standard output is a terminal)
+    :ivar colour: whether results may hold colours (a terminal that can, and no ``NO_COLOR``)
+    :ivar follows: whether standard error is a terminal, so that progress can be shown there
+    """
+
+    def __init__(
+        self, name: str, out: BinaryIO, err: BinaryIO, environ: Mapping[str, str], encoding: str = "utf-8"
+    ) -> None:
+        self.name = name
+        self._out = out
+        self._err = err
+        self._encoding = encoding
+        self._progress = False
+        self.terminal = out.isatty()
+        self.follows = err.isatty()
+        self.colour = self.terminal and not environ.get("NO_COLOR") and environ.get("TERM", "dumb") != "dumb"
+
+    def show(self, text: str) -> None:
+        """Write a line for a person; the caller has made foreign parts :func:`visible`.
+
+        Errors: :class:`OutputClosed`.
+        """
+        self.write(text.encode(self._encoding, "backslashreplace") + b"\n")
+
+    def write(self, data: bytes) -> None:
+        """Write bytes to standard output, at once.
+
+        Errors: :class:`OutputClosed`.
+        """
+        self.clear_progress()
+        try:
+            self._out.write(data)
+            self._out.flush()
+        except BrokenPipeError:
+            self._give_up_output()
+            raise OutputClosed from None
+        except OSError as error:
+            self._give_up_output()
+            raise OutputClosed(f"cannot write: {error.strerror or error}") from error
+
+    def say(self, text: str) -> None:
+        """Tell the person something in one line, on standard error; the text is made visible here."""
+        self._tell(f"{self._eraser()}{self.name}: {visible(text)}\n")
+
+    def progress(self, text: str) -> None:
+        """Show how far things are, in place of what was shown before; only on a terminal."""
+        if self.follows:
+            self._tell(f"{_ERASE_LINE}{self.name}: {visible(text)}")
+            self._progress = True
+
+    def clear_progress(self) -> None:
+        """Take the progress line away."""
+        if self._progress:
+            self._tell(self._eraser())
+
+    def _eraser(self) -> str:
+        shown, self._progress = self._progress, False
+        return _ERASE_LINE if shown else ""
+
+    def _tell(self, text: str) -> None:
+        # Nobody is left to be told that standard error is closed.
+        with suppress(OSError):
+            self._err.write(text.encode(self._encoding, "backslashreplace"))
+            self._err.flush()
+
+    def _give_up_output(self) -> None:
+        """Point standard output at nothing, so that the interpreter's last flush does not complain again."""
+        with suppress(OSError):
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nothing, self._out.fileno())
+            os.close(nothing)

@@ -1,0 +1,168 @@
+"""How ``airyd tail`` shows an event: one line for a person, or one line of JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Final, NoReturn
+
+from airyd.cli.console import visible
+from airyd.events import CHANNEL_CONNECTED, CHANNEL_DISCONNECTED, MESSAGE, UNREAD_COUNT
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
+_LONGEST_ID: Final = 24
+_LONGEST_TEXT: Final = 300
+_LINE_ENDS = str.maketrans({"\n": " ", "\r": " "})
+
+_DIM: Final = "\x1b[2m"
+_RESET: Final = "\x1b[0m"
+_COLOURS: Final = {
+    MESSAGE: "\x1b[32m",
+    UNREAD_COUNT: "\x1b[33m",
+    CHANNEL_CONNECTED: "\x1b[36m",
+    CHANNEL_DISCONNECTED: "\x1b[31m",
+}
+_OTHER_COLOUR: Final = "\x1b[35m"
+
+
+class Renderer:
+    """Makes the lines for a person.
+
+    :param destinations: what is subscribed, for the width of the column
+    :param now: gives the local time
+    :param colour: whether to colour the destination
+    """
+
+    def __init__(self, destinations: Sequence[str], now: Callable[[], datetime], colour: bool) -> None:
+        self._now = now
+        self._colour = colour
+        self._width = max((len(_label(d)) for d in destinations), default=0)
+
+    def line(self, destination: str, body: bytes) -> str:
+        """Return the event in one line, without its end; no control character of the event gets through."""
+        time = f"{self._now():%H:%M:%S}"
+        label = visible(_label(destination)).ljust(self._width)
+        if self._colour:
+            time = f"{_DIM}{time}{_RESET}"
+            label = f"{_COLOURS.get(destination, _OTHER_COLOUR)}{label}{_RESET}"
+        return f"{time} {label}  {visible(summary(destination, body))}"
+
+
+def json_line(destination: str, message_id: str, body: bytes) -> bytes:
+    """Return the event as one line of JSON with its end, holding the body as it was published.
+
+    Line ends between the body's tokens become spaces; a body that is not JSON (airyd has none) is given as a string.
+    """
+    text = body.decode("utf-8", "replace")
+    payload = text.translate(_LINE_ENDS) if _is_json(body) else _dump(text)
+    head = f'{{"destination":{_dump(destination)},"message-id":{_dump(message_id)}'
+    return f'{head},"payload":{payload}}}\n'.encode()
+
+
+def summary(destination: str, body: bytes) -> str:
+    """Say in one line what an event is: a sentence for Airy's four kinds, else the body's text."""
+    text = body.decode("utf-8", "replace")
+    try:
+        payload = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    summarise = _SUMMARIES.get(destination)
+    sentence = summarise(payload) if summarise else None
+    return text if sentence is None else sentence
+
+
+def _message(payload: object) -> str | None:
+    match payload:
+        case {"conversation_id": str(conversation), "message": dict(message)}:
+            sender = message.get("sender_type")
+            state = message.get("delivery_state", message.get("state"))
+            who = f"conversation {_short(conversation)}" + (f" {sender.lower()}" if isinstance(sender, str) else "")
+            note = f" ({state.lower()})" if isinstance(state, str) and state.lower() != "delivered" else ""
+            return f"{who}: {_cut(_content(message.get('content')))}{note}"
+    return None
+
+
+def _unread_count(payload: object) -> str | None:
+    match payload:
+        case {"conversation_id": str(conversation), "unread_message_count": int(count)}:
+            return f"conversation {_short(conversation)}: {count} unread"
+    return None
+
+
+def _channel(payload: object) -> str | None:
+    match payload:
+        case {"id": str(channel), **fields}:
+            # Airy 0.8.1 moved the name into the metadata.
+            metadata = fields.get("metadata")
+            name = fields.get("name", metadata.get("name") if isinstance(metadata, dict) else None)
+            source = fields.get("source")
+            what = f"channel {_short(channel)}" + (f" {source}" if isinstance(source, str) else "")
+            return f"{what}: {_cut(name)}" if isinstance(name, str) else what
+    return None
+
+
+_SUMMARIES: Final[Mapping[str, Callable[[object], str | None]]] = {
+    MESSAGE: _message,
+    UNREAD_COUNT: _unread_count,
+    CHANNEL_CONNECTED: _channel,
+    CHANNEL_DISCONNECTED: _channel,
+}
+
+
+def _content(content: object) -> str:
+    """Find the text in a message's content, in whichever of Airy's forms: object, array, or a source's raw string."""
+    match content:
+        case str():
+            return _raw_content(content)
+        case [_, *_]:
+            return " ".join(_content(part) for part in content)
+        case {"text": str(text)} | {"message": {"text": str(text)}}:
+            return text
+        case {"type": str(kind)}:
+            return f"[{kind}]"
+    return _dump(content)
+
+
+def _raw_content(text: str) -> str:
+    if text.startswith("{"):
+        try:
+            content = json.loads(text)
+        except (ValueError, RecursionError):
+            return text
+        match content:
+            case {"text": str(inner)} | {"message": {"text": str(inner)}}:
+                return inner
+    return text
+
+
+def _label(destination: str) -> str:
+    return destination.removeprefix("/queue/") if destination in _SUMMARIES else destination
+
+
+def _short(identifier: str) -> str:
+    if _UUID.match(identifier):
+        return f"{identifier[:4]}…"
+    return identifier if len(identifier) <= _LONGEST_ID else f"{identifier[: _LONGEST_ID - 1]}…"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 1]}…"
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        # Numbers of any length are JSON; NaN is not.
+        json.loads(body.decode("utf-8"), parse_int=str, parse_float=str, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)
+
+
+def _dump(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,153 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Sequence
+
+from twisted.python.usage import UsageError
+from twisted.trial.unittest import SynchronousTestCase
+
+from airyd import __version__
+from airyd.cli import main
+from airyd.cli.options import ADMIN_URL, WEBSOCKET_URL, PublishOptions, TailOptions
+from airyd.events import AIRY_DESTINATIONS, MESSAGE
+
+
+class TailTests(SynchronousTestCase):
+    """``airyd tail``."""
+
+    def parse(self, *arguments: str) -> TailOptions:
+        options = TailOptions()
+        options.parseOptions(list(arguments))
+        return options
+
+    def test_defaults(self) -> None:
+        options = self.parse()
+        self.assertEqual((WEBSOCKET_URL, AIRY_DESTINATIONS, None), (options.url, options.destinations, options.count))
+
+    def test_url(self) -> None:
+        for text, url, host, port, secure in [
+            ("ws://localhost:81", "ws://localhost:81/ws.communication", "localhost", 81, False),
+            ("ws://localhost/", "ws://localhost/ws.communication", "localhost", 80, False),
+            ("wss://airy.example/other?x=1", "wss://airy.example/other?x=1", "airy.example", 443, True),
+            ("ws://[::1]:8080", "ws://[::1]:8080/ws.communication", "::1", 8080, False),
+        ]:
+            options = self.parse(text)
+            self.assertEqual((url, host, port, secure), (options.url, options.host, options.port, options.secure))
+
+    def test_destinations(self) -> None:
+        """With or without a URL: a destination begins with a slash; one that is named twice is followed once."""
+        self.assertEqual((MESSAGE, "/events"), self.parse(MESSAGE, "/events", MESSAGE).destinations)
+        options = self.parse("ws://h:1/p", "/events")
+        self.assertEqual(("ws://h:1/p", ("/events",)), (options.url, options.destinations))
+
+    def test_count(self) -> None:
+        self.assertEqual(3, self.parse("--count", "3", MESSAGE).count)
+        self.assertEqual(3, self.parse("-n3").count)
+
+    def test_options_anywhere(self) -> None:
+        for arguments in [["-n", "3", "ws://h", MESSAGE], ["ws://h", "--count=3", MESSAGE], ["ws://h", MESSAGE, "-n3"]]:
+            options = self.parse(*arguments)
+            self.assertEqual(
+                ("ws://h/ws.communication", (MESSAGE,), 3), (options.url, options.destinations, options.count)
+            )
+
+    def test_wrong(self) -> None:
+        for arguments in [
+            ["http://127.0.0.1:8080/"],
+            ["queue/message"],
+            ["ws://"],
+            ["ws://h:99999/"],
+            ["ws://h:0/"],
+            ["ws://h/#fragment"],
+            ["ws://h/a b"],
+            ["ws://user:secret@h/"],
+            ["ws://h/", "queue"],
+            ["/queue/a b"],
+            ["/"],
+            ["--count", "0"],
+            ["--count=-1"],
+            ["--count", "x"],
+            ["--count", ""],
+            ["--count="],
+            ["-n", ""],
+            ["/queue/message", "--count"],
+            ["--mumble"],
+        ]:
+            error = self.assertRaises(UsageError, self.parse, *arguments)
+            self.assertNotIn("\n", str(error))
+            self.assertNotIn("secret", str(error))
+
+
+class PublishTests(SynchronousTestCase):
+    """``airyd publish``."""
+
+    def parse(self, *arguments: str) -> PublishOptions:
+        options = PublishOptions()
+        options.parseOptions(list(arguments))
+        return options
+
+    def test_arguments(self) -> None:
+        for arguments, url, body in [
+            ([MESSAGE], ADMIN_URL, None),
+            ([MESSAGE, "{}"], ADMIN_URL, "{}"),
+            (["http://localhost:1", MESSAGE], "http://localhost:1", None),
+            (["https://h/admin/", MESSAGE, "{}"], "https://h/admin/", "{}"),
+        ]:
+            options = self.parse(*arguments)
+            self.assertEqual((url, MESSAGE, body), (options.url, options.destination, options.body))
+
+    def test_wrong(self) -> None:
+        for arguments in [
+            [],
+            ["http://h"],
+            ["ws://h", MESSAGE],
+            ["http://h?x=1", MESSAGE],
+            [MESSAGE, "{}", "more"],
+            ["{}"],
+            ["http://h", "queue", "{}"],
+        ]:
+            self.assertNotIn("\n", str(self.assertRaises(UsageError, self.parse, *arguments)))
+
+
+class CommandTests(SynchronousTestCase):
+    """What is written before anything runs."""
+
+    def run_main(self, *arguments: str) -> tuple[object, str, str]:
+        """Return the exit status, and what was written."""
+        out, err = io.StringIO(), io.StringIO()
+        self.patch(sys, "stdout", out)
+        self.patch(sys, "stderr", err)
+        status = self.assertRaises(SystemExit, main, arguments).code
+        return status, out.getvalue(), err.getvalue()
+
+    def check_help(self, *arguments: str, holds: Sequence[str]) -> None:
+        status, out, err = self.run_main(*arguments)
+        self.assertEqual((0, ""), (status, err))
+        for text in holds:
+            self.assertIn(text, out)
+        self.assertEqual([], [line for line in out.splitlines() if len(line) > 100])
+
+    def test_help(self) -> None:
+        self.check_help("--help", holds=["Usage: airyd [options] COMMAND", "tail", "publish", "twistd -n airyd"])
+        self.check_help("tail", "--help", holds=["Usage: airyd tail", WEBSOCKET_URL, *AIRY_DESTINATIONS, "--count"])
+        self.check_help("publish", "--help", holds=["Usage: airyd publish", ADMIN_URL, "DESTINATION", "BODY"])
+
+    def test_version(self) -> None:
+        for arguments in (["--version"], ["tail", "--version"]):
+            self.assertEqual((0, f"airyd {__version__}\n", ""), self.run_main(*arguments))
+
+    def test_wrong_usage(self) -> None:
+        """One line, which says where to look, and status 2."""
+        for arguments, start, end in [
+            ([], "airyd: a command is needed", "(see airyd --help)\n"),
+            (["mumble"], "airyd: ", "(see airyd --help)\n"),
+            (["tail", "--mumble"], "airyd tail: ", "(see airyd tail --help)\n"),
+            (["tail", "x\x1b"], "airyd tail: ", "(see airyd tail --help)\n"),
+            (["publish"], "airyd publish: a DESTINATION is needed", "(see airyd publish --help)\n"),
+        ]:
+            status, out, err = self.run_main(*arguments)
+            self.assertEqual((2, ""), (status, out))
+            self.assertTrue(err.startswith(start) and err.endswith(end) and err[:-1].isprintable(), err)

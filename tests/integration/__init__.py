@@ -1,0 +1,1 @@
+"""airyd as a process of its own, seen by real clients over real sockets."""
