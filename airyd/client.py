@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 
 from airyd.destination import Subscription
 from airyd.encoding import HEARTBEAT, Framing
-from airyd.errors import Fault, LoginRefused, PayloadRefused, SourceUnavailable, StompError, UnknownDestination
+from airyd.errors import Fault, Refusal, StompError
 from airyd.gateway import Gateway
 from airyd.interfaces import Credentials, IChannel, IPrincipal
 from airyd.limits import DISCONNECT_PATIENCE, MOST_UNDER_WAY
@@ -29,21 +29,11 @@ _MARGIN: Final = 3
 _SHORTEST_BEAT: Final = 0.75
 _GOLDEN: Final = 0.618034  # multiples of it, modulo 1, spread evenly however many there are
 
-#: What an exception of a command means for the client.
-_FAULTS: Final[Mapping[type[Exception], Fault]] = MappingProxyType(
-    {
-        LoginRefused: Fault.UNAUTHORIZED,
-        PayloadRefused: Fault.INVALID_PAYLOAD,
-        SourceUnavailable: Fault.SOURCE_UNAVAILABLE,
-        UnknownDestination: Fault.UNKNOWN_DESTINATION,
-    }
-)
-
 
 class Client:
     """Between a channel (bytes out), a session (the protocol) and the hub.
 
-    The adapter that has the connection calls :meth:`received`, :meth:`direct_changed`,
+    The adapter that has the connection calls :meth:`heard`, :meth:`received`, :meth:`direct_changed`,
     :meth:`drained` and :meth:`ended`.
 
     :ivar is_over: whether nothing that the client sends matters any more
@@ -55,6 +45,7 @@ class Client:
         "_gateway",
         "_heard",
         "_is_paused",
+        "_joined",
         "_principal",
         "_queues",
         "_said",
@@ -81,7 +72,7 @@ class Client:
         self._disconnect: requests.Disconnect | None = None
         self.is_over = False
         self._is_paused = False
-        self._heard = self._said = gateway.wheel.seconds()
+        self._heard = self._said = self._joined = gateway.wheel.seconds()
         self._beat_every = 0.0
         self._timer: Entry = gateway.wheel.call_later(gateway.limits.connect_timeout, self._connect_overdue)
 
@@ -94,10 +85,12 @@ class Client:
 
     def received(self, data: bytes) -> None:
         """Take bytes from the client, cut anywhere."""
-        if self.is_over:
-            return
+        if not self.is_over:
+            self._take(data)
+
+    def heard(self) -> None:
+        """Learn that the client has sent something, be it a part of a frame or a WebSocket ping: it is alive."""
         self._heard = self._gateway.wheel.seconds()
-        self._take(data)
 
     def direct_changed(self) -> None:
         """See ``airyd.interfaces.IChannelOwner``."""
@@ -117,6 +110,8 @@ class Client:
             return
         self.is_over = True
         self._timer.cancel()
+        if self._is_paused:
+            self.channel.resume()  # else its close frame would never be seen
         if self._principal is not None:
             self._gateway.metrics.sessions -= 1
         # Still known while they close: what one of them sends last may take the direct way from the others.
@@ -140,6 +135,7 @@ class Client:
 
     def established(self, request: requests.Subscribe, position: str, recovered: bool | None) -> None:
         """Answer a SUBSCRIBE."""
+        self._joined = self._gateway.wheel.seconds()
         headers = {Header.LAST_MESSAGE_ID: position}
         if recovered is not None:
             headers[Header.RECOVERED] = "true" if recovered else "false"
@@ -190,14 +186,13 @@ class Client:
     def _refuse(self, failure: Failure, receipt: str | None) -> None:
         error = failure.value
         if isinstance(error, StompError):
-            self.fail(error)
+            self.fail(StompError(error.fault, error.detail, error.receipt or receipt))
             return
-        fault = next((_FAULTS[kind] for kind in _FAULTS if isinstance(error, kind)), None)
-        if fault is None:
+        if isinstance(error, Refusal):
+            self.fail(StompError(error.stomp_fault, str(error), receipt))
+        else:
             self._log.failure("a command of {peer} failed", failure, peer=self.channel.peer)
             self.fail(StompError(Fault.INTERNAL, "The server's log says why.", receipt))
-        else:
-            self.fail(StompError(fault, str(error), receipt))
 
     def _connect(self, request: requests.Connect) -> Deferred[None]:
         login = Credentials(request.login, request.passcode, request.headers)
@@ -243,27 +238,26 @@ class Client:
             raise StompError(Fault.FORBIDDEN, f"You may not send to {request.destination}.", request.receipt)
 
     def _settle(self, request: requests.Ack) -> None:
-        subscriptions = self._subscriptions
         named = request.subscription_id
-        chosen = [subscription for name, subscription in subscriptions.items() if named is None or name == named]
+        chosen = [subscription for name, subscription in self._subscriptions.items() if named in (None, name)]
         settled = sum([subscription.settle(request.message_id) for subscription in chosen])
         if not settled:
             raise StompError(
                 Fault.UNKNOWN_MESSAGE, f"No message {request.message_id[:200]!r} waits for an answer.", request.receipt
             )
-        if request.positive:
-            self._gateway.metrics.acks += 1
-        else:
-            self._gateway.metrics.nacks += 1
+        self._gateway.metrics.acks += request.positive
+        self._gateway.metrics.nacks += not request.positive
         self._receipt(request.receipt)
 
     def _answer(self, request: requests.Request) -> None:
         self._receipt(request.receipt)
 
+    def _collect(self, request: requests.Collected) -> None:
+        if isinstance(request.operation, requests.Send):
+            self._may_send(request.operation)
+        self._receipt(request.receipt)
+
     async def _commit(self, request: requests.Commit) -> None:
-        for operation in request.operations:
-            if isinstance(operation, requests.Send):
-                self._may_send(operation)
         for operation in request.operations:
             if self.is_over:
                 return
@@ -321,8 +315,9 @@ class Client:
                 return
             due.append(max(self._heard + silence - now, 1.0))
         if send_every:
-            groups = [subscription.group for subscription in self._subscriptions.values()]
-            said = max(self._said, *(group.flushed_at for group in groups if group is not None), float("-inf"))
+            flushes = [each.group.flushed_at for each in self._subscriptions.values() if each.group is not None]
+            # What a group sent before the last SUBSCRIBE stood may have gone to the others alone.
+            said = max(self._said, *(time for time in flushes if time > self._joined), float("-inf"))
             if now - said >= self._beat_every:
                 gateway.metrics.heartbeats_out += 1
                 self._say(HEARTBEAT)
@@ -339,7 +334,7 @@ class Client:
             requests.Send: _send,
             requests.Ack: _settle,
             requests.Begin: _answer,
-            requests.Collected: _answer,
+            requests.Collected: _collect,
             requests.Abort: _answer,
             requests.Commit: _commit,
             requests.Disconnect: _leave,

@@ -141,11 +141,12 @@ class Destination:
     def join(self, subscription: Subscription, framing: Framing, head: bytes, row_filter: RowFilter | None) -> None:
         """Let a subscription that is level get its events with all those whose bytes are the same."""
         self._deliveries.pop(subscription, None)
-        groups = self._groups.setdefault(row_filter, {})
-        group = groups.get((framing, head))
+        group = self._groups.get(row_filter, {}).get((framing, head))
         if group is None:
-            group = groups[framing, head] = Group(self.name, framing, head, row_filter, self.metrics)
+            group = Group(self.name, framing, head, row_filter, self.metrics)
         group.add(subscription, self.clock.seconds())
+        # Only now: what was pending may have found the only member too slow, and then the group was given up.
+        self._groups.setdefault(row_filter, {})[framing, head] = group
 
     def _leave_group(self, subscription: Subscription, group: Group[Subscription]) -> None:
         group.discard(subscription, self.clock.seconds())
@@ -162,7 +163,8 @@ class Destination:
             self.source.unwatch(self.name)
             return
         self.position = position
-        while self._waiting:
+        # Whoever begins may leave at once, and come back: if that was the last, it waits for another watch.
+        while self._waiting and self.position is not None:
             subscription, _ = self._waiting.popitem()
             subscription.begin()
 

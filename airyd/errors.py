@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum, IntEnum
+from typing import ClassVar
 
 
 class CloseCode(IntEnum):
@@ -99,16 +100,31 @@ class ConfigurationError(ValueError):
     """An option is wrong; the text says in one line what to change."""
 
 
-class LoginRefused(Exception):
+class Refusal(Exception):
+    """A command can't be carried out; to a STOMP client the exception's text is the body of an ERROR.
+
+    :cvar stomp_fault: which ERROR
+    """
+
+    stomp_fault: ClassVar[Fault]
+
+
+class LoginRefused(Refusal):
     """An authenticator does not accept these credentials; the text must not repeat them."""
 
+    stomp_fault = Fault.UNAUTHORIZED
 
-class SourceUnavailable(Exception):
+
+class SourceUnavailable(Refusal):
     """The event source can't be reached now; the text must not hold secrets."""
 
+    stomp_fault = Fault.SOURCE_UNAVAILABLE
 
-class UnknownDestination(LookupError):
-    """A destination is not in the catalogue; for publishers that are no STOMP clients."""
+
+class UnknownDestination(Refusal):
+    """A destination is not in the catalogue."""
+
+    stomp_fault = Fault.UNKNOWN_DESTINATION
 
 
 class PayloadFault(Enum):
@@ -121,12 +137,14 @@ class PayloadFault(Enum):
     BAD_FIELD = "bad_field"
 
 
-class PayloadRefused(ValueError):
+class PayloadRefused(Refusal, ValueError):
     """A body breaks the payload rules.
 
     :ivar fault: which rule
     :ivar reason: the text for the publisher and the log; holds nothing of the body but positions
     """
+
+    stomp_fault = Fault.INVALID_PAYLOAD
 
     def __init__(self, fault: PayloadFault, reason: str) -> None:
         super().__init__(fault, reason)

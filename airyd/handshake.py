@@ -102,7 +102,7 @@ class OpeningHandshake(WebSocketServerProtocol):
         """Answer an opening handshake with an HTTP error, and close."""
         headers = {"Content-Type": "text/plain; charset=utf-8", "Connection": "close"}
         if code == HTTPStatus.UPGRADE_REQUIRED and self.http_request_path != self.factory.path:
-            code = HTTPStatus.NOT_FOUND
+            code, reason = HTTPStatus.NOT_FOUND, f"There is nothing here; connect to {self.factory.path}"
         elif code == HTTPStatus.UPGRADE_REQUIRED:
             headers |= {"Upgrade": "websocket", "Connection": "Upgrade, close"}
         elif responseHeaders is not None:  # Autobahn has some only for a version that isn't spoken

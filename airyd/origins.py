@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Final
-from urllib.parse import urlsplit
 
 from airyd.errors import ConfigurationError
 
 ANY: Final = "*"
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_ORIGIN: Final = re.compile(
+    r"[a-z][a-z0-9+.-]*://(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[1-9][0-9]{0,4})?\Z", re.IGNORECASE
+)
 
 
 class OriginPolicy:
@@ -24,7 +27,7 @@ class OriginPolicy:
 
     def __init__(self, allowed: Sequence[str], always: Iterable[str] = ()) -> None:
         for origin in allowed:
-            if origin not in (ANY, "null") and not _is_origin(origin):
+            if origin not in (ANY, "null") and not _ORIGIN.match(origin):
                 raise ConfigurationError(
                     f"--origin: {origin!r} is no origin: give scheme and host, such as https://app.example.com, or *"
                 )
@@ -40,17 +43,8 @@ class OriginPolicy:
         if canonical in self._allowed:
             return True
         # The scheme is not compared: behind a proxy that ends TLS, a page of https: reaches a ws: server.
-        return self._own_host and _without_default_port(canonical) == _host(host, canonical)
-
-
-def _is_origin(text: str) -> bool:
-    try:
-        url = urlsplit(text)
-        return bool(url.scheme and url.hostname and url.port != 0) and not (
-            url.path or url.query or url.fragment or url.username
-        )
-    except ValueError:
-        return False
+        authority = canonical.partition("://")[2]  # empty for the origin "null"
+        return self._own_host and bool(authority) and authority == _host(host, canonical)
 
 
 def _canonical(origin: str) -> str:
@@ -59,10 +53,6 @@ def _canonical(origin: str) -> str:
     scheme, separator, authority = origin.partition("://")
     port = _DEFAULT_PORTS.get(scheme)
     return f"{scheme}{separator}{authority.removesuffix(f':{port}')}" if port else origin
-
-
-def _without_default_port(canonical: str) -> str:
-    return canonical.partition("://")[2]
 
 
 def _host(host: str, canonical: str) -> str:

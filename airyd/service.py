@@ -193,7 +193,7 @@ class Airyd(Service):
         channels = list(self._factory.channels)
         if not channels:
             return
-        self._log.info("airyd closes {count} clients", count=len(channels))
+        self._log.info("airyd closes its connections: {count}", count=len(channels))
         spread = min(_DRAIN_AT_MOST, len(channels) * _DRAIN_PER_CLIENT)
         error = StompError(Fault.RESTARTING, "The server is going away; connect again.")
         for channel in channels:

@@ -56,6 +56,11 @@ class StompWebSocket(OpeningHandshake):
         if below is self.transport and not getattr(below, "TLS", False):
             self.direct = below.socket.send
 
+    def dataReceived(self, data: bytes) -> None:
+        """See ``IProtocol``. Autobahn's own would format a debug line first."""
+        self._client.heard()
+        self._dataReceived(data)
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See ``IProtocol``."""
         # Before anything else: the socket is gone, and a bound send of it must not be called again.

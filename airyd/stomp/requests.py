@@ -125,9 +125,13 @@ class Begin(_Base):
 
 @dataclass(frozen=True, slots=True)
 class Collected(_Base):
-    """A SEND, ACK or NACK was put into its transaction: there is only the receipt to answer."""
+    """A SEND, ACK or NACK was put into its transaction: check the right to it, and answer the receipt.
+
+    :ivar operation: it comes again in the :class:`Commit`
+    """
 
     transaction: str
+    operation: Send | Ack
     receipt: str | None = None
 
     @property

@@ -268,8 +268,9 @@ class Session:
         name = frame.headers.get(Header.TRANSACTION)
         if name is None:
             return operation
-        self._open_transactions().add(name, replace(operation, receipt=None))
-        return Collected(name, frame.receipt)
+        operation = replace(operation, receipt=None)
+        self._open_transactions().add(name, operation)
+        return Collected(name, operation, frame.receipt)
 
     def _open_transactions(self) -> Transactions:
         if self._transactions is None:

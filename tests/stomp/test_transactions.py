@@ -44,9 +44,9 @@ class TransactionTests(SynchronousTestCase):
                 requests,
                 [
                     Begin("t", "1"),
-                    Collected("t", "2"),
-                    Collected("t", "3"),
-                    Collected("t"),
+                    Collected("t", Send("/a", b"one"), "2"),
+                    Collected("t", Ack(named, "m-1", positive=True), "3"),
+                    Collected("t", Send("/a", b"two")),
                     Commit("t", (Send("/a", b"one"), Ack(named, "m-1", positive=True), Send("/a", b"two")), "4"),
                 ],
             )

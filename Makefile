@@ -1,0 +1,61 @@
+# `make help` lists what can be made. Everything needed is set up on the way and kept in .venv
+# and tests/clients/node_modules; what has to come from the system is in tests/system-packages.
+
+PYTHON ?= python3
+BIN := .venv/bin
+CLIENTS := tests/clients/node_modules/.package-lock.json
+
+# The tree itself is installed, in the mode that leaves twisted/plugins visible to Twisted.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat --editable
+
+.PHONY: help run test lint types tests bench clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\): [^#]*## /\1\t/p' Makefile | expand -t 10
+
+run: .venv/ready ## serve a made-up conversation feed on loopback; ARGS='...' adds options of airyd
+	@printf '%s\n' '' \
+		'Serving made-up events at ws://127.0.0.1:8080/ws.communication until Ctrl-C.' \
+		'In another terminal, try:' \
+		'  $(BIN)/airyd tail ws://127.0.0.1:8080/ws.communication' \
+		"  $(BIN)/airyd publish http://127.0.0.1:8081 /queue/channel/connected '{\"id\": \"channel-1\"}'" \
+		'  curl http://127.0.0.1:8081/metrics' \
+		'  $(BIN)/twistd airyd --help' \
+		''
+	@exec $(BIN)/twistd --nodaemon --pidfile= airyd --source sample: $(ARGS)
+
+test: lint types tests ## everything that must pass: lint, types, all tests
+
+lint: .venv/ready-for-tests ## ruff, with its security rules
+	$(BIN)/ruff check .
+
+types: .venv/ready-for-tests ## mypy, strictly, with its zope plugin
+	$(BIN)/mypy
+
+tests: .venv/ready-for-tests $(CLIENTS) ## all tests, with pytest and with trial
+	$(BIN)/python -m tests.both_runners
+
+bench: .venv/ready ## measure against plain Autobahn; AIRYD_WSLOAD_DIR names the folder of the load generator
+	$(BIN)/python -m bench $(ARGS)
+
+clean: ## remove all that was made
+	rm -rf .venv tests/clients/node_modules build dist *.egg-info _trial_temp* \
+		.hypothesis .mypy_cache .pytest_cache .ruff_cache twisted/plugins/dropin.cache
+	find airyd tests bench twisted -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/bin/python:
+	tests/system-packages run $(PYTHON)
+	$(PYTHON) -m venv .venv
+
+.venv/ready: setup.cfg pyproject.toml | .venv/bin/python
+	$(INSTALL) .
+	@touch $@
+
+.venv/ready-for-tests: setup.cfg pyproject.toml tests/system-packages | .venv/bin/python
+	tests/system-packages test $(PYTHON)
+	$(INSTALL) '.[test]'
+	@touch .venv/ready $@
+
+$(CLIENTS): tests/clients/package.json tests/clients/package-lock.json | .venv/ready-for-tests
+	cd tests/clients && npm ci --no-audit --no-fund
+	@touch $@

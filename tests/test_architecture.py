@@ -1,0 +1,292 @@
+"""The floors of the house: every import goes down, or to the left on its own floor."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from twisted.trial.unittest import SynchronousTestCase
+
+ROOT = Path(__file__).parent.parent
+
+#: All modules of airyd, floor by floor; on one floor, right may import left. A new module is entered here.
+FLOORS = (
+    # 0 vocabulary
+    ("airyd", "airyd.errors", "airyd.limits", "airyd.events", "airyd.interfaces", "airyd.addresses"),
+    # 1 protocol
+    (
+        "airyd.stomp",
+        "airyd.stomp.spec",
+        "airyd.stomp.frames",
+        "airyd.stomp.parser",
+        "airyd.stomp.state",
+        "airyd.stomp.requests",
+        "airyd.stomp.subscriptions",
+        "airyd.stomp.transactions",
+        "airyd.stomp.session",
+        "airyd.wsframe",
+        "airyd.encoding",
+    ),
+    # 2 domain
+    (
+        "airyd.metrics",
+        "airyd.payloads",
+        "airyd.access",
+        "airyd.access.anonymous",
+        "airyd.sources",
+        "airyd.sources.query",
+        "airyd.sources.memory",
+        "airyd.sources.player",
+        "airyd.sources.playback",
+        "airyd.sources.phrases",
+        "airyd.sources.conversations",
+        "airyd.sources.sample",
+        "airyd.fanout",
+        "airyd.delivery",
+        "airyd.destination",
+        "airyd.hub",
+        "airyd.wheel",
+        "airyd.gateway",
+        "airyd.client",
+    ),
+    # 3 adapters
+    (
+        "airyd.origins",
+        "airyd.transport",
+        "airyd.handshake",
+        "airyd.websocket",
+        "airyd.admin",
+        "airyd.admin.answers",
+        "airyd.admin.guard",
+        "airyd.admin.endpoint",
+        "airyd.admin.pages",
+        "airyd.admin.site",
+    ),
+    # 4 composition
+    (
+        "airyd.options",
+        "airyd.service",
+        "airyd.tap",
+        "airyd.cli.stompclient",
+        "airyd.cli.connection",
+        "airyd.cli.console",
+        "airyd.cli.lines",
+        "airyd.cli.render",
+        "airyd.cli.publish",
+        "airyd.cli.tail",
+        "airyd.cli.options",
+        "airyd.cli.command",
+        "airyd.cli",
+        "airyd.cli.__main__",
+        "twisted.plugins.airyd_access",
+        "twisted.plugins.airyd_sources",
+        "twisted.plugins.airyd_plugin",
+    ),
+)
+
+#: What these import, and what that imports in its turn, must be none of the WORLD: no I/O, no clock, no framework.
+SANS_IO = FLOORS[1]
+WORLD = frozenset(
+    ("asyncio", "autobahn", "select", "selectors", "socket", "ssl", "threading", "time", "twisted", "txaio", "zope")
+)
+
+#: The global reactor and the machine's clocks, and who may name them: what twistd runs. Everybody else is given them.
+REACTOR = "twisted.internet.reactor"
+GLOBALS = (REACTOR, "time")
+GLOBALS_ALLOWED = frozenset(("airyd.tap",))
+
+MOST_LINES = 350
+
+
+class Import(NamedTuple):
+    """One name that a module imports, and the line that does."""
+
+    name: str
+    line: int
+
+
+def imports(source: str) -> Iterator[Import]:
+    """Yield what a module imports, wherever in it: in functions, under ``TYPE_CHECKING``, on any branch.
+
+    ``from a import b`` gives ``a.b``, which is a module or something in the module ``a``.
+    """
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (Import(alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            start = "." * node.level + (node.module or "")
+            yield from (Import(f"{start}.{alias.name}", node.lineno) for alias in node.names)
+
+
+def module_of(name: str, modules: Mapping[str, object]) -> str | None:
+    """Return the module of the house that an imported name is or is in; None for others."""
+    while name not in modules:
+        name, dot, _ = name.rpartition(".")
+        if not dot:
+            return None
+    return name
+
+
+def faults(floors: tuple[tuple[str, ...], ...], sources: Mapping[str, str]) -> list[str]:
+    """Return what breaks the order of the floors, a line each.
+
+    The order is total, so that what obeys it has no cycles.
+
+    :param floors: the names of the modules, in their order
+    :param sources: the text of each module
+    """
+    order = [(name, floor) for floor, names in enumerate(floors) for name in names]
+    place = {name: index for index, (name, _) in enumerate(order)}
+    floor_of = dict(order)
+    found = [f"{name} has no floor" for name in sorted(sources.keys() - place.keys())]
+    found += [f"{name} is on floor {floor}, but isn't there" for name, floor in order if name not in sources]
+    for module, source in sources.items():
+        for name, line in imports(source):
+            target = module_of(name, sources)
+            if name.startswith("."):
+                found.append(f"{module}:{line} imports {name}, which isn't its whole name")
+            elif target is None or module not in place or target not in place or place[target] < place[module]:
+                continue
+            elif floor_of[target] > floor_of[module]:
+                found.append(f"{module}:{line} imports upwards: {target}")
+            else:
+                found.append(f"{module}:{line} imports what is not left of it: {target}")
+    return found
+
+
+def chains(start: str, sources: Mapping[str, str], forbidden: frozenset[str]) -> Iterator[str]:
+    """Yield each way on which a module comes to import something forbidden, directly or by others of the house."""
+    ways: list[tuple[str, ...]] = [(start,)]
+    seen = {start}
+    while ways:
+        way = ways.pop()
+        for name, line in imports(sources[way[-1]]):
+            if name.partition(".")[0] in forbidden:
+                yield f"{' > '.join(way)}:{line} imports {name}"
+            target = module_of(name, sources)
+            if target is not None and target not in seen:
+                seen.add(target)
+                ways.append((*way, target))
+
+
+def global_users(sources: Mapping[str, str]) -> list[str]:
+    """Return the modules that name the global reactor or a clock."""
+    return [
+        module
+        for module, source in sources.items()
+        if any(name == known or name.startswith(f"{known}.") for name, _ in imports(source) for known in GLOBALS)
+    ]
+
+
+def house() -> dict[str, str]:
+    """Return the text of each module that airyd has, by its name."""
+    files = [*ROOT.glob("airyd/**/*.py"), *ROOT.glob("twisted/plugins/*.py")]
+    paths = {path: path.relative_to(ROOT).with_suffix("") for path in sorted(files)}
+    return {".".join(name.parts).removesuffix(".__init__"): path.read_text() for path, name in paths.items()}
+
+
+class HouseTests(SynchronousTestCase):
+    """airyd as it stands."""
+
+    maxDiff = None
+
+    def test_imports_point_down(self) -> None:
+        """Every module has its floor, and imports only what is below, or left of it."""
+        self.assertEqual([], faults(FLOORS, house()))
+
+    def test_protocol_knows_no_world(self) -> None:
+        """The protocol floor is free of Twisted, zope, sockets and clocks, also by way of what it imports."""
+        sources = house()
+        found = [chain for module in SANS_IO if module in sources for chain in chains(module, sources, WORLD)]
+        self.assertEqual([], found)
+
+    def test_reactor_and_time_are_passed_in(self) -> None:
+        """Nobody but the tap names the global reactor or a clock."""
+        self.assertEqual([], sorted(set(global_users(house())) - GLOBALS_ALLOWED))
+
+    def test_modules_are_short(self) -> None:
+        """One module, one idea: it fits into 350 lines."""
+        lengths = {name: len(source.splitlines()) for name, source in house().items()}
+        self.assertEqual({}, {name: length for name, length in lengths.items() if length > MOST_LINES})
+
+    def test_plugins_cost_nothing(self) -> None:
+        """``twistd --help`` imports every plugin file: they bring neither a reactor nor airyd's own weight."""
+        plugins = [name for name in house() if name.startswith("twisted.plugins.")]
+        program = f"import sys, {', '.join(plugins)}; print(*sys.modules)"
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+        loaded = set(done.stdout.split())
+        light = {"airyd", *FLOORS[0], *plugins}
+        self.assertEqual(set(), {name for name in loaded if name.partition(".")[0] == "airyd"} - light)
+        self.assertEqual(set(), loaded & {REACTOR, "autobahn", "msgspec", "prometheus_client"})
+
+
+class CheckerTests(SynchronousTestCase):
+    """The checks themselves, on houses that have something wrong."""
+
+    floors = (("h.words", "h.more"), ("h.rules",), ("h.top",))
+    sound: Mapping[str, str] = {
+        "h.words": "import re",
+        "h.more": "from h.words import something",
+        "h.rules": "import h.more\nfrom h import words",
+        "h.top": "from h.rules import x",
+    }
+
+    def faults_with(self, **changed: str) -> list[str]:
+        """Return the faults of the sound house after some of its modules were changed."""
+        return faults(self.floors, {**self.sound, **{f"h.{name}": source for name, source in changed.items()}})
+
+    def test_sound(self) -> None:
+        self.assertEqual([], self.faults_with())
+
+    def test_upwards(self) -> None:
+        self.assertEqual(["h.words:2 imports upwards: h.top"], self.faults_with(words="import re\nimport h.top"))
+
+    def test_upwards_by_name(self) -> None:
+        """``from package import module`` is seen for what it is."""
+        self.assertEqual(["h.rules:1 imports upwards: h.top"], self.faults_with(rules="from h import top"))
+
+    def test_to_the_right(self) -> None:
+        """It would make a cycle, too."""
+        self.assertEqual(["h.words:1 imports what is not left of it: h.more"], self.faults_with(words="import h.more"))
+
+    def test_inside_a_function(self) -> None:
+        source = "def f():\n    from h.rules import x"
+        self.assertEqual(["h.more:2 imports upwards: h.rules"], self.faults_with(more=source))
+
+    def test_for_types_only(self) -> None:
+        source = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import h.top"
+        self.assertEqual(["h.rules:3 imports upwards: h.top"], self.faults_with(rules=source))
+
+    def test_relative(self) -> None:
+        expected = ["h.top:1 imports .rules.x, which isn't its whole name"]
+        self.assertEqual(expected, self.faults_with(top="from .rules import x"))
+
+    def test_not_entered(self) -> None:
+        self.assertEqual(["h.new has no floor"], self.faults_with(new="import h.top"))
+
+    def test_entered_but_gone(self) -> None:
+        sources = {name: source for name, source in self.sound.items() if name != "h.top"}
+        self.assertEqual(["h.top is on floor 2, but isn't there"], faults(self.floors, sources))
+
+    def test_world_directly(self) -> None:
+        sources = {**self.sound, "h.rules": "def f():\n    from time import monotonic"}
+        self.assertEqual(["h.rules:2 imports time.monotonic"], list(chains("h.rules", sources, WORLD)))
+
+    def test_world_by_way_of_another(self) -> None:
+        sources = {**self.sound, "h.words": "import zope.interface"}
+        self.assertEqual(["h.rules > h.words:1 imports zope.interface"], list(chains("h.rules", sources, WORLD)))
+
+    def test_globals(self) -> None:
+        """All ways of importing them are seen, and names that look alike are not mistaken for them."""
+        sources = {
+            "one": "def f():\n    from twisted.internet import defer, reactor",
+            "two": "import twisted.internet.reactor as r",
+            "three": "from time import monotonic",
+            "none": "from twisted.internet import defer, interfaces\nimport timeit",
+        }
+        self.assertEqual(["one", "two", "three"], global_users(sources))

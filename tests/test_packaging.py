@@ -1,0 +1,117 @@
+"""What is shipped: the wheel, and the plugin in it that makes ``twistd airyd`` work."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import Distribution, distribution
+from pathlib import Path
+from tempfile import mkdtemp
+from zipfile import ZipFile
+
+from packaging.requirements import Requirement
+from twisted.trial.unittest import SynchronousTestCase
+
+ROOT = Path(__file__).parent.parent
+#: What a wheel is made of.
+SHIPPED = ("LICENSE", "README.rst", "pyproject.toml", "setup.cfg", "airyd", "twisted")
+
+
+def run(*command: str | Path) -> str:
+    """Run a program to its end, in a directory where the tree isn't found; return what it printed."""
+    done = subprocess.run(
+        command, cwd=ROOT.anchor, env={}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    if done.returncode:
+        raise AssertionError(f"{command} ended with {done.returncode}:\n{done.stdout}")
+    return done.stdout
+
+
+def pip(*arguments: str | Path) -> str:
+    """Run this environment's pip, without asking a registry."""
+    return run(sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments)
+
+
+def needed(requirements: list[str], extras: frozenset[str] = frozenset()) -> Iterator[Distribution]:
+    """Yield the distributions of this environment that meet these requirements, and theirs in turn, often repeated."""
+    for requirement in map(Requirement, requirements):
+        marker = requirement.marker
+        if marker is None or any(marker.evaluate({"extra": extra}) for extra in extras | {""}):
+            found = distribution(requirement.name)
+            yield found
+            yield from needed(found.requires or [], frozenset(requirement.extras))
+
+
+class WheelTests(SynchronousTestCase):
+    """A wheel made from the tree."""
+
+    def directory(self) -> Path:
+        """Make an empty directory outside the tree."""
+        path = Path(mkdtemp())
+        self.addCleanup(shutil.rmtree, path)
+        return path
+
+    def wheel(self) -> Path:
+        """Build a wheel from a copy of the tree's files, so that nothing old gets into it, and the tree stays clean."""
+        source, built = self.directory(), self.directory()
+        for name in SHIPPED:
+            if (ROOT / name).is_dir():
+                ignored = shutil.ignore_patterns("__pycache__", "dropin.cache")
+                shutil.copytree(ROOT / name, source / name, ignore=ignored)
+            else:
+                shutil.copy(ROOT / name, source)
+        pip("wheel", "--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--wheel-dir", built, source)
+        (path,) = built.iterdir()
+        return path
+
+    def environment(self, wheel: Path) -> tuple[Path, Path]:
+        """Make a virtual environment that holds what the wheel requires, and nothing else.
+
+        It is copied from the environment that runs the tests: no registry is asked. Returns its Python
+        and its site-packages.
+        """
+        home = self.directory()
+        run(sys.executable, "-m", "venv", "--without-pip", home)
+        python = home / "bin" / "python"
+        site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
+        with ZipFile(wheel) as archive:
+            (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+            lines = archive.read(metadata).decode().splitlines()
+        requires = [line.partition(": ")[2] for line in lines if line.startswith("Requires-Dist: ")]
+        for found in {dist.metadata["Name"]: dist for dist in needed(requires)}.values():
+            for file in found.files or ():
+                # Scripts are left out: they name the other environment's Python.
+                if ".." not in file.parts and "__pycache__" not in file.parts:
+                    (site / file).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy(str(file.locate()), site / file)
+        return python, site
+
+    def test_contents(self) -> None:
+        """All modules and plugins are in it, the mark of a typed package and the license; and Twisted isn't."""
+        with ZipFile(self.wheel()) as archive:
+            names = set(archive.namelist())
+        files = [*ROOT.glob("airyd/**/*.py"), *ROOT.glob("twisted/plugins/*.py"), ROOT / "airyd/py.typed"]
+        expected = {str(path.relative_to(ROOT)) for path in files}
+        self.assertEqual(expected, {name for name in names if ".dist-info/" not in name})
+        self.assertNotIn("twisted/plugins/__init__.py", names)
+        self.assertEqual(1, sum(name.endswith("/LICENSE") for name in names))
+
+    def test_life_of_an_installation(self) -> None:
+        """Installed, airyd is one of twistd's commands and a command of its own; uninstalled, it is gone."""
+        wheel = self.wheel()
+        python, site = self.environment(wheel)
+        twistd = (python, "-c", "from twisted.scripts.twistd import run; run()", "--help")
+        untouched = set(site.rglob("*.py"))
+        self.assertNotIn("airyd", run(*twistd))
+
+        pip("--python", python, "install", "--quiet", "--no-index", wheel)
+        self.assertIn("No broken requirements", pip("--python", python, "check"))
+        self.assertRegex(run(*twistd), r"\n +airyd +\S")
+        self.assertIn("tail", run(python.parent / "airyd", "--help"))
+
+        pip("--python", python, "uninstall", "--quiet", "--yes", "airyd")
+        self.assertNotIn("airyd", run(*twistd))
+        self.assertFalse((python.parent / "airyd").exists())
+        self.assertEqual(untouched, set(site.rglob("*.py")))
