@@ -1,0 +1,160 @@
+"""The servers under measurement: how each is started on a core of its own, found, and stopped."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+ROOT = Path(__file__).resolve().parent.parent
+
+#: Seconds that a server may take to serve, and to end after SIGTERM.
+START_PATIENCE = 20.0
+STOP_PATIENCE = 15.0
+
+#: What airyd and the baseline say once they serve.
+_ANNOUNCEMENT = re.compile(rb"serves ws://127\.0\.0\.1:(\d+)(/[^\s']*)")
+
+#: Heart-beats every 5 s: the idle scenario sees them in a run of seconds. The other scenarios ask for none.
+_AIRYD = (
+    *(sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "--nodaemon", "--pidfile="),
+    *("airyd", "--listen", "tcp:0:interface=127.0.0.1", "--admin", "none"),
+    *("--auth", "anonymous:send", "--heart-beat", "5000,5000"),
+)
+_AUTOBAHN = (sys.executable, "-m", "bench.autobahn_server")
+
+
+class ServerFailed(Exception):
+    """A server did not start, or did not live through its measurement; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One of the servers that are compared.
+
+    :ivar name: how tables and the command line call it
+    :ivar command: how it is started; ``{port}`` stands for a free port
+    :ivar announces: whether it prints its address; else it serves ``/`` at ``{port}``
+    """
+
+    name: str
+    command: tuple[str, ...]
+    announces: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server that accepts connections now: its process, port, path, and the file that it logs to."""
+
+    pid: int
+    port: int
+    path: str
+    log: Path
+
+
+def known_servers(load_directory: Path) -> tuple[Server, ...]:
+    """Return the servers that can be measured here.
+
+    :param load_directory: where the load generator was built; has the reference in C below ``selftest/`` or has not
+    """
+    servers = [Server("airyd", _AIRYD), Server("autobahn", _AUTOBAHN)]
+    reference = load_directory / "selftest" / "fanout"
+    if os.access(reference, os.X_OK):
+        servers += [
+            Server(f"C {mode}", (str(reference), "-p", "{port}", "-m", mode), announces=False)
+            for mode in ("each", "coalesce")
+        ]
+    return tuple(servers)
+
+
+@contextmanager
+def on_core(core: int) -> Iterator[None]:
+    """Let the processes that are started inside run on ``core`` only."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextmanager
+def running(server: Server, core: int) -> Iterator[Running]:
+    """Start ``server`` afresh on ``core``, and stop it at the end.
+
+    :raises ServerFailed: it did not serve in time, it ended on its own, or it logged a traceback
+    """
+    with tempfile.TemporaryDirectory(prefix="airyd-bench-") as directory:
+        log = Path(directory) / "log"
+        port = 0 if server.announces else _free_port()
+        with log.open("wb") as stream:
+            process = _start(server, core, port, stream)
+        try:
+            yield _when_it_serves(server, process, port, log)
+            if process.poll() is not None:
+                raise ServerFailed(f"{server.name} ended with status {process.returncode}: {_tail(log)}")
+        finally:
+            _stop(process)
+        if b"Traceback" in log.read_bytes():
+            raise ServerFailed(f"{server.name} logged a traceback: {_tail(log)}")
+
+
+def _start(server: Server, core: int, port: int, stream: IO[bytes]) -> subprocess.Popen[bytes]:
+    command = [word.format(port=port) for word in server.command]
+    # The checkout comes first, so that the airyd beside this file is the one that runs.
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    with on_core(core):
+        return subprocess.Popen(  # noqa: S603  # the commands of this module, no shell
+            command, cwd=ROOT, env={**os.environ, "PYTHONPATH": path}, stdout=stream, stderr=subprocess.STDOUT
+        )
+
+
+def _when_it_serves(server: Server, process: subprocess.Popen[bytes], port: int, log: Path) -> Running:
+    deadline = time.monotonic() + START_PATIENCE
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise ServerFailed(f"{server.name} did not start: {_tail(log)}")
+        if not server.announces:
+            if _accepts(port):
+                return Running(process.pid, port, "/", log)
+        elif said := _ANNOUNCEMENT.search(log.read_bytes()):
+            return Running(process.pid, int(said[1]), said[2].decode(), log)
+        time.sleep(0.05)
+    raise ServerFailed(f"{server.name} did not serve within {START_PATIENCE:.0f} s: {_tail(log)}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _accepts(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _tail(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return " | ".join(lines[-3:]) or "it said nothing"
