@@ -135,6 +135,7 @@ class PayloadFault(Enum):
     NOT_JSON_OBJECT = "not_json_object"
     TOO_DEEP = "too_deep"
     BAD_FIELD = "bad_field"
+    NO_PAYLOAD = "no_payload"
 
 
 class PayloadRefused(Refusal, ValueError):

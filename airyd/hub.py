@@ -17,7 +17,7 @@ from airyd.events import Event, RowFilter, destination_tag, message_id
 from airyd.fanout import Group
 from airyd.interfaces import IEventSink, IEventSource
 from airyd.limits import SOURCE_PATIENCE
-from airyd.metrics import Metrics
+from airyd.metrics import ORIGIN_SOURCE, Metrics
 from airyd.stomp.requests import Subscribe
 
 
@@ -81,6 +81,16 @@ class Hub:
             self._metrics.gaps[name] += 1
             for subscription in self._destinations[name].subscriptions:
                 subscription.fail(error)
+
+    def refused(self, destination: str, event_id: str, refusal: PayloadRefused) -> None:
+        """Count and log what the source left out."""
+        self._metrics.payloads_refused[ORIGIN_SOURCE, refusal.kind] += 1
+        self._log.warn(
+            "left out {event_id} of {destination}, which is no event: {reason}",
+            event_id=event_id,
+            destination=destination,
+            reason=str(refusal),
+        )
 
     def subscription(self, subscriber: Subscriber, request: Subscribe, row_filter: RowFilter | None) -> Subscription:
         """Make a subscription; it begins with its ``open()``.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorCore
 from zope.interface import Attribute, Interface
 
-from airyd.errors import Fault, StompError
+from airyd.errors import Fault, PayloadRefused, StompError
 from airyd.events import Event, Replay, RowFilter
 from airyd.limits import Limits
 
@@ -22,6 +23,9 @@ class IEventSink(Interface):
 
     def gap(destinations: Sequence[str], reason: str) -> None:
         """Learn that events of these destinations may have been missed."""
+
+    def refused(destination: str, event_id: str, refusal: PayloadRefused) -> None:
+        """Learn that something in the feed was no event, and was left out."""
 
 
 class IEventSource(Interface):
@@ -88,12 +92,14 @@ class SourceContext(NamedTuple):
     :ivar wall: the wall-clock time in seconds since 1970
     :ivar destinations: the catalogue
     :ivar body_limit: bytes that an event's body may have
+    :ivar environ: the process' environment
     """
 
     reactor: IReactorCore
     wall: Callable[[], float]
     destinations: Sequence[str]
     body_limit: int = Limits().body
+    environ: Mapping[str, str] = MappingProxyType({})
 
 
 class IEventSourceParser(Interface):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import resource
 from collections.abc import Callable, Sequence
@@ -74,7 +75,7 @@ class Airyd(Service):
 
         self._metrics = Metrics(settings.destinations)
         self._source = make_source(
-            settings.source, SourceContext(reactor, wall, settings.destinations, settings.limits.body)
+            settings.source, SourceContext(reactor, wall, settings.destinations, settings.limits.body, os.environ)
         )
         self._metrics.source_up = lambda: self._reached and not self._source.health()
         self._hub = Hub(self._source, settings.destinations, reactor, self._metrics, settings.limits.body)

@@ -51,5 +51,34 @@ Both take history and history-bytes as memory: does."""
         return parse(url, context)
 
 
+_REDIS_HELP = """\
+{form}[?prefix=airyd:&maxlen=10000&password-file=PATH{more}]
+    Redis Streams (Redis 7 or newer): one stream per destination, named PREFIX + destination, with a
+    field payload. Publish with XADD airyd:/queue/message MAXLEN ~ 10000 * payload JSON.
+    prefix         what the streams' names begin with (default airyd:)
+    maxlen         about how many entries a stream keeps when airyd adds one (default 10000)
+    password-file  a file with the password; or set AIRYD_REDIS_PASSWORD"""
+
+
+@implementer(IPlugin, IEventSourceParser)
+class RedisParser:
+    """``redis:``, ``rediss:`` and ``redis+unix:``, Redis Streams."""
+
+    def __init__(self, scheme: str, form: str, more: str = "") -> None:
+        self.scheme = scheme
+        self.help = _REDIS_HELP.format(form=form, more=more)
+
+    def parse(self, url: str, context: SourceContext) -> IEventSource:
+        """Make the source (``IEventSourceParser``)."""
+        from airyd.sources.redis.source import parse
+
+        return parse(url, context)
+
+
+redis = RedisParser("redis", "redis://[USER[:PASSWORD]@]HOST[:PORT][/DB]")
+rediss = RedisParser(
+    "rediss", "rediss://[USER[:PASSWORD]@]HOST[:PORT][/DB]", "&ca-file=PATH&cert-file=PATH&key-file=PATH"
+)
+redis_unix = RedisParser("redis+unix", "redis+unix:///PATH", "&db=0")
 memory = MemoryParser()
 sample = SampleParser()

@@ -1,0 +1,1 @@
+"""Redis Streams as the feed: one stream per destination, read by every node."""

@@ -1,0 +1,134 @@
+"""Where a Redis is and how to log in there: the URL of ``--source redis://``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IReactorCore, IStreamClientEndpoint
+
+from airyd.errors import ConfigurationError
+from airyd.sources.query import Query
+
+#: The environment's name for the password, so that it need not be in the URL, and thereby in a process listing.
+PASSWORD_VARIABLE: Final = "AIRYD_REDIS_PASSWORD"  # noqa: S105  # a name
+DEFAULT_PORT: Final = 6379
+#: Seconds that opening a connection may take.
+CONNECT_PATIENCE: Final = 5
+DEFAULT_PREFIX: Final = "airyd:"
+DEFAULT_MAXLEN: Final = 10_000
+
+
+class Address(NamedTuple):
+    """A Redis and the login there. Only :attr:`name` may be shown.
+
+    :ivar name: for logs and errors, such as ``redis://127.0.0.1:6379/0``: no user, no password
+    :ivar ca_file: PEM file of the authorities that sign the server's certificate; None for the system's
+    :ivar cert_file: PEM file of the client's certificate chain, with :attr:`key_file` for its key
+    """
+
+    name: str
+    host: str
+    port: int
+    path: str | None
+    tls: bool
+    database: int
+    user: str | None
+    password: str | None
+    ca_file: str | None
+    cert_file: str | None
+    key_file: str | None
+
+    def endpoint(self, reactor: IReactorCore) -> IStreamClientEndpoint:
+        """Return where to connect to.
+
+        Raises ``ConfigurationError`` if a certificate or key can't be read.
+        """
+        from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
+
+        if self.path is not None:
+            return UNIXClientEndpoint(reactor, self.path, timeout=CONNECT_PATIENCE)
+        plain = HostnameEndpoint(reactor, self.host, self.port, timeout=CONNECT_PATIENCE)
+        return wrapClientTLS(self._tls_options(), plain) if self.tls else plain
+
+    def _tls_options(self) -> IOpenSSLClientConnectionCreator:
+        from OpenSSL.crypto import Error as PemError
+        from twisted.internet.ssl import Certificate, PrivateCertificate, optionsForClientTLS, trustRootFromCertificates
+
+        try:
+            trust = None
+            if self.ca_file is not None:
+                trust = trustRootFromCertificates(
+                    [Certificate.loadPEM(pem) for pem in _pem_blocks(Path(self.ca_file).read_bytes())]
+                )
+            client = None
+            if self.cert_file is not None and self.key_file is not None:
+                client = PrivateCertificate.loadPEM(
+                    Path(self.key_file).read_bytes() + b"\n" + Path(self.cert_file).read_bytes()
+                )
+        except (OSError, PemError, ValueError) as error:
+            raise ConfigurationError(f"{self.name}: cannot use the certificate or key: {error}") from None
+        return optionsForClientTLS(self.host, trustRoot=trust, clientCertificate=client)
+
+
+def _pem_blocks(text: bytes) -> list[bytes]:
+    end = b"-----END CERTIFICATE-----"
+    return [block + end for block in text.split(end)[:-1]]
+
+
+def read_address(url: str, query: Query, environ: Mapping[str, str]) -> Address:
+    """Read the part of a URL before its parameters, and the parameters that belong to it.
+
+    Errors: ``ConfigurationError`` whose text shows neither user nor password.
+    """
+    scheme = query.scheme
+    tls = scheme == "rediss"
+    is_unix = scheme == "redis+unix"
+    try:
+        parts = urlsplit(url.partition("?")[0])
+        port = parts.port or DEFAULT_PORT
+    except ValueError:
+        raise query.error("the address is not host[:port][/db]") from None
+    if parts.fragment or (is_unix and parts.hostname):
+        raise query.error("the address is not " + ("///path of the socket" if is_unix else "host[:port][/db]"))
+    user = unquote(parts.username) if parts.username else None
+    password = unquote(parts.password) if parts.password else None
+    if is_unix:
+        database = query.integer("db", 0, 0, 1_000_000)
+        name = f"{scheme}://{parts.path}"
+        if not parts.path.strip("/"):
+            raise query.error("name the socket: redis+unix:///run/redis/redis-server.sock")
+    else:
+        text = parts.path.strip("/")
+        if text and not (text.isascii() and text.isdigit() and len(text) < 7):
+            raise query.error("behind the host comes the number of the database, such as /0")
+        database = int(text or 0)
+        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+        name = f"{scheme}://{host or 'localhost'}:{port}/{database}"
+    return Address(
+        name=name,
+        host=parts.hostname or "localhost",
+        port=port,
+        path=parts.path if is_unix else None,
+        tls=tls,
+        database=database,
+        user=user,
+        password=_password(password, query, environ),
+        ca_file=query.text("ca-file") if tls else None,
+        cert_file=query.text("cert-file") if tls else None,
+        key_file=query.text("key-file") if tls else None,
+    )
+
+
+def _password(password: str | None, query: Query, environ: Mapping[str, str]) -> str | None:
+    file = query.text("password-file")
+    if password is not None and file is not None:
+        raise query.error("give the password once: in the address, or with password-file")
+    if file is not None:
+        try:
+            return Path(file).read_text().rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise query.error(f"cannot read password-file {file}: {type(error).__name__}") from None
+    return password if password is not None else environ.get(PASSWORD_VARIABLE) or None

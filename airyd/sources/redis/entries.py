@@ -1,0 +1,76 @@
+"""From an entry of a stream to an event."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from airyd import payloads
+from airyd.errors import PayloadFault, PayloadRefused
+from airyd.events import Event
+
+#: The one field of an entry: an event's body.
+PAYLOAD: Final = b"payload"
+#: The one field of an entry that airyd itself puts into an empty stream, to have a position that can be proved later.
+POSITION: Final = b"airyd-position"
+
+#: An entry as Redis gives it: the id, and field and value by turns (None for an entry that is gone).
+RawEntry = tuple[bytes, list[bytes] | None]
+
+
+class Refused(NamedTuple):
+    """An entry that is no event.
+
+    :ivar body: what it has as its payload; None if it has no such field
+    """
+
+    event_id: str
+    body: bytes | None
+    refusal: PayloadRefused
+
+
+class Entries(NamedTuple):
+    """What a run of entries holds.
+
+    :ivar last: the id of the last entry, whatever it is
+    :ivar size: bytes of all bodies
+    """
+
+    events: list[Event]
+    refused: list[Refused]
+    last: str
+    size: int
+
+
+def read_entries(destination: str, raw: list[RawEntry], body_limit: int) -> Entries:
+    """Sort a run of one stream's entries, of which there is at least one."""
+    events: list[Event] = []
+    refused: list[Refused] = []
+    size = 0
+    event_id = ""
+    for raw_id, fields in raw:
+        event_id = raw_id.decode("ascii")
+        if fields is None:
+            continue
+        body = fields[1] if fields[0] == PAYLOAD else _field(fields, PAYLOAD)
+        if body is None:
+            if _field(fields, POSITION) is None:
+                refused.append(Refused(event_id, None, _NO_PAYLOAD))
+            continue
+        size += len(body)
+        try:
+            payloads.check(destination, body, body_limit)
+        except PayloadRefused as refusal:
+            refused.append(Refused(event_id, body, refusal))
+        else:
+            events.append(Event(destination, event_id, body))
+    return Entries(events, refused, event_id, size)
+
+
+def _field(fields: list[bytes], name: bytes) -> bytes | None:
+    for index in range(0, len(fields) - 1, 2):
+        if fields[index] == name:
+            return fields[index + 1]
+    return None
+
+
+_NO_PAYLOAD: Final = PayloadRefused(PayloadFault.NO_PAYLOAD, "the entry has no field 'payload'")

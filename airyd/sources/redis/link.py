@@ -1,0 +1,240 @@
+"""One connection to Redis that comes back, on txredisapi's protocol.
+
+Twisted's ``ClientService`` isn't used: it fails with an error of its own when a connection is lost while
+``prepareConnection`` waits, and a login is such a wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, TypeAlias, TypeVar, cast
+
+from twisted.application.internet import backoffPolicy
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, fail, succeed
+from twisted.internet.error import ConnectError, ConnectionDone
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.protocol import Factory
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from txredisapi import HiredisProtocol, ResponseError
+
+from airyd.errors import SourceUnavailable
+from airyd.sources.redis.address import Address
+
+#: What Redis answers with (RESP2): text as bytes; within a list an error, a ``ResponseError``, may stand for a value.
+Reply: TypeAlias = "bytes | int | list[Reply] | Exception | None"
+Word: TypeAlias = str | bytes | int
+
+#: Seconds that Redis may take to answer; then the connection counts as dead. A server that is stopped, or a
+#: link that swallows everything, tells nothing by itself.
+REPLY_PATIENCE: Final = 5.0
+#: Seconds between attempts to connect: at first, and at most; up to a second is added at random.
+_FIRST_DELAY: Final = 0.1
+_LAST_DELAY: Final = 5.0
+
+T = TypeVar("T")
+
+
+class LinkDown(SourceUnavailable):
+    """There is no connection, or it was lost before the reply."""
+
+
+class _Protocol(HiredisProtocol):  # type: ignore[misc]  # txredisapi has no types
+    """txredisapi without its conversions, which walk through every reply, and without its login, which is tried once.
+
+    :ivar end: why the connection was lost
+    """
+
+    end: str = "the connection was lost"
+
+    def __init__(self) -> None:
+        super().__init__(charset=None, convertNumbers=False)
+
+    def tryConvertData(self, data: Reply) -> Reply:
+        """Leave a reply as it is."""
+        return data
+
+    def connectionLost(self, reason: Failure) -> None:
+        """See ``IProtocol``."""
+        if not reason.check(ConnectionDone):
+            self.end = f"the connection was lost: {_text(reason.value)}"
+        super().connectionLost(reason)
+
+    def hang_up(self, reason: str) -> None:
+        """Give this connection up."""
+        self.end = reason
+        self.transport.abortConnection()
+
+
+class _Factory(Factory):
+    protocol = _Protocol
+    noisy = False
+
+
+class Link:
+    """Keeps one connection, logged in, and carries commands over it in their order.
+
+    :ivar trouble: why there is no connection, without secrets; None while there is one
+    :ivar generation: how many connections there have been
+    :ivar client_id: Redis' number of the present connection
+    """
+
+    _log = Logger()
+
+    def __init__(self, address: Address, endpoint: IStreamClientEndpoint, clock: IReactorTime, purpose: str) -> None:
+        self.trouble: str | None = "not connected yet"
+        self.generation = 0
+        self.client_id = 0
+        self._address = address
+        self._endpoint = endpoint
+        self._clock = clock
+        self._purpose = purpose
+        self._delay = backoffPolicy(_FIRST_DELAY, _LAST_DELAY, factor=2.0)
+        self._protocol: _Protocol | None = None
+        self._waiting: list[Deferred[None]] = []
+        self._keeping: Deferred[None] | None = None
+
+    def start(self) -> None:
+        """Connect, and connect again whenever the connection is lost."""
+        self._keeping = Deferred.fromCoroutine(self._keep())
+        self._keeping.addErrback(self._given_up)
+
+    def stop(self) -> Deferred[None]:
+        """Close the connection; fires when it is closed. Whoever waits for it gets ``SourceUnavailable``."""
+        keeping, self._keeping = self._keeping, None
+        waiting, self._waiting = self._waiting, []
+        protocol, self._protocol = self._protocol, None
+        self.trouble = "stopped"
+        closed: Deferred[None] = succeed(None)
+        if protocol is not None:
+            closed = protocol.whenDisconnected().addCallback(lambda _: None)
+            protocol.transport.loseConnection()
+        if keeping is not None:
+            keeping.cancel()
+        for waiter in waiting:
+            waiter.errback(self._stopped())
+        return closed
+
+    def connected(self) -> Deferred[None]:
+        """Fires when there is a connection, at once if there is.
+
+        Errors: ``SourceUnavailable`` if this is stopped.
+        """
+        if self._protocol is not None:
+            return succeed(None)
+        if self._keeping is None:
+            return fail(self._stopped())
+        waiter: Deferred[None] = Deferred(self._waiting.remove)
+        self._waiting.append(waiter)
+        return waiter
+
+    def command(self, *words: Word, patience: float = REPLY_PATIENCE) -> Deferred[Reply]:
+        """Send a command over the connection that there is; fires with Redis' reply.
+
+        :param patience: seconds without a reply after which the connection is given up
+
+        Errors: ``ResponseError`` as Redis says it; ``LinkDown`` if there is no connection, or it is lost
+        before the reply: then the command may have been carried out.
+        """
+        if self._protocol is None:
+            return fail(LinkDown(f"{self._address.name}: {self.trouble}"))
+        return self._send(self._protocol, words, patience)
+
+    async def transaction(self, *commands: Sequence[Word]) -> list[Reply]:
+        """Carry out commands in one MULTI, and return their replies; errors in carrying them out are among them.
+
+        Errors: as for :meth:`command`.
+        """
+        replies = await all_of([self.command(*words) for words in (("MULTI",), *commands, ("EXEC",))])
+        done = replies[-1]
+        if not isinstance(done, list):
+            raise SourceUnavailable(f"{self._address.name}: a transaction was not carried out")
+        return done
+
+    def _send(self, protocol: _Protocol, words: Sequence[Word], patience: float) -> Deferred[Reply]:
+        sent: Deferred[Reply] = protocol.execute_command(*words)
+        overdue = self._clock.callLater(patience, protocol.hang_up, f"no reply within {patience:g} seconds")
+
+        def finish(result: Reply | Failure) -> Reply | Failure:
+            if overdue.active():
+                overdue.cancel()
+            if isinstance(result, Failure) and not result.check(ResponseError, CancelledError):
+                raise LinkDown(f"{self._address.name}: {protocol.end}")
+            return result
+
+        return sent.addBoth(finish)
+
+    async def _keep(self) -> None:
+        attempt = 0
+        while True:
+            try:
+                protocol = await self._connect()
+            except (ConnectError, OSError, ResponseError, SourceUnavailable) as error:
+                attempt += 1
+                self._tell(_text(error).removeprefix(f"{self._address.name}: "))
+            else:
+                attempt = 0
+                self._up(protocol)
+                await protocol.whenDisconnected()
+                self._protocol = None
+                self._tell(protocol.end)
+            await deferLater(self._clock, self._delay(attempt))
+
+    async def _connect(self) -> _Protocol:
+        protocol = cast(_Protocol, await self._endpoint.connect(_Factory()))
+        address = self._address
+        try:
+            if address.password is not None:
+                login = (address.user, address.password) if address.user else (address.password,)
+                await self._send(protocol, ("AUTH", *login), REPLY_PATIENCE)
+            if address.database:
+                await self._send(protocol, ("SELECT", address.database), REPLY_PATIENCE)
+            number = await self._send(protocol, ("CLIENT", "ID"), REPLY_PATIENCE)
+        except (ResponseError, SourceUnavailable, CancelledError):
+            protocol.transport.abortConnection()
+            raise
+        if isinstance(number, int):
+            self.client_id = number
+        return protocol
+
+    def _up(self, protocol: _Protocol) -> None:
+        self._protocol = protocol
+        self.trouble = None
+        self.generation += 1
+        self._log.info("connected to {redis} for {purpose}", redis=self._address.name, purpose=self._purpose)
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            waiter.callback(None)
+
+    def _tell(self, trouble: str) -> None:
+        if trouble != self.trouble and self._keeping is not None:
+            self._log.warn(
+                "not connected to {redis} for {purpose}: {trouble}",
+                redis=self._address.name,
+                purpose=self._purpose,
+                trouble=trouble,
+            )
+            self.trouble = trouble
+
+    def _given_up(self, failure: Failure) -> None:
+        if self._keeping is not None:  # else it was stopped
+            self._log.failure("the connection to Redis is given up", failure)
+
+    def _stopped(self) -> SourceUnavailable:
+        return SourceUnavailable(f"{self._address.name}: not running")
+
+
+async def all_of(deferreds: Sequence[Deferred[T]]) -> list[T]:
+    """Wait for all, and return their results in order; raise what the first of them failed with."""
+    results: list[T] = []
+    for _, result in await DeferredList(deferreds, consumeErrors=True):
+        if isinstance(result, Failure):
+            result.raiseException()
+        results.append(result)
+    return results
+
+
+def _text(error: BaseException | None) -> str:
+    """Return what went wrong, on one line. Redis' own words hold no password."""
+    return " ".join((str(error) or type(error).__name__).split())

@@ -1,0 +1,219 @@
+"""The blocking reader: one XREAD over all watched streams, and a look at what XREAD doesn't tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final, cast
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from txredisapi import ResponseError
+
+from airyd.errors import SourceUnavailable
+from airyd.limits import MIB
+from airyd.sources.redis.entries import Entries, RawEntry, read_entries
+from airyd.sources.redis.link import REPLY_PATIENCE, Link, Reply, Word, all_of
+from airyd.sources.redis.stream import Stream, StreamInfo, read_info
+
+#: Seconds that an XREAD waits for entries. Not for ever, so that a link which swallows everything is noticed.
+BLOCK: Final = 5.0
+#: Seconds between two looks at the streams' counters: a gap is said within twice that.
+LOOK_EVERY: Final = 1.5
+#: Seconds after which a wake-up that came too early is tried again, and an XREAD that Redis refused.
+_RETRY_WAKE: Final = 0.01
+_RETRY_READ: Final = 0.5
+#: A reply should be about this large, whatever the entries are.
+_REPLY_BYTES: Final = MIB
+_COUNT_FIRST: Final = 64
+_COUNT_MOST: Final = 5000
+
+
+class Reader:
+    """Reads the streams that it is given.
+
+    :param link: for the blocking XREAD alone
+    :param commands: for everything else
+    :param deliver: called with what a reply brought, an :class:`Entries` per stream
+    :param gap: called with a stream and the reason why entries of it were missed
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        link: Link,
+        commands: Link,
+        clock: IReactorTime,
+        body_limit: int,
+        deliver: Callable[[list[tuple[Stream, Entries]]], None],
+        gap: Callable[[Stream, str], None],
+    ) -> None:
+        self._link = link
+        self._commands = commands
+        self._clock = clock
+        self._body_limit = body_limit
+        self._deliver = deliver
+        self._gap = gap
+        self._streams: dict[bytes, Stream] = {}
+        self._round: dict[bytes, Stream] | None = None
+        self._idle: Deferred[None] | None = None
+        self._count = _COUNT_FIRST
+        self._tasks: list[Deferred[None]] = []
+
+    def start(self) -> None:
+        """Begin to read."""
+        for work in (self._read(), self._watch_over()):
+            task = Deferred.fromCoroutine(work)
+            task.addErrback(lambda failure: failure.trap(CancelledError) and None)
+            task.addErrback(lambda failure: self._log.failure("reading from Redis has ended", failure))
+            self._tasks.append(task)
+
+    def stop(self) -> None:
+        """Read no more."""
+        self._streams.clear()
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+
+    def add(self, stream: Stream) -> None:
+        """Read this stream, too, from its position on."""
+        self._streams[stream.key] = stream
+        if self._idle is not None:
+            idle, self._idle = self._idle, None
+            idle.callback(None)
+        elif self._round is not None:
+            self._wake(self._round)
+
+    def remove(self, key: bytes) -> None:
+        """Read this stream no more; nothing of it is delivered from now on."""
+        self._streams.pop(key, None)
+
+    def _wake(self, a_round: dict[bytes, Stream]) -> None:
+        """End the XREAD that waits without the new stream."""
+        if self._round is not a_round:
+            return
+
+        def woken(reply: Reply) -> None:
+            if reply == 0 and self._round is a_round:  # the XREAD had not reached Redis yet
+                self._clock.callLater(_RETRY_WAKE, self._wake, a_round)
+
+        # Where this isn't allowed, or the link is down, the XREAD ends by itself a little later.
+        self._commands.command("CLIENT", "UNBLOCK", self._link.client_id).addCallbacks(woken, lambda failure: None)
+
+    async def _read(self) -> None:
+        looked_at = 0
+        while True:
+            await self._link.connected()
+            readable = {key: stream for key, stream in self._streams.items() if stream.is_readable}
+            if not readable:
+                self._idle = Deferred()
+                await self._idle
+                continue
+            try:
+                if looked_at != self._link.generation:
+                    # What happened while there was no connection? Nothing is on its way, so that this is certain.
+                    generation = self._link.generation
+                    await self._look(self._link, is_certain=True)
+                    looked_at = generation
+                    continue
+                self._take(readable, await self._ask(readable))
+            except SourceUnavailable:
+                continue  # until there is a connection
+            except ResponseError as error:
+                self._log.warn("Redis refuses to read: {error}", error=str(error))
+                await deferLater(self._clock, _RETRY_READ)
+                looked_at = 0  # one of the streams may have become something else
+
+    async def _ask(self, streams: dict[bytes, Stream]) -> Reply:
+        ids = [stream.read for stream in streams.values()]
+        self._round = streams
+        try:
+            limits: tuple[Word, ...] = ("COUNT", self._count, "BLOCK", int(BLOCK * 1000))
+            return await self._link.command(
+                "XREAD", *limits, "STREAMS", *streams, *ids, patience=BLOCK + REPLY_PATIENCE
+            )
+        finally:
+            self._round = None
+
+    def _take(self, asked: dict[bytes, Stream], reply: Reply) -> None:
+        if not isinstance(reply, list):  # the time was over, or somebody woke it up
+            return
+        batch: list[tuple[Stream, Entries]] = []
+        missing: list[tuple[Stream, str]] = []
+        count = size = 0
+        for key, raw in cast(list[tuple[bytes, list[RawEntry]]], reply):
+            stream = asked[key]
+            if self._streams.get(key) is not stream:  # unwatched meanwhile, and perhaps watched anew
+                continue
+            entries = read_entries(stream.destination, raw, self._body_limit)
+            count += len(raw)
+            size += entries.size
+            why = stream.advance([raw_id.decode() for raw_id, _ in raw])
+            if why is not None:
+                missing.append((stream, why))
+            batch.append((stream, entries))
+        self._adapt(count, size)
+        # Whoever misses something must not get what comes after it.
+        for stream, why in missing:
+            self._gap(stream, why)
+        if batch:
+            self._deliver([(stream, entries) for stream, entries in batch if self._streams.get(stream.key) is stream])
+
+    def _adapt(self, count: int, size: int) -> None:
+        """Let the next reply have about ``_REPLY_BYTES``; slowly upwards, since large entries may follow small ones."""
+        if count:
+            fitting = _REPLY_BYTES * count // max(size, 1) // max(len(self._streams), 1)
+            self._count = max(1, min(fitting, 2 * self._count, _COUNT_MOST))
+
+    async def _watch_over(self) -> None:
+        while True:
+            await deferLater(self._clock, LOOK_EVERY)
+            await self._commands.connected()
+            with suppress(SourceUnavailable):  # the link says so itself
+                await self._look(self._commands, is_certain=False)
+
+    async def _look(self, link: Link, is_certain: bool) -> None:
+        """Ask for the counters of all streams, and compare."""
+        asked = [(stream, stream.read) for stream in self._streams.values()]
+        asking = [_info(link.command("XINFO", "STREAM", stream.key)) for stream, _ in asked]
+        for (stream, read_then), info in zip(asked, await all_of(asking), strict=True):
+            if self._streams.get(stream.key) is stream:
+                why = self._compare(stream, info, read_then, is_certain)
+                if why is not None:
+                    self._gap(stream, why)
+
+    def _compare(
+        self, stream: Stream, info: StreamInfo | SourceUnavailable, read_then: str, is_certain: bool
+    ) -> str | None:
+        was_readable = stream.is_readable
+        stream.is_readable = isinstance(info, StreamInfo)
+        if isinstance(info, SourceUnavailable):
+            return str(info) if was_readable else None
+        if not was_readable:  # a stream again, or nothing
+            stream.resume(info)
+            self.add(stream)
+            return None
+        why = stream.compare(info, read_then, is_certain)
+        if why is not None:
+            stream.resume(info)
+        return why
+
+
+def _info(asking: Deferred[Reply]) -> Deferred[StreamInfo | SourceUnavailable]:
+    """Make of a reply what it says, and of a key that is no stream its reason."""
+
+    def refused(failure: Failure) -> Reply:
+        failure.trap(ResponseError)
+        return cast(Exception, failure.value)
+
+    def read(reply: Reply) -> StreamInfo | SourceUnavailable:
+        try:
+            return read_info(reply)
+        except SourceUnavailable as error:
+            return error
+
+    return asking.addErrback(refused).addCallback(read)

@@ -1,0 +1,236 @@
+"""Redis Streams as an event source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import cast
+
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from txredisapi import ResponseError
+from zope.interface import implementer
+
+from airyd.errors import SourceUnavailable
+from airyd.events import Event, Replay
+from airyd.interfaces import IEventSink, IEventSource, SourceContext
+from airyd.sources.query import Query
+from airyd.sources.redis.address import DEFAULT_MAXLEN, DEFAULT_PREFIX, Address, read_address
+from airyd.sources.redis.deadletters import DeadLetters
+from airyd.sources.redis.entries import PAYLOAD, POSITION, Entries, RawEntry, read_entries
+from airyd.sources.redis.link import Link, LinkDown, Reply
+from airyd.sources.redis.reader import Reader
+from airyd.sources.redis.stream import Stream, StreamInfo, order, read_info
+
+_UNKNOWN = Replay((), complete=False, more=False)
+
+
+@implementer(IEventSource)
+class RedisStreams:
+    """Reads one stream per destination, ``<prefix><destination>``, whose entries have a field ``payload``.
+
+    Ids are the entries' own. A destination's position is the id of the stream's last entry; an empty stream gets
+    an entry of airyd's own for that, which is no event (docs/protocol.rst, "Positions").
+
+    :param prefix: what the keys begin with
+    :param maxlen: about how many entries a stream keeps when airyd adds one
+    """
+
+    _log = Logger()
+
+    def __init__(self, address: Address, prefix: str, maxlen: int, context: SourceContext) -> None:
+        endpoint = address.endpoint(context.reactor)
+        clock = cast(IReactorTime, context.reactor)
+        self._address = address
+        self._prefix = prefix
+        self._maxlen = maxlen
+        self._body_limit = context.body_limit
+        self._commands = Link(address, endpoint, clock, "commands")
+        self._reading = Link(address, endpoint, clock, "reader")
+        self._reader = Reader(self._reading, self._commands, clock, context.body_limit, self._deliver, self._gap)
+        self._dead_letters = DeadLetters(self._commands, prefix)
+        self._sink: IEventSink | None = None
+        self._pages: dict[tuple[str, str, int], list[Deferred[Replay]]] = {}
+
+    def start(self, sink: IEventSink) -> Deferred[None]:
+        """Begin (``IEventSource``)."""
+        self._sink = sink
+        for link in (self._commands, self._reading):
+            link.start()
+        self._reader.start()
+        return gatherResults([self._commands.connected(), self._reading.connected()]).addCallback(lambda _: None)
+
+    def stop(self) -> Deferred[None]:
+        """End (``IEventSource``)."""
+        self._sink = None
+        self._reader.stop()
+        return gatherResults([self._commands.stop(), self._reading.stop()]).addCallback(lambda _: None)
+
+    def watch(self, destination: str) -> Deferred[str]:
+        """Deliver this destination's events from now on (``IEventSource``)."""
+        return Deferred.fromCoroutine(self._watch(destination))
+
+    def unwatch(self, destination: str) -> None:
+        """Deliver nothing more of this destination (``IEventSource``)."""
+        self._reader.remove(self._key(destination))
+
+    def replay(self, destination: str, after: str, limit: int) -> Deferred[Replay]:
+        """Read a page of history (``IEventSource``); those who ask for the same one at the same time share it."""
+        page: Deferred[Replay] = Deferred()
+        sharing = self._pages.setdefault((destination, after, limit), [])
+        sharing.append(page)
+        if len(sharing) == 1:
+            reading = Deferred.fromCoroutine(self._page(destination, after, limit))
+            reading.addBoth(self._share, (destination, after, limit))
+        return page
+
+    def _share(self, result: Replay | Failure, request: tuple[str, str, int]) -> None:
+        for page in self._pages.pop(request):
+            page.callback(result)  # a Failure makes it an errback
+
+    def order(self, event_id: str) -> tuple[int, int]:
+        """Return the two numbers of an id; ``ValueError`` for what is none."""
+        return order(event_id)
+
+    def publish(self, destination: str, body: bytes) -> Deferred[str]:
+        """Add an event (``IEventSource``)."""
+        return Deferred.fromCoroutine(self._add(destination, PAYLOAD, body))
+
+    def health(self) -> Sequence[str]:
+        """Say which connection is missing, and why (``IEventSource``)."""
+        links = {"commands": self._commands, "reading": self._reading}
+        return [
+            f"{self._address.name} ({purpose}): {link.trouble}"
+            for purpose, link in links.items()
+            if link.trouble is not None
+        ]
+
+    def _key(self, destination: str) -> bytes:
+        return f"{self._prefix}{destination}".encode()
+
+    async def _watch(self, destination: str) -> str:
+        info = await self._look(destination)
+        if info.newest is None or info.newest != info.last:
+            # There is no entry that a client could show later to prove that nothing is missing: make one.
+            info = await self._mark(destination, info)
+        stream = Stream(destination, self._key(destination), info)
+        self._reader.add(stream)
+        return info.last
+
+    async def _look(self, destination: str) -> StreamInfo:
+        return read_info(await self._ask("XINFO", "STREAM", self._key(destination)))
+
+    async def _mark(self, destination: str, info: StreamInfo) -> StreamInfo:
+        try:
+            await self._add(destination, POSITION, b"")
+        except SourceUnavailable as error:
+            self._log.info(
+                "{destination} has no position to resume from: {error}", destination=destination, error=str(error)
+            )
+            return info
+        return await self._look(destination)
+
+    async def _add(self, destination: str, field: bytes, value: bytes) -> str:
+        await self._commands.connected()
+        # Not asked again when the connection is lost: it may have been added.
+        reply = await self._reply("XADD", self._key(destination), "MAXLEN", "~", self._maxlen, "*", field, value)
+        if not isinstance(reply, bytes):
+            raise self._refusal(reply)
+        return reply.decode()
+
+    async def _page(self, destination: str, after: str, limit: int) -> Replay:
+        try:
+            order(after)
+        except ValueError:
+            return _UNKNOWN
+        events: list[Event] = []
+        while True:
+            raw = await self._proved(destination, after, limit - len(events) + 1)
+            if raw is None:
+                return _UNKNOWN
+            more = len(raw) > limit - len(events)
+            if raw:
+                entries = read_entries(destination, raw[: limit - len(events)], self._body_limit)
+                events += entries.events
+                after = entries.last
+            if not more or len(events) == limit:
+                return Replay(tuple(events), complete=True, more=more)
+
+    async def _proved(self, destination: str, after: str, count: int) -> list[RawEntry] | None:
+        """Read the entries after one; None if it can't be shown that all of them are there.
+
+        What is trimmed is trimmed from the oldest on: where the entry ``after`` still is, or was the last one, nothing
+        after it can be missing but by XDEL, and that leaves its trace.
+        """
+        key = self._key(destination)
+        itself, about, following = await self._transaction(
+            ("XRANGE", key, after, after),
+            ("XINFO", "STREAM", key),
+            ("XRANGE", key, f"({after}", "+", "COUNT", count),
+        )
+        if isinstance(about, ResponseError) or not isinstance(following, list):
+            return None
+        info = read_info(about)
+        if not itself and info.last != after:
+            return None
+        if order(info.deleted) > order(after):
+            return None
+        return cast(list[RawEntry], following)
+
+    async def _ask(self, *words: str | bytes | int) -> Reply:
+        """Ask until there is a reply, over as many connections as that takes; errors of Redis are replies."""
+        while True:
+            await self._commands.connected()
+            with suppress(LinkDown):
+                return await self._reply(*words)
+
+    async def _transaction(self, *commands: Sequence[str | bytes | int]) -> list[Reply]:
+        while True:
+            await self._commands.connected()
+            with suppress(LinkDown):
+                return await self._commands.transaction(*commands)
+
+    async def _reply(self, *words: str | bytes | int) -> Reply:
+        try:
+            return await self._commands.command(*words)
+        except ResponseError as error:
+            refusal: Exception = error
+            return refusal
+
+    def _refusal(self, reply: Reply) -> SourceUnavailable:
+        return SourceUnavailable(f"{self._address.name} refuses the event: {reply!s}")
+
+    def _deliver(self, batch: list[tuple[Stream, Entries]]) -> None:
+        sink = self._sink
+        if sink is None:
+            return
+        events: list[Event] = []
+        for stream, entries in batch:
+            events += entries.events
+            for refused in entries.refused:
+                sink.refused(stream.destination, refused.event_id, refused.refusal)
+                self._dead_letters.bury(stream.key, refused)
+        if events:
+            sink.deliver(events)
+
+    def _gap(self, stream: Stream, reason: str) -> None:
+        if self._sink is not None:
+            self._sink.gap([stream.destination], reason)
+
+
+def parse(url: str, context: SourceContext) -> RedisStreams:
+    """Return the source of a URL ``redis://``, ``rediss://`` or ``redis+unix://``."""
+    query = Query(url)
+    address = read_address(url, query, context.environ)
+    prefix = query.text("prefix")
+    source = RedisStreams(
+        address,
+        DEFAULT_PREFIX if prefix is None else prefix,
+        query.integer("maxlen", DEFAULT_MAXLEN, 1, 1_000_000_000),
+        context,
+    )
+    query.rest = ""
+    query.finish()
+    return source
