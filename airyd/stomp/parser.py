@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
 from airyd.errors import Fault, StompError
@@ -192,6 +193,9 @@ class Parser:
         self._crlf = line.endswith("\r")
         command = line[:-1] if self._crlf else line
         if command not in self._commands:
+            self._frame = Frame(command)
+            with suppress(StompError):  # only in search of a receipt that has arrived, for the ERROR
+                self._read_headers(self._frame)
             raise self._fault(Fault.UNKNOWN_COMMAND, f'"{command}" is not a command that is known here.')
         self._frame = frame = Frame(command)
         # In 1.1 a CR at a header's end may be data. It can't be in 1.2, nor in a frame whose command
@@ -273,7 +277,7 @@ class Parser:
                 for name, value in frame.headers.items():
                     trimmed.setdefault(name.strip(_PADDING), value.strip(_PADDING))
                 frame.headers = trimmed
-        if self._commands[frame.command]:
+        if self._commands.get(frame.command, True):  # an unknown one is refused anyway
             return
         if rules.refuses_stray_bodies:
             if self._body_length:

@@ -131,6 +131,18 @@ class ReadingTests(SynchronousTestCase):
 class FaultTests(SynchronousTestCase):
     """What is refused, and when."""
 
+    def test_receipt_of_an_unknown_command(self) -> None:
+        """It goes into the ERROR if it has arrived; nothing is waited for."""
+        for data, receipt in (
+            (b"FOO\nreceipt:7\n\n\0", "7"),
+            (b"FOO\nbar:1\nreceipt:7\nno colon", "7"),
+            (b"FOO\nno colon\nreceipt:7\n\n\0", None),
+            (b"FOO\n", None),
+        ):
+            (error,) = frames(Parser(Limits()), data)
+            assert isinstance(error, StompError)
+            self.assertEqual((error.fault, error.receipt), (Fault.UNKNOWN_COMMAND, receipt), data)
+
     def refuse(self, expected: Fault, data: bytes, version: Version = V1_2, limits: Limits | None = None) -> StompError:
         """See to it that these bytes are refused with their last byte, not before, however they are cut."""
         errors = [
