@@ -192,11 +192,6 @@ class Parser:
             return None
         self._crlf = line.endswith("\r")
         command = line[:-1] if self._crlf else line
-        if command not in self._commands:
-            self._frame = Frame(command)
-            with suppress(StompError):  # only in search of a receipt that has arrived, for the ERROR
-                self._read_headers(self._frame)
-            raise self._fault(Fault.UNKNOWN_COMMAND, f'"{command}" is not a command that is known here.')
         self._frame = frame = Frame(command)
         # In 1.1 a CR at a header's end may be data. It can't be in 1.2, nor in a frame whose command
         # line ends in CR LF too; in 1.0 it is trimmed.
@@ -207,6 +202,15 @@ class Parser:
         """Have the frame's headers read up to the blank line; False until they have arrived."""
         if self._in_body:
             return True
+        if frame.command in self._commands:
+            return self._take_headers(frame)
+        # An unknown command is refused behind its headers, since a receipt among them belongs into the ERROR.
+        with suppress(StompError):
+            if not self._take_headers(frame):
+                return False
+        raise self._fault(Fault.UNKNOWN_COMMAND, f'"{frame.command}" is not a command that is known here.')
+
+    def _take_headers(self, frame: Frame) -> bool:
         limit = self._limits.header_line
         while (line := self._read_line(limit)) is not None:
             if line in ("", "\r"):
