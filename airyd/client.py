@@ -28,6 +28,8 @@ _MARGIN: Final = 3
 #: Connections beat at intervals between these parts of the agreed one, so that they don't fall in step.
 _SHORTEST_BEAT: Final = 0.75
 _GOLDEN: Final = 0.618034  # multiples of it, modulo 1, spread evenly however many there are
+#: Seconds to look ahead at most: the wheel keeps a cancelled call until its time, and a client may ask for months.
+_FURTHEST: Final = 60.0
 
 
 class Client:
@@ -165,10 +167,10 @@ class Client:
                 return
             queues[key] = deque()
         work: Deferred[None] = maybeDeferred(self._HANDLERS[type(request)], self, request)
-        work.addErrback(self._refuse, request.receipt)
+        work.addErrback(self._refuse, request)
         work.addBoth(self._finish, key)
 
-    def _finish(self, _: object, key: tuple[str, str] | None) -> None:
+    def _finish(self, result: object, key: tuple[str, str] | None) -> object:
         self._under_way -= 1
         if key is not None and self._queues is not None:
             queue = self._queues.pop(key)
@@ -182,16 +184,20 @@ class Client:
             self.channel.resume()
         if self._disconnect is not None and not self._under_way:
             self._depart()
+        return result  # a failure here is a bug: Twisted logs it
 
-    def _refuse(self, failure: Failure, receipt: str | None) -> None:
-        error = failure.value
+    def _refuse(self, failure: Failure, request: requests.Request) -> None:
+        error, receipt = failure.value, request.receipt
         if isinstance(error, StompError):
             self.fail(StompError(error.fault, error.detail, error.receipt or receipt))
             return
         if isinstance(error, Refusal):
             self.fail(StompError(error.stomp_fault, str(error), receipt))
         else:
-            self._log.failure("a command of {peer} failed", failure, peer=self.channel.peer)
+            if isinstance(request, requests.Connect):  # the text of its exception may hold a token
+                self._log.error("a login failed with {error}", error=type(error).__name__)
+            else:
+                self._log.failure("a command of {peer} failed", failure, peer=self.channel.peer)
             self.fail(StompError(Fault.INTERNAL, "The server's log says why.", receipt))
 
     def _connect(self, request: requests.Connect) -> Deferred[None]:
@@ -259,11 +265,9 @@ class Client:
 
     async def _commit(self, request: requests.Commit) -> None:
         for operation in request.operations:
-            if self.is_over:
-                return
             if isinstance(operation, requests.Send):
                 await self._publish(operation)
-            else:
+            elif not self.is_over:  # what is to be published is, even if the client has gone
                 self._settle(operation)
         self._receipt(request.receipt)
 
@@ -324,7 +328,7 @@ class Client:
                 said = now
             due.append(said + self._beat_every - now)
         if due:
-            self._timer = gateway.wheel.call_later(max(min(due), 0.0), self._keep_time)
+            self._timer = gateway.wheel.call_later(max(min(*due, _FURTHEST), 0.0), self._keep_time)
 
     _HANDLERS: Final[Mapping[type[object], Callable[..., Any]]] = MappingProxyType(
         {

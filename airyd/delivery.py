@@ -235,8 +235,11 @@ class Delivery:
             self._subscriber.established(True)
             if self.is_over:  # somebody waited for this to unsubscribe
                 return
-        self._metrics.replayed += len(page.events)
         for event in page.events:
+            if self._subscriber.buffered > REPLAY_BUFFER:
+                held = None  # the rest of the page is read again, when the client has read this
+                break
+            self._metrics.replayed += 1
             if not self._send(event):
                 return
         self._key = self._source.order(self._last)
@@ -282,11 +285,15 @@ class Delivery:
         if self._passed >= PROBE_EVERY:
             self._passed = 0
             probe = self._source.replay(self._destination, self._last, 1)
-            probe.addCallback(self._probed).addErrback(self._unreadable)
+            probe.addCallback(self._probed, self._last).addErrback(self._unprobed)
 
-    def _probed(self, page: Replay) -> None:
-        if self._state is State.PAUSED and not page.complete:
+    def _probed(self, page: Replay, last: str) -> None:
+        if self._state is State.PAUSED and self._last == last and not page.complete:
             self._incomplete()
+
+    def _unprobed(self, failure: Failure) -> None:
+        if not failure.check(SourceUnavailable):  # else a later one will tell
+            self._unreadable(failure)
 
     def _incomplete(self) -> None:
         if not self._established:

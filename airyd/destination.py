@@ -307,8 +307,9 @@ class Subscription(Member):
         self._destination.clock.callLater(0, call)
 
     def fail(self, error: StompError) -> None:
-        """End the client's connection."""
-        self._subscriber.fail(error)
+        """End the client's connection; until this stands, the SUBSCRIBE is the frame at fault."""
+        receipt = None if self.opened is None else self.request.receipt
+        self._subscriber.fail(StompError(error.fault, error.detail, receipt))
 
     def _deliver_from(self, last: str, window: Window | None) -> Delivery:
         destination = self._destination

@@ -153,6 +153,9 @@ class Group(Generic[M]):
         # From here on a channel may find its client too slow, which takes members out of this group.
         for member, count in short:
             member.channel.sent(batch, count)
+            # The client does so too, but not for a subscription that it is just closing; more batches may follow.
+            if member.group is self:
+                self.refresh(member)
         for member in slow:
             member.channel.send(batch)
 

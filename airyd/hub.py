@@ -129,7 +129,7 @@ class Hub:
             return message_id(destination, event_id)
 
         publishing = self._source.publish(destination, body)
-        if not publishing.called:
+        if not publishing.called or publishing.paused:  # paused: it waits for another Deferred
             publishing.addTimeout(SOURCE_PATIENCE, self._clock, _unavailable)
         return publishing.addCallback(taken)
 

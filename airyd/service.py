@@ -78,7 +78,10 @@ class Airyd(Service):
             settings.source, SourceContext(reactor, wall, settings.destinations, settings.limits.body, os.environ)
         )
         self._metrics.source_up = lambda: self._reached and not self._source.health()
-        self._hub = Hub(self._source, settings.destinations, reactor, self._metrics, settings.limits.body)
+        try:
+            self._hub = Hub(self._source, settings.destinations, reactor, self._metrics, settings.limits.body)
+        except ValueError as error:
+            raise ConfigurationError(f"--destination: {error}") from None
         beats = [beat / 1000 for beat in settings.heart_beat if beat]
         self._wheel = Wheel(reactor, min([1.0, *(beat / _TICKS_PER_BEAT for beat in beats)]))
         gateway = Gateway(
@@ -93,10 +96,12 @@ class Airyd(Service):
         self._factory = StompWebSocketFactory(gateway, settings.path, origins, reactor)
 
     def _endpoint(self, option: str, description: str) -> IStreamServerEndpoint:
-        kind = description.partition(":")[0]
-        backlog = (
-            f":backlog={_BACKLOG}" if kind in ("tcp", "tcp6", "ssl", "unix") and "backlog=" not in description else ""
-        )
+        try:
+            words, named = split_endpoint(description)
+        except ValueError as error:
+            raise ConfigurationError(f"{option} {description}: {error}") from None
+        is_plain = words[0] in ("tcp", "tcp6", "ssl", "unix") and len(words) <= 2 and "backlog" not in named
+        backlog = f":backlog={_BACKLOG}" if is_plain else ""
         try:
             endpoint: IStreamServerEndpoint = serverFromString(self._reactor, description + backlog)
         except (ValueError, TypeError, KeyError, OSError) as error:

@@ -147,7 +147,7 @@ class StompWebSocket(OpeningHandshake):
         self.direct = None
         metrics = self.factory.gateway.metrics
         metrics.stalls += 1
-        metrics.buffered_clients += not self._stalled
+        metrics.buffered_clients += 1
         self._stalled = True
         self.transport.write(wire[count:])
         self._client.direct_changed()

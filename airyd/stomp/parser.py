@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
 from airyd.errors import Fault, StompError
@@ -191,8 +192,6 @@ class Parser:
             return None
         self._crlf = line.endswith("\r")
         command = line[:-1] if self._crlf else line
-        if command not in self._commands:
-            raise self._fault(Fault.UNKNOWN_COMMAND, f'"{command}" is not a command that is known here.')
         self._frame = frame = Frame(command)
         # In 1.1 a CR at a header's end may be data. It can't be in 1.2, nor in a frame whose command
         # line ends in CR LF too; in 1.0 it is trimmed.
@@ -203,6 +202,15 @@ class Parser:
         """Have the frame's headers read up to the blank line; False until they have arrived."""
         if self._in_body:
             return True
+        if frame.command in self._commands:
+            return self._take_headers(frame)
+        # An unknown command is refused behind its headers, since a receipt among them belongs into the ERROR.
+        with suppress(StompError):
+            if not self._take_headers(frame):
+                return False
+        raise self._fault(Fault.UNKNOWN_COMMAND, f'"{frame.command}" is not a command that is known here.')
+
+    def _take_headers(self, frame: Frame) -> bool:
         limit = self._limits.header_line
         while (line := self._read_line(limit)) is not None:
             if line in ("", "\r"):
@@ -273,7 +281,7 @@ class Parser:
                 for name, value in frame.headers.items():
                     trimmed.setdefault(name.strip(_PADDING), value.strip(_PADDING))
                 frame.headers = trimmed
-        if self._commands[frame.command]:
+        if self._commands.get(frame.command, True):  # an unknown one is refused anyway
             return
         if rules.refuses_stray_bodies:
             if self._body_length:

@@ -131,6 +131,18 @@ class ReadingTests(SynchronousTestCase):
 class FaultTests(SynchronousTestCase):
     """What is refused, and when."""
 
+    def test_receipt_of_an_unknown_command(self) -> None:
+        """It is looked for up to the end of the head, or to another fault in it."""
+        for data, receipt in (
+            (b"FOO\nreceipt:7\n\n", "7"),
+            (b"FOO\nbar:1\nreceipt:7\nno colon\n", "7"),
+            (b"FOO\nno colon\nreceipt:7\n\n\0", None),
+        ):
+            (error,) = frames(Parser(Limits(), FROM_CLIENT), data)
+            assert isinstance(error, StompError)
+            self.assertEqual((error.fault, error.receipt), (Fault.UNKNOWN_COMMAND, receipt), data)
+        self.assertEqual(frames(Parser(Limits(), FROM_CLIENT), b"FOO\nreceipt:7\n"), [])
+
     def refuse(self, expected: Fault, data: bytes, version: Version = V1_2, limits: Limits | None = None) -> StompError:
         """See to it that these bytes are refused with their last byte, not before, however they are cut."""
         errors = [
@@ -151,13 +163,14 @@ class FaultTests(SynchronousTestCase):
 
     def test_commands(self) -> None:
         for data in (
-            b"HELLO\n",
-            b"send\n",
-            b"SEND \n",
-            b" SEND\n",
-            b"MESSAGE\n",
-            b"UNSUBSCRIBER\n",
+            b"HELLO\n\n",
+            b"send\n\n",
+            b"SEND \n\n",
+            b" SEND\n\n",
+            b"MESSAGE\n\n",
+            b"UNSUBSCRIBER\n\n",
             b"GET / HTTP/1.1"[:13],
+            b"HELLO\nno colon\n",
         ):
             self.refuse(Fault.UNKNOWN_COMMAND, data)
 
@@ -208,7 +221,7 @@ class FaultTests(SynchronousTestCase):
             (b"SEND\nreceipt:r\\c1\ncontent-length:x\n", "r:1"),
             (b"BEGIN\nreceipt:r-1\n\nb", "r-1"),
             (b"SEND\nno colon\n", None),
-            (b"HELLO\n", None),
+            (b"HELLO\n\n", None),
         ):
             for items in (frames(parser(), data), frames(parser(), *one_by_one(data))):
                 (error,) = items
@@ -216,7 +229,7 @@ class FaultTests(SynchronousTestCase):
                 self.assertEqual(error.receipt, receipt)
 
     def test_the_receipt_of_an_earlier_frame_does_not(self) -> None:
-        (_, error) = frames(parser(), b"SEND\nreceipt:r-1\n\n\0HELLO\n")
+        (_, error) = frames(parser(), b"SEND\nreceipt:r-1\n\n\0HELLO\n\n")
         assert isinstance(error, StompError)
         self.assertIsNone(error.receipt)
 

@@ -128,7 +128,7 @@ class LimitTests(SynchronousTestCase):
 
     def test_it_holds_nothing_after_a_fault(self) -> None:
         reader = parser()
-        frames(reader, b"HELLO\n" + b"x" * 1000, b"y" * 1000)
+        frames(reader, b"HELLO\n\n" + b"x" * 1000, b"y" * 1000)
         self.assertEqual(reader.buffered, 0)
 
 

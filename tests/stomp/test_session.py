@@ -263,7 +263,7 @@ class RequestTests(SynchronousTestCase):
     def test_keys_of_the_others(self) -> None:
         session = connected(V1_0)
         session.receive(subscribe("a", "ack:client"))
-        (ack, violation) = session.receive(b"ACK\nmessage-id:m\n\n\0HELLO\n")
+        (ack, violation) = session.receive(b"ACK\nmessage-id:m\n\n\0HELLO\n\n")
         (login,) = Session(Limits(), WISH).receive(connect(V1_2))
         self.assertEqual([r.key for r in (ack, violation, login)], [None, None, None])
 

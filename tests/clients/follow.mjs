@@ -1,0 +1,18 @@
+// Runs the very file that docs/protocol.rst shows, with the version of @stomp/stompjs that the test is about.
+import { register } from "node:module";
+import { WatchedWebSocket, base64, config, obey, say } from "./harness.mjs";
+
+register("./hooks.mjs", import.meta.url, { data: new URL(`./stompjs.mjs?version=${config.stompjs}`, import.meta.url).href });
+globalThis.WebSocket = WatchedWebSocket;
+const { follow } = await import("../../docs/examples/resume.mjs");
+
+const client = follow(
+  config.url,
+  config.destinations,
+  (destination, body) => say("message", { destination, body: base64(new TextEncoder().encode(body)) }),
+  (destination) => say("reload", { destination }),
+);
+client.reconnectDelay = config.reconnectDelay ?? client.reconnectDelay;
+client.onDisconnect = () => say("disconnected");
+
+obey({ disconnect: () => client.deactivate() });

@@ -1,0 +1,42 @@
+// What the client programs share: they are told what to do in JSON lines on standard input, and tell what
+// happens in JSON lines on standard output.
+import { createInterface } from "node:readline";
+import WebSocket from "ws";
+
+export const config = JSON.parse(process.argv[2]);
+
+export function say(event, fields = {}) {
+  process.stdout.write(JSON.stringify({ event, ...fields }) + "\n");
+}
+
+/** Calls the handler named by each line's "do"; the end of the input ends the program. */
+export function obey(handlers) {
+  createInterface({ input: process.stdin })
+    .on("line", (line) => {
+      const { do: name, ...fields } = JSON.parse(line);
+      handlers[name](fields);
+    })
+    .on("close", () => process.exit(0));
+}
+
+/** A WebSocket that tells of each heart-beat, either way, and of its close. */
+export class WatchedWebSocket extends WebSocket {
+  constructor(url, protocols) {
+    super(url, protocols, config.origin ? { origin: config.origin } : {});
+    this.on("open", () => say("open", { subprotocol: this.protocol, extensions: this.extensions }));
+    this.on("message", (data, isBinary) => {
+      if (!isBinary && data.length === 1 && data[0] === 10) say("beat", { way: "in" });
+    });
+    this.on("error", (error) => say("trouble", { message: error.message }));
+    this.on("close", (code, reason) => say("closed", { code, reason: reason.toString() }));
+  }
+
+  send(data, ...rest) {
+    if (data === "\n") say("beat", { way: "out" });
+    return super.send(data, ...rest);
+  }
+}
+
+export function base64(bytes) {
+  return Buffer.from(bytes).toString("base64");
+}

@@ -1,0 +1,6 @@
+// One @stomp/stompjs of several, named by the query of this module's URL (?version=5, 6 or 7), with named
+// exports whether the package is CommonJS (5, 6) or a module (7).
+const version = new URL(import.meta.url).searchParams.get("version");
+const library = await import(`stompjs${version}`);
+
+export const { Client, Versions } = library.Client ? library : library.default;

@@ -1,0 +1,316 @@
+"""Stand-ins for what surrounds a client: a feed and a login that answer when told, a channel that keeps the bytes."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from twisted.internet.defer import Deferred, fail, maybeDeferred
+from twisted.internet.task import Clock
+from twisted.logger import ILogObserver, LogEvent, eventAsText, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from airyd.client import Client
+from airyd.encoding import websocket_framing
+from airyd.errors import Fault
+from airyd.events import AIRY_DESTINATIONS, Replay, RowFilter
+from airyd.gateway import Gateway
+from airyd.hub import Hub
+from airyd.interfaces import Credentials, IAuthenticator, IChannel, IEventSource, IPrincipal
+from airyd.limits import Limits
+from airyd.metrics import Metrics
+from airyd.sources.memory import MemorySource
+from airyd.stomp.spec import HeartBeat
+from airyd.wheel import Wheel
+from tests.integration.wire import StompFrame, decode
+
+#: How the tests write a heart-beat among frames.
+BEAT: Final = "beat"
+#: An event that is good for every destination of Airy.
+EVENT: Final = b'{"id":"1","conversation_id":"1","message":{"id":"1"},"unread_message_count":1,"timestamp":"now"}'
+
+_T = TypeVar("_T")
+
+
+def websocket_frames(wire: bytes) -> list[tuple[int, bytes]]:
+    """Return ``(opcode, payload)`` of each frame that the server sent; they must be whole, final and unmasked."""
+    found = []
+    while wire:
+        first, length = wire[0], wire[1]
+        start = 2
+        if length == 126:
+            (length,), start = struct.unpack_from("!H", wire, 2), 4
+        elif length == 127:
+            (length,), start = struct.unpack_from("!Q", wire, 2), 10
+        payload = wire[start : start + length]
+        if not first & 0x80 or first & 0x70 or len(payload) != length:
+            raise AssertionError(f"no whole frame of a server: {wire[:80]!r}")
+        found.append((first & 0x0F, payload))
+        wire = wire[start + length :]
+    return found
+
+
+def stomp_frames(wire: bytes, version: str = "1.2") -> list[StompFrame]:
+    """Return the STOMP frames and heart-beats in WebSocket text messages."""
+    beat = StompFrame(BEAT, {}, b"")
+    return [
+        beat if payload == b"\n" else decode(payload, opcode, version) for opcode, payload in websocket_frames(wire)
+    ]
+
+
+def frame(command: str, /, body: bytes = b"", **headers: str) -> bytes:
+    """Return a client's frame; ``_`` in a header's name stands for ``-``."""
+    lines = [command, *(f"{name.replace('_', '-')}:{value}" for name, value in headers.items()), "", ""]
+    return "\n".join(lines).encode() + body + b"\0"
+
+
+class Told:
+    """Calls that are answered when the test says so.
+
+    :ivar holding: whether to wait for :meth:`answer`
+    :ivar fault: what every call fails with, if anything
+    """
+
+    def __init__(self) -> None:
+        self.holding = False
+        self.fault: Exception | None = None
+        self._waiting: list[Deferred[None]] = []
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def call(self, function: Callable[[], Deferred[_T]]) -> Deferred[_T]:
+        """Make the call now, or when it is answered."""
+        if self.fault is not None:
+            return fail(self.fault)
+        if not self.holding:
+            return maybeDeferred(function)
+        told: Deferred[None] = Deferred()
+        self._waiting.append(told)
+        return told.addCallback(lambda _: function())
+
+    def answer(self, fault: Exception | None = None) -> None:
+        """Let the oldest call go on, or fail."""
+        told = self._waiting.pop(0)
+        if fault is None:
+            told.callback(None)
+        else:
+            told.errback(fault)
+
+
+@implementer(IEventSource)
+class Feed(MemorySource):
+    """The memory feed, answering when told.
+
+    :ivar taken: ``(destination, body)`` of what was published, in order
+    """
+
+    def __init__(self) -> None:
+        super().__init__(lambda: 1.7e9)
+        self.watches = Told()
+        self.replays = Told()
+        self.publishes = Told()
+        self.taken: list[tuple[str, bytes]] = []
+
+    def watch(self, destination: str) -> Deferred[str]:
+        """See ``IEventSource``."""
+        watch = super().watch
+        return self.watches.call(lambda: watch(destination))
+
+    def replay(self, destination: str, after: str, limit: int) -> Deferred[Replay]:
+        """See ``IEventSource``."""
+        replay = super().replay
+        return self.replays.call(lambda: replay(destination, after, limit))
+
+    def publish(self, destination: str, body: bytes) -> Deferred[str]:
+        """See ``IEventSource``."""
+        publish = super().publish
+
+        def take() -> Deferred[str]:
+            self.taken.append((destination, body))
+            return publish(destination, body)
+
+        return self.publishes.call(take)
+
+
+@implementer(IPrincipal)
+class Somebody:
+    """A principal with rights as the test wants them.
+
+    :ivar forbidden: destinations that it may neither subscribe nor send to
+    """
+
+    name = "somebody"
+    expires = None
+
+    def __init__(self) -> None:
+        self.forbidden: set[str] = set()
+
+    def may_subscribe(self, destination: str) -> bool:
+        """See ``IPrincipal``."""
+        return destination not in self.forbidden
+
+    def may_send(self, destination: str) -> bool:
+        """See ``IPrincipal``."""
+        return destination not in self.forbidden
+
+    def row_filter(self, destination: str) -> RowFilter | None:
+        """See ``IPrincipal``."""
+        return None
+
+
+@implementer(IAuthenticator)
+class Door(Told):
+    """An authenticator that answers when told.
+
+    :ivar seen: the credentials that it was shown
+    """
+
+    public = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[Credentials] = []
+        self.principal = Somebody()
+
+    def authenticate(self, credentials: Credentials) -> Deferred[IPrincipal]:
+        """See ``IAuthenticator``."""
+        self.seen.append(credentials)
+        return self.call(lambda: maybeDeferred(lambda: self.principal))
+
+
+@implementer(IChannel)
+class Channel:
+    """A connection whose bytes are kept.
+
+    :ivar paused: whether nothing is read
+    :ivar closed: what it was closed with, one item per close
+    :ivar late: what was sent directly although nothing might be any more
+    :ivar times: when something was sent
+    """
+
+    peer = "tcp4:192.0.2.1:5000"
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.client: Client
+        self.direct: Callable[[bytes], int] | None = self._take
+        self.buffered = 0
+        self.paused = False
+        self.closed: list[Fault | None] = []
+        self.late: list[bytes] = []
+        self.times: list[float] = []
+        self._wire = b""
+
+    def _take(self, wire: bytes) -> int:
+        if self.closed:
+            self.late.append(wire)
+        self._keep(wire)
+        return len(wire)
+
+    def _keep(self, wire: bytes) -> None:
+        self._wire += wire
+        self.times.append(self._clock.seconds())
+
+    def send(self, wire: bytes) -> None:
+        """See ``IChannel``."""
+        if not self.closed:
+            self._keep(wire)
+
+    def sent(self, wire: bytes, count: int) -> None:
+        """See ``IChannel``."""
+        raise AssertionError("everything fits in here")
+
+    def pause(self) -> None:
+        """See ``IChannel``."""
+        self.paused = True
+
+    def resume(self) -> None:
+        """See ``IChannel``."""
+        self.paused = False
+
+    def close(self, fault: Fault | None) -> None:
+        """See ``IChannel``."""
+        self.closed.append(fault)
+        self.direct = None
+
+    def frames(self, version: str = "1.2") -> list[StompFrame]:
+        """Return what was sent since the last call."""
+        wire, self._wire = self._wire, b""
+        return stomp_frames(wire, version)
+
+    def commands(self, version: str = "1.2") -> list[str]:
+        """Return the commands of what was sent since the last call; those of receipts with their ids."""
+        names = [(sent.command, sent.headers.get("receipt-id", "")) for sent in self.frames(version)]
+        return [f"{command} {receipt}".strip() for command, receipt in names]
+
+
+class ClientTestCase(SynchronousTestCase):
+    """Clients of one hub over a feed, with a clock that stands."""
+
+    limits = Limits()
+    heart_beat = HeartBeat(30000, 30000)
+    grace = 65.0
+    tick = 1.0
+
+    def setUp(self) -> None:
+        """Put together what all clients share."""
+        self.clock = self.make_clock()
+        self.feed = Feed()
+        self.door = Door()
+        self.metrics = Metrics(AIRY_DESTINATIONS)
+        hub = Hub(self.feed, AIRY_DESTINATIONS, self.clock, self.metrics, self.limits.body)
+        self.successResultOf(self.feed.start(hub))
+        self.wheel = Wheel(self.clock, self.tick)
+        self.gateway = Gateway(hub, self.door, self.limits, self.heart_beat, self.grace, self.wheel, self.metrics)
+
+    def make_clock(self) -> Clock:
+        """Return the clock."""
+        return Clock()
+
+    def open(self) -> Channel:
+        """Return the channel of a client that has said nothing yet."""
+        channel = Channel(self.clock)
+        channel.client = Client(self.gateway, channel, websocket_framing)
+        return channel
+
+    def connected(self, version: str = "1.2", **headers: str) -> Channel:
+        """Return the channel of a client that is CONNECTED."""
+        channel = self.open()
+        channel.client.received(frame("CONNECT", b"", accept_version=version, **headers))
+        self.assertEqual(channel.commands(version), ["CONNECTED"])
+        return channel
+
+    def publish(self, destination: str, body: bytes = EVENT) -> str:
+        """Publish from elsewhere, in a turn of its own; return the ``message-id``."""
+        published = self.successResultOf(self.gateway.hub.publish(destination, body, "admin"))
+        self.clock.advance(0)
+        return published
+
+    def assert_failed(self, channel: Channel, fault: Fault, version: str = "1.2") -> StompFrame:
+        """The last frame is the fault's ERROR, and the channel was closed with it once; return the ERROR."""
+        *_, error = channel.frames(version)
+        self.assertEqual((error.command, error.headers.get("message")), ("ERROR", fault.message))
+        self.assertEqual(channel.closed, [fault])
+        self.assertEqual(channel.late, [])
+        return error
+
+
+def record_log(case: SynchronousTestCase) -> list[LogEvent]:
+    """Return a list that all log events of the test are put into."""
+    events: list[LogEvent] = []
+
+    @implementer(ILogObserver)
+    def keep(event: LogEvent) -> None:
+        events.append(event)
+
+    globalLogPublisher.addObserver(keep)
+    case.addCleanup(globalLogPublisher.removeObserver, keep)
+    return events
+
+
+def text_of(events: list[LogEvent]) -> str:
+    """Return all that a log file would show of the events, and the values that they carry."""
+    return "\n".join(f"{eventAsText(event)} {sorted(event.items(), key=str)}" for event in events)

@@ -1,0 +1,68 @@
+"""What the integration tests have in common: a daemon, clients, and the check that it never complained."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.integration.daemon import Daemon
+from tests.integration.raw import RawClient
+from tests.integration.wire import VERSIONS
+
+_shared: dict[tuple[str, ...], Daemon] = {}
+
+
+def _shared_daemon(options: tuple[str, ...]) -> Daemon:
+    """Return the one daemon with these options; a start costs about a second, so classes share it.
+
+    It is stopped when the test process ends (``atexit``).
+    """
+    daemon = _shared.get(options)
+    if daemon is None or not daemon.running:
+        daemon = _shared[options] = Daemon(*options)
+    return daemon
+
+
+class DaemonTestCase(SynchronousTestCase):
+    """A test with a daemon: :attr:`options` says which; tests that stop it take :meth:`own_daemon`.
+
+    When a test ends, no daemon that it used may have died or logged a traceback.
+    """
+
+    options: ClassVar[tuple[str, ...]] = ("--auth=anonymous:send",)
+    daemon: Daemon
+
+    def setUp(self) -> None:
+        self.daemon = _shared_daemon(self.options)
+        self._watch(self.daemon)
+
+    def _watch(self, daemon: Daemon) -> None:
+        start = len(daemon.log)
+
+        def check() -> None:
+            self.assertEqual(daemon.complaints(start), [], daemon.log[start:][-6000:])
+            self.assertTrue(daemon.running, daemon.log[-6000:])
+
+        self.addCleanup(check)
+
+    def own_daemon(self, *options: str, port: int = 0) -> Daemon:
+        """Start a daemon for this test alone; it may end, but never with a complaint."""
+        daemon = Daemon(*options, port=port)
+        self.addCleanup(daemon.kill)
+        self.addCleanup(lambda: self.assertEqual(daemon.complaints(), [], daemon.log[-6000:]))
+        return daemon
+
+    def open(self, daemon: Daemon | None = None, **options: Any) -> RawClient:
+        """Open a WebSocket to the daemon; nothing is sent on it yet."""
+        client = RawClient((daemon or self.daemon).port, **options)
+        self.addCleanup(client.abort)
+        client.handshake()
+        return client
+
+    def connect(self, version: str = "1.2", daemon: Daemon | None = None, **options: Any) -> RawClient:
+        """Open a WebSocket and a STOMP session of this version on it."""
+        self.assertIn(version, VERSIONS)
+        client = self.open(daemon, **options)
+        client.connect(version)
+        return client

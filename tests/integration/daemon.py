@@ -1,0 +1,185 @@
+"""The real ``twistd airyd`` as a process of its own, which a test starts, watches and stops."""
+
+from __future__ import annotations
+
+import atexit
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+TREE: Final = Path(__file__).resolve().parents[2]
+#: Seconds for a start, a stop, or any other thing that a loaded machine may be slow at.
+PATIENCE: Final = 30.0
+#: What no log may hold, whatever a client did.
+COMPLAINTS: Final = re.compile(
+    r"Traceback \(most recent call last\)|Unhandled [Ee]rror|^.*(?:ResourceWarning|DeprecationWarning).*$", re.MULTILINE
+)
+_SERVES: Final = re.compile(r"airyd serves ws://127\.0\.0\.1:(\d+)/")
+_ADMIN: Final = re.compile(r"airyd admin at http://127\.0\.0\.1:(\d+)/")
+_TWISTD: Final = "from twisted.scripts.twistd import run; run()"
+
+
+def command(*options: str) -> list[str]:
+    """Return the command line of ``twistd -n airyd`` with these options, for the Python that runs the tests."""
+    return [sys.executable, "-c", _TWISTD, "--nodaemon", "--pidfile=", "airyd", *options]
+
+
+def environment() -> dict[str, str]:
+    """Return the environment in which the tree's own package and plugin are found, wherever the process runs."""
+    return {**os.environ, "PYTHONPATH": str(TREE), "PYTHONUNBUFFERED": "1"}
+
+
+class Daemon:
+    """One airyd on free ports of the loopback interface, in a temporary directory.
+
+    Raises ``AssertionError`` with the log if it does not come up, or leaves complaints in its log.
+
+    :ivar port: where it serves WebSocket clients
+    :ivar admin_port: where the admin endpoint is
+    """
+
+    def __init__(self, *options: str, port: int = 0) -> None:
+        self._directory = Path(tempfile.mkdtemp(prefix="airyd-test-"))
+        self._log_path = self._directory / "log"
+        arguments = [f"--listen=tcp:{port}:interface=127.0.0.1", "--admin=tcp:0:interface=127.0.0.1", *options]
+        with self._log_path.open("wb") as log:
+            self._process = subprocess.Popen(
+                command(*arguments),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self._directory,
+                env=environment(),
+            )
+        atexit.register(self.kill)
+        try:
+            self.port = int(self.wait_for_log(_SERVES)[1])
+            self.admin_port = int(self.wait_for_log(_ADMIN)[1])
+            self._wait_until_ready()
+        except BaseException:
+            self.kill()
+            raise
+
+    @property
+    def url(self) -> str:
+        """The WebSocket URL."""
+        return f"ws://127.0.0.1:{self.port}/ws.communication"
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether the process is still there."""
+        return self._process.poll() is None
+
+    @property
+    def log(self) -> str:
+        """All that it has logged so far."""
+        return self._log_path.read_text("utf-8", "replace") if self._log_path.exists() else ""
+
+    def complaints(self, start: int = 0) -> list[str]:
+        """Return what must not be in the log from this character on: tracebacks, unhandled errors, warnings."""
+        return [match[0] for match in COMPLAINTS.finditer(self.log, start)]
+
+    def wait_for_log(self, pattern: re.Pattern[str], start: int = 0) -> re.Match[str]:
+        """Wait until the log holds the pattern from this character on; return the match."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            ended = not self.running
+            if match := pattern.search(self.log, start):
+                return match
+            if ended or time.monotonic() > deadline:
+                how = f"ended with {self._process.returncode}" if ended else "said nothing of the kind"
+                raise AssertionError(f"airyd {how} (wanted: {pattern.pattern}); its log:\n{self.log[-4000:]}")
+            time.sleep(0.01)
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while (answer := self.request("GET", "/readyz"))[0] != 200:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"airyd is not ready: {answer}")
+            time.sleep(0.02)
+
+    def request(
+        self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, bytes]:
+        """Ask the admin endpoint; return the status and the body of its answer."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=PATIENCE)
+        try:
+            connection.request(method, path, body, headers or {})
+            response = connection.getresponse()
+            return response.status, response.read()
+        finally:
+            connection.close()
+
+    def post(self, destination: str, body: bytes) -> tuple[int, bytes]:
+        """Publish through the admin endpoint; return the status and the body of its answer."""
+        return self.request(
+            "POST", f"/publish/{destination.removeprefix('/')}", body, {"Content-Type": "application/json"}
+        )
+
+    def publish(self, destination: str, body: bytes) -> str:
+        """Publish an event that must be taken; return its ``message-id``."""
+        status, answer = self.post(destination, body)
+        if status != 200:
+            raise AssertionError(f"POST /publish{destination} gave {status}: {answer!r}")
+        return str(json.loads(answer)["id"])
+
+    def metrics(self) -> str:
+        """Return the text of ``/metrics``."""
+        status, text = self.request("GET", "/metrics")
+        if status != 200:
+            raise AssertionError(f"GET /metrics gave {status}")
+        return text.decode()
+
+    def wait_for_metrics(self, **wanted: int) -> None:
+        """Wait until the sums over all labels of these metrics (without ``airyd_``) are these."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            sums = dict.fromkeys(wanted, 0)
+            for line in self.metrics().splitlines():
+                name = line.partition(" ")[0].partition("{")[0].removeprefix("airyd_")
+                if name in sums:
+                    sums[name] += int(float(line.rpartition(" ")[2]))
+            if sums == wanted:
+                return
+            if time.monotonic() > deadline:
+                raise AssertionError(f"wanted {wanted}, counted {sums}")
+            time.sleep(0.02)
+
+    def terminate(self) -> None:
+        """Send SIGTERM."""
+        self._process.send_signal(signal.SIGTERM)
+
+    def wait(self) -> int:
+        """Wait for the process's end; return its exit status."""
+        return self._process.wait(PATIENCE)
+
+    def stop(self) -> int:
+        """Stop it by SIGTERM and return its exit status; the log is kept until :meth:`kill`."""
+        self.terminate()
+        return self.wait()
+
+    def kill(self) -> None:
+        """End whatever is left of it and remove its directory; harmless when repeated."""
+        if self.running:
+            self._process.terminate()
+            try:
+                self._process.wait(5)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        shutil.rmtree(self._directory, ignore_errors=True)
+        atexit.unregister(self.kill)

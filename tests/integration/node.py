@@ -1,0 +1,104 @@
+"""Runs the client programs of ``tests/clients`` in node and talks to them in JSON lines."""
+
+from __future__ import annotations
+
+import base64
+import json
+import queue
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from twisted.trial.unittest import SkipTest
+
+CLIENTS: Final = Path(__file__).resolve().parents[1] / "clients"
+PATIENCE: Final = 20.0
+
+
+class NodeClient:
+    """One client program.
+
+    :ivar seen: every event it told of, oldest first, as they were taken
+    """
+
+    def __init__(self, program: str, **config: Any) -> None:
+        node = shutil.which("node")
+        if node is None or not (CLIENTS / "node_modules").is_dir():
+            raise SkipTest("needs node, and `npm ci` in tests/clients")
+        self._process = subprocess.Popen(
+            [node, str(CLIENTS / program), json.dumps(config)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=CLIENTS,
+        )
+        self.seen: list[dict[str, Any]] = []
+        self._lines: queue.Queue[bytes] = queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._lines.put(line)
+        self._lines.put(b"")
+
+    def tell(self, what: str, **fields: Any) -> None:
+        """Have the program do something."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps({"do": what, **fields}).encode() + b"\n")
+        self._process.stdin.flush()
+
+    def next(self, within: float = PATIENCE) -> dict[str, Any]:
+        """Return the next event that the program tells of, whatever it is."""
+        try:
+            line = self._lines.get(timeout=max(within, 0.001))
+        except queue.Empty:
+            raise AssertionError(f"the client said nothing more after {self.seen[-5:]}") from None
+        try:
+            event: dict[str, Any] = json.loads(line)
+        except json.JSONDecodeError:
+            rest = [line]
+            while line:
+                line = self._lines.get(timeout=PATIENCE)
+                rest.append(line)
+            raise AssertionError(f"the client program failed: {b''.join(rest).decode()}") from None
+        self.seen.append(event)
+        return event
+
+    def wait(self, event: str, when: Callable[[dict[str, Any]], bool] = lambda _: True) -> dict[str, Any]:
+        """Take events until one of this kind comes for which ``when`` is true; return it."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            taken = self.next(deadline - time.monotonic())
+            if taken["event"] == event and when(taken):
+                return taken
+
+    def wait_all(self, event: str, count: int) -> list[dict[str, Any]]:
+        """Take events until so many of this kind have come; return them."""
+        return [self.wait(event) for _ in range(count)]
+
+    def told(self, event: str) -> list[dict[str, Any]]:
+        """Return what was taken of this kind."""
+        return [taken for taken in self.seen if taken["event"] == event]
+
+    def close(self) -> None:
+        """End the program, whatever it does."""
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            pipe.close()
+
+
+def body_of(message: dict[str, Any]) -> bytes:
+    """Return a message's body as the client has it, in bytes."""
+    return base64.b64decode(message["body"])
+
+
+def as_field(body: bytes) -> str:
+    """Return a body in the form in which a program takes it."""
+    return base64.b64encode(body).decode()

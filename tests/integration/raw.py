@@ -1,0 +1,316 @@
+"""A WebSocket and STOMP client with nothing between the test and the bytes: it sends what no library would.
+
+Every wait has a bound, and a wait that fails says what came instead.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import os
+import socket
+import struct
+import time
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from tests.integration.wire import (
+    BINARY,
+    CLOSE,
+    PING,
+    PONG,
+    TEXT,
+    StompFrame,
+    WebSocketFrame,
+    decode,
+    encode,
+    websocket_frame,
+)
+
+PATIENCE: Final = 20.0
+_GUID: Final = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+
+class Ended(AssertionError):
+    """The server ended the TCP connection where the test wanted more."""
+
+
+class Closed(AssertionError):
+    """A close frame came where the test wanted a STOMP frame.
+
+    :ivar code: its close code, 1005 if it has none
+    """
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(f"closed with {code} {reason!r}")
+        self.code = code
+
+
+class Response(NamedTuple):
+    """The answer to an opening handshake; header names are in lower case, repeated ones joined by commas."""
+
+    status: int
+    headers: dict[str, str]
+
+
+def _named(headers: dict[str, str]) -> list[tuple[str, str]]:
+    """Return keywords as headers: ``_`` stands for ``-``."""
+    return [(name.replace("_", "-"), value) for name, value in headers.items()]
+
+
+class RawClient:
+    """One TCP connection to the server, with every byte in the test's hands.
+
+    :ivar beats: server heart-beats seen so far
+    :ivar version: the STOMP version of the session, once there is one
+    """
+
+    def __init__(
+        self,
+        port: int,
+        *,
+        path: str = "/ws.communication",
+        protocols: Iterable[str] = ("v10.stomp", "v11.stomp", "v12.stomp"),
+        headers: dict[str, str | None] | None = None,
+        method: str = "GET",
+        http: str = "HTTP/1.1",
+        receive_buffer: int | None = None,
+    ) -> None:
+        self._socket = socket.socket()
+        self._socket.settimeout(PATIENCE)
+        if receive_buffer is not None:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        try:
+            self._socket.connect(("127.0.0.1", port))
+        except OSError:
+            self._socket.close()
+            raise
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._buffer = bytearray()
+        self.key = base64.b64encode(os.urandom(16)).decode()
+        offered = ", ".join(protocols)
+        fields: dict[str, str | None] = {
+            "Host": f"127.0.0.1:{port}",
+            "Upgrade": "websocket",
+            "Connection": "Upgrade",
+            "Sec-WebSocket-Key": self.key,
+            "Sec-WebSocket-Version": "13",
+            "Sec-WebSocket-Protocol": offered or None,
+            **(headers or {}),
+        }
+        lines = [f"{name}: {value}" for name, value in fields.items() if value is not None]
+        self.request = "\r\n".join([f"{method} {path} {http}", *lines, "", ""]).encode()
+        self.beats = 0
+        self.version = "1.2"
+
+    # Bytes.
+
+    def send_bytes(self, data: bytes) -> None:
+        """Send these bytes; an end of the connection meanwhile is found by the next read."""
+        with contextlib.suppress(ConnectionError):
+            self._socket.sendall(data)
+
+    def _more(self, deadline: float) -> None:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise AssertionError(f"nothing came in time; unread: {bytes(self._buffer[:200])!r}")
+        self._socket.settimeout(left)
+        try:
+            data = self._socket.recv(1 << 18)
+        except TimeoutError:
+            raise AssertionError(f"nothing came in time; unread: {bytes(self._buffer[:200])!r}") from None
+        except ConnectionError as error:
+            raise Ended(str(error)) from error
+        finally:
+            self._socket.settimeout(PATIENCE)
+        if not data:
+            raise Ended(f"the server ended the connection; unread: {bytes(self._buffer[:200])!r}")
+        self._buffer += data
+
+    def _take(self, count: int, deadline: float) -> bytes:
+        while len(self._buffer) < count:
+            self._more(deadline)
+        data = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        return data
+
+    def has_data(self, within: float) -> bool:
+        """Say whether anything came, or the connection ended, within so many seconds."""
+        if self._buffer:
+            return True
+        self._socket.settimeout(within)
+        try:
+            return self._socket.recv(1, socket.MSG_PEEK) is not None
+        except TimeoutError:
+            return False
+        finally:
+            self._socket.settimeout(PATIENCE)
+
+    def expect_end(self, within: float = PATIENCE) -> None:
+        """Read to the end of the TCP connection, throwing away what comes."""
+        deadline = time.monotonic() + within
+        try:
+            while True:
+                self._more(deadline)
+                self._buffer.clear()
+        except Ended:
+            return
+
+    def reset(self) -> None:
+        """Drop the connection with a TCP reset, as a crashed machine's network does."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._socket.close()
+
+    def abort(self) -> None:
+        """Close the socket without another word."""
+        self._socket.close()
+
+    # HTTP.
+
+    def response(self) -> Response:
+        """Read the head of the answer to an opening handshake."""
+        deadline = time.monotonic() + PATIENCE
+        while b"\r\n\r\n" not in self._buffer:
+            self._more(deadline)
+        head, _, rest = bytes(self._buffer).partition(b"\r\n\r\n")
+        self._buffer = bytearray(rest)
+        lines = head.decode("latin-1").split("\r\n")
+        headers: dict[str, str] = {}
+        for line in lines[1:]:
+            name, _, value = line.partition(":")
+            name, value = name.strip().lower(), value.strip()
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        return Response(int(lines[0].split(" ")[1]), headers)
+
+    def ask(self) -> Response:
+        """Send the opening handshake and return the answer, whatever it is."""
+        self.send_bytes(self.request)
+        return self.response()
+
+    def handshake(self) -> Response:
+        """Send the opening handshake; it must be accepted."""
+        response = self.ask()
+        if response.status != 101:
+            raise AssertionError(f"not upgraded: {response}")
+        digest = hashlib.sha1(f"{self.key}{_GUID}".encode(), usedforsecurity=False).digest()
+        if response.headers.get("sec-websocket-accept") != base64.b64encode(digest).decode():
+            raise AssertionError(f"wrong Sec-WebSocket-Accept: {response}")
+        return response
+
+    # WebSocket.
+
+    def send_frame(self, opcode: int, payload: bytes = b"", **options: bool | int) -> None:
+        """Send one WebSocket frame; the options are those of :func:`websocket_frame`."""
+        self.send_bytes(websocket_frame(opcode, payload, **options))  # type: ignore[arg-type]  # as its signature says
+
+    def frame(self, within: float = PATIENCE) -> WebSocketFrame:
+        """Read one WebSocket frame; the server must not have masked it."""
+        deadline = time.monotonic() + within
+        first, second = self._take(2, deadline)
+        size = second & 0x7F
+        if second & 0x80:
+            raise AssertionError("the server masked a frame")
+        if size == 126:
+            (size,) = struct.unpack("!H", self._take(2, deadline))
+        elif size == 127:
+            (size,) = struct.unpack("!Q", self._take(8, deadline))
+        return WebSocketFrame(bool(first & 0x80), first >> 4 & 7, first & 0xF, self._take(size, deadline))
+
+    def close_code(self, within: float = PATIENCE) -> int:
+        """Read until the close frame, answer it, wait for the end of the connection, and return its code."""
+        try:
+            while True:
+                self.receive(within)
+        except Closed as closed:
+            return closed.code
+
+    # STOMP.
+
+    def send(
+        self, command: str, headers: dict[str, str] | Sequence[tuple[str, str]] = (), body: bytes = b"", **more: str
+    ) -> None:
+        """Send one STOMP frame in one text message; keywords are headers with ``_`` for ``-``."""
+        pairs = list(headers.items() if isinstance(headers, dict) else headers)
+        pairs += _named(more)
+        self.send_frame(TEXT, encode(command, pairs, body))
+
+    def receive(self, within: float = PATIENCE) -> StompFrame:
+        """Read the next STOMP frame; beats are counted, pings answered.
+
+        Raises :class:`Closed` on a close frame, after answering it and seeing the connection end.
+        """
+        deadline = time.monotonic() + within
+        while True:
+            fin, rsv, opcode, payload = self.frame(max(deadline - time.monotonic(), 0.001))
+            if not fin or rsv:
+                raise AssertionError(f"fragmented, or RSV {rsv}: {payload[:200]!r}")
+            if opcode == CLOSE:
+                self.send_frame(CLOSE, payload[:2])
+                self.expect_end()
+                code = struct.unpack("!H", payload[:2])[0] if payload else 1005
+                raise Closed(code, payload[2:].decode())
+            if opcode == PING:
+                self.send_frame(PONG, payload)
+            elif opcode == TEXT and payload == b"\n":
+                self.beats += 1
+            elif opcode in (TEXT, BINARY):
+                if opcode == TEXT:
+                    payload.decode()
+                return decode(payload, opcode, self.version)
+            elif opcode != PONG:
+                raise AssertionError(f"a WebSocket frame with opcode {opcode}")
+
+    def expect(self, command: str, within: float = PATIENCE) -> StompFrame:
+        """Read the next STOMP frame, which must be this one."""
+        frame = self.receive(within)
+        if frame.command != command:
+            raise AssertionError(f"wanted {command}, got {frame}")
+        return frame
+
+    def connect(self, version: str = "1.2", **headers: str) -> StompFrame:
+        """Begin a session of this version and return its CONNECTED."""
+        self.version = version
+        self.send("CONNECT", [("accept-version", version), *_named(headers)])
+        connected = self.expect("CONNECTED")
+        if connected.headers.get("version", "1.0") != version:
+            raise AssertionError(f"wanted version {version}, got {connected}")
+        return connected
+
+    def subscribe(self, destination: str, subscription: str, **headers: str) -> StompFrame:
+        """Subscribe and return the RECEIPT; nothing else may come before it."""
+        receipt = f"subscribed-{subscription}"
+        fields = [("destination", destination), ("id", subscription), ("receipt", receipt), *_named(headers)]
+        self.send("SUBSCRIBE", fields)
+        return self.receipt(receipt)
+
+    def receipt(self, name: str) -> StompFrame:
+        """Read the next STOMP frame, which must be this RECEIPT."""
+        frame = self.expect("RECEIPT")
+        if frame.headers["receipt-id"] != name:
+            raise AssertionError(f"wanted the receipt {name}, got {frame}")
+        return frame
+
+    def message(self, subscription: str | None = None, within: float = PATIENCE) -> StompFrame:
+        """Read the next STOMP frame, which must be a MESSAGE, of this subscription if one is named."""
+        frame = self.expect("MESSAGE", within)
+        if subscription is not None and frame.headers.get("subscription") != subscription:
+            raise AssertionError(f"wanted a MESSAGE of {subscription}, got {frame}")
+        return frame
+
+    def error(self, within: float = PATIENCE) -> tuple[StompFrame, int]:
+        """Read the ERROR that must come next and the close that must follow; return it with the close code."""
+        frame = self.expect("ERROR", within)
+        try:
+            after = self.receive(within)
+        except Closed as closed:
+            return frame, closed.code
+        raise AssertionError(f"after {frame} came {after}")
+
+    def disconnect(self) -> None:
+        """End the session as STOMP asks for it: DISCONNECT, its RECEIPT, close 1000."""
+        self.send("DISCONNECT", receipt="bye")
+        self.receipt("bye")
+        code = self.close_code()
+        if code != 1000:
+            raise AssertionError(f"closed with {code} after DISCONNECT")

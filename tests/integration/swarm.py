@@ -1,0 +1,289 @@
+"""Many subscribers in one thread: each records the numbers of the events it gets, and may come and go."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import resource
+import selectors
+import socket
+import struct
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from enum import Enum, auto
+from itertools import pairwise
+from typing import Final
+
+from tests.integration.wire import CLOSE, TEXT, VERSIONS, encode, websocket_frame
+
+PATIENCE: Final = 30.0
+#: Connections whose opening is under way at once, so that the listening queue never overflows.
+OPENING: Final = 40
+
+
+def faults(received: Sequence[int], count: int) -> list[str]:
+    """Say what is wrong with the numbers that a subscriber got; they should be ``0`` to ``count - 1``, in order."""
+    seen = Counter(received)
+    found = []
+    if missing := [n for n in range(count) if n not in seen]:
+        found.append(f"missing: {missing[:10]}")
+    if repeated := [n for n, times in seen.items() if times > 1]:
+        found.append(f"repeated: {repeated[:10]}")
+    if unknown := [n for n in seen if not 0 <= n < count]:
+        found.append(f"unknown: {unknown[:10]}")
+    if disorder := [(a, b) for a, b in pairwise(received) if b < a]:
+        found.append(f"out of order: {disorder[:10]}")
+    return found
+
+
+class State(Enum):
+    """Where a member is on its way."""
+
+    AWAY = auto()
+    WAITING = auto()
+    UPGRADING = auto()
+    JOINING = auto()
+    LIVE = auto()
+    LEAVING = auto()
+
+
+class Member:
+    """One subscriber of one destination, over as many connections as its life brings.
+
+    :ivar received: the numbers of the events it got, over all its connections
+    :ivar resumes: how often it subscribed with ``last-message-id``
+    :ivar socket: its connection, None while it has none
+    :ivar close_code: of the last close frame that it got
+    :ivar wrong: what it saw and should not have
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_destination",
+        "_head",
+        "_port",
+        "_subscription",
+        "close_code",
+        "last_id",
+        "received",
+        "resumes",
+        "socket",
+        "state",
+        "wrong",
+    )
+
+    def __init__(self, port: int, destination: str, subscription: str, version: str) -> None:
+        self._port = port
+        self._destination = destination
+        self._subscription = subscription
+        self._head = encode("CONNECT", {"accept-version": version, "heart-beat": "0,0"})
+        self.socket: socket.socket | None = None
+        self._buffer = b""
+        self.state = State.AWAY
+        self.received: list[int] = []
+        self.last_id = ""
+        self.resumes = 0
+        self.close_code = 0
+        self.wrong: list[str] = []
+
+    def open(self) -> socket.socket:
+        """Connect, ask for the upgrade, and return the socket to wait for."""
+        self.socket = socket.create_connection(("127.0.0.1", self._port), PATIENCE)
+        key = base64.b64encode(os.urandom(16)).decode()
+        self.socket.sendall(
+            f"GET /ws.communication HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\nUpgrade: websocket\r\n"
+            f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+        )
+        self.socket.setblocking(False)
+        self._buffer = b""
+        self.state = State.UPGRADING
+        return self.socket
+
+    def _send(self, *frames: bytes) -> None:
+        assert self.socket is not None
+        with contextlib.suppress(ConnectionError):
+            self.socket.send(b"".join(websocket_frame(TEXT, frame) for frame in frames))
+
+    def leave(self) -> None:
+        """Ask for the end: DISCONNECT."""
+        self._send(encode("DISCONNECT", {"receipt": "bye"}))
+        self.state = State.LEAVING
+
+    def vanish(self) -> None:
+        """Go without a word, by a TCP reset; what was not read yet is lost."""
+        assert self.socket is not None
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.gone()
+
+    def gone(self) -> None:
+        """Close the socket."""
+        assert self.socket is not None
+        self.socket.close()
+        self.socket = None
+        self.state = State.AWAY
+
+    def readable(self) -> bool:
+        """Take what has come; return False when the connection has ended."""
+        assert self.socket is not None
+        try:
+            data = self.socket.recv(1 << 18)
+        except BlockingIOError:
+            return True
+        except ConnectionError as error:
+            data = b""
+            self.wrong.append(f"reset: {error}")
+        if not data:
+            if self.state is not State.LEAVING:
+                self.wrong.append(f"ended while {self.state}: {self._buffer[:200]!r}")
+            return False
+        buffer = self._buffer + data
+        if self.state is State.UPGRADING:
+            head, blank, rest = buffer.partition(b"\r\n\r\n")
+            if not blank:
+                self._buffer = buffer
+                return True
+            if not head.startswith(b"HTTP/1.1 101 "):
+                self.wrong.append(f"not upgraded: {head!r}")
+                return False
+            buffer = rest
+            self._join()
+        self._buffer = self._frames(buffer)
+        return True
+
+    def _join(self) -> None:
+        headers = {"id": self._subscription, "destination": self._destination, "receipt": "live"}
+        if self.last_id:
+            headers["last-message-id"] = self.last_id
+            self.resumes += 1
+        self._send(self._head, encode("SUBSCRIBE", headers))
+        self.state = State.JOINING
+
+    def _frames(self, buffer: bytes) -> bytes:
+        """Take all whole WebSocket frames; return the rest."""
+        at, end = 0, len(buffer)
+        while end - at >= 2:
+            first, size = buffer[at], buffer[at + 1]
+            start = at + 2
+            if size >= 126:
+                start += 2 if size == 126 else 8
+                if end < start:
+                    break
+                size = int.from_bytes(buffer[at + 2 : start], "big")
+            if end < start + size:
+                break
+            at = start + size
+            self._message(first, buffer[start:at])
+        return buffer[at:]
+
+    def _message(self, first: int, payload: bytes) -> None:
+        if first == 0x80 | CLOSE:
+            self.close_code = int.from_bytes(payload[:2], "big")
+            if self.state is not State.LEAVING or self.close_code != 1000:
+                self.wrong.append(f"closed with {self.close_code} while {self.state}")
+            assert self.socket is not None
+            with contextlib.suppress(ConnectionError):
+                self.socket.send(websocket_frame(CLOSE, payload[:2]))
+        elif first != 0x80 | TEXT or payload.count(0) != 1 or payload[-1]:
+            self.wrong.append(f"not one STOMP frame in one text message: {first:#x} {payload[:200]!r}")
+        elif payload.startswith(b"MESSAGE\n"):
+            if self.state is State.JOINING:
+                self.wrong.append("a MESSAGE before the RECEIPT")
+            head = payload.index(b"\nmessage-id:") + 12
+            self.last_id = payload[head : payload.index(b"\n", head)].decode()
+            number = payload.rindex(b'"n":') + 4
+            self.received.append(int(payload[number : payload.index(b"}", number)]))
+        elif payload.startswith(b"RECEIPT\n"):
+            self._receipt(payload)
+        elif not payload.startswith(b"CONNECTED\n"):
+            self.wrong.append(f"unasked: {payload[:200]!r}")
+
+    def _receipt(self, payload: bytes) -> None:
+        lines = payload.decode().split("\n")
+        if self.state is State.JOINING:
+            resumed = bool(self.last_id)
+            if resumed and "recovered:true" not in lines:
+                self.wrong.append(f"not recovered from {self.last_id}: {lines}")
+            if not resumed:
+                self.last_id = next(line for line in lines if line.startswith("last-message-id:")).partition(":")[2]
+            self.state = State.LIVE
+
+
+class Swarm:
+    """All members and their sockets; everything happens within :meth:`turn`."""
+
+    def __init__(self, port: int, destination: str, count: int) -> None:
+        if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < count + 200:
+            hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        # Most number their subscriptions alike, as one application's pages do; some do not.
+        self.members = [
+            Member(port, destination, "sub-0" if n % 4 else f"own-{n}", VERSIONS[-(n % 3)]) for n in range(count)
+        ]
+        self._selector = selectors.DefaultSelector()
+        self._waiting: list[Member] = []
+        self._opening: set[Member] = set()
+
+    def open(self, *members: Member) -> None:
+        """Have these, who are away, connect as soon as there is room."""
+        for member in members:
+            member.state = State.WAITING
+            self._waiting.append(member)
+
+    def vanish(self, member: Member) -> None:
+        """Have a connected member go without a word."""
+        self._forget(member)
+        member.vanish()
+
+    def _forget(self, member: Member) -> None:
+        assert member.socket is not None
+        self._selector.unregister(member.socket)
+        self._opening.discard(member)
+
+    def turn(self, patience: float = 0.05) -> None:
+        """Open what may be opened, and take what has come, waiting at most so many seconds."""
+        while self._waiting and len(self._opening) < OPENING:
+            member = self._waiting.pop(0)
+            self._selector.register(member.open(), selectors.EVENT_READ, member)
+            self._opening.add(member)
+        for key, _ in self._selector.select(patience):
+            member = key.data
+            if not member.readable():
+                self._forget(member)
+                member.gone()
+            elif member.state is not State.UPGRADING:
+                self._opening.discard(member)
+
+    def until(
+        self,
+        reached: Callable[[Member], bool],
+        what: str,
+        among: Sequence[Member] | None = None,
+        *,
+        patient: bool = False,
+    ) -> None:
+        """Take turns until it is true for all (of these).
+
+        Raises ``AssertionError`` after :data:`PATIENCE`, or, if not ``patient``, when one saw what it should not have.
+        """
+        deadline = time.monotonic() + PATIENCE
+        lacking = [m for m in (self.members if among is None else among) if not reached(m)]
+        while lacking:
+            if time.monotonic() > deadline or (not patient and any(m.wrong for m in lacking)):
+                first = lacking[0]
+                holes = faults(first.received, max(first.received, default=-1) + 1)
+                raise AssertionError(
+                    f"{len(lacking)} of {len(self.members)} are not {what}; "
+                    f"one is {first.state}, has {len(first.received)} events, {holes}, saw {first.wrong[:3]}; "
+                    f"all saw {[m.wrong[0] for m in self.members if m.wrong][:3]}"
+                )
+            self.turn()
+            lacking = [m for m in lacking if not reached(m)]
+
+    def close(self) -> None:
+        """End all connections that are left."""
+        for member in self.members:
+            if member.socket is not None:
+                self.vanish(member)
+        self._selector.close()

@@ -1,0 +1,146 @@
+"""The opening handshake: who is upgraded, and what the others are told (RFC 6455, section 4; RFC 7692)."""
+
+from __future__ import annotations
+
+from tests.integration.case import DaemonTestCase
+from tests.integration.raw import Ended, RawClient, Response
+
+
+class OpeningHandshakeTests(DaemonTestCase):
+    """With default options: own origin, path ``/ws.communication``."""
+
+    def ask(self, **options: object) -> Response:
+        """Send one opening handshake and return the answer."""
+        client = RawClient(self.daemon.port, **options)  # type: ignore[arg-type]  # as its signature says
+        self.addCleanup(client.abort)
+        return client.ask()
+
+    def test_best_subprotocol(self) -> None:
+        for offered, chosen in [
+            (["v10.stomp", "v11.stomp", "v12.stomp"], "v12.stomp"),
+            (["v12.stomp", "v11.stomp", "v10.stomp"], "v12.stomp"),
+            (["v10.stomp", "v11.stomp"], "v11.stomp"),
+            (["v10.stomp"], "v10.stomp"),
+            (["mqtt", "v11.stomp", "v13.stomp"], "v11.stomp"),
+        ]:
+            response = self.ask(protocols=offered)
+            self.assertEqual((response.status, response.headers.get("sec-websocket-protocol")), (101, chosen), offered)
+
+    def test_no_subprotocol(self) -> None:
+        response = self.ask(protocols=[])
+        self.assertEqual(response.status, 101)
+        self.assertNotIn("sec-websocket-protocol", response.headers)
+
+    def test_unknown_subprotocols(self) -> None:
+        self.assertEqual(self.ask(protocols=["mqtt"]).status, 400)
+        self.assertEqual(self.ask(protocols=["v13.stomp", "wamp.2.json"]).status, 400)
+
+    def test_own_origin(self) -> None:
+        self.assertEqual(self.ask(headers={"Origin": f"http://127.0.0.1:{self.daemon.port}"}).status, 101)
+
+    def test_foreign_origin(self) -> None:
+        for origin in ["http://evil.example", "https://127.0.0.1.evil.example", "null", "http://127.0.0.1:1"]:
+            self.assertEqual(self.ask(headers={"Origin": origin}).status, 403, origin)
+
+    def test_wrong_path(self) -> None:
+        for path in ["/", "/nothing", "/ws.communication2", "/x/ws.communication"]:
+            self.assertEqual(self.ask(path=path).status, 404, path)
+
+    def test_query_is_ignored(self) -> None:
+        self.assertEqual(self.ask(path="/ws.communication?a=b&redirect=/x&after=5").status, 101)
+        self.assertEqual(self.ask(path="/nothing?/ws.communication").status, 404)
+
+    def test_no_upgrade(self) -> None:
+        response = self.ask(headers={"Upgrade": None, "Connection": "close"})
+        self.assertEqual(response.status, 426)
+        self.assertEqual(response.headers["upgrade"].lower(), "websocket")
+
+    def test_wrong_version(self) -> None:
+        for version in ["0", "7", "12", "14", "255"]:
+            response = self.ask(headers={"Sec-WebSocket-Version": version})
+            self.assertEqual(response.status, 426, version)
+            self.assertIn("13", response.headers["sec-websocket-version"])
+
+    def test_bad_requests(self) -> None:
+        requests: dict[str, dict[str, object]] = {
+            "no key": {"headers": {"Sec-WebSocket-Key": None}},
+            "short key": {"headers": {"Sec-WebSocket-Key": "abc"}},
+            "no host": {"headers": {"Host": None}},
+            "version not a number": {"headers": {"Sec-WebSocket-Version": "thirteen"}},
+            "post": {"method": "POST"},
+            "no method at all": {"method": "\0\1\2"},
+            "old HTTP": {"http": "HTTP/0.9"},
+        }
+        for name, options in requests.items():
+            response = self.ask(**options)
+            self.assertTrue(400 <= response.status < 506, (name, response))
+
+    def test_head_in_single_bytes(self) -> None:
+        client = RawClient(self.daemon.port)
+        self.addCleanup(client.abort)
+        for byte in client.request:
+            client.send_bytes(bytes([byte]))
+        self.assertEqual(client.response().status, 101)
+
+    def test_head_too_large(self) -> None:
+        client = RawClient(self.daemon.port, headers={"X-Long": "x" * 17_000})
+        self.addCleanup(client.abort)
+        self.refused(client, client.request)
+
+    def test_head_without_an_end(self) -> None:
+        """The bound holds while the head is still arriving."""
+        client = RawClient(self.daemon.port)
+        self.addCleanup(client.abort)
+        self.refused(client, client.request[:-4] + b"\r\nX-Long: " + b"x" * 64_000)
+
+    def test_too_many_headers(self) -> None:
+        client = RawClient(self.daemon.port, headers={f"X-{n}": "1" for n in range(200)})
+        self.addCleanup(client.abort)
+        self.refused(client, client.request)
+
+    def refused(self, client: RawClient, request: bytes) -> None:
+        """The request gets a 4xx answer, or none at all, and the connection ends."""
+        client.send_bytes(request)
+        try:
+            self.assertIn(client.response().status, (400, 413, 431))
+        except Ended:
+            return
+        client.expect_end()
+
+    def test_compression_is_declined(self) -> None:
+        for offer in [
+            "permessage-deflate",
+            "permessage-deflate; client_max_window_bits",
+            "permessage-deflate; x=1",
+            "y",
+        ]:
+            response = self.ask(headers={"Sec-WebSocket-Extensions": offer})
+            self.assertEqual(response.status, 101, offer)
+            self.assertNotIn("sec-websocket-extensions", response.headers)
+
+    def test_refusals_are_plain(self) -> None:
+        """No answer shows a product version or a traceback."""
+        for options in [{"path": "/nothing"}, {"headers": {"Origin": "http://evil.example"}}, {"protocols": ["mqtt"]}]:
+            client = RawClient(self.daemon.port, **options)  # type: ignore[arg-type]  # as its signature says
+            self.addCleanup(client.abort)
+            self.assertNotIn("autobahn", str(client.ask()).lower())
+            client.expect_end()
+
+
+class OriginTests(DaemonTestCase):
+    """With ``--origin`` the list is what was given."""
+
+    options = ("--origin=https://app.example", "--origin=https://other.example:8443")
+
+    def test_listed(self) -> None:
+        for origin, status in [
+            ("https://app.example", 101),
+            ("https://other.example:8443", 101),
+            ("https://other.example", 403),
+            ("http://app.example", 403),
+            ("https://app.example.evil.example", 403),
+        ]:
+            client = RawClient(self.daemon.port, headers={"Origin": origin})
+            self.addCleanup(client.abort)
+            self.assertEqual(client.ask().status, status, origin)
+        self.open()

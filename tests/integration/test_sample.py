@@ -1,0 +1,77 @@
+"""The sample sources in the real daemon: a recording's four kinds of events arrive as they stand in the file."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+from tests.integration.case import DaemonTestCase
+from tests.integration.daemon import Daemon
+from tests.integration.node import NodeClient, body_of
+from tests.integration.payloads import DESTINATIONS, event
+
+
+class RecordingTests(DaemonTestCase):
+    """``sample:?file=…``: lines of ``destination``, ``payload`` and ``at``, from the first SUBSCRIBE on."""
+
+    def setUp(self) -> None:
+        """Write a recording; each test starts the daemon that plays it."""
+        directory = tempfile.TemporaryDirectory(prefix="airyd-test-")
+        self.addCleanup(directory.cleanup)
+        self.payloads = {name: event(name, n, "Grüße 🎉") for n, name in enumerate(DESTINATIONS)}
+        self.file = Path(directory.name) / "events.jsonl"
+        self.file.write_text(
+            "".join(
+                json.dumps({"destination": name, "payload": payload, "at": 0.5 + n / 10}, ensure_ascii=False) + "\n"
+                for n, (name, payload) in enumerate(self.payloads.items())
+            ),
+            "utf-8",
+        )
+
+    def play(self, more: str = "") -> Daemon:
+        """Start a daemon that plays the recording."""
+        return self.own_daemon(f"--source=sample:?file={self.file}{more}")
+
+    def test_raw(self) -> None:
+        client = self.connect(daemon=self.play())
+        for n, name in enumerate(DESTINATIONS):
+            client.subscribe(name, f"sub-{n}")
+        for n, name in enumerate(DESTINATIONS):
+            self.assertEqual(json.loads(client.message(f"sub-{n}").body), self.payloads[name])
+
+    def test_loop(self) -> None:
+        client = self.connect(daemon=self.play("&loop=1"))
+        client.subscribe(DESTINATIONS[0], "0")
+        for _ in range(3):
+            self.assertEqual(json.loads(client.message("0").body), self.payloads[DESTINATIONS[0]])
+
+    def test_stompjs(self) -> None:
+        client = NodeClient("airy.mjs", url=self.play().url, stompjs=7, destinations=DESTINATIONS)
+        self.addCleanup(client.close)
+        for name in DESTINATIONS:
+            message = client.wait("message")
+            self.assertEqual(message["headers"]["destination"], name)
+            self.assertEqual(json.loads(body_of(message)), self.payloads[name])
+
+
+class ConversationTests(DaemonTestCase):
+    """``sample:?rate=R&seed=S``: made-up, valid."""
+
+    def setUp(self) -> None:
+        """The test starts its own."""
+
+    def first(self) -> list[tuple[str, bytes]]:
+        """Return the destinations and bodies of the first events that a client sees."""
+        client = self.connect(daemon=self.own_daemon("--source=sample:?rate=200&seed=7"))
+        for n, name in enumerate(DESTINATIONS):
+            client.subscribe(name, f"sub-{n}")
+        return [(m.headers["destination"], m.body) for m in (client.message() for _ in range(100))]
+
+    def test_over_all_destinations(self) -> None:
+        """Within the first hundred events come messages and counts, and each can be published again as it is."""
+        events = self.first()
+        self.assertLessEqual({DESTINATIONS[0], DESTINATIONS[1]}, {name for name, _ in events})
+        daemon = self.own_daemon()
+        for name, body in events:
+            daemon.publish(name, body)

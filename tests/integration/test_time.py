@@ -1,0 +1,89 @@
+"""Time: the clock of the beginning, and heart-beats both ways (STOMP 1.2, "Heart-beating")."""
+
+from __future__ import annotations
+
+from tests.integration.case import DaemonTestCase
+from tests.integration.payloads import MESSAGE
+from tests.integration.raw import RawClient
+from tests.integration.wire import BINARY, TEXT
+
+
+class TimeTests(DaemonTestCase):
+    """One clock covers the opening handshake and CONNECT."""
+
+    options = ("--connect-timeout=1", "--heart-beat=200,200", "--heart-beat-grace=1")
+
+    def test_no_connect(self) -> None:
+        error, code = self.open().error()
+        self.assertEqual((error.headers["message"], code), ("no CONNECT in time", 1008))
+
+    def test_no_connect_but_beats(self) -> None:
+        """Bytes that are no CONNECT do not stop the clock."""
+        client = self.open()
+        while not client.has_data(0.1):
+            client.send_frame(TEXT, b"\n")
+        error, code = client.error()
+        self.assertEqual((error.headers["message"], code), ("no CONNECT in time", 1008))
+
+    def test_half_a_handshake(self) -> None:
+        for sent in [0, 40]:
+            client = RawClient(self.daemon.port)
+            self.addCleanup(client.abort)
+            client.send_bytes(client.request[:sent])
+            client.expect_end(10)
+
+    def test_connected_in_time(self) -> None:
+        """A session is not ended by the clock of its beginning (three server beats take longer than it)."""
+        client = self.open()
+        client.connect("1.2", heart_beat="0,500")
+        while client.beats < 3:
+            client.send_frame(TEXT, b"\n")
+            if client.has_data(0.2):
+                self.assertEqual(client.frame().payload, b"\n")
+                client.beats += 1
+        client.disconnect()
+
+    def test_server_beats(self) -> None:
+        """Each is one text message holding one EOL, in the interval that was agreed, also beside traffic."""
+        for version in ["1.1", "1.2"]:
+            client = self.open()
+            connected = client.connect(version, heart_beat="0,300")
+            self.assertEqual(connected.headers["heart-beat"], "200,200")
+            client.subscribe(MESSAGE, "0")
+            for _ in range(3):
+                frame = client.frame(5)
+                self.assertEqual((frame.opcode, frame.fin, frame.payload), (TEXT, True, b"\n"))
+
+    def test_none_without_agreement(self) -> None:
+        """1.0 knows no beats; 0 turns a direction off: neither gets one while another client gets five."""
+        old, off = self.open(), self.open()
+        old.connect("1.0", heart_beat="100,100")
+        off.connect("1.2", heart_beat="0,0")
+        measure = self.open()
+        measure.connect("1.2", heart_beat="0,200")
+        for _ in range(5):
+            self.assertEqual(measure.frame(5).payload, b"\n")
+        self.assertFalse(old.has_data(0.001))
+        self.assertFalse(off.has_data(0.001))
+        old.disconnect()
+        off.disconnect()
+
+    def test_silent_client(self) -> None:
+        """Who promised to beat and does not is closed, not before the grace is over."""
+        client = self.open()
+        client.connect("1.2", heart_beat="200,0")
+        self.assertFalse(client.has_data(0.5))
+        error, code = client.error(10)
+        self.assertEqual((error.headers["message"], code), ("no heart-beat in time", 1008))
+
+    def test_beating_client(self) -> None:
+        """Its beats, in whatever WebSocket message, keep it; a silent one beside it is closed meanwhile."""
+        beating, silent = self.open(), self.open()
+        beating.connect("1.2", heart_beat="200,0")
+        silent.connect("1.2", heart_beat="200,0")
+        opcode = TEXT
+        while not silent.has_data(0.1):
+            opcode = BINARY if opcode == TEXT else TEXT
+            beating.send_frame(opcode, b"\n")
+        silent.error()
+        beating.disconnect()

@@ -1,0 +1,232 @@
+"""The documents say what the code says: their tables, their examples, and where they point."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from functools import cache
+from itertools import chain
+from pathlib import Path
+from textwrap import indent
+from xml.etree import ElementTree
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from airyd import limits
+from airyd.delivery import State
+from airyd.errors import CloseCode, Fault, PayloadFault
+from airyd.events import AIRY_DESTINATIONS
+from airyd.metrics import Metrics
+from airyd.options import Options
+from airyd.stomp.state import render
+from tests.test_architecture import FLOORS
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = ("README.rst", "CHANGELOG.rst", "docs/architecture.rst", "docs/protocol.rst")
+
+#: A row of a table: the text of each cell.
+Row = tuple[str, ...]
+
+#: The headers of tables that are looked for.
+OPTIONS = ("Option", "Default", "What it says")
+MODULES = ("Floor", "Modules, in their order", "What lives there")
+
+
+@cache
+def parsed(document: str) -> tuple[ElementTree.Element, str]:
+    """Return a document as docutils reads it, and what docutils has to say about it."""
+    options = ("--writer=xml", "--report=info", "--halt=5", "--syntax-highlight=none")
+    command = [sys.executable, "-m", "docutils", *options, document]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    return ElementTree.fromstring(done.stdout), done.stderr.decode()  # noqa: S314  # our own text
+
+
+def text(element: ElementTree.Element) -> str:
+    """Return the text of an element, with single spaces."""
+    return " ".join("".join(element.itertext()).split())
+
+
+def titles(document: str) -> set[str]:
+    """Return the titles of a document's sections."""
+    return {text(title) for title in parsed(document)[0].iter("title")}
+
+
+def table(document: str, *header: str) -> list[Row]:
+    """Return the rows of the one table of a document that has this header, without the header."""
+    found = []
+    for element in parsed(document)[0].iter("tgroup"):
+        head, *rows = [tuple(text(cell) for cell in row.iter("entry")) for row in element.iter("row")]
+        if head == header:
+            found.append(rows)
+    (rows,) = found
+    return rows
+
+
+def between(document: str, marker: str) -> str:
+    """Return what stands between the comments ``.. begin <marker>`` and ``.. end <marker>``."""
+    whole = (ROOT / document).read_text()
+    return whole.partition(f".. begin {marker}\n")[2].partition(f".. end {marker}\n")[0]
+
+
+class FormTests(SynchronousTestCase):
+    """Each document by itself."""
+
+    maxDiff = None
+
+    def test_docutils_is_silent(self) -> None:
+        """No warning, no broken reference within a document."""
+        for document in DOCUMENTS:
+            self.assertEqual("", parsed(document)[1], document)
+
+    def test_links_resolve(self) -> None:
+        """What a document points to in the tree is there."""
+        for document in DOCUMENTS:
+            targets = {ref.get("refuri", "") for ref in parsed(document)[0].iter("reference")}
+            local = [target for target in targets if target and not target.startswith("https://")]
+            missing = [target for target in local if not (ROOT / document).parent.joinpath(target).exists()]
+            self.assertEqual([], missing, document)
+
+    def test_nothing_of_this_machine(self) -> None:
+        """No document names a path of the machine that it was written on."""
+        for document in DOCUMENTS:
+            self.assertNotRegex((ROOT / document).read_text(), rf"{re.escape(str(ROOT))}/|/tmp/|/home/|/root/")
+
+    def test_make_targets_exist(self) -> None:
+        """Each ``make something`` that a document shows is a target."""
+        known = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+        for document in DOCUMENTS:
+            shown = set(re.findall(r"``make (\w+)", (ROOT / document).read_text()))
+            self.assertEqual(set(), shown - known, document)
+
+    def test_code_points_to_sections_that_exist(self) -> None:
+        """``docs/protocol.rst, "Payloads"`` in a comment leads somewhere."""
+        pointers = []
+        for path in ROOT.glob("airyd/**/*.py"):
+            pointers += re.findall(r'(docs/\w+\.rst)(?:,\s+"([^"]+)")?', path.read_text())
+        self.assertNotEqual([], pointers)
+        for document, section in pointers:
+            self.assertTrue((ROOT / document).exists(), document)
+            if section:
+                self.assertIn(section, titles(document))
+
+
+class OptionsTests(SynchronousTestCase):
+    """README.rst, "Options"."""
+
+    maxDiff = None
+
+    def test_each_with_its_default(self) -> None:
+        options = Options()
+        expected = {}
+        for name in options.longOpt:
+            option = name.rstrip("=")
+            if option == name:
+                continue
+            default = options.defaults.get(option)
+            if default is None:  # an option that may be repeated says its default in its help
+                helped = " ".join((getattr(options, f"opt_{option}").__doc__ or "").split())
+                default = (re.findall(r"\[default: (.*)\]", helped) or [""])[0]
+            expected[f"--{option}"] = str(default)
+        documented = {option: default for option, default, _ in table("README.rst", *OPTIONS)}
+        self.assertEqual(expected, documented)
+
+    def test_the_others_are_named(self) -> None:
+        readme = (ROOT / "README.rst").read_text()
+        for name in Options().longOpt:
+            if not name.endswith("="):
+                self.assertIn(f"``--{name}``", readme)
+
+    def test_limits_by_their_own_words(self) -> None:
+        words = {option: meaning for option, _, meaning in table("README.rst", *OPTIONS)}
+        for name, _, meaning in limits.LIMITS:
+            self.assertTrue(words[f"--{name.replace('_', '-')}"].startswith(f"Limit: {meaning}."), name)
+
+
+class OperatingTests(SynchronousTestCase):
+    """README.rst, "As a service" and "Operating"."""
+
+    def test_exposure(self) -> None:
+        """It is the figure that the unit states, which tests/test_systemd.py checks."""
+        unit = re.search(r"exposure (\d+\.\d)", (ROOT / "etc/airyd.service").read_text())
+        assert unit is not None
+        self.assertIn(f"is {unit[1]} on a scale", " ".join((ROOT / "README.rst").read_text().split()))
+
+    def test_metrics_exist(self) -> None:
+        metrics = Metrics(AIRY_DESTINATIONS, source_up=lambda: True)
+        known = {sample.name for family in metrics.collect() for sample in family.samples} | {
+            f"{family.name}_total" for family in metrics.collect() if family.type == "counter"
+        }
+        for document in DOCUMENTS:
+            self.assertEqual(set(), set(re.findall(r"``(airyd_\w+)``", (ROOT / document).read_text())) - known)
+
+    def test_close_codes(self) -> None:
+        """Each is explained in both documents."""
+        codes = {str(int(code)) for code in CloseCode}
+        self.assertEqual(codes, {code for code, _, _ in table("docs/protocol.rst", "Code", "Meaning", "A client")})
+        paragraph = next(p for p in parsed("README.rst")[0].iter("paragraph") if text(p).startswith("Close codes:"))
+        self.assertEqual(codes, set(re.findall(r"\b1\d{3}\b", text(paragraph))))
+
+
+class ProtocolTests(SynchronousTestCase):
+    """docs/protocol.rst."""
+
+    maxDiff = None
+
+    def test_faults(self) -> None:
+        expected = [(fault.message, str(int(fault.close_code)), fault.kind) for fault in Fault]
+        self.assertEqual(expected, [row[:3] for row in table("docs/protocol.rst", "Message", "Code", "Kind", "When")])
+
+    def test_401_is_the_login_alone(self) -> None:
+        self.assertEqual([Fault.UNAUTHORIZED], [fault for fault in Fault if "401" in fault.message])
+
+    def test_limits(self) -> None:
+        expected = [(f"--{name.replace('_', '-')}", str(default), words) for name, default, words in limits.LIMITS]
+        self.assertEqual(expected, table("docs/protocol.rst", "Option", "Default", "Limit"))
+
+    def test_fixed_limits(self) -> None:
+        expected = [
+            limits.HELD_DURING_LOGIN,
+            limits.MOST_UNDER_WAY,
+            limits.WEBSOCKET_MESSAGE,
+            limits.PREFETCH_DEFAULT,
+            limits.PREFETCH_CAP,
+            limits.SOURCE_PATIENCE,
+            limits.DISCONNECT_PATIENCE,
+            limits.CLOSE_PATIENCE,
+        ]
+        self.assertEqual(expected, [float(value) for _, value in table("docs/protocol.rst", "Limit", "Value")])
+
+    def test_payload_rules(self) -> None:
+        kinds = [kind for kind, _ in table("docs/protocol.rst", "Kind", "Refused is")]
+        self.assertEqual([fault.value for fault in PayloadFault], kinds)
+
+    def test_destinations(self) -> None:
+        names = [name for name, _, _ in table("docs/protocol.rst", "Destination", "An event when", "A client")]
+        self.assertEqual(list(AIRY_DESTINATIONS), names)
+
+    def test_states(self) -> None:
+        """They are what ``python -m airyd.stomp.state`` prints."""
+        self.assertEqual(render().strip(), between("docs/protocol.rst", "states").strip())
+
+    def test_example(self) -> None:
+        """It is the file that the tests run with the real library."""
+        example = indent((ROOT / "docs/examples/resume.mjs").read_text(), "    ")
+        shown = between("docs/protocol.rst", "resume.mjs").partition(".. code-block:: javascript\n")[2]
+        self.assertEqual(example.strip(), shown.strip())
+
+
+class ArchitectureTests(SynchronousTestCase):
+    """docs/architecture.rst."""
+
+    maxDiff = None
+
+    def test_floors(self) -> None:
+        """Its table has the modules of tests/test_architecture.py, in their order."""
+        cells = [row[1] for row in table("docs/architecture.rst", *MODULES)]
+        expected = [name.removeprefix("airyd.") for name in chain.from_iterable(FLOORS)]
+        self.assertEqual(expected, ", ".join(cells).split(", "))
+
+    def test_states_of_a_delivery(self) -> None:
+        rows = table("docs/architecture.rst", "State", "What it means", "What ends it")
+        self.assertEqual([state.name for state in State], [name for name, _, _ in rows])

@@ -1,0 +1,415 @@
+"""The daemon put together, on a reactor in memory: what starts, in which order, and how it ends."""
+
+from __future__ import annotations
+
+import errno
+import resource
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import LogEvent, formatEvent
+from twisted.trial.unittest import SynchronousTestCase
+
+from airyd import service as module
+from airyd.errors import ConfigurationError
+from airyd.events import MESSAGE
+from airyd.interfaces import IEventSink, SourceContext
+from airyd.limits import CLOSE_PATIENCE, MIB
+from airyd.options import Options
+from airyd.service import Airyd
+from tests.doubles import EVENT, Feed, frame, record_log, websocket_frames
+from tests.loop import Loop, Peer
+from tests.websocket.case import CONNECT, close_frame, request, text
+
+#: Two destinations whose message ids begin alike.
+COLLIDING = ("--destination=/t/7591", "--destination=/t/95307")
+
+
+class Port:
+    """A listening port that says when it is closed."""
+
+    def __init__(self, real: IListeningPort, closed: Callable[[], None]) -> None:
+        self._real = real
+        self._closed = closed
+
+    def stopListening(self) -> Deferred[None]:
+        """See ``IListeningPort``."""
+        self._closed()
+        return succeed(None)
+
+    def getHost(self) -> object:
+        """See ``IListeningPort``."""
+        return self._real.getHost()
+
+
+class Reactor(Loop):
+    """A reactor in memory that takes down what is opened and closed.
+
+    :ivar done: what happened, in order
+    :ivar taken: ports that are in use
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.done: list[str] = []
+        self.taken: set[int] = set()
+
+    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Any:
+        """See ``IReactorTCP``."""
+        if port in self.taken:
+            raise CannotListenError(interface, port, OSError(errno.EADDRINUSE, "Address already in use"))
+        self.done.append(f"listen {port}")
+        real = super().listenTCP(port, factory, backlog, interface)
+        return Port(real, lambda: self.done.append(f"close {port}"))
+
+
+class Source(Feed):
+    """A feed that takes down its start and stop."""
+
+    def __init__(self, done: list[str]) -> None:
+        super().__init__()
+        self._done = done
+        self.reached: Deferred[None] = succeed(None)
+        self.troubles: Sequence[str] = ()
+
+    def start(self, sink: IEventSink) -> Deferred[None]:
+        """See ``IEventSource``."""
+        super().start(sink)
+        self._done.append("start")
+        return self.reached
+
+    def stop(self) -> Deferred[None]:
+        """See ``IEventSource``."""
+        self._done.append("stop")
+        return super().stop()
+
+    def health(self) -> Sequence[str]:
+        """See ``IEventSource``."""
+        return self.troubles
+
+
+class ServiceTestCase(SynchronousTestCase):
+    """Makes services over a reactor in memory."""
+
+    def setUp(self) -> None:
+        """Replace the reactor, the feed, and the process's limits."""
+        self.reactor = Reactor()
+        self.source = Source(self.reactor.done)
+        self.contexts: list[SourceContext] = []
+        self.limits: list[tuple[int, int]] = []
+        self.events: list[LogEvent] = record_log(self)
+
+        def make_source(url: str, context: SourceContext) -> Source:
+            self.contexts.append(context)
+            return self.source
+
+        self.patch(module, "make_source", make_source)
+        self.patch(resource, "getrlimit", lambda _: (1024, 4096))
+        self.patch(resource, "setrlimit", lambda _, limits: self.limits.append(limits))
+
+    def make(self, *arguments: str) -> Airyd:
+        """Return the service of a command line."""
+        options = Options()
+        options.parseOptions(arguments)
+        return Airyd(options.settings, self.reactor, lambda: 1.7e9)
+
+    def started(self, *arguments: str) -> Airyd:
+        """Return a service that was started as twistd does."""
+        made = self.make(*arguments)
+        made.privilegedStartService()
+        made.startService()
+        return made
+
+    def refusal(self, *arguments: str) -> str:
+        """Return the one line that says what is wrong; nothing may have been opened."""
+        error = self.assertRaises(ConfigurationError, self.make, *arguments)
+        self.assertEqual(len(str(error).splitlines()), 1)
+        self.assertEqual(self.reactor.done, [])
+        return str(error)
+
+    def said(self) -> str:
+        """Return what was logged."""
+        return "\n".join(formatEvent(event) for event in self.events)
+
+    def reach(self) -> Peer:
+        """Return a connection to what was listened with last."""
+        _, factory, _, _ = cast(Any, self.reactor.tcpServers[-1])
+        return Peer(self.reactor, factory.buildProtocol(None))
+
+    def connected(self) -> Peer:
+        """Return a connection with a session."""
+        peer = self.reach()
+        peer.say(request(Host="127.0.0.1:8080") + CONNECT)
+        peer.say(text(frame("SUBSCRIBE", id="a", destination=MESSAGE)))
+        self.assertIn(b"CONNECTED", peer.got())
+        return peer
+
+
+class StartTests(ServiceTestCase):
+    """Options are checked, then the source starts, then admin, then listening."""
+
+    def test_order(self) -> None:
+        self.started("--listen=tcp:1:interface=127.0.0.1", "--listen=tcp:2:interface=127.0.0.1")
+        self.assertEqual(self.reactor.done, ["start", "listen 8081", "listen 1", "listen 2"])
+
+    def test_nothing_before_the_start(self) -> None:
+        self.make()
+        self.assertEqual((self.reactor.done, self.limits), ([], []))
+
+    def test_without_privileges(self) -> None:
+        """Whoever calls only ``startService`` gets the same."""
+        self.make().startService()
+        self.assertEqual(self.reactor.done, ["start", "listen 8081", "listen 8080"])
+
+    def test_without_admin(self) -> None:
+        self.started("--admin=none")
+        self.assertEqual(self.reactor.done, ["start", "listen 8080"])
+
+    def test_says_where(self) -> None:
+        self.started("--path=/ws")
+        self.assertIn("airyd serves ws://0.0.0.0:8080/ws", self.said())
+        self.assertIn("airyd admin at http://0.0.0.0:8081/", self.said())
+
+    def test_unix_sockets(self) -> None:
+        self.started("--listen=unix:/run/a", "--admin=unix:/run/b")
+        self.assertIn("airyd serves ws+unix:/run/a/ws.communication", self.said())
+        self.assertIn("airyd admin at http+unix:/run/b/", self.said())
+
+    def test_ipv6(self) -> None:
+        self.started(r"--listen=tcp6:8080:interface=\:\:1", r"--admin=tcp6:8081:interface=\:\:1")
+        self.assertIn("]:8080/ws.communication", self.said())
+
+    def test_backlog(self) -> None:
+        self.started("--listen=tcp:1:interface=127.0.0.1", "--listen=tcp:2:interface=127.0.0.1:backlog=7")
+        backlogs = {port: backlog for port, _, backlog, _ in cast(Any, self.reactor.tcpServers)}
+        self.assertGreaterEqual(backlogs[1], 1024)
+        self.assertEqual(backlogs[2], 7)
+
+    def test_file_limit(self) -> None:
+        self.started()
+        self.assertEqual(self.limits, [(4096, 4096)])
+        self.assertIn("4096", self.said())
+
+    def test_port_in_use(self) -> None:
+        """It says which; twistd ends with a status that isn't 0."""
+        for port, option in ((8080, "--listen tcp:8080"), (8081, "--admin tcp:8081")):
+            self.reactor.taken = {port}
+            ended = self.assertRaises(SystemExit, self.started)
+            said = str(ended.code)
+            self.assertIn(option, said)
+            self.assertIn("in use", said)
+            self.assertEqual(len(said.splitlines()), 1)
+
+    def test_source_knows_the_catalogue_and_the_limit(self) -> None:
+        self.make("--destination=/events", "--body=1000")
+        (context,) = self.contexts
+        self.assertEqual((context.destinations[-1], context.body_limit), ("/events", 1000))
+        self.assertEqual(context.wall(), 1.7e9)
+
+
+class RefusalTests(ServiceTestCase):
+    """What can't be served is refused before anything is opened."""
+
+    def test_anonymous_in_public(self) -> None:
+        for listen in (
+            "tcp:8080",
+            "tcp:8080:interface=0.0.0.0",
+            r"tcp6:8080:interface=\:\:",
+            "systemd:domain=INET:index=0",
+        ):
+            for auth in ("anonymous", "anonymous:send"):
+                said = self.refusal(f"--listen={listen}", f"--auth={auth}")
+                self.assertIn(f"--listen {listen}", said)
+                self.assertIn("anonymous:public", said)
+
+    def test_anonymous_in_public_as_meant(self) -> None:
+        self.started("--listen=tcp:8080", "--auth=anonymous:public")
+        self.assertIn("listen 8080", self.reactor.done)
+
+    def test_one_public_among_several(self) -> None:
+        self.refusal("--listen=tcp:1:interface=127.0.0.1", "--listen=tcp:2")
+
+    def test_no_endpoint(self) -> None:
+        for listen in (
+            "tcp:x:interface=127.0.0.1",
+            "tcp:interface=127.0.0.1",
+            "tcp:1:interface=127.0.0.1:nonsense=1",
+            "ssl:1:interface=127.0.0.1:privateKey=/nothing/there",
+        ):
+            self.assertIn(f"--listen {listen}", self.refusal(f"--listen={listen}"))
+
+    def test_no_admin_endpoint(self) -> None:
+        admin = "tcp:interface=127.0.0.1"
+        self.assertIn(f"--admin {admin}", self.refusal(f"--admin={admin}"))
+
+    def test_unknown_authenticator(self) -> None:
+        said = self.refusal("--auth=nobody:s3cret")
+        self.assertIn("nobody", said)
+        self.assertNotIn("s3cret", said)
+
+    def test_bad_origin(self) -> None:
+        self.assertIn("--origin", self.refusal("--origin=app.example"))
+
+    def test_message_ids_that_collide(self) -> None:
+        self.assertIn("--destination", self.refusal(*COLLIDING))
+
+
+class ReadinessTests(ServiceTestCase):
+    """``/readyz`` asks :meth:`Airyd.unready`."""
+
+    def test_ready(self) -> None:
+        self.assertEqual(list(self.started().unready()), [])
+
+    def test_not_before_the_source_was_reached(self) -> None:
+        self.source.reached = Deferred()
+        service = self.started()
+        self.assertEqual(len(service.unready()), 1)
+        self.source.troubles = ["the feed refuses"]
+        self.assertEqual(list(service.unready())[1:], ["the feed refuses"])
+        self.source.troubles = []
+        self.source.reached.callback(None)
+        self.assertEqual(list(service.unready()), [])
+
+    def test_troubles_of_the_source(self) -> None:
+        service = self.started()
+        self.source.troubles = ["the feed is away"]
+        self.assertEqual(list(service.unready()), ["the feed is away"])
+
+    def test_source_that_can_not_start(self) -> None:
+        """It is logged; the reasons go on being told."""
+        self.source.reached = fail(ZeroDivisionError("interna"))
+        service = self.started()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertTrue(service.unready())
+
+    def test_not_while_stopping(self) -> None:
+        service = self.started()
+        self.connected()
+        stopped = service.stopService()
+        self.assertEqual(list(service.unready()), ["stopping"])
+        self.assertNoResult(stopped)
+
+
+class OriginTests(ServiceTestCase):
+    """The admin page may watch."""
+
+    def status(self, origin: str, *arguments: str) -> bytes:
+        """Return the status line that a page of this origin gets."""
+        self.started(*arguments)
+        peer = self.reach()
+        peer.say(request(Host="127.0.0.1:8080", Origin=origin))
+        return peer.got().split(b" ")[1]
+
+    def test_admin_page(self) -> None:
+        for origin in ("http://127.0.0.1:8081", "http://localhost:8081", "http://[::1]:8081"):
+            self.assertEqual(self.status(origin), b"101")
+        self.assertEqual(self.status("http://127.0.0.1:8082"), b"403")
+
+    def test_admin_page_elsewhere(self) -> None:
+        self.assertEqual(self.status("http://localhost:99", r"--admin=tcp6:99:interface=\:\:1"), b"101")
+        self.assertEqual(self.status("http://localhost:99", "--admin=tcp:port=99:interface=127.0.0.1"), b"101")
+
+    def test_no_admin_page(self) -> None:
+        for admin in ("none", "unix:/run/admin"):
+            self.assertEqual(self.status("http://127.0.0.1:8081", f"--admin={admin}"), b"403")
+
+
+class StopTests(ServiceTestCase):
+    """Not ready, listen no more, close the clients, stop the source."""
+
+    def stop(self, service: Airyd) -> Deferred[None]:
+        """Begin to stop; what was opened before is forgotten."""
+        self.reactor.done.clear()
+        return service.stopService()
+
+    def test_without_clients(self) -> None:
+        service = self.started("--listen=tcp:1:interface=127.0.0.1", "--listen=tcp:2:interface=127.0.0.1")
+        self.successResultOf(self.stop(service))
+        self.assertEqual(self.reactor.done, ["close 1", "close 2", "stop", "close 8081"])
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_source_never_reached(self) -> None:
+        self.source.reached = Deferred()
+        self.successResultOf(self.stop(self.started()))
+        self.assertEqual(self.reactor.done, ["close 8080", "stop", "close 8081"])
+
+    def test_clients_are_told_one_after_the_other(self) -> None:
+        """Each gets its ERROR and 1012, spread over a time; the end comes with the last that answers."""
+        service = self.started()
+        peers = [self.connected() for _ in range(100)]
+        silent = self.reach()
+        stopped = self.stop(service)
+        told: dict[Peer, float] = {}
+        start = self.reactor.seconds()
+        while len(told) < len(peers):
+            self.assertLess(self.reactor.seconds() - start, 4)
+            self.assertNoResult(stopped)
+            self.reactor.advance(0.005)
+            self.reactor.turn()
+            for peer in peers:
+                if wire := peer.got():
+                    error, close = [payload for _, payload in websocket_frames(wire)]
+                    self.assertTrue(error.startswith(b"ERROR\nmessage:server restarting\n"))
+                    self.assertEqual(close[:2], b"\x03\xf4")
+                    told[peer] = self.reactor.seconds()
+                    peer.say(close_frame(1012))
+        self.assertGreater(len(set(told.values())), 10)
+        self.assertNotEqual(list(told), peers, "the order is shuffled")
+        self.assertNotIn("stop", self.reactor.done)
+        self.reactor.pump([0.1] * 10)
+        self.reactor.turn()
+        self.assertIn(b" 503 ", silent.got())
+        silent.lose()
+        self.successResultOf(stopped)
+        self.assertEqual(self.reactor.done, ["close 8080", "stop", "close 8081"])
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_clients_that_do_not_answer(self) -> None:
+        """The bound holds for those that neither answer nor read."""
+        service = self.started()
+        deaf = [self.connected() for _ in range(5)]
+        for peer in deaf[:3]:
+            peer.socket.room = 0
+        stopped = self.stop(service)
+        for _ in range(int(CLOSE_PATIENCE) + 5):
+            self.reactor.advance(1)
+            self.reactor.turn()
+        self.successResultOf(stopped)
+        self.assertTrue(all(peer.socket.closed for peer in deaf))
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_client_that_goes_first(self) -> None:
+        service = self.started()
+        peers = [self.connected() for _ in range(3)]
+        stopped = self.stop(service)
+        for peer in peers:
+            peer.lose()
+        self.successResultOf(stopped)
+        self.reactor.pump([1] * 20)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_events_until_the_end(self) -> None:
+        """A client that has not been told yet gets what comes meanwhile."""
+        service = self.started()
+        peer = self.connected()
+        stopped = self.stop(service)
+        self.source.publish(MESSAGE, EVENT)
+        self.reactor.advance(1)
+        self.reactor.turn()
+        self.assertIn(b"MESSAGE", peer.got())
+        peer.lose()
+        self.successResultOf(stopped)
+
+    def test_many_clients_are_bounded_in_time(self) -> None:
+        """The spread has an end, however many there are."""
+        service = self.started(f"--buffered={MIB}")
+        peers = [self.reach() for _ in range(3000)]
+        stopped = self.stop(service)
+        self.reactor.pump([0.1] * 31)
+        self.assertTrue(all(peer.socket.taken for peer in peers))
+        for peer in peers:
+            peer.lose()
+        self.successResultOf(stopped)

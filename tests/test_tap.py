@@ -1,0 +1,68 @@
+"""Where twistd comes in."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from twisted.application.service import IService, IServiceMaker
+from twisted.internet import reactor as installed
+from twisted.plugin import getPlugins
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from airyd import tap
+from airyd.options import Options
+
+
+class TapTests(SynchronousTestCase):
+    """Options in, a service out."""
+
+    def options(self, *arguments: str) -> Options:
+        """Return parsed options."""
+        options = tap.Options()
+        options.parseOptions(arguments)
+        return options
+
+    def setUp(self) -> None:
+        """Leave the reactor that runs the tests as it is."""
+        reactor = cast(Any, installed)
+        self.called: list[object] = []
+        self.patch(reactor, "seconds", reactor.seconds)
+        self.patch(reactor, "callWhenRunning", lambda *call: self.called.append(call))
+
+    def test_plugin(self) -> None:
+        (maker,) = [each for each in getPlugins(IServiceMaker) if each.tapname == "airyd"]
+        self.assertIs(maker.options, tap.Options)
+        self.assertIs(maker.makeService, tap.makeService)
+
+    def test_service(self) -> None:
+        verifyObject(IService, tap.makeService(self.options()))
+
+    def test_clock_is_monotonic(self) -> None:
+        """A change of the wall clock must not end anybody's connection."""
+        reactor = cast(Any, installed)
+        self.patch(reactor, "getDelayedCalls", list)
+        tap.makeService(self.options())
+        self.assertEqual(reactor.seconds.__name__, "monotonic")
+
+    def test_refusals_are_one_line(self) -> None:
+        for wrong in (
+            "--source=pigeon:",
+            "--source=memory:?colour=blue",
+            "--auth=nobody",
+            "--auth=anonymous:fly",
+            "--listen=tcp:8080",
+            "--listen=pigeon:1",
+            "--listen=tcp:x:interface=127.0.0.1",
+            "--listen=",
+            "--origin=nowhere",
+        ):
+            said = self.assertRaises(SystemExit, tap.makeService, self.options(wrong)).code
+            assert isinstance(said, str), (wrong, said)
+            self.assertTrue(said.startswith("airyd: "), said)
+            self.assertEqual(len(said.splitlines()), 1, said)
+
+    def test_passwords_are_not_told(self) -> None:
+        for wrong in ("--source=pigeon://ann:s3cret@host/", "--auth=nobody:s3cret"):
+            said = self.assertRaises(SystemExit, tap.makeService, self.options(wrong)).code
+            self.assertNotIn("s3cret", str(said))

@@ -1,0 +1,267 @@
+"""What airyd uses of Autobahn and isn't its API: one test per name, to be read when a new Autobahn breaks it.
+
+Each looks at Autobahn's own protocol, not at airyd's, so that a failure says what has changed there.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from autobahn.websocket import protocol
+from autobahn.websocket.types import ConnectionDeny
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from airyd.handshake import OpeningHandshake
+from airyd.websocket import StompWebSocket
+from tests.integration.wire import CONTINUATION, TEXT, websocket_frame
+from tests.websocket.case import close_frame, request, text
+
+#: Options that only matter where airyd decides for itself: extensions and origins.
+UNUSED_OPTIONS = {"allowedOrigins", "perMessageCompressionAccept"}
+#: Parameters that airyd's own versions must be able to take.
+SIGNATURES = {
+    "_dataReceived": ["data"],
+    "failHandshake": ["reason", "code", "responseHeaders"],
+    "sendData": ["data", "sync", "chopsize"],
+    "sendCloseFrame": ["code", "reasonUtf8", "isReply"],
+    "_closeConnection": ["abort"],
+    "dropConnection": ["abort"],
+    "onMessageBegin": ["isBinary"],
+    "onMessageFrameData": ["payload"],
+    "onMessageFrameEnd": [],
+    "onMessageEnd": [],
+    "onClose": ["wasClean", "code", "reason"],
+    "onConnect": ["request"],
+}
+
+
+class Transport(StringTransport):
+    """A transport that takes a needless word about producers, as the real ones do."""
+
+    def unregisterProducer(self) -> None:
+        """Do nothing."""
+
+
+class Recorder(WebSocketServerProtocol):
+    """Autobahn's protocol, which takes down the calls of some of its methods."""
+
+    failByDrop = False
+    webStatus = False
+    maxMessagePayloadSize: int
+    allowedOriginsPatterns: list[Any]
+    openHandshakeTimeout = 0
+    closeHandshakeTimeout = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[str, tuple[Any, ...]]] = []
+
+    def failHandshake(self, reason: str, code: int = 400, responseHeaders: Any = None) -> None:
+        self.calls.append(("failHandshake", (reason, code, responseHeaders)))
+        super().failHandshake(reason, code, responseHeaders)
+
+    def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
+        self.calls.append(("sendData", (data, sync, chopsize)))
+        super().sendData(data, sync, chopsize)
+
+    def sendCloseFrame(self, code: int | None = None, reasonUtf8: bytes | None = None, isReply: bool = False) -> None:
+        self.calls.append(("sendCloseFrame", (code, isReply, self.state)))
+        super().sendCloseFrame(code, reasonUtf8, isReply)
+
+    def _closeConnection(self, abort: bool = False) -> None:
+        self.calls.append(("_closeConnection", (abort, self.wasClean)))
+
+    def onMessageBegin(self, isBinary: bool) -> None:
+        self.calls.append(("onMessageBegin", (isBinary,)))
+        self.message_data_total_length = 0
+
+    def onMessageFrameData(self, payload: bytes) -> None:
+        self.calls.append(("onMessageFrameData", (payload,)))
+
+    def onMessageFrameEnd(self) -> None:
+        self.calls.append(("onMessageFrameEnd", ()))
+
+    def onMessageEnd(self) -> None:
+        self.calls.append(("onMessageEnd", ()))
+
+    def named(self, name: str) -> list[tuple[Any, ...]]:
+        """Return the arguments of the calls of a method."""
+        return [arguments for called, arguments in self.calls if called == name]
+
+
+class AutobahnTests(SynchronousTestCase):
+    """Names of Autobahn's."""
+
+    def make(self) -> Recorder:
+        """Return a connection that has just been made."""
+        factory = WebSocketServerFactory(reactor=Clock())
+        factory.protocol = Recorder
+        made: Any = factory.buildProtocol(None)
+        made.makeConnection(Transport())
+        assert isinstance(made, Recorder)
+        return made
+
+    def opened(self) -> Recorder:
+        """Return a connection after its opening handshake."""
+        made = self.make()
+        made.dataReceived(request())
+        made.calls.clear()
+        return made
+
+    def test_signatures(self) -> None:
+        for name, wanted in SIGNATURES.items():
+            found = [
+                parameter for parameter in inspect.signature(getattr(Recorder, name)).parameters if parameter != "self"
+            ]
+            stock = inspect.signature(getattr(WebSocketServerProtocol, name)).parameters
+            self.assertEqual([each for each in stock if each != "self"], wanted, name)
+            self.assertEqual(found, wanted, name)
+
+    def test_options(self) -> None:
+        """CONFIG_ATTRS is emptied, so that each option needs a value on airyd's class; a new one is missed here."""
+        options = set(WebSocketServerProtocol.CONFIG_ATTRS)
+        self.assertTrue(options)
+        missing = {option for option in options if not hasattr(OpeningHandshake, option)}
+        self.assertEqual(missing - UNUSED_OPTIONS, set())
+        self.assertEqual(list(StompWebSocket.CONFIG_ATTRS), [])
+
+    def test_options_that_are_gone(self) -> None:
+        """What airyd sets still means something to Autobahn."""
+        known = set(WebSocketServerProtocol.CONFIG_ATTRS) | {"CONFIG_ATTRS", "allowedOriginsPatterns"}
+        ours = {
+            name
+            for name, value in vars(OpeningHandshake).items()
+            if not name.startswith("_") and not callable(value) and name not in ("CONFIG_ATTRS",)
+        }
+        self.assertEqual(ours - known - {"factory", "transport"}, set())
+
+    def test_data_is_what_has_not_been_read(self) -> None:
+        made = self.make()
+        made.dataReceived(b"GET / HT")
+        made.dataReceived(b"TP/1.1")
+        self.assertEqual(made.data, b"GET / HTTP/1.1")
+
+    def test_states(self) -> None:
+        made = self.make()
+        states = [made.state]
+        made.dataReceived(request())
+        states.append(made.state)
+        made.sendCloseFrame(1000)
+        states.append(made.state)
+        made.dataReceived(close_frame(1000))
+        states.append(made.state)
+        names = (made.STATE_CONNECTING, made.STATE_OPEN, made.STATE_CLOSING, made.STATE_CLOSED)
+        self.assertEqual(tuple(states), names)
+
+    def test_http_request_path(self) -> None:
+        """It is there, without the query, when a missing Upgrade is refused with 426."""
+        made = self.make()
+        made.dataReceived(request("/a/b?c=d", Upgrade=None))
+        (call,) = made.named("failHandshake")
+        self.assertEqual((call[1], made.http_request_path), (426, "/a/b"))
+
+    def test_headers_of_a_refusal(self) -> None:
+        """Only a version that isn't spoken brings any."""
+        made = self.make()
+        made.dataReceived(request(Sec_WebSocket_Version="99"))
+        (call,) = made.named("failHandshake")
+        self.assertEqual(call[1], 400)
+        self.assertEqual([name for name, _ in call[2]], ["Sec-WebSocket-Version"])
+        for wrong in (request(method="POST"), request(Sec_WebSocket_Key=None), request(http="HTTP/1.0")):
+            made = self.make()
+            made.dataReceived(wrong)
+            (call,) = made.named("failHandshake")
+            self.assertIsNone(call[2])
+
+    def test_reason_of_a_bad_origin(self) -> None:
+        made = self.make()
+        made.dataReceived(request(Origin="http://"))
+        (call,) = made.named("failHandshake")
+        self.assertTrue(call[0].startswith("HTTP Origin header invalid"), call[0])
+
+    def test_websocket_extensions(self) -> None:
+        """Emptied in onConnect, nothing is left that could fail the handshake."""
+
+        class Empties(Recorder):
+            def onConnect(self, request: Any) -> None:
+                self.websocket_extensions = []
+
+        made = Empties()
+        made.factory = WebSocketServerFactory(reactor=Clock())
+        made.makeConnection(Transport())
+        made.dataReceived(request(Sec_WebSocket_Extensions="permessage-deflate; nonsense=1"))
+        self.assertEqual(made.state, made.STATE_OPEN)
+
+    def test_allowed_origins_patterns(self) -> None:
+        """They are matched with ``match``, and a missing one is what refuses."""
+        made = self.make()
+        made.allowedOriginsPatterns = []
+        made.dataReceived(request(Origin="http://x.example"))
+        self.assertEqual(len(made.named("failHandshake")), 1)
+
+    def test_connection_deny(self) -> None:
+        """It asserts that the code is an ``int`` and nothing derived from it."""
+        self.assertEqual(ConnectionDeny(404, "x").code, 404)
+
+    def test_send_data_is_the_only_way_out(self) -> None:
+        made = self.make()
+        made.dataReceived(request())
+        made.dataReceived(websocket_frame(9, b"ping") + text(b"\xff"))
+        transport: Any = made.transport
+        sent = b"".join(data for data, sync, chopsize in made.named("sendData") if not sync and chopsize is None)
+        self.assertEqual(transport.value(), sent)
+        self.assertEqual(len(made.named("sendData")), 3)
+
+    def test_send_close_frame_for_all(self) -> None:
+        """For a reply, and for a violation; the state is still OPEN when it is called."""
+        replying, failing = self.opened(), self.opened()
+        replying.dataReceived(close_frame(1000))
+        failing.dataReceived(text(b"\xff"))
+        self.assertEqual(replying.named("sendCloseFrame"), [(1000, True, replying.STATE_OPEN)])
+        self.assertEqual(failing.named("sendCloseFrame"), [(1007, False, failing.STATE_OPEN)])
+        self.assertEqual((replying.failedByMe, failing.failedByMe), (False, True))
+
+    def test_close_connection(self) -> None:
+        """An abort is asked for after a clean closing handshake, and ``wasClean`` says so."""
+        first, second = self.opened(), self.opened()
+        first.sendCloseFrame(1000)
+        first.dataReceived(close_frame(1000))
+        second.dataReceived(close_frame(1000))
+        self.assertEqual(first.named("_closeConnection"), [(True, True)])
+        self.assertEqual(second.named("_closeConnection"), [(False, True)])
+
+    def test_was_clean_when_lost(self) -> None:
+        lost = self.opened()
+        lost.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual((lost.wasClean, lost.failedByMe), (False, False))
+
+    def test_message_data_total_length(self) -> None:
+        """Set to 0 where a message begins, it bounds the message over its frames."""
+        made = self.opened()
+        made.maxMessagePayloadSize = 10
+        made.dataReceived(text(b"123456789") + text(b"123456789"))
+        self.assertEqual(made.named("sendCloseFrame"), [])
+        made.dataReceived(websocket_frame(TEXT, b"123456", fin=False) + websocket_frame(CONTINUATION, b"123456"))
+        self.assertEqual([code for code, *_ in made.named("sendCloseFrame")], [1009])
+
+    def test_streaming_calls(self) -> None:
+        """Payload comes as it arrives, and nothing of Autobahn's collects it."""
+        made = self.opened()
+        wire = websocket_frame(TEXT, b"ab", fin=False) + websocket_frame(CONTINUATION, b"c")
+        for byte in wire:
+            made.dataReceived(bytes([byte]))
+        names = [name for name, _ in made.calls]
+        self.assertEqual(names[0], "onMessageBegin")
+        self.assertEqual(b"".join(data for (data,) in made.named("onMessageFrameData")), b"abc")
+        self.assertEqual((names.count("onMessageFrameEnd"), names.count("onMessageEnd")), (2, 1))
+
+    def test_close_codes(self) -> None:
+        """Those that airyd sends are taken from clients, too."""
+        allowed = protocol.WebSocketProtocol.CLOSE_STATUS_CODES_ALLOWED
+        self.assertEqual({1000, 1002, 1007, 1008, 1009, 1011, 1012, 1013} - set(allowed), set())

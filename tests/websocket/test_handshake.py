@@ -1,0 +1,239 @@
+"""The opening handshake (RFC 6455, section 4.2): who is upgraded, and what the others are told."""
+
+from __future__ import annotations
+
+from airyd.limits import Limits
+from tests.doubles import record_log, text_of
+from tests.websocket.case import CONNECT, PATH, WebSocketTestCase, close_frame, request
+
+
+class UpgradeTests(WebSocketTestCase):
+    """Who is let in."""
+
+    def test_answer(self) -> None:
+        status, headers, body, peer = self.ask(request())
+        self.assertEqual((status, body), (101, ""))
+        self.assertEqual(headers["upgrade"].lower(), "websocket")
+        self.assertEqual(headers["connection"].lower(), "upgrade")
+        self.assertEqual(headers["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
+        self.assertNotIn("sec-websocket-protocol", headers)
+        self.assertNotIn("autobahn", str(headers).lower())
+        peer.lose()
+
+    def test_best_subprotocol(self) -> None:
+        for offered, chosen in (
+            ("v10.stomp, v11.stomp, v12.stomp", "v12.stomp"),
+            ("v12.stomp,v10.stomp", "v12.stomp"),
+            ("v10.stomp,v11.stomp", "v11.stomp"),
+            ("mqtt,v10.stomp", "v10.stomp"),
+        ):
+            status, headers, _, _ = self.ask(request(Sec_WebSocket_Protocol=offered))
+            self.assertEqual((status, headers["sec-websocket-protocol"]), (101, chosen))
+
+    def test_unknown_subprotocol(self) -> None:
+        status, _, body, _ = self.ask(request(Sec_WebSocket_Protocol="mqtt"))
+        self.assertEqual(status, 400)
+        self.assertIn("v12.stomp", body)
+
+    def test_extensions_are_declined(self) -> None:
+        for offer in (
+            "permessage-deflate",
+            "permessage-deflate; client_max_window_bits",
+            "permessage-deflate; server_max_window_bits=77",
+            "permessage-deflate; no_such_parameter=1",
+            "permessage-deflate; client_no_context_takeover; client_no_context_takeover",
+            "x-unknown; a=b, permessage-bzip2",
+            ";;,,=",
+        ):
+            status, headers, _, _ = self.ask(request(Sec_WebSocket_Extensions=offer))
+            self.assertEqual(status, 101, offer)
+            self.assertNotIn("sec-websocket-extensions", headers)
+
+    def test_query_is_ignored_and_not_logged(self) -> None:
+        events = record_log(self)
+        status, _, _, peer = self.ask(request(f"{PATH}?access_token=s3cret&redirect=/x", Authorization="s3cret"))
+        self.assertEqual(status, 101)
+        peer.lose()
+        for path in ("/wrong?t=s3cret", f"{PATH}#s3cret", "http://[s3cret", f"{PATH}?s3cret HTTP/1.1"):
+            status, _, _, peer = self.ask(request(path, Cookie="s3cret"))
+            self.assertGreaterEqual(status, 400)
+            peer.lose()
+        self.ask(request(Sec_WebSocket_Key="s3cret", Cookie="s3cret"))
+        self.ask(request(Origin="http://s3cret", Cookie="s3cret"))
+        self.assertTrue(events)
+        self.assertNotIn("s3cret", text_of(events))
+
+    def test_head_and_first_frame_in_one_chunk(self) -> None:
+        status, _, body, _ = self.ask(request() + CONNECT)
+        self.assertEqual(status, 101)
+        self.assertIn("CONNECTED", body)
+
+    def test_in_single_bytes(self) -> None:
+        peer = self.reach()
+        for byte in request() + CONNECT:
+            peer.say(bytes([byte]))
+        self.assertEqual(self.answer(peer)[0], 101)
+
+
+class RefusalTests(WebSocketTestCase):
+    """What the others are told, in words that a person can read."""
+
+    def refused(self, wanted: int, request: bytes) -> dict[str, str]:
+        """The request is answered with this status and a readable body, and the connection ends; return the headers."""
+        before = self.metrics.handshakes_refused[wanted]
+        status, headers, body, peer = self.ask(request)
+        self.assertEqual(status, wanted, request)
+        self.assertEqual(int(headers["content-length"]), len(body))
+        self.assertTrue(headers["content-type"].startswith("text/plain"))
+        self.assertTrue(body.strip())
+        self.assertEqual(self.metrics.handshakes_refused[wanted], before + 1)
+        self.assertTrue(peer.socket.shut or peer.socket.closed)
+        if not peer.socket.closed:
+            peer.lose()
+        return headers
+
+    def test_wrong_path(self) -> None:
+        for path in ("/", "/ws", f"{PATH}/", f"{PATH}2", f"/x{PATH}", f"/?{PATH}"):
+            self.refused(404, request(path))
+        self.assertEqual(self.kinds(), {"refused": 6})
+
+    def test_no_upgrade(self) -> None:
+        headers = self.refused(426, request(Upgrade=None, Connection="close"))
+        self.assertEqual(headers["upgrade"], "websocket")
+
+    def test_no_upgrade_and_wrong_path(self) -> None:
+        self.refused(404, request("/favicon.ico", Upgrade=None, Connection="close"))
+
+    def test_wrong_version(self) -> None:
+        for version in ("0", "8", "12", "14"):
+            headers = self.refused(426, request(Sec_WebSocket_Version=version))
+            self.assertEqual(headers["sec-websocket-version"], "13")
+
+    def test_wrong_requests(self) -> None:
+        for wanted, wrong in (
+            (405, request(method="POST")),
+            (405, request(method="HEAD")),
+            (505, request(http="HTTP/1.0")),
+            (400, request(Host=None)),
+            (400, request(Host="a:b")),
+            (400, request(Sec_WebSocket_Key=None)),
+            (400, request(Sec_WebSocket_Key="short")),
+            (400, request(Sec_WebSocket_Version=None)),
+            (400, request(Sec_WebSocket_Version="x")),
+            (400, request(Upgrade="h2c")),
+            (400, request(Connection="close")),
+            (400, request(Connection=None)),
+            (400, request(f"{PATH}#fragment")),
+            (400, request("http://[")),
+            (400, b"\0\1\r\n\r\n"),
+            (400, b"\r\n\r\n"),
+            (400, b"\xff\xfe\r\n\r\n"),
+            (400, request(more=["Host: other"])),
+            (400, request(Sec_WebSocket_Protocol="v12.stomp,v12.stomp")),
+        ):
+            self.refused(wanted, wrong)
+        self.assertEqual(self.kinds(), {"refused": 19})
+
+    def test_method_is_named(self) -> None:
+        self.assertEqual(self.refused(405, request(method="POST"))["allow"], "GET")
+
+    def test_foreign_origin(self) -> None:
+        for origin in ("http://evil.example", "http://airy.example", "null", "file:///x", "http://airy.example:8080.x"):
+            self.refused(403, request(Origin=origin))
+
+    def test_own_origin(self) -> None:
+        for origin in ("http://airy.example:8080", "https://AIRY.example:8080", "http://127.0.0.1:8081"):
+            self.assertEqual(self.ask(request(Origin=origin))[0], 101, origin)
+
+    def test_what_comes_after_a_refusal_is_dropped(self) -> None:
+        """The answer must reach a client that goes on sending; what it sends must not be kept."""
+        peer = self.reach()
+        peer.say(request("/wrong") + b"x" * 1000)
+        for _ in range(1000):
+            peer.say(b"x" * 1000)
+        self.assertEqual(self.answer(peer)[0], 404)
+        (channel,) = self.factory.channels
+        self.assertLess(len(channel.data), 20_000)
+        self.assertEqual(self.metrics.handshakes_refused, {404: 1})
+
+    def test_nobody_waits_for_ever(self) -> None:
+        """A refused client that stays is cut off."""
+        _, _, _, peer = self.ask(request("/wrong"))
+        for _ in range(8):
+            self.loop.advance(1)
+        self.assertTrue(peer.socket.closed)
+        self.assertEqual(self.kinds(), {"refused": 1})
+
+    def test_too_slow(self) -> None:
+        peer = self.reach()
+        peer.say(request()[:-2])
+        for _ in range(12):
+            self.loop.advance(1)
+        self.assertEqual(self.answer(peer)[0], 408)
+        for _ in range(8):
+            self.loop.advance(1)
+        self.assertTrue(peer.socket.closed)
+        self.assertEqual(self.kinds(), {"refused": 1})
+
+    def test_gone_before_the_head_was_whole(self) -> None:
+        peer = self.reach()
+        peer.say(request()[:-2])
+        peer.lose()
+        self.assertEqual(self.kinds(), {"lost": 1})
+
+    def test_close_frame_instead_of_a_head(self) -> None:
+        peer = self.reach()
+        peer.say(close_frame(1000))
+        self.assertEqual(peer.got(), b"")
+        peer.lose()
+
+
+class HeadLimitTests(WebSocketTestCase):
+    """The bounds hold while the head arrives, and do not depend on how it is cut."""
+
+    limits = Limits(request_head=400, headers=12)
+
+    def padded(self, size: int) -> bytes:
+        """Return a good request of this many bytes."""
+        head = request(more=["X: "])
+        return head.replace(b"X: ", b"X: " + b"x" * (size - len(head)))
+
+    def test_size(self) -> None:
+        for size, status in ((399, 101), (400, 101), (401, 431), (5000, 431)):
+            self.assertEqual(self.ask(self.padded(size))[0], status, size)
+
+    def test_size_is_counted_without_what_follows(self) -> None:
+        self.assertEqual(self.ask(self.padded(400) + CONNECT * 20)[0], 101)
+
+    def test_size_however_cut(self) -> None:
+        for cut in range(380, 400):
+            peer = self.reach()
+            peer.say(self.padded(400)[:cut])
+            peer.say(self.padded(400)[cut:])
+            self.assertEqual(self.answer(peer)[0], 101, cut)
+
+    def test_endless_head(self) -> None:
+        peer = self.reach()
+        for _ in range(40):
+            peer.say(b"GET / x" * 2)
+        self.assertEqual(self.answer(peer)[0], 431)
+
+    def test_headers(self) -> None:
+        for count, status in ((12, 101), (13, 431), (40, 431)):
+            head = request(more=[f"X{n}:" for n in range(count - 5)])
+            self.assertEqual(self.ask(head)[0], status, count)
+
+    def test_headers_however_cut(self) -> None:
+        head = request(more=[f"X{n}:" for n in range(7)])
+        for cut in range(len(head) - 10, len(head)):
+            peer = self.reach()
+            peer.say(head[:cut])
+            peer.say(head[cut:])
+            self.assertEqual(self.answer(peer)[0], 101, cut)
+
+    def test_endless_headers(self) -> None:
+        peer = self.reach()
+        peer.say(request()[:-2])
+        for _ in range(20):
+            peer.say(b"A:\r\n")
+        self.assertEqual(self.answer(peer)[0], 431)

@@ -1,0 +1,228 @@
+"""What goes out, while the kernel takes all, some or none of it."""
+
+from __future__ import annotations
+
+from airyd.errors import Fault, StompError
+from airyd.events import CHANNEL_CONNECTED, MESSAGE, UNREAD_COUNT
+from airyd.limits import Limits
+from tests.doubles import EVENT, frame, stomp_frames, websocket_frames
+from tests.integration.wire import PING, PONG, websocket_frame
+from tests.loop import Peer
+from tests.websocket.case import WebSocketTestCase, text
+
+LIMIT = 20_000
+
+
+def event(number: int, size: int = 0) -> bytes:
+    """Return an event that can be told from others."""
+    return EVENT.replace(b'"now"', b'"%d%s"' % (number, b"x" * size))
+
+
+class SendingTests(WebSocketTestCase):
+    """The stream that a client reads is whole and in order, however the kernel takes it."""
+
+    limits = Limits(buffered=LIMIT)
+
+    def bodies(self, peer: Peer) -> list[bytes]:
+        """Return the bodies of the MESSAGEs that came."""
+        return [sent.body for sent in self.stomp(peer)]
+
+    def publish_number(self, number: int, size: int = 0) -> None:
+        """Publish an event in a turn of its own, without letting the queue be written."""
+        self.publish(MESSAGE, event(number, size))
+
+    def test_direct(self) -> None:
+        """What fits is sent within the flush, before any write of the reactor's."""
+        peer = self.connected_peer(MESSAGE)
+        self.publish_number(1)
+        self.assertEqual(self.bodies(peer), [event(1)])
+        self.assertEqual(self.metrics.stalls, 0)
+
+    def test_partial_at_every_byte(self) -> None:
+        """A send that stops anywhere; what follows queues behind it."""
+        peer = self.connected_peer(MESSAGE)
+        self.publish_number(0)
+        size = len(peer.got())
+        for room in range(size + 1):
+            peer = self.connected_peer(MESSAGE)
+            peer.socket.room = room
+            self.publish_number(1)
+            self.publish_number(2)
+            peer.say(websocket_frame(PING, b"!"))
+            peer.socket.room = None
+            self.loop.turn()
+            *messages, pong = websocket_frames(peer.got())
+            self.assertEqual((len(messages), pong), (2, (PONG, b"!")), room)
+            self.publish_number(3)
+            self.assertEqual(self.bodies(peer), [event(3)], "direct again")
+            peer.lose()
+        self.assertEqual(self.metrics.stalls, size + 1)
+        self.assertEqual(self.kinds(), {"lost": size + 1})
+
+    def test_gauge_of_stalled_clients(self) -> None:
+        peer = self.connected_peer(MESSAGE, UNREAD_COUNT)
+        peer.socket.room = 10
+        self.publish_number(1)
+        self.publish(UNREAD_COUNT)
+        self.assertEqual((self.metrics.buffered_clients, self.metrics.stalls), (1, 1))
+        peer.socket.room = None
+        self.loop.turn()
+        self.assertEqual(self.metrics.buffered_clients, 0)
+
+    def test_others_are_not_slowed(self) -> None:
+        peers = [self.connected_peer(MESSAGE) for _ in range(5)]
+        peers[2].socket.room = 3
+        for number in range(3):
+            self.publish_number(number)
+        for index, peer in enumerate(peers):
+            if index != 2:
+                self.assertEqual(self.bodies(peer), [event(number) for number in range(3)])
+        peers[2].socket.room = None
+        self.loop.turn()
+        self.assertEqual(self.bodies(peers[2]), [event(number) for number in range(3)])
+
+    def test_drop_by_drop(self) -> None:
+        """A client that reads a byte at a time loses none."""
+        peer = self.connected_peer(MESSAGE)
+        peer.socket.room = 0
+        for number in range(5):
+            self.publish_number(number)
+            for _ in range(100):
+                peer.socket.room += 1
+                self.loop.turn()
+        peer.socket.room = None
+        self.loop.turn()
+        self.assertEqual(self.bodies(peer), [event(number) for number in range(5)])
+
+    def test_two_groups_in_one_turn(self) -> None:
+        """One group's send stops short: the other group's must not overtake its rest."""
+        peer = self.connected_peer(MESSAGE, UNREAD_COUNT, CHANNEL_CONNECTED)
+        for room in (0, 1, 50, 300, 500):
+            peer.socket.room = room
+            for destination in (MESSAGE, UNREAD_COUNT, CHANNEL_CONNECTED):
+                self.publish_pending(destination, event(room))
+            self.loop.advance(0)
+            peer.socket.room = None
+            self.loop.turn()
+            order = [sent.headers["destination"] for sent in self.stomp(peer)]
+            self.assertEqual(order, [MESSAGE, UNREAD_COUNT, CHANNEL_CONNECTED], room)
+
+    def test_two_groups_at_the_end(self) -> None:
+        """A client that leaves in the turn of the events: what it gets last is still a stream."""
+        for leave in (frame("DISCONNECT", receipt="bye"), frame("NONSENSE")):
+            for room in (0, 1, 50, 300, 500):
+                peer = self.connected_peer(MESSAGE, UNREAD_COUNT)
+                peer.socket.room = room
+                self.publish_pending(MESSAGE, event(1))
+                self.publish_pending(UNREAD_COUNT, event(2))
+                peer.socket.more = [None]  # when the first send has stopped short, the client reads all at once
+                peer.say(text(leave))
+                peer.socket.room = None
+                self.loop.turn()
+                names, _ = self.closed(peer)
+                self.assertEqual(names[:2], ["MESSAGE", "MESSAGE"], room)
+                peer.lose()
+        self.assertEqual(self.metrics.buffered_clients, 0)
+
+    def test_reset_in_the_middle_of_a_send(self) -> None:
+        """The transport finds out; nobody else notices."""
+        peer = self.connected_peer(MESSAGE, UNREAD_COUNT)
+        other = self.connected_peer(MESSAGE)
+        peer.socket.reset = True
+        self.publish_pending(MESSAGE, event(1))
+        self.publish_pending(UNREAD_COUNT, event(1))
+        self.loop.turn()
+        self.assertEqual(self.bodies(other), [event(1)])
+        self.assertEqual(self.kinds(), {"lost": 1})
+        self.publish_number(2)
+        self.assertEqual(self.bodies(other), [event(2)])
+        other.lose()
+        self.assertEqual(self.kinds(), {"lost": 2})
+
+    def test_lost_while_events_wait_for_the_turn(self) -> None:
+        peer = self.connected_peer(MESSAGE, UNREAD_COUNT, CHANNEL_CONNECTED)
+        for destination in (MESSAGE, UNREAD_COUNT, CHANNEL_CONNECTED):
+            self.publish_pending(destination, EVENT)
+        peer.socket.closed = True
+        peer.lose()
+        self.loop.turn()
+        self.assertEqual(self.kinds(), {"lost": 1})
+
+    def test_slow_client(self) -> None:
+        """Above the bound: ERROR and 1013; what is buffered stays bounded, and all of it comes in order."""
+        peer = self.connected_peer(MESSAGE, UNREAD_COUNT)
+        other = self.connected_peer(MESSAGE)
+        peer.socket.room = 0
+        most = 0
+        for number in range(50):
+            self.publish_number(number, 900)
+            most = max(most, peer.transport.buffered)
+        self.assertLessEqual(most, LIMIT + 1000)
+        self.assertGreater(most, LIMIT - 2000)
+        peer.socket.room = None
+        self.loop.turn()
+        names, code = self.closed(peer)
+        self.assertEqual((names[-1], code), ("ERROR", 1013))
+        self.assertEqual(set(names[:-1]), {"MESSAGE"})
+        self.assertEqual(self.metrics.errors["slow_consumer"], 1)
+        self.assertEqual(len(self.bodies(other)), 50)
+        peer.lose()
+        other.lose()
+        self.assertEqual(self.kinds(), {"slow_consumer": 1, "lost": 1})
+
+    def test_slow_client_by_pings(self) -> None:
+        """What Autobahn answers counts, too."""
+        peer = self.connected_peer()
+        peer.socket.room = 0
+        for _ in range(400):
+            peer.say(websocket_frame(PING, b"x" * 125))
+        self.assertLessEqual(peer.transport.buffered, LIMIT + 1000)
+        peer.socket.room = None
+        self.loop.turn()
+        *_, error, close = websocket_frames(peer.got())
+        self.assertIn(b"client too slow", error[1])
+        self.assertEqual(close[1][:2], b"\x03\xf5")
+
+    def test_slow_client_by_receipts(self) -> None:
+        peer = self.connected_peer()
+        peer.socket.room = 0
+        for number in range(400):
+            peer.say(text(frame("BEGIN", b"", transaction="t", receipt=f"{number:0100}")))
+            peer.say(text(frame("ABORT", transaction="t")))
+        self.assertLessEqual(peer.transport.buffered, LIMIT + 1000)
+        peer.socket.room = None
+        self.loop.turn()
+        names, code = self.closed(peer)
+        self.assertEqual((names[-1], code), ("ERROR", 1013))
+
+    def test_fail_from_outside(self) -> None:
+        peer = self.connected_peer(MESSAGE)
+        (channel,) = self.factory.channels
+        channel.fail(StompError(Fault.RESTARTING, "Come again."))
+        self.assertEqual(self.closed(peer), (["ERROR"], 1012))
+
+
+class ResumeTests(WebSocketTestCase):
+    """A long history, with the bounds as they are by default."""
+
+    def test_more_than_may_be_buffered(self) -> None:
+        """A history that is larger than what may be buffered comes at the client's pace."""
+        watcher = self.connected_peer()
+        watcher.say(text(frame("SUBSCRIBE", id="a", destination=MESSAGE, receipt="r")))
+        (receipt,) = self.stomp(watcher)
+        watcher.lose()
+        count, size = 190, 30_000
+        for number in range(count):
+            self.publish(MESSAGE, event(number, size))
+        peer = self.connected_peer()
+        peer.socket.room = 0
+        position = receipt.headers["last-message-id"]
+        peer.say(text(frame("SUBSCRIBE", b"", id="a", destination=MESSAGE, last_message_id=position)))
+        got, most = b"", 0
+        for _ in range(200):
+            peer.socket.room = 100_000
+            self.loop.turn()
+            got += peer.got()
+            most = max(most, peer.transport.buffered)
+        self.assertEqual([sent.body for sent in stomp_frames(got)], [event(number, size) for number in range(count)])
+        self.assertLess(most, 512 * 1024)
