@@ -192,7 +192,7 @@ class Client:
             self.fail(StompError(error.fault, error.detail, error.receipt or receipt))
             return
         if isinstance(error, Refusal):
-            self.fail(StompError(error.stomp_fault, str(error), receipt))
+            self.fail(error.stomp_error(receipt))
         else:
             if isinstance(request, requests.Connect):  # the text of its exception may hold a token
                 self._log.error("a login failed with {error}", error=type(error).__name__)

@@ -311,8 +311,8 @@ class Delivery:
     def _unreadable(self, failure: Failure) -> None:
         if self.is_over:
             return
-        if failure.check(SourceUnavailable):
-            self._subscriber.fail(StompError(Fault.SOURCE_UNAVAILABLE, failure.getErrorMessage()))
+        if isinstance(failure.value, SourceUnavailable):
+            self._subscriber.fail(failure.value.stomp_error())
         else:
             self._log.failure("replay of {destination} failed", failure, destination=self._destination)
             self._subscriber.fail(StompError(Fault.INTERNAL, "The replay failed."))

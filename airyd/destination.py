@@ -170,8 +170,10 @@ class Destination:
 
     def _unwatchable(self, failure: Failure) -> None:
         self._watching = False
-        failure.trap(SourceUnavailable)
-        self._refuse(StompError(Fault.SOURCE_UNAVAILABLE, failure.getErrorMessage()))
+        if not isinstance(failure.value, SourceUnavailable):
+            failure.raiseException()
+        self._log.warn("cannot watch {destination}: {reason}", destination=self.name, reason=str(failure.value))
+        self._refuse(failure.value.stomp_error())
 
     def _broken(self, failure: Failure) -> None:
         self._log.failure("cannot watch {destination}", failure, destination=self.name)

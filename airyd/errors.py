@@ -57,7 +57,6 @@ class Fault(Enum):
     # The server cannot.
     SLOW_CONSUMER = ("client too slow", CloseCode.TRY_AGAIN)
     HISTORY_LOST = ("history lost", CloseCode.TRY_AGAIN)
-    EVENTS_LOST = ("events may have been missed", CloseCode.TRY_AGAIN)
     SOURCE_UNAVAILABLE = ("event source unavailable", CloseCode.TRY_AGAIN)
     RESTARTING = ("server restarting", CloseCode.RESTARTING)
     INTERNAL = ("internal error", CloseCode.INTERNAL_ERROR)
@@ -101,12 +100,16 @@ class ConfigurationError(ValueError):
 
 
 class Refusal(Exception):
-    """A command can't be carried out; to a STOMP client the exception's text is the body of an ERROR.
+    """A command can't be carried out.
 
-    :cvar stomp_fault: which ERROR
+    :cvar stomp_fault: which ERROR a STOMP client gets
     """
 
     stomp_fault: ClassVar[Fault]
+
+    def stomp_error(self, receipt: str | None = None) -> StompError:
+        """Return the error that a STOMP client gets, with this exception's text."""
+        return StompError(self.stomp_fault, str(self), receipt)
 
 
 class LoginRefused(Refusal):
@@ -116,9 +119,13 @@ class LoginRefused(Refusal):
 
 
 class SourceUnavailable(Refusal):
-    """The event source can't be reached now; the text must not hold secrets."""
+    """The event source can't be reached now; the text is for operators, and must not hold secrets."""
 
     stomp_fault = Fault.SOURCE_UNAVAILABLE
+
+    def stomp_error(self, receipt: str | None = None) -> StompError:
+        """Return an error that doesn't tell a client where the source is."""
+        return StompError(self.stomp_fault, "The event source cannot be reached now; try again later.", receipt)
 
 
 class UnknownDestination(Refusal):

@@ -76,7 +76,7 @@ class Hub:
         self._log.warn(
             "events of {destinations} may have been missed: {reason}", destinations=destinations, reason=reason
         )
-        error = StompError(Fault.EVENTS_LOST, "The server may have missed events: subscribe again, and reload.")
+        error = StompError(Fault.HISTORY_LOST, "Events may have been missed: reload and subscribe anew.")
         for name in destinations:
             self._metrics.gaps[name] += 1
             for subscription in self._destinations[name].subscriptions:
