@@ -63,10 +63,10 @@ class EndTests(ClientTestCase):
 
     def test_fails_once(self) -> None:
         channel = self.connected()
-        channel.client.fail(StompError(Fault.SLOW_CONSUMER, "first"))
+        channel.client.fail(StompError(Fault.SOURCE_UNAVAILABLE, "first"))
         channel.client.fail(StompError(Fault.HISTORY_LOST, "second"))
         channel.client.ended()
-        error = self.assert_failed(channel, Fault.SLOW_CONSUMER)
+        error = self.assert_failed(channel, Fault.SOURCE_UNAVAILABLE)
         self.assertEqual(error.body, b"first")
         self.assertEqual((self.metrics.errors["events_lost"], self.metrics.errors["history_lost"]), (1, 0))
         self.assertEqual(self.metrics.sessions, 0)
