@@ -8,7 +8,7 @@ CLIENTS := tests/clients/node_modules/.package-lock.json
 # The tree itself is installed, in the mode that leaves twisted/plugins visible to Twisted.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat --editable
 
-.PHONY: help run test lint types tests bench clean
+.PHONY: help run test lint types tests chaos bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\): [^#]*## /\1\t/p' Makefile | expand -t 10
@@ -35,7 +35,11 @@ types: .venv/ready-for-tests ## mypy, strictly, with its zope plugin
 tests: .venv/ready-for-tests $(CLIENTS) ## all tests, with pytest and with trial
 	$(BIN)/python -m tests.both_runners
 
-bench: .venv/ready ## measure against plain Autobahn; AIRYD_WSLOAD_DIR names the folder of the load generator
+chaos: .venv/ready-for-tests ## kill, stop, cut and empty everything for 16 minutes; ARGS='--help' tells of less
+	$(BIN)/python -m tests.chaos $(ARGS)
+	$(BIN)/python -m tests.chaos.comeback
+
+bench: .venv/ready-for-tests ## measure against plain Autobahn; AIRYD_WSLOAD_DIR names the folder of the load generator
 	$(BIN)/python -m bench $(ARGS)
 
 clean: ## remove all that was made

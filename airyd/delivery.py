@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from airyd.errors import Fault, SourceUnavailable, StompError
 from airyd.events import Event, Replay
 from airyd.interfaces import IEventSource
-from airyd.limits import HELD_BYTES, HELD_EVENTS, REPLAY_BUFFER, REPLAY_PAGE
+from airyd.limits import HELD_BYTES, HELD_EVENTS, REPLAY_BUFFER, REPLAY_PAGE, REPLAY_PIECE, REPLAY_PIECE_BYTES
 from airyd.metrics import REPLAY_LOST, Metrics
 
 #: While a window is full, the position is looked up in the history once per this many events that pass it.
@@ -51,14 +51,17 @@ class Subscriber(Protocol):
         If not, the subscriber lets this delivery go live from where the feed is, or ends it.
         """
 
-    def send_event(self, event: Event) -> bool:
-        """Send the MESSAGE of an event; False if a filter hides it from this subscriber."""
+    def send_events(self, events: Sequence[Event]) -> Sequence[Event]:
+        """Send the MESSAGEs of events at once; return the events that no filter hides from this subscriber."""
 
     def join(self) -> None:
         """Let a group take over: the feed and this subscriber are at the same event."""
 
     def later(self, call: Callable[[], None]) -> None:
         """Call back in another turn of the reactor."""
+
+    def in_turn(self, call: Callable[[], None]) -> None:
+        """Call back when it is this subscriber's turn: of all that have much to send, one per turn of the reactor."""
 
     def fail(self, error: StompError) -> None:
         """End the client's connection."""
@@ -229,19 +232,28 @@ class Delivery:
         if not page.complete:
             self._incomplete()
             return
-        held, self._held = self._held, None
-        if not self._established:
+        # When hundreds come back at once, their pages must not hold up the live events of all others.
+        self._subscriber.in_turn(lambda: self._replay(page, page.events))
+
+    def _replay(self, page: Replay, rest: Sequence[Event]) -> None:
+        """Send the rest of a page, piece by piece."""
+        if not self._established and not self.is_over:
             self._established = True
             self._subscriber.established(True)
-            if self.is_over:  # somebody waited for this to unsubscribe
+        if self.is_over:  # now, or since the page came: somebody waited for this to unsubscribe
+            return
+        if rest and self._subscriber.buffered <= REPLAY_BUFFER:
+            piece = _piece(rest)
+            self._metrics.replayed += len(piece)
+            if not self._send(piece):
                 return
-        for event in page.events:
-            if self._subscriber.buffered > REPLAY_BUFFER:
-                held = None  # the rest of the page is read again, when the client has read this
-                break
-            self._metrics.replayed += 1
-            if not self._send(event):
+            rest = rest[len(piece) :]
+            if rest:
+                self._subscriber.in_turn(lambda: self._replay(page, rest))
                 return
+        held, self._held = self._held, None
+        if rest:
+            held = None  # the rest is read again, when the client has read what it was sent
         self._key = self._source.order(self._last)
         if page.more or held is None:
             self._state = State.PAUSED
@@ -251,11 +263,13 @@ class Delivery:
             self._send_new(held)
             self._join_if_level()
 
-    def _send(self, event: Event) -> bool:
-        """Send one event; say whether there is still somebody to send to."""
-        if self._subscriber.send_event(event) and self.window is not None:
-            self.window.add(event.id)
-        self._last = event.id
+    def _send(self, events: Sequence[Event]) -> bool:
+        """Send events, one at least; say whether there is still somebody to send to."""
+        seen = self._subscriber.send_events(events)
+        if self.window is not None:
+            for event in seen:
+                self.window.add(event.id)
+        self._last = events[-1].id
         return not self.is_over  # the send may have found the client too slow
 
     def _send_new(self, events: Sequence[Event]) -> None:
@@ -266,7 +280,7 @@ class Delivery:
             if self.window is not None and self.window.room <= 0:
                 self._state = State.PAUSED
                 return
-            if not self._send(event):
+            if not self._send((event,)):
                 return
             self._key = key
 
@@ -316,3 +330,13 @@ class Delivery:
         else:
             self._log.failure("replay of {destination} failed", failure, destination=self._destination)
             self._subscriber.fail(StompError(Fault.INTERNAL, "The replay failed."))
+
+
+def _piece(events: Sequence[Event]) -> Sequence[Event]:
+    """Return as many of these events, one at least, as are sent at once."""
+    size = 0
+    for count, event in enumerate(events[:REPLAY_PIECE], 1):
+        size += len(event.body)
+        if size >= REPLAY_PIECE_BYTES:
+            return events[:count]
+    return events[:REPLAY_PIECE]

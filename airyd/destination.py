@@ -21,6 +21,7 @@ from airyd.limits import SOURCE_PATIENCE
 from airyd.metrics import REPLAY_RECOVERED, REPLAY_UNRECOVERED, Metrics
 from airyd.stomp.requests import Subscribe
 from airyd.stomp.spec import AckMode, Version
+from airyd.turns import Turns
 
 
 class Subscriber(Protocol):
@@ -68,14 +69,18 @@ class Destination:
         "name",
         "position",
         "source",
+        "turns",
     )
 
     _log = Logger()
 
-    def __init__(self, name: str, source: IEventSource, clock: IReactorTime, metrics: Metrics) -> None:
+    def __init__(
+        self, name: str, source: IEventSource, clock: IReactorTime, turns: Turns, metrics: Metrics
+    ) -> None:
         self.name = name
         self.source = source
         self.clock = clock
+        self.turns = turns
         self.metrics = metrics
         self.position: str | None = None
         self._users = 0
@@ -283,19 +288,24 @@ class Subscription(Member):
             self.join()
         opened.callback(None)
 
-    def send_event(self, event: Event) -> bool:
+    def send_events(self, events: Sequence[Event]) -> Sequence[Event]:
         """See ``airyd.delivery.Subscriber``."""
-        if self._row_filter is not None and not self._row_filter.matches(event):
-            return False
-        head = self._head
+        if self._row_filter is not None:
+            events = [event for event in events if self._row_filter.matches(event)]
+            if not events:
+                return events
+        framing, head = self._subscriber.framing, self._head
         if self.request.ack is not AckMode.AUTO and self._subscriber.version is Version.V1_2:
-            head = acknowledged_head(head, self.request.ordinal, event)
-        wire = self._subscriber.framing(head, message_tail(event))
+            ordinal = self.request.ordinal
+            frames = [framing(acknowledged_head(head, ordinal, event), message_tail(event)) for event in events]
+        else:
+            frames = [framing(head, message_tail(event)) for event in events]
+        wire = b"".join(frames)
         metrics = self._destination.metrics
-        metrics.deliveries[event.destination] += 1
+        metrics.deliveries[self._destination.name] += len(frames)
         metrics.bytes_out += len(wire)
         self.channel.send(wire)
-        return True
+        return events
 
     def join(self) -> None:
         """See ``airyd.delivery.Subscriber``."""
@@ -307,6 +317,10 @@ class Subscription(Member):
     def later(self, call: Callable[[], None]) -> None:
         """See ``airyd.delivery.Subscriber``."""
         self._destination.clock.callLater(0, call)
+
+    def in_turn(self, call: Callable[[], None]) -> None:
+        """See ``airyd.delivery.Subscriber``."""
+        self._destination.turns.take(call)
 
     def fail(self, error: StompError) -> None:
         """End the client's connection; until this stands, the SUBSCRIBE is the frame at fault."""

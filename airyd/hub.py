@@ -19,6 +19,7 @@ from airyd.interfaces import IEventSink, IEventSource
 from airyd.limits import SOURCE_PATIENCE
 from airyd.metrics import ORIGIN_SOURCE, Metrics
 from airyd.stomp.requests import Subscribe
+from airyd.turns import Turns
 
 
 @implementer(IEventSink)
@@ -41,7 +42,8 @@ class Hub:
         self._clock = clock
         self._metrics = metrics
         self._body_limit = body_limit
-        self._destinations = {name: Destination(name, source, clock, metrics) for name in catalogue}
+        turns = Turns(clock)
+        self._destinations = {name: Destination(name, source, clock, turns, metrics) for name in catalogue}
         if len({destination_tag(name) for name in self._destinations}) < len(self._destinations):
             raise ValueError("two destinations have the same tag in message ids; rename one")
         self._dirty: list[Group[Subscription]] = []

@@ -54,6 +54,9 @@ PREFETCH_DEFAULT = 100
 PREFETCH_CAP = 1000
 #: Events in a page of a replay.
 REPLAY_PAGE = 200
+#: Events of a page, and about how many bytes of them, that are sent in one turn of the reactor.
+REPLAY_PIECE = 50
+REPLAY_PIECE_BYTES = 64 * KIB
 #: Live events held, and their bytes, while a page of a replay is under way.
 HELD_EVENTS = 1000
 HELD_BYTES = 1 * MIB

@@ -68,14 +68,14 @@ class Bench:
 
         What goes wrong is among the measurement's faults, so that the other servers still have their turn.
         """
-        before = _machine_time()
+        before = machine_time()
         try:
             with running(server, self.server_core) as target:
                 values, error = self._load(scenario, target)
         except (ServerFailed, LoadFailed) as failure:
             return Measurement({}, faults=(str(failure),))
         # Where wsload does not measure the theft itself (idle, storm), that of the whole run has to do.
-        stolen, total = (now - then for now, then in zip(_machine_time(), before, strict=True))
+        stolen, total = (now - then for now, then in zip(machine_time(), before, strict=True))
         values.setdefault("machine_steal_pct", 100.0 * stolen / max(total, 1))
         return judge(values, error, scenario.saturates)
 
@@ -131,7 +131,7 @@ def judge(values: Mapping[str, float], error: str, saturates: bool) -> Measureme
     return Measurement(values, tuple(faults), tuple(doubts))
 
 
-def _machine_time() -> tuple[int, int]:
+def machine_time() -> tuple[int, int]:
     """Return the stolen and the whole time of all cores since the start, in ticks (proc(5), ``/proc/stat``)."""
     with open("/proc/stat") as stream:
         ticks = [int(word) for word in stream.readline().split()[1:9]]

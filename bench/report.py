@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from statistics import median
 
 from bench.measure import Measurement
-from bench.scenarios import Bound, Figure, Scenario
+from bench.scenarios import Bound, Figure, Scenario, Target
 
 #: The measurements of a scenario: those of each server, by its name, in the order of the rounds.
 Measurements = Mapping[str, Sequence[Measurement]]
 
 #: What the others are compared with.
-_REFERENCES = ("autobahn", "C each", "C coalesce")
+_REFERENCES = ("autobahn", "C each", "C coalesce", "redis-py")
 _TITLE_WIDTH = 32
 
 
@@ -54,6 +54,7 @@ def table(scenario: Scenario, measurements: Measurements) -> str:
             title = ""
     lines += [f"  ! {remark}" for remark in _remarks(measurements)]
     lines += [f"  {verdict}" for bound in scenario.bounds if (verdict := _verdict(scenario, bound, measurements))]
+    lines += [f"  {verdict}" for target in scenario.targets if (verdict := _reached(scenario, target, measurements))]
     return "\n".join(line.rstrip() for line in lines)
 
 
@@ -71,9 +72,25 @@ def _remarks(measurements: Measurements) -> Iterator[str]:
 
 
 def _verdict(scenario: Scenario, bound: Bound, measurements: Measurements) -> str | None:
-    figure = next(figure for figure in scenario.figures if figure.key == bound.key)
+    figure = _figure(scenario, bound.key)
     found = ratio(spread(figure, measurements.get("airyd", ())), spread(figure, measurements.get(bound.against, ())))
     if found is None:
         return None
     kept = "kept" if found <= bound.at_most else "NOT KEPT"
     return f"bound {kept}: {figure.title}: {found:.2f}x of {bound.against}, at most {bound.at_most:.2f}x"
+
+
+def _reached(scenario: Scenario, target: Target, measurements: Measurements) -> str | None:
+    figure = _figure(scenario, target.key)
+    found = spread(figure, measurements.get(target.server, ()))
+    if found is None:
+        return None
+    is_reached = found.median >= target.value if target.is_least else found.median <= target.value
+    verdict = "reached" if is_reached else "NOT REACHED"
+    least_or_most = "least" if target.is_least else "most"
+    number, wanted = (format(value, f",.{figure.digits}f") for value in (found.median, target.value))
+    return f"target {verdict}: {target.server}: {figure.title}: {number}, at {least_or_most} {wanted}"
+
+
+def _figure(scenario: Scenario, key: str) -> Figure:
+    return next(figure for figure in scenario.figures if figure.key == key)

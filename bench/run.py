@@ -2,7 +2,7 @@
 
 The load generator, wsload, is a program of its own; the environment variable ``AIRYD_WSLOAD_DIR``
 names the directory where it was built. Where that also holds the reference server in C
-(``selftest/fanout``), it takes part.
+(``selftest/fanout``), it takes part. The scenario ``intake`` needs a redis-server instead.
 
 Exit status: 0, 1 (a run failed; its faults are in the table), 2 (can't measure here, or wrong arguments).
 """
@@ -21,9 +21,10 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from bench.intake import Intake, intake, missing
 from bench.measure import Bench, Measurement
 from bench.report import Measurements, table
-from bench.scenarios import FULL, QUICK, Scenario, scenarios
+from bench.scenarios import FULL, INTAKE, QUICK, Scenario, Size, scenarios
 from bench.servers import ROOT, Server, known_servers
 
 VARIABLE = "AIRYD_WSLOAD_DIR"
@@ -37,18 +38,22 @@ class CannotMeasure(Exception):
 def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """Measure what ``arguments`` ask for, print the tables, write the JSON; return the exit status."""
     wanted = _options(arguments)
+    size = QUICK if wanted.quick else FULL
+    chosen = [scenario for scenario in scenarios(size) if not wanted.scenario or scenario.name in wanted.scenario]
+    lacking = missing()
+    if lacking is not None and not wanted.scenario:
+        sys.stderr.write(f"bench: {INTAKE} is left out: {lacking}\n")
+        chosen = [scenario for scenario in chosen if scenario.name != INTAKE]
     try:
-        bench, servers = _equipment(environment)
+        benches = {scenario.name: _equipment(scenario, size, environment) for scenario in chosen}
     except CannotMeasure as error:
         sys.stderr.write(f"bench: {error}\n")
         return 2
-    servers = tuple(server for server in servers if not wanted.server or server.name in wanted.server)
     results: dict[str, Measurements] = {}
-    for scenario in scenarios(QUICK if wanted.quick else FULL):
-        if wanted.scenario and scenario.name not in wanted.scenario:
-            continue
-        taking_part = [server for server in servers if server.name in scenario.servers]
-        results[scenario.name] = _interleave(bench, scenario, taking_part, wanted.repeat or (1 if wanted.quick else 3))
+    for scenario in chosen:
+        bench, servers = benches[scenario.name]
+        servers = [server for server in servers if not wanted.server or server.name in wanted.server]
+        results[scenario.name] = _interleave(bench, scenario, servers, wanted.repeat or (1 if wanted.quick else 3))
         sys.stdout.write(table(scenario, results[scenario.name]) + "\n\n")
         sys.stdout.flush()
     sys.stdout.write(f"written: {_write(results).relative_to(ROOT)}\n")
@@ -66,26 +71,40 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _equipment(environment: Mapping[str, str]) -> tuple[Bench, tuple[Server, ...]]:
-    """Find the load generator and two cores, and raise the limit of open files for every process that is started.
+def _equipment(
+    scenario: Scenario, size: Size, environment: Mapping[str, str]
+) -> tuple[Bench | Intake, Sequence[Server]]:
+    """Find what measures a scenario, and the servers that take part in it.
 
-    :raises CannotMeasure: one of them is missing
+    The limit of open files is raised for every process that is started.
+
+    :raises CannotMeasure: the load generator, the program redis-server, or a second core is missing
     """
+    if scenario.name == INTAKE:
+        lacking = missing()
+        if lacking is not None:
+            raise CannotMeasure(lacking)
+        return intake(size, *_cores())
     directory = environment.get(VARIABLE)
     if not directory:
         raise CannotMeasure(f"{VARIABLE} is not set: it names the directory where the load generator wsload was built")
     wsload = Path(directory).resolve() / "wsload"
     if not os.access(wsload, os.X_OK):
         raise CannotMeasure(f"{VARIABLE} names a directory without the program wsload")
-    cores = sorted(os.sched_getaffinity(0))
-    if len(cores) < 2:
-        raise CannotMeasure("two cores are needed, one for the server and one for the load generator")
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return Bench(wsload, *cores[:2]), known_servers(wsload.parent)
+    servers = [server for server in known_servers(wsload.parent) if server.name in scenario.servers]
+    return Bench(wsload, *_cores()), servers
 
 
-def _interleave(bench: Bench, scenario: Scenario, servers: Sequence[Server], rounds: int) -> Measurements:
+def _cores() -> tuple[int, int]:
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        raise CannotMeasure("two cores are needed, one for the server and one for the load")
+    return cores[0], cores[1]
+
+
+def _interleave(bench: Bench | Intake, scenario: Scenario, servers: Sequence[Server], rounds: int) -> Measurements:
     """Measure the servers by turns, so that what the machine does meanwhile meets all of them."""
     found: dict[str, list[Measurement]] = {server.name: [] for server in servers}
     for number in range(1, rounds + 1):

@@ -34,6 +34,19 @@ class Bound:
 
 
 @dataclass(frozen=True, slots=True)
+class Target:
+    """What a figure of a server is to reach, by itself.
+
+    :ivar is_least: whether it is to be at least that, not at most
+    """
+
+    key: str
+    server: str
+    value: float
+    is_least: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Scenario:
     """One kind of load.
 
@@ -50,6 +63,7 @@ class Scenario:
     servers: tuple[str, ...]
     saturates: bool = False
     bounds: tuple[Bound, ...] = ()
+    targets: tuple[Target, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +77,25 @@ class Size:
     idle: int = 8000
     hold: int = 12
     storm: int = 2000
+    intake: int = 300_000
+    intake_to_many: int = 30_000
 
 
 FULL = Size()
-QUICK = Size(seconds=2, light_seconds=3, warmup=1, idle=2000, hold=6, storm=1000)
+QUICK = Size(seconds=2, light_seconds=3, warmup=1, idle=2000, hold=6, storm=1000, intake=100_000, intake_to_many=10_000)
 
 _CPU = Figure("server_cpu_us_per_delivery", "server CPU per delivery, µs")
 _RATE = Figure("deliveries_per_s", "deliveries/s", digits=0)
 _ALL = ("airyd", "autobahn", "C each", "C coalesce")
 #: The modes of the reference in C differ only in how they fan out.
 _ONE_C = ("airyd", "autobahn", "C each")
+
+
+#: The scenario that needs a redis-server and no load generator, and its servers (bench.intake).
+INTAKE = "intake"
+INTAKE_ONE = "airyd"
+INTAKE_MANY = "airyd x 100"
+INTAKE_OTHER = "redis-py"
 
 
 def scenarios(size: Size) -> tuple[Scenario, ...]:
@@ -132,5 +155,20 @@ def scenarios(size: Size) -> tuple[Scenario, ...]:
                 Figure("server_cpu_us_per_connection", "server CPU per connection, µs", digits=0),
             ),
             _ONE_C,
+        ),
+        Scenario(
+            INTAKE,
+            f"{size.intake:,} entries of a Redis stream in bulk, to one subscriber; {size.intake_to_many:,} to 100; "
+            "redis-py with hiredis only reads",
+            (),
+            (
+                Figure("events_per_s", "events/s", digits=0),
+                Figure("cpu_us_per_event", "server CPU per event, µs"),
+            ),
+            (INTAKE_ONE, INTAKE_MANY, INTAKE_OTHER),
+            targets=(
+                Target("events_per_s", INTAKE_ONE, 100_000, is_least=True),
+                Target("cpu_us_per_event", INTAKE_ONE, 6.0),
+            ),
         ),
     )

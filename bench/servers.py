@@ -61,12 +61,17 @@ class Running:
     log: Path
 
 
+def airyd_server(name: str, *options: str) -> Server:
+    """Return airyd with these options beside those that all runs have."""
+    return Server(name, (*_AIRYD, *options))
+
+
 def known_servers(load_directory: Path) -> tuple[Server, ...]:
     """Return the servers that can be measured here.
 
     :param load_directory: where the load generator was built; has the reference in C below ``selftest/`` or has not
     """
-    servers = [Server("airyd", _AIRYD), Server("autobahn", _AUTOBAHN)]
+    servers = [airyd_server("airyd"), Server("autobahn", _AUTOBAHN)]
     reference = load_directory / "selftest" / "fanout"
     if os.access(reference, os.X_OK):
         servers += [

@@ -53,6 +53,7 @@ FLOORS = (
         "airyd.sources.redis.deadletters",
         "airyd.sources.redis.reader",
         "airyd.sources.redis.source",
+        "airyd.turns",
         "airyd.fanout",
         "airyd.delivery",
         "airyd.destination",

@@ -9,21 +9,27 @@ from functools import cache
 from itertools import chain
 from pathlib import Path
 from textwrap import indent
+from typing import cast
 from xml.etree import ElementTree
 
+from twisted.internet.interfaces import IReactorCore
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd import limits
 from airyd.delivery import State
-from airyd.errors import CloseCode, Fault, PayloadFault
+from airyd.errors import CloseCode, ConfigurationError, Fault, PayloadFault
 from airyd.events import AIRY_DESTINATIONS
+from airyd.interfaces import SourceContext
 from airyd.metrics import Metrics
 from airyd.options import Options
+from airyd.sources import make_source
+from airyd.sources.redis import deadletters
+from airyd.sources.redis.address import DEFAULT_MAXLEN, DEFAULT_PREFIX
 from airyd.stomp.state import render
 from tests.test_architecture import FLOORS
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = ("README.rst", "CHANGELOG.rst", "docs/architecture.rst", "docs/protocol.rst")
+DOCUMENTS = ("README.rst", "CHANGELOG.rst", "docs/architecture.rst", "docs/protocol.rst", "docs/publishing.rst")
 
 #: A row of a table: the text of each cell.
 Row = tuple[str, ...]
@@ -69,6 +75,12 @@ def between(document: str, marker: str) -> str:
     return whole.partition(f".. begin {marker}\n")[2].partition(f".. end {marker}\n")[0]
 
 
+def example(document: str, name: str) -> tuple[str, str]:
+    """Return the text of an example's file, and what a document shows of it."""
+    shown = between(document, name).strip().partition("\n")[2]
+    return indent((ROOT / "docs/examples" / name).read_text(), "    ").strip(), shown.strip()
+
+
 class FormTests(SynchronousTestCase):
     """Each document by itself."""
 
@@ -80,12 +92,19 @@ class FormTests(SynchronousTestCase):
             self.assertEqual("", parsed(document)[1], document)
 
     def test_links_resolve(self) -> None:
-        """What a document points to in the tree is there."""
+        """What a document points to in the tree is there, and so is the section that it names."""
         for document in DOCUMENTS:
             targets = {ref.get("refuri", "") for ref in parsed(document)[0].iter("reference")}
-            local = [target for target in targets if target and not target.startswith("https://")]
-            missing = [target for target in local if not (ROOT / document).parent.joinpath(target).exists()]
-            self.assertEqual([], missing, document)
+            for target in targets:
+                if not target or target.startswith("https://"):
+                    continue
+                name, _, section = target.partition("#")
+                path = (ROOT / document).parent.joinpath(name).resolve()
+                self.assertTrue(path.exists(), f"{document} points to {target}")
+                if section:
+                    sections = parsed(str(path.relative_to(ROOT)))[0].iter("section")
+                    ids = {each for element in sections for each in element.get("ids", "").split()}
+                    self.assertIn(section, ids, document)
 
     def test_nothing_of_this_machine(self) -> None:
         """No document names a path of the machine that it was written on."""
@@ -136,6 +155,18 @@ class OptionsTests(SynchronousTestCase):
         for name in Options().longOpt:
             if not name.endswith("="):
                 self.assertIn(f"``--{name}``", readme)
+
+    def test_parameters_of_redis(self) -> None:
+        """Those that the source names when it is given another."""
+        from twisted.internet import reactor
+
+        context = SourceContext(cast(IReactorCore, reactor), lambda: 0.0, AIRY_DESTINATIONS)
+        known: set[str] = set()
+        for address in ("redis://host", "rediss://host", "redis+unix:///socket"):
+            error = self.assertRaises(ConfigurationError, make_source, f"{address}?no-such=1", context)
+            known.update(str(error).partition("known here: ")[2].split(", "))
+        documented = ", ".join(name for name, _, _ in table("README.rst", "Parameter", "Default", "What it says"))
+        self.assertEqual(known, set(documented.split(", ")))
 
     def test_limits_by_their_own_words(self) -> None:
         words = {option: meaning for option, _, meaning in table("README.rst", *OPTIONS)}
@@ -211,9 +242,33 @@ class ProtocolTests(SynchronousTestCase):
 
     def test_example(self) -> None:
         """It is the file that the tests run with the real library."""
-        example = indent((ROOT / "docs/examples/resume.mjs").read_text(), "    ")
-        shown = between("docs/protocol.rst", "resume.mjs").partition(".. code-block:: javascript\n")[2]
-        self.assertEqual(example.strip(), shown.strip())
+        self.assertEqual(*example("docs/protocol.rst", "resume.mjs"))
+
+
+class PublishingTests(SynchronousTestCase):
+    """docs/publishing.rst."""
+
+    maxDiff = None
+
+    def test_examples(self) -> None:
+        """They are the files that the tests run (tests/redis/test_examples.py)."""
+        for name in ("publish.sh", "publish.py", "publish.mjs"):
+            self.assertEqual(*example("docs/publishing.rst", name))
+
+    def test_rights(self) -> None:
+        """The table explains each command that the first ACL line gives (tests/redis/test_rights.py runs it)."""
+        line = re.findall(r"ACL SETUSER airyd (.*)", between("docs/publishing.rst", "acl"))[0]
+        granted = [word.removeprefix("+") for word in line.split() if word.startswith("+")]
+        explained = [right for right, _, _ in table("docs/publishing.rst", "Right", "What for", "Without it")]
+        self.assertEqual(granted, ", ".join(explained).split(", "))
+
+    def test_numbers(self) -> None:
+        """The bounds that it tells are those of the code."""
+        whole = (ROOT / "docs/publishing.rst").read_text()
+        self.assertIn(f"XADD {DEFAULT_PREFIX}/queue/message MAXLEN ~ {DEFAULT_MAXLEN} * payload", whole)
+        self.assertIn(f"cut after {deadletters.BODY_BYTES:,} bytes", whole)
+        self.assertIn(f"about the last {deadletters.DEAD_LETTERS:,}.", whole)
+        self.assertIn(f"remembered for {deadletters.REMEMBERED // 3600} hours", whole)
 
 
 class ArchitectureTests(SynchronousTestCase):

@@ -68,6 +68,18 @@ class UnitTests(SynchronousTestCase):
         done = analyze("security", "--offline=true", f"--threshold={''.join(stated.groups())}", str(UNIT))
         self.assertEqual(0, done.returncode, done.stdout)
 
+    def test_the_credential_that_it_offers(self) -> None:
+        """The line for a password file is one that systemd takes, and it is the file that the options name."""
+        unit = UNIT.read_text()
+        line = re.search(r"^#(LoadCredential=(\S+):\S+)$", unit, flags=re.MULTILINE)
+        assert line is not None
+        root = self.machine()
+        (root / "etc/systemd/system" / UNIT.name).write_text(unit.replace(line[0], line[1]))
+        done = analyze("verify", "--recursive-errors=no", f"--root={root}", UNIT.name)
+        self.assertEqual(("", 0), (done.stdout, done.returncode))
+        options = (ETC / "airyd.env").read_text()
+        self.assertIn(f"?password-file=/run/credentials/{UNIT.name}/{line[2]}", options)
+
 
 class OptionsFileTests(SynchronousTestCase):
     """The file of options that the unit reads."""
@@ -77,7 +89,7 @@ class OptionsFileTests(SynchronousTestCase):
         from airyd.options import Options
 
         sets = option_sets((ETC / "airyd.env").read_text())
-        self.assertEqual(4, len(sets))
+        self.assertEqual(6, len(sets))
         for words in sets:
             Options().parseOptions(words)
 

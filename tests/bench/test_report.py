@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bench.measure import Measurement
 from bench.report import Spread, ratio, spread, table
-from bench.scenarios import Bound, Figure, Scenario
+from bench.scenarios import Bound, Figure, Scenario, Target
 
 CPU = Figure("cpu", "server CPU per delivery, µs")
 LATENCY = Figure("latency_us", "latency, ms", scale=1e-3)
@@ -77,3 +77,15 @@ class TableTests(SynchronousTestCase):
         self.assertEqual(lines[2].split()[-4:], ["airyd", "-", "-", "-"])
         self.assertIn("  ! airyd, round 1: left out: it did not start", lines)
         self.assertIn("  ! autobahn, round 2: 7.2 % of the machine went elsewhere", lines)
+
+    def test_a_target_is_reached_or_not(self) -> None:
+        targets = (Target("cpu", "airyd", 6.0), Target("cpu", "airyd", 7.0, is_least=True), Target("cpu", "other", 1.0))
+        scenario = Scenario("two", "a load", (), (CPU,), ("airyd",), targets=targets)
+        lines = table(scenario, {"airyd": runs(5.0, 6.0, 9.0)}).splitlines()
+        self.assertEqual(
+            lines[-2:],
+            [
+                "  target reached: airyd: server CPU per delivery, µs: 6.00, at most 6.00",
+                "  target NOT REACHED: airyd: server CPU per delivery, µs: 6.00, at least 7.00",
+            ],
+        )

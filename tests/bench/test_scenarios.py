@@ -6,7 +6,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bench.scenarios import FULL, QUICK, scenarios
+from bench.intake import intake
+from bench.scenarios import FULL, INTAKE, QUICK, scenarios
 from bench.servers import known_servers
 
 
@@ -24,6 +25,12 @@ class ScenarioTests(SynchronousTestCase):
                 self.assertIn(bound.key, [figure.key for figure in scenario.figures])
                 self.assertIn(bound.against, scenario.servers)
 
+    def test_targets_are_on_figures_and_servers_of_their_scenario(self) -> None:
+        for scenario in scenarios(FULL):
+            for target in scenario.targets:
+                self.assertIn(target.key, [figure.key for figure in scenario.figures])
+                self.assertIn(target.server, scenario.servers)
+
     def test_airyd_and_the_baseline_need_no_load_directory(self) -> None:
         self.assertEqual([server.name for server in known_servers(Path("nowhere"))], ["airyd", "autobahn"])
 
@@ -33,4 +40,10 @@ class ScenarioTests(SynchronousTestCase):
         program.touch(0o755)
         names = {server.name for server in known_servers(program.parent.parent)}
         for scenario in scenarios(FULL):
-            self.assertLessEqual(set(scenario.servers), names)
+            if scenario.name != INTAKE:
+                self.assertLessEqual(set(scenario.servers), names)
+
+    def test_the_intake_has_servers_of_its_own(self) -> None:
+        (scenario,) = (scenario for scenario in scenarios(FULL) if scenario.name == INTAKE)
+        _, servers = intake(FULL, 0, 1)
+        self.assertEqual([server.name for server in servers], list(scenario.servers))

@@ -68,7 +68,7 @@ class EndTests(ClientTestCase):
         channel.client.ended()
         error = self.assert_failed(channel, Fault.SOURCE_UNAVAILABLE)
         self.assertEqual(error.body, b"first")
-        self.assertEqual((self.metrics.errors["events_lost"], self.metrics.errors["history_lost"]), (1, 0))
+        self.assertEqual((self.metrics.errors["source_unavailable"], self.metrics.errors["history_lost"]), (1, 0))
         self.assertEqual(self.metrics.sessions, 0)
 
     def test_nothing_after_the_error(self) -> None:

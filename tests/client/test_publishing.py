@@ -8,6 +8,9 @@ from airyd.limits import SOURCE_PATIENCE
 from tests.client.frames import send, subscribe, unsubscribe
 from tests.doubles import EVENT, Channel, ClientTestCase, frame
 
+#: All that a client learns of a source that is away.
+AWAY = b"The event source cannot be reached now; try again later."
+
 
 class SubscribeTests(ClientTestCase):
     """What SUBSCRIBE may not."""
@@ -28,11 +31,11 @@ class SubscribeTests(ClientTestCase):
         self.assertEqual(sum(self.metrics.subscriptions.values()), 0)
 
     def test_source_is_away(self) -> None:
-        self.feed.watches.fault = SourceUnavailable("The feed is away.")
+        self.feed.watches.fault = SourceUnavailable("redis://192.0.2.7:6379/0 is away")
         channel = self.connected()
         channel.client.received(subscribe("a") + unsubscribe("a"))
         error = self.assert_failed(channel, Fault.SOURCE_UNAVAILABLE)
-        self.assertEqual(error.body, b"The feed is away.")
+        self.assertEqual(error.body, AWAY)
         self.assertEqual(Fault.SOURCE_UNAVAILABLE.close_code, 1013)
         self.assertEqual(sum(self.metrics.subscriptions.values()), 0)
 
@@ -97,11 +100,11 @@ class SendTests(ClientTestCase):
         self.assertEqual((message.body, message.headers["content-type"]), (body, "application/json"))
 
     def test_source_is_away(self) -> None:
-        self.feed.publishes.fault = SourceUnavailable("The feed is away.")
+        self.feed.publishes.fault = SourceUnavailable("redis://192.0.2.7:6379/0 is away")
         channel = self.connected()
         channel.client.received(send("1"))
         error = self.assert_failed(channel, Fault.SOURCE_UNAVAILABLE)
-        self.assertEqual((error.headers["receipt-id"], error.body), ("1", b"The feed is away."))
+        self.assertEqual((error.headers["receipt-id"], error.body), ("1", AWAY))
 
     def test_source_does_not_answer(self) -> None:
         self.feed.publishes.holding = True

@@ -2,7 +2,8 @@
 import { register } from "node:module";
 import { WatchedWebSocket, base64, config, obey, say } from "./harness.mjs";
 
-register("./hooks.mjs", import.meta.url, { data: new URL(`./stompjs.mjs?version=${config.stompjs}`, import.meta.url).href });
+const stompjs = new URL(`./stompjs.mjs?version=${config.stompjs}`, import.meta.url).href;
+register("./hooks.mjs", import.meta.url, { data: { "@stomp/stompjs": stompjs } });
 globalThis.WebSocket = WatchedWebSocket;
 const { follow } = await import("../../docs/examples/resume.mjs");
 

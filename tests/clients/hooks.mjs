@@ -1,10 +1,11 @@
-// Lets a program that says `import … from "@stomp/stompjs"` get the version that the test is about.
-let target;
+// Lets a program that imports a package by one of these names get the module that the test is about.
+let targets;
 
-export async function initialize(url) {
-  target = url;
+export async function initialize(urls) {
+  targets = urls;
 }
 
 export async function resolve(specifier, context, next) {
-  return specifier === "@stomp/stompjs" ? { url: target, shortCircuit: true } : next(specifier, context);
+  const url = targets[specifier];
+  return url ? { url, shortCircuit: true } : next(specifier, context);
 }

@@ -25,12 +25,16 @@ COMPLAINTS: Final = re.compile(
 )
 _SERVES: Final = re.compile(r"airyd serves ws://127\.0\.0\.1:(\d+)/")
 _ADMIN: Final = re.compile(r"airyd admin at http://127\.0\.0\.1:(\d+)/")
-_TWISTD: Final = "from twisted.scripts.twistd import run; run()"
+#: The program that ``twistd`` is.
+TWISTD: Final = "from twisted.scripts.twistd import run; run()"
 
 
-def command(*options: str) -> list[str]:
-    """Return the command line of ``twistd -n airyd`` with these options, for the Python that runs the tests."""
-    return [sys.executable, "-c", _TWISTD, "--nodaemon", "--pidfile=", "airyd", *options]
+def command(*options: str, program: str = TWISTD) -> list[str]:
+    """Return the command line of ``twistd -n airyd`` with these options, for the Python that runs the tests.
+
+    :param program: what runs in twistd's place
+    """
+    return [sys.executable, "-c", program, "--nodaemon", "--pidfile=", "airyd", *options]
 
 
 def environment() -> dict[str, str]:
@@ -47,13 +51,13 @@ class Daemon:
     :ivar admin_port: where the admin endpoint is
     """
 
-    def __init__(self, *options: str, port: int = 0) -> None:
+    def __init__(self, *options: str, port: int = 0, program: str = TWISTD) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="airyd-test-"))
         self._log_path = self._directory / "log"
         arguments = [f"--listen=tcp:{port}:interface=127.0.0.1", "--admin=tcp:0:interface=127.0.0.1", *options]
         with self._log_path.open("wb") as log:
             self._process = subprocess.Popen(
-                command(*arguments),
+                command(*arguments, program=program),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -1,4 +1,4 @@
-"""A TCP proxy that a test can cut, so that a client loses its connection while the server stays."""
+"""A TCP proxy that a test can cut or block, so that a client loses its connection while the server stays."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ class Proxy:
         self._lock = threading.Lock()
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
         self._up = True
+        self._flows = threading.Event()
+        self._flows.set()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -32,7 +34,11 @@ class Proxy:
                 if not self._up:
                     client.close()
                     continue
-                server = socket.create_connection(("127.0.0.1", self._target))
+                try:
+                    server = socket.create_connection(("127.0.0.1", self._target))
+                except OSError:
+                    client.close()
+                    continue
                 pair = (client, server)
                 self._pairs.add(pair)
             for source, sink in [pair, pair[::-1]]:
@@ -41,6 +47,7 @@ class Proxy:
     def _pump(self, source: socket.socket, sink: socket.socket, pair: tuple[socket.socket, socket.socket]) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(1 << 16):
+                self._flows.wait()
                 sink.sendall(data)
         self._end(pair)
 
@@ -70,8 +77,17 @@ class Proxy:
         with self._lock:
             self._up = True
 
+    def block(self) -> None:
+        """Be a black hole until :meth:`unblock`: connections stay, new ones are taken, and no byte comes through."""
+        self._flows.clear()
+
+    def unblock(self) -> None:
+        """Let through again, at first what came meanwhile."""
+        self._flows.set()
+
     def close(self) -> None:
         """End everything."""
+        self.unblock()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()

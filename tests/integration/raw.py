@@ -166,6 +166,12 @@ class RawClient:
         """Close the socket without another word."""
         self._socket.close()
 
+    def nonblocking(self) -> socket.socket:
+        """Hand the socket out, for whoever waits for many of them; nothing that came may be unread here."""
+        assert not self._buffer
+        self._socket.setblocking(False)
+        return self._socket
+
     # HTTP.
 
     def response(self) -> Response:

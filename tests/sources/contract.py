@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, gatherResults, succeed
 from zope.interface.verify import verifyObject
 
 from airyd.errors import SourceUnavailable
-from airyd.events import EVENT_ID, MESSAGE, UNREAD_COUNT, Event, Replay
+from airyd.events import EVENT_ID, Event, Replay
 from airyd.interfaces import IEventSource
 from tests.sources.support import RecordingSink, body
 
@@ -25,6 +25,9 @@ else:
     # Else the contract itself would be run, too, wherever it is imported.
     _TestCase = object
 
+#: Destinations with no rules of their own for payloads.
+NEWS: Final = "/topic/news"
+COUNTS: Final = "/topic/counts"
 #: Things that no source may take for one of its ids.
 NO_IDS: Final = ("", " ", "-", "x", "0x1-1", "1-", "-1", "1--1", "1-1 ", "1 -1", "1-1\n", "1_0-1", "é")
 
@@ -109,7 +112,7 @@ class EventSourceContract(_TestCase):
     async def test_ids(self) -> None:
         """An id can stand in a header, is the destination's only one, and is ordered after those before it."""
         source, _ = await self.started()
-        events = await self.published(source, MESSAGE, 12)
+        events = await self.published(source, NEWS, 12)
         for event in events:
             self.assertTrue(EVENT_ID.match(event.id), event.id)
         keys = [source.order(event.id) for event in events]
@@ -124,46 +127,46 @@ class EventSourceContract(_TestCase):
 
     async def test_nothing_comes_unwatched(self) -> None:
         source, sink = await self.started()
-        await self.published(source, MESSAGE, 3)
+        await self.published(source, NEWS, 3)
         await self.settle()
         self.assertEqual((sink.events, sink.gaps), ([], []))
 
     async def test_watch(self) -> None:
         """What is published once it was answered comes in order, byte for byte, and only that."""
         source, sink = await self.started()
-        await self.published(source, MESSAGE, 3)
-        await source.watch(MESSAGE)
-        events = await self.published(source, MESSAGE, 15)
+        await self.published(source, NEWS, 3)
+        await source.watch(NEWS)
+        events = await self.published(source, NEWS, 15)
         await self.settle()
         self.assertEqual(sink.events, events)
 
     async def test_position(self) -> None:
         """Events up to the position don't come, those after it do."""
         source, sink = await self.started()
-        before = await self.published(source, MESSAGE, 3)
-        position = await source.watch(MESSAGE)
-        after = await self.published(source, MESSAGE, 3)
+        before = await self.published(source, NEWS, 3)
+        position = await source.watch(NEWS)
+        after = await self.published(source, NEWS, 3)
         await self.settle()
         self.assertTrue(EVENT_ID.match(position), position)
         self.assertLessEqual(source.order(before[-1].id), source.order(position))
         self.assertLess(source.order(position), source.order(after[0].id))
         self.assertEqual(sink.events, after)
-        self.assertEqual(await self.after(source, MESSAGE, position), after)
+        self.assertEqual(await self.after(source, NEWS, position), after)
 
     async def test_position_of_an_empty_destination(self) -> None:
         source, _ = await self.started()
-        position = await source.watch(MESSAGE)
-        self.assertEqual(await source.replay(MESSAGE, position, 10), Replay((), complete=True, more=False))
-        events = await self.published(source, MESSAGE, 2)
+        position = await source.watch(NEWS)
+        self.assertEqual(await source.replay(NEWS, position, 10), Replay((), complete=True, more=False))
+        events = await self.published(source, NEWS, 2)
         self.assertLess(source.order(position), source.order(events[0].id))
-        self.assertEqual(await self.after(source, MESSAGE, position), events)
+        self.assertEqual(await self.after(source, NEWS, position), events)
 
     async def test_position_while_others_publish(self) -> None:
         """Whatever is under way when the watch begins is either before the position, or comes."""
         source, sink = await self.started()
-        under_way = [self.feed(source, MESSAGE, body(number)) for number in range(5)]
-        watching = source.watch(MESSAGE)
-        under_way += [self.feed(source, MESSAGE, body(number)) for number in range(5, 10)]
+        under_way = [self.feed(source, NEWS, body(number)) for number in range(5)]
+        watching = source.watch(NEWS)
+        under_way += [self.feed(source, NEWS, body(number)) for number in range(5, 10)]
         position = source.order(await watching)
         ids = await gatherResults(under_way)
         await self.settle()
@@ -173,7 +176,7 @@ class EventSourceContract(_TestCase):
 
     async def test_bodies(self) -> None:
         source, sink = await self.started()
-        position = await source.watch(MESSAGE)
+        position = await source.watch(NEWS)
         bodies = [
             b"{}",
             b' { "a" :\r\n 1.0 } ',
@@ -182,56 +185,56 @@ class EventSourceContract(_TestCase):
             b'{"a":"' + b"x" * 200_000 + b'"}',
         ]
         for each in bodies:
-            await self.feed(source, MESSAGE, each)
+            await self.feed(source, NEWS, each)
         await self.settle()
         self.assertEqual([event.body for event in sink.events], bodies)
-        self.assertEqual([event.body for event in await self.after(source, MESSAGE, position)], bodies)
+        self.assertEqual([event.body for event in await self.after(source, NEWS, position)], bodies)
 
     async def test_destinations_are_apart(self) -> None:
         source, sink = await self.started()
-        await source.watch(MESSAGE)
-        counts = await self.published(source, UNREAD_COUNT, 4)
-        messages = await self.published(source, MESSAGE, 2)
+        await source.watch(NEWS)
+        counts = await self.published(source, COUNTS, 4)
+        messages = await self.published(source, NEWS, 2)
         await self.settle()
         self.assertEqual(sink.events, messages)
 
-        position = await source.watch(UNREAD_COUNT)
+        position = await source.watch(COUNTS)
         self.assertLessEqual(source.order(counts[-1].id), source.order(position))
-        more_counts = await self.published(source, UNREAD_COUNT, 2)
-        source.unwatch(MESSAGE)
+        more_counts = await self.published(source, COUNTS, 2)
+        source.unwatch(NEWS)
         await self.settle()
-        await self.published(source, MESSAGE, 2)
-        more_counts += await self.published(source, UNREAD_COUNT, 2)
+        await self.published(source, NEWS, 2)
+        more_counts += await self.published(source, COUNTS, 2)
         await self.settle()
-        self.assertEqual(sink.of(MESSAGE), messages)
-        self.assertEqual(sink.of(UNREAD_COUNT), more_counts)
-        self.assertEqual(await self.after(source, UNREAD_COUNT, counts[0].id), counts[1:] + more_counts)
+        self.assertEqual(sink.of(NEWS), messages)
+        self.assertEqual(sink.of(COUNTS), more_counts)
+        self.assertEqual(await self.after(source, COUNTS, counts[0].id), counts[1:] + more_counts)
 
     async def test_unwatch(self) -> None:
         source, sink = await self.started()
-        await source.watch(MESSAGE)
-        events = await self.published(source, MESSAGE, 2)
+        await source.watch(NEWS)
+        events = await self.published(source, NEWS, 2)
         await self.settle()
-        source.unwatch(MESSAGE)
+        source.unwatch(NEWS)
         await self.settle()
-        await self.published(source, MESSAGE, 3)
+        await self.published(source, NEWS, 3)
         await self.settle()
         self.assertEqual(sink.events, events)
 
     async def test_watch_again(self) -> None:
         """Who replays from the last id has no gap, and nothing twice but by its id."""
         source, sink = await self.started()
-        await source.watch(MESSAGE)
-        events = await self.published(source, MESSAGE, 2)
+        await source.watch(NEWS)
+        events = await self.published(source, NEWS, 2)
         await self.settle()
-        source.unwatch(MESSAGE)
-        missed = await self.published(source, MESSAGE, 4)
+        source.unwatch(NEWS)
+        missed = await self.published(source, NEWS, 4)
         await self.settle()
         seen = sink.events.copy()
-        position = source.order(await source.watch(MESSAGE))
-        live = await self.published(source, MESSAGE, 3)
+        position = source.order(await source.watch(NEWS))
+        live = await self.published(source, NEWS, 3)
         await self.settle()
-        replayed = await self.after(source, MESSAGE, seen[-1].id)
+        replayed = await self.after(source, NEWS, seen[-1].id)
         self.assertEqual(seen + replayed, events + missed + live)
         self.assertEqual([event for event in replayed if source.order(event.id) > position], live)
         self.assertEqual(sink.events[len(seen) :], live)
@@ -239,27 +242,46 @@ class EventSourceContract(_TestCase):
     async def test_unwatch_and_watch_at_once(self) -> None:
         """A watch that follows without a pause gives a position that holds, too."""
         source, sink = await self.started()
-        await source.watch(MESSAGE)
-        await self.published(source, MESSAGE, 2)
+        await source.watch(NEWS)
+        await self.published(source, NEWS, 2)
         await self.settle()
-        source.unwatch(MESSAGE)
-        position = await source.watch(MESSAGE)
+        source.unwatch(NEWS)
+        position = await source.watch(NEWS)
         count = len(sink.events)
-        live = await self.published(source, MESSAGE, 2)
+        live = await self.published(source, NEWS, 2)
         await self.settle()
         self.assertEqual(sink.events[count:], live)
-        self.assertEqual(await self.after(source, MESSAGE, position), live)
+        self.assertEqual(await self.after(source, NEWS, position), live)
+
+    async def test_watches_at_once(self) -> None:
+        source, sink = await self.started()
+        names = [f"/topic/{number}" for number in range(10)]
+        positions = await gatherResults([source.watch(name) for name in names])
+        events = [await self.published(source, name, 2) for name in names]
+        await self.settle()
+        self.assertEqual([sink.of(name) for name in names], events)
+        for name, position, expected in zip(names, positions, events, strict=True):
+            self.assertEqual(await self.after(source, name, position), expected)
+
+    async def test_many_events(self) -> None:
+        """A burst comes whole and in order, whatever batches the source makes of it."""
+        source, sink = await self.started()
+        await source.watch(NEWS)
+        under_way = [self.feed(source, NEWS, body(number)) for number in range(1000)]
+        ids = await gatherResults(under_way)
+        await self.settle()
+        self.assertEqual(sink.events, [Event(NEWS, event_id, body(number)) for number, event_id in enumerate(ids)])
 
     # History.
 
     async def test_replay(self) -> None:
         """Pages are full until the last; ``more`` says exactly whether another one would hold something."""
         source, _ = await self.started()
-        events = await self.published(source, MESSAGE, 8)
+        events = await self.published(source, NEWS, 8)
         for limit, sizes in ((3, [3, 3, 1]), (7, [7]), (10, [7]), (1, [1] * 7)):
             position, pages = events[0].id, []
             while True:
-                page = await source.replay(MESSAGE, position, limit)
+                page = await source.replay(NEWS, position, limit)
                 self.assertTrue(page.complete)
                 pages.append(page)
                 if not page.more:
@@ -268,80 +290,111 @@ class EventSourceContract(_TestCase):
             self.assertEqual([len(page.events) for page in pages], sizes)
             self.assertEqual([event for page in pages for event in page.events], events[1:])
 
+    async def test_replays_at_once(self) -> None:
+        """Those who ask at the same time get what each of them asked for."""
+        source, _ = await self.started()
+        events = await self.published(source, NEWS, 6)
+        asked = [(0, 2), (0, 2), (3, 2), (0, 10), (0, 2)]
+        pages = await gatherResults([source.replay(NEWS, events[start].id, limit) for start, limit in asked])
+        for (start, limit), page in zip(asked, pages, strict=True):
+            expected = tuple(events[start + 1 : start + 1 + limit])
+            self.assertEqual(page, Replay(expected, complete=True, more=start + 1 + limit < len(events)))
+
     async def test_replay_after_the_newest(self) -> None:
         source, _ = await self.started()
-        events = await self.published(source, MESSAGE, 3)
-        self.assertEqual(await source.replay(MESSAGE, events[-1].id, 10), Replay((), complete=True, more=False))
+        events = await self.published(source, NEWS, 3)
+        self.assertEqual(await source.replay(NEWS, events[-1].id, 10), Replay((), complete=True, more=False))
 
     async def test_replay_after_what_is_no_id(self) -> None:
         source, _ = await self.started()
-        await self.published(source, MESSAGE, 3)
+        await self.published(source, NEWS, 3)
         for text in NO_IDS:
-            await self.assert_incomplete(source, MESSAGE, text)
+            await self.assert_incomplete(source, NEWS, text)
 
     async def test_replay_after_unknown_ids(self) -> None:
         source, _ = await self.started()
-        events = await self.published(source, MESSAGE, 3)
+        events = await self.published(source, NEWS, 3)
         for event_id in self.unknown_ids(source, events[-1].id):
-            await self.assert_incomplete(source, MESSAGE, event_id)
+            await self.assert_incomplete(source, NEWS, event_id)
 
     async def test_replay_after_what_is_gone(self) -> None:
         source, _ = await self.started()
-        position = await source.watch(MESSAGE)
-        events = await self.published(source, MESSAGE, 3)
-        await self.evict(source, MESSAGE)
+        position = await source.watch(NEWS)
+        events = await self.published(source, NEWS, 3)
+        await self.evict(source, NEWS)
         for event_id in [position] + [event.id for event in events[:-1]]:
-            await self.assert_incomplete(source, MESSAGE, event_id)
+            await self.assert_incomplete(source, NEWS, event_id)
 
     async def test_history_is_kept_per_destination(self) -> None:
         source, _ = await self.started()
-        events = await self.published(source, UNREAD_COUNT, 3)
-        await self.evict(source, MESSAGE)
-        self.assertEqual(await self.after(source, UNREAD_COUNT, events[0].id), events[1:])
+        events = await self.published(source, COUNTS, 3)
+        await self.evict(source, NEWS)
+        self.assertEqual(await self.after(source, COUNTS, events[0].id), events[1:])
 
     # Publishing.
 
     async def test_publish(self) -> None:
         """The source's own publishing is seen as any other, under the id that it was told."""
         source, sink = await self.started()
-        await source.watch(MESSAGE)
-        first = await source.publish(MESSAGE, body(1))
-        second = await self.feed(source, MESSAGE, body(2))
-        third = await source.publish(MESSAGE, body(3))
+        await source.watch(NEWS)
+        first = await source.publish(NEWS, body(1))
+        second = await self.feed(source, NEWS, body(2))
+        third = await source.publish(NEWS, body(3))
         await self.settle()
         self.assertEqual(
             sink.events,
-            [Event(MESSAGE, first, body(1)), Event(MESSAGE, second, body(2)), Event(MESSAGE, third, body(3))],
+            [Event(NEWS, first, body(1)), Event(NEWS, second, body(2)), Event(NEWS, third, body(3))],
         )
 
     async def test_publish_without_waiting(self) -> None:
         """Events are taken in the order of the calls."""
         source, sink = await self.started()
-        position = await source.watch(MESSAGE)
-        ids = await gatherResults([source.publish(MESSAGE, body(number)) for number in range(15)])
+        position = await source.watch(NEWS)
+        ids = await gatherResults([source.publish(NEWS, body(number)) for number in range(15)])
         await self.settle()
-        expected = [Event(MESSAGE, event_id, body(number)) for number, event_id in enumerate(ids)]
+        expected = [Event(NEWS, event_id, body(number)) for number, event_id in enumerate(ids)]
         self.assertEqual(sink.events, expected)
-        self.assertEqual(await self.after(source, MESSAGE, position), expected)
+        self.assertEqual(await self.after(source, NEWS, position), expected)
 
     # The end.
 
     async def test_stop(self) -> None:
         source, sink = await self.started()
-        await source.watch(MESSAGE)
+        await source.watch(NEWS)
         await source.stop()
         count = len(sink.events)
         with suppress(SourceUnavailable):  # the feed may end with its source
-            await self.feed(source, MESSAGE, body(1))
+            await self.feed(source, NEWS, body(1))
         await self.settle()
         self.assertEqual(len(sink.events), count)
 
+    async def test_stop_from_the_sink(self) -> None:
+        """Whoever is being delivered to may stop the source."""
+        source = self.make_source()
+        stopped: Deferred[None] = Deferred()
+
+        class StoppingSink(RecordingSink):
+            def deliver(self, events: Sequence[Event]) -> None:
+                super().deliver(events)
+                source.stop().chainDeferred(stopped)
+
+        sink = StoppingSink()
+        self.addCleanup(source.stop)
+        await source.start(sink)
+        await source.watch(NEWS)
+        event_id = await self.feed(source, NEWS, body(1))
+        await stopped
+        with suppress(SourceUnavailable):
+            await self.feed(source, NEWS, body(2))
+        await self.settle()
+        self.assertEqual(sink.events, [Event(NEWS, event_id, body(1))])
+
     async def test_calls_after_stop(self) -> None:
         source, _ = await self.started()
-        event_id = await source.publish(MESSAGE, body(1))
+        event_id = await source.publish(NEWS, body(1))
         await source.stop()
-        source.unwatch(MESSAGE)
-        await self.assertFailure(source.watch(MESSAGE), SourceUnavailable)
-        await self.assertFailure(source.replay(MESSAGE, event_id, 10), SourceUnavailable)
-        await self.assertFailure(source.publish(MESSAGE, body(2)), SourceUnavailable)
+        source.unwatch(NEWS)
+        await self.assertFailure(source.watch(NEWS), SourceUnavailable)
+        await self.assertFailure(source.replay(NEWS, event_id, 10), SourceUnavailable)
+        await self.assertFailure(source.publish(NEWS, body(2)), SourceUnavailable)
         await source.stop()

@@ -7,8 +7,10 @@ from typing import Final, cast
 
 from twisted.internet.interfaces import IReactorCore
 from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
 from zope.interface import implementer
 
+from airyd.errors import PayloadFault, PayloadRefused
 from airyd.events import AIRY_DESTINATIONS, Event
 from airyd.interfaces import IEventSink, SourceContext
 
@@ -19,7 +21,7 @@ EPOCH: Final = 1_610_462_945_250
 
 def make_context(clock: Clock | None = None, destinations: Sequence[str] = AIRY_DESTINATIONS) -> SourceContext:
     """Return surroundings whose wall clock goes with the given one."""
-    time = clock or Clock()
+    time = clock or MemoryReactorClock()
     return SourceContext(cast(IReactorCore, time), lambda: START + time.seconds(), destinations)
 
 
@@ -31,6 +33,7 @@ class RecordingSink:
         self.events: list[Event] = []
         self.batches = 0
         self.gaps: list[tuple[tuple[str, ...], str]] = []
+        self.refusals: list[tuple[str, str, PayloadFault]] = []
 
     def deliver(self, events: Sequence[Event]) -> None:
         """Keep the events."""
@@ -40,6 +43,10 @@ class RecordingSink:
     def gap(self, destinations: Sequence[str], reason: str) -> None:
         """Keep the gap."""
         self.gaps.append((tuple(destinations), reason))
+
+    def refused(self, destination: str, event_id: str, refusal: PayloadRefused) -> None:
+        """Keep which entry broke which rule."""
+        self.refusals.append((destination, event_id, refusal.fault))
 
     def of(self, destination: str) -> list[Event]:
         """Return the destination's events, in the order in which they came."""

@@ -25,13 +25,21 @@ class FindingTests(SynchronousTestCase):
             verifyObject(IEventSourceParser, parser)
 
     def test_known(self) -> None:
-        for url in ("memory:", "MEMORY:", "memory", "memory:?history=0&history-bytes=0", "sample:", "sample:?rate=0.5"):
+        for url in (
+            "memory:",
+            "MEMORY:",
+            "memory",
+            "memory:?history=0&history-bytes=0",
+            "sample:",
+            "sample:?rate=0.5",
+            "redis:",
+        ):
             verifyObject(IEventSource, make_source(url, make_context()))
 
     def test_unknown(self) -> None:
         error = self.assertRaises(ConfigurationError, make_source, "kafka://user:s3cret@host/", make_context())
         self.assertIn("'kafka'", str(error))
-        self.assertIn("memory:, sample:", str(error))
+        self.assertIn("memory:, redis+unix:, redis:, rediss:, sample:", str(error))
         self.assertNotIn("s3cret", str(error))
 
     def test_wrong_parameters(self) -> None:
@@ -47,6 +55,10 @@ class FindingTests(SynchronousTestCase):
             "sample:?seed=x",
             "sample:?loop=1",
             "sample:x.jsonl",
+            "redis://host/0?maxlen=0",
+            "redis://host/0?max-len=5",
+            "redis://host/0?ca-file=x",
+            "redis+unix:///run/redis.sock?db=x",
         ):
             error = self.assertRaises(ConfigurationError, make_source, url, make_context())
             self.assertEqual(len(str(error).splitlines()), 1)
@@ -54,7 +66,17 @@ class FindingTests(SynchronousTestCase):
     def test_help(self) -> None:
         text = describe_sources()
         self.assertLess(text.index("memory:["), text.index("sample:["))
-        for word in ("history", "history-bytes", "rate", "seed", "file", "loop"):
+        for word in (
+            "history",
+            "history-bytes",
+            "rate",
+            "seed",
+            "file",
+            "loop",
+            "maxlen",
+            "password-file",
+            "cert-file",
+        ):
             self.assertIn(word, text)
         self.assertEqual([line for line in text.splitlines() if len(line) > 88], [])
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 
-from airyd.errors import SourceUnavailable
+from airyd.errors import PayloadRefused, SourceUnavailable
 from airyd.events import MESSAGE, UNREAD_COUNT, Event, Replay
 from airyd.interfaces import IEventSink, IEventSource
 from airyd.sources import make_source
@@ -240,6 +240,10 @@ class AnsweringSink:
         """Not expected."""
         raise AssertionError(reason)
 
+    def refused(self, destination: str, event_id: str, refusal: PayloadRefused) -> None:
+        """Not expected."""
+        raise AssertionError(refusal)
+
 
 @implementer(IEventSink)
 class WatchingAgainSink:
@@ -262,6 +266,10 @@ class WatchingAgainSink:
     def gap(self, destinations: Sequence[str], reason: str) -> None:
         """Not expected."""
         raise AssertionError(reason)
+
+    def refused(self, destination: str, event_id: str, refusal: PayloadRefused) -> None:
+        """Not expected."""
+        raise AssertionError(refusal)
 
 
 class FailingSink(RecordingSink):

@@ -52,11 +52,12 @@ Both take history and history-bytes as memory: does."""
 
 
 _REDIS_HELP = """\
-{form}[?prefix=airyd:&maxlen=10000&password-file=PATH{more}]
-    Redis Streams (Redis 7 or newer): one stream per destination, named PREFIX + destination, with a
-    field payload. Publish with XADD airyd:/queue/message MAXLEN ~ 10000 * payload JSON.
+{form}[?NAME=VALUE&...]
+    Redis Streams (Redis 7 or newer): one stream per destination, whose name is a prefix
+    and the destination, and whose entries have a field payload. Publish with
+    XADD airyd:/queue/message MAXLEN ~ 10000 * payload JSON
     prefix         what the streams' names begin with (default airyd:)
-    maxlen         about how many entries a stream keeps when airyd adds one (default 10000)
+    maxlen         about how many entries are kept when airyd adds one (default 10000)
     password-file  a file with the password; or set AIRYD_REDIS_PASSWORD"""
 
 
@@ -66,7 +67,7 @@ class RedisParser:
 
     def __init__(self, scheme: str, form: str, more: str = "") -> None:
         self.scheme = scheme
-        self.help = _REDIS_HELP.format(form=form, more=more)
+        self.help = _REDIS_HELP.format(form=form) + more
 
     def parse(self, url: str, context: SourceContext) -> IEventSource:
         """Make the source (``IEventSourceParser``)."""
@@ -75,10 +76,14 @@ class RedisParser:
         return parse(url, context)
 
 
+_TLS_HELP = """
+    ca-file        who signs the server's certificate, as PEM (default: the system's)
+    cert-file      the client's certificate, as PEM, and in key-file its key"""
+_UNIX_HELP = """
+    db             the number of the database (default 0)"""
+
 redis = RedisParser("redis", "redis://[USER[:PASSWORD]@]HOST[:PORT][/DB]")
-rediss = RedisParser(
-    "rediss", "rediss://[USER[:PASSWORD]@]HOST[:PORT][/DB]", "&ca-file=PATH&cert-file=PATH&key-file=PATH"
-)
-redis_unix = RedisParser("redis+unix", "redis+unix:///PATH", "&db=0")
+rediss = RedisParser("rediss", "rediss://[USER[:PASSWORD]@]HOST[:PORT][/DB]", _TLS_HELP)
+redis_unix = RedisParser("redis+unix", "redis+unix://[USER[:PASSWORD]@]/PATH", _UNIX_HELP)
 memory = MemoryParser()
 sample = SampleParser()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IReactorCore, IStreamClientEndpoint
@@ -54,23 +54,29 @@ class Address(NamedTuple):
         return wrapClientTLS(self._tls_options(), plain) if self.tls else plain
 
     def _tls_options(self) -> IOpenSSLClientConnectionCreator:
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key
+        from cryptography.x509 import load_pem_x509_certificates
         from OpenSSL.crypto import Error as PemError
-        from twisted.internet.ssl import Certificate, PrivateCertificate, optionsForClientTLS, trustRootFromCertificates
+        from OpenSSL.SSL import Error as TlsError
+        from twisted.internet.ssl import Certificate, CertificateOptions, optionsForClientTLS, trustRootFromCertificates
 
         try:
             trust = None
             if self.ca_file is not None:
-                trust = trustRootFromCertificates(
-                    [Certificate.loadPEM(pem) for pem in _pem_blocks(Path(self.ca_file).read_bytes())]
-                )
-            client = None
+                authorities = [Certificate.loadPEM(pem) for pem in _pem_blocks(Path(self.ca_file).read_bytes())]
+                if not authorities:
+                    raise ValueError(f"there is no certificate in {self.ca_file}")
+                trust = trustRootFromCertificates(authorities)
+            client: dict[str, Any] = {}
             if self.cert_file is not None and self.key_file is not None:
-                client = PrivateCertificate.loadPEM(
-                    Path(self.key_file).read_bytes() + b"\n" + Path(self.cert_file).read_bytes()
-                )
-        except (OSError, PemError, ValueError) as error:
+                certificate, *chain = load_pem_x509_certificates(Path(self.cert_file).read_bytes())
+                key = load_pem_private_key(Path(self.key_file).read_bytes(), password=None)
+                # Not as a PrivateCertificate: that holds no chain, and objects which pyOpenSSL takes no more.
+                client = {"certificate": certificate, "privateKey": key, "extraCertChain": chain}
+                CertificateOptions(**client).getContext()  # raises, if they do not belong together
+        except (OSError, PemError, TlsError, TypeError, ValueError) as error:
             raise ConfigurationError(f"{self.name}: cannot use the certificate or key: {error}") from None
-        return optionsForClientTLS(self.host, trustRoot=trust, clientCertificate=client)
+        return optionsForClientTLS(self.host, trustRoot=trust, extraCertificateOptions=client)
 
 
 def _pem_blocks(text: bytes) -> list[bytes]:
@@ -83,7 +89,7 @@ def read_address(url: str, query: Query, environ: Mapping[str, str]) -> Address:
 
     Errors: ``ConfigurationError`` whose text shows neither user nor password.
     """
-    scheme = query.scheme
+    scheme = query.scheme.lower()
     tls = scheme == "rediss"
     is_unix = scheme == "redis+unix"
     try:
@@ -97,28 +103,33 @@ def read_address(url: str, query: Query, environ: Mapping[str, str]) -> Address:
     password = unquote(parts.password) if parts.password else None
     if is_unix:
         database = query.integer("db", 0, 0, 1_000_000)
-        name = f"{scheme}://{parts.path}"
+        path = unquote(parts.path)
+        name = f"{scheme}://{path}"
         if not parts.path.strip("/"):
             raise query.error("name the socket: redis+unix:///run/redis/redis-server.sock")
     else:
+        path = None
         text = parts.path.strip("/")
         if text and not (text.isascii() and text.isdigit() and len(text) < 7):
             raise query.error("behind the host comes the number of the database, such as /0")
         database = int(text or 0)
         host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
         name = f"{scheme}://{host or 'localhost'}:{port}/{database}"
+    cert_file, key_file = (query.text(each) if tls else None for each in ("cert-file", "key-file"))
+    if (cert_file is None) != (key_file is None):
+        raise query.error("cert-file and key-file go together")
     return Address(
         name=name,
         host=parts.hostname or "localhost",
         port=port,
-        path=parts.path if is_unix else None,
+        path=path,
         tls=tls,
         database=database,
         user=user,
         password=_password(password, query, environ),
         ca_file=query.text("ca-file") if tls else None,
-        cert_file=query.text("cert-file") if tls else None,
-        key_file=query.text("key-file") if tls else None,
+        cert_file=cert_file,
+        key_file=key_file,
     )
 
 

@@ -49,7 +49,7 @@ class DeadLetters:
             fields = ("stream", key, "id", refused.event_id, "reason", str(refused.refusal), "payload", body)
             await self._link.command("XADD", self._key, "MAXLEN", "~", DEAD_LETTERS, "*", *fields)
         except ResponseError as error:
-            self._is_allowed = False
-            self._log.warn("refused entries are not copied to {key} any more: {error}", key=self._key, error=str(error))
+            self._is_allowed = not str(error).startswith("NOPERM")
+            self._log.warn("{stream} {id}: not copied: {error}", stream=key, id=refused.event_id, error=str(error))
         except SourceUnavailable:
             self._log.info("{stream} {id}: not copied, Redis is away", stream=key, id=refused.event_id)

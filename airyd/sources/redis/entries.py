@@ -32,7 +32,7 @@ class Entries(NamedTuple):
     """What a run of entries holds.
 
     :ivar last: the id of the last entry, whatever it is
-    :ivar size: bytes of all bodies
+    :ivar size: bytes of all fields
     """
 
     events: list[Event]
@@ -55,8 +55,9 @@ def read_entries(destination: str, raw: list[RawEntry], body_limit: int) -> Entr
         if body is None:
             if _field(fields, POSITION) is None:
                 refused.append(Refused(event_id, None, _NO_PAYLOAD))
+            size += sum(map(len, fields))
             continue
-        size += len(body)
+        size += len(body) if len(fields) == 2 else sum(map(len, fields))
         try:
             payloads.check(destination, body, body_limit)
         except PayloadRefused as refusal:

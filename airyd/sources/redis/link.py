@@ -7,6 +7,7 @@ Twisted's ``ClientService`` isn't used: it fails with an error of its own when a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final, TypeAlias, TypeVar, cast
 
 from twisted.application.internet import backoffPolicy
@@ -17,7 +18,7 @@ from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from txredisapi import HiredisProtocol, ResponseError
+from txredisapi import HiredisProtocol, InvalidData, ResponseError
 
 from airyd.errors import SourceUnavailable
 from airyd.sources.redis.address import Address
@@ -32,6 +33,10 @@ REPLY_PATIENCE: Final = 5.0
 #: Seconds between attempts to connect: at first, and at most; up to a second is added at random.
 _FIRST_DELAY: Final = 0.1
 _LAST_DELAY: Final = 5.0
+#: Seconds that a connection may take to be closed.
+_CLOSE_PATIENCE: Final = 1.0
+#: What Redis says to every command while it can't serve anybody.
+_NOT_NOW: Final = ("LOADING ", "MASTERDOWN ", "BUSY ")
 
 T = TypeVar("T")
 
@@ -55,9 +60,16 @@ class _Protocol(HiredisProtocol):  # type: ignore[misc]  # txredisapi has no typ
         """Leave a reply as it is."""
         return data
 
+    def dataReceived(self, data: bytes, unpause: bool = False) -> None:
+        """See ``IProtocol``; hang up on what is no Redis."""
+        try:
+            super().dataReceived(data, unpause)
+        except InvalidData as error:
+            self.hang_up(f"what answers is no Redis: {error}")
+
     def connectionLost(self, reason: Failure) -> None:
         """See ``IProtocol``."""
-        if not reason.check(ConnectionDone):
+        if self.end == _Protocol.end and not reason.check(ConnectionDone):
             self.end = f"the connection was lost: {_text(reason.value)}"
         super().connectionLost(reason)
 
@@ -94,26 +106,29 @@ class Link:
         self._protocol: _Protocol | None = None
         self._waiting: list[Deferred[None]] = []
         self._keeping: Deferred[None] | None = None
+        self._is_running = False
 
     def start(self) -> None:
         """Connect, and connect again whenever the connection is lost."""
+        self._is_running = True
         self._keeping = Deferred.fromCoroutine(self._keep())
         self._keeping.addErrback(self._given_up)
 
     def stop(self) -> Deferred[None]:
         """Close the connection; fires when it is closed. Whoever waits for it gets ``SourceUnavailable``."""
+        self._is_running = False
         keeping, self._keeping = self._keeping, None
-        waiting, self._waiting = self._waiting, []
         protocol, self._protocol = self._protocol, None
         self.trouble = "stopped"
         closed: Deferred[None] = succeed(None)
         if protocol is not None:
-            closed = protocol.whenDisconnected().addCallback(lambda _: None)
+            bound = self._clock.callLater(_CLOSE_PATIENCE, protocol.hang_up, "stopped")
+            closed = protocol.whenDisconnected().addCallback(lambda _: bound.cancel() if bound.active() else None)
             protocol.transport.loseConnection()
         if keeping is not None:
             keeping.cancel()
-        for waiter in waiting:
-            waiter.errback(self._stopped())
+        while self._waiting:
+            self._waiting.pop(0).errback(self._stopped())
         return closed
 
     def connected(self) -> Deferred[None]:
@@ -123,7 +138,7 @@ class Link:
         """
         if self._protocol is not None:
             return succeed(None)
-        if self._keeping is None:
+        if not self._is_running:
             return fail(self._stopped())
         waiter: Deferred[None] = Deferred(self._waiting.remove)
         self._waiting.append(waiter)
@@ -159,15 +174,19 @@ class Link:
         def finish(result: Reply | Failure) -> Reply | Failure:
             if overdue.active():
                 overdue.cancel()
-            if isinstance(result, Failure) and not result.check(ResponseError, CancelledError):
-                raise LinkDown(f"{self._address.name}: {protocol.end}")
-            return result
+            if not isinstance(result, Failure) or result.check(CancelledError):
+                return result
+            if result.check(ResponseError):
+                if not str(result.value).startswith(_NOT_NOW):
+                    return result
+                protocol.hang_up(_text(result.value))
+            raise LinkDown(f"{self._address.name}: {protocol.end}")
 
         return sent.addBoth(finish)
 
     async def _keep(self) -> None:
         attempt = 0
-        while True:
+        while self._is_running:
             try:
                 protocol = await self._connect()
             except (ConnectError, OSError, ResponseError, SourceUnavailable) as error:
@@ -179,7 +198,8 @@ class Link:
                 await protocol.whenDisconnected()
                 self._protocol = None
                 self._tell(protocol.end)
-            await deferLater(self._clock, self._delay(attempt))
+            if self._is_running:  # whoever was told that there is a connection may have stopped it
+                await deferLater(self._clock, self._delay(attempt))
 
     async def _connect(self) -> _Protocol:
         protocol = cast(_Protocol, await self._endpoint.connect(_Factory()))
@@ -191,6 +211,9 @@ class Link:
             if address.database:
                 await self._send(protocol, ("SELECT", address.database), REPLY_PATIENCE)
             number = await self._send(protocol, ("CLIENT", "ID"), REPLY_PATIENCE)
+            # Redis answers all that before it has read its data, and not this.
+            with suppress(ResponseError):  # whoever may not ask, finds out later
+                await self._send(protocol, ("PING",), REPLY_PATIENCE)
         except (ResponseError, SourceUnavailable, CancelledError):
             protocol.transport.abortConnection()
             raise
@@ -203,12 +226,11 @@ class Link:
         self.trouble = None
         self.generation += 1
         self._log.info("connected to {redis} for {purpose}", redis=self._address.name, purpose=self._purpose)
-        waiting, self._waiting = self._waiting, []
-        for waiter in waiting:
-            waiter.callback(None)
+        while self._waiting:  # what one of them does may end the waiting of another
+            self._waiting.pop(0).callback(None)
 
     def _tell(self, trouble: str) -> None:
-        if trouble != self.trouble and self._keeping is not None:
+        if trouble != self.trouble and self._is_running:
             self._log.warn(
                 "not connected to {redis} for {purpose}: {trouble}",
                 redis=self._address.name,
@@ -218,7 +240,7 @@ class Link:
             self.trouble = trouble
 
     def _given_up(self, failure: Failure) -> None:
-        if self._keeping is not None:  # else it was stopped
+        if self._is_running:
             self._log.failure("the connection to Redis is given up", failure)
 
     def _stopped(self) -> SourceUnavailable:

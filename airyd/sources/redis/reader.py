@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Final, cast
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -17,7 +17,7 @@ from airyd.errors import SourceUnavailable
 from airyd.limits import MIB
 from airyd.sources.redis.entries import Entries, RawEntry, read_entries
 from airyd.sources.redis.link import REPLY_PATIENCE, Link, Reply, Word, all_of
-from airyd.sources.redis.stream import Stream, StreamInfo, read_info
+from airyd.sources.redis.stream import NO_STREAM, Asked, Stream, StreamInfo, is_about_the_key, read_info
 
 #: Seconds that an XREAD waits for entries. Not for ever, so that a link which swallows everything is noticed.
 BLOCK: Final = 5.0
@@ -39,6 +39,8 @@ class Reader:
     :param commands: for everything else
     :param deliver: called with what a reply brought, an :class:`Entries` per stream
     :param gap: called with a stream and the reason why entries of it were missed
+
+    :ivar trouble: why Redis refuses to be read, though it can be reached; None otherwise
     """
 
     _log = Logger()
@@ -52,6 +54,7 @@ class Reader:
         deliver: Callable[[list[tuple[Stream, Entries]]], None],
         gap: Callable[[Stream, str], None],
     ) -> None:
+        self.trouble: str | None = None
         self._link = link
         self._commands = commands
         self._clock = clock
@@ -59,7 +62,8 @@ class Reader:
         self._deliver = deliver
         self._gap = gap
         self._streams: dict[bytes, Stream] = {}
-        self._round: dict[bytes, Stream] | None = None
+        self._round: dict[bytes, tuple[Stream, str]] | None = None
+        self._waking: IDelayedCall | None = None
         self._idle: Deferred[None] | None = None
         self._count = _COUNT_FIRST
         self._tasks: list[Deferred[None]] = []
@@ -68,13 +72,15 @@ class Reader:
         """Begin to read."""
         for work in (self._read(), self._watch_over()):
             task = Deferred.fromCoroutine(work)
-            task.addErrback(lambda failure: failure.trap(CancelledError) and None)
+            task.addErrback(lambda failure: failure.trap(CancelledError, SourceUnavailable) and None)  # stopped
             task.addErrback(lambda failure: self._log.failure("reading from Redis has ended", failure))
             self._tasks.append(task)
 
     def stop(self) -> None:
         """Read no more."""
         self._streams.clear()
+        if self._waking is not None and self._waking.active():
+            self._waking.cancel()
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()
@@ -92,14 +98,15 @@ class Reader:
         """Read this stream no more; nothing of it is delivered from now on."""
         self._streams.pop(key, None)
 
-    def _wake(self, a_round: dict[bytes, Stream]) -> None:
-        """End the XREAD that waits without the new stream."""
+    def _wake(self, a_round: dict[bytes, tuple[Stream, str]]) -> None:
+        """End the XREAD that waits without the new stream, or at a position that no longer holds."""
         if self._round is not a_round:
             return
 
         def woken(reply: Reply) -> None:
-            if reply == 0 and self._round is a_round:  # the XREAD had not reached Redis yet
-                self._clock.callLater(_RETRY_WAKE, self._wake, a_round)
+            is_due = self._waking is not None and self._waking.active()
+            if reply == 0 and self._round is a_round and not is_due:  # the XREAD had not reached Redis yet
+                self._waking = self._clock.callLater(_RETRY_WAKE, self._wake, a_round)
 
         # Where this isn't allowed, or the link is down, the XREAD ends by itself a little later.
         self._commands.command("CLIENT", "UNBLOCK", self._link.client_id).addCallbacks(woken, lambda failure: None)
@@ -110,6 +117,7 @@ class Reader:
             await self._link.connected()
             readable = {key: stream for key, stream in self._streams.items() if stream.is_readable}
             if not readable:
+                self.trouble = None
                 self._idle = Deferred()
                 await self._idle
                 continue
@@ -120,42 +128,67 @@ class Reader:
                     await self._look(self._link, is_certain=True)
                     looked_at = generation
                     continue
-                self._take(readable, await self._ask(readable))
+                asked = {key: (stream, stream.read) for key, stream in readable.items()}
+                reply = await self._ask(asked)
+                self.trouble = None
+                if isinstance(reply, list):  # else the time was over, or somebody woke it up
+                    arrived = cast(list[tuple[bytes, list[RawEntry]]], reply)
+                    # What came before these may be gone: find out before anybody gets them.
+                    infos = [_info(self._link.command("XINFO", "STREAM", key)) for key, _ in arrived]
+                    self._take(asked, arrived, await all_of(infos))
             except SourceUnavailable:
                 continue  # until there is a connection
             except ResponseError as error:
-                self._log.warn("Redis refuses to read: {error}", error=str(error))
+                self._refused(error)
                 await deferLater(self._clock, _RETRY_READ)
                 looked_at = 0  # one of the streams may have become something else
 
-    async def _ask(self, streams: dict[bytes, Stream]) -> Reply:
-        ids = [stream.read for stream in streams.values()]
-        self._round = streams
+    async def _ask(self, asked: dict[bytes, tuple[Stream, str]]) -> Reply:
+        ids = [position for _, position in asked.values()]
+        self._round = asked
         try:
             limits: tuple[Word, ...] = ("COUNT", self._count, "BLOCK", int(BLOCK * 1000))
-            return await self._link.command(
-                "XREAD", *limits, "STREAMS", *streams, *ids, patience=BLOCK + REPLY_PATIENCE
-            )
+            return await self._link.command("XREAD", *limits, "STREAMS", *asked, *ids, patience=BLOCK + REPLY_PATIENCE)
         finally:
             self._round = None
 
-    def _take(self, asked: dict[bytes, Stream], reply: Reply) -> None:
-        if not isinstance(reply, list):  # the time was over, or somebody woke it up
-            return
+    def _refused(self, error: ResponseError) -> None:
+        trouble = str(error)
+        if trouble != self.trouble and not is_about_the_key(error):
+            self._log.warn("Redis refuses to be read: {error}", error=trouble)
+            self.trouble = trouble
+
+    def _take(
+        self,
+        asked: dict[bytes, tuple[Stream, str]],
+        arrived: list[tuple[bytes, list[RawEntry]]],
+        infos: list[StreamInfo | SourceUnavailable],
+    ) -> None:
         batch: list[tuple[Stream, Entries]] = []
         missing: list[tuple[Stream, str]] = []
         count = size = 0
-        for key, raw in cast(list[tuple[bytes, list[RawEntry]]], reply):
-            stream = asked[key]
+        for (key, raw), info in zip(arrived, infos, strict=True):
+            stream, position = asked[key]
             if self._streams.get(key) is not stream:  # unwatched meanwhile, and perhaps watched anew
+                continue
+            if stream.read != position or not stream.is_readable:
+                continue  # a gap was found meanwhile: it is read from another position, or not
+            if not raw:  # what woke the XREAD up was trimmed within the same transaction; the next look finds out
+                continue
+            if not isinstance(info, StreamInfo):  # something else by now; the next look finds out
                 continue
             entries = read_entries(stream.destination, raw, self._body_limit)
             count += len(raw)
             size += entries.size
-            why = stream.advance([raw_id.decode() for raw_id, _ in raw])
+            ids = [raw_id.decode() for raw_id, _ in raw]
+            why = stream.find_missing(ids, info)
+            if why is not None:
+                stream.resume(info)
+            else:
+                why = stream.advance(ids)
+                batch.append((stream, entries))
             if why is not None:
                 missing.append((stream, why))
-            batch.append((stream, entries))
         self._adapt(count, size)
         # Whoever misses something must not get what comes after it.
         for stream, why in missing:
@@ -173,34 +206,37 @@ class Reader:
         while True:
             await deferLater(self._clock, LOOK_EVERY)
             await self._commands.connected()
-            with suppress(SourceUnavailable):  # the link says so itself
+            with suppress(SourceUnavailable, ResponseError):  # the link says so itself; XREAD will be refused, too
                 await self._look(self._commands, is_certain=False)
 
     async def _look(self, link: Link, is_certain: bool) -> None:
         """Ask for the counters of all streams, and compare."""
-        asked = [(stream, stream.read) for stream in self._streams.values()]
+        asked = [(stream, stream.asked()) for stream in self._streams.values()]
         asking = [_info(link.command("XINFO", "STREAM", stream.key)) for stream, _ in asked]
-        for (stream, read_then), info in zip(asked, await all_of(asking), strict=True):
+        for (stream, known), info in zip(asked, await all_of(asking), strict=True):
             if self._streams.get(stream.key) is stream:
-                why = self._compare(stream, info, read_then, is_certain)
+                why = self._compare(stream, info, known, is_certain)
                 if why is not None:
                     self._gap(stream, why)
 
     def _compare(
-        self, stream: Stream, info: StreamInfo | SourceUnavailable, read_then: str, is_certain: bool
+        self, stream: Stream, info: StreamInfo | SourceUnavailable, asked: Asked, is_certain: bool
     ) -> str | None:
         was_readable = stream.is_readable
         stream.is_readable = isinstance(info, StreamInfo)
         if isinstance(info, SourceUnavailable):
             return str(info) if was_readable else None
-        if not was_readable:  # a stream again, or nothing
-            stream.resume(info)
-            self.add(stream)
+        if not was_readable:  # a stream again, or nothing: all that is in it came after the gap
+            self._resume(stream, NO_STREAM)
             return None
-        why = stream.compare(info, read_then, is_certain)
+        why = stream.compare(info, asked, is_certain)
         if why is not None:
-            stream.resume(info)
+            self._resume(stream, info)
         return why
+
+    def _resume(self, stream: Stream, info: StreamInfo) -> None:
+        stream.resume(info)
+        self.add(stream)  # the XREAD that waits, waits for entries after the old position
 
 
 def _info(asking: Deferred[Reply]) -> Deferred[StreamInfo | SourceUnavailable]:
@@ -208,7 +244,10 @@ def _info(asking: Deferred[Reply]) -> Deferred[StreamInfo | SourceUnavailable]:
 
     def refused(failure: Failure) -> Reply:
         failure.trap(ResponseError)
-        return cast(Exception, failure.value)
+        error = cast(Exception, failure.value)
+        if not is_about_the_key(error):
+            raise error
+        return error
 
     def read(reply: Reply) -> StreamInfo | SourceUnavailable:
         try:

@@ -13,14 +13,14 @@ from twisted.python.failure import Failure
 from txredisapi import ResponseError
 from zope.interface import implementer
 
-from airyd.errors import SourceUnavailable
+from airyd.errors import ConfigurationError, SourceUnavailable
 from airyd.events import Event, Replay
 from airyd.interfaces import IEventSink, IEventSource, SourceContext
 from airyd.sources.query import Query
 from airyd.sources.redis.address import DEFAULT_MAXLEN, DEFAULT_PREFIX, Address, read_address
 from airyd.sources.redis.deadletters import DeadLetters
 from airyd.sources.redis.entries import PAYLOAD, POSITION, Entries, RawEntry, read_entries
-from airyd.sources.redis.link import Link, LinkDown, Reply
+from airyd.sources.redis.link import Link, LinkDown, Reply, all_of
 from airyd.sources.redis.reader import Reader
 from airyd.sources.redis.stream import Stream, StreamInfo, order, read_info
 
@@ -60,7 +60,8 @@ class RedisStreams:
         for link in (self._commands, self._reading):
             link.start()
         self._reader.start()
-        return gatherResults([self._commands.connected(), self._reading.connected()]).addCallback(lambda _: None)
+        both = all_of([self._commands.connected(), self._reading.connected()])
+        return Deferred.fromCoroutine(both).addCallback(lambda _: None)
 
     def stop(self) -> Deferred[None]:
         """End (``IEventSource``)."""
@@ -99,13 +100,9 @@ class RedisStreams:
         return Deferred.fromCoroutine(self._add(destination, PAYLOAD, body))
 
     def health(self) -> Sequence[str]:
-        """Say which connection is missing, and why (``IEventSource``)."""
-        links = {"commands": self._commands, "reading": self._reading}
-        return [
-            f"{self._address.name} ({purpose}): {link.trouble}"
-            for purpose, link in links.items()
-            if link.trouble is not None
-        ]
+        """Say which connection is missing, or what Redis refuses, and why (``IEventSource``)."""
+        troubles = {"commands": self._commands.trouble, "reading": self._reading.trouble or self._reader.trouble}
+        return [f"{self._address.name} ({purpose}): {trouble}" for purpose, trouble in troubles.items() if trouble]
 
     def _key(self, destination: str) -> bytes:
         return f"{self._prefix}{destination}".encode()
@@ -189,8 +186,13 @@ class RedisStreams:
     async def _transaction(self, *commands: Sequence[str | bytes | int]) -> list[Reply]:
         while True:
             await self._commands.connected()
-            with suppress(LinkDown):
+            try:
                 return await self._commands.transaction(*commands)
+            except LinkDown:
+                continue
+            except ResponseError as error:
+                self._log.warn("Redis refuses a transaction: {error}", error=str(error))
+                raise SourceUnavailable(f"{self._address.name}: {error}") from None
 
     async def _reply(self, *words: str | bytes | int) -> Reply:
         try:
@@ -222,6 +224,8 @@ class RedisStreams:
 
 def parse(url: str, context: SourceContext) -> RedisStreams:
     """Return the source of a URL ``redis://``, ``rediss://`` or ``redis+unix://``."""
+    if "@" in url.partition("?")[2]:  # the parameters' own errors would show the rest of a password
+        raise ConfigurationError(f"{url.partition(':')[0]}: in a password write %3F for '?', and %40 for '@'")
     query = Query(url)
     address = read_address(url, query, context.environ)
     prefix = query.text("prefix")

@@ -39,16 +39,25 @@ class StreamInfo(NamedTuple):
     :ivar added: how many entries were ever added
     :ivar deleted: the largest id that was deleted by XDEL (trimming does not count)
     :ivar newest: the id of the newest entry that is there; None if the stream is empty
+    :ivar oldest: the id of the oldest one
+    :ivar length: how many are there
     """
 
     last: str
     added: int
     deleted: str
     newest: str | None
+    oldest: str | None = None
+    length: int = 0
 
 
 #: A key that doesn't exist.
 NO_STREAM: Final = StreamInfo(NOTHING, 0, NOTHING, None)
+
+
+def is_about_the_key(error: Exception) -> bool:
+    """Say whether an error tells something of the key, and not that Redis can't answer (it loads, is busy, refuses)."""
+    return str(error).startswith(("ERR no such key", "WRONGTYPE"))
 
 
 def read_info(reply: Reply) -> StreamInfo:
@@ -65,17 +74,30 @@ def read_info(reply: Reply) -> StreamInfo:
     added = facts.get(b"entries-added")
     if not isinstance(added, int):
         raise SourceUnavailable("Redis 7.0 or newer is needed, for the counters of XINFO STREAM")
-    newest = facts[b"last-entry"]
+    newest, oldest = facts[b"last-entry"], facts[b"first-entry"]
     return StreamInfo(
         last=_text(facts[b"last-generated-id"]),
         added=added,
         deleted=_text(facts[b"max-deleted-entry-id"]),
         newest=_text(newest[0]) if isinstance(newest, list) else None,
+        oldest=_text(oldest[0]) if isinstance(oldest, list) else None,
+        length=cast(int, facts[b"length"]),
     )
 
 
 def _text(value: object) -> str:
     return cast(bytes, value).decode()
+
+
+class Asked(NamedTuple):
+    """What was known of a stream when Redis was asked about it.
+
+    :ivar life: how often reading has begun
+    """
+
+    read: str
+    added: int
+    life: int
 
 
 class Stream:
@@ -86,12 +108,13 @@ class Stream:
     :ivar is_readable: False while the key is something else
     """
 
-    __slots__ = ("_added", "_checkpoint", "_count", "_suspect", "destination", "is_readable", "key", "read")
+    __slots__ = ("_added", "_checkpoint", "_count", "_life", "_suspect", "destination", "is_readable", "key", "read")
 
     def __init__(self, destination: str, key: bytes, info: StreamInfo) -> None:
         self.destination = destination
         self.key = key
         self.is_readable = True
+        self._life = 0
         self.resume(info)
 
     def resume(self, info: StreamInfo) -> None:
@@ -100,6 +123,36 @@ class Stream:
         self._count = self._added = info.added  # entries up to `read`; entries when last looked
         self._checkpoint: tuple[str, int] | None = None
         self._suspect: str | None = None
+        self._life += 1
+
+    def asked(self) -> Asked:
+        """Return what is known now, to compare with what Redis will say."""
+        return Asked(self.read, self._added, self._life)
+
+    def find_missing(self, ids: Sequence[str], info: StreamInfo) -> str | None:
+        """Return why entries up to what Redis says must be missing, or None; ask before :meth:`advance`.
+
+        :param ids: of the entries that were just read
+        :param info: what Redis said after that, over the same connection: nothing is on its way
+        """
+        read = order(ids[-1])
+        if info is NO_STREAM:
+            return "the stream is gone"
+        if order(info.last) < read:
+            return f"the stream was replaced: its last id {info.last} is before {ids[-1]}, which was read"
+        if info.added < self._count + len(ids):
+            return "the stream was replaced: it has had fewer entries than were read"
+        if order(info.deleted) >= order(ids[0]):
+            return None  # XDEL makes holes, before these or after them: the next looks tell
+        if info.newest is None or info.oldest is None or order(info.newest) <= read:
+            unread = 0
+        elif order(info.oldest) > read:
+            unread = info.length
+        elif info.oldest in ids:
+            unread = info.length - len(ids) + ids.index(info.oldest)
+        else:
+            return None  # what goes, goes from the oldest on; and there is still one that was read before these
+        return _missing(info.added - self._count - len(ids) - unread, info.last)
 
     def advance(self, ids: Sequence[str]) -> str | None:
         """Take down the ids of entries that were read, in order; return why some must be missing, or None."""
@@ -112,34 +165,36 @@ class Stream:
         if order(self.read) < order(last):
             return None
         self._checkpoint = None
-        try:
-            upto = ids.index(last) + 1
-        except ValueError:
+        upto = sum(order(event_id) <= order(last) for event_id in ids)
+        missing = added - before - upto
+        self._count += missing
+        if last not in ids:
             return f"the entry {last} went before it was read"
-        if before + upto != added:
-            return f"{added - before - upto} entries before {last} went before they were read"
-        return None
+        return _missing(missing, last)
 
-    def compare(self, info: StreamInfo, read_then: str, is_certain: bool) -> str | None:
+    def compare(self, info: StreamInfo, asked: Asked, is_certain: bool) -> str | None:
         """Compare with what Redis says; return why entries must be missing, or None.
 
-        :param read_then: ``read`` when Redis was asked; the reader may have gone on meanwhile
+        Two connections ask, so that an answer may be older than what is known already.
+
+        :param asked: what was known when Redis was asked; the reader may have gone on meanwhile
         :param is_certain: that nothing is on its way to the reader
         """
+        if asked.life != self._life:
+            return None
         last = order(info.last)
-        if info is NO_STREAM and read_then != NOTHING:
+        if info is NO_STREAM and asked.read != NOTHING:
             return "the stream is gone"
-        if last < order(read_then):
-            return f"the stream was replaced: its last id {info.last} is before {read_then}, which was read"
-        if info.added < self._added:
-            return f"the stream was replaced: it has had {info.added} entries, and had {self._added} before"
-        self._added = info.added
+        if last < order(asked.read):
+            return f"the stream was replaced: its last id {info.last} is before {asked.read}, which was read"
+        if info.added < asked.added:
+            return f"the stream was replaced: it has had {info.added} entries, and had {asked.added} before"
+        self._added = max(self._added, info.added)
         read = order(self.read)
         if last == read:
             self._suspect = None
-            if info.added != self._count:
-                return f"{info.added - self._count} entries up to {info.last} went before they were read"
-        elif last > read:
+            return _missing(info.added - self._count, info.last)
+        if last > read:
             self._checkpoint = (info.last, info.added)
             if info.newest is None or order(info.newest) <= read:
                 # What came after `read` is gone; but it may be in a reply that is on its way here.
@@ -147,3 +202,9 @@ class Stream:
                     return f"the entries after {self.read} went before they were read"
                 self._suspect = self.read
         return None
+
+
+def _missing(count: int, upto: str) -> str | None:
+    if count < 0:  # more were read than the stream has had
+        return "the stream was replaced"
+    return f"{count} entries up to {upto} went before they were read" if count else None

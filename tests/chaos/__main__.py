@@ -1,0 +1,9 @@
+"""``python -m tests.chaos`` is ``python -m tests.chaos.run``."""
+
+from __future__ import annotations
+
+import sys
+
+from tests.chaos.run import main
+
+sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,112 @@
+"""All clients in one thread: it reads what comes, and lets some come and go."""
+
+from __future__ import annotations
+
+import selectors
+import threading
+import time
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Final
+
+from tests.chaos.client import Client, State
+from tests.chaos.ledger import History
+
+#: Connections whose opening is under way at once.
+OPENING: Final = 20
+#: Seconds between two looks at what has come.
+CHECK_EVERY: Final = 0.2
+
+
+class Crowd:
+    """The clients.
+
+    :ivar restlessness: how often per second a client goes, or leaves a destination, of itself
+    """
+
+    def __init__(self, count: int, ports: Sequence[int], histories: Sequence[History], random: Random) -> None:
+        self.restlessness = 0.0
+        self._random = random
+        self.clients = [
+            Client(ports, random.sample(histories, random.randint(1, len(histories))), Random(random.random()))
+            for _ in range(count)
+        ]
+        self._selector = selectors.DefaultSelector()
+        self._opening: set[Client] = set()
+        self._ends = threading.Event()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        """Have all connect, and come back whenever their connection ends."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End all connections; harmless when repeated."""
+        self._ends.set()
+        if self._thread.is_alive():
+            self._thread.join(30)
+        if self._failure is not None:
+            raise AssertionError("the crowd failed") from self._failure
+
+    def wait(self, reached: Callable[[Client], bool], patience: float) -> list[Client]:
+        """Wait until this is true for all; return those for whom it isn't after ``patience`` seconds."""
+        deadline = time.monotonic() + patience
+        while True:
+            lacking = [client for client in self.clients if not reached(client)]
+            if not lacking or time.monotonic() > deadline or self._failure is not None:
+                return lacking
+            time.sleep(0.05)
+
+    def _run(self) -> None:
+        try:
+            before = time.monotonic()
+            while not self._ends.is_set():
+                self._turn()
+                now = time.monotonic()
+                if now - before > CHECK_EVERY:
+                    self._look(now - before)
+                    before = now
+        except BaseException as failure:  # noqa: BLE001  # raised again by stop()
+            self._failure = failure
+        finally:
+            for client in self.clients:
+                if client.socket is not None:
+                    client.vanish()
+            self._selector.close()
+
+    def _turn(self) -> None:
+        now = time.monotonic()
+        for client in self.clients:
+            if client.state is State.AWAY and client.due <= now and len(self._opening) < OPENING and client.open():
+                assert client.socket is not None
+                self._selector.register(client.socket, selectors.EVENT_READ, client)
+                self._opening.add(client)
+        for key, _ in self._selector.select(0.02):
+            client = key.data
+            if not client.readable():
+                self._forget(client)
+                client.gone()
+            elif client.state is State.OPEN:
+                self._opening.discard(client)
+
+    def _look(self, seconds: float) -> None:
+        for client in self.clients:
+            client.check()
+            if client.is_live and self._random.random() < self.restlessness * seconds:
+                self._stir(client)
+
+    def _stir(self, client: Client) -> None:
+        what = self._random.random()
+        if what < 0.4:
+            self._forget(client)
+            client.vanish()
+        elif what < 0.7:
+            client.disconnect()
+        else:
+            client.resubscribe()
+
+    def _forget(self, client: Client) -> None:
+        assert client.socket is not None
+        self._selector.unregister(client.socket)
+        self._opening.discard(client)

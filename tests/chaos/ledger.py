@@ -1,0 +1,157 @@
+"""The truth: what was published, what was destroyed, and what a client must have got."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import deque
+from typing import Final, NamedTuple
+
+#: The two numbers of a stream entry's id.
+Id = tuple[int, int]
+#: A cursor names this many of the things that are wrong.
+MOST_FAULTS: Final = 5
+
+
+def read_id(text: str) -> Id:
+    """Return the two numbers of an id, be it Redis' own or a ``message-id``."""
+    first, second = text.split("-")[-2:]
+    return int(first), int(second)
+
+
+class Loss(NamedTuple):
+    """All entries up to one were destroyed.
+
+    :ivar upto: the last id that had been given
+    :ivar when: monotonic time after it happened
+    :ivar is_told: whether Redis' counters still tell how many entries there were (XTRIM), so that who has read
+        all of them can know that nothing was missed; after DEL, FLUSHALL and SET nobody can
+    """
+
+    upto: Id
+    when: float
+    is_told: bool
+
+
+class Hole(NamedTuple):
+    """Events that a client did not get, though it got later ones.
+
+    :ivar last: the id of the last of them
+    :ivar when: monotonic time at which the next one came
+    """
+
+    destination: str
+    first: Id
+    last: Id
+    when: float
+
+
+class History:
+    """All acknowledged events of one destination, in their order; one thread writes, others may read.
+
+    :ivar ids: of the entries
+    :ivar numbers: of the events, which are in their bodies
+    """
+
+    def __init__(self, destination: str) -> None:
+        self.destination = destination
+        self.ids: list[Id] = []
+        self.numbers: list[int] = []
+        self.losses: list[Loss] = []
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def add(self, event_id: Id, number: int) -> None:
+        """Note an event that Redis acknowledged."""
+        if self.ids and event_id <= self.ids[-1]:
+            raise AssertionError(f"Redis gave {event_id} after {self.ids[-1]}")
+        self.numbers.append(number)
+        self.ids.append(event_id)  # last: its length is what readers go by
+
+    def after(self, event_id: Id) -> int:
+        """Return the index of the first event after an id."""
+        return bisect_right(self.ids, event_id)
+
+    def missed(self, last: Id, losses: list[Loss]) -> int:
+        """Return how many events after ``last`` these losses destroyed."""
+        if not losses:
+            return 0
+        return max(0, bisect_right(self.ids, max(loss.upto for loss in losses)) - self.after(last))
+
+    def losses_until(self, when: float) -> list[Loss]:
+        """Return what was destroyed before a time."""
+        return [loss for loss in self.losses if loss.when <= when]
+
+
+class Cursor:
+    """Follows one run: from a position on, a client must get every event, once, in order.
+
+    :ivar last: the position, or the id of the last event that came
+    :ivar faults: what was wrong, in words, beside the holes; the first few
+    :ivar holes: events that did not come
+    :ivar checked: events that were compared with the ledger
+    """
+
+    def __init__(self, history: History, position: Id) -> None:
+        self.last = position
+        self.faults: list[str] = []
+        self.holes: list[Hole] = []
+        self.checked = 0
+        self._history = history
+        self._position = position
+        self._at = history.after(position)
+        self._came: deque[tuple[Id, int, float]] = deque()
+
+    def take(self, event_id: Id, number: int, when: float) -> None:
+        """Note what a client got, and when; it may come before its publisher has the acknowledgement."""
+        self.last = event_id
+        self._came.append((event_id, number, when))
+
+    def check(self) -> None:
+        """Compare what came with the ledger, as far as that has got."""
+        ids, came = self._history.ids, self._came
+        end = len(ids)
+        while came and self._at < end:
+            if ids[self._at] <= self._position:  # acknowledged late
+                self._at += 1
+                continue
+            event_id, number, when = came.popleft()
+            if event_id == ids[self._at] and number == self._history.numbers[self._at]:
+                self._at += 1
+                self.checked += 1
+            else:
+                self._compare(event_id, number, when)
+
+    def _compare(self, event_id: Id, number: int, when: float) -> None:
+        """Say what is wrong with an event that is not the next one, and go on behind it."""
+        ids, expected = self._history.ids, self._at
+        index = bisect_left(ids, event_id)
+        if index == len(ids) or ids[index] != event_id:
+            self._fault(f"{event_id} (number {number}) is in no ledger")
+        elif self._history.numbers[index] != number:
+            self._fault(f"{event_id} has the body of {number}, not of {self._history.numbers[index]}")
+        elif index > expected:
+            self.holes.append(Hole(self._history.destination, ids[expected], ids[index - 1], when))
+            self._at = index + 1
+        else:
+            self._fault(f"{event_id} (number {number}) again or too late; the last was {ids[expected - 1]}")
+
+    def _fault(self, text: str) -> None:
+        if len(self.faults) < MOST_FAULTS:
+            self.faults.append(f"{self._history.destination}: {text}")
+
+    @property
+    def is_level(self) -> bool:
+        """Whether everything that is in the ledger came."""
+        self.check()
+        while self._at < len(self._history.ids) and self._history.ids[self._at] <= self._position:
+            self._at += 1
+        return self._at == len(self._history.ids) and not self._came
+
+    @property
+    def standing(self) -> str:
+        """Say how far it is, in words."""
+        return (
+            f"{self._history.destination}: at {self.last}, {len(self._history.ids) - self._at} events of the ledger "
+            f"did not come, {len(self._came)} came that it doesn't have"
+        )

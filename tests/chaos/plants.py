@@ -1,0 +1,63 @@
+"""Faults planted into a daemon, so that it can be seen that the harness finds them.
+
+Each is called in the daemon's process before ``twistd`` runs.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Final
+
+from airyd.events import Event
+from airyd.sources.redis import reader, source
+from airyd.sources.redis.entries import Entries, RawEntry, read_entries
+from airyd.sources.redis.link import Link
+from airyd.sources.redis.reader import Reader
+from airyd.sources.redis.stream import StreamInfo, read_info
+
+PLANTS: Final = ("drop", "twice", "dollar")
+#: One event of so many is dropped, or delivered twice.
+ONE_IN: Final = 1000
+
+
+def drop() -> None:
+    """Lose one event in a thousand."""
+    _alter(0)
+
+
+def twice() -> None:
+    """Deliver one event in a thousand twice."""
+    _alter(2)
+
+
+def _alter(times: int) -> None:
+    count = 0
+
+    def altered(destination: str, raw: list[RawEntry], body_limit: int) -> Entries:
+        nonlocal count
+        entries = read_entries(destination, raw, body_limit)
+        events: list[Event] = []
+        for event in entries.events:
+            count += 1
+            events += [event] * (times if count % ONE_IN == 0 else 1)
+        return entries._replace(events=events)
+
+    _plant(reader, "read_entries", altered)
+
+
+def dollar() -> None:
+    """After a reconnect, read on from where the streams are, not after the last id that was read."""
+
+    class Forgetful(Reader):
+        async def _look(self, link: Link, is_certain: bool) -> None:
+            if is_certain and link.generation > 1:
+                for stream in self._streams.values():
+                    info: StreamInfo = read_info(await link.command("XINFO", "STREAM", stream.key))
+                    stream.resume(info)
+            await super()._look(link, is_certain)
+
+    _plant(source, "Reader", Forgetful)
+
+
+def _plant(module: ModuleType, name: str, weed: object) -> None:
+    setattr(module, name, weed)

@@ -1,0 +1,97 @@
+"""All that plays: one Redis, two nodes with their links, a publisher and its ledger, many clients."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from random import Random
+from typing import Final
+
+from tests.chaos.crowd import Crowd
+from tests.chaos.ledger import History
+from tests.chaos.nodes import Node
+from tests.chaos.publisher import Publisher
+from tests.integration.payloads import CHANNEL_CONNECTED, MESSAGE, UNREAD_COUNT
+from tests.redis.server import DURABLE, RedisServer
+
+NODES: Final = 2
+DESTINATIONS: Final = (MESSAGE, UNREAD_COUNT, CHANNEL_CONNECTED)
+#: Seconds that everybody has at the end to get what is missing.
+LEVEL_PATIENCE: Final = 40.0
+
+
+class Stage:
+    """Starts all, and ends all.
+
+    :param scale: what the lengths of faults are multiplied by
+    :ivar outages: when a node could not reach Redis, or a stream there was none, in monotonic time
+    :ivar unlevel: what those clients lack who are not level when :meth:`calm` is over
+    """
+
+    def __init__(self, *, clients: int, rate: float, seed: int, scale: float = 1.0, plant: str = "") -> None:
+        self.random = Random(seed)
+        self.scale = scale
+        self.outages: list[tuple[float, float]] = []
+        self.unlevel: list[str] = []
+        self.histories = [History(destination) for destination in DESTINATIONS]
+        self.redis = RedisServer(*DURABLE)
+        self.nodes: list[Node] = []
+        self.publisher = Publisher(self.redis, self.histories, rate, Random(seed + 1))
+        try:
+            self.nodes += [Node(self.redis.port, plant) for _ in range(NODES)]
+        except BaseException:
+            self.close()
+            raise
+        self.crowd = Crowd(clients, [node.port for node in self.nodes], self.histories, Random(seed + 2))
+
+    def begin(self) -> None:
+        """Let everybody come, and then the events."""
+        self.crowd.start()
+        late = self.crowd.wait(lambda client: client.is_live, LEVEL_PATIENCE)
+        if late:
+            raise AssertionError(f"{len(late)} clients did not come: {[client.wrong for client in late[:3]]}")
+        self.publisher.start()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait for as long as a fault of so many seconds takes here."""
+        time.sleep(seconds * self.scale)
+
+    @contextmanager
+    def outage(self) -> Iterator[None]:
+        """Note the time meanwhile as one in which nodes may have to wait for Redis."""
+        begin = time.monotonic()
+        place = len(self.outages)
+        self.outages.append((begin, float("inf")))
+        try:
+            yield
+        finally:
+            self.outages[place] = (begin, time.monotonic())
+
+    def calm(self) -> None:
+        """End the publishing, and let everybody get level."""
+        self.crowd.restlessness = 0.0
+        self.publisher.stop()
+        late = self.crowd.wait(lambda client: client.is_level, LEVEL_PATIENCE)
+        for client in late:
+            standing = [feed.cursor.standing for feed in client.feeds if feed.cursor is not None]
+            self.unlevel.append(f"never level ({client.state}): {standing}")
+        self.crowd.stop()
+        for client in self.crowd.clients:
+            client.check()
+
+    def play(self, act: Callable[[], None]) -> None:
+        """Begin, do something, and end everything, whatever that brings."""
+        try:
+            self.begin()
+            act()
+            self.calm()
+        finally:
+            self.crowd.stop()
+            self.close()
+
+    def close(self) -> None:
+        """End all processes."""
+        for node in self.nodes:
+            node.close()
+        self.redis.close()

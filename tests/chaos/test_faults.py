@@ -1,0 +1,26 @@
+"""Every fault once, shorter than in ``make chaos``, on two daemons, a Redis and a crowd of clients."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.chaos.faults import FAULTS
+from tests.chaos.run import Plan, one_by_one
+
+PLAN = Plan(clients=24, rate=200, seed=4, scale=0.15, plant="")
+
+
+class FaultsTests(SynchronousTestCase):
+    """What ``make chaos`` does, in small."""
+
+    def test_each_once(self) -> None:
+        """Every client gets every event, or is told that it can't, and for no other reason loses its connection."""
+        verdict = one_by_one(FAULTS, PLAN)
+        self.assertEqual(verdict.faults, [], str(verdict))
+        self.assertGreater(verdict.events, 500)
+        self.assertGreater(verdict.recovered, PLAN.clients)
+
+    def test_it_can_fail(self) -> None:
+        """A daemon that now and then loses an event is found out."""
+        verdict = one_by_one([], PLAN._replace(plant="drop", rate=1500, scale=1))
+        self.assertIn("missing, and still there", verdict.faults[0])

@@ -1,0 +1,48 @@
+"""Resuming on the real thing: two daemons on one Redis, and clients with blocking sockets."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.chaos.walk import Walk
+from tests.integration.daemon import Daemon
+from tests.redis.server import RedisServer
+
+WALKS = 300
+
+
+class ResumeTests(SynchronousTestCase):
+    """Many random interleavings, each on a destination of its own."""
+
+    def test_random_interleavings(self) -> None:
+        """Each run that a client has is the ledger's from its position on, and a resume that can be proved succeeds."""
+        redis = RedisServer()
+        self.addCleanup(redis.close)
+        destinations = [f"/queue/walk/{number}" for number in range(WALKS)]
+        options = (
+            f"--source=redis://127.0.0.1:{redis.port}",
+            "--auth=anonymous:send",
+            *(f"--destination={destination}" for destination in destinations),
+        )
+        daemons = [Daemon(*options) for _ in range(2)]
+        for daemon in daemons:
+            self.addCleanup(daemon.kill)
+        connection = redis.connect()
+        self.addCleanup(connection.close)
+        answers: Counter[str] = Counter()
+        for seed, destination in enumerate(destinations):
+            walk = Walk(seed, destination, daemons, connection)
+            try:
+                walk.run()
+            except AssertionError as error:
+                self.fail(f"walk {seed}: {error}\nafter: {'; '.join(walk.done)}")
+            finally:
+                walk.close()
+            answers += walk.answers
+        for answer in ("recovered:true", "recovered:false", "recovered:None"):
+            self.assertGreater(answers[answer], WALKS / 4, answers)
+        for daemon in daemons:
+            self.assertEqual(daemon.complaints(), [])
+            self.assertEqual(daemon.stop(), 0)

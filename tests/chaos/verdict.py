@@ -1,0 +1,185 @@
+"""Was it right? Compares what clients and nodes said with what happened."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Final
+
+from tests.chaos.client import HISTORY_LOST, RESTARTING, UNAVAILABLE, Client, Ending, Refusal
+from tests.chaos.ledger import History, Hole, Id
+from tests.chaos.nodes import Life
+from tests.chaos.publisher import MAXLEN
+from tests.chaos.stage import Stage
+
+#: Seconds within which a gap must be said, beside the time in which Redis could not be asked.
+GAP_PATIENCE: Final = 5.0
+#: A reconnect waits so many seconds at most: for the reply that doesn't come, and then for its next attempt.
+AFTER_OUTAGE: Final = 12.0
+
+
+@dataclass
+class Verdict:
+    """What there was, and what was wrong with it.
+
+    :ivar events: in the ledger
+    :ivar checked: that clients got, each compared with the ledger
+    :ivar endings: of connections, by their reason
+    :ivar recovered: resumes that were possible
+    :ivar refused: resumes that were not, rightly
+    :ivar missed: connections that were closed for a gap in which this client missed events
+    :ivar late: gaps after which a client got later events before it was told
+    :ivar along: those that were closed with them, but had joined since and missed nothing
+    :ivar unprovable: connections that were closed since after DEL, FLUSHALL or SET nobody can know what was missed
+    :ivar slowest_gap: seconds from the loss to the last close of the first kind, without outages
+    :ivar faults: what was wrong, a line each
+    """
+
+    events: int = 0
+    checked: int = 0
+    endings: Counter[str] = field(default_factory=Counter)
+    recovered: int = 0
+    refused: int = 0
+    missed: int = 0
+    late: int = 0
+    along: int = 0
+    unprovable: int = 0
+    slowest_gap: float = 0.0
+    faults: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        endings = ", ".join(f"{count} {reason}" for reason, count in sorted(self.endings.items())) or "none"
+        return (
+            f"{self.events} events, {self.checked} deliveries compared; ends: {endings}; resumes: {self.recovered} "
+            f"recovered, {self.refused} rightly not; closed for a gap: {self.missed} who missed events (the slowest "
+            f"after {self.slowest_gap:.1f} s; {self.late} got later events before that), {self.along} along with "
+            f"them, {self.unprovable} where nobody can know; {len(self.faults)} faults"
+        )
+
+
+class Judge:
+    """Goes through everything once the stage is calm and closed."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._histories = {history.destination: history for history in stage.histories}
+        self._real: list[tuple[int, float]] = []
+        self._needless: list[Ending] = []
+
+    def verdict(self) -> Verdict:
+        """Return what there was."""
+        found = Verdict(events=sum(map(len, self._stage.histories)), faults=list(self._stage.unlevel))
+        for number, node in enumerate(self._stage.nodes):
+            found.faults += [f"node {number}: {complaint}" for complaint in node.complaints]
+            for life in node.lives:
+                found.faults += [f"node {number}: {fault}" for fault in self._needless_gaps(life)]
+        for number, client in enumerate(self._stage.crowd.clients):
+            faults = client.faults
+            self._add_client(found, client, faults)
+            found.faults += [f"client {number}: {fault}" for fault in faults]
+        for ending in self._needless:
+            # A node tells all of a destination, also who joined it between the loss and that moment.
+            if any(ending.node == node and abs(ending.when - when) < 1 for node, when in self._real):
+                found.along += 1
+            else:
+                found.faults.append(f"history lost, but nothing was missed: {ending}")
+        return found
+
+    def _add_client(self, found: Verdict, client: Client, faults: list[str]) -> None:
+        found.checked += client.checked
+        found.recovered += client.recovered
+        for refusal in client.refusals:
+            if self._is_right(refusal):
+                found.refused += 1
+            else:
+                faults.append(f"recovered:false, but all was there: {refusal}")
+        for hole in client.holes:
+            self._add_hole(found, hole, client, faults)
+        for ending in client.endings:
+            found.endings[ending.error or ("closed" if ending.code else "cut off")] += 1
+            if ending.error == HISTORY_LOST:
+                self._add_gap(found, ending, client.holes, faults)
+            elif not self._is_expected(ending):
+                faults.append(f"an end without a reason: {ending}")
+
+    def _is_right(self, refusal: Refusal) -> bool:
+        history = self._histories[refusal.destination]
+        if any(refusal.position <= loss.upto for loss in history.losses_until(refusal.when)):
+            return True
+        if len(history) - history.after(refusal.position) > MAXLEN * 0.9:  # trimmed
+            return True
+        return self._in_outage(refusal.when)  # there is something else in the stream's place
+
+    def _add_gap(self, found: Verdict, ending: Ending, holes: list[Hole], faults: list[str]) -> None:
+        """Sort a close for a gap by whether this client missed something."""
+        lost = [hole.first for hole in holes if ending.opened <= hole.when <= ending.when]
+        for destination, position in ending.positions.items():
+            history = self._histories[destination]
+            if history.missed(position, history.losses_until(ending.when)):
+                lost.append(history.ids[history.after(position)])
+        if lost:
+            found.missed += 1
+            self._real.append((ending.node, ending.when))
+            begin = max(self._loss_of(min(lost)), ending.opened)
+            delay = ending.when - begin - self._outage_between(begin, ending.when)
+            found.slowest_gap = max(found.slowest_gap, delay)
+            if delay > GAP_PATIENCE:
+                faults.append(f"a gap said {delay:.1f} seconds late: {ending}")
+        elif any(self._is_unprovable(self._histories[destination], ending) for destination in ending.positions):
+            found.unprovable += 1
+        else:
+            self._needless.append(ending)
+
+    def _loss_of(self, event_id: Id) -> float:
+        """Return when an event was destroyed."""
+        return min(loss.when for history in self._stage.histories for loss in history.losses if event_id <= loss.upto)
+
+    def _add_hole(self, found: Verdict, hole: Hole, client: Client, faults: list[str]) -> None:
+        """Sort a hole by whether the client was told of it."""
+        history = self._histories[hole.destination]
+        if not any(hole.last <= loss.upto for loss in history.losses_until(hole.when)):
+            faults.append(f"missing, and still there: {hole}")
+        elif any(e.error == HISTORY_LOST and e.opened <= hole.when <= e.when for e in client.endings):
+            found.late += 1
+        else:
+            faults.append(f"missing, and never told: {hole}")
+
+    def _is_unprovable(self, history: History, ending: Ending) -> bool:
+        return any(
+            ending.when - loss.when - self._outage_between(loss.when, ending.when) < GAP_PATIENCE
+            for loss in history.losses_until(ending.when)
+            if not loss.is_told
+        )
+
+    def _is_expected(self, ending: Ending) -> bool:
+        if ending.error == UNAVAILABLE:
+            return not ending.was_live and self._in_outage(ending.when)
+        if ending.error in ("", RESTARTING):
+            lives = self._stage.nodes[ending.node].lives
+            return any(life.begin <= ending.when and ending.opened <= life.end <= ending.when + 10 for life in lives)
+        return False
+
+    def _needless_gaps(self, life: Life) -> list[str]:
+        """Return what a node said too often: one loss is one gap."""
+        faults = []
+        for destination, count in Counter(gap.destination for gap in life.gaps).items():
+            history = self._histories[destination]
+            losses = [loss for loss in history.losses if life.begin - 1 < loss.when < life.end]
+            if count > len(losses):
+                reasons = [gap.reason for gap in life.gaps if gap.destination == destination]
+                faults.append(f"{destination}: {count} gaps, but {len(losses)} losses: {reasons}")
+        return faults
+
+    def _in_outage(self, when: float) -> bool:
+        return any(begin <= when <= end + AFTER_OUTAGE for begin, end in self._stage.outages)
+
+    def _outage_between(self, begin: float, end: float) -> float:
+        """Return how much of the time from ``begin`` to ``end`` some outage, or what follows from it, lasted."""
+        covered, reached = 0.0, begin
+        for start, stop in sorted(self._stage.outages):
+            until = min(stop + AFTER_OUTAGE, end)
+            since = max(start, reached)
+            if until > since:
+                covered += until - since
+                reached = until
+        return covered

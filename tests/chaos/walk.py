@@ -1,0 +1,273 @@
+"""One random interleaving of publishing, subscribing, resuming, leaving and hopping, step by step."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Final
+
+from tests.chaos.ledger import Cursor, History, read_id
+from tests.chaos.publisher import addition, key_of
+from tests.integration.daemon import Daemon
+from tests.integration.payloads import body, number_of
+from tests.integration.raw import RawClient
+from tests.integration.wire import StompFrame
+from tests.redis.server import Connection
+
+WALKERS: Final = 3
+STEPS: Final = 24
+
+
+class Walker:
+    """A client that blocks: what it gets while it waits for something goes to its run.
+
+    :param meanwhile: called while Redis and the daemon are at work on what it asked for
+    :ivar positions: what it may resume from: RECEIPTs' positions and its last ``message-id``, oldest first
+    :ivar answers: how often its resumes were possible, or not
+    """
+
+    def __init__(self, name: str, history: History, random: Random, meanwhile: Callable[[], None]) -> None:
+        self.positions: list[str] = []
+        self.answers: Counter[str] = Counter()
+        self._meanwhile = meanwhile
+        self._name = name
+        self._history = history
+        self._random = random
+        self._raw: RawClient | None = None
+        self._cursor: Cursor | None = None
+        self._receipts = 0
+        self._acknowledges = False
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether it has a session."""
+        return self._raw is not None
+
+    @property
+    def is_subscribed(self) -> bool:
+        """Whether it has a subscription."""
+        return self._cursor is not None
+
+    def connect(self, daemon: Daemon) -> None:
+        """Begin a session with a node."""
+        self._raw = RawClient(daemon.port)
+        self._raw.handshake()
+        self._raw.connect("1.2")
+
+    def subscribe(self, position: str | None, must_recover: bool | None) -> None:
+        """Subscribe, from a position if one is named.
+
+        :param must_recover: whether the RECEIPT must say ``recovered:true`` (or may not); None: either is right
+        """
+        self._acknowledges = self._random.random() < 0.3
+        headers = {"ack": "client-individual", "prefetch-count": "2"} if self._acknowledges else {}
+        if position is not None:
+            headers["last-message-id"] = position
+        receipt = self._ask("SUBSCRIBE", id=self._name, destination=self._history.destination, **headers)
+        recovered = receipt.headers.get("recovered")
+        allowed = {"true", "false"} if must_recover is None else {"true" if must_recover else "false"}
+        if recovered not in (allowed if position is not None else {None}):
+            raise AssertionError(f"{self._name} from {position}: {receipt}, and allowed is {allowed}")
+        self.answers[f"recovered:{recovered}"] += 1
+        begin = receipt.headers["last-message-id"]
+        if recovered == "true" and begin != position:
+            raise AssertionError(f"{self._name} resumed from {position}, and not from {begin}")
+        self.positions.append(begin)
+        self._cursor = Cursor(self._history, read_id(begin))
+
+    def publish(self, number: int) -> None:
+        """Publish by SEND, and wait until it was taken."""
+        destination = self._history.destination
+        assert self._raw is not None
+        self._receipts += 1
+        self._raw.send("SEND", {"destination": destination, "receipt": f"{self._receipts}"}, body(destination, number))
+        self._wait_for_receipt()
+
+    def unsubscribe(self) -> None:
+        """End the subscription; what comes until its RECEIPT belongs to the run, but can't be acknowledged any more."""
+        self._acknowledges = False
+        self._ask("UNSUBSCRIBE", id=self._name)
+        self._finish()
+
+    def cut(self) -> None:
+        """End the connection in one of the ways in which connections end."""
+        assert self._raw is not None
+        self._random.choice((self._raw.reset, self._raw.abort, self._disconnect))()
+        self._raw.abort()
+        self._raw = None
+        self._finish()
+
+    def close(self) -> None:
+        """Drop the connection, if there is one."""
+        if self._raw is not None:
+            self._raw.abort()
+
+    def _disconnect(self) -> None:
+        self._acknowledges = False
+        self._ask("DISCONNECT")
+
+    def read_all(self) -> None:
+        """Take events until all of the ledger have come."""
+        while self._cursor is not None and not self._cursor.is_level:
+            self._take(self._receive())
+            self._complain()
+
+    def _ask(self, command: str, **headers: str) -> StompFrame:
+        assert self._raw is not None
+        self._receipts += 1
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        self._raw.send(command, {**named, "receipt": f"{self._receipts}"})
+        self._meanwhile()
+        return self._wait_for_receipt()
+
+    def _wait_for_receipt(self) -> StompFrame:
+        while (frame := self._receive()).command == "MESSAGE":
+            self._take(frame)
+        if frame.command != "RECEIPT" or frame.headers["receipt-id"] != f"{self._receipts}":
+            raise AssertionError(f"{self._name} wanted the receipt {self._receipts}, got {frame}")
+        return frame
+
+    def _receive(self) -> StompFrame:
+        assert self._raw is not None
+        try:
+            return self._raw.receive()
+        except AssertionError as error:
+            standing = self._cursor.standing if self._cursor is not None else "no subscription"
+            raise AssertionError(f"{self._name}: {error}; {standing}") from None
+
+    def _take(self, frame: StompFrame) -> None:
+        if self._cursor is None or frame.command != "MESSAGE" or frame.headers["subscription"] != self._name:
+            raise AssertionError(f"{self._name} got {frame}")
+        wire_id = frame.headers["message-id"]
+        self._cursor.take(read_id(wire_id), number_of(frame.body), 0.0)
+        self.positions.append(wire_id)
+        if self._acknowledges:
+            assert self._raw is not None
+            self._raw.send("ACK", id=frame.headers["ack"])
+
+    def _finish(self) -> None:
+        self._complain()
+        self._cursor = None
+
+    def _complain(self) -> None:
+        if self._cursor is not None:
+            self._cursor.check()
+            if self._cursor.faults or self._cursor.holes:
+                raise AssertionError(f"{self._name}: {self._cursor.faults} {self._cursor.holes}")
+
+
+class Walk:
+    """Some walkers on one destination of their own.
+
+    :ivar done: what was done, for the message of a failure
+    """
+
+    def __init__(self, seed: int, destination: str, daemons: Sequence[Daemon], redis: Connection) -> None:
+        self.done: list[str] = []
+        self._random = Random(seed)
+        self._history = History(destination)
+        self._daemons = daemons
+        self._redis = redis
+        self._number = 0
+        self._walkers = [Walker(f"w{n}", self._history, self._random, self._meanwhile) for n in range(WALKERS)]
+
+    def run(self) -> None:
+        """Take the steps; then all who are subscribed must get all."""
+        steps = {self._publish: 4, self._step: 8, self._trim: 0.4}
+        for _ in range(STEPS):
+            self._random.choices(list(steps), list(steps.values()))[0]()
+        self._publish()
+        for walker in self._walkers:
+            walker.read_all()
+            if walker.is_connected:
+                walker.cut()
+
+    @property
+    def answers(self) -> Counter[str]:
+        """What the subscriptions' RECEIPTs said."""
+        return sum((walker.answers for walker in self._walkers), Counter())
+
+    def close(self) -> None:
+        """End what a failure may have left."""
+        for walker in self._walkers:
+            walker.close()
+
+    def _publish(self) -> None:
+        for _ in range(self._random.randint(1, 5)):
+            self._number += 1
+            sender = self._random.choice(self._walkers)
+            how = self._random.random()
+            if how < 0.2 and sender.is_connected:
+                self._say(f"SEND {self._number}")
+                sender.publish(self._number)
+            elif how < 0.3:
+                self._say(f"POST {self._number}")
+                destination = self._history.destination
+                self._random.choice(self._daemons).publish(destination, body(destination, self._number))
+            else:
+                self._say(f"XADD {self._number}")
+                self._redis.call(*addition(self._history.destination, self._number))
+        self._note()
+
+    def _meanwhile(self) -> None:
+        if self._random.random() < 0.4:
+            for _ in range(self._random.randint(1, 3)):
+                self._number += 1
+                self._say(f"meanwhile XADD {self._number}")
+                self._redis.call(*addition(self._history.destination, self._number))
+            self._note()
+
+    def _note(self) -> None:
+        """Read into the ledger what was published."""
+        begin = "({}-{}".format(*self._history.ids[-1]) if self._history.ids else "-"
+        for raw_id, fields in self._redis.call("XRANGE", key_of(self._history.destination), begin, "+"):
+            if fields[0] == b"payload":
+                self._history.add(read_id(raw_id.decode()), json.loads(fields[1])["n"])
+
+    def _trim(self) -> None:
+        """Have old entries trimmed, once all who are subscribed have all: then nobody misses anything."""
+        self._say("XTRIM")
+        for walker in self._walkers:
+            walker.read_all()
+        self._redis.call("XTRIM", key_of(self._history.destination), "MAXLEN", self._random.randint(0, 3))
+
+    def _step(self) -> None:
+        walker = self._random.choice(self._walkers)
+        if not walker.is_connected:
+            node = self._random.randrange(len(self._daemons))
+            self._say(f"{self._walkers.index(walker)} connects to node {node}")
+            walker.connect(self._daemons[node])
+        elif not walker.is_subscribed:
+            self._subscribe(walker)
+        else:
+            what = self._random.choice((walker.cut, walker.cut, walker.unsubscribe, walker.read_all))
+            self._say(f"{self._walkers.index(walker)} {what.__name__}")
+            what()
+
+    def _subscribe(self, walker: Walker) -> None:
+        other = self._random.choice(self._walkers)
+        position: str | None = None
+        kind = self._random.random()
+        if kind < 0.4 and walker.positions:  # where it was
+            position = walker.positions[-1]
+        elif kind < 0.55 and walker.positions:  # somewhere before that
+            position = self._random.choice(walker.positions)
+        elif kind < 0.75 and other.positions:  # where somebody else was, on whatever node
+            position = self._random.choice(other.positions)
+        elif kind < 0.85:
+            position = self._random.choice(("c102d7ca-1-1", "nonsense", "00000000-0-1", "-"))
+        must = None if position is None else self._must_recover(walker, other, position)
+        self._say(f"{self._walkers.index(walker)} subscribes from {position}, {must}")
+        walker.subscribe(position, must)
+
+    def _must_recover(self, walker: Walker, other: Walker, position: str) -> bool | None:
+        if position not in walker.positions and position not in other.positions:
+            return False
+        event_id = "{}-{}".format(*read_id(position))
+        # Its entry is there: what came after it is, too. If not, it may still be the last one that was given.
+        return True if self._redis.call("XRANGE", key_of(self._history.destination), event_id, event_id) else None
+
+    def _say(self, what: str) -> None:
+        self.done.append(what)

@@ -1,0 +1,63 @@
+"""Certificates for TLS with a redis-server of the tests' own: an authority, a server's and a client's."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+
+class Certificates:
+    """PEM files in a directory; all are valid for a day.
+
+    :ivar ca: the authority's certificate
+    :ivar server: a certificate for ``localhost`` and 127.0.0.1, and :attr:`server_key`
+    :ivar client: another, and :attr:`client_key`
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory.resolve()
+        self._authority = ec.generate_private_key(ec.SECP256R1())
+        self._issuer = _name("airyd's tests")
+        self.ca = self._write("ca.pem", self._sign(self._issuer, self._authority, is_authority=True))
+        self.server, self.server_key = self._pair("server", "localhost")
+        self.client, self.client_key = self._pair("client", "airyd")
+
+    def _pair(self, file: str, name: str) -> tuple[str, str]:
+        key = ec.generate_private_key(ec.SECP256R1())
+        pem = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        certificate = self._sign(_name(name), key, is_authority=False)
+        return self._write(f"{file}.pem", certificate), self._write(f"{file}-key.pem", pem)
+
+    def _sign(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, is_authority: bool) -> bytes:
+        now = datetime.now(UTC)
+        names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))])
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._issuer)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(hours=1))
+            .not_valid_after(now + timedelta(days=1))
+            .add_extension(names, critical=False)
+            .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+            .sign(self._authority, hashes.SHA256())
+        )
+        return certificate.public_bytes(serialization.Encoding.PEM)
+
+    def _write(self, name: str, content: bytes) -> str:
+        path = self._directory / name
+        path.write_bytes(content)
+        return str(path)
+
+
+def _name(common: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])

@@ -1,0 +1,64 @@
+"""A redis-server with the users that docs/publishing.rst prints, and daemons that log in as one of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import ClassVar, Final
+
+from tests.integration.case import DaemonTestCase
+from tests.redis.server import Connection, RedisServer
+
+_DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "publishing.rst"
+
+
+def documented_users() -> Iterator[list[str]]:
+    """Yield the words of each ``ACL SETUSER`` line, as redis-cli would send them."""
+    for line in re.findall(r"^ +(ACL SETUSER .*)$", _DOCUMENT.read_text(), re.MULTILINE):
+        yield line.split()
+
+
+def password_of(user: str) -> str:
+    """Return a documented user's password."""
+    words = next(words for words in documented_users() if words[2] == user)
+    return next(word for word in words if word.startswith(">"))[1:]
+
+
+@cache
+def server_with_users() -> RedisServer:
+    """Return the one server that has these users, beside the default one that may do everything."""
+    server = RedisServer()
+    connection = server.connect()
+    for words in documented_users():
+        connection.call(*words)
+    connection.close()
+    return server
+
+
+class RightsTestCase(DaemonTestCase):
+    """A test with a daemon that logs in as :attr:`user`.
+
+    :cvar destinations: beside Airy's four
+    :ivar redis: a connection of the default user
+    """
+
+    user: ClassVar[str]
+    destinations: ClassVar[tuple[str, ...]] = ()
+    redis: Connection
+    server: RedisServer
+
+    def setUp(self) -> None:
+        self.server = server_with_users()
+        self.redis = self.server.connect()
+        self.addCleanup(self.redis.close)
+        source = f"redis://{self.user}:{password_of(self.user)}@127.0.0.1:{self.server.port}/0"
+        more = [f"--destination={name}" for name in self.destinations]
+        type(self).options = (f"--source={source}", "--auth=anonymous:send", *more)
+        super().setUp()
+
+    def add(self, destination: str, body: bytes, field: str = "payload") -> str:
+        """Publish as the contract says; return the entry's id."""
+        words = ("XADD", f"airyd:{destination}", "MAXLEN", "~", "10000", "*", field, body)
+        return str(self.redis.call(*words).decode())
