@@ -9,8 +9,10 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from airyd.destination import Subscription
 from airyd.errors import Fault, PayloadFault, PayloadRefused, SourceUnavailable, StompError, UnknownDestination
 from airyd.events import AIRY_DESTINATIONS, MESSAGE, Event, destination_tag, message_id
+from airyd.fanout import Group
 from airyd.hub import Hub
 from airyd.interfaces import IEventSink
 from airyd.limits import SOURCE_PATIENCE
@@ -71,6 +73,24 @@ class TurnTests(HubCase):
         for _ in range(3):
             self.bring(a=1, b=1)
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+
+    def test_a_bug_in_one_group_holds_up_no_other(self) -> None:
+        class Broken(Group[Subscription]):
+            def flush(self, now: float) -> None:
+                before = self.flushed_at
+                super().flush(now)
+                if self.flushed_at != before:
+                    raise ZeroDivisionError
+
+        with patch("airyd.destination.Group", Broken):
+            self.peer("/a")
+        other = self.peer("/b")
+        self.bring(a=1, b=1)
+        self.assertRaises(ZeroDivisionError, self.clock.advance, 0)
+        self.assertEqual(other.bodies, [])
+        self.clock.advance(0)
+        self.assertEqual(other.bodies, [b'{"b":1}'])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_no_timer_for_who_needs_none(self) -> None:
         """Acknowledging clients are sent to at once; what nobody watches is for nobody."""
