@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from airyd.errors import Fault, SourceUnavailable, StompError
 from airyd.events import Event, Replay
 from airyd.interfaces import IEventSource
-from airyd.limits import HELD_BYTES, HELD_EVENTS, REPLAY_BUFFER, REPLAY_PAGE
+from airyd.limits import HELD_BYTES, HELD_EVENTS, REPLAY_BUFFER, REPLAY_FIRST_PAGE, REPLAY_PAGE
 from airyd.metrics import REPLAY_LOST, Metrics
 
 #: While a window is full, the position is looked up in the history once per this many events that pass it.
@@ -211,7 +211,10 @@ class Delivery:
         self._state = State.READING
         self._held = []
         self._held_bytes = 0
-        limit = REPLAY_PAGE if self.window is None else min(REPLAY_PAGE, self.window.room)
+        # The first page is read at once, since the RECEIPT waits for it: it is short, for one chunk may ask for many.
+        limit = REPLAY_PAGE if self._established else REPLAY_FIRST_PAGE
+        if self.window is not None:
+            limit = min(limit, self.window.room)
         reading = self._source.replay(self._destination, self._last, limit)
         reading.addCallback(self._page).addErrback(self._unreadable)
 

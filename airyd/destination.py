@@ -21,6 +21,7 @@ from airyd.limits import SOURCE_PATIENCE
 from airyd.metrics import REPLAY_RECOVERED, REPLAY_UNRECOVERED, Metrics
 from airyd.stomp.requests import Subscribe
 from airyd.stomp.spec import AckMode, Version
+from airyd.turns import Turns
 
 
 class Subscriber(Protocol):
@@ -55,6 +56,8 @@ class Destination:
     :ivar name: such as ``/queue/message``
     :ivar position: the id of the last event that the source delivered, or from which on it does;
         None while the source isn't watching
+    :ivar replays: has the pages of its history read, so many per turn of the reactor: many clients may come back at
+        once, and the others must not wait for them
     """
 
     __slots__ = (
@@ -67,6 +70,7 @@ class Destination:
         "metrics",
         "name",
         "position",
+        "replays",
         "source",
     )
 
@@ -78,6 +82,7 @@ class Destination:
         self.clock = clock
         self.metrics = metrics
         self.position: str | None = None
+        self.replays = Turns(clock)
         self._users = 0
         self._watching = False
         self._waiting: dict[Subscription, None] = {}
@@ -304,7 +309,7 @@ class Subscription(Member):
 
     def later(self, call: Callable[[], None]) -> None:
         """See ``airyd.delivery.Subscriber``."""
-        self._destination.clock.callLater(0, call)
+        self._destination.replays.later(call)
 
     def fail(self, error: StompError) -> None:
         """End the client's connection; until this stands, the SUBSCRIBE is the frame at fault."""

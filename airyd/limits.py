@@ -52,8 +52,9 @@ SOURCE_PATIENCE = 10.0
 #: Unacknowledged messages of a subscription: when not asked for, and at most.
 PREFETCH_DEFAULT = 100
 PREFETCH_CAP = 1000
-#: Events in a page of a replay.
+#: Events in a page of a replay; in its first one, which is read at once.
 REPLAY_PAGE = 200
+REPLAY_FIRST_PAGE = 10
 #: Live events held, and their bytes, while a page of a replay is under way.
 HELD_EVENTS = 1000
 HELD_BYTES = 1 * MIB

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet import tcp, unix
 from twisted.internet.interfaces import IListeningPort
+
+#: Bytes that one read takes. A turn of the reactor reads once from each client, and Twisted's 64 KiB hold 10,000
+#: WebSocket pings or hundreds of SUBSCRIBEs: one client's flood would hold up everybody for a good part of a second.
+READ_BYTES: Final = 4 * 1024
 
 
 class _Direct:
@@ -18,6 +22,7 @@ class _Direct:
     :ivar emptied: called when all that was queued has been sent
     """
 
+    bufferSize = READ_BYTES
     emptied: Callable[[], None] | None = None
     dataBuffer: bytes
     offset: int

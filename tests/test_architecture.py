@@ -46,6 +46,7 @@ FLOORS = (
         "airyd.sources.conversations",
         "airyd.sources.sample",
         "airyd.fanout",
+        "airyd.turns",
         "airyd.delivery",
         "airyd.destination",
         "airyd.hub",

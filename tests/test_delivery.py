@@ -7,7 +7,7 @@ from collections.abc import Callable
 from twisted.internet.defer import fail
 
 from airyd.delivery import PROBE_EVERY
-from airyd.limits import HELD_BYTES, HELD_EVENTS, REPLAY_BUFFER, REPLAY_PAGE
+from airyd.limits import HELD_BYTES, HELD_EVENTS, REPLAY_BUFFER, REPLAY_FIRST_PAGE, REPLAY_PAGE
 from airyd.metrics import REPLAY_LOST
 from tests.delivery_case import NAME, DeliveryCase
 from tests.model.twin import event_id
@@ -54,21 +54,23 @@ class CatchUpTests(DeliveryCase):
         self.assert_said(6, "join")
 
     def test_pages(self) -> None:
-        """One per turn of the reactor; what the feed brings meanwhile is in a later page."""
-        self.publish(2 * REPLAY_PAGE + 1)
-        self.twin.cursor[NAME] = 2 * REPLAY_PAGE + 1
+        """A short one at once, then one per turn of the reactor; what the feed brings meanwhile is in a later page."""
+        first = REPLAY_FIRST_PAGE
+        self.publish(first + REPLAY_PAGE + 1)
+        self.twin.cursor[NAME] = first + REPLAY_PAGE + 1
         catching_up = self.delivery(0)
         catching_up.catch_up()
         self.answer()
-        self.assert_said("recovered", *range(1, REPLAY_PAGE + 1))
+        self.assert_said("recovered", *range(1, first + 1))
         self.publish(1)
         self.feed(catching_up, 1)
         self.assertEqual(self.twin.readings, [])
         self.turn()
         self.answer()
+        self.assert_said(*range(first + 1, first + REPLAY_PAGE + 1))
         self.turn()
         self.answer()
-        self.assert_said(*range(REPLAY_PAGE + 1, 2 * REPLAY_PAGE + 3), "join")
+        self.assert_said(first + REPLAY_PAGE + 1, first + REPLAY_PAGE + 2, "join")
 
     def check_overflow(self, count: int, size: int) -> None:
         """More is held than may be: it is read from the history instead."""
@@ -109,7 +111,7 @@ class CatchUpTests(DeliveryCase):
         self.publish(2 * REPLAY_PAGE)
         catching_up = self.delivery(0)
         catching_up.catch_up()
-        self.subscription.on_send = self.fill_after(REPLAY_PAGE)
+        self.subscription.on_send = self.fill_after(REPLAY_FIRST_PAGE)
         self.answer()
         self.turn()
         catching_up.proceed()
@@ -120,7 +122,7 @@ class CatchUpTests(DeliveryCase):
         catching_up.proceed()
         self.assertEqual(self.twin.readings, [])
         self.turn()
-        self.assertEqual([reading.after for reading in self.twin.readings], [event_id(REPLAY_PAGE)])
+        self.assertEqual([reading.after for reading in self.twin.readings], [event_id(REPLAY_FIRST_PAGE)])
 
     def fill_after(self, last: int) -> Callable[[int], None]:
         """Return what fills the client's buffer with the send of this event."""
@@ -175,10 +177,10 @@ class CatchUpTests(DeliveryCase):
         self.publish(2 * REPLAY_PAGE)
         self.delivery(0).catch_up()
         self.answer()
-        self.twin.evict(NAME, REPLAY_PAGE + 1)
+        self.twin.evict(NAME, REPLAY_FIRST_PAGE + 1)
         self.turn()
         self.answer()
-        self.assert_said("recovered", *range(1, REPLAY_PAGE + 1), "history_lost")
+        self.assert_said("recovered", *range(1, REPLAY_FIRST_PAGE + 1), "history_lost")
         self.assertEqual(self.metrics.replays[REPLAY_LOST], 1)
 
     def test_the_source_is_away(self) -> None:

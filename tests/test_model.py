@@ -29,6 +29,7 @@ from tests.model.world import ModelFailure, World
 _SMALL: Final = (
     (fanout, "BATCH_BYTES", 700),
     (delivery, "REPLAY_PAGE", 3),
+    (delivery, "REPLAY_FIRST_PAGE", 2),
     (delivery, "HELD_EVENTS", 2),
     (delivery, "HELD_BYTES", 1200),
     (delivery, "REPLAY_BUFFER", 500),

@@ -21,7 +21,7 @@ from twisted.internet.unix import Port as UnixPort
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from airyd.transport import DirectServer, DirectUnixServer, direct_of, make_direct
+from airyd.transport import READ_BYTES, DirectServer, DirectUnixServer, direct_of, make_direct
 from tests.loop import Loop, Peer
 
 HOST = "127.0.0.1"
@@ -34,6 +34,7 @@ class Served(Protocol):
 
     :ivar below: the transport at the bottom
     :ivar emptied: how often it said that nothing is queued
+    :ivar most: bytes of the longest read
     """
 
     transport: ITCPTransport
@@ -45,6 +46,7 @@ class Served(Protocol):
         self.at_empty: list[Deferred[None]] = []
         self.lost: Deferred[None] = Deferred()
         self.got = b""
+        self.most = 0
 
     def connectionMade(self) -> None:
         self.below = direct_of(self.transport)
@@ -67,6 +69,7 @@ class Served(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         self.got += data
+        self.most = max(self.most, len(data))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.lost.callback(None)
@@ -301,6 +304,17 @@ class TCPTests(SocketTestCase):
         reader.transport.loseWriteConnection()
         yield self.served.lost
         self.assertEqual(self.served.got, b"bye")
+
+    @inlineCallbacks
+    def test_reads_little_at_a_time(self) -> Any:
+        """However much a client sends: the others get their turn after a few KiB of it."""
+        much = MUCH[: 50 * READ_BYTES]
+        reader = yield self.connect()
+        reader.transport.write(much)
+        reader.transport.loseWriteConnection()
+        yield self.served.lost
+        self.assertEqual(self.served.got, much)
+        self.assertLessEqual(self.served.most, READ_BYTES)
 
 
 class UnixTests(TCPTests):
