@@ -91,11 +91,11 @@ class DirectServer(_Direct, tcp.Server):
         self.startReading()
 
     @property
-    def _addressType(self) -> type[IPv4Address] | type[IPv6Address]:
+    def _addressType(self) -> type[IPv4Address] | type[IPv6Address]:  # type: ignore[override]  # Twisted only reads it
         return IPv4Address if len(self.client) == 2 else IPv6Address
 
     @property
-    def hostname(self) -> object:
+    def hostname(self) -> object:  # type: ignore[override]  # Twisted only reads it
         """The client's address."""
         return self.client[0]
 
@@ -112,7 +112,7 @@ class DirectServer(_Direct, tcp.Server):
     logstr = "airyd"
 
     @property
-    def repstr(self) -> str:
+    def repstr(self) -> str:  # type: ignore[override]  # Twisted only reads it
         """What ``repr`` gives."""
         return f"<{type(self.protocol).__name__} #{self.sessionno} from {self.hostname}>"
 
