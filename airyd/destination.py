@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import chain
-from typing import Protocol
+from typing import Final, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -187,6 +187,10 @@ class Destination:
             subscription.fail(error)
 
 
+#: Stands for the request of a subscription that is in a group: nothing of it matters any more.
+_LEVEL: Final = Subscribe("", "", AckMode.AUTO, 0, None, 0)
+
+
 class Subscription(Member):
     """One subscription of one client: waiting for the source, in a group, or with a delivery of its own.
 
@@ -306,6 +310,9 @@ class Subscription(Member):
             self.delivery.end()
             self.delivery = None
         self._destination.join(self, self._subscriber.framing, self._head, self._row_filter)
+        # From here on the group has all that is needed, once for all its members.
+        self.request = _LEVEL
+        self._head = b""
 
     def later(self, call: Callable[[], None]) -> None:
         """See ``airyd.delivery.Subscriber``."""

@@ -58,6 +58,7 @@ FLOORS = (
     (
         "airyd.origins",
         "airyd.transport",
+        "airyd.lean",
         "airyd.handshake",
         "airyd.websocket",
         "airyd.admin",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,17 @@ HOST = "127.0.0.1"
 MUCH = bytes(range(256)) * 8 * 1024
 
 
+class Tells:
+    """An owner of a transport that calls somebody."""
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self._call = call
+
+    def emptied(self) -> None:
+        """See ``airyd.transport.Owner``."""
+        self._call()
+
+
 class Served(Protocol):
     """The server's side of a connection.
 
@@ -51,7 +63,7 @@ class Served(Protocol):
     def connectionMade(self) -> None:
         self.below = direct_of(self.transport)
         if self.below is not None:
-            self.below.emptied = self._emptied
+            self.below.owner = Tells(self._emptied)
             self.below.getHandle().setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
         self._accepted.callback(None)
 
