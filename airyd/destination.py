@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import chain
-from typing import Protocol
+from typing import Final, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -56,6 +56,7 @@ class Destination:
     :ivar name: such as ``/queue/message``
     :ivar position: the id of the last event that the source delivered, or from which on it does;
         None while the source isn't watching
+    :ivar turns: whose turn it is, of all subscribers that have much to send
     """
 
     __slots__ = (
@@ -74,9 +75,7 @@ class Destination:
 
     _log = Logger()
 
-    def __init__(
-        self, name: str, source: IEventSource, clock: IReactorTime, turns: Turns, metrics: Metrics
-    ) -> None:
+    def __init__(self, name: str, source: IEventSource, clock: IReactorTime, turns: Turns, metrics: Metrics) -> None:
         self.name = name
         self.source = source
         self.clock = clock
@@ -187,6 +186,10 @@ class Destination:
     def _refuse(self, error: StompError) -> None:
         for subscription in tuple(self._waiting):
             subscription.fail(error)
+
+
+#: Stands for the request of a subscription that is in a group: nothing of it matters any more.
+_LEVEL: Final = Subscribe("", "", AckMode.AUTO, 0, None, 0)
 
 
 class Subscription(Member):
@@ -313,6 +316,9 @@ class Subscription(Member):
             self.delivery.end()
             self.delivery = None
         self._destination.join(self, self._subscriber.framing, self._head, self._row_filter)
+        # From here on the group has all that is needed, once for all its members.
+        self.request = _LEVEL
+        self._head = b""
 
     def later(self, call: Callable[[], None]) -> None:
         """See ``airyd.delivery.Subscriber``."""

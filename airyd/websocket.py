@@ -28,22 +28,22 @@ from airyd.wheel import Entry
 class StompWebSocket(OpeningHandshake):
     """One client's WebSocket."""
 
+    __slots__ = ("_below", "_client", "_deadline", "_kind", "_stalled", "direct")
+
     factory: StompWebSocketFactory
-    direct: Callable[[bytes], int] | None = None
-    _client: Client
-    _below: DirectServer | DirectUnixServer | None = None
-    _deadline: Entry | None = None
-    _kind: str | None = None
-    _stalled = False
 
     # The connection's life, as Twisted and Autobahn tell it.
 
     def connectionMade(self) -> None:
         """See ``IProtocol``."""
         gateway = self.factory.gateway
+        self.direct: Callable[[bytes], int] | None = None
+        self._deadline: Entry | None = None
+        self._kind: str | None = None
+        self._stalled = False
         self._below = below = direct_of(self.transport)
         if below is not None:
-            below.emptied = self._emptied
+            below.owner = self
             self._open_direct(below)
         self._client = Client(gateway, self, websocket_framing)
         gateway.metrics.connections += 1
@@ -70,7 +70,7 @@ class StompWebSocket(OpeningHandshake):
         if self._deadline is not None:
             self._deadline.cancel()
         if self._below is not None:
-            self._below.emptied = None
+            self._below.owner = None
         metrics = self.factory.gateway.metrics
         metrics.connections -= 1
         metrics.connections_closed[self._end_kind()] += 1
@@ -103,9 +103,6 @@ class StompWebSocket(OpeningHandshake):
 
     def onMessageFrameEnd(self) -> None:
         """See ``IWebSocketChannelStreamingApi``."""
-
-    def onMessageEnd(self) -> None:
-        """See ``IWebSocketChannelFrameApi``."""
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         """See ``IWebSocketChannel``."""
@@ -152,7 +149,8 @@ class StompWebSocket(OpeningHandshake):
         self.transport.write(wire[count:])
         self._client.direct_changed()
 
-    def _emptied(self) -> None:
+    def emptied(self) -> None:
+        """See ``airyd.transport.Owner``."""
         if self._stalled:
             self._stalled = False
             self.factory.gateway.metrics.buffered_clients -= 1

@@ -30,7 +30,7 @@ class Wheel:
     """Makes calls after a delay, all those of one tick together.
 
     :param clock: monotonic time
-    :param tick: seconds between two looks; a call is late by less than one tick, and never early
+    :param tick: seconds between two looks; a call is late by less than two ticks, and never early
     """
 
     _log = Logger()
@@ -40,6 +40,7 @@ class Wheel:
         self._clock = clock
         self._start = clock.seconds()
         self._buckets: dict[int, list[Entry]] = {}
+        self._due: list[Entry] = []
         self._turn: IDelayedCall | None = None
 
     def seconds(self) -> float:
@@ -48,7 +49,7 @@ class Wheel:
         return now
 
     def call_later(self, delay: float, call: Callable[[], None]) -> Entry:
-        """Call after ``delay`` seconds, up to one tick later."""
+        """Call after ``delay`` seconds, less than two ticks later."""
         entry = Entry(call)
         due = ceil((self._clock.seconds() - self._start + delay) / self.tick)
         self._buckets.setdefault(due, []).append(entry)
@@ -59,6 +60,7 @@ class Wheel:
     def stop(self) -> None:
         """Forget all calls."""
         self._buckets.clear()
+        self._due.clear()
         if self._turn is not None:
             self._turn.cancel()
             self._turn = None
@@ -67,10 +69,12 @@ class Wheel:
         self._turn = None
         now = int((self._clock.seconds() - self._start) / self.tick + 1e-9)
         # A process that slept has several ticks to make up for; the set of buckets is small.
-        for due in sorted(due for due in self._buckets if due <= now):
-            for entry in self._buckets.pop(due):
-                if entry.call is not None:
-                    self._call(entry.call)
+        for number in sorted(number for number in self._buckets if number <= now):
+            self._due += self._buckets.pop(number)
+        for entry in self._due:  # a call may stop the wheel, and that empties the list
+            if entry.call is not None:
+                self._call(entry.call)
+        self._due.clear()
         if self._buckets and self._turn is None:
             self._turn = self._clock.callLater(self.tick, self._look)
 

@@ -66,6 +66,7 @@ FLOORS = (
     (
         "airyd.origins",
         "airyd.transport",
+        "airyd.lean",
         "airyd.handshake",
         "airyd.websocket",
         "airyd.admin",

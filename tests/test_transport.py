@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from twisted.internet.unix import Port as UnixPort
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from airyd.transport import DirectServer, DirectUnixServer, direct_of, make_direct
+from airyd.transport import READ_BYTES, DirectServer, DirectUnixServer, direct_of, make_direct
 from tests.loop import Loop, Peer
 
 HOST = "127.0.0.1"
@@ -29,11 +30,23 @@ HOST = "127.0.0.1"
 MUCH = bytes(range(256)) * 8 * 1024
 
 
+class Tells:
+    """An owner of a transport that calls somebody."""
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self._call = call
+
+    def emptied(self) -> None:
+        """See ``airyd.transport.Owner``."""
+        self._call()
+
+
 class Served(Protocol):
     """The server's side of a connection.
 
     :ivar below: the transport at the bottom
     :ivar emptied: how often it said that nothing is queued
+    :ivar most: bytes of the longest read
     """
 
     transport: ITCPTransport
@@ -45,11 +58,12 @@ class Served(Protocol):
         self.at_empty: list[Deferred[None]] = []
         self.lost: Deferred[None] = Deferred()
         self.got = b""
+        self.most = 0
 
     def connectionMade(self) -> None:
         self.below = direct_of(self.transport)
         if self.below is not None:
-            self.below.emptied = self._emptied
+            self.below.owner = Tells(self._emptied)
             self.below.getHandle().setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
         self._accepted.callback(None)
 
@@ -67,6 +81,7 @@ class Served(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         self.got += data
+        self.most = max(self.most, len(data))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.lost.callback(None)
@@ -301,6 +316,17 @@ class TCPTests(SocketTestCase):
         reader.transport.loseWriteConnection()
         yield self.served.lost
         self.assertEqual(self.served.got, b"bye")
+
+    @inlineCallbacks
+    def test_reads_little_at_a_time(self) -> Any:
+        """However much a client sends: the others get their turn after a few KiB of it."""
+        much = MUCH[: 50 * READ_BYTES]
+        reader = yield self.connect()
+        reader.transport.write(much)
+        reader.transport.loseWriteConnection()
+        yield self.served.lost
+        self.assertEqual(self.served.got, much)
+        self.assertLessEqual(self.served.most, READ_BYTES)
 
 
 class UnixTests(TCPTests):

@@ -23,7 +23,7 @@ def check_host(headers: Headers, local: IAddress) -> None:
     """
     if isinstance(local, UNIXAddress):
         return
-    given = _values(headers, "Host")
+    given = header_values(headers, "Host")
     try:
         (authority,) = given
         host = host_of(authority)
@@ -39,10 +39,11 @@ def check_origin(headers: Headers) -> None:
     Programs send no ``Origin``. A browser can't send JSON to another origin without asking first, which
     nobody answers here; this is the second lock.
     """
-    own = {f"http://{authority}".lower() for authority in _values(headers, "Host")}
-    if any(origin.lower() not in own for origin in _values(headers, "Origin")):
+    own = {f"http://{authority}".lower() for authority in header_values(headers, "Host")}
+    if any(origin.lower() not in own for origin in header_values(headers, "Origin")):
         raise Refusal(HTTPStatus.FORBIDDEN, "pages of other origins may not publish")
 
 
-def _values(headers: Headers, name: str) -> list[str]:
-    return [str(value) for value in headers.getRawHeaders(name, [])]
+def header_values(headers: Headers, name: str) -> list[str]:
+    """Return the values of a header, one character per byte: they may be no text, and Twisted insists on UTF-8."""
+    return [value.decode("latin-1") for value in headers.getRawHeaders(name.encode("ascii"), [])]

@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.web.http_headers import Headers
 
 from airyd.admin.answers import Answer, Refusal, json_answer
-from airyd.admin.guard import check_host, check_origin
+from airyd.admin.guard import check_host, check_origin, header_values
 from airyd.errors import UnknownDestination
 
 #: Takes a destination and a body; fires with the ``message-id``.
@@ -83,12 +83,16 @@ class Pages:
         return json_answer({"ready": not reasons, "reasons": reasons}, status)
 
     def _metrics(self, query: Query) -> Answer:
-        encode, content_type = choose_encoder(", ".join(query.headers.getRawHeaders("Accept", [])))
+        try:
+            encode, content_type = choose_encoder(", ".join(header_values(query.headers, "Accept")))
+        except (TypeError, ValueError):  # prometheus_client trips over a version that is no number
+            encode, content_type = choose_encoder("")
         return Answer(HTTPStatus.OK, content_type, encode(self._registry))
 
     async def _take(self, query: Query) -> Answer:
         check_origin(query.headers)
-        media_type = query.headers.getRawHeaders("Content-Type", [""])[0].partition(";")[0].strip().lower()
+        given = header_values(query.headers, "Content-Type") or [""]
+        media_type = given[0].partition(";")[0].strip().lower()
         if media_type != "application/json":
             raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the Content-Type must be application/json")
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from sys import intern
 from types import MappingProxyType
 from typing import Final, TypeVar
 
@@ -209,7 +210,7 @@ class Session:
             prefetch = min(int(wish), PREFETCH_CAP)
         ordinal = self._subscriptions.begin(subscription_id, destination, ack)
         return Subscribe(
-            subscription_id,
+            intern(subscription_id),  # as Subscriptions does
             destination,
             ack,
             prefetch,

@@ -28,6 +28,12 @@ class HostTests(AdminCase):
         for host in "", "localhost:x", "::1", "user@localhost", "localhost/", "local host", "[::1", "localhost:1:2":
             self.assertEqual(self.ask("GET", "/healthz", {"Host": host}).status, 400, host)
 
+    def test_bytes_that_are_no_text(self) -> None:
+        """Bytes that aren't UTF-8 are refused like any other wrong value, not found to be a bug."""
+        self.assertEqual(self.ask("GET", "/healthz", {"Host": "local\xff"}).status, 400)
+        strange = {"Origin": "http://\xff"}
+        self.assertEqual(self.ask("POST", TARGET, {**JSON, **strange}, b"{}").status, 403)
+
     def test_none_and_two(self) -> None:
         for lines in b"", b"Host: localhost\r\nHost: localhost\r\n":
             connection = self.connect()

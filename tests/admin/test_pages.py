@@ -62,7 +62,8 @@ class MetricsPageTests(AdminCase):
         self.assertEqual(self.ask("GET", "/metrics?a=b").status, 200)
 
     def test_strange_accept(self) -> None:
-        for accept in "*/*", "", "application/openmetrics-text; version=0.0.1", ";;,,=":
+        openmetrics = "application/openmetrics-text; version="
+        for accept in "*/*", "", f"{openmetrics}0.0.1", f"{openmetrics}x", f"{openmetrics}\xff", ";;,,=", "text/\xff":
             self.assertEqual(self.ask("GET", "/metrics", {"Accept": accept}).status, 200, accept)
 
 

@@ -15,7 +15,8 @@ from functools import lru_cache
 from random import Random
 from typing import Final, NamedTuple
 
-from tests.chaos.ledger import Cursor, History, Hole, Id, read_id
+from tests.chaos.feed import Feed
+from tests.chaos.ledger import History, Hole, Id, read_id
 from tests.integration.payloads import body
 from tests.integration.wire import CLOSE, TEXT, decode, encode, websocket_frame
 
@@ -64,45 +65,6 @@ class State(Enum):
     AWAY = auto()
     UPGRADING = auto()
     OPEN = auto()
-
-
-class Feed:
-    """One destination as a client sees it, over all its connections.
-
-    :ivar cursor: follows the present run; None before the first subscription
-    :ivar runs: all runs but the present one
-    :ivar is_joining: whether a SUBSCRIBE waits for its RECEIPT
-    :ivar is_live: whether a SUBSCRIBE has its RECEIPT
-    :ivar asked: the position that the last SUBSCRIBE named, or ""
-    :ivar forgets: whether the next SUBSCRIBE names none
-    """
-
-    def __init__(self, history: History) -> None:
-        self.history = history
-        self.cursor: Cursor | None = None
-        self.runs: list[Cursor] = []
-        self.is_joining = False
-        self.is_live = False
-        self.asked = ""
-        self.forgets = False
-        self._tag = ""
-
-    @property
-    def last_id(self) -> str:
-        """The ``message-id`` from which this can be resumed, or "" before the first subscription."""
-        return "" if self.cursor is None else f"{self._tag}-{self.cursor.last[0]}-{self.cursor.last[1]}"
-
-    def begin(self, wire_id: str) -> None:
-        """Begin a run at a position."""
-        if self.cursor is not None:
-            self.runs.append(self.cursor)
-        self._tag = wire_id.partition("-")[0]
-        self.cursor = Cursor(self.history, read_id(wire_id))
-
-    @property
-    def cursors(self) -> list[Cursor]:
-        """All runs."""
-        return self.runs if self.cursor is None else [*self.runs, self.cursor]
 
 
 class Client:
@@ -239,9 +201,7 @@ class Client:
         if not self._is_leaving or self._error:
             positions = {feed.history.destination: feed.cursor.last for feed in self.feeds if feed.cursor is not None}
             now = time.monotonic()
-            self.endings.append(
-                Ending(self._node, self._opened, now, self._error, self._code, self.is_live, positions)
-            )
+            self.endings.append(Ending(self._node, self._opened, now, self._error, self._code, self.is_live, positions))
             if self._error == HISTORY_LOST and self._random.random() < 0.5:
                 for feed in self.feeds:  # as a page does that loads its state anew
                     feed.forgets = True

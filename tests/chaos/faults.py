@@ -68,9 +68,7 @@ def _overwrite(stage: Stage) -> None:
     chosen = _some(stage)
     keys = [key_of(each.destination) for each in chosen]
     with stage.outage():
-        stage.publisher.destroy(
-            [("SET", key, "no stream") for key in keys], chosen, unread=_unread(stage), told=False
-        )
+        stage.publisher.destroy([("SET", key, "no stream") for key in keys], chosen, unread=_unread(stage), told=False)
         stage.sleep(stage.random.uniform(0.1, 5))
         connection = stage.redis.connect()
         connection.call("DEL", *keys)

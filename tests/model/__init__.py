@@ -1,0 +1,1 @@
+"""A model of many clients of one hub over a feed whose every answer the test holds in its hand."""

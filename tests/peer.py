@@ -1,0 +1,145 @@
+"""A client for tests of the hub: keeps what it is told, and does with its subscriptions what must be done."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from airyd.destination import Destination, Subscription
+from airyd.encoding import Framing, websocket_framing
+from airyd.errors import Fault, StompError
+from airyd.events import Event, RowFilter, destination_tag
+from airyd.metrics import Metrics
+from airyd.stomp.requests import Subscribe
+from airyd.stomp.spec import AckMode, Version
+from airyd.turns import Turns
+from tests.model.channel import MemoryChannel
+from tests.model.twin import Twin
+
+#: The destination of a :class:`DestinationCase`.
+NAME: Final = "/a"
+
+
+class Hides:
+    """A filter that hides one body, and counts how often it is asked."""
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+        self.asked = 0
+
+    def matches(self, event: Event) -> bool:
+        """See ``RowFilter``."""
+        self.asked += 1
+        return event.body != self.body
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Hides) and other.body == self.body
+
+    def __hash__(self) -> int:
+        return hash(self.body)
+
+
+class Peer:
+    """A subscriber with a channel in memory.
+
+    :ivar answers: ``(id, position, recovered)`` of each subscription that was established
+    :ivar faults: why the connection was ended
+    """
+
+    framing: Final[Framing] = staticmethod(websocket_framing)
+
+    def __init__(self, version: Version = Version.V1_2, bound: int = 1 << 21, tls: bool = False) -> None:
+        self.version = version
+        self.channel = MemoryChannel(self, bound, tls)
+        self.subscriptions: list[Subscription] = []
+        self.answers: list[tuple[str, str, bool | None]] = []
+        self.faults: list[Fault] = []
+
+    def established(self, request: Subscribe, position: str, recovered: bool | None) -> None:
+        """Keep it; the position without the destination's tag."""
+        position = position.removeprefix(f"{destination_tag(request.destination)}-")
+        self.answers.append((request.id, position, recovered))
+        self.channel.say(websocket_framing(f"RECEIPT\nreceipt-id:{request.id}\n\n\0".encode(), b""))
+
+    def fail(self, error: StompError) -> None:
+        """Keep it, and end all subscriptions."""
+        if not self.faults:
+            self.faults.append(error.fault)
+            self.leave()
+            self.channel.close(error.fault)
+
+    def leave(self) -> None:
+        """End all subscriptions."""
+        subscriptions, self.subscriptions = self.subscriptions, []
+        for subscription in subscriptions:
+            subscription.close()
+
+    def direct_changed(self) -> None:
+        """See ``IChannelOwner``."""
+        for subscription in self.subscriptions:
+            if subscription.group is not None:
+                subscription.group.refresh(subscription)
+
+    def drained(self) -> None:
+        """See ``IChannelOwner``."""
+        for subscription in self.subscriptions:
+            if subscription.delivery is not None:
+                subscription.delivery.proceed()
+
+    @property
+    def bodies(self) -> list[bytes]:
+        """The bodies of all MESSAGEs so far."""
+        return self.channel.bodies
+
+
+def request(
+    destination: str,
+    id: str = "sub-0",
+    *,
+    ack: AckMode = AckMode.AUTO,
+    prefetch: int = 100,
+    last: str | None = None,
+    ordinal: int = 1,
+    echo_id: bool = True,
+) -> Subscribe:
+    """Return a SUBSCRIBE; ``last`` is an id of the source."""
+    last_message_id = None if last is None else f"{destination_tag(destination)}-{last}"
+    return Subscribe(id, destination, ack, prefetch, last_message_id, ordinal, echo_id, receipt=id)
+
+
+class DestinationCase(SynchronousTestCase):
+    """A destination over a twin of a feed that answers when told; the test is the hub."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.twin = Twin(kept=100)
+        self.metrics = Metrics([NAME])
+        self.destination = Destination(NAME, self.twin, self.clock, Turns(self.clock), self.metrics)
+
+    def subscribe(
+        self, peer: Peer, asked: Subscribe | None = None, row_filter: RowFilter | None = None
+    ) -> Deferred[None]:
+        """Let a peer subscribe; the Deferred is that of ``open()``."""
+        subscription = Subscription(self.destination, peer, asked or request(NAME), row_filter)
+        peer.subscriptions.append(subscription)
+        opened: Deferred[None] = subscription.open()
+        return opened
+
+    def live(self, count: int) -> list[Peer]:
+        """Return so many peers that have subscribed to a destination that is being watched."""
+        peers = [Peer() for _ in range(count)]
+        for peer in peers:
+            self.subscribe(peer)
+        if self.twin.watches:
+            self.twin.answer_watch(self.twin.watches[0])
+        return peers
+
+    def bring(self, *bodies: bytes) -> None:
+        """Publish events, and let the feed bring them at once, as one batch."""
+        events = [self.twin.append(NAME, body) for body in bodies]
+        self.twin.cursor[NAME] += len(events)
+        for group in self.destination.deliver(events):
+            group.flush(self.clock.seconds())
