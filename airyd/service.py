@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from airyd.access import make_authenticator
 from airyd.addresses import is_loopback, split_endpoint
 from airyd.admin.site import admin_site
-from airyd.errors import ConfigurationError, Fault, StompError
+from airyd.errors import ConfigurationError, Fault, SourceUnavailable, StompError
 from airyd.gateway import Gateway
 from airyd.hub import Hub
 from airyd.interfaces import SourceContext
@@ -171,7 +171,8 @@ class Airyd(Service):
         self._log.info("airyd has reached its event source")
 
     def _source_failed(self, failure: Failure) -> None:
-        self._log.failure("the event source failed to start", failure)
+        if not (self._stopping and failure.check(SourceUnavailable)):
+            self._log.failure("the event source failed to start", failure)
 
     def unready(self) -> Sequence[str]:
         """Return the reasons why clients should not be sent here; none when all is well."""
