@@ -62,7 +62,8 @@ class IEventSource(Interface):
         """Read at most ``limit`` events of the history that come after the id ``after``.
 
         ``after`` is an event's id or a position. An id that is unknown, not this source's, or after which
-        something is gone, gives ``Replay((), complete=False, more=False)``.
+        something is gone, gives ``Replay((), complete=False, more=False)``. The page must not be older than this
+        call: the caller holds what is delivered from now on, not what was before.
 
         Errors: ``SourceUnavailable``.
         """

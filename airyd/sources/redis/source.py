@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import cast
 
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from txredisapi import ResponseError
@@ -52,7 +52,9 @@ class RedisStreams:
         self._reader = Reader(self._reading, self._commands, clock, context.body_limit, self._deliver, self._gap)
         self._dead_letters = DeadLetters(self._commands, prefix)
         self._sink: IEventSink | None = None
+        self._clock = clock
         self._pages: dict[tuple[str, str, int], list[Deferred[Replay]]] = {}
+        self._turn: IDelayedCall | None = None
 
     def start(self, sink: IEventSink) -> Deferred[None]:
         """Begin (``IEventSource``)."""
@@ -67,7 +69,11 @@ class RedisStreams:
         """End (``IEventSource``)."""
         self._sink = None
         self._reader.stop()
-        return gatherResults([self._commands.stop(), self._reading.stop()]).addCallback(lambda _: None)
+        stopping = gatherResults([self._commands.stop(), self._reading.stop()]).addCallback(lambda _: None)
+        if self._turn is not None:
+            self._turn.cancel()
+            self._read_pages()  # which fails now
+        return stopping
 
     def watch(self, destination: str) -> Deferred[str]:
         """Deliver this destination's events from now on (``IEventSource``)."""
@@ -78,17 +84,24 @@ class RedisStreams:
         self._reader.remove(self._key(destination))
 
     def replay(self, destination: str, after: str, limit: int) -> Deferred[Replay]:
-        """Read a page of history (``IEventSource``); those who ask for the same one at the same time share it."""
+        """Read a page of history (``IEventSource``); those who ask for the same one in one turn share it.
+
+        Not later: who joined a page that is being read already could miss what the feed has brought since.
+        """
         page: Deferred[Replay] = Deferred()
-        sharing = self._pages.setdefault((destination, after, limit), [])
-        sharing.append(page)
-        if len(sharing) == 1:
-            reading = Deferred.fromCoroutine(self._page(destination, after, limit))
-            reading.addBoth(self._share, (destination, after, limit))
+        self._pages.setdefault((destination, after, limit), []).append(page)
+        if self._turn is None:
+            self._turn = self._clock.callLater(0, self._read_pages)
         return page
 
-    def _share(self, result: Replay | Failure, request: tuple[str, str, int]) -> None:
-        for page in self._pages.pop(request):
+    def _read_pages(self) -> None:
+        self._turn = None
+        pages, self._pages = self._pages, {}
+        for request, sharing in pages.items():
+            Deferred.fromCoroutine(self._page(*request)).addBoth(self._share, sharing)
+
+    def _share(self, result: Replay | Failure, sharing: list[Deferred[Replay]]) -> None:
+        for page in sharing:
             page.callback(result)  # a Failure makes it an errback
 
     def order(self, event_id: str) -> tuple[int, int]:
