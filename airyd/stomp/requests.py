@@ -21,6 +21,28 @@ class _Base:
         return None
 
 
+class _OfSubscription(_Base):
+    __slots__ = ()
+
+    id: str
+
+    @property
+    def key(self) -> Key:
+        """The subscription."""
+        return ("subscription", self.id)
+
+
+class _OfTransaction(_Base):
+    __slots__ = ()
+
+    transaction: str
+
+    @property
+    def key(self) -> Key:
+        """The transaction."""
+        return ("transaction", self.transaction)
+
+
 @dataclass(frozen=True, slots=True)
 class Connect(_Base):
     """A login. Answer with ``Session.accept`` or ``Session.error``; what the client sends meanwhile is held.
@@ -40,7 +62,7 @@ class Connect(_Base):
 
 
 @dataclass(frozen=True, slots=True)
-class Subscribe(_Base):
+class Subscribe(_OfSubscription):
     """A subscription begins.
 
     :ivar id: the client's name for it; in 1.0 without an ``id`` the destination
@@ -59,23 +81,13 @@ class Subscribe(_Base):
     echo_id: bool = True
     receipt: str | None = None
 
-    @property
-    def key(self) -> Key:
-        """The subscription."""
-        return ("subscription", self.id)
-
 
 @dataclass(frozen=True, slots=True)
-class Unsubscribe(_Base):
+class Unsubscribe(_OfSubscription):
     """A subscription ends; the id is one that an earlier :class:`Subscribe` had."""
 
     id: str
     receipt: str | None = None
-
-    @property
-    def key(self) -> Key:
-        """The subscription."""
-        return ("subscription", self.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,20 +123,15 @@ class Ack(_Base):
 
 
 @dataclass(frozen=True, slots=True)
-class Begin(_Base):
+class Begin(_OfTransaction):
     """A transaction was opened: there is only the receipt to answer."""
 
     transaction: str
     receipt: str | None = None
 
-    @property
-    def key(self) -> Key:
-        """The transaction."""
-        return ("transaction", self.transaction)
-
 
 @dataclass(frozen=True, slots=True)
-class Collected(_Base):
+class Collected(_OfTransaction):
     """A SEND, ACK or NACK was put into its transaction: check the right to it, and answer the receipt.
 
     :ivar operation: it comes again in the :class:`Commit`
@@ -134,37 +141,22 @@ class Collected(_Base):
     operation: Send | Ack
     receipt: str | None = None
 
-    @property
-    def key(self) -> Key:
-        """The transaction."""
-        return ("transaction", self.transaction)
-
 
 @dataclass(frozen=True, slots=True)
-class Commit(_Base):
+class Commit(_OfTransaction):
     """A transaction's operations are to be carried out, in order."""
 
     transaction: str
     operations: tuple[Send | Ack, ...]
     receipt: str | None = None
 
-    @property
-    def key(self) -> Key:
-        """The transaction."""
-        return ("transaction", self.transaction)
-
 
 @dataclass(frozen=True, slots=True)
-class Abort(_Base):
+class Abort(_OfTransaction):
     """A transaction was dropped: there is only the receipt to answer."""
 
     transaction: str
     receipt: str | None = None
-
-    @property
-    def key(self) -> Key:
-        """The transaction."""
-        return ("transaction", self.transaction)
 
 
 @dataclass(frozen=True, slots=True)
