@@ -108,13 +108,12 @@ class Cursor:
         self._came.append((event_id, number, when))
 
     def check(self) -> None:
-        """Compare what came with the ledger, as far as that has got."""
+        """Compare what came with the ledger, as far as that has got; for the thread that also takes."""
         ids, came = self._history.ids, self._came
         end = len(ids)
+        while self._at < end and ids[self._at] <= self._position:  # acknowledged late
+            self._at += 1
         while came and self._at < end:
-            if ids[self._at] <= self._position:  # acknowledged late
-                self._at += 1
-                continue
             event_id, number, when = came.popleft()
             if event_id == ids[self._at] and number == self._history.numbers[self._at]:
                 self._at += 1
@@ -142,10 +141,7 @@ class Cursor:
 
     @property
     def is_level(self) -> bool:
-        """Whether everything that is in the ledger came."""
-        self.check()
-        while self._at < len(self._history.ids) and self._history.ids[self._at] <= self._position:
-            self._at += 1
+        """Whether everything that is in the ledger came, and was compared."""
         return self._at == len(self._history.ids) and not self._came
 
     @property

@@ -70,6 +70,7 @@ class CursorTests(SynchronousTestCase):
         cursor = self.follow(3, 4, 5, 6, 7, 8, 9, 10)
         self.assertFalse(cursor.is_level)
         self.history.add((10, 0), 10)
+        cursor.check()
         self.assertTrue(cursor.is_level)
         self.assertEqual(cursor.faults, [])
 
@@ -78,6 +79,7 @@ class CursorTests(SynchronousTestCase):
         cursor.take((12, 0), 12, 0.0)
         for number in (10, 11, 12):
             self.history.add((number, 0), number)
+        cursor.check()
         self.assertTrue(cursor.is_level)
         self.assertEqual((cursor.faults, cursor.holes), ([], []))
 

@@ -110,6 +110,7 @@ class Walker:
 
     def read_all(self) -> None:
         """Take events until all of the ledger have come."""
+        self._complain()
         while self._cursor is not None and not self._cursor.is_level:
             self._take(self._receive())
             self._complain()
