@@ -1,22 +1,15 @@
-"""Work that takes a while and may wait: so much of it per turn of the reactor, between the live events."""
+"""Work that takes a while and may wait: one piece of it per turn of the reactor, between live events."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
 
-#: Seconds of a turn after which no more of this work is begun in it.
-SHARE: Final = 0.002
-
 
 class Turns:
-    """Deals out the reactor's turns, in the order in which they were asked for.
-
-    :param clock: monotonic time, and the reactor's turns
-    """
+    """Deals out the reactor's turns, in the order in which they were asked for."""
 
     __slots__ = ("_clock", "_is_taken", "_waiting")
 
@@ -26,7 +19,7 @@ class Turns:
         self._waiting: deque[Callable[[], None]] = deque()
 
     def take(self, piece: Callable[[], None]) -> None:
-        """Call back: at once if nobody has had this turn, else in one of the next."""
+        """Call back: at once if this turn is free, else in one that is."""
         if self._is_taken:
             self._waiting.append(piece)
         else:
@@ -38,7 +31,5 @@ class Turns:
         if not self._waiting:
             self._is_taken = False
             return
-        self._clock.callLater(0, self._next)  # first: a piece that meets a bug must not keep the others waiting
-        end = self._clock.seconds() + SHARE
-        while self._waiting and self._clock.seconds() < end:
-            self._waiting.popleft()()
+        self._clock.callLater(0, self._next)
+        self._waiting.popleft()()

@@ -136,7 +136,6 @@ class ReplayTests(SourceCase):
 
     def assert_asks(self, after: str, count: int) -> None:
         """What was asked is a proof and a page, in one transaction on one key."""
-        self.clock.advance(0)
         self.assertEqual(
             self.commands.asked(),
             [
@@ -187,14 +186,11 @@ class ReplayTests(SourceCase):
         self.assertEqual(self.replay("5-0", 2, [], Error("ERR no such key")), UNKNOWN)
         wrong = Error("WRONGTYPE Operation against a key")
         replaying = self.source.replay(A, "5-0", 2)
-        self.clock.advance(0)
         self.commands.answer("OK", "QUEUED", "QUEUED", "QUEUED", [wrong, wrong, wrong])
         self.assertEqual(self.successResultOf(replaying), UNKNOWN)
 
     def test_what_is_no_id(self) -> None:
-        replaying = self.source.replay(A, "5-0; FLUSHALL", 2)
-        self.clock.advance(0)
-        self.assertEqual(self.successResultOf(replaying), UNKNOWN)
+        self.assertEqual(self.successResultOf(self.source.replay(A, "5-0; FLUSHALL", 2)), UNKNOWN)
         self.assertEqual(self.commands.asked(), [])
 
     def test_entries_that_are_no_events(self) -> None:
@@ -215,7 +211,6 @@ class ReplayTests(SourceCase):
 
     def test_history_goes_while_a_page_is_filled_up(self) -> None:
         replaying = self.source.replay(A, "1-0", 2)
-        self.clock.advance(0)
         self.answer([entry(1)], stream_info("6-0", 6), [entry(2, b"nonsense", b"1"), entry(3), entry(4)])
         self.answer([], stream_info("6-0", 6), [entry(6)])
         self.assertEqual(self.successResultOf(replaying), UNKNOWN)
@@ -235,25 +230,27 @@ class ReplayTests(SourceCase):
         self.assert_asks("5-0", 3)
         self.answer([entry(5)], stream_info("6-0", 6), [entry(6)])
 
-    def test_not_shared_with_one_that_is_under_way(self) -> None:
-        """It may have been read before an event that the feed has brought since, and that nobody holds for this one."""
-        first = self.source.replay(A, "5-0", 2)
+    def test_not_shared_once_the_feed_has_moved(self) -> None:
+        """Who asks after an event was delivered would get it neither with the page nor live."""
+        watching = self.source.watch(A)
+        self.commands.asked()
+        self.commands.answer(stream_info("5-0", 5, newest="5-0"))
+        self.assertEqual(self.successResultOf(watching), "5-0")
+        self.reading.answer(stream_info("5-0", 5, newest="5-0"))  # the look that a new connection begins with
+        early = self.source.replay(A, "5-0", 2)
         self.assert_asks("5-0", 3)
-        second = self.source.replay(A, "5-0", 2)
+        self.reading.answer([[KEY.encode(), [entry(6)]]], stream_info("6-0", 6, newest="6-0"))
+        self.assertEqual(self.sink.events, [event(6)])
+        late = self.source.replay(A, "5-0", 2)
         self.assert_asks("5-0", 3)
         self.answer([entry(5)], stream_info("5-0", 5), [])
+        self.assertEqual(self.successResultOf(early), Replay((), complete=True, more=False))
+        self.assertNoResult(late)
         self.answer([entry(5)], stream_info("6-0", 6), [entry(6)])
-        self.assertEqual(self.successResultOf(first).events, ())
-        self.assertEqual(self.successResultOf(second).events, (event(6),))
-
-    def test_stopped_before_it_is_read(self) -> None:
-        replaying = self.source.replay(A, "5-0", 2)
-        self.stop()
-        self.failureResultOf(replaying, SourceUnavailable)
+        self.assertEqual(self.successResultOf(late), Replay((event(6),), complete=True, more=False))
 
     def test_a_shared_failure(self) -> None:
         replays = [self.source.replay(A, "5-0", 2) for _ in range(3)]
-        self.clock.advance(0)
         self.commands.answer("OK", Error("NOPERM no"), "QUEUED", "QUEUED", Error("EXECABORT"))
         for each in replays:
             self.assertIn("NOPERM", str(self.failureResultOf(each, SourceUnavailable).value))
@@ -261,7 +258,6 @@ class ReplayTests(SourceCase):
 
     def test_the_connection_is_lost(self) -> None:
         replaying = self.source.replay(A, "5-0", 2)
-        self.clock.advance(0)
         self.commands.answer("OK", "QUEUED")
         self.reconnect()
         self.assert_asks("5-0", 3)

@@ -98,6 +98,11 @@ class Reader:
         """Read this stream no more; nothing of it is delivered from now on."""
         self._streams.pop(key, None)
 
+    def position(self, key: bytes) -> str | None:
+        """Return the id up to which a stream was delivered; None if it isn't being read."""
+        stream = self._streams.get(key)
+        return None if stream is None else stream.read
+
     def _wake(self, a_round: dict[bytes, tuple[Stream, str]]) -> None:
         """End the XREAD that waits without the new stream, or at a position that no longer holds."""
         if self._round is not a_round:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import cast
+from typing import NamedTuple, cast
 
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from txredisapi import ResponseError
@@ -25,6 +25,18 @@ from airyd.sources.redis.reader import Reader
 from airyd.sources.redis.stream import Stream, StreamInfo, order, read_info
 
 _UNKNOWN = Replay((), complete=False, more=False)
+
+
+class _Request(NamedTuple):
+    """A page that somebody wants.
+
+    :ivar position: how far the destination's events had been delivered then
+    """
+
+    destination: str
+    after: str
+    limit: int
+    position: str | None
 
 
 @implementer(IEventSource)
@@ -52,9 +64,7 @@ class RedisStreams:
         self._reader = Reader(self._reading, self._commands, clock, context.body_limit, self._deliver, self._gap)
         self._dead_letters = DeadLetters(self._commands, prefix)
         self._sink: IEventSink | None = None
-        self._clock = clock
-        self._pages: dict[tuple[str, str, int], list[Deferred[Replay]]] = {}
-        self._turn: IDelayedCall | None = None
+        self._pages: dict[_Request, list[Deferred[Replay]]] = {}
 
     def start(self, sink: IEventSink) -> Deferred[None]:
         """Begin (``IEventSource``)."""
@@ -69,11 +79,7 @@ class RedisStreams:
         """End (``IEventSource``)."""
         self._sink = None
         self._reader.stop()
-        stopping = gatherResults([self._commands.stop(), self._reading.stop()]).addCallback(lambda _: None)
-        if self._turn is not None:
-            self._turn.cancel()
-            self._read_pages()  # which fails now
-        return stopping
+        return gatherResults([self._commands.stop(), self._reading.stop()]).addCallback(lambda _: None)
 
     def watch(self, destination: str) -> Deferred[str]:
         """Deliver this destination's events from now on (``IEventSource``)."""
@@ -84,24 +90,19 @@ class RedisStreams:
         self._reader.remove(self._key(destination))
 
     def replay(self, destination: str, after: str, limit: int) -> Deferred[Replay]:
-        """Read a page of history (``IEventSource``); those who ask for the same one in one turn share it.
-
-        Not later: who joined a page that is being read already could miss what the feed has brought since.
-        """
+        """Read a page of history (``IEventSource``); those who ask for the same one at the same time share it."""
+        # A page must have all that was delivered until it was asked for: who asks after more was, can't share it.
+        request = _Request(destination, after, limit, self._reader.position(self._key(destination)))
         page: Deferred[Replay] = Deferred()
-        self._pages.setdefault((destination, after, limit), []).append(page)
-        if self._turn is None:
-            self._turn = self._clock.callLater(0, self._read_pages)
+        sharing = self._pages.setdefault(request, [])
+        sharing.append(page)
+        if len(sharing) == 1:
+            reading = Deferred.fromCoroutine(self._page(destination, after, limit))
+            reading.addBoth(self._share, request)
         return page
 
-    def _read_pages(self) -> None:
-        self._turn = None
-        pages, self._pages = self._pages, {}
-        for request, sharing in pages.items():
-            Deferred.fromCoroutine(self._page(*request)).addBoth(self._share, sharing)
-
-    def _share(self, result: Replay | Failure, sharing: list[Deferred[Replay]]) -> None:
-        for page in sharing:
+    def _share(self, result: Replay | Failure, request: _Request) -> None:
+        for page in self._pages.pop(request):
             page.callback(result)  # a Failure makes it an errback
 
     def order(self, event_id: str) -> tuple[int, int]:
