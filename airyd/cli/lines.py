@@ -53,7 +53,7 @@ class DescriptorReader:
         """Begin to read."""
         if self._receiver is not None:
             # The receiver asks no more of its transport than pausing, resuming and an end.
-            self._receiver.makeConnection(self)  # type: ignore[arg-type]
+            self._receiver.makeConnection(self)  # type: ignore[arg-type]  # a transport in what a line receiver asks of one
             self._reactor.addReader(self)
 
     def fileno(self) -> int:
