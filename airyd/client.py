@@ -298,7 +298,7 @@ class Client:
 
     def _say(self, frame: bytes) -> None:
         self._said = self._gateway.wheel.seconds()
-        self.channel.send(self.framing(frame, b""))
+        self.channel.send(self.framing((frame,), 1))
 
     # Time.
 

@@ -300,10 +300,10 @@ class Subscription(Member):
         framing, head = self._subscriber.framing, self._head
         if self.request.ack is not AckMode.AUTO and self._subscriber.version is Version.V1_2:
             ordinal = self.request.ordinal
-            frames = [framing(acknowledged_head(head, ordinal, event), message_tail(event)) for event in events]
+            frames = [acknowledged_head(head, ordinal, event) + message_tail(event) for event in events]
         else:
-            frames = [framing(head, message_tail(event)) for event in events]
-        wire = b"".join(frames)
+            frames = [head + message_tail(event) for event in events]
+        wire = framing(frames, 1)
         metrics = self._destination.metrics
         metrics.deliveries[self._destination.name] += len(frames)
         metrics.bytes_out += len(wire)

@@ -1,28 +1,28 @@
 """From an event to the bytes of its MESSAGE on the wire.
 
 A MESSAGE is cut in two so that the most is made once: its *head* is the same for all events of a
-subscription, and its *tail* is the same for all subscriptions of an event. A *framing* joins the
-two into what one transport carries.
+subscription, and its *tail* is the same for all subscriptions of an event. A *framing* makes of
+whole STOMP frames what one transport carries.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from airyd.events import Event, destination_tag, message_id
 from airyd.stomp.spec import Version, ack_id, escape
 from airyd.wsframe import text_header
 
-#: Joins the head and the tail of a STOMP frame into wire bytes.
-Framing = Callable[[bytes, bytes], bytes]
+#: Makes the wire bytes of STOMP frames, one at least; the number says how many clients get these very bytes.
+Framing = Callable[[Sequence[bytes], int], bytes]
 
 #: The wire bytes of the server's heart-beat before framing (STOMP 1.2, "Heart-beating").
 HEARTBEAT = b"\n"
 
 
-def websocket_framing(head: bytes, tail: bytes) -> bytes:
-    """Put one STOMP frame into one WebSocket text message (RFC 6455, section 5.6)."""
-    return text_header(len(head) + len(tail)) + head + tail
+def websocket_framing(frames: Sequence[bytes], receivers: int) -> bytes:
+    """Put each STOMP frame into a WebSocket text message of its own (RFC 6455, section 5.6)."""
+    return b"".join([text_header(len(frame)) + frame for frame in frames])
 
 
 def message_tail(event: Event) -> bytes:

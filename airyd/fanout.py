@@ -83,7 +83,7 @@ class Group(Generic[M]):
 
     def append(self, tail: bytes) -> bool:
         """Add an event to the next batch; say whether it is the first of it."""
-        self._pending.append(self.framing(self.head, tail))
+        self._pending.append(self.framing((self.head + tail,), len(self)))
         return len(self._pending) == 1
 
     def add(self, member: M, now: float) -> None:

@@ -62,7 +62,7 @@ class Peer:
         """Keep it; the position without the destination's tag."""
         position = position.removeprefix(f"{destination_tag(request.destination)}-")
         self.answers.append((request.id, position, recovered))
-        self.channel.say(websocket_framing(f"RECEIPT\nreceipt-id:{request.id}\n\n\0".encode(), b""))
+        self.channel.say(websocket_framing([f"RECEIPT\nreceipt-id:{request.id}\n\n\0".encode()], 1))
 
     def fail(self, error: StompError) -> None:
         """Keep it, and end all subscriptions."""

@@ -94,14 +94,12 @@ class FramingTests(SynchronousTestCase):
     """A STOMP frame in a WebSocket message."""
 
     def test_one_message(self) -> None:
-        self.assertEqual(websocket_framing(b"ab", b"c"), b"\x81\x03abc")
-        self.assertEqual(websocket_framing(HEARTBEAT, b""), b"\x81\x01\n")
+        self.assertEqual(websocket_framing([b"abc", b"d"], 1), b"\x81\x03abc\x81\x01d")
+        self.assertEqual(websocket_framing([HEARTBEAT], 1), b"\x81\x01\n")
 
     def test_one_message_each(self) -> None:
         head = message_head(Version.V1_2, MESSAGE, "sub-0")
         bodies = [b"{}", b"x" * 200, b"y" * 70_000]
-        wire = b"".join(
-            websocket_framing(head, message_tail(Event(MESSAGE, f"1-{number}", body)))
-            for number, body in enumerate(bodies)
-        )
+        frames = [head + message_tail(Event(MESSAGE, f"1-{number}", body)) for number, body in enumerate(bodies)]
+        wire = websocket_framing(frames, 1)
         self.assertEqual([message.body for message in messages(wire)], bodies)

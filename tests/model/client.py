@@ -207,7 +207,7 @@ class Client:
     # Checks.
 
     def _say(self, frame: str) -> None:
-        self.channel.say(websocket_framing(frame.encode(), b""))
+        self.channel.say(websocket_framing([frame.encode()], 1))
 
     def _opened(self, _: None, track: Track) -> None:
         if track.is_open and track.position is None:
