@@ -116,7 +116,6 @@ class Client:
             self.channel.resume()  # else its close frame would never be seen
         if self._principal is not None:
             self._gateway.metrics.sessions -= 1
-        # Still known while they close: what one of them sends last may take the direct way from the others.
         for subscription in tuple(self._subscriptions.values()):
             subscription.close()
         self._subscriptions = {}
@@ -228,8 +227,10 @@ class Client:
         return subscription.open()
 
     def _unsubscribe(self, request: requests.Unsubscribe) -> None:
-        self._subscriptions.pop(request.id).close()
-        self._receipt(request.receipt)
+        self._subscriptions[request.id].flush()
+        if not self.is_over:  # too slow for that
+            self._subscriptions.pop(request.id).close()
+            self._receipt(request.receipt)
 
     async def _send(self, request: requests.Send) -> None:
         await self._publish(request)
@@ -245,7 +246,7 @@ class Client:
 
     def _settle(self, request: requests.Ack) -> None:
         named = request.subscription_id
-        chosen = [subscription for name, subscription in self._subscriptions.items() if named in (None, name)]
+        chosen = [one for name, one in self._subscriptions.items() if named in (None, name)]
         settled = sum([subscription.settle(request.message_id) for subscription in chosen])
         if not settled:
             raise StompError(
@@ -278,6 +279,8 @@ class Client:
             self._timer = self._gateway.wheel.call_later(DISCONNECT_PATIENCE, self._depart)
 
     def _depart(self) -> None:
+        for subscription in tuple(self._subscriptions.values()):
+            subscription.flush()
         if self.is_over or self._disconnect is None:
             return
         self.ended()
@@ -319,8 +322,8 @@ class Client:
                 return
             due.append(max(self._heard + silence - now, 1.0))
         if send_every:
-            flushes = [each.group.flushed_at for each in self._subscriptions.values() if each.group is not None]
-            # What a group sent before the last SUBSCRIBE stood may have gone to the others alone.
+            flushes = [one.group.audience.flushed_at for one in self._subscriptions.values() if one.group is not None]
+            # What was published before the last SUBSCRIBE stood may have gone to the others alone.
             said = max(self._said, *(time for time in flushes if time > self._joined), float("-inf"))
             if now - said >= self._beat_every:
                 gateway.metrics.heartbeats_out += 1

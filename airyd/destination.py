@@ -15,7 +15,7 @@ from airyd.delivery import Delivery, Window
 from airyd.encoding import Framing, acknowledged_head, message_head, message_tail
 from airyd.errors import Fault, SourceUnavailable, StompError
 from airyd.events import Event, RowFilter, event_id_of, message_id
-from airyd.fanout import Group, Member
+from airyd.fanout import Audience, Member
 from airyd.interfaces import IChannel, IEventSource
 from airyd.limits import SOURCE_PATIENCE
 from airyd.metrics import REPLAY_RECOVERED, REPLAY_UNRECOVERED, Metrics
@@ -60,8 +60,8 @@ class Destination:
     """
 
     __slots__ = (
+        "_audiences",
         "_deliveries",
-        "_groups",
         "_users",
         "_waiting",
         "_watching",
@@ -86,29 +86,30 @@ class Destination:
         self._watching = False
         self._waiting: dict[Subscription, None] = {}
         self._deliveries: dict[Subscription, Delivery] = {}
-        self._groups: dict[RowFilter | None, dict[tuple[Framing, bytes], Group[Subscription]]] = {}
+        self._audiences: dict[RowFilter | None, Audience[Subscription]] = {}
 
     @property
     def subscriptions(self) -> list[Subscription]:
         """All subscriptions, in no order, in a new list."""
-        grouped = [group.members for groups in self._groups.values() for group in groups.values()]
+        grouped = [audience.members for audience in self._audiences.values()]
         return [*self._waiting, *self._deliveries, *chain.from_iterable(grouped)]
 
-    def deliver(self, events: Sequence[Event]) -> list[Group[Subscription]]:
-        """Take a batch of live events; return the groups that have something to send now and had nothing before."""
+    def deliver(self, events: Sequence[Event]) -> list[Audience[Subscription]]:
+        """Take a batch of live events; return the audiences that have something to send now and had nothing before."""
         if self.position is None:  # the source was still on its way to stop watching
             return []
         self.position = events[-1].id
         dirty = []
-        if self._groups:
+        if self._audiences:
+            now = self.clock.seconds()
             tails = [message_tail(event) for event in events]
-            for row_filter, groups in self._groups.items():
+            for row_filter, audience in self._audiences.items():
                 if row_filter is None:
                     seen = tails
                 else:
                     seen = [tail for event, tail in zip(events, tails, strict=True) if row_filter.matches(event)]
-                for group in groups.values():
-                    dirty += [group for tail in seen if group.append(tail)]
+                if seen and audience.append(seen, now):
+                    dirty.append(audience)
         for delivery in tuple(self._deliveries.values()):
             delivery.feed(events)
         return dirty
@@ -132,8 +133,9 @@ class Destination:
         self._users -= 1
         self._waiting.pop(subscription, None)
         self._deliveries.pop(subscription, None)
-        if subscription.group is not None:
-            self._leave_group(subscription, subscription.group)
+        group = subscription.group
+        if group is not None and group.audience.leave(subscription, group):
+            del self._audiences[group.audience.row_filter]
         if not self._users and self.position is not None:
             self.position = None
             self.source.unwatch(self.name)
@@ -145,21 +147,10 @@ class Destination:
     def join(self, subscription: Subscription, framing: Framing, head: bytes, row_filter: RowFilter | None) -> None:
         """Let a subscription that is level get its events with all those whose bytes are the same."""
         self._deliveries.pop(subscription, None)
-        group = self._groups.get(row_filter, {}).get((framing, head))
-        if group is None:
-            group = Group(self.name, framing, head, row_filter, self.metrics)
-        group.add(subscription, self.clock.seconds())
-        # Only now: what was pending may have found the only member too slow, and then the group was given up.
-        self._groups.setdefault(row_filter, {})[framing, head] = group
-
-    def _leave_group(self, subscription: Subscription, group: Group[Subscription]) -> None:
-        group.discard(subscription, self.clock.seconds())
-        if not len(group):
-            groups = self._groups[group.row_filter]
-            if groups.get((group.framing, group.head)) is group:
-                del groups[group.framing, group.head]
-            if not groups:
-                del self._groups[group.row_filter]
+        audience = self._audiences.get(row_filter)
+        if audience is None:
+            audience = self._audiences[row_filter] = Audience(self.name, row_filter, self.metrics)
+        audience.join(subscription, framing, head)
 
     def _watched(self, position: str) -> None:
         self._watching = False
@@ -221,6 +212,11 @@ class Subscription(Member):
             timeout = self._destination.clock.callLater(SOURCE_PATIENCE, self._late)
             opened.addCallback(lambda _: timeout.cancel() if timeout.active() else None)
         return opened
+
+    def flush(self) -> None:
+        """Send at once what was published before, ahead of others in this turn of the reactor."""
+        if self.group is not None:
+            self.group.audience.flush(self, self.group)
 
     def close(self) -> None:
         """End, whatever state this is in; nothing is sent for it afterwards."""

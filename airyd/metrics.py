@@ -98,7 +98,7 @@ class Metrics:
     )
     deliveries: Counter[str] = _counter("deliveries", "MESSAGE frames handed to clients.", "destination")
     bytes_out: int = _counter("sent_bytes", "Wire bytes of the MESSAGE frames handed to clients.")
-    flushes: int = _counter("flushes", "Times that the events of a reactor turn were written out.")
+    flushes: int = _counter("flushes", "Times that pending events of a destination were sent out.")
     replays: Counter[str] = _counter(
         "replays",
         "Resumes: recovered, unrecovered (nothing replayed), lost (history went while it was replayed).",

@@ -12,6 +12,7 @@ from airyd.destination import Destination, Subscription
 from airyd.encoding import Framing, websocket_framing
 from airyd.errors import Fault, StompError
 from airyd.events import Event, RowFilter, destination_tag
+from airyd.fanout import Audience
 from airyd.metrics import Metrics
 from airyd.stomp.requests import Subscribe
 from airyd.stomp.spec import AckMode, Version
@@ -110,6 +111,13 @@ def request(
     return Subscribe(id, destination, ack, prefetch, last_message_id, ordinal, echo_id, receipt=id)
 
 
+def flush(audience: Audience[Subscription]) -> None:
+    """Send what is pending to everybody."""
+    audience.begin()
+    while audience.is_under_way:
+        audience.advance(1000)
+
+
 class DestinationCase(SynchronousTestCase):
     """A destination over a twin of a feed that answers when told; the test is the hub."""
 
@@ -141,5 +149,5 @@ class DestinationCase(SynchronousTestCase):
         """Publish events, and let the feed bring them at once, as one batch."""
         events = [self.twin.append(NAME, body) for body in bodies]
         self.twin.cursor[NAME] += len(events)
-        for group in self.destination.deliver(events):
-            group.flush(self.clock.seconds())
+        for audience in self.destination.deliver(events):
+            flush(audience)

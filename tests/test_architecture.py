@@ -54,6 +54,7 @@ FLOORS = (
         "airyd.sources.redis.reader",
         "airyd.sources.redis.source",
         "airyd.turns",
+        "airyd.rank",
         "airyd.fanout",
         "airyd.delivery",
         "airyd.destination",

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Sequence
 from unittest.mock import patch
 from weakref import ref
 
 from twisted.internet.defer import fail
 
+from airyd.encoding import websocket_framing
 from airyd.errors import Fault
 from airyd.limits import SOURCE_PATIENCE
 from airyd.stomp.spec import AckMode, Version
 from tests.model.twin import Prompt, event_id
-from tests.peer import NAME, DestinationCase, Hides, Peer, request
+from tests.peer import NAME, DestinationCase, Hides, Peer, flush, request
 
 
 class WatchTests(DestinationCase):
@@ -130,18 +132,30 @@ class WatchTests(DestinationCase):
 class GroupTests(DestinationCase):
     """Subscriptions whose bytes are equal share them."""
 
-    def sends(self) -> int:
-        """Return how many flushes one event costs now."""
-        before = self.metrics.flushes
+    def setUp(self) -> None:
+        super().setUp()
+        self.framed = 0
+        patched = patch.object(Peer, "framing", self.count)
+        patched.start()
+        self.addCleanup(patched.stop)
+
+    def count(self, frames: Sequence[bytes], receivers: int) -> bytes:
+        """Frame, and count the calls."""
+        self.framed += 1
+        return websocket_framing(frames, receivers)
+
+    def framings(self) -> int:
+        """Return how often one event is framed now."""
+        self.framed = 0
         self.bring(b"{}")
-        return self.metrics.flushes - before
+        return self.framed
 
     def test_equal_bytes(self) -> None:
         """Whatever the STOMP version, as long as it makes no difference."""
         for version in Version:
             self.subscribe(Peer(version), request(NAME, "sub-0"))
         self.twin.answer_watch(self.twin.watches[0])
-        self.assertEqual(self.sends(), 1)
+        self.assertEqual(self.framings(), 1)
 
     def test_different_bytes(self) -> None:
         self.twin.prompt = Prompt(watch=True)
@@ -149,7 +163,7 @@ class GroupTests(DestinationCase):
         self.subscribe(Peer(Version.V1_0), request(NAME, "a:b"))
         self.subscribe(Peer(Version.V1_0), request(NAME, "a:b", echo_id=False))
         self.subscribe(Peer(Version.V1_2), request(NAME, "c"))
-        self.assertEqual(self.sends(), 4)
+        self.assertEqual(self.framings(), 4)
 
     def test_equal_filters_are_asked_once(self) -> None:
         """Whatever the number of clients and groups; who sees nothing costs nothing."""
@@ -170,20 +184,20 @@ class GroupTests(DestinationCase):
         (first,) = self.live(1)
         events = [self.twin.append(NAME, b"{}")]
         self.twin.cursor[NAME] = 1
-        groups = self.destination.deliver(events)
+        (audience,) = self.destination.deliver(events)
         (second,) = self.live(1)
-        for group in groups:
-            group.flush(0)
+        flush(audience)
         self.assertEqual((first.bodies, second.bodies), ([b"{}"], []))
         self.assertEqual(second.answers, [("sub-0", event_id(1), None)])
 
     def test_the_only_member_is_too_slow_when_another_joins(self) -> None:
-        """What is pending must go first, and that ends the group; the new one must not be left in it."""
+        """The others of its group must not be left in what ends with it."""
         slow = Peer(bound=70, tls=True)
         self.subscribe(slow)
         self.twin.answer_watch(self.twin.watches[0])
-        self.destination.deliver([self.twin.append(NAME, b"{}")])
+        (audience,) = self.destination.deliver([self.twin.append(NAME, b"{}")])
         (second,) = self.live(1)
+        flush(audience)
         self.bring(b'{"n":2}')
         self.assertEqual((slow.faults, slow.bodies), ([Fault.SLOW_CONSUMER], []))
         self.assertEqual(second.bodies, [b'{"n":2}'])

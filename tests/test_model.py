@@ -9,17 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import chain
-from typing import Final
+from typing import Any, Final
 from zlib import crc32
 
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from airyd import delivery, fanout
+from airyd import delivery, fanout, hub
 from airyd.delivery import Delivery
+from airyd.encoding import Framing
 from airyd.events import Event
-from airyd.fanout import Group, Member
+from airyd.fanout import Audience, Group, Member
+from airyd.rank import Rank
 from tests.model.operations import Operation
 from tests.model.strategies import OPERATIONS, PROMPT
 from tests.model.twin import Prompt
@@ -28,6 +30,7 @@ from tests.model.world import ModelFailure, World
 #: Enough for each bound to be reached by a few operations.
 _SMALL: Final = (
     (fanout, "BATCH_BYTES", 700),
+    (hub, "SENDS_PER_TURN", 1),
     (delivery, "REPLAY_PAGE", 3),
     (delivery, "HELD_EVENTS", 2),
     (delivery, "HELD_BYTES", 1200),
@@ -86,23 +89,20 @@ class PlantedFaultTests(ModelCase):
         self.flushLoggedErrors()
 
     def test_an_event_in_twenty_is_dropped(self) -> None:
-        append = Group.append
+        append = Audience.append
 
-        def drop(group: Group[Member], tail: bytes) -> bool:
-            return bool(crc32(tail) % 20) and append(group, tail)
+        def drop(audience: Audience[Member], tails: Sequence[bytes], now: float) -> bool:
+            return append(audience, [tail for tail in tails if crc32(tail) % 20], now)
 
-        self.plant(Group, "append", drop)
+        self.plant(Audience, "append", drop)
 
     def test_an_event_in_twenty_is_delivered_twice(self) -> None:
-        append = Group.append
+        append = Audience.append
 
-        def repeat(group: Group[Member], tail: bytes) -> bool:
-            is_first = append(group, tail)
-            if not crc32(tail) % 20:
-                append(group, tail)
-            return is_first
+        def repeat(audience: Audience[Member], tails: Sequence[bytes], now: float) -> bool:
+            return append(audience, [tail for tail in tails for _ in range(1 if crc32(tail) % 20 else 2)], now)
 
-        self.plant(Group, "append", repeat)
+        self.plant(Audience, "append", repeat)
 
     def test_no_event_is_held_while_a_page_is_read(self) -> None:
         def skip(_: Delivery, events: Sequence[Event]) -> None:
@@ -111,11 +111,28 @@ class PlantedFaultTests(ModelCase):
         self.plant(Delivery, "_hold", skip)
 
     def test_whoever_joins_gets_what_is_pending(self) -> None:
-        def add_at_once(group: Group[Member], member: Member, _: float) -> None:
-            member.group = group
-            group._place(member)
+        def join(audience: Audience[Member], member: Member, framing: Framing, head: bytes) -> None:
+            group = audience._groups.setdefault((framing, head), Group(audience, framing, head))
+            group.size += 1
+            group.add(member)
 
-        self.plant(Group, "add", add_at_once)
+        self.plant(Audience, "join", join)
+
+    def test_whoever_changes_its_way_is_forgotten_by_the_batch_under_way(self) -> None:
+        def refresh(group: Group[Member], member: Member) -> None:
+            if member.rank is not None:
+                member.rank.remove(member)
+                group.add(member)
+
+        self.plant(Group, "refresh", refresh)
+
+    def test_who_has_the_batch_gets_it_again(self) -> None:
+        def take(rank: Rank[Member], most: int) -> tuple[list[Callable[[bytes], Any]], list[Member]]:
+            start = max(rank.done - 1, 0)
+            rank.done = end = min(start + most + 1, len(rank.members))
+            return rank.sends[start:end], rank.members[start:end]
+
+        self.plant(Rank, "take", take)
 
     def test_whoever_has_replayed_what_the_feed_will_bring_joins(self) -> None:
         def join(of: Delivery) -> None:

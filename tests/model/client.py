@@ -174,10 +174,14 @@ class Client:
 
     def unsubscribe(self, key: str) -> None:
         """Send an UNSUBSCRIBE for a subscription that stands."""
-        track = self.tracks.pop(key)
+        track = self.tracks[key]
+        track.subscription.flush()
+        if self.is_over or key not in self.tracks:  # left within that
+            return
+        del self.tracks[key]
         track.is_open = False
         track.subscription.close()
-        if not self.is_over and not self.left_within_send and track.is_behind(self._world.twin):
+        if not self.left_within_send and track.is_behind(self._world.twin):
             self._world.complain("UNSUBSCRIBE was answered before all that the feed had brought was sent")
         self._say(f"RECEIPT\nreceipt-id:end of {track.request.receipt}\n\n\0")
 

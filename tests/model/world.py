@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 
 from airyd.errors import SourceUnavailable
@@ -20,6 +22,27 @@ CLIENTS: Final = 4
 _BODY_LIMIT: Final = 10_000
 
 
+#: What a turn of the reactor takes, seconds.
+_TURN: Final = 1e-6
+
+
+class Reactor(Clock):
+    """A clock whose ``advance`` is one turn: what is asked for within it, be it at once, comes with the next."""
+
+    def callLater(self, delay: float, callable: Callable[..., Any], *args: object, **kw: object) -> IDelayedCall:
+        """See ``IReactorTime``."""
+        return super().callLater(max(delay, _TURN), callable, *args, **kw)
+
+    def advance(self, amount: float) -> None:
+        """See ``Clock``."""
+        super().advance(max(amount, _TURN))
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits for the next turn."""
+        return all(call.getTime() > self.seconds() + _TURN for call in self.getDelayedCalls())
+
+
 class ModelFailure(AssertionError):
     """The hub did what it must not."""
 
@@ -32,7 +55,7 @@ class World:
     """
 
     def __init__(self, kept: int, prompt: Prompt) -> None:
-        self.clock = Clock()
+        self.clock = Reactor()
         self.metrics = Metrics(DESTINATIONS)
         self.twin = Twin(kept, prompt)
         self.hub = Hub(self.twin, DESTINATIONS, self.clock, self.metrics, _BODY_LIMIT)
@@ -100,8 +123,10 @@ class World:
         publishing.addErrback(lambda failure: self.complain(f"publish failed: {failure}"))
 
     def turn(self, seconds: float = 0) -> None:
-        """Let a turn of the reactor pass: then whoever is in a group has all that the feed brought."""
+        """Let a turn pass; when nothing waits for another, whoever is in a group has all that the feed brought."""
         self.clock.advance(seconds)
+        if not self.clock.is_idle:
+            return
         for _, track in self.standing:
             if track.is_behind(self.twin):
                 self.complain("what the feed brought has not left with the turn")
