@@ -4,8 +4,8 @@ Autobahn keeps some seventy attributes on each connection. Here those that never
 class's, those that every connection needs are in slots, and what the opening handshake leaves
 behind is dropped when it is over.
 
-All of this touches names that are not Autobahn's API: setup.cfg pins its version, and
-tests/websocket/test_autobahn.py fails when one of them changes.
+All of this touches names that are not Autobahn's API: setup.cfg pins its version,
+tests/websocket/test_autobahn.py fails when one of them changes, and ``--websocket stock`` does without.
 """
 
 from __future__ import annotations
@@ -57,6 +57,9 @@ class LeanServerProtocol(WebSocketServerProtocol):
         "utf8validateLast",
     )
 
+    # The names of options that Autobahn copies from the factory onto each connection: all are the class's.
+    CONFIG_ATTRS: list[str] = []  # noqa: RUF012  # Autobahn's type
+
     # What Autobahn sets on each connection to begin with. Where it changes later, the instance gets it.
     is_open = _NOBODY
     is_closed = _NOBODY
@@ -107,6 +110,10 @@ class LeanServerProtocol(WebSocketServerProtocol):
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)
 
+    def dataReceived(self, data: bytes) -> None:
+        """Take what came. Autobahn's own would format a debug line first."""
+        self._dataReceived(data)
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """End. Autobahn's own would cancel timers that there are none of, and say why the connection ended."""
         self.state = self.STATE_CLOSED
@@ -115,8 +122,9 @@ class LeanServerProtocol(WebSocketServerProtocol):
         self.__dict__.clear()  # all of it is the handshake's
         self.onOpen()
 
-    def onMessageEnd(self) -> None:
-        """Forget the message: its bytes were handed on as they came."""
+    def _onMessageEnd(self) -> None:
+        # The message is forgotten: its bytes were handed on as they came.
+        self.onMessageEnd()
         self._validator = None
         self.current_frame_masker = None
         self.frame_data = None  # type: ignore[assignment]  # as Autobahn does itself

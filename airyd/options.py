@@ -16,6 +16,7 @@ from airyd.events import AIRY_DESTINATIONS, DESTINATION
 from airyd.limits import LIMITS, Limits
 from airyd.sources import describe_sources
 from airyd.stomp.spec import HeartBeat
+from airyd.websocket import PROTOCOLS
 
 DEFAULT_LISTEN: Final = "tcp:8080:interface=127.0.0.1"
 DEFAULT_ADMIN: Final = "tcp:8081:interface=127.0.0.1"
@@ -32,6 +33,7 @@ class Settings(NamedTuple):
     :ivar admin: the endpoint string of the admin page, or None
     :ivar origins: what ``--origin`` gave; empty for the default
     :ivar grace: seconds for which no client is closed for a missing heart-beat
+    :ivar websocket: which protocol of ``airyd.websocket.PROTOCOLS``
     """
 
     listen: Sequence[str]
@@ -44,6 +46,7 @@ class Settings(NamedTuple):
     heart_beat: HeartBeat
     grace: float
     limits: Limits
+    websocket: str
 
 
 def _positive(text: str) -> int:
@@ -61,6 +64,12 @@ def _seconds(text: str) -> float:
     if not 0 <= number < float("inf"):
         raise ValueError("give a number of seconds from 0 on")
     return number
+
+
+def _protocol(text: str) -> str:
+    if text not in PROTOCOLS:
+        raise ValueError(f"give {' or '.join(PROTOCOLS)}")
+    return text
 
 
 def _naming(option: str, read: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -106,6 +115,13 @@ class Options(usage.Options):
             "Seconds before any client is closed for silence, however short its heart-beat: browsers slow "
             "down the timers of hidden tabs.",
             _naming("heart-beat-grace", _seconds),
+        ],
+        [
+            "websocket",
+            None,
+            "lean",
+            "Autobahn's WebSocket trimmed (lean), or as it comes (stock): to rule the trimming out when in doubt.",
+            _naming("websocket", _protocol),
         ],
         *(
             [option, None, default, f"Limit: {text}.", _naming(option, _positive)]
@@ -188,6 +204,7 @@ class Options(usage.Options):
             heart_beat=heart_beat if isinstance(heart_beat, HeartBeat) else HeartBeat.parse(heart_beat),
             grace=self["heart-beat-grace"],
             limits=limits,
+            websocket=self["websocket"],
         )
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:

@@ -30,7 +30,7 @@ from airyd.options import Settings
 from airyd.origins import OriginPolicy
 from airyd.sources import make_source
 from airyd.transport import make_direct
-from airyd.websocket import StompWebSocketFactory
+from airyd.websocket import PROTOCOLS, StompWebSocketFactory
 from airyd.wheel import Wheel
 
 #: The wheel's tick is this part of the shortest heart-beat, and at most a second.
@@ -93,7 +93,7 @@ class Airyd(Service):
             self._wheel,
             self._metrics,
         )
-        self._factory = StompWebSocketFactory(gateway, settings.path, origins, reactor)
+        self._factory = StompWebSocketFactory(gateway, settings.path, origins, reactor, PROTOCOLS[settings.websocket])
 
     def _endpoint(self, option: str, description: str) -> IStreamServerEndpoint:
         try:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
+from types import MappingProxyType
+from typing import ClassVar, Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorCore
@@ -17,6 +19,7 @@ from airyd.errors import CloseCode, Fault, StompError
 from airyd.gateway import Gateway
 from airyd.handshake import HandshakeFactory, OpeningHandshake
 from airyd.interfaces import IChannel
+from airyd.lean import LeanServerProtocol
 from airyd.limits import CLOSE_PATIENCE
 from airyd.metrics import CLOSED_BY_CLIENT, CLOSED_LOST, CLOSED_NORMALLY, CLOSED_REFUSED, CLOSED_WEBSOCKET
 from airyd.origins import OriginPolicy
@@ -26,9 +29,12 @@ from airyd.wheel import Entry
 
 @implementer(IChannel)
 class StompWebSocket(OpeningHandshake):
-    """One client's WebSocket."""
+    """One client's WebSocket, over Autobahn's protocol as it comes."""
 
-    __slots__ = ("_below", "_client", "_deadline", "_kind", "_stalled", "direct")
+    __slots__ = ()
+
+    #: What each connection has beside Autobahn's own: the slots of whoever has slots.
+    ATTRIBUTES: ClassVar = ("_below", "_client", "_deadline", "_kind", "_stalled", "direct")
 
     factory: StompWebSocketFactory
 
@@ -57,9 +63,9 @@ class StompWebSocket(OpeningHandshake):
             self.direct = below.socket.send
 
     def dataReceived(self, data: bytes) -> None:
-        """See ``IProtocol``. Autobahn's own would format a debug line first."""
+        """See ``IProtocol``."""
         self._client.heard()
-        self._dataReceived(data)
+        super().dataReceived(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See ``IProtocol``."""
@@ -103,6 +109,9 @@ class StompWebSocket(OpeningHandshake):
 
     def onMessageFrameEnd(self) -> None:
         """See ``IWebSocketChannelStreamingApi``."""
+
+    def onMessageEnd(self) -> None:
+        """See ``IWebSocketChannelApi``."""
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         """See ``IWebSocketChannel``."""
@@ -214,17 +223,32 @@ class StompWebSocket(OpeningHandshake):
         self.transport.abortConnection()
 
 
+class LeanStompWebSocket(StompWebSocket, LeanServerProtocol):  # type: ignore[misc]  # Autobahn's own bases disagree
+    """One client's WebSocket, over the trimmed protocol."""
+
+    __slots__ = StompWebSocket.ATTRIBUTES
+
+
+#: What ``--websocket`` says to the protocol of each connection.
+PROTOCOLS: Final[Mapping[str, type[StompWebSocket]]] = MappingProxyType(
+    {"lean": LeanStompWebSocket, "stock": StompWebSocket}
+)
+
+
 class StompWebSocketFactory(HandshakeFactory):
     """Makes a ``StompWebSocket`` for each connection.
 
+    :param protocol: one of :data:`PROTOCOLS`
     :ivar channels: the connections that are open
     """
 
-    protocol = StompWebSocket  # type: ignore[assignment]  # mypy takes no subclass with another type of factory
     noisy = False
 
-    def __init__(self, gateway: Gateway, path: str, origins: OriginPolicy, reactor: IReactorCore) -> None:
+    def __init__(
+        self, gateway: Gateway, path: str, origins: OriginPolicy, reactor: IReactorCore, protocol: type[StompWebSocket]
+    ) -> None:
         super().__init__(gateway, path, origins, reactor)
+        self.protocol = protocol
         self.channels: set[StompWebSocket] = set()
         self._emptied: Deferred[None] | None = None
 

@@ -25,6 +25,7 @@ DEFAULTS = (
     ("--admin", "tcp:8081:interface=127.0.0.1"),
     ("--heart-beat", "30000,30000"),
     ("--heart-beat-grace", "65.0"),
+    ("--websocket", "lean"),
     ("--connect-timeout", "10"),
     ("--request-head", "16384"),
     ("--connect-frame", "16384"),
@@ -74,6 +75,7 @@ WRONG = (
     (["--heart-beat-grace=-1"], ["--heart-beat-grace"]),
     (["--heart-beat-grace=nan"], ["--heart-beat-grace"]),
     (["--heart-beat-grace=inf"], ["--heart-beat-grace"]),
+    (["--websocket=fat"], ["--websocket fat", "lean or stock"]),
     (["--body=327680"], ["--body", "--frame"]),
     (["--frame=1000"], ["--body", "--frame"]),
 )
@@ -118,8 +120,12 @@ class OptionsTests(SynchronousTestCase):
                 heart_beat=HeartBeat(30000, 30000),
                 grace=65.0,
                 limits=Limits(),
+                websocket="lean",
             ),
         )
+
+    def test_websocket(self) -> None:
+        self.assertEqual(self.parsed("--websocket=stock").websocket, "stock")
 
     def test_help_shows_every_default(self) -> None:
         text = str(Options())
