@@ -42,7 +42,6 @@ class OpeningHandshake(WebSocketServerProtocol):
     logFrames = False
     trackTimings = False
     utf8validateIncoming = True
-    applyMask = True
     requireMaskedClientFrames = True
     maskServerFrames = False
     # 0, Autobahn's default, would wait for a frame of 2^62 bytes. STOMP's own bounds are far below

@@ -61,6 +61,7 @@ FLOORS = (
         "airyd.hub",
         "airyd.wheel",
         "airyd.gateway",
+        "airyd.caught",
         "airyd.client",
     ),
     # 3 adapters

@@ -127,7 +127,7 @@ class AutobahnTests(SynchronousTestCase):
         """CONFIG_ATTRS is emptied, so that each option needs a value on airyd's class; a new one is missed here."""
         options = set(WebSocketServerProtocol.CONFIG_ATTRS)
         self.assertTrue(options)
-        missing = {option for option in options if not hasattr(OpeningHandshake, option)}
+        missing = {option for option in options if not hasattr(LeanStompWebSocket, option)}
         self.assertEqual(missing - UNUSED_OPTIONS, set())
         self.assertEqual(list(LeanStompWebSocket.CONFIG_ATTRS), [])
 
