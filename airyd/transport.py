@@ -66,7 +66,6 @@ class DirectServer(_Direct, tcp.Server):
         "protocol",
         "reactor",
         "server",
-        "sessionno",
         "socket",
     )
 
@@ -90,7 +89,6 @@ class DirectServer(_Direct, tcp.Server):
         self.protocol = protocol
         self.reactor = reactor
         self.server = server
-        self.sessionno = sessionno
         self.socket = sock
         self.connected = True
         self.startReading()
@@ -118,8 +116,8 @@ class DirectServer(_Direct, tcp.Server):
 
     @property
     def repstr(self) -> str:  # type: ignore[override]  # Twisted only reads it
-        """What ``repr`` gives."""
-        return f"<{type(self.protocol).__name__} #{self.sessionno} from {self.hostname}>"
+        """What ``repr`` gives. Without a number, which would take 40 bytes."""
+        return f"<{type(self.protocol).__name__} from {self.hostname}>"
 
 
 class DirectUnixServer(_Direct, unix.Server):

@@ -195,8 +195,10 @@ class Session:
         destination = _required(frame, Header.DESTINATION)
         if self.version.rules.needs_subscription_id:
             subscription_id = _required(frame, Header.ID)
+            may_end_without_id = False
         else:
             subscription_id = headers.get(Header.ID, destination)
+            may_end_without_id = True
         try:
             ack = AckMode(headers.get(Header.ACK, AckMode.AUTO.value))
         except ValueError:
@@ -208,7 +210,7 @@ class Session:
             if not _PREFETCH.match(wish):
                 raise StompError(Fault.INVALID_HEADER, "A prefetch-count must be a decimal number from 1 on.")
             prefetch = min(int(wish), PREFETCH_CAP)
-        ordinal = self._subscriptions.begin(subscription_id, destination, ack)
+        ordinal = self._subscriptions.begin(subscription_id, ack, destination if may_end_without_id else None)
         return Subscribe(
             intern(subscription_id),  # as Subscriptions does
             destination,
