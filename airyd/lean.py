@@ -17,7 +17,6 @@ from typing import Any, Final
 from autobahn.twisted.util import peer2str
 from autobahn.twisted.websocket import WebSocketServerProtocol
 from autobahn.websocket.protocol import TrafficStats, WebSocketProtocol
-from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
@@ -154,11 +153,9 @@ class LeanServerProtocol(WebSocketServerProtocol):
         return self._validator
 
     def connectionMade(self) -> None:
-        """Begin. Autobahn's own would look up details of the transport."""
+        """Begin. Autobahn's own would look up details of the transport, and set TCP_NODELAY (``make_direct`` has)."""
         self.data = b""
         self.state = self.STATE_CONNECTING
-        if ITCPTransport.providedBy(self.transport):
-            self.transport.setTcpNoDelay(True)
 
     def dataReceived(self, data: bytes) -> None:
         """Take what came. Autobahn's own would format a debug line first."""

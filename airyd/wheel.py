@@ -31,22 +31,19 @@ class Wheel:
 
     :param clock: monotonic time
     :param tick: seconds between two looks; a call is late by less than two ticks, and never early
+    :ivar seconds: returns the clock's time
     """
 
     _log = Logger()
 
     def __init__(self, clock: IReactorTime, tick: float) -> None:
         self.tick = tick
+        self.seconds: Callable[[], float] = clock.seconds
         self._clock = clock
         self._start = clock.seconds()
         self._buckets: dict[int, list[Entry]] = {}
         self._due: list[Entry] = []
         self._turn: IDelayedCall | None = None
-
-    def seconds(self) -> float:
-        """Return the clock's time."""
-        now: float = self._clock.seconds()
-        return now
 
     def call_later(self, delay: float, call: Callable[[], None]) -> Entry:
         """Call after ``delay`` seconds, less than two ticks later."""

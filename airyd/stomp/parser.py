@@ -15,8 +15,8 @@ from airyd.stomp.spec import LOGIN_COMMANDS, LONGEST_COMMAND, UNESCAPED, Header,
 # Heart-beats and the line ends that may follow a frame. A CR has no meaning between frames, so that
 # one without its LF is passed over too. A character class, unlike (\r?\n)*, needs no memory per repeat.
 _EOLS: Final = re.compile(rb"[\r\n]*")
-# What must be read line by line: other line ends, escapes, and a body that may hold a NUL.
-_NOT_PLAIN: Final = re.compile(rb"[\r\\]|content-length")
+# A body that may hold a NUL.
+_BODY_FOLLOWS: Final = Header.CONTENT_LENGTH.encode()
 _PADDING: Final = " \t\r"
 #: More digits are refused unread: no limit is that high.
 _LENGTH_DIGITS: Final = 15
@@ -135,11 +135,11 @@ class Parser:
         data, start = self._data, self._pos
         end = data.find(b"\0", start, start + min(self._limits.header_line, self._frame_limit))
         head = data[start:end]
-        if end < 0 or not head.endswith(b"\n\n") or not head.isascii() or _NOT_PLAIN.search(head):
+        if end < 0 or not head.endswith(b"\n\n") or not head.isascii() or b"\r" in head or b"\\" in head:
             return None
         command, *lines = str(head[:-2], "ascii").split("\n")
         is_trimmed = self._version.rules.trims_headers and command not in UNESCAPED
-        if command not in self._commands or is_trimmed or len(lines) > self._limits.headers:
+        if command not in self._commands or is_trimmed or len(lines) > self._limits.headers or _BODY_FOLLOWS in head:
             return None
         frame = Frame(command)
         for line in lines:
