@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import gc
 import signal
 import time
-from typing import Any, Final, cast
+from typing import Any, cast
 
+from airyd import garbage
 from airyd.errors import ConfigurationError
 from airyd.options import Options
 from airyd.service import Airyd
 
 __all__ = ["Options", "makeService"]
-
-#: New objects until the collector looks through them, and how often it does until it looks through older ones.
-_GARBAGE: Final = (5000, 20, 100)
 
 
 def makeService(options: Options) -> Airyd:
@@ -33,18 +30,8 @@ def makeService(options: Options) -> Airyd:
     except ConfigurationError as error:
         raise SystemExit(f"airyd: {error}") from None
     reactor.callWhenRunning(_stop_on_sigterm, reactor)
-    reactor.callWhenRunning(_keep_what_is_loaded)
+    reactor.callWhenRunning(garbage.begin)
     return service
-
-
-def _keep_what_is_loaded() -> None:
-    """Let the garbage collector leave alone what is there from the start: to walk through it takes some 50 ms.
-
-    It looks through the rest less often, too: a burst of events is much, but no garbage.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*_GARBAGE)
 
 
 def _stop_on_sigterm(reactor: Any) -> None:

@@ -13,6 +13,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from airyd import garbage
 from airyd.client import Client
 from airyd.encoding import websocket_framing
 from airyd.errors import CloseCode, Fault, StompError
@@ -55,6 +56,8 @@ class StompWebSocket(OpeningHandshake):
         gateway.metrics.connections += 1
         gateway.metrics.connections_opened += 1
         self.factory.channels.add(self)
+        if gateway.metrics.connections_opened % garbage.CONNECTIONS == 0:
+            garbage.spare()
         super().connectionMade()
 
     def _open_direct(self, below: DirectServer | DirectUnixServer) -> None:
@@ -83,6 +86,9 @@ class StompWebSocket(OpeningHandshake):
         if self._stalled:
             metrics.buffered_clients -= 1
         super().connectionLost(reason)
+        # Client and channel know each other: without this they would be left to the garbage collector, which is not to
+        # look at connections at all (airyd.garbage).
+        del self._client
 
     def _end_kind(self) -> str:
         if self._kind is not None:
@@ -215,8 +221,9 @@ class StompWebSocket(OpeningHandshake):
             self._deadline = self.factory.gateway.wheel.call_later(CLOSE_PATIENCE, self.abort)
 
     def fail(self, error: StompError) -> None:
-        """Let the client go, with an ERROR frame if it has come that far."""
-        self._client.fail(error)
+        """Let the client go, with an ERROR frame if it has come that far; nothing to do if it has gone."""
+        if self.state != self.STATE_CLOSED:
+            self._client.fail(error)
 
     def abort(self) -> None:
         """Drop the connection at once."""

@@ -68,6 +68,7 @@ FLOORS = (
     (
         "airyd.origins",
         "airyd.transport",
+        "airyd.garbage",
         "airyd.lean",
         "airyd.handshake",
         "airyd.websocket",

@@ -107,7 +107,8 @@ class Session:
                 )
         except StompError as error:
             self._move(State.FAILED)
-            requests.append(Violation(error))
+            # Its traceback leads here, and so back to the list: a cycle.
+            requests.append(Violation(error.with_traceback(None)))
         return requests
 
     def accept(self, session_id: str) -> bytes:
