@@ -20,7 +20,6 @@ from airyd.interfaces import Credentials, IChannel, IPrincipal
 from airyd.limits import DISCONNECT_PATIENCE, MOST_UNDER_WAY
 from airyd.metrics import ORIGIN_SEND
 from airyd.stomp import requests
-from airyd.stomp.requests import Key
 from airyd.stomp.session import Session
 from airyd.stomp.spec import Header, Version
 from airyd.wheel import Entry
@@ -32,9 +31,8 @@ _SHORTEST_BEAT: Final = 0.75
 _GOLDEN: Final = 0.618034  # multiples of it, modulo 1, spread evenly however many there are
 #: Seconds to look ahead at most: the wheel keeps a cancelled call until its time, and a client may ask for months.
 _FURTHEST: Final = 60.0
-
 #: The queues of a client of whom nothing is under way: all share it, and nobody adds to it.
-_NO_QUEUES: Final[dict[Key, deque[requests.Request]]] = {}
+_NO_QUEUES: Final[dict[requests.Key, deque[requests.Request]]] = {}
 
 
 class Client:
@@ -74,7 +72,7 @@ class Client:
         self._session = Session(gateway.limits, gateway.heart_beat)
         self._principal: IPrincipal | None = None
         self._subscriptions: dict[str, Subscription] = {}
-        self._queues: dict[Key, deque[requests.Request]] = _NO_QUEUES
+        self._queues: dict[requests.Key, deque[requests.Request]] = _NO_QUEUES
         self._under_way = 0
         self._disconnect: requests.Disconnect | None = None
         self.is_over = False
@@ -177,7 +175,7 @@ class Client:
         work.addErrback(self._refuse, request)
         work.addBoth(self._finish, key)
 
-    def _finish(self, result: object, key: Key | None) -> object:
+    def _finish(self, result: object, key: requests.Key | None) -> object:
         self._under_way -= 1
         if key is not None and key in self._queues:
             queue = self._queues.pop(key)

@@ -6,8 +6,11 @@ import gc
 from collections.abc import Callable
 
 from twisted.internet.error import ConnectionLost
+from twisted.logger import Logger, LogPublisher
 
 from airyd import garbage
+from airyd.client import Client
+from airyd.handshake import OpeningHandshake
 from airyd.websocket import LeanStompWebSocket
 from tests.doubles import frame
 from tests.integration.wire import BINARY, PING, websocket_frame
@@ -57,8 +60,11 @@ class CycleTests(GarbageTestCase):
     """Connections that are gone, in every way: a cycle that was frozen would stay for good."""
 
     def setUp(self) -> None:
-        """Freeze nothing: it could not be counted."""
+        """Freeze nothing, which could not be counted, and log nothing: under pytest Twisted keeps log events."""
         super().setUp()
+        quiet = Logger(observer=LogPublisher())
+        self.patch(Client, "_log", quiet)
+        self.patch(OpeningHandshake, "_log", quiet)
         self.patch(garbage, "CONNECTIONS", 1_000_000)
 
     def count(self) -> int:
