@@ -194,8 +194,7 @@ class Client:
         error, receipt = failure.value, request.receipt
         if isinstance(error, StompError):
             self.fail(StompError(error.fault, error.detail, error.receipt or receipt))
-            return
-        if isinstance(error, Refusal):
+        elif isinstance(error, Refusal):
             self.fail(error.stomp_error(receipt))
         else:
             if isinstance(request, requests.Connect):  # the text of its exception may hold a token
