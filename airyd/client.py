@@ -24,11 +24,6 @@ from airyd.stomp.session import Session
 from airyd.stomp.spec import Header, Version
 from airyd.wheel import Entry
 
-#: A beat goes out this many ticks of the wheel before it is due, since the wheel may be late by two.
-_MARGIN: Final = 3
-#: Connections beat at intervals between these parts of the agreed one, so that they don't fall in step.
-_SHORTEST_BEAT: Final = 0.75
-_GOLDEN: Final = 0.618034  # multiples of it, modulo 1, spread evenly however many there are
 #: Seconds to look ahead at most: the wheel keeps a cancelled call until its time, and a client may ask for months.
 _FURTHEST: Final = 60.0
 #: The queues of a client of whom nothing is under way: all share it, and nobody adds to it.
@@ -217,8 +212,7 @@ class Client:
         number, session_id = gateway.next_session()
         self._say(self._session.accept(session_id))
         self._timer.cancel()
-        interval = self._session.heart_beat[0] / 1000 - _MARGIN * gateway.wheel.tick
-        self._beat_every = interval * (_SHORTEST_BEAT + (1 - _SHORTEST_BEAT) * (number * _GOLDEN % 1))
+        self._beat_every = gateway.wheel.beat_interval(self._session.heart_beat[0] / 1000, number)
         self._keep_time()
         self._take(b"")  # what was held behind the CONNECT
 
@@ -306,32 +300,37 @@ class Client:
     # Time.
 
     def _connect_overdue(self) -> None:
-        seconds = self._gateway.limits.connect_timeout
-        self.fail(StompError(Fault.CONNECT_TIMEOUT, f"A client must be connected within {seconds} seconds."))
+        text = f"A client must be connected within {self._gateway.limits.connect_timeout} seconds."
+        self.fail(StompError(Fault.CONNECT_TIMEOUT, text))
 
     def _keep_time(self) -> None:
         """Beat if it is time, end a client that has been silent for too long, and come back when either may be due."""
         send_every, expect_every = self._session.heart_beat
         gateway = self._gateway
         now = gateway.wheel.seconds()
-        due = []
+        wait = _FURTHEST
         if expect_every:
             silence = max(2 * expect_every / 1000, gateway.grace)
             if now - self._heard > silence and not self._is_paused:
                 self.fail(StompError(Fault.HEARTBEAT_TIMEOUT, f"Nothing came from you for {silence:g} seconds."))
                 return
-            due.append(max(self._heard + silence - now, 1.0))
+            wait = min(wait, max(self._heard + silence - now, 1.0))
         if send_every:
-            flushes = [one.group.audience.flushed_at for one in self._subscriptions.values() if one.group is not None]
-            # What was published before the last SUBSCRIBE stood may have gone to the others alone.
-            said = max(self._said, *(time for time in flushes if time > self._joined), float("-inf"))
-            if now - said >= self._beat_every:
+            said = self._said
+            for each in self._subscriptions.values():
+                # What was published before the last SUBSCRIBE stood may have gone to the others alone.
+                if each.group is not None and (flushed := each.group.audience.flushed_at) > self._joined:
+                    said = max(said, flushed)
+            due = said + self._beat_every
+            if due <= now:
                 gateway.metrics.heartbeats_out += 1
                 self._say(HEARTBEAT)
-                said = now
-            due.append(said + self._beat_every - now)
-        if due:
-            self._timer = gateway.wheel.call_later(max(min(*due, _FURTHEST), 0.0), self._keep_time)
+                # From when it was due: counted from the wheel's look, all who came together would stay together.
+                self._said = max(due, now - 2 * gateway.wheel.tick)
+                due = self._said + self._beat_every
+            wait = min(wait, due - now)
+        if send_every or expect_every:
+            self._timer = gateway.wheel.call_later(max(wait, 0.0), self._keep_time)
 
     _HANDLERS: Final[Mapping[type[object], Callable[..., Deferred[None] | None]]] = MappingProxyType(
         {

@@ -8,9 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import ceil
+from typing import Final
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
+
+#: A beat goes out this many ticks of the wheel before it is due, since the wheel may be late by two.
+_MARGIN: Final = 3
+#: The shortest interval between beats, as a part of the longest.
+_SHORTEST_BEAT: Final = 0.75
+_GOLDEN: Final = 0.618034  # multiples of it, modulo 1, spread evenly however many there are
 
 
 class Entry:
@@ -53,6 +60,14 @@ class Wheel:
         if self._turn is None:
             self._turn = self._clock.callLater(self.tick, self._look)
         return entry
+
+    def beat_interval(self, agreed: float, number: int) -> float:
+        """Return the seconds between two beats of the connection with this number, to be done within the agreed ones.
+
+        Connections beat at intervals of their own, so that those who came together, or were last sent something
+        together, don't stay in step.
+        """
+        return (agreed - _MARGIN * self.tick) * (_SHORTEST_BEAT + (1 - _SHORTEST_BEAT) * (number * _GOLDEN % 1))
 
     def stop(self) -> None:
         """Forget all calls."""
