@@ -126,9 +126,8 @@ class Client:
         # Neither the detail nor a header goes to the log: they may hold what the client sent, a token for instance.
         log = self._log.debug if error.fault is Fault.RESTARTING else self._log.info
         log("{peer} gets ERROR {kind}", peer=self.channel.peer, kind=error.fault.kind)
-        self._gateway.metrics.errors[error.fault.kind] += 1
         self._say(self._session.error(error.fault, error.detail, error.receipt))
-        self.channel.close(error.fault)
+        self._gateway.metrics.errors[error.fault.kind] += self.channel.close(error.fault)
 
     # What a subscription calls (airyd.destination.Subscriber), beside fail().
 

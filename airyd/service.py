@@ -37,6 +37,8 @@ from airyd.wheel import Wheel
 _TICKS_PER_BEAT: Final = 10
 #: Connections that wait to be accepted; Twisted's 50 loses some when all clients come back at once.
 _BACKLOG: Final = 1024
+#: Open files that clients don't get: for the admin page, the source, and connections that are dropped as they come.
+_RESERVED_FILES: Final = 100
 #: On a stop, clients are closed spread over this many seconds each, so that they don't come back as one.
 _DRAIN_PER_CLIENT: Final = 0.002
 _DRAIN_AT_MOST: Final = 3.0
@@ -164,6 +166,8 @@ class Airyd(Service):
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if soft != hard:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        if hard != resource.RLIM_INFINITY:
+            self._factory.most = max(hard - _RESERVED_FILES, 1)
         self._log.info("airyd may open {hard} files (the soft limit was {soft})", hard=hard, soft=soft)
 
     def _source_reached(self, _: None) -> None:

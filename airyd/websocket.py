@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from types import MappingProxyType
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorCore
-from twisted.internet.protocol import connectionDone
+from twisted.internet.interfaces import IAddress, IReactorCore
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.tcp import Connection
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -186,15 +189,17 @@ class StompWebSocket(OpeningHandshake):
 
     # The end.
 
-    def close(self, fault: Fault | None) -> None:
+    def close(self, fault: Fault | None) -> bool:
         """See ``IChannel``."""
-        if self.state == self.STATE_OPEN:
+        is_open = self.state == self.STATE_OPEN
+        if is_open:
             self._kind = CLOSED_NORMALLY if fault is None else fault.kind
             code, reason = (CloseCode.NORMAL, "") if fault is None else (fault.close_code, fault.message)
             self.sendCloseFrame(int(code), reason.encode())
         elif self.state == self.STATE_CONNECTING and fault is not None:
             late = fault is Fault.CONNECT_TIMEOUT
             self.failHandshake(fault.message, HTTPStatus.REQUEST_TIMEOUT if late else HTTPStatus.SERVICE_UNAVAILABLE)
+        return is_open
 
     def sendCloseFrame(self, code: int | None = None, reasonUtf8: bytes | None = None, isReply: bool = False) -> None:
         """Send a close frame, whoever wants it: airyd, the client (a reply), Autobahn for a violation of RFC 6455."""
@@ -242,14 +247,27 @@ PROTOCOLS: Final[Mapping[str, type[StompWebSocket]]] = MappingProxyType(
 )
 
 
+class _Surplus(Protocol):
+    """A connection above the most that there may be."""
+
+    transport: Connection  # or what behaves like one
+
+    def connectionMade(self) -> None:
+        """See ``IProtocol``."""
+        self.transport.abortConnection()
+
+
 class StompWebSocketFactory(HandshakeFactory):
     """Makes a ``StompWebSocket`` for each connection.
 
     :param protocol: one of :data:`PROTOCOLS`
     :ivar channels: the connections that are open
+    :ivar most: how many there may be; more are dropped when they come
     """
 
     noisy = False
+    most = sys.maxsize
+    _log = Logger()
 
     def __init__(
         self, gateway: Gateway, path: str, origins: OriginPolicy, reactor: IReactorCore, protocol: type[StompWebSocket]
@@ -258,6 +276,19 @@ class StompWebSocketFactory(HandshakeFactory):
         self.protocol = protocol
         self.channels: set[StompWebSocket] = set()
         self._emptied: Deferred[None] | None = None
+        self._is_full = False
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        """See ``IProtocolFactory``."""
+        if len(self.channels) < self.most:
+            self._is_full = False
+            return super().buildProtocol(addr)
+        if not self._is_full:
+            self._is_full = True
+            self._log.warn(
+                "there are {count} connections, the most that there may be: more are dropped", count=self.most
+            )
+        return _Surplus()
 
     def remove(self, channel: StompWebSocket) -> None:
         """Forget a connection that is gone."""

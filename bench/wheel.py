@@ -60,8 +60,9 @@ class Null:
     def resume(self) -> None:
         """See ``IChannel``."""
 
-    def close(self, fault: Fault | None) -> None:
+    def close(self, fault: Fault | None) -> bool:
         """See ``IChannel``."""
+        return True
 
 
 def connect(gateway: Gateway) -> Client:
