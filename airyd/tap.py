@@ -78,8 +78,8 @@ def _fail(reactor: Any, reason: str) -> None:
     """Stop, and end with a line and status 1, which twistd has no way for once the reactor runs."""
 
     def end() -> None:
-        print(f"airyd: {reason}", file=sys.stderr, flush=True)
         sys.stdout.flush()
+        os.write(2, f"airyd: {reason}\n".encode())  # sys.stderr is the log's
         os._exit(1)
 
     atexit.register(end)

@@ -46,7 +46,7 @@ class Sockets:
         return self._ports[-1]
 
     def listenSSL(
-        self, port: int, factory: object, context: object, backlog: int = 50, interface: str = ""
+        self, port: int, factory: object, contextFactory: object, backlog: int = 50, interface: str = ""
     ) -> SharedPort:
         """Open the sockets; TLS is for who accepts. See ``IReactorSSL``."""
         return self.listenTCP(port, factory, backlog, interface)
@@ -135,10 +135,10 @@ class InheritedSockets:
         return inherited
 
     def listenSSL(
-        self, port: int, factory: IProtocolFactory, context: Any, backlog: int = 50, interface: str = ""
+        self, port: int, factory: IProtocolFactory, contextFactory: Any, backlog: int = 50, interface: str = ""
     ) -> InheritedPort:
         """Accept from the next endpoint's socket, with TLS; see ``IReactorSSL``."""
-        return self.listenTCP(port, TLSMemoryBIOFactory(context, False, factory), backlog, interface)
+        return self.listenTCP(port, TLSMemoryBIOFactory(contextFactory, False, factory), backlog, interface)
 
     def cover(self, numbers: Collection[int]) -> None:
         """Accept also from the sockets of these workers, and of no others."""

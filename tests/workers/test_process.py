@@ -150,7 +150,7 @@ class StartTests(ProcessCase):
         """All of them come by the pipe, as they are."""
         (data,) = self.pipes.sent()
         start = msgspec.msgpack.decode(data, type=Start)
-        self.assertEqual((start.number, start.workers), (2, 4))
+        self.assertEqual((start.number, start.workers, start.reactor), (2, 4, __name__))
         self.assertEqual(
             start.settings._replace(listen=[], destinations=[], origins=[]),
             self.settings._replace(listen=[], destinations=[], origins=[]),
