@@ -32,11 +32,20 @@ def workers_of(daemon: Daemon) -> list[int]:
     return [pid for _, pid in sorted({int(n): int(pid) for n, pid in _PROCESS.findall(daemon.log)}.items())]
 
 
+def is_running(pid: int) -> bool:
+    """Say whether there is such a process; one that only its parent has to take note of has ended."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
 def wait_for_end(*pids: int) -> None:
     """Wait until these processes are no more."""
     deadline = time.monotonic() + PATIENCE
     for pid in pids:
-        while Path(f"/proc/{pid}").exists():
+        while is_running(pid):
             if time.monotonic() > deadline:
                 raise AssertionError(f"process {pid} is still there")
             time.sleep(0.02)
@@ -48,13 +57,10 @@ class WorkersCase(DaemonTestCase):
     def setUp(self) -> None:
         """No shared daemon is needed."""
 
-    def workers(self, *options: str) -> Daemon:
-        """Start a daemon with two workers."""
-        return self.own_daemon("--workers=2", self.source(), *options)
-
-    def source(self) -> str:
-        """Return the option for streams that nobody else has."""
-        return f"--source=redis://127.0.0.1:{shared_server().port}/0?prefix={own_prefix()}"
+    def workers(self, *options: str, program: str = TWISTD) -> Daemon:
+        """Start a daemon with two workers, over streams that nobody else has."""
+        source = f"--source=redis://127.0.0.1:{shared_server().port}/0?prefix={own_prefix()}"
+        return self.own_daemon("--workers=2", source, *options, program=program)
 
     def subscribed(self, daemon: Daemon, count: int) -> list[RawClient]:
         """Return clients that are subscribed."""
@@ -102,12 +108,16 @@ class BalanceTests(WorkersCase):
         self.assertEqual(workers_of(daemon)[1], other)
 
     def test_new_clients_need_not_wait(self) -> None:
-        """As long as a worker is away, the other accepts from its socket, too."""
-        daemon = self.workers()
+        """As long as a worker is away, here for good, the other accepts from its socket, too."""
+        daemon = self.workers(
+            program=f"import airyd.workers.supervisor as s; s.FIRST_PAUSE = s.LONGEST_PAUSE = 1e4; {TWISTD}"
+        )
         away, _ = workers_of(daemon)
         os.kill(away, signal.SIGKILL)
         wait_for_end(away)
         self.subscribed(daemon, 20)
+        daemon.wait_for_metrics(workers=1, worker_restarts_total=0, connections=20)
+        self.assertEqual(daemon.request("GET", "/readyz")[0], 200)
 
     def test_one_is_asked_to_go(self) -> None:
         """An operator may end one with SIGTERM: its clients are closed as on a stop, and another takes its place."""
@@ -271,12 +281,7 @@ class KindTests(WorkersCase):
 
     def test_reactor(self) -> None:
         """The workers have the parent's."""
-        daemon = Daemon(
-            "--workers=2",
-            self.source(),
-            program=f"from twisted.internet import pollreactor; pollreactor.install(); {TWISTD}",
-        )
-        self.addCleanup(daemon.kill)
+        daemon = self.workers(program=f"from twisted.internet import pollreactor; pollreactor.install(); {TWISTD}")
         clients = self.subscribed(daemon, 10)
         daemon.publish(MESSAGE, body(MESSAGE, 1))
         for client in clients:
