@@ -127,6 +127,8 @@ class BalanceTests(WorkersCase):
         os.kill(leaving, signal.SIGTERM)
         count = int(daemon.wait_for_log(_CLOSES)[1])
         self.assertLess(count, len(clients))
+        late = self.subscribed(daemon, 20)
+        self.assertTrue(is_running(leaving), "new clients had to wait for its end")
         gone: list[RawClient] = []
         while len(gone) < count:
             told = [client for client in clients if client not in gone and client.has_data(0.001)]
@@ -137,6 +139,9 @@ class BalanceTests(WorkersCase):
         daemon.wait_for_metrics(workers=2, worker_restarts_total=1)
         self.assertEqual(workers_of(daemon)[1], other)
         self.assertIn("worker 1 ended with status 0", daemon.log)
+        daemon.publish(MESSAGE, body(MESSAGE, 1))
+        for client in late:
+            self.assertEqual(number_of(client.message().body), 1)
 
 
 class EndTests(WorkersCase):
