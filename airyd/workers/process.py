@@ -51,6 +51,10 @@ class NoAnswer(Exception):
     """A worker does not answer a question, or ended before it did."""
 
 
+class WorkerFault(Exception):
+    """A worker met an error that nobody foresaw; its log has the traceback."""
+
+
 class Owner(Protocol):
     """Who hears what becomes of workers, each by its number."""
 
@@ -100,8 +104,8 @@ class WorkerProcess(ProcessProtocol):
     def publish(self, destination: str, body: bytes) -> Deferred[str]:
         """Have an event published; fires with its ``message-id``.
 
-        Errors: ``UnknownDestination``, ``PayloadRefused``, ``SourceUnavailable``; ``NoAnswer`` if it may have been
-        published or not.
+        Errors: ``UnknownDestination``, ``PayloadRefused``, ``SourceUnavailable``, ``WorkerFault``; ``NoAnswer`` if it
+        may have been published or not.
         """
         asked = self._ask(lambda question: Publish(question, destination, body), PUBLISH_PATIENCE)
         return asked.addCallback(_message_id)
@@ -205,7 +209,8 @@ def _message_id(answer: Answer) -> str:
             raise UnknownDestination(reason)
         case Refused(_, SourceUnavailable.__name__, reason):
             raise SourceUnavailable(reason)
-    raise NoAnswer(f"it says {answer}")
+        case _:
+            raise WorkerFault(str(answer))
 
 
 class Spawner:

@@ -7,10 +7,10 @@ from typing import Any, Final, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.stdio import StandardIO
-from twisted.logger import LogEvent, LogLevel, eventAsText
+from twisted.logger import LogEvent, Logger, LogLevel, eventAsText
 from twisted.python.failure import Failure
 
-from airyd.errors import PayloadRefused
+from airyd.errors import PayloadRefused, Refusal
 from airyd.service import Airyd
 from airyd.workers.messages import (
     FIRST_SOCKET,
@@ -49,6 +49,8 @@ class Worker:
 
     Raises ``ConfigurationError``, as ``Airyd`` does.
     """
+
+    _log = Logger()
 
     def __init__(self, start: Start, reactor: Any, wall: Callable[[], float]) -> None:
         self._reactor = reactor
@@ -91,6 +93,7 @@ class Worker:
 
     async def end(self) -> None:
         """Close the clients, and see that the parent hears of it."""
+        self._is_ending = True
         self._report(Leaving())
         await self._airyd.stopService()
         if self._is_linked:
@@ -108,11 +111,12 @@ class Worker:
             case Publish(question, destination, body):
                 self._airyd.publish(destination, body).addCallbacks(
                     lambda message_id: self._report(Published(question, message_id)),
-                    lambda failure: self._report(_refusal(question, failure)),
+                    lambda failure: self._report(self._refusal(question, failure)),
                 )
 
-
-def _refusal(question: int, failure: Failure) -> Refused:
-    error = failure.value
-    fault = error.fault.value if isinstance(error, PayloadRefused) else None
-    return Refused(question, type(error).__name__, str(error), fault)
+    def _refusal(self, question: int, failure: Failure) -> Refused:
+        error = failure.value
+        if not isinstance(error, Refusal):
+            self._log.failure("an event could not be published", failure)
+        fault = error.fault.value if isinstance(error, PayloadRefused) else None
+        return Refused(question, type(error).__name__, str(error), fault)

@@ -34,7 +34,7 @@ from airyd.workers.messages import (
     read_order,
 )
 from airyd.workers.parent import Parent
-from airyd.workers.process import ASK_PATIENCE, PUBLISH_PATIENCE
+from airyd.workers.process import ASK_PATIENCE, PUBLISH_PATIENCE, WorkerFault
 from airyd.workers.sums import families_of
 from tests.admin.browser import LOCAL, PEER
 from tests.doubles import record_log
@@ -402,6 +402,14 @@ class PublishTests(ParentCase):
             for child in self.reactor.children:
                 child.refusal = Refused(0, error.__name__, "so it is")
             self.assertEqual(self.publish(), (status, '{"error": "so it is"}\n'))
+
+    def test_fault_of_a_worker(self) -> None:
+        """It is logged there, and here."""
+        self.serving()
+        self.reactor.children[0].refusal = Refused(0, "ZeroDivisionError", "interna")
+        status, text = self.publish()
+        self.assertEqual((status, text), (500, '{"error": "internal error"}\n'))
+        self.assertEqual(len(self.flushLoggedErrors(WorkerFault)), 1)
 
     def test_nobody_there(self) -> None:
         self.started()

@@ -36,7 +36,7 @@ from airyd.workers.messages import (
     encode,
     read_order,
 )
-from airyd.workers.process import ASK_PATIENCE, PUBLISH_PATIENCE, NoAnswer, Spawner, WorkerProcess
+from airyd.workers.process import ASK_PATIENCE, PUBLISH_PATIENCE, NoAnswer, Spawner, WorkerFault, WorkerProcess
 from tests.doubles import record_log
 
 STDOUT, STDERR = 1, 2
@@ -255,7 +255,7 @@ class AskedTests(ProcessCase):
     def test_fault_of_the_worker(self) -> None:
         asked = self.process.publish("/x", b"")
         self.say(Refused(self.question(Publish), "ZeroDivisionError", "interna"))
-        self.failureResultOf(asked, NoAnswer)
+        self.failureResultOf(asked, WorkerFault)
 
     def test_order_of_answers_is_theirs(self) -> None:
         first, second = self.process.unready(), self.process.unready()
