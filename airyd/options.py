@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, NoReturn
@@ -20,6 +21,9 @@ from airyd.stomp.spec import HeartBeat
 DEFAULT_LISTEN: Final = "tcp:8080:interface=127.0.0.1"
 DEFAULT_ADMIN: Final = "tcp:8081:interface=127.0.0.1"
 NO_ADMIN: Final = "none"
+AUTO_WORKERS: Final = "auto"
+#: Every worker holds the sockets of all: their number goes with the square of this.
+MOST_WORKERS: Final = 64
 
 
 class Settings(NamedTuple):
@@ -32,6 +36,7 @@ class Settings(NamedTuple):
     :ivar admin: the endpoint string of the admin page, or None
     :ivar origins: what ``--origin`` gave; empty for the default
     :ivar grace: seconds for which no client is closed for a missing heart-beat
+    :ivar workers: processes that serve clients; 1 for this one alone
     """
 
     listen: Sequence[str]
@@ -44,12 +49,22 @@ class Settings(NamedTuple):
     heart_beat: HeartBeat
     grace: float
     limits: Limits
+    workers: int = 1
 
 
 def _positive(text: str) -> int:
     number = int(text) if text.isascii() and text.isdigit() else 0
     if number < 1:
         raise ValueError("give a whole number from 1 on")
+    return number
+
+
+def _workers(text: str) -> int:
+    if text == AUTO_WORKERS:
+        return len(os.sched_getaffinity(0))
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 9 else 0
+    if not 1 <= number <= MOST_WORKERS:
+        raise ValueError(f"give a number from 1 to {MOST_WORKERS}, or {AUTO_WORKERS}")
     return number
 
 
@@ -106,6 +121,14 @@ class Options(usage.Options):
             "Seconds before any client is closed for silence, however short its heart-beat: browsers slow "
             "down the timers of hidden tabs.",
             _naming("heart-beat-grace", _seconds),
+        ],
+        [
+            "workers",
+            None,
+            1,
+            "Processes that serve clients, or auto: as many as there are cores to use. Above 1 the source must be one "
+            "that all of them can read, such as redis:.",
+            _naming("workers", _workers),
         ],
         *(
             [option, None, default, f"Limit: {text}.", _naming(option, _positive)]
@@ -188,6 +211,7 @@ class Options(usage.Options):
             heart_beat=heart_beat if isinstance(heart_beat, HeartBeat) else HeartBeat.parse(heart_beat),
             grace=self["heart-beat-grace"],
             limits=limits,
+            workers=self["workers"],
         )
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
