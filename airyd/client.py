@@ -39,7 +39,6 @@ class Client:
     :meth:`drained` and :meth:`ended`.
 
     :ivar is_over: whether nothing that the client sends matters any more
-    :ivar is_paused: whether its channel was asked to read nothing
     """
 
     __slots__ = (
@@ -47,6 +46,7 @@ class Client:
         "_disconnect",
         "_gateway",
         "_heard",
+        "_is_paused",
         "_joined",
         "_principal",
         "_queues",
@@ -58,7 +58,6 @@ class Client:
         "channel",
         "framing",
         "is_over",
-        "is_paused",
     )
 
     _log = Logger()
@@ -74,7 +73,7 @@ class Client:
         self._under_way = 0
         self._disconnect: requests.Disconnect | None = None
         self.is_over = False
-        self.is_paused = False
+        self._is_paused = False
         self._heard = self._said = self._joined = gateway.wheel.seconds()
         self._beat_every = 0.0
         self._timer: Entry = gateway.wheel.call_later(gateway.limits.connect_timeout, self._connect_overdue)
@@ -113,7 +112,7 @@ class Client:
             return
         self.is_over = True
         self._timer.cancel()
-        if self.is_paused:
+        if self._is_paused:
             self.channel.resume()  # else its close frame would never be seen
         if self._principal is not None:
             self._gateway.metrics.sessions -= 1
@@ -149,9 +148,9 @@ class Client:
         for request in self._session.receive(data):
             self._under_way += 1
             self._start(request)
-        if self._under_way > MOST_UNDER_WAY and not self.is_paused and not self.is_over:
+        if self._under_way > MOST_UNDER_WAY and not self._is_paused and not self.is_over:
             # A source that is away must not make airyd hoard what a client goes on sending.
-            self.is_paused = True
+            self._is_paused = True
             self.channel.pause()
 
     def _start(self, request: requests.Request) -> None:
@@ -178,8 +177,8 @@ class Client:
                 self._queues = None  # an idle client holds no more than it needs
             for request in queue:
                 self._start(request)
-        if self.is_paused and self._under_way <= MOST_UNDER_WAY // 2 and not self.is_over:
-            self.is_paused = False
+        if self._is_paused and self._under_way <= MOST_UNDER_WAY // 2 and not self.is_over:
+            self._is_paused = False
             self._heard = self._gateway.wheel.seconds()
             self.channel.resume()
         if self._disconnect is not None and not self._under_way:
@@ -318,7 +317,7 @@ class Client:
         due = []
         if expect_every:
             silence = max(2 * expect_every / 1000, gateway.grace)
-            if now - self._heard > silence and not self.is_paused:
+            if now - self._heard > silence and not self._is_paused:
                 self.fail(StompError(Fault.HEARTBEAT_TIMEOUT, f"Nothing came from you for {silence:g} seconds."))
                 return
             due.append(max(self._heard + silence - now, 1.0))

@@ -31,15 +31,17 @@ class Inflater:
 
     :ivar left: bytes that may still be given in this turn of the reactor
     :ivar has_more: whether there may be more than was given
+    :ivar is_due: whether it will be asked for more in the next turn
     """
 
-    __slots__ = ("_inflate", "_rest", "has_more", "left")
+    __slots__ = ("_inflate", "_rest", "has_more", "is_due", "left")
 
     #: For the text of Autobahn's complaints.
     EXTENSION_NAME: Final = EXTENSION
 
     def __init__(self, left: int) -> None:
         self.left = left
+        self.is_due = False
         self.start_decompress_message()
 
     def start_decompress_message(self) -> None:
@@ -89,25 +91,31 @@ _IDLE: Final = Inflater(READ_BYTES)
 
 
 class InflatingWebSocket(OpeningHandshake):
-    """A connection that inflates what comes compressed."""
+    """A connection that inflates what comes compressed.
+
+    :ivar is_paused: whether nothing is to be handed on for now
+    """
 
     __slots__ = ()
+
+    is_paused: bool
 
     # What Autobahn asks to inflate; None: RSV1 is a fault.
     _perMessageCompress: Inflater | None  # type: ignore[assignment]  # Autobahn's type knows only None
     _isMessageCompressed: bool
 
-    @property
-    def is_paused(self) -> bool:
-        """Whether the client's requests wait, so that nothing is to be handed on."""
-        raise NotImplementedError
-
     def compression_agreed(self, framing: Framing) -> None:
         """See ``OpeningHandshake``."""
         self._perMessageCompress = _IDLE
 
+    def pause(self) -> None:
+        """See ``IChannel``."""
+        self.is_paused = True
+        self.transport.pauseProducing()
+
     def resume(self) -> None:
         """See ``IChannel``. What has been read comes first."""
+        self.is_paused = False
         if self._has_more:
             self._read_on_later()
         else:
@@ -135,9 +143,13 @@ class InflatingWebSocket(OpeningHandshake):
             self._perMessageCompress.left = READ_BYTES  # for the next turn
 
     def _read_on_later(self) -> None:
-        self.factory.reactor.callLater(0, self._read_on)
+        inflater = self._perMessageCompress
+        if inflater is not None and not inflater.is_due:
+            inflater.is_due = True
+            self.factory.reactor.callLater(0, self._read_on, inflater)
 
-    def _read_on(self) -> None:
+    def _read_on(self, inflater: Inflater) -> None:
+        inflater.is_due = False
         if self._has_more and not self.is_paused:
             self._read(b"")
             if not self._has_more and not self.is_paused:

@@ -29,7 +29,7 @@ from airyd.wheel import Entry
 class StompWebSocket(InflatingWebSocket):
     """One client's WebSocket."""
 
-    __slots__ = ("_below", "_client", "_deadline", "_kind", "_stalled", "direct")
+    __slots__ = ("_below", "_client", "_deadline", "_kind", "_stalled", "direct", "is_paused")
 
     factory: StompWebSocketFactory
 
@@ -42,6 +42,7 @@ class StompWebSocket(InflatingWebSocket):
         self._deadline: Entry | None = None
         self._kind: str | None = None
         self._stalled = False
+        self.is_paused = False
         self._below = below = direct_of(self.transport)
         if below is not None:
             below.owner = self
@@ -166,15 +167,6 @@ class StompWebSocket(InflatingWebSocket):
             self._open_direct(self._below)
             self._client.direct_changed()
         self._client.drained()
-
-    def pause(self) -> None:
-        """See ``IChannel``."""
-        self.transport.pauseProducing()
-
-    @property
-    def is_paused(self) -> bool:
-        """See ``InflatingWebSocket``."""
-        return self._client.is_paused and not self._client.is_over
 
     # The end.
 

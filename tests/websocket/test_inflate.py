@@ -231,6 +231,16 @@ class BombTests(InflateTestCase):
         self.turns_until_read(peer)
         self.assertEqual(len(self.feed.taken), 2000)
 
+    def test_paused_meanwhile(self) -> None:
+        """However often that happens, a turn brings no more than otherwise."""
+        peer = self.session()
+        peer.say(compressed(b"\n" * (10 * READ_BYTES + 1)))
+        (channel,) = self.factory.channels
+        for _ in range(5):
+            channel.pause()
+            channel.resume()
+        self.assertEqual(self.turns_until_read(peer), 10)
+
     def test_lost_meanwhile(self) -> None:
         for reason in ("lost", "closed"):
             peer = self.session()
