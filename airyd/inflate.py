@@ -29,8 +29,8 @@ _FIRST_CONTROL: Final = 8  # the lowest opcode of a control frame (RFC 6455, sec
 class Inflater:
     """Inflates one message; the methods are those that Autobahn calls.
 
-    :ivar left: bytes that may still be given in this turn of the reactor
-    :ivar has_more: whether there may be more than was given
+    :ivar left: bytes that may still be given in this turn of the reactor; 0 only while ``has_more``
+    :ivar has_more: whether there may be more than was given: nothing may be asked of it until the next turn
     :ivar is_due: whether it will be asked for more in the next turn
     """
 
@@ -56,12 +56,8 @@ class Inflater:
         :param max_output_len: Autobahn's bound on the message, which it checks afterwards too: that is enough here
         :raises PayloadCorruptError: this is not deflated
         """
-        data = self._rest + data
-        if not self.left:
-            self._rest, self.has_more = data, True
-            return b""
         try:
-            given = self._inflate.decompress(data, self.left)
+            given = self._inflate.decompress(self._rest + data, self.left)
         except zlib.error as error:
             raise PayloadCorruptError(str(error)) from error
         # Behind a final block there may be the empty one that ends each message (RFC 7692, section 7.2.3.4).

@@ -124,6 +124,13 @@ class MessageTests(InflateTestCase):
         self.assertEqual(self.feed.taken, [(MESSAGE, body)])
         self.assertEqual([sent.command for sent in self.stomp(peer)], ["RECEIPT"])
 
+    def test_in_small_fragments(self) -> None:
+        """A turn's part may end where zlib has taken all that has come, and yet has more to give."""
+        peer = self.session()
+        peer.say(fragments(deflated(b"\n" * (10 * READ_BYTES + 1) + SEND)))
+        self.assertEqual(self.turns_until_read(peer), 10)
+        self.assertEqual(self.feed.taken, [(MESSAGE, EVENT)])
+
     def test_many_small_ones(self) -> None:
         """The bound on a turn is on all messages of a read together."""
         peer = self.session()
@@ -231,14 +238,29 @@ class BombTests(InflateTestCase):
         self.turns_until_read(peer)
         self.assertEqual(len(self.feed.taken), 2000)
 
+    def test_requests_wait_at_the_end(self) -> None:
+        """What follows the message isn't read either."""
+        self.feed.publishes.holding = True
+        peer = self.session()
+        peer.say(compressed(SEND * (MOST_UNDER_WAY + 1)) + compressed(SEND))
+        for _ in range(5):
+            self.loop.turn()
+        self.assertFalse(peer.is_read)
+        while self.feed.publishes:
+            self.feed.publishes.answer()
+        self.assertTrue(peer.is_read)
+        self.assertEqual(len(self.feed.taken), MOST_UNDER_WAY + 2)
+
     def test_paused_meanwhile(self) -> None:
         """However often that happens, a turn brings no more than otherwise."""
         peer = self.session()
         peer.say(compressed(b"\n" * (10 * READ_BYTES + 1)))
         (channel,) = self.factory.channels
+        before = self.put_off
         for _ in range(5):
             channel.pause()
             channel.resume()
+        self.assertEqual(self.put_off, before)
         self.assertEqual(self.turns_until_read(peer), 10)
 
     def test_lost_meanwhile(self) -> None:
@@ -261,7 +283,8 @@ class BombTests(InflateTestCase):
         peer = self.session()
         data = deflated(b"\n" * 20_000 + SEND)
         peer.say(websocket_frame(TEXT, data, rsv=RSV1) + CONNECT[:5])
-        peer.transport.protocol.dataReceived(CONNECT[5:])
+        for byte in CONNECT[5:]:
+            peer.transport.protocol.dataReceived(bytes([byte]))
         self.assertEqual(self.feed.taken, [])
         self.turns_until_read(peer)
         self.assertEqual(self.feed.taken, [(MESSAGE, EVENT)])
