@@ -114,7 +114,7 @@ class Subscriber:
         wire = b""
         size = 0
         for body in bodies:
-            while not (length := _first_length(wire)):
+            while not (length := first_length(wire)):
                 wire += self._more()
             (payload,) = self._inflating.read(wire[:length])
             if decode(payload, TEXT, "1.2").body != body:
@@ -130,7 +130,7 @@ class Subscriber:
         self._socket.close()
 
 
-def _first_length(wire: bytes) -> int:
+def first_length(wire: bytes) -> int:
     """Return the length of the first frame, with its header; 0 if it isn't all there."""
     if len(wire) < 4:
         return 0
