@@ -40,6 +40,7 @@ class LeanServerProtocol(WebSocketServerProtocol):
 
     __slots__ = (
         "_isMessageCompressed",
+        "_perMessageCompress",
         "_validator",
         "connected",
         "control_frame_data",
@@ -82,7 +83,6 @@ class LeanServerProtocol(WebSocketServerProtocol):
     autoPingTimeoutCall = None
     autoPingPending = None
     autoPingPendingCall = None
-    _perMessageCompress = None
 
     def __init__(self) -> None:
         """Make a connection. Autobahn's own would make two Deferreds and a list of signals."""
@@ -103,6 +103,7 @@ class LeanServerProtocol(WebSocketServerProtocol):
     def connectionMade(self) -> None:
         """Begin. Autobahn's own would look up details of the transport."""
         self.data = b""
+        self._perMessageCompress = None
         self.state = self.STATE_CONNECTING
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)

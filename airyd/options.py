@@ -24,6 +24,8 @@ NO_ADMIN: Final = "none"
 AUTO_WORKERS: Final = "auto"
 #: Every worker holds the sockets of all: their number goes with the square of this.
 MOST_WORKERS: Final = 64
+ON: Final = "on"
+OFF: Final = "off"
 
 
 class Settings(NamedTuple):
@@ -37,6 +39,7 @@ class Settings(NamedTuple):
     :ivar origins: what ``--origin`` gave; empty for the default
     :ivar grace: seconds for which no client is closed for a missing heart-beat
     :ivar workers: processes that serve clients; 1 for this one alone
+    :ivar compression: whether to compress for the clients that offer it
     """
 
     listen: Sequence[str]
@@ -48,6 +51,7 @@ class Settings(NamedTuple):
     origins: Sequence[str]
     heart_beat: HeartBeat
     grace: float
+    compression: bool
     limits: Limits
     workers: int = 1
 
@@ -76,6 +80,12 @@ def _seconds(text: str) -> float:
     if not 0 <= number < float("inf"):
         raise ValueError("give a number of seconds from 0 on")
     return number
+
+
+def _switch(text: str) -> str:
+    if text not in (ON, OFF):
+        raise ValueError(f"say {ON} or {OFF}")
+    return text
 
 
 def _naming(option: str, read: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -129,6 +139,13 @@ class Options(usage.Options):
             "Processes that serve clients, or auto: as many as there are cores to use. Above 1 the source must be one "
             "that all of them can read, such as redis:.",
             _naming("workers", _workers),
+        ],
+        [
+            "compression",
+            None,
+            ON,
+            "on or off: permessage-deflate for the clients that offer it, where many get the same.",
+            _naming("compression", _switch),
         ],
         *(
             [option, None, default, f"Limit: {text}.", _naming(option, _positive)]
@@ -210,6 +227,7 @@ class Options(usage.Options):
             origins=self._origins,
             heart_beat=heart_beat if isinstance(heart_beat, HeartBeat) else HeartBeat.parse(heart_beat),
             grace=self["heart-beat-grace"],
+            compression=self["compression"] == ON,
             limits=limits,
             workers=self["workers"],
         )

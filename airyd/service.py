@@ -94,7 +94,7 @@ class Airyd(Service):
             self._wheel,
             self._metrics,
         )
-        self._factory = StompWebSocketFactory(gateway, settings.path, origins, reactor)
+        self._factory = StompWebSocketFactory(gateway, settings.path, origins, reactor, settings.compression)
 
     def privilegedStartService(self) -> None:
         """Start the source, then the admin page, then listen (``IService``): low ports need the first user's rights."""

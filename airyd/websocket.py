@@ -12,10 +12,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from airyd.client import Client
-from airyd.encoding import websocket_framing
+from airyd.encoding import Framing, websocket_framing
 from airyd.errors import CloseCode, Fault, StompError
 from airyd.gateway import Gateway
-from airyd.handshake import HandshakeFactory, OpeningHandshake
+from airyd.handshake import HandshakeFactory
+from airyd.inflate import InflatingWebSocket
 from airyd.interfaces import IChannel
 from airyd.limits import CLOSE_PATIENCE
 from airyd.metrics import CLOSED_BY_CLIENT, CLOSED_LOST, CLOSED_NORMALLY, CLOSED_REFUSED, CLOSED_WEBSOCKET
@@ -25,10 +26,10 @@ from airyd.wheel import Entry
 
 
 @implementer(IChannel)
-class StompWebSocket(OpeningHandshake):
+class StompWebSocket(InflatingWebSocket):
     """One client's WebSocket."""
 
-    __slots__ = ("_below", "_client", "_deadline", "_kind", "_stalled", "direct")
+    __slots__ = ("_below", "_client", "_deadline", "_kind", "_stalled", "direct", "is_paused")
 
     factory: StompWebSocketFactory
 
@@ -41,6 +42,7 @@ class StompWebSocket(OpeningHandshake):
         self._deadline: Entry | None = None
         self._kind: str | None = None
         self._stalled = False
+        self.is_paused = False
         self._below = below = direct_of(self.transport)
         if below is not None:
             below.owner = self
@@ -89,6 +91,11 @@ class StompWebSocket(OpeningHandshake):
         """See ``OpeningHandshake``."""
         self._kind = CLOSED_REFUSED
         self._client.ended()
+
+    def compression_agreed(self, framing: Framing) -> None:
+        """See ``OpeningHandshake``."""
+        super().compression_agreed(framing)
+        self._client.framing = framing
 
     # What comes in: the client's session takes the bytes as they arrive; Autobahn need not collect messages.
 
@@ -161,14 +168,6 @@ class StompWebSocket(OpeningHandshake):
             self._client.direct_changed()
         self._client.drained()
 
-    def pause(self) -> None:
-        """See ``IChannel``."""
-        self.transport.pauseProducing()
-
-    def resume(self) -> None:
-        """See ``IChannel``."""
-        self.transport.resumeProducing()
-
     # The end.
 
     def close(self, fault: Fault | None) -> None:
@@ -223,8 +222,10 @@ class StompWebSocketFactory(HandshakeFactory):
     protocol = StompWebSocket  # type: ignore[assignment]  # mypy takes no subclass with another type of factory
     noisy = False
 
-    def __init__(self, gateway: Gateway, path: str, origins: OriginPolicy, reactor: IReactorCore) -> None:
-        super().__init__(gateway, path, origins, reactor)
+    def __init__(
+        self, gateway: Gateway, path: str, origins: OriginPolicy, reactor: IReactorCore, compression: bool = True
+    ) -> None:
+        super().__init__(gateway, path, origins, reactor, compression)
         self.channels: set[StompWebSocket] = set()
         self._emptied: Deferred[None] | None = None
 

@@ -30,6 +30,7 @@ FLOORS = (
         "airyd.stomp.session",
         "airyd.wsframe",
         "airyd.encoding",
+        "airyd.deflate",
     ),
     # 2 domain
     (
@@ -69,6 +70,7 @@ FLOORS = (
         "airyd.transport",
         "airyd.lean",
         "airyd.handshake",
+        "airyd.inflate",
         "airyd.websocket",
         "airyd.admin",
         "airyd.admin.answers",
