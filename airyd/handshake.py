@@ -13,6 +13,8 @@ from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 
 from airyd import __version__
+from airyd.deflate import agree
+from airyd.encoding import Framing
 from airyd.gateway import Gateway
 from airyd.limits import WEBSOCKET_MESSAGE
 from airyd.origins import OriginPolicy
@@ -85,19 +87,25 @@ class OpeningHandshake(WebSocketServerProtocol):
         if self.state != self.STATE_CLOSED:  # where Autobahn would collect it
             super()._dataReceived(data)
 
-    def onConnect(self, request: ConnectionRequest) -> str | None:
-        """Decide on a valid opening handshake: the subprotocol, or ``ConnectionDeny``."""
-        self.websocket_extensions: list[object] = []  # none is spoken; an unknown parameter must not fail the handshake
+    def onConnect(self, request: ConnectionRequest) -> tuple[str | None, dict[str, str]]:
+        """Decide on a valid opening handshake: the subprotocol and headers for the answer, or ``ConnectionDeny``."""
+        # Autobahn would fail the handshake for a parameter that it doesn't know; here that only declines the extension.
+        self.websocket_extensions: list[object] = []
         if request.path != self.factory.path:
             raise ConnectionDeny(int(HTTPStatus.NOT_FOUND), f"There is nothing here; connect to {self.factory.path}")
         if not self.factory.origins.allows(request.headers.get("origin"), request.headers["host"]):
             raise ConnectionDeny(int(HTTPStatus.FORBIDDEN), "This origin may not connect (option --origin).")
-        if not request.protocols:
-            return None
-        for subprotocol in SUBPROTOCOLS:
-            if subprotocol in request.protocols:
-                return subprotocol
-        raise ConnectionDeny(int(HTTPStatus.BAD_REQUEST), f"The subprotocols here are {', '.join(SUBPROTOCOLS)}.")
+        subprotocol = next((each for each in SUBPROTOCOLS if each in request.protocols), None)
+        if subprotocol is None and request.protocols:
+            raise ConnectionDeny(int(HTTPStatus.BAD_REQUEST), f"The subprotocols here are {', '.join(SUBPROTOCOLS)}.")
+        agreement = agree(request.extensions) if self.factory.compression else None
+        if agreement is None:
+            return subprotocol, {}
+        self.compression_agreed(agreement.framing)
+        return subprotocol, {"Sec-WebSocket-Extensions": agreement.answer}
+
+    def compression_agreed(self, framing: Framing) -> None:
+        """Learn that messages may be compressed, and what frames those to this client."""
 
     def failHandshake(self, reason: str, code: int = 400, responseHeaders: Any = None) -> None:
         """Answer an opening handshake with an HTTP error, and close."""
@@ -136,12 +144,16 @@ class HandshakeFactory(WebSocketServerFactory):
 
     :param path: the WebSocket's
     :param origins: the web pages that may connect
+    :param compression: whether to agree to compress messages
     """
 
     noisy = False
 
-    def __init__(self, gateway: Gateway, path: str, origins: OriginPolicy, reactor: IReactorCore) -> None:
+    def __init__(
+        self, gateway: Gateway, path: str, origins: OriginPolicy, reactor: IReactorCore, compression: bool = True
+    ) -> None:
         super().__init__(server=f"airyd/{__version__}", reactor=reactor)
         self.gateway = gateway
         self.path: str = path
         self.origins = origins
+        self.compression = compression

@@ -86,6 +86,7 @@ class LeanServerProtocol(WebSocketServerProtocol):
 
     __slots__ = (
         "_isMessageCompressed",
+        "_perMessageCompress",
         "_validator",
         "connected",
         "control_frame_data",
@@ -134,7 +135,6 @@ class LeanServerProtocol(WebSocketServerProtocol):
     autoPingTimeoutCall = None
     autoPingPending = None
     autoPingPendingCall = None
-    _perMessageCompress = None
 
     def __init__(self) -> None:
         """Make a connection. Autobahn's own would make two Deferreds and a list of signals."""
@@ -155,6 +155,7 @@ class LeanServerProtocol(WebSocketServerProtocol):
     def connectionMade(self) -> None:
         """Begin. Autobahn's own would look up details of the transport, and set TCP_NODELAY (``make_direct`` has)."""
         self.data = b""
+        self._perMessageCompress = None
         self.state = self.STATE_CONNECTING
 
     def dataReceived(self, data: bytes) -> None:

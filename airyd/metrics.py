@@ -32,6 +32,8 @@ CLOSED_REFUSED: Final = "refused"
 ORIGIN_SEND: Final = "send"
 ORIGIN_ADMIN: Final = "admin"
 ORIGIN_SOURCE: Final = "source"
+#: The one gauge that is no number of things.
+SOURCE_UP: Final = "airyd_source_up"
 #: How a resume ended: proved whole, refused, or given up since the history went meanwhile.
 REPLAY_RECOVERED: Final = "recovered"
 REPLAY_UNRECOVERED: Final = "unrecovered"
@@ -126,19 +128,35 @@ class Metrics:
         build.add_metric((), {"version": __version__})
         yield build
         if self.source_up is not None:
-            yield GaugeMetricFamily("airyd_source_up", "Whether the event source is reachable.", int(self.source_up()))
-        for each in fields(self):
-            if not each.metadata:
-                continue
-            labels = each.metadata["labels"]
-            family = each.metadata["family"](each.metadata["name"], each.metadata["help"], labels=labels or None)
-            value = getattr(self, each.name)
-            if not labels:
-                family.add_metric((), value)
-            else:
-                for key, count in value.items():
-                    family.add_metric(key if isinstance(key, tuple) else (str(key),), count)
-            yield family
+            yield GaugeMetricFamily(SOURCE_UP, "Whether the event source is reachable.", int(self.source_up()))
+        yield from _families(self)
+
+
+@dataclass(slots=True, eq=False)
+class WorkersMetrics:
+    """What the parent of several workers counts by itself; it shows the sums of their :class:`Metrics` beside it."""
+
+    workers: int = _gauge("workers", "Worker processes that accept clients.")
+    restarts: int = _counter("worker_restarts", "Times that a worker was started again after its process had ended.")
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield both as prometheus_client's families."""
+        yield from _families(self)
+
+
+def _families(counts: Metrics | WorkersMetrics) -> Iterator[Metric]:
+    for each in fields(counts):
+        if not each.metadata:
+            continue
+        labels = each.metadata["labels"]
+        family = each.metadata["family"](each.metadata["name"], each.metadata["help"], labels=labels or None)
+        value = getattr(counts, each.name)
+        if not labels:
+            family.add_metric((), value)
+        else:
+            for key, count in value.items():
+                family.add_metric(key if isinstance(key, tuple) else (str(key),), count)
+        yield family
 
 
 def make_registry(metrics: Metrics) -> CollectorRegistry:

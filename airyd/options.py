@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, NoReturn
@@ -21,6 +22,11 @@ from airyd.websocket import PROTOCOLS
 DEFAULT_LISTEN: Final = "tcp:8080:interface=127.0.0.1"
 DEFAULT_ADMIN: Final = "tcp:8081:interface=127.0.0.1"
 NO_ADMIN: Final = "none"
+AUTO_WORKERS: Final = "auto"
+#: Every worker holds the sockets of all: their number goes with the square of this.
+MOST_WORKERS: Final = 64
+ON: Final = "on"
+OFF: Final = "off"
 
 
 class Settings(NamedTuple):
@@ -33,6 +39,8 @@ class Settings(NamedTuple):
     :ivar admin: the endpoint string of the admin page, or None
     :ivar origins: what ``--origin`` gave; empty for the default
     :ivar grace: seconds for which no client is closed for a missing heart-beat
+    :ivar workers: processes that serve clients; 1 for this one alone
+    :ivar compression: whether to compress for the clients that offer it
     :ivar websocket: which protocol of ``airyd.websocket.PROTOCOLS``
     """
 
@@ -45,14 +53,25 @@ class Settings(NamedTuple):
     origins: Sequence[str]
     heart_beat: HeartBeat
     grace: float
+    compression: bool
     limits: Limits
     websocket: str
+    workers: int = 1
 
 
 def _positive(text: str) -> int:
     number = int(text) if text.isascii() and text.isdigit() else 0
     if number < 1:
         raise ValueError("give a whole number from 1 on")
+    return number
+
+
+def _workers(text: str) -> int:
+    if text == AUTO_WORKERS:
+        return len(os.sched_getaffinity(0))
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 9 else 0
+    if not 1 <= number <= MOST_WORKERS:
+        raise ValueError(f"give a number from 1 to {MOST_WORKERS}, or {AUTO_WORKERS}")
     return number
 
 
@@ -64,6 +83,12 @@ def _seconds(text: str) -> float:
     if not 0 <= number < float("inf"):
         raise ValueError("give a number of seconds from 0 on")
     return number
+
+
+def _switch(text: str) -> str:
+    if text not in (ON, OFF):
+        raise ValueError(f"say {ON} or {OFF}")
+    return text
 
 
 def _protocol(text: str) -> str:
@@ -115,6 +140,21 @@ class Options(usage.Options):
             "Seconds before any client is closed for silence, however short its heart-beat: browsers slow "
             "down the timers of hidden tabs.",
             _naming("heart-beat-grace", _seconds),
+        ],
+        [
+            "workers",
+            None,
+            1,
+            "Processes that serve clients, or auto: as many as there are cores to use. Above 1 the source must be one "
+            "that all of them can read, such as redis:.",
+            _naming("workers", _workers),
+        ],
+        [
+            "compression",
+            None,
+            ON,
+            "on or off: permessage-deflate for the clients that offer it, where many get the same.",
+            _naming("compression", _switch),
         ],
         [
             "websocket",
@@ -203,7 +243,9 @@ class Options(usage.Options):
             origins=self._origins,
             heart_beat=heart_beat if isinstance(heart_beat, HeartBeat) else HeartBeat.parse(heart_beat),
             grace=self["heart-beat-grace"],
+            compression=self["compression"] == ON,
             limits=limits,
+            workers=self["workers"],
             websocket=self["websocket"],
         )
 

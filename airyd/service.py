@@ -8,12 +8,10 @@ import resource
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from prometheus_client import CollectorRegistry
 from twisted.application.service import Service
-from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
-from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
+from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -25,7 +23,8 @@ from airyd.gateway import Gateway
 from airyd.hub import Hub
 from airyd.interfaces import SourceContext
 from airyd.limits import CLOSE_PATIENCE
-from airyd.metrics import ORIGIN_ADMIN, Metrics
+from airyd.listening import Place, url_of
+from airyd.metrics import ORIGIN_ADMIN, Metrics, make_registry
 from airyd.options import Settings
 from airyd.origins import OriginPolicy
 from airyd.sources import make_source
@@ -35,8 +34,6 @@ from airyd.wheel import Wheel
 
 #: The wheel's tick is this part of the shortest heart-beat, and at most a second.
 _TICKS_PER_BEAT: Final = 10
-#: Connections that wait to be accepted; Twisted's 50 loses some when all clients come back at once.
-_BACKLOG: Final = 1024
 #: Open files that clients don't get: for the admin page, the source, and connections that are dropped as they come.
 _RESERVED_FILES: Final = 100
 #: On a stop, clients are closed spread over this many seconds each, so that they don't come back as one.
@@ -49,13 +46,16 @@ class Airyd(Service):
 
     :param reactor: with a monotonic ``seconds()``
     :param wall: the wall-clock time, seconds since 1970
+    :param sockets: in a worker, those of its parent, in the reactor's place; the parent has the admin page, too
 
     Raises ``ConfigurationError`` for settings that can't be served.
+
+    :ivar registry: what ``/metrics`` shows
     """
 
     _log = Logger()
 
-    def __init__(self, settings: Settings, reactor: Any, wall: Callable[[], float]) -> None:
+    def __init__(self, settings: Settings, reactor: Any, wall: Callable[[], float], sockets: Any = None) -> None:
         self._settings = settings
         self._reactor = reactor
         self._ports: list[IListeningPort] = []
@@ -71,11 +71,12 @@ class Airyd(Service):
                     f"--listen {description}: everybody could come in there with --auth {settings.auth}; "
                     "listen on loopback, or say --auth anonymous:public if that is meant"
                 )
-        self._endpoints = [(text, self._endpoint("--listen", text)) for text in settings.listen]
-        self._admin_endpoint = settings.admin and (settings.admin, self._endpoint("--admin", settings.admin))
+        self._places = [Place.read("--listen", text, sockets or reactor) for text in settings.listen]
+        self._admin_place = settings.admin and not sockets and Place.read("--admin", settings.admin, reactor)
         origins = OriginPolicy(settings.origins, always=_page_origins(settings.admin))
 
         self._metrics = Metrics(settings.destinations)
+        self.registry: CollectorRegistry = make_registry(self._metrics)
         self._source = make_source(
             settings.source, SourceContext(reactor, wall, settings.destinations, settings.limits.body, os.environ)
         )
@@ -95,20 +96,9 @@ class Airyd(Service):
             self._wheel,
             self._metrics,
         )
-        self._factory = StompWebSocketFactory(gateway, settings.path, origins, reactor, PROTOCOLS[settings.websocket])
-
-    def _endpoint(self, option: str, description: str) -> IStreamServerEndpoint:
-        try:
-            words, named = split_endpoint(description)
-        except ValueError as error:
-            raise ConfigurationError(f"{option} {description}: {error}") from None
-        is_plain = words[0] in ("tcp", "tcp6", "ssl", "unix") and len(words) <= 2 and "backlog" not in named
-        backlog = f":backlog={_BACKLOG}" if is_plain else ""
-        try:
-            endpoint: IStreamServerEndpoint = serverFromString(self._reactor, description + backlog)
-        except (ValueError, TypeError, KeyError, OSError) as error:
-            raise ConfigurationError(f"{option} {description}: no endpoint that Twisted understands: {error}") from None
-        return endpoint
+        self._factory = StompWebSocketFactory(
+            gateway, settings.path, origins, reactor, PROTOCOLS[settings.websocket], settings.compression
+        )
 
     def privilegedStartService(self) -> None:
         """Start the source, then the admin page, then listen (``IService``): low ports need the first user's rights."""
@@ -126,41 +116,21 @@ class Airyd(Service):
         self._started = True
         self._raise_file_limit()
         self._source.start(self._hub).addCallbacks(self._source_reached, self._source_failed)
-        if self._admin_endpoint:
+        if self._admin_place:
             site = admin_site(
                 reactor=self._reactor,
                 metrics=self._metrics,
-                ready=self.unready,
-                publish=lambda destination, body: self._hub.publish(destination, body, ORIGIN_ADMIN),
+                scrape=lambda: succeed(self.registry),
+                ready=lambda: succeed(self.unready()),
+                publish=self.publish,
                 body_limit=self._settings.limits.body,
             )
-            description, endpoint = self._admin_endpoint
-            self._listen("--admin", description, endpoint, site, self._admin_ports)
-            self._log.info("airyd admin at {url}", url=_url("http", self._admin_ports[-1], "/"))
-        for description, endpoint in self._endpoints:
-            self._listen("--listen", description, endpoint, self._factory, self._ports)
-            make_direct(self._ports[-1])
-            scheme = "wss" if description.startswith("ssl:") else "ws"
-            self._log.info("airyd serves {url}", url=_url(scheme, self._ports[-1], self._settings.path))
-
-    def _listen(
-        self,
-        option: str,
-        description: str,
-        endpoint: IStreamServerEndpoint,
-        factory: IProtocolFactory,
-        ports: list[IListeningPort],
-    ) -> None:
-        failures: list[Failure] = []
-        before = len(ports)
-        # Twisted's endpoints answer at once.
-        endpoint.listen(factory).addCallbacks(ports.append, failures.append)
-        if len(ports) > before:
-            return
-        reason = failures[0].value if failures else "it does not answer at once"
-        if isinstance(reason, CannotListenError):
-            reason = reason.socketError
-        raise SystemExit(f"airyd: {option} {description}: cannot listen there: {reason}")
+            self._admin_ports.append(self._admin_place.listen(site))
+            self._log.info("airyd admin at {url}", url=url_of("http", self._admin_ports[-1], "/"))
+        for place in self._places:
+            self._ports.append(make_direct(place.listen(self._factory)))
+            scheme = "wss" if place.description.startswith("ssl:") else "ws"
+            self._log.info("airyd serves {url}", url=url_of(scheme, self._ports[-1], self._settings.path))
 
     def _raise_file_limit(self) -> None:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -185,6 +155,10 @@ class Airyd(Service):
         if not self._reached:
             return ["the event source was not reached yet", *self._source.health()]
         return self._source.health()
+
+    def publish(self, destination: str, body: bytes) -> Deferred[str]:
+        """Publish what came to the admin page: see ``Hub.publish``."""
+        return self._hub.publish(destination, body, ORIGIN_ADMIN)
 
     async def _stop(self) -> None:
         self._stopping = True
@@ -227,15 +201,3 @@ def _page_origins(admin: str | None) -> list[str]:
     words, named = split_endpoint(admin)
     port = named.get("port") or words[1]
     return [f"http://{host}:{port}" for host in ("127.0.0.1", "localhost", "[::1]")]
-
-
-def _url(scheme: str, port: IListeningPort, path: str) -> str:
-    address = port.getHost()
-    if isinstance(address, IPv6Address):
-        return f"{scheme}://[{address.host}]:{address.port}{path}"
-    if isinstance(address, IPv4Address):
-        return f"{scheme}://{address.host}:{address.port}{path}"
-    if isinstance(address, UNIXAddress):
-        name = address.name.decode() if address.name else "?"
-        return f"{scheme}+unix:{name}{path}"
-    return f"{address} {path}"

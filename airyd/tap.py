@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import signal
+import sys
 import time
+from collections.abc import Callable
 from typing import Any, cast
+
+from twisted.application.service import IService
 
 from airyd import garbage
 from airyd.errors import ConfigurationError
 from airyd.options import Options
 from airyd.service import Airyd
+from airyd.workers.parent import Parent
 
 __all__ = ["Options", "makeService"]
 
 
-def makeService(options: Options) -> Airyd:
+def makeService(options: Options) -> IService:
     """Put the daemon together (``IServiceMaker``).
 
     What is wrong ends the program in one line, before anything listens.
@@ -22,23 +29,45 @@ def makeService(options: Options) -> Airyd:
     from twisted.internet import reactor as installed  # by twistd
 
     reactor = cast(Any, installed)
-    # The reactor counts intervals by the wall clock unless told otherwise; nothing is scheduled yet.
-    if not reactor.getDelayedCalls():
-        reactor.seconds = time.monotonic
+    prepare(reactor)
+    settings = options.settings
+    service: IService
     try:
-        service = Airyd(options.settings, reactor, time.time)
+        if settings.workers == 1:
+            service = Airyd(settings, reactor, time.time)
+        else:
+            service = Parent(settings, reactor, time.time, lambda reason: _fail(reactor, reason))
     except ConfigurationError as error:
         raise SystemExit(f"airyd: {error}") from None
-    reactor.callWhenRunning(_stop_on_sigterm, reactor)
-    reactor.callWhenRunning(garbage.begin)
+    reactor.callWhenRunning(on_sigterm, reactor, reactor.stop)
     return service
 
 
-def _stop_on_sigterm(reactor: Any) -> None:
+def prepare(reactor: Any) -> None:
+    """Set up what every process of airyd's has: its clock, and its garbage collector."""
+    # The reactor counts intervals by the wall clock unless told otherwise; nothing is scheduled yet.
+    if not reactor.getDelayedCalls():
+        reactor.seconds = time.monotonic
+    reactor.callWhenRunning(garbage.begin)
+
+
+def on_sigterm(reactor: Any, stop: Callable[[], None]) -> None:
     """Let SIGTERM end the process with status 0: by itself twistd stops, and then dies of the same signal."""
 
-    def stop(number: int, frame: object) -> None:
+    def end(number: int, frame: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is on its way
-        reactor.callFromThread(reactor.stop)
+        reactor.callFromThread(stop)
 
-    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGTERM, end)
+
+
+def _fail(reactor: Any, reason: str) -> None:
+    """Stop, and end with a line and status 1, which twistd has no way for once the reactor runs."""
+
+    def end() -> None:
+        sys.stdout.flush()
+        os.write(2, f"airyd: {reason}\n".encode())  # sys.stderr is the log's
+        os._exit(1)
+
+    atexit.register(end)
+    reactor.stop()

@@ -18,10 +18,11 @@ from zope.interface import implementer
 
 from airyd import garbage
 from airyd.client import Client
-from airyd.encoding import websocket_framing
+from airyd.encoding import Framing, websocket_framing
 from airyd.errors import CloseCode, Fault, StompError
 from airyd.gateway import Gateway
-from airyd.handshake import HandshakeFactory, OpeningHandshake
+from airyd.handshake import HandshakeFactory
+from airyd.inflate import InflatingWebSocket
 from airyd.interfaces import IChannel
 from airyd.lean import LeanServerProtocol
 from airyd.limits import CLOSE_PATIENCE
@@ -32,13 +33,13 @@ from airyd.wheel import Entry
 
 
 @implementer(IChannel)
-class StompWebSocket(OpeningHandshake):
+class StompWebSocket(InflatingWebSocket):
     """One client's WebSocket, over Autobahn's protocol as it comes."""
 
     __slots__ = ()
 
     #: What each connection has beside Autobahn's own: the slots of whoever has slots.
-    ATTRIBUTES: ClassVar = ("_below", "_client", "_deadline", "_kind", "_stalled", "direct")
+    ATTRIBUTES: ClassVar = ("_below", "_client", "_deadline", "_kind", "_stalled", "direct", "is_paused")
 
     factory: StompWebSocketFactory
 
@@ -51,6 +52,7 @@ class StompWebSocket(OpeningHandshake):
         self._deadline: Entry | None = None
         self._kind: str | None = None
         self._stalled = False
+        self.is_paused = False
         self._below = below = direct_of(self.transport)
         if below is not None:
             below.owner = self
@@ -104,6 +106,11 @@ class StompWebSocket(OpeningHandshake):
         """See ``OpeningHandshake``."""
         self._kind = CLOSED_REFUSED
         self._client.ended()
+
+    def compression_agreed(self, framing: Framing) -> None:
+        """See ``OpeningHandshake``."""
+        super().compression_agreed(framing)
+        self._client.framing = framing
 
     # What comes in: the client's session takes the bytes as they arrive; Autobahn need not collect messages.
 
@@ -178,14 +185,6 @@ class StompWebSocket(OpeningHandshake):
             self._open_direct(self._below)
             self._client.direct_changed()
         self._client.drained()
-
-    def pause(self) -> None:
-        """See ``IChannel``."""
-        self.transport.pauseProducing()
-
-    def resume(self) -> None:
-        """See ``IChannel``."""
-        self.transport.resumeProducing()
 
     # The end.
 
@@ -270,9 +269,15 @@ class StompWebSocketFactory(HandshakeFactory):
     _log = Logger()
 
     def __init__(
-        self, gateway: Gateway, path: str, origins: OriginPolicy, reactor: IReactorCore, protocol: type[StompWebSocket]
+        self,
+        gateway: Gateway,
+        path: str,
+        origins: OriginPolicy,
+        reactor: IReactorCore,
+        protocol: type[StompWebSocket],
+        compression: bool = True,
     ) -> None:
-        super().__init__(gateway, path, origins, reactor)
+        super().__init__(gateway, path, origins, reactor, compression)
         self.protocol = protocol
         self.channels: set[StompWebSocket] = set()
         self._emptied: Deferred[None] | None = None

@@ -20,7 +20,7 @@ from airyd.delivery import State
 from airyd.errors import CloseCode, ConfigurationError, Fault, PayloadFault
 from airyd.events import AIRY_DESTINATIONS
 from airyd.interfaces import SourceContext
-from airyd.metrics import Metrics
+from airyd.metrics import Metrics, WorkersMetrics
 from airyd.options import Options
 from airyd.sources import make_source
 from airyd.sources.redis import deadletters
@@ -184,9 +184,9 @@ class OperatingTests(SynchronousTestCase):
         self.assertIn(f"is {unit[1]} on a scale", " ".join((ROOT / "README.rst").read_text().split()))
 
     def test_metrics_exist(self) -> None:
-        metrics = Metrics(AIRY_DESTINATIONS, source_up=lambda: True)
-        known = {sample.name for family in metrics.collect() for sample in family.samples} | {
-            f"{family.name}_total" for family in metrics.collect() if family.type == "counter"
+        families = [*Metrics(AIRY_DESTINATIONS, source_up=lambda: True).collect(), *WorkersMetrics().collect()]
+        known = {sample.name for family in families for sample in family.samples} | {
+            f"{family.name}_total" for family in families if family.type == "counter"
         }
         for document in DOCUMENTS:
             self.assertEqual(set(), set(re.findall(r"``(airyd_\w+)``", (ROOT / document).read_text())) - known)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from io import StringIO
@@ -25,6 +26,8 @@ DEFAULTS = (
     ("--admin", "tcp:8081:interface=127.0.0.1"),
     ("--heart-beat", "30000,30000"),
     ("--heart-beat-grace", "65.0"),
+    ("--workers", "1"),
+    ("--compression", "on"),
     ("--websocket", "lean"),
     ("--connect-timeout", "10"),
     ("--request-head", "16384"),
@@ -75,6 +78,15 @@ WRONG = (
     (["--heart-beat-grace=-1"], ["--heart-beat-grace"]),
     (["--heart-beat-grace=nan"], ["--heart-beat-grace"]),
     (["--heart-beat-grace=inf"], ["--heart-beat-grace"]),
+    (["--workers="], ["--workers"]),
+    (["--workers=0"], ["--workers 0", "auto"]),
+    (["--workers=-1"], ["--workers"]),
+    (["--workers=65"], ["--workers 65", "64"]),
+    (["--workers=1.5"], ["--workers"]),
+    (["--workers=Auto"], ["--workers"]),
+    (["--workers=" + "9" * 5000], ["--workers"]),
+    (["--compression="], ["--compression"]),
+    (["--compression=1"], ["--compression", "on or off"]),
     (["--websocket=fat"], ["--websocket fat", "lean or stock"]),
     (["--body=327680"], ["--body", "--frame"]),
     (["--frame=1000"], ["--body", "--frame"]),
@@ -119,7 +131,9 @@ class OptionsTests(SynchronousTestCase):
                 origins=[],
                 heart_beat=HeartBeat(30000, 30000),
                 grace=65.0,
+                compression=True,
                 limits=Limits(),
+                workers=1,
                 websocket="lean",
             ),
         )
@@ -176,6 +190,11 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual((settings.auth, settings.admin), ("anonymous:send", "unix:/run/admin"))
         self.assertEqual(settings.origins, ["https://app.example", "*"])
         self.assertEqual((settings.heart_beat, settings.grace), (HeartBeat(0, 5000), 0.5))
+
+    def test_workers(self) -> None:
+        self.assertEqual(self.parsed("--workers=3").workers, 3)
+        self.patch(os, "sched_getaffinity", lambda _: {0, 2, 5, 6})
+        self.assertEqual(self.parsed("--workers=auto").workers, 4)
 
     def test_no_admin(self) -> None:
         self.assertIsNone(self.parsed("--admin=none").admin)

@@ -12,6 +12,8 @@ from zope.interface.verify import verifyObject
 
 from airyd import tap
 from airyd.options import Options
+from airyd.service import Airyd
+from airyd.workers.parent import Parent
 
 
 class TapTests(SynchronousTestCase):
@@ -38,6 +40,14 @@ class TapTests(SynchronousTestCase):
     def test_service(self) -> None:
         verifyObject(IService, tap.makeService(self.options()))
 
+    def test_one_process_unless_asked_for_more(self) -> None:
+        """Without ``--workers`` there is no parent."""
+        for arguments in ((), ("--workers=1",)):
+            self.assertIs(type(tap.makeService(self.options(*arguments))), Airyd)
+        parent = tap.makeService(self.options("--workers=2", "--source=redis:"))
+        verifyObject(IService, parent)
+        self.assertIs(type(parent), Parent)
+
     def test_clock_is_monotonic(self) -> None:
         """A change of the wall clock must not end anybody's connection."""
         reactor = cast(Any, installed)
@@ -56,6 +66,7 @@ class TapTests(SynchronousTestCase):
             "--listen=tcp:x:interface=127.0.0.1",
             "--listen=",
             "--origin=nowhere",
+            "--workers=2",
         ):
             said = self.assertRaises(SystemExit, tap.makeService, self.options(wrong)).code
             assert isinstance(said, str), (wrong, said)

@@ -23,3 +23,9 @@ class TextHeaderTests(SynchronousTestCase):
     def test_longer(self) -> None:
         self.assertEqual(text_header(65536), b"\x81\x7f\x00\x00\x00\x00\x00\x01\x00\x00")
         self.assertEqual(text_header(0x1_2345_6789), b"\x81\x7f\x00\x00\x00\x01\x23\x45\x67\x89")
+
+    def test_compressed(self) -> None:
+        """RSV1 says so (RFC 7692, section 6)."""
+        self.assertEqual(text_header(1, compressed=True), b"\xc1\x01")
+        self.assertEqual(text_header(126, compressed=True), b"\xc1\x7e\x00\x7e")
+        self.assertEqual(text_header(65536, compressed=True), b"\xc1\x7f\x00\x00\x00\x00\x00\x01\x00\x00")

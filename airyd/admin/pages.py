@@ -18,6 +18,10 @@ from airyd.admin.answers import Answer, Refusal, json_answer
 from airyd.admin.guard import check_host, check_origin, header_values
 from airyd.errors import UnknownDestination
 
+#: Gives what ``/metrics`` shows.
+Scrape = Callable[[], Deferred[CollectorRegistry]]
+#: Gives the reasons why the server is not ready, one short text each.
+Ready = Callable[[], Deferred[Sequence[str]]]
 #: Takes a destination and a body; fires with the ``message-id``.
 Publish = Callable[[str, bytes], Deferred[str]]
 
@@ -42,18 +46,13 @@ class Query:
 class Pages:
     """Answers queries.
 
-    :param registry: what ``/metrics`` shows
-    :param ready: gives the reasons why the server is not ready, one short text each
-    :param publish: fails with ``PayloadRefused``, ``UnknownDestination`` or ``SourceUnavailable``; never waits for ever
+    :param publish: fails with ``PayloadRefused``, ``UnknownDestination`` or ``SourceUnavailable``
+
+    None of the three may wait for ever.
     """
 
-    def __init__(
-        self,
-        registry: CollectorRegistry,
-        ready: Callable[[], Sequence[str]],
-        publish: Publish,
-    ) -> None:
-        self._registry = registry
+    def __init__(self, scrape: Scrape, ready: Ready, publish: Publish) -> None:
+        self._scrape = scrape
         self._ready = ready
         self._publish = publish
         self._readable: Final = {"/healthz": self._healthz, "/readyz": self._readyz, "/metrics": self._metrics}
@@ -72,22 +71,22 @@ class Pages:
             known = ", ".join((*self._readable, f"{_PUBLISH}<destination without its first slash>"))
             raise Refusal(HTTPStatus.NOT_FOUND, f"no such page; there are {known}")
         _check_method(query, "GET", "HEAD")
-        return page(query)
+        return await page(query)
 
-    def _healthz(self, query: Query) -> Answer:
+    async def _healthz(self, query: Query) -> Answer:
         return Answer(HTTPStatus.OK, "text/plain; charset=utf-8", b"ok")
 
-    def _readyz(self, query: Query) -> Answer:
-        reasons = list(self._ready())
+    async def _readyz(self, query: Query) -> Answer:
+        reasons = list(await self._ready())
         status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
         return json_answer({"ready": not reasons, "reasons": reasons}, status)
 
-    def _metrics(self, query: Query) -> Answer:
+    async def _metrics(self, query: Query) -> Answer:
         try:
             encode, content_type = choose_encoder(", ".join(header_values(query.headers, "Accept")))
         except (TypeError, ValueError):  # prometheus_client trips over a version that is no number
             encode, content_type = choose_encoder("")
-        return Answer(HTTPStatus.OK, content_type, encode(self._registry))
+        return Answer(HTTPStatus.OK, content_type, encode(await self._scrape()))
 
     async def _take(self, query: Query) -> Answer:
         check_origin(query.headers)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from functools import partial
 
 from twisted.internet.defer import Deferred
@@ -13,10 +12,10 @@ from twisted.web import http
 
 from airyd import __version__
 from airyd.admin.answers import Answer, answer_for
-from airyd.admin.pages import Pages, Publish, Query
+from airyd.admin.pages import Pages, Publish, Query, Ready, Scrape
 from airyd.errors import PayloadFault, PayloadRefused
 from airyd.limits import CLOSE_PATIENCE
-from airyd.metrics import ORIGIN_ADMIN, Metrics, make_registry
+from airyd.metrics import ORIGIN_ADMIN, Metrics
 
 #: Seconds after which a connection that brings nothing is closed.
 IDLE_PATIENCE = 60
@@ -26,18 +25,21 @@ def admin_site(
     *,
     reactor: IReactorTime,
     metrics: Metrics,
-    ready: Callable[[], Sequence[str]],
+    scrape: Scrape,
+    ready: Ready,
     publish: Publish,
     body_limit: int,
 ) -> AdminSite:
     """Return the factory of the admin page, to be listened with on an endpoint that was checked.
 
+    :param metrics: where bodies that are too big are counted
+    :param scrape: gives what ``/metrics`` shows
     :param ready: gives the reasons why the server is not ready, one short text each; none: it is
     :param publish: takes a destination and a body, fires with the ``message-id`` within bounded time,
         and counts and logs what it refuses; errors: ``PayloadRefused``, ``UnknownDestination``, ``SourceUnavailable``
     :param body_limit: bytes of a request's body; more is refused before it is read
     """
-    return AdminSite(reactor, metrics, Pages(make_registry(metrics), ready, publish), body_limit)
+    return AdminSite(reactor, metrics, Pages(scrape, ready, publish), body_limit)
 
 
 class AdminSite(http.HTTPFactory):

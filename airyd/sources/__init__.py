@@ -13,11 +13,23 @@ def make_source(url: str, context: SourceContext) -> IEventSource:
 
     Errors: ``ConfigurationError`` whose text shows no password.
     """
+    return _parser_of(url).parse(url, context)
+
+
+def is_shared(url: str) -> bool:
+    """Say whether processes that have this URL have the same feed.
+
+    Raises ``ConfigurationError`` for one that nobody reads.
+    """
+    return bool(_parser_of(url).shared)
+
+
+def _parser_of(url: str) -> IEventSourceParser:
     scheme = url.partition(":")[0].lower()
     parsers = list(getPlugins(IEventSourceParser))
     for parser in parsers:
         if parser.scheme == scheme:
-            return parser.parse(url, context)
+            return parser
     known = ", ".join(sorted({f"{parser.scheme}:" for parser in parsers}))
     raise ConfigurationError(f"no event source is called {scheme!r}; there are: {known}")
 

@@ -14,7 +14,7 @@ from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.admin.site import admin_site
-from airyd.metrics import Metrics
+from airyd.metrics import Metrics, make_registry
 
 LOCAL = IPv4Address("TCP", "127.0.0.1", 8081)
 PEER = IPv4Address("TCP", "127.0.0.1", 50000)
@@ -89,10 +89,12 @@ class AdminCase(SynchronousTestCase):
         self.reasons: list[str] = []
         self.published: list[tuple[str, bytes]] = []
         self.outcome: Deferred[str] = succeed("0c1d2e3f-7-1")
+        registry = make_registry(self.metrics)
         self.site = admin_site(
             reactor=self.clock,
             metrics=self.metrics,
-            ready=lambda: self.reasons,
+            scrape=lambda: succeed(registry),
+            ready=lambda: succeed(self.reasons),
             publish=self.publish,
             body_limit=LIMIT,
         )

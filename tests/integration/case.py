@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.integration.daemon import Daemon
+from tests.integration.daemon import TWISTD, Daemon
 from tests.integration.raw import RawClient
 from tests.integration.wire import VERSIONS
 
@@ -46,9 +46,9 @@ class DaemonTestCase(SynchronousTestCase):
 
         self.addCleanup(check)
 
-    def own_daemon(self, *options: str, port: int = 0) -> Daemon:
+    def own_daemon(self, *options: str, port: int = 0, program: str = TWISTD) -> Daemon:
         """Start a daemon for this test alone; it may end, but never with a complaint."""
-        daemon = Daemon(*options, port=port)
+        daemon = Daemon(*options, port=port, program=program)
         self.addCleanup(daemon.kill)
         self.addCleanup(lambda: self.assertEqual(daemon.complaints(), [], daemon.log[-6000:]))
         return daemon

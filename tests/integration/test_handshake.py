@@ -107,16 +107,14 @@ class OpeningHandshakeTests(DaemonTestCase):
             return
         client.expect_end()
 
-    def test_compression_is_declined(self) -> None:
-        for offer in [
-            "permessage-deflate",
-            "permessage-deflate; client_max_window_bits",
-            "permessage-deflate; x=1",
-            "y",
+    def test_compression(self) -> None:
+        for offer, answer in [
+            ("permessage-deflate; client_max_window_bits", "permessage-deflate; client_no_context_takeover"),
+            ("permessage-deflate; x=1", None),
+            ("y", None),
         ]:
             response = self.ask(headers={"Sec-WebSocket-Extensions": offer})
-            self.assertEqual(response.status, 101, offer)
-            self.assertNotIn("sec-websocket-extensions", response.headers)
+            self.assertEqual((response.status, response.headers.get("sec-websocket-extensions")), (101, answer), offer)
 
     def test_refusals_are_plain(self) -> None:
         """No answer shows a product version or a traceback."""

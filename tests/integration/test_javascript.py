@@ -46,7 +46,7 @@ class ClientScenarios(_Base):
             client = self.client(versions=[version])
             self.assertEqual(client.told("connected")[0]["headers"]["version"], version)
             self.assertEqual(client.told("open")[0]["subprotocol"], f"v{version.replace('.', '')}.stomp")
-            self.assertEqual(client.told("open")[0]["extensions"], "")
+            self.assertEqual(client.told("open")[0]["extensions"], "permessage-deflate")
             for text in ["plain", DIFFICULT_TEXT, "é🎉x" * (200 * 1024 // 7)]:
                 for n, destination in enumerate(DESTINATIONS):
                     data = body(destination, n, text)

@@ -39,6 +39,12 @@ WRONG: tuple[tuple[tuple[str, ...], str], ...] = (
     (("--buffered=-1",), "buffered"),
     (("--connect-timeout=0",), "connect-timeout"),
     (("--origin=no origin",), "origin"),
+    (("--workers=0",), "workers"),
+    (("--workers=many",), "workers"),
+    (("--workers=2",), "memory:"),
+    (("--workers=2", "--source=sample:"), "sample:"),
+    (("--workers=2", "--source=redis://127.0.0.1:1/0", "--listen=unix:/nowhere/socket"), "unix:"),
+    (("--workers=2", "--source=redis://127.0.0.1:1/0?password-file=/nowhere/secret"), "password-file"),
 )
 
 
@@ -101,6 +107,7 @@ class HelpTests(SynchronousTestCase):
             ("--connect-timeout", "10"),
             ("--subscriptions", "256"),
             ("--buffered", "2097152"),
+            ("--workers", "1"),
         ]:
             self.assertIn(f"{option}=", text)
             self.assertIn(default, text)

@@ -13,7 +13,7 @@ from zope.interface.verify import verifyObject
 import airyd
 from airyd.errors import ConfigurationError
 from airyd.interfaces import IEventSource, IEventSourceParser
-from airyd.sources import describe_sources, make_source
+from airyd.sources import describe_sources, is_shared, make_source
 from tests.sources.support import make_context
 
 
@@ -35,6 +35,12 @@ class FindingTests(SynchronousTestCase):
             "redis:",
         ):
             verifyObject(IEventSource, make_source(url, make_context()))
+
+    def test_shared(self) -> None:
+        """Only Redis has the same events for several processes."""
+        self.assertEqual([is_shared(url) for url in ("memory:", "sample:?rate=1", "memory")], [False] * 3)
+        self.assertTrue(all(is_shared(url) for url in ("redis:", "REDISS://host", "redis+unix:///socket")))
+        self.assertRaises(ConfigurationError, is_shared, "kafka://host")
 
     def test_unknown(self) -> None:
         error = self.assertRaises(ConfigurationError, make_source, "kafka://user:s3cret@host/", make_context())

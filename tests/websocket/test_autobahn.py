@@ -186,17 +186,78 @@ class AutobahnTests(SynchronousTestCase):
         self.assertTrue(call[0].startswith("HTTP Origin header invalid"), call[0])
 
     def test_websocket_extensions(self) -> None:
-        """Emptied in onConnect, nothing is left that could fail the handshake."""
+        """Emptied in onConnect, nothing is left that could fail the handshake, or answer in airyd's place."""
 
         class Empties(Recorder):
-            def onConnect(self, request: Any) -> None:
+            def onConnect(self, request: Any) -> tuple[None, dict[str, str]]:
                 self.websocket_extensions = []
+                return None, {"Sec-WebSocket-Extensions": request.extensions[0][0]}
 
         made = Empties()
         made.factory = WebSocketServerFactory(reactor=Clock())
         made.makeConnection(Transport())
-        made.dataReceived(request(Sec_WebSocket_Extensions="permessage-deflate; nonsense=1"))
+        made.dataReceived(request(Sec_WebSocket_Extensions="permessage-deflate; nonsense=1; a=b; a"))
         self.assertEqual(made.state, made.STATE_OPEN)
+        transport: Any = made.transport
+        self.assertEqual(transport.value().count(b"\r\nSec-WebSocket-Extensions: permessage-deflate\r\n"), 1)
+
+    def test_parsed_extensions(self) -> None:
+        """Each with a list of values for each parameter; True for none."""
+        made = self.make()
+        seen: list[Any] = []
+        made.onConnect = lambda request: seen.extend(request.extensions)  # type: ignore[method-assign]
+        made.dataReceived(request(Sec_WebSocket_Extensions='X-A, permessage-deflate; P="1"; q; q=2'))
+        self.assertEqual(seen, [("x-a", {}), ("permessage-deflate", {"p": ["1"], "q": [True, "2"]})])
+
+    def test_inflater(self) -> None:
+        """``_perMessageCompress`` may be set by others; what it gives is the payload, and False stops the reading."""
+
+        class Inflater:
+            calls: list[Any] = []  # noqa: RUF012
+
+            def start_decompress_message(self) -> None:
+                self.calls.append("start")
+
+            def decompress_message_data(self, data: bytes, max_output_len: int | None = None) -> bytes:
+                self.calls.append(data)
+                return data[::-1]
+
+            def end_decompress_message(self) -> None:
+                self.calls.append("end")
+
+        class Stops(Recorder):
+            _isMessageCompressed: bool
+
+            def onFrameBegin(self) -> None:
+                self.calls.append(("onFrameBegin", (self.current_frame.rsv, self.inside_message)))
+                super().onFrameBegin()
+
+            def onFrameData(self, payload: bytes) -> bool | None:
+                self.calls.append(("onFrameData", (payload, self._isMessageCompressed)))
+                return False if super().onFrameData(payload) is False or len(payload) > 2 else None
+
+        made: Any = Stops()
+        made.factory = WebSocketServerFactory(reactor=Clock())
+        made.makeConnection(Transport())
+        made.dataReceived(request())
+        self.assertIsNone(made._perMessageCompress)
+        made._perMessageCompress = Inflater()
+        made.calls.clear()
+        made.dataReceived(websocket_frame(TEXT, b"abc", rsv=4) + text(b"d"))
+        self.assertEqual(
+            made.calls,
+            [
+                ("onFrameBegin", (4, False)),
+                ("onMessageBegin", (False,)),
+                ("onFrameData", (b"abc", True)),
+                ("onMessageFrameData", (b"cba",)),
+            ],
+        )
+        made._dataReceived(b"")  # goes on where it stopped
+        self.assertIn(("onFrameData", (b"", True)), made.calls)
+        self.assertEqual(made.calls[-1], ("onMessageEnd", ()))
+        self.assertIn(("onFrameData", (b"d", False)), made.calls)
+        self.assertEqual(Inflater.calls, ["start", b"abc", b"", "end"])
 
     def test_allowed_origins_patterns(self) -> None:
         """They are matched with ``match``, and a missing one is what refuses."""

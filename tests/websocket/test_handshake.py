@@ -35,12 +35,27 @@ class UpgradeTests(WebSocketTestCase):
         self.assertEqual(status, 400)
         self.assertIn("v12.stomp", body)
 
+    def test_compression_is_agreed_on(self) -> None:
+        """RFC 7692: the first offer that is right; what it asks of the server is in the answer."""
+        agreed = "permessage-deflate; client_no_context_takeover"
+        for offer, answer in (
+            ("permessage-deflate", agreed),
+            ("permessage-deflate; client_max_window_bits", agreed),
+            ("x-unknown, permessage-deflate; client_max_window_bits=12", agreed),
+            ("permessage-deflate;server_max_window_bits=\"10\"", f"{agreed}; server_max_window_bits=10"),
+            ("permessage-deflate; x=1, permessage-deflate; server_no_context_takeover, permessage-deflate",
+             f"{agreed}; server_no_context_takeover"),
+        ):  # fmt: skip
+            status, headers, _, _ = self.ask(request(Sec_WebSocket_Extensions=offer))
+            self.assertEqual((status, headers.get("sec-websocket-extensions")), (101, answer), offer)
+
     def test_extensions_are_declined(self) -> None:
+        """What is wrong or unknown costs the extension, not the connection."""
         for offer in (
-            "permessage-deflate",
-            "permessage-deflate; client_max_window_bits",
             "permessage-deflate; server_max_window_bits=77",
+            "permessage-deflate; server_max_window_bits",
             "permessage-deflate; no_such_parameter=1",
+            "permessage-deflate; client_no_context_takeover=1",
             "permessage-deflate; client_no_context_takeover; client_no_context_takeover",
             "x-unknown; a=b, permessage-bzip2",
             ";;,,=",
@@ -48,6 +63,12 @@ class UpgradeTests(WebSocketTestCase):
             status, headers, _, _ = self.ask(request(Sec_WebSocket_Extensions=offer))
             self.assertEqual(status, 101, offer)
             self.assertNotIn("sec-websocket-extensions", headers)
+
+    def test_compression_off(self) -> None:
+        self.factory.compression = False
+        status, headers, _, _ = self.ask(request(Sec_WebSocket_Extensions="permessage-deflate"))
+        self.assertEqual(status, 101)
+        self.assertNotIn("sec-websocket-extensions", headers)
 
     def test_query_is_ignored_and_not_logged(self) -> None:
         events = record_log(self)

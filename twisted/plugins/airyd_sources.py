@@ -13,6 +13,7 @@ class MemoryParser:
     """``memory:``, events that are published in this process."""
 
     scheme = "memory"
+    shared = False
     help = """\
 memory:[?history=N&history-bytes=B]
     Events that are published here, by clients that may send and through the admin
@@ -32,6 +33,7 @@ class SampleParser:
     """``sample:``, made-up events, or those of a file, on top of ``memory:``."""
 
     scheme = "sample"
+    shared = False
     help = """\
 sample:[?rate=R&seed=S]
     A made-up Airy conversation feed over the four destinations, from the first
@@ -64,6 +66,8 @@ _REDIS_HELP = """\
 @implementer(IPlugin, IEventSourceParser)
 class RedisParser:
     """``redis:``, ``rediss:`` and ``redis+unix:``, Redis Streams."""
+
+    shared = True
 
     def __init__(self, scheme: str, form: str, more: str = "") -> None:
         self.scheme = scheme

@@ -1,0 +1,45 @@
+"""What a worker's process runs: ``python -m airyd.workers NUMBER``; the number is only for who reads a process list."""
+
+from __future__ import annotations
+
+import signal
+import time
+from importlib import import_module
+from typing import Any, cast
+
+from airyd.workers.messages import read_start
+
+
+def main() -> None:
+    """Do as the first order says, until the parent or SIGTERM ends it."""
+    # Ctrl-C in a terminal reaches the workers, too; their parent tells them when it is time.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        start = read_start()
+    except EOFError:
+        return
+    import_module(start.reactor).install()
+    # What follows may import the reactor.
+    from twisted.internet import reactor as installed
+    from twisted.internet.defer import Deferred
+    from twisted.logger import ILogObserver, globalLogBeginner
+
+    from airyd.errors import ConfigurationError
+    from airyd.tap import on_sigterm, prepare
+    from airyd.workers.worker import Worker
+
+    reactor = cast(Any, installed)
+    prepare(reactor)
+    try:
+        worker = Worker(start, reactor, time.time)
+    except ConfigurationError as error:
+        raise SystemExit(f"airyd: {error}") from None
+    globalLogBeginner.beginLoggingTo([cast(ILogObserver, worker.log)], redirectStandardIO=False)
+    worker.serve()
+    reactor.callWhenRunning(on_sigterm, reactor, worker.leave)
+    reactor.addSystemEventTrigger("before", "shutdown", lambda: Deferred.fromCoroutine(worker.end()))
+    reactor.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""The parent of several workers as a service: the one place where its objects are put together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from itertools import count
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+
+from airyd.addresses import split_endpoint
+from airyd.admin.site import admin_site
+from airyd.errors import ConfigurationError, SourceUnavailable
+from airyd.listening import Place, url_of
+from airyd.metrics import Metrics, WorkersMetrics, make_registry
+from airyd.options import Settings
+from airyd.service import Airyd
+from airyd.sources import is_shared
+from airyd.workers.process import NoAnswer, Spawner, WorkerProcess
+from airyd.workers.sockets import Sockets
+from airyd.workers.sums import Sums, families_of
+from airyd.workers.supervisor import Supervisor
+
+#: The kinds of endpoints whose sockets workers can inherit.
+_KINDS: Final = ("tcp", "tcp6", "ssl")
+
+
+class Parent(Service):
+    """Opens the sockets, keeps the workers, and answers for all of them on the admin page.
+
+    :param reactor: with a monotonic ``seconds()``
+    :param wall: the wall-clock time, seconds since 1970
+    :param give_up: ends the program, with a reason and a status that isn't 0
+
+    Raises ``ConfigurationError`` for settings that can't be served, or not by several processes.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, settings: Settings, reactor: Any, wall: Callable[[], float], give_up: Callable[[str], None]
+    ) -> None:
+        self._settings = settings
+        self._reactor = reactor
+        self._wall = wall
+        self._check()
+        self._sockets = Sockets(settings.workers)
+        self._places = [Place.read("--listen", text, self._sockets) for text in settings.listen]
+        self._admin_place = settings.admin and Place.read("--admin", settings.admin, reactor)
+        self._ports: list[IListeningPort] = []
+        self._admin_ports: list[IListeningPort] = []
+        self._metrics = Metrics(settings.destinations, source_up=lambda: bool(self._supervisor.serving_now()))
+        self._workers_metrics = WorkersMetrics()
+        self._registry = make_registry(self._metrics)
+        self._registry.register(self._workers_metrics)
+        self._sums = Sums()
+        self._turns = count()
+        self._supervisor = Supervisor(
+            settings.workers,
+            Spawner(reactor, settings, os.environ, self._sockets.descriptors).spawn,
+            reactor,
+            self._workers_metrics,
+            give_up,
+            lambda number: self._sums.ended(_process_name(number)),
+        )
+
+    def _check(self) -> None:
+        """Raise ``ConfigurationError`` for what a worker would fail with."""
+        settings = self._settings
+        for description in settings.listen:
+            if split_endpoint(description)[0][0] not in _KINDS:
+                raise ConfigurationError(
+                    f"--listen {description}: with --workers {settings.workers} airyd can listen on tcp:, tcp6: and "
+                    "ssl: only, whose connections the kernel deals out"
+                )
+        if not is_shared(settings.source):
+            raise ConfigurationError(
+                f"--workers {settings.workers}: with --source {settings.source.partition(':')[0]}: each process would "
+                "have events of its own; all of them can read redis:"
+            )
+        Airyd(settings, self._reactor, self._wall)
+
+    def privilegedStartService(self) -> None:
+        """Open all sockets (``IService``): low ports need the first user's rights."""
+        super().privilegedStartService()
+        if self._admin_place:
+            site = admin_site(
+                reactor=self._reactor,
+                metrics=self._metrics,
+                scrape=lambda: Deferred.fromCoroutine(self._scrape()),
+                ready=lambda: Deferred.fromCoroutine(self._unready()),
+                publish=lambda destination, body: Deferred.fromCoroutine(self._publish(destination, body)),
+                body_limit=self._settings.limits.body,
+            )
+            self._admin_ports.append(self._admin_place.listen(site))
+            self._log.info("airyd admin at {url}", url=url_of("http", self._admin_ports[-1], "/"))
+        self._ports += [place.listen(Factory()) for place in self._places]
+
+    def startService(self) -> None:
+        """Start the workers as soon as the reactor runs (``IService``).
+
+        They have the rights that are left by then, and so has the last look at the settings: a file that the user
+        may not read ends the program in one line.
+        """
+        super().startService()
+        try:
+            self._check()
+        except ConfigurationError as error:
+            raise SystemExit(f"airyd: {error}") from None
+        self._reactor.callWhenRunning(self._supervisor.start)
+
+    def stopService(self) -> Deferred[None]:
+        """Not ready, listen no more, let the workers close their clients and end (``IService``)."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        stopping = self._supervisor.stop()
+        await gatherResults([maybeDeferred(port.stopListening) for port in self._ports])
+        await stopping
+        await gatherResults([maybeDeferred(port.stopListening) for port in self._admin_ports])
+        self._log.info("airyd has stopped")
+
+    # What the admin page asks for.
+
+    async def _unready(self) -> Sequence[str]:
+        if self._supervisor.is_stopping:
+            return ["stopping"]
+        reasons = [] if self._supervisor.is_complete else ["not all workers have started yet"]
+        workers = self._supervisor.serving_now()
+        if not workers:
+            reasons.append("no worker accepts clients")
+        asked = [Deferred.fromCoroutine(_reasons(number, worker)) for number, worker in workers]
+        for found in await gatherResults(asked):
+            reasons += found
+        return reasons
+
+    async def _scrape(self) -> CollectorRegistry:
+        self._sums.take("parent", families_of(self._registry))
+        asked = [self._take(number, worker) for number, worker in self._supervisor.answering_now()]
+        await gatherResults([Deferred.fromCoroutine(each) for each in asked])
+        registry = CollectorRegistry()
+        registry.register(self._sums)
+        return registry
+
+    async def _take(self, number: int, worker: WorkerProcess) -> None:
+        try:
+            self._sums.take(_process_name(number), await worker.figures())
+        except NoAnswer as error:  # what it said before still counts
+            self._log.warn("worker {number} does not tell its metrics: {reason}", number=number + 1, reason=str(error))
+
+    async def _publish(self, destination: str, body: bytes) -> str:
+        workers = self._supervisor.serving_now()
+        if not workers:
+            raise SourceUnavailable("No worker runs that could publish it; try again.")
+        number, worker = workers[next(self._turns) % len(workers)]
+        try:
+            return await worker.publish(destination, body)
+        except NoAnswer as error:
+            raise SourceUnavailable(
+                f"Worker {number + 1} was to publish it, but {error}; it may have done so."
+            ) from None
+
+
+async def _reasons(number: int, worker: WorkerProcess) -> list[str]:
+    try:
+        found = await worker.unready()
+    except NoAnswer as error:
+        found = [str(error)]
+    return [f"worker {number + 1}: {reason}" for reason in found]
+
+
+def _process_name(number: int) -> str:
+    return f"worker-{number + 1}"

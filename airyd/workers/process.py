@@ -1,0 +1,252 @@
+"""One worker's process, as its parent sees it: started, asked, told, ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
+from typing import Any, Final, Protocol, cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.interfaces import IProcessTransport, IReactorTime, ITransport
+from twisted.internet.protocol import ProcessProtocol, connectionDone
+from twisted.logger import Logger, LogLevel
+from twisted.python.failure import Failure
+
+from airyd.errors import PayloadFault, PayloadRefused, SourceUnavailable, UnknownDestination
+from airyd.limits import SOURCE_PATIENCE
+from airyd.options import Settings
+from airyd.workers.messages import (
+    FIRST_SOCKET,
+    ORDERS,
+    REPORTS,
+    TEXT,
+    Answer,
+    AskFigures,
+    AskUnready,
+    Cover,
+    Family,
+    Figures,
+    Leaving,
+    Messages,
+    Publish,
+    Published,
+    Refused,
+    Said,
+    Serving,
+    Start,
+    Unready,
+    read_report,
+)
+
+#: Seconds that a worker may take to say how it is, and to publish: it has a limit of its own, which is told better.
+ASK_PATIENCE: Final = 2.0
+PUBLISH_PATIENCE: Final = SOURCE_PATIENCE + 2.0
+
+
+class NoAnswer(Exception):
+    """A worker does not answer a question, or ended before it did."""
+
+
+class WorkerFault(Exception):
+    """A worker met an error that nobody foresaw; its log has the traceback."""
+
+
+class Owner(Protocol):
+    """Who hears what becomes of workers, each by its number."""
+
+    def serving(self, number: int) -> None:
+        """Learn that a worker accepts clients."""
+
+    def leaving(self, number: int) -> None:
+        """Learn that a worker accepts clients no more, and will end."""
+
+    def ended(self, number: int, reason: str) -> None:
+        """Learn that a worker's process is no more.
+
+        :param reason: what became of it, such as ``ended by SIGKILL``
+        """
+
+
+class WorkerProcess(ProcessProtocol):
+    """A worker's process."""
+
+    _log = Logger()
+
+    def __init__(self, start: Start, owner: Owner, clock: IReactorTime) -> None:
+        self._start = start
+        self._owner = owner
+        self._clock = clock
+        self._messages = Messages(self._reported, lambda: None)
+        self._asked: dict[int, Deferred[Answer]] = {}
+        self._questions = count()
+        self._text = dict.fromkeys(TEXT, b"")
+        self._last_text = ""
+        self._hears = True
+
+    # What it is told.
+
+    def cover(self, numbers: Sequence[int]) -> None:
+        """Let it accept also from the sockets of these workers, and of no others."""
+        self._messages.send(Cover(numbers))
+
+    def unready(self) -> Deferred[Sequence[str]]:
+        """Ask why clients should not be sent to it; errors: ``NoAnswer``."""
+        return self._ask(AskUnready, ASK_PATIENCE).addCallback(lambda answer: cast(Unready, answer).reasons)
+
+    def figures(self) -> Deferred[list[Family]]:
+        """Ask for all that it has counted; errors: ``NoAnswer``."""
+        return self._ask(AskFigures, ASK_PATIENCE).addCallback(lambda answer: cast(Figures, answer).families)
+
+    def publish(self, destination: str, body: bytes) -> Deferred[str]:
+        """Have an event published; fires with its ``message-id``.
+
+        Errors: ``UnknownDestination``, ``PayloadRefused``, ``SourceUnavailable``, ``WorkerFault``; ``NoAnswer`` if it
+        may have been published or not.
+        """
+        asked = self._ask(lambda question: Publish(question, destination, body), PUBLISH_PATIENCE)
+        return asked.addCallback(_message_id)
+
+    def _ask(self, make: Callable[[int], AskUnready | AskFigures | Publish], patience: float) -> Deferred[Answer]:
+        question = next(self._questions)
+        answer: Deferred[Answer] = Deferred()
+        self._asked[question] = answer
+        self._messages.send(make(question))
+
+        def late(result: object, _: float) -> Answer:
+            self._asked.pop(question, None)
+            raise NoAnswer(f"it does not answer within {patience:g} seconds")
+
+        return answer.addTimeout(patience, self._clock, late)
+
+    def terminate(self) -> None:
+        """Let it close its clients and end."""
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        try:
+            cast(IProcessTransport, self.transport).signalProcess(number)
+        except ProcessExitedAlready:
+            self._log.debug("worker {number} has ended already", number=self._start.number + 1)
+
+    # What it says.
+
+    def connectionMade(self) -> None:
+        """Tell the new process what to be; see ``IProcessProtocol``."""
+        pid = cast(Any, self.transport).pid
+        self._log.info("worker {number} is process {pid}", number=self._start.number + 1, pid=pid)
+        self._messages.makeConnection(cast(ITransport, self))
+        self._messages.send(self._start)
+
+    def write(self, data: bytes) -> None:
+        """Send bytes to the worker (``ITransport``, as far as ``Messages`` needs one); one that ends hears nothing."""
+        if self._hears:
+            cast(IProcessTransport, self.transport).writeToChild(ORDERS, data)
+
+    def childDataReceived(self, childFD: int, data: bytes) -> None:
+        """See ``IProcessProtocol``."""
+        if childFD == REPORTS:
+            self._messages.dataReceived(data)
+            return
+        *lines, self._text[childFD] = (self._text[childFD] + data).split(b"\n")
+        for line in lines:
+            self._wrote(line)
+
+    def childConnectionLost(self, childFD: int) -> None:
+        """See ``IProcessProtocol``."""
+        self._hears = self._hears and childFD != ORDERS
+        rest = self._text.get(childFD)
+        if rest:
+            self._wrote(rest)
+
+    def _wrote(self, line: bytes) -> None:
+        self._last_text = line.decode(errors="replace")
+        self._log.warn("worker {number} wrote: {line}", number=self._start.number + 1, line=self._last_text)
+
+    def _reported(self, data: bytes) -> None:
+        number = self._start.number
+        match read_report(data):
+            case Serving():
+                self._owner.serving(number)
+            case Leaving():
+                self._owner.leaving(number)
+            case Said(level, namespace, text):
+                log = Logger(namespace=namespace)
+                log.emit(LogLevel.levelWithName(level), "worker {number}: {text}", number=number + 1, text=text)
+            case answer:
+                asked = self._asked.pop(answer.question, None)
+                if asked is not None:
+                    asked.callback(answer)
+
+    def processEnded(self, reason: Failure = connectionDone) -> None:
+        """See ``IProcessProtocol``."""
+        asked, self._asked = self._asked, {}
+        for each in asked.values():
+            each.errback(NoAnswer("it has ended"))
+        self._owner.ended(self._start.number, self._how(cast(Any, reason.value)))
+
+    def _how(self, end: Any) -> str:
+        if end.signal is not None:
+            return f"ended by {signal.Signals(end.signal).name}"
+        last = f": {self._last_text}" if self._last_text and end.exitCode else ""
+        return f"ended with status {end.exitCode or 0}{last}"
+
+
+def _message_id(answer: Answer) -> str:
+    match answer:
+        case Published(_, message_id):
+            return message_id
+        case Refused(_, PayloadRefused.__name__, reason, fault):
+            raise PayloadRefused(PayloadFault(fault), reason)
+        case Refused(_, UnknownDestination.__name__, reason):
+            raise UnknownDestination(reason)
+        case Refused(_, SourceUnavailable.__name__, reason):
+            raise SourceUnavailable(reason)
+        case _:
+            raise WorkerFault(str(answer))
+
+
+class Spawner:
+    """Starts workers.
+
+    Each is a new interpreter, since Twisted can't fork a process whose reactor runs. What they need comes by a pipe,
+    and by the environment: a command line is there for everybody to read.
+
+    :param sockets: gives the descriptors of the listening sockets, one for each worker, for each endpoint
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        settings: Settings,
+        environ: Mapping[str, str],
+        sockets: Callable[[], Sequence[Sequence[int]]],
+    ) -> None:
+        self._reactor = reactor
+        self._settings = settings
+        # A worker finds its modules where its parent does. Not in the working directory, which may be anybody's.
+        path = os.pathsep.join(each for each in sys.path if each)
+        self._environ = {**environ, "PYTHONPATH": path}
+        self._sockets = sockets
+
+    def spawn(self, number: int, owner: Owner) -> WorkerProcess:
+        """Start a worker; raises ``OSError`` if that is impossible."""
+        start = Start(number, self._settings.workers, type(self._reactor).__module__, self._settings)
+        process = WorkerProcess(start, owner, self._reactor)
+        pipes: dict[int, int | str] = {ORDERS: "w", REPORTS: "r", **dict.fromkeys(TEXT, "r")}
+        sockets = dict(enumerate((each for of_place in self._sockets() for each in of_place), FIRST_SOCKET))
+        self._reactor.spawnProcess(
+            process,
+            sys.executable,
+            [sys.executable, "-P", "-u", "-m", "airyd.workers", str(number + 1)],
+            env=self._environ,
+            childFDs={**pipes, **sockets},
+        )
+        return process

@@ -1,0 +1,232 @@
+"""Keeps the workers running: starts them, starts them again, lets one stand in for another, and ends them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final, Protocol
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from airyd.metrics import WorkersMetrics
+from airyd.workers.process import Owner, WorkerProcess
+
+#: Seconds until a worker that has ended is started again; twice that each time, but not above the second number.
+FIRST_PAUSE: Final = 0.25
+LONGEST_PAUSE: Final = 30.0
+#: Seconds after which a worker counts as sound: what happens then is not the next of a row.
+SOUND_AFTER: Final = 60.0
+#: Seconds that workers may take to end; a drain takes at most nine.
+STOP_PATIENCE: Final = 15.0
+
+
+class State(Enum):
+    """Where a worker is."""
+
+    WAITING = auto()
+    STARTING = auto()
+    SERVING = auto()
+    LEAVING = auto()
+
+
+class Phase(Enum):
+    """Where all of it is."""
+
+    STARTING = auto()
+    SERVING = auto()
+    STOPPING = auto()
+
+
+class Spawn(Protocol):
+    """Starts the process of a worker."""
+
+    def __call__(self, number: int, owner: Owner) -> WorkerProcess:
+        """Start it; raises ``OSError`` if that is impossible."""
+
+
+@dataclass(slots=True)
+class _Worker:
+    """One of the workers, through all its processes.
+
+    :ivar since: when it was started or began to serve
+    :ivar failures: how often in a row it ended before it was sound
+    :ivar covers: whose sockets it was told to accept from
+    """
+
+    number: int
+    state: State = State.WAITING
+    process: WorkerProcess | None = None
+    since: float = 0.0
+    failures: int = 0
+    covers: Sequence[int] = ()
+    restart: IDelayedCall | None = None
+
+
+class Supervisor:
+    """The workers of one parent.
+
+    While it begins, every worker must come up: one that ends is a reason to give up. From then on a worker that ends
+    is started again, and meanwhile others accept from its sockets.
+
+    :param give_up: is called once, with the reason, when the program must end
+    :param on_end: is called with the number of each worker whose process has ended
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        count: int,
+        spawn: Spawn,
+        clock: IReactorTime,
+        metrics: WorkersMetrics,
+        give_up: Callable[[str], None],
+        on_end: Callable[[int], None],
+    ) -> None:
+        self._spawn = spawn
+        self._clock = clock
+        self._metrics = metrics
+        self._give_up = give_up
+        self._on_end = on_end
+        self._workers = [_Worker(number) for number in range(count)]
+        self._phase = Phase.STARTING
+        self._stopped: Deferred[None] | None = None
+
+    def start(self) -> None:
+        """Start all workers."""
+        for worker in self._workers:
+            if self._phase is Phase.STARTING:
+                self._begin(worker)
+
+    def _begin(self, worker: _Worker) -> None:
+        worker.restart = None
+        worker.state = State.STARTING
+        worker.since = self._clock.seconds()
+        worker.covers = ()
+        try:
+            worker.process = self._spawn(worker.number, self)
+        except OSError as error:
+            self.ended(worker.number, f"cannot be started: {error}")
+
+    # What the workers say.
+
+    def serving(self, number: int) -> None:
+        """See ``Owner``."""
+        worker = self._workers[number]
+        if worker.state is not State.STARTING:
+            return
+        worker.state = State.SERVING
+        worker.since = self._clock.seconds()
+        if self._phase is Phase.STARTING and all(each.state is State.SERVING for each in self._workers):
+            self._phase = Phase.SERVING
+            self._log.info("airyd runs with {count} workers", count=len(self._workers))
+        self._share()
+
+    def leaving(self, number: int) -> None:
+        """See ``Owner``."""
+        worker = self._workers[number]
+        if worker.state is not State.LEAVING:
+            worker.state = State.LEAVING
+            self._share()
+
+    def ended(self, number: int, reason: str) -> None:
+        """See ``Owner``."""
+        worker = self._workers[number]
+        if worker.state in (State.SERVING, State.LEAVING) and self._clock.seconds() - worker.since >= SOUND_AFTER:
+            worker.failures = 0
+        worker.state = State.WAITING
+        worker.process = None
+        self._on_end(number)
+        match self._phase:
+            case Phase.STARTING:
+                self._phase = Phase.STOPPING
+                self._give_up(f"worker {number + 1} {reason}")
+            case Phase.SERVING:
+                self._again(worker, reason)
+                self._share()
+            case Phase.STOPPING:
+                self._log.info("worker {number} {reason}", number=number + 1, reason=reason)
+        self._look_whether_all_ended()
+
+    def _again(self, worker: _Worker, reason: str) -> None:
+        pause = min(FIRST_PAUSE * 2**worker.failures, LONGEST_PAUSE)
+        worker.failures += 1
+        self._log.warn(
+            "worker {number} {reason}; it is started again in {pause:g} s",
+            number=worker.number + 1,
+            reason=reason,
+            pause=pause,
+        )
+
+        def restart() -> None:
+            self._metrics.restarts += 1
+            self._begin(worker)
+
+        worker.restart = self._clock.callLater(pause, restart)
+
+    def _share(self) -> None:
+        """Let those who serve accept from the sockets of those who don't."""
+        serving = [worker for worker in self._workers if worker.state is State.SERVING]
+        self._metrics.workers = len(serving)
+        if self._phase is not Phase.SERVING:
+            return
+        others = [worker.number for worker in self._workers if worker.state is not State.SERVING]
+        for place, worker in enumerate(serving):
+            covers = others[place :: len(serving)]
+            if covers != list(worker.covers) and worker.process is not None:
+                worker.covers = covers
+                worker.process.cover(covers)
+
+    # What its owner asks.
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all workers have come up, once."""
+        return self._phase is not Phase.STARTING
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it is at its end."""
+        return self._phase is Phase.STOPPING
+
+    def serving_now(self) -> list[tuple[int, WorkerProcess]]:
+        """Return those who accept clients, with their numbers."""
+        return [each for each in self.answering_now() if self._workers[each[0]].state is State.SERVING]
+
+    def answering_now(self) -> list[tuple[int, WorkerProcess]]:
+        """Return those who have clients, with their numbers: those who accept some, and those who are leaving."""
+        return [
+            (worker.number, worker.process)
+            for worker in self._workers
+            if worker.process is not None and worker.state in (State.SERVING, State.LEAVING)
+        ]
+
+    def stop(self) -> Deferred[None]:
+        """End all; fires when none is left. Who doesn't end in time is killed."""
+        self._phase = Phase.STOPPING
+        for worker in self._workers:
+            if worker.restart is not None:
+                worker.restart.cancel()
+                worker.restart = None
+            if worker.process is not None:
+                worker.process.terminate()
+        if not self._left():
+            return succeed(None)
+        self._stopped = Deferred()
+        late = self._clock.callLater(STOP_PATIENCE, self._kill)
+        return self._stopped.addCallback(lambda _: late.cancel() if late.active() else None)
+
+    def _left(self) -> list[WorkerProcess]:
+        return [worker.process for worker in self._workers if worker.process is not None]
+
+    def _kill(self) -> None:
+        for process in self._left():
+            process.kill()
+
+    def _look_whether_all_ended(self) -> None:
+        if self._stopped is not None and not self._left():
+            stopped, self._stopped = self._stopped, None
+            stopped.callback(None)

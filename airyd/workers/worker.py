@@ -1,0 +1,122 @@
+"""A worker's own side: an airyd that accepts from its parent's sockets, obeys its orders, and ends with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.stdio import StandardIO
+from twisted.logger import LogEvent, Logger, LogLevel, eventAsText
+from twisted.python.failure import Failure
+
+from airyd.errors import PayloadRefused, Refusal
+from airyd.service import Airyd
+from airyd.workers.messages import (
+    FIRST_SOCKET,
+    ORDERS,
+    REPORTS,
+    AskFigures,
+    AskUnready,
+    Cover,
+    Figures,
+    Leaving,
+    Messages,
+    Publish,
+    Published,
+    Refused,
+    Report,
+    Said,
+    Serving,
+    Start,
+    Unready,
+    read_order,
+)
+from airyd.workers.sockets import InheritedSockets
+from airyd.workers.sums import families_of
+
+#: Seconds that the last lines of the log may take to reach the parent.
+_LAST_WORDS: Final = 1.0
+
+
+class Worker:
+    """One worker.
+
+    Without its parent it ends as it does after SIGTERM: there are no orphans.
+
+    :param start: its first order
+    :param wall: the wall-clock time, seconds since 1970
+
+    Raises ``ConfigurationError``, as ``Airyd`` does.
+    """
+
+    _log = Logger()
+
+    def __init__(self, start: Start, reactor: Any, wall: Callable[[], float]) -> None:
+        self._reactor = reactor
+        firsts = range(FIRST_SOCKET, FIRST_SOCKET + len(start.settings.listen) * start.workers, start.workers)
+        descriptors = [range(first, first + start.workers) for first in firsts]
+        self._sockets = InheritedSockets(reactor, descriptors, start.number)
+        self._airyd = Airyd(start.settings, reactor, wall, self._sockets)
+        self._messages = Messages(self._obey, self._unlinked)
+        self._is_linked = True
+        self._is_ending = False
+        self._flushed: Deferred[None] = Deferred()
+        # mypy takes it for Windows'.
+        cast(Any, StandardIO)(self._messages, ORDERS, REPORTS, reactor)
+
+    def _unlinked(self) -> None:
+        self._is_linked = False
+        self._flushed.callback(None)
+        self.leave()
+
+    def leave(self) -> None:
+        """Stop the reactor, which first waits for :meth:`end`."""
+        if not self._is_ending:
+            self._is_ending = True
+            self._reactor.stop()
+
+    def _report(self, report: Report) -> None:
+        if self._is_linked:
+            self._messages.send(report)
+
+    def log(self, event: LogEvent) -> None:
+        """Send an event of the log to the parent (``ILogObserver``)."""
+        text = eventAsText(event, includeTimestamp=False, includeSystem=False)
+        level = cast(LogLevel, event.get("log_level", LogLevel.info))
+        self._report(Said(cast(Any, level).name, str(event.get("log_namespace", "-")), text))
+
+    def serve(self) -> None:
+        """Accept clients from now on."""
+        self._airyd.startService()
+        self._report(Serving())
+
+    async def end(self) -> None:
+        """Close the clients, and see that the parent hears of it."""
+        self._is_ending = True
+        self._report(Leaving())
+        await self._airyd.stopService()
+        if self._is_linked:
+            cast(Any, self._messages.transport).loseConnection()
+            await self._flushed.addTimeout(_LAST_WORDS, self._reactor, lambda _, __: None)
+
+    def _obey(self, data: bytes) -> None:
+        match read_order(data):
+            case Cover(numbers):
+                self._sockets.cover(numbers)
+            case AskUnready(question):
+                self._report(Unready(question, list(self._airyd.unready())))
+            case AskFigures(question):
+                self._report(Figures(question, families_of(self._airyd.registry)))
+            case Publish(question, destination, body):
+                self._airyd.publish(destination, body).addCallbacks(
+                    lambda message_id: self._report(Published(question, message_id)),
+                    lambda failure: self._report(self._refusal(question, failure)),
+                )
+
+    def _refusal(self, question: int, failure: Failure) -> Refused:
+        error = failure.value
+        if not isinstance(error, Refusal):
+            self._log.failure("an event could not be published", failure)
+        fault = error.fault.value if isinstance(error, PayloadRefused) else None
+        return Refused(question, type(error).__name__, str(error), fault)

@@ -1,0 +1,145 @@
+"""permessage-deflate (RFC 7692) with the clients that people have, and with one that means harm."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from airyd.deflate import FEWEST_RECEIVERS
+from airyd.limits import WEBSOCKET_MESSAGE
+from tests.inflating import RSV1, Inflating, deflated
+from tests.integration.case import DaemonTestCase
+from tests.integration.chromium import Chromium
+from tests.integration.daemon import PATIENCE, TREE, environment
+from tests.integration.node import NodeClient, body_of
+from tests.integration.payloads import DIFFICULT_TEXT, MESSAGE, body
+from tests.integration.raw import RawClient
+from tests.integration.wire import TEXT, decode, encode, websocket_frame
+
+#: As browsers and node's ``ws`` write it.
+OFFER = {"Sec-WebSocket-Extensions": "permessage-deflate; client_max_window_bits"}
+#: What is published at once, several times.
+BATCHES = (
+    [body(MESSAGE, number, f"message {number} of a batch") for number in range(6)],
+    [body(MESSAGE, 6, DIFFICULT_TEXT)],
+    [body(MESSAGE, number, DIFFICULT_TEXT * number) for number in range(7, 12)],
+    [body(MESSAGE, 12, "é🎉x" * 20_000), body(MESSAGE, 13, "short"), body(MESSAGE, 14, "abc" * 50_000)],
+    [body(MESSAGE, number, "the last ones") for number in range(15, 20)],
+)
+BODIES = [each for batch in BATCHES for each in batch]
+
+
+class ClientTests(DaemonTestCase):
+    """Each is one of many who get the same bytes."""
+
+    options = ("--auth=anonymous:send", "--origin=*")
+
+    def crowd(self) -> RawClient:
+        """Let enough clients subscribe as stompjs does; return one of them."""
+        for _ in range(FEWEST_RECEIVERS):
+            member = self.open(headers=OFFER)
+            member.connect()
+            member.subscribe(MESSAGE, "sub-0")
+        return member
+
+    def publish(self) -> None:
+        """Publish the batches, each in one turn of the reactor."""
+        publisher = self.connect()
+        for number, batch in enumerate(BATCHES):
+            frames = [encode("SEND", {"destination": MESSAGE, "receipt": f"{number}"}, each) for each in batch]
+            publisher.send_bytes(b"".join(websocket_frame(TEXT, frame) for frame in frames))
+            for _ in frames:
+                publisher.receipt(f"{number}")
+
+    def check(self, member: RawClient) -> None:
+        """One of the crowd got all, compressed, and later messages of a batch refer to earlier ones."""
+        inflating = Inflating()
+        sizes = []
+        for wanted in BODIES:
+            frame = member.frame()
+            message = decode(inflating.message(frame.rsv, frame.payload), frame.opcode, "1.2")
+            self.assertEqual(message.body, wanted)
+            sizes.append(len(frame.payload))
+        self.assertEqual(inflating.compressed, len(BODIES))
+        self.assertLess(sizes[1], sizes[0] / 2)
+
+    def test_stompjs_in_node(self) -> None:
+        member = self.crowd()
+        clients = [
+            NodeClient("airy.mjs", url=self.daemon.url, destinations=[MESSAGE], stompjs=version)
+            for version in ("5", "6", "7")
+        ]
+        for client in clients:
+            self.addCleanup(client.close)
+            client.wait("receipt")
+            (opened,) = client.told("open")
+            self.assertEqual(opened["extensions"], "permessage-deflate")
+        self.publish()
+        for client in clients:
+            self.assertEqual([body_of(message) for message in client.wait_all("message", len(BODIES))], BODIES)
+            client.tell("disconnect")
+            self.assertEqual(client.wait("closed")["code"], 1000)
+            self.assertEqual(client.told("trouble"), [])
+        self.check(member)
+
+    def test_autobahn(self) -> None:
+        member = self.crowd()
+        program = [sys.executable, "-m", "tests.integration.autobahn_client", self.daemon.url, MESSAGE]
+        with subprocess.Popen(
+            [*program, str(len(BODIES))], stdout=subprocess.PIPE, cwd=TREE, env=environment(), text=True
+        ) as client:
+            self.addCleanup(client.kill)
+            assert client.stdout is not None
+            opened, live = (json.loads(client.stdout.readline()) for _ in range(2))
+            self.assertIn("PerMessageDeflate(", opened["extensions"][0])
+            self.assertIn("client_no_context_takeover = True", opened["extensions"][0])
+            self.assertEqual(live, {"event": "live"})
+            self.publish()
+            said = [json.loads(line) for line in client.communicate(timeout=PATIENCE)[0].splitlines()]
+        self.assertEqual([each["body"].encode() for each in said if each["event"] == "message"], BODIES)
+        self.assertEqual(said[-1], {"event": "closed", "code": 1000, "reason": None})
+        self.check(member)
+
+    def test_chromium(self) -> None:
+        member = self.crowd()
+        browser = Chromium(self.daemon.url, MESSAGE)
+        self.addCleanup(browser.close)
+        opened = browser.wait("open")
+        agreed = "permessage-deflate; client_no_context_takeover"
+        self.assertEqual((opened["extensions"], opened["protocol"]), (agreed, "v12.stomp"))
+        browser.wait("live")
+        self.publish()
+        for wanted in BODIES:
+            message = browser.wait("message")
+            self.assertEqual(message["body"].encode(), wanted)
+            self.assertEqual(message["headers"]["subscription"], "sub-0")
+        self.check(member)
+
+
+class BombTests(DaemonTestCase):
+    """A few bytes that would become very many."""
+
+    def resident(self) -> int:
+        """Return the bytes of memory that the daemon has, most of all so far."""
+        status = Path(f"/proc/{self.daemon.pid}/status").read_text()
+        (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+
+    def test_bomb(self) -> None:
+        """Ten at a time: each is closed with 1009, nobody else notices, and the memory stays as it was."""
+        witness = self.connect()
+        before = self.resident()
+        bomb = websocket_frame(TEXT, deflated(b"\n" * (4 * WEBSOCKET_MESSAGE), level=9), rsv=RSV1)
+        self.assertLess(len(bomb), 100_000)
+        clients = [self.open(headers=OFFER) for _ in range(10)]
+        for client in clients:
+            client.connect()
+        for client in clients:
+            client.send_bytes(bomb)
+        witness.subscribe(MESSAGE, "0")
+        for client in clients:
+            self.assertEqual(client.close_code(), 1009)
+        witness.disconnect()
+        self.assertLess(self.resident() - before, 8 << 20)

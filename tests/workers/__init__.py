@@ -1,0 +1,1 @@
+"""airyd on more than one core."""

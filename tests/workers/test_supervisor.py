@@ -1,0 +1,330 @@
+"""What becomes of workers: started, started again, covered for, ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from airyd.metrics import WorkersMetrics
+from airyd.workers.process import Owner, WorkerProcess
+from airyd.workers.supervisor import (
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    SOUND_AFTER,
+    STOP_PATIENCE,
+    Supervisor,
+)
+from tests.doubles import record_log
+
+
+class Process:
+    """A worker's process that does what the test says, and takes down what it is told.
+
+    :ivar told: ``terminate``, ``kill``, and tuples of whose sockets it covers
+    """
+
+    def __init__(self, number: int, owner: Owner) -> None:
+        self.number = number
+        self._owner = owner
+        self.told: list[object] = []
+
+    def terminate(self) -> None:
+        """See ``WorkerProcess``."""
+        self.told.append("terminate")
+
+    def kill(self) -> None:
+        """See ``WorkerProcess``."""
+        self.told.append("kill")
+
+    def cover(self, numbers: Sequence[int]) -> None:
+        """See ``WorkerProcess``."""
+        self.told.append(tuple(numbers))
+
+    def serve(self) -> None:
+        """Accept clients."""
+        self._owner.serving(self.number)
+
+    def leave(self) -> None:
+        """Accept none any more."""
+        self._owner.leaving(self.number)
+
+    def end(self, reason: str = "ended by SIGKILL") -> None:
+        """End."""
+        self._owner.ended(self.number, reason)
+
+
+class SupervisorCase(SynchronousTestCase):
+    """Has a supervisor of three workers, whose processes are in :attr:`spawned`, in their order."""
+
+    workers = 3
+
+    def setUp(self) -> None:
+        self.events = record_log(self)
+        self.clock = Clock()
+        self.metrics = WorkersMetrics()
+        self.spawned: list[Process] = []
+        self.refuse: OSError | None = None
+        self.given_up: list[str] = []
+        self.ended: list[int] = []
+        self.supervisor = Supervisor(
+            self.workers, self.spawn, self.clock, self.metrics, self.given_up.append, self.ended.append
+        )
+
+    def spawn(self, number: int, owner: Owner) -> WorkerProcess:
+        """Start a process, or refuse to."""
+        if self.refuse is not None:
+            raise self.refuse
+        self.spawned.append(Process(number, owner))
+        return cast(WorkerProcess, self.spawned[-1])
+
+    def serving(self) -> list[Process]:
+        """Start all, and let them accept clients; return the first processes."""
+        self.supervisor.start()
+        for process in self.spawned:
+            process.serve()
+        return list(self.spawned)
+
+    def again(self, process: Process) -> Process:
+        """End a process, wait for the next of the same worker, and return it, not serving yet."""
+        count = len(self.spawned)
+        process.end()
+        while len(self.spawned) == count:
+            self.clock.advance(0.05)
+        return self.spawned[-1]
+
+
+class BeginTests(SupervisorCase):
+    """All must come up, once."""
+
+    def test_all_are_started(self) -> None:
+        self.supervisor.start()
+        self.assertEqual([process.number for process in self.spawned], [0, 1, 2])
+        self.assertFalse(self.supervisor.is_complete)
+        self.assertEqual(self.supervisor.serving_now(), [])
+
+    def test_complete_with_the_last(self) -> None:
+        self.supervisor.start()
+        for process in self.spawned:
+            self.assertFalse(self.supervisor.is_complete)
+            process.serve()
+        self.assertTrue(self.supervisor.is_complete)
+        self.assertEqual([number for number, _ in self.supervisor.serving_now()], [0, 1, 2])
+        self.assertEqual(self.metrics.workers, 3)
+
+    def test_nobody_is_covered_for(self) -> None:
+        """Who begins is there in a moment: to accept for it would unbalance all from the start."""
+        processes = self.serving()
+        self.assertEqual([process.told for process in processes], [[], [], []])
+
+    def test_one_that_can_not(self) -> None:
+        """It is a reason to give up, and to start nobody again."""
+        self.supervisor.start()
+        self.spawned[1].end("ended with status 1: airyd: no")
+        self.assertEqual(self.given_up, ["worker 2 ended with status 1: airyd: no"])
+        stopped = self.supervisor.stop()
+        self.assertEqual([process.told for process in self.spawned], [["terminate"], [], ["terminate"]])
+        self.assertNoResult(stopped)
+        self.spawned[0].end()
+        self.spawned[2].end()
+        self.successResultOf(stopped)
+        self.clock.advance(100)
+        self.assertEqual((len(self.spawned), len(self.given_up)), (3, 1))
+
+    def test_one_that_served_already(self) -> None:
+        """Until all are there, an end is the end."""
+        self.supervisor.start()
+        self.spawned[0].serve()
+        self.spawned[0].end()
+        self.assertEqual(len(self.given_up), 1)
+
+    def test_no_process_at_all(self) -> None:
+        self.refuse = FileNotFoundError("no such interpreter")
+        self.supervisor.start()
+        self.assertEqual(self.given_up, ["worker 1 cannot be started: no such interpreter"])
+        self.successResultOf(self.supervisor.stop())
+
+
+class RestartTests(SupervisorCase):
+    """Who ends is started again, after a pause that grows."""
+
+    def test_once(self) -> None:
+        process = self.serving()[1]
+        process.end()
+        self.assertEqual((self.metrics.workers, self.metrics.restarts), (2, 0))
+        self.clock.advance(FIRST_PAUSE - 0.01)
+        self.assertEqual(len(self.spawned), 3)
+        self.clock.advance(0.02)
+        self.assertEqual([process.number for process in self.spawned], [0, 1, 2, 1])
+        self.assertEqual((self.metrics.workers, self.metrics.restarts), (2, 1))
+        self.spawned[-1].serve()
+        self.assertEqual(self.metrics.workers, 3)
+        self.assertEqual((self.given_up, self.ended), ([], [1]))
+
+    def test_pauses_grow(self) -> None:
+        """One that dies at once, again and again, is started less and less often."""
+        process = self.serving()[0]
+        pauses = []
+        for _ in range(12):
+            begin = self.clock.seconds()
+            process = self.again(process)
+            pauses.append(self.clock.seconds() - begin)
+        for pause, expected in zip(pauses, [FIRST_PAUSE * 2**n for n in range(12)], strict=True):
+            self.assertApproximates(min(expected, LONGEST_PAUSE), pause, 0.06)
+
+    def test_others_have_pauses_of_their_own(self) -> None:
+        first, second, _ = self.serving()
+        for _ in range(5):
+            first = self.again(first)
+        second.end()
+        self.clock.advance(FIRST_PAUSE)
+        self.assertEqual(self.spawned[-1].number, 1)
+
+    def test_a_sound_one_begins_anew(self) -> None:
+        process = self.serving()[0]
+        for _ in range(6):
+            process = self.again(process)
+            process.serve()
+        self.clock.advance(SOUND_AFTER)
+        begin = self.clock.seconds()
+        self.again(process)
+        self.assertLess(self.clock.seconds() - begin, 2 * FIRST_PAUSE)
+
+    def test_long_start_is_not_sound(self) -> None:
+        """It has to serve for a while, not only to be there."""
+        process = self.again(self.serving()[0])
+        self.clock.advance(2 * SOUND_AFTER)
+        begin = self.clock.seconds()
+        self.again(process)
+        self.assertGreater(self.clock.seconds() - begin, FIRST_PAUSE)
+
+    def test_no_process(self) -> None:
+        """What the system can't do now is tried again."""
+        self.serving()[0].end()
+        self.refuse = BlockingIOError("Resource temporarily unavailable")
+        self.clock.pump([FIRST_PAUSE, FIRST_PAUSE, FIRST_PAUSE])
+        self.assertEqual((len(self.spawned), self.given_up), (3, []))
+        self.refuse = None
+        self.clock.advance(4 * FIRST_PAUSE)
+        self.assertEqual(len(self.spawned), 4)
+        self.assertEqual(self.metrics.restarts, 3)
+
+    def test_one_that_was_asked_to_go(self) -> None:
+        """An operator may end workers one after the other: each comes again."""
+        process = self.serving()[2]
+        process.leave()
+        self.assertEqual(self.metrics.workers, 2)
+        self.assertEqual([number for number, _ in self.supervisor.serving_now()], [0, 1])
+        self.assertEqual([number for number, _ in self.supervisor.answering_now()], [0, 1, 2])
+        self.assertEqual(self.again(process).number, 2)
+
+
+class CoverTests(SupervisorCase):
+    """Others accept from the sockets of who doesn't."""
+
+    def test_until_it_is_back(self) -> None:
+        first, second, third = self.serving()
+        process = self.again(second)
+        self.assertEqual((first.told, third.told), ([(1,)], []))
+        process.serve()
+        self.assertEqual((first.told, third.told, process.told), ([(1,), ()], [], []))
+
+    def test_one_that_leaves(self) -> None:
+        """It listens no more, though it is still there."""
+        first, second, _ = self.serving()
+        second.leave()
+        self.assertEqual((first.told, second.told), ([(1,)], []))
+        second.end()
+        self.assertEqual(first.told, [(1,)])
+
+    def test_work_is_shared(self) -> None:
+        first, second, third = self.serving()
+        first.end()
+        self.assertEqual((second.told, third.told), ([(0,)], []))
+        second.end()
+        self.assertEqual(third.told, [(0, 1)])
+
+    def test_new_process_knows_nothing_of_before(self) -> None:
+        """What its predecessor covered, it has to be told."""
+        first, second, third = self.serving()
+        second.end()
+        first.end()
+        self.assertEqual(third.told, [(0, 1)])
+        self.clock.advance(FIRST_PAUSE)
+        again = {process.number: process for process in self.spawned[3:]}
+        again[0].serve()
+        self.assertEqual((again[0].told, third.told), ([(1,)], [(0, 1), ()]))
+
+    def test_nobody_left(self) -> None:
+        for process in self.serving():
+            process.end()
+        self.assertEqual(self.metrics.workers, 0)
+        self.clock.advance(FIRST_PAUSE)
+        self.spawned[-1].serve()
+        self.assertEqual(self.spawned[-1].told, [(0, 1)])
+
+
+class StopTests(SupervisorCase):
+    """All end, in bounded time."""
+
+    def test_all_are_asked(self) -> None:
+        processes = self.serving()
+        stopped = self.supervisor.stop()
+        self.assertTrue(self.supervisor.is_stopping)
+        for process in processes:
+            self.assertEqual(process.told, ["terminate"])
+            self.assertNoResult(stopped)
+            process.leave()
+            process.end("ended with status 0")
+        self.successResultOf(stopped)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual((len(self.spawned), self.given_up, self.metrics.restarts), (3, [], 0))
+
+    def test_while_they_start(self) -> None:
+        self.supervisor.start()
+        self.spawned[0].serve()
+        stopped = self.supervisor.stop()
+        self.assertEqual([process.told for process in self.spawned], [["terminate"]] * 3)
+        self.spawned[1].serve()  # it was just about to
+        for process in self.spawned:
+            process.end()
+        self.successResultOf(stopped)
+        self.assertEqual(self.given_up, [])
+
+    def test_before_they_start(self) -> None:
+        self.successResultOf(self.supervisor.stop())
+        self.supervisor.start()
+        self.assertEqual(self.spawned, [])
+
+    def test_while_one_waits(self) -> None:
+        first, second, third = self.serving()
+        first.end()
+        stopped = self.supervisor.stop()
+        second.end()
+        third.end()
+        self.successResultOf(stopped)
+        self.clock.advance(100)
+        self.assertEqual(len(self.spawned), 3)
+
+    def test_one_that_dies_meanwhile(self) -> None:
+        """Nobody starts it again, and nobody covers for it."""
+        first, second, third = self.serving()
+        stopped = self.supervisor.stop()
+        first.end("ended by SIGSEGV")
+        self.assertEqual((second.told, third.told), (["terminate"], ["terminate"]))
+        second.end()
+        third.end()
+        self.successResultOf(stopped)
+        self.assertEqual((len(self.spawned), self.clock.getDelayedCalls()), (3, []))
+
+    def test_one_that_does_not_end(self) -> None:
+        first, second, third = self.serving()
+        stopped = self.supervisor.stop()
+        first.end()
+        self.clock.advance(STOP_PATIENCE + 0.1)
+        self.assertEqual((second.told, third.told), (["terminate", "kill"], ["terminate", "kill"]))
+        second.end()
+        third.end()
+        self.successResultOf(stopped)
