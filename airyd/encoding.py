@@ -8,6 +8,7 @@ whole STOMP frames what one transport carries.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from airyd.events import Event, destination_tag, message_id
 from airyd.stomp.spec import Version, ack_id, escape
@@ -32,6 +33,7 @@ def message_tail(event: Event) -> bytes:
     return b"%b\ncontent-length:%d\n\n%b\0" % (event.id.encode(), len(event.body), event.body)
 
 
+@lru_cache(maxsize=128)  # many subscriptions share few heads, and so they share the bytes, too
 def message_head(version: Version, destination: str, subscription_id: str | None) -> bytes:
     """Return the part of a subscription's MESSAGEs that comes before :func:`message_tail`.
 

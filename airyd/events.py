@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from hashlib import sha256
 from typing import Final, NamedTuple, Protocol
 
@@ -56,6 +57,7 @@ class RowFilter(Protocol):
         ...
 
 
+@lru_cache(maxsize=256)  # asked for with every event and SUBSCRIBE; the names are those of the catalogue
 def destination_tag(destination: str) -> str:
     """Return the short tag that stands for a destination in message ids: eight hex digits.
 

@@ -6,7 +6,7 @@ import re
 from http import HTTPStatus
 from typing import Any, Final
 
-from autobahn.twisted.websocket import WebSocketServerFactory
+from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 from twisted.internet.interfaces import IReactorCore
 from twisted.internet.tcp import Connection
@@ -16,7 +16,6 @@ from airyd import __version__
 from airyd.deflate import agree
 from airyd.encoding import Framing
 from airyd.gateway import Gateway
-from airyd.lean import LeanServerProtocol
 from airyd.limits import WEBSOCKET_MESSAGE
 from airyd.origins import OriginPolicy
 from airyd.stomp.spec import Version
@@ -28,10 +27,11 @@ _TOO_LARGE: Final = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
 _HEAD_END: Final = b"\r\n\r\n"
 
 
-class OpeningHandshake(LeanServerProtocol):
+class OpeningHandshake(WebSocketServerProtocol):
     """A connection up to the 101, or to the refusal.
 
-    What Autobahn is to do is set as class attributes: it would copy options onto each connection otherwise.
+    What Autobahn is to do is set as class attributes: it would copy options onto each connection otherwise. No slots
+    of its own, so that it can be mixed with a protocol that has some.
     """
 
     __slots__ = ()
@@ -40,12 +40,10 @@ class OpeningHandshake(LeanServerProtocol):
     transport: Connection  # or what behaves like one, on TLS
     _log = Logger()
 
-    CONFIG_ATTRS: list[str] = []  # noqa: RUF012  # Autobahn's type
     logOctets = False
     logFrames = False
     trackTimings = False
     utf8validateIncoming = True
-    applyMask = True
     requireMaskedClientFrames = True
     maskServerFrames = False
     # 0, Autobahn's default, would wait for a frame of 2^62 bytes. STOMP's own bounds are far below

@@ -191,8 +191,11 @@ class IChannel(Interface):
     def resume() -> None:
         """Read again."""
 
-    def close(fault: Fault | None) -> None:
-        """End the connection after what was sent before: with the fault's close code, or 1000."""
+    def close(fault: Fault | None) -> bool:
+        """End the connection after what was sent before: with the fault's close code, or 1000.
+
+        Returns whether anything could be sent: not during the opening handshake, which then gets an HTTP answer.
+        """
 
 
 class IChannelOwner(Interface):

@@ -4,20 +4,19 @@ Autobahn keeps some seventy attributes on each connection. Here those that never
 class's, those that every connection needs are in slots, and what the opening handshake leaves
 behind is dropped when it is over.
 
-All of this touches names that are not Autobahn's API: setup.cfg pins its version, and
-tests/websocket/test_autobahn.py fails when one of them changes.
+All of this touches names that are not Autobahn's API: setup.cfg pins its version,
+tests/websocket/test_autobahn.py fails when one of them changes, and ``--websocket stock`` does without.
 """
 
 from __future__ import annotations
 
+from codecs import utf_8_decode
 from collections import deque
-from typing import Final
+from typing import Any, Final
 
 from autobahn.twisted.util import peer2str
 from autobahn.twisted.websocket import WebSocketServerProtocol
 from autobahn.websocket.protocol import TrafficStats, WebSocketProtocol
-from autobahn.websocket.utf8validator import Utf8Validator
-from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
@@ -29,6 +28,53 @@ class _Nobody:
 
     def callback(self, result: object) -> None:
         """Fire: nobody hears it."""
+
+
+class Utf8Validator:
+    """Checks the text of a message in pieces, by Python's decoder.
+
+    Made and used for the one piece of most messages it takes 0.7 µs, Autobahn's own 3.7.
+    """
+
+    __slots__ = ("_begun", "_count")
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin a message."""
+        self._begun = b""  # the bytes of a character that isn't whole yet
+        self._count = 0
+
+    def validate(self, piece: bytes) -> tuple[bool, bool, int, int]:
+        """Take a piece; return whether it is valid, whether it ends with a character, and twice the bytes up to here.
+
+        For a piece that isn't valid they are those before the character that is at fault.
+        """
+        data = self._begun + piece
+        try:
+            _, read = utf_8_decode(data, "strict", False)
+        except UnicodeDecodeError as error:
+            return False, False, self._count + error.start, self._count + error.start
+        self._begun = data[read:]
+        self._count += read
+        if b"\xed\xa0" <= self._begun < b"\xee":  # half a surrogate pair, of which Python awaits the third byte
+            return False, False, self._count, self._count
+        return True, not self._begun, self._count, self._count
+
+
+def unmask(payload: bytes, mask: bytes, offset: int) -> bytes:
+    """Undo the masking of a piece of a frame's payload (RFC 6455, section 5.3).
+
+    One operation on two long numbers: 0.5 µs for a frame of 100 bytes, where making Autobahn's masker and using it
+    takes 4.
+
+    :param offset: of the piece in the payload
+    """
+    length = len(payload)
+    start = offset % len(mask)
+    key = (mask[start:] + mask[:start]) * (length // len(mask) + 1)
+    return (int.from_bytes(payload) ^ int.from_bytes(key[:length])).to_bytes(length)
 
 
 _NOBODY: Final = _Nobody()
@@ -57,6 +103,12 @@ class LeanServerProtocol(WebSocketServerProtocol):
         "utf8validateIncomingCurrentMessage",
         "utf8validateLast",
     )
+
+    # The names of options that Autobahn copies from the factory onto each connection: all are the class's.
+    CONFIG_ATTRS: list[str] = []  # noqa: RUF012  # Autobahn's type
+
+    # See onFrameData().
+    applyMask = False
 
     # What Autobahn sets on each connection to begin with. Where it changes later, the instance gets it.
     is_open = _NOBODY
@@ -101,23 +153,33 @@ class LeanServerProtocol(WebSocketServerProtocol):
         return self._validator
 
     def connectionMade(self) -> None:
-        """Begin. Autobahn's own would look up details of the transport."""
+        """Begin. Autobahn's own would look up details of the transport, and set TCP_NODELAY (``make_direct`` has)."""
         self.data = b""
         self._perMessageCompress = None
         self.state = self.STATE_CONNECTING
-        if ITCPTransport.providedBy(self.transport):
-            self.transport.setTcpNoDelay(True)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take what came. Autobahn's own would format a debug line first."""
+        self._dataReceived(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """End. Autobahn's own would cancel timers that there are none of, and say why the connection ended."""
         self.state = self.STATE_CLOSED
 
     def _onOpen(self) -> None:
-        self.__dict__.clear()  # all of it is the handshake's
+        del self.__dict__  # all of it is the handshake's; an empty one would take 64 bytes
         self.onOpen()
 
-    def onMessageEnd(self) -> None:
-        """Forget the message: its bytes were handed on as they came."""
+    def onFrameData(self, payload: bytes) -> bool | None:
+        """Take a piece of a frame's payload, which is still masked."""
+        mask: Any = self.current_frame.mask  # Autobahn's type is wrong: it is bytes, or None
+        if mask and payload:
+            payload = unmask(payload, mask, self.current_frame_masker.pointer() - len(payload))
+        return super().onFrameData(payload)
+
+    def _onMessageEnd(self) -> None:
+        # The message is forgotten: its bytes were handed on as they came.
+        self.onMessageEnd()
         self._validator = None
         self.current_frame_masker = None
         self.frame_data = None  # type: ignore[assignment]  # as Autobahn does itself

@@ -17,6 +17,7 @@ from airyd.events import AIRY_DESTINATIONS, DESTINATION
 from airyd.limits import LIMITS, Limits
 from airyd.sources import describe_sources
 from airyd.stomp.spec import HeartBeat
+from airyd.websocket import PROTOCOLS
 
 DEFAULT_LISTEN: Final = "tcp:8080:interface=127.0.0.1"
 DEFAULT_ADMIN: Final = "tcp:8081:interface=127.0.0.1"
@@ -40,6 +41,7 @@ class Settings(NamedTuple):
     :ivar grace: seconds for which no client is closed for a missing heart-beat
     :ivar workers: processes that serve clients; 1 for this one alone
     :ivar compression: whether to compress for the clients that offer it
+    :ivar websocket: which protocol of ``airyd.websocket.PROTOCOLS``
     """
 
     listen: Sequence[str]
@@ -53,6 +55,7 @@ class Settings(NamedTuple):
     grace: float
     compression: bool
     limits: Limits
+    websocket: str
     workers: int = 1
 
 
@@ -85,6 +88,12 @@ def _seconds(text: str) -> float:
 def _switch(text: str) -> str:
     if text not in (ON, OFF):
         raise ValueError(f"say {ON} or {OFF}")
+    return text
+
+
+def _protocol(text: str) -> str:
+    if text not in PROTOCOLS:
+        raise ValueError(f"give {' or '.join(PROTOCOLS)}")
     return text
 
 
@@ -146,6 +155,13 @@ class Options(usage.Options):
             ON,
             "on or off: permessage-deflate for the clients that offer it, where many get the same.",
             _naming("compression", _switch),
+        ],
+        [
+            "websocket",
+            None,
+            "lean",
+            "Autobahn's WebSocket trimmed (lean), or as it comes (stock): to rule the trimming out when in doubt.",
+            _naming("websocket", _protocol),
         ],
         *(
             [option, None, default, f"Limit: {text}.", _naming(option, _positive)]
@@ -230,6 +246,7 @@ class Options(usage.Options):
             compression=self["compression"] == ON,
             limits=limits,
             workers=self["workers"],
+            websocket=self["websocket"],
         )
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:

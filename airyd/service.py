@@ -29,11 +29,13 @@ from airyd.options import Settings
 from airyd.origins import OriginPolicy
 from airyd.sources import make_source
 from airyd.transport import make_direct
-from airyd.websocket import StompWebSocketFactory
+from airyd.websocket import PROTOCOLS, StompWebSocketFactory
 from airyd.wheel import Wheel
 
 #: The wheel's tick is this part of the shortest heart-beat, and at most a second.
 _TICKS_PER_BEAT: Final = 10
+#: Open files that clients don't get: for the admin page, the source, and connections that are dropped as they come.
+_RESERVED_FILES: Final = 100
 #: On a stop, clients are closed spread over this many seconds each, so that they don't come back as one.
 _DRAIN_PER_CLIENT: Final = 0.002
 _DRAIN_AT_MOST: Final = 3.0
@@ -94,7 +96,9 @@ class Airyd(Service):
             self._wheel,
             self._metrics,
         )
-        self._factory = StompWebSocketFactory(gateway, settings.path, origins, reactor, settings.compression)
+        self._factory = StompWebSocketFactory(
+            gateway, settings.path, origins, reactor, PROTOCOLS[settings.websocket], settings.compression
+        )
 
     def privilegedStartService(self) -> None:
         """Start the source, then the admin page, then listen (``IService``): low ports need the first user's rights."""
@@ -132,6 +136,8 @@ class Airyd(Service):
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if soft != hard:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        if hard != resource.RLIM_INFINITY:
+            self._factory.most = max(hard - _RESERVED_FILES, 1)
         self._log.info("airyd may open {hard} files (the soft limit was {soft})", hard=hard, soft=soft)
 
     def _source_reached(self, _: None) -> None:

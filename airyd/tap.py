@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import atexit
-import gc
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from twisted.application.service import IService
 
+from airyd import garbage
 from airyd.errors import ConfigurationError
 from airyd.options import Options
 from airyd.service import Airyd
 from airyd.workers.parent import Parent
 
 __all__ = ["Options", "makeService"]
-
-#: New objects until the collector looks through them, and how often it does until it looks through older ones.
-_GARBAGE: Final = (5000, 20, 100)
 
 
 def makeService(options: Options) -> IService:
@@ -51,17 +48,7 @@ def prepare(reactor: Any) -> None:
     # The reactor counts intervals by the wall clock unless told otherwise; nothing is scheduled yet.
     if not reactor.getDelayedCalls():
         reactor.seconds = time.monotonic
-    reactor.callWhenRunning(_keep_what_is_loaded)
-
-
-def _keep_what_is_loaded() -> None:
-    """Let the garbage collector leave alone what is there from the start: to walk through it takes some 50 ms.
-
-    It looks through the rest less often, too: a burst of events is much, but no garbage.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*_GARBAGE)
+    reactor.callWhenRunning(garbage.begin)
 
 
 def on_sigterm(reactor: Any, stop: Callable[[], None]) -> None:

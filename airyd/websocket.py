@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
+from types import MappingProxyType
+from typing import Any, ClassVar, Final
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorCore
-from twisted.internet.protocol import connectionDone
+from twisted.internet.interfaces import IAddress, IReactorCore
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.tcp import Connection
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from airyd import garbage
 from airyd.client import Client
 from airyd.encoding import Framing, websocket_framing
 from airyd.errors import CloseCode, Fault, StompError
@@ -18,6 +24,7 @@ from airyd.gateway import Gateway
 from airyd.handshake import HandshakeFactory
 from airyd.inflate import InflatingWebSocket
 from airyd.interfaces import IChannel
+from airyd.lean import LeanServerProtocol
 from airyd.limits import CLOSE_PATIENCE
 from airyd.metrics import CLOSED_BY_CLIENT, CLOSED_LOST, CLOSED_NORMALLY, CLOSED_REFUSED, CLOSED_WEBSOCKET
 from airyd.origins import OriginPolicy
@@ -27,9 +34,12 @@ from airyd.wheel import Entry
 
 @implementer(IChannel)
 class StompWebSocket(InflatingWebSocket):
-    """One client's WebSocket."""
+    """One client's WebSocket, over Autobahn's protocol as it comes."""
 
-    __slots__ = ("_below", "_client", "_deadline", "_kind", "_stalled", "direct", "is_paused")
+    __slots__ = ()
+
+    #: What each connection has beside Autobahn's own: the slots of whoever has slots.
+    ATTRIBUTES: ClassVar = ("_below", "_client", "_deadline", "_kind", "_stalled", "direct", "is_paused")
 
     factory: StompWebSocketFactory
 
@@ -51,6 +61,8 @@ class StompWebSocket(InflatingWebSocket):
         gateway.metrics.connections += 1
         gateway.metrics.connections_opened += 1
         self.factory.channels.add(self)
+        if gateway.metrics.connections_opened % garbage.CONNECTIONS == 0:
+            garbage.spare()
         super().connectionMade()
 
     def _open_direct(self, below: DirectServer | DirectUnixServer) -> None:
@@ -59,9 +71,9 @@ class StompWebSocket(InflatingWebSocket):
             self.direct = below.socket.send
 
     def dataReceived(self, data: bytes) -> None:
-        """See ``IProtocol``. Autobahn's own would format a debug line first."""
+        """See ``IProtocol``."""
         self._client.heard()
-        self._dataReceived(data)
+        super().dataReceived(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See ``IProtocol``."""
@@ -79,6 +91,9 @@ class StompWebSocket(InflatingWebSocket):
         if self._stalled:
             metrics.buffered_clients -= 1
         super().connectionLost(reason)
+        # Client and channel know each other: without this they would be left to the garbage collector, which is not to
+        # look at connections at all (airyd.garbage).
+        del self._client
 
     def _end_kind(self) -> str:
         if self._kind is not None:
@@ -110,6 +125,9 @@ class StompWebSocket(InflatingWebSocket):
 
     def onMessageFrameEnd(self) -> None:
         """See ``IWebSocketChannelStreamingApi``."""
+
+    def onMessageEnd(self) -> None:
+        """See ``IWebSocketChannelApi``."""
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         """See ``IWebSocketChannel``."""
@@ -170,15 +188,17 @@ class StompWebSocket(InflatingWebSocket):
 
     # The end.
 
-    def close(self, fault: Fault | None) -> None:
+    def close(self, fault: Fault | None) -> bool:
         """See ``IChannel``."""
-        if self.state == self.STATE_OPEN:
+        is_open = self.state == self.STATE_OPEN
+        if is_open:
             self._kind = CLOSED_NORMALLY if fault is None else fault.kind
             code, reason = (CloseCode.NORMAL, "") if fault is None else (fault.close_code, fault.message)
             self.sendCloseFrame(int(code), reason.encode())
         elif self.state == self.STATE_CONNECTING and fault is not None:
             late = fault is Fault.CONNECT_TIMEOUT
             self.failHandshake(fault.message, HTTPStatus.REQUEST_TIMEOUT if late else HTTPStatus.SERVICE_UNAVAILABLE)
+        return is_open
 
     def sendCloseFrame(self, code: int | None = None, reasonUtf8: bytes | None = None, isReply: bool = False) -> None:
         """Send a close frame, whoever wants it: airyd, the client (a reply), Autobahn for a violation of RFC 6455."""
@@ -205,29 +225,75 @@ class StompWebSocket(InflatingWebSocket):
             self._deadline = self.factory.gateway.wheel.call_later(CLOSE_PATIENCE, self.abort)
 
     def fail(self, error: StompError) -> None:
-        """Let the client go, with an ERROR frame if it has come that far."""
-        self._client.fail(error)
+        """Let the client go, with an ERROR frame if it has come that far; nothing to do if it has gone."""
+        if self.state != self.STATE_CLOSED:
+            self._client.fail(error)
 
     def abort(self) -> None:
         """Drop the connection at once."""
         self.transport.abortConnection()
 
 
+class LeanStompWebSocket(StompWebSocket, LeanServerProtocol):  # type: ignore[misc]  # Autobahn's own bases disagree
+    """One client's WebSocket, over the trimmed protocol."""
+
+    __slots__ = StompWebSocket.ATTRIBUTES
+
+
+#: What ``--websocket`` says to the protocol of each connection.
+PROTOCOLS: Final[Mapping[str, type[StompWebSocket]]] = MappingProxyType(
+    {"lean": LeanStompWebSocket, "stock": StompWebSocket}
+)
+
+
+class _Surplus(Protocol):
+    """A connection above the most that there may be."""
+
+    transport: Connection  # or what behaves like one
+
+    def connectionMade(self) -> None:
+        """See ``IProtocol``."""
+        self.transport.abortConnection()
+
+
 class StompWebSocketFactory(HandshakeFactory):
     """Makes a ``StompWebSocket`` for each connection.
 
+    :param protocol: one of :data:`PROTOCOLS`
     :ivar channels: the connections that are open
+    :ivar most: how many there may be; more are dropped when they come
     """
 
-    protocol = StompWebSocket  # type: ignore[assignment]  # mypy takes no subclass with another type of factory
     noisy = False
+    most = sys.maxsize
+    _log = Logger()
 
     def __init__(
-        self, gateway: Gateway, path: str, origins: OriginPolicy, reactor: IReactorCore, compression: bool = True
+        self,
+        gateway: Gateway,
+        path: str,
+        origins: OriginPolicy,
+        reactor: IReactorCore,
+        protocol: type[StompWebSocket],
+        compression: bool = True,
     ) -> None:
         super().__init__(gateway, path, origins, reactor, compression)
+        self.protocol = protocol
         self.channels: set[StompWebSocket] = set()
         self._emptied: Deferred[None] | None = None
+        self._is_full = False
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        """See ``IProtocolFactory``."""
+        if len(self.channels) < self.most:
+            self._is_full = False
+            return super().buildProtocol(addr)
+        if not self._is_full:
+            self._is_full = True
+            self._log.warn(
+                "there are {count} connections, the most that there may be: more are dropped", count=self.most
+            )
+        return _Surplus()
 
     def remove(self, channel: StompWebSocket) -> None:
         """Forget a connection that is gone."""

@@ -8,9 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import ceil
+from typing import Final
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
+
+#: A beat goes out this many ticks of the wheel before it is due, since the wheel may be late by two.
+_MARGIN: Final = 3
+#: The shortest interval between beats, as a part of the longest.
+_SHORTEST_BEAT: Final = 0.75
+_GOLDEN: Final = 0.618034  # multiples of it, modulo 1, spread evenly however many there are
 
 
 class Entry:
@@ -31,22 +38,19 @@ class Wheel:
 
     :param clock: monotonic time
     :param tick: seconds between two looks; a call is late by less than two ticks, and never early
+    :ivar seconds: returns the clock's time
     """
 
     _log = Logger()
 
     def __init__(self, clock: IReactorTime, tick: float) -> None:
         self.tick = tick
+        self.seconds: Callable[[], float] = clock.seconds
         self._clock = clock
         self._start = clock.seconds()
         self._buckets: dict[int, list[Entry]] = {}
         self._due: list[Entry] = []
         self._turn: IDelayedCall | None = None
-
-    def seconds(self) -> float:
-        """Return the clock's time."""
-        now: float = self._clock.seconds()
-        return now
 
     def call_later(self, delay: float, call: Callable[[], None]) -> Entry:
         """Call after ``delay`` seconds, less than two ticks later."""
@@ -56,6 +60,14 @@ class Wheel:
         if self._turn is None:
             self._turn = self._clock.callLater(self.tick, self._look)
         return entry
+
+    def beat_interval(self, agreed: float, number: int) -> float:
+        """Return the seconds between two beats of the connection with this number, to be done within the agreed ones.
+
+        Connections beat at intervals of their own, so that those who came together, or were last sent something
+        together, don't stay in step.
+        """
+        return (agreed - _MARGIN * self.tick) * (_SHORTEST_BEAT + (1 - _SHORTEST_BEAT) * (number * _GOLDEN % 1))
 
     def stop(self) -> None:
         """Forget all calls."""

@@ -231,10 +231,11 @@ class Channel:
         """See ``IChannel``."""
         self.paused = False
 
-    def close(self, fault: Fault | None) -> None:
+    def close(self, fault: Fault | None) -> bool:
         """See ``IChannel``."""
         self.closed.append(fault)
         self.direct = None
+        return True
 
     def frames(self, version: str = "1.2") -> list[StompFrame]:
         """Return what was sent since the last call."""

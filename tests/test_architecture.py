@@ -62,12 +62,14 @@ FLOORS = (
         "airyd.hub",
         "airyd.wheel",
         "airyd.gateway",
+        "airyd.caught",
         "airyd.client",
     ),
     # 3 adapters
     (
         "airyd.origins",
         "airyd.transport",
+        "airyd.garbage",
         "airyd.lean",
         "airyd.handshake",
         "airyd.inflate",

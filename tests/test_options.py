@@ -28,6 +28,7 @@ DEFAULTS = (
     ("--heart-beat-grace", "65.0"),
     ("--workers", "1"),
     ("--compression", "on"),
+    ("--websocket", "lean"),
     ("--connect-timeout", "10"),
     ("--request-head", "16384"),
     ("--connect-frame", "16384"),
@@ -86,6 +87,7 @@ WRONG = (
     (["--workers=" + "9" * 5000], ["--workers"]),
     (["--compression="], ["--compression"]),
     (["--compression=1"], ["--compression", "on or off"]),
+    (["--websocket=fat"], ["--websocket fat", "lean or stock"]),
     (["--body=327680"], ["--body", "--frame"]),
     (["--frame=1000"], ["--body", "--frame"]),
 )
@@ -132,8 +134,12 @@ class OptionsTests(SynchronousTestCase):
                 compression=True,
                 limits=Limits(),
                 workers=1,
+                websocket="lean",
             ),
         )
+
+    def test_websocket(self) -> None:
+        self.assertEqual(self.parsed("--websocket=stock").websocket, "stock")
 
     def test_help_shows_every_default(self) -> None:
         text = str(Options())

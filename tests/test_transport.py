@@ -225,6 +225,14 @@ class TCPTests(SocketTestCase):
         self.assertEqual(got, b"hello")
 
     @inlineCallbacks
+    def test_no_delay(self) -> Any:
+        """A small frame does not wait for the client's acknowledgement of the last one."""
+        yield self.connect()
+        below = self.below()
+        if isinstance(below, DirectServer):
+            self.assertTrue(below.getTcpNoDelay())
+
+    @inlineCallbacks
     def test_rest_is_queued(self) -> Any:
         """What the kernel does not take follows, in order; then the transport says so, once."""
         reader = yield self.connect()

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from airyd.stomp.spec import UNESCAPED, WITH_BODY, Header, Version, escape
+
+# Beside these only more colons and line ends than a head has by itself need an escape.
+_SPECIAL: Final = re.compile(r"[\\\r\0]")
 
 
 @dataclass(slots=True)
@@ -32,14 +38,18 @@ class Frame:
         represented becomes a space (see :func:`airyd.stomp.spec.escape`). ``content-length`` is
         the true one, on every frame that may have a body (STOMP 1.2, "Header content-length").
         """
-        escapes = None if self.command in UNESCAPED else version
-        lines = [self.command]
-        lines.extend(
-            f"{escape(name, escapes)}:{escape(value, escapes)}"
-            for name, value in self.headers.items()
-            if name != Header.CONTENT_LENGTH
-        )
+        headers = self.headers
         if self.body or self.command in WITH_BODY:
-            lines.append(f"{Header.CONTENT_LENGTH}:{len(self.body)}")
-        head = "\n".join(lines)
+            headers = {**headers, Header.CONTENT_LENGTH: str(len(self.body))}
+        elif Header.CONTENT_LENGTH in headers:
+            headers = {name: value for name, value in headers.items() if name != Header.CONTENT_LENGTH}
+        head = _join(self.command, headers)
+        # One look at the whole for anything to escape: a look at each name and value takes three times as long.
+        if head.count(":") > len(headers) or head.count("\n") > len(headers) or _SPECIAL.search(head):
+            escapes = None if self.command in UNESCAPED else version
+            head = _join(self.command, {escape(n, escapes): escape(v, escapes) for n, v in headers.items()})
         return b"%b\n\n%b\0" % (head.encode(), self.body)
+
+
+def _join(command: str, headers: Mapping[str, str]) -> str:
+    return "\n".join([command, *[f"{name}:{value}" for name, value in headers.items()]])

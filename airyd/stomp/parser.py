@@ -15,6 +15,8 @@ from airyd.stomp.spec import LOGIN_COMMANDS, LONGEST_COMMAND, UNESCAPED, Header,
 # Heart-beats and the line ends that may follow a frame. A CR has no meaning between frames, so that
 # one without its LF is passed over too. A character class, unlike (\r?\n)*, needs no memory per repeat.
 _EOLS: Final = re.compile(rb"[\r\n]*")
+# A body that may hold a NUL.
+_BODY_FOLLOWS: Final = Header.CONTENT_LENGTH.encode()
 _PADDING: Final = " \t\r"
 #: More digits are refused unread: no limit is that high.
 _LENGTH_DIGITS: Final = 15
@@ -43,7 +45,6 @@ class Parser:
         "_in_body",
         "_limits",
         "_pos",
-        "_rules",
         "_scanned",
         "_size",
         "_skips_body",
@@ -59,7 +60,6 @@ class Parser:
         self._limits = limits
         self._commands = commands
         self._version = Version.V1_0
-        self._rules = self._version.rules
         self._frame_limit = limits.connect_frame
         self._closed = False
         # What has arrived and is not in a frame yet begins at _pos; up to _scanned it was searched
@@ -87,7 +87,6 @@ class Parser:
     def connected(self, version: Version) -> None:
         """Go by the rules of this version and by ``limits.frame`` from the next frame on."""
         self._version = version
-        self._rules = version.rules
         self._frame_limit = self._limits.frame
 
     def close(self) -> None:
@@ -118,15 +117,47 @@ class Parser:
         if self._pos == len(self._data):
             return None
         try:
-            frame = self._frame or self._read_command()
-            if frame is not None and self._read_headers(frame) and self._read_body(frame):
-                self._begin()
-                return frame
+            frame = (self._read_plain() if self._frame is None else None) or self._read_any()
         except StompError:
             self.close()
             raise
-        self._compact()
-        return None
+        if frame is None or self._pos == len(self._data):
+            self._compact()
+        return frame
+
+    def _read_plain(self) -> Frame | None:
+        """Take the next frame if it is here as a whole, has no body, and is so small and plain that no limit matters.
+
+        Nearly all frames are: 3 µs for a SUBSCRIBE, 7 line by line. None: it must be read line by line.
+        """
+        if self._data[self._pos] in b"\r\n" and (ends := _EOLS.match(self._data, self._pos)):
+            self._pos = ends.end()
+        data, start = self._data, self._pos
+        end = data.find(b"\0", start, start + min(self._limits.header_line, self._frame_limit))
+        head = data[start:end]
+        if end < 0 or not head.endswith(b"\n\n") or not head.isascii() or b"\r" in head or b"\\" in head:
+            return None
+        command, *lines = str(head[:-2], "ascii").split("\n")
+        is_trimmed = self._version.rules.trims_headers and command not in UNESCAPED
+        if command not in self._commands or is_trimmed or len(lines) > self._limits.headers or _BODY_FOLLOWS in head:
+            return None
+        frame = Frame(command)
+        for line in lines:
+            name, _, value = line.partition(":")
+            if not name or name == line:
+                return None
+            frame.headers.setdefault(name, value)
+        self._pos = self._scanned = end + 1
+        self._end_head(frame)
+        self._begin()
+        return frame
+
+    def _read_any(self) -> Frame | None:
+        frame = self._frame or self._read_command()
+        if frame is None or not self._read_headers(frame) or not self._read_body(frame):
+            return None
+        self._begin()
+        return frame
 
     def _compact(self) -> None:
         """Let go of what was read."""
@@ -184,9 +215,6 @@ class Parser:
 
     def _read_command(self) -> Frame | None:
         """Begin a frame with its first line; None until that has arrived."""
-        found = _EOLS.match(self._data, self._pos)
-        if found is not None:
-            self._pos = found.end()
         line = self._read_line(LONGEST_COMMAND)
         if line is None:
             return None
@@ -195,7 +223,7 @@ class Parser:
         self._frame = frame = Frame(command)
         # In 1.1 a CR at a header's end may be data. It can't be in 1.2, nor in a frame whose command
         # line ends in CR LF too; in 1.0 it is trimmed.
-        self._crlf = self._crlf or command in UNESCAPED or self._rules.crlf
+        self._crlf = self._crlf or command in UNESCAPED or self._version.rules.crlf
         return frame
 
     def _read_headers(self, frame: Frame) -> bool:
@@ -237,7 +265,7 @@ class Parser:
                 Fault.MALFORMED_FRAME, f"Header line {self._header_count} of {frame.command} has no colon."
             )
         if frame.command not in UNESCAPED:
-            if self._rules.trims_headers:
+            if self._version.rules.trims_headers:
                 name = name.strip(_PADDING)
                 value = value.strip(_PADDING)
             elif "\\" in line:
@@ -272,7 +300,7 @@ class Parser:
     def _end_head(self, frame: Frame) -> None:
         """Decide what may follow the blank line."""
         self._in_body = True
-        rules = self._rules
+        rules = self._version.rules
         if frame.command in LOGIN_COMMANDS:
             # Which version's rules hold for this frame could not be known before.
             rules = (negotiate_version(frame.headers.get(Header.ACCEPT_VERSION)) or Version.V1_0).rules

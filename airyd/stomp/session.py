@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from sys import intern
 from types import MappingProxyType
 from typing import Final, TypeVar
@@ -106,11 +107,14 @@ class Session:
                 )
         except StompError as error:
             self._move(State.FAILED)
-            requests.append(Violation(error))
+            # Its traceback leads here, and so back to the list: a cycle.
+            requests.append(Violation(error.with_traceback(None)))
         return requests
 
     def accept(self, session_id: str) -> bytes:
         """Let the client in; return the CONNECTED frame.
+
+        :param session_id: letters, digits and dashes
 
         Raises ``RuntimeError`` unless the session is ``AUTHENTICATING``: a login may end after the session has.
         """
@@ -119,15 +123,8 @@ class Session:
             raise RuntimeError(f"there is no login to accept in state {self.state.name}")
         self._move(step)
         self._parser.connected(self.version)
-        headers = {
-            Header.VERSION: self.version.value,
-            Header.HEART_BEAT: str(self._wish),
-            Header.SERVER: f"airyd/{__version__}",
-            Header.SESSION: session_id,
-        }
-        if not self.version.rules.heart_beats:
-            del headers[Header.HEART_BEAT]
-        return Frame(Command.CONNECTED, headers).encode(self.version)
+        head = _connected_head(self.version, self._wish)
+        return b"%b%b:%b\n\n\0" % (head, Header.SESSION.encode(), session_id.encode())
 
     def receipt(self, receipt: str, headers: Mapping[str, str] = _NO_HEADERS) -> bytes:
         """Return the RECEIPT frame for a request's receipt, with further headers."""
@@ -193,10 +190,8 @@ class Session:
     def _subscribe(self, frame: Frame) -> Subscribe:
         headers = frame.headers
         destination = _required(frame, Header.DESTINATION)
-        if self.version.rules.needs_subscription_id:
-            subscription_id = _required(frame, Header.ID)
-        else:
-            subscription_id = headers.get(Header.ID, destination)
+        needs_id = self.version.rules.needs_subscription_id
+        subscription_id = _required(frame, Header.ID) if needs_id else headers.get(Header.ID, destination)
         try:
             ack = AckMode(headers.get(Header.ACK, AckMode.AUTO.value))
         except ValueError:
@@ -208,7 +203,7 @@ class Session:
             if not _PREFETCH.match(wish):
                 raise StompError(Fault.INVALID_HEADER, "A prefetch-count must be a decimal number from 1 on.")
             prefetch = min(int(wish), PREFETCH_CAP)
-        ordinal = self._subscriptions.begin(subscription_id, destination, ack)
+        ordinal = self._subscriptions.begin(subscription_id, ack, None if needs_id else destination)
         return Subscribe(
             intern(subscription_id),  # as Subscriptions does
             destination,
@@ -277,6 +272,18 @@ class Session:
         if self._transactions is None:
             self._transactions = Transactions(self._limits)
         return self._transactions
+
+
+@lru_cache(maxsize=8)  # all but the session's id is the same for all
+def _connected_head(version: Version, heart_beat: HeartBeat) -> bytes:
+    headers = {
+        Header.VERSION: version.value,
+        Header.HEART_BEAT: str(heart_beat),
+        Header.SERVER: f"airyd/{__version__}",
+    }
+    if not version.rules.heart_beats:
+        del headers[Header.HEART_BEAT]
+    return Frame(Command.CONNECTED, headers).encode(version).removesuffix(b"\n\0")
 
 
 def _required(frame: Frame, name: str) -> str:

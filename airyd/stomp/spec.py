@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from enum import Enum
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -119,10 +120,8 @@ class Version(Enum):
     V1_1 = "1.1"
     V1_2 = "1.2"
 
-    @property
-    def rules(self) -> Rules:
-        """What this version says where the versions differ."""
-        return _RULES[self]
+    #: What this version says where the versions differ.
+    rules: Rules
 
 
 _RULES: Final[Mapping[Version, Rules]] = {
@@ -158,10 +157,14 @@ _RULES: Final[Mapping[Version, Rules]] = {
     ),
 }
 
+for _version, _rules in _RULES.items():
+    _version.rules = _rules
+
 #: The ``version`` header of the ERROR that answers a client without a version in common.
 ALL_VERSIONS: Final = ",".join(version.value for version in Version)
 
 
+@lru_cache(maxsize=32)  # parser and session ask for each CONNECT, and most clients send the same
 def negotiate_version(accept_version: str | None) -> Version | None:
     """Return the newest version in an ``accept-version`` header, or None if there is none in common.
 
@@ -252,6 +255,7 @@ class HeartBeat(NamedTuple):
     wants: int
 
     @classmethod
+    @lru_cache(maxsize=32)  # most clients send the same
     def parse(cls, text: str) -> HeartBeat:
         """Read a header's value.
 
@@ -266,6 +270,7 @@ class HeartBeat(NamedTuple):
         return f"{self.sends},{self.wants}"
 
 
+@lru_cache(maxsize=32)  # clients with the same wish share the answer, which each keeps: 112 bytes
 def negotiate_heart_beat(server: HeartBeat, client: HeartBeat) -> tuple[int, int]:
     """Return ``(send_every, expect_every)`` for the server, in milliseconds (STOMP 1.2, "Heart-beating").
 

@@ -213,8 +213,9 @@ class MemoryChannel:
     def resume(self) -> None:
         """See ``IChannel``."""
 
-    def close(self, fault: Fault | None) -> None:
+    def close(self, fault: Fault | None) -> bool:
         """See ``IChannel``."""
         self.closes.append(fault)
         self.is_closed = True
         self.direct = None
+        return True

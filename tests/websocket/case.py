@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from airyd.origins import OriginPolicy
-from airyd.websocket import StompWebSocketFactory
+from airyd.websocket import PROTOCOLS, StompWebSocketFactory
 from tests.doubles import ClientTestCase, frame, stomp_frames, websocket_frames
 from tests.integration.wire import CLOSE, TEXT, StompFrame, websocket_frame
 from tests.loop import Loop, Peer
@@ -44,9 +44,13 @@ def request(
 
 
 class WebSocketTestCase(ClientTestCase):
-    """One factory; :meth:`reach` makes connections to it."""
+    """One factory; :meth:`reach` makes connections to it.
+
+    :ivar websocket: over which protocol of ``airyd.websocket.PROTOCOLS``
+    """
 
     origins: Sequence[str] = ()
+    websocket = "lean"
 
     def make_clock(self) -> Loop:
         """Return a clock that is a reactor, too."""
@@ -57,7 +61,8 @@ class WebSocketTestCase(ClientTestCase):
         """Make the factory."""
         super().setUp()
         policy = OriginPolicy(self.origins, always=["http://127.0.0.1:8081"])
-        self.factory = StompWebSocketFactory(self.gateway, PATH, policy, cast(Any, self.loop))
+        protocol = PROTOCOLS[self.websocket]
+        self.factory = StompWebSocketFactory(self.gateway, PATH, policy, cast(Any, self.loop), protocol)
 
     def reach(self) -> Peer:
         """Return a new TCP connection."""

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.handshake import OpeningHandshake
-from airyd.websocket import StompWebSocket
+from airyd.websocket import LeanStompWebSocket
 from tests.integration.wire import CONTINUATION, TEXT, websocket_frame
 from tests.websocket.case import close_frame, request, text
 
@@ -127,9 +127,9 @@ class AutobahnTests(SynchronousTestCase):
         """CONFIG_ATTRS is emptied, so that each option needs a value on airyd's class; a new one is missed here."""
         options = set(WebSocketServerProtocol.CONFIG_ATTRS)
         self.assertTrue(options)
-        missing = {option for option in options if not hasattr(OpeningHandshake, option)}
+        missing = {option for option in options if not hasattr(LeanStompWebSocket, option)}
         self.assertEqual(missing - UNUSED_OPTIONS, set())
-        self.assertEqual(list(StompWebSocket.CONFIG_ATTRS), [])
+        self.assertEqual(list(LeanStompWebSocket.CONFIG_ATTRS), [])
 
     def test_options_that_are_gone(self) -> None:
         """What airyd sets still means something to Autobahn."""

@@ -191,6 +191,7 @@ class RefusalTests(WebSocketTestCase):
         for _ in range(12):
             self.loop.advance(1)
         self.assertEqual(self.answer(peer)[0], 408)
+        self.assertEqual(sum(self.metrics.errors.values()), 0, "no ERROR frame was sent")
         for _ in range(8):
             self.loop.advance(1)
         self.assertTrue(peer.socket.closed)
