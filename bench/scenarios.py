@@ -1,49 +1,81 @@
-"""What is measured: each scenario's load, the figures read from it, and the bounds they are to keep."""
+"""The words of a benchmark: a scenario, who takes part in it, what is read from it, and what it is to keep."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
-MESSAGE = "/queue/message"
-AIRY_DESTINATIONS = (MESSAGE, "/queue/unread-count", "/queue/channel/connected", "/queue/channel/disconnected")
+MESSAGE: Final = "/queue/message"
+
+#: Names of servers, as tables and the command line call them.
+AIRYD: Final = "airyd"
+AUTOBAHN: Final = "autobahn"
+C_EACH: Final = "C each"
+C_COALESCE: Final = "C coalesce"
+
+#: The figures of the load generator that are looked at by name.
+CPU: Final = "server_cpu_us_per_delivery"
+RATE: Final = "deliveries_per_s"
+HANDSHAKES: Final = "handshakes_per_s"
+CPU_PER_CONNECTION: Final = "server_cpu_us_per_connection"
+MEMORY: Final = "server_kib_per_conn_rss_held"
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A number that the load generator reports.
+    """A number that a measurement brings.
 
     :ivar key: its name there
-    :ivar title: its name in the table, with the unit
-    :ivar scale: what to multiply the reported number by
-    :ivar digits: decimals in the table
+    :ivar title: its name in tables, with the unit
+    :ivar scale: what to multiply the number by
+    :ivar digits: decimals in tables
+    :ivar needs_core: whether it counts only if the server's core was busy with the server (``bench.measure``)
     """
 
     key: str
     title: str
     scale: float = 1.0
     digits: int = 2
+    needs_core: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """What a figure of airyd may be at most, as a multiple of another server's."""
+    """What a figure is to keep.
 
-    key: str
-    against: str
-    at_most: float
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What a figure of a server is to reach, by itself.
-
+    :ivar limit: in the figure's unit; with ``against`` a multiple of that contender's median
+    :ivar against: a contender's name, or None
+    :ivar beside: the scenario of that contender, if it is another one
+    :ivar of: whose figure it is
     :ivar is_least: whether it is to be at least that, not at most
     """
 
     key: str
-    server: str
-    value: float
+    limit: float
+    against: str | None = None
+    beside: str | None = None
+    of: str = AIRYD
     is_least: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """Who takes part in a scenario.
+
+    :ivar server: which server that is
+    :ivar options: of airyd, beside those that it always has here
+    :ivar load: arguments of the load, beside the scenario's
+    """
+
+    name: str
+    server: str
+    options: tuple[str, ...] = ()
+    load: tuple[str, ...] = ()
+
+
+def contenders(*servers: str) -> tuple[Contender, ...]:
+    """Return servers as they are as contenders."""
+    return tuple(Contender(name, name) for name in servers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,124 +83,22 @@ class Scenario:
     """One kind of load.
 
     :ivar name: for the command line and the JSON
-    :ivar arguments: of the load generator, without address and process id
-    :ivar servers: names of those that take part
+    :ivar driver: what measures it (``bench.run.DRIVERS``)
+    :ivar load: arguments of the load, without address and process id
     :ivar saturates: whether the server is to be the bottleneck, so that its core must be busy
+    :ivar rounds: at most so many, where a figure hardly varies
     """
 
     name: str
     title: str
-    arguments: tuple[str, ...]
+    driver: str
     figures: tuple[Figure, ...]
-    servers: tuple[str, ...]
-    saturates: bool = False
+    contenders: tuple[Contender, ...]
+    load: tuple[str, ...] = ()
     bounds: tuple[Bound, ...] = ()
-    targets: tuple[Target, ...] = ()
+    saturates: bool = False
+    rounds: int = 100
 
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """How much of each load: counts of connections, and seconds."""
-
-    subscribers: int = 1000
-    seconds: int = 5
-    light_seconds: int = 10
-    warmup: int = 2
-    idle: int = 8000
-    hold: int = 12
-    storm: int = 2000
-    intake: int = 300_000
-    intake_to_many: int = 30_000
-
-
-FULL = Size()
-QUICK = Size(seconds=2, light_seconds=3, warmup=1, idle=2000, hold=6, storm=1000, intake=100_000, intake_to_many=10_000)
-
-_CPU = Figure("server_cpu_us_per_delivery", "server CPU per delivery, µs")
-_RATE = Figure("deliveries_per_s", "deliveries/s", digits=0)
-_ALL = ("airyd", "autobahn", "C each", "C coalesce")
-#: The modes of the reference in C differ only in how they fan out.
-_ONE_C = ("airyd", "autobahn", "C each")
-
-
-#: The scenario that needs a redis-server and no load generator, and its servers (bench.intake).
-INTAKE = "intake"
-INTAKE_ONE = "airyd"
-INTAKE_MANY = "airyd x 100"
-INTAKE_OTHER = "redis-py"
-
-
-def scenarios(size: Size) -> tuple[Scenario, ...]:
-    """Return the scenarios in the order in which they run."""
-    fanout = ("fanout", "-n", str(size.subscribers), "-d", MESSAGE, "--receipt", "--pub", "stomp", "--verify")
-    closed_loop = (*fanout, "--rate", "max", "--warmup", str(size.warmup), "-t", str(size.seconds))
-    subscribers = f"{size.subscribers:,} subscribers"
-    return (
-        Scenario(
-            "one-in-flight",
-            f"{subscribers}, the next event is sent when all have the last",
-            (*closed_loop, "--window", "1"),
-            (_CPU, _RATE),
-            _ALL,
-            saturates=True,
-            bounds=(Bound(_CPU.key, "autobahn", 0.6),),
-        ),
-        Scenario(
-            "saturated",
-            f"{subscribers}, 16 events in flight",
-            (*closed_loop, "--window", "16"),
-            (_CPU, _RATE),
-            _ALL,
-            saturates=True,
-            bounds=(Bound(_CPU.key, "autobahn", 0.25),),
-        ),
-        Scenario(
-            "light",
-            f"{subscribers}, 10 events/s",
-            (*fanout, "--rate", "10", "--warmup", str(size.warmup), "-t", str(size.light_seconds)),
-            (
-                Figure("latency_us_p50", "latency p50, ms", 1e-3),
-                Figure("latency_us_p99", "latency p99, ms", 1e-3),
-                _CPU,
-            ),
-            _ALL,
-        ),
-        Scenario(
-            "idle",
-            f"{size.idle:,} idle connections, four subscriptions each, heart-beats where the server has them",
-            (
-                *("idle", "-n", str(size.idle), "--receipt", "--heart-beat", "5000,5000", "--hold", str(size.hold)),
-                *(word for destination in AIRY_DESTINATIONS for word in ("-d", destination)),
-            ),
-            (
-                Figure("server_kib_per_conn_rss_held", "memory per connection, KiB"),
-                Figure("server_cpu_pct_idle", "server CPU, %"),
-            ),
-            _ONE_C,
-        ),
-        Scenario(
-            "storm",
-            f"{size.storm:,} connections at once: handshake, CONNECT, SUBSCRIBE; three times",
-            ("storm", "-n", str(size.storm), "-c", "64", "--rounds", "3", "-d", MESSAGE, "--receipt"),
-            (
-                Figure("handshakes_per_s", "handshakes/s", digits=0),
-                Figure("server_cpu_us_per_connection", "server CPU per connection, µs", digits=0),
-            ),
-            _ONE_C,
-        ),
-        Scenario(
-            INTAKE,
-            f"{size.intake:,} entries of a Redis stream in bulk, to one subscriber; {size.intake_to_many:,} to 100; "
-            "redis-py with hiredis only reads",
-            (),
-            (
-                Figure("events_per_s", "events/s", digits=0),
-                Figure("cpu_us_per_event", "server CPU per event, µs"),
-            ),
-            (INTAKE_ONE, INTAKE_MANY, INTAKE_OTHER),
-            targets=(
-                Target("events_per_s", INTAKE_ONE, 100_000, is_least=True),
-                Target("cpu_us_per_event", INTAKE_ONE, 6.0),
-            ),
-        ),
-    )
+    def figure(self, key: str) -> Figure:
+        """Return the figure with this key."""
+        return next(figure for figure in self.figures if figure.key == key)

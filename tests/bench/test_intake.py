@@ -7,8 +7,9 @@ import socket
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bench.intake import IntakeFailed, core_time, cpu_seconds, drain, intake
-from bench.scenarios import INTAKE, Size, scenarios
+from bench.catalogue import INTAKE, Size, scenarios
+from bench.intake import Intake, IntakeFailed, drain
+from bench.servers import server_for
 
 SIZE = Size(intake=2500, intake_to_many=100)
 
@@ -42,29 +43,16 @@ class DrainTests(SynchronousTestCase):
         self.assertEqual(str(error), "a connection was closed by the server")
 
 
-class ClockTests(SynchronousTestCase):
-    """What the system says of a process and a core."""
-
-    def test_cpu_of_a_process_grows(self) -> None:
-        before = cpu_seconds(os.getpid())
-        while cpu_seconds(os.getpid()) == before:
-            pass
-        self.assertLess(cpu_seconds(os.getpid()) - before, 1.0)
-
-    def test_a_core_is_busy_for_a_part_of_its_time(self) -> None:
-        busy, whole = core_time(min(os.sched_getaffinity(0)))
-        self.assertTrue(0 < busy < whole, (busy, whole))
-
-
 class RunTests(SynchronousTestCase):
     """Each server takes in a small stream, on one core."""
 
     def test_each_server(self) -> None:
         core = min(os.sched_getaffinity(0))
-        measurer, servers = intake(SIZE, core, core)
-        (scenario,) = (scenario for scenario in scenarios(SIZE) if scenario.name == INTAKE)
-        for server in servers:
-            measured = measurer.measure(scenario, server)
-            self.assertEqual(measured.faults, (), server.name)
+        (scenario,) = (scenario for scenario in scenarios(SIZE) if scenario.driver == INTAKE)
+        for contender in scenario.contenders:
+            server = server_for(contender, None)
+            assert server is not None
+            measured = Intake(core, core).measure(scenario, contender, server)
+            self.assertEqual(measured.faults, (), contender.name)
             for figure in scenario.figures:
-                self.assertIn(figure.key, measured.values)
+                self.assertIsNotNone(measured.value(figure))
