@@ -44,4 +44,5 @@ class Beside:
             values[key] = stormed.get(key, 0.0)
         values["rc"] = max(values.get("rc", 0.0), stormed.get("rc", 0.0))
         values.setdefault("machine_steal_pct", stolen_since(before))
+        values.pop("machine_busy_pct", None)  # by others than this load and its server, too
         return judge(values, error or storm_error, scenario.saturates)

@@ -18,6 +18,8 @@ from bench.scenarios import (
     MEMORY,
     MESSAGE,
     RATE,
+    SHARE,
+    WIRE,
     Bound,
     Contender,
     Figure,
@@ -28,6 +30,9 @@ from bench.scenarios import (
 #: Names of drivers (``bench.run.DRIVERS``).
 WSLOAD: Final = "wsload"
 BESIDE: Final = "beside"
+RESUME: Final = "resume"
+WORKERS: Final = "workers"
+CROWD: Final = "crowd"
 INTAKE: Final = "intake"
 
 SUBSCRIPTIONS: Final = (MESSAGE, "/queue/unread-count", "/queue/channel/connected", "/queue/channel/disconnected")
@@ -47,7 +52,7 @@ class Size:
     seconds: float = 2
     warmup: float = 0.5
     light_seconds: int = 8
-    idle: tuple[int, ...] = (8000, 19_000)
+    idle: tuple[int, ...] = (2000, 8000, 19_000)
     hold: int = 4
     storm: int = 2000
     storm_beside: int = 5000
@@ -81,7 +86,8 @@ _LATENCIES: Final = (
 
 def scenarios(size: Size) -> tuple[Scenario, ...]:
     """Return all scenarios in the order in which they run."""
-    return (*_fanouts(size), *_connections(size), _intake(size))
+    alone = (_resume(), _workers(size), _intake(size), python_clients())
+    return (*_fanouts(size), *_compression(), *_connections(size), *alone)
 
 
 def _fanouts(size: Size) -> Iterator[Scenario]:
@@ -174,6 +180,41 @@ def _slow(size: Size) -> Scenario:
     )
 
 
+def _compression() -> Iterator[Scenario]:
+    for name, events, smaller in (("single", 1, 0.75), ("four", 4, 0.45)):
+        yield Scenario(
+            f"compression-{name}",
+            f"{USUAL:,} subscribers, batches of {events}: none, all, or half of the clients compress",
+            CROWD,
+            (_CPU, Figure(WIRE, "bytes on the wire per delivery", digits=0)),
+            (
+                Contender("none", AIRYD, load=("0",)),
+                Contender("all", AIRYD, load=("100",)),
+                Contender("half", AIRYD, load=("50",)),
+            ),
+            (str(USUAL), str(events)),
+            (
+                Bound(CPU, 1.15, "none", of="all"),
+                Bound(WIRE, smaller, "none", of="all"),
+                Bound(CPU, 1.1, "none", of="half"),
+            ),
+        )
+
+
+def python_clients() -> Scenario:
+    """Return what takes the place of all that needs wsload, where there is none."""
+    return Scenario(
+        "python-clients",
+        f"{USUAL:,} subscribers in Python; the next event is sent when all have the last",
+        CROWD,
+        (_CPU,),
+        tuple(Contender(name, name, load=("0",)) for name in (AIRYD, AUTOBAHN, C_EACH)),
+        (str(USUAL), "1"),
+        (Bound(CPU, 1.25, C_EACH), Bound(CPU, 0.3, AUTOBAHN)),
+        is_substitute=True,
+    )
+
+
 def _connections(size: Size) -> Iterator[Scenario]:
     for number in size.idle:
         yield idle(size, number)
@@ -226,6 +267,45 @@ def storm(size: Size) -> Scenario:
     )
 
 
+def _resume() -> Scenario:
+    missed, clients = 5000, 200
+    history = ("--source", f"memory:?history={2 * missed}")
+    return Scenario(
+        "resume",
+        f"{clients} clients come back {missed:,} events behind, while 100 others have 50 events/s: the others' latency",
+        RESUME,
+        (
+            *_LATENCIES,
+            Figure("level_s", "seconds until all are level"),
+            Figure("replayed_per_s", "replayed events/s", digits=0),
+        ),
+        (Contender(AIRYD, AIRYD, history, ("0",)), Contender("200 return", AIRYD, history, (str(clients),))),
+        (str(missed),),
+        (Bound(_P99.key, 3, AIRYD, of="200 return"),),
+    )
+
+
+def _workers(size: Size) -> Scenario:
+    one, two = "1 worker", "2 workers"
+    return Scenario(
+        "workers",
+        f"{USUAL:,} subscribers, events from Redis one at a time, then a storm of connections; on one core",
+        WORKERS,
+        (
+            _CPU,
+            Figure(CPU_PER_CONNECTION, "server CPU per connection, µs", digits=0),
+            Figure(SHARE, "clients of the busier worker, %", digits=0),
+        ),
+        (Contender(one, AIRYD), Contender(two, AIRYD, ("--workers", "2"))),
+        (*_fanout(USUAL, SUBSCRIPTIONS[:1]), "--rate", "max", "--window", "1", *_times(size)),
+        (
+            Bound(CPU, 1.2, one, of=two),
+            Bound(CPU_PER_CONNECTION, 1.2, one, of=two),
+            Bound(SHARE, 60, of=two),
+        ),
+    )
+
+
 def _intake(size: Size) -> Scenario:
     many = "100 subscribers"
     return Scenario(
@@ -253,8 +333,11 @@ def _fanout(crowd: int, subscriptions: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _closed_loop(size: Size, window: int) -> tuple[str, ...]:
-    times = ("--warmup", str(size.warmup), "-t", str(size.seconds))
-    return ("--pub", "stomp", "--rate", "max", "--window", str(window), *times)
+    return ("--pub", "stomp", "--rate", "max", "--window", str(window), *_times(size))
+
+
+def _times(size: Size) -> tuple[str, ...]:
+    return ("--warmup", str(size.warmup), "-t", str(size.seconds))
 
 
 def _open_loop(size: Size, rate: int) -> tuple[str, ...]:

@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import json
 import os
-import selectors
 import shutil
 import signal
-import socket
 import subprocess
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple
 
+from bench.clients import ClientFailed, close, drain, subscribed
 from bench.machine import core_time, cpu_seconds, machine_time
 from bench.measure import Measurement, judge, stolen_since
 from bench.scenarios import MESSAGE, Contender, Scenario
-from bench.servers import Running, Server, ServerFailed, on_core, running
+from bench.servers import Server, ServerFailed, on_core, running
 from tests.redis.server import Connection, RedisServer
 
 KEY: Final = f"airyd:{MESSAGE}"
@@ -33,20 +31,6 @@ BODY: Final = 320
 PATIENCE: Final = 120.0
 #: Commands that are sent at once to fill the stream.
 _AT_ONCE: Final = 1000
-
-_UPGRADE: Final = (
-    "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n"
-    "Sec-WebSocket-Protocol: v12.stomp\r\n\r\n"
-)
-_FRAMES: Final = (
-    b"CONNECT\naccept-version:1.2\nheart-beat:0,0\n\n\0",
-    f"SUBSCRIBE\nid:0\ndestination:{MESSAGE}\nreceipt:live\n\n\0".encode(),
-)
-
-
-class IntakeFailed(Exception):
-    """A run brought no result; the text says why."""
 
 
 class Reading(NamedTuple):
@@ -85,7 +69,7 @@ class Intake:
                         reading = self._redis_py(server, redis, events)
                 finally:
                     redis.close()
-        except (ServerFailed, IntakeFailed, OSError) as failure:
+        except (ServerFailed, ClientFailed, OSError) as failure:
             return Measurement({}, faults=(str(failure),))
         values = {
             "events_per_s": events / reading.seconds,
@@ -103,27 +87,26 @@ class Intake:
                 [*server.command, str(redis.port), KEY, str(events)], capture_output=True, timeout=PATIENCE
             )
         if done.returncode:
-            raise IntakeFailed(f"{server.name}: {done.stderr.decode(errors='replace').strip().splitlines()[-1]}")
+            raise ClientFailed(f"{server.name}: {done.stderr.decode(errors='replace').strip().splitlines()[-1]}")
         result = json.loads(done.stdout)
         return Reading(result["seconds"], result["cpu"], 0.0)
 
     def _airyd(self, server: Server, redis: RedisServer, events: int, subscribers: int) -> Reading:
         source = Server(server.name, (*server.command, "--source", f"redis://127.0.0.1:{redis.port}/0"))
         with running(source, self.server_core) as target:
-            sockets = [_subscriber(target) for _ in range(subscribers)]
+            sockets = [subscribed(target.port, target.path).socket for _ in range(subscribers)]
             try:
                 os.kill(target.pid, signal.SIGSTOP)
                 fill(redis.connect(), events)
                 cpu, core, begun = cpu_seconds(target.pid), core_time(self.load_core), time.monotonic()
                 os.kill(target.pid, signal.SIGCONT)
-                drain(sockets, events)
+                drain(dict.fromkeys(sockets, events), b"\0")
                 seconds = time.monotonic() - begun
                 busy, whole = (now - then for now, then in zip(core_time(self.load_core), core, strict=True))
                 return Reading(seconds, cpu_seconds(target.pid) - cpu, 100.0 * busy / max(whole, 1))
             finally:
                 os.kill(target.pid, signal.SIGCONT)
-                for each in sockets:
-                    each.close()
+                close(sockets)
 
 
 def missing() -> str | None:
@@ -142,46 +125,3 @@ def fill(redis: Connection, events: int) -> None:
     for start in range(0, events, _AT_ONCE):
         redis.pipeline([("XADD", KEY, "*", "payload", body)] * min(_AT_ONCE, events - start))
     redis.close()
-
-
-def drain(sockets: Sequence[socket.socket], events: int) -> None:
-    """Read until each has so many MESSAGE frames.
-
-    A frame ends with the only NUL in it: neither bodies nor, at this length, WebSocket headers have another.
-
-    :raises IntakeFailed: one of them was closed, or has more or fewer at the end of the time
-    """
-    left = dict.fromkeys(sockets, events)
-    buffer = bytearray(1 << 20)
-    deadline = time.monotonic() + PATIENCE
-    with selectors.DefaultSelector() as selector:
-        for each in sockets:
-            selector.register(each, selectors.EVENT_READ)
-        while any(left.values()):
-            ready = selector.select(max(deadline - time.monotonic(), 0.0))
-            if not ready:
-                raise IntakeFailed(f"{sum(left.values())} deliveries missing")
-            for key, _ in ready:
-                ready_one = cast(socket.socket, key.fileobj)
-                size = ready_one.recv_into(buffer)
-                if not size:
-                    raise IntakeFailed("a connection was closed by the server")
-                left[ready_one] -= buffer.count(b"\0", 0, size)
-                if left[ready_one] < 0:
-                    raise IntakeFailed("events twice")
-
-
-def _subscriber(target: Running) -> socket.socket:
-    """Open a WebSocket, connect and subscribe; return when the subscription is live."""
-    connected = socket.create_connection(("127.0.0.1", target.port), timeout=PATIENCE)
-    connected.sendall(_UPGRADE.format(path=target.path, port=target.port).encode())
-    for frame in _FRAMES:
-        connected.sendall(b"\x81" + bytes((0x80 | len(frame),)) + bytes(4) + frame)  # masked with zeros
-    answer = b""
-    while b"receipt-id:live" not in answer or not answer.endswith(b"\0"):
-        data = connected.recv(1 << 16)
-        if not data:
-            connected.close()
-            raise IntakeFailed(f"no subscription: {answer[-200:]!r}")
-        answer += data
-    return connected

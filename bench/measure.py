@@ -177,12 +177,12 @@ def judge(values: Mapping[str, float], error: str, saturates: bool) -> Measureme
         doubts.append(f"{steal:.1f} % of the machine went elsewhere: repeat the run")
     server, client = values.get("server_cpu_pct", 100.0), values.get("client_cpu_pct", 0.0)
     if "machine_busy_pct" in values:
-        # Of all cores, where server and client are of one.
+        # That is of all cores; server and client are of one.
         others = values["machine_busy_pct"] - (server + client) / (os.cpu_count() or 1)
         if others > OTHERS:
             doubts.append(f"other programs had {others:.0f} % of the machine: repeat the run")
     if client > CLIENT_BUSY and not (saturates and server > CLIENT_BUSY):
         doubts.append(f"the load generator is the limit (its core {client:.0f} % busy)")
     if saturates and server < SERVER_BUSY:
-        doubts.append(f"its core was {server:.0f} % busy: deliveries/s is not all that it can do")
+        doubts.append(f"its core was {server:.0f} % busy: its rate is not all that it can do")
     return Measurement(values, tuple(faults), tuple(doubts))

@@ -21,13 +21,16 @@ from typing import Final
 
 from bench import intake
 from bench.beside import Beside
-from bench.catalogue import BESIDE, FULL, INTAKE, QUICK, WSLOAD, Size, scenarios
+from bench.catalogue import BESIDE, CROWD, FULL, INTAKE, QUICK, RESUME, WORKERS, WSLOAD, Size, scenarios, storm
+from bench.crowd import Crowd
 from bench.machine import CannotMeasure, cores, description
 from bench.measure import VARIABLE, Driver, Measurement, Wsload, wsload
 from bench.report import table, verdicts
 from bench.results import Measurements, Results
+from bench.resume import Resume
 from bench.scenarios import Contender, Scenario
 from bench.servers import ROOT, Server, server_for
+from bench.workers import Workers
 
 OUT: Final = ROOT / "bench" / "out"
 SIZES: Final[Mapping[str, Size]] = MappingProxyType({"full": FULL, "quick": QUICK})
@@ -42,15 +45,28 @@ def _beside(size: Size, environment: Mapping[str, str]) -> Driver:
 
 
 def _intake(size: Size, environment: Mapping[str, str]) -> Driver:
-    lacking = intake.missing()
-    if lacking is not None:
+    if lacking := intake.missing():
         raise CannotMeasure(lacking)
     return intake.Intake(*cores())
 
 
+def _resume(size: Size, environment: Mapping[str, str]) -> Driver:
+    return Resume(Wsload(wsload(environment), *cores()), size.bystanders_seconds)
+
+
+def _workers(size: Size, environment: Mapping[str, str]) -> Driver:
+    if lacking := intake.missing():
+        raise CannotMeasure(lacking)
+    return Workers(Wsload(wsload(environment), *cores()), storm(size).load)
+
+
+def _crowd(size: Size, environment: Mapping[str, str]) -> Driver:
+    return Crowd(*cores(), size.seconds)
+
+
 #: What makes a scenario's driver, or raises ``CannotMeasure``.
 DRIVERS: Final[Mapping[str, Callable[[Size, Mapping[str, str]], Driver]]] = MappingProxyType(
-    {WSLOAD: _wsload, BESIDE: _beside, INTAKE: _intake}
+    {WSLOAD: _wsload, BESIDE: _beside, RESUME: _resume, WORKERS: _workers, CROWD: _crowd, INTAKE: _intake}
 )
 
 
@@ -58,7 +74,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """Measure what ``arguments`` ask for, print the tables, write the JSON; return the exit status."""
     wanted = _options(arguments)
     size = "quick" if wanted.quick else "full"
-    chosen = list(_chosen(scenarios(SIZES[size]), wanted.scenario))
+    chosen = list(_chosen(scenarios(SIZES[size]), wanted.scenario, environment))
     if not chosen:
         sys.stderr.write("bench: no scenario's name begins so; python -m bench --help lists them\n")
         return 2
@@ -98,9 +114,14 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _chosen(known: Sequence[Scenario], beginnings: Sequence[str] | None) -> Iterator[Scenario]:
+def _chosen(
+    known: Sequence[Scenario], beginnings: Sequence[str] | None, environment: Mapping[str, str]
+) -> Iterator[Scenario]:
     for scenario in known:
-        if beginnings is None or any(scenario.name.startswith(beginning) for beginning in beginnings):
+        if beginnings is not None:
+            if scenario.name.startswith(tuple(beginnings)):
+                yield scenario
+        elif not (scenario.is_substitute and environment.get(VARIABLE)):
             yield scenario
 
 

@@ -13,12 +13,14 @@ AUTOBAHN: Final = "autobahn"
 C_EACH: Final = "C each"
 C_COALESCE: Final = "C coalesce"
 
-#: The figures of the load generator that are looked at by name.
+#: The figures that are looked at by name; but for the last two they are called as wsload does.
 CPU: Final = "server_cpu_us_per_delivery"
 RATE: Final = "deliveries_per_s"
 HANDSHAKES: Final = "handshakes_per_s"
 CPU_PER_CONNECTION: Final = "server_cpu_us_per_connection"
 MEMORY: Final = "server_kib_per_conn_rss_held"
+WIRE: Final = "wire_bytes_per_delivery"
+SHARE: Final = "busiest_share_pct"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ class Scenario:
     :ivar load: arguments of the load, without address and process id
     :ivar saturates: whether the server is to be the bottleneck, so that its core must be busy
     :ivar rounds: at most so many, where a figure hardly varies
+    :ivar is_substitute: whether it is for those who have no wsload, or ask for it
     """
 
     name: str
@@ -98,6 +101,7 @@ class Scenario:
     bounds: tuple[Bound, ...] = ()
     saturates: bool = False
     rounds: int = 100
+    is_substitute: bool = False
 
     def figure(self, key: str) -> Figure:
         """Return the figure with this key."""
