@@ -20,7 +20,8 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-from bench.catalogue import USUAL, WSLOAD, Size, idle, one_in_flight, own_ids, saturated, storm
+from bench.connecting import idle, storm
+from bench.fanouts import one_in_flight, own_ids, saturated
 from bench.machine import CannotMeasure, description
 from bench.measure import Measurement
 from bench.report import table
@@ -36,7 +37,10 @@ from bench.scenarios import (
     HANDSHAKES,
     MEMORY,
     RATE,
+    USUAL,
+    WSLOAD,
     Scenario,
+    Size,
 )
 from bench.servers import ROOT
 

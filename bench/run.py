@@ -21,14 +21,29 @@ from typing import Final
 
 from bench import intake
 from bench.beside import Beside
-from bench.catalogue import BESIDE, CROWD, FULL, INTAKE, QUICK, RESUME, WORKERS, WSLOAD, Size, scenarios, storm
+from bench.catalogue import scenarios
+from bench.connecting import storm
 from bench.crowd import Crowd
 from bench.machine import CannotMeasure, cores, description
 from bench.measure import VARIABLE, Driver, Measurement, Wsload, wsload
+from bench.profile import profiler
 from bench.report import table, verdicts
 from bench.results import Measurements, Results
 from bench.resume import Resume
-from bench.scenarios import Contender, Scenario
+from bench.scenarios import (
+    BESIDE,
+    CROWD,
+    FULL,
+    INTAKE,
+    PROFILE,
+    QUICK,
+    RESUME,
+    WORKERS,
+    WSLOAD,
+    Contender,
+    Scenario,
+    Size,
+)
 from bench.servers import ROOT, Server, server_for
 from bench.workers import Workers
 
@@ -60,13 +75,25 @@ def _workers(size: Size, environment: Mapping[str, str]) -> Driver:
     return Workers(Wsload(wsload(environment), *cores()), storm(size).load)
 
 
+def _profile(size: Size, environment: Mapping[str, str]) -> Driver:
+    return profiler(Wsload(wsload(environment), *cores()))
+
+
 def _crowd(size: Size, environment: Mapping[str, str]) -> Driver:
     return Crowd(*cores(), size.seconds)
 
 
 #: What makes a scenario's driver, or raises ``CannotMeasure``.
 DRIVERS: Final[Mapping[str, Callable[[Size, Mapping[str, str]], Driver]]] = MappingProxyType(
-    {WSLOAD: _wsload, BESIDE: _beside, RESUME: _resume, WORKERS: _workers, CROWD: _crowd, INTAKE: _intake}
+    {
+        WSLOAD: _wsload,
+        BESIDE: _beside,
+        RESUME: _resume,
+        WORKERS: _workers,
+        PROFILE: _profile,
+        CROWD: _crowd,
+        INTAKE: _intake,
+    }
 )
 
 

@@ -7,6 +7,21 @@ from typing import Final
 
 MESSAGE: Final = "/queue/message"
 
+#: Names of drivers (``bench.run.DRIVERS``).
+WSLOAD: Final = "wsload"
+BESIDE: Final = "beside"
+RESUME: Final = "resume"
+WORKERS: Final = "workers"
+PROFILE: Final = "profile"
+CROWD: Final = "crowd"
+INTAKE: Final = "intake"
+
+#: The destinations of a client of Airy's, and numbers of subscribers; what is compared between scenarios goes from the
+#: least to the most.
+SUBSCRIPTIONS: Final = (MESSAGE, "/queue/unread-count", "/queue/channel/connected", "/queue/channel/disconnected")
+CROWDS: Final = (100, 1000, 5000)
+USUAL: Final = 1000
+
 #: Names of servers, as tables and the command line call them.
 AIRYD: Final = "airyd"
 AUTOBAHN: Final = "autobahn"
@@ -106,3 +121,62 @@ class Scenario:
     def figure(self, key: str) -> Figure:
         """Return the figure with this key."""
         return next(figure for figure in self.figures if figure.key == key)
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much of each load: seconds, and counts of connections and events.
+
+    :ivar idle: numbers of idle connections
+    :ivar bystanders_seconds: for those who listen while a storm connects
+    """
+
+    seconds: float = 2
+    warmup: float = 0.5
+    light_seconds: int = 8
+    idle: tuple[int, ...] = (2000, 8000, 19_000)
+    hold: int = 4
+    storm: int = 2000
+    storm_beside: int = 5000
+    bystanders_seconds: int = 5
+    intake: int = 300_000
+    intake_to_many: int = 30_000
+
+
+FULL: Final = Size()
+QUICK: Final = Size(
+    seconds=1,
+    light_seconds=3,
+    idle=(2000,),
+    storm=1000,
+    storm_beside=2000,
+    intake=100_000,
+    intake_to_many=10_000,
+)
+
+
+CPU_FIGURE: Final = Figure(CPU, "server CPU per delivery, µs")
+RATE_FIGURE: Final = Figure(RATE, "deliveries/s", digits=0, needs_core=True)
+P50: Final = Figure("latency_us_p50", "latency p50, ms", 1e-3)
+P99: Final = Figure("latency_us_p99", "latency p99, ms", 1e-3)
+LATENCIES: Final = (
+    P50,
+    Figure("latency_us_p90", "latency p90, ms", 1e-3),
+    P99,
+    Figure("latency_us_p999", "latency p99.9, ms", 1e-3),
+)
+
+
+def subscribed(destinations: tuple[str, ...]) -> tuple[str, ...]:
+    """Return arguments of wsload: each client subscribes to these."""
+    return tuple(word for destination in destinations for word in ("-d", destination))
+
+
+def fanout(crowd: int, subscriptions: tuple[str, ...]) -> tuple[str, ...]:
+    """Return arguments of wsload: subscribers who must all get each event, in order."""
+    return ("fanout", "-n", str(crowd), "--receipt", "--verify", *subscribed(subscriptions))
+
+
+def times(size: Size) -> tuple[str, ...]:
+    """Return arguments of wsload: how long a closed loop takes."""
+    return ("--warmup", str(size.warmup), "-t", str(size.seconds))

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bench.catalogue import FULL, QUICK, scenarios
+from bench.catalogue import scenarios
 from bench.run import DRIVERS
-from bench.scenarios import AIRYD, AUTOBAHN, C_COALESCE, C_EACH, Contender
+from bench.scenarios import AIRYD, AUTOBAHN, C_COALESCE, C_EACH, FULL, QUICK, Contender
 from bench.servers import server_for
 
 
