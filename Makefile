@@ -60,7 +60,7 @@ clean: ## remove all that was made
 
 .venv/ready-for-tests: setup.cfg pyproject.toml tests/system-packages | .venv/bin/python
 	tests/system-packages test $(PYTHON)
-	$(INSTALL) '.[test]'
+	$(INSTALL) '.[test,bench]'
 	@touch .venv/ready $@
 
 $(CLIENTS): tests/clients/package.json tests/clients/package-lock.json | .venv/ready-for-tests

@@ -8,6 +8,7 @@ from airyd.limits import MIB
 from bench.scenarios import (
     AIRYD,
     AUTOBAHN,
+    BEATS,
     BESIDE,
     C_EACH,
     CPU,
@@ -18,8 +19,11 @@ from bench.scenarios import (
     LATENCIES,
     MEMORY,
     P99,
+    PAUSE,
+    PAUSES,
     RESUME,
     SHARE,
+    SIMULATION,
     SUBSCRIPTIONS,
     USUAL,
     WORKERS,
@@ -40,6 +44,8 @@ def connections(size: Size) -> Iterator[Scenario]:
     """Yield the scenarios of those who connect, and do nothing else."""
     for number in size.idle:
         yield idle(size, number)
+    yield _pauses(size)
+    yield _beats()
     yield storm(size)
     yield Scenario(
         "storm-beside",
@@ -68,6 +74,34 @@ def idle(size: Size, number: int) -> Scenario:
         contenders(AIRYD, AUTOBAHN, C_EACH),
         (*load, "--hold", str(size.hold), *subscribed(SUBSCRIPTIONS)),
         (Bound(MEMORY, 3.0),),
+        rounds=1,
+    )
+
+
+def _pauses(size: Size) -> Scenario:
+    number = size.idle[-1]
+    return Scenario(
+        "pauses",
+        f"{number:,} connections come and are idle: the longest garbage collection meanwhile",
+        PAUSES,
+        (Figure(PAUSE, "longest collection, ms", digits=1),),
+        contenders(AIRYD),
+        idle(size, number).load,
+        (Bound(PAUSE, 10),),
+        rounds=1,
+    )
+
+
+def _beats() -> Scenario:
+    connections, seconds = 50_000, 30
+    return Scenario(
+        "heart-beats",
+        f"{connections:,} connections with heart-beats of 30 s, for {seconds} s, simulated: CPU besides the sends",
+        SIMULATION,
+        (Figure(BEATS, "CPU per second, ms", digits=1),),
+        contenders(AIRYD),
+        (str(connections), str(seconds)),
+        (Bound(BEATS, 10),),
         rounds=1,
     )
 

@@ -43,7 +43,8 @@ CONNECTIONS: Final = 50
 WARM_UP: Final = 10
 
 _BODY: Final = b'{"conversation_id":"c","message":{"id":"m","content":"%b"}}' % (b"x" * 260)
-_OPENING: Final = (
+#: A client's opening handshake.
+OPENING: Final = (
     b"GET /ws.communication HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n"
     b"Sec-WebSocket-Protocol: v12.stomp\r\n\r\n"
@@ -65,6 +66,14 @@ _CONNECT: Final = text(b"CONNECT\naccept-version:1.2\nheart-beat:30000,30000\n\n
 _SEND: Final = text(b"SEND\ndestination:%b\ncontent-length:%d\n\n%b\0" % (MESSAGE.encode(), len(_BODY), _BODY))
 
 
+def daemon(clock: MemoryReactorClock) -> Any:
+    """Start airyd over a clock; return the factory of its connections."""
+    options = Options()
+    options.parseOptions(["--listen", "tcp:8080:interface=127.0.0.1", "--admin=none", "--auth=anonymous:send"])
+    Airyd(options.settings, clock, lambda: 0.0).privilegedStartService()
+    return clock.tcpServers[0][1]
+
+
 class Crowd:
     """A daemon, a client that publishes, and clients that listen.
 
@@ -72,17 +81,13 @@ class Crowd:
     """
 
     def __init__(self) -> None:
-        options = Options()
-        options.parseOptions(["--listen", "tcp:8080:interface=127.0.0.1", "--admin=none", "--auth=anonymous:send"])
         self.listeners: list[DirectServer] = []
         self._sockets: list[socket.socket] = []
         self._loop = MemoryReactorClock()
-        service = Airyd(options.settings, self._loop, lambda: 0.0)
-        service.privilegedStartService()
-        self._factory: Any = self._loop.tcpServers[0][1]
+        self._factory = daemon(self._loop)
         self._port = socket.create_server(("127.0.0.1", 0))
         self._publisher, self._publishing_socket = self._accept()
-        self._say(self._publisher, _OPENING, _CONNECT)
+        self._say(self._publisher, OPENING, _CONNECT)
 
     def reach(self) -> DirectServer:
         """Let one more client open a TCP connection; return the daemon's end."""
@@ -94,7 +99,7 @@ class Crowd:
 
     def subscribe(self, transport: DirectServer, name: str) -> None:
         """Open a WebSocket, a session, and a subscription with the id ``name``."""
-        self._say(transport, _OPENING, _CONNECT, text(f"SUBSCRIBE\nid:{name}\ndestination:{MESSAGE}\n\n\0".encode()))
+        self._say(transport, OPENING, _CONNECT, text(f"SUBSCRIBE\nid:{name}\ndestination:{MESSAGE}\n\n\0".encode()))
 
     def enter(self, names: Sequence[str]) -> None:
         """Let in one listener for each of these subscription ids."""

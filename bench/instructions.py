@@ -32,8 +32,8 @@ ALLOWED: Final = 1.03
 PATIENCE: Final = 300.0
 
 _RENEWAL: Final = (
-    "After a change that is meant to cost or to save instructions: python -m bench.instructions --renew, "
-    "and say in the commit why they changed."
+    "After a change that is meant to cost or to save instructions: python -m bench.instructions --renew, then "
+    "python -m bench.page for docs/performance.rst; and say in the commit why they changed."
 )
 _SUMMARY: Final = re.compile(r"^summary: (\d+)$", re.MULTILINE)
 

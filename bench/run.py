@@ -15,17 +15,20 @@ import resource
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
 from bench import intake
+from bench.beats import Beats
 from bench.beside import Beside
 from bench.catalogue import scenarios
 from bench.connecting import storm
 from bench.crowd import Crowd
 from bench.machine import CannotMeasure, cores, description
 from bench.measure import VARIABLE, Driver, Measurement, Wsload, wsload
+from bench.pauses import Pauses
 from bench.profile import profiler
 from bench.report import table, verdicts
 from bench.results import Measurements, Results
@@ -35,9 +38,11 @@ from bench.scenarios import (
     CROWD,
     FULL,
     INTAKE,
+    PAUSES,
     PROFILE,
-    QUICK,
     RESUME,
+    SIMULATION,
+    SIZES,
     WORKERS,
     WSLOAD,
     Contender,
@@ -48,7 +53,6 @@ from bench.servers import ROOT, Server, server_for
 from bench.workers import Workers
 
 OUT: Final = ROOT / "bench" / "out"
-SIZES: Final[Mapping[str, Size]] = MappingProxyType({"full": FULL, "quick": QUICK})
 
 
 def _wsload(size: Size, environment: Mapping[str, str]) -> Driver:
@@ -79,6 +83,14 @@ def _profile(size: Size, environment: Mapping[str, str]) -> Driver:
     return profiler(Wsload(wsload(environment), *cores()))
 
 
+def _pauses(size: Size, environment: Mapping[str, str]) -> Driver:
+    return Pauses(Wsload(wsload(environment), *cores()))
+
+
+def _beats(size: Size, environment: Mapping[str, str]) -> Driver:
+    return Beats(cores()[0])
+
+
 def _crowd(size: Size, environment: Mapping[str, str]) -> Driver:
     return Crowd(*cores(), size.seconds)
 
@@ -91,6 +103,8 @@ DRIVERS: Final[Mapping[str, Callable[[Size, Mapping[str, str]], Driver]]] = Mapp
         RESUME: _resume,
         WORKERS: _workers,
         PROFILE: _profile,
+        PAUSES: _pauses,
+        SIMULATION: _beats,
         CROWD: _crowd,
         INTAKE: _intake,
     }
@@ -102,6 +116,9 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     wanted = _options(arguments)
     size = "quick" if wanted.quick else "full"
     chosen = list(_chosen(scenarios(SIZES[size]), wanted.scenario, environment))
+    if wanted.write_docs and find_spec("matplotlib") is None:
+        sys.stderr.write("bench: the package matplotlib is missing: pip install '.[bench]' brings it\n")
+        return 2
     if not chosen:
         sys.stderr.write("bench: no scenario's name begins so; python -m bench --help lists them\n")
         return 2
@@ -123,6 +140,10 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     path = OUT / f"{now:%Y%m%dT%H%M%SZ}.json"
     Results(now.isoformat(timespec="seconds"), size, description(), results).write(path)
     _print(f"written: {path.relative_to(ROOT)}")
+    if wanted.write_docs:
+        from bench.page import write  # it needs matplotlib, which nothing else does
+
+        _print(*(f"written: {each.relative_to(ROOT)}" for each in write(path)))
     failed = any(run.faults for found in results.values() for runs in found.values() for run in runs)
     return 1 if failed or not all(verdict.is_kept for verdict in judged) else 0
 
@@ -138,6 +159,9 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         "--scenario", action="append", metavar="NAME", help="only those whose names begin so (repeatable)"
     )
     parser.add_argument("--contender", action="append", metavar="NAME", help="only this, as 'C each' (repeatable)")
+    parser.add_argument(
+        "--write-docs", action="store_true", help="put the run into docs/performance.rst, with pictures"
+    )
     return parser.parse_args(arguments)
 
 

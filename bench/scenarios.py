@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 MESSAGE: Final = "/queue/message"
@@ -13,6 +15,8 @@ BESIDE: Final = "beside"
 RESUME: Final = "resume"
 WORKERS: Final = "workers"
 PROFILE: Final = "profile"
+PAUSES: Final = "pauses"
+SIMULATION: Final = "beats"
 CROWD: Final = "crowd"
 INTAKE: Final = "intake"
 
@@ -28,7 +32,7 @@ AUTOBAHN: Final = "autobahn"
 C_EACH: Final = "C each"
 C_COALESCE: Final = "C coalesce"
 
-#: The figures that are looked at by name; but for the last two they are called as wsload does.
+#: The figures that are looked at by name; but for the last four they are called as wsload does.
 CPU: Final = "server_cpu_us_per_delivery"
 RATE: Final = "deliveries_per_s"
 HANDSHAKES: Final = "handshakes_per_s"
@@ -36,6 +40,8 @@ CPU_PER_CONNECTION: Final = "server_cpu_us_per_connection"
 MEMORY: Final = "server_kib_per_conn_rss_held"
 WIRE: Final = "wire_bytes_per_delivery"
 SHARE: Final = "busiest_share_pct"
+PAUSE: Final = "longest_collection_ms"
+BEATS: Final = "beats_ms_per_s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +159,7 @@ QUICK: Final = Size(
     intake=100_000,
     intake_to_many=10_000,
 )
-
+SIZES: Final[Mapping[str, Size]] = MappingProxyType({"full": FULL, "quick": QUICK})
 
 CPU_FIGURE: Final = Figure(CPU, "server CPU per delivery, µs")
 RATE_FIGURE: Final = Figure(RATE, "deliveries/s", digits=0, needs_core=True)

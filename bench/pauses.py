@@ -1,0 +1,67 @@
+"""How long the garbage collector stops airyd while many connect, and while they are there.
+
+``python -m bench.pauses`` is ``twistd`` that writes to its log whenever a collection took longer than all before.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import re
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from twisted.scripts.twistd import run
+
+from bench.machine import machine_time
+from bench.measure import LoadFailed, Measurement, Wsload, finished, judge, stolen_since
+from bench.scenarios import PAUSE, Contender, Scenario
+from bench.servers import Server, ServerFailed, running
+
+_SAYS: Final = "longest collection: {:.3f} ms\n"
+_SAID: Final = re.compile(rb"longest collection: ([0-9.]+) ms")
+
+
+@dataclass(frozen=True, slots=True)
+class Pauses:
+    """Measures the longest collection under a load of wsload."""
+
+    wsload: Wsload
+
+    def measure(self, scenario: Scenario, contender: Contender, server: Server) -> Measurement:
+        """See ``bench.measure.Driver``."""
+        before = machine_time()
+        # The program is the first option's value: ``-c <twistd>``.
+        watched = Server(server.name, (server.command[0], "-m", "bench.pauses", *server.command[3:]))
+        try:
+            with running(watched, self.wsload.server_core) as target:
+                values, error = finished(self.wsload.start((*scenario.load, *contender.load), target))
+                said = _SAID.findall(target.log.read_bytes())
+        except (ServerFailed, LoadFailed) as failure:
+            return Measurement({}, faults=(str(failure),))
+        values |= {PAUSE: max(map(float, said), default=0.0), "machine_steal_pct": stolen_since(before)}
+        return judge(values, error, saturates=False)
+
+
+class Watch:
+    """Looks at collections, as one of ``gc.callbacks``."""
+
+    def __init__(self) -> None:
+        self._begun = 0.0
+        self._longest = 0.0
+
+    def __call__(self, phase: str, info: Mapping[str, int]) -> None:
+        now = time.perf_counter()
+        if phase == "start":
+            self._begun = now
+        elif now - self._begun > self._longest:
+            self._longest = now - self._begun
+            os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, _SAYS.format(1000 * self._longest).encode())
+
+
+if __name__ == "__main__":
+    gc.callbacks.append(Watch())
+    run()
