@@ -52,7 +52,7 @@ def connections(size: Size) -> Iterator[Scenario]:
         f"{size.storm_beside:,} connections at once, while 500 subscribers have 50 events/s: the latter's latency",
         BESIDE,
         (*LATENCIES, Figure(HANDSHAKES, "handshakes/s", digits=0)),
-        contenders(AIRYD, AUTOBAHN, C_EACH),
+        contenders(AIRYD, AUTOBAHN),
         ("storm", "-n", str(size.storm_beside), "-c", "1000", "--rounds", "1", *subscribed(SUBSCRIPTIONS[:1])),
         (Bound(P99.key, 250),),
         rounds=2,
@@ -139,6 +139,7 @@ def resume() -> Scenario:
         (Contender(AIRYD, AIRYD, history, ("0",)), Contender("200 return", AIRYD, history, (str(clients),))),
         (str(missed),),
         (Bound(P99.key, 3, AIRYD, of="200 return"),),
+        rounds=2,
     )
 
 
@@ -161,6 +162,7 @@ def workers(size: Size) -> Scenario:
             Bound(CPU_PER_CONNECTION, 1.2, one, of=two),
             Bound(SHARE, 60, of=two),
         ),
+        rounds=2,
     )
 
 
@@ -183,4 +185,5 @@ def intake(size: Size) -> Scenario:
             Contender("redis-py", "redis-py", load=(str(size.intake), "0")),
         ),
         bounds=(Bound("events_per_s", 100_000, is_least=True), Bound("cpu_us_per_event", 6.0)),
+        rounds=2,
     )

@@ -63,7 +63,8 @@ def number(figure: Figure, value: float | None) -> str:
 def references(scenario: Scenario) -> list[str]:
     """Return the contenders with which the others are compared."""
     names = [contender.name for contender in scenario.contenders]
-    return [name for name in _REFERENCES if name in names] or names[:1]
+    known = [name for name in _REFERENCES if name in names]
+    return known or (names[:1] if len(names) > 1 else [])
 
 
 def table(scenario: Scenario, measurements: Measurements) -> str:

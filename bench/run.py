@@ -13,6 +13,7 @@ import argparse
 import os
 import resource
 import sys
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -127,6 +128,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         return 2
     raise_file_limit()
     rounds = wanted.repeat or (1 if wanted.quick else 3)
+    begun = time.monotonic()
     results: dict[str, Measurements] = {}
     for scenario in chosen:
         if scenario.name in drivers:
@@ -139,7 +141,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     now = datetime.now(UTC)
     path = OUT / f"{now:%Y%m%dT%H%M%SZ}.json"
     Results(now.isoformat(timespec="seconds"), size, description(), results).write(path)
-    _print(f"written: {path.relative_to(ROOT)}")
+    _print(f"written: {path.relative_to(ROOT)}, after {(time.monotonic() - begun) / 60:.1f} minutes")
     if wanted.write_docs:
         from bench.page import write  # it needs matplotlib, which nothing else does
 

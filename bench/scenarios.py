@@ -137,14 +137,14 @@ class Size:
     :ivar bystanders_seconds: for those who listen while a storm connects
     """
 
-    seconds: float = 2
-    warmup: float = 0.5
-    light_seconds: int = 8
+    seconds: float = 1.2
+    warmup: float = 0.4
+    light_seconds: int = 6
     idle: tuple[int, ...] = (2000, 8000, 19_000)
-    hold: int = 4
+    hold: int = 3
     storm: int = 2000
     storm_beside: int = 5000
-    bystanders_seconds: int = 5
+    bystanders_seconds: int = 4
     intake: int = 300_000
     intake_to_many: int = 30_000
 

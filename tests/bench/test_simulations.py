@@ -14,9 +14,9 @@ from bench.servers import ROOT
 _PROGRAM = """
 import gc
 from bench.pauses import Watch
+gc.disable()
+everything = [[] for _ in range(200_000)]
 gc.callbacks.append(Watch())
-garbage = []
-garbage.append(garbage)
 gc.collect()
 """
 
@@ -34,8 +34,8 @@ class BeatTests(SynchronousTestCase):
 class PauseTests(SynchronousTestCase):
     """What is said of collections."""
 
-    def test_each_that_is_longer_than_all_before(self) -> None:
+    def test_a_long_one(self) -> None:
         done = subprocess.run([sys.executable, "-c", _PROGRAM], cwd=ROOT, capture_output=True, text=True, check=True)
-        lengths = [float(line.split()[2]) for line in done.stderr.splitlines()]
-        self.assertNotEqual([], lengths)
-        self.assertEqual(sorted(lengths), lengths)
+        first, *_ = done.stderr.splitlines()
+        self.assertRegex(first, r"\Aa collection took [0-9.]+ ms\Z")
+        self.assertGreater(float(first.split()[3]), 0.1)
