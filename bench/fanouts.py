@@ -129,7 +129,7 @@ def _slow(size: Size) -> Scenario:
 
 def compression() -> Iterator[Scenario]:
     """Yield the scenarios of clients that compress beside such that don't."""
-    for name, events, smaller in (("single", 1, 0.75), ("four", 4, 0.45)):
+    for name, events, smaller in (("single", 1, 0.75), ("four", 4, 0.45), ("sixteen", 16, 0.45)):
         yield Scenario(
             f"compression-{name}",
             f"{USUAL:,} subscribers, batches of {events}: none, all, or half of the clients compress",
