@@ -8,10 +8,10 @@ CLIENTS := tests/clients/node_modules/.package-lock.json
 # The tree itself is installed, in the mode that leaves twisted/plugins visible to Twisted.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat --editable
 
-.PHONY: help run test lint types tests chaos bench clean
+.PHONY: help run test lint types tests chaos bench bench-quick clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\): [^#]*## /\1\t/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z-]*\): [^#]*## /\1\t/p' Makefile | expand -t 13
 
 run: .venv/ready ## serve a made-up conversation feed on loopback; ARGS='...' adds options of airyd
 	@printf '%s\n' '' \
@@ -42,6 +42,9 @@ chaos: .venv/ready-for-tests ## kill, stop, cut and empty everything for 16 minu
 bench: .venv/ready-for-tests ## measure against plain Autobahn; AIRYD_WSLOAD_DIR names the folder of the load generator
 	$(BIN)/python -m bench $(ARGS)
 
+bench-quick: .venv/ready-for-tests ## the headline ratios in two minutes, compared with the last: before and after a change
+	$(BIN)/python -m bench.headline $(ARGS)
+
 clean: ## remove all that was made
 	rm -rf .venv tests/clients/node_modules build dist *.egg-info _trial_temp* \
 		.hypothesis .mypy_cache .pytest_cache .ruff_cache twisted/plugins/dropin.cache
@@ -57,7 +60,7 @@ clean: ## remove all that was made
 
 .venv/ready-for-tests: setup.cfg pyproject.toml tests/system-packages | .venv/bin/python
 	tests/system-packages test $(PYTHON)
-	$(INSTALL) '.[test]'
+	$(INSTALL) '.[test,bench]'
 	@touch .venv/ready $@
 
 $(CLIENTS): tests/clients/package.json tests/clients/package-lock.json | .venv/ready-for-tests

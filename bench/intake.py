@@ -9,22 +9,19 @@ from __future__ import annotations
 
 import json
 import os
-import selectors
 import shutil
 import signal
-import socket
 import subprocess
-import sys
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple
 
-from airyd.limits import MIB
-from bench.measure import Measurement, judge, machine_time
-from bench.scenarios import INTAKE_MANY, INTAKE_ONE, INTAKE_OTHER, MESSAGE, Scenario, Size
-from bench.servers import Running, Server, ServerFailed, airyd_server, on_core, running
+from bench.clients import ClientFailed, close, drain, subscribed
+from bench.machine import core_time, cpu_seconds, machine_time
+from bench.measure import Measurement, judge, stolen_since
+from bench.scenarios import MESSAGE, Contender, Scenario
+from bench.servers import Server, ServerFailed, on_core, running
 from tests.redis.server import Connection, RedisServer
 
 KEY: Final = f"airyd:{MESSAGE}"
@@ -34,32 +31,6 @@ BODY: Final = 320
 PATIENCE: Final = 120.0
 #: Commands that are sent at once to fill the stream.
 _AT_ONCE: Final = 1000
-
-_TICKS: Final = os.sysconf("SC_CLK_TCK")
-_UPGRADE: Final = (
-    "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n"
-    "Sec-WebSocket-Protocol: v12.stomp\r\n\r\n"
-)
-_FRAMES: Final = (
-    b"CONNECT\naccept-version:1.2\nheart-beat:0,0\n\n\0",
-    f"SUBSCRIBE\nid:0\ndestination:{MESSAGE}\nreceipt:live\n\n\0".encode(),
-)
-
-
-class IntakeFailed(Exception):
-    """A run brought no result; the text says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """What one server has to take.
-
-    :ivar subscribers: of airyd; 0 for redis-py, which has none
-    """
-
-    events: int
-    subscribers: int
 
 
 class Reading(NamedTuple):
@@ -76,67 +47,66 @@ class Reading(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """Measures the servers that ``loads`` names.
+    """Measures who reads a stream; a contender's load is the number of events, and that of airyd's subscribers.
 
     :ivar server_core: for airyd or redis-py; Redis and the subscribers have :attr:`load_core`
     """
 
-    loads: Mapping[str, Load]
     server_core: int
     load_core: int
 
-    def measure(self, scenario: Scenario, server: Server) -> Measurement:
-        """Fill a stream and let ``server`` read it; what goes wrong is among the measurement's faults."""
-        load = self.loads[server.name]
+    def measure(self, scenario: Scenario, contender: Contender, server: Server) -> Measurement:
+        """See ``bench.measure.Driver``."""
+        events, subscribers = (int(word) for word in contender.load)
         before = machine_time()
         try:
             with on_core(self.load_core):
                 redis = RedisServer()
                 try:
-                    read = self._airyd if load.subscribers else self._redis_py
-                    reading = read(server, redis, load)
+                    if subscribers:
+                        reading = self._airyd(server, redis, events, subscribers)
+                    else:
+                        reading = self._redis_py(server, redis, events)
                 finally:
                     redis.close()
-        except (ServerFailed, IntakeFailed, OSError) as failure:
+        except (ServerFailed, ClientFailed, OSError) as failure:
             return Measurement({}, faults=(str(failure),))
-        stolen, total = (now - then for now, then in zip(machine_time(), before, strict=True))
         values = {
-            "events_per_s": load.events / reading.seconds,
-            "cpu_us_per_event": reading.cpu / load.events * 1e6,
+            "events_per_s": events / reading.seconds,
+            "cpu_us_per_event": reading.cpu / events * 1e6,
             "server_cpu_pct": 100.0 * reading.cpu / reading.seconds,
             "client_cpu_pct": reading.load_busy,
-            "machine_steal_pct": 100.0 * stolen / max(total, 1),
+            "machine_steal_pct": stolen_since(before),
         }
         return judge(values, "", scenario.saturates)
 
-    def _redis_py(self, server: Server, redis: RedisServer, load: Load) -> Reading:
-        fill(redis.connect(), load.events)
+    def _redis_py(self, server: Server, redis: RedisServer, events: int) -> Reading:
+        fill(redis.connect(), events)
         with on_core(self.server_core):
             done = subprocess.run(  # noqa: S603  # a command of bench.servers, no shell
-                [*server.command, str(redis.port), KEY, str(load.events)], capture_output=True, timeout=PATIENCE
+                [*server.command, str(redis.port), KEY, str(events)], capture_output=True, timeout=PATIENCE
             )
         if done.returncode:
-            raise IntakeFailed(f"{server.name}: {done.stderr.decode(errors='replace').strip().splitlines()[-1]}")
+            raise ClientFailed(f"{server.name}: {done.stderr.decode(errors='replace').strip().splitlines()[-1]}")
         result = json.loads(done.stdout)
         return Reading(result["seconds"], result["cpu"], 0.0)
 
-    def _airyd(self, server: Server, redis: RedisServer, load: Load) -> Reading:
+    def _airyd(self, server: Server, redis: RedisServer, events: int, subscribers: int) -> Reading:
         source = Server(server.name, (*server.command, "--source", f"redis://127.0.0.1:{redis.port}/0"))
         with running(source, self.server_core) as target:
-            sockets = [_subscriber(target) for _ in range(load.subscribers)]
+            sockets = [subscribed(target.port, target.path).socket for _ in range(subscribers)]
             try:
                 os.kill(target.pid, signal.SIGSTOP)
-                fill(redis.connect(), load.events)
+                fill(redis.connect(), events)
                 cpu, core, begun = cpu_seconds(target.pid), core_time(self.load_core), time.monotonic()
                 os.kill(target.pid, signal.SIGCONT)
-                drain(sockets, load.events)
+                drain(dict.fromkeys(sockets, events), b"\0")
                 seconds = time.monotonic() - begun
                 busy, whole = (now - then for now, then in zip(core_time(self.load_core), core, strict=True))
                 return Reading(seconds, cpu_seconds(target.pid) - cpu, 100.0 * busy / max(whole, 1))
             finally:
                 os.kill(target.pid, signal.SIGCONT)
-                for each in sockets:
-                    each.close()
+                close(sockets)
 
 
 def missing() -> str | None:
@@ -148,19 +118,6 @@ def missing() -> str | None:
     return None
 
 
-def intake(size: Size, server_core: int, load_core: int) -> tuple[Intake, tuple[Server, ...]]:
-    """Return what measures, and the servers that it can measure."""
-    servers = (
-        airyd_server(INTAKE_ONE),
-        # The subscribers share a core with Redis: they may lag.
-        airyd_server(INTAKE_MANY, "--buffered", str(64 * MIB)),
-        Server(INTAKE_OTHER, (sys.executable, "-m", "bench.redis_reader")),
-    )
-    loads = (Load(size.intake, 1), Load(size.intake_to_many, 100), Load(size.intake, 0))
-    by_name = {server.name: load for server, load in zip(servers, loads, strict=True)}
-    return Intake(by_name, server_core, load_core), servers
-
-
 def fill(redis: Connection, events: int) -> None:
     """Add events to the stream."""
     body = json.dumps({"conversation_id": "c", "message": {"id": "m", "content": ""}})
@@ -168,61 +125,3 @@ def fill(redis: Connection, events: int) -> None:
     for start in range(0, events, _AT_ONCE):
         redis.pipeline([("XADD", KEY, "*", "payload", body)] * min(_AT_ONCE, events - start))
     redis.close()
-
-
-def core_time(core: int) -> tuple[int, int]:
-    """Return the busy and the whole time of a core since the start, in ticks (proc(5), ``/proc/stat``)."""
-    with open("/proc/stat") as stream:
-        words = next(line.split()[1:9] for line in stream if line.startswith(f"cpu{core} "))
-    ticks = [int(word) for word in words]
-    return sum(ticks) - ticks[3] - ticks[4], sum(ticks)
-
-
-def cpu_seconds(pid: int) -> float:
-    """Return the CPU time that a process has used (proc(5), ``/proc/pid/stat``)."""
-    with open(f"/proc/{pid}/stat") as stream:
-        words = stream.read().rpartition(")")[2].split()
-    return (int(words[11]) + int(words[12])) / _TICKS
-
-
-def drain(sockets: Sequence[socket.socket], events: int) -> None:
-    """Read until each has so many MESSAGE frames.
-
-    A frame ends with the only NUL in it: neither bodies nor, at this length, WebSocket headers have another.
-
-    :raises IntakeFailed: one of them was closed, or has more or fewer at the end of the time
-    """
-    left = dict.fromkeys(sockets, events)
-    buffer = bytearray(1 << 20)
-    deadline = time.monotonic() + PATIENCE
-    with selectors.DefaultSelector() as selector:
-        for each in sockets:
-            selector.register(each, selectors.EVENT_READ)
-        while any(left.values()):
-            ready = selector.select(max(deadline - time.monotonic(), 0.0))
-            if not ready:
-                raise IntakeFailed(f"{sum(left.values())} deliveries missing")
-            for key, _ in ready:
-                ready_one = cast(socket.socket, key.fileobj)
-                size = ready_one.recv_into(buffer)
-                if not size:
-                    raise IntakeFailed("a connection was closed by the server")
-                left[ready_one] -= buffer.count(b"\0", 0, size)
-                if left[ready_one] < 0:
-                    raise IntakeFailed("events twice")
-
-
-def _subscriber(target: Running) -> socket.socket:
-    """Open a WebSocket, connect and subscribe; return when the subscription is live."""
-    connected = socket.create_connection(("127.0.0.1", target.port), timeout=PATIENCE)
-    connected.sendall(_UPGRADE.format(path=target.path, port=target.port).encode())
-    for frame in _FRAMES:
-        connected.sendall(b"\x81" + bytes((0x80 | len(frame),)) + bytes(4) + frame)  # masked with zeros
-    answer = b""
-    while b"receipt-id:live" not in answer or not answer.endswith(b"\0"):
-        data = connected.recv(1 << 16)
-        if not data:
-            connected.close()
-            raise IntakeFailed(f"no subscription: {answer[-200:]!r}")
-        answer += data
-    return connected

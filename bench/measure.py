@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final, Protocol
 
-from bench.scenarios import Scenario
+from bench.machine import CannotMeasure, machine_time
+from bench.scenarios import CPU_PER_CONNECTION, HANDSHAKES, Contender, Figure, Scenario
 from bench.servers import Running, Server, ServerFailed, on_core, running
 
+#: Names the directory where the load generator was built.
+VARIABLE: Final = "AIRYD_WSLOAD_DIR"
 #: Seconds after which a run of the load generator has gone wrong.
-LOAD_PATIENCE = 300.0
+LOAD_PATIENCE: Final = 300.0
 
 #: Per cent of its core: above the first the load generator is the bottleneck, below the second the server is not.
-CLIENT_BUSY = 95.0
-SERVER_BUSY = 90.0
-#: Per cent of the machine above which others had it.
-STEAL = 3.0
+CLIENT_BUSY: Final = 95.0
+SERVER_BUSY: Final = 90.0
+#: Per cent of the machine above which others had it: stolen by other machines, or used by other programs of this one.
+STEAL: Final = 3.0
+OTHERS: Final = 15.0
 
 #: Counts that are zero in a run worth anything.
-_FAULTS = {
+_FAULTS: Final = {
     "connect_failed": "connections failed",
     "closed_by_server": "connections closed by the server",
     "missing_total": "deliveries missing",
@@ -38,7 +44,7 @@ _FAULTS = {
 
 
 class LoadFailed(Exception):
-    """The load generator brought no result; the text says why."""
+    """A load brought no result; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,43 +60,83 @@ class Measurement:
     faults: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
 
+    def value(self, figure: Figure) -> float | None:
+        """Return a figure in its unit; None if this run says nothing of it."""
+        if self.faults or figure.key not in self.values:
+            return None
+        if figure.needs_core and self.values.get("server_cpu_pct", 100.0) < SERVER_BUSY:
+            return None
+        return self.values[figure.key] * figure.scale
+
+
+class Driver(Protocol):
+    """Measures the contenders of some scenarios."""
+
+    def measure(self, scenario: Scenario, contender: Contender, server: Server) -> Measurement:
+        """Start the contender's server, put the load on it, and stop it.
+
+        What goes wrong is among the measurement's faults, so that the others still have their turn.
+        """
+
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class Wsload:
     """The load generator's program, and the cores for the servers and for it."""
 
-    wsload: Path
+    program: Path
     server_core: int
     load_core: int
 
-    def measure(self, scenario: Scenario, server: Server) -> Measurement:
-        """Start ``server``, put the load of ``scenario`` on it, and stop it.
-
-        What goes wrong is among the measurement's faults, so that the other servers still have their turn.
-        """
+    def measure(self, scenario: Scenario, contender: Contender, server: Server) -> Measurement:
+        """See ``Driver``."""
         before = machine_time()
         try:
             with running(server, self.server_core) as target:
-                values, error = self._load(scenario, target)
+                values, error = finished(self.start((*scenario.load, *contender.load), target))
         except (ServerFailed, LoadFailed) as failure:
             return Measurement({}, faults=(str(failure),))
         # Where wsload does not measure the theft itself (idle, storm), that of the whole run has to do.
-        stolen, total = (now - then for now, then in zip(machine_time(), before, strict=True))
-        values.setdefault("machine_steal_pct", 100.0 * stolen / max(total, 1))
+        values.setdefault("machine_steal_pct", stolen_since(before))
+        if scenario.load[0] == "storm":
+            values["server_cpu_pct"] = values[HANDSHAKES] * values[CPU_PER_CONNECTION] / 1e4
         return judge(values, error, scenario.saturates)
 
-    def _load(self, scenario: Scenario, target: Running) -> tuple[dict[str, float], str]:
-        command = [str(self.wsload), *scenario.arguments, "-p", str(target.port), "--path", target.path]
-        command += ["-w", str(target.pid), "-q"]
-        try:
-            with on_core(self.load_core):
-                done = subprocess.run(command, capture_output=True, timeout=LOAD_PATIENCE)  # noqa: S603  # no shell
-        except subprocess.TimeoutExpired:
-            raise LoadFailed(f"wsload did not end within {LOAD_PATIENCE:.0f} s") from None
-        if not done.stdout:
-            said = done.stderr.decode(errors="replace").strip()
-            raise LoadFailed(f"wsload ended with status {done.returncode}: {said}")
-        return parse(done.stdout)
+    def start(self, arguments: Sequence[str], target: Running, niceness: int = 0) -> subprocess.Popen[bytes]:
+        """Start a load on a server."""
+        command = ["nice", "-n", str(niceness), str(self.program), *arguments]
+        command += ["-p", str(target.port), "--path", target.path, "-w", str(target.pid), "-q"]
+        with on_core(self.load_core):
+            return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # noqa: S603  # no shell
+
+
+def wsload(environment: Mapping[str, str]) -> Path:
+    """Return the load generator's program.
+
+    :raises CannotMeasure: it isn't where the environment says
+    """
+    directory = environment.get(VARIABLE)
+    if not directory:
+        raise CannotMeasure(f"{VARIABLE} is not set: it names the directory where the load generator wsload was built")
+    program = Path(directory).resolve() / "wsload"
+    if not os.access(program, os.X_OK):
+        raise CannotMeasure(f"{VARIABLE} names a directory without the program wsload: build it there with make")
+    return program
+
+
+def finished(load: subprocess.Popen[bytes]) -> tuple[dict[str, float], str]:
+    """Wait for the end of a load; return what :func:`parse` reads from it.
+
+    :raises LoadFailed: it brought no result
+    """
+    try:
+        out, said = load.communicate(timeout=LOAD_PATIENCE)
+    except subprocess.TimeoutExpired:
+        load.kill()
+        load.communicate()
+        raise LoadFailed(f"wsload did not end within {LOAD_PATIENCE:.0f} s") from None
+    if not out:
+        raise LoadFailed(f"wsload ended with status {load.returncode}: {said.decode(errors='replace').strip()}")
+    return parse(out)
 
 
 def parse(line: bytes) -> tuple[dict[str, float], str]:
@@ -109,6 +155,12 @@ def parse(line: bytes) -> tuple[dict[str, float], str]:
     return values, str(report.get("first_error", ""))
 
 
+def stolen_since(before: tuple[int, int]) -> float:
+    """Return how many per cent of the machine's time others had since ``machine_time()`` was that."""
+    stolen, total = (now - then for now, then in zip(machine_time(), before, strict=True))
+    return 100.0 * stolen / max(total, 1)
+
+
 def judge(values: Mapping[str, float], error: str, saturates: bool) -> Measurement:
     """Say what is wrong with the figures of one run.
 
@@ -124,15 +176,13 @@ def judge(values: Mapping[str, float], error: str, saturates: bool) -> Measureme
     if (steal := values.get("machine_steal_pct", 0.0)) > STEAL:
         doubts.append(f"{steal:.1f} % of the machine went elsewhere: repeat the run")
     server, client = values.get("server_cpu_pct", 100.0), values.get("client_cpu_pct", 0.0)
+    if "machine_busy_pct" in values:
+        # That is of all cores; server and client are of one.
+        others = values["machine_busy_pct"] - (server + client) / (os.cpu_count() or 1)
+        if others > OTHERS:
+            doubts.append(f"other programs had {others:.0f} % of the machine: repeat the run")
     if client > CLIENT_BUSY and not (saturates and server > CLIENT_BUSY):
         doubts.append(f"the load generator is the limit (its core {client:.0f} % busy)")
     if saturates and server < SERVER_BUSY:
-        doubts.append(f"its core was {server:.0f} % busy: deliveries/s is not all that it can do")
+        doubts.append(f"its core was {server:.0f} % busy: its rate is not all that it can do")
     return Measurement(values, tuple(faults), tuple(doubts))
-
-
-def machine_time() -> tuple[int, int]:
-    """Return the stolen and the whole time of all cores since the start, in ticks (proc(5), ``/proc/stat``)."""
-    with open("/proc/stat") as stream:
-        ticks = [int(word) for word in stream.readline().split()[1:9]]
-    return ticks[7], sum(ticks)

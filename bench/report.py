@@ -1,20 +1,21 @@
-"""From measurements to a table: spread over the rounds, ratios between the servers, bounds kept or not."""
+"""From measurements to what people read: spread over the rounds, ratios between the contenders, bounds kept or not."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
 from bench.measure import Measurement
-from bench.scenarios import Bound, Figure, Scenario, Target
-
-#: The measurements of a scenario: those of each server, by its name, in the order of the rounds.
-Measurements = Mapping[str, Sequence[Measurement]]
+from bench.results import Measurements
+from bench.scenarios import AUTOBAHN, C_COALESCE, C_EACH, Bound, Figure, Scenario
 
 #: What the others are compared with.
-_REFERENCES = ("autobahn", "C each", "C coalesce", "redis-py")
+_REFERENCES = (AUTOBAHN, C_EACH, C_COALESCE, "redis-py")
 _TITLE_WIDTH = 32
+_NAME_WIDTH = 16
+_NUMBER = re.compile(r"[0-9.]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +27,26 @@ class Spread:
     greatest: float
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a bound is kept.
+
+    :ivar figure: what of whom, where
+    :ivar found: what was measured, and what is wanted, with units
+    """
+
+    figure: str
+    found: str
+    wanted: str
+    is_kept: bool
+
+    def __str__(self) -> str:
+        return f"bound {'kept' if self.is_kept else 'NOT KEPT'}: {self.figure}: {self.found}, {self.wanted}"
+
+
 def spread(figure: Figure, measurements: Sequence[Measurement]) -> Spread | None:
-    """Return the spread of ``figure`` over the runs without faults, in the figure's unit; None without any."""
-    values = [m.values[figure.key] * figure.scale for m in measurements if not m.faults and figure.key in m.values]
+    """Return the spread of ``figure`` over the runs that count, in the figure's unit; None without any."""
+    values = [value for each in measurements if (value := each.value(figure)) is not None]
     return Spread(min(values), median(values), max(values)) if values else None
 
 
@@ -37,60 +55,72 @@ def ratio(of: Spread | None, to: Spread | None) -> float | None:
     return of.median / to.median if of and to and to.median else None
 
 
+def number(figure: Figure, value: float | None) -> str:
+    """Return a figure's value as tables show it."""
+    return "-" if value is None else format(value, f",.{figure.digits}f")
+
+
+def references(scenario: Scenario) -> list[str]:
+    """Return the contenders with which the others are compared."""
+    names = [contender.name for contender in scenario.contenders]
+    known = [name for name in _REFERENCES if name in names]
+    return known or (names[:1] if len(names) > 1 else [])
+
+
 def table(scenario: Scenario, measurements: Measurements) -> str:
-    """Return the scenario's table for people: a line for each figure and server, then remarks and bounds."""
-    compared = [name for name in _REFERENCES if name in measurements]
+    """Return the scenario's table for people: a line for each figure and contender, then remarks."""
+    compared = [name for name in references(scenario) if name in measurements]
     columns = "".join(f"{'x ' + name:>14}" for name in compared)
     lines = [
         f"{scenario.name}: {scenario.title}",
-        f"  {'':{_TITLE_WIDTH}}{'':12}{'min':>12}{'median':>12}{'max':>12}{columns}",
+        f"  {'':{_TITLE_WIDTH}}{'':{_NAME_WIDTH}}{'min':>12}{'median':>12}{'max':>12}{columns}",
     ]
     for figure in scenario.figures:
         spreads = {name: spread(figure, runs) for name, runs in measurements.items()}
         title = figure.title
         for name, found in spreads.items():
             ratios = [ratio(found, spreads[reference]) if name != reference else None for reference in compared]
-            lines.append(f"  {title:{_TITLE_WIDTH}}{name:12}" + _cells(figure, found, ratios))
+            lines.append(f"  {title:{_TITLE_WIDTH}}{name:{_NAME_WIDTH}}" + _cells(figure, found, ratios))
             title = ""
-    lines += [f"  ! {remark}" for remark in _remarks(measurements)]
-    lines += [f"  {verdict}" for bound in scenario.bounds if (verdict := _verdict(scenario, bound, measurements))]
-    lines += [f"  {verdict}" for target in scenario.targets if (verdict := _reached(scenario, target, measurements))]
+    lines += [f"  ! {remark}" for remark in remarks(measurements)]
     return "\n".join(line.rstrip() for line in lines)
 
 
 def _cells(figure: Figure, found: Spread | None, ratios: Sequence[float | None]) -> str:
-    numbers = (found.least, found.median, found.greatest) if found else (None, None, None)
-    cells = [f"{'-' if number is None else format(number, f',.{figure.digits}f'):>12}" for number in numbers]
+    values = (found.least, found.median, found.greatest) if found else (None, None, None)
+    cells = [f"{number(figure, value):>12}" for value in values]
     return "".join(cells) + "".join(f"{'' if r is None else format(r, '.2f'):>14}" for r in ratios)
 
 
-def _remarks(measurements: Measurements) -> Iterator[str]:
+def remarks(measurements: Measurements) -> Iterator[str]:
+    """Yield what is to be said of single runs; what differs in numbers alone is said once, for all its rounds."""
     for name, runs in measurements.items():
-        for number, run in enumerate(runs, 1):
-            yield from (f"{name}, round {number}: left out: {fault}" for fault in run.faults)
-            yield from (f"{name}, round {number}: {doubt}" for doubt in run.doubts)
+        said: dict[str, tuple[str, list[str]]] = {}
+        for each, run in enumerate(runs, 1):
+            for text in [*(f"left out: {fault}" for fault in run.faults), *run.doubts]:
+                said.setdefault(_NUMBER.sub("#", text), (text, []))[1].append(str(each))
+        for text, rounds in said.values():
+            yield f"{name}, round {', '.join(rounds)}: {text}"
 
 
-def _verdict(scenario: Scenario, bound: Bound, measurements: Measurements) -> str | None:
-    figure = _figure(scenario, bound.key)
-    found = ratio(spread(figure, measurements.get("airyd", ())), spread(figure, measurements.get(bound.against, ())))
-    if found is None:
-        return None
-    kept = "kept" if found <= bound.at_most else "NOT KEPT"
-    return f"bound {kept}: {figure.title}: {found:.2f}x of {bound.against}, at most {bound.at_most:.2f}x"
+def verdicts(scenario: Scenario, results: Mapping[str, Measurements]) -> Iterator[Verdict]:
+    """Yield whether the scenario's bounds are kept; of one that lacks a figure nothing is said."""
+    for bound in scenario.bounds:
+        figure = scenario.figure(bound.key)
+        own = spread(figure, results.get(scenario.name, {}).get(bound.of, ()))
+        found = own.median if own else None
+        if bound.against is not None:
+            other = spread(figure, results.get(bound.beside or scenario.name, {}).get(bound.against, ()))
+            found = ratio(own, other)
+        if found is not None:
+            yield _verdict(scenario, figure, bound, found)
 
 
-def _reached(scenario: Scenario, target: Target, measurements: Measurements) -> str | None:
-    figure = _figure(scenario, target.key)
-    found = spread(figure, measurements.get(target.server, ()))
-    if found is None:
-        return None
-    is_reached = found.median >= target.value if target.is_least else found.median <= target.value
-    verdict = "reached" if is_reached else "NOT REACHED"
-    least_or_most = "least" if target.is_least else "most"
-    number, wanted = (format(value, f",.{figure.digits}f") for value in (found.median, target.value))
-    return f"target {verdict}: {target.server}: {figure.title}: {number}, at {least_or_most} {wanted}"
-
-
-def _figure(scenario: Scenario, key: str) -> Figure:
-    return next(figure for figure in scenario.figures if figure.key == key)
+def _verdict(scenario: Scenario, figure: Figure, bound: Bound, found: float) -> Verdict:
+    least_or_most = "at least" if bound.is_least else "at most"
+    what = f"{scenario.name}: {bound.of}: {figure.title}"
+    is_kept = found >= bound.limit if bound.is_least else found <= bound.limit
+    if bound.against is None:
+        return Verdict(what, number(figure, found), f"{least_or_most} {number(figure, bound.limit)}", is_kept)
+    against = bound.against if bound.beside is None else f"{bound.against} in {bound.beside}"
+    return Verdict(what, f"{found:.2f}x of {against}", f"{least_or_most} {bound.limit:g}x", is_kept)

@@ -1,140 +1,230 @@
-"""Run the benchmarks (``make bench``): every scenario, the servers by turns, medians over the rounds.
+"""Run the benchmarks (``make bench``): every scenario, the contenders by turns, medians over the rounds.
 
 The load generator, wsload, is a program of its own; the environment variable ``AIRYD_WSLOAD_DIR``
 names the directory where it was built. Where that also holds the reference server in C
-(``selftest/fanout``), it takes part. The scenario ``intake`` needs a redis-server instead.
+(``selftest/fanout``), it takes part.
 
-Exit status: 0, 1 (a run failed; its faults are in the table), 2 (can't measure here, or wrong arguments).
+Exit status: 0, 1 (a run failed, or a bound is not kept), 2 (can't measure here, or wrong arguments).
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import resource
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
+from typing import Final
 
-from bench.intake import Intake, intake, missing
-from bench.measure import Bench, Measurement
-from bench.report import Measurements, table
-from bench.scenarios import FULL, INTAKE, QUICK, Scenario, Size, scenarios
-from bench.servers import ROOT, Server, known_servers
+from bench import intake
+from bench.beats import Beats
+from bench.beside import Beside
+from bench.catalogue import scenarios
+from bench.connecting import storm
+from bench.crowd import Crowd
+from bench.machine import CannotMeasure, cores, description
+from bench.measure import VARIABLE, Driver, Measurement, Wsload, wsload
+from bench.pauses import Pauses
+from bench.profile import profiler
+from bench.report import table, verdicts
+from bench.results import Measurements, Results
+from bench.resume import Resume
+from bench.scenarios import (
+    BESIDE,
+    CROWD,
+    FULL,
+    INTAKE,
+    PAUSES,
+    PROFILE,
+    RESUME,
+    SIMULATION,
+    SIZES,
+    WORKERS,
+    WSLOAD,
+    Contender,
+    Scenario,
+    Size,
+)
+from bench.servers import ROOT, Server, server_for
+from bench.workers import Workers
 
-VARIABLE = "AIRYD_WSLOAD_DIR"
-OUT = ROOT / "bench" / "out"
+OUT: Final = ROOT / "bench" / "out"
 
 
-class CannotMeasure(Exception):
-    """Something is missing on this machine; the text says in one line what."""
+def _wsload(size: Size, environment: Mapping[str, str]) -> Driver:
+    return Wsload(wsload(environment), *cores())
+
+
+def _beside(size: Size, environment: Mapping[str, str]) -> Driver:
+    return Beside(Wsload(wsload(environment), *cores()), size.bystanders_seconds)
+
+
+def _intake(size: Size, environment: Mapping[str, str]) -> Driver:
+    if lacking := intake.missing():
+        raise CannotMeasure(lacking)
+    return intake.Intake(*cores())
+
+
+def _resume(size: Size, environment: Mapping[str, str]) -> Driver:
+    return Resume(Wsload(wsload(environment), *cores()), size.bystanders_seconds)
+
+
+def _workers(size: Size, environment: Mapping[str, str]) -> Driver:
+    if lacking := intake.missing():
+        raise CannotMeasure(lacking)
+    return Workers(Wsload(wsload(environment), *cores()), storm(size).load)
+
+
+def _profile(size: Size, environment: Mapping[str, str]) -> Driver:
+    return profiler(Wsload(wsload(environment), *cores()))
+
+
+def _pauses(size: Size, environment: Mapping[str, str]) -> Driver:
+    return Pauses(Wsload(wsload(environment), *cores()))
+
+
+def _beats(size: Size, environment: Mapping[str, str]) -> Driver:
+    return Beats(cores()[0])
+
+
+def _crowd(size: Size, environment: Mapping[str, str]) -> Driver:
+    return Crowd(*cores(), size.seconds)
+
+
+#: What makes a scenario's driver, or raises ``CannotMeasure``.
+DRIVERS: Final[Mapping[str, Callable[[Size, Mapping[str, str]], Driver]]] = MappingProxyType(
+    {
+        WSLOAD: _wsload,
+        BESIDE: _beside,
+        RESUME: _resume,
+        WORKERS: _workers,
+        PROFILE: _profile,
+        PAUSES: _pauses,
+        SIMULATION: _beats,
+        CROWD: _crowd,
+        INTAKE: _intake,
+    }
+)
 
 
 def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """Measure what ``arguments`` ask for, print the tables, write the JSON; return the exit status."""
     wanted = _options(arguments)
-    size = QUICK if wanted.quick else FULL
-    chosen = [scenario for scenario in scenarios(size) if not wanted.scenario or scenario.name in wanted.scenario]
-    lacking = missing()
-    if lacking is not None and not wanted.scenario:
-        sys.stderr.write(f"bench: {INTAKE} is left out: {lacking}\n")
-        chosen = [scenario for scenario in chosen if scenario.name != INTAKE]
-    try:
-        benches = {scenario.name: _equipment(scenario, size, environment) for scenario in chosen}
-    except CannotMeasure as error:
-        sys.stderr.write(f"bench: {error}\n")
+    size = "quick" if wanted.quick else "full"
+    chosen = list(_chosen(scenarios(SIZES[size]), wanted.scenario, environment))
+    if wanted.write_docs and find_spec("matplotlib") is None:
+        sys.stderr.write("bench: the package matplotlib is missing: pip install '.[bench]' brings it\n")
         return 2
+    if not chosen:
+        sys.stderr.write("bench: no scenario's name begins so; python -m bench --help lists them\n")
+        return 2
+    drivers = _drivers(chosen, SIZES[size], environment)
+    if not drivers:
+        return 2
+    raise_file_limit()
+    rounds = wanted.repeat or (1 if wanted.quick else 3)
+    begun = time.monotonic()
     results: dict[str, Measurements] = {}
     for scenario in chosen:
-        bench, servers = benches[scenario.name]
-        servers = [server for server in servers if not wanted.server or server.name in wanted.server]
-        results[scenario.name] = _interleave(bench, scenario, servers, wanted.repeat or (1 if wanted.quick else 3))
-        sys.stdout.write(table(scenario, results[scenario.name]) + "\n\n")
-        sys.stdout.flush()
-    sys.stdout.write(f"written: {_write(results).relative_to(ROOT)}\n")
+        if scenario.name in drivers:
+            servers = line_up(scenario, wanted.contender or (), environment)
+            found = interleave(drivers[scenario.name], scenario, servers, rounds)
+            results[scenario.name] = found
+            _print(table(scenario, found), "")
+    judged = [verdict for scenario in chosen for verdict in verdicts(scenario, results)]
+    _print(*map(str, judged))
+    now = datetime.now(UTC)
+    path = OUT / f"{now:%Y%m%dT%H%M%SZ}.json"
+    Results(now.isoformat(timespec="seconds"), size, description(), results).write(path)
+    _print(f"written: {path.relative_to(ROOT)}, after {(time.monotonic() - begun) / 60:.1f} minutes")
+    if wanted.write_docs:
+        from bench.page import write  # it needs matplotlib, which nothing else does
+
+        _print(*(f"written: {each.relative_to(ROOT)}" for each in write(path)))
     failed = any(run.faults for found in results.values() for runs in found.values() for run in runs)
-    return 1 if failed else 0
+    return 1 if failed or not all(verdict.is_kept for verdict in judged) else 0
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure airyd beside other servers.")
-    parser.add_argument("--quick", action="store_true", help="one round of shorter loads, under two minutes")
+    names = ", ".join(scenario.name for scenario in scenarios(FULL))
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description="Measure airyd beside other servers.", epilog=f"The scenarios: {names}."
+    )
+    parser.add_argument("--quick", action="store_true", help="one round of shorter loads")
     parser.add_argument("--repeat", type=int, metavar="N", help="rounds (default: 3, with --quick 1)")
-    names = [scenario.name for scenario in scenarios(FULL)]
-    parser.add_argument("--scenario", action="append", choices=names, help="only this (repeatable)")
-    parser.add_argument("--server", action="append", metavar="NAME", help="only this, such as 'C each' (repeatable)")
+    parser.add_argument(
+        "--scenario", action="append", metavar="NAME", help="only those whose names begin so (repeatable)"
+    )
+    parser.add_argument("--contender", action="append", metavar="NAME", help="only this, as 'C each' (repeatable)")
+    parser.add_argument(
+        "--write-docs", action="store_true", help="put the run into docs/performance.rst, with pictures"
+    )
     return parser.parse_args(arguments)
 
 
-def _equipment(
-    scenario: Scenario, size: Size, environment: Mapping[str, str]
-) -> tuple[Bench | Intake, Sequence[Server]]:
-    """Find what measures a scenario, and the servers that take part in it.
+def _chosen(
+    known: Sequence[Scenario], beginnings: Sequence[str] | None, environment: Mapping[str, str]
+) -> Iterator[Scenario]:
+    for scenario in known:
+        if beginnings is not None:
+            if scenario.name.startswith(tuple(beginnings)):
+                yield scenario
+        elif not (scenario.is_substitute and environment.get(VARIABLE)):
+            yield scenario
 
-    The limit of open files is raised for every process that is started.
 
-    :raises CannotMeasure: the load generator, the program redis-server, or a second core is missing
-    """
-    if scenario.name == INTAKE:
-        lacking = missing()
-        if lacking is not None:
-            raise CannotMeasure(lacking)
-        return intake(size, *_cores())
-    directory = environment.get(VARIABLE)
-    if not directory:
-        raise CannotMeasure(f"{VARIABLE} is not set: it names the directory where the load generator wsload was built")
-    wsload = Path(directory).resolve() / "wsload"
-    if not os.access(wsload, os.X_OK):
-        raise CannotMeasure(f"{VARIABLE} names a directory without the program wsload")
+def _drivers(chosen: Sequence[Scenario], size: Size, environment: Mapping[str, str]) -> dict[str, Driver]:
+    """Return what measures each scenario. Of those that can't be measured here, say why: a line for each reason."""
+    drivers: dict[str, Driver] = {}
+    lacking: dict[str, list[str]] = {}
+    for scenario in chosen:
+        try:
+            drivers[scenario.name] = DRIVERS[scenario.driver](size, environment)
+        except CannotMeasure as error:
+            lacking.setdefault(str(error), []).append(scenario.name)
+    for reason, names in lacking.items():
+        sys.stderr.write(f"bench: left out: {', '.join(names)}: {reason}\n")
+    return drivers
+
+
+def raise_file_limit() -> None:
+    """Let this process, and all that it starts, have as many open files as the system allows."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    servers = [server for server in known_servers(wsload.parent) if server.name in scenario.servers]
-    return Bench(wsload, *_cores()), servers
 
 
-def _cores() -> tuple[int, int]:
-    cores = sorted(os.sched_getaffinity(0))
-    if len(cores) < 2:
-        raise CannotMeasure("two cores are needed, one for the server and one for the load")
-    return cores[0], cores[1]
+def line_up(
+    scenario: Scenario, only: Collection[str | None], environment: Mapping[str, str]
+) -> dict[Contender, Server]:
+    """Return the contenders whose servers are there.
+
+    :param only: names of contenders; all, if it is empty
+    """
+    directory = environment.get(VARIABLE)
+    load_directory = Path(directory).resolve() if directory else None
+    servers = {each: server_for(each, load_directory) for each in scenario.contenders if not only or each.name in only}
+    return {contender: server for contender, server in servers.items() if server is not None}
 
 
-def _interleave(bench: Bench | Intake, scenario: Scenario, servers: Sequence[Server], rounds: int) -> Measurements:
-    """Measure the servers by turns, so that what the machine does meanwhile meets all of them."""
-    found: dict[str, list[Measurement]] = {server.name: [] for server in servers}
+def interleave(driver: Driver, scenario: Scenario, servers: Mapping[Contender, Server], rounds: int) -> Measurements:
+    """Measure the contenders by turns, so that what the machine does meanwhile meets all of them."""
+    found: dict[str, list[Measurement]] = {contender.name: [] for contender in servers}
+    rounds = min(rounds, scenario.rounds)
     for number in range(1, rounds + 1):
-        for server in servers:
-            sys.stderr.write(f"{scenario.name}, round {number} of {rounds}: {server.name}\n")
-            found[server.name].append(bench.measure(scenario, server))
+        for contender, server in servers.items():
+            sys.stderr.write(f"{scenario.name}, round {number} of {rounds}: {contender.name}\n")
+            found[contender.name].append(driver.measure(scenario, contender, server))
     return found
 
 
-def _write(results: Mapping[str, Measurements]) -> Path:
-    now = datetime.now(UTC)
-    report = {
-        "at": now.isoformat(timespec="seconds"),
-        "machine": {"system": platform.platform(), "cores": os.cpu_count(), "processor": _processor()},
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in ("twisted", "autobahn")},
-        "scenarios": {
-            name: {server: [asdict(run) for run in runs] for server, runs in found.items()}
-            for name, found in results.items()
-        },
-    }
-    OUT.mkdir(exist_ok=True)
-    path = OUT / f"{now:%Y%m%dT%H%M%SZ}.json"
-    path.write_text(json.dumps(report, indent=1) + "\n")
-    return path
-
-
-def _processor() -> str:
-    with open("/proc/cpuinfo") as stream:
-        names = [line.partition(":")[2].strip() for line in stream if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+def _print(*lines: str) -> None:
+    sys.stdout.writelines(f"{line}\n" for line in lines)
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

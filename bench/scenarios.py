@@ -1,49 +1,104 @@
-"""What is measured: each scenario's load, the figures read from it, and the bounds they are to keep."""
+"""The words of a benchmark: a scenario, who takes part in it, what is read from it, and what it is to keep."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
 
-MESSAGE = "/queue/message"
-AIRY_DESTINATIONS = (MESSAGE, "/queue/unread-count", "/queue/channel/connected", "/queue/channel/disconnected")
+MESSAGE: Final = "/queue/message"
+
+#: Names of drivers (``bench.run.DRIVERS``).
+WSLOAD: Final = "wsload"
+BESIDE: Final = "beside"
+RESUME: Final = "resume"
+WORKERS: Final = "workers"
+PROFILE: Final = "profile"
+PAUSES: Final = "pauses"
+SIMULATION: Final = "beats"
+CROWD: Final = "crowd"
+INTAKE: Final = "intake"
+
+#: The destinations of a client of Airy's, and numbers of subscribers; what is compared between scenarios goes from the
+#: least to the most.
+SUBSCRIPTIONS: Final = (MESSAGE, "/queue/unread-count", "/queue/channel/connected", "/queue/channel/disconnected")
+CROWDS: Final = (100, 1000, 5000)
+USUAL: Final = 1000
+
+#: Names of servers, as tables and the command line call them.
+AIRYD: Final = "airyd"
+AUTOBAHN: Final = "autobahn"
+C_EACH: Final = "C each"
+C_COALESCE: Final = "C coalesce"
+
+#: The figures that are looked at by name; but for the last four they are called as wsload does.
+CPU: Final = "server_cpu_us_per_delivery"
+RATE: Final = "deliveries_per_s"
+HANDSHAKES: Final = "handshakes_per_s"
+CPU_PER_CONNECTION: Final = "server_cpu_us_per_connection"
+MEMORY: Final = "server_kib_per_conn_rss_held"
+WIRE: Final = "wire_bytes_per_delivery"
+SHARE: Final = "busiest_share_pct"
+PAUSE: Final = "longest_collection_ms"
+BEATS: Final = "beats_ms_per_s"
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A number that the load generator reports.
+    """A number that a measurement brings.
 
     :ivar key: its name there
-    :ivar title: its name in the table, with the unit
-    :ivar scale: what to multiply the reported number by
-    :ivar digits: decimals in the table
+    :ivar title: its name in tables, with the unit
+    :ivar scale: what to multiply the number by
+    :ivar digits: decimals in tables
+    :ivar needs_core: whether it counts only if the server's core was busy with the server (``bench.measure``)
     """
 
     key: str
     title: str
     scale: float = 1.0
     digits: int = 2
+    needs_core: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """What a figure of airyd may be at most, as a multiple of another server's."""
+    """What a figure is to keep.
 
-    key: str
-    against: str
-    at_most: float
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What a figure of a server is to reach, by itself.
-
+    :ivar limit: in the figure's unit; with ``against`` a multiple of that contender's median
+    :ivar against: a contender's name, or None
+    :ivar beside: the scenario of that contender, if it is another one
+    :ivar of: whose figure it is
     :ivar is_least: whether it is to be at least that, not at most
     """
 
     key: str
-    server: str
-    value: float
+    limit: float
+    against: str | None = None
+    beside: str | None = None
+    of: str = AIRYD
     is_least: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """Who takes part in a scenario.
+
+    :ivar server: which server that is
+    :ivar options: of airyd, beside those that it always has here
+    :ivar load: arguments of the load, beside the scenario's
+    """
+
+    name: str
+    server: str
+    options: tuple[str, ...] = ()
+    load: tuple[str, ...] = ()
+
+
+def contenders(*servers: str) -> tuple[Contender, ...]:
+    """Return servers as they are as contenders."""
+    return tuple(Contender(name, name) for name in servers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,124 +106,83 @@ class Scenario:
     """One kind of load.
 
     :ivar name: for the command line and the JSON
-    :ivar arguments: of the load generator, without address and process id
-    :ivar servers: names of those that take part
+    :ivar driver: what measures it (``bench.run.DRIVERS``)
+    :ivar load: arguments of the load, without address and process id
     :ivar saturates: whether the server is to be the bottleneck, so that its core must be busy
+    :ivar rounds: at most so many, where a figure hardly varies
+    :ivar is_substitute: whether it is for those who have no wsload, or ask for it
     """
 
     name: str
     title: str
-    arguments: tuple[str, ...]
+    driver: str
     figures: tuple[Figure, ...]
-    servers: tuple[str, ...]
-    saturates: bool = False
+    contenders: tuple[Contender, ...]
+    load: tuple[str, ...] = ()
     bounds: tuple[Bound, ...] = ()
-    targets: tuple[Target, ...] = ()
+    saturates: bool = False
+    rounds: int = 100
+    is_substitute: bool = False
+
+    def figure(self, key: str) -> Figure:
+        """Return the figure with this key."""
+        return next(figure for figure in self.figures if figure.key == key)
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much of each load: counts of connections, and seconds."""
+    """How much of each load: seconds, and counts of connections and events.
 
-    subscribers: int = 1000
-    seconds: int = 5
-    light_seconds: int = 10
-    warmup: int = 2
-    idle: int = 8000
-    hold: int = 12
+    :ivar idle: numbers of idle connections
+    :ivar bystanders_seconds: for those who listen while a storm connects
+    """
+
+    seconds: float = 1.2
+    warmup: float = 0.4
+    light_seconds: int = 6
+    idle: tuple[int, ...] = (2000, 8000, 19_000)
+    hold: int = 3
     storm: int = 2000
+    storm_beside: int = 5000
+    bystanders_seconds: int = 4
     intake: int = 300_000
     intake_to_many: int = 30_000
 
 
-FULL = Size()
-QUICK = Size(seconds=2, light_seconds=3, warmup=1, idle=2000, hold=6, storm=1000, intake=100_000, intake_to_many=10_000)
+FULL: Final = Size()
+QUICK: Final = Size(
+    seconds=1,
+    light_seconds=3,
+    idle=(2000,),
+    storm=1000,
+    storm_beside=2000,
+    intake=100_000,
+    intake_to_many=10_000,
+)
+SIZES: Final[Mapping[str, Size]] = MappingProxyType({"full": FULL, "quick": QUICK})
 
-_CPU = Figure("server_cpu_us_per_delivery", "server CPU per delivery, µs")
-_RATE = Figure("deliveries_per_s", "deliveries/s", digits=0)
-_ALL = ("airyd", "autobahn", "C each", "C coalesce")
-#: The modes of the reference in C differ only in how they fan out.
-_ONE_C = ("airyd", "autobahn", "C each")
+CPU_FIGURE: Final = Figure(CPU, "server CPU per delivery, µs")
+RATE_FIGURE: Final = Figure(RATE, "deliveries/s", digits=0, needs_core=True)
+P50: Final = Figure("latency_us_p50", "latency p50, ms", 1e-3)
+P99: Final = Figure("latency_us_p99", "latency p99, ms", 1e-3)
+LATENCIES: Final = (
+    P50,
+    Figure("latency_us_p90", "latency p90, ms", 1e-3),
+    P99,
+    Figure("latency_us_p999", "latency p99.9, ms", 1e-3),
+)
 
 
-#: The scenario that needs a redis-server and no load generator, and its servers (bench.intake).
-INTAKE = "intake"
-INTAKE_ONE = "airyd"
-INTAKE_MANY = "airyd x 100"
-INTAKE_OTHER = "redis-py"
+def subscribed(destinations: tuple[str, ...]) -> tuple[str, ...]:
+    """Return arguments of wsload: each client subscribes to these."""
+    return tuple(word for destination in destinations for word in ("-d", destination))
 
 
-def scenarios(size: Size) -> tuple[Scenario, ...]:
-    """Return the scenarios in the order in which they run."""
-    fanout = ("fanout", "-n", str(size.subscribers), "-d", MESSAGE, "--receipt", "--pub", "stomp", "--verify")
-    closed_loop = (*fanout, "--rate", "max", "--warmup", str(size.warmup), "-t", str(size.seconds))
-    subscribers = f"{size.subscribers:,} subscribers"
-    return (
-        Scenario(
-            "one-in-flight",
-            f"{subscribers}, the next event is sent when all have the last",
-            (*closed_loop, "--window", "1"),
-            (_CPU, _RATE),
-            _ALL,
-            saturates=True,
-            bounds=(Bound(_CPU.key, "autobahn", 0.6),),
-        ),
-        Scenario(
-            "saturated",
-            f"{subscribers}, 16 events in flight",
-            (*closed_loop, "--window", "16"),
-            (_CPU, _RATE),
-            _ALL,
-            saturates=True,
-            bounds=(Bound(_CPU.key, "autobahn", 0.25),),
-        ),
-        Scenario(
-            "light",
-            f"{subscribers}, 10 events/s",
-            (*fanout, "--rate", "10", "--warmup", str(size.warmup), "-t", str(size.light_seconds)),
-            (
-                Figure("latency_us_p50", "latency p50, ms", 1e-3),
-                Figure("latency_us_p99", "latency p99, ms", 1e-3),
-                _CPU,
-            ),
-            _ALL,
-        ),
-        Scenario(
-            "idle",
-            f"{size.idle:,} idle connections, four subscriptions each, heart-beats where the server has them",
-            (
-                *("idle", "-n", str(size.idle), "--receipt", "--heart-beat", "5000,5000", "--hold", str(size.hold)),
-                *(word for destination in AIRY_DESTINATIONS for word in ("-d", destination)),
-            ),
-            (
-                Figure("server_kib_per_conn_rss_held", "memory per connection, KiB"),
-                Figure("server_cpu_pct_idle", "server CPU, %"),
-            ),
-            _ONE_C,
-        ),
-        Scenario(
-            "storm",
-            f"{size.storm:,} connections at once: handshake, CONNECT, SUBSCRIBE; three times",
-            ("storm", "-n", str(size.storm), "-c", "64", "--rounds", "3", "-d", MESSAGE, "--receipt"),
-            (
-                Figure("handshakes_per_s", "handshakes/s", digits=0),
-                Figure("server_cpu_us_per_connection", "server CPU per connection, µs", digits=0),
-            ),
-            _ONE_C,
-        ),
-        Scenario(
-            INTAKE,
-            f"{size.intake:,} entries of a Redis stream in bulk, to one subscriber; {size.intake_to_many:,} to 100; "
-            "redis-py with hiredis only reads",
-            (),
-            (
-                Figure("events_per_s", "events/s", digits=0),
-                Figure("cpu_us_per_event", "server CPU per event, µs"),
-            ),
-            (INTAKE_ONE, INTAKE_MANY, INTAKE_OTHER),
-            targets=(
-                Target("events_per_s", INTAKE_ONE, 100_000, is_least=True),
-                Target("cpu_us_per_event", INTAKE_ONE, 6.0),
-            ),
-        ),
-    )
+def fanout(crowd: int, subscriptions: tuple[str, ...]) -> tuple[str, ...]:
+    """Return arguments of wsload: subscribers who must all get each event, in order."""
+    return ("fanout", "-n", str(crowd), "--receipt", "--verify", *subscribed(subscriptions))
+
+
+def times(size: Size) -> tuple[str, ...]:
+    """Return arguments of wsload: how long a closed loop takes."""
+    return ("--warmup", str(size.warmup), "-t", str(size.seconds))

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from bench.scenarios import AIRYD, AUTOBAHN, Contender
+
 ROOT = Path(__file__).resolve().parent.parent
 
 #: Seconds that a server may take to serve, and to end after SIGTERM.
@@ -30,7 +32,10 @@ _AIRYD = (
     *("airyd", "--listen", "tcp:0:interface=127.0.0.1", "--admin", "none"),
     *("--auth", "anonymous:send", "--heart-beat", "5000,5000"),
 )
-_AUTOBAHN = (sys.executable, "-m", "bench.autobahn_server")
+_COMMANDS = {
+    AUTOBAHN: (sys.executable, "-m", "bench.autobahn_server"),
+    "redis-py": (sys.executable, "-m", "bench.redis_reader"),
+}
 
 
 class ServerFailed(Exception):
@@ -61,24 +66,20 @@ class Running:
     log: Path
 
 
-def airyd_server(name: str, *options: str) -> Server:
-    """Return airyd with these options beside those that all runs have."""
-    return Server(name, (*_AIRYD, *options))
+def server_for(contender: Contender, load_directory: Path | None) -> Server | None:
+    """Return the server that a contender is; None if it is a reference in C that was not built.
 
-
-def known_servers(load_directory: Path) -> tuple[Server, ...]:
-    """Return the servers that can be measured here.
-
-    :param load_directory: where the load generator was built; has the reference in C below ``selftest/`` or has not
+    :param load_directory: where the load generator was built, with the reference in C below ``selftest/``
     """
-    servers = [airyd_server("airyd"), Server("autobahn", _AUTOBAHN)]
-    reference = load_directory / "selftest" / "fanout"
-    if os.access(reference, os.X_OK):
-        servers += [
-            Server(f"C {mode}", (str(reference), "-p", "{port}", "-m", mode), announces=False)
-            for mode in ("each", "coalesce")
-        ]
-    return tuple(servers)
+    if contender.server == AIRYD:
+        return Server(contender.name, (*_AIRYD, *contender.options))
+    if contender.server in _COMMANDS:
+        return Server(contender.name, _COMMANDS[contender.server], announces=True)
+    reference = load_directory and load_directory / "selftest" / "fanout"
+    if reference is None or not os.access(reference, os.X_OK):
+        return None
+    mode = contender.server.removeprefix("C ")
+    return Server(contender.name, (str(reference), "-p", "{port}", "-m", mode), announces=False)
 
 
 @contextmanager

@@ -26,10 +26,21 @@ from airyd.sources import make_source
 from airyd.sources.redis import deadletters
 from airyd.sources.redis.address import DEFAULT_MAXLEN, DEFAULT_PREFIX
 from airyd.stomp.state import render
+from bench import instructions
+from bench.page import RUN, filled, sections
+from bench.pictures import PICTURES
+from bench.results import read
 from tests.test_architecture import FLOORS
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = ("README.rst", "CHANGELOG.rst", "docs/architecture.rst", "docs/protocol.rst", "docs/publishing.rst")
+DOCUMENTS = (
+    "README.rst",
+    "CHANGELOG.rst",
+    "docs/architecture.rst",
+    "docs/performance.rst",
+    "docs/protocol.rst",
+    "docs/publishing.rst",
+)
 
 #: A row of a table: the text of each cell.
 Row = tuple[str, ...]
@@ -269,6 +280,24 @@ class PublishingTests(SynchronousTestCase):
         self.assertIn(f"cut after {deadletters.BODY_BYTES:,} bytes", whole)
         self.assertIn(f"about the last {deadletters.DEAD_LETTERS:,}.", whole)
         self.assertIn(f"remembered for {deadletters.REMEMBERED // 3600} hours", whole)
+
+
+class PerformanceTests(SynchronousTestCase):
+    """docs/performance.rst."""
+
+    maxDiff = None
+
+    def test_figures(self) -> None:
+        """They are those of the run that is kept beside it: ``python -m bench.page`` writes them."""
+        page = (ROOT / "docs/performance.rst").read_text()
+        self.assertEqual(filled(page, sections(read(RUN), instructions.kept())), page)
+
+    def test_pictures(self) -> None:
+        """Each is there."""
+        images = [image.get("uri", "") for image in parsed("docs/performance.rst")[0].iter("image")]
+        self.assertEqual([f"performance/{name}.svg" for name in PICTURES], images)
+        for image in images:
+            self.assertTrue((ROOT / "docs" / image).exists(), image)
 
 
 class ArchitectureTests(SynchronousTestCase):

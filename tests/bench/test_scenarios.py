@@ -1,4 +1,4 @@
-"""Tests for bench.scenarios: the data fit together."""
+"""Tests for bench.catalogue and bench.servers: the data fit together."""
 
 from __future__ import annotations
 
@@ -6,44 +6,55 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bench.intake import intake
-from bench.scenarios import FULL, INTAKE, QUICK, scenarios
-from bench.servers import known_servers
+from bench.catalogue import scenarios
+from bench.run import DRIVERS
+from bench.scenarios import AIRYD, AUTOBAHN, C_COALESCE, C_EACH, FULL, QUICK, Contender
+from bench.servers import server_for
 
 
 class ScenarioTests(SynchronousTestCase):
-    """Each scenario names figures and servers that exist."""
+    """Each scenario names figures and contenders that exist."""
 
-    def test_names_are_unique_and_the_same_in_both_sizes(self) -> None:
-        names = [scenario.name for scenario in scenarios(FULL)]
-        self.assertEqual(len(names), len(set(names)))
-        self.assertEqual(names, [scenario.name for scenario in scenarios(QUICK)])
+    def test_names_are_unique(self) -> None:
+        for size in (FULL, QUICK):
+            names = [scenario.name for scenario in scenarios(size)]
+            self.assertEqual(len(names), len(set(names)))
 
-    def test_bounds_are_on_figures_and_servers_of_their_scenario(self) -> None:
-        for scenario in scenarios(FULL):
+    def test_each_has_a_driver(self) -> None:
+        self.assertEqual(set(DRIVERS), {scenario.driver for scenario in scenarios(FULL)})
+
+    def test_bounds_are_on_figures_and_contenders_that_there_are(self) -> None:
+        known = {scenario.name: scenario for scenario in scenarios(FULL)}
+        for scenario in known.values():
             for bound in scenario.bounds:
                 self.assertIn(bound.key, [figure.key for figure in scenario.figures])
-                self.assertIn(bound.against, scenario.servers)
+                self.assertIn(bound.of, [contender.name for contender in scenario.contenders])
+                if bound.against is not None:
+                    other = known[bound.beside or scenario.name]
+                    self.assertIn(bound.against, [contender.name for contender in other.contenders])
+                    self.assertIn(bound.key, [figure.key for figure in other.figures])
 
-    def test_targets_are_on_figures_and_servers_of_their_scenario(self) -> None:
-        for scenario in scenarios(FULL):
-            for target in scenario.targets:
-                self.assertIn(target.key, [figure.key for figure in scenario.figures])
-                self.assertIn(target.server, scenario.servers)
+
+class ServerTests(SynchronousTestCase):
+    """Which servers are there."""
 
     def test_airyd_and_the_baseline_need_no_load_directory(self) -> None:
-        self.assertEqual([server.name for server in known_servers(Path("nowhere"))], ["airyd", "autobahn"])
+        for name in (AIRYD, AUTOBAHN):
+            self.assertIsNotNone(server_for(Contender("some", name), None))
+
+    def test_airyd_gets_the_options_of_the_contender(self) -> None:
+        server = server_for(Contender("some", AIRYD, ("--workers", "2")), None)
+        assert server is not None
+        self.assertEqual((server.name, server.command[-2:]), ("some", ("--workers", "2")))
 
     def test_the_reference_joins_where_it_was_built(self) -> None:
         program = Path(self.mktemp()) / "selftest" / "fanout"
         program.parent.mkdir(parents=True)
-        program.touch(0o755)
-        names = {server.name for server in known_servers(program.parent.parent)}
-        for scenario in scenarios(FULL):
-            if scenario.name != INTAKE:
-                self.assertLessEqual(set(scenario.servers), names)
-
-    def test_the_intake_has_servers_of_its_own(self) -> None:
-        (scenario,) = (scenario for scenario in scenarios(FULL) if scenario.name == INTAKE)
-        _, servers = intake(FULL, 0, 1)
-        self.assertEqual([server.name for server in servers], list(scenario.servers))
+        for name, mode in ((C_EACH, "each"), (C_COALESCE, "coalesce")):
+            self.assertIsNone(server_for(Contender(name, name), None))
+            self.assertIsNone(server_for(Contender(name, name), program.parent.parent))
+            program.touch(0o755)
+            server = server_for(Contender(name, name), program.parent.parent)
+            assert server is not None
+            self.assertEqual(server.command, (str(program), "-p", "{port}", "-m", mode))
+            program.unlink()

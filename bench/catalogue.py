@@ -1,0 +1,20 @@
+"""All scenarios, with the targets of the project as their bounds."""
+
+from __future__ import annotations
+
+from bench import connecting, fanouts
+from bench.scenarios import Scenario, Size
+
+
+def scenarios(size: Size) -> tuple[Scenario, ...]:
+    """Return all scenarios in the order in which they run."""
+    return (
+        *fanouts.fanouts(size),
+        *fanouts.compression(),
+        *connecting.connections(size),
+        connecting.resume(),
+        connecting.workers(size),
+        connecting.intake(size),
+        fanouts.profile(),
+        fanouts.python_clients(),
+    )

@@ -1,0 +1,189 @@
+"""Scenarios of those who connect, are idle, come back, and of what stands behind airyd."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from airyd.limits import MIB
+from bench.scenarios import (
+    AIRYD,
+    AUTOBAHN,
+    BEATS,
+    BESIDE,
+    C_EACH,
+    CPU,
+    CPU_FIGURE,
+    CPU_PER_CONNECTION,
+    HANDSHAKES,
+    INTAKE,
+    LATENCIES,
+    MEMORY,
+    P99,
+    PAUSE,
+    PAUSES,
+    RESUME,
+    SHARE,
+    SIMULATION,
+    SUBSCRIPTIONS,
+    USUAL,
+    WORKERS,
+    WSLOAD,
+    Bound,
+    Contender,
+    Figure,
+    Scenario,
+    Size,
+    contenders,
+    fanout,
+    subscribed,
+    times,
+)
+
+
+def connections(size: Size) -> Iterator[Scenario]:
+    """Yield the scenarios of those who connect, and do nothing else."""
+    for number in size.idle:
+        yield idle(size, number)
+    yield _pauses(size)
+    yield _beats()
+    yield storm(size)
+    yield Scenario(
+        "storm-beside",
+        f"{size.storm_beside:,} connections at once, while 500 subscribers have 50 events/s: the latter's latency",
+        BESIDE,
+        (*LATENCIES, Figure(HANDSHAKES, "handshakes/s", digits=0)),
+        contenders(AIRYD, AUTOBAHN),
+        ("storm", "-n", str(size.storm_beside), "-c", "1000", "--rounds", "1", *subscribed(SUBSCRIPTIONS[:1])),
+        (Bound(P99.key, 250),),
+        rounds=2,
+    )
+
+
+def idle(size: Size, number: int) -> Scenario:
+    """Return the scenario of connections on which nothing happens but heart-beats."""
+    # A source address has some 28,000 ports; airyd, Autobahn and wsload share what the machine has of them.
+    load = ("idle", "-n", str(number), "--receipt", "--heart-beat", "5000,5000", "--src-addrs", "2")
+    return Scenario(
+        f"idle-{number}",
+        f"{number:,} idle connections, four subscriptions each, heart-beats where the server has them",
+        WSLOAD,
+        (
+            Figure(MEMORY, "memory per connection, KiB"),
+            Figure("server_cpu_pct_idle", "server CPU, %"),
+        ),
+        contenders(AIRYD, AUTOBAHN, C_EACH),
+        (*load, "--hold", str(size.hold), *subscribed(SUBSCRIPTIONS)),
+        (Bound(MEMORY, 3.0),),
+        rounds=1,
+    )
+
+
+def _pauses(size: Size) -> Scenario:
+    number = size.idle[-1]
+    return Scenario(
+        "pauses",
+        f"{number:,} connections come and are idle: the longest garbage collection meanwhile",
+        PAUSES,
+        (Figure(PAUSE, "longest collection, ms", digits=1),),
+        contenders(AIRYD),
+        idle(size, number).load,
+        (Bound(PAUSE, 10),),
+        rounds=1,
+    )
+
+
+def _beats() -> Scenario:
+    connections, seconds = 50_000, 30
+    return Scenario(
+        "heart-beats",
+        f"{connections:,} connections with heart-beats of 30 s, for {seconds} s, simulated: CPU besides the sends",
+        SIMULATION,
+        (Figure(BEATS, "CPU per second, ms", digits=1),),
+        contenders(AIRYD),
+        (str(connections), str(seconds)),
+        (Bound(BEATS, 10),),
+        rounds=1,
+    )
+
+
+def storm(size: Size) -> Scenario:
+    """Return the scenario of many who connect and leave."""
+    return Scenario(
+        "storm",
+        f"{size.storm:,} connections, 64 at once: handshake, CONNECT, SUBSCRIBE; three times",
+        WSLOAD,
+        (
+            Figure(HANDSHAKES, "handshakes/s", digits=0, needs_core=True),
+            Figure(CPU_PER_CONNECTION, "server CPU per connection, µs", digits=0),
+        ),
+        contenders(AIRYD, AUTOBAHN, C_EACH),
+        ("storm", "-n", str(size.storm), "-c", "64", "--rounds", "3", *subscribed(SUBSCRIPTIONS[:1]), "--receipt"),
+        (Bound(HANDSHAKES, 2, AUTOBAHN, is_least=True),),
+        saturates=True,
+    )
+
+
+def resume() -> Scenario:
+    """Return the scenario of many who come back."""
+    missed, clients = 5000, 200
+    history = ("--source", f"memory:?history={2 * missed}")
+    return Scenario(
+        "resume",
+        f"{clients} clients come back {missed:,} events behind, while 100 others have 50 events/s: the others' latency",
+        RESUME,
+        (
+            *LATENCIES,
+            Figure("level_s", "seconds until all are level"),
+            Figure("replayed_per_s", "replayed events/s", digits=0),
+        ),
+        (Contender(AIRYD, AIRYD, history, ("0",)), Contender("200 return", AIRYD, history, (str(clients),))),
+        (str(missed),),
+        (Bound(P99.key, 3, AIRYD, of="200 return"),),
+        rounds=2,
+    )
+
+
+def workers(size: Size) -> Scenario:
+    """Return the scenario of one process and of two."""
+    one, two = "1 worker", "2 workers"
+    return Scenario(
+        "workers",
+        f"{USUAL:,} subscribers, events from Redis one at a time, then a storm of connections; on one core",
+        WORKERS,
+        (
+            CPU_FIGURE,
+            Figure(CPU_PER_CONNECTION, "server CPU per connection, µs", digits=0),
+            Figure(SHARE, "clients of the busier worker, %", digits=0),
+        ),
+        (Contender(one, AIRYD), Contender(two, AIRYD, ("--workers", "2"))),
+        (*fanout(USUAL, SUBSCRIPTIONS[:1]), "--rate", "max", "--window", "1", *times(size)),
+        (
+            Bound(CPU, 1.2, one, of=two),
+            Bound(CPU_PER_CONNECTION, 1.2, one, of=two),
+            Bound(SHARE, 60, of=two),
+        ),
+        rounds=2,
+    )
+
+
+def intake(size: Size) -> Scenario:
+    """Return the scenario of a stream that is read in bulk."""
+    many = "100 subscribers"
+    return Scenario(
+        "intake",
+        f"{size.intake:,} entries of a Redis stream in bulk, to one subscriber; {size.intake_to_many:,} to 100; "
+        "redis-py with hiredis only reads",
+        INTAKE,
+        (
+            Figure("events_per_s", "events/s", digits=0),
+            Figure("cpu_us_per_event", "server CPU per event, µs"),
+        ),
+        (
+            Contender(AIRYD, AIRYD, load=(str(size.intake), "1")),
+            # Its subscribers share a core with Redis: they may lag.
+            Contender(many, AIRYD, ("--buffered", str(64 * MIB)), (str(size.intake_to_many), "100")),
+            Contender("redis-py", "redis-py", load=(str(size.intake), "0")),
+        ),
+        bounds=(Bound("events_per_s", 100_000, is_least=True), Bound("cpu_us_per_event", 6.0)),
+        rounds=2,
+    )

@@ -1,0 +1,219 @@
+"""What ``bench.instructions`` counts: events and connections on airyd's own way, in one process, without a reactor.
+
+The daemon is put together as always, over a clock in the reactor's place. Its clients are TCP sockets of the loopback
+interface, and what is counted fits into their buffers. It stands between two calls of :func:`mark`, which Callgrind
+watches.
+
+``python -m bench.counted`` does it and prints how many pieces each pair of marks holds.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, cast
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.main import CONNECTION_LOST
+from twisted.internet.testing import MemoryReactorClock
+from twisted.python.failure import Failure
+
+from airyd.options import Options
+from airyd.service import Airyd
+from airyd.transport import DirectServer
+from bench.scenarios import MESSAGE
+
+#: The function of the C library that :func:`mark` calls, and nobody else here.
+MARK: Final = "getsid"
+#: The piece that the others are compared with.
+FLOOR: Final = "bare send"
+
+MEMBERS: Final = 200
+#: Turns of the reactor with one event each, and with sixteen, as under full load.
+TURNS: Final = 40
+BURST: Final = 16
+BURSTS: Final = 4
+CONNECTIONS: Final = 50
+#: What is counted was done so many times before: the interpreter specialises what it has run often.
+WARM_UP: Final = 10
+
+_BODY: Final = b'{"conversation_id":"c","message":{"id":"m","content":"%b"}}' % (b"x" * 260)
+#: A client's opening handshake.
+OPENING: Final = (
+    b"GET /ws.communication HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n"
+    b"Sec-WebSocket-Protocol: v12.stomp\r\n\r\n"
+)
+
+
+def mark() -> None:
+    """Let Callgrind write down what it has counted since the last mark, and begin anew."""
+    os.getsid(0)
+
+
+def text(stomp: bytes) -> bytes:
+    """Return a STOMP frame as a client's WebSocket message (RFC 6455, section 5.2), masked with zeros."""
+    size = bytes((0x80 | len(stomp),)) if len(stomp) < 126 else b"\xfe" + len(stomp).to_bytes(2, "big")
+    return b"\x81" + size + bytes(4) + stomp
+
+
+_CONNECT: Final = text(b"CONNECT\naccept-version:1.2\nheart-beat:30000,30000\n\n\0")
+_SEND: Final = text(b"SEND\ndestination:%b\ncontent-length:%d\n\n%b\0" % (MESSAGE.encode(), len(_BODY), _BODY))
+
+
+def daemon(clock: MemoryReactorClock) -> Any:
+    """Start airyd over a clock; return the factory of its connections."""
+    options = Options()
+    options.parseOptions(["--listen", "tcp:8080:interface=127.0.0.1", "--admin=none", "--auth=anonymous:send"])
+    Airyd(options.settings, clock, lambda: 0.0).privilegedStartService()
+    return clock.tcpServers[0][1]
+
+
+class Crowd:
+    """A daemon, a client that publishes, and clients that listen.
+
+    :ivar listeners: the daemon's transports to the latter
+    """
+
+    def __init__(self) -> None:
+        self.listeners: list[DirectServer] = []
+        self._sockets: list[socket.socket] = []
+        self._loop = MemoryReactorClock()
+        self._factory = daemon(self._loop)
+        self._port = socket.create_server(("127.0.0.1", 0))
+        self._publisher, self._publishing_socket = self._accept()
+        self._say(self._publisher, OPENING, _CONNECT)
+
+    def reach(self) -> DirectServer:
+        """Let one more client open a TCP connection; return the daemon's end."""
+        transport, client = self._accept()
+        client.setblocking(False)
+        self._sockets.append(client)
+        self.listeners.append(transport)
+        return transport
+
+    def subscribe(self, transport: DirectServer, name: str) -> None:
+        """Open a WebSocket, a session, and a subscription with the id ``name``."""
+        self._say(transport, OPENING, _CONNECT, text(f"SUBSCRIBE\nid:{name}\ndestination:{MESSAGE}\n\n\0".encode()))
+
+    def enter(self, names: Sequence[str]) -> None:
+        """Let in one listener for each of these subscription ids."""
+        for name in names:
+            self.subscribe(self.reach(), name)
+        self.received()
+
+    def leave(self) -> None:
+        """Let all listeners lose their connections."""
+        for transport, client in zip(self.listeners, self._sockets, strict=True):
+            transport.connectionLost(Failure(CONNECTION_LOST))
+            client.close()
+        self.listeners.clear()
+        self._sockets.clear()
+
+    def publish(self, events: int = 1) -> None:
+        """Let the publisher SEND so many events in one turn."""
+        self._say(self._publisher, *[_SEND] * events)
+
+    def received(self) -> list[bytes]:
+        """Return what each listener has got since the last call."""
+        return [_waiting(client) for client in self._sockets]
+
+    def _accept(self) -> tuple[DirectServer, socket.socket]:
+        client = socket.create_connection(self._port.getsockname())
+        accepted, address = self._port.accept()
+        protocol = self._factory.buildProtocol(IPv4Address("TCP", *address))
+        number = len(self.listeners)
+        transport = DirectServer(accepted, protocol, address, cast(Any, None), number, cast(Any, self._loop))
+        protocol.makeConnection(transport)
+        return transport, client
+
+    def _say(self, transport: DirectServer, *reads: bytes) -> None:
+        for data in reads:
+            transport.protocol.dataReceived(data)
+        self._loop.advance(0)
+
+
+def _waiting(client: socket.socket) -> bytes:
+    data = b""
+    try:
+        while more := client.recv(1 << 20):
+            data += more
+    except BlockingIOError:
+        return data
+    raise RuntimeError("the daemon closed a connection")
+
+
+class Counted:
+    """Does what is counted.
+
+    :ivar pieces: how many of each kind were done, in their order
+    """
+
+    def __init__(self, crowd: Crowd) -> None:
+        self.pieces: dict[str, int] = {}
+        self._crowd = crowd
+
+    @contextmanager
+    def _count(self, name: str, pieces: int, frames: int) -> Iterator[None]:
+        """Count what is done inside; it must bring each listener so many frames."""
+        gc.collect()
+        gc.freeze()  # as the daemon does after its start
+        mark()
+        yield
+        mark()
+        self.pieces[name] = pieces
+        if wrong := sum(data.count(b"\0") != frames for data in self._crowd.received()):
+            raise RuntimeError(f"{name}: {wrong} listeners did not get {frames} frames")
+
+    def deliveries(self, name: str, ids: Sequence[str]) -> None:
+        """Publish to listeners with these subscription ids: an event a turn, and many a turn."""
+        self._crowd.enter(ids)
+        for _ in range(WARM_UP):
+            self._crowd.publish()
+        self._crowd.received()
+        with self._count(name, len(ids) * TURNS, TURNS):
+            for _ in range(TURNS):
+                self._crowd.publish()
+        with self._count(f"{name}, {BURST} events a turn", len(ids) * BURST * BURSTS, BURST * BURSTS):
+            for _ in range(BURSTS):
+                self._crowd.publish(BURST)
+        self._crowd.leave()
+
+    def bare_sends(self) -> None:
+        """Send as much to as many sockets, by the least that Python can do."""
+        self._crowd.enter(["sub-0"] * MEMBERS)
+        self._crowd.publish()
+        message = self._crowd.received()[0]
+        sends = [transport.socket.send for transport in self._crowd.listeners]
+        with self._count(FLOOR, len(sends) * TURNS, TURNS):
+            for _ in range(TURNS):
+                for send in sends:
+                    send(message)
+        self._crowd.leave()
+
+    def connections(self) -> None:
+        """Shake hands, CONNECT and SUBSCRIBE."""
+        transports = [self._crowd.reach() for _ in range(CONNECTIONS)]
+        with self._count("handshake, CONNECT, SUBSCRIBE", CONNECTIONS, 1):
+            for transport in transports:
+                self._crowd.subscribe(transport, "sub-0")
+        self._crowd.leave()
+
+
+def main() -> None:
+    """Do all of it; print how many pieces there were of each, as JSON."""
+    counted = Counted(Crowd())
+    counted.deliveries("delivery, same id", ["sub-0"] * MEMBERS)
+    counted.deliveries("delivery, own ids", [f"sub-{number}" for number in range(MEMBERS)])
+    counted.bare_sends()
+    counted.connections()
+    sys.stdout.write(json.dumps(counted.pieces) + "\n")
+
+
+if __name__ == "__main__":
+    main()

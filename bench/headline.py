@@ -1,0 +1,192 @@
+"""The headline ratios (``make bench-quick``): before and after a change, in less than two minutes.
+
+Each is a ratio of two contenders in the same round, and the median over the rounds counts. They are written to
+``bench/out/headline.json`` and compared with those of another file: by default with those that are kept in the tree,
+if they are of a machine with this processor.
+
+Exit status: 0, 1 (one is worse by more than 5 %), 2 (can't measure here, or wrong arguments).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+from bench.connecting import idle, storm
+from bench.fanouts import one_in_flight, own_ids, saturated
+from bench.machine import CannotMeasure, description
+from bench.measure import Measurement
+from bench.report import table
+from bench.results import Measurements
+from bench.run import DRIVERS, OUT, interleave, line_up, raise_file_limit
+from bench.scenarios import (
+    AIRYD,
+    AUTOBAHN,
+    C_COALESCE,
+    C_EACH,
+    CPU,
+    CPU_PER_CONNECTION,
+    HANDSHAKES,
+    MEMORY,
+    RATE,
+    USUAL,
+    WSLOAD,
+    Scenario,
+    Size,
+)
+from bench.servers import ROOT
+
+KEPT: Final = ROOT / "bench" / "headline.json"
+#: How many times worse a ratio may be.
+ALLOWED: Final = 1.05
+#: Seconds that the rounds may take.
+PATIENCE: Final = 112.0
+SIZE: Final = Size(seconds=1.2, warmup=0.4, hold=3, storm=1000)
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """A ratio that says much.
+
+    :ivar title: its name, also in files
+    :ivar to: what airyd's figure is divided by; None: nothing
+    """
+
+    title: str
+    scenario: Scenario
+    key: str
+    to: str | None
+    is_more_better: bool = False
+
+
+_ONE: Final = one_in_flight(SIZE, USUAL)
+_MANY: Final = saturated(SIZE, USUAL)
+_OWN: Final = own_ids(SIZE)
+_STORM: Final = storm(SIZE)
+_IDLE: Final = idle(SIZE, 4000)
+SCENARIOS: Final = (_ONE, _MANY, _OWN, _STORM, _IDLE)
+HEADLINES: Final = (
+    Headline("one in flight: CPU per delivery to C each", _ONE, CPU, C_EACH),
+    Headline("one in flight: CPU per delivery to Autobahn", _ONE, CPU, AUTOBAHN),
+    Headline("saturated: CPU per delivery to C coalesce", _MANY, CPU, C_COALESCE),
+    Headline("saturated: CPU per delivery to Autobahn", _MANY, CPU, AUTOBAHN),
+    Headline("saturated: deliveries/s to C coalesce", _MANY, RATE, C_COALESCE, is_more_better=True),
+    Headline("own ids: CPU per delivery to C each", _OWN, CPU, C_EACH),
+    Headline("handshakes: CPU to Autobahn", _STORM, CPU_PER_CONNECTION, AUTOBAHN),
+    Headline("handshakes/s to Autobahn", _STORM, HANDSHAKES, AUTOBAHN, is_more_better=True),
+    Headline("idle: KiB per connection", _IDLE, MEMORY, None),
+)
+
+
+def ratios(headlines: Sequence[Headline], results: Mapping[str, Measurements]) -> dict[str, float]:
+    """Return the median of each ratio over the rounds in which both sides count."""
+    found = {}
+    for headline in headlines:
+        figure = headline.scenario.figure(headline.key)
+        runs = results.get(headline.scenario.name, {})
+        own = [run.value(figure) for run in runs.get(AIRYD, ())]
+        others = [1.0] * len(own) if headline.to is None else [run.value(figure) for run in runs.get(headline.to, ())]
+        pairs = [mine / other for mine, other in zip(own, others, strict=False) if mine is not None and other]
+        if pairs:
+            found[headline.title] = round(median(pairs), 4)
+    return found
+
+
+def worse_by(headline: Headline, now: float, before: float) -> float:
+    """Return how many times worse a ratio is; below 1 if it is better."""
+    return before / now if headline.is_more_better else now / before
+
+
+def compared(headlines: Sequence[Headline], now: Mapping[str, float], before: Mapping[str, float]) -> Iterator[str]:
+    """Yield a line for each ratio: then, now, and whether it is worse by more than is allowed."""
+    for headline in headlines:
+        title = headline.title
+        line = f"  {title:48}{_number(now.get(title)):>10}{_number(before.get(title)):>10}"
+        if title in now and title in before:
+            by = worse_by(headline, now[title], before[title])
+            line += f"{100 * (now[title] / before[title] - 1):+8.1f} %" + ("  WORSE" if by > ALLOWED else "")
+        yield line
+
+
+def worsened(headlines: Sequence[Headline], now: Mapping[str, float], before: Mapping[str, float]) -> list[str]:
+    """Return the ratios that are worse by more than is allowed."""
+    return [
+        headline.title
+        for headline in headlines
+        if headline.title in now
+        and headline.title in before
+        and worse_by(headline, now[headline.title], before[headline.title]) > ALLOWED
+    ]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else format(value, ".3f")
+
+
+def measure(environment: Mapping[str, str]) -> dict[str, Measurements]:
+    """Measure what the headlines need, round by round as long as there is time.
+
+    :raises CannotMeasure: there is no load generator
+    """
+    driver = DRIVERS[WSLOAD](SIZE, environment)
+    raise_file_limit()
+    found: dict[str, dict[str, list[Measurement]]] = {}
+    begun, rounds, longest = time.monotonic(), 0, 0.0
+    while time.monotonic() - begun + longest < PATIENCE:
+        rounds += 1
+        round_begun = time.monotonic()
+        for scenario in SCENARIOS:
+            if rounds <= scenario.rounds:
+                needed = {AIRYD, *(headline.to for headline in HEADLINES if headline.scenario is scenario)}
+                contenders = line_up(scenario, needed, environment)
+                for name, runs in interleave(driver, scenario, contenders, 1).items():
+                    found.setdefault(scenario.name, {}).setdefault(name, []).extend(runs)
+        longest = max(longest, time.monotonic() - round_begun)
+    sys.stderr.write(f"{rounds} rounds in {time.monotonic() - begun:.0f} s\n")
+    return dict(found)
+
+
+def kept(path: Path) -> tuple[dict[str, float], str]:
+    """Return the ratios in a file, and the processor that they were measured on."""
+    loaded = json.loads(path.read_text())
+    return loaded["ratios"], loaded["processor"]
+
+
+def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Measure, print, keep and compare; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m bench.headline", description="Measure the headline ratios.")
+    parser.add_argument("--against", type=Path, metavar="FILE", help="compare with these, of whatever machine")
+    parser.add_argument("--renew", action="store_true", help="keep these ratios in the tree: bench/headline.json")
+    wanted = parser.parse_args(arguments)
+    try:
+        found = measure(environment)
+    except CannotMeasure as error:
+        sys.stderr.write(f"bench: {error}\n")
+        return 2
+    for scenario in SCENARIOS:
+        sys.stdout.write(table(scenario, found[scenario.name]) + "\n\n")
+    now, processor = ratios(HEADLINES, found), description()["processor"]
+    before, its_processor = kept(wanted.against or KEPT)
+    if wanted.against is None and its_processor != processor:
+        sys.stdout.write(f"Not compared: what is kept in the tree is of another processor, {its_processor}.\n")
+        before = {}
+    sys.stdout.write(f"  {'':48}{'now':>10}{'before':>10}\n")
+    sys.stdout.writelines(f"{line}\n" for line in compared(HEADLINES, now, before))
+    if any(run.doubts for runs in found.values() for each in runs.values() for run in each):
+        sys.stdout.write("The machine had other work (see the remarks): ratios are off by up to a tenth then.\n")
+    for path in [OUT / KEPT.name, *([KEPT] if wanted.renew else [])]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"processor": processor, "ratios": now}, indent=1) + "\n")
+    return 1 if worsened(HEADLINES, now, before) and not wanted.renew else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))

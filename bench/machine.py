@@ -1,0 +1,66 @@
+"""What Linux says of this machine, its cores and a process."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import version
+from typing import Final
+
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+
+
+class CannotMeasure(Exception):
+    """Something is missing on this machine; the text says in one line what."""
+
+
+def cores() -> tuple[int, int]:
+    """Return the core for servers and the one for the load.
+
+    :raises CannotMeasure: there is only one
+    """
+    allowed = sorted(os.sched_getaffinity(0))
+    if len(allowed) < 2:
+        raise CannotMeasure("two cores are needed, one for the server and one for the load")
+    return allowed[0], allowed[1]
+
+
+def machine_time() -> tuple[int, int]:
+    """Return the stolen and the whole time of all cores since the start, in ticks (proc(5), ``/proc/stat``)."""
+    with open("/proc/stat") as stream:
+        ticks = [int(word) for word in stream.readline().split()[1:9]]
+    return ticks[7], sum(ticks)
+
+
+def core_time(core: int) -> tuple[int, int]:
+    """Return the busy and the whole time of a core since the start, in ticks (proc(5), ``/proc/stat``)."""
+    with open("/proc/stat") as stream:
+        words = next(line.split()[1:9] for line in stream if line.startswith(f"cpu{core} "))
+    ticks = [int(word) for word in words]
+    return sum(ticks) - ticks[3] - ticks[4], sum(ticks)
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time that a process has used, its own and the system's for it."""
+    return sum(user_and_system(pid))
+
+
+def user_and_system(pid: int) -> tuple[float, float]:
+    """Return the seconds that a process has used outside and inside the kernel (proc(5), ``/proc/pid/stat``)."""
+    with open(f"/proc/{pid}/stat") as stream:
+        words = stream.read().rpartition(")")[2].split()
+    return int(words[11]) / _TICKS, int(words[12]) / _TICKS
+
+
+def description() -> dict[str, str]:
+    """Return what a report says of the machine and of the software on it: no names of hosts, users or paths."""
+    with open("/proc/cpuinfo") as stream:
+        models = [line.partition(":")[2].strip() for line in stream if line.startswith("model name")]
+    return {
+        "processor": models[0] if models else platform.machine(),
+        "cores": str(os.cpu_count()),
+        "system": platform.platform(),
+        "Python": platform.python_version(),
+        "Twisted": version("twisted"),
+        "Autobahn": version("autobahn"),
+    }

@@ -1,0 +1,83 @@
+"""One process and several behind the same port: what a delivery and a handshake cost, and who gets the clients.
+
+All of them run on the server's core: what is compared is the CPU that they use together, not how fast they are.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bench.machine import machine_time
+from bench.measure import LoadFailed, Measurement, Wsload, finished, judge, stolen_since
+from bench.scenarios import CPU_PER_CONNECTION, MESSAGE, SHARE, Contender, Scenario
+from bench.servers import Server, ServerFailed, on_core, running
+from tests.redis.server import RedisServer
+
+#: Seconds after which all clients of the first load are connected.
+_CONNECTED: Final = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """Measures airyd with Redis as its source: a fan-out, which is the scenario's load, then a storm.
+
+    :ivar storm: the latter's arguments
+    """
+
+    wsload: Wsload
+    storm: tuple[str, ...]
+
+    def measure(self, scenario: Scenario, contender: Contender, server: Server) -> Measurement:
+        """See ``bench.measure.Driver``."""
+        before = machine_time()
+        try:
+            with on_core(self.wsload.load_core):
+                redis = RedisServer()
+            try:
+                source = Server(server.name, (*server.command, "--source", f"redis://127.0.0.1:{redis.port}/0"))
+                publisher = ("--pub", "xadd", "--pub-port", str(redis.port), "--pub-dest", f"airyd:{MESSAGE}")
+                entries = ("--maxlen", "10000", "--xadd-field", "payload={body}")
+                with running(source, self.wsload.server_core) as target:
+                    idle = _sockets(target.pid)
+                    fanout = self.wsload.start((*scenario.load, *publisher, *entries, "--watch-tree"), target)
+                    time.sleep(_CONNECTED)
+                    clients = _sockets(target.pid)
+                    clients.subtract(idle)
+                    values, error = finished(fanout)
+                    storm = self.wsload.start((*self.storm, "--watch-tree"), target)
+                    stormed, storm_error = finished(storm)
+            finally:
+                redis.close()
+        except (ServerFailed, LoadFailed, OSError) as failure:
+            return Measurement({}, faults=(str(failure),))
+        values[SHARE] = 100.0 * max(clients.values()) / max(clients.total(), 1)
+        values[CPU_PER_CONNECTION] = stormed.get(CPU_PER_CONNECTION, 0.0)
+        values["connect_failed"] = values.get("connect_failed", 0.0) + stormed.get("connect_failed", 0.0)
+        values.setdefault("machine_steal_pct", stolen_since(before))
+        values.pop("machine_busy_pct", None)  # by others than this load and its server, too
+        return judge(values, error or storm_error, scenario.saturates)
+
+
+def _sockets(parent: int) -> Counter[int]:
+    """Return how many sockets a process and each of its children have open."""
+    family = [parent]
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "stat").read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended
+            continue
+        if int(words[1]) == parent:
+            family.append(int(process.name))
+    return Counter({pid: sum(_is_socket(link) for link in Path(f"/proc/{pid}/fd").iterdir()) for pid in family})
+
+
+def _is_socket(link: Path) -> bool:
+    try:
+        return os.readlink(link).startswith("socket:")
+    except OSError:  # it was closed
+        return False
