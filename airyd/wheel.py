@@ -12,6 +12,9 @@ from typing import Final
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from airyd.caught import Caught
 
 #: A beat goes out this many ticks of the wheel before it is due, since the wheel may be late by two.
 _MARGIN: Final = 3
@@ -85,11 +88,11 @@ class Wheel:
             self._due += self._buckets.pop(number)
         for entry in self._due:  # a call may stop the wheel, and that empties the list
             if entry.call is not None:
-                self._call(entry.call)
+                with Caught(self._failed, entry):
+                    entry.call()
         self._due.clear()
         if self._buckets and self._turn is None:
             self._turn = self._clock.callLater(self.tick, self._look)
 
-    def _call(self, call: Callable[[], None]) -> None:
-        with self._log.failuresHandled("a call of the wheel failed"):
-            call()
+    def _failed(self, failure: Failure, entry: Entry) -> None:
+        self._log.failure("a call of the wheel failed", failure)

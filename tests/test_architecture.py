@@ -60,9 +60,9 @@ FLOORS = (
         "airyd.delivery",
         "airyd.destination",
         "airyd.hub",
+        "airyd.caught",
         "airyd.wheel",
         "airyd.gateway",
-        "airyd.caught",
         "airyd.client",
     ),
     # 3 adapters
