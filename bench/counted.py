@@ -44,7 +44,7 @@ WARM_UP: Final = 10
 
 _BODY: Final = b'{"conversation_id":"c","message":{"id":"m","content":"%b"}}' % (b"x" * 260)
 #: A client's opening handshake.
-OPENING: Final = (
+_OPENING: Final = (
     b"GET /ws.communication HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n"
     b"Sec-WebSocket-Protocol: v12.stomp\r\n\r\n"
@@ -87,7 +87,7 @@ class Crowd:
         self._factory = daemon(self._loop)
         self._port = socket.create_server(("127.0.0.1", 0))
         self._publisher, self._publishing_socket = self._accept()
-        self._say(self._publisher, OPENING, _CONNECT)
+        self._say(self._publisher, _OPENING, _CONNECT)
 
     def reach(self) -> DirectServer:
         """Let one more client open a TCP connection; return the daemon's end."""
@@ -99,7 +99,7 @@ class Crowd:
 
     def subscribe(self, transport: DirectServer, name: str) -> None:
         """Open a WebSocket, a session, and a subscription with the id ``name``."""
-        self._say(transport, OPENING, _CONNECT, text(f"SUBSCRIBE\nid:{name}\ndestination:{MESSAGE}\n\n\0".encode()))
+        self._say(transport, _OPENING, _CONNECT, text(f"SUBSCRIBE\nid:{name}\ndestination:{MESSAGE}\n\n\0".encode()))
 
     def enter(self, names: Sequence[str]) -> None:
         """Let in one listener for each of these subscription ids."""

@@ -1,14 +1,12 @@
-"""Tests for bench.beats and bench.pauses: small ones."""
+"""Tests for bench.pauses."""
 
 from __future__ import annotations
 
-import gc
 import subprocess
 import sys
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bench.beats import milliseconds_per_second
 from bench.servers import ROOT
 
 _PROGRAM = """
@@ -19,16 +17,6 @@ everything = [[] for _ in range(200_000)]
 gc.callbacks.append(Watch())
 gc.collect()
 """
-
-
-class BeatTests(SynchronousTestCase):
-    """Clients without sockets."""
-
-    def test_each_connection_beats(self) -> None:
-        self.addCleanup(gc.unfreeze)
-        cost, beats = milliseconds_per_second(30, 30)
-        self.assertTrue(1 <= beats <= 2, beats)
-        self.assertGreater(cost, 0)
 
 
 class PauseTests(SynchronousTestCase):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.client import Client
-from bench.wheel import MEASURED, SPREAD, simulate
+from bench.beats import MEASURED, SPREAD, simulate
 
 
 class SimulationTests(SynchronousTestCase):
