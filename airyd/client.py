@@ -222,8 +222,7 @@ class Client:
         if not principal.may_subscribe(request.destination):
             raise StompError(Fault.FORBIDDEN, f"You may not subscribe to {request.destination}.", request.receipt)
         self._subscriptions[request.id] = subscription
-        opening = subscription.open()
-        return None if opening.called else opening
+        return subscription.open()
 
     def _unsubscribe(self, request: requests.Unsubscribe) -> None:
         self._subscriptions[request.id].flush()

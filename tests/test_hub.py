@@ -43,7 +43,7 @@ class HubCase(SynchronousTestCase):
         for number, name in enumerate(names):
             subscription = self.hub.subscription(peer, request(name, f"sub-{number}", ack=ack), None)
             peer.subscriptions.append(subscription)
-            self.successResultOf(subscription.open())
+            self.assertIsNone(subscription.open())
         return peer
 
     def bring(self, **bodies: int) -> None:

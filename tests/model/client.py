@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import succeed
 
 from airyd.destination import Subscription
 from airyd.encoding import Framing, websocket_framing
@@ -169,7 +169,7 @@ class Client:
         subscription = self._world.hub.subscription(self, request, row_filter)
         track = Track(request, row_filter, subscription)
         self.tracks[key] = self._by_receipt[f"{self._made}"] = track
-        opening: Deferred[None] = subscription.open()
+        opening = subscription.open() or succeed(None)
         opening.addCallback(self._opened, track).addErrback(self._broken)
 
     def unsubscribe(self, key: str) -> None:
