@@ -197,10 +197,13 @@ class Client:
                 self._log.failure("a command of {peer} failed", failure, peer=self.channel.peer)
             self.fail(StompError(Fault.INTERNAL, "The server's log says why.", receipt))
 
-    def _connect(self, request: requests.Connect) -> Deferred[None]:
+    def _connect(self, request: requests.Connect) -> Deferred[None] | None:
         credentials = Credentials(request.login, request.passcode, request.headers)
-        authenticating: Deferred[IPrincipal] = self._gateway.authenticator.authenticate(credentials)
-        return authenticating.addCallback(self._accept)
+        login: IPrincipal | Deferred[IPrincipal] = self._gateway.authenticator.authenticate(credentials)
+        if isinstance(login, Deferred):
+            return login.addCallback(self._accept)
+        self._accept(login)
+        return None
 
     def _accept(self, principal: IPrincipal) -> None:
         if self.is_over:

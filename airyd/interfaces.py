@@ -149,10 +149,10 @@ class IAuthenticator(Interface):
 
     public = Attribute("Whether it may stand on an address that isn't loopback: a bool.")
 
-    def authenticate(credentials: Credentials) -> Deferred[IPrincipal]:
-        """Look at the credentials of one CONNECT.
+    def authenticate(credentials: Credentials) -> IPrincipal | Deferred[IPrincipal]:
+        """Look at the credentials of one CONNECT; a Deferred only if that takes a while.
 
-        Errors: ``LoginRefused``.
+        Errors: ``LoginRefused``, raised or from the Deferred.
         """
 
 

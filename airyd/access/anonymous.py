@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from airyd.errors import ConfigurationError
@@ -48,9 +47,9 @@ class AnonymousAuthenticator:
         # All share one, since a gateway may hold ten thousand of them.
         self._principal = AnonymousPrincipal(send)
 
-    def authenticate(self, credentials: Credentials) -> Deferred[IPrincipal]:
+    def authenticate(self, credentials: Credentials) -> IPrincipal:
         """Let the client in (``IAuthenticator``)."""
-        return succeed(self._principal)
+        return self._principal
 
 
 def parse(arguments: str) -> AnonymousAuthenticator:
