@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from txredisapi import ResponseError
 
 from airyd.errors import SourceUnavailable
-from airyd.sources.redis.link import Reply
+from airyd.sources.redis.protocol import Reply
 from airyd.sources.redis.stream import NO_STREAM, NOTHING, Asked, Stream, StreamInfo, order, read_info
 
 

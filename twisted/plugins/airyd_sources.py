@@ -75,7 +75,7 @@ class RedisParser:
 
     def parse(self, url: str, context: SourceContext) -> IEventSource:
         """Make the source (``IEventSourceParser``)."""
-        from airyd.sources.redis.source import parse
+        from airyd.sources.redis.url import parse
 
         return parse(url, context)
 

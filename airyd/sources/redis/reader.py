@@ -16,7 +16,8 @@ from txredisapi import ResponseError
 from airyd.errors import SourceUnavailable
 from airyd.limits import MIB
 from airyd.sources.redis.entries import Entries, RawEntry, read_entries
-from airyd.sources.redis.link import REPLY_PATIENCE, Link, Reply, Word, all_of
+from airyd.sources.redis.link import REPLY_PATIENCE, Link, all_of
+from airyd.sources.redis.protocol import Reply, Word
 from airyd.sources.redis.stream import NO_STREAM, Asked, Stream, StreamInfo, is_about_the_key, read_info
 
 #: Seconds that an XREAD waits for entries. Not for ever, so that a link which swallows everything is noticed.

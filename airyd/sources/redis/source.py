@@ -13,18 +13,17 @@ from twisted.python.failure import Failure
 from txredisapi import ResponseError
 from zope.interface import implementer
 
-from airyd.errors import ConfigurationError, SourceUnavailable
+from airyd.errors import SourceUnavailable
 from airyd.events import Event, Replay
 from airyd.interfaces import IEventSink, IEventSource, SourceContext
-from airyd.sources.query import Query
-from airyd.sources.redis.address import DEFAULT_MAXLEN, DEFAULT_PREFIX, Address, read_address
+from airyd.sources.history import UNKNOWN
+from airyd.sources.redis.address import Address
 from airyd.sources.redis.deadletters import DeadLetters
 from airyd.sources.redis.entries import PAYLOAD, POSITION, Entries, RawEntry, read_entries
-from airyd.sources.redis.link import Link, LinkDown, Reply, all_of
+from airyd.sources.redis.link import Link, LinkDown, all_of
+from airyd.sources.redis.protocol import Reply
 from airyd.sources.redis.reader import Reader
 from airyd.sources.redis.stream import Stream, StreamInfo, order, read_info
-
-_UNKNOWN = Replay((), complete=False, more=False)
 
 
 class _Request(NamedTuple):
@@ -59,10 +58,10 @@ class RedisStreams:
         self._prefix = prefix
         self._maxlen = maxlen
         self._body_limit = context.body_limit
-        self._commands = Link(address, endpoint, clock, "commands")
+        self._commands = Link(address, endpoint, clock, "commands", is_numbered=False)
         self._reading = Link(address, endpoint, clock, "reader")
         self._reader = Reader(self._reading, self._commands, clock, context.body_limit, self._deliver, self._gap)
-        self._dead_letters = DeadLetters(self._commands, prefix)
+        self._dead_letters = DeadLetters(self._commands, prefix, "stream")
         self._sink: IEventSink | None = None
         self._pages: dict[_Request, list[Deferred[Replay]]] = {}
 
@@ -155,12 +154,12 @@ class RedisStreams:
         try:
             order(after)
         except ValueError:
-            return _UNKNOWN
+            return UNKNOWN
         events: list[Event] = []
         while True:
             raw = await self._proved(destination, after, limit - len(events) + 1)
             if raw is None:
-                return _UNKNOWN
+                return UNKNOWN
             more = len(raw) > limit - len(events)
             if raw:
                 entries = read_entries(destination, raw[: limit - len(events)], self._body_limit)
@@ -234,21 +233,3 @@ class RedisStreams:
     def _gap(self, stream: Stream, reason: str) -> None:
         if self._sink is not None:
             self._sink.gap([stream.destination], reason)
-
-
-def parse(url: str, context: SourceContext) -> RedisStreams:
-    """Return the source of a URL ``redis://``, ``rediss://`` or ``redis+unix://``."""
-    if "@" in url.partition("?")[2]:  # the parameters' own errors would show the rest of a password
-        raise ConfigurationError(f"{url.partition(':')[0]}: in a password write %3F for '?', and %40 for '@'")
-    query = Query(url)
-    address = read_address(url, query, context.environ)
-    prefix = query.text("prefix")
-    source = RedisStreams(
-        address,
-        DEFAULT_PREFIX if prefix is None else prefix,
-        query.integer("maxlen", DEFAULT_MAXLEN, 1, 1_000_000_000),
-        context,
-    )
-    query.rest = ""
-    query.finish()
-    return source

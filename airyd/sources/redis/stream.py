@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, cast
 from txredisapi import ResponseError
 
 from airyd.errors import SourceUnavailable
-from airyd.sources.redis.link import Reply
+from airyd.sources.redis.protocol import Reply
 
 #: The position before all entries.
 NOTHING: Final = "0-0"
