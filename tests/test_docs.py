@@ -173,8 +173,8 @@ class OptionsTests(SynchronousTestCase):
 
         context = SourceContext(cast(IReactorCore, reactor), lambda: 0.0, AIRY_DESTINATIONS)
         known: set[str] = set()
-        for address in ("redis://host", "rediss://host", "redis+unix:///socket"):
-            error = self.assertRaises(ConfigurationError, make_source, f"{address}?no-such=1", context)
+        for address in ("redis://host?", "rediss://host?", "redis+unix:///socket?", "redis://host?mode=pubsub&"):
+            error = self.assertRaises(ConfigurationError, make_source, f"{address}no-such=1", context)
             known.update(str(error).partition("known here: ")[2].split(", "))
         documented = ", ".join(name for name, _, _ in table("README.rst", "Parameter", "Default", "What it says"))
         self.assertEqual(known, set(documented.split(", ")))

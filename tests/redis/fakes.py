@@ -47,6 +47,22 @@ def address(url: str = "redis://192.0.2.7", **environ: str) -> Address:
     return read_address(url, Query(url), environ)
 
 
+class _Here(Address):
+    """An address that leads into memory."""
+
+    __slots__ = ()
+    here: FakeEndpoint
+
+    def endpoint(self, reactor: object) -> FakeEndpoint:
+        return self.here
+
+
+def address_of(endpoint: FakeEndpoint) -> Address:
+    """Return an address that leads to this one; a test has one at a time."""
+    _Here.here = endpoint
+    return _Here(*address())
+
+
 class _Transport(StringTransport):
     """A transport that ends in the reactor's next turn, as real ones do.
 

@@ -10,25 +10,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from airyd.errors import SourceUnavailable
 from airyd.events import Event, Replay
 from airyd.interfaces import SourceContext
-from airyd.sources.redis.address import Address
 from airyd.sources.redis.source import RedisStreams
-from tests.redis.fakes import Answer, Error, FakeEndpoint, address, stream_info, words
+from tests.redis.fakes import Answer, Error, FakeEndpoint, address_of, stream_info, words
 from tests.sources.support import START, RecordingSink
 
 A = "/topic/a"
 KEY = "p:/topic/a"
 UNKNOWN = Replay((), complete=False, more=False)
 LOADING = Error("LOADING Redis is loading the dataset in memory")
-
-
-class _Here(Address):
-    """An address that leads into memory."""
-
-    __slots__ = ()
-    here: FakeEndpoint
-
-    def endpoint(self, reactor: object) -> FakeEndpoint:
-        return self.here
 
 
 def entry(number: int, *fields: bytes) -> Answer:
@@ -47,8 +36,7 @@ class SourceCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.endpoint = FakeEndpoint(self.clock)
-        here = _Here(*address())
-        _Here.here = self.endpoint
+        here = address_of(self.endpoint)
         context = SourceContext(cast(Any, self.clock), lambda: START, ())
         self.source = RedisStreams(here, "p:", 500, context)
         self.sink = RecordingSink()
