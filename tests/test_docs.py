@@ -267,11 +267,12 @@ class PublishingTests(SynchronousTestCase):
             self.assertEqual(*example("docs/publishing.rst", name))
 
     def test_rights(self) -> None:
-        """The table explains each command that the first ACL line gives (tests/redis/test_rights.py runs it)."""
-        line = re.findall(r"ACL SETUSER airyd (.*)", between("docs/publishing.rst", "acl"))[0]
-        granted = [word.removeprefix("+") for word in line.split() if word.startswith("+")]
-        explained = [right for right, _, _ in table("docs/publishing.rst", "Right", "What for", "Without it")]
-        self.assertEqual(granted, ", ".join(explained).split(", "))
+        """The tables explain each command that the ACL lines of airyd give (tests/redis/test_rights.py runs them)."""
+        for user, head in (("airyd", "Right"), ("airyd-pubsub", "Right with Pub/Sub")):
+            (line,) = re.findall(rf"ACL SETUSER {user} (.*)", between("docs/publishing.rst", "acl"))
+            granted = [word.removeprefix("+") for word in line.split() if word.startswith("+")]
+            explained = [right for right, _, _ in table("docs/publishing.rst", head, "What for", "Without it")]
+            self.assertEqual(granted, ", ".join(explained).split(", "))
 
     def test_numbers(self) -> None:
         """The bounds that it tells are those of the code."""

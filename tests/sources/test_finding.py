@@ -63,6 +63,10 @@ class FindingTests(SynchronousTestCase):
             "sample:x.jsonl",
             "redis://host/0?maxlen=0",
             "redis://host/0?max-len=5",
+            "redis://host/0?mode=list",
+            "redis://host/0?history=5",
+            "redis://host/0?mode=pubsub&maxlen=5",
+            "redis://host/0?mode=pubsub&history=-1",
             "redis://host/0?ca-file=x",
             "redis+unix:///run/redis.sock?db=x",
         ):
@@ -79,6 +83,7 @@ class FindingTests(SynchronousTestCase):
             "seed",
             "file",
             "loop",
+            "mode",
             "maxlen",
             "password-file",
             "cert-file",

@@ -58,8 +58,13 @@ _REDIS_HELP = """\
     Redis Streams (Redis 7 or newer): one stream per destination, whose name is a prefix
     and the destination, and whose entries have a field payload. Publish with
     XADD airyd:/queue/message MAXLEN ~ 10000 * payload JSON
-    prefix         what the streams' names begin with (default airyd:)
+    With mode=pubsub, Redis Pub/Sub, for publishers that exist already: channels of the
+    same names, by PUBLISH airyd:/queue/message JSON; Redis keeps nothing of them.
+    mode           stream or pubsub (default stream)
+    prefix         what the names begin with (default airyd:)
     maxlen         about how many entries are kept when airyd adds one (default 10000)
+    history, history-bytes
+                   with mode=pubsub what each node keeps, as memory: does
     password-file  a file with the password; or set AIRYD_REDIS_PASSWORD"""
 
 
