@@ -36,6 +36,7 @@ class Node:
     """One airyd.
 
     :param is_linked: whether its way to Redis goes by a link that can be cut
+    :param parameters: of its source, beside the prefix
     :param plant: a fault of :mod:`tests.chaos.plants` that is planted into it, or ""
     :ivar port: where clients connect, also after a restart
     :ivar link: its way to Redis
@@ -43,9 +44,10 @@ class Node:
     :ivar complaints: tracebacks and warnings in their logs
     """
 
-    def __init__(self, redis_port: int, plant: str = "", *, is_linked: bool = True) -> None:
+    def __init__(self, redis_port: int, plant: str = "", *, is_linked: bool = True, parameters: str = "") -> None:
         self.link = Proxy(redis_port)
         self._redis_port = self.link.port if is_linked else redis_port
+        self._parameters = parameters
         self.lives: list[Life] = []
         self.complaints: list[str] = []
         self._program = f"from tests.chaos.plants import {plant}; {plant}(); {TWISTD}" if plant else TWISTD
@@ -54,7 +56,7 @@ class Node:
 
     def start(self) -> None:
         """Start a process, and wait until it is ready."""
-        source = f"--source=redis://127.0.0.1:{self._redis_port}/0?prefix={PREFIX}"
+        source = f"--source=redis://127.0.0.1:{self._redis_port}/0?prefix={PREFIX}{self._parameters}"
         begin = time.monotonic()
         self._daemon = Daemon(source, port=self.port, program=self._program)
         self.port = self._daemon.port

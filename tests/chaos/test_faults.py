@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.chaos.faults import FAULTS
+from tests.chaos.faults import BY_NAME, FAULTS
 from tests.chaos.run import Plan, one_by_one
 
 PLAN = Plan(clients=24, rate=200, seed=4, scale=0.15, plant="")
@@ -24,3 +24,22 @@ class FaultsTests(SynchronousTestCase):
         """A daemon that now and then loses an event is found out."""
         verdict = one_by_one([], PLAN._replace(plant="drop", rate=1500, scale=1))
         self.assertIn("missing, and still there", verdict.faults[0])
+
+
+class PubSubTests(SynchronousTestCase):
+    """The same over Pub/Sub, with the promises that it has."""
+
+    plan = PLAN._replace(feed="pubsub")
+
+    def test_each_once(self) -> None:
+        """Within a run nothing is missing; a run ends with the connection to Redis, and for no other reason."""
+        verdict = one_by_one([*self.plan.faults, BY_NAME["hop"], BY_NAME["hop"]], self.plan)
+        self.assertEqual(verdict.faults, [], str(verdict))
+        self.assertGreater(verdict.events, 500)
+        self.assertGreater(verdict.recovered, self.plan.clients / 2)
+        self.assertGreater(verdict.unprovable, self.plan.clients)
+
+    def test_it_can_fail(self) -> None:
+        """A daemon that says nothing of a broken connection is found out."""
+        verdict = one_by_one([BY_NAME["cut link"]] * 3, self.plan._replace(plant="mute", rate=1000, scale=0.3))
+        self.assertIn("missing, and never told", verdict.faults[0])
