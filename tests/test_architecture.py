@@ -53,6 +53,8 @@ FLOORS = (
         "airyd.sources.redis.link",
         "airyd.sources.redis.stream",
         "airyd.sources.redis.entries",
+        "airyd.sources.redis.upstream",
+        "airyd.sources.redis.sentinel",
         "airyd.sources.redis.deadletters",
         "airyd.sources.redis.reader",
         "airyd.sources.redis.source",

@@ -10,9 +10,9 @@ from typing import Final
 
 from airyd.events import Event
 from airyd.sources.redis import reader, source, url
-from airyd.sources.redis.entries import Entries, RawEntry, read_entries
+from airyd.sources.redis.entries import Entries, read_entries
 from airyd.sources.redis.link import Link
-from airyd.sources.redis.protocol import Message
+from airyd.sources.redis.protocol import Message, RawEntry
 from airyd.sources.redis.pubsub import RedisPubSub
 from airyd.sources.redis.reader import Reader
 from airyd.sources.redis.stream import StreamInfo, read_info

@@ -15,6 +15,7 @@ from airyd.events import Event, Replay
 from airyd.interfaces import SourceContext
 from airyd.sources.redis.link import REPLY_PATIENCE
 from airyd.sources.redis.pubsub import PING_EVERY, RedisPubSub
+from airyd.sources.redis.upstream import Upstream
 from tests.redis.fakes import Answer, Error, FakeEndpoint, address_of, words
 from tests.sources.support import EPOCH, START, RecordingSink, body
 
@@ -50,7 +51,7 @@ class PubSubCase(SynchronousTestCase):
         self.clock = Clock()
         self.endpoint = FakeEndpoint(self.clock)
         context = SourceContext(cast(Any, self.clock), lambda: START + self.clock.seconds(), (A, B), body_limit=100)
-        self.source = RedisPubSub(address_of(self.endpoint), "p:", context, history=3)
+        self.source = RedisPubSub(Upstream(address_of(self.endpoint), context.reactor), "p:", context, history=3)
         self.sink = _Sink()
         self.sink.on_gap = lambda: None
         self.started = self.source.start(self.sink)
@@ -113,7 +114,7 @@ class EpochTests(PubSubCase):
         position = self.watch()
         mine, self.endpoint = self.endpoint, FakeEndpoint(self.clock)
         context = SourceContext(cast(Any, self.clock), lambda: START, (A, B))
-        other = RedisPubSub(address_of(self.endpoint), "p:", context)
+        other = RedisPubSub(Upstream(address_of(self.endpoint), context.reactor), "p:", context)
         other.start(RecordingSink())
         self.endpoint.sessions[0].log_in()
         self.log_in()

@@ -11,6 +11,7 @@ from airyd.errors import SourceUnavailable
 from airyd.events import Event, Replay
 from airyd.interfaces import SourceContext
 from airyd.sources.redis.source import RedisStreams
+from airyd.sources.redis.upstream import Upstream
 from tests.redis.fakes import Answer, Error, FakeEndpoint, address_of, stream_info, words
 from tests.sources.support import START, RecordingSink
 
@@ -38,7 +39,7 @@ class SourceCase(SynchronousTestCase):
         self.endpoint = FakeEndpoint(self.clock)
         here = address_of(self.endpoint)
         context = SourceContext(cast(Any, self.clock), lambda: START, ())
-        self.source = RedisStreams(here, "p:", 500, context)
+        self.source = RedisStreams(Upstream(here, context.reactor), "p:", 500, context)
         self.sink = RecordingSink()
         self.started = self.source.start(self.sink)
         self.commands, self.reading = self.endpoint.sessions

@@ -13,6 +13,7 @@ from airyd.interfaces import IEventSink, IEventSource, SourceContext
 from airyd.sources.query import Query
 from airyd.sources.redis.address import read_address
 from airyd.sources.redis.source import RedisStreams
+from airyd.sources.redis.upstream import Upstream
 from tests.redis.case import until
 from tests.redis.server import own_prefix, shared_server
 from tests.sources.contract import EventSourceContract
@@ -67,7 +68,9 @@ class RedisContractTests(EventSourceContract, TestCase):
     def make_source(self) -> IEventSource:
         query = Query(f"redis://127.0.0.1:{self._server.port}")
         address = read_address(f"redis://127.0.0.1:{self._server.port}", query, {})
-        self._source = _Observed(address, self._prefix, 10_000, SourceContext(self._reactor, lambda: START, ()))
+        self._source = _Observed(
+            Upstream(address, self._reactor), self._prefix, 10_000, SourceContext(self._reactor, lambda: START, ())
+        )
         return self._source
 
     async def settle(self) -> None:  # type: ignore[override]  # awaited, as the Deferred is

@@ -15,6 +15,7 @@ from twisted.trial.unittest import TestCase
 from airyd.errors import SourceUnavailable
 from airyd.interfaces import IEventSink, IEventSource, SourceContext
 from airyd.sources.redis.pubsub import RedisPubSub
+from airyd.sources.redis.upstream import Upstream
 from tests.redis.case import until
 from tests.redis.fakes import address
 from tests.redis.server import own_prefix, shared_server
@@ -74,7 +75,7 @@ class PubSubContractTests(EventSourceContract, TestCase):
 
     def make_source(self) -> IEventSource:
         context = SourceContext(self._reactor, lambda: START, CATALOGUE)
-        where = address(f"redis://127.0.0.1:{self._server.port}")
+        where = Upstream(address(f"redis://127.0.0.1:{self._server.port}"), self._reactor)
         self._source = _Observed(where, self._prefix, context, history=self.history)
         return self._source
 

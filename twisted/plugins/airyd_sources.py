@@ -91,8 +91,16 @@ _TLS_HELP = """
 _UNIX_HELP = """
     db             the number of the database (default 0)"""
 
+_SENTINEL_HELP = """
+    sentinel-password-file
+                   a file with the sentinels' own password; or set
+                   AIRYD_REDIS_SENTINEL_PASSWORD"""
+
 redis = RedisParser("redis", "redis://[USER[:PASSWORD]@]HOST[:PORT][/DB]")
 rediss = RedisParser("rediss", "rediss://[USER[:PASSWORD]@]HOST[:PORT][/DB]", _TLS_HELP)
 redis_unix = RedisParser("redis+unix", "redis+unix://[USER[:PASSWORD]@]/PATH", _UNIX_HELP)
+redis_sentinel = RedisParser(
+    "redis+sentinel", "redis+sentinel://[USER[:PASSWORD]@]HOST[:PORT],.../NAME[/DB]", _SENTINEL_HELP
+)
 memory = MemoryParser()
 sample = SampleParser()

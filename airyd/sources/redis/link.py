@@ -33,12 +33,18 @@ _LAST_DELAY: Final = 5.0
 _CLOSE_PATIENCE: Final = 1.0
 #: What Redis says to every command while it can't serve anybody.
 _NOT_NOW: Final = ("LOADING ", "MASTERDOWN ", "BUSY ")
+#: What one says that is a master no more.
+_NO_MASTER: Final = ("READONLY ", "UNBLOCKED ")
 
 T = TypeVar("T")
 
 
 class LinkDown(SourceUnavailable):
     """There is no connection, or it was lost before the reply."""
+
+
+class NotTaken(LinkDown):
+    """Redis has said that it does not carry the command out, and the connection was given up for that."""
 
 
 class Listener(Protocol):
@@ -65,11 +71,14 @@ class Link:
     """Keeps one connection, logged in, and carries commands over it in their order.
 
     :param is_numbered: whether it must know :attr:`client_id`
+    :param must_be_master: whether it must be a master that is connected to; then one that is no more is left
     :param listener: who subscribes to channels over it; it takes no commands but PING then
 
     :ivar trouble: why there is no connection, without secrets; None while there is one
     :ivar generation: how many connections there have been
     :ivar client_id: Redis' number of the present connection
+    :ivar reign: the id of the replication history of the master that is connected to, which no other master has;
+        "" if that isn't asked for
     """
 
     _log = Logger()
@@ -82,22 +91,31 @@ class Link:
         purpose: str,
         *,
         is_numbered: bool = True,
+        must_be_master: bool = False,
         listener: Listener | None = None,
     ) -> None:
         self.trouble: str | None = "not connected yet"
         self.generation = 0
         self.client_id = 0
+        self.reign = ""
         self._address = address
         self._endpoint = endpoint
         self._clock = clock
         self._purpose = purpose
         self._delay = backoffPolicy(_FIRST_DELAY, _LAST_DELAY, factor=2.0)
         self._is_numbered = is_numbered
+        self._must_be_master = must_be_master
+        self._not_now = _NOT_NOW + _NO_MASTER if must_be_master else _NOT_NOW
         self._listener = listener
         self._protocol: RedisProtocol | None = None
         self._waiting: list[Deferred[None]] = []
         self._keeping: Deferred[None] | None = None
         self._is_running = False
+
+    @property
+    def name(self) -> str:
+        """What it leads to, for logs and errors."""
+        return self._address.name
 
     def start(self) -> None:
         """Connect, and connect again whenever the connection is lost."""
@@ -127,7 +145,7 @@ class Link:
 
         Errors: ``SourceUnavailable`` if this is stopped.
         """
-        if self._protocol is not None:
+        if self._protocol is not None and not self._protocol.is_over:
             return succeed(None)
         if not self._is_running:
             return fail(self._stopped())
@@ -143,8 +161,8 @@ class Link:
         Errors: ``ResponseError`` as Redis says it; ``LinkDown`` if there is no connection, or it is lost
         before the reply: then the command may have been carried out.
         """
-        if self._protocol is None:
-            return fail(LinkDown(f"{self._address.name}: {self.trouble}"))
+        if self._protocol is None or self._protocol.is_over:
+            return fail(LinkDown(f"{self._address.name}: {self.trouble or 'given up'}"))
         return self._send(self._protocol, words, patience)
 
     async def transaction(self, *commands: Sequence[Word]) -> list[Reply]:
@@ -177,9 +195,10 @@ class Link:
             if not isinstance(result, Failure) or result.check(CancelledError):
                 return result
             if result.check(ResponseError):
-                if not str(result.value).startswith(_NOT_NOW):
+                if not str(result.value).startswith(self._not_now):
                     return result
                 protocol.hang_up(one_line(result.value))
+                raise NotTaken(f"{self._address.name}: {protocol.end}")
             raise LinkDown(f"{self._address.name}: {protocol.end}")
 
         return sent.addBoth(finish)
@@ -219,6 +238,8 @@ class Link:
             # Redis answers all that before it has read its data, and not this.
             with suppress(ResponseError):  # whoever may not ask, finds out later
                 await self._send(protocol, ("PING",), REPLY_PATIENCE)
+            if self._must_be_master:
+                self.reign = _read_reign(await self._send(protocol, ("INFO", "replication"), REPLY_PATIENCE))
             if self._listener is not None:
                 channels = self._listener.channels
                 await all_of([self._send(protocol, ("SUBSCRIBE", each), REPLY_PATIENCE) for each in channels])
@@ -267,3 +288,15 @@ async def all_of(deferreds: Sequence[Deferred[T]]) -> list[T]:
             result.raiseException()
         results.append(result)
     return results
+
+
+def _read_reign(reply: Reply) -> str:
+    """Return the id of a master's replication history, from ``INFO replication``.
+
+    Raises ``SourceUnavailable`` if it is no master.
+    """
+    lines = reply.decode("ascii", "replace").splitlines() if isinstance(reply, bytes) else []
+    facts = dict(line.split(":", 1) for line in lines if ":" in line)
+    if facts.get("role") != "master" or "master_replid" not in facts:
+        raise SourceUnavailable("what the sentinels name is no master (yet)")
+    return facts["master_replid"]

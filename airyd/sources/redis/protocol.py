@@ -13,6 +13,8 @@ from txredisapi import HiredisProtocol, InvalidData
 #: What Redis answers with (RESP2): text as bytes; within a list an error, a ``ResponseError``, may stand for a value.
 Reply: TypeAlias = "bytes | int | list[Reply] | Exception | None"
 Word: TypeAlias = str | bytes | int
+#: An entry of a stream as Redis gives it: the id, and field and value by turns (None for an entry that is gone).
+RawEntry: TypeAlias = "tuple[bytes, list[bytes] | None]"
 
 #: What the first word of a reply is that is none, but something that was published.
 _MESSAGE: Final = b"message"
@@ -31,6 +33,7 @@ class RedisProtocol(HiredisProtocol):  # type: ignore[misc]  # txredisapi has no
     :param take: called with the messages that one read brought; None for a connection without channels
 
     :ivar end: why the connection was lost
+    :ivar is_over: whether it was given up, and is about to be lost
     :ivar reads: how often something has come
     """
 
@@ -38,6 +41,7 @@ class RedisProtocol(HiredisProtocol):  # type: ignore[misc]  # txredisapi has no
 
     def __init__(self, take: Callable[[list[Message]], None] | None = None) -> None:
         super().__init__(charset=None, convertNumbers=False)
+        self.is_over = False
         self.reads = 0
         self._take = take
         self._messages: list[Message] = []
@@ -73,6 +77,7 @@ class RedisProtocol(HiredisProtocol):  # type: ignore[misc]  # txredisapi has no
     def hang_up(self, reason: str) -> None:
         """Give this connection up."""
         self.end = reason
+        self.is_over = True
         self.transport.abortConnection()
 
 

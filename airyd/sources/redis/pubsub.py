@@ -21,11 +21,11 @@ from airyd.errors import PayloadRefused, SourceUnavailable
 from airyd.events import Event, Replay
 from airyd.interfaces import IEventSink, IEventSource, SourceContext
 from airyd.sources.history import HISTORY, HISTORY_BYTES, UNKNOWN, History
-from airyd.sources.redis.address import Address
 from airyd.sources.redis.deadletters import DeadLetters
 from airyd.sources.redis.entries import Refused
-from airyd.sources.redis.link import Link, LinkDown, all_of
+from airyd.sources.redis.link import LinkDown, all_of
 from airyd.sources.redis.protocol import Message
+from airyd.sources.redis.upstream import Upstream
 
 #: Seconds between two looks whether a connection on which nothing comes is still one.
 PING_EVERY: Final = 5.0
@@ -72,22 +72,21 @@ class RedisPubSub:
 
     def __init__(
         self,
-        address: Address,
+        upstream: Upstream,
         prefix: str,
         context: SourceContext,
         history: int = HISTORY,
         history_bytes: int = HISTORY_BYTES,
     ) -> None:
-        endpoint = address.endpoint(context.reactor)
         self._clock = cast(IReactorTime, context.reactor)
-        self._address = address
+        self._upstream = upstream
         self._prefix = prefix
         self._wall = context.wall
         self._body_limit = context.body_limit
         self._bounds = (history, history_bytes)
         self._channels = {self._key(name): _Channel(name, History(*self._bounds)) for name in context.destinations}
-        self._commands = Link(address, endpoint, self._clock, "commands", is_numbered=False)
-        self._reading = Link(address, endpoint, self._clock, "subscriber", is_numbered=False, listener=self)
+        self._commands = upstream.link("commands")
+        self._reading = upstream.link("subscriber", listener=self)
         self._dead_letters = DeadLetters(self._commands, prefix, "channel")
         self._sink: IEventSink | None = None
         self._looking: Deferred[None] | None = None
@@ -98,6 +97,7 @@ class RedisPubSub:
     def start(self, sink: IEventSink) -> Deferred[None]:
         """Begin (``IEventSource``)."""
         self._sink = sink
+        self._upstream.start()
         for link in (self._commands, self._reading):
             link.start()
         self._looking = Deferred.fromCoroutine(self._look())
@@ -112,8 +112,9 @@ class RedisPubSub:
         looking, self._looking = self._looking, None
         if looking is not None:
             looking.cancel()
-        self._give_up(f"{self._address.name}: not running")
-        return gatherResults([self._commands.stop(), self._reading.stop()]).addCallback(lambda _: None)
+        self._give_up(f"{self._upstream.name}: not running")
+        ends = [self._commands.stop(), self._reading.stop(), self._upstream.stop()]
+        return gatherResults(ends).addCallback(lambda _: None)
 
     def watch(self, destination: str) -> Deferred[str]:
         """Deliver this destination's events from now on (``IEventSource``)."""
@@ -141,7 +142,7 @@ class RedisPubSub:
     def health(self) -> Sequence[str]:
         """Say which connection is missing, and why (``IEventSource``)."""
         troubles = {"commands": self._commands.trouble, "subscriber": self._reading.trouble}
-        return [f"{self._address.name} ({purpose}): {trouble}" for purpose, trouble in troubles.items() if trouble]
+        return [f"{self._upstream.name} ({purpose}): {trouble}" for purpose, trouble in troubles.items() if trouble]
 
     @property
     def channels(self) -> Sequence[bytes]:
@@ -161,7 +162,7 @@ class RedisPubSub:
     def ends(self, reason: str) -> None:
         """See ``Listener``."""
         self._interruption = reason
-        self._give_up(f"{self._address.name}: {reason}")
+        self._give_up(f"{self._upstream.name}: {reason}")
 
     def take(self, messages: list[Message]) -> None:
         """See ``Listener``."""
@@ -221,10 +222,10 @@ class RedisPubSub:
         try:
             receivers = await self._commands.command("PUBLISH", key, body)
             if receivers == 0:
-                raise SourceUnavailable(f"{self._address.name}: nobody was subscribed, not even this airyd")
+                raise SourceUnavailable(f"{self._upstream.name}: nobody was subscribed, not even this airyd")
             return await came_back
         except ResponseError as error:
-            raise SourceUnavailable(f"{self._address.name} refuses the event: {error}") from None
+            raise SourceUnavailable(f"{self._upstream.name} refuses the event: {error}") from None
         finally:
             if mine in channel.published:
                 channel.published.remove(mine)

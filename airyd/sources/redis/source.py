@@ -17,13 +17,13 @@ from airyd.errors import SourceUnavailable
 from airyd.events import Event, Replay
 from airyd.interfaces import IEventSink, IEventSource, SourceContext
 from airyd.sources.history import UNKNOWN
-from airyd.sources.redis.address import Address
 from airyd.sources.redis.deadletters import DeadLetters
-from airyd.sources.redis.entries import PAYLOAD, POSITION, Entries, RawEntry, read_entries
-from airyd.sources.redis.link import Link, LinkDown, all_of
-from airyd.sources.redis.protocol import Reply
+from airyd.sources.redis.entries import PAYLOAD, POSITION, Entries, read_entries
+from airyd.sources.redis.link import LinkDown, NotTaken, all_of
+from airyd.sources.redis.protocol import RawEntry, Reply
 from airyd.sources.redis.reader import Reader
 from airyd.sources.redis.stream import Stream, StreamInfo, order, read_info
+from airyd.sources.redis.upstream import Upstream
 
 
 class _Request(NamedTuple):
@@ -51,15 +51,14 @@ class RedisStreams:
 
     _log = Logger()
 
-    def __init__(self, address: Address, prefix: str, maxlen: int, context: SourceContext) -> None:
-        endpoint = address.endpoint(context.reactor)
+    def __init__(self, upstream: Upstream, prefix: str, maxlen: int, context: SourceContext) -> None:
         clock = cast(IReactorTime, context.reactor)
-        self._address = address
+        self._upstream = upstream
         self._prefix = prefix
         self._maxlen = maxlen
         self._body_limit = context.body_limit
-        self._commands = Link(address, endpoint, clock, "commands", is_numbered=False)
-        self._reading = Link(address, endpoint, clock, "reader")
+        self._commands = upstream.link("commands")
+        self._reading = upstream.link("reader", is_numbered=True)
         self._reader = Reader(self._reading, self._commands, clock, context.body_limit, self._deliver, self._gap)
         self._dead_letters = DeadLetters(self._commands, prefix, "stream")
         self._sink: IEventSink | None = None
@@ -68,6 +67,7 @@ class RedisStreams:
     def start(self, sink: IEventSink) -> Deferred[None]:
         """Begin (``IEventSource``)."""
         self._sink = sink
+        self._upstream.start()
         for link in (self._commands, self._reading):
             link.start()
         self._reader.start()
@@ -78,7 +78,8 @@ class RedisStreams:
         """End (``IEventSource``)."""
         self._sink = None
         self._reader.stop()
-        return gatherResults([self._commands.stop(), self._reading.stop()]).addCallback(lambda _: None)
+        ends = [self._commands.stop(), self._reading.stop(), self._upstream.stop()]
+        return gatherResults(ends).addCallback(lambda _: None)
 
     def watch(self, destination: str) -> Deferred[str]:
         """Deliver this destination's events from now on (``IEventSource``)."""
@@ -115,7 +116,7 @@ class RedisStreams:
     def health(self) -> Sequence[str]:
         """Say which connection is missing, or what Redis refuses, and why (``IEventSource``)."""
         troubles = {"commands": self._commands.trouble, "reading": self._reading.trouble or self._reader.trouble}
-        return [f"{self._address.name} ({purpose}): {trouble}" for purpose, trouble in troubles.items() if trouble]
+        return [f"{self._upstream.name} ({purpose}): {trouble}" for purpose, trouble in troubles.items() if trouble]
 
     def _key(self, destination: str) -> bytes:
         return f"{self._prefix}{destination}".encode()
@@ -143,9 +144,13 @@ class RedisStreams:
         return await self._look(destination)
 
     async def _add(self, destination: str, field: bytes, value: bytes) -> str:
-        await self._commands.connected()
-        # Not asked again when the connection is lost: it may have been added.
-        reply = await self._reply("XADD", self._key(destination), "MAXLEN", "~", self._maxlen, "*", field, value)
+        key = self._key(destination)
+        while True:
+            await self._commands.connected()
+            # Not asked again when the connection is lost: it may have been added.
+            with suppress(NotTaken):
+                reply = await self._reply("XADD", key, "MAXLEN", "~", self._maxlen, "*", field, value)
+                break
         if not isinstance(reply, bytes):
             raise self._refusal(reply)
         return reply.decode()
@@ -205,7 +210,7 @@ class RedisStreams:
                 continue
             except ResponseError as error:
                 self._log.warn("Redis refuses a transaction: {error}", error=str(error))
-                raise SourceUnavailable(f"{self._address.name}: {error}") from None
+                raise SourceUnavailable(f"{self._upstream.name}: {error}") from None
 
     async def _reply(self, *words: str | bytes | int) -> Reply:
         try:
@@ -215,7 +220,7 @@ class RedisStreams:
             return refusal
 
     def _refusal(self, reply: Reply) -> SourceUnavailable:
-        return SourceUnavailable(f"{self._address.name} refuses the event: {reply!s}")
+        return SourceUnavailable(f"{self._upstream.name} refuses the event: {reply!s}")
 
     def _deliver(self, batch: list[tuple[Stream, Entries]]) -> None:
         sink = self._sink

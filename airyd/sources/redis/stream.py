@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, cast
 from txredisapi import ResponseError
 
 from airyd.errors import SourceUnavailable
-from airyd.sources.redis.protocol import Reply
+from airyd.sources.redis.protocol import RawEntry, Reply
 
 #: The position before all entries.
 NOTHING: Final = "0-0"
@@ -105,10 +105,22 @@ class Stream:
 
     :ivar key: the name of the stream
     :ivar read: the id of the last entry that was read, or the position from which on it is read
+    :ivar newest: the fields of the entry ``read``; None if that is only a position
     :ivar is_readable: False while the key is something else
     """
 
-    __slots__ = ("_added", "_checkpoint", "_count", "_life", "_suspect", "destination", "is_readable", "key", "read")
+    __slots__ = (
+        "_added",
+        "_checkpoint",
+        "_count",
+        "_life",
+        "_suspect",
+        "destination",
+        "is_readable",
+        "key",
+        "newest",
+        "read",
+    )
 
     def __init__(self, destination: str, key: bytes, info: StreamInfo) -> None:
         self.destination = destination
@@ -120,6 +132,7 @@ class Stream:
     def resume(self, info: StreamInfo) -> None:
         """Read on from the stream's last position."""
         self.read = info.last
+        self.newest: list[bytes] | None = None
         self._count = self._added = info.added  # entries up to `read`; entries when last looked
         self._checkpoint: tuple[str, int] | None = None
         self._suspect: str | None = None
@@ -128,6 +141,23 @@ class Stream:
     def asked(self) -> Asked:
         """Return what is known now, to compare with what Redis will say."""
         return Asked(self.read, self._added, self._life)
+
+    def find_lost(self, there: Sequence[RawEntry], info: StreamInfo) -> str | None:
+        """Return why another master need not have all that was read, or None if it has; ask before anything is read.
+
+        Replication carries over all that was written up to some moment, in its order. So whoever has the last entry
+        that was read has all before it; what it has added itself comes after it, and will be read.
+
+        :param there: the entries with the id ``read`` that it has: one or none
+        :param info: what it said of the stream at the same time
+        """
+        if self.read == NOTHING:
+            return None
+        if not there:  # XTRIM and XDEL leave the last id that was given
+            return None if info.last == self.read else f"the new master does not have {self.read}, which was read"
+        if self.newest is not None and there[0][1] != self.newest:
+            return f"the new master has another entry {self.read}"
+        return None
 
     def find_missing(self, ids: Sequence[str], info: StreamInfo) -> str | None:
         """Return why entries up to what Redis says must be missing, or None; ask before :meth:`advance`.
