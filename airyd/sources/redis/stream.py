@@ -41,6 +41,7 @@ class StreamInfo(NamedTuple):
     :ivar newest: the id of the newest entry that is there; None if the stream is empty
     :ivar oldest: the id of the oldest one
     :ivar length: how many are there
+    :ivar fields: what the newest entry holds
     """
 
     last: str
@@ -49,6 +50,7 @@ class StreamInfo(NamedTuple):
     newest: str | None
     oldest: str | None = None
     length: int = 0
+    fields: list[bytes] | None = None
 
 
 #: A key that doesn't exist.
@@ -69,7 +71,7 @@ def read_info(reply: Reply) -> StreamInfo:
         if "no such key" in str(reply):
             return NO_STREAM
         raise SourceUnavailable(f"Redis: {reply}")
-    flat = cast("list[bytes | int | list[bytes] | None]", reply)
+    flat = cast("list[bytes | int | list[object] | None]", reply)
     facts = dict(zip(flat[::2], flat[1::2], strict=True))
     added = facts.get(b"entries-added")
     if not isinstance(added, int):
@@ -82,6 +84,7 @@ def read_info(reply: Reply) -> StreamInfo:
         newest=_text(newest[0]) if isinstance(newest, list) else None,
         oldest=_text(oldest[0]) if isinstance(oldest, list) else None,
         length=cast(int, facts[b"length"]),
+        fields=cast(list[bytes], newest[1]) if isinstance(newest, list) else None,
     )
 
 
@@ -105,7 +108,7 @@ class Stream:
 
     :ivar key: the name of the stream
     :ivar read: the id of the last entry that was read, or the position from which on it is read
-    :ivar newest: the fields of the entry ``read``; None if that is only a position
+    :ivar newest: the fields of the entry ``read``; None if there was none at that position
     :ivar is_readable: False while the key is something else
     """
 
@@ -132,7 +135,7 @@ class Stream:
     def resume(self, info: StreamInfo) -> None:
         """Read on from the stream's last position."""
         self.read = info.last
-        self.newest: list[bytes] | None = None
+        self.newest = info.fields if info.newest == info.last else None
         self._count = self._added = info.added  # entries up to `read`; entries when last looked
         self._checkpoint: tuple[str, int] | None = None
         self._suspect: str | None = None
@@ -146,16 +149,19 @@ class Stream:
         """Return why another master need not have all that was read, or None if it has; ask before anything is read.
 
         Replication carries over all that was written up to some moment, in its order. So whoever has the last entry
-        that was read has all before it; what it has added itself comes after it, and will be read.
+        that was read has all before it; what it has added itself comes after it, and will be read. The id alone
+        doesn't tell: where its clock is behind, a new master may give the id of a lost entry again.
 
         :param there: the entries with the id ``read`` that it has: one or none
         :param info: what it said of the stream at the same time
         """
         if self.read == NOTHING:
             return None
-        if not there:  # XTRIM and XDEL leave the last id that was given
-            return None if info.last == self.read else f"the new master does not have {self.read}, which was read"
-        if self.newest is not None and there[0][1] != self.newest:
+        if not there:  # lost, trimmed or deleted; but where there was none, it is as it was
+            if self.newest is None and info.last == self.read:
+                return None
+            return f"the new master does not have {self.read}, which was read"
+        if there[0][1] != self.newest:
             return f"the new master has another entry {self.read}"
         return None
 
