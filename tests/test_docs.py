@@ -173,7 +173,13 @@ class OptionsTests(SynchronousTestCase):
 
         context = SourceContext(cast(IReactorCore, reactor), lambda: 0.0, AIRY_DESTINATIONS)
         known: set[str] = set()
-        for address in ("redis://host?", "rediss://host?", "redis+unix:///socket?", "redis://host?mode=pubsub&"):
+        for address in (
+            "redis://host?",
+            "rediss://host?",
+            "redis+unix:///socket?",
+            "redis://host?mode=pubsub&",
+            "redis+sentinel://host/name?",
+        ):
             error = self.assertRaises(ConfigurationError, make_source, f"{address}no-such=1", context)
             known.update(str(error).partition("known here: ")[2].split(", "))
         documented = ", ".join(name for name, _, _ in table("README.rst", "Parameter", "Default", "What it says"))
@@ -263,7 +269,7 @@ class PublishingTests(SynchronousTestCase):
 
     def test_examples(self) -> None:
         """They are the files that the tests run (tests/redis/test_examples.py)."""
-        for name in ("publish.sh", "publish.py", "publish.mjs"):
+        for name in ("publish.sh", "publish.py", "publish.mjs", "publish_wait.py"):
             self.assertEqual(*example("docs/publishing.rst", name))
 
     def test_rights(self) -> None:
@@ -273,6 +279,8 @@ class PublishingTests(SynchronousTestCase):
             granted = [word.removeprefix("+") for word in line.split() if word.startswith("+")]
             explained = [right for right, _, _ in table("docs/publishing.rst", head, "What for", "Without it")]
             self.assertEqual(granted, ", ".join(explained).split(", "))
+        (more,) = table("docs/publishing.rst", "Right with Sentinel", "What for", "Without it")
+        self.assertEqual(more[0], "info")
 
     def test_numbers(self) -> None:
         """The bounds that it tells are those of the code."""

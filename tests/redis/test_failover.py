@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 from twisted.internet.defer import Deferred
@@ -13,9 +16,11 @@ from airyd.interfaces import IEventSource, SourceContext
 from airyd.sources import make_source
 from tests.redis.case import RedisCase
 from tests.redis.cluster import Cluster, replication
+from tests.redis.rights import documented_users, password_of
 from tests.redis.server import Connection, RedisServer
 from tests.sources.support import START, RecordingSink, body
 
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 A, B = "/topic/a", "/topic/b"
 UNKNOWN = Replay((), complete=False, more=False)
 
@@ -235,6 +240,77 @@ class OldMasterTests(FailoverCase):
         await self.until_seen(sink, events)
         self.assertEqual((await source.replay(A, events[0].id, 10)).events, tuple(events[1:]))
         await self.wait(2)
+        self.assertEqual(sink.gaps, [])
+
+
+class RightsTests(FailoverCase):
+    """The users of docs/publishing.rst, with what Sentinel needs beside."""
+
+    def make_server(self) -> RedisServer:
+        master = super().make_server()
+        for server in self.cluster.servers:
+            connection = server.connect()
+            for words in documented_users():
+                if words[2] in ("airyd", "airyd-pubsub"):
+                    connection.call(*words)
+                    connection.call("ACL", "SETUSER", words[2], "+info")
+            connection.close()
+        return master
+
+    async def test_suffices_and_is_needed(self) -> None:
+        """Nothing of a failover is refused; and who may not ask INFO is not ready."""
+        self.prefix = "airyd:"  # which the rights are for
+        sources: list[tuple[IEventSource, RecordingSink]] = []
+        for user, more in (("airyd", ""), ("airyd-pubsub", "&mode=pubsub")):
+            source, sink = await self.running(self.url(f"{user}:{password_of(user)}@", more=more))
+            await source.watch(A)
+            await source.publish(A, body(1))
+            await self.until_bodies(sink, 1)
+            sources.append((source, sink))
+        self.server.kill()
+        await self.move(await self.another())
+        for source, sink in sources:
+            await source.publish(A, body(2))
+            await self.until_bodies(sink, 1, 2)
+        self.assertEqual([entry for entry in self.redis.call("ACL", "LOG") if b"airyd" in entry], [])
+        streams = sources[0][0]
+        self.redis.call("ACL", "SETUSER", "airyd", "-info")
+        self.redis.call("CLIENT", "KILL", "USER", "airyd")
+        await self.until(lambda: "".join(streams.health()).count("'info'") == 2)
+
+    async def until_bodies(self, sink: RecordingSink, *numbers: int) -> None:
+        """Wait until the sink has these events."""
+        await self.until(lambda: [event.body for event in sink.events] == [body(number) for number in numbers])
+
+
+class ExampleTests(FailoverCase):
+    """docs/examples/publish_wait.py."""
+
+    async def test_it_loses_nothing(self) -> None:
+        """The master is killed while it publishes: each line arrives, in order; some perhaps twice."""
+        self.prefix = "airyd:"
+        source, sink = await self.running()
+        await source.watch(A)
+        listed = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.cluster.sentinels)
+        program = subprocess.Popen(
+            [sys.executable, str(EXAMPLES / "publish_wait.py"), A],
+            env={**os.environ, "SENTINELS": listed},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        self.addCleanup(program.kill)
+        assert program.stdin is not None
+        lines = [b'{"number": %d}' % number for number in range(2000)]
+        program.stdin.write(b"\n".join(lines[:1000]))
+        program.stdin.flush()
+        await self.until(lambda: len(sink.events) > 100)
+        self.server.kill()
+        out, err = await deferToThread(program.communicate, b"\n" + b"\n".join(lines[1000:]))
+        self.assertEqual((program.returncode, err), (0, b""))
+        await self.until(lambda: sink.events[-1].body == lines[-1])
+        published = {event.id: event.body for event in sink.events}
+        self.assertEqual([published[event_id] for event_id in out.decode().split()], lines)
         self.assertEqual(sink.gaps, [])
 
 
