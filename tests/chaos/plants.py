@@ -15,10 +15,11 @@ from airyd.sources.redis.link import Link
 from airyd.sources.redis.protocol import Message, RawEntry
 from airyd.sources.redis.pubsub import RedisPubSub
 from airyd.sources.redis.reader import Reader
-from airyd.sources.redis.stream import StreamInfo, read_info
+from airyd.sources.redis.source import RedisStreams
+from airyd.sources.redis.stream import Stream, StreamInfo, read_info
 
-#: The first two for either feed, then one for Streams, and one for Pub/Sub.
-PLANTS: Final = ("drop", "twice", "dollar", "mute")
+#: The first two for either feed, then two for Streams, and one for Pub/Sub.
+PLANTS: Final = ("drop", "twice", "dollar", "blind", "mute")
 #: One event of so many is dropped, or delivered twice.
 ONE_IN: Final = 1000
 
@@ -71,6 +72,16 @@ def dollar() -> None:
             await super()._look(link, is_certain)
 
     _plant(source, "Reader", Forgetful)
+
+
+def blind() -> None:
+    """Say nothing of what is gone."""
+
+    class Blind(RedisStreams):
+        def _gap(self, stream: Stream, reason: str) -> None:
+            """Be silent."""
+
+    _plant(url, "RedisStreams", Blind)
 
 
 def mute() -> None:

@@ -12,6 +12,7 @@ from typing import Final
 from tests.chaos.announcer import Announcer
 from tests.chaos.client import HISTORY_LOST, RESTARTING, UNAVAILABLE, Client, Ending, Refusal
 from tests.chaos.faults import BY_NAME, Fault
+from tests.chaos.nodes import STREAMS, Node
 from tests.chaos.passing import PassingHistory
 from tests.chaos.stage import DESTINATIONS, Stage
 from tests.chaos.verdict import AFTER_OUTAGE, Verdict
@@ -26,7 +27,9 @@ class PassingStage(Stage):
     :ivar passing: the histories
     """
 
-    parameters = "&mode=pubsub"
+    def make_node(self, plant: str) -> Node:
+        """Start a node that subscribes."""
+        return Node(self.redis.port, plant, source=f"{STREAMS}&mode=pubsub")
 
     def make_feed(self, rate: float, random: Random) -> None:
         """Make the histories and who publishes."""

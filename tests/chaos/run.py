@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any, Final, NamedTuple
 
+from tests.chaos.failover import FAULTS as FAILOVER_FAULTS
+from tests.chaos.failover import FailoverJudge, FailoverStage
 from tests.chaos.faults import FAULTS, Fault
 from tests.chaos.plants import PLANTS
 from tests.chaos.pubsub import FAULTS as PUBSUB_FAULTS
@@ -40,6 +42,7 @@ class Feed(NamedTuple):
 FEEDS: Final = {
     "stream": Feed(Stage, FAULTS, lambda stage: Judge(stage).verdict()),
     "pubsub": Feed(PassingStage, PUBSUB_FAULTS, lambda stage: PassingJudge(stage).verdict()),
+    "sentinel": Feed(FailoverStage, FAILOVER_FAULTS, lambda stage: FailoverJudge(stage).verdict()),
 }
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from random import Random
-from typing import ClassVar, Final
+from typing import Final
 
 from tests.chaos.crowd import Crowd
 from tests.chaos.ledger import History
@@ -25,27 +25,32 @@ class Stage:
     """Starts all, and ends all.
 
     :param scale: what the lengths of faults are multiplied by
-    :cvar parameters: of the nodes' source, beside its prefix
     :ivar outages: when a node could not reach Redis, or a stream there was none, in monotonic time
     :ivar unlevel: what those clients lack who are not level when :meth:`calm` is over
     """
-
-    parameters: ClassVar[str] = ""
 
     def __init__(self, *, clients: int, rate: float, seed: int, scale: float = 1.0, plant: str = "") -> None:
         self.random = Random(seed)
         self.scale = scale
         self.outages: list[tuple[float, float]] = []
         self.unlevel: list[str] = []
-        self.redis = RedisServer(*DURABLE)
+        self.redis = self.make_redis()
         self.nodes: list[Node] = []
         self.make_feed(rate, Random(seed + 1))
         try:
-            self.nodes += [Node(self.redis.port, plant, parameters=self.parameters) for _ in range(NODES)]
+            self.nodes += [self.make_node(plant) for _ in range(NODES)]
         except BaseException:
             self.close()
             raise
         self.crowd = Crowd(clients, [node.port for node in self.nodes], self.histories, Random(seed + 2))
+
+    def make_redis(self) -> RedisServer:
+        """Start what the events come by."""
+        return RedisServer(*DURABLE)
+
+    def make_node(self, plant: str) -> Node:
+        """Start a node."""
+        return Node(self.redis.port, plant)
 
     def make_feed(self, rate: float, random: Random) -> None:
         """Make the histories and who publishes."""

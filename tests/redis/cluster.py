@@ -11,8 +11,9 @@ from typing import Any, Final
 from tests.redis.server import PATIENCE, Connection, RedisServer, Refused
 
 SERVICE: Final = "mymaster"
-#: Milliseconds without an answer after which a sentinel takes a server for dead.
-DOWN_AFTER: Final = 500
+#: Milliseconds without an answer after which a sentinel takes a server for dead. It sends its first PING to a new
+#: master after a second, or after this time if that is less: with less, each failover leads to another one.
+DOWN_AFTER: Final = 1500
 _QUORUM: Final = 2
 
 
