@@ -268,6 +268,19 @@ class PublishTests(SourceCase):
         self.commands.answer(Error("OOM command not allowed when used memory > 'maxmemory'."))
         self.assertIn("OOM", str(self.failureResultOf(publishing, SourceUnavailable).value))
 
+    def test_what_was_not_taken_is_published_again(self) -> None:
+        """Redis has said that it does nothing now: that is no reason to tell the publisher."""
+        publishing = self.source.publish(A, b"{}")
+        self.commands.asked()
+        self.commands.answer(LOADING)
+        self.clock.advance(0)
+        self.clock.advance(1.2)
+        self.commands = self.endpoint.sessions[-1]
+        self.commands.log_in()
+        self.assertEqual([command[0] for command in self.commands.asked()], [b"XADD"])
+        self.commands.answer(b"8-1")
+        self.assertEqual(self.successResultOf(publishing), "8-1")
+
     def test_never_published_twice(self) -> None:
         """If the connection is lost before the reply, the event may have been taken: it is not sent again."""
         publishing = self.source.publish(A, b"{}")

@@ -158,28 +158,27 @@ def read_sentinel_address(url: str, query: Query, environ: Mapping[str, str]) ->
     Errors: ``ConfigurationError`` whose text shows neither user nor password.
     """
     scheme = query.scheme.lower()
-    parts = urlsplit(url.partition("?")[0])
-    login, _, hosts = parts.netloc.rpartition("@")
-    user, _, password = login.partition(":")
-    service, _, database = parts.path.strip("/").partition("/")
-    form = "host[:port],.../name of the master[/db]"
-    if not service or parts.fragment or not (database or "0").isdecimal() or not database.isascii():
-        raise query.error(f"the address is not {form}")
-    if len(database) > 6:
-        raise query.error("behind the master's name comes the number of the database, such as /0")
-    own = _password(None, query, environ.get(SENTINEL_PASSWORD_VARIABLE), "sentinel-password-file")
+    wrong = query.error("the address is not host[:port],.../name of the master[/db]")
     try:
+        parts = urlsplit(url.partition("?")[0])
+        login, _, hosts = parts.netloc.rpartition("@")
         places = [urlsplit(f"//{each}") for each in hosts.split(",")]
-        named = [(place.hostname, place.port or DEFAULT_SENTINEL_PORT) for place in places]
+        named = [(place.hostname or "", place.port or DEFAULT_SENTINEL_PORT) for place in places]
     except ValueError:
-        raise query.error(f"the address is not {form}") from None
+        raise wrong from None
+    service, slash, database = parts.path.removeprefix("/").partition("/")
+    is_number = database.isascii() and database.isdigit() and len(database) < 7
+    # An @ in the path is one in a password, with a slash before it.
+    if not all(host for host, _ in named) or not service or parts.fragment or "@" in parts.path:
+        raise wrong
+    if slash and not is_number:
+        raise query.error("behind the master's name comes the number of the database, such as /0")
+    user, _, password = login.partition(":")
+    own = _password(None, query, environ.get(SENTINEL_PASSWORD_VARIABLE), "sentinel-password-file")
     sentinels = [
         Address(f"sentinel {_bracketed(host)}:{port}", host, port, None, False, 0, None, own, None, None, None)
         for host, port in named
-        if host is not None
     ]
-    if len(sentinels) < len(named):
-        raise query.error(f"the address is not {form}")
     listed = ",".join(each.name.partition(" ")[2] for each in sentinels)
     return SentinelAddress(
         tuple(sentinels),
