@@ -149,6 +149,13 @@ class AnswerTests(SentinelsCase):
         text = str(self.failureResultOf(asking, SourceUnavailable).value)
         self.assertEqual(text.count("ERR No such master with that name"), 3)
 
+    def test_what_is_no_sentinel(self) -> None:
+        self.log_in()
+        asking = self.ask()
+        for session in self.sessions:
+            session.answer([b"192.0.2.1", b"6379"], [b"ip", b"192.0.2.1"])
+        self.assertIn("makes no sense", str(self.failureResultOf(asking, SourceUnavailable).value))
+
     def test_a_password_that_is_missing(self) -> None:
         self.log_in()
         asking = self.ask()

@@ -135,9 +135,12 @@ class Sentinels:
         )
         if not isinstance(where, list) or not isinstance(about, list):
             raise SourceUnavailable(f"{link.name} knows no master {self._service!r}")
-        host, port = cast(list[bytes], where)
-        facts = dict(zip(cast(list[bytes], about[::2]), cast(list[bytes], about[1::2]), strict=True))
-        return Master(int(facts[b"config-epoch"]), host.decode(), int(port))
+        try:
+            host, port = cast(list[bytes], where)
+            facts = dict(zip(cast(list[bytes], about[::2]), cast(list[bytes], about[1::2]), strict=True))
+            return Master(int(facts[b"config-epoch"]), host.decode(), int(port))
+        except (KeyError, ValueError) as error:
+            raise SourceUnavailable(f"{link.name} gives an answer that makes no sense: {error!r}") from None
 
     def _consider(self, answers: list[Master]) -> None:
         """Believe the latest; but an older one than is known only when most say so: an operator has begun anew."""
