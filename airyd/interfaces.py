@@ -111,7 +111,7 @@ class IEventSourceParser(Interface):
 
     scheme = Attribute("The URL scheme, such as ``redis``: a str.")
     help = Attribute("A few lines for ``--help-sources``: the URL's form and its parameters: a str.")
-    shared = Attribute("Whether processes with the same URL have the same feed, ids and history: a bool.")
+    shared = Attribute("Whether processes with the same URL have the same feed, if not the same ids: a bool.")
 
     def parse(url: str, context: SourceContext) -> IEventSource:
         """Make the source that the URL names; nothing is opened yet.

@@ -173,8 +173,14 @@ class OptionsTests(SynchronousTestCase):
 
         context = SourceContext(cast(IReactorCore, reactor), lambda: 0.0, AIRY_DESTINATIONS)
         known: set[str] = set()
-        for address in ("redis://host", "rediss://host", "redis+unix:///socket"):
-            error = self.assertRaises(ConfigurationError, make_source, f"{address}?no-such=1", context)
+        for address in (
+            "redis://host?",
+            "rediss://host?",
+            "redis+unix:///socket?",
+            "redis://host?mode=pubsub&",
+            "redis+sentinel://host/name?",
+        ):
+            error = self.assertRaises(ConfigurationError, make_source, f"{address}no-such=1", context)
             known.update(str(error).partition("known here: ")[2].split(", "))
         documented = ", ".join(name for name, _, _ in table("README.rst", "Parameter", "Default", "What it says"))
         self.assertEqual(known, set(documented.split(", ")))
@@ -263,15 +269,18 @@ class PublishingTests(SynchronousTestCase):
 
     def test_examples(self) -> None:
         """They are the files that the tests run (tests/redis/test_examples.py)."""
-        for name in ("publish.sh", "publish.py", "publish.mjs"):
+        for name in ("publish.sh", "publish.py", "publish.mjs", "publish_wait.py"):
             self.assertEqual(*example("docs/publishing.rst", name))
 
     def test_rights(self) -> None:
-        """The table explains each command that the first ACL line gives (tests/redis/test_rights.py runs it)."""
-        line = re.findall(r"ACL SETUSER airyd (.*)", between("docs/publishing.rst", "acl"))[0]
-        granted = [word.removeprefix("+") for word in line.split() if word.startswith("+")]
-        explained = [right for right, _, _ in table("docs/publishing.rst", "Right", "What for", "Without it")]
-        self.assertEqual(granted, ", ".join(explained).split(", "))
+        """The tables explain each command that the ACL lines of airyd give (tests/redis/test_rights.py runs them)."""
+        for user, head in (("airyd", "Right"), ("airyd-pubsub", "Right with Pub/Sub")):
+            (line,) = re.findall(rf"ACL SETUSER {user} (.*)", between("docs/publishing.rst", "acl"))
+            granted = [word.removeprefix("+") for word in line.split() if word.startswith("+")]
+            explained = [right for right, _, _ in table("docs/publishing.rst", head, "What for", "Without it")]
+            self.assertEqual(granted, ", ".join(explained).split(", "))
+        (more,) = table("docs/publishing.rst", "Right with Sentinel", "What for", "Without it")
+        self.assertEqual(more[0], "info")
 
     def test_numbers(self) -> None:
         """The bounds that it tells are those of the code."""

@@ -12,47 +12,10 @@ from zope.interface import implementer
 from airyd.errors import SourceUnavailable
 from airyd.events import Event, Replay
 from airyd.interfaces import IEventSink, IEventSource, SourceContext
-from airyd.limits import MIB
+from airyd.sources.history import HISTORY, HISTORY_BYTES, UNKNOWN, History, read_bounds
 from airyd.sources.query import Query
 
-#: What is kept of each destination by default: events, and bytes of their bodies.
-HISTORY: Final = 1000
-HISTORY_BYTES: Final = 64 * MIB
-
 _ID: Final = re.compile(r"(0|[1-9][0-9]{0,19})-(0|[1-9][0-9]{0,19})\Z")
-_UNKNOWN: Final = Replay((), complete=False, more=False)
-
-
-class _History:
-    """The last events of one destination, by their numbers.
-
-    Numbers count from 1 without a hole, so that which are missing can be told without the events:
-    those below ``first`` are gone, and ``last`` is the newest.
-    """
-
-    def __init__(self, events: int, size: int) -> None:
-        self._events: dict[int, Event] = {}
-        self._room = events
-        self._bytes_left = size
-        self.first = 1
-        self.last = 0
-
-    def append(self, event: Event) -> None:
-        """Keep the event under the next number, and drop the oldest ones that no longer fit."""
-        self.last += 1
-        self._events[self.last] = event
-        self._bytes_left -= len(event.body)
-        while self._events and (len(self._events) > self._room or self._bytes_left < 0):
-            self._bytes_left += len(self._events.pop(self.first).body)
-            self.first += 1
-
-    def after(self, number: int, limit: int) -> Replay:
-        """Return the page of at most ``limit`` events that begins behind the number."""
-        if not self.first - 1 <= number <= self.last:
-            return _UNKNOWN
-        end = min(number + limit, self.last)
-        events = tuple(self._events[each] for each in range(number + 1, end + 1))
-        return Replay(events, complete=True, more=end < self.last)
 
 
 @implementer(IEventSource)
@@ -71,7 +34,7 @@ class MemorySource:
     def __init__(self, wall: Callable[[], float], history: int = HISTORY, history_bytes: int = HISTORY_BYTES) -> None:
         self._epoch = int(wall() * 1000)
         self._bounds = (history, history_bytes)
-        self._histories: dict[str, _History] = {}
+        self._histories: dict[str, History] = {}
         self._watched: set[str] = set()
         self._sink: IEventSink | None = None
         self._pending: list[Event] = []
@@ -112,9 +75,9 @@ class MemorySource:
         try:
             epoch, number = self.order(after)
         except ValueError:
-            return succeed(_UNKNOWN)
+            return succeed(UNKNOWN)
         if epoch != self._epoch:
-            return succeed(_UNKNOWN)
+            return succeed(UNKNOWN)
         return succeed(self._history(destination).after(number, limit))
 
     def order(self, event_id: str) -> tuple[int, int]:
@@ -143,10 +106,10 @@ class MemorySource:
         """Say nothing: there is nothing that could be wrong."""
         return ()
 
-    def _history(self, destination: str) -> _History:
+    def _history(self, destination: str) -> History:
         history = self._histories.get(destination)
         if history is None:
-            history = self._histories[destination] = _History(*self._bounds)
+            history = self._histories[destination] = History(*self._bounds)
         return history
 
     def _id(self, number: int) -> str:
@@ -166,11 +129,7 @@ class MemorySource:
 
 def memory_source(query: Query, context: SourceContext) -> MemorySource:
     """Return the memory feed that the parameters ``history`` and ``history-bytes`` ask for."""
-    return MemorySource(
-        context.wall,
-        history=query.integer("history", HISTORY, 0, 10_000_000),
-        history_bytes=query.integer("history-bytes", HISTORY_BYTES, 0, 1 << 40),
-    )
+    return MemorySource(context.wall, *read_bounds(query))
 
 
 def parse(url: str, context: SourceContext) -> MemorySource:

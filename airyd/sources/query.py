@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from urllib.parse import unquote
 
 from airyd.errors import ConfigurationError
@@ -65,6 +66,15 @@ class Query:
         if not 0 < number <= high:
             raise self.error(f"parameter {name!r} must be a number above 0, at most {high:g}, not {value!r}")
         return number
+
+    def choice(self, name: str, choices: Sequence[str]) -> str:
+        """Take one of some words; the first if it isn't there."""
+        value = self.text(name)
+        if value is None:
+            return choices[0]
+        if value not in choices:
+            raise self.error(f"parameter {name!r} must be {' or '.join(choices)}, not {value!r}")
+        return value
 
     def flag(self, name: str) -> bool:
         """Take a ``1`` or ``0``; False if it isn't there."""

@@ -16,7 +16,7 @@ from random import Random
 from typing import Final, NamedTuple
 
 from tests.chaos.feed import Feed
-from tests.chaos.ledger import History, Hole, Id, read_id
+from tests.chaos.ledger import History, Hole, Id
 from tests.integration.payloads import body
 from tests.integration.wire import CLOSE, TEXT, decode, encode, websocket_frame
 
@@ -24,7 +24,7 @@ HISTORY_LOST: Final = "history lost"
 UNAVAILABLE: Final = "event source unavailable"
 RESTARTING: Final = "server restarting"
 _MESSAGE: Final = re.compile(
-    rb"MESSAGE\nsubscription:sub-(\d+)\n(?:.+\n)*?message-id:[0-9a-f]{8}-(\d+)-(\d+)\n(?:.+\n)*\n"
+    rb"MESSAGE\nsubscription:sub-(\d+)\n(?:.+\n)*?message-id:([0-9a-f]{8}-[0-9a-f-]+)\n(?:.+\n)*\n"
 )
 _NUMBER: Final = re.compile(rb'"n":(\d+)\}')
 #: The wrong things that a client tells of.
@@ -52,11 +52,16 @@ class Ending(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """A ``recovered:false``."""
+    """A ``recovered:false``.
+
+    :ivar seen: the node that had given the position, and when
+    """
 
     destination: str
     position: Id
+    node: int
     when: float
+    seen: tuple[int, float]
 
 
 class State(Enum):
@@ -289,7 +294,7 @@ class Client:
             return
         if payload[head.end() : -1] != _body(destination, int(number[1])):
             self._complain(f"{destination}: not the body that was published: {payload[:600]!r}")
-        feed.cursor.take((int(head[2]), int(head[3])), int(number[1]), self._now)
+        feed.take(head[2].decode(), int(number[1]), self._node, self._now)
 
     def _receipt(self, headers: dict[str, str]) -> None:
         what, _, number = headers["receipt-id"].partition("-")
@@ -302,14 +307,15 @@ class Client:
         feed.is_live, feed.is_joining = True, False
         position, recovered = headers["last-message-id"], headers.get("recovered")
         if not feed.asked and recovered is None:
-            feed.begin(position)
+            feed.begin(position, self._node, self._now)
         elif feed.asked and recovered == "true":
             self.recovered += 1
             if position != feed.asked:
                 self._complain(f"resumed from {feed.asked}, the RECEIPT says {position}")
         elif feed.asked and recovered == "false":
-            self.refusals.append(Refusal(feed.history.destination, read_id(feed.asked), time.monotonic()))
-            feed.begin(position)
+            asked = feed.history.read(feed.asked)
+            self.refusals.append(Refusal(feed.history.destination, asked, self._node, self._now, feed.seen))
+            feed.begin(position, self._node, self._now)
         else:
             self._complain(f"asked to resume from {feed.asked!r}, the RECEIPT says recovered:{recovered}")
 

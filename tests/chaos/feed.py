@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.chaos.ledger import Cursor, History, read_id
+from tests.chaos.ledger import Cursor, History
 
 
 class Feed:
@@ -14,6 +14,8 @@ class Feed:
     :ivar is_live: whether a SUBSCRIBE has its RECEIPT
     :ivar asked: the position that the last SUBSCRIBE named, or ""
     :ivar forgets: whether the next SUBSCRIBE names none
+    :ivar last_id: the ``message-id`` from which this can be resumed, or "" before the first subscription
+    :ivar seen: the node that gave it, and when
     """
 
     def __init__(self, history: History) -> None:
@@ -24,19 +26,21 @@ class Feed:
         self.is_live = False
         self.asked = ""
         self.forgets = False
-        self._tag = ""
+        self.last_id = ""
+        self.seen = (0, 0.0)
 
-    @property
-    def last_id(self) -> str:
-        """The ``message-id`` from which this can be resumed, or "" before the first subscription."""
-        return "" if self.cursor is None else f"{self._tag}-{self.cursor.last[0]}-{self.cursor.last[1]}"
-
-    def begin(self, wire_id: str) -> None:
+    def begin(self, wire_id: str, node: int, when: float) -> None:
         """Begin a run at a position."""
         if self.cursor is not None:
             self.runs.append(self.cursor)
-        self._tag = wire_id.partition("-")[0]
-        self.cursor = Cursor(self.history, read_id(wire_id))
+        self.cursor = self.history.follow(wire_id, when)
+        self.last_id, self.seen = wire_id, (node, when)
+
+    def take(self, wire_id: str, number: int, node: int, when: float) -> None:
+        """Note what has come, in a run."""
+        assert self.cursor is not None
+        self.cursor.take(self.history.read(wire_id), number, when)
+        self.last_id, self.seen = wire_id, (node, when)
 
     @property
     def cursors(self) -> list[Cursor]:

@@ -68,6 +68,18 @@ class History:
         self.numbers.append(number)
         self.ids.append(event_id)  # last: its length is what readers go by
 
+    def read(self, wire_id: str) -> Id:
+        """Return the id within a ``message-id``."""
+        return read_id(wire_id)
+
+    def follow(self, wire_id: str, when: float) -> Cursor:
+        """Return a cursor that follows a run.
+
+        :param wire_id: the position that the RECEIPT named
+        :param when: it came, in monotonic time
+        """
+        return Cursor(self, self.read(wire_id))
+
     def after(self, event_id: Id) -> int:
         """Return the index of the first event after an id."""
         return bisect_right(self.ids, event_id)

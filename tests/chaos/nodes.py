@@ -13,6 +13,8 @@ from tests.chaos.publisher import PREFIX
 from tests.integration.daemon import TWISTD, Daemon
 from tests.integration.proxy import Proxy
 
+#: The URL of a source that is one Redis, by Streams.
+STREAMS: Final = f"redis://127.0.0.1:{{port}}/0?prefix={PREFIX}"
 _GAP: Final = re.compile(r"^(\S+) .*events of \['(.+?)'\] may have been missed: (.*)$", re.MULTILINE)
 
 
@@ -36,6 +38,7 @@ class Node:
     """One airyd.
 
     :param is_linked: whether its way to Redis goes by a link that can be cut
+    :param source: its source's URL, with ``{port}`` for the port by which it reaches Redis
     :param plant: a fault of :mod:`tests.chaos.plants` that is planted into it, or ""
     :ivar port: where clients connect, also after a restart
     :ivar link: its way to Redis
@@ -43,9 +46,9 @@ class Node:
     :ivar complaints: tracebacks and warnings in their logs
     """
 
-    def __init__(self, redis_port: int, plant: str = "", *, is_linked: bool = True) -> None:
+    def __init__(self, redis_port: int, plant: str = "", *, is_linked: bool = True, source: str = STREAMS) -> None:
         self.link = Proxy(redis_port)
-        self._redis_port = self.link.port if is_linked else redis_port
+        self._source = source.format(port=self.link.port if is_linked else redis_port)
         self.lives: list[Life] = []
         self.complaints: list[str] = []
         self._program = f"from tests.chaos.plants import {plant}; {plant}(); {TWISTD}" if plant else TWISTD
@@ -54,9 +57,8 @@ class Node:
 
     def start(self) -> None:
         """Start a process, and wait until it is ready."""
-        source = f"--source=redis://127.0.0.1:{self._redis_port}/0?prefix={PREFIX}"
         begin = time.monotonic()
-        self._daemon = Daemon(source, port=self.port, program=self._program)
+        self._daemon = Daemon(f"--source={self._source}", port=self.port, program=self._program)
         self.port = self._daemon.port
         self.lives.append(Life(begin, float("inf"), []))
 

@@ -9,13 +9,17 @@ from types import ModuleType
 from typing import Final
 
 from airyd.events import Event
-from airyd.sources.redis import reader, source
-from airyd.sources.redis.entries import Entries, RawEntry, read_entries
+from airyd.sources.redis import reader, source, url
+from airyd.sources.redis.entries import Entries, read_entries
 from airyd.sources.redis.link import Link
+from airyd.sources.redis.protocol import Message, RawEntry
+from airyd.sources.redis.pubsub import RedisPubSub
 from airyd.sources.redis.reader import Reader
-from airyd.sources.redis.stream import StreamInfo, read_info
+from airyd.sources.redis.source import RedisStreams
+from airyd.sources.redis.stream import Stream, StreamInfo, read_info
 
-PLANTS: Final = ("drop", "twice", "dollar")
+#: The first two for either feed, then two for Streams, and one for Pub/Sub.
+PLANTS: Final = ("drop", "twice", "dollar", "blind", "mute")
 #: One event of so many is dropped, or delivered twice.
 ONE_IN: Final = 1000
 
@@ -44,6 +48,17 @@ def _alter(times: int) -> None:
 
     _plant(reader, "read_entries", altered)
 
+    class Altering(RedisPubSub):
+        def take(self, messages: list[Message]) -> None:
+            nonlocal count
+            kept: list[Message] = []
+            for message in messages:
+                count += 1
+                kept += [message] * (times if count % ONE_IN == 0 else 1)
+            super().take(kept)
+
+    _plant(url, "RedisPubSub", Altering)
+
 
 def dollar() -> None:
     """After a reconnect, read on from where the streams are, not after the last id that was read."""
@@ -57,6 +72,27 @@ def dollar() -> None:
             await super()._look(link, is_certain)
 
     _plant(source, "Reader", Forgetful)
+
+
+def blind() -> None:
+    """Say nothing of what is gone."""
+
+    class Blind(RedisStreams):
+        def _gap(self, stream: Stream, reason: str) -> None:
+            """Be silent."""
+
+    _plant(url, "RedisStreams", Blind)
+
+
+def mute() -> None:
+    """Take a new subscription for the old one."""
+
+    class Mute(RedisPubSub):
+        def begins(self) -> None:
+            if not self._epoch:  # the first
+                super().begins()
+
+    _plant(url, "RedisPubSub", Mute)
 
 
 def _plant(module: ModuleType, name: str, weed: object) -> None:

@@ -9,12 +9,16 @@ import argparse
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from tests.chaos.faults import BY_NAME, FAULTS, Fault
+from tests.chaos.failover import FAULTS as FAILOVER_FAULTS
+from tests.chaos.failover import FailoverJudge, FailoverStage
+from tests.chaos.faults import FAULTS, Fault
 from tests.chaos.plants import PLANTS
+from tests.chaos.pubsub import FAULTS as PUBSUB_FAULTS
+from tests.chaos.pubsub import PassingJudge, PassingStage
 from tests.chaos.stage import Stage
 from tests.chaos.verdict import Judge, Verdict
 
@@ -27,12 +31,28 @@ PAUSES: Final = (0.5, 8.0)
 SHOWN: Final = 12
 
 
+class Feed(NamedTuple):
+    """One kind of feed: its stage, what may happen on it, and who judges what came of it."""
+
+    stage: type[Stage]
+    faults: Sequence[Fault]
+    judge: Callable[[Any], Verdict]
+
+
+FEEDS: Final = {
+    "stream": Feed(Stage, FAULTS, lambda stage: Judge(stage).verdict()),
+    "pubsub": Feed(PassingStage, PUBSUB_FAULTS, lambda stage: PassingJudge(stage).verdict()),
+    "sentinel": Feed(FailoverStage, FAILOVER_FAULTS, lambda stage: FailoverJudge(stage).verdict()),
+}
+
+
 class Plan(NamedTuple):
     """How much there is of everything.
 
     :ivar rate: events per second
     :ivar scale: what the lengths of faults are multiplied by
     :ivar plant: a fault within airyd itself (:mod:`tests.chaos.plants`), or ""
+    :ivar feed: which one of :data:`FEEDS`
     """
 
     clients: int
@@ -40,20 +60,30 @@ class Plan(NamedTuple):
     seed: int
     scale: float
     plant: str
+    feed: str = "stream"
 
-    def stage(self) -> Stage:
-        """Start everything."""
-        return Stage(clients=self.clients, rate=self.rate, seed=self.seed, scale=self.scale, plant=self.plant)
+    @property
+    def faults(self) -> Sequence[Fault]:
+        """What may happen."""
+        return FEEDS[self.feed].faults
+
+    def play(self, act: Callable[[Stage], None]) -> Verdict:
+        """Start everything, do something with it, end everything, and judge."""
+        feed = FEEDS[self.feed]
+        stage = feed.stage(clients=self.clients, rate=self.rate, seed=self.seed, scale=self.scale, plant=self.plant)
+        stage.play(lambda: act(stage))
+        return feed.judge(stage)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Do what ``arguments`` ask for, and print what came of it; return the exit status."""
     wanted = _options(arguments)
-    plan = Plan(wanted.clients, wanted.rate, wanted.seed, wanted.scale, wanted.plant)
+    plan = Plan(wanted.clients, wanted.rate, wanted.seed, wanted.scale, wanted.plant, wanted.feed)
     sys.stdout.write(f"{plan}\n")
     is_well = True
-    for name in wanted.fault or BY_NAME:
-        is_well &= _show(name, one_by_one([BY_NAME[name]] * wanted.times, plan))
+    for fault in plan.faults:
+        if not wanted.fault or fault.name in wanted.fault:
+            is_well &= _show(fault.name, one_by_one([fault] * wanted.times, plan))
     if wanted.mixed:
         is_well &= _show(f"mixed, {wanted.mixed:g} s", mixed(wanted.mixed, plan))
     return 0 if is_well else 1
@@ -63,7 +93,9 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m tests.chaos", description="Faults on real processes: each alone, then all mixed."
     )
-    parser.add_argument("--fault", action="append", choices=list(BY_NAME), help="of those alone only this (repeatable)")
+    names = sorted({fault.name for feed in FEEDS.values() for fault in feed.faults})
+    parser.add_argument("--feed", choices=list(FEEDS), default="stream", help="what the events come by (stream)")
+    parser.add_argument("--fault", action="append", choices=names, help="of those alone only this (repeatable)")
     parser.add_argument("--times", type=int, default=3, metavar="N", help="how often each comes when alone (3)")
     parser.add_argument("--mixed", type=float, default=600, metavar="SECONDS", help="how long all are mixed (600)")
     parser.add_argument("--clients", type=int, default=60, metavar="N", help="how many clients there are (60)")
@@ -87,30 +119,27 @@ def _show(name: str, verdict: Verdict) -> bool:
 
 def one_by_one(faults: Sequence[Fault], plan: Plan) -> Verdict:
     """Let faults happen one after the other."""
-    stage = plan.stage()
 
-    def act() -> None:
+    def act(stage: Stage) -> None:
         for fault in faults:
             stage.sleep(PAUSE)
             fault.inject(stage)
         stage.sleep(PAUSE)
 
-    stage.play(act)
-    return Judge(stage).verdict()
+    return plan.play(act)
 
 
 def mixed(seconds: float, plan: Plan) -> Verdict:
     """Let faults of Redis and all others happen at random, at the same time, to clients that come and go."""
-    stage = plan.stage()
     failures: list[BaseException] = []
 
-    def act() -> None:
+    def act(stage: Stage) -> None:
         stage.crowd.restlessness = RESTLESSNESS
         deadline = time.monotonic() + seconds
         tracks = [
             threading.Thread(target=_play, args=(stage, faults, Random(plan.seed + number), deadline, failures))
             for number, faults in enumerate(
-                ([f for f in FAULTS if f.is_of_redis], [f for f in FAULTS if not f.is_of_redis])
+                ([f for f in plan.faults if f.is_of_redis], [f for f in plan.faults if not f.is_of_redis])
             )
         ]
         for track in tracks:
@@ -120,8 +149,7 @@ def mixed(seconds: float, plan: Plan) -> Verdict:
         if failures:
             raise failures[0]
 
-    stage.play(act)
-    return Judge(stage).verdict()
+    return plan.play(act)
 
 
 def _play(

@@ -34,16 +34,28 @@ class Stage:
         self.scale = scale
         self.outages: list[tuple[float, float]] = []
         self.unlevel: list[str] = []
-        self.histories = [History(destination) for destination in DESTINATIONS]
-        self.redis = RedisServer(*DURABLE)
+        self.redis = self.make_redis()
         self.nodes: list[Node] = []
-        self.publisher = Publisher(self.redis, self.histories, rate, Random(seed + 1))
+        self.make_feed(rate, Random(seed + 1))
         try:
-            self.nodes += [Node(self.redis.port, plant) for _ in range(NODES)]
+            self.nodes += [self.make_node(plant) for _ in range(NODES)]
         except BaseException:
             self.close()
             raise
         self.crowd = Crowd(clients, [node.port for node in self.nodes], self.histories, Random(seed + 2))
+
+    def make_redis(self) -> RedisServer:
+        """Start what the events come by."""
+        return RedisServer(*DURABLE)
+
+    def make_node(self, plant: str) -> Node:
+        """Start a node."""
+        return Node(self.redis.port, plant)
+
+    def make_feed(self, rate: float, random: Random) -> None:
+        """Make the histories and who publishes."""
+        self.histories = [History(destination) for destination in DESTINATIONS]
+        self.publisher = Publisher(self.redis, self.histories, rate, random)
 
     def begin(self) -> None:
         """Let everybody come, and then the events."""

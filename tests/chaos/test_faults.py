@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.chaos.faults import FAULTS
+from tests.chaos.faults import BY_NAME, FAULTS, Fault
 from tests.chaos.run import Plan, one_by_one
 
 PLAN = Plan(clients=24, rate=200, seed=4, scale=0.15, plant="")
@@ -24,3 +24,46 @@ class FaultsTests(SynchronousTestCase):
         """A daemon that now and then loses an event is found out."""
         verdict = one_by_one([], PLAN._replace(plant="drop", rate=1500, scale=1))
         self.assertIn("missing, and still there", verdict.faults[0])
+
+
+class PubSubTests(SynchronousTestCase):
+    """The same over Pub/Sub, with the promises that it has."""
+
+    plan = PLAN._replace(feed="pubsub")
+
+    def test_each_once(self) -> None:
+        """Within a run nothing is missing; a run ends with the connection to Redis, and for no other reason."""
+        verdict = one_by_one([*self.plan.faults, BY_NAME["hop"], BY_NAME["hop"]], self.plan)
+        self.assertEqual(verdict.faults, [], str(verdict))
+        self.assertGreater(verdict.events, 500)
+        self.assertGreater(verdict.recovered, self.plan.clients / 2)
+        self.assertGreater(verdict.unprovable, self.plan.clients)
+
+    def test_it_can_fail(self) -> None:
+        """A daemon that says nothing of a broken connection is found out."""
+        verdict = one_by_one([BY_NAME["cut link"]] * 3, self.plan._replace(plant="mute", rate=1000, scale=0.3))
+        self.assertIn("missing, and never told", verdict.faults[0])
+
+
+class FailoverTests(SynchronousTestCase):
+    """The same over Sentinel: masters are killed, and what went with one is told."""
+
+    plan = PLAN._replace(feed="sentinel", scale=0.3)
+
+    def faults(self, *names: str) -> list[Fault]:
+        """Return those that are so called."""
+        return [fault for fault in self.plan.faults if fault.name in names]
+
+    def test_a_master_is_killed(self) -> None:
+        """A publisher that waits for a replica loses nothing, and no client loses its connection."""
+        verdict = one_by_one(self.faults("kill -9 master"), self.plan)
+        self.assertEqual((verdict.faults, dict(verdict.endings)), ([], {}), str(verdict))
+        self.assertGreater(verdict.events, 200)
+
+    def test_events_go_with_a_master(self) -> None:
+        """Whoever got them is told; and a daemon that doesn't is found out."""
+        verdict = one_by_one(self.faults("lose with the master"), self.plan)
+        self.assertEqual(verdict.faults, [], str(verdict))
+        self.assertGreater(verdict.missed, self.plan.clients / 2)
+        verdict = one_by_one(self.faults("lose with the master"), self.plan._replace(plant="blind"))
+        self.assertIn("which was lost, and not told", "".join(verdict.faults))

@@ -47,6 +47,22 @@ def address(url: str = "redis://192.0.2.7", **environ: str) -> Address:
     return read_address(url, Query(url), environ)
 
 
+class _Here(Address):
+    """An address that leads into memory."""
+
+    __slots__ = ()
+    here: FakeEndpoint
+
+    def endpoint(self, reactor: object) -> FakeEndpoint:
+        return self.here
+
+
+def address_of(endpoint: FakeEndpoint) -> Address:
+    """Return an address that leads to this one; a test has one at a time."""
+    _Here.here = endpoint
+    return _Here(*address())
+
+
 class _Transport(StringTransport):
     """A transport that ends in the reactor's next turn, as real ones do.
 
@@ -180,12 +196,21 @@ def words(*command: Word) -> list[bytes]:
 
 
 def stream_info(
-    last: str, added: int, deleted: str = "0-0", newest: str | None = None, oldest: str | None = None, length: int = 1
+    last: str,
+    added: int,
+    deleted: str = "0-0",
+    newest: str | None = None,
+    oldest: str | None = None,
+    length: int = 1,
+    body: bytes = b"{}",
 ) -> Answer:
-    """Return an answer to XINFO STREAM, as Redis 7 gives it; the oldest entry is the newest one, if none is named."""
+    """Return an answer to XINFO STREAM, as Redis 7 gives it; the oldest entry is the newest one, if none is named.
+
+    :param body: of both
+    """
 
     def entry(event_id: str | None) -> Answer:
-        return None if event_id is None else [event_id.encode(), [b"payload", b"{}"]]
+        return None if event_id is None else [event_id.encode(), [b"payload", body]]
 
     return [
         *(b"length", length, b"radix-tree-keys", 1, b"radix-tree-nodes", 2),

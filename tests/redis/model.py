@@ -55,9 +55,10 @@ class Stream:
     def info(self) -> Answer:
         """XINFO STREAM."""
         newest = oldest = None
+        body = b""
         if self.entries:
-            newest, oldest = text(self.entries[-1].id), text(self.entries[0].id)
-        return stream_info(text(self.last), self.added, text(self.deleted), newest, oldest, len(self.entries))
+            newest, oldest, body = text(self.entries[-1].id), text(self.entries[0].id), self.entries[-1].body
+        return stream_info(text(self.last), self.added, text(self.deleted), newest, oldest, len(self.entries), body)
 
 
 class _Blocked(NamedTuple):
@@ -77,6 +78,7 @@ class Client:
         self.answers: list[bytes] = []
         self.blocked: _Blocked | None = None
         self.requests: list[list[bytes]] = []
+        self.queued: list[list[bytes]] | None = None
 
     def flow(self) -> bool:
         """Let the answers through; say whether there were any."""
@@ -91,12 +93,14 @@ class Redis:
 
     :ivar streams: by their keys; a None is a key that is no stream
     :ivar clients: those that are connected, oldest first
+    :ivar reign: the id of the replication history
     """
 
     def __init__(self, clock: Clock) -> None:
         self.endpoint = FakeEndpoint(clock)
         self.streams: dict[bytes, Stream | None] = {}
         self.clients: list[Client] = []
+        self.reign = "0"
         self._known = 0
 
     def serve(self) -> None:
@@ -139,7 +143,24 @@ class Redis:
         self.serve()
 
     def _answer(self, client: Client, request: list[bytes]) -> Answer:
+        if client.queued is not None and request != [b"EXEC"]:
+            client.queued.append(request)
+            return "QUEUED"
         match request:
+            case [b"MULTI"]:
+                client.queued = []
+                return "OK"
+            case [b"EXEC"]:
+                queued, client.queued = client.queued or [], None
+                return [self._answer(client, each) for each in queued]
+            case [b"INFO", b"replication"]:
+                return f"role:master\r\nmaster_replid:{self.reign}\r\n".encode()
+            case [b"XRANGE", key, first, last]:
+                stream = self.streams.get(key, _EMPTY)
+                if stream is None:
+                    return _WRONG_TYPE
+                bounds = order(first.decode()), order(last.decode())
+                return [_raw(entry) for entry in stream.entries if bounds[0] <= entry.id <= bounds[1]]
             case [b"CLIENT", b"ID"]:
                 return client.number
             case [b"PING"]:
@@ -178,10 +199,14 @@ class Redis:
             entries = [entry for entry in stream.entries if entry.id > after][: asked.most]
             # A blocked reader is answered for a last id that is new to it, though nothing may be left to read.
             if entries or (blocked and stream.last > after):
-                found.append([key, [[text(entry.id).encode(), [b"payload", entry.body]] for entry in entries]])
+                found.append([key, [_raw(entry) for entry in entries]])
                 if blocked:
                     break
         return found or None
+
+
+def _raw(entry: Entry) -> Answer:
+    return [text(entry.id).encode(), [b"payload", entry.body]]
 
 
 _EMPTY = Stream()

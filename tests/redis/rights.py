@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
+import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import ClassVar, Final
 
 from tests.integration.case import DaemonTestCase
+from tests.integration.daemon import PATIENCE
 from tests.redis.server import Connection, RedisServer
 
 _DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "publishing.rst"
@@ -41,11 +44,13 @@ class RightsTestCase(DaemonTestCase):
     """A test with a daemon that logs in as :attr:`user`.
 
     :cvar destinations: beside Airy's four
+    :cvar parameters: of the source's URL
     :ivar redis: a connection of the default user
     """
 
     user: ClassVar[str]
     destinations: ClassVar[tuple[str, ...]] = ()
+    parameters: ClassVar[str] = ""
     redis: Connection
     server: RedisServer
 
@@ -53,10 +58,25 @@ class RightsTestCase(DaemonTestCase):
         self.server = server_with_users()
         self.redis = self.server.connect()
         self.addCleanup(self.redis.close)
-        source = f"redis://{self.user}:{password_of(self.user)}@127.0.0.1:{self.server.port}/0"
+        source = f"redis://{self.user}:{password_of(self.user)}@127.0.0.1:{self.server.port}/0{self.parameters}"
         more = [f"--destination={name}" for name in self.destinations]
         type(self).options = (f"--source={source}", "--auth=anonymous:send", *more)
         super().setUp()
+
+    def wait_until_ready(self, wanted: int) -> list[str]:
+        """Wait until ``/readyz`` has this status; return its reasons."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            status, answer = self.daemon.request("GET", "/readyz")
+            if status == wanted:
+                return list(json.loads(answer)["reasons"])
+            self.assertLess(time.monotonic(), deadline, answer)
+            time.sleep(0.02)
+
+    def without(self, right: str) -> None:
+        """Take a right away until the test ends."""
+        self.redis.call("ACL", "SETUSER", self.user, f"-{right}")
+        self.addCleanup(self.redis.call, "ACL", "SETUSER", self.user, f"+{right}")
 
     def add(self, destination: str, body: bytes, field: str = "payload") -> str:
         """Publish as the contract says; return the entry's id."""

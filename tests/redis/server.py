@@ -86,6 +86,9 @@ class RedisServer:
     :param tls: for TLS on the port, and the certificates that it shows and asks for
     :param unix: listen on a Unix socket alone
 
+    :ivar program: redis-server's path
+    :ivar directory: where it runs
+    :ivar is_settled: whether it has its port for good
     :ivar port: where it listens, also after a restart
     :ivar path: the Unix socket
     :ivar log: all that it has logged
@@ -97,14 +100,15 @@ class RedisServer:
         program = shutil.which("redis-server")
         if program is None:
             raise SkipTest("needs redis-server")
-        self._program = program
+        self.program = program
         self._options = options
         self._tls = tls
         self._is_unix = unix
-        self._directory = Path(tempfile.mkdtemp(prefix="airyd-redis-"))
+        self.directory = Path(tempfile.mkdtemp(prefix="airyd-redis-"))
         self._process: subprocess.Popen[bytes] | None = None
-        self.path = str(self._directory / "socket")
+        self.path = str(self.directory / "socket")
         self.port = 0
+        self.is_settled = False
         atexit.register(self.close)
         try:
             self._start_somewhere()
@@ -115,17 +119,27 @@ class RedisServer:
     @property
     def log(self) -> str:
         """All that it has logged so far."""
-        return (self._directory / "log").read_text("utf-8", "replace")
+        return (self.directory / "log").read_text("utf-8", "replace")
 
     def _start_somewhere(self) -> None:
         for _ in range(_PORTS):
             with socket.create_server(("127.0.0.1", 0)) as probe:
                 self.port = probe.getsockname()[1]
             if self._comes_up():
+                self.is_settled = True
                 return
             if not _TAKEN.search(self.log):  # somebody was faster
                 break
         raise AssertionError(f"redis-server does not come up: {self.log[-2000:]}")
+
+    def command(self) -> list[str]:
+        """Return its command line."""
+        return [self.program, *self._where(), "--dir", str(self.directory), "--save", "", *self._options]
+
+    @property
+    def is_running(self) -> bool:
+        """Whether there is a process."""
+        return self._process is not None
 
     def start(self) -> None:
         """Start it again, where it was and with what it had, and wait until it answers."""
@@ -133,9 +147,9 @@ class RedisServer:
             raise AssertionError(f"redis-server does not come up again: {self.log[-2000:]}")
 
     def _comes_up(self) -> bool:
-        with (self._directory / "log").open("ab") as log:
+        with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [self._program, *self._where(), "--dir", str(self._directory), "--save", "", *self._options],
+                self.command(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -216,7 +230,7 @@ class RedisServer:
     def close(self) -> None:
         """End it for good and remove what it left; harmless when repeated."""
         self.kill()
-        shutil.rmtree(self._directory, ignore_errors=True)
+        shutil.rmtree(self.directory, ignore_errors=True)
         atexit.unregister(self.close)
 
 

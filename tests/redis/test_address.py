@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from airyd.errors import ConfigurationError
 from airyd.sources import make_source
 from airyd.sources.query import Query
-from airyd.sources.redis.address import Address, read_address
+from airyd.sources.redis.address import Address, SentinelAddress, read_address, read_sentinel_address
 from tests.redis.certificates import Certificates
 from tests.sources.support import make_context
 
@@ -88,6 +88,57 @@ class FormTests(SynchronousTestCase):
         self.assertIsInstance(read("redis://db.example").endpoint(reactor), HostnameEndpoint)
 
 
+class SentinelTests(SynchronousTestCase):
+    """``redis+sentinel://``."""
+
+    def read(self, url: str, **environ: str) -> SentinelAddress:
+        """Return the address of a URL all of whose parameters are the address's."""
+        query = Query(url)
+        address = read_sentinel_address(url, query, environ)
+        query.rest = ""
+        query.finish()
+        return address
+
+    def test_places(self) -> None:
+        for hosts, places, listed in (
+            ("h1", [("h1", 26379)], "h1:26379"),
+            ("h1,h2:7000,H3", [("h1", 26379), ("h2", 7000), ("h3", 26379)], "h1:26379,h2:7000,h3:26379"),
+            ("[2001:db8::1]:7000,h2", [("2001:db8::1", 7000), ("h2", 26379)], "[2001:db8::1]:7000,h2:26379"),
+        ):
+            address = self.read(f"redis+sentinel://{hosts}/mymaster/3")
+            self.assertEqual([(each.host, each.port) for each in address.sentinels], places)
+            self.assertEqual((address.service, address.master.database), ("mymaster", 3))
+            self.assertEqual(address.master.name, f"redis+sentinel://{listed}/mymaster/3")
+
+    def test_logins(self) -> None:
+        """That at Redis is in the address, as ever; that at the sentinels is not."""
+        file = self.mktemp()
+        Path(file).write_text("s3ntinel\n")
+        for url, environ, user, password, own in (
+            ("redis+sentinel://h/m", {}, None, None, None),
+            ("redis+sentinel://airyd:p%40ss@h,i/m", {}, "airyd", "p@ss", None),
+            ("redis+sentinel://:p%3Ass@h/m", {}, None, "p:ss", None),
+            ("redis+sentinel://airyd@h/m", {"AIRYD_REDIS_PASSWORD": "x"}, "airyd", "x", None),
+            ("redis+sentinel://h/m", {"AIRYD_REDIS_SENTINEL_PASSWORD": "y"}, None, None, "y"),
+            (f"redis+sentinel://:x@h/m?sentinel-password-file={file}", {}, None, "x", "s3ntinel"),
+            (
+                f"redis+sentinel://h/m?password-file={file}",
+                {"AIRYD_REDIS_SENTINEL_PASSWORD": "y"},
+                None,
+                "s3ntinel",
+                "y",
+            ),
+        ):
+            address = self.read(url, **environ)
+            self.assertEqual((address.master.user, address.master.password), (user, password), url)
+            for sentinel in address.sentinels:
+                self.assertEqual((sentinel.user, sentinel.password), (None, own), url)
+
+    def test_names(self) -> None:
+        address = self.read("redis+sentinel://h/my%20master")
+        self.assertEqual((address.service, address.master.database), ("my master", 0))
+
+
 class PasswordTests(SynchronousTestCase):
     """A password need not be in the URL."""
 
@@ -151,6 +202,22 @@ class RefusalTests(SynchronousTestCase):
             "redis+unix://{}@",
             "redis+unix://{}@/",
             "redis+unix://{}@/run/redis.sock?db=-1",
+            "redis+sentinel://{}@h",
+            "redis+sentinel://{}@h/",
+            "redis+sentinel://{}@/m",
+            "redis+sentinel://{}@h,/m",
+            "redis+sentinel://{}@h:port/m",
+            "redis+sentinel://{}@h,i:65536/m",
+            "redis+sentinel://{}@[::1/m",
+            "redis+sentinel://{}@h/m/zero",
+            "redis+sentinel://{}@h/m/",
+            "redis+sentinel://{}@h/m/1/2",
+            "redis+sentinel://{}@h/m/-1",
+            "redis+sentinel://{}@h/m/1234567",
+            "redis+sentinel://{}@h/m/٣",
+            "redis+sentinel://{}@h/m#fragment",
+            "redis+sentinel://{}@h/m?ca-file=/x",
+            "redis+sentinel://{}@h/m?sentinel-password-file=/does/not/exist",
         ):
             self.assert_refused(url.format("us3r:s3cret"), "us3r", "s3cret")
 
@@ -158,15 +225,16 @@ class RefusalTests(SynchronousTestCase):
         """Where the URL breaks within a password, no part of it is quoted."""
         for password in ("s3cret?pa55", "s3cret?pa55=1", "s3cret?a=1&pa55", "s3cret#pa55", "s3cret/pa55", "[s3cret"):
             self.assert_refused(f"redis://us3r:{password}@h/0", "us3r", "s3cret", "pa55")
+            self.assert_refused(f"redis+sentinel://us3r:{password}@h/m/0", "us3r", "s3cret", "pa55")
 
     @given(st.text(st.characters(codec="utf-8", min_codepoint=32), min_size=1, max_size=12))
     def test_any_password(self, noise: str) -> None:
-        url = f"redis://us3r:s3cret{noise}pa55@h/x"
-        try:
-            make_source(url, make_context())
-        except ConfigurationError as error:
-            text = str(error)
-            self.assertFalse({part for part in ("us3r", "s3cret", "pa55") if part in text}, (url, text))
+        for url in (f"redis://us3r:s3cret{noise}pa55@h/x", f"redis+sentinel://us3r:s3cret{noise}pa55@h/m/x"):
+            try:
+                make_source(url, make_context())
+            except ConfigurationError as error:
+                text = str(error)
+                self.assertFalse({part for part in ("us3r", "s3cret", "pa55") if part in text}, (url, text))
 
     def assert_refused(self, url: str, *secrets: str) -> None:
         """The URL is refused in one line that holds none of the secrets."""

@@ -23,7 +23,7 @@ class DeadLetterTests(SynchronousTestCase):
         clock = Clock()
         endpoint = FakeEndpoint(clock)
         link = Link(address(), endpoint, clock, "tests")
-        self.letters = DeadLetters(link, "p:")
+        self.letters = DeadLetters(link, "p:", "stream")
         self.log = record_log(self)
         link.start()
         self.session = endpoint.sessions[0]

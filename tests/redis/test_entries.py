@@ -6,7 +6,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.errors import PayloadFault
 from airyd.events import MESSAGE, Event
-from airyd.sources.redis.entries import Entries, RawEntry, read_entries
+from airyd.sources.redis.entries import Entries, read_entries
+from airyd.sources.redis.protocol import RawEntry
 
 GOOD = b'{"conversation_id":"c","message":{"id":"m"}}'
 

@@ -11,7 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from txredisapi import ResponseError
 
 from airyd.errors import SourceUnavailable
-from airyd.sources.redis.link import REPLY_PATIENCE, Link, LinkDown, Reply
+from airyd.sources.redis.link import REPLY_PATIENCE, Link, LinkDown
+from airyd.sources.redis.protocol import Reply
 from tests.doubles import record_log, text_of
 from tests.redis.fakes import Answer, Error, FakeEndpoint, Session, address, words
 

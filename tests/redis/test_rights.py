@@ -21,11 +21,6 @@ class AirydTests(RightsTestCase):
     user = "airyd"
     destinations: ClassVar[tuple[str, ...]] = (EMPTY,)
 
-    def without(self, command: str) -> None:
-        """Take a right away until the test ends."""
-        self.redis.call("ACL", "SETUSER", self.user, f"-{command}")
-        self.addCleanup(self.redis.call, "ACL", "SETUSER", self.user, f"+{command}")
-
     def check_unavailable(self, last: str | None = None) -> None:
         """A SUBSCRIBE gets the ERROR that the document promises."""
         client = self.connect()
@@ -40,16 +35,6 @@ class AirydTests(RightsTestCase):
         client.subscribe(MESSAGE, "0")
         self.add(MESSAGE, body(MESSAGE, 1))
         self.check_unavailable(client.message().headers["message-id"])
-
-    def wait_until_ready(self, wanted: int) -> list[str]:
-        """Wait until ``/readyz`` has this status; return its reasons."""
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            status, answer = self.daemon.request("GET", "/readyz")
-            if status == wanted:
-                return list(json.loads(answer)["reasons"])
-            self.assertLess(time.monotonic(), deadline, answer)
-            time.sleep(0.02)
 
     def test_suffices(self) -> None:
         """Log in, publish, subscribe, resume, bury: Redis refuses none of it."""

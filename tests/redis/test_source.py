@@ -10,25 +10,15 @@ from twisted.trial.unittest import SynchronousTestCase
 from airyd.errors import SourceUnavailable
 from airyd.events import Event, Replay
 from airyd.interfaces import SourceContext
-from airyd.sources.redis.address import Address
 from airyd.sources.redis.source import RedisStreams
-from tests.redis.fakes import Answer, Error, FakeEndpoint, address, stream_info, words
+from airyd.sources.redis.upstream import Upstream
+from tests.redis.fakes import Answer, Error, FakeEndpoint, address_of, stream_info, words
 from tests.sources.support import START, RecordingSink
 
 A = "/topic/a"
 KEY = "p:/topic/a"
 UNKNOWN = Replay((), complete=False, more=False)
 LOADING = Error("LOADING Redis is loading the dataset in memory")
-
-
-class _Here(Address):
-    """An address that leads into memory."""
-
-    __slots__ = ()
-    here: FakeEndpoint
-
-    def endpoint(self, reactor: object) -> FakeEndpoint:
-        return self.here
 
 
 def entry(number: int, *fields: bytes) -> Answer:
@@ -47,10 +37,9 @@ class SourceCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.endpoint = FakeEndpoint(self.clock)
-        here = _Here(*address())
-        _Here.here = self.endpoint
+        here = address_of(self.endpoint)
         context = SourceContext(cast(Any, self.clock), lambda: START, ())
-        self.source = RedisStreams(here, "p:", 500, context)
+        self.source = RedisStreams(Upstream(here, context.reactor), "p:", 500, context)
         self.sink = RecordingSink()
         self.started = self.source.start(self.sink)
         self.commands, self.reading = self.endpoint.sessions
@@ -278,6 +267,19 @@ class PublishTests(SourceCase):
         publishing = self.source.publish(A, b"{}")
         self.commands.answer(Error("OOM command not allowed when used memory > 'maxmemory'."))
         self.assertIn("OOM", str(self.failureResultOf(publishing, SourceUnavailable).value))
+
+    def test_what_was_not_taken_is_published_again(self) -> None:
+        """Redis has said that it does nothing now: that is no reason to tell the publisher."""
+        publishing = self.source.publish(A, b"{}")
+        self.commands.asked()
+        self.commands.answer(LOADING)
+        self.clock.advance(0)
+        self.clock.advance(1.2)
+        self.commands = self.endpoint.sessions[-1]
+        self.commands.log_in()
+        self.assertEqual([command[0] for command in self.commands.asked()], [b"XADD"])
+        self.commands.answer(b"8-1")
+        self.assertEqual(self.successResultOf(publishing), "8-1")
 
     def test_never_published_twice(self) -> None:
         """If the connection is lost before the reply, the event may have been taken: it is not sent again."""

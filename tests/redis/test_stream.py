@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from txredisapi import ResponseError
 
 from airyd.errors import SourceUnavailable
-from airyd.sources.redis.link import Reply
+from airyd.sources.redis.protocol import Reply
 from airyd.sources.redis.stream import NO_STREAM, NOTHING, Asked, Stream, StreamInfo, order, read_info
 
 
@@ -31,7 +31,7 @@ class InfoTests(SynchronousTestCase):
 
     def test_a_stream(self) -> None:
         reply: Reply = [*self.facts, b"first-entry", [b"5-0", []], b"last-entry", [b"5-1", [b"payload", b"{}"]]]
-        self.assertEqual(read_info(reply), StreamInfo("5-1", 9, "3-0", newest="5-1", oldest="5-0", length=3))
+        self.assertEqual(read_info(reply), StreamInfo("5-1", 9, "3-0", "5-1", "5-0", 3, [b"payload", b"{}"]))
 
     def test_an_empty_stream(self) -> None:
         reply: Reply = [*self.facts, b"first-entry", None, b"last-entry", None]
@@ -269,3 +269,36 @@ class ArrivalTests(SynchronousTestCase):
 
     def test_no_stream(self) -> None:
         self.assertIn("gone", str(self.stream().find_missing(["11-0"], NO_STREAM)))
+
+
+class LostTests(SynchronousTestCase):
+    """What another master tells of a stream that was read up to 5-0."""
+
+    fields = (b"payload", b"{}")
+
+    def find(self, there: list[bytes] | None, info: StreamInfo, known: list[bytes] | None) -> str | None:
+        """Return what is found where the entry 5-0 has these fields, and had others."""
+        stream = Stream("/a", b"p:/a", StreamInfo("5-0", 5, "0-0", "5-0" if known else None, fields=known))
+        return stream.find_lost([] if there is None else [(b"5-0", there)], info)
+
+    def test_it_has_the_entry(self) -> None:
+        self.assertIsNone(self.find([*self.fields], StreamInfo("9-0", 9, "0-0", "9-0"), [*self.fields]))
+
+    def test_it_does_not(self) -> None:
+        for last in ("4-0", "5-0", "9-0"):  # the second may be trimmed, or another entry that was
+            found = self.find(None, StreamInfo(last, 5, "0-0", None), [*self.fields])
+            self.assertEqual(found, "the new master does not have 5-0, which was read")
+        self.assertIsNotNone(self.find(None, NO_STREAM, [*self.fields]))
+
+    def test_it_has_another_one(self) -> None:
+        found = self.find([b"payload", b'{"a":1}'], StreamInfo("5-0", 5, "0-0", "5-0"), [*self.fields])
+        self.assertEqual(found, "the new master has another entry 5-0")
+
+    def test_a_position_without_an_entry(self) -> None:
+        self.assertIsNone(self.find(None, StreamInfo("5-0", 5, "0-0", None), None))
+        self.assertIsNotNone(self.find(None, StreamInfo("9-0", 9, "0-0", "9-0"), None))
+        self.assertIsNotNone(self.find([*self.fields], StreamInfo("5-0", 5, "0-0", "5-0"), None))
+
+    def test_nothing_was_read(self) -> None:
+        stream = Stream("/a", b"p:/a", NO_STREAM)
+        self.assertIsNone(stream.find_lost([], StreamInfo("9-0", 9, "0-0", "9-0")))

@@ -17,6 +17,8 @@ from airyd.interfaces import IEventSink, SourceContext
 #: The wall-clock time at which a test begins, and the epoch of a memory feed made then.
 START: Final = 1_610_462_945.25
 EPOCH: Final = 1_610_462_945_250
+#: A destination that no test of the contract uses.
+LANDMARK: Final = "/landmark"
 
 
 def make_context(clock: Clock | None = None, destinations: Sequence[str] = AIRY_DESTINATIONS) -> SourceContext:
@@ -51,6 +53,36 @@ class RecordingSink:
     def of(self, destination: str) -> list[Event]:
         """Return the destination's events, in the order in which they came."""
         return [event for event in self.events if event.destination == destination]
+
+
+@implementer(IEventSink)
+class Landmarks:
+    """Hands everything on but the events of :data:`LANDMARK`.
+
+    :ivar ids: of all events
+    :ivar landmarks: the events that it keeps
+    """
+
+    def __init__(self, sink: IEventSink) -> None:
+        self._sink = sink
+        self.ids: list[str] = []
+        self.landmarks: list[Event] = []
+
+    def deliver(self, events: Sequence[Event]) -> None:
+        """Sort them."""
+        self.ids += [event.id for event in events]
+        others = [event for event in events if event.destination != LANDMARK]
+        self.landmarks += [event for event in events if event.destination == LANDMARK]
+        if others:
+            self._sink.deliver(others)
+
+    def gap(self, destinations: Sequence[str], reason: str) -> None:
+        """Hand it on."""
+        self._sink.gap(destinations, reason)
+
+    def refused(self, destination: str, event_id: str, refusal: PayloadRefused) -> None:
+        """Hand it on."""
+        self._sink.refused(destination, event_id, refusal)
 
 
 def body(number: int) -> bytes:

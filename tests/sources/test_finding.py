@@ -45,7 +45,7 @@ class FindingTests(SynchronousTestCase):
     def test_unknown(self) -> None:
         error = self.assertRaises(ConfigurationError, make_source, "kafka://user:s3cret@host/", make_context())
         self.assertIn("'kafka'", str(error))
-        self.assertIn("memory:, redis+unix:, redis:, rediss:, sample:", str(error))
+        self.assertIn("memory:, redis+sentinel:, redis+unix:, redis:, rediss:, sample:", str(error))
         self.assertNotIn("s3cret", str(error))
 
     def test_wrong_parameters(self) -> None:
@@ -63,8 +63,13 @@ class FindingTests(SynchronousTestCase):
             "sample:x.jsonl",
             "redis://host/0?maxlen=0",
             "redis://host/0?max-len=5",
+            "redis://host/0?mode=list",
+            "redis://host/0?history=5",
+            "redis://host/0?mode=pubsub&maxlen=5",
+            "redis://host/0?mode=pubsub&history=-1",
             "redis://host/0?ca-file=x",
             "redis+unix:///run/redis.sock?db=x",
+            "redis+sentinel://host/mymaster?sentinel=1",
         ):
             error = self.assertRaises(ConfigurationError, make_source, url, make_context())
             self.assertEqual(len(str(error).splitlines()), 1)
@@ -79,8 +84,10 @@ class FindingTests(SynchronousTestCase):
             "seed",
             "file",
             "loop",
+            "mode",
             "maxlen",
             "password-file",
+            "sentinel-password-file",
             "cert-file",
         ):
             self.assertIn(word, text)

@@ -27,16 +27,18 @@ class QueryTests(SynchronousTestCase):
             self.assertEqual(query.integer("b", 7, 0, 10), 7)
             self.assertEqual(query.number_above_zero("c", 0.5, 10), 0.5)
             self.assertIs(query.flag("d"), False)
+            self.assertEqual(query.choice("e", ("one", "two")), "one")
             query.finish()
 
     def test_values(self) -> None:
-        query = Query("x:?text=a%20b%26%3D+c=d&number=-3&decimal=.25&on=1&off=0&empty=")
+        query = Query("x:?text=a%20b%26%3D+c=d&number=-3&decimal=.25&on=1&off=0&empty=&choice=two")
         self.assertEqual(query.text("text"), "a b&=+c=d")
         self.assertEqual(query.integer("number", 7, -3, 10), -3)
         self.assertEqual(query.number_above_zero("decimal", 1, 10), 0.25)
         self.assertIs(query.flag("on"), True)
         self.assertIs(query.flag("off"), False)
         self.assertEqual(query.text("empty"), "")
+        self.assertEqual(query.choice("choice", ("one", "two")), "two")
         query.finish()
 
     def test_unknown(self) -> None:
@@ -77,3 +79,8 @@ class QueryTests(SynchronousTestCase):
     def test_not_a_flag(self) -> None:
         for value in ("", "yes", "true", "2"):
             self.refused(Query(f"x:?f={value}").flag, "f")
+
+    def test_not_a_choice(self) -> None:
+        for value in ("", "three", "ONE"):
+            text = self.refused(Query(f"x:?c={value}").choice, "c", ("one", "two"))
+            self.assertEqual(text, f"x: parameter 'c' must be one or two, not '{value}'")

@@ -8,47 +8,16 @@ from typing import Any
 import txredisapi
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
-from zope.interface import implementer
 
-from airyd.errors import PayloadRefused
-from airyd.events import Event
 from airyd.interfaces import IEventSink, IEventSource, SourceContext
 from airyd.sources.query import Query
 from airyd.sources.redis.address import read_address
 from airyd.sources.redis.source import RedisStreams
+from airyd.sources.redis.upstream import Upstream
 from tests.redis.case import until
 from tests.redis.server import own_prefix, shared_server
 from tests.sources.contract import EventSourceContract
-from tests.sources.support import START
-
-#: A destination that no test of the contract uses.
-_LANDMARK = "/landmark"
-
-
-@implementer(IEventSink)
-class _Landmarks:
-    """Hands everything on but the events of the landmark, which it counts."""
-
-    def __init__(self, sink: IEventSink) -> None:
-        self._sink = sink
-        self.ids: list[str] = []
-        self.landmarks: list[str] = []
-
-    def deliver(self, events: Sequence[Event]) -> None:
-        """Sort them."""
-        self.ids += [event.id for event in events]
-        others = [event for event in events if event.destination != _LANDMARK]
-        self.landmarks += [event.id for event in events if event.destination == _LANDMARK]
-        if others:
-            self._sink.deliver(others)
-
-    def gap(self, destinations: Sequence[str], reason: str) -> None:
-        """Hand it on."""
-        self._sink.gap(destinations, reason)
-
-    def refused(self, destination: str, event_id: str, refusal: PayloadRefused) -> None:
-        """Hand it on."""
-        self._sink.refused(destination, event_id, refusal)
+from tests.sources.support import LANDMARK, START, Landmarks
 
 
 class _Observed(RedisStreams):
@@ -57,11 +26,11 @@ class _Observed(RedisStreams):
     :ivar positions: of the destinations that it watches
     """
 
-    observed: _Landmarks | None = None
+    observed: Landmarks | None = None
 
     def start(self, sink: IEventSink) -> Deferred[None]:
         self.positions: dict[str, str] = {}
-        self.observed = _Landmarks(sink)
+        self.observed = Landmarks(sink)
         return super().start(self.observed)
 
     def stop(self) -> Deferred[None]:
@@ -99,7 +68,9 @@ class RedisContractTests(EventSourceContract, TestCase):
     def make_source(self) -> IEventSource:
         query = Query(f"redis://127.0.0.1:{self._server.port}")
         address = read_address(f"redis://127.0.0.1:{self._server.port}", query, {})
-        self._source = _Observed(address, self._prefix, 10_000, SourceContext(self._reactor, lambda: START, ()))
+        self._source = _Observed(
+            Upstream(address, self._reactor), self._prefix, 10_000, SourceContext(self._reactor, lambda: START, ())
+        )
         return self._source
 
     async def settle(self) -> None:  # type: ignore[override]  # awaited, as the Deferred is
@@ -114,10 +85,10 @@ class RedisContractTests(EventSourceContract, TestCase):
                 newest = event_id.decode()
                 if b"payload" in fields:
                     await self.until(lambda newest=newest: newest in seen.ids)
-        await source.watch(_LANDMARK)
-        landmark = self._operator.call("XADD", self._prefix + _LANDMARK, "*", "payload", "{}").decode()
-        await self.until(lambda: landmark in seen.landmarks)
-        source.unwatch(_LANDMARK)
+        await source.watch(LANDMARK)
+        landmark = self._operator.call("XADD", self._prefix + LANDMARK, "*", "payload", "{}").decode()
+        await self.until(lambda: landmark in [event.id for event in seen.landmarks])
+        source.unwatch(LANDMARK)
 
     async def until(self, condition: Any) -> None:
         """Wait until the condition is true."""

@@ -58,8 +58,13 @@ _REDIS_HELP = """\
     Redis Streams (Redis 7 or newer): one stream per destination, whose name is a prefix
     and the destination, and whose entries have a field payload. Publish with
     XADD airyd:/queue/message MAXLEN ~ 10000 * payload JSON
-    prefix         what the streams' names begin with (default airyd:)
+    With mode=pubsub, Redis Pub/Sub, for publishers that exist already: channels of the
+    same names, by PUBLISH airyd:/queue/message JSON; Redis keeps nothing of them.
+    mode           stream or pubsub (default stream)
+    prefix         what the names begin with (default airyd:)
     maxlen         about how many entries are kept when airyd adds one (default 10000)
+    history, history-bytes
+                   with mode=pubsub what each node keeps, as memory: does
     password-file  a file with the password; or set AIRYD_REDIS_PASSWORD"""
 
 
@@ -75,7 +80,7 @@ class RedisParser:
 
     def parse(self, url: str, context: SourceContext) -> IEventSource:
         """Make the source (``IEventSourceParser``)."""
-        from airyd.sources.redis.source import parse
+        from airyd.sources.redis.url import parse
 
         return parse(url, context)
 
@@ -86,8 +91,16 @@ _TLS_HELP = """
 _UNIX_HELP = """
     db             the number of the database (default 0)"""
 
+_SENTINEL_HELP = """
+    sentinel-password-file
+                   a file with the sentinels' own password; or set
+                   AIRYD_REDIS_SENTINEL_PASSWORD"""
+
 redis = RedisParser("redis", "redis://[USER[:PASSWORD]@]HOST[:PORT][/DB]")
 rediss = RedisParser("rediss", "rediss://[USER[:PASSWORD]@]HOST[:PORT][/DB]", _TLS_HELP)
 redis_unix = RedisParser("redis+unix", "redis+unix://[USER[:PASSWORD]@]/PATH", _UNIX_HELP)
+redis_sentinel = RedisParser(
+    "redis+sentinel", "redis+sentinel://[USER[:PASSWORD]@]HOST[:PORT],.../NAME[/DB]", _SENTINEL_HELP
+)
 memory = MemoryParser()
 sample = SampleParser()

@@ -1,1 +1,1 @@
-"""Redis Streams as the feed: one stream per destination, read by every node."""
+"""Redis as the feed, for every node the same one: a stream per destination, or a channel."""

@@ -14,7 +14,10 @@ from airyd.sources.query import Query
 
 #: The environment's name for the password, so that it need not be in the URL, and thereby in a process listing.
 PASSWORD_VARIABLE: Final = "AIRYD_REDIS_PASSWORD"  # noqa: S105  # a name
+#: The same for the sentinels' own password.
+SENTINEL_PASSWORD_VARIABLE: Final = "AIRYD_REDIS_SENTINEL_PASSWORD"  # noqa: S105  # a name
 DEFAULT_PORT: Final = 6379
+DEFAULT_SENTINEL_PORT: Final = 26379
 #: Seconds that opening a connection may take.
 CONNECT_PATIENCE: Final = 5
 DEFAULT_PREFIX: Final = "airyd:"
@@ -84,6 +87,19 @@ def _pem_blocks(text: bytes) -> list[bytes]:
     return [block + end for block in text.split(end)[:-1]]
 
 
+class SentinelAddress(NamedTuple):
+    """A Redis whose place is known to sentinels.
+
+    :ivar sentinels: where they are, and their own password
+    :ivar service: the name under which they watch the master
+    :ivar master: the login there, without a place
+    """
+
+    sentinels: tuple[Address, ...]
+    service: str
+    master: Address
+
+
 def read_address(url: str, query: Query, environ: Mapping[str, str]) -> Address:
     """Read the part of a URL before its parameters, and the parameters that belong to it.
 
@@ -113,8 +129,7 @@ def read_address(url: str, query: Query, environ: Mapping[str, str]) -> Address:
         if text and not (text.isascii() and text.isdigit() and len(text) < 7):
             raise query.error("behind the host comes the number of the database, such as /0")
         database = int(text or 0)
-        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-        name = f"{scheme}://{host or 'localhost'}:{port}/{database}"
+        name = f"{scheme}://{_bracketed(parts.hostname or 'localhost')}:{port}/{database}"
     cert_file, key_file = (query.text(each) if tls else None for each in ("cert-file", "key-file"))
     if (cert_file is None) != (key_file is None):
         raise query.error("cert-file and key-file go together")
@@ -126,20 +141,72 @@ def read_address(url: str, query: Query, environ: Mapping[str, str]) -> Address:
         tls=tls,
         database=database,
         user=user,
-        password=_password(password, query, environ),
+        password=_password(password, query, environ.get(PASSWORD_VARIABLE), "password-file"),
         ca_file=query.text("ca-file") if tls else None,
         cert_file=cert_file,
         key_file=key_file,
     )
 
 
-def _password(password: str | None, query: Query, environ: Mapping[str, str]) -> str | None:
-    file = query.text("password-file")
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def read_sentinel_address(url: str, query: Query, environ: Mapping[str, str]) -> SentinelAddress:
+    """Read the same parts of a URL ``redis+sentinel://[user:password@]host[:port],.../service[/db]``.
+
+    Errors: ``ConfigurationError`` whose text shows neither user nor password.
+    """
+    scheme = query.scheme.lower()
+    wrong = query.error("the address is not host[:port],.../name of the master[/db]")
+    try:
+        parts = urlsplit(url.partition("?")[0])
+        login, _, hosts = parts.netloc.rpartition("@")
+        places = [urlsplit(f"//{each}") for each in hosts.split(",")]
+        named = [(place.hostname or "", place.port or DEFAULT_SENTINEL_PORT) for place in places]
+    except ValueError:
+        raise wrong from None
+    service, slash, database = parts.path.removeprefix("/").partition("/")
+    is_number = database.isascii() and database.isdigit() and len(database) < 7
+    # An @ in the path is one in a password, with a slash before it.
+    if not all(host for host, _ in named) or not service or parts.fragment or "@" in parts.path:
+        raise wrong
+    if slash and not is_number:
+        raise query.error("behind the master's name comes the number of the database, such as /0")
+    user, _, password = login.partition(":")
+    own = _password(None, query, environ.get(SENTINEL_PASSWORD_VARIABLE), "sentinel-password-file")
+    sentinels = [
+        Address(f"sentinel {_bracketed(host)}:{port}", host, port, None, False, 0, None, own, None, None, None)
+        for host, port in named
+    ]
+    listed = ",".join(each.name.partition(" ")[2] for each in sentinels)
+    return SentinelAddress(
+        tuple(sentinels),
+        service=unquote(service),
+        master=Address(
+            name=f"{scheme}://{listed}/{service}/{int(database or 0)}",
+            host="",
+            port=0,
+            path=None,
+            tls=False,
+            database=int(database or 0),
+            user=unquote(user) or None,
+            password=_password(unquote(password) or None, query, environ.get(PASSWORD_VARIABLE), "password-file"),
+            ca_file=None,
+            cert_file=None,
+            key_file=None,
+        ),
+    )
+
+
+def _password(password: str | None, query: Query, other: str | None, name: str) -> str | None:
+    """Return the password: the one in the address, that in a file, or another."""
+    file = query.text(name)
     if password is not None and file is not None:
-        raise query.error("give the password once: in the address, or with password-file")
+        raise query.error(f"give the password once: in the address, or with {name}")
     if file is not None:
         try:
             return Path(file).read_text().rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
-            raise query.error(f"cannot read password-file {file}: {type(error).__name__}") from None
-    return password if password is not None else environ.get(PASSWORD_VARIABLE) or None
+            raise query.error(f"cannot read {name} {file}: {type(error).__name__}") from None
+    return password if password is not None else other or None

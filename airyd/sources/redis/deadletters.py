@@ -21,20 +21,23 @@ REMEMBERED: Final = 24 * 3600
 
 
 class DeadLetters:
-    """Copies each refused entry once, however many nodes read it, to the stream ``<prefix>dead-letter``.
+    """Copies each refused entry or message once, however many nodes read it, to the stream ``<prefix>dead-letter``.
 
     It does what it can: where airyd may only read, nothing is copied, and the log says so once.
+
+    :param kind: what an entry or message is in, as the name of a dead letter's first field: ``stream`` or ``channel``
     """
 
     _log = Logger()
 
-    def __init__(self, link: Link, prefix: str) -> None:
+    def __init__(self, link: Link, prefix: str, kind: str) -> None:
         self._link = link
+        self._kind = kind
         self._key = f"{prefix}dead-letter"
         self._is_allowed = True
 
     def bury(self, key: bytes, refused: Refused) -> None:
-        """Copy an entry of the stream ``key``."""
+        """Copy what was in the stream or channel ``key``."""
         if self._is_allowed:
             Deferred.fromCoroutine(self._bury(key.decode(), refused)).addErrback(
                 lambda failure: self._log.failure("cannot copy a refused entry", failure)
@@ -46,10 +49,10 @@ class DeadLetters:
         try:
             if await self._link.command("SET", mark, "", "NX", "EX", REMEMBERED) is None:
                 return  # another node was first
-            fields = ("stream", key, "id", refused.event_id, "reason", str(refused.refusal), "payload", body)
+            fields = (self._kind, key, "id", refused.event_id, "reason", str(refused.refusal), "payload", body)
             await self._link.command("XADD", self._key, "MAXLEN", "~", DEAD_LETTERS, "*", *fields)
         except ResponseError as error:
             self._is_allowed = not str(error).startswith("NOPERM")
-            self._log.warn("{stream} {id}: not copied: {error}", stream=key, id=refused.event_id, error=str(error))
+            self._log.warn("{key} {id}: not copied: {error}", key=key, id=refused.event_id, error=str(error))
         except SourceUnavailable:
-            self._log.info("{stream} {id}: not copied, Redis is away", stream=key, id=refused.event_id)
+            self._log.info("{key} {id}: not copied, Redis is away", key=key, id=refused.event_id)

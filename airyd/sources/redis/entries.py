@@ -7,14 +7,12 @@ from typing import Final, NamedTuple
 from airyd import payloads
 from airyd.errors import PayloadFault, PayloadRefused
 from airyd.events import Event
+from airyd.sources.redis.protocol import RawEntry
 
 #: The one field of an entry: an event's body.
 PAYLOAD: Final = b"payload"
 #: The one field of an entry that airyd itself puts into an empty stream, to have a position that can be proved later.
 POSITION: Final = b"airyd-position"
-
-#: An entry as Redis gives it: the id, and field and value by turns (None for an entry that is gone).
-RawEntry = tuple[bytes, list[bytes] | None]
 
 
 class Refused(NamedTuple):

@@ -8,27 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final, TypeAlias, TypeVar, cast
+from typing import Final, Protocol, TypeVar, cast
 
 from twisted.application.internet import backoffPolicy
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, fail, succeed
-from twisted.internet.error import ConnectError, ConnectionDone
+from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
-from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from txredisapi import HiredisProtocol, InvalidData, ResponseError
+from txredisapi import ResponseError
 
 from airyd.errors import SourceUnavailable
 from airyd.sources.redis.address import Address
+from airyd.sources.redis.protocol import Message, RedisFactory, RedisProtocol, Reply, Word, one_line
 
-#: What Redis answers with (RESP2): text as bytes; within a list an error, a ``ResponseError``, may stand for a value.
-Reply: TypeAlias = "bytes | int | list[Reply] | Exception | None"
-Word: TypeAlias = str | bytes | int
-
-#: Seconds that Redis may take to answer; then the connection counts as dead. A server that is stopped, or a
-#: link that swallows everything, tells nothing by itself.
+#: Seconds for which nothing at all may come while an answer is due; then the connection counts as dead. A server
+#: that is stopped, or a link that swallows everything, tells nothing by itself.
 REPLY_PATIENCE: Final = 5.0
 #: Seconds between attempts to connect: at first, and at most; up to a second is added at random.
 _FIRST_DELAY: Final = 0.1
@@ -37,6 +33,8 @@ _LAST_DELAY: Final = 5.0
 _CLOSE_PATIENCE: Final = 1.0
 #: What Redis says to every command while it can't serve anybody.
 _NOT_NOW: Final = ("LOADING ", "MASTERDOWN ", "BUSY ")
+#: What one says that is a master no more.
+_NO_MASTER: Final = ("READONLY ", "UNBLOCKED ")
 
 T = TypeVar("T")
 
@@ -45,68 +43,79 @@ class LinkDown(SourceUnavailable):
     """There is no connection, or it was lost before the reply."""
 
 
-class _Protocol(HiredisProtocol):  # type: ignore[misc]  # txredisapi has no types
-    """txredisapi without its conversions, which walk through every reply, and without its login, which is tried once.
+class NotTaken(LinkDown):
+    """Redis has said that it does not carry the command out, and the connection was given up for that."""
 
-    :ivar end: why the connection was lost
+
+class Listener(Protocol):
+    """Who subscribes to channels by a link.
+
+    :ivar channels: all that it wants
     """
 
-    end: str = "the connection was lost"
+    @property
+    def channels(self) -> Sequence[bytes]:
+        """See above."""
 
-    def __init__(self) -> None:
-        super().__init__(charset=None, convertNumbers=False)
+    def begins(self) -> None:
+        """All channels are subscribed, over a new connection; called before anybody who waits for it."""
 
-    def tryConvertData(self, data: Reply) -> Reply:
-        """Leave a reply as it is."""
-        return data
+    def take(self, messages: list[Message]) -> None:
+        """Take what one read brought, in order."""
 
-    def dataReceived(self, data: bytes, unpause: bool = False) -> None:
-        """See ``IProtocol``; hang up on what is no Redis."""
-        try:
-            super().dataReceived(data, unpause)
-        except InvalidData as error:
-            self.hang_up(f"what answers is no Redis: {error}")
-
-    def connectionLost(self, reason: Failure) -> None:
-        """See ``IProtocol``."""
-        if self.end == _Protocol.end and not reason.check(ConnectionDone):
-            self.end = f"the connection was lost: {_text(reason.value)}"
-        super().connectionLost(reason)
-
-    def hang_up(self, reason: str) -> None:
-        """Give this connection up."""
-        self.end = reason
-        self.transport.abortConnection()
-
-
-class _Factory(Factory):
-    protocol = _Protocol
-    noisy = False
+    def ends(self, reason: str) -> None:
+        """The connection is lost."""
 
 
 class Link:
     """Keeps one connection, logged in, and carries commands over it in their order.
 
+    :param is_numbered: whether it must know :attr:`client_id`
+    :param must_be_master: whether it must be a master that is connected to; then one that is no more is left
+    :param listener: who subscribes to channels over it; it takes no commands but PING then
+
     :ivar trouble: why there is no connection, without secrets; None while there is one
     :ivar generation: how many connections there have been
     :ivar client_id: Redis' number of the present connection
+    :ivar reign: the id of the replication history of the master that is connected to, which no other master has;
+        "" if that isn't asked for
     """
 
     _log = Logger()
 
-    def __init__(self, address: Address, endpoint: IStreamClientEndpoint, clock: IReactorTime, purpose: str) -> None:
+    def __init__(
+        self,
+        address: Address,
+        endpoint: IStreamClientEndpoint,
+        clock: IReactorTime,
+        purpose: str,
+        *,
+        is_numbered: bool = True,
+        must_be_master: bool = False,
+        listener: Listener | None = None,
+    ) -> None:
         self.trouble: str | None = "not connected yet"
         self.generation = 0
         self.client_id = 0
+        self.reign = ""
         self._address = address
         self._endpoint = endpoint
         self._clock = clock
         self._purpose = purpose
         self._delay = backoffPolicy(_FIRST_DELAY, _LAST_DELAY, factor=2.0)
-        self._protocol: _Protocol | None = None
+        self._is_numbered = is_numbered
+        self._must_be_master = must_be_master
+        self._not_now = _NOT_NOW + _NO_MASTER if must_be_master else _NOT_NOW
+        self._listener = listener
+        self._protocol: RedisProtocol | None = None
         self._waiting: list[Deferred[None]] = []
         self._keeping: Deferred[None] | None = None
         self._is_running = False
+
+    @property
+    def name(self) -> str:
+        """What it leads to, for logs and errors."""
+        return self._address.name
 
     def start(self) -> None:
         """Connect, and connect again whenever the connection is lost."""
@@ -136,7 +145,7 @@ class Link:
 
         Errors: ``SourceUnavailable`` if this is stopped.
         """
-        if self._protocol is not None:
+        if self._protocol is not None and not self._protocol.is_over:
             return succeed(None)
         if not self._is_running:
             return fail(self._stopped())
@@ -147,13 +156,13 @@ class Link:
     def command(self, *words: Word, patience: float = REPLY_PATIENCE) -> Deferred[Reply]:
         """Send a command over the connection that there is; fires with Redis' reply.
 
-        :param patience: seconds without a reply after which the connection is given up
+        :param patience: seconds without a reply, or anything else from Redis, after which the connection is given up
 
         Errors: ``ResponseError`` as Redis says it; ``LinkDown`` if there is no connection, or it is lost
         before the reply: then the command may have been carried out.
         """
-        if self._protocol is None:
-            return fail(LinkDown(f"{self._address.name}: {self.trouble}"))
+        if self._protocol is None or self._protocol.is_over:
+            return fail(LinkDown(f"{self._address.name}: {self.trouble or 'given up'}"))
         return self._send(self._protocol, words, patience)
 
     async def transaction(self, *commands: Sequence[Word]) -> list[Reply]:
@@ -167,9 +176,18 @@ class Link:
             raise SourceUnavailable(f"{self._address.name}: a transaction was not carried out")
         return done
 
-    def _send(self, protocol: _Protocol, words: Sequence[Word], patience: float) -> Deferred[Reply]:
+    def _send(self, protocol: RedisProtocol, words: Sequence[Word], patience: float) -> Deferred[Reply]:
         sent: Deferred[Reply] = protocol.execute_command(*words)
-        overdue = self._clock.callLater(patience, protocol.hang_up, f"no reply within {patience:g} seconds")
+        reads = protocol.reads
+        overdue = self._clock.callLater(patience, lambda: wait())
+
+        def wait() -> None:
+            nonlocal overdue, reads
+            if protocol.reads == reads:
+                protocol.hang_up(f"no reply within {patience:g} seconds")
+            else:  # the reply stands behind much else
+                reads = protocol.reads
+                overdue = self._clock.callLater(patience, wait)
 
         def finish(result: Reply | Failure) -> Reply | Failure:
             if overdue.active():
@@ -177,9 +195,10 @@ class Link:
             if not isinstance(result, Failure) or result.check(CancelledError):
                 return result
             if result.check(ResponseError):
-                if not str(result.value).startswith(_NOT_NOW):
+                if not str(result.value).startswith(self._not_now):
                     return result
-                protocol.hang_up(_text(result.value))
+                protocol.hang_up(one_line(result.value))
+                raise NotTaken(f"{self._address.name}: {protocol.end}")
             raise LinkDown(f"{self._address.name}: {protocol.end}")
 
         return sent.addBoth(finish)
@@ -191,18 +210,21 @@ class Link:
                 protocol = await self._connect()
             except (ConnectError, OSError, ResponseError, SourceUnavailable) as error:
                 attempt += 1
-                self._tell(_text(error).removeprefix(f"{self._address.name}: "))
+                self._tell(one_line(error).removeprefix(f"{self._address.name}: "))
             else:
                 attempt = 0
                 self._up(protocol)
                 await protocol.whenDisconnected()
                 self._protocol = None
                 self._tell(protocol.end)
+                if self._listener is not None:
+                    self._listener.ends(protocol.end)
             if self._is_running:  # whoever was told that there is a connection may have stopped it
                 await deferLater(self._clock, self._delay(attempt))
 
-    async def _connect(self) -> _Protocol:
-        protocol = cast(_Protocol, await self._endpoint.connect(_Factory()))
+    async def _connect(self) -> RedisProtocol:
+        factory = RedisFactory() if self._listener is None else RedisFactory(self._take)
+        protocol = cast(RedisProtocol, await self._endpoint.connect(factory))
         address = self._address
         try:
             if address.password is not None:
@@ -210,22 +232,33 @@ class Link:
                 await self._send(protocol, ("AUTH", *login), REPLY_PATIENCE)
             if address.database:
                 await self._send(protocol, ("SELECT", address.database), REPLY_PATIENCE)
-            number = await self._send(protocol, ("CLIENT", "ID"), REPLY_PATIENCE)
+            if self._is_numbered:
+                number = await self._send(protocol, ("CLIENT", "ID"), REPLY_PATIENCE)
+                self.client_id = cast(int, number)
             # Redis answers all that before it has read its data, and not this.
             with suppress(ResponseError):  # whoever may not ask, finds out later
                 await self._send(protocol, ("PING",), REPLY_PATIENCE)
+            if self._must_be_master:
+                self.reign = _read_reign(await self._send(protocol, ("INFO", "replication"), REPLY_PATIENCE))
+            if self._listener is not None:
+                channels = self._listener.channels
+                await all_of([self._send(protocol, ("SUBSCRIBE", each), REPLY_PATIENCE) for each in channels])
         except (ResponseError, SourceUnavailable, CancelledError):
             protocol.transport.abortConnection()
             raise
-        if isinstance(number, int):
-            self.client_id = number
         return protocol
 
-    def _up(self, protocol: _Protocol) -> None:
+    def _take(self, protocol: RedisProtocol, messages: list[Message]) -> None:
+        if protocol is self._protocol and self._listener is not None:  # else not all channels are subscribed yet
+            self._listener.take(messages)
+
+    def _up(self, protocol: RedisProtocol) -> None:
         self._protocol = protocol
         self.trouble = None
         self.generation += 1
         self._log.info("connected to {redis} for {purpose}", redis=self._address.name, purpose=self._purpose)
+        if self._listener is not None:
+            self._listener.begins()
         while self._waiting:  # what one of them does may end the waiting of another
             self._waiting.pop(0).callback(None)
 
@@ -257,6 +290,13 @@ async def all_of(deferreds: Sequence[Deferred[T]]) -> list[T]:
     return results
 
 
-def _text(error: BaseException | None) -> str:
-    """Return what went wrong, on one line. Redis' own words hold no password."""
-    return " ".join((str(error) or type(error).__name__).split())
+def _read_reign(reply: Reply) -> str:
+    """Return the id of a master's replication history, from ``INFO replication``.
+
+    Raises ``SourceUnavailable`` if it is no master.
+    """
+    lines = reply.decode("ascii", "replace").splitlines() if isinstance(reply, bytes) else []
+    facts = dict(line.split(":", 1) for line in lines if ":" in line)
+    if facts.get("role") != "master" or "master_replid" not in facts:
+        raise SourceUnavailable("what the sentinels name is no master (yet)")
+    return facts["master_replid"]

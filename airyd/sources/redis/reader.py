@@ -15,8 +15,9 @@ from txredisapi import ResponseError
 
 from airyd.errors import SourceUnavailable
 from airyd.limits import MIB
-from airyd.sources.redis.entries import Entries, RawEntry, read_entries
-from airyd.sources.redis.link import REPLY_PATIENCE, Link, Reply, Word, all_of
+from airyd.sources.redis.entries import Entries, read_entries
+from airyd.sources.redis.link import REPLY_PATIENCE, Link, all_of
+from airyd.sources.redis.protocol import RawEntry, Reply, Word
 from airyd.sources.redis.stream import NO_STREAM, Asked, Stream, StreamInfo, is_about_the_key, read_info
 
 #: Seconds that an XREAD waits for entries. Not for ever, so that a link which swallows everything is noticed.
@@ -66,6 +67,7 @@ class Reader:
         self._waking: IDelayedCall | None = None
         self._idle: Deferred[None] | None = None
         self._count = _COUNT_FIRST
+        self._reign = ""
         self._tasks: list[Deferred[None]] = []
 
     def start(self) -> None:
@@ -130,6 +132,8 @@ class Reader:
                 if looked_at != self._link.generation:
                     # What happened while there was no connection? Nothing is on its way, so that this is certain.
                     generation = self._link.generation
+                    if self._link.reign != self._reign:
+                        await self._look_for_lost(self._link.reign)
                     await self._look(self._link, is_certain=True)
                     looked_at = generation
                     continue
@@ -191,6 +195,7 @@ class Reader:
                 stream.resume(info)
             else:
                 why = stream.advance(ids)
+                stream.newest = raw[-1][1]
                 batch.append((stream, entries))
             if why is not None:
                 missing.append((stream, why))
@@ -223,6 +228,25 @@ class Reader:
                 why = self._compare(stream, info, known, is_certain)
                 if why is not None:
                     self._gap(stream, why)
+
+    async def _look_for_lost(self, reign: str) -> None:
+        """Ask a master that is new whether it has what was read from the one before."""
+        asked = [(stream, stream.read) for stream in self._streams.values() if stream.is_readable]
+        asking = [
+            Deferred.fromCoroutine(
+                self._link.transaction(("XRANGE", stream.key, read, read), ("XINFO", "STREAM", stream.key))
+            )
+            for stream, read in asked
+        ]
+        for (stream, read), (there, about) in zip(asked, await all_of(asking), strict=True):
+            if self._streams.get(stream.key) is not stream or stream.read != read or not isinstance(there, list):
+                continue  # the look that follows tells of what is no stream
+            info = read_info(about)
+            why = stream.find_lost(cast(list[RawEntry], there), info)
+            if why is not None:
+                self._resume(stream, info)
+                self._gap(stream, why)
+        self._reign = reign
 
     def _compare(
         self, stream: Stream, info: StreamInfo | SourceUnavailable, asked: Asked, is_certain: bool

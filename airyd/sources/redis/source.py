@@ -13,18 +13,17 @@ from twisted.python.failure import Failure
 from txredisapi import ResponseError
 from zope.interface import implementer
 
-from airyd.errors import ConfigurationError, SourceUnavailable
+from airyd.errors import SourceUnavailable
 from airyd.events import Event, Replay
 from airyd.interfaces import IEventSink, IEventSource, SourceContext
-from airyd.sources.query import Query
-from airyd.sources.redis.address import DEFAULT_MAXLEN, DEFAULT_PREFIX, Address, read_address
+from airyd.sources.history import UNKNOWN
 from airyd.sources.redis.deadletters import DeadLetters
-from airyd.sources.redis.entries import PAYLOAD, POSITION, Entries, RawEntry, read_entries
-from airyd.sources.redis.link import Link, LinkDown, Reply, all_of
+from airyd.sources.redis.entries import PAYLOAD, POSITION, Entries, read_entries
+from airyd.sources.redis.link import LinkDown, NotTaken, all_of
+from airyd.sources.redis.protocol import RawEntry, Reply
 from airyd.sources.redis.reader import Reader
 from airyd.sources.redis.stream import Stream, StreamInfo, order, read_info
-
-_UNKNOWN = Replay((), complete=False, more=False)
+from airyd.sources.redis.upstream import Upstream
 
 
 class _Request(NamedTuple):
@@ -52,23 +51,23 @@ class RedisStreams:
 
     _log = Logger()
 
-    def __init__(self, address: Address, prefix: str, maxlen: int, context: SourceContext) -> None:
-        endpoint = address.endpoint(context.reactor)
+    def __init__(self, upstream: Upstream, prefix: str, maxlen: int, context: SourceContext) -> None:
         clock = cast(IReactorTime, context.reactor)
-        self._address = address
+        self._upstream = upstream
         self._prefix = prefix
         self._maxlen = maxlen
         self._body_limit = context.body_limit
-        self._commands = Link(address, endpoint, clock, "commands")
-        self._reading = Link(address, endpoint, clock, "reader")
+        self._commands = upstream.link("commands")
+        self._reading = upstream.link("reader", is_numbered=True)
         self._reader = Reader(self._reading, self._commands, clock, context.body_limit, self._deliver, self._gap)
-        self._dead_letters = DeadLetters(self._commands, prefix)
+        self._dead_letters = DeadLetters(self._commands, prefix, "stream")
         self._sink: IEventSink | None = None
         self._pages: dict[_Request, list[Deferred[Replay]]] = {}
 
     def start(self, sink: IEventSink) -> Deferred[None]:
         """Begin (``IEventSource``)."""
         self._sink = sink
+        self._upstream.start()
         for link in (self._commands, self._reading):
             link.start()
         self._reader.start()
@@ -79,7 +78,8 @@ class RedisStreams:
         """End (``IEventSource``)."""
         self._sink = None
         self._reader.stop()
-        return gatherResults([self._commands.stop(), self._reading.stop()]).addCallback(lambda _: None)
+        ends = [self._commands.stop(), self._reading.stop(), self._upstream.stop()]
+        return gatherResults(ends).addCallback(lambda _: None)
 
     def watch(self, destination: str) -> Deferred[str]:
         """Deliver this destination's events from now on (``IEventSource``)."""
@@ -116,7 +116,7 @@ class RedisStreams:
     def health(self) -> Sequence[str]:
         """Say which connection is missing, or what Redis refuses, and why (``IEventSource``)."""
         troubles = {"commands": self._commands.trouble, "reading": self._reading.trouble or self._reader.trouble}
-        return [f"{self._address.name} ({purpose}): {trouble}" for purpose, trouble in troubles.items() if trouble]
+        return [f"{self._upstream.name} ({purpose}): {trouble}" for purpose, trouble in troubles.items() if trouble]
 
     def _key(self, destination: str) -> bytes:
         return f"{self._prefix}{destination}".encode()
@@ -144,9 +144,13 @@ class RedisStreams:
         return await self._look(destination)
 
     async def _add(self, destination: str, field: bytes, value: bytes) -> str:
-        await self._commands.connected()
-        # Not asked again when the connection is lost: it may have been added.
-        reply = await self._reply("XADD", self._key(destination), "MAXLEN", "~", self._maxlen, "*", field, value)
+        key = self._key(destination)
+        while True:
+            await self._commands.connected()
+            # Not asked again when the connection is lost: it may have been added.
+            with suppress(NotTaken):
+                reply = await self._reply("XADD", key, "MAXLEN", "~", self._maxlen, "*", field, value)
+                break
         if not isinstance(reply, bytes):
             raise self._refusal(reply)
         return reply.decode()
@@ -155,12 +159,12 @@ class RedisStreams:
         try:
             order(after)
         except ValueError:
-            return _UNKNOWN
+            return UNKNOWN
         events: list[Event] = []
         while True:
             raw = await self._proved(destination, after, limit - len(events) + 1)
             if raw is None:
-                return _UNKNOWN
+                return UNKNOWN
             more = len(raw) > limit - len(events)
             if raw:
                 entries = read_entries(destination, raw[: limit - len(events)], self._body_limit)
@@ -206,7 +210,7 @@ class RedisStreams:
                 continue
             except ResponseError as error:
                 self._log.warn("Redis refuses a transaction: {error}", error=str(error))
-                raise SourceUnavailable(f"{self._address.name}: {error}") from None
+                raise SourceUnavailable(f"{self._upstream.name}: {error}") from None
 
     async def _reply(self, *words: str | bytes | int) -> Reply:
         try:
@@ -216,7 +220,7 @@ class RedisStreams:
             return refusal
 
     def _refusal(self, reply: Reply) -> SourceUnavailable:
-        return SourceUnavailable(f"{self._address.name} refuses the event: {reply!s}")
+        return SourceUnavailable(f"{self._upstream.name} refuses the event: {reply!s}")
 
     def _deliver(self, batch: list[tuple[Stream, Entries]]) -> None:
         sink = self._sink
@@ -234,21 +238,3 @@ class RedisStreams:
     def _gap(self, stream: Stream, reason: str) -> None:
         if self._sink is not None:
             self._sink.gap([stream.destination], reason)
-
-
-def parse(url: str, context: SourceContext) -> RedisStreams:
-    """Return the source of a URL ``redis://``, ``rediss://`` or ``redis+unix://``."""
-    if "@" in url.partition("?")[2]:  # the parameters' own errors would show the rest of a password
-        raise ConfigurationError(f"{url.partition(':')[0]}: in a password write %3F for '?', and %40 for '@'")
-    query = Query(url)
-    address = read_address(url, query, context.environ)
-    prefix = query.text("prefix")
-    source = RedisStreams(
-        address,
-        DEFAULT_PREFIX if prefix is None else prefix,
-        query.integer("maxlen", DEFAULT_MAXLEN, 1, 1_000_000_000),
-        context,
-    )
-    query.rest = ""
-    query.finish()
-    return source

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, cast
 from txredisapi import ResponseError
 
 from airyd.errors import SourceUnavailable
-from airyd.sources.redis.link import Reply
+from airyd.sources.redis.protocol import RawEntry, Reply
 
 #: The position before all entries.
 NOTHING: Final = "0-0"
@@ -41,6 +41,7 @@ class StreamInfo(NamedTuple):
     :ivar newest: the id of the newest entry that is there; None if the stream is empty
     :ivar oldest: the id of the oldest one
     :ivar length: how many are there
+    :ivar fields: what the newest entry holds
     """
 
     last: str
@@ -49,6 +50,7 @@ class StreamInfo(NamedTuple):
     newest: str | None
     oldest: str | None = None
     length: int = 0
+    fields: list[bytes] | None = None
 
 
 #: A key that doesn't exist.
@@ -69,7 +71,7 @@ def read_info(reply: Reply) -> StreamInfo:
         if "no such key" in str(reply):
             return NO_STREAM
         raise SourceUnavailable(f"Redis: {reply}")
-    flat = cast("list[bytes | int | list[bytes] | None]", reply)
+    flat = cast("list[bytes | int | list[object] | None]", reply)
     facts = dict(zip(flat[::2], flat[1::2], strict=True))
     added = facts.get(b"entries-added")
     if not isinstance(added, int):
@@ -82,6 +84,7 @@ def read_info(reply: Reply) -> StreamInfo:
         newest=_text(newest[0]) if isinstance(newest, list) else None,
         oldest=_text(oldest[0]) if isinstance(oldest, list) else None,
         length=cast(int, facts[b"length"]),
+        fields=cast(list[bytes], newest[1]) if isinstance(newest, list) else None,
     )
 
 
@@ -105,10 +108,22 @@ class Stream:
 
     :ivar key: the name of the stream
     :ivar read: the id of the last entry that was read, or the position from which on it is read
+    :ivar newest: the fields of the entry ``read``; None if there was none at that position
     :ivar is_readable: False while the key is something else
     """
 
-    __slots__ = ("_added", "_checkpoint", "_count", "_life", "_suspect", "destination", "is_readable", "key", "read")
+    __slots__ = (
+        "_added",
+        "_checkpoint",
+        "_count",
+        "_life",
+        "_suspect",
+        "destination",
+        "is_readable",
+        "key",
+        "newest",
+        "read",
+    )
 
     def __init__(self, destination: str, key: bytes, info: StreamInfo) -> None:
         self.destination = destination
@@ -120,6 +135,7 @@ class Stream:
     def resume(self, info: StreamInfo) -> None:
         """Read on from the stream's last position."""
         self.read = info.last
+        self.newest = info.fields if info.newest == info.last else None
         self._count = self._added = info.added  # entries up to `read`; entries when last looked
         self._checkpoint: tuple[str, int] | None = None
         self._suspect: str | None = None
@@ -128,6 +144,26 @@ class Stream:
     def asked(self) -> Asked:
         """Return what is known now, to compare with what Redis will say."""
         return Asked(self.read, self._added, self._life)
+
+    def find_lost(self, there: Sequence[RawEntry], info: StreamInfo) -> str | None:
+        """Return why another master need not have all that was read, or None if it has; ask before anything is read.
+
+        Replication carries over all that was written up to some moment, in its order. So whoever has the last entry
+        that was read has all before it; what it has added itself comes after it, and will be read. The id alone
+        doesn't tell: where its clock is behind, a new master may give the id of a lost entry again.
+
+        :param there: the entries with the id ``read`` that it has: one or none
+        :param info: what it said of the stream at the same time
+        """
+        if self.read == NOTHING:
+            return None
+        if not there:  # lost, trimmed or deleted; but where there was none, it is as it was
+            if self.newest is None and info.last == self.read:
+                return None
+            return f"the new master does not have {self.read}, which was read"
+        if there[0][1] != self.newest:
+            return f"the new master has another entry {self.read}"
+        return None
 
     def find_missing(self, ids: Sequence[str], info: StreamInfo) -> str | None:
         """Return why entries up to what Redis says must be missing, or None; ask before :meth:`advance`.

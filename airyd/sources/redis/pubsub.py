@@ -1,0 +1,246 @@
+"""Redis Pub/Sub as an event source: what is published goes by, and Redis keeps nothing of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from hashlib import sha256
+from secrets import token_hex
+from typing import Final, cast
+
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from txredisapi import ResponseError
+from zope.interface import implementer
+
+from airyd import payloads
+from airyd.errors import PayloadRefused, SourceUnavailable
+from airyd.events import Event, Replay
+from airyd.interfaces import IEventSink, IEventSource, SourceContext
+from airyd.sources.history import HISTORY, HISTORY_BYTES, UNKNOWN, History
+from airyd.sources.redis.deadletters import DeadLetters
+from airyd.sources.redis.entries import Refused
+from airyd.sources.redis.link import LinkDown, all_of
+from airyd.sources.redis.protocol import Message
+from airyd.sources.redis.upstream import Upstream
+
+#: Seconds between two looks whether a connection on which nothing comes is still one.
+PING_EVERY: Final = 5.0
+
+_ID: Final = re.compile(r"((0|[1-9][0-9]{0,15})-[0-9a-f]{12})-(0|[1-9][0-9]{0,19})\Z")
+
+
+class _Channel:
+    """A destination's channel, and what has come by it since the connection began.
+
+    :ivar is_watched: whether the sink wants its events
+    :ivar published: bodies of this node's own that have not come back yet, and who waits for their ids
+    """
+
+    def __init__(self, destination: str, history: History) -> None:
+        self.destination = destination
+        self.history = history
+        self.is_watched = False
+        self.published: list[tuple[bytes, Deferred[str]]] = []
+
+    def waiting_for(self, body: bytes) -> Deferred[str] | None:
+        """Return who published this body first and waits; nobody can tell equal bodies apart."""
+        for index, (published, waiting) in enumerate(self.published):
+            if published == body:
+                del self.published[index]
+                return waiting
+        return None
+
+
+@implementer(IEventSource)
+class RedisPubSub:
+    """Subscribes to a channel per destination of the catalogue, ``<prefix><destination>``; a message is a body.
+
+    Ids are ``<epoch>-<number>``. An epoch is one connection of one node: the time of its beginning in milliseconds
+    since 1970, and random digits, since other nodes may begin in the same one. The numbers of a destination count
+    from 1. With a connection everything ends that could be proved of what came before.
+
+    :param prefix: what the channels begin with
+    :param history: events kept per destination
+    :param history_bytes: bytes of bodies kept per destination
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        prefix: str,
+        context: SourceContext,
+        history: int = HISTORY,
+        history_bytes: int = HISTORY_BYTES,
+    ) -> None:
+        self._clock = cast(IReactorTime, context.reactor)
+        self._upstream = upstream
+        self._prefix = prefix
+        self._wall = context.wall
+        self._body_limit = context.body_limit
+        self._bounds = (history, history_bytes)
+        self._channels = {self._key(name): _Channel(name, History(*self._bounds)) for name in context.destinations}
+        self._commands = upstream.link("commands")
+        self._reading = upstream.link("subscriber", listener=self)
+        self._dead_letters = DeadLetters(self._commands, prefix, "channel")
+        self._sink: IEventSink | None = None
+        self._looking: Deferred[None] | None = None
+        self._began = 0
+        self._epoch = ""
+        self._interruption: str | None = None
+
+    def start(self, sink: IEventSink) -> Deferred[None]:
+        """Begin (``IEventSource``)."""
+        self._sink = sink
+        self._upstream.start()
+        for link in (self._commands, self._reading):
+            link.start()
+        self._looking = Deferred.fromCoroutine(self._look())
+        self._looking.addErrback(lambda failure: failure.trap(CancelledError, SourceUnavailable) and None)  # stopped
+        self._looking.addErrback(lambda failure: self._log.failure("nobody looks after the subscription", failure))
+        both = all_of([self._commands.connected(), self._reading.connected()])
+        return Deferred.fromCoroutine(both).addCallback(lambda _: None)
+
+    def stop(self) -> Deferred[None]:
+        """End (``IEventSource``)."""
+        self._sink = None
+        looking, self._looking = self._looking, None
+        if looking is not None:
+            looking.cancel()
+        self._give_up(f"{self._upstream.name}: not running")
+        ends = [self._commands.stop(), self._reading.stop(), self._upstream.stop()]
+        return gatherResults(ends).addCallback(lambda _: None)
+
+    def watch(self, destination: str) -> Deferred[str]:
+        """Deliver this destination's events from now on (``IEventSource``)."""
+        return Deferred.fromCoroutine(self._watch(self._channels[self._key(destination)]))
+
+    def unwatch(self, destination: str) -> None:
+        """Deliver nothing more of this destination (``IEventSource``); its history goes on."""
+        self._channels[self._key(destination)].is_watched = False
+
+    def replay(self, destination: str, after: str, limit: int) -> Deferred[Replay]:
+        """Read a page of history (``IEventSource``); while there is no connection nobody knows what is missing."""
+        return Deferred.fromCoroutine(self._page(self._channels[self._key(destination)], after, limit))
+
+    def order(self, event_id: str) -> tuple[int, int]:
+        """Return the time of an id's epoch, and its number; ``ValueError`` if it isn't of this form."""
+        match = _ID.match(event_id)
+        if match is None:
+            raise ValueError("not an id of Redis Pub/Sub")
+        return int(match[2]), int(match[3])
+
+    def publish(self, destination: str, body: bytes) -> Deferred[str]:
+        """Publish an event (``IEventSource``); it is taken when it has come back."""
+        return Deferred.fromCoroutine(self._publish(self._key(destination), body))
+
+    def health(self) -> Sequence[str]:
+        """Say which connection is missing, and why (``IEventSource``)."""
+        troubles = {"commands": self._commands.trouble, "subscriber": self._reading.trouble}
+        return [f"{self._upstream.name} ({purpose}): {trouble}" for purpose, trouble in troubles.items() if trouble]
+
+    @property
+    def channels(self) -> Sequence[bytes]:
+        """See ``Listener``: all of the catalogue, so that the history has what comes while nobody is connected."""
+        return tuple(self._channels)
+
+    def begins(self) -> None:
+        """See ``Listener``."""
+        self._began = max(self._began + 1, int(self._wall() * 1000))
+        self._epoch = f"{self._began}-{token_hex(6)}"
+        for channel in self._channels.values():
+            channel.history = History(*self._bounds)
+        watched = [channel.destination for channel in self._channels.values() if channel.is_watched]
+        if watched and self._sink is not None:
+            self._sink.gap(watched, f"the subscription was interrupted: {self._interruption}")
+
+    def ends(self, reason: str) -> None:
+        """See ``Listener``."""
+        self._interruption = reason
+        self._give_up(f"{self._upstream.name}: {reason}")
+
+    def take(self, messages: list[Message]) -> None:
+        """See ``Listener``."""
+        events: list[Event] = []
+        published: list[tuple[Deferred[str], str]] = []
+        for key, body in messages:
+            channel = self._channels[key]
+            try:
+                payloads.check(channel.destination, body, self._body_limit)
+            except PayloadRefused as refusal:
+                self._refuse(key, channel, body, refusal)
+                continue
+            event = Event(channel.destination, self._id(channel.history.last + 1), body)
+            channel.history.append(event)
+            if channel.is_watched:
+                events.append(event)
+            if channel.published and (waiting := channel.waiting_for(body)) is not None:
+                published.append((waiting, event.id))
+        if events and self._sink is not None:
+            self._sink.deliver(events)
+        for waiting, event_id in published:
+            waiting.callback(event_id)
+
+    def _refuse(self, key: bytes, channel: _Channel, body: bytes, refusal: PayloadRefused) -> None:
+        """Tell of a message that is no event. It has no id that all nodes know, so that its content names it."""
+        if channel.is_watched and self._sink is not None:
+            name = sha256(body).hexdigest()[:16]
+            self._sink.refused(channel.destination, name, refusal)
+            self._dead_letters.bury(key, Refused(name, body, refusal))
+
+    def _give_up(self, reason: str) -> None:
+        """Tell all whose events have not come back that they won't."""
+        for channel in self._channels.values():
+            published, channel.published = channel.published, []
+            for _, waiting in published:
+                waiting.errback(LinkDown(reason))
+
+    async def _watch(self, channel: _Channel) -> str:
+        await self._reading.connected()
+        channel.is_watched = True
+        return self._id(channel.history.last)
+
+    async def _page(self, channel: _Channel, after: str, limit: int) -> Replay:
+        await self._reading.connected()
+        match = _ID.match(after)
+        if match is None or match[1] != self._epoch:
+            return UNKNOWN
+        return channel.history.after(int(match[3]), limit)
+
+    async def _publish(self, key: bytes, body: bytes) -> str:
+        await self._reading.connected()
+        await self._commands.connected()
+        channel = self._channels[key]
+        came_back: Deferred[str] = Deferred()
+        mine = (body, came_back)
+        channel.published.append(mine)
+        try:
+            receivers = await self._commands.command("PUBLISH", key, body)
+            if receivers == 0:
+                raise SourceUnavailable(f"{self._upstream.name}: nobody was subscribed, not even this airyd")
+            return await came_back
+        except ResponseError as error:
+            raise SourceUnavailable(f"{self._upstream.name} refuses the event: {error}") from None
+        finally:
+            if mine in channel.published:
+                channel.published.remove(mine)
+            came_back.addErrback(lambda failure: None)  # it may have failed while the reply was waited for
+
+    async def _look(self) -> None:
+        """Ask for a sign of life, now and then: a subscription that is dead looks like one on which nothing comes."""
+        while True:
+            await deferLater(self._clock, PING_EVERY)
+            await self._reading.connected()
+            with suppress(SourceUnavailable, ResponseError):  # the link says so itself
+                await self._reading.command("PING")
+
+    def _key(self, destination: str) -> bytes:
+        return f"{self._prefix}{destination}".encode()
+
+    def _id(self, number: int) -> str:
+        return f"{self._epoch}-{number}"

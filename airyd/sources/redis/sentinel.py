@@ -1,0 +1,211 @@
+"""Redis Sentinel: who is the master now, and an end to every connection to one that was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple, NoReturn, cast
+
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.interfaces import (
+    IProtocol,
+    IProtocolFactory,
+    IReactorCore,
+    IReactorTime,
+    IStreamClientEndpoint,
+)
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from txredisapi import ResponseError
+from zope.interface import implementer
+
+from airyd.errors import SourceUnavailable
+from airyd.sources.redis.address import CONNECT_PATIENCE, SentinelAddress
+from airyd.sources.redis.link import Link, all_of
+from airyd.sources.redis.protocol import RedisProtocol
+from airyd.sources.redis.upstream import Upstream
+
+#: Seconds between two rounds of questions: a master that was replaced may feed us for about so long.
+ASK_EVERY: Final = 1.0
+#: Seconds that a sentinel may take to answer; then it counts as away.
+ASK_PATIENCE: Final = 1.0
+
+
+class Master(NamedTuple):
+    """A master, as a sentinel knows it.
+
+    :ivar epoch: the number of the failover that made it the master; of two masters the one with the higher is right
+    """
+
+    epoch: int
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+class Sentinels:
+    """Asks all sentinels, over a link to each, and believes the one that knows of the latest failover.
+
+    :param service: the name under which they watch the master
+    :param changed: called when the master is another one than before
+
+    :ivar known: the master, as of the last round
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, links: Sequence[Link], service: str, clock: IReactorTime, changed: Callable[[Master], None]
+    ) -> None:
+        self.known: Master | None = None
+        self._links = links
+        self._service = service
+        self._clock = clock
+        self._changed = changed
+        self._watching: Deferred[None] | None = None
+
+    def start(self) -> None:
+        """Begin to ask."""
+        for link in self._links:
+            link.start()
+        self._watching = Deferred.fromCoroutine(self._watch())
+        self._watching.addErrback(lambda failure: failure.trap(CancelledError) and None)  # stopped
+        self._watching.addErrback(lambda failure: self._log.failure("nobody asks the sentinels any more", failure))
+
+    def stop(self) -> Deferred[None]:
+        """Ask no more; fires when all connections are closed."""
+        watching, self._watching = self._watching, None
+        if watching is not None:
+            watching.cancel()
+        return gatherResults([link.stop() for link in self._links]).addCallback(lambda _: None)
+
+    async def master(self) -> Master:
+        """Ask, and return who is the master now.
+
+        Raises ``SourceUnavailable`` if no sentinel knows.
+        """
+        troubles = await self._round()
+        if self.known is None or len(troubles) == len(self._links):
+            raise SourceUnavailable(f"no sentinel knows the master: {'; '.join(troubles)}")
+        return self.known
+
+    async def _watch(self) -> None:
+        while True:
+            await deferLater(self._clock, ASK_EVERY)
+            await self._round()
+
+    def _round(self) -> Deferred[list[str]]:
+        """Ask all; fires, at the latest after twice ``ASK_PATIENCE``, with the reasons of those who did not answer."""
+        done: Deferred[list[str]] = Deferred()
+        answers: list[Master] = []
+        troubles: list[str] = []
+        asked = len(self._links)
+
+        async def ask(link: Link) -> None:
+            try:
+                answers.append(await self._ask(link))
+            except (ResponseError, SourceUnavailable) as error:
+                troubles.append(str(error))
+            if done.called:  # whoever answers late is asked again in the next round
+                return
+            is_clear = 2 * len(answers) > asked and (self.known is None or max(answers) >= self.known)
+            if is_clear or len(answers) + len(troubles) == asked:
+                self._consider(answers)
+                done.callback(troubles)
+
+        for link in self._links:
+            Deferred.fromCoroutine(ask(link)).addErrback(
+                lambda failure: self._log.failure("cannot ask a sentinel", failure)
+            )
+        return done
+
+    async def _ask(self, link: Link) -> Master:
+        def late(result: object, timeout: float) -> NoReturn:
+            raise SourceUnavailable(f"{link.name}: {link.trouble}")
+
+        await link.connected().addTimeout(ASK_PATIENCE, self._clock, late)
+        # The former names the new master as soon as that has been promoted; only the latter has the epoch.
+        where, about = await all_of(
+            [
+                link.command("SENTINEL", word, self._service, patience=ASK_PATIENCE)
+                for word in ("GET-MASTER-ADDR-BY-NAME", "MASTER")
+            ]
+        )
+        if not isinstance(where, list) or not isinstance(about, list):
+            raise SourceUnavailable(f"{link.name} knows no master {self._service!r}")
+        try:
+            host, port = cast(list[bytes], where)
+            facts = dict(zip(cast(list[bytes], about[::2]), cast(list[bytes], about[1::2]), strict=True))
+            return Master(int(facts[b"config-epoch"]), host.decode(), int(port))
+        except (KeyError, ValueError) as error:
+            raise SourceUnavailable(f"{link.name} gives an answer that makes no sense: {error!r}") from None
+
+    def _consider(self, answers: list[Master]) -> None:
+        """Believe the latest; but an older one than is known only when most say so: an operator has begun anew."""
+        if not answers:
+            return
+        latest, known = max(answers), self.known
+        if latest == known or (known is not None and latest < known and 2 * len(answers) <= len(self._links)):
+            return
+        self.known = latest
+        self._log.info("the master of {service} is {master}", service=self._service, master=str(latest))
+        if known is not None:
+            self._changed(latest)
+
+
+@implementer(IStreamClientEndpoint)
+class _MasterEndpoint:
+    """Connects to whoever is the master, and hangs up as soon as that is another one.
+
+    A master that was cut off from its sentinels stays one for those who can still reach it: it has to be left.
+    """
+
+    def __init__(self, reactor: IReactorCore, sentinels: Callable[[], Sentinels]) -> None:
+        self._reactor = reactor
+        self._sentinels = sentinels
+        self._open: dict[RedisProtocol, Master] = {}
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        """See ``IStreamClientEndpoint``; the factory makes a ``RedisProtocol``."""
+        return Deferred.fromCoroutine(self._connect(protocolFactory))
+
+    async def _connect(self, factory: IProtocolFactory) -> IProtocol:
+        sentinels = self._sentinels()
+        master = await sentinels.master()
+        endpoint = HostnameEndpoint(self._reactor, master.host, master.port, timeout=CONNECT_PATIENCE)
+        protocol = cast(RedisProtocol, await endpoint.connect(factory))
+        if sentinels.known != master:
+            protocol.transport.abortConnection()
+            raise SourceUnavailable(f"{master} is the master no more")
+        self._open[protocol] = master
+        protocol.whenDisconnected().addCallback(self._open.pop)
+        return cast(IProtocol, protocol)
+
+    def leave(self, master: Master) -> None:
+        """End all connections but those to this one."""
+        for protocol, its in list(self._open.items()):
+            if its != master:
+                protocol.hang_up(f"the master is now {master}")
+
+
+class SentinelUpstream(Upstream):
+    """The master that sentinels name."""
+
+    must_be_master = True
+
+    def __init__(self, address: SentinelAddress, reactor: IReactorCore) -> None:
+        clock = cast(IReactorTime, reactor)
+        endpoint = _MasterEndpoint(reactor, lambda: self._sentinels)
+        links = [Link(each, each.endpoint(reactor), clock, "its word", is_numbered=False) for each in address.sentinels]
+        self._sentinels = Sentinels(links, address.service, clock, endpoint.leave)
+        super().__init__(address.master, reactor, endpoint)
+
+    def start(self) -> None:
+        """Begin to ask the sentinels."""
+        self._sentinels.start()
+
+    def stop(self) -> Deferred[None]:
+        """End; fires when all connections are closed."""
+        return self._sentinels.stop()

@@ -1,0 +1,42 @@
+"""From a URL to the source that it names."""
+
+from __future__ import annotations
+
+from airyd.errors import ConfigurationError
+from airyd.interfaces import IEventSource, SourceContext
+from airyd.sources.history import read_bounds
+from airyd.sources.query import Query
+from airyd.sources.redis.address import DEFAULT_MAXLEN, DEFAULT_PREFIX, read_address, read_sentinel_address
+from airyd.sources.redis.pubsub import RedisPubSub
+from airyd.sources.redis.sentinel import SentinelUpstream
+from airyd.sources.redis.source import RedisStreams
+from airyd.sources.redis.upstream import Upstream
+
+#: The values of ``mode``; the first is the default.
+MODES = ("stream", "pubsub")
+
+
+def parse(url: str, context: SourceContext) -> IEventSource:
+    """Return the source of a URL ``redis://``, ``rediss://``, ``redis+unix://`` or ``redis+sentinel://``."""
+    if "@" in url.partition("?")[2]:  # the parameters' own errors would show the rest of a password
+        raise ConfigurationError(f"{url.partition(':')[0]}: in a password write %3F for '?', and %40 for '@'")
+    query = Query(url)
+    upstream: Upstream
+    if query.scheme.lower() == "redis+sentinel":
+        upstream = SentinelUpstream(read_sentinel_address(url, query, context.environ), context.reactor)
+    else:
+        upstream = Upstream(read_address(url, query, context.environ), context.reactor)
+    prefix = query.text("prefix")
+    if prefix is None:
+        prefix = DEFAULT_PREFIX
+    mode = query.choice("mode", MODES)
+    source: IEventSource
+    if mode == "pubsub":
+        history, history_bytes = read_bounds(query)
+        source = RedisPubSub(upstream, prefix, context, history, history_bytes)
+    else:
+        maxlen = query.integer("maxlen", DEFAULT_MAXLEN, 1, 1_000_000_000)
+        source = RedisStreams(upstream, prefix, maxlen, context)
+    query.rest = ""
+    query.finish()
+    return source

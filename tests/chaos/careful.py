@@ -1,0 +1,143 @@
+"""The publisher over Sentinel, who waits for a replica; and the ledger of what it can't be sure of."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from random import Random
+from typing import Final
+
+from tests.chaos.ledger import Cursor, History, Id, read_id
+from tests.chaos.publisher import Publisher, addition, key_of
+from tests.integration.payloads import number_of
+from tests.redis.cluster import Cluster, replication
+from tests.redis.server import Connection, Refused
+
+#: Seconds that a master may take to answer, and milliseconds that a replica may take.
+PATIENCE: Final = 2.0
+WAIT: Final = 1000
+#: What is written to see whether a replica has all that was written before.
+_MARK: Final = "airyd-chaos"
+
+
+class UnsureHistory(History):
+    """All events of which a replica was known to have them, and those that went with a master.
+
+    :ivar doomed: the numbers of events that a master took and a later one does not have; clients may have got them
+    """
+
+    def __init__(self, destination: str) -> None:
+        super().__init__(destination)
+        self.doomed: set[int] = set()
+
+    def follow(self, wire_id: str, when: float) -> UnsureCursor:
+        """Return a cursor that follows a run."""
+        return UnsureCursor(self, self.read(wire_id))
+
+
+class UnsureCursor(Cursor):
+    """Follows one run: behind an event that went with its master nothing may come, for the client must be told.
+
+    :ivar doomed: what came that went with its master: ids and times
+    """
+
+    def __init__(self, history: UnsureHistory, position: Id) -> None:
+        super().__init__(history, position)
+        self.doomed: list[tuple[Id, float]] = []
+        self._unsure = history
+
+    def check(self) -> None:
+        """See ``Cursor``."""
+        known: deque[tuple[Id, int, float]] = deque()
+        while self._came:
+            event_id, number, when = self._came.popleft()
+            if number in self._unsure.doomed:
+                self.doomed.append((event_id, when))
+            else:
+                if self.doomed and when > self.doomed[0][1]:
+                    self._fault(f"{event_id} (number {number}) after {self.doomed[0][0]}, which was lost, and not told")
+                known.append((event_id, number, when))
+        self._came = known
+        super().check()
+
+
+class CarefulPublisher(Publisher):
+    """Publishes to whoever is the master, and notes an event when a replica has it."""
+
+    def __init__(self, cluster: Cluster, histories: Sequence[UnsureHistory], rate: float, random: Random) -> None:
+        super().__init__(cluster.servers[0], histories, rate, random)
+        self._cluster = cluster
+
+    def _publish(self, history: History, count: int) -> None:
+        try:
+            self._settle()
+            assert self._connection is not None
+            self._uncertain = self._next(history, count)
+            replies = self._connection.pipeline(
+                [*(addition(history.destination, sent.number) for sent in self._uncertain), ("WAIT", 1, WAIT)]
+            )
+            if not isinstance(replies[-1], int) or replies[-1] < 1:
+                raise ConnectionError("no replica has it")
+        except (OSError, Refused):
+            self._hang_up()
+            self._ends.wait(0.05)
+            return
+        self._note(replies[:-1])
+
+    def _settle(self) -> None:
+        """Have a connection to the master; note what it has of the events of which that was not known.
+
+        :raises OSError: there is no master, or no replica that follows it
+        """
+        if self._connection is None:
+            self._connection = self._master()
+        if not self._uncertain:
+            return
+        history = self._uncertain[0].history
+        assert isinstance(history, UnsureHistory)
+        begin = "({}-{}".format(*history.ids[-1]) if history.ids else "-"
+        entries = self._connection.call("XRANGE", key_of(history.destination), begin, "+")
+        self._connection.call("SET", _MARK, "")
+        if self._connection.call("WAIT", 1, WAIT) < 1:
+            raise ConnectionError("no replica has it")
+        lacking = {sent.number for sent in self._uncertain}
+        for raw_id, fields in entries:
+            number = number_of(fields[1])
+            if number in lacking:
+                lacking.discard(number)
+                history.add(read_id(raw_id.decode()), number)
+        history.doomed |= lacking
+        self._uncertain = []
+
+    def _master(self) -> Connection:
+        master = self._cluster.master
+        connection = master.connect(PATIENCE)
+        if "role:master" not in replication(master):
+            connection.close()
+            raise ConnectionError("no master")
+        return connection
+
+    def doom(self, count: int) -> None:
+        """Publish events that no replica can get; whoever calls this sees to that, and ends the master afterwards."""
+        assert self._connection is not None
+        for history in self._histories:
+            assert isinstance(history, UnsureHistory)
+            sent = self._next(history, count)
+            history.doomed |= {each.number for each in sent}
+            self._connection.pipeline([addition(history.destination, each.number) for each in sent])
+
+    def alone(self) -> threading.Lock:
+        """Return the lock that holds this publisher up; when it is taken, all is settled."""
+        return self._lock
+
+    def settle_now(self) -> None:
+        """Have nothing of which it is not known what became of it; for who has the lock."""
+        while True:
+            try:
+                self._settle()
+            except (OSError, Refused):
+                self._hang_up()
+                self._ends.wait(0.05)
+            else:
+                return

@@ -1,0 +1,219 @@
+"""Sentinel among the faults: what happens to its servers, and what must be true of what clients got.
+
+A publisher that waits for a replica loses nothing, and nobody is told of a gap. Events that went with their master must
+be told to whoever got them, before anything that comes after them.
+"""
+
+from __future__ import annotations
+
+import time
+from random import Random
+from typing import Final
+
+from tests.chaos.careful import CarefulPublisher, UnsureCursor, UnsureHistory
+from tests.chaos.client import HISTORY_LOST, RESTARTING, UNAVAILABLE, Client, Ending
+from tests.chaos.faults import BY_NAME, Fault
+from tests.chaos.nodes import Node
+from tests.chaos.publisher import PREFIX
+from tests.chaos.stage import DESTINATIONS, Stage
+from tests.chaos.verdict import AFTER_OUTAGE, Verdict
+from tests.redis.cluster import Cluster, wait_until
+from tests.redis.server import RedisServer
+
+#: Events of each destination that go with a master.
+DOOMED: Final = 5
+
+
+class FailoverStage(Stage):
+    """The stage, with a cluster in place of the one Redis.
+
+    :ivar cluster: the cluster
+    :ivar careful: who publishes
+    """
+
+    def make_redis(self) -> RedisServer:
+        """Start the cluster; return its first master."""
+        self.cluster = Cluster()
+        return self.cluster.servers[0]
+
+    def make_node(self, plant: str) -> Node:
+        """Start a node that asks the sentinels."""
+        return Node(
+            self.redis.port, plant, is_linked=False, source=f"redis+sentinel://{self.cluster.url}?prefix={PREFIX}"
+        )
+
+    def make_feed(self, rate: float, random: Random) -> None:
+        """Make the histories and who publishes."""
+        unsure = [UnsureHistory(destination) for destination in DESTINATIONS]
+        self.histories = [*unsure]
+        self.publisher = self.careful = CarefulPublisher(self.cluster, unsure, rate, random)
+
+    def close(self) -> None:
+        """End all processes."""
+        super().close()
+        self.cluster.close()
+
+    def mend(self, old: RedisServer) -> None:
+        """Let a master that was replaced follow the new one, as the sentinels will tell it, too; wait for all."""
+        new = self.cluster.wait_for_another(old)
+        if not old.is_running:
+            old.start()
+        connection = old.connect()
+        connection.call("REPLICAOF", "127.0.0.1", new.port)
+        connection.close()
+        wait_until(lambda: self.cluster.replicas_of(new) == 2)
+
+
+def _stage(stage: Stage) -> FailoverStage:
+    assert isinstance(stage, FailoverStage)
+    return stage
+
+
+def _kill_master(stage: Stage) -> None:
+    with stage.outage():
+        master = _stage(stage).cluster.master
+        master.kill()
+        _stage(stage).mend(master)
+
+
+def _stop_master(stage: Stage) -> None:
+    """Let it sleep until another one is there; it wakes up as a master."""
+    with stage.outage():
+        master = _stage(stage).cluster.master
+        master.pause()
+        _stage(stage).cluster.wait_for_another(master)
+        master.go_on()
+        stage.sleep(3)
+        _stage(stage).mend(master)
+
+
+def _ask_for_failover(stage: Stage) -> None:
+    """As publishing.rst says: a master that lives would go on to take events that only the other replica gets."""
+    with stage.outage():
+        master = _stage(stage).cluster.master
+        connection = master.connect()
+        connection.call("CLIENT", "PAUSE", 10_000, "WRITE")
+        connection.close()
+        stage.random.choice(_stage(stage).cluster.sentinels).ask("FAILOVER", "mymaster")
+        _stage(stage).mend(master)
+
+
+def _lose(stage: Stage) -> None:
+    """Let the master die with events that no replica has."""
+    cluster, publisher = _stage(stage).cluster, _stage(stage).careful
+    with stage.outage(), publisher.alone():
+        publisher.settle_now()
+        master = cluster.master
+        for replica in cluster.others(master):
+            _configure(replica, "wrong")
+        connection = master.connect()
+        connection.call("CLIENT", "KILL", "TYPE", "replica")
+        connection.close()
+        publisher.doom(DOOMED)
+        time.sleep(0.3)  # for both nodes to get them
+        master.kill()
+        for replica in cluster.others(master):
+            _configure(replica, "")
+        _stage(stage).mend(master)
+
+
+def _configure(replica: RedisServer, password: str) -> None:
+    connection = replica.connect()
+    connection.call("CONFIG", "SET", "masterauth", password)
+    connection.close()
+
+
+def _kill_replica(stage: Stage) -> None:
+    cluster = _stage(stage).cluster
+    with stage.outage():
+        replica = stage.random.choice(cluster.others(cluster.master))
+        replica.kill()
+        stage.sleep(2)
+        replica.start()
+        connection = replica.connect()
+        connection.call("REPLICAOF", "127.0.0.1", cluster.master.port)
+        connection.close()
+        wait_until(lambda: cluster.replicas_of(cluster.master) == 2)
+
+
+def _kill_sentinel(stage: Stage) -> None:
+    sentinel = stage.random.choice(_stage(stage).cluster.sentinels)
+    sentinel.kill()
+    stage.sleep(3)
+    sentinel.start()
+
+
+FAULTS: Final = (
+    Fault("kill -9 master", _kill_master, is_of_redis=True),
+    Fault("SIGSTOP master", _stop_master, is_of_redis=True),
+    Fault("SENTINEL FAILOVER", _ask_for_failover, is_of_redis=True),
+    Fault("lose with the master", _lose, is_of_redis=True),
+    Fault("kill -9 replica", _kill_replica, is_of_redis=True),
+    Fault("kill -9 sentinel", _kill_sentinel, is_of_redis=True),
+    *(BY_NAME[name] for name in ("kill -9 node", "SIGTERM node", "hop")),
+)
+
+
+class FailoverJudge:
+    """Goes through everything once the stage is calm and closed."""
+
+    def __init__(self, stage: FailoverStage) -> None:
+        self._stage = stage
+        self._lost = {
+            (feed.history.destination, event_id): when
+            for client in stage.crowd.clients
+            for feed in client.feeds
+            for cursor in feed.cursors
+            if isinstance(cursor, UnsureCursor)
+            for event_id, when in cursor.doomed
+        }
+
+    def verdict(self) -> Verdict:
+        """Return what there was."""
+        found = Verdict(events=sum(map(len, self._stage.histories)), faults=list(self._stage.unlevel))
+        for number, node in enumerate(self._stage.nodes):
+            found.faults += [f"node {number}: {complaint}" for complaint in node.complaints]
+        for number, client in enumerate(self._stage.crowd.clients):
+            faults = client.faults
+            self._add_client(found, client, faults)
+            found.faults += [f"client {number}: {fault}" for fault in faults]
+        return found
+
+    def _add_client(self, found: Verdict, client: Client, faults: list[str]) -> None:
+        found.checked += client.checked
+        found.recovered += client.recovered
+        faults += [f"missing, and still there: {hole}" for hole in client.holes]
+        for refusal in client.refusals:
+            if (refusal.destination, refusal.position) in self._lost:
+                found.refused += 1
+            else:
+                faults.append(f"recovered:false, but all was there: {refusal}")
+        got = [
+            when
+            for feed in client.feeds
+            for cursor in feed.cursors
+            if isinstance(cursor, UnsureCursor)
+            for _, when in cursor.doomed
+        ]
+        for ending in client.endings:
+            found.endings[ending.error or ("closed" if ending.code else "cut off")] += 1
+            if ending.error == HISTORY_LOST:
+                if any(ending.opened <= when <= ending.when for when in got):
+                    found.missed += 1
+                elif any(when <= ending.when for when in self._lost.values()) and self._in_outage(ending.when):
+                    found.along += 1
+                else:
+                    faults.append(f"history lost, but nothing was: {ending}")
+            elif not self._is_expected(ending):
+                faults.append(f"an end without a reason: {ending}")
+
+    def _is_expected(self, ending: Ending) -> bool:
+        if ending.error == UNAVAILABLE:
+            return not ending.was_live and self._in_outage(ending.when)
+        if ending.error in ("", RESTARTING):
+            lives = self._stage.nodes[ending.node].lives
+            return any(life.begin <= ending.when and ending.opened <= life.end <= ending.when + 10 for life in lives)
+        return False
+
+    def _in_outage(self, when: float) -> bool:
+        return any(begin <= when <= end + AFTER_OUTAGE for begin, end in self._stage.outages)

@@ -1,0 +1,116 @@
+"""Pub/Sub among the faults: its stage, its faults, and what must be true of what its clients got.
+
+What it promises: within a run nothing is missing and nothing comes twice; a run ends with ``history lost`` when the
+node's connection to Redis has broken, and for no other reason of the feed's; ``recovered:true`` continues a run.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Final
+
+from tests.chaos.announcer import Announcer
+from tests.chaos.client import HISTORY_LOST, RESTARTING, UNAVAILABLE, Client, Ending, Refusal
+from tests.chaos.faults import BY_NAME, Fault
+from tests.chaos.nodes import STREAMS, Node
+from tests.chaos.passing import PassingHistory
+from tests.chaos.stage import DESTINATIONS, Stage
+from tests.chaos.verdict import AFTER_OUTAGE, Verdict
+
+#: Events that a node keeps of a destination; a client that is further behind can't resume.
+HISTORY: Final = 1000
+
+
+class PassingStage(Stage):
+    """The stage, with channels in place of streams.
+
+    :ivar passing: the histories
+    """
+
+    def make_node(self, plant: str) -> Node:
+        """Start a node that subscribes."""
+        return Node(self.redis.port, plant, source=f"{STREAMS}&mode=pubsub")
+
+    def make_feed(self, rate: float, random: Random) -> None:
+        """Make the histories and who publishes."""
+        self.passing = [PassingHistory(destination) for destination in DESTINATIONS]
+        self.histories = [*self.passing]
+        self.publisher = Announcer(self.redis, self.passing, rate, random)
+
+
+def _kill_subscriptions(stage: Stage) -> None:
+    """Let Redis end the connections by which events come, as it does with those that read too slowly."""
+    with stage.outage():
+        connection = stage.redis.connect()
+        connection.call("CLIENT", "KILL", "TYPE", "pubsub")
+        connection.close()
+
+
+def _cut_link(stage: Stage) -> None:
+    """Cut a link; even the shortest interruption is one."""
+    with stage.outage():
+        BY_NAME["cut link"].inject(stage)
+
+
+FAULTS: Final = (
+    *(BY_NAME[name] for name in ("kill -9 redis", "SIGSTOP redis")),
+    Fault("CLIENT KILL", _kill_subscriptions, is_of_redis=True),
+    Fault("cut link", _cut_link, is_of_redis=False),
+    *(BY_NAME[name] for name in ("black hole", "kill -9 node", "SIGTERM node", "hop")),
+)
+
+
+class PassingJudge:
+    """Goes through everything once the stage is calm and closed."""
+
+    def __init__(self, stage: PassingStage) -> None:
+        self._stage = stage
+
+    def verdict(self) -> Verdict:
+        """Return what there was."""
+        found = Verdict(events=sum(map(len, self._stage.histories)), faults=list(self._stage.unlevel))
+        for number, node in enumerate(self._stage.nodes):
+            found.faults += [f"node {number}: {complaint}" for complaint in node.complaints]
+        for number, client in enumerate(self._stage.crowd.clients):
+            faults = client.faults
+            self._add_client(found, client, faults)
+            found.faults += [f"client {number}: {fault}" for fault in faults]
+        return found
+
+    def _add_client(self, found: Verdict, client: Client, faults: list[str]) -> None:
+        found.checked += client.checked
+        found.recovered += client.recovered
+        faults += [f"missing, and never told: {hole}" for hole in client.holes]
+        for refusal in client.refusals:
+            if self._is_right(refusal):
+                found.refused += 1
+            else:
+                faults.append(f"recovered:false, but all was there: {refusal}")
+        for ending in client.endings:
+            found.endings[ending.error or ("closed" if ending.code else "cut off")] += 1
+            if ending.error == HISTORY_LOST and self._in_outage(ending.when):
+                found.unprovable += 1
+            elif not self._is_expected(ending):
+                faults.append(f"an end without a reason: {ending}")
+
+    def _is_right(self, refusal: Refusal) -> bool:
+        node, when = refusal.seen
+        if node != refusal.node:
+            return True
+        if any(when - 1 < life.end < refusal.when + 1 for life in self._stage.nodes[node].lives):
+            return True
+        history = next(each for each in self._stage.passing if each.destination == refusal.destination)
+        if sum(when - 1 < begun < refusal.when for begun in history.begun) > HISTORY * 0.9:
+            return True
+        return any(begin < refusal.when and when < end + AFTER_OUTAGE for begin, end in self._stage.outages)
+
+    def _is_expected(self, ending: Ending) -> bool:
+        if ending.error == UNAVAILABLE:
+            return not ending.was_live and self._in_outage(ending.when)
+        if ending.error in ("", RESTARTING):
+            lives = self._stage.nodes[ending.node].lives
+            return any(life.begin <= ending.when and ending.opened <= life.end <= ending.when + 10 for life in lives)
+        return False
+
+    def _in_outage(self, when: float) -> bool:
+        return any(begin <= when <= end + AFTER_OUTAGE for begin, end in self._stage.outages)
