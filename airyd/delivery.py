@@ -171,7 +171,7 @@ class Delivery:
         """Start from where the feed is."""
         self._established = True
         self._last = position
-        self._key = self._source.order(position)
+        self._key = self._source.order(self._destination, position)
         self._state = State.LIVE
 
     def end(self) -> None:
@@ -254,7 +254,7 @@ class Delivery:
         held, self._held = self._held, None
         if rest:
             held = None  # the rest is read again, when the client has read what it was sent
-        self._key = self._source.order(self._last)
+        self._key = self._source.order(self._destination, self._last)
         if page.more or held is None:
             self._state = State.PAUSED
             self.proceed()
@@ -274,7 +274,7 @@ class Delivery:
 
     def _send_new(self, events: Sequence[Event]) -> None:
         for event in events:
-            key = self._source.order(event.id)
+            key = self._source.order(self._destination, event.id)
             if key <= self._key:
                 continue  # the replay had it
             if self.window is not None and self.window.room <= 0:
@@ -289,7 +289,7 @@ class Delivery:
         if (
             self._state is State.LIVE
             and self.window is None
-            and self._source.order(self._subscriber.position) >= self._key
+            and self._source.order(self._destination, self._subscriber.position) >= self._key
         ):
             self._subscriber.join()
 

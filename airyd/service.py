@@ -27,7 +27,7 @@ from airyd.listening import Place, url_of
 from airyd.metrics import ORIGIN_ADMIN, Metrics, make_registry
 from airyd.options import Settings
 from airyd.origins import OriginPolicy
-from airyd.sources import make_source
+from airyd.sources.several import combine, make_parts
 from airyd.transport import make_direct
 from airyd.websocket import PROTOCOLS, StompWebSocketFactory
 from airyd.wheel import Wheel
@@ -77,9 +77,8 @@ class Airyd(Service):
 
         self._metrics = Metrics(settings.destinations)
         self.registry: CollectorRegistry = make_registry(self._metrics)
-        self._source = make_source(
-            settings.source, SourceContext(reactor, wall, settings.destinations, settings.limits.body, os.environ)
-        )
+        context = SourceContext(reactor, wall, settings.destinations, settings.limits.body, os.environ)
+        self._source = combine(make_parts(settings.sources, context))
         self._metrics.source_up = lambda: self._reached and not self._source.health()
         try:
             self._hub = Hub(self._source, settings.destinations, reactor, self._metrics, settings.limits.body)

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 #: All modules of airyd, floor by floor; on one floor, right may import left. A new module is entered here.
 FLOORS = (
     # 0 vocabulary
-    ("airyd", "airyd.errors", "airyd.limits", "airyd.events", "airyd.interfaces", "airyd.addresses"),
+    ("airyd", "airyd.errors", "airyd.limits", "airyd.events", "airyd.patterns", "airyd.interfaces", "airyd.addresses"),
     # 1 protocol
     (
         "airyd.stomp",
@@ -39,6 +39,8 @@ FLOORS = (
         "airyd.access",
         "airyd.access.anonymous",
         "airyd.sources",
+        "airyd.sources.shares",
+        "airyd.sources.several",
         "airyd.sources.query",
         "airyd.sources.memory",
         "airyd.sources.player",

@@ -13,13 +13,13 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.logger import LogEvent, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from airyd import service as module
 from airyd.errors import ConfigurationError
 from airyd.events import MESSAGE
 from airyd.interfaces import IEventSink, SourceContext
 from airyd.limits import CLOSE_PATIENCE, MIB
 from airyd.options import Options
 from airyd.service import Airyd
+from airyd.sources import several
 from tests.doubles import EVENT, Feed, frame, record_log, websocket_frames
 from tests.loop import Loop, Peer
 from tests.websocket.case import CONNECT, close_frame, request, text
@@ -106,7 +106,7 @@ class ServiceTestCase(SynchronousTestCase):
             self.contexts.append(context)
             return self.source
 
-        self.patch(module, "make_source", make_source)
+        self.patch(several, "make_source", make_source)
         self.patch(resource, "getrlimit", lambda _: (1024, 4096))
         self.patch(resource, "setrlimit", lambda _, limits: self.limits.append(limits))
 

@@ -110,7 +110,7 @@ class Twin:
         """Say nothing (``IEventSource``)."""
         return ()
 
-    def order(self, event_id: str) -> tuple[int, ...]:
+    def order(self, destination: str, event_id: str) -> tuple[int, ...]:
         """Return epoch and number (``IEventSource``)."""
         epoch, number = event_id.split("-")
         return int(epoch), int(number)

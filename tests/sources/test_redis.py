@@ -18,7 +18,7 @@ from airyd.sources.redis.address import read_address
 from airyd.sources.redis.source import RedisStreams
 from tests.redis.case import until
 from tests.redis.server import own_prefix, shared_server
-from tests.sources.contract import EventSourceContract
+from tests.sources.contract import NEWS, EventSourceContract
 from tests.sources.support import START
 
 #: A destination that no test of the contract uses.
@@ -137,7 +137,7 @@ class RedisContractTests(EventSourceContract, TestCase):
         return event_id.decode()
 
     def unknown_ids(self, source: IEventSource, newest: str) -> Sequence[str]:
-        milliseconds, number = source.order(newest)
+        milliseconds, number = source.order(NEWS, newest)
         return (
             f"{milliseconds}-{number + 1}",
             f"{milliseconds + 10**6}-0",
