@@ -13,7 +13,7 @@ from airyd import __version__
 from airyd.access import describe_authenticators
 from airyd.admin.endpoint import check_admin_endpoint
 from airyd.errors import ConfigurationError
-from airyd.events import AIRY_DESTINATIONS, DESTINATION
+from airyd.events import AIRY_DESTINATIONS, DESTINATION, OWN
 from airyd.limits import LIMITS, Limits
 from airyd.sources import describe_sources
 from airyd.stomp.spec import HeartBeat
@@ -192,6 +192,8 @@ class Options(usage.Options):
             raise usage.UsageError(
                 f"--destination {name}: give a path such as /queue/tags, of letters, digits and ._~/+@%-"
             )
+        if name.startswith(OWN):
+            raise usage.UsageError(f"--destination {name}: what begins with {OWN} is airyd's own")
         if name in self._destinations:
             raise usage.UsageError(f"--destination {name}: it is there already")
         self._destinations.append(name)

@@ -14,7 +14,7 @@ from twisted.logger import LogEvent, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.errors import ConfigurationError
-from airyd.events import MESSAGE
+from airyd.events import MESSAGE, STATUS
 from airyd.interfaces import IEventSink, SourceContext
 from airyd.limits import CLOSE_PATIENCE, MIB
 from airyd.options import Options
@@ -405,6 +405,26 @@ class StopTests(ServiceTestCase):
         self.assertIn(b"MESSAGE", peer.got())
         peer.lose()
         self.successResultOf(stopped)
+
+    def test_listeners_are_told_first(self) -> None:
+        """What comes to ``/airyd/status`` says within which time the ERROR comes."""
+        service = self.started()
+        listeners = [self.connected() for _ in range(5)]
+        for peer in listeners:
+            peer.say(text(frame("SUBSCRIBE", id="s", destination=STATUS)))
+            self.assertIn(b'{"type":"source","state":"up"}', peer.got())
+        stopped = self.stop(service)
+        ends = self.reactor.seconds() + 0.01
+        self.reactor.advance(0)
+        for peer in listeners:
+            self.assertIn(b'{"type":"draining","within":0.01}', peer.got())
+        while self.reactor.seconds() < ends:
+            self.reactor.advance(0.001)
+        for peer in listeners:
+            self.assertIn(b"ERROR\nmessage:server restarting\n", peer.got())
+            peer.lose()
+        self.successResultOf(stopped)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_many_clients_are_bounded_in_time(self) -> None:
         """The spread has an end, however many there are."""

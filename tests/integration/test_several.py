@@ -19,12 +19,12 @@ class SeveralSourcesTests(DaemonTestCase):
         self.redis = {MESSAGE: RedisServer(*DURABLE), UNREAD_COUNT: RedisServer(*DURABLE)}
         for server in self.redis.values():
             self.addCleanup(server.close)
-        self.options = (
+        self.sources = (
             *(f"--source=redis://127.0.0.1:{at.port}/0?destinations={name}" for name, at in self.redis.items()),
             "--source=memory:?destinations=/queue/channel/*",
             "--auth=anonymous:send",
         )
-        self.daemon = self.own_daemon(*self.options)
+        self.daemon = self.own_daemon(*self.sources)
 
     def add(self, destination: str, number: int) -> str:
         """Publish as anybody may who knows the Redis of a destination."""
@@ -86,7 +86,7 @@ class SeveralSourcesTests(DaemonTestCase):
                 connection.call("XADD", f"airyd:{name}", f"90000000000000-{milliseconds}", "payload", body(name, 1))
             position[name] = client.message(f"{number}").headers["message-id"]
             client.message(f"{number}")
-        other = self.connect(daemon=self.own_daemon(*self.options))
+        other = self.connect(daemon=self.own_daemon(*self.sources))
         swapped = {MESSAGE: position[UNREAD_COUNT], UNREAD_COUNT: position[MESSAGE]}
         for number, name in enumerate((MESSAGE, UNREAD_COUNT)):
             receipt = other.subscribe(name, f"swapped-{number}", last_message_id=swapped[name])
