@@ -38,6 +38,7 @@ DOCUMENTS = (
     "CHANGELOG.rst",
     "docs/architecture.rst",
     "docs/performance.rst",
+    "docs/scaling.rst",
     "docs/protocol.rst",
     "docs/publishing.rst",
 )

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final, cast
 
-from tests.chaos.client import RESTARTING
+from tests.chaos.client import RESTARTING, UNAVAILABLE, Ending
 from tests.chaos.crowd import Crowd
 from tests.chaos.faults import BY_NAME
 from tests.chaos.ledger import History
@@ -153,6 +153,15 @@ class PairStage(Stage):
             side.redis.close()
 
 
+class PairJudge(Judge):
+    """Knows that a listener whose stream has become something else learns of that while it is live."""
+
+    def _is_expected(self, ending: Ending) -> bool:
+        if ending.error == UNAVAILABLE and ending.was_live:
+            return self._in_outage(ending.when)
+        return super()._is_expected(ending)
+
+
 def roll(stage: Stage) -> None:
     """Restart all nodes, one after the other, each when the one before it is ready again."""
     for node in stage.nodes:
@@ -163,7 +172,10 @@ def roll(stage: Stage) -> None:
 
 def judge(stage: PairStage, is_rolling: bool = False) -> Verdict:
     """Return what there was; a rolling restart has no other ends than its own, and all resumes succeed."""
-    verdict = Judge(stage).verdict()
+    verdict = PairJudge(stage).verdict()
+    for client in stage.crowd.clients:
+        ends = [] if isinstance(client, Listener) else client.endings
+        verdict.faults += [f"of no listener: {end}" for end in ends if end.error == UNAVAILABLE and end.was_live]
     for number, listener in enumerate(stage.listeners):
         verdict.faults += [f"listener {number}: {complaint}" for complaint in listener.complaints]
     if is_rolling:
