@@ -19,6 +19,7 @@ from airyd.access import make_authenticator
 from airyd.addresses import is_loopback, split_endpoint
 from airyd.admin.site import admin_site
 from airyd.errors import ConfigurationError, Fault, SourceUnavailable, StompError
+from airyd.events import STATUS
 from airyd.gateway import Gateway
 from airyd.hub import Hub
 from airyd.interfaces import SourceContext
@@ -27,7 +28,8 @@ from airyd.listening import Place, url_of
 from airyd.metrics import ORIGIN_ADMIN, Metrics, make_registry
 from airyd.options import Settings
 from airyd.origins import OriginPolicy
-from airyd.sources import make_source
+from airyd.sources.several import combine, make_parts
+from airyd.status import State, Status
 from airyd.transport import make_direct
 from airyd.websocket import PROTOCOLS, StompWebSocketFactory
 from airyd.wheel import Wheel
@@ -75,14 +77,17 @@ class Airyd(Service):
         self._admin_place = settings.admin and not sockets and Place.read("--admin", settings.admin, reactor)
         origins = OriginPolicy(settings.origins, always=_page_origins(settings.admin))
 
-        self._metrics = Metrics(settings.destinations)
+        self._metrics = Metrics((*settings.destinations, STATUS))
         self.registry: CollectorRegistry = make_registry(self._metrics)
-        self._source = make_source(
-            settings.source, SourceContext(reactor, wall, settings.destinations, settings.limits.body, os.environ)
-        )
+        context = SourceContext(reactor, wall, settings.destinations, settings.limits.body, os.environ)
+        parts = make_parts(settings.sources, context)
+        self._source = combine(parts)
+        self._status = Status([State(part.destinations, part.source.health) for part in parts], reactor, wall)
         self._metrics.source_up = lambda: self._reached and not self._source.health()
         try:
-            self._hub = Hub(self._source, settings.destinations, reactor, self._metrics, settings.limits.body)
+            self._hub = Hub(
+                self._source, settings.destinations, reactor, self._metrics, settings.limits.body, self._status
+            )
         except ValueError as error:
             raise ConfigurationError(f"--destination: {error}") from None
         beats = [beat / 1000 for beat in settings.heart_beat if beat]
@@ -180,6 +185,7 @@ class Airyd(Service):
             return
         self._log.info("airyd closes its connections: {count}", count=len(channels))
         spread = min(_DRAIN_AT_MOST, len(channels) * _DRAIN_PER_CLIENT)
+        self._status.drain(spread)
         error = StompError(Fault.RESTARTING, "The server is going away; connect again.")
         for channel in channels:
             self._reactor.callLater(random.uniform(0, spread), channel.fail, error)  # noqa: S311  # no secret
