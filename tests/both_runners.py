@@ -7,7 +7,8 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
+from typing import IO
 from xml.etree import ElementTree
 
 #: trial's closing lines.
@@ -40,23 +41,26 @@ def _run_pytest() -> tuple[int, int]:
         return pytest_count(report.read_text())
 
 
-def _run_trial() -> tuple[int, bool]:
+def _start_trial(output: IO[str]) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "twisted.trial", "--reporter=text", "tests"]
-    lines = []
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            print(line, end="", flush=True)
-            lines.append(line)
-    if process.returncode:
-        raise SystemExit(process.returncode)
-    return trial_count("".join(lines))
+    return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, text=True)
 
 
 def main() -> None:
-    """Run both, and exit with what is wrong."""
-    by_pytest, skipped = _run_pytest()
-    by_trial, not_run = _run_trial()
+    """Run both side by side, as most tests wait most of the time, and exit with what is wrong."""
+    with TemporaryFile("w+") as output, _start_trial(output) as trial:
+        try:
+            by_pytest, skipped = _run_pytest()
+        except BaseException:
+            trial.terminate()
+            raise
+        trial.wait()
+        output.seek(0)
+        said = output.read()
+        print(said, end="")
+        if trial.returncode:
+            raise SystemExit(trial.returncode)
+    by_trial, not_run = trial_count(said)
     if skipped or not_run:
         raise SystemExit("some tests were skipped, and none may be")
     if by_pytest != by_trial:
