@@ -198,7 +198,8 @@ class Client:
             self.fail(StompError(Fault.INTERNAL, "The server's log says why.", receipt))
 
     def _connect(self, request: requests.Connect) -> Deferred[None] | None:
-        credentials = Credentials(request.login, request.passcode, request.headers)
+        opening, peer = self.channel.take_opening(), self.channel.peer
+        credentials = Credentials(request.login, request.passcode, request.headers, opening, peer)
         login: IPrincipal | Deferred[IPrincipal] = self._gateway.authenticator.authenticate(credentials)
         if isinstance(login, Deferred):
             return login.addCallback(self._accept)

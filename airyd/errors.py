@@ -58,6 +58,7 @@ class Fault(Enum):
     SLOW_CONSUMER = ("client too slow", CloseCode.TRY_AGAIN)
     HISTORY_LOST = ("history lost", CloseCode.TRY_AGAIN)
     SOURCE_UNAVAILABLE = ("event source unavailable", CloseCode.TRY_AGAIN)
+    LOGIN_UNAVAILABLE = ("login unavailable", CloseCode.TRY_AGAIN)
     RESTARTING = ("server restarting", CloseCode.RESTARTING)
     INTERNAL = ("internal error", CloseCode.INTERNAL_ERROR)
 
@@ -112,10 +113,58 @@ class Refusal(Exception):
         return StompError(self.stomp_fault, str(self), receipt)
 
 
+class LoginFault(Enum):
+    """Why a login is refused; the value names it in metrics and logs. A client learns only whether it is EXPIRED."""
+
+    MISSING = "missing"
+    UNKNOWN_KIND = "unknown_kind"
+    TOO_BIG = "too_big"
+    MALFORMED = "malformed"
+    ALGORITHM = "algorithm"
+    UNKNOWN_KEY = "unknown_key"
+    SIGNATURE = "signature"
+    ISSUER = "issuer"
+    AUDIENCE = "audience"
+    SUBJECT = "subject"
+    CLAIM = "claim"
+    NO_EXPIRY = "no_expiry"
+    NOT_YET_VALID = "not_yet_valid"
+    EXPIRED = "expired"
+
+
 class LoginRefused(Refusal):
-    """An authenticator does not accept these credentials; the text must not repeat them."""
+    """An authenticator does not accept these credentials.
+
+    :ivar fault: why, for the metrics
+    :ivar reason: why, for the log; must not repeat the credentials
+    """
 
     stomp_fault = Fault.UNAUTHORIZED
+
+    def __init__(self, fault: LoginFault, reason: str) -> None:
+        super().__init__(fault, reason)
+        self.fault = fault
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return self.reason
+
+    def stomp_error(self, receipt: str | None = None) -> StompError:
+        """Return an error that helps nobody to make a better forgery."""
+        is_expired = self.fault is LoginFault.EXPIRED
+        return StompError(
+            self.stomp_fault, "The token has expired." if is_expired else "There is no valid token.", receipt
+        )
+
+
+class LoginUnavailable(Refusal):
+    """An authenticator can't say yet whether the credentials are good; the text is for operators."""
+
+    stomp_fault = Fault.LOGIN_UNAVAILABLE
+
+    def stomp_error(self, receipt: str | None = None) -> StompError:
+        """Return an error that doesn't tell a client what is missing; without ``401``, so that it tries again."""
+        return StompError(self.stomp_fault, "Logins cannot be checked now; try again later.", receipt)
 
 
 class SourceUnavailable(Refusal):

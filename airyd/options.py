@@ -21,6 +21,7 @@ from airyd.websocket import PROTOCOLS
 
 DEFAULT_LISTEN: Final = "tcp:8080:interface=127.0.0.1"
 DEFAULT_ADMIN: Final = "tcp:8081:interface=127.0.0.1"
+DEFAULT_AUTH: Final = "anonymous"
 NO_ADMIN: Final = "none"
 AUTO_WORKERS: Final = "auto"
 #: Every worker holds the sockets of all: their number goes with the square of this.
@@ -35,7 +36,7 @@ class Settings(NamedTuple):
     :ivar listen: endpoint strings of the WebSocket
     :ivar source: the source's URL
     :ivar destinations: the catalogue
-    :ivar auth: the authenticator's spec
+    :ivar auth: the authenticators' specs
     :ivar admin: the endpoint string of the admin page, or None
     :ivar origins: what ``--origin`` gave; empty for the default
     :ivar grace: seconds for which no client is closed for a missing heart-beat
@@ -48,7 +49,7 @@ class Settings(NamedTuple):
     path: str
     source: str
     destinations: Sequence[str]
-    auth: str
+    auth: Sequence[str]
     admin: str | None
     origins: Sequence[str]
     heart_beat: HeartBeat
@@ -119,7 +120,6 @@ class Options(usage.Options):
     )
     optParameters: Sequence[Sequence[Any]] = [
         ["path", None, "/ws.communication", "Path of the WebSocket."],
-        ["auth", None, "anonymous", "Who may come in, and do what; see --help-auth."],
         [
             "admin",
             None,
@@ -175,6 +175,7 @@ class Options(usage.Options):
         super().__init__()
         self._listen: list[str] = []
         self._sources: list[str] = []
+        self._auth: list[str] = []
         self._destinations: list[str] = list(AIRY_DESTINATIONS)
         self._origins: list[str] = []
 
@@ -185,6 +186,10 @@ class Options(usage.Options):
     def opt_source(self, url: str) -> None:
         """Where events come from, as a URL; see --help-sources. [default: memory:]"""
         self._sources.append(url)
+
+    def opt_auth(self, spec: str) -> None:
+        """Who may come in, and do what; see --help-auth; repeatable. [default: anonymous]"""
+        self._auth.append(spec)
 
     def opt_destination(self, name: str) -> None:
         """A destination beside the four of Airy; repeatable."""
@@ -238,7 +243,7 @@ class Options(usage.Options):
             path=self["path"],
             source=self._sources[0] if self._sources else "memory:",
             destinations=self._destinations,
-            auth=self["auth"],
+            auth=self._auth or [DEFAULT_AUTH],
             admin=admin,
             origins=self._origins,
             heart_beat=heart_beat if isinstance(heart_beat, HeartBeat) else HeartBeat.parse(heart_beat),

@@ -18,7 +18,7 @@ from airyd.errors import Fault
 from airyd.events import AIRY_DESTINATIONS, Replay, RowFilter
 from airyd.gateway import Gateway
 from airyd.hub import Hub
-from airyd.interfaces import Credentials, IAuthenticator, IChannel, IEventSource, IPrincipal
+from airyd.interfaces import NO_OPENING, Credentials, IAuthenticator, IChannel, IEventSource, IPrincipal, Opening
 from airyd.limits import Limits
 from airyd.metrics import Metrics
 from airyd.sources.memory import MemorySource
@@ -169,11 +169,30 @@ class Door(Told):
     """
 
     public = False
+    cookies = False
 
     def __init__(self) -> None:
         super().__init__()
         self.seen: list[Credentials] = []
         self.principal = Somebody()
+
+    def start(self) -> None:
+        """See ``IAuthenticator``."""
+
+    def stop(self) -> None:
+        """See ``IAuthenticator``."""
+
+    def takes(self, credentials: Credentials) -> bool:
+        """See ``IAuthenticator``."""
+        return True
+
+    def health(self) -> list[str]:
+        """See ``IAuthenticator``."""
+        return []
+
+    def warnings(self) -> list[str]:
+        """See ``IAuthenticator``."""
+        return []
 
     def authenticate(self, credentials: Credentials) -> Deferred[IPrincipal]:
         """See ``IAuthenticator``."""
@@ -189,6 +208,7 @@ class Channel:
     :ivar closed: what it was closed with, one item per close
     :ivar late: what was sent directly although nothing might be any more
     :ivar times: when something was sent
+    :ivar opening: what was shown in the opening handshake, until it is taken
     """
 
     peer = "tcp4:192.0.2.1:5000"
@@ -201,6 +221,7 @@ class Channel:
         self.paused = False
         self.closed: list[Fault | None] = []
         self.late: list[bytes] = []
+        self.opening = NO_OPENING
         self.times: list[float] = []
         self._wire = b""
 
@@ -213,6 +234,11 @@ class Channel:
     def _keep(self, wire: bytes) -> None:
         self._wire += wire
         self.times.append(self._clock.seconds())
+
+    def take_opening(self) -> Opening:
+        """See ``IChannel``."""
+        opening, self.opening = self.opening, NO_OPENING
+        return opening
 
     def send(self, wire: bytes) -> None:
         """See ``IChannel``."""

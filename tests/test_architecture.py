@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 #: All modules of airyd, floor by floor; on one floor, right may import left. A new module is entered here.
 FLOORS = (
     # 0 vocabulary
-    ("airyd", "airyd.errors", "airyd.limits", "airyd.events", "airyd.interfaces", "airyd.addresses"),
+    ("airyd", "airyd.errors", "airyd.limits", "airyd.events", "airyd.interfaces", "airyd.addresses", "airyd.patterns"),
     # 1 protocol
     (
         "airyd.stomp",
@@ -37,7 +37,18 @@ FLOORS = (
         "airyd.metrics",
         "airyd.payloads",
         "airyd.access",
+        "airyd.access.words",
+        "airyd.access.shown",
         "airyd.access.anonymous",
+        "airyd.access.gatekeeper",
+        "airyd.access.keys",
+        "airyd.access.fetch",
+        "airyd.access.keysets",
+        "airyd.access.claims",
+        "airyd.access.verify",
+        "airyd.access.rows",
+        "airyd.access.rights",
+        "airyd.access.jwt",
         "airyd.sources",
         "airyd.sources.query",
         "airyd.sources.history",

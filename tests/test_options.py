@@ -126,7 +126,7 @@ class OptionsTests(SynchronousTestCase):
                 path="/ws.communication",
                 source="memory:",
                 destinations=list(AIRY_DESTINATIONS),
-                auth="anonymous",
+                auth=["anonymous"],
                 admin="tcp:8081:interface=127.0.0.1",
                 origins=[],
                 heart_beat=HeartBeat(30000, 30000),
@@ -178,6 +178,7 @@ class OptionsTests(SynchronousTestCase):
             "--destination=/events",
             "--destination=/queue/tags",
             "--auth=anonymous:send",
+            "--auth=jwt:jwks=/keys",
             "--admin=unix:/run/admin",
             "--origin=https://app.example",
             "--origin=*",
@@ -187,7 +188,7 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual(settings.listen, ["tcp:1:interface=127.0.0.1", "unix:/run/x"])
         self.assertEqual((settings.path, settings.source), ("/", "sample:?rate=5"))
         self.assertEqual(settings.destinations, [*AIRY_DESTINATIONS, "/events", "/queue/tags"])
-        self.assertEqual((settings.auth, settings.admin), ("anonymous:send", "unix:/run/admin"))
+        self.assertEqual((settings.auth, settings.admin), (["anonymous:send", "jwt:jwks=/keys"], "unix:/run/admin"))
         self.assertEqual(settings.origins, ["https://app.example", "*"])
         self.assertEqual((settings.heart_beat, settings.grace), (HeartBeat(0, 5000), 0.5))
 

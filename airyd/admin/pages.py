@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
@@ -17,11 +17,12 @@ from twisted.web.http_headers import Headers
 from airyd.admin.answers import Answer, Refusal, json_answer
 from airyd.admin.guard import check_host, check_origin, header_values
 from airyd.errors import UnknownDestination
+from airyd.interfaces import Readiness
 
 #: Gives what ``/metrics`` shows.
 Scrape = Callable[[], Deferred[CollectorRegistry]]
-#: Gives the reasons why the server is not ready, one short text each.
-Ready = Callable[[], Deferred[Sequence[str]]]
+#: Gives the reasons why the server is not ready, and what is wrong although it is.
+Ready = Callable[[], Deferred[Readiness]]
 #: Takes a destination and a body; fires with the ``message-id``.
 Publish = Callable[[str, bytes], Deferred[str]]
 
@@ -77,9 +78,12 @@ class Pages:
         return Answer(HTTPStatus.OK, "text/plain; charset=utf-8", b"ok")
 
     async def _readyz(self, query: Query) -> Answer:
-        reasons = list(await self._ready())
-        status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
-        return json_answer({"ready": not reasons, "reasons": reasons}, status)
+        readiness = await self._ready()
+        status = HTTPStatus.SERVICE_UNAVAILABLE if readiness.reasons else HTTPStatus.OK
+        answer: dict[str, object] = {"ready": not readiness.reasons, "reasons": list(readiness.reasons)}
+        if readiness.warnings:
+            answer["warnings"] = list(readiness.warnings)
+        return json_answer(answer, status)
 
     async def _metrics(self, query: Query) -> Answer:
         try:

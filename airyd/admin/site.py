@@ -34,7 +34,7 @@ def admin_site(
 
     :param metrics: where bodies that are too big are counted
     :param scrape: gives what ``/metrics`` shows
-    :param ready: gives the reasons why the server is not ready, one short text each; none: it is
+    :param ready: gives the reasons why the server is not ready (none: it is), and what is wrong although it is
     :param publish: takes a destination and a body, fires with the ``message-id`` within bounded time,
         and counts and logs what it refuses; errors: ``PayloadRefused``, ``UnknownDestination``, ``SourceUnavailable``
     :param body_limit: bytes of a request's body; more is refused before it is read

@@ -59,6 +59,7 @@ class Child:
         self.signals: list[int] = []
         self.answers = True
         self.reasons: list[str] = []
+        self.warnings: list[str] = []
         self.metrics = Metrics(AIRY_DESTINATIONS, source_up=lambda: True)
         self.published: list[tuple[str, bytes]] = []
         self.refusal: Refused | None = None
@@ -78,7 +79,7 @@ class Child:
     def _obey(self, order: Order) -> None:
         match order:
             case AskUnready(question):
-                self.say(Unready(question, self.reasons))
+                self.say(Unready(question, self.reasons, self.warnings))
             case AskFigures(question):
                 self.say(Figures(question, families_of(make_registry(self.metrics))))
             case Publish(question, destination, body):
