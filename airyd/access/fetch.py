@@ -6,6 +6,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Final, NoReturn
 
+from OpenSSL.SSL import Error as SSLError
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
 from twisted.internet.interfaces import IReactorTime
@@ -56,10 +57,17 @@ async def fetch(agent: IAgent, clock: IReactorTime, url: str) -> bytes:
     except (ConnectError, DNSLookupError) as error:
         raise FetchFailed(f"cannot connect: {' '.join(str(error).split())[:200]}") from None
     except (ResponseFailed, RequestTransmissionFailed) as error:
-        causes = ", ".join(type(failure.value).__name__ for failure in error.reasons)
-        raise FetchFailed(f"the connection failed: {causes}") from None
+        raise FetchFailed(f"the connection failed: {', '.join(map(_cause, error.reasons))}") from None
     except ConnectionClosed:
         raise FetchFailed("the connection was lost") from None
+
+
+def _cause(failure: Failure) -> str:
+    match failure.value:
+        case SSLError(args=([*errors],)):
+            return ", ".join(str(error[-1]) for error in errors)  # as OpenSSL has it: (library, function, reason) each
+        case error:
+            return type(error).__name__
 
 
 def _too_late(result: object, seconds: float) -> NoReturn:
@@ -71,9 +79,9 @@ async def _fetch(agent: IAgent, url: str) -> bytes:
     headers = Headers({"Accept": ["application/json"], "User-Agent": [f"airyd/{__version__}"]})
     response: IResponse = await agent.request(b"GET", url.encode("ascii"), headers, None)
     body = _Body()
-    response.deliverBody(body)
     if response.code != HTTPStatus.OK:
         body.abort(FetchFailed(f"the server answers with {response.code}"))
+    response.deliverBody(body)
     return await body.whole
 
 
@@ -86,6 +94,11 @@ class _Body(Protocol):
     def __init__(self) -> None:
         self.whole: Deferred[bytes] = Deferred(lambda _: self.abort(CancelledError()))
         self._data = bytearray()
+
+    def connectionMade(self) -> None:
+        """Begin, if anybody wants it."""
+        if self.whole.called:
+            self.abort(FetchFailed())
 
     def dataReceived(self, data: bytes) -> None:
         """Take a piece."""
