@@ -14,6 +14,10 @@ CHANNEL_CONNECTED: Final = "/queue/channel/connected"
 CHANNEL_DISCONNECTED: Final = "/queue/channel/disconnected"
 AIRY_DESTINATIONS: Final = (MESSAGE, UNREAD_COUNT, CHANNEL_CONNECTED, CHANNEL_DISCONNECTED)
 
+#: What each client can know of the server itself (``airyd.status``), and what the names of all such begin with.
+STATUS: Final = "/airyd/status"
+OWN: Final = "/airyd/"
+
 #: What an event id may look like: safe in a header of every STOMP version, unescaped.
 EVENT_ID = re.compile(r"[0-9A-Za-z._-]{1,100}\Z")
 #: What a destination of a deployment's own may look like.

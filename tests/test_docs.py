@@ -201,7 +201,10 @@ class OperatingTests(SynchronousTestCase):
         self.assertIn(f"is {unit[1]} on a scale", " ".join((ROOT / "README.rst").read_text().split()))
 
     def test_metrics_exist(self) -> None:
-        families = [*Metrics(AIRY_DESTINATIONS, source_up=lambda: True).collect(), *WorkersMetrics().collect()]
+        families = [
+            *Metrics(AIRY_DESTINATIONS, source_up=lambda: True, login_up=lambda: True).collect(),
+            *WorkersMetrics().collect(),
+        ]
         known = {sample.name for family in families for sample in family.samples} | {
             f"{family.name}_total" for family in families if family.type == "counter"
         }

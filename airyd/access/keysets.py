@@ -17,7 +17,7 @@ from airyd.access.keys import PUBLIC_ALGORITHMS, Key, read_key_set
 #: Seconds after which a set is fetched again: as long a key that was taken out of it may still be in use.
 FRESH: Final = 300.0
 #: Seconds between two fetches because of an unknown ``kid``, however many come.
-FETCH_EVERY: Final = 10.0
+FETCH_EVERY: Final = 5.0
 #: Seconds until the next try after failures in a row: the first, and at most.
 _RETRY_FIRST: Final = 1.0
 _RETRY_LAST: Final = 60.0
@@ -139,7 +139,7 @@ class KeySet:
         return self._only.get(algorithm) if key_id is None else self._keys.get((algorithm, key_id))
 
     def renew(self) -> Deferred[None] | None:
-        """See ``KeySource``. All who ask meanwhile share one fetch, and it comes at most every ten seconds."""
+        """See ``KeySource``. All who ask meanwhile share one fetch, and it comes at most every five seconds."""
         if self._fetching is None:
             if self._clock.seconds() - self._tried_at < FETCH_EVERY:
                 return None

@@ -13,12 +13,10 @@ from zope.interface import implementer
 from airyd.access.claims import Claims
 from airyd.access.rows import OnlyRows
 from airyd.errors import LoginFault, LoginRefused
-from airyd.events import RowFilter
+from airyd.events import OWN, RowFilter
 from airyd.interfaces import IPrincipal
 from airyd.patterns import Pattern
 
-#: What airyd itself tells a client: everybody may subscribe to it, nobody may send there, and no row is hidden.
-OWN_PREFIX: Final = "/airyd/"
 _ALLOW: Final = "allow"
 
 
@@ -41,6 +39,9 @@ class RightsClaims:
 class Rights:
     """What may be done; made by :class:`RightsTable`, which shares them.
 
+    What airyd itself tells a client (``/airyd/...``) everybody may subscribe to, nobody may send, and no row of it
+    is hidden.
+
     :ivar row_filter: what is seen; None: everything
     """
 
@@ -55,7 +56,7 @@ class Rights:
 
     def may_subscribe(self, destination: str) -> bool:
         """See ``IPrincipal``."""
-        if destination.startswith(OWN_PREFIX):
+        if destination.startswith(OWN):
             return True
         if self.row_filter is not None and not self.row_filter.fits(destination):
             return False
@@ -63,7 +64,7 @@ class Rights:
 
     def may_send(self, destination: str) -> bool:
         """See ``IPrincipal``."""
-        return not destination.startswith(OWN_PREFIX) and any(pattern.matches(destination) for pattern in self._send)
+        return not destination.startswith(OWN) and any(pattern.matches(destination) for pattern in self._send)
 
 
 @implementer(IPrincipal)
@@ -87,7 +88,7 @@ class TokenPrincipal:
 
     def row_filter(self, destination: str) -> RowFilter | None:
         """See ``IPrincipal``."""
-        return None if destination.startswith(OWN_PREFIX) else self._rights.row_filter
+        return None if destination.startswith(OWN) else self._rights.row_filter
 
 
 _Key = tuple[tuple[str, ...] | None, tuple[str, ...], OnlyRows | None]

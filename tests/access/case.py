@@ -37,9 +37,13 @@ def authenticator(spec: str, clock: Clock | None = None, **environ: str) -> IAut
     return make_authenticator(spec, context)
 
 
-@cache
 def private_key(algorithm: str, number: int = 0) -> PrivateKey:
     """Return a key for an algorithm; the same number gives the same one, since they take long to make."""
+    return _private_key(algorithm, number)
+
+
+@cache
+def _private_key(algorithm: str, number: int) -> PrivateKey:
     if algorithm == "RS256":
         return rsa.generate_private_key(65537, 2048)
     return ec.generate_private_key(ec.SECP256R1()) if algorithm == "ES256" else ed25519.Ed25519PrivateKey.generate()

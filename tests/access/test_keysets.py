@@ -113,7 +113,7 @@ class KeySetTests(SynchronousTestCase):
         self.assertEqual(len(self.fetches), 1)
 
     def test_made_up_kids(self) -> None:
-        """However many come, the server is asked once in ten seconds, and nobody else waits for it."""
+        """However many come, the server is asked once in five seconds, and nobody else waits for it."""
         self.door.start()
         self.answer(OLD_SET)
         fetches = 0

@@ -287,6 +287,14 @@ class ReadinessTests(ParentCase):
         self.reactor.children[1].reasons = ["the feed is away"]
         self.assertEqual(self.ready(), (503, ["worker 2: the feed is away"]))
 
+    def test_warnings_of_each(self) -> None:
+        self.serving()
+        self.reactor.children[0].warnings = ["the keys for tokens are 400 s old"]
+        status, text = self.answer("GET", "/readyz")
+        warnings = ["worker 1: the keys for tokens are 400 s old"]
+        self.assertEqual(status, 200)
+        self.assertEqual(msgspec.json.decode(text), {"ready": True, "reasons": [], "warnings": warnings})
+
     def test_one_that_died_is_covered_for(self) -> None:
         """The others accept its clients; without others nobody does."""
         self.serving()
