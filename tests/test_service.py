@@ -298,9 +298,11 @@ class ReadinessTests(ServiceTestCase):
 
     def test_no_keys_for_tokens(self) -> None:
         service = self.started("--auth=jwt:jwks=/nothing/there")
-        (reason,) = service.unready()
+        (reason,) = service.readiness().reasons
         self.assertIn("/nothing/there: cannot be read", reason)
-        self.assertEqual(list(self.started("--auth=jwt:jwks=/nothing/there", "--auth=anonymous").unready()), [])
+        self.assertEqual(
+            list(self.started("--auth=jwt:jwks=/nothing/there", "--auth=anonymous").readiness().reasons), []
+        )
 
     def test_source_that_can_not_start(self) -> None:
         """It is logged; the reasons go on being told."""
