@@ -38,6 +38,7 @@ class Settings(NamedTuple):
     :ivar destinations: the catalogue
     :ivar auth: the authenticators' specs
     :ivar admin: the endpoint string of the admin page, or None
+    :ivar admin_token_file: where the token is that the admin page asks for, or None
     :ivar origins: what ``--origin`` gave; empty for the default
     :ivar grace: seconds for which no client is closed for a missing heart-beat
     :ivar workers: processes that serve clients; 1 for this one alone
@@ -51,6 +52,7 @@ class Settings(NamedTuple):
     destinations: Sequence[str]
     auth: Sequence[str]
     admin: str | None
+    admin_token_file: str | None
     origins: Sequence[str]
     heart_beat: HeartBeat
     grace: float
@@ -176,6 +178,7 @@ class Options(usage.Options):
         self._listen: list[str] = []
         self._sources: list[str] = []
         self._auth: list[str] = []
+        self._admin_token_file: str | None = None
         self._destinations: list[str] = list(AIRY_DESTINATIONS)
         self._origins: list[str] = []
 
@@ -200,6 +203,10 @@ class Options(usage.Options):
         if name in self._destinations:
             raise usage.UsageError(f"--destination {name}: it is there already")
         self._destinations.append(name)
+
+    def opt_admin_token_file(self, path: str) -> None:
+        """A file with a token that the admin page asks for; --admin may then be any address."""
+        self._admin_token_file = path
 
     def opt_origin(self, origin: str) -> None:
         """A web origin whose pages may connect, such as https://app.example.com, or *; repeatable.
@@ -236,7 +243,7 @@ class Options(usage.Options):
             raise usage.UsageError(f"--body {limits.body} must be below --frame {limits.frame}, which holds it")
         admin = None if self["admin"] == NO_ADMIN else self["admin"]
         if admin is not None:
-            check_admin_endpoint(admin)
+            check_admin_endpoint(admin, has_token=self._admin_token_file is not None)
         heart_beat = self["heart-beat"]
         self.settings = Settings(
             listen=self._listen or [DEFAULT_LISTEN],
@@ -245,6 +252,7 @@ class Options(usage.Options):
             destinations=self._destinations,
             auth=self._auth or [DEFAULT_AUTH],
             admin=admin,
+            admin_token_file=self._admin_token_file,
             origins=self._origins,
             heart_beat=heart_beat if isinstance(heart_beat, HeartBeat) else HeartBeat.parse(heart_beat),
             grace=self["heart-beat-grace"],

@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from airyd.access import make_authenticator
 from airyd.access.gatekeeper import Gatekeeper
 from airyd.addresses import is_loopback, split_endpoint
+from airyd.admin.endpoint import read_admin_token
 from airyd.admin.site import admin_site
 from airyd.errors import ConfigurationError, Fault, SourceUnavailable, StompError
 from airyd.gateway import Gateway
@@ -76,6 +77,7 @@ class Airyd(Service):
                 )
         self._places = [Place.read("--listen", text, sockets or reactor) for text in settings.listen]
         self._admin_place = settings.admin and not sockets and Place.read("--admin", settings.admin, reactor)
+        self._admin_token = None if sockets else read_admin_token(settings.admin_token_file)
         origins = OriginPolicy(settings.origins, always=_page_origins(settings.admin))
         if self._gatekeeper.cookies and ANY in settings.origins:
             raise ConfigurationError("--origin *: with a cookie= in --auth any web page could log in as its visitor")
@@ -130,6 +132,7 @@ class Airyd(Service):
                 ready=lambda: succeed(self.readiness()),
                 publish=self.publish,
                 body_limit=self._settings.limits.body,
+                token=self._admin_token,
             )
             self._admin_ports.append(self._admin_place.listen(site))
             self._log.info("airyd admin at {url}", url=url_of("http", self._admin_ports[-1], "/"))

@@ -113,6 +113,7 @@ FLOORS = (
         "airyd.workers.parent",
         "airyd.tap",
         "airyd.workers.__main__",
+        "airyd.cli.token",
         "airyd.cli.stompclient",
         "airyd.cli.connection",
         "airyd.cli.console",

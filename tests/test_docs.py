@@ -155,7 +155,7 @@ class OptionsTests(SynchronousTestCase):
                 continue
             default = options.defaults.get(option)
             if default is None:  # an option that may be repeated says its default in its help
-                helped = " ".join((getattr(options, f"opt_{option}").__doc__ or "").split())
+                helped = " ".join((getattr(options, f"opt_{option.replace('-', '_')}").__doc__ or "").split())
                 default = (re.findall(r"\[default: (.*)\]", helped) or [""])[0]
             expected[f"--{option}"] = str(default)
         documented = {option: default for option, default, _ in table("README.rst", *OPTIONS)}

@@ -128,6 +128,7 @@ class OptionsTests(SynchronousTestCase):
                 destinations=list(AIRY_DESTINATIONS),
                 auth=["anonymous"],
                 admin="tcp:8081:interface=127.0.0.1",
+                admin_token_file=None,
                 origins=[],
                 heart_beat=HeartBeat(30000, 30000),
                 grace=65.0,
@@ -153,7 +154,9 @@ class OptionsTests(SynchronousTestCase):
         """Nothing has a default that the table above does not know, or no help."""
         text = str(Options())
         shown = re.findall(r"^ +(--[a-z-]+)=", text, re.MULTILINE)
-        self.assertEqual(set(shown) - {option for option, _ in DEFAULTS}, {"--destination", "--origin"})
+        self.assertEqual(
+            set(shown) - {option for option, _ in DEFAULTS}, {"--admin-token-file", "--destination", "--origin"}
+        )
         self.assertEqual(len(shown), len(set(shown)))
         self.assertNotIn("None", text)
 
@@ -196,6 +199,12 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual(self.parsed("--workers=3").workers, 3)
         self.patch(os, "sched_getaffinity", lambda _: {0, 2, 5, 6})
         self.assertEqual(self.parsed("--workers=auto").workers, 4)
+
+    def test_admin_with_a_token(self) -> None:
+        """Then, and only then, it may be anywhere."""
+        settings = self.parsed("--admin=tcp:8081", "--admin-token-file=/token")
+        self.assertEqual((settings.admin, settings.admin_token_file), ("tcp:8081", "/token"))
+        self.assertIn("--admin-token-file", self.refusal("--admin=tcp:8081"))
 
     def test_no_admin(self) -> None:
         self.assertIsNone(self.parsed("--admin=none").admin)

@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.web.http_headers import Headers
 
 from airyd.admin.answers import Answer, Refusal, json_answer
-from airyd.admin.guard import check_host, check_origin, header_values
+from airyd.admin.guard import check_host, check_origin, check_token, header_values
 from airyd.errors import UnknownDestination
 from airyd.interfaces import Readiness
 
@@ -27,6 +27,8 @@ Ready = Callable[[], Deferred[Readiness]]
 Publish = Callable[[str, bytes], Deferred[str]]
 
 _PUBLISH: Final = "/publish/"
+#: What tells nothing but health: a balancer asks for it, who has no token.
+_OPEN: Final = ("/healthz", "/readyz")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +49,14 @@ class Query:
 class Pages:
     """Answers queries.
 
+    :param token: what a request must show, but for health; None: nothing, and then it must be meant for this machine
     :param publish: fails with ``PayloadRefused``, ``UnknownDestination`` or ``SourceUnavailable``
 
     None of the three may wait for ever.
     """
 
-    def __init__(self, scrape: Scrape, ready: Ready, publish: Publish) -> None:
+    def __init__(self, scrape: Scrape, ready: Ready, publish: Publish, token: str | None) -> None:
+        self._token = token
         self._scrape = scrape
         self._ready = ready
         self._publish = publish
@@ -63,7 +67,10 @@ class Pages:
 
         Errors: ``Refusal``, and what ``publish`` fails with; ``answer_for`` makes answers of them.
         """
-        check_host(query.headers, query.local)
+        if self._token is None:
+            check_host(query.headers, query.local)
+        elif query.path not in _OPEN:
+            check_token(query.headers, self._token)
         if query.path.startswith(_PUBLISH):
             _check_method(query, "POST")
             return await self._take(query)

@@ -15,6 +15,7 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
 from airyd.addresses import split_endpoint
+from airyd.admin.endpoint import read_admin_token
 from airyd.admin.site import admin_site
 from airyd.errors import ConfigurationError, SourceUnavailable
 from airyd.interfaces import Readiness
@@ -54,6 +55,7 @@ class Parent(Service):
         self._sockets = Sockets(settings.workers)
         self._places = [Place.read("--listen", text, self._sockets) for text in settings.listen]
         self._admin_place = settings.admin and Place.read("--admin", settings.admin, reactor)
+        self._admin_token = read_admin_token(settings.admin_token_file)
         self._ports: list[IListeningPort] = []
         self._admin_ports: list[IListeningPort] = []
         self._metrics = Metrics(settings.destinations, source_up=lambda: bool(self._supervisor.serving_now()))
@@ -98,6 +100,7 @@ class Parent(Service):
                 ready=lambda: Deferred.fromCoroutine(self._readiness()),
                 publish=lambda destination, body: Deferred.fromCoroutine(self._publish(destination, body)),
                 body_limit=self._settings.limits.body,
+                token=self._admin_token,
             )
             self._admin_ports.append(self._admin_place.listen(site))
             self._log.info("airyd admin at {url}", url=url_of("http", self._admin_ports[-1], "/"))

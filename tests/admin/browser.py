@@ -83,6 +83,9 @@ class Connection:
 class AdminCase(SynchronousTestCase):
     """Has an admin page whose ``publish`` notes what it gets and answers with ``self.outcome``."""
 
+    #: What the page asks for, if anything.
+    token: str | None = None
+
     def setUp(self) -> None:
         """Make the page."""
         self.clock = Clock()
@@ -99,6 +102,7 @@ class AdminCase(SynchronousTestCase):
             ready=lambda: succeed(Readiness(self.reasons, self.warnings)),
             publish=self.publish,
             body_limit=LIMIT,
+            token=self.token,
         )
 
     def publish(self, destination: str, body: bytes) -> Deferred[str]:
