@@ -306,11 +306,17 @@ class Client:
         self.fail(StompError(Fault.CONNECT_TIMEOUT, text))
 
     def _keep_time(self) -> None:
-        """Beat if it is time, end a client that has been silent for too long, and come back when either may be due."""
+        """Beat if it is time, end a client that is silent or whose login is over, come back when any may be due."""
         send_every, expect_every = self._session.heart_beat
         gateway = self._gateway
         now = gateway.wheel.seconds()
         wait = _FURTHEST
+        expires = None if self._principal is None else self._principal.expires
+        if expires is not None:
+            wait = min(wait, expires - gateway.wall())  # which may be set meanwhile
+            if wait <= 0:
+                self.fail(StompError(Fault.TOKEN_EXPIRED, "Connect again with a new token."))
+                return
         if expect_every:
             silence = max(2 * expect_every / 1000, gateway.grace)
             if now - self._heard > silence and not self._is_paused:
@@ -331,7 +337,7 @@ class Client:
                 self._said = max(due, now - 2 * gateway.wheel.tick)
                 due = self._said + self._beat_every
             wait = min(wait, due - now)
-        if send_every or expect_every:
+        if send_every or expect_every or expires is not None:
             self._timer = gateway.wheel.call_later(max(wait, 0.0), self._keep_time)
 
     _HANDLERS: Final[Mapping[type[object], Callable[..., Deferred[None] | None]]] = MappingProxyType(

@@ -24,8 +24,8 @@ class Fault(Enum):
 
     Each member's value is the text of the ERROR's ``message`` header and the close code that
     follows. The texts are fixed: what the client sent, and numbers, belong into the ERROR's body.
-    Only :attr:`UNAUTHORIZED` contains ``401``, since Airy's client logs its user out on these
-    digits. ``kind`` names the fault in metrics and logs.
+    Only what has to do with the login contains ``401``, since Airy's client logs its user out on
+    these digits. ``kind`` names the fault in metrics and logs.
     """
 
     # The client broke the rules of STOMP.
@@ -51,7 +51,8 @@ class Fault(Enum):
     HEARTBEAT_TIMEOUT = ("no heart-beat in time", CloseCode.POLICY)
     # The client may not.
     UNAUTHORIZED = ("401 Unauthorized", CloseCode.POLICY)
-    FORBIDDEN = ("forbidden", CloseCode.POLICY)
+    TOKEN_EXPIRED = ("401 token expired", CloseCode.POLICY)
+    FORBIDDEN = ("403 Forbidden", CloseCode.POLICY)
     UNKNOWN_DESTINATION = ("unknown destination", CloseCode.POLICY)
     INVALID_PAYLOAD = ("invalid payload", CloseCode.POLICY)
     # The server cannot.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -20,6 +21,7 @@ class Gateway:
 
     :ivar heart_beat: the server's wish
     :ivar grace: seconds for which no client is closed for a missing heart-beat
+    :ivar wall: the wall-clock time, seconds since 1970
     """
 
     hub: Hub
@@ -29,6 +31,7 @@ class Gateway:
     grace: float
     wheel: Wheel
     metrics: Metrics
+    wall: Callable[[], float]
     _run: str = field(default_factory=lambda: secrets.token_hex(4))
     _numbers: count[int] = field(default_factory=lambda: count(1))
 

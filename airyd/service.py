@@ -102,6 +102,7 @@ class Airyd(Service):
             settings.grace,
             self._wheel,
             self._metrics,
+            wall,
         )
         self._factory = StompWebSocketFactory(
             gateway, settings.path, origins, reactor, PROTOCOLS[settings.websocket], settings.compression

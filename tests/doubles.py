@@ -139,13 +139,14 @@ class Feed(MemorySource):
 class Somebody:
     """A principal with rights as the test wants them.
 
+    :ivar expires: when its login ends
     :ivar forbidden: destinations that it may neither subscribe nor send to
     """
 
     name = "somebody"
-    expires = None
 
     def __init__(self) -> None:
+        self.expires: float | None = None
         self.forbidden: set[str] = set()
 
     def may_subscribe(self, destination: str) -> bool:
@@ -291,11 +292,18 @@ class ClientTestCase(SynchronousTestCase):
         hub = Hub(self.feed, AIRY_DESTINATIONS, self.clock, self.metrics, self.limits.body)
         self.successResultOf(self.feed.start(hub))
         self.wheel = Wheel(self.clock, self.tick)
-        self.gateway = Gateway(hub, self.door, self.limits, self.heart_beat, self.grace, self.wheel, self.metrics)
+        self.wall_ahead = 1.7e9  # seconds that the wall clock is ahead of the other
+        self.gateway = Gateway(
+            hub, self.door, self.limits, self.heart_beat, self.grace, self.wheel, self.metrics, self.wall
+        )
 
     def make_clock(self) -> Clock:
         """Return the clock."""
         return Clock()
+
+    def wall(self) -> float:
+        """Return the wall-clock time."""
+        return self.wall_ahead + self.clock.seconds()
 
     def open(self) -> Channel:
         """Return the channel of a client that has said nothing yet."""

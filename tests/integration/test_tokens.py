@@ -134,6 +134,20 @@ class SecretTests(TokenCase):
         self.open(daemon).connect(passcode=self.token())
         self.refused(self.open(daemon), passcode="guest")
 
+    def test_expires_while_connected(self) -> None:
+        """Airy's client is logged out at the end of its token, not before."""
+        daemon = self.with_secret()
+        end = int(time.time()) + 3
+        client = NodeClient("airy.mjs", url=daemon.url, stompjs=7, destinations=DESTINATIONS, token=self.token(exp=end))
+        self.addCleanup(client.close)
+        client.wait_all("receipt", len(DESTINATIONS))
+        error = client.wait("error")
+        self.assertEqual(error["headers"]["message"], "401 token expired")
+        self.assertGreaterEqual(time.time(), end)
+        self.assertLess(time.time(), end + 3)
+        client.wait("logout")
+        self.assertEqual(client.wait("closed")["code"], 1008)
+
     def test_rights(self) -> None:
         """What a token doesn't allow isn't done, in a transaction neither."""
         daemon = self.with_secret()
@@ -150,11 +164,11 @@ class SecretTests(TokenCase):
                 forger.send("BEGIN", transaction="t")
             forger.send("SEND", [("destination", MESSAGE), *more], body(MESSAGE, 1))
             error, code = forger.error()
-            self.assertEqual((error.headers["message"], code), ("forbidden", 1008))
+            self.assertEqual((error.headers["message"], code), ("403 Forbidden", 1008))
         reader = self.open(daemon)
         reader.connect(Authorization=self.token(subscribe=["/queue/message"]))
         reader.send("SUBSCRIBE", destination=UNREAD_COUNT, id="u")
-        self.assertEqual(reader.error()[0].headers["message"], "forbidden")
+        self.assertEqual(reader.error()[0].headers["message"], "403 Forbidden")
 
     def test_rows(self) -> None:
         """Live and replayed, only those of the channel; ids that a filter leaves out are no loss."""
@@ -172,7 +186,7 @@ class SecretTests(TokenCase):
         self.assertEqual(receipt.headers["recovered"], "true")
         self.assertEqual([again.message("c").body for _ in range(3)], bodies[1::2])
         again.send("SUBSCRIBE", destination=UNREAD_COUNT, id="u")
-        self.assertEqual(again.error()[0].headers["message"], "forbidden")
+        self.assertEqual(again.error()[0].headers["message"], "403 Forbidden")
 
 
 class KeyServer:
