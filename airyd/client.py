@@ -299,8 +299,6 @@ class Client:
         self._said = self._gateway.wheel.seconds()
         self.channel.send(self.framing((frame,), 1))
 
-    # Time.
-
     def _connect_overdue(self) -> None:
         text = f"A client must be connected within {self._gateway.limits.connect_timeout} seconds."
         self.fail(StompError(Fault.CONNECT_TIMEOUT, text))
@@ -310,13 +308,11 @@ class Client:
         send_every, expect_every = self._session.heart_beat
         gateway = self._gateway
         now = gateway.wheel.seconds()
-        wait = _FURTHEST
         expires = None if self._principal is None else self._principal.expires
-        if expires is not None:
-            wait = min(wait, expires - gateway.wall())  # which may be set meanwhile
-            if wait <= 0:
-                self.fail(StompError(Fault.TOKEN_EXPIRED, "Connect again with a new token."))
-                return
+        wait = _FURTHEST if expires is None else min(_FURTHEST, expires - gateway.wall())  # which may be set meanwhile
+        if wait <= 0:
+            self.fail(StompError(Fault.TOKEN_EXPIRED, "Connect again with a new token."))
+            return
         if expect_every:
             silence = max(2 * expect_every / 1000, gateway.grace)
             if now - self._heard > silence and not self._is_paused:

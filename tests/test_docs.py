@@ -16,6 +16,8 @@ from twisted.internet.interfaces import IReactorCore
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd import limits
+from airyd.access import fetch, keysets
+from airyd.access.verify import LONGEST_TOKEN
 from airyd.delivery import State
 from airyd.errors import CloseCode, ConfigurationError, Fault, PayloadFault
 from airyd.events import AIRY_DESTINATIONS
@@ -30,6 +32,7 @@ from bench import instructions
 from bench.page import RUN, filled, sections
 from bench.pictures import PICTURES
 from bench.results import read
+from tests.access.case import authenticator
 from tests.test_architecture import FLOORS
 
 ROOT = Path(__file__).parent.parent
@@ -40,7 +43,11 @@ DOCUMENTS = (
     "docs/performance.rst",
     "docs/protocol.rst",
     "docs/publishing.rst",
+    "docs/security.rst",
 )
+
+#: Where the tests are.
+TESTS = tuple(ROOT.glob("tests/**/*.py"))
 
 #: A row of a table: the text of each cell.
 Row = tuple[str, ...]
@@ -311,6 +318,30 @@ class PerformanceTests(SynchronousTestCase):
         self.assertEqual([f"performance/{name}.svg" for name in PICTURES], images)
         for image in images:
             self.assertTrue((ROOT / "docs" / image).exists(), image)
+
+
+class SecurityTests(SynchronousTestCase):
+    """docs/security.rst."""
+
+    def test_words(self) -> None:
+        """Those that ``jwt`` names when it is given another, in their order."""
+        error = self.assertRaises(ConfigurationError, authenticator, "jwt:secret-env=SECRET:no-such=1")
+        known = str(error).partition("there are: ")[2].split(", ")
+        self.assertEqual(known, [word for word, _, _ in table("docs/security.rst", "Word", "Default", "What it says")])
+
+    def test_each_threat_has_its_tests(self) -> None:
+        known = set(chain.from_iterable(re.findall(r"def (test_\w+)", each.read_text()) for each in TESTS))
+        for threat, answer, tests in table("docs/security.rst", "Threat", "Answer", "Test"):
+            self.assertTrue(answer, threat)
+            self.assertEqual(set(), set(tests.split(", ")) - known, threat)
+
+    def test_bounds(self) -> None:
+        whole = " ".join((ROOT / "docs/security.rst").read_text().split())
+        self.assertIn(f"{LONGEST_TOKEN} characters, before", whole)
+        self.assertIn(f"{fetch.MOST_BYTES // 1024} KiB, {fetch.PATIENCE:.0f} seconds", whole)
+        self.assertEqual((keysets.FRESH, keysets.FETCH_EVERY), (300, 5))
+        self.assertIn("good for five minutes at most", whole)
+        self.assertIn("at most once in five seconds", whole)
 
 
 class ArchitectureTests(SynchronousTestCase):
