@@ -115,12 +115,11 @@ def _read_jwk(jwk: Mapping[str, Any]) -> Key | None:
     operations = jwk.get("key_ops", ["verify"])
     kind, key_id = jwk.get("kty"), jwk.get("kid")
     reader = _READERS.get(kind) if isinstance(kind, str) else None
-    is_private = "d" in jwk
     is_for_signatures = jwk.get("use", "sig") == "sig" and isinstance(operations, list) and "verify" in operations
-    if reader is None or is_private or not is_for_signatures or not isinstance(key_id, str | None):
+    if reader is None or not is_for_signatures or not isinstance(key_id, str | None):
         return None
     try:
-        key = _public_key(reader.from_jwk(dict(jwk)), key_id)
+        key = _public_key(reader.from_jwk(dict(jwk)), key_id)  # which refuses private ones
     except (PyJWTError, ValueError, TypeError, KeyError, AttributeError):  # what PyJWT makes of a malformed one
         return None
     return key if jwk.get("alg", key.algorithm) == key.algorithm else None

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from jwt.algorithms import ECAlgorithm
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -238,13 +239,16 @@ class KeySetTests(AccessCase):
     def test_left_out(self) -> None:
         """What is for something else, private, symmetric, weak, or not understood doesn't disturb the others."""
         key = private_key("RS256")
+        ec_key = private_key("ES256")
+        assert isinstance(ec_key, EllipticCurvePrivateKey)
         secret = {"kty": "oct", "kid": "o", "k": base64.urlsafe_b64encode(SECRET.encode()).decode()}
         others = (
             secret,
             jwk(key, "enc", use="enc"),
             jwk(key, "ops", key_ops=["encrypt"]),
             jwk(key, "alg", alg="RS512"),
-            {**jwk(key, "private"), "d": "AQAB"},
+            {**json.loads(ECAlgorithm.to_jwk(ec_key)), "kid": "private"},
+            {**jwk(key, "half-private"), "d": "AQAB"},
             jwk(key, None) | {"kid": 7},
             {"kty": "RSA", "kid": "broken", "n": "!", "e": "AQAB"},
             {"kty": "RSA", "kid": "half"},
@@ -255,8 +259,10 @@ class KeySetTests(AccessCase):
         )
         door = self.door(*others, jwk(key, "good", use="sig", alg="RS256", key_ops=["verify"]))
         self.let_in(door, bearer(token(key=key, algorithm="RS256", kid="good")))
-        for key_id in ("enc", "ops", "alg", "private", "broken"):
+        for key_id in ("enc", "ops", "alg", "half-private", "broken"):
             self.assertEqual(
                 self.refused(door, bearer(token(key=key, algorithm="RS256", kid=key_id))), LoginFault.UNKNOWN_KEY
             )
+        leaked = bearer(token(key=ec_key, algorithm="ES256", kid="private"))
+        self.assertEqual(self.refused(door, leaked), LoginFault.UNKNOWN_KEY)
         self.assertEqual(self.refused(door, bearer(token(kid="o"))), LoginFault.ALGORITHM)
