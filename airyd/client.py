@@ -15,17 +15,15 @@ from airyd.caught import Caught
 from airyd.destination import Subscription
 from airyd.encoding import HEARTBEAT, Framing
 from airyd.errors import Fault, Refusal, StompError
-from airyd.gateway import Gateway
+from airyd.gateway import NEVER, Gateway
 from airyd.interfaces import Credentials, IChannel, IPrincipal
-from airyd.limits import DISCONNECT_PATIENCE, MOST_UNDER_WAY
+from airyd.limits import DISCONNECT_PATIENCE, FURTHEST_LOOK, MOST_UNDER_WAY
 from airyd.metrics import ORIGIN_SEND
 from airyd.stomp import requests
 from airyd.stomp.session import Session
 from airyd.stomp.spec import Header, Version
 from airyd.wheel import Entry
 
-#: Seconds to look ahead at most: the wheel keeps a cancelled call until its time, and a client may ask for months.
-_FURTHEST: Final = 60.0
 #: The queues of a client of whom nothing is under way: all share it, and nobody adds to it.
 _NO_QUEUES: Final[dict[requests.Key, deque[requests.Request]]] = {}
 
@@ -308,8 +306,7 @@ class Client:
         send_every, expect_every = self._session.heart_beat
         gateway = self._gateway
         now = gateway.wheel.seconds()
-        expires = None if self._principal is None else self._principal.expires
-        wait = _FURTHEST if expires is None else min(_FURTHEST, expires - gateway.wall())  # which may be set meanwhile
+        wait = gateway.left(self._principal)
         if wait <= 0:
             self.fail(StompError(Fault.TOKEN_EXPIRED, "Connect again with a new token."))
             return
@@ -333,8 +330,8 @@ class Client:
                 self._said = max(due, now - 2 * gateway.wheel.tick)
                 due = self._said + self._beat_every
             wait = min(wait, due - now)
-        if send_every or expect_every or expires is not None:
-            self._timer = gateway.wheel.call_later(max(wait, 0.0), self._keep_time)
+        if wait < NEVER:
+            self._timer = gateway.wheel.call_later(max(min(wait, FURTHEST_LOOK), 0.0), self._keep_time)
 
     _HANDLERS: Final[Mapping[type[object], Callable[..., Deferred[None] | None]]] = MappingProxyType(
         {

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, cast
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -52,16 +52,14 @@ class Gatekeeper:
         """Say whether one of them would look at these (``IAuthenticator``)."""
         return bool(self._those_for(credentials))
 
-    def authenticate(self, credentials: Credentials) -> Deferred[IPrincipal]:
+    def authenticate(self, credentials: Credentials) -> IPrincipal | Deferred[IPrincipal]:
         """Ask those whom the credentials are for (``IAuthenticator``)."""
-        asked = self._those_for(credentials)
-        if not asked:
-            answer: Deferred[IPrincipal] = fail(_nobody_asked(credentials))
-        else:
-            answer = asked[0].authenticate(credentials)
-            for other in asked[1:]:
-                answer.addErrback(self._ask_another, other, credentials)
-        return answer.addErrback(self._refused, credentials.peer)
+        try:
+            answer = self._ask(self._those_for(credentials), credentials)
+        except (LoginRefused, LoginUnavailable) as error:
+            self._note(error, credentials.peer)
+            raise
+        return answer.addErrback(self._refused, credentials.peer) if isinstance(answer, Deferred) else answer
 
     def health(self) -> Sequence[str]:
         """Say why nobody can log in: all of them say so (``IAuthenticator``)."""
@@ -79,14 +77,26 @@ class Gatekeeper:
         takers = [each for each in self._authenticators if each.takes(credentials)]
         return [each for each in takers if each not in self._open] or takers
 
+    def _ask(self, asked: Sequence[IAuthenticator], credentials: Credentials) -> IPrincipal | Deferred[IPrincipal]:
+        if not asked:
+            raise _nobody_asked(credentials)
+        if len(asked) == 1:
+            return _answer(asked[0], credentials)
+        answer = _later(asked[0], credentials)
+        for other in asked[1:]:
+            answer.addErrback(self._ask_another, other, credentials)
+        return answer
+
     def _ask_another(self, failure: Failure, other: IAuthenticator, credentials: Credentials) -> Deferred[IPrincipal]:
         failure.trap(LoginRefused, LoginUnavailable)
-        answer: Deferred[IPrincipal] = other.authenticate(credentials)
-        return answer.addErrback(_clearest, failure)
+        return _later(other, credentials).addErrback(_clearest, failure)
 
     def _refused(self, failure: Failure, peer: str) -> Failure:
+        self._note(failure.value, peer)
+        return failure
+
+    def _note(self, error: BaseException | None, peer: str) -> None:
         """Count and log a refusal. The log gets the reason; never the credentials."""
-        error = failure.value
         if isinstance(error, LoginRefused):
             self._metrics.logins_refused[error.fault.value] += 1
             self._log.info(
@@ -94,7 +104,18 @@ class Gatekeeper:
             )
         elif isinstance(error, LoginUnavailable):
             self._log.warn("login of {peer} cannot be checked: {reason}", peer=peer, reason=str(error))
-        return failure
+
+
+def _answer(authenticator: IAuthenticator, credentials: Credentials) -> IPrincipal | Deferred[IPrincipal]:
+    answer: IPrincipal | Deferred[IPrincipal] = authenticator.authenticate(credentials)
+    return answer
+
+
+def _later(authenticator: IAuthenticator, credentials: Credentials) -> Deferred[IPrincipal]:
+    """Return the answer as a Deferred, whatever it is."""
+    # As far as types go; maybeDeferred takes what is no Deferred, too.
+    authenticate = cast(Callable[[Credentials], Deferred[IPrincipal]], authenticator.authenticate)
+    return maybeDeferred(authenticate, credentials)
 
 
 def _nobody_asked(credentials: Credentials) -> LoginRefused:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from twisted.internet.defer import Deferred, execute, fail
+from twisted.internet.defer import Deferred, execute
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
@@ -55,20 +55,17 @@ class TokenAuthenticator:
         """Say whether there is something where a token can be (``IAuthenticator``)."""
         return token_of(credentials, self._cookie) is not None
 
-    def authenticate(self, credentials: Credentials) -> Deferred[IPrincipal]:
+    def authenticate(self, credentials: Credentials) -> IPrincipal | Deferred[IPrincipal]:
         """Look at the token (``IAuthenticator``). It waits only for a key that may be a new one."""
         token = token_of(credentials, self._cookie)
         if token is None:
-            return fail(LoginRefused(LoginFault.MISSING, "no token was shown"))
-        try:
-            head = read_head(token)
-        except LoginRefused as refusal:
-            return fail(refusal)
+            raise LoginRefused(LoginFault.MISSING, "no token was shown")
+        head = read_head(token)
         if head.algorithm in self._keys.algorithms and self._keys.find(head.algorithm, head.key_id) is None:
             renewing = self._keys.renew()
             if renewing is not None:
                 return renewing.addCallback(lambda _: self._principal(token, head))
-        return execute(self._principal, token, head)
+        return self._principal(token, head)
 
     def health(self) -> Sequence[str]:
         """Say why there are no keys (``IAuthenticator``)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, cast
@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from jwt.api_jws import PyJWS
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorCore
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -40,6 +41,11 @@ def authenticator(spec: str, clock: Clock | None = None, **environ: str) -> IAut
 def private_key(algorithm: str, number: int = 0) -> PrivateKey:
     """Return a key for an algorithm; the same number gives the same one, since they take long to make."""
     return _private_key(algorithm, number)
+
+
+def log_in(door: IAuthenticator, credentials: Credentials) -> Deferred[IPrincipal]:
+    """Ask an authenticator; the answer may be there at once."""
+    return maybeDeferred(cast(Callable[[Credentials], Deferred[IPrincipal]], door.authenticate), credentials)
 
 
 @cache
@@ -123,12 +129,12 @@ class AccessCase(SynchronousTestCase):
 
     def let_in(self, door: IAuthenticator, credentials: Credentials) -> IPrincipal:
         """Assert that a client is let in at once; return whom it is taken for."""
-        principal: IPrincipal = self.successResultOf(door.authenticate(credentials))
+        principal: IPrincipal = self.successResultOf(log_in(door, credentials))
         return principal
 
     def refused(self, door: IAuthenticator, credentials: Credentials) -> LoginFault:
         """Assert that a client is refused at once, in words that don't repeat what it showed; return why."""
-        failure = self.failureResultOf(door.authenticate(credentials), LoginRefused)
+        failure = self.failureResultOf(log_in(door, credentials), LoginRefused)
         error = failure.value
         said = f"{error} {error!r} {error.stomp_error()}"
         shown = (credentials.passcode, *credentials.headers.values(), *credentials.opening)

@@ -8,7 +8,7 @@ from zope.interface.verify import verifyObject
 from airyd.errors import ConfigurationError
 from airyd.events import AIRY_DESTINATIONS
 from airyd.interfaces import Credentials, IAuthenticator, IPrincipal, Opening
-from tests.access.case import authenticator
+from tests.access.case import authenticator, log_in
 
 #: What a client may show: nothing, a login, a token.
 SHOWN = (
@@ -23,7 +23,7 @@ class AnonymousTests(SynchronousTestCase):
 
     def principal(self, spec: str, credentials: Credentials = SHOWN[0]) -> IPrincipal:
         """Return whom the spec's authenticator makes of the credentials."""
-        principal: IPrincipal = self.successResultOf(authenticator(spec).authenticate(credentials))
+        principal: IPrincipal = self.successResultOf(log_in(authenticator(spec), credentials))
         return principal
 
     def test_interfaces(self) -> None:
@@ -64,7 +64,7 @@ class AnonymousTests(SynchronousTestCase):
 
     def test_ten_thousand_are_one(self) -> None:
         anonymous = authenticator("anonymous")
-        first, second = (self.successResultOf(anonymous.authenticate(each)) for each in SHOWN[:2])
+        first, second = (self.successResultOf(log_in(anonymous, each)) for each in SHOWN[:2])
         self.assertIs(first, second)
 
     def test_beside_others(self) -> None:

@@ -19,6 +19,7 @@ from tests.access.case import (
     claims,
     in_handshake,
     jwk,
+    log_in,
     private_key,
     token,
 )
@@ -81,7 +82,7 @@ class GatekeeperTests(AccessCase):
         es256 = bearer(token(key=private_key("ES256"), algorithm="ES256", kid="k"))
         for specs in ((NO_KEYS, "jwt:secret-env=SECRET"), ("jwt:secret-env=SECRET", NO_KEYS)):
             keeper = self.gatekeeper(*specs)
-            self.failureResultOf(keeper.authenticate(es256), LoginUnavailable)
+            self.failureResultOf(log_in(keeper, es256), LoginUnavailable)
             self.assertEqual(self.let_in(keeper, bearer(token())).name, USER)
             self.assertEqual((keeper.health(), len(keeper.warnings())), ((), 1))
 
@@ -125,11 +126,11 @@ class GatekeeperTests(AccessCase):
         keeper = self.gatekeeper("jwt:secret-env=SECRET")
         told = set()
         for credentials in (bearer(token(claims(iat="x"))), bearer(token(key=OTHER)), bearer("x"), NOBODY):
-            error = self.failureResultOf(keeper.authenticate(credentials)).value.stomp_error("r")
+            error = self.failureResultOf(log_in(keeper, credentials)).value.stomp_error("r")
             told.add(str(error))
             self.assertEqual(error.receipt, "r")
         self.assertEqual(told, {"401 Unauthorized: There is no valid token."})
-        expired = self.failureResultOf(keeper.authenticate(bearer(token(claims(exp=NOW))))).value
+        expired = self.failureResultOf(log_in(keeper, bearer(token(claims(exp=NOW))))).value
         self.assertEqual(str(expired.stomp_error()), "401 Unauthorized: The token has expired.")
 
 
@@ -147,8 +148,8 @@ class WithoutKeysTests(SynchronousTestCase):
         door = authenticator(f"jwt:jwks={path}", clock)
         door.start()
         login = bearer(token(key=key, algorithm="ES256", kid="k"))
-        self.failureResultOf(door.authenticate(login), LoginUnavailable)
+        self.failureResultOf(log_in(door, login), LoginUnavailable)
         path.write_text(json.dumps({"keys": [jwk(key, "k")]}))
         clock.advance(1)
-        self.assertEqual(self.successResultOf(door.authenticate(login)).name, USER)
+        self.assertEqual(self.successResultOf(log_in(door, login)).name, USER)
         door.stop()

@@ -25,6 +25,7 @@ from tests.access.case import (
     claims,
     in_handshake,
     jwk,
+    log_in,
     private_key,
     private_pem,
     public_pem,
@@ -207,7 +208,7 @@ class PlaceTests(SynchronousTestCase):
     def test_none(self) -> None:
         door = authenticator("jwt:secret-env=SECRET")
         self.assertFalse(door.takes(Credentials(None, None, {})))
-        failure = self.failureResultOf(door.authenticate(Credentials("ann", None, {})))
+        failure = self.failureResultOf(log_in(door, Credentials("ann", None, {})))
         self.assertEqual(failure.value.fault, LoginFault.MISSING)
 
 

@@ -15,7 +15,7 @@ from airyd.access.keysets import FETCH_EVERY, FRESH, KeySet
 from airyd.access.rights import RightsClaims, RightsTable
 from airyd.errors import Fault, LoginFault, LoginRefused, LoginUnavailable
 from airyd.interfaces import IPrincipal
-from tests.access.case import NOW, bearer, jwk, private_key, token
+from tests.access.case import NOW, bearer, jwk, log_in, private_key, token
 from tests.doubles import record_log
 
 OLD, NEW = private_key("ES256"), private_key("ES256", 1)
@@ -55,7 +55,7 @@ class KeySetTests(SynchronousTestCase):
     def log_in(self, key_id: str) -> Deferred[IPrincipal]:
         """Log in with a token of the key of this name."""
         key = OLD if key_id == "old" else NEW
-        return self.door.authenticate(bearer(token(key=key, algorithm="ES256", kid=key_id)))
+        return log_in(self.door, bearer(token(key=key, algorithm="ES256", kid=key_id)))
 
     def fault(self, login: Deferred[IPrincipal]) -> LoginFault:
         """Return why a login was refused."""
@@ -131,7 +131,7 @@ class KeySetTests(SynchronousTestCase):
         self.door.start()
         self.answer(OLD_SET)
         self.clock.advance(60)
-        self.assertEqual(self.fault(self.door.authenticate(bearer(token(kid="new")))), LoginFault.ALGORITHM)
+        self.assertEqual(self.fault(log_in(self.door, bearer(token(kid="new")))), LoginFault.ALGORITHM)
         self.assertEqual(self.fetches, [])
 
     def test_away(self) -> None:

@@ -17,7 +17,7 @@ from airyd.cli import main
 from airyd.cli.options import TokenOptions
 from airyd.cli.token import TokenUnreadable, claim, mint, token_source
 from airyd.interfaces import AccessContext, IPrincipal
-from tests.access.case import bearer
+from tests.access.case import bearer, log_in
 
 SECRET = b"a-secret-that-is-as-long-as-it-must-be"
 
@@ -31,7 +31,7 @@ class MintTests(SynchronousTestCase):
         path.write_bytes(SECRET)
         context = AccessContext(cast(IReactorCore, Clock()), lambda: now)
         door = make_authenticator(f"jwt:secret-file={path}{words}", context)
-        principal: IPrincipal = self.successResultOf(door.authenticate(bearer(token)))
+        principal: IPrincipal = self.successResultOf(log_in(door, bearer(token)))
         return principal
 
     def test_minted(self) -> None:
