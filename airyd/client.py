@@ -15,6 +15,7 @@ from airyd.caught import Caught
 from airyd.destination import Subscription
 from airyd.encoding import HEARTBEAT, Framing
 from airyd.errors import Fault, Refusal, StompError
+from airyd.events import OWN, STATUS
 from airyd.gateway import NEVER, Gateway
 from airyd.interfaces import Credentials, IChannel, IPrincipal
 from airyd.limits import DISCONNECT_PATIENCE, FURTHEST_LOOK, MOST_UNDER_WAY
@@ -35,6 +36,7 @@ class Client:
     :meth:`drained` and :meth:`ended`.
 
     :ivar is_over: whether nothing that the client sends matters any more
+    :ivar subscribed: its subscriptions, by their ids
     """
 
     __slots__ = (
@@ -48,12 +50,12 @@ class Client:
         "_queues",
         "_said",
         "_session",
-        "_subscriptions",
         "_timer",
         "_under_way",
         "channel",
         "framing",
         "is_over",
+        "subscribed",
     )
 
     _log = Logger()
@@ -64,7 +66,7 @@ class Client:
         self._gateway = gateway
         self._session = Session(gateway.limits, gateway.heart_beat)
         self._principal: IPrincipal | None = None
-        self._subscriptions: dict[str, Subscription] = {}
+        self.subscribed: dict[str, Subscription] = {}
         self._queues: dict[requests.Key, deque[requests.Request]] = _NO_QUEUES
         self._under_way = 0
         self._disconnect: requests.Disconnect | None = None
@@ -92,13 +94,13 @@ class Client:
 
     def direct_changed(self) -> None:
         """See ``airyd.interfaces.IChannelOwner``."""
-        for subscription in self._subscriptions.values():
+        for subscription in self.subscribed.values():
             if subscription.group is not None:
                 subscription.group.refresh(subscription)
 
     def drained(self) -> None:
         """See ``airyd.interfaces.IChannelOwner``."""
-        for subscription in self._subscriptions.values():
+        for subscription in self.subscribed.values():
             if subscription.delivery is not None:
                 subscription.delivery.proceed()
 
@@ -112,9 +114,9 @@ class Client:
             self.channel.resume()  # else its close frame would never be seen
         if self._principal is not None:
             self._gateway.metrics.sessions -= 1
-        for subscription in tuple(self._subscriptions.values()):
+        for subscription in tuple(self.subscribed.values()):
             subscription.close()
-        self._subscriptions = {}
+        self.subscribed = {}
 
     def fail(self, error: StompError) -> None:
         """Send an ERROR frame and close; of several only the first counts."""
@@ -127,7 +129,7 @@ class Client:
         self._say(self._session.error(error.fault, error.detail, error.receipt))
         self._gateway.metrics.errors[error.fault.kind] += self.channel.close(error.fault)
 
-    # What a subscription calls (airyd.destination.Subscriber), beside fail().
+    # What a subscription asks for (airyd.subscriber.Subscriber), beside fail().
 
     def established(self, request: requests.Subscribe, position: str, recovered: bool | None) -> None:
         """Answer a SUBSCRIBE."""
@@ -196,9 +198,8 @@ class Client:
             self.fail(StompError(Fault.INTERNAL, "The server's log says why.", receipt))
 
     def _connect(self, request: requests.Connect) -> Deferred[None] | None:
-        opening, peer = self.channel.take_opening(), self.channel.peer
-        credentials = Credentials(request.login, request.passcode, request.headers, opening, peer)
-        login: IPrincipal | Deferred[IPrincipal] = self._gateway.authenticator.authenticate(credentials)
+        shown = (request.login, request.passcode, request.headers, self.channel.take_opening(), self.channel.peer)
+        login: IPrincipal | Deferred[IPrincipal] = self._gateway.authenticator.authenticate(Credentials(*shown))
         if isinstance(login, Deferred):
             return login.addCallback(self._accept)
         self._accept(login)
@@ -221,15 +222,15 @@ class Client:
         principal = self._principal
         assert principal is not None  # noqa: S101  # the session lets nothing pass before accept()
         subscription = self._gateway.hub.subscription(self, request, principal.row_filter(request.destination))
-        if not principal.may_subscribe(request.destination):
+        if request.destination != STATUS and not principal.may_subscribe(request.destination):
             raise StompError(Fault.FORBIDDEN, f"You may not subscribe to {request.destination}.", request.receipt)
-        self._subscriptions[request.id] = subscription
+        self.subscribed[request.id] = subscription
         return subscription.open()
 
     def _unsubscribe(self, request: requests.Unsubscribe) -> None:
-        self._subscriptions[request.id].flush()
+        self.subscribed[request.id].flush()
         if not self.is_over:  # too slow for that
-            self._subscriptions.pop(request.id).close()
+            self.subscribed.pop(request.id).close()
             self._receipt(request.receipt)
 
     def _send(self, request: requests.Send) -> Deferred[None]:
@@ -240,17 +241,16 @@ class Client:
         return self._gateway.hub.publish(request.destination, request.body, ORIGIN_SEND)
 
     def _may_send(self, request: requests.Send) -> None:
-        if self._principal is None or not self._principal.may_send(request.destination):
-            raise StompError(Fault.FORBIDDEN, f"You may not send to {request.destination}.", request.receipt)
+        name, principal = request.destination, self._principal
+        if name.startswith(OWN) or principal is None or not principal.may_send(name):
+            raise StompError(Fault.FORBIDDEN, f"You may not send to {name}.", request.receipt)
 
     def _settle(self, request: requests.Ack) -> None:
-        named = request.subscription_id
-        chosen = [one for name, one in self._subscriptions.items() if named in (None, name)]
+        chosen = [one for name, one in self.subscribed.items() if request.subscription_id in (None, name)]
         settled = sum([subscription.settle(request.message_id) for subscription in chosen])
         if not settled:
-            raise StompError(
-                Fault.UNKNOWN_MESSAGE, f"No message {request.message_id[:200]!r} waits for an answer.", request.receipt
-            )
+            text = f"No message {request.message_id[:200]!r} waits for an answer."
+            raise StompError(Fault.UNKNOWN_MESSAGE, text, request.receipt)
         self._gateway.metrics.acks += request.positive
         self._gateway.metrics.nacks += not request.positive
         self._receipt(request.receipt)
@@ -281,7 +281,7 @@ class Client:
             self._timer = self._gateway.wheel.call_later(DISCONNECT_PATIENCE, self._depart)
 
     def _depart(self) -> None:
-        for subscription in tuple(self._subscriptions.values()):
+        for subscription in tuple(self.subscribed.values()):
             subscription.flush()
         if self.is_over or self._disconnect is None:
             return
@@ -318,7 +318,7 @@ class Client:
             wait = min(wait, max(self._heard + silence - now, 1.0))
         if send_every:
             said = self._said
-            for each in self._subscriptions.values():
+            for each in self.subscribed.values():
                 # What was published before the last SUBSCRIBE stood may have gone to the others alone.
                 if each.group is not None and (flushed := each.group.audience.flushed_at) > self._joined:
                     said = max(said, flushed)

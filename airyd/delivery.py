@@ -20,6 +20,7 @@ from airyd.events import Event, Replay
 from airyd.interfaces import IEventSource
 from airyd.limits import HELD_BYTES, HELD_EVENTS, REPLAY_BUFFER, REPLAY_PAGE, REPLAY_PIECE, REPLAY_PIECE_BYTES
 from airyd.metrics import REPLAY_LOST, Metrics
+from airyd.window import Window
 
 #: While a window is full, the position is looked up in the history once per this many events that pass it.
 PROBE_EVERY = 50
@@ -63,46 +64,11 @@ class Subscriber(Protocol):
     def in_turn(self, call: Callable[[], None]) -> None:
         """Call back when it is this subscriber's turn: of all that have much to send, one per turn of the reactor."""
 
+    def missed(self, since: str) -> None:
+        """Tell the client that what came after an event may be missing, or end its connection if that can't be."""
+
     def fail(self, error: StompError) -> None:
         """End the client's connection."""
-
-
-class Window:
-    """The unacknowledged messages of a subscription, oldest first (STOMP 1.2, "ACK").
-
-    :param size: how many there may be
-    """
-
-    __slots__ = ("_outstanding", "size")
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self._outstanding: dict[str, None] = {}
-
-    @property
-    def room(self) -> int:
-        """How many more messages may be sent."""
-        return self.size - len(self._outstanding)
-
-    def add(self, event_id: str) -> None:
-        """Take down a message that was sent."""
-        self._outstanding[event_id] = None
-
-    def settle(self, event_id: str, cumulative: bool) -> int:
-        """Settle a message, and with ``cumulative`` all before it; return how many that were (0: unknown id)."""
-        if event_id not in self._outstanding:
-            return 0
-        if not cumulative:
-            del self._outstanding[event_id]
-            return 1
-        settled = []
-        for outstanding in self._outstanding:
-            settled.append(outstanding)
-            if outstanding == event_id:
-                break
-        for outstanding in settled:
-            del self._outstanding[outstanding]
-        return len(settled)
 
 
 class Delivery:
@@ -171,13 +137,19 @@ class Delivery:
         """Start from where the feed is."""
         self._established = True
         self._last = position
-        self._key = self._source.order(position)
+        self._key = self._source.order(self._destination, position)
         self._state = State.LIVE
 
     def end(self) -> None:
         """Stop; whatever is under way is dropped when it comes."""
         self._state = State.ENDED
         self._held = None
+
+    def renewed(self) -> Delivery:
+        """Return another one that goes on from where this one is, with :meth:`proceed`."""
+        after = Delivery(self._source, self._destination, self._last, self._subscriber, self.window, self._metrics)
+        after._established = self._established
+        return after
 
     def feed(self, events: Sequence[Event]) -> None:
         """Take a batch of live events, in order."""
@@ -254,7 +226,7 @@ class Delivery:
         held, self._held = self._held, None
         if rest:
             held = None  # the rest is read again, when the client has read what it was sent
-        self._key = self._source.order(self._last)
+        self._key = self._source.order(self._destination, self._last)
         if page.more or held is None:
             self._state = State.PAUSED
             self.proceed()
@@ -274,7 +246,7 @@ class Delivery:
 
     def _send_new(self, events: Sequence[Event]) -> None:
         for event in events:
-            key = self._source.order(event.id)
+            key = self._source.order(self._destination, event.id)
             if key <= self._key:
                 continue  # the replay had it
             if self.window is not None and self.window.room <= 0:
@@ -289,7 +261,7 @@ class Delivery:
         if (
             self._state is State.LIVE
             and self.window is None
-            and self._source.order(self._subscriber.position) >= self._key
+            and self._source.order(self._destination, self._subscriber.position) >= self._key
         ):
             self._subscriber.join()
 
@@ -316,11 +288,10 @@ class Delivery:
             self._subscriber.established(False)
             return
         self._metrics.replays[REPLAY_LOST] += 1
-        self._subscriber.fail(
-            StompError(
-                Fault.HISTORY_LOST, "What follows your last message left the history: reload and subscribe anew."
-            )
-        )
+        self._subscriber.missed(self._last)
+        if not self.is_over:
+            self.go_live(self._subscriber.position)
+            self._join_if_level()
 
     def _unreadable(self, failure: Failure) -> None:
         if self.is_over:

@@ -4,76 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import chain
-from typing import Final, Protocol
+from typing import Final
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
-from twisted.python.failure import Failure
 
-from airyd.delivery import Delivery, Window
+from airyd.delivery import Delivery
 from airyd.encoding import Framing, acknowledged_head, message_head, message_tail
-from airyd.errors import Fault, SourceUnavailable, StompError
+from airyd.errors import Fault, StompError
 from airyd.events import Event, RowFilter, event_id_of, message_id
 from airyd.fanout import Audience, Member
-from airyd.interfaces import IChannel, IEventSource
+from airyd.interfaces import IEventSource
 from airyd.limits import SOURCE_PATIENCE
 from airyd.metrics import REPLAY_RECOVERED, REPLAY_UNRECOVERED, Metrics
 from airyd.stomp.requests import Subscribe
 from airyd.stomp.spec import AckMode, Version
+from airyd.subscriber import Subscriber, Voice
 from airyd.turns import Turns
-
-
-class Subscriber(Protocol):
-    """The client that a subscription belongs to."""
-
-    @property
-    def channel(self) -> IChannel:
-        """Its connection."""
-
-    @property
-    def framing(self) -> Framing:
-        """What its transport carries."""
-
-    @property
-    def version(self) -> Version:
-        """The STOMP version that it speaks."""
-
-    def established(self, request: Subscribe, position: str, recovered: bool | None) -> None:
-        """Learn that a subscription stands; called before its first MESSAGE is sent.
-
-        :param position: the ``message-id`` after which everything follows
-        :param recovered: whether the resume that was asked for is whole; None if none was asked for
-        """
-
-    def fail(self, error: StompError) -> None:
-        """End this client's connection."""
+from airyd.watch import Watch
+from airyd.window import Window
 
 
 class Destination:
     """One entry of the catalogue.
 
     :ivar name: such as ``/queue/message``
-    :ivar position: the id of the last event that the source delivered, or from which on it does;
-        None while the source isn't watching
     :ivar turns: whose turn it is, of all subscribers that have much to send
+    :ivar voice: what it says to one subscriber alone; None but for ``/airyd/status``
     """
 
     __slots__ = (
         "_audiences",
         "_deliveries",
-        "_users",
         "_waiting",
-        "_watching",
+        "_watch",
         "clock",
         "metrics",
         "name",
-        "position",
         "source",
         "turns",
+        "voice",
     )
-
-    _log = Logger()
 
     def __init__(self, name: str, source: IEventSource, clock: IReactorTime, turns: Turns, metrics: Metrics) -> None:
         self.name = name
@@ -81,24 +52,31 @@ class Destination:
         self.clock = clock
         self.turns = turns
         self.metrics = metrics
-        self.position: str | None = None
-        self._users = 0
-        self._watching = False
+        self.voice: Voice | None = None
+        self._watch = Watch(name, source, self._began, self._refuse)
         self._waiting: dict[Subscription, None] = {}
         self._deliveries: dict[Subscription, Delivery] = {}
         self._audiences: dict[RowFilter | None, Audience[Subscription]] = {}
 
     @property
+    def position(self) -> str | None:
+        """See ``Watch``."""
+        return self._watch.position
+
+    @property
     def subscriptions(self) -> list[Subscription]:
         """All subscriptions, in no order, in a new list."""
-        grouped = [audience.members for audience in self._audiences.values()]
-        return [*self._waiting, *self._deliveries, *chain.from_iterable(grouped)]
+        return [*self._waiting, *self._deliveries, *self._grouped]
+
+    @property
+    def _grouped(self) -> list[Subscription]:
+        return list(chain.from_iterable(audience.members for audience in self._audiences.values()))
 
     def deliver(self, events: Sequence[Event]) -> list[Audience[Subscription]]:
         """Take a batch of live events; return the audiences that have something to send now and had nothing before."""
-        if self.position is None:  # the source was still on its way to stop watching
+        if self._watch.position is None:  # the source was still on its way to stop watching
             return []
-        self.position = events[-1].id
+        self._watch.position = events[-1].id
         dirty = []
         if self._audiences:
             now = self.clock.seconds()
@@ -114,31 +92,38 @@ class Destination:
             delivery.feed(events)
         return dirty
 
+    def miss(self) -> None:
+        """Begin anew, since events may be missing; whoever can't be told of that goes now.
+
+        Those in groups are told when the source watches again: then it helps to load the state. Those who catch up go
+        on from where they are, as far as the history proves that nothing is missing.
+        """
+        for subscription in self.subscriptions:
+            if not subscription.listens:
+                subscription.missed("")
+        if self.position is None:  # nobody is left, or it begins anew already
+            return
+        for subscription, delivery in self._deliveries.items():
+            delivery.end()  # until the subscription begins again
+            self._waiting[subscription] = None
+        self._deliveries = {}
+        self._watch.renew()
+
     def enter(self, subscription: Subscription) -> None:
         """Let a subscription in: it begins when the source is watching."""
         self.metrics.subscriptions[self.name] += 1
-        self._users += 1
-        if self.position is not None:
-            subscription.begin()
-            return
         self._waiting[subscription] = None
-        if not self._watching:
-            self._watching = True
-            watching = self.source.watch(self.name)
-            watching.addCallbacks(self._watched, self._unwatchable).addErrback(self._broken)
+        self._watch.need()
 
     def leave(self, subscription: Subscription) -> None:
         """Let a subscription out, wherever it is; with the last one the source stops watching."""
         self.metrics.subscriptions[self.name] -= 1
-        self._users -= 1
         self._waiting.pop(subscription, None)
         self._deliveries.pop(subscription, None)
         group = subscription.group
         if group is not None and group.audience.leave(subscription, group):
             del self._audiences[group.audience.row_filter]
-        if not self._users and self.position is not None:
-            self.position = None
-            self.source.unwatch(self.name)
+        self._watch.release()
 
     def follow(self, subscription: Subscription, delivery: Delivery) -> None:
         """Feed live events to a subscription's own delivery."""
@@ -152,30 +137,16 @@ class Destination:
             audience = self._audiences[row_filter] = Audience(self.name, row_filter, self.metrics)
         audience.join(subscription, framing, head)
 
-    def _watched(self, position: str) -> None:
-        self._watching = False
-        if not self._users:  # they left meanwhile
-            self.source.unwatch(self.name)
-            return
-        self.position = position
+    def _began(self, since: str | None) -> None:
+        if since is not None:
+            for subscription in self._grouped:
+                subscription.missed(since)
         # Whoever begins may leave at once, and come back: if that was the last, it waits for another watch.
         while self._waiting and self.position is not None:
-            subscription, _ = self._waiting.popitem()
-            subscription.begin()
-
-    def _unwatchable(self, failure: Failure) -> None:
-        self._watching = False
-        if not isinstance(failure.value, SourceUnavailable):
-            failure.raiseException()
-        self._log.warn("cannot watch {destination}: {reason}", destination=self.name, reason=str(failure.value))
-        self._refuse(failure.value.stomp_error())
-
-    def _broken(self, failure: Failure) -> None:
-        self._log.failure("cannot watch {destination}", failure, destination=self.name)
-        self._refuse(StompError(Fault.INTERNAL, "The event source failed."))
+            self._waiting.popitem()[0].begin()
 
     def _refuse(self, error: StompError) -> None:
-        for subscription in tuple(self._waiting):
+        for subscription in self.subscriptions:
             subscription.fail(error)
 
 
@@ -205,6 +176,16 @@ class Subscription(Member):
         self._subscriber = subscriber
         self._row_filter = row_filter
         self._head = b""
+
+    @property
+    def hears(self) -> bool:
+        """See ``Listener``."""
+        return self._destination.voice is not None and self.group is not None
+
+    @property
+    def listens(self) -> bool:
+        """Whether the client can be told that something is missing."""
+        return any(one.hears for one in self._subscriber.subscribed.values())
 
     def open(self) -> Deferred[None] | None:
         """Begin; fires when ``Subscriber.established`` was called, and is None if it was called at once.
@@ -246,10 +227,14 @@ class Subscription(Member):
         return self.delivery.settle(event_id, cumulative=self.request.ack is AckMode.CLIENT)
 
     def begin(self) -> None:
-        """The source is watching: go live, or start to catch up."""
+        """The source is watching: go live, or start to catch up; or go on with that after a gap."""
         request, destination = self.request, self._destination
-        named = request.id if request.echo_id else None
-        self._head = message_head(self._subscriber.version, destination.name, named)
+        if self.delivery is not None:
+            self.delivery = self.delivery.renewed()
+            destination.follow(self, self.delivery)
+            self.delivery.proceed()
+            return
+        self._head = message_head(self._subscriber.version, destination.name, request.id if request.echo_id else None)
         window = None if request.ack is AckMode.AUTO else Window(request.prefetch)
         if request.last_message_id is None:
             if window is not None:
@@ -262,6 +247,22 @@ class Subscription(Member):
             self.established(False)
         else:
             self._deliver_from(last, window).catch_up()
+
+    def tell(self, destination: str, since: str) -> bool:
+        """See ``Listener``."""
+        voice, group = self._destination.voice, self.group
+        if voice is None or group is None:
+            return False
+        group.audience.flush(self, group, [message_tail(voice.gap(destination, since))])
+        return True
+
+    def missed(self, since: str) -> None:
+        """See ``airyd.delivery.Subscriber``."""
+        self.flush()  # what came before is told before
+        if self.group is None and self.delivery is None:  # it hasn't begun, or that was the end of it
+            return
+        if True not in [one.tell(self._destination.name, since) for one in tuple(self._subscriber.subscribed.values())]:
+            self.fail(StompError(Fault.HISTORY_LOST, "Events may be missing: reload and subscribe anew."))
 
     @property
     def position(self) -> str:
@@ -287,8 +288,10 @@ class Subscription(Member):
 
     def _establish(self, position: str, recovered: bool | None) -> None:
         self._subscriber.established(self.request, message_id(self._destination.name, position), recovered)
+        if self._destination.voice is not None:
+            self.send_events([self._destination.voice.present()])
         opened, self.opened = self.opened, None
-        if opened is None:  # the RECEIPT found the client too slow, and that closed this
+        if opened is None:  # what was sent found the client too slow, and that closed this
             return
         if not recovered and (self.delivery is None or self.delivery.window is None):
             self.join()

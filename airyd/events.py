@@ -20,8 +20,8 @@ OWN: Final = "/airyd/"
 
 #: What an event id may look like: safe in a header of every STOMP version, unescaped.
 EVENT_ID = re.compile(r"[0-9A-Za-z._-]{1,100}\Z")
-#: What a destination of a deployment's own may look like.
-DESTINATION = re.compile(r"/[0-9A-Za-z._~/*+@%-]{1,200}\Z")
+#: What a destination of a deployment's own may look like: no asterisk, which patterns give a meaning to.
+DESTINATION = re.compile(r"/[0-9A-Za-z._~/+@%-]{1,200}\Z")
 
 
 class Event(NamedTuple):

@@ -236,11 +236,11 @@ class Audience(Generic[M]):
             del self._groups[group.framing, group.head]
         return not self._groups
 
-    def flush(self, member: M, group: Group[M]) -> None:
-        """Send a member at once what was published for it, ahead of the others."""
+    def flush(self, member: M, group: Group[M], more: Sequence[bytes] = ()) -> None:
+        """Send a member at once what was published for it, ahead of the others, and then what is for it alone."""
         skipped = self._newcomers.get(member)
         is_waiting = skipped is None and group in self._rest and not group.is_under_way
-        tails = [*(self._tails if is_waiting else ()), *self._pending[skipped:]]
+        tails = [*(self._tails if is_waiting else ()), *self._pending[skipped:], *more]
         batches = group.discard(member) if skipped is None else []
         if tails:
             batches += group.write(tails, 1)

@@ -13,14 +13,17 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from airyd import payloads
-from airyd.destination import Destination, Subscriber, Subscription
+from airyd.destination import Destination, Subscription
 from airyd.errors import Fault, PayloadRefused, SourceUnavailable, StompError, UnknownDestination
-from airyd.events import Event, RowFilter, destination_tag, message_id
+from airyd.events import STATUS, Event, RowFilter, destination_tag, message_id
 from airyd.fanout import Audience
 from airyd.interfaces import IEventSink, IEventSource
 from airyd.limits import SOURCE_PATIENCE
 from airyd.metrics import ORIGIN_SOURCE, Metrics
+from airyd.status import Status
 from airyd.stomp.requests import Subscribe
+from airyd.stomp.spec import AckMode
+from airyd.subscriber import Subscriber
 from airyd.turns import Turns
 
 #: Sends, of 4 to 5 µs each, until the reactor looks at everything else; its turn costs some 30 µs.
@@ -34,6 +37,9 @@ class Hub:
     :param catalogue: the destinations that exist; nothing else can be subscribed or published to
     :param clock: monotonic time, and the reactor's turns
     :param body_limit: bytes of an event's body
+    :param status: the feed of ``/airyd/status``, if there is to be one
+
+    :ivar catalogue: the names of all destinations but ``/airyd/status``
 
     Raises ``ValueError`` if two names of the catalogue would share message ids.
     """
@@ -41,22 +47,28 @@ class Hub:
     _log = Logger()
 
     def __init__(
-        self, source: IEventSource, catalogue: Iterable[str], clock: IReactorTime, metrics: Metrics, body_limit: int
+        self,
+        source: IEventSource,
+        catalogue: Iterable[str],
+        clock: IReactorTime,
+        metrics: Metrics,
+        body_limit: int,
+        status: Status | None = None,
     ) -> None:
+        self.catalogue = tuple(catalogue)
         self._source = source
         self._clock = clock
         self._metrics = metrics
         self._body_limit = body_limit
         turns = Turns(clock)
-        self._destinations = {name: Destination(name, source, clock, turns, metrics) for name in catalogue}
+        self._destinations = {name: Destination(name, source, clock, turns, metrics) for name in self.catalogue}
+        if status is not None:
+            status.start(self)
+            self._destinations[STATUS] = Destination(STATUS, status, clock, turns, metrics)
+            self._destinations[STATUS].voice = status
         if len({destination_tag(name) for name in self._destinations}) < len(self._destinations):
             raise ValueError("two destinations have the same tag in message ids; rename one")
         self._dirty: deque[Audience[Subscription]] = deque()
-
-    @property
-    def catalogue(self) -> tuple[str, ...]:
-        """The names of all destinations."""
-        return tuple(self._destinations)
 
     def deliver(self, events: Sequence[Event]) -> None:
         """Take a batch from the feed; it begins to leave in this turn of the reactor's timers, one send per member."""
@@ -89,15 +101,13 @@ class Hub:
                 self._clock.callLater(0, self._flush)
 
     def gap(self, destinations: Sequence[str], reason: str) -> None:
-        """End whoever subscribed to these: an event may be missing, and a client must never not know."""
+        """Tell whoever subscribed to these, or end it: an event may be missing, and a client must never not know."""
         self._log.warn(
             "events of {destinations} may have been missed: {reason}", destinations=destinations, reason=reason
         )
-        error = StompError(Fault.HISTORY_LOST, "Events may have been missed: reload and subscribe anew.")
         for name in destinations:
             self._metrics.gaps[name] += 1
-            for subscription in self._destinations[name].subscriptions:
-                subscription.fail(error)
+            self._destinations[name].miss()
 
     def refused(self, destination: str, event_id: str, refusal: PayloadRefused) -> None:
         """Count and log what the source left out."""
@@ -112,12 +122,14 @@ class Hub:
     def subscription(self, subscriber: Subscriber, request: Subscribe, row_filter: RowFilter | None) -> Subscription:
         """Make a subscription; it begins with its ``open()``.
 
-        Raises ``StompError`` for what isn't in the catalogue.
+        Raises ``StompError`` for what isn't in the catalogue, and a way of acknowledgement that isn't there.
         """
         destination = self._destinations.get(request.destination)
         if destination is None:
             raise StompError(Fault.UNKNOWN_DESTINATION, self._offer(request.destination), request.receipt)
-        return Subscription(destination, subscriber, request, row_filter)
+        if destination.voice is not None and request.ack is not AckMode.AUTO:
+            raise StompError(Fault.INVALID_HEADER, f"{STATUS} is for ack:auto alone.", request.receipt)
+        return Subscription(destination, subscriber, request, row_filter if destination.voice is None else None)
 
     def publish(self, destination: str, body: bytes, origin: str) -> Deferred[str]:
         """Hand an event to the source; fires with its ``message-id`` when the source has taken it.
@@ -127,7 +139,7 @@ class Hub:
         Errors: ``UnknownDestination``, ``PayloadRefused``, ``SourceUnavailable`` (also if it takes too long; then the
         event may still arrive).
         """
-        if destination not in self._destinations:
+        if destination not in self.catalogue:
             return fail(UnknownDestination(self._offer(destination)))
         try:
             payloads.check(destination, body, self._body_limit)
@@ -151,7 +163,7 @@ class Hub:
         return publishing.addCallback(taken)
 
     def _offer(self, asked: str) -> str:
-        return f"There is no destination {asked[:200]!r} here; there are: {', '.join(self._destinations)}."
+        return f"There is no destination {asked[:200]!r} here; there are: {', '.join(self.catalogue)}."
 
 
 def _unavailable(result: object, timeout: float) -> object:

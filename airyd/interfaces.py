@@ -68,8 +68,8 @@ class IEventSource(Interface):
         Errors: ``SourceUnavailable``.
         """
 
-    def order(event_id: str) -> tuple[int, ...]:
-        """Return a key that orders ids of one destination and epoch.
+    def order(destination: str, event_id: str) -> tuple[int, ...]:
+        """Return a key that orders a destination's ids of one epoch.
 
         Raises ``ValueError`` for what is not an id of this source.
         """

@@ -13,7 +13,7 @@ from airyd import __version__
 from airyd.access import describe_authenticators
 from airyd.admin.endpoint import check_admin_endpoint
 from airyd.errors import ConfigurationError
-from airyd.events import AIRY_DESTINATIONS, DESTINATION
+from airyd.events import AIRY_DESTINATIONS, DESTINATION, OWN
 from airyd.limits import LIMITS, Limits
 from airyd.sources import describe_sources
 from airyd.stomp.spec import HeartBeat
@@ -34,7 +34,7 @@ class Settings(NamedTuple):
     """What was asked for, checked as far as one option can be by itself.
 
     :ivar listen: endpoint strings of the WebSocket
-    :ivar source: the source's URL
+    :ivar sources: the sources' URLs
     :ivar destinations: the catalogue
     :ivar auth: the authenticators' specs
     :ivar admin: the endpoint string of the admin page, or None
@@ -48,7 +48,7 @@ class Settings(NamedTuple):
 
     listen: Sequence[str]
     path: str
-    source: str
+    sources: Sequence[str]
     destinations: Sequence[str]
     auth: Sequence[str]
     admin: str | None
@@ -187,7 +187,7 @@ class Options(usage.Options):
         self._listen.append(endpoint)
 
     def opt_source(self, url: str) -> None:
-        """Where events come from, as a URL; see --help-sources. [default: memory:]"""
+        """Where events come from, as a URL; see --help-sources; repeatable, with ?destinations=. [default: memory:]"""
         self._sources.append(url)
 
     def opt_auth(self, spec: str) -> None:
@@ -198,8 +198,10 @@ class Options(usage.Options):
         """A destination beside the four of Airy; repeatable."""
         if not DESTINATION.match(name):
             raise usage.UsageError(
-                f"--destination {name}: give a path such as /queue/tags, of letters, digits and ._~/*+@%-"
+                f"--destination {name}: give a path such as /queue/tags, of letters, digits and ._~/+@%-"
             )
+        if name.startswith(OWN):
+            raise usage.UsageError(f"--destination {name}: what begins with {OWN} is airyd's own")
         if name in self._destinations:
             raise usage.UsageError(f"--destination {name}: it is there already")
         self._destinations.append(name)
@@ -234,8 +236,6 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         """Check each option by itself, and make the settings of them."""
-        if len(self._sources) > 1:
-            raise usage.UsageError("--source: only one for now")
         if not self["path"].startswith("/") or not self["path"].isascii() or set(self["path"]) & set(" ?#\r\n"):
             raise usage.UsageError(f"--path {self['path']}: give a path such as /ws.communication, without a query")
         limits = Limits(**{name: self[name.replace("_", "-")] for name, _, _ in LIMITS})
@@ -248,7 +248,7 @@ class Options(usage.Options):
         self.settings = Settings(
             listen=self._listen or [DEFAULT_LISTEN],
             path=self["path"],
-            source=self._sources[0] if self._sources else "memory:",
+            sources=self._sources or ["memory:"],
             destinations=self._destinations,
             auth=self._auth or [DEFAULT_AUTH],
             admin=admin,

@@ -21,6 +21,7 @@ from airyd.addresses import is_loopback, split_endpoint
 from airyd.admin.endpoint import read_admin_token
 from airyd.admin.site import admin_site
 from airyd.errors import ConfigurationError, Fault, SourceUnavailable, StompError
+from airyd.events import STATUS
 from airyd.gateway import Gateway
 from airyd.hub import Hub
 from airyd.interfaces import AccessContext, Readiness, SourceContext
@@ -29,7 +30,8 @@ from airyd.listening import Place, url_of
 from airyd.metrics import ORIGIN_ADMIN, Metrics, make_registry
 from airyd.options import Settings
 from airyd.origins import ANY, OriginPolicy
-from airyd.sources import make_source
+from airyd.sources.several import combine, make_parts
+from airyd.status import State, Status
 from airyd.transport import make_direct
 from airyd.websocket import PROTOCOLS, StompWebSocketFactory
 from airyd.wheel import Wheel
@@ -66,7 +68,7 @@ class Airyd(Service):
         self._started = False
         self._stopping = False
 
-        self._metrics = Metrics(settings.destinations)
+        self._metrics = Metrics((*settings.destinations, STATUS))
         context = AccessContext(reactor, wall, os.environ)
         self._gatekeeper = Gatekeeper([make_authenticator(spec, context) for spec in settings.auth], self._metrics)
         for description in settings.listen:
@@ -83,13 +85,16 @@ class Airyd(Service):
             raise ConfigurationError("--origin *: with a cookie= in --auth any web page could log in as its visitor")
 
         self.registry: CollectorRegistry = make_registry(self._metrics)
-        self._source = make_source(
-            settings.source, SourceContext(reactor, wall, settings.destinations, settings.limits.body, os.environ)
-        )
+        surroundings = SourceContext(reactor, wall, settings.destinations, settings.limits.body, os.environ)
+        parts = make_parts(settings.sources, surroundings)
+        self._source = combine(parts)
+        self._status = Status([State(part.destinations, part.source.health) for part in parts], reactor, wall)
         self._metrics.login_up = lambda: not (self._gatekeeper.health() or self._gatekeeper.warnings())
         self._metrics.source_up = lambda: self._reached and not self._source.health()
         try:
-            self._hub = Hub(self._source, settings.destinations, reactor, self._metrics, settings.limits.body)
+            self._hub = Hub(
+                self._source, settings.destinations, reactor, self._metrics, settings.limits.body, self._status
+            )
         except ValueError as error:
             raise ConfigurationError(f"--destination: {error}") from None
         beats = [beat / 1000 for beat in settings.heart_beat if beat]
@@ -191,6 +196,7 @@ class Airyd(Service):
             return
         self._log.info("airyd closes its connections: {count}", count=len(channels))
         spread = min(_DRAIN_AT_MOST, len(channels) * _DRAIN_PER_CLIENT)
+        self._status.drain(spread)
         error = StompError(Fault.RESTARTING, "The server is going away; connect again.")
         for channel in channels:
             self._reactor.callLater(random.uniform(0, spread), channel.fail, error)  # noqa: S311  # no secret

@@ -7,10 +7,11 @@ from typing import Final
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from airyd.delivery import Delivery, Window
+from airyd.delivery import Delivery
 from airyd.errors import StompError
 from airyd.events import Event
 from airyd.metrics import Metrics
+from airyd.window import Window
 from tests.model.twin import Twin, event_id
 
 NAME: Final = "/a"
@@ -31,6 +32,7 @@ class FakeSubscription:
         self.calls: list[Callable[[], None]] = []
         self.on_send: Callable[[int], None] = lambda _: None
         self.on_established: Callable[[], None] = lambda: None
+        self.on_missed: Callable[[], None] = lambda: None
 
     @property
     def position(self) -> str:
@@ -62,6 +64,11 @@ class FakeSubscription:
     def later(self, call: Callable[[], None]) -> None:
         """Wait for :meth:`DeliveryCase.turn`."""
         self.calls.append(call)
+
+    def missed(self, since: str) -> None:
+        """Keep it."""
+        self.said.append("missed")
+        self.on_missed()
 
     def fail(self, error: StompError) -> None:
         """Keep it."""

@@ -22,6 +22,7 @@ from airyd.interfaces import NO_OPENING, Credentials, IAuthenticator, IChannel, 
 from airyd.limits import Limits
 from airyd.metrics import Metrics
 from airyd.sources.memory import MemorySource
+from airyd.status import State, Status
 from airyd.stomp.spec import HeartBeat
 from airyd.wheel import Wheel
 from tests.integration.wire import StompFrame, decode
@@ -276,7 +277,10 @@ class Channel:
 
 
 class ClientTestCase(SynchronousTestCase):
-    """Clients of one hub over a feed, with a clock that stands."""
+    """Clients of one hub over a feed, with a clock that stands.
+
+    :ivar troubles: what is wrong with the feed, as ``/airyd/status`` sees it
+    """
 
     limits = Limits()
     heart_beat = HeartBeat(30000, 30000)
@@ -289,7 +293,9 @@ class ClientTestCase(SynchronousTestCase):
         self.feed = Feed()
         self.door = Door()
         self.metrics = Metrics(AIRY_DESTINATIONS)
-        hub = Hub(self.feed, AIRY_DESTINATIONS, self.clock, self.metrics, self.limits.body)
+        self.troubles: list[str] = []
+        self.status = Status([State(AIRY_DESTINATIONS, lambda: self.troubles)], self.clock, lambda: 1.7e9)
+        hub = Hub(self.feed, AIRY_DESTINATIONS, self.clock, self.metrics, self.limits.body, self.status)
         self.successResultOf(self.feed.start(hub))
         self.wheel = Wheel(self.clock, self.tick)
         self.wall_ahead = 1.7e9  # seconds that the wall clock is ahead of the other

@@ -59,6 +59,11 @@ class Peer:
         self.answers: list[tuple[str, str, bool | None]] = []
         self.faults: list[Fault] = []
 
+    @property
+    def subscribed(self) -> dict[str, Subscription]:
+        """See ``airyd.subscriber.Subscriber``."""
+        return {f"{number}": each for number, each in enumerate(self.subscriptions)}
+
     def established(self, request: Subscribe, position: str, recovered: bool | None) -> None:
         """Keep it; the position without the destination's tag."""
         position = position.removeprefix(f"{destination_tag(request.destination)}-")

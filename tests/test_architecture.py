@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 #: All modules of airyd, floor by floor; on one floor, right may import left. A new module is entered here.
 FLOORS = (
     # 0 vocabulary
-    ("airyd", "airyd.errors", "airyd.limits", "airyd.events", "airyd.interfaces", "airyd.addresses", "airyd.patterns"),
+    ("airyd", "airyd.errors", "airyd.limits", "airyd.events", "airyd.patterns", "airyd.interfaces", "airyd.addresses"),
     # 1 protocol
     (
         "airyd.stomp",
@@ -50,6 +50,8 @@ FLOORS = (
         "airyd.access.rights",
         "airyd.access.jwt",
         "airyd.sources",
+        "airyd.sources.shares",
+        "airyd.sources.several",
         "airyd.sources.query",
         "airyd.sources.history",
         "airyd.sources.memory",
@@ -74,8 +76,12 @@ FLOORS = (
         "airyd.turns",
         "airyd.rank",
         "airyd.fanout",
+        "airyd.window",
         "airyd.delivery",
+        "airyd.subscriber",
+        "airyd.watch",
         "airyd.destination",
+        "airyd.status",
         "airyd.hub",
         "airyd.caught",
         "airyd.wheel",

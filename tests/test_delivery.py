@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from twisted.internet.defer import fail
 
-from airyd.delivery import PROBE_EVERY
+from airyd.delivery import PROBE_EVERY, Delivery
 from airyd.limits import HELD_BYTES, HELD_EVENTS, REPLAY_BUFFER, REPLAY_PAGE, REPLAY_PIECE_BYTES
 from airyd.metrics import REPLAY_LOST
 from tests.delivery_case import NAME, DeliveryCase
@@ -171,15 +171,63 @@ class CatchUpTests(DeliveryCase):
         self.answer()
         self.assert_said("not recovered")
 
-    def test_history_goes_while_it_is_read(self) -> None:
+    def lose_history(self) -> Delivery:
+        """Return a delivery whose history goes while it is read, from the second page on."""
         self.publish(2 * REPLAY_PAGE)
-        self.delivery(0).catch_up()
+        made = self.delivery(0)
+        made.catch_up()
         self.answer()
         self.twin.evict(NAME, REPLAY_PAGE + 1)
         self.turn()
+        self.assert_said("recovered", *range(1, REPLAY_PAGE + 1))
+        return made
+
+    def test_history_goes_while_it_is_read(self) -> None:
+        """A client that listens is told, and is live from where the feed is."""
+        made = self.lose_history()
+        self.feed(made, REPLAY_PAGE + 7)  # held, and given up: the client will load its state
         self.answer()
-        self.assert_said("recovered", *range(1, REPLAY_PAGE + 1), "history_lost")
+        self.assert_said("missed", "join")
         self.assertEqual(self.metrics.replays[REPLAY_LOST], 1)
+
+    def test_history_goes_while_it_is_read_and_nobody_can_be_told(self) -> None:
+        made = self.lose_history()
+        self.subscription.on_missed = made.end
+        self.answer()
+        self.assert_said("missed")
+
+    def test_interrupted(self) -> None:
+        """Another delivery goes on, and what was under way is dropped."""
+        self.publish(5)
+        first = self.delivery(0)
+        first.catch_up()
+        self.answer()
+        self.assert_said("recovered", 1, 2, 3, 4, 5)
+        self.publish(3)
+        self.subscription.buffered = REPLAY_BUFFER + 1
+        second = first.renewed()
+        first.end()
+        second.proceed()
+        self.turn()
+        self.assertEqual(self.twin.readings, [])
+        self.subscription.buffered = 0
+        second.proceed()
+        self.turn()
+        self.answer()
+        self.assert_said(6, 7, 8)
+
+    def test_interrupted_before_it_is_established(self) -> None:
+        self.publish(2)
+        first = self.delivery(1)
+        first.catch_up()
+        second = first.renewed()
+        first.end()
+        self.answer()
+        self.assert_said()
+        second.proceed()
+        self.turn()
+        self.answer()
+        self.assert_said("recovered", 2)
 
     def test_the_source_is_away(self) -> None:
         self.delivery(0).catch_up()

@@ -41,6 +41,7 @@ DOCUMENTS = (
     "CHANGELOG.rst",
     "docs/architecture.rst",
     "docs/performance.rst",
+    "docs/scaling.rst",
     "docs/protocol.rst",
     "docs/publishing.rst",
     "docs/security.rst",
@@ -270,7 +271,8 @@ class ProtocolTests(SynchronousTestCase):
 
     def test_example(self) -> None:
         """It is the file that the tests run with the real library."""
-        self.assertEqual(*example("docs/protocol.rst", "resume.mjs"))
+        for name in ("resume.mjs", "status.mjs"):
+            self.assertEqual(*example("docs/protocol.rst", name))
 
 
 class PublishingTests(SynchronousTestCase):

@@ -53,7 +53,6 @@ WRONG = (
     (["--path=/a#b"], ["--path"]),
     (["--path=/ä"], ["--path"]),
     (["--path=/a\nb"], ["--path"]),
-    (["--source=memory:", "--source=memory:"], ["--source"]),
     (["--destination="], ["--destination"]),
     (["--destination=queue"], ["--destination", "queue"]),
     (["--destination=/a b"], ["--destination"]),
@@ -124,7 +123,7 @@ class OptionsTests(SynchronousTestCase):
             Settings(
                 listen=["tcp:8080:interface=127.0.0.1"],
                 path="/ws.communication",
-                source="memory:",
+                sources=["memory:"],
                 destinations=list(AIRY_DESTINATIONS),
                 auth=["anonymous"],
                 admin="tcp:8081:interface=127.0.0.1",
@@ -189,7 +188,7 @@ class OptionsTests(SynchronousTestCase):
             "--heart-beat-grace=0.5",
         )
         self.assertEqual(settings.listen, ["tcp:1:interface=127.0.0.1", "unix:/run/x"])
-        self.assertEqual((settings.path, settings.source), ("/", "sample:?rate=5"))
+        self.assertEqual((settings.path, settings.sources), ("/", ["sample:?rate=5"]))
         self.assertEqual(settings.destinations, [*AIRY_DESTINATIONS, "/events", "/queue/tags"])
         self.assertEqual((settings.auth, settings.admin), (["anonymous:send", "jwt:jwks=/keys"], "unix:/run/admin"))
         self.assertEqual(settings.origins, ["https://app.example", "*"])
@@ -226,7 +225,7 @@ class OptionsTests(SynchronousTestCase):
 
     def test_help_on_sources(self) -> None:
         text = self.printed("--help-sources")
-        for word in ("memory:[", "sample:[", "history-bytes  ", "rate  ", "seed  ", "sample:?file"):
+        for word in ("memory:[", "sample:[", "history-bytes  ", "rate  ", "seed  ", "sample:?file", "destinations  "):
             self.assertEqual(text.count(word), 1, word)
 
     def test_help_on_auth(self) -> None:

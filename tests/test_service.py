@@ -13,13 +13,13 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.logger import LogEvent, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from airyd import service as module
 from airyd.errors import ConfigurationError
-from airyd.events import MESSAGE
+from airyd.events import MESSAGE, STATUS
 from airyd.interfaces import IEventSink, SourceContext
 from airyd.limits import CLOSE_PATIENCE, MIB
 from airyd.options import Options
 from airyd.service import Airyd
+from airyd.sources import several
 from tests.doubles import EVENT, Feed, frame, record_log, websocket_frames
 from tests.loop import Loop, Peer
 from tests.websocket.case import CONNECT, close_frame, request, text
@@ -106,7 +106,7 @@ class ServiceTestCase(SynchronousTestCase):
             self.contexts.append(context)
             return self.source
 
-        self.patch(module, "make_source", make_source)
+        self.patch(several, "make_source", make_source)
         self.patch(resource, "getrlimit", lambda _: (1024, 4096))
         self.patch(resource, "setrlimit", lambda _, limits: self.limits.append(limits))
 
@@ -428,6 +428,26 @@ class StopTests(ServiceTestCase):
         self.assertIn(b"MESSAGE", peer.got())
         peer.lose()
         self.successResultOf(stopped)
+
+    def test_listeners_are_told_first(self) -> None:
+        """What comes to ``/airyd/status`` says within which time the ERROR comes."""
+        service = self.started()
+        listeners = [self.connected() for _ in range(5)]
+        for peer in listeners:
+            peer.say(text(frame("SUBSCRIBE", id="s", destination=STATUS)))
+            self.assertIn(b'{"type":"source","state":"up"}', peer.got())
+        stopped = self.stop(service)
+        ends = self.reactor.seconds() + 0.01
+        self.reactor.advance(0)
+        for peer in listeners:
+            self.assertIn(b'{"type":"draining","within":0.01}', peer.got())
+        while self.reactor.seconds() < ends:
+            self.reactor.advance(0.001)
+        for peer in listeners:
+            self.assertIn(b"ERROR\nmessage:server restarting\n", peer.got())
+            peer.lose()
+        self.successResultOf(stopped)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_many_clients_are_bounded_in_time(self) -> None:
         """The spread has an end, however many there are."""

@@ -89,7 +89,7 @@ class OptionsFileTests(SynchronousTestCase):
         from airyd.options import Options
 
         sets = option_sets((ETC / "airyd.env").read_text())
-        self.assertEqual(8, len(sets))
+        self.assertEqual(9, len(sets))
         for words in sets:
             Options().parseOptions(words)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd import delivery
-from airyd.delivery import PROBE_EVERY, Delivery, Window
+from airyd.delivery import PROBE_EVERY, Delivery
 from airyd.metrics import REPLAY_LOST
+from airyd.window import Window
 from tests.delivery_case import NAME, DeliveryCase
 from tests.model.twin import event_id
 
@@ -90,8 +91,12 @@ class WindowedTests(DeliveryCase):
             self.publish(1)
             self.feed(live, 1)
         self.answer()
-        self.assert_said("history_lost")
+        self.assert_said("missed")
         self.assertEqual(self.metrics.replays[REPLAY_LOST], 1)
+        live.settle(event_id(1), cumulative=False)
+        self.publish(1)
+        self.feed(live, 1)
+        self.assert_said(3 + 2 * PROBE_EVERY)
 
     def probed(self) -> Delivery:
         """Return a delivery that has sent event 1, whose window is full, and whose position is being looked up."""

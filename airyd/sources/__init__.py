@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from twisted.plugin import getPlugins
 
 from airyd.errors import ConfigurationError
 from airyd.interfaces import IEventSource, IEventSourceParser, SourceContext
+
+#: See ``airyd.sources.shares``.
+_SEVERAL: Final = """\
+With more than one --source, each says which destinations it has:
+    destinations   patterns with commas between them: /queue/message, /queue/* (any one
+                   segment), /queue/** (any number of segments)"""
 
 
 def make_source(url: str, context: SourceContext) -> IEventSource:
@@ -35,6 +43,6 @@ def _parser_of(url: str) -> IEventSourceParser:
 
 
 def describe_sources() -> str:
-    """Return the text of ``--help-sources``: each source's own, in order of their schemes."""
+    """Return the text of ``--help-sources``: each source's own, in order of their schemes, and what all have."""
     parsers = sorted(getPlugins(IEventSourceParser), key=lambda parser: str(parser.scheme))
-    return "\n\n".join(parser.help.strip() for parser in parsers)
+    return "\n\n".join([*(parser.help.strip() for parser in parsers), _SEVERAL])

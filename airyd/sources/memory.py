@@ -73,14 +73,14 @@ class MemorySource:
         if self._sink is None:
             return fail(_not_running())
         try:
-            epoch, number = self.order(after)
+            epoch, number = self.order(destination, after)
         except ValueError:
             return succeed(UNKNOWN)
         if epoch != self._epoch:
             return succeed(UNKNOWN)
         return succeed(self._history(destination).after(number, limit))
 
-    def order(self, event_id: str) -> tuple[int, int]:
+    def order(self, destination: str, event_id: str) -> tuple[int, int]:
         """Return the epoch and the number of an id; ``ValueError`` if it isn't of this form."""
         match = _ID.match(event_id)
         if match is None:

@@ -54,9 +54,9 @@ class SampleSource:
         """Read a page of history (``IEventSource``)."""
         return self._feed.replay(destination, after, limit)
 
-    def order(self, event_id: str) -> tuple[int, ...]:
+    def order(self, destination: str, event_id: str) -> tuple[int, ...]:
         """Return the key that orders ids (``IEventSource``)."""
-        return self._feed.order(event_id)
+        return self._feed.order(destination, event_id)
 
     def publish(self, destination: str, body: bytes) -> Deferred[str]:
         """Add an event to what the player publishes (``IEventSource``)."""

@@ -82,11 +82,12 @@ class Parent(Service):
                     f"--listen {description}: with --workers {settings.workers} airyd can listen on tcp:, tcp6: and "
                     "ssl: only, whose connections the kernel deals out"
                 )
-        if not is_shared(settings.source):
-            raise ConfigurationError(
-                f"--workers {settings.workers}: with --source {settings.source.partition(':')[0]}: each process would "
-                "have events of its own; all of them can read redis:"
-            )
+        for source in settings.sources:
+            if not is_shared(source):
+                raise ConfigurationError(
+                    f"--workers {settings.workers}: with --source {source.partition(':')[0]}: each process would "
+                    "have events of its own; all of them can read redis:"
+                )
         Airyd(settings, self._reactor, self._wall)
 
     def privilegedStartService(self) -> None:

@@ -16,6 +16,7 @@ from airyd.events import Event, RowFilter, event_id_of, message_id
 from airyd.hub import Hub
 from airyd.stomp.requests import Subscribe
 from airyd.stomp.spec import AckMode, Version, ack_id
+from airyd.subscriber import Listener
 from tests.model.channel import MemoryChannel, Message, parse, unframe
 from tests.model.twin import EPOCH, Twin
 
@@ -41,6 +42,7 @@ class Track:
     """One subscription as its client sees it.
 
     :ivar position: up to where in the ledger everything has come or is hidden; None until it is established
+    :ivar gap: up to where something may be missing, since the client was told so
     :ivar outstanding: the message ids that were handed over and not acknowledged, with the end of each in the stream
     :ivar after: what the client asked for while the subscription was being established
     """
@@ -49,16 +51,20 @@ class Track:
     row_filter: RowFilter | None
     subscription: Subscription
     position: int | None = None
+    gap: int = 0
     recovered: bool | None = None
     is_open: bool = True
     outstanding: dict[str, int] = field(default_factory=dict)
     after: list[Callable[[], None]] = field(default_factory=list)
 
-    def next(self, twin: Twin) -> int:
-        """Return the index of the event that must come next, or where it will be."""
+    def next(self, twin: Twin, skip: bool = True) -> int:
+        """Return the index of the event that must come next, or where it will be.
+
+        :param skip: whether what may be missing is
+        """
         assert self.position is not None
         ledger = twin.ledger[self.request.destination]
-        index = self.position
+        index = max(self.position, self.gap) if skip else self.position
         while index < len(ledger) and self.row_filter is not None and not self.row_filter.matches(ledger[index]):
             index += 1
         return index
@@ -66,7 +72,8 @@ class Track:
     def is_behind(self, twin: Twin) -> bool:
         """Say whether the feed has brought what has not come, for who was live from the beginning and has no window."""
         is_live = self.position is not None and self.request.ack is AckMode.AUTO and not self.recovered
-        return is_live and self.next(twin) < twin.cursor[self.request.destination]
+        is_watched = self.request.destination in twin.watched  # not from a gap on until it is watched anew
+        return is_live and is_watched and self.next(twin) < twin.cursor[self.request.destination]
 
 
 class World(Protocol):
@@ -82,15 +89,31 @@ class World(Protocol):
         """Say whether the source has left somebody without an answer for long."""
 
 
+@dataclass
+class Ear:
+    """What stands for a subscription to ``/airyd/status`` (``airyd.subscriber.Listener``)."""
+
+    client: Client
+    hears: bool
+
+    def tell(self, destination: str, since: str) -> bool:
+        """Tell the client of a gap."""
+        if self.hears and not self.client.is_over:
+            frame = f"GAP\ndestination:{destination}\nmessage-id:{message_id(destination, since)}\n\n\0"
+            self.client.channel.send(websocket_framing([frame.encode()], 1))
+        return self.hears
+
+
 class Client:
     """Does what ``airyd.client.Client`` does with its subscriptions, and is the browser, too.
 
+    :param listens: whether it can be told of a gap
     :ivar faults: why the server closed the connection
     """
 
     framing: Final[Framing] = staticmethod(websocket_framing)
 
-    def __init__(self, world: World, version: Version, tls: bool, bound: int) -> None:
+    def __init__(self, world: World, version: Version, tls: bool, bound: int, listens: bool) -> None:
         self.version = version
         self.channel = MemoryChannel(self, bound, tls)
         self.channel.handed = self._handed
@@ -102,6 +125,7 @@ class Client:
         self.messages = 0
         self.tracks: dict[str, Track] = {}
         self._world = world
+        self._ear = Ear(self, listens)
         self._made = 0
         self._parsed = 0
         self._standing: dict[str, Track] = {}  # as far as the stream says so
@@ -110,13 +134,18 @@ class Client:
 
     # What the hub calls.
 
+    @property
+    def subscribed(self) -> dict[str, Listener]:
+        """See ``airyd.subscriber.Subscriber``."""
+        return {**{key: track.subscription for key, track in self.tracks.items()}, "ear": self._ear}
+
     def established(self, request: Subscribe, position: str, recovered: bool | None) -> None:
-        """Answer a SUBSCRIBE (``airyd.destination.Subscriber``)."""
+        """Answer a SUBSCRIBE (``airyd.subscriber.Subscriber``)."""
         said = "" if recovered is None else f"recovered:{str(recovered).lower()}\n"
         self._say(f"RECEIPT\nreceipt-id:{request.receipt}\nlast-message-id:{position}\n{said}\n\0")
 
     def fail(self, error: StompError) -> None:
-        """End the connection (``airyd.destination.Subscriber``, ``IChannelOwner``)."""
+        """End the connection (``airyd.subscriber.Subscriber``, ``IChannelOwner``)."""
         if self.is_over:
             return
         self.faults.append(error.fault)
@@ -246,6 +275,8 @@ class Client:
             else:
                 ended = self._by_receipt[receipt.removeprefix("end of ")]
                 self._standing.pop(ended.request.id)
+        elif frame.command == "GAP":
+            self._gap(frame)
         elif frame.command == "MESSAGE":
             self.messages += 1
             destination, position = frame.headers["destination"], frame.headers["message-id"]
@@ -278,12 +309,27 @@ class Client:
             if recovered and last is not None and (request.destination, last) not in world.twin.refused:
                 world.complain(f"{request.last_message_id} was not recovered, and is in the history")
 
+    def _gap(self, frame: Message) -> None:
+        """From where the feed is now nothing is missing; up to the id that is named nothing was."""
+        twin, destination = self._world.twin, frame.headers["destination"]
+        tracks = [track for track in self._standing.values() if track.request.destination == destination]
+        since = number_of(event_id_of(destination, frame.headers["message-id"]) or "")
+        if not any(track.next(twin) >= since for track in tracks):
+            self._world.complain(f"a gap since {since}, which nobody has got to")
+        if not (twin.missed or any(self._has_lost(track) for track in tracks)):
+            self._world.complain("a gap was told, and all that is to come is there")
+        for track in tracks:
+            track.gap = twin.cursor[destination]
+
     def _message(self, track: Track, frame: Message) -> None:
         twin, request = self._world.twin, track.request
-        index = track.next(twin)
         ledger = twin.ledger[request.destination]
-        expected = ledger[index] if index < len(ledger) else None
         wire_id = frame.headers["message-id"]
+        # A gap may be another subscription's of the same client, and this one read it all from the history.
+        indices = {track.next(twin, skip) for skip in (False, True)}
+        named = [index for index in indices if index < len(ledger) and wire_id.endswith(f"-{ledger[index].id}")]
+        index = named[0] if named else track.next(twin)
+        expected = ledger[index] if index < len(ledger) else None
         if expected is None or (wire_id, frame.body) != (message_id(request.destination, expected.id), expected.body):
             self._world.complain(f"{wire_id} came where {expected and expected.id} had to come")
             return

@@ -30,9 +30,13 @@ class Prompt(NamedTuple):
 
 @dataclass(eq=False)
 class Watch:
-    """A watch that was not answered yet."""
+    """A watch that was not answered yet.
+
+    :ivar floor: how many events the sink had been given when it was asked for
+    """
 
     destination: str
+    floor: int
     answer: Deferred[str] = field(default_factory=Deferred)
 
 
@@ -110,7 +114,7 @@ class Twin:
         """Say nothing (``IEventSource``)."""
         return ()
 
-    def order(self, event_id: str) -> tuple[int, ...]:
+    def order(self, destination: str, event_id: str) -> tuple[int, ...]:
         """Return epoch and number (``IEventSource``)."""
         epoch, number = event_id.split("-")
         return int(epoch), int(number)
@@ -119,7 +123,7 @@ class Twin:
         """Begin to answer (``IEventSource``)."""
         assert destination not in self.watched, "watched twice"
         assert not any(watch.destination == destination for watch in self.watches), "watched twice"
-        watch = Watch(destination)
+        watch = Watch(destination, self.cursor[destination])
         self.watches.append(watch)
         if self.prompt.watch:
             self.answer_watch(watch)
@@ -170,7 +174,7 @@ class Twin:
             self.failures += 1
             watch.answer.errback(SourceUnavailable("the twin is away"))
             return
-        position = max(len(self.ledger[watch.destination]) - lag, 0)
+        position = max(len(self.ledger[watch.destination]) - lag, watch.floor)
         self.watched.add(watch.destination)
         self.cursor[watch.destination] = position
         watch.answer.callback(event_id(position))

@@ -87,10 +87,10 @@ class World:
         return None if client is None or client.is_over else client
 
     def come(self, seat: int, version: Version, tls: bool, bound: int) -> Client:
-        """Return the client in the seat; a new one if there is none."""
+        """Return the client in the seat; a new one if there is none. Every other one can be told of gaps."""
         client = self.present(seat)
         if client is None:
-            client = self.clients[seat] = Client(self, version, tls, bound)
+            client = self.clients[seat] = Client(self, version, tls, bound, listens=seat % 2 == 1)
             self.everybody.append(client)
         return client
 

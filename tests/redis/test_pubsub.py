@@ -107,7 +107,7 @@ class EpochTests(PubSubCase):
         epoch = position.removesuffix("-0")
         self.assertEqual(self.sink.events, [Event(A, f"{epoch}-1", body(1)), Event(A, f"{epoch}-2", body(2))])
         self.assertEqual(self.watch(B), f"{epoch}-1")
-        self.assertEqual(self.source.order(f"{epoch}-10"), (EPOCH, 10))
+        self.assertEqual(self.source.order(A, f"{epoch}-10"), (EPOCH, 10))
 
     def test_other_nodes_begin_in_the_same_millisecond(self) -> None:
         """Their epochs differ: an id of theirs is unknown here."""
@@ -141,7 +141,7 @@ class EpochTests(PubSubCase):
         self.assertEqual(self.replay(before.id), UNKNOWN)
         self.reading.answer(message(2), message(3))
         self.assertEqual([event.body for event in self.sink.events], [body(1), body(2), body(3)])
-        keys = [self.source.order(event.id) for event in self.sink.events]
+        keys = [self.source.order(event.destination, event.id) for event in self.sink.events]
         self.assertEqual(keys, sorted(keys))
         self.assertEqual(self.replay(self.sink.events[1].id).events, (self.sink.events[2],))
 
@@ -155,10 +155,10 @@ class EpochTests(PubSubCase):
     def test_a_clock_that_goes_back(self) -> None:
         self.watch()
         self.reading.answer(message(1))
-        before = self.source.order(self.sink.events[0].id)
+        before = self.source.order(A, self.sink.events[0].id)
         self.clock.rightNow -= 3600
         self.reconnect()
-        self.assertGreater(self.source.order(self.watch(B)), before)
+        self.assertGreater(self.source.order(B, self.watch(B)), before)
 
     def test_what_comes_before_all_channels_are_subscribed(self) -> None:
         """It came before the epoch, which begins without it."""

@@ -115,13 +115,13 @@ class EventSourceContract(_TestCase):
         events = await self.published(source, NEWS, 12)
         for event in events:
             self.assertTrue(EVENT_ID.match(event.id), event.id)
-        keys = [source.order(event.id) for event in events]
+        keys = [source.order(NEWS, event.id) for event in events]
         self.assertEqual(keys, sorted(set(keys)))
 
     async def test_what_is_no_id(self) -> None:
         source, _ = await self.started()
         for text in NO_IDS:
-            self.assertRaises(ValueError, source.order, text)
+            self.assertRaises(ValueError, source.order, NEWS, text)
 
     # Watching.
 
@@ -148,8 +148,8 @@ class EventSourceContract(_TestCase):
         after = await self.published(source, NEWS, 3)
         await self.settle()
         self.assertTrue(EVENT_ID.match(position), position)
-        self.assertLessEqual(source.order(before[-1].id), source.order(position))
-        self.assertLess(source.order(position), source.order(after[0].id))
+        self.assertLessEqual(source.order(NEWS, before[-1].id), source.order(NEWS, position))
+        self.assertLess(source.order(NEWS, position), source.order(NEWS, after[0].id))
         self.assertEqual(sink.events, after)
         self.assertEqual(await self.after(source, NEWS, position), after)
 
@@ -158,7 +158,7 @@ class EventSourceContract(_TestCase):
         position = await source.watch(NEWS)
         self.assertEqual(await source.replay(NEWS, position, 10), Replay((), complete=True, more=False))
         events = await self.published(source, NEWS, 2)
-        self.assertLess(source.order(position), source.order(events[0].id))
+        self.assertLess(source.order(NEWS, position), source.order(NEWS, events[0].id))
         self.assertEqual(await self.after(source, NEWS, position), events)
 
     async def test_position_while_others_publish(self) -> None:
@@ -167,12 +167,11 @@ class EventSourceContract(_TestCase):
         under_way = [self.feed(source, NEWS, body(number)) for number in range(5)]
         watching = source.watch(NEWS)
         under_way += [self.feed(source, NEWS, body(number)) for number in range(5, 10)]
-        position = source.order(await watching)
+        position = source.order(NEWS, await watching)
         ids = await gatherResults(under_way)
         await self.settle()
-        self.assertEqual(
-            [event.id for event in sink.events], [event_id for event_id in ids if source.order(event_id) > position]
-        )
+        expected = [event_id for event_id in ids if source.order(NEWS, event_id) > position]
+        self.assertEqual([event.id for event in sink.events], expected)
 
     async def test_bodies(self) -> None:
         source, sink = await self.started()
@@ -199,7 +198,7 @@ class EventSourceContract(_TestCase):
         self.assertEqual(sink.events, messages)
 
         position = await source.watch(COUNTS)
-        self.assertLessEqual(source.order(counts[-1].id), source.order(position))
+        self.assertLessEqual(source.order(COUNTS, counts[-1].id), source.order(COUNTS, position))
         more_counts = await self.published(source, COUNTS, 2)
         source.unwatch(NEWS)
         await self.settle()
@@ -231,12 +230,12 @@ class EventSourceContract(_TestCase):
         missed = await self.published(source, NEWS, 4)
         await self.settle()
         seen = sink.events.copy()
-        position = source.order(await source.watch(NEWS))
+        position = source.order(NEWS, await source.watch(NEWS))
         live = await self.published(source, NEWS, 3)
         await self.settle()
         replayed = await self.after(source, NEWS, seen[-1].id)
         self.assertEqual(seen + replayed, events + missed + live)
-        self.assertEqual([event for event in replayed if source.order(event.id) > position], live)
+        self.assertEqual([event for event in replayed if source.order(NEWS, event.id) > position], live)
         self.assertEqual(sink.events[len(seen) :], live)
 
     async def test_unwatch_and_watch_at_once(self) -> None:

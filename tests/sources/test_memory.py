@@ -14,7 +14,7 @@ from airyd.events import MESSAGE, UNREAD_COUNT, Event, Replay
 from airyd.interfaces import IEventSink, IEventSource
 from airyd.sources import make_source
 from airyd.sources.memory import MemorySource
-from tests.sources.contract import EventSourceContract
+from tests.sources.contract import NEWS, EventSourceContract
 from tests.sources.support import EPOCH, START, RecordingSink, body, make_context
 
 
@@ -25,7 +25,7 @@ class MemoryContractTests(EventSourceContract, TestCase):
         return MemorySource(lambda: START, history=self.history)
 
     def unknown_ids(self, source: IEventSource, newest: str) -> Sequence[str]:
-        epoch, number = source.order(newest)
+        epoch, number = source.order(NEWS, newest)
         return (
             f"{epoch}-{number + 1}",
             f"{epoch}-{number + 10**15}",
@@ -78,8 +78,8 @@ class IdTests(MemoryCase):
 
     def test_order_is_by_number(self) -> None:
         source = self.running()
-        self.assertEqual(source.order("5-10"), (5, 10))
-        self.assertLess(source.order("5-9"), source.order("5-10"))
+        self.assertEqual(source.order(NEWS, "5-10"), (5, 10))
+        self.assertLess(source.order(NEWS, "5-9"), source.order(NEWS, "5-10"))
 
     def test_an_id_from_before_a_restart_is_unknown(self) -> None:
         (event_id,) = self.publish(self.running(), b"{}")

@@ -16,7 +16,7 @@ from airyd.sources.redis.source import RedisStreams
 from airyd.sources.redis.upstream import Upstream
 from tests.redis.case import until
 from tests.redis.server import own_prefix, shared_server
-from tests.sources.contract import EventSourceContract
+from tests.sources.contract import NEWS, EventSourceContract
 from tests.sources.support import LANDMARK, START, Landmarks
 
 
@@ -108,7 +108,7 @@ class RedisContractTests(EventSourceContract, TestCase):
         return event_id.decode()
 
     def unknown_ids(self, source: IEventSource, newest: str) -> Sequence[str]:
-        milliseconds, number = source.order(newest)
+        milliseconds, number = source.order(NEWS, newest)
         return (
             f"{milliseconds}-{number + 1}",
             f"{milliseconds + 10**6}-0",

@@ -96,7 +96,7 @@ class PlayingTests(SampleCase):
         self.assertEqual(self.sink.events[-1], Event(MESSAGE, event_id, b'{"own":1}'))
         self.assertEqual(len(self.play(1)), 8)
         ids = [event.id for event in self.sink.of(MESSAGE)]
-        self.assertEqual(ids, sorted(ids, key=source.order))
+        self.assertEqual(ids, sorted(ids, key=lambda each: source.order(MESSAGE, each)))
 
     def test_stop(self) -> None:
         source = self.source("sample:")

@@ -12,11 +12,11 @@ from twisted.logger import LogEvent, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from airyd import service
 from airyd.errors import ConfigurationError, SourceUnavailable, UnknownDestination
 from airyd.events import AIRY_DESTINATIONS, MESSAGE
 from airyd.metrics import Metrics, make_registry
 from airyd.options import Options
+from airyd.sources import several
 from airyd.workers.messages import (
     REPORTS,
     AskFigures,
@@ -221,7 +221,7 @@ class RefusalTests(ParentCase):
         def make_source(url: str, context: object) -> None:
             raise ConfigurationError("redis: cannot read password-file /etc/x: PermissionError")
 
-        self.patch(service, "make_source", make_source)
+        self.patch(several, "make_source", make_source)
         ended = self.assertRaises(SystemExit, made.startService)
         self.assertEqual(ended.code, "airyd: redis: cannot read password-file /etc/x: PermissionError")
         self.assertEqual(self.reactor.children, [])

@@ -128,7 +128,7 @@ class RedisPubSub:
         """Read a page of history (``IEventSource``); while there is no connection nobody knows what is missing."""
         return Deferred.fromCoroutine(self._page(self._channels[self._key(destination)], after, limit))
 
-    def order(self, event_id: str) -> tuple[int, int]:
+    def order(self, destination: str, event_id: str) -> tuple[int, int]:
         """Return the time of an id's epoch, and its number; ``ValueError`` if it isn't of this form."""
         match = _ID.match(event_id)
         if match is None:

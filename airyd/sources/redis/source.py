@@ -105,7 +105,7 @@ class RedisStreams:
         for page in self._pages.pop(request):
             page.callback(result)  # a Failure makes it an errback
 
-    def order(self, event_id: str) -> tuple[int, int]:
+    def order(self, destination: str, event_id: str) -> tuple[int, int]:
         """Return the two numbers of an id; ``ValueError`` for what is none."""
         return order(event_id)
 

@@ -1,0 +1,67 @@
+"""Who subscribes, and who can be told that something is missing: as a destination sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from airyd.encoding import Framing
+from airyd.errors import StompError
+from airyd.events import Event
+from airyd.interfaces import IChannel
+from airyd.stomp.requests import Subscribe
+from airyd.stomp.spec import Version
+
+
+class Listener(Protocol):
+    """One of a client's subscriptions; it may be that by which the client is told."""
+
+    @property
+    def hears(self) -> bool:
+        """Whether it is, and stands."""
+
+    def tell(self, destination: str, since: str) -> bool:
+        """Tell the client that events of a destination may be missing, if this is how; return whether it is.
+
+        :param since: the id of the last event before
+        """
+
+
+class Subscriber(Protocol):
+    """The client that a subscription belongs to."""
+
+    @property
+    def channel(self) -> IChannel:
+        """Its connection."""
+
+    @property
+    def framing(self) -> Framing:
+        """What its transport carries."""
+
+    @property
+    def version(self) -> Version:
+        """The STOMP version that it speaks."""
+
+    @property
+    def subscribed(self) -> Mapping[str, Listener]:
+        """All its subscriptions, by their ids."""
+
+    def established(self, request: Subscribe, position: str, recovered: bool | None) -> None:
+        """Learn that a subscription stands; called before its first MESSAGE is sent.
+
+        :param position: the ``message-id`` after which everything follows
+        :param recovered: whether the resume that was asked for is whole; None if none was asked for
+        """
+
+    def fail(self, error: StompError) -> None:
+        """End this client's connection."""
+
+
+class Voice(Protocol):
+    """What a destination says to one subscriber alone (``airyd.status``)."""
+
+    def present(self) -> Event:
+        """Return the event that each subscription begins with."""
+
+    def gap(self, destination: str, since: str) -> Event:
+        """Return the event that says that others may be missing; see ``Listener.tell``."""

@@ -1,0 +1,272 @@
+"""Two Redis, each with destinations of its own, and two nodes that read both: ``python -m tests.chaos.pair``.
+
+What happens to one Redis must be no matter for the destinations of the other; nodes that are restarted in turn, under
+load, lose nothing; and half of the clients listen to ``/airyd/status``, so that no gap ends their connection.
+
+Exit status: 0, 1 (something was wrong), 2 (wrong arguments).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Final, cast
+
+from tests.chaos.client import RESTARTING, UNAVAILABLE, Ending
+from tests.chaos.crowd import Crowd
+from tests.chaos.faults import BY_NAME
+from tests.chaos.ledger import History
+from tests.chaos.listener import Listener
+from tests.chaos.nodes import Life, Node
+from tests.chaos.publisher import PREFIX, Publisher
+from tests.chaos.stage import NODES, Stage
+from tests.chaos.verdict import Judge, Verdict
+from tests.integration.daemon import Daemon
+from tests.integration.payloads import CHANNEL_CONNECTED, CHANNEL_DISCONNECTED, MESSAGE, UNREAD_COUNT
+from tests.integration.proxy import Proxy
+from tests.redis.server import DURABLE, RedisServer
+
+#: What each Redis has, and how its source is asked for it.
+SHARES: Final = (
+    ((MESSAGE, CHANNEL_CONNECTED), f"{MESSAGE},{CHANNEL_CONNECTED}"),
+    ((UNREAD_COUNT, CHANNEL_DISCONNECTED), f"/queue/unread-count,{CHANNEL_DISCONNECTED}"),
+)
+#: Seconds between two faults, and between two nodes that are restarted in turn.
+PAUSE: Final = 3.0
+#: How often per second a client comes and goes of itself while faults are mixed.
+RESTLESSNESS: Final = 0.02
+
+OF_REDIS: Final = ("kill -9 redis", "SIGSTOP redis", "FLUSHALL", "XTRIM", "DEL", "SET over the key")
+OF_NODES: Final = ("cut link", "black hole", "kill -9 node", "SIGTERM node", "hop")
+
+
+class PairNode(Node):
+    """One airyd with two sources, each by a link of its own.
+
+    :ivar link: the one of both that is cut when a link is
+    """
+
+    def __init__(self, ports: Sequence[int], plant: str) -> None:
+        self.links = [Proxy(port) for port in ports]
+        super().__init__(ports[0], plant)
+        self.link.close()
+        self.link = self.links[0]
+
+    def start(self) -> None:
+        """Start a process, and wait until it is ready."""
+        sources = [
+            f"--source=redis://127.0.0.1:{link.port}/0?prefix={PREFIX}&destinations={patterns}"
+            for link, (_, patterns) in zip(self.links, SHARES, strict=True)
+        ]
+        begin = time.monotonic()
+        self._daemon = Daemon(*sources, port=self.port, program=self._program)
+        self.port = self._daemon.port
+        self.lives.append(Life(begin, float("inf"), []))
+
+    def close(self) -> None:
+        """End all; what the last process said is kept."""
+        self.terminate()
+        for link in self.links:
+            link.close()
+
+
+class Side:
+    """One Redis with its publisher and histories, as a fault of Redis sees the stage."""
+
+    def __init__(self, stage: PairStage, names: Sequence[str], rate: float, random: Random) -> None:
+        self.histories = [History(name) for name in names]
+        self.redis = RedisServer(*DURABLE)
+        self.publisher = Publisher(self.redis, self.histories, rate, random)
+        self.random = stage.random
+        self.sleep = stage.sleep
+        self.outage = stage.outage
+
+
+class Publishers:
+    """Those of both sides."""
+
+    def __init__(self, sides: Sequence[Side]) -> None:
+        self._sides = sides
+
+    def start(self) -> None:
+        """Begin."""
+        for side in self._sides:
+            side.publisher.start()
+
+    def stop(self) -> None:
+        """Publish no more."""
+        for side in self._sides:
+            side.publisher.stop()
+
+
+class PairStage(Stage):
+    """The stage with two Redis.
+
+    :ivar sides: what happens to Redis happens to one of these
+    """
+
+    def __init__(self, *, clients: int, rate: float, seed: int, scale: float = 1.0, plant: str = "") -> None:
+        self.random = Random(seed)
+        self.scale = scale
+        self.outages: list[tuple[float, float]] = []
+        self.unlevel: list[str] = []
+        self.nodes: list[Node] = []
+        self.sides: list[Side] = []
+        try:
+            for number, (names, _) in enumerate(SHARES):
+                self.sides.append(Side(self, names, rate / len(SHARES), Random(seed + number)))
+            self.nodes += [PairNode([side.redis.port for side in self.sides], plant) for _ in range(NODES)]
+        except BaseException:
+            self.close()
+            raise
+        self.histories = [history for side in self.sides for history in side.histories]
+        self.publisher = cast(Publisher, Publishers(self.sides))
+        ports = [node.port for node in self.nodes]
+        self.crowd = Crowd(clients, ports, self.histories, Random(seed + 2))
+        for number, client in enumerate(self.crowd.clients[::2]):
+            histories = [feed.history for feed in client.feeds]
+            self.crowd.clients[2 * number] = Listener(ports, histories, Random(seed + number))
+
+    @property
+    def listeners(self) -> list[Listener]:
+        """Those clients that are told of gaps, every other one."""
+        return [client for client in self.crowd.clients if isinstance(client, Listener)]
+
+    def suffer(self, name: str) -> None:
+        """Let a fault happen, to one Redis if it is one of Redis', or to one link."""
+        if name in OF_REDIS:
+            BY_NAME[name].inject(cast(Stage, self.random.choice(self.sides)))
+            return
+        for node in self.nodes:
+            node.link = self.random.choice(cast(PairNode, node).links)
+        BY_NAME[name].inject(self)
+
+    def close(self) -> None:
+        """End all processes."""
+        for node in self.nodes:
+            node.close()
+        for side in self.sides:
+            side.redis.close()
+
+
+class PairJudge(Judge):
+    """Knows that a listener whose stream has become something else learns of that while it is live."""
+
+    def _is_expected(self, ending: Ending) -> bool:
+        if ending.error == UNAVAILABLE and ending.was_live:
+            return self._in_outage(ending.when)
+        return super()._is_expected(ending)
+
+
+def roll(stage: Stage) -> None:
+    """Restart all nodes, one after the other, each when the one before it is ready again."""
+    for node in stage.nodes:
+        stage.sleep(PAUSE)
+        node.terminate()
+        node.start()
+
+
+def judge(stage: PairStage, is_rolling: bool = False) -> Verdict:
+    """Return what there was; a rolling restart has no other ends than its own, and all resumes succeed."""
+    verdict = PairJudge(stage).verdict()
+    for client in stage.crowd.clients:
+        ends = [] if isinstance(client, Listener) else client.endings
+        verdict.faults += [f"of no listener: {end}" for end in ends if end.error == UNAVAILABLE and end.was_live]
+    for number, listener in enumerate(stage.listeners):
+        verdict.faults += [f"listener {number}: {complaint}" for complaint in listener.complaints]
+    if is_rolling:
+        verdict.faults += [f"an end by {reason}" for reason in verdict.endings if reason != RESTARTING]
+        verdict.faults += [f"{verdict.refused} resumes were refused"] * bool(verdict.refused)
+    return verdict
+
+
+def one_by_one(stage: PairStage, names: Sequence[str]) -> Verdict:
+    """Let faults happen one after the other."""
+
+    def act() -> None:
+        for name in names:
+            stage.sleep(PAUSE)
+            stage.suffer(name)
+        stage.sleep(PAUSE)
+
+    stage.play(act)
+    return judge(stage)
+
+
+def rolling(stage: PairStage, times: int) -> Verdict:
+    """Restart all nodes in turn, several times over."""
+
+    def act() -> None:
+        for _ in range(times):
+            roll(stage)
+        stage.sleep(PAUSE)
+
+    stage.play(act)
+    return judge(stage, is_rolling=True)
+
+
+def mixed(stage: PairStage, seconds: float) -> Verdict:
+    """Let faults of one Redis and of all else happen at random, at the same time, to clients that come and go."""
+    failures: list[BaseException] = []
+    deadline = time.monotonic() + seconds
+
+    def track(names: Sequence[str], random: Random) -> None:
+        try:
+            while time.monotonic() < deadline and not failures:
+                stage.sleep(random.uniform(0.5, 8))
+                stage.suffer(random.choice(names))
+        except BaseException as failure:  # noqa: BLE001  # raised again where the threads were started
+            failures.append(failure)
+
+    def act() -> None:
+        stage.crowd.restlessness = RESTLESSNESS
+        threads = [
+            threading.Thread(target=track, args=(names, Random(number)))
+            for number, names in enumerate((OF_REDIS, OF_NODES))
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if failures:
+            raise failures[0]
+
+    stage.play(act)
+    return judge(stage)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Do what ``arguments`` ask for, and print what came of it; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos.pair", description=__doc__)
+    parser.add_argument("--times", type=int, default=3, metavar="N", help="how often all nodes are restarted (3)")
+    parser.add_argument("--mixed", type=float, default=120, metavar="SECONDS", help="how long faults are mixed (120)")
+    parser.add_argument("--clients", type=int, default=60, metavar="N", help="how many clients there are (60)")
+    parser.add_argument("--rate", type=float, default=260, metavar="N", help="events per second (260)")
+    parser.add_argument("--seed", type=int, default=int(time.time()), metavar="N", help="repeats a run, about")
+    parser.add_argument("--scale", type=float, default=1, metavar="X", help="how long faults last: 0.1 is a tenth")
+    wanted = parser.parse_args(arguments)
+
+    def run(name: str, play: Callable[[PairStage], Verdict]) -> bool:
+        stage = PairStage(clients=wanted.clients, rate=wanted.rate, seed=wanted.seed, scale=wanted.scale)
+        verdict = play(stage)
+        gaps = sum(len(listener.told) for listener in stage.listeners)
+        states = sum(listener.states for listener in stage.listeners)
+        sys.stdout.write(
+            f"{name}: {verdict}; {len(stage.listeners)} listeners were told of {gaps} gaps, {states} states\n"
+        )
+        sys.stdout.write("".join(f"    {fault}\n" for fault in verdict.faults[:12]))
+        sys.stdout.flush()
+        return not verdict.faults
+
+    is_well = run("rolling restart", lambda stage: rolling(stage, wanted.times))
+    is_well &= run("one by one", lambda stage: one_by_one(stage, [*OF_REDIS, *OF_NODES]))
+    is_well &= run(f"mixed, {wanted.mixed:g} s", lambda stage: mixed(stage, wanted.mixed))
+    return 0 if is_well else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

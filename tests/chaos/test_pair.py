@@ -1,0 +1,36 @@
+"""Two Redis behind two nodes, shorter than in ``make chaos``."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.chaos.pair import OF_NODES, OF_REDIS, PairStage, one_by_one, rolling
+
+CLIENTS = 24
+
+
+class PairTests(SynchronousTestCase):
+    """What ``python -m tests.chaos.pair`` does, in small."""
+
+    def stage(self, rate: float = 200, plant: str = "") -> PairStage:
+        """Start everything."""
+        return PairStage(clients=CLIENTS, rate=rate, seed=4, scale=0.15, plant=plant)
+
+    def test_each_fault_once(self) -> None:
+        """Every client gets every event of both, or is told that it can't; who listens keeps its connection."""
+        stage = self.stage()
+        verdict = one_by_one(stage, [*OF_REDIS, *OF_NODES])
+        self.assertEqual(verdict.faults, [], str(verdict))
+        self.assertGreater(verdict.recovered, CLIENTS)
+        self.assertGreater(sum(len(listener.told) for listener in stage.listeners), 0)
+
+    def test_rolling_restart(self) -> None:
+        """Nobody loses anything, whichever node is away."""
+        verdict = rolling(self.stage(), 2)
+        self.assertEqual(verdict.faults, [], str(verdict))
+        self.assertGreater(verdict.recovered, CLIENTS)
+
+    def test_it_can_fail(self) -> None:
+        """Nodes that now and then lose an event are found out."""
+        verdict = rolling(self.stage(rate=3000, plant="drop"), 1)
+        self.assertIn("missing, and still there", verdict.faults[0])

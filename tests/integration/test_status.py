@@ -1,0 +1,116 @@
+"""``/airyd/status`` on the real thing: what is told when Redis dies, loses a stream, and when the daemon stops."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.integration.case import DaemonTestCase
+from tests.integration.node import NodeClient, body_of
+from tests.integration.payloads import MESSAGE, UNREAD_COUNT, body, number_of
+from tests.integration.raw import RawClient
+from tests.redis.server import DURABLE, RedisServer
+
+STATUS = "/airyd/status"
+
+
+class StatusTests(DaemonTestCase):
+    """A daemon on a Redis of its own."""
+
+    def setUp(self) -> None:
+        self.redis = RedisServer(*DURABLE)
+        self.addCleanup(self.redis.close)
+        self.daemon = self.own_daemon(f"--source=redis://127.0.0.1:{self.redis.port}/0")
+
+    def call(self, *words: str | bytes) -> Any:
+        """Have Redis carry out a command."""
+        connection = self.redis.connect()
+        try:
+            return connection.call(*words)
+        finally:
+            connection.close()
+
+    def add(self, number: int, destination: str = MESSAGE) -> None:
+        """Publish as anybody may."""
+        self.call("XADD", f"airyd:{destination}", "*", "payload", body(destination, number))
+
+    def listening(self) -> RawClient:
+        """Return a client that listens, and is subscribed to messages."""
+        client = self.connect()
+        client.subscribe(STATUS, "s")
+        self.assertEqual(json.loads(client.message("s").body), {"type": "source", "state": "up"})
+        client.subscribe(MESSAGE, "0")
+        return client
+
+    def lose(self) -> None:
+        """Have the stream of messages lose an event before anybody can read it."""
+        connection = self.redis.connect()
+        key = f"airyd:{MESSAGE}"
+        connection.transaction(("XADD", key, "*", "payload", body(MESSAGE, 0)), ("DEL", key))
+        connection.close()
+
+    def test_gap(self) -> None:
+        """Who listens stays, and has all that comes later; who doesn't is closed, as ever."""
+        listener, other = self.listening(), self.connect()
+        other.subscribe(MESSAGE, "0")
+        self.add(1)
+        last = listener.message("0").headers["message-id"]
+        self.lose()
+        told = json.loads(listener.message("s").body)
+        self.assertEqual(told, {"type": "gap", "destinations": [MESSAGE], "since": last})
+        other.message("0")
+        error, code = other.error()
+        self.assertEqual((error.headers["message"], code), ("history lost", 1013))
+        for number in range(2, 50):
+            self.add(number)
+            self.assertEqual(number_of(listener.message("0").body), number)
+        self.daemon.wait_for_metrics(connections=1, gaps_total=1)
+
+    def test_redis_dies(self) -> None:
+        listener = self.listening()
+        self.redis.kill()
+        told = json.loads(listener.message("s").body)
+        self.assertEqual((told["type"], told["state"]), ("source", "down"))
+        self.assertIn(MESSAGE, told["destinations"])
+        self.redis.start()
+        self.assertEqual(json.loads(listener.message("s").body), {"type": "source", "state": "up"})
+        self.add(1)
+        self.assertEqual(number_of(listener.message("0").body), 1)
+
+    def test_the_daemon_stops(self) -> None:
+        listener = self.listening()
+        self.daemon.terminate()
+        self.assertEqual(json.loads(listener.message("s").body)["type"], "draining")
+        self.assertEqual(listener.error()[1], 1012)
+        self.assertEqual(self.daemon.wait(), 0)
+
+    def test_of_the_document(self) -> None:
+        """The example of docs/protocol.rst with each @stomp/stompjs shows what happens, and loses nothing."""
+        for version in ("5", "6", "7"):
+            client = NodeClient(
+                "follow.mjs",
+                url=f"ws://127.0.0.1:{self.daemon.port}/ws.communication",
+                destinations=[MESSAGE, UNREAD_COUNT],
+                stompjs=version,
+                reconnectDelay=100,
+                heeds=True,
+            )
+            self.addCleanup(client.close)
+            self.wait_for_states(client, "connecting", "catching up", "live")
+            reloads = client.told("reload") or client.wait_all("reload", 2)
+            self.assertEqual({each["destination"] for each in reloads}, {MESSAGE, UNREAD_COUNT})
+            self.lose()
+            self.assertEqual(client.wait("reload")["destination"], MESSAGE)
+            self.redis.kill()
+            self.wait_for_states(client, "catching up")
+            self.redis.start()
+            self.wait_for_states(client, "live")
+            self.add(int(version))
+            self.assertEqual(number_of(body_of(client.wait("message"))), int(version))
+            client.tell("disconnect")
+            self.wait_for_states(client, "connecting")
+
+    def wait_for_states(self, client: NodeClient, *states: str) -> None:
+        """Wait until the program shows these, one after the other, and nothing else meanwhile."""
+        for state in states:
+            self.assertEqual(client.wait("state")["state"], state)
