@@ -16,17 +16,15 @@ from airyd.destination import Subscription
 from airyd.encoding import HEARTBEAT, Framing
 from airyd.errors import Fault, Refusal, StompError
 from airyd.events import OWN, STATUS
-from airyd.gateway import Gateway
+from airyd.gateway import NEVER, Gateway
 from airyd.interfaces import Credentials, IChannel, IPrincipal
-from airyd.limits import DISCONNECT_PATIENCE, MOST_UNDER_WAY
+from airyd.limits import DISCONNECT_PATIENCE, FURTHEST_LOOK, MOST_UNDER_WAY
 from airyd.metrics import ORIGIN_SEND
 from airyd.stomp import requests
 from airyd.stomp.session import Session
 from airyd.stomp.spec import Header, Version
 from airyd.wheel import Entry
 
-#: Seconds to look ahead at most: the wheel keeps a cancelled call until its time, and a client may ask for months.
-_FURTHEST: Final = 60.0
 #: The queues of a client of whom nothing is under way: all share it, and nobody adds to it.
 _NO_QUEUES: Final[dict[requests.Key, deque[requests.Request]]] = {}
 
@@ -200,8 +198,8 @@ class Client:
             self.fail(StompError(Fault.INTERNAL, "The server's log says why.", receipt))
 
     def _connect(self, request: requests.Connect) -> Deferred[None] | None:
-        credentials = Credentials(request.login, request.passcode, request.headers)
-        login: IPrincipal | Deferred[IPrincipal] = self._gateway.authenticator.authenticate(credentials)
+        shown = (request.login, request.passcode, request.headers, self.channel.take_opening(), self.channel.peer)
+        login: IPrincipal | Deferred[IPrincipal] = self._gateway.authenticator.authenticate(Credentials(*shown))
         if isinstance(login, Deferred):
             return login.addCallback(self._accept)
         self._accept(login)
@@ -248,8 +246,7 @@ class Client:
             raise StompError(Fault.FORBIDDEN, f"You may not send to {name}.", request.receipt)
 
     def _settle(self, request: requests.Ack) -> None:
-        named = request.subscription_id
-        chosen = [one for name, one in self.subscribed.items() if named in (None, name)]
+        chosen = [one for name, one in self.subscribed.items() if request.subscription_id in (None, name)]
         settled = sum([subscription.settle(request.message_id) for subscription in chosen])
         if not settled:
             text = f"No message {request.message_id[:200]!r} waits for an answer."
@@ -305,11 +302,14 @@ class Client:
         self.fail(StompError(Fault.CONNECT_TIMEOUT, text))
 
     def _keep_time(self) -> None:
-        """Beat if it is time, end a client that has been silent for too long, and come back when either may be due."""
+        """Beat if it is time, end a client that is silent or whose login is over, come back when any may be due."""
         send_every, expect_every = self._session.heart_beat
         gateway = self._gateway
         now = gateway.wheel.seconds()
-        wait = _FURTHEST
+        wait = gateway.left(self._principal)
+        if wait <= 0:
+            self.fail(StompError(Fault.TOKEN_EXPIRED, "Connect again with a new token."))
+            return
         if expect_every:
             silence = max(2 * expect_every / 1000, gateway.grace)
             if now - self._heard > silence and not self._is_paused:
@@ -330,8 +330,8 @@ class Client:
                 self._said = max(due, now - 2 * gateway.wheel.tick)
                 due = self._said + self._beat_every
             wait = min(wait, due - now)
-        if send_every or expect_every:
-            self._timer = gateway.wheel.call_later(max(wait, 0.0), self._keep_time)
+        if wait < NEVER:
+            self._timer = gateway.wheel.call_later(max(min(wait, FURTHEST_LOOK), 0.0), self._keep_time)
 
     _HANDLERS: Final[Mapping[type[object], Callable[..., Deferred[None] | None]]] = MappingProxyType(
         {

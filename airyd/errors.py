@@ -24,8 +24,8 @@ class Fault(Enum):
 
     Each member's value is the text of the ERROR's ``message`` header and the close code that
     follows. The texts are fixed: what the client sent, and numbers, belong into the ERROR's body.
-    Only :attr:`UNAUTHORIZED` contains ``401``, since Airy's client logs its user out on these
-    digits. ``kind`` names the fault in metrics and logs.
+    Only what has to do with the login contains ``401``, since Airy's client logs its user out on
+    these digits. ``kind`` names the fault in metrics and logs.
     """
 
     # The client broke the rules of STOMP.
@@ -51,13 +51,15 @@ class Fault(Enum):
     HEARTBEAT_TIMEOUT = ("no heart-beat in time", CloseCode.POLICY)
     # The client may not.
     UNAUTHORIZED = ("401 Unauthorized", CloseCode.POLICY)
-    FORBIDDEN = ("forbidden", CloseCode.POLICY)
+    TOKEN_EXPIRED = ("401 token expired", CloseCode.POLICY)
+    FORBIDDEN = ("403 Forbidden", CloseCode.POLICY)
     UNKNOWN_DESTINATION = ("unknown destination", CloseCode.POLICY)
     INVALID_PAYLOAD = ("invalid payload", CloseCode.POLICY)
     # The server cannot.
     SLOW_CONSUMER = ("client too slow", CloseCode.TRY_AGAIN)
     HISTORY_LOST = ("history lost", CloseCode.TRY_AGAIN)
     SOURCE_UNAVAILABLE = ("event source unavailable", CloseCode.TRY_AGAIN)
+    LOGIN_UNAVAILABLE = ("login unavailable", CloseCode.TRY_AGAIN)
     RESTARTING = ("server restarting", CloseCode.RESTARTING)
     INTERNAL = ("internal error", CloseCode.INTERNAL_ERROR)
 
@@ -112,10 +114,58 @@ class Refusal(Exception):
         return StompError(self.stomp_fault, str(self), receipt)
 
 
+class LoginFault(Enum):
+    """Why a login is refused; the value names it in metrics and logs. A client learns only whether it is EXPIRED."""
+
+    MISSING = "missing"
+    UNKNOWN_KIND = "unknown_kind"
+    TOO_BIG = "too_big"
+    MALFORMED = "malformed"
+    ALGORITHM = "algorithm"
+    UNKNOWN_KEY = "unknown_key"
+    SIGNATURE = "signature"
+    ISSUER = "issuer"
+    AUDIENCE = "audience"
+    SUBJECT = "subject"
+    CLAIM = "claim"
+    NO_EXPIRY = "no_expiry"
+    NOT_YET_VALID = "not_yet_valid"
+    EXPIRED = "expired"
+
+
 class LoginRefused(Refusal):
-    """An authenticator does not accept these credentials; the text must not repeat them."""
+    """An authenticator does not accept these credentials.
+
+    :ivar fault: why, for the metrics
+    :ivar reason: why, for the log; must not repeat the credentials
+    """
 
     stomp_fault = Fault.UNAUTHORIZED
+
+    def __init__(self, fault: LoginFault, reason: str) -> None:
+        super().__init__(fault, reason)
+        self.fault = fault
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return self.reason
+
+    def stomp_error(self, receipt: str | None = None) -> StompError:
+        """Return an error that helps nobody to make a better forgery."""
+        is_expired = self.fault is LoginFault.EXPIRED
+        return StompError(
+            self.stomp_fault, "The token has expired." if is_expired else "There is no valid token.", receipt
+        )
+
+
+class LoginUnavailable(Refusal):
+    """An authenticator can't say yet whether the credentials are good; the text is for operators."""
+
+    stomp_fault = Fault.LOGIN_UNAVAILABLE
+
+    def stomp_error(self, receipt: str | None = None) -> StompError:
+        """Return an error that doesn't tell a client what is missing; without ``401``, so that it tries again."""
+        return StompError(self.stomp_fault, "Logins cannot be checked now; try again later.", receipt)
 
 
 class SourceUnavailable(Refusal):

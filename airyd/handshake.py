@@ -16,6 +16,7 @@ from airyd import __version__
 from airyd.deflate import agree
 from airyd.encoding import Framing
 from airyd.gateway import Gateway
+from airyd.interfaces import Opening
 from airyd.limits import WEBSOCKET_MESSAGE
 from airyd.origins import OriginPolicy
 from airyd.stomp.spec import Version
@@ -95,6 +96,9 @@ class OpeningHandshake(WebSocketServerProtocol):
             raise ConnectionDeny(int(HTTPStatus.NOT_FOUND), f"There is nothing here; connect to {self.factory.path}")
         if not self.factory.origins.allows(request.headers.get("origin"), request.headers["host"]):
             raise ConnectionDeny(int(HTTPStatus.FORBIDDEN), "This origin may not connect (option --origin).")
+        authorization, cookie = request.headers.get("authorization"), request.headers.get("cookie")
+        if authorization is not None or cookie is not None:
+            self.opening_shown(Opening(authorization, cookie))
         subprotocol = next((each for each in SUBPROTOCOLS if each in request.protocols), None)
         if subprotocol is None and request.protocols:
             raise ConnectionDeny(int(HTTPStatus.BAD_REQUEST), f"The subprotocols here are {', '.join(SUBPROTOCOLS)}.")
@@ -134,6 +138,9 @@ class OpeningHandshake(WebSocketServerProtocol):
         self.handshake_refused()
         self.wasClean = True  # for Autobahn: nothing to warn of
         self.dropConnection()
+
+    def opening_shown(self, opening: Opening) -> None:
+        """Learn what may be a login; its origin may connect."""
 
     def handshake_refused(self) -> None:
         """Learn that the answer to the opening handshake was an HTTP error; the connection closes."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorCore
@@ -120,12 +120,39 @@ class IEventSourceParser(Interface):
         """
 
 
+class Opening(NamedTuple):
+    """What a client showed in its opening handshake; ``repr`` shows nothing of it.
+
+    :ivar authorization: the ``Authorization`` header
+    :ivar cookie: the ``Cookie`` header; only of pages whose origin may connect
+    """
+
+    authorization: str | None = None
+    cookie: str | None = None
+
+    def __repr__(self) -> str:
+        return "Opening(...)"
+
+
+#: Nothing was shown.
+NO_OPENING: Final = Opening()
+
+
 class Credentials(NamedTuple):
-    """What a client showed in its CONNECT frame (and, later, its request); never log it."""
+    """What a client showed in its CONNECT frame, and before; ``repr`` shows nothing of it.
+
+    :ivar headers: all headers of the frame
+    :ivar peer: who is at the other end, for logs
+    """
 
     login: str | None
     passcode: str | None
     headers: Mapping[str, str]
+    opening: Opening = NO_OPENING
+    peer: str = "nobody"
+
+    def __repr__(self) -> str:
+        return "Credentials(...)"
 
 
 class IPrincipal(Interface):
@@ -148,12 +175,52 @@ class IAuthenticator(Interface):
     """Decides who a client is."""
 
     public = Attribute("Whether it may stand on an address that isn't loopback: a bool.")
+    cookies = Attribute("Whether it takes cookies, which a browser sends whatever page asks: a bool.")
+
+    def start() -> None:
+        """Begin to look after what is needed; called once."""
+
+    def stop() -> None:
+        """End; who waits for an answer may not get one any more."""
+
+    def takes(credentials: Credentials) -> bool:
+        """Say whether the credentials are of the kind that this one looks at, be they good or bad."""
 
     def authenticate(credentials: Credentials) -> IPrincipal | Deferred[IPrincipal]:
         """Look at the credentials of one CONNECT; a Deferred only if that takes a while.
 
-        Errors: ``LoginRefused``, raised or from the Deferred.
+        Errors: ``LoginRefused``, ``LoginUnavailable``, raised or from the Deferred.
         """
+
+    def health() -> Sequence[str]:
+        """Say why nobody can log in, one short text each, without secrets; empty when somebody can."""
+
+    def warnings() -> Sequence[str]:
+        """Say what is wrong although logins work, in the same form."""
+
+
+class AccessContext(NamedTuple):
+    """What an authenticator may use of its surroundings, so that tests can give it others.
+
+    :ivar reactor: monotonic time (``IReactorTime``), connections
+    :ivar wall: the wall-clock time in seconds since 1970
+    :ivar environ: the process' environment
+    """
+
+    reactor: IReactorCore
+    wall: Callable[[], float]
+    environ: Mapping[str, str] = MappingProxyType({})
+
+
+class Readiness(NamedTuple):
+    """How a server, or a part of it, is: one short text for each thing, without secrets.
+
+    :ivar reasons: why clients should not be sent to it; empty when they may be
+    :ivar warnings: what is wrong although they may be
+    """
+
+    reasons: Sequence[str] = ()
+    warnings: Sequence[str] = ()
 
 
 class IAuthenticatorParser(Interface):
@@ -162,10 +229,10 @@ class IAuthenticatorParser(Interface):
     name = Attribute("The spec's first word: a str.")
     help = Attribute("A few lines for ``--help-auth``: a str.")
 
-    def parse(arguments: str) -> IAuthenticator:
+    def parse(arguments: str, context: AccessContext) -> IAuthenticator:
         """Make the authenticator; ``arguments`` is what follows the first colon, or empty.
 
-        Errors: ``ConfigurationError``.
+        Errors: ``ConfigurationError`` whose text shows no secret.
         """
 
 
@@ -178,6 +245,9 @@ class IChannel(Interface):
     )
     peer = Attribute("Who is at the other end, for logs: a str.")
     buffered = Attribute("Bytes that wait to be sent to this client: an int.")
+
+    def take_opening() -> Opening:
+        """Give away what the client showed in its opening handshake: the channel forgets it."""
 
     def send(wire: bytes) -> None:
         """Send framed bytes, now or after what waits; ignored once the channel is closing."""

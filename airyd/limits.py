@@ -45,6 +45,9 @@ HELD_DURING_LOGIN = 64 * KIB
 MOST_UNDER_WAY = 64
 #: Seconds that a DISCONNECT waits for what came before it.
 DISCONNECT_PATIENCE = 10.0
+#: Seconds to look ahead at most: the wheel keeps a cancelled call until its time, a client may ask for months, and the
+#: wall clock, by which logins end, may be set.
+FURTHEST_LOOK = 60.0
 #: Seconds that a closing connection may take to read its last frames and answer the close.
 CLOSE_PATIENCE = 5.0
 #: Seconds that a SUBSCRIBE, SEND or COMMIT may wait for the event source.

@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 
 from airyd import __version__
-from airyd.errors import Fault
+from airyd.errors import Fault, LoginFault
 
 #: Ends of a connection that are no :class:`~airyd.errors.Fault`: after DISCONNECT, by the client's close
 #: frame, TCP gone without one, and a violation of RFC 6455.
@@ -34,6 +34,7 @@ ORIGIN_ADMIN: Final = "admin"
 ORIGIN_SOURCE: Final = "source"
 #: The one gauge that is no number of things.
 SOURCE_UP: Final = "airyd_source_up"
+LOGIN_UP: Final = "airyd_login_up"
 #: How a resume ended: proved whole, refused, or given up since the history went meanwhile.
 REPLAY_RECOVERED: Final = "recovered"
 REPLAY_UNRECOVERED: Final = "unrecovered"
@@ -41,6 +42,7 @@ REPLAY_LOST: Final = "lost"
 
 _FAULTS = tuple(fault.kind for fault in Fault)
 _CLOSES = (CLOSED_NORMALLY, CLOSED_BY_CLIENT, CLOSED_LOST, CLOSED_WEBSOCKET, CLOSED_REFUSED, *_FAULTS)
+_LOGIN_FAULTS = tuple(fault.value for fault in LoginFault)
 _ORIGINS = (ORIGIN_SEND, ORIGIN_ADMIN, ORIGIN_SOURCE)
 _OUTCOMES = (REPLAY_RECOVERED, REPLAY_UNRECOVERED, REPLAY_LOST)
 
@@ -91,6 +93,9 @@ class Metrics:
         "handshakes_refused", "Opening handshakes that were refused, by HTTP status.", "status"
     )
     errors: Counter[str] = _counter("errors", "ERROR frames, by fault.", "kind", known=_FAULTS)
+    logins_refused: Counter[str] = _counter(
+        "logins_refused", "Logins that were refused, by reason; clients learn less.", "reason", known=_LOGIN_FAULTS
+    )
     events_in: Counter[str] = _counter("events_received", "Events that came from the source.", "destination")
     payloads_refused: Counter[tuple[str, str]] = _counter(
         "payloads_refused", "Event bodies that broke the payload rules, by publisher and rule.", "origin", "kind"
@@ -116,6 +121,8 @@ class Metrics:
 
     #: Asked at each scrape whether the source is reachable; None until there is a source.
     source_up: Callable[[], bool] | None = None
+    #: Asked at each scrape whether logins can be checked, with keys that are up to date; None until there are some.
+    login_up: Callable[[], bool] | None = None
 
     def __post_init__(self, destinations: Iterable[str]) -> None:
         names = tuple(destinations)
@@ -129,6 +136,9 @@ class Metrics:
         yield build
         if self.source_up is not None:
             yield GaugeMetricFamily(SOURCE_UP, "Whether the event source is reachable.", int(self.source_up()))
+        if self.login_up is not None:
+            help_text = "Whether logins can be checked, with keys that are up to date."
+            yield GaugeMetricFamily(LOGIN_UP, help_text, int(self.login_up()))
         yield from _families(self)
 
 

@@ -21,6 +21,7 @@ from airyd.websocket import PROTOCOLS
 
 DEFAULT_LISTEN: Final = "tcp:8080:interface=127.0.0.1"
 DEFAULT_ADMIN: Final = "tcp:8081:interface=127.0.0.1"
+DEFAULT_AUTH: Final = "anonymous"
 NO_ADMIN: Final = "none"
 AUTO_WORKERS: Final = "auto"
 #: Every worker holds the sockets of all: their number goes with the square of this.
@@ -35,8 +36,9 @@ class Settings(NamedTuple):
     :ivar listen: endpoint strings of the WebSocket
     :ivar sources: the sources' URLs
     :ivar destinations: the catalogue
-    :ivar auth: the authenticator's spec
+    :ivar auth: the authenticators' specs
     :ivar admin: the endpoint string of the admin page, or None
+    :ivar admin_token_file: where the token is that the admin page asks for, or None
     :ivar origins: what ``--origin`` gave; empty for the default
     :ivar grace: seconds for which no client is closed for a missing heart-beat
     :ivar workers: processes that serve clients; 1 for this one alone
@@ -48,8 +50,9 @@ class Settings(NamedTuple):
     path: str
     sources: Sequence[str]
     destinations: Sequence[str]
-    auth: str
+    auth: Sequence[str]
     admin: str | None
+    admin_token_file: str | None
     origins: Sequence[str]
     heart_beat: HeartBeat
     grace: float
@@ -119,7 +122,6 @@ class Options(usage.Options):
     )
     optParameters: Sequence[Sequence[Any]] = [
         ["path", None, "/ws.communication", "Path of the WebSocket."],
-        ["auth", None, "anonymous", "Who may come in, and do what; see --help-auth."],
         [
             "admin",
             None,
@@ -175,6 +177,8 @@ class Options(usage.Options):
         super().__init__()
         self._listen: list[str] = []
         self._sources: list[str] = []
+        self._auth: list[str] = []
+        self._admin_token_file: str | None = None
         self._destinations: list[str] = list(AIRY_DESTINATIONS)
         self._origins: list[str] = []
 
@@ -185,6 +189,10 @@ class Options(usage.Options):
     def opt_source(self, url: str) -> None:
         """Where events come from, as a URL; see --help-sources; repeatable, with ?destinations=. [default: memory:]"""
         self._sources.append(url)
+
+    def opt_auth(self, spec: str) -> None:
+        """Who may come in, and do what; see --help-auth; repeatable. [default: anonymous]"""
+        self._auth.append(spec)
 
     def opt_destination(self, name: str) -> None:
         """A destination beside the four of Airy; repeatable."""
@@ -197,6 +205,10 @@ class Options(usage.Options):
         if name in self._destinations:
             raise usage.UsageError(f"--destination {name}: it is there already")
         self._destinations.append(name)
+
+    def opt_admin_token_file(self, path: str) -> None:
+        """A file with a token that the admin page asks for; --admin may then be any address."""
+        self._admin_token_file = path
 
     def opt_origin(self, origin: str) -> None:
         """A web origin whose pages may connect, such as https://app.example.com, or *; repeatable.
@@ -231,15 +243,16 @@ class Options(usage.Options):
             raise usage.UsageError(f"--body {limits.body} must be below --frame {limits.frame}, which holds it")
         admin = None if self["admin"] == NO_ADMIN else self["admin"]
         if admin is not None:
-            check_admin_endpoint(admin)
+            check_admin_endpoint(admin, has_token=self._admin_token_file is not None)
         heart_beat = self["heart-beat"]
         self.settings = Settings(
             listen=self._listen or [DEFAULT_LISTEN],
             path=self["path"],
             sources=self._sources or ["memory:"],
             destinations=self._destinations,
-            auth=self["auth"],
+            auth=self._auth or [DEFAULT_AUTH],
             admin=admin,
+            admin_token_file=self._admin_token_file,
             origins=self._origins,
             heart_beat=heart_beat if isinstance(heart_beat, HeartBeat) else HeartBeat.parse(heart_beat),
             grace=self["heart-beat-grace"],

@@ -7,12 +7,15 @@ forms of every Airy release pass, and fields that nobody knows yet.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Annotated, Final
 
 import msgspec
 
 from airyd.errors import PayloadFault, PayloadRefused
-from airyd.events import CHANNEL_CONNECTED, CHANNEL_DISCONNECTED, MESSAGE, UNREAD_COUNT
+from airyd.events import CHANNEL_CONNECTED, CHANNEL_DISCONNECTED, MESSAGE, UNREAD_COUNT, Event
 
 
 class _Object(msgspec.Struct):
@@ -50,6 +53,21 @@ _DECODERS: Final[dict[str, _Decoder]] = {
     CHANNEL_DISCONNECTED: _CHANNEL,
 }
 
+_CHANNEL_PLACES: Final[Mapping[str, str | None]] = MappingProxyType({"channel_id": "id", "conversation_id": None})
+#: Where what a filter of rows calls a field is in the body: the name of a member; None: it never is there. Whatever
+#: isn't named here is the member of its own name.
+PLACES: Final[Mapping[str, Mapping[str, str | None]]] = MappingProxyType(
+    {
+        MESSAGE: MappingProxyType({"channel_id": "channel_id", "conversation_id": "conversation_id"}),
+        UNREAD_COUNT: MappingProxyType({"channel_id": None, "conversation_id": "conversation_id"}),
+        CHANNEL_CONNECTED: _CHANNEL_PLACES,
+        CHANNEL_DISCONNECTED: _CHANNEL_PLACES,
+    }
+)
+_EXCEPT: Final[Mapping[str, str | None]] = MappingProxyType({})
+_MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_TEXT: Final = msgspec.json.Decoder(str)
+
 # What a JSON string may hold after a backslash: a pair of surrogates, a lone surrogate (the group), anything else.
 _ESCAPES: Final = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\."
@@ -80,6 +98,35 @@ def check(destination: str, body: bytes, limit: int) -> None:
         _explain(decoder, _without_lone_surrogates(body))
     except RecursionError:
         raise _too_deep() from None
+
+
+def place_of(destination: str, field: str) -> str | None:
+    """Return which member of a destination's bodies holds a field (:data:`PLACES`); None: none ever does."""
+    return PLACES.get(destination, _EXCEPT).get(field, field)
+
+
+def field_of(event: Event, field: str) -> str | None:
+    """Return the text of a field that a filter of rows names; None if there is none, or if it is no text.
+
+    The body is taken apart once, however many filters ask for its fields one after the other.
+    """
+    member = place_of(event.destination, field)
+    written = b"" if member is None else bytes(_members(event.body).get(member, b""))
+    if not written.startswith(b'"'):
+        return None
+    try:
+        return _TEXT.decode(written)
+    except msgspec.DecodeError:
+        return _TEXT.decode(_without_lone_surrogates(written))
+
+
+@lru_cache(maxsize=1)
+def _members(body: bytes) -> Mapping[str, msgspec.Raw]:
+    """Return the members of a body, which passed :func:`check`, each as it is written."""
+    try:
+        return _MEMBERS.decode(body)
+    except msgspec.DecodeError:
+        return _MEMBERS.decode(_without_lone_surrogates(body))
 
 
 def _explain(decoder: _Decoder, body: bytes) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import resource
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
@@ -16,18 +16,20 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from airyd.access import make_authenticator
+from airyd.access.gatekeeper import Gatekeeper
 from airyd.addresses import is_loopback, split_endpoint
+from airyd.admin.endpoint import read_admin_token
 from airyd.admin.site import admin_site
 from airyd.errors import ConfigurationError, Fault, SourceUnavailable, StompError
 from airyd.events import STATUS
 from airyd.gateway import Gateway
 from airyd.hub import Hub
-from airyd.interfaces import SourceContext
+from airyd.interfaces import AccessContext, Readiness, SourceContext
 from airyd.limits import CLOSE_PATIENCE
 from airyd.listening import Place, url_of
 from airyd.metrics import ORIGIN_ADMIN, Metrics, make_registry
 from airyd.options import Settings
-from airyd.origins import OriginPolicy
+from airyd.origins import ANY, OriginPolicy
 from airyd.sources.several import combine, make_parts
 from airyd.status import State, Status
 from airyd.transport import make_direct
@@ -66,23 +68,28 @@ class Airyd(Service):
         self._started = False
         self._stopping = False
 
-        authenticator = make_authenticator(settings.auth)
+        self._metrics = Metrics((*settings.destinations, STATUS))
+        context = AccessContext(reactor, wall, os.environ)
+        self._gatekeeper = Gatekeeper([make_authenticator(spec, context) for spec in settings.auth], self._metrics)
         for description in settings.listen:
-            if not (authenticator.public or is_loopback(description)):
+            if not (self._gatekeeper.public or is_loopback(description)):
                 raise ConfigurationError(
-                    f"--listen {description}: everybody could come in there with --auth {settings.auth}; "
+                    f"--listen {description}: everybody could come in there with --auth anonymous; "
                     "listen on loopback, or say --auth anonymous:public if that is meant"
                 )
         self._places = [Place.read("--listen", text, sockets or reactor) for text in settings.listen]
         self._admin_place = settings.admin and not sockets and Place.read("--admin", settings.admin, reactor)
+        self._admin_token = None if sockets else read_admin_token(settings.admin_token_file)
         origins = OriginPolicy(settings.origins, always=_page_origins(settings.admin))
+        if self._gatekeeper.cookies and ANY in settings.origins:
+            raise ConfigurationError("--origin *: with a cookie= in --auth any web page could log in as its visitor")
 
-        self._metrics = Metrics((*settings.destinations, STATUS))
         self.registry: CollectorRegistry = make_registry(self._metrics)
-        context = SourceContext(reactor, wall, settings.destinations, settings.limits.body, os.environ)
-        parts = make_parts(settings.sources, context)
+        surroundings = SourceContext(reactor, wall, settings.destinations, settings.limits.body, os.environ)
+        parts = make_parts(settings.sources, surroundings)
         self._source = combine(parts)
         self._status = Status([State(part.destinations, part.source.health) for part in parts], reactor, wall)
+        self._metrics.login_up = lambda: not (self._gatekeeper.health() or self._gatekeeper.warnings())
         self._metrics.source_up = lambda: self._reached and not self._source.health()
         try:
             self._hub = Hub(
@@ -94,12 +101,13 @@ class Airyd(Service):
         self._wheel = Wheel(reactor, min([1.0, *(beat / _TICKS_PER_BEAT for beat in beats)]))
         gateway = Gateway(
             self._hub,
-            authenticator,
+            self._gatekeeper,
             settings.limits,
             settings.heart_beat,
             settings.grace,
             self._wheel,
             self._metrics,
+            wall,
         )
         self._factory = StompWebSocketFactory(
             gateway, settings.path, origins, reactor, PROTOCOLS[settings.websocket], settings.compression
@@ -120,15 +128,17 @@ class Airyd(Service):
             return
         self._started = True
         self._raise_file_limit()
+        self._gatekeeper.start()
         self._source.start(self._hub).addCallbacks(self._source_reached, self._source_failed)
         if self._admin_place:
             site = admin_site(
                 reactor=self._reactor,
                 metrics=self._metrics,
                 scrape=lambda: succeed(self.registry),
-                ready=lambda: succeed(self.unready()),
+                ready=lambda: succeed(self.readiness()),
                 publish=self.publish,
                 body_limit=self._settings.limits.body,
+                token=self._admin_token,
             )
             self._admin_ports.append(self._admin_place.listen(site))
             self._log.info("airyd admin at {url}", url=url_of("http", self._admin_ports[-1], "/"))
@@ -153,13 +163,13 @@ class Airyd(Service):
         if not (self._stopping and failure.check(SourceUnavailable)):
             self._log.failure("the event source failed to start", failure)
 
-    def unready(self) -> Sequence[str]:
-        """Return the reasons why clients should not be sent here; none when all is well."""
+    def readiness(self) -> Readiness:
+        """Return the reasons why clients should not be sent here, and what is wrong although they may be."""
         if self._stopping:
-            return ["stopping"]
-        if not self._reached:
-            return ["the event source was not reached yet", *self._source.health()]
-        return self._source.health()
+            return Readiness(["stopping"])
+        unreached = [] if self._reached else ["the event source was not reached yet"]
+        reasons = [*unreached, *self._source.health(), *self._gatekeeper.health()]
+        return Readiness(reasons, self._gatekeeper.warnings())
 
     def publish(self, destination: str, body: bytes) -> Deferred[str]:
         """Publish what came to the admin page: see ``Hub.publish``."""
@@ -169,6 +179,7 @@ class Airyd(Service):
         self._stopping = True
         await gatherResults([maybeDeferred(port.stopListening) for port in self._ports])
         await self._drain()
+        self._gatekeeper.stop()
         await self._source.stop()
         await gatherResults([maybeDeferred(port.stopListening) for port in self._admin_ports])
         self._wheel.stop()

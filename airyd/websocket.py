@@ -23,7 +23,7 @@ from airyd.errors import CloseCode, Fault, StompError
 from airyd.gateway import Gateway
 from airyd.handshake import HandshakeFactory
 from airyd.inflate import InflatingWebSocket
-from airyd.interfaces import IChannel
+from airyd.interfaces import NO_OPENING, IChannel, Opening
 from airyd.lean import LeanServerProtocol
 from airyd.limits import CLOSE_PATIENCE
 from airyd.metrics import CLOSED_BY_CLIENT, CLOSED_LOST, CLOSED_NORMALLY, CLOSED_REFUSED, CLOSED_WEBSOCKET
@@ -39,7 +39,7 @@ class StompWebSocket(InflatingWebSocket):
     __slots__ = ()
 
     #: What each connection has beside Autobahn's own: the slots of whoever has slots.
-    ATTRIBUTES: ClassVar = ("_below", "_client", "_deadline", "_kind", "_stalled", "direct", "is_paused")
+    ATTRIBUTES: ClassVar = ("_below", "_client", "_deadline", "_kind", "_opening", "_stalled", "direct", "is_paused")
 
     factory: StompWebSocketFactory
 
@@ -51,6 +51,7 @@ class StompWebSocket(InflatingWebSocket):
         self.direct: Callable[[bytes], int] | None = None
         self._deadline: Entry | None = None
         self._kind: str | None = None
+        self._opening = NO_OPENING
         self._stalled = False
         self.is_paused = False
         self._below = below = direct_of(self.transport)
@@ -101,6 +102,15 @@ class StompWebSocket(InflatingWebSocket):
         if self.failedByMe:
             return CLOSED_WEBSOCKET
         return CLOSED_BY_CLIENT if self.wasClean else CLOSED_LOST
+
+    def opening_shown(self, opening: Opening) -> None:
+        """See ``OpeningHandshake``."""
+        self._opening = opening
+
+    def take_opening(self) -> Opening:
+        """See ``IChannel``."""
+        opening, self._opening = self._opening, NO_OPENING
+        return opening
 
     def handshake_refused(self) -> None:
         """See ``OpeningHandshake``."""

@@ -19,14 +19,14 @@ from dataclasses import dataclass
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
-from airyd.access import make_authenticator
+from airyd.access.anonymous import AnonymousAuthenticator
 from airyd.client import Client
 from airyd.encoding import websocket_framing
 from airyd.errors import Fault
 from airyd.events import AIRY_DESTINATIONS
 from airyd.gateway import Gateway
 from airyd.hub import Hub
-from airyd.interfaces import IChannel
+from airyd.interfaces import NO_OPENING, IChannel, Opening
 from airyd.limits import Limits
 from airyd.metrics import Metrics
 from airyd.sources.memory import MemorySource
@@ -76,6 +76,10 @@ class Null:
         """Take it."""
         return len(wire)
 
+    def take_opening(self) -> Opening:
+        """See ``IChannel``."""
+        return NO_OPENING
+
     def send(self, wire: bytes) -> None:
         """See ``IChannel``."""
 
@@ -114,7 +118,8 @@ def simulate(connections: int, alive: Callable[[Client], None]) -> tuple[float, 
     hub = Hub(source, AIRY_DESTINATIONS, clock, metrics, limits.body)
     source.start(hub)
     wheel = Wheel(clock, 1.0)
-    gateway = Gateway(hub, make_authenticator("anonymous"), limits, HEART_BEAT, 65.0, wheel, metrics)
+    everybody = AnonymousAuthenticator(public=False, send=False)
+    gateway = Gateway(hub, everybody, limits, HEART_BEAT, 65.0, wheel, metrics, clock.seconds)
     clients = [connect(gateway) for _ in range(connections)]
     gc.freeze()
     cpu, beats, sent = 0.0, Counter[int](), 0

@@ -18,7 +18,7 @@ from airyd.errors import Fault
 from airyd.events import AIRY_DESTINATIONS, Replay, RowFilter
 from airyd.gateway import Gateway
 from airyd.hub import Hub
-from airyd.interfaces import Credentials, IAuthenticator, IChannel, IEventSource, IPrincipal
+from airyd.interfaces import NO_OPENING, Credentials, IAuthenticator, IChannel, IEventSource, IPrincipal, Opening
 from airyd.limits import Limits
 from airyd.metrics import Metrics
 from airyd.sources.memory import MemorySource
@@ -140,13 +140,14 @@ class Feed(MemorySource):
 class Somebody:
     """A principal with rights as the test wants them.
 
+    :ivar expires: when its login ends
     :ivar forbidden: destinations that it may neither subscribe nor send to
     """
 
     name = "somebody"
-    expires = None
 
     def __init__(self) -> None:
+        self.expires: float | None = None
         self.forbidden: set[str] = set()
 
     def may_subscribe(self, destination: str) -> bool:
@@ -170,11 +171,30 @@ class Door(Told):
     """
 
     public = False
+    cookies = False
 
     def __init__(self) -> None:
         super().__init__()
         self.seen: list[Credentials] = []
         self.principal = Somebody()
+
+    def start(self) -> None:
+        """See ``IAuthenticator``."""
+
+    def stop(self) -> None:
+        """See ``IAuthenticator``."""
+
+    def takes(self, credentials: Credentials) -> bool:
+        """See ``IAuthenticator``."""
+        return True
+
+    def health(self) -> list[str]:
+        """See ``IAuthenticator``."""
+        return []
+
+    def warnings(self) -> list[str]:
+        """See ``IAuthenticator``."""
+        return []
 
     def authenticate(self, credentials: Credentials) -> Deferred[IPrincipal]:
         """See ``IAuthenticator``."""
@@ -190,6 +210,7 @@ class Channel:
     :ivar closed: what it was closed with, one item per close
     :ivar late: what was sent directly although nothing might be any more
     :ivar times: when something was sent
+    :ivar opening: what was shown in the opening handshake, until it is taken
     """
 
     peer = "tcp4:192.0.2.1:5000"
@@ -202,6 +223,7 @@ class Channel:
         self.paused = False
         self.closed: list[Fault | None] = []
         self.late: list[bytes] = []
+        self.opening = NO_OPENING
         self.times: list[float] = []
         self._wire = b""
 
@@ -214,6 +236,11 @@ class Channel:
     def _keep(self, wire: bytes) -> None:
         self._wire += wire
         self.times.append(self._clock.seconds())
+
+    def take_opening(self) -> Opening:
+        """See ``IChannel``."""
+        opening, self.opening = self.opening, NO_OPENING
+        return opening
 
     def send(self, wire: bytes) -> None:
         """See ``IChannel``."""
@@ -271,11 +298,18 @@ class ClientTestCase(SynchronousTestCase):
         hub = Hub(self.feed, AIRY_DESTINATIONS, self.clock, self.metrics, self.limits.body, self.status)
         self.successResultOf(self.feed.start(hub))
         self.wheel = Wheel(self.clock, self.tick)
-        self.gateway = Gateway(hub, self.door, self.limits, self.heart_beat, self.grace, self.wheel, self.metrics)
+        self.wall_ahead = 1.7e9  # seconds that the wall clock is ahead of the other
+        self.gateway = Gateway(
+            hub, self.door, self.limits, self.heart_beat, self.grace, self.wheel, self.metrics, self.wall
+        )
 
     def make_clock(self) -> Clock:
         """Return the clock."""
         return Clock()
+
+    def wall(self) -> float:
+        """Return the wall-clock time."""
+        return self.wall_ahead + self.clock.seconds()
 
     def open(self) -> Channel:
         """Return the channel of a client that has said nothing yet."""

@@ -16,6 +16,8 @@ from twisted.internet.interfaces import IReactorCore
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd import limits
+from airyd.access import fetch, keysets
+from airyd.access.verify import LONGEST_TOKEN
 from airyd.delivery import State
 from airyd.errors import CloseCode, ConfigurationError, Fault, PayloadFault
 from airyd.events import AIRY_DESTINATIONS
@@ -30,6 +32,7 @@ from bench import instructions
 from bench.page import RUN, filled, sections
 from bench.pictures import PICTURES
 from bench.results import read
+from tests.access.case import authenticator
 from tests.test_architecture import FLOORS
 
 ROOT = Path(__file__).parent.parent
@@ -41,7 +44,11 @@ DOCUMENTS = (
     "docs/scaling.rst",
     "docs/protocol.rst",
     "docs/publishing.rst",
+    "docs/security.rst",
 )
+
+#: Where the tests are.
+TESTS = tuple(ROOT.glob("tests/**/*.py"))
 
 #: A row of a table: the text of each cell.
 Row = tuple[str, ...]
@@ -156,7 +163,7 @@ class OptionsTests(SynchronousTestCase):
                 continue
             default = options.defaults.get(option)
             if default is None:  # an option that may be repeated says its default in its help
-                helped = " ".join((getattr(options, f"opt_{option}").__doc__ or "").split())
+                helped = " ".join((getattr(options, f"opt_{option.replace('-', '_')}").__doc__ or "").split())
                 default = (re.findall(r"\[default: (.*)\]", helped) or [""])[0]
             expected[f"--{option}"] = str(default)
         documented = {option: default for option, default, _ in table("README.rst", *OPTIONS)}
@@ -202,7 +209,10 @@ class OperatingTests(SynchronousTestCase):
         self.assertIn(f"is {unit[1]} on a scale", " ".join((ROOT / "README.rst").read_text().split()))
 
     def test_metrics_exist(self) -> None:
-        families = [*Metrics(AIRY_DESTINATIONS, source_up=lambda: True).collect(), *WorkersMetrics().collect()]
+        families = [
+            *Metrics(AIRY_DESTINATIONS, source_up=lambda: True, login_up=lambda: True).collect(),
+            *WorkersMetrics().collect(),
+        ]
         known = {sample.name for family in families for sample in family.samples} | {
             f"{family.name}_total" for family in families if family.type == "counter"
         }
@@ -227,7 +237,8 @@ class ProtocolTests(SynchronousTestCase):
         self.assertEqual(expected, [row[:3] for row in table("docs/protocol.rst", "Message", "Code", "Kind", "When")])
 
     def test_401_is_the_login_alone(self) -> None:
-        self.assertEqual([Fault.UNAUTHORIZED], [fault for fault in Fault if "401" in fault.message])
+        about_logins = [Fault.UNAUTHORIZED, Fault.TOKEN_EXPIRED]
+        self.assertEqual(about_logins, [fault for fault in Fault if "401" in fault.message])
 
     def test_limits(self) -> None:
         expected = [(f"--{name.replace('_', '-')}", str(default), words) for name, default, words in limits.LIMITS]
@@ -309,6 +320,30 @@ class PerformanceTests(SynchronousTestCase):
         self.assertEqual([f"performance/{name}.svg" for name in PICTURES], images)
         for image in images:
             self.assertTrue((ROOT / "docs" / image).exists(), image)
+
+
+class SecurityTests(SynchronousTestCase):
+    """docs/security.rst."""
+
+    def test_words(self) -> None:
+        """Those that ``jwt`` names when it is given another, in their order."""
+        error = self.assertRaises(ConfigurationError, authenticator, "jwt:secret-env=SECRET:no-such=1")
+        known = str(error).partition("there are: ")[2].split(", ")
+        self.assertEqual(known, [word for word, _, _ in table("docs/security.rst", "Word", "Default", "What it says")])
+
+    def test_each_threat_has_its_tests(self) -> None:
+        known = set(chain.from_iterable(re.findall(r"def (test_\w+)", each.read_text()) for each in TESTS))
+        for threat, answer, tests in table("docs/security.rst", "Threat", "Answer", "Test"):
+            self.assertTrue(answer, threat)
+            self.assertEqual(set(), set(tests.split(", ")) - known, threat)
+
+    def test_bounds(self) -> None:
+        whole = " ".join((ROOT / "docs/security.rst").read_text().split())
+        self.assertIn(f"{LONGEST_TOKEN} characters, before", whole)
+        self.assertIn(f"{fetch.MOST_BYTES // 1024} KiB, {fetch.PATIENCE:.0f} seconds", whole)
+        self.assertEqual((keysets.FRESH, keysets.FETCH_EVERY), (300, 5))
+        self.assertIn("good for five minutes at most", whole)
+        self.assertIn("at most once in five seconds", whole)
 
 
 class ArchitectureTests(SynchronousTestCase):

@@ -94,6 +94,14 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(value(metrics, "airyd_source_up"), 1)
         self.assertEqual(value(metrics, "airyd_source_up"), 0)
 
+    def test_login_is_asked_at_each_scrape(self) -> None:
+        metrics = Metrics()
+        self.assertNotIn(("airyd_login_up", frozenset()), scrape(metrics))
+        answers = iter([True, False])
+        metrics.login_up = lambda: next(answers)
+        self.assertEqual(value(metrics, "airyd_login_up"), 1)
+        self.assertEqual(value(metrics, "airyd_login_up"), 0)
+
     def test_two_processes_share_nothing(self) -> None:
         one, other = Metrics([MESSAGE]), Metrics([MESSAGE])
         one.deliveries[MESSAGE] += 1

@@ -125,8 +125,9 @@ class OptionsTests(SynchronousTestCase):
                 path="/ws.communication",
                 sources=["memory:"],
                 destinations=list(AIRY_DESTINATIONS),
-                auth="anonymous",
+                auth=["anonymous"],
                 admin="tcp:8081:interface=127.0.0.1",
+                admin_token_file=None,
                 origins=[],
                 heart_beat=HeartBeat(30000, 30000),
                 grace=65.0,
@@ -152,7 +153,9 @@ class OptionsTests(SynchronousTestCase):
         """Nothing has a default that the table above does not know, or no help."""
         text = str(Options())
         shown = re.findall(r"^ +(--[a-z-]+)=", text, re.MULTILINE)
-        self.assertEqual(set(shown) - {option for option, _ in DEFAULTS}, {"--destination", "--origin"})
+        self.assertEqual(
+            set(shown) - {option for option, _ in DEFAULTS}, {"--admin-token-file", "--destination", "--origin"}
+        )
         self.assertEqual(len(shown), len(set(shown)))
         self.assertNotIn("None", text)
 
@@ -177,6 +180,7 @@ class OptionsTests(SynchronousTestCase):
             "--destination=/events",
             "--destination=/queue/tags",
             "--auth=anonymous:send",
+            "--auth=jwt:jwks=/keys",
             "--admin=unix:/run/admin",
             "--origin=https://app.example",
             "--origin=*",
@@ -186,7 +190,7 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual(settings.listen, ["tcp:1:interface=127.0.0.1", "unix:/run/x"])
         self.assertEqual((settings.path, settings.sources), ("/", ["sample:?rate=5"]))
         self.assertEqual(settings.destinations, [*AIRY_DESTINATIONS, "/events", "/queue/tags"])
-        self.assertEqual((settings.auth, settings.admin), ("anonymous:send", "unix:/run/admin"))
+        self.assertEqual((settings.auth, settings.admin), (["anonymous:send", "jwt:jwks=/keys"], "unix:/run/admin"))
         self.assertEqual(settings.origins, ["https://app.example", "*"])
         self.assertEqual((settings.heart_beat, settings.grace), (HeartBeat(0, 5000), 0.5))
 
@@ -194,6 +198,12 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual(self.parsed("--workers=3").workers, 3)
         self.patch(os, "sched_getaffinity", lambda _: {0, 2, 5, 6})
         self.assertEqual(self.parsed("--workers=auto").workers, 4)
+
+    def test_admin_with_a_token(self) -> None:
+        """Then, and only then, it may be anywhere."""
+        settings = self.parsed("--admin=tcp:8081", "--admin-token-file=/token")
+        self.assertEqual((settings.admin, settings.admin_token_file), ("tcp:8081", "/token"))
+        self.assertIn("--admin-token-file", self.refusal("--admin=tcp:8081"))
 
     def test_no_admin(self) -> None:
         self.assertIsNone(self.parsed("--admin=none").admin)

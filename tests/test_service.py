@@ -248,6 +248,21 @@ class RefusalTests(ServiceTestCase):
         admin = "tcp:interface=127.0.0.1"
         self.assertIn(f"--admin {admin}", self.refusal(f"--admin={admin}"))
 
+    def test_anonymous_in_public_beside_tokens(self) -> None:
+        jwt = "--auth=jwt:jwks=/keys"
+        self.assertIn("--listen", self.refusal("--listen=tcp:8080", jwt, "--auth=anonymous"))
+        self.started("--listen=tcp:8080", jwt)
+        self.started("--listen=tcp:8080", jwt, "--auth=anonymous:public")
+
+    def test_cookies_of_any_page(self) -> None:
+        """Any page could log in as its visitor."""
+        jwt = "--auth=jwt:jwks=/keys:cookie=session"
+        self.assertIn("cookie=", self.refusal(jwt, "--origin=*"))
+        self.assertIn("cookie=", self.refusal(jwt, "--origin=https://a.example", "--origin=*"))
+        self.started(jwt, "--origin=https://a.example")
+        self.started(jwt)
+        self.started("--auth=jwt:jwks=/keys", "--origin=*")
+
     def test_unknown_authenticator(self) -> None:
         said = self.refusal("--auth=nobody:s3cret")
         self.assertIn("nobody", said)
@@ -261,38 +276,46 @@ class RefusalTests(ServiceTestCase):
 
 
 class ReadinessTests(ServiceTestCase):
-    """``/readyz`` asks :meth:`Airyd.unready`."""
+    """``/readyz`` asks :meth:`Airyd.readiness`."""
 
     def test_ready(self) -> None:
-        self.assertEqual(list(self.started().unready()), [])
+        self.assertEqual(list(self.started().readiness().reasons), [])
 
     def test_not_before_the_source_was_reached(self) -> None:
         self.source.reached = Deferred()
         service = self.started()
-        self.assertEqual(len(service.unready()), 1)
+        self.assertEqual(len(service.readiness().reasons), 1)
         self.source.troubles = ["the feed refuses"]
-        self.assertEqual(list(service.unready())[1:], ["the feed refuses"])
+        self.assertEqual(list(service.readiness().reasons)[1:], ["the feed refuses"])
         self.source.troubles = []
         self.source.reached.callback(None)
-        self.assertEqual(list(service.unready()), [])
+        self.assertEqual(list(service.readiness().reasons), [])
 
     def test_troubles_of_the_source(self) -> None:
         service = self.started()
         self.source.troubles = ["the feed is away"]
-        self.assertEqual(list(service.unready()), ["the feed is away"])
+        self.assertEqual(list(service.readiness().reasons), ["the feed is away"])
+
+    def test_no_keys_for_tokens(self) -> None:
+        service = self.started("--auth=jwt:jwks=/nothing/there")
+        (reason,) = service.readiness().reasons
+        self.assertIn("/nothing/there: cannot be read", reason)
+        self.assertEqual(
+            list(self.started("--auth=jwt:jwks=/nothing/there", "--auth=anonymous").readiness().reasons), []
+        )
 
     def test_source_that_can_not_start(self) -> None:
         """It is logged; the reasons go on being told."""
         self.source.reached = fail(ZeroDivisionError("interna"))
         service = self.started()
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-        self.assertTrue(service.unready())
+        self.assertTrue(service.readiness().reasons)
 
     def test_not_while_stopping(self) -> None:
         service = self.started()
         self.connected()
         stopped = service.stopService()
-        self.assertEqual(list(service.unready()), ["stopping"])
+        self.assertEqual(list(service.readiness().reasons), ["stopping"])
         self.assertNoResult(stopped)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from twisted.plugin import getPlugins
 
 from airyd.errors import ConfigurationError
-from airyd.interfaces import IAuthenticator, IAuthenticatorParser
+from airyd.interfaces import AccessContext, IAuthenticator, IAuthenticatorParser
 
 
-def make_authenticator(spec: str) -> IAuthenticator:
+def make_authenticator(spec: str, context: AccessContext) -> IAuthenticator:
     """Return the authenticator that the spec names, such as ``anonymous:send``.
 
     Errors: ``ConfigurationError`` that repeats only the spec's first word.
@@ -17,7 +17,7 @@ def make_authenticator(spec: str) -> IAuthenticator:
     parsers = list(getPlugins(IAuthenticatorParser))
     for parser in parsers:
         if parser.name == name:
-            return parser.parse(arguments)
+            return parser.parse(arguments, context)
     known = ", ".join(sorted({str(parser.name) for parser in parsers}))
     raise ConfigurationError(f"no authenticator is called {name!r}; there are: {known}")
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from zope.interface import implementer
 
-from airyd.errors import ConfigurationError
+from airyd.access.shown import is_anything_shown
+from airyd.access.words import Words
 from airyd.events import RowFilter
 from airyd.interfaces import Credentials, IAuthenticator, IPrincipal
-
-_WORDS: Final = ("public", "send")
 
 
 @implementer(IPrincipal)
@@ -42,22 +42,39 @@ class AnonymousPrincipal:
 class AnonymousAuthenticator:
     """Takes any credentials, and none."""
 
+    cookies: Final = False
+
     def __init__(self, public: bool, send: bool) -> None:
         self.public = public
         # All share one, since a gateway may hold ten thousand of them.
         self._principal = AnonymousPrincipal(send)
 
+    def start(self) -> None:
+        """There is nothing to look after (``IAuthenticator``)."""
+
+    def stop(self) -> None:
+        """There is nothing to end (``IAuthenticator``)."""
+
+    def takes(self, credentials: Credentials) -> bool:
+        """Say whether nothing was shown: whoever shows something wants to be somebody (``IAuthenticator``)."""
+        return not is_anything_shown(credentials)
+
     def authenticate(self, credentials: Credentials) -> IPrincipal:
         """Let the client in (``IAuthenticator``)."""
         return self._principal
 
+    def health(self) -> Sequence[str]:
+        """All is well (``IAuthenticator``)."""
+        return ()
+
+    def warnings(self) -> Sequence[str]:
+        """All is well (``IAuthenticator``)."""
+        return ()
+
 
 def parse(arguments: str) -> AnonymousAuthenticator:
     """Return the authenticator for the words behind ``anonymous:``, each at most once, in any order."""
-    words = arguments.split(":") if arguments else []
-    for word in words:
-        if word not in _WORDS:
-            raise ConfigurationError(f"anonymous: unknown word {word!r}; there are: {', '.join(_WORDS)}")
-        if words.count(word) > 1:
-            raise ConfigurationError(f"anonymous: the word {word!r} is given twice")
-    return AnonymousAuthenticator(public="public" in words, send="send" in words)
+    words = Words("anonymous", arguments)
+    authenticator = AnonymousAuthenticator(public=words.flag("public"), send=words.flag("send"))
+    words.finish()
+    return authenticator

@@ -1,20 +1,51 @@
-"""Where the admin page may listen."""
+"""Where the admin page may listen, and the token that it asks for."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
 
 from airyd.addresses import is_loopback
 from airyd.errors import ConfigurationError
 
+_LOOPBACK_KINDS: Final = ("tcp", "tcp6", "unix")
+_KINDS: Final = (*_LOOPBACK_KINDS, "ssl")
+#: Characters that a token has at least: nobody can try so many.
+_SHORTEST_TOKEN: Final = 16
 
-def check_admin_endpoint(description: str) -> None:
-    r"""Raise ``ConfigurationError`` unless the endpoint string is loopback TCP or a unix socket.
 
-    The admin page asks nobody who they are, so that nobody outside of this machine may reach it:
-    ``tcp:8081:interface=127.0.0.1``, ``tcp6:8081:interface=\:\:1``, ``unix:/run/airyd/admin.sock``.
+def check_admin_endpoint(description: str, has_token: bool) -> None:
+    r"""Raise ``ConfigurationError`` unless the admin page may listen on this endpoint string.
+
+    Without a token it asks nobody who they are, so that nobody outside of this machine may reach it: loopback TCP or
+    a unix socket, ``tcp:8081:interface=127.0.0.1``, ``tcp6:8081:interface=\:\:1``, ``unix:/run/airyd/admin.sock``.
     """
     kind = description.partition(":")[0]
-    if kind not in ("tcp", "tcp6", "unix") or not is_loopback(description):
+    if has_token and kind in _KINDS:
+        return
+    if kind not in _LOOPBACK_KINDS or not is_loopback(description):
         raise ConfigurationError(
             f"--admin {description}: the admin page listens on loopback or a unix socket only, such as "
-            "tcp:8081:interface=127.0.0.1 or unix:/run/airyd/admin.sock (none turns it off)"
+            "tcp:8081:interface=127.0.0.1 or unix:/run/airyd/admin.sock (none turns it off), unless there is an "
+            "--admin-token-file"
         )
+
+
+def read_admin_token(path: str | None) -> str | None:
+    """Return the token that a file holds in its one line; None if there is no file.
+
+    Errors: ``ConfigurationError`` whose text shows nothing of it.
+    """
+    if path is None:
+        return None
+    try:
+        token = Path(path).read_text("ascii").strip()
+    except OSError as error:
+        raise ConfigurationError(f"--admin-token-file {path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        token = ""
+    if len(token) < _SHORTEST_TOKEN or not token.isprintable() or " " in token:
+        raise ConfigurationError(
+            f"--admin-token-file {path}: give one line of {_SHORTEST_TOKEN} characters or more, ASCII without spaces"
+        )
+    return token

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from http import HTTPStatus
 
 from twisted.internet.address import UNIXAddress
@@ -42,6 +43,18 @@ def check_origin(headers: Headers) -> None:
     own = {f"http://{authority}".lower() for authority in header_values(headers, "Host")}
     if any(origin.lower() not in own for origin in header_values(headers, "Origin")):
         raise Refusal(HTTPStatus.FORBIDDEN, "pages of other origins may not publish")
+
+
+def check_token(headers: Headers, token: str) -> None:
+    """Raise ``Refusal`` (401) unless the request shows the token: ``Authorization: Bearer TOKEN`` (RFC 6750).
+
+    The comparison takes as long whatever was shown.
+    """
+    scheme, _, shown = (header_values(headers, "Authorization") or [""])[0].partition(" ")
+    if scheme.lower() != "bearer" or not hmac.compare_digest(shown.strip().encode(), token.encode()):
+        raise Refusal(
+            HTTPStatus.UNAUTHORIZED, "show the admin token: Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"}
+        )
 
 
 def header_values(headers: Headers, name: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
@@ -15,17 +15,20 @@ from twisted.internet.interfaces import IAddress
 from twisted.web.http_headers import Headers
 
 from airyd.admin.answers import Answer, Refusal, json_answer
-from airyd.admin.guard import check_host, check_origin, header_values
+from airyd.admin.guard import check_host, check_origin, check_token, header_values
 from airyd.errors import UnknownDestination
+from airyd.interfaces import Readiness
 
 #: Gives what ``/metrics`` shows.
 Scrape = Callable[[], Deferred[CollectorRegistry]]
-#: Gives the reasons why the server is not ready, one short text each.
-Ready = Callable[[], Deferred[Sequence[str]]]
+#: Gives the reasons why the server is not ready, and what is wrong although it is.
+Ready = Callable[[], Deferred[Readiness]]
 #: Takes a destination and a body; fires with the ``message-id``.
 Publish = Callable[[str, bytes], Deferred[str]]
 
 _PUBLISH: Final = "/publish/"
+#: What tells nothing but health: a balancer asks for it, who has no token.
+_OPEN: Final = ("/healthz", "/readyz")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +49,14 @@ class Query:
 class Pages:
     """Answers queries.
 
+    :param token: what a request must show, but for health; None: nothing, and then it must be meant for this machine
     :param publish: fails with ``PayloadRefused``, ``UnknownDestination`` or ``SourceUnavailable``
 
     None of the three may wait for ever.
     """
 
-    def __init__(self, scrape: Scrape, ready: Ready, publish: Publish) -> None:
+    def __init__(self, scrape: Scrape, ready: Ready, publish: Publish, token: str | None) -> None:
+        self._token = token
         self._scrape = scrape
         self._ready = ready
         self._publish = publish
@@ -62,7 +67,10 @@ class Pages:
 
         Errors: ``Refusal``, and what ``publish`` fails with; ``answer_for`` makes answers of them.
         """
-        check_host(query.headers, query.local)
+        if self._token is None:
+            check_host(query.headers, query.local)
+        elif query.path not in _OPEN:
+            check_token(query.headers, self._token)
         if query.path.startswith(_PUBLISH):
             _check_method(query, "POST")
             return await self._take(query)
@@ -77,9 +85,12 @@ class Pages:
         return Answer(HTTPStatus.OK, "text/plain; charset=utf-8", b"ok")
 
     async def _readyz(self, query: Query) -> Answer:
-        reasons = list(await self._ready())
-        status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
-        return json_answer({"ready": not reasons, "reasons": reasons}, status)
+        readiness = await self._ready()
+        status = HTTPStatus.SERVICE_UNAVAILABLE if readiness.reasons else HTTPStatus.OK
+        answer: dict[str, object] = {"ready": not readiness.reasons, "reasons": list(readiness.reasons)}
+        if readiness.warnings:
+            answer["warnings"] = list(readiness.warnings)
+        return json_answer(answer, status)
 
     async def _metrics(self, query: Query) -> Answer:
         try:

@@ -29,17 +29,19 @@ def admin_site(
     ready: Ready,
     publish: Publish,
     body_limit: int,
+    token: str | None = None,
 ) -> AdminSite:
     """Return the factory of the admin page, to be listened with on an endpoint that was checked.
 
     :param metrics: where bodies that are too big are counted
     :param scrape: gives what ``/metrics`` shows
-    :param ready: gives the reasons why the server is not ready, one short text each; none: it is
+    :param ready: gives the reasons why the server is not ready (none: it is), and what is wrong although it is
     :param publish: takes a destination and a body, fires with the ``message-id`` within bounded time,
         and counts and logs what it refuses; errors: ``PayloadRefused``, ``UnknownDestination``, ``SourceUnavailable``
+    :param token: what requests must show; None: nothing
     :param body_limit: bytes of a request's body; more is refused before it is read
     """
-    return AdminSite(reactor, metrics, Pages(scrape, ready, publish), body_limit)
+    return AdminSite(reactor, metrics, Pages(scrape, ready, publish, token), body_limit)
 
 
 class AdminSite(http.HTTPFactory):

@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import BinaryIO, Final, NoReturn, TextIO
@@ -29,18 +29,22 @@ from twisted.python.failure import Failure
 from twisted.web.client import Agent
 
 from airyd.cli.connection import CONNECT_PATIENCE
-from airyd.cli.console import Console, visible
+from airyd.cli.console import Console, OutputClosed, visible
 from airyd.cli.lines import DescriptorReader, Line, LineQueue
-from airyd.cli.options import AirydOptions, PublishOptions, TailOptions
+from airyd.cli.options import AirydOptions, PublishOptions, TailOptions, TokenOptions
 from airyd.cli.publish import Publisher, one_connection, publish_lines
 from airyd.cli.render import Renderer, json_line
 from airyd.cli.stompclient import Received
 from airyd.cli.tail import Tail, retry_policy
+from airyd.cli.token import TokenUnreadable, mint, token_source
 
 _USAGE_ERROR: Final = 2
 #: What a shell adds to the number of the signal that ended a program.
 _BY_SIGNAL: Final = 128
 _STDIN: Final = 0
+#: The environment's names for the tokens of a server and of its admin endpoint.
+_TOKEN: Final = "AIRYD_TOKEN"  # noqa: S105  # a name
+_ADMIN_TOKEN: Final = "AIRYD_ADMIN_TOKEN"  # noqa: S105  # a name
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -52,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         command = " ".join(filter(None, ("airyd", options.subCommand)))
         sys.stderr.write(f"{command}: {visible(str(error))} (see {command} --help)\n")
         sys.exit(_USAGE_ERROR)
+    if isinstance(options.subOptions, TokenOptions):
+        sys.exit(print_token(options.subOptions, _console(f"airyd {options.subCommand}")))
     react(_run, (options.subOptions, f"airyd {options.subCommand}"))
 
 
@@ -60,6 +66,27 @@ def _run(reactor: IReactorCore, options: TailOptions | PublishOptions, name: str
     console = _console(name)
     work = tail(reactor, options, console) if isinstance(options, TailOptions) else publish(reactor, options, console)
     return interruptible(reactor, work).addCallback(_exit)
+
+
+def print_token(options: TokenOptions, console: Console) -> int:
+    """Make the token that the options ask for, and print it; return the exit status."""
+    try:
+        if options.secret_file is not None:
+            secret = Path(options.secret_file).read_bytes().removesuffix(b"\n").removesuffix(b"\r")
+        else:
+            secret = os.environ.get(options.secret_env or "", "").encode()
+        now = datetime.now(UTC).timestamp()
+        token = mint(secret, options.is_base64, options.subject, now, options.lifetime, options.claims)
+    except OSError as error:
+        console.say(f"cannot read {options.secret_file}: {error.strerror}")
+        return 1
+    except (TypeError, ValueError) as error:  # a secret that is none, or a claim that can't be
+        console.say(str(error))
+        return 1
+    with suppress(OutputClosed):
+        console.write(token.encode() + b"\n")
+        return 0
+    return 1
 
 
 async def tail(reactor: IReactorCore, options: TailOptions, console: Console) -> int:
@@ -82,6 +109,7 @@ async def tail(reactor: IReactorCore, options: TailOptions, console: Console) ->
         print_event,
         options.count,
         retry_policy(),
+        token_source(options.token_file, _TOKEN, os.environ),
     ).run()
 
 
@@ -89,7 +117,12 @@ async def publish(reactor: IReactorCore, options: PublishOptions, console: Conso
     """Publish the body of the command line, or what standard input brings; return the exit status."""
     clock = IReactorTime(reactor)
     agent = Agent(reactor, connectTimeout=CONNECT_PATIENCE, pool=one_connection(clock))
-    publisher = Publisher(agent, clock, options.url, options.destination)
+    try:
+        token = token_source(options.token_file, _ADMIN_TOKEN, os.environ)()
+    except TokenUnreadable as error:
+        console.say(str(error))
+        return 1
+    publisher = Publisher(agent, clock, options.url, options.destination, token)
     if options.body is not None:
         lines = iter([Line(None, os.fsencode(options.body))])
         return await publish_lines(publisher, lambda: succeed(next(lines, None)), console, clock)

@@ -224,6 +224,7 @@ class StompFactory(WebSocketClientFactory):
     :param url: such as ``ws://127.0.0.1:8080/ws.communication``
     :param positions: see :class:`~airyd.cli.stompclient.StompClient`
     :param on_happening: hears of everything that happens
+    :ivar token: what the next connections log in with; None for none
     """
 
     protocol = StompConnection  # type: ignore[assignment]  # Twisted's type asks for an Optional factory
@@ -236,6 +237,7 @@ class StompFactory(WebSocketClientFactory):
         destinations: Sequence[str],
         positions: MutableMapping[str, str],
         on_happening: Callable[[StompConnection, Happening], None],
+        token: str | None = None,
     ) -> None:
         super().__init__(
             url,
@@ -259,7 +261,8 @@ class StompFactory(WebSocketClientFactory):
         self._destinations = destinations
         self._positions = positions
         self.on_happening = on_happening
+        self.token = token
 
     def make_client(self) -> StompClient:
         """Return the client of a new connection."""
-        return StompClient(self._name, self._destinations, self._positions)
+        return StompClient(self._name, self._destinations, self._positions, self.token)

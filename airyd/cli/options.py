@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from getopt import GetoptError, gnu_getopt
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 from urllib.parse import SplitResult, urlsplit
 
 from twisted.python import usage
 
 from airyd import __version__
+from airyd.cli.token import claim
 from airyd.events import AIRY_DESTINATIONS, DESTINATION
 
 WEBSOCKET_URL: Final = "ws://127.0.0.1:8080/ws.communication"
@@ -57,6 +58,8 @@ class _CommandOptions(_Options):
 class TailOptions(_CommandOptions):
     """``airyd tail``.
 
+    :ivar token_file: where the token to log in with is, or None
+
     :ivar url: checked, with a path
     :ivar destinations: checked, without repetitions
     :ivar count: from 1 on, or None
@@ -80,6 +83,7 @@ Arguments:
         self.url = WEBSOCKET_URL
         self.destinations: tuple[str, ...] = AIRY_DESTINATIONS
         self.count: int | None = None
+        self.token_file: str | None = None
 
     @property
     def host(self) -> str:
@@ -95,6 +99,10 @@ Arguments:
     def port(self) -> int:
         """The URL's port, or its scheme's."""
         return urlsplit(self.url).port or (443 if self.secure else 80)
+
+    def opt_token_file(self, path: str) -> None:
+        """A file with the token to log in with [default: the environment's AIRYD_TOKEN]."""
+        self.token_file = path
 
     def opt_count(self, number: str) -> None:
         """End after this many events [default: never]."""
@@ -114,6 +122,8 @@ Arguments:
 
 class PublishOptions(_CommandOptions):
     """``airyd publish``.
+
+    :ivar token_file: where the admin endpoint's token is, or None
 
     :ivar url: checked, of the admin endpoint
     :ivar destination: checked
@@ -139,6 +149,11 @@ Arguments:
         self.url = ADMIN_URL
         self.destination = ""
         self.body: str | None = None
+        self.token_file: str | None = None
+
+    def opt_token_file(self, path: str) -> None:
+        """A file with the admin endpoint's token [default: the environment's AIRYD_ADMIN_TOKEN]."""
+        self.token_file = path
 
     def parseArgs(self, *arguments: str) -> None:
         """Take the URL, if there is one, the destination, and the body, if there is one."""
@@ -156,6 +171,74 @@ Arguments:
                 raise usage.UsageError(f"too many arguments: one BODY at most (quote it), not {len(rest) - 1}")
 
 
+class TokenOptions(_CommandOptions):
+    """``airyd token``.
+
+    :ivar subject: whom the token is for
+    :ivar secret_file: where the secret is, or None
+    :ivar secret_env: the variable that it is in, or None
+    :ivar is_base64: whether it is base64
+    :ivar lifetime: seconds
+    :ivar claims: beside Airy's
+    """
+
+    synopsis = "token [options] SUBJECT"
+    longdesc = (
+        "Print a token (HS256) for SUBJECT with the claims of Airy's, to try things: a server started with "
+        "--auth jwt:secret-file=... takes it."
+    )
+    epilogue = """
+Arguments:
+  SUBJECT      the user's id
+
+Example:
+  airyd token --secret-file secret --claim 'subscribe=["/queue/*"]' ann > token
+"""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.subject = ""
+        self.secret_file: str | None = None
+        self.secret_env: str | None = None
+        self.is_base64 = False
+        self.lifetime = 3600
+        self.claims: dict[str, Any] = {}
+
+    def opt_secret_file(self, path: str) -> None:
+        """A file with the secret."""
+        self.secret_file = path
+
+    def opt_secret_env(self, name: str) -> None:
+        """The name of an environment variable with the secret."""
+        self.secret_env = name
+
+    def opt_base64(self) -> None:
+        """The secret is base64, as Airy's."""
+        self.is_base64 = True
+
+    def opt_for(self, seconds: str) -> None:
+        """Seconds until it expires [default: 3600]."""
+        if not (seconds.isascii() and seconds.isdecimal()):
+            raise usage.UsageError(f"--for takes a whole number of seconds, not {seconds!r}")
+        self.lifetime = int(seconds)
+
+    def opt_claim(self, text: str) -> None:
+        """A claim more, NAME=JSON or NAME=TEXT; repeatable."""
+        try:
+            name, value = claim(text)
+        except ValueError as error:
+            raise usage.UsageError(f"--claim: {error}") from None
+        self.claims[name] = value
+
+    def parseArgs(self, *arguments: str) -> None:
+        """Take the subject."""
+        if len(arguments) != 1 or not arguments[0]:
+            raise usage.UsageError("one SUBJECT is needed, the user's id")
+        (self.subject,) = arguments
+        if (self.secret_file is None) == (self.secret_env is None):
+            raise usage.UsageError("give --secret-file or --secret-env, where the secret is")
+
+
 class AirydOptions(_Options):
     """``airyd``: its sub-commands."""
 
@@ -163,13 +246,14 @@ class AirydOptions(_Options):
     subCommands = (
         ("tail", None, TailOptions, "Print events as they arrive."),
         ("publish", None, PublishOptions, "Publish events through the admin endpoint."),
+        ("token", None, TokenOptions, "Print a token to try things with."),
     )
     longdesc = "Look into a running airyd, and feed it. The server itself is started with: twistd -n airyd"
 
     def postOptions(self) -> None:
         """See to it that there is something to do."""
         if self.subCommand is None:
-            raise usage.UsageError("a command is needed: tail or publish")
+            raise usage.UsageError("a command is needed: tail, publish or token")
 
 
 def _destination(name: str) -> str:

@@ -51,12 +51,16 @@ class Publisher:
 
     :param agent: sends the requests; with the pool of :func:`one_connection`
     :param url: the admin endpoint, such as ``http://127.0.0.1:8081``
+    :param token: what it asks for; None for nothing
     """
 
-    def __init__(self, agent: IAgent, clock: IReactorTime, url: str, destination: str) -> None:
+    def __init__(
+        self, agent: IAgent, clock: IReactorTime, url: str, destination: str, token: str | None = None
+    ) -> None:
         self._agent = agent
         self._clock = clock
         self._base = url
+        self._token = token
         self._url = f"{url.rstrip('/')}/publish/{quote(destination.removeprefix('/'))}".encode("ascii")
 
     async def publish(self, body: bytes) -> str:
@@ -67,6 +71,8 @@ class Publisher:
         Errors: :class:`Refused`, :class:`PublishFailed`.
         """
         headers = Headers({"Content-Type": ["application/json"], "User-Agent": [f"airyd/{__version__}"]})
+        if self._token is not None:
+            headers.addRawHeader("Authorization", f"Bearer {self._token}")
         try:
             response = await self._in_time(self._agent.request(b"POST", self._url, headers, _Body(body)))
             answer = await self._in_time(_read(response))

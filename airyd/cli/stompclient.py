@@ -108,9 +108,16 @@ class StompClient:
     :param destinations: what to subscribe
     :param positions: per destination where to resume; kept up to date as events arrive, and to be given
         to the client of the next connection
+    :param token: to log in with; None for none
     """
 
-    def __init__(self, host: str, destinations: Sequence[str], positions: MutableMapping[str, str]) -> None:
+    def __init__(
+        self,
+        host: str,
+        destinations: Sequence[str],
+        positions: MutableMapping[str, str],
+        token: str | None = None,
+    ) -> None:
         self._destinations = {f"sub-{number}": destination for number, destination in enumerate(destinations)}
         self._positions = positions
         self._resumes: set[str] = set()
@@ -124,6 +131,7 @@ class StompClient:
                 Header.ACCEPT_VERSION: ",".join(version.value for version in reversed(VERSIONS)),
                 "host": host,
                 Header.HEART_BEAT: str(OWN_HEART_BEAT),
+                **({} if token is None else {"Authorization": f"Bearer {token}"}),
             },
         )
 

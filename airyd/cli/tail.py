@@ -15,6 +15,7 @@ from twisted.internet.task import deferLater
 from airyd.cli.connection import End, StompConnection, StompFactory
 from airyd.cli.console import Console, OutputClosed
 from airyd.cli.stompclient import Happening, Received, Subscribed
+from airyd.cli.token import Tokens, TokenUnreadable
 
 
 def retry_policy(jitter: Callable[[], float] = random.random) -> Callable[[int], float]:
@@ -28,6 +29,7 @@ class Tail:
     :param endpoint: where to connect, again and again
     :param print_event: writes one event to the console; may raise ``OutputClosed``
     :param count: how many events to print; None: no end
+    :param token: gives what to log in with, for each connection anew
     :param policy: gives the seconds to wait by the number of failures in a row; see :func:`retry_policy`
     """
 
@@ -41,6 +43,7 @@ class Tail:
         print_event: Callable[[Received], None],
         count: int | None,
         policy: Callable[[int], float],
+        token: Tokens = lambda: None,
     ) -> None:
         self._reactor = reactor
         self._endpoint = endpoint
@@ -50,6 +53,7 @@ class Tail:
         self._print_event = print_event
         self._remaining = count
         self._policy = policy
+        self._token = token
         self._factory = StompFactory(reactor, url, destinations, {}, self._happened)
         self._subscribed: list[Subscribed] = []
         self._failures = 0
@@ -73,6 +77,10 @@ class Tail:
     async def _connect_once(self) -> End:
         """Connect and follow until the connection has gone; return why."""
         self._subscribed = []
+        try:
+            self._factory.token = self._token()
+        except TokenUnreadable as error:
+            return End(str(error), permanent=True)
         try:
             connection = cast(StompConnection, await self._endpoint.connect(self._factory))
         except (ConnectError, ConnectionClosed, DNSLookupError) as error:

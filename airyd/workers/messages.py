@@ -81,10 +81,11 @@ class Said(msgspec.Struct, tag=True, frozen=True):
 
 
 class Unready(msgspec.Struct, tag=True, frozen=True):
-    """The answer to :class:`AskUnready`: none, if all is well."""
+    """The answer to :class:`AskUnready`: see ``Readiness``."""
 
     question: int
     reasons: Sequence[str]
+    warnings: Sequence[str] = ()
 
 
 class Sample(msgspec.Struct, array_like=True, frozen=True):

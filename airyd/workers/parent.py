@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import count
 from typing import Any, Final
 
@@ -15,8 +15,10 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
 from airyd.addresses import split_endpoint
+from airyd.admin.endpoint import read_admin_token
 from airyd.admin.site import admin_site
 from airyd.errors import ConfigurationError, SourceUnavailable
+from airyd.interfaces import Readiness
 from airyd.listening import Place, url_of
 from airyd.metrics import Metrics, WorkersMetrics, make_registry
 from airyd.options import Settings
@@ -53,6 +55,7 @@ class Parent(Service):
         self._sockets = Sockets(settings.workers)
         self._places = [Place.read("--listen", text, self._sockets) for text in settings.listen]
         self._admin_place = settings.admin and Place.read("--admin", settings.admin, reactor)
+        self._admin_token = read_admin_token(settings.admin_token_file)
         self._ports: list[IListeningPort] = []
         self._admin_ports: list[IListeningPort] = []
         self._metrics = Metrics(settings.destinations, source_up=lambda: bool(self._supervisor.serving_now()))
@@ -95,9 +98,10 @@ class Parent(Service):
                 reactor=self._reactor,
                 metrics=self._metrics,
                 scrape=lambda: Deferred.fromCoroutine(self._scrape()),
-                ready=lambda: Deferred.fromCoroutine(self._unready()),
+                ready=lambda: Deferred.fromCoroutine(self._readiness()),
                 publish=lambda destination, body: Deferred.fromCoroutine(self._publish(destination, body)),
                 body_limit=self._settings.limits.body,
+                token=self._admin_token,
             )
             self._admin_ports.append(self._admin_place.listen(site))
             self._log.info("airyd admin at {url}", url=url_of("http", self._admin_ports[-1], "/"))
@@ -130,17 +134,19 @@ class Parent(Service):
 
     # What the admin page asks for.
 
-    async def _unready(self) -> Sequence[str]:
+    async def _readiness(self) -> Readiness:
         if self._supervisor.is_stopping:
-            return ["stopping"]
+            return Readiness(["stopping"])
         reasons = [] if self._supervisor.is_complete else ["not all workers have started yet"]
+        warnings: list[str] = []
         workers = self._supervisor.serving_now()
         if not workers:
             reasons.append("no worker accepts clients")
-        asked = [Deferred.fromCoroutine(_reasons(number, worker)) for number, worker in workers]
+        asked = [Deferred.fromCoroutine(_readiness(number, worker)) for number, worker in workers]
         for found in await gatherResults(asked):
-            reasons += found
-        return reasons
+            reasons += found.reasons
+            warnings += found.warnings
+        return Readiness(reasons, warnings)
 
     async def _scrape(self) -> CollectorRegistry:
         self._sums.take("parent", families_of(self._registry))
@@ -169,12 +175,12 @@ class Parent(Service):
             ) from None
 
 
-async def _reasons(number: int, worker: WorkerProcess) -> list[str]:
+async def _readiness(number: int, worker: WorkerProcess) -> Readiness:
     try:
-        found = await worker.unready()
+        found = await worker.readiness()
     except NoAnswer as error:
-        found = [str(error)]
-    return [f"worker {number + 1}: {reason}" for reason in found]
+        found = Readiness([str(error)])
+    return Readiness(*([f"worker {number + 1}: {text}" for text in texts] for texts in found))
 
 
 def _process_name(number: int) -> str:

@@ -17,6 +17,7 @@ from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
 from airyd.errors import PayloadFault, PayloadRefused, SourceUnavailable, UnknownDestination
+from airyd.interfaces import Readiness
 from airyd.limits import SOURCE_PATIENCE
 from airyd.options import Settings
 from airyd.workers.messages import (
@@ -93,9 +94,10 @@ class WorkerProcess(ProcessProtocol):
         """Let it accept also from the sockets of these workers, and of no others."""
         self._messages.send(Cover(numbers))
 
-    def unready(self) -> Deferred[Sequence[str]]:
+    def readiness(self) -> Deferred[Readiness]:
         """Ask why clients should not be sent to it; errors: ``NoAnswer``."""
-        return self._ask(AskUnready, ASK_PATIENCE).addCallback(lambda answer: cast(Unready, answer).reasons)
+        asked = self._ask(AskUnready, ASK_PATIENCE).addCallback(lambda answer: cast(Unready, answer))
+        return asked.addCallback(lambda answer: Readiness(answer.reasons, answer.warnings))
 
     def figures(self) -> Deferred[list[Family]]:
         """Ask for all that it has counted; errors: ``NoAnswer``."""

@@ -9,7 +9,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
-from airyd.metrics import SOURCE_UP
+from airyd.metrics import LOGIN_UP, SOURCE_UP
 from airyd.workers.messages import Family, Sample
 
 #: What airyd itself counts begins with this, and is summed up; the rest is of a process, and labelled with it.
@@ -40,7 +40,7 @@ class _Sum:
         known = self.values.get(key)
         if known is None or self.kind == "info":
             self.values[key] = value
-        elif name == SOURCE_UP:
+        elif name in (SOURCE_UP, LOGIN_UP):
             self.values[key] = min(known, value)  # up is what all can reach
         else:
             self.values[key] = known + value

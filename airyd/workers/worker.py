@@ -105,7 +105,7 @@ class Worker:
             case Cover(numbers):
                 self._sockets.cover(numbers)
             case AskUnready(question):
-                self._report(Unready(question, list(self._airyd.unready())))
+                self._report(Unready(question, *self._airyd.readiness()))
             case AskFigures(question):
                 self._report(Figures(question, families_of(self._airyd.registry)))
             case Publish(question, destination, body):

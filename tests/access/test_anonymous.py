@@ -5,10 +5,10 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from airyd.access import make_authenticator
 from airyd.errors import ConfigurationError
 from airyd.events import AIRY_DESTINATIONS
-from airyd.interfaces import Credentials, IAuthenticator, IPrincipal
+from airyd.interfaces import Credentials, IAuthenticator, IPrincipal, Opening
+from tests.access.case import authenticator, log_in
 
 #: What a client may show: nothing, a login, a token.
 SHOWN = (
@@ -23,11 +23,11 @@ class AnonymousTests(SynchronousTestCase):
 
     def principal(self, spec: str, credentials: Credentials = SHOWN[0]) -> IPrincipal:
         """Return whom the spec's authenticator makes of the credentials."""
-        principal: IPrincipal = make_authenticator(spec).authenticate(credentials)  # type: ignore[assignment]  # at once
+        principal: IPrincipal = self.successResultOf(log_in(authenticator(spec), credentials))
         return principal
 
     def test_interfaces(self) -> None:
-        verifyObject(IAuthenticator, make_authenticator("anonymous"))
+        verifyObject(IAuthenticator, authenticator("anonymous"))
         verifyObject(IPrincipal, self.principal("anonymous"))
 
     def test_everybody_is_let_in(self) -> None:
@@ -49,20 +49,28 @@ class AnonymousTests(SynchronousTestCase):
             ("anonymous:public:send", True, True),
             ("anonymous:send:public", True, True),
         ):
-            self.assertIs(make_authenticator(spec).public, public, spec)
+            self.assertIs(authenticator(spec).public, public, spec)
             self.assertIs(self.principal(spec).may_send(AIRY_DESTINATIONS[0]), send, spec)
 
     def test_unknown_words(self) -> None:
         for spec in ("anonymous:sned", "anonymous:Send", "anonymous:public:", "anonymous::send", "anonymous: send"):
-            error = self.assertRaises(ConfigurationError, make_authenticator, spec)
+            error = self.assertRaises(ConfigurationError, authenticator, spec)
             self.assertIn("public, send", str(error))
             self.assertEqual(len(str(error).splitlines()), 1)
 
     def test_repeated_words(self) -> None:
-        error = self.assertRaises(ConfigurationError, make_authenticator, "anonymous:send:public:send")
-        self.assertEqual(str(error), "anonymous: the word 'send' is given twice")
+        error = self.assertRaises(ConfigurationError, authenticator, "anonymous:send:public:send")
+        self.assertEqual(str(error), "anonymous: a word is given twice")
 
     def test_ten_thousand_are_one(self) -> None:
-        authenticator = make_authenticator("anonymous")
-        first, second = (authenticator.authenticate(each) for each in SHOWN[:2])
+        anonymous = authenticator("anonymous")
+        first, second = (self.successResultOf(log_in(anonymous, each)) for each in SHOWN[:2])
         self.assertIs(first, second)
+
+    def test_beside_others(self) -> None:
+        """It is for those who show nothing: whoever shows something wants to be somebody."""
+        anonymous = authenticator("anonymous")
+        self.assertTrue(anonymous.takes(SHOWN[0]))
+        self.assertTrue(anonymous.takes(Credentials("", "", {}, Opening(cookie="theme=dark"))))
+        for shown in (*SHOWN[1:], Credentials(None, None, {}, Opening("Bearer x"))):
+            self.assertFalse(anonymous.takes(shown))

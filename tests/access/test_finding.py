@@ -6,9 +6,10 @@ from twisted.plugin import getPlugins
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from airyd.access import describe_authenticators, make_authenticator
+from airyd.access import describe_authenticators
 from airyd.errors import ConfigurationError
 from airyd.interfaces import IAuthenticatorParser
+from tests.access.case import authenticator
 
 
 class FindingTests(SynchronousTestCase):
@@ -20,8 +21,8 @@ class FindingTests(SynchronousTestCase):
 
     def test_unknown(self) -> None:
         for spec in ("", "tokens:s3cret", "Anonymous", "anonymous "):
-            error = self.assertRaises(ConfigurationError, make_authenticator, spec)
-            self.assertIn("there are: anonymous", str(error))
+            error = self.assertRaises(ConfigurationError, authenticator, spec)
+            self.assertIn("there are: anonymous, jwt", str(error))
             self.assertNotIn("s3cret", str(error))
 
     def test_help(self) -> None:

@@ -14,6 +14,7 @@ from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.admin.site import admin_site
+from airyd.interfaces import Readiness
 from airyd.metrics import Metrics, make_registry
 
 LOCAL = IPv4Address("TCP", "127.0.0.1", 8081)
@@ -82,11 +83,15 @@ class Connection:
 class AdminCase(SynchronousTestCase):
     """Has an admin page whose ``publish`` notes what it gets and answers with ``self.outcome``."""
 
+    #: What the page asks for, if anything.
+    token: str | None = None
+
     def setUp(self) -> None:
         """Make the page."""
         self.clock = Clock()
         self.metrics = Metrics()
         self.reasons: list[str] = []
+        self.warnings: list[str] = []
         self.published: list[tuple[str, bytes]] = []
         self.outcome: Deferred[str] = succeed("0c1d2e3f-7-1")
         registry = make_registry(self.metrics)
@@ -94,9 +99,10 @@ class AdminCase(SynchronousTestCase):
             reactor=self.clock,
             metrics=self.metrics,
             scrape=lambda: succeed(registry),
-            ready=lambda: succeed(self.reasons),
+            ready=lambda: succeed(Readiness(self.reasons, self.warnings)),
             publish=self.publish,
             body_limit=LIMIT,
+            token=self.token,
         )
 
     def publish(self, destination: str, body: bytes) -> Deferred[str]:

@@ -72,3 +72,61 @@ class OriginTests(AdminCase):
             self.assertEqual(answer.status, 403, origin)
             self.assertIn("error", answer.json())
         self.assertEqual(self.published, [])
+
+
+class TokenTests(AdminCase):
+    """With a token the page is for whoever shows it, wherever they are; health is for all."""
+
+    token = "0123456789abcdef"
+
+    def status(self, method: str, target: str, authorization: str | None = None, **headers: str) -> int:
+        """Return the status of the answer, to a ``Host`` that isn't this machine."""
+        shown = {} if authorization is None else {"Authorization": authorization}
+        asked = {"Host": "airyd.example:8081", "Content-Type": "application/json", **shown, **headers}
+        return self.ask(method, target, asked, b"{}" if method == "POST" else b"").status
+
+    def test_shown(self) -> None:
+        for authorization in (f"Bearer {self.token}", f"bearer {self.token}", f"Bearer  {self.token}"):
+            self.assertEqual(self.status("GET", "/metrics", authorization), 200)
+            self.assertEqual(self.status("POST", "/publish/queue/x", authorization), 200)
+        self.assertEqual(len(self.published), 3)
+
+    def test_not_shown(self) -> None:
+        """Nothing is done, and nothing told: not even which pages there are."""
+        for authorization in (
+            None,
+            "",
+            "Bearer",
+            "Bearer ",
+            f"Basic {self.token}",
+            self.token,
+            f"Bearer {self.token[:-1]}",
+            f"Bearer {self.token}x",
+            f"Bearer {self.token.upper()}",
+            f"Bearer {self.token} {self.token}",
+        ):
+            for method, target in (
+                ("GET", "/metrics"),
+                ("POST", "/publish/queue/x"),
+                ("GET", "/nothing"),
+                ("GET", "/"),
+            ):
+                self.assertEqual(self.status(method, target, authorization), 401, authorization)
+        self.assertEqual(self.published, [])
+
+    def test_answer(self) -> None:
+        answer = self.ask("GET", "/metrics")
+        self.assertEqual((answer.status, answer.headers["www-authenticate"]), (401, "Bearer"))
+        self.assertIn("Authorization: Bearer", answer.json()["error"])
+        self.assertNotIn(self.token, str(answer.json()))
+
+    def test_health(self) -> None:
+        for target in ("/healthz", "/readyz", "/healthz?x=1"):
+            self.assertEqual(self.status("GET", target), 200)
+        for target in ("/healthz/../metrics", "//healthz", "/readyz/", "/%68ealthz"):
+            self.assertEqual(self.status("GET", target), 401)
+
+    def test_other_pages_may_not_publish(self) -> None:
+        """The lock against web pages elsewhere stands beside the token."""
+        status = self.status("POST", "/publish/queue/x", f"Bearer {self.token}", Origin="https://evil.example")
+        self.assertEqual((status, self.published), (403, []))

@@ -26,6 +26,12 @@ class HealthTests(AdminCase):
         self.assertEqual(answer.status, 503)
         self.assertEqual(answer.json(), {"ready": False, "reasons": ["the source was not reached yet"]})
 
+    def test_warnings_are_no_reasons(self) -> None:
+        self.warnings = ["the keys for tokens are 400 s old"]
+        answer = self.ask("GET", "/readyz")
+        self.assertEqual(answer.status, 200)
+        self.assertEqual(answer.json(), {"ready": True, "reasons": [], "warnings": self.warnings})
+
     def test_readiness_is_asked_each_time(self) -> None:
         connection = self.connect()
         for reasons, status in (["a"], 503), ([], 200), (["b"], 503):

@@ -41,6 +41,7 @@ class Recorder(Resource):
         self.bodies: list[bytes] = []
         self.uris: list[bytes] = []
         self.content_types: list[str | None] = []
+        self.authorizations: list[str | None] = []
 
     def render(self, request: Request) -> bytes | int:
         assert request.content is not None
@@ -48,6 +49,7 @@ class Recorder(Resource):
         self.bodies.append(body)
         self.uris.append(request.uri)
         self.content_types.append(request.getHeader("content-type"))
+        self.authorizations.append(request.getHeader("authorization"))
         answer = self.answer(body)
         if answer is None:
             return NOT_DONE_YET
@@ -98,9 +100,9 @@ class PublishTests(SynchronousTestCase):
         self.screen = Screen("airyd publish")
         self.pool = one_connection(self.clock)
 
-    def start(self, *lines: Line, destination: str = "/queue/message") -> Deferred[int]:
+    def start(self, *lines: Line, destination: str = "/queue/message", token: str | None = None) -> Deferred[int]:
         agent = Agent.usingEndpointFactory(self.clock, self.web, self.pool)
-        publisher = Publisher(agent, self.clock, URL, destination)
+        publisher = Publisher(agent, self.clock, URL, destination, token)
         rest = iter(lines)
         return Deferred.fromCoroutine(
             publish_lines(publisher, lambda: succeed(next(rest, None)), self.screen.console, self.clock)
@@ -132,6 +134,11 @@ class PublishTests(SynchronousTestCase):
         self.assertEqual(["application/json"], self.resource.content_types)
         self.assertEqual('{"id": "ab-1"}\n', self.screen.out.text)
         self.assertEqual("", self.screen.err.text)
+
+    def test_token(self) -> None:
+        for token, shown in ((None, None), ("t", "Bearer t")):
+            self.carry(self.start(Line(None, b"{}"), token=token))
+            self.assertEqual(self.resource.authorizations.pop(), shown)
 
     def test_one_event_refused(self) -> None:
         self.resource.answer = lambda body: (400, b'{"error": "not a JSON object"}')

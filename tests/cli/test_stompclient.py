@@ -120,7 +120,7 @@ class StompClientTests(SynchronousTestCase):
             ("401 Unauthorized", True),
             ("Login failed (401)", True),
             ("unknown destination", True),
-            ("forbidden", True),
+            ("403 Forbidden", True),
             ("client too slow", False),
             ("history lost", False),
         ]:

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from airyd.cli.render import json_line
 from airyd.cli.stompclient import Received
 from airyd.cli.tail import Tail, retry_policy
+from airyd.cli.token import Tokens, TokenUnreadable
 from airyd.events import MESSAGE, UNREAD_COUNT
 from tests.cli.fakes import Peer, Screen, Server, pass_time
 
@@ -27,12 +28,18 @@ class TailTestCase(SynchronousTestCase):
         self.server = Server()
         self.screen = Screen("airyd tail")
 
-    def start(self, count: int | None = None, destinations: tuple[str, ...] = (MESSAGE, UNREAD_COUNT)) -> Deferred[int]:
+    def start(
+        self,
+        count: int | None = None,
+        destinations: tuple[str, ...] = (MESSAGE, UNREAD_COUNT),
+        token: Tokens = lambda: None,
+    ) -> Deferred[int]:
         def print_event(event: Received) -> None:
             self.screen.console.write(json_line(event.destination, event.message_id, event.body))
 
+        console = self.screen.console
         tail = Tail(
-            self.clock, self.server, URL, destinations, self.screen.console, print_event, count, lambda failures: 1.0
+            self.clock, self.server, URL, destinations, console, print_event, count, lambda failures: 1.0, token
         )
         running = Deferred.fromCoroutine(tail.run())
         self.addCleanup(self.end, running)
@@ -90,6 +97,25 @@ class FollowTests(TailTestCase):
         for frame in subscriptions.values():
             self.assertEqual("auto", frame.headers["ack"])
             self.assertNotIn("last-message-id", frame.headers)
+
+    def test_token(self) -> None:
+        """It is looked up for each connection, since it may have been renewed."""
+        tokens = iter(["one", "two", "three"])
+        self.start(token=lambda: next(tokens))
+        for token in ("one", "two"):
+            peer = self.server.peer
+            peer.open()
+            (connect,) = peer.frames
+            self.assertEqual(connect.headers["Authorization"], f"Bearer {token}")
+            peer.drop()
+            self.clock.advance(1)
+
+    def test_unreadable_token(self) -> None:
+        def unreadable() -> str:
+            raise TokenUnreadable("cannot read the token file t: no")
+
+        self.assertEqual(self.successResultOf(self.start(token=unreadable)), 1)
+        self.assertEqual(self.said(), "airyd tail: cannot read the token file t: no\n")
 
     def test_says_when_live(self) -> None:
         """Only when the last subscription is confirmed can nothing be missed."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airyd.errors import Fault, LoginRefused
+from airyd.errors import Fault, LoginFault, LoginRefused
 from airyd.limits import HELD_DURING_LOGIN
 from tests.client.frames import CONNECT, send, subscribe, unsubscribe
 from tests.doubles import ClientTestCase, frame, record_log, text_of
@@ -42,11 +42,11 @@ class LoginTests(ClientTestCase):
         """Airy's client looks for 401 in the message; the close code says policy."""
         for holding in (False, True):
             self.door.holding = holding
-            self.door.fault = None if holding else LoginRefused("The token has expired.")
+            self.door.fault = None if holding else LoginRefused(LoginFault.EXPIRED, "exp was 3 s ago")
             channel = self.open()
             channel.client.received(frame("CONNECT", b"", accept_version="1.2", receipt="in") + send("sent"))
             if holding:
-                self.door.answer(LoginRefused("The token has expired."))
+                self.door.answer(LoginRefused(LoginFault.EXPIRED, "exp was 3 s ago"))
             error = self.assert_failed(channel, Fault.UNAUTHORIZED)
             self.assertIn("401", error.headers["message"])
             self.assertEqual((error.headers["receipt-id"], error.body), ("in", b"The token has expired."))
@@ -95,7 +95,7 @@ class LoginTests(ClientTestCase):
     def test_login_takes_too_long(self) -> None:
         """One clock covers the login, too; what it brings in the end is dropped."""
         self.door.holding = True
-        for outcome in (None, LoginRefused("no"), ValueError("broken")):
+        for outcome in (None, LoginRefused(LoginFault.SIGNATURE, "no"), ValueError("broken")):
             channel = self.open()
             channel.client.received(CONNECT)
             self.clock.pump([1] * 12)

@@ -25,7 +25,7 @@ function subscribe(destination, headers = {}) {
 
 const client = new Client({
   brokerURL: config.url,
-  connectHeaders: { Authorization: "Bearer e30.e30.c2lnbmF0dXJl" },
+  connectHeaders: { Authorization: `Bearer ${config.token ?? "e30.e30.c2lnbmF0dXJl"}` },
   stompVersions: new Versions(config.versions ?? ["1.0", "1.1", "1.2"]),
   reconnectDelay: config.reconnectDelay ?? 2000,
   heartbeatIncoming: config.heartbeat ?? 30000,

@@ -191,7 +191,7 @@ class ForbiddenTests(DaemonTestCase):
         client = self.connect()
         client.send("SEND", {"destination": CHANNEL_CONNECTED, **R}, EVENT)
         error, code = client.error()
-        self.assertEqual((error.headers["message"], code), ("forbidden", 1008))
+        self.assertEqual((error.headers["message"], code), ("403 Forbidden", 1008))
         self.assertEqual(error.headers["receipt-id"], "guilty")
 
     def test_send_in_a_transaction(self) -> None:
@@ -199,4 +199,4 @@ class ForbiddenTests(DaemonTestCase):
         client.send("BEGIN", {"transaction": "t"})
         client.send("SEND", {"destination": CHANNEL_CONNECTED, "transaction": "t", **R}, EVENT)
         error, code = client.error()
-        self.assertEqual((error.headers["message"], code), ("forbidden", 1008))
+        self.assertEqual((error.headers["message"], code), ("403 Forbidden", 1008))

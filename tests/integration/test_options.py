@@ -30,7 +30,7 @@ WRONG: tuple[tuple[tuple[str, ...], str], ...] = (
     (("--destination=queue",), "queue"),
     (("--destination=/a b",), "/a b"),
     (("--auth=nobody",), "nobody"),
-    (("--auth=anonymous:fly",), "fly"),
+    (("--auth=anonymous:fly",), "public, send"),
     (("--admin=tcp:0:interface=0.0.0.0",), "admin"),
     (("--admin=tcp:0",), "admin"),
     (("--heart-beat=30000",), "heart-beat"),

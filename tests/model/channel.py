@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 from zope.interface import implementer
 
 from airyd.errors import Fault, StompError
-from airyd.interfaces import IChannel
+from airyd.interfaces import NO_OPENING, IChannel, Opening
 
 
 class Owner(Protocol):
@@ -118,6 +118,10 @@ class MemoryChannel:
         self.direct: Callable[[bytes], int] | None = None if tls else self._kernel
         self.handed: Callable[[], None] = lambda: None
         self.reenter: Callable[[], None] = lambda: None
+
+    def take_opening(self) -> Opening:
+        """See ``IChannel``."""
+        return NO_OPENING
 
     @property
     def buffered(self) -> int:

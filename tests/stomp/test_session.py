@@ -209,7 +209,7 @@ class AnswerTests(SynchronousTestCase):
             self.assertEqual(
                 frame.headers,
                 {
-                    "message": "forbidden",
+                    "message": "403 Forbidden",
                     "content-type": "text/plain",
                     "receipt-id": "r-1",
                     "content-length": str(len(frame.body)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from airyd.interfaces import NO_OPENING, Opening
 from airyd.limits import Limits
 from tests.doubles import record_log, text_of
 from tests.websocket.case import CONNECT, PATH, WebSocketTestCase, close_frame, request
@@ -259,3 +260,46 @@ class HeadLimitTests(WebSocketTestCase):
         for _ in range(20):
             peer.say(b"A:\r\n")
         self.assertEqual(self.answer(peer)[0], 431)
+
+
+class OpeningTests(WebSocketTestCase):
+    """What a login may need of the opening handshake reaches it, once."""
+
+    origins = ("https://app.example",)
+
+    def shown(self, **headers: str) -> Opening:
+        """Return what the login sees of an opening handshake with these headers, after a CONNECT."""
+        self.door.seen.clear()
+        status, _, _, peer = self.ask(request(**headers))
+        self.assertEqual(status, 101)
+        peer.say(CONNECT)
+        peer.lose()
+        (credentials,) = self.door.seen
+        return credentials.opening
+
+    def test_headers(self) -> None:
+        self.assertEqual(self.shown(), Opening(None, None))
+        self.assertEqual(self.shown(Authorization="Bearer t"), Opening("Bearer t", None))
+        self.assertEqual(self.shown(Cookie="a=b; c=d", Origin="https://app.example"), Opening(None, "a=b; c=d"))
+        self.assertEqual(self.shown(Cookie="a=b", Authorization="t"), Opening("t", "a=b"))
+
+    def test_not_of_other_pages(self) -> None:
+        """A browser sends cookies whatever page asks: the origin stands before the login."""
+        status, _, _, _ = self.ask(request(Cookie="a=b", Origin="https://evil.example"))
+        self.assertEqual((status, self.door.seen), (403, []))
+
+    def test_not_kept(self) -> None:
+        """A connection that lives for days doesn't hold a token that was looked at."""
+        _, _, _, peer = self.ask(request(Authorization="Bearer t"))
+        (channel,) = self.factory.channels
+        peer.say(CONNECT)
+        self.assertEqual(self.door.seen[0].opening, Opening("Bearer t", None))
+        self.assertEqual(channel.take_opening(), NO_OPENING)
+        peer.lose()
+
+    def test_the_url_is_not_looked_at(self) -> None:
+        self.door.seen.clear()
+        _, _, _, peer = self.ask(request(f"{PATH}?access_token=t&token=t"))
+        peer.say(CONNECT)
+        peer.lose()
+        self.assertNotIn("t", [*self.door.seen[0].opening, *self.door.seen[0].headers.values()])

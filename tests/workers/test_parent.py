@@ -59,6 +59,7 @@ class Child:
         self.signals: list[int] = []
         self.answers = True
         self.reasons: list[str] = []
+        self.warnings: list[str] = []
         self.metrics = Metrics(AIRY_DESTINATIONS, source_up=lambda: True)
         self.published: list[tuple[str, bytes]] = []
         self.refusal: Refused | None = None
@@ -78,7 +79,7 @@ class Child:
     def _obey(self, order: Order) -> None:
         match order:
             case AskUnready(question):
-                self.say(Unready(question, self.reasons))
+                self.say(Unready(question, self.reasons, self.warnings))
             case AskFigures(question):
                 self.say(Figures(question, families_of(make_registry(self.metrics))))
             case Publish(question, destination, body):
@@ -285,6 +286,14 @@ class ReadinessTests(ParentCase):
         self.serving()
         self.reactor.children[1].reasons = ["the feed is away"]
         self.assertEqual(self.ready(), (503, ["worker 2: the feed is away"]))
+
+    def test_warnings_of_each(self) -> None:
+        self.serving()
+        self.reactor.children[0].warnings = ["the keys for tokens are 400 s old"]
+        status, text = self.answer("GET", "/readyz")
+        warnings = ["worker 1: the keys for tokens are 400 s old"]
+        self.assertEqual(status, 200)
+        self.assertEqual(msgspec.json.decode(text), {"ready": True, "reasons": [], "warnings": warnings})
 
     def test_one_that_died_is_covered_for(self) -> None:
         """The others accept its clients; without others nobody does."""

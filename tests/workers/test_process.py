@@ -197,7 +197,7 @@ class ToldTests(ProcessCase):
         self.process.childConnectionLost(ORDERS)
         self.process.cover([0])
         self.process.terminate()
-        failed = self.process.unready()
+        failed = self.process.readiness()
         self.end(ProcessDone(0))
         self.failureResultOf(failed, NoAnswer)
 
@@ -216,10 +216,9 @@ class AskedTests(ProcessCase):
         return cast(int, cast(Any, asked).question)
 
     def test_unready(self) -> None:
-        asked = self.process.unready()
-        self.say(Unready(self.question(AskUnready), ["the feed is away"]))
-        reasons = self.successResultOf(asked)
-        self.assertEqual(reasons, ["the feed is away"])
+        asked = self.process.readiness()
+        self.say(Unready(self.question(AskUnready), ["the feed is away"], ["the keys are old"]))
+        self.assertEqual(self.successResultOf(asked), (["the feed is away"], ["the keys are old"]))
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_figures(self) -> None:
@@ -258,14 +257,15 @@ class AskedTests(ProcessCase):
         self.failureResultOf(asked, WorkerFault)
 
     def test_order_of_answers_is_theirs(self) -> None:
-        first, second = self.process.unready(), self.process.unready()
+        first, second = self.process.readiness(), self.process.readiness()
         one, two = [cast(AskUnready, read_order(data)).question for data in self.pipes.sent()]
         self.say(Unready(two, ["two"]), Unready(one, ["one"]))
-        self.assertEqual((self.successResultOf(first), self.successResultOf(second)), (["one"], ["two"]))
+        self.assertEqual(self.successResultOf(first).reasons, ["one"])
+        self.assertEqual(self.successResultOf(second).reasons, ["two"])
 
     def test_silence(self) -> None:
         """It is waited for, not for ever; an answer that comes too late is nobody's."""
-        asked = self.process.unready()
+        asked = self.process.readiness()
         question = self.question(AskUnready)
         self.reactor.advance(ASK_PATIENCE - 0.1)
         self.assertNoResult(asked)
@@ -279,7 +279,7 @@ class AskedTests(ProcessCase):
         self.failureResultOf(publishing, NoAnswer)
 
     def test_end(self) -> None:
-        asked = [self.process.unready(), self.process.publish("/x", b"")]
+        asked = [self.process.readiness(), self.process.publish("/x", b"")]
         self.end(ProcessTerminated(signal=signal.SIGKILL))
         for each in asked:
             self.failureResultOf(each, NoAnswer)

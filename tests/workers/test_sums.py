@@ -16,7 +16,7 @@ Shown = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 def metrics_of(connections: int, flushes: int, deliveries: int, up: bool = True) -> Metrics:
     """Return what one process counted."""
-    metrics = Metrics(AIRY_DESTINATIONS, source_up=lambda: up)
+    metrics = Metrics(AIRY_DESTINATIONS, source_up=lambda: up, login_up=lambda: up)
     metrics.connections = connections
     metrics.flushes = flushes
     metrics.deliveries[MESSAGE] = deliveries
@@ -68,8 +68,10 @@ class SumsTests(SynchronousTestCase):
         self.take("worker-1", metrics_of(0, 0, 0))
         self.take("worker-2", metrics_of(0, 0, 0))
         self.assertEqual(self.value("airyd_source_up"), 1)
+        self.assertEqual(self.value("airyd_login_up"), 1)
         self.take("worker-2", metrics_of(0, 0, 0, up=False))
         self.assertEqual(self.value("airyd_source_up"), 0)
+        self.assertEqual(self.value("airyd_login_up"), 0)
 
     def test_one_build(self) -> None:
         for process in ("worker-1", "worker-2"):
@@ -104,6 +106,7 @@ class SumsTests(SynchronousTestCase):
         self.sums.ended("worker-1")
         self.assertEqual(self.value("airyd_flushes_total"), 56)
         self.assertEqual(self.value("airyd_source_up"), 1)
+        self.assertEqual(self.value("airyd_login_up"), 1)
 
     def test_one_that_never_told(self) -> None:
         self.take("worker-2", metrics_of(30, 50, 70))

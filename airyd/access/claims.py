@@ -1,0 +1,132 @@
+"""What a token says, strictly read and checked against what was configured (RFC 7519, section 4.1)."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from airyd.errors import LoginFault, LoginRefused
+
+Claims = Mapping[str, Any]
+
+#: Characters of a subject: it stands in logs.
+_LONGEST_SUBJECT: Final = 255
+#: Characters of a claim that a log line repeats.
+_SHOWN: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a token must say to be good.
+
+    :ivar issuer: the ``iss``; None for any
+    :ivar audience: what must be in ``aud``; None: the token must be for nobody in particular
+    :ivar leeway: seconds that the issuer's clock may be off
+    :ivar subject_claim: the claim that names the user
+    :ivar allow_eternal: whether a token without ``exp`` is good
+    """
+
+    issuer: str | None = None
+    audience: str | None = None
+    leeway: float = 0.0
+    subject_claim: str = "sub"
+    allow_eternal: bool = False
+
+
+def read_object(text: bytes) -> dict[str, Any]:
+    """Return the members of a JSON object.
+
+    RFC 7519 leaves open which of two claims with one name counts (section 4): here neither does.
+
+    Raises ``ValueError`` for what is no JSON object in UTF-8, repeats a name, or is nested too deep.
+    """
+    try:
+        value = json.loads(text.decode(), object_pairs_hook=_members, parse_constant=_no_number)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    except (UnicodeDecodeError, json.JSONDecodeError):
+        raise ValueError("it is not JSON") from None
+    if not isinstance(value, dict):
+        raise ValueError("it is no JSON object")
+    return value
+
+
+def _members(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("it says something twice")
+    return members
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def check_claims(claims: Claims, rules: Rules, now: float) -> tuple[str, float | None]:
+    """Return the subject, and the wall-clock time at which the login ends (None: never).
+
+    The expiry comes last: a token that is called expired was good in every other way.
+
+    Errors: ``LoginRefused``.
+    """
+    _check_issuer(claims, rules)
+    _check_audience(claims, rules)
+    subject = claims.get(rules.subject_claim)
+    if not isinstance(subject, str) or not 0 < len(subject) <= _LONGEST_SUBJECT or not subject.isprintable():
+        raise LoginRefused(
+            LoginFault.SUBJECT,
+            f"the claim {rules.subject_claim!r} is no text of 1 to {_LONGEST_SUBJECT} printable characters",
+        )
+    _time(claims, "iat")
+    not_before, expires = _time(claims, "nbf"), _time(claims, "exp")
+    if not_before is not None and not_before > now + rules.leeway:
+        raise LoginRefused(LoginFault.NOT_YET_VALID, f"nbf is {not_before - now:.0f} s ahead")
+    if expires is None:
+        if rules.allow_eternal:
+            return subject, None
+        raise LoginRefused(LoginFault.NO_EXPIRY, "there is no exp (allow-eternal would let it pass)")
+    end = expires + rules.leeway
+    if end <= now:
+        raise LoginRefused(LoginFault.EXPIRED, f"exp was {now - expires:.0f} s ago")
+    return subject, end
+
+
+def _check_issuer(claims: Claims, rules: Rules) -> None:
+    issuer = claims.get("iss")
+    if rules.issuer is not None and issuer != rules.issuer:
+        raise LoginRefused(LoginFault.ISSUER, f"iss is {shown(issuer)}, not {rules.issuer!r}")
+
+
+def _check_audience(claims: Claims, rules: Rules) -> None:
+    audience = claims.get("aud")
+    if rules.audience is None:
+        if audience not in (None, []):
+            # RFC 7519, section 4.1.3: who is not among the audience MUST reject the token.
+            raise LoginRefused(LoginFault.AUDIENCE, f"aud is {shown(audience)}, and no audience= is configured")
+        return
+    meant = audience if isinstance(audience, list) else [audience]
+    if rules.audience not in meant:
+        raise LoginRefused(LoginFault.AUDIENCE, f"aud is {shown(audience)}, not {rules.audience!r}")
+
+
+def _time(claims: Claims, name: str) -> float | None:
+    """Return a NumericDate (RFC 7519, section 2), or None if there is none."""
+    value = claims.get(name)
+    if value is None and name not in claims:
+        return None
+    try:
+        time = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    except OverflowError:
+        time = math.nan
+    if not math.isfinite(time):
+        raise LoginRefused(LoginFault.CLAIM, f"{name} is no number of seconds")
+    return time
+
+
+def shown(value: object) -> str:
+    """Return a claim for a log line: cut, and with nothing unprintable."""
+    text = ascii(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -1,0 +1,54 @@
+"""Where in what a client shows a token may be."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from airyd.interfaces import Credentials
+
+#: The names of the header in CONNECT: STOMP's are case-sensitive, and HTTP's, which clients think of, are not.
+_HEADERS: Final = ("Authorization", "authorization")
+_SCHEME: Final = "bearer"
+
+
+def is_anything_shown(credentials: Credentials) -> bool:
+    """Say whether a client says who it is, in whatever way; cookies don't count, since browsers add them unasked."""
+    stated = (credentials.login, credentials.passcode, credentials.opening.authorization)
+    return any(stated) or any(credentials.headers.get(name) for name in _HEADERS)
+
+
+def token_of(credentials: Credentials, cookie: str | None) -> str | None:
+    """Return the token that a client shows, or None.
+
+    The first of these counts: CONNECT's ``Authorization`` (``Bearer TOKEN``, or the token alone as Airy's first
+    clients have it), CONNECT's ``passcode``, the opening handshake's ``Authorization``, the cookie of this name.
+    Another scheme, such as ``Basic``, is a proxy's business and no token. The URL is never looked at, since URLs
+    are logged everywhere.
+    """
+    for name in _HEADERS:
+        token = _bearer(credentials.headers.get(name))
+        if token is not None:
+            return token
+    return (
+        credentials.passcode
+        or _bearer(credentials.opening.authorization)
+        or (cookie and _cookie(credentials.opening.cookie, cookie))
+        or None
+    )
+
+
+def _bearer(authorization: str | None) -> str | None:
+    """Return the token of an ``Authorization`` header (RFC 6750, section 2.1)."""
+    scheme, space, rest = (authorization or "").strip().partition(" ")
+    if not space:
+        return None if scheme.lower() == _SCHEME else scheme or None
+    return rest.strip() or None if scheme.lower() == _SCHEME else None
+
+
+def _cookie(header: str | None, name: str) -> str | None:
+    """Return the value of a cookie (RFC 6265, section 4.2.1), or None."""
+    for pair in (header or "").split(";"):
+        key, equals, value = pair.partition("=")
+        if equals and key.strip() == name:
+            return value.strip().strip('"') or None
+    return None

@@ -1,0 +1,155 @@
+"""Several ``--auth`` at once, and how refusals are counted, logged and told."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from airyd.access.gatekeeper import Gatekeeper
+from airyd.errors import LoginFault, LoginUnavailable
+from airyd.interfaces import Credentials, IAuthenticator, Opening
+from airyd.metrics import Metrics
+from tests.access.case import (
+    NOW,
+    SECRET,
+    USER,
+    AccessCase,
+    authenticator,
+    bearer,
+    claims,
+    in_handshake,
+    jwk,
+    log_in,
+    private_key,
+    token,
+)
+from tests.doubles import record_log, text_of
+
+NOBODY = Credentials(None, None, {})
+OTHER = "another-secret-which-is-as-long-as-it-must-be"
+NO_KEYS = "jwt:jwks=/nothing/there"
+
+
+class GatekeeperTests(AccessCase):
+    """Who is asked, and what comes of it."""
+
+    def gatekeeper(self, *specs: str) -> Gatekeeper:
+        """Return the gatekeeper of these."""
+        self.metrics = Metrics()
+        keeper = Gatekeeper([self.made(spec, OTHER=OTHER) for spec in specs], self.metrics)
+        keeper.start()
+        self.addCleanup(keeper.stop)
+        return keeper
+
+    def test_interface(self) -> None:
+        verifyObject(IAuthenticator, self.gatekeeper("anonymous"))
+
+    def test_anonymous_alone_takes_everybody(self) -> None:
+        keeper = self.gatekeeper("anonymous")
+        for credentials in (NOBODY, bearer("x"), Credentials("guest", "guest", {})):
+            self.assertEqual(self.let_in(keeper, credentials).name, "anonymous")
+
+    def test_tokens_and_anonymous(self) -> None:
+        """In whatever order: who shows a token is who it says, or nobody, and never anonymous."""
+        for specs in (("jwt:secret-env=SECRET:cookie=t", "anonymous"), ("anonymous", "jwt:secret-env=SECRET:cookie=t")):
+            keeper = self.gatekeeper(*specs)
+            self.assertEqual(self.let_in(keeper, NOBODY).name, "anonymous")
+            self.assertEqual(self.let_in(keeper, in_handshake(cookie="theme=dark")).name, "anonymous")
+            self.assertEqual(self.let_in(keeper, bearer(token())).name, USER)
+            self.assertEqual(self.let_in(keeper, in_handshake(cookie=f"t={token()}")).name, USER)
+            expired = token(claims(exp=NOW))
+            for bad in (bearer(expired), in_handshake(expired), in_handshake(cookie=f"t={expired}")):
+                self.assertEqual(self.refused(keeper, bad), LoginFault.EXPIRED)
+            self.assertEqual(self.refused(keeper, Credentials("guest", "guest", {})), LoginFault.MALFORMED)
+
+    def test_nobody_is_asked(self) -> None:
+        keeper = self.gatekeeper("jwt:secret-env=SECRET", "jwt:secret-env=OTHER")
+        self.assertEqual(self.refused(keeper, NOBODY), LoginFault.MISSING)
+        basic = Credentials(None, None, {"Authorization": "Basic YW5uOnB3"})
+        for other in (basic, Credentials("ann", None, {}), Credentials(None, None, {}, Opening("Basic YW5uOnB3"))):
+            self.assertEqual(self.refused(keeper, other), LoginFault.UNKNOWN_KIND)
+
+    def test_two_issuers(self) -> None:
+        keeper = self.gatekeeper("jwt:secret-env=SECRET", "jwt:secret-env=OTHER")
+        self.assertEqual(self.let_in(keeper, bearer(token())).name, USER)
+        self.assertEqual(self.let_in(keeper, bearer(token(claims(sub="bea"), OTHER))).name, "bea")
+        self.assertEqual(self.refused(keeper, bearer(token(key=OTHER * 2))), LoginFault.SIGNATURE)
+        for secret in (SECRET, OTHER):
+            self.assertEqual(self.refused(keeper, bearer(token(claims(exp=1), secret))), LoginFault.EXPIRED)
+
+    def test_one_of_two_cannot_say(self) -> None:
+        """It may become a yes: so it is no 401."""
+        es256 = bearer(token(key=private_key("ES256"), algorithm="ES256", kid="k"))
+        for specs in ((NO_KEYS, "jwt:secret-env=SECRET"), ("jwt:secret-env=SECRET", NO_KEYS)):
+            keeper = self.gatekeeper(*specs)
+            self.failureResultOf(log_in(keeper, es256), LoginUnavailable)
+            self.assertEqual(self.let_in(keeper, bearer(token())).name, USER)
+            self.assertEqual((keeper.health(), len(keeper.warnings())), ((), 1))
+
+    def test_health(self) -> None:
+        keeper = self.gatekeeper(NO_KEYS)
+        self.assertIn("/nothing/there: cannot be read: No such file", keeper.health()[0])
+        self.assertEqual(keeper.warnings(), [])
+        self.assertEqual(self.gatekeeper("anonymous").health(), ())
+
+    def test_public(self) -> None:
+        """One that isn't for the public is one too many."""
+        self.assertTrue(self.gatekeeper("jwt:secret-env=SECRET", "anonymous:public").public)
+        self.assertFalse(self.gatekeeper("jwt:secret-env=SECRET", "anonymous").public)
+        self.assertTrue(self.gatekeeper("jwt:secret-env=SECRET:cookie=t", "anonymous").cookies)
+        self.assertFalse(self.gatekeeper("jwt:secret-env=SECRET", "anonymous").cookies)
+
+    def test_counted(self) -> None:
+        keeper = self.gatekeeper("jwt:secret-env=SECRET")
+        self.assertEqual(sum(self.metrics.logins_refused.values()), 0)
+        self.assertEqual(set(self.metrics.logins_refused), {fault.value for fault in LoginFault})
+        for credentials in (bearer(token(claims(exp=NOW))), bearer("x"), bearer("x"), NOBODY):
+            self.refused(keeper, credentials)
+        self.let_in(keeper, bearer(token()))
+        self.assertEqual(+self.metrics.logins_refused, {"expired": 1, "malformed": 2, "missing": 1})
+
+    def test_log_says_why_and_to_whom(self) -> None:
+        log = record_log(self)
+        keeper = self.gatekeeper("jwt:secret-env=SECRET")
+        bad = token(claims(exp=NOW - 37))
+        credentials = Credentials(None, bad, {"passcode": bad}, Opening(f"Bearer {bad}", bad), "tcp4:192.0.2.7:1")
+        self.refused(keeper, credentials)
+        self.refused(keeper, bearer(token(claims(x="x" * 9000))))
+        said = text_of(log)
+        self.assertIn("login of tcp4:192.0.2.7:1 refused, expired: exp was 37 s ago", said)
+        self.assertIn("the limit is 8192", said)
+        for secret in (SECRET, *bad.split(".")[1:]):
+            self.assertNotIn(secret, said)
+
+    def test_what_a_client_is_told(self) -> None:
+        """Whether its token has expired, and no more."""
+        keeper = self.gatekeeper("jwt:secret-env=SECRET")
+        told = set()
+        for credentials in (bearer(token(claims(iat="x"))), bearer(token(key=OTHER)), bearer("x"), NOBODY):
+            error = self.failureResultOf(log_in(keeper, credentials)).value.stomp_error("r")
+            told.add(str(error))
+            self.assertEqual(error.receipt, "r")
+        self.assertEqual(told, {"401 Unauthorized: There is no valid token."})
+        expired = self.failureResultOf(log_in(keeper, bearer(token(claims(exp=NOW))))).value
+        self.assertEqual(str(expired.stomp_error()), "401 Unauthorized: The token has expired.")
+
+
+class WithoutKeysTests(SynchronousTestCase):
+    """A key set in a file that is written later."""
+
+    def test_the_file_comes_later(self) -> None:
+        import json
+        from pathlib import Path
+
+        from twisted.internet.task import Clock
+
+        path, clock = Path(self.mktemp()).absolute(), Clock()
+        key = private_key("ES256")
+        door = authenticator(f"jwt:jwks={path}", clock)
+        door.start()
+        login = bearer(token(key=key, algorithm="ES256", kid="k"))
+        self.failureResultOf(log_in(door, login), LoginUnavailable)
+        path.write_text(json.dumps({"keys": [jwk(key, "k")]}))
+        clock.advance(1)
+        self.assertEqual(self.successResultOf(log_in(door, login)).name, USER)
+        door.stop()

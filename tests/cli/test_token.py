@@ -1,0 +1,137 @@
+"""Tokens on the command line: minted, and shown without being told."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+from typing import Any, cast
+
+from twisted.internet.interfaces import IReactorCore
+from twisted.internet.task import Clock
+from twisted.python.usage import UsageError
+from twisted.trial.unittest import SynchronousTestCase
+
+from airyd.access import make_authenticator
+from airyd.cli import main
+from airyd.cli.options import TokenOptions
+from airyd.cli.token import TokenUnreadable, claim, mint, token_source
+from airyd.interfaces import AccessContext, IPrincipal
+from tests.access.case import bearer, log_in
+
+SECRET = b"a-secret-that-is-as-long-as-it-must-be"
+
+
+class MintTests(SynchronousTestCase):
+    """What is minted is taken by a server with that secret."""
+
+    def bearer_of(self, token: str, words: str = "", now: float = 1000.0) -> IPrincipal:
+        """Return whom a server takes its bearer for."""
+        path = Path(self.mktemp()).absolute()
+        path.write_bytes(SECRET)
+        context = AccessContext(cast(IReactorCore, Clock()), lambda: now)
+        door = make_authenticator(f"jwt:secret-file={path}{words}", context)
+        principal: IPrincipal = self.successResultOf(log_in(door, bearer(token)))
+        return principal
+
+    def test_minted(self) -> None:
+        principal = self.bearer_of(mint(SECRET, False, "ann", 1000.5, 60, {}))
+        self.assertEqual((principal.name, principal.expires), ("ann", 1060))
+
+    def test_claims(self) -> None:
+        token = mint(SECRET, False, "ann", 1000, 60, {"subscribe": ["/a"], "aud": "x", "exp": 1001})
+        principal = self.bearer_of(token, ":audience=x:subject-claim=user_id")
+        self.assertEqual((principal.name, principal.expires, principal.may_subscribe("/b")), ("ann", 1001, False))
+
+    def test_claim(self) -> None:
+        for text, expected in (
+            ("a=1", ("a", 1)),
+            ('a=["/queue/*"]', ("a", ["/queue/*"])),
+            ("iss=https://idp.example/?x=y", ("iss", "https://idp.example/?x=y")),
+            ("a=", ("a", "")),
+        ):
+            self.assertEqual(claim(text), expected)
+        for wrong in ("", "a", "=1"):
+            self.assertRaises(ValueError, claim, wrong)
+
+
+class CommandTests(SynchronousTestCase):
+    """``airyd token``."""
+
+    def run_main(self, *arguments: str) -> tuple[object, str, str]:
+        """Return the exit status, and what was written."""
+        out, err = io.BytesIO(), io.BytesIO()
+        self.patch(sys, "stdout", io.TextIOWrapper(out, write_through=True))
+        self.patch(sys, "stderr", io.TextIOWrapper(err, write_through=True))
+        status = self.assertRaises(SystemExit, main, ["token", *arguments]).code
+        return status, out.getvalue().decode(), err.getvalue().decode()
+
+    def file(self, content: bytes) -> str:
+        """Return the path of a new file."""
+        path = Path(self.mktemp())
+        path.write_bytes(content)
+        return str(path)
+
+    def test_printed(self) -> None:
+        status, out, err = self.run_main("--secret-file", self.file(SECRET + b"\n"), "ann", "--claim", "send=[]")
+        self.assertEqual((status, err, out.count(".")), (0, "", 2))
+
+    def test_wrong_secret(self) -> None:
+        for content, said in ((b"hunter2", "32"), (b"-----BEGIN PUBLIC KEY-----hunter2hunter2", "PEM")):
+            status, out, err = self.run_main("--secret-file", self.file(content), "ann")
+            self.assertEqual((status, out), (1, ""))
+            self.assertIn(said, err)
+            self.assertNotIn("hunter2", err)
+        self.assertIn("No such file", self.run_main("--secret-file=/no/such", "ann")[2])
+        self.assertIn("iss", self.run_main("--secret-file", self.file(SECRET), "--claim=iss=5", "ann")[2])
+
+    def test_usage(self) -> None:
+        def parse(*arguments: str) -> TokenOptions:
+            options = TokenOptions()
+            options.parseOptions(list(arguments))
+            return options
+
+        options = parse("--secret-env=S", "--base64", "--for=5", "ann", "--claim", "a=1")
+        found: tuple[Any, ...] = (
+            options.subject,
+            options.secret_env,
+            options.is_base64,
+            options.lifetime,
+            options.claims,
+        )
+        self.assertEqual(found, ("ann", "S", True, 5, {"a": 1}))
+        for wrong in (
+            ["ann"],
+            ["--secret-env=S"],
+            ["--secret-env=S", "--secret-file=F", "ann"],
+            ["--secret-env=S", "ann", "bea"],
+            ["--secret-env=S", "--for=-1", "ann"],
+            ["--secret-env=S", "--claim=x", "ann"],
+        ):
+            self.assertNotIn("\n", str(self.assertRaises(UsageError, parse, *wrong)))
+
+
+class SourceTests(SynchronousTestCase):
+    """Where the token of ``tail`` and ``publish`` comes from."""
+
+    def test_environment(self) -> None:
+        self.assertIsNone(token_source(None, "T", {})())
+        self.assertIsNone(token_source(None, "T", {"T": " "})())
+        self.assertEqual(token_source(None, "T", {"T": "t\n"})(), "t")
+
+    def test_file(self) -> None:
+        """It is read anew each time: a token that was renewed is the one that counts."""
+        path = Path(self.mktemp())
+        path.write_text("one\n")
+        token = token_source(str(path), "T", {"T": "other"})
+        self.assertEqual(token(), "one")
+        path.write_text("two")
+        self.assertEqual(token(), "two")
+
+    def test_wrong(self) -> None:
+        path = Path(self.mktemp())
+        token = token_source(str(path), "T", {})
+        self.assertIn("No such file", str(self.assertRaises(TokenUnreadable, token)))
+        for content in (b"", b"\n", b"hunter2 hunter2", b"hunter2\nhunter2", b"hunter2\xff"):
+            path.write_bytes(content)
+            self.assertNotIn("hunter2", str(self.assertRaises(TokenUnreadable, token)))

@@ -1,0 +1,76 @@
+"""The life of a login is the life of the connection."""
+
+from __future__ import annotations
+
+from airyd.errors import Fault
+from airyd.events import MESSAGE
+from airyd.stomp.spec import HeartBeat
+from tests.client.frames import send, subscribe
+from tests.doubles import Channel, ClientTestCase, Somebody
+
+
+class ExpiryTests(ClientTestCase):
+    """A token's ``exp`` ends what it began."""
+
+    heart_beat = HeartBeat(0, 0)
+
+    def logged_in(self, seconds: float, **headers: str) -> Channel:
+        """Return the channel of a client whose login ends in so many seconds."""
+        self.door.principal = Somebody()
+        self.door.principal.expires = self.wall() + seconds
+        return self.connected(**headers)
+
+    def test_ends(self) -> None:
+        """Not before, and within two ticks of the wheel."""
+        channel = self.logged_in(100)
+        channel.client.received(subscribe("a", MESSAGE))
+        channel.commands()
+        self.clock.pump([1] * 99)
+        self.publish(MESSAGE)
+        self.assertEqual(([sent.command for sent in channel.frames()], channel.closed), (["MESSAGE"], []))
+        self.clock.pump([1] * 3)
+        error = self.assert_failed(channel, Fault.TOKEN_EXPIRED)
+        self.assertEqual(error.headers["message"], "401 token expired")
+        self.assertEqual(Fault.TOKEN_EXPIRED.close_code, 1008)
+        self.assertEqual((self.metrics.sessions, self.metrics.errors["token_expired"]), (0, 1))
+        channel.client.received(send("late"))
+        self.assertEqual((channel.commands(), self.feed.taken[1:]), ([], []))
+
+    def test_whatever_is_beaten(self) -> None:
+        for beats in ("0,0", "0,30000", "30000,0"):
+            channel = self.logged_in(200, heart_beat=beats)
+            for _ in range(205):
+                channel.client.heard()
+                self.clock.advance(1)
+            self.assert_failed(channel, Fault.TOKEN_EXPIRED)
+
+    def test_never(self) -> None:
+        channel = self.connected()
+        self.clock.pump([1000] * 100)
+        self.assertEqual(channel.closed, [])
+
+    def test_wall_clock_that_is_set(self) -> None:
+        """It is the wall clock's time that counts, as it is by then."""
+        ahead, back = self.logged_in(3600), self.logged_in(100)
+        self.wall_ahead -= 100
+        self.clock.pump([1] * 150)
+        self.assertEqual(back.closed, [])
+        self.clock.pump([1] * 60)
+        self.assert_failed(back, Fault.TOKEN_EXPIRED)
+        self.assertEqual(ahead.closed, [])
+        self.wall_ahead += 3600
+        self.clock.pump([1] * 62)
+        self.assert_failed(ahead, Fault.TOKEN_EXPIRED)
+
+    def test_far_away(self) -> None:
+        """However far, nothing is kept for it but the next look."""
+        channel = self.logged_in(1e12)
+        self.clock.pump([60] * 100)
+        self.assertEqual(channel.closed, [])
+
+    def test_over_when_it_begins(self) -> None:
+        self.door.principal.expires = self.wall()
+        channel = self.open()
+        channel.client.received(b"CONNECT\naccept-version:1.2\n\n\0" + send("sent"))
+        self.assert_failed(channel, Fault.TOKEN_EXPIRED)
+        self.assertEqual(self.feed.taken, [])

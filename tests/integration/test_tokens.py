@@ -1,0 +1,282 @@
+"""Logins with tokens: the real daemon, Airy's real client, a real server of keys that rotates and dies."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from tests.access.case import SECRET, claims, jwk, private_key, token
+from tests.integration.case import DaemonTestCase
+from tests.integration.daemon import PATIENCE, Daemon
+from tests.integration.node import NodeClient, body_of
+from tests.integration.payloads import CHANNEL_CONNECTED, DESTINATIONS, MESSAGE, UNREAD_COUNT, body
+from tests.integration.raw import RawClient
+
+ORIGIN = "https://app.example"
+
+
+def fresh(**changed: Any) -> dict[str, Any]:
+    """Return Airy's claims for the next hour of the real clock."""
+    now = int(time.time())
+    return claims(**{"iat": now, "exp": now + 3600, **changed})
+
+
+class TokenCase(DaemonTestCase):
+    """A daemon that wants tokens. What it logs must hold neither its secret nor any token that was shown."""
+
+    def setUp(self) -> None:
+        """Keep what must not be told."""
+        self.shown: list[str] = [SECRET]
+
+    def serving(self, *options: str) -> Daemon:
+        """Start a daemon; its log is looked through at the end."""
+        daemon = self.own_daemon(*options)
+        self.addCleanup(self.check_log, daemon)
+        return daemon
+
+    def with_secret(self, words: str = "", *options: str) -> Daemon:
+        """Start a daemon with the tests' secret."""
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        path = Path(directory.name, "secret")
+        path.write_text(f"{SECRET}\n")
+        return self.serving(f"--auth=jwt:secret-file={path}{words}", *options)
+
+    def check_log(self, daemon: Daemon) -> None:
+        """Look for secrets, tokens and their parts."""
+        log = daemon.log + daemon.metrics()
+        for text in self.shown:
+            for part in text.split("."):
+                self.assertNotIn(part, log)
+
+    def token(self, **changed: Any) -> str:
+        """Return a token, which no log may hold."""
+        made = token(fresh(**changed))
+        self.shown += made.split(".")[1:]
+        return made
+
+    def refused(self, client: RawClient, **headers: str) -> str:
+        """Log in, be refused as Airy's client knows it, and return the ERROR's body."""
+        client.send("CONNECT", [("accept-version", "1.2"), *headers.items()])
+        error, code = client.error()
+        self.assertEqual((error.headers["message"], code), ("401 Unauthorized", 1008))
+        return error.body.decode()
+
+
+class SecretTests(TokenCase):
+    """HS256, as Airy has it."""
+
+    def test_airys_client(self) -> None:
+        daemon = self.with_secret()
+        url = daemon.url
+        client = NodeClient("airy.mjs", url=url, stompjs=7, destinations=DESTINATIONS, token=self.token())
+        self.addCleanup(client.close)
+        client.wait_all("receipt", len(DESTINATIONS))
+        data = body(MESSAGE, 1)
+        daemon.publish(MESSAGE, data)
+        self.assertEqual(body_of(client.wait("message")), data)
+        expired = self.token(exp=int(time.time()) - 1)
+        other = NodeClient("airy.mjs", url=url, stompjs=7, destinations=DESTINATIONS, token=expired)
+        self.addCleanup(other.close)
+        error = other.wait("error")
+        self.assertEqual((error["headers"]["message"], error["body"]), ("401 Unauthorized", "The token has expired."))
+        other.wait("logout")
+        daemon.wait_for_metrics(sessions=1, logins_refused_total=1)
+
+    def test_every_version(self) -> None:
+        """A refusal looks the same to each."""
+        daemon = self.with_secret()
+        for version in ("1.0", "1.1", "1.2"):
+            client = self.open(daemon)
+            client.version = version
+            client.send("CONNECT", [("accept-version", version), ("Authorization", "Bearer x.y.z")])
+            error, code = client.error()
+            self.assertEqual((error.headers["message"], code), ("401 Unauthorized", 1008))
+
+    def test_places(self) -> None:
+        """Wherever a token is shown, it lets in; in the URL it doesn't."""
+        daemon = self.with_secret(":cookie=airy", f"--origin={ORIGIN}")
+        good = self.token()
+        self.open(daemon).connect(Authorization=f"Bearer {good}")
+        self.open(daemon).connect(Authorization=good)
+        self.open(daemon).connect(login="ann", passcode=good)
+        self.open(daemon, headers={"Authorization": f"Bearer {good}"}).connect()
+        cookie = {"Cookie": f"theme=dark; airy={good}"}
+        self.open(daemon, headers={**cookie, "Origin": ORIGIN}).connect()
+        stranger = RawClient(daemon.port, headers={**cookie, "Origin": "https://evil.example"})
+        self.addCleanup(stranger.abort)
+        self.assertEqual(stranger.ask().status, 403)
+        by_url = self.open(daemon, path=f"/ws.communication?token={good}&access_token={good}")
+        self.assertEqual(self.refused(by_url), "There is no valid token.")
+
+    def test_refused(self) -> None:
+        daemon = self.with_secret()
+        for changed, said in (
+            ({"exp": int(time.time()) - 5}, "The token has expired."),
+            ({"sub": 7}, "There is no valid token."),
+            ({"aud": "others"}, "There is no valid token."),
+        ):
+            self.assertEqual(self.refused(self.open(daemon), passcode=self.token(**changed)), said)
+        self.assertEqual(self.refused(self.open(daemon)), "There is no valid token.")
+        self.assertRegex(daemon.log, r"refused, expired: exp was \d+ s ago")
+        self.assertIn("refused, missing: no token was shown", daemon.log)
+        daemon.wait_for_metrics(logins_refused_total=4, errors_total=4)
+
+    def test_anonymous_beside(self) -> None:
+        daemon = self.with_secret("", "--auth=anonymous")
+        self.open(daemon).connect()
+        self.open(daemon).connect(passcode=self.token())
+        self.refused(self.open(daemon), passcode="guest")
+
+    def test_expires_while_connected(self) -> None:
+        """Airy's client is logged out at the end of its token, not before."""
+        daemon = self.with_secret()
+        end = int(time.time()) + 3
+        client = NodeClient("airy.mjs", url=daemon.url, stompjs=7, destinations=DESTINATIONS, token=self.token(exp=end))
+        self.addCleanup(client.close)
+        client.wait_all("receipt", len(DESTINATIONS))
+        error = client.wait("error")
+        self.assertEqual(error["headers"]["message"], "401 token expired")
+        self.assertGreaterEqual(time.time(), end)
+        self.assertLess(time.time(), end + 3)
+        client.wait("logout")
+        self.assertEqual(client.wait("closed")["code"], 1008)
+
+    def test_rights(self) -> None:
+        """What a token doesn't allow isn't done, in a transaction neither."""
+        daemon = self.with_secret()
+        good = self.token(send=["/queue/channel/*"], subscribe=["/queue/**"])
+        client = self.open(daemon)
+        client.connect(Authorization=good)
+        client.subscribe(CHANNEL_CONNECTED, "c")
+        client.send("SEND", [("destination", CHANNEL_CONNECTED), ("content-type", "application/json")], b'{"id":"1"}')
+        self.assertEqual(client.message("c").body, b'{"id":"1"}')
+        for more in ((), (("transaction", "t"),)):
+            forger = self.open(daemon)
+            forger.connect(Authorization=good)
+            if more:
+                forger.send("BEGIN", transaction="t")
+            forger.send("SEND", [("destination", MESSAGE), *more], body(MESSAGE, 1))
+            error, code = forger.error()
+            self.assertEqual((error.headers["message"], code), ("403 Forbidden", 1008))
+        reader = self.open(daemon)
+        reader.connect(Authorization=self.token(subscribe=["/queue/message"]))
+        reader.send("SUBSCRIBE", destination=UNREAD_COUNT, id="u")
+        self.assertEqual(reader.error()[0].headers["message"], "403 Forbidden")
+
+    def test_rows(self) -> None:
+        """Live and replayed, only those of the channel; ids that a filter leaves out are no loss."""
+        daemon = self.with_secret()
+        client = self.open(daemon)
+        client.connect(Authorization=self.token(only={"channel_id": ["c1"]}))
+        position = client.subscribe(CHANNEL_CONNECTED, "c").headers["last-message-id"]
+        bodies = [json.dumps({"id": f"c{n % 2}", "n": n}).encode() for n in range(6)]
+        for each in bodies:
+            daemon.publish(CHANNEL_CONNECTED, each)
+        self.assertEqual([client.message("c").body for _ in range(3)], bodies[1::2])
+        again = self.open(daemon)
+        again.connect(Authorization=self.token(only={"channel_id": ["c1"]}, sub="bea"))
+        receipt = again.subscribe(CHANNEL_CONNECTED, "c", last_message_id=position)
+        self.assertEqual(receipt.headers["recovered"], "true")
+        self.assertEqual([again.message("c").body for _ in range(3)], bodies[1::2])
+        again.send("SUBSCRIBE", destination=UNREAD_COUNT, id="u")
+        self.assertEqual(again.error()[0].headers["message"], "403 Forbidden")
+
+
+class KeyServer:
+    """Serves a JWK Set over HTTP until it is stopped.
+
+    :ivar keys: what it serves
+    :ivar asked: how often it was asked
+    """
+
+    def __init__(self, *keys: dict[str, Any], port: int = 0) -> None:
+        self.keys = list(keys)
+        self.asked = 0
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                outer.asked += 1
+                answer = json.dumps({"keys": outer.keys}).encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "application/jwk-set+json")
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Say nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self.port = self._server.server_port
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+    def stop(self) -> None:
+        """Close the port; harmless when repeated."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class KeySetTests(TokenCase):
+    """RS256 and ES256, as identity providers have it."""
+
+    def logged_in(self, daemon: Daemon, number: int) -> str:
+        """Log in with a token of this key; return what came: CONNECTED, or an ERROR's message."""
+        client = self.open(daemon)
+        made = token(fresh(), private_key("ES256", number), "ES256", kid=f"k{number}")
+        self.shown += made.split(".")[1:]
+        client.send("CONNECT", [("accept-version", "1.2"), ("Authorization", f"Bearer {made}")])
+        answer = client.receive()
+        return answer.headers["message"] if answer.command == "ERROR" else answer.command
+
+    def readiness(self, daemon: Daemon) -> tuple[int, dict[str, Any]]:
+        """Return the answer of ``/readyz``."""
+        status, answer = daemon.request("GET", "/readyz")
+        return status, json.loads(answer)
+
+    def polls(self) -> Iterator[None]:
+        """Yield until it is too late."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            yield
+            time.sleep(0.05)
+        raise AssertionError("it did not happen in time")
+
+    def test_rotates_and_dies(self) -> None:
+        server = KeyServer(jwk(private_key("ES256"), "k0"))
+        self.addCleanup(server.stop)
+        daemon = self.serving(f"--auth=jwt:jwks=http://127.0.0.1:{server.port}/keys?secret=hunter2hunter2")
+        self.shown.append("hunter2hunter2")
+        self.assertEqual(self.logged_in(daemon, 0), "CONNECTED")
+        # A new key, within five seconds of the last fetch: not yet; from then on.
+        self.assertEqual(self.logged_in(daemon, 1), "401 Unauthorized")
+        server.keys.append(jwk(private_key("ES256", 1), "k1"))
+        for _ in self.polls():
+            if self.logged_in(daemon, 1) == "CONNECTED":
+                break
+        self.assertEqual(server.asked, 2)
+        self.assertEqual(self.readiness(daemon), (200, {"ready": True, "reasons": []}))
+        server.stop()
+        # Dead: what is known stays in use; what isn't may be new, and is no reason to log anybody out.
+        for _ in self.polls():
+            if self.logged_in(daemon, 2) == "login unavailable":
+                break
+        self.assertEqual(self.logged_in(daemon, 0), "CONNECTED")
+        status, answer = self.readiness(daemon)
+        self.assertEqual((status, answer["ready"], len(answer["warnings"])), (200, True, 1))
+        self.assertIn("airyd_login_up 0.0", daemon.metrics())
+        # Back: what came meanwhile is fetched.
+        again = KeyServer(*server.keys, jwk(private_key("ES256", 2), "k2"), port=server.port)
+        self.addCleanup(again.stop)
+        for _ in self.polls():
+            if self.logged_in(daemon, 2) == "CONNECTED":
+                break
+        self.assertEqual(self.readiness(daemon)[1], {"ready": True, "reasons": []})
+        self.assertIn("airyd_login_up 1.0", daemon.metrics())
