@@ -99,6 +99,7 @@ class Subscribers:
         self._thread.join()
         for key in list(self._selector.get_map().values()):
             key.data.abort()
+        self._selector.close()
 
 
 def measure(shape: Shape, events: int, rate: float) -> Costs:
@@ -111,6 +112,8 @@ def measure(shape: Shape, events: int, rate: float) -> Costs:
         for server in servers:
             stack.callback(server.close)
         connections = [server.connect() for server in servers]
+        for connection in connections:
+            stack.callback(connection.close)
         pids = [int(_info(connection)["process_id"]) for connection in connections]
         if shape.redis == 1:
             sources = [f"--source=redis://127.0.0.1:{servers[0].port}/0"]
