@@ -35,14 +35,14 @@ types: .venv/ready-for-tests ## mypy, strictly, with its zope plugin
 tests: .venv/ready-for-tests $(CLIENTS) ## all tests, with pytest and with trial
 	$(BIN)/python -m tests.both_runners
 
-chaos: .venv/ready-for-tests ## kill, stop, cut and empty everything for 33 minutes; ARGS='--help' tells of less
+chaos: .venv/ready-for-tests ## kill, stop, cut and empty everything for 33 minutes; python -m tests.chaos --help tells of less
 	$(BIN)/python -m tests.chaos $(ARGS)
 	$(BIN)/python -m tests.chaos --feed pubsub --mixed 240 $(ARGS)
 	$(BIN)/python -m tests.chaos --feed sentinel --mixed 240 $(ARGS)
 	$(BIN)/python -m tests.chaos.pair
 	$(BIN)/python -m tests.chaos.comeback
 
-bench: .venv/ready-for-tests ## measure against plain Autobahn; AIRYD_WSLOAD_DIR names the folder of the load generator
+bench: .venv/ready-for-tests ## measure beside plain Autobahn and C; AIRYD_WSLOAD_DIR names the folder of the load generator
 	$(BIN)/python -m bench $(ARGS)
 
 bench-quick: .venv/ready-for-tests ## the headline ratios in two minutes, compared with the last: before and after a change

@@ -126,7 +126,8 @@ class Options(usage.Options):
             "admin",
             None,
             DEFAULT_ADMIN,
-            "Endpoint of the admin page (health, metrics, publishing): loopback or a unix socket; none turns it off.",
+            "Endpoint of the admin page (health, metrics, publishing): loopback or a unix socket, "
+            "unless there is an --admin-token-file; none turns it off.",
         ],
         [
             "heart-beat",
