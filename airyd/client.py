@@ -330,7 +330,7 @@ class Client:
                 self._said = max(due, now - 2 * gateway.wheel.tick)
                 due = self._said + self._beat_every
             wait = min(wait, due - now)
-        if wait < NEVER:
+        if wait < NEVER and not self.is_over:  # a beat may find the client too slow
             self._timer = gateway.wheel.call_later(max(min(wait, FURTHEST_LOOK), 0.0), self._keep_time)
 
     _HANDLERS: Final[Mapping[type[object], Callable[..., Deferred[None] | None]]] = MappingProxyType(

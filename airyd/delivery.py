@@ -136,6 +136,7 @@ class Delivery:
     def go_live(self, position: str) -> None:
         """Start from where the feed is."""
         self._established = True
+        self._held = None
         self._last = position
         self._key = self._source.order(self._destination, position)
         self._state = State.LIVE

@@ -81,11 +81,8 @@ class Destination:
         if self._audiences:
             now = self.clock.seconds()
             tails = [message_tail(event) for event in events]
-            for row_filter, audience in self._audiences.items():
-                if row_filter is None:
-                    seen = tails
-                else:
-                    seen = [tail for event, tail in zip(events, tails, strict=True) if row_filter.matches(event)]
+            # All filters are asked first: one that fails must not leave others with events that nobody flushes.
+            for audience, seen in [(each, each.seen(events, tails)) for each in self._audiences.values()]:
                 if seen and audience.append(seen, now):
                     dirty.append(audience)
         for delivery in tuple(self._deliveries.values()):

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, TypeVar
 
 from airyd.encoding import Framing
-from airyd.events import RowFilter
+from airyd.events import Event, RowFilter
 from airyd.interfaces import IChannel
 from airyd.metrics import Metrics
 from airyd.rank import Placed, Rank
@@ -247,6 +247,13 @@ class Audience(Generic[M]):
         self._newcomers[member] = len(self._pending)
         self._send_alone(member, batches)
         self._count()
+
+    def seen(self, events: Sequence[Event], tails: Sequence[bytes]) -> Sequence[bytes]:
+        """Return the tails of those events that the filter lets pass."""
+        row_filter = self.row_filter
+        if row_filter is None:
+            return tails
+        return [tail for event, tail in zip(events, tails, strict=True) if row_filter.matches(event)]
 
     def append(self, tails: Sequence[bytes], now: float) -> bool:
         """Let events wait for :meth:`begin`; return whether none did before."""

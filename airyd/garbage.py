@@ -4,7 +4,7 @@ Connections live long, and thousands of them are some hundred thousand objects: 
 19,000 connections takes 100 ms or more, in which nobody gets an event. So what is there is *frozen*: no
 collection looks at it again. It goes as usual when nothing refers to it any more; only if it became part
 of a cycle would it stay for good. That is why a connection that closes must leave no cycle
-(tests/websocket/test_memory.py).
+(tests/test_garbage.py).
 """
 
 from __future__ import annotations

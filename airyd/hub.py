@@ -76,12 +76,14 @@ class Hub:
         for event in events:
             by_destination.setdefault(event.destination, []).append(event)
         is_idle = not self._dirty
-        for name, batch in by_destination.items():
-            self._metrics.events_in[name] += len(batch)
-            self._dirty += self._destinations[name].deliver(batch)
-        if is_idle and self._dirty:
-            # Whatever else this turn brings joins the same buffers; nothing waits longer than the turn.
-            self._clock.callLater(0, self._flush)
+        try:
+            for name, batch in by_destination.items():
+                self._metrics.events_in[name] += len(batch)
+                self._dirty += self._destinations[name].deliver(batch)
+        finally:  # also if one destination met a bug
+            if is_idle and self._dirty:
+                # Whatever else this turn brings joins the same buffers; nothing waits longer than the turn.
+                self._clock.callLater(0, self._flush)
 
     def _flush(self) -> None:
         """Send what is pending, or go on with it, as far as one turn of the reactor may take."""

@@ -69,15 +69,16 @@ class Watch:
 
     def _watched(self, position: str) -> None:
         self._is_asked = False
+        left, self._left = self._left, None
         if not self._users:  # they left meanwhile
             self._source.unwatch(self._name)
             return
         self.position = position
-        left, self._left = self._left, None
         self._began(left)
 
     def _unwatchable(self, failure: Failure) -> None:
         self._is_asked = False
+        self._left = None
         if not isinstance(failure.value, SourceUnavailable):
             failure.raiseException()
         self._log.warn("cannot watch {destination}: {reason}", destination=self._name, reason=str(failure.value))

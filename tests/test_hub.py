@@ -110,6 +110,23 @@ class TurnTests(HubCase):
         self.clock.advance(0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_a_filter_that_fails_costs_nobody_what_comes_later(self) -> None:
+        class Failing:
+            def matches(self, event: Event) -> bool:
+                if event.body == b'{"a":1}':
+                    raise ZeroDivisionError
+                return True
+
+        plain, filtered = self.peer("/a"), Peer()
+        subscription = self.hub.subscription(filtered, request("/a", "sub-0"), Failing())
+        filtered.subscriptions.append(subscription)
+        subscription.open()
+        self.assertRaises(ZeroDivisionError, self.bring, a=1)
+        self.bring(a=2)
+        self.clock.advance(0)
+        for peer in (plain, filtered):
+            self.assertEqual(peer.bodies, [b'{"a":2}', b'{"a":3}'])
+
     def test_no_timer_for_who_needs_none(self) -> None:
         """Acknowledging clients are sent to at once; what nobody watches is for nobody."""
         peer = self.peer("/a", ack=AckMode.CLIENT)

@@ -152,7 +152,7 @@ class Supervisor:
         self._look_whether_all_ended()
 
     def _again(self, worker: _Worker, reason: str) -> None:
-        pause = min(FIRST_PAUSE * 2**worker.failures, LONGEST_PAUSE)
+        pause = min(FIRST_PAUSE * 2 ** min(worker.failures, 10), LONGEST_PAUSE)
         worker.failures += 1
         self._log.warn(
             "worker {number} {reason}; it is started again in {pause:g} s",

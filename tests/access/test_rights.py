@@ -7,6 +7,7 @@ from typing import Any
 
 from zope.interface.verify import verifyObject
 
+from airyd.access.rows import OnlyRows
 from airyd.errors import LoginFault
 from airyd.events import CHANNEL_CONNECTED, CHANNEL_DISCONNECTED, MESSAGE, UNREAD_COUNT, Event
 from airyd.interfaces import IPrincipal
@@ -185,3 +186,13 @@ class RowTests(AccessCase):
             (r'{"channel_id":"c1\ud83d"}', False),
         ):
             self.assertEqual(self.passes(MESSAGE, body, only=only), passes, body)
+
+
+class DeepTests(AccessCase):
+    """A body that is nested nearly too deep to be published."""
+
+    def test_it_is_hidden(self) -> None:
+        """Looked at from deeper in the stack, it can't be read; that harms nobody, and shows nothing."""
+        deep = Event(MESSAGE, "1-1", b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
+        for missing_allowed in (False, True):
+            self.assertFalse(OnlyRows({"channel_id": frozenset(["1"])}, missing_allowed).matches(deep))

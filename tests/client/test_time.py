@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import pairwise
+from unittest.mock import patch
 
-from airyd.errors import Fault
+from airyd.errors import Fault, StompError
 from airyd.events import CHANNEL_DISCONNECTED, MESSAGE
 from airyd.stomp.spec import HeartBeat
 from tests.client.frames import send, subscribe
@@ -121,6 +122,20 @@ class HeartBeatTests(ClientTestCase):
         names = channel.commands()
         self.assertEqual((names[0], names[-1]), (BEAT, "ERROR"))
         self.assertEqual(channel.closed, [Fault.HEARTBEAT_TIMEOUT])
+
+    def test_too_slow_for_a_beat(self) -> None:
+        """That is its end, and nothing comes back for it."""
+        channel = self.connected(heart_beat="0,30000")
+
+        def overflow(wire: bytes) -> None:
+            channel.client.fail(StompError(Fault.SLOW_CONSUMER, "too slow"))
+
+        with patch.object(channel, "send", overflow):
+            self.clock.pump([1] * 40)
+        self.assertEqual(channel.closed, [Fault.SLOW_CONSUMER])
+        beats = self.metrics.heartbeats_out
+        self.clock.pump([1] * 200)
+        self.assertEqual((self.metrics.heartbeats_out, self.clock.getDelayedCalls()), (beats, []))
 
     def test_spread(self) -> None:
         """Many that come at once, or get an event at once, do not beat at once: in some minutes they are spread."""

@@ -174,6 +174,16 @@ class RestartTests(SupervisorCase):
         for pause, expected in zip(pauses, [FIRST_PAUSE * 2**n for n in range(12)], strict=True):
             self.assertApproximates(min(expected, LONGEST_PAUSE), pause, 0.06)
 
+    def test_for_ever(self) -> None:
+        """However often one has failed, it is tried again."""
+        process = self.serving()[0]
+        for _ in range(1100):
+            count = len(self.spawned)
+            process.end()
+            self.clock.advance(LONGEST_PAUSE)
+            self.assertEqual(len(self.spawned), count + 1)
+            process = self.spawned[-1]
+
     def test_others_have_pauses_of_their_own(self) -> None:
         first, second, _ = self.serving()
         for _ in range(5):
