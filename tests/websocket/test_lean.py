@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import random
+import socket
+from typing import Any, cast
 
+from autobahn.twisted.util import peer2str
 from autobahn.websocket.protocol import create_xor_masker  # type: ignore[attr-defined]  # not in its __all__
 from autobahn.websocket.utf8validator import Utf8Validator as AutobahnsValidator
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 
-from airyd.lean import Utf8Validator, unmask
+from airyd.lean import LeanServerProtocol, Utf8Validator, unmask
+from airyd.transport import DirectServer
 
 #: Bytes at every border of UTF-8 (RFC 3629, section 4): what may begin, follow or be neither.
 BORDERS = b"\0Aa\x7f\x80\x8f\x90\x9f\xa0\xbf\xc0\xc1\xc2\xdf\xe0\xe1\xec\xed\xee\xef\xf0\xf1\xf3\xf4\xf5\xff"
@@ -62,3 +67,21 @@ class UnmaskTests(SynchronousTestCase):
         for piece in pieces:
             self.assertEqual(unmask(piece, mask, offset), masker.process(piece))
             offset += len(piece)
+
+
+class PeerTests(SynchronousTestCase):
+    """Who is at the other end, as Autobahn writes it."""
+
+    def test_tcp(self) -> None:
+        for host, name in (("127.0.0.1", "tcp4:127.0.0.1"), ("::1", "tcp6:::1")):
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            with socket.create_server((host, 0), family=family) as server:
+                client = socket.create_connection(server.getsockname()[:2])
+                self.addCleanup(client.close)
+                accepted, address = server.accept()
+            protocol = LeanServerProtocol()
+            loop = cast(Any, MemoryReactor())
+            protocol.transport = DirectServer(accepted, cast(Any, protocol), address, cast(Any, None), 1, loop)
+            self.addCleanup(accepted.close)
+            self.assertEqual(protocol.peer, f"{name}:{client.getsockname()[1]}")
+            self.assertEqual(protocol.peer, peer2str(protocol.transport))
