@@ -80,7 +80,7 @@ def _bind(family: socket.AddressFamily, interface: str, port: int, *, reuse_port
         if reuse_port:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         bound.bind(socket.getaddrinfo(interface or None, port, family, socket.SOCK_STREAM, 0, socket.AI_PASSIVE)[0][4])
-    except BaseException:
+    except OSError:
         bound.close()
         raise
     return bound
