@@ -11,12 +11,13 @@ from random import Random
 from typing import Final
 
 from tests.chaos.careful import CarefulPublisher, UnsureCursor, UnsureHistory
-from tests.chaos.client import HISTORY_LOST, RESTARTING, UNAVAILABLE, Client, Ending
+from tests.chaos.client import HISTORY_LOST, Client, Ending, Refusal
 from tests.chaos.faults import BY_NAME, Fault
+from tests.chaos.ledger import Id
 from tests.chaos.nodes import Node
 from tests.chaos.publisher import PREFIX
 from tests.chaos.stage import DESTINATIONS, Stage
-from tests.chaos.verdict import AFTER_OUTAGE, Verdict
+from tests.chaos.verdict import BaseJudge, Verdict
 from tests.redis.cluster import Cluster, wait_until
 from tests.redis.server import RedisServer
 
@@ -154,66 +155,38 @@ FAULTS: Final = (
 )
 
 
-class FailoverJudge:
-    """Goes through everything once the stage is calm and closed."""
+class FailoverJudge(BaseJudge):
+    """The judge of masters that come and go."""
 
     def __init__(self, stage: FailoverStage) -> None:
-        self._stage = stage
-        self._lost = {
-            (feed.history.destination, event_id): when
-            for client in stage.crowd.clients
-            for feed in client.feeds
-            for cursor in feed.cursors
-            if isinstance(cursor, UnsureCursor)
-            for event_id, when in cursor.doomed
-        }
-
-    def verdict(self) -> Verdict:
-        """Return what there was."""
-        found = Verdict(events=sum(map(len, self._stage.histories)), faults=list(self._stage.unlevel))
-        for number, node in enumerate(self._stage.nodes):
-            found.faults += [f"node {number}: {complaint}" for complaint in node.complaints]
-        for number, client in enumerate(self._stage.crowd.clients):
-            faults = client.faults
-            self._add_client(found, client, faults)
-            found.faults += [f"client {number}: {fault}" for fault in faults]
-        return found
+        super().__init__(stage)
+        doomed = [each for client in stage.crowd.clients for each in _doomed(client)]
+        self._lost = {(destination, event_id): when for destination, event_id, when in doomed}
 
     def _add_client(self, found: Verdict, client: Client, faults: list[str]) -> None:
-        found.checked += client.checked
-        found.recovered += client.recovered
         faults += [f"missing, and still there: {hole}" for hole in client.holes]
-        for refusal in client.refusals:
-            if (refusal.destination, refusal.position) in self._lost:
-                found.refused += 1
-            else:
-                faults.append(f"recovered:false, but all was there: {refusal}")
-        got = [
-            when
-            for feed in client.feeds
-            for cursor in feed.cursors
-            if isinstance(cursor, UnsureCursor)
-            for _, when in cursor.doomed
-        ]
-        for ending in client.endings:
-            found.endings[ending.error or ("closed" if ending.code else "cut off")] += 1
-            if ending.error == HISTORY_LOST:
-                if any(ending.opened <= when <= ending.when for when in got):
-                    found.missed += 1
-                elif any(when <= ending.when for when in self._lost.values()) and self._in_outage(ending.when):
-                    found.along += 1
-                else:
-                    faults.append(f"history lost, but nothing was: {ending}")
-            elif not self._is_expected(ending):
-                faults.append(f"an end without a reason: {ending}")
 
-    def _is_expected(self, ending: Ending) -> bool:
-        if ending.error == UNAVAILABLE:
-            return not ending.was_live and self._in_outage(ending.when)
-        if ending.error in ("", RESTARTING):
-            lives = self._stage.nodes[ending.node].lives
-            return any(life.begin <= ending.when and ending.opened <= life.end <= ending.when + 10 for life in lives)
-        return False
+    def _is_right(self, refusal: Refusal) -> bool:
+        return (refusal.destination, refusal.position) in self._lost
 
-    def _in_outage(self, when: float) -> bool:
-        return any(begin <= when <= end + AFTER_OUTAGE for begin, end in self._stage.outages)
+    def _add_gap(self, found: Verdict, client: Client, ending: Ending, faults: list[str]) -> bool:
+        if ending.error != HISTORY_LOST:
+            return False
+        if any(ending.opened <= when <= ending.when for _, _, when in _doomed(client)):
+            found.missed += 1
+        elif any(when <= ending.when for when in self._lost.values()) and self._in_outage(ending.when):
+            found.along += 1
+        else:
+            faults.append(f"history lost, but nothing was: {ending}")
+        return True
+
+
+def _doomed(client: Client) -> list[tuple[str, Id, float]]:
+    """Return the events that a client got and that were lost: destination, id, and when it got them."""
+    return [
+        (feed.history.destination, event_id, when)
+        for feed in client.feeds
+        for cursor in feed.cursors
+        if isinstance(cursor, UnsureCursor)
+        for event_id, when in cursor.doomed
+    ]

@@ -10,12 +10,12 @@ from random import Random
 from typing import Final
 
 from tests.chaos.announcer import Announcer
-from tests.chaos.client import HISTORY_LOST, RESTARTING, UNAVAILABLE, Client, Ending, Refusal
+from tests.chaos.client import HISTORY_LOST, Client, Ending, Refusal
 from tests.chaos.faults import BY_NAME, Fault
 from tests.chaos.nodes import STREAMS, Node
 from tests.chaos.passing import PassingHistory
 from tests.chaos.stage import DESTINATIONS, Stage
-from tests.chaos.verdict import AFTER_OUTAGE, Verdict
+from tests.chaos.verdict import AFTER_OUTAGE, BaseJudge, Verdict
 
 #: Events that a node keeps of a destination; a client that is further behind can't resume.
 HISTORY: Final = 1000
@@ -60,38 +60,20 @@ FAULTS: Final = (
 )
 
 
-class PassingJudge:
-    """Goes through everything once the stage is calm and closed."""
+class PassingJudge(BaseJudge):
+    """The judge of Pub/Sub."""
 
     def __init__(self, stage: PassingStage) -> None:
-        self._stage = stage
-
-    def verdict(self) -> Verdict:
-        """Return what there was."""
-        found = Verdict(events=sum(map(len, self._stage.histories)), faults=list(self._stage.unlevel))
-        for number, node in enumerate(self._stage.nodes):
-            found.faults += [f"node {number}: {complaint}" for complaint in node.complaints]
-        for number, client in enumerate(self._stage.crowd.clients):
-            faults = client.faults
-            self._add_client(found, client, faults)
-            found.faults += [f"client {number}: {fault}" for fault in faults]
-        return found
+        super().__init__(stage)
+        self._passing = stage.passing
 
     def _add_client(self, found: Verdict, client: Client, faults: list[str]) -> None:
-        found.checked += client.checked
-        found.recovered += client.recovered
         faults += [f"missing, and never told: {hole}" for hole in client.holes]
-        for refusal in client.refusals:
-            if self._is_right(refusal):
-                found.refused += 1
-            else:
-                faults.append(f"recovered:false, but all was there: {refusal}")
-        for ending in client.endings:
-            found.endings[ending.error or ("closed" if ending.code else "cut off")] += 1
-            if ending.error == HISTORY_LOST and self._in_outage(ending.when):
-                found.unprovable += 1
-            elif not self._is_expected(ending):
-                faults.append(f"an end without a reason: {ending}")
+
+    def _add_gap(self, found: Verdict, client: Client, ending: Ending, faults: list[str]) -> bool:
+        is_right = ending.error == HISTORY_LOST and self._in_outage(ending.when)
+        found.unprovable += is_right
+        return is_right
 
     def _is_right(self, refusal: Refusal) -> bool:
         node, when = refusal.seen
@@ -99,18 +81,7 @@ class PassingJudge:
             return True
         if any(when - 1 < life.end < refusal.when + 1 for life in self._stage.nodes[node].lives):
             return True
-        history = next(each for each in self._stage.passing if each.destination == refusal.destination)
+        history = next(each for each in self._passing if each.destination == refusal.destination)
         if sum(when - 1 < begun < refusal.when for begun in history.begun) > HISTORY * 0.9:
             return True
         return any(begin < refusal.when and when < end + AFTER_OUTAGE for begin, end in self._stage.outages)
-
-    def _is_expected(self, ending: Ending) -> bool:
-        if ending.error == UNAVAILABLE:
-            return not ending.was_live and self._in_outage(ending.when)
-        if ending.error in ("", RESTARTING):
-            lives = self._stage.nodes[ending.node].lives
-            return any(life.begin <= ending.when and ending.opened <= life.end <= ending.when + 10 for life in lives)
-        return False
-
-    def _in_outage(self, when: float) -> bool:
-        return any(begin <= when <= end + AFTER_OUTAGE for begin, end in self._stage.outages)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
@@ -57,26 +58,73 @@ class Verdict:
         )
 
 
-class Judge:
-    """Goes through everything once the stage is calm and closed."""
+class BaseJudge(ABC):
+    """Goes through every node and client once the stage is calm and closed; what is right depends on the feed."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
-        self._histories = {history.destination: history for history in stage.histories}
-        self._real: list[tuple[int, float]] = []
-        self._needless: list[Ending] = []
 
     def verdict(self) -> Verdict:
         """Return what there was."""
         found = Verdict(events=sum(map(len, self._stage.histories)), faults=list(self._stage.unlevel))
         for number, node in enumerate(self._stage.nodes):
             found.faults += [f"node {number}: {complaint}" for complaint in node.complaints]
-            for life in node.lives:
-                found.faults += [f"node {number}: {fault}" for fault in self._needless_gaps(life)]
         for number, client in enumerate(self._stage.crowd.clients):
             faults = client.faults
+            found.checked += client.checked
+            found.recovered += client.recovered
             self._add_client(found, client, faults)
+            for refusal in client.refusals:
+                if self._is_right(refusal):
+                    found.refused += 1
+                else:
+                    faults.append(f"recovered:false, but all was there: {refusal}")
+            for ending in client.endings:
+                found.endings[ending.error or ("closed" if ending.code else "cut off")] += 1
+                if not (self._add_gap(found, client, ending, faults) or self._is_expected(ending)):
+                    faults.append(f"an end without a reason: {ending}")
             found.faults += [f"client {number}: {fault}" for fault in faults]
+        return found
+
+    @abstractmethod
+    def _add_client(self, found: Verdict, client: Client, faults: list[str]) -> None:
+        """Look at what a client missed."""
+
+    @abstractmethod
+    def _is_right(self, refusal: Refusal) -> bool:
+        """Say whether a resume could not be recovered."""
+
+    @abstractmethod
+    def _add_gap(self, found: Verdict, client: Client, ending: Ending, faults: list[str]) -> bool:
+        """Look at an end if it is one for a gap; say whether that is all there is to it."""
+
+    def _is_expected(self, ending: Ending) -> bool:
+        if ending.error == UNAVAILABLE:
+            return not ending.was_live and self._in_outage(ending.when)
+        if ending.error in ("", RESTARTING):
+            lives = self._stage.nodes[ending.node].lives
+            return any(life.begin <= ending.when and ending.opened <= life.end <= ending.when + 10 for life in lives)
+        return False
+
+    def _in_outage(self, when: float) -> bool:
+        return any(begin <= when <= end + AFTER_OUTAGE for begin, end in self._stage.outages)
+
+
+class Judge(BaseJudge):
+    """The judge of Redis Streams."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(stage)
+        self._histories = {history.destination: history for history in stage.histories}
+        self._real: list[tuple[int, float]] = []
+        self._needless: list[Ending] = []
+
+    def verdict(self) -> Verdict:
+        """Return what there was."""
+        found = super().verdict()
+        for number, node in enumerate(self._stage.nodes):
+            for life in node.lives:
+                found.faults += [f"node {number}: {fault}" for fault in self._needless_gaps(life)]
         for ending in self._needless:
             # A node tells all of a destination, also who joined it between the loss and that moment.
             if any(ending.node == node and abs(ending.when - when) < 1 for node, when in self._real):
@@ -86,21 +134,8 @@ class Judge:
         return found
 
     def _add_client(self, found: Verdict, client: Client, faults: list[str]) -> None:
-        found.checked += client.checked
-        found.recovered += client.recovered
-        for refusal in client.refusals:
-            if self._is_right(refusal):
-                found.refused += 1
-            else:
-                faults.append(f"recovered:false, but all was there: {refusal}")
         for hole in client.holes:
             self._add_hole(found, hole, client, faults)
-        for ending in client.endings:
-            found.endings[ending.error or ("closed" if ending.code else "cut off")] += 1
-            if ending.error == HISTORY_LOST:
-                self._add_gap(found, ending, client.holes, faults)
-            elif not self._is_expected(ending):
-                faults.append(f"an end without a reason: {ending}")
 
     def _is_right(self, refusal: Refusal) -> bool:
         history = self._histories[refusal.destination]
@@ -110,9 +145,11 @@ class Judge:
             return True
         return self._in_outage(refusal.when)  # there is something else in the stream's place
 
-    def _add_gap(self, found: Verdict, ending: Ending, holes: list[Hole], faults: list[str]) -> None:
+    def _add_gap(self, found: Verdict, client: Client, ending: Ending, faults: list[str]) -> bool:
         """Sort a close for a gap by whether this client missed something."""
-        lost = [hole.first for hole in holes if ending.opened <= hole.when <= ending.when]
+        if ending.error != HISTORY_LOST:
+            return False
+        lost = [hole.first for hole in client.holes if ending.opened <= hole.when <= ending.when]
         for destination, position in ending.positions.items():
             history = self._histories[destination]
             if history.missed(position, history.losses_until(ending.when)):
@@ -129,6 +166,7 @@ class Judge:
             found.unprovable += 1
         else:
             self._needless.append(ending)
+        return True
 
     def _loss_of(self, event_id: Id) -> float:
         """Return when an event was destroyed."""
@@ -151,14 +189,6 @@ class Judge:
             if not loss.is_told
         )
 
-    def _is_expected(self, ending: Ending) -> bool:
-        if ending.error == UNAVAILABLE:
-            return not ending.was_live and self._in_outage(ending.when)
-        if ending.error in ("", RESTARTING):
-            lives = self._stage.nodes[ending.node].lives
-            return any(life.begin <= ending.when and ending.opened <= life.end <= ending.when + 10 for life in lives)
-        return False
-
     def _needless_gaps(self, life: Life) -> list[str]:
         """Return what a node said too often: one loss is one gap."""
         faults = []
@@ -169,9 +199,6 @@ class Judge:
                 reasons = [gap.reason for gap in life.gaps if gap.destination == destination]
                 faults.append(f"{destination}: {count} gaps, but {len(losses)} losses: {reasons}")
         return faults
-
-    def _in_outage(self, when: float) -> bool:
-        return any(begin <= when <= end + AFTER_OUTAGE for begin, end in self._stage.outages)
 
     def _outage_between(self, begin: float, end: float) -> float:
         """Return how much of the time from ``begin`` to ``end`` some outage, or what follows from it, lasted."""
