@@ -19,6 +19,11 @@ GAP_PATIENCE: Final = 5.0
 AFTER_OUTAGE: Final = 12.0
 
 
+#: What a fault says of an event that was lost. Where it was the last of its destination, nothing comes that shows the
+#: hole: then its client never gets level.
+A_LOSS: Final = r"missing, and |\b[1-9][0-9]* events of the ledger did not come"
+
+
 @dataclass
 class Verdict:
     """What there was, and what was wrong with it.
