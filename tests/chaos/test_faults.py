@@ -67,5 +67,5 @@ class FailoverTests(SynchronousTestCase):
         self.assertEqual(verdict.faults, [], str(verdict))
         self.assertGreater(verdict.missed, self.plan.clients / 2)
         verdict = one_by_one(self.faults("lose with the master"), self.plan._replace(plant="blind"))
-        # It is blind to the loss, and goes on; or it waits for ids that the new master doesn't reach, and goes on never.
+        # It goes on, blind to the loss; or it waits for ids that the new master doesn't reach, and never goes on.
         self.assertRegex("\n".join(verdict.faults), f"which was lost, and not told|{A_LOSS}")
