@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
@@ -11,31 +10,28 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from airyd.caught import Caught
 from airyd.destination import Subscription
 from airyd.encoding import HEARTBEAT, Framing
 from airyd.errors import Fault, Refusal, StompError
 from airyd.events import OWN, STATUS
 from airyd.gateway import NEVER, Gateway
 from airyd.interfaces import Credentials, IChannel, IPrincipal
-from airyd.limits import DISCONNECT_PATIENCE, FURTHEST_LOOK, MOST_UNDER_WAY
+from airyd.limits import DISCONNECT_PATIENCE, FURTHEST_LOOK
 from airyd.metrics import ORIGIN_SEND
+from airyd.orderly import Orderly
 from airyd.stomp import requests
 from airyd.stomp.session import Session
 from airyd.stomp.spec import Header, Version
 from airyd.wheel import Entry
 
-#: The queues of a client of whom nothing is under way: all share it, and nobody adds to it.
-_NO_QUEUES: Final[dict[requests.Key, deque[requests.Request]]] = {}
 
-
-class Client:
+class Client(Orderly):
     """Between a channel (bytes out), a session (the protocol) and the hub.
 
     The adapter that has the connection calls :meth:`heard`, :meth:`received`, :meth:`direct_changed`,
     :meth:`drained` and :meth:`ended`.
 
-    :ivar is_over: whether nothing that the client sends matters any more
+    :ivar framing: what its transport carries
     :ivar subscribed: its subscriptions, by their ids
     """
 
@@ -44,34 +40,25 @@ class Client:
         "_disconnect",
         "_gateway",
         "_heard",
-        "_is_paused",
         "_joined",
         "_principal",
-        "_queues",
         "_said",
         "_session",
         "_timer",
-        "_under_way",
-        "channel",
         "framing",
-        "is_over",
         "subscribed",
     )
 
     _log = Logger()
 
     def __init__(self, gateway: Gateway, channel: IChannel, framing: Framing) -> None:
-        self.channel = channel
+        super().__init__(channel)
         self.framing = framing
         self._gateway = gateway
         self._session = Session(gateway.limits, gateway.heart_beat)
         self._principal: IPrincipal | None = None
         self.subscribed: dict[str, Subscription] = {}
-        self._queues: dict[requests.Key, deque[requests.Request]] = _NO_QUEUES
-        self._under_way = 0
         self._disconnect: requests.Disconnect | None = None
-        self.is_over = False
-        self._is_paused = False
         self._heard = self._said = self._joined = gateway.wheel.seconds()
         self._beat_every = 0.0
         self._timer: Entry = gateway.wheel.call_later(gateway.limits.connect_timeout, self._connect_overdue)
@@ -86,7 +73,7 @@ class Client:
     def received(self, data: bytes) -> None:
         """Take bytes from the client, cut anywhere."""
         if not self.is_over:
-            self._take(data)
+            self.take(self._session.receive(data))
 
     def heard(self) -> None:
         """Learn that the client has sent something, be it a part of a frame or a WebSocket ping: it is alive."""
@@ -108,10 +95,8 @@ class Client:
         """Learn that nothing can be sent any more: the connection is closing or lost."""
         if self.is_over:
             return
-        self.is_over = True
+        self.let_go()
         self._timer.cancel()
-        if self._is_paused:
-            self.channel.resume()  # else its close frame would never be seen
         if self._principal is not None:
             self._gateway.metrics.sessions -= 1
         for subscription in tuple(self.subscribed.values()):
@@ -139,52 +124,19 @@ class Client:
             headers[Header.RECOVERED] = "true" if recovered else "false"
         self._receipt(request.receipt, headers)
 
-    # Requests: started in their order, those with the same key one after the other.
+    # Requests (airyd.orderly)
 
-    def _take(self, data: bytes) -> None:
-        for request in self._session.receive(data):
-            self._under_way += 1
-            self._start(request)
-        if self._under_way > MOST_UNDER_WAY and not self._is_paused and not self.is_over:
-            # A source that is away must not make airyd hoard what a client goes on sending.
-            self._is_paused = True
-            self.channel.pause()
+    def carry_out(self, request: requests.Request) -> Deferred[None] | None:
+        """See ``Orderly``."""
+        return self._HANDLERS[type(request)](self, request)
 
-    def _start(self, request: requests.Request) -> None:
-        if self.is_over:
-            return
-        key = request.key
-        if key is not None and key in self._queues:
-            self._queues[key].append(request)
-            return
-        work: Deferred[None] | None = None
-        # What is done at once, as nearly everything is, needs no Deferred: it would take 4 µs of each request.
-        with Caught(self._refuse, request):
-            work = self._HANDLERS[type(request)](self, request)
-        if work is None:
-            self._finish(None, key)
-            return
-        if key is not None:
-            self._queues = {**self._queues, key: deque()}
-        work.addErrback(self._refuse, request)
-        work.addBoth(self._finish, key)
-
-    def _finish(self, result: object, key: requests.Key | None) -> object:
-        self._under_way -= 1
-        if key is not None and key in self._queues:
-            queue = self._queues.pop(key)
-            self._queues = self._queues or _NO_QUEUES  # an idle client holds no more than it needs
-            for request in queue:
-                self._start(request)
-        if self._is_paused and self._under_way <= MOST_UNDER_WAY // 2 and not self.is_over:
-            self._is_paused = False
-            self._heard = self._gateway.wheel.seconds()
-            self.channel.resume()
-        if self._disconnect is not None and not self._under_way:
+    def done(self) -> None:
+        """See ``Orderly``."""
+        if self._disconnect is not None:
             self._depart()
-        return result  # a failure here is a bug: Twisted logs it
 
-    def _refuse(self, failure: Failure, request: requests.Request) -> None:
+    def refuse(self, failure: Failure, request: requests.Request) -> None:
+        """End the connection with an ERROR that says why (``Orderly``)."""
         error, receipt = failure.value, request.receipt
         if isinstance(error, StompError):
             self.fail(StompError(error.fault, error.detail, error.receipt or receipt))
@@ -216,7 +168,7 @@ class Client:
         self._timer.cancel()
         self._beat_every = gateway.wheel.beat_interval(self._session.heart_beat[0] / 1000, number)
         self._keep_time()
-        self._take(b"")  # what was held behind the CONNECT
+        self.take(self._session.receive(b""))  # what was held behind the CONNECT
 
     def _subscribe(self, request: requests.Subscribe) -> Deferred[None] | None:
         principal = self._principal

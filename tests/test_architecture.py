@@ -86,6 +86,7 @@ FLOORS = (
         "airyd.caught",
         "airyd.wheel",
         "airyd.gateway",
+        "airyd.orderly",
         "airyd.client",
     ),
     # 3 adapters
