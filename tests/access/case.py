@@ -21,9 +21,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from airyd.access import make_authenticator
 from airyd.errors import LoginFault, LoginRefused
 from airyd.interfaces import AccessContext, Credentials, IAuthenticator, IPrincipal, Opening
+from tests.leaks import MARK
 
 #: The secret of HS256, and when the tests happen.
-SECRET: Final = "a-secret-of-airy-that-nobody-is-to-see-anywhere"
+SECRET: Final = f"a-secret-of-airy-{MARK}-that-nobody-is-to-see"
 NOW: Final = 1_795_000_000.0
 USER: Final = "6ae85efa-cd94-44e3-8068-0348fdf9117b"
 

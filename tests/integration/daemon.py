@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 from typing import Final
 
+from tests.leaks import leaks
+
 TREE: Final = Path(__file__).resolve().parents[2]
 #: Seconds for a start, a stop, or any other thing that a loaded machine may be slow at.
 PATIENCE: Final = 30.0
@@ -84,6 +86,13 @@ class Daemon:
         return self._process.pid
 
     @property
+    def listing(self) -> str:
+        """What every user of the machine sees of it and its workers: their command lines."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        shown = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in (self.pid, *children)]
+        return b"\n".join(shown).replace(b"\0", b" ").decode()
+
+    @property
     def running(self) -> bool:
         """Whether the process is still there."""
         return self._process.poll() is None
@@ -94,8 +103,9 @@ class Daemon:
         return self._log_path.read_text("utf-8", "replace") if self._log_path.exists() else ""
 
     def complaints(self, start: int = 0) -> list[str]:
-        """Return what must not be in the log from this character on: tracebacks, unhandled errors, warnings."""
-        return [match[0] for match in COMPLAINTS.finditer(self.log, start)]
+        """Return what must not be in the log from this character on: tracebacks, errors, warnings, secrets."""
+        log = self.log
+        return [match[0] for match in COMPLAINTS.finditer(log, start)] + leaks(log, start)
 
     def wait_for_log(self, pattern: re.Pattern[str], start: int = 0) -> re.Match[str]:
         """Wait until the log holds the pattern from this character on; return the match."""

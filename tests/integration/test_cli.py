@@ -19,6 +19,7 @@ from typing import IO
 from tests.integration.case import DaemonTestCase
 from tests.integration.daemon import PATIENCE, Daemon, environment
 from tests.integration.payloads import CHANNEL_CONNECTED, DESTINATIONS, MESSAGE, UNREAD_COUNT, body
+from tests.leaks import leaks
 
 CONNECTED = "connected to ws://"
 
@@ -129,7 +130,9 @@ def run(*arguments: str, standard_input: bytes = b"") -> tuple[int, str, str]:
     done = subprocess.run(
         command(*arguments), input=standard_input, capture_output=True, env=environment(), timeout=PATIENCE, check=False
     )
-    return done.returncode, done.stdout.decode(), done.stderr.decode()
+    written = done.stdout.decode(), done.stderr.decode()
+    assert not leaks("".join(written)), written
+    return done.returncode, *written
 
 
 def free_port() -> int:
@@ -145,6 +148,7 @@ class CliTestCase(DaemonTestCase):
     def cli(self, *arguments: str, stdout: int | None = None, **environ: str) -> Cli:
         cli = Cli(Path(self.mktemp()), *arguments, stdout=stdout, **environ)
         self.addCleanup(lambda: self.assertNotRegex(cli.err, "Traceback|Unhandled|Warning|Exception"))
+        self.addCleanup(lambda: self.assertEqual(leaks(cli.out + cli.err), []))
         self.addCleanup(cli.kill)
         return cli
 
