@@ -6,7 +6,7 @@ be told to whoever got them, before anything that comes after them.
 
 from __future__ import annotations
 
-import time
+from contextlib import suppress
 from random import Random
 from typing import Final
 
@@ -110,8 +110,11 @@ def _lose(stage: Stage) -> None:
         connection = master.connect()
         connection.call("CLIENT", "KILL", "TYPE", "replica")
         connection.close()
+        wanted = [(node, node.received + DOOMED * len(DESTINATIONS)) for node in stage.nodes]
         publisher.doom(DOOMED)
-        time.sleep(0.3)  # for both nodes to get them
+        # A node that lacks clients for one of them gets fewer.
+        with suppress(AssertionError):
+            wait_until(lambda: all(node.received >= count for node, count in wanted), within=1.0)
         master.kill()
         for replica in cluster.others(master):
             _configure(replica, "")

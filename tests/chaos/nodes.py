@@ -17,6 +17,8 @@ from tests.integration.proxy import Proxy
 STREAMS: Final = f"redis://127.0.0.1:{{port}}/0?prefix={PREFIX}"
 _GAP: Final = re.compile(r"^(\S+) .*events of \['(.+?)'\] may have been missed: (.*)$", re.MULTILINE)
 
+_RECEIVED: Final = "events_received_total"
+
 
 class Gap(NamedTuple):
     """A gap that a node spoke of in its log."""
@@ -94,6 +96,11 @@ class Node:
     def log(self) -> str:
         """What the present process has logged."""
         return self._daemon.log
+
+    @property
+    def received(self) -> int:
+        """How many events the present process has got from Redis."""
+        return self._daemon.sums(_RECEIVED)[_RECEIVED]
 
     @property
     def resident(self) -> int:

@@ -158,15 +158,20 @@ class Daemon:
             raise AssertionError(f"GET /metrics gave {status}")
         return text.decode()
 
+    def sums(self, *names: str) -> dict[str, int]:
+        """Return the sums over all labels of these metrics (without ``airyd_``)."""
+        sums = dict.fromkeys(names, 0)
+        for line in self.metrics().splitlines():
+            name = line.partition(" ")[0].partition("{")[0].removeprefix("airyd_")
+            if name in sums:
+                sums[name] += int(float(line.rpartition(" ")[2]))
+        return sums
+
     def wait_for_metrics(self, **wanted: int) -> None:
         """Wait until the sums over all labels of these metrics (without ``airyd_``) are these."""
         deadline = time.monotonic() + PATIENCE
         while True:
-            sums = dict.fromkeys(wanted, 0)
-            for line in self.metrics().splitlines():
-                name = line.partition(" ")[0].partition("{")[0].removeprefix("airyd_")
-                if name in sums:
-                    sums[name] += int(float(line.rpartition(" ")[2]))
+            sums = self.sums(*wanted)
             if sums == wanted:
                 return
             if time.monotonic() > deadline:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 from typing import Any, cast
 
@@ -17,6 +18,9 @@ from zope.interface.verify import verifyObject
 
 from airyd.listening import Place, url_of
 from airyd.workers.sockets import InheritedSockets, SharedPort, Sockets
+
+#: Seconds that a connection may take to arrive.
+PATIENCE = 30.0
 
 
 class SharedTests(SynchronousTestCase):
@@ -47,16 +51,13 @@ class SharedTests(SynchronousTestCase):
         for _ in range(90):
             client = socket.create_connection(("127.0.0.1", port.getHost().port))
             self.addCleanup(client.close)
-        counts = []
-        for each in port.sockets:
-            count = 0
-            try:
-                while True:
-                    each.accept()[0].close()
-                    count += 1
-            except BlockingIOError:
-                counts.append(count)
-        self.assertEqual(sum(counts), 90)
+        counts = [0] * len(port.sockets)
+        while sum(counts) < 90:  # a busy kernel brings the last ones late
+            ready, _, _ = select.select(port.sockets, (), (), PATIENCE)
+            self.assertTrue(ready, counts)
+            for each in ready:
+                each.accept()[0].close()
+                counts[port.sockets.index(each)] += 1
         self.assertGreater(min(counts), 5, counts)
 
     def test_ipv6(self) -> None:
