@@ -26,6 +26,7 @@ SUBPROTOCOLS: Final = tuple(version.rules.subprotocol for version in reversed(Ve
 
 _TOO_LARGE: Final = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
 _HEAD_END: Final = b"\r\n\r\n"
+_EXTENSIONS: Final = re.compile(rb"\r\nsec-websocket-extensions:([^\r\n]*)", re.IGNORECASE)
 
 
 class OpeningHandshake(WebSocketServerProtocol):
@@ -85,6 +86,10 @@ class OpeningHandshake(WebSocketServerProtocol):
             if head.count(b"\n", 0, size) > limits.headers + 2:  # the request line, and the empty one at the end
                 self.failHandshake(f"The request has more than {limits.headers} headers.", _TOO_LARGE)
                 return
+            offers = _EXTENSIONS.findall(head, 0, end) if end >= 0 else ()
+            if len(offers) > 1:  # a list may be split (RFC 6455, section 9.1); Autobahn would refuse that
+                whole = b"\r\nSec-WebSocket-Extensions:" + b",".join(offers)
+                self.data, data = b"", _EXTENSIONS.sub(b"", head[:end]) + whole + head[end:]
         if self.state != self.STATE_CLOSED:  # where Autobahn would collect it
             super()._dataReceived(data)
 

@@ -65,6 +65,35 @@ class UpgradeTests(WebSocketTestCase):
             self.assertEqual(status, 101, offer)
             self.assertNotIn("sec-websocket-extensions", headers)
 
+    def test_split_extensions(self) -> None:
+        """RFC 6455, section 9.1: one list, however many headers it is in, and however the request is cut."""
+        agreed = "permessage-deflate; client_no_context_takeover"
+        for headers, answer in (
+            (("x-unknown", "permessage-deflate"), agreed),
+            (("permessage-deflate; x=1", "", "permessage-deflate; server_max_window_bits=10"),
+             f"{agreed}; server_max_window_bits=10"),
+            (("permessage-deflate", "permessage-deflate; server_no_context_takeover"), agreed),
+            (("x-unknown", "permessage-bzip2"), None),
+        ):  # fmt: skip
+            names = ("Sec-WebSocket-Extensions", "sec-websocket-extensions", "SEC-WEBSOCKET-EXTENSIONS")
+            lines = [f"{name}: {value}" for name, value in zip(names, headers, strict=False)]
+            asked = request(more=[lines[0], "X-Between: 1", *lines[1:]]) + CONNECT
+            for cut in (0, 40, len(request()), len(asked) - len(CONNECT) - 1):
+                peer = self.reach()
+                peer.say(asked[:cut])
+                peer.say(asked[cut:])
+                status, given, body = self.answer(peer)
+                self.assertEqual((status, given.get("sec-websocket-extensions")), (101, answer), headers)
+                self.assertIn("CONNECTED", body)
+
+    def test_split_extensions_past_the_head(self) -> None:
+        """What follows the request is no part of it, whatever it looks like."""
+        line = b"\r\nSec-WebSocket-Extensions: permessage-deflate"
+        head, end, _ = request(more=["Sec-WebSocket-Extensions: x"]).partition(b"\r\n\r\n")
+        _, headers, _, peer = self.ask(head + end + line)
+        self.assertNotIn("sec-websocket-extensions", headers)
+        peer.lose()
+
     def test_compression_off(self) -> None:
         self.factory.compression = False
         status, headers, _, _ = self.ask(request(Sec_WebSocket_Extensions="permessage-deflate"))
