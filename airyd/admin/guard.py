@@ -34,13 +34,15 @@ def check_host(headers: Headers, local: IAddress) -> None:
         raise Refusal(HTTPStatus.MISDIRECTED_REQUEST, "this Host is not served here; ask for localhost or 127.0.0.1")
 
 
-def check_origin(headers: Headers) -> None:
+def check_origin(headers: Headers, scheme: str) -> None:
     """Raise ``Refusal`` (403) if a browser says that a page elsewhere asks: an ``Origin`` that isn't the ``Host``.
+
+    :param scheme: ``http`` or ``https``, as the request came; a page of the other one is elsewhere (RFC 6454)
 
     Programs send no ``Origin``. A browser can't send JSON to another origin without asking first, which
     nobody answers here; this is the second lock.
     """
-    own = {f"http://{authority}".lower() for authority in header_values(headers, "Host")}
+    own = {f"{scheme}://{authority}".lower() for authority in header_values(headers, "Host")}
     if any(origin.lower() not in own for origin in header_values(headers, "Origin")):
         raise Refusal(HTTPStatus.FORBIDDEN, "pages of other origins may not publish")
 

@@ -37,6 +37,7 @@ class Query:
 
     :ivar path: as it came, percent-encoded, without the query string
     :ivar local: the address that the client connected to
+    :ivar scheme: ``http``, or ``https`` if it came by TLS
     """
 
     method: str
@@ -44,6 +45,7 @@ class Query:
     headers: Headers
     body: bytes
     local: IAddress
+    scheme: str
 
 
 class Pages:
@@ -100,7 +102,7 @@ class Pages:
         return Answer(HTTPStatus.OK, content_type, encode(await self._scrape()))
 
     async def _take(self, query: Query) -> Answer:
-        check_origin(query.headers)
+        check_origin(query.headers, query.scheme)
         given = header_values(query.headers, "Content-Type") or [""]
         media_type = given[0].partition(";")[0].strip().lower()
         if media_type != "application/json":

@@ -118,6 +118,7 @@ class AdminRequest(http.Request):
             self.requestHeaders,
             bytes(self._body),
             self.host,
+            "https" if self.isSecure() else "http",
         )
         answered = Deferred.fromCoroutine(self._site.pages.answer(query))
         answered.addErrback(answer_for)

@@ -8,10 +8,11 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, ISSLTransport
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import alsoProvides
 
 from airyd.admin.site import admin_site
 from airyd.interfaces import Readiness
@@ -38,11 +39,20 @@ class Response:
         return json.loads(self.body)
 
 
+class _Transport(StringTransportWithDisconnection):
+    """One that may be TLS."""
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """Nothing is slow here; twisted.web asks whatever says that it is TLS."""
+
+
 class Connection:
     """One TCP connection to the page."""
 
     def __init__(self, case: AdminCase, local: IAddress) -> None:
-        self.transport = StringTransportWithDisconnection(hostAddress=local, peerAddress=PEER)
+        self.transport = _Transport(hostAddress=local, peerAddress=PEER)
+        if case.by_tls:
+            alsoProvides(self.transport, ISSLTransport)
         protocol = case.site.buildProtocol(PEER)
         assert protocol is not None
         self.protocol = protocol
@@ -85,6 +95,8 @@ class AdminCase(SynchronousTestCase):
 
     #: What the page asks for, if anything.
     token: str | None = None
+    #: Whether connections come by TLS.
+    by_tls = False
 
     def setUp(self) -> None:
         """Make the page."""

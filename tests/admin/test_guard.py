@@ -74,6 +74,24 @@ class OriginTests(AdminCase):
         self.assertEqual(self.published, [])
 
 
+class TlsOriginTests(AdminCase):
+    """Behind TLS the page's own origin is the one of https."""
+
+    by_tls = True
+
+    def test_own_and_foreign(self) -> None:
+        for origin, status in (
+            ("https://127.0.0.1:8081", 200),
+            ("HTTPS://127.0.0.1:8081", 200),
+            ("http://127.0.0.1:8081", 403),
+            ("https://127.0.0.1", 403),
+            ("https://example.org", 403),
+            ("null", 403),
+        ):
+            self.assertEqual(self.ask("POST", TARGET, {**JSON, "Origin": origin}, b"{}").status, status, origin)
+        self.assertEqual(len(self.published), 2)
+
+
 class TokenTests(AdminCase):
     """With a token the page is for whoever shows it, wherever they are; health is for all."""
 
