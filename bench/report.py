@@ -121,6 +121,15 @@ def _verdict(scenario: Scenario, figure: Figure, bound: Bound, found: float) -> 
     what = f"{scenario.name}: {bound.of}: {figure.title}"
     is_kept = found >= bound.limit if bound.is_least else found <= bound.limit
     if bound.against is None:
-        return Verdict(what, number(figure, found), f"{least_or_most} {number(figure, bound.limit)}", is_kept)
+        shown = _shown(found, bound.limit, figure.digits, is_kept)
+        return Verdict(what, shown, f"{least_or_most} {number(figure, bound.limit)}", is_kept)
     against = bound.against if bound.beside is None else f"{bound.against} in {bound.beside}"
-    return Verdict(what, f"{found:.2f}x of {against}", f"{least_or_most} {bound.limit:g}x", is_kept)
+    shown = _shown(found, bound.limit, 2, is_kept)
+    return Verdict(what, f"{shown}x of {against}", f"{least_or_most} {bound.limit:g}x", is_kept)
+
+
+def _shown(found: float, limit: float, digits: int, is_kept: bool) -> str:
+    """Return the value with so many decimals; with more where a bound that is missed would look kept."""
+    while not is_kept and round(found, digits) == round(limit, digits):
+        digits += 1
+    return format(found, f",.{digits}f")

@@ -87,10 +87,10 @@ class TableTests(SynchronousTestCase):
 class VerdictTests(SynchronousTestCase):
     """Which bounds are kept."""
 
-    def judged(self, *bounds: Bound) -> list[str]:
-        """Return the verdicts on bounds where airyd's CPU is 6 and Autobahn's 12, and another scenario's 4."""
+    def judged(self, *bounds: Bound, own: float = 6.0) -> list[str]:
+        """Return the verdicts on bounds where airyd's CPU is this and Autobahn's 12, and another scenario's 4."""
         scenario = Scenario("one", "a load", "wsload", (CPU,), BOTH, bounds=bounds)
-        results = {"one": {"airyd": runs(6.0), "autobahn": runs(12.0)}, "two": {"airyd": runs(4.0)}}
+        results = {"one": {"airyd": runs(own), "autobahn": runs(12.0)}, "two": {"airyd": runs(4.0)}}
         return [str(verdict) for verdict in verdicts(scenario, results)]
 
     def test_against_another(self) -> None:
@@ -106,6 +106,17 @@ class VerdictTests(SynchronousTestCase):
         self.assertEqual(
             self.judged(Bound("cpu", 1.3, "airyd", beside="two")),
             ["bound NOT KEPT: one: airyd: server CPU per delivery, µs: 1.50x of airyd in two, at most 1.3x"],
+        )
+
+    def test_a_near_miss_shows_why(self) -> None:
+        """Rounded as usual, what is missed by little would look kept."""
+        self.assertEqual(
+            self.judged(Bound("cpu", 0.5, "autobahn"), Bound("cpu", 0.6, "autobahn"), Bound("cpu", 6.0), own=6.0049),
+            [
+                "bound NOT KEPT: one: airyd: server CPU per delivery, µs: 0.5004x of autobahn, at most 0.5x",
+                "bound kept: one: airyd: server CPU per delivery, µs: 0.50x of autobahn, at most 0.6x",
+                "bound NOT KEPT: one: airyd: server CPU per delivery, µs: 6.005, at most 6.00",
+            ],
         )
 
     def test_by_itself(self) -> None:
