@@ -48,6 +48,10 @@ class Place(NamedTuple):
             raise ConfigurationError(f"{option} {description}: no endpoint that Twisted understands: {error}") from None
         return cls(option, description, endpoint)
 
+    def scheme(self, plain: str) -> str:
+        """Return what the URL of a port here begins with: ``ws`` becomes ``wss`` where it is TLS."""
+        return f"{plain}s" if self.description.startswith("ssl:") else plain
+
     def listen(self, factory: IProtocolFactory) -> IListeningPort:
         """Listen now, or end the program with a line that says why not."""
         ports: list[IListeningPort] = []

@@ -141,11 +141,11 @@ class Airyd(Service):
                 token=self._admin_token,
             )
             self._admin_ports.append(self._admin_place.listen(site))
-            self._log.info("airyd admin at {url}", url=url_of("http", self._admin_ports[-1], "/"))
+            scheme = self._admin_place.scheme("http")
+            self._log.info("airyd admin at {url}", url=url_of(scheme, self._admin_ports[-1], "/"))
         for place in self._places:
             self._ports.append(make_direct(place.listen(self._factory)))
-            scheme = "wss" if place.description.startswith("ssl:") else "ws"
-            self._log.info("airyd serves {url}", url=url_of(scheme, self._ports[-1], self._settings.path))
+            self._log.info("airyd serves {url}", url=url_of(place.scheme("ws"), self._ports[-1], self._settings.path))
 
     def _raise_file_limit(self) -> None:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

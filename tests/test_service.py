@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import resource
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -22,6 +23,7 @@ from airyd.service import Airyd
 from airyd.sources import several
 from tests.doubles import EVENT, Feed, frame, record_log, websocket_frames
 from tests.loop import Loop, Peer
+from tests.redis.certificates import Certificates
 from tests.websocket.case import CONNECT, close_frame, request, text
 
 #: Two destinations whose message ids begin alike.
@@ -172,6 +174,17 @@ class StartTests(ServiceTestCase):
         self.started("--path=/ws")
         self.assertIn("airyd serves ws://0.0.0.0:8080/ws", self.said())
         self.assertIn("airyd admin at http://0.0.0.0:8081/", self.said())
+
+    def test_says_where_by_tls(self) -> None:
+        token = Path(self.mktemp())
+        token.write_text("0123456789abcdef")
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        files = Certificates(directory)
+        keys = f"interface=127.0.0.1:privateKey={files.server_key}:certKey={files.server}"
+        self.started(f"--listen=ssl:8443:{keys}", f"--admin=ssl:8444:{keys}", f"--admin-token-file={token}")
+        self.assertIn("airyd serves wss://0.0.0.0:8443/ws.communication", self.said())
+        self.assertIn("airyd admin at https://0.0.0.0:8444/", self.said())
 
     def test_unix_sockets(self) -> None:
         self.started("--listen=unix:/run/a", "--admin=unix:/run/b")

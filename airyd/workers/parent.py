@@ -104,7 +104,8 @@ class Parent(Service):
                 token=self._admin_token,
             )
             self._admin_ports.append(self._admin_place.listen(site))
-            self._log.info("airyd admin at {url}", url=url_of("http", self._admin_ports[-1], "/"))
+            scheme = self._admin_place.scheme("http")
+            self._log.info("airyd admin at {url}", url=url_of(scheme, self._admin_ports[-1], "/"))
         self._ports += [place.listen(Factory()) for place in self._places]
 
     def startService(self) -> None:
