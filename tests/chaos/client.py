@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 from tests.chaos.feed import Feed
 from tests.chaos.ledger import History, Hole, Id
 from tests.integration.payloads import body
-from tests.integration.wire import CLOSE, TEXT, decode, encode, websocket_frame
+from tests.integration.wire import CLOSE, TEXT, decode, encode, take_frames, websocket_frame
 
 HISTORY_LOST: Final = "history lost"
 UNAVAILABLE: Final = "event source unavailable"
@@ -242,25 +242,8 @@ class Client:
             self.state = State.OPEN
             login = encode("CONNECT", {"accept-version": "1.2", "heart-beat": "0,0"})
             self._send(login, *(self._subscribe(number, feed) for number, feed in enumerate(self.feeds)))
-        self._buffer = self._frames(buffer)
+        self._buffer = take_frames(buffer, self._take)
         return True
-
-    def _frames(self, buffer: bytes) -> bytes:
-        """Take all whole WebSocket frames; return the rest."""
-        at, end = 0, len(buffer)
-        while end - at >= 2:
-            first, size = buffer[at], buffer[at + 1]
-            start = at + 2
-            if size >= 126:
-                start += 2 if size == 126 else 8
-                if end < start:
-                    break
-                size = int.from_bytes(buffer[at + 2 : start], "big")
-            if end < start + size:
-                break
-            at = start + size
-            self._take(first, buffer[start:at])
-        return buffer[at:]
 
     def _take(self, first: int, payload: bytes) -> None:
         if first == 0x80 | CLOSE:

@@ -16,7 +16,7 @@ from enum import Enum, auto
 from itertools import pairwise
 from typing import Final
 
-from tests.integration.wire import CLOSE, TEXT, VERSIONS, encode, websocket_frame
+from tests.integration.wire import CLOSE, TEXT, VERSIONS, encode, take_frames, websocket_frame
 
 PATIENCE: Final = 30.0
 #: Connections whose opening is under way at once, so that the listening queue never overflows.
@@ -149,7 +149,7 @@ class Member:
                 return False
             buffer = rest
             self._join()
-        self._buffer = self._frames(buffer)
+        self._buffer = take_frames(buffer, self._message)
         return True
 
     def _join(self) -> None:
@@ -159,23 +159,6 @@ class Member:
             self.resumes += 1
         self._send(self._head, encode("SUBSCRIBE", headers))
         self.state = State.JOINING
-
-    def _frames(self, buffer: bytes) -> bytes:
-        """Take all whole WebSocket frames; return the rest."""
-        at, end = 0, len(buffer)
-        while end - at >= 2:
-            first, size = buffer[at], buffer[at + 1]
-            start = at + 2
-            if size >= 126:
-                start += 2 if size == 126 else 8
-                if end < start:
-                    break
-                size = int.from_bytes(buffer[at + 2 : start], "big")
-            if end < start + size:
-                break
-            at = start + size
-            self._message(first, buffer[start:at])
-        return buffer[at:]
 
     def _message(self, first: int, payload: bytes) -> None:
         if first == 0x80 | CLOSE:

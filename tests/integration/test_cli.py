@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import IO
 from tests.integration.case import DaemonTestCase
 from tests.integration.daemon import PATIENCE, Daemon, environment
 from tests.integration.payloads import CHANNEL_CONNECTED, DESTINATIONS, MESSAGE, UNREAD_COUNT, body
+from tests.integration.proxy import Proxy
 from tests.leaks import leaks
 
 CONNECTED = "connected to ws://"
@@ -70,54 +70,6 @@ class Cli:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-
-
-class Relay:
-    """Stands between a client and the daemon, so that a test can cut the connection."""
-
-    def __init__(self, port: int) -> None:
-        self._target = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self._pairs: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            server = socket.create_connection(("127.0.0.1", self._target))
-            self._pairs += [client, server]
-            for source, sink in ((client, server), (server, client)):
-                threading.Thread(target=self._copy, args=(source, sink), daemon=True).start()
-
-    @staticmethod
-    def _copy(source: socket.socket, sink: socket.socket) -> None:
-        try:
-            while data := source.recv(65536):
-                sink.sendall(data)
-            sink.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            return
-
-    def cut(self) -> None:
-        """Cut all connections; new ones are let through."""
-        pairs, self._pairs = self._pairs, []
-        for end in pairs:
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue
-            finally:
-                end.close()
-
-    def close(self) -> None:
-        # Closing alone would leave the accept waiting.
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self.cut()
 
 
 def command(*arguments: str) -> list[str]:
@@ -195,7 +147,7 @@ class TailTests(CliTestCase):
 
     def test_resume(self) -> None:
         """Nothing is missing and nothing comes twice, however often the connection is cut."""
-        relay = Relay(self.daemon.port)
+        relay = Proxy(self.daemon.port)
         self.addCleanup(relay.close)
         tail = self.cli("tail", "--count", "40", f"ws://127.0.0.1:{relay.port}", MESSAGE)
         tail.wait_for(CONNECTED)

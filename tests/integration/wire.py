@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 VERSIONS: Final = ("1.0", "1.1", "1.2")
@@ -98,3 +98,21 @@ def websocket_frame(
         return head + payload
     key = os.urandom(4)
     return head + key + mask_payload(payload, key)
+
+
+def take_frames(buffer: bytes, take: Callable[[int, bytes], None]) -> bytes:
+    """Give ``take`` the first byte and the payload of each whole frame of a server's; return the rest of the bytes."""
+    at, end = 0, len(buffer)
+    while end - at >= 2:
+        first, size = buffer[at], buffer[at + 1]
+        start = at + 2
+        if size >= 126:
+            start += 2 if size == 126 else 8
+            if end < start:
+                break
+            size = int.from_bytes(buffer[at + 2 : start], "big")
+        if end < start + size:
+            break
+        at = start + size
+        take(first, buffer[start:at])
+    return buffer[at:]

@@ -21,6 +21,7 @@ from airyd.sources.redis.link import Link
 from airyd.sources.redis.reader import LOOK_EVERY, Reader
 from tests.redis import model
 from tests.redis.fakes import address
+from tests.redis.surroundings import Surroundings
 
 KEYS: Final = (b"p:/a", b"p:/b")
 #: Entries that a stream has had when it is first looked at: more than one history adds.
@@ -49,7 +50,7 @@ class Record:
     replaced: list[int] = field(default_factory=list)
 
 
-class World:
+class World(Surroundings):
     """Two streams, a reader, and what may happen to them."""
 
     def __init__(self) -> None:
@@ -150,35 +151,6 @@ class World:
         self.delete(key)
         self.redis.streams[key] = None
         self.records[key].replaced.append(self.step)
-
-    def cut(self, which: int) -> None:
-        """Lose a connection, with what was on its way; it is back after a while."""
-        if which < len(self.redis.clients):
-            client = self.redis.clients[which]
-            client.answers.clear()
-            client.session.lose()
-            self.redis.serve()
-
-    def flow(self, which: int) -> None:
-        """Let through what one connection has to bring."""
-        self.redis.serve()
-        if which < len(self.redis.clients):
-            self.redis.clients[which].flow()
-        self.redis.serve()
-
-    def tick(self, seconds: float) -> None:
-        """Let time pass; no answer is under way for as long as the pause between two looks."""
-        self.redis.flow()
-        self.clock.advance(seconds)
-        self.redis.serve()
-
-    def quiet(self) -> None:
-        """Let time pass in which nothing happens but what is due."""
-        for _ in range(10):
-            self.tick(LOOK_EVERY)
-            if self.redis.clients:
-                self.redis.time_out()
-            self.redis.flow()
 
 
 _KEY = st.sampled_from(KEYS)

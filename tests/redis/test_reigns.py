@@ -22,13 +22,14 @@ from airyd.sources.redis.reader import LOOK_EVERY, Reader
 from airyd.sources.redis.stream import Stream, StreamInfo
 from tests.redis import model
 from tests.redis.fakes import address
+from tests.redis.surroundings import Surroundings
 
 KEYS: Final = (b"p:/a", b"p:/b")
 #: Writes that a replica may be behind.
 LAG: Final = 8
 
 
-class World:
+class World(Surroundings):
     """A reader, two streams, and masters that come and go.
 
     :ivar written: per stream, the numbers of all entries in the history of the present master, trimmed or not
@@ -117,34 +118,6 @@ class World:
         for key in KEYS:
             self.causes[key] += before[key] != self.written[key]
         self.redis.serve()
-
-    def cut(self, which: int) -> None:
-        """Lose a connection, with what was on its way."""
-        if which < len(self.redis.clients):
-            client = self.redis.clients[which]
-            client.answers.clear()
-            client.session.lose()
-            self.redis.serve()
-
-    def flow(self, which: int) -> None:
-        """Let through what one connection has to bring."""
-        self.redis.serve()
-        if which < len(self.redis.clients):
-            self.redis.clients[which].flow()
-        self.redis.serve()
-
-    def tick(self, seconds: float) -> None:
-        """Let time pass."""
-        self.redis.flow()
-        self.clock.advance(seconds)
-        self.redis.serve()
-
-    def quiet(self) -> None:
-        """Let time pass in which nothing happens but what is due."""
-        for _ in range(10):
-            self.tick(LOOK_EVERY)
-            self.redis.time_out()
-            self.redis.flow()
 
     def stop(self) -> None:
         """End it."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import txredisapi
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
@@ -15,8 +14,8 @@ from airyd.sources.redis.address import read_address
 from airyd.sources.redis.source import RedisStreams
 from airyd.sources.redis.upstream import Upstream
 from tests.redis.case import until
-from tests.redis.server import own_prefix, shared_server
-from tests.sources.contract import NEWS, EventSourceContract
+from tests.sources.contract import NEWS
+from tests.sources.redis_contract import RedisContract
 from tests.sources.support import LANDMARK, START, Landmarks
 
 
@@ -49,27 +48,16 @@ class _Observed(RedisStreams):
         super().unwatch(destination)
 
 
-class RedisContractTests(EventSourceContract, TestCase):
+class RedisContractTests(RedisContract, TestCase):
     """The suite, and what it needs to know of Redis."""
 
-    timeout = 60
-
-    def setUp(self) -> None:
-        from twisted.internet import reactor
-
-        self._reactor: Any = reactor
-        self._prefix = own_prefix()
-        self._server = shared_server()
-        self._operator = self._server.connect()
-        self.addCleanup(self._operator.close)
-        self._source: _Observed
-        self._publisher: Any = None
+    _source: _Observed
 
     def make_source(self) -> IEventSource:
-        query = Query(f"redis://127.0.0.1:{self._server.port}")
-        address = read_address(f"redis://127.0.0.1:{self._server.port}", query, {})
+        query = Query(f"redis://127.0.0.1:{self.server.port}")
+        address = read_address(f"redis://127.0.0.1:{self.server.port}", query, {})
         self._source = _Observed(
-            Upstream(address, self._reactor), self._prefix, 10_000, SourceContext(self._reactor, lambda: START, ())
+            Upstream(address, self.reactor), self.prefix, 10_000, SourceContext(self.reactor, lambda: START, ())
         )
         return self._source
 
@@ -79,31 +67,28 @@ class RedisContractTests(EventSourceContract, TestCase):
         if seen is None:  # stopped
             return
         for destination, position in source.positions.copy().items():
-            for event_id, fields in self._operator.call(
-                "XREVRANGE", self._prefix + destination, "+", f"({position}", "COUNT", 1
+            for event_id, fields in self.operator.call(
+                "XREVRANGE", self.prefix + destination, "+", f"({position}", "COUNT", 1
             ):
                 newest = event_id.decode()
                 if b"payload" in fields:
                     await self.until(lambda newest=newest: newest in seen.ids)
         await source.watch(LANDMARK)
-        landmark = self._operator.call("XADD", self._prefix + LANDMARK, "*", "payload", "{}").decode()
+        landmark = self.operator.call("XADD", self.prefix + LANDMARK, "*", "payload", "{}").decode()
         await self.until(lambda: landmark in [event.id for event in seen.landmarks])
         source.unwatch(LANDMARK)
 
     async def until(self, condition: Any) -> None:
         """Wait until the condition is true."""
-        await until(self._reactor, condition)
+        await until(self.reactor, condition)
 
     def feed(self, source: IEventSource, destination: str, content: bytes) -> Deferred[str]:
         """Publish over a connection of another library's, to which airyd is unknown."""
         return Deferred.fromCoroutine(self._add(destination, content))
 
     async def _add(self, destination: str, content: bytes) -> str:
-        if self._publisher is None:
-            self._publisher = txredisapi.lazyConnection("127.0.0.1", self._server.port, charset=None)
-            self.addCleanup(self._publisher.disconnect)
-        event_id: bytes = await self._publisher.execute_command(
-            "XADD", self._prefix + destination, "MAXLEN", "~", "10000", "*", "payload", content
+        event_id: bytes = await self.publisher.execute_command(
+            "XADD", self.prefix + destination, "MAXLEN", "~", "10000", "*", "payload", content
         )
         return event_id.decode()
 
@@ -123,4 +108,4 @@ class RedisContractTests(EventSourceContract, TestCase):
         )
 
     async def evict(self, source: IEventSource, destination: str) -> None:
-        self._operator.call("XTRIM", self._prefix + destination, "MAXLEN", 0)
+        self.operator.call("XTRIM", self.prefix + destination, "MAXLEN", 0)

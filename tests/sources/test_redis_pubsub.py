@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from itertools import count
-from typing import Any
 
-import txredisapi
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
@@ -18,8 +16,8 @@ from airyd.sources.redis.pubsub import RedisPubSub
 from airyd.sources.redis.upstream import Upstream
 from tests.redis.case import until
 from tests.redis.fakes import address
-from tests.redis.server import own_prefix, shared_server
-from tests.sources.contract import COUNTS, NEWS, EventSourceContract
+from tests.sources.contract import COUNTS, NEWS
+from tests.sources.redis_contract import RedisContract
 from tests.sources.support import LANDMARK, START, Landmarks, body
 
 CATALOGUE = (NEWS, COUNTS, *(f"/topic/{number}" for number in range(10)), LANDMARK)
@@ -55,28 +53,20 @@ class _Observed(RedisPubSub):
         return super().publish(destination, body)
 
 
-class PubSubContractTests(EventSourceContract, TestCase):
+class PubSubContractTests(RedisContract, TestCase):
     """The suite, and what it needs to know of Pub/Sub: its events have no ids but those that airyd gives."""
 
-    timeout = 60
     history = 1100
+    _source: _Observed
 
     def setUp(self) -> None:
-        from twisted.internet import reactor
-
-        self._reactor: Any = reactor
-        self._prefix = own_prefix()
-        self._server = shared_server()
-        self._operator = self._server.connect()
-        self.addCleanup(self._operator.close)
-        self._source: _Observed
-        self._publisher: Any = None
+        super().setUp()
         self._landmarks = count()
 
     def make_source(self) -> IEventSource:
-        context = SourceContext(self._reactor, lambda: START, CATALOGUE)
-        where = Upstream(address(f"redis://127.0.0.1:{self._server.port}"), self._reactor)
-        self._source = _Observed(where, self._prefix, context, history=self.history)
+        context = SourceContext(self.reactor, lambda: START, CATALOGUE)
+        where = Upstream(address(f"redis://127.0.0.1:{self.server.port}"), self.reactor)
+        self._source = _Observed(where, self.prefix, context, history=self.history)
         return self._source
 
     async def settle(self) -> None:  # type: ignore[override]  # awaited, as the Deferred is
@@ -86,8 +76,8 @@ class PubSubContractTests(EventSourceContract, TestCase):
             return
         await source.watch(LANDMARK)
         landmark = body(next(self._landmarks))
-        self._operator.call("PUBLISH", self._prefix + LANDMARK, landmark)
-        await until(self._reactor, lambda: landmark in [event.body for event in seen.landmarks])
+        self.operator.call("PUBLISH", self.prefix + LANDMARK, landmark)
+        await until(self.reactor, lambda: landmark in [event.body for event in seen.landmarks])
         source.unwatch(LANDMARK)
 
     def feed(self, source: IEventSource, destination: str, content: bytes) -> Deferred[str]:
@@ -97,13 +87,10 @@ class PubSubContractTests(EventSourceContract, TestCase):
         return Deferred.fromCoroutine(self._add(destination, content, f"{epoch}-{self._source.numbers[destination]}"))
 
     async def _add(self, destination: str, content: bytes, event_id: str) -> str:
-        if self._publisher is None:
-            self._publisher = txredisapi.lazyConnection("127.0.0.1", self._server.port, charset=None)
-            self.addCleanup(self._publisher.disconnect)
-        await self._publisher.execute_command("PUBLISH", self._prefix + destination, content)
+        await self.publisher.execute_command("PUBLISH", self.prefix + destination, content)
         try:
             while not (await self._source.replay(destination, event_id, 1)).complete:
-                await deferLater(self._reactor, 0.001)
+                await deferLater(self.reactor, 0.001)
         except SourceUnavailable:
             pass  # stopped, perhaps by this very event
         return event_id
@@ -125,7 +112,7 @@ class PubSubContractTests(EventSourceContract, TestCase):
         )
 
     async def evict(self, source: IEventSource, destination: str) -> None:
-        commands = [("PUBLISH", self._prefix + destination, body(number)) for number in range(self.history + 1)]
+        commands = [("PUBLISH", self.prefix + destination, body(number)) for number in range(self.history + 1)]
         self._source.numbers[destination] += len(commands)
-        self._operator.pipeline(commands)
+        self.operator.pipeline(commands)
         await self.settle()
