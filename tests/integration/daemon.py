@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import http.client
 import json
 import os
@@ -39,6 +40,10 @@ def command(*options: str, program: str = TWISTD) -> list[str]:
     return [sys.executable, "-c", program, "--nodaemon", "--pidfile=", "airyd", *options]
 
 
+def _command_line(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+
+
 def environment() -> dict[str, str]:
     """Return the environment in which the tree's own package and plugin are found, wherever the process runs."""
     return {**os.environ, "PYTHONPATH": str(TREE), "PYTHONUNBUFFERED": "1"}
@@ -71,6 +76,7 @@ class Daemon:
             self.port = int(self.wait_for_log(_SERVES)[1])
             self.admin_port = int(self.wait_for_log(_ADMIN)[1])
             self._wait_until_ready()
+            self._workers_show = self._workers_listed()  # its own command line is the test's
         except BaseException:
             self.kill()
             raise
@@ -88,9 +94,14 @@ class Daemon:
     @property
     def listing(self) -> str:
         """What every user of the machine sees of it and its workers: their command lines."""
-        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        shown = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in (self.pid, *children)]
-        return b"\n".join(shown).replace(b"\0", b" ").decode()
+        return f"{_command_line(self.pid)}\n{self._workers_listed()}"
+
+    def _workers_listed(self) -> str:
+        shown = []
+        for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split():
+            with contextlib.suppress(OSError):  # a worker may end at any moment
+                shown.append(_command_line(int(pid)))
+        return "\n".join(shown)
 
     @property
     def running(self) -> bool:
@@ -103,9 +114,16 @@ class Daemon:
         return self._log_path.read_text("utf-8", "replace") if self._log_path.exists() else ""
 
     def complaints(self, start: int = 0) -> list[str]:
-        """Return what must not be in the log from this character on: tracebacks, errors, warnings, secrets."""
-        log = self.log
-        return [match[0] for match in COMPLAINTS.finditer(log, start)] + leaks(log, start)
+        """Return what must not be in the log from this character on: tracebacks, errors, warnings, secrets.
+
+        Secrets must not be in its workers' command lines either, nor in the metrics as long as there are any.
+        """
+        log, metrics = self.log, b""
+        if self.running:
+            with contextlib.suppress(OSError, http.client.HTTPException):  # it may be about to stop
+                _, metrics = self.request("GET", "/metrics")
+        found = [match[0] for match in COMPLAINTS.finditer(log, start)]
+        return found + leaks(log, start) + leaks(self._workers_show) + leaks(metrics.decode())
 
     def wait_for_log(self, pattern: re.Pattern[str], start: int = 0) -> re.Match[str]:
         """Wait until the log holds the pattern from this character on; return the match."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import queue
+import re
 import shutil
 import subprocess
 import threading
@@ -15,8 +16,12 @@ from typing import Any, Final
 
 from twisted.trial.unittest import SkipTest
 
+from tests.leaks import leaks
+
 CLIENTS: Final = Path(__file__).resolve().parents[1] / "clients"
 PATIENCE: Final = 20.0
+#: A message's body as the programs print it: in base64, where any JSON looks like a token.
+_BODY: Final = re.compile(r'"(?:body|text)":"[\w+/=]*"')
 
 
 class NodeClient:
@@ -38,11 +43,14 @@ class NodeClient:
         )
         self.seen: list[dict[str, Any]] = []
         self._lines: queue.Queue[bytes] = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._written = bytearray()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
+            self._written += line
             self._lines.put(line)
         self._lines.put(b"")
 
@@ -86,12 +94,15 @@ class NodeClient:
         return [taken for taken in self.seen if taken["event"] == event]
 
     def close(self) -> None:
-        """End the program, whatever it does."""
+        """End the program, whatever it does; ``AssertionError`` if it has printed a secret."""
         self._process.kill()
         self._process.wait()
+        self._reader.join(PATIENCE)
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
             pipe.close()
+        if found := leaks(_BODY.sub("", self._written.decode("utf-8", "replace"))):
+            raise AssertionError(f"a client printed {found}")
 
 
 def body_of(message: dict[str, Any]) -> bytes:

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from tests.access.case import SECRET, claims, token
 from tests.integration.case import DaemonTestCase
-from tests.integration.daemon import TWISTD
+from tests.integration.daemon import TWISTD, Daemon
+from tests.integration.node import NodeClient
 from tests.integration.payloads import MESSAGE, body
 from tests.integration.raw import RawClient
 from tests.integration.test_cli import Cli
@@ -33,6 +34,15 @@ def telling(self, credentials):
 Gatekeeper.authenticate = telling
 {TWISTD}
 """
+_HALVES: Final = f"'{MARK[:3]}' + '{MARK[3:]}'"  # so that the programs' own command lines don't have it
+#: Hands a secret to a child in a way that all users of the machine can see; the child ends when this does.
+CHILD: Final = f"""
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", "input()", {_HALVES}], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
+{TWISTD}
+"""
+#: Has a secret in a label of a metric.
+VERSION: Final = f"import airyd; airyd.__version__ = {_HALVES}; {TWISTD}"
 
 
 def fresh(**changed: Any) -> str:
@@ -150,6 +160,20 @@ class FinderTests(SecretsCase):
         client.connect(passcode=fresh())
         self.assertEqual({found[:3] for found in daemon.complaints()}, {"eyJ"})
         self.assertRaises(AssertionError, checks[-1][0])
+
+    def test_a_daemon_that_shows(self) -> None:
+        """A secret on a child's command line is a complaint, and so is one in the metrics."""
+        for telling in (CHILD, VERSION):
+            daemon = Daemon(program=telling)
+            self.addCleanup(daemon.kill)
+            self.assertEqual(daemon.complaints(), [MARK])
+
+    def test_a_client_that_tells(self) -> None:
+        """A secret that a client's program prints is one, too, whoever told it."""
+        client = NodeClient("airy.mjs", stompjs=MARK)
+        failed = self.assertRaises(AssertionError, client.next)
+        self.assertIn(f"stompjs{MARK}", str(failed))  # there is no such version
+        self.assertRaises(AssertionError, client.close)
 
     def test_every_kind(self) -> None:
         self.assertEqual(leaks(f"a {SECRET} b"), [MARK])
