@@ -86,6 +86,7 @@ FLOORS = (
         "airyd.caught",
         "airyd.wheel",
         "airyd.gateway",
+        "airyd.wildcards",
         "airyd.orderly",
         "airyd.client",
     ),

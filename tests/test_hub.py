@@ -202,7 +202,7 @@ class CatalogueTests(HubCase):
 
     def test_two_with_one_tag(self) -> None:
         """Their message ids could be mistaken for each other's."""
-        with patch("airyd.hub.destination_tag", lambda name: destination_tag(name)[:0]):
+        with patch("airyd.events.destination_tag", lambda name: destination_tag(name)[:0]):
             self.assertRaises(ValueError, Hub, self.twin, ["/a", "/b"], self.clock, self.metrics, 1000)
 
 

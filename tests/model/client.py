@@ -135,9 +135,9 @@ class Client:
     # What the hub calls.
 
     @property
-    def subscribed(self) -> dict[str, Listener]:
+    def listeners(self) -> list[Listener]:
         """See ``airyd.subscriber.Subscriber``."""
-        return {**{key: track.subscription for key, track in self.tracks.items()}, "ear": self._ear}
+        return [*(track.subscription for track in self.tracks.values()), self._ear]
 
     def established(self, request: Subscribe, position: str, recovered: bool | None) -> None:
         """Answer a SUBSCRIBE (``airyd.subscriber.Subscriber``)."""
