@@ -86,7 +86,7 @@ class Hub:
         return Destination(name, source, self._clock, self._turns, self._metrics)
 
     def extend(self, names: Sequence[str]) -> None:
-        """Add destinations to the catalogue, for which the source is ready; followers hear of it."""
+        """Add destinations, for which the source is ready, to the catalogue; followers hear of it."""
         self._destinations.update({name: self._destination(name, self._source) for name in names})
         self.catalogue += tuple(names)
         self._tell(tuple(self.followers), names)

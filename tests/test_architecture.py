@@ -108,6 +108,7 @@ FLOORS = (
     ),
     # 4 composition
     (
+        "airyd.catalogue",
         "airyd.options",
         "airyd.listening",
         "airyd.service",

@@ -114,7 +114,7 @@ class MeaningTests(WildcardCase):
         channel = self.connected("1.0")
         channel.client.received(frame("SUBSCRIBE", b"", destination="/queue/*", receipt="+"))
         self.publish(MESSAGE)
-        receipt, message = channel.frames("1.0")
+        _receipt, message = channel.frames("1.0")
         self.assertEqual(message.headers["destination"], MESSAGE)
         self.assertNotIn("subscription", message.headers)
         channel.client.received(frame("UNSUBSCRIBE", b"", destination="/queue/*", receipt="-"))
@@ -286,7 +286,7 @@ class AcknowledgementTests(WildcardCase):
         channel.frames("1.0")
         channel.client.received(frame("ACK", b"", message_id=name, receipt="a"))
         self.clock.advance(0)
-        receipt, *messages = channel.frames("1.0")
+        _receipt, *messages = channel.frames("1.0")
         self.assertEqual(sorted(each.headers["subscription"] for each in messages), ["m", "w"])
 
     def test_auto(self) -> None:
