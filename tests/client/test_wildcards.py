@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from airyd.access.rights import RightsClaims, RightsTable, TokenPrincipal
 from airyd.errors import Fault, SourceUnavailable
 from airyd.events import (
     AIRY_DESTINATIONS,
@@ -147,6 +148,27 @@ class PermissionTests(WildcardCase):
         self.door.principal.forbidden = {MESSAGE, UNREAD_COUNT}
         self.assertIn("/queue/*", self.refused(Fault.FORBIDDEN, "/queue/*"))
         self.assertEqual(sum(self.metrics.subscriptions.values()), 0)
+
+    def test_only_some_rows(self) -> None:
+        """A filter holds in each part; where its field never is, there is no part, now or later."""
+        claims = {"only": {"channel_id": ["c1"]}}
+        rights = RightsTable(RightsClaims()).rights(claims)
+        self.patch(self.door, "principal", TokenPrincipal("ann", None, rights))
+        for ack in ("auto", "client"):
+            channel = self.subscribed("/queue/**", ack=ack)
+            self.assertEqual(self.got(channel, UNREAD_COUNT), [])
+            for row in ("c1", "c2"):
+                body = b'{"id":"%b","conversation_id":"1","channel_id":"%b","message":{"id":"1"}}'
+                for name in (MESSAGE, CHANNEL_CONNECTED):
+                    self.publish(name, body % (row.encode(), row.encode()))
+            self.assertEqual(sorted(self.got(channel)), [CHANNEL_CONNECTED, MESSAGE])
+            channel.client.ended()
+
+        channel = self.subscribed("/queue/**")
+        self.extend(TAGS)
+        self.publish(TAGS, b'{"channel_id":"c2"}')
+        self.publish(TAGS, b'{"channel_id":"c1"}')
+        self.assertEqual([each.body for each in channel.frames()], [b'{"channel_id":"c1"}'])
 
 
 class EndTests(WildcardCase):
