@@ -151,10 +151,7 @@ class Wildcard:
         return gatherResults(waiting).addCallback(lambda _: None) if waiting else None
 
     def _open_part(self, name: str, receipt: str | None, is_late: bool) -> Deferred[None] | None:
-        ack = self._request.ack
-        if ack is AckMode.CLIENT:
-            ack = AckMode.CLIENT_INDIVIDUAL  # what one ACK settles, in whichever parts, is settled one by one
-        request = replace(self._request, destination=name, ack=ack, receipt=receipt)
+        request = replace(self._request, destination=name, receipt=receipt)
         destination = self._gateway.hub.destination(request)
         part = Part(destination, self, request, self._principal.row_filter(name), is_late)
         self._parts[name] = part
@@ -197,8 +194,6 @@ class Wildcard:
 
     def _close_part(self, part: Part) -> None:
         del self._parts[part.name]
-        if self._unsettled is not None:
-            self._unsettled = {wire_id: one for wire_id, one in self._unsettled.items() if one is not part}
         # A client that ends closes all that it has by itself.
         if self._client.subscribed.pop((self._request.id, part.name), None) is part:
             part.close()
@@ -217,6 +212,7 @@ class Wildcard:
         for entry in self._postponed.values():
             entry.cancel()
         self._postponed = {}
+        self._unsettled = None
         for part in tuple(self._parts.values()):
             self._close_part(part)
 

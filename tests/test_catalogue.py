@@ -24,7 +24,7 @@ WRONG = (
     (b"/" + b"x" * 1000, ["line 1"]),
 )
 #: Two whose message ids begin alike.
-COLLIDING = "/t/7591\n/t/95307\n"
+COLLIDING = ("/t/7591", "/t/95307")
 
 
 class CatalogueCase(SynchronousTestCase):
@@ -98,7 +98,9 @@ class ReloadTests(CatalogueCase):
         self.assertIn("/queue/tags: restart airyd", self.said())
 
     def test_wrong(self) -> None:
-        for content in ("/queue/tags\n/topic/a\nnonsense\n", f"/queue/tags\n{COLLIDING}", None):
+        self.catalogue.append(COLLIDING[0])
+        there = f"/queue/tags\n{COLLIDING[0]}\n"
+        for content in (f"{there}nonsense\n", f"{there}/topic/a\n{COLLIDING[1]}\n", None):
             self.events.clear()
             self.assertEqual(self.reload(content), [], content)
             self.assertIn("the destinations stay as they are", self.said())

@@ -376,6 +376,36 @@ class GrowthTests(WildcardCase):
         self.feed.watches.answer()
         self.assertEqual(self.got(channel, TAGS), [TAGS])
 
+    def test_a_source_that_breaks(self) -> None:
+        """A bug is no reason to wait; it ends the client, and what else is new joins nobody."""
+        channel = self.subscribed("/queue/*")
+        self.feed.watches.fault = KeyError("a bug")
+        self.extend(TAGS, "/queue/more")
+        self.assert_failed(channel, Fault.INTERNAL)
+        self.assertEqual(sum(self.metrics.subscriptions.values()), 0)
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+
+    def test_a_source_that_goes_once_it_stands(self) -> None:
+        """A history that can't be read ends the client, as it does with any other subscription."""
+        channel = self.subscribed("/queue/*", ack="client", prefetch_count="1")
+        self.extend(TAGS)
+        self.publish(TAGS)
+        self.publish(TAGS)
+        (message,) = channel.frames()
+        self.feed.replays.fault = SourceUnavailable("gone")
+        channel.client.received(frame("ACK", id=message.headers["ack"]))
+        self.clock.advance(0)
+        self.assert_failed(channel, Fault.SOURCE_UNAVAILABLE)
+
+    def test_told_twice(self) -> None:
+        """There is one part for each destination, whoever says so how often."""
+        channel = self.subscribed("/queue/*")
+        self.extend(TAGS)
+        for follower in self.gateway.hub.followers:
+            follower.added([TAGS])
+        self.assertEqual(self.got(channel, TAGS), [TAGS])
+        self.assertEqual(self.metrics.subscriptions[TAGS], 1)
+
     def test_gone_while_the_source_is_away(self) -> None:
         for end in (unsubscribe("w"), frame("DISCONNECT")):
             channel = self.subscribed("/queue/*")

@@ -125,8 +125,7 @@ class RedisPubSub:
         for name in destinations:
             channel = self._channels[self._key(name)] = self._channel(name)
             channel.is_new = True
-            if self._sink is not None:
-                self._begin(channel)
+            self._begin(channel)
 
     def _begin(self, channel: _Channel) -> None:
         Deferred.fromCoroutine(self._open(channel)).addErrback(self._not_begun, channel.destination)
