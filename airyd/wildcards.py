@@ -86,7 +86,7 @@ class Wildcard:
     It looks like a subscription that is in no group and has no delivery: its parts do all the work, and what can be
     told to all subscriptions of a client they hear by themselves. To its parts it is the subscriber.
 
-    Destinations that are added to the catalogue join, and so do those that a new login allows (:meth:`allow`).
+    Destinations that are added to the catalogue join.
 
     :param request: with a pattern as its destination
 
@@ -190,7 +190,7 @@ class Wildcard:
 
     def _again(self, name: str) -> None:
         del self._postponed[name]
-        self._join(name)
+        self.added([name])
 
     def _close_part(self, part: Part) -> None:
         del self._parts[part.name]
