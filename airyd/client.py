@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -22,7 +22,9 @@ from airyd.orderly import Orderly
 from airyd.stomp import requests
 from airyd.stomp.session import Session
 from airyd.stomp.spec import Header, Version
+from airyd.subscriber import Listener
 from airyd.wheel import Entry
+from airyd.wildcards import Key, Wildcard, is_wildcard
 
 
 class Client(Orderly):
@@ -32,7 +34,7 @@ class Client(Orderly):
     :meth:`drained` and :meth:`ended`.
 
     :ivar framing: what its transport carries
-    :ivar subscribed: its subscriptions, by their ids
+    :ivar subscribed: its subscriptions, by their ids; the parts of wildcards beside them
     """
 
     __slots__ = (
@@ -57,7 +59,7 @@ class Client(Orderly):
         self._gateway = gateway
         self._session = Session(gateway.limits, gateway.heart_beat)
         self._principal: IPrincipal | None = None
-        self.subscribed: dict[str, Subscription] = {}
+        self.subscribed: dict[Key, Subscription | Wildcard] = {}
         self._disconnect: requests.Disconnect | None = None
         self._heard = self._said = self._joined = gateway.wheel.seconds()
         self._beat_every = 0.0
@@ -99,9 +101,9 @@ class Client(Orderly):
         self._timer.cancel()
         if self._principal is not None:
             self._gateway.metrics.sessions -= 1
-        for subscription in tuple(self.subscribed.values()):
+        subscribed, self.subscribed = self.subscribed, {}
+        for subscription in subscribed.values():
             subscription.close()
-        self.subscribed = {}
 
     def fail(self, error: StompError) -> None:
         """Send an ERROR frame and close; of several only the first counts."""
@@ -115,6 +117,11 @@ class Client(Orderly):
         self._gateway.metrics.errors[error.fault.kind] += self.channel.close(error.fault)
 
     # What a subscription asks for (airyd.subscriber.Subscriber), beside fail().
+
+    @property
+    def listeners(self) -> Collection[Listener]:
+        """See ``Subscriber``."""
+        return self.subscribed.values()
 
     def established(self, request: requests.Subscribe, position: str, recovered: bool | None) -> None:
         """Answer a SUBSCRIBE."""
@@ -173,11 +180,29 @@ class Client(Orderly):
     def _subscribe(self, request: requests.Subscribe) -> Deferred[None] | None:
         principal = self._principal
         assert principal is not None  # noqa: S101  # the session lets nothing pass before accept()
+        if is_wildcard(request.destination):
+            return self._subscribe_to_all(Wildcard(self._gateway, self, request, principal), request)
         subscription = self._gateway.hub.subscription(self, request, principal.row_filter(request.destination))
         if request.destination != STATUS and not principal.may_subscribe(request.destination):
             raise StompError(Fault.FORBIDDEN, f"You may not subscribe to {request.destination}.", request.receipt)
+        most = self._gateway.limits.subscriptions
+        if len(self.subscribed) >= most:  # the session doesn't know of the parts of wildcards
+            text = f"A connection must not have more than {most} subscriptions."
+            raise StompError(Fault.TOO_MANY_SUBSCRIPTIONS, text, request.receipt)
         self.subscribed[request.id] = subscription
         return subscription.open()
+
+    def _subscribe_to_all(self, wildcard: Wildcard, request: requests.Subscribe) -> Deferred[None] | None:
+        self.subscribed[request.id] = wildcard
+        opening = wildcard.open()
+        if opening is not None:
+            return opening.addCallback(self._all_stand, request)
+        self._all_stand(None, request)
+        return None
+
+    def _all_stand(self, _: None, request: requests.Subscribe) -> None:
+        if not self.is_over:
+            self._receipt(request.receipt)
 
     def _unsubscribe(self, request: requests.Unsubscribe) -> None:
         self.subscribed[request.id].flush()

@@ -182,7 +182,7 @@ class Subscription(Member):
     @property
     def listens(self) -> bool:
         """Whether the client can be told that something is missing."""
-        return any(one.hears for one in self._subscriber.subscribed.values())
+        return any(one.hears for one in self._subscriber.listeners)
 
     def open(self) -> Deferred[None] | None:
         """Begin; fires when ``Subscriber.established`` was called, and is None if it was called at once.
@@ -258,7 +258,7 @@ class Subscription(Member):
         self.flush()  # what came before is told before
         if self.group is None and self.delivery is None:  # it hasn't begun, or that was the end of it
             return
-        if True not in [one.tell(self._destination.name, since) for one in tuple(self._subscriber.subscribed.values())]:
+        if True not in [one.tell(self._destination.name, since) for one in tuple(self._subscriber.listeners)]:
             self.fail(StompError(Fault.HISTORY_LOST, "Events may be missing: reload and subscribe anew."))
 
     @property

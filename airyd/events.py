@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from functools import lru_cache
 from hashlib import sha256
 from typing import Final, NamedTuple, Protocol
@@ -68,6 +69,11 @@ def destination_tag(destination: str) -> str:
     A hash, not a number in the catalogue, so that every node gives the same whatever its options.
     """
     return sha256(destination.encode()).hexdigest()[:8]
+
+
+def share_a_tag(destinations: Collection[str]) -> bool:
+    """Say whether message ids of two of these could be mistaken for each other."""
+    return len({destination_tag(name) for name in destinations}) < len(destinations)
 
 
 def message_id(destination: str, event_id: str) -> str:

@@ -283,6 +283,8 @@ class Audience(Generic[M]):
 
     def _send_alone(self, member: M, batches: Sequence[tuple[bytes, int]]) -> None:
         for wire, events in batches:
+            if member.group is None:  # it left within the send before
+                return
             member.channel.send(wire)
             self.deliveries += events
             self.bytes_out += len(wire)

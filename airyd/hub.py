@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.interfaces import IReactorTime
@@ -15,11 +15,12 @@ from zope.interface import implementer
 from airyd import payloads
 from airyd.destination import Destination, Subscription
 from airyd.errors import Fault, PayloadRefused, SourceUnavailable, StompError, UnknownDestination
-from airyd.events import STATUS, Event, RowFilter, destination_tag, message_id
+from airyd.events import STATUS, Event, RowFilter, message_id, share_a_tag
 from airyd.fanout import Audience
 from airyd.interfaces import IEventSink, IEventSource
 from airyd.limits import SOURCE_PATIENCE
 from airyd.metrics import ORIGIN_SOURCE, Metrics
+from airyd.patterns import Pattern
 from airyd.status import Status
 from airyd.stomp.requests import Subscribe
 from airyd.stomp.spec import AckMode
@@ -28,6 +29,15 @@ from airyd.turns import Turns
 
 #: Sends, of 4 to 5 µs each, until the reactor looks at everything else; its turn costs some 30 µs.
 SENDS_PER_TURN: Final = 2000
+#: Followers that hear in one turn of the reactor that the catalogue has grown; what each makes of it takes some 20 µs.
+FOLLOWERS_PER_TURN: Final = 100
+
+
+class Follower(Protocol):
+    """Who wants to know of every destination that is added to the catalogue."""
+
+    def added(self, names: Sequence[str]) -> None:
+        """Learn of some."""
 
 
 @implementer(IEventSink)
@@ -40,6 +50,7 @@ class Hub:
     :param status: the feed of ``/airyd/status``, if there is to be one
 
     :ivar catalogue: the names of all destinations but ``/airyd/status``
+    :ivar followers: who is told what is added to it
 
     Raises ``ValueError`` if two names of the catalogue would share message ids.
     """
@@ -56,19 +67,38 @@ class Hub:
         status: Status | None = None,
     ) -> None:
         self.catalogue = tuple(catalogue)
+        self.followers: dict[Follower, None] = {}
         self._source = source
         self._clock = clock
         self._metrics = metrics
         self._body_limit = body_limit
-        turns = Turns(clock)
-        self._destinations = {name: Destination(name, source, clock, turns, metrics) for name in self.catalogue}
+        self._turns = Turns(clock)
+        self._destinations = {name: self._destination(name, source) for name in self.catalogue}
         if status is not None:
             status.start(self)
-            self._destinations[STATUS] = Destination(STATUS, status, clock, turns, metrics)
+            self._destinations[STATUS] = self._destination(STATUS, status)
             self._destinations[STATUS].voice = status
-        if len({destination_tag(name) for name in self._destinations}) < len(self._destinations):
+        if share_a_tag(self._destinations):
             raise ValueError("two destinations have the same tag in message ids; rename one")
         self._dirty: deque[Audience[Subscription]] = deque()
+
+    def _destination(self, name: str, source: IEventSource) -> Destination:
+        return Destination(name, source, self._clock, self._turns, self._metrics)
+
+    def extend(self, names: Sequence[str]) -> None:
+        """Add destinations, for which the source is ready, to the catalogue; followers hear of it."""
+        self._destinations.update({name: self._destination(name, self._source) for name in names})
+        self.catalogue += tuple(names)
+        self._tell(tuple(self.followers), names)
+
+    def _tell(self, followers: Sequence[Follower], names: Sequence[str]) -> None:
+        """Tell those of these who still follow; the reactor looks at everything else in between."""
+        for follower in followers[:FOLLOWERS_PER_TURN]:
+            if follower in self.followers:
+                follower.added(names)
+        rest = followers[FOLLOWERS_PER_TURN:]
+        if rest:
+            self._clock.callLater(0, self._tell, rest, names)
 
     def deliver(self, events: Sequence[Event]) -> None:
         """Take a batch from the feed; it begins to leave in this turn of the reactor's timers, one send per member."""
@@ -124,6 +154,14 @@ class Hub:
     def subscription(self, subscriber: Subscriber, request: Subscribe, row_filter: RowFilter | None) -> Subscription:
         """Make a subscription; it begins with its ``open()``.
 
+        Raises ``StompError`` as :meth:`destination` does.
+        """
+        destination = self.destination(request)
+        return Subscription(destination, subscriber, request, row_filter if destination.voice is None else None)
+
+    def destination(self, request: Subscribe) -> Destination:
+        """Return what is subscribed to.
+
         Raises ``StompError`` for what isn't in the catalogue, and a way of acknowledgement that isn't there.
         """
         destination = self._destinations.get(request.destination)
@@ -131,7 +169,14 @@ class Hub:
             raise StompError(Fault.UNKNOWN_DESTINATION, self._offer(request.destination), request.receipt)
         if destination.voice is not None and request.ack is not AckMode.AUTO:
             raise StompError(Fault.INVALID_HEADER, f"{STATUS} is for ack:auto alone.", request.receipt)
-        return Subscription(destination, subscriber, request, row_filter if destination.voice is None else None)
+        return destination
+
+    def matching(self, pattern: Pattern) -> list[str]:
+        """Return the destinations of the catalogue that are meant; raises ``StompError`` if there are none."""
+        names = [name for name in self.catalogue if pattern.matches(name)]
+        if not names:
+            raise StompError(Fault.UNKNOWN_DESTINATION, self._offer(pattern.text))
+        return names
 
     def publish(self, destination: str, body: bytes, origin: str) -> Deferred[str]:
         """Hand an event to the source; fires with its ``message-id`` when the source has taken it.

@@ -45,6 +45,9 @@ class IEventSource(Interface):
     def stop() -> Deferred[None]:
         """End; fires when nothing is delivered any more and all connections are closed."""
 
+    def extend(destinations: Sequence[str]) -> None:
+        """Learn that the catalogue has these, too: from now on they may be watched, read and published to."""
+
     def watch(destination: str) -> Deferred[str]:
         """Deliver this destination's events from now on.
 

@@ -55,6 +55,8 @@ SOURCE_PATIENCE = 10.0
 #: Unacknowledged messages of a subscription: when not asked for, and at most.
 PREFETCH_DEFAULT = 100
 PREFETCH_CAP = 1000
+#: Characters of a pattern in a SUBSCRIBE: with more it fits no destination (``airyd.events.DESTINATION``).
+PATTERN = 202
 #: Events in a page of a replay.
 REPLAY_PAGE = 200
 #: Events of a page, and about how many bytes of them, that are sent in one turn of the reactor.

@@ -125,6 +125,10 @@ class Metrics:
     login_up: Callable[[], bool] | None = None
 
     def __post_init__(self, destinations: Iterable[str]) -> None:
+        self.extend(destinations)
+
+    def extend(self, destinations: Iterable[str]) -> None:
+        """Show these destinations at 0, too."""
         names = tuple(destinations)
         for counter in (self.subscriptions, self.events_in, self.deliveries, self.gaps):
             counter.update(dict.fromkeys(names, 0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn
 
 from twisted.python import usage
@@ -12,8 +13,9 @@ from twisted.python import usage
 from airyd import __version__
 from airyd.access import describe_authenticators
 from airyd.admin.endpoint import check_admin_endpoint
+from airyd.catalogue import DestinationsFile, check_name
 from airyd.errors import ConfigurationError
-from airyd.events import AIRY_DESTINATIONS, DESTINATION, OWN
+from airyd.events import AIRY_DESTINATIONS
 from airyd.limits import LIMITS, Limits
 from airyd.sources import describe_sources
 from airyd.stomp.spec import HeartBeat
@@ -35,7 +37,8 @@ class Settings(NamedTuple):
 
     :ivar listen: endpoint strings of the WebSocket
     :ivar sources: the sources' URLs
-    :ivar destinations: the catalogue
+    :ivar destinations: the catalogue, as it is at the start
+    :ivar destinations_file: where more of it may come from, or None
     :ivar auth: the authenticators' specs
     :ivar admin: the endpoint string of the admin page, or None
     :ivar admin_token_file: where the token is that the admin page asks for, or None
@@ -60,6 +63,7 @@ class Settings(NamedTuple):
     limits: Limits
     websocket: str
     workers: int = 1
+    destinations_file: DestinationsFile | None = None
 
 
 def _positive(text: str) -> int:
@@ -181,6 +185,7 @@ class Options(usage.Options):
         self._auth: list[str] = []
         self._admin_token_file: str | None = None
         self._destinations: list[str] = list(AIRY_DESTINATIONS)
+        self._destinations_file: str | None = None
         self._origins: list[str] = []
 
     def opt_listen(self, endpoint: str) -> None:
@@ -197,15 +202,15 @@ class Options(usage.Options):
 
     def opt_destination(self, name: str) -> None:
         """A destination beside the four of Airy; repeatable."""
-        if not DESTINATION.match(name):
-            raise usage.UsageError(
-                f"--destination {name}: give a path such as /queue/tags, of letters, digits and ._~/+@%-"
-            )
-        if name.startswith(OWN):
-            raise usage.UsageError(f"--destination {name}: what begins with {OWN} is airyd's own")
-        if name in self._destinations:
-            raise usage.UsageError(f"--destination {name}: it is there already")
+        try:
+            check_name(name, self._destinations)
+        except ValueError as error:
+            raise usage.UsageError(f"--destination {name}: {error}") from None
         self._destinations.append(name)
+
+    def opt_destinations_file(self, path: str) -> None:
+        """A file with more destinations, one a line; SIGHUP has it read again, and what is new is added."""
+        self._destinations_file = path
 
     def opt_admin_token_file(self, path: str) -> None:
         """A file with a token that the admin page asks for; --admin may then be any address."""
@@ -245,12 +250,15 @@ class Options(usage.Options):
         admin = None if self["admin"] == NO_ADMIN else self["admin"]
         if admin is not None:
             check_admin_endpoint(admin, has_token=self._admin_token_file is not None)
+        path = self._destinations_file
+        file = None if path is None else DestinationsFile(str(Path(path).absolute()), self._destinations)
         heart_beat = self["heart-beat"]
         self.settings = Settings(
             listen=self._listen or [DEFAULT_LISTEN],
             path=self["path"],
             sources=self._sources or ["memory:"],
-            destinations=self._destinations,
+            destinations=self._destinations if file is None else file.read(),
+            destinations_file=file,
             auth=self._auth or [DEFAULT_AUTH],
             admin=admin,
             admin_token_file=self._admin_token_file,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
@@ -20,6 +20,7 @@ from airyd.access.gatekeeper import Gatekeeper
 from airyd.addresses import is_loopback, split_endpoint
 from airyd.admin.endpoint import read_admin_token
 from airyd.admin.site import admin_site
+from airyd.catalogue import reload_catalogue
 from airyd.errors import ConfigurationError, Fault, SourceUnavailable, StompError
 from airyd.events import STATUS
 from airyd.gateway import Gateway
@@ -30,7 +31,7 @@ from airyd.listening import Place, url_of
 from airyd.metrics import ORIGIN_ADMIN, Metrics, make_registry
 from airyd.options import Settings
 from airyd.origins import ANY, OriginPolicy
-from airyd.sources.several import combine, make_parts
+from airyd.sources.several import combine, make_parts, share_more
 from airyd.status import State, Status
 from airyd.transport import make_direct
 from airyd.websocket import PROTOCOLS, StompWebSocketFactory
@@ -86,9 +87,10 @@ class Airyd(Service):
 
         self.registry: CollectorRegistry = make_registry(self._metrics)
         surroundings = SourceContext(reactor, wall, settings.destinations, settings.limits.body, os.environ)
-        parts = make_parts(settings.sources, surroundings)
-        self._source = combine(parts)
-        self._status = Status([State(part.destinations, part.source.health) for part in parts], reactor, wall)
+        self._parts = make_parts(settings.sources, surroundings)
+        self._source = combine(self._parts)
+        states = [State(part.destinations, part.source.health) for part in self._parts]
+        self._status = Status(states, reactor, wall)
         self._metrics.login_up = lambda: not (self._gatekeeper.health() or self._gatekeeper.warnings())
         self._metrics.source_up = lambda: self._reached and not self._source.health()
         try:
@@ -174,6 +176,18 @@ class Airyd(Service):
     def publish(self, destination: str, body: bytes) -> Deferred[str]:
         """Publish what came to the admin page: see ``Hub.publish``."""
         return self._hub.publish(destination, body, ORIGIN_ADMIN)
+
+    def reload(self) -> None:
+        """Read the file of destinations again; what is new in it is added."""
+        settings = self._settings
+        reload_catalogue(settings.destinations_file, self._hub.catalogue, settings.sources, self.extend)
+
+    def extend(self, destinations: Sequence[str]) -> None:
+        """Add to the catalogue what was found to fit (``airyd.catalogue.reload_catalogue``)."""
+        share_more(self._parts, self._settings.sources, [*self._hub.catalogue, *destinations])
+        self._metrics.extend(destinations)
+        self._source.extend(destinations)
+        self._hub.extend(destinations)
 
     async def _stop(self) -> None:
         self._stopping = True

@@ -21,7 +21,7 @@ LOOK_EVERY: Final = 1.0
 class State(NamedTuple):
     """How to find out the state of an event source.
 
-    :ivar destinations: what it has
+    :ivar destinations: what it has; its owner may add to it
     :ivar health: see ``IEventSource.health``
     """
 
@@ -102,6 +102,9 @@ class Status:
         self.unwatch(STATUS)
         self._sink = None
         return succeed(None)
+
+    def extend(self, destinations: Sequence[str]) -> None:
+        """There is nothing to prepare (``IEventSource``): it has one destination."""
 
     def watch(self, destination: str) -> Deferred[str]:
         """Look at the sources from now on (``IEventSource``)."""

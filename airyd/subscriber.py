@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from typing import Protocol
 
 from airyd.encoding import Framing
@@ -43,8 +43,8 @@ class Subscriber(Protocol):
         """The STOMP version that it speaks."""
 
     @property
-    def subscribed(self) -> Mapping[str, Listener]:
-        """All its subscriptions, by their ids."""
+    def listeners(self) -> Collection[Listener]:
+        """All its subscriptions."""
 
     def established(self, request: Subscribe, position: str, recovered: bool | None) -> None:
         """Learn that a subscription stands; called before its first MESSAGE is sent.

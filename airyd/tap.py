@@ -31,7 +31,7 @@ def makeService(options: Options) -> IService:
     reactor = cast(Any, installed)
     prepare(reactor)
     settings = options.settings
-    service: IService
+    service: Airyd | Parent
     try:
         if settings.workers == 1:
             service = Airyd(settings, reactor, time.time)
@@ -40,6 +40,7 @@ def makeService(options: Options) -> IService:
     except ConfigurationError as error:
         raise SystemExit(f"airyd: {error}") from None
     reactor.callWhenRunning(on_sigterm, reactor, reactor.stop)
+    reactor.callWhenRunning(on_sighup, reactor, service.reload)
     return service
 
 
@@ -59,6 +60,16 @@ def on_sigterm(reactor: Any, stop: Callable[[], None]) -> None:
         reactor.callFromThread(stop)
 
     signal.signal(signal.SIGTERM, end)
+
+
+def on_sighup(reactor: Any, reload: Callable[[], None]) -> None:
+    """Let SIGHUP have the catalogue read again, until the end; by itself it would end the process."""
+
+    def again(number: int, frame: object) -> None:
+        reactor.callFromThread(reload)
+
+    before = signal.signal(signal.SIGHUP, again)
+    reactor.addSystemEventTrigger("after", "shutdown", signal.signal, signal.SIGHUP, before)
 
 
 def _fail(reactor: Any, reason: str) -> None:

@@ -60,9 +60,9 @@ class Peer:
         self.faults: list[Fault] = []
 
     @property
-    def subscribed(self) -> dict[str, Subscription]:
+    def listeners(self) -> list[Subscription]:
         """See ``airyd.subscriber.Subscriber``."""
-        return {f"{number}": each for number, each in enumerate(self.subscriptions)}
+        return self.subscriptions
 
     def established(self, request: Subscribe, position: str, recovered: bool | None) -> None:
         """Keep it; the position without the destination's tag."""

@@ -86,6 +86,7 @@ FLOORS = (
         "airyd.caught",
         "airyd.wheel",
         "airyd.gateway",
+        "airyd.wildcards",
         "airyd.orderly",
         "airyd.client",
     ),
@@ -107,6 +108,7 @@ FLOORS = (
     ),
     # 4 composition
     (
+        "airyd.catalogue",
         "airyd.options",
         "airyd.listening",
         "airyd.service",

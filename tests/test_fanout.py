@@ -319,6 +319,20 @@ class MembershipTests(FanoutCase):
         ahead(self.audience, member)
         self.assertEqual((channel.wire, len(self.audience.members), member.group), (b"", 1, None))
 
+    def test_whoever_leaves_within_the_first_of_its_own_batches(self) -> None:
+        """The others are not sent: an UNSUBSCRIBE may have been answered by then."""
+        member, channel = self.join()
+        self.append(1, 2, size=BATCH_BYTES)
+
+        def reenter() -> None:
+            if member.group is not None:
+                leave(self.audience, member)
+
+        channel.reenter = reenter
+        ahead(self.audience, member)
+        self.assertEqual(channel.bodies, [body(1, BATCH_BYTES)])
+        self.assertEqual(self.metrics.deliveries[MESSAGE], 1)
+
     def test_the_only_member_leaves_while_another_joins(self) -> None:
         self.join(bound=10, tls=True)
         self.append(1)

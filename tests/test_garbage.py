@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from functools import partial
 
 from twisted.internet.error import ConnectionLost
 from twisted.logger import Logger, LogPublisher
 
 from airyd import garbage
 from airyd.client import Client
+from airyd.events import MESSAGE, Event
 from airyd.handshake import OpeningHandshake
 from airyd.websocket import LeanStompWebSocket
-from tests.doubles import frame
+from tests.doubles import EVENT, frame
 from tests.integration.wire import BINARY, PING, websocket_frame
 from tests.loop import Peer
 from tests.websocket.case import CONNECT, WebSocketTestCase, close_frame, request, text
@@ -100,6 +102,24 @@ class CycleTests(GarbageTestCase):
         self.check(self.lost)
         self.check(lambda: self.lost(text(b"SEND\ndest")))
         self.check(lambda: self.lost(ack="client"))
+
+    def test_wildcards(self) -> None:
+        for ack in ("auto", "client"):
+            subscribe = frame("SUBSCRIBE", id="w", destination="/queue/**", ack=ack)
+            unsubscribe = frame("UNSUBSCRIBE", id="w")
+            self.check(partial(self.after_an_event, text(subscribe)))
+            self.check(partial(self.after_an_event, text(subscribe), text(unsubscribe)))
+
+    def after_an_event(self, *wires: bytes) -> Peer:
+        """Return one that said the first of these, got something, said the others, and was lost."""
+        peer = self.connected_peer()
+        peer.say(wires[0])
+        self.gateway.hub.deliver([Event(MESSAGE, "9999999999999-1", EVENT)])  # no history keeps it
+        self.loop.turn()
+        self.assertIn(b"MESSAGE", peer.got())
+        for wire in wires[1:]:
+            peer.say(wire)
+        return peer
 
     def test_reset(self) -> None:
         """What is queued goes, too."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from unittest.mock import patch
 
 from twisted.internet.defer import Deferred, succeed
@@ -14,7 +15,7 @@ from airyd.destination import Subscription
 from airyd.errors import Fault, PayloadFault, PayloadRefused, SourceUnavailable, StompError, UnknownDestination
 from airyd.events import AIRY_DESTINATIONS, MESSAGE, Event, destination_tag, message_id
 from airyd.fanout import Group
-from airyd.hub import Hub
+from airyd.hub import FOLLOWERS_PER_TURN, Hub
 from airyd.interfaces import IEventSink
 from airyd.limits import SOURCE_PATIENCE
 from airyd.metrics import ORIGIN_ADMIN, ORIGIN_SEND, Metrics
@@ -200,9 +201,29 @@ class CatalogueTests(HubCase):
         error = self.assertRaises(StompError, self.hub.subscription, Peer(), request("/" + "x" * 9000), None)
         self.assertLess(len(error.detail), 1000)
 
+    def test_followers_are_told(self) -> None:
+        """In several turns, if they are many; who has stopped meanwhile isn't."""
+        told: list[tuple[int, list[str]]] = []
+
+        @dataclass(frozen=True)
+        class Curious:
+            number: int
+
+            def added(self, names: Sequence[str]) -> None:
+                told.append((self.number, list(names)))
+
+        everybody = [Curious(number) for number in range(FOLLOWERS_PER_TURN + 2)]
+        self.hub.followers.update(dict.fromkeys(everybody))
+        self.hub.extend(["/new"])
+        self.assertEqual(self.hub.catalogue, (*_NAMES, "/new"))
+        self.assertEqual(told, [(number, ["/new"]) for number in range(FOLLOWERS_PER_TURN)])
+        del self.hub.followers[everybody[-2]]
+        self.clock.advance(0)
+        self.assertEqual(told[FOLLOWERS_PER_TURN:], [(FOLLOWERS_PER_TURN + 1, ["/new"])])
+
     def test_two_with_one_tag(self) -> None:
         """Their message ids could be mistaken for each other's."""
-        with patch("airyd.hub.destination_tag", lambda name: destination_tag(name)[:0]):
+        with patch("airyd.events.destination_tag", lambda name: destination_tag(name)[:0]):
             self.assertRaises(ValueError, Hub, self.twin, ["/a", "/b"], self.clock, self.metrics, 1000)
 
 

@@ -22,8 +22,9 @@ from airyd.encoding import Framing
 from airyd.events import Event
 from airyd.fanout import Audience, Group, Member
 from airyd.rank import Rank
+from airyd.wildcards import Part, Wildcard
 from tests.model.operations import Operation
-from tests.model.strategies import OPERATIONS, PROMPT
+from tests.model.strategies import OPERATIONS, PROMPT, WILD_OPERATIONS
 from tests.model.twin import Prompt
 from tests.model.world import ModelFailure, World
 
@@ -48,11 +49,18 @@ def play(kept: int, prompt: Prompt, operations: list[list[Operation]]) -> None:
     world.finish()
 
 
-def model(*phases: Phase) -> Callable[[], None]:
-    """Return a run of 2,000 examples, the same each time."""
-    examples = given(kept=st.integers(3, 20), prompt=PROMPT, operations=OPERATIONS)
+#: What may happen, and how many examples of it are enough to find each of the planted faults.
+Happenings = tuple[st.SearchStrategy[list[list[Operation]]], int]
+ANYTHING: Final[Happenings] = (OPERATIONS, 2000)
+WILD: Final[Happenings] = (WILD_OPERATIONS, 700)
+
+
+def model(happenings: Happenings, *phases: Phase) -> Callable[[], None]:
+    """Return a run of examples, the same each time."""
+    operations, count = happenings
+    examples = given(kept=st.integers(3, 20), prompt=PROMPT, operations=operations)
     bounds = settings(
-        max_examples=2000,
+        max_examples=count,
         derandomize=True,
         database=None,
         report_multiple_bugs=False,
@@ -75,17 +83,23 @@ class ModelTests(ModelCase):
     """Whatever happens, and in whatever order, every subscription gets its run of events."""
 
     def test_interleavings(self) -> None:
-        model(Phase.generate, Phase.shrink)()
+        model(ANYTHING, Phase.generate, Phase.shrink)()
+
+    def test_wildcards(self) -> None:
+        """Of each destination that they mean, also of one that comes late."""
+        model(WILD, Phase.generate, Phase.shrink)()
 
 
 class PlantedFaultTests(ModelCase):
     """The model is a check that can fail: it finds each of these."""
 
-    def plant(self, owner: type[object], name: str, fault: Callable[..., object]) -> None:
+    def plant(
+        self, owner: type[object], name: str, fault: Callable[..., object], happenings: Happenings = ANYTHING
+    ) -> None:
         """Run the model with this method instead of airyd's; it must fail."""
         self.patch(owner, name, fault)
         with self.assertRaises(ModelFailure):
-            model(Phase.generate)()
+            model(happenings, Phase.generate)()
         self.flushLoggedErrors()
 
     def test_an_event_in_twenty_is_dropped(self) -> None:
@@ -140,3 +154,18 @@ class PlantedFaultTests(ModelCase):
                 of._subscriber.join()
 
         self.plant(Delivery, "_join_if_level", join)
+
+    def test_one_part_of_a_wildcard_is_settled_alone(self) -> None:
+        sent = Wildcard.sent
+
+        def forget(wildcard: Wildcard, part: Part, events: Sequence[Event]) -> None:
+            wildcard._unsettled = {each: one for each, one in (wildcard._unsettled or {}).items() if one is part}
+            sent(wildcard, part, events)
+
+        self.plant(Wildcard, "sent", forget, WILD)
+
+    def test_a_part_that_has_to_wait_is_given_up(self) -> None:
+        def give_up(wildcard: Wildcard, part: Part) -> None:
+            wildcard._close_part(part)
+
+        self.plant(Wildcard, "postpone", give_up, WILD)

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from io import StringIO
+from pathlib import Path
 from typing import Any, cast
 
 from twisted.python import usage
@@ -154,7 +155,8 @@ class OptionsTests(SynchronousTestCase):
         text = str(Options())
         shown = re.findall(r"^ +(--[a-z-]+)=", text, re.MULTILINE)
         self.assertEqual(
-            set(shown) - {option for option, _ in DEFAULTS}, {"--admin-token-file", "--destination", "--origin"}
+            set(shown) - {option for option, _ in DEFAULTS},
+            {"--admin-token-file", "--destination", "--destinations-file", "--origin"},
         )
         self.assertEqual(len(shown), len(set(shown)))
         self.assertNotIn("None", text)
@@ -193,6 +195,17 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual((settings.auth, settings.admin), (["anonymous:send", "jwt:jwks=/keys"], "unix:/run/admin"))
         self.assertEqual(settings.origins, ["https://app.example", "*"])
         self.assertEqual((settings.heart_beat, settings.grace), (HeartBeat(0, 5000), 0.5))
+
+    def test_destinations_file(self) -> None:
+        """The whole catalogue is read; the file's name is kept, whatever the working directory becomes."""
+        path = Path(self.mktemp())
+        path.write_text("/queue/b\n")
+        settings = self.parsed(f"--destinations-file={path}", "--destination=/queue/a")
+        self.assertEqual(settings.destinations, [*AIRY_DESTINATIONS, "/queue/a", "/queue/b"])
+        assert settings.destinations_file is not None
+        self.assertEqual(settings.destinations_file.path, str(path.absolute()))
+        for wrong in ([f"--destinations-file={path}", "--destination=/queue/b"], ["--destinations-file=/nothing"]):
+            self.assertIn("--destinations-file", self.refusal(*wrong))
 
     def test_workers(self) -> None:
         self.assertEqual(self.parsed("--workers=3").workers, 3)

@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from prometheus_client import generate_latest
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import LogEvent, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from airyd.errors import ConfigurationError
+from airyd.errors import ConfigurationError, UnknownDestination
 from airyd.events import MESSAGE, STATUS
 from airyd.interfaces import IEventSink, SourceContext
 from airyd.limits import CLOSE_PATIENCE, MIB
@@ -74,6 +75,7 @@ class Source(Feed):
     def __init__(self, done: list[str]) -> None:
         super().__init__()
         self._done = done
+        self.extended: list[str] = []
         self.reached: Deferred[None] = succeed(None)
         self.troubles: Sequence[str] = ()
 
@@ -82,6 +84,10 @@ class Source(Feed):
         super().start(sink)
         self._done.append("start")
         return self.reached
+
+    def extend(self, destinations: Sequence[str]) -> None:
+        """See ``IEventSource``."""
+        self.extended += destinations
 
     def stop(self) -> Deferred[None]:
         """See ``IEventSource``."""
@@ -330,6 +336,53 @@ class ReadinessTests(ServiceTestCase):
         stopped = service.stopService()
         self.assertEqual(list(service.readiness().reasons), ["stopping"])
         self.assertNoResult(stopped)
+
+
+class ReloadTests(ServiceTestCase):
+    """The file of destinations is read again."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.path = Path(self.mktemp())
+        self.path.write_text("/queue/tags\n")
+
+    def test_a_new_destination(self) -> None:
+        """It is one like the others, for the source, clients and metrics; a wildcard has it at once."""
+        service = self.started(f"--destinations-file={self.path}")
+        peer = self.connected()
+        peer.say(text(frame("SUBSCRIBE", b"", id="w", destination="/queue/*", receipt="w")))
+        self.assertIn(b"receipt-id:w", peer.got())
+        self.failureResultOf(service.publish("/queue/more", b"{}"), UnknownDestination)
+        self.path.write_text("/queue/tags\n/queue/more\n")
+        service.reload()
+        self.assertEqual(self.source.extended, ["/queue/more"])
+        self.assertIn(b'airyd_events_received_total{destination="/queue/more"} 0.0', generate_latest(service.registry))
+        self.successResultOf(service.publish("/queue/more", b"{}"))
+        self.reactor.turn()
+        self.assertIn(b"subscription:w\ndestination:/queue/more\n", peer.got())
+
+    def test_what_is_wrong_changes_nothing(self) -> None:
+        service = self.started(f"--destinations-file={self.path}")
+        for content in ("/queue/more\n", "/queue/tags\nnonsense\n"):
+            self.path.write_text(content)
+            service.reload()
+            self.assertIn("the destinations stay as they are", self.said())
+        self.assertEqual(self.source.extended, [])
+        self.failureResultOf(service.publish("/queue/more", b"{}"), UnknownDestination)
+        self.successResultOf(service.publish("/queue/tags", b"{}"))
+
+    def test_the_source_that_it_belongs_to(self) -> None:
+        """Status tells of it with the others of that source."""
+        sources = ("--source=memory:?destinations=/queue/*", "--source=memory:?destinations=/queue/channel/**")
+        service = self.started(f"--destinations-file={self.path}", *sources)
+        peer = self.connected()
+        self.source.troubles = ["away"]
+        self.path.write_text("/queue/tags\n/queue/channel/news\n")
+        service.reload()
+        self.assertEqual(self.source.extended, ["/queue/channel/news"])
+        peer.say(text(frame("SUBSCRIBE", b"", id="s", destination=STATUS)))
+        self.assertIn(b"/queue/channel/news", peer.got())
+        self.successResultOf(service.publish("/queue/channel/news", b"{}"))
 
 
 class OriginTests(ServiceTestCase):

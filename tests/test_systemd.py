@@ -40,10 +40,11 @@ class UnitTests(SynchronousTestCase):
             shutil.copytree(units, root / place, symlinks=True)
         (root / "etc/systemd/system").mkdir(parents=True)
         shutil.copy(UNIT, root / "etc/systemd/system")
-        twistd = root / "opt/airyd/bin/twistd"
-        twistd.parent.mkdir(parents=True)
-        twistd.write_text("#!/bin/sh\n")
-        twistd.chmod(0o755)
+        for program in ("opt/airyd/bin/twistd", "bin/kill"):
+            path = root / program
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("#!/bin/sh\n")
+            path.chmod(0o755)
         return root
 
     def test_nothing_to_complain_about(self) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import Any, cast
 
 from twisted.application.service import IService, IServiceMaker
 from twisted.internet import reactor as installed
+from twisted.internet.testing import MemoryReactor
 from twisted.plugin import getPlugins
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
@@ -54,6 +57,20 @@ class TapTests(SynchronousTestCase):
         self.patch(reactor, "getDelayedCalls", list)
         tap.makeService(self.options())
         self.assertEqual(reactor.seconds.__name__, "monotonic")
+
+    def test_sighup(self) -> None:
+        """It has the catalogue read again, and is the process's own again at the end."""
+        before = signal.getsignal(signal.SIGHUP)
+        self.addCleanup(signal.signal, signal.SIGHUP, before)
+        called: list[str] = []
+        reactor: Any = MemoryReactor()
+        reactor.callFromThread = lambda call: call()
+        tap.on_sighup(reactor, lambda: called.append("reload"))
+        os.kill(os.getpid(), signal.SIGHUP)
+        self.assertEqual(called, ["reload"])
+        for call, arguments, keywords in reactor.triggers["after"]["shutdown"]:
+            call(*arguments, **keywords)
+        self.assertEqual(signal.getsignal(signal.SIGHUP), before)
 
     def test_refusals_are_one_line(self) -> None:
         for wrong in (

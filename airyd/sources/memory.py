@@ -52,6 +52,9 @@ class MemorySource:
         self._pending.clear()
         return succeed(None)
 
+    def extend(self, destinations: Sequence[str]) -> None:
+        """There is nothing to prepare (``IEventSource``)."""
+
     def watch(self, destination: str) -> Deferred[str]:
         """Deliver this destination's events from now on (``IEventSource``)."""
         if self._sink is None:

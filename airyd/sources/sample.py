@@ -38,6 +38,10 @@ class SampleSource:
         self._player.stop()
         return self._feed.stop()
 
+    def extend(self, destinations: Sequence[str]) -> None:
+        """Let the feed have more destinations (``IEventSource``); the player plays what it has."""
+        self._feed.extend(destinations)
+
     def watch(self, destination: str) -> Deferred[str]:
         """Deliver this destination's events from now on (``IEventSource``)."""
         watched = self._feed.watch(destination)

@@ -19,10 +19,11 @@ class Part(NamedTuple):
     """A source, and what it has.
 
     :ivar name: the patterns of its destinations; empty if it has everything
+    :ivar destinations: grows with the catalogue (:func:`share_more`)
     """
 
     name: str
-    destinations: Sequence[str]
+    destinations: list[str]
     source: IEventSource
 
 
@@ -54,6 +55,14 @@ class SeveralSources:
         """End all (``IEventSource``), also if one of them can't be ended."""
         stopping = [maybeDeferred(part.source.stop) for part in self._parts]
         return DeferredList(stopping, consumeErrors=True).addCallback(_raise_first)
+
+    def extend(self, destinations: Sequence[str]) -> None:
+        """Let each source have those that are in its part by now (``IEventSource``)."""
+        for part in self._parts:
+            mine = [name for name in destinations if name in part.destinations]
+            if mine:
+                self._sources.update(dict.fromkeys(mine, part.source))
+                part.source.extend(mine)
 
     def watch(self, destination: str) -> Deferred[str]:
         """Deliver this destination's events from now on (``IEventSource``)."""
@@ -92,9 +101,22 @@ def make_parts(urls: Sequence[str], context: SourceContext) -> list[Part]:
     Errors: ``ConfigurationError`` whose text shows no password.
     """
     return [
-        Part(share.name, share.destinations, make_source(share.url, context._replace(destinations=share.destinations)))
+        Part(
+            share.name,
+            list(share.destinations),
+            make_source(share.url, context._replace(destinations=share.destinations)),
+        )
         for share in share_out(urls, context.destinations)
     ]
+
+
+def share_more(parts: Sequence[Part], urls: Sequence[str], catalogue: Sequence[str]) -> None:
+    """Share a catalogue that has grown among the parts that were made of these URLs.
+
+    Errors: ``ConfigurationError`` if that can't be; then nothing has changed.
+    """
+    for part, share in zip(parts, share_out(urls, catalogue), strict=True):
+        part.destinations[:] = share.destinations
 
 
 def combine(parts: Sequence[Part]) -> IEventSource:

@@ -12,8 +12,9 @@ from airyd.workers.messages import read_start
 
 def main() -> None:
     """Do as the first order says, until the parent or SIGTERM ends it."""
-    # Ctrl-C in a terminal reaches the workers, too; their parent tells them when it is time.
+    # Ctrl-C in a terminal reaches the workers, too, and so does its end; their parent tells them what to do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         start = read_start()
     except EOFError:

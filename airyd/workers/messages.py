@@ -41,6 +41,12 @@ class Cover(msgspec.Struct, tag=True, frozen=True):
     numbers: Sequence[int]
 
 
+class Extend(msgspec.Struct, tag=True, frozen=True):
+    """Add these to the catalogue: the parent has read the file of destinations again."""
+
+    destinations: Sequence[str]
+
+
 class AskUnready(msgspec.Struct, tag=True, frozen=True):
     """Say why clients should not be sent to you: :class:`Unready`."""
 
@@ -135,7 +141,7 @@ class Refused(msgspec.Struct, tag=True, frozen=True):
     fault: str | None = None
 
 
-Order = Cover | AskUnready | AskFigures | Publish
+Order = Cover | Extend | AskUnready | AskFigures | Publish
 Answer = Unready | Figures | Published | Refused
 Report = Serving | Leaving | Said | Unready | Figures | Published | Refused
 

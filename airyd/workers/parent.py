@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from airyd.addresses import split_endpoint
 from airyd.admin.endpoint import read_admin_token
 from airyd.admin.site import admin_site
+from airyd.catalogue import reload_catalogue
 from airyd.errors import ConfigurationError, SourceUnavailable
 from airyd.interfaces import Readiness
 from airyd.listening import Place, url_of
@@ -64,9 +65,10 @@ class Parent(Service):
         self._registry.register(self._workers_metrics)
         self._sums = Sums()
         self._turns = count()
+        self._spawner = Spawner(reactor, settings, os.environ, self._sockets.descriptors)
         self._supervisor = Supervisor(
             settings.workers,
-            Spawner(reactor, settings, os.environ, self._sockets.descriptors).spawn,
+            self._spawner.spawn,
             reactor,
             self._workers_metrics,
             give_up,
@@ -120,6 +122,18 @@ class Parent(Service):
         except ConfigurationError as error:
             raise SystemExit(f"airyd: {error}") from None
         self._reactor.callWhenRunning(self._supervisor.start)
+
+    def reload(self) -> None:
+        """Read the file of destinations again; what is new in it is added, in the workers, too."""
+        settings = self._settings
+        reload_catalogue(settings.destinations_file, settings.destinations, settings.sources, self._extend)
+
+    def _extend(self, destinations: Sequence[str]) -> None:
+        catalogue = [*self._settings.destinations, *destinations]
+        self._settings = self._spawner.settings = self._settings._replace(destinations=catalogue)
+        self._metrics.extend(destinations)
+        for process in self._supervisor.all_now():
+            process.extend(destinations)
 
     def stopService(self) -> Deferred[None]:
         """Not ready, listen no more, let the workers close their clients and end (``IService``)."""

@@ -29,6 +29,7 @@ from airyd.workers.messages import (
     AskFigures,
     AskUnready,
     Cover,
+    Extend,
     Family,
     Figures,
     Leaving,
@@ -93,6 +94,10 @@ class WorkerProcess(ProcessProtocol):
     def cover(self, numbers: Sequence[int]) -> None:
         """Let it accept also from the sockets of these workers, and of no others."""
         self._messages.send(Cover(numbers))
+
+    def extend(self, destinations: Sequence[str]) -> None:
+        """Let it add to its catalogue."""
+        self._messages.send(Extend(destinations))
 
     def readiness(self) -> Deferred[Readiness]:
         """Ask why clients should not be sent to it; errors: ``NoAnswer``."""
@@ -221,6 +226,7 @@ class Spawner:
     Each is a new interpreter, since Twisted can't fork a process whose reactor runs. What they need comes by a pipe,
     and by the environment: a command line is there for everybody to read.
 
+    :ivar settings: what the next one is to be
     :param sockets: gives the descriptors of the listening sockets, one for each worker, for each endpoint
     """
 
@@ -232,7 +238,7 @@ class Spawner:
         sockets: Callable[[], Sequence[Sequence[int]]],
     ) -> None:
         self._reactor = reactor
-        self._settings = settings
+        self.settings = settings
         # A worker finds its modules where its parent does. Not in the working directory, which may be anybody's.
         path = os.pathsep.join(each for each in sys.path if each)
         self._environ = {**environ, "PYTHONPATH": path}
@@ -240,7 +246,7 @@ class Spawner:
 
     def spawn(self, number: int, owner: Owner) -> WorkerProcess:
         """Start a worker; raises ``OSError`` if that is impossible."""
-        start = Start(number, self._settings.workers, type(self._reactor).__module__, self._settings)
+        start = Start(number, self.settings.workers, type(self._reactor).__module__, self.settings)
         process = WorkerProcess(start, owner, self._reactor)
         pipes: dict[int, int | str] = {ORDERS: "w", REPORTS: "r", **dict.fromkeys(TEXT, "r")}
         sockets = dict(enumerate((each for of_place in self._sockets() for each in of_place), FIRST_SOCKET))

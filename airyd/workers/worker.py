@@ -19,6 +19,7 @@ from airyd.workers.messages import (
     AskFigures,
     AskUnready,
     Cover,
+    Extend,
     Figures,
     Leaving,
     Messages,
@@ -104,6 +105,8 @@ class Worker:
         match read_order(data):
             case Cover(numbers):
                 self._sockets.cover(numbers)
+            case Extend(destinations):
+                self._airyd.extend(destinations)
             case AskUnready(question):
                 self._report(Unready(question, *self._airyd.readiness()))
             case AskFigures(question):

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from twisted.internet.defer import succeed
+from zope.interface import implementer
 
 from airyd.destination import Subscription
 from airyd.encoding import Framing, websocket_framing
 from airyd.errors import Fault, StompError
 from airyd.events import Event, RowFilter, event_id_of, message_id
-from airyd.hub import Hub
+from airyd.gateway import Gateway
+from airyd.interfaces import IPrincipal
 from airyd.stomp.requests import Subscribe
 from airyd.stomp.spec import AckMode, Version, ack_id
 from airyd.subscriber import Listener
+from airyd.wildcards import Key, Wildcard, is_wildcard
 from tests.model.channel import MemoryChannel, Message, parse, unframe
 from tests.model.twin import EPOCH, Twin
 
@@ -37,34 +40,64 @@ def number_of(event_id: str) -> int:
     return int(event_id.partition("-")[2])
 
 
+@implementer(IPrincipal)
+@dataclass(frozen=True)
+class Bearer:
+    """Somebody who may have everything that a filter lets pass."""
+
+    rows: RowFilter | None
+    name: str = "bearer"
+    expires: None = None
+
+    def may_subscribe(self, destination: str) -> bool:
+        """See ``IPrincipal``."""
+        return True
+
+    def may_send(self, destination: str) -> bool:
+        """See ``IPrincipal``."""
+        return False
+
+    def row_filter(self, destination: str) -> RowFilter | None:
+        """See ``IPrincipal``."""
+        return self.rows
+
+
 @dataclass(eq=False)
 class Track:
-    """One subscription as its client sees it.
+    """One destination of a subscription as its client sees it.
 
+    :ivar request: for this destination; ``receipt`` tells the subscriptions of a client apart, be their ids the same
+    :ivar is_answered: whether the RECEIPT has come
     :ivar position: up to where in the ledger everything has come or is hidden; None until it is established
-    :ivar gap: up to where something may be missing, since the client was told so
+    :ivar gaps: up to where something may be missing, each time that the client was told so
     :ivar outstanding: the message ids that were handed over and not acknowledged, with the end of each in the stream
     :ivar after: what the client asked for while the subscription was being established
     """
 
     request: Subscribe
     row_filter: RowFilter | None
-    subscription: Subscription
+    is_answered: bool = False
     position: int | None = None
-    gap: int = 0
+    gaps: list[int] = field(default_factory=list)
     recovered: bool | None = None
     is_open: bool = True
     outstanding: dict[str, int] = field(default_factory=dict)
     after: list[Callable[[], None]] = field(default_factory=list)
 
-    def next(self, twin: Twin, skip: bool = True) -> int:
-        """Return the index of the event that must come next, or where it will be.
+    def next(self, twin: Twin) -> int:
+        """Return the index of the event that must come next, or where it will be, if all is missing that may be."""
+        return max(self.possible(twin))
 
-        :param skip: whether what may be missing is
+    def possible(self, twin: Twin) -> set[int]:
+        """Return the indices of the events that may come next: behind all, some, or none of what may be missing.
+
+        A gap may be another subscription's of the same client, and this one read it all from the history.
         """
         assert self.position is not None
+        return {self._visible(twin, max(self.position, gap)) for gap in (0, *self.gaps)}
+
+    def _visible(self, twin: Twin, index: int) -> int:
         ledger = twin.ledger[self.request.destination]
-        index = max(self.position, self.gap) if skip else self.position
         while index < len(ledger) and self.row_filter is not None and not self.row_filter.matches(ledger[index]):
             index += 1
         return index
@@ -80,7 +113,7 @@ class World(Protocol):
     """What a client needs of the model around it."""
 
     twin: Twin
-    hub: Hub
+    gateway: Gateway
 
     def complain(self, what: str) -> None:
         """Take down that something is wrong."""
@@ -108,6 +141,8 @@ class Client:
     """Does what ``airyd.client.Client`` does with its subscriptions, and is the browser, too.
 
     :param listens: whether it can be told of a gap
+    :ivar subscribed: as ``airyd.client.Client`` has it
+    :ivar tracks: what is known of its subscriptions, by their ids and each one's destinations
     :ivar faults: why the server closed the connection
     """
 
@@ -123,24 +158,29 @@ class Client:
         self.armed: Callable[[], None] | None = None
         self.left_within_send = False
         self.messages = 0
-        self.tracks: dict[str, Track] = {}
+        self.subscribed: dict[Key, Subscription | Wildcard] = {}
+        self.tracks: dict[tuple[str, str], Track] = {}
         self._world = world
         self._ear = Ear(self, listens)
         self._made = 0
         self._parsed = 0
-        self._standing: dict[str, Track] = {}  # as far as the stream says so
-        self._by_receipt: dict[str, Track] = {}
+        self._standing: dict[tuple[str, str], Track] = {}  # as far as the stream says so
+        self._by_receipt: dict[str, list[Track]] = {}
         self._seen: list[tuple[int, str, str]] = []
 
     # What the hub calls.
 
     @property
-    def subscribed(self) -> dict[str, Listener]:
+    def listeners(self) -> list[Listener]:
         """See ``airyd.subscriber.Subscriber``."""
-        return {**{key: track.subscription for key, track in self.tracks.items()}, "ear": self._ear}
+        return [*self.subscribed.values(), self._ear]
 
     def established(self, request: Subscribe, position: str, recovered: bool | None) -> None:
-        """Answer a SUBSCRIBE (``airyd.subscriber.Subscriber``)."""
+        """Answer a SUBSCRIBE (``airyd.subscriber.Subscriber``); of a part of a wildcard let the client know, too."""
+        if request.receipt is None:
+            name = f"subscription:{request.id}\ndestination:{request.destination}\n"
+            self._say(f"PART\n{name}last-message-id:{position}\n\n\0")
+            return
         said = "" if recovered is None else f"recovered:{str(recovered).lower()}\n"
         self._say(f"RECEIPT\nreceipt-id:{request.receipt}\nlast-message-id:{position}\n{said}\n\0")
 
@@ -156,16 +196,15 @@ class Client:
 
     def direct_changed(self) -> None:
         """See ``IChannelOwner``."""
-        for track in self.tracks.values():
-            group = track.subscription.group
-            if group is not None:
-                group.refresh(track.subscription)
+        for subscription in self.subscribed.values():
+            if subscription.group is not None:
+                subscription.group.refresh(subscription)
 
     def drained(self) -> None:
         """See ``IChannelOwner``."""
-        for track in self.tracks.values():
-            if track.subscription.delivery is not None:
-                track.subscription.delivery.proceed()
+        for subscription in self.subscribed.values():
+            if subscription.delivery is not None:
+                subscription.delivery.proceed()
 
     def ended(self) -> None:
         """Leave everything."""
@@ -173,10 +212,12 @@ class Client:
             return
         self.is_over = True
         self.channel.bound = sys.maxsize  # its last bytes are not dropped in the middle
-        for track in tuple(self.tracks.values()):
+        for track in self.tracks.values():
             track.is_open = False
-            track.subscription.close()
         self.tracks.clear()
+        subscribed, self.subscribed = self.subscribed, {}
+        for subscription in subscribed.values():
+            subscription.close()
 
     # What the browser does.
 
@@ -195,39 +236,71 @@ class Client:
         request = Subscribe(
             key, destination, ack, prefetch, last, self._made, echo_id=bool(name), receipt=f"{self._made}"
         )
-        subscription = self._world.hub.subscription(self, request, row_filter)
-        track = Track(request, row_filter, subscription)
-        self.tracks[key] = self._by_receipt[f"{self._made}"] = track
+        gateway = self._world.gateway
+        subscription: Subscription | Wildcard
+        if is_wildcard(destination):
+            subscription = Wildcard(gateway, self, request, Bearer(row_filter))
+            names: Sequence[str] = gateway.hub.catalogue
+        else:
+            subscription = gateway.hub.subscription(self, request, row_filter)
+            names = [destination]
+        tracks = [Track(replace(request, destination=each), row_filter) for each in names]
+        self._by_receipt[f"{self._made}"] = tracks
+        self.tracks.update(((key, each), track) for each, track in zip(names, tracks, strict=True))
+        self.subscribed[key] = subscription
         opening = subscription.open() or succeed(None)
-        opening.addCallback(self._opened, track).addErrback(self._broken)
+        if is_wildcard(destination):
+            opening.addCallback(self._all_stand, request)
+        opening.addCallback(self._opened, tracks).addErrback(self._broken)
+
+    def _all_stand(self, _: None, request: Subscribe) -> None:
+        if not self.is_over:
+            self._say(f"RECEIPT\nreceipt-id:{request.receipt}\n\n\0")
+
+    def expect(self, destination: str) -> None:
+        """Learn that there will be another destination: it joins each wildcard."""
+        for key, subscription in self.subscribed.items():
+            if isinstance(subscription, Wildcard) and isinstance(key, str):
+                first = self.of(key)[0]
+                late = Track(replace(first.request, destination=destination), first.row_filter, first.is_answered)
+                self.tracks[key, destination] = late
+
+    def of(self, key: str) -> list[Track]:
+        """Return what is known of a subscription."""
+        return [track for (name, _), track in self.tracks.items() if name == key]
 
     def unsubscribe(self, key: str) -> None:
         """Send an UNSUBSCRIBE for a subscription that stands."""
-        track = self.tracks[key]
-        track.subscription.flush()
-        if self.is_over or key not in self.tracks:  # left within that
+        subscription, tracks = self.subscribed[key], self.of(key)
+        subscription.flush()
+        if self.is_over or key not in self.subscribed:  # left within that
             return
-        del self.tracks[key]
-        track.is_open = False
-        track.subscription.close()
-        if not self.left_within_send and track.is_behind(self._world.twin):
+        for track in tracks:
+            del self.tracks[key, track.request.destination]
+            track.is_open = False
+        self.subscribed.pop(key).close()
+        if not self.left_within_send and any(track.is_behind(self._world.twin) for track in tracks):
             self._world.complain("UNSUBSCRIBE was answered before all that the feed had brought was sent")
-        self._say(f"RECEIPT\nreceipt-id:end of {track.request.receipt}\n\n\0")
+        self._say(f"RECEIPT\nreceipt-id:end of {tracks[0].request.receipt}\n\n\0")
 
     def acknowledge(self, track: Track, which: int) -> None:
         """Send an ACK or NACK of a message that was read; both settle."""
-        read = [each for each, end in track.outstanding.items() if end <= self.channel.taken]
+        sent = [(end, each, one) for one in self.of(track.request.id) for each, end in one.outstanding.items()]
+        read = sorted(
+            ((end, each, one) for end, each, one in sent if end <= self.channel.taken), key=lambda one: one[0]
+        )
         if not read:
             return
-        chosen = read[which % len(read)]
-        expected = read.index(chosen) + 1 if track.request.ack is AckMode.CLIENT else 1
-        settled = read[:expected] if track.request.ack is AckMode.CLIENT else [chosen]
-        for each in settled:
-            del track.outstanding[each]
-        count = track.subscription.settle(chosen)
-        if count != expected:
-            self._world.complain(f"ACK of {chosen} settled {count} messages, not {expected}")
-        if track.subscription.settle(chosen):
+        index = which % len(read)
+        chosen = read[index][1]
+        settled = read[: index + 1] if track.request.ack is AckMode.CLIENT else [read[index]]
+        for _, each, one in settled:
+            del one.outstanding[each]
+        subscription = self.subscribed[track.request.id]
+        count = subscription.settle(chosen)
+        if count != len(settled):
+            self._world.complain(f"ACK of {chosen} settled {count} messages, not {len(settled)}")
+        if subscription.settle(chosen):
             self._world.complain(f"a second ACK of {chosen} settled something")
 
     def last_read(self, destination: str) -> str | None:
@@ -242,11 +315,12 @@ class Client:
     def _say(self, frame: str) -> None:
         self.channel.say(websocket_framing([frame.encode()], 1))
 
-    def _opened(self, _: None, track: Track) -> None:
-        if track.is_open and track.position is None:
-            self._world.complain("a SUBSCRIBE was done without being answered")
-        while track.after and track.is_open:
-            track.after.pop(0)()
+    def _opened(self, _: None, tracks: Sequence[Track]) -> None:
+        for track in tracks:
+            if track.is_open and not track.is_answered:
+                self._world.complain("a SUBSCRIBE was done without being answered")
+            while track.after and track.is_open:
+                track.after.pop(0)()
 
     def _broken(self, failure: object) -> None:
         self._world.complain(f"open() failed: {failure}")
@@ -268,19 +342,26 @@ class Client:
         destination = position = ""
         if frame.command == "RECEIPT":
             receipt = frame.headers["receipt-id"]
-            if receipt in self._by_receipt:
-                track = self._by_receipt[receipt]
-                position, destination = frame.headers["last-message-id"], track.request.destination
-                self._stands(track, position, frame.headers.get("recovered"))
-            else:
-                ended = self._by_receipt[receipt.removeprefix("end of ")]
-                self._standing.pop(ended.request.id)
+            tracks = self._by_receipt[receipt.removeprefix("end of ")]
+            name = tracks[0].request.id
+            if receipt not in self._by_receipt:
+                self._standing = {key: each for key, each in self._standing.items() if key[0] != name}
+            elif "last-message-id" in frame.headers:
+                position, destination = frame.headers["last-message-id"], tracks[0].request.destination
+                self._stands(tracks[0], position, frame.headers.get("recovered"))
+            elif any(track.position is None for track in tracks):
+                self._world.complain("a wildcard was answered before all its parts stood")
+            for track in [*tracks, *self.of(name)]:
+                track.is_answered = True
+        elif frame.command == "PART":
+            position, destination = frame.headers["last-message-id"], frame.headers["destination"]
+            self._stands(self.tracks[frame.headers["subscription"], destination], position, None)
         elif frame.command == "GAP":
             self._gap(frame)
         elif frame.command == "MESSAGE":
             self.messages += 1
             destination, position = frame.headers["destination"], frame.headers["message-id"]
-            standing = self._standing.get(frame.headers.get("subscription", destination))
+            standing = self._standing.get((frame.headers.get("subscription", destination), destination))
             if standing is None:
                 self._world.complain(f"{position} came before its RECEIPT, or after UNSUBSCRIBE was answered")
             else:
@@ -296,7 +377,7 @@ class Client:
             return
         track.position = int(number)
         track.recovered = None if recovered is None else recovered == "true"
-        self._standing[request.id] = track
+        self._standing[request.id, request.destination] = track
         if (recovered is None) != (request.last_message_id is None):
             world.complain(f"a SUBSCRIBE after {request.last_message_id} was answered with recovered:{recovered}")
         elif recovered == "true":
@@ -319,15 +400,15 @@ class Client:
         if not (twin.missed or any(self._has_lost(track) for track in tracks)):
             self._world.complain("a gap was told, and all that is to come is there")
         for track in tracks:
-            track.gap = twin.cursor[destination]
+            track.gaps.append(twin.cursor[destination])
 
     def _message(self, track: Track, frame: Message) -> None:
         twin, request = self._world.twin, track.request
         ledger = twin.ledger[request.destination]
         wire_id = frame.headers["message-id"]
-        # A gap may be another subscription's of the same client, and this one read it all from the history.
-        indices = {track.next(twin, skip) for skip in (False, True)}
-        named = [index for index in indices if index < len(ledger) and wire_id.endswith(f"-{ledger[index].id}")]
+        named = [
+            index for index in track.possible(twin) if index < len(ledger) and wire_id.endswith(f"-{ledger[index].id}")
+        ]
         index = named[0] if named else track.next(twin)
         expected = ledger[index] if index < len(ledger) else None
         if expected is None or (wire_id, frame.body) != (message_id(request.destination, expected.id), expected.body):

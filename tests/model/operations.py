@@ -8,9 +8,10 @@ from typing import Protocol
 
 from airyd.events import message_id
 from airyd.stomp.spec import AckMode, Version
+from airyd.wildcards import is_wildcard
 from tests.model.client import Client, Parity
 from tests.model.twin import event_id
-from tests.model.world import DESTINATIONS, World
+from tests.model.world import DESTINATIONS, EVERYTHING, LATE, World
 
 
 class Operation(Protocol):
@@ -68,10 +69,14 @@ class Subscribe:
 
     def __call__(self, world: World) -> None:
         """Let it happen."""
+        if self.destination not in (*world.hub.catalogue, EVERYTHING):
+            return
         last = self.resume.id(world, self.seat, self.destination)
         client = world.come(self.seat, self.version, self.tls, self.bound)
         name = "" if client.version is Version.V1_0 and self.name == "0" else self.name
-        if (name or self.destination) not in client.tracks:
+        if is_wildcard(self.destination):
+            name, last = name or "all", None
+        if (name or self.destination) not in client.subscribed:
             row_filter = None if self.parity is None else Parity(self.parity)
             client.subscribe(name, self.destination, self.ack, self.prefetch, last, row_filter)
 
@@ -89,17 +94,18 @@ class Unsubscribe:
         client = world.present(self.seat)
         if client is None or not client.tracks:
             return
-        key, track = list(client.tracks.items())[self.which % len(client.tracks)]
+        (key, _), track = list(client.tracks.items())[self.which % len(client.tracks)]
         request = track.request
+        destination = EVERYTHING if len(client.of(key)) > 1 else request.destination
 
         def leave() -> None:
             client.unsubscribe(key)
             if self.again and not client.is_over:
-                last = client.last_read(request.destination)
+                last = None if destination == EVERYTHING else client.last_read(destination)
                 name = key if request.echo_id else ""
-                client.subscribe(name, request.destination, request.ack, request.prefetch, last, track.row_filter)
+                client.subscribe(name, destination, request.ack, request.prefetch, last, track.row_filter)
 
-        if track.position is None:
+        if not track.is_answered:
             track.after.append(leave)
         else:
             leave()
@@ -135,7 +141,7 @@ class Arm:
         if self.which is None:
             client.lose()
             return
-        keys = [key for key, track in client.tracks.items() if track.position is not None]
+        keys = [key for (key, _), track in client.tracks.items() if track.is_answered]
         if keys:
             client.unsubscribe(keys[self.which % len(keys)])
 
@@ -181,7 +187,7 @@ class Publish:
 
     def __call__(self, world: World) -> None:
         """Let it happen."""
-        for _ in range(self.count):
+        for _ in range(self.count if self.destination in world.hub.catalogue else 0):
             if self.elsewhere:
                 world.twin.append(self.destination, world.body(self.size))
             else:
@@ -196,7 +202,7 @@ class Feed:
 
     def __call__(self, world: World) -> None:
         """Let it happen."""
-        counts = {name: count for name, count in zip(DESTINATIONS, self.counts, strict=True) if count}
+        counts = {name: count for name, count in zip((*DESTINATIONS, LATE), self.counts, strict=False) if count}
         if counts:
             world.twin.feed(counts)
 
@@ -283,6 +289,19 @@ class Miss:
         """Let it happen."""
         if self.destination in world.twin.watched:
             world.twin.miss(self.destination, self.count)
+
+
+@dataclass(frozen=True)
+class Grow:
+    """A destination is added to the catalogue; perhaps the feed is away just then."""
+
+    fails: bool
+
+    def __call__(self, world: World) -> None:
+        """Let it happen."""
+        world.grow()
+        for watch in [each for each in world.twin.watches if each.destination == LATE and self.fails]:
+            world.twin.answer_watch(watch, fails=True)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from tests.model.operations import (
     Arm,
     Evict,
     Feed,
+    Grow,
     Kernel,
     Look,
     Lose,
@@ -27,7 +28,7 @@ from tests.model.operations import (
     Unsubscribe,
 )
 from tests.model.twin import Prompt
-from tests.model.world import CLIENTS, DESTINATIONS
+from tests.model.world import CLIENTS, DESTINATIONS, EVERYTHING, LATE
 
 _SEAT: Final = st.integers(0, CLIENTS - 1)
 _SOME: Final = st.integers(0, 3)
@@ -79,6 +80,20 @@ _RETURNING: Final = st.builds(
     resume=st.sampled_from([Resume.OWN, Resume.EMPTY, Resume.NEWEST, Resume.OLD]),
     parity=st.sampled_from([None, None, None, 0]),
 )
+#: Clients that have a part of each destination, beside others that have one.
+_WILD: Final = st.builds(
+    Subscribe,
+    seat=_SEAT,
+    version=_VERSION,
+    tls=_SELDOM,
+    bound=st.sampled_from([100_000, 1500]),
+    name=st.sampled_from("1101"),
+    destination=st.sampled_from([*[EVERYTHING] * 3, *DESTINATIONS, LATE]),
+    ack=st.sampled_from([*[AckMode.AUTO] * 2, *[AckMode.CLIENT] * 2, AckMode.CLIENT_INDIVIDUAL]),
+    prefetch=st.integers(1, 4),
+    resume=st.sampled_from([*[Resume.NOTHING] * 3, Resume.OWN]),
+    parity=st.sampled_from([None, None, None, 0, 1]),
+)
 _PUBLISH = st.builds(
     Publish, destination=_DESTINATION, count=st.integers(1, 4), size=st.sampled_from([0, 200]), elsewhere=st.booleans()
 )
@@ -89,7 +104,9 @@ _ANSWER_READING = st.builds(AnswerReading, which=_SOME, fails=_SELDOM)
 _ACKNOWLEDGE = st.builds(Acknowledge, seat=_SEAT, which=_SOME)
 
 
-def _lists(subscribe: st.SearchStrategy[Subscribe]) -> st.SearchStrategy[list[list[Operation]]]:
+def _lists(
+    subscribe: st.SearchStrategy[Subscribe], *more: st.SearchStrategy[Operation]
+) -> st.SearchStrategy[list[list[Operation]]]:
     """Return lists of anything that can happen, the usual more often; lists of lists grow long, and still shrink."""
     operation: st.SearchStrategy[Operation] = st.one_of(
         *[subscribe] * 5,
@@ -108,9 +125,18 @@ def _lists(subscribe: st.SearchStrategy[Subscribe]) -> st.SearchStrategy[list[li
         st.builds(Arm, seat=_SEAT, which=st.sampled_from([None, 0, 1])),
         st.builds(Evict, destination=_DESTINATION, left=st.integers(0, 5)),
         st.builds(Miss, destination=_DESTINATION, count=_SOME),
+        *more,
     )
     return st.lists(st.lists(operation, min_size=2, max_size=20), min_size=5, max_size=40)
 
 
 OPERATIONS: Final = st.one_of(_lists(_SUBSCRIBE), _lists(_ALIKE), _lists(_RETURNING))
+#: With wildcards, and a catalogue that grows.
+WILD_OPERATIONS: Final = _lists(
+    _WILD,
+    *[st.builds(Grow, fails=st.booleans())] * 4,
+    *[st.builds(AnswerWatch, lag=st.just(0), fails=st.just(False))] * 2,
+    *[st.builds(Publish, destination=st.just(LATE), count=_SOME, size=st.just(0), elsewhere=st.booleans())] * 2,
+    *[st.builds(Feed, counts=st.just((2,) * (len(DESTINATIONS) + 1)))] * 2,
+)
 PROMPT: Final = st.builds(Prompt, watch=st.booleans(), replay=st.booleans(), publish=st.booleans(), feed=st.booleans())

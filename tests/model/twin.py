@@ -119,6 +119,9 @@ class Twin:
         epoch, number = event_id.split("-")
         return int(epoch), int(number)
 
+    def extend(self, destinations: Sequence[str]) -> None:
+        """See ``IEventSource``."""
+
     def watch(self, destination: str) -> Deferred[str]:
         """Begin to answer (``IEventSource``)."""
         assert destination not in self.watched, "watched twice"

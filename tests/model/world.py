@@ -9,15 +9,22 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 
+from airyd.access.anonymous import AnonymousAuthenticator
 from airyd.errors import SourceUnavailable
+from airyd.gateway import Gateway
 from airyd.hub import Hub
-from airyd.limits import SOURCE_PATIENCE
+from airyd.limits import SOURCE_PATIENCE, Limits
 from airyd.metrics import ORIGIN_SEND, Metrics
-from airyd.stomp.spec import Version
+from airyd.stomp.spec import HeartBeat, Version
+from airyd.wheel import Wheel
 from tests.model.client import Client, Track
 from tests.model.twin import Prompt, Twin
 
 DESTINATIONS: Final = ("/a", "/b")
+#: One that is added later, if it is.
+LATE: Final = "/c"
+#: The pattern that means them all.
+EVERYTHING: Final = "/*"
 CLIENTS: Final = 4
 _BODY_LIMIT: Final = 10_000
 
@@ -60,6 +67,10 @@ class World:
         self.twin = Twin(kept, prompt)
         self.hub = Hub(self.twin, DESTINATIONS, self.clock, self.metrics, _BODY_LIMIT)
         self.twin.start(self.hub)
+        self.wheel = Wheel(self.clock, 1.0)
+        everybody = AnonymousAuthenticator(public=False, send=False)
+        beats = HeartBeat(0, 0)
+        self.gateway = Gateway(self.hub, everybody, Limits(), beats, 65.0, self.wheel, self.metrics, self.clock.seconds)
         self.clients: list[Client | None] = [None] * CLIENTS
         self.everybody: list[Client] = []
         self.complaints: list[str] = []
@@ -111,6 +122,14 @@ class World:
 
     # What happens.
 
+    def grow(self) -> None:
+        """Add a destination to the catalogue."""
+        if LATE not in self.hub.catalogue:
+            for client in self.everybody:
+                client.expect(LATE)
+            self.metrics.extend([LATE])
+            self.hub.extend([LATE])
+
     def body(self, size: int) -> bytes:
         """Return a body that no other event has."""
         self._bodies += 1
@@ -150,7 +169,7 @@ class World:
                     twin.feed({destination: 2})
                     busy = True
                     break  # who fails may leave, and the set change
-            self.turn()
+            self.turn(1 if self.clock.is_idle else 0)  # a part that came late may try again
             for client in self.everybody:
                 busy = busy or (not client.is_over and client.channel.buffered > 0)
                 client.channel.drain()
@@ -187,9 +206,9 @@ class World:
         # A client that is failed by, or leaves within, a batch does not get its rest; a closed channel takes nothing.
         if handed > counted or (handed < counted and not any(c.is_over or c.left_within_send for c in self.everybody)):
             self.complain(f"{counted} deliveries were counted, and there were {handed}")
-        if dict(self.metrics.events_in) != {name: self.twin.delivered[name] for name in DESTINATIONS}:
+        if dict(self.metrics.events_in) != {name: self.twin.delivered[name] for name in self.hub.catalogue}:
             self.complain("events_in is wrong")
-        for name in DESTINATIONS:
+        for name in self.hub.catalogue:
             there = sum(track.request.destination == name for c in self.everybody for track in c.tracks.values())
             if self.metrics.subscriptions[name] != there:
                 self.complain(f"{self.metrics.subscriptions[name]} subscriptions were counted, and there were {there}")
@@ -199,10 +218,13 @@ class World:
             self.complain(f"all left, and these subscriptions remain: {dict(self.metrics.subscriptions)}")
         if self.twin.watched or self.twin.watches:
             self.complain("all left, and the source is still watched")
+        if self.hub.followers:
+            self.complain("all left, and somebody still follows the catalogue")
+        self.wheel.stop()  # it forgets what was cancelled only when its time comes
         if self.clock.getDelayedCalls():
             self.complain("all left, and a timer is still set")
         before = [bytes(client.channel.wire) for client in self.everybody]
-        for name in DESTINATIONS:
+        for name in self.hub.catalogue:
             self.twin.append(name, self.body(1))
             self.twin.feed({name: 1})
         self.clock.advance(0)

@@ -16,10 +16,13 @@ from airyd.interfaces import SourceContext
 from airyd.sources.redis.link import REPLY_PATIENCE
 from airyd.sources.redis.pubsub import PING_EVERY, RedisPubSub
 from airyd.sources.redis.upstream import Upstream
+from tests.doubles import record_log, text_of
 from tests.redis.fakes import Answer, Error, FakeEndpoint, address_of, words
 from tests.sources.support import EPOCH, START, RecordingSink, body
 
 A, B = "/topic/a", "/topic/b"
+#: What is in the catalogue later.
+C = "/topic/c"
 UNKNOWN = Replay((), complete=False, more=False)
 PING = words("PING")
 
@@ -184,6 +187,81 @@ class EpochTests(PubSubCase):
         self.reading.answer([b"subscribe", b"p:/topic/a", 1], refusal)
         self.assertEqual(list(self.source.health()), [f"redis://192.0.2.7:6379/0 (subscriber): {refusal}"])
         self.assertFalse(self.reading.is_open)
+
+
+class GrowthTests(PubSubCase):
+    """A catalogue that grows."""
+
+    def extend(self) -> None:
+        """Let there be another destination."""
+        self.source.extend([C])
+        self.assertEqual(self.reading.asked(), [words("SUBSCRIBE", "p:/topic/c")])
+
+    def test_subscribed_at_once(self) -> None:
+        """The history has what comes while nobody watches; nobody else notices."""
+        self.watch()
+        self.extend()
+        self.reading.answer([b"subscribe", b"p:/topic/c", 3], message(1, C))
+        self.assertRegex(self.watch(C), r"-1$")
+        self.reading.answer(message(2, C), message(3))
+        self.assertEqual([event.destination for event in self.sink.events], [C, A])
+        self.assertEqual((self.sink.gaps, self.reading.asked()), ([], []))
+
+    def test_a_watch_waits_for_it(self) -> None:
+        self.extend()
+        watching = self.source.watch(C)
+        self.assertNoResult(watching)
+        self.reading.answer([b"subscribe", b"p:/topic/c", 3])
+        self.assertNoResult(watching)  # it asked as well
+        self.reading.answer([b"subscribe", b"p:/topic/c", 3])
+        self.assertRegex(self.successResultOf(watching), r"-0$")
+
+    def test_while_there_is_no_connection(self) -> None:
+        self.lose()
+        self.source.extend([C])
+        watching = self.source.watch(C)
+        self.log_in()
+        self.assertIn(words("SUBSCRIBE", "p:/topic/c"), self.reading.asked())
+        confirmed: Answer = [b"subscribe", b"p:/topic/c", 3]
+        self.reading.answer(*[confirmed] * 3)
+        self.assertRegex(self.successResultOf(watching), r"-0$")
+
+    def test_lost_meanwhile(self) -> None:
+        """The next connection subscribes to it."""
+        self.extend()
+        self.lose()
+        self.log_in()
+        self.assertEqual(self.reading.asked(), [words("SUBSCRIBE", "p:/topic/c")])
+        self.reading.answer([b"subscribe", b"p:/topic/c", 3])
+        self.lose()
+        self.reading = self.endpoint.sessions[-1]
+        self.reading.log_in()
+        self.assertEqual(self.reading.asked(), [words("SUBSCRIBE", f"p:{each}") for each in (A, B, C)])
+
+    def test_forbidden(self) -> None:
+        """Whoever wants it is told; the others have theirs, after a reconnect, too. It may be allowed later."""
+        log = record_log(self)
+        self.watch()
+        self.extend()
+        self.reading.answer(Error("NOPERM no permissions to access one of the channels"))
+        self.assertIn("cannot subscribe to the channel of /topic/c", text_of(log))
+        watching = self.source.watch(C)
+        self.reading.answer(Error("NOPERM no permissions to access one of the channels"))
+        self.assertIn("NOPERM", str(self.failureResultOf(watching, SourceUnavailable).value))
+        self.reconnect()
+        self.reading.answer(Error("NOPERM no permissions to access one of the channels"), message(1))
+        self.assertEqual([event.destination for event in self.sink.events], [A])
+        self.assertEqual(list(self.source.health()), [])
+        watching = self.source.watch(C)
+        self.reading.answer([b"subscribe", b"p:/topic/c", 3])
+        self.successResultOf(watching)
+
+    def test_stopped(self) -> None:
+        """Nobody is asked any more."""
+        self.lose()
+        self.stop()
+        self.source.extend([C])
+        self.failureResultOf(self.source.watch(C), SourceUnavailable)
 
 
 class WatchTests(PubSubCase):

@@ -28,6 +28,8 @@ else:
 #: Destinations with no rules of their own for payloads.
 NEWS: Final = "/topic/news"
 COUNTS: Final = "/topic/counts"
+#: One that is not in the catalogue at first.
+LATE: Final = "/topic/late"
 #: Things that no source may take for one of its ids.
 NO_IDS: Final = ("", " ", "-", "x", "0x1-1", "1-", "-1", "1--1", "1-1 ", "1 -1", "1-1\n", "1_0-1", "é")
 
@@ -139,6 +141,18 @@ class EventSourceContract(_TestCase):
         events = await self.published(source, NEWS, 15)
         await self.settle()
         self.assertEqual(sink.events, events)
+
+    async def test_a_destination_that_is_new(self) -> None:
+        """It came into the catalogue later; it is like any other, and the others go on."""
+        source, sink = await self.started()
+        await source.watch(NEWS)
+        source.extend([LATE])
+        position = await source.watch(LATE)
+        first, second = await self.published(source, LATE, 1), await self.published(source, NEWS, 1)
+        await self.settle()
+        self.assertEqual((sink.of(LATE), sink.of(NEWS)), (first, second))
+        page = await source.replay(LATE, position, 10)
+        self.assertEqual((list(page.events), page.complete), (first, True))
 
     async def test_position(self) -> None:
         """Events up to the position don't come, those after it do."""

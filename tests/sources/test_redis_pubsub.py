@@ -44,6 +44,10 @@ class _Observed(RedisPubSub):
             self.beginnings[destination] = await super().watch(destination)
             super().unwatch(destination)
 
+    def extend(self, destinations: Sequence[str]) -> None:
+        super().extend(destinations)
+        self.beginnings.update(dict.fromkeys(destinations, self.beginnings[NEWS]))
+
     def stop(self) -> Deferred[None]:
         self.observed = None
         return super().stop()

@@ -13,12 +13,19 @@ from airyd.events import AIRY_DESTINATIONS, CHANNEL_CONNECTED, CHANNEL_DISCONNEC
 from airyd.interfaces import IEventSink, IEventSource
 from airyd.sources.memory import MemorySource
 from airyd.sources.sample import SampleSource
-from airyd.sources.several import Part, SeveralSources, combine, make_parts
+from airyd.sources.several import Part, SeveralSources, combine, make_parts, share_more
 from tests.sources import test_memory, test_redis
-from tests.sources.contract import COUNTS, NEWS
+from tests.sources.contract import COUNTS, LATE, NEWS
 from tests.sources.support import START, RecordingSink, body, make_context
 
 _NUMBERED = tuple(f"/topic/{number}" for number in range(10))
+
+
+def several(*parts: Part) -> SeveralSources:
+    """Return these as one; the last has what comes late."""
+    together = SeveralSources(parts)
+    parts[-1].destinations.append(LATE)
+    return together
 
 
 class SeveralContractTests(test_memory.MemoryContractTests):
@@ -27,9 +34,7 @@ class SeveralContractTests(test_memory.MemoryContractTests):
     def make_source(self) -> IEventSource:
         first = MemorySource(lambda: START, history=self.history)
         second = MemorySource(lambda: START + 5, history=self.history)
-        return SeveralSources(
-            [Part("1", (NEWS, *_NUMBERED[::2]), first), Part("2", (COUNTS, *_NUMBERED[1::2]), second)]
-        )
+        return several(Part("1", [NEWS, *_NUMBERED[::2]], first), Part("2", [COUNTS, *_NUMBERED[1::2]], second))
 
 
 class MixedContractTests(test_redis.RedisContractTests):
@@ -37,8 +42,7 @@ class MixedContractTests(test_redis.RedisContractTests):
 
     def make_source(self) -> IEventSource:
         redis, memory = super().make_source(), MemorySource(lambda: START)
-        parts = [Part("/other", ("/other",), memory), Part("/topic/*", (NEWS, COUNTS, *_NUMBERED), redis)]
-        return SeveralSources(parts)
+        return several(Part("/other", ["/other"], memory), Part("/topic/*", [NEWS, COUNTS, *_NUMBERED], redis))
 
 
 class Half(MemorySource):
@@ -166,6 +170,31 @@ class SeveralTests(SynchronousTestCase):
         self.successResultOf(self.both.watch(UNREAD_COUNT))
 
 
+class GrowthTests(SynchronousTestCase):
+    """A catalogue that grows."""
+
+    urls = ("memory:?destinations=/queue/*", "memory:?destinations=/queue/channel/**")
+
+    def test_each_has_its_own(self) -> None:
+        parts = make_parts(self.urls, make_context())
+        both = combine(parts)
+        both.start(RecordingSink())
+        share_more(parts, self.urls, [*AIRY_DESTINATIONS, "/queue/channel/news", "/queue/tags"])
+        both.extend(["/queue/channel/news", "/queue/tags"])
+        self.successResultOf(parts[0].source.watch("/queue/tags"))
+        position = self.successResultOf(both.watch("/queue/channel/news"))
+        event_id = self.successResultOf(both.publish("/queue/channel/news", body(1)))
+        page = self.successResultOf(parts[1].source.replay("/queue/channel/news", position, 5))
+        self.assertEqual([event.id for event in page.events], [event_id])
+        self.assertEqual([part.destinations[-1] for part in parts], ["/queue/tags", "/queue/channel/news"])
+
+    def test_one_that_nobody_has(self) -> None:
+        parts = make_parts(self.urls, make_context())
+        before = [list(part.destinations) for part in parts]
+        self.assertRaises(ConfigurationError, share_more, parts, self.urls, [*AIRY_DESTINATIONS, "/news"])
+        self.assertEqual([part.destinations for part in parts], before)
+
+
 class MakingTests(SynchronousTestCase):
     """From URLs to sources."""
 
@@ -185,7 +214,7 @@ class MakingTests(SynchronousTestCase):
             make_context(),
         )
         self.assertEqual(
-            [part.destinations for part in parts],
+            [tuple(part.destinations) for part in parts],
             [(MESSAGE,), (UNREAD_COUNT,), (CHANNEL_CONNECTED, CHANNEL_DISCONNECTED)],
         )
         self.assertIsInstance(parts[1].source, SampleSource)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 from typing import Any, cast
 
 import msgspec
@@ -21,6 +22,7 @@ from airyd.workers.messages import (
     REPORTS,
     AskFigures,
     AskUnready,
+    Extend,
     Figures,
     Order,
     Publish,
@@ -62,6 +64,7 @@ class Child:
         self.warnings: list[str] = []
         self.metrics = Metrics(AIRY_DESTINATIONS, source_up=lambda: True)
         self.published: list[tuple[str, bytes]] = []
+        self.extended: list[str] = []
         self.refusal: Refused | None = None
         self.start: Start | None = None
         process.makeConnection(self)
@@ -78,6 +81,8 @@ class Child:
 
     def _obey(self, order: Order) -> None:
         match order:
+            case Extend(destinations):
+                self.extended += destinations
             case AskUnready(question):
                 self.say(Unready(question, self.reasons, self.warnings))
             case AskFigures(question):
@@ -260,6 +265,41 @@ class StartTests(ParentCase):
         self.started()
         self.reactor.children[1].end(ProcessTerminated(exitCode=1))
         self.assertEqual(self.given_up, ["worker 2 ended with status 1"])
+
+
+class ReloadTests(ParentCase):
+    """The parent alone reads the file of destinations."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.path = Path(self.mktemp())
+        self.path.write_text("/queue/tags\n")
+
+    def test_all_workers_are_told(self) -> None:
+        """Also one that has not come up yet; one that is started later begins with the whole."""
+        made = self.started(f"--destinations-file={self.path}")
+        first, second = self.reactor.children
+        first.say(Serving())
+        self.path.write_text("/queue/tags\n/queue/more\n")
+        made.reload()
+        self.assertEqual((first.extended, second.extended), (["/queue/more"], ["/queue/more"]))
+        second.say(Serving())
+        first.end(ProcessTerminated(signal=9))
+        self.reactor.advance(1)
+        again = self.reactor.children[2]
+        assert again.start is not None
+        self.assertEqual(list(again.start.settings.destinations), [*AIRY_DESTINATIONS, "/queue/tags", "/queue/more"])
+        made.reload()
+        self.assertEqual((again.extended, second.extended), ([], ["/queue/more"]))
+        self.assertIn('airyd_deliveries_total{destination="/queue/more"} 0.0', self.answer("GET", "/metrics")[1])
+
+    def test_what_is_wrong_reaches_nobody(self) -> None:
+        made = self.serving(f"--destinations-file={self.path}")
+        for content in ("/queue/more\n", "/queue/tags\n/t/7591\n/t/95307\n"):
+            self.path.write_text(content)
+            made.reload()
+            self.assertIn("the destinations stay as they are", self.said())
+        self.assertEqual([child.extended for child in self.reactor.children], [[], []])
 
 
 class ReadinessTests(ParentCase):

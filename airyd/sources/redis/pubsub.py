@@ -13,6 +13,7 @@ from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from txredisapi import ResponseError
 from zope.interface import implementer
 
@@ -36,12 +37,15 @@ _ID: Final = re.compile(r"((0|[1-9][0-9]{0,15})-[0-9a-f]{12})-(0|[1-9][0-9]{0,19
 class _Channel:
     """A destination's channel, and what has come by it since the connection began.
 
+    :ivar is_new: whether it was added later, and no connection has been subscribed to it yet
     :ivar is_watched: whether the sink wants its events
     :ivar published: bodies of this node's own that have not come back yet, and who waits for their ids
     """
 
-    def __init__(self, destination: str, history: History) -> None:
+    def __init__(self, key: bytes, destination: str, history: History) -> None:
+        self.key = key
         self.destination = destination
+        self.is_new = False
         self.history = history
         self.is_watched = False
         self.published: list[tuple[bytes, Deferred[str]]] = []
@@ -84,7 +88,7 @@ class RedisPubSub:
         self._wall = context.wall
         self._body_limit = context.body_limit
         self._bounds = (history, history_bytes)
-        self._channels = {self._key(name): _Channel(name, History(*self._bounds)) for name in context.destinations}
+        self._channels = {self._key(name): self._channel(name) for name in context.destinations}
         self._commands = upstream.link("commands")
         self._reading = upstream.link("subscriber", listener=self)
         self._dead_letters = DeadLetters(self._commands, prefix, "channel")
@@ -116,6 +120,35 @@ class RedisPubSub:
         ends = [self._commands.stop(), self._reading.stop(), self._upstream.stop()]
         return gatherResults(ends).addCallback(lambda _: None)
 
+    def extend(self, destinations: Sequence[str]) -> None:
+        """Subscribe to more channels, now or with the next connection (``IEventSource``)."""
+        for name in destinations:
+            channel = self._channels[self._key(name)] = self._channel(name)
+            channel.is_new = True
+            self._begin(channel)
+
+    def _begin(self, channel: _Channel) -> None:
+        Deferred.fromCoroutine(self._open(channel)).addErrback(self._not_begun, channel.destination)
+
+    def _not_begun(self, failure: Failure, destination: str) -> None:
+        failure.trap(SourceUnavailable)
+        self._log.warn(
+            "cannot subscribe to the channel of {destination}: {reason}",
+            destination=destination,
+            reason=str(failure.value),
+        )
+
+    async def _open(self, channel: _Channel) -> None:
+        """Wait until there is a connection, and one that is subscribed to this channel."""
+        await self._reading.connected()
+        if not channel.is_new:
+            return
+        try:  # as many as wait for it may ask: Redis doesn't mind
+            await self._reading.command("SUBSCRIBE", channel.key)
+        except ResponseError as error:
+            raise SourceUnavailable(f"{self._upstream.name} refuses its channel: {error}") from None
+        channel.is_new = False
+
     def watch(self, destination: str) -> Deferred[str]:
         """Deliver this destination's events from now on (``IEventSource``)."""
         return Deferred.fromCoroutine(self._watch(self._channels[self._key(destination)]))
@@ -146,8 +179,11 @@ class RedisPubSub:
 
     @property
     def channels(self) -> Sequence[bytes]:
-        """See ``Listener``: all of the catalogue, so that the history has what comes while nobody is connected."""
-        return tuple(self._channels)
+        """See ``Listener``: all of the catalogue, so that the history has what comes while nobody is connected.
+
+        What was added later follows by itself at first: if Redis refuses that, the others must not miss anything.
+        """
+        return tuple(key for key, channel in self._channels.items() if not channel.is_new)
 
     def begins(self) -> None:
         """See ``Listener``."""
@@ -158,6 +194,9 @@ class RedisPubSub:
         watched = [channel.destination for channel in self._channels.values() if channel.is_watched]
         if watched and self._sink is not None:
             self._sink.gap(watched, f"the subscription was interrupted: {self._interruption}")
+        for channel in tuple(self._channels.values()):
+            if channel.is_new:
+                self._begin(channel)
 
     def ends(self, reason: str) -> None:
         """See ``Listener``."""
@@ -201,21 +240,21 @@ class RedisPubSub:
                 waiting.errback(LinkDown(reason))
 
     async def _watch(self, channel: _Channel) -> str:
-        await self._reading.connected()
+        await self._open(channel)
         channel.is_watched = True
         return self._id(channel.history.last)
 
     async def _page(self, channel: _Channel, after: str, limit: int) -> Replay:
-        await self._reading.connected()
+        await self._open(channel)
         match = _ID.match(after)
         if match is None or match[1] != self._epoch:
             return UNKNOWN
         return channel.history.after(int(match[3]), limit)
 
     async def _publish(self, key: bytes, body: bytes) -> str:
-        await self._reading.connected()
-        await self._commands.connected()
         channel = self._channels[key]
+        await self._open(channel)
+        await self._commands.connected()
         came_back: Deferred[str] = Deferred()
         mine = (body, came_back)
         channel.published.append(mine)
@@ -238,6 +277,9 @@ class RedisPubSub:
             await self._reading.connected()
             with suppress(SourceUnavailable, ResponseError):  # the link says so itself
                 await self._reading.command("PING")
+
+    def _channel(self, destination: str) -> _Channel:
+        return _Channel(self._key(destination), destination, History(*self._bounds))
 
     def _key(self, destination: str) -> bytes:
         return f"{self._prefix}{destination}".encode()

@@ -81,6 +81,9 @@ class RedisStreams:
         ends = [self._commands.stop(), self._reading.stop(), self._upstream.stop()]
         return gatherResults(ends).addCallback(lambda _: None)
 
+    def extend(self, destinations: Sequence[str]) -> None:
+        """There is nothing to prepare (``IEventSource``)."""
+
     def watch(self, destination: str) -> Deferred[str]:
         """Deliver this destination's events from now on (``IEventSource``)."""
         return Deferred.fromCoroutine(self._watch(destination))
