@@ -14,6 +14,7 @@ from airyd.destination import Subscription
 from airyd.encoding import HEARTBEAT, Framing
 from airyd.errors import Fault, Refusal, StompError
 from airyd.events import OWN, STATUS
+from airyd.fired import result_of
 from airyd.gateway import NEVER, Gateway
 from airyd.interfaces import Credentials, IChannel, IPrincipal
 from airyd.limits import DISCONNECT_PATIENCE, FURTHEST_LOOK
@@ -210,8 +211,12 @@ class Client(Orderly):
             self.subscribed.pop(request.id).close()
             self._receipt(request.receipt)
 
-    def _send(self, request: requests.Send) -> Deferred[None]:
-        return self._publish(request).addCallback(lambda _: self._receipt(request.receipt))
+    def _send(self, request: requests.Send) -> Deferred[None] | None:
+        publishing = self._publish(request)
+        if result_of(publishing) is None:
+            return publishing.addCallback(lambda _: self._receipt(request.receipt))
+        self._receipt(request.receipt)
+        return None
 
     def _publish(self, request: requests.Send) -> Deferred[str]:
         self._may_send(request)

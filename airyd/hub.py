@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
-from twisted.internet.defer import CancelledError, Deferred, fail
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -17,6 +17,7 @@ from airyd.destination import Destination, Subscription
 from airyd.errors import Fault, PayloadRefused, SourceUnavailable, StompError, UnknownDestination
 from airyd.events import STATUS, Event, RowFilter, message_id, share_a_tag
 from airyd.fanout import Audience
+from airyd.fired import result_of
 from airyd.interfaces import IEventSink, IEventSource
 from airyd.limits import SOURCE_PATIENCE
 from airyd.metrics import ORIGIN_SOURCE, Metrics
@@ -200,14 +201,17 @@ class Hub:
             )
             return fail(refusal)
 
-        def taken(event_id: str) -> str:
-            self._metrics.published[origin] += 1
-            return message_id(destination, event_id)
-
-        publishing = self._source.publish(destination, body)
+        publishing: Deferred[str] = self._source.publish(destination, body)
+        event_id = result_of(publishing)
+        if event_id is not None:
+            return succeed(self._taken(event_id, destination, origin))
         if not publishing.called or publishing.paused:  # paused: it waits for another Deferred
             publishing.addTimeout(SOURCE_PATIENCE, self._clock, _unavailable)
-        return publishing.addCallback(taken)
+        return publishing.addCallback(self._taken, destination, origin)
+
+    def _taken(self, event_id: str, destination: str, origin: str) -> str:
+        self._metrics.published[origin] += 1
+        return message_id(destination, event_id)
 
     def _offer(self, asked: str) -> str:
         return f"There is no destination {asked[:200]!r} here; there are: {', '.join(self.catalogue)}."

@@ -21,6 +21,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from airyd.transport import DirectServer
+from airyd.wsframe import unmask, whole_messages
 
 
 class _Nobody:
@@ -63,20 +64,6 @@ class Utf8Validator:
         if b"\xed\xa0" <= self._begun < b"\xee":  # half a surrogate pair, of which Python awaits the third byte
             return False, False, self._count, self._count
         return True, not self._begun, self._count, self._count
-
-
-def unmask(payload: bytes, mask: bytes, offset: int) -> bytes:
-    """Undo the masking of a piece of a frame's payload (RFC 6455, section 5.3).
-
-    One operation on two long numbers: 0.5 µs for a frame of 100 bytes, where making Autobahn's masker and using it
-    takes 4.
-
-    :param offset: of the piece in the payload
-    """
-    length = len(payload)
-    start = offset % len(mask)
-    key = (mask[start:] + mask[:start]) * (length // len(mask) + 1)
-    return (int.from_bytes(payload) ^ int.from_bytes(key[:length])).to_bytes(length)
 
 
 _NOBODY: Final = _Nobody()
@@ -175,6 +162,20 @@ class LeanServerProtocol(WebSocketServerProtocol):
     def _onOpen(self) -> None:
         del self.__dict__  # all of it is the handshake's; an empty one would take 64 bytes
         self.onOpen()
+
+    def processData(self) -> bool:
+        """Read on in what has arrived; return whether there may be more to read.
+
+        Messages that are here as a whole go on together, 2 µs each, where Autobahn takes 11 for a frame. All else is
+        left to it, so that it alone judges what breaks a rule.
+        """
+        if self.current_frame is None and not self.inside_message:
+            messages, end = whole_messages(self.data)
+            if messages:
+                self.data = self.data[end:]
+                self.onMessageFrameData(b"".join(messages))
+                return bool(self.data)
+        return super().processData()
 
     def onFrameData(self, payload: bytes) -> bool | None:
         """Take a piece of a frame's payload, which is still masked."""

@@ -11,8 +11,9 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IListeningPort, IProtocol, IReactorFDSet
 
 #: Bytes that one read takes. A turn of the reactor reads once from each client, and Twisted's 64 KiB hold 10,000
-#: WebSocket pings or hundreds of SUBSCRIBEs: one client's flood would hold up everybody for a good part of a second.
-READ_BYTES: Final = 4 * 1024
+#: WebSocket pings: one client's flood would hold up everybody for a good part of a second. 8 KiB hold sixteen events of
+#: a publisher, which so leave in one send, and pings for 5 ms.
+READ_BYTES: Final = 8 * 1024
 
 
 class Owner(Protocol):

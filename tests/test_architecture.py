@@ -22,6 +22,7 @@ FLOORS = (
         "airyd.stomp",
         "airyd.stomp.spec",
         "airyd.stomp.frames",
+        "airyd.stomp.plain",
         "airyd.stomp.parser",
         "airyd.stomp.state",
         "airyd.stomp.requests",
@@ -35,6 +36,7 @@ FLOORS = (
     # 2 domain
     (
         "airyd.metrics",
+        "airyd.fired",
         "airyd.payloads",
         "airyd.access",
         "airyd.access.words",

@@ -10,13 +10,12 @@ from typing import Final
 from airyd.errors import Fault, StompError
 from airyd.limits import Limits
 from airyd.stomp.frames import Frame
+from airyd.stomp.plain import plain_frame
 from airyd.stomp.spec import LOGIN_COMMANDS, LONGEST_COMMAND, UNESCAPED, Header, Version, negotiate_version, unescape
 
 # Heart-beats and the line ends that may follow a frame. A CR has no meaning between frames, so that
 # one without its LF is passed over too. A character class, unlike (\r?\n)*, needs no memory per repeat.
 _EOLS: Final = re.compile(rb"[\r\n]*")
-# A body that may hold a NUL.
-_BODY_FOLLOWS: Final = Header.CONTENT_LENGTH.encode()
 _PADDING: Final = " \t\r"
 #: More digits are refused unread: no limit is that high.
 _LENGTH_DIGITS: Final = 15
@@ -126,30 +125,14 @@ class Parser:
         return frame
 
     def _read_plain(self) -> Frame | None:
-        """Take the next frame if it is here as a whole, has no body, and is so small and plain that no limit matters.
-
-        Nearly all frames are: 3 µs for a SUBSCRIBE, 7 line by line. None: it must be read line by line.
-        """
+        """Take the next frame if it is one of those that need not be read line by line."""
         if self._data[self._pos] in b"\r\n" and (ends := _EOLS.match(self._data, self._pos)):
             self._pos = ends.end()
-        data, start = self._data, self._pos
-        end = data.find(b"\0", start, start + min(self._limits.header_line, self._frame_limit))
-        head = data[start:end]
-        if end < 0 or not head.endswith(b"\n\n") or not head.isascii() or b"\r" in head or b"\\" in head:
+        found = plain_frame(self._data, self._pos, self._version, self._commands, self._limits, self._frame_limit)
+        if found is None:
             return None
-        command, *lines = str(head[:-2], "ascii").split("\n")
-        is_trimmed = self._version.rules.trims_headers and command not in UNESCAPED
-        if command not in self._commands or is_trimmed or len(lines) > self._limits.headers or _BODY_FOLLOWS in head:
-            return None
-        frame = Frame(command)
-        for line in lines:
-            name, _, value = line.partition(":")
-            if not name or name == line:
-                return None
-            frame.headers.setdefault(name, value)
+        frame, end = found
         self._pos = self._scanned = end + 1
-        self._end_head(frame)
-        self._begin()
         return frame
 
     def _read_any(self) -> Frame | None:

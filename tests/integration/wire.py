@@ -82,9 +82,19 @@ def mask_payload(payload: bytes, key: bytes) -> bytes:
 
 
 def websocket_frame(
-    opcode: int, payload: bytes = b"", *, fin: bool = True, masked: bool = True, rsv: int = 0, length: int | None = None
+    opcode: int,
+    payload: bytes = b"",
+    *,
+    fin: bool = True,
+    masked: bool = True,
+    rsv: int = 0,
+    length: int | None = None,
+    key: bytes = b"",
 ) -> bytes:
-    """Return the bytes of a WebSocket frame; ``length`` is what the head says, if that isn't the truth."""
+    """Return the bytes of a WebSocket frame; ``length`` is what the head says, if that isn't the truth.
+
+    :param key: to mask it with; empty for any
+    """
     size = len(payload) if length is None else length
     first = (0x80 if fin else 0) | rsv << 4 | opcode
     flag = 0x80 if masked else 0
@@ -96,7 +106,7 @@ def websocket_frame(
         head = struct.pack("!BBQ", first, flag | 127, size)
     if not masked:
         return head + payload
-    key = os.urandom(4)
+    key = key or os.urandom(4)
     return head + key + mask_payload(payload, key)
 
 

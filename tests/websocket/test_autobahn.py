@@ -201,6 +201,33 @@ class AutobahnTests(SynchronousTestCase):
         transport: Any = made.transport
         self.assertEqual(transport.value().count(b"\r\nSec-WebSocket-Extensions: permessage-deflate\r\n"), 1)
 
+    def test_process_data(self) -> None:
+        """Called for each step, until it says that there is no more; ``data`` begins with what it is to read."""
+
+        class Steps(Recorder):
+            def processData(self) -> bool:
+                here = (self.data, self.current_frame is None, self.inside_message)
+                again = super().processData()
+                self.calls.append(("processData", (*here, again)))
+                return again
+
+        made = Steps()
+        made.factory = WebSocketServerFactory(reactor=Clock())
+        made.makeConnection(Transport())
+        made.dataReceived(request())
+        first, last = websocket_frame(TEXT, b"a", fin=False), websocket_frame(CONTINUATION, b"b")
+        made.dataReceived(first + last + b"\x81")
+        self.assertEqual(
+            made.named("processData"),
+            [
+                (first + last + b"\x81", True, False, True),
+                (first[-1:] + last + b"\x81", False, True, True),
+                (last + b"\x81", True, True, True),
+                (last[-1:] + b"\x81", False, True, True),
+                (b"\x81", True, False, False),
+            ],
+        )
+
     def test_parsed_extensions(self) -> None:
         """Each with a list of values for each parameter; True for none."""
         made = self.make()

@@ -7,14 +7,13 @@ import socket
 from typing import Any, cast
 
 from autobahn.twisted.util import peer2str
-from autobahn.websocket.protocol import create_xor_masker  # type: ignore[attr-defined]  # not in its __all__
 from autobahn.websocket.utf8validator import Utf8Validator as AutobahnsValidator
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 
-from airyd.lean import LeanServerProtocol, Utf8Validator, unmask
+from airyd.lean import LeanServerProtocol, Utf8Validator
 from airyd.transport import DirectServer
 
 #: Bytes at every border of UTF-8 (RFC 3629, section 4): what may begin, follow or be neither.
@@ -55,18 +54,6 @@ class Utf8Tests(SynchronousTestCase):
         self.assertEqual(validator.validate(b"("), (False, False, 2, 2))
         validator.reset()
         self.assertEqual(validator.validate("ä".encode()), (True, True, 2, 2))
-
-
-class UnmaskTests(SynchronousTestCase):
-    """Against Autobahn's."""
-
-    @given(st.lists(st.binary(max_size=300)), st.binary(min_size=4, max_size=4))
-    def test_pieces(self, pieces: list[bytes], mask: bytes) -> None:
-        masker = create_xor_masker(mask)
-        offset = 0
-        for piece in pieces:
-            self.assertEqual(unmask(piece, mask, offset), masker.process(piece))
-            offset += len(piece)
 
 
 class PeerTests(SynchronousTestCase):

@@ -1,0 +1,38 @@
+"""What a Deferred has brought, if it has."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.trial.unittest import SynchronousTestCase
+
+from airyd.fired import result_of
+
+
+class ResultTests(SynchronousTestCase):
+    """Of each kind of Deferred."""
+
+    def check(self, deferred: Deferred[str], wanted: str | None) -> None:
+        """Look at it twice: that changes nothing."""
+        for _ in range(2):
+            self.assertEqual(result_of(deferred), wanted)
+
+    def test_fired(self) -> None:
+        self.check(succeed("x"), "x")
+        self.check(succeed("x").addCallback(str.upper), "X")
+
+    def test_not_fired(self) -> None:
+        self.check(Deferred(), None)
+
+    def test_waits_for_another(self) -> None:
+        other = Deferred[str]()
+        waiting = succeed("x").addCallback(lambda _: other)
+        self.check(waiting, None)
+        other.callback("y")
+        self.check(waiting, "y")
+
+    def test_failed(self) -> None:
+        """The failure stays with it."""
+        failed = Deferred[str]()
+        failed.errback(ValueError("x"))
+        self.check(failed, None)
+        self.failureResultOf(failed, ValueError)
