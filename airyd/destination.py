@@ -10,13 +10,14 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from airyd.delivery import Delivery
-from airyd.encoding import Framing, acknowledged_head, message_head, message_tail
+from airyd.encoding import Framing, message_frames, message_head, message_tail
 from airyd.errors import Fault, StompError
 from airyd.events import Event, RowFilter, event_id_of, message_id
 from airyd.fanout import Audience, Member
 from airyd.interfaces import IEventSource
 from airyd.limits import SOURCE_PATIENCE
 from airyd.metrics import REPLAY_RECOVERED, REPLAY_UNRECOVERED, Metrics
+from airyd.rows import Rows
 from airyd.stomp.requests import Subscribe
 from airyd.stomp.spec import AckMode, Version
 from airyd.subscriber import Subscriber, Voice
@@ -29,6 +30,7 @@ class Destination:
     """One entry of the catalogue.
 
     :ivar name: such as ``/queue/message``
+    :ivar rows: what filters say of the events that it delivers
     :ivar turns: whose turn it is, of all subscribers that have much to send
     :ivar voice: what it says to one subscriber alone; None but for ``/airyd/status``
     """
@@ -41,6 +43,7 @@ class Destination:
         "clock",
         "metrics",
         "name",
+        "rows",
         "source",
         "turns",
         "voice",
@@ -52,6 +55,7 @@ class Destination:
         self.clock = clock
         self.turns = turns
         self.metrics = metrics
+        self.rows = Rows()
         self.voice: Voice | None = None
         self._watch = Watch(name, source, self._began, self._refuse)
         self._waiting: dict[Subscription, None] = {}
@@ -78,15 +82,16 @@ class Destination:
             return []
         self._watch.position = events[-1].id
         dirty = []
-        if self._audiences:
-            now = self.clock.seconds()
-            tails = [message_tail(event) for event in events]
-            # All filters are asked first: one that fails must not leave others with events that nobody flushes.
-            for audience, seen in [(each, each.seen(events, tails)) for each in self._audiences.values()]:
-                if seen and audience.append(seen, now):
-                    dirty.append(audience)
-        for delivery in tuple(self._deliveries.values()):
-            delivery.feed(events)
+        with self.rows as rows:
+            if self._audiences:
+                now = self.clock.seconds()
+                tails = [message_tail(event) for event in events]
+                # All filters are asked first: one that fails must not leave others with events that nobody flushes.
+                for audience, seen in [(each, each.seen(events, tails, rows)) for each in self._audiences.values()]:
+                    if seen and audience.append(seen, now):
+                        dirty.append(audience)
+            for delivery in tuple(self._deliveries.values()):
+                delivery.feed(events)
         return dirty
 
     def miss(self) -> None:
@@ -298,16 +303,12 @@ class Subscription(Member):
     def send_events(self, events: Sequence[Event]) -> Sequence[Event]:
         """See ``airyd.delivery.Subscriber``."""
         if self._row_filter is not None:
-            events = [event for event in events if self._row_filter.matches(event)]
+            events = self._destination.rows.seen(events, self._row_filter)
             if not events:
                 return events
-        framing, head = self._subscriber.framing, self._head
-        if self.request.ack is not AckMode.AUTO and self._subscriber.version is Version.V1_2:
-            ordinal = self.request.ordinal
-            frames = [acknowledged_head(head, ordinal, event) + message_tail(event) for event in events]
-        else:
-            frames = [head + message_tail(event) for event in events]
-        wire = framing(frames, 1)
+        is_acknowledged = self.request.ack is not AckMode.AUTO and self._subscriber.version is Version.V1_2
+        frames = message_frames(self._head, events, self.request.ordinal if is_acknowledged else None)
+        wire = self._subscriber.framing(frames, 1)
         metrics = self._destination.metrics
         metrics.deliveries[self._destination.name] += len(frames)
         metrics.bytes_out += len(wire)

@@ -19,6 +19,7 @@ from airyd.events import Event, RowFilter
 from airyd.interfaces import IChannel
 from airyd.metrics import Metrics
 from airyd.rank import Placed, Rank
+from airyd.rows import Rows
 
 #: STOMP bytes of a batch at most, unless one frame alone has more. To join them takes 1 µs, a quarter of a send's time;
 #: much more than this a socket on a real network does not take at once, and its rest would go the slow way.
@@ -248,12 +249,12 @@ class Audience(Generic[M]):
         self._send_alone(member, batches)
         self._count()
 
-    def seen(self, events: Sequence[Event], tails: Sequence[bytes]) -> Sequence[bytes]:
+    def seen(self, events: Sequence[Event], tails: Sequence[bytes], rows: Rows) -> Sequence[bytes]:
         """Return the tails of those events that the filter lets pass."""
         row_filter = self.row_filter
         if row_filter is None:
             return tails
-        return [tail for event, tail in zip(events, tails, strict=True) if row_filter.matches(event)]
+        return [tail for event, tail in zip(events, tails, strict=True) if rows.passes(event, row_filter)]
 
     def append(self, tails: Sequence[bytes], now: float) -> bool:
         """Let events wait for :meth:`begin`; return whether none did before."""

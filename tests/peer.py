@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from airyd.destination import Destination, Subscription
 from airyd.encoding import Framing, websocket_framing
 from airyd.errors import Fault, StompError
-from airyd.events import Event, RowFilter, destination_tag
+from airyd.events import Row, RowFilter, destination_tag
 from airyd.fanout import Audience
 from airyd.metrics import Metrics
 from airyd.stomp.requests import Subscribe
@@ -31,10 +31,10 @@ class Hides:
         self.body = body
         self.asked = 0
 
-    def matches(self, event: Event) -> bool:
+    def matches(self, row: Row) -> bool:
         """See ``RowFilter``."""
         self.asked += 1
-        return event.body != self.body
+        return row.event.body != self.body
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Hides) and other.body == self.body

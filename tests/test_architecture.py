@@ -36,6 +36,7 @@ FLOORS = (
     (
         "airyd.metrics",
         "airyd.payloads",
+        "airyd.rows",
         "airyd.access",
         "airyd.access.words",
         "airyd.access.shown",

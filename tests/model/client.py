@@ -12,8 +12,9 @@ from twisted.internet.defer import succeed
 from airyd.destination import Subscription
 from airyd.encoding import Framing, websocket_framing
 from airyd.errors import Fault, StompError
-from airyd.events import Event, RowFilter, event_id_of, message_id
+from airyd.events import Row, RowFilter, event_id_of, message_id
 from airyd.hub import Hub
+from airyd.rows import LazyRow
 from airyd.stomp.requests import Subscribe
 from airyd.stomp.spec import AckMode, Version, ack_id
 from airyd.subscriber import Listener
@@ -27,9 +28,9 @@ class Parity:
 
     rest: int
 
-    def matches(self, event: Event) -> bool:
+    def matches(self, row: Row) -> bool:
         """See ``RowFilter``."""
-        return number_of(event.id) % 2 == self.rest
+        return number_of(row.event.id) % 2 == self.rest
 
 
 def number_of(event_id: str) -> int:
@@ -65,7 +66,8 @@ class Track:
         assert self.position is not None
         ledger = twin.ledger[self.request.destination]
         index = max(self.position, self.gap) if skip else self.position
-        while index < len(ledger) and self.row_filter is not None and not self.row_filter.matches(ledger[index]):
+        row_filter = self.row_filter
+        while index < len(ledger) and row_filter is not None and not row_filter.matches(LazyRow(ledger[index])):
             index += 1
         return index
 
