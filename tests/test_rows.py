@@ -94,8 +94,8 @@ class RowsTests(DestinationCase):
         broken.leave()
         self.twin.cursor[NAME] = 1
         self.decoded.clear()
-        for _ in range(2):
-            self.peers(only("c1"), last=event_id(0))
+        self.peers(only("c1"), only("c1"), last=event_id(0))
+        self.clock.pump([0] * 3)  # one replay per turn
         self.assertEqual(self.decoded, [body("c1")] * 2)
 
     def test_fields(self) -> None:
