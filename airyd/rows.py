@@ -40,19 +40,22 @@ class Rows:
     once: whoever gets the event, an audience or those who have a pace of their own. Afterwards nothing is kept.
     """
 
-    __slots__ = ("_answers", "_rows")
+    __slots__ = ("_answers", "_is_shared", "_rows")
 
     def __init__(self) -> None:
-        self._rows: dict[str, LazyRow] | None = None
+        self._is_shared = False
+        self._rows: dict[str, LazyRow] = {}
         self._answers: dict[tuple[str, RowFilter], bool] = {}
 
     def __enter__(self) -> Rows:
-        self._rows = {}
+        self._is_shared = True
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._rows = None
-        self._answers.clear()
+        self._is_shared = False
+        if self._rows:  # nobody filters, as a rule
+            self._rows.clear()
+            self._answers.clear()
 
     def seen(self, events: Sequence[Event], row_filter: RowFilter) -> Sequence[Event]:
         """Return those events that a filter lets pass."""
@@ -60,14 +63,13 @@ class Rows:
 
     def passes(self, event: Event, row_filter: RowFilter) -> bool:
         """Say whether a filter lets an event pass."""
-        rows = self._rows
-        if rows is None:  # from a replay, which is the subscriber's own
+        if not self._is_shared:  # from a replay, which is the subscriber's own
             return row_filter.matches(LazyRow(event))
         key = event.id, row_filter
         answer = self._answers.get(key)
         if answer is None:
-            row = rows.get(event.id)
+            row = self._rows.get(event.id)
             if row is None:
-                row = rows[event.id] = LazyRow(event)
+                row = self._rows[event.id] = LazyRow(event)
             answer = self._answers[key] = row_filter.matches(row)
         return answer
