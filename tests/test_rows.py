@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 from airyd import payloads, rows
 from airyd.access.rows import OnlyRows
 from airyd.events import Event, RowFilter
@@ -56,6 +58,7 @@ class RowsTests(DestinationCase):
             self.assertEqual(peer.bodies, [each for each in batch if each == body(VALUES[place % len(VALUES)])])
         self.bring(body(VALUES[9]))
         self.assertEqual(len(self.decoded), len(batch) + 1)
+        self.assertEqual([each for each in gc.get_objects() if isinstance(each, LazyRow)], [])
 
     def test_nobody_filters(self) -> None:
         peers = self.peers(None, None) + self.peers(None, ack=AckMode.CLIENT)

@@ -65,7 +65,7 @@ def _head(segment: str) -> Head:
 def read_claims(token: str, head: Head, key: Key) -> Claims:
     """Return what a token with this head claims, if it is signed with this key by this key's algorithm.
 
-    Takes some 12 µs for HS256, 45 for RS256, 75 for ES256, 145 for EdDSA.
+    Takes some 5 µs for HS256, 25 for RS256, 65 for ES256 and EdDSA.
 
     Errors: ``LoginRefused``.
     """
