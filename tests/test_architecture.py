@@ -75,6 +75,7 @@ FLOORS = (
         "airyd.sources.redis.pubsub",
         "airyd.sources.redis.url",
         "airyd.turns",
+        "airyd.telling",
         "airyd.rank",
         "airyd.fanout",
         "airyd.window",
