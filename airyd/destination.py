@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import chain
 from typing import Final
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IReactorTime
 
 from airyd.delivery import Delivery
-from airyd.encoding import Framing, acknowledged_head, message_head, message_tail
+from airyd.encoding import Framing, message_frames, message_head, message_tail
 from airyd.errors import Fault, StompError
 from airyd.events import Event, RowFilter, event_id_of, message_id
 from airyd.fanout import Audience, Member
 from airyd.interfaces import IEventSource
 from airyd.limits import SOURCE_PATIENCE
 from airyd.metrics import REPLAY_RECOVERED, REPLAY_UNRECOVERED, Metrics
+from airyd.rows import Rows
 from airyd.stomp.requests import Subscribe
 from airyd.stomp.spec import AckMode, Version
 from airyd.subscriber import Subscriber, Voice
+from airyd.telling import Telling
 from airyd.turns import Turns
 from airyd.watch import Watch
 from airyd.window import Window
@@ -29,6 +29,7 @@ class Destination:
     """One entry of the catalogue.
 
     :ivar name: such as ``/queue/message``
+    :ivar rows: what filters say of the events that it delivers
     :ivar turns: whose turn it is, of all subscribers that have much to send
     :ivar voice: what it says to one subscriber alone; None but for ``/airyd/status``
     """
@@ -36,23 +37,25 @@ class Destination:
     __slots__ = (
         "_audiences",
         "_deliveries",
+        "_telling",
         "_waiting",
         "_watch",
-        "clock",
         "metrics",
         "name",
+        "rows",
         "source",
         "turns",
         "voice",
     )
 
-    def __init__(self, name: str, source: IEventSource, clock: IReactorTime, turns: Turns, metrics: Metrics) -> None:
+    def __init__(self, name: str, source: IEventSource, turns: Turns, metrics: Metrics, telling: Telling) -> None:
         self.name = name
         self.source = source
-        self.clock = clock
         self.turns = turns
         self.metrics = metrics
+        self.rows = Rows()
         self.voice: Voice | None = None
+        self._telling = telling
         self._watch = Watch(name, source, self._began, self._refuse)
         self._waiting: dict[Subscription, None] = {}
         self._deliveries: dict[Subscription, Delivery] = {}
@@ -70,23 +73,27 @@ class Destination:
 
     @property
     def _grouped(self) -> list[Subscription]:
-        return list(chain.from_iterable(audience.members for audience in self._audiences.values()))
+        return [member for audience in self._audiences.values() for member in audience.members]
 
     def deliver(self, events: Sequence[Event]) -> list[Audience[Subscription]]:
         """Take a batch of live events; return the audiences that have something to send now and had nothing before."""
         if self._watch.position is None:  # the source was still on its way to stop watching
             return []
+        if self._telling.held is not None:
+            self._telling.held += events
+            return []
         self._watch.position = events[-1].id
         dirty = []
-        if self._audiences:
-            now = self.clock.seconds()
-            tails = [message_tail(event) for event in events]
-            # All filters are asked first: one that fails must not leave others with events that nobody flushes.
-            for audience, seen in [(each, each.seen(events, tails)) for each in self._audiences.values()]:
-                if seen and audience.append(seen, now):
-                    dirty.append(audience)
-        for delivery in tuple(self._deliveries.values()):
-            delivery.feed(events)
+        with self.rows as rows:
+            if self._audiences:
+                now = self.turns.clock.seconds()
+                tails = [message_tail(event) for event in events]
+                # All filters are asked first: one that fails must not leave others with events that nobody flushes.
+                for audience, seen in [(each, each.seen(events, tails, rows)) for each in self._audiences.values()]:
+                    if seen and audience.append(seen, now):
+                        dirty.append(audience)
+            for delivery in tuple(self._deliveries.values()):
+                delivery.feed(events)
         return dirty
 
     def miss(self) -> None:
@@ -95,16 +102,16 @@ class Destination:
         Those in groups are told when the source watches again: then it helps to load the state. Those who catch up go
         on from where they are, as far as the history proves that nothing is missing.
         """
-        for subscription in self.subscriptions:
-            if not subscription.listens:
+        for subscription, delivery in tuple(self._deliveries.items()):
+            if subscription.listens:
+                delivery.end()  # until the subscription begins again
+                self._waiting[subscription] = None
+            else:
                 subscription.missed("")
-        if self.position is None:  # nobody is left, or it begins anew already
-            return
-        for subscription, delivery in self._deliveries.items():
-            delivery.end()  # until the subscription begins again
-            self._waiting[subscription] = None
         self._deliveries = {}
-        self._watch.renew()
+        self._telling.begin(self._grouped, None)
+        if self.position is not None:  # else nobody is left, or it begins anew already
+            self._watch.renew()
 
     def enter(self, subscription: Subscription) -> None:
         """Let a subscription in: it begins when the source is watching."""
@@ -121,6 +128,7 @@ class Destination:
         if group is not None and group.audience.leave(subscription, group):
             del self._audiences[group.audience.row_filter]
         self._watch.release()
+        self._telling.leave(subscription, is_last=self.position is None)
 
     def follow(self, subscription: Subscription, delivery: Delivery) -> None:
         """Feed live events to a subscription's own delivery."""
@@ -136,8 +144,7 @@ class Destination:
 
     def _began(self, since: str | None) -> None:
         if since is not None:
-            for subscription in self._grouped:
-                subscription.missed(since)
+            self._telling.begin(self._grouped, since)
         # Whoever begins may leave at once, and come back: if that was the last, it waits for another watch.
         while self._waiting and self.position is not None:
             self._waiting.popitem()[0].begin()
@@ -195,7 +202,7 @@ class Subscription(Member):
             return None
         self.opened = opened = Deferred[None]()
         opened.addErrback(lambda failure: failure.trap(CancelledError) and None)  # closed before it stood
-        timeout = self._destination.clock.callLater(SOURCE_PATIENCE, self._late)
+        timeout = self._destination.turns.clock.callLater(SOURCE_PATIENCE, self._late)
         return opened.addCallback(lambda _: timeout.cancel() if timeout.active() else None)
 
     def flush(self) -> None:
@@ -298,16 +305,12 @@ class Subscription(Member):
     def send_events(self, events: Sequence[Event]) -> Sequence[Event]:
         """See ``airyd.delivery.Subscriber``."""
         if self._row_filter is not None:
-            events = [event for event in events if self._row_filter.matches(event)]
+            events = self._destination.rows.seen(events, self._row_filter)
             if not events:
                 return events
-        framing, head = self._subscriber.framing, self._head
-        if self.request.ack is not AckMode.AUTO and self._subscriber.version is Version.V1_2:
-            ordinal = self.request.ordinal
-            frames = [acknowledged_head(head, ordinal, event) + message_tail(event) for event in events]
-        else:
-            frames = [head + message_tail(event) for event in events]
-        wire = framing(frames, 1)
+        is_acknowledged = self.request.ack is not AckMode.AUTO and self._subscriber.version is Version.V1_2
+        frames = message_frames(self._head, events, self.request.ordinal if is_acknowledged else None)
+        wire = self._subscriber.framing(frames, 1)
         metrics = self._destination.metrics
         metrics.deliveries[self._destination.name] += len(frames)
         metrics.bytes_out += len(wire)
@@ -326,7 +329,7 @@ class Subscription(Member):
 
     def later(self, call: Callable[[], None]) -> None:
         """See ``airyd.delivery.Subscriber``."""
-        self._destination.clock.callLater(0, call)
+        self._destination.turns.clock.callLater(0, call)
 
     def in_turn(self, call: Callable[[], None]) -> None:
         """See ``airyd.delivery.Subscriber``."""

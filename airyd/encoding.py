@@ -46,10 +46,14 @@ def message_head(version: Version, destination: str, subscription_id: str | None
     ).encode()
 
 
-def acknowledged_head(head: bytes, ordinal: int, event: Event) -> bytes:
-    """Return a head with the event's ``ack`` header (STOMP 1.2, "MESSAGE"), before the headers of ``head``.
+def message_frames(head: bytes, events: Sequence[Event], ordinal: int | None) -> list[bytes]:
+    """Return the MESSAGEs of one subscription alone.
 
-    :param ordinal: the number of the subscription in its connection
+    :param ordinal: the number of the subscription in its connection, where each has an ``ack`` header (STOMP 1.2,
+        "MESSAGE"), before the headers of ``head``; else None
     """
-    ack = ack_id(ordinal, message_id(event.destination, event.id))
-    return b"MESSAGE\nack:%b\n%b" % (ack.encode(), head.removeprefix(b"MESSAGE\n"))
+    if ordinal is None:
+        return [head + message_tail(event) for event in events]
+    rest = head.removeprefix(b"MESSAGE\n")
+    named = [(ack_id(ordinal, message_id(event.destination, event.id)).encode(), event) for event in events]
+    return [b"MESSAGE\nack:%b\n%b%b" % (ack, rest, message_tail(event)) for ack, event in named]

@@ -51,13 +51,29 @@ class Replay(NamedTuple):
     more: bool
 
 
+class Row(Protocol):
+    """An event as row filters look at it: all of them at the same one, which decodes its body once."""
+
+    @property
+    def event(self) -> Event:
+        """The event."""
+        ...
+
+    def text(self, field: str) -> str | None:
+        """Return the text of a field of the body; None if there is none, or if it is no text.
+
+        Raises ``RecursionError`` for a body that is nested too deep to be looked at.
+        """
+        ...
+
+
 class RowFilter(Protocol):
     """Decides which events of a destination a principal sees; equal filters share their work.
 
     Implementations are hashable and compare by value.
     """
 
-    def matches(self, event: Event) -> bool:
+    def matches(self, row: Row) -> bool:
         """Say whether the event is for this principal."""
         ...
 

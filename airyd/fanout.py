@@ -19,6 +19,7 @@ from airyd.events import Event, RowFilter
 from airyd.interfaces import IChannel
 from airyd.metrics import Metrics
 from airyd.rank import Placed, Rank
+from airyd.rows import Rows
 
 #: STOMP bytes of a batch at most, unless one frame alone has more. To join them takes 1 µs, a quarter of a send's time;
 #: much more than this a socket on a real network does not take at once, and its rest would go the slow way.
@@ -48,15 +49,17 @@ class Group(Generic[M]):
 
     :ivar audience: those who see the same events
     :ivar head: the start of each MESSAGE (``airyd.encoding.message_head``)
+    :ivar round: the last round of the audience that has come to it
     :ivar size: how many members it has, with those that have no place yet
     """
 
-    __slots__ = ("_batches", "_fast", "_slow", "audience", "framing", "head", "size")
+    __slots__ = ("_batches", "_fast", "_slow", "audience", "framing", "head", "round", "size")
 
     def __init__(self, audience: Audience[M], framing: Framing, head: bytes) -> None:
         self.audience = audience
         self.framing = framing
         self.head = head
+        self.round = 0
         self.size = 0
         self._fast: Rank[M] = Rank()  # a send is the socket's, and may take less
         self._slow: Rank[M] | None = None  # a send is the channel's, and takes all
@@ -172,6 +175,7 @@ class Audience(Generic[M]):
     """Those who may see the same events of a destination.
 
     :ivar flushed_at: when the first of the events was published that all who had a place were sent last; seconds
+    :ivar round: how often it has begun
     :ivar deliveries: MESSAGEs that were sent, and
     :ivar bytes_out: their bytes, since the metrics were told
     """
@@ -188,12 +192,14 @@ class Audience(Generic[M]):
         "bytes_out",
         "deliveries",
         "flushed_at",
+        "round",
         "row_filter",
     )
 
     def __init__(self, destination: str, row_filter: RowFilter | None, metrics: Metrics) -> None:
         self.row_filter = row_filter
         self.flushed_at = float("-inf")
+        self.round = 0
         self.deliveries = self.bytes_out = 0
         self._destination = destination
         self._metrics = metrics
@@ -238,8 +244,12 @@ class Audience(Generic[M]):
 
     def flush(self, member: M, group: Group[M], more: Sequence[bytes] = ()) -> None:
         """Send a member at once what was published for it, ahead of the others, and then what is for it alone."""
+        if not self._pending and not self._rest:  # it has all that there was
+            self._send_alone(member, group.write(more, 1) if more else ())
+            self._count()
+            return
         skipped = self._newcomers.get(member)
-        is_waiting = skipped is None and group in self._rest and not group.is_under_way
+        is_waiting = skipped is None and group.round != self.round
         tails = [*(self._tails if is_waiting else ()), *self._pending[skipped:], *more]
         batches = group.discard(member) if skipped is None else []
         if tails:
@@ -248,12 +258,12 @@ class Audience(Generic[M]):
         self._send_alone(member, batches)
         self._count()
 
-    def seen(self, events: Sequence[Event], tails: Sequence[bytes]) -> Sequence[bytes]:
+    def seen(self, events: Sequence[Event], tails: Sequence[bytes], rows: Rows) -> Sequence[bytes]:
         """Return the tails of those events that the filter lets pass."""
         row_filter = self.row_filter
         if row_filter is None:
             return tails
-        return [tail for event, tail in zip(events, tails, strict=True) if row_filter.matches(event)]
+        return [tail for event, tail in zip(events, tails, strict=True) if rows.passes(event, row_filter)]
 
     def append(self, tails: Sequence[bytes], now: float) -> bool:
         """Let events wait for :meth:`begin`; return whether none did before."""
@@ -273,6 +283,7 @@ class Audience(Generic[M]):
             if not skipped and member.group is not None:
                 member.group.add(member)
         self._rest = list(self._groups.values())
+        self.round += 1
         self._tails, self._pending = self._pending, []
         self.flushed_at = self._since
         for member, skipped in newcomers.items():
@@ -295,6 +306,7 @@ class Audience(Generic[M]):
         count = 0
         while rest and count < most:
             group = rest.pop()
+            group.round = self.round
             count += group.advance(tails, most - count)
             if group.is_under_way:
                 rest.append(group)

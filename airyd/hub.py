@@ -26,6 +26,7 @@ from airyd.status import Status
 from airyd.stomp.requests import Subscribe
 from airyd.stomp.spec import AckMode
 from airyd.subscriber import Subscriber
+from airyd.telling import Telling
 from airyd.turns import Turns
 
 #: Sends, of 4 to 5 µs each, until the reactor looks at everything else; its turn costs some 30 µs.
@@ -74,6 +75,7 @@ class Hub:
         self._metrics = metrics
         self._body_limit = body_limit
         self._turns = Turns(clock)
+        self._dirty: deque[Audience[Subscription]] = deque()
         self._destinations = {name: self._destination(name, source) for name in self.catalogue}
         if status is not None:
             status.start(self)
@@ -81,10 +83,9 @@ class Hub:
             self._destinations[STATUS].voice = status
         if share_a_tag(self._destinations):
             raise ValueError("two destinations have the same tag in message ids; rename one")
-        self._dirty: deque[Audience[Subscription]] = deque()
 
     def _destination(self, name: str, source: IEventSource) -> Destination:
-        return Destination(name, source, self._clock, self._turns, self._metrics)
+        return Destination(name, source, self._turns, self._metrics, Telling(self._clock, self._pass_on))
 
     def extend(self, names: Sequence[str]) -> None:
         """Add destinations, for which the source is ready, to the catalogue; followers hear of it."""
@@ -106,15 +107,17 @@ class Hub:
         by_destination: dict[str, list[Event]] = {}
         for event in events:
             by_destination.setdefault(event.destination, []).append(event)
-        is_idle = not self._dirty
-        try:
-            for name, batch in by_destination.items():
-                self._metrics.events_in[name] += len(batch)
-                self._dirty += self._destinations[name].deliver(batch)
-        finally:  # also if one destination met a bug
-            if is_idle and self._dirty:
-                # Whatever else this turn brings joins the same buffers; nothing waits longer than the turn.
-                self._clock.callLater(0, self._flush)
+        for name, batch in by_destination.items():
+            self._metrics.events_in[name] += len(batch)
+            self._pass_on(batch)
+
+    def _pass_on(self, batch: Sequence[Event]) -> None:
+        """Hand events to their destination, and let its audiences have their turn."""
+        dirty = self._destinations[batch[0].destination].deliver(batch)
+        if dirty and not self._dirty:
+            # Whatever else this turn brings joins the same buffers; nothing waits longer than the turn.
+            self._clock.callLater(0, self._flush)
+        self._dirty += dirty
 
     def _flush(self) -> None:
         """Send what is pending, or go on with it, as far as one turn of the reactor may take."""

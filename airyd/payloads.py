@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Annotated, Final
 
 import msgspec
 
 from airyd.errors import PayloadFault, PayloadRefused
-from airyd.events import CHANNEL_CONNECTED, CHANNEL_DISCONNECTED, MESSAGE, UNREAD_COUNT, Event
+from airyd.events import CHANNEL_CONNECTED, CHANNEL_DISCONNECTED, MESSAGE, UNREAD_COUNT
 
 
 class _Object(msgspec.Struct):
@@ -36,6 +35,9 @@ class _UnreadCount(msgspec.Struct):
     unread_message_count: Annotated[int, msgspec.Meta(ge=0)]
     timestamp: str
 
+
+#: The members of a body by their names, each as it is written.
+Members = Mapping[str, msgspec.Raw]
 
 _Decoder = (
     msgspec.json.Decoder[_Object]
@@ -105,13 +107,9 @@ def place_of(destination: str, field: str) -> str | None:
     return PLACES.get(destination, _EXCEPT).get(field, field)
 
 
-def field_of(event: Event, field: str) -> str | None:
-    """Return the text of a field that a filter of rows names; None if there is none, or if it is no text.
-
-    The body is taken apart once, however many filters ask for its fields one after the other.
-    """
-    member = place_of(event.destination, field)
-    written = b"" if member is None else bytes(_members(event.body).get(member, b""))
+def text_of(members: Members, member: str) -> str | None:
+    """Return the text that a member of a body is; None if there is none, or if it is no text."""
+    written = bytes(members.get(member, b""))
     if not written.startswith(b'"'):
         return None
     try:
@@ -120,9 +118,11 @@ def field_of(event: Event, field: str) -> str | None:
         return _TEXT.decode(_without_lone_surrogates(written))
 
 
-@lru_cache(maxsize=1)
-def _members(body: bytes) -> Mapping[str, msgspec.Raw]:
-    """Return the members of a body, which passed :func:`check`, each as it is written."""
+def members_of(body: bytes) -> Members:
+    """Return the members of a body, which passed :func:`check`.
+
+    Raises ``RecursionError`` for one that is nested too deep for where in the stack this is called.
+    """
     try:
         return _MEMBERS.decode(body)
     except msgspec.DecodeError:

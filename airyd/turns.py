@@ -9,12 +9,15 @@ from twisted.internet.interfaces import IReactorTime
 
 
 class Turns:
-    """Deals out the reactor's turns, in the order in which they were asked for."""
+    """Deals out the reactor's turns, in the order in which they were asked for.
 
-    __slots__ = ("_clock", "_is_taken", "_waiting")
+    :ivar clock: the reactor's
+    """
+
+    __slots__ = ("_is_taken", "_waiting", "clock")
 
     def __init__(self, clock: IReactorTime) -> None:
-        self._clock = clock
+        self.clock = clock
         self._is_taken = False
         self._waiting: deque[Callable[[], None]] = deque()
 
@@ -24,12 +27,12 @@ class Turns:
             self._waiting.append(piece)
         else:
             self._is_taken = True
-            self._clock.callLater(0, self._next)
+            self.clock.callLater(0, self._next)
             piece()
 
     def _next(self) -> None:
         if not self._waiting:
             self._is_taken = False
             return
-        self._clock.callLater(0, self._next)
+        self.clock.callLater(0, self._next)
         self._waiting.popleft()()

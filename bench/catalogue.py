@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench import connecting, fanouts
+from bench import connecting, fanouts, logins
 from bench.scenarios import Scenario, Size
 
 
@@ -12,6 +12,7 @@ def scenarios(size: Size) -> tuple[Scenario, ...]:
         *fanouts.fanouts(size),
         *fanouts.compression(),
         *connecting.connections(size),
+        *logins.logins(size),
         connecting.resume(),
         connecting.workers(size),
         connecting.intake(size),

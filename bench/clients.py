@@ -60,15 +60,20 @@ def sent(body: bytes) -> bytes:
     return frame("SEND", {"destination": MESSAGE, "content-length": str(len(body))}, body)
 
 
-def connected(port: int, path: str, offers_compression: bool = False) -> socket.socket:
+def opening(port: int, path: str, more: str = "") -> bytes:
+    """Return a client's opening handshake."""
+    return _UPGRADE.format(path=path, port=port, more=more).encode()
+
+
+def connected(port: int, path: str, offers_compression: bool = False, token: str | None = None) -> socket.socket:
     """Open a WebSocket and a STOMP session without heart-beats.
 
+    :param token: to show in CONNECT
     :raises ClientFailed: the server refused it, or did not take the offered compression
     """
     client = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    more = _OFFER if offers_compression else ""
-    client.sendall(_UPGRADE.format(path=path, port=port, more=more).encode())
+    client.sendall(opening(port, path, _OFFER if offers_compression else ""))
     answer = until(client, b"\r\n\r\n")
     if b" 101 " not in answer or offers_compression != (COMPRESSION.encode() in answer):
         client.close()
@@ -76,13 +81,19 @@ def connected(port: int, path: str, offers_compression: bool = False) -> socket.
         raise ClientFailed(
             f"{COMPRESSION} was offered, and not agreed" if " 101 " in status else f"no WebSocket: {status}"
         )
-    client.sendall(frame("CONNECT", {"accept-version": "1.2", "heart-beat": "0,0"}))
+    login = {} if token is None else {"Authorization": f"Bearer {token}"}
+    client.sendall(frame("CONNECT", {"accept-version": "1.2", "heart-beat": "0,0", **login}))
     until(client, b"\0")
     return client
 
 
 def subscribed(
-    port: int, path: str, name: str = "0", offers_compression: bool = False, after: str | None = None
+    port: int,
+    path: str,
+    name: str = "0",
+    offers_compression: bool = False,
+    after: str | None = None,
+    token: str | None = None,
 ) -> Subscriber:
     """Open a WebSocket, a session and a subscription.
 
@@ -90,7 +101,7 @@ def subscribed(
     :param after: the ``message-id`` to resume after
     :raises ClientFailed: see :func:`connected`
     """
-    client = connected(port, path, offers_compression)
+    client = connected(port, path, offers_compression, token)
     resume = {} if after is None else {"last-message-id": after}
     client.sendall(frame("SUBSCRIBE", {"id": name, "destination": MESSAGE, "receipt": "live", **resume}))
     answer, end, rest = until(client, b"receipt-id:live").partition(b"receipt-id:live")

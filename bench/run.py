@@ -22,11 +22,13 @@ from types import MappingProxyType
 from typing import Final
 
 from bench import intake
+from bench.attack import Attack
 from bench.beats import Beats
 from bench.beside import Beside
 from bench.catalogue import scenarios
 from bench.connecting import storm
 from bench.crowd import Crowd
+from bench.filtered import Filtered
 from bench.machine import CannotMeasure, cores, description
 from bench.measure import VARIABLE, Driver, Measurement, Wsload, wsload
 from bench.pauses import Pauses
@@ -35,8 +37,10 @@ from bench.report import table, verdicts
 from bench.results import Measurements, Results
 from bench.resume import Resume
 from bench.scenarios import (
+    ATTACK,
     BESIDE,
     CROWD,
+    FILTERED,
     FULL,
     INTAKE,
     PAUSES,
@@ -96,6 +100,14 @@ def _crowd(size: Size, environment: Mapping[str, str]) -> Driver:
     return Crowd(*cores(), size.seconds)
 
 
+def _filtered(size: Size, environment: Mapping[str, str]) -> Driver:
+    return Filtered(*cores(), size.seconds)
+
+
+def _attack(size: Size, environment: Mapping[str, str]) -> Driver:
+    return Attack(Wsload(wsload(environment), *cores()), size.bystanders_seconds)
+
+
 #: What makes a scenario's driver, or raises ``CannotMeasure``.
 DRIVERS: Final[Mapping[str, Callable[[Size, Mapping[str, str]], Driver]]] = MappingProxyType(
     {
@@ -108,6 +120,8 @@ DRIVERS: Final[Mapping[str, Callable[[Size, Mapping[str, str]], Driver]]] = Mapp
         SIMULATION: _beats,
         CROWD: _crowd,
         INTAKE: _intake,
+        FILTERED: _filtered,
+        ATTACK: _attack,
     }
 )
 

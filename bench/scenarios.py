@@ -19,6 +19,8 @@ PAUSES: Final = "pauses"
 SIMULATION: Final = "beats"
 CROWD: Final = "crowd"
 INTAKE: Final = "intake"
+FILTERED: Final = "filtered"
+ATTACK: Final = "attack"
 
 #: The destinations of a client of Airy's, and numbers of subscribers; what is compared between scenarios goes from the
 #: least to the most.

@@ -32,6 +32,10 @@ _AIRYD = (
     *("airyd", "--listen", "tcp:0:interface=127.0.0.1", "--admin", "none"),
     *("--auth", "anonymous:send", "--heart-beat", "5000,5000"),
 )
+#: The secret of HS256 in all benchmarks, and the environment variable in which airyd finds it.
+SECRET = "the-secret-of-all-benchmarks-is-none"
+SECRET_VARIABLE = "AIRYD_BENCH_SECRET"
+
 _COMMANDS = {
     AUTOBAHN: (sys.executable, "-m", "bench.autobahn_server"),
     "redis-py": (sys.executable, "-m", "bench.redis_reader"),
@@ -118,9 +122,10 @@ def _start(server: Server, core: int, port: int, stream: IO[bytes]) -> subproces
     command = [word.format(port=port) for word in server.command]
     # The checkout comes first, so that the airyd beside this file is the one that runs.
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    environment = {**os.environ, "PYTHONPATH": path, SECRET_VARIABLE: SECRET}
     with on_core(core):
         return subprocess.Popen(  # noqa: S603  # the commands of this module, no shell
-            command, cwd=ROOT, env={**os.environ, "PYTHONPATH": path}, stdout=stream, stderr=subprocess.STDOUT
+            command, cwd=ROOT, env=environment, stdout=stream, stderr=subprocess.STDOUT
         )
 
 

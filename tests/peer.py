@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from twisted.internet.defer import Deferred, succeed
@@ -11,11 +12,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from airyd.destination import Destination, Subscription
 from airyd.encoding import Framing, websocket_framing
 from airyd.errors import Fault, StompError
-from airyd.events import Event, RowFilter, destination_tag
+from airyd.events import Event, Row, RowFilter, destination_tag
 from airyd.fanout import Audience
 from airyd.metrics import Metrics
 from airyd.stomp.requests import Subscribe
 from airyd.stomp.spec import AckMode, Version
+from airyd.telling import Telling
 from airyd.turns import Turns
 from tests.model.channel import MemoryChannel
 from tests.model.twin import Twin
@@ -31,10 +33,10 @@ class Hides:
         self.body = body
         self.asked = 0
 
-    def matches(self, event: Event) -> bool:
+    def matches(self, row: Row) -> bool:
         """See ``RowFilter``."""
         self.asked += 1
-        return event.body != self.body
+        return row.event.body != self.body
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Hides) and other.body == self.body
@@ -130,7 +132,8 @@ class DestinationCase(SynchronousTestCase):
         self.clock = Clock()
         self.twin = Twin(kept=100)
         self.metrics = Metrics([NAME])
-        self.destination = Destination(NAME, self.twin, self.clock, Turns(self.clock), self.metrics)
+        telling = Telling(self.clock, self.deliver)
+        self.destination = Destination(NAME, self.twin, Turns(self.clock), self.metrics, telling)
 
     def subscribe(
         self, peer: Peer, asked: Subscribe | None = None, row_filter: RowFilter | None = None
@@ -153,5 +156,9 @@ class DestinationCase(SynchronousTestCase):
         """Publish events, and let the feed bring them at once, as one batch."""
         events = [self.twin.append(NAME, body) for body in bodies]
         self.twin.cursor[NAME] += len(events)
+        self.deliver(events)
+
+    def deliver(self, events: Sequence[Event]) -> None:
+        """Let the destination have these, and send them at once."""
         for audience in self.destination.deliver(events):
             flush(audience)

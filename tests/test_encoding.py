@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from airyd.encoding import HEARTBEAT, acknowledged_head, message_head, message_tail, websocket_framing
+from airyd.encoding import HEARTBEAT, message_frames, message_head, message_tail, websocket_framing
 from airyd.events import MESSAGE, Event
 from airyd.limits import Limits
 from airyd.stomp.frames import Frame
@@ -83,7 +83,7 @@ class MessageTests(SynchronousTestCase):
     def test_ack_header(self) -> None:
         """STOMP 1.2: it names subscription and message, and the rest of the frame is as without it."""
         head = message_head(Version.V1_2, MESSAGE, "sub-0")
-        wire = acknowledged_head(head, 12, _EVENT) + message_tail(_EVENT)
+        (wire,) = message_frames(head, [_EVENT], 12)
         frame = client_reads(Version.V1_2, wire)
         ack = frame.headers["ack"]
         self.assertEqual(parse_ack_id(ack), (12, frame.headers["message-id"]))

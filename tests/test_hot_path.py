@@ -20,6 +20,7 @@ from airyd.websocket import StompWebSocket
 #: All that runs, in the order in which a reader meets it; the last two only for a socket that is full.
 PATH: Final[tuple[Callable[..., Any], ...]] = (
     Hub.deliver,
+    Hub._pass_on,
     Destination.deliver,
     encoding.message_tail,
     Audience.append,

@@ -13,7 +13,7 @@ from zope.interface.verify import verifyObject
 import airyd.hub
 from airyd.destination import Subscription
 from airyd.errors import Fault, PayloadFault, PayloadRefused, SourceUnavailable, StompError, UnknownDestination
-from airyd.events import AIRY_DESTINATIONS, MESSAGE, Event, destination_tag, message_id
+from airyd.events import AIRY_DESTINATIONS, MESSAGE, Event, Row, destination_tag, message_id
 from airyd.fanout import Group
 from airyd.hub import FOLLOWERS_PER_TURN, Hub
 from airyd.interfaces import IEventSink
@@ -113,8 +113,8 @@ class TurnTests(HubCase):
 
     def test_a_filter_that_fails_costs_nobody_what_comes_later(self) -> None:
         class Failing:
-            def matches(self, event: Event) -> bool:
-                if event.body == b'{"a":1}':
+            def matches(self, row: Row) -> bool:
+                if row.event.body == b'{"a":1}':
                     raise ZeroDivisionError
                 return True
 

@@ -44,7 +44,7 @@ def read_object(text: bytes) -> dict[str, Any]:
     Raises ``ValueError`` for what is no JSON object in UTF-8, repeats a name, or is nested too deep.
     """
     try:
-        value = json.loads(text.decode(), object_pairs_hook=_members, parse_constant=_no_number)
+        value = _JSON.decode(text.decode())
     except RecursionError:
         raise ValueError("it is nested too deep") from None
     except (UnicodeDecodeError, json.JSONDecodeError):
@@ -63,6 +63,10 @@ def _members(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_number(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+#: Made once: ``json.loads`` would make one each time.
+_JSON: Final = json.JSONDecoder(object_pairs_hook=_members, parse_constant=_no_number)
 
 
 def check_claims(claims: Claims, rules: Rules, now: float) -> tuple[str, float | None]:

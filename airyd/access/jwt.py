@@ -76,7 +76,7 @@ class TokenAuthenticator:
         return self._keys.warnings()
 
     def _principal(self, token: str, head: Head) -> IPrincipal:
-        claims = read_claims(token, self._key(head))
+        claims = read_claims(token, head, self._key(head))
         name, expires = check_claims(claims, self._rules, self._wall())
         return TokenPrincipal(name, expires, self._rights.rights(claims))
 

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from cryptography.x509 import load_pem_x509_certificate
-from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
+from jwt.algorithms import ECAlgorithm, HMACAlgorithm, OKPAlgorithm, RSAAlgorithm
 from jwt.exceptions import PyJWTError
 
 PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
@@ -30,6 +30,7 @@ _SECRET_BYTES: Final = 32
 #: Keys of a set that are looked at.
 _MOST_KEYS: Final = 100
 _READERS: Final[Mapping[str, Any]] = {"RSA": RSAAlgorithm, "EC": ECAlgorithm, "OKP": OKPAlgorithm}
+_HMAC: Final = HMACAlgorithm(HMACAlgorithm.SHA256)
 _PRIVATE: Final = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 
 
@@ -68,6 +69,10 @@ def secret_key(text: bytes, is_base64: bool) -> Key:
         )
     if secret.lstrip().startswith(b"-----BEGIN "):
         raise ValueError("the secret is a PEM file: a public key is for key-file")
+    try:
+        _HMAC.prepare_key(secret)
+    except PyJWTError:
+        raise ValueError("the secret looks like a public key or a JWK: those are for key-file and jwks") from None
     return Key(HS256, secret)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
-from typing import Final, NamedTuple
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 
 from jwt.api_jws import PyJWS
-from jwt.exceptions import InvalidSignatureError, PyJWTError
 
 from airyd.access.claims import Claims, read_object, shown
 from airyd.access.keys import HS256, PUBLIC_ALGORITHMS, Key
@@ -18,7 +18,9 @@ from airyd.limits import KIB
 LONGEST_TOKEN: Final = 8 * KIB
 _ALGORITHMS: Final = (HS256, *PUBLIC_ALGORITHMS)
 _SEGMENTS: Final = 3
-_JWS: Final = PyJWS(_ALGORITHMS)
+#: What verifies a signature. PyJWT's own way to it, from a token's text, would take the head apart a second time, and
+#: look anew at each login whether the secret is one: 40 µs.
+_VERIFIERS: Final[dict[str, Any]] = {name: PyJWS(_ALGORITHMS).get_algorithm_by_name(name) for name in _ALGORITHMS}
 
 
 class Head(NamedTuple):
@@ -41,9 +43,14 @@ def read_head(token: str) -> Head:
     segments = token.split(".")
     if len(segments) != _SEGMENTS or not token.isascii():
         raise LoginRefused(LoginFault.MALFORMED, f"no signed JWT: it has {len(segments)} segments of {_SEGMENTS}")
+    return _head(segments[0])
+
+
+@lru_cache(maxsize=64)  # the tokens of one issuer have the same
+def _head(segment: str) -> Head:
     try:
-        head = read_object(base64.urlsafe_b64decode(segments[0] + "=" * (-len(segments[0]) % 4)))
-    except (ValueError, binascii.Error) as error:
+        head = read_object(_decoded(segment.encode()))
+    except ValueError as error:
         raise LoginRefused(LoginFault.MALFORMED, f"the token's head: {error}") from None
     algorithm, key_id = head.get("alg"), head.get("kid")
     if not isinstance(algorithm, str) or algorithm not in _ALGORITHMS:
@@ -55,20 +62,38 @@ def read_head(token: str) -> Head:
     return Head(algorithm, key_id)
 
 
-def read_claims(token: str, key: Key) -> Claims:
-    """Return what a token claims, if it is signed with this key by this key's algorithm.
+def read_claims(token: str, head: Head, key: Key) -> Claims:
+    """Return what a token with this head claims, if it is signed with this key by this key's algorithm.
 
-    Takes some 30 µs for HS256, twice as long for RS256, three times for ES256, five times for EdDSA.
+    Takes some 5 µs for HS256, 25 for RS256, 65 for ES256 and EdDSA.
 
     Errors: ``LoginRefused``.
     """
+    if head.algorithm != key.algorithm:
+        raise LoginRefused(LoginFault.ALGORITHM, f"alg is {head.algorithm}, and {key!r} is for another")
+    signed, _, last = token.encode().rpartition(b".")
     try:
-        payload = _JWS.decode(token, key.material, algorithms=[key.algorithm])
-    except InvalidSignatureError:
-        raise LoginRefused(LoginFault.SIGNATURE, f"the signature is not that of {key!r}") from None
-    except PyJWTError as error:
-        raise LoginRefused(LoginFault.MALFORMED, f"no signed JWT: {type(error).__name__}") from None
+        payload, signature = _decoded(signed.partition(b".")[2]), _decoded(last)
+    except ValueError as error:
+        raise LoginRefused(LoginFault.MALFORMED, f"no signed JWT: {error}") from None
+    if not _VERIFIERS[key.algorithm].verify(signed, key.material, signature):
+        raise LoginRefused(LoginFault.SIGNATURE, f"the signature is not that of {key!r}")
     try:
         return read_object(payload)
     except ValueError as error:
         raise LoginRefused(LoginFault.MALFORMED, f"the token's claims: {error}") from None
+
+
+def _decoded(segment: bytes) -> bytes:
+    """Return the bytes of a segment, with or without padding (RFC 7515, section 2).
+
+    Raises ``ValueError`` for what is no base64url, or not written in the one way that it can be.
+    """
+    padded = segment + b"=" * (-len(segment) % 4)
+    try:
+        data = urlsafe_b64decode(padded)
+    except binascii.Error:
+        raise ValueError("it is not base64url") from None
+    if urlsafe_b64encode(data) != padded:  # Python passes over what isn't of the alphabet
+        raise ValueError("it is not base64url")
+    return data

@@ -33,6 +33,9 @@ from tests.access.case import (
 )
 from tests.redis.certificates import Certificates
 
+#: A secret as a JWK (RFC 7517), which is not the secret itself.
+JWK = b'{"kty":"oct","k":"c2VjcmV0LXNlY3JldC1zZWNyZXQ"}'
+
 
 class KeyTests(AccessCase):
     """Where the key is, and which algorithm it is good for."""
@@ -112,6 +115,7 @@ class ConfigurationTests(AccessCase):
             (f"jwt:secret-file={self.file(b'hunter2')}", "32"),
             (f"jwt:secret-file={self.file(b'=hunter2=' * 9)}:base64", "not base64"),
             (f"jwt:secret-file={self.file(public_pem(private_key('RS256')))}", "key-file"),
+            (f"jwt:secret-file={self.file(JWK)}", "jwks"),
             (f"jwt:key-file={secret}", "no public key"),
             (f"jwt:key-file={self.file(small)}", "private key"),
             (f"jwt:key-file={secret}:base64", "base64 is for a secret"),

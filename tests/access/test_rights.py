@@ -11,6 +11,7 @@ from airyd.access.rows import OnlyRows
 from airyd.errors import LoginFault
 from airyd.events import CHANNEL_CONNECTED, CHANNEL_DISCONNECTED, MESSAGE, UNREAD_COUNT, Event
 from airyd.interfaces import IPrincipal
+from airyd.rows import LazyRow
 from tests.access.case import AccessCase, bearer, claims, token
 
 
@@ -123,7 +124,7 @@ class RowTests(AccessCase):
         """Say whether an event passes the filter of a token with these claims."""
         row_filter = self.let_in(self.made(), bearer(token(claims(**more)))).row_filter(destination)
         assert row_filter is not None
-        return row_filter.matches(Event(destination, "1", body.encode()))
+        return row_filter.matches(LazyRow(Event(destination, "1", body.encode())))
 
     def test_where_the_field_is(self) -> None:
         only = {"channel_id": ["c1", "c2"]}
@@ -195,4 +196,4 @@ class DeepTests(AccessCase):
         """Looked at from deeper in the stack, it can't be read; that harms nobody, and shows nothing."""
         deep = Event(MESSAGE, "1-1", b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
         for missing_allowed in (False, True):
-            self.assertFalse(OnlyRows({"channel_id": frozenset(["1"])}, missing_allowed).matches(deep))
+            self.assertFalse(OnlyRows({"channel_id": frozenset(["1"])}, missing_allowed).matches(LazyRow(deep)))

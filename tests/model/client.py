@@ -13,9 +13,10 @@ from zope.interface import implementer
 from airyd.destination import Subscription
 from airyd.encoding import Framing, websocket_framing
 from airyd.errors import Fault, StompError
-from airyd.events import Event, RowFilter, event_id_of, message_id
+from airyd.events import Row, RowFilter, event_id_of, message_id
 from airyd.gateway import Gateway
 from airyd.interfaces import IPrincipal
+from airyd.rows import LazyRow
 from airyd.stomp.requests import Subscribe
 from airyd.stomp.spec import AckMode, Version, ack_id
 from airyd.subscriber import Listener
@@ -30,9 +31,9 @@ class Parity:
 
     rest: int
 
-    def matches(self, event: Event) -> bool:
+    def matches(self, row: Row) -> bool:
         """See ``RowFilter``."""
-        return number_of(event.id) % 2 == self.rest
+        return number_of(row.event.id) % 2 == self.rest
 
 
 def number_of(event_id: str) -> int:
@@ -98,7 +99,8 @@ class Track:
 
     def _visible(self, twin: Twin, index: int) -> int:
         ledger = twin.ledger[self.request.destination]
-        while index < len(ledger) and self.row_filter is not None and not self.row_filter.matches(ledger[index]):
+        row_filter = self.row_filter
+        while index < len(ledger) and row_filter is not None and not row_filter.matches(LazyRow(ledger[index])):
             index += 1
         return index
 

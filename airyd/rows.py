@@ -1,0 +1,75 @@
+"""Which events row filters let pass: a body is decoded once, however many filters look at it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from airyd.events import Event, RowFilter
+from airyd.payloads import Members, members_of, place_of, text_of
+
+
+class LazyRow:
+    """An event whose body is decoded when the first filter asks for a field (``airyd.events.Row``)."""
+
+    __slots__ = ("_members", "_texts", "event")
+
+    def __init__(self, event: Event) -> None:
+        self.event = event
+        self._members: Members | None = None
+        self._texts: dict[str, str | None] = {}
+
+    def text(self, field: str) -> str | None:
+        """See ``airyd.events.Row``."""
+        if field not in self._texts:
+            self._texts[field] = self._decoded(field)
+        return self._texts[field]
+
+    def _decoded(self, field: str) -> str | None:
+        member = place_of(self.event.destination, field)
+        if member is None:
+            return None
+        if self._members is None:
+            self._members = members_of(self.event.body)
+        return text_of(self._members, member)
+
+
+class Rows:
+    """What filters say of the events of one destination.
+
+    ``with`` it, for as long as a delivery takes, each filter is asked once about each event, and each body is decoded
+    once: whoever gets the event, an audience or those who have a pace of their own. Afterwards nothing is kept.
+    """
+
+    __slots__ = ("_answers", "_is_shared", "_rows")
+
+    def __init__(self) -> None:
+        self._is_shared = False
+        self._rows: dict[str, LazyRow] = {}
+        self._answers: dict[tuple[str, RowFilter], bool] = {}
+
+    def __enter__(self) -> Rows:
+        self._is_shared = True
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._is_shared = False
+        if self._rows:  # nobody filters, as a rule
+            self._rows.clear()
+            self._answers.clear()
+
+    def seen(self, events: Sequence[Event], row_filter: RowFilter) -> Sequence[Event]:
+        """Return those events that a filter lets pass."""
+        return [event for event in events if self.passes(event, row_filter)]
+
+    def passes(self, event: Event, row_filter: RowFilter) -> bool:
+        """Say whether a filter lets an event pass."""
+        if not self._is_shared:  # from a replay, which is the subscriber's own
+            return row_filter.matches(LazyRow(event))
+        key = event.id, row_filter
+        answer = self._answers.get(key)
+        if answer is None:
+            row = self._rows.get(event.id)
+            if row is None:
+                row = self._rows[event.id] = LazyRow(event)
+            answer = self._answers[key] = row_filter.matches(row)
+        return answer
