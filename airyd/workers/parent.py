@@ -9,10 +9,11 @@ from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, gatherResults, maybeDeferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from airyd.addresses import split_endpoint
 from airyd.admin.endpoint import read_admin_token
@@ -22,6 +23,7 @@ from airyd.interfaces import Readiness
 from airyd.listening import Place, url_of
 from airyd.metrics import Metrics, WorkersMetrics, make_registry
 from airyd.options import Settings
+from airyd.revocation import InForce, Revocation, Revoked, revocation
 from airyd.service import Airyd
 from airyd.sources import is_shared
 from airyd.workers.process import NoAnswer, Spawner, WorkerProcess
@@ -64,9 +66,10 @@ class Parent(Service):
         self._registry.register(self._workers_metrics)
         self._sums = Sums()
         self._turns = count()
+        self._revocations = InForce(wall)
         self._supervisor = Supervisor(
             settings.workers,
-            Spawner(reactor, settings, os.environ, self._sockets.descriptors).spawn,
+            Spawner(reactor, settings, os.environ, self._sockets.descriptors, self._revocations).spawn,
             reactor,
             self._workers_metrics,
             give_up,
@@ -100,6 +103,7 @@ class Parent(Service):
                 scrape=lambda: Deferred.fromCoroutine(self._scrape()),
                 ready=lambda: Deferred.fromCoroutine(self._readiness()),
                 publish=lambda destination, body: Deferred.fromCoroutine(self._publish(destination, body)),
+                revoke=lambda kind, name: Deferred.fromCoroutine(self._revoke(kind, name)),
                 body_limit=self._settings.limits.body,
                 token=self._admin_token,
             )
@@ -173,6 +177,21 @@ class Parent(Service):
             raise SourceUnavailable(
                 f"Worker {number + 1} was to publish it, but {error}; it may have done so."
             ) from None
+
+    async def _revoke(self, kind: Revoked, name: str) -> Revocation:
+        done = revocation(kind, name, self._wall(), self._settings.token_max_age)
+        self._revocations.add(done)  # for those that start later
+        serving = self._supervisor.serving_now()
+        if not serving:
+            raise SourceUnavailable("No worker runs that could keep it; try again.")
+        keeper, _ = serving[next(self._turns) % len(serving)]
+        asked = [worker.revoke(done, number == keeper) for number, worker in self._supervisor.answering_now()]
+        for _, result in await DeferredList(asked, consumeErrors=True):
+            if isinstance(result, Failure):
+                if result.check(NoAnswer):
+                    raise SourceUnavailable(f"A worker was told, but {result.value}; try again.")
+                result.raiseException()
+        return done
 
 
 async def _readiness(number: int, worker: WorkerProcess) -> Readiness:

@@ -6,6 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from airyd.access.gatekeeper import Gatekeeper
+from airyd.access.revocations import Revocations
 from airyd.errors import LoginFault, LoginUnavailable
 from airyd.interfaces import Credentials, IAuthenticator, Opening
 from airyd.metrics import Metrics
@@ -36,7 +37,8 @@ class GatekeeperTests(AccessCase):
     def gatekeeper(self, *specs: str) -> Gatekeeper:
         """Return the gatekeeper of these."""
         self.metrics = Metrics()
-        keeper = Gatekeeper([self.made(spec, OTHER=OTHER) for spec in specs], self.metrics)
+        revocations = Revocations((), self.clock, lambda: NOW + self.clock.seconds(), 86_400)
+        keeper = Gatekeeper([self.made(spec, OTHER=OTHER) for spec in specs], self.metrics, revocations)
         keeper.start()
         self.addCleanup(keeper.stop)
         return keeper

@@ -11,7 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from airyd import __version__
 from airyd.cli import main
-from airyd.cli.options import ADMIN_URL, WEBSOCKET_URL, PublishOptions, TailOptions
+from airyd.cli.options import PublishOptions, TailOptions
+from airyd.cli.usage import ADMIN_URL, WEBSOCKET_URL
 from airyd.events import AIRY_DESTINATIONS, MESSAGE
 
 

@@ -117,7 +117,7 @@ class ProcessCase(SynchronousTestCase):
         options = Options()
         options.parseOptions(["--workers=4", f"--source={PASSWORD}", "--destination=/x"])
         self.settings = options.settings
-        spawner = Spawner(self.reactor, self.settings, {"LANG": "C"}, lambda: [[7, 8], [9, 10]])
+        spawner = Spawner(self.reactor, self.settings, {"LANG": "C"}, lambda: [[7, 8], [9, 10]], [])
         self.process: WorkerProcess = spawner.spawn(2, self.owner)
         self.pipes = self.reactor.pipes
 
