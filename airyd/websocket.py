@@ -241,8 +241,8 @@ class StompWebSocket(InflatingWebSocket):
 
     @property
     def principal(self) -> IPrincipal | None:
-        """Who the client is, while the connection is open; None before its login."""
-        return self._client.principal
+        """Who the client is; None before its login, and when it is to go."""
+        return None if self._client.is_over else self._client.principal
 
     def abort(self) -> None:
         """Drop the connection at once."""
