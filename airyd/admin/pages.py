@@ -138,7 +138,7 @@ def _read_revoked(body: bytes) -> tuple[Revoked, str]:
     """Return what is to be revoked, and its name."""
     with suppress(ValueError, RecursionError):
         match json.loads(body, object_pairs_hook=tuple):  # what is no object is no tuple
-            case ((str(kind), name),) if is_name(name):
+            case tuple(((str(kind), name),)) if is_name(name):
                 return Revoked(kind), name
     raise Refusal(
         HTTPStatus.BAD_REQUEST,
