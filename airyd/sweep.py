@@ -13,7 +13,7 @@ from airyd.websocket import StompWebSocket
 
 #: Connections that are looked at, and ended, in one turn: some 2 ms for each, if there are that many.
 LOOKS_PER_TURN: Final = 2000
-ENDS_PER_TURN: Final = 20
+ENDS_PER_TURN: Final = 50
 
 
 class Sweep:
