@@ -32,7 +32,7 @@ _PAGE: Final = 500
 #: Before the first entry.
 _START: Final = "0-0"
 #: Seconds, at most, before what Redis has lost is written again: the first of the nodes spares the others most of it.
-_MEND_WITHIN: Final = 2.0
+MEND_WITHIN: Final = 2.0
 
 
 @implementer(IRevocationStore)
@@ -204,7 +204,7 @@ class RevocationStream:
     async def _mend(self) -> None:
         """Write again what Redis has lost, but for what another node was faster with."""
         try:
-            await deferLater(self._clock, random.uniform(0, _MEND_WITHIN))  # noqa: S311  # no secret
+            await deferLater(self._clock, random.uniform(0, MEND_WITHIN))  # noqa: S311  # no secret
             while self._lost:
                 _, revocation = self._lost.popitem()
                 await self._add(revocation)
