@@ -26,7 +26,7 @@ from airyd.options import Settings
 from airyd.revocation import InForce, Revocation, Revoked, revocation
 from airyd.service import Airyd
 from airyd.sources import is_shared
-from airyd.workers.process import NoAnswer, Spawner, WorkerProcess
+from airyd.workers.process import Ended, NoAnswer, Spawner, WorkerProcess
 from airyd.workers.sockets import Sockets
 from airyd.workers.sums import Sums, families_of
 from airyd.workers.supervisor import Supervisor
@@ -185,12 +185,15 @@ class Parent(Service):
         if not serving:
             raise SourceUnavailable("No worker runs that could keep it; try again.")
         keeper, _ = serving[next(self._turns) % len(serving)]
-        asked = [worker.revoke(done, number == keeper) for number, worker in self._supervisor.answering_now()]
-        for _, result in await DeferredList(asked, consumeErrors=True):
-            if isinstance(result, Failure):
-                if result.check(NoAnswer):
-                    raise SourceUnavailable(f"A worker was told, but {result.value}; try again.")
-                result.raiseException()
+        told = self._supervisor.processes_now()
+        asked = [worker.revoke(done, number == keeper) for number, worker in told]
+        results = await DeferredList(asked, consumeErrors=True)
+        for (number, _), (_, result) in zip(told, results, strict=True):
+            if not isinstance(result, Failure) or (result.check(Ended) and number != keeper):
+                continue
+            if result.check(NoAnswer):
+                raise SourceUnavailable(f"Worker {number + 1} was told, but {result.value}; try again.")
+            result.raiseException()
         return done
 
 

@@ -55,6 +55,10 @@ class NoAnswer(Exception):
     """A worker does not answer a question, or ended before it did."""
 
 
+class Ended(NoAnswer):
+    """It has ended, and its clients with it."""
+
+
 class WorkerFault(Exception):
     """A worker met an error that nobody foresaw; its log has the traceback."""
 
@@ -204,7 +208,7 @@ class WorkerProcess(ProcessProtocol):
         """See ``IProcessProtocol``."""
         asked, self._asked = self._asked, {}
         for each in asked.values():
-            each.errback(NoAnswer("it has ended"))
+            each.errback(Ended("it has ended"))
         self._owner.ended(self._start.number, self._how(cast(Any, reason.value)))
 
     def _how(self, end: Any) -> str:

@@ -204,6 +204,10 @@ class Supervisor:
             if worker.process is not None and worker.state in (State.SERVING, State.LEAVING)
         ]
 
+    def processes_now(self) -> list[tuple[int, WorkerProcess]]:
+        """Return all that there are, with their numbers: those, too, that are starting, and answer when they have."""
+        return [(worker.number, worker.process) for worker in self._workers if worker.process is not None]
+
     def stop(self) -> Deferred[None]:
         """End all; fires when none is left. Who doesn't end in time is killed."""
         self._phase = Phase.STOPPING

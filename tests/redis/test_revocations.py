@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from zope.interface.verify import verifyObject
 
 from airyd.access.revocations import Revocations
 from airyd.errors import LoginUnavailable, SourceUnavailable
@@ -17,6 +18,7 @@ from tests.access.revocations_contract import MAX_AGE, Bearer, RevocationsContra
 from tests.doubles import record_log, text_of
 from tests.redis.case import RedisCase
 from tests.redis.server import RedisServer
+from tests.redis.test_failover import FailoverCase
 from tests.sources.support import RecordingSink
 
 #: Seconds within which all nodes know.
@@ -39,8 +41,9 @@ class Case(RedisCase):
         source = make_source(self.url(more=self.more), context)
         self.addCleanup(source.stop)
         self.addCleanup(source.start(RecordingSink()).addErrback, lambda failure: failure.trap(SourceUnavailable))
-        self.assertTrue(IRevocationKeeper.providedBy(source))
-        store: IRevocationStore = source.revocations  # type: ignore[attr-defined]
+        verifyObject(IRevocationKeeper, source)
+        store: IRevocationStore = IRevocationKeeper(source).revocations
+        verifyObject(IRevocationStore, store)
         return store
 
     def node(self) -> Revocations:
@@ -243,6 +246,27 @@ class LossTests(Case):
         done = await revoking  # it came back in time
         self.redis = self.connect()
         self.assertEqual([entry[b"name"] for entry in self.entries()], [done.name.encode()])
+
+
+class FailoverTests(FailoverCase, Case):
+    """Sentinel names another master."""
+
+    async def test_lost_in_a_failover(self) -> None:
+        """What replication was too late for stays in force, is written again, and new ones are heard of."""
+        node = await self.read()
+        await node.revoke(Revoked.JTI, "safe")
+        self.assertGreaterEqual(self.redis.call("WAIT", 1, 5000), 1)
+        self.hold_replication()
+        await node.revoke(Revoked.JTI, "lost")
+        self.server.kill()
+        await self.move(await self.another())
+        self.assertEqual([entry[b"name"] for entry in self.entries()], [b"safe"])
+        self.assertTrue(node.covers(Bearer("ann", time.time(), "lost")))
+        await self.until(lambda: b"lost" in [entry[b"name"] for entry in self.entries()], 30)
+        await node.revoke(Revoked.JTI, "new")
+        later = await self.read()
+        for name in ("safe", "lost", "new"):
+            self.assertTrue(later.covers(Bearer("ann", time.time(), name)))
 
 
 class PlainTests(Case):

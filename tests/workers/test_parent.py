@@ -369,6 +369,31 @@ class RevokeTests(ParentCase):
         self.assertEqual(status, 503)
         self.assertIn("try again", text)
 
+    def test_a_worker_that_ends(self) -> None:
+        """Its clients are gone: only the one that was to keep it has to answer."""
+        self.serving()
+        statuses = []
+        for _ in range(2):
+            asked = self.ask("POST", "/revoke", b'{"jti":"j"}')
+            self.assertEqual(self.read(asked)[0], 200)
+            self.reactor.children[1].answers = False
+            asked = self.ask("POST", "/revoke", b'{"jti":"k"}')
+            self.reactor.children[1].end(ProcessTerminated(signal=9))
+            statuses.append(self.read(asked)[0])
+            self.reactor.advance(1)
+            self.reactor.children[1] = self.reactor.children.pop()
+            self.reactor.children[1].say(Serving())
+            self.revoke()  # the other's turn
+        self.assertEqual(sorted(statuses), [200, 503])
+
+    def test_a_worker_that_is_starting(self) -> None:
+        """It is told, although nobody is there yet."""
+        self.serving()
+        self.reactor.children[0].end(ProcessTerminated(signal=9))
+        self.reactor.advance(1)
+        self.assertEqual(self.revoke()[0], 200)
+        self.assertEqual(len(self.reactor.children[-1].revoked), 1)
+
     def test_no_worker(self) -> None:
         self.started()
         self.assertEqual(self.revoke()[0], 503)
