@@ -235,6 +235,19 @@ class LossTests(Case):
         self.redis.call("XADD", self.stream, "5-1", "kind", "jti", "name", "new", "at", "1", "until", until)
         await self.until_out(node, "new", BLOCK + 10)
 
+    async def test_another_history_with_another_connection(self) -> None:
+        """Each connection reads from the beginning: what came before its place is known as soon as there is one."""
+        node = await self.read()
+        await node.revoke(Revoked.JTI, "old")
+        await self.until_out(node, "old")
+        self.server.kill()
+        await self.until(node.warnings)
+        self.server.start()
+        until = f"{time.time() + 100:.3f}"
+        self.connect().call("XADD", self.stream, "5-1", "kind", "jti", "name", "new", "at", "1", "until", until)
+        await self.until(lambda: not node.warnings())
+        await self.until_out(node, "new", BLOCK / 2)
+
     async def test_silent(self) -> None:
         """Who revokes while Redis is away learns that the others don't know; here it is in force."""
         node = await self.read()
