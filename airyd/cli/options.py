@@ -254,7 +254,7 @@ Arguments:
         self.kind, self.name = kind, name
 
     def opt_source(self, url: str) -> None:
-        """The servers' own --source, such as redis://HOST (airyd --help-sources)."""
+        """The servers' own --source, such as redis://HOST (twistd airyd --help-sources)."""
         self.source = url
 
     def opt_token_file(self, path: str) -> None:

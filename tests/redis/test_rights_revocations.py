@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import ClassVar
@@ -11,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.access.case import SECRET, claims, token
 from tests.integration.case import DaemonTestCase
-from tests.integration.daemon import PATIENCE, Daemon
+from tests.integration.daemon import PATIENCE, Daemon, environment
 from tests.redis.rights import password_of, server_with_users
 
 KEY = "airyd:revocations"
@@ -165,6 +167,25 @@ class PubSubReaderTests(ReaderTests):
 
 class RevokerTests(SynchronousTestCase):
     """The user of whoever revokes."""
+
+    def test_command(self) -> None:
+        """``airyd revoke`` needs no more, in neither mode, and takes the password from the environment."""
+        server = server_with_users()
+        connection = server.connect()
+        self.addCleanup(connection.close)
+        self.addCleanup(connection.call, "DEL", KEY)
+        for more in ("", "?mode=pubsub"):
+            source = f"redis://revoker@127.0.0.1:{server.port}/0{more}"
+            done = subprocess.run(
+                [sys.executable, "-m", "airyd.cli", "revoke", "--jti=j", "--source", source],
+                env={**environment(), "AIRYD_REDIS_PASSWORD": password_of("revoker")},
+                capture_output=True,
+                timeout=PATIENCE,
+                check=False,
+            )
+            self.assertEqual((done.returncode, done.stderr), (0, b""))
+            self.assertEqual(json.loads(done.stdout)["jti"], "j")
+        self.assertEqual(connection.call("XLEN", KEY), 2)
 
     def test_revokes_and_nothing_else(self) -> None:
         connection = server_with_users().connect()
