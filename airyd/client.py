@@ -71,6 +71,11 @@ class Client(Orderly):
         """The STOMP version of the connection; known from CONNECT on."""
         return self._session.version
 
+    @property
+    def principal(self) -> IPrincipal | None:
+        """Who it is; None before its login."""
+        return self._principal
+
     # What the adapter calls.
 
     def received(self, data: bytes) -> None:

@@ -52,6 +52,7 @@ class Fault(Enum):
     # The client may not.
     UNAUTHORIZED = ("401 Unauthorized", CloseCode.POLICY)
     TOKEN_EXPIRED = ("401 token expired", CloseCode.POLICY)
+    TOKEN_REVOKED = ("401 token revoked", CloseCode.POLICY)
     FORBIDDEN = ("403 Forbidden", CloseCode.POLICY)
     UNKNOWN_DESTINATION = ("unknown destination", CloseCode.POLICY)
     INVALID_PAYLOAD = ("invalid payload", CloseCode.POLICY)
@@ -131,6 +132,7 @@ class LoginFault(Enum):
     NO_EXPIRY = "no_expiry"
     NOT_YET_VALID = "not_yet_valid"
     EXPIRED = "expired"
+    REVOKED = "revoked"
 
 
 class LoginRefused(Refusal):

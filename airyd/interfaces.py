@@ -13,6 +13,7 @@ from zope.interface import Attribute, Interface
 from airyd.errors import Fault, PayloadRefused, StompError
 from airyd.events import Event, Replay, RowFilter
 from airyd.limits import Limits
+from airyd.revocation import Revocation
 
 
 class IEventSink(Interface):
@@ -87,6 +88,38 @@ class IEventSource(Interface):
 
     def health() -> Sequence[str]:
         """Say what is wrong, one short text each, without secrets; empty when all is well."""
+
+
+class IRevocationStore(Interface):
+    """Keeps revocations where all who have the same source find them.
+
+    It begins and ends with that source.
+    """
+
+    def follow(learn: Callable[[Sequence[Revocation]], None]) -> Deferred[None]:
+        """Tell of all that are kept, and of each that comes, by whomever; called at most once, after the start.
+
+        Fires when all were told that were kept by now, however long that takes. One may be told again, and what was
+        told once holds whatever becomes of the store.
+        """
+
+    def add(revocation: Revocation) -> Deferred[None]:
+        """Keep it; fires when it is kept. Harmless when repeated.
+
+        Errors: ``SourceUnavailable``.
+        """
+
+    def health() -> Sequence[str]:
+        """Say why revocations may not be heard of, one short text each, without secrets; empty when all is well."""
+
+
+class IRevocationKeeper(Interface):
+    """A source that keeps revocations, too: what an ``IEventSource`` may provide beside.
+
+    With any other source they are known to the process that was told, and end with it.
+    """
+
+    revocations = Attribute("Where they are kept: an IRevocationStore.")
 
 
 class SourceContext(NamedTuple):
@@ -174,11 +207,19 @@ class IPrincipal(Interface):
         """Return the filter of what this client sees of the destination; None: all of it."""
 
 
+class IRevocable(IPrincipal):
+    """A principal that came with a token, which can be revoked; its subject is the principal's name."""
+
+    jti = Attribute("The token's own name: a str, or None.")
+    issued = Attribute("Wall-clock seconds since 1970 at which the token was issued at the earliest, or None.")
+
+
 class IAuthenticator(Interface):
     """Decides who a client is."""
 
     public = Attribute("Whether it may stand on an address that isn't loopback: a bool.")
     cookies = Attribute("Whether it takes cookies, which a browser sends whatever page asks: a bool.")
+    revocable = Attribute("Whether those whom it lets in are ``IRevocable``: a bool.")
 
     def start() -> None:
         """Begin to look after what is needed; called once."""

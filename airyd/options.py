@@ -17,6 +17,7 @@ from airyd.catalogue import DestinationsFile, check_name
 from airyd.errors import ConfigurationError
 from airyd.events import AIRY_DESTINATIONS
 from airyd.limits import LIMITS, Limits
+from airyd.revocation import MOST_TOKEN_MAX_AGE, TOKEN_MAX_AGE
 from airyd.sources import describe_sources
 from airyd.stomp.spec import HeartBeat
 from airyd.websocket import PROTOCOLS
@@ -47,6 +48,7 @@ class Settings(NamedTuple):
     :ivar workers: processes that serve clients; 1 for this one alone
     :ivar compression: whether to compress for the clients that offer it
     :ivar websocket: which protocol of ``airyd.websocket.PROTOCOLS``
+    :ivar token_max_age: seconds for which a revocation is kept
     """
 
     listen: Sequence[str]
@@ -64,12 +66,20 @@ class Settings(NamedTuple):
     websocket: str
     workers: int = 1
     destinations_file: DestinationsFile | None = None
+    token_max_age: int = TOKEN_MAX_AGE
 
 
 def _positive(text: str) -> int:
     number = int(text) if text.isascii() and text.isdigit() else 0
     if number < 1:
         raise ValueError("give a whole number from 1 on")
+    return number
+
+
+def _lifetime(text: str) -> int:
+    number = _positive(text)
+    if number > MOST_TOKEN_MAX_AGE:
+        raise ValueError(f"give {MOST_TOKEN_MAX_AGE} seconds at most")
     return number
 
 
@@ -132,6 +142,13 @@ class Options(usage.Options):
             DEFAULT_ADMIN,
             "Endpoint of the admin page (health, metrics, publishing): loopback or a unix socket, "
             "unless there is an --admin-token-file; none turns it off.",
+        ],
+        [
+            "token-max-age",
+            None,
+            TOKEN_MAX_AGE,
+            "Seconds that a token lives at most: for so long a revocation (airyd revoke) is kept.",
+            _naming("token-max-age", _lifetime),
         ],
         [
             "heart-beat",
@@ -268,6 +285,7 @@ class Options(usage.Options):
             compression=self["compression"] == ON,
             limits=limits,
             workers=self["workers"],
+            token_max_age=self["token-max-age"],
             websocket=self["websocket"],
         )
 

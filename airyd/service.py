@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 
 from airyd.access import make_authenticator
 from airyd.access.gatekeeper import Gatekeeper
+from airyd.access.revocations import Revocations
 from airyd.addresses import is_loopback, split_endpoint
 from airyd.admin.endpoint import read_admin_token
 from airyd.admin.site import admin_site
@@ -25,7 +26,7 @@ from airyd.errors import ConfigurationError, Fault, SourceUnavailable, StompErro
 from airyd.events import STATUS
 from airyd.gateway import Gateway
 from airyd.hub import Hub
-from airyd.interfaces import AccessContext, Readiness, SourceContext
+from airyd.interfaces import AccessContext, IRevocationKeeper, Readiness, SourceContext
 from airyd.limits import CLOSE_PATIENCE
 from airyd.listening import Place, url_of
 from airyd.metrics import ORIGIN_ADMIN, Metrics, make_registry
@@ -33,6 +34,7 @@ from airyd.options import Settings
 from airyd.origins import ANY, OriginPolicy
 from airyd.sources.several import combine, make_parts, share_more
 from airyd.status import State, Status
+from airyd.sweep import Sweep
 from airyd.transport import make_direct
 from airyd.websocket import PROTOCOLS, StompWebSocketFactory
 from airyd.wheel import Wheel
@@ -56,6 +58,7 @@ class Airyd(Service):
     Raises ``ConfigurationError`` for settings that can't be served.
 
     :ivar registry: what ``/metrics`` shows
+    :ivar revocations: which tokens are revoked, and where one more can be
     """
 
     _log = Logger()
@@ -70,8 +73,13 @@ class Airyd(Service):
         self._stopping = False
 
         self._metrics = Metrics((*settings.destinations, STATUS))
+        surroundings = SourceContext(reactor, wall, settings.destinations, settings.limits.body, os.environ)
+        self._parts = make_parts(settings.sources, surroundings)
+        stores = [part.source.revocations for part in self._parts if IRevocationKeeper.providedBy(part.source)]
+        self.revocations = Revocations(stores, reactor, wall, settings.token_max_age)
         context = AccessContext(reactor, wall, os.environ)
-        self._gatekeeper = Gatekeeper([make_authenticator(spec, context) for spec in settings.auth], self._metrics)
+        authenticators = [make_authenticator(spec, context) for spec in settings.auth]
+        self._gatekeeper = Gatekeeper(authenticators, self._metrics, self.revocations)
         for description in settings.listen:
             if not (self._gatekeeper.public or is_loopback(description)):
                 raise ConfigurationError(
@@ -86,8 +94,6 @@ class Airyd(Service):
             raise ConfigurationError("--origin *: with a cookie= in --auth any web page could log in as its visitor")
 
         self.registry: CollectorRegistry = make_registry(self._metrics)
-        surroundings = SourceContext(reactor, wall, settings.destinations, settings.limits.body, os.environ)
-        self._parts = make_parts(settings.sources, surroundings)
         self._source = combine(self._parts)
         states = [State(part.destinations, part.source.health) for part in self._parts]
         self._status = Status(states, reactor, wall)
@@ -114,6 +120,7 @@ class Airyd(Service):
         self._factory = StompWebSocketFactory(
             gateway, settings.path, origins, reactor, PROTOCOLS[settings.websocket], settings.compression
         )
+        self._sweep = Sweep(self._factory.channels, self.revocations.covers, reactor)
 
     def privilegedStartService(self) -> None:
         """Start the source, then the admin page, then listen (``IService``): low ports need the first user's rights."""
@@ -132,6 +139,8 @@ class Airyd(Service):
         self._raise_file_limit()
         self._gatekeeper.start()
         self._source.start(self._hub).addCallbacks(self._source_reached, self._source_failed)
+        if self._gatekeeper.revocable:
+            self.revocations.start(self._sweep.begin)
         if self._admin_place:
             site = admin_site(
                 reactor=self._reactor,
@@ -139,6 +148,7 @@ class Airyd(Service):
                 scrape=lambda: succeed(self.registry),
                 ready=lambda: succeed(self.readiness()),
                 publish=self.publish,
+                revoke=self.revocations.revoke,
                 body_limit=self._settings.limits.body,
                 token=self._admin_token,
             )

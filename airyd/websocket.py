@@ -23,7 +23,7 @@ from airyd.errors import CloseCode, Fault, StompError
 from airyd.gateway import Gateway
 from airyd.handshake import HandshakeFactory
 from airyd.inflate import InflatingWebSocket
-from airyd.interfaces import NO_OPENING, IChannel, Opening
+from airyd.interfaces import NO_OPENING, IChannel, IPrincipal, Opening
 from airyd.lean import LeanServerProtocol
 from airyd.limits import CLOSE_PATIENCE
 from airyd.metrics import CLOSED_BY_CLIENT, CLOSED_LOST, CLOSED_NORMALLY, CLOSED_REFUSED, CLOSED_WEBSOCKET
@@ -238,6 +238,11 @@ class StompWebSocket(InflatingWebSocket):
         """Let the client go, with an ERROR frame if it has come that far; nothing to do if it has gone."""
         if self.state != self.STATE_CLOSED:
             self._client.fail(error)
+
+    @property
+    def principal(self) -> IPrincipal | None:
+        """Who the client is; None before its login, and when it is to go."""
+        return None if self._client.is_over else self._client.principal
 
     def abort(self) -> None:
         """Drop the connection at once."""

@@ -172,6 +172,7 @@ class Door(Told):
 
     public = False
     cookies = False
+    revocable = False
 
     def __init__(self) -> None:
         super().__init__()

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 from twisted.internet.interfaces import IReactorCore
 from twisted.trial.unittest import SynchronousTestCase
 
-from airyd import limits
+from airyd import limits, sweep
 from airyd.access import fetch, keysets
 from airyd.access.verify import LONGEST_TOKEN
 from airyd.delivery import State
@@ -24,8 +24,9 @@ from airyd.events import AIRY_DESTINATIONS
 from airyd.interfaces import SourceContext
 from airyd.metrics import Metrics, WorkersMetrics
 from airyd.options import Options
+from airyd.revocation import TOKEN_MAX_AGE, lasting
 from airyd.sources import make_source
-from airyd.sources.redis import deadletters
+from airyd.sources.redis import deadletters, revocations
 from airyd.sources.redis.address import DEFAULT_MAXLEN, DEFAULT_PREFIX
 from airyd.stomp.state import render
 from bench import instructions
@@ -237,7 +238,7 @@ class ProtocolTests(SynchronousTestCase):
         self.assertEqual(expected, [row[:3] for row in table("docs/protocol.rst", "Message", "Code", "Kind", "When")])
 
     def test_401_is_the_login_alone(self) -> None:
-        about_logins = [Fault.UNAUTHORIZED, Fault.TOKEN_EXPIRED]
+        about_logins = [Fault.UNAUTHORIZED, Fault.TOKEN_EXPIRED, Fault.TOKEN_REVOKED]
         self.assertEqual(about_logins, [fault for fault in Fault if "401" in fault.message])
 
     def test_limits(self) -> None:
@@ -302,6 +303,8 @@ class PublishingTests(SynchronousTestCase):
         self.assertIn(f"cut after {deadletters.BODY_BYTES:,} bytes", whole)
         self.assertIn(f"about the last {deadletters.DEAD_LETTERS:,}.", whole)
         self.assertIn(f"remembered for {deadletters.REMEMBERED // 3600} hours", whole)
+        mended = revocations.BLOCK + revocations.MEND_WITHIN
+        self.assertIn(f"write them again within some {mended:g} seconds", " ".join(whole.split()))
 
 
 class PerformanceTests(SynchronousTestCase):
@@ -344,6 +347,9 @@ class SecurityTests(SynchronousTestCase):
         self.assertEqual((keysets.FRESH, keysets.FETCH_EVERY), (300, 5))
         self.assertIn("good for five minutes at most", whole)
         self.assertIn("at most once in five seconds", whole)
+        self.assertIn(f"{sweep.LOOKS_PER_TURN:,} looks or {sweep.ENDS_PER_TURN} ends", whole)
+        self.assertEqual((TOKEN_MAX_AGE, lasting(0)), (86_400, 600))
+        self.assertIn("a day unless it is said otherwise, and ten minutes more", whole)
 
 
 class ArchitectureTests(SynchronousTestCase):

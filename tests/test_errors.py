@@ -13,7 +13,8 @@ class FaultTests(SynchronousTestCase):
     def test_only_logins_contain_401(self) -> None:
         # Airy's client logs its user out on these digits.
         self.assertEqual(
-            [fault for fault in Fault if "401" in fault.message], [Fault.UNAUTHORIZED, Fault.TOKEN_EXPIRED]
+            [fault for fault in Fault if "401" in fault.message],
+            [Fault.UNAUTHORIZED, Fault.TOKEN_EXPIRED, Fault.TOKEN_REVOKED],
         )
 
     def test_texts_need_no_escaping(self) -> None:

@@ -43,6 +43,7 @@ class AnonymousAuthenticator:
     """Takes any credentials, and none."""
 
     cookies: Final = False
+    revocable: Final = False
 
     def __init__(self, public: bool, send: bool) -> None:
         self.public = public

@@ -6,14 +6,13 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from airyd.errors import LoginFault, LoginRefused
+from airyd.revocation import LONGEST_NAME, is_name
 
 Claims = Mapping[str, Any]
 
-#: Characters of a subject: it stands in logs.
-_LONGEST_SUBJECT: Final = 255
 #: Characters of a claim that a log line repeats.
 _SHOWN: Final = 100
 
@@ -34,6 +33,20 @@ class Rules:
     leeway: float = 0.0
     subject_claim: str = "sub"
     allow_eternal: bool = False
+
+
+class Identity(NamedTuple):
+    """Who a token is for, and which token it is. Times are wall-clock seconds since 1970.
+
+    :ivar expires: when the login ends; None: never
+    :ivar jti: the token's own name, if it has one
+    :ivar issued: when it was issued, at the earliest that the issuer's clock allows; None if it doesn't say
+    """
+
+    subject: str
+    expires: float | None
+    jti: str | None
+    issued: float | None
 
 
 def read_object(text: bytes) -> dict[str, Any]:
@@ -69,8 +82,8 @@ def _no_number(name: str) -> None:
 _JSON: Final = json.JSONDecoder(object_pairs_hook=_members, parse_constant=_no_number)
 
 
-def check_claims(claims: Claims, rules: Rules, now: float) -> tuple[str, float | None]:
-    """Return the subject, and the wall-clock time at which the login ends (None: never).
+def check_claims(claims: Claims, rules: Rules, now: float) -> Identity:
+    """Return who the token is for.
 
     The expiry comes last: a token that is called expired was good in every other way.
 
@@ -78,24 +91,28 @@ def check_claims(claims: Claims, rules: Rules, now: float) -> tuple[str, float |
     """
     _check_issuer(claims, rules)
     _check_audience(claims, rules)
-    subject = claims.get(rules.subject_claim)
-    if not isinstance(subject, str) or not 0 < len(subject) <= _LONGEST_SUBJECT or not subject.isprintable():
-        raise LoginRefused(
-            LoginFault.SUBJECT,
-            f"the claim {rules.subject_claim!r} is no text of 1 to {_LONGEST_SUBJECT} printable characters",
-        )
-    _time(claims, "iat")
-    not_before, expires = _time(claims, "nbf"), _time(claims, "exp")
+    subject, jti = claims.get(rules.subject_claim), claims.get("jti")
+    if not is_name(subject):
+        raise _no_name(LoginFault.SUBJECT, rules.subject_claim)
+    if "jti" in claims and not is_name(jti):
+        raise _no_name(LoginFault.CLAIM, "jti")
+    issued, not_before, expires = (_time(claims, name) for name in ("iat", "nbf", "exp"))
     if not_before is not None and not_before > now + rules.leeway:
         raise LoginRefused(LoginFault.NOT_YET_VALID, f"nbf is {not_before - now:.0f} s ahead")
     if expires is None:
-        if rules.allow_eternal:
-            return subject, None
-        raise LoginRefused(LoginFault.NO_EXPIRY, "there is no exp (allow-eternal would let it pass)")
-    end = expires + rules.leeway
-    if end <= now:
-        raise LoginRefused(LoginFault.EXPIRED, f"exp was {now - expires:.0f} s ago")
-    return subject, end
+        if not rules.allow_eternal:
+            raise LoginRefused(LoginFault.NO_EXPIRY, "there is no exp (allow-eternal would let it pass)")
+    else:
+        if expires + rules.leeway <= now:
+            raise LoginRefused(LoginFault.EXPIRED, f"exp was {now - expires:.0f} s ago")
+        expires += rules.leeway
+    # Airy's jti is the subject: one text for both is kept for each connection.
+    jti = subject if jti == subject else jti
+    return Identity(subject, expires, jti, None if issued is None else issued - rules.leeway)
+
+
+def _no_name(fault: LoginFault, claim: str) -> LoginRefused:
+    return LoginRefused(fault, f"the claim {claim!r} is no text of 1 to {LONGEST_NAME} printable characters")
 
 
 def _check_issuer(claims: Claims, rules: Rules) -> None:

@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from airyd.access.revocations import Revocations
 from airyd.access.shown import is_anything_shown
 from airyd.errors import LoginFault, LoginRefused, LoginUnavailable
 from airyd.interfaces import Credentials, IAuthenticator, IPrincipal
@@ -24,19 +25,21 @@ class Gatekeeper:
 
     One alone is asked about everybody. Of several those are asked, in their order, that take the kind of credentials
     which came, until one lets the client in; those that also take nobody at all, only if none of the others is for
-    these credentials. So whoever shows a bad token never becomes anonymous.
+    these credentials. So whoever shows a bad token never becomes anonymous, nor does one whose token was revoked.
 
     :param authenticators: at least one
     """
 
     _log = Logger()
 
-    def __init__(self, authenticators: Sequence[IAuthenticator], metrics: Metrics) -> None:
+    def __init__(self, authenticators: Sequence[IAuthenticator], metrics: Metrics, revocations: Revocations) -> None:
         self._authenticators = authenticators
+        self._revocations = revocations
         self._open = [each for each in authenticators if each.takes(_NOTHING)]
         self._metrics = metrics
         self.public = all(each.public for each in authenticators)
         self.cookies = any(each.cookies for each in authenticators)
+        self.revocable = any(each.revocable for each in authenticators)
 
     def start(self) -> None:
         """Let all begin (``IAuthenticator``)."""
@@ -56,20 +59,26 @@ class Gatekeeper:
         """Ask those whom the credentials are for (``IAuthenticator``)."""
         try:
             answer = self._ask(self._those_for(credentials), credentials)
+            if not isinstance(answer, Deferred):
+                return self._revocations.check(answer)
         except (LoginRefused, LoginUnavailable) as error:
             self._note(error, credentials.peer)
             raise
-        return answer.addErrback(self._refused, credentials.peer) if isinstance(answer, Deferred) else answer
+        return answer.addCallback(self._revocations.check).addErrback(self._refused, credentials.peer)
 
     def health(self) -> Sequence[str]:
-        """Say why nobody can log in: all of them say so (``IAuthenticator``)."""
-        found = [each.health() for each in self._authenticators]
-        return [reason for each in found for reason in each] if all(found) else ()
+        """Say why nobody can log in: all of them say so, or wait for what is revoked (``IAuthenticator``)."""
+        found = [self._troubles(each) for each in self._authenticators]
+        return list(dict.fromkeys(reason for each in found for reason in each)) if all(found) else ()
 
     def warnings(self) -> Sequence[str]:
         """Say what is wrong with any of them, although others work (``IAuthenticator``)."""
-        others = () if self.health() else [reason for each in self._authenticators for reason in each.health()]
-        return [*others, *(reason for each in self._authenticators for reason in each.warnings())]
+        others = () if self.health() else [reason for each in self._authenticators for reason in self._troubles(each)]
+        own = self._revocations.warnings() if self.revocable else ()
+        return [*dict.fromkeys(others), *(reason for each in self._authenticators for reason in each.warnings()), *own]
+
+    def _troubles(self, authenticator: IAuthenticator) -> Sequence[str]:
+        return [*authenticator.health(), *(self._revocations.health() if authenticator.revocable else ())]
 
     def _those_for(self, credentials: Credentials) -> Sequence[IAuthenticator]:
         if len(self._authenticators) == 1:

@@ -32,6 +32,7 @@ class TokenAuthenticator:
     """
 
     public: Final = True
+    revocable: Final = True
 
     def __init__(
         self, keys: KeySource, rules: Rules, rights: RightsTable, cookie: str | None, wall: Callable[[], float]
@@ -77,8 +78,7 @@ class TokenAuthenticator:
 
     def _principal(self, token: str, head: Head) -> IPrincipal:
         claims = read_claims(token, head, self._key(head))
-        name, expires = check_claims(claims, self._rules, self._wall())
-        return TokenPrincipal(name, expires, self._rights.rights(claims))
+        return TokenPrincipal(check_claims(claims, self._rules, self._wall()), self._rights.rights(claims))
 
     def _key(self, head: Head) -> Key:
         keys = self._keys

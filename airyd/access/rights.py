@@ -10,11 +10,11 @@ from weakref import WeakValueDictionary
 
 from zope.interface import implementer
 
-from airyd.access.claims import Claims
+from airyd.access.claims import Claims, Identity
 from airyd.access.rows import OnlyRows
 from airyd.errors import LoginFault, LoginRefused
 from airyd.events import OWN, RowFilter
-from airyd.interfaces import IPrincipal
+from airyd.interfaces import IRevocable
 from airyd.patterns import Pattern
 
 _ALLOW: Final = "allow"
@@ -67,15 +67,14 @@ class Rights:
         return not destination.startswith(OWN) and any(pattern.matches(destination) for pattern in self._send)
 
 
-@implementer(IPrincipal)
+@implementer(IRevocable)
 class TokenPrincipal:
     """Who a token says that a client is. The rights are shared by all whose claims are equal."""
 
-    __slots__ = ("_rights", "expires", "name")
+    __slots__ = ("_rights", "expires", "issued", "jti", "name")
 
-    def __init__(self, name: str, expires: float | None, rights: Rights) -> None:
-        self.name = name
-        self.expires = expires
+    def __init__(self, identity: Identity, rights: Rights) -> None:
+        self.name, self.expires, self.jti, self.issued = identity
         self._rights = rights
 
     def may_subscribe(self, destination: str) -> bool:

@@ -44,7 +44,7 @@ def check_origin(headers: Headers, scheme: str) -> None:
     """
     own = {f"{scheme}://{authority}".lower() for authority in header_values(headers, "Host")}
     if any(origin.lower() not in own for origin in header_values(headers, "Origin")):
-        raise Refusal(HTTPStatus.FORBIDDEN, "pages of other origins may not publish")
+        raise Refusal(HTTPStatus.FORBIDDEN, "pages of other origins may not do that")
 
 
 def check_token(headers: Headers, token: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
@@ -18,6 +20,7 @@ from airyd.admin.answers import Answer, Refusal, json_answer
 from airyd.admin.guard import check_host, check_origin, check_token, header_values
 from airyd.errors import UnknownDestination
 from airyd.interfaces import Readiness
+from airyd.revocation import LONGEST_NAME, Revocation, Revoked, is_name
 
 #: Gives what ``/metrics`` shows.
 Scrape = Callable[[], Deferred[CollectorRegistry]]
@@ -25,8 +28,11 @@ Scrape = Callable[[], Deferred[CollectorRegistry]]
 Ready = Callable[[], Deferred[Readiness]]
 #: Takes a destination and a body; fires with the ``message-id``.
 Publish = Callable[[str, bytes], Deferred[str]]
+#: Takes what to revoke, and its name; fires with the revocation when it is kept.
+Revoke = Callable[[Revoked, str], Deferred[Revocation]]
 
 _PUBLISH: Final = "/publish/"
+_REVOKE: Final = "/revoke"
 #: What tells nothing but health: a balancer asks for it, who has no token.
 _OPEN: Final = ("/healthz", "/readyz")
 
@@ -53,21 +59,23 @@ class Pages:
 
     :param token: what a request must show, but for health; None: nothing, and then it must be meant for this machine
     :param publish: fails with ``PayloadRefused``, ``UnknownDestination`` or ``SourceUnavailable``
+    :param revoke: fails with ``SourceUnavailable``
 
-    None of the three may wait for ever.
+    None of the four may wait for ever.
     """
 
-    def __init__(self, scrape: Scrape, ready: Ready, publish: Publish, token: str | None) -> None:
+    def __init__(self, scrape: Scrape, ready: Ready, publish: Publish, revoke: Revoke, token: str | None) -> None:
         self._token = token
         self._scrape = scrape
         self._ready = ready
         self._publish = publish
+        self._revoke = revoke
         self._readable: Final = {"/healthz": self._healthz, "/readyz": self._readyz, "/metrics": self._metrics}
 
     async def answer(self, query: Query) -> Answer:
         """Do what the query asks.
 
-        Errors: ``Refusal``, and what ``publish`` fails with; ``answer_for`` makes answers of them.
+        Errors: ``Refusal``, and what the others fail with; ``answer_for`` makes answers of them.
         """
         if self._token is None:
             check_host(query.headers, query.local)
@@ -76,9 +84,12 @@ class Pages:
         if query.path.startswith(_PUBLISH):
             _check_method(query, "POST")
             return await self._take(query)
+        if query.path == _REVOKE:
+            _check_method(query, "POST")
+            return await self._take_revocation(query)
         page = self._readable.get(query.path)
         if page is None:
-            known = ", ".join((*self._readable, f"{_PUBLISH}<destination without its first slash>"))
+            known = ", ".join((*self._readable, f"{_PUBLISH}<destination without its first slash>", _REVOKE))
             raise Refusal(HTTPStatus.NOT_FOUND, f"no such page; there are {known}")
         _check_method(query, "GET", "HEAD")
         return await page(query)
@@ -102,17 +113,39 @@ class Pages:
         return Answer(HTTPStatus.OK, content_type, encode(await self._scrape()))
 
     async def _take(self, query: Query) -> Answer:
-        check_origin(query.headers, query.scheme)
-        given = header_values(query.headers, "Content-Type") or [""]
-        media_type = given[0].partition(";")[0].strip().lower()
-        if media_type != "application/json":
-            raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the Content-Type must be application/json")
+        _check_json(query)
         try:
             destination = "/" + unquote_to_bytes(query.path.removeprefix(_PUBLISH)).decode()
         except UnicodeDecodeError:
             raise UnknownDestination("the destination is not UTF-8") from None
         message_id = await self._publish(destination, query.body)
         return json_answer({"id": message_id})
+
+    async def _take_revocation(self, query: Query) -> Answer:
+        _check_json(query)
+        done = await self._revoke(*_read_revoked(query.body))
+        return json_answer({done.kind.value: done.name, "at": done.at, "until": done.until})
+
+
+def _check_json(query: Query) -> None:
+    """Refuse what a page elsewhere could make a browser send."""
+    check_origin(query.headers, query.scheme)
+    given = header_values(query.headers, "Content-Type") or [""]
+    media_type = given[0].partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the Content-Type must be application/json")
+
+
+def _read_revoked(body: bytes) -> tuple[Revoked, str]:
+    """Return what is to be revoked, and its name."""
+    with suppress(ValueError, RecursionError):
+        match json.loads(body, object_pairs_hook=tuple):  # what is no object is no tuple
+            case tuple(((str(kind), name),)) if is_name(name):
+                return Revoked(kind), name
+    raise Refusal(
+        HTTPStatus.BAD_REQUEST,
+        f'give {{"jti": "..."}} or {{"subject": "..."}}: a text of 1 to {LONGEST_NAME} printable characters',
+    )
 
 
 def _check_method(query: Query, *allowed: str) -> None:

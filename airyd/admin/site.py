@@ -12,7 +12,7 @@ from twisted.web import http
 
 from airyd import __version__
 from airyd.admin.answers import Answer, answer_for
-from airyd.admin.pages import Pages, Publish, Query, Ready, Scrape
+from airyd.admin.pages import Pages, Publish, Query, Ready, Revoke, Scrape
 from airyd.errors import PayloadFault, PayloadRefused
 from airyd.limits import CLOSE_PATIENCE
 from airyd.metrics import ORIGIN_ADMIN, Metrics
@@ -28,6 +28,7 @@ def admin_site(
     scrape: Scrape,
     ready: Ready,
     publish: Publish,
+    revoke: Revoke,
     body_limit: int,
     token: str | None = None,
 ) -> AdminSite:
@@ -38,10 +39,12 @@ def admin_site(
     :param ready: gives the reasons why the server is not ready (none: it is), and what is wrong although it is
     :param publish: takes a destination and a body, fires with the ``message-id`` within bounded time,
         and counts and logs what it refuses; errors: ``PayloadRefused``, ``UnknownDestination``, ``SourceUnavailable``
+    :param revoke: takes what to revoke, and its name, fires with the revocation within bounded time; errors:
+        ``SourceUnavailable``
     :param token: what requests must show; None: nothing
     :param body_limit: bytes of a request's body; more is refused before it is read
     """
-    return AdminSite(reactor, metrics, Pages(scrape, ready, publish, token), body_limit)
+    return AdminSite(reactor, metrics, Pages(scrape, ready, publish, revoke, token), body_limit)
 
 
 class AdminSite(http.HTTPFactory):

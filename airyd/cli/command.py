@@ -31,12 +31,16 @@ from twisted.web.client import Agent
 from airyd.cli.connection import CONNECT_PATIENCE
 from airyd.cli.console import Console, OutputClosed, visible
 from airyd.cli.lines import DescriptorReader, Line, LineQueue
-from airyd.cli.options import AirydOptions, PublishOptions, TailOptions, TokenOptions
-from airyd.cli.publish import Publisher, one_connection, publish_lines
+from airyd.cli.options import AirydOptions, PublishOptions, RevokeOptions, TailOptions, TokenOptions
+from airyd.cli.post import AdminEndpoint, one_connection
+from airyd.cli.publish import Publisher, publish_lines
 from airyd.cli.render import Renderer, json_line
+from airyd.cli.revoke import RevokeFailed, keeper_of, revoke_by_admin, revoke_in_source, tell
 from airyd.cli.stompclient import Received
 from airyd.cli.tail import Tail, retry_policy
 from airyd.cli.token import TokenUnreadable, mint, token_source
+from airyd.errors import ConfigurationError
+from airyd.revocation import TOKEN_MAX_AGE, revocation
 
 _USAGE_ERROR: Final = 2
 #: What a shell adds to the number of the signal that ended a program.
@@ -61,10 +65,16 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     react(_run, (options.subOptions, f"airyd {options.subCommand}"))
 
 
-def _run(reactor: IReactorCore, options: TailOptions | PublishOptions, name: str) -> Deferred[None]:
+def _run(reactor: IReactorCore, options: TailOptions | PublishOptions | RevokeOptions, name: str) -> Deferred[None]:
     """Do what the options ask; fails with ``SystemExit`` unless the status is 0, as ``react`` wants it."""
     console = _console(name)
-    work = tail(reactor, options, console) if isinstance(options, TailOptions) else publish(reactor, options, console)
+    match options:
+        case TailOptions():
+            work = tail(reactor, options, console)
+        case PublishOptions():
+            work = publish(reactor, options, console)
+        case RevokeOptions():
+            work = revoke(reactor, options, console)
     return interruptible(reactor, work).addCallback(_exit)
 
 
@@ -75,8 +85,7 @@ def print_token(options: TokenOptions, console: Console) -> int:
             secret = Path(options.secret_file).read_bytes().removesuffix(b"\n").removesuffix(b"\r")
         else:
             secret = os.environ.get(options.secret_env or "", "").encode()
-        now = datetime.now(UTC).timestamp()
-        token = mint(secret, options.is_base64, options.subject, now, options.lifetime, options.claims)
+        token = mint(secret, options.is_base64, options.subject, _now(), options.lifetime, options.claims)
     except OSError as error:
         console.say(f"cannot read {options.secret_file}: {error.strerror}")
         return 1
@@ -134,6 +143,31 @@ async def publish(reactor: IReactorCore, options: PublishOptions, console: Conso
     queue = LineQueue()
     DescriptorReader(IReactorFDSet(reactor), _STDIN, queue).start()
     return await publish_lines(publisher, queue.next_line, console, clock)
+
+
+async def revoke(reactor: IReactorCore, options: RevokeOptions, console: Console) -> int:
+    """Revoke what the options name; return the exit status."""
+    clock = IReactorTime(reactor)
+    try:
+        if options.source is not None:
+            wanted = revocation(options.kind, options.name, _now(), options.token_max_age or TOKEN_MAX_AGE)
+            done = await revoke_in_source(keeper_of(options.source, reactor, _now, os.environ), wanted, clock)
+        else:
+            token = token_source(options.token_file, _ADMIN_TOKEN, os.environ)()
+            agent = Agent(reactor, connectTimeout=CONNECT_PATIENCE, pool=one_connection(clock))
+            done = await revoke_by_admin(AdminEndpoint(agent, clock, options.url, token), options.kind, options.name)
+        tell(done, console)
+    except (ConfigurationError, RevokeFailed, TokenUnreadable) as error:
+        console.say(str(error))
+        return 1
+    except OutputClosed as closed:
+        console.say(closed.reason or "nobody reads the answer any more; it is revoked")
+        return 1
+    return 0
+
+
+def _now() -> float:
+    return datetime.now(UTC).timestamp()
 
 
 def interruptible(reactor: IReactorCore, work: Coroutine[Deferred[object], object, int]) -> Deferred[int]:

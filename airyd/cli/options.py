@@ -2,60 +2,30 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
-from getopt import GetoptError, gnu_getopt
-from typing import Any, Final, NoReturn
-from urllib.parse import SplitResult, urlsplit
+from typing import Any, Final
+from urllib.parse import urlsplit
 
 from twisted.python import usage
 
-from airyd import __version__
 from airyd.cli.token import claim
-from airyd.events import AIRY_DESTINATIONS, DESTINATION
+from airyd.cli.usage import (
+    ADMIN_URL,
+    WEBSOCKET_PATH,
+    WEBSOCKET_URL,
+    CommandOptions,
+    ProgramOptions,
+    admin_url,
+    checked,
+    websocket_url,
+    whole,
+)
+from airyd.events import AIRY_DESTINATIONS
+from airyd.revocation import LONGEST_NAME, MOST_TOKEN_MAX_AGE, Revoked, is_name
 
-WEBSOCKET_URL: Final = "ws://127.0.0.1:8080/ws.communication"
-WEBSOCKET_PATH: Final = "/ws.communication"
-ADMIN_URL: Final = "http://127.0.0.1:8081"
 _INDENTED_DESTINATIONS: Final = f"\n{' ' * 15}".join(AIRY_DESTINATIONS)
 
 
-class _Options(usage.Options):
-    synopsis = ""
-    #: What stands below the options in the help, as it is.
-    epilogue = ""
-
-    def getSynopsis(self) -> str:
-        """Return the usage line, with the name of the program once."""
-        return f"Usage: airyd {self.synopsis}"
-
-    def getUsage(self, width: int | None = None) -> str:
-        """Return the help."""
-        return f"{super().getUsage(width)}{self.epilogue}"
-
-    def opt_version(self) -> NoReturn:
-        """Show the version and exit."""
-        sys.stdout.write(f"airyd {__version__}\n")
-        raise SystemExit(0)
-
-
-class _CommandOptions(_Options):
-    """A sub-command, whose options may stand before, between and after its arguments."""
-
-    def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Parse the command line of the sub-command; errors: ``UsageError``."""
-        try:
-            given, arguments = gnu_getopt(list(options or ()), self.shortOpt, self.longOpt)
-        except GetoptError as error:
-            raise usage.UsageError(str(error)) from None
-        ordered: list[str] = []
-        for name, value in given:
-            takes_value = f"{name[2:]}=" in self.longOpt
-            ordered += [f"{name}={value}"] if takes_value else [name, value] if value else [name]
-        super().parseOptions([*ordered, "--", *arguments])
-
-
-class TailOptions(_CommandOptions):
+class TailOptions(CommandOptions):
     """``airyd tail``.
 
     :ivar token_file: where the token to log in with is, or None
@@ -106,9 +76,7 @@ Arguments:
 
     def opt_count(self, number: str) -> None:
         """End after this many events [default: never]."""
-        if not (number.isascii() and number.isdecimal() and int(number) > 0):
-            raise usage.UsageError(f"--count takes a whole number from 1 on, not {number!r}")
-        self.count = int(number)
+        self.count = whole("count", number)
 
     opt_n = opt_count
 
@@ -116,11 +84,11 @@ Arguments:
         """Take the URL, if there is one, and the destinations."""
         names = list(arguments)
         if names and not names[0].startswith("/"):
-            self.url = _websocket_url(names.pop(0))
-        self.destinations = tuple(dict.fromkeys(map(_destination, names))) or AIRY_DESTINATIONS
+            self.url = websocket_url(names.pop(0))
+        self.destinations = tuple(dict.fromkeys(map(checked, names))) or AIRY_DESTINATIONS
 
 
-class PublishOptions(_CommandOptions):
+class PublishOptions(CommandOptions):
     """``airyd publish``.
 
     :ivar token_file: where the admin endpoint's token is, or None
@@ -159,19 +127,19 @@ Arguments:
         """Take the URL, if there is one, the destination, and the body, if there is one."""
         rest = list(arguments)
         if rest and not rest[0].startswith("/"):
-            self.url = _admin_url(rest.pop(0))
+            self.url = admin_url(rest.pop(0))
         match rest:
             case [destination]:
-                self.destination = _destination(destination)
+                self.destination = checked(destination)
             case [destination, body]:
-                self.destination, self.body = _destination(destination), body
+                self.destination, self.body = checked(destination), body
             case []:
                 raise usage.UsageError("a DESTINATION is needed, such as /queue/message")
             case _:
                 raise usage.UsageError(f"too many arguments: one BODY at most (quote it), not {len(rest) - 1}")
 
 
-class TokenOptions(_CommandOptions):
+class TokenOptions(CommandOptions):
     """``airyd token``.
 
     :ivar subject: whom the token is for
@@ -239,7 +207,79 @@ Example:
             raise usage.UsageError("give --secret-file or --secret-env, where the secret is")
 
 
-class AirydOptions(_Options):
+class RevokeOptions(CommandOptions):
+    """``airyd revoke``.
+
+    :ivar kind: what to revoke
+    :ivar name: of the token or the user
+    :ivar url: checked, of the admin endpoint
+    :ivar source: where to keep it, in the admin endpoint's place
+    :ivar token_file: where the admin endpoint's token is, or None
+    :ivar token_max_age: seconds that a token lives at most
+    """
+
+    synopsis = "revoke [options] (--jti JTI | --subject SUBJECT) [URL | --source URL]"
+    longdesc = (
+        "Make a token, or all tokens that a user has by now, good no more: connections that came with one end, and "
+        "none comes in. Say so to any server by its admin endpoint, or to the Redis that all of them read."
+    )
+    epilogue = f"""
+Arguments:
+  URL          of the admin endpoint, http://HOST:PORT
+               [default: {ADMIN_URL}]
+"""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kind = Revoked.JTI
+        self.name = ""
+        self.url = ADMIN_URL
+        self.source: str | None = None
+        self.token_file: str | None = None
+        self.token_max_age: int | None = None
+
+    def opt_jti(self, name: str) -> None:
+        """The claim jti of a token."""
+        self._take(Revoked.JTI, name)
+
+    def opt_subject(self, name: str) -> None:
+        """A user: all tokens that were issued until now."""
+        self._take(Revoked.SUBJECT, name)
+
+    def _take(self, kind: Revoked, name: str) -> None:
+        if self.name:
+            raise usage.UsageError("give one --jti, or one --subject")
+        if not is_name(name):
+            raise usage.UsageError(f"--{kind.value} takes 1 to {LONGEST_NAME} printable characters")
+        self.kind, self.name = kind, name
+
+    def opt_source(self, url: str) -> None:
+        """The servers' own --source, such as redis://HOST (twistd airyd --help-sources)."""
+        self.source = url
+
+    def opt_token_file(self, path: str) -> None:
+        """A file with the admin endpoint's token [default: the environment's AIRYD_ADMIN_TOKEN]."""
+        self.token_file = path
+
+    def opt_token_max_age(self, seconds: str) -> None:
+        """With --source: seconds that a token lives at most [default: 86400]."""
+        self.token_max_age = whole("token-max-age", seconds)
+        if self.token_max_age > MOST_TOKEN_MAX_AGE:
+            raise usage.UsageError(f"--token-max-age takes {MOST_TOKEN_MAX_AGE} seconds at most")
+
+    def parseArgs(self, *arguments: str) -> None:
+        """Take the URL, if there is one."""
+        if not self.name:
+            raise usage.UsageError("give --jti or --subject, what to revoke")
+        if len(arguments) > 1 or (arguments and self.source is not None):
+            raise usage.UsageError("give one URL, of the admin endpoint, or --source")
+        if self.token_max_age is not None and self.source is None:
+            raise usage.UsageError("--token-max-age goes with --source; a server has its own")
+        if arguments:
+            self.url = admin_url(arguments[0])
+
+
+class AirydOptions(ProgramOptions):
     """``airyd``: its sub-commands."""
 
     synopsis = "[options] COMMAND ..."
@@ -247,42 +287,11 @@ class AirydOptions(_Options):
         ("tail", None, TailOptions, "Print events as they arrive."),
         ("publish", None, PublishOptions, "Publish events through the admin endpoint."),
         ("token", None, TokenOptions, "Print a token to try things with."),
+        ("revoke", None, RevokeOptions, "Make tokens good no more."),
     )
     longdesc = "Look into a running airyd, and feed it. The server itself is started with: twistd -n airyd"
 
     def postOptions(self) -> None:
         """See to it that there is something to do."""
         if self.subCommand is None:
-            raise usage.UsageError("a command is needed: tail, publish or token")
-
-
-def _destination(name: str) -> str:
-    if not DESTINATION.match(name):
-        raise usage.UsageError(f"{name!r} is not a destination; one looks like /queue/message")
-    return name
-
-
-def _websocket_url(text: str) -> str:
-    parts = _url(text, ("ws", "wss"), WEBSOCKET_URL)
-    return parts._replace(path=parts.path if parts.path not in ("", "/") else WEBSOCKET_PATH).geturl()
-
-
-def _admin_url(text: str) -> str:
-    parts = _url(text, ("http", "https"), ADMIN_URL)
-    if parts.query:
-        raise usage.UsageError(f"{text!r} has a query; the admin endpoint's URL looks like {ADMIN_URL}")
-    return parts.geturl()
-
-
-def _url(text: str, schemes: tuple[str, ...], example: str) -> SplitResult:
-    """Check what all URLs have in common."""
-    try:
-        parts = urlsplit(text)
-        well_formed = bool(parts.hostname) and parts.port != 0 and not parts.fragment and text.isascii()
-    except ValueError:
-        well_formed = False
-    if not well_formed or parts.scheme not in schemes or not text.isprintable() or " " in text:
-        raise usage.UsageError(f"{text!r} is not a {' or '.join(schemes)} URL; one looks like {example}")
-    if parts.username is not None:
-        raise usage.UsageError("a user name in the URL is not supported")
-    return parts
+            raise usage.UsageError("a command is needed: tail, publish, token or revoke")

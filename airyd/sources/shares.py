@@ -67,6 +67,11 @@ def _share(url: str, catalogue: Sequence[str], is_alone: bool) -> Share:
     return Share(rest, names[0], tuple(found))
 
 
+def without_patterns(url: str) -> str:
+    """Return a source's URL as the source itself gets to see it."""
+    return _take_patterns(url)[0]
+
+
 def _take_patterns(url: str) -> tuple[str, list[str]]:
     """Return the URL without the parameter, and the parameter's values."""
     address, mark, query = url.partition("?")

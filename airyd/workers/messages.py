@@ -12,6 +12,7 @@ from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
 
 from airyd.options import Settings
+from airyd.revocation import Revocation
 
 #: A worker's descriptors: orders come in at its standard input, reports go out at ``REPORTS``, and its parent's
 #: listening sockets follow. What it writes to its standard output and error is text for the log.
@@ -27,12 +28,14 @@ class Start(msgspec.Struct, tag=True, frozen=True):
     :ivar number: the worker's own, from 0 on
     :ivar workers: how many there are; each has one socket for each of ``settings.listen``
     :ivar reactor: the module that installs the reactor, the parent's own
+    :ivar revocations: what was revoked before
     """
 
     number: int
     workers: int
     reactor: str
     settings: Settings
+    revocations: Sequence[Revocation] = ()
 
 
 class Cover(msgspec.Struct, tag=True, frozen=True):
@@ -65,6 +68,17 @@ class Publish(msgspec.Struct, tag=True, frozen=True):
     question: int
     destination: str
     body: bytes
+
+
+class Revoke(msgspec.Struct, tag=True, frozen=True):
+    """Put this into force, and answer with :class:`Done` or :class:`Refused`.
+
+    :ivar is_kept: whether the answer waits until the source keeps it; one worker of all sees to that
+    """
+
+    question: int
+    revocation: Revocation
+    is_kept: bool
 
 
 class Serving(msgspec.Struct, tag=True, frozen=True):
@@ -128,8 +142,14 @@ class Published(msgspec.Struct, tag=True, frozen=True):
     message_id: str
 
 
+class Done(msgspec.Struct, tag=True, frozen=True):
+    """It is in force, and kept if that was asked for."""
+
+    question: int
+
+
 class Refused(msgspec.Struct, tag=True, frozen=True):
-    """The event was not published.
+    """The event was not published, or the revocation not kept.
 
     :ivar kind: the name of the exception
     :ivar fault: which payload rule it breaks, if it does
@@ -141,9 +161,9 @@ class Refused(msgspec.Struct, tag=True, frozen=True):
     fault: str | None = None
 
 
-Order = Cover | Extend | AskUnready | AskFigures | Publish
-Answer = Unready | Figures | Published | Refused
-Report = Serving | Leaving | Said | Unready | Figures | Published | Refused
+Order = Cover | Extend | AskUnready | AskFigures | Publish | Revoke
+Answer = Unready | Figures | Published | Done | Refused
+Report = Serving | Leaving | Said | Unready | Figures | Published | Done | Refused
 
 read_order: Final = msgspec.msgpack.Decoder(Order).decode
 read_report: Final = msgspec.msgpack.Decoder(Report).decode

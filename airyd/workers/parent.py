@@ -9,10 +9,11 @@ from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, gatherResults, maybeDeferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from airyd.addresses import split_endpoint
 from airyd.admin.endpoint import read_admin_token
@@ -23,9 +24,10 @@ from airyd.interfaces import Readiness
 from airyd.listening import Place, url_of
 from airyd.metrics import Metrics, WorkersMetrics, make_registry
 from airyd.options import Settings
+from airyd.revocation import InForce, Revocation, Revoked, revocation
 from airyd.service import Airyd
 from airyd.sources import is_shared
-from airyd.workers.process import NoAnswer, Spawner, WorkerProcess
+from airyd.workers.process import Ended, NoAnswer, Spawner, WorkerProcess
 from airyd.workers.sockets import Sockets
 from airyd.workers.sums import Sums, families_of
 from airyd.workers.supervisor import Supervisor
@@ -65,7 +67,8 @@ class Parent(Service):
         self._registry.register(self._workers_metrics)
         self._sums = Sums()
         self._turns = count()
-        self._spawner = Spawner(reactor, settings, os.environ, self._sockets.descriptors)
+        self._revocations = InForce(wall)
+        self._spawner = Spawner(reactor, settings, os.environ, self._sockets.descriptors, self._revocations)
         self._supervisor = Supervisor(
             settings.workers,
             self._spawner.spawn,
@@ -102,6 +105,7 @@ class Parent(Service):
                 scrape=lambda: Deferred.fromCoroutine(self._scrape()),
                 ready=lambda: Deferred.fromCoroutine(self._readiness()),
                 publish=lambda destination, body: Deferred.fromCoroutine(self._publish(destination, body)),
+                revoke=lambda kind, name: Deferred.fromCoroutine(self._revoke(kind, name)),
                 body_limit=self._settings.limits.body,
                 token=self._admin_token,
             )
@@ -132,7 +136,7 @@ class Parent(Service):
         catalogue = [*self._settings.destinations, *destinations]
         self._settings = self._spawner.settings = self._settings._replace(destinations=catalogue)
         self._metrics.extend(destinations)
-        for process in self._supervisor.all_now():
+        for _, process in self._supervisor.processes_now():
             process.extend(destinations)
 
     def stopService(self) -> Deferred[None]:
@@ -188,6 +192,24 @@ class Parent(Service):
             raise SourceUnavailable(
                 f"Worker {number + 1} was to publish it, but {error}; it may have done so."
             ) from None
+
+    async def _revoke(self, kind: Revoked, name: str) -> Revocation:
+        done = revocation(kind, name, self._wall(), self._settings.token_max_age)
+        self._revocations.add(done)  # for those that start later
+        serving = self._supervisor.serving_now()
+        if not serving:
+            raise SourceUnavailable("No worker runs that could keep it; try again.")
+        keeper, _ = serving[next(self._turns) % len(serving)]
+        told = self._supervisor.processes_now()
+        asked = [worker.revoke(done, number == keeper) for number, worker in told]
+        results = await DeferredList(asked, consumeErrors=True)
+        for (number, _), (_, result) in zip(told, results, strict=True):
+            if not isinstance(result, Failure) or (result.check(Ended) and number != keeper):
+                continue
+            if result.check(NoAnswer):
+                raise SourceUnavailable(f"Worker {number + 1} was told, but {result.value}; try again.")
+            result.raiseException()
+        return done
 
 
 async def _readiness(number: int, worker: WorkerProcess) -> Readiness:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count
 from typing import Any, Final, Protocol, cast
 
@@ -20,6 +20,7 @@ from airyd.errors import PayloadFault, PayloadRefused, SourceUnavailable, Unknow
 from airyd.interfaces import Readiness
 from airyd.limits import SOURCE_PATIENCE
 from airyd.options import Settings
+from airyd.revocation import Revocation
 from airyd.workers.messages import (
     FIRST_SOCKET,
     ORDERS,
@@ -29,6 +30,7 @@ from airyd.workers.messages import (
     AskFigures,
     AskUnready,
     Cover,
+    Done,
     Extend,
     Family,
     Figures,
@@ -37,6 +39,7 @@ from airyd.workers.messages import (
     Publish,
     Published,
     Refused,
+    Revoke,
     Said,
     Serving,
     Start,
@@ -51,6 +54,10 @@ PUBLISH_PATIENCE: Final = SOURCE_PATIENCE + 2.0
 
 class NoAnswer(Exception):
     """A worker does not answer a question, or ended before it did."""
+
+
+class Ended(NoAnswer):
+    """It has ended, and its clients with it."""
 
 
 class WorkerFault(Exception):
@@ -117,7 +124,17 @@ class WorkerProcess(ProcessProtocol):
         asked = self._ask(lambda question: Publish(question, destination, body), PUBLISH_PATIENCE)
         return asked.addCallback(_message_id)
 
-    def _ask(self, make: Callable[[int], AskUnready | AskFigures | Publish], patience: float) -> Deferred[Answer]:
+    def revoke(self, revocation: Revocation, is_kept: bool) -> Deferred[None]:
+        """Have a revocation put into force, and kept by the source, if this worker is to see to that.
+
+        Errors: ``SourceUnavailable``, ``WorkerFault``, ``NoAnswer``.
+        """
+        asked = self._ask(lambda question: Revoke(question, revocation, is_kept), PUBLISH_PATIENCE)
+        return asked.addCallback(_was_revoked)
+
+    def _ask(
+        self, make: Callable[[int], AskUnready | AskFigures | Publish | Revoke], patience: float
+    ) -> Deferred[Answer]:
         question = next(self._questions)
         answer: Deferred[Answer] = Deferred()
         self._asked[question] = answer
@@ -196,7 +213,7 @@ class WorkerProcess(ProcessProtocol):
         """See ``IProcessProtocol``."""
         asked, self._asked = self._asked, {}
         for each in asked.values():
-            each.errback(NoAnswer("it has ended"))
+            each.errback(Ended("it has ended"))
         self._owner.ended(self._start.number, self._how(cast(Any, reason.value)))
 
     def _how(self, end: Any) -> str:
@@ -204,6 +221,16 @@ class WorkerProcess(ProcessProtocol):
             return f"ended by {signal.Signals(end.signal).name}"
         last = f": {self._last_text}" if self._last_text and end.exitCode else ""
         return f"ended with status {end.exitCode or 0}{last}"
+
+
+def _was_revoked(answer: Answer) -> None:
+    match answer:
+        case Done():
+            return
+        case Refused(_, SourceUnavailable.__name__, reason):
+            raise SourceUnavailable(reason)
+        case _:
+            raise WorkerFault(str(answer))
 
 
 def _message_id(answer: Answer) -> str:
@@ -228,6 +255,7 @@ class Spawner:
 
     :ivar settings: what the next one is to be
     :param sockets: gives the descriptors of the listening sockets, one for each worker, for each endpoint
+    :param revocations: what is revoked, as the parent was told
     """
 
     def __init__(
@@ -236,6 +264,7 @@ class Spawner:
         settings: Settings,
         environ: Mapping[str, str],
         sockets: Callable[[], Sequence[Sequence[int]]],
+        revocations: Iterable[Revocation],
     ) -> None:
         self._reactor = reactor
         self.settings = settings
@@ -243,10 +272,12 @@ class Spawner:
         path = os.pathsep.join(each for each in sys.path if each)
         self._environ = {**environ, "PYTHONPATH": path}
         self._sockets = sockets
+        self._revocations = revocations
 
     def spawn(self, number: int, owner: Owner) -> WorkerProcess:
         """Start a worker; raises ``OSError`` if that is impossible."""
-        start = Start(number, self.settings.workers, type(self._reactor).__module__, self.settings)
+        module, revoked = type(self._reactor).__module__, tuple(self._revocations)
+        start = Start(number, self.settings.workers, module, self.settings, revoked)
         process = WorkerProcess(start, owner, self._reactor)
         pipes: dict[int, int | str] = {ORDERS: "w", REPORTS: "r", **dict.fromkeys(TEXT, "r")}
         sockets = dict(enumerate((each for of_place in self._sockets() for each in of_place), FIRST_SOCKET))

@@ -204,9 +204,9 @@ class Supervisor:
             if worker.process is not None and worker.state in (State.SERVING, State.LEAVING)
         ]
 
-    def all_now(self) -> list[WorkerProcess]:
-        """Return all that run, whatever they are at."""
-        return [worker.process for worker in self._workers if worker.process is not None]
+    def processes_now(self) -> list[tuple[int, WorkerProcess]]:
+        """Return all that there are, with their numbers: those, too, that are starting, and answer when they have."""
+        return [(worker.number, worker.process) for worker in self._workers if worker.process is not None]
 
     def stop(self) -> Deferred[None]:
         """End all; fires when none is left. Who doesn't end in time is killed."""
@@ -217,17 +217,17 @@ class Supervisor:
                 worker.restart = None
             if worker.process is not None:
                 worker.process.terminate()
-        if not self.all_now():
+        if not self.processes_now():
             return succeed(None)
         self._stopped = Deferred()
         late = self._clock.callLater(STOP_PATIENCE, self._kill)
         return self._stopped.addCallback(lambda _: late.cancel() if late.active() else None)
 
     def _kill(self) -> None:
-        for process in self.all_now():
+        for _, process in self.processes_now():
             process.kill()
 
     def _look_whether_all_ended(self) -> None:
-        if self._stopped is not None and not self.all_now():
+        if self._stopped is not None and not self.processes_now():
             stopped, self._stopped = self._stopped, None
             stopped.callback(None)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, cast
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.stdio import StandardIO
 from twisted.logger import LogEvent, Logger, LogLevel, eventAsText
 from twisted.python.failure import Failure
 
 from airyd.errors import PayloadRefused, Refusal
+from airyd.revocation import Revocation
 from airyd.service import Airyd
 from airyd.workers.messages import (
     FIRST_SOCKET,
@@ -19,6 +20,7 @@ from airyd.workers.messages import (
     AskFigures,
     AskUnready,
     Cover,
+    Done,
     Extend,
     Figures,
     Leaving,
@@ -27,6 +29,7 @@ from airyd.workers.messages import (
     Published,
     Refused,
     Report,
+    Revoke,
     Said,
     Serving,
     Start,
@@ -59,6 +62,7 @@ class Worker:
         descriptors = [range(first, first + start.workers) for first in firsts]
         self._sockets = InheritedSockets(reactor, descriptors, start.number)
         self._airyd = Airyd(start.settings, reactor, wall, self._sockets)
+        self._airyd.revocations.learn(start.revocations)
         self._messages = Messages(self._obey, self._unlinked)
         self._is_linked = True
         self._is_ending = False
@@ -116,10 +120,21 @@ class Worker:
                     lambda message_id: self._report(Published(question, message_id)),
                     lambda failure: self._report(self._refusal(question, failure)),
                 )
+            case Revoke(question, revocation, is_kept):
+                self._revoke(revocation, is_kept).addCallbacks(
+                    lambda _: self._report(Done(question)),
+                    lambda failure: self._report(self._refusal(question, failure)),
+                )
+
+    def _revoke(self, revocation: Revocation, is_kept: bool) -> Deferred[Revocation]:
+        if is_kept:
+            return self._airyd.revocations.share(revocation)
+        self._airyd.revocations.learn([revocation])
+        return succeed(revocation)
 
     def _refusal(self, question: int, failure: Failure) -> Refused:
         error = failure.value
         if not isinstance(error, Refusal):
-            self._log.failure("an event could not be published", failure)
+            self._log.failure("an order could not be carried out", failure)
         fault = error.fault.value if isinstance(error, PayloadRefused) else None
         return Refused(question, type(error).__name__, str(error), fault)

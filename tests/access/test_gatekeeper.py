@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from airyd.access import keysets
 from airyd.access.gatekeeper import Gatekeeper
-from airyd.errors import LoginFault, LoginUnavailable
+from airyd.access.keys import pem_key
+from airyd.access.revocations import Revocations
+from airyd.errors import LoginFault, LoginRefused, LoginUnavailable
 from airyd.interfaces import Credentials, IAuthenticator, Opening
 from airyd.metrics import Metrics
+from airyd.revocation import Revocation, Revoked
 from tests.access.case import (
     NOW,
     SECRET,
@@ -21,13 +30,16 @@ from tests.access.case import (
     jwk,
     log_in,
     private_key,
+    public_pem,
     token,
 )
+from tests.access.test_revocations import Store
 from tests.doubles import record_log, text_of
 
 NOBODY = Credentials(None, None, {})
 OTHER = "another-secret-which-is-as-long-as-it-must-be"
 NO_KEYS = "jwt:jwks=/nothing/there"
+ONE_TOKEN = Revocation(Revoked.JTI, "j", NOW, NOW + 100)
 
 
 class GatekeeperTests(AccessCase):
@@ -36,7 +48,11 @@ class GatekeeperTests(AccessCase):
     def gatekeeper(self, *specs: str) -> Gatekeeper:
         """Return the gatekeeper of these."""
         self.metrics = Metrics()
-        keeper = Gatekeeper([self.made(spec, OTHER=OTHER) for spec in specs], self.metrics)
+        self.store = Store()
+        self.revocations = Revocations([self.store], self.clock, lambda: NOW + self.clock.seconds(), 86_400)
+        self.revocations.start(lambda: None)
+        self.store.read.callback(None)
+        keeper = Gatekeeper([self.made(spec, OTHER=OTHER) for spec in specs], self.metrics, self.revocations)
         keeper.start()
         self.addCleanup(keeper.stop)
         return keeper
@@ -108,6 +124,65 @@ class GatekeeperTests(AccessCase):
         self.let_in(keeper, bearer(token()))
         self.assertEqual(+self.metrics.logins_refused, {"expired": 1, "malformed": 2, "missing": 1})
 
+    def test_revoked(self) -> None:
+        """A token that is revoked is refused, by each of those that take tokens; a new one is let in."""
+        keeper = self.gatekeeper("jwt:secret-env=SECRET", "jwt:secret-env=OTHER", "anonymous")
+        self.let_in(keeper, bearer(token()))
+        self.store.learn([Revocation(Revoked.SUBJECT, USER, NOW + 5, NOW + 100), ONE_TOKEN])
+        old = claims(iat=NOW + 5)
+        for each in (token(), token(claims(iat=None)), token(old), token(old, OTHER), token(claims(sub="b", jti="j"))):
+            self.assertEqual(self.refused(keeper, bearer(each)), LoginFault.REVOKED)
+        self.assertEqual(self.metrics.logins_refused["revoked"], 5)
+        for other in (token(claims(iat=NOW + 6)), token(claims(sub="b"))):
+            self.let_in(keeper, bearer(other))
+        self.assertEqual(self.let_in(keeper, NOBODY).name, "anonymous")
+        told = self.failureResultOf(log_in(keeper, bearer(token()))).value.stomp_error()
+        self.assertEqual(str(told), "401 Unauthorized: There is no valid token.")
+
+    def test_revoked_while_the_keys_are_fetched(self) -> None:
+        """It is the end of the login that counts."""
+        path = Path(self.mktemp()).absolute()
+        key = private_key("ES256")
+        path.write_text(json.dumps({"keys": [jwk(private_key("ES256", 1), "other")]}))
+        keeper = self.gatekeeper(f"jwt:jwks={path}")
+        self.clock.advance(10)
+        fetched: Deferred[None] = Deferred()
+        self.patch(keysets.KeySet, "renew", lambda keys: fetched)
+        login = log_in(keeper, bearer(token(key=key, algorithm="ES256", kid="k")))
+        self.patch(keysets.KeySet, "find", lambda keys, algorithm, kid: pem_key(public_pem(key)))
+        self.assertNoResult(login)
+        self.store.learn([Revocation(Revoked.SUBJECT, USER, NOW + 5, NOW + 100)])
+        fetched.callback(None)
+        self.assertIs(self.failureResultOf(login, LoginRefused).value.fault, LoginFault.REVOKED)
+        self.assertEqual(self.metrics.logins_refused["revoked"], 1)
+
+    def test_leeway(self) -> None:
+        """A token of an issuer whose clock is ahead may be older than it says."""
+        keeper = self.gatekeeper("jwt:secret-env=SECRET:leeway=30")
+        self.store.learn([Revocation(Revoked.SUBJECT, USER, NOW, NOW + 100)])
+        for issued, fault in ((30, LoginFault.REVOKED), (31, None)):
+            login = log_in(keeper, bearer(token(claims(iat=NOW + issued))))
+            if fault is None:
+                self.successResultOf(login)
+            else:
+                self.assertIs(self.failureResultOf(login, LoginRefused).value.fault, fault)
+
+    def test_before_it_is_known_what_is_revoked(self) -> None:
+        """Nobody with a token is let in, nor refused as if that were final; /readyz says so."""
+        for specs, health in ((("jwt:secret-env=SECRET",), 1), (("jwt:secret-env=SECRET", "anonymous"), 0)):
+            self.metrics = Metrics()
+            store = Store()
+            revocations = Revocations([store], self.clock, lambda: NOW, 86_400)
+            revocations.start(lambda: None)
+            keeper = Gatekeeper([self.made(spec) for spec in specs], self.metrics, revocations)
+            self.failureResultOf(log_in(keeper, bearer(token())), LoginUnavailable)
+            self.assertEqual((len(keeper.health()), len(keeper.warnings())), (health, 1 - health))
+            store.read.callback(None)
+            self.assertEqual((keeper.health(), keeper.warnings()), ((), []))
+            self.let_in(keeper, bearer(token()))
+            store.trouble = ["it is away"]
+            self.assertEqual(keeper.warnings(), ["revocations are not heard of: it is away"])
+
     def test_log_says_why_and_to_whom(self) -> None:
         log = record_log(self)
         keeper = self.gatekeeper("jwt:secret-env=SECRET")
@@ -138,11 +213,6 @@ class WithoutKeysTests(SynchronousTestCase):
     """A key set in a file that is written later."""
 
     def test_the_file_comes_later(self) -> None:
-        import json
-        from pathlib import Path
-
-        from twisted.internet.task import Clock
-
         path, clock = Path(self.mktemp()).absolute(), Clock()
         key = private_key("ES256")
         door = authenticator(f"jwt:jwks={path}", clock)

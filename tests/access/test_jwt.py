@@ -14,7 +14,7 @@ from zope.interface.verify import verifyObject
 
 from airyd.access.shown import token_of
 from airyd.errors import ConfigurationError, LoginFault
-from airyd.interfaces import Credentials, IAuthenticator, Opening
+from airyd.interfaces import Credentials, IAuthenticator, IRevocable, Opening
 from tests.access.case import (
     NOW,
     SECRET,
@@ -42,6 +42,7 @@ class KeyTests(AccessCase):
 
     def test_interface(self) -> None:
         verifyObject(IAuthenticator, self.made())
+        verifyObject(IRevocable, self.let_in(self.made(), bearer(token())))
 
     def test_secret_of_the_environment(self) -> None:
         principal = self.let_in(self.made(), bearer(token()))

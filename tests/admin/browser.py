@@ -17,6 +17,7 @@ from zope.interface import alsoProvides
 from airyd.admin.site import admin_site
 from airyd.interfaces import Readiness
 from airyd.metrics import Metrics, make_registry
+from airyd.revocation import Revocation, Revoked
 
 LOCAL = IPv4Address("TCP", "127.0.0.1", 8081)
 PEER = IPv4Address("TCP", "127.0.0.1", 50000)
@@ -106,6 +107,8 @@ class AdminCase(SynchronousTestCase):
         self.warnings: list[str] = []
         self.published: list[tuple[str, bytes]] = []
         self.outcome: Deferred[str] = succeed("0c1d2e3f-7-1")
+        self.revoked: list[tuple[Revoked, str]] = []
+        self.kept: Deferred[Revocation] | None = None
         registry = make_registry(self.metrics)
         self.site = admin_site(
             reactor=self.clock,
@@ -113,6 +116,7 @@ class AdminCase(SynchronousTestCase):
             scrape=lambda: succeed(registry),
             ready=lambda: succeed(Readiness(self.reasons, self.warnings)),
             publish=self.publish,
+            revoke=self.revoke,
             body_limit=LIMIT,
             token=self.token,
         )
@@ -121,6 +125,11 @@ class AdminCase(SynchronousTestCase):
         """Stand in for the hub."""
         self.published.append((destination, body))
         return self.outcome
+
+    def revoke(self, kind: Revoked, name: str) -> Deferred[Revocation]:
+        """Stand in for what keeps revocations."""
+        self.revoked.append((kind, name))
+        return self.kept or succeed(Revocation(kind, name, 1.5, 2.5))
 
     def connect(self, local: IAddress = LOCAL) -> Connection:
         """Open a connection to the page's address ``local``."""

@@ -11,8 +11,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from airyd import __version__
 from airyd.cli import main
-from airyd.cli.options import ADMIN_URL, WEBSOCKET_URL, PublishOptions, TailOptions
+from airyd.cli.options import PublishOptions, RevokeOptions, TailOptions
+from airyd.cli.usage import ADMIN_URL, WEBSOCKET_URL
 from airyd.events import AIRY_DESTINATIONS, MESSAGE
+from airyd.revocation import Revoked
 
 
 class TailTests(SynchronousTestCase):
@@ -110,6 +112,48 @@ class PublishTests(SynchronousTestCase):
             ["http://h", "queue", "{}"],
         ]:
             self.assertNotIn("\n", str(self.assertRaises(UsageError, self.parse, *arguments)))
+
+
+class RevokeTests(SynchronousTestCase):
+    """``airyd revoke``."""
+
+    def parse(self, *arguments: str) -> RevokeOptions:
+        options = RevokeOptions()
+        options.parseOptions(list(arguments))
+        return options
+
+    def test_what(self) -> None:
+        for arguments, kind, name in [
+            (["--jti", "j 1"], Revoked.JTI, "j 1"),
+            (["--subject=ä"], Revoked.SUBJECT, "ä"),
+            (["http://h:1", "--subject", "ann"], Revoked.SUBJECT, "ann"),
+        ]:
+            options = self.parse(*arguments)
+            self.assertEqual((options.kind, options.name), (kind, name))
+
+    def test_where(self) -> None:
+        self.assertEqual(self.parse("--jti=j").url, ADMIN_URL)
+        self.assertEqual(self.parse("--jti=j", "http://h:1").url, "http://h:1")
+        options = self.parse("--jti=j", "--source=redis://h", "--token-max-age=60")
+        self.assertEqual((options.source, options.token_max_age), ("redis://h", 60))
+
+    def test_wrong(self) -> None:
+        for arguments in [
+            [],
+            ["http://h:1"],
+            ["--jti="],
+            ["--jti=a\nb"],
+            [f"--subject={'x' * 256}"],
+            ["--jti=a", "--subject=b"],
+            ["--jti=a", "--jti=b"],
+            ["--jti=a", "redis://h"],
+            ["--jti=a", "http://h:1", "http://h:2"],
+            ["--jti=a", "http://h:1", "--source=redis://h"],
+            ["--jti=a", "--token-max-age=60"],
+            ["--jti=a", "--source=redis://h", "--token-max-age=0"],
+            ["--jti=a", "--source=redis://h", f"--token-max-age={'9' * 30}"],
+        ]:
+            self.assertRaises(UsageError, self.parse, *arguments)
 
 
 class CommandTests(SynchronousTestCase):

@@ -19,7 +19,8 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 from zope.interface import implementer
 
 from airyd.cli.lines import Line
-from airyd.cli.publish import Publisher, one_connection, publish_lines
+from airyd.cli.post import one_connection
+from airyd.cli.publish import Publisher, publish_lines
 from tests.cli.fakes import Screen
 
 URL = "http://127.0.0.1:8081"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from airyd.access.claims import Identity
 from airyd.access.rights import RightsClaims, RightsTable, TokenPrincipal
 from airyd.errors import Fault, SourceUnavailable
 from airyd.events import (
@@ -153,7 +154,7 @@ class PermissionTests(WildcardCase):
         """A filter holds in each part; where its field never is, there is no part, now or later."""
         claims = {"only": {"channel_id": ["c1"]}}
         rights = RightsTable(RightsClaims()).rights(claims)
-        self.patch(self.door, "principal", TokenPrincipal("ann", None, rights))
+        self.patch(self.door, "principal", TokenPrincipal(Identity("ann", None, None, None), rights))
         for ack in ("auto", "client"):
             channel = self.subscribed("/queue/**", ack=ack)
             self.assertEqual(self.got(channel, UNREAD_COUNT), [])

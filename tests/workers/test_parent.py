@@ -17,11 +17,13 @@ from airyd.errors import ConfigurationError, SourceUnavailable, UnknownDestinati
 from airyd.events import AIRY_DESTINATIONS, MESSAGE
 from airyd.metrics import Metrics, make_registry
 from airyd.options import Options
+from airyd.revocation import Revocation, Revoked, lasting
 from airyd.sources import several
 from airyd.workers.messages import (
     REPORTS,
     AskFigures,
     AskUnready,
+    Done,
     Extend,
     Figures,
     Order,
@@ -29,6 +31,7 @@ from airyd.workers.messages import (
     Published,
     Refused,
     Report,
+    Revoke,
     Serving,
     Start,
     Unready,
@@ -44,6 +47,8 @@ from tests.loop import Loop
 
 REDIS = "--source=redis://127.0.0.1:1/0"
 ANYWHERE = "--listen=tcp:0:interface=127.0.0.1"
+#: Which of two revocations each of two workers was to keep.
+TURNS = [[False, True], [True, False]]
 
 
 class Child:
@@ -65,6 +70,7 @@ class Child:
         self.metrics = Metrics(AIRY_DESTINATIONS, source_up=lambda: True)
         self.published: list[tuple[str, bytes]] = []
         self.extended: list[str] = []
+        self.revoked: list[tuple[Revocation, bool]] = []
         self.refusal: Refused | None = None
         self.start: Start | None = None
         process.makeConnection(self)
@@ -87,6 +93,10 @@ class Child:
                 self.say(Unready(question, self.reasons, self.warnings))
             case AskFigures(question):
                 self.say(Figures(question, families_of(make_registry(self.metrics))))
+            case Revoke(question, revocation, is_kept):
+                self.revoked.append((revocation, is_kept))
+                refusal = self.refusal if is_kept else None
+                self.say(refusal_of(refusal, question) if refusal else Done(question))
             case Publish(question, destination, body):
                 self.published.append((destination, body))
                 refusal = self.refusal
@@ -362,6 +372,81 @@ class ReadinessTests(ParentCase):
         made = self.serving()
         made.stopService()
         self.assertEqual(self.ready(), (503, ["stopping"]))
+
+
+class RevokeTests(ParentCase):
+    """``POST /revoke`` reaches all that have clients."""
+
+    def revoke(self, name: str = "ann") -> tuple[int, str]:
+        """Revoke the tokens of a subject."""
+        return self.answer("POST", "/revoke", b'{"subject":"%s"}' % name.encode())
+
+    def test_all_and_one_keeps_it(self) -> None:
+        self.serving("--token-max-age=100")
+        expected = Revocation(Revoked.SUBJECT, "ann", 1.7e9, 1.7e9 + lasting(100))
+        for _ in range(2):
+            status, text = self.revoke()
+            self.assertEqual((status, msgspec.json.decode(text)["until"]), (200, expected.until))
+        one, other = (child.revoked for child in self.reactor.children)
+        self.assertEqual({each for each, _ in one + other}, {expected})
+        self.assertEqual(sorted([[is_kept for _, is_kept in one], [is_kept for _, is_kept in other]]), TURNS)
+
+    def test_not_kept(self) -> None:
+        self.serving()
+        for child in self.reactor.children:
+            child.refusal = Refused(0, SourceUnavailable.__name__, "Redis is away")
+        status, text = self.revoke()
+        self.assertEqual((status, msgspec.json.decode(text)), (503, {"error": "Redis is away"}))
+        self.assertEqual([len(child.revoked) for child in self.reactor.children], [1, 1])
+
+    def test_a_worker_that_says_nothing(self) -> None:
+        self.serving()
+        self.reactor.children[1].answers = False
+        asked = self.ask("POST", "/revoke", b'{"jti":"j"}')
+        self.assertEqual(asked.value(), b"")
+        self.reactor.advance(PUBLISH_PATIENCE)
+        status, text = self.read(asked)
+        self.assertEqual(status, 503)
+        self.assertIn("try again", text)
+
+    def test_a_worker_that_ends(self) -> None:
+        """Its clients are gone: only the one that was to keep it has to answer."""
+        self.serving()
+        statuses = []
+        for _ in range(2):
+            asked = self.ask("POST", "/revoke", b'{"jti":"j"}')
+            self.assertEqual(self.read(asked)[0], 200)
+            self.reactor.children[1].answers = False
+            asked = self.ask("POST", "/revoke", b'{"jti":"k"}')
+            self.reactor.children[1].end(ProcessTerminated(signal=9))
+            statuses.append(self.read(asked)[0])
+            self.reactor.advance(1)
+            self.reactor.children[1] = self.reactor.children.pop()
+            self.reactor.children[1].say(Serving())
+            self.revoke()  # the other's turn
+        self.assertEqual(sorted(statuses), [200, 503])
+
+    def test_a_worker_that_is_starting(self) -> None:
+        """It is told, although nobody is there yet."""
+        self.serving()
+        self.reactor.children[0].end(ProcessTerminated(signal=9))
+        self.reactor.advance(1)
+        self.assertEqual(self.revoke()[0], 200)
+        self.assertEqual(len(self.reactor.children[-1].revoked), 1)
+
+    def test_no_worker(self) -> None:
+        self.started()
+        self.assertEqual(self.revoke()[0], 503)
+
+    def test_a_worker_that_starts_later(self) -> None:
+        """It is told with its first order, before it lets anybody in."""
+        self.serving()
+        self.revoke()
+        self.reactor.children[0].end(ProcessTerminated(signal=9))
+        self.reactor.advance(1)
+        start = self.reactor.children[-1].start
+        assert start is not None
+        self.assertEqual([each.name for each in start.revocations], ["ann"])
 
 
 class MetricsTests(ParentCase):

@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.errors import PayloadFault, PayloadRefused, SourceUnavailable, UnknownDestination
 from airyd.options import Options
+from airyd.revocation import Revocation, Revoked
 from airyd.workers.messages import (
     FIRST_SOCKET,
     ORDERS,
@@ -21,6 +22,7 @@ from airyd.workers.messages import (
     AskFigures,
     AskUnready,
     Cover,
+    Done,
     Family,
     Figures,
     Leaving,
@@ -28,6 +30,7 @@ from airyd.workers.messages import (
     Published,
     Refused,
     Report,
+    Revoke,
     Said,
     Sample,
     Serving,
@@ -117,7 +120,7 @@ class ProcessCase(SynchronousTestCase):
         options = Options()
         options.parseOptions(["--workers=4", f"--source={PASSWORD}", "--destination=/x"])
         self.settings = options.settings
-        spawner = Spawner(self.reactor, self.settings, {"LANG": "C"}, lambda: [[7, 8], [9, 10]])
+        spawner = Spawner(self.reactor, self.settings, {"LANG": "C"}, lambda: [[7, 8], [9, 10]], [])
         self.process: WorkerProcess = spawner.spawn(2, self.owner)
         self.pipes = self.reactor.pipes
 
@@ -236,6 +239,21 @@ class AskedTests(ProcessCase):
         self.assertEqual((order.destination, order.body), ("/x", body))
         self.say(Published(order.question, "id-1"))
         self.assertEqual(self.successResultOf(asked), "id-1")
+
+    def test_revoked(self) -> None:
+        """The revocation comes as it is; what the source says against it, too."""
+        revocation = Revocation(Revoked.SUBJECT, "ann", 1.5, 2.5)
+        for is_kept in (True, False):
+            asked = self.process.revoke(revocation, is_kept)
+            (order,) = [read_order(data) for data in self.pipes.sent()]
+            assert isinstance(order, Revoke)
+            self.assertEqual((order.revocation, order.is_kept), (revocation, is_kept))
+            self.say(Done(order.question))
+            self.successResultOf(asked)
+        for kind, error in (("SourceUnavailable", SourceUnavailable), ("ZeroDivisionError", WorkerFault)):
+            asked = self.process.revoke(revocation, True)
+            self.say(Refused(self.question(Revoke), kind, "away"))
+            self.failureResultOf(asked, error)
 
     def test_refused(self) -> None:
         """The reasons are those of the worker, kind and text."""

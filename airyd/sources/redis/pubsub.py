@@ -20,12 +20,13 @@ from zope.interface import implementer
 from airyd import payloads
 from airyd.errors import PayloadRefused, SourceUnavailable
 from airyd.events import Event, Replay
-from airyd.interfaces import IEventSink, IEventSource, SourceContext
+from airyd.interfaces import IEventSink, IEventSource, IRevocationKeeper, SourceContext
 from airyd.sources.history import HISTORY, HISTORY_BYTES, UNKNOWN, History
 from airyd.sources.redis.deadletters import DeadLetters
 from airyd.sources.redis.entries import Refused
 from airyd.sources.redis.link import LinkDown, all_of
 from airyd.sources.redis.protocol import Message
+from airyd.sources.redis.revocations import RevocationStream
 from airyd.sources.redis.upstream import Upstream
 
 #: Seconds between two looks whether a connection on which nothing comes is still one.
@@ -59,7 +60,7 @@ class _Channel:
         return None
 
 
-@implementer(IEventSource)
+@implementer(IEventSource, IRevocationKeeper)
 class RedisPubSub:
     """Subscribes to a channel per destination of the catalogue, ``<prefix><destination>``; a message is a body.
 
@@ -70,6 +71,7 @@ class RedisPubSub:
     :param prefix: what the channels begin with
     :param history: events kept per destination
     :param history_bytes: bytes of bodies kept per destination
+    :ivar revocations: see ``IRevocationKeeper``
     """
 
     _log = Logger()
@@ -92,6 +94,7 @@ class RedisPubSub:
         self._commands = upstream.link("commands")
         self._reading = upstream.link("subscriber", listener=self)
         self._dead_letters = DeadLetters(self._commands, prefix, "channel")
+        self.revocations = RevocationStream(upstream, self._commands, prefix, self._clock, context.wall)
         self._sink: IEventSink | None = None
         self._looking: Deferred[None] | None = None
         self._began = 0
@@ -117,7 +120,7 @@ class RedisPubSub:
         if looking is not None:
             looking.cancel()
         self._give_up(f"{self._upstream.name}: not running")
-        ends = [self._commands.stop(), self._reading.stop(), self._upstream.stop()]
+        ends = [self.revocations.stop(), self._commands.stop(), self._reading.stop(), self._upstream.stop()]
         return gatherResults(ends).addCallback(lambda _: None)
 
     def extend(self, destinations: Sequence[str]) -> None:

@@ -15,13 +15,14 @@ from zope.interface import implementer
 
 from airyd.errors import SourceUnavailable
 from airyd.events import Event, Replay
-from airyd.interfaces import IEventSink, IEventSource, SourceContext
+from airyd.interfaces import IEventSink, IEventSource, IRevocationKeeper, SourceContext
 from airyd.sources.history import UNKNOWN
 from airyd.sources.redis.deadletters import DeadLetters
 from airyd.sources.redis.entries import PAYLOAD, POSITION, Entries, read_entries
 from airyd.sources.redis.link import LinkDown, NotTaken, all_of
 from airyd.sources.redis.protocol import RawEntry, Reply
 from airyd.sources.redis.reader import Reader
+from airyd.sources.redis.revocations import RevocationStream
 from airyd.sources.redis.stream import Stream, StreamInfo, order, read_info
 from airyd.sources.redis.upstream import Upstream
 
@@ -38,7 +39,7 @@ class _Request(NamedTuple):
     position: str | None
 
 
-@implementer(IEventSource)
+@implementer(IEventSource, IRevocationKeeper)
 class RedisStreams:
     """Reads one stream per destination, ``<prefix><destination>``, whose entries have a field ``payload``.
 
@@ -47,6 +48,7 @@ class RedisStreams:
 
     :param prefix: what the keys begin with
     :param maxlen: about how many entries a stream keeps when airyd adds one
+    :ivar revocations: see ``IRevocationKeeper``
     """
 
     _log = Logger()
@@ -61,6 +63,7 @@ class RedisStreams:
         self._reading = upstream.link("reader", is_numbered=True)
         self._reader = Reader(self._reading, self._commands, clock, context.body_limit, self._deliver, self._gap)
         self._dead_letters = DeadLetters(self._commands, prefix, "stream")
+        self.revocations = RevocationStream(upstream, self._commands, prefix, clock, context.wall)
         self._sink: IEventSink | None = None
         self._pages: dict[_Request, list[Deferred[Replay]]] = {}
 
@@ -78,7 +81,7 @@ class RedisStreams:
         """End (``IEventSource``)."""
         self._sink = None
         self._reader.stop()
-        ends = [self._commands.stop(), self._reading.stop(), self._upstream.stop()]
+        ends = [self.revocations.stop(), self._commands.stop(), self._reading.stop(), self._upstream.stop()]
         return gatherResults(ends).addCallback(lambda _: None)
 
     def extend(self, destinations: Sequence[str]) -> None:

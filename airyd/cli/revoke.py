@@ -1,0 +1,110 @@
+"""Tokens made good no more, through the admin endpoint or in the source itself (the work of ``airyd revoke``)."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final, NoReturn
+
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.interfaces import IReactorCore, IReactorTime
+from zope.interface import implementer
+
+from airyd.cli.console import Console, visible
+from airyd.cli.post import AdminEndpoint, PostFailed
+from airyd.errors import ConfigurationError, PayloadRefused, SourceUnavailable
+from airyd.events import Event
+from airyd.interfaces import IEventSink, IEventSource, IRevocationKeeper, SourceContext
+from airyd.limits import SOURCE_PATIENCE
+from airyd.revocation import Revocation, Revoked
+from airyd.sources import make_source
+from airyd.sources.shares import without_patterns
+
+_UNSURE: Final = "it may be revoked or not; try again"
+
+
+class RevokeFailed(Exception):
+    """It may not be revoked everywhere; the text says why in one line."""
+
+
+def keeper_of(url: str, reactor: IReactorCore, wall: Callable[[], float], environ: Mapping[str, str]) -> IEventSource:
+    """Return the source that a URL names, not started, if it keeps revocations.
+
+    Errors: ``ConfigurationError`` whose text shows no password.
+    """
+    source = make_source(without_patterns(url), SourceContext(reactor, wall, (), environ=environ))
+    if not IRevocationKeeper.providedBy(source):
+        raise ConfigurationError(
+            f"--source {url.partition(':')[0]}: nothing is kept there; tell the server itself, by its admin endpoint"
+        )
+    return source
+
+
+async def revoke_in_source(source: IEventSource, revocation: Revocation, clock: IReactorTime) -> Revocation:
+    """Have a source of :func:`keeper_of` keep a revocation, for all who read it.
+
+    Errors: :class:`RevokeFailed`.
+    """
+
+    def late(result: object, seconds: float) -> NoReturn:
+        raise SourceUnavailable("; ".join(source.health()) or f"no answer within {seconds:g} seconds; {_UNSURE}")
+
+    starting = maybeDeferred(source.start, _Nobody())
+    starting.addErrback(lambda failure: failure.trap(SourceUnavailable) and None)  # it is stopped before it was reached
+    try:
+        await IRevocationKeeper(source).revocations.add(revocation).addTimeout(SOURCE_PATIENCE, clock, late)
+    except SourceUnavailable as error:
+        raise RevokeFailed(str(error)) from None
+    finally:
+        await source.stop()
+    return revocation
+
+
+async def revoke_by_admin(endpoint: AdminEndpoint, kind: Revoked, name: str) -> Revocation:
+    """Tell a server; return what it made of that.
+
+    Errors: :class:`RevokeFailed`.
+    """
+    try:
+        reply = await endpoint.post("revoke", json.dumps({kind.value: name}).encode(), _UNSURE)
+    except PostFailed as error:
+        raise RevokeFailed(str(error)) from None
+    if reply.status != 200:
+        raise RevokeFailed(reply.reason)
+    match reply.value:
+        case {"at": int() | float() as at, "until": int() | float() as until} if math.isfinite(at + until):
+            return Revocation(kind, name, at, until)
+    raise RevokeFailed("the answer is none to a revocation: is this airyd's admin endpoint?")
+
+
+def tell(done: Revocation, console: Console) -> None:
+    """Say what was done, to a person or a program.
+
+    Errors: ``OutputClosed``.
+    """
+    kind, name, at, until = done
+    if not console.terminal:
+        console.write(json.dumps({kind.value: name, "at": at, "until": until}).encode() + b"\n")
+        return
+    what = f"the token {name}" if kind is Revoked.JTI else f"all tokens of {name} that were issued until {_time(at)}"
+    console.show(visible(f"revoked until {_time(until)}: {what}"))
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@implementer(IEventSink)
+class _Nobody:
+    """Who wants no events, and watches for none."""
+
+    def deliver(self, events: Sequence[Event]) -> None:
+        """See ``IEventSink``."""
+
+    def gap(self, destinations: Sequence[str], reason: str) -> None:
+        """See ``IEventSink``."""
+
+    def refused(self, destination: str, event_id: str, refusal: PayloadRefused) -> None:
+        """See ``IEventSink``."""

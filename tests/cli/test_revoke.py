@@ -1,0 +1,144 @@
+"""``airyd revoke`` against a site in memory, and a real Redis."""
+
+from __future__ import annotations
+
+import json
+import time
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import ConnectionRefusedError
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.client import Agent
+
+from airyd.cli import revoke
+from airyd.cli.post import AdminEndpoint, one_connection
+from airyd.cli.revoke import RevokeFailed, keeper_of, revoke_by_admin, revoke_in_source, tell
+from airyd.errors import ConfigurationError
+from airyd.revocation import Revocation, Revoked
+from tests.cli.fakes import Screen
+from tests.cli.test_publish import URL, Recorder, Web
+from tests.redis.case import RedisCase
+from tests.redis.server import RedisServer
+
+ANN = Revocation(Revoked.SUBJECT, "ann", 1_795_000_000.25, 1_795_090_000.0)
+ANSWER = (200, b'{"subject": "ann", "at": 1795000000.25, "until": 1795090000}')
+
+
+class AdminTests(SynchronousTestCase):
+    """Through the admin endpoint."""
+
+    def setUp(self) -> None:
+        self.clock = MemoryReactorClock()
+        self.resource = Recorder()
+        self.resource.answer = lambda body: ANSWER
+        self.web = Web(self.clock, self.resource)
+
+    def revoke(self, token: str | None = None) -> Deferred[Revocation]:
+        """Revoke Ann's tokens."""
+        agent = Agent.usingEndpointFactory(self.clock, self.web, one_connection(self.clock))
+        endpoint = AdminEndpoint(agent, self.clock, URL, token)
+        running = Deferred.fromCoroutine(revoke_by_admin(endpoint, Revoked.SUBJECT, "ann"))
+        for _ in range(1000):
+            if not running.called:
+                self.web.flush()
+        return running
+
+    def failed(self) -> str:
+        """Return why it failed."""
+        return str(self.failureResultOf(self.revoke(), RevokeFailed).value)
+
+    def test_revoked(self) -> None:
+        self.assertEqual(self.successResultOf(self.revoke("secret")), ANN)
+        self.assertEqual(self.resource.uris, [b"/revoke"])
+        self.assertEqual([json.loads(body) for body in self.resource.bodies], [{"subject": "ann"}])
+        self.assertEqual(self.resource.authorizations, ["Bearer secret"])
+
+    def test_refused(self) -> None:
+        self.resource.answer = lambda body: (503, b'{"error": "It is revoked here, but not kept"}')
+        self.assertEqual(self.failed(), "It is revoked here, but not kept")
+        self.resource.answer = lambda body: (404, b'{"error": "no such page"}')
+        self.assertEqual(self.failed(), "no such page")
+
+    def test_no_airyd(self) -> None:
+        for answer in (b"{}", b"<html>", b'{"at": "x", "until": 1}', b'{"at": 1, "until": Infinity}'):
+            self.resource.answer = lambda body, answer=answer: (200, answer)  # type: ignore[misc]
+            self.assertIn("is this airyd's admin endpoint?", self.failed())
+
+    def test_away(self) -> None:
+        self.web.refusal = ConnectionRefusedError()
+        self.assertIn(f"cannot reach {URL}", self.failed())
+
+    def test_no_answer(self) -> None:
+        """It is not known whether it was done, and repeating does no harm."""
+        self.resource.answer = lambda body: None
+        running = self.revoke()
+        self.clock.advance(30)
+        self.assertIn("try again", str(self.failureResultOf(running, RevokeFailed).value))
+
+
+class TellTests(SynchronousTestCase):
+    """What is said of it."""
+
+    def said(self, done: Revocation, terminal: bool) -> str:
+        """Return what stands on standard output."""
+        screen = Screen("airyd revoke", terminal=terminal)
+        tell(done, screen.console)
+        return screen.out.text
+
+    def test_to_a_person(self) -> None:
+        self.assertEqual(
+            self.said(ANN, terminal=True),
+            "revoked until 2026-11-19T12:06:40Z: all tokens of ann that were issued until 2026-11-18T11:06:40Z\n",
+        )
+        one = ANN._replace(kind=Revoked.JTI, name="j\u202e")
+        self.assertEqual(self.said(one, terminal=True), "revoked until 2026-11-19T12:06:40Z: the token j\\u202e\n")
+
+    def test_to_a_program(self) -> None:
+        told = {"subject": "ann", "at": 1_795_000_000.25, "until": 1_795_090_000.0}
+        self.assertEqual(json.loads(self.said(ANN, terminal=False)), told)
+
+
+class SourceTests(RedisCase):
+    """In the source itself."""
+
+    def make_server(self) -> RedisServer:
+        """Return one that may be broken."""
+        return self.own_server()
+
+    def entries(self) -> list[list[bytes]]:
+        """Return what Redis keeps."""
+        return [fields for _, fields in self.redis.call("XRANGE", f"{self.prefix}revocations", "-", "+")]
+
+    async def test_kept(self) -> None:
+        """Whatever the mode, and with the URL that the servers have, patterns and all."""
+        done = ANN._replace(until=time.time() + 60)
+        for more in ("", "&mode=pubsub", "&destinations=/queue/*"):
+            source = keeper_of(self.url(more=more), self.reactor, time.time, {})
+            self.assertEqual(await revoke_in_source(source, done, self.reactor), done)
+        self.assertEqual([fields[1::2][:2] for fields in self.entries()], [[b"subject", b"ann"]] * 3)
+
+    async def test_away(self) -> None:
+        """It says where it could not connect, without a password."""
+        self.patch(revoke, "SOURCE_PATIENCE", 0.3)
+        self.server.kill()
+        source = keeper_of(self.url("user:s3cret@"), self.reactor, time.time, {})
+        failure = await self.assertFailure(
+            Deferred.fromCoroutine(revoke_in_source(source, ANN, self.reactor)), RevokeFailed
+        )
+        self.assertIn(f"redis://127.0.0.1:{self.server.port}/0 (commands)", str(failure))
+        self.assertNotIn("s3cret", str(failure))
+
+    async def test_refused(self) -> None:
+        self.redis.call("SET", f"{self.prefix}revocations", "x")
+        source = keeper_of(self.url(), self.reactor, time.time, {})
+        failure = await self.assertFailure(
+            Deferred.fromCoroutine(revoke_in_source(source, ANN, self.reactor)), RevokeFailed
+        )
+        self.assertIn("WRONGTYPE", str(failure))
+
+    async def test_sources_that_keep_nothing(self) -> None:
+        await succeed(None)
+        for url in ("memory:", "sample:"):
+            error = self.assertRaises(ConfigurationError, keeper_of, url, self.reactor, time.time, {})
+            self.assertIn("admin endpoint", str(error))

@@ -1,0 +1,144 @@
+"""Revocation: two real daemons on one real Redis, Airy's real client; workers; the memory feed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from typing import Any
+
+from tests.integration.daemon import PATIENCE, Daemon, environment
+from tests.integration.node import NodeClient
+from tests.integration.payloads import DESTINATIONS
+from tests.integration.raw import RawClient
+from tests.integration.test_tokens import TokenCase
+from tests.redis.server import DURABLE, RedisServer, own_prefix, shared_server
+
+#: Seconds within which all that is revoked has ended, wherever it is.
+WITHIN = 1.0
+
+
+class RevocationCase(TokenCase):
+    """Daemons that want tokens, and clients that are revoked."""
+
+    def revoke(self, *arguments: str) -> dict[str, Any]:
+        """Run ``airyd revoke``; return what it printed."""
+        command = [sys.executable, "-m", "airyd.cli", "revoke", *arguments]
+        done = subprocess.run(command, capture_output=True, env=environment(), timeout=PATIENCE, check=False)
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+        printed: dict[str, Any] = json.loads(done.stdout)
+        return printed
+
+    def client(self, daemon: Daemon, **claims: Any) -> NodeClient:
+        """Return Airy's client, subscribed, with a token of its own."""
+        token = self.token(**claims)
+        client = NodeClient("airy.mjs", url=daemon.url, stompjs=7, destinations=DESTINATIONS, token=token)
+        self.addCleanup(client.close)
+        client.wait_all("receipt", len(DESTINATIONS))
+        return client
+
+    def assert_logged_out(self, client: NodeClient) -> None:
+        """Require that it is ended as Airy's client knows it, and refused when it connects again with its token."""
+        self.assertEqual(client.wait("error")["headers"]["message"], "401 token revoked")
+        client.wait("logout")
+        self.assertEqual(client.wait("closed")["code"], 1008)
+
+    def admin(self, daemon: Daemon) -> str:
+        """Return the URL of a daemon's admin endpoint."""
+        return f"http://127.0.0.1:{daemon.admin_port}"
+
+    def logged_in(self, daemon: Daemon, **claims: Any) -> RawClient:
+        """Return a client that is let in."""
+        client = self.open(daemon)
+        client.connect(passcode=self.token(**claims))
+        return client
+
+
+class TwoNodesTests(RevocationCase):
+    """Over one Redis."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.redis = RedisServer(*DURABLE)
+        self.addCleanup(self.redis.close)
+        self.source = f"redis://127.0.0.1:{self.redis.port}/0?prefix={own_prefix()}"
+        self.nodes = [self.node(), self.node()]
+
+    def node(self) -> Daemon:
+        """Start one more."""
+        return self.with_secret("", f"--source={self.source}")
+
+    def test_by_jti_and_by_subject(self) -> None:
+        """Ended within a second on both nodes, kept out when they come again, over a restart of Redis, too."""
+        old = int(time.time()) - 5
+        meant = [self.client(node, sub="ann", jti=f"a{n}", iat=old) for n, node in enumerate(self.nodes)]
+        other = [self.client(node, sub="bea", jti=f"b{n}", iat=old) for n, node in enumerate(self.nodes)]
+
+        # A subject, in Redis itself.
+        self.revoke("--subject=ann", "--source", self.source)
+        done = time.monotonic()
+        for client in meant:
+            self.assert_logged_out(client)
+        self.assertLess(time.monotonic() - done, WITHIN)
+        # The client's next attempt, 2 seconds later, with the same token.
+        for client in meant:
+            self.assertEqual(client.wait("error")["headers"]["message"], "401 Unauthorized")
+
+        # One token, through the admin endpoint of one node.
+        self.revoke("--jti=b1", self.admin(self.nodes[0]))
+        done = time.monotonic()
+        self.assert_logged_out(other[1])
+        self.assertLess(time.monotonic() - done, WITHIN)
+
+        # Redis restarts, a node comes that knew nothing of it, and what was written meanwhile comes, too.
+        self.redis.kill()
+        self.redis.start()
+        later = self.node()
+        for node in (*self.nodes, later):
+            for claims in ({"sub": "ann", "jti": "a9", "iat": old}, {"sub": "bea", "jti": "b1", "iat": old}):
+                text = self.refused(self.open(node), passcode=self.token(**claims))
+                self.assertEqual(text, "There is no valid token.")
+            # A new login of the same user, and another token of the other.
+            self.logged_in(node, sub="ann", jti="a9", iat=int(time.time()) + 1).disconnect()
+            self.logged_in(node, sub="bea", jti="b2", iat=old).disconnect()
+        self.assertEqual(other[0].told("error"), [])
+        later.wait_for_metrics(logins_refused_total=2)
+        self.assertIn('airyd_errors_total{kind="token_revoked"} 1.0', self.nodes[0].metrics())
+
+
+class WorkersTests(RevocationCase):
+    """With several processes."""
+
+    def test_all_workers(self) -> None:
+        """Whichever has the client."""
+        source = f"redis://127.0.0.1:{shared_server().port}/0?prefix={own_prefix()}"
+        daemon = self.with_secret("", f"--source={source}", "--workers=2")
+        old = int(time.time()) - 5
+        clients = [self.logged_in(daemon, sub="ann", jti=f"a{n}", iat=old) for n in range(12)]
+        other = self.logged_in(daemon, sub="bea")
+        self.revoke("--subject=ann", self.admin(daemon))
+        done = time.monotonic()
+        for client in clients:
+            error, code = client.error()
+            self.assertEqual((error.headers["message"], code), ("401 token revoked", 1008))
+        self.assertLess(time.monotonic() - done, WITHIN)
+        for _ in range(8):
+            self.refused(self.open(daemon), passcode=self.token(sub="ann", jti="a99", iat=old))
+        self.logged_in(daemon, sub="ann", iat=int(time.time()) + 1)
+        self.assertFalse(other.has_data(within=0.05))
+
+
+class MemoryTests(RevocationCase):
+    """With the memory feed: in the process."""
+
+    def test_admin_endpoint(self) -> None:
+        daemon = self.with_secret("", "--token-max-age=60")
+        old = int(time.time()) - 5
+        client, other = (self.logged_in(daemon, sub=name, jti=name, iat=old) for name in ("ann", "bea"))
+        told = self.revoke("--jti=ann", self.admin(daemon))
+        self.assertAlmostEqual(told["until"] - told["at"], 660, delta=1)
+        error, code = client.error()
+        self.assertEqual((error.headers["message"], code), ("401 token revoked", 1008))
+        self.refused(self.open(daemon), passcode=self.token(sub="ann", jti="ann"))
+        self.assertFalse(other.has_data(within=0.05))

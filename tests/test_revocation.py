@@ -1,0 +1,72 @@
+"""What revocations mean together, and for how long."""
+
+from __future__ import annotations
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from airyd.revocation import InForce, Revocation, Revoked, is_name, lasting, revocation
+
+ANN = Revocation(Revoked.SUBJECT, "ann", 10.0, 100.0)
+
+
+class InForceTests(SynchronousTestCase):
+    """What is known, while it matters."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.known = InForce(self.clock.seconds)
+
+    def find(self, name: str = "ann", kind: Revoked = Revoked.SUBJECT) -> Revocation | None:
+        """Return what is known of a name."""
+        return self.known.find(kind, name)
+
+    def test_found_until_it_is_over(self) -> None:
+        self.assertTrue(self.known.add(ANN))
+        self.clock.advance(99.9)
+        self.assertEqual((self.find(), list(self.known)), (ANN, [ANN]))
+        self.clock.advance(0.1)
+        self.assertEqual((self.find(), list(self.known)), (None, []))
+
+    def test_kinds_are_apart(self) -> None:
+        self.known.add(ANN)
+        self.assertIsNone(self.find(kind=Revoked.JTI))
+        self.assertIsNone(self.find("bea"))
+
+    def test_repeated(self) -> None:
+        self.assertTrue(self.known.add(ANN))
+        self.assertFalse(self.known.add(ANN))
+
+    def test_joined(self) -> None:
+        """In whatever order they come, they mean the tokens of both."""
+        more, longer = ANN._replace(at=20.0, until=90.0), ANN._replace(until=120.0)
+        for order in ((ANN, more, longer), (longer, more, ANN)):
+            known = InForce(self.clock.seconds)
+            for each in order:
+                known.add(each)
+            self.assertEqual(known.find(Revoked.SUBJECT, "ann"), ANN._replace(at=20.0, until=120.0))
+
+    def test_over_before_it_came(self) -> None:
+        self.clock.advance(100)
+        self.assertFalse(self.known.add(ANN))
+        self.assertEqual(len(self.known), 0)
+
+    def test_what_is_over_is_forgotten(self) -> None:
+        """However many there ever were, about twice as many are kept as are in force."""
+        for number in range(20_000):
+            self.known.add(Revocation(Revoked.JTI, f"j{number}", number, number + 100.0))
+            self.clock.advance(1)
+        self.assertLess(len(self.known), 1100)
+        self.assertEqual(len(list(self.known)), 99)
+
+    def test_made(self) -> None:
+        """It lasts longer than any token, by what clocks may differ."""
+        made = revocation(Revoked.JTI, "j", 1000.00049, 50)
+        self.assertEqual(made, (Revoked.JTI, "j", 1000.0, 1000.0 + lasting(50)))
+        self.assertEqual(lasting(50), 650)
+
+    def test_names(self) -> None:
+        for name in ("a", "ä b", "x" * 255):
+            self.assertTrue(is_name(name))
+        for wrong in ("", "x" * 256, "a\n", "a\0", None, 1, ["a"]):
+            self.assertFalse(is_name(wrong))
