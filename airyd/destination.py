@@ -124,9 +124,8 @@ class Destination:
         self.metrics.subscriptions[self.name] -= 1
         self._waiting.pop(subscription, None)
         self._deliveries.pop(subscription, None)
-        group = subscription.group
-        if group is not None and group.audience.leave(subscription, group):
-            del self._audiences[group.audience.row_filter]
+        if subscription.group is not None:
+            self._part(subscription, subscription.group)
         self._watch.release()
         self._telling.leave(subscription, is_last=self.position is None)
 
@@ -141,6 +140,15 @@ class Destination:
         if audience is None:
             audience = self._audiences[row_filter] = Audience(self.name, row_filter, self.metrics)
         audience.join(subscription, framing, head)
+
+    def move(self, subscription: Subscription, group: Group[Subscription], row_filter: RowFilter | None) -> None:
+        """Let a subscription get the events of another audience, with the MESSAGEs that it had."""
+        self._part(subscription, group)
+        self.join(subscription, group.framing, group.head, row_filter)
+
+    def _part(self, subscription: Subscription, group: Group[Subscription]) -> None:
+        if group.audience.leave(subscription, group):
+            del self._audiences[group.audience.row_filter]
 
     def _began(self, since: str | None) -> None:
         if since is not None:
@@ -180,6 +188,11 @@ class Subscription(Member):
         self._subscriber = subscriber
         self._row_filter = row_filter
         self._head = b""
+
+    @property
+    def destination(self) -> str:
+        """What it is a subscription to."""
+        return self._destination.name
 
     @property
     def hears(self) -> bool:
@@ -252,20 +265,29 @@ class Subscription(Member):
         else:
             self._deliver_from(last, window).catch_up()
 
-    def tell(self, destination: str, since: str) -> bool:
+    def hear(self, say: Callable[[Voice], Event]) -> bool:
         """See ``Listener``."""
         voice, group = self._destination.voice, self.group
         if voice is None or group is None:
             return False
-        group.audience.flush(self, group, [message_tail(voice.gap(destination, since))])
+        group.audience.flush(self, group, [message_tail(say(voice))])
         return True
+
+    def see(self, row_filter: RowFilter | None) -> None:
+        """Show the client from now on what this filter lets pass; what was published before is sent as it was."""
+        if row_filter != self._row_filter:
+            self.flush()
+            self._row_filter = row_filter
+            if self.group is not None:
+                self._destination.move(self, self.group, row_filter)
 
     def missed(self, since: str) -> None:
         """See ``airyd.delivery.Subscriber``."""
         self.flush()  # what came before is told before
         if self.group is None and self.delivery is None:  # it hasn't begun, or that was the end of it
             return
-        if True not in [one.tell(self._destination.name, since) for one in tuple(self._subscriber.listeners)]:
+        name = self._destination.name
+        if True not in [one.hear(lambda voice: voice.gap(name, since)) for one in tuple(self._subscriber.listeners)]:
             self.fail(StompError(Fault.HISTORY_LOST, "Events may be missing: reload and subscribe anew."))
 
     @property

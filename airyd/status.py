@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
@@ -61,6 +62,15 @@ class Status:
         """
         told = {"type": "gap", "destinations": [destination], "since": message_id(destination, since)}
         return self._event(_body(told))
+
+    def ended(self, subscription: str, destination: str) -> Event:
+        """Return the event that says that a subscription has ended; see ``Voice``."""
+        told = {"type": "subscription", "state": "ended", "id": subscription, "destination": destination}
+        return self._event(_body(told))
+
+    def expiring(self, expires: float, within: float) -> Event:
+        """Return the event that says when a login ends; see ``Voice``."""
+        return self._event(_body({"type": "token", "expires": math.floor(expires), "within": max(round(within, 3), 0)}))
 
     def drain(self, within: float) -> None:
         """Tell all that their connections end within so many seconds."""

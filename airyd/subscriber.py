@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 from airyd.encoding import Framing
@@ -20,11 +20,8 @@ class Listener(Protocol):
     def hears(self) -> bool:
         """Whether it is, and stands."""
 
-    def tell(self, destination: str, since: str) -> bool:
-        """Tell the client that events of a destination may be missing, if this is how; return whether it is.
-
-        :param since: the id of the last event before
-        """
+    def hear(self, say: Callable[[Voice], Event]) -> bool:
+        """Tell the client something, if this is how; return whether it is."""
 
 
 class Subscriber(Protocol):
@@ -64,4 +61,17 @@ class Voice(Protocol):
         """Return the event that each subscription begins with."""
 
     def gap(self, destination: str, since: str) -> Event:
-        """Return the event that says that others may be missing; see ``Listener.tell``."""
+        """Return the event that says that others of a destination may be missing.
+
+        :param since: the id of the last event before
+        """
+
+    def ended(self, subscription: str, destination: str) -> Event:
+        """Return the event that says that a subscription has ended since the client may not have it any more."""
+
+    def expiring(self, expires: float, within: float) -> Event:
+        """Return the event that says when the client's login ends.
+
+        :param expires: wall-clock seconds since 1970
+        :param within: seconds from now on
+        """

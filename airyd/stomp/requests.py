@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from airyd.errors import StompError
 from airyd.stomp.spec import AckMode, Version
 
-#: ``("subscription", id)`` or ``("transaction", name)``.
+#: ``("subscription", id)``, ``("transaction", name)`` or ``("login", "")``.
 Key = tuple[str, str]
 
 
@@ -100,6 +100,22 @@ class Send(_Base):
 
 
 @dataclass(frozen=True, slots=True)
+class Refresh(_Base):
+    """A new token for the login that is there; never log it."""
+
+    token: str
+    receipt: str | None = None
+
+    @property
+    def key(self) -> Key:
+        """The login."""
+        return ("login", "")
+
+    def __repr__(self) -> str:
+        return "Refresh(...)"
+
+
+@dataclass(frozen=True, slots=True)
 class Ack(_Base):
     """A message is settled; in a :class:`Commit` without receipt.
 
@@ -178,4 +194,17 @@ class Violation(_Base):
         return self.error.receipt
 
 
-Request = Connect | Subscribe | Unsubscribe | Send | Ack | Begin | Collected | Commit | Abort | Disconnect | Violation
+Request = (
+    Connect
+    | Subscribe
+    | Unsubscribe
+    | Send
+    | Refresh
+    | Ack
+    | Begin
+    | Collected
+    | Commit
+    | Abort
+    | Disconnect
+    | Violation
+)

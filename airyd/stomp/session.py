@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 
 from airyd import __version__
 from airyd.errors import Fault, StompError
+from airyd.events import TOKEN
 from airyd.limits import HELD_DURING_LOGIN, PREFETCH_CAP, PREFETCH_DEFAULT, Limits
 from airyd.stomp.frames import Frame
 from airyd.stomp.parser import Parser
@@ -23,6 +24,7 @@ from airyd.stomp.requests import (
     Commit,
     Connect,
     Disconnect,
+    Refresh,
     Request,
     Send,
     Subscribe,
@@ -225,8 +227,13 @@ class Session:
 
     # Messages
 
-    def _send(self, frame: Frame) -> Send | Collected:
-        return self._collect(frame, Send(_required(frame, Header.DESTINATION), frame.body, frame.receipt))
+    def _send(self, frame: Frame) -> Send | Refresh | Collected:
+        destination = _required(frame, Header.DESTINATION)
+        if destination == TOKEN:
+            if Header.TRANSACTION in frame.headers:
+                raise StompError(Fault.INVALID_HEADER, f"What is sent to {TOKEN} can't be part of a transaction.")
+            return Refresh(frame.body.decode(errors="replace"), frame.receipt)
+        return self._collect(frame, Send(destination, frame.body, frame.receipt))
 
     def _ack(self, frame: Frame) -> Ack | Collected:
         subscription_id: str | None
