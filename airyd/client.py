@@ -8,11 +8,9 @@ from typing import Final
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
-from airyd.destination import Subscription
 from airyd.encoding import HEARTBEAT, Framing
-from airyd.errors import Fault, Refusal, StompError
+from airyd.errors import Fault, StompError
 from airyd.events import OWN, STATUS
 from airyd.fired import result_of
 from airyd.gateway import NEVER, Gateway
@@ -20,10 +18,12 @@ from airyd.interfaces import Credentials, IChannel, IPrincipal
 from airyd.limits import DISCONNECT_PATIENCE, FURTHEST_LOOK
 from airyd.metrics import ORIGIN_SEND
 from airyd.orderly import Orderly
+from airyd.renewal import NOTICE, allow, check_subject, credentials_of, warn
 from airyd.stomp import requests
 from airyd.stomp.session import Session
 from airyd.stomp.spec import Header, Version
 from airyd.subscriber import Listener
+from airyd.subscription import Ended, Subscription
 from airyd.wheel import Entry
 from airyd.wildcards import Key, Wildcard, is_wildcard
 
@@ -43,6 +43,7 @@ class Client(Orderly):
         "_disconnect",
         "_gateway",
         "_heard",
+        "_is_warned",
         "_joined",
         "_principal",
         "_said",
@@ -60,10 +61,11 @@ class Client(Orderly):
         self._gateway = gateway
         self._session = Session(gateway.limits, gateway.heart_beat)
         self._principal: IPrincipal | None = None
-        self.subscribed: dict[Key, Subscription | Wildcard] = {}
+        self.subscribed: dict[Key, Subscription | Wildcard | Ended] = {}
         self._disconnect: requests.Disconnect | None = None
         self._heard = self._said = self._joined = gateway.wheel.seconds()
         self._beat_every = 0.0
+        self._is_warned = False
         self._timer: Entry = gateway.wheel.call_later(gateway.limits.connect_timeout, self._connect_overdue)
 
     @property
@@ -137,8 +139,6 @@ class Client(Orderly):
             headers[Header.RECOVERED] = "true" if recovered else "false"
         self._receipt(request.receipt, headers)
 
-    # Requests (airyd.orderly)
-
     def carry_out(self, request: requests.Request) -> Deferred[None] | None:
         """See ``Orderly``."""
         return self._HANDLERS[type(request)](self, request)
@@ -147,20 +147,6 @@ class Client(Orderly):
         """See ``Orderly``."""
         if self._disconnect is not None:
             self._depart()
-
-    def refuse(self, failure: Failure, request: requests.Request) -> None:
-        """End the connection with an ERROR that says why (``Orderly``)."""
-        error, receipt = failure.value, request.receipt
-        if isinstance(error, StompError):
-            self.fail(StompError(error.fault, error.detail, error.receipt or receipt))
-        elif isinstance(error, Refusal):
-            self.fail(error.stomp_error(receipt))
-        else:
-            if isinstance(request, requests.Connect):  # the text of its exception may hold a token
-                self._log.error("a login failed with {error}", error=type(error).__name__)
-            else:
-                self._log.failure("a command of {peer} failed", failure, peer=self.channel.peer)
-            self.fail(StompError(Fault.INTERNAL, "The server's log says why.", receipt))
 
     def _connect(self, request: requests.Connect) -> Deferred[None] | None:
         shown = (request.login, request.passcode, request.headers, self.channel.take_opening(), self.channel.peer)
@@ -196,19 +182,18 @@ class Client(Orderly):
             text = f"A connection must not have more than {most} subscriptions."
             raise StompError(Fault.TOO_MANY_SUBSCRIPTIONS, text, request.receipt)
         self.subscribed[request.id] = subscription
-        return subscription.open()
+        opening = subscription.open()
+        if request.destination == STATUS and (left := self._gateway.left(principal)) <= NOTICE:
+            warn([subscription], left)
+        return opening
 
     def _subscribe_to_all(self, wildcard: Wildcard, request: requests.Subscribe) -> Deferred[None] | None:
         self.subscribed[request.id] = wildcard
         opening = wildcard.open()
         if opening is not None:
-            return opening.addCallback(self._all_stand, request)
-        self._all_stand(None, request)
+            return opening.addCallback(lambda _: self._answer(request))
+        self._answer(request)
         return None
-
-    def _all_stand(self, _: None, request: requests.Subscribe) -> None:
-        if not self.is_over:
-            self._receipt(request.receipt)
 
     def _unsubscribe(self, request: requests.Unsubscribe) -> None:
         self.subscribed[request.id].flush()
@@ -227,6 +212,25 @@ class Client(Orderly):
         self._may_send(request)
         return self._gateway.hub.publish(request.destination, request.body, ORIGIN_SEND)
 
+    def _refresh(self, request: requests.Refresh) -> Deferred[None] | None:
+        login = self._gateway.authenticator.authenticate(credentials_of(request, self.channel.peer))
+        if isinstance(login, Deferred):
+            return login.addCallback(self._renew, request)
+        self._renew(login, request)
+        return None
+
+    def _renew(self, principal: IPrincipal, request: requests.Refresh) -> None:
+        if self.is_over or self._principal is None:
+            return
+        check_subject(self._principal, principal, self._gateway.metrics, self.channel.peer)
+        self._principal = principal
+        allow(self, principal)
+        self._gateway.metrics.refreshes += 1
+        self._answer(request)
+        if not self.is_over and self._disconnect is None:  # else its timer is another
+            self._timer.cancel()
+            self._keep_time()
+
     def _may_send(self, request: requests.Send) -> None:
         name, principal = request.destination, self._principal
         if name.startswith(OWN) or principal is None or not principal.may_send(name):
@@ -243,7 +247,8 @@ class Client(Orderly):
         self._receipt(request.receipt)
 
     def _answer(self, request: requests.Request) -> None:
-        self._receipt(request.receipt)
+        if not self.is_over:
+            self._receipt(request.receipt)
 
     def _collect(self, request: requests.Collected) -> None:
         if isinstance(request.operation, requests.Send):
@@ -293,10 +298,16 @@ class Client(Orderly):
         send_every, expect_every = self._session.heart_beat
         gateway = self._gateway
         now = gateway.wheel.seconds()
-        wait = gateway.left(self._principal)
+        wait = left = gateway.left(self._principal)
         if wait <= 0:
             self.fail(StompError(Fault.TOKEN_EXPIRED, "Connect again with a new token."))
             return
+        if wait > NOTICE:
+            self._is_warned = False
+            wait -= NOTICE
+        elif not self._is_warned:
+            self._is_warned = True
+            warn(self.listeners, left)
         if expect_every:
             silence = max(2 * expect_every / 1000, gateway.grace)
             if now - self._heard > silence and not self._is_paused:
@@ -326,6 +337,7 @@ class Client(Orderly):
             requests.Subscribe: _subscribe,
             requests.Unsubscribe: _unsubscribe,
             requests.Send: _send,
+            requests.Refresh: _refresh,
             requests.Ack: _settle,
             requests.Begin: _answer,
             requests.Collected: _collect,

@@ -1,28 +1,45 @@
-"""A destination and its subscriptions: who gets its events, in which group or by which delivery."""
+"""A destination: who gets its events, in which group or by which delivery."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Final
-
-from twisted.internet.defer import CancelledError, Deferred
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from airyd.delivery import Delivery
-from airyd.encoding import Framing, message_frames, message_head, message_tail
-from airyd.errors import Fault, StompError
-from airyd.events import Event, RowFilter, event_id_of, message_id
-from airyd.fanout import Audience, Member
+from airyd.encoding import Framing, message_tail
+from airyd.errors import StompError
+from airyd.events import Event, RowFilter
+from airyd.fanout import Audience, Group, Member
 from airyd.interfaces import IEventSource
-from airyd.limits import SOURCE_PATIENCE
-from airyd.metrics import REPLAY_RECOVERED, REPLAY_UNRECOVERED, Metrics
+from airyd.metrics import Metrics
 from airyd.rows import Rows
-from airyd.stomp.requests import Subscribe
-from airyd.stomp.spec import AckMode, Version
-from airyd.subscriber import Subscriber, Voice
+from airyd.subscriber import Voice
 from airyd.telling import Telling
 from airyd.turns import Turns
 from airyd.watch import Watch
-from airyd.window import Window
+
+
+class Receiver(Member, ABC):
+    """A subscription, as its destination sees it."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def listens(self) -> bool:
+        """Whether the client can be told that something is missing."""
+
+    @abstractmethod
+    def begin(self) -> None:
+        """The source is watching: go live, or start to catch up; or go on with that after a gap."""
+
+    @abstractmethod
+    def missed(self, since: str) -> None:
+        """Tell the client that what came after an event may be missing, or end its connection if that can't be."""
+
+    @abstractmethod
+    def fail(self, error: StompError) -> None:
+        """End the client's connection."""
 
 
 class Destination:
@@ -57,9 +74,9 @@ class Destination:
         self.voice: Voice | None = None
         self._telling = telling
         self._watch = Watch(name, source, self._began, self._refuse)
-        self._waiting: dict[Subscription, None] = {}
-        self._deliveries: dict[Subscription, Delivery] = {}
-        self._audiences: dict[RowFilter | None, Audience[Subscription]] = {}
+        self._waiting: dict[Receiver, None] = {}
+        self._deliveries: dict[Receiver, Delivery] = {}
+        self._audiences: dict[RowFilter | None, Audience[Receiver]] = {}
 
     @property
     def position(self) -> str | None:
@@ -67,15 +84,15 @@ class Destination:
         return self._watch.position
 
     @property
-    def subscriptions(self) -> list[Subscription]:
+    def subscriptions(self) -> list[Receiver]:
         """All subscriptions, in no order, in a new list."""
         return [*self._waiting, *self._deliveries, *self._grouped]
 
     @property
-    def _grouped(self) -> list[Subscription]:
+    def _grouped(self) -> list[Receiver]:
         return [member for audience in self._audiences.values() for member in audience.members]
 
-    def deliver(self, events: Sequence[Event]) -> list[Audience[Subscription]]:
+    def deliver(self, events: Sequence[Event]) -> list[Audience[Receiver]]:
         """Take a batch of live events; return the audiences that have something to send now and had nothing before."""
         if self._watch.position is None:  # the source was still on its way to stop watching
             return []
@@ -113,13 +130,13 @@ class Destination:
         if self.position is not None:  # else nobody is left, or it begins anew already
             self._watch.renew()
 
-    def enter(self, subscription: Subscription) -> None:
+    def enter(self, subscription: Receiver) -> None:
         """Let a subscription in: it begins when the source is watching."""
         self.metrics.subscriptions[self.name] += 1
         self._waiting[subscription] = None
         self._watch.need()
 
-    def leave(self, subscription: Subscription) -> None:
+    def leave(self, subscription: Receiver) -> None:
         """Let a subscription out, wherever it is; with the last one the source stops watching."""
         self.metrics.subscriptions[self.name] -= 1
         self._waiting.pop(subscription, None)
@@ -129,11 +146,11 @@ class Destination:
         self._watch.release()
         self._telling.leave(subscription, is_last=self.position is None)
 
-    def follow(self, subscription: Subscription, delivery: Delivery) -> None:
+    def follow(self, subscription: Receiver, delivery: Delivery) -> None:
         """Feed live events to a subscription's own delivery."""
         self._deliveries[subscription] = delivery
 
-    def join(self, subscription: Subscription, framing: Framing, head: bytes, row_filter: RowFilter | None) -> None:
+    def join(self, subscription: Receiver, framing: Framing, head: bytes, row_filter: RowFilter | None) -> None:
         """Let a subscription that is level get its events with all those whose bytes are the same."""
         self._deliveries.pop(subscription, None)
         audience = self._audiences.get(row_filter)
@@ -141,12 +158,12 @@ class Destination:
             audience = self._audiences[row_filter] = Audience(self.name, row_filter, self.metrics)
         audience.join(subscription, framing, head)
 
-    def move(self, subscription: Subscription, group: Group[Subscription], row_filter: RowFilter | None) -> None:
+    def move(self, subscription: Receiver, group: Group[Receiver], row_filter: RowFilter | None) -> None:
         """Let a subscription get the events of another audience, with the MESSAGEs that it had."""
         self._part(subscription, group)
         self.join(subscription, group.framing, group.head, row_filter)
 
-    def _part(self, subscription: Subscription, group: Group[Subscription]) -> None:
+    def _part(self, subscription: Receiver, group: Group[Receiver]) -> None:
         if group.audience.leave(subscription, group):
             del self._audiences[group.audience.row_filter]
 
@@ -160,213 +177,3 @@ class Destination:
     def _refuse(self, error: StompError) -> None:
         for subscription in self.subscriptions:
             subscription.fail(error)
-
-
-#: Stands for the request of a subscription that is in a group: nothing of it matters any more.
-_LEVEL: Final = Subscribe("", "", AckMode.AUTO, 0, None, 0)
-
-#: What a subscription that is just being opened waits for: nearly all stand at once, and need no Deferred (3 µs).
-_OPENING: Final = Deferred[None]()
-
-
-class Subscription(Member):
-    """One subscription of one client: waiting for the source, in a group, or with a delivery of its own.
-
-    :ivar request: what the client asked for
-    """
-
-    __slots__ = ("_destination", "_head", "_row_filter", "_subscriber", "delivery", "opened", "request")
-
-    def __init__(
-        self, destination: Destination, subscriber: Subscriber, request: Subscribe, row_filter: RowFilter | None
-    ) -> None:
-        super().__init__(subscriber.channel)
-        self.request = request
-        self.delivery: Delivery | None = None
-        self.opened: Deferred[None] | None = None
-        self._destination = destination
-        self._subscriber = subscriber
-        self._row_filter = row_filter
-        self._head = b""
-
-    @property
-    def destination(self) -> str:
-        """What it is a subscription to."""
-        return self._destination.name
-
-    @property
-    def hears(self) -> bool:
-        """See ``Listener``."""
-        return self._destination.voice is not None and self.group is not None
-
-    @property
-    def listens(self) -> bool:
-        """Whether the client can be told that something is missing."""
-        return any(one.hears for one in self._subscriber.listeners)
-
-    def open(self) -> Deferred[None] | None:
-        """Begin; fires when ``Subscriber.established`` was called, and is None if it was called at once.
-
-        The client fails if that takes too long.
-        """
-        self.opened = _OPENING
-        self._destination.enter(self)
-        if self.opened is not _OPENING:
-            return None
-        self.opened = opened = Deferred[None]()
-        opened.addErrback(lambda failure: failure.trap(CancelledError) and None)  # closed before it stood
-        timeout = self._destination.turns.clock.callLater(SOURCE_PATIENCE, self._late)
-        return opened.addCallback(lambda _: timeout.cancel() if timeout.active() else None)
-
-    def flush(self) -> None:
-        """Send at once what was published before, ahead of others in this turn of the reactor."""
-        if self.group is not None:
-            self.group.audience.flush(self, self.group)
-
-    def close(self) -> None:
-        """End, whatever state this is in; nothing is sent for it afterwards."""
-        if self.delivery is not None:
-            self.delivery.end()
-            self.delivery = None
-        self._destination.leave(self)
-        opened, self.opened = self.opened, None
-        if opened is not None and opened is not _OPENING:
-            opened.cancel()
-
-    def settle(self, wire_id: str) -> int:
-        """Settle the message with this ``message-id``, and return how many messages that settled (0: unknown).
-
-        In mode ``client`` all those before it are settled too (STOMP 1.2, "SUBSCRIBE ack Header").
-        """
-        event_id = event_id_of(self._destination.name, wire_id)
-        if self.delivery is None or event_id is None:
-            return 0
-        return self.delivery.settle(event_id, cumulative=self.request.ack is AckMode.CLIENT)
-
-    def begin(self) -> None:
-        """The source is watching: go live, or start to catch up; or go on with that after a gap."""
-        request, destination = self.request, self._destination
-        if self.delivery is not None:
-            self.delivery = self.delivery.renewed()
-            destination.follow(self, self.delivery)
-            self.delivery.proceed()
-            return
-        self._head = message_head(self._subscriber.version, destination.name, request.id if request.echo_id else None)
-        window = None if request.ack is AckMode.AUTO else Window(request.prefetch)
-        if request.last_message_id is None:
-            if window is not None:
-                self._deliver_from(self.position, window).go_live(self.position)
-            self._establish(self.position, None)
-            return
-        last = event_id_of(destination.name, request.last_message_id)
-        if last is None:  # another destination's, or made up
-            self._deliver_from(self.position, window)
-            self.established(False)
-        else:
-            self._deliver_from(last, window).catch_up()
-
-    def hear(self, say: Callable[[Voice], Event]) -> bool:
-        """See ``Listener``."""
-        voice, group = self._destination.voice, self.group
-        if voice is None or group is None:
-            return False
-        group.audience.flush(self, group, [message_tail(say(voice))])
-        return True
-
-    def see(self, row_filter: RowFilter | None) -> None:
-        """Show the client from now on what this filter lets pass; what was published before is sent as it was."""
-        if row_filter != self._row_filter:
-            self.flush()
-            self._row_filter = row_filter
-            if self.group is not None:
-                self._destination.move(self, self.group, row_filter)
-
-    def missed(self, since: str) -> None:
-        """See ``airyd.delivery.Subscriber``."""
-        self.flush()  # what came before is told before
-        if self.group is None and self.delivery is None:  # it hasn't begun, or that was the end of it
-            return
-        name = self._destination.name
-        if True not in [one.hear(lambda voice: voice.gap(name, since)) for one in tuple(self._subscriber.listeners)]:
-            self.fail(StompError(Fault.HISTORY_LOST, "Events may be missing: reload and subscribe anew."))
-
-    @property
-    def position(self) -> str:
-        """See ``airyd.delivery.Subscriber``."""
-        position = self._destination.position
-        assert position is not None  # noqa: S101  # whoever has begun keeps the source watching
-        return position
-
-    @property
-    def buffered(self) -> int:
-        """See ``airyd.delivery.Subscriber``."""
-        buffered: int = self.channel.buffered
-        return buffered
-
-    def established(self, recovered: bool) -> None:
-        """See ``airyd.delivery.Subscriber``."""
-        delivery = self.delivery
-        assert delivery is not None  # noqa: S101  # it is who calls
-        self._destination.metrics.replays[REPLAY_RECOVERED if recovered else REPLAY_UNRECOVERED] += 1
-        if not recovered and delivery.window is not None:
-            delivery.go_live(self.position)
-        self._establish(delivery.last if recovered else self.position, recovered)
-
-    def _establish(self, position: str, recovered: bool | None) -> None:
-        self._subscriber.established(self.request, message_id(self._destination.name, position), recovered)
-        if self._destination.voice is not None:
-            self.send_events([self._destination.voice.present()])
-        opened, self.opened = self.opened, None
-        if opened is None:  # what was sent found the client too slow, and that closed this
-            return
-        if not recovered and (self.delivery is None or self.delivery.window is None):
-            self.join()
-        if opened is not _OPENING:
-            opened.callback(None)
-
-    def send_events(self, events: Sequence[Event]) -> Sequence[Event]:
-        """See ``airyd.delivery.Subscriber``."""
-        if self._row_filter is not None:
-            events = self._destination.rows.seen(events, self._row_filter)
-            if not events:
-                return events
-        is_acknowledged = self.request.ack is not AckMode.AUTO and self._subscriber.version is Version.V1_2
-        frames = message_frames(self._head, events, self.request.ordinal if is_acknowledged else None)
-        wire = self._subscriber.framing(frames, 1)
-        metrics = self._destination.metrics
-        metrics.deliveries[self._destination.name] += len(frames)
-        metrics.bytes_out += len(wire)
-        self.channel.send(wire)
-        return events
-
-    def join(self) -> None:
-        """See ``airyd.delivery.Subscriber``."""
-        if self.delivery is not None:
-            self.delivery.end()
-            self.delivery = None
-        self._destination.join(self, self._subscriber.framing, self._head, self._row_filter)
-        # From here on the group has all that is needed, once for all its members.
-        self.request = _LEVEL
-        self._head = b""
-
-    def later(self, call: Callable[[], None]) -> None:
-        """See ``airyd.delivery.Subscriber``."""
-        self._destination.turns.clock.callLater(0, call)
-
-    def in_turn(self, call: Callable[[], None]) -> None:
-        """See ``airyd.delivery.Subscriber``."""
-        self._destination.turns.take(call)
-
-    def fail(self, error: StompError) -> None:
-        """End the client's connection; until this stands, the SUBSCRIBE is the frame at fault."""
-        receipt = None if self.opened is None else self.request.receipt
-        self._subscriber.fail(StompError(error.fault, error.detail, receipt))
-
-    def _deliver_from(self, last: str, window: Window | None) -> Delivery:
-        destination = self._destination
-        self.delivery = Delivery(destination.source, destination.name, last, self, window, destination.metrics)
-        destination.follow(self, self.delivery)
-        return self.delivery
-
-    def _late(self) -> None:
-        self.fail(StompError(Fault.SOURCE_UNAVAILABLE, "The event source did not answer in time; try again later."))

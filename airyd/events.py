@@ -18,7 +18,7 @@ AIRY_DESTINATIONS: Final = (MESSAGE, UNREAD_COUNT, CHANNEL_CONNECTED, CHANNEL_DI
 #: What each client can know of the server itself (``airyd.status``), and what the names of all such begin with.
 STATUS: Final = "/airyd/status"
 #: Where a client sends a new token: a command, no destination (docs/protocol.rst, "Another token").
-TOKEN: Final = "/airyd/token"
+REFRESH: Final = "/airyd/token"
 OWN: Final = "/airyd/"
 
 #: What an event id may look like: safe in a header of every STOMP version, unescaped.

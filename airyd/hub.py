@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from airyd import payloads
-from airyd.destination import Destination, Subscription
+from airyd.destination import Destination, Receiver
 from airyd.errors import Fault, PayloadRefused, SourceUnavailable, StompError, UnknownDestination
 from airyd.events import STATUS, Event, RowFilter, message_id, share_a_tag
 from airyd.fanout import Audience
@@ -26,6 +26,7 @@ from airyd.status import Status
 from airyd.stomp.requests import Subscribe
 from airyd.stomp.spec import AckMode
 from airyd.subscriber import Subscriber
+from airyd.subscription import Subscription
 from airyd.telling import Telling
 from airyd.turns import Turns
 
@@ -75,7 +76,7 @@ class Hub:
         self._metrics = metrics
         self._body_limit = body_limit
         self._turns = Turns(clock)
-        self._dirty: deque[Audience[Subscription]] = deque()
+        self._dirty: deque[Audience[Receiver]] = deque()
         self._destinations = {name: self._destination(name, source) for name in self.catalogue}
         if status is not None:
             status.start(self)

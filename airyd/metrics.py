@@ -96,6 +96,7 @@ class Metrics:
     logins_refused: Counter[str] = _counter(
         "logins_refused", "Logins that were refused, by reason; clients learn less.", "reason", known=_LOGIN_FAULTS
     )
+    refreshes: int = _counter("logins_refreshed", "Tokens that took the place of others on connections that went on.")
     events_in: Counter[str] = _counter("events_received", "Events that came from the source.", "destination")
     payloads_refused: Counter[tuple[str, str]] = _counter(
         "payloads_refused", "Event bodies that broke the payload rules, by publisher and rule.", "origin", "kind"

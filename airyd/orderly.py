@@ -8,12 +8,14 @@ from collections.abc import Iterable
 from typing import Final
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from airyd.caught import Caught
+from airyd.errors import Fault, Refusal, StompError
 from airyd.interfaces import IChannel
 from airyd.limits import MOST_UNDER_WAY
-from airyd.stomp.requests import Key, Request
+from airyd.stomp.requests import Connect, Key, Refresh, Request
 
 #: The queues of a client of whom nothing is under way: all share it, and nobody adds to it.
 _NO_QUEUES: Final[dict[Key, deque[Request]]] = {}
@@ -29,6 +31,8 @@ class Orderly(ABC):
     :ivar is_over: whether nothing that the client sends matters any more
     """
 
+    _log = Logger()
+
     __slots__ = ("_is_paused", "_queues", "_under_way", "channel", "is_over")
 
     def __init__(self, channel: IChannel) -> None:
@@ -40,11 +44,11 @@ class Orderly(ABC):
 
     @abstractmethod
     def carry_out(self, request: Request) -> Deferred[None] | None:
-        """Do what is asked; a Deferred only if that takes a while. Whatever it raises, or fails with, is refused."""
+        """Do what is asked; a Deferred only if that takes a while. What it raises, or fails with, becomes an ERROR."""
 
     @abstractmethod
-    def refuse(self, failure: Failure, request: Request) -> None:
-        """Answer a request that failed."""
+    def fail(self, error: StompError) -> None:
+        """End the connection with an ERROR frame; only the first counts."""
 
     @abstractmethod
     def heard(self) -> None:
@@ -69,6 +73,19 @@ class Orderly(ABC):
         if self._is_paused:
             self.channel.resume()
 
+    def _refuse(self, failure: Failure, request: Request) -> None:
+        error, receipt = failure.value, request.receipt
+        if isinstance(error, StompError):
+            self.fail(StompError(error.fault, error.detail, error.receipt or receipt))
+        elif isinstance(error, Refusal):
+            self.fail(error.stomp_error(receipt))
+        else:
+            if isinstance(request, Connect | Refresh):  # the text of its exception may hold a token
+                self._log.error("a login failed with {error}", error=type(error).__name__)
+            else:
+                self._log.failure("a command of {peer} failed", failure, peer=self.channel.peer)
+            self.fail(StompError(Fault.INTERNAL, "The server's log says why.", receipt))
+
     def _start(self, request: Request) -> None:
         if self.is_over:
             return
@@ -78,14 +95,14 @@ class Orderly(ABC):
             return
         work: Deferred[None] | None = None
         # What is done at once, as nearly everything is, needs no Deferred: it would take 4 µs of each request.
-        with Caught(self.refuse, request):
+        with Caught(self._refuse, request):
             work = self.carry_out(request)
         if work is None:
             self._finish(None, key)
             return
         if key is not None:
             self._queues = {**self._queues, key: deque()}
-        work.addErrback(self.refuse, request)
+        work.addErrback(self._refuse, request)
         work.addBoth(self._finish, key)
 
     def _finish(self, result: object, key: Key | None) -> object:

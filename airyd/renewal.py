@@ -2,49 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ClassVar, Final
+from collections.abc import Iterable
+from typing import Final
 
-from airyd.destination import Subscription
+from twisted.logger import Logger
+
 from airyd.errors import Fault, LoginFault, LoginRefused, StompError
 from airyd.events import STATUS
 from airyd.interfaces import NO_OPENING, Credentials, IPrincipal
+from airyd.metrics import Metrics
 from airyd.stomp.requests import Refresh
-from airyd.subscriber import Voice
+from airyd.subscriber import Listener
+from airyd.subscription import ENDED, Subscription
 from airyd.wildcards import Key, Owner, Wildcard
+
+_log: Final = Logger()
 
 #: Seconds before its login ends, at which a client is told that it is about to.
 NOTICE: Final = 60.0
-
-
-class Ended:
-    """Stands in for a subscription that a new token ended, until the client takes notice of that.
-
-    Its UNSUBSCRIBE and ACKs may be on their way: they are no faults.
-    """
-
-    __slots__ = ()
-
-    group: ClassVar[None] = None
-    delivery: ClassVar[None] = None
-    hears: ClassVar[bool] = False
-
-    def flush(self) -> None:
-        """There is nothing to send."""
-
-    def close(self) -> None:
-        """There is nothing to end."""
-
-    def settle(self, wire_id: str) -> int:
-        """Take any acknowledgement."""
-        return 1
-
-    def hear(self, say: Callable[[Voice], object]) -> bool:
-        """Say no (``Listener``)."""
-        return False
-
-
-ENDED: Final = Ended()
 
 
 def credentials_of(request: Refresh, peer: str) -> Credentials:
@@ -52,10 +27,19 @@ def credentials_of(request: Refresh, peer: str) -> Credentials:
     return Credentials(None, None, {"Authorization": request.token}, NO_OPENING, peer)
 
 
-def check_subject(before: IPrincipal, after: IPrincipal) -> None:
-    """Raise ``LoginRefused`` if a token is somebody else's: whoever that is can connect."""
+def check_subject(before: IPrincipal, after: IPrincipal, metrics: Metrics, peer: str) -> None:
+    """Raise ``LoginRefused`` if a good token is somebody else's, who may connect: it is counted and logged here."""
     if before.name != after.name:
-        raise LoginRefused(LoginFault.SUBJECT, "the token is another subject's than the connection")
+        refusal = LoginRefused(LoginFault.SUBJECT, "it is not that of the one who is connected")
+        metrics.logins_refused[refusal.fault.value] += 1
+        _log.info("a new token of {peer} refused, subject: {reason}", peer=peer, reason=refusal.reason)
+        raise refusal
+
+
+def warn(listeners: Iterable[Listener], left: float) -> None:
+    """Tell a client by those of its subscriptions by which it can be told that its login ends in so many seconds."""
+    for one in tuple(listeners):
+        one.hear(lambda voice: voice.expiring(left))
 
 
 def allow(client: Owner, principal: IPrincipal) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
@@ -68,9 +67,9 @@ class Status:
         told = {"type": "subscription", "state": "ended", "id": subscription, "destination": destination}
         return self._event(_body(told))
 
-    def expiring(self, expires: float, within: float) -> Event:
+    def expiring(self, within: float) -> Event:
         """Return the event that says when a login ends; see ``Voice``."""
-        return self._event(_body({"type": "token", "expires": math.floor(expires), "within": max(round(within, 3), 0)}))
+        return self._event(_body({"type": "token", "within": max(round(within, 3), 0)}))
 
     def drain(self, within: float) -> None:
         """Tell all that their connections end within so many seconds."""

@@ -69,9 +69,5 @@ class Voice(Protocol):
     def ended(self, subscription: str, destination: str) -> Event:
         """Return the event that says that a subscription has ended since the client may not have it any more."""
 
-    def expiring(self, expires: float, within: float) -> Event:
-        """Return the event that says when the client's login ends.
-
-        :param expires: wall-clock seconds since 1970
-        :param within: seconds from now on
-        """
+    def expiring(self, within: float) -> Event:
+        """Return the event that says in how many seconds the client's login ends."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import ClassVar, Final, Protocol
@@ -10,17 +10,18 @@ from typing import ClassVar, Final, Protocol
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
-from airyd.destination import Destination, Subscription
+from airyd.destination import Destination
 from airyd.encoding import Framing
 from airyd.errors import Fault, StompError
-from airyd.events import Event, RowFilter, message_id
+from airyd.events import Event, RowFilter, event_id_of, message_id
 from airyd.gateway import Gateway
 from airyd.interfaces import IChannel, IPrincipal
 from airyd.limits import PATTERN, SOURCE_PATIENCE
 from airyd.patterns import ANY_SEGMENT, Pattern
 from airyd.stomp.requests import Subscribe
 from airyd.stomp.spec import AckMode, Version
-from airyd.subscriber import Listener, Subscriber
+from airyd.subscriber import Listener, Subscriber, Voice
+from airyd.subscription import Ended, Subscription
 from airyd.wheel import Entry
 
 #: Many clients subscribe to the same few patterns: one copy serves all.
@@ -37,7 +38,7 @@ class Owner(Subscriber, Protocol):
     :ivar subscribed: its subscriptions
     """
 
-    subscribed: dict[Key, Subscription | Wildcard]
+    subscribed: dict[Key, Subscription | Wildcard | Ended]
 
 
 def is_wildcard(destination: str) -> bool:
@@ -51,7 +52,7 @@ class Part(Subscription):
     :param is_late: whether it comes when the SUBSCRIBE has long been answered
     """
 
-    __slots__ = ("_is_late", "_wildcard", "name")
+    __slots__ = ("_is_late", "_wildcard")
 
     def __init__(
         self,
@@ -62,7 +63,6 @@ class Part(Subscription):
         is_late: bool,
     ) -> None:
         super().__init__(destination, wildcard, request, row_filter)
-        self.name = destination.name
         self._wildcard = wildcard
         self._is_late = is_late
 
@@ -95,6 +95,7 @@ class Wildcard:
 
     __slots__ = (
         "_client",
+        "_ended",
         "_gateway",
         "_is_open",
         "_parts",
@@ -122,6 +123,8 @@ class Wildcard:
         self._pattern = _read_pattern(request.destination)
         self._parts: dict[str, Part] = {}
         self._postponed: dict[str, Entry] = {}
+        # Of these there may be ACKs on the way.
+        self._ended: set[str] = set()
         # The messages that wait for an answer, in the order in which they were sent, where an ACK settles those before.
         self._unsettled: dict[str, Part] | None = {} if request.ack is AckMode.CLIENT else None
         self._is_open = False
@@ -166,6 +169,22 @@ class Wildcard:
             if self._is_open and self._pattern.matches(name) and self._principal.may_subscribe(name):
                 self._join(name)
 
+    def allow(self, principal: IPrincipal) -> list[str]:
+        """Have the parts that a new login allows, with its rows; return the destinations of those that ended."""
+        self._principal = principal
+        ended = []
+        for part in tuple(self._parts.values()):
+            if principal.may_subscribe(part.destination):
+                part.see(principal.row_filter(part.destination))
+                continue
+            part.flush()
+            if self._is_open:  # else that found the client too slow
+                self._close_part(part)
+                ended.append(part.destination)
+        self._ended.update(ended)
+        self.added(self._gateway.hub.matching(self._pattern))
+        return ended
+
     def _join(self, name: str) -> None:
         if name in self._parts or name in self._postponed:
             return
@@ -185,17 +204,17 @@ class Wildcard:
     def postpone(self, part: Part) -> None:
         """Let a part that can't have its events now come again later."""
         self._close_part(part)
-        again = self._gateway.wheel.call_later(SOURCE_PATIENCE, lambda: self._again(part.name))
-        self._postponed[part.name] = again
+        again = self._gateway.wheel.call_later(SOURCE_PATIENCE, lambda: self._again(part.destination))
+        self._postponed[part.destination] = again
 
     def _again(self, name: str) -> None:
         del self._postponed[name]
         self.added([name])
 
     def _close_part(self, part: Part) -> None:
-        del self._parts[part.name]
+        del self._parts[part.destination]
         # A client that ends closes all that it has by itself.
-        if self._client.subscribed.pop((self._request.id, part.name), None) is part:
+        if self._client.subscribed.pop((self._request.id, part.destination), None) is part:
             part.close()
 
     # What the client asks of a subscription.
@@ -220,18 +239,19 @@ class Wildcard:
         """Settle a message, in mode ``client`` also all those of any part that were sent before (``Subscription``)."""
         unsettled = self._unsettled
         if unsettled is None:
-            return sum([part.settle(wire_id) for part in self._parts.values()])
+            settled = sum([part.settle(wire_id) for part in self._parts.values()])
+            return settled or any(event_id_of(name, wire_id) is not None for name in self._ended)
         if wire_id not in unsettled:
             return 0
         settled = 0
         for each in tuple(unsettled):
-            settled += unsettled.pop(each).settle(each)
+            settled += unsettled.pop(each).settle(each) or 1  # or its part has ended
             if each == wire_id:
                 break
         return settled
 
-    def tell(self, destination: str, since: str) -> bool:
-        """Say no (``Listener``): there is no pattern for what tells a client of gaps."""
+    def hear(self, say: Callable[[Voice], Event]) -> bool:
+        """Say no (``Listener``): no pattern is for ``/airyd/status``."""
         return False
 
     # What the parts ask of their subscriber.
@@ -267,7 +287,7 @@ class Wildcard:
     def sent(self, part: Part, events: Sequence[Event]) -> None:
         """Take down what a part has sent."""
         if self._unsettled is not None:
-            self._unsettled.update((message_id(part.name, event.id), part) for event in events)
+            self._unsettled.update((message_id(part.destination, event.id), part) for event in events)
 
 
 def _read_pattern(text: str) -> Pattern:

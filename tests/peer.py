@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from airyd.destination import Destination, Subscription
+from airyd.destination import Destination, Receiver
 from airyd.encoding import Framing, websocket_framing
 from airyd.errors import Fault, StompError
 from airyd.events import Event, Row, RowFilter, destination_tag
@@ -17,6 +17,7 @@ from airyd.fanout import Audience
 from airyd.metrics import Metrics
 from airyd.stomp.requests import Subscribe
 from airyd.stomp.spec import AckMode, Version
+from airyd.subscription import Subscription
 from airyd.telling import Telling
 from airyd.turns import Turns
 from tests.model.channel import MemoryChannel
@@ -118,7 +119,7 @@ def request(
     return Subscribe(id, destination, ack, prefetch, last_message_id, ordinal, echo_id, receipt=id)
 
 
-def flush(audience: Audience[Subscription]) -> None:
+def flush(audience: Audience[Receiver]) -> None:
     """Send what is pending to everybody."""
     audience.begin()
     while audience.is_under_way:

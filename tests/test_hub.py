@@ -11,7 +11,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 import airyd.hub
-from airyd.destination import Subscription
 from airyd.errors import Fault, PayloadFault, PayloadRefused, SourceUnavailable, StompError, UnknownDestination
 from airyd.events import AIRY_DESTINATIONS, MESSAGE, Event, Row, destination_tag, message_id
 from airyd.fanout import Group
@@ -20,6 +19,7 @@ from airyd.interfaces import IEventSink
 from airyd.limits import SOURCE_PATIENCE
 from airyd.metrics import ORIGIN_ADMIN, ORIGIN_SEND, Metrics
 from airyd.stomp.spec import AckMode
+from airyd.subscription import Subscription
 from tests.doubles import record_log
 from tests.model.twin import Prompt, Twin, event_id
 from tests.model.world import Reactor

@@ -8,7 +8,6 @@ from unittest.mock import patch
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd import hub
-from airyd.destination import Subscription
 from airyd.errors import Fault
 from airyd.events import STATUS, message_id
 from airyd.fanout import Group
@@ -16,6 +15,7 @@ from airyd.hub import Hub
 from airyd.metrics import Metrics
 from airyd.status import State, Status
 from airyd.stomp.spec import AckMode
+from airyd.subscription import Subscription
 from airyd.telling import TOLD_PER_TURN
 from tests.model.twin import Prompt, Twin, event_id
 from tests.model.world import Reactor

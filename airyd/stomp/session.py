@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 from airyd import __version__
 from airyd.errors import Fault, StompError
-from airyd.events import TOKEN
+from airyd.events import REFRESH
 from airyd.limits import HELD_DURING_LOGIN, PREFETCH_CAP, PREFETCH_DEFAULT, Limits
 from airyd.stomp.frames import Frame
 from airyd.stomp.parser import Parser
@@ -229,9 +229,9 @@ class Session:
 
     def _send(self, frame: Frame) -> Send | Refresh | Collected:
         destination = _required(frame, Header.DESTINATION)
-        if destination == TOKEN:
+        if destination == REFRESH:
             if Header.TRANSACTION in frame.headers:
-                raise StompError(Fault.INVALID_HEADER, f"What is sent to {TOKEN} can't be part of a transaction.")
+                raise StompError(Fault.INVALID_HEADER, f"What is sent to {REFRESH} can't be part of a transaction.")
             return Refresh(frame.body.decode(errors="replace"), frame.receipt)
         return self._collect(frame, Send(destination, frame.body, frame.receipt))
 

@@ -116,7 +116,6 @@ class SubscribeTests(StatusCase):
     def test_nobody_may_send(self) -> None:
         for command in (
             send("1", STATUS),
-            send("1", "/airyd/token"),
             frame("BEGIN", transaction="t") + send("1", STATUS, transaction="t"),
         ):
             channel = self.listening()

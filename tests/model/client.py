@@ -8,18 +8,20 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from twisted.internet.defer import succeed
+from twisted.internet.task import Clock
 from zope.interface import implementer
 
-from airyd.destination import Subscription
 from airyd.encoding import Framing, websocket_framing
 from airyd.errors import Fault, StompError
-from airyd.events import Row, RowFilter, event_id_of, message_id
+from airyd.events import Event, Row, RowFilter, event_id_of, message_id
 from airyd.gateway import Gateway
 from airyd.interfaces import IPrincipal
 from airyd.rows import LazyRow
+from airyd.status import Status
 from airyd.stomp.requests import Subscribe
 from airyd.stomp.spec import AckMode, Version, ack_id
-from airyd.subscriber import Listener
+from airyd.subscriber import Listener, Voice
+from airyd.subscription import Ended, Subscription
 from airyd.wildcards import Key, Wildcard, is_wildcard
 from tests.model.channel import MemoryChannel, Message, parse, unframe
 from tests.model.twin import EPOCH, Twin
@@ -124,6 +126,17 @@ class World(Protocol):
         """Say whether the source has left somebody without an answer for long."""
 
 
+class GapVoice(Status):
+    """Says of a gap where and after what it is, in the model's own form."""
+
+    def gap(self, destination: str, since: str) -> Event:
+        """Return where it is as an event's destination, and after what as its id."""
+        return Event(destination, message_id(destination, since), b"")
+
+
+_VOICE: Final = GapVoice((), Clock(), lambda: 0.0)
+
+
 @dataclass
 class Ear:
     """What stands for a subscription to ``/airyd/status`` (``airyd.subscriber.Listener``)."""
@@ -131,10 +144,11 @@ class Ear:
     client: Client
     hears: bool
 
-    def tell(self, destination: str, since: str) -> bool:
+    def hear(self, say: Callable[[Voice], Event]) -> bool:
         """Tell the client of a gap."""
         if self.hears and not self.client.is_over:
-            frame = f"GAP\ndestination:{destination}\nmessage-id:{message_id(destination, since)}\n\n\0"
+            gap = say(_VOICE)
+            frame = f"GAP\ndestination:{gap.destination}\nmessage-id:{gap.id}\n\n\0"
             self.client.channel.send(websocket_framing([frame.encode()], 1))
         return self.hears
 
@@ -160,7 +174,7 @@ class Client:
         self.armed: Callable[[], None] | None = None
         self.left_within_send = False
         self.messages = 0
-        self.subscribed: dict[Key, Subscription | Wildcard] = {}
+        self.subscribed: dict[Key, Subscription | Wildcard | Ended] = {}
         self.tracks: dict[tuple[str, str], Track] = {}
         self._world = world
         self._ear = Ear(self, listens)
