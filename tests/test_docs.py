@@ -272,7 +272,7 @@ class ProtocolTests(SynchronousTestCase):
 
     def test_example(self) -> None:
         """It is the file that the tests run with the real library."""
-        for name in ("resume.mjs", "status.mjs"):
+        for name in ("resume.mjs", "status.mjs", "login.mjs"):
             self.assertEqual(*example("docs/protocol.rst", name))
 
 

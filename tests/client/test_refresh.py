@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -13,7 +14,7 @@ from airyd.events import CHANNEL_CONNECTED, MESSAGE, REFRESH, STATUS, UNREAD_COU
 from airyd.renewal import NOTICE
 from airyd.stomp.spec import HeartBeat
 from tests.client.frames import send, subscribe, unsubscribe
-from tests.doubles import Channel, ClientTestCase, Somebody, frame, record_log, text_of
+from tests.doubles import BEAT, Channel, ClientTestCase, Somebody, frame, record_log, text_of
 from tests.integration.wire import StompFrame
 from tests.leaks import MARK, leaks
 
@@ -166,6 +167,17 @@ class TokenTests(RefreshCase):
         self.clock.pump([1] * 1100)
         self.assertEqual(channel.commands(), [])
 
+    def test_disconnect_waits_no_longer(self) -> None:
+        """What comes before it holds it up for so long, and a new token for no longer."""
+        channel = self.logged_in(seconds=1000)
+        self.door.holding = True
+        tokens = [send(receipt, REFRESH, b"new") for receipt in ("r1", "r2")]
+        channel.client.received(b"".join(tokens) + frame("DISCONNECT", receipt="bye"))
+        self.door.answer()
+        self.assertEqual(channel.commands(), ["RECEIPT r1"])
+        self.clock.pump([1] * 12)
+        self.assertEqual((channel.commands(), channel.closed), (["RECEIPT bye"], [None]))
+
 
 class LifeTests(RefreshCase):
     """The connection lives as long as its last token."""
@@ -219,6 +231,17 @@ class LifeTests(RefreshCase):
         self.assertEqual(told, ["+s", {"type": "source", "state": "up"}, {"type": "token", "within": 50.0}])
         channel.client.received(subscribe("t", STATUS))
         self.assertEqual([each.headers.get("subscription") for each in channel.frames()], [None, "t", "t"])
+
+    def test_told_once_whatever_is_beaten(self) -> None:
+        self.patch(self, "gateway", replace(self.gateway, heart_beat=HeartBeat(10000, 10000)))
+        self.token(100)
+        channel = self.connected(heart_beat="10000,10000")
+        channel.client.received(subscribe("s", STATUS))
+        channel.frames()
+        for _ in range(95):
+            channel.client.heard()
+            self.clock.advance(1)
+        self.assertEqual([each.command for each in channel.frames() if each.command != BEAT], ["MESSAGE"])
 
     def test_nobody_listens(self) -> None:
         channel = self.logged_in(subscribe("a"), seconds=100)
@@ -453,6 +476,17 @@ class WildcardTests(RefreshCase):
 
 class AnybodyTests(RefreshCase):
     """Where nobody logs in, a token changes nothing, as in CONNECT."""
+
+    def test_status_is_everybodys(self) -> None:
+        """Whatever a principal says to it."""
+        somebody = Somebody()
+        self.patch(self.door, "principal", somebody)
+        channel = self.connected()
+        channel.client.received(subscribe("s", STATUS))
+        channel.frames()
+        somebody.forbidden.add(STATUS)
+        channel.client.received(send("r", REFRESH, b"whatever"))
+        self.assertEqual((channel.commands(), channel.closed), (["RECEIPT r"], []))
 
     def test_same_principal(self) -> None:
         self.patch(self.door, "principal", Somebody())

@@ -189,6 +189,65 @@ class SecretTests(TokenCase):
         self.assertEqual(again.error()[0].headers["message"], "403 Forbidden")
 
 
+class RefreshTests(TokenCase):
+    """A new token on a connection that goes on, by the example that docs/protocol.rst shows."""
+
+    def page(self, daemon: Daemon, *tokens: str) -> NodeClient:
+        """Start a page that shows these, one after the other; the first ends soon, so that it is warned at once."""
+        soon = self.token(exp=int(time.time()) + 4)
+        made = [soon, *tokens]
+        page = NodeClient("login.mjs", url=daemon.url, stompjs=7, destinations=[MESSAGE, UNREAD_COUNT], tokens=made)
+        self.addCleanup(page.close)
+        page.wait("connected")
+        return page
+
+    def test_outlives_its_first_token(self) -> None:
+        daemon = self.with_secret()
+        page = self.page(daemon, self.token())
+        end = time.time() + 4 + 3  # the expiry is told within two seconds
+        daemon.wait_for_metrics(logins_refreshed_total=1)
+        number = 0
+        while time.time() < end:
+            number += 1
+            daemon.publish(MESSAGE, body(MESSAGE, number))
+            self.assertEqual(body_of(page.wait("message")), body(MESSAGE, number))
+        self.assertEqual(len(page.told("token asked")), 2)
+        self.assertEqual(page.told("error"), [])
+        daemon.wait_for_metrics(sessions=1, connections_opened_total=1)
+
+    def test_loses_a_right(self) -> None:
+        daemon = self.with_secret()
+        page = self.page(daemon, self.token(subscribe=["/queue/*"], only={"conversation_id": ["v-1"]}))
+        ended = page.wait("ended")
+        self.assertEqual(ended["destination"], CHANNEL_CONNECTED)
+        daemon.wait_for_metrics(logins_refreshed_total=1, sessions=1)
+
+    def test_bad_token(self) -> None:
+        daemon = self.with_secret()
+        page = self.page(daemon, self.token(exp=int(time.time()) - 5))
+        error = page.wait("error")
+        self.assertEqual((error["headers"]["message"], error["body"]), ("401 Unauthorized", "The token has expired."))
+        self.assertEqual(page.wait("closed")["code"], 1008)
+        self.assertIn("refused, expired", daemon.log)
+
+    def test_without_status(self) -> None:
+        """Who loses a subscription and can't be told of that is closed; the others stay."""
+        daemon = self.with_secret()
+        for wanted in ([UNREAD_COUNT], [MESSAGE]):
+            client = self.open(daemon)
+            client.connect(Authorization=self.token())
+            client.subscribe(MESSAGE, "m")
+            token = self.token(subscribe=wanted)
+            client.send("SEND", [("destination", "/airyd/token"), ("receipt", "r")], token.encode())
+            if MESSAGE in wanted:
+                client.receipt("r")
+                daemon.publish(MESSAGE, body(MESSAGE, 1))
+                client.message("m")
+            else:
+                error, code = client.error()
+                self.assertEqual((error.headers["message"], code), ("403 Forbidden", 1008))
+
+
 class KeyServer:
     """Serves a JWK Set over HTTP until it is stopped.
 
