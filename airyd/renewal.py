@@ -64,9 +64,11 @@ def allow(client: Owner, principal: IPrincipal) -> None:
                 continue
             subscription.flush()
             if client.subscribed.get(key) is subscription:
-                subscription.close()
-                client.subscribed[key] = ENDED
                 _tell(client, key, name)
+            if client.subscribed.get(key) is subscription:
+                # First of all: where its SUBSCRIBE was under way, an UNSUBSCRIBE may begin now that waited for it.
+                client.subscribed[key] = ENDED
+                subscription.close()
 
 
 def _tell(client: Owner, key: Key, destination: str) -> None:

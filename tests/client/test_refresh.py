@@ -331,6 +331,23 @@ class RightsTests(RefreshCase):
         self.clock.advance(0)
         self.assertEqual(self.bodies(channel), ["r", {"type": "draining", "within": 1}])
 
+    def test_an_unsubscribe_that_waits(self) -> None:
+        """It ends what has ended already, and nothing that others have."""
+        other = self.logged_in()
+        channel = self.logged_in(subscribe("s", STATUS))
+        self.feed.watches.holding = True
+        channel.client.received(subscribe("a") + unsubscribe("a"))
+        other.client.received(subscribe("b"))
+        self.refresh(channel, subscribe=[UNREAD_COUNT])
+        self.feed.watches.answer()
+        self.publish(MESSAGE)
+        self.assertEqual(self.bodies(channel), [ENDED, "-a", "r"])
+        self.assertEqual(other.commands(), ["RECEIPT +b", "MESSAGE"])
+        self.assertEqual(self.metrics.subscriptions[MESSAGE], 1)
+        self.refresh(channel)
+        channel.client.received(subscribe("a"))
+        self.assertEqual(channel.commands(), ["RECEIPT r", "RECEIPT +a"])
+
     def test_while_it_opens(self) -> None:
         """A SUBSCRIBE that waits for the source is as any other, but it is never answered."""
         channel = self.logged_in(subscribe("s", STATUS))
