@@ -7,12 +7,15 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
+from airyd.access.anonymous import AnonymousAuthenticator
 from airyd.access.claims import Identity
 from airyd.access.rights import RightsClaims, RightsTable, TokenPrincipal
 from airyd.errors import Fault, LoginFault, LoginRefused, LoginUnavailable
 from airyd.events import CHANNEL_CONNECTED, MESSAGE, REFRESH, STATUS, UNREAD_COUNT
+from airyd.interfaces import Credentials
 from airyd.renewal import NOTICE
 from airyd.stomp.spec import HeartBeat
+from tests.access.case import log_in
 from tests.client.frames import send, subscribe, unsubscribe
 from tests.doubles import BEAT, Channel, ClientTestCase, Somebody, frame, record_log, text_of
 from tests.integration.wire import StompFrame
@@ -121,6 +124,19 @@ class TokenTests(RefreshCase):
         self.assert_failed(channel, Fault.UNAUTHORIZED)
         self.assertEqual(self.metrics.logins_refused["subject"], 1)
         self.assertIn("refused, subject", text_of(log))
+
+    def test_same_name_by_another_authenticator(self) -> None:
+        """Two issuers may have a user of the same name; and one may be called as those are who show nothing."""
+        channel = self.logged_in()
+        self.patch(self, "rights", RightsTable(RightsClaims()))
+        self.refresh(channel)
+        self.assert_failed(channel, Fault.UNAUTHORIZED)
+        nobody = log_in(AnonymousAuthenticator(public=True, send=True), Credentials(None, None, {}))
+        channel = self.logged_in(name="anonymous", seconds=100)
+        self.patch(self.door, "principal", self.successResultOf(nobody))
+        channel.client.received(send("r", REFRESH, b""))
+        self.assert_failed(channel, Fault.UNAUTHORIZED)
+        self.assertEqual((self.metrics.logins_refused["subject"], self.metrics.refreshes), (2, 0))
 
     def test_is_not_told(self) -> None:
         """Neither by a request's repr nor by the log, whatever happens."""
