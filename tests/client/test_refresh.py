@@ -248,6 +248,23 @@ class LifeTests(RefreshCase):
         channel.client.received(subscribe("t", STATUS))
         self.assertEqual([each.headers.get("subscription") for each in channel.frames()], [None, "t", "t"])
 
+    def test_told_once_though_the_wheel_is_late(self) -> None:
+        channel = self.logged_in(seconds=NOTICE + 0.5)
+        self.clock.advance(0.7)
+        channel.client.received(subscribe("s", STATUS))
+        self.clock.pump([1] * 5)
+        self.assertEqual(len(self.bodies(channel)), 3)
+
+    def test_told_of_each_token(self) -> None:
+        """Also of one that has less than a minute from the beginning; but not again of one that is shown again."""
+        channel = self.logged_in(subscribe("s", STATUS), seconds=NOTICE)
+        self.refresh(channel, NOTICE - 10)
+        self.assertEqual(self.bodies(channel), ["r", {"type": "token", "within": NOTICE - 10}])
+        self.clock.pump([1] * 5)
+        self.refresh(channel, NOTICE - 15)
+        self.clock.pump([1] * 5)
+        self.assertEqual(self.bodies(channel), ["r"])
+
     def test_told_once_whatever_is_beaten(self) -> None:
         self.patch(self, "gateway", replace(self.gateway, heart_beat=HeartBeat(10000, 10000)))
         self.token(100)
@@ -263,6 +280,28 @@ class LifeTests(RefreshCase):
         channel = self.logged_in(subscribe("a"), seconds=100)
         self.clock.pump([1] * 60)
         self.assertEqual(channel.commands(), [])
+
+
+class BeatTests(RefreshCase):
+    """Heart-beats go on as agreed."""
+
+    heart_beat = HeartBeat(30000, 0)
+
+    def test_what_others_got_before_does_not_count(self) -> None:
+        """It went to those whom the client joins by its new token."""
+        channels = []
+        for seen in ("c1", "c2"):
+            self.token(only={"channel_id": [seen]})
+            channels.append(self.connected(heart_beat="0,30000"))
+            channels[-1].client.received(subscribe("a", CHANNEL_CONNECTED))
+        start = self.clock.seconds()
+        self.clock.pump([1] * 15)
+        self.row("c2")
+        channels[0].frames()
+        channels[0].client.received(frame("SEND", b"new", destination=REFRESH))
+        self.clock.pump([1] * 15)
+        self.assertEqual(channels[0].commands(), [BEAT])
+        self.assertLessEqual(channels[0].times[-1], start + 30)
 
 
 class RightsTests(RefreshCase):
