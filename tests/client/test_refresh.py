@@ -13,6 +13,7 @@ from airyd.access.rights import RightsClaims, RightsTable, TokenPrincipal
 from airyd.errors import Fault, LoginFault, LoginRefused, LoginUnavailable
 from airyd.events import CHANNEL_CONNECTED, MESSAGE, REFRESH, STATUS, UNREAD_COUNT
 from airyd.interfaces import Credentials
+from airyd.limits import LONGEST_TOKEN
 from airyd.renewal import NOTICE
 from airyd.stomp.spec import HeartBeat
 from tests.access.case import log_in
@@ -94,6 +95,16 @@ class TokenTests(RefreshCase):
         error = self.assert_failed(channel, Fault.INVALID_HEADER)
         self.assertEqual(error.headers["receipt-id"], "r")
         self.assertEqual(len(self.door.seen), 1)
+
+    def test_too_long(self) -> None:
+        """It goes no further; one that is as long as tokens may be does."""
+        channel = self.logged_in()
+        body = b"Bearer " + b"x" * LONGEST_TOKEN
+        channel.client.received(send("r", REFRESH, body))
+        self.assertEqual((channel.commands(), len(self.door.seen)), (["RECEIPT r"], 2))
+        channel.client.received(send("r", REFRESH, body + b"x"))
+        self.assert_failed(channel, Fault.FRAME_TOO_BIG)
+        self.assertEqual(len(self.door.seen), 2)
 
     def test_is_no_destination(self) -> None:
         channel = self.logged_in()
