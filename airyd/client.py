@@ -183,8 +183,8 @@ class Client(Orderly):
             raise StompError(Fault.TOO_MANY_SUBSCRIPTIONS, text, request.receipt)
         self.subscribed[request.id] = subscription
         opening = subscription.open()
-        if request.destination == STATUS and (left := self._gateway.left(principal)) <= NOTICE:
-            warn([subscription], left)
+        if self._is_warned and request.destination == STATUS:
+            warn([subscription], self._gateway.left(principal))
         return opening
 
     def _subscribe_to_all(self, wildcard: Wildcard, request: requests.Subscribe) -> Deferred[None] | None:
@@ -223,7 +223,9 @@ class Client(Orderly):
         if self.is_over or self._principal is None:
             return
         check_subject(self._principal, principal, self._gateway.metrics, self.channel.peer)
+        self._is_warned = self._is_warned and principal.expires == self._principal.expires  # once, be it shown again
         self._principal = principal
+        self._joined = self._gateway.wheel.seconds()  # those whom its subscriptions join may have been sent more
         allow(self, principal)
         self._gateway.metrics.refreshes += 1
         self._answer(request)
@@ -303,7 +305,6 @@ class Client(Orderly):
             self.fail(StompError(Fault.TOKEN_EXPIRED, "Connect again with a new token."))
             return
         if wait > NOTICE:
-            self._is_warned = False
             wait -= NOTICE
         elif not self._is_warned:
             self._is_warned = True

@@ -195,6 +195,10 @@ class IPrincipal(Interface):
     """Who a client is, and what it may do."""
 
     name = Attribute("For logs and metrics: a str.")
+    authority = Attribute(
+        "Who vouches for the name: the authenticator, or an object that stands for it. Principals whose names and "
+        "authorities are equal are the same user."
+    )
     expires = Attribute("Wall-clock seconds since 1970 at which the login ends, or None.")
 
     def may_subscribe(destination: str) -> bool:

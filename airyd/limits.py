@@ -57,6 +57,8 @@ PREFETCH_DEFAULT = 100
 PREFETCH_CAP = 1000
 #: Characters of a pattern in a SUBSCRIBE: with more it fits no destination (``airyd.events.DESTINATION``).
 PATTERN = 202
+#: Characters of a token.
+LONGEST_TOKEN = 8 * KIB
 #: Events in a page of a replay.
 REPLAY_PAGE = 200
 #: Events of a page, and about how many bytes of them, that are sent in one turn of the reactor.

@@ -28,8 +28,11 @@ def credentials_of(request: Refresh, peer: str) -> Credentials:
 
 
 def check_subject(before: IPrincipal, after: IPrincipal, metrics: Metrics, peer: str) -> None:
-    """Raise ``LoginRefused`` if a good token is somebody else's, who may connect: it is counted and logged here."""
-    if before.name != after.name:
+    """Raise ``LoginRefused`` if a good token is somebody else's, who may connect: it is counted and logged here.
+
+    The same name is somebody else's where another authenticator says so.
+    """
+    if (before.name, before.authority) != (after.name, after.authority):
         refusal = LoginRefused(LoginFault.SUBJECT, "it is not that of the one who is connected")
         metrics.logins_refused[refusal.fault.value] += 1
         _log.info("a new token of {peer} refused, subject: {reason}", peer=peer, reason=refusal.reason)
@@ -64,9 +67,11 @@ def allow(client: Owner, principal: IPrincipal) -> None:
                 continue
             subscription.flush()
             if client.subscribed.get(key) is subscription:
-                subscription.close()
-                client.subscribed[key] = ENDED
                 _tell(client, key, name)
+            if client.subscribed.get(key) is subscription:
+                # First of all: where its SUBSCRIBE was under way, an UNSUBSCRIBE may begin now that waited for it.
+                client.subscribed[key] = ENDED
+                subscription.close()
 
 
 def _tell(client: Owner, key: Key, destination: str) -> None:

@@ -145,6 +145,7 @@ class Somebody:
     """
 
     name = "somebody"
+    authority = "the tests"
 
     def __init__(self) -> None:
         self.expires: float | None = None

@@ -17,7 +17,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from airyd import limits, sweep
 from airyd.access import fetch, keysets
-from airyd.access.verify import LONGEST_TOKEN
 from airyd.delivery import State
 from airyd.errors import CloseCode, ConfigurationError, Fault, PayloadFault
 from airyd.events import AIRY_DESTINATIONS
@@ -342,7 +341,7 @@ class SecurityTests(SynchronousTestCase):
 
     def test_bounds(self) -> None:
         whole = " ".join((ROOT / "docs/security.rst").read_text().split())
-        self.assertIn(f"{LONGEST_TOKEN} characters, before", whole)
+        self.assertIn(f"{limits.LONGEST_TOKEN} characters, before", whole)
         self.assertIn(f"{fetch.MOST_BYTES // 1024} KiB, {fetch.PATIENCE:.0f} seconds", whole)
         self.assertEqual((keysets.FRESH, keysets.FETCH_EVERY), (300, 5))
         self.assertIn("good for five minutes at most", whole)

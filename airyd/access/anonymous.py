@@ -25,6 +25,11 @@ class AnonymousPrincipal:
     def __init__(self, send: bool) -> None:
         self._send = send
 
+    @property
+    def authority(self) -> object:
+        """Return this very one: an authenticator has no other."""
+        return self
+
     def may_subscribe(self, destination: str) -> bool:
         """Say yes."""
         return True

@@ -42,14 +42,20 @@ class Rights:
     What airyd itself tells a client (``/airyd/...``) everybody may subscribe to, nobody may send, and no row of it
     is hidden.
 
+    :ivar authority: the table that made it, which stands for its authenticator
     :ivar row_filter: what is seen; None: everything
     """
 
-    __slots__ = ("__weakref__", "_send", "_subscribe", "row_filter")
+    __slots__ = ("__weakref__", "_send", "_subscribe", "authority", "row_filter")
 
     def __init__(
-        self, subscribe: Sequence[Pattern] | None, send: Sequence[Pattern], row_filter: OnlyRows | None
+        self,
+        authority: RightsTable,
+        subscribe: Sequence[Pattern] | None,
+        send: Sequence[Pattern],
+        row_filter: OnlyRows | None,
     ) -> None:
+        self.authority = authority
         self._subscribe = subscribe
         self._send = send
         self.row_filter = row_filter
@@ -77,6 +83,11 @@ class TokenPrincipal:
         self.name, self.expires, self.jti, self.issued = identity
         self._rights = rights
 
+    @property
+    def authority(self) -> object:
+        """See ``IPrincipal``."""
+        return self._rights.authority
+
     def may_subscribe(self, destination: str) -> bool:
         """See ``IPrincipal``."""
         return self._rights.may_subscribe(destination)
@@ -94,7 +105,7 @@ _Key = tuple[tuple[str, ...] | None, tuple[str, ...], OnlyRows | None]
 
 
 class RightsTable:
-    """Makes rights from claims; equal ones are one object as long as anybody has them."""
+    """Makes rights from claims; equal ones are one object as long as anybody has them. Each authenticator has one."""
 
     def __init__(self, names: RightsClaims) -> None:
         self._names = names
@@ -116,7 +127,7 @@ class RightsTable:
         rights = self._shared.get(key)
         if rights is None:
             subscribed = None if subscribe is None else _patterns(names.subscribe, subscribe)
-            rights = self._shared[key] = Rights(subscribed, _patterns(names.send, send), key[2])
+            rights = self._shared[key] = Rights(self, subscribed, _patterns(names.send, send), key[2])
         return rights
 
 

@@ -12,10 +12,8 @@ from jwt.api_jws import PyJWS
 from airyd.access.claims import Claims, read_object, shown
 from airyd.access.keys import HS256, PUBLIC_ALGORITHMS, Key
 from airyd.errors import LoginFault, LoginRefused
-from airyd.limits import KIB
+from airyd.limits import LONGEST_TOKEN
 
-#: Characters of a token.
-LONGEST_TOKEN: Final = 8 * KIB
 _ALGORITHMS: Final = (HS256, *PUBLIC_ALGORITHMS)
 _SEGMENTS: Final = 3
 #: What verifies a signature. PyJWT's own way to it, from a token's text, would take the head apart a second time, and

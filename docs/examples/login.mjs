@@ -4,11 +4,15 @@ export function stayLoggedIn(client, getToken, ended) {
   client.beforeConnect = async () => {
     client.connectHeaders = { Authorization: `Bearer ${await getToken()}` };
   };
+  const refresh = async () => {
+    const body = await getToken();
+    if (client.connected) client.publish({ destination: "/airyd/token", body });
+  };
   client.onConnect = (frame) => {
     onConnect(frame);
-    client.subscribe("/airyd/status", async (message) => {
-      const { type, id, destination } = JSON.parse(message.body);
-      if (type === "token") client.publish({ destination: "/airyd/token", body: await getToken() });
+    client.subscribe("/airyd/status", (message) => {
+      const { type, within, id, destination } = JSON.parse(message.body);
+      if (type === "token") setTimeout(refresh, within * 500); // half of the time: short tokens come one by one, too
       if (type === "subscription") ended(id, destination);
     }, { id: "login" });
   };

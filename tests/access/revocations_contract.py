@@ -26,6 +26,8 @@ MAX_AGE = 3600
 class Bearer:
     """Who came with a token."""
 
+    authority = None
+
     def __init__(self, name: str, issued: float | None, jti: str | None = None, expires: float | None = 1e12) -> None:
         self.name, self.issued, self.jti, self.expires = name, issued, jti, expires
 

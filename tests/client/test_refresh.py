@@ -7,12 +7,16 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
+from airyd.access.anonymous import AnonymousAuthenticator
 from airyd.access.claims import Identity
 from airyd.access.rights import RightsClaims, RightsTable, TokenPrincipal
 from airyd.errors import Fault, LoginFault, LoginRefused, LoginUnavailable
 from airyd.events import CHANNEL_CONNECTED, MESSAGE, REFRESH, STATUS, UNREAD_COUNT
+from airyd.interfaces import Credentials
+from airyd.limits import LONGEST_TOKEN
 from airyd.renewal import NOTICE
 from airyd.stomp.spec import HeartBeat
+from tests.access.case import log_in
 from tests.client.frames import send, subscribe, unsubscribe
 from tests.doubles import BEAT, Channel, ClientTestCase, Somebody, frame, record_log, text_of
 from tests.integration.wire import StompFrame
@@ -92,6 +96,16 @@ class TokenTests(RefreshCase):
         self.assertEqual(error.headers["receipt-id"], "r")
         self.assertEqual(len(self.door.seen), 1)
 
+    def test_too_long(self) -> None:
+        """It goes no further; one that is as long as tokens may be does."""
+        channel = self.logged_in()
+        body = b"Bearer " + b"x" * LONGEST_TOKEN
+        channel.client.received(send("r", REFRESH, body))
+        self.assertEqual((channel.commands(), len(self.door.seen)), (["RECEIPT r"], 2))
+        channel.client.received(send("r", REFRESH, body + b"x"))
+        self.assert_failed(channel, Fault.FRAME_TOO_BIG)
+        self.assertEqual(len(self.door.seen), 2)
+
     def test_is_no_destination(self) -> None:
         channel = self.logged_in()
         channel.client.received(subscribe("a", REFRESH))
@@ -121,6 +135,19 @@ class TokenTests(RefreshCase):
         self.assert_failed(channel, Fault.UNAUTHORIZED)
         self.assertEqual(self.metrics.logins_refused["subject"], 1)
         self.assertIn("refused, subject", text_of(log))
+
+    def test_same_name_by_another_authenticator(self) -> None:
+        """Two issuers may have a user of the same name; and one may be called as those are who show nothing."""
+        channel = self.logged_in()
+        self.patch(self, "rights", RightsTable(RightsClaims()))
+        self.refresh(channel)
+        self.assert_failed(channel, Fault.UNAUTHORIZED)
+        nobody = log_in(AnonymousAuthenticator(public=True, send=True), Credentials(None, None, {}))
+        channel = self.logged_in(name="anonymous", seconds=100)
+        self.patch(self.door, "principal", self.successResultOf(nobody))
+        channel.client.received(send("r", REFRESH, b""))
+        self.assert_failed(channel, Fault.UNAUTHORIZED)
+        self.assertEqual((self.metrics.logins_refused["subject"], self.metrics.refreshes), (2, 0))
 
     def test_is_not_told(self) -> None:
         """Neither by a request's repr nor by the log, whatever happens."""
@@ -232,6 +259,23 @@ class LifeTests(RefreshCase):
         channel.client.received(subscribe("t", STATUS))
         self.assertEqual([each.headers.get("subscription") for each in channel.frames()], [None, "t", "t"])
 
+    def test_told_once_though_the_wheel_is_late(self) -> None:
+        channel = self.logged_in(seconds=NOTICE + 0.5)
+        self.clock.advance(0.7)
+        channel.client.received(subscribe("s", STATUS))
+        self.clock.pump([1] * 5)
+        self.assertEqual(len(self.bodies(channel)), 3)
+
+    def test_told_of_each_token(self) -> None:
+        """Also of one that has less than a minute from the beginning; but not again of one that is shown again."""
+        channel = self.logged_in(subscribe("s", STATUS), seconds=NOTICE)
+        self.refresh(channel, NOTICE - 10)
+        self.assertEqual(self.bodies(channel), ["r", {"type": "token", "within": NOTICE - 10}])
+        self.clock.pump([1] * 5)
+        self.refresh(channel, NOTICE - 15)
+        self.clock.pump([1] * 5)
+        self.assertEqual(self.bodies(channel), ["r"])
+
     def test_told_once_whatever_is_beaten(self) -> None:
         self.patch(self, "gateway", replace(self.gateway, heart_beat=HeartBeat(10000, 10000)))
         self.token(100)
@@ -247,6 +291,28 @@ class LifeTests(RefreshCase):
         channel = self.logged_in(subscribe("a"), seconds=100)
         self.clock.pump([1] * 60)
         self.assertEqual(channel.commands(), [])
+
+
+class BeatTests(RefreshCase):
+    """Heart-beats go on as agreed."""
+
+    heart_beat = HeartBeat(30000, 0)
+
+    def test_what_others_got_before_does_not_count(self) -> None:
+        """It went to those whom the client joins by its new token."""
+        channels = []
+        for seen in ("c1", "c2"):
+            self.token(only={"channel_id": [seen]})
+            channels.append(self.connected(heart_beat="0,30000"))
+            channels[-1].client.received(subscribe("a", CHANNEL_CONNECTED))
+        start = self.clock.seconds()
+        self.clock.pump([1] * 15)
+        self.row("c2")
+        channels[0].frames()
+        channels[0].client.received(frame("SEND", b"new", destination=REFRESH))
+        self.clock.pump([1] * 15)
+        self.assertEqual(channels[0].commands(), [BEAT])
+        self.assertLessEqual(channels[0].times[-1], start + 30)
 
 
 class RightsTests(RefreshCase):
@@ -330,6 +396,23 @@ class RightsTests(RefreshCase):
         self.status.drain(1)
         self.clock.advance(0)
         self.assertEqual(self.bodies(channel), ["r", {"type": "draining", "within": 1}])
+
+    def test_an_unsubscribe_that_waits(self) -> None:
+        """It ends what has ended already, and nothing that others have."""
+        other = self.logged_in()
+        channel = self.logged_in(subscribe("s", STATUS))
+        self.feed.watches.holding = True
+        channel.client.received(subscribe("a") + unsubscribe("a"))
+        other.client.received(subscribe("b"))
+        self.refresh(channel, subscribe=[UNREAD_COUNT])
+        self.feed.watches.answer()
+        self.publish(MESSAGE)
+        self.assertEqual(self.bodies(channel), [ENDED, "-a", "r"])
+        self.assertEqual(other.commands(), ["RECEIPT +b", "MESSAGE"])
+        self.assertEqual(self.metrics.subscriptions[MESSAGE], 1)
+        self.refresh(channel)
+        channel.client.received(subscribe("a"))
+        self.assertEqual(channel.commands(), ["RECEIPT r", "RECEIPT +a"])
 
     def test_while_it_opens(self) -> None:
         """A SUBSCRIBE that waits for the source is as any other, but it is never answered."""

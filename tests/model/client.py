@@ -50,6 +50,7 @@ class Bearer:
 
     rows: RowFilter | None
     name: str = "bearer"
+    authority: None = None
     expires: None = None
 
     def may_subscribe(self, destination: str) -> bool:
