@@ -30,16 +30,31 @@ class Sweep:
         self._is_revoked = is_revoked
         self._clock = clock
         self._left: list[StompWebSocket] = []
+        self._is_wanted = False
         self._is_under_way = False
 
     def begin(self) -> None:
-        """Look at all that are open now; those that log in later are asked at the door."""
-        self._left = list(self._channels)
+        """Look at all that are open; those that log in later are asked at the door.
+
+        A look that is under way goes on to its end before: however many revocations come, each connection has its turn.
+        """
+        self._is_wanted = True
         if not self._is_under_way:
             self._is_under_way = True
             self._clock.callLater(0, self._go_on)
 
     def _go_on(self) -> None:
+        try:
+            self._look()
+        finally:  # also if one met a bug, which the reactor logs: the others must go nonetheless
+            self._is_under_way = bool(self._left) or self._is_wanted
+            if self._is_under_way:
+                self._clock.callLater(0, self._go_on)
+
+    def _look(self) -> None:
+        if not self._left:
+            self._is_wanted = False
+            self._left = list(self._channels)
         ends = 0
         for _ in range(min(LOOKS_PER_TURN, len(self._left))):
             channel = self._left.pop()
@@ -49,6 +64,3 @@ class Sweep:
                 ends += 1
                 if ends == ENDS_PER_TURN:
                     break
-        self._is_under_way = bool(self._left)
-        if self._is_under_way:
-            self._clock.callLater(0, self._go_on)

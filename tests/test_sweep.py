@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+
+import airyd.sweep
 from airyd.errors import Fault
 from airyd.interfaces import IPrincipal
 from airyd.sweep import ENDS_PER_TURN, Sweep
@@ -98,3 +101,38 @@ class SweepTests(WebSocketTestCase):
         self.turns()
         self.assertEqual(self.metrics.errors["token_revoked"], len(peers) + len(others))
         self.assertLessEqual(self.looks, len(peers) + 2 * len(others))
+
+    def test_revocations_in_every_turn(self) -> None:
+        """However fast they come, each connection is looked at."""
+        self.patch(airyd.sweep, "LOOKS_PER_TURN", 2)
+        names = {f"user-{number}" for number in range(7)}
+        for name in names:
+            self.logged_in(name)
+        seen = set()
+
+        def is_revoked(principal: IPrincipal) -> bool:
+            seen.add(principal.name)
+            return False
+
+        sweep = Sweep(self.factory.channels, is_revoked, self.reactor)
+        for _ in range(4):
+            sweep.begin()
+            self.reactor.turn()
+        self.assertEqual(seen, names)
+
+    def test_a_bug(self) -> None:
+        """It keeps nobody else here."""
+        ann, bea = self.logged_in("ann"), self.logged_in("bea")
+
+        def is_revoked(principal: IPrincipal) -> bool:
+            if principal.name == "ann":
+                raise ZeroDivisionError
+            return True
+
+        sweep = Sweep(self.factory.channels, is_revoked, self.reactor)
+        for _ in range(2):
+            sweep.begin()
+            while self.reactor.calls:
+                with contextlib.suppress(ZeroDivisionError):
+                    self.reactor.turn()
+        self.assertEqual((ann.got(), self.closed(bea)), (b"", (["ERROR"], 1008)))
