@@ -18,7 +18,7 @@ from airyd.interfaces import Credentials, IChannel, IPrincipal
 from airyd.limits import DISCONNECT_PATIENCE, FURTHEST_LOOK
 from airyd.metrics import ORIGIN_SEND
 from airyd.orderly import Orderly
-from airyd.renewal import NOTICE, allow, check_subject, credentials_of, warn
+from airyd.renewal import LOGIN_OVER, NOTICE, allow, check_subject, credentials_of, warn
 from airyd.stomp import requests
 from airyd.stomp.session import Session
 from airyd.stomp.spec import Header, Version
@@ -75,7 +75,7 @@ class Client(Orderly):
 
     @property
     def principal(self) -> IPrincipal | None:
-        """Who it is; None before its login."""
+        """Who it is; None before its login, and when that has ended."""
         return self._principal
 
     # What the adapter calls.
@@ -118,6 +118,8 @@ class Client(Orderly):
         if self.is_over:
             return
         self.ended()
+        if error.fault in LOGIN_OVER:
+            self._principal = None
         # Neither the detail nor a header goes to the log: they may hold what the client sent, a token for instance.
         log = self._log.debug if error.fault is Fault.RESTARTING else self._log.info
         log("{peer} gets ERROR {kind}", peer=self.channel.peer, kind=error.fault.kind)
@@ -179,8 +181,7 @@ class Client(Orderly):
             raise StompError(Fault.FORBIDDEN, f"You may not subscribe to {request.destination}.", request.receipt)
         most = self._gateway.limits.subscriptions
         if len(self.subscribed) >= most:  # the session doesn't know of the parts of wildcards
-            text = f"A connection must not have more than {most} subscriptions."
-            raise StompError(Fault.TOO_MANY_SUBSCRIPTIONS, text, request.receipt)
+            raise StompError(Fault.TOO_MANY_SUBSCRIPTIONS, f"A connection can't have more than {most} subscriptions.")
         self.subscribed[request.id] = subscription
         opening = subscription.open()
         if self._is_warned and request.destination == STATUS:
@@ -292,8 +293,7 @@ class Client(Orderly):
         self.channel.send(self.framing((frame,), 1))
 
     def _connect_overdue(self) -> None:
-        text = f"A client must be connected within {self._gateway.limits.connect_timeout} seconds."
-        self.fail(StompError(Fault.CONNECT_TIMEOUT, text))
+        self.fail(StompError(Fault.CONNECT_TIMEOUT, f"Connect within {self._gateway.limits.connect_timeout} seconds."))
 
     def _keep_time(self) -> None:
         """Beat if it is time, end a client that is silent or whose login is over, come back when any may be due."""

@@ -20,6 +20,8 @@ _log: Final = Logger()
 
 #: Seconds before its login ends, at which a client is told that it is about to.
 NOTICE: Final = 60.0
+#: How a login ends before its connection: whoever had it may do nothing any more, nor go on with a COMMIT.
+LOGIN_OVER: Final = (Fault.TOKEN_EXPIRED, Fault.TOKEN_REVOKED)
 
 
 def credentials_of(request: Refresh, peer: str) -> Credentials:

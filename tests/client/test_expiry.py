@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from airyd.errors import Fault
+from airyd.errors import Fault, StompError
 from airyd.events import MESSAGE
 from airyd.stomp.spec import HeartBeat
 from tests.client.frames import send, subscribe
-from tests.doubles import Channel, ClientTestCase, Somebody
+from tests.doubles import Channel, ClientTestCase, Somebody, frame
 
 
 class ExpiryTests(ClientTestCase):
@@ -35,6 +35,25 @@ class ExpiryTests(ClientTestCase):
         self.assertEqual((self.metrics.sessions, self.metrics.errors["token_expired"]), (0, 1))
         channel.client.received(send("late"))
         self.assertEqual((channel.commands(), self.feed.taken[1:]), ([], []))
+
+    def test_a_commit_goes_no_further(self) -> None:
+        """What the source had not been given by then is nobody's any more; of a client that is only lost it is."""
+        for fault, taken in ((Fault.TOKEN_REVOKED, 1), (Fault.TOKEN_EXPIRED, 1), (Fault.HEARTBEAT_TIMEOUT, 2)):
+            self.feed.taken.clear()
+            self.feed.publishes.holding = True
+            channel = self.logged_in(100)
+            channel.client.received(
+                frame("BEGIN", transaction="t")
+                + send("1", transaction="t")
+                + send("2", transaction="t")
+                + frame("COMMIT", transaction="t")
+            )
+            channel.client.fail(StompError(fault, "why"))
+            self.assert_failed(channel, fault)
+            while self.feed.publishes:
+                self.feed.publishes.answer()
+            self.assertEqual((len(self.feed.taken), channel.late), (taken, []), fault)
+            self.assertEqual(self.metrics.sessions, 0)
 
     def test_whatever_is_beaten(self) -> None:
         for beats in ("0,0", "0,30000", "30000,0"):
