@@ -172,6 +172,9 @@ class Wildcard:
     def allow(self, principal: IPrincipal) -> list[str]:
         """Have the parts that a new login allows, with its rows; return the destinations of those that ended."""
         self._principal = principal
+        if self._unsettled is not None:  # a client that never answers could go from token to token
+            standing = set(self._parts.values())
+            self._unsettled = {each: part for each, part in self._unsettled.items() if part in standing}
         ended = []
         for part in tuple(self._parts.values()):
             if principal.may_subscribe(part.destination):
@@ -239,16 +242,18 @@ class Wildcard:
         """Settle a message, in mode ``client`` also all those of any part that were sent before (``Subscription``)."""
         unsettled = self._unsettled
         if unsettled is None:
-            settled = sum([part.settle(wire_id) for part in self._parts.values()])
-            return settled or any(event_id_of(name, wire_id) is not None for name in self._ended)
+            return sum([part.settle(wire_id) for part in self._parts.values()]) or self._is_of_ended(wire_id)
         if wire_id not in unsettled:
-            return 0
+            return self._is_of_ended(wire_id)
         settled = 0
         for each in tuple(unsettled):
             settled += unsettled.pop(each).settle(each) or 1  # or its part has ended
             if each == wire_id:
                 break
         return settled
+
+    def _is_of_ended(self, wire_id: str) -> bool:
+        return any(event_id_of(name, wire_id) is not None for name in self._ended)
 
     def hear(self, say: Callable[[Voice], Event]) -> bool:
         """Say no (``Listener``): no pattern is for ``/airyd/status``."""

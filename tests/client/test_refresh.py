@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from dataclasses import replace
 from random import Random
@@ -16,6 +17,7 @@ from airyd.interfaces import Credentials
 from airyd.limits import LONGEST_TOKEN
 from airyd.renewal import NOTICE
 from airyd.stomp.spec import HeartBeat
+from airyd.wildcards import Part
 from tests.access.case import log_in
 from tests.client.frames import send, subscribe, unsubscribe
 from tests.doubles import BEAT, Channel, ClientTestCase, Somebody, frame, record_log, text_of
@@ -543,6 +545,23 @@ class WildcardTests(RefreshCase):
             channel.client.received(frame("ACK", id=message.headers["ack"], receipt="ack"))
             self.assertEqual(channel.commands(), ["RECEIPT ack"])
             channel.client.ended()
+
+    def test_who_never_answers(self) -> None:
+        """Of what ended tokens ago nothing is kept, and an ACK of it is still no fault."""
+        channel = self.logged_in(subscribe("s", STATUS), subscribe("a", "/queue/*", ack="client"))
+        self.publish(MESSAGE)
+        (message,) = channel.frames()
+        parts = []
+        for _ in range(5):
+            self.refresh(channel, subscribe=[UNREAD_COUNT])
+            self.refresh(channel)
+            self.publish(MESSAGE)
+            gc.collect()
+            parts.append(len([each for each in gc.get_objects() if isinstance(each, Part)]))
+        self.assertEqual(parts[1:], parts[:-1])
+        channel.frames()
+        channel.client.received(frame("ACK", id=message.headers["ack"], receipt="ack"))
+        self.assertEqual(channel.commands(), ["RECEIPT ack"])
 
     def test_nobody_could_be_told(self) -> None:
         channel = self.logged_in(subscribe("a", "/queue/*"))
