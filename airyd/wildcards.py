@@ -98,6 +98,7 @@ class Wildcard:
         "_ended",
         "_gateway",
         "_is_open",
+        "_left_out",
         "_parts",
         "_pattern",
         "_postponed",
@@ -125,6 +126,8 @@ class Wildcard:
         self._postponed: dict[str, Entry] = {}
         # Of these there may be ACKs on the way.
         self._ended: set[str] = set()
+        # What the log has of this one: for more there was no room.
+        self._left_out: set[str] = set()
         # The messages that wait for an answer, in the order in which they were sent, where an ACK settles those before.
         self._unsettled: dict[str, Part] | None = {} if request.ack is AckMode.CLIENT else None
         self._is_open = False
@@ -192,6 +195,9 @@ class Wildcard:
         if name in self._parts or name in self._postponed:
             return
         if len(self._client.subscribed) >= self._gateway.limits.subscriptions:
+            if name in self._left_out:  # a client could have a line for each of its tokens
+                return
+            self._left_out.add(name)
             self._log.warn(
                 "{peer} does not get {destination} too: it has as many subscriptions as it may",
                 peer=self.channel.peer,

@@ -14,7 +14,7 @@ from airyd.access.rights import RightsClaims, RightsTable, TokenPrincipal
 from airyd.errors import Fault, LoginFault, LoginRefused, LoginUnavailable
 from airyd.events import CHANNEL_CONNECTED, MESSAGE, REFRESH, STATUS, UNREAD_COUNT
 from airyd.interfaces import Credentials
-from airyd.limits import LONGEST_TOKEN
+from airyd.limits import LONGEST_TOKEN, Limits
 from airyd.renewal import NOTICE
 from airyd.stomp.spec import HeartBeat
 from airyd.wildcards import Part
@@ -545,6 +545,17 @@ class WildcardTests(RefreshCase):
             channel.client.received(frame("ACK", id=message.headers["ack"], receipt="ack"))
             self.assertEqual(channel.commands(), ["RECEIPT ack"])
             channel.client.ended()
+
+    def test_no_room(self) -> None:
+        """What a new token would allow beyond the limit is left out, and the log says so once, whatever follows."""
+        self.patch(self, "gateway", replace(self.gateway, limits=Limits(subscriptions=3)))
+        channel = self.logged_in(subscribe("s", STATUS), subscribe("a", "/queue/*"), subscribe=[UNREAD_COUNT])
+        log = record_log(self)
+        for _ in range(3):
+            self.refresh(channel)
+        self.publish(MESSAGE)
+        self.assertEqual(self.bodies(channel), ["r", "r", "r"])
+        self.assertEqual(text_of(log).count(f"does not get {MESSAGE} too"), 1)
 
     def test_who_never_answers(self) -> None:
         """Of what ended tokens ago nothing is kept, and an ACK of it is still no fault."""
