@@ -13,6 +13,8 @@ from airyd.errors import LoginUnavailable, SourceUnavailable
 from airyd.interfaces import IRevocationKeeper, IRevocationStore, SourceContext
 from airyd.revocation import Revocation, Revoked
 from airyd.sources import make_source
+from airyd.sources.redis.link import REPLY_PATIENCE, Link
+from airyd.sources.redis.protocol import Reply, Word
 from airyd.sources.redis.revocations import BLOCK
 from tests.access.revocations_contract import MAX_AGE, Bearer, RevocationsContract
 from tests.doubles import record_log, text_of
@@ -224,6 +226,25 @@ class LossTests(Case):
         await self.until(lambda: {b"ann", b"old"} <= {entry[b"name"] for entry in self.entries()}, BLOCK + 10)
         self.assertTrue(node.covers(Bearer("ann", 0.0)))
         await self.until_out(node, "new")
+
+    async def test_many_are_lost(self) -> None:
+        """Each is written again by one command: nothing is read for it."""
+        node = await self.read()
+        for number in range(50):
+            self.put(str(number))
+        await self.until_out(node, "49")
+        sent: list[tuple[Word, ...]] = []
+        command = Link.command
+
+        def noted(link: Link, *words: Word, patience: float = REPLY_PATIENCE) -> Deferred[Reply]:
+            sent.append(words)
+            return command(link, *words, patience=patience)
+
+        self.patch(Link, "command", noted)
+        self.redis.call("DEL", self.stream)
+        await self.until(lambda: len(self.entries()) == 50, BLOCK + 10)
+        self.assertEqual(len([words for words in sent if words[0] == "XADD"]), 50)
+        self.assertEqual([words for words in sent if words[:3] == ("XRANGE", self.stream, "-")], [])
 
     async def test_another_history_with_older_ids(self) -> None:
         """A stream that begins anew before the entries that were read: nothing of it is missed."""

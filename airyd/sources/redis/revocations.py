@@ -84,7 +84,7 @@ class RevocationStream:
 
     def add(self, revocation: Revocation) -> Deferred[None]:
         """Keep a revocation, and drop the oldest that are over (``IRevocationStore``)."""
-        return Deferred.fromCoroutine(self._add(revocation))
+        return Deferred.fromCoroutine(self._add(revocation, is_trimming=True))
 
     def health(self) -> Sequence[str]:
         """Say why nothing is heard of (``IRevocationStore``)."""
@@ -99,14 +99,16 @@ class RevocationStream:
 
     # Writing.
 
-    async def _add(self, revocation: Revocation) -> None:
+    async def _add(self, revocation: Revocation, *, is_trimming: bool) -> None:
         fields = ("kind", revocation.kind.value, "name", revocation.name)
         times = ("at", f"{revocation.at:.3f}", "until", f"{revocation.until:.3f}")
         while True:
             await self._commands.connected()
             try:
-                oldest = await self._commands.command("XRANGE", self._key, "-", "+", "COUNT", _PAGE)
-                trim = self._trim(cast(list[RawEntry], oldest))
+                trim: tuple[str, ...] = ()
+                if is_trimming:
+                    oldest = await self._commands.command("XRANGE", self._key, "-", "+", "COUNT", _PAGE)
+                    trim = self._trim(cast(list[RawEntry], oldest))
                 await self._commands.command("XADD", self._key, *trim, "*", *fields, *times)
             except LinkDown:
                 continue  # twice does no harm
@@ -207,7 +209,7 @@ class RevocationStream:
             await deferLater(self._clock, random.uniform(0, MEND_WITHIN))  # noqa: S311  # no secret
             while self._lost:
                 _, revocation = self._lost.popitem()
-                await self._add(revocation)
+                await self._add(revocation, is_trimming=False)  # of thousands, a look at the oldest for each is work
         except SourceUnavailable as error:
             self._log.warn("{key} is not mended: {error}", key=self._key, error=str(error))
         finally:
