@@ -50,7 +50,8 @@ def warn(listeners: Iterable[Listener], left: float) -> None:
 def allow(client: Owner, principal: IPrincipal) -> None:
     """Let a client's subscriptions see what the new login may, from now on; those that it may not have end.
 
-    What was published before is sent as it was allowed then. The client hears on ``/airyd/status`` what has ended.
+    What was published before is sent as it was allowed then, but for what a subscription with a delivery of its own has
+    still to send (``Subscription.see``). The client hears on ``/airyd/status`` what has ended.
 
     Raises ``StompError`` if it can't: a client must never wait for events that don't come.
     """

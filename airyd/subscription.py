@@ -131,7 +131,11 @@ class Subscription(Receiver):
         return True
 
     def see(self, row_filter: RowFilter | None) -> None:
-        """Show the client from now on what this filter lets pass; what was published before is sent as it was."""
+        """Show the client from now on what this filter lets pass.
+
+        In a group, what was published before is sent as it was. A delivery has the new filter for all that it still
+        sends, whenever that was published.
+        """
         if row_filter != self._row_filter:
             self.flush()
             self._row_filter = row_filter

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from airyd import __version__
 from airyd.errors import Fault
 from airyd.limits import HELD_DURING_LOGIN, Limits
-from airyd.stomp.requests import Connect, Disconnect, Request, Send, Subscribe, Violation
+from airyd.stomp.requests import Connect, Disconnect, Refresh, Request, Send, Subscribe, Violation
 from airyd.stomp.session import Session
 from airyd.stomp.spec import HeartBeat, Version
 from airyd.stomp.state import State
@@ -50,6 +50,12 @@ class ConnectTests(SynchronousTestCase):
 
     def test_credentials_do_not_show(self) -> None:
         _, requests = self.login(b"CONNECT\npasscode:hunter2\nAuthorization:Bearer hunter2\n\n\0")
+        self.assertNotIn("hunter2", repr(requests))
+
+    def test_a_new_token_does_not_show(self) -> None:
+        session = connected(V1_2)
+        requests = session.receive(b"SEND\ndestination:/airyd/token\n\nhunter2\0")
+        self.assertEqual(only(requests, Refresh).token, "hunter2")
         self.assertNotIn("hunter2", repr(requests))
 
     def test_no_host_or_any(self) -> None:
