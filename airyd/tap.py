@@ -62,11 +62,20 @@ def on_sigterm(reactor: Any, stop: Callable[[], None]) -> None:
     signal.signal(signal.SIGTERM, end)
 
 
-def on_sighup(reactor: Any, reload: Callable[[], None]) -> None:
-    """Let SIGHUP have the catalogue read again, until the end; by itself it would end the process."""
+def on_sighup(reactor: Any, reload: Callable[[], None], terminal: int = 0) -> None:
+    """Let SIGHUP have the catalogue read again, until the end; by itself it would end the process.
+
+    :param terminal: a descriptor of the terminal that the process was started in, if it was in one
+    """
+    has_terminal = os.isatty(terminal)
 
     def again(number: int, frame: object) -> None:
-        reactor.callFromThread(reload)
+        if not has_terminal or os.isatty(terminal):
+            reactor.callFromThread(reload)
+            return
+        # The terminal says so when it is closed, and the shell once more: what ran in it ends.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        reactor.callFromThread(reactor.stop)
 
     before = signal.signal(signal.SIGHUP, again)
     reactor.addSystemEventTrigger("after", "shutdown", signal.signal, signal.SIGHUP, before)

@@ -72,6 +72,23 @@ class TapTests(SynchronousTestCase):
             call(*arguments, **keywords)
         self.assertEqual(signal.getsignal(signal.SIGHUP), before)
 
+    def test_the_terminal_is_closed(self) -> None:
+        """What was started in a terminal ends with it, once, and not by a SIGHUP before."""
+        before = signal.getsignal(signal.SIGHUP)
+        self.addCleanup(signal.signal, signal.SIGHUP, before)
+        ours, terminal = os.openpty()
+        self.addCleanup(os.close, terminal)
+        called: list[str] = []
+        reactor: Any = MemoryReactor()
+        reactor.callFromThread = lambda call: call()
+        reactor.stop = lambda: called.append("stop")
+        tap.on_sighup(reactor, lambda: called.append("reload"), terminal)
+        os.kill(os.getpid(), signal.SIGHUP)
+        os.close(ours)
+        os.kill(os.getpid(), signal.SIGHUP)
+        os.kill(os.getpid(), signal.SIGHUP)
+        self.assertEqual(called, ["reload", "stop"])
+
     def test_refusals_are_one_line(self) -> None:
         for wrong in (
             "--source=pigeon:",
