@@ -12,6 +12,7 @@ from twisted.python import usage
 
 from airyd import __version__
 from airyd.events import DESTINATION
+from airyd.patterns import ANY_SEGMENT
 
 WEBSOCKET_URL: Final = "ws://127.0.0.1:8080/ws.communication"
 WEBSOCKET_PATH: Final = "/ws.communication"
@@ -64,6 +65,8 @@ def whole(option: str, number: str) -> int:
 
 def checked(name: str) -> str:
     """Return a destination's name that can be one; errors: ``UsageError``."""
+    if ANY_SEGMENT in name:
+        raise usage.UsageError(f"{name!r} is a pattern; name each destination, such as /queue/message")
     if not DESTINATION.match(name):
         raise usage.UsageError(f"{name!r} is not a destination; one looks like /queue/message")
     return name
