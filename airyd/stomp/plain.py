@@ -26,9 +26,13 @@ def plain_frame(
     :param commands: those that are known, and whether each may have a body
     :param most: bytes of a frame, of which ``limits`` has two
     """
-    end = data.find(b"\n\n", start, start + min(limits.header_line, most))
+    stop = start + min(limits.header_line, most)
+    nul = data.find(b"\0", start, stop)  # else each look at a frame with CR LF would go on through all that follow
+    end = data.find(b"\n\n", start, stop if nul < 0 else nul)
+    if end < 0:
+        return None
     head = data[start:end]
-    if end < 0 or not head.isascii() or b"\r" in head or b"\\" in head or b"\0" in head:
+    if not head.isascii() or b"\r" in head or b"\\" in head:
         return None
     command, *lines = str(head, "ascii").split("\n")
     may_have_body = commands.get(command)

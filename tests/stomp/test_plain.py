@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 from unittest.mock import patch
 
 from hypothesis import example, given
@@ -19,6 +20,23 @@ from airyd.stomp.spec import FROM_CLIENT, FROM_SERVER, Version
 from tests.stomp.wire import SMALL, VERSIONS, connect, cut, cuts, frames
 
 V1_0, V1_1, V1_2 = Version
+
+
+class Watched(bytes):
+    """Counts the bytes that are looked at, or copied."""
+
+    looked = 0
+
+    def find(self, sub: Any, start: Any = 0, end: Any = None) -> int:
+        """See ``bytes``."""
+        found = super().find(sub, start, end)
+        self.looked += (min(len(self), end or len(self)) if found < 0 else found) - start
+        return found
+
+    def __getitem__(self, index: Any) -> Any:
+        found = super().__getitem__(index)
+        self.looked += len(found) if isinstance(index, slice) else 1
+        return found
 
 
 def joined(command: str, lines: list[str], body: bytes) -> bytes:
@@ -130,3 +148,10 @@ class PlainTests(SynchronousTestCase):
             *(b"HELLO\n\n\0", b"MESSAGE\n\n\0"),
         ):
             self.assertIsNone(self.plain(wire), wire)
+
+    def test_none_looks_through_what_follows(self) -> None:
+        """Those with CR LF are left to the parser at no more than their own length."""
+        wire = b"BEGIN\r\ntransaction:t\r\n\r\n\0"
+        for data in (Watched(wire * 1000), Watched(wire * 100 + joined("SEND", [], b""))):
+            self.assertIsNone(self.plain(data))
+            self.assertLess(data.looked, 2 * len(wire))
