@@ -307,9 +307,11 @@ class Audience(Generic[M]):
         while rest and count < most:
             group = rest.pop()
             group.round = self.round
-            count += group.advance(tails, most - count)
-            if group.is_under_way:
-                rest.append(group)
+            try:
+                count += group.advance(tails, most - count)
+            finally:  # also if a member met a bug: else the group would take the rest of this batch for the next one
+                if group.is_under_way:
+                    rest.append(group)
         if not rest:
             self._tails = ()
         self._count()

@@ -98,6 +98,22 @@ class FlushTests(FanoutCase):
             self.assertEqual(channel.bodies, [body(1), body(2), body(3)])
             self.assertEqual(channel.sends, [len(channel.wire)])
 
+    def test_a_bug_with_one(self) -> None:
+        """Those of its group who were not sent the event yet get it, and all of them the next ones."""
+        members = [self.join() for _ in range(3)]
+        broken, channel = self.join(tls=True)
+        self.patch(channel, "send", lambda wire: 1 // 0)
+        assert broken.group is not None
+        broken.group.refresh(broken)  # it takes the way that is broken
+        self.append(1)
+        self.assertRaises(ZeroDivisionError, self.flush)
+        while self.audience.is_under_way:
+            self.audience.advance(1000)
+        leave(self.audience, broken)
+        self.append(2)
+        self.flush()
+        self.assertEqual([each.bodies for _, each in members], [[body(1), body(2)]] * 3)
+
     def test_nothing_pending(self) -> None:
         _, channel = self.join()
         self.append(1)
