@@ -27,7 +27,7 @@ from airyd.stomp.requests import Subscribe
 from airyd.stomp.spec import AckMode
 from airyd.subscriber import Subscriber
 from airyd.subscription import Subscription
-from airyd.telling import Telling
+from airyd.telling import Allowance, Telling
 from airyd.turns import Turns
 
 #: Sends, of 4 to 5 µs each, until the reactor looks at everything else; its turn costs some 30 µs.
@@ -76,6 +76,7 @@ class Hub:
         self._metrics = metrics
         self._body_limit = body_limit
         self._turns = Turns(clock)
+        self._allowance = Allowance(clock)
         self._dirty: deque[Audience[Receiver]] = deque()
         self._destinations = {name: self._destination(name, source) for name in self.catalogue}
         if status is not None:
@@ -86,7 +87,7 @@ class Hub:
             raise ValueError("two destinations have the same tag in message ids; rename one")
 
     def _destination(self, name: str, source: IEventSource) -> Destination:
-        return Destination(name, source, self._turns, self._metrics, Telling(self._clock, self._pass_on))
+        return Destination(name, source, self._turns, self._metrics, Telling(self._allowance, self._pass_on))
 
     def extend(self, names: Sequence[str]) -> None:
         """Add destinations, for which the source is ready, to the catalogue; followers hear of it."""

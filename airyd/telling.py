@@ -9,7 +9,8 @@ from twisted.internet.interfaces import IReactorTime
 
 from airyd.events import Event
 
-#: So many are told in one turn: it takes 10 to 20 µs for each, and whoever has to go costs twice that.
+#: So many are told in one turn, of whatever destination: it takes 10 to 20 µs for each, and whoever has to go costs
+#: twice that.
 TOLD_PER_TURN: Final = 200
 
 
@@ -24,21 +25,46 @@ class Told(Protocol):
         """Tell the client that what came after an event may be missing, or end its connection if that can't be."""
 
 
+class Allowance:
+    """Counts who is told in one turn of the reactor: after an outage each destination has a gap.
+
+    :ivar clock: the reactor's
+    """
+
+    __slots__ = ("_left", "clock")
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self.clock = clock
+        self._left = TOLD_PER_TURN
+
+    def take(self, wanted: int) -> int:
+        """Return how many of so many may be told in this turn."""
+        count = min(wanted, self._left)
+        if count and self._left == TOLD_PER_TURN:
+            self.clock.callLater(0, self._renew)
+        self._left -= count
+        return count
+
+    def _renew(self) -> None:
+        self._left = TOLD_PER_TURN
+
+
 class Telling:
     """The gaps of one destination, and those who don't know of them yet.
 
     What is published after a gap must not come before it. So until everybody knows, live events are held.
 
+    :param allowance: that of all destinations
     :param over: called with those events, in a turn of the reactor, when everybody knows
 
     :ivar held: the live events that came meanwhile, to be added to; None when everybody knows
     """
 
-    __slots__ = ("_clock", "_over", "_waiting", "held")
+    __slots__ = ("_allowance", "_over", "_waiting", "held")
 
-    def __init__(self, clock: IReactorTime, over: Callable[[Sequence[Event]], None]) -> None:
+    def __init__(self, allowance: Allowance, over: Callable[[Sequence[Event]], None]) -> None:
         self.held: list[Event] | None = None
-        self._clock = clock
+        self._allowance = allowance
         self._over = over
         self._waiting: dict[Told, str | None] = {}
 
@@ -65,7 +91,7 @@ class Telling:
 
     def _tell_some(self) -> None:
         waiting = self._waiting
-        least = max(0, len(waiting) - TOLD_PER_TURN)
+        least = len(waiting) - self._allowance.take(len(waiting))
         try:
             while len(waiting) > least:  # whoever is told may leave, and a client with all that it has
                 subscription, since = waiting.popitem()
@@ -75,7 +101,7 @@ class Telling:
                     subscription.missed("")
         finally:  # also if one met a bug, which the reactor logs
             if waiting:
-                self._clock.callLater(0, self._tell_some)
+                self._allowance.clock.callLater(0, self._tell_some)
             else:
                 held, self.held = self.held, None
                 if held:

@@ -18,7 +18,7 @@ from airyd.metrics import Metrics
 from airyd.stomp.requests import Subscribe
 from airyd.stomp.spec import AckMode, Version
 from airyd.subscription import Subscription
-from airyd.telling import Telling
+from airyd.telling import Allowance, Telling
 from airyd.turns import Turns
 from tests.model.channel import MemoryChannel
 from tests.model.twin import Twin
@@ -133,7 +133,7 @@ class DestinationCase(SynchronousTestCase):
         self.clock = Clock()
         self.twin = Twin(kept=100)
         self.metrics = Metrics([NAME])
-        telling = Telling(self.clock, self.deliver)
+        telling = Telling(Allowance(self.clock), self.deliver)
         self.destination = Destination(NAME, self.twin, Turns(self.clock), self.metrics, telling)
 
     def subscribe(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -110,6 +111,23 @@ class TellingTests(SynchronousTestCase):
         self.assertEqual(counts, [0, TOLD_PER_TURN, 2 * TOLD_PER_TURN, MANY])  # at first those are sought who must go
         self.turn()
         self.assert_told(peers, since(0), 1, 2, 3, 4)
+
+    def test_many_destinations(self) -> None:
+        """After an outage each of them has a gap: a turn tells no more than with one."""
+        names = [f"/{number}" for number in range(9)]
+        self.metrics.extend(names)
+        self.hub.extend(names)
+        peers = [Peer() for _ in range(TOLD_PER_TURN)]
+        for peer in peers:
+            for name in (STATUS, *names):
+                self.subscribe(peer, name, id=name)
+        self.hub.gap(names, "the twin says so")
+        told = [sum(len(peer.bodies) for peer in peers)]
+        while not self.clock.is_idle:
+            self.turn()
+            told.append(sum(len(peer.bodies) for peer in peers))
+        self.assertEqual(max(after - before for before, after in pairwise([TOLD_PER_TURN, *told])), TOLD_PER_TURN)
+        self.assertEqual(told[-1], TOLD_PER_TURN * (1 + len(names)))  # each began with the state
 
     def test_newcomers(self) -> None:
         """They begin where the others are, with or without a window."""
