@@ -139,7 +139,7 @@ class StoreTests(SynchronousTestCase):
         """Here at once; it is said when all stores have it."""
         waiting: list[Deferred[None]] = [Deferred(), Deferred()]
         for store, each in zip(self.stores, waiting, strict=True):
-            store.adding = lambda each=each: each  # type: ignore[misc]
+            store.adding = _giving(each)
         revoking = self.revocations.revoke(Revoked.JTI, "j")
         self.assertTrue(self.revocations.covers(Bearer("ann", NOW, "j")))
         waiting[0].callback(None)
@@ -179,3 +179,7 @@ class StoreTests(SynchronousTestCase):
         self.stores[1].read.callback(None)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertRaises(LoginUnavailable, self.revocations.check, Bearer("ann", NOW))
+
+
+def _giving(answer: Deferred[None]) -> Callable[[], Deferred[None]]:
+    return lambda: answer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionRefusedError
@@ -62,7 +63,7 @@ class AdminTests(SynchronousTestCase):
 
     def test_no_airyd(self) -> None:
         for answer in (b"{}", b"<html>", b'{"at": "x", "until": 1}', b'{"at": 1, "until": Infinity}'):
-            self.resource.answer = lambda body, answer=answer: (200, answer)  # type: ignore[misc]
+            self.resource.answer = _answering(200, answer)
             self.assertIn("is this airyd's admin endpoint?", self.failed())
 
     def test_away(self) -> None:
@@ -142,3 +143,7 @@ class SourceTests(RedisCase):
         for url in ("memory:", "sample:"):
             error = self.assertRaises(ConfigurationError, keeper_of, url, self.reactor, time.time, {})
             self.assertIn("admin endpoint", str(error))
+
+
+def _answering(status: int, body: bytes) -> Callable[[bytes], tuple[int, bytes]]:
+    return lambda _: (status, body)

@@ -8,6 +8,7 @@ import tempfile
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.daemon import PATIENCE, command, environment
+from tests.leaks import leaks
 
 #: ``(options, what the one line must name)``
 WRONG: tuple[tuple[tuple[str, ...], str], ...] = (
@@ -80,7 +81,7 @@ class WrongOptionsTests(SynchronousTestCase):
                 lines = said.strip().splitlines()
                 if process.returncode == 0:
                     failures.append(f"{options}: status 0: {lines[-1:]}")
-                elif len(lines) != 1 or "Traceback" in said or hint not in said:
+                elif len(lines) != 1 or "Traceback" in said or hint not in said or leaks(said):
                     failures.append(f"{options}: {len(lines)} lines (wanted one with {hint!r}): {lines[-3:]}")
         self.assertEqual([], failures, "\n".join(failures))
 
@@ -94,6 +95,7 @@ class HelpTests(SynchronousTestCase):
         said, _ = process.communicate(timeout=PATIENCE)
         self.assertEqual(process.returncode, 0, said)
         self.assertNotIn("Traceback", said)
+        self.assertEqual(leaks(said), [])
         return said
 
     def test_help_shows_defaults(self) -> None:

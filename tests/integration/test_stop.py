@@ -9,6 +9,7 @@ import time
 from tests.integration.case import DaemonTestCase
 from tests.integration.daemon import command, environment
 from tests.integration.payloads import MESSAGE, body, number_of
+from tests.leaks import leaks
 
 
 class StopTests(DaemonTestCase):
@@ -98,4 +99,5 @@ class StopTests(DaemonTestCase):
             self.assertNotEqual(done.returncode, 0, said)
             self.assertIn(str(port), said)
             self.assertNotIn("Traceback", said)
+            self.assertEqual(leaks(said), [])
             self.assertNotIn("Unhandled", said)

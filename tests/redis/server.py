@@ -23,6 +23,7 @@ from typing import Any, Final, cast
 import hiredis
 from twisted.trial.unittest import SkipTest
 
+from tests.leaks import leaks
 from tests.redis.certificates import Certificates
 
 #: Seconds for anything that a loaded machine may be slow at.
@@ -228,10 +229,13 @@ class RedisServer:
                 process.wait()
 
     def close(self) -> None:
-        """End it for good and remove what it left; harmless when repeated."""
+        """End it for good and remove what it left; harmless when repeated. Its log must hold no secret of airyd's."""
         self.kill()
+        told = leaks(self.log) if self.directory.exists() else []
         shutil.rmtree(self.directory, ignore_errors=True)
         atexit.unregister(self.close)
+        if told:
+            raise AssertionError(f"secrets in the log of Redis: {told}")
 
 
 _shared: list[RedisServer] = []
