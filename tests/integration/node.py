@@ -17,9 +17,9 @@ from typing import Any, Final
 from twisted.trial.unittest import SkipTest
 
 from tests.leaks import leaks
+from tests.patience import PATIENCE
 
 CLIENTS: Final = Path(__file__).resolve().parents[1] / "clients"
-PATIENCE: Final = 20.0
 #: A message's body as the programs print it: in base64, where any JSON looks like a token.
 _BODY: Final = re.compile(r'"(?:body|text)":"[\w+/=]*"')
 

@@ -27,8 +27,8 @@ from tests.integration.wire import (
     encode,
     websocket_frame,
 )
+from tests.patience import PATIENCE
 
-PATIENCE: Final = 20.0
 _GUID: Final = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 

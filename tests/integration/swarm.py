@@ -17,8 +17,8 @@ from itertools import pairwise
 from typing import Final
 
 from tests.integration.wire import CLOSE, TEXT, VERSIONS, encode, take_frames, websocket_frame
+from tests.patience import PATIENCE
 
-PATIENCE: Final = 30.0
 #: Connections whose opening is under way at once, so that the listening queue never overflows.
 OPENING: Final = 40
 

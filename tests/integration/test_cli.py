@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import IO
 
 from tests.integration.case import DaemonTestCase
-from tests.integration.daemon import PATIENCE, Daemon, environment
+from tests.integration.daemon import Daemon, environment
 from tests.integration.payloads import CHANNEL_CONNECTED, DESTINATIONS, MESSAGE, UNREAD_COUNT, body
 from tests.integration.proxy import Proxy
 from tests.leaks import leaks
+from tests.patience import PATIENCE
 
 CONNECTED = "connected to ws://"
 

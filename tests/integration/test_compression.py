@@ -12,11 +12,12 @@ from airyd.limits import WEBSOCKET_MESSAGE
 from tests.inflating import RSV1, Inflating, deflated
 from tests.integration.case import DaemonTestCase
 from tests.integration.chromium import Chromium
-from tests.integration.daemon import PATIENCE, TREE, environment
+from tests.integration.daemon import TREE, environment
 from tests.integration.node import NodeClient, body_of
 from tests.integration.payloads import DIFFICULT_TEXT, MESSAGE, body
 from tests.integration.raw import RawClient
 from tests.integration.wire import TEXT, decode, encode, websocket_frame
+from tests.patience import PATIENCE
 
 #: As browsers and node's ``ws`` write it.
 OFFER = {"Sec-WebSocket-Extensions": "permessage-deflate; client_max_window_bits"}

@@ -8,11 +8,12 @@ import sys
 import time
 from typing import Any
 
-from tests.integration.daemon import PATIENCE, Daemon, environment
+from tests.integration.daemon import Daemon, environment
 from tests.integration.node import NodeClient
 from tests.integration.payloads import DESTINATIONS
 from tests.integration.raw import RawClient
 from tests.integration.test_tokens import TokenCase
+from tests.patience import PATIENCE
 from tests.redis.server import DURABLE, RedisServer, own_prefix, shared_server
 
 #: Seconds within which all that is revoked has ended, wherever it is.

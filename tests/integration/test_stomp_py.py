@@ -16,9 +16,9 @@ from stomp.protocol import Protocol10, Protocol11  # type: ignore[import-untyped
 
 from tests.integration.case import DaemonTestCase
 from tests.integration.payloads import DESTINATIONS, DIFFICULT_TEXT, MESSAGE, UNREAD_COUNT, body, number_of
+from tests.patience import PATIENCE
 
 PATH = "/ws.communication"
-PATIENCE = 20.0
 
 
 class WebSocket10(StompConnection10):  # type: ignore[misc]  # likewise

@@ -13,10 +13,11 @@ from typing import Any
 
 from tests.access.case import SECRET, claims, jwk, private_key, token
 from tests.integration.case import DaemonTestCase
-from tests.integration.daemon import PATIENCE, Daemon
+from tests.integration.daemon import Daemon
 from tests.integration.node import NodeClient, body_of
 from tests.integration.payloads import CHANNEL_CONNECTED, DESTINATIONS, MESSAGE, UNREAD_COUNT, body
 from tests.integration.raw import RawClient
+from tests.patience import PATIENCE
 
 ORIGIN = "https://app.example"
 

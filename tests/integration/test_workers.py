@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Final
 
 from tests.integration.case import DaemonTestCase
-from tests.integration.daemon import PATIENCE, TWISTD, Daemon, command, environment
+from tests.integration.daemon import TWISTD, Daemon, command, environment
 from tests.integration.payloads import MESSAGE, body, number_of
 from tests.integration.raw import Ended, RawClient
+from tests.patience import PATIENCE
 from tests.redis.certificates import Certificates
 from tests.redis.server import own_prefix, shared_server
 

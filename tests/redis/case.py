@@ -13,7 +13,8 @@ from twisted.trial.unittest import TestCase
 from airyd.events import MESSAGE, Event
 from airyd.interfaces import IEventSource, SourceContext
 from airyd.sources import make_source
-from tests.redis.server import PATIENCE, Connection, RedisServer, Word, own_prefix, shared_server
+from tests.patience import PATIENCE
+from tests.redis.server import Connection, RedisServer, Word, own_prefix, shared_server
 from tests.sources.support import START, RecordingSink, body
 
 #: Seconds within which a gap is said.

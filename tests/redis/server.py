@@ -24,10 +24,9 @@ import hiredis
 from twisted.trial.unittest import SkipTest
 
 from tests.leaks import leaks
+from tests.patience import PATIENCE
 from tests.redis.certificates import Certificates
 
-#: Seconds for anything that a loaded machine may be slow at.
-PATIENCE: Final = 20.0
 #: What is given up when such a server is killed: nothing that was acknowledged.
 DURABLE: Final = ("--appendonly", "yes", "--appendfsync", "always")
 #: How often another port is tried.

@@ -9,7 +9,7 @@ from typing import ClassVar
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.payloads import MESSAGE, UNREAD_COUNT, body
-from tests.integration.raw import PATIENCE
+from tests.patience import PATIENCE
 from tests.redis.rights import RightsTestCase, server_with_users
 
 EMPTY = "/test/empty"

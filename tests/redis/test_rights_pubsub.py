@@ -8,7 +8,7 @@ import time
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.payloads import MESSAGE, body
-from tests.integration.raw import PATIENCE
+from tests.patience import PATIENCE
 from tests.redis.rights import RightsTestCase, server_with_users
 
 CHANNEL = f"airyd:{MESSAGE}"

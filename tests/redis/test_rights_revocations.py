@@ -13,7 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.access.case import SECRET, claims, token
 from tests.integration.case import DaemonTestCase
-from tests.integration.daemon import PATIENCE, Daemon, environment
+from tests.integration.daemon import Daemon, environment
+from tests.patience import PATIENCE
 from tests.redis.rights import password_of, server_with_users
 
 KEY = "airyd:revocations"

@@ -18,9 +18,7 @@ from zope.interface.verify import verifyObject
 
 from airyd.listening import Place, url_of
 from airyd.workers.sockets import InheritedSockets, SharedPort, Sockets
-
-#: Seconds that a connection may take to arrive.
-PATIENCE = 30.0
+from tests.patience import PATIENCE
 
 
 class SharedTests(SynchronousTestCase):
