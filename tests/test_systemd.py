@@ -58,9 +58,10 @@ class UnitTests(SynchronousTestCase):
         (root / "opt/airyd/bin/twistd").unlink()
         unit = root / "etc/systemd/system" / UNIT.name
         unit.write_text(unit.read_text().replace("PrivateTmp=", "PrivateTemp="))
-        complaints = analyze("verify", "--recursive-errors=no", f"--root={root}", UNIT.name).stdout
-        self.assertIn("PrivateTemp", complaints)
-        self.assertIn("/opt/airyd/bin/twistd is not executable", complaints)
+        done = analyze("verify", "--recursive-errors=no", f"--root={root}", UNIT.name)
+        self.assertNotEqual(0, done.returncode)
+        self.assertIn("PrivateTemp", done.stdout)
+        self.assertIn("/opt/airyd/bin/twistd", done.stdout)
 
     def test_exposure_as_stated(self) -> None:
         """The unit's exposure is not above what its comment says."""

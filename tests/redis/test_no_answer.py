@@ -54,7 +54,7 @@ class NoAnswerTests(DaemonTestCase):
         redis.call("SAVE")
         server.kill()
         server.start()
-        daemon.wait_for_log(re.compile("LOADING Redis is loading"))
+        daemon.wait_for_log(re.compile(r"\bLOADING\b"))
         self.check_goes_on(server, daemon, client)
 
     def test_busy(self) -> None:

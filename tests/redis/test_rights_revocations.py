@@ -115,7 +115,7 @@ class AirydTests(RightsCase):
         self.assertEqual(self.log_in(daemon, "a"), "login unavailable")
         self.connect(daemon=daemon)
         deadline = time.monotonic() + PATIENCE
-        while "permission" not in (warnings := str(json.loads(daemon.request("GET", "/readyz")[1]).get("warnings"))):
+        while "NOPERM" not in (warnings := str(json.loads(daemon.request("GET", "/readyz")[1]).get("warnings"))):
             self.assertLess(time.monotonic(), deadline, warnings)
             time.sleep(0.02)
         self.assertIn("it is not known yet which tokens are revoked", warnings)
