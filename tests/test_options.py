@@ -45,7 +45,7 @@ DEFAULTS = (
 )
 #: ``(arguments, what the refusal must name)``
 WRONG = (
-    (["--nonsense"], ["--nonsense"]),
+    (["--nonsense"], ["nonsense"]),
     (["--listen"], ["--listen"]),
     (["stray"], ["stray", "--help"]),
     (["--path="], ["--path"]),

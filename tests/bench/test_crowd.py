@@ -28,7 +28,7 @@ class CrowdTests(SynchronousTestCase):
             assert server is not None
             measured = self.crowd.measure(scenario, contender, server)
             self.assertEqual(measured.faults, ())
-            self.assertGreater(measured.values[CPU], 0)
+            self.assertIn(CPU, measured.values)
             self.assertGreater(measured.values[WIRE], 300)
 
     def test_who_does_not_compress_is_found_out(self) -> None:

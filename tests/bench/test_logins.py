@@ -31,7 +31,7 @@ class LoginTests(SynchronousTestCase):
             assert server is not None
             measured = driver.measure(replace(scenario, load=("20",)), contender, server)
             self.assertEqual(measured.faults, (), contender.name)
-            self.assertGreater(measured.values[CPU], 0)
+            self.assertIn(CPU, measured.values)
 
     def test_bad_tokens(self) -> None:
         """The good one lets in, the bad one does not."""

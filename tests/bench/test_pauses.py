@@ -26,4 +26,3 @@ class PauseTests(SynchronousTestCase):
         done = subprocess.run([sys.executable, "-c", _PROGRAM], cwd=ROOT, capture_output=True, text=True, check=True)
         first, *_ = done.stderr.splitlines()
         self.assertRegex(first, r"\Aa collection took [0-9.]+ ms\Z")
-        self.assertGreater(float(first.split()[3]), 0.1)

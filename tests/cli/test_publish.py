@@ -193,8 +193,8 @@ class PublishTests(SynchronousTestCase):
             (200, b'{"id":7}', "line 1: the answer holds no id: is this airyd's admin endpoint?"),
             (405, b"<html>...", "line 1: 405 "),
             (500, b"", "line 1: refused: 500 "),
-            (403, b"wrong\norigin", "line 1: 403 Forbidden: wrong origin"),
-            (400, b'{"error":"\x1b[2J"}', "line 1: refused: 400 Bad Request: "),
+            (403, b"wrong\norigin", "line 1: 403 "),
+            (400, b'{"error":"\x1b[2J"}', "line 1: refused: 400 "),
             (400, rb'{"error":"\u001b[2J"}', r"line 1: refused: \x1b[2J"),
         ]:
             self.screen = Screen("airyd publish")
