@@ -8,4 +8,4 @@ from typing import Final
 #: so long that no busy machine needs it.
 PATIENCE: Final = 120.0
 #: Seconds for a whole test with a reactor; trial ends it then.
-TIMEOUT: Final = 10 * PATIENCE
+TIMEOUT: Final = 5 * PATIENCE

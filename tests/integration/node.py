@@ -62,10 +62,17 @@ class NodeClient:
 
     def next(self, within: float = PATIENCE) -> dict[str, Any]:
         """Return the next event that the program tells of, whatever it is."""
+        event = self.poll(within)
+        if event is None:
+            raise AssertionError(f"the client said nothing more after {self.seen[-5:]}")
+        return event
+
+    def poll(self, within: float) -> dict[str, Any] | None:
+        """Return the next event, or None if there is none within so many seconds."""
         try:
             line = self._lines.get(timeout=max(within, 0.001))
         except queue.Empty:
-            raise AssertionError(f"the client said nothing more after {self.seen[-5:]}") from None
+            return None
         try:
             event: dict[str, Any] = json.loads(line)
         except json.JSONDecodeError:

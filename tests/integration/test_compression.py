@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 from airyd.deflate import FEWEST_RECEIVERS
 from airyd.limits import WEBSOCKET_MESSAGE
@@ -121,16 +120,9 @@ class ClientTests(DaemonTestCase):
 class BombTests(DaemonTestCase):
     """A few bytes that would become very many."""
 
-    def resident(self) -> int:
-        """Return the bytes of memory that the daemon has, most of all so far."""
-        status = Path(f"/proc/{self.daemon.pid}/status").read_text()
-        (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) * 1024
-
     def test_bomb(self) -> None:
-        """Ten at a time: each is closed with 1009, nobody else notices, and the memory stays as it was."""
+        """Ten at a time: each is closed with 1009, and nobody else notices (``bench.check``: nor does the memory)."""
         witness = self.connect()
-        before = self.resident()
         bomb = websocket_frame(TEXT, deflated(b"\n" * (4 * WEBSOCKET_MESSAGE), level=9), rsv=RSV1)
         self.assertLess(len(bomb), 100_000)
         clients = [self.open(headers=OFFER) for _ in range(10)]
@@ -142,4 +134,3 @@ class BombTests(DaemonTestCase):
         for client in clients:
             self.assertEqual(client.close_code(), 1009)
         witness.disconnect()
-        self.assertLess(self.resident() - before, 8 << 20)

@@ -13,12 +13,10 @@ from twisted.trial.unittest import TestCase
 from airyd.events import MESSAGE, Event
 from airyd.interfaces import IEventSource, SourceContext
 from airyd.sources import make_source
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, TIMEOUT
 from tests.redis.server import Connection, RedisServer, Word, own_prefix, shared_server
 from tests.sources.support import START, RecordingSink, body
 
-#: Seconds within which a gap is said.
-SAID_WITHIN: Final = 5.0
 _POLL: Final = 0.005
 
 
@@ -29,7 +27,7 @@ class RedisCase(TestCase):
     :ivar redis: what publishers, operators and accidents do
     """
 
-    timeout = 60
+    timeout = TIMEOUT
 
     def setUp(self) -> None:
         from twisted.internet import reactor
