@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from zipfile import ZipFile
 
+import pytest
 from packaging.requirements import Requirement
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -44,6 +45,7 @@ def needed(requirements: list[str], extras: frozenset[str] = frozenset()) -> Ite
             yield from needed(found.requires or [], frozenset(requirement.extras))
 
 
+@pytest.mark.integration
 class WheelTests(SynchronousTestCase):
     """A wheel made from the tree."""
 

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 from tempfile import mkdtemp
 
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 ETC = Path(__file__).parent.parent / "etc"
@@ -27,6 +28,7 @@ def option_sets(text: str) -> list[list[str]]:
     return [shlex.split(value) for value in re.findall(r"^AIRYD_OPTIONS='([^']*)'$", uncommented, flags=re.MULTILINE)]
 
 
+@pytest.mark.integration
 class UnitTests(SynchronousTestCase):
     """systemd's own judgement on the unit."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from bench import check, instructions, promises
@@ -85,6 +86,7 @@ class CommandTests(SynchronousTestCase):
             self.assertEqual(self.assertRaises(SystemExit, main, ["--only", "three"]).code, 2)
 
 
+@pytest.mark.integration
 class MeasurementTests(SynchronousTestCase):
     """Each runs, in small."""
 

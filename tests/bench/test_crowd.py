@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from bench.crowd import Crowd
@@ -12,6 +13,7 @@ from bench.scenarios import AIRYD, AUTOBAHN, CPU, WIRE, Contender, Scenario
 from bench.servers import server_for
 
 
+@pytest.mark.integration
 class CrowdTests(SynchronousTestCase):
     """Clients that count bytes."""
 

@@ -6,6 +6,7 @@ import os
 import socket
 from dataclasses import replace
 
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from bench.clients import PATIENCE, connected, frame, opening, until
@@ -15,6 +16,7 @@ from bench.scenarios import AIRYD, CPU, QUICK, Contender
 from bench.servers import running, server_for
 
 
+@pytest.mark.integration
 class LoginTests(SynchronousTestCase):
     """Clients with tokens."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from bench import nodes
@@ -9,6 +10,7 @@ from bench.nodes import Shape, measure
 from bench.servers import ServerFailed
 
 
+@pytest.mark.integration
 class NodesTests(SynchronousTestCase):
     """Each Redis and the nodes are looked at, and every event has to arrive."""
 

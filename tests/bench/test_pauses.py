@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from bench.servers import ROOT
@@ -19,6 +20,7 @@ gc.collect()
 """
 
 
+@pytest.mark.integration
 class PauseTests(SynchronousTestCase):
     """What is said of collections."""
 

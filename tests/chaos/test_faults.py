@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.chaos.faults import BY_NAME, FAULTS, Fault
@@ -12,6 +13,7 @@ from tests.chaos.verdict import A_LOSS
 PLAN = Plan(clients=24, rate=200, seed=4, scale=0.15, plant="", slack=10)
 
 
+@pytest.mark.integration
 class FaultsTests(SynchronousTestCase):
     """What ``make chaos`` does, in small."""
 
@@ -28,6 +30,7 @@ class FaultsTests(SynchronousTestCase):
         self.assertRegex("\n".join(verdict.faults), A_LOSS)
 
 
+@pytest.mark.integration
 class PubSubTests(SynchronousTestCase):
     """The same over Pub/Sub, with the promises that it has."""
 
@@ -47,6 +50,7 @@ class PubSubTests(SynchronousTestCase):
         self.assertRegex("\n".join(verdict.faults), A_LOSS)
 
 
+@pytest.mark.integration
 class FailoverTests(SynchronousTestCase):
     """The same over Sentinel: masters are killed, and what went with one is told."""
 

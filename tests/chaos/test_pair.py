@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.chaos.pair import OF_NODES, OF_REDIS, PairStage, judge, one_by_one, rolling
@@ -11,6 +12,7 @@ from tests.chaos.verdict import A_LOSS
 CLIENTS = 24
 
 
+@pytest.mark.integration
 class PairTests(SynchronousTestCase):
     """What ``python -m tests.chaos.pair`` does, in small."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -20,6 +21,7 @@ from tests.sources.support import START, RecordingSink, body
 _POLL: Final = 0.005
 
 
+@pytest.mark.integration
 class RedisCase(TestCase):
     """A test with a server, a second connection to it, and a prefix of its own.
 

@@ -6,6 +6,7 @@ import json
 import time
 from typing import ClassVar
 
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.payloads import MESSAGE, UNREAD_COUNT, body
@@ -199,6 +200,7 @@ class ReadOnlyTests(RightsTestCase):
         self.assertEqual(0, self.redis.call("EXISTS", f"airyd:dead-letter:airyd:{MESSAGE}:{entry}"))
 
 
+@pytest.mark.integration
 class PublisherTests(SynchronousTestCase):
     """The users of publishers."""
 

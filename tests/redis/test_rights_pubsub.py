@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.payloads import MESSAGE, body
@@ -132,6 +133,7 @@ class ReadOnlyTests(RightsTestCase):
         self.assertIn("NOPERM", json.loads(answer)["error"])
 
 
+@pytest.mark.integration
 class PublisherTests(SynchronousTestCase):
     """The user of a publisher."""
 

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import ClassVar
 
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.access.case import SECRET, claims, token
@@ -166,6 +167,7 @@ class PubSubReaderTests(ReaderTests):
     parameters = "?mode=pubsub"
 
 
+@pytest.mark.integration
 class RevokerTests(SynchronousTestCase):
     """The user of whoever revokes."""
 
