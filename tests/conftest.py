@@ -13,6 +13,7 @@ import pytest
 def pytest_configure(config: pytest.Config) -> None:
     """Name the markers: ``-m "not integration"`` runs the unit tests."""
     config.addinivalue_line("markers", "integration: starts processes, such as airyd, Redis or a browser")
+    config.addinivalue_line("markers", "long: takes more than 20 seconds by itself")
 
 
 @pytest.fixture(scope="session", autouse=True)
