@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import resource
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -431,6 +432,8 @@ class StopTests(ServiceTestCase):
 
     def test_clients_are_told_one_after_the_other(self) -> None:
         """Each gets its ERROR and 1012, spread over a time; the end comes with the last that answers."""
+        self.addCleanup(random.setstate, random.getstate())
+        random.seed(1)
         service = self.started()
         peers = [self.connected() for _ in range(100)]
         silent = self.reach()

@@ -41,7 +41,8 @@ class SessionTests(DaemonTestCase):
 
     def test_connected_in_time(self) -> None:
         """Six server beats take longer than it."""
-        client = self.connect(heart_beat="0,1000")
+        client = self.open()
+        client.connect(heart_beat="0,1000")
         for _ in range(6):
             self.assertEqual(client.frame().payload, b"\n")
         client.disconnect()
