@@ -15,7 +15,6 @@ from airyd.revocation import Revocation, Revoked
 from airyd.sources import make_source
 from airyd.sources.redis.link import REPLY_PATIENCE, Link
 from airyd.sources.redis.protocol import Reply, Word
-from airyd.sources.redis.revocations import BLOCK
 from tests.access.revocations_contract import MAX_AGE, Bearer, RevocationsContract
 from tests.doubles import record_log, text_of
 from tests.redis.case import RedisCase
@@ -191,7 +190,7 @@ class LossTests(Case):
         self.server.start()
         self.redis = self.connect()
         self.put("meanwhile")
-        await self.until_out(node, "meanwhile", 20)
+        await self.until_out(node, "meanwhile")
         await self.until(lambda: not node.warnings())
 
     async def test_everything_is_lost_with_it(self) -> None:
@@ -264,7 +263,7 @@ class LossTests(Case):
         until = f"{time.time() + 100:.3f}"
         self.connect().call("XADD", self.stream, "5-1", "kind", "jti", "name", "new", "at", "1", "until", until)
         await self.until(lambda: not node.warnings())
-        await self.until_out(node, "new", BLOCK / 2)
+        await self.until_out(node, "new")
 
     async def test_silent(self) -> None:
         """Who revokes while Redis is away learns that the others don't know; here it is in force."""
