@@ -77,7 +77,7 @@ def _message(payload: object) -> str | None:
     match payload:
         case {"conversation_id": str(conversation), "message": dict(message)}:
             sender = message.get("sender_type", message.get("from_contact"))
-            if isinstance(sender, bool):  # Airy 0.18 put from_contact in the place of sender_type
+            if isinstance(sender, bool):  # Airy 0.17 put from_contact in the place of sender_type
                 sender = "contact" if sender else "user"
             state = message.get("delivery_state", message.get("state"))
             who = f"conversation {_short(conversation)}" + (f" {sender.lower()}" if isinstance(sender, str) else "")

@@ -140,8 +140,8 @@ class PathTests(WebSocketTestCase):
 
     def test_another(self) -> None:
         """The answer names them all, also to who doesn't ask for a WebSocket."""
-        for more in ({}, {"Upgrade": None, "Connection": "close"}):
-            status, _, body, _ = self.ask(request("/ws", **more))
+        for asked in (request("/ws"), request("/ws", Upgrade=None, Connection="close")):
+            status, _, body, _ = self.ask(asked)
             self.assertEqual((status, body), (404, f"There is nothing here; connect to {' or '.join(self.paths)}\n"))
 
     def test_each_without_an_upgrade(self) -> None:
