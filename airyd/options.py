@@ -217,7 +217,10 @@ class Options(usage.Options):
     def opt_path(self, path: str) -> None:
         """Path of the WebSocket; repeatable. [default: /ws.communication]"""
         if not _PATH.match(path):
-            raise usage.UsageError(f"--path {path}: give a path such as {DEFAULT_PATH}, without a query")
+            raise usage.UsageError(
+                f"--path {path}: give a path such as {DEFAULT_PATH}, with one slash first, of letters, digits and "
+                "._~!$&'()*+,=:@%/-"
+            )
         if path in self._paths:
             raise usage.UsageError(f"--path {path}: it is there already")
         self._paths.append(path)
