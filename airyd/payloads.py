@@ -139,14 +139,17 @@ def members_of(body: bytes) -> Members:
 
 
 def fields_of_event(members: Members) -> Members:
-    """Return the fields of an event on ``/events``: the members of its payload.
+    """Return the fields of an event on ``/events``: the members of its payload; none if that is no object.
 
     A channel's ``channel_id`` is its ``id``. What metadata is about is in ``subject`` and ``identifier``: that of a
     conversation has a ``conversation_id``, that of a channel a ``channel_id``.
 
-    :param members: those of a body, which passed :func:`check`
+    Raises ``RecursionError`` as :func:`members_of` does.
     """
-    payload = members_of(bytes(members["payload"]))
+    written = bytes(members.get("payload", b""))
+    if not written.startswith(b"{"):  # checked only where it came in
+        return {}
+    payload = members_of(written)
     kind = (text_of(members, "type") or "").partition(".")[0]
     if kind == "channel":
         return {**payload, "channel_id": payload.get("id", _NOTHING)}

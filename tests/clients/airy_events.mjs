@@ -15,11 +15,13 @@ const client = new Client({
   reconnectDelay: 2000,
   onConnect: () => {
     say("connected");
-    subscription = client.subscribe("/events", (message) => {
+    client.watchForReceipt("live", () => say("live"));
+    const onEvent = (message) => {
       const { type, payload } = JSON.parse(message.body);
       const body = base64(message.binaryBody);
       say(KNOWN.includes(type) ? "message" : "unknown", { type, payload, body, headers: message.headers });
-    });
+    };
+    subscription = client.subscribe("/events", onEvent, { receipt: "live" });
   },
   onDisconnect: () => say("disconnected"),
   onStompError: (frame) => {
