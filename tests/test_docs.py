@@ -19,7 +19,7 @@ from airyd import limits, sweep
 from airyd.access import fetch, keysets
 from airyd.delivery import State
 from airyd.errors import CloseCode, ConfigurationError, Fault, PayloadFault
-from airyd.events import AIRY_DESTINATIONS
+from airyd.events import AIRY_DESTINATIONS, EVENTS
 from airyd.interfaces import SourceContext
 from airyd.metrics import Metrics, WorkersMetrics
 from airyd.options import Options
@@ -263,7 +263,7 @@ class ProtocolTests(SynchronousTestCase):
 
     def test_destinations(self) -> None:
         names = [name for name, _, _ in table("docs/protocol.rst", "Destination", "An event when", "A client")]
-        self.assertEqual(list(AIRY_DESTINATIONS), names)
+        self.assertEqual([*AIRY_DESTINATIONS, EVENTS], names)
 
     def test_states(self) -> None:
         """They are what ``python -m airyd.stomp.state`` prints."""
