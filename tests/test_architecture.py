@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 ROOT = Path(__file__).parent.parent
@@ -287,6 +288,7 @@ class HouseTests(SynchronousTestCase):
         lengths = {name: len(source.splitlines()) for name, source in house().items()}
         self.assertEqual({}, {name: length for name, length in lengths.items() if length > MOST_LINES})
 
+    @pytest.mark.integration
     def test_plugins_cost_nothing(self) -> None:
         """``twistd --help`` imports every plugin file: they bring neither a reactor nor airyd's own weight."""
         plugins = [name for name in house() if name.startswith("twisted.plugins.")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -56,9 +57,11 @@ class ReadingTests(CatalogueCase):
                 self.assertIn(name, said)
 
     def test_not_there(self) -> None:
-        self.assertIn("No such file", str(self.assertRaises(ConfigurationError, self.file.read)))
+        said = str(self.assertRaises(ConfigurationError, self.file.read))
+        self.assertEqual(said, f"--destinations-file {self.path}: {os.strerror(errno.ENOENT)}")
         os.mkdir(self.path)
-        self.assertIn("directory", str(self.assertRaises(ConfigurationError, self.file.read)))
+        said = str(self.assertRaises(ConfigurationError, self.file.read))
+        self.assertEqual(said, f"--destinations-file {self.path}: {os.strerror(errno.EISDIR)}")
 
 
 class ReloadTests(CatalogueCase):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import resource
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -63,7 +64,7 @@ class Reactor(Loop):
     def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Any:
         """See ``IReactorTCP``."""
         if port in self.taken:
-            raise CannotListenError(interface, port, OSError(errno.EADDRINUSE, "Address already in use"))
+            raise CannotListenError(interface, port, OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE)))
         self.done.append(f"listen {port}")
         real = super().listenTCP(port, factory, backlog, interface)
         return Port(real, lambda: self.done.append(f"close {port}"))
@@ -228,7 +229,7 @@ class StartTests(ServiceTestCase):
             ended = self.assertRaises(SystemExit, self.started)
             said = str(ended.code)
             self.assertIn(option, said)
-            self.assertIn("in use", said)
+            self.assertIn(": cannot listen there: ", said)
             self.assertEqual(len(said.splitlines()), 1)
 
     def test_source_knows_the_catalogue_and_the_limit(self) -> None:

@@ -71,8 +71,15 @@ def read_recording(path: str, destinations: Container[str], body_limit: int) -> 
 
 
 def _read_line(line: bytes, destinations: Container[str], body_limit: int) -> Recorded:
-    """Return what the line holds; ``ValueError`` if it is wrong (msgspec's, UTF-8's and ours are such)."""
-    read = _DECODER.decode(line)
+    """Return what the line holds; ``ValueError`` says what is wrong with it."""
+    try:
+        line.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8: invalid byte at offset {error.start}") from None
+    try:
+        read = _DECODER.decode(line)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"not an object with 'destination', 'payload' and 'at': {error}") from None
     if read.destination not in destinations:
         raise ValueError(f"{read.destination!r} is not in the catalogue (see --destination)")
     body = bytes(read.payload)

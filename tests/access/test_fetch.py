@@ -163,4 +163,3 @@ class FetchTests(TestCase):
         for ca_file in (None, others.ca):
             said = await self.failure(url, ca_file)
             self.assertTrue(said.startswith("the connection failed: "), said)
-            self.assertTrue(said.endswith("certificate verify failed"), said)

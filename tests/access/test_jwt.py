@@ -112,7 +112,7 @@ class ConfigurationTests(AccessCase):
             ("jwt:issuer=x", "secret-file"),
             (f"jwt:secret-env=SECRET:secret-file={secret}", "give one of"),
             ("jwt:secret-env=NOTHING", "has 0 bytes"),
-            ("jwt:secret-file=/no/such/file", "No such file"),
+            ("jwt:secret-file=/no/such/file", "secret-file /no/such/file: cannot be read: "),
             (f"jwt:secret-file={self.file(b'hunter2')}", "32"),
             (f"jwt:secret-file={self.file(b'=hunter2=' * 9)}:base64", "not base64"),
             (f"jwt:secret-file={self.file(public_pem(private_key('RS256')))}", "key-file"),

@@ -82,7 +82,7 @@ class CommandTests(SynchronousTestCase):
             self.assertEqual((status, out), (1, ""))
             self.assertIn(said, err)
             self.assertNotIn("hunter2", err)
-        self.assertIn("No such file", self.run_main("--secret-file=/no/such", "ann")[2])
+        self.assertIn("cannot read /no/such: ", self.run_main("--secret-file=/no/such", "ann")[2])
         self.assertIn("iss", self.run_main("--secret-file", self.file(SECRET), "--claim=iss=5", "ann")[2])
 
     def test_usage(self) -> None:
@@ -131,7 +131,7 @@ class SourceTests(SynchronousTestCase):
     def test_wrong(self) -> None:
         path = Path(self.mktemp())
         token = token_source(str(path), "T", {})
-        self.assertIn("No such file", str(self.assertRaises(TokenUnreadable, token)))
+        self.assertIn(f"cannot read the token file {path}: ", str(self.assertRaises(TokenUnreadable, token)))
         for content in (b"", b"\n", b"hunter2 hunter2", b"hunter2\nhunter2", b"hunter2\xff"):
             path.write_bytes(content)
             self.assertNotIn("hunter2", str(self.assertRaises(TokenUnreadable, token)))

@@ -18,9 +18,8 @@ from typing import Any, Final
 from twisted.trial.unittest import SkipTest
 
 from tests.integration.node import CLIENTS
+from tests.patience import PATIENCE
 
-#: Seconds for a start, or for anything that the page is to tell; a loaded machine may be slow.
-PATIENCE: Final = 60.0
 _STOMPJS: Final = CLIENTS / "node_modules" / "stompjs7" / "bundles" / "stomp.umd.js"
 _PAGE: Final = """<!doctype html><title>airyd's test</title><script src="stomp.js"></script><script>
 let said = Promise.resolve();

@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import Final
 
 from tests.leaks import leaks
+from tests.patience import PATIENCE
 
 TREE: Final = Path(__file__).resolve().parents[2]
-#: Seconds for a start, a stop, or any other thing that a loaded machine may be slow at.
-PATIENCE: Final = 30.0
 #: What no log may hold, whatever a client did.
 COMPLAINTS: Final = re.compile(
     r"Traceback \(most recent call last\)|Unhandled [Ee]rror|^.*(?:ResourceWarning|DeprecationWarning).*$", re.MULTILINE

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
-import os
 import socket
 import struct
 import time
@@ -27,8 +26,10 @@ from tests.integration.wire import (
     encode,
     websocket_frame,
 )
+from tests.patience import PATIENCE
 
-PATIENCE: Final = 20.0
+#: The ``Sec-WebSocket-Key`` of every client: nothing depends on it.
+NONCE: Final = base64.b64encode(b"MDEyMzQ1Njc4OWFi").decode()
 _GUID: Final = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
@@ -88,7 +89,7 @@ class RawClient:
             raise
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = bytearray()
-        self.key = base64.b64encode(os.urandom(16)).decode()
+        self.key = NONCE
         offered = ", ".join(protocols)
         fields: dict[str, str | None] = {
             "Host": f"127.0.0.1:{port}",

@@ -5,10 +5,12 @@ from __future__ import annotations
 import subprocess
 import tempfile
 
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.integration.daemon import PATIENCE, command, environment
+from tests.integration.daemon import command, environment
 from tests.leaks import leaks
+from tests.patience import PATIENCE
 
 #: ``(options, what the one line must name)``
 WRONG: tuple[tuple[tuple[str, ...], str], ...] = (
@@ -64,6 +66,7 @@ def run(*options: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.integration
 class WrongOptionsTests(SynchronousTestCase):
     """The table above."""
 
@@ -86,6 +89,7 @@ class WrongOptionsTests(SynchronousTestCase):
         self.assertEqual([], failures, "\n".join(failures))
 
 
+@pytest.mark.integration
 class HelpTests(SynchronousTestCase):
     """What is printed on demand."""
 

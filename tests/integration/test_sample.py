@@ -10,6 +10,7 @@ from tests.integration.case import DaemonTestCase
 from tests.integration.daemon import Daemon
 from tests.integration.node import NodeClient, body_of
 from tests.integration.payloads import DESTINATIONS, event
+from tests.integration.wire import TEXT, encode, websocket_frame
 
 
 class RecordingTests(DaemonTestCase):
@@ -35,8 +36,12 @@ class RecordingTests(DaemonTestCase):
 
     def test_raw(self) -> None:
         client = self.connect(daemon=self.play())
-        for n, name in enumerate(DESTINATIONS):
-            client.subscribe(name, f"sub-{n}")
+        client.send_bytes(
+            b"".join(
+                websocket_frame(TEXT, encode("SUBSCRIBE", {"id": f"sub-{n}", "destination": name}))
+                for n, name in enumerate(DESTINATIONS)
+            )
+        )
         for n, name in enumerate(DESTINATIONS):
             self.assertEqual(json.loads(client.message(f"sub-{n}").body), self.payloads[name])
 

@@ -127,7 +127,7 @@ class ConnectingTests(LinkCase):
         for fault in (ConnectionRefusedError(), DNSLookupError("no such host"), OSError(24, "Too many open files")):
             self.endpoint.fault = fault
             self.link.start()
-            self.assertIn(str(fault).splitlines()[0][:20], str(self.link.trouble))
+            self.assertTrue(str(self.link.trouble).startswith("cannot connect: "), self.link.trouble)
             self.clock.advance(LONG)
             self.assertEqual(self.endpoint.attempts, 2)
             self.link.stop()

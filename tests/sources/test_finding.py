@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pytest
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.plugin import getPlugins
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -94,6 +95,7 @@ class FindingTests(SynchronousTestCase):
         self.assertEqual([line for line in text.splitlines() if len(line) > 88], [])
 
 
+@pytest.mark.integration
 class LazinessTests(TestCase):
     """To name the sources costs little."""
 

@@ -210,7 +210,8 @@ class Link:
                 protocol = await self._connect()
             except (ConnectError, OSError, ResponseError, SourceUnavailable) as error:
                 attempt += 1
-                self._tell(one_line(error).removeprefix(f"{self._address.name}: "))
+                trouble = one_line(error).removeprefix(f"{self._address.name}: ")
+                self._tell(f"cannot connect: {trouble}" if isinstance(error, ConnectError | OSError) else trouble)
             else:
                 attempt = 0
                 self._up(protocol)
