@@ -2,18 +2,23 @@
 # and tests/clients/node_modules; what has to come from the system is in tests/system-packages.
 
 PYTHON ?= python3
-BIN := .venv/bin
+# The virtual environment, and the file with the exact version of every package that is installed into it.
+VENV := .venv
+CONSTRAINTS := constraints.txt
+BIN := $(VENV)/bin
 CLIENTS := tests/clients/node_modules/.package-lock.json
 
-# The tree itself is installed, in the mode that leaves twisted/plugins visible to Twisted.
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat --editable
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --constraint $(CONSTRAINTS)
+# The tree itself is installed, by the setuptools of the constraints.
+INSTALL := $(PIP) --no-build-isolation --editable
 
-.PHONY: help run test lint types tests chaos bench bench-quick clean
+.PHONY: help run check test lint types unit tests test-long test-oldest test-newest lock chaos \
+	bench bench-quick bench-check clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\): [^#]*## /\1\t/p' Makefile | expand -t 13
+	@sed -n 's/^\([a-z-]*\): [^#]*## /\1\t/p' Makefile | expand -t 14
 
-run: .venv/ready ## serve a made-up conversation feed on loopback; ARGS='...' adds options of airyd
+run: $(VENV)/ready ## serve a made-up conversation feed on loopback; ARGS='...' adds options of airyd
 	@printf '%s\n' '' \
 		'Serving made-up events at ws://127.0.0.1:8080/ws.communication until Ctrl-C.' \
 		'In another terminal, try:' \
@@ -24,48 +29,83 @@ run: .venv/ready ## serve a made-up conversation feed on loopback; ARGS='...' ad
 		''
 	@exec $(BIN)/twistd --nodaemon --pidfile= airyd --source sample: $(ARGS)
 
-test: lint types tests ## everything that must pass: lint, types, all tests
+check: lint types unit ## for every day: lint, types, and the tests that start no process
 
-lint: .venv/ready-for-tests ## ruff, with its security rules
+test: lint types tests ## everything that must pass: lint, types, and all tests but the long ones
+
+lint: $(VENV)/ready-for-tests ## ruff, with its security rules
 	$(BIN)/ruff check .
 
-types: .venv/ready-for-tests ## mypy, strictly, with its zope plugin
+types: $(VENV)/ready-for-tests ## mypy, strictly, with its zope plugin
 	$(BIN)/mypy
 
-tests: .venv/ready-for-tests $(CLIENTS) ## all tests, with pytest and with trial
-	$(BIN)/python -m tests.both_runners
+unit: $(VENV)/ready-for-tests ## the tests that start no process
+	$(BIN)/python -m tests.suite unit
 
-chaos: .venv/ready-for-tests ## kill, stop, cut and empty everything for 33 minutes; python -m tests.chaos --help tells of less
+tests: $(VENV)/ready-for-tests $(CLIENTS) ## all tests but the long ones, with pytest; the unit tests with trial, too
+	$(BIN)/python -m tests.suite
+
+test-long: $(VENV)/ready-for-tests $(CLIENTS) ## the tests that take over 20 seconds each
+	$(BIN)/python -m tests.suite long
+
+test-oldest: ## all tests with the oldest packages that setup.cfg admits, in an environment of their own
+	rm -rf .venv-oldest
+	mkdir .venv-oldest
+	$(PYTHON) tests/oldest.py >.venv-oldest/constraints.txt
+	$(MAKE) VENV=.venv-oldest CONSTRAINTS=.venv-oldest/constraints.txt tests test-long
+
+test-newest: ## all tests with the newest packages that setup.cfg admits, in an environment of their own
+	rm -rf .venv-newest
+	mkdir .venv-newest
+	: >.venv-newest/constraints.txt
+	$(MAKE) VENV=.venv-newest CONSTRAINTS=.venv-newest/constraints.txt tests test-long
+
+lock: ## write constraints.txt anew, with the newest packages that setup.cfg admits
+	rm -rf .venv-newest
+	mkdir .venv-newest
+	: >.venv-newest/constraints.txt
+	$(MAKE) VENV=.venv-newest CONSTRAINTS=.venv-newest/constraints.txt .venv-newest/ready-for-tests
+	printf '%s\n' '# The exact version of every Python package that make installs; make lock writes this file anew.' \
+		>.venv-newest/lock.txt
+	.venv-newest/bin/python -m pip freeze --all --exclude-editable >>.venv-newest/lock.txt
+	mv .venv-newest/lock.txt constraints.txt
+
+chaos: $(VENV)/ready-for-tests ## kill, stop, cut and empty everything for 33 minutes; python -m tests.chaos --help tells of less
 	$(BIN)/python -m tests.chaos $(ARGS)
 	$(BIN)/python -m tests.chaos --feed pubsub --mixed 240 $(ARGS)
 	$(BIN)/python -m tests.chaos --feed sentinel --mixed 240 $(ARGS)
 	$(BIN)/python -m tests.chaos.pair
 	$(BIN)/python -m tests.chaos.comeback
 
-bench: .venv/ready-for-tests ## measure beside plain Autobahn and C; AIRYD_WSLOAD_DIR names the folder of the load generator
+bench: $(VENV)/ready-for-tests ## measure beside plain Autobahn and C; AIRYD_WSLOAD_DIR names the folder of the load generator
 	$(BIN)/python -m bench $(ARGS)
 
-bench-quick: .venv/ready-for-tests ## the headline ratios in two minutes, compared with the last: before and after a change
+bench-quick: $(VENV)/ready-for-tests ## the headline ratios in two minutes, compared with the last: before and after a change
 	$(BIN)/python -m bench.headline $(ARGS)
 
+bench-check: $(VENV)/ready-for-tests ## count instructions, and measure what must stay within bounds
+	$(BIN)/python -m bench.check $(ARGS)
+
 clean: ## remove all that was made
-	rm -rf .venv tests/clients/node_modules build dist *.egg-info _trial_temp* \
+	rm -rf .venv .venv-oldest .venv-newest tests/clients/node_modules build dist *.egg-info _trial_temp* \
 		.hypothesis .mypy_cache .pytest_cache .ruff_cache twisted/plugins/dropin.cache
 	find airyd tests bench twisted -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.venv/bin/python:
+$(BIN)/python:
 	tests/system-packages run $(PYTHON)
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(VENV)
 
-.venv/ready: setup.cfg pyproject.toml | .venv/bin/python
+$(VENV)/ready: setup.cfg pyproject.toml $(CONSTRAINTS) | $(BIN)/python
+	$(PIP) --upgrade pip setuptools
 	$(INSTALL) .
 	@touch $@
 
-.venv/ready-for-tests: setup.cfg pyproject.toml tests/system-packages | .venv/bin/python
+$(VENV)/ready-for-tests: setup.cfg pyproject.toml $(CONSTRAINTS) tests/system-packages | $(BIN)/python
 	tests/system-packages test $(PYTHON)
+	$(PIP) --upgrade pip setuptools
 	$(INSTALL) '.[test,bench]'
-	@touch .venv/ready $@
+	@touch $(VENV)/ready $@
 
-$(CLIENTS): tests/clients/package.json tests/clients/package-lock.json | .venv/ready-for-tests
+$(CLIENTS): tests/clients/package.json tests/clients/package-lock.json | $(VENV)/ready-for-tests
 	cd tests/clients && npm ci --no-audit --no-fund
 	@touch $@

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -97,8 +98,8 @@ class OpeningHandshake(WebSocketServerProtocol):
         """Decide on a valid opening handshake: the subprotocol and headers for the answer, or ``ConnectionDeny``."""
         # Autobahn would fail the handshake for a parameter that it doesn't know; here that only declines the extension.
         self.websocket_extensions: list[object] = []
-        if request.path != self.factory.path:
-            raise ConnectionDeny(int(HTTPStatus.NOT_FOUND), f"There is nothing here; connect to {self.factory.path}")
+        if request.path not in self.factory.paths:
+            raise ConnectionDeny(int(HTTPStatus.NOT_FOUND), self.factory.nothing_here)
         if not self.factory.origins.allows(request.headers.get("origin"), request.headers["host"]):
             raise ConnectionDeny(int(HTTPStatus.FORBIDDEN), "This origin may not connect (option --origin).")
         authorization, cookie = request.headers.get("authorization"), request.headers.get("cookie")
@@ -119,8 +120,8 @@ class OpeningHandshake(WebSocketServerProtocol):
     def failHandshake(self, reason: str, code: int = 400, responseHeaders: Any = None) -> None:
         """Answer an opening handshake with an HTTP error, and close."""
         headers = {"Content-Type": "text/plain; charset=utf-8", "Connection": "close"}
-        if code == HTTPStatus.UPGRADE_REQUIRED and self.http_request_path != self.factory.path:
-            code, reason = HTTPStatus.NOT_FOUND, f"There is nothing here; connect to {self.factory.path}"
+        if code == HTTPStatus.UPGRADE_REQUIRED and self.http_request_path not in self.factory.paths:
+            code, reason = HTTPStatus.NOT_FOUND, self.factory.nothing_here
         elif code == HTTPStatus.UPGRADE_REQUIRED:
             headers |= {"Upgrade": "websocket", "Connection": "Upgrade, close"}
         elif responseHeaders is not None:  # Autobahn has some only for a version that isn't spoken
@@ -154,7 +155,7 @@ class OpeningHandshake(WebSocketServerProtocol):
 class HandshakeFactory(WebSocketServerFactory):
     """What all connections share.
 
-    :param path: the WebSocket's
+    :param paths: those of the WebSocket
     :param origins: the web pages that may connect
     :param compression: whether to agree to compress messages
     """
@@ -162,10 +163,16 @@ class HandshakeFactory(WebSocketServerFactory):
     noisy = False
 
     def __init__(
-        self, gateway: Gateway, path: str, origins: OriginPolicy, reactor: IReactorCore, compression: bool = True
+        self,
+        gateway: Gateway,
+        paths: Sequence[str],
+        origins: OriginPolicy,
+        reactor: IReactorCore,
+        compression: bool = True,
     ) -> None:
         super().__init__(server=f"airyd/{__version__}", reactor=reactor)
         self.gateway = gateway
-        self.path: str = path
+        self.paths = frozenset(paths)
+        self.nothing_here = f"There is nothing here; connect to {' or '.join(paths)}"
         self.origins = origins
         self.compression = compression

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,12 +24,15 @@ from airyd.stomp.spec import HeartBeat
 from airyd.websocket import PROTOCOLS
 
 DEFAULT_LISTEN: Final = "tcp:8080:interface=127.0.0.1"
+DEFAULT_PATH: Final = "/ws.communication"
 DEFAULT_ADMIN: Final = "tcp:8081:interface=127.0.0.1"
 DEFAULT_AUTH: Final = "anonymous"
 NO_ADMIN: Final = "none"
 AUTO_WORKERS: Final = "auto"
 #: Every worker holds the sockets of all: their number goes with the square of this.
 MOST_WORKERS: Final = 64
+#: A path as a request can have it (RFC 3986, section 3.3). After ``//`` comes a host, and after ``;`` parameters.
+_PATH: Final = re.compile(r"/(?!/)[0-9A-Za-z._~!$&'()*+,=:@%/-]*\Z")
 ON: Final = "on"
 OFF: Final = "off"
 
@@ -37,6 +41,7 @@ class Settings(NamedTuple):
     """What was asked for, checked as far as one option can be by itself.
 
     :ivar listen: endpoint strings of the WebSocket
+    :ivar paths: the paths of the WebSocket; all serve the same
     :ivar sources: the sources' URLs
     :ivar destinations: the catalogue, as it is at the start
     :ivar destinations_file: where more of it may come from, or None
@@ -52,7 +57,7 @@ class Settings(NamedTuple):
     """
 
     listen: Sequence[str]
-    path: str
+    paths: Sequence[str]
     sources: Sequence[str]
     destinations: Sequence[str]
     auth: Sequence[str]
@@ -135,7 +140,6 @@ class Options(usage.Options):
         "(airyd publish), watch with airyd tail."
     )
     optParameters: Sequence[Sequence[Any]] = [
-        ["path", None, "/ws.communication", "Path of the WebSocket."],
         [
             "admin",
             None,
@@ -198,6 +202,7 @@ class Options(usage.Options):
     def __init__(self) -> None:
         super().__init__()
         self._listen: list[str] = []
+        self._paths: list[str] = []
         self._sources: list[str] = []
         self._auth: list[str] = []
         self._admin_token_file: str | None = None
@@ -208,6 +213,17 @@ class Options(usage.Options):
     def opt_listen(self, endpoint: str) -> None:
         """Endpoint to serve on, as Twisted writes them; repeatable. [default: tcp:8080:interface=127.0.0.1]"""
         self._listen.append(endpoint)
+
+    def opt_path(self, path: str) -> None:
+        """Path of the WebSocket; repeatable. [default: /ws.communication]"""
+        if not _PATH.match(path):
+            raise usage.UsageError(
+                f"--path {path}: give a path such as {DEFAULT_PATH}, with one slash first, of letters, digits and "
+                "._~!$&'()*+,=:@%/-"
+            )
+        if path in self._paths:
+            raise usage.UsageError(f"--path {path}: it is there already")
+        self._paths.append(path)
 
     def opt_source(self, url: str) -> None:
         """Where events come from, as a URL; see --help-sources; repeatable, with ?destinations=. [default: memory:]"""
@@ -259,8 +275,6 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         """Check each option by itself, and make the settings of them."""
-        if not self["path"].startswith("/") or not self["path"].isascii() or set(self["path"]) & set(" ?#\r\n"):
-            raise usage.UsageError(f"--path {self['path']}: give a path such as /ws.communication, without a query")
         limits = Limits(**{name: self[name.replace("_", "-")] for name, _, _ in LIMITS})
         if limits.body >= limits.frame:
             raise usage.UsageError(f"--body {limits.body} must be below --frame {limits.frame}, which holds it")
@@ -272,7 +286,7 @@ class Options(usage.Options):
         heart_beat = self["heart-beat"]
         self.settings = Settings(
             listen=self._listen or [DEFAULT_LISTEN],
-            path=self["path"],
+            paths=self._paths or [DEFAULT_PATH],
             sources=self._sources or ["memory:"],
             destinations=self._destinations if file is None else file.read(),
             destinations_file=file,

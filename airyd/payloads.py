@@ -14,7 +14,7 @@ from typing import Annotated, Final
 import msgspec
 
 from airyd.errors import PayloadFault, PayloadRefused
-from airyd.events import CHANNEL_CONNECTED, CHANNEL_DISCONNECTED, MESSAGE, UNREAD_COUNT
+from airyd.events import CHANNEL_CONNECTED, CHANNEL_DISCONNECTED, EVENTS, MESSAGE, UNREAD_COUNT
 
 
 class _Object(msgspec.Struct):
@@ -36,6 +36,11 @@ class _UnreadCount(msgspec.Struct):
     timestamp: str
 
 
+class _TypedEvent(msgspec.Struct):
+    type: str
+    payload: _Object
+
+
 #: The members of a body by their names, each as it is written.
 Members = Mapping[str, msgspec.Raw]
 
@@ -44,6 +49,7 @@ _Decoder = (
     | msgspec.json.Decoder[_Message]
     | msgspec.json.Decoder[_UnreadCount]
     | msgspec.json.Decoder[_Identified]
+    | msgspec.json.Decoder[_TypedEvent]
 )
 
 _ANY_OBJECT: Final = msgspec.json.Decoder(_Object)
@@ -53,6 +59,7 @@ _DECODERS: Final[dict[str, _Decoder]] = {
     UNREAD_COUNT: msgspec.json.Decoder(_UnreadCount),
     CHANNEL_CONNECTED: _CHANNEL,
     CHANNEL_DISCONNECTED: _CHANNEL,
+    EVENTS: msgspec.json.Decoder(_TypedEvent),
 }
 
 _CHANNEL_PLACES: Final[Mapping[str, str | None]] = MappingProxyType({"channel_id": "id", "conversation_id": None})
@@ -69,6 +76,7 @@ PLACES: Final[Mapping[str, Mapping[str, str | None]]] = MappingProxyType(
 _EXCEPT: Final[Mapping[str, str | None]] = MappingProxyType({})
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _TEXT: Final = msgspec.json.Decoder(str)
+_NOTHING: Final = msgspec.Raw()
 
 # What a JSON string may hold after a backslash: a pair of surrogates, a lone surrogate (the group), anything else.
 _ESCAPES: Final = re.compile(
@@ -82,7 +90,8 @@ def check(destination: str, body: bytes, limit: int) -> None:
     The body must be at most ``limit`` bytes, UTF-8 throughout, and one JSON object (RFC 8259, so
     without a byte order mark) that isn't nested too deep: some 900 levels, as Python's recursion
     limit allows. On Airy's four destinations the documented ids and time-stamps must be strings and
-    the count an integer from 0 on. Time: about a microsecond for an ordinary event.
+    the count an integer from 0 on; on ``/events`` the type must be a string and the payload an object.
+    Time: about a microsecond for an ordinary event.
     """
     if len(body) > limit:
         raise PayloadRefused(PayloadFault.TOO_BIG, f"the body has {len(body)} bytes; the limit is {limit}")
@@ -127,6 +136,26 @@ def members_of(body: bytes) -> Members:
         return _MEMBERS.decode(body)
     except msgspec.DecodeError:
         return _MEMBERS.decode(_without_lone_surrogates(body))
+
+
+def fields_of_event(members: Members) -> Members:
+    """Return the fields of an event on ``/events``: the members of its payload; none if that is no object.
+
+    A channel's ``channel_id`` is its ``id``. What metadata is about is in ``subject`` and ``identifier``: that of a
+    conversation has a ``conversation_id``, that of a channel a ``channel_id``.
+
+    Raises ``RecursionError`` as :func:`members_of` does.
+    """
+    written = bytes(members.get("payload", b""))
+    if not written.startswith(b"{"):  # checked only where it came in
+        return {}
+    payload = members_of(written)
+    kind = (text_of(members, "type") or "").partition(".")[0]
+    if kind == "channel":
+        return {**payload, "channel_id": payload.get("id", _NOTHING)}
+    if kind == "metadata":
+        return {**payload, f"{text_of(payload, 'subject')}_id": payload.get("identifier", _NOTHING)}
+    return payload
 
 
 def _explain(decoder: _Decoder, body: bytes) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from airyd.events import Event, RowFilter
-from airyd.payloads import Members, members_of, place_of, text_of
+from airyd.events import EVENTS, Event, RowFilter
+from airyd.payloads import Members, fields_of_event, members_of, place_of, text_of
 
 
 class LazyRow:
@@ -29,7 +29,8 @@ class LazyRow:
         if member is None:
             return None
         if self._members is None:
-            self._members = members_of(self.event.body)
+            members = members_of(self.event.body)
+            self._members = fields_of_event(members) if self.event.destination == EVENTS else members
         return text_of(self._members, member)
 
 

@@ -118,7 +118,7 @@ class Airyd(Service):
             wall,
         )
         self._factory = StompWebSocketFactory(
-            gateway, settings.path, origins, reactor, PROTOCOLS[settings.websocket], settings.compression
+            gateway, settings.paths, origins, reactor, PROTOCOLS[settings.websocket], settings.compression
         )
         self._sweep = Sweep(self._factory.channels, self.revocations.covers, reactor)
 
@@ -157,7 +157,8 @@ class Airyd(Service):
             self._log.info("airyd admin at {url}", url=url_of(scheme, self._admin_ports[-1], "/"))
         for place in self._places:
             self._ports.append(make_direct(place.listen(self._factory)))
-            self._log.info("airyd serves {url}", url=url_of(place.scheme("ws"), self._ports[-1], self._settings.path))
+            for path in self._settings.paths:
+                self._log.info("airyd serves {url}", url=url_of(place.scheme("ws"), self._ports[-1], path))
 
     def _raise_file_limit(self) -> None:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

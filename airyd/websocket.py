@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any, ClassVar, Final
@@ -286,13 +286,13 @@ class StompWebSocketFactory(HandshakeFactory):
     def __init__(
         self,
         gateway: Gateway,
-        path: str,
+        paths: Sequence[str],
         origins: OriginPolicy,
         reactor: IReactorCore,
         protocol: type[StompWebSocket],
         compression: bool = True,
     ) -> None:
-        super().__init__(gateway, path, origins, reactor, compression)
+        super().__init__(gateway, paths, origins, reactor, compression)
         self.protocol = protocol
         self.channels: set[StompWebSocket] = set()
         self._emptied: Deferred[None] | None = None

@@ -1,4 +1,4 @@
-"""What pytest needs to run the tests as trial does, and the two kinds of tests that it can choose."""
+"""What pytest needs to run the tests as trial does, and the check that unit tests are what they say."""
 
 from __future__ import annotations
 
@@ -8,12 +8,6 @@ from contextlib import chdir
 from typing import NoReturn
 
 import pytest
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Name the markers: ``-m "not integration"`` runs the unit tests."""
-    config.addinivalue_line("markers", "integration: starts processes, such as airyd, Redis or a browser")
-    config.addinivalue_line("markers", "long: takes more than 20 seconds by itself")
 
 
 @pytest.fixture(scope="session", autouse=True)

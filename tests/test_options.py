@@ -55,6 +55,11 @@ WRONG = (
     (["--path=/a#b"], ["--path"]),
     (["--path=/ä"], ["--path"]),
     (["--path=/a\nb"], ["--path"]),
+    (["--path=/a\tb"], ["--path"]),
+    (["--path=/a;b"], ["--path /a;b"]),
+    (["--path=//a"], ["--path //a"]),
+    (["--path=/a", "--path=b"], ["--path b"]),
+    (["--path=/a", "--path=/a"], ["--path /a", "already"]),
     (["--destination="], ["--destination"]),
     (["--destination=queue"], ["--destination", "queue"]),
     (["--destination=/a b"], ["--destination"]),
@@ -127,7 +132,7 @@ class OptionsTests(SynchronousTestCase):
             self.parsed(),
             Settings(
                 listen=["tcp:8080:interface=127.0.0.1"],
-                path="/ws.communication",
+                paths=["/ws.communication"],
                 sources=["memory:"],
                 destinations=list(AIRY_DESTINATIONS),
                 auth=["anonymous"],
@@ -182,6 +187,7 @@ class OptionsTests(SynchronousTestCase):
             "--listen",
             "unix:/run/x",
             "--path=/",
+            "--path=/ws.events",
             "--source=sample:?rate=5",
             "--destination=/events",
             "--destination=/queue/tags",
@@ -194,7 +200,7 @@ class OptionsTests(SynchronousTestCase):
             "--heart-beat-grace=0.5",
         )
         self.assertEqual(settings.listen, ["tcp:1:interface=127.0.0.1", "unix:/run/x"])
-        self.assertEqual((settings.path, settings.sources), ("/", ["sample:?rate=5"]))
+        self.assertEqual((settings.paths, settings.sources), (["/", "/ws.events"], ["sample:?rate=5"]))
         self.assertEqual(settings.destinations, [*AIRY_DESTINATIONS, "/events", "/queue/tags"])
         self.assertEqual((settings.auth, settings.admin), (["anonymous:send", "jwt:jwks=/keys"], "unix:/run/admin"))
         self.assertEqual(settings.origins, ["https://app.example", "*"])
@@ -230,9 +236,10 @@ class OptionsTests(SynchronousTestCase):
 
     def test_nothing_is_shared(self) -> None:
         """One command line leaves nothing to the next."""
-        self.parsed("--destination=/events", "--listen=unix:/x", "--origin=*")
+        self.parsed("--destination=/events", "--listen=unix:/x", "--origin=*", "--path=/x")
         self.assertEqual(self.parsed().destinations, list(AIRY_DESTINATIONS))
         self.assertEqual((self.parsed().origins, len(self.parsed().listen)), ([], 1))
+        self.assertEqual(self.parsed().paths, ["/ws.communication"])
 
     def test_wrong(self) -> None:
         for arguments, names in WRONG:

@@ -1,4 +1,4 @@
-"""What is shipped: the wheel, and the plugin in it that makes ``twistd airyd`` work."""
+"""What is shipped: the wheel, and the plugin in it that makes ``twistd airyd`` work; and what is installed with it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from collections.abc import Iterator
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
 from tempfile import mkdtemp
+from textwrap import dedent
 from zipfile import ZipFile
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from twisted.trial.unittest import SynchronousTestCase
+
+from tests.oldest import oldest
 
 ROOT = Path(__file__).parent.parent
 #: What a wheel is made of.
@@ -117,3 +121,57 @@ class WheelTests(SynchronousTestCase):
         self.assertNotIn("airyd", run(*twistd))
         self.assertFalse((python.parent / "airyd").exists())
         self.assertEqual(untouched, set(site.rglob("*.py")))
+
+
+class ConstraintsTests(SynchronousTestCase):
+    """constraints.txt, which ``make`` installs by."""
+
+    def constraints(self) -> dict[str, str]:
+        """Return the version of each package, by its canonical name."""
+        lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+        return {canonicalize_name(name): version for name, _, version in (line.partition("==") for line in lines)}
+
+    def requirements(self) -> list[Requirement]:
+        """Return what setup.cfg asks for, extras included."""
+        return [Requirement(each) for each in distribution("airyd").requires or []]
+
+    def test_versions_are_exact_and_within_setup_cfg(self) -> None:
+        constraints = self.constraints()
+        self.assertNotEqual([], self.requirements())
+        for requirement in self.requirements():
+            version = constraints[canonicalize_name(requirement.name)]
+            self.assertTrue(requirement.specifier.contains(version), f"{requirement}: constraints.txt has {version!r}")
+        self.assertEqual([], [name for name, version in constraints.items() if not version])
+
+    def test_every_package_has_one(self) -> None:
+        """A package that came along with another has its exact version, too: ``make lock`` enters it."""
+        extras = frozenset({"test", "bench"})
+        names = {canonicalize_name(each.name) for each in needed(distribution("airyd").requires or [], extras)}
+        self.assertGreater(len(names), len(self.requirements()))
+        self.assertEqual(set(), names - self.constraints().keys())
+
+
+class OldestTests(SynchronousTestCase):
+    """The constraints of ``make test-oldest``."""
+
+    def test_lower_bounds(self) -> None:
+        setup = """
+            [options]
+            install_requires =
+                # why
+                one >= 1.2, < 2
+                two[extra] >= 3
+            [options.extras_require]
+            test =
+                three-and.four >= 5.0.1
+        """
+        self.assertEqual(["one==1.2", "two==3", "three-and.four==5.0.1"], oldest(dedent(setup)))
+
+    def test_no_lower_bound(self) -> None:
+        setup = "[options]\ninstall_requires =\n    one < 2\n[options.extras_require]\n"
+        self.assertRaises(ValueError, oldest, setup)
+
+    def test_every_requirement_has_one(self) -> None:
+        expected = {canonicalize_name(Requirement(each).name) for each in distribution("airyd").requires or []}
+        found = oldest((ROOT / "setup.cfg").read_text())
+        self.assertEqual(expected, {canonicalize_name(each.partition("==")[0]) for each in found})

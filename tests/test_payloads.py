@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.errors import PayloadRefused
-from airyd.events import AIRY_DESTINATIONS, CHANNEL_CONNECTED, CHANNEL_DISCONNECTED, MESSAGE, UNREAD_COUNT
+from airyd.events import AIRY_DESTINATIONS, CHANNEL_CONNECTED, CHANNEL_DISCONNECTED, EVENTS, MESSAGE, UNREAD_COUNT
 from airyd.limits import KIB
 from airyd.payloads import check
 
@@ -47,6 +47,14 @@ DOCUMENTED: dict[str, dict[str, Any]] = {
         "name": "my page 1",
         "source": "facebook",
         "source_channel_id": "fb-page-id-1",
+    },
+    EVENTS: {
+        "type": "metadata.updated",
+        "payload": {
+            "subject": "conversation",
+            "identifier": "d8a1e0f4-93a6-4f0e-8a1c-25d9a5f1c001",
+            "metadata": {"contact": {"displayName": "Grace"}, "isUserTyping": True},
+        },
     },
 }
 
@@ -109,7 +117,7 @@ class EncodingTests(PayloadCase):
 
     def test_where_nothing_is_read(self) -> None:
         for body in (b'{"unknown":"\xff"}', b'{"\xc3":1}', b'{"a":[{"b":"x\xc3"}]}', b'{"a":1}\xff'):
-            for destination in (OWN, *AIRY_DESTINATIONS):
+            for destination in (OWN, EVENTS, *AIRY_DESTINATIONS):
                 self.refused("not_utf8", destination, body)
 
     def test_in_a_field_that_is_read(self) -> None:
@@ -138,7 +146,7 @@ class JsonTests(PayloadCase):
 
     def test_other_json(self) -> None:
         for body in (b"[]", b"[{}]", b"1", b'"{}"', b"null", b"true"):
-            for destination in (OWN, *AIRY_DESTINATIONS):
+            for destination in (OWN, EVENTS, *AIRY_DESTINATIONS):
                 self.refused("not_json_object", destination, body)
 
     def test_not_json(self) -> None:
@@ -256,8 +264,20 @@ class FieldTests(PayloadCase):
         self.refused("bad_field", CHANNEL_CONNECTED, encode(DOCUMENTED[MESSAGE]))
 
     def test_other_destinations_have_no_fields(self) -> None:
-        for body in (b"{}", b'{"id":5}', b'{"type":"message.created","payload":{"message":null}}'):
-            check("/events", body, LIMIT)
+        for body in (b"{}", b'{"id":5}', b'{"type":5,"payload":null}'):
+            for destination in (OWN, "/queue/events", "/events/more"):
+                check(destination, body, LIMIT)
+
+    def test_an_event_has_a_type_and_a_payload(self) -> None:
+        for path, wrongs in (("type", NOT_STRINGS), ("payload", (None, "x", 5, True, [], [{}]))):
+            self.assertIn(path, self.refused("bad_field", EVENTS, changed(EVENTS, path)))
+            for wrong in wrongs:
+                self.assertIn(f"$.{path}", self.refused("bad_field", EVENTS, changed(EVENTS, path, wrong)))
+        for fine in ("", "message", "never.heard.of"):
+            check(EVENTS, changed(EVENTS, "type", fine), LIMIT)
+        for payload in ({}, {"message": None}, {"id": 5}):
+            check(EVENTS, changed(EVENTS, "payload", payload), LIMIT)
+        self.refused("bad_field", EVENTS, encode(DOCUMENTED[MESSAGE]))
 
     def test_escaped_names_are_names(self) -> None:
         check(CHANNEL_CONNECTED, rb'{"\u0069d":"x"}', LIMIT)
@@ -278,6 +298,7 @@ class FieldTests(PayloadCase):
             (MESSAGE, b'{"s3cret":"s3cret","conversation_id":"s3cret"}'),
             (MESSAGE, changed(MESSAGE, "message", "s3cret")),
             (UNREAD_COUNT, changed(UNREAD_COUNT, "unread_message_count", "s3cret")),
+            (EVENTS, b'{"type":"s3cret","payload":"s3cret"}'),
         ):  # fmt: skip
             error = self.assertRaises(PayloadRefused, check, destination, body, LIMIT)
             self.assertNotIn("s3cret", str(error))
@@ -314,6 +335,20 @@ class ReleaseTests(PayloadCase):
                 {"id": "x", "source": "chat_plugin", "metadata": {"name": "x", "image_url": "http://example.org/x"}},
             ):
                 check(destination, encode(form), LIMIT)
+
+    def test_events(self) -> None:
+        """From 0.8.1 on the types are ``message`` and so on, from 0.29 on ``message.created`` and so on."""
+        conversation = DOCUMENTED[MESSAGE]
+        channel = {"id": "x", "source": "facebook", "source_channel_id": "1", "connected": True, "metadata": None}
+        for form in (
+            {"type": "message", "payload": conversation},
+            {"type": "message.created", "payload": conversation, "timestamp": 1610462945000},
+            {"type": "channel", "payload": channel},
+            {"type": "channel.updated", "payload": channel, "timestamp": None},
+            {"type": "tag.updated", "payload": {"id": "x", "name": "flag", "color": "tag-red"}},
+            {"type": "component.updated", "payload": {"subject": "component", "identifier": "x", "metadata": {}}},
+        ):
+            check(EVENTS, encode(form), LIMIT)
 
     def test_unread_counts(self) -> None:
         check(UNREAD_COUNT, changed(UNREAD_COUNT, "timestamp", "2021-01-12T14:49:05Z"), LIMIT)

@@ -6,7 +6,7 @@ import gc
 
 from airyd import payloads, rows
 from airyd.access.rows import OnlyRows
-from airyd.events import Event, RowFilter
+from airyd.events import EVENTS, Event, RowFilter
 from airyd.rows import LazyRow
 from airyd.stomp.spec import AckMode
 from tests.model.twin import Prompt, event_id
@@ -108,3 +108,29 @@ class RowsTests(DestinationCase):
         self.assertEqual(self.decoded, [])
         self.assertEqual([row.text(name) for name in ("conversation_id", "n", "none")], ["v", None, None])
         self.assertEqual(len(self.decoded), 1)
+
+    def test_fields_of_events(self) -> None:
+        """On ``/events`` they are the payload's; channels and metadata call them otherwise."""
+        message = b'"payload":{"channel_id":"c","conversation_id":"v","message":{"id":"m"}}'
+        subject = b'"payload":{"subject":"%b","identifier":"i","metadata":{"channel_id":"other"}}'
+        channel = b'"payload":{"id":"c","channel_id":"other","source":"facebook","connected":true}'
+        for kind, payload, channel_id, conversation_id in (
+            (b"message", message, "c", "v"),
+            (b"message.updated", message, "c", "v"),
+            (b"channel", channel, "c", None),
+            (b"channel.updated", channel, "c", None),
+            (b"channel.updated", b'"payload":{"channel_id":"other"}', None, None),
+            (b"metadata", subject % b"conversation", None, "i"),
+            (b"metadata.updated", subject % b"channel", "i", None),
+            (b"metadata.updated", subject % b"message", None, None),
+            (b"metadata.updated", b'"payload":{"subject":"channel","channel_id":"other"}', None, None),
+            (b"metadata.updated", b'"payload":{"subject":7,"identifier":"i"}', None, None),
+            (b"tag.updated", b'"payload":{"id":"t"}', None, None),
+            (b"never.heard.of", message, "c", "v"),
+        ):
+            for body in (b'{"type":"%b",%b}' % (kind, payload), b'{%b,"type":"%b","channel_id":"x"}' % (payload, kind)):
+                row = LazyRow(Event(EVENTS, "1", body))
+                self.decoded.clear()
+                self.assertEqual((row.text("channel_id"), row.text("conversation_id")), (channel_id, conversation_id))
+                self.assertEqual(self.decoded, [body])
+        self.assertEqual(LazyRow(Event(EVENTS, "1", b'{"type":"x","payload":{"team":"t"}}')).text("team"), "t")

@@ -183,6 +183,12 @@ class StartTests(ServiceTestCase):
         self.assertIn("airyd serves ws://0.0.0.0:8080/ws", self.said())
         self.assertIn("airyd admin at http://0.0.0.0:8081/", self.said())
 
+    def test_says_where_on_each_path(self) -> None:
+        self.started("--path=/ws.communication", "--path=/ws.events")
+        said = self.said().splitlines()
+        for path in ("/ws.communication", "/ws.events"):
+            self.assertEqual(said.count(f"airyd serves ws://0.0.0.0:8080{path}"), 1)
+
     def test_says_where_by_tls(self) -> None:
         token = Path(self.mktemp())
         token.write_text("0123456789abcdef")

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final, NoReturn
 
 from airyd.cli.console import visible
-from airyd.events import CHANNEL_CONNECTED, CHANNEL_DISCONNECTED, MESSAGE, UNREAD_COUNT
+from airyd.events import CHANNEL_CONNECTED, CHANNEL_DISCONNECTED, EVENTS, MESSAGE, UNREAD_COUNT
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 _LONGEST_ID: Final = 24
@@ -62,7 +62,7 @@ def json_line(destination: str, message_id: str, body: bytes) -> bytes:
 
 
 def summary(destination: str, body: bytes) -> str:
-    """Say in one line what an event is: a sentence for Airy's four kinds, else the body's text."""
+    """Say in one line what an event is: a sentence for Airy's destinations, else the body's text."""
     text = body.decode("utf-8", "replace")
     try:
         payload = json.loads(text)
@@ -76,7 +76,9 @@ def summary(destination: str, body: bytes) -> str:
 def _message(payload: object) -> str | None:
     match payload:
         case {"conversation_id": str(conversation), "message": dict(message)}:
-            sender = message.get("sender_type")
+            sender = message.get("sender_type", message.get("from_contact"))
+            if isinstance(sender, bool):  # Airy 0.17 put from_contact in the place of sender_type
+                sender = "contact" if sender else "user"
             state = message.get("delivery_state", message.get("state"))
             who = f"conversation {_short(conversation)}" + (f" {sender.lower()}" if isinstance(sender, str) else "")
             note = f" ({state.lower()})" if isinstance(state, str) and state.lower() != "delivered" else ""
@@ -99,7 +101,25 @@ def _channel(payload: object) -> str | None:
             name = fields.get("name", metadata.get("name") if isinstance(metadata, dict) else None)
             source = fields.get("source")
             what = f"channel {_short(channel)}" + (f" {source}" if isinstance(source, str) else "")
-            return f"{what}: {_cut(name)}" if isinstance(name, str) else what
+            note = " (disconnected)" if fields.get("connected") is False else ""
+            return (f"{what}: {_cut(name)}" if isinstance(name, str) else what) + note
+    return None
+
+
+def _metadata(payload: object) -> str | None:
+    match payload:
+        case {"subject": str(subject), "identifier": str(identifier), "metadata": dict(metadata)}:
+            return f"{subject} {_short(identifier)}: {_cut(_dump(metadata))}"
+    return None
+
+
+def _event(event: object) -> str | None:
+    """Summarise an event of ``/events`` by its type: ``message``, or since Airy 0.29 ``message.created``."""
+    match event:
+        case {"type": str(kind), "payload": payload}:
+            summarise = _EVENT_SUMMARIES.get(kind.partition(".")[0])
+            sentence = summarise(payload) if summarise else None
+            return f"{kind}: {_cut(_dump(payload)) if sentence is None else sentence}"
     return None
 
 
@@ -108,6 +128,13 @@ _SUMMARIES: Final[Mapping[str, Callable[[object], str | None]]] = {
     UNREAD_COUNT: _unread_count,
     CHANNEL_CONNECTED: _channel,
     CHANNEL_DISCONNECTED: _channel,
+    EVENTS: _event,
+}
+_EVENT_SUMMARIES: Final[Mapping[str, Callable[[object], str | None]]] = {
+    "message": _message,
+    "channel": _channel,
+    "metadata": _metadata,
+    "component": _metadata,
 }
 
 

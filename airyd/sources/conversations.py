@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from airyd.events import CHANNEL_CONNECTED, CHANNEL_DISCONNECTED, MESSAGE, UNREAD_COUNT
+from airyd.events import CHANNEL_CONNECTED, CHANNEL_DISCONNECTED, EVENTS, MESSAGE, UNREAD_COUNT
 from airyd.sources.phrases import LANGUAGES, Phrases
 from airyd.sources.player import Publish
 
@@ -77,6 +77,12 @@ class Conversations:
     def __next__(self) -> tuple[str, bytes]:
         destination, payload = next(self._events)
         return destination, msgspec.json.encode(payload)
+
+    def both_forms(self) -> Iterator[tuple[str, bytes]]:
+        """Return the next event twice: on its destination, and on ``/events`` as Airy 0.41 and later write it."""
+        destination, payload = next(self._events)
+        yield destination, msgspec.json.encode(payload)
+        yield EVENTS, msgspec.json.encode(self._typed(destination, payload))
 
     def _scenes(self) -> Iterator[_Made]:
         for channel in self._channels[:_FEWEST_CHANNELS]:
@@ -162,6 +168,30 @@ class Conversations:
             "timestamp": self._date(),
         }
 
+    def _typed(self, destination: str, payload: _Payload) -> _Payload:
+        match payload:
+            case {"message": {"state": str(state), "sender_type": sender, **message}, **ids}:
+                is_from_contact = sender == "SOURCE_CONTACT"
+                source = next(each.payload["source"] for each in self._channels if each.id == ids["channel_id"])
+                message |= {
+                    "delivery_state": state.lower(),
+                    "from_contact": is_from_contact,
+                    "source": source,
+                    "sender": {"id": ids["conversation_id"] if is_from_contact else "airy-core-anonymous"},
+                }
+                is_new = is_from_contact or state == "PENDING"
+                return _event("message.created" if is_new else "message.updated", {**ids, "message": message})
+            case {"conversation_id": conversation, "unread_message_count": count}:
+                metadata = {"unread_count": count}
+                return _event(
+                    "metadata.updated", {"subject": "conversation", "identifier": conversation, "metadata": metadata}
+                )
+        metadata = {name: payload[name] for name in ("name", "image_url") if name in payload}
+        channel = {name: value for name, value in payload.items() if name not in metadata}
+        return _event(
+            "channel.updated", {**channel, "connected": destination == CHANNEL_CONNECTED, "metadata": metadata}
+        )
+
     def _uuid(self) -> str:
         return str(UUID(int=self._random.getrandbits(128), version=4))
 
@@ -172,6 +202,10 @@ class Conversations:
         return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03}Z"
 
 
+def _event(kind: str, payload: _Payload) -> _Payload:
+    return {"type": kind, "payload": payload}
+
+
 def _message_event(conversation: _Conversation, message: _Payload) -> _Payload:
     return {"conversation_id": conversation.id, "channel_id": conversation.channel.id, "message": message}
 
@@ -180,12 +214,16 @@ class ConversationPlayer:
     """Publishes made-up events at a steady rate.
 
     :param rate: events per second
+    :param with_events: whether to publish each on ``/events``, too
     """
 
     _log = Logger()
 
-    def __init__(self, conversations: Conversations, rate: float, clock: IReactorTime) -> None:
+    def __init__(
+        self, conversations: Conversations, rate: float, clock: IReactorTime, with_events: bool = False
+    ) -> None:
         self._conversations = conversations
+        self._with_events = with_events
         self._rate = rate
         self._loop = LoopingCall.withCount(self._play)
         self._loop.clock = clock
@@ -207,6 +245,8 @@ class ConversationPlayer:
     def _play(self, count: int) -> None:
         """Publish as many events as are due, but of those that are late at most a second's."""
         for _ in range(min(count, max(1, round(self._rate)))):
-            if self._publish is None:  # stopped by what an event set off
-                return
-            self._publish(*next(self._conversations))
+            made = self._conversations.both_forms() if self._with_events else (next(self._conversations),)
+            for destination, body in made:
+                if self._publish is None:  # stopped by what an event set off
+                    return
+                self._publish(destination, body)

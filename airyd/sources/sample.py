@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from airyd.events import Replay
+from airyd.events import EVENTS, Replay
 from airyd.interfaces import IEventSink, IEventSource, SourceContext
 from airyd.sources.conversations import ConversationPlayer, Conversations
 from airyd.sources.memory import MemorySource, memory_source
@@ -88,7 +88,9 @@ def parse(url: str, context: SourceContext) -> SampleSource:
         rate = query.number_above_zero("rate", 2.0, high=10_000)
         seed = query.integer("seed", 1, -(1 << 63), (1 << 63) - 1)
         query.finish()
-        player = ConversationPlayer(Conversations(seed, context.wall), rate, clock)
+        player = ConversationPlayer(
+            Conversations(seed, context.wall), rate, clock, with_events=EVENTS in context.destinations
+        )
     else:
         loop = query.flag("loop")
         query.finish()

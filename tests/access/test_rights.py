@@ -9,7 +9,7 @@ from zope.interface.verify import verifyObject
 
 from airyd.access.rows import OnlyRows
 from airyd.errors import LoginFault
-from airyd.events import CHANNEL_CONNECTED, CHANNEL_DISCONNECTED, MESSAGE, UNREAD_COUNT, Event
+from airyd.events import CHANNEL_CONNECTED, CHANNEL_DISCONNECTED, EVENTS, MESSAGE, UNREAD_COUNT, Event
 from airyd.interfaces import IPrincipal
 from airyd.rows import LazyRow
 from tests.access.case import AccessCase, bearer, claims, token
@@ -135,8 +135,14 @@ class RowTests(AccessCase):
             (CHANNEL_CONNECTED, '{"id":"c2"}', True),
             (CHANNEL_DISCONNECTED, '{"id":"c3"}', False),
             (CHANNEL_CONNECTED, '{"id":"x","channel_id":"c1"}', False),
-            ("/events", '{"channel_id":"c1"}', True),
-            ("/events", '{"id":"c1"}', False),
+            ("/queue/own", '{"channel_id":"c1"}', True),
+            ("/queue/own", '{"id":"c1"}', False),
+            (EVENTS, '{"type":"message.created","payload":{"channel_id":"c1"}}', True),
+            (EVENTS, '{"type":"message.created","payload":{"channel_id":"c3"},"channel_id":"c1"}', False),
+            (EVENTS, '{"type":"channel.updated","payload":{"id":"c1"}}', True),
+            (EVENTS, '{"type":"channel.updated","payload":{"id":"c3","channel_id":"c1"}}', False),
+            (EVENTS, '{"channel_id":"c1"}', False),
+            (EVENTS, '{"type":"message.created","payload":"c1","channel_id":"c1"}', False),
         ):
             self.assertEqual(self.passes(destination, body, only=only), passes, (destination, body))
 
@@ -149,6 +155,7 @@ class RowTests(AccessCase):
             (MESSAGE, '{"channel_id":null}'),
             (MESSAGE, '{"channel_id":["c1"]}'),
             (MESSAGE, '{"channel_id":1}'),
+            (EVENTS, '{"type":"tag.updated","payload":{"id":"c1"}}'),
         ):
             self.assertFalse(self.passes(destination, body, only=only), body)
             self.assertTrue(self.passes(destination, body, only=only, missing="allow"), body)

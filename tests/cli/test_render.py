@@ -8,7 +8,7 @@ from datetime import datetime
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.cli.render import Renderer, json_line, summary
-from airyd.events import AIRY_DESTINATIONS, CHANNEL_CONNECTED, CHANNEL_DISCONNECTED, MESSAGE, UNREAD_COUNT
+from airyd.events import AIRY_DESTINATIONS, CHANNEL_CONNECTED, CHANNEL_DISCONNECTED, EVENTS, MESSAGE, UNREAD_COUNT
 
 UUID = "1f3c6a2b-4b2c-4e3b-8f0f-5f3a9d11b8ce"
 
@@ -83,15 +83,50 @@ class SummaryTests(SynchronousTestCase):
                 (CHANNEL_CONNECTED, b'{"id":"c","name":"my page","source":"facebook"}', "channel c facebook: my page"),
                 (CHANNEL_DISCONNECTED, b'{"id":"c","metadata":{"name":"n"},"source":"google"}', "channel c google: n"),
                 (CHANNEL_CONNECTED, b'{"id":"c"}', "channel c"),
-                ("/events", b'{"type":"message.created"}', '{"type":"message.created"}'),
+                ("/queue/own", b'{"type":"message.created"}', '{"type":"message.created"}'),
+            ]
+        )
+
+    def test_events(self) -> None:
+        """Those of ``/events`` have a type, and in their payload what the four destinations have, or something else."""
+        said = message(content={"text": "Hello"}, from_contact=True, delivery_state="delivered")
+        answered = message(content={"text": "Hello"}, from_contact=False, delivery_state="pending")
+        self.check(
+            [
+                (EVENTS, b'{"type":"%b","payload":%b,"timestamp":1}' % (kind.encode(), payload), f"{kind}: {expected}")
+                for kind, payload, expected in (
+                    ("message", message(content="Hello", sender_type="app_user"), "conversation 1f3c… app_user: Hello"),
+                    ("message.created", said, "conversation 1f3c… contact: Hello"),
+                    ("message.updated", answered, "conversation 1f3c… user: Hello (pending)"),
+                    ("channel", b'{"id":"c","name":"my page","connected":true}', "channel c: my page"),
+                    (
+                        "channel.updated",
+                        b'{"id":"c","source":"google","connected":false}',
+                        "channel c google (disconnected)",
+                    ),
+                    (
+                        "metadata.updated",
+                        b'{"subject":"conversation","identifier":"%b","metadata":{"unread_count":3}}' % UUID.encode(),
+                        'conversation 1f3c…: {"unread_count":3}',
+                    ),
+                    (
+                        "component.updated",
+                        b'{"subject":"component","identifier":"web","metadata":{}}',
+                        "component web: {}",
+                    ),
+                    ("tag.updated", b'{"id": "t", "name": "flag"}', '{"id":"t","name":"flag"}'),
+                    ("message.created", b'{"id":7}', '{"id":7}'),
+                    ("", b'{"text":"%b"}' % (b"x" * 1000), '{"text":"' + "x" * 290 + "…"),
+                )
             ]
         )
 
     def test_not_as_documented(self) -> None:
         """What does not look like the document says is shown as it is."""
-        for destination in AIRY_DESTINATIONS:
+        for destination in (EVENTS, *AIRY_DESTINATIONS):
             for body in [
                 b"{}",
+                b'{"type":7,"payload":{}}',
                 b"[1]",
                 b'{"id":7}',
                 b'{"message":"x","conversation_id":"c"}',
@@ -127,7 +162,8 @@ class LineTests(SynchronousTestCase):
         """Nothing that a terminal obeys gets through: not as an escape in JSON, not raw, not in ids or names."""
         bad = "\x1b[2J\x07\x9b31m\r\n\x7f\u202e\u2028\ud800"
         fields = {"conversation_id": bad, "id": bad, "name": bad, "source": bad, "unread_message_count": 1}
-        body = {**fields, "message": {"id": "m", "content": bad, "sender_type": bad, "state": bad}}
+        payload = {**fields, "message": {"id": "m", "content": bad, "sender_type": bad, "state": bad}}
+        body = {**payload, "type": f"message.{bad}", "payload": payload}
         renderer = Renderer(AIRY_DESTINATIONS, now, False)
         for destination in (*AIRY_DESTINATIONS, "/events", f"/{bad}"):
             for raw in (json.dumps(body), json.dumps(body, ensure_ascii=False), bad):

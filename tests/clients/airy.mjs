@@ -1,4 +1,4 @@
-// Airy's client: its settings, its four subscriptions, its logout on 401, its way of leaving.
+// Airy's client up to release 0.9: its settings, its four subscriptions, its logout on 401, its way of leaving.
 import { WatchedWebSocket, base64, config, obey, say } from "./harness.mjs";
 
 const { Client, Versions } = await import(`./stompjs.mjs?version=${config.stompjs}`);

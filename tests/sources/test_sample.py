@@ -14,6 +14,7 @@ from airyd.events import (
     AIRY_DESTINATIONS,
     CHANNEL_CONNECTED,
     CHANNEL_DISCONNECTED,
+    EVENTS,
     MESSAGE,
     UNREAD_COUNT,
     Event,
@@ -21,7 +22,7 @@ from airyd.events import (
 from airyd.interfaces import IEventSource
 from airyd.payloads import check
 from airyd.sources import make_source
-from airyd.sources.conversations import Conversations
+from airyd.sources.conversations import ConversationPlayer, Conversations
 from tests.sources.support import START, RecordingSink, make_context
 
 
@@ -32,9 +33,9 @@ class SampleCase(SynchronousTestCase):
         self.clock = Clock()
         self.sink = RecordingSink()
 
-    def source(self, url: str) -> IEventSource:
-        """Return a source that was started."""
-        source = make_source(url, make_context(self.clock))
+    def source(self, url: str, *more: str) -> IEventSource:
+        """Return a source that was started, with these destinations beside the four."""
+        source = make_source(url, make_context(self.clock, (*AIRY_DESTINATIONS, *more)))
         self.successResultOf(source.start(self.sink))
         return source
 
@@ -98,6 +99,18 @@ class PlayingTests(SampleCase):
         ids = [event.id for event in self.sink.of(MESSAGE)]
         self.assertEqual(ids, sorted(ids, key=lambda each: source.order(MESSAGE, each)))
 
+    def test_events(self) -> None:
+        """Where ``/events`` is in the catalogue, each event comes there as well, right behind its own destination's."""
+        source = self.source("sample:?rate=8", EVENTS)
+        self.watch_all(source)
+        self.successResultOf(source.watch(EVENTS))
+        came = self.play(10)
+        self.assertEqual([event.destination == EVENTS for event in came], [False, True] * 80)
+        self.assertEqual(len({event.destination for event in came}), 4)
+        self.setUp()
+        self.watch_all(self.source("sample:?rate=8", "/queue/events"))
+        self.assertEqual([event.body for event in self.play(10)], [event.body for event in came[::2]])
+
     def test_stop(self) -> None:
         source = self.source("sample:")
         self.watch_all(source)
@@ -119,6 +132,18 @@ class PlayingTests(SampleCase):
         self.clock.advance(1)
         self.assertEqual(seen, [1])
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_stop_between_both_forms(self) -> None:
+        player = ConversationPlayer(Conversations(1, lambda: START), 1, self.clock, with_events=True)
+        published: list[str] = []
+
+        def publish(destination: str, body: bytes) -> None:
+            published.append(destination)
+            player.stop()
+
+        player.start(publish)
+        self.clock.advance(1)
+        self.assertEqual(published, [CHANNEL_CONNECTED])
 
     def test_history(self) -> None:
         source = self.source("sample:?rate=100&history=10")
@@ -181,6 +206,39 @@ class ConversationTests(SynchronousTestCase):
                 [name for name in payload if name != "image_url"], ["id", "name", "source", "source_channel_id"]
             )
             self.assertIsInstance(payload.get("image_url", ""), str)
+
+    def test_events(self) -> None:
+        """What comes on ``/events`` is what comes beside it, in the form of Airy 0.41 and later."""
+        made = Conversations(1, lambda: START)
+        types = set()
+        for _ in range(4000):
+            (destination, body), (also, event) = made.both_forms()
+            check(also, event, 1000)
+            self.assertEqual(also, EVENTS)
+            original, typed = msgspec.json.decode(body), msgspec.json.decode(event)
+            kind, payload = typed["type"], typed["payload"]
+            types.add((destination, kind))
+            if destination == MESSAGE:
+                message, old = payload.pop("message"), original.pop("message")
+                self.assertEqual(payload, original)
+                for name in ("id", "content", "sent_at"):
+                    self.assertEqual(message[name], old[name])
+                self.assertEqual(message["delivery_state"], old["state"].lower())
+                self.assertEqual(message["from_contact"], old["sender_type"] == "SOURCE_CONTACT")
+                self.assertEqual(kind == "message.updated", not message["from_contact"] and old["state"] != "PENDING")
+                self.assertTrue(message["source"] and message["sender"]["id"])
+            elif destination == UNREAD_COUNT:
+                self.assertEqual(
+                    (payload["subject"], payload["identifier"]), ("conversation", original["conversation_id"])
+                )
+                self.assertEqual(payload["metadata"], {"unread_count": original["unread_message_count"]})
+            else:
+                self.assertIs(payload.pop("connected"), destination == CHANNEL_CONNECTED)
+                self.assertEqual({**payload.pop("metadata"), **payload}, original)
+        self.assertEqual(types, {
+            (MESSAGE, "message.created"), (MESSAGE, "message.updated"), (UNREAD_COUNT, "metadata.updated"),
+            (CHANNEL_CONNECTED, "channel.updated"), (CHANNEL_DISCONNECTED, "channel.updated"),
+        })  # fmt: skip
 
     def test_dates(self) -> None:
         """As Airy writes them, from the wall clock, and later each time for the same conversation."""

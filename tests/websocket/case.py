@@ -50,6 +50,7 @@ class WebSocketTestCase(ClientTestCase):
     """
 
     origins: Sequence[str] = ()
+    paths: Sequence[str] = (PATH,)
     websocket = "lean"
 
     def make_clock(self) -> Loop:
@@ -62,7 +63,7 @@ class WebSocketTestCase(ClientTestCase):
         super().setUp()
         policy = OriginPolicy(self.origins, always=["http://127.0.0.1:8081"])
         protocol = PROTOCOLS[self.websocket]
-        self.factory = StompWebSocketFactory(self.gateway, PATH, policy, cast(Any, self.loop), protocol)
+        self.factory = StompWebSocketFactory(self.gateway, self.paths, policy, cast(Any, self.loop), protocol)
 
     def reach(self) -> Peer:
         """Return a new TCP connection."""

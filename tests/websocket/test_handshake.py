@@ -126,6 +126,29 @@ class UpgradeTests(WebSocketTestCase):
         self.assertEqual(self.answer(peer)[0], 101)
 
 
+class PathTests(WebSocketTestCase):
+    """Several paths, which all serve the same."""
+
+    paths = (PATH, "/ws.events", "/a%20b/.-~_!$&'()*+,=:@")
+
+    def test_each(self) -> None:
+        for path in self.paths:
+            for asked in (path, f"{path}?token=x"):
+                status, _, body, _ = self.ask(request(asked) + CONNECT)
+                self.assertEqual(status, 101, asked)
+                self.assertIn("CONNECTED", body)
+
+    def test_another(self) -> None:
+        """The answer names them all, also to who doesn't ask for a WebSocket."""
+        for asked in (request("/ws"), request("/ws", Upgrade=None, Connection="close")):
+            status, _, body, _ = self.ask(asked)
+            self.assertEqual((status, body), (404, f"There is nothing here; connect to {' or '.join(self.paths)}\n"))
+
+    def test_each_without_an_upgrade(self) -> None:
+        for path in self.paths:
+            self.assertEqual(self.ask(request(path, Upgrade=None, Connection="close"))[0], 426)
+
+
 class RefusalTests(WebSocketTestCase):
     """What the others are told, in words that a person can read."""
 

@@ -19,7 +19,8 @@ class ReadStartTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         options = Options()
-        options.parseOptions(["--workers=3", "--source=redis://:s3cret@host/0", "--heart-beat=5,7", "--buffered=99999"])
+        arguments = ["--workers=3", "--source=redis://:s3cret@host/0", "--heart-beat=5,7", "--buffered=99999"]
+        options.parseOptions([*arguments, "--path=/ws.communication", "--path=/ws.events"])
         self.start = Start(1, 3, "some.reactor", options.settings)
         data = encode(self.start)
         self.wire = len(data).to_bytes(4) + data

@@ -37,7 +37,8 @@ class SampleParser:
     help = """\
 sample:[?rate=R&seed=S]
     A made-up Airy conversation feed over the four destinations, from the first
-    SUBSCRIBE on; what is published here mixes with it.
+    SUBSCRIBE on; what is published here mixes with it. With --destination /events each
+    event comes there, too, as Airy 0.41 and later write it.
     rate           events per second (default 2)
     seed           a whole number; the same one gives the same feed (default 1)
 sample:?file=PATH[&loop=1]

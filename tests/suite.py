@@ -1,0 +1,152 @@
+"""Run the tests with pytest; see that trial finds the same tests, and let it run the unit tests, too.
+
+``python -m tests.suite``         all tests but those that take over 20 seconds each
+``python -m tests.suite unit``    the tests that start no process, with pytest alone
+``python -m tests.suite long``    the tests that take over 20 seconds each, with pytest alone
+
+A test that is skipped, or expected to fail, fails the run. This module is also the pytest plugin that lists tests.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+from xml.etree import ElementTree
+
+import pytest
+
+#: Processes that run tests: most tests wait for a server most of the time.
+_PROCESSES: Final = "4"
+#: The markers of tests that aren't unit tests (setup.cfg says what they mean).
+_MARKERS: Final = ("integration", "long")
+#: What pytest's ``-m`` selects, by the word on the command line.
+_SELECTIONS: Final[Mapping[str, str]] = {"unit": "not long and not integration", "most": "not long", "long": "long"}
+#: The option of pytest that says where the plugin writes the names of the tests.
+_LISTING: Final = "--listing"
+#: trial's closing lines.
+_RAN = re.compile(r"^Ran (\d+) tests? in ", re.MULTILINE)
+_NOT_RUN = re.compile(r"^PASSED \(.*\b(?:skips|expectedFailures|unexpectedSuccesses)=", re.MULTILINE)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option of this plugin (pytest's hook)."""
+    parser.addoption(_LISTING, help="file that the names of all tests are written to")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Write the names of all tests, as trial would write them, and which are unit tests, to a file (pytest's hook)."""
+    names = []
+    for item in session.items:
+        owner = getattr(item, "cls", None)
+        name = f"{owner.__module__}.{owner.__qualname__}.{item.name}" if owner else item.nodeid
+        names.append((name, all(item.get_closest_marker(marker) is None for marker in _MARKERS)))
+    Path(session.config.getoption(_LISTING)).write_text(json.dumps(names))
+
+
+def names_by_pytest() -> list[tuple[str, bool]]:
+    """Return the names of all tests that pytest finds, each with whether it is a unit test."""
+    with TemporaryDirectory() as directory:
+        listing = Path(directory, "listing.json")
+        command = [sys.executable, "-m", "pytest", "-p", "tests.suite", _LISTING, str(listing)]
+        command += ["-m", "", "--collect-only", "-q", "-q"]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        if done.returncode:
+            raise SystemExit(f"{done.stdout}pytest does not find all tests: see above")
+        return [(name, is_unit) for name, is_unit in json.loads(listing.read_text())]
+
+
+def names_by_trial() -> list[str]:
+    """Return the names of the tests that trial finds; a module that it can't import is among them."""
+    from twisted.trial.runner import TestLoader  # not above: pytest imports this module before it chooses a reactor
+
+    return list(_names_in(TestLoader().loadByName("tests", recurse=True)))
+
+
+def _names_in(tests: Any) -> Iterator[str]:
+    if isinstance(tests, Iterable):
+        for test in tests:
+            yield from _names_in(test)
+    else:
+        yield tests.id()
+
+
+def difference(by_pytest: Iterable[str], by_trial: Iterable[str]) -> str:
+    """Return one line for each test that only one of the two finds, or that one finds more often."""
+    pytest_finds, trial_finds = Counter(by_pytest), Counter(by_trial)
+    lines = [f"only pytest finds {name}" for name in (pytest_finds - trial_finds)]
+    lines += [f"only trial finds {name}" for name in (trial_finds - pytest_finds)]
+    return "\n".join(lines)
+
+
+def counted_by_pytest(report: str) -> tuple[int, int]:
+    """Return how many tests a JUnit report counts, and how many of them were skipped or expected to fail."""
+    count: Counter[str] = Counter()
+    for suite in ElementTree.fromstring(report).iter("testsuite"):  # noqa: S314  # pytest's own output
+        for key in ("tests", "skipped"):
+            count[key] += int(suite.get(key, "0"))
+    return count["tests"], count["skipped"]
+
+
+def counted_by_trial(output: str) -> tuple[int, bool]:
+    """Return how many tests trial's closing lines count, and whether some of them were skipped or expected to fail."""
+    ran = _RAN.findall(output)
+    return int(ran[-1]) if ran else 0, _NOT_RUN.search(output) is not None
+
+
+def run_pytest(selection: str) -> int:
+    """Run the tests that this ``-m`` selects, and return their number; exit if one fails, or is skipped."""
+    with TemporaryDirectory() as directory:
+        report = Path(directory, "report.xml")
+        command = [sys.executable, "-m", "pytest", "-m", selection, "-n", _PROCESSES, "--junitxml", str(report)]
+        status = subprocess.run(command, check=False).returncode
+        if status:
+            raise SystemExit(status)
+        count, skipped = counted_by_pytest(report.read_text())
+    if skipped:
+        raise SystemExit(f"{skipped} tests were skipped or expected to fail, and none may be")
+    return count
+
+
+def run_trial(names: list[str]) -> int:
+    """Run these tests with trial, and return their number; exit if one fails, or is skipped."""
+    command = [sys.executable, "-m", "twisted.trial", "-j", _PROCESSES, "--reporter=text", *names]
+    lines = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            lines.append(line)
+    if process.returncode:
+        raise SystemExit(process.returncode)
+    count, not_run = counted_by_trial("".join(lines))
+    if not_run:
+        raise SystemExit("trial skipped tests, or expected them to fail, and none may be")
+    return count
+
+
+def main(arguments: list[str]) -> None:
+    """Run what the command line asks for."""
+    if arguments:
+        print(f"{run_pytest(_SELECTIONS[arguments[0]])} tests passed with pytest; none skipped")
+        return
+    found = names_by_pytest()
+    lines = difference([name for name, _ in found], names_by_trial())
+    if lines:
+        raise SystemExit(f"pytest and trial find different tests:\n{lines}")
+    unit = [name for name, is_unit in found if is_unit]
+    ran = run_trial(unit)
+    if ran != len(unit):
+        raise SystemExit(f"trial ran {ran} unit tests, and pytest finds {len(unit)}")
+    count = run_pytest(_SELECTIONS["most"])
+    print(f"{count} tests passed with pytest, {ran} of them with trial, too; none skipped")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,45 @@
+"""The program that runs the tests: how it counts and compares what two test runners found."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.suite import counted_by_pytest, counted_by_trial, difference
+
+
+class CountTests(SynchronousTestCase):
+    """The closing words of both runners are understood."""
+
+    def test_pytest(self) -> None:
+        report = '<testsuites><testsuite name="pytest" errors="0" failures="0" skipped="2" tests="7"/></testsuites>'
+        self.assertEqual((7, 2), counted_by_pytest(report))
+
+    def test_trial(self) -> None:
+        self.assertEqual((7, False), counted_by_trial("-----\nRan 7 tests in 0.3s\n\nPASSED (successes=7)\n"))
+
+    def test_trial_with_one(self) -> None:
+        self.assertEqual((1, False), counted_by_trial("Ran 1 tests in 0.3s\n\nPASSED (successes=1)\n"))
+
+    def test_trial_skipped(self) -> None:
+        self.assertEqual((3, True), counted_by_trial("Ran 3 tests in 0.3s\n\nPASSED (skips=1, successes=2)\n"))
+
+    def test_trial_expected_to_fail(self) -> None:
+        self.assertEqual(
+            (3, True), counted_by_trial("Ran 3 tests in 0.3s\n\nPASSED (expectedFailures=1, successes=2)\n")
+        )
+
+    def test_trial_ran_nothing(self) -> None:
+        self.assertEqual((0, False), counted_by_trial(""))
+
+
+class DifferenceTests(SynchronousTestCase):
+    """What only one runner finds is named."""
+
+    def test_same_tests_in_another_order(self) -> None:
+        self.assertEqual("", difference(["a", "b"], ["b", "a"]))
+
+    def test_missed_by_one(self) -> None:
+        self.assertEqual("only pytest finds b\nonly trial finds c", difference(["a", "b"], ["a", "c"]))
+
+    def test_found_twice(self) -> None:
+        self.assertEqual("only trial finds a", difference(["a"], ["a", "a"]))
