@@ -212,14 +212,14 @@ class Client:
         self.channel.close(error.fault)
 
     def direct_changed(self) -> None:
-        """See ``IChannelOwner``."""
-        for subscription in self.subscribed.values():
+        """See ``IChannelOwner``; unlike airyd's, this client may unsubscribe within what is sent to it."""
+        for subscription in tuple(self.subscribed.values()):
             if subscription.group is not None:
                 subscription.group.refresh(subscription)
 
     def drained(self) -> None:
-        """See ``IChannelOwner``."""
-        for subscription in self.subscribed.values():
+        """See ``IChannelOwner``; unlike airyd's, this client may unsubscribe within what is sent to it."""
+        for subscription in tuple(self.subscribed.values()):
             if subscription.delivery is not None:
                 subscription.delivery.proceed()
 
