@@ -55,7 +55,7 @@ Happenings = tuple[st.SearchStrategy[list[list[Operation]]], int]
 ANYTHING: Final[Happenings] = (OPERATIONS, 2000)
 WILD: Final[Happenings] = (WILD_OPERATIONS, 700)
 #: One of so many examples is for every day.
-DAILY: Final = 5
+DAILY: Final = 10
 
 
 def model(happenings: Happenings, *phases: Phase) -> Callable[[], None]:
