@@ -9,7 +9,7 @@ from typing import Final
 from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
 from OpenSSL.SSL import Error as SSLError
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionClosed, ConnectionDone
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.internet.task import LoopingCall
@@ -215,7 +215,7 @@ class StompConnection(WebSocketClientProtocol):
         )
         if failed is not None:
             return End(*failed)
-        if reason is None or self._opening.data:
+        if reason is None or not reason.check(ConnectionClosed) or self._opening.data:
             return None
         hint = "" if self.factory.isSecure else f"; if it speaks TLS on this port, use {tls_scheme(url)}"
         return End(f"the server closed the connection without an answer{hint}")

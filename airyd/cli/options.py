@@ -49,8 +49,8 @@ class TailOptions(CommandOptions):
 Arguments:
   URL          ws://HOST:PORT/PATH or wss://HOST:PORT/PATH, without a path: {WEBSOCKET_PATH}
                [default: {WEBSOCKET_URL}]
-  DESTINATION  what to follow, such as /queue/message, or a pattern (quote it): '/queue/*' stands for one
-               segment, '/queue/**' for one or more
+  DESTINATION  what to follow, such as /queue/message, or a pattern, in quotes: in '/queue/*' the
+               asterisk stands for one segment, in '/queue/**' for one or more
                [default: {_INDENTED_DESTINATIONS}]
 """
 

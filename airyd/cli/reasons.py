@@ -58,6 +58,6 @@ def http_reason(status: int, phrase: str, location: str | None, body: bytes) -> 
     text = body.decode("utf-8", "replace").strip()
     if text.startswith("<"):
         title = _TITLE.search(text)
-        text = title[1].strip() if title is not None else ""
+        text = " ".join(title[1].split()) if title is not None else ""
     said = stated_error(body) or text.partition("\n")[0].strip()[:LONGEST_QUOTE].rstrip(".")
     return f"{answer}: {said}" if said and said != answer else answer

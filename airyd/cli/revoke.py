@@ -34,7 +34,10 @@ def keeper_of(url: str, reactor: IReactorCore, wall: Callable[[], float], enviro
 
     Errors: ``ConfigurationError`` whose text shows no password.
     """
-    source = make_source(without_patterns(url), SourceContext(reactor, wall, (), environ=environ))
+    try:
+        source = make_source(without_patterns(url), SourceContext(reactor, wall, (), environ=environ))
+    except ConfigurationError as error:
+        raise ConfigurationError(f"--source: {error}") from None
     if not IRevocationKeeper.providedBy(source):
         raise ConfigurationError(
             f"--source {url.partition(':')[0]}: nothing is kept there; tell the server itself, by its admin endpoint"

@@ -61,7 +61,7 @@ class CommandOptions(ProgramOptions):
         try:
             given, arguments = gnu_getopt(list(options or ()), self.shortOpt, self.longOpt)
         except GetoptError as error:
-            raise _option_error(error, self.longOpt) from None
+            raise _option_error(error, self.shortOpt, self.longOpt) from None
         ordered: list[str] = []
         for name, value in given:
             takes_value = f"{name[2:]}=" in self.longOpt
@@ -74,7 +74,7 @@ def check_command(options: Sequence[str], short: str, long: Sequence[str], comma
     try:
         _, arguments = getopt(options, short, long)
     except GetoptError as error:
-        raise _option_error(error, long) from None
+        raise _option_error(error, short, long) from None
     if arguments and arguments[0] not in commands:
         known = f"there are {', '.join(commands)}"
         raise usage.UsageError(
@@ -82,13 +82,14 @@ def check_command(options: Sequence[str], short: str, long: Sequence[str], comma
         )
 
 
-def _option_error(error: GetoptError, known: Sequence[str]) -> usage.UsageError:
-    names = [name.rstrip("=") for name in known]
-    option = f"--{error.opt}" if len(error.opt) > 1 else f"-{error.opt}"
-    if len(error.opt) < 2 or any(name.startswith(error.opt) for name in names):
-        return usage.UsageError(str(error))  # a value is missing or too much, or a short option is unknown
+def _option_error(error: GetoptError, short: str, long: Sequence[str]) -> usage.UsageError:
+    names = [name.rstrip("=") for name in long]
+    is_short = len(error.opt) == 1
+    if error.opt in short if is_short else any(name.startswith(error.opt) for name in names):
+        return usage.UsageError(str(error))  # a value is missing, or too much
+    option = f"-{error.opt}" if is_short else f"--{error.opt}"
     hint = _did_you_mean(option, [f"--{name}" for name in names])
-    return usage.UsageError("; ".join(filter(None, (f"no option {option[:_QUOTED]}", hint))))
+    return usage.UsageError("; ".join(filter(None, (f"there is no option {option[:_QUOTED]}", hint))))
 
 
 def _did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -158,7 +159,7 @@ def _url(text: str, schemes: tuple[str, ...], example: str) -> SplitResult:
         if parts is not None:
             raise usage.UsageError(f"{wrong}: a port is a number from 1 to 65535") from None
     if parts is None or not text.isascii() or not text.isprintable() or " " in text or parts.fragment:
-        raise usage.UsageError(f"{wrong}; one looks like {example}")
+        raise usage.UsageError(f"{wrong}: one has ASCII letters, no spaces and no '#', and looks like {example}")
     if parts.scheme not in schemes:
         instead = _OTHER_SCHEME.get(parts.scheme)
         hint = (
