@@ -94,7 +94,8 @@ class Following:
         """Return what is followed now, and what was recovered."""
         names = [name for name in self._asked if ANY_SEGMENT not in name and name != STATUS]
         patterns = [name for name in self._asked if ANY_SEGMENT in name]
-        recovered = [each.destination for each in self._standing if each.recovered]
+        # Before all stood for the first time there was nothing to miss.
+        recovered = [each.destination for each in self._standing if each.recovered and not self._is_first]
         if recovered and len(recovered) == len(names) and not patterns:
             outcome = "recovered, nothing was missed"
         elif recovered:

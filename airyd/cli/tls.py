@@ -33,6 +33,7 @@ _UNTRUSTED: Final = frozenset(
         _Code.ERR_DEPTH_ZERO_SELF_SIGNED_CERT,
         _Code.ERR_SELF_SIGNED_CERT_IN_CHAIN,
         _Code.ERR_CERT_UNTRUSTED,
+        _Code.ERR_CERT_SIGNATURE_FAILURE,  # by an authority of the same name, with another key
     )
 )
 
