@@ -27,6 +27,8 @@ class Following:
         self.positions: dict[str, str] = {}
         self._forbidden: list[str] = []
         self._unknown: set[str] = set()
+        # Whether a connection can't have so many subscriptions that known destinations come by their names, too.
+        self._is_full = False
         self._said: list[str] = []
         self._asked: Sequence[str] = ()
         self._standing: list[Subscribed] = []
@@ -39,7 +41,7 @@ class Following:
 
     def known(self) -> Sequence[str]:
         """Return the destinations that are followed, as far as their names are known."""
-        names = (*self._wanted, *AIRY_DESTINATIONS, *self.positions)
+        names = self._wanted if self._is_full else (*self._wanted, *AIRY_DESTINATIONS, *self.positions)
         return [name for name in dict.fromkeys(names) if ANY_SEGMENT not in name and self.includes(name)]
 
     def allow_all(self) -> None:
@@ -60,7 +62,8 @@ class Following:
     def leave_out(self, error: Refused) -> bool:
         """Ask no more for what was refused; return False if the user has to know, and nothing else can be done."""
         if error.message == Fault.TOO_MANY_SUBSCRIPTIONS.message:
-            return self._forget_learned()
+            was_full, self._is_full = self._is_full, True
+            return not was_full and any(name not in self._wanted for name in self._asked)
         name = error.destination
         if name is None:
             return False
@@ -72,13 +75,6 @@ class Following:
             return False
         self.positions.pop(name, None)
         return True
-
-    def _forget_learned(self) -> bool:
-        """Ask for no more by name than was asked for so; return False if that is nothing less."""
-        learned = [name for name in self.positions if name not in self._wanted]
-        for name in learned:
-            del self.positions[name]
-        return bool(learned)
 
     def left_out(self) -> str:
         """Return what is not followed, and why; empty if everything is."""

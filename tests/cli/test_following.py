@@ -269,11 +269,22 @@ class PatternTests(TailTestCase):
         peer.open()
         peer.connect()
         peer.refuse(self.OTHER, "too many subscriptions")
-        self.assertNotIn(self.OTHER, self.live().subscriptions())
+        self.assertEqual([self.ALL], list(self.live().subscriptions()))
         self.assertIn("may have missed events", self.said())
-        self.server.peer.send("ERROR", message="too many subscriptions")
-        self.server.peer.close(1008)
-        self.live()
+
+    def test_too_many_of_the_pattern_itself(self) -> None:
+        """The connection is not tried again at once, over and over."""
+        self.start(destinations=(self.ALL,))
+        for _ in range(2):
+            self.assertEqual("", self.said())
+            peer = self.server.peer
+            peer.open()
+            peer.connect()
+            for name in peer.subscriptions():
+                if name != self.ALL:
+                    peer.confirm(name, last_message_id="x-0")
+            peer.refuse(self.ALL, "too many subscriptions")
+        self.assertIn("too many subscriptions; trying again in 1.0 s", self.said())
 
     def test_none_fits(self) -> None:
         running = self.start(destinations=("/nothing/*",))

@@ -234,6 +234,18 @@ class PublishTests(SynchronousTestCase):
         self.assertEqual(1, self.successResultOf(running))
         self.assertIn(f"line 1: no answer within 30 s; {UNSURE}\n", self.screen.err.text)
 
+    def test_interrupted(self) -> None:
+        """It is said what is not known of the line that was on its way."""
+        self.resource.answer = lambda body: None
+        running = self.start(Line(1, b"{}"), Line(2, b"{}"))
+        self.web.flush()
+        running.cancel()
+        self.carry(running)
+        self.assertTrue(running.called)
+        said = self.screen.err.text.splitlines()
+        self.assertTrue(said[0].startswith("airyd publish: line 1: "), said)
+        self.assertTrue(said[0].endswith(UNSURE), said)
+
     def test_destinations_are_quoted(self) -> None:
         self.publish(b"{}", destination="/app/50%*@x+y~z")
         self.assertEqual([b"/publish/app/50%25%2A%40x%2By~z"], self.resource.uris)
