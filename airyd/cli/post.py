@@ -115,8 +115,10 @@ class AdminEndpoint:
     def _lost(self, error: Exception, unsure: str) -> PostFailed:
         """Return what it means that the connection ended without an answer."""
         causes = [each.value for each in getattr(error, "reasons", ())] or [error]
+        if any(isinstance(each, CancelledError) for each in causes):
+            return PostFailed(f"interrupted before the answer; {unsure}")
         self._check_tls(next((each for each in causes if isinstance(each, SSLError)), causes[0]))
-        if not any(isinstance(each, ConnectionClosed | CancelledError | SSLError) for each in causes):
+        if not any(isinstance(each, ConnectionClosed | SSLError) for each in causes):
             return self._unreachable("the server does not speak HTTP on this port")
         hint = ""
         if self._authorities is None and isinstance(error, ResponseNeverReceived):

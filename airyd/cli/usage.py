@@ -78,7 +78,7 @@ def check_command(options: Sequence[str], short: str, long: Sequence[str], comma
     if arguments and arguments[0] not in commands:
         known = f"there are {', '.join(commands)}"
         raise usage.UsageError(
-            f"no command {arguments[0][:_QUOTED]!r}; {_did_you_mean(arguments[0], commands) or known}"
+            f"there is no command {arguments[0][:_QUOTED]!r}; {_did_you_mean(arguments[0], commands) or known}"
         )
 
 

@@ -243,8 +243,7 @@ class PublishTests(SynchronousTestCase):
         self.carry(running)
         self.assertTrue(running.called)
         said = self.screen.err.text.splitlines()
-        self.assertTrue(said[0].startswith("airyd publish: line 1: "), said)
-        self.assertTrue(said[0].endswith(UNSURE), said)
+        self.assertEqual(said[0], f"airyd publish: line 1: interrupted before the answer; {UNSURE}")
 
     def test_destinations_are_quoted(self) -> None:
         self.publish(b"{}", destination="/app/50%*@x+y~z")

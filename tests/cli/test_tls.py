@@ -183,7 +183,7 @@ class CertificateTests(TlsCase):
 
     async def test_not_yet_valid(self) -> None:
         ours = self.certificates()
-        said = "is not valid yet (is this machine's clock right?)"
+        said = "is broken, or not valid yet (is this machine's clock right?)"
         await self.check(said, ours.issue("new", "localhost", days=(1, 9)), ours.ca)
 
     async def test_connection_after_connection(self) -> None:
