@@ -25,6 +25,9 @@ from airyd.stomp.spec import Version
 #: The subprotocols of STOMP, best first.
 SUBPROTOCOLS: Final = tuple(version.rules.subprotocol for version in reversed(Version))
 
+#: How a client begins that wants TLS: a handshake record (RFC 8446, section 5.1). No HTTP begins so.
+TLS_HANDSHAKE: Final = b"\x16\x03"
+
 _TOO_LARGE: Final = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
 _HEAD_END: Final = b"\r\n\r\n"
 _EXTENSIONS: Final = re.compile(rb"\r\nsec-websocket-extensions:([^\r\n]*)", re.IGNORECASE)
@@ -79,6 +82,9 @@ class OpeningHandshake(WebSocketServerProtocol):
         if self.state == self.STATE_CONNECTING:
             limits = self.factory.gateway.limits
             head = self.data + data
+            if head.startswith(TLS_HANDSHAKE):
+                self.failHandshake("This port does not speak TLS: use ws:// in place of wss://.")
+                return
             end = head.find(_HEAD_END)
             size = len(head) if end < 0 else end + len(_HEAD_END)
             if size > limits.request_head:

@@ -14,11 +14,14 @@ from airyd import __version__
 from airyd.admin.answers import Answer, answer_for
 from airyd.admin.pages import Pages, Publish, Query, Ready, Revoke, Scrape
 from airyd.errors import PayloadFault, PayloadRefused
+from airyd.handshake import TLS_HANDSHAKE
 from airyd.limits import CLOSE_PATIENCE
 from airyd.metrics import ORIGIN_ADMIN, Metrics
 
 #: Seconds after which a connection that brings nothing is closed.
 IDLE_PATIENCE = 60
+#: The answer to a client that begins with TLS; no client shows it, but it ends the handshake at once.
+_NO_TLS = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 def admin_site(
@@ -47,9 +50,26 @@ def admin_site(
     return AdminSite(reactor, metrics, Pages(scrape, ready, publish, revoke, token), body_limit)
 
 
+class AdminChannel(http.HTTPChannel):
+    """A connection, which tells a client that begins with TLS at once that there is none on this port."""
+
+    _is_first = True
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take bytes of the client (called by Twisted)."""
+        is_tls = self._is_first and data.startswith(TLS_HANDSHAKE)
+        self._is_first = False
+        if not is_tls:
+            super().dataReceived(data)
+        elif self.transport is not None:
+            self.transport.write(_NO_TLS)
+            self.loseConnection()
+
+
 class AdminSite(http.HTTPFactory):
     """Makes the admin page's connections. It writes no access log."""
 
+    protocol = AdminChannel  # type: ignore[assignment]  # Twisted's own would speak HTTP/2, too
     noisy = False
 
     def __init__(self, reactor: IReactorTime, metrics: Metrics, pages: Pages, body_limit: int) -> None:

@@ -5,7 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+#: Bytes of a token file that are read: any token is shorter.
+_LONGEST: Final = 64 * 1024
+#: How every JSON Web Token begins: ``{"`` in base64.
+_JWT_START: Final = "eyJ"
 
 #: Gives the token to show, looked up anew, so that a file may be renewed meanwhile; None: there is none.
 Tokens = Callable[[], str | None]
@@ -23,18 +28,28 @@ def token_source(path: str | None, variable: str, environ: Mapping[str, str]) ->
 
     def token() -> str | None:
         if path is None:
-            return environ.get(variable, "").strip() or None
+            text = environ.get(variable, "").strip()
+            if text and not _is_token(text):
+                raise TokenUnreadable(f"the environment's {variable} does not hold one token")
+            return text or None
+        if path.startswith(_JWT_START):
+            raise TokenUnreadable("--token-file takes the path of a file with the token, not the token")
         try:
-            text = Path(path).read_text("ascii").strip()
+            with Path(path).open("rb") as file:
+                text = file.read(_LONGEST).decode("ascii", "replace").strip()
         except OSError as error:
             raise TokenUnreadable(f"cannot read the token file {path}: {error.strerror}") from None
-        except UnicodeDecodeError:
-            text = ""
-        if not text or not text.isprintable() or " " in text:
+        if not text:
+            raise TokenUnreadable(f"the token file {path} is empty")
+        if not _is_token(text):
             raise TokenUnreadable(f"the token file {path} does not hold one token")
         return text
 
     return token
+
+
+def _is_token(text: str) -> bool:
+    return text.isascii() and text.isprintable() and " " not in text and len(text) < _LONGEST
 
 
 def mint(secret: bytes, is_base64: bool, subject: str, now: float, lifetime: int, more: Mapping[str, Any]) -> str:

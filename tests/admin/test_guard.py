@@ -57,6 +57,26 @@ class HostTests(AdminCase):
         self.assertEqual((answer.status, self.published), (421, []))
 
 
+class TlsTests(AdminCase):
+    """A port without TLS."""
+
+    def test_client_that_begins_with_tls(self) -> None:
+        """It is answered at once, whatever its random bytes are: it would wait for its time-out otherwise."""
+        for more in (b"", b"\r\n\r\n"):
+            connection = self.connect()
+            connection.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + more)
+            self.assertEqual(connection.read().status, 400)
+            self.assertFalse(connection.transport.connected)
+
+    def test_later_bytes(self) -> None:
+        """Only the first bytes can be a handshake: a body may begin with anything."""
+        connection = self.connect()
+        head = b"POST /publish/queue/message HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        connection.send(head + b"Content-Length: 2\r\n\r\n")
+        connection.send(b"\x16\x03")
+        self.assertEqual([event[1] for event in self.published], [b"\x16\x03"])
+
+
 class OriginTests(AdminCase):
     """The ``Origin`` header keeps out pages from elsewhere."""
 
