@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+
 from twisted.plugin import getPlugins
 
 from airyd.errors import ConfigurationError
@@ -18,8 +20,10 @@ def make_authenticator(spec: str, context: AccessContext) -> IAuthenticator:
     for parser in parsers:
         if parser.name == name:
             return parser.parse(arguments, context)
-    known = ", ".join(sorted({str(parser.name) for parser in parsers}))
-    raise ConfigurationError(f"no authenticator is called {name!r}; there are: {known}")
+    known = sorted({str(parser.name) for parser in parsers})
+    similar = get_close_matches(name, known, 1)
+    hint = f", did you mean {similar[0]!r}?" if similar else ";"
+    raise ConfigurationError(f"no authenticator is called {name!r}{hint} there are: {', '.join(known)}")
 
 
 def describe_authenticators() -> str:

@@ -38,7 +38,7 @@ from airyd.cli.revoke import RevokeFailed, keeper_of, revoke_by_admin, revoke_in
 from airyd.cli.stompclient import Received
 from airyd.cli.tail import Tail, retry_policy
 from airyd.cli.tls import Authorities
-from airyd.cli.token import TokenUnreadable, mint, token_source
+from airyd.cli.token import TokenUnreadable, mint, secrets_of, token_source
 from airyd.errors import ConfigurationError
 from airyd.revocation import TOKEN_MAX_AGE, revocation
 
@@ -81,15 +81,16 @@ def _run(reactor: IReactorCore, options: TailOptions | PublishOptions | RevokeOp
 def print_token(options: TokenOptions, console: Console) -> int:
     """Make the token that the options ask for, and print it; return the exit status."""
     try:
-        if options.secret_file is not None:
-            secret = Path(options.secret_file).read_bytes().removesuffix(b"\n").removesuffix(b"\r")
-        else:
-            secret = os.environ.get(options.secret_env or "", "").encode()
-        token = mint(secret, options.is_base64, options.subject, _now(), options.lifetime, options.claims)
-    except OSError as error:
-        console.say(f"cannot read {options.secret_file}: {error.strerror}")
-        return 1
-    except (TypeError, ValueError) as error:  # a secret that is none, or a claim that can't be
+        token = mint(
+            secrets_of(options.secret_file, options.secret_env, os.environ),
+            options.is_base64,
+            options.subject,
+            _now(),
+            options.lifetime,
+            options.claims,
+            options.algorithm,
+        )
+    except ValueError as error:  # a secret that is none, or a claim that can't be
         console.say(str(error))
         return 1
     with suppress(OutputClosed):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -166,14 +167,15 @@ class TokenOptions(CommandOptions):
     :ivar secret_file: where the secret is, or None
     :ivar secret_env: the variable that it is in, or None
     :ivar is_base64: whether it is base64
+    :ivar algorithm: what signs the token
     :ivar lifetime: seconds
     :ivar claims: beside Airy's
     """
 
     synopsis = "token [options] SUBJECT"
     longdesc = (
-        "Print a token (HS256) for SUBJECT with the claims of Airy's, to try things: a server started with "
-        "--auth jwt:secret-file=... takes it."
+        "Print a token for SUBJECT with the claims of Airy's, to try things: a server started with "
+        "--auth jwt:secret-file=... takes it. Of several secrets the first one signs."
     )
     epilogue = """
 Arguments:
@@ -189,6 +191,7 @@ Example:
         self.secret_file: str | None = None
         self.secret_env: str | None = None
         self.is_base64 = False
+        self.algorithm = "HS256"
         self.lifetime = 3600
         self.claims: dict[str, Any] = {}
 
@@ -204,10 +207,18 @@ Example:
         """The secret is base64, as Airy's."""
         self.is_base64 = True
 
+    def opt_alg(self, name: str) -> None:
+        """HS256, HS384 or HS512, as the server's alg= has it [default: HS256]."""
+        from airyd.access.keys import SECRET_ALGORITHMS
+
+        if name not in SECRET_ALGORITHMS:
+            raise usage.UsageError(f"--alg takes {', '.join(SECRET_ALGORITHMS)}, not {name!r}")
+        self.algorithm = name
+
     def opt_for(self, seconds: str) -> None:
         """Seconds until it expires [default: 3600]."""
-        if not (seconds.isascii() and seconds.isdecimal()):
-            raise usage.UsageError(f"--for takes a whole number of seconds, not {seconds!r}")
+        if not re.fullmatch("[0-9]{1,10}", seconds):
+            raise usage.UsageError(f"--for takes a whole number of seconds from 0 on, not {seconds[:40]!r}")
         self.lifetime = int(seconds)
 
     def opt_claim(self, text: str) -> None:

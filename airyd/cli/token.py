@@ -15,6 +15,9 @@ _JWT_START: Final = "eyJ"
 #: Gives the token to show, looked up anew, so that a file may be renewed meanwhile; None: there is none.
 Tokens = Callable[[], str | None]
 
+#: How a list, an object and a text in quotes begin in JSON: nobody means those as plain text.
+_JSON_BEGINS: Final = ("[", "{", '"')
+
 
 class TokenUnreadable(Exception):
     """The token can't be had; the text says why in one line."""
@@ -52,35 +55,78 @@ def _is_token(text: str) -> bool:
     return text.isascii() and text.isprintable() and " " not in text and len(text) < _LONGEST
 
 
-def mint(secret: bytes, is_base64: bool, subject: str, now: float, lifetime: int, more: Mapping[str, Any]) -> str:
-    """Return a token of HS256 with the claims of Airy's.
+def secrets_of(path: str | None, variable: str | None, environ: Mapping[str, str]) -> bytes:
+    """Return the secrets of a file if one is named, else of an environment variable.
 
-    :param secret: as ``--auth jwt:secret-file=`` takes it
+    Raises ``ValueError``, whose text says in one line why there are none.
+    """
+    from airyd.access.keys import is_variable, read_file, read_variable
+
+    if path is None and not is_variable(variable or ""):
+        raise ValueError("--secret-env takes the name of an environment variable")
+    try:
+        return read_variable(variable or "", environ) if path is None else read_file(path)
+    except ValueError as error:
+        place = f"--secret-env {variable}" if path is None else f"--secret-file {path}"
+        raise ValueError(f"{place}: {error}") from None
+
+
+def mint(
+    secrets: bytes,
+    is_base64: bool,
+    subject: str,
+    now: float,
+    lifetime: int,
+    more: Mapping[str, Any],
+    algorithm: str = "HS256",
+) -> str:
+    """Return a token with the claims of Airy's, signed with the first of the secrets.
+
+    :param secrets: as ``--auth jwt:secret-file=`` takes them
     :param lifetime: in seconds
     :param more: claims beside Airy's, or in their place
 
-    Raises ``ValueError`` for a secret that is none.
+    Raises ``ValueError`` for a secret or a claim that no server would take.
     """
     import jwt
 
-    from airyd.access.keys import secret_key
+    from airyd.access.claims import Rules, read_identity
+    from airyd.access.keys import secret_keys
+    from airyd.access.rights import RightsClaims, RightsTable
+    from airyd.access.verify import read_claims, read_head
+    from airyd.errors import LoginRefused
 
     issued = int(now)
     claims = {"user_id": subject, "sub": subject, "jti": subject, "iat": issued, "exp": issued + lifetime, **more}
-    key = secret_key(secret, is_base64)
+    if not isinstance(claims.get("iss", ""), str):
+        raise ValueError("the claim 'iss' is no text")
+    key = secret_keys(secrets, is_base64, (algorithm,))[0]
     assert isinstance(key.material, bytes)  # noqa: S101  # a secret is
-    return jwt.encode(claims, key.material, key.algorithm)
+    token = jwt.encode(claims, key.material, algorithm)
+    try:
+        read = read_claims(token, read_head(token), [key])
+        read_identity(read, Rules())
+        RightsTable(RightsClaims()).rights(read)
+    except LoginRefused as error:
+        raise ValueError(f"a server would not take this token: {error.reason}") from None
+    return token
 
 
 def claim(text: str) -> tuple[str, Any]:
-    """Return the name and value of ``NAME=JSON``; what is no JSON is text.
+    """Return the name and value of ``NAME=JSON``; what is no JSON is text, unless it begins as JSON does.
 
-    Raises ``ValueError`` if it has no name.
+    Raises ``ValueError`` if it has no name, or is broken JSON.
     """
     name, equals, value = text.partition("=")
     if not name or not equals:
         raise ValueError("a claim is NAME=VALUE")
     try:
-        return name, json.loads(value)
+        return name, json.loads(value, parse_constant=_no_number)
     except (ValueError, RecursionError):
+        if value.lstrip().startswith(_JSON_BEGINS):
+            raise ValueError(f"the value of {name} begins as JSON does, and is none") from None
         return name, value
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
