@@ -8,9 +8,10 @@ from typing import Any, Final
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
-from twisted.internet.interfaces import IReactorCore
+from twisted.internet.interfaces import IProtocolNegotiationFactory, IReactorCore
 from twisted.internet.tcp import Connection
 from twisted.logger import Logger
+from zope.interface import implementer
 
 from airyd import __version__
 from airyd.deflate import agree
@@ -20,6 +21,7 @@ from airyd.interfaces import Opening
 from airyd.limits import WEBSOCKET_MESSAGE
 from airyd.origins import OriginPolicy
 from airyd.stomp.spec import Version
+from airyd.tls import ALPN_PROTOCOLS
 
 #: The subprotocols of STOMP, best first.
 SUBPROTOCOLS: Final = tuple(version.rules.subprotocol for version in reversed(Version))
@@ -151,6 +153,7 @@ class OpeningHandshake(WebSocketServerProtocol):
         """Learn that the answer to the opening handshake was an HTTP error; the connection closes."""
 
 
+@implementer(IProtocolNegotiationFactory)
 class HandshakeFactory(WebSocketServerFactory):
     """What all connections share.
 
@@ -169,3 +172,7 @@ class HandshakeFactory(WebSocketServerFactory):
         self.path: str = path
         self.origins = origins
         self.compression = compression
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """See ``IProtocolNegotiationFactory``."""
+        return list(ALPN_PROTOCOLS)

@@ -110,6 +110,7 @@ FLOORS = (
     # 3 adapters
     (
         "airyd.origins",
+        "airyd.tls",
         "airyd.transport",
         "airyd.garbage",
         "airyd.lean",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocolNegotiationFactory, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web import http
+from zope.interface import implementer
 
 from airyd import __version__
 from airyd.admin.answers import Answer, answer_for
@@ -16,6 +18,7 @@ from airyd.admin.pages import Pages, Publish, Query, Ready, Revoke, Scrape
 from airyd.errors import PayloadFault, PayloadRefused
 from airyd.limits import CLOSE_PATIENCE
 from airyd.metrics import ORIGIN_ADMIN, Metrics
+from airyd.tls import ALPN_PROTOCOLS, TLS_HANDSHAKE
 
 #: Seconds after which a connection that brings nothing is closed.
 IDLE_PATIENCE = 60
@@ -47,10 +50,28 @@ def admin_site(
     return AdminSite(reactor, metrics, Pages(scrape, ready, publish, revoke, token), body_limit)
 
 
+class AdminChannel(http.HTTPChannel):
+    """One connection. A client that speaks TLS where there is none is told at once; it would wait for an answer."""
+
+    _has_begun = False
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take what came (``IProtocol``)."""
+        transport = self.transport
+        if not self._has_begun and transport is not None and data.startswith(TLS_HANDSHAKE):
+            transport.write(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+            transport.loseConnection()
+            return
+        self._has_begun = True
+        super().dataReceived(data)
+
+
+@implementer(IProtocolNegotiationFactory)
 class AdminSite(http.HTTPFactory):
     """Makes the admin page's connections. It writes no access log."""
 
     noisy = False
+    protocol = AdminChannel  # type: ignore[assignment]  # Twisted's own may change to HTTP/2; this one speaks HTTP/1.1
 
     def __init__(self, reactor: IReactorTime, metrics: Metrics, pages: Pages, body_limit: int) -> None:
         super().__init__(timeout=IDLE_PATIENCE, reactor=reactor)
@@ -58,7 +79,7 @@ class AdminSite(http.HTTPFactory):
         self.pages = pages
         self.body_limit = body_limit
 
-    def buildProtocol(self, addr: IAddress | None) -> http._GenericHTTPChannelProtocol | None:
+    def buildProtocol(self, addr: IAddress | None) -> Any:
         """Make a connection whose requests come to this site."""
         channel = super().buildProtocol(addr)
         if channel is not None:
@@ -70,6 +91,10 @@ class AdminSite(http.HTTPFactory):
 
     def stopFactory(self) -> None:
         """There is nothing to end."""
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """See ``IProtocolNegotiationFactory``: HTTP/1.1 only, whether the h2 package is there or not."""
+        return list(ALPN_PROTOCOLS)
 
     def log(self, request: http.Request) -> None:
         """Write no access log."""
