@@ -8,7 +8,6 @@ import socket
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from itertools import combinations
-from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn
 
 from OpenSSL.SSL import Error as TlsError
@@ -29,7 +28,7 @@ from twisted.python.failure import Failure
 
 from airyd.addresses import EndpointText, read_endpoint
 from airyd.errors import ConfigurationError
-from airyd.tls import reason_of, server_tls
+from airyd.tls import check_certificate_folder, reason_of, server_tls
 
 #: Connections that wait to be accepted; Twisted's 50 loses some when all clients come back at once.
 _BACKLOG: Final = 1024
@@ -138,8 +137,8 @@ def _make_endpoint(text: EndpointText, description: str, reactor: object) -> ISt
         case "unix":
             mode = int(get("mode", "666"), 8)
             return UNIXServerEndpoint(reactor, get("address"), backlog, mode, get("lockfile", "1") == "1")
-        case "tls" if not any(Path(get("path", "")).rglob("*.pem")):
-            raise ValueError(f"there is no .pem file in the folder {get('path')}")
+        case "tls":
+            check_certificate_folder(get("path", ""))
     endpoint, reason = _result({}, serverFromString, reactor, description)
     if text.kind == "systemd":
         if reason:

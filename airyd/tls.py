@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +16,8 @@ from twisted.python.filepath import FilePath
 
 #: What is spoken here, as ALPN calls it: the WebSocket and the admin page are both HTTP/1.1.
 ALPN_PROTOCOLS: Final = (b"http/1.1",)
+#: A part of a PEM file that is no certificate.
+_OTHER_PEM: Final = re.compile(rb"-----BEGIN (?!CERTIFICATE-)[^-]+-----.*?-----END [^-]+-----", re.DOTALL)
 #: What a client that speaks TLS begins with: a record with a message of the handshake (RFC 8446, section 5.1).
 TLS_HANDSHAKE: Final = b"\x16\x03"
 
@@ -62,7 +65,7 @@ def server_tls(
 
     Raises ``ValueError`` if a file can't be used: one line that names the parameter and the file.
     """
-    key = _load_key(key_file)
+    key = _load_key("privateKey", key_file, _read("privateKey", key_file))
     own, *chain = _load_certificates("certKey", certificate_file)
     if chain_file is not None:
         chain += _load_certificates("extraCertChain", chain_file)
@@ -89,6 +92,26 @@ def server_tls(
     return options
 
 
+def check_certificate_folder(path: str) -> None:
+    """Raise ``ValueError`` if Twisted could not serve the certificates in the ``.pem`` files below a folder (``tls:``).
+
+    The errors are the same as with :func:`server_tls`. Twisted follows the issuers of a certificate through the folder,
+    and would not come to an end at one that has issued itself.
+    """
+    pairs: set[bytes] = set()
+    certificates: list[tuple[str, Certificate]] = []
+    for file in sorted(map(str, Path(path).rglob("*.pem"))):
+        pem = _read("path", file)
+        if b"-----BEGIN CERTIFICATE-----" in pem:
+            certificates += [(file, each) for each in _load_certificates("path", file)]
+        pairs.update(_public_bytes(_load_key("path", file, block)) for block in _OTHER_PEM.findall(pem))
+    for file, certificate in certificates:
+        if certificate.issuer == certificate.subject and _public_bytes(certificate) not in pairs:
+            raise _Unusable("path", file, "holds a root certificate; take it away, clients have it themselves")
+    if not any(_public_bytes(certificate) in pairs for _, certificate in certificates):
+        raise _Unusable("path", path, "has no .pem files with a certificate and its key")
+
+
 def reason_of(error: SSL.Error) -> str:
     """Return what OpenSSL says of an error, in a few words."""
     queue = error.args[0] if error.args else None
@@ -107,15 +130,14 @@ def _read(parameter: str, path: str) -> bytes:
         raise _Unusable(parameter, path, f"cannot be read: {error.strerror}") from None
 
 
-def _load_key(path: str) -> Any:
-    pem = _read("privateKey", path)
+def _load_key(parameter: str, path: str, pem: bytes) -> Any:
     try:
         return load_pem_private_key(pem, password=None)
     except TypeError:
         # OpenSSL itself would ask for the passphrase on the terminal.
-        raise _Unusable("privateKey", path, "has a passphrase; give a key without one") from None
+        raise _Unusable(parameter, path, "has a passphrase; give a key without one") from None
     except (ValueError, UnsupportedAlgorithm):
-        raise _Unusable("privateKey", path, "holds no private key in PEM form") from None
+        raise _Unusable(parameter, path, "holds no private key in PEM form") from None
 
 
 def _load_certificates(parameter: str, path: str) -> list[Certificate]:
