@@ -422,6 +422,15 @@ class OriginTests(ServiceTestCase):
         self.assertEqual(self.status("http://localhost:99", r"--admin=tcp6:99:interface=\:\:1"), b"101")
         self.assertEqual(self.status("http://localhost:99", "--admin=tcp:port=99:interface=127.0.0.1"), b"101")
 
+    def test_admin_page_by_tls(self) -> None:
+        """Its origin is another one."""
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        files = Certificates(directory)
+        admin = f"--admin=ssl:99:interface=127.0.0.1:privateKey={files.server_key}:certKey={files.server}"
+        self.assertEqual(self.status("https://localhost:99", admin), b"101")
+        self.assertEqual(self.status("http://localhost:99", admin), b"403")
+
     def test_no_admin_page(self) -> None:
         for admin in ("none", "unix:/run/admin"):
             self.assertEqual(self.status("http://127.0.0.1:8081", f"--admin={admin}"), b"403")
