@@ -26,7 +26,7 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStrea
 from twisted.protocols.haproxy import proxyEndpoint
 from twisted.python.failure import Failure
 
-from airyd.addresses import EndpointText, read_endpoint
+from airyd.endpoint_strings import EndpointText, read_endpoint
 from airyd.errors import ConfigurationError
 from airyd.tls import check_certificate_folder, reason_of, server_tls
 

@@ -18,8 +18,6 @@ from twisted.python.filepath import FilePath
 ALPN_PROTOCOLS: Final = (b"http/1.1",)
 #: A part of a PEM file that is no certificate.
 _OTHER_PEM: Final = re.compile(rb"-----BEGIN (?!CERTIFICATE-)[^-]+-----.*?-----END [^-]+-----", re.DOTALL)
-#: What a client that speaks TLS begins with: a record with a message of the handshake (RFC 8446, section 5.1).
-TLS_HANDSHAKE: Final = b"\x16\x03"
 
 
 def select_protocol(connection: SSL.Connection, offered: Sequence[bytes]) -> bytes:

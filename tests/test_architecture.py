@@ -25,6 +25,7 @@ FLOORS = (
         "airyd.revocation",
         "airyd.interfaces",
         "airyd.addresses",
+        "airyd.endpoint_strings",
     ),
     # 1 protocol
     (

@@ -18,7 +18,7 @@ from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd import listening, tap
-from airyd.addresses import read_endpoint
+from airyd.endpoint_strings import read_endpoint
 from airyd.errors import ConfigurationError
 from airyd.listening import Place, check_distinct, end_program
 from tests.redis.certificates import Certificates

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from airyd.addresses import read_endpoint
+from airyd.endpoint_strings import read_endpoint
 from airyd.errors import ConfigurationError
 
 _KINDS: Final = ("tcp", "tcp6", "ssl", "unix")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocolNegotiationFactory, IReactorTime
@@ -18,7 +17,7 @@ from airyd.admin.pages import Pages, Publish, Query, Ready, Revoke, Scrape
 from airyd.errors import PayloadFault, PayloadRefused
 from airyd.limits import CLOSE_PATIENCE
 from airyd.metrics import ORIGIN_ADMIN, Metrics
-from airyd.tls import ALPN_PROTOCOLS, TLS_HANDSHAKE
+from airyd.tls import ALPN_PROTOCOLS
 
 #: Seconds after which a connection that brings nothing is closed.
 IDLE_PATIENCE = 60
@@ -50,28 +49,11 @@ def admin_site(
     return AdminSite(reactor, metrics, Pages(scrape, ready, publish, revoke, token), body_limit)
 
 
-class AdminChannel(http.HTTPChannel):
-    """One connection. A client that speaks TLS where there is none is told at once; it would wait for an answer."""
-
-    _has_begun = False
-
-    def dataReceived(self, data: bytes) -> None:
-        """Take what came (``IProtocol``)."""
-        transport = self.transport
-        if not self._has_begun and transport is not None and data.startswith(TLS_HANDSHAKE):
-            transport.write(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
-            transport.loseConnection()
-            return
-        self._has_begun = True
-        super().dataReceived(data)
-
-
 @implementer(IProtocolNegotiationFactory)
 class AdminSite(http.HTTPFactory):
     """Makes the admin page's connections. It writes no access log."""
 
     noisy = False
-    protocol = AdminChannel  # type: ignore[assignment]  # Twisted's own may change to HTTP/2; this one speaks HTTP/1.1
 
     def __init__(self, reactor: IReactorTime, metrics: Metrics, pages: Pages, body_limit: int) -> None:
         super().__init__(timeout=IDLE_PATIENCE, reactor=reactor)
@@ -79,7 +61,7 @@ class AdminSite(http.HTTPFactory):
         self.pages = pages
         self.body_limit = body_limit
 
-    def buildProtocol(self, addr: IAddress | None) -> Any:
+    def buildProtocol(self, addr: IAddress | None) -> http._GenericHTTPChannelProtocol | None:
         """Make a connection whose requests come to this site."""
         channel = super().buildProtocol(addr)
         if channel is not None:

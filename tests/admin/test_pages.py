@@ -120,21 +120,6 @@ class HttpTests(AdminCase):
         connection.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /x HTTP/1.1\r\nHost: localhost\r\n\r\n")
         self.assertEqual([connection.read().status, connection.read().status], [200, 404])
 
-    def test_tls_where_there_is_none(self) -> None:
-        """The client learns it at once: it would wait for the idle connection to be closed."""
-        for hello in (b"\x16\x03\x01\x02\x00\x01\x00", b"\x16\x03\x03" + b"\r\n\r\n"):
-            connection = self.connect()
-            connection.send(hello)
-            self.assertTrue(connection.transport.value().startswith(b"HTTP/1.1 400 "))
-            self.assertFalse(connection.transport.connected)
-
-    def test_a_body_that_looks_like_tls(self) -> None:
-        """It is looked for at the beginning of the connection only."""
-        connection = self.connect()
-        connection.ask("POST", "/publish/queue/message", {"Content-Length": "5", "Content-Type": "application/json"})
-        connection.send(b"\x16\x03\x01\x02\x00")
-        self.assertEqual(connection.read().status, 200)
-
     def test_idle_connection_is_closed(self) -> None:
         connection = self.connect()
         connection.send(b"GET /healthz HTT")
