@@ -99,7 +99,10 @@ class StompError(Exception):
 
 
 class ConfigurationError(ValueError):
-    """An option is wrong; the text says in one line what to change."""
+    """An option is wrong; the text says in one line what to change, whatever it quotes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(" ".join(text.split()))
 
 
 class Refusal(Exception):

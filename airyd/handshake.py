@@ -9,9 +9,10 @@ from typing import Any, Final
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
-from twisted.internet.interfaces import IReactorCore
+from twisted.internet.interfaces import IProtocolNegotiationFactory, IReactorCore
 from twisted.internet.tcp import Connection
 from twisted.logger import Logger
+from zope.interface import implementer
 
 from airyd import __version__
 from airyd.deflate import agree
@@ -21,12 +22,10 @@ from airyd.interfaces import Opening
 from airyd.limits import WEBSOCKET_MESSAGE
 from airyd.origins import OriginPolicy
 from airyd.stomp.spec import Version
+from airyd.tls import ALPN_PROTOCOLS, TLS_HANDSHAKE
 
 #: The subprotocols of STOMP, best first.
 SUBPROTOCOLS: Final = tuple(version.rules.subprotocol for version in reversed(Version))
-
-#: How a client begins that wants TLS: a handshake record (RFC 8446, section 5.1). No HTTP begins so.
-TLS_HANDSHAKE: Final = b"\x16\x03"
 
 _TOO_LARGE: Final = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
 _HEAD_END: Final = b"\r\n\r\n"
@@ -158,6 +157,7 @@ class OpeningHandshake(WebSocketServerProtocol):
         """Learn that the answer to the opening handshake was an HTTP error; the connection closes."""
 
 
+@implementer(IProtocolNegotiationFactory)
 class HandshakeFactory(WebSocketServerFactory):
     """What all connections share.
 
@@ -182,3 +182,7 @@ class HandshakeFactory(WebSocketServerFactory):
         self.nothing_here = f"There is nothing here; connect to {' or '.join(paths)}"
         self.origins = origins
         self.compression = compression
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """See ``IProtocolNegotiationFactory``."""
+        return list(ALPN_PROTOCOLS)

@@ -26,6 +26,7 @@ FLOORS = (
         "airyd.revocation",
         "airyd.interfaces",
         "airyd.addresses",
+        "airyd.endpoint_strings",
     ),
     # 1 protocol
     (
@@ -111,6 +112,7 @@ FLOORS = (
     # 3 adapters
     (
         "airyd.origins",
+        "airyd.tls",
         "airyd.transport",
         "airyd.garbage",
         "airyd.lean",

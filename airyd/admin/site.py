@@ -5,18 +5,19 @@ from __future__ import annotations
 from functools import partial
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocolNegotiationFactory, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web import http
+from zope.interface import implementer
 
 from airyd import __version__
 from airyd.admin.answers import Answer, answer_for
 from airyd.admin.pages import Pages, Publish, Query, Ready, Revoke, Scrape
 from airyd.errors import PayloadFault, PayloadRefused
-from airyd.handshake import TLS_HANDSHAKE
 from airyd.limits import CLOSE_PATIENCE
 from airyd.metrics import ORIGIN_ADMIN, Metrics
+from airyd.tls import ALPN_PROTOCOLS, TLS_HANDSHAKE
 
 #: Seconds after which a connection that brings nothing is closed.
 IDLE_PATIENCE = 60
@@ -66,6 +67,7 @@ class AdminChannel(http.HTTPChannel):
             self.loseConnection()
 
 
+@implementer(IProtocolNegotiationFactory)
 class AdminSite(http.HTTPFactory):
     """Makes the admin page's connections. It writes no access log."""
 
@@ -90,6 +92,10 @@ class AdminSite(http.HTTPFactory):
 
     def stopFactory(self) -> None:
         """There is nothing to end."""
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """See ``IProtocolNegotiationFactory``: HTTP/1.1 only, whether the h2 package is there or not."""
+        return list(ALPN_PROTOCOLS)
 
     def log(self, request: http.Request) -> None:
         """Write no access log."""

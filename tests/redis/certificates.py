@@ -1,8 +1,10 @@
-"""Certificates for TLS with a redis-server of the tests' own: an authority, a server's and a client's."""
+"""Certificates for TLS with servers of the tests' own: an authority's, a server's and a client's."""
 
 from __future__ import annotations
 
+from base64 import b64encode
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -75,6 +77,13 @@ class Certificates:
         path = self._directory / name
         path.write_bytes(content)
         return str(path)
+
+
+def key_pin(certificate: str) -> str:
+    """Return the SHA-256 of a certificate's public key, in base64 (RFC 7469, section 2.4)."""
+    key = x509.load_pem_x509_certificate(Path(certificate).read_bytes()).public_key()
+    encoded = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return b64encode(sha256(encoded).digest()).decode()
 
 
 def _name(common: str) -> x509.Name:
