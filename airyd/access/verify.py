@@ -79,7 +79,8 @@ def read_claims(token: str, head: Head, keys: Sequence[Key]) -> Claims:
         raise LoginRefused(LoginFault.MALFORMED, f"no signed JWT: {error}") from None
     verify = _VERIFIERS[head.algorithm].verify
     if not any(verify(signed, key.material, signature) for key in tried):
-        raise LoginRefused(LoginFault.SIGNATURE, f"the signature is not that of {' or '.join(map(repr, tried))}")
+        whose = repr(tried[0]) if len(tried) == 1 else f"any of the {len(tried)} keys for {head.algorithm}"
+        raise LoginRefused(LoginFault.SIGNATURE, f"the signature is not that of {whose}")
     try:
         return read_object(payload)
     except ValueError as error:
