@@ -101,6 +101,9 @@ class StompError(Exception):
 class ConfigurationError(ValueError):
     """An option is wrong; the text says in one line what to change."""
 
+    def __str__(self) -> str:
+        return " ".join(super().__str__().split())  # whatever the option holds
+
 
 class Refusal(Exception):
     """A command can't be carried out.

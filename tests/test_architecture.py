@@ -19,6 +19,8 @@ FLOORS = (
     (
         "airyd",
         "airyd.errors",
+        "airyd.files",
+        "airyd.spelling",
         "airyd.limits",
         "airyd.events",
         "airyd.patterns",
@@ -46,6 +48,7 @@ FLOORS = (
     (
         "airyd.metrics",
         "airyd.fired",
+        "airyd.hostnames",
         "airyd.payloads",
         "airyd.rows",
         "airyd.access",
@@ -74,7 +77,9 @@ FLOORS = (
         "airyd.sources.conversations",
         "airyd.sources.sample",
         "airyd.sources.redis",
+        "airyd.sources.redis.tls",
         "airyd.sources.redis.address",
+        "airyd.sources.redis.trouble",
         "airyd.sources.redis.protocol",
         "airyd.sources.redis.link",
         "airyd.sources.redis.stream",

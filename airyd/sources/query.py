@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
 from urllib.parse import unquote
 
 from airyd.errors import ConfigurationError
+from airyd.spelling import did_you_mean
+
+NOWHERE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Query:
@@ -83,10 +88,14 @@ class Query:
             raise self.error(f"parameter {name!r} must be 1 or 0, not {value!r}")
         return value == "1"
 
-    def finish(self) -> None:
-        """Refuse what was not taken, and an address before the ``?``."""
+    def finish(self, elsewhere: Mapping[str, str] = NOWHERE) -> None:
+        """Refuse what was not taken, and an address before the ``?``.
+
+        :param elsewhere: parameters that are known, but not here, and where they are
+        """
         if self.rest:
             raise self.error(f"nothing may stand between ':' and '?', but {self.rest!r} does")
         for name in self._values:
             if name not in self._known:
-                raise self.error(f"unknown parameter {name!r}; known here: {', '.join(self._known)}")
+                hint = f"; that is for {elsewhere[name]}" if name in elsewhere else did_you_mean(name, self._known)
+                raise self.error(f"unknown parameter {name!r}{hint}; known here: {', '.join(self._known)}")

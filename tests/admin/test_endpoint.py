@@ -75,4 +75,4 @@ class AdminTokenTests(SynchronousTestCase):
             error = self.assertRaises(ConfigurationError, read_admin_token, path)
             self.assertIn(f"--admin-token-file {path}", str(error))
             self.assertNotIn("hunter2", str(error))
-        self.assertIn("No such file", str(self.assertRaises(ConfigurationError, read_admin_token, "/no/such")))
+        self.assertIn("no such file", str(self.assertRaises(ConfigurationError, read_admin_token, "/no/such")))

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint
+from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.errors import ConfigurationError
+from airyd.hostnames import AnyNameEndpoint
 from airyd.sources import make_source
 from airyd.sources.query import Query
 from airyd.sources.redis.address import Address, SentinelAddress, read_address, read_sentinel_address
@@ -85,7 +86,7 @@ class FormTests(SynchronousTestCase):
     def test_endpoints(self) -> None:
         reactor = MemoryReactorClock()
         self.assertIsInstance(read("redis+unix:///run/redis.sock").endpoint(reactor), UNIXClientEndpoint)
-        self.assertIsInstance(read("redis://db.example").endpoint(reactor), HostnameEndpoint)
+        self.assertIsInstance(read("redis://db.example").endpoint(reactor), AnyNameEndpoint)
 
 
 class SentinelTests(SynchronousTestCase):
