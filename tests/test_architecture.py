@@ -131,7 +131,10 @@ FLOORS = (
     ),
     # 4 composition
     (
+        "airyd.logs",
         "airyd.catalogue",
+        "airyd.option_values",
+        "airyd.twistd_files",
         "airyd.options",
         "airyd.listening",
         "airyd.service",

@@ -49,9 +49,9 @@ def _parser_of(url: str) -> IEventSourceParser:
         return parsers[scheme]
     known = ", ".join(f"{each}:" for each in sorted(parsers))
     if not _SCHEME.fullmatch(scheme):  # nobody knows what it is: perhaps a password
-        raise ConfigurationError(f"must begin with the kind of the source; there are: {known}")
-    meant = did_you_mean(scheme, parsers).replace("?", ":?")
-    raise ConfigurationError(f"{scheme}: there is no such event source{meant}; there are: {known}")
+        raise ConfigurationError(f"must begin with the kind of the source. There are: {known}")
+    meant = did_you_mean(scheme, parsers, "{}:")
+    raise ConfigurationError(f"{scheme}: there is no such event source{meant} There are: {known}")
 
 
 def describe_sources() -> str:

@@ -97,5 +97,5 @@ class Query:
             raise self.error(f"nothing may stand between ':' and '?', but {self.rest!r} does")
         for name in self._values:
             if name not in self._known:
-                hint = f"; that is for {elsewhere[name]}" if name in elsewhere else did_you_mean(name, self._known)
-                raise self.error(f"unknown parameter {name!r}{hint}; known here: {', '.join(self._known)}")
+                hint = f"; it is for {elsewhere[name]}." if name in elsewhere else did_you_mean(name, self._known)
+                raise self.error(f"unknown parameter {name!r}{hint} These are known here: {', '.join(self._known)}")

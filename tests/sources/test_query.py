@@ -47,7 +47,7 @@ class QueryTests(SynchronousTestCase):
         query.text("file")
         self.assertEqual(
             self.refused(query.finish),
-            "x: unknown parameter 'histroy'; did you mean history?; known here: history, file",
+            "x: unknown parameter 'histroy'; did you mean history? These are known here: history, file",
         )
 
     def test_known_elsewhere(self) -> None:
@@ -55,7 +55,7 @@ class QueryTests(SynchronousTestCase):
         query.text("history")
         self.assertEqual(
             self.refused(query.finish, {"maxlen": "mode=stream"}),
-            "x: unknown parameter 'maxlen'; that is for mode=stream; known here: history",
+            "x: unknown parameter 'maxlen'; it is for mode=stream. These are known here: history",
         )
 
     def test_an_address(self) -> None:
