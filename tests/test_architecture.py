@@ -148,6 +148,7 @@ FLOORS = (
         "airyd.workers.parent",
         "airyd.tap",
         "airyd.workers.__main__",
+        "airyd.first_steps",
         "airyd.cli.token",
         "airyd.cli.stompclient",
         "airyd.cli.connection",
