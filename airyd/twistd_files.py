@@ -29,8 +29,8 @@ def check_twistd_files(options: Mapping[str, Any]) -> None:
         _check_pid_file(options["pidfile"], in_place=options["chroot"] is None)
     if not options["syslog"] and options["logger"] is None:
         _check_log_file(options["logfile"], in_foreground)
-    if options["chroot"] is None and not os.access(options["rundir"], os.X_OK | os.R_OK):
-        raise ConfigurationError(f"--rundir {options['rundir']}: there is no such folder that airyd may use")
+    if options["chroot"] is None and not Path(options["rundir"]).is_dir():
+        raise ConfigurationError(f"--rundir {options['rundir']}: there is no folder of this name; make it")
 
 
 def _check_pid_file(name: str, in_place: bool) -> None:
