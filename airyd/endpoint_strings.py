@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,6 +13,7 @@ from twisted.internet.interfaces import IStreamServerEndpointStringParser
 from twisted.plugin import getPlugins
 
 from airyd.addresses import is_loopback_host
+from airyd.spelling import closest
 
 #: The parameters of each kind of endpoint, in the order in which they may stand without a name.
 _PARAMETERS: Final[Mapping[str, Sequence[str]]] = {
@@ -269,9 +269,8 @@ _VALUES: Final[Mapping[str, _Rule]] = {
 def _closest(word: str, words: Iterable[str], introduction: str) -> str:
     """Return the end of a sentence that names what was probably meant, or all that there are."""
     known = list(words)
-    lowered = {each.lower(): each for each in known}
-    found = difflib.get_close_matches(word.lower(), lowered, 1)
-    return f"; did you mean {lowered[found[0]]}?" if found else f"; {introduction} {_listed(known)}"
+    similar = closest(word, known)
+    return f"; {introduction} {_listed(known)}" if similar is None else f"; did you mean {similar}?"
 
 
 def _listed(words: Sequence[str]) -> str:

@@ -104,6 +104,9 @@ class ConfigurationError(ValueError):
     def __init__(self, text: str) -> None:
         super().__init__(" ".join(text.split()))
 
+    def __str__(self) -> str:
+        return " ".join(super().__str__().split())  # whatever the option holds
+
 
 class Refusal(Exception):
     """A command can't be carried out.

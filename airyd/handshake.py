@@ -145,7 +145,12 @@ class OpeningHandshake(WebSocketServerProtocol):
         )
         self.factory.gateway.metrics.handshakes_refused[int(status)] += 1
         # The reason may quote the request, and that a token.
-        self._log.info("{peer}: opening handshake refused with {code}", peer=self.peer, code=int(status))
+        self._log.info(
+            "{peer}: opening handshake refused with {code}",
+            peer=self.peer,
+            code=int(status),
+            once_a_minute=f"handshake {int(status)}",
+        )
         self.handshake_refused()
         self.wasClean = True  # for Autobahn: nothing to warn of
         self.dropConnection()

@@ -306,7 +306,9 @@ class StompWebSocketFactory(HandshakeFactory):
         if not self._is_full:
             self._is_full = True
             self._log.warn(
-                "there are {count} connections, the most that there may be: more are dropped", count=self.most
+                "there are {count} connections, the most that there may be: more are dropped",
+                count=self.most,
+                once_a_minute="connections full",
             )
         return _Surplus()
 

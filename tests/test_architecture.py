@@ -20,6 +20,8 @@ FLOORS = (
     (
         "airyd",
         "airyd.errors",
+        "airyd.files",
+        "airyd.spelling",
         "airyd.limits",
         "airyd.events",
         "airyd.patterns",
@@ -48,6 +50,7 @@ FLOORS = (
     (
         "airyd.metrics",
         "airyd.fired",
+        "airyd.hostnames",
         "airyd.payloads",
         "airyd.rows",
         "airyd.access",
@@ -76,7 +79,9 @@ FLOORS = (
         "airyd.sources.conversations",
         "airyd.sources.sample",
         "airyd.sources.redis",
+        "airyd.sources.redis.tls",
         "airyd.sources.redis.address",
+        "airyd.sources.redis.trouble",
         "airyd.sources.redis.protocol",
         "airyd.sources.redis.link",
         "airyd.sources.redis.stream",
@@ -129,7 +134,10 @@ FLOORS = (
     ),
     # 4 composition
     (
+        "airyd.logs",
         "airyd.catalogue",
+        "airyd.option_values",
+        "airyd.twistd_files",
         "airyd.options",
         "airyd.listening",
         "airyd.service",
@@ -143,6 +151,7 @@ FLOORS = (
         "airyd.workers.parent",
         "airyd.tap",
         "airyd.workers.__main__",
+        "airyd.first_steps",
         "airyd.cli.token",
         "airyd.cli.reasons",
         "airyd.cli.tls",

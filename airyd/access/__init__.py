@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-
 from twisted.plugin import getPlugins
 
 from airyd.errors import ConfigurationError
 from airyd.interfaces import AccessContext, IAuthenticator, IAuthenticatorParser
+from airyd.spelling import closest
 
 
 def make_authenticator(spec: str, context: AccessContext) -> IAuthenticator:
@@ -21,8 +20,8 @@ def make_authenticator(spec: str, context: AccessContext) -> IAuthenticator:
         if parser.name == name:
             return parser.parse(arguments, context)
     known = sorted({str(parser.name) for parser in parsers})
-    similar = get_close_matches(name, known, 1)
-    hint = f", did you mean {similar[0]!r}?" if similar else ";"
+    similar = closest(name, known)
+    hint = f", did you mean {similar!r}?" if similar else ";"
     raise ConfigurationError(f"no authenticator is called {name!r}{hint} there are: {', '.join(known)}")
 
 

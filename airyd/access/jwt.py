@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -34,6 +33,7 @@ from airyd.addresses import is_loopback_host
 from airyd.errors import LoginFault, LoginRefused, LoginUnavailable
 from airyd.interfaces import AccessContext, Credentials, IAuthenticator, IPrincipal
 from airyd.revocation import MOST_LEEWAY
+from airyd.spelling import closest
 
 #: Where keys can be, and all words that may stand behind ``jwt:``, in the order of docs/security.rst.
 _PLACES: Final = ("secret-file", "secret-env", "key-file", "jwks")
@@ -196,8 +196,8 @@ def _algorithms(words: Words, kind: str, is_secret: bool) -> Sequence[str]:
         if name in SECRET_ALGORITHMS or name in PUBLIC_ALGORITHMS:
             # A public key that verified HS256 would let in whoever has read it.
             raise words.error(f"alg={name} is not for the keys of {kind}=; there are: {', '.join(possible)}")
-        similar = get_close_matches(name.upper(), possible, 1)
-        hint = f"did you mean {similar[0]}? " if similar else ""
+        similar = closest(name, possible)
+        hint = f"did you mean {similar}? " if similar else ""
         raise words.error(
             f"the word 'alg' takes algorithms, with commas between them; {hint}there are: {', '.join(possible)}"
         )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import Final
 
 from airyd.errors import ConfigurationError
+from airyd.spelling import closest
 
 # A colon parts two words. It belongs to a value before a slash or a digit, as URLs have it, and after a backslash.
 _PART: Final = re.compile(r"(?<!\\):(?![/0-9])")
@@ -50,9 +50,9 @@ class Words:
         there_are = f"there are: {', '.join(self._known)}"
         if not name:
             return self.error(f"word {number} is empty: there is a colon too many; {there_are}")
-        similar = get_close_matches(name, [word.removesuffix("=") for word in self._known], 1, 0.7)
-        if similar:
-            return self.error(f"unknown word {name!r}, did you mean {similar[0]!r}? {there_are}")
+        similar = closest(name, [word.removesuffix("=") for word in self._known], 0.7)
+        if similar is not None:
+            return self.error(f"unknown word {name!r}, did you mean {similar!r}? {there_are}")
         if has_value and _NAME.fullmatch(name):
             return self.error(f"unknown word {name!r}; {there_are}")
         # What is no name may be the rest of a secret, cut off at its colon.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final
 
 from airyd.endpoint_strings import read_endpoint
 from airyd.errors import ConfigurationError
+from airyd.files import read_line
 
 _KINDS: Final = ("tcp", "tcp6", "ssl", "unix")
 #: Characters that a token has at least: nobody can try so many.
@@ -40,13 +40,8 @@ def read_admin_token(path: str | None) -> str | None:
     """
     if path is None:
         return None
-    try:
-        token = Path(path).read_text("ascii").strip()
-    except OSError as error:
-        raise ConfigurationError(f"--admin-token-file {path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        token = ""
-    if len(token) < _SHORTEST_TOKEN or not token.isprintable() or " " in token:
+    token = read_line("--admin-token-file", path).strip()
+    if len(token) < _SHORTEST_TOKEN or not (token.isascii() and token.isprintable()) or " " in token:
         raise ConfigurationError(
             f"--admin-token-file {path}: give one line of {_SHORTEST_TOKEN} characters or more, ASCII without spaces"
         )

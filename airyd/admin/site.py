@@ -166,7 +166,12 @@ class AdminRequest(http.Request):
             return
         refusal = PayloadRefused(PayloadFault.TOO_BIG, f"the body is too big; the limit is {limit} bytes")
         self._site.metrics.payloads_refused[ORIGIN_ADMIN, refusal.kind] += 1
-        self._log.info("refused a body from {origin}: {reason}", origin=ORIGIN_ADMIN, reason=refusal.reason)
+        self._log.info(
+            "refused a body from {origin}: {reason}",
+            origin=ORIGIN_ADMIN,
+            reason=refusal.reason,
+            once_a_minute="refused a body",
+        )
         self._refused = True
         self.clientproto = b"HTTP/1.1"
         self.channel.persistent = False

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 from getopt import GetoptError, getopt, gnu_getopt
 from typing import Final, NoReturn
 from urllib.parse import SplitResult, urlsplit
@@ -16,6 +15,7 @@ from airyd import __version__
 from airyd.events import DESTINATION
 from airyd.limits import PATTERN
 from airyd.patterns import ANY_SEGMENT, Pattern
+from airyd.spelling import closest
 
 WEBSOCKET_URL: Final = "ws://127.0.0.1:8080/ws.communication"
 WEBSOCKET_PATH: Final = "/ws.communication"
@@ -94,8 +94,8 @@ def _option_error(error: GetoptError, short: str, long: Sequence[str]) -> usage.
 
 def _did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return a question with the most similar known word; empty if none is similar."""
-    similar = get_close_matches(word, list(known), n=1)
-    return f"did you mean {similar[0]}?" if similar else ""
+    similar = closest(word, known)
+    return f"did you mean {similar}?" if similar else ""
 
 
 def whole(option: str, number: str, most: int = _MOST) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -93,5 +91,4 @@ class AdminTokenTests(SynchronousTestCase):
             error = self.assertRaises(ConfigurationError, read_admin_token, path)
             self.assertIn(f"--admin-token-file {path}", str(error))
             self.assertNotIn("hunter2", str(error))
-        error = self.assertRaises(ConfigurationError, read_admin_token, "/no/such")
-        self.assertEqual(str(error), f"--admin-token-file /no/such: cannot be read: {os.strerror(errno.ENOENT)}")
+        self.assertIn("no such file", str(self.assertRaises(ConfigurationError, read_admin_token, "/no/such")))

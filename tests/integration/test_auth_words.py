@@ -13,8 +13,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from airyd.errors import ConfigurationError
 from airyd.interfaces import IAuthenticatorParser
 from tests.access.case import authenticator
-from tests.integration.daemon import PATIENCE, command, environment
+from tests.integration.daemon import command, environment
 from tests.leaks import MARK, leaks
+from tests.patience import PATIENCE
 
 #: The files and variables that the wrong values name.
 FILES: Final = {"empty": "", "short": MARK, "text": f"{MARK} is no key, but it is as long as one must be"}

@@ -14,7 +14,8 @@ from typing import Final
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.integration.daemon import COMPLAINTS, PATIENCE, TREE, TWISTD, command, environment
+from tests.integration.daemon import COMPLAINTS, TREE, TWISTD, command, environment
+from tests.patience import PATIENCE
 
 #: Seconds that a few programs which start at once may take.
 DEADLINE: Final = 4 * PATIENCE

@@ -16,10 +16,11 @@ from typing import ClassVar, Final
 
 from tests.integration.case import DaemonTestCase
 from tests.integration.chromium import Chromium
-from tests.integration.daemon import COMPLAINTS, PATIENCE, command, environment
+from tests.integration.daemon import COMPLAINTS, command, environment
 from tests.integration.node import NodeClient, body_of
 from tests.integration.payloads import MESSAGE, body
 from tests.integration.raw import RawClient
+from tests.patience import PATIENCE
 from tests.redis.certificates import Certificates
 from tests.redis.server import own_prefix, shared_server
 
