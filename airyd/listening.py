@@ -79,7 +79,8 @@ class Place(NamedTuple):
 
     def listen(self, factory: IProtocolFactory) -> IListeningPort:
         """Listen now, or end the program with a line that says why not."""
-        port, reason = _result(_UNIX_HINTS if self.text.kind == "unix" else _HINTS, self.endpoint.listen, factory)
+        hints = _UNIX_HINTS if (self.text.wrapped or self.text).kind == "unix" else _HINTS
+        port, reason = _result(hints, self.endpoint.listen, factory)
         if not reason and not IListeningPort.providedBy(port):
             reason = "nothing listens with this kind of endpoint"
         if reason:
