@@ -49,7 +49,7 @@ class OriginPolicy:
 
 def _canonical(origin: str) -> str:
     """Return the origin in lower case, without a port that its scheme has anyway."""
-    origin = origin.strip().lower()
+    origin = origin.lower()
     scheme, separator, authority = origin.partition("://")
     port = _DEFAULT_PORTS.get(scheme)
     return f"{scheme}{separator}{authority.removesuffix(f':{port}')}" if port else origin
@@ -58,5 +58,5 @@ def _canonical(origin: str) -> str:
 def _host(host: str, canonical: str) -> str:
     """Return the ``Host`` header as the origin is written: without the port that its scheme has anyway."""
     port = _DEFAULT_PORTS.get(canonical.partition("://")[0])
-    host = host.strip().lower()
+    host = host.lower()
     return host.removesuffix(f":{port}") if port else host

@@ -233,11 +233,10 @@ class RefusalTests(WebSocketTestCase):
         peer.lose()
         self.assertEqual(self.kinds(), {"lost": 1})
 
-    def test_close_frame_instead_of_a_head(self) -> None:
-        peer = self.reach()
-        peer.say(close_frame(1000))
-        self.assertEqual(peer.got(), b"")
-        peer.lose()
+    def test_what_is_no_head_at_all(self) -> None:
+        """Bytes that no head has are refused as soon as they come: nothing would ever end such a head."""
+        for data in (close_frame(1000) + b"\0", b"\x16\x03\x01\x02\0", request()[:-4].replace(b"\r\n", b"\n")):
+            self.refused(400, data)
 
 
 class HeadLimitTests(WebSocketTestCase):
