@@ -35,9 +35,7 @@ _REQUEST_LINE: Final = re.compile(rf"{_TOKEN} [!-~]++ HTTP/[0-9]\.[0-9]\r\n")
 _ARRIVED: Final = re.compile(rf"{_TEXT}(?:\r\n{_TEXT})*+".encode("latin-1"))
 #: origin-form or absolute-form (RFC 9112, section 3.2), without a fragment. Browsers leave more characters as they are
 #: than RFC 3986 lets them.
-_TARGET: Final = re.compile(
-    r"(?:https?://(?P<authority>[^/?#]*+))?(?P<path>/[^?#]*+)(?:\?[^#]*+)?", re.IGNORECASE
-)
+_TARGET: Final = re.compile(r"(?:https?://(?P<authority>[^/?#]*+))?(?P<path>/[^?#]*+)(?:\?[^#]*+)?", re.IGNORECASE)
 
 _TOO_LARGE: Final = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
 _BAD_LINES: Final = (
