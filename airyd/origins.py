@@ -42,9 +42,10 @@ class OriginPolicy:
         canonical = _canonical(origin)
         if canonical in self._allowed:
             return True
-        # The scheme is not compared: behind a proxy that ends TLS, a page of https: reaches a ws: server.
-        authority = canonical.partition("://")[2]  # empty for the origin "null"
-        return self._own_host and bool(authority) and authority == _host(host, canonical)
+        # http and https are not told apart: behind a proxy that ends TLS, a page of https: reaches a ws: server.
+        scheme, _, authority = canonical.partition("://")
+        is_page = scheme in _DEFAULT_PORTS and bool(authority)
+        return self._own_host and is_page and authority == _host(host, canonical)
 
 
 def _canonical(origin: str) -> str:

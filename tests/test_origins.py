@@ -54,6 +54,10 @@ class DefaultTests(SynchronousTestCase):
             ("file://", "airy.example"),
             ("airy.example", "airy.example"),
             ("*", "airy.example"),
+            ("ftp://airy.example", "airy.example"),
+            ("\x85http://airy.example", "airy.example"),
+            ("http://airy.example\xa0", "airy.example"),
+            (" http://airy.example", "airy.example"),
         ):
             self.assertFalse(self.policy.allows(origin, host), (origin, host))
 
