@@ -45,6 +45,7 @@ FLOORS = (
         "airyd.wsframe",
         "airyd.encoding",
         "airyd.deflate",
+        "airyd.request_head",
     ),
     # 2 domain
     (

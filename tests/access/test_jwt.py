@@ -242,6 +242,12 @@ class PlaceTests(SynchronousTestCase):
             (in_handshake(cookie="token=; b=c"), None),
             (in_handshake(cookie="token"), None),
             (in_handshake(cookie="Token=t"), None),
+            (in_handshake(cookie="city=\xc3\x85rhus; token=t"), "t"),
+            (in_handshake(cookie="a=b;\ttoken\t=\tt\t; c=d"), "t"),
+            (in_handshake(cookie="a=b;\x85token=t"), None),
+            (in_handshake(cookie="a=b; token=\xa0t"), "\xa0t"),
+            (in_handshake("\x85Bearer t"), None),
+            (in_handshake("Bearer \x85t"), "\x85t"),
             (Credentials(None, None, {}), None),
         ):
             self.assertEqual(token_of(credentials, "token"), expected)
