@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.errors import ConfigurationError
@@ -93,6 +94,7 @@ class TwistdFilesTests(SynchronousTestCase):
             self.file.write_text(content)
             self.assertIn("no process number is in it", self.refusal(pidfile=str(self.file)))
 
+    @pytest.mark.integration
     def test_a_process_that_runs(self) -> None:
         process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
         self.addCleanup(process.wait)
@@ -102,6 +104,7 @@ class TwistdFilesTests(SynchronousTestCase):
         self.assertIn(f"process {process.pid} (", said)
         self.assertIn("is running", said)
 
+    @pytest.mark.integration
     def test_a_process_that_has_ended(self) -> None:
         """twistd itself removes the file."""
         process = subprocess.Popen([sys.executable, "-c", ""])
