@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from sys import intern
@@ -134,6 +134,16 @@ class Session:
         """Return the RECEIPT frame for a request's receipt, with further headers."""
         return Frame(Command.RECEIPT, {Header.RECEIPT_ID: receipt, **headers}).encode(self.version)
 
+    def settled(self, request: Subscribe, message_ids: Iterable[str]) -> None:
+        """Remember messages of a subscription that no longer wait for an ACK, for :meth:`was_settled`."""
+        subscription = {Version.V1_0: None, Version.V1_1: request.id, Version.V1_2: request.ordinal}[self.version]
+        self._subscriptions.settled(subscription, message_ids)
+
+    def was_settled(self, request: Ack) -> bool:
+        """Say whether the message of an ACK or NACK was sent, and no longer waits for one."""
+        subscription = request.subscription_id if request.ordinal is None else request.ordinal
+        return self._subscriptions.was_settled(subscription, request.message_id)
+
     def error(self, fault: Fault, detail: str, receipt: str | None = None) -> bytes:
         """End the session; return the ERROR frame (STOMP 1.2, "ERROR").
 
@@ -241,13 +251,15 @@ class Session:
 
     def _ack(self, frame: Frame) -> Ack | Collected:
         subscription_id: str | None
+        ordinal = None
         if self.version is Version.V1_2:
-            subscription_id, message_id = self._subscriptions.resolve_ack_id(_required(frame, Header.ID))
+            ordinal, subscription_id, message_id = self._subscriptions.resolve_ack_id(_required(frame, Header.ID))
         else:
             message_id = _required(frame, Header.MESSAGE_ID)
             subscription_id = None if self.version is Version.V1_0 else _required(frame, Header.SUBSCRIPTION)
             self._subscriptions.check_acknowledged(subscription_id)
-        return self._collect(frame, Ack(subscription_id, message_id, frame.command == Command.ACK, frame.receipt))
+        is_ack = frame.command == Command.ACK
+        return self._collect(frame, Ack(subscription_id, message_id, is_ack, frame.receipt, ordinal))
 
     def _nack(self, frame: Frame) -> Ack | Collected:
         if not self.version.rules.nack:

@@ -164,6 +164,37 @@ class AcknowledgementTests(DaemonTestCase):
             self.assertEqual([number_of(client.message().body) for _ in range(freed)], [*range(3, 3 + freed)], mode)
             self.nothing_more(client)
 
+    def test_late(self) -> None:
+        """After UNSUBSCRIBE, or twice: it is answered and counted, and the connection goes on."""
+        before = self.daemon.sums("late_frames_total")["late_frames_total"]
+        for version in VERSIONS:
+            client = self.connect(version)
+            client.subscribe(MESSAGE, "view", ack="client-individual")
+            client.subscribe(UNREAD_COUNT, "other")
+            for n in range(2):
+                self.daemon.publish(MESSAGE, body(MESSAGE, n))
+            messages = [client.message() for _ in range(2)]
+            for _ in range(2):
+                self.settle(client, "ACK", messages[0])
+            for n in range(2):
+                client.send("UNSUBSCRIBE", {"id": "view", "receipt": f"u{n}"})
+                client.receipt(f"u{n}")
+            for message in messages:
+                self.settle(client, "ACK", message)
+            self.nothing_more(client)
+            self.daemon.publish(UNREAD_COUNT, body(UNREAD_COUNT, 1))
+            client.message("other")
+        self.daemon.wait_for_metrics(late_frames_total=before + 4 * len(VERSIONS))
+
+    def test_never_sent(self) -> None:
+        client = self.connect("1.1")
+        client.subscribe(MESSAGE, "view", ack="client")
+        client.send("UNSUBSCRIBE", {"id": "view"})
+        client.send("ACK", {"message-id": "c102d7ca-1-1", "subscription": "view", "receipt": "a"})
+        error = client.receive()
+        self.assertEqual((error.command, error.headers["message"]), ("ERROR", "unknown message id"))
+        self.assertEqual(client.close_code(), 1002)
+
     def test_in_a_transaction(self) -> None:
         client = self.connect()
         client.subscribe(MESSAGE, "0", ack="client", prefetch_count="1")
