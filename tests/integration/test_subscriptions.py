@@ -13,7 +13,8 @@ from tests.integration.payloads import (
     number_of,
 )
 from tests.integration.raw import RawClient
-from tests.integration.wire import VERSIONS, StompFrame
+from tests.integration.wire import TEXT, VERSIONS, StompFrame, encode
+from tests.redis.server import DURABLE, RedisServer
 
 
 class SubscriptionTests(DaemonTestCase):
@@ -238,3 +239,26 @@ class TransactionTests(DaemonTestCase):
         client.disconnect()
         self.daemon.publish(MESSAGE, body(MESSAGE, 3))
         self.assertEqual(number_of(other.message().body), 3)
+
+
+class SameWatchTests(DaemonTestCase):
+    """With Redis a destination's first SUBSCRIBE takes a while, and those that come meanwhile wait with it."""
+
+    def test_receipts_in_their_order(self) -> None:
+        redis = RedisServer(*DURABLE)
+        self.addCleanup(redis.close)
+        daemon = self.own_daemon(f"--source=redis://127.0.0.1:{redis.port}/0")
+        wanted = {name: [f"{name}-{number}" for number in range(20)] for name in DESTINATIONS}
+        for _ in range(3):
+            client = self.connect(daemon=daemon)
+            frames = [
+                encode("SUBSCRIBE", {"id": receipt, "destination": name, "receipt": receipt})
+                for name, receipts in wanted.items()
+                for receipt in receipts
+            ]
+            client.send_frame(TEXT, b"".join(frames))
+            answered = [client.receive().headers["receipt-id"] for _ in frames]
+            for name, receipts in wanted.items():
+                self.assertEqual([each for each in answered if each in receipts], receipts, name)
+            client.disconnect()
+            daemon.wait_for_metrics(subscriptions=0)
