@@ -19,7 +19,7 @@ from airyd.encoding import Framing
 from airyd.gateway import Gateway
 from airyd.interfaces import Opening
 from airyd.limits import WEBSOCKET_MESSAGE
-from airyd.origins import OriginPolicy
+from airyd.origins import OriginPolicy, describe_refusal
 from airyd.stomp.spec import Version
 
 #: The subprotocols of STOMP, best first.
@@ -100,7 +100,9 @@ class OpeningHandshake(WebSocketServerProtocol):
         self.websocket_extensions: list[object] = []
         if request.path not in self.factory.paths:
             raise ConnectionDeny(int(HTTPStatus.NOT_FOUND), self.factory.nothing_here)
-        if not self.factory.origins.allows(request.headers.get("origin"), request.headers["host"]):
+        origin = request.headers.get("origin")
+        if origin is not None and not self.factory.origins.allows(origin, request.headers["host"]):
+            self._log.info("{peer}: {refusal}", peer=self.peer, refusal=describe_refusal(origin))
             raise ConnectionDeny(int(HTTPStatus.FORBIDDEN), "This origin may not connect (option --origin).")
         authorization, cookie = request.headers.get("authorization"), request.headers.get("cookie")
         if authorization is not None or cookie is not None:

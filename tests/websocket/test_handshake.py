@@ -110,7 +110,7 @@ class UpgradeTests(WebSocketTestCase):
             self.assertGreaterEqual(status, 400)
             peer.lose()
         self.ask(request(Sec_WebSocket_Key="s3cret", Cookie="s3cret"))
-        self.ask(request(Origin="http://s3cret", Cookie="s3cret"))
+        self.ask(request(Origin="http://evil.example/s3cret", Cookie="s3cret"))
         self.assertTrue(events)
         self.assertNotIn("s3cret", text_of(events))
 
@@ -214,6 +214,20 @@ class RefusalTests(WebSocketTestCase):
     def test_foreign_origin(self) -> None:
         for origin in ("http://evil.example", "http://airy.example", "null", "file:///x", "http://airy.example:8080.x"):
             self.refused(403, request(Origin=origin))
+
+    def test_the_log_names_a_foreign_origin(self) -> None:
+        """With the option that allows it; what is no origin is not repeated."""
+        for origin, option in (
+            ("https://Evil.example", "--origin https://evil.example would"),
+            ("null", "--origin null would"),
+            ("https://evil.example/?token=s3cret", None),
+        ):
+            log = record_log(self)
+            self.refused(403, request(Origin=origin))
+            said = text_of(log)
+            self.assertNotIn("s3cret", said)
+            if option is not None:
+                self.assertIn(f"; {option}", said)
 
     def test_own_origin(self) -> None:
         for origin in ("http://airy.example:8080", "https://AIRY.example:8080", "http://127.0.0.1:8081"):
