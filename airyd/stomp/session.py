@@ -136,7 +136,9 @@ class Session:
 
     def settled(self, request: Subscribe, message_ids: Iterable[str]) -> None:
         """Remember messages of a subscription that no longer wait for an ACK, for :meth:`was_settled`."""
-        subscription = {Version.V1_0: None, Version.V1_1: request.id, Version.V1_2: request.ordinal}[self.version]
+        subscription: int | str | None = request.ordinal
+        if self.version is not Version.V1_2:
+            subscription = request.id if self.version is Version.V1_1 else None
         self._subscriptions.settled(subscription, message_ids)
 
     def was_settled(self, request: Ack) -> bool:
@@ -150,6 +152,7 @@ class Session:
         ``detail`` is the sentence in the body. Can be called in every state.
         """
         self._move(State.FAILED)
+        self._subscriptions = Subscriptions(self._limits)  # up to now, requests from before may have been carried out
         headers = {Header.MESSAGE: fault.message, Header.CONTENT_TYPE: "text/plain"}
         if receipt is not None:
             headers[Header.RECEIPT_ID] = receipt
@@ -162,7 +165,6 @@ class Session:
         self.state = state
         if state in DEAF:
             self._parser.close()
-            self._subscriptions = Subscriptions(self._limits)
             self._transactions = None
 
     def _take(self, frame: Frame) -> Request:

@@ -166,6 +166,17 @@ class LateTests(ClientTestCase):
         self.assert_failed(other, Fault.UNKNOWN_MESSAGE, "1.1")
         self.assert_stands(one, "1.1")
 
+    def test_the_end_in_the_same_chunk(self) -> None:
+        """What came before it is still done."""
+        for version in VERSIONS:
+            for end, last in ((frame("DISCONNECT", receipt="bye"), "RECEIPT bye"), (frame("NONSENSE"), "ERROR")):
+                channel, (first, *_) = self.sent(version, "client")
+                channel.client.received(settle("ACK", version, first, "1"))
+                late = settle("ACK", version, first, "2") + unsubscribe("view") * 2 + settle("ACK", version, first, "3")
+                channel.client.received(late + end)
+                wanted = ["RECEIPT 1", "RECEIPT 2", "RECEIPT -view", "RECEIPT -view", "RECEIPT 3", last]
+                self.assertEqual(channel.commands(version), wanted)
+
     def test_unsubscribe_twice(self) -> None:
         for version in VERSIONS:
             for ack in ("auto", *MODES):

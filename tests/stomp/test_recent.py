@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.stomp import recent
@@ -20,6 +22,12 @@ class RecentNamesTests(SynchronousTestCase):
         for count in range(20):
             self.assertEqual(self.known(names, 25), list(range(max(count - 4, 0), count)))
             names.add(("a", count))
+
+    def test_memory(self) -> None:
+        names = RecentNames(1000)
+        for number in range(10_000):
+            names.add(("a" * 100, number))
+        self.assertLess(sys.getsizeof(names._hashes), 10_000)
 
     def test_names_of_any_kind(self) -> None:
         names = RecentNames(10)
