@@ -20,7 +20,7 @@ from airyd.errors import RequestRefused
 from airyd.gateway import Gateway
 from airyd.interfaces import Opening
 from airyd.limits import WEBSOCKET_MESSAGE
-from airyd.origins import OriginPolicy
+from airyd.origins import OriginPolicy, describe_refusal
 from airyd.request_head import RequestHead, RequestHeadReader, elements, is_token, parse_request_head
 from airyd.stomp.spec import Version
 from airyd.tls import ALPN_PROTOCOLS, TLS_HANDSHAKE
@@ -109,8 +109,9 @@ class OpeningHandshake(WebSocketServerProtocol):
         self._reader = None
         head = parse_request_head(whole[0])
         asked = read_opening_handshake(head, self.factory.paths)
-        if not self.factory.origins.allows(head.fields.get("origin"), head.host):
-            raise RequestRefused(HTTPStatus.FORBIDDEN, "This origin may not connect (option --origin).")
+        origin = head.fields.get("origin")
+        if origin is not None and not self.factory.origins.allows(origin, head.host):
+            raise RequestRefused(HTTPStatus.FORBIDDEN, describe_refusal(origin))
         if "authorization" in head.fields or "cookie" in head.fields:
             self.opening_shown(Opening(head.fields.get("authorization"), head.fields.get("cookie")))
         self._accept(asked, whole[1])

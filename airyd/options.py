@@ -206,7 +206,7 @@ class Options(usage.Options):
         self._admin_token_file = _named("admin-token-file", path)
 
     def opt_origin(self, origin: str) -> None:
-        """A web origin whose pages may connect, such as https://app.example.com, or *; repeatable.
+        """A web origin whose pages may connect, such as https://example.com, https://*.example.com or *; repeatable.
 
         [default: the host that the client connected to, and the admin page]
         """

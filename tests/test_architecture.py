@@ -34,6 +34,7 @@ FLOORS = (
     (
         "airyd.stomp",
         "airyd.stomp.spec",
+        "airyd.stomp.recent",
         "airyd.stomp.frames",
         "airyd.stomp.plain",
         "airyd.stomp.parser",
@@ -191,7 +192,7 @@ REACTOR = "twisted.internet.reactor"
 GLOBALS = (REACTOR, "time")
 GLOBALS_ALLOWED = frozenset(("airyd.tap", "airyd.workers.__main__"))
 
-MOST_LINES = 350
+MOST_LINES = 500
 
 
 class Import(NamedTuple):
@@ -301,7 +302,7 @@ class HouseTests(SynchronousTestCase):
         self.assertEqual([], sorted(set(global_users(house())) - GLOBALS_ALLOWED))
 
     def test_modules_are_short(self) -> None:
-        """One module, one idea: it fits into 350 lines."""
+        """One module, one idea: it fits into 500 lines."""
         lengths = {name: len(source.splitlines()) for name, source in house().items()}
         self.assertEqual({}, {name: length for name, length in lengths.items() if length > MOST_LINES})
 

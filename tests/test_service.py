@@ -304,7 +304,8 @@ class RefusalTests(ServiceTestCase):
         jwt = "--auth=jwt:jwks=/keys:cookie=session"
         self.assertIn("cookie=", self.refusal(jwt, "--origin=*"))
         self.assertIn("cookie=", self.refusal(jwt, "--origin=https://a.example", "--origin=*"))
-        self.started(jwt, "--origin=https://a.example")
+        self.assertIn("cookie=", self.refusal(jwt, "--origin=null"))
+        self.started(jwt, "--origin=https://a.example", "--origin=https://*.a.example")
         self.started(jwt)
         self.started("--auth=jwt:jwks=/keys", "--origin=*")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import zlib
 
 from airyd.deflate import FEWEST_RECEIVERS
 from airyd.limits import WEBSOCKET_MESSAGE
@@ -115,6 +116,20 @@ class ClientTests(DaemonTestCase):
             self.assertEqual(message["body"].encode(), wanted)
             self.assertEqual(message["headers"]["subscription"], "sub-0")
         self.check(member)
+
+
+class FinalBlockTests(DaemonTestCase):
+    """DEFLATE blocks with BFINAL set (RFC 7692, section 7.2.1)."""
+
+    def test_the_next_block_follows(self) -> None:
+        client = self.open(headers=OFFER)
+        client.connect()
+        frames = [encode("BEGIN", {"transaction": "t", "receipt": "b"}), encode("ABORT", {"transaction": "t"})]
+        finishers = [zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS) for _ in frames]
+        blocks = [each.compress(frame) + each.flush() for each, frame in zip(finishers, frames, strict=True)]
+        client.send_bytes(websocket_frame(TEXT, b"".join(blocks) + b"\x00", rsv=RSV1))
+        client.receipt("b")
+        client.disconnect()
 
 
 class BombTests(DaemonTestCase):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
@@ -200,6 +200,9 @@ class Client:
             return
         said = "" if recovered is None else f"recovered:{str(recovered).lower()}\n"
         self._say(f"RECEIPT\nreceipt-id:{request.receipt}\nlast-message-id:{position}\n{said}\n\0")
+
+    def settled(self, request: Subscribe, message_ids: Collection[str]) -> None:
+        """Do nothing (``airyd.subscriber.Subscriber``)."""
 
     def fail(self, error: StompError) -> None:
         """End the connection (``airyd.subscriber.Subscriber``, ``IChannelOwner``)."""

@@ -110,7 +110,7 @@ class UpgradeTests(WebSocketTestCase):
             self.assertGreaterEqual(status, 400)
             peer.lose()
         self.ask(request(Sec_WebSocket_Key="s3cret", Cookie="s3cret"))
-        self.ask(request(Origin="http://s3cret", Cookie="s3cret"))
+        self.ask(request(Origin="http://evil.example/s3cret", Cookie="s3cret"))
         self.assertTrue(events)
         self.assertNotIn("s3cret", text_of(events))
 
@@ -231,7 +231,7 @@ class RefusalTests(WebSocketTestCase):
         self.assertEqual(self.ask(request(more=["Content-Length: 0"]))[0], 101)
 
     def test_reasons(self) -> None:
-        """Each is one line that repeats nothing of the request; the log has the same line."""
+        """Each is one line that repeats nothing of the request but an origin; the log has the same line."""
         events = record_log(self)
         for wrong in (
             request("/s3cret"),
@@ -241,7 +241,7 @@ class RefusalTests(WebSocketTestCase):
             request(Host="s3cret@x"),
             request(Upgrade="s3cret"),
             request(Connection="s3cret"),
-            request(Origin="http://s3cret"),
+            request(Origin="http://evil.example/s3cret"),
             request(Sec_WebSocket_Key="s3cret"),
             request(Sec_WebSocket_Version="s3cret"),
             request(Sec_WebSocket_Protocol="s3cret"),
@@ -281,6 +281,20 @@ class RefusalTests(WebSocketTestCase):
         self.refused(403, request(Origin=page))
         self.assertEqual(self.ask(request(f"http://other.example{PATH}?x", Origin=page))[0], 101)
         self.refused(403, request(f"http://other.example{PATH}", Origin="http://airy.example:8080"))
+
+    def test_the_log_names_a_foreign_origin(self) -> None:
+        """With the option that allows it; what is no origin is not repeated."""
+        for origin, option in (
+            ("https://Evil.example", "--origin https://evil.example would"),
+            ("null", "--origin null would"),
+            ("https://evil.example/?token=s3cret", None),
+        ):
+            log = record_log(self)
+            self.refused(403, request(Origin=origin))
+            said = text_of(log)
+            self.assertNotIn("s3cret", said)
+            if option is not None:
+                self.assertIn(f"; {option}", said)
 
     def test_own_origin(self) -> None:
         for origin in ("http://airy.example:8080", "https://AIRY.example:8080", "http://127.0.0.1:8081"):
