@@ -130,10 +130,12 @@ class RequestRefused(Exception):
     :ivar headers: what the status demands, such as ``Allow``
     """
 
-    def __init__(self, status: HTTPStatus, reason: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(status, reason)
-        self.status = status
+    def __init__(
+        self, reason: str, status: HTTPStatus = HTTPStatus.BAD_REQUEST, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(reason, status)
         self.reason = reason
+        self.status = status
         self.headers: Mapping[str, str] = headers or {}
 
 

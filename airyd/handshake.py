@@ -1,4 +1,11 @@
-"""The opening handshake on Autobahn: its options, its bounds, and who is let in (RFC 6455, section 4)."""
+"""The opening handshake: its bounds, who is let in (RFC 6455, section 4.2), and Autobahn's options.
+
+airyd reads the request itself, and Autobahn answers it. Autobahn's own reading ends lines at bytes that are content to
+a proxy (``str.splitlines``), so that a header could be hidden in another. The answer is ``succeedHandshake``, which
+needs ``_wskey``, ``websocket_version``, ``websocket_protocols`` and ``websocket_extensions``; a list of extensions is
+split by ``_parseExtensionsHeader``. None of these is Autobahn's API: tests/websocket/test_autobahn.py says what they
+must do.
+"""
 
 from __future__ import annotations
 
@@ -100,7 +107,7 @@ class OpeningHandshake(WebSocketServerProtocol):
         """
         if self._reader is None:
             if data.startswith(TLS_HANDSHAKE):
-                raise _bad("This port does not speak TLS: use ws:// in place of wss://.")
+                raise RequestRefused("This port does not speak TLS: use ws:// in place of wss://.")
             limits = self.factory.gateway.limits
             self._reader = RequestHeadReader(limits.request_head, limits.headers)
         whole = self._reader.feed(data)
@@ -111,7 +118,7 @@ class OpeningHandshake(WebSocketServerProtocol):
         asked = read_opening_handshake(head, self.factory.paths)
         origin = head.fields.get("origin")
         if origin is not None and not self.factory.origins.allows(origin, head.host):
-            raise RequestRefused(HTTPStatus.FORBIDDEN, describe_refusal(origin))
+            raise RequestRefused(describe_refusal(origin), HTTPStatus.FORBIDDEN)
         if "authorization" in head.fields or "cookie" in head.fields:
             self.opening_shown(Opening(head.fields.get("authorization"), head.fields.get("cookie")))
         self._accept(asked, whole[1])
@@ -175,29 +182,31 @@ def read_opening_handshake(head: RequestHead, paths: Sequence[str]) -> OpeningHa
     """
     fields = head.fields
     if head.method != "GET":
-        raise RequestRefused(HTTPStatus.METHOD_NOT_ALLOWED, "The method must be GET.", {"Allow": "GET"})
+        raise RequestRefused("The method must be GET.", HTTPStatus.METHOD_NOT_ALLOWED, {"Allow": "GET"})
     # Behind a proxy that takes what follows for a body, WebSocket frames could be read as the next request.
     if "transfer-encoding" in fields or fields.get("content-length", "0") != "0":
-        raise _bad("A WebSocket's opening handshake has no body: leave out Content-Length and Transfer-Encoding.")
+        raise RequestRefused(
+            "A WebSocket's opening handshake has no body: leave out Content-Length and Transfer-Encoding."
+        )
     if head.path not in paths:
-        raise RequestRefused(HTTPStatus.NOT_FOUND, f"There is nothing here; connect to {' or '.join(paths)}")
+        raise RequestRefused(f"There is nothing here; connect to {' or '.join(paths)}", HTTPStatus.NOT_FOUND)
     if "upgrade" not in fields:
         raise _upgrade_required("This is a WebSocket: the request must have the header Upgrade: websocket.")
     if "websocket" not in elements(fields["upgrade"].lower()):
-        raise _bad("The Upgrade header must name websocket.")
+        raise RequestRefused("The Upgrade header must name websocket.")
     if "upgrade" not in elements(fields.get("connection", "").lower()):
-        raise _bad("The Connection header must name Upgrade.")
+        raise RequestRefused("The Connection header must name Upgrade.")
     version = fields.get("sec-websocket-version", "")
     if version != _VERSION:
         if re.fullmatch("[0-9]{1,3}", version):
             raise _upgrade_required(f"Sec-WebSocket-Version must be {_VERSION}.", {"Sec-WebSocket-Version": _VERSION})
-        raise _bad(f"The request must have the header Sec-WebSocket-Version: {_VERSION}.")
+        raise RequestRefused(f"The request must have the header Sec-WebSocket-Version: {_VERSION}.")
     key = fields.get("sec-websocket-key", "")
     if not _KEY.fullmatch(key):
-        raise _bad("Sec-WebSocket-Key must be 16 bytes in base64.")
+        raise RequestRefused("Sec-WebSocket-Key must be 16 bytes in base64.")
     extensions = fields.get("sec-websocket-extensions", "")
     if not extensions.isascii():
-        raise _bad("The Sec-WebSocket-Extensions header must be ASCII.")
+        raise RequestRefused("The Sec-WebSocket-Extensions header must be ASCII.")
     return OpeningHandshakeRequest(key, _subprotocol(fields.get("sec-websocket-protocol")), extensions)
 
 
@@ -207,20 +216,16 @@ def _subprotocol(header: str | None) -> str | None:
         return None
     offered = elements(header)
     if len(set(offered)) < len(offered) or not all(map(is_token, offered)):
-        raise _bad("Sec-WebSocket-Protocol must be a list of names, each of them once.")
+        raise RequestRefused("Sec-WebSocket-Protocol must be a list of names, each of them once.")
     for each in SUBPROTOCOLS:
         if each in offered:
             return each
-    raise _bad(f"The subprotocols here are {', '.join(SUBPROTOCOLS)}.")
-
-
-def _bad(reason: str) -> RequestRefused:
-    return RequestRefused(HTTPStatus.BAD_REQUEST, reason)
+    raise RequestRefused(f"The subprotocols here are {', '.join(SUBPROTOCOLS)}.")
 
 
 def _upgrade_required(reason: str, more: Mapping[str, str] | None = None) -> RequestRefused:
     headers = {"Upgrade": "websocket", "Connection": "Upgrade, close", **(more or {})}
-    return RequestRefused(HTTPStatus.UPGRADE_REQUIRED, reason, headers)
+    return RequestRefused(reason, HTTPStatus.UPGRADE_REQUIRED, headers)
 
 
 @implementer(IProtocolNegotiationFactory)

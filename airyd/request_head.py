@@ -108,17 +108,17 @@ class RequestHeadReader:
         end = arrived.find(_HEAD_END, max(before - len(_HEAD_END) + 1, 0))
         size = len(arrived) if end < 0 else end + len(_HEAD_END)
         if size > self._most_bytes:
-            raise RequestRefused(_TOO_LARGE, f"The request head is longer than {self._most_bytes} bytes.")
+            raise RequestRefused(f"The request head is longer than {self._most_bytes} bytes.", _TOO_LARGE)
         self._lines += arrived.count(b"\r\n", max(before - 1, 0), size)
         if self._lines > self._most_fields + _LINES_BESIDE_FIELDS:
-            raise RequestRefused(_TOO_LARGE, f"The request has more than {self._most_fields} headers.")
+            raise RequestRefused(f"The request has more than {self._most_fields} headers.", _TOO_LARGE)
         if end >= 0:
             return bytes(arrived[:size]), bytes(arrived[size:])
         proper = _ARRIVED.match(arrived, self._proper)
         assert proper is not None  # noqa: S101  # it matches the empty string, too
         self._proper = proper.end()
         if bytes(arrived[self._proper :]) not in (b"", b"\r"):
-            raise _bad(_BAD_LINES)
+            raise RequestRefused(_BAD_LINES)
         return None
 
 
@@ -131,13 +131,15 @@ def parse_request_head(head: bytes) -> RequestHead:
     """
     found = _HEAD.fullmatch(head.decode("latin-1"))
     if found is None:
-        raise _bad(_fault(head))
+        raise RequestRefused(_fault(head))
     method, target, version, lines = found.groups()
     if version != "1.1":
-        raise RequestRefused(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "The version of HTTP must be 1.1.")
+        raise RequestRefused("The version of HTTP must be 1.1.", HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
     asked = _TARGET.fullmatch(target)
     if asked is None:
-        raise _bad("The request target must be a path such as /ws.communication, or an http: URL, without a fragment.")
+        raise RequestRefused(
+            "The request target must be a path such as /ws.communication, or an http: URL, without a fragment."
+        )
     fields = _fields(lines)
     host = _host(fields.get("host"))
     authority: str | None = asked["authority"]
@@ -163,7 +165,7 @@ def _fields(lines: str) -> dict[str, str]:
         if name not in fields:
             fields[name] = value
         elif name in _ONCE:
-            raise _bad(f"The request must have one {_ONCE[name]} header, not two.")
+            raise RequestRefused(f"The request must have one {_ONCE[name]} header, not two.")
         else:
             fields[name] += f"{'; ' if name == 'cookie' else ', '}{value}"
     return fields
@@ -174,12 +176,10 @@ def _host(authority: str | None) -> str:
     try:
         host_of(authority or "")
     except ValueError:
-        raise _bad("The request must have one Host header: a name or address, and a port if it is not 80.") from None
+        raise RequestRefused(
+            "The request must have one Host header: a name or address, and a port if it is not 80."
+        ) from None
     return authority or ""
-
-
-def _bad(reason: str) -> RequestRefused:
-    return RequestRefused(HTTPStatus.BAD_REQUEST, reason)
 
 
 def _fault(head: bytes) -> str:

@@ -208,7 +208,7 @@ class StompWebSocket(InflatingWebSocket):
         elif self.state == self.STATE_CONNECTING and fault is not None:
             late = fault is Fault.CONNECT_TIMEOUT
             status = HTTPStatus.REQUEST_TIMEOUT if late else HTTPStatus.SERVICE_UNAVAILABLE
-            self.refuse(RequestRefused(status, fault.message))
+            self.refuse(RequestRefused(fault.message, status))
         return is_open
 
     def sendCloseFrame(self, code: int | None = None, reasonUtf8: bytes | None = None, isReply: bool = False) -> None:
