@@ -122,7 +122,7 @@ class Client(Orderly):
             self._principal = None
         # Neither the detail nor a header goes to the log: they may hold what the client sent, a token for instance.
         log = self._log.debug if error.fault is Fault.RESTARTING else self._log.info
-        log("{peer} gets ERROR {kind}", peer=self.channel.peer, kind=error.fault.kind)
+        log("{peer} gets ERROR {kind}", peer=self.channel.peer, kind=error.fault.kind, once_a_minute=error.fault.kind)
         self._say(self._session.error(error.fault, error.detail, error.receipt))
         self._gateway.metrics.errors[error.fault.kind] += self.channel.close(error.fault)
 

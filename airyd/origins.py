@@ -42,14 +42,15 @@ class OriginPolicy:
         canonical = _canonical(origin)
         if canonical in self._allowed:
             return True
-        # The scheme is not compared: behind a proxy that ends TLS, a page of https: reaches a ws: server.
-        authority = canonical.partition("://")[2]  # empty for the origin "null"
-        return self._own_host and bool(authority) and authority == _host(host, canonical)
+        # http and https are not told apart: behind a proxy that ends TLS, a page of https: reaches a ws: server.
+        scheme, _, authority = canonical.partition("://")
+        is_page = scheme in _DEFAULT_PORTS and bool(authority)
+        return self._own_host and is_page and authority == _host(host, canonical)
 
 
 def _canonical(origin: str) -> str:
     """Return the origin in lower case, without a port that its scheme has anyway."""
-    origin = origin.strip().lower()
+    origin = origin.lower()
     scheme, separator, authority = origin.partition("://")
     port = _DEFAULT_PORTS.get(scheme)
     return f"{scheme}{separator}{authority.removesuffix(f':{port}')}" if port else origin
@@ -58,5 +59,5 @@ def _canonical(origin: str) -> str:
 def _host(host: str, canonical: str) -> str:
     """Return the ``Host`` header as the origin is written: without the port that its scheme has anyway."""
     port = _DEFAULT_PORTS.get(canonical.partition("://")[0])
-    host = host.strip().lower()
+    host = host.lower()
     return host.removesuffix(f":{port}") if port else host

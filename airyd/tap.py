@@ -14,6 +14,7 @@ from twisted.application.service import IService
 
 from airyd import garbage
 from airyd.errors import ConfigurationError
+from airyd.logs import begin_at
 from airyd.options import Options
 from airyd.service import Airyd
 from airyd.workers.parent import Parent
@@ -31,6 +32,7 @@ def makeService(options: Options) -> IService:
     reactor = cast(Any, installed)
     prepare(reactor)
     settings = options.settings
+    begin_at(settings.log_level)
     service: Airyd | Parent
     try:
         if settings.workers == 1:

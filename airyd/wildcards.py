@@ -202,6 +202,7 @@ class Wildcard:
                 "{peer} does not get {destination} too: it has as many subscriptions as it may",
                 peer=self.channel.peer,
                 destination=name,
+                once_a_minute="subscriptions full",
             )
             return
         opening = self._open_part(name, None, is_late=True)

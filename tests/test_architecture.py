@@ -20,12 +20,15 @@ FLOORS = (
     (
         "airyd",
         "airyd.errors",
+        "airyd.files",
+        "airyd.spelling",
         "airyd.limits",
         "airyd.events",
         "airyd.patterns",
         "airyd.revocation",
         "airyd.interfaces",
         "airyd.addresses",
+        "airyd.endpoint_strings",
     ),
     # 1 protocol
     (
@@ -42,11 +45,13 @@ FLOORS = (
         "airyd.wsframe",
         "airyd.encoding",
         "airyd.deflate",
+        "airyd.request_head",
     ),
     # 2 domain
     (
         "airyd.metrics",
         "airyd.fired",
+        "airyd.hostnames",
         "airyd.payloads",
         "airyd.rows",
         "airyd.access",
@@ -75,7 +80,9 @@ FLOORS = (
         "airyd.sources.conversations",
         "airyd.sources.sample",
         "airyd.sources.redis",
+        "airyd.sources.redis.tls",
         "airyd.sources.redis.address",
+        "airyd.sources.redis.trouble",
         "airyd.sources.redis.protocol",
         "airyd.sources.redis.link",
         "airyd.sources.redis.stream",
@@ -111,6 +118,7 @@ FLOORS = (
     # 3 adapters
     (
         "airyd.origins",
+        "airyd.tls",
         "airyd.transport",
         "airyd.garbage",
         "airyd.lean",
@@ -127,7 +135,10 @@ FLOORS = (
     ),
     # 4 composition
     (
+        "airyd.logs",
         "airyd.catalogue",
+        "airyd.option_values",
+        "airyd.twistd_files",
         "airyd.options",
         "airyd.listening",
         "airyd.service",
@@ -141,8 +152,12 @@ FLOORS = (
         "airyd.workers.parent",
         "airyd.tap",
         "airyd.workers.__main__",
+        "airyd.first_steps",
         "airyd.cli.token",
+        "airyd.cli.reasons",
+        "airyd.cli.tls",
         "airyd.cli.stompclient",
+        "airyd.cli.opening",
         "airyd.cli.connection",
         "airyd.cli.console",
         "airyd.cli.lines",
@@ -150,6 +165,8 @@ FLOORS = (
         "airyd.cli.post",
         "airyd.cli.publish",
         "airyd.cli.revoke",
+        "airyd.cli.notices",
+        "airyd.cli.following",
         "airyd.cli.tail",
         "airyd.cli.usage",
         "airyd.cli.options",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from pathlib import Path
 
@@ -57,11 +56,9 @@ class ReadingTests(CatalogueCase):
                 self.assertIn(name, said)
 
     def test_not_there(self) -> None:
-        said = str(self.assertRaises(ConfigurationError, self.file.read))
-        self.assertEqual(said, f"--destinations-file {self.path}: {os.strerror(errno.ENOENT)}")
+        self.assertIn("no such file", str(self.assertRaises(ConfigurationError, self.file.read)))
         os.mkdir(self.path)
-        said = str(self.assertRaises(ConfigurationError, self.file.read))
-        self.assertEqual(said, f"--destinations-file {self.path}: {os.strerror(errno.EISDIR)}")
+        self.assertIn("a folder", str(self.assertRaises(ConfigurationError, self.file.read)))
 
 
 class ReloadTests(CatalogueCase):

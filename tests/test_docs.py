@@ -17,14 +17,14 @@ from twisted.internet.interfaces import IReactorCore
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd import limits, sweep
-from airyd.access import fetch, keysets
+from airyd.access import fetch, keys, keysets
 from airyd.delivery import State
 from airyd.errors import CloseCode, ConfigurationError, Fault, PayloadFault
 from airyd.events import AIRY_DESTINATIONS, EVENTS
 from airyd.interfaces import SourceContext
 from airyd.metrics import Metrics, WorkersMetrics
 from airyd.options import Options
-from airyd.revocation import TOKEN_MAX_AGE, lasting
+from airyd.revocation import MOST_LEEWAY, TOKEN_MAX_AGE, lasting
 from airyd.sources import make_source
 from airyd.sources.redis import deadletters, revocations
 from airyd.sources.redis.address import DEFAULT_MAXLEN, DEFAULT_PREFIX
@@ -353,7 +353,9 @@ class SecurityTests(SynchronousTestCase):
     def test_bounds(self) -> None:
         whole = " ".join((ROOT / "docs/security.rst").read_text().split())
         self.assertIn(f"{limits.LONGEST_TOKEN} characters, before", whole)
-        self.assertIn(f"{fetch.MOST_BYTES // 1024} KiB, {fetch.PATIENCE:.0f} seconds", whole)
+        self.assertIn(f"{keys.MOST_BYTES // 1024} KiB, {fetch.PATIENCE:.0f} seconds", whole)
+        self.assertEqual(whole.count(f"up to {keys.MOST_KEYS} of them"), 2)
+        self.assertIn(f"Seconds, up to {MOST_LEEWAY}, that", whole)
         self.assertEqual((keysets.FRESH, keysets.FETCH_EVERY), (300, 5))
         self.assertIn("good for five minutes at most", whole)
         self.assertIn("at most once in five seconds", whole)

@@ -34,7 +34,6 @@ class DefaultTests(SynchronousTestCase):
             ("http://[::1]:8080", "[::1]:8080"),
             ("http://[::1]", "[::1]:80"),
             ("http://[2001:db8::80]", "[2001:db8::80]"),
-            (" http://airy.example ", " airy.example "),
         ):
             self.assertTrue(self.policy.allows(origin, host), (origin, host))
 
@@ -55,6 +54,10 @@ class DefaultTests(SynchronousTestCase):
             ("file://", "airy.example"),
             ("airy.example", "airy.example"),
             ("*", "airy.example"),
+            ("ftp://airy.example", "airy.example"),
+            ("\x85http://airy.example", "airy.example"),
+            ("http://airy.example\xa0", "airy.example"),
+            (" http://airy.example", "airy.example"),
         ):
             self.assertFalse(self.policy.allows(origin, host), (origin, host))
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 from twisted.application.service import IService, IServiceMaker
 from twisted.internet import reactor as installed
 from twisted.internet.testing import MemoryReactor
+from twisted.logger import globalLogBeginner
 from twisted.plugin import getPlugins
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
@@ -34,6 +35,7 @@ class TapTests(SynchronousTestCase):
         self.called: list[object] = []
         self.patch(reactor, "seconds", reactor.seconds)
         self.patch(reactor, "callWhenRunning", lambda *call: self.called.append(call))
+        self.patch(globalLogBeginner, "beginLoggingTo", globalLogBeginner.beginLoggingTo)
 
     def test_plugin(self) -> None:
         (maker,) = [each for each in getPlugins(IServiceMaker) if each.tapname == "airyd"]

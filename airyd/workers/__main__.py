@@ -26,6 +26,7 @@ def main() -> None:
     from twisted.logger import ILogObserver, globalLogBeginner
 
     from airyd.errors import ConfigurationError
+    from airyd.logs import at_level
     from airyd.tap import on_sigterm, prepare
     from airyd.workers.worker import Worker
 
@@ -35,7 +36,8 @@ def main() -> None:
         worker = Worker(start, reactor, time.time)
     except ConfigurationError as error:
         raise SystemExit(f"airyd: {error}") from None
-    globalLogBeginner.beginLoggingTo([cast(ILogObserver, worker.log)], redirectStandardIO=False)
+    observer = at_level(cast(ILogObserver, worker.log), start.settings.log_level)
+    globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
     worker.serve()
     reactor.callWhenRunning(on_sigterm, reactor, worker.leave)
     reactor.addSystemEventTrigger("before", "shutdown", lambda: Deferred.fromCoroutine(worker.end()))

@@ -98,6 +98,14 @@ class OpeningHandshakeTests(DaemonTestCase):
         self.addCleanup(client.abort)
         self.refused(client, client.request)
 
+    def test_tls_on_a_port_without(self) -> None:
+        """A client that begins with TLS is answered at once: it would wait for its time-out otherwise."""
+        client = RawClient(self.daemon.port)
+        self.addCleanup(client.abort)
+        client.send_bytes(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(512))
+        self.assertEqual(client.response().status, 400)
+        client.expect_end()
+
     def refused(self, client: RawClient, request: bytes) -> None:
         """The request gets a 4xx answer, or none at all, and the connection ends."""
         client.send_bytes(request)

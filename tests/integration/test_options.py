@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import tempfile
 
-import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.daemon import command, environment
@@ -66,7 +65,6 @@ def run(*options: str) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.integration
 class WrongOptionsTests(SynchronousTestCase):
     """The table above."""
 
@@ -89,7 +87,6 @@ class WrongOptionsTests(SynchronousTestCase):
         self.assertEqual([], failures, "\n".join(failures))
 
 
-@pytest.mark.integration
 class HelpTests(SynchronousTestCase):
     """What is printed on demand."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 import threading
 import time
@@ -283,11 +284,13 @@ class KeyServer:
     """Serves a JWK Set over HTTP until it is stopped.
 
     :ivar keys: what it serves
+    :ivar status: of its answers
     :ivar asked: how often it was asked
     """
 
     def __init__(self, *keys: dict[str, Any], port: int = 0) -> None:
         self.keys = list(keys)
+        self.status = 200
         self.asked = 0
         outer = self
 
@@ -295,7 +298,7 @@ class KeyServer:
             def do_GET(self) -> None:
                 outer.asked += 1
                 answer = json.dumps({"keys": outer.keys}).encode()
-                self.send_response(200)
+                self.send_response(outer.status)
                 self.send_header("Content-Type", "application/jwk-set+json")
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
@@ -370,3 +373,37 @@ class KeySetTests(TokenCase):
                 break
         self.assertEqual(self.readiness(daemon)[1], {"ready": True, "reasons": []})
         self.assertIn("airyd_login_up 1.0", daemon.metrics())
+
+    def test_each_trouble_is_one_line(self) -> None:
+        """However often it is tried, with nothing of the library's beside it; the end of the trouble is one, too."""
+        server = KeyServer(jwk(private_key("ES256"), "k0"))
+        self.addCleanup(server.stop)
+        server.status = 500
+        url = f"http://127.0.0.1:{server.port}/keys"
+        daemon = self.serving(f"--auth=jwt:jwks={url}?secret=hunter2hunter2", "--auth=anonymous")
+        for _ in self.polls():
+            if server.asked >= 3:
+                break
+        server.status = 404
+        daemon.wait_for_log(re.compile("answers with 404"))
+        server.status = 200
+        daemon.wait_for_log(re.compile("got the keys"))
+        self.assertEqual(self.logged_in(daemon, 0), "CONNECTED")
+        lines = daemon.log.partition("airyd serves")[2].splitlines()[1:]
+        self.assertEqual(
+            [line.partition("] ")[2] for line in lines],
+            [
+                f"cannot get keys for tokens from {url}: the server answers with 500",
+                f"cannot get keys for tokens from {url}: the server answers with 404",
+                f"got the keys for tokens from {url}: 1",
+            ],
+        )
+
+    def test_nobody_can_come_in_by_tls(self) -> None:
+        """A server whose certificate can't be trusted is one plain line."""
+        server = KeyServer()
+        self.addCleanup(server.stop)
+        url = f"https://127.0.0.1:{server.port}/keys"
+        daemon = self.serving(f"--auth=jwt:jwks={url}", "--auth=anonymous")
+        daemon.wait_for_log(re.compile(f"cannot get keys for tokens from {url}: .*TLS"))
+        self.assertEqual(len(daemon.log.partition("airyd serves")[2].splitlines()[1:]), 1)

@@ -62,7 +62,7 @@ class FileTests(PlaybackCase):
         error = self.assertRaises(ConfigurationError, self.source, content, parameters)
         self.assertEqual(len(str(error).splitlines()), 1)
         self.assertIn("sample: ", str(error))
-        return str(error).replace(f"sample: {str(self.path)!r}", "FILE")
+        return str(error).replace(f"--source sample: file {self.path}", "FILE")
 
     def test_byte_for_byte(self) -> None:
         payloads = ['{ "a" :1.0,  "b":[ ] }', '{"é":"\\u00e9 \U0001f600"}', '{"a":1,"a":2}', '{"n":1e999}']
@@ -81,11 +81,11 @@ class FileTests(PlaybackCase):
     def test_missing_file(self) -> None:
         for path in ("/nonexistent/events.jsonl", "/", "", "%00"):
             error = self.assertRaises(ConfigurationError, make_source, f"sample:?file={path}", make_context())
-            self.assertIn("cannot read", str(error))
+            self.assertIn(f"--source sample: file {path.replace('%00', chr(0))}".rstrip(), str(error))
 
     def test_no_events(self) -> None:
         for content in ("", "\n \n"):
-            self.assertEqual(self.refused(content), "FILE holds no events")
+            self.assertEqual(self.refused(content), "FILE: there are no events in it; write one a line")
 
     def test_not_such_an_object(self) -> None:
         for bad in (
