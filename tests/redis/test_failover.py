@@ -279,6 +279,7 @@ class ExampleTests(FailoverCase):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
+        self.addCleanup(program.communicate)  # it closes the pipes
         self.addCleanup(program.kill)
         assert program.stdin is not None
         lines = [b'{"number": %d}' % number for number in range(2000)]
