@@ -345,7 +345,7 @@ class ReadinessTests(ServiceTestCase):
     def test_no_keys_for_tokens(self) -> None:
         service = self.started("--auth=jwt:jwks=/nothing/there")
         (reason,) = service.readiness().reasons
-        self.assertIn("/nothing/there: cannot be read", reason)
+        self.assertIn("/nothing/there: there is no such file", reason)
         self.assertEqual(
             list(self.started("--auth=jwt:jwks=/nothing/there", "--auth=anonymous").readiness().reasons), []
         )

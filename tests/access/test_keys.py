@@ -206,6 +206,7 @@ class PublicKeysTests(KeysCase):
         for content, words, expected in (
             (pem + other[:-40], "", "has no end"),
             (other[:-40] + pem, "", "has no end"),
+            (b"-----BEGIN X-----" * 15_000 + pem, "", "has no end"),
             (pem + private_pem(private_key("ES256")), "", "private key"),
             (pem + weak, "", "2048 bits"),
             (pem + bitcoin, "", "none of RSA, P-256"),
@@ -224,6 +225,17 @@ class PublicKeysTests(KeysCase):
         pems = [public_pem(private_key("EdDSA", number)) for number in range(MOST_KEYS + 1)]
         self.with_keys(*pems[:-1])
         self.assertIn(f"{MOST_KEYS} are the most", self.said(f"jwt:key-file={self.file(b''.join(pems))}"))
+
+
+class AuthoritiesTests(KeysCase):
+    """``ca-file=``."""
+
+    def test_large(self) -> None:
+        """Some systems have more than 256 KiB of authorities in one file."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        pem = certificate("ca", key, "ca", key)
+        file = self.file(pem + b"# text\n" * 50_000 + pem)
+        self.made(f"jwt:jwks=https://idp.example/keys:ca-file={file}")
 
 
 class AlgorithmsTests(KeysCase):
