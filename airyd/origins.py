@@ -88,6 +88,10 @@ def _read_origin(text: str) -> Origin | None:
 
 
 def _read_option(text: str) -> Origin:
+    if not text.isascii():
+        raise ConfigurationError(
+            f"--origin: {text!r} must be ASCII: give the host as browsers send it, such as https://xn--bcher-kva.example"
+        )
     lower = text.lower()
     if lower in (NULL, _FILE, f"{_FILE}/"):
         return Origin(NULL if lower == NULL else _FILE, "", "")

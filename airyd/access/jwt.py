@@ -33,6 +33,7 @@ from airyd.addresses import is_loopback_host
 from airyd.errors import LoginFault, LoginRefused, LoginUnavailable
 from airyd.files import read_file
 from airyd.interfaces import AccessContext, Credentials, IAuthenticator, IPrincipal
+from airyd.request_head import is_token
 from airyd.revocation import MOST_LEEWAY
 from airyd.spelling import closest
 
@@ -54,8 +55,7 @@ WORDS: Final = (
     "missing-claim=",
     "cookie=",
 )
-#: The name of a cookie (RFC 6265, section 4.1.1), and what a URL is made of (RFC 3986, section 2).
-_COOKIE_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+#: What a URL is made of (RFC 3986, section 2).
 _URL_CHARACTERS: Final = re.compile(r"[!#$%&'()*+,./0-9:;=?@A-Z\[\]_a-z~-]+")
 
 
@@ -152,7 +152,7 @@ def parse(arguments: str, context: AccessContext) -> TokenAuthenticator:
         missing=words.text("missing-claim") or usual.missing,
     )
     cookie = words.text("cookie")
-    if cookie is not None and not _COOKIE_NAME.fullmatch(cookie):
+    if cookie is not None and not is_token(cookie):
         raise words.error("the word 'cookie' takes the name of a cookie (RFC 6265)")
     return TokenAuthenticator(_keys(words, context), rules, RightsTable(names), cookie, context.wall)
 
