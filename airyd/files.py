@@ -12,6 +12,24 @@ from airyd.errors import ConfigurationError
 MOST_BYTES: Final = 16 * 1024 * 1024
 
 
+def read_file(path: str, most: int = MOST_BYTES) -> bytes:
+    """Return what a file holds.
+
+    :param most: bytes that it may have
+
+    Raises ``ValueError`` if it can't be read, or is too big; its text is the reason alone, and shows nothing of the
+    content.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(most + 1)
+    except (OSError, ValueError) as error:
+        raise ValueError(_reason(error)) from None
+    if len(content) > most:
+        raise ValueError(f"the file has more than {most} bytes; name another file")
+    return content
+
+
 def read_bytes(name: str, path: str, most: int = MOST_BYTES) -> bytes:
     """Return what a file holds.
 
@@ -23,13 +41,9 @@ def read_bytes(name: str, path: str, most: int = MOST_BYTES) -> bytes:
     if not path:
         raise ConfigurationError(f"{name} is empty; name a file")
     try:
-        with Path(path).open("rb") as file:
-            content = file.read(most + 1)
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"{name} {path}: {_reason(error)}") from None
-    if len(content) > most:
-        raise ConfigurationError(f"{name} {path}: the file has more than {most} bytes; name another file")
-    return content
+        return read_file(path, most)
+    except ValueError as error:
+        raise ConfigurationError(f"{name} {path}: {error}") from None
 
 
 def read_text(name: str, path: str, most: int = MOST_BYTES) -> str:

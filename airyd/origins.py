@@ -12,6 +12,8 @@ ANY: Final = "*"
 #: The origin of a page that has none of its own, such as a sandboxed frame. Any page can make itself such a frame.
 NULL: Final = "null"
 _FILE: Final = "file://"
+#: What ``--origin`` may say, in lower case, that admits pages which anybody can make: a downloaded file is one, too.
+ANYBODYS: Final = (ANY, NULL, _FILE, f"{_FILE}/")
 _DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
 #: Characters of an origin: those of a scheme, of the longest host name (RFC 1035, section 2.3.4), and of a port.
 _LONGEST: Final = 300
@@ -88,6 +90,10 @@ def _read_origin(text: str) -> Origin | None:
 
 
 def _read_option(text: str) -> Origin:
+    if not text.isascii():
+        raise ConfigurationError(
+            f"--origin: {text!r} must be ASCII: give the host as browsers send it, such as https://xn--bcher-kva.example"
+        )
     lower = text.lower()
     if lower in (NULL, _FILE, f"{_FILE}/"):
         return Origin(NULL if lower == NULL else _FILE, "", "")

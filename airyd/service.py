@@ -30,7 +30,7 @@ from airyd.limits import CLOSE_PATIENCE
 from airyd.listening import Place, check_distinct, read_text, url_of
 from airyd.metrics import ORIGIN_ADMIN, Metrics, make_registry
 from airyd.options import Settings
-from airyd.origins import ANY, NULL, OriginPolicy
+from airyd.origins import ANYBODYS, OriginPolicy
 from airyd.sources.several import combine, make_parts, share_more
 from airyd.status import State, Status
 from airyd.sweep import Sweep
@@ -90,10 +90,10 @@ class Airyd(Service):
         check_distinct([*self._places, *([self._admin_place] if self._admin_place else [])])
         self._admin_token = None if sockets else read_admin_token(settings.admin_token_file)
         origins = OriginPolicy(settings.origins, always=_page_origins(settings.admin))
-        for each in (ANY, NULL):
-            if self._gatekeeper.cookies and each in map(str.lower, settings.origins):
+        for each in settings.origins:
+            if self._gatekeeper.cookies and each.lower() in ANYBODYS:
                 raise ConfigurationError(
-                    f"--origin {each}: with a cookie= in --auth any web page could log in as its visitor"
+                    f"--origin {each}: with a cookie= in --auth pages that anybody can make could log in as their visitor"
                 )
 
         self.registry: CollectorRegistry = make_registry(self._metrics)

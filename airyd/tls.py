@@ -14,12 +14,16 @@ from OpenSSL import SSL
 from twisted.internet.ssl import CertificateOptions, DiffieHellmanParameters
 from twisted.python.filepath import FilePath
 
+from airyd.files import read_file
+
 #: What is spoken here, as ALPN calls it: the WebSocket and the admin page are both HTTP/1.1.
 ALPN_PROTOCOLS: Final = (b"http/1.1",)
 #: How a client begins that wants TLS: a handshake record (RFC 8446, section 5.1). No HTTP begins so.
 TLS_HANDSHAKE: Final = b"\x16\x03"
 #: A part of a PEM file that is no certificate.
-_OTHER_PEM: Final = re.compile(rb"-----BEGIN (?!CERTIFICATE-)[^-]+-----.*?-----END [^-]+-----", re.DOTALL)
+_OTHER_PEM: Final = re.compile(
+    rb"-----BEGIN (?!CERTIFICATE-)[^-]+-----(?:(?!-----BEGIN ).)*?-----END [^-]+-----", re.DOTALL
+)
 
 
 def select_protocol(connection: SSL.Connection, offered: Sequence[bytes]) -> bytes:
@@ -125,9 +129,9 @@ class _Unusable(ValueError):
 
 def _read(parameter: str, path: str) -> bytes:
     try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise _Unusable(parameter, path, f"cannot be read: {error.strerror}") from None
+        return read_file(path)
+    except ValueError as error:
+        raise ValueError(f"{parameter}={path}: {error}") from None
 
 
 def _load_key(parameter: str, path: str, pem: bytes) -> Any:

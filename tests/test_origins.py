@@ -217,6 +217,13 @@ class ListTests(SynchronousTestCase):
             self.assertIn("--origin", str(error))
             self.assertIn(repr(wrong), str(error))
 
+    def test_other_letters(self) -> None:
+        """Browsers send names in ASCII. U+212A would become a ``k``."""
+        for wrong in ("https://b\u00fccher.example", "https://\u212aing.example"):
+            error = self.assertRaises(ConfigurationError, OriginPolicy, [wrong])
+            self.assertIn("https://xn--bcher-kva.example", str(error))
+        self.assertTrue(OriginPolicy(["https://xn--bcher-kva.example"]).allows("https://xn--bcher-kva.example", "x"))
+
 
 class DescribeTests(SynchronousTestCase):
     """What the log says of an origin that may not connect."""

@@ -304,7 +304,8 @@ class RefusalTests(ServiceTestCase):
         jwt = "--auth=jwt:jwks=/keys:cookie=session"
         self.assertIn("cookie=", self.refusal(jwt, "--origin=*"))
         self.assertIn("cookie=", self.refusal(jwt, "--origin=https://a.example", "--origin=*"))
-        self.assertIn("cookie=", self.refusal(jwt, "--origin=null"))
+        for origin in ("null", "file://", "File:///"):
+            self.assertIn("cookie=", self.refusal(jwt, f"--origin={origin}"))
         self.started(jwt, "--origin=https://a.example", "--origin=https://*.a.example")
         self.started(jwt)
         self.started("--auth=jwt:jwks=/keys", "--origin=*")
@@ -345,7 +346,7 @@ class ReadinessTests(ServiceTestCase):
     def test_no_keys_for_tokens(self) -> None:
         service = self.started("--auth=jwt:jwks=/nothing/there")
         (reason,) = service.readiness().reasons
-        self.assertIn("/nothing/there: cannot be read", reason)
+        self.assertIn("/nothing/there: there is no such file", reason)
         self.assertEqual(
             list(self.started("--auth=jwt:jwks=/nothing/there", "--auth=anonymous").readiness().reasons), []
         )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -178,8 +176,9 @@ class FilesTests(FilesCase):
         turned = self.write(files.ca, files.server)
         nowhere = "/nothing/there.pem"
         for arguments, words in (
-            ((nowhere, files.server), ["privateKey=/nothing/there.pem", os.strerror(errno.ENOENT)]),
-            ((str(self.directory), files.server), ["privateKey=", "directory"]),
+            ((nowhere, files.server), ["privateKey=/nothing/there.pem", "there is no such file"]),
+            ((str(self.directory), files.server), ["privateKey=", "this is a folder"]),
+            (("/dev/zero", files.server), ["privateKey=/dev/zero", "bytes"]),
             ((files.client_key, files.server), ["privateKey=", files.client_key, "certKey=", files.server]),
             ((files.server_key, turned), ["privateKey=", "first certificate"]),
             ((files.server, files.server), ["privateKey=", "no private key in PEM form"]),
@@ -187,18 +186,15 @@ class FilesTests(FilesCase):
             ((empty, files.server), ["privateKey=", "no private key in PEM form"]),
             ((broken, files.server), ["privateKey=", "no private key in PEM form"]),
             ((locked, files.server), ["privateKey=", "passphrase"]),
-            ((files.server_key, nowhere), ["certKey=/nothing/there.pem", os.strerror(errno.ENOENT)]),
+            ((files.server_key, nowhere), ["certKey=/nothing/there.pem", "there is no such file"]),
             ((files.server_key, files.server_key), ["certKey=", "no certificate in PEM form"]),
             ((files.server_key, binary), ["certKey=", "no certificate in PEM form"]),
             ((files.server_key, empty), ["certKey=", "no certificate in PEM form"]),
-            (
-                (files.server_key, files.server, nowhere),
-                ["extraCertChain=/nothing/there.pem", os.strerror(errno.ENOENT)],
-            ),
+            ((files.server_key, files.server, nowhere), ["extraCertChain=/nothing/there.pem", "there is no such file"]),
             ((files.server_key, files.server, empty), ["extraCertChain=", "no certificate in PEM form"]),
             (
                 (files.server_key, files.server, None, nowhere),
-                ["dhParameters=/nothing/there.pem", os.strerror(errno.ENOENT)],
+                ["dhParameters=/nothing/there.pem", "there is no such file"],
             ),
             ((files.server_key, files.server, None, files.ca), ["dhParameters=", "Diffie-Hellman"]),
         ):
@@ -237,6 +233,7 @@ class FolderTests(FilesCase):
         )
         check_certificate_folder(self.folder(both=key + own, other=other))
         check_certificate_folder(self.folder(key=key, own=own))
+        check_certificate_folder(self.folder(key=key, own=own, endless="-----BEGIN X-----" * 100_000))
 
     def test_wrong(self) -> None:
         """What has Twisted fail, wait for a passphrase at the terminal, or follow a root certificate for ever."""

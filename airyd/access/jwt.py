@@ -13,6 +13,7 @@ from zope.interface import implementer
 
 from airyd.access.claims import Rules, check_claims, shown
 from airyd.access.keys import (
+    MOST_BYTES,
     PUBLIC_ALGORITHMS,
     SECRET_ALGORITHMS,
     USUAL_PUBLIC_ALGORITHMS,
@@ -20,7 +21,6 @@ from airyd.access.keys import (
     Key,
     is_variable,
     pem_keys,
-    read_file,
     read_variable,
     secret_keys,
 )
@@ -31,7 +31,9 @@ from airyd.access.verify import Head, read_claims, read_head
 from airyd.access.words import Words
 from airyd.addresses import is_loopback_host
 from airyd.errors import LoginFault, LoginRefused, LoginUnavailable
+from airyd.files import read_file
 from airyd.interfaces import AccessContext, Credentials, IAuthenticator, IPrincipal
+from airyd.request_head import is_token
 from airyd.revocation import MOST_LEEWAY
 from airyd.spelling import closest
 
@@ -53,8 +55,7 @@ WORDS: Final = (
     "missing-claim=",
     "cookie=",
 )
-#: The name of a cookie (RFC 6265, section 4.1.1), and what a URL is made of (RFC 3986, section 2).
-_COOKIE_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+#: What a URL is made of (RFC 3986, section 2).
 _URL_CHARACTERS: Final = re.compile(r"[!#$%&'()*+,./0-9:;=?@A-Z\[\]_a-z~-]+")
 
 
@@ -151,7 +152,7 @@ def parse(arguments: str, context: AccessContext) -> TokenAuthenticator:
         missing=words.text("missing-claim") or usual.missing,
     )
     cookie = words.text("cookie")
-    if cookie is not None and not _COOKIE_NAME.fullmatch(cookie):
+    if cookie is not None and not is_token(cookie):
         raise words.error("the word 'cookie' takes the name of a cookie (RFC 6265)")
     return TokenAuthenticator(_keys(words, context), rules, RightsTable(names), cookie, context.wall)
 
@@ -175,9 +176,9 @@ def _keys(words: Words, context: AccessContext) -> KeySource:
             text = read_variable(place, context.environ)
             return FixedKeys(secret_keys(text, words.flag("base64"), algorithms))
         if kind == "secret-file":
-            return FixedKeys(secret_keys(read_file(place), words.flag("base64"), algorithms))
+            return FixedKeys(secret_keys(read_file(place, MOST_BYTES), words.flag("base64"), algorithms))
         if kind == "key-file":
-            return FixedKeys(pem_keys(read_file(place), algorithms))
+            return FixedKeys(pem_keys(read_file(place, MOST_BYTES), algorithms))
     except ValueError as error:
         raise words.error(f"{kind} {place}: {error}") from None
     return _key_set(words, place, algorithms, context)
@@ -212,7 +213,7 @@ def _key_set(words: Words, place: str, algorithms: Sequence[str], context: Acces
 
         def read() -> bytes:
             try:
-                return read_file(place)
+                return read_file(place, MOST_BYTES)
             except ValueError as error:
                 raise FetchFailed(str(error)) from None
 

@@ -9,7 +9,6 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -46,7 +45,7 @@ _READERS: Final[Mapping[str, Any]] = {"RSA": RSAAlgorithm, "EC": ECAlgorithm, "O
 _HMAC: Final = HMACAlgorithm(HMACAlgorithm.SHA256)
 _PRIVATE: Final = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _PEM_GIVEN: Final = "the secret is a PEM file: a public key is for key-file"
-_BLOCK: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
+_BLOCK: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----(?:(?!-----BEGIN ).)*?-----END \1-----", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -62,21 +61,6 @@ class Key:
 
     def __repr__(self) -> str:
         return f"Key({', '.join(self.algorithms)}, id={self.id!r})"
-
-
-def read_file(path: str) -> bytes:
-    """Return what is in a file of keys.
-
-    Raises ``ValueError``, whose text says in one line why it can't be had.
-    """
-    try:
-        with Path(path).open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise ValueError(f"cannot be read: {error.strerror}") from None
-    if len(content) > MOST_BYTES:
-        raise ValueError(f"it has more than {MOST_BYTES} bytes")
-    return content
 
 
 def is_variable(name: str) -> bool:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from airyd.files import read_file
+
 #: Bytes of a token file that are read: any token is shorter.
 _LONGEST: Final = 64 * 1024
 #: How every JSON Web Token begins: ``{"`` in base64.
@@ -60,12 +62,12 @@ def secrets_of(path: str | None, variable: str | None, environ: Mapping[str, str
 
     Raises ``ValueError``, whose text says in one line why there are none.
     """
-    from airyd.access.keys import is_variable, read_file, read_variable
+    from airyd.access.keys import MOST_BYTES, is_variable, read_variable
 
     if path is None and not is_variable(variable or ""):
         raise ValueError("--secret-env takes the name of an environment variable")
     try:
-        return read_variable(variable or "", environ) if path is None else read_file(path)
+        return read_variable(variable or "", environ) if path is None else read_file(path, MOST_BYTES)
     except ValueError as error:
         place = f"--secret-env {variable}" if path is None else f"--secret-file {path}"
         raise ValueError(f"{place}: {error}") from None

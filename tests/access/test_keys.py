@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
-from airyd.access.keys import MOST_KEYS, PUBLIC_ALGORITHMS, SECRET_ALGORITHMS
+from airyd.access.keys import MOST_KEYS, PUBLIC_ALGORITHMS, SECRET_ALGORITHMS, Key
+from airyd.access.verify import read_claims, read_head
 from airyd.errors import ConfigurationError, LoginFault, LoginRefused
 from airyd.interfaces import IAuthenticator, IPrincipal
 from airyd.metrics import Metrics
@@ -206,6 +207,7 @@ class PublicKeysTests(KeysCase):
         for content, words, expected in (
             (pem + other[:-40], "", "has no end"),
             (other[:-40] + pem, "", "has no end"),
+            (b"-----BEGIN X-----" * 15_000 + pem, "", "has no end"),
             (pem + private_pem(private_key("ES256")), "", "private key"),
             (pem + weak, "", "2048 bits"),
             (pem + bitcoin, "", "none of RSA, P-256"),
@@ -224,6 +226,17 @@ class PublicKeysTests(KeysCase):
         pems = [public_pem(private_key("EdDSA", number)) for number in range(MOST_KEYS + 1)]
         self.with_keys(*pems[:-1])
         self.assertIn(f"{MOST_KEYS} are the most", self.said(f"jwt:key-file={self.file(b''.join(pems))}"))
+
+
+class AuthoritiesTests(KeysCase):
+    """``ca-file=``."""
+
+    def test_large(self) -> None:
+        """Some systems have more than 256 KiB of authorities in one file."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        pem = certificate("ca", key, "ca", key)
+        file = self.file(pem + b"# text\n" * 50_000 + pem)
+        self.made(f"jwt:jwks=https://idp.example/keys:ca-file={file}")
 
 
 class AlgorithmsTests(KeysCase):
@@ -323,6 +336,22 @@ class AlgorithmsTests(KeysCase):
         door = self.with_set(*(jwk(key, "k") for key in keys))
         for key in keys:
             self.let_in(door, bearer(token(key=key, algorithm="ES256", kid="k")))
+
+    def test_most_keys_of_a_set_with_one_name(self) -> None:
+        """No more of them are tried than a file may hold: the last ones."""
+        keys = [private_key("ES256", number) for number in range(MOST_KEYS + 1)]
+        door = self.with_set(*(jwk(key, "k") for key in keys))
+        first, *others = (bearer(token(key=key, algorithm="ES256", kid="k")) for key in keys)
+        self.assertEqual(self.refused(door, first), LoginFault.SIGNATURE)
+        for credentials in others:
+            self.let_in(door, credentials)
+
+    def test_a_key_is_tried_with_its_own_algorithms_alone(self) -> None:
+        """Whichever keys are given to verify with."""
+        key = Key(("HS384",), OLD.encode())
+        made = token(key=OLD)
+        refused = self.assertRaises(LoginRefused, read_claims, made, read_head(made), [key])
+        self.assertEqual(refused.fault, LoginFault.ALGORITHM)
 
     def test_public_keys_are_no_secrets(self) -> None:
         """Whatever a door takes, nothing that everybody can read signs a token for it."""
