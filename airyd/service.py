@@ -93,7 +93,7 @@ class Airyd(Service):
         for each in settings.origins:
             if self._gatekeeper.cookies and each.lower() in ANYBODYS:
                 raise ConfigurationError(
-                    f"--origin {each}: with a cookie= in --auth pages that anybody can make could log in as their visitor"
+                    f"--origin {each}: with a cookie= in --auth a page of anybody's could log in as its visitor"
                 )
 
         self.registry: CollectorRegistry = make_registry(self._metrics)
