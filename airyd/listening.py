@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
+from twisted.internet import tcp
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
@@ -12,6 +13,7 @@ from twisted.python.failure import Failure
 
 from airyd.addresses import split_endpoint
 from airyd.errors import ConfigurationError
+from airyd.transport import keep_alive
 
 #: Connections that wait to be accepted; Twisted's 50 loses some when all clients come back at once.
 _BACKLOG: Final = 1024
@@ -59,6 +61,8 @@ class Place(NamedTuple):
         # Twisted's endpoints answer at once.
         self.endpoint.listen(factory).addCallbacks(ports.append, failures.append)
         if ports:
+            if isinstance(ports[0], tcp.Port):
+                keep_alive(ports[0].socket)
             return ports[0]
         reason = failures[0].value if failures else "it does not answer at once"
         if isinstance(reason, CannotListenError):

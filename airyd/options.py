@@ -17,7 +17,7 @@ from airyd.admin.endpoint import check_admin_endpoint
 from airyd.catalogue import DestinationsFile, check_name
 from airyd.errors import ConfigurationError
 from airyd.events import AIRY_DESTINATIONS
-from airyd.limits import LIMITS, Limits
+from airyd.limits import LIMITS, PING_INTERVAL, Limits
 from airyd.revocation import MOST_TOKEN_MAX_AGE, TOKEN_MAX_AGE
 from airyd.sources import describe_sources
 from airyd.stomp.spec import HeartBeat
@@ -33,6 +33,8 @@ AUTO_WORKERS: Final = "auto"
 MOST_WORKERS: Final = 64
 #: A path as a request can have it (RFC 3986, section 3.3). After ``//`` comes a host, and after ``;`` parameters.
 _PATH: Final = re.compile(r"/(?!/)[0-9A-Za-z._~!$&'()*+,=:@%/-]*\Z")
+#: Seconds. A tick of the wheel is a tenth of it, and each costs some CPU.
+_SHORTEST_PING_INTERVAL: Final = 0.1
 ON: Final = "on"
 OFF: Final = "off"
 
@@ -50,6 +52,7 @@ class Settings(NamedTuple):
     :ivar admin_token_file: where the token is that the admin page asks for, or None
     :ivar origins: what ``--origin`` gave; empty for the default
     :ivar grace: seconds for which no client is closed for a missing heart-beat
+    :ivar ping_interval: seconds of silence after which a client without heart-beats is pinged; 0 for never
     :ivar workers: processes that serve clients; 1 for this one alone
     :ivar compression: whether to compress for the clients that offer it
     :ivar websocket: which protocol of ``airyd.websocket.PROTOCOLS``
@@ -72,6 +75,7 @@ class Settings(NamedTuple):
     workers: int = 1
     destinations_file: DestinationsFile | None = None
     token_max_age: int = TOKEN_MAX_AGE
+    ping_interval: float = PING_INTERVAL
 
 
 def _positive(text: str) -> int:
@@ -104,6 +108,13 @@ def _seconds(text: str) -> float:
         number = -1.0
     if not 0 <= number < float("inf"):
         raise ValueError("give a number of seconds from 0 on")
+    return number
+
+
+def _ping_interval(text: str) -> float:
+    number = _seconds(text)
+    if 0 < number < _SHORTEST_PING_INTERVAL:
+        raise ValueError(f"give 0, or {_SHORTEST_PING_INTERVAL} seconds or more")
     return number
 
 
@@ -168,6 +179,14 @@ class Options(usage.Options):
             "Seconds before any client is closed for silence, however short its heart-beat: browsers slow "
             "down the timers of hidden tabs.",
             _naming("heart-beat-grace", _seconds),
+        ],
+        [
+            "ping-interval",
+            None,
+            PING_INTERVAL,
+            "Seconds without a byte from a client that sends no heart-beats, after which it is pinged, and ended when "
+            "it leaves two pings unanswered; 0 for never.",
+            _naming("ping-interval", _ping_interval),
         ],
         [
             "workers",
@@ -296,6 +315,7 @@ class Options(usage.Options):
             origins=self._origins,
             heart_beat=heart_beat if isinstance(heart_beat, HeartBeat) else HeartBeat.parse(heart_beat),
             grace=self["heart-beat-grace"],
+            ping_interval=self["ping-interval"],
             compression=self["compression"] == ON,
             limits=limits,
             workers=self["workers"],

@@ -105,6 +105,7 @@ FLOORS = (
         "airyd.wildcards",
         "airyd.renewal",
         "airyd.orderly",
+        "airyd.pings",
         "airyd.client",
     ),
     # 3 adapters
@@ -173,7 +174,7 @@ REACTOR = "twisted.internet.reactor"
 GLOBALS = (REACTOR, "time")
 GLOBALS_ALLOWED = frozenset(("airyd.tap", "airyd.workers.__main__"))
 
-MOST_LINES = 350
+MOST_LINES = 500
 
 
 class Import(NamedTuple):
@@ -283,7 +284,7 @@ class HouseTests(SynchronousTestCase):
         self.assertEqual([], sorted(set(global_users(house())) - GLOBALS_ALLOWED))
 
     def test_modules_are_short(self) -> None:
-        """One module, one idea: it fits into 350 lines."""
+        """One module, one idea: 300 lines are usual, 500 are the most."""
         lengths = {name: len(source.splitlines()) for name, source in house().items()}
         self.assertEqual({}, {name: length for name, length in lengths.items() if length > MOST_LINES})
 
