@@ -153,9 +153,10 @@ class WorkersMetrics:
 
     workers: int = _gauge("workers", "Worker processes that accept clients.")
     restarts: int = _counter("worker_restarts", "Times that a worker was started again after its process had ended.")
+    hangs: int = _counter("worker_hangs", "Times that a worker was killed because it did not answer.")
 
     def collect(self) -> Iterator[Metric]:
-        """Yield both as prometheus_client's families."""
+        """Yield them as prometheus_client's families."""
         yield from _families(self)
 
 

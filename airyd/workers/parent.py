@@ -157,7 +157,7 @@ class Parent(Service):
         if self._supervisor.is_stopping:
             return Readiness(["stopping"])
         reasons = [] if self._supervisor.is_complete else ["not all workers have started yet"]
-        warnings: list[str] = []
+        warnings = [f"worker {number + 1} does not answer" for number in self._supervisor.silent_now()]
         workers = self._supervisor.serving_now()
         if not workers:
             reasons.append("no worker accepts clients")

@@ -17,6 +17,8 @@ from airyd.workers.messages import (
     FIRST_SOCKET,
     ORDERS,
     REPORTS,
+    Alive,
+    AskAlive,
     AskFigures,
     AskUnready,
     Cover,
@@ -111,6 +113,8 @@ class Worker:
                 self._sockets.cover(numbers)
             case Extend(destinations):
                 self._airyd.extend(destinations)
+            case AskAlive():
+                self._report(Alive())
             case AskUnready(question):
                 self._report(Unready(question, *self._airyd.readiness()))
             case AskFigures(question):
