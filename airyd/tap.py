@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from twisted.application.service import IService
 
-from airyd import garbage
+from airyd import garbage, signals
 from airyd.errors import ConfigurationError
 from airyd.options import Options
 from airyd.service import Airyd
@@ -29,7 +29,7 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor as installed  # by twistd
 
     reactor = cast(Any, installed)
-    prepare(reactor)
+    set_clock(reactor)
     settings = options.settings
     service: Airyd | Parent
     try:
@@ -41,29 +41,37 @@ def makeService(options: Options) -> IService:
         raise SystemExit(f"airyd: {error}") from None
     reactor.callWhenRunning(on_sigterm, reactor, reactor.stop)
     reactor.callWhenRunning(on_sighup, reactor, service.reload)
+    reactor.callWhenRunning(garbage.begin)
     return service
 
 
-def prepare(reactor: Any) -> None:
-    """Set up what every process of airyd's has: its clock, and its garbage collector."""
-    # The reactor counts intervals by the wall clock unless told otherwise; nothing is scheduled yet.
-    if not reactor.getDelayedCalls():
+def set_clock(reactor: Any) -> None:
+    """Let the reactor count intervals by the monotonic clock: by itself it takes the wall clock."""
+    if not reactor.getDelayedCalls():  # nothing is scheduled yet
         reactor.seconds = time.monotonic
-    reactor.callWhenRunning(garbage.begin)
 
 
 def on_sigterm(reactor: Any, stop: Callable[[], None]) -> None:
-    """Let SIGTERM end the process with status 0: by itself twistd stops, and then dies of the same signal."""
+    """Let SIGTERM end the process with status 0: by itself twistd stops, and then dies of the same signal.
+
+    One that came while the process started ends it now.
+    """
 
     def end(number: int, frame: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is on its way
         reactor.callFromThread(stop)
 
-    signal.signal(signal.SIGTERM, end)
+    if signals.take(signal.SIGTERM):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        stop()
+    else:
+        signal.signal(signal.SIGTERM, end)
 
 
 def on_sighup(reactor: Any, reload: Callable[[], None], terminal: int = 0) -> None:
     """Let SIGHUP have the catalogue read again, until the end; by itself it would end the process.
+
+    One that came while the process started has it read now.
 
     :param terminal: a descriptor of the terminal that the process was started in, if it was in one
     """
@@ -79,6 +87,8 @@ def on_sighup(reactor: Any, reload: Callable[[], None], terminal: int = 0) -> No
 
     before = signal.signal(signal.SIGHUP, again)
     reactor.addSystemEventTrigger("after", "shutdown", signal.signal, signal.SIGHUP, before)
+    if signals.take(signal.SIGHUP):
+        reload()
 
 
 def _fail(reactor: Any, reason: str) -> None:

@@ -25,6 +25,7 @@ FLOORS = (
         "airyd.revocation",
         "airyd.interfaces",
         "airyd.addresses",
+        "airyd.signals",
     ),
     # 1 protocol
     (

@@ -13,7 +13,7 @@ from twisted.plugin import getPlugins
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from airyd import tap
+from airyd import signals, tap
 from airyd.options import Options
 from airyd.service import Airyd
 from airyd.workers.parent import Parent
@@ -71,6 +71,30 @@ class TapTests(SynchronousTestCase):
         for call, arguments, keywords in reactor.triggers["after"]["shutdown"]:
             call(*arguments, **keywords)
         self.assertEqual(signal.getsignal(signal.SIGHUP), before)
+
+    def test_sighup_during_the_start(self) -> None:
+        """It is followed when the reactor runs, once."""
+        before = signal.getsignal(signal.SIGHUP)
+        self.addCleanup(signal.signal, signal.SIGHUP, before)
+        signals.hold(signal.SIGHUP)
+        self.patch(signals, "_owner_of_terminal", 0)
+        os.kill(os.getpid(), signal.SIGHUP)
+        os.kill(os.getpid(), signal.SIGHUP)
+        called: list[str] = []
+        for _ in range(2):
+            tap.on_sighup(cast(Any, MemoryReactor()), lambda: called.append("reload"))
+            self.assertEqual(called, ["reload"])
+
+    def test_sigterm_during_the_start(self) -> None:
+        """It ends the process when the reactor runs, once."""
+        before = signal.getsignal(signal.SIGTERM)
+        self.addCleanup(signal.signal, signal.SIGTERM, before)
+        signals.hold(signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        called: list[str] = []
+        tap.on_sigterm(cast(Any, MemoryReactor()), lambda: called.append("stop"))
+        os.kill(os.getpid(), signal.SIGTERM)
+        self.assertEqual((called, signals.take(signal.SIGTERM)), (["stop"], False))
 
     def test_the_terminal_is_closed(self) -> None:
         """What was started in a terminal ends with it, once, and not by a SIGHUP before."""

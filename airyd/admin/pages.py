@@ -33,7 +33,7 @@ Revoke = Callable[[Revoked, str], Deferred[Revocation]]
 
 _PUBLISH: Final = "/publish/"
 _REVOKE: Final = "/revoke"
-#: What tells nothing but health: a balancer asks for it, who has no token.
+#: Health paths need no token and no particular ``Host``: load balancers have none, and send what they are set up with.
 _OPEN: Final = ("/healthz", "/readyz")
 
 
@@ -77,10 +77,11 @@ class Pages:
 
         Errors: ``Refusal``, and what the others fail with; ``answer_for`` makes answers of them.
         """
-        if self._token is None:
-            check_host(query.headers, query.local)
-        elif query.path not in _OPEN:
-            check_token(query.headers, self._token)
+        if query.path not in _OPEN:
+            if self._token is None:
+                check_host(query.headers, query.local)
+            else:
+                check_token(query.headers, self._token)
         if query.path.startswith(_PUBLISH):
             _check_method(query, "POST")
             return await self._take(query)
