@@ -140,20 +140,18 @@ class Supervisor:
         self._share()
 
     def _look_at(self, worker: _Worker, looks: int) -> None:
-        was_silent, worker.is_silent = worker.is_silent, looks >= LOOKS_UNTIL_COVERED
-        if worker.state is State.STARTING:
-            most = LOOKS_UNTIL_KILLED_AT_START
-        else:
-            most = LOOKS_UNTIL_KILLED
-            if worker.is_silent and not was_silent:
-                self._log.warn(
-                    "worker {number} does not answer; until it does, others accept its clients, and after {most:g} s "
-                    "it is killed",
-                    number=worker.number + 1,
-                    most=most * LOOK_EVERY,
-                )
-            elif was_silent and not worker.is_silent:
-                self._log.info("worker {number} answers again", number=worker.number + 1)
+        starts = worker.state is State.STARTING
+        most = LOOKS_UNTIL_KILLED_AT_START if starts else LOOKS_UNTIL_KILLED
+        was_silent, worker.is_silent = worker.is_silent, not starts and looks >= LOOKS_UNTIL_COVERED
+        if worker.is_silent and not was_silent:
+            self._log.warn(
+                "worker {number} does not answer; others accept its clients until it does, and after {most:g} s it is "
+                "killed",
+                number=worker.number + 1,
+                most=most * LOOK_EVERY,
+            )
+        elif was_silent and not worker.is_silent:
+            self._log.info("worker {number} answers again", number=worker.number + 1)
         if looks >= most and not worker.killed_after and worker.process is not None:
             worker.killed_after = looks
             self._metrics.hangs += 1
@@ -256,8 +254,8 @@ class Supervisor:
         ]
 
     def silent_now(self) -> list[int]:
-        """Return the numbers of those who do not answer, though they should."""
-        return [each.number for each in self._workers if each.is_silent and each.state is not State.STARTING]
+        """Return the numbers of those who do not answer."""
+        return [each.number for each in self._workers if each.is_silent]
 
     def processes_now(self) -> list[tuple[int, WorkerProcess]]:
         """Return all that there are, with their numbers: those, too, that are starting, and answer when they have."""

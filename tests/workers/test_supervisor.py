@@ -375,6 +375,17 @@ class HangTests(SupervisorCase):
         self.looks(1)
         self.assertEqual(process.told, ["kill"])
 
+    def test_one_that_starts_slowly(self) -> None:
+        """It accepts clients as soon as it says so, and there is nothing to tell."""
+        process = self.again(self.serving()[1])
+        process.answers = False
+        self.looks(LOOKS_UNTIL_KILLED)
+        process.serve()
+        self.assertEqual((self.metrics.workers, len(self.supervisor.serving_now())), (3, 3))
+        process.answers = True
+        self.looks(1)
+        self.assertEqual([event for event in self.events if "answer" in formatEvent(event)], [])
+
     def test_one_that_never_came_up(self) -> None:
         """That is the end of all, with a line that says why."""
         self.supervisor.start()
