@@ -160,7 +160,18 @@ class WorkersMetrics:
         yield from _families(self)
 
 
-def _families(counts: Metrics | WorkersMetrics) -> Iterator[Metric]:
+@dataclass(slots=True, eq=False)
+class LogMetrics:
+    """What becomes of a process's log."""
+
+    dropped: int = _counter("log_lines_dropped", "Lines of the log that were dropped, because they were not read.")
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield it as one of prometheus_client's families."""
+        yield from _families(self)
+
+
+def _families(counts: Metrics | WorkersMetrics | LogMetrics) -> Iterator[Metric]:
     for each in fields(counts):
         if not each.metadata:
             continue

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import atexit
 import os
+import select
 import signal
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
 from twisted.application.service import IService
+from twisted.logger import Logger
 
 from airyd import garbage, signals
 from airyd.errors import ConfigurationError
+from airyd.log_writer import LAST_LINES, LogWriter
+from airyd.metrics import LogMetrics
 from airyd.options import Options
 from airyd.service import Airyd
 from airyd.workers.parent import Parent
 
 __all__ = ["Options", "makeService"]
+
+_log = Logger()
 
 
 def makeService(options: Options) -> IService:
@@ -39,10 +46,32 @@ def makeService(options: Options) -> IService:
             service = Parent(settings, reactor, time.time, lambda reason: _fail(reactor, reason))
     except ConfigurationError as error:
         raise SystemExit(f"airyd: {error}") from None
-    reactor.callWhenRunning(on_sigterm, reactor, reactor.stop)
+    on_sigterm(reactor, reactor.stop)
     reactor.callWhenRunning(on_sighup, reactor, service.reload)
     reactor.callWhenRunning(garbage.begin)
+    metrics = LogMetrics()
+    service.registry.register(metrics)
+    write_log_in_thread(reactor, metrics)
     return service
+
+
+def write_log_in_thread(reactor: Any, metrics: LogMetrics) -> None:
+    """Let what twistd will write to standard output, its log as a rule, be written without anybody's waiting for it."""
+    if cast(Any, sys.stdout) is None:  # its descriptor was closed when Python started, and may be another file's
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  # until the end
+        return
+    try:
+        descriptor = sys.stdout.fileno()
+    except OSError:  # what stands there is no file
+        return
+
+    def tell(count: int) -> None:
+        text = "{count} lines of the log were dropped, because standard output was not read"
+        reactor.callFromThread(_log.warn, text, count=count)
+
+    writer = LogWriter(descriptor, metrics, tell)
+    sys.stdout = writer
+    reactor.callWhenRunning(reactor.addSystemEventTrigger, "after", "shutdown", writer.end)
 
 
 def set_clock(reactor: Any) -> None:
@@ -54,18 +83,22 @@ def set_clock(reactor: Any) -> None:
 def on_sigterm(reactor: Any, stop: Callable[[], None]) -> None:
     """Let SIGTERM end the process with status 0: by itself twistd stops, and then dies of the same signal.
 
-    One that came while the process started ends it now.
+    One that comes while the process starts ends it as soon as the reactor runs.
     """
+    is_stopping = False
+
+    def stop_once() -> None:
+        nonlocal is_stopping
+        if not is_stopping:
+            is_stopping = True
+            stop()
 
     def end(number: int, frame: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is on its way
-        reactor.callFromThread(stop)
+        reactor.callFromThread(stop_once)
 
-    if signals.take(signal.SIGTERM):
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        stop()
-    else:
-        signal.signal(signal.SIGTERM, end)
+    # The reactor installs its own handler when it begins to run: a later change would leave a moment without ours.
+    reactor.sigTerm = end
+    reactor.callWhenRunning(lambda: stop_once() if signals.take(signal.SIGTERM) else None)
 
 
 def on_sighup(reactor: Any, reload: Callable[[], None], terminal: int = 0) -> None:
@@ -95,8 +128,11 @@ def _fail(reactor: Any, reason: str) -> None:
     """Stop, and end with a line and status 1, which twistd has no way for once the reactor runs."""
 
     def end() -> None:
-        sys.stdout.flush()
-        os.write(2, f"airyd: {reason}\n".encode())  # sys.stderr is the log's
+        if sys.__stderr__ is not None:  # sys.stderr is the log's
+            room = select.poll()
+            room.register(2, select.POLLOUT)
+            if room.poll(LAST_LINES * 1000):
+                os.write(2, f"airyd: {reason}\n".encode())
         os._exit(1)
 
     atexit.register(end)

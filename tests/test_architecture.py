@@ -113,6 +113,7 @@ FLOORS = (
     (
         "airyd.origins",
         "airyd.transport",
+        "airyd.log_writer",
         "airyd.garbage",
         "airyd.lean",
         "airyd.handshake",

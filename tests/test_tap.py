@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+from functools import partial
 from typing import Any, cast
 
 from twisted.application.service import IService, IServiceMaker
@@ -32,7 +34,9 @@ class TapTests(SynchronousTestCase):
         """Leave the reactor that runs the tests as it is."""
         reactor = cast(Any, installed)
         self.called: list[object] = []
+        self.patch(sys, "stdout", sys.stdout)
         self.patch(reactor, "seconds", reactor.seconds)
+        self.patch(reactor, "sigTerm", reactor.sigTerm)
         self.patch(reactor, "callWhenRunning", lambda *call: self.called.append(call))
 
     def test_plugin(self) -> None:
@@ -85,16 +89,25 @@ class TapTests(SynchronousTestCase):
             tap.on_sighup(cast(Any, MemoryReactor()), lambda: called.append("reload"))
             self.assertEqual(called, ["reload"])
 
-    def test_sigterm_during_the_start(self) -> None:
-        """It ends the process when the reactor runs, once."""
+    def test_sigterm(self) -> None:
+        """It stops the reactor, once, whether it comes during the start, later, or both."""
         before = signal.getsignal(signal.SIGTERM)
         self.addCleanup(signal.signal, signal.SIGTERM, before)
-        signals.hold(signal.SIGTERM)
-        os.kill(os.getpid(), signal.SIGTERM)
-        called: list[str] = []
-        tap.on_sigterm(cast(Any, MemoryReactor()), lambda: called.append("stop"))
-        os.kill(os.getpid(), signal.SIGTERM)
-        self.assertEqual((called, signals.take(signal.SIGTERM)), (["stop"], False))
+        for during, later in ((1, 0), (0, 1), (2, 2)):
+            called: list[str] = []
+            reactor: Any = MemoryReactor()
+            reactor.callFromThread = lambda call: call()
+            signals.hold(signal.SIGTERM)
+            tap.on_sigterm(reactor, partial(called.append, "stop"))
+            for _ in range(during):
+                os.kill(os.getpid(), signal.SIGTERM)
+            signal.signal(signal.SIGTERM, reactor.sigTerm)  # as the reactor does
+            self.assertEqual(called, [])
+            for call, arguments, keywords in reactor.whenRunningHooks:
+                call(*arguments, **keywords)
+            for _ in range(later):
+                os.kill(os.getpid(), signal.SIGTERM)
+            self.assertEqual((called, signals.take(signal.SIGTERM)), (["stop"], False))
 
     def test_the_terminal_is_closed(self) -> None:
         """What was started in a terminal ends with it, once, and not by a SIGHUP before."""

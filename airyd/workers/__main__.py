@@ -27,7 +27,7 @@ def main() -> None:
     # What follows may import the reactor.
     from twisted.internet import reactor as installed
     from twisted.internet.defer import Deferred
-    from twisted.logger import ILogObserver, globalLogBeginner
+    from twisted.logger import globalLogBeginner
 
     from airyd import garbage
     from airyd.errors import ConfigurationError
@@ -40,9 +40,9 @@ def main() -> None:
         worker = Worker(start, reactor, time.time)
     except ConfigurationError as error:
         raise SystemExit(f"airyd: {error}") from None
-    globalLogBeginner.beginLoggingTo([cast(ILogObserver, worker.log)], redirectStandardIO=False)
+    globalLogBeginner.beginLoggingTo([worker.log], redirectStandardIO=False)
     worker.serve()
-    reactor.callWhenRunning(on_sigterm, reactor, worker.leave)
+    on_sigterm(reactor, worker.leave)
     reactor.callWhenRunning(garbage.begin)
     reactor.addSystemEventTrigger("before", "shutdown", lambda: Deferred.fromCoroutine(worker.end()))
     reactor.run()
