@@ -172,7 +172,7 @@ class Client(Orderly):
         self._timer.cancel()
         self._beat_every = gateway.wheel.beat_interval(self._session.heart_beat[0] / 1000, number)
         if gateway.ping_interval and not self._session.heart_beat[1]:
-            self._pings = Pings(self.channel, gateway.ping_interval, gateway.grace, gateway.wheel.seconds())
+            self._pings = Pings(gateway.ping_interval, gateway.wheel.seconds())
         self._keep_time()
         self.take(self._session.receive(b""))  # what was held behind the CONNECT
 
@@ -315,7 +315,9 @@ class Client(Orderly):
             self._is_warned = True
             warn(self.listeners, left)
         # No time runs while nothing is read from the client.
-        heard = now if self._is_paused else max(self._heard, gateway.wheel.woke)
+        heard = now if self._is_paused else self._heard
+        if heard < gateway.wheel.woke:
+            heard = gateway.wheel.woke
         if expect_every:
             silence = max(2 * expect_every / 1000, gateway.grace)
             if now - heard > silence:
@@ -323,7 +325,7 @@ class Client(Orderly):
                 return
             wait = min(wait, max(heard + silence - now, 1.0))
         elif self._pings is not None:
-            next_look = self._pings.look(heard, now)
+            next_look = self._pings.look(self.channel, gateway, heard, now)
             if next_look is None:
                 text = f"Nothing came from you for {now - heard:.0f} seconds, not even an answer to a WebSocket ping."
                 self.fail(StompError(Fault.HEARTBEAT_TIMEOUT, text))

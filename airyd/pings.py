@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from typing import Final
 
+from airyd.gateway import Gateway
 from airyd.interfaces import IChannel
 from airyd.wsframe import PING
 
@@ -22,24 +23,20 @@ LATEST: Final = 1.25
 class Pings:
     """Pings one client while it is silent, and notices when it is gone.
 
-    Any byte of the client's is an answer.
+    Any byte of the client's is an answer. What all clients share is handed in: there are thousands of these.
 
     :param interval: seconds of silence after which a ping is sent
-    :param grace: seconds of silence that every client may have
     :param now: the time, on the clock of all later calls
     """
 
-    __slots__ = ("_channel", "_grace", "_interval", "_sent_at", "_unanswered", "_wait")
+    __slots__ = ("_sent_at", "_unanswered", "_wait")
 
-    def __init__(self, channel: IChannel, interval: float, grace: float, now: float) -> None:
-        self._channel = channel
-        self._interval = interval
-        self._grace = grace
+    def __init__(self, interval: float, now: float) -> None:
         self._sent_at = now
         self._unanswered = 0
-        self._wait = self._next_wait()
+        self._wait = _next_wait(interval)
 
-    def look(self, heard: float, now: float) -> float | None:
+    def look(self, channel: IChannel, gateway: Gateway, heard: float, now: float) -> float | None:
         """Send a ping if one is due; return the seconds until the next look, or None if the client is gone.
 
         :param heard: when the last byte of the client was read
@@ -49,13 +46,14 @@ class Pings:
         left = max(heard, self._sent_at) + self._wait - now
         if left > 0:
             return left
-        if self._unanswered >= MOST_UNANSWERED and now - heard > self._grace:
+        if self._unanswered >= MOST_UNANSWERED and now - heard > gateway.grace:
             return None
         self._unanswered += 1
         self._sent_at = now
-        self._wait = self._next_wait()
-        self._channel.send(PING)
+        self._wait = _next_wait(gateway.ping_interval)
+        channel.send(PING)
         return self._wait
 
-    def _next_wait(self) -> float:
-        return self._interval * random.uniform(1, LATEST)  # noqa: S311  # no secret
+
+def _next_wait(interval: float) -> float:
+    return interval * random.uniform(1, LATEST)  # noqa: S311  # no secret

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import http.client
 import os
 import re
 import signal
+import socket
 import subprocess
 import tempfile
+import time
+from pathlib import Path
 from typing import Final
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.integration.daemon import PATIENCE, TWISTD, command, environment
+from tests.integration.case import DaemonTestCase
+from tests.integration.daemon import COMPLAINTS, PATIENCE, TWISTD, command, environment
 from tests.integration.payloads import MESSAGE, body, number_of
 from tests.integration.raw import RawClient
 from tests.redis.server import own_prefix, shared_server
@@ -115,3 +120,43 @@ class UnreadLogTests(SynchronousTestCase):
             self.assertEqual(self.process.wait(PATIENCE), status)
             self.assertIn(b"airyd has stopped", self.log)
             self.assertIn(b"Server Shut Down", self.log)
+
+
+class ClosedTests(DaemonTestCase):
+    """Descriptors 0 to 2 are closed when airyd starts, as some supervisors leave them."""
+
+    def setUp(self) -> None:
+        """No shared daemon is needed."""
+
+    def test_closed(self) -> None:
+        """What else gets these numbers stays whole; the log goes nowhere, or to its file."""
+        with tempfile.TemporaryDirectory() as directory:
+            admin = Path(directory) / "admin"
+            redis = f"--source=redis://127.0.0.1:{shared_server().port}/0?prefix={own_prefix()}"
+            for options, logfile in (((), False), ((), True), (("--workers=2", redis), False)):
+                log = Path(directory) / "log"
+                listen = ["--listen=tcp:0:interface=127.0.0.1", f"--admin=unix:{admin}", *options]
+                *start, _, _, name = command()
+                words = [*start, "--nodaemon", "--pidfile=", *([f"--logfile={log}"] if logfile else []), name, *listen]
+                process = subprocess.Popen(
+                    ["/bin/sh", "-c", 'exec "$@" 0<&- 1>&- 2>&-', "sh", *words], cwd=directory, env=environment()
+                )
+                self.addCleanup(process.wait)
+                self.addCleanup(process.kill)
+                self.assertEqual(self.wait_until_ready(admin, process), 200)
+                process.send_signal(signal.SIGTERM)
+                self.assertEqual(process.wait(PATIENCE), 0)
+                if logfile:
+                    self.assertIn("airyd has stopped", log.read_text())
+                    self.assertIsNone(COMPLAINTS.search(log.read_text()))
+
+    def wait_until_ready(self, admin: Path, process: subprocess.Popen[bytes]) -> int:
+        """Ask the admin page until it says 200, or too long; return what it said last."""
+        deadline = time.monotonic() + PATIENCE
+        status = 0
+        while status != 200 and time.monotonic() < deadline and process.poll() is None:
+            with socket.socket(socket.AF_UNIX) as client, contextlib.suppress(OSError):
+                client.connect(str(admin))
+                client.sendall(b"GET /readyz HTTP/1.0\r\n\r\n")
+                status = int(client.recv(1000).split()[1])
+        return status
