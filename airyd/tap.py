@@ -69,6 +69,7 @@ def write_log_in_thread(reactor: Any, metrics: LogMetrics) -> None:
         text = "{count} lines of the log were dropped, because standard output was not read"
         reactor.callFromThread(_log.warn, text, count=count)
 
+    sys.stdout.flush()
     writer = LogWriter(descriptor, metrics, tell)
     sys.stdout = writer
     reactor.callWhenRunning(reactor.addSystemEventTrigger, "after", "shutdown", writer.end)
