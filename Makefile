@@ -19,15 +19,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\): [^#]*## /\1\t/p' Makefile | expand -t 14
 
 run: $(VENV)/ready ## serve a made-up conversation feed on loopback; ARGS='...' adds options of airyd
-	@printf '%s\n' '' \
-		'Serving made-up events at ws://127.0.0.1:8080/ws.communication until Ctrl-C.' \
-		'In another terminal, try:' \
-		'  $(BIN)/airyd tail ws://127.0.0.1:8080/ws.communication' \
-		"  $(BIN)/airyd publish http://127.0.0.1:8081 /queue/channel/connected '{\"id\": \"channel-1\"}'" \
-		'  curl http://127.0.0.1:8081/metrics' \
-		'  $(BIN)/twistd airyd --help' \
-		''
-	@exec $(BIN)/twistd --nodaemon --pidfile= airyd --source sample: $(ARGS)
+	@exec $(BIN)/python -m airyd.first_steps --nodaemon --pidfile= airyd --source sample: $(ARGS)
 
 check: lint types unit ## for every day: lint, types, and the tests that start no process
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from pathlib import Path
 from typing import Final, NamedTuple
 
 from twisted.logger import Logger
 
 from airyd.errors import ConfigurationError
 from airyd.events import DESTINATION, OWN, STATUS, share_a_tag
+from airyd.files import read_text
 from airyd.sources.shares import share_out
 
 OPTION: Final = "--destinations-file"
@@ -42,13 +42,8 @@ class DestinationsFile(NamedTuple):
 
         The file has no secrets.
         """
-        try:
-            text = Path(self.path).read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
-            raise ConfigurationError(f"{OPTION} {self.path}: {reason}") from None
         names = list(self.others)
-        for number, line in enumerate(text.splitlines(), 1):
+        for number, line in enumerate(read_text(OPTION, self.path).splitlines(), 1):
             name = line.partition("#")[0].strip()
             if not name:
                 continue

@@ -22,7 +22,7 @@ from airyd.pings import Pings
 from airyd.renewal import LOGIN_OVER, NOTICE, allow, check_subject, credentials_of, warn
 from airyd.stomp import requests
 from airyd.stomp.session import Session
-from airyd.stomp.spec import Header, Version
+from airyd.stomp.spec import Command, Header, Version
 from airyd.subscriber import Listener
 from airyd.subscription import Ended, Subscription
 from airyd.wheel import Entry
@@ -125,7 +125,7 @@ class Client(Orderly):
             self._principal = None
         # Neither the detail nor a header goes to the log: they may hold what the client sent, a token for instance.
         log = self._log.debug if error.fault is Fault.RESTARTING else self._log.info
-        log("{peer} gets ERROR {kind}", peer=self.channel.peer, kind=error.fault.kind)
+        log("{peer} gets ERROR {kind}", peer=self.channel.peer, kind=error.fault.kind, once_a_minute=error.fault.kind)
         self._say(self._session.error(error.fault, error.detail, error.receipt))
         self._gateway.metrics.errors[error.fault.kind] += self.channel.close(error.fault)
 
@@ -143,6 +143,11 @@ class Client(Orderly):
         if recovered is not None:
             headers[Header.RECOVERED] = "true" if recovered else "false"
         self._receipt(request.receipt, headers)
+
+    def settled(self, request: requests.Subscribe, message_ids: Collection[str]) -> None:
+        """See ``Subscriber``."""
+        if not self.is_over:
+            self._session.settled(request, message_ids)
 
     def carry_out(self, request: requests.Request) -> Deferred[None] | None:
         """See ``Orderly``."""
@@ -202,6 +207,10 @@ class Client(Orderly):
         return None
 
     def _unsubscribe(self, request: requests.Unsubscribe) -> None:
+        if request.id not in self.subscribed:  # it has ended before
+            self._gateway.metrics.late[Command.UNSUBSCRIBE] += 1
+            self._receipt(request.receipt)
+            return
         self.subscribed[request.id].flush()
         if not self.is_over:  # too slow for that
             self.subscribed.pop(request.id).close()
@@ -245,13 +254,19 @@ class Client(Orderly):
             raise StompError(Fault.FORBIDDEN, f"You may not send to {name}.", request.receipt)
 
     def _settle(self, request: requests.Ack) -> None:
-        chosen = [one for name, one in self.subscribed.items() if request.subscription_id in (None, name)]
-        settled = sum([subscription.settle(request.message_id) for subscription in chosen])
-        if not settled:
+        metrics = self._gateway.metrics
+        if request.ordinal is None:
+            chosen = [one for name, one in self.subscribed.items() if request.subscription_id in (None, name)]
+        else:
+            chosen = [one for one in self.subscribed.values() if one.ordinal == request.ordinal]
+        if sum([subscription.settle(request.message_id) for subscription in chosen]):
+            metrics.acks += request.positive
+            metrics.nacks += not request.positive
+        elif self._session.was_settled(request):
+            metrics.late[Command.ACK if request.positive else Command.NACK] += 1
+        else:
             text = f"No message {request.message_id[:200]!r} waits for an answer."
             raise StompError(Fault.UNKNOWN_MESSAGE, text, request.receipt)
-        self._gateway.metrics.acks += request.positive
-        self._gateway.metrics.nacks += not request.positive
         self._receipt(request.receipt)
 
     def _answer(self, request: requests.Request) -> None:

@@ -169,9 +169,9 @@ class Delivery:
             self._scheduled = True
             self._subscriber.later(self._read_on)
 
-    def settle(self, event_id: str, cumulative: bool) -> int:
-        """Settle messages of the window and return how many: 0 if this one isn't outstanding."""
-        settled = 0 if self.window is None else self.window.settle(event_id, cumulative)
+    def settle(self, event_id: str, cumulative: bool) -> list[str]:
+        """Settle messages of the window and return which: none if this one isn't outstanding."""
+        settled = [] if self.window is None else self.window.settle(event_id, cumulative)
         self.proceed()
         return settled
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import OrderedDict
 from collections.abc import Sequence
 
 from airyd.delivery import Delivery
@@ -54,6 +55,7 @@ class Destination:
     __slots__ = (
         "_audiences",
         "_deliveries",
+        "_is_beginning",
         "_telling",
         "_waiting",
         "_watch",
@@ -74,7 +76,9 @@ class Destination:
         self.voice: Voice | None = None
         self._telling = telling
         self._watch = Watch(name, source, self._began, self._refuse)
-        self._waiting: dict[Receiver, None] = {}
+        # In the order in which they came: a dict looks through all that were taken from its beginning, each time.
+        self._waiting: OrderedDict[Receiver, None] = OrderedDict()
+        self._is_beginning = False
         self._deliveries: dict[Receiver, Delivery] = {}
         self._audiences: dict[RowFilter | None, Audience[Receiver]] = {}
 
@@ -170,9 +174,17 @@ class Destination:
     def _began(self, since: str | None) -> None:
         if since is not None:
             self._telling.begin(self._grouped, since)
-        # Whoever begins may leave at once, and come back: if that was the last, it waits for another watch.
-        while self._waiting and self.position is not None:
-            self._waiting.popitem()[0].begin()
+        if self._is_beginning:
+            return
+        self._is_beginning = True
+        try:
+            # Whoever begins may leave at once, and come back: behind the others, or to wait for another watch if it was
+            # the last.
+            while self._waiting and self.position is not None:
+                subscription, _ = self._waiting.popitem(last=False)
+                subscription.begin()
+        finally:
+            self._is_beginning = False
 
     def _refuse(self, error: StompError) -> None:
         for subscription in self.subscriptions:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum, IntEnum
+from http import HTTPStatus
 from typing import ClassVar
 
 
@@ -99,7 +101,13 @@ class StompError(Exception):
 
 
 class ConfigurationError(ValueError):
-    """An option is wrong; the text says in one line what to change."""
+    """An option is wrong; the text says in one line what to change, whatever it quotes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(" ".join(text.split()))
+
+    def __str__(self) -> str:
+        return " ".join(super().__str__().split())  # whatever the option holds
 
 
 class Refusal(Exception):
@@ -113,6 +121,22 @@ class Refusal(Exception):
     def stomp_error(self, receipt: str | None = None) -> StompError:
         """Return the error that a STOMP client gets, with this exception's text."""
         return StompError(self.stomp_fault, str(self), receipt)
+
+
+class RequestRefused(Exception):
+    """An opening handshake is refused with an HTTP error.
+
+    :ivar reason: one line that says what to change; repeats nothing of the request
+    :ivar headers: what the status demands, such as ``Allow``
+    """
+
+    def __init__(
+        self, reason: str, status: HTTPStatus = HTTPStatus.BAD_REQUEST, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(reason, status)
+        self.reason = reason
+        self.status = status
+        self.headers: Mapping[str, str] = headers or {}
 
 
 class LoginFault(Enum):

@@ -1,33 +1,56 @@
-"""The opening handshake on Autobahn: its options, its bounds, and who is let in (RFC 6455, section 4)."""
+"""The opening handshake: its bounds, who is let in (RFC 6455, section 4.2), and Autobahn's options.
+
+airyd reads the request itself, and Autobahn answers it. Autobahn's own reading ends lines at bytes that are content to
+a proxy (``str.splitlines``), so that a header could be hidden in another. The answer is ``succeedHandshake``, which
+needs ``_wskey``, ``websocket_version``, ``websocket_protocols`` and ``websocket_extensions``; a list of extensions is
+split by ``_parseExtensionsHeader``. None of these is Autobahn's API: tests/websocket/test_autobahn.py says what they
+must do.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
-from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
-from twisted.internet.interfaces import IReactorCore
+from twisted.internet.interfaces import IProtocolNegotiationFactory, IReactorCore
 from twisted.internet.tcp import Connection
 from twisted.logger import Logger
+from zope.interface import implementer
 
 from airyd import __version__
 from airyd.deflate import agree
 from airyd.encoding import Framing
+from airyd.errors import RequestRefused
 from airyd.gateway import Gateway
 from airyd.interfaces import Opening
 from airyd.limits import WEBSOCKET_MESSAGE
-from airyd.origins import OriginPolicy
+from airyd.origins import OriginPolicy, describe_refusal
+from airyd.request_head import RequestHead, RequestHeadReader, elements, is_token, parse_request_head
 from airyd.stomp.spec import Version
+from airyd.tls import ALPN_PROTOCOLS, TLS_HANDSHAKE
 
 #: The subprotocols of STOMP, best first.
 SUBPROTOCOLS: Final = tuple(version.rules.subprotocol for version in reversed(Version))
 
-_TOO_LARGE: Final = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-_HEAD_END: Final = b"\r\n\r\n"
-_EXTENSIONS: Final = re.compile(rb"\r\nsec-websocket-extensions:([^\r\n]*)", re.IGNORECASE)
+_VERSION: Final = "13"
+#: 16 bytes in base64 (RFC 6455, section 4.1).
+_KEY: Final = re.compile(r"[A-Za-z0-9+/]{22}==")
+
+
+class OpeningHandshakeRequest(NamedTuple):
+    """What a proper opening handshake asks for.
+
+    :ivar key: the ``Sec-WebSocket-Key``
+    :ivar subprotocol: the best of those offered; None if none is offered
+    :ivar extensions: the ``Sec-WebSocket-Extensions``, ASCII; empty for none
+    """
+
+    key: str
+    subprotocol: str | None
+    extensions: str
 
 
 class OpeningHandshake(WebSocketServerProtocol):
@@ -38,6 +61,9 @@ class OpeningHandshake(WebSocketServerProtocol):
     """
 
     __slots__ = ()
+
+    #: What has arrived of the request head.
+    _reader: RequestHeadReader | None = None
 
     factory: HandshakeFactory
     transport: Connection  # or what behaves like one, on TLS
@@ -64,83 +90,80 @@ class OpeningHandshake(WebSocketServerProtocol):
     autoPingTimeout = 0
     autoPingSize = 12
     autoPingRestartOnAnyTraffic = True
-    versions = (13,)
-    webStatus = False
-    serveFlashSocketPolicy = False
-    flashSocketPolicy = ""
-    # Origins are checked in onConnect(), where a refusal can be a 403: here all pass.
-    allowedOriginsPatterns = (re.compile(""),)
-    allowNullOrigin = True
-    maxConnections = 0
-    trustXForwardedFor = 0
 
     def _dataReceived(self, data: bytes) -> None:
-        # Autobahn has no bound on the request head; this holds while it arrives.
         if self.state == self.STATE_CONNECTING:
-            limits = self.factory.gateway.limits
-            head = self.data + data
-            end = head.find(_HEAD_END)
-            size = len(head) if end < 0 else end + len(_HEAD_END)
-            if size > limits.request_head:
-                self.failHandshake(f"The request head is longer than {limits.request_head} bytes.", _TOO_LARGE)
-                return
-            if head.count(b"\n", 0, size) > limits.headers + 2:  # the request line, and the empty one at the end
-                self.failHandshake(f"The request has more than {limits.headers} headers.", _TOO_LARGE)
-                return
-            offers = _EXTENSIONS.findall(head, 0, end) if end >= 0 else ()
-            if len(offers) > 1:  # a list may be split (RFC 6455, section 9.1); Autobahn would refuse that
-                whole = b"\r\nSec-WebSocket-Extensions:" + b",".join(offers)
-                self.data, data = b"", _EXTENSIONS.sub(b"", head[:end]) + whole + head[end:]
-        if self.state != self.STATE_CLOSED:  # where Autobahn would collect it
+            try:
+                self._read_request(data)
+            except RequestRefused as refused:
+                self.refuse(refused)
+        elif self.state != self.STATE_CLOSED:  # where Autobahn would collect it
             super()._dataReceived(data)
 
-    def onConnect(self, request: ConnectionRequest) -> tuple[str | None, dict[str, str]]:
-        """Decide on a valid opening handshake: the subprotocol and headers for the answer, or ``ConnectionDeny``."""
-        # Autobahn would fail the handshake for a parameter that it doesn't know; here that only declines the extension.
+    def _read_request(self, data: bytes) -> None:
+        """Take bytes of the opening handshake; answer it with 101 when all of it is here.
+
+        Errors: ``RequestRefused``.
+        """
+        if self._reader is None:
+            if data.startswith(TLS_HANDSHAKE):
+                raise RequestRefused("This port does not speak TLS: use ws:// in place of wss://.")
+            limits = self.factory.gateway.limits
+            self._reader = RequestHeadReader(limits.request_head, limits.headers)
+        whole = self._reader.feed(data)
+        if whole is None:
+            return
+        self._reader = None
+        head = parse_request_head(whole[0])
+        asked = read_opening_handshake(head, self.factory.paths)
+        origin = head.fields.get("origin")
+        if origin is not None and not self.factory.origins.allows(origin, head.host):
+            raise RequestRefused(describe_refusal(origin), HTTPStatus.FORBIDDEN)
+        if "authorization" in head.fields or "cookie" in head.fields:
+            self.opening_shown(Opening(head.fields.get("authorization"), head.fields.get("cookie")))
+        self._accept(asked, whole[1])
+
+    def _accept(self, asked: OpeningHandshakeRequest, rest: bytes) -> None:
+        """Let Autobahn answer with 101, and read what follows the request."""
+        self.data = rest
+        # What Autobahn's own reading of the request would leave behind for its answer.
+        self._wskey = asked.key
+        self.websocket_version = int(_VERSION)
+        self.websocket_protocols = [] if asked.subprotocol is None else [asked.subprotocol]
         self.websocket_extensions: list[object] = []
-        if request.path not in self.factory.paths:
-            raise ConnectionDeny(int(HTTPStatus.NOT_FOUND), self.factory.nothing_here)
-        if not self.factory.origins.allows(request.headers.get("origin"), request.headers["host"]):
-            raise ConnectionDeny(int(HTTPStatus.FORBIDDEN), "This origin may not connect (option --origin).")
-        authorization, cookie = request.headers.get("authorization"), request.headers.get("cookie")
-        if authorization is not None or cookie is not None:
-            self.opening_shown(Opening(authorization, cookie))
-        subprotocol = next((each for each in SUBPROTOCOLS if each in request.protocols), None)
-        if subprotocol is None and request.protocols:
-            raise ConnectionDeny(int(HTTPStatus.BAD_REQUEST), f"The subprotocols here are {', '.join(SUBPROTOCOLS)}.")
-        agreement = agree(request.extensions) if self.factory.compression else None
-        if agreement is None:
-            return subprotocol, {}
-        self.compression_agreed(agreement.framing)
-        return subprotocol, {"Sec-WebSocket-Extensions": agreement.answer}
+        headers: dict[str, str] = {}
+        if asked.extensions and self.factory.compression:
+            agreement = agree(self._parseExtensionsHeader(asked.extensions))
+            if agreement is not None:
+                self.compression_agreed(agreement.framing)
+                headers["Sec-WebSocket-Extensions"] = agreement.answer
+        self.succeedHandshake((asked.subprotocol, headers))
 
     def compression_agreed(self, framing: Framing) -> None:
         """Learn that messages may be compressed, and what frames those to this client."""
 
-    def failHandshake(self, reason: str, code: int = 400, responseHeaders: Any = None) -> None:
-        """Answer an opening handshake with an HTTP error, and close."""
-        headers = {"Content-Type": "text/plain; charset=utf-8", "Connection": "close"}
-        if code == HTTPStatus.UPGRADE_REQUIRED and self.http_request_path not in self.factory.paths:
-            code, reason = HTTPStatus.NOT_FOUND, self.factory.nothing_here
-        elif code == HTTPStatus.UPGRADE_REQUIRED:
-            headers |= {"Upgrade": "websocket", "Connection": "Upgrade, close"}
-        elif responseHeaders is not None:  # Autobahn has some only for a version that isn't spoken
-            code = HTTPStatus.UPGRADE_REQUIRED
-            headers |= {"Upgrade": "websocket", "Connection": "Upgrade, close", "Sec-WebSocket-Version": "13"}
-        elif code == HTTPStatus.METHOD_NOT_ALLOWED:
-            headers["Allow"] = "GET"
-        elif reason.startswith("HTTP Origin header invalid"):
-            code = HTTPStatus.FORBIDDEN
-        body = f"{reason}\n".encode()
-        headers["Content-Length"] = str(len(body))
+    def refuse(self, refused: RequestRefused) -> None:
+        """Answer the opening handshake with an HTTP error, and close."""
+        self._reader = None
+        body = f"{refused.reason}\n".encode()
+        headers = {
+            "Server": self.factory.server,
+            "Content-Type": "text/plain; charset=utf-8",
+            "Connection": "close",
+            **refused.headers,
+            "Content-Length": str(len(body)),
+        }
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        status = HTTPStatus(code)
-        self.sendData(
-            f"HTTP/1.1 {status} {status.phrase}\r\nServer: {self.factory.server}\r\n{lines}\r\n".encode() + body
-        )
+        status = refused.status
+        self.sendData(f"HTTP/1.1 {status.value} {status.phrase}\r\n{lines}\r\n".encode() + body)
         self.factory.gateway.metrics.handshakes_refused[int(status)] += 1
-        # The reason may quote the request, and that a token.
-        self._log.info("{peer}: opening handshake refused with {code}", peer=self.peer, code=int(status))
+        self._log.info(
+            "{peer}: opening handshake refused with {code}: {reason}",
+            peer=self.peer,
+            code=int(status),
+            reason=refused.reason,
+            once_a_minute=f"handshake {int(status)}",
+        )
         self.handshake_refused()
         self.wasClean = True  # for Autobahn: nothing to warn of
         self.dropConnection()
@@ -152,6 +175,60 @@ class OpeningHandshake(WebSocketServerProtocol):
         """Learn that the answer to the opening handshake was an HTTP error; the connection closes."""
 
 
+def read_opening_handshake(head: RequestHead, paths: Sequence[str]) -> OpeningHandshakeRequest:
+    """Return what a request asks for, if it opens the WebSocket on one of these paths (RFC 6455, section 4.2.1).
+
+    Errors: ``RequestRefused``.
+    """
+    fields = head.fields
+    if head.method != "GET":
+        raise RequestRefused("The method must be GET.", HTTPStatus.METHOD_NOT_ALLOWED, {"Allow": "GET"})
+    # Behind a proxy that takes what follows for a body, WebSocket frames could be read as the next request.
+    if "transfer-encoding" in fields or fields.get("content-length", "0") != "0":
+        raise RequestRefused(
+            "A WebSocket's opening handshake has no body: leave out Content-Length and Transfer-Encoding."
+        )
+    if head.path not in paths:
+        raise RequestRefused(f"There is nothing here; connect to {' or '.join(paths)}", HTTPStatus.NOT_FOUND)
+    if "upgrade" not in fields:
+        raise _upgrade_required("This is a WebSocket: the request must have the header Upgrade: websocket.")
+    if "websocket" not in elements(fields["upgrade"].lower()):
+        raise RequestRefused("The Upgrade header must name websocket.")
+    if "upgrade" not in elements(fields.get("connection", "").lower()):
+        raise RequestRefused("The Connection header must name Upgrade.")
+    version = fields.get("sec-websocket-version", "")
+    if version != _VERSION:
+        if re.fullmatch("[0-9]{1,3}", version):
+            raise _upgrade_required(f"Sec-WebSocket-Version must be {_VERSION}.", {"Sec-WebSocket-Version": _VERSION})
+        raise RequestRefused(f"The request must have the header Sec-WebSocket-Version: {_VERSION}.")
+    key = fields.get("sec-websocket-key", "")
+    if not _KEY.fullmatch(key):
+        raise RequestRefused("Sec-WebSocket-Key must be 16 bytes in base64.")
+    extensions = fields.get("sec-websocket-extensions", "")
+    if not extensions.isascii():
+        raise RequestRefused("The Sec-WebSocket-Extensions header must be ASCII.")
+    return OpeningHandshakeRequest(key, _subprotocol(fields.get("sec-websocket-protocol")), extensions)
+
+
+def _subprotocol(header: str | None) -> str | None:
+    """Return the best subprotocol of those offered; None if there is no ``Sec-WebSocket-Protocol``."""
+    if header is None:
+        return None
+    offered = elements(header)
+    if len(set(offered)) < len(offered) or not all(map(is_token, offered)):
+        raise RequestRefused("Sec-WebSocket-Protocol must be a list of names, each of them once.")
+    for each in SUBPROTOCOLS:
+        if each in offered:
+            return each
+    raise RequestRefused(f"The subprotocols here are {', '.join(SUBPROTOCOLS)}.")
+
+
+def _upgrade_required(reason: str, more: Mapping[str, str] | None = None) -> RequestRefused:
+    headers = {"Upgrade": "websocket", "Connection": "Upgrade, close", **(more or {})}
+    return RequestRefused(reason, HTTPStatus.UPGRADE_REQUIRED, headers)
+
+
+@implementer(IProtocolNegotiationFactory)
 class HandshakeFactory(WebSocketServerFactory):
     """What all connections share.
 
@@ -172,7 +249,10 @@ class HandshakeFactory(WebSocketServerFactory):
     ) -> None:
         super().__init__(server=f"airyd/{__version__}", reactor=reactor)
         self.gateway = gateway
-        self.paths = frozenset(paths)
-        self.nothing_here = f"There is nothing here; connect to {' or '.join(paths)}"
+        self.paths = paths
         self.origins = origins
         self.compression = compression
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """See ``IProtocolNegotiationFactory``."""
+        return list(ALPN_PROTOCOLS)

@@ -155,6 +155,7 @@ class Hub:
             event_id=event_id,
             destination=destination,
             reason=str(refusal),
+            once_a_minute=f"left out {destination} {refusal.kind}",
         )
 
     def subscription(self, subscriber: Subscriber, request: Subscribe, row_filter: RowFilter | None) -> Subscription:
@@ -203,6 +204,7 @@ class Hub:
                 destination=destination,
                 origin=origin,
                 reason=str(refusal),
+                once_a_minute=f"refused {origin} {refusal.kind}",
             )
             return fail(refusal)
 

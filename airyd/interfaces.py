@@ -159,8 +159,10 @@ class IEventSourceParser(Interface):
 class Opening(NamedTuple):
     """What a client showed in its opening handshake; ``repr`` shows nothing of it.
 
-    :ivar authorization: the ``Authorization`` header
-    :ivar cookie: the ``Cookie`` header; only of pages whose origin may connect
+    Texts have one character per byte (latin-1), since HTTP does not say what the bytes 80 to FF mean.
+
+    :ivar authorization: the ``Authorization`` header; there is never more than one
+    :ivar cookie: the ``Cookie`` headers, joined with ``; ``; only of pages whose origin may connect
     """
 
     authorization: str | None = None

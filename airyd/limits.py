@@ -57,6 +57,10 @@ SOURCE_PATIENCE = 10.0
 #: Unacknowledged messages of a subscription: when not asked for, and at most.
 PREFETCH_DEFAULT = 100
 PREFETCH_CAP = 1000
+#: Messages that no longer wait for an ACK, as many as two of the largest windows hold, and subscriptions that ended: a
+#: connection remembers so many, by 8 bytes each, and takes an ACK, NACK or UNSUBSCRIBE of them that comes late.
+SETTLED_MESSAGES = 2 * PREFETCH_CAP
+ENDED_SUBSCRIPTIONS = 1000
 #: Characters of a pattern in a SUBSCRIBE: with more it fits no destination (``airyd.events.DESTINATION``).
 PATTERN = 202
 #: Characters of a token.

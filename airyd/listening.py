@@ -2,21 +2,49 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+import errno
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from itertools import combinations
+from typing import Any, Final, NamedTuple, NoReturn
 
+from OpenSSL.SSL import Error as TlsError
 from twisted.internet import tcp
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
-from twisted.internet.endpoints import serverFromString
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.endpoints import (
+    AdoptedStreamServerEndpoint,
+    SSL4ServerEndpoint,
+    TCP4ServerEndpoint,
+    TCP6ServerEndpoint,
+    UNIXServerEndpoint,
+    serverFromString,
+)
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.protocols.haproxy import proxyEndpoint
 from twisted.python.failure import Failure
 
-from airyd.addresses import split_endpoint
+from airyd.endpoint_strings import EndpointText, read_endpoint
 from airyd.errors import ConfigurationError
+from airyd.tls import check_certificate_folder, reason_of, server_tls
 from airyd.transport import keep_alive
 
 #: Connections that wait to be accepted; Twisted's 50 loses some when all clients come back at once.
 _BACKLOG: Final = 1024
+#: What to do about it, where a socket can't listen.
+_HINTS: Final[Mapping[int, str]] = {
+    errno.EADDRINUSE: "something listens there already",
+    errno.EADDRNOTAVAIL: "this machine has no such address",
+    errno.EACCES: "ports below 1024 need more rights",
+}
+_UNIX_HINTS: Final[Mapping[int, str]] = {
+    errno.EADDRINUSE: "there is something with this name; remove it if no program listens there",
+    errno.EACCES: "this user may not write to the folder",
+    errno.ENOENT: "make the folder first",
+}
 
 
 class Place(NamedTuple):
@@ -24,50 +52,152 @@ class Place(NamedTuple):
 
     :ivar option: such as ``--listen``
     :ivar description: its value, a Twisted endpoint string
+    :ivar text: what that says
     """
 
     option: str
     description: str
+    text: EndpointText
     endpoint: IStreamServerEndpoint
 
     @classmethod
-    def read(cls, option: str, description: str, reactor: Any) -> Place:
+    def read(cls, option: str, description: str, reactor: object) -> Place:
         """Read an endpoint string; nothing is opened yet.
 
-        :param reactor: who will be asked to listen
+        :param reactor: what will be asked to listen
 
-        Raises ``ConfigurationError`` for what Twisted doesn't understand.
+        Raises ``ConfigurationError`` if it can't be used.
         """
+        text = read_text(option, description)
         try:
-            words, named = split_endpoint(description)
+            endpoint = _make_endpoint(text, description, reactor)
         except ValueError as error:
             raise ConfigurationError(f"{option} {description}: {error}") from None
-        is_plain = words[0] in ("tcp", "tcp6", "ssl", "unix") and len(words) <= 2 and "backlog" not in named
-        backlog = f":backlog={_BACKLOG}" if is_plain else ""
-        try:
-            endpoint: IStreamServerEndpoint = serverFromString(reactor, description + backlog)
-        except (ValueError, TypeError, KeyError, OSError) as error:
-            raise ConfigurationError(f"{option} {description}: no endpoint that Twisted understands: {error}") from None
-        return cls(option, description, endpoint)
+        return cls(option, description, text, endpoint)
 
     def scheme(self, plain: str) -> str:
         """Return what the URL of a port here begins with: ``ws`` becomes ``wss`` where it is TLS."""
-        return f"{plain}s" if self.description.startswith("ssl:") else plain
+        return f"{plain}s" if self.text.is_tls else plain
 
     def listen(self, factory: IProtocolFactory) -> IListeningPort:
         """Listen now, or end the program with a line that says why not."""
-        ports: list[IListeningPort] = []
-        failures: list[Failure] = []
-        # Twisted's endpoints answer at once.
-        self.endpoint.listen(factory).addCallbacks(ports.append, failures.append)
-        if ports:
-            if isinstance(ports[0], tcp.Port):
-                keep_alive(ports[0].socket)
-            return ports[0]
-        reason = failures[0].value if failures else "it does not answer at once"
-        if isinstance(reason, CannotListenError):
-            reason = reason.socketError
-        raise SystemExit(f"airyd: {self.option} {self.description}: cannot listen there: {reason}")
+        hints = _UNIX_HINTS if (self.text.wrapped or self.text).kind == "unix" else _HINTS
+        port, reason = _result(hints, self.endpoint.listen, factory)
+        if not reason and not IListeningPort.providedBy(port):
+            reason = "nothing listens with this kind of endpoint"
+        if reason:
+            end_program(f"{self.option} {self.description}: cannot listen there: {reason}")
+        if isinstance(port, tcp.Port):
+            keep_alive(port.socket)
+        listening: IListeningPort = port
+        return listening
+
+
+def read_text(option: str, description: str) -> EndpointText:
+    """Read an endpoint string; ``ConfigurationError`` for what is none."""
+    try:
+        return read_endpoint(description)
+    except ValueError as error:
+        raise ConfigurationError(f"{option} {description}: {error}") from None
+
+
+def check_distinct(places: Iterable[Place]) -> None:
+    """Raise ``ConfigurationError`` if two of these can't both listen."""
+    for one, other in combinations(places, 2):
+        if one.text.overlaps(other.text):
+            raise ConfigurationError(
+                f"{other.option} {other.description}: {one.option} {one.description} listens there already; "
+                "give each one of its own"
+            )
+
+
+def end_program(reason: str) -> NoReturn:
+    """End the program with one line and status 1, before the reactor runs.
+
+    twistd's log has taken the place of ``sys.stderr`` by then: so the line gets into the log, and on standard error.
+    """
+    line = f"airyd: {reason}"
+    if sys.__stderr__ is not None and sys.stderr is not sys.__stderr__:
+        print(line, file=sys.__stderr__, flush=True)  # the end of the program
+    raise SystemExit(line)
+
+
+def _make_endpoint(text: EndpointText, description: str, reactor: object) -> IStreamServerEndpoint:
+    """Return the endpoint that a string describes; ``ValueError`` with a line if it can't be made."""
+    get = text.parameters.get
+    backlog = int(get("backlog", _BACKLOG))
+    interface = get("interface", "")
+    if text.wrapped is not None:
+        wrapped = _make_endpoint(text.wrapped, description.partition(":")[2], reactor)
+        return proxyEndpoint(wrapped)
+    match text.kind:
+        case "tcp":
+            return TCP4ServerEndpoint(reactor, text.port, backlog, interface)
+        case "tcp6":
+            return TCP6ServerEndpoint(reactor, text.port, backlog, interface or "::")
+        case "ssl":
+            key = get("privateKey", "")
+            tls = server_tls(key, get("certKey", key), get("extraCertChain"), get("dhParameters"))
+            return SSL4ServerEndpoint(reactor, text.port, tls, backlog, interface)
+        case "unix":
+            mode = int(get("mode", "666"), 8)
+            return UNIXServerEndpoint(reactor, get("address"), backlog, mode, get("lockfile", "1") == "1")
+        case "tls":
+            check_certificate_folder(get("path", ""))
+    endpoint, reason = _result({}, serverFromString, reactor, description)
+    if text.kind == "systemd":
+        if reason:
+            raise ValueError("systemd has handed over no such socket")
+        _check_adopted(endpoint)
+    if reason:
+        raise ValueError(f"the plugin for {text.kind}: refuses it: {reason}")
+    made: IStreamServerEndpoint = endpoint
+    return made
+
+
+def _check_adopted(endpoint: AdoptedStreamServerEndpoint) -> None:
+    """Raise ``ValueError`` unless a socket of systemd's listens, and is of the kind that the string says.
+
+    Whether anybody else can reach it is decided by that.
+    """
+    try:
+        with socket.socket(fileno=os.dup(endpoint.fileno)) as adopted:
+            family = adopted.family
+            listens = adopted.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    except OSError as error:
+        raise ValueError(f"what systemd has handed over is no socket: {error.strerror}") from None
+    if family != endpoint.addressFamily:
+        raise ValueError(f"the socket that systemd has handed over is one of domain={family.name.removeprefix('AF_')}")
+    if not listens:
+        raise ValueError("the socket that systemd has handed over does not listen; it needs ListenStream=")
+
+
+def _result(hints: Mapping[int, str], function: Callable[..., Any], *arguments: object) -> tuple[Any, str]:
+    """Call a function, of a plugin perhaps, that may raise anything, or return a Deferred.
+
+    Return its result and ``""``, or None and the reason in one line.
+
+    :param hints: what to say beside the system's word, by its error number
+    """
+    results: list[Any] = []
+    failures: list[Failure] = []
+    maybeDeferred(function, *arguments).addCallbacks(results.append, failures.append)
+    if results:
+        return results[0], ""
+    return None, _reason(failures[0].value, hints) if failures else "it does not answer at once"
+
+
+def _reason(error: object, hints: Mapping[int, str]) -> str:
+    if isinstance(error, CannotListenError):
+        error = error.socketError
+    if error == "Cannot acquire lock":  # Twisted's word for the lock file of a unix socket
+        return "another program listens there"
+    if isinstance(error, OSError) and error.strerror:
+        hint = hints.get(error.errno or 0)
+        return f"{error.strerror}; {hint}" if hint else error.strerror
+    if isinstance(error, TlsError):
+        return reason_of(error)
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def url_of(scheme: str, port: IListeningPort, path: str) -> str:

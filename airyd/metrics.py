@@ -19,6 +19,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 
 from airyd import __version__
 from airyd.errors import Fault, LoginFault
+from airyd.stomp.spec import Command
 
 #: Ends of a connection that are no :class:`~airyd.errors.Fault`: after DISCONNECT, by the client's close
 #: frame, TCP gone without one, and a violation of RFC 6455.
@@ -114,8 +115,15 @@ class Metrics:
         known=_OUTCOMES,
     )
     replayed: int = _counter("events_replayed", "Events read from the history for resumes.")
-    acks: int = _counter("acks", "ACK frames of clients.")
-    nacks: int = _counter("nacks", "NACK frames of clients.")
+    acks: int = _counter("acks", "ACK frames of clients that settled a message.")
+    nacks: int = _counter("nacks", "NACK frames of clients that settled a message.")
+    late: Counter[str] = _counter(
+        "late_frames",
+        "ACK and NACK frames for messages that were settled before or whose subscription had ended, "
+        "and UNSUBSCRIBE frames for subscriptions that had ended.",
+        "command",
+        known=(Command.ACK, Command.NACK, Command.UNSUBSCRIBE),
+    )
     gaps: Counter[str] = _counter("gaps", "Times that the source said it may have missed events.", "destination")
     heartbeats_out: int = _counter("heartbeats_sent", "Heart-beats sent to clients.")
     stalls: int = _counter("stalls", "Times that a client's socket took no more.")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from getopt import GetoptError, getopt
 from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn
 
@@ -18,9 +18,13 @@ from airyd.catalogue import DestinationsFile, check_name
 from airyd.errors import ConfigurationError
 from airyd.events import AIRY_DESTINATIONS
 from airyd.limits import LIMITS, PING_INTERVAL, Limits
-from airyd.revocation import MOST_TOKEN_MAX_AGE, TOKEN_MAX_AGE
+from airyd.logs import DEFAULT_LEVEL, LEVELS
+from airyd.option_values import lifetime, naming, one_of, ping_interval, positive, seconds, workers
+from airyd.revocation import TOKEN_MAX_AGE
 from airyd.sources import describe_sources
+from airyd.spelling import did_you_mean
 from airyd.stomp.spec import HeartBeat
+from airyd.twistd_files import check_twistd_files
 from airyd.websocket import PROTOCOLS
 
 DEFAULT_LISTEN: Final = "tcp:8080:interface=127.0.0.1"
@@ -28,15 +32,12 @@ DEFAULT_PATH: Final = "/ws.communication"
 DEFAULT_ADMIN: Final = "tcp:8081:interface=127.0.0.1"
 DEFAULT_AUTH: Final = "anonymous"
 NO_ADMIN: Final = "none"
-AUTO_WORKERS: Final = "auto"
-#: Every worker holds the sockets of all: their number goes with the square of this.
-MOST_WORKERS: Final = 64
 #: A path as a request can have it (RFC 3986, section 3.3). After ``//`` comes a host, and after ``;`` parameters.
 _PATH: Final = re.compile(r"/(?!/)[0-9A-Za-z._~!$&'()*+,=:@%/-]*\Z")
-#: Seconds. A tick of the wheel is a tenth of it, and each costs some CPU.
-_SHORTEST_PING_INTERVAL: Final = 0.1
 ON: Final = "on"
 OFF: Final = "off"
+#: Those that may be given more than once: their help says so.
+REPEATABLE: Final = ("listen", "path", "source", "auth", "destination", "origin")
 
 
 class Settings(NamedTuple):
@@ -57,6 +58,7 @@ class Settings(NamedTuple):
     :ivar compression: whether to compress for the clients that offer it
     :ivar websocket: which protocol of ``airyd.websocket.PROTOCOLS``
     :ivar token_max_age: seconds for which a revocation is kept
+    :ivar log_level: which of ``airyd.logs.LEVELS``
     """
 
     listen: Sequence[str]
@@ -76,70 +78,7 @@ class Settings(NamedTuple):
     destinations_file: DestinationsFile | None = None
     token_max_age: int = TOKEN_MAX_AGE
     ping_interval: float = PING_INTERVAL
-
-
-def _positive(text: str) -> int:
-    number = int(text) if text.isascii() and text.isdigit() else 0
-    if number < 1:
-        raise ValueError("give a whole number from 1 on")
-    return number
-
-
-def _lifetime(text: str) -> int:
-    number = _positive(text)
-    if number > MOST_TOKEN_MAX_AGE:
-        raise ValueError(f"give {MOST_TOKEN_MAX_AGE} seconds at most")
-    return number
-
-
-def _workers(text: str) -> int:
-    if text == AUTO_WORKERS:
-        return len(os.sched_getaffinity(0))
-    number = int(text) if text.isascii() and text.isdigit() and len(text) < 9 else 0
-    if not 1 <= number <= MOST_WORKERS:
-        raise ValueError(f"give a number from 1 to {MOST_WORKERS}, or {AUTO_WORKERS}")
-    return number
-
-
-def _seconds(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    if not 0 <= number < float("inf"):
-        raise ValueError("give a number of seconds from 0 on")
-    return number
-
-
-def _ping_interval(text: str) -> float:
-    number = _seconds(text)
-    if 0 < number < _SHORTEST_PING_INTERVAL:
-        raise ValueError(f"give 0, or {_SHORTEST_PING_INTERVAL} seconds or more")
-    return number
-
-
-def _switch(text: str) -> str:
-    if text not in (ON, OFF):
-        raise ValueError(f"say {ON} or {OFF}")
-    return text
-
-
-def _protocol(text: str) -> str:
-    if text not in PROTOCOLS:
-        raise ValueError(f"give {' or '.join(PROTOCOLS)}")
-    return text
-
-
-def _naming(option: str, read: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Let a refusal name its option, which Twisted would not."""
-
-    def read_option(text: str) -> Any:
-        try:
-            return read(text)
-        except ValueError as error:
-            raise usage.UsageError(f"--{option} {text}: {error}") from None
-
-    return read_option
+    log_level: str = DEFAULT_LEVEL
 
 
 class Options(usage.Options):
@@ -163,14 +102,14 @@ class Options(usage.Options):
             None,
             TOKEN_MAX_AGE,
             "Seconds that a token lives at most: for so long a revocation (airyd revoke) is kept.",
-            _naming("token-max-age", _lifetime),
+            naming("token-max-age", lifetime),
         ],
         [
             "heart-beat",
             None,
             "30000,30000",
             "Milliseconds between heart-beats: the server's own, those it wants; 0 for none.",
-            _naming("heart-beat", HeartBeat.parse),
+            naming("heart-beat", HeartBeat.parse),
         ],
         [
             "heart-beat-grace",
@@ -178,7 +117,7 @@ class Options(usage.Options):
             65.0,
             "Seconds before any client is closed for silence, however short its heart-beat: browsers slow "
             "down the timers of hidden tabs.",
-            _naming("heart-beat-grace", _seconds),
+            naming("heart-beat-grace", seconds),
         ],
         [
             "ping-interval",
@@ -186,7 +125,7 @@ class Options(usage.Options):
             PING_INTERVAL,
             "Seconds without a byte from a client that sends no heart-beats, after which it is pinged, and ended when "
             "it leaves two pings unanswered; 0 for never.",
-            _naming("ping-interval", _ping_interval),
+            naming("ping-interval", ping_interval),
         ],
         [
             "workers",
@@ -194,24 +133,32 @@ class Options(usage.Options):
             1,
             "Processes that serve clients, or auto: as many as there are cores to use. Above 1 the source must be one "
             "that all of them can read, such as redis:.",
-            _naming("workers", _workers),
+            naming("workers", workers),
         ],
         [
             "compression",
             None,
             ON,
             "on or off: permessage-deflate for the clients that offer it, where many get the same.",
-            _naming("compression", _switch),
+            naming("compression", one_of((ON, OFF))),
         ],
         [
             "websocket",
             None,
             "lean",
             "Autobahn's WebSocket trimmed (lean), or as it comes (stock): to rule the trimming out when in doubt.",
-            _naming("websocket", _protocol),
+            naming("websocket", one_of(tuple(PROTOCOLS))),
+        ],
+        [
+            "log-level",
+            None,
+            DEFAULT_LEVEL,
+            "debug, info, warn or error: the least that a line of the log must be. Below debug, what clients can cause "
+            "(a refusal, an ERROR) is logged once a minute of each kind.",
+            naming("log-level", one_of(LEVELS)),
         ],
         *(
-            [option, None, default, f"Limit: {text}.", _naming(option, _positive)]
+            [option, None, default, f"Limit: {text}.", naming(option, positive)]
             for option, default, text in ((name.replace("_", "-"), default, text) for name, default, text in LIMITS)
         ),
     ]
@@ -262,14 +209,14 @@ class Options(usage.Options):
 
     def opt_destinations_file(self, path: str) -> None:
         """A file with more destinations, one a line; SIGHUP has it read again, and what is new is added."""
-        self._destinations_file = path
+        self._destinations_file = _named("destinations-file", path)
 
     def opt_admin_token_file(self, path: str) -> None:
         """A file with a token that the admin page asks for; --admin may then be any address."""
-        self._admin_token_file = path
+        self._admin_token_file = _named("admin-token-file", path)
 
     def opt_origin(self, origin: str) -> None:
-        """A web origin whose pages may connect, such as https://app.example.com, or *; repeatable.
+        """A web origin whose pages may connect, such as https://example.com, https://*.example.com or *; repeatable.
 
         [default: the host that the client connected to, and the admin page]
         """
@@ -321,21 +268,56 @@ class Options(usage.Options):
             workers=self["workers"],
             token_max_age=self["token-max-age"],
             websocket=self["websocket"],
+            log_level=self["log-level"],
         )
+        if self.parent is not None:
+            check_twistd_files(self.parent)
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """Parse the command line; what is wrong ends the program in one line.
 
         twistd would print the whole help, and exit with status 0.
         """
+        arguments = sys.argv[1:] if options is None else list(options)
         try:
-            super().parseOptions(options)
+            self._check_names(arguments)
+            super().parseOptions(arguments)
         except (usage.UsageError, ConfigurationError) as error:
-            raise SystemExit(f"airyd: {_one_line(str(error))}") from None
+            raise SystemExit(f"airyd: {ConfigurationError(str(error))}") from None
+
+    def _check_names(self, arguments: list[str]) -> None:
+        """Raise ``UsageError`` for an option that there isn't, without its value, or given twice."""
+        try:
+            given, _ = getopt(arguments, self.shortOpt, self.longOpt)
+        except GetoptError as error:
+            raise usage.UsageError(self._what_is_wrong(error.opt)) from None
+        names = [name.removeprefix("--") for name, _ in given]
+        for name in names:
+            if names.count(name) > 1 and name not in REPEATABLE:
+                raise usage.UsageError(f"--{name} is given twice; give it once")
+
+    def _what_is_wrong(self, name: str) -> str:
+        """Say why this is no option, or what it lacks; it may be the beginning of one."""
+        known = {option.rstrip("="): option.endswith("=") for option in self.longOpt}
+        meant = [name] if name in known else [option for option in known if option.startswith(name)]
+        dashed = f"--{name}" if len(name) > 1 else f"-{name}"
+        if not meant and self.parent is not None and _is_known(name, self.parent):
+            return f"{dashed} is an option of twistd: write it in front of the word airyd"
+        if not meant:
+            return f"there is no option {dashed}{did_you_mean(name, known, '--{}')} See --help"
+        if len(meant) > 1:
+            return f"{dashed} may mean --{' or --'.join(meant)}: write it in full"
+        return f"--{meant[0]} needs a value" if known[meant[0]] else f"--{meant[0]} takes no value"
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+def _is_known(name: str, options: usage.Options) -> bool:
+    return name in options.shortOpt.replace(":", "") or name in [option.rstrip("=") for option in options.longOpt]
+
+
+def _named(option: str, path: str) -> str:
+    if not path:
+        raise usage.UsageError(f"--{option} is empty; name a file")
+    return path
 
 
 def _show(text: Callable[[], str]) -> NoReturn:

@@ -81,7 +81,8 @@ class Orderly(ABC):
             self.fail(error.stomp_error(receipt))
         else:
             if isinstance(request, Connect | Refresh):  # the text of its exception may hold a token
-                self._log.error("a login failed with {error}", error=type(error).__name__)
+                name = type(error).__name__
+                self._log.error("a login failed with {error}", error=name, once_a_minute=f"login failed {name}")
             else:
                 self._log.failure("a command of {peer} failed", failure, peer=self.channel.peer)
             self.fail(StompError(Fault.INTERNAL, "The server's log says why.", receipt))

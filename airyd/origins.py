@@ -4,59 +4,138 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from airyd.errors import ConfigurationError
 
 ANY: Final = "*"
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-_ORIGIN: Final = re.compile(
-    r"[a-z][a-z0-9+.-]*://(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[1-9][0-9]{0,4})?\Z", re.IGNORECASE
-)
+#: The origin of a page that has none of its own, such as a sandboxed frame. Any page can make itself such a frame.
+NULL: Final = "null"
+_FILE: Final = "file://"
+_DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
+#: Characters of an origin: those of a scheme, of the longest host name (RFC 1035, section 2.3.4), and of a port.
+_LONGEST: Final = 300
+
+_LABEL: Final = r"[a-z0-9_-]{1,63}"
+_HOST: Final = rf"(?P<host>\[[0-9a-f:.]+\]|{_LABEL}(?:\.{_LABEL})*\.?)"
+_SCHEME: Final = r"(?P<scheme>[a-z][a-z0-9+.-]*)"
+_ORIGIN: Final = re.compile(rf"{_SCHEME}://{_HOST}(?::(?P<port>[1-9][0-9]{{0,4}}))?")
+_OPTION: Final = re.compile(rf"{_SCHEME}://(?P<wildcard>\*\.)?{_HOST}(?::(?P<port>[1-9][0-9]{{0,4}}|\*))?/?")
+_HOST_FIELD: Final = re.compile(rf"{_HOST}(?::(?P<port>[0-9]{{0,5}}))?")
+
+
+class Origin(NamedTuple):
+    """An origin (RFC 6454), in lower case.
+
+    :ivar host: without the dot that may end a full name; in an option perhaps ``*.example.com``; empty for ``null``
+        and ``file://``
+    :ivar port: empty for the scheme's own; in an option perhaps ``*``
+    """
+
+    scheme: str
+    host: str
+    port: str
 
 
 class OriginPolicy:
     """Decides on the ``Origin`` header of an opening handshake.
 
-    :param allowed: origins such as ``https://app.example.com``, ``null``, or ``*`` for all; when
-        empty, the host that the client connected to
+    :param allowed: origins such as ``https://app.example.com``, ``https://*.example.com``, ``http://localhost:*``,
+        ``file://`` or ``null``, or ``*`` for all; when empty, the host that the client connected to
     :param always: origins that are allowed beside that host when ``allowed`` is empty
 
     Raises ``ConfigurationError`` for what is none of these.
     """
 
     def __init__(self, allowed: Sequence[str], always: Iterable[str] = ()) -> None:
-        for origin in allowed:
-            if origin not in (ANY, "null") and not _ORIGIN.match(origin):
-                raise ConfigurationError(
-                    f"--origin: {origin!r} is no origin: give scheme and host, such as https://app.example.com, or *"
-                )
         self._own_host = not allowed
         self._any = ANY in allowed
-        self._allowed = frozenset(_canonical(origin) for origin in (allowed or always))
+        listed = [_read_option(text) for text in allowed if text != ANY]
+        self._patterns = tuple(each for each in listed if each.host.startswith("*") or each.port == "*")
+        self._exact = frozenset(listed or map(_read_origin, always))
 
     def allows(self, origin: str | None, host: str) -> bool:
         """Say whether a page of this origin may connect to this ``Host``. Programs send no origin: they may."""
         if origin is None or self._any:
             return True
-        canonical = _canonical(origin)
-        if canonical in self._allowed:
+        page = _read_origin(origin)
+        if page is None:
+            return False
+        if page in self._exact or any(_covers(pattern, page) for pattern in self._patterns):
             return True
-        # The scheme is not compared: behind a proxy that ends TLS, a page of https: reaches a ws: server.
-        authority = canonical.partition("://")[2]  # empty for the origin "null"
-        return self._own_host and bool(authority) and authority == _host(host, canonical)
+        return self._own_host and _is_own(page, host)
 
 
-def _canonical(origin: str) -> str:
-    """Return the origin in lower case, without a port that its scheme has anyway."""
-    origin = origin.strip().lower()
-    scheme, separator, authority = origin.partition("://")
-    port = _DEFAULT_PORTS.get(scheme)
-    return f"{scheme}{separator}{authority.removesuffix(f':{port}')}" if port else origin
+def describe_refusal(origin: str) -> str:
+    """Return a sentence about an origin that may not connect: which it is, and the option that allows it.
+
+    What is no origin is not repeated: it may be anything, a token, too.
+    """
+    page = _read_origin(origin)
+    if page is None:
+        return "This page may not connect: its Origin header is no origin."
+    text = _write(page)
+    more = "; any web page can use it, by a sandboxed frame" if text == NULL else ""
+    return f"A page of the origin {text} may not connect; --origin {text} would allow it{more}."
 
 
-def _host(host: str, canonical: str) -> str:
-    """Return the ``Host`` header as the origin is written: without the port that its scheme has anyway."""
-    port = _DEFAULT_PORTS.get(canonical.partition("://")[0])
-    host = host.strip().lower()
-    return host.removesuffix(f":{port}") if port else host
+def _read_origin(text: str) -> Origin | None:
+    text = text.lower()
+    if text in (NULL, _FILE):
+        return Origin(text, "", "")
+    found = _ORIGIN.fullmatch(text) if len(text) <= _LONGEST else None
+    return None if found is None else _make(found)
+
+
+def _read_option(text: str) -> Origin:
+    lower = text.lower()
+    if lower in (NULL, _FILE, f"{_FILE}/"):
+        return Origin(NULL if lower == NULL else _FILE, "", "")
+    found = _OPTION.fullmatch(lower)
+    if found is None:
+        raise ConfigurationError(
+            f"--origin: {text!r} is no origin: give scheme and host, such as https://app.example.com, "
+            "https://*.example.com, http://localhost:*, file://, or null; or * for all"
+        )
+    origin = _make(found)
+    if found["wildcard"]:
+        *labels, last = origin.host.split(".")
+        if not (labels or last == "localhost") or last.isdecimal() or origin.host.startswith("["):
+            raise ConfigurationError(
+                f"--origin: {text!r} means too much: behind *. give a domain of two labels or more, "
+                "such as https://*.example.com"
+            )
+        return origin._replace(host=f"*.{origin.host}")
+    return origin
+
+
+def _make(found: re.Match[str]) -> Origin:
+    scheme, port = found["scheme"], found["port"] or ""
+    return Origin(scheme, found["host"].removesuffix("."), "" if port == _DEFAULT_PORTS.get(scheme) else port)
+
+
+def _write(origin: Origin) -> str:
+    if not origin.host:
+        return origin.scheme
+    return f"{origin.scheme}://{origin.host}{origin.port and ':'}{origin.port}"
+
+
+def _covers(pattern: Origin, page: Origin) -> bool:
+    if pattern.scheme != page.scheme or pattern.port not in ("*", page.port):
+        return False
+    if pattern.host.startswith("*"):
+        return page.host.endswith(pattern.host[1:])  # from the dot on
+    return page.host == pattern.host
+
+
+def _is_own(page: Origin, host: str) -> bool:
+    """Say whether a page is of the host and port that it connects to.
+
+    The scheme is not compared: behind a proxy that ends TLS, a page of ``https:`` reaches a ``ws:`` server. Nor is 80
+    told from 443 or no port: proxies write in ``Host`` what they listen on, or leave it out.
+    """
+    found = _HOST_FIELD.fullmatch(host.lower())
+    if found is None or page.scheme not in _DEFAULT_PORTS:
+        return False
+    ports = [port if port not in ("80", "443") else "" for port in (page.port, found["port"] or "")]
+    return page.host == found["host"].removesuffix(".") and ports[0] == ports[1]

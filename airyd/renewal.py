@@ -37,7 +37,12 @@ def check_subject(before: IPrincipal, after: IPrincipal, metrics: Metrics, peer:
     if (before.name, before.authority) != (after.name, after.authority):
         refusal = LoginRefused(LoginFault.SUBJECT, "it is not that of the one who is connected")
         metrics.logins_refused[refusal.fault.value] += 1
-        _log.info("a new token of {peer} refused, subject: {reason}", peer=peer, reason=refusal.reason)
+        _log.info(
+            "a new token of {peer} refused, subject: {reason}",
+            peer=peer,
+            reason=refusal.reason,
+            once_a_minute="new token",
+        )
         raise refusal
 
 

@@ -12,8 +12,8 @@ LONGEST_NAME: Final = 255
 TOKEN_MAX_AGE: Final = 86_400
 #: The most that this may be: a hundred years.
 MOST_TOKEN_MAX_AGE: Final = 100 * 366 * 86_400
-#: Seconds for which it is kept beyond that: clocks differ, and a token may have some leeway.
-_MARGIN: Final = 600
+#: Seconds for which it is kept beyond that, and the most that ``leeway=`` may be: clocks differ.
+MOST_LEEWAY: Final = 600
 #: With fewer revocations nobody looks for those that are over.
 _FEW: Final = 1000
 
@@ -51,7 +51,7 @@ def revocation(kind: Revoked, name: str, now: float, max_age: float) -> Revocati
 
 def lasting(max_age: float) -> float:
     """Return for how many seconds a revocation is kept where tokens live for ``max_age`` seconds at most."""
-    return max_age + _MARGIN
+    return max_age + MOST_LEEWAY
 
 
 def is_name(value: object) -> TypeGuard[str]:

@@ -18,7 +18,6 @@ from twisted.python.failure import Failure
 from airyd.access import make_authenticator
 from airyd.access.gatekeeper import Gatekeeper
 from airyd.access.revocations import Revocations
-from airyd.addresses import is_loopback, split_endpoint
 from airyd.admin.endpoint import read_admin_token
 from airyd.admin.site import admin_site
 from airyd.catalogue import reload_catalogue
@@ -28,10 +27,10 @@ from airyd.gateway import Gateway
 from airyd.hub import Hub
 from airyd.interfaces import AccessContext, IRevocationKeeper, Readiness, SourceContext
 from airyd.limits import CLOSE_PATIENCE
-from airyd.listening import Place, url_of
+from airyd.listening import Place, check_distinct, read_text, url_of
 from airyd.metrics import ORIGIN_ADMIN, Metrics, make_registry
 from airyd.options import Settings
-from airyd.origins import ANY, OriginPolicy
+from airyd.origins import ANY, NULL, OriginPolicy
 from airyd.sources.several import combine, make_parts, share_more
 from airyd.status import State, Status
 from airyd.sweep import Sweep
@@ -80,18 +79,22 @@ class Airyd(Service):
         context = AccessContext(reactor, wall, os.environ)
         authenticators = [make_authenticator(spec, context) for spec in settings.auth]
         self._gatekeeper = Gatekeeper(authenticators, self._metrics, self.revocations)
-        for description in settings.listen:
-            if not (self._gatekeeper.public or is_loopback(description)):
+        self._places = [Place.read("--listen", text, sockets or reactor) for text in settings.listen]
+        for place in self._places:
+            if not (self._gatekeeper.public or place.text.is_loopback):
                 raise ConfigurationError(
-                    f"--listen {description}: everybody could come in there with --auth anonymous; "
+                    f"--listen {place.description}: everybody could come in there with --auth anonymous; "
                     "listen on loopback, or say --auth anonymous:public if that is meant"
                 )
-        self._places = [Place.read("--listen", text, sockets or reactor) for text in settings.listen]
         self._admin_place = settings.admin and not sockets and Place.read("--admin", settings.admin, reactor)
+        check_distinct([*self._places, *([self._admin_place] if self._admin_place else [])])
         self._admin_token = None if sockets else read_admin_token(settings.admin_token_file)
         origins = OriginPolicy(settings.origins, always=_page_origins(settings.admin))
-        if self._gatekeeper.cookies and ANY in settings.origins:
-            raise ConfigurationError("--origin *: with a cookie= in --auth any web page could log in as its visitor")
+        for each in (ANY, NULL):
+            if self._gatekeeper.cookies and each in map(str.lower, settings.origins):
+                raise ConfigurationError(
+                    f"--origin {each}: with a cookie= in --auth any web page could log in as its visitor"
+                )
 
         self.registry: CollectorRegistry = make_registry(self._metrics)
         self._source = combine(self._parts)
@@ -239,8 +242,8 @@ class Airyd(Service):
 
 def _page_origins(admin: str | None) -> list[str]:
     """Return the origins of the admin page, as a browser on this machine may write them."""
-    if admin is None or admin.startswith("unix:"):
+    text = None if admin is None else read_text("--admin", admin)
+    if text is None or text.port is None:
         return []
-    words, named = split_endpoint(admin)
-    port = named.get("port") or words[1]
-    return [f"http://{host}:{port}" for host in ("127.0.0.1", "localhost", "[::1]")]
+    scheme = "https" if text.is_tls else "http"
+    return [f"{scheme}://{host}:{text.port}" for host in ("127.0.0.1", "localhost", "[::1]")]

@@ -50,6 +50,9 @@ class Subscriber(Protocol):
         :param recovered: whether the resume that was asked for is whole; None if none was asked for
         """
 
+    def settled(self, request: Subscribe, message_ids: Collection[str]) -> None:
+        """Remember messages that no longer wait for an ACK: it has come, or the subscription has ended."""
+
     def fail(self, error: StompError) -> None:
         """End this client's connection."""
 

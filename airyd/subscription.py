@@ -52,6 +52,11 @@ class Subscription(Receiver):
         return self._destination.name
 
     @property
+    def ordinal(self) -> int:
+        """Its number in its connection, as long as it may have messages that wait for an ACK; else perhaps 0."""
+        return self.request.ordinal
+
+    @property
     def hears(self) -> bool:
         """See ``Listener``."""
         return self._destination.voice is not None and self.group is not None
@@ -83,6 +88,8 @@ class Subscription(Receiver):
     def close(self) -> None:
         """End, whatever state this is in; nothing is sent for it afterwards."""
         if self.delivery is not None:
+            if self.delivery.window is not None:
+                self._settled(self.delivery.window.outstanding)
             self.delivery.end()
             self.delivery = None
         self._destination.leave(self)
@@ -98,7 +105,13 @@ class Subscription(Receiver):
         event_id = event_id_of(self._destination.name, wire_id)
         if self.delivery is None or event_id is None:
             return 0
-        return self.delivery.settle(event_id, cumulative=self.request.ack is AckMode.CLIENT)
+        settled = self.delivery.settle(event_id, cumulative=self.request.ack is AckMode.CLIENT)
+        self._settled(settled)
+        return len(settled)
+
+    def _settled(self, event_ids: Sequence[str]) -> None:
+        name = self._destination.name
+        self._subscriber.settled(self.request, [message_id(name, each) for each in event_ids])
 
     def begin(self) -> None:
         """The source is watching: go live, or start to catch up; or go on with that after a gap."""
@@ -234,13 +247,11 @@ class Subscription(Receiver):
 
 
 class Ended:
-    """Stands in for a subscription that a new token ended, until the client takes notice of that.
-
-    Its UNSUBSCRIBE and ACKs may be on their way: they are no faults.
-    """
+    """Stands in for a subscription that a new token ended, until the client's UNSUBSCRIBE."""
 
     __slots__ = ()
 
+    ordinal: ClassVar[int] = 0
     group: ClassVar[None] = None
     delivery: ClassVar[None] = None
     hears: ClassVar[bool] = False
@@ -252,8 +263,8 @@ class Ended:
         """There is nothing to end."""
 
     def settle(self, wire_id: str) -> int:
-        """Take any acknowledgement."""
-        return 1
+        """Settle nothing: its messages don't wait for an ACK any more."""
+        return 0
 
     def hear(self, say: Callable[[Voice], Event]) -> bool:
         """Say no (``Listener``)."""

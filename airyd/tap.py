@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from airyd import garbage, signals
 from airyd.errors import ConfigurationError
 from airyd.log_writer import LAST_LINES, LogWriter
+from airyd.logs import begin_at
 from airyd.metrics import LogMetrics
 from airyd.options import Options
 from airyd.service import Airyd
@@ -38,6 +39,7 @@ def makeService(options: Options) -> IService:
     reactor = cast(Any, installed)
     set_clock(reactor)
     settings = options.settings
+    begin_at(settings.log_level)
     service: Airyd | Parent
     try:
         if settings.workers == 1:

@@ -81,7 +81,12 @@ class Watch:
         self._left = None
         if not isinstance(failure.value, SourceUnavailable):
             failure.raiseException()
-        self._log.warn("cannot watch {destination}: {reason}", destination=self._name, reason=str(failure.value))
+        self._log.warn(
+            "cannot watch {destination}: {reason}",
+            destination=self._name,
+            reason=str(failure.value),
+            once_a_minute=f"watch {self._name}",
+        )
         self._failed(failure.value.stomp_error())
 
     def _broken(self, failure: Failure) -> None:

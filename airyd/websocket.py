@@ -19,7 +19,7 @@ from zope.interface import implementer
 from airyd import garbage
 from airyd.client import Client
 from airyd.encoding import Framing, websocket_framing
-from airyd.errors import CloseCode, Fault, StompError
+from airyd.errors import CloseCode, Fault, RequestRefused, StompError
 from airyd.gateway import Gateway
 from airyd.handshake import HandshakeFactory
 from airyd.inflate import InflatingWebSocket
@@ -281,7 +281,8 @@ class StompWebSocket(InflatingWebSocket):
             self.sendCloseFrame(int(code), reason.encode())
         elif self.state == self.STATE_CONNECTING and fault is not None:
             late = fault is Fault.CONNECT_TIMEOUT
-            self.failHandshake(fault.message, HTTPStatus.REQUEST_TIMEOUT if late else HTTPStatus.SERVICE_UNAVAILABLE)
+            status = HTTPStatus.REQUEST_TIMEOUT if late else HTTPStatus.SERVICE_UNAVAILABLE
+            self.refuse(RequestRefused(fault.message, status))
         return is_open
 
     def sendCloseFrame(self, code: int | None = None, reasonUtf8: bytes | None = None, isReply: bool = False) -> None:
@@ -380,7 +381,9 @@ class StompWebSocketFactory(HandshakeFactory):
         if not self._is_full:
             self._is_full = True
             self._log.warn(
-                "there are {count} connections, the most that there may be: more are dropped", count=self.most
+                "there are {count} connections, the most that there may be: more are dropped",
+                count=self.most,
+                once_a_minute="connections full",
             )
         return _Surplus()
 

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from airyd.destination import Destination
 from airyd.encoding import Framing
 from airyd.errors import Fault, StompError
-from airyd.events import Event, RowFilter, event_id_of, message_id
+from airyd.events import Event, RowFilter, message_id
 from airyd.gateway import Gateway
 from airyd.interfaces import IChannel, IPrincipal
 from airyd.limits import PATTERN, SOURCE_PATIENCE
@@ -95,7 +95,6 @@ class Wildcard:
 
     __slots__ = (
         "_client",
-        "_ended",
         "_gateway",
         "_is_open",
         "_left_out",
@@ -124,8 +123,6 @@ class Wildcard:
         self._pattern = _read_pattern(request.destination)
         self._parts: dict[str, Part] = {}
         self._postponed: dict[str, Entry] = {}
-        # Of these there may be ACKs on the way.
-        self._ended: set[str] = set()
         # What the log has of this one: for more there was no room.
         self._left_out: set[str] = set()
         # The messages that wait for an answer, in the order in which they were sent, where an ACK settles those before.
@@ -187,7 +184,6 @@ class Wildcard:
             if self._is_open:  # else that found the client too slow
                 self._close_part(part)
                 ended.append(part.destination)
-        self._ended.update(ended)
         self.added(self._gateway.hub.matching(self._pattern))
         return ended
 
@@ -202,6 +198,7 @@ class Wildcard:
                 "{peer} does not get {destination} too: it has as many subscriptions as it may",
                 peer=self.channel.peer,
                 destination=name,
+                once_a_minute="subscriptions full",
             )
             return
         opening = self._open_part(name, None, is_late=True)
@@ -248,9 +245,9 @@ class Wildcard:
         """Settle a message, in mode ``client`` also all those of any part that were sent before (``Subscription``)."""
         unsettled = self._unsettled
         if unsettled is None:
-            return sum([part.settle(wire_id) for part in self._parts.values()]) or self._is_of_ended(wire_id)
+            return sum([part.settle(wire_id) for part in self._parts.values()])
         if wire_id not in unsettled:
-            return self._is_of_ended(wire_id)
+            return 0
         settled = 0
         for each in tuple(unsettled):
             settled += unsettled.pop(each).settle(each) or 1  # or its part has ended
@@ -258,14 +255,16 @@ class Wildcard:
                 break
         return settled
 
-    def _is_of_ended(self, wire_id: str) -> bool:
-        return any(event_id_of(name, wire_id) is not None for name in self._ended)
-
     def hear(self, say: Callable[[Voice], Event]) -> bool:
         """Say no (``Listener``): no pattern is for ``/airyd/status``."""
         return False
 
     # What the parts ask of their subscriber.
+
+    @property
+    def ordinal(self) -> int:
+        """Its number in its connection, which its parts have, too."""
+        return self._request.ordinal
 
     @property
     def channel(self) -> IChannel:
@@ -290,6 +289,10 @@ class Wildcard:
     def established(self, request: Subscribe, position: str, recovered: bool | None) -> None:
         """See ``Subscriber``; the answer is for all parts together, and given by the client."""
         self._client.established(replace(request, receipt=None), position, recovered)
+
+    def settled(self, request: Subscribe, message_ids: Collection[str]) -> None:
+        """See ``Subscriber``."""
+        self._client.settled(request, message_ids)
 
     def fail(self, error: StompError) -> None:
         """See ``Subscriber``."""

@@ -24,13 +24,18 @@ class Window:
         """Take down a message that was sent."""
         self._outstanding[event_id] = None
 
-    def settle(self, event_id: str, cumulative: bool) -> int:
-        """Settle a message, and with ``cumulative`` all before it; return how many that were (0: unknown id)."""
+    @property
+    def outstanding(self) -> list[str]:
+        """The messages that wait for an answer, oldest first, in a new list."""
+        return list(self._outstanding)
+
+    def settle(self, event_id: str, cumulative: bool) -> list[str]:
+        """Settle a message, and with ``cumulative`` all before it; return those that were (none: unknown id)."""
         if event_id not in self._outstanding:
-            return 0
+            return []
         if not cumulative:
             del self._outstanding[event_id]
-            return 1
+            return [event_id]
         settled = []
         for outstanding in self._outstanding:
             settled.append(outstanding)
@@ -38,4 +43,4 @@ class Window:
                 break
         for outstanding in settled:
             del self._outstanding[outstanding]
-        return len(settled)
+        return settled

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, cast
 from bench.scenarios import MESSAGE
 
 #: Seconds that a server may be silent while something is expected of it.
-PATIENCE: Final = 60.0
+PATIENCE: Final = 120.0
 COMPRESSION: Final = "permessage-deflate"
 
 _UPGRADE: Final = (

@@ -117,6 +117,13 @@ class Crowd:
         self.listeners.clear()
         self._sockets.clear()
 
+    def close(self) -> None:
+        """Let everybody lose the connection, and take no more."""
+        self.leave()
+        self._publisher.connectionLost(Failure(CONNECTION_LOST))
+        self._publishing_socket.close()
+        self._port.close()
+
     def publish(self, events: int = 1) -> None:
         """Let the publisher SEND so many events in one turn."""
         self._say(self._publisher, *[_SEND] * events)
@@ -169,6 +176,13 @@ class Counted:
         self.pieces: dict[str, int] = {}
         self._crowd = crowd
 
+    def all(self) -> None:
+        """Do everything."""
+        self.deliveries("delivery, same id", ["sub-0"] * MEMBERS)
+        self.deliveries("delivery, own ids", [f"sub-{number}" for number in range(MEMBERS)])
+        self.bare_sends()
+        self.connections()
+
     @contextmanager
     def _count(self, name: str, pieces: int, frames: int) -> Iterator[None]:
         """Count what is done inside; it must bring each listener so many frames."""
@@ -218,10 +232,7 @@ class Counted:
 def main() -> None:
     """Do all of it; print how many pieces there were of each, as JSON."""
     counted = Counted(Crowd())
-    counted.deliveries("delivery, same id", ["sub-0"] * MEMBERS)
-    counted.deliveries("delivery, own ids", [f"sub-{number}" for number in range(MEMBERS)])
-    counted.bare_sends()
-    counted.connections()
+    counted.all()
     sys.stdout.write(json.dumps(counted.pieces) + "\n")
 
 

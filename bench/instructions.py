@@ -28,8 +28,8 @@ from bench.servers import ROOT
 LIMITS: Final = ROOT / "bench" / "instructions.json"
 #: How far a ratio may be above the kept one: more than builds of Python differ, less than the 5 % that are to be found.
 ALLOWED: Final = 1.03
-#: Seconds for all of it; an idle machine needs 15.
-PATIENCE: Final = 300.0
+#: Seconds after which it is given up; an idle machine needs 15, and a busy one may take very long.
+PATIENCE: Final = 3600.0
 
 _RENEWAL: Final = (
     "After a change that is meant to cost or to save instructions: python -m bench.instructions --renew, then "

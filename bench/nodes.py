@@ -30,7 +30,7 @@ from tests.redis.server import Connection, RedisServer
 #: Airy's first two destinations are used, and all of them shared out.
 DESTINATIONS: Final = SUBSCRIPTIONS[:2]
 #: Seconds until the last event must have come.
-PATIENCE: Final = 20.0
+PATIENCE: Final = 120.0
 
 
 class Shape(NamedTuple):

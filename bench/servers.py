@@ -20,8 +20,8 @@ from bench.scenarios import AIRYD, AUTOBAHN, Contender
 ROOT = Path(__file__).resolve().parent.parent
 
 #: Seconds that a server may take to serve, and to end after SIGTERM.
-START_PATIENCE = 20.0
-STOP_PATIENCE = 15.0
+START_PATIENCE = 120.0
+STOP_PATIENCE = 60.0
 
 #: What airyd and the baseline say once they serve.
 _ANNOUNCEMENT = re.compile(rb"serves ws://127\.0\.0\.1:(\d+)(/[^\s']*)")

@@ -1,9 +1,11 @@
-"""What pytest needs to run the tests as trial does."""
+"""What pytest needs to run the tests as trial does, and the check that unit tests are what they say."""
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from contextlib import chdir
+from typing import NoReturn
 
 import pytest
 
@@ -13,3 +15,14 @@ def _own_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Run the tests in a directory of their own: what ``self.mktemp()`` names is not in the tree."""
     with chdir(tmp_path_factory.mktemp("trial")):
         yield
+
+
+@pytest.fixture(autouse=True)
+def _no_process_in_unit_tests(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a unit test that starts a process fail, so that each is marked as what it is."""
+    if request.node.get_closest_marker("integration") is None:
+        monkeypatch.setattr(subprocess, "Popen", _refuse)
+
+
+def _refuse(*arguments: object, **keywords: object) -> NoReturn:
+    raise AssertionError("a test that starts a process must be marked with pytest.mark.integration")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from twisted.internet.defer import Deferred, succeed
@@ -51,6 +51,7 @@ class Peer:
 
     :ivar answers: ``(id, position, recovered)`` of each subscription that was established
     :ivar faults: why the connection was ended
+    :ivar settled_ids: the ``message-id`` of each message that waits for no ACK any more
     """
 
     framing: Final[Framing] = staticmethod(websocket_framing)
@@ -61,6 +62,7 @@ class Peer:
         self.subscriptions: list[Subscription] = []
         self.answers: list[tuple[str, str, bool | None]] = []
         self.faults: list[Fault] = []
+        self.settled_ids: list[str] = []
 
     @property
     def listeners(self) -> list[Subscription]:
@@ -72,6 +74,10 @@ class Peer:
         position = position.removeprefix(f"{destination_tag(request.destination)}-")
         self.answers.append((request.id, position, recovered))
         self.channel.say(websocket_framing([f"RECEIPT\nreceipt-id:{request.id}\n\n\0".encode()], 1))
+
+    def settled(self, request: Subscribe, message_ids: Collection[str]) -> None:
+        """Keep the ids."""
+        self.settled_ids += message_ids
 
     def fail(self, error: StompError) -> None:
         """Keep it, and end all subscriptions."""

@@ -10,7 +10,6 @@ A test that is skipped, or expected to fail, fails the run. This module is also 
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -29,11 +28,16 @@ _PROCESSES: Final = "4"
 _MARKERS: Final = ("integration", "long")
 #: What pytest's ``-m`` selects, by the word on the command line.
 _SELECTIONS: Final[Mapping[str, str]] = {"unit": "not long and not integration", "most": "not long", "long": "long"}
-#: The environment variable that says where the plugin writes the names of the tests.
-_LISTING: Final = "AIRYD_TEST_LISTING"
+#: The option of pytest that says where the plugin writes the names of the tests.
+_LISTING: Final = "--listing"
 #: trial's closing lines.
 _RAN = re.compile(r"^Ran (\d+) tests? in ", re.MULTILINE)
 _NOT_RUN = re.compile(r"^PASSED \(.*\b(?:skips|expectedFailures|unexpectedSuccesses)=", re.MULTILINE)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option of this plugin (pytest's hook)."""
+    parser.addoption(_LISTING, help="file that the names of all tests are written to")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -43,17 +47,16 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         owner = getattr(item, "cls", None)
         name = f"{owner.__module__}.{owner.__qualname__}.{item.name}" if owner else item.nodeid
         names.append((name, all(item.get_closest_marker(marker) is None for marker in _MARKERS)))
-    Path(os.environ[_LISTING]).write_text(json.dumps(names))
+    Path(session.config.getoption(_LISTING)).write_text(json.dumps(names))
 
 
 def names_by_pytest() -> list[tuple[str, bool]]:
     """Return the names of all tests that pytest finds, each with whether it is a unit test."""
     with TemporaryDirectory() as directory:
         listing = Path(directory, "listing.json")
-        command = [sys.executable, "-m", "pytest", "-p", "tests.suite", "-m", "", "--collect-only", "-q", "-q"]
-        done = subprocess.run(
-            command, env={**os.environ, _LISTING: str(listing)}, stdout=subprocess.PIPE, text=True, check=False
-        )
+        command = [sys.executable, "-m", "pytest", "-p", "tests.suite", _LISTING, str(listing)]
+        command += ["-m", "", "--collect-only", "-q", "-q"]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
         if done.returncode:
             raise SystemExit(f"{done.stdout}pytest does not find all tests: see above")
         return [(name, is_unit) for name, is_unit in json.loads(listing.read_text())]

@@ -56,9 +56,9 @@ class ReadingTests(CatalogueCase):
                 self.assertIn(name, said)
 
     def test_not_there(self) -> None:
-        self.assertIn("No such file", str(self.assertRaises(ConfigurationError, self.file.read)))
+        self.assertIn("no such file", str(self.assertRaises(ConfigurationError, self.file.read)))
         os.mkdir(self.path)
-        self.assertIn("directory", str(self.assertRaises(ConfigurationError, self.file.read)))
+        self.assertIn("a folder", str(self.assertRaises(ConfigurationError, self.file.read)))
 
 
 class ReloadTests(CatalogueCase):

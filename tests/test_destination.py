@@ -33,6 +33,37 @@ class WatchTests(DestinationCase):
         self.bring(b"{}")
         self.assertEqual([peer.bodies for peer in (first, second, third)], [[b"{}"]] * 3)
 
+    def test_answered_in_their_order(self) -> None:
+        """Also if some leave meanwhile, and others have several subscriptions."""
+        order: list[tuple[int, str]] = []
+        peers = [Peer() for _ in range(6)]
+
+        def tell(_: None, number: int, name: str) -> None:
+            order.append((number, name))
+
+        for number, peer in enumerate(peers):
+            for name in ("sub-0", "sub-1"):
+                self.subscribe(peer, request(NAME, name)).addCallback(tell, number, name)
+        peers[2].leave()
+        order.clear()
+        self.twin.answer_watch(self.twin.watches[0])
+        self.assertEqual(order, [(number, name) for number in (0, 1, 3, 4, 5) for name in ("sub-0", "sub-1")])
+
+    def test_thousands_leave_and_come_back_as_they_are_established(self) -> None:
+        """Each has sent SUBSCRIBE, UNSUBSCRIBE and SUBSCRIBE while the source was still to answer."""
+        order: list[int] = []
+        peers = [Peer() for _ in range(2000)]
+
+        def come_back(_: None, number: int, peer: Peer) -> None:
+            peer.leave()
+            self.subscribe(peer).addCallback(lambda _: order.append(number))
+
+        for number, peer in enumerate(peers):
+            self.subscribe(peer).addCallback(come_back, number, peer)
+        self.twin.answer_watch(self.twin.watches[0])
+        self.assertEqual({len(peer.answers) for peer in peers}, {2})
+        self.assertEqual(order, list(range(2000)))
+
     def test_until_the_last_has_left(self) -> None:
         first, second = self.live(2)
         first.leave()

@@ -14,9 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from airyd import log_writer
 from airyd.log_writer import LogWriter
 from airyd.metrics import LogMetrics
+from tests.patience import PATIENCE
 
-#: Seconds after which something never happens.
-PATIENCE = 30.0
 #: Bytes that may wait.
 MOST = 2000
 

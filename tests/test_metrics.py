@@ -71,6 +71,7 @@ class MetricsTests(SynchronousTestCase):
             (metrics.deliveries, "/a", "airyd_deliveries_total", {"destination": "/a"}),
             (metrics.replays, "lost", "airyd_replays_total", {"outcome": "lost"}),
             (metrics.gaps, "/a", "airyd_gaps_total", {"destination": "/a"}),
+            (metrics.late, "UNSUBSCRIBE", "airyd_late_frames_total", {"command": "UNSUBSCRIBE"}),
         )
         for counter, key, name, labels in cases:
             counter[key] += 2

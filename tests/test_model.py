@@ -12,6 +12,7 @@ from itertools import chain
 from typing import Any, Final
 from zlib import crc32
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -53,6 +54,8 @@ def play(kept: int, prompt: Prompt, operations: list[list[Operation]]) -> None:
 Happenings = tuple[st.SearchStrategy[list[list[Operation]]], int]
 ANYTHING: Final[Happenings] = (OPERATIONS, 2000)
 WILD: Final[Happenings] = (WILD_OPERATIONS, 700)
+#: One of so many examples is for every day.
+DAILY: Final = 10
 
 
 def model(happenings: Happenings, *phases: Phase) -> Callable[[], None]:
@@ -83,10 +86,21 @@ class ModelTests(ModelCase):
     """Whatever happens, and in whatever order, every subscription gets its run of events."""
 
     def test_interleavings(self) -> None:
-        model(ANYTHING, Phase.generate, Phase.shrink)()
+        model((OPERATIONS, ANYTHING[1] // DAILY), Phase.generate, Phase.shrink)()
 
     def test_wildcards(self) -> None:
         """Of each destination that they mean, also of one that comes late."""
+        model((WILD_OPERATIONS, WILD[1] // DAILY), Phase.generate, Phase.shrink)()
+
+
+@pytest.mark.long
+class LongModelTests(ModelCase):
+    """The same, with as many examples as find each of the planted faults."""
+
+    def test_interleavings(self) -> None:
+        model(ANYTHING, Phase.generate, Phase.shrink)()
+
+    def test_wildcards(self) -> None:
         model(WILD, Phase.generate, Phase.shrink)()
 
 
@@ -132,6 +146,7 @@ class PlantedFaultTests(ModelCase):
 
         self.plant(Audience, "join", join)
 
+    @pytest.mark.long
     def test_whoever_changes_its_way_is_forgotten_by_the_batch_under_way(self) -> None:
         def refresh(group: Group[Member], member: Member) -> None:
             if member.rank is not None:
@@ -164,6 +179,7 @@ class PlantedFaultTests(ModelCase):
 
         self.plant(Wildcard, "sent", forget, WILD)
 
+    @pytest.mark.long
     def test_a_part_that_has_to_wait_is_given_up(self) -> None:
         def give_up(wildcard: Wildcard, part: Part) -> None:
             wildcard._close_part(part)

@@ -239,10 +239,9 @@ class FieldTests(PayloadCase):
             (CHANNEL_CONNECTED, "id"),
             (CHANNEL_DISCONNECTED, "id"),
         ):
-            self.assertIn(path.rpartition(".")[2], self.refused("bad_field", destination, changed(destination, path)))
-            for wrong in NOT_STRINGS:
-                reason = self.refused("bad_field", destination, changed(destination, path, wrong))
-                self.assertIn(f"$.{path}", reason)
+            for body in (changed(destination, path), *(changed(destination, path, wrong) for wrong in NOT_STRINGS)):
+                reason = self.refused("bad_field", destination, body)
+                self.assertTrue(reason.startswith("the payload does not fit its destination: "), reason)
             for fine in ("", "x", "not a UUID", "2021-01-12", "\U0001f600"):
                 check(destination, changed(destination, path, fine), LIMIT)
 

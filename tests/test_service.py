@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import random
 import resource
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,9 +13,10 @@ from typing import Any, cast
 from prometheus_client import generate_latest
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.logger import LogEvent, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from airyd.errors import ConfigurationError, UnknownDestination
 from airyd.events import MESSAGE, STATUS
@@ -31,6 +34,7 @@ from tests.websocket.case import CONNECT, close_frame, request, text
 COLLIDING = ("--destination=/t/7591", "--destination=/t/95307")
 
 
+@implementer(IListeningPort)
 class Port:
     """A listening port that says when it is closed."""
 
@@ -38,12 +42,15 @@ class Port:
         self._real = real
         self._closed = closed
 
+    def startListening(self) -> None:
+        """See ``IListeningPort``."""
+
     def stopListening(self) -> Deferred[None]:
         """See ``IListeningPort``."""
         self._closed()
         return succeed(None)
 
-    def getHost(self) -> object:
+    def getHost(self) -> IAddress:
         """See ``IListeningPort``."""
         return self._real.getHost()
 
@@ -63,7 +70,7 @@ class Reactor(Loop):
     def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Any:
         """See ``IReactorTCP``."""
         if port in self.taken:
-            raise CannotListenError(interface, port, OSError(errno.EADDRINUSE, "Address already in use"))
+            raise CannotListenError(interface, port, OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE)))
         self.done.append(f"listen {port}")
         real = super().listenTCP(port, factory, backlog, interface)
         return Port(real, lambda: self.done.append(f"close {port}"))
@@ -228,7 +235,7 @@ class StartTests(ServiceTestCase):
             ended = self.assertRaises(SystemExit, self.started)
             said = str(ended.code)
             self.assertIn(option, said)
-            self.assertIn("in use", said)
+            self.assertIn(": cannot listen there: ", said)
             self.assertEqual(len(said.splitlines()), 1)
 
     def test_source_knows_the_catalogue_and_the_limit(self) -> None:
@@ -246,7 +253,7 @@ class RefusalTests(ServiceTestCase):
             "tcp:8080",
             "tcp:8080:interface=0.0.0.0",
             r"tcp6:8080:interface=\:\:",
-            "systemd:domain=INET:index=0",
+            "haproxy:tcp:8080:interface=127.0.0.1",
         ):
             for auth in ("anonymous", "anonymous:send"):
                 said = self.refusal(f"--listen={listen}", f"--auth={auth}")
@@ -261,17 +268,30 @@ class RefusalTests(ServiceTestCase):
         self.refusal("--listen=tcp:1:interface=127.0.0.1", "--listen=tcp:2")
 
     def test_no_endpoint(self) -> None:
+        """That is said first: whether everybody could come in there is another question."""
         for listen in (
-            "tcp:x:interface=127.0.0.1",
+            "8080",
+            "tcp:x",
             "tcp:interface=127.0.0.1",
-            "tcp:1:interface=127.0.0.1:nonsense=1",
-            "ssl:1:interface=127.0.0.1:privateKey=/nothing/there",
+            "tcp:1:nonsense=1",
+            "ssl:1:privateKey=/nothing/there",
+            "systemd:domain=INET:index=0",
+            "tls:/nothing/there",
+            "haproxy:ssl:1",
+            "autobahn:tcp",
         ):
-            self.assertIn(f"--listen {listen}", self.refusal(f"--listen={listen}"))
+            said = self.refusal(f"--listen={listen}")
+            self.assertIn(f"--listen {listen}: ", said)
+            self.assertNotIn("everybody", said)
 
-    def test_no_admin_endpoint(self) -> None:
-        admin = "tcp:interface=127.0.0.1"
-        self.assertIn(f"--admin {admin}", self.refusal(f"--admin={admin}"))
+    def test_one_place_for_two(self) -> None:
+        """Two endpoints, or one and the admin page."""
+        said = self.refusal("--listen=tcp:1:interface=127.0.0.1", "--listen=tcp:1:interface=localhost:backlog=9")
+        self.assertIn("--listen tcp:1:interface=localhost:backlog=9: --listen tcp:1:interface=127.0.0.1 listens", said)
+        said = self.refusal("--listen=tcp:8081:interface=127.0.0.1")
+        self.assertIn("--admin tcp:8081:interface=127.0.0.1: --listen tcp:8081:interface=127.0.0.1 listens", said)
+        self.refusal("--listen=unix:/run/x", "--admin=unix:/run/x")
+        self.started("--listen=tcp:0:interface=127.0.0.1", "--listen=tcp:0:interface=127.0.0.1")
 
     def test_anonymous_in_public_beside_tokens(self) -> None:
         jwt = "--auth=jwt:jwks=/keys"
@@ -284,7 +304,8 @@ class RefusalTests(ServiceTestCase):
         jwt = "--auth=jwt:jwks=/keys:cookie=session"
         self.assertIn("cookie=", self.refusal(jwt, "--origin=*"))
         self.assertIn("cookie=", self.refusal(jwt, "--origin=https://a.example", "--origin=*"))
-        self.started(jwt, "--origin=https://a.example")
+        self.assertIn("cookie=", self.refusal(jwt, "--origin=null"))
+        self.started(jwt, "--origin=https://a.example", "--origin=https://*.a.example")
         self.started(jwt)
         self.started("--auth=jwt:jwks=/keys", "--origin=*")
 
@@ -410,6 +431,15 @@ class OriginTests(ServiceTestCase):
         self.assertEqual(self.status("http://localhost:99", r"--admin=tcp6:99:interface=\:\:1"), b"101")
         self.assertEqual(self.status("http://localhost:99", "--admin=tcp:port=99:interface=127.0.0.1"), b"101")
 
+    def test_admin_page_by_tls(self) -> None:
+        """Its origin is another one."""
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        files = Certificates(directory)
+        admin = f"--admin=ssl:99:interface=127.0.0.1:privateKey={files.server_key}:certKey={files.server}"
+        self.assertEqual(self.status("https://localhost:99", admin), b"101")
+        self.assertEqual(self.status("http://localhost:99", admin), b"403")
+
     def test_no_admin_page(self) -> None:
         for admin in ("none", "unix:/run/admin"):
             self.assertEqual(self.status("http://127.0.0.1:8081", f"--admin={admin}"), b"403")
@@ -436,6 +466,8 @@ class StopTests(ServiceTestCase):
 
     def test_clients_are_told_one_after_the_other(self) -> None:
         """Each gets its ERROR and 1012, spread over a time; the end comes with the last that answers."""
+        self.addCleanup(random.setstate, random.getstate())
+        random.seed(1)
         service = self.started()
         peers = [self.connected() for _ in range(100)]
         silent = self.reach()

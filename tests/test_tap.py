@@ -11,6 +11,7 @@ from typing import Any, cast
 from twisted.application.service import IService, IServiceMaker
 from twisted.internet import reactor as installed
 from twisted.internet.testing import MemoryReactor
+from twisted.logger import globalLogBeginner
 from twisted.plugin import getPlugins
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
@@ -38,6 +39,7 @@ class TapTests(SynchronousTestCase):
         self.patch(reactor, "seconds", reactor.seconds)
         self.patch(reactor, "sigTerm", reactor.sigTerm)
         self.patch(reactor, "callWhenRunning", lambda *call: self.called.append(call))
+        self.patch(globalLogBeginner, "beginLoggingTo", globalLogBeginner.beginLoggingTo)
 
     def test_plugin(self) -> None:
         (maker,) = [each for each in getPlugins(IServiceMaker) if each.tapname == "airyd"]

@@ -24,6 +24,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from airyd.transport import READ_BYTES, DirectServer, DirectUnixServer, direct_of, make_direct
 from tests.loop import Loop, Peer
+from tests.patience import TIMEOUT
 
 HOST = "127.0.0.1"
 #: More than any kernel takes at once when the other side does not read.
@@ -146,7 +147,7 @@ def write_certificate(directory: Path) -> tuple[str, str]:
 class SocketTestCase(TestCase):
     """A listening port, and one connection to it."""
 
-    timeout = 30
+    timeout = TIMEOUT
 
     def setUp(self) -> None:
         """Keep the reactor that runs the tests."""

@@ -29,7 +29,7 @@ class WindowedTests(DeliveryCase):
         self.feed(live, 4)
         self.feed(live, 1)
         self.assert_said(1, 2)
-        self.assertEqual(live.settle(event_id(1), cumulative=False), 1)
+        self.assertEqual(live.settle(event_id(1), cumulative=False), [event_id(1)])
         self.assertEqual(self.twin.readings, [])
         self.turn()
         self.assertEqual([(each.after, each.limit) for each in self.twin.readings], [(event_id(2), 1)])
@@ -141,7 +141,7 @@ class WindowedTests(DeliveryCase):
         self.answer()
         self.turn()
         self.assert_said("recovered", 1, 2, 3)
-        self.assertEqual(catching_up.settle(event_id(2), cumulative=True), 2)
+        self.assertEqual(catching_up.settle(event_id(2), cumulative=True), [event_id(1), event_id(2)])
         self.turn()
         self.answer()
         self.assert_said(4, 5)
@@ -164,7 +164,7 @@ class WindowedTests(DeliveryCase):
         live.go_live(event_id(0))
         self.publish(1)
         self.feed(live, 1)
-        self.assertEqual(live.settle(event_id(1), cumulative=True), 0)
+        self.assertEqual(live.settle(event_id(1), cumulative=True), [])
 
 
 class WindowTests(SynchronousTestCase):
@@ -179,15 +179,15 @@ class WindowTests(SynchronousTestCase):
 
     def test_individual(self) -> None:
         window = self.window()
-        self.assertEqual([window.settle(name, cumulative=False) for name in "cac"], [1, 1, 0])
+        self.assertEqual([window.settle(name, cumulative=False) for name in "cac"], [["c"], ["a"], []])
         self.assertEqual(window.room, 3)
 
     def test_cumulative(self) -> None:
         window = self.window()
-        self.assertEqual([window.settle(name, cumulative=True) for name in "cacd"], [3, 0, 0, 1])
+        self.assertEqual([window.settle(name, cumulative=True) for name in "cacd"], [["a", "b", "c"], [], [], ["d"]])
         self.assertEqual(window.room, 5)
 
     def test_unknown(self) -> None:
         window = self.window()
-        self.assertEqual([window.settle("x", cumulative=cumulative) for cumulative in (True, False)], [0, 0])
+        self.assertEqual([window.settle("x", cumulative=cumulative) for cumulative in (True, False)], [[], []])
         self.assertEqual(window.room, 1)

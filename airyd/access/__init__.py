@@ -6,6 +6,7 @@ from twisted.plugin import getPlugins
 
 from airyd.errors import ConfigurationError
 from airyd.interfaces import AccessContext, IAuthenticator, IAuthenticatorParser
+from airyd.spelling import closest
 
 
 def make_authenticator(spec: str, context: AccessContext) -> IAuthenticator:
@@ -18,8 +19,10 @@ def make_authenticator(spec: str, context: AccessContext) -> IAuthenticator:
     for parser in parsers:
         if parser.name == name:
             return parser.parse(arguments, context)
-    known = ", ".join(sorted({str(parser.name) for parser in parsers}))
-    raise ConfigurationError(f"no authenticator is called {name!r}; there are: {known}")
+    known = sorted({str(parser.name) for parser in parsers})
+    similar = closest(name, known)
+    hint = f", did you mean {similar!r}?" if similar else ";"
+    raise ConfigurationError(f"no authenticator is called {name!r}{hint} there are: {', '.join(known)}")
 
 
 def describe_authenticators() -> str:

@@ -13,8 +13,13 @@ from airyd.revocation import LONGEST_NAME, is_name
 
 Claims = Mapping[str, Any]
 
+#: Seconds, ten years: nothing that is so far ahead is a time that an issuer means. Milliseconds are.
+_FAR_AHEAD: Final = 3652.5 * 86_400
+#: Digits of a whole number: Python refuses 4,300, in words of its own.
+_DIGITS: Final = 1000
 #: Characters of a claim that a log line repeats.
 _SHOWN: Final = 100
+_UNIT: Final = "times are seconds since 1970, not milliseconds"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +28,16 @@ class Rules:
 
     :ivar issuer: the ``iss``; None for any
     :ivar audience: what must be in ``aud``; None: the token must be for nobody in particular
-    :ivar leeway: seconds that the issuer's clock may be off
+    :ivar leeway: seconds that the issuer's clock may be off for ``exp`` and ``iat``
+    :ivar not_before_leeway: the same for ``nbf``, which issuers set to their own now
     :ivar subject_claim: the claim that names the user
-    :ivar allow_eternal: whether a token without ``exp`` is good
+    :ivar allow_eternal: whether a token without ``exp``, or with one that is more than ten years ahead, is good
     """
 
     issuer: str | None = None
     audience: str | None = None
     leeway: float = 0.0
+    not_before_leeway: float = 5.0
     subject_claim: str = "sub"
     allow_eternal: bool = False
 
@@ -74,12 +81,18 @@ def _members(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
+def _whole(digits: str) -> int:
+    if len(digits) > _DIGITS:
+        raise ValueError("a number in it has too many digits")
+    return int(digits)
+
+
 def _no_number(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
 #: Made once: ``json.loads`` would make one each time.
-_JSON: Final = json.JSONDecoder(object_pairs_hook=_members, parse_constant=_no_number)
+_JSON: Final = json.JSONDecoder(object_pairs_hook=_members, parse_int=_whole, parse_constant=_no_number)
 
 
 def check_claims(claims: Claims, rules: Rules, now: float) -> Identity:
@@ -91,24 +104,44 @@ def check_claims(claims: Claims, rules: Rules, now: float) -> Identity:
     """
     _check_issuer(claims, rules)
     _check_audience(claims, rules)
+    identity = read_identity(claims, rules)
+    not_before, expires, issued = _time(claims, "nbf"), identity.expires, identity.issued
+    if not_before is not None and not_before > now + rules.not_before_leeway:
+        raise LoginRefused(LoginFault.NOT_YET_VALID, f"nbf is {_seconds(not_before - now)} ahead")
+    if issued is not None and issued > now + _FAR_AHEAD:
+        # No revocation of the subject would ever be after it.
+        raise LoginRefused(LoginFault.CLAIM, f"iat is more than ten years ahead; {_UNIT}")
+    if expires is not None and expires > now + _FAR_AHEAD:
+        if not rules.allow_eternal:
+            text = f"exp is more than ten years ahead, as good as none (allow-eternal would let it pass); {_UNIT}"
+            raise LoginRefused(LoginFault.NO_EXPIRY, text)
+        return identity._replace(expires=None)
+    if expires is None and not rules.allow_eternal:
+        raise LoginRefused(LoginFault.NO_EXPIRY, "there is no exp (allow-eternal would let it pass)")
+    if expires is not None and expires <= now:
+        raise LoginRefused(LoginFault.EXPIRED, f"exp was {_seconds(now - (expires - rules.leeway))} ago")
+    return identity
+
+
+def read_identity(claims: Claims, rules: Rules) -> Identity:
+    """Return who a token is for, whether or not it is good now.
+
+    Errors: ``LoginRefused``.
+    """
     subject, jti = claims.get(rules.subject_claim), claims.get("jti")
     if not is_name(subject):
         raise _no_name(LoginFault.SUBJECT, rules.subject_claim)
     if "jti" in claims and not is_name(jti):
         raise _no_name(LoginFault.CLAIM, "jti")
-    issued, not_before, expires = (_time(claims, name) for name in ("iat", "nbf", "exp"))
-    if not_before is not None and not_before > now + rules.leeway:
-        raise LoginRefused(LoginFault.NOT_YET_VALID, f"nbf is {not_before - now:.0f} s ahead")
-    if expires is None:
-        if not rules.allow_eternal:
-            raise LoginRefused(LoginFault.NO_EXPIRY, "there is no exp (allow-eternal would let it pass)")
-    else:
-        if expires + rules.leeway <= now:
-            raise LoginRefused(LoginFault.EXPIRED, f"exp was {now - expires:.0f} s ago")
-        expires += rules.leeway
+    issued, expires, _ = (_time(claims, name) for name in ("iat", "exp", "nbf"))
     # Airy's jti is the subject: one text for both is kept for each connection.
     jti = subject if jti == subject else jti
-    return Identity(subject, expires, jti, None if issued is None else issued - rules.leeway)
+    return Identity(
+        subject,
+        None if expires is None else expires + rules.leeway,
+        jti,
+        None if issued is None else issued - rules.leeway,
+    )
 
 
 def _no_name(fault: LoginFault, claim: str) -> LoginRefused:
@@ -145,6 +178,11 @@ def _time(claims: Claims, name: str) -> float | None:
     if not math.isfinite(time):
         raise LoginRefused(LoginFault.CLAIM, f"{name} is no number of seconds")
     return time
+
+
+def _seconds(number: float) -> str:
+    """Return a number of seconds for a log line: never long, however large it is."""
+    return f"{round(number):.12g} s"
 
 
 def shown(value: object) -> str:

@@ -2,46 +2,121 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from pathlib import Path
 from typing import Final, NoReturn
+from urllib.parse import urlsplit
 
+from OpenSSL.crypto import Error as CertificateError
 from OpenSSL.SSL import Error as SSLError
+from service_identity import VerificationError
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
-from twisted.internet.interfaces import IReactorTime
-from twisted.internet.protocol import Protocol, connectionDone
-from twisted.internet.ssl import Certificate, trustRootFromCertificates
+from twisted.internet.error import TimeoutError as ConnectTimeout
+from twisted.internet.interfaces import (
+    IOpenSSLClientConnectionCreator,
+    IProtocol,
+    IProtocolFactory,
+    IReactorTime,
+    IStreamClientEndpoint,
+)
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, RequestTransmissionFailed, ResponseDone, ResponseFailed
+from twisted.web.client import URI, Agent, RequestTransmissionFailed, ResponseDone, ResponseFailed
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IResponse
+from twisted.web.iweb import IAgent, IAgentEndpointFactory, IResponse
+from zope.interface import implementer
 
 from airyd import __version__
+from airyd.access.keys import MOST_BYTES
 
-#: Seconds that the whole may take, and bytes that the document may have.
+#: Seconds that the whole may take.
 PATIENCE: Final = 10.0
-MOST_BYTES: Final = 256 * 1024
+#: What OpenSSL calls the usual troubles, in plain words.
+_TLS_CAUSES: Final[Mapping[str, str]] = {
+    "certificate verify failed": "the server's certificate is signed by an authority that is not known here (ca-file= "
+    "names others), or it has expired",
+    "wrong version number": "the server doesn't speak it",
+    "record layer failure": "the server doesn't speak it",
+    "packet length too long": "the server doesn't speak it",
+}
 
 
 class FetchFailed(Exception):
     """The document can't be had; the text says why in one line."""
 
 
-def make_agent(reactor: IReactorTime, ca_file: str | None) -> IAgent:
-    """Return what fetches, and verifies servers of ``https:`` by the system's authorities, or those of a PEM file.
+def make_agent(reactor: IReactorTime, url: str, authorities: bytes | None) -> IAgent:
+    """Return what fetches a URL, ``http:`` or ``https:``.
 
-    Raises ``ValueError`` or ``OSError`` if there are none in the file.
+    :param authorities: those that may sign the server's certificate, in PEM; None: the system's
+
+    Raises ``ValueError``, whose text says in one line what is wrong.
     """
-    if ca_file is None:
-        return Agent(reactor, BrowserLikePolicyForHTTPS(), connectTimeout=PATIENCE)
+    trust = None if authorities is None else trustRootFromCertificates(_certificates(authorities))
+
+    def options(host: str) -> IOpenSSLClientConnectionCreator:
+        return optionsForClientTLS(host, trust)
+
+    place = urlsplit(url)
+    if place.scheme == "https":
+        try:
+            options(str(place.hostname))
+        except ValueError:
+            raise ValueError(
+                f"{place.hostname} is no host name that TLS knows: it has letters, digits and hyphens between the dots"
+            ) from None
+    agent: IAgent = Agent.usingEndpointFactory(reactor, _Endpoints(reactor, options))
+    return agent
+
+
+def _certificates(pem: bytes) -> list[Certificate]:
     end = b"-----END CERTIFICATE-----"
-    blocks = Path(ca_file).read_bytes().split(end)[:-1]
+    blocks = pem.split(end)[:-1]
     if not blocks:
         raise ValueError("there is no certificate in it")
-    trust = trustRootFromCertificates([Certificate.loadPEM(block + end) for block in blocks])
-    return Agent(reactor, BrowserLikePolicyForHTTPS(trust), connectTimeout=PATIENCE)
+    try:
+        return [Certificate.loadPEM(block + end) for block in blocks]
+    except (ValueError, CertificateError):
+        raise ValueError("a certificate in it cannot be read") from None
+
+
+@implementer(IAgentEndpointFactory)
+class _Endpoints:
+    """Connects to the server of a URL.
+
+    :param options: how to speak TLS with a host, for ``https:``
+    """
+
+    def __init__(self, reactor: IReactorTime, options: Callable[[str], IOpenSSLClientConnectionCreator]) -> None:
+        self._reactor = reactor
+        self._options = options
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
+        """See ``IAgentEndpointFactory``."""
+        host = uri.host.decode("ascii")
+        endpoint: IStreamClientEndpoint = HostnameEndpoint(self._reactor, host, uri.port, timeout=PATIENCE)
+        if uri.scheme == b"https":
+            endpoint = wrapClientTLS(self._options(host), endpoint)
+        return _QuietEndpoint(endpoint)
+
+
+@implementer(IStreamClientEndpoint)
+class _QuietEndpoint:
+    """An endpoint whose connections the log doesn't tell of: Twisted has two lines for each."""
+
+    def __init__(self, endpoint: IStreamClientEndpoint) -> None:
+        self._endpoint = endpoint
+
+    def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
+        """See ``IStreamClientEndpoint``."""
+        if isinstance(factory, Factory):
+            factory.noisy = False
+        return self._endpoint.connect(factory)
 
 
 async def fetch(agent: IAgent, clock: IReactorTime, url: str) -> bytes:
@@ -54,20 +129,36 @@ async def fetch(agent: IAgent, clock: IReactorTime, url: str) -> bytes:
         return await fetching.addTimeout(PATIENCE, clock, _too_late)
     except TimeoutError:
         raise FetchFailed(f"it did not come within {PATIENCE:.0f} s") from None
-    except (ConnectError, DNSLookupError) as error:
-        raise FetchFailed(f"cannot connect: {' '.join(str(error).split())[:200]}") from None
+    except ConnectTimeout:
+        raise FetchFailed(f"the server did not answer within {PATIENCE:.0f} s") from None
+    except DNSLookupError:
+        raise FetchFailed("the server's name cannot be looked up (DNS)") from None
+    except ConnectError as error:
+        raise FetchFailed(f"cannot connect: {_plain(error)}") from None
     except (ResponseFailed, RequestTransmissionFailed) as error:
-        raise FetchFailed(f"the connection failed: {', '.join(map(_cause, error.reasons))}") from None
+        raise FetchFailed(", ".join(dict.fromkeys(map(_cause, error.reasons)))) from None
     except ConnectionClosed:
         raise FetchFailed("the connection was lost") from None
 
 
+def _plain(error: ConnectError) -> str:
+    """Return why a connection could not be made, in the system's words if it has some."""
+    if isinstance(error.osError, int):
+        return os.strerror(error.osError)
+    return " ".join(str(error).split())[:200].rstrip(".")
+
+
 def _cause(failure: Failure) -> str:
     match failure.value:
-        case SSLError(args=([*errors],)):
-            return ", ".join(str(error[-1]) for error in errors)  # as OpenSSL has it: (library, function, reason) each
+        case SSLError(args=([*errors],)) if errors:
+            reason = str(errors[-1][-1])  # as OpenSSL has it: (library, function, reason) each
+            return f"TLS: {_TLS_CAUSES.get(reason, reason)}"
+        case VerificationError():
+            return "TLS: the server's certificate is for another host name"
+        case ConnectionClosed():
+            return "the server closed the connection"
         case error:
-            return type(error).__name__
+            return f"the server's answer cannot be read as HTTP ({type(error).__name__})"
 
 
 def _too_late(result: object, seconds: float) -> NoReturn:

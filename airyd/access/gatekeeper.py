@@ -109,10 +109,19 @@ class Gatekeeper:
         if isinstance(error, LoginRefused):
             self._metrics.logins_refused[error.fault.value] += 1
             self._log.info(
-                "login of {peer} refused, {fault}: {reason}", peer=peer, fault=error.fault.value, reason=error.reason
+                "login of {peer} refused, {fault}: {reason}",
+                peer=peer,
+                fault=error.fault.value,
+                reason=error.reason,
+                once_a_minute=f"login {error.fault.value}",
             )
         elif isinstance(error, LoginUnavailable):
-            self._log.warn("login of {peer} cannot be checked: {reason}", peer=peer, reason=str(error))
+            self._log.warn(
+                "login of {peer} cannot be checked: {reason}",
+                peer=peer,
+                reason=str(error),
+                once_a_minute="login unavailable",
+            )
 
 
 def _answer(authenticator: IAuthenticator, credentials: Credentials) -> IPrincipal | Deferred[IPrincipal]:

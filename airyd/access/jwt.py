@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -12,15 +12,50 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from airyd.access.claims import Rules, check_claims, shown
-from airyd.access.keys import Key, pem_key, secret_key
-from airyd.access.keysets import KeySet, KeySource, OneKey
+from airyd.access.keys import (
+    PUBLIC_ALGORITHMS,
+    SECRET_ALGORITHMS,
+    USUAL_PUBLIC_ALGORITHMS,
+    USUAL_SECRET_ALGORITHMS,
+    Key,
+    is_variable,
+    pem_keys,
+    read_file,
+    read_variable,
+    secret_keys,
+)
+from airyd.access.keysets import FixedKeys, KeySet, KeySource
 from airyd.access.rights import RightsClaims, RightsTable, TokenPrincipal
 from airyd.access.shown import token_of
 from airyd.access.verify import Head, read_claims, read_head
 from airyd.access.words import Words
 from airyd.addresses import is_loopback_host
-from airyd.errors import ConfigurationError, LoginFault, LoginRefused, LoginUnavailable
+from airyd.errors import LoginFault, LoginRefused, LoginUnavailable
 from airyd.interfaces import AccessContext, Credentials, IAuthenticator, IPrincipal
+from airyd.revocation import MOST_LEEWAY
+from airyd.spelling import closest
+
+#: Where keys can be, and all words that may stand behind ``jwt:``, in the order of docs/security.rst.
+_PLACES: Final = ("secret-file", "secret-env", "key-file", "jwks")
+WORDS: Final = (
+    *(f"{place}=" for place in _PLACES),
+    "base64",
+    "alg=",
+    "ca-file=",
+    "issuer=",
+    "audience=",
+    "leeway=",
+    "subject-claim=",
+    "allow-eternal",
+    "subscribe-claim=",
+    "send-claim=",
+    "only-claim=",
+    "missing-claim=",
+    "cookie=",
+)
+#: The name of a cookie (RFC 6265, section 4.1.1), and what a URL is made of (RFC 3986, section 2).
+_COOKIE_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_URL_CHARACTERS: Final = re.compile(r"[!#$%&'()*+,./0-9:;=?@A-Z\[\]_a-z~-]+")
 
 
 @implementer(IAuthenticator)
@@ -62,11 +97,12 @@ class TokenAuthenticator:
         if token is None:
             raise LoginRefused(LoginFault.MISSING, "no token was shown")
         head = read_head(token)
-        if head.algorithm in self._keys.algorithms and self._keys.find(head.algorithm, head.key_id) is None:
+        keys = self._find(head)
+        if not keys:
             renewing = self._keys.renew()
             if renewing is not None:
-                return renewing.addCallback(lambda _: self._principal(token, head))
-        return self._principal(token, head)
+                return renewing.addCallback(lambda _: self._principal(token, head, self._find(head)))
+        return self._principal(token, head, keys)
 
     def health(self) -> Sequence[str]:
         """Say why there are no keys (``IAuthenticator``)."""
@@ -76,21 +112,20 @@ class TokenAuthenticator:
         """Say why the keys may be out of date (``IAuthenticator``)."""
         return self._keys.warnings()
 
-    def _principal(self, token: str, head: Head) -> IPrincipal:
-        claims = read_claims(token, head, self._key(head))
-        return TokenPrincipal(check_claims(claims, self._rules, self._wall()), self._rights.rights(claims))
-
-    def _key(self, head: Head) -> Key:
-        keys = self._keys
-        key = keys.find(head.algorithm, head.key_id)
-        if key is not None:
-            return key
-        if head.algorithm not in keys.algorithms:
-            wanted = ", ".join(keys.algorithms)
+    def _find(self, head: Head) -> Sequence[Key]:
+        algorithms = self._keys.algorithms
+        if head.algorithm not in algorithms:
+            wanted = ", ".join(algorithms)
             raise LoginRefused(LoginFault.ALGORITHM, f"alg is {head.algorithm}, and the keys here are for {wanted}")
-        if not keys.is_current:
+        return self._keys.find(head.algorithm, head.key_id)
+
+    def _principal(self, token: str, head: Head, keys: Sequence[Key]) -> IPrincipal:
+        if not keys and not self._keys.is_current:
             raise LoginUnavailable("a key that is not known may be a new one, and the keys cannot be fetched")
-        raise LoginRefused(LoginFault.UNKNOWN_KEY, f"no {head.algorithm} key has the kid {shown(head.key_id)}")
+        if not keys:
+            raise LoginRefused(LoginFault.UNKNOWN_KEY, f"no {head.algorithm} key has the kid {shown(head.key_id)}")
+        claims = read_claims(token, head, keys)
+        return TokenPrincipal(check_claims(claims, self._rules, self._wall()), self._rights.rights(claims))
 
 
 def parse(arguments: str, context: AccessContext) -> TokenAuthenticator:
@@ -98,13 +133,14 @@ def parse(arguments: str, context: AccessContext) -> TokenAuthenticator:
 
     Errors: ``ConfigurationError``.
     """
-    words = Words("jwt", arguments)
-    keys = _keys(words, context)
+    words = Words("jwt", arguments, WORDS)
+    usual_rules, leeway = Rules(), words.seconds("leeway", MOST_LEEWAY)
     rules = Rules(
         issuer=words.text("issuer"),
         audience=words.text("audience"),
-        leeway=words.seconds("leeway", 0.0),
-        subject_claim=words.text("subject-claim") or Rules().subject_claim,
+        leeway=usual_rules.leeway if leeway is None else leeway,
+        not_before_leeway=usual_rules.not_before_leeway if leeway is None else leeway,
+        subject_claim=words.text("subject-claim") or usual_rules.subject_claim,
         allow_eternal=words.flag("allow-eternal"),
     )
     usual = RightsClaims()
@@ -115,67 +151,101 @@ def parse(arguments: str, context: AccessContext) -> TokenAuthenticator:
         missing=words.text("missing-claim") or usual.missing,
     )
     cookie = words.text("cookie")
-    words.finish()
-    return TokenAuthenticator(keys, rules, RightsTable(names), cookie, context.wall)
+    if cookie is not None and not _COOKIE_NAME.fullmatch(cookie):
+        raise words.error("the word 'cookie' takes the name of a cookie (RFC 6265)")
+    return TokenAuthenticator(_keys(words, context), rules, RightsTable(names), cookie, context.wall)
 
 
 def _keys(words: Words, context: AccessContext) -> KeySource:
-    given = {name: words.text(name) for name in ("secret-file", "secret-env", "key-file", "jwks")}
-    is_base64, ca_file = words.flag("base64"), words.text("ca-file")
+    given = {name: words.text(name) for name in _PLACES}
     chosen = [(name, value) for name, value in given.items() if value is not None]
     if len(chosen) != 1:
         raise words.error(f"give one of {', '.join(f'{name}=' for name in given)}, where the key is")
     ((kind, place),) = chosen
-    if is_base64 and kind not in ("secret-file", "secret-env"):
+    is_secret = kind in ("secret-file", "secret-env")
+    if words.flag("base64") and not is_secret:
         raise words.error("base64 is for a secret")
-    if ca_file is not None and not place.startswith("https:"):
+    if words.text("ca-file") is not None and not _is_url(place, "https"):
         raise words.error("ca-file is for a jwks on https:")
-    where = kind if "://" in place else f"{kind} {place}"  # a URL may hold a secret
+    algorithms = _algorithms(words, kind, is_secret)
+    if kind == "secret-env" and not is_variable(place):
+        raise words.error("the word 'secret-env' takes the name of an environment variable")  # not the secret itself
     try:
-        if kind == "secret-file":
-            return OneKey(secret_key(_without_line_end(Path(place).read_bytes()), is_base64))
         if kind == "secret-env":
-            return OneKey(secret_key(_without_line_end(context.environ.get(place, "").encode()), is_base64))
+            text = read_variable(place, context.environ)
+            return FixedKeys(secret_keys(text, words.flag("base64"), algorithms))
+        if kind == "secret-file":
+            return FixedKeys(secret_keys(read_file(place), words.flag("base64"), algorithms))
         if kind == "key-file":
-            return OneKey(pem_key(Path(place).read_bytes()))
-        return _key_set(words, place, ca_file, context)
-    except ConfigurationError:
-        raise
+            return FixedKeys(pem_keys(read_file(place), algorithms))
     except ValueError as error:
-        raise words.error(f"{where}: {error}") from None
-    except OSError as error:
-        raise words.error(f"{where}: cannot be read: {error.strerror}") from None
+        raise words.error(f"{kind} {place}: {error}") from None
+    return _key_set(words, place, algorithms, context)
 
 
-def _without_line_end(secret: bytes) -> bytes:
-    return secret.removesuffix(b"\n").removesuffix(b"\r")
+def _algorithms(words: Words, kind: str, is_secret: bool) -> Sequence[str]:
+    """Return what the keys may be for: what ``alg=`` names, or the usual."""
+    text = words.text("alg")
+    if text is None:
+        return USUAL_SECRET_ALGORITHMS if is_secret else USUAL_PUBLIC_ALGORITHMS
+    possible = SECRET_ALGORITHMS if is_secret else PUBLIC_ALGORITHMS
+    named = tuple(dict.fromkeys(text.split(",")))
+    for name in named:
+        if name in possible:
+            continue
+        if name in SECRET_ALGORITHMS or name in PUBLIC_ALGORITHMS:
+            # A public key that verified HS256 would let in whoever has read it.
+            raise words.error(f"alg={name} is not for the keys of {kind}=; there are: {', '.join(possible)}")
+        similar = closest(name, possible)
+        hint = f"did you mean {similar}? " if similar else ""
+        raise words.error(
+            f"the word 'alg' takes algorithms, with commas between them; {hint}there are: {', '.join(possible)}"
+        )
+    return named
 
 
-def _key_set(words: Words, place: str, ca_file: str | None, context: AccessContext) -> KeySet:
+def _key_set(words: Words, place: str, algorithms: Sequence[str], context: AccessContext) -> KeySet:
     from airyd.access.fetch import FetchFailed, fetch, make_agent
 
     clock = IReactorTime(context.reactor)
-    if "://" not in place:
+    if not _is_url(place, "https", "http") and "://" not in place:
 
         def read() -> bytes:
             try:
-                return Path(place).read_bytes()
-            except OSError as error:
-                raise FetchFailed(f"cannot be read: {error.strerror}") from None
+                return read_file(place)
+            except ValueError as error:
+                raise FetchFailed(str(error)) from None
 
-        return KeySet(place, lambda: execute(read), clock)
-    url = urlsplit(place)
-    _check_url(words, url)
-    agent = make_agent(clock, ca_file)
+        return KeySet(place, lambda: execute(read), clock, algorithms)
+    url = _checked_url(words, place)
+    ca_file = words.text("ca-file")
+    try:
+        certificates = None if ca_file is None else read_file(ca_file)
+        agent = make_agent(clock, url.geturl(), certificates)
+    except ValueError as error:
+        raise words.error(f"{'jwks' if ca_file is None else f'ca-file {ca_file}'}: {error}") from None
     name = url._replace(query="").geturl()  # a query may hold a secret
-    return KeySet(name, lambda: Deferred.fromCoroutine(fetch(agent, clock, place)), clock)
+    return KeySet(name, lambda: Deferred.fromCoroutine(fetch(agent, clock, url.geturl())), clock, algorithms)
 
 
-def _check_url(words: Words, url: SplitResult) -> None:
-    if url.scheme not in ("http", "https") or not url.hostname or url.fragment or not url.geturl().isascii():
-        raise words.error("jwks is a file, or a URL such as https://idp.example.com/keys")
+def _is_url(place: str, *schemes: str) -> bool:
+    return place.partition(":")[0].lower() in schemes
+
+
+def _checked_url(words: Words, place: str) -> SplitResult:
+    wrong = words.error("jwks is a file, or a URL such as https://idp.example.com/keys")
+    if not _URL_CHARACTERS.fullmatch(place):
+        raise wrong
+    try:
+        url = urlsplit(place)
+        port = url.port
+    except ValueError:
+        raise wrong from None
+    if url.scheme not in ("http", "https") or not url.hostname or url.fragment or port == 0:
+        raise wrong
     if url.username is not None or url.password is not None:
         raise words.error("jwks: a user name in the URL is not supported")
     if url.scheme == "http" and not is_loopback_host(url.hostname):
         # Whoever can change the keys on their way can sign tokens.
         raise words.error("jwks: keys by http: are for loopback only; use https:")
+    return url

@@ -1,83 +1,175 @@
-"""Keys that tokens are verified with. What a key is says which one algorithm it is good for."""
+"""Keys that tokens are verified with. What a key is, and what the operator names, says which algorithms it is for."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import json
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, SECP384R1, SECP521R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
-from cryptography.x509 import load_pem_x509_certificate
+from cryptography.x509 import Certificate, load_pem_x509_certificate
 from jwt.algorithms import ECAlgorithm, HMACAlgorithm, OKPAlgorithm, RSAAlgorithm
 from jwt.exceptions import PyJWTError
 
 PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
 
-HS256: Final = "HS256"
-#: The algorithms of public keys (RFC 7518, section 3.1, and RFC 8037, section 3.1).
-PUBLIC_ALGORITHMS: Final = ("RS256", "ES256", "EdDSA")
-#: Bits that an RSA key has at least (RFC 7518, section 3.3), and bytes of an HS256 secret (section 3.2).
+#: Bytes that a secret has at least (RFC 7518, section 3.2).
+_SECRET_BYTES: Final[Mapping[str, int]] = {"HS256": 32, "HS384": 48, "HS512": 64}
+_CURVES: Final[Mapping[str, type[Any]]] = {"ES256": SECP256R1, "ES384": SECP384R1, "ES512": SECP521R1}
+_RSA: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
+_EDDSA: Final = "EdDSA"
+#: The algorithms of secrets and of public keys (RFC 7518, section 3.1, and RFC 8037, section 3.1).
+SECRET_ALGORITHMS: Final = tuple(_SECRET_BYTES)
+PUBLIC_ALGORITHMS: Final = (*_RSA, *_CURVES, _EDDSA)
+#: Those that keys are for unless others are named: one for each kind of key.
+USUAL_SECRET_ALGORITHMS: Final = ("HS256",)
+USUAL_PUBLIC_ALGORITHMS: Final = ("RS256", "ES256", _EDDSA)
+#: Keys of one issuer at once: a bad token is tried with each of them.
+MOST_KEYS: Final = 8
+#: Bits that an RSA key has at least (RFC 7518, section 3.3).
 _RSA_BITS: Final = 2048
-_SECRET_BYTES: Final = 32
+#: Bytes of a file or a document with keys.
+MOST_BYTES: Final = 256 * 1024
 #: Keys of a set that are looked at.
-_MOST_KEYS: Final = 100
+_MOST_OF_SET: Final = 100
 _READERS: Final[Mapping[str, Any]] = {"RSA": RSAAlgorithm, "EC": ECAlgorithm, "OKP": OKPAlgorithm}
 _HMAC: Final = HMACAlgorithm(HMACAlgorithm.SHA256)
 _PRIVATE: Final = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
+_PEM_GIVEN: Final = "the secret is a PEM file: a public key is for key-file"
+_BLOCK: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Key:
-    """One key and the algorithm that it is for; ``repr`` shows nothing of the key.
+    """One key and the algorithms that it is for; ``repr`` shows nothing of the key.
 
-    :ivar id: its ``kid``; None for a key that stands alone
+    :ivar id: its ``kid``; None for a key that has none
     """
 
-    algorithm: str
+    algorithms: Sequence[str]
     material: bytes | PublicKey
     id: str | None = None
 
     def __repr__(self) -> str:
-        return f"Key({self.algorithm}, id={self.id!r})"
+        return f"Key({', '.join(self.algorithms)}, id={self.id!r})"
 
 
-def secret_key(text: bytes, is_base64: bool) -> Key:
-    """Return the key that is a shared secret (HS256).
+def read_file(path: str) -> bytes:
+    """Return what is in a file of keys.
 
-    :param text: the secret itself without its line end, or its base64, with either alphabet, with or without padding
-
-    Raises ``ValueError``, whose text shows nothing of it.
+    Raises ``ValueError``, whose text says in one line why it can't be had.
     """
-    secret = text
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from None
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"it has more than {MOST_BYTES} bytes")
+    return content
+
+
+def is_variable(name: str) -> bool:
+    """Say whether an environment variable can be called so, as shells have it."""
+    return name.isascii() and name.isidentifier()
+
+
+def read_variable(name: str, environ: Mapping[str, str]) -> bytes:
+    """Return what an environment variable holds.
+
+    Raises ``ValueError`` if it is not set.
+    """
+    if name not in environ:
+        raise ValueError("the environment variable is not set")
+    return os.fsencode(environ[name])
+
+
+def secret_keys(text: bytes, is_base64: bool, algorithms: Sequence[str] = USUAL_SECRET_ALGORITHMS) -> Sequence[Key]:
+    """Return the keys that are shared secrets, one on each line.
+
+    An empty line doesn't count, nor does a secret that was there before. What may be meant otherwise is refused: a
+    comment would be a secret that can be guessed, and bytes that aren't text may hold the byte of a line's end.
+
+    :param text: secrets as they are, or their base64, with either alphabet, with or without padding
+    :param algorithms: what each of them is for
+
+    Raises ``ValueError``, whose text shows nothing of a secret.
+    """
+    lines = [(number, line.removesuffix(b"\r")) for number, line in enumerate(text.split(b"\n"), 1)]
+    lines = [(number, line) for number, line in lines if line.strip()]
+    if not lines:
+        raise ValueError("there is no secret in it: it is empty")
+    if any(_is_pem(line) for _, line in lines):
+        raise ValueError(_PEM_GIVEN)
+    secrets: dict[bytes, None] = {}
+    for number, line in lines:
+        try:
+            if len(lines) > 1 and not is_base64 and not _is_text(line):
+                raise ValueError("the secret is not text: give it as base64, with the word base64")
+            secrets[_secret(line, is_base64, algorithms)] = None
+        except ValueError as error:
+            if len(lines) == 1:
+                raise
+            raise ValueError(f"line {number}: {error} (each line is a secret)") from None
+    _check_number(len(secrets), "secrets")
+    return [Key(algorithms, secret) for secret in secrets]
+
+
+def _secret(line: bytes, is_base64: bool, algorithms: Sequence[str]) -> bytes:
+    secret = line
     if is_base64:
-        digits = text.translate(bytes.maketrans(b"-_", b"+/")).rstrip(b"=")
+        digits = line.translate(bytes.maketrans(b"-_", b"+/")).rstrip(b"=")
         try:
             secret = base64.b64decode(digits + b"=" * (-len(digits) % 4), validate=True)
         except binascii.Error:
             raise ValueError("the secret is not base64") from None
-    if len(secret) < _SECRET_BYTES:
+    elif line.startswith(b"#"):
+        raise ValueError("there are no comments; give a secret that begins with # as base64, with the word base64")
+    most = max(algorithms, key=_SECRET_BYTES.__getitem__)
+    if len(secret) < _SECRET_BYTES[most]:
         raise ValueError(
-            f"the secret has {len(secret)} bytes, and HS256 needs {_SECRET_BYTES} at least (RFC 7518, section 3.2)"
+            f"the secret has {len(secret)} bytes, and {most} needs {_SECRET_BYTES[most]} at least "
+            "(RFC 7518, section 3.2)"
         )
-    if secret.lstrip().startswith(b"-----BEGIN "):
-        raise ValueError("the secret is a PEM file: a public key is for key-file")
+    if _is_pem(secret):
+        raise ValueError(_PEM_GIVEN)
     try:
         _HMAC.prepare_key(secret)
     except PyJWTError:
         raise ValueError("the secret looks like a public key or a JWK: those are for key-file and jwks") from None
-    return Key(HS256, secret)
+    return secret
 
 
-def pem_key(pem: bytes) -> Key:
-    """Return the key of a PEM file with a public key, or with a certificate.
+def _is_pem(text: bytes) -> bool:
+    return text.lstrip().startswith(b"-----BEGIN ")
+
+
+def _is_text(line: bytes) -> bool:
+    try:
+        return line.decode().isprintable()
+    except UnicodeDecodeError:
+        return False
+
+
+def _check_number(number: int, what: str) -> None:
+    if number > MOST_KEYS:
+        raise ValueError(f"it holds {number} {what}, and {MOST_KEYS} are the most: a bad token costs time with each")
+
+
+def pem_keys(pem: bytes, algorithms: Sequence[str] = USUAL_PUBLIC_ALGORITHMS) -> Sequence[Key]:
+    """Return the keys of a PEM file with public keys or certificates.
+
+    :param algorithms: what they may be for; each key is for those of its kind
 
     Raises ``ValueError``.
     """
@@ -85,19 +177,56 @@ def pem_key(pem: bytes) -> Key:
         raise ValueError(
             "the file holds a private key, which only the issuer of tokens should have: give the public one"
         )
+    blocks = list(_BLOCK.finditer(pem))
+    if not blocks or len(blocks) != pem.count(b"-----BEGIN "):
+        raise ValueError("the file holds no public key in PEM" if not blocks else "a key in the file has no end")
     try:
-        is_certificate = b"-----BEGIN CERTIFICATE-----" in pem
-        key = load_pem_x509_certificate(pem).public_key() if is_certificate else load_pem_public_key(pem)
+        loaded = [_load_pem(block[0]) for block in blocks]
     except (ValueError, UnsupportedAlgorithm):
-        raise ValueError("the file holds no public key in PEM") from None
-    return _public_key(key, None)
+        raise ValueError("the file holds no public key in PEM, or something else beside it") from None
+    _check_no_chain([each for each in loaded if isinstance(each, Certificate)])
+    keys: list[Key] = []
+    for each in loaded:
+        key = _public_key(each.public_key() if isinstance(each, Certificate) else each, None, algorithms)
+        if not any(key.material == other.material for other in keys):
+            keys.append(key)
+    _check_number(len(keys), "keys")
+    unused = [name for name in algorithms if not any(name in key.algorithms for key in keys)]
+    if unused and algorithms != USUAL_PUBLIC_ALGORITHMS:
+        raise ValueError(f"it holds no key for {', '.join(unused)}, which alg= names")
+    return keys
 
 
-def read_key_set(text: bytes) -> tuple[Key, ...]:
+def _load_pem(block: bytes) -> Certificate | object:
+    return load_pem_x509_certificate(block) if b"CERTIFICATE-----" in block else load_pem_public_key(block)
+
+
+def _check_no_chain(certificates: Sequence[Certificate]) -> None:
+    """Raise ``ValueError`` if one has signed another: an authority's key signs certificates, not tokens."""
+    for one in certificates:
+        for other in certificates:
+            if one.public_key() != other.public_key() and _has_signed(one, other):
+                raise ValueError(
+                    "one of its certificates has signed another: leave those of authorities out, since whoever has a "
+                    "key of this file can sign tokens"
+                )
+
+
+def _has_signed(authority: Certificate, certificate: Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        return False
+    return True
+
+
+def read_key_set(text: bytes, algorithms: Sequence[str] = USUAL_PUBLIC_ALGORITHMS) -> tuple[Key, ...]:
     """Return the keys of a JWK Set that tokens may be signed with (RFC 7517, section 5).
 
     Left out is what is for something else or of an unknown kind, as the RFC demands; and secrets, which have no
     business in a public document.
+
+    :param algorithms: what they may be for; each key is for those of its kind, or for its own ``alg`` alone
 
     Raises ``ValueError`` if it is no JWK Set, or has no such key.
     """
@@ -107,37 +236,48 @@ def read_key_set(text: bytes) -> tuple[Key, ...]:
         raise ValueError("it is not JSON") from None
     match document:
         case {"keys": [*entries]}:
-            found = [_read_jwk(entry) for entry in entries[:_MOST_KEYS] if isinstance(entry, dict)]
+            found = [_read_jwk(entry, algorithms) for entry in entries[:_MOST_OF_SET] if isinstance(entry, dict)]
         case _:
             raise ValueError("it is no JWK Set: it has no list of keys")
     keys = tuple(key for key in found if key is not None)
     if not keys:
-        raise ValueError(f"it has no key for {', '.join(PUBLIC_ALGORITHMS)}")
+        raise ValueError(f"it has no key for {', '.join(algorithms)} (alg= names the algorithms)")
     return keys
 
 
-def _read_jwk(jwk: Mapping[str, Any]) -> Key | None:
+def _read_jwk(jwk: Mapping[str, Any], algorithms: Sequence[str]) -> Key | None:
     operations = jwk.get("key_ops", ["verify"])
     kind, key_id = jwk.get("kty"), jwk.get("kid")
     reader = _READERS.get(kind) if isinstance(kind, str) else None
     is_for_signatures = jwk.get("use", "sig") == "sig" and isinstance(operations, list) and "verify" in operations
     if reader is None or not is_for_signatures or not isinstance(key_id, str | None):
         return None
+    if "alg" in jwk:
+        algorithms = [name for name in algorithms if name == jwk["alg"]]
     try:
-        key = _public_key(reader.from_jwk(dict(jwk)), key_id)  # which refuses private ones
+        return _public_key(reader.from_jwk(dict(jwk)), key_id, algorithms)  # which refuses private ones
     except (PyJWTError, ValueError, TypeError, KeyError, AttributeError):  # what PyJWT makes of a malformed one
         return None
-    return key if jwk.get("alg", key.algorithm) == key.algorithm else None
 
 
-def _public_key(key: object, key_id: str | None) -> Key:
+def _public_key(key: object, key_id: str | None, algorithms: Sequence[str]) -> Key:
     match key:
         case RSAPublicKey() if key.key_size < _RSA_BITS:
             raise ValueError(f"an RSA key needs {_RSA_BITS} bits at least (RFC 7518, section 3.3)")
         case RSAPublicKey():
-            return Key("RS256", key, key_id)
-        case EllipticCurvePublicKey() if isinstance(key.curve, SECP256R1):
-            return Key("ES256", key, key_id)
+            possible: Sequence[str] = _RSA
+        case EllipticCurvePublicKey():
+            possible = [name for name, curve in _CURVES.items() if isinstance(key.curve, curve)]
         case Ed25519PublicKey():
-            return Key("EdDSA", key, key_id)
-    raise ValueError("the key is not for RS256, ES256 (P-256) or EdDSA (Ed25519)")
+            possible = (_EDDSA,)
+        case _:
+            possible = ()
+    if not isinstance(key, PublicKey) or not possible:
+        raise ValueError("a key is none of RSA, P-256, P-384, P-521 and Ed25519")
+    chosen = tuple(name for name in algorithms if name in possible)
+    if not chosen:
+        raise ValueError(
+            f"it holds a key for {' or '.join(possible)}, and the algorithms here are {', '.join(algorithms)}: "
+            "alg= names them"
+        )
+    return Key(chosen, key, key_id)

@@ -1,18 +1,17 @@
-"""Where keys are found by their ``kid``: one that stands alone, or a JWK Set that is fetched again and again."""
+"""Where keys are found: a few that are configured, or a JWK Set that is fetched again and again."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from airyd.access.fetch import FetchFailed
-from airyd.access.keys import PUBLIC_ALGORITHMS, Key, read_key_set
+from airyd.access.keys import MOST_KEYS, USUAL_PUBLIC_ALGORITHMS, Key, read_key_set
 
 #: Seconds after which a set is fetched again: as long a key that was taken out of it may still be in use.
 FRESH: Final = 300.0
@@ -39,8 +38,8 @@ class KeySource(Protocol):
         """End."""
         ...
 
-    def find(self, algorithm: str, key_id: str | None) -> Key | None:
-        """Return the key for a token of this algorithm and ``kid``, if it is known by now."""
+    def find(self, algorithm: str, key_id: str | None) -> Sequence[Key]:
+        """Return the keys that a token of this algorithm and ``kid`` may be signed with, as far as they are known."""
         ...
 
     def renew(self) -> Deferred[None] | None:
@@ -61,14 +60,14 @@ class KeySource(Protocol):
         ...
 
 
-class OneKey:
-    """A key that stands alone: the ``kid`` of a token doesn't matter, since there is nothing to choose."""
+class FixedKeys:
+    """Keys of one issuer that stay as they are. The ``kid`` of a token doesn't matter: these have none."""
 
     is_current: Final = True
 
-    def __init__(self, key: Key) -> None:
-        self._key = key
-        self.algorithms: Sequence[str] = (key.algorithm,)
+    def __init__(self, keys: Sequence[Key]) -> None:
+        self._keys = keys
+        self.algorithms: Sequence[str] = tuple(dict.fromkeys(name for key in keys for name in key.algorithms))
 
     def start(self) -> None:
         """See ``KeySource``."""
@@ -76,9 +75,9 @@ class OneKey:
     def stop(self) -> None:
         """See ``KeySource``."""
 
-    def find(self, algorithm: str, key_id: str | None) -> Key | None:
+    def find(self, algorithm: str, key_id: str | None) -> Sequence[Key]:
         """See ``KeySource``."""
-        return self._key if algorithm == self._key.algorithm else None
+        return [key for key in self._keys if algorithm in key.algorithms]
 
     def renew(self) -> Deferred[None] | None:
         """See ``KeySource``."""
@@ -100,18 +99,26 @@ class KeySet:
 
     :param name: where it is, for logs
     :param read: fetches the document; fails with ``FetchFailed``
+    :param algorithms: what the keys may be for
     """
 
     _log = Logger()
 
-    def __init__(self, name: str, read: Callable[[], Deferred[bytes]], clock: IReactorTime) -> None:
-        self.algorithms: Sequence[str] = PUBLIC_ALGORITHMS
+    def __init__(
+        self,
+        name: str,
+        read: Callable[[], Deferred[bytes]],
+        clock: IReactorTime,
+        algorithms: Sequence[str] = USUAL_PUBLIC_ALGORITHMS,
+    ) -> None:
+        self.algorithms = algorithms
         self._name = name
         self._read = read
         self._clock = clock
-        self._keys: Mapping[tuple[str, str | None], Key] = MappingProxyType({})
-        self._only: Mapping[str, Key] = MappingProxyType({})  # those that are the one key for their algorithm
+        self._keys: Sequence[Key] = ()
         self._trouble: str | None = "it was not fetched yet"
+        self._said: str | None = None  # the trouble that the log has
+        self._is_stopped = False
         self._failures = 0
         self._tried_at = float("-inf")
         self._fetched_at = float("-inf")
@@ -126,17 +133,22 @@ class KeySet:
 
     def start(self) -> None:
         """See ``KeySource``."""
+        self._is_stopped = False
         self._fetch()
 
     def stop(self) -> None:
         """See ``KeySource``."""
+        self._is_stopped = True
         self._cancel_timer()
         if self._fetching is not None:
             self._fetching.cancel()
 
-    def find(self, algorithm: str, key_id: str | None) -> Key | None:
+    def find(self, algorithm: str, key_id: str | None) -> Sequence[Key]:
         """See ``KeySource``. A token without ``kid`` is for the one key of its algorithm, if there is only one."""
-        return self._only.get(algorithm) if key_id is None else self._keys.get((algorithm, key_id))
+        suitable = [key for key in self._keys if algorithm in key.algorithms]
+        if key_id is None:
+            return suitable if len(suitable) == 1 else ()
+        return [key for key in suitable if key.id == key_id][-MOST_KEYS:]
 
     def renew(self) -> Deferred[None] | None:
         """See ``KeySource``. All who ask meanwhile share one fetch, and it comes at most every five seconds."""
@@ -172,31 +184,28 @@ class KeySet:
 
     def _take(self, document: bytes) -> None:
         try:
-            keys = read_key_set(document)
+            keys = read_key_set(document, self.algorithms)
         except ValueError as error:
             raise FetchFailed(str(error)) from None
         if self._trouble is not None:
             self._log.info("got the keys for tokens from {name}: {count}", name=self._name, count=len(keys))
-        self._keys = {(key.algorithm, key.id): key for key in keys}
-        alike = [key.algorithm for key in keys]
-        self._only = {key.algorithm: key for key in keys if alike.count(key.algorithm) == 1}
-        self._trouble = None
+        self._keys = keys
+        self._trouble = self._said = None
         self._failures = 0
         self._fetched_at = self._clock.seconds()
         self._timer = self._clock.callLater(FRESH, self._fetch)
 
     def _failed(self, failure: Failure) -> None:
-        if failure.check(CancelledError):  # stopped
+        if self._is_stopped:  # what is cancelled fails in one way or another
             return
-        if failure.check(FetchFailed):
-            self._trouble = str(failure.value)
-            if self._failures == 0:
-                self._log.warn(
-                    "cannot get keys for tokens from {name}: {reason}", name=self._name, reason=self._trouble
-                )
-        else:
-            self._trouble = "internal error"
-            self._log.failure("keys for tokens could not be taken", failure)
+        trouble = str(failure.value) if failure.check(FetchFailed) else "internal error"
+        if trouble != self._said:  # once, however often it is tried
+            self._said = trouble
+            if failure.check(FetchFailed):
+                self._log.warn("cannot get keys for tokens from {name}: {reason}", name=self._name, reason=trouble)
+            else:
+                self._log.failure("keys for tokens could not be taken", failure)
+        self._trouble = trouble
         delay = min(_RETRY_FIRST * 2**self._failures, _RETRY_LAST)
         self._failures = min(self._failures + 1, 10)
         self._timer = self._clock.callLater(delay, self._fetch)

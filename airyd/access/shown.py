@@ -6,6 +6,8 @@ from typing import Final
 
 from airyd.interfaces import Credentials
 
+#: The white space of HTTP (RFC 9110, section 5.6.3). ``str.strip`` would take more: the handshake's bytes 85 and A0.
+_SPACE: Final = " \t"
 #: The names of the header in CONNECT: STOMP's are case-sensitive, and HTTP's, which clients think of, are not.
 _HEADERS: Final = ("Authorization", "authorization")
 _SCHEME: Final = "bearer"
@@ -39,16 +41,16 @@ def token_of(credentials: Credentials, cookie: str | None) -> str | None:
 
 def _bearer(authorization: str | None) -> str | None:
     """Return the token of an ``Authorization`` header (RFC 6750, section 2.1)."""
-    scheme, space, rest = (authorization or "").strip().partition(" ")
+    scheme, space, rest = (authorization or "").strip(_SPACE).partition(" ")
     if not space:
         return None if scheme.lower() == _SCHEME else scheme or None
-    return rest.strip() or None if scheme.lower() == _SCHEME else None
+    return rest.strip(_SPACE) or None if scheme.lower() == _SCHEME else None
 
 
 def _cookie(header: str | None, name: str) -> str | None:
     """Return the value of a cookie (RFC 6265, section 4.2.1), or None."""
     for pair in (header or "").split(";"):
         key, equals, value = pair.partition("=")
-        if equals and key.strip() == name:
-            return value.strip().strip('"') or None
+        if equals and key.strip(_SPACE) == name:
+            return value.strip(_SPACE).strip('"') or None
     return None

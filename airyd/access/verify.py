@@ -1,20 +1,21 @@
-"""From a token's text to its claims: signed by a known key, with the one algorithm that the key is for (RFC 7515)."""
+"""From a token's text to its claims: signed with a known key, by an algorithm that the key is for (RFC 7515)."""
 
 from __future__ import annotations
 
 import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from jwt.api_jws import PyJWS
 
 from airyd.access.claims import Claims, read_object, shown
-from airyd.access.keys import HS256, PUBLIC_ALGORITHMS, Key
+from airyd.access.keys import PUBLIC_ALGORITHMS, SECRET_ALGORITHMS, Key
 from airyd.errors import LoginFault, LoginRefused
 from airyd.limits import LONGEST_TOKEN
 
-_ALGORITHMS: Final = (HS256, *PUBLIC_ALGORITHMS)
+_ALGORITHMS: Final = (*SECRET_ALGORITHMS, *PUBLIC_ALGORITHMS)
 _SEGMENTS: Final = 3
 #: What verifies a signature. PyJWT's own way to it, from a token's text, would take the head apart a second time, and
 #: look anew at each login whether the secret is one: 40 µs.
@@ -60,22 +61,26 @@ def _head(segment: str) -> Head:
     return Head(algorithm, key_id)
 
 
-def read_claims(token: str, head: Head, key: Key) -> Claims:
-    """Return what a token with this head claims, if it is signed with this key by this key's algorithm.
+def read_claims(token: str, head: Head, keys: Sequence[Key]) -> Claims:
+    """Return what a token with this head claims, if it is signed with one of these keys by the head's algorithm.
 
-    Takes some 5 µs for HS256, 25 for RS256, 65 for ES256 and EdDSA.
+    A key counts only if it is for this algorithm. Takes some 5 µs for HS256, 25 for RS256, 65 for ES256 and EdDSA, 400
+    for ES384 and ES512, with each key until one is the right one.
 
     Errors: ``LoginRefused``.
     """
-    if head.algorithm != key.algorithm:
-        raise LoginRefused(LoginFault.ALGORITHM, f"alg is {head.algorithm}, and {key!r} is for another")
+    tried = [key for key in keys if head.algorithm in key.algorithms]
+    if not tried:
+        raise LoginRefused(LoginFault.ALGORITHM, f"alg is {head.algorithm}, and the keys are for others")
     signed, _, last = token.encode().rpartition(b".")
     try:
         payload, signature = _decoded(signed.partition(b".")[2]), _decoded(last)
     except ValueError as error:
         raise LoginRefused(LoginFault.MALFORMED, f"no signed JWT: {error}") from None
-    if not _VERIFIERS[key.algorithm].verify(signed, key.material, signature):
-        raise LoginRefused(LoginFault.SIGNATURE, f"the signature is not that of {key!r}")
+    verify = _VERIFIERS[head.algorithm].verify
+    if not any(verify(signed, key.material, signature) for key in tried):
+        whose = repr(tried[0]) if len(tried) == 1 else f"any of the {len(tried)} keys for {head.algorithm}"
+        raise LoginRefused(LoginFault.SIGNATURE, f"the signature is not that of {whose}")
     try:
         return read_object(payload)
     except ValueError as error:

@@ -1,12 +1,14 @@
-"""The words of an authenticator's spec, strictly read: ``jwt:secret-file=PATH:base64:audience=airyd``."""
+r"""The words of an ``--auth``, strictly read: ``jwt:secret-file=PATH:base64:audience=airyd``."""
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from airyd.errors import ConfigurationError
+from airyd.spelling import closest
 
 # A colon parts two words. It belongs to a value before a slash or a digit, as URLs have it, and after a backslash.
 _PART: Final = re.compile(r"(?<!\\):(?![/0-9])")
@@ -15,64 +17,64 @@ _ESCAPED: Final = re.compile(r"\\(.)")
 
 
 class Words:
-    """The words behind an authenticator's name, taken one after the other by their names.
+    """The words behind an authenticator's name: each is known, given once, and has a value if it takes one.
 
-    ``finish`` then refuses those that nobody took, so that no misspelt one is ignored. Each method
-    raises ``ConfigurationError``, whose text repeats names and never a value.
+    Errors are ``ConfigurationError``, whose text repeats names and never a value.
 
     :param kind: the authenticator's name
     :param arguments: what follows it, behind the first colon
+    :param known: the words that there are; one that takes a value ends with ``=``
     """
 
-    def __init__(self, kind: str, arguments: str) -> None:
+    def __init__(self, kind: str, arguments: str, known: Sequence[str]) -> None:
         self._kind = kind
-        self._values: dict[str, str | None] = {}
-        self._known: list[str] = []
-        for word in _PART.split(arguments) if arguments else ():
+        self._known = known
+        self._values: dict[str, str] = {}
+        for number, word in enumerate(_PART.split(arguments) if arguments else (), 1):
             name, equals, value = word.partition("=")
+            if name not in known and f"{name}=" not in known:
+                raise self._unknown(name, bool(equals), number)
             if name in self._values:
-                raise self.error("a word is given twice")
-            self._values[name] = _ESCAPED.sub(r"\1", value) if equals else None
+                raise self.error(f"the word {name!r} is given twice")
+            if name in known and equals:
+                raise self.error(f"the word {name!r} takes no value")
+            if name not in known and not value:
+                raise self.error(f"the word {name!r} needs a value: {name}=...")
+            self._values[name] = _ESCAPED.sub(r"\1", value)
 
     def error(self, text: str) -> ConfigurationError:
         """Return the error for the caller to raise, with the authenticator's name in front."""
         return ConfigurationError(f"{self._kind}: {text}")
 
+    def _unknown(self, name: str, has_value: bool, number: int) -> ConfigurationError:
+        there_are = f"there are: {', '.join(self._known)}"
+        if not name:
+            return self.error(f"word {number} is empty: there is a colon too many; {there_are}")
+        similar = closest(name, [word.removesuffix("=") for word in self._known], 0.7)
+        if similar is not None:
+            return self.error(f"unknown word {name!r}, did you mean {similar!r}? {there_are}")
+        if has_value and _NAME.fullmatch(name):
+            return self.error(f"unknown word {name!r}; {there_are}")
+        # What is no name may be the rest of a secret, cut off at its colon.
+        return self.error(rf"word {number} is unknown (a colon within a value is written \:); {there_are}")
+
     def text(self, name: str) -> str | None:
-        """Take ``name=value``; None if it isn't there."""
-        self._known.append(f"{name}=")
-        if name not in self._values:
-            return None
-        value = self._values.pop(name)
-        if not value:
-            raise self.error(f"the word {name!r} needs a value: {name}=...")
-        return value
+        """Return the value of ``name=value``; None if it isn't there."""
+        return self._values.get(name)
 
     def flag(self, name: str) -> bool:
-        """Take a word without a value; say whether it is there."""
-        self._known.append(name)
-        if name not in self._values:
-            return False
-        if self._values.pop(name) is not None:
-            raise self.error(f"the word {name!r} takes no value")
-        return True
+        """Say whether a word without a value is there."""
+        return name in self._values
 
-    def seconds(self, name: str, default: float) -> float:
-        """Take a number of seconds from 0 on."""
+    def seconds(self, name: str, most: float) -> float | None:
+        """Return a number of seconds from 0 to ``most``; None if it isn't there."""
         text = self.text(name)
         if text is None:
-            return default
+            return None
         try:
             number = float(text)
         except ValueError:
             number = math.nan
-        if not 0 <= number < math.inf:
-            raise self.error(f"the word {name!r} takes a number of seconds from 0 on")
+        if not 0 <= number <= most:
+            raise self.error(f"the word {name!r} takes a number of seconds from 0 to {most:g}")
         return number
-
-    def finish(self) -> None:
-        """Refuse what was not taken."""
-        for name, value in self._values.items():
-            # What is no name may be the rest of a secret, cut off at its colon.
-            word = f" {name!r}" if value is not None and _NAME.fullmatch(name) else ""
-            raise self.error(f"unknown word{word}; there are: {', '.join(self._known)}")

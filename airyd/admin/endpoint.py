@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final
 
-from airyd.addresses import is_loopback
+from airyd.endpoint_strings import read_endpoint
 from airyd.errors import ConfigurationError
+from airyd.files import read_line
 
-_LOOPBACK_KINDS: Final = ("tcp", "tcp6", "unix")
-_KINDS: Final = (*_LOOPBACK_KINDS, "ssl")
+_KINDS: Final = ("tcp", "tcp6", "ssl", "unix")
 #: Characters that a token has at least: nobody can try so many.
 _SHORTEST_TOKEN: Final = 16
 
@@ -20,10 +19,13 @@ def check_admin_endpoint(description: str, has_token: bool) -> None:
     Without a token it asks nobody who they are, so that nobody outside of this machine may reach it: loopback TCP or
     a unix socket, ``tcp:8081:interface=127.0.0.1``, ``tcp6:8081:interface=\:\:1``, ``unix:/run/airyd/admin.sock``.
     """
-    kind = description.partition(":")[0]
-    if has_token and kind in _KINDS:
-        return
-    if kind not in _LOOPBACK_KINDS or not is_loopback(description):
+    try:
+        text = read_endpoint(description)
+    except ValueError as error:
+        raise ConfigurationError(f"--admin {description}: {error} (none turns the admin page off)") from None
+    if text.kind not in _KINDS:
+        raise ConfigurationError(f"--admin {description}: the admin page listens on tcp:, tcp6:, ssl: and unix: only")
+    if not (has_token or text.is_loopback):
         raise ConfigurationError(
             f"--admin {description}: the admin page listens on loopback or a unix socket only, such as "
             "tcp:8081:interface=127.0.0.1 or unix:/run/airyd/admin.sock (none turns it off), unless there is an "
@@ -38,13 +40,8 @@ def read_admin_token(path: str | None) -> str | None:
     """
     if path is None:
         return None
-    try:
-        token = Path(path).read_text("ascii").strip()
-    except OSError as error:
-        raise ConfigurationError(f"--admin-token-file {path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        token = ""
-    if len(token) < _SHORTEST_TOKEN or not token.isprintable() or " " in token:
+    token = read_line("--admin-token-file", path).strip()
+    if len(token) < _SHORTEST_TOKEN or not (token.isascii() and token.isprintable()) or " " in token:
         raise ConfigurationError(
             f"--admin-token-file {path}: give one line of {_SHORTEST_TOKEN} characters or more, ASCII without spaces"
         )

@@ -1,9 +1,10 @@
-"""Who may ask: what a web page elsewhere could make a browser on this machine send is refused."""
+"""Who may ask: a web page elsewhere may not, nor may a request that two readers could read in two ways."""
 
 from __future__ import annotations
 
 import hmac
 from http import HTTPStatus
+from typing import Final
 
 from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IAddress
@@ -11,6 +12,31 @@ from twisted.web.http_headers import Headers
 
 from airyd.addresses import host_of, is_loopback_host
 from airyd.admin.answers import Refusal
+
+#: Bytes that no header value may have (RFC 9110, section 5.5): all controls but HTAB.
+_CONTROLS: Final = bytes({*range(0x20), 0x7F} - {0x09})
+#: Headers of which there may be one.
+_ONCE: Final = ("Authorization", "Content-Type", "Host", "Origin")
+
+
+def check_headers(headers: Headers) -> None:
+    """Raise ``Refusal`` (400) for headers that two readers could take for different requests, and Twisted lets pass.
+
+    They are control characters in a value, and a length said in two ways. This holds for every path: where a request
+    ends decides what the next one on the connection is.
+    """
+    for _, values in headers.getAllRawHeaders():
+        if any(value.translate(None, _CONTROLS) != value for value in values):
+            raise Refusal(HTTPStatus.BAD_REQUEST, "a header has a control character")
+    if [coding.lower() for coding in header_values(headers, "Transfer-Encoding")] not in ([], ["chunked"]):
+        raise Refusal(HTTPStatus.BAD_REQUEST, "the Transfer-Encoding must be chunked, or not there")
+
+
+def check_repeated(headers: Headers) -> None:
+    """Raise ``Refusal`` (400) for two of a header that decides who may ask, or what is done."""
+    for name in _ONCE:
+        if len(header_values(headers, name)) > 1:
+            raise Refusal(HTTPStatus.BAD_REQUEST, f"there must be one {name} header, not two")
 
 
 def check_host(headers: Headers, local: IAddress) -> None:
@@ -53,7 +79,7 @@ def check_token(headers: Headers, token: str) -> None:
     The comparison takes as long whatever was shown.
     """
     scheme, _, shown = (header_values(headers, "Authorization") or [""])[0].partition(" ")
-    if scheme.lower() != "bearer" or not hmac.compare_digest(shown.strip().encode(), token.encode()):
+    if scheme.lower() != "bearer" or not hmac.compare_digest(shown.strip(" \t").encode(), token.encode()):
         raise Refusal(
             HTTPStatus.UNAUTHORIZED, "show the admin token: Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"}
         )

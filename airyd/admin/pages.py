@@ -17,7 +17,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.web.http_headers import Headers
 
 from airyd.admin.answers import Answer, Refusal, json_answer
-from airyd.admin.guard import check_host, check_origin, check_token, header_values
+from airyd.admin.guard import check_headers, check_host, check_origin, check_repeated, check_token, header_values
 from airyd.errors import UnknownDestination
 from airyd.interfaces import Readiness
 from airyd.revocation import LONGEST_NAME, Revocation, Revoked, is_name
@@ -77,7 +77,9 @@ class Pages:
 
         Errors: ``Refusal``, and what the others fail with; ``answer_for`` makes answers of them.
         """
+        check_headers(query.headers)
         if query.path not in _OPEN:
+            check_repeated(query.headers)
             if self._token is None:
                 check_host(query.headers, query.local)
             else:

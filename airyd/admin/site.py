@@ -5,10 +5,11 @@ from __future__ import annotations
 from functools import partial
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocolNegotiationFactory, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web import http
+from zope.interface import implementer
 
 from airyd import __version__
 from airyd.admin.answers import Answer, answer_for
@@ -16,9 +17,12 @@ from airyd.admin.pages import Pages, Publish, Query, Ready, Revoke, Scrape
 from airyd.errors import PayloadFault, PayloadRefused
 from airyd.limits import CLOSE_PATIENCE
 from airyd.metrics import ORIGIN_ADMIN, Metrics
+from airyd.tls import ALPN_PROTOCOLS, TLS_HANDSHAKE
 
 #: Seconds after which a connection that brings nothing is closed.
 IDLE_PATIENCE = 60
+#: The answer to a client that begins with TLS; no client shows it, but it ends the handshake at once.
+_NO_TLS = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 def admin_site(
@@ -47,9 +51,27 @@ def admin_site(
     return AdminSite(reactor, metrics, Pages(scrape, ready, publish, revoke, token), body_limit)
 
 
+class AdminChannel(http.HTTPChannel):
+    """A connection, which tells a client that begins with TLS at once that there is none on this port."""
+
+    _is_first = True
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take bytes of the client (called by Twisted)."""
+        is_tls = self._is_first and data.startswith(TLS_HANDSHAKE)
+        self._is_first = False
+        if not is_tls:
+            super().dataReceived(data)
+        elif self.transport is not None:
+            self.transport.write(_NO_TLS)
+            self.loseConnection()
+
+
+@implementer(IProtocolNegotiationFactory)
 class AdminSite(http.HTTPFactory):
     """Makes the admin page's connections. It writes no access log."""
 
+    protocol = AdminChannel  # type: ignore[assignment]  # Twisted's own would speak HTTP/2, too
     noisy = False
 
     def __init__(self, reactor: IReactorTime, metrics: Metrics, pages: Pages, body_limit: int) -> None:
@@ -70,6 +92,10 @@ class AdminSite(http.HTTPFactory):
 
     def stopFactory(self) -> None:
         """There is nothing to end."""
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """See ``IProtocolNegotiationFactory``: HTTP/1.1 only, whether the h2 package is there or not."""
+        return list(ALPN_PROTOCOLS)
 
     def log(self, request: http.Request) -> None:
         """Write no access log."""
@@ -140,7 +166,12 @@ class AdminRequest(http.Request):
             return
         refusal = PayloadRefused(PayloadFault.TOO_BIG, f"the body is too big; the limit is {limit} bytes")
         self._site.metrics.payloads_refused[ORIGIN_ADMIN, refusal.kind] += 1
-        self._log.info("refused a body from {origin}: {reason}", origin=ORIGIN_ADMIN, reason=refusal.reason)
+        self._log.info(
+            "refused a body from {origin}: {reason}",
+            origin=ORIGIN_ADMIN,
+            reason=refusal.reason,
+            once_a_minute="refused a body",
+        )
         self._refused = True
         self.clientproto = b"HTTP/1.1"
         self.channel.persistent = False

@@ -22,23 +22,23 @@ from twisted.internet.interfaces import (
     IReactorTime,
     IStreamClientEndpoint,
 )
-from twisted.internet.ssl import optionsForClientTLS
 from twisted.internet.task import react
 from twisted.python import usage
 from twisted.python.failure import Failure
-from twisted.web.client import Agent
 
 from airyd.cli.connection import CONNECT_PATIENCE
 from airyd.cli.console import Console, OutputClosed, visible
+from airyd.cli.following import Following
 from airyd.cli.lines import DescriptorReader, Line, LineQueue
 from airyd.cli.options import AirydOptions, PublishOptions, RevokeOptions, TailOptions, TokenOptions
-from airyd.cli.post import AdminEndpoint, one_connection
+from airyd.cli.post import make_endpoint
 from airyd.cli.publish import Publisher, publish_lines
 from airyd.cli.render import Renderer, json_line
 from airyd.cli.revoke import RevokeFailed, keeper_of, revoke_by_admin, revoke_in_source, tell
 from airyd.cli.stompclient import Received
 from airyd.cli.tail import Tail, retry_policy
-from airyd.cli.token import TokenUnreadable, mint, token_source
+from airyd.cli.tls import Authorities
+from airyd.cli.token import TokenUnreadable, mint, secrets_of, token_source
 from airyd.errors import ConfigurationError
 from airyd.revocation import TOKEN_MAX_AGE, revocation
 
@@ -81,15 +81,16 @@ def _run(reactor: IReactorCore, options: TailOptions | PublishOptions | RevokeOp
 def print_token(options: TokenOptions, console: Console) -> int:
     """Make the token that the options ask for, and print it; return the exit status."""
     try:
-        if options.secret_file is not None:
-            secret = Path(options.secret_file).read_bytes().removesuffix(b"\n").removesuffix(b"\r")
-        else:
-            secret = os.environ.get(options.secret_env or "", "").encode()
-        token = mint(secret, options.is_base64, options.subject, _now(), options.lifetime, options.claims)
-    except OSError as error:
-        console.say(f"cannot read {options.secret_file}: {error.strerror}")
-        return 1
-    except (TypeError, ValueError) as error:  # a secret that is none, or a claim that can't be
+        token = mint(
+            secrets_of(options.secret_file, options.secret_env, os.environ),
+            options.is_base64,
+            options.subject,
+            _now(),
+            options.lifetime,
+            options.claims,
+            options.algorithm,
+        )
+    except ValueError as error:  # a secret that is none, or a claim that can't be
         console.say(str(error))
         return 1
     with suppress(OutputClosed):
@@ -100,7 +101,12 @@ def print_token(options: TokenOptions, console: Console) -> int:
 
 async def tail(reactor: IReactorCore, options: TailOptions, console: Console) -> int:
     """Follow a server's events; return the exit status."""
-    renderer = Renderer(options.destinations, datetime.now, console.colour)
+    try:
+        tls = Authorities(options.ca_file).connections(options.host) if options.secure else None
+    except ConfigurationError as error:
+        console.say(str(error))
+        return 1
+    renderer = Renderer(Following(options.destinations).known(), datetime.now, console.colour)
 
     def print_event(event: Received) -> None:
         if console.terminal:
@@ -108,7 +114,9 @@ async def tail(reactor: IReactorCore, options: TailOptions, console: Console) ->
         else:
             console.write(json_line(event.destination, event.message_id, event.body))
 
-    endpoint = _endpoint(reactor, options)
+    endpoint: IStreamClientEndpoint = HostnameEndpoint(reactor, options.host, options.port, timeout=CONNECT_PATIENCE)
+    if tls is not None:
+        endpoint = wrapClientTLS(tls, endpoint)
     return await Tail(
         IReactorTime(reactor),
         endpoint,
@@ -119,19 +127,20 @@ async def tail(reactor: IReactorCore, options: TailOptions, console: Console) ->
         options.count,
         retry_policy(),
         token_source(options.token_file, _TOKEN, os.environ),
+        tls,
     ).run()
 
 
 async def publish(reactor: IReactorCore, options: PublishOptions, console: Console) -> int:
     """Publish the body of the command line, or what standard input brings; return the exit status."""
     clock = IReactorTime(reactor)
-    agent = Agent(reactor, connectTimeout=CONNECT_PATIENCE, pool=one_connection(clock))
     try:
         token = token_source(options.token_file, _ADMIN_TOKEN, os.environ)()
-    except TokenUnreadable as error:
+        endpoint = make_endpoint(clock, options.url, token, options.ca_file)
+    except (ConfigurationError, TokenUnreadable) as error:
         console.say(str(error))
         return 1
-    publisher = Publisher(agent, clock, options.url, options.destination, token)
+    publisher = Publisher(endpoint, options.destination)
     if options.body is not None:
         lines = iter([Line(None, os.fsencode(options.body))])
         return await publish_lines(publisher, lambda: succeed(next(lines, None)), console, clock)
@@ -154,8 +163,8 @@ async def revoke(reactor: IReactorCore, options: RevokeOptions, console: Console
             done = await revoke_in_source(keeper_of(options.source, reactor, _now, os.environ), wanted, clock)
         else:
             token = token_source(options.token_file, _ADMIN_TOKEN, os.environ)()
-            agent = Agent(reactor, connectTimeout=CONNECT_PATIENCE, pool=one_connection(clock))
-            done = await revoke_by_admin(AdminEndpoint(agent, clock, options.url, token), options.kind, options.name)
+            endpoint = make_endpoint(clock, options.url, token, options.ca_file)
+            done = await revoke_by_admin(endpoint, options.kind, options.name)
         tell(done, console)
     except (ConfigurationError, RevokeFailed, TokenUnreadable) as error:
         console.say(str(error))
@@ -218,8 +227,3 @@ def _binary(stream: TextIO | None) -> BinaryIO:
     with suppress(OSError):
         os.set_blocking(stream.fileno(), True)
     return stream.buffer
-
-
-def _endpoint(reactor: IReactorCore, options: TailOptions) -> IStreamClientEndpoint:
-    endpoint: IStreamClientEndpoint = HostnameEndpoint(reactor, options.host, options.port, timeout=CONNECT_PATIENCE)
-    return wrapClientTLS(optionsForClientTLS(options.host), endpoint) if options.secure else endpoint

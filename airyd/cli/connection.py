@@ -9,7 +9,7 @@ from typing import Final
 from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
 from OpenSSL.SSL import Error as SSLError
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionClosed, ConnectionDone
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.internet.task import LoopingCall
@@ -17,7 +17,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from airyd import __version__
+from airyd.cli.opening import OpeningAnswer
+from airyd.cli.reasons import plain_scheme, tls_scheme
 from airyd.cli.stompclient import LONGEST_FRAME, VERSIONS, Broken, Connected, Happening, Parted, Refused, StompClient
+from airyd.cli.tls import VerifiedConnections, openssl_words
 from airyd.errors import CloseCode
 
 _log = Logger()
@@ -28,8 +31,6 @@ CONNECT_PATIENCE: Final = 10.0
 CLOSE_PATIENCE: Final = 3.0
 #: A server that is silent for so many times the agreed interval has gone.
 _SILENCE: Final = 2
-#: HTTP answers that may be another one later: Request Timeout, Too Early, Too Many Requests.
-_PASSING: Final = frozenset((408, 425, 429))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +39,12 @@ class End:
 
     :ivar reason: one line for a person
     :ivar permanent: whether another try would end alike
+    :ivar error: the server's ERROR, if it was that
     """
 
     reason: str
     permanent: bool = False
+    error: Refused | None = None
 
 
 class StompConnection(WebSocketClientProtocol):
@@ -52,6 +55,7 @@ class StompConnection(WebSocketClientProtocol):
     def __init__(self) -> None:
         super().__init__()
         self._client: StompClient | None = None
+        self._opening: OpeningAnswer | None = None
         self._end: End | None = None
         self._lost: End | None = None
         self._waiting: list[Deferred[End]] = []
@@ -81,17 +85,31 @@ class StompConnection(WebSocketClientProtocol):
     def connectionMade(self) -> None:
         """Start the opening handshake (called by Twisted)."""
         self._deadline(CONNECT_PATIENCE, "the server did not answer in time")
+        self._opening = OpeningAnswer(tls_scheme(self.factory.url))
         super().connectionMade()
 
     def dataReceived(self, data: bytes) -> None:
         """Take bytes, each a sign of life (called by Twisted)."""
         self._heard = self.factory.reactor.seconds()
+        if self._opening is not None:
+            self._opening.receive(data)
+            if not self._opening.is_complete:
+                return
+            if self._opening.refusal is not None:
+                self._closeConnection(abort=True)
+                return
+            data, self._opening = self._opening.data, None
         super().dataReceived(data)
         if self.failedByMe:
             self._end = self._end or End("the server breaks the rules of WebSocket")
         if self.state == self.STATE_CLOSING and self._timer is None:
             # Whoever began to close: the server is to drop the connection, but need not.
             self._deadline(CLOSE_PATIENCE, None)
+
+    def failHandshake(self, reason: str) -> None:
+        """End: the server agrees to open a WebSocket, and breaks the rules of that (called by Autobahn)."""
+        self._end = self._end or End(f"the server's opening handshake is wrong: {reason}", permanent=True)
+        super().failHandshake(reason)
 
     def onOpen(self) -> None:
         """Log in (called by Autobahn when WebSocket is open)."""
@@ -107,8 +125,8 @@ class StompConnection(WebSocketClientProtocol):
                 case Connected(send_every, expect_every):
                     self._cancel_deadline()
                     self._start_heart_beats(send_every / 1000, expect_every / 1000)
-                case Refused(reason, permanent):
-                    self._finish(End(reason, permanent))
+                case Refused():
+                    self._finish(End(happening.reason, happening.is_permanent, happening))
                 case Broken(reason):
                     self._finish(End(reason))
                 case Parted():
@@ -123,7 +141,7 @@ class StompConnection(WebSocketClientProtocol):
             if loop.running:
                 loop.stop()
         super().connectionLost(reason)
-        self._lost = self._end or self._refused_handshake() or self._closed_by_peer() or _end_of(reason)
+        self._lost = self._end or self._not_opened(reason) or self._closed_by_peer() or _end_of(reason)
         waiting, self._waiting = self._waiting, []
         for deferred in waiting:
             deferred.callback(self._lost)
@@ -179,21 +197,28 @@ class StompConnection(WebSocketClientProtocol):
 
     def _give_up(self, reason: str | None) -> None:
         if reason is not None:
-            self._end = self._end or End(reason)
+            self._end = self._end or self._not_opened(None) or End(reason)
         self._closeConnection(abort=True)
 
-    def _refused_handshake(self) -> End | None:
-        """Say so if the server answered the opening handshake with something else than WebSocket."""
-        if self._client is not None:
+    def _not_opened(self, reason: Failure | None) -> End | None:
+        """Return why the connection ends before it is a WebSocket; None if it was one.
+
+        :param reason: how it was lost; None if the server does not answer
+        """
+        if self._opening is None:
             return None
-        words = str(getattr(self, "http_status_line", "")).split(None, 2)
-        if len(words) < 2 or not words[1].isdecimal() or words[1] == "101":
-            return None
-        status = int(words[1])
-        return End(
-            f"the server answers {' '.join(words[1:])} instead of opening a WebSocket",
-            400 <= status < 500 and status not in _PASSING,
+        if self._opening.refusal is not None:
+            return End(self._opening.refusal, self._opening.is_permanent)
+        url, tls = self.factory.url, self.factory.tls
+        failed = (
+            tls.reason(reason.value if reason is not None else None, plain_scheme(url)) if tls is not None else None
         )
+        if failed is not None:
+            return End(*failed)
+        if reason is None or not reason.check(ConnectionClosed) or self._opening.data:
+            return None
+        hint = "" if self.factory.isSecure else f"; if it speaks TLS on this port, use {tls_scheme(url)}"
+        return End(f"the server closed the connection without an answer{hint}")
 
     def _closed_by_peer(self) -> End | None:
         """Say so if the server closed with a code and without an ERROR."""
@@ -209,12 +234,8 @@ class StompConnection(WebSocketClientProtocol):
 def _end_of(reason: Failure) -> End:
     if reason.check(ConnectionDone):
         return End("the server closed the connection")
-    match reason.value:
-        case SSLError(args=([*errors],)):
-            # As OpenSSL has it: (library, function, reason) each.
-            words = ", ".join(str(error[-1]) for error in errors)
-        case error:
-            words = " ".join(str(error).split()).rstrip(".")
+    error = reason.value
+    words = openssl_words(error) if isinstance(error, SSLError) else " ".join(str(error).split()).rstrip(".")
     return End(f"connection lost: {words}")
 
 
@@ -224,7 +245,10 @@ class StompFactory(WebSocketClientFactory):
     :param url: such as ``ws://127.0.0.1:8080/ws.communication``
     :param positions: see :class:`~airyd.cli.stompclient.StompClient`
     :param on_happening: hears of everything that happens
-    :ivar token: what the next connections log in with; None for none
+    :param tls: what makes and verifies the TLS connections; None without TLS
+    :ivar destinations: what the next connections subscribe to; see :class:`~airyd.cli.stompclient.StompClient`
+    :ivar asks_status: whether they subscribe to the server's status, too
+    :ivar token: what they log in with; None for none
     """
 
     protocol = StompConnection  # type: ignore[assignment]  # Twisted's type asks for an Optional factory
@@ -238,6 +262,7 @@ class StompFactory(WebSocketClientFactory):
         positions: MutableMapping[str, str],
         on_happening: Callable[[StompConnection, Happening], None],
         token: str | None = None,
+        tls: VerifiedConnections | None = None,
     ) -> None:
         super().__init__(
             url,
@@ -258,11 +283,13 @@ class StompFactory(WebSocketClientFactory):
         if ":" in self.host:
             # For the Host header (RFC 3986, section 3.2.2).
             self.host = f"[{self.host}]"
-        self._destinations = destinations
+        self.destinations = destinations
+        self.asks_status = True
         self._positions = positions
         self.on_happening = on_happening
         self.token = token
+        self.tls = tls
 
     def make_client(self) -> StompClient:
         """Return the client of a new connection."""
-        return StompClient(self._name, self._destinations, self._positions, self.token)
+        return StompClient(self._name, self.destinations, self._positions, self.token, self.asks_status)

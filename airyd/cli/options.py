@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -15,7 +17,10 @@ from airyd.cli.usage import (
     CommandOptions,
     ProgramOptions,
     admin_url,
-    checked,
+    check_command,
+    destination,
+    destination_or_pattern,
+    file_name,
     websocket_url,
     whole,
 )
@@ -23,16 +28,17 @@ from airyd.events import AIRY_DESTINATIONS
 from airyd.revocation import LONGEST_NAME, MOST_TOKEN_MAX_AGE, Revoked, is_name
 
 _INDENTED_DESTINATIONS: Final = f"\n{' ' * 15}".join(AIRY_DESTINATIONS)
+_CA_FILE_NEEDS: Final = "--ca-file is for a {}:// URL"
 
 
 class TailOptions(CommandOptions):
     """``airyd tail``.
 
-    :ivar token_file: where the token to log in with is, or None
-
     :ivar url: checked, with a path
-    :ivar destinations: checked, without repetitions
+    :ivar destinations: names and patterns, checked, without repetitions
     :ivar count: from 1 on, or None
+    :ivar token_file: where the token to log in with is, or None
+    :ivar ca_file: where the authorities are that may sign the server's certificate; None for the system's
     """
 
     synopsis = "tail [options] [URL] [DESTINATION...]"
@@ -44,7 +50,8 @@ class TailOptions(CommandOptions):
 Arguments:
   URL          ws://HOST:PORT/PATH or wss://HOST:PORT/PATH, without a path: {WEBSOCKET_PATH}
                [default: {WEBSOCKET_URL}]
-  DESTINATION  what to follow, such as /queue/message
+  DESTINATION  what to follow, such as /queue/message, or a pattern, in quotes: in '/queue/*' the
+               asterisk stands for one segment, in '/queue/**' for one or more
                [default: {_INDENTED_DESTINATIONS}]
 """
 
@@ -54,6 +61,7 @@ Arguments:
         self.destinations: tuple[str, ...] = AIRY_DESTINATIONS
         self.count: int | None = None
         self.token_file: str | None = None
+        self.ca_file: str | None = None
 
     @property
     def host(self) -> str:
@@ -72,7 +80,11 @@ Arguments:
 
     def opt_token_file(self, path: str) -> None:
         """A file with the token to log in with [default: the environment's AIRYD_TOKEN]."""
-        self.token_file = path
+        self.token_file = file_name("token-file", path)
+
+    def opt_ca_file(self, path: str) -> None:
+        """For wss: a PEM file with the authorities that may sign the certificate [default: the system's]."""
+        self.ca_file = file_name("ca-file", path)
 
     def opt_count(self, number: str) -> None:
         """End after this many events [default: never]."""
@@ -85,17 +97,19 @@ Arguments:
         names = list(arguments)
         if names and not names[0].startswith("/"):
             self.url = websocket_url(names.pop(0))
-        self.destinations = tuple(dict.fromkeys(map(checked, names))) or AIRY_DESTINATIONS
+        if self.ca_file is not None and not self.secure:
+            raise usage.UsageError(_CA_FILE_NEEDS.format("wss"))
+        self.destinations = tuple(dict.fromkeys(map(destination_or_pattern, names))) or AIRY_DESTINATIONS
 
 
 class PublishOptions(CommandOptions):
     """``airyd publish``.
 
-    :ivar token_file: where the admin endpoint's token is, or None
-
     :ivar url: checked, of the admin endpoint
     :ivar destination: checked
     :ivar body: the event's JSON; None: lines of standard input
+    :ivar token_file: where the admin endpoint's token is, or None
+    :ivar ca_file: where the authorities are that may sign the server's certificate; None for the system's
     """
 
     synopsis = "publish [options] [URL] DESTINATION [BODY]"
@@ -118,21 +132,28 @@ Arguments:
         self.destination = ""
         self.body: str | None = None
         self.token_file: str | None = None
+        self.ca_file: str | None = None
 
     def opt_token_file(self, path: str) -> None:
         """A file with the admin endpoint's token [default: the environment's AIRYD_ADMIN_TOKEN]."""
-        self.token_file = path
+        self.token_file = file_name("token-file", path)
+
+    def opt_ca_file(self, path: str) -> None:
+        """For https: a PEM file with the authorities that may sign the certificate [default: the system's]."""
+        self.ca_file = file_name("ca-file", path)
 
     def parseArgs(self, *arguments: str) -> None:
         """Take the URL, if there is one, the destination, and the body, if there is one."""
         rest = list(arguments)
         if rest and not rest[0].startswith("/"):
             self.url = admin_url(rest.pop(0))
+        if self.ca_file is not None and not self.url.startswith("https:"):
+            raise usage.UsageError(_CA_FILE_NEEDS.format("https"))
         match rest:
-            case [destination]:
-                self.destination = checked(destination)
-            case [destination, body]:
-                self.destination, self.body = checked(destination), body
+            case [name]:
+                self.destination = destination(name)
+            case [name, body]:
+                self.destination, self.body = destination(name), body
             case []:
                 raise usage.UsageError("a DESTINATION is needed, such as /queue/message")
             case _:
@@ -146,14 +167,15 @@ class TokenOptions(CommandOptions):
     :ivar secret_file: where the secret is, or None
     :ivar secret_env: the variable that it is in, or None
     :ivar is_base64: whether it is base64
+    :ivar algorithm: what signs the token
     :ivar lifetime: seconds
     :ivar claims: beside Airy's
     """
 
     synopsis = "token [options] SUBJECT"
     longdesc = (
-        "Print a token (HS256) for SUBJECT with the claims of Airy's, to try things: a server started with "
-        "--auth jwt:secret-file=... takes it."
+        "Print a token for SUBJECT with the claims of Airy's, to try things: a server started with "
+        "--auth jwt:secret-file=... takes it. Of several secrets the first one signs."
     )
     epilogue = """
 Arguments:
@@ -169,6 +191,7 @@ Example:
         self.secret_file: str | None = None
         self.secret_env: str | None = None
         self.is_base64 = False
+        self.algorithm = "HS256"
         self.lifetime = 3600
         self.claims: dict[str, Any] = {}
 
@@ -184,10 +207,18 @@ Example:
         """The secret is base64, as Airy's."""
         self.is_base64 = True
 
+    def opt_alg(self, name: str) -> None:
+        """HS256, HS384 or HS512, as the server's alg= has it [default: HS256]."""
+        from airyd.access.keys import SECRET_ALGORITHMS
+
+        if name not in SECRET_ALGORITHMS:
+            raise usage.UsageError(f"--alg takes {', '.join(SECRET_ALGORITHMS)}, not {name!r}")
+        self.algorithm = name
+
     def opt_for(self, seconds: str) -> None:
         """Seconds until it expires [default: 3600]."""
-        if not (seconds.isascii() and seconds.isdecimal()):
-            raise usage.UsageError(f"--for takes a whole number of seconds, not {seconds!r}")
+        if not re.fullmatch("[0-9]{1,10}", seconds):
+            raise usage.UsageError(f"--for takes a whole number of seconds from 0 on, not {seconds[:40]!r}")
         self.lifetime = int(seconds)
 
     def opt_claim(self, text: str) -> None:
@@ -215,6 +246,7 @@ class RevokeOptions(CommandOptions):
     :ivar url: checked, of the admin endpoint
     :ivar source: where to keep it, in the admin endpoint's place
     :ivar token_file: where the admin endpoint's token is, or None
+    :ivar ca_file: where the authorities are that may sign the admin endpoint's certificate; None for the system's
     :ivar token_max_age: seconds that a token lives at most
     """
 
@@ -236,6 +268,7 @@ Arguments:
         self.url = ADMIN_URL
         self.source: str | None = None
         self.token_file: str | None = None
+        self.ca_file: str | None = None
         self.token_max_age: int | None = None
 
     def opt_jti(self, name: str) -> None:
@@ -259,13 +292,15 @@ Arguments:
 
     def opt_token_file(self, path: str) -> None:
         """A file with the admin endpoint's token [default: the environment's AIRYD_ADMIN_TOKEN]."""
-        self.token_file = path
+        self.token_file = file_name("token-file", path)
+
+    def opt_ca_file(self, path: str) -> None:
+        """For https: a PEM file with the authorities that may sign the certificate [default: the system's]."""
+        self.ca_file = file_name("ca-file", path)
 
     def opt_token_max_age(self, seconds: str) -> None:
         """With --source: seconds that a token lives at most [default: 86400]."""
-        self.token_max_age = whole("token-max-age", seconds)
-        if self.token_max_age > MOST_TOKEN_MAX_AGE:
-            raise usage.UsageError(f"--token-max-age takes {MOST_TOKEN_MAX_AGE} seconds at most")
+        self.token_max_age = whole("token-max-age", seconds, MOST_TOKEN_MAX_AGE)
 
     def parseArgs(self, *arguments: str) -> None:
         """Take the URL, if there is one."""
@@ -277,6 +312,8 @@ Arguments:
             raise usage.UsageError("--token-max-age goes with --source; a server has its own")
         if arguments:
             self.url = admin_url(arguments[0])
+        if self.ca_file is not None and not self.url.startswith("https:"):
+            raise usage.UsageError(f"{_CA_FILE_NEEDS.format('https')} (a --source URL has ca-file=)")
 
 
 class AirydOptions(ProgramOptions):
@@ -290,6 +327,12 @@ class AirydOptions(ProgramOptions):
         ("revoke", None, RevokeOptions, "Make tokens good no more."),
     )
     longdesc = "Look into a running airyd, and feed it. The server itself is started with: twistd -n airyd"
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Parse the command line; errors: ``UsageError``."""
+        given = list(options or ())
+        check_command(given, self.shortOpt, self.longOpt, [name for name, *_ in self.subCommands])
+        super().parseOptions(given)
 
     def postOptions(self) -> None:
         """See to it that there is something to do."""

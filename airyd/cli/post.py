@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-import json
 from typing import Final, NamedTuple, NoReturn, TypeVar
 
-from twisted.internet.defer import Deferred, TimeoutError, succeed
+from OpenSSL.SSL import Error as SSLError
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError, succeed
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
 from twisted.internet.interfaces import IConsumer, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import HTTPConnectionPool, RequestTransmissionFailed, ResponseDone, ResponseFailed
+from twisted.web.client import (
+    Agent,
+    HTTPConnectionPool,
+    RequestTransmissionFailed,
+    ResponseDone,
+    ResponseFailed,
+    ResponseNeverReceived,
+)
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from airyd import __version__
+from airyd.cli.connection import CONNECT_PATIENCE
+from airyd.cli.reasons import connect_reason, http_reason, parsed, plain_scheme, stated_error, tls_scheme
+from airyd.cli.tls import Authorities
 
 _T = TypeVar("_T")
 
@@ -24,9 +34,8 @@ _T = TypeVar("_T")
 _ANSWER_PATIENCE: Final = 30.0
 #: Seconds that an idle connection is used again: less than servers keep one open.
 _KEEP_ALIVE: Final = 15
-#: Bytes of an answer, and characters of a reason that isn't airyd's, that are looked at.
+#: Bytes of an answer that are looked at.
 _LONGEST_ANSWER: Final = 64 * 1024
-_LONGEST_REASON: Final = 300
 
 
 class PostFailed(Exception):
@@ -52,13 +61,22 @@ class AdminEndpoint:
     :param agent: sends them; with the pool of :func:`one_connection`
     :param url: the admin endpoint, such as ``http://127.0.0.1:8081``
     :param token: what it asks for; None for nothing
+    :param authorities: what the agent trusts; None without TLS
     """
 
-    def __init__(self, agent: IAgent, clock: IReactorTime, url: str, token: str | None = None) -> None:
+    def __init__(
+        self,
+        agent: IAgent,
+        clock: IReactorTime,
+        url: str,
+        token: str | None = None,
+        authorities: Authorities | None = None,
+    ) -> None:
         self._agent = agent
         self._clock = clock
         self._base = url
         self._token = token
+        self._authorities = authorities
 
     async def post(self, path: str, body: bytes, unsure: str) -> Reply:
         """Post JSON, once: never repeated by itself.
@@ -75,13 +93,37 @@ class AdminEndpoint:
         try:
             response = await self._in_time(self._agent.request(b"POST", url, headers, _Body(body)))
             answer = await self._in_time(_read(response))
-        except (ConnectError, DNSLookupError) as error:
-            raise PostFailed(f"cannot reach {self._base}: {_first_line(error)}") from error
+        except (ConnectError, DNSLookupError, ValueError) as error:  # ValueError: a name that can't be one
+            raise self._unreachable(connect_reason(error, self._base)) from error
         except TimeoutError as error:
+            self._check_tls(None)
             raise PostFailed(f"no answer within {_ANSWER_PATIENCE:.0f} s; {unsure}") from error
         except (ResponseFailed, RequestTransmissionFailed, ConnectionClosed) as error:
-            raise PostFailed(f"the connection was lost before the answer; {unsure}") from error
-        return Reply(response.code, _parsed(answer), _reason(response, answer))
+            raise self._lost(error, unsure) from error
+        return Reply(response.code, parsed(answer), _reason(response, answer))
+
+    def _unreachable(self, reason: str) -> PostFailed:
+        return PostFailed(f"cannot reach {self._base}: {reason}")
+
+    def _check_tls(self, error: BaseException | None) -> None:
+        """Raise ``PostFailed`` if it was the TLS handshake that failed: nothing was sent then."""
+        last = self._authorities.last if self._authorities is not None else None
+        failed = last.reason(error, plain_scheme(self._base)) if last is not None else None
+        if failed is not None:
+            raise self._unreachable(failed[0])
+
+    def _lost(self, error: Exception, unsure: str) -> PostFailed:
+        """Return what it means that the connection ended without an answer."""
+        causes = [each.value for each in getattr(error, "reasons", ())] or [error]
+        if any(isinstance(each, CancelledError) for each in causes):
+            return PostFailed(f"interrupted before the answer; {unsure}")
+        self._check_tls(next((each for each in causes if isinstance(each, SSLError)), causes[0]))
+        if not any(isinstance(each, ConnectionClosed | SSLError) for each in causes):
+            return self._unreachable("the server does not speak HTTP on this port")
+        hint = ""
+        if self._authorities is None and isinstance(error, ResponseNeverReceived):
+            hint = f" (is this airyd's admin endpoint? with TLS use {tls_scheme(self._base)})"
+        return PostFailed(f"the connection was lost before the answer{hint}; {unsure}")
 
     async def _in_time(self, waiting: Deferred[_T]) -> _T:
         return await waiting.addTimeout(_ANSWER_PATIENCE, self._clock, _too_late)
@@ -90,6 +132,21 @@ class AdminEndpoint:
 def _too_late(_result: object, seconds: float) -> NoReturn:
     # An Agent whose request is cancelled reports a lost connection.
     raise TimeoutError(seconds)
+
+
+def make_endpoint(reactor: IReactorTime, url: str, token: str | None, ca_file: str | None) -> AdminEndpoint:
+    """Return the admin endpoint at a URL.
+
+    :param ca_file: a PEM file with the authorities that may sign its certificate; None for the system's
+
+    Raises ``ConfigurationError`` if there are none in the file.
+    """
+    pool = one_connection(reactor)
+    if not url.startswith("https:"):
+        return AdminEndpoint(Agent(reactor, connectTimeout=CONNECT_PATIENCE, pool=pool), reactor, url, token)
+    authorities = Authorities(ca_file)
+    agent = Agent(reactor, authorities, connectTimeout=CONNECT_PATIENCE, pool=pool)
+    return AdminEndpoint(agent, reactor, url, token, authorities)
 
 
 def one_connection(reactor: IReactorTime) -> HTTPConnectionPool:
@@ -152,20 +209,6 @@ def _read(response: IResponse) -> Deferred[bytes]:
 
 
 def _reason(response: IResponse, answer: bytes) -> str:
-    match _parsed(answer):
-        case {"error": str(reason)}:
-            return reason
-    text = " ".join(answer.decode("utf-8", "replace").split())
-    phrase = f"{response.code} {response.phrase.decode('latin-1')}".strip()
-    return f"{phrase}: {text[:_LONGEST_REASON]}" if text and not text.startswith("<") else phrase
-
-
-def _parsed(answer: bytes) -> object:
-    try:
-        return json.loads(answer)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+    (location,) = response.headers.getRawHeaders("Location", [None])[:1]
+    phrase = response.phrase.decode("latin-1")
+    return stated_error(answer) or http_reason(response.code, phrase, location, answer)

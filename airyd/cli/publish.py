@@ -8,7 +8,6 @@ from typing import Final
 from urllib.parse import quote
 
 from twisted.internet.interfaces import IReactorTime
-from twisted.web.iweb import IAgent
 
 from airyd.cli.console import Console, OutputClosed, visible
 from airyd.cli.lines import Line, LineTooLong
@@ -18,11 +17,15 @@ from airyd.cli.post import AdminEndpoint, PostFailed, Reply
 _PROGRESS_EVERY: Final = 0.1
 #: What the server may say of one event; any other refusal would meet every event.
 _EVENT_REFUSALS: Final = frozenset((400, 413, 422))
-_UNSURE: Final = "the event may have been published or not"
+_UNSURE: Final = "the event may have been published: publishing it again may publish it twice"
 
 
 class Refused(Exception):
     """The server does not take this event; the text is its reason."""
+
+
+class Unconfirmed(Exception):
+    """The server does not know whether it has published this event; the text is its reason."""
 
 
 class PublishFailed(Exception):
@@ -32,15 +35,11 @@ class PublishFailed(Exception):
 class Publisher:
     """Posts events of one destination and gives back their ids.
 
-    :param agent: sends the requests; with the pool of :func:`one_connection`
-    :param url: the admin endpoint, such as ``http://127.0.0.1:8081``
-    :param token: what it asks for; None for nothing
+    :param endpoint: takes them
     """
 
-    def __init__(
-        self, agent: IAgent, clock: IReactorTime, url: str, destination: str, token: str | None = None
-    ) -> None:
-        self._endpoint = AdminEndpoint(agent, clock, url, token)
+    def __init__(self, endpoint: AdminEndpoint, destination: str) -> None:
+        self._endpoint = endpoint
         self._path = f"publish/{quote(destination.removeprefix('/'))}"
 
     async def publish(self, body: bytes) -> str:
@@ -48,7 +47,7 @@ class Publisher:
 
         Never repeated by itself: a second try could publish the event twice.
 
-        Errors: :class:`Refused`, :class:`PublishFailed`.
+        Errors: :class:`Refused`, :class:`Unconfirmed`, :class:`PublishFailed`.
         """
         try:
             return _id_of(await self._endpoint.post(self._path, body, _UNSURE))
@@ -71,6 +70,8 @@ async def publish_lines(
                 report.published(await publisher.publish(line.text))
             except Refused as refusal:
                 report.refused(str(refusal))
+            except Unconfirmed as error:
+                report.unconfirmed(str(error))
     except PublishFailed as error:
         report.failed(f"{report.where()}{error}")
     except (LineTooLong, OSError) as error:
@@ -91,6 +92,7 @@ class _Report:
         self._started = self._looked = clock.seconds()
         self._published = 0
         self._refused = 0
+        self._unconfirmed = 0
         self.at: Line | None = None
         self.status = 0
 
@@ -109,6 +111,12 @@ class _Report:
         self._refused += 1
         self.status = 1
         self._console.say(f"{self.where()}refused: {reason}")
+        self._progress()
+
+    def unconfirmed(self, reason: str) -> None:
+        self._unconfirmed += 1
+        self.status = 1
+        self._console.say(f"{self.where()}not confirmed: {reason.rstrip('.')}; {_UNSURE}")
         self._progress()
 
     def failed(self, reason: str) -> None:
@@ -131,7 +139,8 @@ class _Report:
         took = self._clock.seconds() - self._started
         rate = f", {self._published / took:.0f}/s" if took > 0 else ""
         refused = f", {self._refused} refused" if self._refused else ""
-        return f"{self._published} published{refused}{rate}"
+        unconfirmed = f", {self._unconfirmed} not confirmed" if self._unconfirmed else ""
+        return f"{self._published} published{refused}{unconfirmed}{rate}"
 
 
 def _id_of(reply: Reply) -> str:
@@ -141,6 +150,8 @@ def _id_of(reply: Reply) -> str:
             case {"id": str(event_id)}:
                 return event_id
         raise PublishFailed("the answer holds no id: is this airyd's admin endpoint?")
-    if reply.status in _EVENT_REFUSALS or reply.status >= 500:
+    if reply.status in _EVENT_REFUSALS:
         raise Refused(reply.reason)
+    if reply.status >= 500:
+        raise Unconfirmed(reply.reason)
     raise PublishFailed(reply.reason)

@@ -22,7 +22,7 @@ from airyd.revocation import Revocation, Revoked
 from airyd.sources import make_source
 from airyd.sources.shares import without_patterns
 
-_UNSURE: Final = "it may be revoked or not; try again"
+_UNSURE: Final = "it may be revoked or not: revoking it again is safe"
 
 
 class RevokeFailed(Exception):
@@ -34,7 +34,10 @@ def keeper_of(url: str, reactor: IReactorCore, wall: Callable[[], float], enviro
 
     Errors: ``ConfigurationError`` whose text shows no password.
     """
-    source = make_source(without_patterns(url), SourceContext(reactor, wall, (), environ=environ))
+    try:
+        source = make_source(without_patterns(url), SourceContext(reactor, wall, (), environ=environ))
+    except ConfigurationError as error:
+        raise ConfigurationError(f"--source: {error}") from None
     if not IRevocationKeeper.providedBy(source):
         raise ConfigurationError(
             f"--source {url.partition(':')[0]}: nothing is kept there; tell the server itself, by its admin endpoint"
@@ -49,14 +52,14 @@ async def revoke_in_source(source: IEventSource, revocation: Revocation, clock: 
     """
 
     def late(result: object, seconds: float) -> NoReturn:
-        raise SourceUnavailable("; ".join(source.health()) or f"no answer within {seconds:g} seconds; {_UNSURE}")
+        raise SourceUnavailable("; ".join(source.health()) or f"no answer within {seconds:g} s")
 
     starting = maybeDeferred(source.start, _Nobody())
     starting.addErrback(lambda failure: failure.trap(SourceUnavailable) and None)  # it is stopped before it was reached
     try:
         await IRevocationKeeper(source).revocations.add(revocation).addTimeout(SOURCE_PATIENCE, clock, late)
     except SourceUnavailable as error:
-        raise RevokeFailed(str(error)) from None
+        raise RevokeFailed(f"{str(error).rstrip('.')}; {_UNSURE}") from None
     finally:
         await source.stop()
     return revocation
@@ -71,6 +74,8 @@ async def revoke_by_admin(endpoint: AdminEndpoint, kind: Revoked, name: str) -> 
         reply = await endpoint.post("revoke", json.dumps({kind.value: name}).encode(), _UNSURE)
     except PostFailed as error:
         raise RevokeFailed(str(error)) from None
+    if reply.status >= 500:
+        raise RevokeFailed(f"{reply.reason.rstrip('.')}; {_UNSURE}")
     if reply.status != 200:
         raise RevokeFailed(reply.reason)
     match reply.value:

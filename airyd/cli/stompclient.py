@@ -13,7 +13,9 @@ from enum import Enum
 from typing import Final
 
 from airyd.errors import Fault, StompError
+from airyd.events import STATUS
 from airyd.limits import KIB, MIB, Limits
+from airyd.patterns import ANY_SEGMENT
 from airyd.stomp.frames import Frame
 from airyd.stomp.parser import Parser
 from airyd.stomp.spec import FROM_SERVER, Command, Header, HeartBeat, Version, negotiate_heart_beat
@@ -27,9 +29,11 @@ VERSIONS: Final = (Version.V1_2, Version.V1_1)
 LONGEST_FRAME: Final = 17 * MIB
 _LIMITS: Final = Limits(connect_frame=64 * KIB, frame=LONGEST_FRAME, body=16 * MIB, headers=1000, header_line=64 * KIB)
 _BYE: Final = "bye"
+_STATUS_ID: Final = "status"
 #: ERRORs that another try meets again.
 _PERMANENT: Final = frozenset((Fault.UNKNOWN_DESTINATION.message, Fault.FORBIDDEN.message))
 _LOGIN_FAILED: Final = "401"
+_AIRYD_ERRORS: Final = frozenset(fault.message for fault in Fault)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +70,41 @@ class Received:
 
 
 @dataclass(frozen=True, slots=True)
+class StatusReceived:
+    """A message of ``/airyd/status``; its body is JSON (docs/protocol.rst, "Status")."""
+
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """The server ends the connection with an ERROR.
 
-    :ivar reason: its ``message``, and the body's first line
-    :ivar permanent: whether the same would happen again: a failed login, an unknown destination
+    :ivar message: its header ``message``
+    :ivar reason: the message, and the body's first line
+    :ivar destination: what could not be subscribed to, if it was that: a name, or a pattern
+    :ivar is_of_status: whether it was the subscription to ``/airyd/status`` that every client asks for
     """
 
+    message: str
     reason: str
-    permanent: bool
+    destination: str | None = None
+    is_of_status: bool = False
+
+    @property
+    def is_forbidden(self) -> bool:
+        """Whether the login does not allow the destination."""
+        return self.destination is not None and self.message == Fault.FORBIDDEN.message
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether there is no such destination."""
+        return self.destination is not None and self.message == Fault.UNKNOWN_DESTINATION.message
+
+    @property
+    def is_permanent(self) -> bool:
+        """Whether the same would happen again: a failed login, an unknown destination."""
+        return self.message in _PERMANENT or _LOGIN_FAILED in self.message
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +119,7 @@ class Parted:
     """The server has answered the DISCONNECT: everything is done."""
 
 
-Happening = Connected | Subscribed | Received | Refused | Broken | Parted
+Happening = Connected | Subscribed | Received | StatusReceived | Refused | Broken | Parted
 
 
 class State(Enum):
@@ -105,10 +135,12 @@ class StompClient:
     """One connection's client.
 
     :param host: the name of the server, for CONNECT (STOMP 1.2, "CONNECT or STOMP Frame")
-    :param destinations: what to subscribe
-    :param positions: per destination where to resume; kept up to date as events arrive, and to be given
-        to the client of the next connection
+    :param destinations: what to subscribe to: names, and patterns (docs/protocol.rst, "Wildcards"). What is there by
+        its name comes by that subscription alone, not also by a pattern
+    :param positions: per destination, never a pattern, where to resume; kept up to date as events arrive, and to be
+        given to the client of the next connection
     :param token: to log in with; None for none
+    :param asks_status: whether to subscribe to ``/airyd/status``, which only airyd has
     """
 
     def __init__(
@@ -117,8 +149,13 @@ class StompClient:
         destinations: Sequence[str],
         positions: MutableMapping[str, str],
         token: str | None = None,
+        asks_status: bool = False,
     ) -> None:
+        self._asks_status = asks_status
+        self._awaits_status = False
         self._destinations = {f"sub-{number}": destination for number, destination in enumerate(destinations)}
+        # Which subscription brings a destination's events; a pattern's copies of them are dropped.
+        self._carriers = {name: subscription for subscription, name in self._destinations.items() if _is_name(name)}
         self._positions = positions
         self._resumes: set[str] = set()
         self._parser = Parser(_LIMITS, FROM_SERVER)
@@ -189,6 +226,10 @@ class StompClient:
         self._version = version
         self._parser.connected(version)
         self._state = State.LIVE
+        if self._asks_status:
+            # First: a server that has no such destination refuses it before it answers anything else.
+            self._subscribe(_STATUS_ID, STATUS)
+            self._awaits_status = True
         for subscription, destination in self._destinations.items():
             self._subscribe(subscription, destination)
         return Connected(*negotiate_heart_beat(OWN_HEART_BEAT, theirs))
@@ -200,7 +241,7 @@ class StompClient:
             Header.ACK: "auto",
             Header.RECEIPT: subscription,
         }
-        position = self._positions.get(destination)
+        position = self._positions.get(destination)  # there is none of a pattern, nor of the status
         if position is not None:
             headers[Header.LAST_MESSAGE_ID] = position
             self._resumes.add(subscription)
@@ -209,31 +250,44 @@ class StompClient:
     def _receipt(self, frame: Frame) -> Happening | None:
         subscription = frame.headers.get(Header.RECEIPT_ID, "")
         destination = self._destinations.get(subscription)
+        if subscription == _STATUS_ID:
+            self._awaits_status = False
         if destination is None:
             return None
         # A server that says nothing has not proved that nothing is missing.
         recovered = frame.headers.get(Header.RECOVERED) == "true" if subscription in self._resumes else None
         live_from = frame.headers.get(Header.LAST_MESSAGE_ID)
         # With recovered:true the events up to this position are still to come: the old one holds until then.
-        if live_from is not None and not recovered:
+        if live_from is not None and not recovered and _has_position(destination):
             self._positions[destination] = live_from
         return Subscribed(destination, recovered)
 
     def _message(self, frame: Frame) -> Happening | None:
-        destination = self._destinations.get(frame.headers.get(Header.SUBSCRIPTION, ""))
+        subscription = frame.headers.get(Header.SUBSCRIPTION, "")
+        if subscription == _STATUS_ID:
+            return StatusReceived(frame.body)
+        subscribed = self._destinations.get(subscription)
         message_id = frame.headers.get(Header.MESSAGE_ID)
-        if destination is None or message_id is None:
+        if subscribed is None or message_id is None:
             self._over()
             return Broken("the server sent a MESSAGE of no subscription, or without a message-id")
-        self._positions[destination] = message_id
-        return Received(frame.headers.get(Header.DESTINATION, destination), message_id, frame.body)
+        named = frame.headers.get(Header.DESTINATION, subscribed)
+        destination = subscribed if _is_name(subscribed) else named
+        if self._carriers.setdefault(destination, subscription) != subscription:
+            return None
+        if _has_position(destination):
+            self._positions[destination] = message_id
+        return Received(named, message_id, frame.body)
 
     def _error(self, frame: Frame) -> Happening:
         self._over()
         message = frame.headers.get(Header.MESSAGE, "ERROR")
         detail = frame.body.decode("utf-8", "replace").strip().partition("\n")[0]
         reason = f"{message}: {detail}" if detail and detail != message else message
-        return Refused(reason, message in _PERMANENT or _LOGIN_FAILED in message)
+        receipt = frame.headers.get(Header.RECEIPT_ID)
+        # Other servers may not say what they refuse, but do so in the order in which they were asked.
+        is_first = receipt is None and self._awaits_status and message not in _AIRYD_ERRORS
+        return Refused(message, reason, self._destinations.get(receipt or ""), receipt == _STATUS_ID or is_first)
 
     def _parted(self, frame: Frame) -> Happening | None:
         if frame.headers.get(Header.RECEIPT_ID) != _BYE:
@@ -263,3 +317,13 @@ _TABLE: Final[Mapping[tuple[State, str], Callable[[StompClient, Frame], Happenin
     (State.LEAVING, Command.RECEIPT): StompClient._parted,
     (State.LEAVING, Command.ERROR): StompClient._error,
 }
+
+
+def _is_name(destination: str) -> bool:
+    """Say whether this is one destination, and no pattern."""
+    return ANY_SEGMENT not in destination
+
+
+def _has_position(destination: str) -> bool:
+    """Say whether a destination can be resumed: a pattern can't, and nothing is kept of the status."""
+    return _is_name(destination) and destination != STATUS

@@ -5,10 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+#: Bytes of a token file that are read: any token is shorter.
+_LONGEST: Final = 64 * 1024
+#: How every JSON Web Token begins: ``{"`` in base64.
+_JWT_START: Final = "eyJ"
 
 #: Gives the token to show, looked up anew, so that a file may be renewed meanwhile; None: there is none.
 Tokens = Callable[[], str | None]
+
+#: How a list, an object and a text in quotes begin in JSON: nobody means those as plain text.
+_JSON_BEGINS: Final = ("[", "{", '"')
 
 
 class TokenUnreadable(Exception):
@@ -23,49 +31,102 @@ def token_source(path: str | None, variable: str, environ: Mapping[str, str]) ->
 
     def token() -> str | None:
         if path is None:
-            return environ.get(variable, "").strip() or None
+            text = environ.get(variable, "").strip()
+            if text and not _is_token(text):
+                raise TokenUnreadable(f"the environment's {variable} does not hold one token")
+            return text or None
+        if path.startswith(_JWT_START):
+            raise TokenUnreadable("--token-file takes the path of a file with the token, not the token")
         try:
-            text = Path(path).read_text("ascii").strip()
+            with Path(path).open("rb") as file:
+                text = file.read(_LONGEST).decode("ascii", "replace").strip()
         except OSError as error:
             raise TokenUnreadable(f"cannot read the token file {path}: {error.strerror}") from None
-        except UnicodeDecodeError:
-            text = ""
-        if not text or not text.isprintable() or " " in text:
+        if not text:
+            raise TokenUnreadable(f"the token file {path} is empty")
+        if not _is_token(text):
             raise TokenUnreadable(f"the token file {path} does not hold one token")
         return text
 
     return token
 
 
-def mint(secret: bytes, is_base64: bool, subject: str, now: float, lifetime: int, more: Mapping[str, Any]) -> str:
-    """Return a token of HS256 with the claims of Airy's.
+def _is_token(text: str) -> bool:
+    return text.isascii() and text.isprintable() and " " not in text and len(text) < _LONGEST
 
-    :param secret: as ``--auth jwt:secret-file=`` takes it
+
+def secrets_of(path: str | None, variable: str | None, environ: Mapping[str, str]) -> bytes:
+    """Return the secrets of a file if one is named, else of an environment variable.
+
+    Raises ``ValueError``, whose text says in one line why there are none.
+    """
+    from airyd.access.keys import is_variable, read_file, read_variable
+
+    if path is None and not is_variable(variable or ""):
+        raise ValueError("--secret-env takes the name of an environment variable")
+    try:
+        return read_variable(variable or "", environ) if path is None else read_file(path)
+    except ValueError as error:
+        place = f"--secret-env {variable}" if path is None else f"--secret-file {path}"
+        raise ValueError(f"{place}: {error}") from None
+
+
+def mint(
+    secrets: bytes,
+    is_base64: bool,
+    subject: str,
+    now: float,
+    lifetime: int,
+    more: Mapping[str, Any],
+    algorithm: str = "HS256",
+) -> str:
+    """Return a token with the claims of Airy's, signed with the first of the secrets.
+
+    :param secrets: as ``--auth jwt:secret-file=`` takes them
     :param lifetime: in seconds
     :param more: claims beside Airy's, or in their place
 
-    Raises ``ValueError`` for a secret that is none.
+    Raises ``ValueError`` for a secret or a claim that no server would take.
     """
     import jwt
 
-    from airyd.access.keys import secret_key
+    from airyd.access.claims import Rules, read_identity
+    from airyd.access.keys import secret_keys
+    from airyd.access.rights import RightsClaims, RightsTable
+    from airyd.access.verify import read_claims, read_head
+    from airyd.errors import LoginRefused
 
     issued = int(now)
     claims = {"user_id": subject, "sub": subject, "jti": subject, "iat": issued, "exp": issued + lifetime, **more}
-    key = secret_key(secret, is_base64)
+    if not isinstance(claims.get("iss", ""), str):
+        raise ValueError("the claim 'iss' is no text")
+    key = secret_keys(secrets, is_base64, (algorithm,))[0]
     assert isinstance(key.material, bytes)  # noqa: S101  # a secret is
-    return jwt.encode(claims, key.material, key.algorithm)
+    token = jwt.encode(claims, key.material, algorithm)
+    try:
+        read = read_claims(token, read_head(token), [key])
+        read_identity(read, Rules())
+        RightsTable(RightsClaims()).rights(read)
+    except LoginRefused as error:
+        raise ValueError(f"a server would not take this token: {error.reason}") from None
+    return token
 
 
 def claim(text: str) -> tuple[str, Any]:
-    """Return the name and value of ``NAME=JSON``; what is no JSON is text.
+    """Return the name and value of ``NAME=JSON``; what is no JSON is text, unless it begins as JSON does.
 
-    Raises ``ValueError`` if it has no name.
+    Raises ``ValueError`` if it has no name, or is broken JSON.
     """
     name, equals, value = text.partition("=")
     if not name or not equals:
         raise ValueError("a claim is NAME=VALUE")
     try:
-        return name, json.loads(value)
+        return name, json.loads(value, parse_constant=_no_number)
     except (ValueError, RecursionError):
+        if value.lstrip().startswith(_JSON_BEGINS):
+            raise ValueError(f"the value of {name} begins as JSON does, and is none") from None
         return name, value
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from twisted.plugin import getPlugins
 
 from airyd.errors import ConfigurationError
 from airyd.interfaces import IEventSource, IEventSourceParser, SourceContext
+from airyd.spelling import did_you_mean
+
+_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*")
 
 #: See ``airyd.sources.shares``.
 _SEVERAL: Final = """\
@@ -21,7 +25,10 @@ def make_source(url: str, context: SourceContext) -> IEventSource:
 
     Errors: ``ConfigurationError`` whose text shows no password.
     """
-    return _parser_of(url).parse(url, context)
+    try:
+        return _parser_of(url).parse(url, context)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"--source {error}") from None
 
 
 def is_shared(url: str) -> bool:
@@ -29,17 +36,22 @@ def is_shared(url: str) -> bool:
 
     Raises ``ConfigurationError`` for one that nobody reads.
     """
-    return bool(_parser_of(url).shared)
+    try:
+        return bool(_parser_of(url).shared)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"--source {error}") from None
 
 
 def _parser_of(url: str) -> IEventSourceParser:
     scheme = url.partition(":")[0].lower()
-    parsers = list(getPlugins(IEventSourceParser))
-    for parser in parsers:
-        if parser.scheme == scheme:
-            return parser
-    known = ", ".join(sorted({f"{parser.scheme}:" for parser in parsers}))
-    raise ConfigurationError(f"no event source is called {scheme!r}; there are: {known}")
+    parsers = {parser.scheme: parser for parser in getPlugins(IEventSourceParser)}
+    if scheme in parsers:
+        return parsers[scheme]
+    known = ", ".join(f"{each}:" for each in sorted(parsers))
+    if not _SCHEME.fullmatch(scheme):  # nobody knows what it is: perhaps a password
+        raise ConfigurationError(f"must begin with the kind of the source. There are: {known}")
+    meant = did_you_mean(scheme, parsers, "{}:")
+    raise ConfigurationError(f"{scheme}: there is no such event source{meant} There are: {known}")
 
 
 def describe_sources() -> str:

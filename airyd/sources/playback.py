@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from pathlib import Path
 from typing import Annotated, Final, NamedTuple
 
 import msgspec
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from airyd.errors import ConfigurationError
+from airyd.files import read_bytes
 from airyd.payloads import check
 from airyd.sources.player import Publish
 
 #: A recording that is played in a loop must last as long as this, in seconds.
 SHORTEST_LOOP: Final = 0.1
+#: Bytes of a recording, all of which is kept.
+MOST_BYTES: Final = 256 * 1024 * 1024
 
 
 class Recorded(NamedTuple):
@@ -46,12 +48,7 @@ def read_recording(path: str, destinations: Container[str], body_limit: int) -> 
     an object, a destination not among ``destinations``, a payload that breaks the payload rules
     (``airyd.payloads``), or a time before that of the line above.
     """
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"sample: cannot read {path!r}: {error.strerror}") from None
-    except ValueError as error:  # a NUL in the name
-        raise ConfigurationError(f"sample: cannot read {path!r}: {error}") from None
+    content = read_bytes("sample: file", path, MOST_BYTES)
     recording: list[Recorded] = []
     for number, line in enumerate(content.split(b"\n"), start=1):
         if not line.strip():
@@ -61,18 +58,25 @@ def read_recording(path: str, destinations: Container[str], body_limit: int) -> 
             if recording and recorded.at < recording[-1].at:
                 raise ValueError(f"'at' goes back from {recording[-1].at:g} to {recorded.at:g}")
         except RecursionError:
-            raise ConfigurationError(f"sample: {path!r}, line {number}: nested too deep") from None
+            raise ConfigurationError(f"sample: file {path}, line {number}: nested too deep") from None
         except ValueError as error:
-            raise ConfigurationError(f"sample: {path!r}, line {number}: {error}") from None
+            raise ConfigurationError(f"sample: file {path}, line {number}: {error}") from None
         recording.append(recorded)
     if not recording:
-        raise ConfigurationError(f"sample: {path!r} holds no events")
+        raise ConfigurationError(f"sample: file {path}: there are no events in it; write one a line")
     return recording
 
 
 def _read_line(line: bytes, destinations: Container[str], body_limit: int) -> Recorded:
-    """Return what the line holds; ``ValueError`` if it is wrong (msgspec's, UTF-8's and ours are such)."""
-    read = _DECODER.decode(line)
+    """Return what the line holds; ``ValueError`` says what is wrong with it."""
+    try:
+        line.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8: invalid byte at offset {error.start}") from None
+    try:
+        read = _DECODER.decode(line)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"not an object with 'destination', 'payload' and 'at': {error}") from None
     if read.destination not in destinations:
         raise ValueError(f"{read.destination!r} is not in the catalogue (see --destination)")
     body = bytes(read.payload)

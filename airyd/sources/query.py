@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
 from urllib.parse import unquote
 
 from airyd.errors import ConfigurationError
+from airyd.sources.shares import PARAMETER
+from airyd.spelling import did_you_mean
+
+#: Characters of a wrong value that are shown.
+_SHOWN: Final = 60
+NOWHERE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Query:
@@ -51,7 +59,7 @@ class Query:
         digits = value.removeprefix("-")
         number = int(value) if digits.isascii() and digits.isdigit() and len(digits) <= 20 else None
         if number is None or not low <= number <= high:
-            raise self.error(f"parameter {name!r} must be a whole number from {low} to {high}, not {value!r}")
+            raise self.error(f"parameter {name!r} must be a whole number from {low} to {high}, not {_shown(value)}")
         return number
 
     def number_above_zero(self, name: str, default: float, high: float) -> float:
@@ -64,7 +72,7 @@ class Query:
         except ValueError:
             number = math.nan
         if not 0 < number <= high:
-            raise self.error(f"parameter {name!r} must be a number above 0, at most {high:g}, not {value!r}")
+            raise self.error(f"parameter {name!r} must be a number above 0, at most {high:g}, not {_shown(value)}")
         return number
 
     def choice(self, name: str, choices: Sequence[str]) -> str:
@@ -73,20 +81,32 @@ class Query:
         if value is None:
             return choices[0]
         if value not in choices:
-            raise self.error(f"parameter {name!r} must be {' or '.join(choices)}, not {value!r}")
+            raise self.error(f"parameter {name!r} must be {' or '.join(choices)}, not {_shown(value)}")
         return value
 
     def flag(self, name: str) -> bool:
         """Take a ``1`` or ``0``; False if it isn't there."""
         value = self.text(name)
         if value not in (None, "0", "1"):
-            raise self.error(f"parameter {name!r} must be 1 or 0, not {value!r}")
+            raise self.error(f"parameter {name!r} must be 1 or 0, not {_shown(value)}")
         return value == "1"
 
-    def finish(self) -> None:
-        """Refuse what was not taken, and an address before the ``?``."""
+    def finish(self, elsewhere: Mapping[str, str] = NOWHERE) -> None:
+        """Refuse what was not taken, and an address before the ``?``.
+
+        :param elsewhere: parameters that are known, but not here, and where they are
+        """
         if self.rest:
             raise self.error(f"nothing may stand between ':' and '?', but {self.rest!r} does")
         for name in self._values:
             if name not in self._known:
-                raise self.error(f"unknown parameter {name!r}; known here: {', '.join(self._known)}")
+                hint = (
+                    f"; it is for {elsewhere[name]}."
+                    if name in elsewhere
+                    else did_you_mean(name, [*self._known, PARAMETER])
+                )
+                raise self.error(f"unknown parameter {name!r}{hint} These are known here: {', '.join(self._known)}")
+
+
+def _shown(value: str) -> str:
+    return repr(value if len(value) <= _SHOWN else f"{value[:_SHOWN]}...")

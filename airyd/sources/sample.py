@@ -87,12 +87,12 @@ def parse(url: str, context: SourceContext) -> SampleSource:
     if path is None:
         rate = query.number_above_zero("rate", 2.0, high=10_000)
         seed = query.integer("seed", 1, -(1 << 63), (1 << 63) - 1)
-        query.finish()
+        query.finish({"loop": "sample:?file=PATH"})
         player = ConversationPlayer(
             Conversations(seed, context.wall), rate, clock, with_events=EVENTS in context.destinations
         )
     else:
         loop = query.flag("loop")
-        query.finish()
+        query.finish(dict.fromkeys(("rate", "seed"), "sample: without file"))
         player = FilePlayer(read_recording(path, context.destinations, context.body_limit), loop, clock)
     return SampleSource(feed, player)

@@ -248,6 +248,8 @@ class Parser:
                 Fault.MALFORMED_FRAME, f"Header line {self._header_count} of {frame.command} has no colon."
             )
         if frame.command not in UNESCAPED:
+            if "\r" in line and self._version.rules.crlf:
+                raise self._bare_cr(frame)
             if self._version.rules.trims_headers:
                 name = name.strip(_PADDING)
                 value = value.strip(_PADDING)
@@ -267,6 +269,12 @@ class Parser:
             frame.headers[name] = value
             if name == Header.CONTENT_LENGTH:
                 self._body_length = self._parse_length(value)
+
+    def _bare_cr(self, frame: Frame) -> StompError:
+        """Make the error of a CR that ends no line (STOMP 1.2, "Augmented BNF"; in 1.0 and 1.1 it is data)."""
+        return self._fault(
+            Fault.MALFORMED_FRAME, f"A header of {frame.command} has a CR without an LF; escape it in STOMP 1.2."
+        )
 
     def _parse_length(self, value: str) -> int:
         """Read a ``content-length``; refuse what is too large now, before the body has come."""
@@ -292,6 +300,8 @@ class Parser:
                 for name, value in frame.headers.items():
                     trimmed.setdefault(name.strip(_PADDING), value.strip(_PADDING))
                 frame.headers = trimmed
+            if rules.crlf and any("\r" in text for header in frame.headers.items() for text in header):
+                raise self._bare_cr(frame)
         if self._commands.get(frame.command, True):  # an unknown one is refused anyway
             return
         if rules.refuses_stray_bodies:

@@ -84,7 +84,10 @@ class Subscribe(_OfSubscription):
 
 @dataclass(frozen=True, slots=True)
 class Unsubscribe(_OfSubscription):
-    """A subscription ends; the id is one that an earlier :class:`Subscribe` had."""
+    """A subscription ends, or has ended before; the id is one that an earlier :class:`Subscribe` had.
+
+    In 1.0 it may be the destination of one that has ended before.
+    """
 
     id: str
     receipt: str | None = None
@@ -119,18 +122,21 @@ class Refresh(_Base):
 class Ack(_Base):
     """A message is settled; in a :class:`Commit` without receipt.
 
-    The subscription existed and takes acknowledgements when the frame came; whether the message
-    is outstanding is for the receiver to check.
+    The subscription takes acknowledgements, or has ended; whether the message was sent, and still waits for an answer,
+    is for the receiver to check.
 
-    :ivar subscription_id: None in 1.0: all subscriptions of the connection that got the message
+    :ivar subscription_id: None in 1.0: all subscriptions of the connection that got the message; None in 1.2, too, if
+        the subscription has ended
     :ivar message_id: the ``message-id`` header of the MESSAGE
     :ivar positive: False for NACK
+    :ivar ordinal: the subscription's; only in 1.2
     """
 
     subscription_id: str | None
     message_id: str
     positive: bool
     receipt: str | None = None
+    ordinal: int | None = None
 
     @property
     def key(self) -> Key | None:

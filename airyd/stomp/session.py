@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from sys import intern
@@ -134,12 +134,25 @@ class Session:
         """Return the RECEIPT frame for a request's receipt, with further headers."""
         return Frame(Command.RECEIPT, {Header.RECEIPT_ID: receipt, **headers}).encode(self.version)
 
+    def settled(self, request: Subscribe, message_ids: Iterable[str]) -> None:
+        """Remember messages of a subscription that no longer wait for an ACK, for :meth:`was_settled`."""
+        subscription: int | str | None = request.ordinal
+        if self.version is not Version.V1_2:
+            subscription = request.id if self.version is Version.V1_1 else None
+        self._subscriptions.settled(subscription, message_ids)
+
+    def was_settled(self, request: Ack) -> bool:
+        """Say whether the message of an ACK or NACK was sent, and no longer waits for one."""
+        subscription = request.subscription_id if request.ordinal is None else request.ordinal
+        return self._subscriptions.was_settled(subscription, request.message_id)
+
     def error(self, fault: Fault, detail: str, receipt: str | None = None) -> bytes:
         """End the session; return the ERROR frame (STOMP 1.2, "ERROR").
 
         ``detail`` is the sentence in the body. Can be called in every state.
         """
         self._move(State.FAILED)
+        self._subscriptions = Subscriptions(self._limits)  # up to now, requests from before may have been carried out
         headers = {Header.MESSAGE: fault.message, Header.CONTENT_TYPE: "text/plain"}
         if receipt is not None:
             headers[Header.RECEIPT_ID] = receipt
@@ -152,7 +165,6 @@ class Session:
         self.state = state
         if state in DEAF:
             self._parser.close()
-            self._subscriptions = Subscriptions(self._limits)
             self._transactions = None
 
     def _take(self, frame: Frame) -> Request:
@@ -241,13 +253,15 @@ class Session:
 
     def _ack(self, frame: Frame) -> Ack | Collected:
         subscription_id: str | None
+        ordinal = None
         if self.version is Version.V1_2:
-            subscription_id, message_id = self._subscriptions.resolve_ack_id(_required(frame, Header.ID))
+            ordinal, subscription_id, message_id = self._subscriptions.resolve_ack_id(_required(frame, Header.ID))
         else:
             message_id = _required(frame, Header.MESSAGE_ID)
             subscription_id = None if self.version is Version.V1_0 else _required(frame, Header.SUBSCRIPTION)
             self._subscriptions.check_acknowledged(subscription_id)
-        return self._collect(frame, Ack(subscription_id, message_id, frame.command == Command.ACK, frame.receipt))
+        is_ack = frame.command == Command.ACK
+        return self._collect(frame, Ack(subscription_id, message_id, is_ack, frame.receipt, ordinal))
 
     def _nack(self, frame: Frame) -> Ack | Collected:
         if not self.version.rules.nack:

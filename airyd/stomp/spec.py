@@ -96,7 +96,7 @@ class Rules(NamedTuple):
     :ivar subprotocol: its name in the WebSocket opening handshake
     :ivar escapes: the characters that are escaped in headers, and how
     :ivar trims_headers: whether spaces around header names and values are padding
-    :ivar crlf: whether a line may end in CR LF as well as in LF
+    :ivar crlf: whether a line may end in CR LF as well as in LF, so that a header has no other CR
     :ivar heart_beats: whether heart-beats exist
     :ivar nack: whether NACK exists
     :ivar needs_subscription_id: whether SUBSCRIBE and UNSUBSCRIBE must have an ``id``

@@ -31,6 +31,7 @@ def main() -> None:
 
     from airyd import garbage
     from airyd.errors import ConfigurationError
+    from airyd.logs import at_level
     from airyd.tap import on_sigterm, set_clock
     from airyd.workers.worker import Worker
 
@@ -40,7 +41,8 @@ def main() -> None:
         worker = Worker(start, reactor, time.time)
     except ConfigurationError as error:
         raise SystemExit(f"airyd: {error}") from None
-    globalLogBeginner.beginLoggingTo([worker.log], redirectStandardIO=False)
+    observer = at_level(worker.log, start.settings.log_level)
+    globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
     worker.serve()
     on_sigterm(reactor, worker.leave)
     reactor.callWhenRunning(garbage.begin)

@@ -15,13 +15,12 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from airyd.addresses import split_endpoint
 from airyd.admin.endpoint import read_admin_token
 from airyd.admin.site import admin_site
 from airyd.catalogue import reload_catalogue
 from airyd.errors import ConfigurationError, SourceUnavailable
 from airyd.interfaces import Readiness
-from airyd.listening import Place, url_of
+from airyd.listening import Place, end_program, read_text, url_of
 from airyd.metrics import Metrics, WorkersMetrics, make_registry
 from airyd.options import Settings
 from airyd.revocation import InForce, Revocation, Revoked, revocation
@@ -84,7 +83,7 @@ class Parent(Service):
         """Raise ``ConfigurationError`` for what a worker would fail with."""
         settings = self._settings
         for description in settings.listen:
-            if split_endpoint(description)[0][0] not in _KINDS:
+            if read_text("--listen", description).kind not in _KINDS:
                 raise ConfigurationError(
                     f"--listen {description}: with --workers {settings.workers} airyd can listen on tcp:, tcp6: and "
                     "ssl: only, whose connections the kernel deals out"
@@ -126,7 +125,7 @@ class Parent(Service):
         try:
             self._check()
         except ConfigurationError as error:
-            raise SystemExit(f"airyd: {error}") from None
+            end_program(str(error))
         self._reactor.callWhenRunning(self._supervisor.start)
 
     def reload(self) -> None:

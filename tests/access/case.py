@@ -51,9 +51,12 @@ def log_in(door: IAuthenticator, credentials: Credentials) -> Deferred[IPrincipa
 
 @cache
 def _private_key(algorithm: str, number: int) -> PrivateKey:
-    if algorithm == "RS256":
+    if algorithm.startswith(("RS", "PS")):
         return rsa.generate_private_key(65537, 2048)
-    return ec.generate_private_key(ec.SECP256R1()) if algorithm == "ES256" else ed25519.Ed25519PrivateKey.generate()
+    curves: dict[str, ec.EllipticCurve] = {"ES256": ec.SECP256R1(), "ES384": ec.SECP384R1(), "ES512": ec.SECP521R1()}
+    if algorithm in curves:
+        return ec.generate_private_key(curves[algorithm])
+    return ed25519.Ed25519PrivateKey.generate()
 
 
 def private_pem(key: PrivateKey) -> bytes:

@@ -7,7 +7,7 @@ import hmac
 import json
 from typing import Any, NamedTuple
 
-from airyd.errors import LoginFault
+from airyd.errors import LoginFault, LoginRefused
 from airyd.interfaces import IAuthenticator
 from tests.access.case import (
     NOW,
@@ -17,6 +17,7 @@ from tests.access.case import (
     bearer,
     claims,
     jwk,
+    log_in,
     private_key,
     public_pem,
     segment,
@@ -112,6 +113,20 @@ ATTACKS = (
     Attack("expiry 1e999", token(json.dumps(claims(exp="E")).replace('"E"', "1e999").encode()), LoginFault.CLAIM),
     Attack("expiry of 400 digits", token(claims(exp=10**400)), LoginFault.CLAIM),
     Attack("expiry of 5000 digits", token(b'{"exp":%s}' % (b"9" * 5000)), LoginFault.MALFORMED),
+    Attack("expiry in milliseconds", token(claims(exp=int(NOW + 60) * 1000)), LoginFault.NO_EXPIRY),
+    Attack("expiry in microseconds", token(claims(exp=int(NOW + 60) * 10**6)), LoginFault.NO_EXPIRY),
+    Attack("expiry in the year 10000", token(claims(exp=253402300800)), LoginFault.NO_EXPIRY),
+    Attack("expiry 1e300", token(claims(exp=1e300)), LoginFault.NO_EXPIRY),
+    Attack("expiry in more than ten years", token(claims(exp=NOW + 3653 * 86400)), LoginFault.NO_EXPIRY),
+    Attack("expiry below zero", token(claims(exp=-1e300)), LoginFault.EXPIRED),
+    Attack("issued in milliseconds", token(claims(iat=int(NOW) * 1000)), LoginFault.CLAIM),
+    Attack("issued at 1e300", token(claims(iat=1e300)), LoginFault.CLAIM),
+    Attack("issued at false", token(claims(iat=False)), LoginFault.CLAIM),
+    Attack("issued at a list", token(claims(iat=[NOW])), LoginFault.CLAIM),
+    Attack("not yet valid, in milliseconds", token(claims(nbf=int(NOW) * 1000)), LoginFault.NOT_YET_VALID),
+    Attack("not yet valid, at 1e300", token(claims(nbf=1e300)), LoginFault.NOT_YET_VALID),
+    Attack("not yet valid, true", token(claims(nbf=True)), LoginFault.CLAIM),
+    Attack("not yet valid, null", token(json.dumps({**claims(), "nbf": None}).encode()), LoginFault.CLAIM),
     Attack("not yet valid", token(claims(nbf=NOW + 60)), LoginFault.NOT_YET_VALID),
     Attack("not yet valid, as a text", token(claims(nbf="tomorrow")), LoginFault.CLAIM),
     Attack("issued at a text", token(claims(iat="today")), LoginFault.CLAIM),
@@ -197,6 +212,12 @@ class AttackTests(AccessCase):
             ("jwks", token(key=RSA, algorithm="RS256")),
         ):
             self.assertEqual(self.let_in(self.doors[door], bearer(good)).name, USER, door)
+
+    def test_reasons_are_short(self) -> None:
+        """However large a number is, the log line that has it stays a line."""
+        for attack in ATTACKS:
+            failure = self.failureResultOf(log_in(self.doors[attack.door], bearer(attack.token)), LoginRefused)
+            self.assertLess(len(failure.value.reason), 300, attack.name)
 
     def test_attacks(self) -> None:
         answers = {attack.name: self.refused(self.doors[attack.door], bearer(attack.token)) for attack in ATTACKS}

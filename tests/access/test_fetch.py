@@ -15,7 +15,9 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
-from airyd.access.fetch import MOST_BYTES, PATIENCE, FetchFailed, fetch, make_agent
+from airyd.access.fetch import PATIENCE, FetchFailed, fetch, make_agent
+from airyd.access.keys import MOST_BYTES
+from tests.doubles import record_log
 from tests.redis.case import until
 from tests.redis.certificates import Certificates
 
@@ -81,10 +83,15 @@ class FetchTests(TestCase):
         _, port = await self.serve(answer, closes)
         return await self.failure(f"http://127.0.0.1:{port}/keys")
 
+    async def fetch(self, url: str, ca_file: str | None = None, clock: IReactorTime = reactor) -> bytes:
+        """Fetch a document from a server that one of these authorities, or the system, knows."""
+        authorities = None if ca_file is None else Path(ca_file).read_bytes()
+        return await fetch(make_agent(reactor, url, authorities), clock, url)
+
     async def failure(self, url: str, ca_file: str | None = None) -> str:
         """Return why a fetch failed."""
         try:
-            await fetch(make_agent(reactor, ca_file), reactor, url)
+            await self.fetch(url, ca_file)
         except FetchFailed as error:
             self.assertEqual(len(str(error).splitlines()), 1)
             return str(error)
@@ -92,13 +99,13 @@ class FetchTests(TestCase):
 
     async def test_whole(self) -> None:
         factory, port = await self.serve(http(b"keys"))
-        self.assertEqual(await fetch(make_agent(reactor, None), reactor, f"http://127.0.0.1:{port}/a?b=c"), b"keys")
+        self.assertEqual(await self.fetch(f"http://127.0.0.1:{port}/a?b=c"), b"keys")
         (request,) = factory.requests
         self.assertTrue(request.startswith(b"GET /a?b=c HTTP/1.1\r\n"), request)
 
     async def test_without_length(self) -> None:
         _, port = await self.serve(b"HTTP/1.1 200 OK\r\n\r\nkeys")
-        self.assertEqual(await fetch(make_agent(reactor, None), reactor, f"http://127.0.0.1:{port}/"), b"keys")
+        self.assertEqual(await self.fetch(f"http://127.0.0.1:{port}/"), b"keys")
 
     async def test_other_answers(self) -> None:
         for status in ("404 Not Found", "500 Oops", "204 No Content", "301 Moved", "302 Found"):
@@ -117,7 +124,7 @@ class FetchTests(TestCase):
         self.assertIn("connection", await self.said(b""))
 
     async def test_no_http(self) -> None:
-        self.assertIn("connection", await self.said(b"220 mail\r\n"))
+        self.assertIn("cannot be read as HTTP", await self.said(b"220 mail\r\n"))
 
     async def test_nobody_there(self) -> None:
         _, port = await self.serve(b"")
@@ -132,7 +139,7 @@ class FetchTests(TestCase):
         """Fetch what stops after this, and see the end of it."""
         factory, port = await self.serve(answer, closes=False)
         clock = Clock()
-        fetching = Deferred.fromCoroutine(fetch(make_agent(reactor, None), clock, f"http://127.0.0.1:{port}/"))
+        fetching = Deferred.fromCoroutine(self.fetch(f"http://127.0.0.1:{port}/", clock=clock))
         await until(reactor, lambda: factory.requests)
         clock.advance(PATIENCE - 1)
         self.assertNoResult(fetching)
@@ -143,7 +150,7 @@ class FetchTests(TestCase):
 
     async def test_cancelled(self) -> None:
         factory, port = await self.serve(http(b"keys")[:-1], closes=False)
-        fetching = Deferred.fromCoroutine(fetch(make_agent(reactor, None), reactor, f"http://127.0.0.1:{port}/"))
+        fetching = Deferred.fromCoroutine(self.fetch(f"http://127.0.0.1:{port}/"))
         await until(reactor, lambda: factory.requests)
         fetching.cancel()
         with self.assertRaises(CancelledError):
@@ -159,8 +166,29 @@ class FetchTests(TestCase):
         description = f"ssl:0:interface=127.0.0.1:certKey={ours.server}:privateKey={ours.server_key}"
         _, port = await self.serve(http(b"keys"), description=description)
         url = f"https://localhost:{port}/keys"
-        self.assertEqual(await fetch(make_agent(reactor, ours.ca), reactor, url), b"keys")
+        self.assertEqual(await self.fetch(url, ours.ca), b"keys")
         for ca_file in (None, others.ca):
-            said = await self.failure(url, ca_file)
-            self.assertTrue(said.startswith("the connection failed: "), said)
-            self.assertTrue(said.endswith("certificate verify failed"), said)
+            self.assertTrue((await self.failure(url, ca_file)).startswith("TLS: "))
+
+    async def test_tls_troubles(self) -> None:
+        """Each is said in plain words."""
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        files = Certificates(directory)
+        tls = f"ssl:0:interface=127.0.0.2:certKey={files.server}:privateKey={files.server_key}"
+        _, port = await self.serve(http(b"keys"), description=tls)
+        self.assertIn("for another host name", await self.failure(f"https://127.0.0.2:{port}/keys", files.ca))
+        _, port = await self.serve(http(b"keys"))
+        self.assertIn("TLS: ", await self.failure(f"https://127.0.0.1:{port}/keys", files.ca))
+        _, port = await self.serve(b"")
+        self.assertIn("closed the connection", await self.failure(f"https://127.0.0.1:{port}/keys", files.ca))
+
+    async def test_log_says_nothing(self) -> None:
+        """What Twisted has to say of each connection is of no use to anybody."""
+        answers = (http(b"keys"), b"", b"220 mail\r\n")
+        ports = [(await self.serve(answer))[1] for answer in answers]
+        log = record_log(self)
+        self.assertEqual(await self.fetch(f"http://127.0.0.1:{ports[0]}/keys"), b"keys")
+        for port in ports[1:]:
+            await self.failure(f"http://127.0.0.1:{port}/keys")
+        self.assertEqual(log, [])

@@ -33,6 +33,8 @@ from tests.access.case import (
 )
 from tests.redis.certificates import Certificates
 
+#: A certificate that is none.
+BROKEN = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
 #: A secret as a JWK (RFC 7517), which is not the secret itself.
 JWK = b'{"kty":"oct","k":"c2VjcmV0LXNlY3JldC1zZWNyZXQ"}'
 
@@ -92,6 +94,27 @@ class KeyTests(AccessCase):
         self.assertIsNone(self.let_in(door, bearer(token(claims(exp=None)))).expires)
         self.assertEqual(self.refused(door, bearer(token(claims(exp=1)))), LoginFault.EXPIRED)
 
+    def test_as_good_as_eternal(self) -> None:
+        """What ends in more than ten years has no end; what ends before has one."""
+        door = self.made("jwt:secret-env=SECRET:allow-eternal")
+        for far in (int(NOW) * 1000, 10**15, 1e300, NOW + 3653 * 86400):
+            self.assertIsNone(self.let_in(door, bearer(token(claims(exp=far)))).expires)
+        soon = NOW + 3652 * 86400 + 0.5
+        for spec in ("jwt:secret-env=SECRET", "jwt:secret-env=SECRET:allow-eternal"):
+            self.assertEqual(self.let_in(self.made(spec), bearer(token(claims(exp=soon)))).expires, soon)
+
+    def test_leeway(self) -> None:
+        """An issuer's clock may be 5 s ahead when it says from when a token is good; nothing else has leeway."""
+        for words, ahead, behind in (("", 5, 0), (":leeway=0", 0, 0), (":leeway=2", 2, 2), (":leeway=30", 30, 30)):
+            door = self.made(f"jwt:secret-env=SECRET{words}")
+            principal = self.let_in(door, bearer(token(claims(nbf=NOW + ahead, iat=NOW + 9, exp=NOW + 9))))
+            assert IRevocable.providedBy(principal)
+            self.assertEqual((principal.issued, principal.expires), (NOW + 9 - behind, NOW + 9 + behind))
+            early = bearer(token(claims(nbf=NOW + ahead + 1)))
+            self.assertEqual(self.refused(door, early), LoginFault.NOT_YET_VALID)
+            expired = bearer(token(claims(exp=NOW - behind)))
+            self.assertEqual(self.refused(door, expired), LoginFault.EXPIRED)
+
     def test_time_is_the_wall_clock(self) -> None:
         door = self.made()
         self.clock.advance(86399)
@@ -111,8 +134,16 @@ class ConfigurationTests(AccessCase):
             ("jwt:", "secret-file"),
             ("jwt:issuer=x", "secret-file"),
             (f"jwt:secret-env=SECRET:secret-file={secret}", "give one of"),
-            ("jwt:secret-env=NOTHING", "has 0 bytes"),
-            ("jwt:secret-file=/no/such/file", "No such file"),
+            ("jwt:secret-env=NOTHING", "NOTHING: the environment variable is not set"),
+            ("jwt:secret-env=EMPTY", "EMPTY: there is no secret in it: it is empty"),
+            ("jwt:secret-env=hunter2-hunter2", "takes the name of an environment variable"),
+            (f"jwt:secret-file={self.file(b'')}", "there is no secret in it: it is empty"),
+            (f"jwt:secret-file={self.mktemp()}", "cannot be read: "),
+            ("jwt:secret-file=/", "cannot be read: "),
+            ("jwt:secret-file=/dev/zero", "more than 262144 bytes"),
+            (f"jwt:key-file={self.file(b'')}", "no public key"),
+            ("jwt:key-file=/no/such/file", "cannot be read: "),
+            ("jwt:secret-file=/no/such/file", "cannot be read: "),
             (f"jwt:secret-file={self.file(b'hunter2')}", "32"),
             (f"jwt:secret-file={self.file(b'=hunter2=' * 9)}:base64", "not base64"),
             (f"jwt:secret-file={self.file(public_pem(private_key('RS256')))}", "key-file"),
@@ -123,20 +154,45 @@ class ConfigurationTests(AccessCase):
             ("jwt:jwks=http://idp.example/keys", "https:"),
             ("jwt:jwks=https://ann@idp.example/keys", "user name"),
             (r"jwt:jwks=https://ann\:hunter2@idp.example/keys", "user name"),
-            ("jwt:jwks=https://ann:hunter2@idp.example/keys", "unknown word;"),
+            (
+                "jwt:jwks=https://ann:hunter2@idp.example/keys",
+                r"word 2 is unknown (a colon within a value is written \:)",
+            ),
             ("jwt:jwks=ftp://idp.example/keys", "URL"),
             ("jwt:jwks=https:///keys", "URL"),
+            ("jwt:jwks=https:/idp/keys", "URL"),
+            ("jwt:jwks=https://idp:99999/keys", "URL"),
+            ("jwt:jwks=https://idp:0/keys", "URL"),
+            ("jwt:jwks=https://idp/k#f", "URL"),
+            ("jwt:jwks=https://idp/a b", "URL"),
+            ("jwt:jwks=https://idp/\u00fc", "URL"),
+            (r"jwt:jwks=https://[\:\:1/keys", "URL"),
+            ("jwt:jwks=https://my_idp/keys?hunter2", "my_idp is no host name that TLS knows"),
+            ("jwt:jwks=https://a..b/keys", "a..b is no host name"),
+            (f"jwt:jwks=https://{'a' * 64}/keys", "is no host name"),
+            (
+                "jwt:jwks=https://idp.example/keys?hunter2:ca-file=/no/such/file",
+                "ca-file /no/such/file: cannot be read",
+            ),
+            (f"jwt:jwks=https://idp.example/keys:ca-file={self.file(BROKEN)}", "a certificate in it cannot be read"),
             (f"jwt:secret-env=SECRET:ca-file={secret}", "ca-file"),
             (f"jwt:jwks=https://idp.example/keys:ca-file={secret}", "no certificate"),
             ("jwt:secret-env=SECRET:leeway=-1", "leeway"),
             ("jwt:secret-env=SECRET:leeway=nan", "leeway"),
+            ("jwt:secret-env=SECRET:leeway=601", "from 0 to 600"),
+            ("jwt:secret-env=SECRET:cookie=a;b", "cookie"),
             ("jwt:secret-env=SECRET:issuer=", "issuer"),
             ("jwt:secret-env=SECRET:allow-eternal=1", "takes no value"),
             ("jwt:secret-env=SECRET:base64:base64", "twice"),
-            ("jwt:secret-env=SECRET:audiense=airyd", "audience="),
-            ("jwt:secret-env=SECRET:hunter2", "unknown word"),
+            ("jwt:secret-env=SECRET:audiense=airyd", "unknown word 'audiense', did you mean 'audience'?"),
+            ("jwt:secret-env=SECRET:base65", "unknown word 'base65', did you mean 'base64'?"),
+            ("jwt:secret=hunter2", "unknown word 'secret', did you mean"),
+            ("jwt:secret-env=SECRET:colour=hunter2", "unknown word 'colour'; there are: secret-file="),
+            ("jwt:secret-env=SECRET:hunter2", "word 2 is unknown"),
+            ("jwt:secret-env=SECRET:", "word 2 is empty"),
+            ("jtw:secret-env=SECRET", "did you mean 'jwt'?"),
         ):
-            error = self.assertRaises(ConfigurationError, self.made, spec)
+            error = self.assertRaises(ConfigurationError, self.made, spec, EMPTY="\n")
             self.assertIn(said, str(error), spec)
             self.assertEqual(len(str(error).splitlines()), 1, spec)
             self.assertNotIn(SECRET, str(error))
@@ -149,19 +205,13 @@ class ConfigurationTests(AccessCase):
         error = self.assertRaises(ConfigurationError, self.made, f"jwt:key-file={self.file(public_pem(weak))}")
         self.assertIn("2048 bits", str(error))
 
-    def test_other_curve(self) -> None:
-        from cryptography.hazmat.primitives.asymmetric import ec
-
-        spec = f"jwt:key-file={self.file(public_pem(ec.generate_private_key(ec.SECP384R1())))}"
-        self.assertIn("P-256", str(self.assertRaises(ConfigurationError, self.made, spec)))
-
     def test_nothing_is_shown(self) -> None:
         """Nothing that holds a secret, a token or a cookie shows it when it is printed."""
-        from airyd.access.keys import secret_key
+        from airyd.access.keys import secret_keys
 
         opening = Opening("Bearer hunter2", "session=hunter2")
         shown = Credentials("ann", "hunter2", {"passcode": "hunter2"}, opening, "tcp4:192.0.2.1:1")
-        for thing in (shown, opening, secret_key(b"hunter2" * 5, False), self.made(), [shown], f"{shown}"):
+        for thing in (shown, opening, *secret_keys(b"hunter2" * 5, False), self.made(), [shown], f"{shown}"):
             self.assertNotIn("hunter2", repr(thing))
 
     def test_public(self) -> None:
@@ -192,6 +242,12 @@ class PlaceTests(SynchronousTestCase):
             (in_handshake(cookie="token=; b=c"), None),
             (in_handshake(cookie="token"), None),
             (in_handshake(cookie="Token=t"), None),
+            (in_handshake(cookie="city=\xc3\x85rhus; token=t"), "t"),
+            (in_handshake(cookie="a=b;\ttoken\t=\tt\t; c=d"), "t"),
+            (in_handshake(cookie="a=b;\x85token=t"), None),
+            (in_handshake(cookie="a=b; token=\xa0t"), "\xa0t"),
+            (in_handshake("\x85Bearer t"), None),
+            (in_handshake("Bearer \x85t"), "\x85t"),
             (Credentials(None, None, {}), None),
         ):
             self.assertEqual(token_of(credentials, "token"), expected)

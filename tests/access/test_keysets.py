@@ -158,6 +158,29 @@ class KeySetTests(SynchronousTestCase):
         self.assertEqual(self.door.warnings(), ())
         self.assertEqual([event["log_format"][:15] for event in log if "name" in event], GOT_LOST_GOT)
 
+    def test_each_trouble_is_logged_once(self) -> None:
+        """However often it is tried; again only after another, or after a success."""
+        log = record_log(self)
+        self.door.start()
+        other, good = FetchFailed("the server answers with 500"), BOTH
+        away = FetchFailed("cannot connect")
+        for outcome in (away, away, away, other, other, away, good, away, b"<html>", b"<html>", good, good):
+            self.answer(outcome)
+            self.clock.advance(FRESH)
+        said = [str(event.get("reason", "got them")) for event in log if "name" in event]
+        self.assertEqual(
+            said,
+            [
+                "cannot connect",
+                "the server answers with 500",
+                "cannot connect",
+                "got them",
+                "cannot connect",
+                "it is not JSON",
+                "got them",
+            ],
+        )
+
     def test_nonsense_is_away(self) -> None:
         """What is no key set, or has no key, replaces none."""
         self.door.start()
@@ -184,10 +207,22 @@ class KeySetTests(SynchronousTestCase):
         login = self.log_in("old")
         self.answer(KeyError("bug"))
         self.failureResultOf(login, LoginUnavailable)
+        self.clock.advance(60)
+        self.answer(KeyError("bug"))
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
         self.clock.advance(60)
         self.answer(OLD_SET)
         self.successResultOf(self.log_in("old"))
+
+    def test_stopped_fetch(self) -> None:
+        """A fetch that is cancelled may fail in any way: the log says nothing of it, and nothing begins anew."""
+        log = record_log(self)
+        fetching: Deferred[bytes] = Deferred(lambda _: fetching.errback(FetchFailed("cannot connect")))
+        keys = KeySet("https://idp.example/keys", lambda: fetching, self.clock)
+        keys.start()
+        keys.stop()
+        self.assertTrue(fetching.called)
+        self.assertEqual((log, self.clock.getDelayedCalls()), ([], []))
 
     def test_stop(self) -> None:
         """Nothing is left to happen."""

@@ -46,6 +46,11 @@ class _Transport(StringTransportWithDisconnection):
     def setTcpNoDelay(self, enabled: bool) -> None:
         """Nothing is slow here; twisted.web asks whatever says that it is TLS."""
 
+    def loseConnection(self) -> None:
+        """Close; as with the real ones, a protocol sees that it is to read no more of what it has."""
+        self.disconnecting = True
+        super().loseConnection()
+
 
 class Connection:
     """One TCP connection to the page."""

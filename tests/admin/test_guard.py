@@ -72,6 +72,100 @@ class HostTests(AdminCase):
         self.assertEqual((answer.status, self.published), (421, []))
 
 
+class TlsTests(AdminCase):
+    """A port without TLS."""
+
+    def test_client_that_begins_with_tls(self) -> None:
+        """It is answered at once, whatever its random bytes are: it would wait for its time-out otherwise."""
+        for more in (b"", b"\r\n\r\n"):
+            connection = self.connect()
+            connection.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + more)
+            self.assertEqual(connection.read().status, 400)
+            self.assertFalse(connection.transport.connected)
+
+    def test_later_bytes(self) -> None:
+        """Only the first bytes can be a handshake: a body may begin with anything."""
+        connection = self.connect()
+        head = b"POST /publish/queue/message HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        connection.send(head + b"Content-Length: 2\r\n\r\n")
+        connection.send(b"\x16\x03")
+        self.assertEqual([event[1] for event in self.published], [b"\x16\x03"])
+
+
+class HeaderTests(AdminCase):
+    """What a proxy in front could read in another way is refused, and nothing is done."""
+
+    token = "0123456789abcdef"
+    shown = b"Authorization: Bearer 0123456789abcdef\r\n"
+
+    def asked(self, lines: bytes) -> bytes:
+        """Publish with these header lines; return the status of the answer."""
+        connection = self.connect()
+        first = b"POST /publish/queue/x HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 2\r\n"
+        connection.send(first + lines + b"\r\n{}")
+        return bytes(connection.transport.value().split(b" ")[1])
+
+    def test_good(self) -> None:
+        for value in (b"", b"\xc3\x85", b"a\tb", b"\x80\x85\xa0\xff", b"~!"):
+            self.assertEqual(self.asked(b"X: " + value + b"\r\n" + self.shown), b"200", value)
+        self.assertEqual(len(self.published), 5)
+
+    def test_nothing_but_cr_lf_begins_a_header(self) -> None:
+        for byte in (*range(0x20), *range(0x7F, 0x100)):
+            if byte != 0x09:
+                status = self.asked(b"X: \xc3" + bytes([byte]) + self.shown)
+                self.assertEqual(status, b"401" if byte >= 0x80 else b"400", hex(byte))
+        self.assertEqual(self.published, [])
+
+    def test_controls_in_values(self) -> None:
+        for byte in (*range(0x09), *range(0x0A, 0x20), 0x7F):
+            for where in (b"X: a%bb\r\n" + self.shown, b"Authorization: Bearer %b0123456789abcdef\r\n"):
+                self.assertEqual(self.asked(where.replace(b"%b", bytes([byte]))), b"400", (where, byte))
+        self.assertEqual(self.published, [])
+
+    def test_only_http_space_is_dropped(self) -> None:
+        for byte in b"\x85\xa0":
+            self.assertEqual(self.asked(self.shown.replace(b"r 0", b"r " + bytes([byte]) + b"0")), b"401")
+        self.assertEqual(self.published, [])
+
+    def test_two_of_one(self) -> None:
+        for line in (b"Authorization: Bearer x", b"Host: b", b"Content-Type: application/json"):
+            self.assertEqual(self.asked(self.shown + line + b"\r\n"), b"400", line)
+            self.assertEqual(self.asked(line + b"\r\n" + self.shown), b"400", line)
+        origin = b"Origin: http://a\r\n"
+        self.assertEqual(self.asked(self.shown + origin + origin), b"400")
+        self.assertEqual(self.published, [])
+
+    def test_two_lengths(self) -> None:
+        for coding in (b"chunked", b"identity", b"Identity", b"gzip"):
+            self.assertEqual(self.asked(self.shown + b"Transfer-Encoding: " + coding + b"\r\n"), b"400")
+        self.assertEqual(self.published, [])
+
+    def test_bad_lines(self) -> None:
+        """twisted.web refuses these itself, and acts on nothing that follows."""
+        for line in (b"X Y: 1", b"X : 1", b"XY", b": 1", b"\xc3: 1", b"Content-Length: 2", b"Content-Length: +2"):
+            self.assertEqual(self.asked(line + b"\r\n" + self.shown), b"400", line)
+        self.assertEqual(self.published, [])
+
+
+class HealthHeaderTests(AdminCase):
+    """A health path takes what decides nothing there; where its request ends must be clear all the same."""
+
+    def asked(self, lines: bytes) -> list[bytes]:
+        """Ask for health with these header lines; return the status of each answer."""
+        connection = self.connect()
+        connection.send(b"POST /healthz HTTP/1.1\r\n" + lines + b"\r\n")
+        return [part[:3] for part in connection.transport.value().split(b"HTTP/1.1 ")[1:]]
+
+    def test_two_of_one(self) -> None:
+        for line in (b"Authorization: Bearer x\r\n", b"Host: b\r\n", b"Origin: http://a\r\n"):
+            self.assertEqual(self.asked(line + line), [b"405"], line)
+
+    def test_two_readings(self) -> None:
+        for line in (b"Transfer-Encoding: identity\r\n", b"Host: a\x0bb\r\n", b"X: a\x00b\r\n", b"X: a\x7f\r\n"):
+            self.assertEqual(self.asked(line), [b"400"], line)
+
+
 class OriginTests(AdminCase):
     """The ``Origin`` header keeps out pages from elsewhere."""
 

@@ -51,7 +51,7 @@ class MetricsPageTests(AdminCase):
         self.metrics.connections = 3
         answer = self.ask("GET", "/metrics")
         self.assertEqual(answer.status, 200)
-        self.assertTrue(answer.headers["content-type"].startswith("text/plain; version=0.0.4"))
+        self.assertTrue(answer.headers["content-type"].startswith("text/plain; "))
         values = {s.name: s.value for family in parse_text(answer.body.decode()) for s in family.samples}
         self.assertEqual(values["airyd_connections"], 3)
         self.assertIn("process_open_fds", values)
@@ -61,7 +61,7 @@ class MetricsPageTests(AdminCase):
         answer = self.ask(
             "GET", "/metrics", {"Accept": "application/openmetrics-text; version=1.0.0, text/plain;q=0.5"}
         )
-        self.assertTrue(answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0"))
+        self.assertTrue(answer.headers["content-type"].startswith("application/openmetrics-text; "))
         self.assertIn("airyd_connections", {family.name for family in parse_openmetrics(answer.body.decode())})
 
     def test_query_string_is_ignored(self) -> None:

@@ -13,11 +13,10 @@ class SimulationTests(SynchronousTestCase):
 
     def test_beats(self) -> None:
         """One each in 20 to 30 seconds."""
-        cpu, beats = simulate(20, Client.heard)
+        _, beats = simulate(20, Client.heard)
         self.assertEqual(list(beats), list(range(SPREAD, SPREAD + MEASURED)))
         self.assertGreater(sum(beats.values()), 20 * MEASURED / 30)
         self.assertLess(sum(beats.values()), 20 * MEASURED / 20)
-        self.assertGreater(cpu, 0)
 
     def test_lost_clients_are_noticed(self) -> None:
         self.assertRaises(SystemExit, simulate, 2, lambda client: None)

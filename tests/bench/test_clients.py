@@ -6,6 +6,7 @@ import socket
 import threading
 import zlib
 
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from bench.clients import ClientFailed, Reader, Subscriber, connected, drain, frame, sent, subscribed
@@ -83,6 +84,7 @@ class ReaderTests(SynchronousTestCase):
         self.assertEqual(Reader(Subscriber(client, b"", b"")).read(2), ([b"the same text again"] * 2, size))
 
 
+@pytest.mark.integration
 class DaemonTests(SynchronousTestCase):
     """Against airyd itself."""
 

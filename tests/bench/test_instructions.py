@@ -1,26 +1,34 @@
-"""Tests for bench.instructions: the count itself against its limits, and what is made of counts."""
+"""Tests for bench.instructions: what is counted, and what is made of counts. ``bench.check`` counts."""
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import shutil
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bench import instructions
-from bench.counted import FLOOR
-from bench.instructions import CannotCount, count, exceeded, kept, main, ratios, table
+from bench import counted, instructions
+from bench.counted import FLOOR, Counted, Crowd
+from bench.instructions import CannotCount, exceeded, kept, main, ratios, table
 
 LIMITS = {"delivery": 2.0, "connection": 500.0}
 
 
-class LimitTests(SynchronousTestCase):
-    """No change may make a delivery or a connection 5 % more expensive unnoticed."""
+class CountedTests(SynchronousTestCase):
+    """What runs under Callgrind, without it and in small."""
 
-    def test_airyd_keeps_them(self) -> None:
-        """Who has a reason for more renews bench/instructions.json as it says."""
-        self.assertEqual([], exceeded(ratios(count()), kept()))
+    def test_each_piece_has_a_limit(self) -> None:
+        for name, small in (("MEMBERS", 3), ("TURNS", 2), ("BURST", 2), ("BURSTS", 2), ("CONNECTIONS", 2)):
+            self.patch(counted, name, small)
+        self.addCleanup(gc.unfreeze)
+        crowd = Crowd()
+        self.addCleanup(crowd.close)
+        run = Counted(crowd)
+        run.all()
+        self.assertEqual(set(run.pieces), {FLOOR} | {name.replace("16 events", "2 events") for name in kept()})
+        self.assertEqual((run.pieces["delivery, same id"], run.pieces[FLOOR]), (3 * 2, 3 * 2))
 
 
 class ComparingTests(SynchronousTestCase):

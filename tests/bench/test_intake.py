@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from bench.connecting import intake
@@ -14,6 +15,7 @@ from bench.servers import server_for
 SIZE = Size(intake=2500, intake_to_many=100)
 
 
+@pytest.mark.integration
 class RunTests(SynchronousTestCase):
     """Each server takes in a small stream, on one core."""
 

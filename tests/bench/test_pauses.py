@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from bench.servers import ROOT
@@ -19,6 +20,7 @@ gc.collect()
 """
 
 
+@pytest.mark.integration
 class PauseTests(SynchronousTestCase):
     """What is said of collections."""
 
@@ -26,4 +28,3 @@ class PauseTests(SynchronousTestCase):
         done = subprocess.run([sys.executable, "-c", _PROGRAM], cwd=ROOT, capture_output=True, text=True, check=True)
         first, *_ = done.stderr.splitlines()
         self.assertRegex(first, r"\Aa collection took [0-9.]+ ms\Z")
-        self.assertGreater(float(first.split()[3]), 0.1)

@@ -37,13 +37,10 @@ class DrawTests(SynchronousTestCase):
         for picture in pictures.values():
             words = {"".join(element.itertext()).strip() for element in ElementTree.fromstring(picture).iter()}  # noqa: S314
             self.assertLessEqual({"airyd", "autobahn"}, words)
+            self.assertNotIn("<dc:date>", picture)  # it would differ each time
 
     def test_the_same_run_gives_the_same_bytes(self) -> None:
-        self.assertEqual(self.drawn(results(*ALL)), self.drawn(results(*ALL)))
+        self.assertEqual(self.drawn(results("light")), self.drawn(results("light")))
 
     def test_what_was_not_measured_is_not_drawn(self) -> None:
         self.assertEqual(set(self.drawn(results("light"))), {"latency.svg"})
-
-    def test_no_date(self) -> None:
-        for picture in self.drawn(results(*ALL)).values():
-            self.assertNotIn("<dc:date>", picture)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import os
 import re
 import socket
 import struct
@@ -18,6 +16,7 @@ from typing import Final, NamedTuple
 from tests.chaos.feed import Feed
 from tests.chaos.ledger import History, Hole, Id
 from tests.integration.payloads import body
+from tests.integration.raw import NONCE
 from tests.integration.wire import CLOSE, TEXT, decode, encode, take_frames, websocket_frame
 
 HISTORY_LOST: Final = "history lost"
@@ -142,10 +141,9 @@ class Client:
         connection.settimeout(10)
         try:
             connection.connect(("127.0.0.1", self._ports[self._node]))
-            key = base64.b64encode(os.urandom(16)).decode()
             connection.sendall(
                 f"GET /ws.communication HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
-                f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+                f"Connection: Upgrade\r\nSec-WebSocket-Key: {NONCE}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
             )
         except OSError:
             connection.close()

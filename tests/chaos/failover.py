@@ -114,7 +114,7 @@ def _lose(stage: Stage) -> None:
         publisher.doom(DOOMED)
         # A node that lacks clients for one of them gets fewer.
         with suppress(AssertionError):
-            wait_until(lambda: all(node.received >= count for node, count in wanted), within=1.0)
+            wait_until(lambda: all(node.received >= count for node, count in wanted), within=stage.slack)
         master.kill()
         for replica in cluster.others(master):
             _configure(replica, "")

@@ -97,6 +97,11 @@ class Publishers:
         for side in self._sides:
             side.publisher.start()
 
+    @property
+    def noted(self) -> int:
+        """How many events the ledgers have."""
+        return sum(side.publisher.noted for side in self._sides)
+
     def stop(self) -> None:
         """Publish no more."""
         for side in self._sides:
@@ -109,9 +114,13 @@ class PairStage(Stage):
     :ivar sides: what happens to Redis happens to one of these
     """
 
-    def __init__(self, *, clients: int, rate: float, seed: int, scale: float = 1.0, plant: str = "") -> None:
+    def __init__(
+        self, *, clients: int, rate: float, seed: int, scale: float = 1.0, slack: float = 1.0, plant: str = ""
+    ) -> None:
         self.random = Random(seed)
         self.scale = scale
+        self.slack = slack
+        self._plant = plant
         self.outages: list[tuple[float, float]] = []
         self.unlevel: list[str] = []
         self.nodes: list[Node] = []

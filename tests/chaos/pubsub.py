@@ -79,9 +79,12 @@ class PassingJudge(BaseJudge):
         node, when = refusal.seen
         if node != refusal.node:
             return True
-        if any(when - 1 < life.end < refusal.when + 1 for life in self._stage.nodes[node].lives):
+        about = self._stage.slack  # a second, where it is measured
+        if any(when - about < life.end < refusal.when + about for life in self._stage.nodes[node].lives):
             return True
         history = next(each for each in self._passing if each.destination == refusal.destination)
-        if sum(when - 1 < begun < refusal.when for begun in history.begun) > HISTORY * 0.9:
+        if sum(when - about < begun < refusal.when for begun in history.begun) > HISTORY * 0.9:
             return True
-        return any(begin < refusal.when and when < end + AFTER_OUTAGE for begin, end in self._stage.outages)
+        return any(
+            begin < refusal.when and when < end + AFTER_OUTAGE * self._stage.slack for begin, end in self._stage.outages
+        )

@@ -53,6 +53,7 @@ class Plan(NamedTuple):
     :ivar scale: what the lengths of faults are multiplied by
     :ivar plant: a fault within airyd itself (:mod:`tests.chaos.plants`), or ""
     :ivar feed: which one of :data:`FEEDS`
+    :ivar slack: what the seconds within which something must happen are multiplied by
     """
 
     clients: int
@@ -61,6 +62,7 @@ class Plan(NamedTuple):
     scale: float
     plant: str
     feed: str = "stream"
+    slack: float = 1.0
 
     @property
     def faults(self) -> Sequence[Fault]:
@@ -70,7 +72,14 @@ class Plan(NamedTuple):
     def play(self, act: Callable[[Stage], None]) -> Verdict:
         """Start everything, do something with it, end everything, and judge."""
         feed = FEEDS[self.feed]
-        stage = feed.stage(clients=self.clients, rate=self.rate, seed=self.seed, scale=self.scale, plant=self.plant)
+        stage = feed.stage(
+            clients=self.clients,
+            rate=self.rate,
+            seed=self.seed,
+            scale=self.scale,
+            slack=self.slack,
+            plant=self.plant,
+        )
         stage.play(lambda: act(stage))
         return feed.judge(stage)
 

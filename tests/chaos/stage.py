@@ -25,13 +25,19 @@ class Stage:
     """Starts all, and ends all.
 
     :param scale: what the lengths of faults are multiplied by
+    :param slack: what the seconds within which something must happen are multiplied by: 1 where they are measured
+    :param plant: a fault within airyd, which must be found
     :ivar outages: when a node could not reach Redis, or a stream there was none, in monotonic time
     :ivar unlevel: what those clients lack who are not level when :meth:`calm` is over
     """
 
-    def __init__(self, *, clients: int, rate: float, seed: int, scale: float = 1.0, plant: str = "") -> None:
+    def __init__(
+        self, *, clients: int, rate: float, seed: int, scale: float = 1.0, slack: float = 1.0, plant: str = ""
+    ) -> None:
         self.random = Random(seed)
         self.scale = scale
+        self.slack = slack
+        self._plant = plant
         self.outages: list[tuple[float, float]] = []
         self.unlevel: list[str] = []
         self.redis = self.make_redis()
@@ -60,7 +66,7 @@ class Stage:
     def begin(self) -> None:
         """Let everybody come, and then the events."""
         self.crowd.start()
-        late = self.crowd.wait(lambda client: client.is_live, LEVEL_PATIENCE)
+        late = self.crowd.wait(lambda client: client.is_live, LEVEL_PATIENCE * self.slack)
         if late:
             raise AssertionError(f"{len(late)} clients did not come: {[client.wrong for client in late[:3]]}")
         self.publisher.start()
@@ -84,13 +90,26 @@ class Stage:
         """End the publishing, and let everybody get level."""
         self.crowd.restlessness = 0.0
         self.publisher.stop()
-        late = self.crowd.wait(lambda client: client.is_level, LEVEL_PATIENCE)
+        patience = LEVEL_PATIENCE * (1 if self._plant else self.slack)  # with a plant some may never get level
+        late = self.crowd.wait(lambda client: client.is_level or self._is_found(), patience)
         for client in late:
             standing = [feed.cursor.standing for feed in client.feeds if feed.cursor is not None]
             self.unlevel.append(f"never level ({client.state}): {standing}")
         self.crowd.stop()
         for client in self.crowd.clients:
             client.check()
+
+    def _is_found(self) -> bool:
+        """Say whether a planted fault is found, so that nobody has to wait for more."""
+        return bool(self._plant) and any(client.holes or client.faults for client in self.crowd.clients)
+
+    def wait_for_events(self, count: int) -> None:
+        """Wait until so many events are published, however long that takes."""
+        deadline = time.monotonic() + LEVEL_PATIENCE * self.slack
+        while self.publisher.noted < count:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"only {self.publisher.noted} of {count} events were published")
+            time.sleep(0.05)
 
     def play(self, act: Callable[[], None]) -> None:
         """Begin, do something, and end everything, whatever that brings."""

@@ -108,11 +108,12 @@ class BaseJudge(ABC):
             return not ending.was_live and self._in_outage(ending.when)
         if ending.error in ("", RESTARTING):
             lives = self._stage.nodes[ending.node].lives
-            return any(life.begin <= ending.when and ending.opened <= life.end <= ending.when + 10 for life in lives)
+            soon = ending.when + 10 * self._stage.slack
+            return any(life.begin <= ending.when and ending.opened <= life.end <= soon for life in lives)
         return False
 
     def _in_outage(self, when: float) -> bool:
-        return any(begin <= when <= end + AFTER_OUTAGE for begin, end in self._stage.outages)
+        return any(begin <= when <= end + AFTER_OUTAGE * self._stage.slack for begin, end in self._stage.outages)
 
 
 class Judge(BaseJudge):
@@ -132,7 +133,7 @@ class Judge(BaseJudge):
                 found.faults += [f"node {number}: {fault}" for fault in self._needless_gaps(life)]
         for ending in self._needless:
             # A node tells all of a destination, also who joined it between the loss and that moment.
-            if any(ending.node == node and abs(ending.when - when) < 1 for node, when in self._real):
+            if any(ending.node == node and abs(ending.when - when) < self._stage.slack for node, when in self._real):
                 found.along += 1
             else:
                 found.faults.append(f"history lost, but nothing was missed: {ending}")
@@ -165,7 +166,7 @@ class Judge(BaseJudge):
             begin = max(self._loss_of(min(lost)), ending.opened)
             delay = ending.when - begin - self._outage_between(begin, ending.when)
             found.slowest_gap = max(found.slowest_gap, delay)
-            if delay > GAP_PATIENCE:
+            if delay > GAP_PATIENCE * self._stage.slack:
                 faults.append(f"a gap said {delay:.1f} seconds late: {ending}")
         elif any(self._is_unprovable(self._histories[destination], ending) for destination in ending.positions):
             found.unprovable += 1
@@ -189,7 +190,7 @@ class Judge(BaseJudge):
 
     def _is_unprovable(self, history: History, ending: Ending) -> bool:
         return any(
-            ending.when - loss.when - self._outage_between(loss.when, ending.when) < GAP_PATIENCE
+            ending.when - loss.when - self._outage_between(loss.when, ending.when) < GAP_PATIENCE * self._stage.slack
             for loss in history.losses_until(ending.when)
             if not loss.is_told
         )
@@ -209,7 +210,7 @@ class Judge(BaseJudge):
         """Return how much of the time from ``begin`` to ``end`` some outage, or what follows from it, lasted."""
         covered, reached = 0.0, begin
         for start, stop in sorted(self._stage.outages):
-            until = min(stop + AFTER_OUTAGE, end)
+            until = min(stop + AFTER_OUTAGE * self._stage.slack, end)
             since = max(start, reached)
             if until > since:
                 covered += until - since

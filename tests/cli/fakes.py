@@ -115,8 +115,18 @@ class Peer:
         return [frame.command for frame in self.frames]
 
     def subscriptions(self) -> dict[str, Frame]:
-        """Return the SUBSCRIBE frames by destination."""
-        return {f.headers["destination"]: f for f in self.frames if f.command == "SUBSCRIBE"}
+        """Return the SUBSCRIBE frames by destination, without that of the status, which every client asks for."""
+        return {
+            f.headers["destination"]: f for f in self.frames if f.command == "SUBSCRIBE" and f not in self._status()
+        }
+
+    def _status(self) -> list[Frame]:
+        return [f for f in self.frames if f.command == "SUBSCRIBE" and f.headers["id"] == "status"]
+
+    @property
+    def asks_status(self) -> bool:
+        """Whether the client has subscribed to the status."""
+        return bool(self._status())
 
     def connect(self, heart_beat: str = "0,0") -> None:
         """Answer CONNECT."""
@@ -128,7 +138,9 @@ class Peer:
         self.send("RECEIPT", receipt_id=self.subscriptions()[destination].headers["receipt"], **headers)
 
     def confirm_all(self, **headers: str) -> None:
-        """Send the RECEIPTs of all SUBSCRIBEs."""
+        """Send the RECEIPTs of all SUBSCRIBEs; ``headers`` are not for the status."""
+        for frame in self._status():
+            self.send("RECEIPT", receipt_id=frame.headers["receipt"], last_message_id="s-0")
         for destination in self.subscriptions():
             self.confirm(destination, **headers)
 
@@ -136,6 +148,19 @@ class Peer:
         """Send a MESSAGE."""
         subscription = self.subscriptions()[destination].headers["id"]
         self.send("MESSAGE", body, destination=destination, message_id=message_id, subscription=subscription)
+
+    def status(self, body: bytes) -> None:
+        """Send a MESSAGE of the status."""
+        self.send("MESSAGE", body, destination="/airyd/status", message_id="s-1", subscription="status")
+
+    def refuse(self, destination: str | None, message: str, body: bytes = b"") -> None:
+        """Send the ERROR for a SUBSCRIBE, and close.
+
+        :param destination: of the SUBSCRIBE; None for that of the status
+        """
+        frame = self.subscriptions()[destination] if destination is not None else self._status()[0]
+        self.send("ERROR", body, message=message, receipt_id=frame.headers["receipt"])
+        self.close(1008)
 
     def send(self, command: str, body: bytes = b"", /, **headers: str) -> None:
         """Send a STOMP frame in one WebSocket message."""

@@ -50,9 +50,7 @@ class TailTests(SynchronousTestCase):
         self.assertEqual(3, self.parse("-n3").count)
 
     def test_pattern(self) -> None:
-        """It can't be resumed."""
-        error = self.assertRaises(UsageError, self.parse, "/queue/**")
-        self.assertEqual("'/queue/**' is a pattern; name each destination, such as /queue/message", str(error))
+        self.assertEqual(("/queue/**", "/app/*/x"), self.parse("/queue/**", "/app/*/x").destinations)
 
     def test_options_anywhere(self) -> None:
         for arguments in [["-n", "3", "ws://h", MESSAGE], ["ws://h", "--count=3", MESSAGE], ["ws://h", MESSAGE, "-n3"]]:

@@ -19,11 +19,12 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 from zope.interface import implementer
 
 from airyd.cli.lines import Line
-from airyd.cli.post import one_connection
+from airyd.cli.post import AdminEndpoint, one_connection
 from airyd.cli.publish import Publisher, publish_lines
 from tests.cli.fakes import Screen
 
 URL = "http://127.0.0.1:8081"
+UNSURE = "the event may have been published: publishing it again may publish it twice"
 _HERE = IPv4Address("TCP", "127.0.0.1", 8081)
 _Answer = tuple[int, bytes] | None
 
@@ -103,7 +104,7 @@ class PublishTests(SynchronousTestCase):
 
     def start(self, *lines: Line, destination: str = "/queue/message", token: str | None = None) -> Deferred[int]:
         agent = Agent.usingEndpointFactory(self.clock, self.web, self.pool)
-        publisher = Publisher(agent, self.clock, URL, destination, token)
+        publisher = Publisher(AdminEndpoint(agent, self.clock, URL, token), destination)
         rest = iter(lines)
         return Deferred.fromCoroutine(
             publish_lines(publisher, lambda: succeed(next(rest, None)), self.screen.console, self.clock)
@@ -183,18 +184,19 @@ class PublishTests(SynchronousTestCase):
         answers = iter([(503, b'{"error":"event source unavailable"}'), (200, b'{"id":"x"}')])
         self.resource.answer = lambda body: next(answers)
         self.assertEqual(1, self.publish(b"{}", b"{}"))
-        self.assertIn("line 1: refused: event source unavailable\n", self.screen.err.text)
-        self.assertIn("1 published, 1 refused", self.screen.err.text)
+        said = self.screen.err.text
+        self.assertIn(f"line 1: not confirmed: event source unavailable; {UNSURE}\n", said)
+        self.assertIn("1 published, 1 not confirmed", said)
 
     def test_other_servers(self) -> None:
         """Whatever answers, there is one line that says what."""
         for status, answer, expected in [
             (200, b"hello", "line 1: the answer holds no id: is this airyd's admin endpoint?"),
             (200, b'{"id":7}', "line 1: the answer holds no id: is this airyd's admin endpoint?"),
-            (405, b"<html>...", "line 1: 405 Method Not Allowed"),
-            (500, b"", "line 1: refused: 500 Internal Server Error"),
-            (403, b"wrong\norigin", "line 1: 403 Forbidden: wrong origin"),
-            (400, b'{"error":"\x1b[2J"}', "line 1: refused: 400 Bad Request: "),
+            (405, b"<html>...", "line 1: 405 "),
+            (500, b"", "line 1: not confirmed: 500 "),
+            (403, b"wrong\norigin", "line 1: 403 "),
+            (400, b'{"error":"\x1b[2J"}', "line 1: refused: 400 "),
             (400, rb'{"error":"\u001b[2J"}', r"line 1: refused: \x1b[2J"),
         ]:
             self.screen = Screen("airyd publish")
@@ -207,7 +209,7 @@ class PublishTests(SynchronousTestCase):
     def test_server_away(self) -> None:
         self.web.refusal = ConnectionRefusedError()
         self.assertEqual(1, self.publish(b"{}", b"{}"))
-        self.assertIn(f"line 1: cannot reach {URL}: Connection was refused", self.screen.err.text)
+        self.assertIn(f"line 1: cannot reach {URL}: ", self.screen.err.text)
         self.assertIn("0 published", self.screen.err.text)
 
     def test_connection_lost(self) -> None:
@@ -220,10 +222,8 @@ class PublishTests(SynchronousTestCase):
         self.carry(running)
         self.assertEqual(1, self.successResultOf(running))
         self.assertEqual([b"{}"], self.resource.bodies)
-        self.assertIn(
-            "line 1: the connection was lost before the answer; the event may have been published or not",
-            self.screen.err.text,
-        )
+        self.assertIn("line 1: the connection was lost before the answer", self.screen.err.text)
+        self.assertIn(UNSURE, self.screen.err.text)
 
     def test_no_answer(self) -> None:
         self.resource.answer = lambda body: None
@@ -232,7 +232,18 @@ class PublishTests(SynchronousTestCase):
         self.clock.advance(31)
         self.carry(running)
         self.assertEqual(1, self.successResultOf(running))
-        self.assertIn("line 1: no answer within 30 s", self.screen.err.text)
+        self.assertIn(f"line 1: no answer within 30 s; {UNSURE}\n", self.screen.err.text)
+
+    def test_interrupted(self) -> None:
+        """It is said what is not known of the line that was on its way."""
+        self.resource.answer = lambda body: None
+        running = self.start(Line(1, b"{}"), Line(2, b"{}"))
+        self.web.flush()
+        running.cancel()
+        self.carry(running)
+        self.assertTrue(running.called)
+        said = self.screen.err.text.splitlines()
+        self.assertEqual(said[0], f"airyd publish: line 1: interrupted before the answer; {UNSURE}")
 
     def test_destinations_are_quoted(self) -> None:
         self.publish(b"{}", destination="/app/50%*@x+y~z")

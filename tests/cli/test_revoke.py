@@ -23,6 +23,7 @@ from tests.redis.case import RedisCase
 from tests.redis.server import RedisServer
 
 ANN = Revocation(Revoked.SUBJECT, "ann", 1_795_000_000.25, 1_795_090_000.0)
+UNSURE = "it may be revoked or not: revoking it again is safe"
 ANSWER = (200, b'{"subject": "ann", "at": 1795000000.25, "until": 1795090000}')
 
 
@@ -57,7 +58,7 @@ class AdminTests(SynchronousTestCase):
 
     def test_refused(self) -> None:
         self.resource.answer = lambda body: (503, b'{"error": "It is revoked here, but not kept"}')
-        self.assertEqual(self.failed(), "It is revoked here, but not kept")
+        self.assertEqual(self.failed(), f"It is revoked here, but not kept; {UNSURE}")
         self.resource.answer = lambda body: (404, b'{"error": "no such page"}')
         self.assertEqual(self.failed(), "no such page")
 
@@ -75,7 +76,8 @@ class AdminTests(SynchronousTestCase):
         self.resource.answer = lambda body: None
         running = self.revoke()
         self.clock.advance(30)
-        self.assertIn("try again", str(self.failureResultOf(running, RevokeFailed).value))
+        said = str(self.failureResultOf(running, RevokeFailed).value)
+        self.assertEqual(said, f"no answer within 30 s; {UNSURE}")
 
 
 class TellTests(SynchronousTestCase):
@@ -129,6 +131,7 @@ class SourceTests(RedisCase):
         )
         self.assertIn(f"redis://127.0.0.1:{self.server.port}/0 (commands)", str(failure))
         self.assertNotIn("s3cret", str(failure))
+        self.assertIn(UNSURE, str(failure))
 
     async def test_refused(self) -> None:
         self.redis.call("SET", f"{self.prefix}revocations", "x")

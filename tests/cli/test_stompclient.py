@@ -71,7 +71,7 @@ class StompClientTests(SynchronousTestCase):
             client.leave()
             return client
 
-        refused: list[Happening] = [Refused("internal error: Sorry.", False)]
+        refused: list[Happening] = [Refused("internal error", "internal error: Sorry.")]
         table: list[tuple[bytes, list[Happening] | None, list[Happening] | None, list[Happening] | None]] = [
             (_CONNECTED, [Connected(30000, 0)], None, None),
             (_EVENT, None, [Received(MESSAGE, "m-1", b"{}")], []),
@@ -125,4 +125,5 @@ class StompClientTests(SynchronousTestCase):
             ("history lost", False),
         ]:
             happened = self.live().receive(b"ERROR\nmessage:%b\n\n\0" % message.encode())
-            self.assertEqual([Refused(message, permanent)], happened)
+            self.assertEqual([Refused(message, message)], happened)
+            self.assertEqual([permanent], [each.is_permanent for each in happened if isinstance(each, Refused)])

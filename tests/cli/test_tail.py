@@ -2,75 +2,15 @@
 
 from __future__ import annotations
 
-import json
-
 from OpenSSL.SSL import Error as SSLError
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectionLost, ConnectionRefusedError
-from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.internet.error import ConnectionLost, ConnectionRefusedError, DNSLookupError
 
-from airyd.cli.render import json_line
-from airyd.cli.stompclient import Received
-from airyd.cli.tail import Tail, retry_policy
-from airyd.cli.token import Tokens, TokenUnreadable
+from airyd.cli.tail import retry_policy
+from airyd.cli.token import TokenUnreadable
 from airyd.events import MESSAGE, UNREAD_COUNT
-from tests.cli.fakes import Peer, Screen, Server, pass_time
-
-URL = "ws://airy.example:8080/ws.communication"
-
-
-class TailTestCase(SynchronousTestCase):
-    """A tail of two destinations that waits a second between attempts."""
-
-    def setUp(self) -> None:
-        self.clock = Clock()
-        self.server = Server()
-        self.screen = Screen("airyd tail")
-
-    def start(
-        self,
-        count: int | None = None,
-        destinations: tuple[str, ...] = (MESSAGE, UNREAD_COUNT),
-        token: Tokens = lambda: None,
-    ) -> Deferred[int]:
-        def print_event(event: Received) -> None:
-            self.screen.console.write(json_line(event.destination, event.message_id, event.body))
-
-        console = self.screen.console
-        tail = Tail(
-            self.clock, self.server, URL, destinations, console, print_event, count, lambda failures: 1.0, token
-        )
-        running = Deferred.fromCoroutine(tail.run())
-        self.addCleanup(self.end, running)
-        return running
-
-    def end(self, running: Deferred[int]) -> None:
-        """Leave nothing behind: no timer either."""
-        if not running.called:
-            running.cancel()
-            pass_time(self.clock, 5)
-            self.failureResultOf(running, CancelledError)
-        self.assertEqual([], self.clock.getDelayedCalls())
-
-    def live(self, **receipt: str) -> Peer:
-        """Bring the latest connection to where events come."""
-        peer = self.server.peer
-        peer.open()
-        peer.connect()
-        peer.confirm_all(**receipt)
-        return peer
-
-    def printed(self) -> list[object]:
-        """Return what standard output holds, parsed."""
-        return [json.loads(line) for line in self.screen.out.text.splitlines()]
-
-    def said(self) -> str:
-        """Return what standard error holds since the last look."""
-        text = self.screen.err.text
-        self.screen.err.seek(0)
-        self.screen.err.truncate()
-        return text
+from tests.cli.fakes import Peer, pass_time
+from tests.cli.tail_case import URL, TailTestCase, positions
 
 
 class FollowTests(TailTestCase):
@@ -228,8 +168,7 @@ class ResumeTests(TailTestCase):
 
     def resumes_at(self) -> dict[str, str | None]:
         """Return where the latest connection resumes."""
-        subscriptions = self.server.peer.subscriptions()
-        return {destination: frame.headers.get("last-message-id") for destination, frame in subscriptions.items()}
+        return positions(self.server.peer)
 
     def test_from_the_last_message(self) -> None:
         self.start()
@@ -332,7 +271,7 @@ class FailureTests(TailTestCase):
     def test_cannot_connect(self) -> None:
         self.server.refusal = ConnectionRefusedError()
         running = self.start()
-        self.check(running, f"cannot connect to {URL}", "refused")
+        self.check(running, f"cannot connect to {URL}: ")
 
     def test_waits_longer_each_time(self) -> None:
         policy = retry_policy(jitter=lambda: 0.25)
@@ -345,11 +284,65 @@ class FailureTests(TailTestCase):
         self.server.peer.open()
         self.check_over(running, "404 Not Found")
 
+    def test_reason_of_a_refusal(self) -> None:
+        """The first line of what the server says, harmless for a terminal; the server need not end the connection."""
+        self.server.answer = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 19\r\n\r\nThis \x1b[2J origin.\nx"
+        running = self.start()
+        self.server.peer.open()
+        self.assertFalse(self.server.peer.connected)
+        self.check_over(running, r"the server opens no WebSocket: 403 Forbidden: This \x1b[2J origin")
+
+    def test_refusal_without_an_end(self) -> None:
+        """What has come of it by then is said when the time is over."""
+        self.server.answer = b"HTTP/1.1 404 Not Found\r\n\r\nConnect to /other."
+        running = self.start()
+        self.server.peer.open()
+        self.assertNoResult(running)
+        pass_time(self.clock, 10)
+        self.check_over(running, "404 Not Found: Connect to /other")
+
+    def test_refusal_that_is_cut(self) -> None:
+        self.server.answer = b"HTTP/1.1 404 Not Found\r\nContent-Length: 99\r\n\r\nConnect to /oth"
+        running = self.start()
+        self.server.peer.open()
+        self.server.peer.drop()
+        self.check_over(running, "404 Not Found: Connect to /oth")
+
+    def test_not_http(self) -> None:
+        self.server.answer = b"SSH-2.0-OpenSSH\r\n"
+        running = self.start()
+        self.server.peer.open()
+        self.check_over(running, "the server does not speak HTTP on this port: it says 'SSH-2.0-OpenSSH'")
+
+    def test_tls_port(self) -> None:
+        """A server with TLS ends a connection without, as a rule without a word."""
+        running = self.start()
+        self.server.peer.drop()
+        self.check(running, "closed the connection without an answer; if it speaks TLS on this port, use wss://")
+
+    def test_handshake_that_is_wrong(self) -> None:
+        for answer in (
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+            b"HTTP/1.1 101 \xff\r\n\r\n",
+        ):
+            self.server.answer = answer
+            running = self.start()
+            self.server.peer.open()
+            self.check_over(running, "the server's opening handshake is wrong")
+
+    def test_host_that_is_none(self) -> None:
+        self.server.refusal = ValueError("invalid hostname: airy.example")
+        self.check_over(self.start(), "airy.example is not a host name")
+
+    def test_name_that_cannot_be_resolved(self) -> None:
+        self.server.refusal = DNSLookupError("no results")
+        self.check(self.start(), "the name airy.example cannot be resolved")
+
     def test_server_is_starting(self) -> None:
         self.server.answer = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
         running = self.start()
         self.server.peer.open()
-        self.check(running, "503 Service Unavailable")
+        self.check(running, "503 ")
 
     def test_restart(self) -> None:
         running = self.start()

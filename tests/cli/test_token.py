@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from pathlib import Path
 from typing import Any, cast
 
+import jwt
 from twisted.internet.interfaces import IReactorCore
 from twisted.internet.task import Clock
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.access import make_authenticator
+from airyd.access.keys import SECRET_ALGORITHMS
 from airyd.cli import main
 from airyd.cli.options import TokenOptions
 from airyd.cli.token import TokenUnreadable, claim, mint, token_source
@@ -25,10 +28,10 @@ SECRET = b"a-secret-that-is-as-long-as-it-must-be"
 class MintTests(SynchronousTestCase):
     """What is minted is taken by a server with that secret."""
 
-    def bearer_of(self, token: str, words: str = "", now: float = 1000.0) -> IPrincipal:
+    def bearer_of(self, token: str, words: str = "", now: float = 1000.0, secret: bytes = SECRET) -> IPrincipal:
         """Return whom a server takes its bearer for."""
         path = Path(self.mktemp()).absolute()
-        path.write_bytes(SECRET)
+        path.write_bytes(secret)
         context = AccessContext(cast(IReactorCore, Clock()), lambda: now)
         door = make_authenticator(f"jwt:secret-file={path}{words}", context)
         principal: IPrincipal = self.successResultOf(log_in(door, bearer(token)))
@@ -51,8 +54,44 @@ class MintTests(SynchronousTestCase):
             ("a=", ("a", "")),
         ):
             self.assertEqual(claim(text), expected)
-        for wrong in ("", "a", "=1"):
+        for text in ("a", "on/off", "5 apples", "[broken", '{"x":', '"'):
+            if text.startswith(("[", "{", '"')):
+                self.assertIn("subscribe", str(self.assertRaises(ValueError, claim, f"subscribe={text}")))
+            else:
+                self.assertEqual(claim(f"subscribe={text}"), ("subscribe", text))
+        for wrong in ("", "a", "=1", "a=[NaN]", 'a={"x":1', f"a={'[' * 5000}"):
             self.assertRaises(ValueError, claim, wrong)
+
+    def test_what_no_server_takes(self) -> None:
+        """It isn't minted, and the reason is said."""
+        for more, said in (
+            ({"subscribe": "/queue/*"}, "'subscribe'"),
+            ({"send": [1]}, "'send'"),
+            ({"subscribe": ["queue"]}, "'subscribe'"),
+            ({"only": ["a"]}, "'only'"),
+            ({"exp": "tomorrow"}, "exp"),
+            ({"nbf": True}, "nbf"),
+            ({"jti": 7}, "'jti'"),
+            ({"sub": ""}, "'sub'"),
+            ({"iss": 5}, "'iss'"),
+            ({"x": float("inf")}, "JSON"),
+            ({"x": "x" * 9000}, "8192"),
+        ):
+            self.assertIn(said, str(self.assertRaises(ValueError, mint, SECRET, False, "ann", 1000, 60, more)))
+        self.assertRaises(ValueError, mint, SECRET, False, "ann\n", 1000, 60, {})
+
+    def test_several_secrets(self) -> None:
+        """The first one signs."""
+        both = b"another-secret-which-is-as-long-as-it-must-be\r\n" + SECRET
+        self.assertRaises(AssertionError, self.bearer_of, mint(both, False, "ann", 1000, 60, {}))
+        self.bearer_of(mint(SECRET + b"\n" + both, False, "ann", 1000, 60, {}))
+
+    def test_algorithms(self) -> None:
+        long = SECRET * 2
+        for algorithm in SECRET_ALGORITHMS:
+            token = mint(long, False, "ann", 1000, 60, {}, algorithm)
+            self.assertEqual(self.bearer_of(token, f":alg={algorithm}", secret=long).name, "ann")
+        self.assertRaises(ValueError, mint, SECRET, False, "ann", 1000, 60, {}, "HS512")
 
 
 class CommandTests(SynchronousTestCase):
@@ -82,8 +121,24 @@ class CommandTests(SynchronousTestCase):
             self.assertEqual((status, out), (1, ""))
             self.assertIn(said, err)
             self.assertNotIn("hunter2", err)
-        self.assertIn("No such file", self.run_main("--secret-file=/no/such", "ann")[2])
-        self.assertIn("iss", self.run_main("--secret-file", self.file(SECRET), "--claim=iss=5", "ann")[2])
+        self.assertIn("cannot be read: ", self.run_main("--secret-file=/no/such", "ann")[2])
+        self.assertIn("cannot be read", self.run_main("--secret-file=/", "ann")[2])
+        self.assertIn("AIRYD_NO: the environment variable is not set", self.run_main("--secret-env=AIRYD_NO", "ann")[2])
+
+    def test_secret_of_the_environment(self) -> None:
+        """It is read as the server reads it: a line end doesn't count."""
+        self.patch(os, "environ", {**os.environ, "S": f"{SECRET.decode()}\r\n"})
+        status, out, _ = self.run_main("--secret-env=S", "ann")
+        self.assertEqual(status, 0)
+        jwt.decode(out.strip(), SECRET, ["HS256"])
+
+    def test_wrong_claims(self) -> None:
+        """Nothing is printed but why: the status is 2 for what can't be meant, 1 for what no server takes."""
+        secret = self.file(SECRET)
+        for text, expected in (("subscribe=[broken", 2), ("subscribe", 2), ("subscribe=/queue/*", 1), ("iss=5", 1)):
+            status, out, err = self.run_main("--secret-file", secret, "--claim", text, "ann")
+            self.assertEqual((status, out, len(err.splitlines())), (expected, "", 1), text)
+            self.assertIn(text.partition("=")[0] if "=" in text else "NAME=VALUE", err)
 
     def test_usage(self) -> None:
         def parse(*arguments: str) -> TokenOptions:
@@ -106,6 +161,10 @@ class CommandTests(SynchronousTestCase):
             ["--secret-env=S", "--secret-file=F", "ann"],
             ["--secret-env=S", "ann", "bea"],
             ["--secret-env=S", "--for=-1", "ann"],
+            ["--secret-env=S", "--for", "-5", "ann"],
+            ["--secret-env=S", f"--for={'9' * 5000}", "ann"],
+            ["--secret-env=S", "--alg=RS256", "ann"],
+            ["--secret-env=S", "--alg=none", "ann"],
             ["--secret-env=S", "--claim=x", "ann"],
         ):
             self.assertNotIn("\n", str(self.assertRaises(UsageError, parse, *wrong)))
@@ -131,7 +190,7 @@ class SourceTests(SynchronousTestCase):
     def test_wrong(self) -> None:
         path = Path(self.mktemp())
         token = token_source(str(path), "T", {})
-        self.assertIn("No such file", str(self.assertRaises(TokenUnreadable, token)))
+        self.assertIn(f"cannot read the token file {path}: ", str(self.assertRaises(TokenUnreadable, token)))
         for content in (b"", b"\n", b"hunter2 hunter2", b"hunter2\nhunter2", b"hunter2\xff"):
             path.write_bytes(content)
             self.assertNotIn("hunter2", str(self.assertRaises(TokenUnreadable, token)))

@@ -22,9 +22,9 @@ class AcknowledgementTests(ClientTestCase):
             channel.client.received(frame(command, b"", id=ack, receipt=ack))
             self.assertEqual(channel.commands(), [f"RECEIPT {ack}"])
         self.assertEqual((self.metrics.acks, self.metrics.nacks), (2, 1))
-        channel.client.received(frame("ACK", b"", id=first, receipt="again"))
+        channel.client.received(frame("ACK", b"", id=f"{first}0", receipt="never"))
         error = self.assert_failed(channel, Fault.UNKNOWN_MESSAGE)
-        self.assertEqual(error.headers["receipt-id"], "again")
+        self.assertEqual(error.headers["receipt-id"], "never")
 
     def test_cumulative(self) -> None:
         channel = self.connected()
@@ -35,8 +35,9 @@ class AcknowledgementTests(ClientTestCase):
         first, second, third = [message.headers["ack"] for message in messages]
         channel.client.received(frame("ACK", id=second) + frame("ACK", b"", id=third, receipt="3"))
         self.assertEqual(channel.commands(), ["RECEIPT 3"])
-        channel.client.received(frame("ACK", id=first))
-        self.assert_failed(channel, Fault.UNKNOWN_MESSAGE)
+        channel.client.received(frame("NACK", id=first, receipt="late"))
+        self.assertEqual(channel.commands(), ["RECEIPT late"])
+        self.assertEqual((self.metrics.acks, self.metrics.nacks, self.metrics.late["NACK"]), (2, 0, 1))
 
     def test_window(self) -> None:
         channel = self.connected()
@@ -79,7 +80,9 @@ class AcknowledgementTests(ClientTestCase):
         receipt, *messages = channel.frames("1.0")
         self.assertEqual(receipt.headers["receipt-id"], "1")
         self.assertEqual(sorted(message.headers["subscription"] for message in messages), ["a", "b"])
-        channel.client.received(frame("ACK", message_id=name))
+        channel.client.received(frame("ACK", message_id=name, receipt="again"))
+        self.assertEqual(channel.commands("1.0"), ["RECEIPT again"])
+        channel.client.received(frame("ACK", message_id=f"{name}0"))
         self.assert_failed(channel, Fault.UNKNOWN_MESSAGE, "1.0")
 
     def test_1_0_has_no_nack(self) -> None:

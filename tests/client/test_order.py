@@ -6,7 +6,7 @@ from airyd.errors import Fault, SourceUnavailable
 from airyd.events import MESSAGE, UNREAD_COUNT
 from airyd.limits import DISCONNECT_PATIENCE
 from tests.client.frames import CONNECT, send, subscribe, unsubscribe
-from tests.doubles import EVENT, ClientTestCase, frame
+from tests.doubles import EVENT, ClientTestCase, frame, stomp_frames
 
 
 class OrderTests(ClientTestCase):
@@ -47,6 +47,23 @@ class OrderTests(ClientTestCase):
         self.assertEqual(channel.commands(), ["RECEIPT +b", "RECEIPT -b", "RECEIPT sent"])
         self.feed.watches.answer()
         self.assertEqual(channel.commands(), ["RECEIPT +a"])
+
+    def test_those_that_wait_for_the_same_watch(self) -> None:
+        """They are answered in their order, of one client and of several; those of other destinations don't wait."""
+        channels = [self.connected() for _ in range(3)]
+        self.feed.watches.holding = True
+        for name in ("a", "b", "c"):
+            for number, channel in enumerate(channels):
+                channel.client.received(subscribe(f"{name}{number}"))
+        wires: list[bytes] = []
+        for channel in channels:
+            self.patch(channel, "send", wires.append)
+        self.feed.watches.holding = False
+        channels[0].client.received(subscribe("other", UNREAD_COUNT))
+        self.feed.watches.answer()
+        answered = [sent.headers["receipt-id"] for sent in stomp_frames(b"".join(wires))]
+        wanted = [f"+{name}{number}" for name in ("a", "b", "c") for number in range(3)]
+        self.assertEqual(answered, ["+other", *wanted])
 
     def test_ack_waits_for_its_subscription(self) -> None:
         """A resume under way: the ACK of what it brings comes after it."""

@@ -270,7 +270,9 @@ class AcknowledgementTests(WildcardCase):
             self.clock.advance(0)
             receipt, message = channel.frames()
             self.assertEqual((receipt.command, message.headers["destination"]), ("RECEIPT", destination))
-        channel.client.received(frame("ACK", b"", id=first))
+        channel.client.received(frame("ACK", b"", id=first, receipt="again"))
+        self.assertEqual(channel.commands(), ["RECEIPT again"])
+        channel.client.received(frame("ACK", b"", id=f"{first}0"))
         self.assert_failed(channel, Fault.UNKNOWN_MESSAGE)
 
     def test_cumulative(self) -> None:
@@ -282,7 +284,8 @@ class AcknowledgementTests(WildcardCase):
         channel.client.received(frame("ACK", b"", id=acks[4], receipt="b"))
         self.assertEqual(channel.commands(), ["RECEIPT b"])
         channel.client.received(frame("ACK", b"", id=acks[2], receipt="c"))
-        self.assert_failed(channel, Fault.UNKNOWN_MESSAGE)
+        self.assertEqual(channel.commands(), ["RECEIPT c"])
+        self.assertEqual((self.metrics.acks, self.metrics.late["ACK"]), (2, 1))
 
     def test_cumulative_opens_all_windows(self) -> None:
         channel = self.subscribed("/queue/*", ack="client", prefetch_count="1")
@@ -298,8 +301,43 @@ class AcknowledgementTests(WildcardCase):
         channel.frames("1.1")
         channel.client.received(frame("ACK", b"", subscription="w", message_id=ids[1], receipt="a"))
         self.assertEqual(channel.commands("1.1"), ["RECEIPT a"])
-        channel.client.received(frame("ACK", b"", subscription="w", message_id=ids[0]))
+        for late in (frame("ACK", subscription="w", message_id=ids[0], receipt="b"), unsubscribe("w") * 2):
+            channel.client.received(late)
+        channel.client.received(frame("ACK", subscription="w", message_id=ids[0], receipt="c"))
+        self.assertEqual(channel.commands("1.1"), ["RECEIPT b", "RECEIPT -w", "RECEIPT -w", "RECEIPT c"])
+        channel.client.received(frame("ACK", b"", subscription="w", message_id=f"{ids[0]}0"))
         self.assert_failed(channel, Fault.UNKNOWN_MESSAGE, "1.1")
+
+    def test_after_unsubscribe(self) -> None:
+        for ack in ("client", "client-individual"):
+            channel = self.subscribed("/queue/*", ack=ack)
+            first, second = self.acks(channel, MESSAGE, UNREAD_COUNT)
+            channel.client.received(unsubscribe("w") + frame("ACK", id=second, receipt="2"))
+            channel.client.received(frame("NACK", id=first, receipt="1"))
+            self.assertEqual(channel.commands(), ["RECEIPT -w", "RECEIPT 2", "RECEIPT 1"])
+            channel.client.ended()
+        self.assertEqual((self.metrics.late["ACK"], self.metrics.late["NACK"]), (2, 2))
+
+    def test_before_all_parts_stand(self) -> None:
+        """Its SUBSCRIBE is under way, so its UNSUBSCRIBE waits: an ACK of what has come already is no fault."""
+        for version in ("1.0", "1.1", "1.2"):
+            channel = self.connected(version)
+            self.feed.watches.holding = True
+            channel.client.received(subscribe("w", "/queue/*", ack="client-individual"))
+            self.feed.watches.answer()
+            self.feed.watches.holding = False
+            wire_id = self.publish(MESSAGE)
+            (message,) = channel.frames(version)
+            names = {
+                "1.0": {"message_id": wire_id},
+                "1.1": {"message_id": wire_id, "subscription": "w"},
+                "1.2": {"id": message.headers.get("ack", "")},
+            }[version]
+            channel.client.received(unsubscribe("w") + frame("ACK", b"", receipt="a", **names))
+            while self.feed.watches:
+                self.feed.watches.answer()
+            self.assertCountEqual(channel.commands(version), ["RECEIPT +w", "RECEIPT -w", "RECEIPT a"], version)
+            channel.client.ended()
 
     def test_1_0_in_all_subscriptions(self) -> None:
         channel = self.subscribed("/queue/*", "1.0", ack="client-individual", prefetch_count="1")

@@ -1,5 +1,6 @@
 // What the client programs share: they are told what to do in JSON lines on standard input, and tell what
 // happens in JSON lines on standard output.
+import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import WebSocket from "ws";
 
@@ -22,7 +23,11 @@ export function obey(handlers) {
 /** A WebSocket that tells of each heart-beat, either way, and of its close. */
 export class WatchedWebSocket extends WebSocket {
   constructor(url, protocols) {
-    super(url, protocols, config.origin ? { origin: config.origin } : {});
+    super(url, protocols, {
+      ...(config.origin && { origin: config.origin }),
+      ...(config.ca && { ca: readFileSync(config.ca) }),
+      ...(config.alpn && { ALPNProtocols: config.alpn }),
+    });
     this.on("open", () => say("open", { subprotocol: this.protocol, extensions: this.extensions }));
     this.on("message", (data, isBinary) => {
       if (!isBinary && data.length === 1 && data[0] === 10) say("beat", { way: "in" });

@@ -12,6 +12,7 @@ from typing import Any
 
 from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol, connectWS
 from autobahn.websocket.compress import (
+    PerMessageDeflate,
     PerMessageDeflateOffer,
     PerMessageDeflateResponse,
     PerMessageDeflateResponseAccept,
@@ -32,7 +33,8 @@ class Subscriber(WebSocketClientProtocol):
 
     def onOpen(self) -> None:
         """Begin a session."""
-        _say("open", extensions=[str(each) for each in self.websocket_extensions_in_use])
+        agreed = [each for each in self.websocket_extensions_in_use if isinstance(each, PerMessageDeflate)]
+        _say("open", extensions=[(each.EXTENSION_NAME, each.client_no_context_takeover) for each in agreed])
         self.got = 0
         headers = {"destination": _DESTINATION, "id": "sub-0", "receipt": "live"}
         for frame in (encode("CONNECT", {"accept-version": "1.2"}), encode("SUBSCRIBE", headers)):
@@ -51,7 +53,7 @@ class Subscriber(WebSocketClientProtocol):
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         """Tell, and end the program."""
-        _say("closed", code=code, reason=reason)
+        _say("closed", code=code)
         reactor.stop()
 
 

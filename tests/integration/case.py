@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.daemon import TWISTD, Daemon
@@ -24,6 +25,7 @@ def _shared_daemon(options: tuple[str, ...]) -> Daemon:
     return daemon
 
 
+@pytest.mark.integration
 class DaemonTestCase(SynchronousTestCase):
     """A test with a daemon: :attr:`options` says which; tests that stop it take :meth:`own_daemon`.
 

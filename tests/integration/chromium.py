@@ -18,9 +18,9 @@ from typing import Any, Final
 from twisted.trial.unittest import SkipTest
 
 from tests.integration.node import CLIENTS
+from tests.patience import PATIENCE
+from tests.redis.certificates import key_pin
 
-#: Seconds for a start, or for anything that the page is to tell; a loaded machine may be slow.
-PATIENCE: Final = 60.0
 _STOMPJS: Final = CLIENTS / "node_modules" / "stompjs7" / "bundles" / "stomp.umd.js"
 _PAGE: Final = """<!doctype html><title>airyd's test</title><script src="stomp.js"></script><script>
 let said = Promise.resolve();
@@ -80,9 +80,10 @@ class Chromium:
     """A browser whose page subscribes to a destination with stompjs, as ``sub-0``.
 
     :param url: the WebSocket's
+    :param certificate: the one, in a PEM file, that the browser trusts besides those of known authorities
     """
 
-    def __init__(self, url: str, destination: str) -> None:
+    def __init__(self, url: str, destination: str, certificate: str | None = None) -> None:
         program = shutil.which("chromium")
         if program is None or not _STOMPJS.is_file():
             raise SkipTest("needs chromium, and `npm ci` in tests/clients")
@@ -102,6 +103,7 @@ class Chromium:
                 "--disable-background-networking",
                 "--no-first-run",
                 f"--user-data-dir={self._directory / 'profile'}",
+                *([] if certificate is None else [f"--ignore-certificate-errors-spki-list={key_pin(certificate)}"]),
                 f"http://127.0.0.1:{self._server.server_address[1]}/",
             ],
             stdin=subprocess.DEVNULL,

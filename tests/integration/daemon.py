@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import Final
 
 from tests.leaks import leaks
+from tests.patience import PATIENCE
 
 TREE: Final = Path(__file__).resolve().parents[2]
-#: Seconds for a start, a stop, or any other thing that a loaded machine may be slow at.
-PATIENCE: Final = 30.0
 #: What no log may hold, whatever a client did.
 COMPLAINTS: Final = re.compile(
     r"Traceback \(most recent call last\)|Unhandled [Ee]rror|^.*(?:ResourceWarning|DeprecationWarning).*$", re.MULTILINE
@@ -62,6 +61,8 @@ class Daemon:
         self._directory = Path(tempfile.mkdtemp(prefix="airyd-test-"))
         self._log_path = self._directory / "log"
         arguments = [f"--listen=tcp:{port}:interface=127.0.0.1", "--admin=tcp:0:interface=127.0.0.1", *options]
+        if not any(option.startswith("--log-level") for option in options):
+            arguments.append("--log-level=debug")  # a secret must not be in any line
         with self._log_path.open("wb") as log:
             self._process = subprocess.Popen(
                 command(*arguments, program=program),

@@ -17,9 +17,9 @@ from typing import Any, Final
 from twisted.trial.unittest import SkipTest
 
 from tests.leaks import leaks
+from tests.patience import PATIENCE
 
 CLIENTS: Final = Path(__file__).resolve().parents[1] / "clients"
-PATIENCE: Final = 20.0
 #: A message's body as the programs print it: in base64, where any JSON looks like a token.
 _BODY: Final = re.compile(r'"(?:body|text)":"[\w+/=]*"')
 
@@ -62,10 +62,17 @@ class NodeClient:
 
     def next(self, within: float = PATIENCE) -> dict[str, Any]:
         """Return the next event that the program tells of, whatever it is."""
+        event = self.poll(within)
+        if event is None:
+            raise AssertionError(f"the client said nothing more after {self.seen[-5:]}")
+        return event
+
+    def poll(self, within: float) -> dict[str, Any] | None:
+        """Return the next event, or None if there is none within so many seconds."""
         try:
             line = self._lines.get(timeout=max(within, 0.001))
         except queue.Empty:
-            raise AssertionError(f"the client said nothing more after {self.seen[-5:]}") from None
+            return None
         try:
             event: dict[str, Any] = json.loads(line)
         except json.JSONDecodeError:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
-import os
 import socket
 import struct
 import time
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from tests.integration.wire import (
@@ -27,8 +27,10 @@ from tests.integration.wire import (
     encode,
     websocket_frame,
 )
+from tests.patience import PATIENCE
 
-PATIENCE: Final = 20.0
+#: The ``Sec-WebSocket-Key`` of every client: nothing depends on it.
+NONCE: Final = base64.b64encode(b"MDEyMzQ1Njc4OWFi").decode()
 _GUID: Final = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
@@ -60,15 +62,16 @@ def _named(headers: dict[str, str]) -> list[tuple[str, str]]:
 
 
 class RawClient:
-    """One TCP connection to the server, with every byte in the test's hands.
+    """One connection to the server, with every byte in the test's hands.
 
+    :param port: a TCP port of the loopback interface, or the path of a unix socket
     :ivar beats: server heart-beats seen so far
     :ivar version: the STOMP version of the session, once there is one
     """
 
     def __init__(
         self,
-        port: int,
+        port: int | Path,
         *,
         path: str = "/ws.communication",
         protocols: Iterable[str] = ("v10.stomp", "v11.stomp", "v12.stomp"),
@@ -77,21 +80,23 @@ class RawClient:
         http: str = "HTTP/1.1",
         receive_buffer: int | None = None,
     ) -> None:
-        self._socket = socket.socket()
+        is_tcp = isinstance(port, int)
+        self._socket = socket.socket(socket.AF_INET if is_tcp else socket.AF_UNIX)
         self._socket.settimeout(PATIENCE)
         if receive_buffer is not None:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         try:
-            self._socket.connect(("127.0.0.1", port))
+            self._socket.connect(("127.0.0.1", port) if is_tcp else str(port))
         except OSError:
             self._socket.close()
             raise
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if is_tcp:
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = bytearray()
-        self.key = base64.b64encode(os.urandom(16)).decode()
+        self.key = NONCE
         offered = ", ".join(protocols)
         fields: dict[str, str | None] = {
-            "Host": f"127.0.0.1:{port}",
+            "Host": f"127.0.0.1:{port}" if is_tcp else "localhost",
             "Upgrade": "websocket",
             "Connection": "Upgrade",
             "Sec-WebSocket-Key": self.key,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import os
 import resource
 import selectors
 import socket
@@ -16,9 +14,10 @@ from enum import Enum, auto
 from itertools import pairwise
 from typing import Final
 
+from tests.integration.raw import NONCE
 from tests.integration.wire import CLOSE, TEXT, VERSIONS, encode, take_frames, websocket_frame
+from tests.patience import PATIENCE
 
-PATIENCE: Final = 30.0
 #: Connections whose opening is under way at once, so that the listening queue never overflows.
 OPENING: Final = 40
 
@@ -91,10 +90,9 @@ class Member:
     def open(self) -> socket.socket:
         """Connect, ask for the upgrade, and return the socket to wait for."""
         self.socket = socket.create_connection(("127.0.0.1", self._port), PATIENCE)
-        key = base64.b64encode(os.urandom(16)).decode()
         self.socket.sendall(
             f"GET /ws.communication HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\nUpgrade: websocket\r\n"
-            f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+            f"Connection: Upgrade\r\nSec-WebSocket-Key: {NONCE}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
         )
         self.socket.setblocking(False)
         self._buffer = b""

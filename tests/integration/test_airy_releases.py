@@ -7,9 +7,9 @@ from http.client import HTTPConnection
 from typing import Any, ClassVar
 
 from tests.integration.case import DaemonTestCase
-from tests.integration.daemon import PATIENCE
 from tests.integration.node import NodeClient, body_of
 from tests.integration.payloads import CHANNEL_CONNECTED, DESTINATIONS, DIFFICULT_TEXT, MESSAGE, body, event
+from tests.patience import PATIENCE
 
 EVENTS = "/events"
 COMMUNICATION = "/ws.communication"

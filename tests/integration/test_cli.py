@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import IO
 
 from tests.integration.case import DaemonTestCase
-from tests.integration.daemon import PATIENCE, Daemon, environment
+from tests.integration.daemon import Daemon, environment
 from tests.integration.payloads import CHANNEL_CONNECTED, DESTINATIONS, MESSAGE, UNREAD_COUNT, body
 from tests.integration.proxy import Proxy
 from tests.leaks import leaks
+from tests.patience import PATIENCE
 
 CONNECTED = "connected to ws://"
 
@@ -274,7 +275,7 @@ class PublishTests(CliTestCase):
     def test_server_away(self) -> None:
         status, out, err = run("publish", f"http://127.0.0.1:{free_port()}", MESSAGE, "{}")
         self.assertEqual((1, ""), (status, out))
-        self.assertRegex(err, r"\Aairyd publish: cannot reach http://127\.0\.0\.1:\d+: .*refused.*\n\Z")
+        self.assertRegex(err, r"\Aairyd publish: cannot reach http://127\.0\.0\.1:\d+: .+\n\Z")
 
     def test_unknown_destination(self) -> None:
         """It would be so for every line: said once."""

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from tests.integration.case import DaemonTestCase
-from tests.integration.daemon import PATIENCE, TWISTD, command, environment
+from tests.integration.daemon import TWISTD, command, environment
+from tests.patience import PATIENCE
 from tests.redis.server import own_prefix, shared_server
 
 #: The moments: the plugin is loaded; twistd has the options; the service has been started, but not the reactor.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from tests.integration.case import DaemonTestCase
 from tests.integration.raw import Ended, RawClient, Response
 
@@ -37,6 +39,17 @@ class OpeningHandshakeTests(DaemonTestCase):
 
     def test_own_origin(self) -> None:
         self.assertEqual(self.ask(headers={"Origin": f"http://127.0.0.1:{self.daemon.port}"}).status, 101)
+
+    def test_own_origin_behind_a_proxy(self) -> None:
+        """It may write the port that it listens on, or none; another one isn't its own."""
+        for host, status in [
+            ("app.example", 101),
+            ("app.example:443", 101),
+            ("app.example:80", 101),
+            ("app.example.", 101),
+            ("app.example:8080", 403),
+        ]:
+            self.assertEqual(self.ask(headers={"Host": host, "Origin": "https://app.example"}).status, status, host)
 
     def test_foreign_origin(self) -> None:
         for origin in ["http://evil.example", "https://127.0.0.1.evil.example", "null", "http://127.0.0.1:1"]:
@@ -98,6 +111,14 @@ class OpeningHandshakeTests(DaemonTestCase):
         self.addCleanup(client.abort)
         self.refused(client, client.request)
 
+    def test_tls_on_a_port_without(self) -> None:
+        """A client that begins with TLS is answered at once: it would wait for its time-out otherwise."""
+        client = RawClient(self.daemon.port)
+        self.addCleanup(client.abort)
+        client.send_bytes(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(512))
+        self.assertEqual(client.response().status, 400)
+        client.expect_end()
+
     def refused(self, client: RawClient, request: bytes) -> None:
         """The request gets a 4xx answer, or none at all, and the connection ends."""
         client.send_bytes(request)
@@ -128,7 +149,12 @@ class OpeningHandshakeTests(DaemonTestCase):
 class OriginTests(DaemonTestCase):
     """With ``--origin`` the list is what was given."""
 
-    options = ("--origin=https://app.example", "--origin=https://other.example:8443")
+    options = (
+        "--origin=https://app.example/",
+        "--origin=https://other.example:8443",
+        "--origin=https://*.example.com",
+        "--origin=file://",
+    )
 
     def test_listed(self) -> None:
         for origin, status in [
@@ -137,8 +163,21 @@ class OriginTests(DaemonTestCase):
             ("https://other.example", 403),
             ("http://app.example", 403),
             ("https://app.example.evil.example", 403),
+            ("https://a.example.com", 101),
+            ("https://a.b.example.com", 101),
+            ("https://example.com", 403),
+            ("https://a.example.com.evil.example", 403),
+            ("file://", 101),
+            ("null", 403),
         ]:
             client = RawClient(self.daemon.port, headers={"Origin": origin})
             self.addCleanup(client.abort)
             self.assertEqual(client.ask().status, status, origin)
         self.open()
+
+    def test_the_log_says_which_option_is_missing(self) -> None:
+        start = len(self.daemon.log)
+        client = RawClient(self.daemon.port, headers={"Origin": "https://new.example:8443"})
+        self.addCleanup(client.abort)
+        self.assertEqual(client.ask().status, 403)
+        self.daemon.wait_for_log(re.compile(r"--origin https://new\.example:8443 would allow it"), start)

@@ -7,8 +7,9 @@ import tempfile
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.integration.daemon import PATIENCE, command, environment
+from tests.integration.daemon import command, environment
 from tests.leaks import leaks
+from tests.patience import PATIENCE
 
 #: ``(options, what the one line must name)``
 WRONG: tuple[tuple[tuple[str, ...], str], ...] = (

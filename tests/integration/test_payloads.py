@@ -90,7 +90,7 @@ class PayloadTests(DaemonTestCase):
         client.send("SEND", {"destination": MESSAGE}, b'{"sesame": "sesame"}')
         client.error()
         self.assertNotIn("sesame", self.daemon.log[start:])
-        self.assertIn("conversation_id", self.daemon.log[start:])
+        self.assertIn("the payload does not fit its destination: ", self.daemon.log[start:])
 
     def test_post_answers(self) -> None:
         """Media type, destination, method, and the id that clients see."""

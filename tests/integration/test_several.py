@@ -6,8 +6,9 @@ import json
 import time
 
 from tests.integration.case import DaemonTestCase
-from tests.integration.daemon import PATIENCE, Daemon
+from tests.integration.daemon import Daemon
 from tests.integration.payloads import CHANNEL_CONNECTED, MESSAGE, UNREAD_COUNT, body, number_of
+from tests.patience import PATIENCE
 from tests.redis.server import DURABLE, RedisServer
 
 

@@ -16,9 +16,9 @@ from stomp.protocol import Protocol10, Protocol11  # type: ignore[import-untyped
 
 from tests.integration.case import DaemonTestCase
 from tests.integration.payloads import DESTINATIONS, DIFFICULT_TEXT, MESSAGE, UNREAD_COUNT, body, number_of
+from tests.patience import PATIENCE
 
 PATH = "/ws.communication"
-PATIENCE = 20.0
 
 
 class WebSocket10(StompConnection10):  # type: ignore[misc]  # likewise
@@ -210,12 +210,12 @@ class StompPyTests(StompPyCase):
 class StompPyBeatTests(StompPyCase):
     """Heart-beats in short intervals, past the server's grace."""
 
-    options = ("--heart-beat=250,250", "--heart-beat-grace=1")
+    options = ("--heart-beat=1000,1000", "--heart-beat-grace=2")
 
     def test_both_ways(self) -> None:
         for version in ["1.1", "1.2"]:
-            pair = _, listener = self.connection(version, heartbeats=(250, 250))
-            for _ in range(9):
+            pair = _, listener = self.connection(version, heartbeats=(1000, 1000))
+            for _ in range(4):
                 listener.wait("heartbeat")
             self.subscribe(pair, MESSAGE, "0")
             self.daemon.publish(MESSAGE, body(MESSAGE, 7))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import socket
 import subprocess
-import time
 
 from tests.integration.case import DaemonTestCase
 from tests.integration.daemon import command, environment
 from tests.integration.payloads import MESSAGE, body, number_of
 from tests.leaks import leaks
+from tests.patience import PATIENCE
 
 
 class StopTests(DaemonTestCase):
@@ -44,9 +44,7 @@ class StopTests(DaemonTestCase):
             daemon.publish(MESSAGE, body(MESSAGE, n, "x" * 100_000))
         half_open = socket.create_connection(("127.0.0.1", daemon.port))
         self.addCleanup(half_open.close)
-        start = time.monotonic()
         self.assertEqual(daemon.stop(), 0)
-        self.assertLess(time.monotonic() - start, 20)
         silent.abort()
 
     def test_twice(self) -> None:
@@ -92,7 +90,7 @@ class StopTests(DaemonTestCase):
                 text=True,
                 env=environment(),
                 cwd="/",
-                timeout=30,
+                timeout=PATIENCE,
                 check=False,
             )
             said = done.stdout + done.stderr

@@ -13,7 +13,8 @@ from tests.integration.payloads import (
     number_of,
 )
 from tests.integration.raw import RawClient
-from tests.integration.wire import VERSIONS, StompFrame
+from tests.integration.wire import TEXT, VERSIONS, StompFrame, encode
+from tests.redis.server import DURABLE, RedisServer
 
 
 class SubscriptionTests(DaemonTestCase):
@@ -164,6 +165,37 @@ class AcknowledgementTests(DaemonTestCase):
             self.assertEqual([number_of(client.message().body) for _ in range(freed)], [*range(3, 3 + freed)], mode)
             self.nothing_more(client)
 
+    def test_late(self) -> None:
+        """After UNSUBSCRIBE, or twice: it is answered and counted, and the connection goes on."""
+        before = self.daemon.sums("late_frames_total")["late_frames_total"]
+        for version in VERSIONS:
+            client = self.connect(version)
+            client.subscribe(MESSAGE, "view", ack="client-individual")
+            client.subscribe(UNREAD_COUNT, "other")
+            for n in range(2):
+                self.daemon.publish(MESSAGE, body(MESSAGE, n))
+            messages = [client.message() for _ in range(2)]
+            for _ in range(2):
+                self.settle(client, "ACK", messages[0])
+            for n in range(2):
+                client.send("UNSUBSCRIBE", {"id": "view", "receipt": f"u{n}"})
+                client.receipt(f"u{n}")
+            for message in messages:
+                self.settle(client, "ACK", message)
+            self.nothing_more(client)
+            self.daemon.publish(UNREAD_COUNT, body(UNREAD_COUNT, 1))
+            client.message("other")
+        self.daemon.wait_for_metrics(late_frames_total=before + 4 * len(VERSIONS))
+
+    def test_never_sent(self) -> None:
+        client = self.connect("1.1")
+        client.subscribe(MESSAGE, "view", ack="client")
+        client.send("UNSUBSCRIBE", {"id": "view"})
+        client.send("ACK", {"message-id": "c102d7ca-1-1", "subscription": "view", "receipt": "a"})
+        error = client.receive()
+        self.assertEqual((error.command, error.headers["message"]), ("ERROR", "unknown message id"))
+        self.assertEqual(client.close_code(), 1002)
+
     def test_in_a_transaction(self) -> None:
         client = self.connect()
         client.subscribe(MESSAGE, "0", ack="client", prefetch_count="1")
@@ -207,3 +239,26 @@ class TransactionTests(DaemonTestCase):
         client.disconnect()
         self.daemon.publish(MESSAGE, body(MESSAGE, 3))
         self.assertEqual(number_of(other.message().body), 3)
+
+
+class SameWatchTests(DaemonTestCase):
+    """With Redis a destination's first SUBSCRIBE takes a while, and those that come meanwhile wait with it."""
+
+    def test_receipts_in_their_order(self) -> None:
+        redis = RedisServer(*DURABLE)
+        self.addCleanup(redis.close)
+        daemon = self.own_daemon(f"--source=redis://127.0.0.1:{redis.port}/0")
+        wanted = {name: [f"{name}-{number}" for number in range(20)] for name in DESTINATIONS}
+        for _ in range(3):
+            client = self.connect(daemon=daemon)
+            frames = [
+                encode("SUBSCRIBE", {"id": receipt, "destination": name, "receipt": receipt})
+                for name, receipts in wanted.items()
+                for receipt in receipts
+            ]
+            client.send_frame(TEXT, b"".join(frames))
+            answered = [client.receive().headers["receipt-id"] for _ in frames]
+            for name, receipts in wanted.items():
+                self.assertEqual([each for each in answered if each in receipts], receipts, name)
+            client.disconnect()
+            daemon.wait_for_metrics(subscriptions=0)

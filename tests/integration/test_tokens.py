@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from tests.access.case import SECRET, claims, jwk, private_key, token
 from tests.integration.case import DaemonTestCase
-from tests.integration.daemon import PATIENCE, Daemon
+from tests.integration.daemon import Daemon
 from tests.integration.node import NodeClient, body_of
 from tests.integration.payloads import CHANNEL_CONNECTED, DESTINATIONS, MESSAGE, UNREAD_COUNT, body
 from tests.integration.raw import RawClient
+from tests.patience import PATIENCE
 
 ORIGIN = "https://app.example"
 
@@ -60,6 +62,26 @@ class TokenCase(DaemonTestCase):
         made = token(fresh(**changed))
         self.shown += made.split(".")[1:]
         return made
+
+    def ends_soon(
+        self, start: Callable[[str], NodeClient], is_ready: Callable[[NodeClient], bool]
+    ) -> tuple[NodeClient, float]:
+        """Start a client with a token that soon ends, and wait until it is ready; return it, and when the token ends.
+
+        If the token has ended before, because the machine is busy, it is done again with one that is good for longer.
+        """
+        lifetime = 4
+        while lifetime < PATIENCE:
+            end = int(time.time()) + lifetime
+            client = start(self.token(exp=end))
+            self.addCleanup(client.close)
+            while not client.told("error"):
+                if is_ready(client):
+                    return client, end
+                client.poll(0.05)
+            client.close()
+            lifetime *= 2
+        raise AssertionError("the client did not get ready before its token ended")
 
     def refused(self, client: RawClient, **headers: str) -> str:
         """Log in, be refused as Airy's client knows it, and return the ERROR's body."""
@@ -137,14 +159,13 @@ class SecretTests(TokenCase):
     def test_expires_while_connected(self) -> None:
         """Airy's client is logged out at the end of its token, not before."""
         daemon = self.with_secret()
-        end = int(time.time()) + 3
-        client = NodeClient("airy.mjs", url=daemon.url, stompjs=7, destinations=DESTINATIONS, token=self.token(exp=end))
-        self.addCleanup(client.close)
-        client.wait_all("receipt", len(DESTINATIONS))
+        client, end = self.ends_soon(
+            lambda token: NodeClient("airy.mjs", url=daemon.url, stompjs=7, destinations=DESTINATIONS, token=token),
+            lambda client: len(client.told("receipt")) == len(DESTINATIONS),
+        )
         error = client.wait("error")
         self.assertEqual(error["headers"]["message"], "401 token expired")
         self.assertGreaterEqual(time.time(), end)
-        self.assertLess(time.time(), end + 3)
         client.wait("logout")
         self.assertEqual(client.wait("closed")["code"], 1008)
 
@@ -192,39 +213,50 @@ class SecretTests(TokenCase):
 class RefreshTests(TokenCase):
     """A new token on a connection that goes on, by the example that docs/protocol.rst shows."""
 
-    def page(self, daemon: Daemon, *tokens: str) -> NodeClient:
-        """Start a page that shows these, one after the other; the first ends soon, so that it is warned at once."""
-        soon = self.token(exp=int(time.time()) + 4)
-        made = [soon, *tokens]
-        page = NodeClient("login.mjs", url=daemon.url, stompjs=7, destinations=[MESSAGE, UNREAD_COUNT], tokens=made)
-        self.addCleanup(page.close)
-        page.wait("connected")
-        return page
+    def page(self, daemon: Daemon, *tokens: str, refreshed: bool = True) -> tuple[NodeClient, float]:
+        """Start a page that shows these after one that ends soon, so that it is warned at once.
+
+        Returns the page when it is connected, and has shown the second token if that is to be taken; and when the
+        first one ends.
+        """
+
+        def is_ready(page: NodeClient) -> bool:
+            told = "logins_refreshed_total"
+            return bool(page.told("connected")) and (not refreshed or daemon.sums(told)[told] == 1)
+
+        return self.ends_soon(
+            lambda soon: NodeClient(
+                "login.mjs",
+                url=daemon.url,
+                stompjs=7,
+                destinations=[MESSAGE, UNREAD_COUNT],
+                tokens=[soon, *tokens],
+            ),
+            is_ready,
+        )
 
     def test_outlives_its_first_token(self) -> None:
         daemon = self.with_secret()
-        page = self.page(daemon, self.token())
-        end = time.time() + 4 + 3  # the expiry is told within two seconds
-        daemon.wait_for_metrics(logins_refreshed_total=1)
+        page, end = self.page(daemon, self.token())
         number = 0
-        while time.time() < end:
+        while time.time() < end + 3:  # an expiry is told within two seconds
             number += 1
             daemon.publish(MESSAGE, body(MESSAGE, number))
             self.assertEqual(body_of(page.wait("message")), body(MESSAGE, number))
         self.assertEqual(len(page.told("token asked")), 2)
         self.assertEqual(page.told("error"), [])
-        daemon.wait_for_metrics(sessions=1, connections_opened_total=1)
+        daemon.wait_for_metrics(sessions=1)
 
     def test_loses_a_right(self) -> None:
         daemon = self.with_secret()
-        page = self.page(daemon, self.token(subscribe=["/queue/*"], only={"conversation_id": ["v-1"]}))
-        ended = page.wait("ended")
+        page, _ = self.page(daemon, self.token(subscribe=["/queue/*"], only={"conversation_id": ["v-1"]}))
+        ended = (page.told("ended") or [page.wait("ended")])[0]
         self.assertEqual(ended["destination"], CHANNEL_CONNECTED)
-        daemon.wait_for_metrics(logins_refreshed_total=1, sessions=1)
+        daemon.wait_for_metrics(sessions=1)
 
     def test_bad_token(self) -> None:
         daemon = self.with_secret()
-        page = self.page(daemon, self.token(exp=int(time.time()) - 5))
+        page, _ = self.page(daemon, self.token(exp=int(time.time()) - 5), refreshed=False)
         error = page.wait("error")
         self.assertEqual((error["headers"]["message"], error["body"]), ("401 Unauthorized", "The token has expired."))
         self.assertEqual(page.wait("closed")["code"], 1008)
@@ -252,11 +284,13 @@ class KeyServer:
     """Serves a JWK Set over HTTP until it is stopped.
 
     :ivar keys: what it serves
+    :ivar status: of its answers
     :ivar asked: how often it was asked
     """
 
     def __init__(self, *keys: dict[str, Any], port: int = 0) -> None:
         self.keys = list(keys)
+        self.status = 200
         self.asked = 0
         outer = self
 
@@ -264,7 +298,7 @@ class KeyServer:
             def do_GET(self) -> None:
                 outer.asked += 1
                 answer = json.dumps({"keys": outer.keys}).encode()
-                self.send_response(200)
+                self.send_response(outer.status)
                 self.send_header("Content-Type", "application/jwk-set+json")
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
@@ -314,13 +348,13 @@ class KeySetTests(TokenCase):
         daemon = self.serving(f"--auth=jwt:jwks=http://127.0.0.1:{server.port}/keys?secret=hunter2hunter2")
         self.shown.append("hunter2hunter2")
         self.assertEqual(self.logged_in(daemon, 0), "CONNECTED")
-        # A new key, within five seconds of the last fetch: not yet; from then on.
+        # A new key: not yet; from the next fetch on.
         self.assertEqual(self.logged_in(daemon, 1), "401 Unauthorized")
         server.keys.append(jwk(private_key("ES256", 1), "k1"))
         for _ in self.polls():
             if self.logged_in(daemon, 1) == "CONNECTED":
                 break
-        self.assertEqual(server.asked, 2)
+        self.assertGreaterEqual(server.asked, 2)
         self.assertEqual(self.readiness(daemon), (200, {"ready": True, "reasons": []}))
         server.stop()
         # Dead: what is known stays in use; what isn't may be new, and is no reason to log anybody out.
@@ -339,3 +373,37 @@ class KeySetTests(TokenCase):
                 break
         self.assertEqual(self.readiness(daemon)[1], {"ready": True, "reasons": []})
         self.assertIn("airyd_login_up 1.0", daemon.metrics())
+
+    def test_each_trouble_is_one_line(self) -> None:
+        """However often it is tried, with nothing of the library's beside it; the end of the trouble is one, too."""
+        server = KeyServer(jwk(private_key("ES256"), "k0"))
+        self.addCleanup(server.stop)
+        server.status = 500
+        url = f"http://127.0.0.1:{server.port}/keys"
+        daemon = self.serving(f"--auth=jwt:jwks={url}?secret=hunter2hunter2", "--auth=anonymous")
+        for _ in self.polls():
+            if server.asked >= 3:
+                break
+        server.status = 404
+        daemon.wait_for_log(re.compile("answers with 404"))
+        server.status = 200
+        daemon.wait_for_log(re.compile("got the keys"))
+        self.assertEqual(self.logged_in(daemon, 0), "CONNECTED")
+        lines = daemon.log.partition("airyd serves")[2].splitlines()[1:]
+        self.assertEqual(
+            [line.partition("] ")[2] for line in lines],
+            [
+                f"cannot get keys for tokens from {url}: the server answers with 500",
+                f"cannot get keys for tokens from {url}: the server answers with 404",
+                f"got the keys for tokens from {url}: 1",
+            ],
+        )
+
+    def test_nobody_can_come_in_by_tls(self) -> None:
+        """A server whose certificate can't be trusted is one plain line."""
+        server = KeyServer()
+        self.addCleanup(server.stop)
+        url = f"https://127.0.0.1:{server.port}/keys"
+        daemon = self.serving(f"--auth=jwt:jwks={url}", "--auth=anonymous")
+        daemon.wait_for_log(re.compile(f"cannot get keys for tokens from {url}: .*TLS"))
+        self.assertEqual(len(daemon.log.partition("airyd serves")[2].splitlines()[1:]), 1)

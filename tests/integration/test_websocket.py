@@ -47,10 +47,13 @@ class ViolationTests(DaemonTestCase):
     )
 
     def check(self, connected: bool) -> None:
-        """Try every violation."""
-        for name, wire, code in self.VIOLATIONS:
+        """Try every violation, all at once."""
+        clients = []
+        for _, wire, _ in self.VIOLATIONS:
             client = self.connect() if connected else self.open()
             client.send_bytes(wire)
+            clients.append(client)
+        for client, (name, _, code) in zip(clients, self.VIOLATIONS, strict=True):
             self.assertEqual(client.close_code(), code, name)
 
     def test_before_connect(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
@@ -201,6 +201,9 @@ class Client:
         said = "" if recovered is None else f"recovered:{str(recovered).lower()}\n"
         self._say(f"RECEIPT\nreceipt-id:{request.receipt}\nlast-message-id:{position}\n{said}\n\0")
 
+    def settled(self, request: Subscribe, message_ids: Collection[str]) -> None:
+        """Do nothing (``airyd.subscriber.Subscriber``)."""
+
     def fail(self, error: StompError) -> None:
         """End the connection (``airyd.subscriber.Subscriber``, ``IChannelOwner``)."""
         if self.is_over:
@@ -212,14 +215,14 @@ class Client:
         self.channel.close(error.fault)
 
     def direct_changed(self) -> None:
-        """See ``IChannelOwner``."""
-        for subscription in self.subscribed.values():
+        """See ``IChannelOwner``; unlike airyd's, this client may unsubscribe within what is sent to it."""
+        for subscription in tuple(self.subscribed.values()):
             if subscription.group is not None:
                 subscription.group.refresh(subscription)
 
     def drained(self) -> None:
-        """See ``IChannelOwner``."""
-        for subscription in self.subscribed.values():
+        """See ``IChannelOwner``; unlike airyd's, this client may unsubscribe within what is sent to it."""
+        for subscription in tuple(self.subscribed.values()):
             if subscription.delivery is not None:
                 subscription.delivery.proceed()
 

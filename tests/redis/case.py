@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -13,14 +14,14 @@ from twisted.trial.unittest import TestCase
 from airyd.events import MESSAGE, Event
 from airyd.interfaces import IEventSource, SourceContext
 from airyd.sources import make_source
-from tests.redis.server import PATIENCE, Connection, RedisServer, Word, own_prefix, shared_server
+from tests.patience import PATIENCE, TIMEOUT
+from tests.redis.server import Connection, RedisServer, Word, own_prefix, shared_server
 from tests.sources.support import START, RecordingSink, body
 
-#: Seconds within which a gap is said.
-SAID_WITHIN: Final = 5.0
 _POLL: Final = 0.005
 
 
+@pytest.mark.integration
 class RedisCase(TestCase):
     """A test with a server, a second connection to it, and a prefix of its own.
 
@@ -28,7 +29,7 @@ class RedisCase(TestCase):
     :ivar redis: what publishers, operators and accidents do
     """
 
-    timeout = 60
+    timeout = TIMEOUT
 
     def setUp(self) -> None:
         from twisted.internet import reactor

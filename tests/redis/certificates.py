@@ -1,8 +1,10 @@
-"""Certificates for TLS with a redis-server of the tests' own: an authority, a server's and a client's."""
+"""Certificates for TLS with servers of the tests' own: an authority's, a server's and a client's."""
 
 from __future__ import annotations
 
+from base64 import b64encode
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -13,41 +15,59 @@ from cryptography.x509.oid import NameOID
 
 
 class Certificates:
-    """PEM files in a directory; all are valid for a day.
+    """PEM files in a directory; those that are made with it are valid for a day.
 
+    :param authority: its name; two with the same name are told apart by their keys alone
     :ivar ca: the authority's certificate
     :ivar server: a certificate for ``localhost`` and 127.0.0.1, and :attr:`server_key`
     :ivar client: another, and :attr:`client_key`
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, authority: str = "airyd's tests") -> None:
         self._directory = directory.resolve()
         self._authority = ec.generate_private_key(ec.SECP256R1())
-        self._issuer = _name("airyd's tests")
+        self._issuer = _name(authority)
         self.ca = self._write("ca.pem", self._sign(self._issuer, self._authority, is_authority=True))
         self.server, self.server_key = self._pair("server", "localhost")
         self.client, self.client_key = self._pair("client", "airyd")
 
-    def _pair(self, file: str, name: str) -> tuple[str, str]:
+    def issue(self, file: str, *names: str, days: tuple[int, int] = (-1, 1)) -> tuple[str, str]:
+        """Return the paths of another certificate, and of its key.
+
+        :param names: the hosts that it is for; the first is its common name
+        :param days: from and until when it is valid, counted from now
+        """
+        return self._pair(file, names[0], [x509.DNSName(name) for name in names], days)
+
+    def _pair(
+        self, file: str, name: str, names: list[x509.GeneralName] | None = None, days: tuple[int, int] = (-1, 1)
+    ) -> tuple[str, str]:
         key = ec.generate_private_key(ec.SECP256R1())
         pem = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        certificate = self._sign(_name(name), key, is_authority=False)
+        certificate = self._sign(_name(name), key, False, names, days)
         return self._write(f"{file}.pem", certificate), self._write(f"{file}-key.pem", pem)
 
-    def _sign(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, is_authority: bool) -> bytes:
+    def _sign(
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePrivateKey,
+        is_authority: bool,
+        names: list[x509.GeneralName] | None = None,
+        days: tuple[int, int] = (-1, 1),
+    ) -> bytes:
         now = datetime.now(UTC)
-        names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))])
+        here = [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
         certificate = (
             x509.CertificateBuilder()
             .subject_name(subject)
             .issuer_name(self._issuer)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(hours=1))
-            .not_valid_after(now + timedelta(days=1))
-            .add_extension(names, critical=False)
+            .not_valid_before(now + timedelta(days=days[0]))
+            .not_valid_after(now + timedelta(days=days[1]))
+            .add_extension(x509.SubjectAlternativeName(here if names is None else names), critical=False)
             .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
             .sign(self._authority, hashes.SHA256())
         )
@@ -57,6 +77,13 @@ class Certificates:
         path = self._directory / name
         path.write_bytes(content)
         return str(path)
+
+
+def key_pin(certificate: str) -> str:
+    """Return the SHA-256 of a certificate's public key, in base64 (RFC 7469, section 2.4)."""
+    key = x509.load_pem_x509_certificate(Path(certificate).read_bytes()).public_key()
+    encoded = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return b64encode(sha256(encoded).digest()).decode()
 
 
 def _name(common: str) -> x509.Name:

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from tests.redis.server import PATIENCE, Connection, RedisServer, Refused
+from tests.patience import PATIENCE
+from tests.redis.server import Connection, RedisServer, Refused
 
 SERVICE: Final = "mymaster"
 #: Milliseconds without an answer after which a sentinel takes a server for dead. It sends its first PING to a new

@@ -146,7 +146,8 @@ class Session:
             assert commands, "the client does not log in here"
             for command in commands:
                 said.append(command)
-                self.answer(number if command == [b"CLIENT", b"ID"] else "OK")
+                answers: dict[bytes, Answer] = {b"CLIENT": number, b"PING": "PONG"}
+                self.answer(answers.get(command[0], "OK"))
         return said
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 from tests.integration.case import DaemonTestCase
-from tests.integration.daemon import PATIENCE
+from tests.patience import PATIENCE
 from tests.redis.server import Connection, RedisServer
 
 _DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "publishing.rst"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint
+from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.errors import ConfigurationError
+from airyd.hostnames import AnyNameEndpoint
 from airyd.sources import make_source
 from airyd.sources.query import Query
 from airyd.sources.redis.address import Address, SentinelAddress, read_address, read_sentinel_address
@@ -85,7 +86,7 @@ class FormTests(SynchronousTestCase):
     def test_endpoints(self) -> None:
         reactor = MemoryReactorClock()
         self.assertIsInstance(read("redis+unix:///run/redis.sock").endpoint(reactor), UNIXClientEndpoint)
-        self.assertIsInstance(read("redis://db.example").endpoint(reactor), HostnameEndpoint)
+        self.assertIsInstance(read("redis://db.example").endpoint(reactor), AnyNameEndpoint)
 
 
 class SentinelTests(SynchronousTestCase):
@@ -221,12 +222,36 @@ class RefusalTests(SynchronousTestCase):
         ):
             self.assert_refused(url.format("us3r:s3cret"), "us3r", "s3cret")
 
+    def test_what_to_change(self) -> None:
+        for url, words in (
+            ("redis", "write redis://HOST[:PORT][/DB]"),
+            ("redis:127.0.0.1", "write redis://HOST[:PORT][/DB]"),
+            ("redis://{}@a,b:6379/0", "write redis+sentinel://HOST"),
+            ("redis://{}@h:0/0", "a number from 1 to 65535"),
+            ("redis://::1/0", "in brackets, such as [::1]:6379"),
+            ("redis://{}@h..x/0", "not a name that can be looked up"),
+            ("redis://{}@" + "x" * 64 + "/0", "not a name that can be looked up"),
+            ("redis://{}@h/zero", "the number of the database, such as /0"),
+            ("redis://us3r:s3cret/x@h/0", "write %2F for '/'"),
+            ("redis://{}@h/0?ca-file=/x", "it is for rediss:"),
+            ("redis://{}@h/0?db=1", "behind the host, such as redis://HOST/1"),
+            ("redis://{}@h/0?history=5", "it is for mode=pubsub"),
+            ("redis://{}@h/0?mode=pubsub&maxlen=5", "it is for mode=stream"),
+            ("redis://{}@h/0?pasword-file=/x", "did you mean password-file?"),
+            ("rediss://{}@my_redis/0", "no certificate can be checked for the name my_redis"),
+            ("redis+unix://{}@h/run/redis.sock", "redis+unix:///run/redis/redis-server.sock"),
+            ("redis+sentinel://{}@h", "write redis+sentinel://HOST[:PORT],.../NAME-OF-THE-MASTER[/DB]"),
+            ("redis+sentinel://{}@h:0/m", "a number from 1 to 65535"),
+        ):
+            self.assertIn(words, self.assert_refused(url.format("us3r:s3cret"), "us3r", "s3cret"))
+
     def test_a_password_with_signs_of_its_own(self) -> None:
         """Where the URL breaks within a password, no part of it is quoted."""
         for password in ("s3cret?pa55", "s3cret?pa55=1", "s3cret?a=1&pa55", "s3cret#pa55", "s3cret/pa55", "[s3cret"):
             self.assert_refused(f"redis://us3r:{password}@h/0", "us3r", "s3cret", "pa55")
             self.assert_refused(f"redis+sentinel://us3r:{password}@h/m/0", "us3r", "s3cret", "pa55")
 
+    @settings(max_examples=30)
     @given(st.text(st.characters(codec="utf-8", min_codepoint=32), min_size=1, max_size=12))
     def test_any_password(self, noise: str) -> None:
         for url in (f"redis://us3r:s3cret{noise}pa55@h/x", f"redis+sentinel://us3r:s3cret{noise}pa55@h/m/x"):
@@ -236,12 +261,13 @@ class RefusalTests(SynchronousTestCase):
                 text = str(error)
                 self.assertFalse({part for part in ("us3r", "s3cret", "pa55") if part in text}, (url, text))
 
-    def assert_refused(self, url: str, *secrets: str) -> None:
-        """The URL is refused in one line that holds none of the secrets."""
+    def assert_refused(self, url: str, *secrets: str) -> str:
+        """The URL is refused in one line, which is returned, that holds none of the secrets."""
         error = self.assertRaises(ConfigurationError, make_source, url, make_context())
         text = str(error)
         self.assertEqual(len(text.splitlines()), 1, url)
         self.assertEqual([secret for secret in secrets if secret in text], [], text)
+        return text
 
 
 class CertificateTests(SynchronousTestCase):

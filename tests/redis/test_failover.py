@@ -256,7 +256,7 @@ class RightsTests(FailoverCase):
         streams = sources[0][0]
         self.redis.call("ACL", "SETUSER", "airyd", "-info")
         self.redis.call("CLIENT", "KILL", "USER", "airyd")
-        await self.until(lambda: "".join(streams.health()).count("'info'") == 2)
+        await self.until(lambda: "".join(streams.health()).count("NOPERM") == 2)
 
     async def until_bodies(self, sink: RecordingSink, *numbers: int) -> None:
         """Wait until the sink has these events."""
@@ -279,6 +279,7 @@ class ExampleTests(FailoverCase):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
+        self.addCleanup(program.communicate)  # it closes the pipes
         self.addCleanup(program.kill)
         assert program.stdin is not None
         lines = [b'{"number": %d}' % number for number in range(2000)]

@@ -10,7 +10,7 @@ from airyd.errors import SourceUnavailable
 from airyd.events import MESSAGE, Event
 from airyd.interfaces import IEventSource
 from tests.integration.proxy import Proxy
-from tests.redis.case import SAID_WITHIN, RedisCase
+from tests.redis.case import RedisCase
 from tests.redis.server import DURABLE, RedisServer
 from tests.sources.support import RecordingSink, body
 
@@ -80,7 +80,7 @@ class KillTests(RedisCase):
         source, sink = self.source(), RecordingSink()
         starting = source.start(sink)
         watching = source.watch(A)
-        await self.until(lambda: all("refused" in trouble for trouble in source.health()))
+        await self.until(lambda: all("cannot connect: " in trouble for trouble in source.health()))
         self.assertNoResult(starting)
         await self.back(source)
         await starting
@@ -98,7 +98,7 @@ class KillTests(RedisCase):
 
         source = self.source()
         starting = source.start(RecordingSink())
-        await self.until(lambda: all("refused" in trouble for trouble in source.health()))
+        await self.until(lambda: all("cannot connect: " in trouble for trouble in source.health()))
         await source.stop()
         await self.assertFailure(starting, SourceUnavailable)
         self.assertEqual(self.flushLoggedErrors(), [])
@@ -118,7 +118,7 @@ class ForgetfulTests(RedisCase):
         self.server.kill()
         self.server.start()
         self.redis = self.connect()
-        await self.until(lambda: sink.gaps, SAID_WITHIN)
+        await self.until(lambda: sink.gaps)
         await self.until_seen(sink, events + self.add(20, destination=A))
         self.assertFalse((await source.replay(A, events[0].id, 10)).complete)
         await self.wait(2)
@@ -131,7 +131,7 @@ class ForgetfulTests(RedisCase):
         self.server.pause()
         publishing = source.publish(A, body(2))
         start = self.reactor.seconds()
-        await self.until(lambda: source.health(), 7)
+        await self.until(lambda: source.health())
         await self.assertFailure(publishing, SourceUnavailable)  # it may have been taken, or not
         await self.wait(max(0, start + 6 - self.reactor.seconds()))
         self.server.go_on()
@@ -184,14 +184,14 @@ class LinkTests(RedisCase):
         self.add(*range(5), destination=A)
         self.redis.call("XTRIM", self.key(A), "MAXLEN", 2)
         self.proxy.up()
-        await self.until(lambda: sink.gaps, SAID_WITHIN)
+        await self.until(lambda: sink.gaps)
 
     async def test_black_hole(self) -> None:
         """Connections stay, and no byte comes through: both are given up, and tried anew."""
         source, sink, events = await self.begin()
         self.proxy.block()
         events += self.add(2, 3, destination=A)
-        await self.until(lambda: len(source.health()) == 2, 12)
+        await self.until(lambda: len(source.health()) == 2)
         self.assertEqual(len(sink.events), 1)
         self.proxy.unblock()
         events += self.add(4, destination=A)
@@ -203,10 +203,8 @@ class LinkTests(RedisCase):
         source, _, _ = await self.begin()
         self.proxy.block()
         publishing = source.publish(A, b"{}")
-        start = self.reactor.seconds()
         await source.stop()
         await self.assertFailure(publishing, SourceUnavailable)
-        self.assertLess(self.reactor.seconds() - start, 2)
 
 
 class KeyTests(RedisCase):

@@ -174,7 +174,7 @@ _STEPS = st.lists(st.lists(_STEP, min_size=1, max_size=3), max_size=25)
 class HistoryTests(SynchronousTestCase):
     """The two things that must hold."""
 
-    @settings(max_examples=300)
+    @settings(max_examples=150)
     @given(_STEPS)
     def test_random(self, steps: list[list[tuple[object, ...]]]) -> None:
         world = World()

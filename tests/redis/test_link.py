@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone, ConnectionRefusedError, DNSLookupError
+from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from txredisapi import ResponseError
@@ -65,7 +66,8 @@ class LoginTests(LinkCase):
         while commands := endpoint.sessions[0].asked():
             self.assertNoResult(connected)
             self.assertEqual(len(commands), 1)
-            endpoint.sessions[0].answer(42 if commands == [CLIENT_ID] else "OK")
+            answers: dict[bytes, Answer] = {b"CLIENT": 42, b"PING": "PONG"}
+            endpoint.sessions[0].answer(answers.get(commands[0][0], "OK"))
             said += commands
         self.successResultOf(connected)
         self.assertEqual((link.client_id, link.generation, link.trouble), (42, 1, None))
@@ -124,10 +126,15 @@ class ConnectingTests(LinkCase):
     """Attempts, and what ends a connection."""
 
     def test_refused(self) -> None:
-        for fault in (ConnectionRefusedError(), DNSLookupError("no such host"), OSError(24, "Too many open files")):
+        for fault, trouble in (
+            (ConnectionRefusedError(), "connection refused"),
+            (DNSLookupError("no such host"), "the name 192.0.2.7 can't be looked up"),
+            (ConnectTimeout(), "no answer"),
+            (OSError(24, "Too many open files"), "Too many open files"),
+        ):
             self.endpoint.fault = fault
             self.link.start()
-            self.assertIn(str(fault).splitlines()[0][:20], str(self.link.trouble))
+            self.assertIn(trouble, str(self.link.trouble))
             self.clock.advance(LONG)
             self.assertEqual(self.endpoint.attempts, 2)
             self.link.stop()
@@ -177,7 +184,7 @@ class ConnectingTests(LinkCase):
         self.link.start()
         self.session.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         self.clock.advance(0)
-        self.assertIn("no Redis", str(self.link.trouble))
+        self.assertIn("a web server, not a Redis", str(self.link.trouble))
         self.assertFalse(self.session.is_open)
         self.assertEqual(self.flushLoggedErrors(), [])
 

@@ -143,7 +143,7 @@ _STEP = st.one_of(
 class ReignTests(SynchronousTestCase):
     """What must hold, whatever happens."""
 
-    @settings(max_examples=300)
+    @settings(max_examples=150)
     @given(st.lists(_STEP, max_size=30))
     def test_random(self, steps: list[tuple[object, ...]]) -> None:
         world = World()

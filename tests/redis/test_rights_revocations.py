@@ -9,11 +9,13 @@ import time
 from pathlib import Path
 from typing import ClassVar
 
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.access.case import SECRET, claims, token
 from tests.integration.case import DaemonTestCase
-from tests.integration.daemon import PATIENCE, Daemon, environment
+from tests.integration.daemon import Daemon, environment
+from tests.patience import PATIENCE
 from tests.redis.rights import password_of, server_with_users
 
 KEY = "airyd:revocations"
@@ -114,7 +116,7 @@ class AirydTests(RightsCase):
         self.assertEqual(self.log_in(daemon, "a"), "login unavailable")
         self.connect(daemon=daemon)
         deadline = time.monotonic() + PATIENCE
-        while "permission" not in (warnings := str(json.loads(daemon.request("GET", "/readyz")[1]).get("warnings"))):
+        while "NOPERM" not in (warnings := str(json.loads(daemon.request("GET", "/readyz")[1]).get("warnings"))):
             self.assertLess(time.monotonic(), deadline, warnings)
             time.sleep(0.02)
         self.assertIn("it is not known yet which tokens are revoked", warnings)
@@ -165,6 +167,7 @@ class PubSubReaderTests(ReaderTests):
     parameters = "?mode=pubsub"
 
 
+@pytest.mark.integration
 class RevokerTests(SynchronousTestCase):
     """The user of whoever revokes."""
 

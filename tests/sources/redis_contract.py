@@ -7,6 +7,7 @@ from typing import Any
 
 import txredisapi
 
+from tests.patience import TIMEOUT
 from tests.redis.server import own_prefix, shared_server
 from tests.sources.contract import EventSourceContract
 
@@ -17,7 +18,7 @@ class RedisContract(EventSourceContract):
     :ivar operator: a connection for what is no publishing
     """
 
-    timeout = 60
+    timeout = TIMEOUT
 
     def setUp(self) -> None:
         """Connect the operator."""

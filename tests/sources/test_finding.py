@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pytest
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.plugin import getPlugins
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -44,9 +45,27 @@ class FindingTests(SynchronousTestCase):
 
     def test_unknown(self) -> None:
         error = self.assertRaises(ConfigurationError, make_source, "kafka://user:s3cret@host/", make_context())
-        self.assertIn("'kafka'", str(error))
-        self.assertIn("memory:, redis+sentinel:, redis+unix:, redis:, rediss:, sample:", str(error))
+        self.assertIn("--source kafka: ", str(error))
+        self.assertIn("memory:, redis:, redis+sentinel:, redis+unix:, rediss:, sample:", str(error))
         self.assertNotIn("s3cret", str(error))
+
+    def test_what_was_meant(self) -> None:
+        for url, meant in (
+            ("redis+tls://us3r:s3cret@host/", "rediss:"),
+            ("reddis://us3r:s3cret@host/", "redis:"),
+            ("redis+sentinels://us3r:s3cret@host/m", "redis+sentinel:"),
+            ("memry:", "memory:"),
+        ):
+            error = self.assertRaises(ConfigurationError, make_source, url, make_context())
+            self.assertIn(f"did you mean {meant}?", str(error))
+            self.assertNotIn("s3cret", str(error))
+
+    def test_no_scheme(self) -> None:
+        """What stands there may be a password."""
+        for url in ("", "us3r_s3cret@host", "//host", "%"):
+            error = self.assertRaises(ConfigurationError, make_source, url, make_context())
+            self.assertIn("--source must begin with", str(error))
+            self.assertNotIn("s3cret", str(error))
 
     def test_wrong_parameters(self) -> None:
         for url in (
@@ -94,6 +113,7 @@ class FindingTests(SynchronousTestCase):
         self.assertEqual([line for line in text.splitlines() if len(line) > 88], [])
 
 
+@pytest.mark.integration
 class LazinessTests(TestCase):
     """To name the sources costs little."""
 

@@ -45,7 +45,18 @@ class QueryTests(SynchronousTestCase):
         query = Query("x:?histroy=5")
         query.integer("history", 7, 0, 10)
         query.text("file")
-        self.assertEqual(self.refused(query.finish), "x: unknown parameter 'histroy'; known here: history, file")
+        self.assertEqual(
+            self.refused(query.finish),
+            "x: unknown parameter 'histroy'; did you mean history? These are known here: history, file",
+        )
+
+    def test_known_elsewhere(self) -> None:
+        query = Query("x:?maxlen=5")
+        query.text("history")
+        self.assertEqual(
+            self.refused(query.finish, {"maxlen": "mode=stream"}),
+            "x: unknown parameter 'maxlen'; it is for mode=stream. These are known here: history",
+        )
 
     def test_an_address(self) -> None:
         self.assertEqual(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
@@ -48,6 +49,7 @@ class _Observed(RedisStreams):
         super().unwatch(destination)
 
 
+@pytest.mark.integration
 class RedisContractTests(RedisContract, TestCase):
     """The suite, and what it needs to know of Redis."""
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import count
 
+import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
@@ -57,6 +58,7 @@ class _Observed(RedisPubSub):
         return super().publish(destination, body)
 
 
+@pytest.mark.integration
 class PubSubContractTests(RedisContract, TestCase):
     """The suite, and what it needs to know of Pub/Sub: its events have no ids but those that airyd gives."""
 

@@ -58,6 +58,36 @@ class ReadingTests(SynchronousTestCase):
         for version, value in ((V1_0, "1"), (V1_1, "1\r"), (V1_2, "1")):
             self.assertEqual(self.read(b"SEND\nx:1\r\n\n\0", version), [Frame("SEND", {"x": value})])
 
+    def test_a_carriage_return_within_a_line(self) -> None:
+        """It is data in 1.0 and 1.1, and no part of the grammar of 1.2; there it is escaped."""
+        for command in (b"SEND", b"SEND\r"):
+            for line, header in ((b"x:1\r2", ("x", "1\r2")), (b"\rx\ry:1", ("\rx\ry", "1")), (b"x:\r1", ("x", "\r1"))):
+                data = b"%b\nreceipt:r\n%b\n\n\0" % (command, line)
+                name, value = (text.strip("\r") for text in header)
+                self.assertEqual(self.read(data, V1_0), [Frame("SEND", {"receipt": "r", name: value})])
+                self.assertEqual(self.read(data, V1_1), [Frame("SEND", dict([("receipt", "r"), header]))])
+                for chunks in ([data], one_by_one(data)):
+                    (error,) = frames(parser(V1_2), *chunks)
+                    assert isinstance(error, StompError)
+                    self.assertEqual((error.fault, error.receipt), (MALFORMED, "r"))
+        self.assertEqual(self.read(b"SEND\nx:1\\r2\n\na\rb\0", V1_2), [Frame("SEND", {"x": "1\r2"}, b"a\rb")])
+
+    def test_a_carriage_return_before_a_line_end(self) -> None:
+        """One belongs to the line end, another one doesn't."""
+        (error,) = frames(parser(V1_2), b"SEND\nx:1\r\r\n\n\0")
+        assert isinstance(error, StompError)
+        self.assertIs(error.fault, MALFORMED)
+
+    def test_a_carriage_return_in_connect(self) -> None:
+        """The version that it asks for decides."""
+        for versions, is_right in (("1.0", True), ("1.1", True), ("1.0,1.1,1.2", False)):
+            for line in ("passcode:a\rb", "login:\rc", "pass\rcode:a"):
+                data = f"CONNECT\n{line}\naccept-version:{versions}\n\n\0".encode()
+                (found,) = frames(Parser(Limits(), FROM_CLIENT), data)
+                self.assertEqual(isinstance(found, Frame), is_right, (versions, line))
+                if isinstance(found, StompError):
+                    self.assertIs(found.fault, MALFORMED)
+
     def test_escapes(self) -> None:
         for version, escaped, text in (
             (V1_2, rb"\n\r\c\\", "\n\r:\\"),

@@ -52,6 +52,7 @@ _lines = st.sampled_from(
         *("content-length:-1", "content-length:1000000000000000", "content-length:+3", "content-length:²"),
         *("accept-version:1.2", "accept-version:1.0", "accept-version:9", "accept-version:1.1,1.2", "passcode: x "),
         *(" a : b ", "a:b\r", "\r", "a:\\c", "a:\\x", "ä:ö", "a:b\0", "no colon", ":no name", "content-length:3\r"),
+        *("a:b\rc", "a\rb:c", "receipt:r\r\r", "passcode:a\rb"),
     ]
 )
 _bodies = st.sampled_from(

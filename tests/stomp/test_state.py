@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.stomp.spec import FROM_CLIENT
@@ -60,6 +61,7 @@ class RenderTests(SynchronousTestCase):
         self.assertIn("    AUTHENTICATING\n      |-- CONNECTED (sent) --> CONNECTED\n", render())
         self.assertIn("      |-- DISCONNECT --> DISCONNECTING\n", render())
 
+    @pytest.mark.integration
     def test_it_is_what_the_module_prints(self) -> None:
         printed = subprocess.run(
             [sys.executable, "-m", "airyd.stomp.state"],

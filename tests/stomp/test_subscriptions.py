@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.errors import Fault
 from airyd.limits import PREFETCH_CAP, PREFETCH_DEFAULT
+from airyd.stomp import subscriptions
 from airyd.stomp.requests import Ack, Send, Subscribe, Unsubscribe, Violation
 from airyd.stomp.session import Session
 from airyd.stomp.spec import AckMode, Version, ack_id
@@ -93,7 +96,22 @@ class SubscribeTests(SynchronousTestCase):
             session = connected(version)
             session.receive(subscribe("a"))
             self.assertEqual(session.receive(b"UNSUBSCRIBE\nid:a\nreceipt:r\n\n\0"), [Unsubscribe("a", "r")])
-            self.assertIs(fault(session.receive(b"UNSUBSCRIBE\nid:a\n\n\0")), Fault.UNKNOWN_SUBSCRIPTION)
+            self.assertIs(fault(session.receive(b"UNSUBSCRIBE\nid:b\n\n\0")), Fault.UNKNOWN_SUBSCRIPTION)
+
+    def test_unsubscribe_twice(self) -> None:
+        for version in VERSIONS:
+            session = connected(version)
+            again = session.receive(subscribe("a") + b"UNSUBSCRIBE\nid:a\n\n\0" + b"UNSUBSCRIBE\nid:a\nreceipt:r\n\n\0")
+            self.assertEqual(again[1:], [Unsubscribe("a"), Unsubscribe("a", "r")])
+
+    def test_the_oldest_that_have_ended_are_forgotten(self) -> None:
+        self.patch(subscriptions, "ENDED_SUBSCRIPTIONS", 2)
+        session = connected()
+        for name in ("a", "b", "c", "c", "c"):
+            session.receive(subscribe(name) + f"UNSUBSCRIBE\nid:{name}\n\n\0".encode())
+        for name in ("b", "c"):
+            only(session.receive(f"UNSUBSCRIBE\nid:{name}\n\n\0".encode()), Unsubscribe)
+        self.assertIs(fault(session.receive(b"UNSUBSCRIBE\nid:a\n\n\0")), Fault.UNKNOWN_SUBSCRIPTION)
 
     def test_unsubscribe_needs_the_id_but_in_1_0(self) -> None:
         data = b"UNSUBSCRIBE\ndestination:/queue/message\n\n\0"
@@ -109,7 +127,9 @@ class SubscribeTests(SynchronousTestCase):
             session = connected(V1_0)
             session.receive(first + subscribe("x", destination="/events"))
             self.assertEqual(session.receive(data), [Unsubscribe(name)])
-            self.assertIs(fault(session.receive(data)), Fault.UNKNOWN_SUBSCRIPTION)
+            self.assertEqual(session.receive(data), [Unsubscribe("/queue/message")])
+            other = data.replace(b"/queue/message", b"/queue/unread-count")
+            self.assertIs(fault(session.receive(other)), Fault.UNKNOWN_SUBSCRIPTION)
 
     def test_unsubscribe_by_a_destination_of_two(self) -> None:
         session = connected(V1_0)
@@ -154,7 +174,7 @@ class AckTests(SynchronousTestCase):
         for command, positive in (("ACK", True), ("NACK", False)):
             for ordinal, name in ((2, "c"), (3, "x:y")):
                 data = f"{command}\nid:{ack_id(ordinal, '0a1b2c3d-5-7')}\nreceipt:r\n\n\0".encode()
-                self.assertEqual(self.session(V1_2).receive(data), [Ack(name, "0a1b2c3d-5-7", positive, "r")])
+                self.assertEqual(self.session(V1_2).receive(data), [Ack(name, "0a1b2c3d-5-7", positive, "r", ordinal)])
 
     def test_1_1(self) -> None:
         for command, positive in (("ACK", True), ("NACK", False)):
@@ -181,14 +201,47 @@ class AckTests(SynchronousTestCase):
             (V1_2, b"id:m-1\n", Fault.UNKNOWN_MESSAGE),
             (V1_2, b"id:9-m\n", Fault.UNKNOWN_MESSAGE),
             (V1_2, b"id:02-m\n", Fault.UNKNOWN_MESSAGE),
+            (V1_2, b"id:0-m\n", Fault.UNKNOWN_MESSAGE),
             (V1_1, b"message-id:m\nsubscription:z\n", Fault.UNKNOWN_SUBSCRIPTION),
         ):
             self.assertIs(fault(self.session(version).receive(b"ACK\n" + lines + b"\n\0")), expected)
 
     def test_of_a_subscription_that_has_ended(self) -> None:
-        session = self.session(V1_2)
-        session.receive(b"UNSUBSCRIBE\nid:c\n\n\0")
-        self.assertIs(fault(session.receive(b"ACK\nid:2-m\n\n\0")), Fault.UNKNOWN_MESSAGE)
+        """Whoever knows the messages that were sent says whether this is one of them."""
+        for version, lines, wanted in (
+            (V1_2, b"id:2-m\n", Ack(None, "m", positive=True, ordinal=2)),
+            (V1_1, b"message-id:m\nsubscription:c\n", Ack("c", "m", positive=True)),
+            (V1_0, b"message-id:m\n", Ack(None, "m", positive=True)),
+        ):
+            session = self.session(version)
+            ends = b"UNSUBSCRIBE\nid:c\n\n\0" + (b"UNSUBSCRIBE\nid:x:y\n\n\0" if version is V1_0 else b"")
+            session.receive(ends)
+            self.assertEqual(session.receive(b"ACK\n" + lines + b"\n\0"), [wanted])
+            session.receive(subscribe("c"))
+            self.assertEqual(session.receive(b"ACK\n" + lines + b"\n\0"), [wanted])
+
+    def test_of_an_auto_subscription_that_has_ended(self) -> None:
+        for version, lines in ((V1_1, b"message-id:m\nsubscription:a\n"), (V1_0, b"message-id:m\n")):
+            session = connected(version)
+            session.receive(subscribe("a") + b"UNSUBSCRIBE\nid:a\n\n\0")
+            wanted = Fault.NOT_ACKNOWLEDGEABLE if version is V1_0 else Fault.UNKNOWN_SUBSCRIPTION
+            self.assertIs(fault(session.receive(b"ACK\n" + lines + b"\n\0")), wanted)
+
+    def test_settled(self) -> None:
+        """A message is known by its subscription as the version names that."""
+        request = Subscribe("c", "/queue/message", AckMode.CLIENT, 1, None, ordinal=2)
+        late = Ack(None, "m", positive=True)
+        for version, known, others in (
+            (V1_2, replace(late, ordinal=2), [replace(late, ordinal=3)]),
+            (V1_1, replace(late, subscription_id="c"), [replace(late, subscription_id="x:y")]),
+            (V1_0, late, []),
+        ):
+            session = self.session(version)
+            self.assertFalse(session.was_settled(known))
+            session.settled(request, ["l", "m"])
+            self.assertTrue(session.was_settled(known))
+            for other in [replace(known, message_id="n"), *others]:
+                self.assertFalse(session.was_settled(other), other)
 
     def test_of_an_auto_subscription(self) -> None:
         for version, lines in ((V1_2, b"id:1-m\n"), (V1_1, b"message-id:m\nsubscription:a\n")):

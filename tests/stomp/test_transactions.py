@@ -28,11 +28,12 @@ class TransactionTests(SynchronousTestCase):
         for version in VERSIONS:
             session = connected(version)
             session.receive(b"SUBSCRIBE\nid:c\ndestination:/c\nack:client\n\n\0")
-            ack, named = {
-                Version.V1_0: ("message-id:m-1", None),
-                Version.V1_1: ("message-id:m-1\nsubscription:c", "c"),
-                Version.V1_2: ("id:1-m-1", "c"),
+            ack, named, ordinal = {
+                Version.V1_0: ("message-id:m-1", None, None),
+                Version.V1_1: ("message-id:m-1\nsubscription:c", "c", None),
+                Version.V1_2: ("id:1-m-1", "c", 1),
             }[version]
+            settled = Ack(named, "m-1", positive=True, ordinal=ordinal)
             requests = session.receive(
                 frame("BEGIN", "t", "receipt:1")
                 + send("t", "one", "receipt:2")
@@ -45,9 +46,9 @@ class TransactionTests(SynchronousTestCase):
                 [
                     Begin("t", "1"),
                     Collected("t", Send("/a", b"one"), "2"),
-                    Collected("t", Ack(named, "m-1", positive=True), "3"),
+                    Collected("t", settled, "3"),
                     Collected("t", Send("/a", b"two")),
-                    Commit("t", (Send("/a", b"one"), Ack(named, "m-1", positive=True), Send("/a", b"two")), "4"),
+                    Commit("t", (Send("/a", b"one"), settled, Send("/a", b"two")), "4"),
                 ],
             )
 
@@ -56,7 +57,8 @@ class TransactionTests(SynchronousTestCase):
         session.receive(b"SUBSCRIBE\nid:c\ndestination:/c\nack:client\n\n\0" + frame("BEGIN", "t"))
         session.receive(frame("NACK", "t", "id:1-m-1"))
         self.assertEqual(
-            only(session.receive(frame("COMMIT", "t")), Commit).operations, (Ack("c", "m-1", positive=False),)
+            only(session.receive(frame("COMMIT", "t")), Commit).operations,
+            (Ack("c", "m-1", positive=False, ordinal=1),),
         )
 
     def test_transactions_do_not_mix(self) -> None:

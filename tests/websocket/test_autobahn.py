@@ -10,7 +10,6 @@ from typing import Any
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from autobahn.websocket import protocol
-from autobahn.websocket.types import ConnectionDeny
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -20,14 +19,26 @@ from twisted.trial.unittest import SynchronousTestCase
 from airyd.handshake import OpeningHandshake
 from airyd.websocket import LeanStompWebSocket
 from tests.integration.wire import CONTINUATION, TEXT, websocket_frame
-from tests.websocket.case import close_frame, request, text
+from tests.websocket.case import HEADERS, close_frame, request, text
 
-#: Options that only matter where airyd decides for itself: extensions and origins.
-UNUSED_OPTIONS = {"allowedOrigins", "perMessageCompressionAccept"}
+#: Options of what airyd does itself: it reads the opening handshake, and agrees on extensions.
+UNUSED_OPTIONS = {
+    "allowNullOrigin",
+    "allowedOrigins",
+    "allowedOriginsPatterns",
+    "flashSocketPolicy",
+    "maxConnections",
+    "perMessageCompressionAccept",
+    "serveFlashSocketPolicy",
+    "trustXForwardedFor",
+    "versions",
+    "webStatus",
+}
 #: Parameters that airyd's own versions must be able to take.
 SIGNATURES = {
     "_dataReceived": ["data"],
-    "failHandshake": ["reason", "code", "responseHeaders"],
+    "succeedHandshake": ["res"],
+    "_parseExtensionsHeader": ["header", "removeQuotes"],
     "sendData": ["data", "sync", "chopsize"],
     "sendCloseFrame": ["code", "reasonUtf8", "isReply"],
     "_closeConnection": ["abort"],
@@ -37,7 +48,6 @@ SIGNATURES = {
     "onMessageFrameEnd": [],
     "onMessageEnd": [],
     "onClose": ["wasClean", "code", "reason"],
-    "onConnect": ["request"],
 }
 
 
@@ -52,19 +62,13 @@ class Recorder(WebSocketServerProtocol):
     """Autobahn's protocol, which takes down the calls of some of its methods."""
 
     failByDrop = False
-    webStatus = False
     maxMessagePayloadSize: int
-    allowedOriginsPatterns: list[Any]
     openHandshakeTimeout = 0
     closeHandshakeTimeout = 0
 
     def __init__(self) -> None:
         super().__init__()
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
-
-    def failHandshake(self, reason: str, code: int = 400, responseHeaders: Any = None) -> None:
-        self.calls.append(("failHandshake", (reason, code, responseHeaders)))
-        super().failHandshake(reason, code, responseHeaders)
 
     def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
         self.calls.append(("sendData", (data, sync, chopsize)))
@@ -133,7 +137,7 @@ class AutobahnTests(SynchronousTestCase):
 
     def test_options_that_are_gone(self) -> None:
         """What airyd sets still means something to Autobahn."""
-        known = set(WebSocketServerProtocol.CONFIG_ATTRS) | {"CONFIG_ATTRS", "allowedOriginsPatterns"}
+        known = set(WebSocketServerProtocol.CONFIG_ATTRS) | {"CONFIG_ATTRS"}
         ours = {
             name
             for name, value in vars(OpeningHandshake).items()
@@ -159,47 +163,30 @@ class AutobahnTests(SynchronousTestCase):
         names = (made.STATE_CONNECTING, made.STATE_OPEN, made.STATE_CLOSING, made.STATE_CLOSED)
         self.assertEqual(tuple(states), names)
 
-    def test_http_request_path(self) -> None:
-        """It is there, without the query, when a missing Upgrade is refused with 426."""
-        made = self.make()
-        made.dataReceived(request("/a/b?c=d", Upgrade=None))
-        (call,) = made.named("failHandshake")
-        self.assertEqual((call[1], made.http_request_path), (426, "/a/b"))
+    def test_succeed_handshake(self) -> None:
+        """It needs no more of the request than airyd sets, answers, opens, and reads what follows."""
+        made: Any = self.make()
+        made.data = text(b"first")
+        made._wskey = HEADERS["Sec-WebSocket-Key"]
+        made.websocket_version = 13
+        made.websocket_protocols = ["v12.stomp"]
+        made.websocket_extensions = []
+        made.succeedHandshake(("v12.stomp", {"Sec-WebSocket-Extensions": "x"}))
+        self.assertEqual((made.state, made.data), (made.STATE_OPEN, b""))
+        self.assertEqual(made.named("onMessageFrameData"), [(b"first",)])
+        status, *lines = made.transport.value().decode().split("\r\n")
+        self.assertEqual(status, "HTTP/1.1 101 Switching Protocols")
+        for line in (
+            "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=",
+            "Sec-WebSocket-Protocol: v12.stomp",
+            "Sec-WebSocket-Extensions: x",
+        ):
+            self.assertEqual(lines.count(line), 1, line)
 
-    def test_headers_of_a_refusal(self) -> None:
-        """Only a version that isn't spoken brings any."""
-        made = self.make()
-        made.dataReceived(request(Sec_WebSocket_Version="99"))
-        (call,) = made.named("failHandshake")
-        self.assertEqual(call[1], 400)
-        self.assertEqual([name for name, _ in call[2]], ["Sec-WebSocket-Version"])
-        for wrong in (request(method="POST"), request(Sec_WebSocket_Key=None), request(http="HTTP/1.0")):
-            made = self.make()
-            made.dataReceived(wrong)
-            (call,) = made.named("failHandshake")
-            self.assertIsNone(call[2])
-
-    def test_reason_of_a_bad_origin(self) -> None:
-        made = self.make()
-        made.dataReceived(request(Origin="http://"))
-        (call,) = made.named("failHandshake")
-        self.assertTrue(call[0].startswith("HTTP Origin header invalid"), call[0])
-
-    def test_websocket_extensions(self) -> None:
-        """Emptied in onConnect, nothing is left that could fail the handshake, or answer in airyd's place."""
-
-        class Empties(Recorder):
-            def onConnect(self, request: Any) -> tuple[None, dict[str, str]]:
-                self.websocket_extensions = []
-                return None, {"Sec-WebSocket-Extensions": request.extensions[0][0]}
-
-        made = Empties()
-        made.factory = WebSocketServerFactory(reactor=Clock())
-        made.makeConnection(Transport())
-        made.dataReceived(request(Sec_WebSocket_Extensions="permessage-deflate; nonsense=1; a=b; a"))
-        self.assertEqual(made.state, made.STATE_OPEN)
-        transport: Any = made.transport
-        self.assertEqual(transport.value().count(b"\r\nSec-WebSocket-Extensions: permessage-deflate\r\n"), 1)
+    def test_parse_extensions_header(self) -> None:
+        """Each with a list of values for each parameter; True for none."""
+        parsed = self.make()._parseExtensionsHeader('X-A, permessage-deflate; P="1"; q; q=2')
+        self.assertEqual(parsed, [("x-a", {}), ("permessage-deflate", {"p": ["1"], "q": [True, "2"]})])
 
     def test_process_data(self) -> None:
         """Called for each step, until it says that there is no more; ``data`` begins with what it is to read."""
@@ -227,14 +214,6 @@ class AutobahnTests(SynchronousTestCase):
                 (b"\x81", True, False, False),
             ],
         )
-
-    def test_parsed_extensions(self) -> None:
-        """Each with a list of values for each parameter; True for none."""
-        made = self.make()
-        seen: list[Any] = []
-        self.patch(made, "onConnect", lambda request: seen.extend(request.extensions))
-        made.dataReceived(request(Sec_WebSocket_Extensions='X-A, permessage-deflate; P="1"; q; q=2'))
-        self.assertEqual(seen, [("x-a", {}), ("permessage-deflate", {"p": ["1"], "q": [True, "2"]})])
 
     def test_inflater(self) -> None:
         """``_perMessageCompress`` may be set by others; what it gives is the payload, and False stops the reading."""
@@ -285,17 +264,6 @@ class AutobahnTests(SynchronousTestCase):
         self.assertEqual(made.calls[-1], ("onMessageEnd", ()))
         self.assertIn(("onFrameData", (b"d", False)), made.calls)
         self.assertEqual(Inflater.calls, ["start", b"abc", b"", "end"])
-
-    def test_allowed_origins_patterns(self) -> None:
-        """They are matched with ``match``, and a missing one is what refuses."""
-        made = self.make()
-        made.allowedOriginsPatterns = []
-        made.dataReceived(request(Origin="http://x.example"))
-        self.assertEqual(len(made.named("failHandshake")), 1)
-
-    def test_connection_deny(self) -> None:
-        """It asserts that the code is an ``int`` and nothing derived from it."""
-        self.assertEqual(ConnectionDeny(404, "x").code, 404)
 
     def test_send_data_is_the_only_way_out(self) -> None:
         made = self.make()

@@ -9,7 +9,7 @@ from itertools import pairwise
 from random import Random
 from typing import Final
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.doubles import EVENT, frame
@@ -143,6 +143,7 @@ class FramingTests(WebSocketTestCase):
         counted = self.metrics.errors, self.metrics.published, self.metrics.payloads_refused, self.metrics.subscriptions
         return [messages(peer.got()), messages(listener.got()), self.feed.taken, *counted]
 
+    @settings(max_examples=50)
     @given(_parts, st.booleans(), st.integers(0, 1 << 32))
     def test_any(self, parts: list[Part], offered: bool, seed: int) -> None:
         self.assertEqual(self.talk(parts, offered, Random(seed)), self.talk(parts, offered, None))

@@ -110,7 +110,7 @@ class UpgradeTests(WebSocketTestCase):
             self.assertGreaterEqual(status, 400)
             peer.lose()
         self.ask(request(Sec_WebSocket_Key="s3cret", Cookie="s3cret"))
-        self.ask(request(Origin="http://s3cret", Cookie="s3cret"))
+        self.ask(request(Origin="http://evil.example/s3cret", Cookie="s3cret"))
         self.assertTrue(events)
         self.assertNotIn("s3cret", text_of(events))
 
@@ -167,9 +167,11 @@ class RefusalTests(WebSocketTestCase):
         return headers
 
     def test_wrong_path(self) -> None:
-        for path in ("/", "/ws", f"{PATH}/", f"{PATH}2", f"/x{PATH}", f"/?{PATH}"):
+        """The path is what stands there: nothing is decoded, dropped or taken for a host."""
+        wrong = ("/", "/ws", f"{PATH}/", f"{PATH}2", f"/x{PATH}", f"/?{PATH}", f"//evil.example{PATH}", f"{PATH};x=y")
+        for path in (*wrong, PATH.replace("w", "%77"), f"/a/..{PATH}"):
             self.refused(404, request(path))
-        self.assertEqual(self.kinds(), {"refused": 6})
+        self.assertEqual(self.kinds(), {"refused": 10})
 
     def test_no_upgrade(self) -> None:
         headers = self.refused(426, request(Upgrade=None, Connection="close"))
@@ -204,9 +206,59 @@ class RefusalTests(WebSocketTestCase):
             (400, b"\xff\xfe\r\n\r\n"),
             (400, request(more=["Host: other"])),
             (400, request(Sec_WebSocket_Protocol="v12.stomp,v12.stomp")),
+            (400, request(Sec_WebSocket_Protocol="v12.stomp", more=["Sec-WebSocket-Protocol: v12.stomp"])),
+            (400, request(Sec_WebSocket_Protocol="v12.stomp, a b")),
+            (400, request(Sec_WebSocket_Protocol="v12.stomp\x85")),
+            (400, request(Sec_WebSocket_Protocol="")),
+            (400, request(Sec_WebSocket_Extensions="permessage-deflate\x85")),
+            (400, request(Sec_WebSocket_Key="dGhlIHNhbXBsZSBub25jZQ")),
+            (400, request(Sec_WebSocket_Key="dGhlIHNhbXBsZSBub25j*Q==")),
+            (400, request(Sec_WebSocket_Key="dGhlIHNhbXBsZSBub25jZQ==, x")),
+            (400, request(Sec_WebSocket_Version="+13")),
+            (400, request(Sec_WebSocket_Version="1_3")),
+            (400, request(Sec_WebSocket_Version="\xb9\xb3")),
+            (400, request(Upgrade="websocket\xa0")),
+            (400, request(Connection="\x85Upgrade")),
+            (405, request(method="get")),
         ):
             self.refused(wanted, wrong)
-        self.assertEqual(self.kinds(), {"refused": 19})
+        self.assertEqual(self.kinds(), {"refused": 33})
+
+    def test_body(self) -> None:
+        """What follows the head would be a body to a proxy, and WebSocket frames here."""
+        for line in ("Content-Length: 5", "Content-Length: 00", "Transfer-Encoding: chunked", "Transfer-Encoding: x"):
+            self.refused(400, request(more=[line]) + b"0\r\n\r\n")
+        self.assertEqual(self.ask(request(more=["Content-Length: 0"]))[0], 101)
+
+    def test_reasons(self) -> None:
+        """Each is one line that repeats nothing of the request but an origin; the log has the same line."""
+        events = record_log(self)
+        for wrong in (
+            request("/s3cret"),
+            request(f"{PATH}#s3cret"),
+            request(method="s3cret"),
+            request(http="HTTP/s3cret"),
+            request(Host="s3cret@x"),
+            request(Upgrade="s3cret"),
+            request(Connection="s3cret"),
+            request(Origin="http://evil.example/s3cret"),
+            request(Sec_WebSocket_Key="s3cret"),
+            request(Sec_WebSocket_Version="s3cret"),
+            request(Sec_WebSocket_Protocol="s3cret"),
+            request(Sec_WebSocket_Protocol="s3cret, s3cret"),
+            request(more=["Content-Length: s3cret"]),
+            request(more=["s3cret"]),
+            request(more=["s3cret\x1b[1m: x"]),
+            request(more=["Authorization: s3cret", "Authorization: s3cret"]),
+        ):
+            events.clear()
+            status, _, body, peer = self.ask(wrong)
+            self.assertGreaterEqual(status, 400, wrong)
+            self.assertNotIn("s3cret", body)
+            self.assertEqual((body[-1], body[:-1].isprintable()), ("\n", True), body)
+            self.assertIn(f"refused with {status}: {body[:-1]}", text_of(events))
+            self.assertNotIn("s3cret", text_of(events))
+            peer.lose()
 
     def test_method_is_named(self) -> None:
         self.assertEqual(self.refused(405, request(method="POST"))["allow"], "GET")
@@ -214,6 +266,35 @@ class RefusalTests(WebSocketTestCase):
     def test_foreign_origin(self) -> None:
         for origin in ("http://evil.example", "http://airy.example", "null", "file:///x", "http://airy.example:8080.x"):
             self.refused(403, request(Origin=origin))
+
+    def test_bytes_of_an_origin(self) -> None:
+        """They are a part of it, also those that are white space to Python."""
+        for byte in ("\x85", "\xa0"):
+            for origin in (f"{byte}http://airy.example:8080", f"http://airy.example:8080{byte}", f"http://airy{byte}"):
+                self.refused(403, request(Origin=origin))
+        for lines in (["Origin: http://airy.example:8080"] * 2, ["Origin: \x0bhttp://airy.example:8080"]):
+            self.refused(400, request(more=lines))
+
+    def test_host_of_an_absolute_target(self) -> None:
+        """It is the host that counts (RFC 9112, section 3.2.2)."""
+        page = "https://other.example"
+        self.refused(403, request(Origin=page))
+        self.assertEqual(self.ask(request(f"http://other.example{PATH}?x", Origin=page))[0], 101)
+        self.refused(403, request(f"http://other.example{PATH}", Origin="http://airy.example:8080"))
+
+    def test_the_log_names_a_foreign_origin(self) -> None:
+        """With the option that allows it; what is no origin is not repeated."""
+        for origin, option in (
+            ("https://Evil.example", "--origin https://evil.example would"),
+            ("null", "--origin null would"),
+            ("https://evil.example/?token=s3cret", None),
+        ):
+            log = record_log(self)
+            self.refused(403, request(Origin=origin))
+            said = text_of(log)
+            self.assertNotIn("s3cret", said)
+            if option is not None:
+                self.assertIn(f"; {option}", said)
 
     def test_own_origin(self) -> None:
         for origin in ("http://airy.example:8080", "https://AIRY.example:8080", "http://127.0.0.1:8081"):
@@ -256,11 +337,10 @@ class RefusalTests(WebSocketTestCase):
         peer.lose()
         self.assertEqual(self.kinds(), {"lost": 1})
 
-    def test_close_frame_instead_of_a_head(self) -> None:
-        peer = self.reach()
-        peer.say(close_frame(1000))
-        self.assertEqual(peer.got(), b"")
-        peer.lose()
+    def test_what_is_no_head_at_all(self) -> None:
+        """Bytes that no head has are refused as soon as they come: nothing would ever end such a head."""
+        for data in (close_frame(1000) + b"\0", b"\x16\x03\x01\x02\0", request()[:-4].replace(b"\r\n", b"\n")):
+            self.refused(400, data)
 
 
 class HeadLimitTests(WebSocketTestCase):
@@ -334,6 +414,31 @@ class OpeningTests(WebSocketTestCase):
         self.assertEqual(self.shown(Authorization="Bearer t"), Opening("Bearer t", None))
         self.assertEqual(self.shown(Cookie="a=b; c=d", Origin="https://app.example"), Opening(None, "a=b; c=d"))
         self.assertEqual(self.shown(Cookie="a=b", Authorization="t"), Opening("t", "a=b"))
+
+    def test_bytes(self) -> None:
+        """All bytes but controls are content, one character each, whatever they mean."""
+        self.assertEqual(self.shown(Cookie="city=\xc3\x85rhus; tok=t").cookie, "city=\xc3\x85rhus; tok=t")
+        self.assertEqual(self.shown(Authorization="Bearer \x80\x85\xa0\xff").authorization, "Bearer \x80\x85\xa0\xff")
+        self.assertEqual(self.shown(Cookie=" \ta=b\tc\t ").cookie, "a=b\tc")
+
+    def test_several_cookie_headers(self) -> None:
+        """HTTP/2 lets a browser split them, and a proxy may pass them on so (RFC 9113, section 8.2.3)."""
+        _, _, _, peer = self.ask(request(Cookie="a=b", more=["cookie: c=d; e=f"]))
+        peer.say(CONNECT)
+        self.assertEqual(self.door.seen[-1].opening, Opening(None, "a=b; c=d; e=f"))
+        peer.lose()
+
+    def test_nothing_but_cr_lf_begins_a_header(self) -> None:
+        """A proxy that strips ``Authorization`` and ``Cookie`` passes on what is content to it (RFC 9112, 2.2)."""
+        for name in ("Authorization", "Cookie", "Origin"):
+            for byte in range(0x100):
+                self.door.seen.clear()
+                status, _, _, peer = self.ask(request(more=[f"X-Name: \xc3{chr(byte)}{name}: Bearer t"]))
+                self.assertEqual(status, 101 if byte in (0x09, *range(0x20, 0x7F), *range(0x80, 0x100)) else 400, byte)
+                if status == 101:
+                    peer.say(CONNECT)
+                    self.assertEqual([each.opening for each in self.door.seen], [NO_OPENING], byte)
+                peer.lose()
 
     def test_not_of_other_pages(self) -> None:
         """A browser sends cookies whatever page asks: the origin stands before the login."""

@@ -34,6 +34,12 @@ def fragments(payload: bytes) -> bytes:
     return wire + websocket_frame(CONTINUATION, b"")
 
 
+def finished(payload: bytes) -> bytes:
+    """Return a payload as a final block, or several blocks of which the last is final."""
+    finisher = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS)
+    return finisher.compress(payload) + finisher.flush(zlib.Z_FINISH)
+
+
 class InflateTestCase(WebSocketTestCase):
     """Clients that offer compression."""
 
@@ -106,13 +112,29 @@ class MessageTests(InflateTestCase):
         deflater = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS)
         several = deflater.compress(SEND[:30]) + deflater.flush(zlib.Z_FULL_FLUSH)
         several += deflater.compress(SEND[30:]) + deflater.flush(zlib.Z_SYNC_FLUSH)
-        finisher = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS)
-        final = finisher.compress(SEND) + finisher.flush(zlib.Z_FINISH) + b"\x00"
+        final = finished(SEND) + b"\x00"
         peer = self.session()
         for payload in (several.removesuffix(FLUSH_END), deflated(SEND, level=0), final):
             peer.say(websocket_frame(TEXT, payload, rsv=RSV1))
         peer.say(websocket_frame(TEXT, b"\x00", rsv=RSV1) + fragments(final))
         self.assertEqual(self.feed.taken, [(MESSAGE, EVENT)] * 4)
+
+    def test_blocks_behind_a_final_one(self) -> None:
+        """RFC 7692, section 7.2.1: final blocks may stand anywhere, and the next block follows."""
+        for pieces, end in (
+            ([SEND, SEND], b"\x00"),
+            ([SEND[:7], SEND[7:], b"", b"", SEND], b"\x00"),
+            ([SEND, b""], b""),
+            ([SEND[:30]], deflated(SEND[30:])),
+            ([SEND[:30]], deflated(SEND[30:], level=0)),
+        ):
+            payload = b"".join(map(finished, pieces)) + end
+            for wire in (websocket_frame(TEXT, payload, rsv=RSV1), fragments(payload)):
+                peer = self.session()
+                before = len(self.feed.taken)
+                peer.say(wire + compressed(BYE))
+                self.assertEqual(self.closed(peer), (["RECEIPT"], 1000))
+                self.assertEqual(self.feed.taken[before:], [(MESSAGE, EVENT)] * (b"".join(pieces).count(b"SEND") or 1))
 
     def test_large(self) -> None:
         """A body as large as may be takes as many turns as its bytes would need reads."""
@@ -153,8 +175,8 @@ class ViolationTests(InflateTestCase):
         shared.compress(SEND)
         shared.flush(zlib.Z_SYNC_FLUSH)
         second = (shared.compress(SEND) + shared.flush(zlib.Z_SYNC_FLUSH)).removesuffix(FLUSH_END)
-        finisher = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS)
-        final = finisher.compress(b"\n") + finisher.flush(zlib.Z_FINISH)
+        final = finished(b"\n" * 500)
+        stored = deflated(b"\n" * 9, level=0)
         for name, wire, wanted in (
             ("RSV1 on a control frame", websocket_frame(PING, b"\x00", rsv=RSV1), 1002),
             ("RSV2", websocket_frame(TEXT, b"\x00", rsv=2), 1002),
@@ -167,7 +189,9 @@ class ViolationTests(InflateTestCase):
             ("not deflated", websocket_frame(TEXT, b"\xff\xff\xff", rsv=RSV1), 1007),
             ("refers to the last message", compressed(b"\n" * 100) + websocket_frame(TEXT, second, rsv=RSV1), 1007),
             ("cut off", websocket_frame(TEXT, deflated(b"\n" * 9, level=0)[:-3], rsv=RSV1), 1007),
-            ("goes on after the end", websocket_frame(TEXT, final + deflated(b"\n"), rsv=RSV1), 1007),
+            ("not deflated after a final block", websocket_frame(TEXT, final + b"\xff\xff", rsv=RSV1), 1007),
+            ("refers to what is before a final block", websocket_frame(TEXT, final + second, rsv=RSV1), 1007),
+            ("cut off after a final block", websocket_frame(TEXT, final + stored[:-3], rsv=RSV1), 1007),
             ("broken UTF-8", compressed(b"\n\xff\n"), 1007),
             ("UTF-8 cut off", compressed(b"\n\xc3"), 1007),
         ):
@@ -211,6 +235,26 @@ class BombTests(InflateTestCase):
             self.turns_until_read(peer)
         peer.say(compressed(BYE))
         self.assertEqual(self.closed(peer), (["RECEIPT"], 1000))
+
+    def test_empty_final_blocks(self) -> None:
+        """They become nothing, and cost something: a read of them takes many turns, and the next one waits."""
+        peer = self.session()
+        blocks = finished(b"") * (READ_BYTES // 2)
+        self.assertEqual(len(blocks), READ_BYTES)
+        peer.say(websocket_frame(TEXT, blocks, rsv=RSV1, fin=False))
+        self.assertFalse(peer.is_read)
+        self.assertEqual(self.turns_until_read(peer), READ_BYTES // 2 * 64 // READ_BYTES)
+        peer.say(websocket_frame(CONTINUATION, deflated(SEND)))
+        self.assertEqual(self.feed.taken, [(MESSAGE, EVENT)])
+
+    def test_final_blocks_that_become_too_much(self) -> None:
+        """The bound on a message is over all its blocks."""
+        peer = self.session()
+        bomb = websocket_frame(TEXT, finished(b"\n" * (WEBSOCKET_MESSAGE // 2)) * 3, rsv=RSV1)
+        for start in range(0, len(bomb), READ_BYTES):
+            peer.say(bomb[start : start + READ_BYTES])
+            self.turns_until_read(peer)
+        self.assertEqual(self.closed(peer), ([], 1009))
 
     def test_too_big_a_frame(self) -> None:
         """STOMP's own bound holds while it is inflated."""

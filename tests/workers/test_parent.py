@@ -275,7 +275,7 @@ class StartTests(ParentCase):
         taken = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(taken.close)
         made = self.make(REDIS, f"--listen=tcp:{taken.getsockname()[1]}:interface=127.0.0.1")
-        self.assertIn("in use", str(self.assertRaises(SystemExit, made.privilegedStartService).code))
+        self.assertIn(": cannot listen there: ", str(self.assertRaises(SystemExit, made.privilegedStartService).code))
 
     def test_worker_that_can_not_start(self) -> None:
         self.started()

@@ -18,9 +18,10 @@ from zope.interface.verify import verifyObject
 
 from airyd.listening import Place, url_of
 from airyd.workers.sockets import InheritedSockets, SharedPort, Sockets
+from tests.patience import PATIENCE
 
-#: Seconds that a connection may take to arrive.
-PATIENCE = 30.0
+#: Enough that a fair deal forgets none of three: the odds are 1 to 10**15.
+MANY = 90
 
 
 class SharedTests(SynchronousTestCase):
@@ -48,17 +49,17 @@ class SharedTests(SynchronousTestCase):
     def test_clients_are_dealt_out(self) -> None:
         """Each socket gets some of many; none is lost."""
         port, _ = self.listen("tcp:0:interface=127.0.0.1")
-        for _ in range(90):
+        for _ in range(MANY):
             client = socket.create_connection(("127.0.0.1", port.getHost().port))
             self.addCleanup(client.close)
         counts = [0] * len(port.sockets)
-        while sum(counts) < 90:  # a busy kernel brings the last ones late
+        while sum(counts) < MANY:  # a busy kernel brings the last ones late
             ready, _, _ = select.select(port.sockets, (), (), PATIENCE)
             self.assertTrue(ready, counts)
             for each in ready:
                 each.accept()[0].close()
                 counts[port.sockets.index(each)] += 1
-        self.assertGreater(min(counts), 5, counts)
+        self.assertGreater(min(counts), 0, counts)
 
     def test_ipv6(self) -> None:
         for description in (r"tcp6:0:interface=\:\:1", r"tcp:0:interface=\:\:1"):
@@ -81,7 +82,7 @@ class SharedTests(SynchronousTestCase):
         for number in (taken.getsockname()[1], other.getHost().port):
             ended = self.assertRaises(SystemExit, self.listen, f"tcp:{number}:interface=127.0.0.1")
             self.assertIn(f"--listen tcp:{number}", str(ended.code))
-            self.assertIn("in use", str(ended.code))
+            self.assertIn(": cannot listen there: ", str(ended.code))
 
     def test_closed(self) -> None:
         port, _ = self.listen("tcp:0:interface=127.0.0.1")

@@ -34,20 +34,22 @@ class TokenParser:
     name = "jwt"
     help = """\
 jwt:WHERE-THE-KEY-IS[:NAME=VALUE...]
-    Whoever shows a good JSON Web Token is let in, and may do what it says. The key is
-    one of these, and says which algorithm is good:
-    secret-file=   a file with the secret of HS256
-    secret-env=    the name of an environment variable with the secret of HS256
-    key-file=      a PEM file with a public key or certificate (RS256, ES256, EdDSA)
+    Whoever shows a good JSON Web Token is let in, and may do what it says. The keys of
+    an issuer are in one of these, up to 8, and any of them is good:
+    secret-file=   a file with secrets, one on each line (HS256)
+    secret-env=    the name of an environment variable with the same
+    key-file=      a PEM file with public keys or certificates (RS256, ES256, EdDSA)
     jwks=          a file, or an https: URL, with a JWK Set; the token's kid chooses
     and further:
-    base64         the secret is base64, as Airy's
+    base64         the secrets are base64, as Airy's
+    alg=           the algorithms that are good, such as HS512 or RS256,PS256
+                   (default: those in parentheses)
     ca-file=       who signs the certificate of the jwks' server, as PEM
     issuer=        what the token's iss must be
     audience=      what must be in the token's aud
-    leeway=        seconds that clocks may differ (default 0)
+    leeway=        seconds that clocks may differ (default 5 for nbf, 0 for exp and iat)
     subject-claim= the claim that names the user (default sub)
-    allow-eternal  a token may have no exp
+    allow-eternal  a token may have no exp, or one in more than ten years
     cookie=        the name of a cookie that may hold the token
     subscribe-claim=, send-claim=, only-claim=, missing-claim=
                    the claims with what may be done (default subscribe, send, ...)

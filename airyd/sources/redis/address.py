@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Final, NamedTuple
-from urllib.parse import unquote, urlsplit
+from typing import Final, NamedTuple
+from urllib.parse import SplitResult, unquote, urlsplit
 
-from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IReactorCore, IStreamClientEndpoint
+from twisted.internet.interfaces import IReactorCore, IStreamClientEndpoint
 
-from airyd.errors import ConfigurationError
+from airyd.files import read_line
+from airyd.hostnames import AnyNameEndpoint
 from airyd.sources.query import Query
 
 #: The environment's name for the password, so that it need not be in the URL, and thereby in a process listing.
@@ -49,42 +49,16 @@ class Address(NamedTuple):
 
         Raises ``ConfigurationError`` if a certificate or key can't be read.
         """
-        from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
+        from twisted.internet.endpoints import UNIXClientEndpoint, wrapClientTLS
 
         if self.path is not None:
             return UNIXClientEndpoint(reactor, self.path, timeout=CONNECT_PATIENCE)
-        plain = HostnameEndpoint(reactor, self.host, self.port, timeout=CONNECT_PATIENCE)
-        return wrapClientTLS(self._tls_options(), plain) if self.tls else plain
+        plain = AnyNameEndpoint(reactor, self.host, self.port, CONNECT_PATIENCE)
+        if not self.tls:
+            return plain
+        from airyd.sources.redis.tls import client_options
 
-    def _tls_options(self) -> IOpenSSLClientConnectionCreator:
-        from cryptography.hazmat.primitives.serialization import load_pem_private_key
-        from cryptography.x509 import load_pem_x509_certificates
-        from OpenSSL.crypto import Error as PemError
-        from OpenSSL.SSL import Error as TlsError
-        from twisted.internet.ssl import Certificate, CertificateOptions, optionsForClientTLS, trustRootFromCertificates
-
-        try:
-            trust = None
-            if self.ca_file is not None:
-                authorities = [Certificate.loadPEM(pem) for pem in _pem_blocks(Path(self.ca_file).read_bytes())]
-                if not authorities:
-                    raise ValueError(f"there is no certificate in {self.ca_file}")
-                trust = trustRootFromCertificates(authorities)
-            client: dict[str, Any] = {}
-            if self.cert_file is not None and self.key_file is not None:
-                certificate, *chain = load_pem_x509_certificates(Path(self.cert_file).read_bytes())
-                key = load_pem_private_key(Path(self.key_file).read_bytes(), password=None)
-                # Not as a PrivateCertificate: that holds no chain, and objects which pyOpenSSL takes no more.
-                client = {"certificate": certificate, "privateKey": key, "extraCertChain": chain}
-                CertificateOptions(**client).getContext()  # raises, if they do not belong together
-        except (OSError, PemError, TlsError, TypeError, ValueError) as error:
-            raise ConfigurationError(f"{self.name}: cannot use the certificate or key: {error}") from None
-        return optionsForClientTLS(self.host, trustRoot=trust, extraCertificateOptions=client)
-
-
-def _pem_blocks(text: bytes) -> list[bytes]:
-    end = b"-----END CERTIFICATE-----"
-    return [block + end for block in text.split(end)[:-1]]
+        return wrapClientTLS(client_options(self.name, self.host, self.ca_file, self.cert_file, self.key_file), plain)
 
 
 class SentinelAddress(NamedTuple):
@@ -108,34 +82,36 @@ def read_address(url: str, query: Query, environ: Mapping[str, str]) -> Address:
     scheme = query.scheme.lower()
     tls = scheme == "rediss"
     is_unix = scheme == "redis+unix"
-    try:
-        parts = urlsplit(url.partition("?")[0])
-        port = parts.port or DEFAULT_PORT
-    except ValueError:
-        raise query.error("the address is not host[:port][/db]") from None
-    if parts.fragment or (is_unix and parts.hostname):
-        raise query.error("the address is not " + ("///path of the socket" if is_unix else "host[:port][/db]"))
+    form = f"{scheme}:///path of the socket" if is_unix else f"{scheme}://HOST[:PORT][/DB]"
+    parts = _split(url, query, form)
     user = unquote(parts.username) if parts.username else None
     password = unquote(parts.password) if parts.password else None
+    place = parts.netloc.rpartition("@")[2]
+    path: str | None = None
     if is_unix:
+        if place or not parts.path.strip("/"):
+            raise query.error(f"name the socket: write {form}, such as redis+unix:///run/redis/redis-server.sock")
+        host, port = "localhost", DEFAULT_PORT
         database = query.integer("db", 0, 0, 1_000_000)
         path = unquote(parts.path)
         name = f"{scheme}://{path}"
-        if not parts.path.strip("/"):
-            raise query.error("name the socket: redis+unix:///run/redis/redis-server.sock")
     else:
-        path = None
-        text = parts.path.strip("/")
-        if text and not (text.isascii() and text.isdigit() and len(text) < 7):
-            raise query.error("behind the host comes the number of the database, such as /0")
-        database = int(text or 0)
-        name = f"{scheme}://{_bracketed(parts.hostname or 'localhost')}:{port}/{database}"
+        if not query.rest.startswith("//") and (query.rest or ":" not in url):
+            raise query.error(f"write {form}")
+        if "," in place:
+            raise query.error(
+                "there is one host only; where sentinels know which Redis is the master, write "
+                "redis+sentinel://HOST[:PORT],HOST[:PORT]/NAME-OF-THE-MASTER"
+            )
+        host, port = _host_and_port(place, DEFAULT_PORT, query)
+        database = _database(parts.path.strip("/") or "0", "the host", query)
+        name = f"{scheme}://{_bracketed(host)}:{port}/{database}"
     cert_file, key_file = (query.text(each) if tls else None for each in ("cert-file", "key-file"))
     if (cert_file is None) != (key_file is None):
-        raise query.error("cert-file and key-file go together")
+        raise query.error("cert-file and key-file go together: give both")
     return Address(
         name=name,
-        host=parts.hostname or "localhost",
+        host=host,
         port=port,
         path=path,
         tls=tls,
@@ -148,6 +124,41 @@ def read_address(url: str, query: Query, environ: Mapping[str, str]) -> Address:
     )
 
 
+def _split(url: str, query: Query, form: str) -> SplitResult:
+    """Take the part before the parameters apart; what is refused may be a password, and is not shown."""
+    try:
+        parts = urlsplit(url.partition("?")[0])
+    except ValueError:
+        raise query.error(f"the address is not {form}") from None
+    if parts.fragment or "#" in url.partition("?")[0] or "@" in parts.path:
+        raise query.error(f"the address is not {form}; in a user's name or a password write %2F for '/', %23 for '#'")
+    return parts
+
+
+def _host_and_port(place: str, default_port: int, query: Query) -> tuple[str, int]:
+    """Read ``host``, ``host:port`` or ``[IPv6 address]:port``; each part may be missing."""
+    host, colon, text = place.rpartition(":")
+    if not colon or place.endswith("]"):
+        host, text = place, ""
+    if not host.startswith("[") and ":" in host:
+        raise query.error("write an IPv6 address in brackets, such as [::1]:6379")
+    port = int(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0
+    if text and not 1 <= port <= 65535:
+        raise query.error("the port, behind the colon, must be a number from 1 to 65535")
+    host = host.strip("[]").lower() or "localhost"
+    try:
+        host.encode("idna")  # as the resolver does
+    except UnicodeError:
+        raise query.error("the host is not a name that can be looked up: a part of it is empty or too long") from None
+    return host, port or default_port
+
+
+def _database(text: str, what: str, query: Query) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 7):
+        raise query.error(f"behind {what} comes the number of the database, such as /0")
+    return int(text)
+
+
 def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
@@ -158,21 +169,14 @@ def read_sentinel_address(url: str, query: Query, environ: Mapping[str, str]) ->
     Errors: ``ConfigurationError`` whose text shows neither user nor password.
     """
     scheme = query.scheme.lower()
-    wrong = query.error("the address is not host[:port],.../name of the master[/db]")
-    try:
-        parts = urlsplit(url.partition("?")[0])
-        login, _, hosts = parts.netloc.rpartition("@")
-        places = [urlsplit(f"//{each}") for each in hosts.split(",")]
-        named = [(place.hostname or "", place.port or DEFAULT_SENTINEL_PORT) for place in places]
-    except ValueError:
-        raise wrong from None
+    form = f"{scheme}://HOST[:PORT],.../NAME-OF-THE-MASTER[/DB]"
+    parts = _split(url, query, form)
+    login, _, hosts = parts.netloc.rpartition("@")
     service, slash, database = parts.path.removeprefix("/").partition("/")
-    is_number = database.isascii() and database.isdigit() and len(database) < 7
-    # An @ in the path is one in a password, with a slash before it.
-    if not all(host for host, _ in named) or not service or parts.fragment or "@" in parts.path:
-        raise wrong
-    if slash and not is_number:
-        raise query.error("behind the master's name comes the number of the database, such as /0")
+    if not service or not all(place.partition(":")[0] for place in hosts.split(",")):
+        raise query.error(f"write {form}")
+    named = [_host_and_port(place, DEFAULT_SENTINEL_PORT, query) for place in hosts.split(",")]
+    number = _database(database if slash else "0", "the master's name", query)
     user, _, password = login.partition(":")
     own = _password(None, query, environ.get(SENTINEL_PASSWORD_VARIABLE), "sentinel-password-file")
     sentinels = [
@@ -184,12 +188,12 @@ def read_sentinel_address(url: str, query: Query, environ: Mapping[str, str]) ->
         tuple(sentinels),
         service=unquote(service),
         master=Address(
-            name=f"{scheme}://{listed}/{service}/{int(database or 0)}",
+            name=f"{scheme}://{listed}/{service}/{number}",
             host="",
             port=0,
             path=None,
             tls=False,
-            database=int(database or 0),
+            database=number,
             user=unquote(user) or None,
             password=_password(unquote(password) or None, query, environ.get(PASSWORD_VARIABLE), "password-file"),
             ca_file=None,
@@ -205,8 +209,5 @@ def _password(password: str | None, query: Query, other: str | None, name: str) 
     if password is not None and file is not None:
         raise query.error(f"give the password once: in the address, or with {name}")
     if file is not None:
-        try:
-            return Path(file).read_text().rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise query.error(f"cannot read {name} {file}: {type(error).__name__}") from None
+        return read_line(f"{query.scheme}: {name}", file)
     return password if password is not None else other or None

@@ -53,6 +53,14 @@ class DeadLetters:
             await self._link.command("XADD", self._key, "MAXLEN", "~", DEAD_LETTERS, "*", *fields)
         except ResponseError as error:
             self._is_allowed = not str(error).startswith("NOPERM")
-            self._log.warn("{key} {id}: not copied: {error}", key=key, id=refused.event_id, error=str(error))
+            self._log.warn(
+                "{key} {id}: not copied: {error}",
+                key=key,
+                id=refused.event_id,
+                error=str(error),
+                once_a_minute=f"not copied {key}",
+            )
         except SourceUnavailable:
-            self._log.info("{key} {id}: not copied, Redis is away", key=key, id=refused.event_id)
+            self._log.info(
+                "{key} {id}: not copied, Redis is away", key=key, id=refused.event_id, once_a_minute=f"away {key}"
+            )

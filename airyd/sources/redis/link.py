@@ -21,7 +21,8 @@ from txredisapi import ResponseError
 
 from airyd.errors import SourceUnavailable
 from airyd.sources.redis.address import Address
-from airyd.sources.redis.protocol import Message, RedisFactory, RedisProtocol, Reply, Word, one_line
+from airyd.sources.redis.protocol import Message, RedisFactory, RedisProtocol, Reply, Word
+from airyd.sources.redis.trouble import one_line, why_not_connected
 
 #: Seconds for which nothing at all may come while an answer is due; then the connection counts as dead. A server
 #: that is stopped, or a link that swallows everything, tells nothing by itself.
@@ -184,7 +185,7 @@ class Link:
         def wait() -> None:
             nonlocal overdue, reads
             if protocol.reads == reads:
-                protocol.hang_up(f"no reply within {patience:g} seconds")
+                protocol.is_silent(patience)
             else:  # the reply stands behind much else
                 reads = protocol.reads
                 overdue = self._clock.callLater(patience, wait)
@@ -210,7 +211,7 @@ class Link:
                 protocol = await self._connect()
             except (ConnectError, OSError, ResponseError, SourceUnavailable) as error:
                 attempt += 1
-                self._tell(one_line(error).removeprefix(f"{self._address.name}: "))
+                self._tell(why_not_connected(error, self._address.host).removeprefix(f"{self._address.name}: "))
             else:
                 attempt = 0
                 self._up(protocol)
@@ -223,7 +224,8 @@ class Link:
                 await deferLater(self._clock, self._delay(attempt))
 
     async def _connect(self) -> RedisProtocol:
-        factory = RedisFactory() if self._listener is None else RedisFactory(self._take)
+        scheme = self._address.name.partition(":")[0]
+        factory = RedisFactory(scheme, None if self._listener is None else self._take)
         protocol = cast(RedisProtocol, await self._endpoint.connect(factory))
         address = self._address
         try:
@@ -237,7 +239,10 @@ class Link:
                 self.client_id = cast(int, number)
             # Redis answers all that before it has read its data, and not this.
             with suppress(ResponseError):  # whoever may not ask, finds out later
-                await self._send(protocol, ("PING",), REPLY_PATIENCE)
+                pong = await self._send(protocol, ("PING",), REPLY_PATIENCE)
+                if pong != b"PONG":  # a mail server, say, whose "+OK" is a reply of Redis', too
+                    protocol.is_no_redis()
+                    raise SourceUnavailable(protocol.end)
             if self._must_be_master:
                 self.reign = _read_reign(await self._send(protocol, ("INFO", "replication"), REPLY_PATIENCE))
             if self._listener is not None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple, TypeAlias, cast
 
-from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IHandshakeListener
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 from txredisapi import HiredisProtocol, InvalidData
+from zope.interface import implementer
+
+from airyd.sources.redis.trouble import LOST, why_lost, why_no_redis, why_silent
 
 #: What Redis answers with (RESP2): text as bytes; within a list an error, a ``ResponseError``, may stand for a value.
 Reply: TypeAlias = "bytes | int | list[Reply] | Exception | None"
@@ -18,6 +21,8 @@ RawEntry: TypeAlias = "tuple[bytes, list[bytes] | None]"
 
 #: What the first word of a reply is that is none, but something that was published.
 _MESSAGE: Final = b"message"
+#: Bytes by which an answer is told from that of another server.
+_ENOUGH: Final = 5
 
 
 class Message(NamedTuple):
@@ -27,9 +32,11 @@ class Message(NamedTuple):
     body: bytes
 
 
+@implementer(IHandshakeListener)
 class RedisProtocol(HiredisProtocol):  # type: ignore[misc]  # txredisapi has no types
     """txredisapi without its conversions, which walk through every reply, and without its login, which is tried once.
 
+    :param scheme: of the URL, such as ``rediss``
     :param take: called with the messages that one read brought; None for a connection without channels
 
     :ivar end: why the connection was lost
@@ -37,12 +44,15 @@ class RedisProtocol(HiredisProtocol):  # type: ignore[misc]  # txredisapi has no
     :ivar reads: how often something has come
     """
 
-    end: str = "the connection was lost"
+    end: str = LOST
 
-    def __init__(self, take: Callable[[list[Message]], None] | None = None) -> None:
+    def __init__(self, scheme: str, take: Callable[[list[Message]], None] | None = None) -> None:
         super().__init__(charset=None, convertNumbers=False)
         self.is_over = False
         self.reads = 0
+        self._scheme = scheme
+        self._is_secure = False
+        self._first = b""
         self._take = take
         self._messages: list[Message] = []
 
@@ -53,10 +63,12 @@ class RedisProtocol(HiredisProtocol):  # type: ignore[misc]  # txredisapi has no
     def dataReceived(self, data: bytes, unpause: bool = False) -> None:
         """See ``IProtocol``; hang up on what is no Redis."""
         self.reads += 1
+        if len(self._first) < _ENOUGH:
+            self._first += data[:_ENOUGH]
         try:
             super().dataReceived(data, unpause)
-        except InvalidData as error:
-            self.hang_up(f"what answers is no Redis: {error}")
+        except InvalidData:
+            self.is_no_redis()
         if self._messages and self._take is not None:
             messages, self._messages = self._messages, []
             self._take(messages)
@@ -70,9 +82,21 @@ class RedisProtocol(HiredisProtocol):  # type: ignore[misc]  # txredisapi has no
 
     def connectionLost(self, reason: Failure) -> None:
         """See ``IProtocol``."""
-        if self.end == RedisProtocol.end and not reason.check(ConnectionDone):
-            self.end = f"the connection was lost: {one_line(reason.value)}"
+        if not self.is_over:
+            self.end = why_lost(reason.value, self._scheme, self._is_secure, bool(self.reads))
         super().connectionLost(reason)
+
+    def handshakeCompleted(self) -> None:
+        """See ``IHandshakeListener``."""
+        self._is_secure = True
+
+    def is_no_redis(self) -> None:
+        """Give this connection up, since something else answers."""
+        self.hang_up(why_no_redis(self._first, self._scheme))
+
+    def is_silent(self, patience: float) -> None:
+        """Give this connection up, since nothing has come for so many seconds."""
+        self.hang_up(why_silent(patience, self._scheme, self._is_secure))
 
     def hang_up(self, reason: str) -> None:
         """Give this connection up."""
@@ -82,22 +106,18 @@ class RedisProtocol(HiredisProtocol):  # type: ignore[misc]  # txredisapi has no
 
 
 class RedisFactory(Factory):
-    """Makes the protocols of one link."""
+    """Makes the protocols of one link; the arguments are those of ``RedisProtocol``."""
 
     noisy = False
 
-    def __init__(self, take: Callable[[RedisProtocol, list[Message]], None] | None = None) -> None:
+    def __init__(self, scheme: str, take: Callable[[RedisProtocol, list[Message]], None] | None = None) -> None:
+        self._scheme = scheme
         self._take = take
 
     def buildProtocol(self, addr: object) -> RedisProtocol:
         """See ``IProtocolFactory``."""
         take = self._take
         if take is None:
-            return RedisProtocol()
-        protocol = RedisProtocol(lambda messages: take(protocol, messages))
+            return RedisProtocol(self._scheme)
+        protocol = RedisProtocol(self._scheme, lambda messages: take(protocol, messages))
         return protocol
-
-
-def one_line(error: BaseException | None) -> str:
-    """Return what went wrong, on one line. Redis' own words hold no password."""
-    return " ".join((str(error) or type(error).__name__).split())

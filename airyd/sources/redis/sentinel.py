@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, NoReturn, cast
 
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
-from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import (
     IProtocol,
     IProtocolFactory,
@@ -20,6 +19,7 @@ from txredisapi import ResponseError
 from zope.interface import implementer
 
 from airyd.errors import SourceUnavailable
+from airyd.hostnames import AnyNameEndpoint
 from airyd.sources.redis.address import CONNECT_PATIENCE, SentinelAddress
 from airyd.sources.redis.link import Link, all_of
 from airyd.sources.redis.protocol import RedisProtocol
@@ -174,7 +174,7 @@ class _MasterEndpoint:
     async def _connect(self, factory: IProtocolFactory) -> IProtocol:
         sentinels = self._sentinels()
         master = await sentinels.master()
-        endpoint = HostnameEndpoint(self._reactor, master.host, master.port, timeout=CONNECT_PATIENCE)
+        endpoint = AnyNameEndpoint(self._reactor, master.host, master.port, CONNECT_PATIENCE)
         protocol = cast(RedisProtocol, await endpoint.connect(factory))
         if sentinels.known != master:
             protocol.transport.abortConnection()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from airyd.errors import ConfigurationError
 from airyd.interfaces import IEventSource, SourceContext
 from airyd.sources.history import read_bounds
@@ -13,7 +15,18 @@ from airyd.sources.redis.source import RedisStreams
 from airyd.sources.redis.upstream import Upstream
 
 #: The values of ``mode``; the first is the default.
-MODES = ("stream", "pubsub")
+MODES: Final = ("stream", "pubsub")
+#: Parameters that some of these URLs have and others don't, and which have them.
+_ELSEWHERE: Final = {
+    "maxlen": "mode=stream",
+    "history": "mode=pubsub",
+    "history-bytes": "mode=pubsub",
+    "ca-file": "rediss:",
+    "cert-file": "rediss:",
+    "key-file": "rediss:",
+    "db": "redis+unix:, others have the number behind the host, such as redis://HOST/1",
+    "sentinel-password-file": "redis+sentinel:",
+}
 
 
 def parse(url: str, context: SourceContext) -> IEventSource:
@@ -38,5 +51,5 @@ def parse(url: str, context: SourceContext) -> IEventSource:
         maxlen = query.integer("maxlen", DEFAULT_MAXLEN, 1, 1_000_000_000)
         source = RedisStreams(upstream, prefix, maxlen, context)
     query.rest = ""
-    query.finish()
+    query.finish(_ELSEWHERE)
     return source

@@ -1,0 +1,95 @@
+"""What the values of options may be: each reader raises ``ValueError``, whose text says what to give instead."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from twisted.python import usage
+
+from airyd.revocation import MOST_TOKEN_MAX_AGE
+
+AUTO_WORKERS: Final = "auto"
+#: Every worker holds the sockets of all: their number goes with the square of this.
+MOST_WORKERS: Final = 64
+#: The greatest number of bytes, seconds and the like.
+MOST: Final = (1 << 31) - 1
+#: Seconds. A tick of the wheel is a tenth of it, and each costs some CPU.
+_SHORTEST_PING_INTERVAL: Final = 0.1
+#: Characters of a wrong value that are shown.
+_SHOWN: Final = 60
+
+
+def naming(option: str, read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Let a refusal name its option and the value, which Twisted would not."""
+
+    def read_option(text: str) -> Any:
+        try:
+            return read(text)
+        except ValueError as error:
+            value = f" {text[:_SHOWN]}{'...' if len(text) > _SHOWN else ''}" if text else " is empty"
+            raise usage.UsageError(f"--{option}{value}: {error}") from None
+
+    return read_option
+
+
+def positive(text: str) -> int:
+    """Read a whole number from 1 on."""
+    number = _whole(text)
+    if not 1 <= number <= MOST:
+        raise ValueError(f"give a whole number from 1 to {MOST}")
+    return number
+
+
+def lifetime(text: str) -> int:
+    """Read the seconds that a token may live."""
+    number = _whole(text)
+    if not 1 <= number <= MOST_TOKEN_MAX_AGE:
+        raise ValueError(f"give a whole number of seconds from 1 to {MOST_TOKEN_MAX_AGE}")
+    return number
+
+
+def workers(text: str) -> int:
+    """Read how many processes serve clients."""
+    if text == AUTO_WORKERS:
+        return len(os.sched_getaffinity(0))
+    number = _whole(text)
+    if not 1 <= number <= MOST_WORKERS:
+        raise ValueError(f"give a number from 1 to {MOST_WORKERS}, or {AUTO_WORKERS}")
+    return number
+
+
+def seconds(text: str) -> float:
+    """Read a number of seconds, with or without a fraction."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= MOST:
+        raise ValueError(f"give a number of seconds from 0 to {MOST}")
+    return number
+
+
+def ping_interval(text: str) -> float:
+    """Read the seconds between pings, or 0 for none."""
+    number = seconds(text)
+    if 0 < number < _SHORTEST_PING_INTERVAL:
+        raise ValueError(f"give 0, or {_SHORTEST_PING_INTERVAL} seconds or more")
+    return number
+
+
+def one_of(choices: Sequence[str]) -> Callable[[str], str]:
+    """Return what reads one of these words."""
+
+    def read(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"give {' or '.join(choices)}")
+        return text
+
+    return read
+
+
+def _whole(text: str) -> int:
+    """Return the number, or 0 for what is none, or too great for any option."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 12 else 0

@@ -1,0 +1,189 @@
+"""The head of an HTTP/1.1 request, strictly read (RFC 9112).
+
+Two rules, so that airyd and a proxy in front never read one request in two ways:
+
+* A line ends at CR LF and nowhere else (section 2.2). The bytes 80 to FF are content (RFC 9110, section 5.5).
+* What is not written as the RFC has it is refused with 400. Nothing is repaired, guessed or passed over.
+
+Sans-IO: :class:`RequestHeadReader` collects the bytes, :func:`parse_request_head` reads them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Final, NamedTuple
+
+from airyd.addresses import host_of
+from airyd.errors import RequestRefused
+
+_HEAD_END: Final = b"\r\n\r\n"
+_LINES_BESIDE_FIELDS: Final = 2  # the request line, and the empty line at the end
+
+# RFC 9110, section 5.6.2, and what may stand in a field value: HTAB, and all bytes but controls (section 5.5).
+_TOKEN: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"  # noqa: S105  # no password
+_TEXT: Final = r"[\t -~\x80-\xff]*+"
+_ONE_TOKEN: Final = re.compile(_TOKEN)
+#: A whole head (RFC 9112, sections 2.1, 3 and 5), one character per byte.
+_HEAD: Final = re.compile(
+    rf"(?P<method>{_TOKEN}) (?P<target>[!-~]++) HTTP/(?P<version>[0-9]\.[0-9])\r\n"
+    rf"(?P<fields>(?:{_TOKEN}:{_TEXT}\r\n)*+)\r\n"
+)
+_REQUEST_LINE: Final = re.compile(rf"{_TOKEN} [!-~]++ HTTP/[0-9]\.[0-9]\r\n")
+#: Lines with proper ends, as far as they have arrived.
+_ARRIVED: Final = re.compile(rf"{_TEXT}(?:\r\n{_TEXT})*+".encode("latin-1"))
+#: origin-form or absolute-form (RFC 9112, section 3.2), without a fragment. Browsers leave more characters as they are
+#: than RFC 3986 lets them.
+_TARGET: Final = re.compile(r"(?:https?://(?P<authority>[^/?#]*+))?(?P<path>/[^?#]*+)(?:\?[^#]*+)?", re.IGNORECASE)
+
+_TOO_LARGE: Final = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+_BAD_LINES: Final = (
+    "Lines of the request head must end with CR LF and have no control characters (RFC 9112, section 2.2)."
+)
+_BAD_REQUEST_LINE: Final = (
+    "The request line must be a method, a target and the HTTP version, one space apart (RFC 9112, section 3)."
+)
+_BAD_FIELD: Final = (
+    "A header must be a name, a colon and a value on one line, with no space before the colon (RFC 9112, section 5)."
+)
+
+#: Fields that may stand in a request once: two of them could be read in two ways.
+_ONCE: Final = {
+    name.lower(): name
+    for name in (
+        "Authorization",
+        "Content-Length",
+        "Host",
+        "Origin",
+        "Sec-WebSocket-Key",
+        "Sec-WebSocket-Version",
+        "Transfer-Encoding",
+    )
+}
+
+
+class RequestHead(NamedTuple):
+    """What a request head says; ``repr`` shows nothing of it.
+
+    :ivar method: such as ``GET``; case-sensitive
+    :ivar path: of the target, as it came, without the query
+    :ivar host: host and port of an absolute target, else the ``Host`` field (RFC 9112, section 3.2.2)
+    :ivar fields: by name in lower case, one character per byte (latin-1), without the space around; lines of one name
+        are joined: with ``;`` for ``Cookie`` (RFC 9113, section 8.2.3), else with a comma (RFC 9110, section 5.3)
+    """
+
+    method: str
+    path: str
+    host: str
+    fields: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        return "RequestHead(...)"
+
+
+class RequestHeadReader:
+    """Collects a request head, however it is cut; the work grows with the bytes, not with the pieces.
+
+    :param most_bytes: of the head
+    :param most_fields: header lines
+    """
+
+    __slots__ = ("_arrived", "_lines", "_most_bytes", "_most_fields", "_proper")
+
+    def __init__(self, most_bytes: int, most_fields: int) -> None:
+        self._arrived = bytearray()
+        self._lines = 0
+        self._proper = 0  # bytes that are lines with proper ends
+        self._most_bytes = most_bytes
+        self._most_fields = most_fields
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes] | None:
+        """Take what came; return the whole head and what follows it, or None while the head has no end.
+
+        Errors: ``RequestRefused`` as soon as a bound is passed, or a byte can be in no head.
+        """
+        arrived, before = self._arrived, len(self._arrived)
+        arrived += data
+        end = arrived.find(_HEAD_END, max(before - len(_HEAD_END) + 1, 0))
+        size = len(arrived) if end < 0 else end + len(_HEAD_END)
+        if size > self._most_bytes:
+            raise RequestRefused(f"The request head is longer than {self._most_bytes} bytes.", _TOO_LARGE)
+        self._lines += arrived.count(b"\r\n", max(before - 1, 0), size)
+        if self._lines > self._most_fields + _LINES_BESIDE_FIELDS:
+            raise RequestRefused(f"The request has more than {self._most_fields} headers.", _TOO_LARGE)
+        if end >= 0:
+            return bytes(arrived[:size]), bytes(arrived[size:])
+        proper = _ARRIVED.match(arrived, self._proper)
+        assert proper is not None  # noqa: S101  # it matches the empty string, too
+        self._proper = proper.end()
+        if bytes(arrived[self._proper :]) not in (b"", b"\r"):
+            raise RequestRefused(_BAD_LINES)
+        return None
+
+
+def parse_request_head(head: bytes) -> RequestHead:
+    """Return what a request head says.
+
+    :param head: up to and with the empty line that ends it
+
+    Errors: ``RequestRefused``.
+    """
+    found = _HEAD.fullmatch(head.decode("latin-1"))
+    if found is None:
+        raise RequestRefused(_fault(head))
+    method, target, version, lines = found.groups()
+    if version != "1.1":
+        raise RequestRefused("The version of HTTP must be 1.1.", HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
+    asked = _TARGET.fullmatch(target)
+    if asked is None:
+        raise RequestRefused(
+            "The request target must be a path such as /ws.communication, or an http: URL, without a fragment."
+        )
+    fields = _fields(lines)
+    host = _host(fields.get("host"))
+    authority: str | None = asked["authority"]
+    return RequestHead(method, asked["path"], host if authority is None else _host(authority), fields)
+
+
+def elements(value: str) -> list[str]:
+    """Return the elements of a list field; empty ones don't count (RFC 9110, section 5.6.1)."""
+    stripped = [element.strip(" \t") for element in value.split(",")]
+    return [element for element in stripped if element]
+
+
+def is_token(text: str) -> bool:
+    """Say whether a text is a token (RFC 9110, section 5.6.2)."""
+    return _ONE_TOKEN.fullmatch(text) is not None
+
+
+def _fields(lines: str) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    for line in lines.split("\r\n")[:-1]:
+        name, _, value = line.partition(":")
+        name, value = name.lower(), value.strip(" \t")
+        if name not in fields:
+            fields[name] = value
+        elif name in _ONCE:
+            raise RequestRefused(f"The request must have one {_ONCE[name]} header, not two.")
+        else:
+            fields[name] += f"{'; ' if name == 'cookie' else ', '}{value}"
+    return fields
+
+
+def _host(authority: str | None) -> str:
+    """Return a host and port, if they are proper ones (RFC 9112, section 3.2)."""
+    try:
+        host_of(authority or "")
+    except ValueError:
+        raise RequestRefused(
+            "The request must have one Host header: a name or address, and a port if it is not 80."
+        ) from None
+    return authority or ""
+
+
+def _fault(head: bytes) -> str:
+    """Return what is wrong with a head that is not written as RFC 9112 has it."""
+    if not _ARRIVED.fullmatch(head):
+        return _BAD_LINES
+    return _BAD_FIELD if _REQUEST_LINE.match(head.decode("latin-1")) else _BAD_REQUEST_LINE

@@ -1,0 +1,97 @@
+"""Why there is no connection to a Redis, in words for its operator: what to change, where that is known."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from OpenSSL.SSL import Error as TlsError
+from service_identity import VerificationError
+from twisted.internet.error import ConnectError, ConnectionDone, ConnectionLost, ConnectionRefusedError, DNSLookupError
+from twisted.internet.error import TimeoutError as ConnectTimeout
+
+LOST: Final = "the connection was lost"
+#: How a TLS alert begins, which a TLS server sends to who does not speak TLS (RFC 8446, section 5.1).
+_ALERT: Final = b"\x15\x03"
+#: How answers of web servers begin.
+_WEB: Final = (b"HTTP/", b"<")
+_WITH_TLS: Final = "; if the server speaks TLS, write rediss:"
+_WITHOUT_TLS: Final = "; if the server does not speak TLS, write redis:"
+#: What OpenSSL says to an answer that isn't TLS.
+_NO_TLS: Final = ("wrong version number", "packet length too long", "record layer failure", "http request")
+
+
+def one_line(error: BaseException | None) -> str:
+    """Return what went wrong, on one line. Redis' own words hold no password."""
+    return " ".join((str(error) or type(error).__name__).split())
+
+
+def why_not_connected(error: BaseException, host: str) -> str:
+    """Return why an attempt to connect failed."""
+    match error:
+        case DNSLookupError():
+            return f"the name {host} can't be looked up"
+        case ConnectionRefusedError():
+            return "connection refused"
+        case ConnectTimeout():
+            return "no answer to the attempt to connect"
+        case ConnectError(osError=int(number)):
+            return os.strerror(number)
+        case ConnectError(osError=OSError(strerror=str(text))):
+            return text
+    return one_line(error)
+
+
+def why_no_redis(first: bytes, scheme: str) -> str:
+    """Return what answers instead of a Redis.
+
+    :param first: how its answer begins
+    :param scheme: of the URL, such as ``rediss``
+    """
+    if first.startswith(_ALERT) and scheme == "redis":
+        return "the server speaks TLS: write rediss:"
+    what = "a web server, not a Redis" if first.startswith(_WEB) else "not a Redis"
+    return f"what answers there is {what}: correct the host or the port"
+
+
+def why_silent(patience: float, scheme: str, is_secure: bool) -> str:
+    """Return what it means that nothing has come for so many seconds.
+
+    :param is_secure: whether TLS has been agreed on
+    """
+    if scheme == "rediss" and not is_secure:
+        return f"no answer in TLS within {patience:g} seconds{_WITHOUT_TLS}"
+    return f"no reply within {patience:g} seconds"
+
+
+def why_lost(error: BaseException | None, scheme: str, is_secure: bool, has_answered: bool) -> str:
+    """Return why a connection was lost.
+
+    :param is_secure: whether TLS has been agreed on
+    :param has_answered: whether the server has said anything
+    """
+    if isinstance(error, VerificationError):
+        return "the server's certificate is for another name: use the name that it is for, or another certificate"
+    if isinstance(error, TlsError):
+        return _tls_trouble([str(each[-1]) for each in error.args[0]] if error.args else [])
+    if has_answered or not isinstance(error, ConnectionDone | ConnectionLost):
+        return LOST if isinstance(error, ConnectionDone) else f"{LOST}: {one_line(error)}"
+    if scheme == "rediss" and not is_secure:
+        return f"the server closed the connection instead of agreeing on TLS{_WITHOUT_TLS}"
+    return f"the server closed the connection without an answer{_WITH_TLS if scheme == 'redis' else ''}"
+
+
+def _tls_trouble(reasons: list[str]) -> str:
+    reason = "; ".join(reasons) or "no reason is given"
+    if "certificate verify failed" in reason:
+        return (
+            "the server's certificate is not trusted: ca-file must name the authority that signed it (without ca-file: "
+            "the system must know it), and it must be valid now"
+        )
+    if "certificate required" in reason or "handshake failure" in reason:
+        return f"the server refuses TLS ({reason}): it may ask for a certificate, see cert-file and key-file"
+    if "alert" in reason:
+        return f"the server refuses the certificate of cert-file, or TLS as airyd speaks it ({reason})"
+    if any(each in reason for each in _NO_TLS):
+        return f"the server does not speak TLS: write redis:, or correct the port ({reason})"
+    return f"TLS failed: {reason}"

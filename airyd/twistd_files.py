@@ -1,0 +1,106 @@
+"""The folders and files that twistd itself opens, looked at before it does: it would end with a traceback."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from airyd.errors import ConfigurationError
+
+#: Where twistd logs if it isn't told, and doesn't stay in the foreground.
+_LOG_FILE: Final = "twistd.log"
+_OTHER_PID_FILE: Final = "name another file, or none with --pidfile="
+_OTHER_LOG_FILE: Final = "name another file"
+
+
+def check_twistd_files(options: Mapping[str, Any]) -> None:
+    """Raise ``ConfigurationError`` for what twistd could not open or write.
+
+    A pid file that an earlier process left, and that names this one now, is removed: in a container each has the same
+    number, and twistd would take itself for another.
+
+    :param options: twistd's own: those before the word ``airyd``
+    """
+    in_foreground = options["nodaemon"] or options["debug"]
+    if options["pidfile"]:
+        _check_pid_file(options["pidfile"], in_place=options["chroot"] is None)
+    if not options["syslog"] and options["logger"] is None:
+        _check_log_file(options["logfile"], in_foreground)
+    if options["chroot"] is None and not Path(options["rundir"]).is_dir():
+        raise ConfigurationError(f"--rundir {options['rundir']}: there is no folder of this name; make it")
+
+
+def _check_pid_file(name: str, in_place: bool) -> None:
+    """Look at the file of ``--pidfile``.
+
+    :param in_place: whether twistd will write it where it reads it, and not below another root
+    """
+    path = Path(name)
+    if path.exists():
+        _check_other_process(name, path)
+    if in_place:
+        _check_writable("--pidfile", name, path, _OTHER_PID_FILE)
+
+
+def _check_other_process(name: str, path: Path) -> None:
+    try:
+        number = int(path.read_text("ascii"))
+    except IsADirectoryError:
+        raise ConfigurationError(f"--pidfile {name}: this is a folder; {_OTHER_PID_FILE}") from None
+    except PermissionError:
+        raise ConfigurationError(f"--pidfile {name}: airyd may not read it; {_OTHER_PID_FILE}") from None
+    except (OSError, ValueError):
+        number = 0
+    if not 0 < number < 1 << 31:
+        raise ConfigurationError(f"--pidfile {name}: no process number is in it; delete it, or {_OTHER_PID_FILE}")
+    if number == os.getpid():
+        with suppress(OSError):  # what can't be removed can't be written either, which is said next
+            path.unlink()
+    elif (program := _program(number)) is not None:
+        raise ConfigurationError(
+            f"--pidfile {name}: process {number} ({program}) is running; stop it, if it is another airyd, or "
+            f"{_OTHER_PID_FILE}; if it is something else, delete the file"
+        )
+
+
+def _program(number: int) -> str | None:
+    """Return the name of a process's program; None if there is no such process."""
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass  # another user's
+    try:
+        return Path(f"/proc/{number}/comm").read_text(errors="replace").strip()  # its command line may have secrets
+    except OSError:
+        return "unknown program"
+
+
+def _check_log_file(name: str | None, in_foreground: bool) -> None:
+    if name == "-" and not in_foreground:
+        raise ConfigurationError("--logfile -: in the background there is no standard output; add --nodaemon")
+    if name == "-" or (in_foreground and not name):
+        return
+    name = name or _LOG_FILE
+    path = Path(name)
+    if path.exists():
+        try:
+            with path.open("rb+", 0) as file:
+                file.seek(0, os.SEEK_END)
+        except OSError as error:
+            raise ConfigurationError(
+                f"--logfile {name}: no log can be written there: {error.strerror}; {_OTHER_LOG_FILE}"
+            ) from None
+    _check_writable("--logfile", name, path, _OTHER_LOG_FILE)
+
+
+def _check_writable(option: str, name: str, path: Path, otherwise: str) -> None:
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise ConfigurationError(f"{option} {name}: there is no folder {folder}; make it, or {otherwise}")
+    if not os.access(path if path.exists() else folder, os.W_OK):
+        raise ConfigurationError(f"{option} {name}: airyd may not write in the folder {folder}; {otherwise}")

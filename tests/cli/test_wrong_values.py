@@ -1,0 +1,280 @@
+"""Every option and argument of every ``airyd`` command with wrong values: one line that says what to change."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from twisted.internet.defer import Deferred
+from twisted.internet.testing import MemoryReactorClock
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from airyd.cli import command, main
+from airyd.cli.options import AirydOptions
+from airyd.events import MESSAGE
+from tests.cli.fakes import Screen
+from tests.leaks import MARK, leaks
+
+#: What is no whole number from 1 on, or too large.
+NUMBERS: Final = ("", "abc", "0", "-5", "1.5", "nan", "inf", "1e3", "٣", "9" * 30, "9" * 5000)
+#: What is no file that can be read; the test makes those that have to be there.
+FILES: Final = ("", "/nonexistent/file", "/", "x" * 300, "empty", "binary", "/dev/zero")
+#: A file that holds no token.
+TOKEN_FILES: Final = (*FILES, "two-lines", f"eyJ{MARK}")
+FLAG: Final = ("3",)
+
+#: What makes each command complete; the wrong value comes in addition.
+COMPLETE: Final[Mapping[str, Sequence[str]]] = {
+    "": (),
+    "tail": (),
+    "publish": (MESSAGE, "{}"),
+    "token": ("--secret-file=secret", "ann"),
+    "revoke": ("--jti=j",),
+}
+#: Wrong values of each option, and what must stand beside it. A new option is entered here.
+WRONG: Final[Mapping[tuple[str, str], tuple[Sequence[str], Sequence[str]]]] = {
+    ("", "help"): (FLAG, ()),
+    ("", "version"): (FLAG, ()),
+    ("tail", "help"): (FLAG, ()),
+    ("tail", "version"): (FLAG, ()),
+    ("tail", "count"): (NUMBERS, ()),
+    ("tail", "token-file"): (TOKEN_FILES, ()),
+    ("tail", "ca-file"): (FILES, ("wss://127.0.0.1:1",)),
+    ("publish", "help"): (FLAG, ()),
+    ("publish", "version"): (FLAG, ()),
+    ("publish", "token-file"): (TOKEN_FILES, COMPLETE["publish"]),
+    ("publish", "ca-file"): (FILES, ("https://127.0.0.1:1", *COMPLETE["publish"])),
+    ("token", "help"): (FLAG, ()),
+    ("token", "version"): (FLAG, ()),
+    ("token", "secret-file"): (("/nonexistent/file", "/", "empty"), ("ann",)),
+    ("token", "secret-env"): (("", "AIRYD_TEST_NONE"), ("ann",)),
+    ("token", "base64"): (FLAG, COMPLETE["token"]),
+    ("token", "for"): (("", "abc", "-5", "1.5", "nan", "inf", "1e3", "9" * 5000), COMPLETE["token"]),
+    ("token", "claim"): (("", "name", "=value", "subscribe=[broken"), COMPLETE["token"]),
+    ("token", "alg"): (("", "HS257", "RS256", "none", "hs256"), COMPLETE["token"]),
+    ("revoke", "help"): (FLAG, ()),
+    ("revoke", "version"): (FLAG, ()),
+    ("revoke", "jti"): (("", "a\nb", "x" * 256, "\x1b[2J"), ()),
+    ("revoke", "subject"): (("", "a\nb", "x" * 256, "\x1b[2J"), ()),
+    ("revoke", "token-file"): (TOKEN_FILES, COMPLETE["revoke"]),
+    ("revoke", "ca-file"): (FILES, ("https://127.0.0.1:1", *COMPLETE["revoke"])),
+    ("revoke", "source"): (
+        (
+            "",
+            "redis",
+            "memory:",
+            "sample:",
+            "redsi://h",
+            "redis://h:abc",
+            "redis://h?x=1",
+            "redis://h?maxlen=abc",
+            "redis://h?mode=",
+            f"redis://u:{MARK}@h:0x",
+            f"redis://u:{MARK}@h/x",
+            "redis://h?password-file=/nonexistent/file",
+            "rediss://h?ca-file=/nonexistent/file",
+        ),
+        COMPLETE["revoke"],
+    ),
+    ("revoke", "token-max-age"): (NUMBERS, ("--source=redis://127.0.0.1:1", *COMPLETE["revoke"])),
+}
+_URLS: Final = (
+    "{}://",
+    "{}://h:0",
+    "{}://h:99999",
+    "{}://h:abc",
+    "{}://h:-5",
+    "{}://[::1",
+    "{}://h/#fragment",
+    "{}://h/a b",
+    "{}://h/\x1b",
+    "{}://häuser",
+    "{}://my_host",
+    "{}://h..h",
+    "{}://-h",
+    "{}://" + "h" * 64,
+    "{}://u:" + MARK + "@h",
+    "{}://u:" + MARK + "@h:abc",
+    "{}://u:" + MARK + "@h/#x",
+)
+_OTHER_URLS: Final = ("h:8080", "h", "ftp://h", f"ftp://u:{MARK}@h", "redis://h", "")
+#: Wrong arguments of each command, all of them.
+ARGUMENTS: Final[Mapping[str, Sequence[Sequence[str]]]] = {
+    "": [[], ["tial"], [""], ["--soucre"], ["-x"], ["Tail"], ["\x1b[2J"], ["x" * 5000]],
+    "tail": [
+        *([url.format(scheme)] for url in _URLS for scheme in ("ws", "wss")),
+        *([url] for url in (*_OTHER_URLS, "http://h:8081", "https://h")),
+        *([name] for name in ("/", "/a b", "/ä", "/" + "x" * 300, "/a/**/b", "/a*", "/**x", f"/{'*/' * 200}*")),
+        [MESSAGE, "ws://h"],
+        ["--ca-file=x", "ws://h"],
+        ["--ca-file=x"],
+        ["--cuont=3"],
+        ["--token"],
+        ["-x"],
+        ["-n"],
+    ],
+    "publish": [
+        [],
+        *([url.format(scheme), MESSAGE, "{}"] for url in _URLS for scheme in ("http", "https")),
+        *([url, MESSAGE, "{}"] for url in (*_OTHER_URLS, "ws://h:8081", "wss://h", "http://h?x=1")),
+        *([name, "{}"] for name in ("/", "/a b", "/ä", "/queue/**", "/" + "x" * 300)),
+        [MESSAGE, "{}", "{}"],
+        ["--ca-file=x", MESSAGE, "{}"],
+        ["--token-fiel=x", MESSAGE, "{}"],
+    ],
+    "token": [
+        [],
+        ["ann"],
+        ["--secret-file=secret"],
+        ["--secret-file=secret", "ann", "bea"],
+        ["--secert-file=x", "ann"],
+    ],
+    "revoke": [
+        [],
+        *(["--jti=j", url.format(scheme)] for url in _URLS for scheme in ("http", "https")),
+        *(["--jti=j", url] for url in (*_OTHER_URLS, "ws://h:8081", "wss://h", "http://h?x=1")),
+        ["--jti=j", "http://h", "--source=redis://h"],
+        ["--jti=j", "--ca-file=x"],
+        ["--jti=j", "--ca-file=x", "--source=redis://h"],
+        ["--jti=j", "--token-max-age=5"],
+        ["--jti=j", "--subject=s"],
+        ["--jit=j"],
+    ],
+}
+
+
+def all_options() -> dict[tuple[str, str], bool]:
+    """Return every option of every command, by the commands' own tables, and whether it takes a value."""
+    commands: dict[str, Any] = {"": AirydOptions}
+    commands |= {name: options for name, _, options, _ in AirydOptions.subCommands}
+    return {
+        (name, option.removesuffix("=")): option.endswith("=")
+        for name, options in commands.items()
+        for option in options().longOpt
+    }
+
+
+class WrongValueTests(SynchronousTestCase):
+    """Nothing is connected to: what is wrong is known before."""
+
+    def setUp(self) -> None:
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        for name, content in [
+            ("empty", b""),
+            ("binary", bytes(range(256))),
+            ("two-lines", f"{MARK}\n{MARK}\n".encode()),
+            ("secret", b"a secret that is as long as it must be"),
+        ]:
+            (directory / name).write_bytes(content)
+        self.addCleanup(os.chdir, Path.cwd())
+        os.chdir(directory)
+
+    def run_main(self, *arguments: str) -> tuple[object, str, str]:
+        """Run ``airyd`` on a reactor that connects to nothing; return the exit status and what was written."""
+        screens: list[Screen] = []
+
+        def console(name: str) -> object:
+            screens.append(Screen(name))
+            return screens[-1].console
+
+        def react(run: Any, argv: Sequence[Any]) -> NoReturn:
+            result = run(MemoryReactorClock(), *argv)
+            raise self.failureResultOf(result, SystemExit).value
+
+        self.patch(command, "react", react)
+        self.patch(command, "interruptible", lambda reactor, work: Deferred.fromCoroutine(work))
+        self.patch(command, "_console", console)
+        out, err = Screen(), Screen()
+        self.patch(sys, "stdout", _Text(out))
+        self.patch(sys, "stderr", _Text(err))
+        status = self.assertRaises(SystemExit, main, arguments).code
+        said = "".join(screen.err.text for screen in screens)
+        return status, out.out.text + "".join(screen.out.text for screen in screens), err.out.text + said
+
+    def check(self, name: str, *arguments: str, statuses: Sequence[int] = (1, 2)) -> str:
+        """Run a command that must fail; return the one line that it says."""
+        given = [name, *arguments] if name else arguments
+        try:
+            status, out, err = self.run_main(*given)
+        except BaseException as error:
+            raise AssertionError(f"airyd {given}: {Failure().getTraceback()}") from error
+        self.assertIn(status, statuses, (given, err))
+        self.assertEqual(out, "", given)
+        program = f"airyd {name}" if name else "airyd"
+        self.assertRegex(err, rf"\A{program}: [^\n]{{10,}}\n\Z", given)
+        self.assertTrue(err[:-1].isprintable(), err)
+        self.assertLess(len(err), 1000, given)
+        self.assertEqual(leaks(err), [], given)
+        for noise in ("Traceback", "Error:", "Exception", "invalid literal", "None"):
+            self.assertNotIn(noise, err)
+        if status == 2:
+            self.assertTrue(err.endswith(f"(see {program} --help)\n"), err)
+        return err
+
+    def test_every_option_is_here(self) -> None:
+        self.assertEqual(set(all_options()), set(WRONG))
+
+    def test_options(self) -> None:
+        """The line names the option, or the file that is wrong."""
+        for (name, option), (values, beside) in WRONG.items():
+            for value in values:
+                said = self.check(name, f"--{option}={value}", *beside)
+                self.assertTrue(f"--{option}" in said or (value and value in said) or "secret" in said, said)
+
+    def test_without_a_value(self) -> None:
+        for (name, option), takes_value in all_options().items():
+            if takes_value:
+                self.assertIn(f"--{option}", self.check(name, *COMPLETE[name], f"--{option}", statuses=(2,)))
+
+    def test_value_as_its_own_word(self) -> None:
+        """``--count -5``: a value that looks like an option."""
+        self.assertIn("'-5'", self.check("tail", "--count", "-5", statuses=(2,)))
+        self.assertIn("'-5'", self.check("tail", "-n", "-5", statuses=(2,)))
+        self.assertIn("'-5'", self.check("token", "--for", "-5", *COMPLETE["token"], statuses=(2,)))
+
+    def test_arguments(self) -> None:
+        for name, wrong in ARGUMENTS.items():
+            for arguments in wrong:
+                self.check(name, *arguments, statuses=(2,))
+
+    def test_did_you_mean(self) -> None:
+        for arguments, meant in [
+            (["tial"], "tail"),
+            (["publsih", MESSAGE], "publish"),
+            (["tail", "--cuont=3"], "--count"),
+            (["revoke", "--subjet=x"], "--subject"),
+            (["publish", "--token_file=x", MESSAGE], "--token-file"),
+            (["tail", "http://h:8080/x"], "ws://h:8080/x"),
+            (["tail", f"https://u:{MARK}@h"], "wss://h"),
+        ]:
+            name = arguments[0] if arguments[0] in COMPLETE else ""
+            said = self.check(name, *arguments[bool(name) :], statuses=(2,))
+            self.assertIn(f"did you mean {meant}?", said)
+
+    def test_environment(self) -> None:
+        """A token that would break out of its header is none."""
+        for variable, name in (
+            ("AIRYD_TOKEN", "tail"),
+            ("AIRYD_ADMIN_TOKEN", "publish"),
+            ("AIRYD_ADMIN_TOKEN", "revoke"),
+        ):
+            for value in (f"{MARK}\nx:y", f"{MARK} {MARK}", f"{MARK}ä"):
+                os.environ[variable] = value
+                self.addCleanup(os.environ.pop, variable, None)
+                self.assertIn(variable, self.check(name, *COMPLETE[name], statuses=(1,)))
+                del os.environ[variable]
+
+
+class _Text:
+    """A standard stream of text that ends up in a screen."""
+
+    def __init__(self, screen: Screen) -> None:
+        self.buffer = screen.out
+
+    def write(self, text: str) -> None:
+        self.buffer.write(text.encode())

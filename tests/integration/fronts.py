@@ -1,0 +1,104 @@
+"""Real proxies in front of airyd: nginx and haproxy, each on a unix socket of its own."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+from tests.patience import PATIENCE
+
+#: Where Debian puts them, which only root has in its PATH.
+_PLACES: Final = os.pathsep.join((os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin"))
+
+# As the manuals of both have it for WebSockets, with Authorization taken out.
+_NGINX: Final = """\
+daemon off;
+master_process off;
+pid {directory}/pid;
+error_log stderr;
+events {{ }}
+http {{
+    access_log off;
+    client_body_temp_path {directory}/body;
+    proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/fastcgi;
+    uwsgi_temp_path {directory}/uwsgi;
+    scgi_temp_path {directory}/scgi;
+    server {{
+        listen unix:{socket};
+        location / {{
+            proxy_pass http://127.0.0.1:{port};
+            proxy_http_version 1.1;
+            proxy_set_header Host $http_host;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection "upgrade";
+            proxy_set_header Authorization "";
+        }}
+    }}
+}}
+"""
+_HAPROXY: Final = """\
+defaults
+    mode http
+    timeout connect 60s
+    timeout client 60s
+    timeout server 60s
+frontend clients
+    bind unix@{socket}
+    http-request del-header Authorization
+    default_backend airyd
+backend airyd
+    server airyd 127.0.0.1:{port}
+"""
+
+
+class Front:
+    """One proxy that forwards to a port of the loopback interface, and removes ``Authorization``.
+
+    :param name: ``nginx`` or ``haproxy``
+    :ivar socket: the path of the unix socket where clients connect
+    """
+
+    def __init__(self, name: str, port: int) -> None:
+        self._directory = Path(tempfile.mkdtemp(prefix="airyd-test-"))
+        self.socket = self._directory / "socket"
+        config = self._directory / "config"
+        text = {"nginx": _NGINX, "haproxy": _HAPROXY}[name]
+        config.write_text(text.format(directory=self._directory, socket=self.socket, port=port))
+        program = shutil.which(name, path=_PLACES)
+        if program is None:
+            raise AssertionError(f"{name} is missing")
+        options = {"nginx": ["-e", "stderr", "-p", str(self._directory), "-c"], "haproxy": ["-db", "-f"]}[name]
+        self._log_path = self._directory / "log"
+        with self._log_path.open("wb") as log:
+            self._process = subprocess.Popen(
+                [program, *options, str(config)], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+            )
+        atexit.register(self.stop)
+        self._wait_until_ready()
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            with socket.socket(socket.AF_UNIX) as attempt:
+                if attempt.connect_ex(str(self.socket)) == 0:
+                    return
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                log = self._log_path.read_text()
+                self.stop()
+                raise AssertionError(f"the proxy does not listen: {log[-2000:]}")
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.wait()
+        shutil.rmtree(self._directory, ignore_errors=True)
+        atexit.unregister(self.stop)

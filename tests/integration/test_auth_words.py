@@ -1,0 +1,145 @@
+"""Each word of each ``--auth`` with a wrong value: one line that names it, status 1, before anything listens."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from twisted.plugin import getPlugins
+from twisted.trial.unittest import SynchronousTestCase
+
+from airyd.errors import ConfigurationError
+from airyd.interfaces import IAuthenticatorParser
+from tests.access.case import authenticator
+from tests.integration.daemon import command, environment
+from tests.leaks import MARK, leaks
+from tests.patience import PATIENCE
+
+#: The files and variables that the wrong values name.
+FILES: Final = {"empty": "", "short": MARK, "text": f"{MARK} is no key, but it is as long as one must be"}
+VARIABLES: Final = {"AIRYD_TEST_EMPTY": "", "AIRYD_TEST_SECRET": MARK * 10}
+_GOOD: Final = "jwt:secret-env=AIRYD_TEST_SECRET"
+#: ``(spec, what the line must name)``; ``FILE/`` stands for the folder of :data:`FILES`. By authenticator and word.
+WRONG: Final[dict[str, dict[str, tuple[tuple[str, str], ...]]]] = {
+    "anonymous": {
+        "public": (("anonymous:public=1", "'public'"), ("anonymous:pubic", "did you mean 'public'")),
+        "send": (("anonymous:sendd", "did you mean 'send'"), ("anonymous:send:send", "'send' is given twice")),
+    },
+    "jwt": {
+        "secret-file=": (
+            ("jwt:secret-file=FILE/nowhere", "FILE/nowhere: cannot be read"),
+            ("jwt:secret-file=FILE/empty", "FILE/empty: there is no secret"),
+            ("jwt:secret-file=FILE/short", "FILE/short: the secret has 7 bytes"),
+            ("jwt:secret-file=", "needs a value: secret-file="),
+        ),
+        "secret-env=": (
+            ("jwt:secret-env=NOPE_NOWHERE", "NOPE_NOWHERE: the environment variable is not set"),
+            ("jwt:secret-env=AIRYD_TEST_EMPTY", "AIRYD_TEST_EMPTY: there is no secret"),
+            (f"jwt:secret-env={MARK}+{MARK}", "the name of an environment variable"),
+        ),
+        "key-file=": (
+            ("jwt:key-file=FILE/nowhere", "FILE/nowhere: cannot be read"),
+            ("jwt:key-file=FILE/", "cannot be read"),
+            ("jwt:key-file=FILE/text", "no public key in PEM"),
+        ),
+        "jwks=": (
+            (f"jwt:jwks=https://my_idp/keys?{MARK}", "my_idp is no host name"),
+            (f"jwt:jwks=https://idp:123456/{MARK}", "jwks is a file, or a URL"),
+            ("jwt:jwks=http://idp.example/keys", "use https:"),
+        ),
+        "base64": (("jwt:secret-file=FILE/text:base64", "is not base64"), (f"{_GOOD}:base65", "did you mean 'base64'")),
+        "alg=": ((f"{_GOOD}:alg=RS256", "alg=RS256"), (f"{_GOOD}:alg=none", "HS256, HS384, HS512")),
+        "ca-file=": (
+            (f"jwt:jwks=https://idp.example/{MARK}:ca-file=FILE/nowhere", "ca-file FILE/nowhere: cannot be read"),
+            ("jwt:jwks=https://idp.example/:ca-file=FILE/text", "ca-file FILE/text: there is no certificate"),
+            (f"{_GOOD}:ca-file=FILE/text", "ca-file is for a jwks"),
+        ),
+        "issuer=": ((f"{_GOOD}:issuer=", "needs a value: issuer="), (f"{_GOOD}:isuer=x", "did you mean 'issuer'")),
+        "audience=": ((f"{_GOOD}:audience", "needs a value: audience="),),
+        "leeway=": ((f"{_GOOD}:leeway=soon", "'leeway' takes"), (f"{_GOOD}:leeway=1e9", "from 0 to 600")),
+        "subject-claim=": ((f"{_GOOD}:subject-claim=", "needs a value: subject-claim="),),
+        "allow-eternal": ((f"{_GOOD}:allow-eternal=yes", "'allow-eternal' takes no value"),),
+        "subscribe-claim=": ((f"{_GOOD}:subscribe-claim=", "needs a value: subscribe-claim="),),
+        "send-claim=": ((f"{_GOOD}:send-claim", "needs a value: send-claim="),),
+        "only-claim=": ((f"{_GOOD}:only-claim=a:only-claim=b", "'only-claim' is given twice"),),
+        "missing-claim=": ((f"{_GOOD}:missing-claims=x", "did you mean 'missing-claim'"),),
+        "cookie=": ((f"{_GOOD}:cookie=two words", "'cookie' takes the name of a cookie"),),
+    },
+}
+#: What no word is to blame for.
+OTHERS: Final = (
+    ("jwtt:secret-env=AIRYD_TEST_SECRET", "did you mean 'jwt'"),
+    ("nobody", "there are: anonymous, jwt"),
+    ("", "there are: anonymous, jwt"),
+    ("jwt", "give one of secret-file="),
+    (f"{_GOOD}:", "word 2 is empty"),
+    (f"{_GOOD}:{MARK}", "word 2 is unknown"),
+    (f"jwt:jwks=https://ann:{MARK}@idp.example/keys", "word 2 is unknown"),
+)
+
+
+def words_of(name: str) -> set[str]:
+    """Return the words that an authenticator names when it is given another."""
+    try:
+        authenticator(f"{name}:no-such-word-anywhere=1")
+    except ConfigurationError as error:
+        return set(str(error).partition("there are: ")[2].split(", "))
+    raise AssertionError(f"{name} takes every word")
+
+
+class AuthWordsTests(SynchronousTestCase):
+    """The tables above."""
+
+    def setUp(self) -> None:
+        """Write the files."""
+        self.directory = Path(self.mktemp()).resolve()
+        self.directory.mkdir()
+        for name, content in FILES.items():
+            (self.directory / name).write_text(content)
+
+    def filled(self, text: str) -> str:
+        """Put the folder's path in."""
+        return text.replace("FILE/", f"{self.directory}/")
+
+    def start(self, spec: str) -> subprocess.Popen[str]:
+        """Start ``twistd -n airyd`` with this ``--auth``."""
+        return subprocess.Popen(
+            command("--listen=tcp:0:interface=127.0.0.1", "--admin=tcp:0:interface=127.0.0.1", f"--auth={spec}"),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=tempfile.gettempdir(),
+            env={**environment(), **VARIABLES},
+        )
+
+    def test_no_word_is_forgotten(self) -> None:
+        known = {str(parser.name): words_of(str(parser.name)) for parser in getPlugins(IAuthenticatorParser)}
+        self.assertEqual(known, {name: set(words) for name, words in WRONG.items()})
+
+    def test_each(self) -> None:
+        """All of them, as far as the authenticators go."""
+        for spec, hint in (*(case for words in WRONG.values() for found in words.values() for case in found), *OTHERS):
+            error = self.assertRaises(ConfigurationError, authenticator, self.filled(spec), **VARIABLES)
+            self.assertIn(self.filled(hint), str(error), spec)
+            self.assertEqual((len(str(error).splitlines()), leaks(str(error))), (1, []), spec)
+
+    def test_the_program_ends(self) -> None:
+        """The first one of each word, and of the others, with the real ``twistd``."""
+        cases = [found[0] for words in WRONG.values() for found in words.values()] + [OTHERS[0]]
+        failures = []
+        for start in range(0, len(cases), 4):
+            running = [(spec, hint, self.start(self.filled(spec))) for spec, hint in cases[start : start + 4]]
+            for spec, hint, process in running:
+                try:
+                    said, _ = process.communicate(timeout=PATIENCE)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    said = f"it runs: {process.communicate()[0]}"
+                lines = said.splitlines()
+                as_wanted = len(lines) == 1 and lines[0].startswith("airyd: ") and self.filled(hint) in lines[0]
+                if process.returncode != 1 or not as_wanted or leaks(said):
+                    failures.append(f"{spec}: status {process.returncode}, wanted one line with {hint!r}: {lines[-3:]}")
+        self.assertEqual([], failures, "\n".join(failures))

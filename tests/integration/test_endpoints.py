@@ -1,0 +1,196 @@
+"""Endpoints that can't be used, with the real twistd: one line on standard error, status 1, no traceback anywhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.integration.daemon import COMPLAINTS, TREE, TWISTD, command, environment
+from tests.patience import PATIENCE
+
+#: Seconds that a few programs which start at once may take.
+DEADLINE: Final = 4 * PATIENCE
+#: An address for documentation (RFC 5737), which no machine has.
+ELSEWHERE: Final = "192.0.2.1"
+LOOPBACK: Final = "interface=127.0.0.1"
+#: Options that let two workers start, as far as the endpoints.
+WORKERS: Final = ("--workers=2", "--source=redis://127.0.0.1:1/0")
+#: A plugin of Twisted's, as another package may bring it: its endpoints fail in every way.
+PLUGIN: Final = """
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IStreamServerEndpoint, IStreamServerEndpointStringParser
+from twisted.plugin import IPlugin
+from zope.interface import implementer
+
+@implementer(IStreamServerEndpoint)
+class Endpoint:
+    def __init__(self, reactor, how):
+        self.reactor, self.how = reactor, how
+
+    def listen(self, factory):
+        if self.how == "raises":
+            raise ZeroDivisionError("two\\nlines")
+        if self.how == "fails":
+            return fail(AttributeError("an odd one"))
+        late = Deferred()
+        self.reactor.callLater(0, late.errback, LookupError("too late"))
+        return late
+
+@implementer(IPlugin, IStreamServerEndpointStringParser)
+class Parser:
+    prefix = "odd"
+
+    def parseStreamServer(self, reactor, how):
+        if how == "refuses":
+            raise ZeroDivisionError("two\\nlines")
+        return Endpoint(reactor, how)
+
+parser = Parser()
+"""
+#: Hands a socket over as systemd does (sd_listen_fds(3)), and is twistd then.
+HAND_OVER: Final = """
+import os, socket
+made = {make}
+os.dup2(made.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="airyd")
+{twistd}
+"""
+SERVES: Final = re.compile(r"airyd serves ws://127\.0\.0\.1:(\d+)/")
+LISTENING: Final = 'socket.create_server(("127.0.0.1", 0))'
+
+
+class EndpointsCase(SynchronousTestCase):
+    """Starts twistd with endpoints that can't be used."""
+
+    def setUp(self) -> None:
+        """Make a folder, with a short name since it will hold a socket, and take a port."""
+        self.directory = Path(tempfile.mkdtemp(prefix="airyd-test-"))
+        self.addCleanup(shutil.rmtree, self.directory)
+        (self.directory / "file").touch()
+        plugins = self.directory / "lib" / "twisted" / "plugins"
+        plugins.mkdir(parents=True)
+        (plugins / "odd_endpoints.py").write_text(PLUGIN)
+        taken = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(taken.close)
+        self.taken: int = taken.getsockname()[1]
+
+    def start(self, *options: str, program: str = TWISTD) -> subprocess.Popen[str]:
+        """Start twistd."""
+        return subprocess.Popen(
+            command(*options, program=program),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=self.directory,
+            env={**environment(), "PYTHONPATH": f"{TREE}{os.pathsep}{self.directory / 'lib'}"},
+        )
+
+    def check_all(self, cases: Sequence[tuple[str, str, str, Sequence[str]]], program: str = TWISTD) -> None:
+        """Start with an option, its value and others; the one line must name both, and a word. A few at a time."""
+        for first in range(0, len(cases), 4):
+            started = [
+                (option, text, word, self.start(f"{option}={text}", *others, program=program))
+                for option, text, word, others in cases[first : first + 4]
+            ]
+            for option, text, word, process in started:
+                self.addCleanup(process.kill)
+                out, error = process.communicate(timeout=DEADLINE)
+                self.assertEqual(process.returncode, 1, (text, out, error))
+                self.assertEqual(len(error.splitlines()), 1, (text, error))
+                self.assertTrue(error.startswith(f"airyd: {option} {text}: "), error)
+                self.assertIn(word, error)
+                self.assertEqual(COMPLAINTS.findall(out), [])
+                if out:  # a log, which may be in a file: then standard error alone would be too little
+                    self.assertIn(error.strip(), out)
+
+
+class ListenTests(EndpointsCase):
+    """What looks right, and where nothing can listen."""
+
+    def test_single(self) -> None:
+        admin, listen = ("--admin=none",), (f"--listen=tcp:0:{LOOPBACK}",)
+        self.check_all(
+            [
+                ("--listen", f"tcp:{self.taken}:{LOOPBACK}", "in use", admin),
+                ("--admin", f"tcp:{self.taken}:{LOOPBACK}", "in use", listen),
+                ("--listen", f"haproxy:tcp:{self.taken}:{LOOPBACK}", "in use", (*admin, "--auth=anonymous:public")),
+                ("--listen", f"tcp:0:interface={ELSEWHERE}", "address", (*admin, "--auth=anonymous:public")),
+                ("--listen", "unix:nowhere/x.sock", "make the folder first", admin),
+                ("--listen", "unix:file", "something with this name", admin),
+            ]
+        )
+
+    def test_workers(self) -> None:
+        """The parent opens the sockets, and none of its workers is started."""
+        admin, listen = ("--admin=none", *WORKERS), (f"--listen=tcp:0:{LOOPBACK}", *WORKERS)
+        self.check_all(
+            [
+                ("--listen", f"tcp:{self.taken}:{LOOPBACK}", "in use", admin),
+                ("--admin", "unix:nowhere/x.sock", "make the folder first", listen),
+                ("--listen", "tcp:abc", "'abc'", admin),
+            ]
+        )
+
+    def test_plugins(self) -> None:
+        """Whatever they raise, whenever they do."""
+        others = ("--admin=none", "--auth=anonymous:public")
+        self.check_all(
+            [
+                ("--listen", "odd:refuses", "two lines", others),
+                ("--listen", "odd:raises", "two lines", others),
+                ("--listen", "odd:fails", "an odd one", others),
+                ("--listen", "odd:late", "at once", others),
+            ]
+        )
+
+
+class HandedOverTests(EndpointsCase):
+    """Sockets of systemd's, by number or by name."""
+
+    def test_wrong(self) -> None:
+        """None there, another one than the string says, or one that does not listen."""
+        others = ("--admin=none", "--auth=anonymous:public")
+        program = HAND_OVER.format(make=LISTENING, twistd=TWISTD)
+        self.check_all(
+            [
+                ("--listen", "systemd:domain=INET:index=1", "no such socket", others),
+                ("--listen", "systemd:domain=INET:name=other", "no such socket", others),
+                ("--listen", "systemd:domain=UNIX:index=0", "domain=INET", ("--admin=none",)),
+                ("--listen", "systemd:domain=INET6:name=airyd", "domain=INET", others),
+            ],
+            program,
+        )
+        silent = HAND_OVER.format(make="socket.socket()", twistd=TWISTD)
+        self.check_all([("--listen", "systemd:domain=INET:index=0", "does not listen", others)], silent)
+        file = HAND_OVER.format(make="open(os.devnull)", twistd=TWISTD)
+        self.check_all([("--listen", "systemd:domain=INET:index=0", "no socket", others)], file)
+
+    def test_right(self) -> None:
+        program = HAND_OVER.format(make=LISTENING, twistd=TWISTD)
+        process = self.start(
+            "--listen=systemd:domain=INET:name=airyd", "--admin=none", "--auth=anonymous:public", program=program
+        )
+        self.addCleanup(process.kill)
+        assert process.stdout is not None
+        log = ""
+        while (found := SERVES.search(log)) is None:
+            line = process.stdout.readline()
+            self.assertTrue(line, log)
+            log += line
+        with socket.create_connection(("127.0.0.1", int(found[1])), DEADLINE) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            self.assertTrue(client.recv(100).startswith(b"HTTP/1.1 404 "))
+        process.terminate()
+        out, error = process.communicate(timeout=DEADLINE)
+        self.assertEqual((process.returncode, error, COMPLAINTS.findall(log + out)), (0, "", []))

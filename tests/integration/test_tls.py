@@ -1,0 +1,285 @@
+"""``ssl:`` endpoints, for clients and the admin page: with Chromium, curl, node, OpenSSL, and with what is no TLS."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import ClassVar, Final
+
+from tests.integration.case import DaemonTestCase
+from tests.integration.chromium import Chromium
+from tests.integration.daemon import COMPLAINTS, command, environment
+from tests.integration.node import NodeClient, body_of
+from tests.integration.payloads import MESSAGE, body
+from tests.integration.raw import RawClient
+from tests.patience import PATIENCE
+from tests.redis.certificates import Certificates
+from tests.redis.server import own_prefix, shared_server
+
+_SECURE: Final = re.compile(r"airyd serves wss://127\.0\.0\.1:(\d+)/")
+_ADMIN: Final = re.compile(r"airyd admin at https://127\.0\.0\.1:(\d+)/")
+#: A fatal alert (RFC 8446, section 6) with the description no_application_protocol (RFC 7301, section 3.2).
+NO_APPLICATION_PROTOCOL: Final = b"\x15\x03\x03\x00\x02\x02\x78"
+
+
+@cache
+def certificates() -> Certificates:
+    """Return certificates for all tests of this file, until the process ends."""
+    directory = tempfile.mkdtemp(prefix="airyd-test-")
+    atexit.register(shutil.rmtree, directory)
+    return Certificates(Path(directory))
+
+
+def endpoint() -> str:
+    """Return an endpoint string with these certificates."""
+    files = certificates()
+    return f"ssl:0:interface=127.0.0.1:privateKey={files.server_key}:certKey={files.server}"
+
+
+class TlsCase(DaemonTestCase):
+    """A daemon that also listens with TLS."""
+
+    #: What the daemon has besides.
+    more: ClassVar[tuple[str, ...]] = ()
+
+    def setUp(self) -> None:
+        """Find where it listens."""
+        self.files = certificates()
+        type(self).options = (f"--listen={endpoint()}", "--origin=*", *self.more)
+        super().setUp()
+        self.port = int(self.daemon.wait_for_log(_SECURE)[1])
+        self.url = f"wss://localhost:{self.port}/ws.communication"
+
+    def wrapped(self, *offered: str) -> ssl.SSLSocket:
+        """Return a connection that has shaken hands, and offered these protocols by ALPN."""
+        context = ssl.create_default_context(cafile=self.files.ca)
+        if offered:
+            context.set_alpn_protocols(offered)
+        plain = socket.create_connection(("127.0.0.1", self.port), PATIENCE)
+        self.addCleanup(plain.close)
+        secure = context.wrap_socket(plain, server_hostname="localhost")
+        self.addCleanup(secure.close)
+        return secure
+
+    def check_serves(self) -> None:
+        """See that the listener goes on: a WebSocket is opened through it."""
+        secure = self.wrapped("http/1.1")
+        request = RawClient(self.daemon.port)
+        request.abort()
+        secure.sendall(request.request.replace(str(self.daemon.port).encode(), str(self.port).encode()))
+        self.assertTrue(secure.recv(100).startswith(b"HTTP/1.1 101 "))
+
+    def refusal(self, *offered: str) -> bytes:
+        """Return what a client gets for its first message, until the server closes."""
+        context = ssl.create_default_context(cafile=self.files.ca)
+        context.set_alpn_protocols(offered)
+        out = ssl.MemoryBIO()
+        client = context.wrap_bio(ssl.MemoryBIO(), out, server_hostname="localhost")
+        self.assertRaises(ssl.SSLWantReadError, client.do_handshake)
+        return self.answer(out.read())
+
+    def answer(self, said: bytes, port: int | None = None) -> bytes:
+        """Send bytes; return what comes until the server closes."""
+        with socket.create_connection(("127.0.0.1", port or self.port), PATIENCE) as plain:
+            plain.sendall(said)
+            got = b""
+            while more := plain.recv(1000):
+                got += more
+            return got
+
+
+class ClientTests(TlsCase):
+    """Clients as they are."""
+
+    def test_chromium(self) -> None:
+        """It offers ``http/1.1`` for a WebSocket, and wants an answer to that."""
+        browser = Chromium(self.url, MESSAGE, certificate=self.files.server)
+        self.addCleanup(browser.close)
+        self.assertEqual(browser.wait("open")["protocol"], "v12.stomp")
+        browser.wait("live")
+        self.daemon.publish(MESSAGE, body(MESSAGE, 1))
+        self.assertEqual(browser.wait("message")["body"].encode(), body(MESSAGE, 1))
+
+    def test_node(self) -> None:
+        """The ws package, which offers nothing, or what it is told to offer."""
+        for alpn in (None, ["http/1.1"], ["h2", "http/1.1"]):
+            client = NodeClient(
+                "airy.mjs", url=self.url, destinations=[MESSAGE], stompjs=7, ca=self.files.ca, alpn=alpn
+            )
+            self.addCleanup(client.close)
+            client.wait("receipt")
+            self.daemon.publish(MESSAGE, body(MESSAGE, 2))
+            self.assertEqual(body_of(client.wait("message")), body(MESSAGE, 2))
+            self.assertEqual(client.told("trouble"), [])
+
+    def test_curl(self) -> None:
+        """It offers ``h2`` and ``http/1.1``, and gets an answer by the latter."""
+        url = self.url.replace("wss:", "https:")
+        for offer in ("--http2", "--http1.1", "--no-alpn"):
+            done = subprocess.run(
+                ["curl", "-sS", offer, "--cacert", self.files.ca, "-w", " %{http_code} %{http_version}", url],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE,
+                check=False,
+            )
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertTrue(done.stdout.endswith(" 426 1.1"), done.stdout)
+
+    def openssl(self, *options: str) -> subprocess.CompletedProcess[bytes]:
+        """Send a request with ``openssl s_client``."""
+        return subprocess.run(
+            ["openssl", "s_client", "-quiet", "-connect", f"127.0.0.1:{self.port}", "-CAfile", self.files.ca, *options],
+            input=b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            capture_output=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+
+    def test_openssl(self) -> None:
+        for options in ((), ("-alpn", "http/1.1"), ("-alpn", "h2,http/1.1"), ("-tls1_2",), ("-tls1_3",)):
+            done = self.openssl("-verify_return_error", *options)
+            self.assertIn(b"HTTP/1.1 ", done.stdout, done.stderr)
+        done = self.openssl("-alpn", "h2")
+        self.assertNotEqual(done.returncode, 0)
+        self.assertEqual(done.stdout, b"")
+        self.check_serves()
+
+    def test_alpn(self) -> None:
+        """The choice, and the alert for who offers nothing that is spoken here."""
+        for offered, chosen in ((("h2", "http/1.1"), "http/1.1"), (("http/1.1",), "http/1.1"), ((), None)):
+            self.assertEqual(self.wrapped(*offered).selected_alpn_protocol(), chosen)
+        for _ in range(3):
+            self.assertEqual(self.refusal("h2"), NO_APPLICATION_PROTOCOL)
+        self.check_serves()
+
+
+class WorkersTests(ClientTests):
+    """The same with two workers."""
+
+    def setUp(self) -> None:
+        """Have them read streams of their own."""
+        if not self.more:
+            source = f"--source=redis://127.0.0.1:{shared_server().port}/0?prefix={own_prefix()}"
+            type(self).more = ("--workers=2", source)
+        super().setUp()
+
+
+class NoTlsTests(TlsCase):
+    """What is no TLS, or stops in the middle of it: the connection ends, without a line in the log for each."""
+
+    def setUp(self) -> None:
+        """Wait until the clients of earlier tests are gone, and remember what was logged."""
+        super().setUp()
+        self.daemon.wait_for_metrics(connections=0)
+        self.before = len(self.daemon.log)
+
+    def check(self) -> None:
+        """See that the connections have left nothing, not even lines in the log, and that the listener goes on."""
+        self.daemon.wait_for_metrics(connections=0)
+        self.assertEqual(self.daemon.log[self.before :], "")
+        self.check_serves()
+
+    def test_http(self) -> None:
+        for said in (
+            b"GET /ws.communication HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            b"\0" * 100,
+            b"\x16\x03\x01\xff\xff",
+        ):
+            for _ in range(3):
+                self.assertNotIn(b"HTTP/", self.answer(said))
+        self.check()
+
+    def test_no_common_protocol(self) -> None:
+        for _ in range(3):
+            self.assertEqual(self.refusal("h2"), NO_APPLICATION_PROTOCOL)
+        self.check()
+
+    def test_aborted(self) -> None:
+        """Clients that go with the handshake half done: by a close, or a reset."""
+        context = ssl.create_default_context(cafile=self.files.ca)
+        out = ssl.MemoryBIO()
+        client = context.wrap_bio(ssl.MemoryBIO(), out, server_hostname="localhost")
+        self.assertRaises(ssl.SSLWantReadError, client.do_handshake)
+        hello = out.read()
+        for said in (b"", hello[:50], hello):
+            for is_reset in (False, True):
+                plain = socket.create_connection(("127.0.0.1", self.port), PATIENCE)
+                plain.sendall(said)
+                if said == hello:
+                    self.assertTrue(plain.recv(100))
+                if is_reset:  # a linger time of 0 makes it an RST
+                    plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+                plain.close()
+        self.check()
+
+
+class TimeTests(TlsCase):
+    """Clients that wait for the server."""
+
+    more = ("--connect-timeout=2",)
+
+    def test_silent(self) -> None:
+        """``--connect-timeout`` holds for the handshake of TLS, too."""
+        for said in (b"", b"\x16\x03\x01\x00\xff"):
+            with (
+                socket.create_connection(("127.0.0.1", self.port), PATIENCE) as plain,
+                contextlib.suppress(ConnectionResetError),  # it is gone all the same
+            ):
+                plain.sendall(said)
+                self.assertEqual(plain.recv(100), b"")
+        self.daemon.wait_for_metrics(connections=0)
+        self.wrapped()
+
+    def test_tls_to_a_plain_port(self) -> None:
+        """The client learns that there is no TLS."""
+        context = ssl.create_default_context(cafile=self.files.ca)
+        with socket.create_connection(("127.0.0.1", self.daemon.port), PATIENCE) as plain:
+            error = self.assertRaises(OSError, context.wrap_socket, plain, server_hostname="localhost")
+            self.assertNotIsInstance(error, TimeoutError)
+        self.wrapped()
+
+
+class AdminTests(TlsCase):
+    """The admin page."""
+
+    def test_curl(self) -> None:
+        with subprocess.Popen(
+            command(f"--admin={endpoint()}", "--listen=tcp:0:interface=127.0.0.1"),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=tempfile.gettempdir(),
+            env=environment(),
+        ) as process:
+            self.addCleanup(process.kill)
+            assert process.stdout is not None
+            log = ""
+            while (found := _ADMIN.search(log)) is None:
+                line = process.stdout.readline()
+                self.assertTrue(line, log)
+                log += line
+            url = f"https://localhost:{found[1]}/healthz"
+            for offer in ("--http2", "--http1.1", "--no-alpn"):
+                done = subprocess.run(
+                    ["curl", "-sS", offer, "--cacert", self.files.ca, "-w", " %{http_code} %{http_version}", url],
+                    stdin=subprocess.DEVNULL,
+                    capture_output=True,
+                    text=True,
+                    timeout=PATIENCE,
+                    check=False,
+                )
+                self.assertEqual((done.stdout, done.stderr), ("ok 200 1.1", ""))
+            process.terminate()
+            log += process.communicate(timeout=PATIENCE)[0]
+            self.assertEqual((process.returncode, COMPLAINTS.findall(log)), (0, []))

@@ -1,0 +1,302 @@
+"""Every option, and every parameter of a source, with wrong values: one line that names it, and status 1.
+
+The lists of options and parameters are the code's own: one without wrong values here fails the test.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from twisted.plugin import getPlugins
+from twisted.trial.unittest import SynchronousTestCase
+
+from airyd.errors import ConfigurationError
+from airyd.interfaces import IEventSourceParser
+from airyd.limits import LIMITS
+from airyd.options import REPEATABLE, Options
+from airyd.sources import make_source
+from airyd.sources.shares import PARAMETER
+from tests.integration.daemon import environment
+from tests.leaks import MARK, leaks
+from tests.sources.support import make_context
+
+#: Runs twistd once for each command line, in a process of its own that has imported everything already; prints how
+#: each ended. One that serves instead is ended by SIGALRM.
+PROGRAM: Final = """
+import gc, json, os, signal, sys, traceback
+import airyd.tap, airyd.access.jwt, airyd.sources.redis.url, airyd.sources.redis.tls, airyd.sources.sample
+import twisted.internet.endpoints, twisted.internet.epollreactor
+from twisted.application.service import IServiceMaker
+from twisted.plugin import getPlugins
+from twisted.scripts.twistd import run
+from airyd.interfaces import IAuthenticatorParser, IEventSourceParser
+
+for kind in (IServiceMaker, IAuthenticatorParser, IEventSourceParser):
+    list(getPlugins(kind))
+gc.freeze()
+results = []
+for command in json.load(sys.stdin):
+    reading, writing = os.pipe()
+    process = os.fork()
+    if not process:
+        signal.alarm(60)
+        os.dup2(writing, 1)
+        os.dup2(writing, 2)
+        os.close(reading)
+        os.close(writing)
+        sys.argv = ["twistd", *command]
+        status = 0
+        try:
+            run()
+        except SystemExit as end:  # as Python does at its end, which takes long
+            status = end.code if isinstance(end.code, int) else 1
+            print(end.code, file=sys.stderr)
+        except BaseException:
+            traceback.print_exc()
+            status = 70
+        sys.stdout.flush()
+        os._exit(status)
+    os.close(writing)
+    with open(reading, errors="replace") as said:
+        text = said.read()
+    results.append([os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), text])
+json.dump(results, sys.stdout)
+"""
+
+#: Files that can't be what an option asks for, by their names in the folder of the test.
+FILES: Final = {"empty": b"", "binary": b"\xff\xfe\x00", "lines": MARK.encode() + b"1234567890\n" + MARK.encode()}
+MISSING: Final = ("", "{folder}/missing", "{folder}", "{folder}/empty/below")
+NUMBERS: Final = ("", "-1", "1e9", "abc", " 1", "1.5", "9" * 30, "9" * 5000)
+#: The wrong values of each option.
+OPTIONS: Final[dict[str, tuple[str, ...]]] = {
+    "listen": ("", "nonsense:1", "tcp:x:interface=127.0.0.1", "tcp:8080"),
+    "path": ("", "ws", "/a b", "/a?b"),
+    "admin": ("", "tcp:8081", "None", "pigeon:"),
+    "source": (
+        "",
+        "//",
+        f"{MARK}@host",
+        "pigeon:",
+        "redis",
+        "redis:127.0.0.1",
+        f"redis://u:{MARK}@a,b:6379/0",
+        f"redis://u:{MARK}@h:0",
+        f"redis://u:{MARK}@h:65536",
+        f"redis://u:{MARK}@h:x",
+        f"redis://u:{MARK}@h/x",
+        f"redis://u:{MARK}/x@h/0",
+        f"redis://u:{MARK}#x@h/0",
+        f"redis://u:{MARK}?x@h/0",
+        "redis://h/1/2",
+        "redis://h/-1",
+        "redis://h..x",
+        "redis://[::1/0",
+        "redis://::1",
+        f"redis+tls://u:{MARK}@h",
+        "rediss://my_redis",
+        "redis+unix:",
+        "redis+unix://h/x",
+        "redis+sentinel:",
+        "redis+sentinel://h",
+        "redis+sentinel:///m",
+        "redis+sentinel://h,/m",
+        "redis+sentinel://h:0/m",
+        "redis+sentinel://h/m/x",
+        "memory://h",
+        "memory:?x",
+        "memory:?=1",
+        "memory:?history=1&history=2",
+        "sample:x",
+    ),
+    "auth": ("", "nobody", "anonymous:fly", "jwt:", "jwt:secret-file=/nothing/there"),
+    "destination": ("", "queue", "/a b", "/queue/message", "/airyd/x"),
+    "destinations-file": (*MISSING, "{folder}/binary", "/dev/zero"),
+    "admin-token-file": (*MISSING, "{folder}/binary", "{folder}/empty", "{folder}/lines", "/dev/zero"),
+    "origin": ("", "app", "no origin"),
+    "token-max-age": (*NUMBERS, "0"),
+    "heart-beat": (*NUMBERS, "1", "1,", "-1,0", "a,b", "1,2,3"),
+    "heart-beat-grace": ("", "-1", "abc", "nan", "inf", "1e99", "9" * 30),
+    "ping-interval": ("", "-1", "abc", "nan", "inf", "1e99", "9" * 30, "0.05"),
+    "workers": (*NUMBERS, "0", "65", "many"),
+    "compression": ("", "1", "yes"),
+    "websocket": ("", "fat"),
+    "log-level": ("", "loud", "INFO", "critical"),
+    **dict.fromkeys((name.replace("_", "-") for name, _, _ in LIMITS), (*NUMBERS, "0")),
+}
+_SECRET_FILES: Final = (*MISSING, "{folder}/binary", "{folder}/empty", "{folder}/lines", "/dev/zero")
+_PEM_FILES: Final = (*MISSING, "{folder}/binary", "{folder}/empty", "/dev/zero")
+#: The wrong values of each parameter of a source; the files that belong together are given together.
+PARAMETERS: Final[dict[str, tuple[str, ...]]] = {
+    "history": NUMBERS,
+    "history-bytes": NUMBERS,
+    "rate": ("", "0", "-1", "fast", "nan", "1e9"),
+    "seed": ("", "x", "1.5", "9" * 30),
+    "file": (*MISSING, "{folder}/binary", "{folder}/empty", "{folder}/lines", "/dev/zero"),
+    "loop": ("", "yes", "2"),
+    "mode": ("", "list", "STREAM"),
+    "prefix": ("%ff",),
+    "maxlen": (*NUMBERS, "0"),
+    "password-file": _SECRET_FILES,
+    "sentinel-password-file": _SECRET_FILES,
+    "ca-file": _PEM_FILES,
+    "cert-file": tuple(f"{each}&key-file={{folder}}/binary" for each in _PEM_FILES),
+    "key-file": ("{folder}/binary", ""),
+    "db": (*NUMBERS,),
+    PARAMETER: ("", "queue", "/queue/nothing", "/**/x", "/a b"),
+}
+#: URLs of sources that have other parameters than the others, up to these.
+URLS: Final = (
+    "memory:?",
+    "sample:?",
+    "sample:?file={folder}/lines&",
+    "redis://h?",
+    "redis://h?mode=pubsub&",
+    "rediss://localhost?",
+    "redis+unix:///s?",
+    "redis+sentinel://h/m?",
+)
+
+
+class Case(NamedTuple):
+    """A command line that must be refused.
+
+    :ivar names: what the line must have in it
+    """
+
+    command: list[str]
+    names: str
+
+
+def known_parameters(url: str) -> list[str]:
+    """Return the parameters that a source names when it is given another."""
+    try:
+        make_source(f"{url}no-such=1", make_context())
+    except ConfigurationError as error:
+        return str(error).partition("known here: ")[2].split(", ")
+    raise AssertionError(f"{url} takes anything")
+
+
+def takes_value() -> list[str]:
+    """Return the options with a value."""
+    return [option.rstrip("=") for option in Options().longOpt if option.endswith("=")]
+
+
+class WrongValuesTests(SynchronousTestCase):
+    """The tables above."""
+
+    def setUp(self) -> None:
+        directory = tempfile.TemporaryDirectory(prefix="airyd-test-")
+        self.addCleanup(directory.cleanup)
+        self.folder = Path(directory.name)
+        for name, content in FILES.items():
+            (self.folder / name).write_bytes(content)
+
+    def test_no_option_is_left_out(self) -> None:
+        self.assertEqual(set(OPTIONS), set(takes_value()))
+
+    def test_no_parameter_is_left_out(self) -> None:
+        self.assertEqual(
+            {url.partition(":")[0] for url in URLS}, {str(parser.scheme) for parser in getPlugins(IEventSourceParser)}
+        )
+        known = {name for url in URLS for name in known_parameters(self.filled(url))}
+        self.assertEqual(set(PARAMETERS), known | {PARAMETER})
+
+    def test_repeatable(self) -> None:
+        """Those say so in their help."""
+        texts = {name: getattr(Options, f"opt_{name.replace('-', '_')}", None) for name in takes_value()}
+        said = {name for name, method in texts.items() if method is not None and "repeatable" in (method.__doc__ or "")}
+        self.assertEqual(set(REPEATABLE), said)
+
+    def test_options(self) -> None:
+        self.refuse(
+            self.airyd(f"--{option}={value}", names="" if option == "auth" else f"--{option}")
+            for option, values in OPTIONS.items()
+            for value in values
+        )
+
+    def test_parameters(self) -> None:
+        def cases() -> Iterator[Case]:
+            for url in URLS:
+                scheme = url.partition(":")[0]
+                for name in [*known_parameters(self.filled(url)), PARAMETER]:
+                    if f"{name}=" not in url:
+                        for value in PARAMETERS[name]:
+                            yield self.airyd(f"--source={url}{name}={value}", names=name)
+                        yield self.airyd(f"--source={url}{name}=1&{name}=1", names=name)
+                        yield self.airyd(f"--source={url}x{name}=1", names=f"did you mean {name}?")
+                yield self.airyd(f"--source={url}no-such=1", names=f"--source {scheme}")
+
+        self.refuse(cases())
+
+    def test_forms(self) -> None:
+        """Misspelt, without a value, given twice, unknown, in the wrong place."""
+
+        def cases() -> Iterator[Case]:
+            for name in takes_value():
+                yield self.airyd(f"--{name}", names=f"--{name} needs a value")
+                yield self.airyd(f"--x{name}=1", names=f"did you mean --{name}?")
+                if name not in REPEATABLE:
+                    value = Options().defaults.get(name) or "x"
+                    yield self.airyd(f"--{name}={value}", f"--{name}={value}", names=f"--{name} is given twice")
+            yield self.airyd("--soucre", "memory:", names="did you mean --source?")
+            yield self.airyd(f"--no-such={MARK}", names="--no-such")
+            yield self.airyd("-x", names="-x")
+            yield self.airyd("--help=x", names="--help takes no value")
+            yield self.airyd("--dest=/x", names="--destination or --destinations-file")
+            yield self.airyd("stray", names="stray")
+            yield self.airyd("--pidfile=x", names="in front of the word airyd")
+            yield self.airyd("-n", names="in front of the word airyd")
+
+        self.refuse(cases())
+
+    def test_what_twistd_opens(self) -> None:
+        listen = ["airyd", "--listen=tcp:0:interface=127.0.0.1", "--admin=none"]
+        self.refuse(
+            Case([self.filled(each) for each in (*options, *listen)], option)
+            for option in ("--pidfile", "--logfile")
+            for where in ("{folder}/missing/file", "{folder}/empty/file", "{folder}")
+            for options in (("-n", "--pidfile=", f"{option}={where}"), ("--pidfile=", f"{option}={where}"))
+        )
+        self.refuse(
+            Case([self.filled(each) for each in ("-n", *options, *listen)], names)
+            for options, names in (
+                (("--pidfile={folder}/binary",), "--pidfile"),
+                (("--pidfile=", "--rundir={folder}/missing"), "--rundir"),
+            )
+        )
+
+    def airyd(self, *options: str, names: str) -> Case:
+        """Return the command line with these options."""
+        return Case(["-n", "--pidfile=", "airyd", *(self.filled(option) for option in options)], names)
+
+    def filled(self, text: str) -> str:
+        """Return the text with the folder of the test in it."""
+        return text.replace("{folder}", str(self.folder))
+
+    def refuse(self, cases: Iterator[Case]) -> None:
+        """Run twistd with each command line, which it must refuse in one line and with status 1."""
+        all_cases = list(cases)
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM],
+            input=json.dumps([case.command for case in all_cases]).encode(),
+            capture_output=True,
+            cwd=self.folder,
+            env=environment(),
+            check=False,
+        )
+        self.assertEqual(done.stderr, b"")
+        failures = []
+        for case, (status, said) in zip(all_cases, json.loads(done.stdout), strict=True):
+            shown = [word[:100] for word in case.command]
+            lines = said.splitlines()
+            if status != 1 or len(lines) != 1 or not said.startswith("airyd: ") or len(said) > 1000:
+                failures.append(f"{shown}: status {status}: {lines[:1]} ... {lines[-3:]}")
+            elif case.names not in said or leaks(said):
+                failures.append(f"{shown}: wanted {case.names!r}: {said}")
+        self.assertEqual([], failures, "\n".join(failures))
