@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -50,7 +52,7 @@ WRONG = (
     ("tcp6:18082:interface=127.0.0.1", "IPv6"),
     ("ssl:", "privateKey"),
     ("ssl:18443:interface=127.0.0.1", "privateKey"),
-    ("ssl:18443:interface=127.0.0.1:privateKey=/nothing/there.pem", "No such file"),
+    ("ssl:18443:interface=127.0.0.1:privateKey=/nothing/there.pem", os.strerror(errno.ENOENT)),
     ("ssl:18443:interface=127.0.0.1:privateKey={}/client-key.pem:certKey={}/server.pem", "does not belong"),
     ("ssl:18443:interface=127.0.0.1:privateKey={}/broken.pem:certKey={}/server.pem", "PEM"),
     ("ssl:18443:interface=127.0.0.1:privateKey={}/server-key.pem:certKey={}/broken.pem", "PEM"),
@@ -70,7 +72,7 @@ WRONG_TO_LISTEN = (
     ("tls:/nothing/there:18443", "/nothing/there"),
     ("haproxy:", "behind haproxy:"),
     ("haproxy:tcp:abc", "'abc'"),
-    ("haproxy:ssl:18443:privateKey=/nothing/there.pem", "No such file"),
+    ("haproxy:ssl:18443:privateKey=/nothing/there.pem", os.strerror(errno.ENOENT)),
     ("autobahn:tcp", "autobahn"),
 )
 
@@ -181,7 +183,12 @@ class PluginTests(SynchronousTestCase):
         """It fails at once, or raises, or has not listened by the time that it must."""
         late: list[Deferred[object]] = [Deferred(), Deferred()]
         outcomes: tuple[tuple[Callable[[], object], str], ...] = (
-            (lambda: fail(CannotListenError("127.0.0.1", 80, OSError(98, "Address already in use"))), "in use"),
+            (
+                lambda: fail(
+                    CannotListenError("127.0.0.1", 80, OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE)))
+                ),
+                os.strerror(errno.EADDRINUSE),
+            ),
             (lambda: fail(CannotListenError("127.0.0.1", 80, cast(Any, "no way"))), "no way"),
             (lambda: fail(ZeroDivisionError("two\nlines")), "two lines"),
             (lambda: _raise(AttributeError("nothing")), "nothing"),

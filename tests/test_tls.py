@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -176,7 +178,7 @@ class FilesTests(FilesCase):
         turned = self.write(files.ca, files.server)
         nowhere = "/nothing/there.pem"
         for arguments, words in (
-            ((nowhere, files.server), ["privateKey=/nothing/there.pem", "No such file"]),
+            ((nowhere, files.server), ["privateKey=/nothing/there.pem", os.strerror(errno.ENOENT)]),
             ((str(self.directory), files.server), ["privateKey=", "directory"]),
             ((files.client_key, files.server), ["privateKey=", files.client_key, "certKey=", files.server]),
             ((files.server_key, turned), ["privateKey=", "first certificate"]),
@@ -185,13 +187,19 @@ class FilesTests(FilesCase):
             ((empty, files.server), ["privateKey=", "no private key in PEM form"]),
             ((broken, files.server), ["privateKey=", "no private key in PEM form"]),
             ((locked, files.server), ["privateKey=", "passphrase"]),
-            ((files.server_key, nowhere), ["certKey=/nothing/there.pem", "No such file"]),
+            ((files.server_key, nowhere), ["certKey=/nothing/there.pem", os.strerror(errno.ENOENT)]),
             ((files.server_key, files.server_key), ["certKey=", "no certificate in PEM form"]),
             ((files.server_key, binary), ["certKey=", "no certificate in PEM form"]),
             ((files.server_key, empty), ["certKey=", "no certificate in PEM form"]),
-            ((files.server_key, files.server, nowhere), ["extraCertChain=/nothing/there.pem", "No such file"]),
+            (
+                (files.server_key, files.server, nowhere),
+                ["extraCertChain=/nothing/there.pem", os.strerror(errno.ENOENT)],
+            ),
             ((files.server_key, files.server, empty), ["extraCertChain=", "no certificate in PEM form"]),
-            ((files.server_key, files.server, None, nowhere), ["dhParameters=/nothing/there.pem", "No such file"]),
+            (
+                (files.server_key, files.server, None, nowhere),
+                ["dhParameters=/nothing/there.pem", os.strerror(errno.ENOENT)],
+            ),
             ((files.server_key, files.server, None, files.ca), ["dhParameters=", "Diffie-Hellman"]),
         ):
             said = str(self.assertRaises(ValueError, server_tls, *arguments))

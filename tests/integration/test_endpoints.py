@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -122,10 +123,20 @@ class ListenTests(EndpointsCase):
         admin, listen = ("--admin=none",), (f"--listen=tcp:0:{LOOPBACK}",)
         self.check_all(
             [
-                ("--listen", f"tcp:{self.taken}:{LOOPBACK}", "in use", admin),
-                ("--admin", f"tcp:{self.taken}:{LOOPBACK}", "in use", listen),
-                ("--listen", f"haproxy:tcp:{self.taken}:{LOOPBACK}", "in use", (*admin, "--auth=anonymous:public")),
-                ("--listen", f"tcp:0:interface={ELSEWHERE}", "address", (*admin, "--auth=anonymous:public")),
+                ("--listen", f"tcp:{self.taken}:{LOOPBACK}", os.strerror(errno.EADDRINUSE), admin),
+                ("--admin", f"tcp:{self.taken}:{LOOPBACK}", os.strerror(errno.EADDRINUSE), listen),
+                (
+                    "--listen",
+                    f"haproxy:tcp:{self.taken}:{LOOPBACK}",
+                    os.strerror(errno.EADDRINUSE),
+                    (*admin, "--auth=anonymous:public"),
+                ),
+                (
+                    "--listen",
+                    f"tcp:0:interface={ELSEWHERE}",
+                    os.strerror(errno.EADDRNOTAVAIL),
+                    (*admin, "--auth=anonymous:public"),
+                ),
                 ("--listen", "unix:nowhere/x.sock", "make the folder first", admin),
                 ("--listen", "unix:file", "something with this name", admin),
             ]
@@ -136,7 +147,7 @@ class ListenTests(EndpointsCase):
         admin, listen = ("--admin=none", *WORKERS), (f"--listen=tcp:0:{LOOPBACK}", *WORKERS)
         self.check_all(
             [
-                ("--listen", f"tcp:{self.taken}:{LOOPBACK}", "in use", admin),
+                ("--listen", f"tcp:{self.taken}:{LOOPBACK}", os.strerror(errno.EADDRINUSE), admin),
                 ("--admin", "unix:nowhere/x.sock", "make the folder first", listen),
                 ("--listen", "tcp:abc", "'abc'", admin),
             ]

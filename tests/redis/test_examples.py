@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.integration.node import CLIENTS
 from tests.integration.payloads import DIFFICULT_TEXT, MESSAGE, UNREAD_COUNT, event
+from tests.patience import PATIENCE
 from tests.redis.rights import RightsTestCase, password_of
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
@@ -32,7 +33,7 @@ class ExampleTests(RightsTestCase):
             "REDIS_PASSWORD": login,
             "REDISCLI_AUTH": login,
         }
-        done = subprocess.run(command, input=lines.encode(), env=environment, capture_output=True, timeout=60)
+        done = subprocess.run(command, input=lines.encode(), env=environment, capture_output=True, timeout=PATIENCE)
         self.assertEqual((0, b""), (done.returncode, done.stderr))
         return done.stdout.decode().splitlines()
 

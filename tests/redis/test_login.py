@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from urllib.parse import quote
 
@@ -186,6 +188,6 @@ class UnixTests(RedisCase):
     async def test_no_socket(self) -> None:
         source = self.source(f"redis+unix://{self.server.path}-not")
         starting = source.start(RecordingSink())
-        await self.until(lambda: all("No such file" in trouble for trouble in source.health()))
+        await self.until(lambda: all(os.strerror(errno.ENOENT) in trouble for trouble in source.health()))
         await source.stop()
         await self.assertFailure(starting, SourceUnavailable)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import Any, cast
 
@@ -159,6 +161,6 @@ class WordsTests(SynchronousTestCase):
         self.assertIn("not a Redis", why_no_redis(b"\x15\x03\x01\x00\x02", "redis+unix"))
 
     def test_not_connected(self) -> None:
-        for error in (ConnectError(2), ConnectError(OSError(2, "No such file or directory"))):
-            self.assertEqual(why_not_connected(error, "h"), "No such file or directory")
+        for error in (ConnectError(2), ConnectError(OSError(2, os.strerror(errno.ENOENT)))):
+            self.assertEqual(why_not_connected(error, "h"), os.strerror(errno.ENOENT))
         self.assertEqual(why_not_connected(ValueError("a\n b"), "h"), "a b")
