@@ -163,6 +163,47 @@ URLS: Final = (
 )
 
 
+#: More wrong values, and options that don't go together: ``(options, what the one line must name)``.
+EXAMPLES: Final[tuple[tuple[tuple[str, ...], str], ...]] = (
+    (("--nonsense",), "nonsense"),
+    (("stray",), "stray"),
+    (("--listen=nonsense:1",), "nonsense"),
+    (("--listen=tcp:port",), "listen"),
+    (("--listen=tcp:0",), "anonymous:public"),
+    (("--listen=tcp:0:interface=0.0.0.0",), "anonymous:public"),
+    (("--path=ws",), "path"),
+    (("--source=pigeon:",), "pigeon"),
+    (("--source=memory:?history=many",), "history"),
+    (("--source=memory:?history=-1",), "history"),
+    (("--source=memory:?colour=blue",), "colour"),
+    (("--source=sample:?rate=fast",), "rate"),
+    (("--source=sample:?file=/nothing/there.jsonl",), "/nothing/there.jsonl"),
+    (("--source=memory:", "--source=memory:"), "destinations="),
+    (("--source=memory:?destinations=/queue/message",), "/queue/unread-count"),
+    (("--source=memory:?destinations=/**", "--source=memory:?destinations=/queue/*"), "/queue/message"),
+    (("--destination=queue",), "queue"),
+    (("--destination=/a b",), "/a b"),
+    (("--auth=nobody",), "nobody"),
+    (("--auth=anonymous:fly",), "public, send"),
+    (("--admin=tcp:0:interface=0.0.0.0",), "admin"),
+    (("--admin=tcp:0",), "admin"),
+    (("--heart-beat=30000",), "heart-beat"),
+    (("--heart-beat=a,b",), "heart-beat"),
+    (("--heart-beat=-1,0",), "heart-beat"),
+    (("--heart-beat-grace=never",), "heart-beat-grace"),
+    (("--buffered=lots",), "buffered"),
+    (("--buffered=-1",), "buffered"),
+    (("--connect-timeout=0",), "connect-timeout"),
+    (("--origin=no origin",), "origin"),
+    (("--workers=0",), "workers"),
+    (("--workers=many",), "workers"),
+    (("--workers=2",), "memory:"),
+    (("--workers=2", "--source=sample:"), "sample:"),
+    (("--workers=2", "--source=redis://127.0.0.1:1/0", "--listen=unix:/nowhere/socket"), "unix:"),
+    (("--workers=2", "--source=redis://127.0.0.1:1/0?password-file=/nowhere/secret"), "password-file"),
+)
+
+
 class Case(NamedTuple):
     """A command line that must be refused.
 
@@ -219,6 +260,9 @@ class WrongValuesTests(SynchronousTestCase):
             for option, values in OPTIONS.items()
             for value in values
         )
+
+    def test_examples(self) -> None:
+        self.refuse(self.airyd(*options, names=names) for options, names in EXAMPLES)
 
     def test_parameters(self) -> None:
         def cases() -> Iterator[Case]:
