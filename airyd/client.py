@@ -18,6 +18,7 @@ from airyd.interfaces import Credentials, IChannel, IPrincipal
 from airyd.limits import DISCONNECT_PATIENCE, FURTHEST_LOOK
 from airyd.metrics import ORIGIN_SEND
 from airyd.orderly import Orderly
+from airyd.pings import Pings
 from airyd.renewal import LOGIN_OVER, NOTICE, allow, check_subject, credentials_of, warn
 from airyd.stomp import requests
 from airyd.stomp.session import Session
@@ -45,6 +46,7 @@ class Client(Orderly):
         "_heard",
         "_is_warned",
         "_joined",
+        "_pings",
         "_principal",
         "_said",
         "_session",
@@ -66,6 +68,7 @@ class Client(Orderly):
         self._heard = self._said = self._joined = gateway.wheel.seconds()
         self._beat_every = 0.0
         self._is_warned = False
+        self._pings: Pings | None = None
         self._timer: Entry = gateway.wheel.call_later(gateway.limits.connect_timeout, self._connect_overdue)
 
     @property
@@ -86,7 +89,7 @@ class Client(Orderly):
             self.take(self._session.receive(data))
 
     def heard(self) -> None:
-        """Learn that the client has sent something, be it a part of a frame or a WebSocket ping: it is alive."""
+        """Learn that the client is alive: it has sent something, be it a part of a frame, or a WebSocket pong."""
         self._heard = self._gateway.wheel.seconds()
 
     def direct_changed(self) -> None:
@@ -173,6 +176,8 @@ class Client(Orderly):
         self._say(self._session.accept(session_id))
         self._timer.cancel()
         self._beat_every = gateway.wheel.beat_interval(self._session.heart_beat[0] / 1000, number)
+        if gateway.ping_interval and not self._session.heart_beat[1]:
+            self._pings = Pings(gateway.ping_interval, gateway.wheel.seconds())
         self._keep_time()
         self.take(self._session.receive(b""))  # what was held behind the CONNECT
 
@@ -324,12 +329,23 @@ class Client(Orderly):
         elif not self._is_warned:
             self._is_warned = True
             warn(self.listeners, left)
+        # No time runs while nothing is read from the client.
+        heard = now if self._is_paused else self._heard
+        if heard < gateway.wheel.woke:
+            heard = gateway.wheel.woke
         if expect_every:
             silence = max(2 * expect_every / 1000, gateway.grace)
-            if now - self._heard > silence and not self._is_paused:
+            if now - heard > silence:
                 self.fail(StompError(Fault.HEARTBEAT_TIMEOUT, f"Nothing came from you for {silence:g} seconds."))
                 return
-            wait = min(wait, max(self._heard + silence - now, 1.0))
+            wait = min(wait, max(heard + silence - now, 1.0))
+        elif self._pings is not None:
+            next_look = self._pings.look(self.channel, gateway, heard, now)
+            if next_look is None:
+                text = f"Nothing came from you for {now - heard:.0f} seconds, not even an answer to a WebSocket ping."
+                self.fail(StompError(Fault.HEARTBEAT_TIMEOUT, text))
+                return
+            wait = min(wait, next_look)
         if send_every:
             said = self._said
             for each in self.subscribed.values():

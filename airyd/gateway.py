@@ -11,7 +11,7 @@ from typing import Final
 
 from airyd.hub import Hub
 from airyd.interfaces import IAuthenticator, IPrincipal
-from airyd.limits import Limits
+from airyd.limits import PING_INTERVAL, Limits
 from airyd.metrics import Metrics
 from airyd.stomp.spec import HeartBeat
 from airyd.wheel import Wheel
@@ -27,6 +27,7 @@ class Gateway:
     :ivar heart_beat: the server's wish
     :ivar grace: seconds for which no client is closed for a missing heart-beat
     :ivar wall: the wall-clock time, seconds since 1970
+    :ivar ping_interval: seconds of silence after which a client without heart-beats is pinged; 0 for never
     """
 
     hub: Hub
@@ -37,6 +38,7 @@ class Gateway:
     wheel: Wheel
     metrics: Metrics
     wall: Callable[[], float]
+    ping_interval: float = PING_INTERVAL
     _run: str = field(default_factory=lambda: secrets.token_hex(4))
     _numbers: count[int] = field(default_factory=lambda: count(1))
 

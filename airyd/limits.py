@@ -48,6 +48,8 @@ DISCONNECT_PATIENCE = 10.0
 #: Seconds to look ahead at most: the wheel keeps a cancelled call until its time, a client may ask for months, and the
 #: wall clock, by which logins end, may be set.
 FURTHEST_LOOK = 60.0
+#: Seconds of silence after which a client that sends no heart-beats is pinged (option --ping-interval).
+PING_INTERVAL = 30.0
 #: Seconds that a closing connection may take to read its last frames and answer the close.
 CLOSE_PATIENCE = 5.0
 #: Seconds that a SUBSCRIBE, SEND or COMMIT may wait for the event source.

@@ -11,6 +11,7 @@ from itertools import combinations
 from typing import Any, Final, NamedTuple, NoReturn
 
 from OpenSSL.SSL import Error as TlsError
+from twisted.internet import tcp
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.endpoints import (
@@ -29,6 +30,7 @@ from twisted.python.failure import Failure
 from airyd.endpoint_strings import EndpointText, read_endpoint
 from airyd.errors import ConfigurationError
 from airyd.tls import check_certificate_folder, reason_of, server_tls
+from airyd.transport import keep_alive
 
 #: Connections that wait to be accepted; Twisted's 50 loses some when all clients come back at once.
 _BACKLOG: Final = 1024
@@ -85,6 +87,8 @@ class Place(NamedTuple):
             reason = "nothing listens with this kind of endpoint"
         if reason:
             end_program(f"{self.option} {self.description}: cannot listen there: {reason}")
+        if isinstance(port, tcp.Port):
+            keep_alive(port.socket)
         listening: IListeningPort = port
         return listening
 

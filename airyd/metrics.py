@@ -161,13 +161,25 @@ class WorkersMetrics:
 
     workers: int = _gauge("workers", "Worker processes that accept clients.")
     restarts: int = _counter("worker_restarts", "Times that a worker was started again after its process had ended.")
+    hangs: int = _counter("worker_hangs", "Times that a worker was killed because it did not answer.")
 
     def collect(self) -> Iterator[Metric]:
-        """Yield both as prometheus_client's families."""
+        """Yield them as prometheus_client's families."""
         yield from _families(self)
 
 
-def _families(counts: Metrics | WorkersMetrics) -> Iterator[Metric]:
+@dataclass(slots=True, eq=False)
+class LogMetrics:
+    """What becomes of a process's log."""
+
+    dropped: int = _counter("log_lines_dropped", "Lines of the log that were dropped, because they were not read.")
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield it as one of prometheus_client's families."""
+        yield from _families(self)
+
+
+def _families(counts: Metrics | WorkersMetrics | LogMetrics) -> Iterator[Metric]:
     for each in fields(counts):
         if not each.metadata:
             continue

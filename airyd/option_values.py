@@ -15,6 +15,8 @@ AUTO_WORKERS: Final = "auto"
 MOST_WORKERS: Final = 64
 #: The greatest number of bytes, seconds and the like.
 MOST: Final = (1 << 31) - 1
+#: Seconds. A tick of the wheel is a tenth of it, and each costs some CPU.
+_SHORTEST_PING_INTERVAL: Final = 0.1
 #: Characters of a wrong value that are shown.
 _SHOWN: Final = 60
 
@@ -66,6 +68,14 @@ def seconds(text: str) -> float:
         number = -1.0
     if not 0 <= number <= MOST:
         raise ValueError(f"give a number of seconds from 0 to {MOST}")
+    return number
+
+
+def ping_interval(text: str) -> float:
+    """Read the seconds between pings, or 0 for none."""
+    number = seconds(text)
+    if 0 < number < _SHORTEST_PING_INTERVAL:
+        raise ValueError(f"give 0, or {_SHORTEST_PING_INTERVAL} seconds or more")
     return number
 
 

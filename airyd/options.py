@@ -17,9 +17,9 @@ from airyd.admin.endpoint import check_admin_endpoint
 from airyd.catalogue import DestinationsFile, check_name
 from airyd.errors import ConfigurationError
 from airyd.events import AIRY_DESTINATIONS
-from airyd.limits import LIMITS, Limits
+from airyd.limits import LIMITS, PING_INTERVAL, Limits
 from airyd.logs import DEFAULT_LEVEL, LEVELS
-from airyd.option_values import lifetime, naming, one_of, positive, seconds, workers
+from airyd.option_values import lifetime, naming, one_of, ping_interval, positive, seconds, workers
 from airyd.revocation import TOKEN_MAX_AGE
 from airyd.sources import describe_sources
 from airyd.spelling import did_you_mean
@@ -53,6 +53,7 @@ class Settings(NamedTuple):
     :ivar admin_token_file: where the token is that the admin page asks for, or None
     :ivar origins: what ``--origin`` gave; empty for the default
     :ivar grace: seconds for which no client is closed for a missing heart-beat
+    :ivar ping_interval: seconds of silence after which a client without heart-beats is pinged; 0 for never
     :ivar workers: processes that serve clients; 1 for this one alone
     :ivar compression: whether to compress for the clients that offer it
     :ivar websocket: which protocol of ``airyd.websocket.PROTOCOLS``
@@ -76,6 +77,7 @@ class Settings(NamedTuple):
     workers: int = 1
     destinations_file: DestinationsFile | None = None
     token_max_age: int = TOKEN_MAX_AGE
+    ping_interval: float = PING_INTERVAL
     log_level: str = DEFAULT_LEVEL
 
 
@@ -116,6 +118,14 @@ class Options(usage.Options):
             "Seconds before any client is closed for silence, however short its heart-beat: browsers slow "
             "down the timers of hidden tabs.",
             naming("heart-beat-grace", seconds),
+        ],
+        [
+            "ping-interval",
+            None,
+            PING_INTERVAL,
+            "Seconds without a byte from a client that sends no heart-beats, after which it is pinged, and ended when "
+            "it leaves two pings unanswered; 0 for never.",
+            naming("ping-interval", ping_interval),
         ],
         [
             "workers",
@@ -252,6 +262,7 @@ class Options(usage.Options):
             origins=self._origins,
             heart_beat=heart_beat if isinstance(heart_beat, HeartBeat) else HeartBeat.parse(heart_beat),
             grace=self["heart-beat-grace"],
+            ping_interval=self["ping-interval"],
             compression=self["compression"] == ON,
             limits=limits,
             workers=self["workers"],

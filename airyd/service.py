@@ -38,7 +38,7 @@ from airyd.transport import make_direct
 from airyd.websocket import PROTOCOLS, StompWebSocketFactory
 from airyd.wheel import Wheel
 
-#: The wheel's tick is this part of the shortest heart-beat, and at most a second.
+#: The wheel's tick is this part of the shortest heart-beat or ping interval, and at most a second.
 _TICKS_PER_BEAT: Final = 10
 #: Open files that clients don't get: for the admin page, the source, and connections that are dropped as they come.
 _RESERVED_FILES: Final = 100
@@ -108,7 +108,7 @@ class Airyd(Service):
             )
         except ValueError as error:
             raise ConfigurationError(f"--destination: {error}") from None
-        beats = [beat / 1000 for beat in settings.heart_beat if beat]
+        beats = [beat for beat in (*(each / 1000 for each in settings.heart_beat), settings.ping_interval) if beat]
         self._wheel = Wheel(reactor, min([1.0, *(beat / _TICKS_PER_BEAT for beat in beats)]))
         gateway = Gateway(
             self._hub,
@@ -119,6 +119,7 @@ class Airyd(Service):
             self._wheel,
             self._metrics,
             wall,
+            settings.ping_interval,
         )
         self._factory = StompWebSocketFactory(
             gateway, settings.paths, origins, reactor, PROTOCOLS[settings.websocket], settings.compression

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import atexit
 import os
+import select
 import signal
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
 from twisted.application.service import IService
+from twisted.logger import Logger
 
-from airyd import garbage
+from airyd import garbage, signals
 from airyd.errors import ConfigurationError
+from airyd.log_writer import LAST_LINES, LogWriter
 from airyd.logs import begin_at
+from airyd.metrics import LogMetrics
 from airyd.options import Options
 from airyd.service import Airyd
 from airyd.workers.parent import Parent
 
 __all__ = ["Options", "makeService"]
+
+_log = Logger()
 
 
 def makeService(options: Options) -> IService:
@@ -30,7 +37,7 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor as installed  # by twistd
 
     reactor = cast(Any, installed)
-    prepare(reactor)
+    set_clock(reactor)
     settings = options.settings
     begin_at(settings.log_level)
     service: Airyd | Parent
@@ -41,31 +48,66 @@ def makeService(options: Options) -> IService:
             service = Parent(settings, reactor, time.time, lambda reason: _fail(reactor, reason))
     except ConfigurationError as error:
         raise SystemExit(f"airyd: {error}") from None
-    reactor.callWhenRunning(on_sigterm, reactor, reactor.stop)
+    on_sigterm(reactor, reactor.stop)
     reactor.callWhenRunning(on_sighup, reactor, service.reload)
+    reactor.callWhenRunning(garbage.begin)
+    metrics = LogMetrics()
+    service.registry.register(metrics)
+    write_log_in_thread(reactor, metrics)
     return service
 
 
-def prepare(reactor: Any) -> None:
-    """Set up what every process of airyd's has: its clock, and its garbage collector."""
-    # The reactor counts intervals by the wall clock unless told otherwise; nothing is scheduled yet.
-    if not reactor.getDelayedCalls():
+def write_log_in_thread(reactor: Any, metrics: LogMetrics) -> None:
+    """Let what twistd will write to standard output, its log as a rule, be written without anybody's waiting for it."""
+    if cast(Any, sys.stdout) is None:  # its descriptor was closed when Python started, and may be another file's
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  # until the end
+        return
+    try:
+        descriptor = sys.stdout.fileno()
+    except OSError:  # what stands there is no file
+        return
+
+    def tell(count: int) -> None:
+        text = "{count} lines of the log were dropped, because standard output was not read"
+        reactor.callFromThread(_log.warn, text, count=count)
+
+    sys.stdout.flush()
+    writer = LogWriter(descriptor, metrics, tell)
+    sys.stdout = writer
+    reactor.callWhenRunning(reactor.addSystemEventTrigger, "after", "shutdown", writer.end)
+
+
+def set_clock(reactor: Any) -> None:
+    """Let the reactor count intervals by the monotonic clock: by itself it takes the wall clock."""
+    if not reactor.getDelayedCalls():  # nothing is scheduled yet
         reactor.seconds = time.monotonic
-    reactor.callWhenRunning(garbage.begin)
 
 
 def on_sigterm(reactor: Any, stop: Callable[[], None]) -> None:
-    """Let SIGTERM end the process with status 0: by itself twistd stops, and then dies of the same signal."""
+    """Let SIGTERM end the process with status 0: by itself twistd stops, and then dies of the same signal.
+
+    One that comes while the process starts ends it as soon as the reactor runs.
+    """
+    is_stopping = False
+
+    def stop_once() -> None:
+        nonlocal is_stopping
+        if not is_stopping:
+            is_stopping = True
+            stop()
 
     def end(number: int, frame: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is on its way
-        reactor.callFromThread(stop)
+        reactor.callFromThread(stop_once)
 
-    signal.signal(signal.SIGTERM, end)
+    # The reactor installs its own handler when it begins to run: a later change would leave a moment without ours.
+    reactor.sigTerm = end
+    reactor.callWhenRunning(lambda: stop_once() if signals.take(signal.SIGTERM) else None)
 
 
 def on_sighup(reactor: Any, reload: Callable[[], None], terminal: int = 0) -> None:
     """Let SIGHUP have the catalogue read again, until the end; by itself it would end the process.
+
+    One that came while the process started has it read now.
 
     :param terminal: a descriptor of the terminal that the process was started in, if it was in one
     """
@@ -81,14 +123,19 @@ def on_sighup(reactor: Any, reload: Callable[[], None], terminal: int = 0) -> No
 
     before = signal.signal(signal.SIGHUP, again)
     reactor.addSystemEventTrigger("after", "shutdown", signal.signal, signal.SIGHUP, before)
+    if signals.take(signal.SIGHUP):
+        reload()
 
 
 def _fail(reactor: Any, reason: str) -> None:
     """Stop, and end with a line and status 1, which twistd has no way for once the reactor runs."""
 
     def end() -> None:
-        sys.stdout.flush()
-        os.write(2, f"airyd: {reason}\n".encode())  # sys.stderr is the log's
+        if sys.__stderr__ is not None:  # sys.stderr is the log's
+            room = select.poll()
+            room.register(2, select.POLLOUT)
+            if room.poll(LAST_LINES * 1000):
+                os.write(2, f"airyd: {reason}\n".encode())
         os._exit(1)
 
     atexit.register(end)

@@ -15,12 +15,20 @@ from twisted.internet.interfaces import IListeningPort, IProtocol, IReactorFDSet
 #: a publisher, which so leave in one send, and pings for 5 ms.
 READ_BYTES: Final = 8 * 1024
 
+#: TCP keep-alive: seconds of silence before the first probe, seconds between probes, and how many may be unanswered.
+_PROBE_AFTER: Final = 60
+_PROBE_EVERY: Final = 15
+_PROBES: Final = 4
+
 
 class Owner(Protocol):
     """Who hears from a transport."""
 
     def emptied(self) -> None:
         """Learn that all that was queued has been sent."""
+
+    def progressed(self) -> None:
+        """Learn that a part of what was queued has been sent."""
 
 
 class _Direct:
@@ -47,9 +55,14 @@ class _Direct:
 
     def doWrite(self) -> Any:
         """Send what is queued, as far as the kernel takes it (``IWriteDescriptor``)."""
+        before = self.buffered
         result = super().doWrite()  # type: ignore[misc]  # the transport that this is mixed into has it
-        if result is None and self.owner is not None and not self.buffered:
-            self.owner.emptied()
+        if result is None and self.owner is not None:
+            left = self.buffered
+            if not left:
+                self.owner.emptied()
+            elif left < before:
+                self.owner.progressed()
         return result
 
 
@@ -136,6 +149,18 @@ def make_direct(port: IListeningPort) -> IListeningPort:
         # What it accepts has this from the socket that listens; Autobahn would set it on each connection, in 2 µs.
         port.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
     return port
+
+
+def keep_alive(listening: socket.socket) -> None:
+    """Let the kernel end the connections of a TCP socket whose other side has vanished, within two minutes of silence.
+
+    Connections have these options from the socket that accepted them.
+    """
+    if listening.family in (socket.AF_INET, socket.AF_INET6):
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, True)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _PROBE_AFTER)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _PROBE_EVERY)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _PROBES)
 
 
 _DIRECT: Final = (DirectServer, DirectUnixServer)

@@ -31,6 +31,43 @@ from airyd.origins import OriginPolicy
 from airyd.transport import DirectServer, DirectUnixServer, direct_of
 from airyd.wheel import Entry
 
+#: Ping intervals after which an output buffer that makes no progress ends its client.
+_STUCK_INTERVALS: Final = 2
+
+
+class _Backlog:
+    """Watches a client's output buffer: if it makes no progress for two ping intervals, the client is too slow.
+
+    It exists while there is something in the buffer, and for at most as long again: under TLS each send is in the
+    buffer for a turn, which must not cost an entry of the wheel each time.
+    """
+
+    __slots__ = ("_channel", "_entry", "_gateway", "_progressed_at")
+
+    def __init__(self, channel: StompWebSocket, gateway: Gateway) -> None:
+        self._channel = channel
+        self._gateway = gateway
+        self.progressed()
+        self._look_in(_STUCK_INTERVALS * gateway.ping_interval)
+
+    def progressed(self) -> None:
+        """Learn that a part of the buffer, or all of it, was sent."""
+        self._progressed_at = self._gateway.wheel.seconds()
+
+    def forget(self) -> None:
+        """End: the connection is lost."""
+        self._entry.cancel()
+
+    def _look_in(self, seconds: float) -> None:
+        self._entry = self._gateway.wheel.call_later(seconds, self._look)
+
+    def _look(self) -> None:
+        wheel = self._gateway.wheel
+        patience = _STUCK_INTERVALS * self._gateway.ping_interval
+        left = max(self._progressed_at, wheel.woke) + patience - wheel.seconds()
+        if self._channel.check_backlog(left <= 0):
+            self._look_in(left)
+
 
 @implementer(IChannel)
 class StompWebSocket(InflatingWebSocket):
@@ -39,7 +76,17 @@ class StompWebSocket(InflatingWebSocket):
     __slots__ = ()
 
     #: What each connection has beside Autobahn's own: the slots of whoever has slots.
-    ATTRIBUTES: ClassVar = ("_below", "_client", "_deadline", "_kind", "_opening", "_stalled", "direct", "is_paused")
+    ATTRIBUTES: ClassVar = (
+        "_backlog",
+        "_below",
+        "_client",
+        "_deadline",
+        "_kind",
+        "_opening",
+        "_stalled",
+        "direct",
+        "is_paused",
+    )
 
     factory: StompWebSocketFactory
 
@@ -50,6 +97,7 @@ class StompWebSocket(InflatingWebSocket):
         gateway = self.factory.gateway
         self.direct: Callable[[bytes], int] | None = None
         self._deadline: Entry | None = None
+        self._backlog: _Backlog | None = None
         self._kind: str | None = None
         self._opening = NO_OPENING
         self._stalled = False
@@ -84,6 +132,9 @@ class StompWebSocket(InflatingWebSocket):
         self.factory.remove(self)
         if self._deadline is not None:
             self._deadline.cancel()
+        if self._backlog is not None:
+            self._backlog.forget()
+            self._backlog = None
         if self._below is not None:
             self._below.owner = None
         metrics = self.factory.gateway.metrics
@@ -166,6 +217,7 @@ class StompWebSocket(InflatingWebSocket):
                 self.sent(data, count)
         elif self._client.is_over or self.buffered + len(data) <= self.factory.gateway.limits.buffered:
             self.transport.write(data)
+            self._watch_backlog()
         else:
             self._client.fail(
                 StompError(
@@ -182,6 +234,7 @@ class StompWebSocket(InflatingWebSocket):
         metrics.buffered_clients += 1
         self._stalled = True
         self.transport.write(wire[count:])
+        self._watch_backlog()
         self._client.direct_changed()
 
     def emptied(self) -> None:
@@ -189,12 +242,33 @@ class StompWebSocket(InflatingWebSocket):
         if self._stalled:
             self._stalled = False
             self.factory.gateway.metrics.buffered_clients -= 1
+        self.progressed()
         if self._client.is_over:
             return
         if self._below is not None and self.direct is None:
             self._open_direct(self._below)
             self._client.direct_changed()
         self._client.drained()
+
+    def progressed(self) -> None:
+        """See ``airyd.transport.Owner``."""
+        if self._backlog is not None:
+            self._backlog.progressed()
+
+    def _watch_backlog(self) -> None:
+        if self._backlog is None and self.factory.gateway.ping_interval:
+            self._backlog = _Backlog(self, self.factory.gateway)
+
+    def check_backlog(self, is_stuck: bool) -> bool:
+        """End the client if it is too slow; return whether to look again."""
+        if not self.buffered or self._client.is_over:
+            self._backlog = None
+            return False
+        if is_stuck:
+            seconds = _STUCK_INTERVALS * self.factory.gateway.ping_interval
+            text = f"You have read nothing for {seconds:g} seconds of what waits for you."
+            self._client.fail(StompError(Fault.SLOW_CONSUMER, text))
+        return not is_stuck
 
     # The end.
 

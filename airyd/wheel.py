@@ -16,6 +16,8 @@ from twisted.python.failure import Failure
 
 from airyd.caught import Caught
 
+#: Seconds: a look that is later than this found the process stopped, or too busy to read from its clients.
+_STALL: Final = 2.0
 #: A beat goes out this many ticks of the wheel before it is due, since the wheel may be late by two.
 _MARGIN: Final = 3
 #: The shortest interval between beats, as a part of the longest.
@@ -42,6 +44,7 @@ class Wheel:
     :param clock: monotonic time
     :param tick: seconds between two looks; a call is late by less than two ticks, and never early
     :ivar seconds: returns the clock's time
+    :ivar woke: when the process last went on after it had been stopped, or too busy, for some seconds
     """
 
     _log = Logger()
@@ -50,7 +53,7 @@ class Wheel:
         self.tick = tick
         self.seconds: Callable[[], float] = clock.seconds
         self._clock = clock
-        self._start = clock.seconds()
+        self._start = self.woke = self._turn_due = clock.seconds()
         self._buckets: dict[int, list[Entry]] = {}
         self._due: list[Entry] = []
         self._turn: IDelayedCall | None = None
@@ -61,7 +64,7 @@ class Wheel:
         due = ceil((self._clock.seconds() - self._start + delay) / self.tick)
         self._buckets.setdefault(due, []).append(entry)
         if self._turn is None:
-            self._turn = self._clock.callLater(self.tick, self._look)
+            self._look_in(self.tick)
         return entry
 
     def beat_interval(self, agreed: float, number: int) -> float:
@@ -80,9 +83,18 @@ class Wheel:
             self._turn.cancel()
             self._turn = None
 
+    def _look_in(self, delay: float) -> None:
+        self._turn_due = self._clock.seconds() + delay
+        self._turn = self._clock.callLater(delay, self._look)
+
     def _look(self) -> None:
         self._turn = None
-        now = int((self._clock.seconds() - self._start) / self.tick + 1e-9)
+        seconds = self._clock.seconds()
+        if seconds - self._turn_due > _STALL:
+            self.woke = seconds
+            self._look_in(0)  # what has come meanwhile is read first: it may be what a deadline waits for
+            return
+        now = int((seconds - self._start) / self.tick + 1e-9)
         # A process that slept has several ticks to make up for; the set of buckets is small.
         for number in sorted(number for number in self._buckets if number <= now):
             self._due += self._buckets.pop(number)
@@ -92,7 +104,7 @@ class Wheel:
                     entry.call()
         self._due.clear()
         if self._buckets and self._turn is None:
-            self._turn = self._clock.callLater(self.tick, self._look)
+            self._look_in(self.tick)
 
     def _failed(self, failure: Failure, entry: Entry) -> None:
         self._log.failure("a call of the wheel failed", failure)

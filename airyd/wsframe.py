@@ -12,6 +12,8 @@ _MASKED: Final = 0x80
 _SHORT: Final = 126
 _LONG: Final = 1 << 16
 _MASK_BYTES: Final = 4
+#: A ping without a payload, as the server sends it (section 5.5.2).
+PING: Final = b"\x89\x00"
 #: The bytes of the shortest frame of a client.
 _LEAST: Final = 2 + _MASK_BYTES
 

@@ -25,10 +25,11 @@ from airyd.sources.memory import MemorySource
 from airyd.status import State, Status
 from airyd.stomp.spec import HeartBeat
 from airyd.wheel import Wheel
-from tests.integration.wire import StompFrame, decode
+from tests.integration.wire import PING, TEXT, StompFrame, decode
 
-#: How the tests write a heart-beat among frames.
+#: How the tests write a heart-beat, and a ping, among frames.
 BEAT: Final = "beat"
+PINGED: Final = "ping"
 #: An event that is good for every destination of Airy.
 EVENT: Final = b'{"id":"1","conversation_id":"1","message":{"id":"1"},"unread_message_count":1,"timestamp":"now"}'
 
@@ -54,11 +55,9 @@ def websocket_frames(wire: bytes) -> list[tuple[int, bytes]]:
 
 
 def stomp_frames(wire: bytes, version: str = "1.2") -> list[StompFrame]:
-    """Return the STOMP frames and heart-beats in WebSocket text messages."""
-    beat = StompFrame(BEAT, {}, b"")
-    return [
-        beat if payload == b"\n" else decode(payload, opcode, version) for opcode, payload in websocket_frames(wire)
-    ]
+    """Return the STOMP frames, heart-beats and WebSocket pings that the server sent."""
+    known = {(TEXT, b"\n"): StompFrame(BEAT, {}, b""), (PING, b""): StompFrame(PINGED, {}, b"")}
+    return [known.get(found) or decode(found[1], found[0], version) for found in websocket_frames(wire)]
 
 
 def frame(command: str, /, body: bytes = b"", **headers: str) -> bytes:
@@ -287,6 +286,7 @@ class ClientTestCase(SynchronousTestCase):
     limits = Limits()
     heart_beat = HeartBeat(30000, 30000)
     grace = 65.0
+    ping_interval = 30.0
     tick = 1.0
 
     def setUp(self) -> None:
@@ -302,7 +302,15 @@ class ClientTestCase(SynchronousTestCase):
         self.wheel = Wheel(self.clock, self.tick)
         self.wall_ahead = 1.7e9  # seconds that the wall clock is ahead of the other
         self.gateway = Gateway(
-            hub, self.door, self.limits, self.heart_beat, self.grace, self.wheel, self.metrics, self.wall
+            hub,
+            self.door,
+            self.limits,
+            self.heart_beat,
+            self.grace,
+            self.wheel,
+            self.metrics,
+            self.wall,
+            self.ping_interval,
         )
 
     def make_clock(self) -> Clock:

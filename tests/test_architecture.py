@@ -29,6 +29,7 @@ FLOORS = (
         "airyd.interfaces",
         "airyd.addresses",
         "airyd.endpoint_strings",
+        "airyd.signals",
     ),
     # 1 protocol
     (
@@ -114,6 +115,7 @@ FLOORS = (
         "airyd.wildcards",
         "airyd.renewal",
         "airyd.orderly",
+        "airyd.pings",
         "airyd.client",
     ),
     # 3 adapters
@@ -121,6 +123,7 @@ FLOORS = (
         "airyd.origins",
         "airyd.tls",
         "airyd.transport",
+        "airyd.log_writer",
         "airyd.garbage",
         "airyd.lean",
         "airyd.handshake",

@@ -22,7 +22,7 @@ from airyd.delivery import State
 from airyd.errors import CloseCode, ConfigurationError, Fault, PayloadFault
 from airyd.events import AIRY_DESTINATIONS, EVENTS
 from airyd.interfaces import SourceContext
-from airyd.metrics import Metrics, WorkersMetrics
+from airyd.metrics import LogMetrics, Metrics, WorkersMetrics
 from airyd.options import Options
 from airyd.revocation import MOST_LEEWAY, TOKEN_MAX_AGE, lasting
 from airyd.sources import make_source
@@ -223,6 +223,7 @@ class OperatingTests(SynchronousTestCase):
         families = [
             *Metrics(AIRY_DESTINATIONS, source_up=lambda: True, login_up=lambda: True).collect(),
             *WorkersMetrics().collect(),
+            *LogMetrics().collect(),
         ]
         known = {sample.name for family in families for sample in family.samples} | {
             f"{family.name}_total" for family in families if family.type == "counter"

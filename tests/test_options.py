@@ -27,6 +27,7 @@ DEFAULTS = (
     ("--admin", "tcp:8081:interface=127.0.0.1"),
     ("--heart-beat", "30000,30000"),
     ("--heart-beat-grace", "65.0"),
+    ("--ping-interval", "30.0"),
     ("--token-max-age", "86400"),
     ("--workers", "1"),
     ("--compression", "on"),
@@ -88,6 +89,9 @@ WRONG = (
     (["--heart-beat-grace=-1"], ["--heart-beat-grace"]),
     (["--heart-beat-grace=nan"], ["--heart-beat-grace"]),
     (["--heart-beat-grace=inf"], ["--heart-beat-grace"]),
+    (["--ping-interval="], ["--ping-interval", "number of seconds"]),
+    (["--ping-interval=-1"], ["--ping-interval", "number of seconds"]),
+    (["--ping-interval=0.01"], ["--ping-interval 0.01", "0.1 seconds or more"]),
     (["--workers="], ["--workers"]),
     (["--workers=0"], ["--workers 0", "auto"]),
     (["--workers=-1"], ["--workers"]),
@@ -199,6 +203,7 @@ class OptionsTests(SynchronousTestCase):
             "--origin=*",
             "--heart-beat=0,5000",
             "--heart-beat-grace=0.5",
+            "--ping-interval=7.5",
         )
         self.assertEqual(settings.listen, ["tcp:1:interface=127.0.0.1", "unix:/run/x"])
         self.assertEqual((settings.paths, settings.sources), (["/", "/ws.events"], ["sample:?rate=5"]))
@@ -206,6 +211,7 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual((settings.auth, settings.admin), (["anonymous:send", "jwt:jwks=/keys"], "unix:/run/admin"))
         self.assertEqual(settings.origins, ["https://app.example", "*"])
         self.assertEqual((settings.heart_beat, settings.grace), (HeartBeat(0, 5000), 0.5))
+        self.assertEqual(settings.ping_interval, 7.5)
 
     def test_destinations_file(self) -> None:
         """The whole catalogue is read; the file's name is kept, whatever the working directory becomes."""

@@ -72,6 +72,10 @@ class UnitTests(SynchronousTestCase):
         done = analyze("security", "--offline=true", f"--threshold={''.join(stated.groups())}", str(UNIT))
         self.assertEqual(0, done.returncode, done.stdout)
 
+    def test_death_by_sighup_is_no_end(self) -> None:
+        """systemd takes it for a clean one; it starts airyd again nevertheless."""
+        self.assertRegex(UNIT.read_text(), r"(?m)^RestartForceExitStatus=SIGHUP$")
+
     def test_the_credential_that_it_offers(self) -> None:
         """The line for a password file is one that systemd takes, and it is the file that the options name."""
         unit = UNIT.read_text()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+from functools import partial
 from typing import Any, cast
 
 from twisted.application.service import IService, IServiceMaker
@@ -14,7 +16,7 @@ from twisted.plugin import getPlugins
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from airyd import tap
+from airyd import signals, tap
 from airyd.options import Options
 from airyd.service import Airyd
 from airyd.workers.parent import Parent
@@ -33,7 +35,9 @@ class TapTests(SynchronousTestCase):
         """Leave the reactor that runs the tests as it is."""
         reactor = cast(Any, installed)
         self.called: list[object] = []
+        self.patch(sys, "stdout", sys.stdout)
         self.patch(reactor, "seconds", reactor.seconds)
+        self.patch(reactor, "sigTerm", reactor.sigTerm)
         self.patch(reactor, "callWhenRunning", lambda *call: self.called.append(call))
         self.patch(globalLogBeginner, "beginLoggingTo", globalLogBeginner.beginLoggingTo)
 
@@ -73,6 +77,39 @@ class TapTests(SynchronousTestCase):
         for call, arguments, keywords in reactor.triggers["after"]["shutdown"]:
             call(*arguments, **keywords)
         self.assertEqual(signal.getsignal(signal.SIGHUP), before)
+
+    def test_sighup_during_the_start(self) -> None:
+        """It is followed when the reactor runs, once."""
+        before = signal.getsignal(signal.SIGHUP)
+        self.addCleanup(signal.signal, signal.SIGHUP, before)
+        signals.hold(signal.SIGHUP)
+        self.patch(signals, "_owner_of_terminal", 0)
+        os.kill(os.getpid(), signal.SIGHUP)
+        os.kill(os.getpid(), signal.SIGHUP)
+        called: list[str] = []
+        for _ in range(2):
+            tap.on_sighup(cast(Any, MemoryReactor()), lambda: called.append("reload"))
+            self.assertEqual(called, ["reload"])
+
+    def test_sigterm(self) -> None:
+        """It stops the reactor, once, whether it comes during the start, later, or both."""
+        before = signal.getsignal(signal.SIGTERM)
+        self.addCleanup(signal.signal, signal.SIGTERM, before)
+        for during, later in ((1, 0), (0, 1), (2, 2)):
+            called: list[str] = []
+            reactor: Any = MemoryReactor()
+            reactor.callFromThread = lambda call: call()
+            signals.hold(signal.SIGTERM)
+            tap.on_sigterm(reactor, partial(called.append, "stop"))
+            for _ in range(during):
+                os.kill(os.getpid(), signal.SIGTERM)
+            signal.signal(signal.SIGTERM, reactor.sigTerm)  # as the reactor does
+            self.assertEqual(called, [])
+            for call, arguments, keywords in reactor.whenRunningHooks:
+                call(*arguments, **keywords)
+            for _ in range(later):
+                os.kill(os.getpid(), signal.SIGTERM)
+            self.assertEqual((called, signals.take(signal.SIGTERM)), (["stop"], False))
 
     def test_the_terminal_is_closed(self) -> None:
         """What was started in a terminal ends with it, once, and not by a SIGHUP before."""

@@ -36,10 +36,15 @@ class Tells:
 
     def __init__(self, call: Callable[[], None]) -> None:
         self._call = call
+        self.progress = 0
 
     def emptied(self) -> None:
         """See ``airyd.transport.Owner``."""
         self._call()
+
+    def progressed(self) -> None:
+        """See ``airyd.transport.Owner``."""
+        self.progress += 1
 
 
 class Served(Protocol):
@@ -420,6 +425,20 @@ class QueueTests(SynchronousTestCase):
         loop.turn()
         self.assertEqual((peer.transport.buffered, served.emptied), (0, 1))
         self.assertEqual(peer.got(), b"x" * 100 + b"y" * 30)
+
+    def test_progress(self) -> None:
+        """Only what the kernel took is some; the end of the queue is told by ``emptied``."""
+        loop = Loop()
+        served = Served(Deferred())
+        peer = Peer(loop, served)
+        owner = peer.transport.owner = Tells(lambda: None)
+        peer.socket.room = 0
+        peer.transport.write(b"x" * 100)
+        for room, progress in ((0, 0), (10, 1), (0, 1), (1, 2), (None, 2)):
+            peer.socket.room = room
+            peer.transport.write(b"y")
+            loop.turn()
+            self.assertEqual(owner.progress, progress)
 
 
 class DirectOfTests(SynchronousTestCase):

@@ -115,6 +115,30 @@ class WheelTests(SynchronousTestCase):
         self.assertEqual(self.pass_ticks(4), ["1 later"])
         self.assertEqual(self.pass_ticks(60), ["60"])
 
+    def test_a_process_that_slept_reads_first(self) -> None:
+        """What a deadline waits for may have come meanwhile: the reactor has a turn before any call is made."""
+        self.call("deadline", 3)
+        self.clock.rightNow += 30
+        self.clock.callLater(0, self.called.append, "read")
+        self.clock.advance(0)
+        self.assertEqual(self.called, ["read", "deadline"])
+
+    def test_when_it_woke(self) -> None:
+        """A look that is a little late is none of that."""
+        self.call("", 1000)
+        start = self.clock.seconds()
+        self.clock.pump([0.5, 0.6, 1.5, 2])
+        self.assertEqual(self.wheel.woke, start)
+        self.clock.advance(3)
+        self.assertEqual(self.wheel.woke, self.clock.seconds())
+
+    def test_time_without_calls_is_no_sleep(self) -> None:
+        start = self.clock.seconds()
+        self.clock.advance(100)
+        self.call("", 1)
+        self.pass_ticks(5)
+        self.assertEqual((self.wheel.woke, self.called), (start, [""]))
+
     def test_stop(self) -> None:
         self.call("never", 1)
         self.wheel.stop()

@@ -20,18 +20,23 @@ _ONCE: Final = ("Authorization", "Content-Type", "Host", "Origin")
 
 
 def check_headers(headers: Headers) -> None:
-    """Raise ``Refusal`` (400) for headers that two readers could read in two ways, and Twisted lets pass.
+    """Raise ``Refusal`` (400) for headers that two readers could take for different requests, and Twisted lets pass.
 
-    They are control characters in a value, two of a header that decides, and a length said in two ways.
+    They are control characters in a value, and a length said in two ways. This holds for every path: where a request
+    ends decides what the next one on the connection is.
     """
     for _, values in headers.getAllRawHeaders():
         if any(value.translate(None, _CONTROLS) != value for value in values):
             raise Refusal(HTTPStatus.BAD_REQUEST, "a header has a control character")
+    if [coding.lower() for coding in header_values(headers, "Transfer-Encoding")] not in ([], ["chunked"]):
+        raise Refusal(HTTPStatus.BAD_REQUEST, "the Transfer-Encoding must be chunked, or not there")
+
+
+def check_repeated(headers: Headers) -> None:
+    """Raise ``Refusal`` (400) for two of a header that decides who may ask, or what is done."""
     for name in _ONCE:
         if len(header_values(headers, name)) > 1:
             raise Refusal(HTTPStatus.BAD_REQUEST, f"there must be one {name} header, not two")
-    if [coding.lower() for coding in header_values(headers, "Transfer-Encoding")] not in ([], ["chunked"]):
-        raise Refusal(HTTPStatus.BAD_REQUEST, "the Transfer-Encoding must be chunked, or not there")
 
 
 def check_host(headers: Headers, local: IAddress) -> None:

@@ -17,7 +17,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.web.http_headers import Headers
 
 from airyd.admin.answers import Answer, Refusal, json_answer
-from airyd.admin.guard import check_headers, check_host, check_origin, check_token, header_values
+from airyd.admin.guard import check_headers, check_host, check_origin, check_repeated, check_token, header_values
 from airyd.errors import UnknownDestination
 from airyd.interfaces import Readiness
 from airyd.revocation import LONGEST_NAME, Revocation, Revoked, is_name
@@ -33,7 +33,7 @@ Revoke = Callable[[Revoked, str], Deferred[Revocation]]
 
 _PUBLISH: Final = "/publish/"
 _REVOKE: Final = "/revoke"
-#: What tells nothing but health: a balancer asks for it, who has no token.
+#: Health paths need no token and no particular ``Host``: load balancers have none, and send what they are set up with.
 _OPEN: Final = ("/healthz", "/readyz")
 
 
@@ -78,10 +78,12 @@ class Pages:
         Errors: ``Refusal``, and what the others fail with; ``answer_for`` makes answers of them.
         """
         check_headers(query.headers)
-        if self._token is None:
-            check_host(query.headers, query.local)
-        elif query.path not in _OPEN:
-            check_token(query.headers, self._token)
+        if query.path not in _OPEN:
+            check_repeated(query.headers)
+            if self._token is None:
+                check_host(query.headers, query.local)
+            else:
+                check_token(query.headers, self._token)
         if query.path.startswith(_PUBLISH):
             _check_method(query, "POST")
             return await self._take(query)

@@ -7,7 +7,7 @@ import time
 from importlib import import_module
 from typing import Any, cast
 
-from airyd.workers.messages import read_start
+from airyd import signals
 
 
 def main() -> None:
@@ -15,6 +15,10 @@ def main() -> None:
     # Ctrl-C in a terminal reaches the workers, too, and so does its end; their parent tells them what to do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signals.hold(signal.SIGTERM)
+    # All that takes a while to import comes after that.
+    from airyd.workers.messages import read_start
+
     try:
         start = read_start()
     except EOFError:
@@ -23,23 +27,25 @@ def main() -> None:
     # What follows may import the reactor.
     from twisted.internet import reactor as installed
     from twisted.internet.defer import Deferred
-    from twisted.logger import ILogObserver, globalLogBeginner
+    from twisted.logger import globalLogBeginner
 
+    from airyd import garbage
     from airyd.errors import ConfigurationError
     from airyd.logs import at_level
-    from airyd.tap import on_sigterm, prepare
+    from airyd.tap import on_sigterm, set_clock
     from airyd.workers.worker import Worker
 
     reactor = cast(Any, installed)
-    prepare(reactor)
+    set_clock(reactor)
     try:
         worker = Worker(start, reactor, time.time)
     except ConfigurationError as error:
         raise SystemExit(f"airyd: {error}") from None
-    observer = at_level(cast(ILogObserver, worker.log), start.settings.log_level)
+    observer = at_level(worker.log, start.settings.log_level)
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
     worker.serve()
-    reactor.callWhenRunning(on_sigterm, reactor, worker.leave)
+    on_sigterm(reactor, worker.leave)
+    reactor.callWhenRunning(garbage.begin)
     reactor.addSystemEventTrigger("before", "shutdown", lambda: Deferred.fromCoroutine(worker.end()))
     reactor.run()
 

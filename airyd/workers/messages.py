@@ -50,6 +50,10 @@ class Extend(msgspec.Struct, tag=True, frozen=True):
     destinations: Sequence[str]
 
 
+class AskAlive(msgspec.Struct, tag=True, frozen=True):
+    """Say that you go on: :class:`Alive`."""
+
+
 class AskUnready(msgspec.Struct, tag=True, frozen=True):
     """Say why clients should not be sent to you: :class:`Unready`."""
 
@@ -98,6 +102,10 @@ class Said(msgspec.Struct, tag=True, frozen=True):
     level: str
     namespace: str
     text: str
+
+
+class Alive(msgspec.Struct, tag=True, frozen=True):
+    """The answer to :class:`AskAlive`."""
 
 
 class Unready(msgspec.Struct, tag=True, frozen=True):
@@ -161,9 +169,9 @@ class Refused(msgspec.Struct, tag=True, frozen=True):
     fault: str | None = None
 
 
-Order = Cover | Extend | AskUnready | AskFigures | Publish | Revoke
+Order = Cover | Extend | AskAlive | AskUnready | AskFigures | Publish | Revoke
 Answer = Unready | Figures | Published | Done | Refused
-Report = Serving | Leaving | Said | Unready | Figures | Published | Done | Refused
+Report = Serving | Leaving | Alive | Said | Unready | Figures | Published | Done | Refused
 
 read_order: Final = msgspec.msgpack.Decoder(Order).decode
 read_report: Final = msgspec.msgpack.Decoder(Report).decode

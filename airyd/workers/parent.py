@@ -43,6 +43,8 @@ class Parent(Service):
     :param give_up: ends the program, with a reason and a status that isn't 0
 
     Raises ``ConfigurationError`` for settings that can't be served, or not by several processes.
+
+    :ivar registry: what the parent itself counts
     """
 
     _log = Logger()
@@ -62,8 +64,8 @@ class Parent(Service):
         self._admin_ports: list[IListeningPort] = []
         self._metrics = Metrics(settings.destinations, source_up=lambda: bool(self._supervisor.serving_now()))
         self._workers_metrics = WorkersMetrics()
-        self._registry = make_registry(self._metrics)
-        self._registry.register(self._workers_metrics)
+        self.registry = make_registry(self._metrics)
+        self.registry.register(self._workers_metrics)
         self._sums = Sums()
         self._turns = count()
         self._revocations = InForce(wall)
@@ -156,7 +158,7 @@ class Parent(Service):
         if self._supervisor.is_stopping:
             return Readiness(["stopping"])
         reasons = [] if self._supervisor.is_complete else ["not all workers have started yet"]
-        warnings: list[str] = []
+        warnings = [f"worker {number + 1} does not answer" for number in self._supervisor.silent_now()]
         workers = self._supervisor.serving_now()
         if not workers:
             reasons.append("no worker accepts clients")
@@ -167,7 +169,7 @@ class Parent(Service):
         return Readiness(reasons, warnings)
 
     async def _scrape(self) -> CollectorRegistry:
-        self._sums.take("parent", families_of(self._registry))
+        self._sums.take("parent", families_of(self.registry))
         asked = [self._take(number, worker) for number, worker in self._supervisor.answering_now()]
         await gatherResults([Deferred.fromCoroutine(each) for each in asked])
         registry = CollectorRegistry()

@@ -26,7 +26,9 @@ from airyd.workers.messages import (
     ORDERS,
     REPORTS,
     TEXT,
+    Alive,
     Answer,
+    AskAlive,
     AskFigures,
     AskUnready,
     Cover,
@@ -95,6 +97,8 @@ class WorkerProcess(ProcessProtocol):
         self._text = dict.fromkeys(TEXT, b"")
         self._last_text = ""
         self._hears = True
+        self._was_heard = True
+        self._silent_looks = 0
 
     # What it is told.
 
@@ -105,6 +109,16 @@ class WorkerProcess(ProcessProtocol):
     def extend(self, destinations: Sequence[str]) -> None:
         """Let it add to its catalogue."""
         self._messages.send(Extend(destinations))
+
+    def look(self) -> int:
+        """Ask for a sign of life; return how many looks in a row have found none. Any report is one."""
+        if self._was_heard:
+            self._was_heard = False
+            self._silent_looks = 0
+            self._messages.send(AskAlive())
+        else:
+            self._silent_looks += 1
+        return self._silent_looks
 
     def readiness(self) -> Deferred[Readiness]:
         """Ask why clients should not be sent to it; errors: ``NoAnswer``."""
@@ -177,6 +191,7 @@ class WorkerProcess(ProcessProtocol):
     def childDataReceived(self, childFD: int, data: bytes) -> None:
         """See ``IProcessProtocol``."""
         if childFD == REPORTS:
+            self._was_heard = True
             self._messages.dataReceived(data)
             return
         *lines, self._text[childFD] = (self._text[childFD] + data).split(b"\n")
@@ -201,6 +216,8 @@ class WorkerProcess(ProcessProtocol):
                 self._owner.serving(number)
             case Leaving():
                 self._owner.leaving(number)
+            case Alive():
+                pass  # childDataReceived() has taken note
             case Said(level, namespace, text):
                 log = Logger(namespace=namespace)
                 log.emit(LogLevel.levelWithName(level), "worker {number}: {text}", number=number + 1, text=text)

@@ -25,7 +25,7 @@ from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
-from airyd.transport import make_direct
+from airyd.transport import keep_alive, make_direct
 
 
 class Sockets:
@@ -64,6 +64,7 @@ def _open(port: int, interface: str, backlog: int, count: int) -> list[socket.so
         probe.close()
         for _ in range(count):
             opened.append(_bind(family, interface, port, reuse_port=True))
+            keep_alive(opened[-1])
             opened[-1].listen(backlog)
     except OSError as error:
         for each in opened:

@@ -19,6 +19,15 @@ FIRST_PAUSE: Final = 0.25
 LONGEST_PAUSE: Final = 30.0
 #: Seconds after which a worker counts as sound: what happens then is not the next of a row.
 SOUND_AFTER: Final = 60.0
+#: Seconds between two looks at the workers. Their silence is counted in looks, and what they have sent is read between
+#: two of them. So a parent that was stopped itself, or a machine that was suspended, adds one look.
+LOOK_EVERY: Final = 1.0
+#: Looks without a sign of life: after so many others accept from a worker's sockets, after so many it is killed. A
+#: worker that is merely busy answers between two turns of its reactor, which take far less than a second.
+LOOKS_UNTIL_COVERED: Final = 3
+LOOKS_UNTIL_KILLED: Final = 30
+#: The same for a worker that starts, which imports all modules and reads its files before it can answer.
+LOOKS_UNTIL_KILLED_AT_START: Final = 120
 #: Seconds that workers may take to end; a drain takes at most nine.
 STOP_PATIENCE: Final = 15.0
 
@@ -53,6 +62,8 @@ class _Worker:
 
     :ivar since: when it was started or began to serve
     :ivar failures: how often in a row it ended before it was sound
+    :ivar is_silent: whether it has not answered for some looks
+    :ivar killed_after: how many looks it had not answered when it was killed for that; 0 if it was not
     :ivar covers: whose sockets it was told to accept from
     """
 
@@ -61,6 +72,8 @@ class _Worker:
     process: WorkerProcess | None = None
     since: float = 0.0
     failures: int = 0
+    is_silent: bool = False
+    killed_after: int = 0
     covers: Sequence[int] = ()
     restart: IDelayedCall | None = None
 
@@ -69,7 +82,8 @@ class Supervisor:
     """The workers of one parent.
 
     While it begins, every worker must come up: one that ends is a reason to give up. From then on a worker that ends
-    is started again, and meanwhile others accept from its sockets.
+    is started again, and meanwhile others accept from its sockets. One that does not answer is covered for, too, and
+    killed after a while.
 
     :param give_up: is called once, with the reason, when the program must end
     :param on_end: is called with the number of each worker whose process has ended
@@ -94,22 +108,54 @@ class Supervisor:
         self._workers = [_Worker(number) for number in range(count)]
         self._phase = Phase.STARTING
         self._stopped: Deferred[None] | None = None
+        self._next_look: IDelayedCall | None = None
 
     def start(self) -> None:
         """Start all workers."""
         for worker in self._workers:
             if self._phase is Phase.STARTING:
                 self._begin(worker)
+        if self._phase is Phase.STARTING:
+            self._next_look = self._clock.callLater(LOOK_EVERY, self._look)
 
     def _begin(self, worker: _Worker) -> None:
         worker.restart = None
         worker.state = State.STARTING
         worker.since = self._clock.seconds()
         worker.covers = ()
+        worker.is_silent = False
+        worker.killed_after = 0
         try:
             worker.process = self._spawn(worker.number, self)
         except OSError as error:
             self.ended(worker.number, f"cannot be started: {error}")
+
+    # Whether they answer.
+
+    def _look(self) -> None:
+        self._next_look = self._clock.callLater(LOOK_EVERY, self._look)
+        for worker in self._workers:
+            if worker.process is not None:
+                self._look_at(worker, worker.process.look())
+        self._share()
+
+    def _look_at(self, worker: _Worker, looks: int) -> None:
+        starts = worker.state is State.STARTING
+        most = LOOKS_UNTIL_KILLED_AT_START if starts else LOOKS_UNTIL_KILLED
+        was_silent, worker.is_silent = worker.is_silent, not starts and looks >= LOOKS_UNTIL_COVERED
+        if worker.is_silent and not was_silent:
+            self._log.warn(
+                "worker {number} does not answer; others accept its clients until it does, and after {most:g} s it is "
+                "killed",
+                number=worker.number + 1,
+                most=most * LOOK_EVERY,
+            )
+        elif was_silent and not worker.is_silent:
+            self._log.info("worker {number} answers again", number=worker.number + 1)
+        if looks >= most and not worker.killed_after and worker.process is not None:
+            worker.killed_after = looks
+            self._metrics.hangs += 1
+            worker.process.kill()
 
     # What the workers say.
 
@@ -135,10 +181,13 @@ class Supervisor:
     def ended(self, number: int, reason: str) -> None:
         """See ``Owner``."""
         worker = self._workers[number]
+        if worker.killed_after:
+            reason = f"was killed, since it had not answered for {worker.killed_after * LOOK_EVERY:g} s"
         if worker.state in (State.SERVING, State.LEAVING) and self._clock.seconds() - worker.since >= SOUND_AFTER:
             worker.failures = 0
         worker.state = State.WAITING
         worker.process = None
+        worker.is_silent = False
         self._on_end(number)
         match self._phase:
             case Phase.STARTING:
@@ -169,11 +218,11 @@ class Supervisor:
 
     def _share(self) -> None:
         """Let those who serve accept from the sockets of those who don't."""
-        serving = [worker for worker in self._workers if worker.state is State.SERVING]
+        serving = [worker for worker in self._workers if worker.state is State.SERVING and not worker.is_silent]
         self._metrics.workers = len(serving)
         if self._phase is not Phase.SERVING:
             return
-        others = [worker.number for worker in self._workers if worker.state is not State.SERVING]
+        others = [worker.number for worker in self._workers if worker not in serving]
         for place, worker in enumerate(serving):
             covers = others[place :: len(serving)]
             if covers != list(worker.covers) and worker.process is not None:
@@ -201,8 +250,12 @@ class Supervisor:
         return [
             (worker.number, worker.process)
             for worker in self._workers
-            if worker.process is not None and worker.state in (State.SERVING, State.LEAVING)
+            if worker.process is not None and worker.state in (State.SERVING, State.LEAVING) and not worker.is_silent
         ]
+
+    def silent_now(self) -> list[int]:
+        """Return the numbers of those who do not answer."""
+        return [each.number for each in self._workers if each.is_silent]
 
     def processes_now(self) -> list[tuple[int, WorkerProcess]]:
         """Return all that there are, with their numbers: those, too, that are starting, and answer when they have."""
@@ -211,6 +264,9 @@ class Supervisor:
     def stop(self) -> Deferred[None]:
         """End all; fires when none is left. Who doesn't end in time is killed."""
         self._phase = Phase.STOPPING
+        if self._next_look is not None:
+            self._next_look.cancel()
+            self._next_look = None
         for worker in self._workers:
             if worker.restart is not None:
                 worker.restart.cancel()

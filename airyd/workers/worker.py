@@ -6,17 +6,22 @@ from collections.abc import Callable
 from typing import Any, Final, cast
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IPushProducer
 from twisted.internet.stdio import StandardIO
-from twisted.logger import LogEvent, Logger, LogLevel, eventAsText
+from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, eventAsText
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from airyd.errors import PayloadRefused, Refusal
+from airyd.metrics import LogMetrics
 from airyd.revocation import Revocation
 from airyd.service import Airyd
 from airyd.workers.messages import (
     FIRST_SOCKET,
     ORDERS,
     REPORTS,
+    Alive,
+    AskAlive,
     AskFigures,
     AskUnready,
     Cover,
@@ -43,6 +48,48 @@ from airyd.workers.sums import families_of
 _LAST_WORDS: Final = 1.0
 
 
+@implementer(ILogObserver, IPushProducer)
+class LogSender:
+    """Sends the log to the parent, and drops lines while it reads nothing: it may be stopped, or hang.
+
+    :param report: sends a report
+    :param metrics: counts the lines that are dropped
+    """
+
+    _log = Logger()
+
+    def __init__(self, report: Callable[[Report], None], metrics: LogMetrics) -> None:
+        self._report = report
+        self._metrics = metrics
+        self._is_paused = False
+        self._untold = 0
+
+    def __call__(self, event: LogEvent) -> None:
+        """See ``ILogObserver``."""
+        if self._is_paused:
+            self._metrics.dropped += 1
+            self._untold += 1
+            return
+        text = eventAsText(event, includeTimestamp=False, includeSystem=False)
+        level = cast(LogLevel, event.get("log_level", LogLevel.info))
+        self._report(Said(cast(Any, level).name, str(event.get("log_namespace", "-")), text))
+
+    def pauseProducing(self) -> None:
+        """Send nothing for now: the pipe is full (``IPushProducer``)."""
+        self._is_paused = True
+
+    def resumeProducing(self) -> None:
+        """Send again (``IPushProducer``)."""
+        self._is_paused = False
+        untold, self._untold = self._untold, 0
+        if untold:
+            self._log.warn("{count} lines of the log were dropped, because the parent did not read them", count=untold)
+
+    def stopProducing(self) -> None:
+        """End (``IPushProducer``)."""
+        self._is_paused = True
+
+
 class Worker:
     """One worker.
 
@@ -66,9 +113,14 @@ class Worker:
         self._messages = Messages(self._obey, self._unlinked)
         self._is_linked = True
         self._is_ending = False
+        metrics = LogMetrics()
+        self._airyd.registry.register(metrics)
+        #: Observes the log (``ILogObserver``).
+        self.log = LogSender(self._report, metrics)
         self._flushed: Deferred[None] = Deferred()
         # mypy takes it for Windows'.
-        cast(Any, StandardIO)(self._messages, ORDERS, REPORTS, reactor)
+        self._pipes = cast(Any, StandardIO)(self._messages, ORDERS, REPORTS, reactor)
+        self._pipes.registerProducer(self.log, True)
 
     def _unlinked(self) -> None:
         self._is_linked = False
@@ -85,12 +137,6 @@ class Worker:
         if self._is_linked:
             self._messages.send(report)
 
-    def log(self, event: LogEvent) -> None:
-        """Send an event of the log to the parent (``ILogObserver``)."""
-        text = eventAsText(event, includeTimestamp=False, includeSystem=False)
-        level = cast(LogLevel, event.get("log_level", LogLevel.info))
-        self._report(Said(cast(Any, level).name, str(event.get("log_namespace", "-")), text))
-
     def serve(self) -> None:
         """Accept clients from now on."""
         self._airyd.startService()
@@ -102,7 +148,8 @@ class Worker:
         self._report(Leaving())
         await self._airyd.stopService()
         if self._is_linked:
-            cast(Any, self._messages.transport).loseConnection()
+            self._pipes.unregisterProducer()
+            self._pipes.loseConnection()
             await self._flushed.addTimeout(_LAST_WORDS, self._reactor, lambda _, __: None)
 
     def _obey(self, data: bytes) -> None:
@@ -111,6 +158,8 @@ class Worker:
                 self._sockets.cover(numbers)
             case Extend(destinations):
                 self._airyd.extend(destinations)
+            case AskAlive():
+                self._report(Alive())
             case AskUnready(question):
                 self._report(Unready(question, *self._airyd.readiness()))
             case AskFigures(question):

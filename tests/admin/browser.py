@@ -86,7 +86,7 @@ class Connection:
         self.transport.clear()
         self.transport.write(rest[length:])
         version, status = status_line.split(" ")[:2]
-        if version != "HTTP/1.1":
+        if version not in ("HTTP/1.0", "HTTP/1.1"):
             raise AssertionError(status_line)
         return Response(int(status), headers, rest[:length])
 

@@ -15,42 +15,57 @@ class HostTests(AdminCase):
     def test_loopback_names(self) -> None:
         names = ["localhost", "LOCALHOST", "localhost:8081", "127.0.0.1", "127.0.0.1:1", "127.255.0.9", "[::1]"]
         for host in [*names, "[::1]:8081"]:
-            self.assertEqual(self.ask("GET", "/healthz", {"Host": host}).status, 200, host)
+            self.assertEqual(self.ask("GET", "/metrics", {"Host": host}).status, 200, host)
 
     def test_foreign_names(self) -> None:
         names = ["example.org", "example.org:8081", "localhost.example.org", "127.0.0.1.example.org", "10.0.0.1"]
         for host in [*names, "[::2]:8081", "0.0.0.0", "127.1", "localhost."]:  # noqa: S104  # refused, not bound
-            answer = self.ask("GET", "/healthz", {"Host": host})
+            answer = self.ask("GET", "/metrics", {"Host": host})
             self.assertEqual(answer.status, 421, host)
             self.assertIn("Host", answer.json()["error"])
 
     def test_malformed_names(self) -> None:
         for host in "", "localhost:x", "::1", "user@localhost", "localhost/", "local host", "[::1", "localhost:1:2":
-            self.assertEqual(self.ask("GET", "/healthz", {"Host": host}).status, 400, host)
+            self.assertEqual(self.ask("GET", "/metrics", {"Host": host}).status, 400, host)
 
     def test_bytes_that_are_no_text(self) -> None:
         """Bytes that aren't UTF-8 are refused like any other wrong value, not found to be a bug."""
-        self.assertEqual(self.ask("GET", "/healthz", {"Host": "local\xff"}).status, 400)
+        self.assertEqual(self.ask("GET", "/metrics", {"Host": "local\xff"}).status, 400)
         strange = {"Origin": "http://\xff"}
         self.assertEqual(self.ask("POST", TARGET, {**JSON, **strange}, b"{}").status, 403)
 
     def test_none_and_two(self) -> None:
         for lines in b"", b"Host: localhost\r\nHost: localhost\r\n":
             connection = self.connect()
-            connection.send(b"GET /healthz HTTP/1.1\r\n" + lines + b"\r\n")
+            connection.send(b"GET /metrics HTTP/1.1\r\n" + lines + b"\r\n")
             self.assertEqual(connection.read().status, 400)
+
+    def test_health_is_for_whoever_asks(self) -> None:
+        """Balancers send no ``Host``, that of the service, or what else they are set up with; HTTP/1.0 has none."""
+        for path in ("/healthz", "/readyz"):
+            for host in ("example.org", "10.0.0.1:8081", "", "local host", "local\xff"):
+                self.assertEqual(self.ask("GET", path, {"Host": host}).status, 200, host)
+            for start, lines in (
+                ("HTTP/1.0", ""),
+                ("HTTP/1.0", "Host: example.org\r\n"),
+                ("HTTP/1.1", ""),
+                ("HTTP/1.1", "Host: a\r\nHost: b\r\n"),
+            ):
+                connection = self.connect()
+                connection.send(f"GET {path} {start}\r\n{lines}\r\n".encode())
+                self.assertEqual(connection.read().status, 200, (start, lines))
 
     def test_address_that_was_connected_to(self) -> None:
         here = IPv4Address("TCP", "192.0.2.7", 8081)
-        self.assertEqual(self.ask("GET", "/healthz", {"Host": "192.0.2.7:8081"}, local=here).status, 200)
-        self.assertEqual(self.ask("GET", "/healthz", {"Host": "192.0.2.8:8081"}, local=here).status, 421)
+        self.assertEqual(self.ask("GET", "/metrics", {"Host": "192.0.2.7:8081"}, local=here).status, 200)
+        self.assertEqual(self.ask("GET", "/metrics", {"Host": "192.0.2.8:8081"}, local=here).status, 421)
         there = IPv6Address("TCP", "::1", 8081)
-        self.assertEqual(self.ask("GET", "/healthz", {"Host": "[::1]:8081"}, local=there).status, 200)
+        self.assertEqual(self.ask("GET", "/metrics", {"Host": "[::1]:8081"}, local=there).status, 200)
 
     def test_unix_socket_takes_any(self) -> None:
         local = UNIXAddress(b"/run/airyd/admin.sock")
         for host in "example.org", "", "localhost":
-            self.assertEqual(self.ask("GET", "/healthz", {"Host": host}, local=local).status, 200, host)
+            self.assertEqual(self.ask("GET", "/metrics", {"Host": host}, local=local).status, 200, host)
 
     def test_foreign_name_publishes_nothing(self) -> None:
         answer = self.ask("POST", TARGET, {**JSON, "Host": "example.org", "Origin": "http://example.org"}, b"{}")
@@ -131,6 +146,24 @@ class HeaderTests(AdminCase):
         for line in (b"X Y: 1", b"X : 1", b"XY", b": 1", b"\xc3: 1", b"Content-Length: 2", b"Content-Length: +2"):
             self.assertEqual(self.asked(line + b"\r\n" + self.shown), b"400", line)
         self.assertEqual(self.published, [])
+
+
+class HealthHeaderTests(AdminCase):
+    """A health path takes what decides nothing there; where its request ends must be clear all the same."""
+
+    def asked(self, lines: bytes) -> list[bytes]:
+        """Ask for health with these header lines; return the status of each answer."""
+        connection = self.connect()
+        connection.send(b"POST /healthz HTTP/1.1\r\n" + lines + b"\r\n")
+        return [part[:3] for part in connection.transport.value().split(b"HTTP/1.1 ")[1:]]
+
+    def test_two_of_one(self) -> None:
+        for line in (b"Authorization: Bearer x\r\n", b"Host: b\r\n", b"Origin: http://a\r\n"):
+            self.assertEqual(self.asked(line + line), [b"405"], line)
+
+    def test_two_readings(self) -> None:
+        for line in (b"Transfer-Encoding: identity\r\n", b"Host: a\x0bb\r\n", b"X: a\x00b\r\n", b"X: a\x7f\r\n"):
+            self.assertEqual(self.asked(line), [b"400"], line)
 
 
 class OriginTests(AdminCase):

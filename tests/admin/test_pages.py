@@ -105,7 +105,7 @@ class HttpTests(AdminCase):
             self.ask("GET", "/healthz"),
             self.ask("GET", "/nothing"),
             self.ask("OPTIONS", "*"),
-            self.ask("GET", "/healthz", {"Host": "example.org"}),
+            self.ask("GET", "/metrics", {"Host": "example.org"}),
             self.ask("POST", "/publish/queue/message", big),
         ]
         self.assertEqual([answer.status for answer in answers], [200, 404, 404, 421, 413])

@@ -13,6 +13,7 @@ class ExpiryTests(ClientTestCase):
     """A token's ``exp`` ends what it began."""
 
     heart_beat = HeartBeat(0, 0)
+    ping_interval = 0.0
 
     def logged_in(self, seconds: float, **headers: str) -> Channel:
         """Return the channel of a client whose login ends in so many seconds."""

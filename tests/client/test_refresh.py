@@ -211,6 +211,8 @@ class TokenTests(RefreshCase):
 class LifeTests(RefreshCase):
     """The connection lives as long as its last token."""
 
+    ping_interval = 0.0
+
     def test_longer(self) -> None:
         channel = self.logged_in(seconds=100)
         self.clock.pump([1] * 90)

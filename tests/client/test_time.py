@@ -17,6 +17,7 @@ class HeartBeatTests(ClientTestCase):
     """STOMP 1.2, "Heart-beating", with a wheel that may be late."""
 
     heart_beat = HeartBeat(30000, 20000)
+    ping_interval = 0.0
 
     def gaps(self, channel: Channel, start: float) -> list[float]:
         """Return the times between two sends, from ``start`` to now."""

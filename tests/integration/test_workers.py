@@ -23,6 +23,7 @@ from tests.redis.server import own_prefix, shared_server
 
 _PROCESS: Final = re.compile(r"worker (\d) is process (\d+)")
 _CLOSES: Final = re.compile(r"worker 1: airyd closes its connections: (\d+)")
+_HANGS: Final = re.compile(r"worker 1 does not answer")
 _SECURE: Final = re.compile(r"airyd serves wss://127\.0\.0\.1:(\d+)/")
 #: Enough that ten standard deviations of a fair deal stay within 75/25.
 MANY: Final = 400
@@ -119,6 +120,32 @@ class BalanceTests(WorkersCase):
         self.subscribed(daemon, 20)
         daemon.wait_for_metrics(workers=1, worker_restarts_total=0, connections=20)
         self.assertEqual(daemon.request("GET", "/readyz")[0], 200)
+
+    def test_hung(self) -> None:
+        """New clients and events go to the others; after a while, here a shorter one, it is killed and replaced."""
+        daemon = self.workers(program=f"import airyd.workers.supervisor as s; s.LOOKS_UNTIL_KILLED = 10; {TWISTD}")
+        clients = self.subscribed(daemon, 20)
+        hung, other = workers_of(daemon)
+        os.kill(hung, signal.SIGSTOP)
+        daemon.wait_for_log(_HANGS)
+        self.assertEqual(daemon.request("GET", "/readyz")[0], 200)
+        new = self.subscribed(daemon, 20)
+        for number in range(4):
+            daemon.publish(MESSAGE, body(MESSAGE, number))
+        for client in new:
+            self.assertEqual([number_of(client.message().body) for _ in range(4)], [0, 1, 2, 3])
+        wait_for_end(hung)
+        daemon.wait_for_metrics(workers=2, worker_hangs_total=1, worker_restarts_total=1)
+        self.assertEqual(workers_of(daemon)[1], other)
+        lost = 0
+        for client in clients:
+            try:
+                client.message()
+            except Ended:
+                lost += 1
+        self.assertGreater(lost, 0)
+        self.assertLess(lost, len(clients))
+        self.assertIn("worker 1 was killed, since it had not answered for 10 s; it is started again", daemon.log)
 
     def test_one_is_asked_to_go(self) -> None:
         """An operator may end one with SIGTERM: its clients are closed as on a stop, and another takes its place."""

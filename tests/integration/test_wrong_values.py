@@ -122,6 +122,7 @@ OPTIONS: Final[dict[str, tuple[str, ...]]] = {
     "token-max-age": (*NUMBERS, "0"),
     "heart-beat": (*NUMBERS, "1", "1,", "-1,0", "a,b", "1,2,3"),
     "heart-beat-grace": ("", "-1", "abc", "nan", "inf", "1e99", "9" * 30),
+    "ping-interval": ("", "-1", "abc", "nan", "inf", "1e99", "9" * 30, "0.05"),
     "workers": (*NUMBERS, "0", "65", "many"),
     "compression": ("", "1", "yes"),
     "websocket": ("", "fat"),

@@ -178,7 +178,7 @@ class ClosingTests(WebSocketTestCase):
         peers[0].say(close_frame(1000))
         peers[1].say(close_frame(1000))
         peers[2].lose()
-        self.pass_time(30)
+        self.pass_time(60)
         self.assertEqual(self.loop.getDelayedCalls(), [])
         self.assertEqual((self.loop.readers, self.loop.writers), (set(), set()))
 

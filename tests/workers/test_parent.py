@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from pathlib import Path
 from typing import Any, cast
@@ -21,6 +22,8 @@ from airyd.revocation import Revocation, Revoked, lasting
 from airyd.sources import several
 from airyd.workers.messages import (
     REPORTS,
+    Alive,
+    AskAlive,
     AskFigures,
     AskUnready,
     Done,
@@ -41,6 +44,7 @@ from airyd.workers.messages import (
 from airyd.workers.parent import Parent
 from airyd.workers.process import ASK_PATIENCE, PUBLISH_PATIENCE, WorkerFault
 from airyd.workers.sums import families_of
+from airyd.workers.supervisor import LOOK_EVERY, LOOKS_UNTIL_COVERED, LOOKS_UNTIL_KILLED
 from tests.admin.browser import LOCAL, PEER
 from tests.doubles import record_log
 from tests.loop import Loop
@@ -89,6 +93,8 @@ class Child:
         match order:
             case Extend(destinations):
                 self.extended += destinations
+            case AskAlive():
+                self.say(Alive())
             case AskUnready(question):
                 self.say(Unready(question, self.reasons, self.warnings))
             case AskFigures(question):
@@ -362,6 +368,20 @@ class ReadinessTests(ParentCase):
         status, text = self.read(asked)
         self.assertEqual(status, 503)
         self.assertIn("worker 1: it does not answer within 2 seconds", text)
+
+    def test_one_that_hangs_is_covered_for(self) -> None:
+        """Others accept its clients, so that it is no reason; but a warning, until it answers or is killed."""
+        self.serving()
+        self.reactor.children[0].answers = False
+        self.reactor.pump([LOOK_EVERY] * (LOOKS_UNTIL_COVERED + 1))
+        status, text = self.answer("GET", "/readyz")
+        warnings = ["worker 1 does not answer"]
+        self.assertEqual(status, 200)
+        self.assertEqual(msgspec.json.decode(text), {"ready": True, "reasons": [], "warnings": warnings})
+        self.reactor.pump([LOOK_EVERY] * LOOKS_UNTIL_KILLED)
+        self.assertEqual([child.signals for child in self.reactor.children], [[signal.SIGKILL], []])
+        self.reactor.children[0].end(ProcessTerminated(signal=9))
+        self.assertEqual(msgspec.json.decode(self.answer("GET", "/readyz")[1]), {"ready": True, "reasons": []})
 
     def test_alive(self) -> None:
         """The parent is, whatever becomes of its workers: it looks after them."""

@@ -19,6 +19,8 @@ from airyd.workers.messages import (
     FIRST_SOCKET,
     ORDERS,
     REPORTS,
+    Alive,
+    AskAlive,
     AskFigures,
     AskUnready,
     Cover,
@@ -203,6 +205,49 @@ class ToldTests(ProcessCase):
         failed = self.process.readiness()
         self.end(ProcessDone(0))
         self.failureResultOf(failed, NoAnswer)
+
+
+class LookTests(ProcessCase):
+    """Whether it gives signs of life."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.started()
+
+    def asked(self) -> list[object]:
+        """Return the orders that came since the last call."""
+        return [read_order(data) for data in self.pipes.sent()]
+
+    def test_it_answers(self) -> None:
+        for _ in range(5):
+            self.assertEqual(self.process.look(), 0)
+            self.assertEqual(self.asked(), [AskAlive()])
+            self.say(Alive())
+
+    def test_it_does_not(self) -> None:
+        """It is asked once, and its silence is counted."""
+        self.assertEqual([self.process.look() for _ in range(4)], [0, 1, 2, 3])
+        self.assertEqual(self.asked(), [AskAlive()])
+        self.say(Alive())
+        self.assertEqual(self.process.look(), 0)
+        self.assertEqual(self.asked(), [AskAlive()])
+
+    def test_any_report_will_do(self) -> None:
+        """A part of one, too: a large one takes its time."""
+        self.process.look()
+        for report in (Serving(), Said("info", "airyd", "text")):
+            self.process.look()
+            self.say(report)
+            self.assertEqual(self.process.look(), 0)
+        self.process.look()
+        self.process.childDataReceived(REPORTS, b"\0")
+        self.assertEqual(self.process.look(), 0)
+
+    def test_text_is_none(self) -> None:
+        """Whatever writes that, it isn't the reactor."""
+        self.process.look()
+        self.process.childDataReceived(STDERR, b"text\n")
+        self.assertEqual(self.process.look(), 1)
 
 
 class AskedTests(ProcessCase):

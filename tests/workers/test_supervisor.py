@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from twisted.internet.task import Clock
+from twisted.logger import formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.metrics import WorkersMetrics
@@ -13,6 +14,10 @@ from airyd.workers.process import Owner, WorkerProcess
 from airyd.workers.supervisor import (
     FIRST_PAUSE,
     LONGEST_PAUSE,
+    LOOK_EVERY,
+    LOOKS_UNTIL_COVERED,
+    LOOKS_UNTIL_KILLED,
+    LOOKS_UNTIL_KILLED_AT_START,
     SOUND_AFTER,
     STOP_PATIENCE,
     Supervisor,
@@ -24,12 +29,20 @@ class Process:
     """A worker's process that does what the test says, and takes down what it is told.
 
     :ivar told: ``terminate``, ``kill``, and tuples of whose sockets it covers
+    :ivar answers: whether it gives signs of life
     """
 
     def __init__(self, number: int, owner: Owner) -> None:
         self.number = number
         self._owner = owner
         self.told: list[object] = []
+        self.answers = True
+        self._silent_looks = 0
+
+    def look(self) -> int:
+        """See ``WorkerProcess``."""
+        self._silent_looks = 0 if self.answers else self._silent_looks + 1
+        return self._silent_looks
 
     def terminate(self) -> None:
         """See ``WorkerProcess``."""
@@ -274,6 +287,129 @@ class CoverTests(SupervisorCase):
         self.clock.advance(FIRST_PAUSE)
         self.spawned[-1].serve()
         self.assertEqual(self.spawned[-1].told, [(0, 1)])
+
+
+class HangTests(SupervisorCase):
+    """Those who do not answer are covered for, and killed in the end."""
+
+    def looks(self, count: int) -> None:
+        """Let so many looks be made."""
+        self.clock.pump([LOOK_EVERY] * count)
+
+    def test_covered_and_killed(self) -> None:
+        first, second, third = self.serving()
+        second.answers = False
+        self.looks(LOOKS_UNTIL_COVERED - 1)
+        self.assertEqual((first.told, second.told, third.told), ([], [], []))
+        self.looks(1)
+        self.assertEqual((first.told, second.told, third.told), ([(1,)], [], []))
+        self.assertEqual(self.metrics.workers, 2)
+        self.assertEqual([number for number, _ in self.supervisor.serving_now()], [0, 2])
+        self.assertEqual([number for number, _ in self.supervisor.answering_now()], [0, 2])
+        self.assertEqual([number for number, _ in self.supervisor.processes_now()], [0, 1, 2])
+        self.assertEqual(self.supervisor.silent_now(), [1])
+        self.looks(LOOKS_UNTIL_KILLED - LOOKS_UNTIL_COVERED - 1)
+        self.assertEqual(second.told, [])
+        self.looks(1)
+        self.assertEqual((second.told, self.metrics.hangs), (["kill"], 1))
+        self.looks(100)
+        self.assertEqual((second.told, self.metrics.hangs), (["kill"], 1), "once is enough")
+        process = self.again(second)
+        process.serve()
+        self.assertEqual((first.told, third.told, process.told), ([(1,), ()], [], []))
+        self.assertEqual((self.metrics.workers, self.metrics.restarts, self.supervisor.silent_now()), (3, 1, []))
+        reason = f"worker 2 was killed, since it had not answered for {LOOKS_UNTIL_KILLED * LOOK_EVERY:g} s"
+        self.assertTrue(any(formatEvent(event).startswith(reason) for event in self.events))
+
+    def test_it_answers_again(self) -> None:
+        first, second, _ = self.serving()
+        second.answers = False
+        self.looks(LOOKS_UNTIL_KILLED - 1)
+        second.answers = True
+        self.looks(1)
+        self.assertEqual((first.told, second.told), ([(1,), ()], []))
+        second.answers = False
+        self.looks(LOOKS_UNTIL_KILLED - 1)
+        self.assertEqual((second.told, self.metrics.hangs), ([], 0))
+
+    def test_a_parent_that_was_stopped_itself(self) -> None:
+        """Nobody's silence is as long as its own sleep: that is one look, of which the answers come right after."""
+        first, second, third = self.serving()
+        for process in (first, second, third):
+            process.answers = False
+        self.clock.advance(10_000)
+        self.clock.advance(10_000)
+        for process in (first, second, third):
+            self.assertEqual(process.told, [])
+            process.answers = True
+        self.looks(10)
+        self.assertEqual((first.told, second.told, third.told), ([], [], []))
+
+    def test_all(self) -> None:
+        """There is nobody to cover, and all are started again."""
+        processes = self.serving()
+        for process in processes:
+            process.answers = False
+        self.looks(LOOKS_UNTIL_KILLED)
+        self.assertEqual([process.told for process in processes], [["kill"]] * 3)
+        self.assertEqual((self.metrics.workers, self.metrics.hangs), (0, 3))
+        for process in processes:
+            process.end()
+        self.looks(1)
+        self.assertEqual(len(self.spawned), 6)
+
+    def test_one_that_leaves(self) -> None:
+        """It is covered for already, and must end."""
+        first, second, _ = self.serving()
+        second.leave()
+        second.answers = False
+        self.looks(LOOKS_UNTIL_KILLED)
+        self.assertEqual((first.told, second.told), ([(1,)], ["kill"]))
+
+    def test_one_that_starts(self) -> None:
+        """It has more time."""
+        process = self.again(self.serving()[1])
+        process.answers = False
+        self.looks(LOOKS_UNTIL_KILLED_AT_START - 1)
+        self.assertEqual((process.told, self.supervisor.silent_now()), ([], []))
+        self.looks(1)
+        self.assertEqual(process.told, ["kill"])
+
+    def test_one_that_starts_slowly(self) -> None:
+        """It accepts clients as soon as it says so, and there is nothing to tell."""
+        process = self.again(self.serving()[1])
+        process.answers = False
+        self.looks(LOOKS_UNTIL_KILLED)
+        process.serve()
+        self.assertEqual((self.metrics.workers, len(self.supervisor.serving_now())), (3, 3))
+        process.answers = True
+        self.looks(1)
+        self.assertEqual([event for event in self.events if "answer" in formatEvent(event)], [])
+
+    def test_one_that_never_came_up(self) -> None:
+        """That is the end of all, with a line that says why."""
+        self.supervisor.start()
+        self.spawned[0].serve()
+        self.spawned[2].serve()
+        self.spawned[1].answers = False
+        self.looks(LOOKS_UNTIL_KILLED_AT_START)
+        self.spawned[1].end()
+        seconds = LOOKS_UNTIL_KILLED_AT_START * LOOK_EVERY
+        self.assertEqual(self.given_up, [f"worker 2 was killed, since it had not answered for {seconds:g} s"])
+
+    def test_nobody_looks_after_a_stop(self) -> None:
+        """The stop has a bound of its own."""
+        processes = self.serving()
+        for process in processes:
+            process.answers = False
+        self.looks(LOOKS_UNTIL_KILLED - 1)
+        stopped = self.supervisor.stop()
+        self.looks(3)
+        for process in processes:
+            self.assertEqual(process.told[-1], "terminate")
+            process.end()
+        self.successResultOf(stopped)
+        self.assertEqual((self.clock.getDelayedCalls(), self.metrics.hangs), ([], 0))
 
 
 class StopTests(SupervisorCase):

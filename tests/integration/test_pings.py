@@ -1,0 +1,53 @@
+"""Clients that send no heart-beats: TCP keep-alive, pings, and the end of those who don't answer."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from tests.integration.case import DaemonTestCase
+from tests.integration.payloads import MESSAGE
+from tests.integration.raw import RawClient
+from tests.integration.wire import PING, PONG
+from tests.patience import PATIENCE
+
+#: The number of the timer that TCP keep-alive has in /proc/net/tcp (``tcp_states`` of the kernel's documentation).
+KEEP_ALIVE = "02"
+
+
+def timers(port: int) -> set[str]:
+    """Return the timers that run on this machine for connections to a port of 127.0.0.1, at the server's end."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    here = f"0100007F:{port:04X}"
+    return {row[5].partition(":")[0] for row in rows if row[1] == here and row[3] == "01"}
+
+
+class PingTests(DaemonTestCase):
+    """With an interval and a grace of a second."""
+
+    options = ("--ping-interval=1", "--heart-beat-grace=1")
+
+    def test_keep_alive(self) -> None:
+        """Each connection has it, of the admin page, too."""
+        for port in (self.daemon.port, self.daemon.admin_port):
+            client = RawClient(port)
+            self.addCleanup(client.abort)
+            deadline = time.monotonic() + PATIENCE
+            while timers(port) != {KEEP_ALIVE}:  # another may run for a moment
+                self.assertLess(time.monotonic(), deadline, timers(port))
+
+    def test_a_client_that_answers(self) -> None:
+        """It is still there when one that doesn't has gone; each got what it is owed."""
+        for version, heart_beat in (("1.0", "1000,1000"), ("1.2", "0,0")):
+            silent, answering = self.open(), self.open()
+            silent.connect(version, heart_beat=heart_beat)
+            answering.connect(version, heart_beat=heart_beat)
+            answering.subscribe(MESSAGE, "0")
+            for _ in range(3):
+                frame = answering.frame()
+                self.assertEqual((frame.opcode, frame.payload), (PING, b""))
+                answering.send_frame(PONG)
+            self.assertEqual([silent.frame().opcode for _ in range(2)], [PING, PING])
+            error, code = silent.error()
+            self.assertEqual((error.headers["message"], code), ("no heart-beat in time", 1008))
+            answering.disconnect()
