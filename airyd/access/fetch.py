@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final, NoReturn
 from urllib.parse import urlsplit
@@ -12,27 +12,20 @@ from OpenSSL.crypto import Error as CertificateError
 from OpenSSL.SSL import Error as SSLError
 from service_identity import VerificationError
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
 from twisted.internet.error import TimeoutError as ConnectTimeout
-from twisted.internet.interfaces import (
-    IOpenSSLClientConnectionCreator,
-    IProtocol,
-    IProtocolFactory,
-    IReactorTime,
-    IStreamClientEndpoint,
-)
-from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IReactorTime
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.ssl import Certificate, trustRootFromCertificates
 from twisted.python.failure import Failure
-from twisted.web.client import URI, Agent, RequestTransmissionFailed, ResponseDone, ResponseFailed
+from twisted.web.client import Agent, RequestTransmissionFailed, ResponseDone, ResponseFailed
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IAgentEndpointFactory, IResponse
-from zope.interface import implementer
+from twisted.web.iweb import IAgent, IResponse
 
 from airyd import __version__
 from airyd.access.keys import MOST_BYTES
+from airyd.hostnames import AnyNameEndpoints, tls_options
 
 #: Seconds that the whole may take.
 PATIENCE: Final = 10.0
@@ -60,17 +53,15 @@ def make_agent(reactor: IReactorTime, url: str, authorities: bytes | None) -> IA
     trust = None if authorities is None else trustRootFromCertificates(_certificates(authorities))
 
     def options(host: str) -> IOpenSSLClientConnectionCreator:
-        return optionsForClientTLS(host, trust)
+        return tls_options(host, trust)
 
     place = urlsplit(url)
     if place.scheme == "https":
         try:
             options(str(place.hostname))
         except ValueError:
-            raise ValueError(
-                f"{place.hostname} is no host name that TLS knows: it has letters, digits and hyphens between the dots"
-            ) from None
-    agent: IAgent = Agent.usingEndpointFactory(reactor, _Endpoints(reactor, options))
+            raise ValueError(f"{place.hostname} is not a host name: a part of it is empty or too long") from None
+    agent: IAgent = Agent.usingEndpointFactory(reactor, AnyNameEndpoints(reactor, PATIENCE, options))
     return agent
 
 
@@ -83,40 +74,6 @@ def _certificates(pem: bytes) -> list[Certificate]:
         return [Certificate.loadPEM(block + end) for block in blocks]
     except (ValueError, CertificateError):
         raise ValueError("a certificate in it cannot be read") from None
-
-
-@implementer(IAgentEndpointFactory)
-class _Endpoints:
-    """Connects to the server of a URL.
-
-    :param options: how to speak TLS with a host, for ``https:``
-    """
-
-    def __init__(self, reactor: IReactorTime, options: Callable[[str], IOpenSSLClientConnectionCreator]) -> None:
-        self._reactor = reactor
-        self._options = options
-
-    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        """See ``IAgentEndpointFactory``."""
-        host = uri.host.decode("ascii")
-        endpoint: IStreamClientEndpoint = HostnameEndpoint(self._reactor, host, uri.port, timeout=PATIENCE)
-        if uri.scheme == b"https":
-            endpoint = wrapClientTLS(self._options(host), endpoint)
-        return _QuietEndpoint(endpoint)
-
-
-@implementer(IStreamClientEndpoint)
-class _QuietEndpoint:
-    """An endpoint whose connections the log doesn't tell of: Twisted has two lines for each."""
-
-    def __init__(self, endpoint: IStreamClientEndpoint) -> None:
-        self._endpoint = endpoint
-
-    def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
-        """See ``IStreamClientEndpoint``."""
-        if isinstance(factory, Factory):
-            factory.noisy = False
-        return self._endpoint.connect(factory)
 
 
 async def fetch(agent: IAgent, clock: IReactorTime, url: str) -> bytes:

@@ -9,12 +9,12 @@ from OpenSSL import SSL
 from OpenSSL.crypto import Error as PemError
 from service_identity import VerificationError
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
-from twisted.internet.ssl import Certificate, optionsForClientTLS, platformTrust, trustRootFromCertificates
+from twisted.internet.ssl import Certificate, platformTrust, trustRootFromCertificates
 from twisted.protocols.tls import TLSMemoryBIOProtocol
-from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
 
 from airyd.errors import ConfigurationError
+from airyd.hostnames import tls_options
 
 _END_OF_CERTIFICATE: Final = b"-----END CERTIFICATE-----"
 #: Bytes that are read of a file with authorities; the system's own have some 200 KiB.
@@ -26,7 +26,6 @@ _CERTIFICATE_EXPIRED: Final = 45
 _UNTRUSTED: Final = frozenset((48, 51))
 
 
-@implementer(IPolicyForHTTPS)
 class Authorities:
     """The authorities that may sign a server's certificate.
 
@@ -47,15 +46,11 @@ class Authorities:
         Raises ``ConfigurationError`` for a name that no host can have.
         """
         try:
-            creator = optionsForClientTLS(host, trustRoot=self._trust)
-        except UnicodeError:
+            creator = tls_options(host, self._trust)
+        except ValueError:
             raise ConfigurationError(f"{host} is not a host name") from None
         self.last = VerifiedConnections(creator, host, self._is_named)
         return self.last
-
-    def creatorForNetloc(self, hostname: bytes, port: int) -> VerifiedConnections:
-        """See ``IPolicyForHTTPS``."""
-        return self.connections(hostname.decode("ascii"))
 
 
 @implementer(IOpenSSLClientConnectionCreator)
