@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, Final, cast
 
@@ -13,7 +14,8 @@ from service_identity.pyopenssl import extract_patterns
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
-from twisted.internet.error import ConnectError, DNSLookupError
+from twisted.internet.error import ConnectError, ConnectionRefusedError, DNSLookupError
+from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.interfaces import (
     IAddress,
     IHostResolution,
@@ -139,6 +141,27 @@ class _QuietEndpoint:
         if isinstance(factory, Factory):
             factory.noisy = False
         return self._endpoint.connect(factory)
+
+
+def why_not_connected(error: BaseException, host: str) -> str:
+    """Return in one line why no connection to a host could be made."""
+    match error:
+        case DNSLookupError():
+            return f"the name {host} cannot be resolved"
+        case ConnectionRefusedError():
+            return "connection refused"
+        case ConnectTimeout():
+            return "no answer to the attempt to connect"
+        case ConnectError(osError=int(number)):
+            return os.strerror(number)
+        case ConnectError(osError=OSError(strerror=str(text))):
+            return text
+    return one_line(error)
+
+
+def one_line(error: BaseException | None) -> str:
+    """Return the text of an error on one line, or the name of its type if it has no text."""
+    return " ".join((str(error) or type(error).__name__).split())
 
 
 def tls_options(host: str, trust: Any = None, own: Any = None) -> IOpenSSLClientConnectionCreator:

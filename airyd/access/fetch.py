@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final, NoReturn
@@ -13,7 +12,6 @@ from OpenSSL.SSL import Error as SSLError
 from service_identity import VerificationError
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
-from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.ssl import Certificate, trustRootFromCertificates
@@ -25,7 +23,7 @@ from twisted.web.iweb import IAgent, IResponse
 
 from airyd import __version__
 from airyd.access.keys import MOST_BYTES
-from airyd.hostnames import AnyNameEndpoints, tls_options
+from airyd.hostnames import AnyNameEndpoints, tls_options, why_not_connected
 
 #: Seconds that the whole may take.
 PATIENCE: Final = 10.0
@@ -86,23 +84,12 @@ async def fetch(agent: IAgent, clock: IReactorTime, url: str) -> bytes:
         return await fetching.addTimeout(PATIENCE, clock, _too_late)
     except TimeoutError:
         raise FetchFailed(f"it did not come within {PATIENCE:.0f} s") from None
-    except ConnectTimeout:
-        raise FetchFailed(f"the server did not answer within {PATIENCE:.0f} s") from None
-    except DNSLookupError:
-        raise FetchFailed("the server's name cannot be looked up (DNS)") from None
-    except ConnectError as error:
-        raise FetchFailed(f"cannot connect: {_plain(error)}") from None
+    except (ConnectError, DNSLookupError) as error:
+        raise FetchFailed(f"cannot connect: {why_not_connected(error, str(urlsplit(url).hostname))}") from None
     except (ResponseFailed, RequestTransmissionFailed) as error:
         raise FetchFailed(", ".join(dict.fromkeys(map(_cause, error.reasons)))) from None
     except ConnectionClosed:
         raise FetchFailed("the connection was lost") from None
-
-
-def _plain(error: ConnectError) -> str:
-    """Return why a connection could not be made, in the system's words if it has some."""
-    if isinstance(error.osError, int):
-        return os.strerror(error.osError)
-    return " ".join(str(error).split())[:200].rstrip(".")
 
 
 def _cause(failure: Failure) -> str:

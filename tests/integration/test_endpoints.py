@@ -205,8 +205,7 @@ class BackgroundTests(EndpointsCase):
         return subprocess.run(
             [sys.executable, "-c", TWISTD, "--pidfile=pid", "--logfile=log", "airyd", "--admin=none", *options],
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             text=True,
             cwd=self.directory,
             env={**environment(), "PYTHONPATH": f"{TREE}{os.pathsep}{self.directory / 'lib'}"},
