@@ -23,12 +23,23 @@ def read_bytes(name: str, path: str, most: int = MOST_BYTES) -> bytes:
     if not path:
         raise ConfigurationError(f"{name} is empty; name a file")
     try:
+        return content_of(path, most)
+    except ValueError as error:
+        raise ConfigurationError(f"{name} {path}: {error}") from None
+
+
+def content_of(path: str, most: int = MOST_BYTES) -> bytes:
+    """Return what a file holds.
+
+    Raises ``ValueError`` if it can't be read, or is too big. The text gives the reason alone, without the path.
+    """
+    try:
         with Path(path).open("rb") as file:
             content = file.read(most + 1)
     except (OSError, ValueError) as error:
-        raise ConfigurationError(f"{name} {path}: {_reason(error)}") from None
+        raise ValueError(_reason(error)) from None
     if len(content) > most:
-        raise ConfigurationError(f"{name} {path}: the file has more than {most} bytes; name another file")
+        raise ValueError(f"the file has more than {most} bytes; name another file")
     return content
 
 

@@ -14,6 +14,8 @@ from OpenSSL import SSL
 from twisted.internet.ssl import CertificateOptions, DiffieHellmanParameters
 from twisted.python.filepath import FilePath
 
+from airyd.files import content_of
+
 #: What is spoken here, as ALPN calls it: the WebSocket and the admin page are both HTTP/1.1.
 ALPN_PROTOCOLS: Final = (b"http/1.1",)
 #: How a client begins that wants TLS: a handshake record (RFC 8446, section 5.1). No HTTP begins so.
@@ -98,6 +100,8 @@ def check_certificate_folder(path: str) -> None:
     The errors are the same as with :func:`server_tls`. Twisted follows the issuers of a certificate through the folder,
     and would not come to an end at one that has issued itself.
     """
+    if not Path(path).is_dir():
+        raise ValueError(f"path={path}: there is no folder of this name")
     pairs: set[bytes] = set()
     certificates: list[tuple[str, Certificate]] = []
     for file in sorted(map(str, Path(path).rglob("*.pem"))):
@@ -125,9 +129,9 @@ class _Unusable(ValueError):
 
 def _read(parameter: str, path: str) -> bytes:
     try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise _Unusable(parameter, path, f"cannot be read: {error.strerror}") from None
+        return content_of(path)
+    except ValueError as error:
+        raise ValueError(f"{parameter}={path}: {error}") from None
 
 
 def _load_key(parameter: str, path: str, pem: bytes) -> Any:

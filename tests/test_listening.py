@@ -50,7 +50,7 @@ WRONG = (
     ("tcp6:18082:interface=127.0.0.1", "IPv6"),
     ("ssl:", "privateKey"),
     ("ssl:18443:interface=127.0.0.1", "privateKey"),
-    ("ssl:18443:interface=127.0.0.1:privateKey=/nothing/there.pem", "No such file"),
+    ("ssl:18443:interface=127.0.0.1:privateKey=/nothing/there.pem", "no such file"),
     ("ssl:18443:interface=127.0.0.1:privateKey={}/client-key.pem:certKey={}/server.pem", "does not belong"),
     ("ssl:18443:interface=127.0.0.1:privateKey={}/broken.pem:certKey={}/server.pem", "PEM"),
     ("ssl:18443:interface=127.0.0.1:privateKey={}/server-key.pem:certKey={}/broken.pem", "PEM"),
@@ -70,7 +70,7 @@ WRONG_TO_LISTEN = (
     ("tls:/nothing/there:18443", "/nothing/there"),
     ("haproxy:", "behind haproxy:"),
     ("haproxy:tcp:abc", "'abc'"),
-    ("haproxy:ssl:18443:privateKey=/nothing/there.pem", "No such file"),
+    ("haproxy:ssl:18443:privateKey=/nothing/there.pem", "no such file"),
     ("autobahn:tcp", "autobahn"),
 )
 

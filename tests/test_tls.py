@@ -176,8 +176,8 @@ class FilesTests(FilesCase):
         turned = self.write(files.ca, files.server)
         nowhere = "/nothing/there.pem"
         for arguments, words in (
-            ((nowhere, files.server), ["privateKey=/nothing/there.pem", "No such file"]),
-            ((str(self.directory), files.server), ["privateKey=", "directory"]),
+            ((nowhere, files.server), ["privateKey=/nothing/there.pem", "no such file"]),
+            ((str(self.directory), files.server), ["privateKey=", "a folder"]),
             ((files.client_key, files.server), ["privateKey=", files.client_key, "certKey=", files.server]),
             ((files.server_key, turned), ["privateKey=", "first certificate"]),
             ((files.server, files.server), ["privateKey=", "no private key in PEM form"]),
@@ -185,13 +185,13 @@ class FilesTests(FilesCase):
             ((empty, files.server), ["privateKey=", "no private key in PEM form"]),
             ((broken, files.server), ["privateKey=", "no private key in PEM form"]),
             ((locked, files.server), ["privateKey=", "passphrase"]),
-            ((files.server_key, nowhere), ["certKey=/nothing/there.pem", "No such file"]),
+            ((files.server_key, nowhere), ["certKey=/nothing/there.pem", "no such file"]),
             ((files.server_key, files.server_key), ["certKey=", "no certificate in PEM form"]),
             ((files.server_key, binary), ["certKey=", "no certificate in PEM form"]),
             ((files.server_key, empty), ["certKey=", "no certificate in PEM form"]),
-            ((files.server_key, files.server, nowhere), ["extraCertChain=/nothing/there.pem", "No such file"]),
+            ((files.server_key, files.server, nowhere), ["extraCertChain=/nothing/there.pem", "no such file"]),
             ((files.server_key, files.server, empty), ["extraCertChain=", "no certificate in PEM form"]),
-            ((files.server_key, files.server, None, nowhere), ["dhParameters=/nothing/there.pem", "No such file"]),
+            ((files.server_key, files.server, None, nowhere), ["dhParameters=/nothing/there.pem", "no such file"]),
             ((files.server_key, files.server, None, files.ca), ["dhParameters=", "Diffie-Hellman"]),
         ):
             said = str(self.assertRaises(ValueError, server_tls, *arguments))
@@ -240,7 +240,7 @@ class FolderTests(FilesCase):
             text=True,
         ).stdout
         for folder, word in (
-            ("/nothing/there", "no .pem files"),
+            ("/nothing/there", "there is no folder"),
             (self.folder(), "no .pem files"),
             (self.folder(own=own), "certificate and its key"),
             (self.folder(key=key), "certificate and its key"),

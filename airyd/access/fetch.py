@@ -87,6 +87,8 @@ async def fetch(agent: IAgent, clock: IReactorTime, url: str) -> bytes:
     except (ConnectError, DNSLookupError) as error:
         raise FetchFailed(f"cannot connect: {why_not_connected(error, str(urlsplit(url).hostname))}") from None
     except (ResponseFailed, RequestTransmissionFailed) as error:
+        if any(reason.check(CancelledError) for reason in error.reasons):
+            raise CancelledError from None
         raise FetchFailed(", ".join(dict.fromkeys(map(_cause, error.reasons)))) from None
     except ConnectionClosed:
         raise FetchFailed("the connection was lost") from None

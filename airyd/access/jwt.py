@@ -13,6 +13,7 @@ from zope.interface import implementer
 
 from airyd.access.claims import Rules, check_claims, shown
 from airyd.access.keys import (
+    MOST_BYTES,
     PUBLIC_ALGORITHMS,
     SECRET_ALGORITHMS,
     USUAL_PUBLIC_ALGORITHMS,
@@ -20,7 +21,6 @@ from airyd.access.keys import (
     Key,
     is_variable,
     pem_keys,
-    read_file,
     read_variable,
     secret_keys,
 )
@@ -31,6 +31,7 @@ from airyd.access.verify import Head, read_claims, read_head
 from airyd.access.words import Words
 from airyd.addresses import is_loopback_host
 from airyd.errors import LoginFault, LoginRefused, LoginUnavailable
+from airyd.files import content_of
 from airyd.interfaces import AccessContext, Credentials, IAuthenticator, IPrincipal
 from airyd.revocation import MOST_LEEWAY
 from airyd.spelling import closest
@@ -175,9 +176,9 @@ def _keys(words: Words, context: AccessContext) -> KeySource:
             text = read_variable(place, context.environ)
             return FixedKeys(secret_keys(text, words.flag("base64"), algorithms))
         if kind == "secret-file":
-            return FixedKeys(secret_keys(read_file(place), words.flag("base64"), algorithms))
+            return FixedKeys(secret_keys(content_of(place, MOST_BYTES), words.flag("base64"), algorithms))
         if kind == "key-file":
-            return FixedKeys(pem_keys(read_file(place), algorithms))
+            return FixedKeys(pem_keys(content_of(place, MOST_BYTES), algorithms))
     except ValueError as error:
         raise words.error(f"{kind} {place}: {error}") from None
     return _key_set(words, place, algorithms, context)
@@ -212,7 +213,7 @@ def _key_set(words: Words, place: str, algorithms: Sequence[str], context: Acces
 
         def read() -> bytes:
             try:
-                return read_file(place)
+                return content_of(place, MOST_BYTES)
             except ValueError as error:
                 raise FetchFailed(str(error)) from None
 
@@ -220,7 +221,7 @@ def _key_set(words: Words, place: str, algorithms: Sequence[str], context: Acces
     url = _checked_url(words, place)
     ca_file = words.text("ca-file")
     try:
-        certificates = None if ca_file is None else read_file(ca_file)
+        certificates = None if ca_file is None else content_of(ca_file, MOST_BYTES)
         agent = make_agent(clock, url.geturl(), certificates)
     except ValueError as error:
         raise words.error(f"{'jwks' if ca_file is None else f'ca-file {ca_file}'}: {error}") from None

@@ -9,7 +9,6 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -62,21 +61,6 @@ class Key:
 
     def __repr__(self) -> str:
         return f"Key({', '.join(self.algorithms)}, id={self.id!r})"
-
-
-def read_file(path: str) -> bytes:
-    """Return what is in a file of keys.
-
-    Raises ``ValueError``, whose text says in one line why it can't be had.
-    """
-    try:
-        with Path(path).open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise ValueError(f"cannot be read: {error.strerror}") from None
-    if len(content) > MOST_BYTES:
-        raise ValueError(f"it has more than {MOST_BYTES} bytes")
-    return content
 
 
 def is_variable(name: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final
 
 from OpenSSL import SSL
@@ -14,11 +13,10 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from airyd.errors import ConfigurationError
+from airyd.files import read_bytes
 from airyd.hostnames import tls_options
 
 _END_OF_CERTIFICATE: Final = b"-----END CERTIFICATE-----"
-#: Bytes that are read of a file with authorities; the system's own have some 200 KiB.
-_LONGEST: Final = 4 * 1024 * 1024
 #: The alerts with which OpenSSL refuses a server's certificate (RFC 8446, section 6.2). That a certificate is not
 #: valid yet is ``bad_certificate``; that it is signed with another key of the same authority is ``decrypt_error``.
 _BAD_CERTIFICATE: Final = 42
@@ -129,15 +127,10 @@ def openssl_words(error: SSL.Error) -> str:
 
 
 def _read(path: str) -> list[Certificate]:
+    blocks = read_bytes("--ca-file", path).split(_END_OF_CERTIFICATE)[:-1]
+    if not blocks:
+        raise ConfigurationError(f"--ca-file {path}: there is no certificate in PEM in it")
     try:
-        with Path(path).open("rb") as file:
-            blocks = file.read(_LONGEST).split(_END_OF_CERTIFICATE)[:-1]
-        if not blocks:
-            raise ConfigurationError(f"--ca-file {path}: there is no certificate in PEM in it")
         return [Certificate.loadPEM(block + _END_OF_CERTIFICATE) for block in blocks]
-    except OSError as error:
-        raise ConfigurationError(f"--ca-file {path}: cannot read it: {error.strerror}") from None
-    except (PemError, ValueError) as error:
-        if isinstance(error, ConfigurationError):
-            raise
+    except (PemError, ValueError):
         raise ConfigurationError(f"--ca-file {path}: a certificate in it is broken") from None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Final
+
+from airyd.files import content_of
 
 #: Bytes of a token file that are read: any token is shorter.
 _LONGEST: Final = 64 * 1024
@@ -38,14 +39,13 @@ def token_source(path: str | None, variable: str, environ: Mapping[str, str]) ->
         if path.startswith(_JWT_START):
             raise TokenUnreadable("--token-file takes the path of a file with the token, not the token")
         try:
-            with Path(path).open("rb") as file:
-                text = file.read(_LONGEST).decode("ascii", "replace").strip()
-        except OSError as error:
-            raise TokenUnreadable(f"cannot read the token file {path}: {error.strerror}") from None
+            text = content_of(path, _LONGEST).decode("ascii", "replace").strip()
+        except ValueError as error:
+            raise TokenUnreadable(f"--token-file {path}: {error}") from None
         if not text:
-            raise TokenUnreadable(f"the token file {path} is empty")
+            raise TokenUnreadable(f"--token-file {path}: the file is empty")
         if not _is_token(text):
-            raise TokenUnreadable(f"the token file {path} does not hold one token")
+            raise TokenUnreadable(f"--token-file {path}: the file does not hold one token")
         return text
 
     return token
@@ -60,12 +60,12 @@ def secrets_of(path: str | None, variable: str | None, environ: Mapping[str, str
 
     Raises ``ValueError``, whose text says in one line why there are none.
     """
-    from airyd.access.keys import is_variable, read_file, read_variable
+    from airyd.access.keys import MOST_BYTES, is_variable, read_variable
 
     if path is None and not is_variable(variable or ""):
         raise ValueError("--secret-env takes the name of an environment variable")
     try:
-        return read_variable(variable or "", environ) if path is None else read_file(path)
+        return read_variable(variable or "", environ) if path is None else content_of(path, MOST_BYTES)
     except ValueError as error:
         place = f"--secret-env {variable}" if path is None else f"--secret-file {path}"
         raise ValueError(f"{place}: {error}") from None
@@ -113,9 +113,9 @@ def mint(
 
 
 def claim(text: str) -> tuple[str, Any]:
-    """Return the name and value of ``NAME=JSON``; what is no JSON is text, unless it begins as JSON does.
+    """Return the name and value of ``NAME=JSON``. A value that is not JSON is text.
 
-    Raises ``ValueError`` if it has no name, or is broken JSON.
+    Raises ``ValueError`` if it has no name, or is broken JSON: not JSON, but with the first character of JSON.
     """
     name, equals, value = text.partition("=")
     if not name or not equals:
@@ -124,7 +124,9 @@ def claim(text: str) -> tuple[str, Any]:
         return name, json.loads(value, parse_constant=_no_number)
     except (ValueError, RecursionError):
         if value.lstrip().startswith(_JSON_BEGINS):
-            raise ValueError(f"the value of {name} begins as JSON does, and is none") from None
+            raise ValueError(
+                f"the value of {name} is broken JSON; in a shell, write it in quotes: 'NAME=[\"/queue/*\"]'"
+            ) from None
         return name, value
 
 

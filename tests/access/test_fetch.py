@@ -149,13 +149,15 @@ class FetchTests(TestCase):
         await until(reactor, lambda: factory.open == 0)
 
     async def test_cancelled(self) -> None:
-        factory, port = await self.serve(http(b"keys")[:-1], closes=False)
-        fetching = Deferred.fromCoroutine(self.fetch(f"http://127.0.0.1:{port}/"))
-        await until(reactor, lambda: factory.requests)
-        fetching.cancel()
-        with self.assertRaises(CancelledError):
-            await fetching
-        await until(reactor, lambda: factory.open == 0)
+        """Before an answer, and within one."""
+        for answer in (b"", http(b"keys")[:-1]):
+            factory, port = await self.serve(answer, closes=False)
+            fetching = Deferred.fromCoroutine(self.fetch(f"http://127.0.0.1:{port}/"))
+            await until(reactor, lambda served=factory: served.requests)
+            fetching.cancel()
+            with self.assertRaises(CancelledError):
+                await fetching
+            await until(reactor, lambda served=factory: served.open == 0)
 
     async def test_https(self) -> None:
         """Only a server whose certificate is signed by who was named, or by whom the system trusts, is believed."""

@@ -104,7 +104,7 @@ class GatekeeperTests(AccessCase):
 
     def test_health(self) -> None:
         keeper = self.gatekeeper(NO_KEYS)
-        self.assertIn("/nothing/there: cannot be read: ", keeper.health()[0])
+        self.assertIn("/nothing/there: there is no such file", keeper.health()[0])
         self.assertEqual(keeper.warnings(), [])
         self.assertEqual(self.gatekeeper("anonymous").health(), ())
 

@@ -121,8 +121,8 @@ class CommandTests(SynchronousTestCase):
             self.assertEqual((status, out), (1, ""))
             self.assertIn(said, err)
             self.assertNotIn("hunter2", err)
-        self.assertIn("cannot be read: ", self.run_main("--secret-file=/no/such", "ann")[2])
-        self.assertIn("cannot be read", self.run_main("--secret-file=/", "ann")[2])
+        self.assertIn("there is no such file", self.run_main("--secret-file=/no/such", "ann")[2])
+        self.assertIn("this is a folder", self.run_main("--secret-file=/", "ann")[2])
         self.assertIn("AIRYD_NO: the environment variable is not set", self.run_main("--secret-env=AIRYD_NO", "ann")[2])
 
     def test_secret_of_the_environment(self) -> None:
@@ -190,7 +190,7 @@ class SourceTests(SynchronousTestCase):
     def test_wrong(self) -> None:
         path = Path(self.mktemp())
         token = token_source(str(path), "T", {})
-        self.assertIn(f"cannot read the token file {path}: ", str(self.assertRaises(TokenUnreadable, token)))
+        self.assertIn(f"--token-file {path}: there is no such file", str(self.assertRaises(TokenUnreadable, token)))
         for content in (b"", b"\n", b"hunter2 hunter2", b"hunter2\nhunter2", b"hunter2\xff"):
             path.write_bytes(content)
             self.assertNotIn("hunter2", str(self.assertRaises(TokenUnreadable, token)))
