@@ -151,13 +151,17 @@ class FetchTests(TestCase):
     async def test_cancelled(self) -> None:
         """Before an answer, and within one."""
         for answer in (b"", http(b"keys")[:-1]):
-            factory, port = await self.serve(answer, closes=False)
-            fetching = Deferred.fromCoroutine(self.fetch(f"http://127.0.0.1:{port}/"))
-            await until(reactor, lambda served=factory: served.requests)
-            fetching.cancel()
-            with self.assertRaises(CancelledError):
-                await fetching
-            await until(reactor, lambda served=factory: served.open == 0)
+            await self.check_cancelled(answer)
+
+    async def check_cancelled(self, answer: bytes) -> None:
+        """Cancel a request that a server has had, and answers with this."""
+        factory, port = await self.serve(answer, closes=False)
+        fetching = Deferred.fromCoroutine(self.fetch(f"http://127.0.0.1:{port}/"))
+        await until(reactor, lambda: factory.requests)
+        fetching.cancel()
+        with self.assertRaises(CancelledError):
+            await fetching
+        await until(reactor, lambda: factory.open == 0)
 
     async def test_https(self) -> None:
         """Only a server whose certificate is signed by who was named, or by whom the system trusts, is believed."""
