@@ -73,10 +73,10 @@ def report_failed_start(reactor: Any, twistd: MutableMapping[str, Any]) -> None:
         pipe = twistd.get("statusPipe")
         if pipe is None:  # in the foreground, or before it went to the background
             return
-        with suppress(OSError):  # twistd has written
-            os.write(pipe, b"1 airyd could not start")
         with suppress(OSError):
             Path(twistd["pidfile"]).unlink()
+        with suppress(OSError):  # twistd has written
+            os.write(pipe, b"1 airyd could not start")
 
     atexit.register(report)
     reactor.callWhenRunning(atexit.unregister, report)

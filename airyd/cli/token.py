@@ -99,7 +99,7 @@ def mint(
     issued = int(now)
     claims = {"user_id": subject, "sub": subject, "jti": subject, "iat": issued, "exp": issued + lifetime, **more}
     if not isinstance(claims.get("iss", ""), str):
-        raise ValueError("the claim 'iss' is no text")
+        raise ValueError("the claim 'iss' must be text")
     key = secret_keys(secrets, is_base64, (algorithm,))[0]
     assert isinstance(key.material, bytes)  # noqa: S101  # a secret is
     token = jwt.encode(claims, key.material, algorithm)
