@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from itertools import combinations
+from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn
 
 from OpenSSL.SSL import Error as TlsError
@@ -109,6 +110,41 @@ def check_distinct(places: Iterable[Place]) -> None:
                 f"{other.option} {other.description}: {one.option} {one.description} listens there already; "
                 "give each one of its own"
             )
+
+
+def check_free(option: str, description: str) -> None:
+    """Raise ``ConfigurationError`` if a TCP port or the path of a unix socket can't be listened on now.
+
+    In the background twistd has no terminal any more when it listens. Kinds of other plugins are not looked at.
+    """
+    text = read_text(option, description)
+    text = text.wrapped or text
+    try:
+        if text.kind == "unix":
+            _check_socket_path(text.parameters["address"])
+        elif text.kind in ("tcp", "tcp6", "ssl"):
+            _check_port(text)
+    except OSError as error:
+        hints = _UNIX_HINTS if text.kind == "unix" else _HINTS
+        raise ConfigurationError(f"{option} {description}: cannot listen there: {_reason(error, hints)}") from None
+
+
+def _check_port(text: EndpointText) -> None:
+    interface = text.parameters.get("interface", "::" if text.kind == "tcp6" else "")
+    with socket.socket(socket.AF_INET6 if ":" in interface else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((interface, text.port or 0))
+
+
+def _check_socket_path(address: str) -> None:
+    """Raise ``OSError`` if no socket can be made at a path. One that an earlier program left is no obstacle."""
+    path = Path(address).absolute()
+    if not path.parent.is_dir():
+        raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+    if not os.access(path.parent, os.W_OK):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+    if path.exists() and not path.is_socket():
+        raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
 
 def end_program(reason: str) -> NoReturn:

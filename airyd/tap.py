@@ -8,7 +8,8 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,10 +18,11 @@ from twisted.logger import Logger
 
 from airyd import garbage, signals
 from airyd.errors import ConfigurationError
+from airyd.listening import check_free
 from airyd.log_writer import LAST_LINES, LogWriter
 from airyd.logs import begin_at
 from airyd.metrics import LogMetrics
-from airyd.options import Options
+from airyd.options import Options, Settings
 from airyd.service import Airyd
 from airyd.workers.parent import Parent
 
@@ -46,6 +48,10 @@ def makeService(options: Options) -> IService:
             service = Airyd(settings, reactor, time.time)
         else:
             service = Parent(settings, reactor, time.time, lambda reason: _fail(reactor, reason))
+        if options.parent is not None:
+            if options.parent["chroot"] is None:
+                check_places(settings)
+            report_failed_start(reactor, options.parent)
     except ConfigurationError as error:
         raise SystemExit(f"airyd: {error}") from None
     on_sigterm(reactor, reactor.stop)
@@ -75,6 +81,35 @@ def write_log_in_thread(reactor: Any, metrics: LogMetrics) -> None:
     writer = LogWriter(descriptor, metrics, tell)
     sys.stdout = writer
     reactor.callWhenRunning(reactor.addSystemEventTrigger, "after", "shutdown", writer.end)
+
+
+def check_places(settings: Settings) -> None:
+    """Raise ``ConfigurationError`` if airyd could not listen somewhere, while twistd is still in the foreground."""
+    if settings.admin:
+        check_free("--admin", settings.admin)
+    for description in settings.listen:
+        check_free("--listen", description)
+
+
+def report_failed_start(reactor: Any, twistd: MutableMapping[str, Any]) -> None:
+    """Let the command that started a daemon end, too, if the daemon ends before its reactor runs.
+
+    The command waits for a byte in a pipe. twistd writes there after an ``Exception``, but not after a ``SystemExit``.
+
+    :param twistd: twistd's own options, to which it adds the pipe
+    """
+
+    def report() -> None:
+        pipe = twistd.get("statusPipe")
+        if pipe is None:  # in the foreground, or before it went to the background
+            return
+        with suppress(OSError):
+            Path(twistd["pidfile"]).unlink()
+        with suppress(OSError):  # twistd has written
+            os.write(pipe, b"1 airyd could not start")
+
+    atexit.register(report)
+    reactor.callWhenRunning(atexit.unregister, report)
 
 
 def set_clock(reactor: Any) -> None:

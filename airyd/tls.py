@@ -102,6 +102,8 @@ def check_certificate_folder(path: str) -> None:
     The errors are the same as with :func:`server_tls`. Twisted follows the issuers of a certificate through the folder,
     and would not come to an end at one that has issued itself.
     """
+    if not Path(path).is_dir():
+        raise ValueError(f"path={path}: there is no folder of this name")
     pairs: set[bytes] = set()
     certificates: list[tuple[str, Certificate]] = []
     for file in sorted(map(str, Path(path).rglob("*.pem"))):

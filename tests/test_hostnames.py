@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any, Final, cast
 
+from OpenSSL.SSL import Error as SSLError
+from service_identity import VerificationError
 from twisted.internet import reactor as installed
+from twisted.internet import ssl
 from twisted.internet.abstract import isIPAddress
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
@@ -13,9 +17,13 @@ from twisted.internet.error import ConnectionRefusedError, DNSLookupError
 from twisted.internet.interfaces import IHostnameResolver, IHostResolution, IResolutionReceiver
 from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import TestCase
+from twisted.web.client import Agent, ResponseNeverReceived
+from twisted.web.resource import Resource
+from twisted.web.server import Request, Site
 from zope.interface import implementer
 
-from airyd.hostnames import AnyNameEndpoint
+from airyd.hostnames import AnyNameEndpoint, AnyNameEndpoints, tls_options
+from tests.redis.certificates import Certificates
 
 
 @implementer(IHostnameResolver)
@@ -93,3 +101,62 @@ class NamesTests(TestCase):
     def ensure(self, coroutine: Coroutine[Any, Any, None]) -> Deferred[None]:
         """Return the Deferred of a coroutine."""
         return Deferred.fromCoroutine(coroutine)
+
+
+class Page(Resource):
+    """The page of the servers."""
+
+    isLeaf = True
+
+    def render_GET(self, request: Request) -> bytes:
+        """See ``Resource``."""
+        return b"here"
+
+
+class TlsTests(TestCase):
+    """Servers with certificates of the tests' own, under names that Twisted's TLS refuses."""
+
+    timeout = 60
+
+    def setUp(self) -> None:
+        self.reactor = cast(Any, installed)
+        before = self.reactor.installNameResolver(_Resolver())
+        self.addCleanup(self.reactor.installNameResolver, before)
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        self.files = Certificates(folder)
+
+    async def fetch(self, host: str, *names: str, ca: str | None = None) -> int:
+        """Ask a server whose certificate is for some names for a page; return the status."""
+        certificate, key = self.files.issue("server", *names)
+        context = ssl.DefaultOpenSSLContextFactory(key, certificate)
+        site = Site(Page())
+        listening = self.reactor.listenSSL(0, site, context, interface="127.0.0.1")
+        self.addCleanup(listening.stopListening)
+        trust = ssl.trustRootFromCertificates([ssl.Certificate.loadPEM(Path(ca or self.files.ca).read_bytes())])
+        endpoints = AnyNameEndpoints(self.reactor, 5, lambda name: tls_options(name, trust))
+        agent = Agent.usingEndpointFactory(self.reactor, endpoints)
+        url = f"https://{host}:{listening.getHost().port}/".encode()
+        response = await agent.request(b"GET", url)
+        return cast(int, response.code)
+
+    async def test_certificate_for_the_name(self) -> None:
+        self.assertEqual(await self.fetch("my_redis", "my_redis"), 200)
+        self.assertEqual(await self.fetch("-odd-", "-odd-"), 200)
+
+    async def test_certificate_for_another_name(self) -> None:
+        for name in ("another_redis", "host.invalid", "localhost"):
+            fetching = Deferred.fromCoroutine(self.fetch("my_redis", name))
+            failed: Any = await self.assertFailure(fetching, ResponseNeverReceived)
+            self.assertTrue(failed.reasons[0].check(VerificationError), failed.reasons)
+
+    async def test_unknown_authority(self) -> None:
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        fetching = Deferred.fromCoroutine(self.fetch("my_redis", "my_redis", ca=Certificates(folder).ca))
+        failed: Any = await self.assertFailure(fetching, ResponseNeverReceived)
+        self.assertTrue(failed.reasons[0].check(SSLError), failed.reasons)
+
+    def test_no_name(self) -> None:
+        for name in ("a..b", "a" * 64):
+            self.assertRaises(ValueError, tls_options, name)

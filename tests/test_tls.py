@@ -245,7 +245,7 @@ class FolderTests(FilesCase):
             text=True,
         ).stdout
         for folder, word in (
-            ("/nothing/there", "no .pem files"),
+            ("/nothing/there", "there is no folder"),
             (self.folder(), "no .pem files"),
             (self.folder(own=own), "certificate and its key"),
             (self.folder(key=key), "certificate and its key"),

@@ -22,7 +22,7 @@ def make_authenticator(spec: str, context: AccessContext) -> IAuthenticator:
     known = sorted({str(parser.name) for parser in parsers})
     similar = closest(name, known)
     hint = f", did you mean {similar!r}?" if similar else ";"
-    raise ConfigurationError(f"no authenticator is called {name!r}{hint} there are: {', '.join(known)}")
+    raise ConfigurationError(f"--auth: no authenticator is called {name!r}{hint} there are: {', '.join(known)}")
 
 
 def describe_authenticators() -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final, NoReturn
 from urllib.parse import urlsplit
@@ -12,27 +11,19 @@ from OpenSSL.crypto import Error as CertificateError
 from OpenSSL.SSL import Error as SSLError
 from service_identity import VerificationError
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
-from twisted.internet.error import TimeoutError as ConnectTimeout
-from twisted.internet.interfaces import (
-    IOpenSSLClientConnectionCreator,
-    IProtocol,
-    IProtocolFactory,
-    IReactorTime,
-    IStreamClientEndpoint,
-)
-from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IReactorTime
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.ssl import Certificate, trustRootFromCertificates
 from twisted.python.failure import Failure
-from twisted.web.client import URI, Agent, RequestTransmissionFailed, ResponseDone, ResponseFailed
+from twisted.web.client import Agent, RequestTransmissionFailed, ResponseDone, ResponseFailed
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IAgentEndpointFactory, IResponse
-from zope.interface import implementer
+from twisted.web.iweb import IAgent, IResponse
 
 from airyd import __version__
 from airyd.access.keys import MOST_BYTES
+from airyd.hostnames import AnyNameEndpoints, tls_options, why_not_connected
 
 #: Seconds that the whole may take.
 PATIENCE: Final = 10.0
@@ -60,17 +51,15 @@ def make_agent(reactor: IReactorTime, url: str, authorities: bytes | None) -> IA
     trust = None if authorities is None else trustRootFromCertificates(_certificates(authorities))
 
     def options(host: str) -> IOpenSSLClientConnectionCreator:
-        return optionsForClientTLS(host, trust)
+        return tls_options(host, trust)
 
     place = urlsplit(url)
     if place.scheme == "https":
         try:
             options(str(place.hostname))
         except ValueError:
-            raise ValueError(
-                f"{place.hostname} is no host name that TLS knows: it has letters, digits and hyphens between the dots"
-            ) from None
-    agent: IAgent = Agent.usingEndpointFactory(reactor, _Endpoints(reactor, options))
+            raise ValueError(f"{place.hostname} is not a host name: a part of it is empty or too long") from None
+    agent: IAgent = Agent.usingEndpointFactory(reactor, AnyNameEndpoints(reactor, PATIENCE, options))
     return agent
 
 
@@ -85,40 +74,6 @@ def _certificates(pem: bytes) -> list[Certificate]:
         raise ValueError("a certificate in it cannot be read") from None
 
 
-@implementer(IAgentEndpointFactory)
-class _Endpoints:
-    """Connects to the server of a URL.
-
-    :param options: how to speak TLS with a host, for ``https:``
-    """
-
-    def __init__(self, reactor: IReactorTime, options: Callable[[str], IOpenSSLClientConnectionCreator]) -> None:
-        self._reactor = reactor
-        self._options = options
-
-    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        """See ``IAgentEndpointFactory``."""
-        host = uri.host.decode("ascii")
-        endpoint: IStreamClientEndpoint = HostnameEndpoint(self._reactor, host, uri.port, timeout=PATIENCE)
-        if uri.scheme == b"https":
-            endpoint = wrapClientTLS(self._options(host), endpoint)
-        return _QuietEndpoint(endpoint)
-
-
-@implementer(IStreamClientEndpoint)
-class _QuietEndpoint:
-    """An endpoint whose connections the log doesn't tell of: Twisted has two lines for each."""
-
-    def __init__(self, endpoint: IStreamClientEndpoint) -> None:
-        self._endpoint = endpoint
-
-    def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
-        """See ``IStreamClientEndpoint``."""
-        if isinstance(factory, Factory):
-            factory.noisy = False
-        return self._endpoint.connect(factory)
-
-
 async def fetch(agent: IAgent, clock: IReactorTime, url: str) -> bytes:
     """Return the document at a URL. Redirections are not followed: whoever set the URL up knows where it is.
 
@@ -129,23 +84,14 @@ async def fetch(agent: IAgent, clock: IReactorTime, url: str) -> bytes:
         return await fetching.addTimeout(PATIENCE, clock, _too_late)
     except TimeoutError:
         raise FetchFailed(f"it did not come within {PATIENCE:.0f} s") from None
-    except ConnectTimeout:
-        raise FetchFailed(f"the server did not answer within {PATIENCE:.0f} s") from None
-    except DNSLookupError:
-        raise FetchFailed("the server's name cannot be looked up (DNS)") from None
-    except ConnectError as error:
-        raise FetchFailed(f"cannot connect: {_plain(error)}") from None
+    except (ConnectError, DNSLookupError) as error:
+        raise FetchFailed(f"cannot connect: {why_not_connected(error, str(urlsplit(url).hostname))}") from None
     except (ResponseFailed, RequestTransmissionFailed) as error:
+        if any(reason.check(CancelledError) for reason in error.reasons):
+            raise CancelledError from None
         raise FetchFailed(", ".join(dict.fromkeys(map(_cause, error.reasons)))) from None
     except ConnectionClosed:
         raise FetchFailed("the connection was lost") from None
-
-
-def _plain(error: ConnectError) -> str:
-    """Return why a connection could not be made, in the system's words if it has some."""
-    if isinstance(error.osError, int):
-        return os.strerror(error.osError)
-    return " ".join(str(error).split())[:200].rstrip(".")
 
 
 def _cause(failure: Failure) -> str:

@@ -43,8 +43,8 @@ class Words:
             self._values[name] = _ESCAPED.sub(r"\1", value)
 
     def error(self, text: str) -> ConfigurationError:
-        """Return the error for the caller to raise, with the authenticator's name in front."""
-        return ConfigurationError(f"{self._kind}: {text}")
+        """Return the error for the caller to raise, with the option and the authenticator's name in front."""
+        return ConfigurationError(f"--auth {self._kind}: {text}")
 
     def _unknown(self, name: str, has_value: bool, number: int) -> ConfigurationError:
         there_are = f"there are: {', '.join(self._known)}"

@@ -13,7 +13,7 @@ from types import FrameType
 from typing import BinaryIO, Final, NoReturn, TextIO
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import (
     IReactorCore,
@@ -40,6 +40,7 @@ from airyd.cli.tail import Tail, retry_policy
 from airyd.cli.tls import Authorities
 from airyd.cli.token import TokenUnreadable, mint, secrets_of, token_source
 from airyd.errors import ConfigurationError
+from airyd.hostnames import AnyNameEndpoint
 from airyd.revocation import TOKEN_MAX_AGE, revocation
 
 _USAGE_ERROR: Final = 2
@@ -114,7 +115,7 @@ async def tail(reactor: IReactorCore, options: TailOptions, console: Console) ->
         else:
             console.write(json_line(event.destination, event.message_id, event.body))
 
-    endpoint: IStreamClientEndpoint = HostnameEndpoint(reactor, options.host, options.port, timeout=CONNECT_PATIENCE)
+    endpoint: IStreamClientEndpoint = AnyNameEndpoint(reactor, options.host, options.port, CONNECT_PATIENCE)
     if tls is not None:
         endpoint = wrapClientTLS(tls, endpoint)
     return await Tail(

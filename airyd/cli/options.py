@@ -222,7 +222,7 @@ Example:
         self.lifetime = int(seconds)
 
     def opt_claim(self, text: str) -> None:
-        """A claim more, NAME=JSON or NAME=TEXT; repeatable."""
+        """An additional claim, NAME=JSON or NAME=TEXT; repeatable."""
         try:
             name, value = claim(text)
         except ValueError as error:

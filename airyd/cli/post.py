@@ -27,6 +27,7 @@ from airyd import __version__
 from airyd.cli.connection import CONNECT_PATIENCE
 from airyd.cli.reasons import connect_reason, http_reason, parsed, plain_scheme, stated_error, tls_scheme
 from airyd.cli.tls import Authorities
+from airyd.hostnames import AnyNameEndpoints
 
 _T = TypeVar("_T")
 
@@ -141,11 +142,10 @@ def make_endpoint(reactor: IReactorTime, url: str, token: str | None, ca_file: s
 
     Raises ``ConfigurationError`` if there are none in the file.
     """
-    pool = one_connection(reactor)
-    if not url.startswith("https:"):
-        return AdminEndpoint(Agent(reactor, connectTimeout=CONNECT_PATIENCE, pool=pool), reactor, url, token)
-    authorities = Authorities(ca_file)
-    agent = Agent(reactor, authorities, connectTimeout=CONNECT_PATIENCE, pool=pool)
+    authorities = Authorities(ca_file) if url.startswith("https:") else None
+    tls = authorities.connections if authorities is not None else None
+    endpoints = AnyNameEndpoints(reactor, CONNECT_PATIENCE, tls)
+    agent: IAgent = Agent.usingEndpointFactory(reactor, endpoints, one_connection(reactor))
     return AdminEndpoint(agent, reactor, url, token, authorities)
 
 

@@ -7,7 +7,7 @@ import re
 from typing import Final
 from urllib.parse import urlsplit
 
-from twisted.internet.error import DNSLookupError
+from airyd.hostnames import why_not_connected
 
 #: Characters that are quoted of what a server sent.
 LONGEST_QUOTE: Final = 300
@@ -17,11 +17,9 @@ _TITLE: Final = re.compile(r"<title[^>]*>([^<]*)", re.IGNORECASE)
 def connect_reason(error: Exception, url: str) -> str:
     """Return why no connection could be made to the host of a URL."""
     host = urlsplit(url).hostname
-    if isinstance(error, DNSLookupError):
-        return f"the name {host} cannot be resolved"
     if isinstance(error, ValueError):
         return f"{host} is not a host name"
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    return why_not_connected(error, str(host)).rstrip(".")
 
 
 def plain_scheme(url: str) -> str:

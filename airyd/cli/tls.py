@@ -8,13 +8,13 @@ from OpenSSL import SSL
 from OpenSSL.crypto import Error as PemError
 from service_identity import VerificationError
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
-from twisted.internet.ssl import Certificate, optionsForClientTLS, platformTrust, trustRootFromCertificates
+from twisted.internet.ssl import Certificate, platformTrust, trustRootFromCertificates
 from twisted.protocols.tls import TLSMemoryBIOProtocol
-from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
 
 from airyd.errors import ConfigurationError
 from airyd.files import read_bytes
+from airyd.hostnames import tls_options
 
 _END_OF_CERTIFICATE: Final = b"-----END CERTIFICATE-----"
 #: The alerts with which OpenSSL refuses a server's certificate (RFC 8446, section 6.2). That a certificate is not
@@ -24,7 +24,6 @@ _CERTIFICATE_EXPIRED: Final = 45
 _UNTRUSTED: Final = frozenset((48, 51))
 
 
-@implementer(IPolicyForHTTPS)
 class Authorities:
     """The authorities that may sign a server's certificate.
 
@@ -45,15 +44,11 @@ class Authorities:
         Raises ``ConfigurationError`` for a name that no host can have.
         """
         try:
-            creator = optionsForClientTLS(host, trustRoot=self._trust)
-        except UnicodeError:
+            creator = tls_options(host, self._trust)
+        except ValueError:
             raise ConfigurationError(f"{host} is not a host name") from None
         self.last = VerifiedConnections(creator, host, self._is_named)
         return self.last
-
-    def creatorForNetloc(self, hostname: bytes, port: int) -> VerifiedConnections:
-        """See ``IPolicyForHTTPS``."""
-        return self.connections(hostname.decode("ascii"))
 
 
 @implementer(IOpenSSLClientConnectionCreator)

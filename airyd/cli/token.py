@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Final
 
 from airyd.files import read_file
@@ -40,14 +39,13 @@ def token_source(path: str | None, variable: str, environ: Mapping[str, str]) ->
         if path.startswith(_JWT_START):
             raise TokenUnreadable("--token-file takes the path of a file with the token, not the token")
         try:
-            with Path(path).open("rb") as file:
-                text = file.read(_LONGEST).decode("ascii", "replace").strip()
-        except OSError as error:
-            raise TokenUnreadable(f"cannot read the token file {path}: {error.strerror}") from None
+            text = read_file(path, _LONGEST).decode("ascii", "replace").strip()
+        except ValueError as error:
+            raise TokenUnreadable(f"--token-file {path}: {error}") from None
         if not text:
-            raise TokenUnreadable(f"the token file {path} is empty")
+            raise TokenUnreadable(f"--token-file {path}: the file is empty")
         if not _is_token(text):
-            raise TokenUnreadable(f"the token file {path} does not hold one token")
+            raise TokenUnreadable(f"--token-file {path}: the file does not hold one token")
         return text
 
     return token
@@ -101,7 +99,7 @@ def mint(
     issued = int(now)
     claims = {"user_id": subject, "sub": subject, "jti": subject, "iat": issued, "exp": issued + lifetime, **more}
     if not isinstance(claims.get("iss", ""), str):
-        raise ValueError("the claim 'iss' is no text")
+        raise ValueError("the claim 'iss' must be text")
     key = secret_keys(secrets, is_base64, (algorithm,))[0]
     assert isinstance(key.material, bytes)  # noqa: S101  # a secret is
     token = jwt.encode(claims, key.material, algorithm)
@@ -115,9 +113,9 @@ def mint(
 
 
 def claim(text: str) -> tuple[str, Any]:
-    """Return the name and value of ``NAME=JSON``; what is no JSON is text, unless it begins as JSON does.
+    """Return the name and value of ``NAME=JSON``. A value that is not JSON is text.
 
-    Raises ``ValueError`` if it has no name, or is broken JSON.
+    Raises ``ValueError`` if it has no name, or is broken JSON: not JSON, but with the first character of JSON.
     """
     name, equals, value = text.partition("=")
     if not name or not equals:
@@ -126,7 +124,9 @@ def claim(text: str) -> tuple[str, Any]:
         return name, json.loads(value, parse_constant=_no_number)
     except (ValueError, RecursionError):
         if value.lstrip().startswith(_JSON_BEGINS):
-            raise ValueError(f"the value of {name} begins as JSON does, and is none") from None
+            raise ValueError(
+                f"the value of {name} is broken JSON; in a shell, write it in quotes: 'NAME=[\"/queue/*\"]'"
+            ) from None
         return name, value
 
 

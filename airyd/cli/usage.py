@@ -25,8 +25,6 @@ ADMIN_URL: Final = "http://127.0.0.1:8081"
 _MOST: Final = 10**15
 #: Characters of a wrong value that an error quotes.
 _QUOTED: Final = 200
-#: A name that can be looked up (RFC 1123, section 2.1).
-_HOST_NAME: Final = re.compile(r"(?!-)[0-9a-z-]{1,63}(?<!-)(\.(?!-)[0-9a-z-]{1,63}(?<!-))*\.?", re.IGNORECASE)
 _USER_INFO: Final = re.compile(r"//[^/?#]*@")
 #: What to write instead of a scheme that belongs to the other kind of URL.
 _OTHER_SCHEME: Final = {"http": "ws", "https": "wss"}
@@ -175,10 +173,11 @@ def _url(text: str, schemes: tuple[str, ...], example: str) -> SplitResult:
     if port == 0:
         raise usage.UsageError(f"{wrong}: a port is a number from 1 to 65535")
     is_address = ":" in parts.hostname
-    if not is_address and not _HOST_NAME.fullmatch(parts.hostname):
+    try:
+        parts.hostname.encode("idna")  # as the resolver does
+    except UnicodeError:
         raise usage.UsageError(
-            f"{parts.hostname[:_QUOTED]!r} is not a host name: one has letters, digits, hyphens and dots; "
-            "use another name of the host, or its address"
-        )
+            f"{parts.hostname[:_QUOTED]!r} is not a host name: a part of it is empty or too long"
+        ) from None
     host = f"[{parts.hostname}]" if is_address else parts.hostname
     return parts._replace(netloc=host if port is None else f"{host}:{port}")

@@ -149,7 +149,13 @@ class FetchTests(TestCase):
         await until(reactor, lambda: factory.open == 0)
 
     async def test_cancelled(self) -> None:
-        factory, port = await self.serve(http(b"keys")[:-1], closes=False)
+        """Before an answer, and within one."""
+        for answer in (b"", http(b"keys")[:-1]):
+            await self.check_cancelled(answer)
+
+    async def check_cancelled(self, answer: bytes) -> None:
+        """Cancel a request that a server has had, and answers with this."""
+        factory, port = await self.serve(answer, closes=False)
         fetching = Deferred.fromCoroutine(self.fetch(f"http://127.0.0.1:{port}/"))
         await until(reactor, lambda: factory.requests)
         fetching.cancel()

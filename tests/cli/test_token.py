@@ -190,7 +190,7 @@ class SourceTests(SynchronousTestCase):
     def test_wrong(self) -> None:
         path = Path(self.mktemp())
         token = token_source(str(path), "T", {})
-        self.assertIn(f"cannot read the token file {path}: ", str(self.assertRaises(TokenUnreadable, token)))
+        self.assertIn(f"--token-file {path}: there is no such file", str(self.assertRaises(TokenUnreadable, token)))
         for content in (b"", b"\n", b"hunter2 hunter2", b"hunter2\nhunter2", b"hunter2\xff"):
             path.write_bytes(content)
             self.assertNotIn("hunter2", str(self.assertRaises(TokenUnreadable, token)))

@@ -45,7 +45,7 @@ WRONG: Final[dict[str, dict[str, tuple[tuple[str, str], ...]]]] = {
             ("jwt:key-file=FILE/text", "no public key in PEM"),
         ),
         "jwks=": (
-            (f"jwt:jwks=https://my_idp/keys?{MARK}", "my_idp is no host name"),
+            (f"jwt:jwks=https://my..idp/keys?{MARK}", "my..idp is not a host name"),
             (f"jwt:jwks=https://idp:123456/{MARK}", "jwks is a file, or a URL"),
             ("jwt:jwks=http://idp.example/keys", "use https:"),
         ),

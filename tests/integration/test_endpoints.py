@@ -8,6 +8,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -205,3 +206,38 @@ class HandedOverTests(EndpointsCase):
         process.terminate()
         out, error = process.communicate(timeout=DEADLINE)
         self.assertEqual((process.returncode, error, COMPLAINTS.findall(log + out)), (0, "", []))
+
+
+class BackgroundTests(EndpointsCase):
+    """The same without ``--nodaemon``: the command that starts a daemon ends, and says why."""
+
+    def start_in_background(self, *options: str) -> subprocess.CompletedProcess[str]:
+        """Start twistd as a daemon, and return how the command ended."""
+        return subprocess.run(
+            [sys.executable, "-c", TWISTD, "--pidfile=pid", "--logfile=log", "airyd", "--admin=none", *options],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            cwd=self.directory,
+            env={**environment(), "PYTHONPATH": f"{TREE}{os.pathsep}{self.directory / 'lib'}"},
+            timeout=DEADLINE,
+            check=False,
+        )
+
+    def test_one_line(self) -> None:
+        """What can be known is found while there is a terminal to say it."""
+        for listen in (f"tcp:{self.taken}:{LOOPBACK}", "unix:nowhere/x.sock", "unix:file"):
+            ended = self.start_in_background(f"--listen={listen}")
+            self.assertEqual(ended.returncode, 1)
+            self.assertTrue(ended.stderr.startswith(f"airyd: --listen {listen}: "), ended.stderr)
+            self.assertEqual(len(ended.stderr.splitlines()), 1, ended.stderr)
+
+    def test_later(self) -> None:
+        """What a plugin says only when it listens is in the log; the command doesn't wait for ever."""
+        ended = self.start_in_background("--listen=odd:fails", "--auth=anonymous:public")
+        self.assertEqual(ended.returncode, 1)
+        self.assertIn("log file", ended.stderr)
+        log = (self.directory / "log").read_text()
+        self.assertIn("airyd: --listen odd:fails: cannot listen there: ", log)
+        self.assertEqual(COMPLAINTS.findall(log), [])
+        self.assertFalse((self.directory / "pid").exists())

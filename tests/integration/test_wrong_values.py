@@ -99,7 +99,6 @@ OPTIONS: Final[dict[str, tuple[str, ...]]] = {
         "redis://[::1/0",
         "redis://::1",
         f"redis+tls://u:{MARK}@h",
-        "rediss://my_redis",
         "redis+unix:",
         "redis+unix://h/x",
         "redis+sentinel:",

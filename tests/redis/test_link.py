@@ -128,7 +128,7 @@ class ConnectingTests(LinkCase):
     def test_refused(self) -> None:
         for fault, trouble in (
             (ConnectionRefusedError(), "connection refused"),
-            (DNSLookupError("no such host"), "the name 192.0.2.7 can't be looked up"),
+            (DNSLookupError("no such host"), "the name 192.0.2.7 cannot be resolved"),
             (ConnectTimeout(), "no answer"),
             (OSError(24, "Too many open files"), "Too many open files"),
         ):

@@ -16,9 +16,10 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from airyd.events import MESSAGE
+from airyd.hostnames import why_not_connected
 from airyd.interfaces import SourceContext
 from airyd.sources import make_source
-from airyd.sources.redis.trouble import why_lost, why_no_redis, why_not_connected, why_silent
+from airyd.sources.redis.trouble import why_lost, why_no_redis, why_silent
 from tests.doubles import record_log
 from tests.redis.case import until
 from tests.redis.certificates import Certificates

@@ -20,9 +20,9 @@ from twisted.python.failure import Failure
 from txredisapi import ResponseError
 
 from airyd.errors import SourceUnavailable
+from airyd.hostnames import one_line, why_not_connected
 from airyd.sources.redis.address import Address
 from airyd.sources.redis.protocol import Message, RedisFactory, RedisProtocol, Reply, Word
-from airyd.sources.redis.trouble import one_line, why_not_connected
 
 #: Seconds for which nothing at all may come while an answer is due; then the connection counts as dead. A server
 #: that is stopped, or a link that swallows everything, tells nothing by itself.

@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 
 from airyd.errors import ConfigurationError
 from airyd.files import read_bytes
+from airyd.hostnames import tls_options
 
 
 def client_options(
@@ -43,8 +44,8 @@ def client_options(
                 f"{name}: key-file {key_file}: this is not the key of the certificate in cert-file {cert_file}"
             ) from None
     try:
-        return ssl.optionsForClientTLS(host, trustRoot=trust, extraCertificateOptions=own)
-    except UnicodeError:
+        return tls_options(host, trust, own)
+    except ValueError:
         raise ConfigurationError(
             f"{name}: no certificate can be checked for the name {host}; use another name of that host, or its address"
         ) from None

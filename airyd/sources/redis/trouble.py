@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import Final
 
 from OpenSSL.SSL import Error as TlsError
 from service_identity import VerificationError
-from twisted.internet.error import ConnectError, ConnectionDone, ConnectionLost, ConnectionRefusedError, DNSLookupError
-from twisted.internet.error import TimeoutError as ConnectTimeout
+from twisted.internet.error import ConnectionDone, ConnectionLost
+
+from airyd.hostnames import one_line
 
 LOST: Final = "the connection was lost"
 #: How a TLS alert begins, which a TLS server sends to who does not speak TLS (RFC 8446, section 5.1).
@@ -19,27 +19,6 @@ _WITH_TLS: Final = "; if the server speaks TLS, write rediss:"
 _WITHOUT_TLS: Final = "; if the server does not speak TLS, write redis:"
 #: What OpenSSL says to an answer that isn't TLS.
 _NO_TLS: Final = ("wrong version number", "packet length too long", "record layer failure", "http request")
-
-
-def one_line(error: BaseException | None) -> str:
-    """Return what went wrong, on one line. Redis' own words hold no password."""
-    return " ".join((str(error) or type(error).__name__).split())
-
-
-def why_not_connected(error: BaseException, host: str) -> str:
-    """Return why an attempt to connect failed."""
-    match error:
-        case DNSLookupError():
-            return f"the name {host} can't be looked up"
-        case ConnectionRefusedError():
-            return "connection refused"
-        case ConnectTimeout():
-            return "no answer to the attempt to connect"
-        case ConnectError(osError=int(number)):
-            return os.strerror(number)
-        case ConnectError(osError=OSError(strerror=str(text))):
-            return text
-    return one_line(error)
 
 
 def why_no_redis(first: bytes, scheme: str) -> str:
