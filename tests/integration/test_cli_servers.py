@@ -101,7 +101,7 @@ class LoginTests(CliTestCase):
             path.write_bytes(content)
             status, out, err = run("tail", self.daemon.url, "--token-file", str(path))
             self.assertEqual((1, ""), (status, out))
-            self.assertEqual(f"airyd tail: the token file {path} {said}\n", err)
+            self.assertEqual(f"airyd tail: --token-file {path}: the file {said}\n", err)
 
 
 class StatusTests(CliTestCase):
