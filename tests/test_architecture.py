@@ -85,6 +85,7 @@ FLOORS = (
         "airyd.sources.redis.address",
         "airyd.sources.redis.trouble",
         "airyd.sources.redis.protocol",
+        "airyd.sources.redis.hello",
         "airyd.sources.redis.link",
         "airyd.sources.redis.stream",
         "airyd.sources.redis.entries",

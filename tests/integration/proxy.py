@@ -77,6 +77,10 @@ class Proxy:
         with self._lock:
             self._up = True
 
+    def lead_to(self, target: int) -> None:
+        """Connect new clients to another port; connections that are open stay where they are."""
+        self._target = target
+
     def block(self) -> None:
         """Be a black hole until :meth:`unblock`: connections stay, new ones are taken, and no byte comes through."""
         self._flows.clear()

@@ -91,7 +91,7 @@ class RedisPubSub:
         self._body_limit = context.body_limit
         self._bounds = (history, history_bytes)
         self._channels = {self._key(name): self._channel(name) for name in context.destinations}
-        self._commands = upstream.link("commands")
+        self._commands = upstream.link("commands", keep_alive=True)
         self._reading = upstream.link("subscriber", listener=self)
         self._dead_letters = DeadLetters(self._commands, prefix, "channel")
         self.revocations = RevocationStream(upstream, self._commands, prefix, self._clock, context.wall)

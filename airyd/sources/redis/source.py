@@ -59,8 +59,8 @@ class RedisStreams:
         self._prefix = prefix
         self._maxlen = maxlen
         self._body_limit = context.body_limit
-        self._commands = upstream.link("commands")
-        self._reading = upstream.link("reader", is_numbered=True)
+        self._commands = upstream.link("commands", keep_alive=True)
+        self._reading = upstream.link("reader", is_numbered=True, keep_alive=True)
         self._reader = Reader(self._reading, self._commands, clock, context.body_limit, self._deliver, self._gap)
         self._dead_letters = DeadLetters(self._commands, prefix, "stream")
         self.revocations = RevocationStream(upstream, self._commands, prefix, clock, context.wall)
