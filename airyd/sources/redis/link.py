@@ -37,6 +37,10 @@ _CLOSE_PATIENCE: Final = 1.0
 KEEP_ALIVE: Final = 1.0
 #: Redis carries a command out later, or another Redis does: it can't serve anybody now, or has become a replica.
 _NOT_NOW: Final = ("LOADING ", "MASTERDOWN ", "BUSY ", "UNBLOCKED ")
+#: Redis is at ``maxmemory``, and refuses writes, and whatever is in a MULTI.
+_OUT_OF_MEMORY: Final = "OOM "
+#: How often a stream is read that changes meanwhile.
+_READ_ATTEMPTS: Final = 10
 #: A replica refuses a write.
 _READ_ONLY: Final = "READONLY "
 
@@ -193,13 +197,36 @@ class Link:
     async def transaction(self, *commands: Sequence[Word]) -> list[Reply]:
         """Carry out commands in one MULTI, and return their replies; errors in carrying them out are among them.
 
+        At ``maxmemory`` Redis refuses all that is in a MULTI. Commands that read one stream, one of which is XINFO
+        STREAM, are then sent without MULTI (:meth:`_read_unchanged`).
+
         Errors: as for :meth:`command`.
         """
-        replies = await all_of([self.command(*words) for words in (("MULTI",), *commands, ("EXEC",))])
+        try:
+            replies = await all_of([self.command(*words) for words in (("MULTI",), *commands, ("EXEC",))])
+        except ResponseError as error:
+            info = next((words for words in commands if words[0] == "XINFO"), None)
+            if info is None or not str(error).startswith(_OUT_OF_MEMORY):
+                raise
+            return await self._read_unchanged(commands, info)
         done = replies[-1]
         if not isinstance(done, list):
             raise SourceUnavailable(f"{self._address.name}: a transaction was not carried out")
         return done
+
+    async def _read_unchanged(self, commands: Sequence[Sequence[Word]], info: Sequence[Word]) -> list[Reply]:
+        """Read a stream that does not change meanwhile, as its counters, length and first and last entries show.
+
+        Whatever changes a stream changes one of these: XADD the last id and ``entries-added``, XDEL the largest deleted
+        id or the length, trimming the first entry and the length, DEL and what follows it the counters. (A DEL and a
+        RESTORE of the same stream would not show; at ``maxmemory`` Redis refuses RESTORE.)
+        """
+        for _ in range(_READ_ATTEMPTS):
+            asked = (info, *commands, info)
+            before, *replies, after = await all_of([answer_of(self.command(*words)) for words in asked])
+            if repr(before) == repr(after):  # errors are equal only so
+                return replies
+        raise SourceUnavailable(f"{self._address.name}: the stream changed all the time while it was read")
 
     def _send(self, protocol: RedisProtocol, words: Sequence[Word], patience: float) -> Deferred[Reply]:
         sent: Deferred[Reply] = protocol.execute_command(*words)
@@ -383,6 +410,16 @@ async def all_of(deferreds: Sequence[Deferred[T]]) -> list[T]:
             result.raiseException()
         results.append(result)
     return results
+
+
+def answer_of(asking: Deferred[Reply]) -> Deferred[Reply]:
+    """Let an error of Redis be a reply, as it is within the reply to EXEC."""
+
+    def refused(failure: Failure) -> Reply:
+        failure.trap(ResponseError)
+        return cast(Exception, failure.value)
+
+    return asking.addErrback(refused)
 
 
 def _read_reign(reply: Reply) -> str:
