@@ -94,6 +94,7 @@ FLOORS = (
         "airyd.sources.redis.deadletters",
         "airyd.sources.redis.reader",
         "airyd.sources.redis.revocations",
+        "airyd.sources.redis.requirements",
         "airyd.sources.redis.source",
         "airyd.sources.redis.pubsub",
         "airyd.sources.redis.url",
