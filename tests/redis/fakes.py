@@ -23,6 +23,7 @@ Answer: TypeAlias = "str | bytes | int | list[Answer] | Exception | None"
 
 
 _HELLO: Final = b"*1\r\n$5\r\nHELLO\r\n"
+_PING: Final = b"*1\r\n$4\r\nPING\r\n"
 
 
 class Error(Exception):
@@ -126,9 +127,9 @@ class Session:
 
     def keep_alive(self) -> None:
         """Answer what keeps an idle connection alive, if that is what came."""
-        while self._transport.value() == _HELLO:
+        while (asked := self._transport.value()) in (_HELLO, _PING):
             self._transport.clear()
-            self.answer(says_hello())
+            self.answer(says_hello() if asked == _HELLO else "PONG")
 
     def answer(self, *answers: Answer) -> None:
         """Answer commands, in their order."""

@@ -6,7 +6,7 @@ Twisted's ``ClientService`` isn't used: it fails with an error of its own when a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple, Protocol, TypeVar, cast
 
@@ -182,17 +182,21 @@ class Link:
         self._waiting.append(waiter)
         return waiter
 
-    def command(self, *words: Word, patience: float = REPLY_PATIENCE) -> Deferred[Reply]:
+    def command(
+        self, *words: Word, patience: float = REPLY_PATIENCE, is_dead: Callable[[float], bool] | None = None
+    ) -> Deferred[Reply]:
         """Send a command over the connection that there is; fires with Redis' reply.
 
         :param patience: seconds without a reply, or anything else from Redis, after which the connection is given up
+        :param is_dead: asked each time that nothing has come for that long, with the seconds since something came; the
+            connection is given up only if it says so
 
         Errors: ``ResponseError`` as Redis says it; ``LinkDown`` if there is no connection, or it is lost
         before the reply: then the command may have been carried out.
         """
         if self._protocol is None or self._protocol.is_over:
             return fail(LinkDown(f"{self._address.name}: {self.trouble or 'given up'}"))
-        return self._send(self._protocol, words, patience)
+        return self._send(self._protocol, words, patience, is_dead)
 
     async def transaction(self, *commands: Sequence[Word]) -> list[Reply]:
         """Carry out commands in one MULTI, and return their replies; errors in carrying them out are among them.
@@ -228,18 +232,26 @@ class Link:
                 return replies
         raise SourceUnavailable(f"{self._address.name}: the stream changed all the time while it was read")
 
-    def _send(self, protocol: RedisProtocol, words: Sequence[Word], patience: float) -> Deferred[Reply]:
+    def _send(
+        self,
+        protocol: RedisProtocol,
+        words: Sequence[Word],
+        patience: float,
+        is_dead: Callable[[float], bool] | None = None,
+    ) -> Deferred[Reply]:
         sent: Deferred[Reply] = protocol.execute_command(*words)
         self._unanswered += 1
-        reads = protocol.reads
+        reads, silence = protocol.reads, 0.0
         overdue = self._clock.callLater(patience, lambda: wait())
 
         def wait() -> None:
-            nonlocal overdue, reads
-            if protocol.reads == reads:
-                protocol.is_silent(patience)
-            else:  # the reply stands behind much else
-                reads = protocol.reads
+            nonlocal overdue, reads, silence
+            # If something came, the reply stands behind much else.
+            silence = silence + patience if protocol.reads == reads else 0.0
+            reads = protocol.reads
+            if silence and (is_dead is None or is_dead(silence)):
+                protocol.is_silent(silence)
+            else:
                 overdue = self._clock.callLater(patience, wait)
 
         def finish(result: Reply | Failure) -> Reply | Failure:
