@@ -48,6 +48,10 @@ DISCONNECT_PATIENCE = 10.0
 #: Seconds to look ahead at most: the wheel keeps a cancelled call until its time, a client may ask for months, and the
 #: wall clock, by which logins end, may be set.
 FURTHEST_LOOK = 60.0
+#: Where many clients are to be closed, that takes this many seconds for each, and at most so many in all, so that they
+#: don't come back as one.
+SPREAD_PER_CLIENT = 0.002
+SPREAD_AT_MOST = 3.0
 #: Seconds that a closing connection may take to read its last frames and answer the close.
 CLOSE_PATIENCE = 5.0
 #: Seconds that a SUBSCRIBE, SEND or COMMIT may wait for the event source.
