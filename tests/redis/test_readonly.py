@@ -75,6 +75,16 @@ class ReadOnlyTests(LinkCase):
         session.answer(b"1-0")
         self.assertEqual(self.successResultOf(writing[0]), b"1-0")
 
+    def test_other_errors_that_come_with_it(self) -> None:
+        """They are replies as ever, and not the reason why the connection is lost."""
+        session = self.log_in()
+        writing, reading = self.link.command("XADD", "a", "*", "b", "c"), self.link.command("XINFO", "STREAM", "a")
+        session.answer(READONLY, Error("ERR no such key"))
+        self.failureResultOf(writing, NotTaken)
+        self.assertIn("no such key", str(self.failureResultOf(reading, ResponseError).value))
+        self.clock.advance(0)
+        self.assertIn("READONLY", str(self.link.trouble))
+
     def test_a_replica_from_the_beginning(self) -> None:
         """Writes fail, and nothing else."""
         session = self.log_in(REPLICA)
@@ -113,7 +123,7 @@ class ReadOnlyTests(LinkCase):
             self.failureResultOf(writing, ResponseError)
             self.wait(6, session, hello=REPLICA)
         self.assertTrue(session.is_open)
-        self.assertGreater(self.endpoint.attempts, 1)
+        self.assertEqual(self.endpoint.attempts, 1 + 3)
 
     def test_stopped_while_it_looks_for_a_master(self) -> None:
         session = self.log_in(REPLICA)

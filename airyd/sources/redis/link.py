@@ -228,7 +228,7 @@ class Link:
         for _ in range(_READ_ATTEMPTS):
             asked = (info, *commands, info)
             before, *replies, after = await all_of([answer_of(self.command(*words)) for words in asked])
-            if repr(before) == repr(after):  # errors are equal only so
+            if before == after or (isinstance(before, Exception) and str(before) == str(after)):
                 return replies
         raise SourceUnavailable(f"{self._address.name}: the stream changed all the time while it was read")
 
@@ -261,16 +261,22 @@ class Link:
             if not isinstance(result, Failure) or result.check(CancelledError):
                 return result
             if result.check(ResponseError):
-                if not protocol.is_over and not self._must_leave(str(result.value)):
+                error = one_line(result.value)
+                was_left = protocol.is_over  # for another reply, with which this one came
+                if not (error.startswith((_READ_ONLY, *_NOT_NOW)) if was_left else self._must_leave(error)):
                     return result
-                protocol.hang_up(one_line(result.value))
+                if not was_left:
+                    protocol.hang_up(error)
                 raise NotTaken(f"{self._address.name}: {protocol.end}")
             raise LinkDown(f"{self._address.name}: {protocol.end}")
 
         return sent.addBoth(finish)
 
     def _must_leave(self, error: str) -> bool:
-        """Say whether an error of Redis means that this connection is to be given up."""
+        """Say whether an error of Redis means that this connection is to be given up.
+
+        A refused write means that at most once per back-off.
+        """
         if not error.startswith(_READ_ONLY):
             return error.startswith(_NOT_NOW)
         if self._must_be_master:
@@ -283,7 +289,7 @@ class Link:
         if not self.hello.is_replica:
             return True
         # It was a replica when it was reached: it is left only for a master.
-        if self._looking_for_master is None:
+        if self._looking_for_master is None or self._looking_for_master.called:
             self._looking_for_master = Deferred.fromCoroutine(self._look_for_master())
             self._looking_for_master.addErrback(
                 lambda failure: (
@@ -294,13 +300,10 @@ class Link:
 
     async def _look_for_master(self) -> None:
         """Connect once more, and give the present connection up if the address leads to a master by now."""
-        try:
-            protocol, login = await self._connect()
-            protocol.transport.abortConnection()
-            if login.hello.is_replica is False and self._protocol is not None:
-                self._protocol.hang_up("a replica, and the address leads to a master by now")
-        finally:
-            self._looking_for_master = None
+        protocol, login = await self._connect()
+        protocol.transport.abortConnection()
+        if login.hello.is_replica is False and self._protocol is not None:
+            self._protocol.hang_up("a replica, and the address leads to a master by now")
 
     async def _keep(self) -> None:
         attempt = 0
