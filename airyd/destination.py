@@ -15,7 +15,7 @@ from airyd.interfaces import IEventSource
 from airyd.metrics import Metrics
 from airyd.rows import Rows
 from airyd.subscriber import Voice
-from airyd.telling import Telling
+from airyd.telling import Telling, spread_of
 from airyd.turns import Turns
 from airyd.watch import Watch
 
@@ -88,6 +88,11 @@ class Destination:
         return self._watch.position
 
     @property
+    def spread(self) -> float:
+        """See ``Telling``."""
+        return self._telling.spread
+
+    @property
     def subscriptions(self) -> list[Receiver]:
         """All subscriptions, in no order, in a new list."""
         return [*self._waiting, *self._deliveries, *self._grouped]
@@ -123,6 +128,7 @@ class Destination:
         Those in groups are told when the source watches again: then it helps to load the state. Those who catch up go
         on from where they are, as far as the history proves that nothing is missing.
         """
+        self._telling.spread = spread_of(len(self._deliveries))
         for subscription, delivery in tuple(self._deliveries.items()):
             if subscription.listens:
                 delivery.end()  # until the subscription begins again

@@ -50,6 +50,10 @@ DISCONNECT_PATIENCE = 10.0
 FURTHEST_LOOK = 60.0
 #: Seconds of silence after which a client that sends no heart-beats is pinged (option --ping-interval).
 PING_INTERVAL = 30.0
+#: Where many clients are to be closed, that takes this many seconds for each, and at most so many in all, so that they
+#: don't come back as one.
+SPREAD_PER_CLIENT = 0.002
+SPREAD_AT_MOST = 3.0
 #: Seconds that a closing connection may take to read its last frames and answer the close.
 CLOSE_PATIENCE = 5.0
 #: Seconds that a SUBSCRIBE, SEND or COMMIT may wait for the event source.

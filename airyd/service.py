@@ -26,7 +26,7 @@ from airyd.events import STATUS
 from airyd.gateway import Gateway
 from airyd.hub import Hub
 from airyd.interfaces import AccessContext, IRevocationKeeper, Readiness, SourceContext
-from airyd.limits import CLOSE_PATIENCE
+from airyd.limits import CLOSE_PATIENCE, SPREAD_AT_MOST, SPREAD_PER_CLIENT
 from airyd.listening import Place, check_distinct, read_text, url_of
 from airyd.metrics import ORIGIN_ADMIN, Metrics, make_registry
 from airyd.options import Settings
@@ -42,9 +42,6 @@ from airyd.wheel import Wheel
 _TICKS_PER_BEAT: Final = 10
 #: Open files that clients don't get: for the admin page, the source, and connections that are dropped as they come.
 _RESERVED_FILES: Final = 100
-#: On a stop, clients are closed spread over this many seconds each, so that they don't come back as one.
-_DRAIN_PER_CLIENT: Final = 0.002
-_DRAIN_AT_MOST: Final = 3.0
 
 
 class Airyd(Service):
@@ -224,7 +221,7 @@ class Airyd(Service):
         if not channels:
             return
         self._log.info("airyd closes its connections: {count}", count=len(channels))
-        spread = min(_DRAIN_AT_MOST, len(channels) * _DRAIN_PER_CLIENT)
+        spread = min(SPREAD_AT_MOST, len(channels) * SPREAD_PER_CLIENT)
         self._status.drain(spread)
         error = StompError(Fault.RESTARTING, "The server is going away; connect again.")
         for channel in channels:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from typing import ClassVar, Final
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall
 
 from airyd.delivery import Delivery
 from airyd.destination import Destination, Receiver
@@ -32,7 +34,7 @@ class Subscription(Receiver):
     :ivar request: what the client asked for
     """
 
-    __slots__ = ("_destination", "_head", "_row_filter", "_subscriber", "delivery", "opened", "request")
+    __slots__ = ("_destination", "_ending", "_head", "_row_filter", "_subscriber", "delivery", "opened", "request")
 
     def __init__(
         self, destination: Destination, subscriber: Subscriber, request: Subscribe, row_filter: RowFilter | None
@@ -45,6 +47,7 @@ class Subscription(Receiver):
         self._subscriber = subscriber
         self._row_filter = row_filter
         self._head = b""
+        self._ending: IDelayedCall | None = None
 
     @property
     def destination(self) -> str:
@@ -87,6 +90,10 @@ class Subscription(Receiver):
 
     def close(self) -> None:
         """End, whatever state this is in; nothing is sent for it afterwards."""
+        if self._ending is not None:  # it has left already
+            if self._ending.active():
+                self._ending.cancel()
+            return
         if self.delivery is not None:
             if self.delivery.window is not None:
                 self._settled(self.delivery.window.outstanding)
@@ -162,7 +169,14 @@ class Subscription(Receiver):
             return
         name = self._destination.name
         if True not in [one.hear(lambda voice: voice.gap(name, since)) for one in tuple(self._subscriber.listeners)]:
-            self.fail(StompError(Fault.HISTORY_LOST, "Events may be missing: reload and subscribe anew."))
+            error = StompError(Fault.HISTORY_LOST, "Events may be missing: reload and subscribe anew.")
+            spread = self._destination.spread
+            if not spread or self.opened is not None:
+                self.fail(error)
+                return
+            self.close()  # it gets nothing more until then
+            delay = random.uniform(0, spread)  # noqa: S311  # no secret
+            self._ending = self._destination.turns.clock.callLater(delay, self.fail, error)
 
     @property
     def position(self) -> str:

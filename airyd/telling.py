@@ -8,10 +8,18 @@ from typing import Final, Protocol
 from twisted.internet.interfaces import IReactorTime
 
 from airyd.events import Event
+from airyd.limits import SPREAD_AT_MOST, SPREAD_PER_CLIENT
 
 #: So many are told in one turn, of whatever destination: it takes 10 to 20 µs for each, and whoever has to go costs
 #: twice that.
 TOLD_PER_TURN: Final = 200
+#: So many clients may be ended at once.
+_FEW: Final = 10
+
+
+def spread_of(count: int) -> float:
+    """Return the seconds over which to spread the ends of so many connections; 0 for a few."""
+    return min(SPREAD_AT_MOST, SPREAD_PER_CLIENT * count) if count > _FEW else 0.0
 
 
 class Told(Protocol):
@@ -57,16 +65,18 @@ class Telling:
     :param allowance: that of all destinations
     :param over: called with those events, in a turn of the reactor, when everybody knows
 
+    :ivar spread: seconds within which connections are ended of clients that can't be told
     :ivar held: the live events that came meanwhile, to be added to; None when everybody knows
     """
 
-    __slots__ = ("_allowance", "_over", "_waiting", "held")
+    __slots__ = ("_allowance", "_over", "_waiting", "held", "spread")
 
     def __init__(self, allowance: Allowance, over: Callable[[Sequence[Event]], None]) -> None:
         self.held: list[Event] | None = None
         self._allowance = allowance
         self._over = over
         self._waiting: dict[Told, str | None] = {}
+        self.spread = 0.0
 
     def begin(self, subscriptions: Iterable[Told], since: str | None) -> None:
         """Tell these from now on; who still waits to be told of an earlier gap, is told of that alone.
@@ -79,6 +89,7 @@ class Telling:
         waiting = self._waiting
         for subscription in subscriptions:
             waiting[subscription] = waiting.get(subscription) or since
+        self.spread = spread_of(len(waiting))
         if waiting and self.held is None:
             self.held = []
             self._tell_some()

@@ -13,6 +13,7 @@ from airyd.errors import Fault
 from airyd.events import STATUS, message_id
 from airyd.fanout import Group
 from airyd.hub import Hub
+from airyd.limits import SPREAD_PER_CLIENT
 from airyd.metrics import Metrics
 from airyd.status import State, Status
 from airyd.stomp.spec import AckMode
@@ -144,19 +145,37 @@ class TellingTests(SynchronousTestCase):
         self.assertEqual({position for _, position, _ in new[0].answers[1:]}, {event_id(0)})
 
     def test_those_who_cannot_be_told(self) -> None:
-        """They go in pieces, too, and get nothing that comes after the gap."""
+        """They go spread over a time, so that they don't come back as one, and get nothing that comes after the gap."""
         peers, others = self.peers(MANY, listens=False), self.peers(1)
         self.bring(1)
         self.gap()
-        counts = []
         for number in range(2, 5):
-            counts.append(sum(peer.faults == [Fault.HISTORY_LOST] for peer in peers))
             self.bring(number)
             self.turn()
-        self.assertEqual(counts[0], TOLD_PER_TURN - 1)  # and one who listens
         self.turn(3)
-        self.assertEqual({(*peer.faults, *peer.bodies) for peer in peers}, {(Fault.HISTORY_LOST, b"1")})
         self.assert_told(others, 1, since(1), 2, 3, 4)
+        self.assertEqual({tuple(peer.bodies) for peer in peers}, {(b"1",)})
+        left = []
+        for _ in range(10):
+            left.append(sum(not peer.faults for peer in peers))
+            self.clock.advance(MANY * SPREAD_PER_CLIENT / 10)
+        self.assertGreater(left[5], MANY / 4)
+        self.assertLess(left[5], 3 * MANY / 4)
+        self.clock.advance(1)
+        self.assertEqual({(*peer.faults, *peer.bodies) for peer in peers}, {(Fault.HISTORY_LOST, b"1")})
+
+    def test_whoever_leaves_before_its_connection_is_ended(self) -> None:
+        """An UNSUBSCRIBE, or a connection that is lost: nothing is left of it."""
+        peers = self.peers(MANY, listens=False)
+        self.gap()
+        self.turn(5)
+        left = [peer for peer in peers if not peer.faults]
+        self.assertGreater(len(left), MANY / 2)
+        for peer in left:
+            peer.leave()
+        self.clock.advance(5)
+        self.assertEqual([peer.faults for peer in left if peer.faults], [])
+        self.assertEqual(self.metrics.subscriptions[NAME], 0)
 
     def test_nobody_is_left_who_can_be_told(self) -> None:
         self.peers(MANY, listens=False)

@@ -20,6 +20,7 @@ class Proxy:
         self._up = True
         self._flows = threading.Event()
         self._flows.set()
+        self._stuck: list[threading.Event] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -45,9 +46,10 @@ class Proxy:
                 threading.Thread(target=self._pump, args=(source, sink, pair), daemon=True).start()
 
     def _pump(self, source: socket.socket, sink: socket.socket, pair: tuple[socket.socket, socket.socket]) -> None:
+        flows = self._flows
         with contextlib.suppress(OSError):
             while data := source.recv(1 << 16):
-                self._flows.wait()
+                flows.wait()
                 sink.sendall(data)
         self._end(pair)
 
@@ -77,6 +79,10 @@ class Proxy:
         with self._lock:
             self._up = True
 
+    def lead_to(self, target: int) -> None:
+        """Connect new clients to another port; connections that are open stay where they are."""
+        self._target = target
+
     def block(self) -> None:
         """Be a black hole until :meth:`unblock`: connections stay, new ones are taken, and no byte comes through."""
         self._flows.clear()
@@ -85,9 +91,17 @@ class Proxy:
         """Let through again, at first what came meanwhile."""
         self._flows.set()
 
+    def unblock_new(self) -> None:
+        """Let new connections through; those that are there stay as they are."""
+        self._stuck.append(self._flows)
+        self._flows = threading.Event()
+        self._flows.set()
+
     def close(self) -> None:
         """End everything."""
         self.unblock()
+        for flows in self._stuck:
+            flows.set()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 
 import hiredis
 from twisted.internet.address import IPv4Address
@@ -20,6 +20,10 @@ from tests.redis.server import Word
 
 #: What Redis may answer: a str is a status such as OK, bytes are a value, an exception is an error.
 Answer: TypeAlias = "str | bytes | int | list[Answer] | Exception | None"
+
+
+_HELLO: Final = b"*1\r\n$5\r\nHELLO\r\n"
+_PING: Final = b"*1\r\n$4\r\nPING\r\n"
 
 
 class Error(Exception):
@@ -121,6 +125,12 @@ class Session:
             commands.append(request)
         return commands
 
+    def keep_alive(self) -> None:
+        """Answer what keeps an idle connection alive, if that is what came."""
+        while (asked := self._transport.value()) in (_HELLO, _PING):
+            self._transport.clear()
+            self.answer(says_hello() if asked == _HELLO else "PONG")
+
     def answer(self, *answers: Answer) -> None:
         """Answer commands, in their order."""
         self.send(b"".join(map(encode, answers)))
@@ -138,15 +148,22 @@ class Session:
         """Let the other end not answer a close."""
         self._transport.ends = False
 
-    def log_in(self, number: int = 7) -> list[list[bytes]]:
-        """Say yes to whatever the client says first, as the connection of that number; return what that was."""
+    def log_in(self, number: int = 7, hello: Answer | None = None) -> list[list[bytes]]:
+        """Say yes to whatever the client says first, as the connection of that number; return what that was.
+
+        :param hello: the answer to HELLO; that of a Redis 7 which is a master, if none is given
+        """
         said: list[list[bytes]] = []
         while [b"PING"] not in said:
             commands = self.asked()
             assert commands, "the client does not log in here"
             for command in commands:
                 said.append(command)
-                answers: dict[bytes, Answer] = {b"CLIENT": number, b"PING": "PONG"}
+                answers: dict[bytes, Answer] = {
+                    b"CLIENT": number,
+                    b"PING": "PONG",
+                    b"HELLO": says_hello() if hello is None else hello,
+                }
                 self.answer(answers.get(command[0], "OK"))
         return said
 
@@ -194,6 +211,14 @@ class FakeEndpoint:
 def words(*command: Word) -> list[bytes]:
     """Return a command as it comes over the wire."""
     return [word if isinstance(word, bytes) else str(word).encode() for word in command]
+
+
+def says_hello(version: str = "7.0.15", role: str = "master", mode: str = "standalone") -> Answer:
+    """Return an answer to HELLO, as Redis gives it in RESP2."""
+    return [
+        *(b"server", b"redis", b"version", version.encode(), b"proto", 2, b"id", 7),
+        *(b"mode", mode.encode(), b"role", role.encode(), b"modules", []),
+    ]
 
 
 def stream_info(

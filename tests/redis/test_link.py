@@ -15,7 +15,7 @@ from airyd.errors import SourceUnavailable
 from airyd.sources.redis.link import REPLY_PATIENCE, Link, LinkDown
 from airyd.sources.redis.protocol import Reply
 from tests.doubles import record_log, text_of
-from tests.redis.fakes import Answer, Error, FakeEndpoint, Session, address, words
+from tests.redis.fakes import Answer, Error, FakeEndpoint, Session, address, stream_info, words
 
 PING = words("PING")
 CLIENT_ID = words("CLIENT", "ID")
@@ -311,6 +311,69 @@ class TransactionTests(LinkCase):
             self.failureResultOf(transaction, error)
         transaction = Deferred.fromCoroutine(self.link.transaction(("GET", "a")))
         session.answer("OK", "QUEUED")
+        session.lose()
+        self.failureResultOf(transaction, LinkDown)
+
+
+class FullMemoryTests(LinkCase):
+    """At maxmemory Redis refuses what is in a MULTI; a stream that doesn't change is read without."""
+
+    RANGE = ("XRANGE", "b", "5-0", "+")
+    INFO = ("XINFO", "STREAM", "b")
+    OOM = Error("OOM command not allowed when used memory > 'maxmemory'.")
+
+    def begin(self) -> tuple[Session, Deferred[list[Reply]]]:
+        """Let Redis refuse a transaction."""
+        session = self.connect()
+        transaction = Deferred.fromCoroutine(self.link.transaction(self.RANGE, self.INFO))
+        self.assertEqual(session.asked()[0], words("MULTI"))
+        session.answer("OK", self.OOM, self.OOM, Error("EXECABORT Transaction discarded because of previous errors."))
+        return session, transaction
+
+    def read(self, session: Session, before: Answer, after: Answer, entries: Answer) -> None:
+        """Answer one attempt."""
+        self.assertEqual(session.asked(), [words(*each) for each in (self.INFO, self.RANGE, self.INFO, self.INFO)])
+        session.answer(before, entries, before, after)
+
+    def test_a_stream_that_does_not_change(self) -> None:
+        cases: list[tuple[Answer, Answer]] = [
+            (stream_info("9-0", 9, newest="9-0"), [[b"9-0", [b"a", b"b"]]]),
+            (Error("ERR no such key"), []),
+        ]
+        for same, entries in cases:
+            with self.subTest(same=same):
+                self.setUp()
+                session, transaction = self.begin()
+                self.read(session, same, same, entries)
+                found, info = self.successResultOf(transaction)
+                self.assertEqual(found, entries)
+                self.assertEqual(isinstance(info, ResponseError), isinstance(same, Error))
+
+    def test_a_stream_that_changes(self) -> None:
+        """Whatever changes, what was read then does not count."""
+        before = stream_info("9-0", 9, "0-0", "9-0", "4-0", 6)
+        for after in (
+            stream_info("10-0", 10, "0-0", "10-0", "4-0", 7),
+            stream_info("9-0", 9, "7-0", "9-0", "4-0", 5),
+            stream_info("9-0", 9, "0-0", "9-0", "5-0", 5),
+            Error("ERR no such key"),
+        ):
+            with self.subTest(after=after):
+                self.setUp()
+                session, transaction = self.begin()
+                self.read(session, before, after, [[b"1-0", [b"a", b"b"]]])
+                self.assertNoResult(transaction)
+                self.read(session, after, after, [])
+                self.assertEqual(self.successResultOf(transaction)[0], [])
+
+    def test_a_stream_that_changes_all_the_time(self) -> None:
+        session, transaction = self.begin()
+        for number in range(10):
+            self.read(session, stream_info("9-0", number), stream_info("9-0", number + 1), [])
+        self.failureResultOf(transaction, SourceUnavailable)
+
+    def test_a_lost_connection(self) -> None:
+        session, transaction = self.begin()
         session.lose()
         self.failureResultOf(transaction, LinkDown)
 

@@ -17,7 +17,7 @@ from airyd.sources.redis.link import REPLY_PATIENCE
 from airyd.sources.redis.pubsub import PING_EVERY, RedisPubSub
 from airyd.sources.redis.upstream import Upstream
 from tests.doubles import record_log, text_of
-from tests.redis.fakes import Answer, Error, FakeEndpoint, address_of, words
+from tests.redis.fakes import Answer, Error, FakeEndpoint, address_of, says_hello, words
 from tests.sources.support import EPOCH, START, RecordingSink, body
 
 A, B = "/topic/a", "/topic/b"
@@ -81,7 +81,13 @@ class PubSubCase(SynchronousTestCase):
     def lose(self) -> None:
         """Break the subscriber's connection; it is due to come back."""
         self.reading.lose()
-        self.clock.advance(1.2)
+        self.wait(1.2)
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, in which the connection for commands is alive."""
+        for _ in range(round(seconds * 8)):
+            self.clock.advance(0.125)
+            self.commands.keep_alive()
 
     def reconnect(self) -> None:
         """Break the subscriber's connection and let it come back."""
@@ -384,7 +390,7 @@ class PublishTests(PubSubCase):
             session.lose()
             self.commands.answer(1)
             self.failureResultOf(publishing, SourceUnavailable)
-            self.clock.advance(1.2)
+            self.wait(1.2)
             if session is self.commands:
                 self.commands = self.endpoint.sessions[-1]
                 self.commands.log_in()
@@ -425,19 +431,49 @@ class SilenceTests(PubSubCase):
 
     def test_a_quiet_one(self) -> None:
         for _ in range(3):
-            self.clock.advance(PING_EVERY)
+            self.wait(PING_EVERY)
             self.assertEqual(self.reading.asked(), [PING])
             self.reading.answer([b"pong", b""])
         self.assertEqual(list(self.source.health()), [])
 
     def test_a_dead_one(self) -> None:
         self.watch()
-        self.clock.advance(PING_EVERY)
-        self.clock.advance(REPLY_PATIENCE)
+        self.wait(PING_EVERY)
+        self.wait(REPLY_PATIENCE)
         self.assertFalse(self.reading.is_open)
-        self.clock.pump([0, 1.2])
+        self.wait(1.2)
         self.log_in()
         self.assertIn("no reply within 5 seconds", self.sink.gaps[0][1])
+
+    def test_a_redis_that_is_busy_with_one_command(self) -> None:
+        """It answers nobody: nothing is lost by waiting, but nobody can know how long that takes."""
+        self.watch()
+        self.wait(PING_EVERY)
+        for _ in range(120):
+            self.clock.advance(1)
+        self.assertTrue(self.reading.is_open)
+        self.assertEqual([trouble.count("no reply") for trouble in self.source.health()], [1, 1])
+        self.reading.answer([b"pong", b""], message(1))
+        self.clock.advance(0)
+        self.assertEqual([trouble.partition(":")[2] for trouble in self.source.health() if "subscriber" in trouble], [])
+        self.assertEqual([event.body for event in self.sink.events], [body(1)])
+        self.assertEqual(self.sink.gaps, [])
+
+    def test_a_redis_that_is_back_and_a_subscription_that_is_not(self) -> None:
+        """It has answered the other connection, and so would have answered here."""
+        self.watch()
+        self.wait(PING_EVERY)
+        for _ in range(30):
+            self.clock.advance(1)
+        self.assertTrue(self.reading.is_open)
+        silent = self.reading
+        while self.clock.seconds() < 60 and silent.is_open:
+            self.clock.advance(0.5)
+            self.commands = next(each for each in reversed(self.endpoint.sessions) if each is not silent)
+            for command in self.commands.asked():
+                answers: dict[bytes, Answer] = {b"PING": "PONG", b"HELLO": says_hello()}
+                self.commands.answer(answers[command[0]])
+        self.assertFalse(silent.is_open)
 
     def test_a_busy_one(self) -> None:
         """The answer stands behind many messages: as long as they come, all is well."""

@@ -184,7 +184,7 @@ class LinkTests(PubSubCase):
         await self.until_bodies(sink, bodies + self.publish(3))
 
     async def test_black_hole(self) -> None:
-        """A connection that stays, and by which nothing comes, is given up."""
+        """Redis answers nobody: it is not ready. Where the connection has stood all the time, nothing was lost."""
         source, sink = await self.running(self.url(port=self.proxy.port))
         await source.watch(A)
         self.proxy.block()
@@ -192,6 +192,19 @@ class LinkTests(PubSubCase):
         await self.until(lambda: any("subscriber" in trouble for trouble in source.health()), 12)
         self.assertEqual(sink.events, [])
         self.proxy.unblock()
+        await self.until(lambda: not source.health())
+        self.publish(2)
+        await self.until_bodies(sink, [body(1), body(2)])
+        self.assertEqual(sink.gaps, [])
+
+    async def test_black_hole_for_the_subscription(self) -> None:
+        """Redis answers the other connection: this one is dead, and is given up."""
+        source, sink = await self.running(self.url(port=self.proxy.port))
+        await source.watch(A)
+        self.proxy.block()
+        self.publish(1)
+        await self.until(lambda: len(source.health()) == 2, 30)
+        self.proxy.unblock_new()
         await self.until(lambda: sink.gaps)
         await self.until(lambda: not source.health())
         await self.until_bodies(sink, self.publish(2))

@@ -103,9 +103,9 @@ class AirydTests(RightsCase):
 
     def test_without_xread(self) -> None:
         """It is read from the beginning, again and again."""
-        self.without("-xread")
         daemon = self.serving()
         self.until(daemon, "a", "CONNECTED")
+        self.without("-xread")
         self.put("a")
         self.until(daemon, "a", "401 Unauthorized")
 

@@ -6,14 +6,14 @@ Twisted's ``ClientService`` isn't used: it fails with an error of its own when a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Final, Protocol, TypeVar, cast
+from typing import Final, NamedTuple, Protocol, TypeVar, cast
 
 from twisted.application.internet import backoffPolicy
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, fail, succeed
 from twisted.internet.error import ConnectError
-from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -22,6 +22,7 @@ from txredisapi import ResponseError
 from airyd.errors import SourceUnavailable
 from airyd.hostnames import one_line, why_not_connected
 from airyd.sources.redis.address import Address
+from airyd.sources.redis.hello import UNKNOWN, Hello, read_hello
 from airyd.sources.redis.protocol import Message, RedisFactory, RedisProtocol, Reply, Word
 
 #: Seconds for which nothing at all may come while an answer is due; then the connection counts as dead. A server
@@ -32,10 +33,16 @@ _FIRST_DELAY: Final = 0.1
 _LAST_DELAY: Final = 5.0
 #: Seconds that a connection may take to be closed.
 _CLOSE_PATIENCE: Final = 1.0
-#: What Redis says to every command while it can't serve anybody.
-_NOT_NOW: Final = ("LOADING ", "MASTERDOWN ", "BUSY ")
-#: What one says that is a master no more.
-_NO_MASTER: Final = ("READONLY ", "UNBLOCKED ")
+#: Seconds between two commands that keep a connection from being idle: Redis may close it after ``timeout`` seconds.
+KEEP_ALIVE: Final = 1.0
+#: Redis carries a command out later, or another Redis does: it can't serve anybody now, or has become a replica.
+_NOT_NOW: Final = ("LOADING ", "MASTERDOWN ", "BUSY ", "UNBLOCKED ")
+#: Redis is at ``maxmemory``, and refuses writes, and whatever is in a MULTI.
+_OUT_OF_MEMORY: Final = "OOM "
+#: How often a stream is read that changes meanwhile.
+_READ_ATTEMPTS: Final = 10
+#: A replica refuses a write.
+_READ_ONLY: Final = "READONLY "
 
 T = TypeVar("T")
 
@@ -46,6 +53,14 @@ class LinkDown(SourceUnavailable):
 
 class NotTaken(LinkDown):
     """Redis has said that it does not carry the command out, and the connection was given up for that."""
+
+
+class _Login(NamedTuple):
+    """What was learnt at a login; see :class:`Link` for the fields."""
+
+    client_id: int
+    reign: str
+    hello: Hello
 
 
 class Listener(Protocol):
@@ -73,6 +88,8 @@ class Link:
 
     :param is_numbered: whether it must know :attr:`client_id`
     :param must_be_master: whether it must be a master that is connected to; then one that is no more is left
+    :param keep_alive: whether to ask Redis about itself (HELLO) at login and every ``KEEP_ALIVE`` seconds; then a
+        master that becomes a replica is left, since the address may lead to the new master
     :param listener: who subscribes to channels over it; it takes no commands but PING then
 
     :ivar trouble: why there is no connection, without secrets; None while there is one
@@ -80,6 +97,7 @@ class Link:
     :ivar client_id: Redis' number of the present connection
     :ivar reign: the id of the replication history of the master that is connected to, which no other master has;
         "" if that isn't asked for
+    :ivar hello: what the server has said of itself, if ``keep_alive`` asks
     """
 
     _log = Logger()
@@ -93,12 +111,14 @@ class Link:
         *,
         is_numbered: bool = True,
         must_be_master: bool = False,
+        keep_alive: bool = False,
         listener: Listener | None = None,
     ) -> None:
         self.trouble: str | None = "not connected yet"
         self.generation = 0
         self.client_id = 0
         self.reign = ""
+        self.hello = UNKNOWN
         self._address = address
         self._endpoint = endpoint
         self._clock = clock
@@ -106,12 +126,17 @@ class Link:
         self._delay = backoffPolicy(_FIRST_DELAY, _LAST_DELAY, factor=2.0)
         self._is_numbered = is_numbered
         self._must_be_master = must_be_master
-        self._not_now = _NOT_NOW + _NO_MASTER if must_be_master else _NOT_NOW
+        self._keeps_alive = keep_alive
         self._listener = listener
         self._protocol: RedisProtocol | None = None
         self._waiting: list[Deferred[None]] = []
         self._keeping: Deferred[None] | None = None
         self._is_running = False
+        self._unanswered = 0
+        self._next_hello: IDelayedCall | None = None
+        self._looking_for_master: Deferred[None] | None = None
+        self._refused_writes = 0
+        self._patient_until = 0.0
 
     @property
     def name(self) -> str:
@@ -130,6 +155,9 @@ class Link:
         keeping, self._keeping = self._keeping, None
         protocol, self._protocol = self._protocol, None
         self.trouble = "stopped"
+        self._stop_hello()
+        if self._looking_for_master is not None:
+            self._looking_for_master.cancel()
         closed: Deferred[None] = succeed(None)
         if protocol is not None:
             bound = self._clock.callLater(_CLOSE_PATIENCE, protocol.hang_up, "stopped")
@@ -154,80 +182,155 @@ class Link:
         self._waiting.append(waiter)
         return waiter
 
-    def command(self, *words: Word, patience: float = REPLY_PATIENCE) -> Deferred[Reply]:
+    def command(
+        self, *words: Word, patience: float = REPLY_PATIENCE, is_dead: Callable[[float], bool] | None = None
+    ) -> Deferred[Reply]:
         """Send a command over the connection that there is; fires with Redis' reply.
 
         :param patience: seconds without a reply, or anything else from Redis, after which the connection is given up
+        :param is_dead: asked each time that nothing has come for that long, with the seconds since something came; the
+            connection is given up only if it says so
 
         Errors: ``ResponseError`` as Redis says it; ``LinkDown`` if there is no connection, or it is lost
         before the reply: then the command may have been carried out.
         """
         if self._protocol is None or self._protocol.is_over:
             return fail(LinkDown(f"{self._address.name}: {self.trouble or 'given up'}"))
-        return self._send(self._protocol, words, patience)
+        return self._send(self._protocol, words, patience, is_dead)
 
     async def transaction(self, *commands: Sequence[Word]) -> list[Reply]:
         """Carry out commands in one MULTI, and return their replies; errors in carrying them out are among them.
 
+        At ``maxmemory`` Redis refuses all that is in a MULTI. Commands that read one stream, one of which is XINFO
+        STREAM, are then sent without MULTI (:meth:`_read_unchanged`).
+
         Errors: as for :meth:`command`.
         """
-        replies = await all_of([self.command(*words) for words in (("MULTI",), *commands, ("EXEC",))])
+        try:
+            replies = await all_of([self.command(*words) for words in (("MULTI",), *commands, ("EXEC",))])
+        except ResponseError as error:
+            info = next((words for words in commands if words[0] == "XINFO"), None)
+            if info is None or not str(error).startswith(_OUT_OF_MEMORY):
+                raise
+            return await self._read_unchanged(commands, info)
         done = replies[-1]
         if not isinstance(done, list):
             raise SourceUnavailable(f"{self._address.name}: a transaction was not carried out")
         return done
 
-    def _send(self, protocol: RedisProtocol, words: Sequence[Word], patience: float) -> Deferred[Reply]:
+    async def _read_unchanged(self, commands: Sequence[Sequence[Word]], info: Sequence[Word]) -> list[Reply]:
+        """Read a stream that does not change meanwhile, as its counters, length and first and last entries show.
+
+        Whatever changes a stream changes one of these: XADD the last id and ``entries-added``, XDEL the largest deleted
+        id or the length, trimming the first entry and the length, DEL and what follows it the counters. (A DEL and a
+        RESTORE of the same stream would not show; at ``maxmemory`` Redis refuses RESTORE.)
+        """
+        for _ in range(_READ_ATTEMPTS):
+            asked = (info, *commands, info)
+            before, *replies, after = await all_of([answer_of(self.command(*words)) for words in asked])
+            if before == after or (isinstance(before, Exception) and str(before) == str(after)):
+                return replies
+        raise SourceUnavailable(f"{self._address.name}: the stream changed all the time while it was read")
+
+    def _send(
+        self,
+        protocol: RedisProtocol,
+        words: Sequence[Word],
+        patience: float,
+        is_dead: Callable[[float], bool] | None = None,
+    ) -> Deferred[Reply]:
         sent: Deferred[Reply] = protocol.execute_command(*words)
-        reads = protocol.reads
+        self._unanswered += 1
+        reads, silence = protocol.reads, 0.0
         overdue = self._clock.callLater(patience, lambda: wait())
 
         def wait() -> None:
-            nonlocal overdue, reads
-            if protocol.reads == reads:
-                protocol.is_silent(patience)
-            else:  # the reply stands behind much else
-                reads = protocol.reads
+            nonlocal overdue, reads, silence
+            # If something came, the reply stands behind much else.
+            silence = silence + patience if protocol.reads == reads else 0.0
+            reads = protocol.reads
+            if silence and (is_dead is None or is_dead(silence)):
+                protocol.is_silent(silence)
+            else:
                 overdue = self._clock.callLater(patience, wait)
 
         def finish(result: Reply | Failure) -> Reply | Failure:
+            self._unanswered -= 1
             if overdue.active():
                 overdue.cancel()
             if not isinstance(result, Failure) or result.check(CancelledError):
                 return result
             if result.check(ResponseError):
-                if not str(result.value).startswith(self._not_now):
+                error = one_line(result.value)
+                was_left = protocol.is_over  # for another reply, with which this one came
+                if not (error.startswith((_READ_ONLY, *_NOT_NOW)) if was_left else self._must_leave(error)):
                     return result
-                protocol.hang_up(one_line(result.value))
+                if not was_left:
+                    protocol.hang_up(error)
                 raise NotTaken(f"{self._address.name}: {protocol.end}")
             raise LinkDown(f"{self._address.name}: {protocol.end}")
 
         return sent.addBoth(finish)
 
+    def _must_leave(self, error: str) -> bool:
+        """Say whether an error of Redis means that this connection is to be given up.
+
+        A refused write means that at most once per back-off.
+        """
+        if not error.startswith(_READ_ONLY):
+            return error.startswith(_NOT_NOW)
+        if self._must_be_master:
+            return True
+        now = self._clock.seconds()
+        if now < self._patient_until:
+            return False
+        self._patient_until = now + self._delay(self._refused_writes)
+        self._refused_writes += 1
+        if not self.hello.is_replica:
+            return True
+        # It was a replica when it was reached: it is left only for a master.
+        if self._looking_for_master is None or self._looking_for_master.called:
+            self._looking_for_master = Deferred.fromCoroutine(self._look_for_master())
+            self._looking_for_master.addErrback(
+                lambda failure: (
+                    failure.trap(CancelledError, ConnectError, OSError, ResponseError, SourceUnavailable) and None
+                )
+            ).addErrback(lambda failure: self._log.failure("cannot look for the master", failure))
+        return False
+
+    async def _look_for_master(self) -> None:
+        """Connect once more, and give the present connection up if the address leads to a master by now."""
+        protocol, login = await self._connect()
+        protocol.transport.abortConnection()
+        if login.hello.is_replica is False and self._protocol is not None:
+            self._protocol.hang_up("a replica, and the address leads to a master by now")
+
     async def _keep(self) -> None:
         attempt = 0
         while self._is_running:
             try:
-                protocol = await self._connect()
+                protocol, login = await self._connect()
             except (ConnectError, OSError, ResponseError, SourceUnavailable) as error:
                 attempt += 1
                 self._tell(why_not_connected(error, self._address.host).removeprefix(f"{self._address.name}: "))
             else:
                 attempt = 0
-                self._up(protocol)
+                self._up(protocol, login)
                 await protocol.whenDisconnected()
                 self._protocol = None
+                self._stop_hello()
                 self._tell(protocol.end)
                 if self._listener is not None:
                     self._listener.ends(protocol.end)
             if self._is_running:  # whoever was told that there is a connection may have stopped it
                 await deferLater(self._clock, self._delay(attempt))
 
-    async def _connect(self) -> RedisProtocol:
+    async def _connect(self) -> tuple[RedisProtocol, _Login]:
         scheme = self._address.name.partition(":")[0]
         factory = RedisFactory(scheme, None if self._listener is None else self._take)
         protocol = cast(RedisProtocol, await self._endpoint.connect(factory))
         address = self._address
+        client_id, reign, hello = 0, "", UNKNOWN
         try:
             if address.password is not None:
                 login = (address.user, address.password) if address.user else (address.password,)
@@ -236,7 +339,10 @@ class Link:
                 await self._send(protocol, ("SELECT", address.database), REPLY_PATIENCE)
             if self._is_numbered:
                 number = await self._send(protocol, ("CLIENT", "ID"), REPLY_PATIENCE)
-                self.client_id = cast(int, number)
+                client_id = cast(int, number)
+            if self._keeps_alive:
+                with suppress(ResponseError):  # Redis 5 does not know it
+                    hello = read_hello(await self._send(protocol, ("HELLO",), REPLY_PATIENCE))
             # Redis answers all that before it has read its data, and not this.
             with suppress(ResponseError):  # whoever may not ask, finds out later
                 pong = await self._send(protocol, ("PING",), REPLY_PATIENCE)
@@ -244,21 +350,26 @@ class Link:
                     protocol.is_no_redis()
                     raise SourceUnavailable(protocol.end)
             if self._must_be_master:
-                self.reign = _read_reign(await self._send(protocol, ("INFO", "replication"), REPLY_PATIENCE))
+                reign = _read_reign(await self._send(protocol, ("INFO", "replication"), REPLY_PATIENCE))
             if self._listener is not None:
                 channels = self._listener.channels
                 await all_of([self._send(protocol, ("SUBSCRIBE", each), REPLY_PATIENCE) for each in channels])
         except (ResponseError, SourceUnavailable, CancelledError):
             protocol.transport.abortConnection()
             raise
-        return protocol
+        return protocol, _Login(client_id, reign, hello)
 
     def _take(self, protocol: RedisProtocol, messages: list[Message]) -> None:
         if protocol is self._protocol and self._listener is not None:  # else not all channels are subscribed yet
             self._listener.take(messages)
 
-    def _up(self, protocol: RedisProtocol) -> None:
+    def _up(self, protocol: RedisProtocol, login: _Login) -> None:
         self._protocol = protocol
+        self.client_id, self.reign, self.hello = login
+        if self.hello.is_replica is False:
+            self._refused_writes = 0
+        if self._keeps_alive:
+            self._next_hello = self._clock.callLater(KEEP_ALIVE, self._ask_hello, protocol)
         self.trouble = None
         self.generation += 1
         self._log.info("connected to {redis} for {purpose}", redis=self._address.name, purpose=self._purpose)
@@ -266,6 +377,27 @@ class Link:
             self._listener.begins()
         while self._waiting:  # what one of them does may end the waiting of another
             self._waiting.pop(0).callback(None)
+
+    def _ask_hello(self, protocol: RedisProtocol) -> None:
+        self._next_hello = self._clock.callLater(KEEP_ALIVE, self._ask_hello, protocol)
+        if self._unanswered or protocol.is_over:  # nothing is to wait behind an XREAD that blocks
+            return
+        word = "PING" if self.hello is UNKNOWN else "HELLO"
+        asking = self._send(protocol, (word,), REPLY_PATIENCE)
+        asking.addCallback(self._hear_hello, protocol)
+        asking.addErrback(lambda failure: failure.trap(ResponseError, SourceUnavailable) and None)
+
+    def _hear_hello(self, reply: Reply, protocol: RedisProtocol) -> None:
+        was_replica, now = self.hello.is_replica, read_hello(reply)
+        if now is UNKNOWN or protocol is not self._protocol:
+            return
+        self.hello = now
+        if was_replica is False and now.is_replica:
+            protocol.hang_up("the master has become a replica")
+
+    def _stop_hello(self) -> None:
+        if self._next_hello is not None and self._next_hello.active():
+            self._next_hello.cancel()
 
     def _tell(self, trouble: str) -> None:
         if trouble != self.trouble and self._is_running:
@@ -293,6 +425,16 @@ async def all_of(deferreds: Sequence[Deferred[T]]) -> list[T]:
             result.raiseException()
         results.append(result)
     return results
+
+
+def answer_of(asking: Deferred[Reply]) -> Deferred[Reply]:
+    """Let an error of Redis be a reply, as it is within the reply to EXEC."""
+
+    def refused(failure: Failure) -> Reply:
+        failure.trap(ResponseError)
+        return cast(Exception, failure.value)
+
+    return asking.addErrback(refused)
 
 
 def _read_reign(reply: Reply) -> str:

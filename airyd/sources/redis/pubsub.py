@@ -24,13 +24,17 @@ from airyd.interfaces import IEventSink, IEventSource, IRevocationKeeper, Source
 from airyd.sources.history import HISTORY, HISTORY_BYTES, UNKNOWN, History
 from airyd.sources.redis.deadletters import DeadLetters
 from airyd.sources.redis.entries import Refused
-from airyd.sources.redis.link import LinkDown, all_of
+from airyd.sources.redis.link import REPLY_PATIENCE, LinkDown, all_of
 from airyd.sources.redis.protocol import Message
 from airyd.sources.redis.revocations import RevocationStream
 from airyd.sources.redis.upstream import Upstream
 
 #: Seconds between two looks whether a connection on which nothing comes is still one.
 PING_EVERY: Final = 5.0
+#: Seconds after which the other connection is asked, too; and how long it must have had an answer, while this one has
+#: none, until this one counts as dead.
+_ASK_ELSEWHERE: Final = REPLY_PATIENCE / 2
+_ANSWERED_ELSEWHERE: Final = 1.0
 
 _ID: Final = re.compile(r"((0|[1-9][0-9]{0,15})-[0-9a-f]{12})-(0|[1-9][0-9]{0,19})\Z")
 
@@ -91,12 +95,15 @@ class RedisPubSub:
         self._body_limit = context.body_limit
         self._bounds = (history, history_bytes)
         self._channels = {self._key(name): self._channel(name) for name in context.destinations}
-        self._commands = upstream.link("commands")
+        self._commands = upstream.link("commands", keep_alive=True)
         self._reading = upstream.link("subscriber", listener=self)
         self._dead_letters = DeadLetters(self._commands, prefix, "channel")
         self.revocations = RevocationStream(upstream, self._commands, prefix, self._clock, context.wall)
         self._sink: IEventSink | None = None
         self._looking: Deferred[None] | None = None
+        self._silence: str | None = None
+        self._asking_elsewhere: Deferred[None] | None = None
+        self._answered_elsewhere: float | None = None
         self._began = 0
         self._epoch = ""
         self._interruption: str | None = None
@@ -177,7 +184,7 @@ class RedisPubSub:
 
     def health(self) -> Sequence[str]:
         """Say which connection is missing, and why (``IEventSource``)."""
-        troubles = {"commands": self._commands.trouble, "subscriber": self._reading.trouble}
+        troubles = {"commands": self._commands.trouble, "subscriber": self._reading.trouble or self._silence}
         return [f"{self._upstream.name} ({purpose}): {trouble}" for purpose, trouble in troubles.items() if trouble]
 
     @property
@@ -208,6 +215,7 @@ class RedisPubSub:
 
     def take(self, messages: list[Message]) -> None:
         """See ``Listener``."""
+        self._silence = None
         events: list[Event] = []
         published: list[tuple[Deferred[str], str]] = []
         for key, body in messages:
@@ -278,8 +286,36 @@ class RedisPubSub:
         while True:
             await deferLater(self._clock, PING_EVERY)
             await self._reading.connected()
-            with suppress(SourceUnavailable, ResponseError):  # the link says so itself
-                await self._reading.command("PING")
+            try:
+                with suppress(SourceUnavailable, ResponseError):  # the link says so itself
+                    await self._reading.command("PING", patience=_ASK_ELSEWHERE, is_dead=self._is_dead)
+            finally:
+                self._silence = self._answered_elsewhere = None
+                asking, self._asking_elsewhere = self._asking_elsewhere, None
+                if asking is not None:
+                    asking.cancel()
+
+    def _is_dead(self, silence: float) -> bool:
+        """Say whether the subscription is dead, and not Redis busy with one command: then it answers nobody.
+
+        Nothing is lost by waiting for a busy Redis. A subscription that is given up loses what comes until the next.
+        """
+        if self._asking_elsewhere is None:
+            self._asking_elsewhere = Deferred.fromCoroutine(self._ask_elsewhere())
+            self._asking_elsewhere.addErrback(lambda failure: failure.trap(CancelledError, SourceUnavailable) and None)
+        if silence >= REPLY_PATIENCE:
+            self._silence = f"no reply within {REPLY_PATIENCE:g} seconds"
+        since = self._answered_elsewhere
+        return since is not None and self._clock.seconds() - since >= _ANSWERED_ELSEWHERE
+
+    async def _ask_elsewhere(self) -> None:
+        """Find out when Redis answers over the other connection."""
+        while self._answered_elsewhere is None:
+            await self._commands.connected()
+            with suppress(LinkDown):
+                with suppress(ResponseError):  # an answer, too
+                    await self._commands.command("PING")
+                self._answered_elsewhere = self._clock.seconds()
 
     def _channel(self, destination: str) -> _Channel:
         return _Channel(self._key(destination), destination, History(*self._bounds))

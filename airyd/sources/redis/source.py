@@ -22,6 +22,7 @@ from airyd.sources.redis.entries import PAYLOAD, POSITION, Entries, read_entries
 from airyd.sources.redis.link import LinkDown, NotTaken, all_of
 from airyd.sources.redis.protocol import RawEntry, Reply
 from airyd.sources.redis.reader import Reader
+from airyd.sources.redis.requirements import Requirements
 from airyd.sources.redis.revocations import RevocationStream
 from airyd.sources.redis.stream import Stream, StreamInfo, order, read_info
 from airyd.sources.redis.upstream import Upstream
@@ -59,9 +60,11 @@ class RedisStreams:
         self._prefix = prefix
         self._maxlen = maxlen
         self._body_limit = context.body_limit
-        self._commands = upstream.link("commands")
-        self._reading = upstream.link("reader", is_numbered=True)
+        self._commands = upstream.link("commands", keep_alive=True)
+        self._reading = upstream.link("reader", is_numbered=True, keep_alive=True)
         self._reader = Reader(self._reading, self._commands, clock, context.body_limit, self._deliver, self._gap)
+        keys = [self._key(name) for name in context.destinations]
+        self._requirements = Requirements(self._commands, clock, prefix, keys)
         self._dead_letters = DeadLetters(self._commands, prefix, "stream")
         self.revocations = RevocationStream(upstream, self._commands, prefix, clock, context.wall)
         self._sink: IEventSink | None = None
@@ -74,18 +77,20 @@ class RedisStreams:
         for link in (self._commands, self._reading):
             link.start()
         self._reader.start()
-        both = all_of([self._commands.connected(), self._reading.connected()])
-        return Deferred.fromCoroutine(both).addCallback(lambda _: None)
+        all_is_known = all_of([self._commands.connected(), self._reading.connected(), self._requirements.start()])
+        return Deferred.fromCoroutine(all_is_known).addCallback(lambda _: None)
 
     def stop(self) -> Deferred[None]:
         """End (``IEventSource``)."""
         self._sink = None
         self._reader.stop()
+        self._requirements.stop()
         ends = [self.revocations.stop(), self._commands.stop(), self._reading.stop(), self._upstream.stop()]
         return gatherResults(ends).addCallback(lambda _: None)
 
     def extend(self, destinations: Sequence[str]) -> None:
-        """There is nothing to prepare (``IEventSource``)."""
+        """Check the streams of more destinations, too (``IEventSource``)."""
+        self._requirements.extend([self._key(name) for name in destinations])
 
     def watch(self, destination: str) -> Deferred[str]:
         """Deliver this destination's events from now on (``IEventSource``)."""
@@ -121,7 +126,9 @@ class RedisStreams:
 
     def health(self) -> Sequence[str]:
         """Say which connection is missing, or what Redis refuses, and why (``IEventSource``)."""
-        troubles = {"commands": self._commands.trouble, "reading": self._reading.trouble or self._reader.trouble}
+        missing = self._requirements.trouble
+        refused = None if missing else self._reader.trouble  # for the same reason, if anything is missing
+        troubles = {"commands": self._commands.trouble or missing, "reading": self._reading.trouble or refused}
         return [f"{self._upstream.name} ({purpose}): {trouble}" for purpose, trouble in troubles.items() if trouble]
 
     def _key(self, destination: str) -> bytes:

@@ -33,7 +33,14 @@ class Upstream:
         """End, after the links; fires when all is closed."""
         return succeed(None)
 
-    def link(self, purpose: str, *, is_numbered: bool = False, listener: Listener | None = None) -> Link:
+    def link(
+        self,
+        purpose: str,
+        *,
+        is_numbered: bool = False,
+        keep_alive: bool = False,
+        listener: Listener | None = None,
+    ) -> Link:
         """Return a new link, not started; the arguments are those of ``Link``."""
         return Link(
             self._address,
@@ -42,5 +49,6 @@ class Upstream:
             purpose,
             is_numbered=is_numbered,
             must_be_master=self.must_be_master,
+            keep_alive=keep_alive,
             listener=listener,
         )

@@ -1,0 +1,165 @@
+"""Whether a Redis has what reading streams needs: its version, the user's rights, the types of the keys, no cluster."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from txredisapi import ResponseError
+
+from airyd.errors import SourceUnavailable
+from airyd.sources.redis.link import Link, all_of, answer_of
+from airyd.sources.redis.protocol import Reply, Word
+from airyd.sources.redis.stream import is_about_the_key, read_info
+
+#: Seconds between two checks; rights and keys may change at any time.
+CHECK_EVERY: Final = 1.0
+#: Streams in one check, so that thousands of destinations cost no more.
+STREAMS_PER_CHECK: Final = 100
+#: The oldest version that has the counters of XINFO STREAM.
+_OLDEST: Final = (7,)
+#: What puts all keys with the prefix into one slot of a cluster.
+_HASH_TAG: Final = re.compile(r"\{[^}]+\}")
+#: How a node of a cluster refuses keys.
+_CLUSTER: Final = ("MOVED ", "CROSSSLOT", "CLUSTERDOWN", "ASK ")
+
+
+class Requirements:
+    """Checks a Redis when it is reached, and again every ``CHECK_EVERY`` seconds, by commands that reading needs.
+
+    :param link: for the commands
+    :param prefix: what the streams' keys begin with
+    :param keys: of the streams
+    """
+
+    _log = Logger()
+
+    def __init__(self, link: Link, clock: IReactorTime, prefix: str, keys: Sequence[bytes]) -> None:
+        self._link = link
+        self._clock = clock
+        self._has_hash_tag = _HASH_TAG.search(prefix) is not None
+        self._keys = list(keys)
+        self._wrong: dict[bytes, str] = {}
+        self._told: str | None = None
+        self._is_warned = False
+        self._checking: Deferred[None] | None = None
+
+    @property
+    def trouble(self) -> str | None:
+        """Say what is missing; None if nothing is."""
+        hello = self._link.hello
+        if hello.version is not None and hello.version < _OLDEST:
+            return f"Redis 7.0 or newer is needed, and this is {'.'.join(map(str, hello.version))}"
+        if hello.is_cluster and not self._has_hash_tag:
+            return (
+                "Redis runs in cluster mode, where no command reads several streams: use one without it, or a prefix "
+                "with a hash tag, such as prefix={airyd}:"
+            )
+        return next(iter(self._wrong.values()), None)
+
+    def start(self) -> Deferred[None]:
+        """Begin to check; fires after the first check, whatever that found, or when it is stopped."""
+        checked: Deferred[None] = Deferred()
+        self._checking = Deferred.fromCoroutine(self._check_on(checked))
+        self._checking.addErrback(self._ended, checked)
+        return checked
+
+    def stop(self) -> None:
+        """Check no more."""
+        checking, self._checking = self._checking, None
+        if checking is not None:
+            checking.cancel()
+
+    def extend(self, keys: Sequence[bytes]) -> None:
+        """Check these keys, too."""
+        self._keys += keys
+
+    def _ended(self, failure: Failure, checked: Deferred[None]) -> None:
+        if not failure.check(CancelledError, SourceUnavailable):  # else it was stopped
+            self._log.failure("Redis is not checked any more", failure)
+        if not checked.called:
+            checked.errback(SourceUnavailable(f"{self._link.name}: not running"))
+
+    async def _check_on(self, checked: Deferred[None]) -> None:
+        generation = first = 0
+        while True:
+            await self._link.connected()
+            is_new = generation != self._link.generation
+            generation = self._link.generation
+            try:
+                if is_new:
+                    first = 0
+                while True:
+                    await self._check(self._keys[first : first + STREAMS_PER_CHECK])
+                    first += STREAMS_PER_CHECK
+                    if first >= len(self._keys):
+                        first = 0
+                    if not is_new or not first:
+                        break
+            except SourceUnavailable:
+                generation = 0
+                continue  # until there is a connection
+            self._tell()
+            if not checked.called:
+                checked.callback(None)
+            await deferLater(self._clock, CHECK_EVERY)
+
+    async def _check(self, keys: Sequence[bytes]) -> None:
+        """Read each stream from its end on, which brings nothing and costs little; try XINFO and XRANGE on one."""
+        commands: list[tuple[Word, ...]] = [("XREAD", "COUNT", 1, "STREAMS", key, "$") for key in keys]
+        for key in keys[:1]:
+            commands += [("XINFO", "STREAM", key), ("XRANGE", key, "+", "-", "COUNT", 1)]
+        replies = await all_of([answer_of(self._link.command(*words)) for words in commands])
+        wrong: dict[bytes, str] = {}
+        for words, reply in zip(commands, replies, strict=True):
+            key = next(word for word in words if isinstance(word, bytes))
+            if words[0] == "XRANGE" and isinstance(reply, ResponseError) and str(reply).startswith("NOPERM"):
+                self._warn_of_resumes(str(reply))
+                continue
+            trouble = _trouble(key.decode(), words[0] == "XINFO", reply)
+            if trouble is not None:
+                wrong.setdefault(key, trouble)
+        for key in keys:
+            self._wrong.pop(key, None)
+        self._wrong.update(wrong)
+
+    def _warn_of_resumes(self, error: str) -> None:
+        """Tell once that only resumes fail: clients that subscribe without one can be served."""
+        if not self._is_warned:
+            self._is_warned = True
+            self._log.warn("{redis}: no client can resume: {error}", redis=self._link.name, error=error)
+
+    def _tell(self) -> None:
+        trouble = self.trouble
+        if trouble == self._told:
+            return
+        self._told = trouble
+        if trouble is None:
+            self._log.info("{redis} has all that is needed again", redis=self._link.name)
+        else:
+            self._log.warn("{redis} cannot be used: {trouble}", redis=self._link.name, trouble=trouble)
+
+
+def _trouble(key: str, is_info: bool, reply: Reply) -> str | None:
+    """Return what a reply says is missing, or None."""
+    if isinstance(reply, ResponseError):
+        text = str(reply)
+        if text.startswith(_CLUSTER):
+            return f"Redis runs in cluster mode, and this node does not have {key}: {text}"
+        if text.startswith("WRONGTYPE"):
+            return f"the key {key} is no stream: delete or rename it"
+        if is_about_the_key(reply):
+            return None
+        return f"Redis refuses to let {key} be read: {text}"
+    if is_info:
+        try:
+            read_info(reply)
+        except SourceUnavailable as error:
+            return str(error)
+    return None
