@@ -89,6 +89,7 @@ FLOORS = (
         "airyd.sources.redis.hello",
         "airyd.sources.redis.link",
         "airyd.sources.redis.stream",
+        "airyd.sources.redis.batch_size",
         "airyd.sources.redis.entries",
         "airyd.sources.redis.upstream",
         "airyd.sources.redis.sentinel",

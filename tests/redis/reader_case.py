@@ -83,7 +83,7 @@ class ReaderCase(SynchronousTestCase):
         """The reader has just asked for entries after these positions, and nothing else; return its COUNT."""
         (command,) = self.reading.asked()
         keys, ids = [f"p:/{name}" for name in positions], list(positions.values())
-        self.assertEqual(command[:2], words("XREAD", "COUNT"))
+        self.assertEqual(command[:2], words("XREAD", "COUNT"), command)
         self.assertEqual(command[3:], words("BLOCK", int(BLOCK * 1000), "STREAMS", *keys, *ids))
         return int(command[2])
 

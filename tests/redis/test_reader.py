@@ -5,8 +5,9 @@ from __future__ import annotations
 from itertools import pairwise
 
 from airyd.limits import MIB
-from tests.redis.fakes import Answer, Error, words
-from tests.redis.reader_case import A, B, ReaderCase, entry
+from airyd.sources.redis.stream import Stream
+from tests.redis.fakes import Answer, Error, stream_info, words
+from tests.redis.reader_case import FAR, A, B, ReaderCase, entry
 
 
 class WakingTests(ReaderCase):
@@ -130,14 +131,15 @@ class CountTests(ReaderCase):
         return self.assert_reads(a=f"{self.number}-0")
 
     def test_small_entries(self) -> None:
-        """It grows, step by step, up to a bound."""
+        """It grows, step by step, up to a bound, while as many come as are asked for."""
         self.begin(self.stream())
         counts = [int(self.first_ask[0][2])]
         for _ in range(12):
-            counts.append(self.read(min(counts[-1], 20), 20))
+            counts.append(self.read(counts[-1], 20))
         self.assertEqual(counts, sorted(counts))
         self.assertTrue(all(after <= 2 * before for before, after in pairwise(counts)))
         self.assertEqual(counts[-1], 5000)
+        self.assertLessEqual(self.read(1, 20), 16)  # the next ones may be large
 
     def test_large_entries(self) -> None:
         self.begin(self.stream())
@@ -153,6 +155,70 @@ class CountTests(ReaderCase):
         self.begin(self.stream(), self.stream(B))
         self.bring((A, [entry("6-0", b'{"x":"' + b"x" * 131064 + b'"}')]))
         self.assertEqual(self.assert_reads(a="6-0", b="5-0"), 4)
+
+    def come_back(self, *streams: Stream) -> list[list[bytes]]:
+        """Lose the reading connection and let it come back; return what it asks for after its look."""
+        self.reading.lose()
+        self.clock.advance(1.2)
+        self.reading.log_in(9)
+        while (asked := self.reading.asked())[0][0] == b"XINFO":
+            self.reading.answer(*[self.as_it_was(streams, command[2]) for command in asked])
+        return asked
+
+    def test_a_new_connection_begins_with_few(self) -> None:
+        """What waits then may be much, and large."""
+        stream = self.stream()
+        self.begin(stream)
+        count = int(self.first_ask[0][2])
+        for _ in range(6):
+            count = self.read(count, 20)
+        self.assertGreater(count, 500)
+        ((_, _, count_word, *_),) = self.come_back(stream)
+        self.assertLessEqual(int(count_word), 16)
+
+    def test_many_streams_on_a_new_connection(self) -> None:
+        streams = [self.stream(f"p:/{number}".encode()) for number in range(40)]
+        for stream in streams:
+            self.reader.add(stream)
+        self.reading.lose()
+        (asked,) = self.come_back(*streams)
+        self.assertEqual(asked[:3], words("XREAD", "COUNT", 1))
+
+    def test_lost_replies(self) -> None:
+        """It asks for fewer each time, down to one entry of one stream, and then for each stream in turn."""
+        streams = tuple(self.stream(key) for key in (A, B, b"p:/c", b"p:/d"))
+        self.begin(*streams)
+        asks = [self.first_ask[0]]
+        for _ in range(8):
+            asks += self.come_back(*streams)
+        counts = [int(ask[2]) for ask in asks]
+        self.assertEqual(counts, sorted(counts, reverse=True))
+        alone = [asks[-1]]
+        for _ in range(3):
+            self.reading.answer(None)
+            alone += self.reading.asked()
+        self.assertEqual(
+            sorted(alone), [words("XREAD", "COUNT", 1, "STREAMS", stream.key, "5-0") for stream in streams]
+        )
+        self.reading.answer(None)
+        self.assert_reads(a="5-0", b="5-0", c="5-0", d="5-0")  # nothing waits: that of all may wait for more
+
+    def test_after_a_lost_reply_it_grows_again(self) -> None:
+        """By as much as the entries allow, and no more bytes than before the loss."""
+        streams = (self.stream(), self.stream(B))
+        self.begin(*streams)
+        for _ in range(5):
+            ((_, _, count, *_, key, _),) = self.come_back(*streams)
+        self.assertEqual(count, b"1")
+        self.bring((key, [entry("6-0")]))
+        (asked,) = self.reading.asked()
+        self.assertIn(b"BLOCK", asked)  # of all
+        body = b'{"x":"' + b"x" * 100_000 + b'"}'
+        self.reading.answer([[key, [entry("7-0", body)]]])
+        self.reading.asked()
+        self.reading.answer(stream_info(FAR, 10**6, newest=FAR, oldest="1-0", length=10**6))
+        (asked,) = self.reading.asked()
+        self.assertEqual(asked[2], b"1")
 
     def test_nothing_came(self) -> None:
         self.begin(self.stream())

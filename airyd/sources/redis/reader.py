@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
-from typing import Final, cast
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, TypeVar, cast
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -14,9 +13,9 @@ from twisted.python.failure import Failure
 from txredisapi import ResponseError
 
 from airyd.errors import SourceUnavailable
-from airyd.limits import MIB
+from airyd.sources.redis.batch_size import BatchSize
 from airyd.sources.redis.entries import Entries, read_entries
-from airyd.sources.redis.link import REPLY_PATIENCE, Link, all_of
+from airyd.sources.redis.link import REPLY_PATIENCE, Link, LinkDown, NotTaken, all_of
 from airyd.sources.redis.protocol import RawEntry, Reply, Word
 from airyd.sources.redis.stream import NO_STREAM, Asked, Stream, StreamInfo, is_about_the_key, read_info
 
@@ -27,10 +26,10 @@ LOOK_EVERY: Final = 1.5
 #: Seconds after which a wake-up that came too early is tried again, and an XREAD that Redis refused.
 _RETRY_WAKE: Final = 0.01
 _RETRY_READ: Final = 0.5
-#: A reply should be about this large, whatever the entries are.
-_REPLY_BYTES: Final = MIB
-_COUNT_FIRST: Final = 64
-_COUNT_MOST: Final = 5000
+#: Streams whose counters are asked for at once: an answer has up to two entries of each.
+_LOOK_AT_ONCE: Final = 16
+
+T = TypeVar("T")
 
 
 class Reader:
@@ -66,7 +65,9 @@ class Reader:
         self._round: dict[bytes, tuple[Stream, str]] | None = None
         self._waking: IDelayedCall | None = None
         self._idle: Deferred[None] | None = None
-        self._count = _COUNT_FIRST
+        self._batch_size = BatchSize()
+        self._next = 0
+        self._empty = 0
         self._reign = ""
         self._tasks: list[Deferred[None]] = []
 
@@ -128,23 +129,33 @@ class Reader:
                 self._idle = Deferred()
                 await self._idle
                 continue
+            asked: dict[bytes, tuple[Stream, str]] = {}
             try:
                 if looked_at != self._link.generation:
                     # What happened while there was no connection? Nothing is on its way, so that this is certain.
                     generation = self._link.generation
+                    self._batch_size.begin(len(self._streams))
                     if self._link.reign != self._reign:
                         await self._look_for_lost(self._link.reign)
                     await self._look(self._link, is_certain=True)
                     looked_at = generation
                     continue
-                asked = {key: (stream, stream.read) for key, stream in readable.items()}
+                asked = self._choose(readable)
                 reply = await self._ask(asked)
                 self.trouble = None
                 if isinstance(reply, list):  # else the time was over, or somebody woke it up
+                    self._empty = 0
                     arrived = cast(list[tuple[bytes, list[RawEntry]]], reply)
                     # What came before these may be gone: find out before anybody gets them.
-                    infos = [_info(self._link.command("XINFO", "STREAM", key)) for key, _ in arrived]
-                    self._take(asked, arrived, await all_of(infos))
+                    self._take(asked, arrived, await self._infos(self._link, [key for key, _ in arrived]))
+                else:
+                    self._empty += len(asked)
+                    if self._empty >= len(readable):
+                        self._batch_size.nothing_waits()
+            except NotTaken:
+                continue
+            except LinkDown:
+                self._batch_size.lost(len(asked) or self._look_at_once)
             except SourceUnavailable:
                 continue  # until there is a connection
             except ResponseError as error:
@@ -152,11 +163,23 @@ class Reader:
                 await deferLater(self._clock, _RETRY_READ)
                 looked_at = 0  # one of the streams may have become something else
 
+    def _choose(self, readable: dict[bytes, Stream]) -> dict[bytes, tuple[Stream, str]]:
+        """Return the streams to read next and their positions: all of them, or some in turn."""
+        chosen = list(readable.items())
+        streams = self._batch_size.streams
+        if streams is not None and streams < len(chosen):
+            begin = self._next % len(chosen)
+            self._next = begin + streams
+            chosen = (chosen + chosen)[begin : begin + streams]
+        return {key: (stream, stream.read) for key, stream in chosen}
+
     async def _ask(self, asked: dict[bytes, tuple[Stream, str]]) -> Reply:
         ids = [position for _, position in asked.values()]
+        limits: tuple[Word, ...] = ("COUNT", self._batch_size.count)
+        if self._batch_size.streams is None:  # else the next streams in turn must not wait for these
+            limits += ("BLOCK", int(BLOCK * 1000))
         self._round = asked
         try:
-            limits: tuple[Word, ...] = ("COUNT", self._count, "BLOCK", int(BLOCK * 1000))
             return await self._link.command("XREAD", *limits, "STREAMS", *asked, *ids, patience=BLOCK + REPLY_PATIENCE)
         finally:
             self._round = None
@@ -175,7 +198,7 @@ class Reader:
     ) -> None:
         batch: list[tuple[Stream, Entries]] = []
         missing: list[tuple[Stream, str]] = []
-        count = size = 0
+        most = count = size = 0
         for (key, raw), info in zip(arrived, infos, strict=True):
             stream, position = asked[key]
             if self._streams.get(key) is not stream:  # unwatched meanwhile, and perhaps watched anew
@@ -187,6 +210,7 @@ class Reader:
             if not isinstance(info, StreamInfo):  # something else by now; the next look finds out
                 continue
             entries = read_entries(stream.destination, raw, self._body_limit)
+            most = max(most, len(raw))
             count += len(raw)
             size += entries.size
             ids = [raw_id.decode() for raw_id, _ in raw]
@@ -199,35 +223,48 @@ class Reader:
                 batch.append((stream, entries))
             if why is not None:
                 missing.append((stream, why))
-        self._adapt(count, size)
+        if count:
+            self._batch_size.came(most=most, entries=count, size=size, streams=len(self._streams))
         # Whoever misses something must not get what comes after it.
         for stream, why in missing:
             self._gap(stream, why)
         if batch:
             self._deliver([(stream, entries) for stream, entries in batch if self._streams.get(stream.key) is stream])
 
-    def _adapt(self, count: int, size: int) -> None:
-        """Let the next reply have about ``_REPLY_BYTES``; slowly upwards, since large entries may follow small ones."""
-        if count:
-            fitting = _REPLY_BYTES * count // max(size, 1) // max(len(self._streams), 1)
-            self._count = max(1, min(fitting, 2 * self._count, _COUNT_MOST))
-
     async def _watch_over(self) -> None:
         while True:
             await deferLater(self._clock, LOOK_EVERY)
             await self._commands.connected()
-            with suppress(SourceUnavailable, ResponseError):  # the link says so itself; XREAD will be refused, too
+            try:
                 await self._look(self._commands, is_certain=False)
+            except NotTaken:
+                pass
+            except LinkDown:
+                self._batch_size.lost(self._look_at_once)
+            except (SourceUnavailable, ResponseError):  # XREAD will be refused, too
+                pass
 
     async def _look(self, link: Link, is_certain: bool) -> None:
         """Ask for the counters of all streams, and compare."""
-        asked = [(stream, stream.asked()) for stream in self._streams.values()]
-        asking = [_info(link.command("XINFO", "STREAM", stream.key)) for stream, _ in asked]
-        for (stream, known), info in zip(asked, await all_of(asking), strict=True):
-            if self._streams.get(stream.key) is stream:
-                why = self._compare(stream, info, known, is_certain)
-                if why is not None:
-                    self._gap(stream, why)
+        streams = list(self._streams.values())
+        for each in _parts(streams, self._look_at_once):
+            asked = [(stream, stream.asked()) for stream in each]
+            infos = await all_of([_info(link.command("XINFO", "STREAM", stream.key)) for stream in each])
+            for (stream, known), info in zip(asked, infos, strict=True):
+                if self._streams.get(stream.key) is stream:
+                    why = self._compare(stream, info, known, is_certain)
+                    if why is not None:
+                        self._gap(stream, why)
+
+    @property
+    def _look_at_once(self) -> int:
+        return min(self._batch_size.streams or _LOOK_AT_ONCE, _LOOK_AT_ONCE)
+
+    async def _infos(self, link: Link, keys: Sequence[bytes]) -> list[StreamInfo | SourceUnavailable]:
+        infos: list[StreamInfo | SourceUnavailable] = []
+        for each in _parts(keys, self._look_at_once):
+            infos += await all_of([_info(link.command("XINFO", "STREAM", key)) for key in each])
+        return infos
 
     async def _look_for_lost(self, reign: str) -> None:
         """Ask a master that is new whether it has what was read from the one before."""
@@ -266,6 +303,12 @@ class Reader:
     def _resume(self, stream: Stream, info: StreamInfo) -> None:
         stream.resume(info)
         self.add(stream)  # the XREAD that waits, waits for entries after the old position
+
+
+def _parts(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
+    """Yield the items in parts of so many at most."""
+    for begin in range(0, len(items), most):
+        yield items[begin : begin + most]
 
 
 def _info(asking: Deferred[Reply]) -> Deferred[StreamInfo | SourceUnavailable]:

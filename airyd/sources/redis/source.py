@@ -17,6 +17,7 @@ from airyd.errors import SourceUnavailable
 from airyd.events import Event, Replay
 from airyd.interfaces import IEventSink, IEventSource, IRevocationKeeper, SourceContext
 from airyd.sources.history import UNKNOWN
+from airyd.sources.redis.batch_size import REPLY_BYTES, BatchSize
 from airyd.sources.redis.deadletters import DeadLetters
 from airyd.sources.redis.entries import PAYLOAD, POSITION, Entries, read_entries
 from airyd.sources.redis.link import LinkDown, NotTaken, all_of
@@ -68,6 +69,7 @@ class RedisStreams:
         self._dead_letters = DeadLetters(self._commands, prefix, "stream")
         self.revocations = RevocationStream(upstream, self._commands, prefix, clock, context.wall)
         self._sink: IEventSink | None = None
+        self._page_size = BatchSize()
         self._pages: dict[_Request, list[Deferred[Replay]]] = {}
 
     def start(self, sink: IEventSink) -> Deferred[None]:
@@ -174,16 +176,27 @@ class RedisStreams:
         except ValueError:
             return UNKNOWN
         events: list[Event] = []
+        size = 0
         while True:
-            raw = await self._proved(destination, after, limit - len(events) + 1)
+            wanted = min(limit - len(events), self._page_size.count)
+            try:
+                raw = await self._proved(destination, after, wanted + 1)
+            except NotTaken:
+                continue
+            except LinkDown:
+                self._page_size.lost(1)
+                continue
             if raw is None:
                 return UNKNOWN
-            more = len(raw) > limit - len(events)
+            more = len(raw) > wanted
             if raw:
-                entries = read_entries(destination, raw[: limit - len(events)], self._body_limit)
+                entries = read_entries(destination, raw[:wanted], self._body_limit)
+                count = min(len(raw), wanted)
+                self._page_size.came(most=count, entries=count, size=entries.size, streams=1)
                 events += entries.events
+                size += entries.size
                 after = entries.last
-            if not more or len(events) == limit:
+            if not more or len(events) == limit or (events and size >= REPLY_BYTES):
                 return Replay(tuple(events), complete=True, more=more)
 
     async def _proved(self, destination: str, after: str, count: int) -> list[RawEntry] | None:
@@ -215,15 +228,12 @@ class RedisStreams:
                 return await self._reply(*words)
 
     async def _transaction(self, *commands: Sequence[str | bytes | int]) -> list[Reply]:
-        while True:
-            await self._commands.connected()
-            try:
-                return await self._commands.transaction(*commands)
-            except LinkDown:
-                continue
-            except ResponseError as error:
-                self._log.warn("Redis refuses a transaction: {error}", error=str(error))
-                raise SourceUnavailable(f"{self._upstream.name}: {error}") from None
+        await self._commands.connected()
+        try:
+            return await self._commands.transaction(*commands)
+        except ResponseError as error:
+            self._log.warn("Redis refuses a transaction: {error}", error=str(error))
+            raise SourceUnavailable(f"{self._upstream.name}: {error}") from None
 
     async def _reply(self, *words: str | bytes | int) -> Reply:
         try:
