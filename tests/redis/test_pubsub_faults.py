@@ -142,6 +142,18 @@ class ForgetfulTests(PubSubCase):
         await self.assert_unknown(source, sink.events[0])
         self.assertEqual(list(source.health()), [])
 
+    async def test_busy(self) -> None:
+        """A Redis that answers nobody for long, and keeps its connections, has lost nothing."""
+        source, sink = await self.watching(A)
+        self.server.pause()
+        self.addCleanup(self.server.go_on)
+        await self.until(lambda: any("subscriber" in trouble for trouble in source.health()))
+        await self.wait(3)
+        self.server.go_on()
+        await self.until(lambda: not source.health())
+        await self.until_bodies(sink, self.publish(1))
+        self.assertEqual(sink.gaps, [])
+
     async def test_killed_connections(self) -> None:
         source, sink = await self.watching(A)
         for _ in range(3):
