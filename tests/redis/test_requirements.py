@@ -178,6 +178,14 @@ class CheckTests(AnsweringCase):
         (reason,) = self.source.health()
         self.assertIn("6.2.14", reason)
 
+    def test_stopped_by_whoever_waits_for_the_first_check(self) -> None:
+        """No timer is left: that is checked as each test ends."""
+        self.begin()
+        self.started.addCallback(lambda _: self.source.stop())
+        self.answer()
+        self.clock.advance(0)
+        self.successResultOf(self.started)
+
     def test_stopped_before_the_first_check(self) -> None:
         self.begin()
         self.started.addErrback(lambda failure: None)

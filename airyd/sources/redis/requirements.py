@@ -48,6 +48,7 @@ class Requirements:
         self._wrong: dict[bytes, str] = {}
         self._told: str | None = None
         self._is_warned = False
+        self._is_running = False
         self._checking: Deferred[None] | None = None
 
     @property
@@ -66,12 +67,14 @@ class Requirements:
     def start(self) -> Deferred[None]:
         """Begin to check; fires after the first check, whatever that found, or when it is stopped."""
         checked: Deferred[None] = Deferred()
+        self._is_running = True
         self._checking = Deferred.fromCoroutine(self._check_on(checked))
         self._checking.addErrback(self._ended, checked)
         return checked
 
     def stop(self) -> None:
         """Check no more."""
+        self._is_running = False
         checking, self._checking = self._checking, None
         if checking is not None:
             checking.cancel()
@@ -108,6 +111,8 @@ class Requirements:
             self._tell()
             if not checked.called:
                 checked.callback(None)
+            if not self._is_running:  # whoever was told stopped this: there was nothing to cancel yet
+                return
             await deferLater(self._clock, CHECK_EVERY)
 
     async def _check(self, keys: Sequence[bytes]) -> None:
