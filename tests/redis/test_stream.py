@@ -147,7 +147,8 @@ class LossTests(SynchronousTestCase):
             self.assert_says(stream.compare(case.info, asked, case.certain), case.says, case.name)
             if case.after:
                 self.assert_says(stream.advance(case.after), case.then, case.name)
-                self.assertEqual(stream.read, case.after[-1])
+                if case.then is None:
+                    self.assertEqual(stream.read, case.after[-1])
 
     def test_after_a_gap_all_is_well(self) -> None:
         """What was missed is said once."""
@@ -156,10 +157,11 @@ class LossTests(SynchronousTestCase):
             asked = stream.asked()
             for event_id in case.before:
                 stream.advance([event_id])
-            if stream.compare(case.info, asked, case.certain) is not None:
+            missing = stream.compare(case.info, asked, case.certain)
+            if missing is None and case.after:
+                missing = stream.advance(case.after)
+            if missing is not None:
                 stream.resume(case.info)
-            elif case.after:
-                stream.advance(case.after)
             # Nothing more comes. Redis has had all that was read since.
             beyond = sum(order(event_id) > order(case.info.last) for event_id in case.before + case.after)
             last = max(stream.read, case.info.last, key=order)
