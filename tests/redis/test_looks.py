@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from airyd.sources.redis.reader import LOOK_EVERY
-from airyd.sources.redis.stream import NO_STREAM, Stream
+from airyd.sources.redis.stream import NO_STREAM, Stream, before
 from tests.doubles import record_log, text_of
 from tests.redis.fakes import Answer, Error, stream_info, words
 from tests.redis.reader_case import A, B, ReaderCase, entry
@@ -76,7 +76,7 @@ class LookTests(ReaderCase):
         self.assertEqual(self.delivered, [])
         self.assertEqual(len(self.gaps), 1)
         self.assertIn("2 entries", self.gaps[0][1])
-        self.assert_reads(a="5-0")
+        self.assert_reads(a=before("8-0"))
         self.bring((A, [entry("8-0"), entry("9-0")]))
         self.assertEqual(self.delivered, [("/a", ["8-0", "9-0"])])
         self.look(stream_info("9-0", 9, newest="9-0", oldest="8-0", length=2))
@@ -118,7 +118,7 @@ class LookTests(ReaderCase):
         self.commands.asked()
         self.commands.answer(1)
         self.reading.answer(None)
-        self.assert_reads(a="5-0")
+        self.assert_reads(a=before("7-0"))
         self.bring((A, [entry("7-0"), entry("8-0"), entry("9-0")]))
         self.assertEqual(self.delivered, [("/a", ["7-0", "8-0", "9-0"])])
         self.look(self.replaced("7-0", "8-0", "9-0"))

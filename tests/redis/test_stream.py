@@ -9,7 +9,7 @@ from txredisapi import ResponseError
 
 from airyd.errors import SourceUnavailable
 from airyd.sources.redis.protocol import Reply
-from airyd.sources.redis.stream import NO_STREAM, NOTHING, Asked, Stream, StreamInfo, order, read_info
+from airyd.sources.redis.stream import NO_STREAM, NOTHING, Asked, Stream, StreamInfo, before, order, read_info
 
 
 class OrderTests(SynchronousTestCase):
@@ -18,6 +18,10 @@ class OrderTests(SynchronousTestCase):
     def test_order(self) -> None:
         ids = ["0-0", "0-1", "1-0", "9-10", "10-9", "10-10", f"1-{2**64 - 1}", f"{2**64 - 1}-0"]
         self.assertEqual(sorted(ids, key=order), sorted(ids, key=lambda each: tuple(map(int, each.split("-")))))
+
+    def test_before(self) -> None:
+        for event_id, smaller in (("5-3", "5-2"), ("5-0", f"4-{2**64 - 1}"), ("0-1", "0-0")):
+            self.assertEqual(before(event_id), smaller)
 
     def test_what_is_none(self) -> None:
         for text in ("", "1", "-", "1-", "-1", "1-1-1", "01-1", "1-01", "+1-1", "1-1\n", "1-\u0661", f"{2**64}-0"):

@@ -23,6 +23,7 @@ from airyd.sources.redis.stream import (
     Place,
     Stream,
     StreamInfo,
+    before,
     digest,
     is_about_the_key,
     newest_place,
@@ -324,7 +325,9 @@ class Reader:
         try:
             place = await self._find_held(stream, info, link)
             if place is None and order(info.last) >= order(stream.read):
-                place = Place(stream.read, None, 0)
+                # From a position on nothing may be missing: it is behind what is gone.
+                oldest = stream.read if info.oldest is None else before(info.oldest)
+                place = Place(max(oldest, stream.read, key=order), None, 0)
             if place is None:
                 return newest_place(info)
             unread = await self._count_after(stream.key, place.position, info, link)

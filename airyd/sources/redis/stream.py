@@ -38,6 +38,12 @@ def order(event_id: str) -> tuple[int, int]:
     return numbers
 
 
+def before(event_id: str) -> str:
+    """Return the greatest id that is smaller than this one."""
+    first, second = order(event_id)
+    return f"{first}-{second - 1}" if second else f"{max(first - 1, 0)}-{_LARGEST if first else 0}"
+
+
 class StreamInfo(NamedTuple):
     """What ``XINFO STREAM`` says.
 
