@@ -63,7 +63,7 @@ class RedisStreams:
         self._commands = upstream.link("commands")
         self._reading = upstream.link("reader", is_numbered=True)
         self._reader = Reader(self._reading, self._commands, clock, context.body_limit, self._deliver, self._gap)
-        self._dead_letters = DeadLetters(self._commands, prefix, "stream")
+        self._dead_letters = DeadLetters(self._commands, prefix, "stream", clock)
         self.revocations = RevocationStream(upstream, self._commands, prefix, clock, context.wall)
         self._sink: IEventSink | None = None
         self._after_gap: Stream | None = None
