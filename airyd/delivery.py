@@ -81,6 +81,8 @@ class Delivery:
     __slots__ = (
         "_destination",
         "_established",
+        "_feed_position",
+        "_gap_position",
         "_held",
         "_held_bytes",
         "_key",
@@ -118,6 +120,8 @@ class Delivery:
         self._passed = 0
         self._last = last
         self._key: tuple[int, ...] = ()
+        self._feed_position = ""  # when the last read began; all that came since is held
+        self._gap_position: str | None = None  # at which the feed went on after a gap, until it is needed
 
     @property
     def last(self) -> str:
@@ -147,10 +151,16 @@ class Delivery:
         self._held = None
 
     def renewed(self) -> Delivery:
-        """Return another one that goes on from where this one is, with :meth:`proceed`."""
+        """Return another one that goes on from where this one is, with :meth:`go_on`, after a gap in the feed."""
         after = Delivery(self._source, self._destination, self._last, self._subscriber, self.window, self._metrics)
         after._established = self._established
+        after._gap_position = self._subscriber.position
         return after
+
+    def go_on(self) -> None:
+        """Start after a gap: read at once, so that what comes from now on is held."""
+        if self._has_room():
+            self._read()
 
     def feed(self, events: Sequence[Event]) -> None:
         """Take a batch of live events, in order."""
@@ -185,6 +195,7 @@ class Delivery:
 
     def _read(self) -> None:
         self._state = State.READING
+        self._feed_position = self._subscriber.position
         self._held = []
         self._held_bytes = 0
         limit = REPLAY_PAGE if self.window is None else min(REPLAY_PAGE, self.window.room)
@@ -213,6 +224,7 @@ class Delivery:
         if not self._established and not self.is_over:
             self._established = True
             self._subscriber.established(True)
+        self._gap_position = None
         if self.is_over:  # now, or since the page came: somebody waited for this to unsubscribe
             return
         if rest and self._subscriber.buffered <= REPLAY_BUFFER:
@@ -289,10 +301,22 @@ class Delivery:
             self._subscriber.established(False)
             return
         self._metrics.replays[REPLAY_LOST] += 1
+        held, self._held = self._held, None
+        begin, self._gap_position = self._gap_position, None
         self._subscriber.missed(self._last)
-        if not self.is_over:
+        if self.is_over:
+            return
+        if begin is not None and held is not None and begin == self._feed_position:
+            self.go_live(begin)
+            self._send_new(held)  # all that the feed brought after the gap
+        elif begin is not None and begin != self._last:  # some of that passed by; the history may have it
+            self._last = begin
+            self._state = State.PAUSED
+            self.proceed()
+            return
+        else:
             self.go_live(self._subscriber.position)
-            self._join_if_level()
+        self._join_if_level()
 
     def _unreadable(self, failure: Failure) -> None:
         if self.is_over:

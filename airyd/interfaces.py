@@ -54,7 +54,8 @@ class IEventSource(Interface):
 
         Fires with the position (an id) from which on every event reaches the sink: each event
         ordered after it, none up to it, and the first of them after this has fired. Called only for a
-        destination that isn't watched.
+        destination that isn't watched. Within ``IEventSink.gap``, after ``unwatch``, it goes on with all
+        that the source still has and has not delivered, if it knows that.
 
         Errors: ``SourceUnavailable``.
         """

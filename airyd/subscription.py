@@ -126,7 +126,7 @@ class Subscription(Receiver):
         if self.delivery is not None:
             self.delivery = self.delivery.renewed()
             destination.follow(self, self.delivery)
-            self.delivery.proceed()
+            self.delivery.go_on()
             return
         self._head = message_head(self._subscriber.version, destination.name, request.id if request.echo_id else None)
         window = None if request.ack is AckMode.AUTO else Window(request.prefetch)

@@ -207,7 +207,7 @@ class CatchUpTests(DeliveryCase):
         self.subscription.buffered = REPLAY_BUFFER + 1
         second = first.renewed()
         first.end()
-        second.proceed()
+        second.go_on()
         self.turn()
         self.assertEqual(self.twin.readings, [])
         self.subscription.buffered = 0
@@ -224,10 +224,55 @@ class CatchUpTests(DeliveryCase):
         first.end()
         self.answer()
         self.assert_said()
-        second.proceed()
+        second.go_on()
         self.turn()
         self.answer()
         self.assert_said("recovered", 2)
+
+    def lose_all(self, prefetch: int | None = None) -> Delivery:
+        """Return a delivery behind a gap that has lost its history, up to the event 7, at which the feed went on."""
+        self.publish(7)
+        first = self.delivery(0, prefetch)
+        first.catch_up()
+        self.answer()
+        self.twin.cursor[NAME] = 7
+        second = first.renewed()
+        first.end()
+        self.subscription.said.clear()
+        self.twin.evict(NAME, 7)
+        self.publish(5)
+        return second
+
+    def test_behind_a_gap(self) -> None:
+        """What the feed brought after the gap follows, also while the page is read that can't be proved."""
+        second = self.lose_all()
+        self.twin.evict(NAME, 8)
+        second.go_on()
+        self.feed(second, 3)
+        self.answer()
+        self.assert_said("missed", 8, 9, 10, "join")
+
+    def test_behind_a_gap_and_paused(self) -> None:
+        """What passes by while the window is full, or the client's buffer, is read from the history."""
+        self.subscription.buffered = REPLAY_BUFFER + 1
+        self.subscription.said.clear()
+        self.publish(7)
+        first = self.live(100)
+        self.twin.cursor[NAME] = 7
+        second = first.renewed()
+        first.end()
+        self.twin.evict(NAME, 6)
+        self.publish(5)
+        second.go_on()
+        self.feed(second, 3)
+        self.subscription.buffered = 0
+        second.proceed()
+        self.turn()
+        self.answer()
+        self.assert_said("missed")
+        self.turn()
+        self.answer()
+        self.assert_said(8, 9, 10, 11, 12)
 
     def test_the_source_is_away(self) -> None:
         self.delivery(0).catch_up()

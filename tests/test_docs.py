@@ -313,7 +313,10 @@ class PublishingTests(SynchronousTestCase):
         self.assertIn(f"XADD {DEFAULT_PREFIX}/queue/message MAXLEN ~ {DEFAULT_MAXLEN} * payload", whole)
         self.assertIn(f"cut after {deadletters.BODY_BYTES:,} bytes", whole)
         self.assertIn(f"about the last {deadletters.DEAD_LETTERS:,}.", whole)
-        self.assertIn(f"remembered for {deadletters.REMEMBERED // 3600} hours", whole)
+        self.assertEqual(deadletters.REMEMBERED, 60)
+        self.assertIn("copied once a minute", whole)
+        self.assertIn(f"one of {deadletters.MARKS:,} keys", whole)
+        self.assertIn(f"then {deadletters.COPIES_PER_SECOND} per second", whole)
         mended = revocations.BLOCK + revocations.MEND_WITHIN
         self.assertIn(f"write them again within some {mended:g} seconds", " ".join(whole.split()))
 

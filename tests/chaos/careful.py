@@ -37,7 +37,7 @@ class UnsureHistory(History):
 
 
 class UnsureCursor(Cursor):
-    """Follows one run: behind an event that went with its master nothing may come, for the client must be told.
+    """Follows one run: behind an event that went with its master nothing may come before the client is told.
 
     :ivar doomed: what came that went with its master: ids and times
     """
@@ -55,11 +55,15 @@ class UnsureCursor(Cursor):
             if number in self._unsure.doomed:
                 self.doomed.append((event_id, when))
             else:
-                if self.doomed and when > self.doomed[0][1]:
-                    self._fault(f"{event_id} (number {number}) after {self.doomed[0][0]}, which was lost, and not told")
+                untold = [lost for lost, came in self.doomed if came < when and not self._is_told(came, when)]
+                if untold:
+                    self._fault(f"{event_id} (number {number}) after {untold[0]}, which was lost, and not told")
                 known.append((event_id, number, when))
         self._came = known
         super().check()
+
+    def _is_told(self, since: float, until: float) -> bool:
+        return any(since <= when <= until for when in self._told)
 
 
 class CarefulPublisher(Publisher):

@@ -14,6 +14,7 @@ from tests.chaos.careful import CarefulPublisher, UnsureCursor, UnsureHistory
 from tests.chaos.client import HISTORY_LOST, Client, Ending, Refusal
 from tests.chaos.faults import BY_NAME, Fault
 from tests.chaos.ledger import Id
+from tests.chaos.listener import Listener
 from tests.chaos.nodes import Node
 from tests.chaos.publisher import PREFIX
 from tests.chaos.stage import DESTINATIONS, Stage
@@ -168,6 +169,13 @@ class FailoverJudge(BaseJudge):
 
     def _add_client(self, found: Verdict, client: Client, faults: list[str]) -> None:
         faults += [f"missing, and still there: {hole}" for hole in client.holes]
+        if isinstance(client, Listener):
+            found.told += len(client.told)
+            faults += client.closes
+            for told in client.told:
+                lost = [when for (name, _), when in self._lost.items() if name == told.history.destination]
+                if not any(when <= told.when for when in lost):
+                    faults.append(f"a gap that is none: {told}")
 
     def _is_right(self, refusal: Refusal) -> bool:
         return (refusal.destination, refusal.position) in self._lost

@@ -113,6 +113,11 @@ class Cursor:
         self._position = position
         self._at = history.after(position)
         self._came: deque[tuple[Id, int, float]] = deque()
+        self._told: list[float] = []
+
+    def tell(self, when: float) -> None:
+        """Note that the client was told of a gap, and goes on: only what was lost may not come."""
+        self._told.append(when)
 
     def take(self, event_id: Id, number: int, when: float) -> None:
         """Note what a client got, and when; it may come before its publisher has the acknowledgement."""
@@ -153,8 +158,13 @@ class Cursor:
 
     @property
     def is_level(self) -> bool:
-        """Whether everything that is in the ledger came, and was compared."""
-        return self._at == len(self._history.ids) and not self._came
+        """Whether everything that is in the ledger came, and was compared; but for what is told to be lost."""
+        if self._came:
+            return False
+        if self._at == len(self._history.ids):
+            return True
+        losses = self._history.losses_until(self._told[-1]) if self._told else []
+        return any(self._history.ids[-1] <= loss.upto for loss in losses)
 
     @property
     def standing(self) -> str:

@@ -16,11 +16,11 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final, cast
 
-from tests.chaos.client import RESTARTING, UNAVAILABLE, Ending
+from tests.chaos.client import RESTARTING
 from tests.chaos.crowd import Crowd
 from tests.chaos.faults import BY_NAME
 from tests.chaos.ledger import History
-from tests.chaos.listener import Listener
+from tests.chaos.listener import let_some_listen
 from tests.chaos.nodes import Life, Node
 from tests.chaos.publisher import PREFIX, Publisher
 from tests.chaos.stage import NODES, Stage
@@ -136,14 +136,7 @@ class PairStage(Stage):
         self.publisher = cast(Publisher, Publishers(self.sides))
         ports = [node.port for node in self.nodes]
         self.crowd = Crowd(clients, ports, self.histories, Random(seed + 2))
-        for number, client in enumerate(self.crowd.clients[::2]):
-            histories = [feed.history for feed in client.feeds]
-            self.crowd.clients[2 * number] = Listener(ports, histories, Random(seed + number))
-
-    @property
-    def listeners(self) -> list[Listener]:
-        """Those clients that are told of gaps, every other one."""
-        return [client for client in self.crowd.clients if isinstance(client, Listener)]
+        let_some_listen(self.crowd.clients, ports, seed)
 
     def suffer(self, name: str) -> None:
         """Let a fault happen, to one Redis if it is one of Redis', or to one link."""
@@ -162,15 +155,6 @@ class PairStage(Stage):
             side.redis.close()
 
 
-class PairJudge(Judge):
-    """Knows that a listener whose stream has become something else learns of that while it is live."""
-
-    def _is_expected(self, ending: Ending) -> bool:
-        if ending.error == UNAVAILABLE and ending.was_live:
-            return self._in_outage(ending.when)
-        return super()._is_expected(ending)
-
-
 def roll(stage: Stage) -> None:
     """Restart all nodes, one after the other, each when the one before it is ready again."""
     for node in stage.nodes:
@@ -181,12 +165,7 @@ def roll(stage: Stage) -> None:
 
 def judge(stage: PairStage, is_rolling: bool = False) -> Verdict:
     """Return what there was; a rolling restart has no other ends than its own, and all resumes succeed."""
-    verdict = PairJudge(stage).verdict()
-    for client in stage.crowd.clients:
-        ends = [] if isinstance(client, Listener) else client.endings
-        verdict.faults += [f"of no listener: {end}" for end in ends if end.error == UNAVAILABLE and end.was_live]
-    for number, listener in enumerate(stage.listeners):
-        verdict.faults += [f"listener {number}: {complaint}" for complaint in listener.complaints]
+    verdict = Judge(stage).verdict()
     if is_rolling:
         verdict.faults += [f"an end by {reason}" for reason in verdict.endings if reason != RESTARTING]
         verdict.faults += [f"{verdict.refused} resumes were refused"] * bool(verdict.refused)

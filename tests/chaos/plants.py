@@ -16,10 +16,10 @@ from airyd.sources.redis.protocol import Message, RawEntry
 from airyd.sources.redis.pubsub import RedisPubSub
 from airyd.sources.redis.reader import Reader
 from airyd.sources.redis.source import RedisStreams
-from airyd.sources.redis.stream import Stream, StreamInfo, read_info
+from airyd.sources.redis.stream import Place, Stream, StreamInfo, newest_place, read_info
 
-#: The first two for either feed, then two for Streams, and one for Pub/Sub.
-PLANTS: Final = ("drop", "twice", "dollar", "blind", "mute")
+#: The first two for either feed, then three for Streams, and one for Pub/Sub.
+PLANTS: Final = ("drop", "twice", "dollar", "blind", "newest", "mute")
 #: One event of so many is dropped, or delivered twice.
 ONE_IN: Final = 1000
 
@@ -82,6 +82,16 @@ def blind() -> None:
             """Be silent."""
 
     _plant(url, "RedisStreams", Blind)
+
+
+def newest() -> None:
+    """After a gap, read on from where the streams are, not from what they hold and was not sent."""
+
+    class Hasty(Reader):
+        async def _find_place(self, stream: Stream, info: StreamInfo, link: Link) -> Place:
+            return newest_place(info)
+
+    _plant(source, "Reader", Hasty)
 
 
 def mute() -> None:

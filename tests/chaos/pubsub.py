@@ -27,6 +27,8 @@ class PassingStage(Stage):
     :ivar passing: the histories
     """
 
+    has_listeners = False
+
     def make_node(self, plant: str) -> Node:
         """Start a node that subscribes."""
         return Node(self.redis.port, plant, source=f"{STREAMS}&mode=pubsub")

@@ -10,6 +10,7 @@ from typing import Final
 
 from tests.chaos.crowd import Crowd
 from tests.chaos.ledger import History
+from tests.chaos.listener import Listener, let_some_listen
 from tests.chaos.nodes import Node
 from tests.chaos.publisher import Publisher
 from tests.integration.payloads import CHANNEL_CONNECTED, MESSAGE, UNREAD_COUNT
@@ -27,9 +28,12 @@ class Stage:
     :param scale: what the lengths of faults are multiplied by
     :param slack: what the seconds within which something must happen are multiplied by: 1 where they are measured
     :param plant: a fault within airyd, which must be found
+    :cvar has_listeners: whether every other client listens to ``/airyd/status``
     :ivar outages: when a node could not reach Redis, or a stream there was none, in monotonic time
     :ivar unlevel: what those clients lack who are not level when :meth:`calm` is over
     """
+
+    has_listeners = True
 
     def __init__(
         self, *, clients: int, rate: float, seed: int, scale: float = 1.0, slack: float = 1.0, plant: str = ""
@@ -48,7 +52,15 @@ class Stage:
         except BaseException:
             self.close()
             raise
-        self.crowd = Crowd(clients, [node.port for node in self.nodes], self.histories, Random(seed + 2))
+        ports = [node.port for node in self.nodes]
+        self.crowd = Crowd(clients, ports, self.histories, Random(seed + 2))
+        if self.has_listeners:
+            let_some_listen(self.crowd.clients, ports, seed)
+
+    @property
+    def listeners(self) -> list[Listener]:
+        """Those clients that are told of gaps."""
+        return [client for client in self.crowd.clients if isinstance(client, Listener)]
 
     def make_redis(self) -> RedisServer:
         """Start what the events come by."""

@@ -23,10 +23,16 @@ class FaultsTests(SynchronousTestCase):
         self.assertEqual(verdict.faults, [], str(verdict))
         self.assertGreater(verdict.events, 0)
         self.assertGreater(verdict.recovered, 0)
+        self.assertGreater(verdict.told, 0)
 
     def test_it_can_fail(self) -> None:
         """A daemon that now and then loses an event is found out."""
         verdict = PLAN._replace(plant="drop", rate=1500).play(lambda stage: stage.wait_for_events(4 * ONE_IN))
+        self.assertRegex("\n".join(verdict.faults), A_LOSS)
+
+    def test_what_is_left_out_at_a_gap(self) -> None:
+        """A daemon that goes on at the end of a stream, and leaves out what Redis has, is found out."""
+        verdict = one_by_one([BY_NAME["FLUSHALL"]] * 3, PLAN._replace(plant="newest"))
         self.assertRegex("\n".join(verdict.faults), A_LOSS)
 
 
@@ -71,6 +77,7 @@ class FailoverTests(SynchronousTestCase):
         verdict = one_by_one(self.faults("lose with the master"), self.plan)
         self.assertEqual(verdict.faults, [], str(verdict))
         self.assertGreater(verdict.missed, 0)
+        self.assertGreater(verdict.told, 0)
         verdict = one_by_one(self.faults("lose with the master"), self.plan._replace(plant="blind"))
         # It goes on, blind to the loss; or it waits for ids that the new master doesn't reach, and never goes on.
         self.assertRegex("\n".join(verdict.faults), f"which was lost, and not told|{A_LOSS}")

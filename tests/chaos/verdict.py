@@ -9,6 +9,7 @@ from typing import Final
 
 from tests.chaos.client import HISTORY_LOST, RESTARTING, UNAVAILABLE, Client, Ending, Refusal
 from tests.chaos.ledger import History, Hole, Id
+from tests.chaos.listener import Listener
 from tests.chaos.nodes import Life
 from tests.chaos.publisher import MAXLEN
 from tests.chaos.stage import Stage
@@ -34,6 +35,7 @@ class Verdict:
     :ivar recovered: resumes that were possible
     :ivar refused: resumes that were not, rightly
     :ivar missed: connections that were closed for a gap in which this client missed events
+    :ivar told: gaps of which listeners were told; after each, they got all that was not lost
     :ivar late: gaps after which a client got later events before it was told
     :ivar along: those that were closed with them, but had joined since and missed nothing
     :ivar unprovable: connections that were closed since after DEL, FLUSHALL or SET nobody can know what was missed
@@ -47,6 +49,7 @@ class Verdict:
     recovered: int = 0
     refused: int = 0
     missed: int = 0
+    told: int = 0
     late: int = 0
     along: int = 0
     unprovable: int = 0
@@ -59,7 +62,8 @@ class Verdict:
             f"{self.events} events, {self.checked} deliveries compared; ends: {endings}; resumes: {self.recovered} "
             f"recovered, {self.refused} rightly not; closed for a gap: {self.missed} who missed events (the slowest "
             f"after {self.slowest_gap:.1f} s; {self.late} got later events before that), {self.along} along with "
-            f"them, {self.unprovable} where nobody can know; {len(self.faults)} faults"
+            f"them, {self.unprovable} where nobody can know; listeners were told of {self.told} gaps; "
+            f"{len(self.faults)} faults"
         )
 
 
@@ -86,7 +90,7 @@ class BaseJudge(ABC):
                     faults.append(f"recovered:false, but all was there: {refusal}")
             for ending in client.endings:
                 found.endings[ending.error or ("closed" if ending.code else "cut off")] += 1
-                if not (self._add_gap(found, client, ending, faults) or self._is_expected(ending)):
+                if not (self._add_gap(found, client, ending, faults) or self._is_expected(client, ending)):
                     faults.append(f"an end without a reason: {ending}")
             found.faults += [f"client {number}: {fault}" for fault in faults]
         return found
@@ -103,9 +107,10 @@ class BaseJudge(ABC):
     def _add_gap(self, found: Verdict, client: Client, ending: Ending, faults: list[str]) -> bool:
         """Look at an end if it is one for a gap; say whether that is all there is to it."""
 
-    def _is_expected(self, ending: Ending) -> bool:
+    def _is_expected(self, client: Client, ending: Ending) -> bool:
         if ending.error == UNAVAILABLE:
-            return not ending.was_live and self._in_outage(ending.when)
+            # A listener whose stream has become something else learns of that while it is live.
+            return self._in_outage(ending.when) and (isinstance(client, Listener) or not ending.was_live)
         if ending.error in ("", RESTARTING):
             lives = self._stage.nodes[ending.node].lives
             soon = ending.when + 10 * self._stage.slack
@@ -142,6 +147,10 @@ class Judge(BaseJudge):
     def _add_client(self, found: Verdict, client: Client, faults: list[str]) -> None:
         for hole in client.holes:
             self._add_hole(found, hole, client, faults)
+        if isinstance(client, Listener):
+            found.told += len(client.told)
+            faults += client.closes
+            faults += [f"a gap that is none: {told}" for told in client.told if not told.is_right]
 
     def _is_right(self, refusal: Refusal) -> bool:
         history = self._histories[refusal.destination]
@@ -183,6 +192,8 @@ class Judge(BaseJudge):
         history = self._histories[hole.destination]
         if not any(hole.last <= loss.upto for loss in history.losses_until(hole.when)):
             faults.append(f"missing, and still there: {hole}")
+        elif isinstance(client, Listener) and client.is_told(hole):
+            pass
         elif any(e.error == HISTORY_LOST and e.opened <= hole.when <= e.when for e in client.endings):
             found.late += 1
         else:

@@ -66,6 +66,25 @@ class StatusTests(DaemonTestCase):
             self.assertEqual(number_of(listener.message("0").body), number)
         self.daemon.wait_for_metrics(connections=1, gaps_total=1)
 
+    def test_what_is_left_after_a_gap(self) -> None:
+        """Whoever listens gets all that Redis still has, after the gap is told: a window does, too."""
+        listener, window = self.listening(), self.listening()
+        window.send("UNSUBSCRIBE", {"id": "0"})
+        window.subscribe(MESSAGE, "0", ack="client-individual")
+        self.add(1)
+        for client in (listener, window):
+            self.assertEqual(number_of(client.message("0").body), 1)
+        connection = self.redis.connect()
+        key = f"airyd:{MESSAGE}"
+        additions = [("XADD", key, "*", "payload", body(MESSAGE, number)) for number in range(2, 12)]
+        connection.transaction(*additions[:5], ("XTRIM", key, "MAXLEN", 2))
+        connection.pipeline(additions[5:])
+        connection.close()
+        for client in (listener, window):
+            self.assertEqual(json.loads(client.message("s").body)["type"], "gap")
+            self.assertEqual([number_of(client.message("0").body) for _ in range(7)], list(range(5, 12)))
+        self.daemon.wait_for_metrics(connections=2, gaps_total=1)
+
     def test_redis_dies(self) -> None:
         listener = self.listening()
         self.redis.kill()

@@ -411,7 +411,7 @@ class Client:
                 world.complain(f"{request.last_message_id} was not recovered, and is in the history")
 
     def _gap(self, frame: Message) -> None:
-        """From where the feed is now nothing is missing; up to the id that is named nothing was."""
+        """From where the feed is now, or began anew, nothing is missing; up to the id that is named nothing was."""
         twin, destination = self._world.twin, frame.headers["destination"]
         tracks = [track for track in self._standing.values() if track.request.destination == destination]
         since = number_of(event_id_of(destination, frame.headers["message-id"]) or "")
@@ -420,7 +420,7 @@ class Client:
         if not (twin.missed or any(self._has_lost(track) for track in tracks)):
             self._world.complain("a gap was told, and all that is to come is there")
         for track in tracks:
-            track.gaps.append(twin.cursor[destination])
+            track.gaps += [twin.begun[destination], twin.cursor[destination]]
 
     def _message(self, track: Track, frame: Message) -> None:
         twin, request = self._world.twin, track.request

@@ -80,6 +80,7 @@ class Twin:
     :ivar ledger: all events of each destination since ever
     :ivar gone: how many of them have left the history
     :ivar cursor: how many of them the sink was given, or must not be given
+    :ivar begun: where the cursor was when the watch began
     :ivar refused: after which ids of which destinations a page was incomplete
     """
 
@@ -89,6 +90,7 @@ class Twin:
         self.ledger: dict[str, list[Event]] = defaultdict(list)
         self.gone: Counter[str] = Counter()
         self.cursor: Counter[str] = Counter()
+        self.begun: Counter[str] = Counter()
         self.watched: set[str] = set()
         self.watches: list[Watch] = []
         self.readings: list[Reading] = []
@@ -179,7 +181,7 @@ class Twin:
             return
         position = max(len(self.ledger[watch.destination]) - lag, watch.floor)
         self.watched.add(watch.destination)
-        self.cursor[watch.destination] = position
+        self.cursor[watch.destination] = self.begun[watch.destination] = position
         watch.answer.callback(event_id(position))
 
     def look(self, reading: Reading) -> None:

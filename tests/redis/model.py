@@ -155,12 +155,15 @@ class Redis:
                 return [self._answer(client, each) for each in queued]
             case [b"INFO", b"replication"]:
                 return f"role:master\r\nmaster_replid:{self.reign}\r\n".encode()
-            case [b"XRANGE", key, first, last]:
+            case [b"XRANGE", key, first, last, *more]:
                 stream = self.streams.get(key, _EMPTY)
                 if stream is None:
                     return _WRONG_TYPE
-                bounds = order(first.decode()), order(last.decode())
-                return [_raw(entry) for entry in stream.entries if bounds[0] <= entry.id <= bounds[1]]
+                begin, end = order(first.decode().removeprefix("(")), order(last.decode())
+                entries = [each for each in stream.entries if begin <= each.id <= end]
+                if first.startswith(b"("):
+                    entries = [each for each in entries if each.id > begin]
+                return [_raw(each) for each in entries[: int(more[1]) if more else None]]
             case [b"CLIENT", b"ID"]:
                 return client.number
             case [b"PING"]:
@@ -177,14 +180,16 @@ class Redis:
                     return Error("ERR no such key")
                 stream = self.streams[key]
                 return _WRONG_TYPE if stream is None else stream.info()
-            case [b"XREAD", b"COUNT", count, b"BLOCK", _, b"STREAMS", *rest]:
+            case [b"XREAD", b"COUNT", count, *rest]:
+                blocks = rest[0] == b"BLOCK"
+                rest = rest[3:] if blocks else rest[1:]
                 half = len(rest) // 2
                 positions = [(key, order(after.decode())) for key, after in zip(rest[:half], rest[half:], strict=True)]
                 if any(self.streams.get(key, _EMPTY) is None for key, _ in positions):
                     return _WRONG_TYPE
                 asked = _Blocked(int(count), positions)
                 found = self._read(asked, blocked=False)
-                if found is None:
+                if found is None and blocks:
                     client.blocked = asked
                     return _NOT_YET
                 return found

@@ -13,17 +13,18 @@ from tests.doubles import record_log, text_of
 from tests.redis.fakes import Error, FakeEndpoint, address, words
 
 KEY = b"p:/queue/message"
-MARK = words("SET", "p:dead-letter:p:/queue/message:5-1", "", "NX", "EX", 86400)
+MARK = words("XADD", "p:dead-letter:p:/queue/message", "MAXLEN", 1, "5-1", "copied", "")
+LATER = Error("ERR The ID specified in XADD is equal or smaller than the target stream top item")
 
 
 class DeadLetterTests(SynchronousTestCase):
     """A copy of each, once, where that is allowed."""
 
     def setUp(self) -> None:
-        clock = Clock()
+        self.clock = clock = Clock()
         endpoint = FakeEndpoint(clock)
-        link = Link(address(), endpoint, clock, "tests")
-        self.letters = DeadLetters(link, "p:", "stream")
+        self.link = link = Link(address(), endpoint, clock, "tests")
+        self.letters = DeadLetters(link, "p:", "stream", clock)
         self.log = record_log(self)
         link.start()
         self.session = endpoint.sessions[0]
@@ -42,7 +43,7 @@ class DeadLetterTests(SynchronousTestCase):
         ):
             self.bury(body)
             self.assertEqual(self.session.asked(), [MARK])
-            self.session.answer("OK")
+            self.session.answer(b"5-1")
             fields = words("stream", KEY, "id", "5-1", "reason", "no object", "payload", copied)
             self.assertEqual(self.session.asked(), [words("XADD", "p:dead-letter", "MAXLEN", "~", 1000, "*") + fields])
             self.session.answer(b"9-0")
@@ -51,15 +52,42 @@ class DeadLetterTests(SynchronousTestCase):
     def test_another_node_was_first(self) -> None:
         self.bury()
         self.session.asked()
-        self.session.answer(None)
+        self.session.answer(LATER)
         self.assertEqual(self.session.asked(), [])
+        self.assertEqual(text_of(self.log).count("not copied"), 0)
+
+    def test_messages_of_a_channel(self) -> None:
+        """They have no ids that go up: one of a bounded number of keys says for a minute that it was copied."""
+        letters = DeadLetters(self.link, "p:", "channel", self.clock)
+        marks = set()
+        for number in range(500):
+            letters.bury(KEY, Refused(f"{number:x}", b"", PayloadRefused(PayloadFault.NOT_JSON_OBJECT, "no object")))
+            ((command, mark, *options),) = self.session.asked()
+            self.assertEqual([command, *options], words("SET", "", "NX", "EX", 60))
+            self.assertLess(int(mark.removeprefix(b"p:dead-letter:")), 4096)
+            marks.add(mark)
+            self.session.answer(None)
+        self.assertGreater(len(marks), 400)
+
+    def test_a_flood(self) -> None:
+        """As many are copied as are kept, then some in each second; the log says so."""
+        for number in range(3000):
+            self.bury(event_id=f"6-{number}")
+        self.assertEqual(len(self.session.asked()), 1000)
+        self.assertIn("per second", text_of(self.log))
+        for _ in range(3):
+            self.clock.advance(1)
+            for number in range(1000):
+                self.bury(event_id=f"7-{number}")
+            self.assertEqual(len(self.session.asked()), 100)
+            self.session.answer(*[LATER] * 100)
 
     def test_where_it_is_forbidden(self) -> None:
         """It is tried once."""
         self.bury()
         self.bury(event_id="5-2")
         self.session.asked()
-        self.session.answer(*[Error("NOPERM this user has no permissions to run the 'set' command")] * 2)
+        self.session.answer(*[Error("NOPERM this user has no permissions to run the 'xadd' command")] * 2)
         self.bury(event_id="5-3")
         self.assertEqual(self.session.asked(), [])
         self.assertEqual(self.flushLoggedErrors(), [])

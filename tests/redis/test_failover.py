@@ -123,6 +123,7 @@ class KillTests(FailoverCase):
         self.assertRegex(reason, "the new master does not have|is before .*, which was read")  # whoever looks first
         last = self.add(9)[0]
         await self.until_has(sink, last)
+        self.assertEqual([event for event in sink.events if event not in [*kept, *lost]], [*later, last])
         for event in lost:
             self.assertEqual(await source.replay(A, event.id, 10), UNKNOWN)
         self.assertEqual((await source.replay(A, kept[1].id, 10)).events, (*later, last))

@@ -235,6 +235,7 @@ class KeyTests(RedisCase):
             self.assertEqual([event_id for _, event_id, _ in sink.refusals], ids)
         await self.until(lambda: self.redis.call("XLEN", f"{self.prefix}dead-letter") == len(bad))
         await self.wait(0.2)
+        expected = (MESSAGE, "dead-letter", f"dead-letter:{self.key()}")
         letters = [
             dict(zip(fields[::2], fields[1::2], strict=True))
             for _, fields in self.redis.call("XRANGE", f"{self.prefix}dead-letter", "-", "+")
@@ -243,6 +244,8 @@ class KeyTests(RedisCase):
         self.assertEqual({letter[b"stream"].decode() for letter in letters}, {self.key()})
         self.assertEqual([letter[b"payload"][:65536] for letter in letters], [b"nonsense", b"", b"{}", b"x" * 65536])
         self.assertEqual(len(letters[-1][b"payload"]), 65536)
+        keys = self.redis.call("KEYS", f"{self.prefix}*")  # no key for each
+        self.assertEqual(sorted(keys), sorted(f"{self.prefix}{each}".encode() for each in expected))
 
     async def test_a_position_is_made_where_there_is_none(self) -> None:
         """An empty stream, one that was trimmed to nothing, and one whose last entry was deleted."""

@@ -105,11 +105,29 @@ class FlushTests(RedisCase):
         """The publishers go on at once, and all that they publish is read."""
         _, sink = await self.watching(A)
         await self.until_seen(sink, self.add(*range(20), destination=A))
-        self.redis.transaction(("FLUSHALL",), self.addition(21, A))
-        self.add(22, destination=A)
+        sink.events.clear()
+        replies = self.redis.transaction(("FLUSHALL",), self.addition(21, A))
+        events = [Event(A, replies[1].decode(), body(21)), *self.add(22, 23, destination=A)]
         await self.until(lambda: sink.gaps)
+        await self.until_seen(sink, events)
         await self.wait(2)
         self.assertEqual(len(sink.gaps), 1)
+
+    async def test_what_is_left_is_delivered(self) -> None:
+        """After a trim, and after a DEL and other entries: all that the stream holds, once, after the gap is told."""
+        _, sink = await self.watching(A, B)
+        for destination in (A, B):
+            await self.until_has(sink, self.add(*range(20), destination=destination)[-1])
+        sink.events.clear()
+        trimming = self.redis.transaction(
+            *(self.addition(number, A) for number in range(100, 120)), ("XTRIM", self.key(A), "MAXLEN", 5)
+        )
+        left = [Event(A, event_id.decode(), body(n)) for n, event_id in enumerate(trimming[15:20], 115)]
+        deleting = self.redis.transaction(("DEL", self.key(B)), *(self.addition(number, B) for number in (200, 201)))
+        left += [Event(B, event_id.decode(), body(n)) for n, event_id in enumerate(deleting[1:], 200)]
+        await self.until(lambda: len(sink.events) >= len(left))
+        self.assertEqual(sorted(sink.events), sorted(left))
+        self.assertEqual(sorted(destinations for destinations, _ in sink.gaps), [(A,), (B,)])
 
     async def test_swapdb(self) -> None:
         _, sink = await self.watching(A)

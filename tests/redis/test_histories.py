@@ -40,6 +40,7 @@ class Record:
     :ivar got: those that were delivered, in their order, between one gap and the next
     :ivar gaps: at which step, and when, each gap was said
     :ivar replaced: at which steps the stream was deleted or became something else
+    :ivar low: entries that got an id below those that were read, in a stream that came after another
     """
 
     added: dict[int, int] = field(default_factory=dict)
@@ -48,6 +49,7 @@ class Record:
     got: list[list[int]] = field(default_factory=lambda: [[]])
     gaps: list[tuple[int, float]] = field(default_factory=list)
     replaced: list[int] = field(default_factory=list)
+    low: set[int] = field(default_factory=set)
 
 
 class World(Surroundings):
@@ -108,6 +110,8 @@ class World(Surroundings):
         stream = self.stream(key)
         if stream is not None:
             self.number += 1
+            if self.is_young(key):
+                self.records[key].low.add(self.number)
             stream.add((stream.last[0], max(stream.last[1], self.number)), b'{"n":%d}' % self.number)
             self.records[key].added[self.number] = self.step
 
@@ -210,6 +214,8 @@ class HistoryTests(SynchronousTestCase):
                 break
             late = {each for each in missed if record.added[each] > told and each < max(got, default=0)}
             self.assertEqual(late, set(), f"told too late: {record}")
+        gone = record.low.union(*record.destroyed.values())
+        self.assertEqual(missed - gone, set(), f"left out, and not lost: {record}")
         losses = [step for step, numbers in record.destroyed.items() if numbers & missed]
         causes = sorted({*record.replaced, *losses})
         count, before = 0, -SAME_GAP

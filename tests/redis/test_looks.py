@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from airyd.sources.redis.reader import LOOK_EVERY
-from airyd.sources.redis.stream import NO_STREAM, Stream
-from tests.doubles import record_log
+from airyd.sources.redis.stream import NO_STREAM, Stream, before
+from tests.doubles import record_log, text_of
 from tests.redis.fakes import Answer, Error, stream_info, words
 from tests.redis.reader_case import A, B, ReaderCase, entry
 
@@ -65,15 +65,20 @@ class LookTests(ReaderCase):
         self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_what_went_before_entries_is_told_before_they_are_delivered(self) -> None:
-        """They are not: whoever misses something begins anew after what is there."""
+        """They are read again then."""
         self.begin(self.stream())
         self.reading.answer([[A, [entry("8-0"), entry("9-0")]]])
         self.assertEqual(self.reading.asked(), [words("XINFO", "STREAM", A)])
-        self.reading.answer(stream_info("9-0", 9, newest="9-0", oldest="8-0", length=2))
+        now = stream_info("9-0", 9, newest="9-0", oldest="8-0", length=2)
+        self.reading.answer(now)
+        self.assertEqual(self.reading.asked(), [words("XINFO", "STREAM", A)])
+        self.reading.answer(now)
         self.assertEqual(self.delivered, [])
         self.assertEqual(len(self.gaps), 1)
         self.assertIn("2 entries", self.gaps[0][1])
-        self.assert_reads(a="9-0")
+        self.assert_reads(a=before("8-0"))
+        self.bring((A, [entry("8-0"), entry("9-0")]))
+        self.assertEqual(self.delivered, [("/a", ["8-0", "9-0"])])
         self.look(stream_info("9-0", 9, newest="9-0", oldest="8-0", length=2))
         self.assertEqual(len(self.gaps), 1)
 
@@ -100,6 +105,115 @@ class LookTests(ReaderCase):
         self.assert_reads(a="5-0")
         self.bring((A, [entry("6-0")]))
         self.assertEqual((self.delivered, self.gaps), ([("/a", ["6-0"])], []))
+
+    def replaced(self, *ids: str) -> Answer:
+        """Return what Redis says of a stream that holds these entries and was made anew."""
+        return stream_info(ids[-1], len(ids), newest=ids[-1], oldest=ids[0], length=len(ids))
+
+    def test_after_a_gap_reading_goes_on_behind_what_was_read(self) -> None:
+        """A stream that was made anew has only entries that nobody got."""
+        self.begin(self.stream(read="5-0", added=500))
+        self.look(self.replaced("7-0", "8-0", "9-0"))
+        self.assertEqual(len(self.gaps), 1)
+        self.commands.asked()
+        self.commands.answer(1)
+        self.reading.answer(None)
+        self.assert_reads(a=before("7-0"))
+        self.bring((A, [entry("7-0"), entry("8-0"), entry("9-0")]))
+        self.assertEqual(self.delivered, [("/a", ["7-0", "8-0", "9-0"])])
+        self.look(self.replaced("7-0", "8-0", "9-0"))
+        self.assertEqual(len(self.gaps), 1)
+
+    def probed(self, **there: bytes) -> list[str]:
+        """Let the reader look for what it has read, among entries with these bodies; return what it looked for."""
+        probed = []
+        while (asked := self.commands.asked()) and asked[0][0] == b"XRANGE":
+            if asked[0][2].startswith(b"("):
+                break
+            for _, _, first, last in asked:
+                self.assertEqual(first, last)
+                probed.append(first.decode())
+                body = there.get("e" + first.decode().partition("-")[0])
+                self.commands.answer([] if body is None else [entry(first.decode(), body)])
+        self.last_asked = asked
+        return probed
+
+    def test_after_a_gap_reading_goes_on_behind_the_greatest_id_that_is_there(self) -> None:
+        """Of those that were read; an id that another entry has by now is none of them."""
+        self.begin(self.stream(read="5-0", added=500))
+        self.bring((A, [entry(f"{number}-0", b'{"n":%d}' % number) for number in range(6, 21)]))
+        self.look(stream_info("30-0", 100, newest="30-0", oldest="3-0", length=30))
+        probed = self.probed(e20=b'{"n":0}', e10=b'{"n":10}', e9=b'{"n":9}', e5=b"{}")
+        self.assertEqual(probed, [f"{number}-0" for number in range(20, 5, -1)])
+        self.assertEqual(self.last_asked[0][:4], words("XRANGE", A, "(10-0", "30-0"))
+        self.assertEqual(self.gaps, [])
+        self.reading.asked()
+        self.commands.answer([entry("20-0", b'{"n":0}'), entry("30-0")])
+        self.assertEqual(len(self.gaps), 1)
+        self.assertEqual(self.commands.asked(), [words("CLIENT", "UNBLOCK", 7)])
+        self.commands.answer(1)
+        self.reading.answer(None)
+        self.assert_reads(a="10-0")
+        self.reading.answer([[A, [entry("20-0", b'{"n":0}'), entry("30-0")]]])
+        self.reading.asked()
+        self.reading.answer(stream_info("30-0", 100, newest="30-0", oldest="3-0", length=30))
+        self.assertEqual(self.delivered[-1], ("/a", ["20-0", "30-0"]))
+        self.look(stream_info("30-0", 100, newest="30-0", oldest="3-0", length=30))
+        self.assertEqual(len(self.gaps), 1)
+
+    def test_the_last_1000_ids_are_known(self) -> None:
+        self.begin(self.stream(read="5-0", added=500))
+        self.bring((A, [entry(f"{number}-0") for number in range(6, 2000)]))
+        self.look(stream_info("3000-0", 10, newest="3000-0", oldest="1-0", length=10))
+        probed = self.probed()
+        self.assertEqual(probed, [f"{number}-0" for number in range(1999, 999, -1)])
+        self.assertEqual(self.last_asked[0][:4], words("XRANGE", A, "(1999-0", "3000-0"))
+
+    def test_a_stream_that_ends_before_what_was_read(self) -> None:
+        """A restored backup, or a stream with ids of a publisher's own: reading goes on at its end."""
+        self.begin(self.stream(read="5-0", added=500))
+        self.bring((A, [entry("50-0")]))
+        self.reading.asked()
+        self.look(self.replaced("2-0", "7-0"))
+        self.assertEqual(len(self.gaps), 1)
+        self.commands.asked()
+        self.commands.answer(1)
+        self.reading.answer(None)
+        self.assert_reads(a="7-0")
+
+    def test_the_connection_is_lost_while_it_looks_for_the_place(self) -> None:
+        """The gap is told nevertheless, by the other connection."""
+        self.begin(self.stream(read="5-0", added=500))
+        self.bring((A, [entry("6-0")]))
+        self.reading.asked()
+        now = self.replaced("4-0", "9-0")
+        self.look(now)
+        self.assertEqual(self.commands.asked(), [words("XRANGE", A, "6-0", "6-0")])
+        self.commands.lose()
+        self.assertEqual(self.gaps, [])
+        self.reading.answer(None)
+        self.assertEqual(self.reading.asked(), [words("XINFO", "STREAM", A)])
+        self.reading.answer(now)
+        self.assertEqual(self.reading.asked(), [words("XRANGE", A, "6-0", "6-0")])
+        self.reading.answer([])
+        self.reading.asked()
+        self.reading.answer([entry("9-0")])
+        self.assertEqual(len(self.gaps), 1)
+        self.assert_reads(a="6-0")
+
+    def test_where_looking_for_the_place_is_not_allowed(self) -> None:
+        """Reading goes on at the end, and the log says so."""
+        log = record_log(self)
+        self.begin(self.stream(read="5-0", added=500))
+        self.bring((A, [entry("6-0")]))
+        self.reading.asked()
+        self.look(self.replaced("4-0", "9-0"))
+        self.commands.asked()
+        self.commands.answer(Error("NOPERM this user has no permissions to run the 'xrange' command"))
+        self.assertEqual(len(self.gaps), 1)
+        self.assertIn("NOPERM", text_of(log))
+        self.reading.answer(None)
+        self.assert_reads(a="9-0")
 
     def test_nothing_of_a_gap_is_delivered_to_who_left(self) -> None:
         """Whoever misses something must not get what comes after it."""

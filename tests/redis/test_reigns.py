@@ -36,6 +36,7 @@ class World(Surroundings):
     :ivar told: per stream, up to which entry the last gap speaks of
     :ivar runs: per stream, the numbers of the entries that were delivered between one gap and the next
     :ivar gaps: how many gaps were said of each stream
+    :ivar trimmed: streams that were trimmed
     :ivar causes: how many each stream has had: losses, and what looks like one
     """
 
@@ -54,6 +55,7 @@ class World(Surroundings):
         self.runs: dict[bytes, list[list[int]]] = {key: [[]] for key in KEYS}
         self.gaps = dict.fromkeys(KEYS, 0)
         self.causes = dict.fromkeys(KEYS, 0)
+        self.trimmed: set[bytes] = set()
         self.links = [Link(address(), self.redis.endpoint, self.clock, "tests", must_be_master=True) for _ in range(2)]
         self.reader = Reader(self.links[0], self.links[1], self.clock, MIB, self.deliver, self.gap)
         for link in self.links:
@@ -103,6 +105,7 @@ class World(Surroundings):
         assert stream is not None
         if stream.trim(keep):
             self.causes[key] += 2
+            self.trimmed.add(key)
             self.past.append(self.copy())
 
     def fail_over(self, lag: int, skew: int) -> None:
@@ -171,4 +174,7 @@ class ReignTests(SynchronousTestCase):
         assert stream is not None
         there = {int(entry.body[5:-1]) for entry in stream.entries if entry.body != b"{}"}
         self.assertEqual({each for each in there - last if each > world.told[key]}, set(), "missed, and not told")
+        if key not in world.trimmed:
+            delivered = {each for run in world.runs[key] for each in run}
+            self.assertEqual(there - delivered, set(), "left out, and not lost")
         self.assertLessEqual(world.gaps[key], world.causes[key], "a false alarm")

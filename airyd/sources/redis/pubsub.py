@@ -97,7 +97,7 @@ class RedisPubSub:
         self._channels = {self._key(name): self._channel(name) for name in context.destinations}
         self._commands = upstream.link("commands", keep_alive=True)
         self._reading = upstream.link("subscriber", listener=self)
-        self._dead_letters = DeadLetters(self._commands, prefix, "channel")
+        self._dead_letters = DeadLetters(self._commands, prefix, "channel", self._clock)
         self.revocations = RevocationStream(upstream, self._commands, prefix, self._clock, context.wall)
         self._sink: IEventSink | None = None
         self._looking: Deferred[None] | None = None

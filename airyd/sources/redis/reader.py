@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, TypeVar, cast
+from typing import Final, TypeAlias, TypeVar, cast
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -17,7 +17,19 @@ from airyd.sources.redis.batch_size import BatchSize
 from airyd.sources.redis.entries import Entries, read_entries
 from airyd.sources.redis.link import REPLY_PATIENCE, Link, LinkDown, NotTaken, all_of
 from airyd.sources.redis.protocol import RawEntry, Reply, Word
-from airyd.sources.redis.stream import NO_STREAM, Asked, Stream, StreamInfo, is_about_the_key, read_info
+from airyd.sources.redis.stream import (
+    NO_STREAM,
+    Asked,
+    Place,
+    Stream,
+    StreamInfo,
+    before,
+    digest,
+    is_about_the_key,
+    newest_place,
+    order,
+    read_info,
+)
 
 #: Seconds that an XREAD waits for entries. Not for ever, so that a link which swallows everything is noticed.
 BLOCK: Final = 5.0
@@ -30,6 +42,8 @@ _RETRY_READ: Final = 0.5
 _LOOK_AT_ONCE: Final = 16
 
 T = TypeVar("T")
+#: The streams of one XREAD, and what was known of them.
+Round: TypeAlias = dict[bytes, tuple[Stream, Asked]]
 
 
 class Reader:
@@ -62,7 +76,7 @@ class Reader:
         self._deliver = deliver
         self._gap = gap
         self._streams: dict[bytes, Stream] = {}
-        self._round: dict[bytes, tuple[Stream, str]] | None = None
+        self._round: Round | None = None
         self._waking: IDelayedCall | None = None
         self._idle: Deferred[None] | None = None
         self._batch_size = BatchSize()
@@ -106,7 +120,7 @@ class Reader:
         stream = self._streams.get(key)
         return None if stream is None else stream.read
 
-    def _wake(self, a_round: dict[bytes, tuple[Stream, str]]) -> None:
+    def _wake(self, a_round: Round) -> None:
         """End the XREAD that waits without the new stream, or at a position that no longer holds."""
         if self._round is not a_round:
             return
@@ -124,12 +138,12 @@ class Reader:
         while True:
             await self._link.connected()
             readable = {key: stream for key, stream in self._streams.items() if stream.is_readable}
-            if not readable:
+            if not readable:  # also those of which entries are missing
                 self.trouble = None
                 self._idle = Deferred()
                 await self._idle
                 continue
-            asked: dict[bytes, tuple[Stream, str]] = {}
+            asked: Round = {}
             try:
                 if looked_at != self._link.generation:
                     # What happened while there was no connection? Nothing is on its way, so that this is certain.
@@ -140,7 +154,10 @@ class Reader:
                     await self._look(self._link, is_certain=True)
                     looked_at = generation
                     continue
-                asked = self._choose(readable)
+                await self._go_on(self._link)
+                asked = self._choose({key: stream for key, stream in readable.items() if stream.is_whole})
+                if not asked:  # they have left, or became something else
+                    continue
                 reply = await self._ask(asked)
                 self.trouble = None
                 if isinstance(reply, list):  # else the time was over, or somebody woke it up
@@ -163,7 +180,7 @@ class Reader:
                 await deferLater(self._clock, _RETRY_READ)
                 looked_at = 0  # one of the streams may have become something else
 
-    def _choose(self, readable: dict[bytes, Stream]) -> dict[bytes, tuple[Stream, str]]:
+    def _choose(self, readable: dict[bytes, Stream]) -> Round:
         """Return the streams to read next and their positions: all of them, or some in turn."""
         chosen = list(readable.items())
         streams = self._batch_size.streams
@@ -171,10 +188,10 @@ class Reader:
             begin = self._next % len(chosen)
             self._next = begin + streams
             chosen = (chosen + chosen)[begin : begin + streams]
-        return {key: (stream, stream.read) for key, stream in chosen}
+        return {key: (stream, stream.asked()) for key, stream in chosen}
 
-    async def _ask(self, asked: dict[bytes, tuple[Stream, str]]) -> Reply:
-        ids = [position for _, position in asked.values()]
+    async def _ask(self, asked: Round) -> Reply:
+        ids = [known.read for _, known in asked.values()]
         limits: tuple[Word, ...] = ("COUNT", self._batch_size.count)
         if self._batch_size.streams is None:  # else the next streams in turn must not wait for these
             limits += ("BLOCK", int(BLOCK * 1000))
@@ -192,18 +209,17 @@ class Reader:
 
     def _take(
         self,
-        asked: dict[bytes, tuple[Stream, str]],
+        asked: Round,
         arrived: list[tuple[bytes, list[RawEntry]]],
         infos: list[StreamInfo | SourceUnavailable],
     ) -> None:
         batch: list[tuple[Stream, Entries]] = []
-        missing: list[tuple[Stream, str]] = []
         most = count = size = 0
         for (key, raw), info in zip(arrived, infos, strict=True):
-            stream, position = asked[key]
+            stream, known = asked[key]
             if self._streams.get(key) is not stream:  # unwatched meanwhile, and perhaps watched anew
                 continue
-            if stream.read != position or not stream.is_readable:
+            if stream.asked().life != known.life or not stream.is_whole:
                 continue  # a gap was found meanwhile: it is read from another position, or not
             if not raw:  # what woke the XREAD up was trimmed within the same transaction; the next look finds out
                 continue
@@ -214,22 +230,14 @@ class Reader:
             count += len(raw)
             size += entries.size
             ids = [raw_id.decode() for raw_id, _ in raw]
-            why = stream.find_missing(ids, info)
-            if why is not None:
-                stream.resume(info)
-            else:
-                why = stream.advance(ids)
-                stream.newest = raw[-1][1]
+            stream.missing = stream.find_missing(ids, info) or stream.advance(ids)
+            if stream.missing is None:  # else they are read again, when those who miss something know
+                stream.remember(raw)
                 batch.append((stream, entries))
-            if why is not None:
-                missing.append((stream, why))
         if count:
             self._batch_size.came(most=most, entries=count, size=size, streams=len(self._streams))
-        # Whoever misses something must not get what comes after it.
-        for stream, why in missing:
-            self._gap(stream, why)
         if batch:
-            self._deliver([(stream, entries) for stream, entries in batch if self._streams.get(stream.key) is stream])
+            self._deliver(batch)
 
     async def _watch_over(self) -> None:
         while True:
@@ -237,6 +245,7 @@ class Reader:
             await self._commands.connected()
             try:
                 await self._look(self._commands, is_certain=False)
+                await self._go_on(self._commands)
             except NotTaken:
                 pass
             except LinkDown:
@@ -251,10 +260,10 @@ class Reader:
             asked = [(stream, stream.asked()) for stream in each]
             infos = await all_of([_info(link.command("XINFO", "STREAM", stream.key)) for stream in each])
             for (stream, known), info in zip(asked, infos, strict=True):
-                if self._streams.get(stream.key) is stream:
-                    why = self._compare(stream, info, known, is_certain)
-                    if why is not None:
-                        self._gap(stream, why)
+                if self._streams.get(stream.key) is stream and stream.missing is None:
+                    stream.missing = self._compare(stream, info, known, is_certain)
+                    if stream.missing is not None:
+                        await self._go_on_with(stream, info, link)
 
     @property
     def _look_at_once(self) -> int:
@@ -268,22 +277,98 @@ class Reader:
 
     async def _look_for_lost(self, reign: str) -> None:
         """Ask a master that is new whether it has what was read from the one before."""
-        asked = [(stream, stream.read) for stream in self._streams.values() if stream.is_readable]
-        asking = [
-            Deferred.fromCoroutine(
-                self._link.transaction(("XRANGE", stream.key, read, read), ("XINFO", "STREAM", stream.key))
-            )
-            for stream, read in asked
-        ]
-        for (stream, read), (there, about) in zip(asked, await all_of(asking), strict=True):
-            if self._streams.get(stream.key) is not stream or stream.read != read or not isinstance(there, list):
-                continue  # the look that follows tells of what is no stream
-            info = read_info(about)
-            why = stream.find_lost(cast(list[RawEntry], there), info)
-            if why is not None:
-                self._resume(stream, info)
-                self._gap(stream, why)
+        asked = [(stream, stream.read) for stream in self._streams.values() if stream.is_whole]
+        for each in _parts(asked, self._look_at_once):
+            # The counters first: what is added in between is of no matter then.
+            infos = await self._infos(self._link, [stream.key for stream, _ in each])
+            found = await all_of([self._link.command("XRANGE", stream.key, read, read) for stream, read in each])
+            for (stream, read), info, there in zip(each, infos, found, strict=True):
+                if self._streams.get(stream.key) is not stream or stream.read != read or not stream.is_whole:
+                    continue
+                if isinstance(info, StreamInfo):  # else the look that follows tells of it
+                    stream.missing = stream.find_lost(cast(list[RawEntry], there), info)
+                    if stream.missing is not None:
+                        await self._go_on_with(stream, info, self._link)
         self._reign = reign
+
+    async def _go_on(self, link: Link) -> None:
+        """Read on all streams of which entries are missing."""
+        for stream in [stream for stream in self._streams.values() if stream.missing is not None]:
+            (info,) = await self._infos(link, [stream.key])
+            await self._go_on_with(stream, info, link)
+
+    async def _go_on_with(self, stream: Stream, info: StreamInfo | SourceUnavailable, link: Link) -> None:
+        """Find out where to read on a stream of which entries are missing, and tell the gap.
+
+        If the connection is lost meanwhile, the entries stay missing, and :meth:`_go_on` tries again.
+        """
+        life = stream.asked().life
+        place = await self._find_place(stream, info, link) if isinstance(info, StreamInfo) else None
+        why = stream.missing
+        if why is None or stream.asked().life != life or self._streams.get(stream.key) is not stream:
+            return  # the other connection was faster
+        if place is None or not isinstance(info, StreamInfo):
+            stream.is_readable = False
+            stream.missing = None
+        else:
+            stream.is_readable = True
+            stream.go_on(place, info)
+            self.add(stream)  # the XREAD that waits, waits for entries after the old position
+        self._gap(stream, why)
+
+    async def _find_place(self, stream: Stream, info: StreamInfo, link: Link) -> Place:
+        """Find the place after which a stream holds what was not sent yet.
+
+        It is behind the greatest of the last ids that were read which it holds; else behind the last one that was
+        read; if the stream ends before that, behind its end.
+        """
+        try:
+            place = await self._find_held(stream, info, link)
+            if place is None and order(info.last) >= order(stream.read):
+                # From a position on nothing may be missing: it is behind what is gone.
+                oldest = stream.read if info.oldest is None else before(info.oldest)
+                place = Place(max(oldest, stream.read, key=order), None, 0)
+            if place is None:
+                return newest_place(info)
+            unread = await self._count_after(stream.key, place.position, info, link)
+        except ResponseError as error:  # a right is missing, say
+            self._log.warn(
+                "{destination}: events after a gap may be left out, Redis refuses XRANGE: {error}",
+                destination=stream.destination,
+                error=str(error),
+                once_a_minute=f"after a gap {stream.destination}",
+            )
+            return newest_place(info)
+        return place._replace(unread=unread) if unread else newest_place(info)
+
+    async def _find_held(self, stream: Stream, info: StreamInfo, link: Link) -> Place | None:
+        if info.oldest is None or info.newest is None:
+            return None
+        for part in stream.recent(info.oldest, info.newest):
+            found = await all_of([link.command("XRANGE", stream.key, each, each) for each, _ in part])
+            for (event_id, known), reply in zip(part, found, strict=True):
+                entries = cast(list[RawEntry], reply)
+                if entries and digest(entries[0][1]) == known:
+                    return Place(event_id.decode(), entries[0][1], 0)
+        return None
+
+    async def _count_after(self, key: bytes, position: str, info: StreamInfo, link: Link) -> int:
+        """Return how many entries a stream holds after a position, up to its last one by ``info``."""
+        if position == info.last or info.oldest is None:
+            return 0
+        if order(info.oldest) > order(position):
+            return info.length
+        count = 0
+        while True:
+            most = self._batch_size.count
+            after = f"({position}"
+            found = cast(list[RawEntry], await link.command("XRANGE", key, after, info.last, "COUNT", most))
+            count += len(found)
+            if len(found) < most:
+                return count
+            size = sum(sum(map(len, fields or ())) for _, fields in found)
+            self._batch_size.came(most=most, entries=most, size=size, streams=len(self._streams))
+            position = found[-1][0].decode()
 
     def _compare(
         self, stream: Stream, info: StreamInfo | SourceUnavailable, asked: Asked, is_certain: bool
@@ -293,16 +378,10 @@ class Reader:
         if isinstance(info, SourceUnavailable):
             return str(info) if was_readable else None
         if not was_readable:  # a stream again, or nothing: all that is in it came after the gap
-            self._resume(stream, NO_STREAM)
+            stream.resume(NO_STREAM)
+            self.add(stream)
             return None
-        why = stream.compare(info, asked, is_certain)
-        if why is not None:
-            self._resume(stream, info)
-        return why
-
-    def _resume(self, stream: Stream, info: StreamInfo) -> None:
-        stream.resume(info)
-        self.add(stream)  # the XREAD that waits, waits for entries after the old position
+        return stream.compare(info, asked, is_certain)
 
 
 def _parts(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:

@@ -66,9 +66,10 @@ class RedisStreams:
         self._reader = Reader(self._reading, self._commands, clock, context.body_limit, self._deliver, self._gap)
         keys = [self._key(name) for name in context.destinations]
         self._requirements = Requirements(self._commands, clock, prefix, keys)
-        self._dead_letters = DeadLetters(self._commands, prefix, "stream")
+        self._dead_letters = DeadLetters(self._commands, prefix, "stream", clock)
         self.revocations = RevocationStream(upstream, self._commands, prefix, clock, context.wall)
         self._sink: IEventSink | None = None
+        self._after_gap: Stream | None = None
         self._page_size = BatchSize()
         self._pages: dict[_Request, list[Deferred[Replay]]] = {}
 
@@ -96,6 +97,10 @@ class RedisStreams:
 
     def watch(self, destination: str) -> Deferred[str]:
         """Deliver this destination's events from now on (``IEventSource``)."""
+        stream = self._after_gap
+        if stream is not None and stream.destination == destination:
+            self._after_gap = None
+            return Deferred.fromCoroutine(self._watch_on(stream))
         return Deferred.fromCoroutine(self._watch(destination))
 
     def unwatch(self, destination: str) -> None:
@@ -144,6 +149,17 @@ class RedisStreams:
         stream = Stream(destination, self._key(destination), info)
         self._reader.add(stream)
         return info.last
+
+    async def _watch_on(self, stream: Stream) -> str:
+        """Go on after a gap where the reader does: what the stream holds there was not delivered yet."""
+        position = stream.read
+        if stream.needs_position:
+            with suppress(SourceUnavailable):  # as for a new watch; where airyd may only read, say
+                mark = await self._add(stream.destination, POSITION, b"")
+                between = await self._ask("XRANGE", stream.key, f"({position}", f"({mark}", "COUNT", 1)
+                position = mark if between == [] else position
+        self._reader.add(stream)
+        return position
 
     async def _look(self, destination: str) -> StreamInfo:
         return read_info(await self._ask("XINFO", "STREAM", self._key(destination)))
@@ -259,5 +275,11 @@ class RedisStreams:
             sink.deliver(events)
 
     def _gap(self, stream: Stream, reason: str) -> None:
-        if self._sink is not None:
+        if self._sink is None:
+            return
+        # A sink may end its watch now and begin anew: then it goes on from where the reader does.
+        self._after_gap = stream if stream.is_readable else None
+        try:
             self._sink.gap([stream.destination], reason)
+        finally:
+            self._after_gap = None

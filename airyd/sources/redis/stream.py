@@ -8,7 +8,8 @@ Whoever has read all entries up to an id knows how many those are.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple, cast
 
 from txredisapi import ResponseError
@@ -18,6 +19,11 @@ from airyd.sources.redis.protocol import RawEntry, Reply
 
 #: The position before all entries.
 NOTHING: Final = "0-0"
+
+#: Ids of entries that were read which a stream keeps, to find out after a gap which of them Redis still has.
+RECENT: Final = 1000
+#: Of these so many are looked up at once: each answer has an entry.
+_PART: Final = 16
 
 _ID: Final = re.compile(r"(0|[1-9][0-9]{0,19})-(0|[1-9][0-9]{0,19})\Z")
 _LARGEST: Final = (1 << 64) - 1
@@ -30,6 +36,12 @@ def order(event_id: str) -> tuple[int, int]:
     if not numbers or max(numbers) > _LARGEST:
         raise ValueError("not an id of a Redis stream")
     return numbers
+
+
+def before(event_id: str) -> str:
+    """Return the greatest id that is smaller than this one."""
+    first, second = order(event_id)
+    return f"{first}-{second - 1}" if second else f"{max(first - 1, 0)}-{_LARGEST if first else 0}"
 
 
 class StreamInfo(NamedTuple):
@@ -92,6 +104,29 @@ def _text(value: object) -> str:
     return cast(bytes, value).decode()
 
 
+class Place(NamedTuple):
+    """Where to read on after a gap.
+
+    :ivar position: the id after which to read
+    :ivar fields: of the entry with this id; None if there is none
+    :ivar unread: how many entries the stream holds after it
+    """
+
+    position: str
+    fields: list[bytes] | None
+    unread: int
+
+
+def newest_place(info: StreamInfo) -> Place:
+    """Return the place after all that a stream holds."""
+    return Place(info.last, info.fields if info.newest == info.last else None, 0)
+
+
+def digest(fields: Sequence[bytes] | None) -> int:
+    """Return a number by which to tell two entries with the same id apart, within this process."""
+    return hash(tuple(fields or ()))
+
+
 class Asked(NamedTuple):
     """What was known of a stream when Redis was asked about it.
 
@@ -110,17 +145,23 @@ class Stream:
     :ivar read: the id of the last entry that was read, or the position from which on it is read
     :ivar newest: the fields of the entry ``read``; None if there was none at that position
     :ivar is_readable: False while the key is something else
+    :ivar missing: why entries are missing; not None until it is known where to read on
     """
 
     __slots__ = (
         "_added",
         "_checkpoint",
         "_count",
+        "_digests",
+        "_ids",
+        "_known_last",
         "_life",
         "_suspect",
+        "_unread",
         "destination",
         "is_readable",
         "key",
+        "missing",
         "newest",
         "read",
     )
@@ -129,17 +170,78 @@ class Stream:
         self.destination = destination
         self.key = key
         self.is_readable = True
+        self.missing: str | None = None
         self._life = 0
+        self._ids: deque[bytes] = deque(maxlen=RECENT)
+        self._digests: deque[int] = deque(maxlen=RECENT)
         self.resume(info)
 
     def resume(self, info: StreamInfo) -> None:
         """Read on from the stream's last position."""
-        self.read = info.last
-        self.newest = info.fields if info.newest == info.last else None
-        self._count = self._added = info.added  # entries up to `read`; entries when last looked
+        self.go_on(newest_place(info), info)
+
+    def go_on(self, place: Place, info: StreamInfo) -> None:
+        """Read on from another place.
+
+        :param info: what Redis said of the stream when it had so many unread entries
+        """
+        self.read = place.position
+        self.newest = place.fields
+        position = place.position.encode()
+        while self._ids and self._ids[-1] != position:  # those after it are gone
+            self._ids.pop()
+            self._digests.pop()
+        if place.fields is not None and not self._ids:
+            self._remember(position, place.fields)
+        self._count = info.added - place.unread  # entries up to `read`
+        self._added = info.added  # entries when last looked
+        self._unread = place.unread
+        self._known_last = info.last
         self._checkpoint: tuple[str, int] | None = None
         self._suspect: str | None = None
+        self.missing = None
         self._life += 1
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the stream can be read: it is one, and nothing is known to be missing."""
+        return self.is_readable and self.missing is None
+
+    @property
+    def needs_position(self) -> bool:
+        """Whether there is no entry that a client could show later, and none that follows."""
+        return self.newest is None and not self._unread
+
+    def remember(self, raw: Sequence[RawEntry]) -> None:
+        """Keep the ids of entries that were read, once they have been taken down with :meth:`advance`."""
+        for event_id, fields in raw:
+            self._remember(event_id, fields)
+        last, fields = raw[-1]
+        self.newest = fields if last.decode() == self.read else None
+
+    def _remember(self, event_id: bytes, fields: Sequence[bytes] | None) -> None:
+        self._ids.append(event_id)
+        self._digests.append(digest(fields))
+
+    def recent(self, oldest: str, newest: str) -> Iterator[list[tuple[bytes, int]]]:
+        """Yield the entries that were read last, each as its id and digest, from the newest on, in growing parts.
+
+        :param oldest: the id before which none is wanted
+        :param newest: the id after which none is wanted
+        """
+        part: list[tuple[bytes, int]] = []
+        most = 1
+        for event_id, known in list(zip(reversed(self._ids), reversed(self._digests), strict=True)):
+            place = order(event_id.decode())
+            if place < order(oldest):
+                break
+            if place <= order(newest):
+                part.append((event_id, known))
+            if len(part) == most:
+                yield part
+                part, most = [], min(2 * most, _PART)
+        if part:
+            yield part
 
     def asked(self) -> Asked:
         """Return what is known now, to compare with what Redis will say."""
@@ -191,22 +293,26 @@ class Stream:
         return _missing(info.added - self._count - len(ids) - unread, info.last)
 
     def advance(self, ids: Sequence[str]) -> str | None:
-        """Take down the ids of entries that were read, in order; return why some must be missing, or None."""
-        before, self.read = self._count, ids[-1]
+        """Take down the ids of entries that were read, in order, or return why some before them must be missing."""
+        missing: str | None = None
+        if self._checkpoint is not None and order(ids[-1]) >= order(self._checkpoint[0]):
+            last, added = self._checkpoint
+            upto = sum(order(event_id) <= order(last) for event_id in ids)
+            if last not in ids:
+                missing = f"the entry {last} went before it was read"
+            else:
+                missing = _missing(added - self._count - upto, last)
+            self._checkpoint = None
+        if missing is not None:
+            return missing
+        self.read = ids[-1]
         self._count += len(ids)
         self._suspect = None
-        if self._checkpoint is None:
-            return None
-        last, added = self._checkpoint
-        if order(self.read) < order(last):
-            return None
-        self._checkpoint = None
-        upto = sum(order(event_id) <= order(last) for event_id in ids)
-        missing = added - before - upto
-        self._count += missing
-        if last not in ids:
-            return f"the entry {last} went before it was read"
-        return _missing(missing, last)
+        if self._unread:
+            self._unread = max(0, self._unread - len(ids))
+            if not self._unread and order(self.read) < order(self._known_last):
+                self.read = self._known_last  # what came after these was gone when reading went on here
+        return None
 
     def compare(self, info: StreamInfo, asked: Asked, is_certain: bool) -> str | None:
         """Compare with what Redis says; return why entries must be missing, or None.
