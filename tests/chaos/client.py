@@ -17,7 +17,7 @@ from tests.chaos.feed import Feed
 from tests.chaos.ledger import History, Hole, Id
 from tests.integration.payloads import body
 from tests.integration.raw import NONCE
-from tests.integration.wire import CLOSE, TEXT, decode, encode, take_frames, websocket_frame
+from tests.integration.wire import CLOSE, PING, PONG, TEXT, decode, encode, take_frames, websocket_frame
 
 HISTORY_LOST: Final = "history lost"
 UNAVAILABLE: Final = "event source unavailable"
@@ -249,6 +249,10 @@ class Client:
             assert self.socket is not None
             with contextlib.suppress(OSError):
                 self.socket.send(websocket_frame(CLOSE, payload[:2]))
+        elif first == 0x80 | PING:  # it sends no heart-beats (docs/protocol.rst, "Heart-beats")
+            assert self.socket is not None
+            with contextlib.suppress(OSError):
+                self.socket.send(websocket_frame(PONG, payload))
         elif first != 0x80 | TEXT:
             self._complain(f"a WebSocket frame that begins with {first:#x}")
         elif payload.startswith(b"MESSAGE\n"):

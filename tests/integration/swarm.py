@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import Final
 
 from tests.integration.raw import NONCE
-from tests.integration.wire import CLOSE, TEXT, VERSIONS, encode, take_frames, websocket_frame
+from tests.integration.wire import CLOSE, PING, PONG, TEXT, VERSIONS, encode, take_frames, websocket_frame
 from tests.patience import PATIENCE
 
 #: Connections whose opening is under way at once, so that the listening queue never overflows.
@@ -166,6 +166,10 @@ class Member:
             assert self.socket is not None
             with contextlib.suppress(ConnectionError):
                 self.socket.send(websocket_frame(CLOSE, payload[:2]))
+        elif first == 0x80 | PING:  # on a slow machine: it sends no heart-beats
+            assert self.socket is not None
+            with contextlib.suppress(ConnectionError, BlockingIOError):
+                self.socket.send(websocket_frame(PONG, payload))
         elif first != 0x80 | TEXT or payload.count(0) != 1 or payload[-1]:
             self.wrong.append(f"not one STOMP frame in one text message: {first:#x} {payload[:200]!r}")
         elif payload.startswith(b"MESSAGE\n"):
