@@ -19,7 +19,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\): [^#]*## /\1\t/p' Makefile | expand -t 14
 
 run: $(VENV)/ready ## serve a made-up conversation feed on loopback; ARGS='...' adds options of airyd
-	@exec $(BIN)/python -m airyd.first_steps --nodaemon --pidfile= airyd --source sample: $(ARGS)
+	@exec $(BIN)/python -m airyd.runtime.first_steps --nodaemon --pidfile= airyd --source sample: $(ARGS)
 
 check: lint types unit ## for every day: lint, types, and the tests that start no process
 

@@ -17,7 +17,7 @@ AIRY_DESTINATIONS: Final = (MESSAGE, UNREAD_COUNT, CHANNEL_CONNECTED, CHANNEL_DI
 #: The one destination of Airy 0.10 and later (docs/protocol.rst, "Airy's clients"); served if the operator adds it.
 EVENTS: Final = "/events"
 
-#: What each client can know of the server itself (``airyd.status``), and what the names of all such begin with.
+#: What each client can know of the server itself (``airyd.sources.status``), and what the names of all such begin with.
 STATUS: Final = "/airyd/status"
 #: Where a client sends a new token: a command, no destination (docs/protocol.rst, "Another token").
 REFRESH: Final = "/airyd/token"

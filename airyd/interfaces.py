@@ -303,6 +303,9 @@ class IChannel(Interface):
     def send(wire: bytes) -> None:
         """Send framed bytes, now or after what waits; ignored once the channel is closing."""
 
+    def ping() -> None:
+        """Ask the client to show that it is there; any bytes of it are an answer."""
+
     def sent(wire: bytes, count: int) -> None:
         """Take over after ``direct(wire)`` took only ``count`` bytes (or raised: 0)."""
 

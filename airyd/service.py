@@ -15,28 +15,28 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from airyd.access import make_authenticator
-from airyd.access.gatekeeper import Gatekeeper
-from airyd.access.revocations import Revocations
 from airyd.admin.endpoint import read_admin_token
-from airyd.admin.site import admin_site
-from airyd.catalogue import reload_catalogue
+from airyd.admin.server import admin_site
+from airyd.auth import make_authenticator
+from airyd.auth.chain import Gatekeeper
+from airyd.auth.revocations import Revocations
+from airyd.client.context import Gateway
+from airyd.client.timer_wheel import Wheel
+from airyd.config.catalogue import reload_catalogue
+from airyd.config.options import Settings
 from airyd.errors import ConfigurationError, Fault, SourceUnavailable, StompError
 from airyd.events import STATUS
-from airyd.gateway import Gateway
-from airyd.hub import Hub
+from airyd.hub.hub import Hub
 from airyd.interfaces import AccessContext, IRevocationKeeper, Readiness, SourceContext
 from airyd.limits import CLOSE_PATIENCE, SPREAD_AT_MOST, SPREAD_PER_CLIENT
-from airyd.listening import Place, check_distinct, read_text, url_of
+from airyd.listening.endpoints import Place, check_distinct, read_text, url_of
 from airyd.metrics import ORIGIN_ADMIN, Metrics, make_registry
-from airyd.options import Settings
-from airyd.origins import ANYBODYS, OriginPolicy
-from airyd.sources.several import combine, make_parts, share_more
-from airyd.status import State, Status
-from airyd.sweep import Sweep
-from airyd.transport import make_direct
-from airyd.websocket import PROTOCOLS, StompWebSocketFactory
-from airyd.wheel import Wheel
+from airyd.sources.routing import combine, make_parts, share_more
+from airyd.sources.status import State, Status
+from airyd.websocket.origin import ANYBODYS, OriginPolicy
+from airyd.websocket.protocol import PROTOCOLS, StompWebSocketFactory
+from airyd.websocket.revocation_sweep import Sweep
+from airyd.websocket.transport import make_direct
 
 #: The wheel's tick is this part of the shortest heart-beat or ping interval, and at most a second.
 _TICKS_PER_BEAT: Final = 10
@@ -195,7 +195,7 @@ class Airyd(Service):
         reload_catalogue(settings.destinations_file, self._hub.catalogue, settings.sources, self.extend)
 
     def extend(self, destinations: Sequence[str]) -> None:
-        """Add to the catalogue what was found to fit (``airyd.catalogue.reload_catalogue``)."""
+        """Add to the catalogue what was found to fit (``airyd.config.catalogue.reload_catalogue``)."""
         share_more(self._parts, self._settings.sources, [*self._hub.catalogue, *destinations])
         self._metrics.extend(destinations)
         self._source.extend(destinations)

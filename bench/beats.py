@@ -19,19 +19,19 @@ from dataclasses import dataclass
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
-from airyd.access.anonymous import AnonymousAuthenticator
-from airyd.client import Client
-from airyd.encoding import websocket_framing
+from airyd.auth.anonymous import AnonymousAuthenticator
+from airyd.client.client import Client
+from airyd.client.context import Gateway
+from airyd.client.timer_wheel import Wheel
 from airyd.errors import Fault
 from airyd.events import AIRY_DESTINATIONS
-from airyd.gateway import Gateway
-from airyd.hub import Hub
+from airyd.hub.hub import Hub
 from airyd.interfaces import NO_OPENING, IChannel, Opening
 from airyd.limits import Limits
 from airyd.metrics import Metrics
 from airyd.sources.memory import MemorySource
 from airyd.stomp.spec import HeartBeat
-from airyd.wheel import Wheel
+from airyd.websocket.frames import websocket_framing
 from bench.machine import machine_time
 from bench.measure import LOAD_PATIENCE, Measurement, judge, stolen_since
 from bench.scenarios import BEATS, Contender, Scenario

@@ -23,9 +23,9 @@ from twisted.internet.main import CONNECTION_LOST
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
-from airyd.options import Options
+from airyd.config.options import Options
 from airyd.service import Airyd
-from airyd.transport import DirectServer
+from airyd.websocket.transport import DirectServer
 from bench.scenarios import MESSAGE
 
 #: The function of the C library that :func:`mark` calls, and nobody else here.

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from airyd.sources.conversations import Conversations
+from airyd.sources.sample.conversations import Conversations
 from bench.clients import ClientFailed, Reader, close, connected, drain, sent, subscribed
 from bench.machine import core_time, cpu_seconds, machine_time
 from bench.measure import Measurement, judge, stolen_since

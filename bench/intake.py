@@ -22,7 +22,7 @@ from bench.machine import core_time, cpu_seconds, machine_time
 from bench.measure import Measurement, judge, stolen_since
 from bench.scenarios import MESSAGE, Contender, Scenario
 from bench.servers import Server, ServerFailed, on_core, running
-from tests.redis.server import Connection, RedisServer
+from tests.sources.redis.server import Connection, RedisServer
 
 KEY: Final = f"airyd:{MESSAGE}"
 #: Bytes of an event's body.

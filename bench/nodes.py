@@ -25,7 +25,7 @@ from bench.machine import cpu_seconds
 from bench.scenarios import AIRYD, SUBSCRIPTIONS, Contender
 from bench.servers import Running, Server, ServerFailed, running, server_for
 from tests.integration.raw import RawClient
-from tests.redis.server import Connection, RedisServer
+from tests.sources.redis.server import Connection, RedisServer
 
 #: Airy's first two destinations are used, and all of them shared out.
 DESTINATIONS: Final = SUBSCRIPTIONS[:2]

@@ -18,7 +18,7 @@ from tests.inflating import RSV1, deflated
 from tests.integration.daemon import Daemon
 from tests.integration.raw import RawClient
 from tests.integration.wire import TEXT, websocket_frame
-from tests.redis.server import RedisServer
+from tests.sources.redis.server import RedisServer
 
 BOMBS: Final = 10
 #: Clients of each of the two nodes whose user is revoked.

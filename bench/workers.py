@@ -16,7 +16,7 @@ from bench.machine import machine_time
 from bench.measure import LoadFailed, Measurement, Wsload, finished, judge, stolen_since
 from bench.scenarios import CPU_PER_CONNECTION, MESSAGE, SHARE, Contender, Scenario
 from bench.servers import Server, ServerFailed, on_core, running
-from tests.redis.server import RedisServer
+from tests.sources.redis.server import RedisServer
 
 #: Seconds after which all clients of the first load are connected.
 _CONNECTED: Final = 1.5

@@ -12,19 +12,19 @@ from twisted.logger import ILogObserver, LogEvent, eventAsText, globalLogPublish
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from airyd.client import Client
-from airyd.encoding import websocket_framing
+from airyd.client.client import Client
+from airyd.client.context import Gateway
+from airyd.client.timer_wheel import Wheel
 from airyd.errors import Fault
 from airyd.events import AIRY_DESTINATIONS, Replay, RowFilter
-from airyd.gateway import Gateway
-from airyd.hub import Hub
+from airyd.hub.hub import Hub
 from airyd.interfaces import NO_OPENING, Credentials, IAuthenticator, IChannel, IEventSource, IPrincipal, Opening
 from airyd.limits import Limits
 from airyd.metrics import Metrics
 from airyd.sources.memory import MemorySource
-from airyd.status import State, Status
+from airyd.sources.status import State, Status
 from airyd.stomp.spec import HeartBeat
-from airyd.wheel import Wheel
+from airyd.websocket.frames import websocket_framing
 from tests.integration.wire import PING, TEXT, StompFrame, decode
 
 #: How the tests write a heart-beat, and a ping, among frames.

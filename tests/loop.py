@@ -10,7 +10,7 @@ from twisted.internet import main
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
-from airyd.transport import DirectServer
+from airyd.websocket.transport import DirectServer
 
 
 class Loop(MemoryReactorClock):

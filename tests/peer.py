@@ -9,17 +9,18 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from airyd.destination import Destination, Receiver
-from airyd.encoding import Framing, websocket_framing
 from airyd.errors import Fault, StompError
 from airyd.events import Event, Row, RowFilter, destination_tag
-from airyd.fanout import Audience
+from airyd.hub.destination import Destination, Receiver
+from airyd.hub.fanout import Audience
+from airyd.hub.subscription import Subscription
+from airyd.hub.telling import Allowance, Telling
+from airyd.hub.turns import Turns
 from airyd.metrics import Metrics
+from airyd.stomp.message import Framing
 from airyd.stomp.requests import Subscribe
 from airyd.stomp.spec import AckMode, Version
-from airyd.subscription import Subscription
-from airyd.telling import Allowance, Telling
-from airyd.turns import Turns
+from airyd.websocket.frames import websocket_framing
 from tests.model.channel import MemoryChannel
 from tests.model.twin import Twin
 
@@ -66,7 +67,7 @@ class Peer:
 
     @property
     def listeners(self) -> list[Subscription]:
-        """See ``airyd.subscriber.Subscriber``."""
+        """See ``airyd.hub.interfaces.Subscriber``."""
         return self.subscriptions
 
     def established(self, request: Subscribe, position: str, recovered: bool | None) -> None:

@@ -16,24 +16,27 @@ from docutils.writers.docutils_xml import Writer  # type: ignore[import-untyped]
 from twisted.internet.interfaces import IReactorCore
 from twisted.trial.unittest import SynchronousTestCase
 
-from airyd import limits, sweep
-from airyd.access import fetch, keys, keysets
-from airyd.delivery import State
+from airyd import limits
+from airyd.auth.jwt import fetch, keys
+from airyd.auth.jwt import jwks as keysets
+from airyd.config.options import Options
 from airyd.errors import CloseCode, ConfigurationError, Fault, PayloadFault
 from airyd.events import AIRY_DESTINATIONS, EVENTS
+from airyd.hub.replay import State
 from airyd.interfaces import SourceContext
 from airyd.metrics import LogMetrics, Metrics, WorkersMetrics
-from airyd.options import Options
 from airyd.revocation import MOST_LEEWAY, TOKEN_MAX_AGE, lasting
 from airyd.sources import make_source
-from airyd.sources.redis import deadletters, revocations
+from airyd.sources.redis import dead_letters as deadletters
+from airyd.sources.redis import revocation_stream as revocations
 from airyd.sources.redis.address import DEFAULT_MAXLEN, DEFAULT_PREFIX
 from airyd.stomp.state import render
+from airyd.websocket import revocation_sweep as sweep
 from bench import instructions
 from bench.page import RUN, filled, sections
 from bench.pictures import PICTURES
 from bench.results import read
-from tests.access.case import authenticator
+from tests.auth.case import authenticator
 from tests.test_architecture import FLOORS
 
 ROOT = Path(__file__).parent.parent
@@ -293,12 +296,12 @@ class PublishingTests(SynchronousTestCase):
     maxDiff = None
 
     def test_examples(self) -> None:
-        """They are the files that the tests run (tests/redis/test_examples.py)."""
+        """They are the files that the tests run (tests/sources/redis/test_examples.py)."""
         for name in ("publish.sh", "publish.py", "publish.mjs", "publish_wait.py"):
             self.assertEqual(*example("docs/publishing.rst", name))
 
     def test_rights(self) -> None:
-        """The tables explain each command that the ACL lines of airyd give (tests/redis/test_rights.py runs them)."""
+        """The tables explain each command that the ACL lines of airyd give (test_rights runs them)."""
         for user, head in (("airyd", "Right"), ("airyd-pubsub", "Right with Pub/Sub")):
             (line,) = re.findall(rf"ACL SETUSER {user} (.*)", between("docs/publishing.rst", "acl"))
             granted = [word.removeprefix("+") for word in line.split() if word.startswith("+")]

@@ -23,7 +23,7 @@ from twisted.web.server import Request, Site
 from zope.interface import implementer
 
 from airyd.hostnames import AnyNameEndpoint, AnyNameEndpoints, tls_options
-from tests.redis.certificates import Certificates
+from tests.sources.redis.certificates import Certificates
 
 
 @implementer(IHostnameResolver)

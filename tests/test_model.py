@@ -17,13 +17,14 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from airyd import delivery, fanout, hub
-from airyd.delivery import Delivery
-from airyd.encoding import Framing
+from airyd.client.wildcard import Part, Wildcard
 from airyd.events import Event
-from airyd.fanout import Audience, Group, Member
-from airyd.rank import Rank
-from airyd.wildcards import Part, Wildcard
+from airyd.hub import fanout, hub
+from airyd.hub import replay as delivery
+from airyd.hub.fanout import Audience, Group, Member
+from airyd.hub.rank import Rank
+from airyd.hub.replay import Delivery
+from airyd.stomp.message import Framing
 from tests.model.operations import Operation
 from tests.model.strategies import OPERATIONS, PROMPT, WILD_OPERATIONS
 from tests.model.twin import Prompt

@@ -18,16 +18,16 @@ from twisted.logger import LogEvent, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from airyd.config.options import Options
 from airyd.errors import ConfigurationError, UnknownDestination
 from airyd.events import MESSAGE, STATUS
 from airyd.interfaces import IEventSink, SourceContext
 from airyd.limits import CLOSE_PATIENCE, MIB
-from airyd.options import Options
 from airyd.service import Airyd
-from airyd.sources import several
+from airyd.sources import routing as several
 from tests.doubles import EVENT, Feed, frame, record_log, websocket_frames
 from tests.loop import Loop, Peer
-from tests.redis.certificates import Certificates
+from tests.sources.redis.certificates import Certificates
 from tests.websocket.case import CONNECT, close_frame, request, text
 
 #: Two destinations whose message ids begin alike.

@@ -94,7 +94,7 @@ class OptionsFileTests(SynchronousTestCase):
 
     def test_each_is_understood(self) -> None:
         """Each set of options in it, commented or not, is one that airyd takes."""
-        from airyd.options import Options
+        from airyd.config.options import Options
 
         sets = option_sets((ETC / "airyd.env").read_text())
         self.assertEqual(9, len(sets))

@@ -16,8 +16,9 @@ from twisted.plugin import getPlugins
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from airyd import signals, tap
-from airyd.options import Options
+from airyd import tap
+from airyd.config.options import Options
+from airyd.runtime import process, signals
 from airyd.service import Airyd
 from airyd.workers.parent import Parent
 
@@ -71,7 +72,7 @@ class TapTests(SynchronousTestCase):
         called: list[str] = []
         reactor: Any = MemoryReactor()
         reactor.callFromThread = lambda call: call()
-        tap.on_sighup(reactor, lambda: called.append("reload"))
+        process.on_sighup(reactor, lambda: called.append("reload"))
         os.kill(os.getpid(), signal.SIGHUP)
         self.assertEqual(called, ["reload"])
         for call, arguments, keywords in reactor.triggers["after"]["shutdown"]:
@@ -88,7 +89,7 @@ class TapTests(SynchronousTestCase):
         os.kill(os.getpid(), signal.SIGHUP)
         called: list[str] = []
         for _ in range(2):
-            tap.on_sighup(cast(Any, MemoryReactor()), lambda: called.append("reload"))
+            process.on_sighup(cast(Any, MemoryReactor()), lambda: called.append("reload"))
             self.assertEqual(called, ["reload"])
 
     def test_sigterm(self) -> None:
@@ -100,7 +101,7 @@ class TapTests(SynchronousTestCase):
             reactor: Any = MemoryReactor()
             reactor.callFromThread = lambda call: call()
             signals.hold(signal.SIGTERM)
-            tap.on_sigterm(reactor, partial(called.append, "stop"))
+            process.on_sigterm(reactor, partial(called.append, "stop"))
             for _ in range(during):
                 os.kill(os.getpid(), signal.SIGTERM)
             signal.signal(signal.SIGTERM, reactor.sigTerm)  # as the reactor does
@@ -121,7 +122,7 @@ class TapTests(SynchronousTestCase):
         reactor: Any = MemoryReactor()
         reactor.callFromThread = lambda call: call()
         reactor.stop = lambda: called.append("stop")
-        tap.on_sighup(reactor, lambda: called.append("reload"), terminal)
+        process.on_sighup(reactor, lambda: called.append("reload"), terminal)
         os.kill(os.getpid(), signal.SIGHUP)
         os.close(ours)
         os.kill(os.getpid(), signal.SIGHUP)

@@ -17,10 +17,10 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from airyd.admin.site import AdminSite
-from airyd.handshake import HandshakeFactory
+from airyd.admin.server import AdminSite
 from airyd.tls import ServerTlsOptions, check_certificate_folder, server_tls
-from tests.redis.certificates import Certificates
+from airyd.websocket.handshake import HandshakeFactory
+from tests.sources.redis.certificates import Certificates
 
 #: A fatal alert (RFC 8446, section 6) with the description no_application_protocol (RFC 7301, section 3.2).
 NO_APPLICATION_PROTOCOL = b"\x15\x03\x03\x00\x02\x02\x78"

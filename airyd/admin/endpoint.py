@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from airyd.endpoint_strings import read_endpoint
 from airyd.errors import ConfigurationError
 from airyd.files import read_line
+from airyd.listening.endpoint_strings import read_endpoint
 
 _KINDS: Final = ("tcp", "tcp6", "ssl", "unix")
 #: Characters that a token has at least: nobody can try so many.

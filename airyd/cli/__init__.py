@@ -6,6 +6,6 @@ others; ``post`` is a request to the admin endpoint; ``tls`` and ``reasons`` say
 ``usage``, ``options`` and ``command`` put them together.
 """
 
-from airyd.cli.command import main
+from airyd.cli.main import main
 
 __all__ = ["main"]

@@ -1,4 +1,4 @@
-"""A :class:`~airyd.cli.stompclient.StompClient` on Autobahn: WebSocket, deadlines, heart-beats, and how it ended."""
+"""A :class:`~airyd.cli.stomp_client.StompClient` on Autobahn: WebSocket, deadlines, heart-beats, and how it ended."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from airyd import __version__
 from airyd.cli.opening import OpeningAnswer
 from airyd.cli.reasons import plain_scheme, tls_scheme
-from airyd.cli.stompclient import LONGEST_FRAME, VERSIONS, Broken, Connected, Happening, Parted, Refused, StompClient
+from airyd.cli.stomp_client import LONGEST_FRAME, VERSIONS, Broken, Connected, Happening, Parted, Refused, StompClient
 from airyd.cli.tls import VerifiedConnections, openssl_words
 from airyd.errors import CloseCode
 
@@ -243,10 +243,10 @@ class StompFactory(WebSocketClientFactory):
     """Makes the connections to one server, all with the same positions.
 
     :param url: such as ``ws://127.0.0.1:8080/ws.communication``
-    :param positions: see :class:`~airyd.cli.stompclient.StompClient`
+    :param positions: see :class:`~airyd.cli.stomp_client.StompClient`
     :param on_happening: hears of everything that happens
     :param tls: what makes and verifies the TLS connections; None without TLS
-    :ivar destinations: what the next connections subscribe to; see :class:`~airyd.cli.stompclient.StompClient`
+    :ivar destinations: what the next connections subscribe to; see :class:`~airyd.cli.stomp_client.StompClient`
     :ivar asks_status: whether they subscribe to the server's status, too
     :ivar token: what they log in with; None for none
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from airyd.cli.stompclient import Refused, Subscribed
+from airyd.cli.stomp_client import Refused, Subscribed
 from airyd.errors import Fault
 from airyd.events import AIRY_DESTINATIONS, STATUS
 from airyd.patterns import ANY_SEGMENT, Pattern
@@ -18,7 +18,7 @@ class Following:
     Airy's or had an event already, is also subscribed to by its name; the pattern is for what is not known yet.
 
     :param wanted: names, and patterns
-    :ivar positions: per destination where to resume; see :class:`~airyd.cli.stompclient.StompClient`
+    :ivar positions: per destination where to resume; see :class:`~airyd.cli.stomp_client.StompClient`
     """
 
     def __init__(self, wanted: Sequence[str]) -> None:

@@ -209,7 +209,7 @@ Example:
 
     def opt_alg(self, name: str) -> None:
         """HS256, HS384 or HS512, as the server's alg= has it [default: HS256]."""
-        from airyd.access.keys import SECRET_ALGORITHMS
+        from airyd.auth.jwt.keys import SECRET_ALGORITHMS
 
         if name not in SECRET_ALGORITHMS:
             raise usage.UsageError(f"--alg takes {', '.join(SECRET_ALGORITHMS)}, not {name!r}")

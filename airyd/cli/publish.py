@@ -9,9 +9,9 @@ from urllib.parse import quote
 
 from twisted.internet.interfaces import IReactorTime
 
-from airyd.cli.console import Console, OutputClosed, visible
+from airyd.cli.admin_client import AdminEndpoint, PostFailed, Reply
 from airyd.cli.lines import Line, LineTooLong
-from airyd.cli.post import AdminEndpoint, PostFailed, Reply
+from airyd.cli.terminal import Console, OutputClosed, visible
 
 #: Seconds between two looks at the progress.
 _PROGRESS_EVERY: Final = 0.1

@@ -12,8 +12,8 @@ from twisted.internet.defer import maybeDeferred
 from twisted.internet.interfaces import IReactorCore, IReactorTime
 from zope.interface import implementer
 
-from airyd.cli.console import Console, visible
-from airyd.cli.post import AdminEndpoint, PostFailed
+from airyd.cli.admin_client import AdminEndpoint, PostFailed
+from airyd.cli.terminal import Console, visible
 from airyd.errors import ConfigurationError, PayloadRefused, SourceUnavailable
 from airyd.events import Event
 from airyd.interfaces import IEventSink, IEventSource, IRevocationKeeper, SourceContext

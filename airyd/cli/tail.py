@@ -13,11 +13,11 @@ from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.task import deferLater
 
 from airyd.cli.connection import End, StompConnection, StompFactory
-from airyd.cli.console import Console, OutputClosed
 from airyd.cli.following import Following
 from airyd.cli.notices import Notices
 from airyd.cli.reasons import connect_reason
-from airyd.cli.stompclient import Happening, Received, Refused, StatusReceived, Subscribed
+from airyd.cli.stomp_client import Happening, Received, Refused, StatusReceived, Subscribed
+from airyd.cli.terminal import Console, OutputClosed
 from airyd.cli.tls import VerifiedConnections
 from airyd.cli.token import Tokens, TokenUnreadable
 

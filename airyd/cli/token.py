@@ -60,7 +60,7 @@ def secrets_of(path: str | None, variable: str | None, environ: Mapping[str, str
 
     Raises ``ValueError``, whose text says in one line why there are none.
     """
-    from airyd.access.keys import MOST_BYTES, is_variable, read_variable
+    from airyd.auth.jwt.keys import MOST_BYTES, is_variable, read_variable
 
     if path is None and not is_variable(variable or ""):
         raise ValueError("--secret-env takes the name of an environment variable")
@@ -90,10 +90,10 @@ def mint(
     """
     import jwt
 
-    from airyd.access.claims import Rules, read_identity
-    from airyd.access.keys import secret_keys
-    from airyd.access.rights import RightsClaims, RightsTable
-    from airyd.access.verify import read_claims, read_head
+    from airyd.auth.jwt.claims import Rules, read_identity
+    from airyd.auth.jwt.keys import secret_keys
+    from airyd.auth.jwt.permissions import RightsClaims, RightsTable
+    from airyd.auth.jwt.signature import read_claims, read_head
     from airyd.errors import LoginRefused
 
     issued = int(now)

@@ -6,7 +6,7 @@ from typing import Final
 
 from airyd.events import Event, Replay
 from airyd.limits import MIB
-from airyd.sources.query import Query
+from airyd.sources.url_query import Query
 
 #: What is kept of each destination by default: events, and bytes of their bodies.
 HISTORY: Final = 1000

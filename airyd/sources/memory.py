@@ -13,7 +13,7 @@ from airyd.errors import SourceUnavailable
 from airyd.events import Event, Replay
 from airyd.interfaces import IEventSink, IEventSource, SourceContext
 from airyd.sources.history import HISTORY, HISTORY_BYTES, UNKNOWN, History, read_bounds
-from airyd.sources.query import Query
+from airyd.sources.url_query import Query
 
 _ID: Final = re.compile(r"(0|[1-9][0-9]{0,19})-(0|[1-9][0-9]{0,19})\Z")
 

@@ -9,8 +9,8 @@ from typing import Final
 
 from airyd.errors import Fault, StompError
 from airyd.limits import Limits
+from airyd.stomp.fast_path import plain_frame
 from airyd.stomp.frames import Frame
-from airyd.stomp.plain import plain_frame
 from airyd.stomp.spec import LOGIN_COMMANDS, LONGEST_COMMAND, UNESCAPED, Header, Version, negotiate_version, unescape
 
 # Heart-beats and the line ends that may follow a frame. A CR has no meaning between frames, so that

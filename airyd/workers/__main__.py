@@ -7,7 +7,7 @@ import time
 from importlib import import_module
 from typing import Any, cast
 
-from airyd import signals
+from airyd.runtime import signals
 
 
 def main() -> None:
@@ -29,10 +29,10 @@ def main() -> None:
     from twisted.internet.defer import Deferred
     from twisted.logger import globalLogBeginner
 
-    from airyd import garbage
     from airyd.errors import ConfigurationError
-    from airyd.logs import at_level
-    from airyd.tap import on_sigterm, set_clock
+    from airyd.runtime import garbage_collection as garbage
+    from airyd.runtime.logs import at_level
+    from airyd.runtime.process import on_sigterm, set_clock
     from airyd.workers.worker import Worker
 
     reactor = cast(Any, installed)

@@ -16,13 +16,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from airyd.admin.endpoint import read_admin_token
-from airyd.admin.site import admin_site
-from airyd.catalogue import reload_catalogue
+from airyd.admin.server import admin_site
+from airyd.config.catalogue import reload_catalogue
+from airyd.config.options import Settings
 from airyd.errors import ConfigurationError, SourceUnavailable
 from airyd.interfaces import Readiness
-from airyd.listening import Place, end_program, read_text, url_of
+from airyd.listening.endpoints import Place, end_program, read_text, url_of
 from airyd.metrics import Metrics, WorkersMetrics, make_registry
-from airyd.options import Settings
 from airyd.revocation import InForce, Revocation, Revoked, revocation
 from airyd.service import Airyd
 from airyd.sources import is_shared

@@ -16,10 +16,10 @@ from twisted.internet.protocol import ProcessProtocol, connectionDone
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
+from airyd.config.options import Settings
 from airyd.errors import PayloadFault, PayloadRefused, SourceUnavailable, UnknownDestination
 from airyd.interfaces import Readiness
 from airyd.limits import SOURCE_PATIENCE
-from airyd.options import Settings
 from airyd.revocation import Revocation
 from airyd.workers.messages import (
     FIRST_SOCKET,

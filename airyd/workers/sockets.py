@@ -25,7 +25,7 @@ from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
-from airyd.transport import keep_alive, make_direct
+from airyd.websocket.transport import keep_alive, make_direct
 
 
 class Sockets:

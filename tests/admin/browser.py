@@ -14,7 +14,7 @@ from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import alsoProvides
 
-from airyd.admin.site import admin_site
+from airyd.admin.server import admin_site
 from airyd.interfaces import Readiness
 from airyd.metrics import Metrics, make_registry
 from airyd.revocation import Revocation, Revoked

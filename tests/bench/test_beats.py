@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from airyd.client import Client
+from airyd.client.client import Client
 from bench.beats import MEASURED, SPREAD, simulate
 
 

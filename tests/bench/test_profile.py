@@ -12,9 +12,9 @@ from bench.measure import Wsload
 from bench.profile import profiler, shares
 
 RAW = """\
-run (twistd.py:1);Group._send (airyd/fanout.py:148);send (libc.so.6) 70
-run (twistd.py:1);Group._send (airyd/fanout.py:148) 20
-run (twistd.py:1);Group._send (airyd/fanout.py:152) 10
+run (twistd.py:1);Group._send (airyd/hub/fanout.py:148);send (libc.so.6) 70
+run (twistd.py:1);Group._send (airyd/hub/fanout.py:148) 20
+run (twistd.py:1);Group._send (airyd/hub/fanout.py:152) 10
 """
 
 
@@ -22,7 +22,7 @@ class ShareTests(SynchronousTestCase):
     """The innermost function has the sample."""
 
     def test_lines_of_a_function_are_added_up(self) -> None:
-        self.assertEqual(shares(RAW), {"self: send (libc.so.6)": 70.0, "self: Group._send (airyd/fanout.py)": 30.0})
+        self.assertEqual(shares(RAW), {"self: send (libc.so.6)": 70.0, "self: Group._send (airyd/hub/fanout.py)": 30.0})
 
     def test_the_most_are_kept(self) -> None:
         raw = "".join(f"run (a.py:1);f{number} (a.py:1) {number}\n" for number in range(1, 31))

@@ -10,7 +10,7 @@ from tests.chaos.ledger import History
 from tests.chaos.passing import PassingHistory
 from tests.chaos.publisher import PATIENCE, Publisher, key_of
 from tests.integration.payloads import body
-from tests.redis.server import RedisServer
+from tests.sources.redis.server import RedisServer
 
 
 class Announcer(Publisher):

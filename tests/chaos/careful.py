@@ -11,8 +11,8 @@ from typing import Final
 from tests.chaos.ledger import Cursor, History, Id, read_id
 from tests.chaos.publisher import Publisher, addition, key_of
 from tests.integration.payloads import number_of
-from tests.redis.cluster import Cluster, replication
-from tests.redis.server import Connection, Refused
+from tests.sources.redis.cluster import Cluster, replication
+from tests.sources.redis.server import Connection, Refused
 
 #: Seconds that a master may take to answer, and milliseconds that a replica may take.
 PATIENCE: Final = 2.0

@@ -24,7 +24,7 @@ from tests.chaos.publisher import addition
 from tests.integration.daemon import TREE, environment
 from tests.integration.payloads import MESSAGE
 from tests.integration.raw import RawClient
-from tests.redis.server import Connection, RedisServer
+from tests.sources.redis.server import Connection, RedisServer
 
 #: The live flow may be so many times slower meanwhile.
 ALLOWED: Final = 3.0

@@ -19,8 +19,8 @@ from tests.chaos.nodes import Node
 from tests.chaos.publisher import PREFIX
 from tests.chaos.stage import DESTINATIONS, Stage
 from tests.chaos.verdict import BaseJudge, Verdict
-from tests.redis.cluster import Cluster, wait_until
-from tests.redis.server import RedisServer
+from tests.sources.redis.cluster import Cluster, wait_until
+from tests.sources.redis.server import RedisServer
 
 #: Events of each destination that go with a master.
 DOOMED: Final = 5

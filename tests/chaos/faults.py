@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from tests.chaos.ledger import History
 from tests.chaos.publisher import key_of
 from tests.chaos.stage import Stage
-from tests.redis.server import Word
+from tests.sources.redis.server import Word
 
 
 class Fault(NamedTuple):

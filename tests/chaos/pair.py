@@ -28,7 +28,7 @@ from tests.chaos.verdict import Judge, Verdict
 from tests.integration.daemon import Daemon
 from tests.integration.payloads import CHANNEL_CONNECTED, CHANNEL_DISCONNECTED, MESSAGE, UNREAD_COUNT
 from tests.integration.proxy import Proxy
-from tests.redis.server import DURABLE, RedisServer
+from tests.sources.redis.server import DURABLE, RedisServer
 
 #: What each Redis has, and how its source is asked for it.
 SHARES: Final = (

@@ -9,14 +9,15 @@ from types import ModuleType
 from typing import Final
 
 from airyd.events import Event
-from airyd.sources.redis import reader, source, url
+from airyd.sources.redis import reader, url
+from airyd.sources.redis import streams as source
+from airyd.sources.redis.connection import Link
 from airyd.sources.redis.entries import Entries, read_entries
-from airyd.sources.redis.link import Link
 from airyd.sources.redis.protocol import Message, RawEntry
 from airyd.sources.redis.pubsub import RedisPubSub
 from airyd.sources.redis.reader import Reader
-from airyd.sources.redis.source import RedisStreams
-from airyd.sources.redis.stream import Place, Stream, StreamInfo, newest_place, read_info
+from airyd.sources.redis.stream_position import Place, Stream, StreamInfo, newest_place, read_info
+from airyd.sources.redis.streams import RedisStreams
 
 #: The first two for either feed, then three for Streams, and one for Pub/Sub.
 PLANTS: Final = ("drop", "twice", "dollar", "blind", "newest", "mute")

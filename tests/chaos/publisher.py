@@ -13,7 +13,7 @@ import hiredis
 
 from tests.chaos.ledger import History, Id, Loss, read_id
 from tests.integration.payloads import body
-from tests.redis.server import Connection, RedisServer, Refused, Word
+from tests.sources.redis.server import Connection, RedisServer, Refused, Word
 
 PREFIX: Final = "airyd:"
 MAXLEN: Final = 10_000

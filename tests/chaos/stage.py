@@ -14,7 +14,7 @@ from tests.chaos.listener import Listener, let_some_listen
 from tests.chaos.nodes import Node
 from tests.chaos.publisher import Publisher
 from tests.integration.payloads import CHANNEL_CONNECTED, MESSAGE, UNREAD_COUNT
-from tests.redis.server import DURABLE, RedisServer
+from tests.sources.redis.server import DURABLE, RedisServer
 
 NODES: Final = 2
 DESTINATIONS: Final = (MESSAGE, UNREAD_COUNT, CHANNEL_CONNECTED)

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.chaos.walk import Walk
 from tests.integration.daemon import Daemon
-from tests.redis.server import RedisServer
+from tests.sources.redis.server import RedisServer
 
 WALKS = 300
 

@@ -14,7 +14,7 @@ from tests.integration.daemon import Daemon
 from tests.integration.payloads import body, number_of
 from tests.integration.raw import RawClient
 from tests.integration.wire import StompFrame
-from tests.redis.server import Connection
+from tests.sources.redis.server import Connection
 
 WALKERS: Final = 3
 STEPS: Final = 24

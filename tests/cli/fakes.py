@@ -18,7 +18,7 @@ from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from airyd.cli.console import Console
+from airyd.cli.terminal import Console
 from airyd.limits import Limits
 from airyd.stomp.frames import Frame
 from airyd.stomp.parser import Parser

@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.cli.render import json_line
-from airyd.cli.stompclient import Received
+from airyd.cli.stomp_client import Received
 from airyd.cli.tail import Tail
 from airyd.cli.token import Tokens
 from airyd.events import MESSAGE, UNREAD_COUNT

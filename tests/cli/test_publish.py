@@ -18,8 +18,8 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 from zope.interface import implementer
 
+from airyd.cli.admin_client import AdminEndpoint, one_connection
 from airyd.cli.lines import Line
-from airyd.cli.post import AdminEndpoint, one_connection
 from airyd.cli.publish import Publisher, publish_lines
 from tests.cli.fakes import Screen
 

@@ -13,14 +13,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import Agent
 
 from airyd.cli import revoke
-from airyd.cli.post import AdminEndpoint, one_connection
+from airyd.cli.admin_client import AdminEndpoint, one_connection
 from airyd.cli.revoke import RevokeFailed, keeper_of, revoke_by_admin, revoke_in_source, tell
 from airyd.errors import ConfigurationError
 from airyd.revocation import Revocation, Revoked
 from tests.cli.fakes import Screen
 from tests.cli.test_publish import URL, Recorder, Web
-from tests.redis.case import RedisCase
-from tests.redis.server import RedisServer
+from tests.sources.redis.case import RedisCase
+from tests.sources.redis.server import RedisServer
 
 ANN = Revocation(Revoked.SUBJECT, "ann", 1_795_000_000.25, 1_795_090_000.0)
 UNSURE = "it may be revoked or not: revoking it again is safe"

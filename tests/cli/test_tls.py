@@ -14,13 +14,13 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
-from airyd.cli.post import AdminEndpoint, PostFailed, make_endpoint
+from airyd.cli.admin_client import AdminEndpoint, PostFailed, make_endpoint
 from airyd.cli.tail import Tail
 from airyd.cli.tls import Authorities
 from airyd.errors import ConfigurationError
 from tests.cli.fakes import Screen
-from tests.redis.case import until
-from tests.redis.certificates import Certificates
+from tests.sources.redis.case import until
+from tests.sources.redis.certificates import Certificates
 
 reactor: Any = installed
 UNSURE = "it may have been done"

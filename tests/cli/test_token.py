@@ -14,13 +14,13 @@ from twisted.internet.task import Clock
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
-from airyd.access import make_authenticator
-from airyd.access.keys import SECRET_ALGORITHMS
+from airyd.auth import make_authenticator
+from airyd.auth.jwt.keys import SECRET_ALGORITHMS
 from airyd.cli import main
 from airyd.cli.options import TokenOptions
 from airyd.cli.token import TokenUnreadable, claim, mint, token_source
 from airyd.interfaces import AccessContext, IPrincipal
-from tests.access.case import bearer, log_in
+from tests.auth.case import bearer, log_in
 
 SECRET = b"a-secret-that-is-as-long-as-it-must-be"
 

@@ -19,7 +19,7 @@ from twisted.trial.unittest import SkipTest
 
 from tests.integration.node import CLIENTS
 from tests.patience import PATIENCE
-from tests.redis.certificates import key_pin
+from tests.sources.redis.certificates import key_pin
 
 _STOMPJS: Final = CLIENTS / "node_modules" / "stompjs7" / "bundles" / "stomp.umd.js"
 _PAGE: Final = """<!doctype html><title>airyd's test</title><script src="stomp.js"></script><script>

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.errors import ConfigurationError
 from airyd.interfaces import IAuthenticatorParser
-from tests.access.case import authenticator
+from tests.auth.case import authenticator
 from tests.integration.daemon import command, environment
 from tests.leaks import MARK, leaks
 from tests.patience import PATIENCE

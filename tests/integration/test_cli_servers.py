@@ -7,13 +7,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.access.case import SECRET, claims, token
+from tests.auth.case import SECRET, claims, token
 from tests.integration.payloads import CHANNEL_CONNECTED, DESTINATIONS, MESSAGE, UNREAD_COUNT, body
 from tests.integration.proxy import Proxy
 from tests.integration.test_cli import Cli, CliTestCase, run
 from tests.patience import PATIENCE
-from tests.redis.certificates import Certificates
-from tests.redis.server import DURABLE, RedisServer
+from tests.sources.redis.certificates import Certificates
+from tests.sources.redis.server import DURABLE, RedisServer
 
 OTHER = "/queue/other"
 

@@ -7,8 +7,8 @@ import subprocess
 import sys
 import zlib
 
-from airyd.deflate import FEWEST_RECEIVERS
 from airyd.limits import WEBSOCKET_MESSAGE
+from airyd.websocket.deflate import FEWEST_RECEIVERS
 from tests.inflating import RSV1, Inflating, deflated
 from tests.integration.case import DaemonTestCase
 from tests.integration.chromium import Chromium

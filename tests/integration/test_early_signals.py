@@ -13,7 +13,7 @@ from typing import Final
 from tests.integration.case import DaemonTestCase
 from tests.integration.daemon import TWISTD, command, environment
 from tests.patience import PATIENCE
-from tests.redis.server import own_prefix, shared_server
+from tests.sources.redis.server import own_prefix, shared_server
 
 #: The moments: the plugin is loaded; twistd has the options; the service has been started, but not the reactor.
 MOMENTS: Final = (

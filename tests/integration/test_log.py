@@ -14,7 +14,7 @@ from zope.interface import implementer
 from tests.integration.case import DaemonTestCase
 from tests.integration.daemon import Daemon, command, environment
 from tests.patience import PATIENCE
-from tests.redis.server import own_prefix, shared_server
+from tests.sources.redis.server import own_prefix, shared_server
 
 CLIENTS = 40
 

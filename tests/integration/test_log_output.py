@@ -22,13 +22,13 @@ from tests.integration.daemon import COMPLAINTS, TWISTD, command, environment
 from tests.integration.payloads import MESSAGE, body, number_of
 from tests.integration.raw import RawClient
 from tests.patience import PATIENCE
-from tests.redis.server import own_prefix, shared_server
+from tests.sources.redis.server import own_prefix, shared_server
 
 _SERVES: Final = re.compile(rb"airyd serves ws://127\.0\.0\.1:(\d+)/")
 _ADMIN: Final = re.compile(rb"airyd admin at http://127\.0\.0\.1:(\d+)/")
 _DROPPED: Final = re.compile(rb"(\d+) lines of the log were dropped")
 #: twistd, that keeps few lines of the log.
-SHORT: Final = f"import airyd.log_writer as w; w.MOST_WAITING = 4096; {TWISTD}"
+SHORT: Final = f"import airyd.runtime.log_writer as w; w.MOST_WAITING = 4096; {TWISTD}"
 
 
 class UnreadLogTests(SynchronousTestCase):

@@ -14,7 +14,7 @@ from tests.integration.payloads import DESTINATIONS
 from tests.integration.raw import RawClient
 from tests.integration.test_tokens import TokenCase
 from tests.patience import PATIENCE
-from tests.redis.server import DURABLE, RedisServer, own_prefix, shared_server
+from tests.sources.redis.server import DURABLE, RedisServer, own_prefix, shared_server
 
 
 class RevocationCase(TokenCase):

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-from tests.access.case import private_key, public_pem, token
+from tests.auth.case import private_key, public_pem, token
 from tests.integration.case import DaemonTestCase
 from tests.integration.daemon import Daemon
 from tests.integration.node import NodeClient, body_of
@@ -17,7 +17,7 @@ from tests.integration.payloads import DESTINATIONS, MESSAGE, body
 from tests.integration.raw import RawClient
 from tests.integration.test_tokens import fresh
 from tests.leaks import MARK
-from tests.redis.server import own_prefix, shared_server
+from tests.sources.redis.server import own_prefix, shared_server
 
 DOCUMENT: Final = Path(__file__).parents[2] / "docs/security.rst"
 #: The file that the document names, and the line that stands for the restart of all nodes.

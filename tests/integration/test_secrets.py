@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from tests.access.case import SECRET, claims, token
+from tests.auth.case import SECRET, claims, token
 from tests.integration.case import DaemonTestCase
 from tests.integration.daemon import TWISTD, Daemon
 from tests.integration.node import NodeClient
@@ -15,7 +15,7 @@ from tests.integration.raw import RawClient
 from tests.integration.test_cli import Cli
 from tests.integration.wire import TEXT
 from tests.leaks import MARK, leaks
-from tests.redis.server import own_prefix, shared_server
+from tests.sources.redis.server import own_prefix, shared_server
 
 ORIGIN: Final = "https://app.example"
 ADMIN_TOKEN: Final = f"admin-{MARK}-that-nobody-sees"
@@ -23,7 +23,7 @@ PASSWORD: Final = f"redis-{MARK}"
 
 #: Says at the lowest level what a client shows, as a hasty developer would.
 TELLTALE: Final = f"""
-from airyd.access.gatekeeper import Gatekeeper
+from airyd.auth.chain import Gatekeeper
 
 authenticate = Gatekeeper.authenticate
 

@@ -9,7 +9,7 @@ from tests.integration.case import DaemonTestCase
 from tests.integration.daemon import Daemon
 from tests.integration.payloads import CHANNEL_CONNECTED, MESSAGE, UNREAD_COUNT, body, number_of
 from tests.patience import PATIENCE
-from tests.redis.server import DURABLE, RedisServer
+from tests.sources.redis.server import DURABLE, RedisServer
 
 
 class SeveralSourcesTests(DaemonTestCase):

@@ -9,7 +9,7 @@ from tests.integration.case import DaemonTestCase
 from tests.integration.node import NodeClient, body_of
 from tests.integration.payloads import MESSAGE, UNREAD_COUNT, body, number_of
 from tests.integration.raw import RawClient
-from tests.redis.server import DURABLE, RedisServer
+from tests.sources.redis.server import DURABLE, RedisServer
 
 STATUS = "/airyd/status"
 

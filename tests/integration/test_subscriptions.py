@@ -14,7 +14,7 @@ from tests.integration.payloads import (
 )
 from tests.integration.raw import RawClient
 from tests.integration.wire import TEXT, VERSIONS, StompFrame, encode
-from tests.redis.server import DURABLE, RedisServer
+from tests.sources.redis.server import DURABLE, RedisServer
 
 
 class SubscriptionTests(DaemonTestCase):

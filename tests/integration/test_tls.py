@@ -21,8 +21,8 @@ from tests.integration.node import NodeClient, body_of
 from tests.integration.payloads import MESSAGE, body
 from tests.integration.raw import RawClient
 from tests.patience import PATIENCE
-from tests.redis.certificates import Certificates
-from tests.redis.server import own_prefix, shared_server
+from tests.sources.redis.certificates import Certificates
+from tests.sources.redis.server import own_prefix, shared_server
 
 _SECURE: Final = re.compile(r"airyd serves wss://127\.0\.0\.1:(\d+)/")
 _ADMIN: Final = re.compile(r"airyd admin at https://127\.0\.0\.1:(\d+)/")

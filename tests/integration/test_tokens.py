@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from tests.access.case import SECRET, claims, jwk, private_key, token
+from tests.auth.case import SECRET, claims, jwk, private_key, token
 from tests.integration.case import DaemonTestCase
 from tests.integration.daemon import Daemon
 from tests.integration.node import NodeClient, body_of

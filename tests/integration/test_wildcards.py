@@ -14,7 +14,7 @@ from tests.integration.case import DaemonTestCase
 from tests.integration.daemon import Daemon
 from tests.integration.payloads import MESSAGE, body, number_of
 from tests.integration.raw import RawClient
-from tests.redis.server import own_prefix, shared_server
+from tests.sources.redis.server import own_prefix, shared_server
 
 _ADDED: Final = re.compile(r"destinations added from \S+: /queue/more\n")
 _REFUSED: Final = re.compile(r"the destinations stay as they are: .*restart airyd")

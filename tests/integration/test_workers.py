@@ -18,8 +18,8 @@ from tests.integration.daemon import TWISTD, Daemon, command, environment
 from tests.integration.payloads import MESSAGE, body, number_of
 from tests.integration.raw import Ended, RawClient
 from tests.patience import PATIENCE
-from tests.redis.certificates import Certificates
-from tests.redis.server import own_prefix, shared_server
+from tests.sources.redis.certificates import Certificates
+from tests.sources.redis.server import own_prefix, shared_server
 
 _PROCESS: Final = re.compile(r"worker (\d) is process (\d+)")
 _CLOSES: Final = re.compile(r"worker 1: airyd closes its connections: (\d+)")

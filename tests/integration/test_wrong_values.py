@@ -16,10 +16,10 @@ from typing import Final, NamedTuple
 from twisted.plugin import getPlugins
 from twisted.trial.unittest import SynchronousTestCase
 
+from airyd.config.options import REPEATABLE, Options
 from airyd.errors import ConfigurationError
 from airyd.interfaces import IEventSourceParser
 from airyd.limits import LIMITS
-from airyd.options import REPEATABLE, Options
 from airyd.sources import make_source
 from airyd.sources.shares import PARAMETER
 from tests.integration.daemon import environment
@@ -30,7 +30,8 @@ from tests.sources.support import make_context
 #: each ended. One that serves instead is ended by SIGALRM.
 PROGRAM: Final = """
 import gc, json, os, signal, sys, traceback
-import airyd.tap, airyd.access.jwt, airyd.sources.redis.url, airyd.sources.redis.tls, airyd.sources.sample
+import airyd.tap, airyd.auth.jwt.authenticator
+import airyd.sources.redis.url, airyd.sources.redis.tls, airyd.sources.sample.source
 import twisted.internet.endpoints, twisted.internet.epollreactor
 from twisted.application.service import IServiceMaker
 from twisted.plugin import getPlugins

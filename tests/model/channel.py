@@ -90,7 +90,7 @@ def messages(wire: bytes) -> list[Message]:
 
 @implementer(IChannel)
 class MemoryChannel:
-    """Does what ``airyd.websocket`` does with what goes out.
+    """Does what ``airyd.websocket.protocol`` does with what goes out.
 
     :param bound: bytes that may be queued; more fail the owner
     :param tls: whether ``direct`` is never there

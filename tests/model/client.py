@@ -11,18 +11,19 @@ from twisted.internet.defer import succeed
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
-from airyd.encoding import Framing, websocket_framing
+from airyd.client.context import Gateway
+from airyd.client.wildcard import Key, Wildcard, is_wildcard
 from airyd.errors import Fault, StompError
 from airyd.events import Event, Row, RowFilter, event_id_of, message_id
-from airyd.gateway import Gateway
+from airyd.hub.interfaces import Listener, Voice
+from airyd.hub.row_filter import LazyRow
+from airyd.hub.subscription import Ended, Subscription
 from airyd.interfaces import IPrincipal
-from airyd.rows import LazyRow
-from airyd.status import Status
+from airyd.sources.status import Status
+from airyd.stomp.message import Framing
 from airyd.stomp.requests import Subscribe
 from airyd.stomp.spec import AckMode, Version, ack_id
-from airyd.subscriber import Listener, Voice
-from airyd.subscription import Ended, Subscription
-from airyd.wildcards import Key, Wildcard, is_wildcard
+from airyd.websocket.frames import websocket_framing
 from tests.model.channel import MemoryChannel, Message, parse, unframe
 from tests.model.twin import EPOCH, Twin
 
@@ -140,7 +141,7 @@ _VOICE: Final = GapVoice((), Clock(), lambda: 0.0)
 
 @dataclass
 class Ear:
-    """What stands for a subscription to ``/airyd/status`` (``airyd.subscriber.Listener``)."""
+    """What stands for a subscription to ``/airyd/status`` (``airyd.hub.interfaces.Listener``)."""
 
     client: Client
     hears: bool
@@ -155,10 +156,10 @@ class Ear:
 
 
 class Client:
-    """Does what ``airyd.client.Client`` does with its subscriptions, and is the browser, too.
+    """Does what ``airyd.client.client.Client`` does with its subscriptions, and is the browser, too.
 
     :param listens: whether it can be told of a gap
-    :ivar subscribed: as ``airyd.client.Client`` has it
+    :ivar subscribed: as ``airyd.client.client.Client`` has it
     :ivar tracks: what is known of its subscriptions, by their ids and each one's destinations
     :ivar faults: why the server closed the connection
     """
@@ -189,11 +190,11 @@ class Client:
 
     @property
     def listeners(self) -> list[Listener]:
-        """See ``airyd.subscriber.Subscriber``."""
+        """See ``airyd.hub.interfaces.Subscriber``."""
         return [*self.subscribed.values(), self._ear]
 
     def established(self, request: Subscribe, position: str, recovered: bool | None) -> None:
-        """Answer a SUBSCRIBE (``airyd.subscriber.Subscriber``); of a part of a wildcard let the client know, too."""
+        """Answer a SUBSCRIBE (``Subscriber``); of a part of a wildcard let the client know, too."""
         if request.receipt is None:
             name = f"subscription:{request.id}\ndestination:{request.destination}\n"
             self._say(f"PART\n{name}last-message-id:{position}\n\n\0")
@@ -202,10 +203,10 @@ class Client:
         self._say(f"RECEIPT\nreceipt-id:{request.receipt}\nlast-message-id:{position}\n{said}\n\0")
 
     def settled(self, request: Subscribe, message_ids: Collection[str]) -> None:
-        """Do nothing (``airyd.subscriber.Subscriber``)."""
+        """Do nothing (``airyd.hub.interfaces.Subscriber``)."""
 
     def fail(self, error: StompError) -> None:
-        """End the connection (``airyd.subscriber.Subscriber``, ``IChannelOwner``)."""
+        """End the connection (``airyd.hub.interfaces.Subscriber``, ``IChannelOwner``)."""
         if self.is_over:
             return
         self.faults.append(error.fault)

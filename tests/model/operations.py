@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from airyd.client.wildcard import is_wildcard
 from airyd.events import message_id
 from airyd.stomp.spec import AckMode, Version
-from airyd.wildcards import is_wildcard
 from tests.model.client import Client, Parity
 from tests.model.twin import event_id
 from tests.model.world import DESTINATIONS, EVERYTHING, LATE, World

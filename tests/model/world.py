@@ -9,14 +9,14 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 
-from airyd.access.anonymous import AnonymousAuthenticator
+from airyd.auth.anonymous import AnonymousAuthenticator
+from airyd.client.context import Gateway
+from airyd.client.timer_wheel import Wheel
 from airyd.errors import SourceUnavailable
-from airyd.gateway import Gateway
-from airyd.hub import Hub
+from airyd.hub.hub import Hub
 from airyd.limits import SOURCE_PATIENCE, Limits
 from airyd.metrics import ORIGIN_SEND, Metrics
 from airyd.stomp.spec import HeartBeat, Version
-from airyd.wheel import Wheel
 from tests.model.client import Client, Track
 from tests.model.twin import Prompt, Twin
 

@@ -120,11 +120,11 @@ class LazinessTests(TestCase):
     async def test_naming_imports_none(self) -> None:
         """``twistd --help`` loads every plugin file: neither a source nor a reactor may come with it."""
         program = (
-            "import sys; from airyd.sources import describe_sources; from airyd.access import describe_authenticators;"
+            "import sys; from airyd.sources import describe_sources; from airyd.auth import describe_authenticators;"
             "describe_sources(); describe_authenticators();"
             "import twisted.plugins.airyd_sources, twisted.plugins.airyd_access;"
             "print(*(n for n in sys.modules if n in ('twisted.internet.reactor', 'msgspec')"
-            " or n.startswith(('airyd.sources.', 'airyd.access.'))))"
+            " or n.startswith(('airyd.sources.', 'airyd.auth.'))))"
         )
         root = str(Path(airyd.__file__).parent.parent)
         out, err, code = await getProcessOutputAndValue(

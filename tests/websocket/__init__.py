@@ -1,1 +1,1 @@
-"""Tests of ``airyd.websocket``, over Twisted's TCP transport and a socket in memory."""
+"""Tests of ``airyd.websocket.protocol``, over Twisted's TCP transport and a socket in memory."""

@@ -6,8 +6,8 @@ import struct
 from collections.abc import Sequence
 from typing import Any, cast
 
-from airyd.origins import OriginPolicy
-from airyd.websocket import PROTOCOLS, StompWebSocketFactory
+from airyd.websocket.origin import OriginPolicy
+from airyd.websocket.protocol import PROTOCOLS, StompWebSocketFactory
 from tests.doubles import ClientTestCase, frame, stomp_frames, websocket_frames
 from tests.integration.wire import CLOSE, TEXT, StompFrame, websocket_frame
 from tests.loop import Loop, Peer
@@ -46,7 +46,7 @@ def request(
 class WebSocketTestCase(ClientTestCase):
     """One factory; :meth:`reach` makes connections to it.
 
-    :ivar websocket: over which protocol of ``airyd.websocket.PROTOCOLS``
+    :ivar websocket: over which protocol of ``airyd.websocket.protocol.PROTOCOLS``
     """
 
     origins: Sequence[str] = ()

@@ -16,8 +16,8 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from airyd.handshake import OpeningHandshake
-from airyd.websocket import LeanStompWebSocket
+from airyd.websocket.handshake import OpeningHandshake
+from airyd.websocket.protocol import LeanStompWebSocket
 from tests.integration.wire import CONTINUATION, TEXT, websocket_frame
 from tests.websocket.case import HEADERS, close_frame, request, text
 

@@ -8,7 +8,7 @@ from typing import Any
 from airyd.errors import Fault
 from airyd.events import MESSAGE
 from airyd.limits import MOST_UNDER_WAY, WEBSOCKET_MESSAGE
-from airyd.transport import READ_BYTES
+from airyd.websocket.transport import READ_BYTES
 from tests.doubles import EVENT, frame, stomp_frames, websocket_frames
 from tests.inflating import FLUSH_END, RSV1, deflated
 from tests.integration.wire import CONTINUATION, PING, PONG, TEXT, websocket_frame

@@ -8,8 +8,8 @@ from unittest.mock import patch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from airyd import lean
-from airyd.wsframe import whole_messages
+from airyd.websocket import lean
+from airyd.websocket.frames import whole_messages
 from tests.doubles import frame
 from tests.inflating import RSV1, deflated
 from tests.integration.wire import BINARY, CONTINUATION, PING, TEXT, websocket_frame

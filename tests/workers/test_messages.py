@@ -7,8 +7,8 @@ import threading
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from airyd.config.options import Options
 from airyd.limits import Limits
-from airyd.options import Options
 from airyd.stomp.spec import HeartBeat
 from airyd.workers import messages
 from airyd.workers.messages import Cover, Start, encode, read_start

@@ -14,12 +14,12 @@ from twisted.logger import LogEvent, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from airyd.config.options import Options
 from airyd.errors import ConfigurationError, SourceUnavailable, UnknownDestination
 from airyd.events import AIRY_DESTINATIONS, MESSAGE
 from airyd.metrics import Metrics, make_registry
-from airyd.options import Options
 from airyd.revocation import Revocation, Revoked, lasting
-from airyd.sources import several
+from airyd.sources import routing as several
 from airyd.workers.messages import (
     REPORTS,
     Alive,

@@ -12,8 +12,8 @@ from twisted.logger import LogLevel, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from airyd.config.options import Options
 from airyd.errors import PayloadFault, PayloadRefused, SourceUnavailable, UnknownDestination
-from airyd.options import Options
 from airyd.revocation import Revocation, Revoked
 from airyd.workers.messages import (
     FIRST_SOCKET,
@@ -374,8 +374,8 @@ class SaysTests(ProcessCase):
 
     def test_log(self) -> None:
         """Its events keep their level and namespace, and get its number; several lines stay together."""
-        self.say(Said("warn", "airyd.hub.Hub", "one\ntwo {three}"))
-        (event,) = [event for event in self.events if event["log_namespace"] == "airyd.hub.Hub"]
+        self.say(Said("warn", "airyd.hub.hub.Hub", "one\ntwo {three}"))
+        (event,) = [event for event in self.events if event["log_namespace"] == "airyd.hub.hub.Hub"]
         self.assertEqual(self.logged(LogLevel.warn), ["worker 3: one\ntwo {three}"])
         self.assertIs(event["log_level"], LogLevel.warn)
 

@@ -16,7 +16,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from airyd.listening import Place, url_of
+from airyd.listening.endpoints import Place, url_of
 from airyd.workers.sockets import InheritedSockets, SharedPort, Sockets
 from tests.patience import PATIENCE
 

@@ -22,7 +22,7 @@ anonymous[:public][:send]
 
     def parse(self, arguments: str, context: AccessContext) -> IAuthenticator:
         """Make the authenticator (``IAuthenticatorParser``)."""
-        from airyd.access.anonymous import parse
+        from airyd.auth.anonymous import parse
 
         return parse(arguments)
 
@@ -57,7 +57,7 @@ jwt:WHERE-THE-KEY-IS[:NAME=VALUE...]
 
     def parse(self, arguments: str, context: AccessContext) -> IAuthenticator:
         """Make the authenticator (``IAuthenticatorParser``)."""
-        from airyd.access.jwt import parse
+        from airyd.auth.jwt.authenticator import parse
 
         return parse(arguments, context)
 

@@ -5,7 +5,7 @@ import sys
 
 from twisted.application.service import ServiceMaker
 
-from airyd import signals
+from airyd.runtime import signals
 
 # twistd loads the plugins of all its commands: others keep their signals.
 if "airyd" in sys.argv:

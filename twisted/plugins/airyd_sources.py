@@ -49,7 +49,7 @@ Both take history and history-bytes as memory: does."""
 
     def parse(self, url: str, context: SourceContext) -> IEventSource:
         """Make the source (``IEventSourceParser``)."""
-        from airyd.sources.sample import parse
+        from airyd.sources.sample.source import parse
 
         return parse(url, context)
 

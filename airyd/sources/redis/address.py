@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IReactorCore, IStreamClientEndpoint
 
 from airyd.files import read_line
 from airyd.hostnames import AnyNameEndpoint
-from airyd.sources.query import Query
+from airyd.sources.url_query import Query
 
 #: The environment's name for the password, so that it need not be in the URL, and thereby in a process listing.
 PASSWORD_VARIABLE: Final = "AIRYD_REDIS_PASSWORD"  # noqa: S105  # a name

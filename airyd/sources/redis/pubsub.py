@@ -22,11 +22,11 @@ from airyd.errors import PayloadRefused, SourceUnavailable
 from airyd.events import Event, Replay
 from airyd.interfaces import IEventSink, IEventSource, IRevocationKeeper, SourceContext
 from airyd.sources.history import HISTORY, HISTORY_BYTES, UNKNOWN, History
-from airyd.sources.redis.deadletters import DeadLetters
+from airyd.sources.redis.connection import REPLY_PATIENCE, LinkDown, all_of
+from airyd.sources.redis.dead_letters import DeadLetters
 from airyd.sources.redis.entries import Refused
-from airyd.sources.redis.link import REPLY_PATIENCE, LinkDown, all_of
 from airyd.sources.redis.protocol import Message
-from airyd.sources.redis.revocations import RevocationStream
+from airyd.sources.redis.revocation_stream import RevocationStream
 from airyd.sources.redis.upstream import Upstream
 
 #: Seconds between two looks whether a connection on which nothing comes is still one.

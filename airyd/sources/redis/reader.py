@@ -14,10 +14,10 @@ from txredisapi import ResponseError
 
 from airyd.errors import SourceUnavailable
 from airyd.sources.redis.batch_size import BatchSize
+from airyd.sources.redis.connection import REPLY_PATIENCE, Link, LinkDown, NotTaken, all_of
 from airyd.sources.redis.entries import Entries, read_entries
-from airyd.sources.redis.link import REPLY_PATIENCE, Link, LinkDown, NotTaken, all_of
 from airyd.sources.redis.protocol import RawEntry, Reply, Word
-from airyd.sources.redis.stream import (
+from airyd.sources.redis.stream_position import (
     NO_STREAM,
     Asked,
     Place,

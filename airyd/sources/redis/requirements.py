@@ -14,9 +14,9 @@ from twisted.python.failure import Failure
 from txredisapi import ResponseError
 
 from airyd.errors import SourceUnavailable
-from airyd.sources.redis.link import Link, all_of, answer_of
+from airyd.sources.redis.connection import Link, all_of, answer_of
 from airyd.sources.redis.protocol import Reply, Word
-from airyd.sources.redis.stream import is_about_the_key, read_info
+from airyd.sources.redis.stream_position import is_about_the_key, read_info
 
 #: Seconds between two checks; rights and keys may change at any time.
 CHECK_EVERY: Final = 1.0

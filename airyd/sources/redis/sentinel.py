@@ -21,7 +21,7 @@ from zope.interface import implementer
 from airyd.errors import SourceUnavailable
 from airyd.hostnames import AnyNameEndpoint
 from airyd.sources.redis.address import CONNECT_PATIENCE, SentinelAddress
-from airyd.sources.redis.link import Link, all_of
+from airyd.sources.redis.connection import Link, all_of
 from airyd.sources.redis.protocol import RedisProtocol
 from airyd.sources.redis.upstream import Upstream
 

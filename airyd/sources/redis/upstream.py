@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorCore, IReactorTime, IStreamClientEndpoint
 
 from airyd.sources.redis.address import Address
-from airyd.sources.redis.link import Link, Listener
+from airyd.sources.redis.connection import Link, Listener
 
 
 class Upstream:

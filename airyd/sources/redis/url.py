@@ -7,12 +7,12 @@ from typing import Final
 from airyd.errors import ConfigurationError
 from airyd.interfaces import IEventSource, SourceContext
 from airyd.sources.history import read_bounds
-from airyd.sources.query import Query
 from airyd.sources.redis.address import DEFAULT_MAXLEN, DEFAULT_PREFIX, read_address, read_sentinel_address
 from airyd.sources.redis.pubsub import RedisPubSub
 from airyd.sources.redis.sentinel import SentinelUpstream
-from airyd.sources.redis.source import RedisStreams
+from airyd.sources.redis.streams import RedisStreams
 from airyd.sources.redis.upstream import Upstream
+from airyd.sources.url_query import Query
 
 #: The values of ``mode``; the first is the default.
 MODES: Final = ("stream", "pubsub")

@@ -1,0 +1,212 @@
+"""The admin page on twisted.web: requests come in here, bounded, and answers go out."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocolNegotiationFactory, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web import http
+from zope.interface import implementer
+
+from airyd import __version__
+from airyd.admin.responses import Answer, answer_for
+from airyd.admin.routes import Pages, Publish, Query, Ready, Revoke, Scrape
+from airyd.errors import PayloadFault, PayloadRefused
+from airyd.limits import CLOSE_PATIENCE
+from airyd.metrics import ORIGIN_ADMIN, Metrics
+from airyd.tls import ALPN_PROTOCOLS, TLS_HANDSHAKE
+
+#: Seconds after which a connection that brings nothing is closed.
+IDLE_PATIENCE = 60
+#: The answer to a client that begins with TLS; no client shows it, but it ends the handshake at once.
+_NO_TLS = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+def admin_site(
+    *,
+    reactor: IReactorTime,
+    metrics: Metrics,
+    scrape: Scrape,
+    ready: Ready,
+    publish: Publish,
+    revoke: Revoke,
+    body_limit: int,
+    token: str | None = None,
+) -> AdminSite:
+    """Return the factory of the admin page, to be listened with on an endpoint that was checked.
+
+    :param metrics: where bodies that are too big are counted
+    :param scrape: gives what ``/metrics`` shows
+    :param ready: gives the reasons why the server is not ready (none: it is), and what is wrong although it is
+    :param publish: takes a destination and a body, fires with the ``message-id`` within bounded time,
+        and counts and logs what it refuses; errors: ``PayloadRefused``, ``UnknownDestination``, ``SourceUnavailable``
+    :param revoke: takes what to revoke, and its name, fires with the revocation within bounded time; errors:
+        ``SourceUnavailable``
+    :param token: what requests must show; None: nothing
+    :param body_limit: bytes of a request's body; more is refused before it is read
+    """
+    return AdminSite(reactor, metrics, Pages(scrape, ready, publish, revoke, token), body_limit)
+
+
+class AdminChannel(http.HTTPChannel):
+    """A connection, which tells a client that begins with TLS at once that there is none on this port."""
+
+    _is_first = True
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take bytes of the client (called by Twisted)."""
+        is_tls = self._is_first and data.startswith(TLS_HANDSHAKE)
+        self._is_first = False
+        if not is_tls:
+            super().dataReceived(data)
+        elif self.transport is not None:
+            self.transport.write(_NO_TLS)
+            self.loseConnection()
+
+
+@implementer(IProtocolNegotiationFactory)
+class AdminSite(http.HTTPFactory):
+    """Makes the admin page's connections. It writes no access log."""
+
+    protocol = AdminChannel  # type: ignore[assignment]  # Twisted's own would speak HTTP/2, too
+    noisy = False
+
+    def __init__(self, reactor: IReactorTime, metrics: Metrics, pages: Pages, body_limit: int) -> None:
+        super().__init__(timeout=IDLE_PATIENCE, reactor=reactor)
+        self.metrics = metrics
+        self.pages = pages
+        self.body_limit = body_limit
+
+    def buildProtocol(self, addr: IAddress | None) -> http._GenericHTTPChannelProtocol | None:
+        """Make a connection whose requests come to this site."""
+        channel = super().buildProtocol(addr)
+        if channel is not None:
+            channel.requestFactory = partial(AdminRequest, self)
+        return channel
+
+    def startFactory(self) -> None:
+        """Open no access log, and run no clock for its lines."""
+
+    def stopFactory(self) -> None:
+        """There is nothing to end."""
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """See ``IProtocolNegotiationFactory``: HTTP/1.1 only, whether the h2 package is there or not."""
+        return list(ALPN_PROTOCOLS)
+
+    def log(self, request: http.Request) -> None:
+        """Write no access log."""
+
+
+class AdminRequest(http.Request):
+    """One request: gathers its body within the limit, has it answered, and writes the answer.
+
+    A body over the limit is answered as soon as that is known (413). What still comes of it is
+    thrown away for a while, since a close that leaves bytes unread would take the answer from the client.
+    """
+
+    _log = Logger()
+
+    def __init__(self, site: AdminSite, channel: http.HTTPChannel, queued: object) -> None:
+        super().__init__(channel, queued)
+        self._site = site
+        self._body = bytearray()
+        self._refused = False
+        self._gone = False
+        self._patience: IDelayedCall | None = None
+
+    def gotLength(self, length: int | None) -> None:
+        """Prepare for the body, after the headers; None: its length is unknown."""
+        if length is not None:
+            self._check_length(length)
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Take a piece of the body."""
+        if not self._refused:
+            self._check_length(len(self._body) + len(data))
+        if not self._refused:
+            self._body += data
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """Answer the request, which is whole now.
+
+        Twisted's own also reads forms and the query string; no page here takes either.
+        """
+        if self._refused:
+            self._end_patience()
+            self.finish()
+            return
+        self.method, self.uri, self.clientproto = command, path, version
+        self.path = path.partition(b"?")[0]
+        query = Query(
+            self.method.decode("latin-1"),
+            self.path.decode("latin-1"),
+            self.requestHeaders,
+            bytes(self._body),
+            self.host,
+            "https" if self.isSecure() else "http",
+        )
+        answered = Deferred.fromCoroutine(self._site.pages.answer(query))
+        answered.addErrback(answer_for)
+        answered.addCallback(self._finish)
+        answered.addErrback(self._broken)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Learn that the client is gone; an event that is being published stays published."""
+        self._gone = True
+        self._end_patience()
+        super().connectionLost(reason)
+
+    def _check_length(self, length: int) -> None:
+        limit = self._site.body_limit
+        if length <= limit:
+            return
+        refusal = PayloadRefused(PayloadFault.TOO_BIG, f"the body is too big; the limit is {limit} bytes")
+        self._site.metrics.payloads_refused[ORIGIN_ADMIN, refusal.kind] += 1
+        self._log.info(
+            "refused a body from {origin}: {reason}",
+            origin=ORIGIN_ADMIN,
+            reason=refusal.reason,
+            once_a_minute="refused a body",
+        )
+        self._refused = True
+        self.clientproto = b"HTTP/1.1"
+        self.channel.persistent = False
+        # No "100 Continue" after the answer.
+        self.requestHeaders.removeHeader("Expect")
+        self.setHeader("Connection", "close")
+        self._write(answer_for(Failure(refusal)))
+        self._patience = self._site.reactor.callLater(CLOSE_PATIENCE, self.loseConnection)
+
+    def _end_patience(self) -> None:
+        if self._patience is not None and self._patience.active():
+            self._patience.cancel()
+
+    def _finish(self, answer: Answer) -> None:
+        if self._gone:
+            return
+        self._write(answer)
+        self.finish()
+
+    def _write(self, answer: Answer) -> None:
+        self.setResponseCode(answer.status, answer.status.phrase.encode())
+        headers = {
+            "Server": f"airyd/{__version__}",
+            "Date": http.datetimeToString(),
+            "Content-Type": answer.content_type,
+            "Content-Length": str(len(answer.body)),
+            "Cache-Control": "no-store",
+            "X-Content-Type-Options": "nosniff",
+            **answer.headers,
+        }
+        for name, value in headers.items():
+            self.setHeader(name, value)
+        self.write(answer.body)
+
+    def _broken(self, failure: Failure) -> None:
+        self._log.failure("an answer of the admin page could not be written", failure=failure)
+        if self.transport is not None:
+            self.transport.loseConnection()

@@ -1,0 +1,151 @@
+"""Who is asked about a login, when there are several authenticators; refusals are counted and logged here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, cast
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from airyd.auth.credentials import is_anything_shown
+from airyd.auth.revocations import Revocations
+from airyd.errors import LoginFault, LoginRefused, LoginUnavailable
+from airyd.interfaces import Credentials, IAuthenticator, IPrincipal
+from airyd.metrics import Metrics
+
+_NOTHING: Final = Credentials(None, None, {})
+
+
+@implementer(IAuthenticator)
+class Gatekeeper:
+    """All that ``--auth`` names as one authenticator.
+
+    One alone is asked about everybody. Of several those are asked, in their order, that take the kind of credentials
+    which came, until one lets the client in; those that also take nobody at all, only if none of the others is for
+    these credentials. So whoever shows a bad token never becomes anonymous, nor does one whose token was revoked.
+
+    :param authenticators: at least one
+    """
+
+    _log = Logger()
+
+    def __init__(self, authenticators: Sequence[IAuthenticator], metrics: Metrics, revocations: Revocations) -> None:
+        self._authenticators = authenticators
+        self._revocations = revocations
+        self._open = [each for each in authenticators if each.takes(_NOTHING)]
+        self._metrics = metrics
+        self.public = all(each.public for each in authenticators)
+        self.cookies = any(each.cookies for each in authenticators)
+        self.revocable = any(each.revocable for each in authenticators)
+
+    def start(self) -> None:
+        """Let all begin (``IAuthenticator``)."""
+        for each in self._authenticators:
+            each.start()
+
+    def stop(self) -> None:
+        """Let all end (``IAuthenticator``)."""
+        for each in self._authenticators:
+            each.stop()
+
+    def takes(self, credentials: Credentials) -> bool:
+        """Say whether one of them would look at these (``IAuthenticator``)."""
+        return bool(self._those_for(credentials))
+
+    def authenticate(self, credentials: Credentials) -> IPrincipal | Deferred[IPrincipal]:
+        """Ask those whom the credentials are for (``IAuthenticator``)."""
+        try:
+            answer = self._ask(self._those_for(credentials), credentials)
+            if not isinstance(answer, Deferred):
+                return self._revocations.check(answer)
+        except (LoginRefused, LoginUnavailable) as error:
+            self._note(error, credentials.peer)
+            raise
+        return answer.addCallback(self._revocations.check).addErrback(self._refused, credentials.peer)
+
+    def health(self) -> Sequence[str]:
+        """Say why nobody can log in: all of them say so, or wait for what is revoked (``IAuthenticator``)."""
+        found = [self._troubles(each) for each in self._authenticators]
+        return list(dict.fromkeys(reason for each in found for reason in each)) if all(found) else ()
+
+    def warnings(self) -> Sequence[str]:
+        """Say what is wrong with any of them, although others work (``IAuthenticator``)."""
+        others = () if self.health() else [reason for each in self._authenticators for reason in self._troubles(each)]
+        own = self._revocations.warnings() if self.revocable else ()
+        return [*dict.fromkeys(others), *(reason for each in self._authenticators for reason in each.warnings()), *own]
+
+    def _troubles(self, authenticator: IAuthenticator) -> Sequence[str]:
+        return [*authenticator.health(), *(self._revocations.health() if authenticator.revocable else ())]
+
+    def _those_for(self, credentials: Credentials) -> Sequence[IAuthenticator]:
+        if len(self._authenticators) == 1:
+            return self._authenticators
+        takers = [each for each in self._authenticators if each.takes(credentials)]
+        return [each for each in takers if each not in self._open] or takers
+
+    def _ask(self, asked: Sequence[IAuthenticator], credentials: Credentials) -> IPrincipal | Deferred[IPrincipal]:
+        if not asked:
+            raise _nobody_asked(credentials)
+        if len(asked) == 1:
+            return _answer(asked[0], credentials)
+        answer = _later(asked[0], credentials)
+        for other in asked[1:]:
+            answer.addErrback(self._ask_another, other, credentials)
+        return answer
+
+    def _ask_another(self, failure: Failure, other: IAuthenticator, credentials: Credentials) -> Deferred[IPrincipal]:
+        failure.trap(LoginRefused, LoginUnavailable)
+        return _later(other, credentials).addErrback(_clearest, failure)
+
+    def _refused(self, failure: Failure, peer: str) -> Failure:
+        self._note(failure.value, peer)
+        return failure
+
+    def _note(self, error: BaseException | None, peer: str) -> None:
+        """Count and log a refusal. The log gets the reason; never the credentials."""
+        if isinstance(error, LoginRefused):
+            self._metrics.logins_refused[error.fault.value] += 1
+            self._log.info(
+                "login of {peer} refused, {fault}: {reason}",
+                peer=peer,
+                fault=error.fault.value,
+                reason=error.reason,
+                once_a_minute=f"login {error.fault.value}",
+            )
+        elif isinstance(error, LoginUnavailable):
+            self._log.warn(
+                "login of {peer} cannot be checked: {reason}",
+                peer=peer,
+                reason=str(error),
+                once_a_minute="login unavailable",
+            )
+
+
+def _answer(authenticator: IAuthenticator, credentials: Credentials) -> IPrincipal | Deferred[IPrincipal]:
+    answer: IPrincipal | Deferred[IPrincipal] = authenticator.authenticate(credentials)
+    return answer
+
+
+def _later(authenticator: IAuthenticator, credentials: Credentials) -> Deferred[IPrincipal]:
+    """Return the answer as a Deferred, whatever it is."""
+    # As far as types go; maybeDeferred takes what is no Deferred, too.
+    authenticate = cast(Callable[[Credentials], Deferred[IPrincipal]], authenticator.authenticate)
+    return maybeDeferred(authenticate, credentials)
+
+
+def _nobody_asked(credentials: Credentials) -> LoginRefused:
+    if is_anything_shown(credentials):
+        return LoginRefused(LoginFault.UNKNOWN_KIND, "no --auth takes credentials of this kind")
+    return LoginRefused(LoginFault.MISSING, "nothing was shown")
+
+
+def _clearest(second: Failure, first: Failure) -> Failure:
+    """Return which of two refusals to tell: "can't say" first, since it may become a yes; then what says most."""
+    for failure in (first, second):
+        if failure.check(LoginUnavailable):
+            return failure
+    error = second.value
+    return first if isinstance(error, LoginRefused) and error.fault is not LoginFault.EXPIRED else second

@@ -1,0 +1,252 @@
+"""The authenticator for JSON Web Tokens (RFC 7519), of Airy or of an identity provider."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+from twisted.internet.defer import Deferred, execute
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from airyd.addresses import is_loopback_host
+from airyd.auth.credentials import token_of
+from airyd.auth.jwt.claims import Rules, check_claims, shown
+from airyd.auth.jwt.jwks import FixedKeys, KeySet, KeySource
+from airyd.auth.jwt.keys import (
+    MOST_BYTES,
+    PUBLIC_ALGORITHMS,
+    SECRET_ALGORITHMS,
+    USUAL_PUBLIC_ALGORITHMS,
+    USUAL_SECRET_ALGORITHMS,
+    Key,
+    is_variable,
+    pem_keys,
+    read_variable,
+    secret_keys,
+)
+from airyd.auth.jwt.permissions import RightsClaims, RightsTable, TokenPrincipal
+from airyd.auth.jwt.signature import Head, read_claims, read_head
+from airyd.auth.spec import Words
+from airyd.errors import LoginFault, LoginRefused, LoginUnavailable
+from airyd.files import read_file
+from airyd.interfaces import AccessContext, Credentials, IAuthenticator, IPrincipal
+from airyd.request_head import is_token
+from airyd.revocation import MOST_LEEWAY
+from airyd.spelling import closest
+
+#: Where keys can be, and all words that may stand behind ``jwt:``, in the order of docs/security.rst.
+_PLACES: Final = ("secret-file", "secret-env", "key-file", "jwks")
+WORDS: Final = (
+    *(f"{place}=" for place in _PLACES),
+    "base64",
+    "alg=",
+    "ca-file=",
+    "issuer=",
+    "audience=",
+    "leeway=",
+    "subject-claim=",
+    "allow-eternal",
+    "subscribe-claim=",
+    "send-claim=",
+    "only-claim=",
+    "missing-claim=",
+    "cookie=",
+)
+#: What a URL is made of (RFC 3986, section 2).
+_URL_CHARACTERS: Final = re.compile(r"[!#$%&'()*+,./0-9:;=?@A-Z\[\]_a-z~-]+")
+
+
+@implementer(IAuthenticator)
+class TokenAuthenticator:
+    """Lets in whoever shows a good token.
+
+    :param cookie: the name of the cookie that may hold it; None for no cookie
+    :param wall: the wall-clock time, seconds since 1970
+    """
+
+    public: Final = True
+    revocable: Final = True
+
+    def __init__(
+        self, keys: KeySource, rules: Rules, rights: RightsTable, cookie: str | None, wall: Callable[[], float]
+    ) -> None:
+        self.cookies = cookie is not None
+        self._keys = keys
+        self._rules = rules
+        self._rights = rights
+        self._cookie = cookie
+        self._wall = wall
+
+    def start(self) -> None:
+        """Begin to fetch keys (``IAuthenticator``)."""
+        self._keys.start()
+
+    def stop(self) -> None:
+        """Fetch no more keys (``IAuthenticator``)."""
+        self._keys.stop()
+
+    def takes(self, credentials: Credentials) -> bool:
+        """Say whether there is something where a token can be (``IAuthenticator``)."""
+        return token_of(credentials, self._cookie) is not None
+
+    def authenticate(self, credentials: Credentials) -> IPrincipal | Deferred[IPrincipal]:
+        """Look at the token (``IAuthenticator``). It waits only for a key that may be a new one."""
+        token = token_of(credentials, self._cookie)
+        if token is None:
+            raise LoginRefused(LoginFault.MISSING, "no token was shown")
+        head = read_head(token)
+        keys = self._find(head)
+        if not keys:
+            renewing = self._keys.renew()
+            if renewing is not None:
+                return renewing.addCallback(lambda _: self._principal(token, head, self._find(head)))
+        return self._principal(token, head, keys)
+
+    def health(self) -> Sequence[str]:
+        """Say why there are no keys (``IAuthenticator``)."""
+        return self._keys.health()
+
+    def warnings(self) -> Sequence[str]:
+        """Say why the keys may be out of date (``IAuthenticator``)."""
+        return self._keys.warnings()
+
+    def _find(self, head: Head) -> Sequence[Key]:
+        algorithms = self._keys.algorithms
+        if head.algorithm not in algorithms:
+            wanted = ", ".join(algorithms)
+            raise LoginRefused(LoginFault.ALGORITHM, f"alg is {head.algorithm}, and the keys here are for {wanted}")
+        return self._keys.find(head.algorithm, head.key_id)
+
+    def _principal(self, token: str, head: Head, keys: Sequence[Key]) -> IPrincipal:
+        if not keys and not self._keys.is_current:
+            raise LoginUnavailable("a key that is not known may be a new one, and the keys cannot be fetched")
+        if not keys:
+            raise LoginRefused(LoginFault.UNKNOWN_KEY, f"no {head.algorithm} key has the kid {shown(head.key_id)}")
+        claims = read_claims(token, head, keys)
+        return TokenPrincipal(check_claims(claims, self._rules, self._wall()), self._rights.rights(claims))
+
+
+def parse(arguments: str, context: AccessContext) -> TokenAuthenticator:
+    """Return the authenticator for the words behind ``jwt:`` (see ``--help-auth``).
+
+    Errors: ``ConfigurationError``.
+    """
+    words = Words("jwt", arguments, WORDS)
+    usual_rules, leeway = Rules(), words.seconds("leeway", MOST_LEEWAY)
+    rules = Rules(
+        issuer=words.text("issuer"),
+        audience=words.text("audience"),
+        leeway=usual_rules.leeway if leeway is None else leeway,
+        not_before_leeway=usual_rules.not_before_leeway if leeway is None else leeway,
+        subject_claim=words.text("subject-claim") or usual_rules.subject_claim,
+        allow_eternal=words.flag("allow-eternal"),
+    )
+    usual = RightsClaims()
+    names = RightsClaims(
+        subscribe=words.text("subscribe-claim") or usual.subscribe,
+        send=words.text("send-claim") or usual.send,
+        only=words.text("only-claim") or usual.only,
+        missing=words.text("missing-claim") or usual.missing,
+    )
+    cookie = words.text("cookie")
+    if cookie is not None and not is_token(cookie):
+        raise words.error("the word 'cookie' takes the name of a cookie (RFC 6265)")
+    return TokenAuthenticator(_keys(words, context), rules, RightsTable(names), cookie, context.wall)
+
+
+def _keys(words: Words, context: AccessContext) -> KeySource:
+    given = {name: words.text(name) for name in _PLACES}
+    chosen = [(name, value) for name, value in given.items() if value is not None]
+    if len(chosen) != 1:
+        raise words.error(f"give one of {', '.join(f'{name}=' for name in given)}, where the key is")
+    ((kind, place),) = chosen
+    is_secret = kind in ("secret-file", "secret-env")
+    if words.flag("base64") and not is_secret:
+        raise words.error("base64 is for a secret")
+    if words.text("ca-file") is not None and not _is_url(place, "https"):
+        raise words.error("ca-file is for a jwks on https:")
+    algorithms = _algorithms(words, kind, is_secret)
+    if kind == "secret-env" and not is_variable(place):
+        raise words.error("the word 'secret-env' takes the name of an environment variable")  # not the secret itself
+    try:
+        if kind == "secret-env":
+            text = read_variable(place, context.environ)
+            return FixedKeys(secret_keys(text, words.flag("base64"), algorithms))
+        if kind == "secret-file":
+            return FixedKeys(secret_keys(read_file(place, MOST_BYTES), words.flag("base64"), algorithms))
+        if kind == "key-file":
+            return FixedKeys(pem_keys(read_file(place, MOST_BYTES), algorithms))
+    except ValueError as error:
+        raise words.error(f"{kind} {place}: {error}") from None
+    return _key_set(words, place, algorithms, context)
+
+
+def _algorithms(words: Words, kind: str, is_secret: bool) -> Sequence[str]:
+    """Return what the keys may be for: what ``alg=`` names, or the usual."""
+    text = words.text("alg")
+    if text is None:
+        return USUAL_SECRET_ALGORITHMS if is_secret else USUAL_PUBLIC_ALGORITHMS
+    possible = SECRET_ALGORITHMS if is_secret else PUBLIC_ALGORITHMS
+    named = tuple(dict.fromkeys(text.split(",")))
+    for name in named:
+        if name in possible:
+            continue
+        if name in SECRET_ALGORITHMS or name in PUBLIC_ALGORITHMS:
+            # A public key that verified HS256 would let in whoever has read it.
+            raise words.error(f"alg={name} is not for the keys of {kind}=; there are: {', '.join(possible)}")
+        similar = closest(name, possible)
+        hint = f"did you mean {similar}? " if similar else ""
+        raise words.error(
+            f"the word 'alg' takes algorithms, with commas between them; {hint}there are: {', '.join(possible)}"
+        )
+    return named
+
+
+def _key_set(words: Words, place: str, algorithms: Sequence[str], context: AccessContext) -> KeySet:
+    from airyd.auth.jwt.fetch import FetchFailed, fetch, make_agent
+
+    clock = IReactorTime(context.reactor)
+    if not _is_url(place, "https", "http") and "://" not in place:
+
+        def read() -> bytes:
+            try:
+                return read_file(place, MOST_BYTES)
+            except ValueError as error:
+                raise FetchFailed(str(error)) from None
+
+        return KeySet(place, lambda: execute(read), clock, algorithms)
+    url = _checked_url(words, place)
+    ca_file = words.text("ca-file")
+    try:
+        certificates = None if ca_file is None else read_file(ca_file)
+        agent = make_agent(clock, url.geturl(), certificates)
+    except ValueError as error:
+        raise words.error(f"{'jwks' if ca_file is None else f'ca-file {ca_file}'}: {error}") from None
+    name = url._replace(query="").geturl()  # a query may hold a secret
+    return KeySet(name, lambda: Deferred.fromCoroutine(fetch(agent, clock, url.geturl())), clock, algorithms)
+
+
+def _is_url(place: str, *schemes: str) -> bool:
+    return place.partition(":")[0].lower() in schemes
+
+
+def _checked_url(words: Words, place: str) -> SplitResult:
+    wrong = words.error("jwks is a file, or a URL such as https://idp.example.com/keys")
+    if not _URL_CHARACTERS.fullmatch(place):
+        raise wrong
+    try:
+        url = urlsplit(place)
+        port = url.port
+    except ValueError:
+        raise wrong from None
+    if url.scheme not in ("http", "https") or not url.hostname or url.fragment or port == 0:
+        raise wrong
+    if url.username is not None or url.password is not None:
+        raise words.error("jwks: a user name in the URL is not supported")
+    if url.scheme == "http" and not is_loopback_host(url.hostname):
+        # Whoever can change the keys on their way can sign tokens.
+        raise words.error("jwks: keys by http: are for loopback only; use https:")
+    return url

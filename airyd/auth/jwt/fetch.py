@@ -1,0 +1,161 @@
+"""A small document from an HTTP server, within bounds of time and size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Final, NoReturn
+from urllib.parse import urlsplit
+
+from OpenSSL.crypto import Error as CertificateError
+from OpenSSL.SSL import Error as SSLError
+from service_identity import VerificationError
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IReactorTime
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.ssl import Certificate, trustRootFromCertificates
+from twisted.python.failure import Failure
+from twisted.web.client import Agent, RequestTransmissionFailed, ResponseDone, ResponseFailed
+from twisted.web.http import PotentialDataLoss
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IResponse
+
+from airyd import __version__
+from airyd.auth.jwt.keys import MOST_BYTES
+from airyd.hostnames import AnyNameEndpoints, tls_options, why_not_connected
+
+#: Seconds that the whole may take.
+PATIENCE: Final = 10.0
+#: What OpenSSL calls the usual troubles, in plain words.
+_TLS_CAUSES: Final[Mapping[str, str]] = {
+    "certificate verify failed": "the server's certificate is signed by an authority that is not known here (ca-file= "
+    "names others), or it has expired",
+    "wrong version number": "the server doesn't speak it",
+    "record layer failure": "the server doesn't speak it",
+    "packet length too long": "the server doesn't speak it",
+}
+
+
+class FetchFailed(Exception):
+    """The document can't be had; the text says why in one line."""
+
+
+def make_agent(reactor: IReactorTime, url: str, authorities: bytes | None) -> IAgent:
+    """Return what fetches a URL, ``http:`` or ``https:``.
+
+    :param authorities: those that may sign the server's certificate, in PEM; None: the system's
+
+    Raises ``ValueError``, whose text says in one line what is wrong.
+    """
+    trust = None if authorities is None else trustRootFromCertificates(_certificates(authorities))
+
+    def options(host: str) -> IOpenSSLClientConnectionCreator:
+        return tls_options(host, trust)
+
+    place = urlsplit(url)
+    if place.scheme == "https":
+        try:
+            options(str(place.hostname))
+        except ValueError:
+            raise ValueError(f"{place.hostname} is not a host name: a part of it is empty or too long") from None
+    agent: IAgent = Agent.usingEndpointFactory(reactor, AnyNameEndpoints(reactor, PATIENCE, options))
+    return agent
+
+
+def _certificates(pem: bytes) -> list[Certificate]:
+    end = b"-----END CERTIFICATE-----"
+    blocks = pem.split(end)[:-1]
+    if not blocks:
+        raise ValueError("there is no certificate in it")
+    try:
+        return [Certificate.loadPEM(block + end) for block in blocks]
+    except (ValueError, CertificateError):
+        raise ValueError("a certificate in it cannot be read") from None
+
+
+async def fetch(agent: IAgent, clock: IReactorTime, url: str) -> bytes:
+    """Return the document at a URL. Redirections are not followed: whoever set the URL up knows where it is.
+
+    Errors: :class:`FetchFailed`; ``CancelledError`` if it is cancelled.
+    """
+    fetching = Deferred.fromCoroutine(_fetch(agent, url))
+    try:
+        return await fetching.addTimeout(PATIENCE, clock, _too_late)
+    except TimeoutError:
+        raise FetchFailed(f"it did not come within {PATIENCE:.0f} s") from None
+    except (ConnectError, DNSLookupError) as error:
+        raise FetchFailed(f"cannot connect: {why_not_connected(error, str(urlsplit(url).hostname))}") from None
+    except (ResponseFailed, RequestTransmissionFailed) as error:
+        if any(reason.check(CancelledError) for reason in error.reasons):
+            raise CancelledError from None
+        raise FetchFailed(", ".join(dict.fromkeys(map(_cause, error.reasons)))) from None
+    except ConnectionClosed:
+        raise FetchFailed("the connection was lost") from None
+
+
+def _cause(failure: Failure) -> str:
+    match failure.value:
+        case SSLError(args=([*errors],)) if errors:
+            reason = str(errors[-1][-1])  # as OpenSSL has it: (library, function, reason) each
+            return f"TLS: {_TLS_CAUSES.get(reason, reason)}"
+        case VerificationError():
+            return "TLS: the server's certificate is for another host name"
+        case ConnectionClosed():
+            return "the server closed the connection"
+        case error:
+            return f"the server's answer cannot be read as HTTP ({type(error).__name__})"
+
+
+def _too_late(result: object, seconds: float) -> NoReturn:
+    # An Agent whose request is cancelled reports a lost connection.
+    raise TimeoutError(seconds)
+
+
+async def _fetch(agent: IAgent, url: str) -> bytes:
+    headers = Headers({"Accept": ["application/json"], "User-Agent": [f"airyd/{__version__}"]})
+    response: IResponse = await agent.request(b"GET", url.encode("ascii"), headers, None)
+    body = _Body()
+    if response.code != HTTPStatus.OK:
+        body.abort(FetchFailed(f"the server answers with {response.code}"))
+    response.deliverBody(body)
+    return await body.whole
+
+
+class _Body(Protocol):
+    """Collects a body within the bound.
+
+    :ivar whole: fires with it; when cancelled, the connection goes
+    """
+
+    def __init__(self) -> None:
+        self.whole: Deferred[bytes] = Deferred(lambda _: self.abort(CancelledError()))
+        self._data = bytearray()
+
+    def connectionMade(self) -> None:
+        """Begin, if anybody wants it."""
+        if self.whole.called:
+            self.abort(FetchFailed())
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take a piece."""
+        self._data += data
+        if len(self._data) > MOST_BYTES:
+            self.abort(FetchFailed(f"it has more than {MOST_BYTES} bytes"))
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Learn that the body has ended."""
+        if self.whole.called:
+            return
+        # PotentialDataLoss: the answer has no length, its end is the connection's.
+        if reason.check(ResponseDone, PotentialDataLoss):
+            self.whole.callback(bytes(self._data))
+        else:
+            self.whole.errback(FetchFailed("the connection was lost in the middle of it"))
+
+    def abort(self, error: Exception) -> None:
+        """Want no more of it."""
+        if not self.whole.called:
+            self.whole.errback(error)
+        if self.transport is not None:
+            self.transport.loseConnection()

@@ -1,0 +1,222 @@
+"""Where keys are found: a few that are configured, or a JWK Set that is fetched again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from airyd.auth.jwt.fetch import FetchFailed
+from airyd.auth.jwt.keys import MOST_KEYS, USUAL_PUBLIC_ALGORITHMS, Key, read_key_set
+
+#: Seconds after which a set is fetched again: as long a key that was taken out of it may still be in use.
+FRESH: Final = 300.0
+#: Seconds between two fetches because of an unknown ``kid``, however many come.
+FETCH_EVERY: Final = 5.0
+#: Seconds until the next try after failures in a row: the first, and at most.
+_RETRY_FIRST: Final = 1.0
+_RETRY_LAST: Final = 60.0
+
+
+class KeySource(Protocol):
+    """Where a verifier gets its keys.
+
+    :ivar algorithms: those for which it may have a key, ever
+    """
+
+    algorithms: Sequence[str]
+
+    def start(self) -> None:
+        """Begin to keep up to date."""
+        ...
+
+    def stop(self) -> None:
+        """End."""
+        ...
+
+    def find(self, algorithm: str, key_id: str | None) -> Sequence[Key]:
+        """Return the keys that a token of this algorithm and ``kid`` may be signed with, as far as they are known."""
+        ...
+
+    def renew(self) -> Deferred[None] | None:
+        """Look whether there are newer keys: fires when that is done, well or not. None: it isn't the time for it."""
+        ...
+
+    @property
+    def is_current(self) -> bool:
+        """Whether a key that isn't known can't be a new one: the last look for newer ones went well."""
+        ...
+
+    def health(self) -> Sequence[str]:
+        """Say why there are no keys; see ``IAuthenticator``."""
+        ...
+
+    def warnings(self) -> Sequence[str]:
+        """Say why the keys may be out of date; see ``IAuthenticator``."""
+        ...
+
+
+class FixedKeys:
+    """Keys of one issuer that stay as they are. The ``kid`` of a token doesn't matter: these have none."""
+
+    is_current: Final = True
+
+    def __init__(self, keys: Sequence[Key]) -> None:
+        self._keys = keys
+        self.algorithms: Sequence[str] = tuple(dict.fromkeys(name for key in keys for name in key.algorithms))
+
+    def start(self) -> None:
+        """See ``KeySource``."""
+
+    def stop(self) -> None:
+        """See ``KeySource``."""
+
+    def find(self, algorithm: str, key_id: str | None) -> Sequence[Key]:
+        """See ``KeySource``."""
+        return [key for key in self._keys if algorithm in key.algorithms]
+
+    def renew(self) -> Deferred[None] | None:
+        """See ``KeySource``."""
+        return None
+
+    def health(self) -> Sequence[str]:
+        """See ``KeySource``."""
+        return ()
+
+    def warnings(self) -> Sequence[str]:
+        """See ``KeySource``."""
+        return ()
+
+
+class KeySet:
+    """A JWK Set (RFC 7517), fetched at the start, every five minutes, and when an unknown ``kid`` comes.
+
+    While it can't be fetched the keys that are known stay in use.
+
+    :param name: where it is, for logs
+    :param read: fetches the document; fails with ``FetchFailed``
+    :param algorithms: what the keys may be for
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        name: str,
+        read: Callable[[], Deferred[bytes]],
+        clock: IReactorTime,
+        algorithms: Sequence[str] = USUAL_PUBLIC_ALGORITHMS,
+    ) -> None:
+        self.algorithms = algorithms
+        self._name = name
+        self._read = read
+        self._clock = clock
+        self._keys: Sequence[Key] = ()
+        self._trouble: str | None = "it was not fetched yet"
+        self._said: str | None = None  # the trouble that the log has
+        self._is_stopped = False
+        self._failures = 0
+        self._tried_at = float("-inf")
+        self._fetched_at = float("-inf")
+        self._fetching: Deferred[None] | None = None
+        self._waiting: list[Deferred[None]] = []
+        self._timer: IDelayedCall | None = None
+
+    @property
+    def is_current(self) -> bool:
+        """See ``KeySource``."""
+        return self._trouble is None
+
+    def start(self) -> None:
+        """See ``KeySource``."""
+        self._is_stopped = False
+        self._fetch()
+
+    def stop(self) -> None:
+        """See ``KeySource``."""
+        self._is_stopped = True
+        self._cancel_timer()
+        if self._fetching is not None:
+            self._fetching.cancel()
+
+    def find(self, algorithm: str, key_id: str | None) -> Sequence[Key]:
+        """See ``KeySource``. A token without ``kid`` is for the one key of its algorithm, if there is only one."""
+        suitable = [key for key in self._keys if algorithm in key.algorithms]
+        if key_id is None:
+            return suitable if len(suitable) == 1 else ()
+        return [key for key in suitable if key.id == key_id][-MOST_KEYS:]
+
+    def renew(self) -> Deferred[None] | None:
+        """See ``KeySource``. All who ask meanwhile share one fetch, and it comes at most every five seconds."""
+        if self._fetching is None:
+            if self._clock.seconds() - self._tried_at < FETCH_EVERY:
+                return None
+            self._fetch()
+        renewed: Deferred[None] = Deferred()
+        if self._fetching is None:
+            renewed.callback(None)
+        else:
+            self._waiting.append(renewed)
+        return renewed
+
+    def health(self) -> Sequence[str]:
+        """See ``KeySource``."""
+        return () if self._keys else [f"there are no keys for tokens: {self._name}: {self._trouble}"]
+
+    def warnings(self) -> Sequence[str]:
+        """See ``KeySource``."""
+        if not self._keys or self._trouble is None:
+            return ()
+        age = self._clock.seconds() - self._fetched_at
+        return [f"the keys for tokens are {age:.0f} s old: {self._name}: {self._trouble}"]
+
+    def _fetch(self) -> None:
+        self._cancel_timer()
+        self._tried_at = self._clock.seconds()
+        self._fetching = fetching = self._read().addCallback(self._take)
+        fetching.addErrback(self._failed).addCallback(self._done)
+        if fetching.called:
+            self._fetching = None
+
+    def _take(self, document: bytes) -> None:
+        try:
+            keys = read_key_set(document, self.algorithms)
+        except ValueError as error:
+            raise FetchFailed(str(error)) from None
+        if self._trouble is not None:
+            self._log.info("got the keys for tokens from {name}: {count}", name=self._name, count=len(keys))
+        self._keys = keys
+        self._trouble = self._said = None
+        self._failures = 0
+        self._fetched_at = self._clock.seconds()
+        self._timer = self._clock.callLater(FRESH, self._fetch)
+
+    def _failed(self, failure: Failure) -> None:
+        if self._is_stopped:  # what is cancelled fails in one way or another
+            return
+        trouble = str(failure.value) if failure.check(FetchFailed) else "internal error"
+        if trouble != self._said:  # once, however often it is tried
+            self._said = trouble
+            if failure.check(FetchFailed):
+                self._log.warn("cannot get keys for tokens from {name}: {reason}", name=self._name, reason=trouble)
+            else:
+                self._log.failure("keys for tokens could not be taken", failure)
+        self._trouble = trouble
+        delay = min(_RETRY_FIRST * 2**self._failures, _RETRY_LAST)
+        self._failures = min(self._failures + 1, 10)
+        self._timer = self._clock.callLater(delay, self._fetch)
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+
+    def _done(self, _: None) -> None:
+        self._fetching = None
+        waiting, self._waiting = self._waiting, []
+        for renewed in waiting:
+            renewed.callback(None)

@@ -1,0 +1,168 @@
+"""What a token allows: claims to rights, and equal ones shared by all who have them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+from weakref import WeakValueDictionary
+
+from zope.interface import implementer
+
+from airyd.auth.jwt.claims import Claims, Identity
+from airyd.auth.jwt.row_claims import OnlyRows
+from airyd.errors import LoginFault, LoginRefused
+from airyd.events import OWN, RowFilter
+from airyd.interfaces import IRevocable
+from airyd.patterns import Pattern
+
+_ALLOW: Final = "allow"
+
+
+@dataclass(frozen=True, slots=True)
+class RightsClaims:
+    """The names of the claims.
+
+    :ivar subscribe: a list of patterns; without it the whole catalogue may be subscribed to
+    :ivar send: a list of patterns; without it nothing may be sent
+    :ivar only: an object of fields, each with a list of the values that may be seen
+    :ivar missing: ``"allow"`` lets events pass that don't have such a field
+    """
+
+    subscribe: str = "subscribe"
+    send: str = "send"
+    only: str = "only"
+    missing: str = "missing"
+
+
+class Rights:
+    """What may be done; made by :class:`RightsTable`, which shares them.
+
+    What airyd itself tells a client (``/airyd/...``) everybody may subscribe to, nobody may send, and no row of it
+    is hidden.
+
+    :ivar authority: the table that made it, which stands for its authenticator
+    :ivar row_filter: what is seen; None: everything
+    """
+
+    __slots__ = ("__weakref__", "_send", "_subscribe", "authority", "row_filter")
+
+    def __init__(
+        self,
+        authority: RightsTable,
+        subscribe: Sequence[Pattern] | None,
+        send: Sequence[Pattern],
+        row_filter: OnlyRows | None,
+    ) -> None:
+        self.authority = authority
+        self._subscribe = subscribe
+        self._send = send
+        self.row_filter = row_filter
+
+    def may_subscribe(self, destination: str) -> bool:
+        """See ``IPrincipal``."""
+        if destination.startswith(OWN):
+            return True
+        if self.row_filter is not None and not self.row_filter.fits(destination):
+            return False
+        return self._subscribe is None or any(pattern.matches(destination) for pattern in self._subscribe)
+
+    def may_send(self, destination: str) -> bool:
+        """See ``IPrincipal``."""
+        return not destination.startswith(OWN) and any(pattern.matches(destination) for pattern in self._send)
+
+
+@implementer(IRevocable)
+class TokenPrincipal:
+    """Who a token says that a client is. The rights are shared by all whose claims are equal."""
+
+    __slots__ = ("_rights", "expires", "issued", "jti", "name")
+
+    def __init__(self, identity: Identity, rights: Rights) -> None:
+        self.name, self.expires, self.jti, self.issued = identity
+        self._rights = rights
+
+    @property
+    def authority(self) -> object:
+        """See ``IPrincipal``."""
+        return self._rights.authority
+
+    def may_subscribe(self, destination: str) -> bool:
+        """See ``IPrincipal``."""
+        return self._rights.may_subscribe(destination)
+
+    def may_send(self, destination: str) -> bool:
+        """See ``IPrincipal``."""
+        return self._rights.may_send(destination)
+
+    def row_filter(self, destination: str) -> RowFilter | None:
+        """See ``IPrincipal``."""
+        return None if destination.startswith(OWN) else self._rights.row_filter
+
+
+_Key = tuple[tuple[str, ...] | None, tuple[str, ...], OnlyRows | None]
+
+
+class RightsTable:
+    """Makes rights from claims; equal ones are one object as long as anybody has them. Each authenticator has one."""
+
+    def __init__(self, names: RightsClaims) -> None:
+        self._names = names
+        self._shared: WeakValueDictionary[_Key, Rights] = WeakValueDictionary()
+
+    def __len__(self) -> int:
+        return len(self._shared)
+
+    def rights(self, claims: Claims) -> Rights:
+        """Return what the claims allow.
+
+        A claim that isn't understood refuses the login: nothing is guessed.
+
+        Errors: ``LoginRefused``.
+        """
+        names = self._names
+        subscribe, send = _texts(claims, names.subscribe), _texts(claims, names.send) or ()
+        key = (subscribe, send, _row_filter(claims, names))
+        rights = self._shared.get(key)
+        if rights is None:
+            subscribed = None if subscribe is None else _patterns(names.subscribe, subscribe)
+            rights = self._shared[key] = Rights(self, subscribed, _patterns(names.send, send), key[2])
+        return rights
+
+
+def _texts(claims: Claims, name: str) -> tuple[str, ...] | None:
+    if name not in claims:
+        return None
+    return _list(claims[name], name)
+
+
+def _list(value: object, name: str) -> tuple[str, ...]:
+    """Return a list of strings without repetitions, in an order of its own, so that equal ones look equal."""
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise LoginRefused(LoginFault.CLAIM, f"the claim {name!r} is no list of strings")
+    return tuple(sorted(set(value)))
+
+
+def _patterns(name: str, texts: Sequence[str]) -> Sequence[Pattern]:
+    try:
+        return tuple(map(_pattern, texts))
+    except ValueError as error:
+        raise LoginRefused(LoginFault.CLAIM, f"the claim {name!r}: {error}") from None
+
+
+#: Patterns are few, and clients many.
+_pattern = lru_cache(maxsize=1000)(Pattern)
+
+
+def _row_filter(claims: Claims, names: RightsClaims) -> OnlyRows | None:
+    missing = claims.get(names.missing)
+    if missing not in (None, _ALLOW):
+        raise LoginRefused(LoginFault.CLAIM, f'the claim {names.missing!r} is not "{_ALLOW}"')
+    if names.only not in claims:
+        return None
+    only = claims[names.only]
+    if not isinstance(only, Mapping) or not only:
+        raise LoginRefused(LoginFault.CLAIM, f"the claim {names.only!r} is no object with fields")
+    fields = {field: frozenset(_list(values, f"{names.only}.{field}"[:100])) for field, values in only.items()}
+    return OnlyRows(fields, missing_allowed=missing == _ALLOW)

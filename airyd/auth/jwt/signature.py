@@ -1,0 +1,102 @@
+"""From a token's text to its claims: signed with a known key, by an algorithm that the key is for (RFC 7515)."""
+
+from __future__ import annotations
+
+import binascii
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+from jwt.api_jws import PyJWS
+
+from airyd.auth.jwt.claims import Claims, read_object, shown
+from airyd.auth.jwt.keys import PUBLIC_ALGORITHMS, SECRET_ALGORITHMS, Key
+from airyd.errors import LoginFault, LoginRefused
+from airyd.limits import LONGEST_TOKEN
+
+_ALGORITHMS: Final = (*SECRET_ALGORITHMS, *PUBLIC_ALGORITHMS)
+_SEGMENTS: Final = 3
+#: What verifies a signature. PyJWT's own way to it, from a token's text, would take the head apart a second time, and
+#: look anew at each login whether the secret is one: 40 µs.
+_VERIFIERS: Final[dict[str, Any]] = {name: PyJWS(_ALGORITHMS).get_algorithm_by_name(name) for name in _ALGORITHMS}
+
+
+class Head(NamedTuple):
+    """What a token says of itself before anything is verified: it only helps to choose the key.
+
+    :ivar key_id: its ``kid``
+    """
+
+    algorithm: str
+    key_id: str | None
+
+
+def read_head(token: str) -> Head:
+    """Return the head of a token.
+
+    Errors: ``LoginRefused``.
+    """
+    if len(token) > LONGEST_TOKEN:
+        raise LoginRefused(LoginFault.TOO_BIG, f"the token has {len(token)} characters; the limit is {LONGEST_TOKEN}")
+    segments = token.split(".")
+    if len(segments) != _SEGMENTS or not token.isascii():
+        raise LoginRefused(LoginFault.MALFORMED, f"no signed JWT: it has {len(segments)} segments of {_SEGMENTS}")
+    return _head(segments[0])
+
+
+@lru_cache(maxsize=64)  # the tokens of one issuer have the same
+def _head(segment: str) -> Head:
+    try:
+        head = read_object(_decoded(segment.encode()))
+    except ValueError as error:
+        raise LoginRefused(LoginFault.MALFORMED, f"the token's head: {error}") from None
+    algorithm, key_id = head.get("alg"), head.get("kid")
+    if not isinstance(algorithm, str) or algorithm not in _ALGORITHMS:
+        raise LoginRefused(LoginFault.ALGORITHM, f"alg is {shown(algorithm)}, none of {', '.join(_ALGORITHMS)}")
+    if "crit" in head or "b64" in head:  # RFC 7515, section 4.1.11, and RFC 7797
+        raise LoginRefused(LoginFault.MALFORMED, "the token's head asks for an extension")
+    if not isinstance(key_id, str | None):
+        raise LoginRefused(LoginFault.MALFORMED, "kid is no text")
+    return Head(algorithm, key_id)
+
+
+def read_claims(token: str, head: Head, keys: Sequence[Key]) -> Claims:
+    """Return what a token with this head claims, if it is signed with one of these keys by the head's algorithm.
+
+    A key counts only if it is for this algorithm. Takes some 5 µs for HS256, 25 for RS256, 65 for ES256 and EdDSA, 400
+    for ES384 and ES512, with each key until one is the right one.
+
+    Errors: ``LoginRefused``.
+    """
+    tried = [key for key in keys if head.algorithm in key.algorithms]
+    if not tried:
+        raise LoginRefused(LoginFault.ALGORITHM, f"alg is {head.algorithm}, and the keys are for others")
+    signed, _, last = token.encode().rpartition(b".")
+    try:
+        payload, signature = _decoded(signed.partition(b".")[2]), _decoded(last)
+    except ValueError as error:
+        raise LoginRefused(LoginFault.MALFORMED, f"no signed JWT: {error}") from None
+    verify = _VERIFIERS[head.algorithm].verify
+    if not any(verify(signed, key.material, signature) for key in tried):
+        whose = repr(tried[0]) if len(tried) == 1 else f"any of the {len(tried)} keys for {head.algorithm}"
+        raise LoginRefused(LoginFault.SIGNATURE, f"the signature is not that of {whose}")
+    try:
+        return read_object(payload)
+    except ValueError as error:
+        raise LoginRefused(LoginFault.MALFORMED, f"the token's claims: {error}") from None
+
+
+def _decoded(segment: bytes) -> bytes:
+    """Return the bytes of a segment, with or without padding (RFC 7515, section 2).
+
+    Raises ``ValueError`` for what is no base64url, or not written in the one way that it can be.
+    """
+    padded = segment + b"=" * (-len(segment) % 4)
+    try:
+        data = urlsafe_b64decode(padded)
+    except binascii.Error:
+        raise ValueError("it is not base64url") from None
+    if urlsafe_b64encode(data) != padded:  # Python passes over what isn't of the alphabet
+        raise ValueError("it is not base64url")
+    return data

@@ -1,0 +1,110 @@
+"""One timer for the heart-beats and deadlines of all clients.
+
+With 50,000 connections that beat every 30 s, a reactor's ``callLater`` for each costs ten times as
+much CPU as a wheel of buckets (docs/architecture.rst, "Time").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import ceil
+from typing import Final
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from airyd.deferreds import Caught
+
+#: Seconds: a look that is later than this found the process stopped, or too busy to read from its clients.
+_STALL: Final = 2.0
+#: A beat goes out this many ticks of the wheel before it is due, since the wheel may be late by two.
+_MARGIN: Final = 3
+#: The shortest interval between beats, as a part of the longest.
+_SHORTEST_BEAT: Final = 0.75
+_GOLDEN: Final = 0.618034  # multiples of it, modulo 1, spread evenly however many there are
+
+
+class Entry:
+    """A call that a wheel will make, unless it is cancelled."""
+
+    __slots__ = ("call",)
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self.call: Callable[[], None] | None = call
+
+    def cancel(self) -> None:
+        """Don't make the call; harmless afterwards, too. Its place is given back when its time comes."""
+        self.call = None
+
+
+class Wheel:
+    """Makes calls after a delay, all those of one tick together.
+
+    :param clock: monotonic time
+    :param tick: seconds between two looks; a call is late by less than two ticks, and never early
+    :ivar seconds: returns the clock's time
+    :ivar woke: when the process last went on after it had been stopped, or too busy, for some seconds
+    """
+
+    _log = Logger()
+
+    def __init__(self, clock: IReactorTime, tick: float) -> None:
+        self.tick = tick
+        self.seconds: Callable[[], float] = clock.seconds
+        self._clock = clock
+        self._start = self.woke = self._turn_due = clock.seconds()
+        self._buckets: dict[int, list[Entry]] = {}
+        self._due: list[Entry] = []
+        self._turn: IDelayedCall | None = None
+
+    def call_later(self, delay: float, call: Callable[[], None]) -> Entry:
+        """Call after ``delay`` seconds, less than two ticks later."""
+        entry = Entry(call)
+        due = ceil((self._clock.seconds() - self._start + delay) / self.tick)
+        self._buckets.setdefault(due, []).append(entry)
+        if self._turn is None:
+            self._look_in(self.tick)
+        return entry
+
+    def beat_interval(self, agreed: float, number: int) -> float:
+        """Return the seconds between two beats of the connection with this number, to be done within the agreed ones.
+
+        Connections beat at intervals of their own, so that those who came together, or were last sent something
+        together, don't stay in step.
+        """
+        return (agreed - _MARGIN * self.tick) * (_SHORTEST_BEAT + (1 - _SHORTEST_BEAT) * (number * _GOLDEN % 1))
+
+    def stop(self) -> None:
+        """Forget all calls."""
+        self._buckets.clear()
+        self._due.clear()
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
+
+    def _look_in(self, delay: float) -> None:
+        self._turn_due = self._clock.seconds() + delay
+        self._turn = self._clock.callLater(delay, self._look)
+
+    def _look(self) -> None:
+        self._turn = None
+        seconds = self._clock.seconds()
+        if seconds - self._turn_due > _STALL:
+            self.woke = seconds
+            self._look_in(0)  # what has come meanwhile is read first: it may be what a deadline waits for
+            return
+        now = int((seconds - self._start) / self.tick + 1e-9)
+        # A process that slept has several ticks to make up for; the set of buckets is small.
+        for number in sorted(number for number in self._buckets if number <= now):
+            self._due += self._buckets.pop(number)
+        for entry in self._due:  # a call may stop the wheel, and that empties the list
+            if entry.call is not None:
+                with Caught(self._failed, entry):
+                    entry.call()
+        self._due.clear()
+        if self._buckets and self._turn is None:
+            self._look_in(self.tick)
+
+    def _failed(self, failure: Failure, entry: Entry) -> None:
+        self._log.failure("a call of the wheel failed", failure)

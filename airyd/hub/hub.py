@@ -1,0 +1,231 @@
+"""The centre: takes events from the source, knows every destination, and sends each turn's events out."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Final, Protocol
+
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from airyd import payloads
+from airyd.deferreds import result_of
+from airyd.errors import Fault, PayloadRefused, SourceUnavailable, StompError, UnknownDestination
+from airyd.events import STATUS, Event, RowFilter, message_id, share_a_tag
+from airyd.hub.destination import Destination, Receiver
+from airyd.hub.fanout import Audience
+from airyd.hub.interfaces import Subscriber
+from airyd.hub.subscription import Subscription
+from airyd.hub.telling import Allowance, Telling
+from airyd.hub.turns import Turns
+from airyd.interfaces import IEventSink, IEventSource
+from airyd.limits import SOURCE_PATIENCE
+from airyd.metrics import ORIGIN_SOURCE, Metrics
+from airyd.patterns import Pattern
+from airyd.sources.status import Status
+from airyd.stomp.requests import Subscribe
+from airyd.stomp.spec import AckMode
+
+#: Sends, of 4 to 5 µs each, until the reactor looks at everything else; its turn costs some 30 µs.
+SENDS_PER_TURN: Final = 2000
+#: Followers that hear in one turn of the reactor that the catalogue has grown; what each makes of it takes some 20 µs.
+FOLLOWERS_PER_TURN: Final = 100
+
+
+class Follower(Protocol):
+    """Who wants to know of every destination that is added to the catalogue."""
+
+    def added(self, names: Sequence[str]) -> None:
+        """Learn of some."""
+
+
+@implementer(IEventSink)
+class Hub:
+    """Fans the events of one source out to the subscriptions of all clients.
+
+    :param catalogue: the destinations that exist; nothing else can be subscribed or published to
+    :param clock: monotonic time, and the reactor's turns
+    :param body_limit: bytes of an event's body
+    :param status: the feed of ``/airyd/status``, if there is to be one
+
+    :ivar catalogue: the names of all destinations but ``/airyd/status``
+    :ivar followers: who is told what is added to it
+
+    Raises ``ValueError`` if two names of the catalogue would share message ids.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        source: IEventSource,
+        catalogue: Iterable[str],
+        clock: IReactorTime,
+        metrics: Metrics,
+        body_limit: int,
+        status: Status | None = None,
+    ) -> None:
+        self.catalogue = tuple(catalogue)
+        self.followers: dict[Follower, None] = {}
+        self._source = source
+        self._clock = clock
+        self._metrics = metrics
+        self._body_limit = body_limit
+        self._turns = Turns(clock)
+        self._allowance = Allowance(clock)
+        self._dirty: deque[Audience[Receiver]] = deque()
+        self._destinations = {name: self._destination(name, source) for name in self.catalogue}
+        if status is not None:
+            status.start(self)
+            self._destinations[STATUS] = self._destination(STATUS, status)
+            self._destinations[STATUS].voice = status
+        if share_a_tag(self._destinations):
+            raise ValueError("two destinations have the same tag in message ids; rename one")
+
+    def _destination(self, name: str, source: IEventSource) -> Destination:
+        return Destination(name, source, self._turns, self._metrics, Telling(self._allowance, self._pass_on))
+
+    def extend(self, names: Sequence[str]) -> None:
+        """Add destinations, for which the source is ready, to the catalogue; followers hear of it."""
+        self._destinations.update({name: self._destination(name, self._source) for name in names})
+        self.catalogue += tuple(names)
+        self._tell(tuple(self.followers), names)
+
+    def _tell(self, followers: Sequence[Follower], names: Sequence[str]) -> None:
+        """Tell those of these who still follow; the reactor looks at everything else in between."""
+        for follower in followers[:FOLLOWERS_PER_TURN]:
+            if follower in self.followers:
+                follower.added(names)
+        rest = followers[FOLLOWERS_PER_TURN:]
+        if rest:
+            self._clock.callLater(0, self._tell, rest, names)
+
+    def deliver(self, events: Sequence[Event]) -> None:
+        """Take a batch from the feed; it begins to leave in this turn of the reactor's timers, one send per member."""
+        by_destination: dict[str, list[Event]] = {}
+        for event in events:
+            by_destination.setdefault(event.destination, []).append(event)
+        for name, batch in by_destination.items():
+            self._metrics.events_in[name] += len(batch)
+            self._pass_on(batch)
+
+    def _pass_on(self, batch: Sequence[Event]) -> None:
+        """Hand events to their destination, and let its audiences have their turn."""
+        dirty = self._destinations[batch[0].destination].deliver(batch)
+        if dirty and not self._dirty:
+            # Whatever else this turn brings joins the same buffers; nothing waits longer than the turn.
+            self._clock.callLater(0, self._flush)
+        self._dirty += dirty
+
+    def _flush(self) -> None:
+        """Send what is pending, or go on with it, as far as one turn of the reactor may take."""
+        dirty = self._dirty
+        room = SENDS_PER_TURN
+        try:
+            while dirty and room > 0:
+                audience = dirty[0]
+                if not audience.is_under_way:
+                    audience.begin()
+                    self._metrics.flushes += 1
+                room -= audience.advance(room)
+                if not audience.is_under_way:
+                    dirty.popleft()
+        finally:  # also if one group met a bug, which the reactor logs: the others must not wait for it
+            if dirty:
+                self._clock.callLater(0, self._flush)
+
+    def gap(self, destinations: Sequence[str], reason: str) -> None:
+        """Tell whoever subscribed to these, or end it: an event may be missing, and a client must never not know."""
+        self._log.warn(
+            "events of {destinations} may have been missed: {reason}", destinations=destinations, reason=reason
+        )
+        for name in destinations:
+            self._metrics.gaps[name] += 1
+            self._destinations[name].miss()
+
+    def refused(self, destination: str, event_id: str, refusal: PayloadRefused) -> None:
+        """Count and log what the source left out."""
+        self._metrics.payloads_refused[ORIGIN_SOURCE, refusal.kind] += 1
+        self._log.warn(
+            "left out {event_id} of {destination}, which is no event: {reason}",
+            event_id=event_id,
+            destination=destination,
+            reason=str(refusal),
+            once_a_minute=f"left out {destination} {refusal.kind}",
+        )
+
+    def subscription(self, subscriber: Subscriber, request: Subscribe, row_filter: RowFilter | None) -> Subscription:
+        """Make a subscription; it begins with its ``open()``.
+
+        Raises ``StompError`` as :meth:`destination` does.
+        """
+        destination = self.destination(request)
+        return Subscription(destination, subscriber, request, row_filter if destination.voice is None else None)
+
+    def destination(self, request: Subscribe) -> Destination:
+        """Return what is subscribed to.
+
+        Raises ``StompError`` for what isn't in the catalogue, and a way of acknowledgement that isn't there.
+        """
+        destination = self._destinations.get(request.destination)
+        if destination is None:
+            raise StompError(Fault.UNKNOWN_DESTINATION, self._offer(request.destination), request.receipt)
+        if destination.voice is not None and request.ack is not AckMode.AUTO:
+            raise StompError(Fault.INVALID_HEADER, f"{STATUS} is for ack:auto alone.", request.receipt)
+        return destination
+
+    def matching(self, pattern: Pattern) -> list[str]:
+        """Return the destinations of the catalogue that are meant; raises ``StompError`` if there are none."""
+        names = [name for name in self.catalogue if pattern.matches(name)]
+        if not names:
+            raise StompError(Fault.UNKNOWN_DESTINATION, self._offer(pattern.text))
+        return names
+
+    def publish(self, destination: str, body: bytes, origin: str) -> Deferred[str]:
+        """Hand an event to the source; fires with its ``message-id`` when the source has taken it.
+
+        :param origin: who publishes, for the metrics (``airyd.metrics``)
+
+        Errors: ``UnknownDestination``, ``PayloadRefused``, ``SourceUnavailable`` (also if it takes too long; then the
+        event may still arrive).
+        """
+        if destination not in self.catalogue:
+            return fail(UnknownDestination(self._offer(destination)))
+        try:
+            payloads.check(destination, body, self._body_limit)
+        except PayloadRefused as refusal:
+            self._metrics.payloads_refused[origin, refusal.kind] += 1
+            self._log.info(
+                "refused an event for {destination} from {origin}: {reason}",
+                destination=destination,
+                origin=origin,
+                reason=str(refusal),
+                once_a_minute=f"refused {origin} {refusal.kind}",
+            )
+            return fail(refusal)
+
+        publishing: Deferred[str] = self._source.publish(destination, body)
+        event_id = result_of(publishing)
+        if event_id is not None:
+            return succeed(self._taken(event_id, destination, origin))
+        if not publishing.called or publishing.paused:  # paused: it waits for another Deferred
+            publishing.addTimeout(SOURCE_PATIENCE, self._clock, _unavailable)
+        return publishing.addCallback(self._taken, destination, origin)
+
+    def _taken(self, event_id: str, destination: str, origin: str) -> str:
+        self._metrics.published[origin] += 1
+        return message_id(destination, event_id)
+
+    def _offer(self, asked: str) -> str:
+        return f"There is no destination {asked[:200]!r} here; there are: {', '.join(self.catalogue)}."
+
+
+def _unavailable(result: object, timeout: float) -> object:
+    """Say what a publish that was given up means."""
+    if isinstance(result, Failure) and result.check(CancelledError):
+        raise SourceUnavailable(f"The event source did not take the event within {timeout:g} seconds.")
+    return result

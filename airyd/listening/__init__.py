@@ -1,0 +1,1 @@
+"""Where airyd listens: endpoint strings, checked at start, and the ports that they open."""

@@ -1,0 +1,249 @@
+"""Where to listen: endpoint strings read, listened on, and named for the log."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from itertools import combinations
+from pathlib import Path
+from typing import Any, Final, NamedTuple, NoReturn
+
+from OpenSSL.SSL import Error as TlsError
+from twisted.internet import tcp
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.endpoints import (
+    AdoptedStreamServerEndpoint,
+    SSL4ServerEndpoint,
+    TCP4ServerEndpoint,
+    TCP6ServerEndpoint,
+    UNIXServerEndpoint,
+    serverFromString,
+)
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.protocols.haproxy import proxyEndpoint
+from twisted.python.failure import Failure
+
+from airyd.errors import ConfigurationError
+from airyd.listening.endpoint_strings import EndpointText, read_endpoint
+from airyd.tls import check_certificate_folder, reason_of, server_tls
+from airyd.websocket.transport import keep_alive
+
+#: Connections that wait to be accepted; Twisted's 50 loses some when all clients come back at once.
+_BACKLOG: Final = 1024
+#: What to do about it, where a socket can't listen.
+_HINTS: Final[Mapping[int, str]] = {
+    errno.EADDRINUSE: "something listens there already",
+    errno.EADDRNOTAVAIL: "this machine has no such address",
+    errno.EACCES: "ports below 1024 need more rights",
+}
+_UNIX_HINTS: Final[Mapping[int, str]] = {
+    errno.EADDRINUSE: "there is something with this name; remove it if no program listens there",
+    errno.EACCES: "this user may not write to the folder",
+    errno.ENOENT: "make the folder first",
+}
+
+
+class Place(NamedTuple):
+    """Where an option says to listen.
+
+    :ivar option: such as ``--listen``
+    :ivar description: its value, a Twisted endpoint string
+    :ivar text: what that says
+    """
+
+    option: str
+    description: str
+    text: EndpointText
+    endpoint: IStreamServerEndpoint
+
+    @classmethod
+    def read(cls, option: str, description: str, reactor: object) -> Place:
+        """Read an endpoint string; nothing is opened yet.
+
+        :param reactor: what will be asked to listen
+
+        Raises ``ConfigurationError`` if it can't be used.
+        """
+        text = read_text(option, description)
+        try:
+            endpoint = _make_endpoint(text, description, reactor)
+        except ValueError as error:
+            raise ConfigurationError(f"{option} {description}: {error}") from None
+        return cls(option, description, text, endpoint)
+
+    def scheme(self, plain: str) -> str:
+        """Return what the URL of a port here begins with: ``ws`` becomes ``wss`` where it is TLS."""
+        return f"{plain}s" if self.text.is_tls else plain
+
+    def listen(self, factory: IProtocolFactory) -> IListeningPort:
+        """Listen now, or end the program with a line that says why not."""
+        hints = _UNIX_HINTS if (self.text.wrapped or self.text).kind == "unix" else _HINTS
+        port, reason = _result(hints, self.endpoint.listen, factory)
+        if not reason and not IListeningPort.providedBy(port):
+            reason = "nothing listens with this kind of endpoint"
+        if reason:
+            end_program(f"{self.option} {self.description}: cannot listen there: {reason}")
+        if isinstance(port, tcp.Port):
+            keep_alive(port.socket)
+        listening: IListeningPort = port
+        return listening
+
+
+def read_text(option: str, description: str) -> EndpointText:
+    """Read an endpoint string; ``ConfigurationError`` for what is none."""
+    try:
+        return read_endpoint(description)
+    except ValueError as error:
+        raise ConfigurationError(f"{option} {description}: {error}") from None
+
+
+def check_distinct(places: Iterable[Place]) -> None:
+    """Raise ``ConfigurationError`` if two of these can't both listen."""
+    for one, other in combinations(places, 2):
+        if one.text.overlaps(other.text):
+            raise ConfigurationError(
+                f"{other.option} {other.description}: {one.option} {one.description} listens there already; "
+                "give each one of its own"
+            )
+
+
+def check_free(option: str, description: str) -> None:
+    """Raise ``ConfigurationError`` if a TCP port or the path of a unix socket can't be listened on now.
+
+    In the background twistd has no terminal any more when it listens. Kinds of other plugins are not looked at.
+    """
+    text = read_text(option, description)
+    text = text.wrapped or text
+    try:
+        if text.kind == "unix":
+            _check_socket_path(text.parameters["address"])
+        elif text.kind in ("tcp", "tcp6", "ssl"):
+            _check_port(text)
+    except OSError as error:
+        hints = _UNIX_HINTS if text.kind == "unix" else _HINTS
+        raise ConfigurationError(f"{option} {description}: cannot listen there: {_reason(error, hints)}") from None
+
+
+def _check_port(text: EndpointText) -> None:
+    interface = text.parameters.get("interface", "::" if text.kind == "tcp6" else "")
+    with socket.socket(socket.AF_INET6 if ":" in interface else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((interface, text.port or 0))
+
+
+def _check_socket_path(address: str) -> None:
+    """Raise ``OSError`` if no socket can be made at a path. One that an earlier program left is no obstacle."""
+    path = Path(address).absolute()
+    if not path.parent.is_dir():
+        raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+    if not os.access(path.parent, os.W_OK):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+    if path.exists() and not path.is_socket():
+        raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+
+
+def end_program(reason: str) -> NoReturn:
+    """End the program with one line and status 1, before the reactor runs.
+
+    twistd's log has taken the place of ``sys.stderr`` by then: so the line gets into the log, and on standard error.
+    """
+    line = f"airyd: {reason}"
+    if sys.__stderr__ is not None and sys.stderr is not sys.__stderr__:
+        print(line, file=sys.__stderr__, flush=True)  # the end of the program
+    raise SystemExit(line)
+
+
+def _make_endpoint(text: EndpointText, description: str, reactor: object) -> IStreamServerEndpoint:
+    """Return the endpoint that a string describes; ``ValueError`` with a line if it can't be made."""
+    get = text.parameters.get
+    backlog = int(get("backlog", _BACKLOG))
+    interface = get("interface", "")
+    if text.wrapped is not None:
+        wrapped = _make_endpoint(text.wrapped, description.partition(":")[2], reactor)
+        return proxyEndpoint(wrapped)
+    match text.kind:
+        case "tcp":
+            return TCP4ServerEndpoint(reactor, text.port, backlog, interface)
+        case "tcp6":
+            return TCP6ServerEndpoint(reactor, text.port, backlog, interface or "::")
+        case "ssl":
+            key = get("privateKey", "")
+            tls = server_tls(key, get("certKey", key), get("extraCertChain"), get("dhParameters"))
+            return SSL4ServerEndpoint(reactor, text.port, tls, backlog, interface)
+        case "unix":
+            mode = int(get("mode", "666"), 8)
+            return UNIXServerEndpoint(reactor, get("address"), backlog, mode, get("lockfile", "1") == "1")
+        case "tls":
+            check_certificate_folder(get("path", ""))
+    endpoint, reason = _result({}, serverFromString, reactor, description)
+    if text.kind == "systemd":
+        if reason:
+            raise ValueError("systemd has handed over no such socket")
+        _check_adopted(endpoint)
+    if reason:
+        raise ValueError(f"the plugin for {text.kind}: refuses it: {reason}")
+    made: IStreamServerEndpoint = endpoint
+    return made
+
+
+def _check_adopted(endpoint: AdoptedStreamServerEndpoint) -> None:
+    """Raise ``ValueError`` unless a socket of systemd's listens, and is of the kind that the string says.
+
+    Whether anybody else can reach it is decided by that.
+    """
+    try:
+        with socket.socket(fileno=os.dup(endpoint.fileno)) as adopted:
+            family = adopted.family
+            listens = adopted.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    except OSError as error:
+        raise ValueError(f"what systemd has handed over is no socket: {error.strerror}") from None
+    if family != endpoint.addressFamily:
+        raise ValueError(f"the socket that systemd has handed over is one of domain={family.name.removeprefix('AF_')}")
+    if not listens:
+        raise ValueError("the socket that systemd has handed over does not listen; it needs ListenStream=")
+
+
+def _result(hints: Mapping[int, str], function: Callable[..., Any], *arguments: object) -> tuple[Any, str]:
+    """Call a function, of a plugin perhaps, that may raise anything, or return a Deferred.
+
+    Return its result and ``""``, or None and the reason in one line.
+
+    :param hints: what to say beside the system's word, by its error number
+    """
+    results: list[Any] = []
+    failures: list[Failure] = []
+    maybeDeferred(function, *arguments).addCallbacks(results.append, failures.append)
+    if results:
+        return results[0], ""
+    return None, _reason(failures[0].value, hints) if failures else "it does not answer at once"
+
+
+def _reason(error: object, hints: Mapping[int, str]) -> str:
+    if isinstance(error, CannotListenError):
+        error = error.socketError
+    if error == "Cannot acquire lock":  # Twisted's word for the lock file of a unix socket
+        return "another program listens there"
+    if isinstance(error, OSError) and error.strerror:
+        hint = hints.get(error.errno or 0)
+        return f"{error.strerror}; {hint}" if hint else error.strerror
+    if isinstance(error, TlsError):
+        return reason_of(error)
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def url_of(scheme: str, port: IListeningPort, path: str) -> str:
+    """Return what a user calls a port that is listened on, such as ``ws://127.0.0.1:8080/ws``."""
+    address = port.getHost()
+    if isinstance(address, IPv6Address):
+        return f"{scheme}://[{address.host}]:{address.port}{path}"
+    if isinstance(address, IPv4Address):
+        return f"{scheme}://{address.host}:{address.port}{path}"
+    if isinstance(address, UNIXAddress):
+        name = address.name.decode() if address.name else "?"
+        return f"{scheme}+unix:{name}{path}"
+    return f"{address} {path}"

@@ -1,0 +1,110 @@
+"""Where entries go that are no events, so that whoever publishes them can find out."""
+
+from __future__ import annotations
+
+from typing import Final
+from zlib import crc32
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from txredisapi import ResponseError
+
+from airyd.errors import SourceUnavailable
+from airyd.limits import KIB
+from airyd.sources.redis.connection import Link
+from airyd.sources.redis.entries import Refused
+
+#: Entries that are kept, and bytes of each one's body.
+DEAD_LETTERS: Final = 1000
+BODY_BYTES: Final = 64 * KIB
+#: How many a node copies per second when more than are kept come at once: others would push them out at once.
+COPIES_PER_SECOND: Final = 100
+#: Messages have no ids: seconds for which all nodes remember that one was copied, in one of so many keys.
+REMEMBERED: Final = 60
+MARKS: Final = 4096
+
+
+class DeadLetters:
+    """Copies each refused entry or message once, however many nodes read it, to the stream ``<prefix>dead-letter``.
+
+    It does what it can: where airyd may only read, nothing is copied, and the log says so once. Of a flood some are
+    copied.
+
+    Nodes agree without a key for each. Entries of a stream have ids that go up: the id of the last copy is the last id
+    of the stream ``<prefix>dead-letter:<key>``, which takes no id twice and none that is smaller. For messages of a
+    channel a key is set for a minute, one of 4,096.
+
+    :param kind: what an entry or message is in, as the name of a dead letter's first field: ``stream`` or ``channel``
+    """
+
+    _log = Logger()
+
+    def __init__(self, link: Link, prefix: str, kind: str, clock: IReactorTime) -> None:
+        self._link = link
+        self._kind = kind
+        self._clock = clock
+        self._key = f"{prefix}dead-letter"
+        self._is_allowed = True
+        self._left = float(DEAD_LETTERS)
+        self._counted_at = clock.seconds()
+
+    def bury(self, key: bytes, refused: Refused) -> None:
+        """Copy what was in the stream or channel ``key``."""
+        if not self._is_allowed:
+            return
+        if self._may_copy():
+            Deferred.fromCoroutine(self._bury(key.decode(), refused)).addErrback(
+                lambda failure: self._log.failure("cannot copy a refused entry", failure)
+            )
+        else:
+            self._log.warn(
+                "{key} {id}: not copied, because more than {rate} entries per second are refused",
+                key=key.decode(),
+                id=refused.event_id,
+                rate=COPIES_PER_SECOND,
+                once_a_minute=f"too many to copy {key.decode()}",
+            )
+
+    def _may_copy(self) -> bool:
+        now = self._clock.seconds()
+        self._left = min(self._left + COPIES_PER_SECOND * (now - self._counted_at), DEAD_LETTERS)
+        self._counted_at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+    async def _is_first(self, key: str, event_id: str) -> bool:
+        """Say whether no other node has copied this; then none will."""
+        if self._kind == "channel":
+            mark = f"{self._key}:{crc32(f'{key}:{event_id}'.encode()) % MARKS}"
+            return await self._link.command("SET", mark, "", "NX", "EX", REMEMBERED) is not None
+        try:
+            await self._link.command("XADD", f"{self._key}:{key}", "MAXLEN", 1, event_id, "copied", "")
+        except ResponseError as error:
+            if str(error).startswith("ERR "):  # the id is not greater than the last one; other refusals have a code
+                return False
+            raise
+        return True
+
+    async def _bury(self, key: str, refused: Refused) -> None:
+        body = (refused.body or b"")[:BODY_BYTES]
+        try:
+            if not await self._is_first(key, refused.event_id):
+                return
+            fields = (self._kind, key, "id", refused.event_id, "reason", str(refused.refusal), "payload", body)
+            await self._link.command("XADD", self._key, "MAXLEN", "~", DEAD_LETTERS, "*", *fields)
+        except ResponseError as error:
+            self._is_allowed = not str(error).startswith("NOPERM")
+            self._log.warn(
+                "{key} {id}: not copied: {error}",
+                key=key,
+                id=refused.event_id,
+                error=str(error),
+                once_a_minute=f"not copied {key}",
+            )
+        except SourceUnavailable:
+            self._log.info(
+                "{key} {id}: not copied, Redis is away", key=key, id=refused.event_id, once_a_minute=f"away {key}"
+            )

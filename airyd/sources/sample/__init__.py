@@ -1,0 +1,1 @@
+"""The ``sample:`` source: made-up conversations, played again and again."""

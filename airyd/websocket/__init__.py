@@ -1,0 +1,1 @@
+"""WebSocket connections: opening handshake, frames, compression, origins, the socket itself."""

@@ -1,0 +1,66 @@
+"""A look at all connections, a part of them per turn of the reactor, for those whose tokens are revoked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Final
+
+from twisted.internet.interfaces import IReactorTime
+
+from airyd.errors import Fault, StompError
+from airyd.interfaces import IPrincipal
+from airyd.websocket.protocol import StompWebSocket
+
+#: Connections that are looked at, and ended, in one turn: some 2 ms for each, if there are that many.
+LOOKS_PER_TURN: Final = 2000
+ENDS_PER_TURN: Final = 50
+
+
+class Sweep:
+    """Ends the connections whose tokens are revoked.
+
+    :param channels: the open connections, as they are at any time
+    :param is_revoked: whether a client has to go
+    """
+
+    def __init__(
+        self, channels: Collection[StompWebSocket], is_revoked: Callable[[IPrincipal], bool], clock: IReactorTime
+    ) -> None:
+        self._channels = channels
+        self._is_revoked = is_revoked
+        self._clock = clock
+        self._left: list[StompWebSocket] = []
+        self._is_wanted = False
+        self._is_under_way = False
+
+    def begin(self) -> None:
+        """Look at all that are open; those that log in later are asked at the door.
+
+        A look that is under way goes on to its end before: however many revocations come, each connection has its turn.
+        """
+        self._is_wanted = True
+        if not self._is_under_way:
+            self._is_under_way = True
+            self._clock.callLater(0, self._go_on)
+
+    def _go_on(self) -> None:
+        try:
+            self._look()
+        finally:  # also if one met a bug, which the reactor logs: the others must go nonetheless
+            self._is_under_way = bool(self._left) or self._is_wanted
+            if self._is_under_way:
+                self._clock.callLater(0, self._go_on)
+
+    def _look(self) -> None:
+        if not self._left:
+            self._is_wanted = False
+            self._left = list(self._channels)
+        ends = 0
+        for _ in range(min(LOOKS_PER_TURN, len(self._left))):
+            channel = self._left.pop()
+            principal = channel.principal if channel in self._channels else None
+            if principal is not None and self._is_revoked(principal):
+                channel.fail(StompError(Fault.TOKEN_REVOKED, "Connect again with a new token."))
+                ends += 1
+                if ends == ENDS_PER_TURN:
+                    break

@@ -1,0 +1,272 @@
+"""What the command line may say, and what it is told otherwise."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from io import StringIO
+from pathlib import Path
+from typing import Any, cast
+
+from twisted.python import usage
+from twisted.trial.unittest import SynchronousTestCase
+
+import airyd
+from airyd.config.options import Options, Settings
+from airyd.events import AIRY_DESTINATIONS
+from airyd.limits import LIMITS, Limits
+from airyd.stomp.spec import HeartBeat
+
+#: ``(option, default as --help shows it)``
+DEFAULTS = (
+    ("--listen", "tcp:8080:interface=127.0.0.1"),
+    ("--path", "/ws.communication"),
+    ("--source", "memory:"),
+    ("--auth", "anonymous"),
+    ("--admin", "tcp:8081:interface=127.0.0.1"),
+    ("--heart-beat", "30000,30000"),
+    ("--heart-beat-grace", "65.0"),
+    ("--ping-interval", "30.0"),
+    ("--token-max-age", "86400"),
+    ("--workers", "1"),
+    ("--compression", "on"),
+    ("--websocket", "lean"),
+    ("--log-level", "info"),
+    ("--connect-timeout", "10"),
+    ("--request-head", "16384"),
+    ("--connect-frame", "16384"),
+    ("--frame", "327680"),
+    ("--body", "262144"),
+    ("--headers", "100"),
+    ("--header-line", "8192"),
+    ("--subscriptions", "256"),
+    ("--transactions", "16"),
+    ("--transaction-bytes", "1048576"),
+    ("--buffered", "2097152"),
+)
+#: ``(arguments, what the refusal must name)``
+WRONG = (
+    (["--nonsense"], ["nonsense"]),
+    (["--listen"], ["--listen"]),
+    (["stray"], ["stray", "--help"]),
+    (["--path="], ["--path"]),
+    (["--path=ws"], ["--path", "ws"]),
+    (["--path=/a b"], ["--path"]),
+    (["--path=/a?b"], ["--path"]),
+    (["--path=/a#b"], ["--path"]),
+    (["--path=/ä"], ["--path"]),
+    (["--path=/a\nb"], ["--path"]),
+    (["--path=/a\tb"], ["--path"]),
+    (["--path=/a;b"], ["--path /a;b"]),
+    (["--path=//a"], ["--path //a"]),
+    (["--path=/a", "--path=b"], ["--path b"]),
+    (["--path=/a", "--path=/a"], ["--path /a", "already"]),
+    (["--destination="], ["--destination"]),
+    (["--destination=queue"], ["--destination", "queue"]),
+    (["--destination=/a b"], ["--destination"]),
+    (["--destination=/a:b"], ["--destination"]),
+    (["--destination=/x\n"], ["--destination"]),
+    (["--destination=/" + "x" * 201], ["--destination"]),
+    (["--destination=/x", "--destination=/x"], ["--destination /x"]),
+    (["--destination=/queue/message"], ["--destination /queue/message"]),
+    (["--admin="], ["--admin"]),
+    (["--admin=tcp:8081"], ["--admin", "loopback"]),
+    (["--admin=tcp:8081:interface=0.0.0.0"], ["--admin", "loopback"]),
+    (["--admin=ssl:8081:interface=127.0.0.1"], ["--admin"]),
+    (["--admin=None"], ["--admin"]),
+    (["--heart-beat="], ["--heart-beat"]),
+    (["--heart-beat=30000"], ["--heart-beat"]),
+    (["--heart-beat=30000,"], ["--heart-beat"]),
+    (["--heart-beat=-1,0"], ["--heart-beat"]),
+    (["--heart-beat=1.5,0"], ["--heart-beat"]),
+    (["--heart-beat=1,2,3"], ["--heart-beat"]),
+    (["--heart-beat-grace=x"], ["--heart-beat-grace", "x"]),
+    (["--token-max-age=0"], ["--token-max-age", "whole number"]),
+    (["--token-max-age=1d"], ["--token-max-age", "whole number"]),
+    (["--token-max-age=9999999999"], ["--token-max-age", "from 1 to"]),
+    (["--heart-beat-grace="], ["--heart-beat-grace"]),
+    (["--heart-beat-grace=-1"], ["--heart-beat-grace"]),
+    (["--heart-beat-grace=nan"], ["--heart-beat-grace"]),
+    (["--heart-beat-grace=inf"], ["--heart-beat-grace"]),
+    (["--ping-interval="], ["--ping-interval", "number of seconds"]),
+    (["--ping-interval=-1"], ["--ping-interval", "number of seconds"]),
+    (["--ping-interval=0.01"], ["--ping-interval 0.01", "0.1 seconds or more"]),
+    (["--workers="], ["--workers"]),
+    (["--workers=0"], ["--workers 0", "auto"]),
+    (["--workers=-1"], ["--workers"]),
+    (["--workers=65"], ["--workers 65", "64"]),
+    (["--workers=1.5"], ["--workers"]),
+    (["--workers=Auto"], ["--workers"]),
+    (["--workers=" + "9" * 5000], ["--workers"]),
+    (["--compression="], ["--compression"]),
+    (["--compression=1"], ["--compression", "on or off"]),
+    (["--websocket=fat"], ["--websocket fat", "lean or stock"]),
+    (["--body=327680"], ["--body", "--frame"]),
+    (["--frame=1000"], ["--body", "--frame"]),
+)
+
+
+class OptionsTests(SynchronousTestCase):
+    """Settings, and refusals in one line."""
+
+    def parsed(self, *arguments: str) -> Settings:
+        """Return the settings of a command line."""
+        options = Options()
+        options.parseOptions(arguments)
+        return options.settings
+
+    def refusal(self, *arguments: str) -> str:
+        """Return what is said to a wrong command line, which must be one line and no status 0."""
+        said = self.assertRaises(SystemExit, self.parsed, *arguments).code
+        assert isinstance(said, str), said
+        self.assertTrue(said.startswith("airyd: "), said)
+        self.assertEqual(len(said.splitlines()), 1, said)
+        return said
+
+    def printed(self, *arguments: str) -> str:
+        """Return what is printed on demand; the program then ends well."""
+        out = StringIO()
+        self.patch(sys, "stdout", out)
+        ended = self.assertRaises(SystemExit, self.parsed, *arguments)
+        self.assertIn(ended.code, (0, None))
+        return out.getvalue().strip()
+
+    def test_defaults(self) -> None:
+        self.assertEqual(
+            self.parsed(),
+            Settings(
+                listen=["tcp:8080:interface=127.0.0.1"],
+                paths=["/ws.communication"],
+                sources=["memory:"],
+                destinations=list(AIRY_DESTINATIONS),
+                auth=["anonymous"],
+                admin="tcp:8081:interface=127.0.0.1",
+                admin_token_file=None,
+                origins=[],
+                heart_beat=HeartBeat(30000, 30000),
+                grace=65.0,
+                compression=True,
+                limits=Limits(),
+                workers=1,
+                websocket="lean",
+            ),
+        )
+
+    def test_websocket(self) -> None:
+        self.assertEqual(self.parsed("--websocket=stock").websocket, "stock")
+
+    def test_help_shows_every_default(self) -> None:
+        text = str(Options())
+        for option, default in DEFAULTS:
+            # An option's entry goes to the next option, or the blank line.
+            entry = re.search(rf"^ +{option}= .*?(?=^ +--|^$)", text, re.MULTILINE | re.DOTALL)
+            assert entry is not None, option
+            self.assertIn(str(default), " ".join(entry.group().split()), option)
+
+    def test_help_shows_all(self) -> None:
+        """Nothing has a default that the table above does not know, or no help."""
+        text = str(Options())
+        shown = re.findall(r"^ +(--[a-z-]+)=", text, re.MULTILINE)
+        self.assertEqual(
+            set(shown) - {option for option, _ in DEFAULTS},
+            {"--admin-token-file", "--destination", "--destinations-file", "--origin"},
+        )
+        self.assertEqual(len(shown), len(set(shown)))
+        self.assertNotIn("None", text)
+
+    def test_each_limit_is_an_option(self) -> None:
+        for name, default, _ in LIMITS:
+            settings = self.parsed(f"--{name.replace('_', '-')}={default + 1}")
+            self.assertEqual(settings.limits, Limits(**{name: default + 1}))
+
+    def test_limits_refused(self) -> None:
+        for name, _, _ in LIMITS:
+            option = f"--{name.replace('_', '-')}"
+            for wrong in ("0", "-1", "x", "", "1.5", " 1", "1k", "٣", "9" * 5000):
+                self.assertIn(option, self.refusal(f"{option}={wrong}"))
+
+    def test_values(self) -> None:
+        settings = self.parsed(
+            "--listen=tcp:1:interface=127.0.0.1",
+            "--listen",
+            "unix:/run/x",
+            "--path=/",
+            "--path=/ws.events",
+            "--source=sample:?rate=5",
+            "--destination=/events",
+            "--destination=/queue/tags",
+            "--auth=anonymous:send",
+            "--auth=jwt:jwks=/keys",
+            "--admin=unix:/run/admin",
+            "--origin=https://app.example",
+            "--origin=*",
+            "--heart-beat=0,5000",
+            "--heart-beat-grace=0.5",
+            "--ping-interval=7.5",
+        )
+        self.assertEqual(settings.listen, ["tcp:1:interface=127.0.0.1", "unix:/run/x"])
+        self.assertEqual((settings.paths, settings.sources), (["/", "/ws.events"], ["sample:?rate=5"]))
+        self.assertEqual(settings.destinations, [*AIRY_DESTINATIONS, "/events", "/queue/tags"])
+        self.assertEqual((settings.auth, settings.admin), (["anonymous:send", "jwt:jwks=/keys"], "unix:/run/admin"))
+        self.assertEqual(settings.origins, ["https://app.example", "*"])
+        self.assertEqual((settings.heart_beat, settings.grace), (HeartBeat(0, 5000), 0.5))
+        self.assertEqual(settings.ping_interval, 7.5)
+
+    def test_destinations_file(self) -> None:
+        """The whole catalogue is read; the file's name is kept, whatever the working directory becomes."""
+        path = Path(self.mktemp())
+        path.write_text("/queue/b\n")
+        settings = self.parsed(f"--destinations-file={path}", "--destination=/queue/a")
+        self.assertEqual(settings.destinations, [*AIRY_DESTINATIONS, "/queue/a", "/queue/b"])
+        assert settings.destinations_file is not None
+        self.assertEqual(settings.destinations_file.path, str(path.absolute()))
+        for wrong in ([f"--destinations-file={path}", "--destination=/queue/b"], ["--destinations-file=/nothing"]):
+            self.assertIn("--destinations-file", self.refusal(*wrong))
+
+    def test_workers(self) -> None:
+        self.assertEqual(self.parsed("--workers=3").workers, 3)
+        self.patch(os, "sched_getaffinity", lambda _: {0, 2, 5, 6})
+        self.assertEqual(self.parsed("--workers=auto").workers, 4)
+
+    def test_admin_with_a_token(self) -> None:
+        """Then, and only then, it may be anywhere."""
+        settings = self.parsed("--admin=tcp:8081", "--admin-token-file=/token")
+        self.assertEqual((settings.admin, settings.admin_token_file), ("tcp:8081", "/token"))
+        self.assertIn("--admin-token-file", self.refusal("--admin=tcp:8081"))
+
+    def test_no_admin(self) -> None:
+        self.assertIsNone(self.parsed("--admin=none").admin)
+
+    def test_no_heart_beats(self) -> None:
+        self.assertEqual(self.parsed("--heart-beat=0,0").heart_beat, HeartBeat(0, 0))
+
+    def test_nothing_is_shared(self) -> None:
+        """One command line leaves nothing to the next."""
+        self.parsed("--destination=/events", "--listen=unix:/x", "--origin=*", "--path=/x")
+        self.assertEqual(self.parsed().destinations, list(AIRY_DESTINATIONS))
+        self.assertEqual((self.parsed().origins, len(self.parsed().listen)), ([], 1))
+        self.assertEqual(self.parsed().paths, ["/ws.communication"])
+
+    def test_wrong(self) -> None:
+        for arguments, names in WRONG:
+            said = self.refusal(*arguments)
+            for name in names:
+                self.assertIn(name, said, arguments)
+
+    def test_help_on_sources(self) -> None:
+        text = self.printed("--help-sources")
+        for word in ("memory:[", "sample:[", "history-bytes  ", "rate  ", "seed  ", "sample:?file", "destinations  "):
+            self.assertEqual(text.count(word), 1, word)
+
+    def test_help_on_auth(self) -> None:
+        text = self.printed("--help-auth")
+        self.assertEqual(text.count("anonymous[:public]"), 1)
+
+    def test_version(self) -> None:
+        self.assertEqual(self.printed("--version"), f"airyd {airyd.__version__}")
+
+    def test_is_what_twistd_expects(self) -> None:
+        options: Any = Options()
+        self.assertIsInstance(options, usage.Options)
+        self.assertTrue(cast(str, options.getUsage()))

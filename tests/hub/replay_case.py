@@ -1,0 +1,122 @@
+"""What the tests of a delivery share: a subscription that keeps what it is told, and a feed that answers when told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from airyd.errors import StompError
+from airyd.events import Event
+from airyd.hub.replay import Delivery
+from airyd.hub.window import Window
+from airyd.metrics import Metrics
+from tests.model.twin import Twin, event_id
+
+NAME: Final = "/a"
+
+
+class FakeSubscription:
+    """A ``Subscriber`` that keeps what it is told, in order.
+
+    :ivar said: the numbers of events, and words
+    :ivar hidden: the numbers of events that a filter hides
+    """
+
+    def __init__(self, twin: Twin) -> None:
+        self.twin = twin
+        self.buffered = 0
+        self.said: list[int | str] = []
+        self.hidden: set[int] = set()
+        self.calls: list[Callable[[], None]] = []
+        self.on_send: Callable[[int], None] = lambda _: None
+        self.on_established: Callable[[], None] = lambda: None
+        self.on_missed: Callable[[], None] = lambda: None
+
+    @property
+    def position(self) -> str:
+        """Where the twin's feed is."""
+        return event_id(self.twin.cursor[NAME])
+
+    def established(self, recovered: bool) -> None:
+        """Keep it."""
+        self.said.append("recovered" if recovered else "not recovered")
+        self.on_established()
+
+    def send_events(self, events: Sequence[Event]) -> Sequence[Event]:
+        """Keep the numbers of those that aren't hidden."""
+        seen = [event for event in events if int(event.id.partition("-")[2]) not in self.hidden]
+        for event in seen:
+            number = int(event.id.partition("-")[2])
+            self.said.append(number)
+            self.on_send(number)
+        return seen
+
+    def join(self) -> None:
+        """Keep it."""
+        self.said.append("join")
+
+    def in_turn(self, call: Callable[[], None]) -> None:
+        """It is always this one's turn."""
+        call()
+
+    def later(self, call: Callable[[], None]) -> None:
+        """Wait for :meth:`DeliveryCase.turn`."""
+        self.calls.append(call)
+
+    def missed(self, since: str) -> None:
+        """Keep it."""
+        self.said.append("missed")
+        self.on_missed()
+
+    def fail(self, error: StompError) -> None:
+        """Keep it."""
+        self.said.append(error.fault.kind)
+
+
+class DeliveryCase(SynchronousTestCase):
+    """A delivery over a twin of a feed; the test is the hub, and gives it what the feed brings."""
+
+    def setUp(self) -> None:
+        self.twin = Twin(kept=10_000)
+        self.twin.watched.add(NAME)
+        self.metrics = Metrics([NAME])
+        self.subscription = FakeSubscription(self.twin)
+
+    def publish(self, count: int, size: int = 2) -> None:
+        """Let the feed take so many events, which it has not brought yet."""
+        for _ in range(count):
+            self.twin.append(NAME, b"x" * size)
+
+    def delivery(self, last: int, prefetch: int | None = None) -> Delivery:
+        """Return a delivery that has not begun."""
+        window = None if prefetch is None else Window(prefetch)
+        return Delivery(self.twin, NAME, event_id(last), self.subscription, window, self.metrics)
+
+    def live(self, prefetch: int) -> Delivery:
+        """Return a delivery with a window, from where the feed is."""
+        made = self.delivery(0, prefetch)
+        made.go_live(self.subscription.position)
+        return made
+
+    def feed(self, to: Delivery, count: int) -> None:
+        """Let the feed bring a batch."""
+        start = self.twin.cursor[NAME]
+        self.twin.cursor[NAME] += count
+        to.feed(self.twin.ledger[NAME][start : start + count])
+
+    def answer(self, fails: bool = False) -> None:
+        """Answer the oldest page that was asked for."""
+        self.twin.answer_reading(self.twin.readings[0], fails)
+
+    def turn(self) -> None:
+        """Let a turn of the reactor pass."""
+        calls, self.subscription.calls = self.subscription.calls, []
+        for call in calls:
+            call()
+
+    def assert_said(self, *expected: int | str) -> None:
+        """Require what was said since the last time, and forget it."""
+        said, self.subscription.said = self.subscription.said, []
+        self.assertEqual(said, list(expected))

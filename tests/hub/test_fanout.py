@@ -1,0 +1,484 @@
+"""MESSAGEs on their way into the sockets of those who see the same events."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from airyd.errors import StompError
+from airyd.events import MESSAGE, Event
+from airyd.hub.fanout import BATCH_BYTES, Audience, Member
+from airyd.metrics import Metrics
+from airyd.stomp.message import message_head, message_tail
+from airyd.stomp.spec import Version
+from airyd.websocket.frames import websocket_framing
+from tests.model.channel import Idle, MemoryChannel
+
+_HEAD = message_head(Version.V1_2, MESSAGE, "sub-0")
+
+
+def tail(number: int, size: int = 0) -> bytes:
+    """Return the tail of an event with a body of about this size."""
+    return message_tail(Event(MESSAGE, f"1-{number}", body(number, size)))
+
+
+def body(number: int, size: int = 0) -> bytes:
+    """Return an event's body."""
+    return b'{"n":%d,"x":"%b"}' % (number, b"x" * size)
+
+
+class Leaver(Idle):
+    """An owner whose subscription ends, or moves in its group, when the channel calls."""
+
+    def __init__(self, audience: Audience[Member]) -> None:
+        super().__init__()
+        self.audience = audience
+        self.member: Member | None = None
+        self.is_closing = False
+
+    def direct_changed(self) -> None:
+        """Do what a client does, but for a subscription that it is just closing."""
+        super().direct_changed()
+        if self.member is not None and self.member.group is not None and not self.is_closing:
+            self.member.group.refresh(self.member)
+
+    def fail(self, error: StompError) -> None:
+        """Leave."""
+        super().fail(error)
+        assert self.member is not None
+        leave(self.audience, self.member)
+
+
+def leave(audience: Audience[Member], member: Member) -> None:
+    """Let a member out."""
+    assert member.group is not None
+    audience.leave(member, member.group)
+
+
+def ahead(audience: Audience[Member], member: Member) -> None:
+    """Flush one member."""
+    assert member.group is not None
+    audience.flush(member, member.group)
+
+
+class FanoutCase(SynchronousTestCase):
+    """An audience, and members with channels."""
+
+    def setUp(self) -> None:
+        self.metrics = Metrics([MESSAGE])
+        self.audience: Audience[Member] = Audience(MESSAGE, None, self.metrics)
+
+    def join(self, bound: int = 1 << 21, tls: bool = False, head: bytes = _HEAD) -> tuple[Member, MemoryChannel]:
+        """Add a member with a channel of its own."""
+        owner = Leaver(self.audience)
+        channel = MemoryChannel(owner, bound, tls)
+        member = owner.member = Member(channel)
+        self.audience.join(member, websocket_framing, head)
+        return member, channel
+
+    def append(self, *numbers: int, size: int = 0) -> None:
+        """Add events to what is pending."""
+        for number in numbers:
+            self.audience.append([tail(number, size)], 0)
+
+    def flush(self) -> None:
+        """Send what is pending to everybody."""
+        self.audience.begin()
+        while self.audience.is_under_way:
+            self.audience.advance(1000)
+
+
+class FlushTests(FanoutCase):
+    """What is pending leaves at once, the same for all."""
+
+    def test_one_send_per_member(self) -> None:
+        channels = [self.join()[1] for _ in range(3)]
+        self.append(1, 2, 3)
+        self.assertEqual([channel.sends for channel in channels], [[], [], []])
+        self.flush()
+        for channel in channels:
+            self.assertEqual(channel.bodies, [body(1), body(2), body(3)])
+            self.assertEqual(channel.sends, [len(channel.wire)])
+
+    def test_a_bug_with_one(self) -> None:
+        """Those of its group who were not sent the event yet get it, and all of them the next ones."""
+        members = [self.join() for _ in range(3)]
+        broken, channel = self.join(tls=True)
+        self.patch(channel, "send", lambda wire: 1 // 0)
+        assert broken.group is not None
+        broken.group.refresh(broken)  # it takes the way that is broken
+        self.append(1)
+        self.assertRaises(ZeroDivisionError, self.flush)
+        while self.audience.is_under_way:
+            self.audience.advance(1000)
+        leave(self.audience, broken)
+        self.append(2)
+        self.flush()
+        self.assertEqual([each.bodies for _, each in members], [[body(1), body(2)]] * 3)
+
+    def test_nothing_pending(self) -> None:
+        _, channel = self.join()
+        self.append(1)
+        self.flush()
+        self.flush()
+        self.assertEqual(channel.bodies, [body(1)])
+
+    def test_the_first_of_a_batch_is_told(self) -> None:
+        """Its time counts as that of the whole flush: nobody was sent anything before."""
+        self.join()
+        self.assertEqual([self.audience.append([tail(now)], now) for now in (7, 8, 9)], [True, False, False])
+        self.flush()
+        self.assertEqual(self.audience.flushed_at, 7)
+        self.assertTrue(self.audience.append([tail(10)], 10))
+
+    def test_counts(self) -> None:
+        channels = [self.join()[1], self.join()[1], self.join(tls=True)[1]]
+        self.append(1, 2)
+        self.flush()
+        self.append(3)
+        self.flush()
+        self.assertEqual(self.metrics.deliveries[MESSAGE], 9)
+        self.assertEqual(self.metrics.bytes_out, sum(len(channel.wire) for channel in channels))
+
+    def test_long_batches_are_cut_between_frames(self) -> None:
+        """None is longer than 64 KiB, unless one frame alone is; nothing is lost at the cuts."""
+        _, channel = self.join()
+        sizes = [20_000, 20_000, 20_000, 20_000, 10, 150_000, 10, 65_000]
+        for number, size in enumerate(sizes):
+            self.append(number, size=size)
+        self.flush()
+        self.assertEqual(channel.bodies, [body(number, size) for number, size in enumerate(sizes)])
+        self.assertEqual([round(sent, -4) for sent in channel.sends], [60_000, 20_000, 150_000, 70_000])
+        self.assertLessEqual(channel.sends[-1], BATCH_BYTES)
+
+    def test_a_batch_of_just_the_bound_is_not_cut(self) -> None:
+        """The bound is on the STOMP frames; each comes in a WebSocket message with a header of 4 bytes."""
+        _, channel = self.join()
+        self.append(1, size=10_000)
+        self.flush()
+        rest = len(channel.wire) - 4 - 10_000
+        half = BATCH_BYTES // 2
+        self.append(2, 3, size=half - rest)
+        self.flush()
+        self.append(4, size=half - rest)
+        self.append(5, size=half - rest + 1)
+        self.flush()
+        self.assertEqual(channel.sends[1:], [BATCH_BYTES + 8, half + 4, half + 5])
+
+    def test_without_members(self) -> None:
+        self.append(1)
+        self.flush()
+        _, channel = self.join()
+        self.flush()
+        self.assertEqual((channel.wire, len(self.audience.members)), (b"", 1))
+
+
+class SocketTests(FanoutCase):
+    """What a socket does not take waits for it, in order, and hurts nobody else."""
+
+    def test_a_full_socket_in_the_middle(self) -> None:
+        channels = [self.join()[1] for _ in range(5)]
+        channels[2].room = 0
+        for number in range(4):
+            self.append(number)
+            self.flush()
+        for index in (0, 1, 3, 4):
+            self.assertEqual(len(channels[index].sends), 4)
+        self.assertEqual((channels[2].sends, channels[2].stalls), ([len(channels[2].wire) // 4], 1))
+        for channel in channels:
+            self.assertEqual(channel.bodies, [body(number) for number in range(4)])
+        self.assertEqual(channels[2].taken, 0)
+
+    def test_a_socket_that_takes_a_part(self) -> None:
+        channels = [self.join()[1] for _ in range(3)]
+        channels[0].room = channels[2].room = 17
+        self.append(1)
+        self.flush()
+        self.append(2)
+        self.flush()
+        for channel in channels:
+            self.assertEqual(channel.bodies, [body(1), body(2)])
+        self.assertEqual([channel.taken for channel in channels], [17, len(channels[1].wire), 17])
+
+    def test_a_socket_that_is_gone(self) -> None:
+        """Its transport will tell; until then the bytes go nowhere."""
+        (_, gone), (_, other) = self.join(), self.join()
+        gone.is_closed = True
+        self.append(1)
+        self.flush()
+        self.append(2)
+        self.flush()
+        self.assertEqual((gone.wire, other.bodies), (b"", [body(1), body(2)]))
+
+    def test_no_direct_way(self) -> None:
+        _, channel = self.join(tls=True)
+        self.append(1)
+        self.flush()
+        self.assertEqual((channel.bodies, channel.sends), ([body(1)], []))
+
+    def test_back_on_the_direct_way(self) -> None:
+        """Between fast and slow and back, whichever place the others have then."""
+        channels = [self.join()[1] for _ in range(4)]
+        expected = []
+        for number, (stalled, read) in enumerate([(0, None), (3, 0), (1, 3), (0, 1), (2, 0), (3, 2), (None, 3)]):
+            if stalled is not None:
+                channels[stalled].room = 5
+            if read is not None:
+                channels[read].drain()
+            self.append(number)
+            self.flush()
+            expected.append(body(number))
+            for channel in channels:
+                self.assertEqual(channel.bodies, expected)
+        for channel in channels:
+            self.assertIsNotNone(channel.direct)
+            self.assertEqual((channel.buffered, channel.stalls > 0), (0, True))
+
+    def test_more_batches_after_a_part_was_taken(self) -> None:
+        """The second must not overtake the rest of the first, even if the socket has room again."""
+        member, channel = self.join()
+        channel.room = 100
+        self.append(1, 2, 3, size=40_000)
+        ahead(self.audience, member)
+        self.assertEqual(channel.bodies, [body(number, 40_000) for number in (1, 2, 3)])
+        self.assertEqual(len(channel.sends), 1)
+
+    def test_more_batches_for_who_is_just_closing_a_subscription(self) -> None:
+        """A client does not refresh that one, so the group itself must see that the direct way is gone."""
+        member, channel = self.join()
+        owner = channel.owner
+        assert isinstance(owner, Leaver)
+        owner.is_closing = True
+        channel.room = 100
+        self.append(1, 2, 3, size=40_000)
+        ahead(self.audience, member)
+        self.assertEqual(channel.bodies, [body(number, 40_000) for number in (1, 2, 3)])
+        self.assertEqual((len(channel.sends), channel.stalls), (1, 1))
+
+
+class MembershipTests(FanoutCase):
+    """Who gets what is pending when somebody comes or goes."""
+
+    def test_whoever_joins_gets_only_what_comes_later(self) -> None:
+        _, first = self.join()
+        self.append(1)
+        _, second = self.join()
+        self.append(2)
+        self.flush()
+        self.assertEqual(first.bodies, [body(1), body(2)])
+        self.assertEqual(second.bodies, [body(2)])
+
+    def test_whoever_leaves_gets_nothing_more(self) -> None:
+        (member, first), (_, second) = self.join(), self.join()
+        self.append(1)
+        leave(self.audience, member)
+        self.append(2)
+        self.flush()
+        self.assertEqual((first.bodies, second.bodies), ([], [body(1), body(2)]))
+        self.assertIsNone(member.group)
+
+    def test_whoever_is_flushed_is_ahead_of_the_others(self) -> None:
+        """What it has been sent comes with no later batch."""
+        (member, first), (_, second) = self.join(), self.join()
+        self.append(1)
+        ahead(self.audience, member)
+        self.assertEqual((first.bodies, second.bodies), ([body(1)], []))
+        self.append(2)
+        ahead(self.audience, member)
+        self.assertEqual((first.bodies, second.bodies), ([body(1), body(2)], []))
+        self.flush()
+        self.append(3)
+        self.flush()
+        for channel in (first, second):
+            self.assertEqual(channel.bodies, [body(1), body(2), body(3)])
+        self.assertEqual(self.metrics.deliveries[MESSAGE], 6)
+
+    def test_every_order_of_leaving(self) -> None:
+        """The places of those who stay are kept, fast or slow."""
+        for order in ((0, 1, 2, 3, 4, 5), (5, 4, 3, 2, 1, 0), (2, 0, 4, 1, 5, 3), (3, 5, 0, 2, 1, 4)):
+            joined = [self.join(tls=index % 2 == 1) for index in range(6)]
+            stay = list(range(6))
+            for number, index in enumerate(order):
+                self.append(number)
+                self.flush()
+                leave(self.audience, joined[index][0])
+                stay.remove(index)
+                self.assertCountEqual(self.audience.members, [joined[each][0] for each in stay])
+            for number, index in enumerate(order):
+                self.assertEqual(joined[index][1].bodies, [body(each) for each in range(number + 1)])
+            self.assertEqual(len(self.audience.members), 0)
+
+    def test_a_laggard_leaves_within_the_flush(self) -> None:
+        """It gets no more; the others, before and behind it, get everything."""
+        channels = [self.join(bound=bound, tls=True)[1] for bound in (10**6, 150, 10**6)]
+        fast = self.join()[1]
+        self.append(1)
+        self.flush()
+        self.append(2)
+        self.flush()
+        owner = channels[1].owner
+        assert isinstance(owner, Leaver)
+        self.assertEqual(owner.heard, ["slow_consumer"])
+        self.assertEqual(channels[1].bodies, [body(1)])
+        for channel in (channels[0], channels[2], fast):
+            self.assertEqual(channel.bodies, [body(1), body(2)])
+        self.assertEqual(len(self.audience.members), 3)
+
+    def test_a_laggard_leaves_between_two_batches(self) -> None:
+        (_, slow), (_, other) = self.join(bound=50_000, tls=True), self.join()
+        self.append(1, 2, 3, size=40_000)
+        self.flush()
+        self.assertEqual((slow.bodies, len(other.bodies), len(self.audience.members)), ([body(1, 40_000)], 3, 1))
+
+    def test_a_laggard_is_found_by_the_flush_of_its_own_leaving(self) -> None:
+        member, channel = self.join(bound=10, tls=True)
+        self.join()
+        self.append(1)
+        ahead(self.audience, member)
+        self.assertEqual((channel.wire, len(self.audience.members), member.group), (b"", 1, None))
+
+    def test_whoever_leaves_within_the_first_of_its_own_batches(self) -> None:
+        """The others are not sent: an UNSUBSCRIBE may have been answered by then."""
+        member, channel = self.join()
+        self.append(1, 2, size=BATCH_BYTES)
+
+        def reenter() -> None:
+            if member.group is not None:
+                leave(self.audience, member)
+
+        channel.reenter = reenter
+        ahead(self.audience, member)
+        self.assertEqual(channel.bodies, [body(1, BATCH_BYTES)])
+        self.assertEqual(self.metrics.deliveries[MESSAGE], 1)
+
+    def test_the_only_member_leaves_while_another_joins(self) -> None:
+        self.join(bound=10, tls=True)
+        self.append(1)
+        _, channel = self.join()
+        self.append(2)
+        self.flush()
+        self.assertEqual((channel.bodies, len(self.audience.members)), ([body(2)], 1))
+
+
+class UnderWayTests(FanoutCase):
+    """A fan-out that takes several turns of the reactor: others come and go before it is over."""
+
+    def begin(self, *numbers: int, most: int, size: int = 0) -> None:
+        """Send events to so many members only."""
+        self.append(*numbers, size=size)
+        self.audience.begin()
+        self.assertEqual(self.audience.advance(most), most)
+        self.assertTrue(self.audience.is_under_way)
+
+    def finish(self) -> None:
+        """Send what is under way to all others."""
+        while self.audience.is_under_way:
+            self.audience.advance(1)
+
+    def test_each_once_and_in_order(self) -> None:
+        """Whatever the parts, the heads, and the ways."""
+        heads = [message_head(Version.V1_2, MESSAGE, name) for name in ("sub-0", "sub-0", "sub-0", "own", "other")]
+        channels = [self.join(head=head, tls=tls)[1] for head in heads for tls in (False, True)]
+        for most in range(1, 12):
+            self.append(2 * most)
+            self.append(2 * most + 1, size=40_000)
+            self.append(2 * most + 2, size=40_000)
+            self.audience.begin()
+            sent = []
+            while self.audience.is_under_way:
+                sent.append(self.audience.advance(most))
+            self.assertLessEqual(max(sent), most)
+            self.assertEqual(sum(sent), 2 * len(channels))
+            for channel in channels:
+                self.assertEqual(
+                    channel.bodies[-3:], [body(2 * most), body(2 * most + 1, 40_000), body(2 * most + 2, 40_000)]
+                )
+        self.assertEqual({len(channel.bodies) for channel in channels}, {33})
+
+    def test_who_has_it_and_who_does_not_leave(self) -> None:
+        for leaver in range(5):
+            joined = [self.join() for _ in range(5)]
+            self.begin(1, most=2)
+            had = [channel.bodies for _, channel in joined]
+            self.assertEqual(sorted(had), [[], [], [], [body(1)], [body(1)]])
+            leave(self.audience, joined[leaver][0])
+            self.finish()
+            self.append(2)
+            self.flush()
+            for index, (member, channel) in enumerate(joined):
+                expected = had[leaver] if index == leaver else [body(1), body(2)]
+                self.assertEqual(channel.bodies, expected)
+                if index != leaver:
+                    leave(self.audience, member)
+
+    def test_who_has_it_and_who_does_not_change_their_way(self) -> None:
+        """Another subscription's send stalls, and is read again."""
+        joined = [self.join() for _ in range(5)]
+        self.begin(1, most=2)
+        for _, channel in joined:
+            channel.room = 0
+            channel.send(b"")
+            channel.sent(b"", 0)
+        self.assertEqual([channel.bodies for _, channel in joined], [[body(1)]] * 5)
+        for _, channel in joined[1:4]:
+            channel.drain()
+        self.finish()
+        self.append(2)
+        self.flush()
+        self.assertEqual([channel.bodies for _, channel in joined], [[body(1), body(2)]] * 5)
+        self.assertEqual(self.metrics.deliveries[MESSAGE], 10)
+
+    def test_whoever_joins_gets_only_what_comes_later(self) -> None:
+        """Later than its coming, not than the batch."""
+        first = [self.join()[1] for _ in range(3)]
+        self.begin(1, most=1)
+        _, second = self.join()
+        self.append(2)
+        third, tls = self.join(), self.join(tls=True)
+        self.finish()
+        self.append(3)
+        self.assertEqual((second.bodies, third[1].bodies), ([], []))
+        self.flush()
+        self.assertEqual([channel.bodies for channel in first], [[body(1), body(2), body(3)]] * 3)
+        self.assertEqual(second.bodies, [body(2), body(3)])
+        self.assertEqual((third[1].bodies, tls[1].bodies), ([body(3)], [body(3)]))
+        leave(self.audience, third[0])
+        self.append(4)
+        self.flush()
+        self.assertEqual((second.bodies[-1], third[1].bodies[-1], tls[1].bodies[-1]), (body(4), body(3), body(4)))
+
+    def test_whoever_joins_leaves_before_it_has_a_place(self) -> None:
+        _, channel = self.join()
+        self.append(1)
+        for _ in range(2):
+            member, other = self.join(head=message_head(Version.V1_2, MESSAGE, "own"))
+            self.append(2)
+            leave(self.audience, member)
+            self.assertEqual((other.bodies, self.audience.members), ([], self.audience.members[:1]))
+        self.flush()
+        self.assertEqual(channel.bodies, [body(1), body(2), body(2)])
+
+    def test_whoever_is_flushed_is_ahead_of_the_others(self) -> None:
+        """Whether it has the batch, waits for it, or for a group's turn; with what is pending."""
+        own = message_head(Version.V1_2, MESSAGE, "own")
+        joined = [self.join(), self.join(), self.join(), self.join(head=own)]
+        self.begin(1, 2, most=1, size=40_000)
+        self.append(3)
+        bodies = [body(1, 40_000), body(2, 40_000), body(3)]
+        for member, channel in joined:
+            ahead(self.audience, member)
+            self.assertEqual(channel.bodies, bodies)
+        self.finish()
+        self.flush()
+        self.append(4)
+        self.flush()
+        for _, channel in joined:
+            self.assertEqual(channel.bodies, [*bodies, body(4)])
+        self.assertEqual(self.metrics.deliveries[MESSAGE], 16)
+
+    def test_all_leave(self) -> None:
+        members = [self.join()[0] for _ in range(3)]
+        self.begin(1, most=1)
+        for member in members:
+            leave(self.audience, member)
+        self.finish()
+        self.assertEqual(self.audience.members, [])

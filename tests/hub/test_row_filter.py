@@ -1,0 +1,137 @@
+"""A body is decoded once, and a filter asked once about it, whoever gets the event and however."""
+
+from __future__ import annotations
+
+import gc
+
+from airyd import payloads
+from airyd.auth.jwt.row_claims import OnlyRows
+from airyd.events import EVENTS, Event, RowFilter
+from airyd.hub import row_filter as rows
+from airyd.hub.row_filter import LazyRow
+from airyd.stomp.spec import AckMode
+from tests.model.twin import Prompt, event_id
+from tests.peer import NAME, DestinationCase, Hides, Peer, request
+
+VALUES = tuple(f"c{number}" for number in range(10))
+
+
+def body(value: str) -> bytes:
+    """Return a body with a channel."""
+    return b'{"channel_id":"%b"}' % value.encode()
+
+
+def only(value: str) -> OnlyRows:
+    """Return a filter for one channel, a new one each time."""
+    return OnlyRows({"channel_id": frozenset([value])}, missing_allowed=False)
+
+
+class RowsTests(DestinationCase):
+    """What one delivery costs."""
+
+    def setUp(self) -> None:
+        """Count the bodies that are decoded."""
+        super().setUp()
+        self.decoded: list[bytes] = []
+
+        def count(text: bytes) -> object:
+            self.decoded.append(text)
+            return payloads.members_of(text)
+
+        self.patch(rows, "members_of", count)
+        self.twin.prompt = Prompt(watch=True, replay=True)
+
+    def peers(self, *filters: RowFilter | None, ack: AckMode = AckMode.AUTO, last: str | None = None) -> list[Peer]:
+        """Let one client in for each filter."""
+        made = [Peer() for _ in filters]
+        for peer, row_filter in zip(made, filters, strict=True):
+            self.subscribe(peer, request(NAME, ack=ack, last=last), row_filter)
+        return made
+
+    def test_batches_and_ten_filters(self) -> None:
+        """Both those in groups and those with a window, of whom each filter has several."""
+        live = self.peers(*map(only, VALUES * 2))
+        windowed = self.peers(*map(only, VALUES * 2), ack=AckMode.CLIENT)
+        batch = [body(value) for value in (*VALUES[:3], *VALUES[:2])]  # equal bodies are events of their own
+        self.bring(*batch)
+        self.assertEqual(self.decoded, batch)
+        for place, peer in enumerate(live + windowed):
+            self.assertEqual(peer.bodies, [each for each in batch if each == body(VALUES[place % len(VALUES)])])
+        self.bring(body(VALUES[9]))
+        self.assertEqual(len(self.decoded), len(batch) + 1)
+        self.assertEqual([each for each in gc.get_objects() if isinstance(each, LazyRow)], [])
+
+    def test_nobody_filters(self) -> None:
+        peers = self.peers(None, None) + self.peers(None, ack=AckMode.CLIENT)
+        self.bring(b"{}", b"{}")
+        self.assertEqual([len(peer.bodies) for peer in peers], [2, 2, 2])
+        self.assertEqual(self.decoded, [])
+
+    def test_each_filter_is_asked_once(self) -> None:
+        """Equal ones are one, also where each client has its own pace."""
+        filters = [Hides(b'{"n":1}') for _ in range(4)]
+        self.peers(*filters[:2])
+        peers = self.peers(*filters[2:], ack=AckMode.CLIENT)
+        self.bring(b'{"n":1}', b'{"n":2}')
+        self.assertEqual(sum(each.asked for each in filters), 2)
+        self.assertEqual([peer.bodies for peer in peers], [[b'{"n":2}']] * 2)
+
+    def test_replay(self) -> None:
+        """Whoever comes back has a page of its own, of which each body is decoded once."""
+        for value in VALUES:
+            self.twin.append(NAME, body(value))
+        both = OnlyRows({"channel_id": frozenset(VALUES[:2]), "user": frozenset("u")}, missing_allowed=True)
+        (peer,) = self.peers(both, last=event_id(0))
+        self.assertEqual(self.decoded, [body(value) for value in VALUES])
+        self.assertEqual(peer.bodies, [body(value) for value in VALUES[:2]])
+
+    def test_a_filter_that_fails(self) -> None:
+        """What the others then replay is asked anew, and nothing of it kept."""
+
+        class Broken(Hides):
+            def matches(self, row: object) -> bool:
+                raise ZeroDivisionError
+
+        self.peers(only("c1"))
+        (broken,) = self.peers(Broken(b""))
+        self.assertRaises(ZeroDivisionError, self.bring, body("c1"))
+        broken.leave()
+        self.twin.cursor[NAME] = 1
+        self.decoded.clear()
+        self.peers(only("c1"), only("c1"), last=event_id(0))
+        self.clock.pump([0] * 3)  # one replay per turn
+        self.assertEqual(self.decoded, [body("c1")] * 2)
+
+    def test_fields(self) -> None:
+        """One decoding serves them all; where a field never is, there is none."""
+        row = LazyRow(Event("/queue/unread-count", "1", b'{"channel_id":"c","conversation_id":"v","n":1}'))
+        self.assertIsNone(row.text("channel_id"))
+        self.assertEqual(self.decoded, [])
+        self.assertEqual([row.text(name) for name in ("conversation_id", "n", "none")], ["v", None, None])
+        self.assertEqual(len(self.decoded), 1)
+
+    def test_fields_of_events(self) -> None:
+        """On ``/events`` they are the payload's; channels and metadata call them otherwise."""
+        message = b'"payload":{"channel_id":"c","conversation_id":"v","message":{"id":"m"}}'
+        subject = b'"payload":{"subject":"%b","identifier":"i","metadata":{"channel_id":"other"}}'
+        channel = b'"payload":{"id":"c","channel_id":"other","source":"facebook","connected":true}'
+        for kind, payload, channel_id, conversation_id in (
+            (b"message", message, "c", "v"),
+            (b"message.updated", message, "c", "v"),
+            (b"channel", channel, "c", None),
+            (b"channel.updated", channel, "c", None),
+            (b"channel.updated", b'"payload":{"channel_id":"other"}', None, None),
+            (b"metadata", subject % b"conversation", None, "i"),
+            (b"metadata.updated", subject % b"channel", "i", None),
+            (b"metadata.updated", subject % b"message", None, None),
+            (b"metadata.updated", b'"payload":{"subject":"channel","channel_id":"other"}', None, None),
+            (b"metadata.updated", b'"payload":{"subject":7,"identifier":"i"}', None, None),
+            (b"tag.updated", b'"payload":{"id":"t"}', None, None),
+            (b"never.heard.of", message, "c", "v"),
+        ):
+            for body in (b'{"type":"%b",%b}' % (kind, payload), b'{%b,"type":"%b","channel_id":"x"}' % (payload, kind)):
+                row = LazyRow(Event(EVENTS, "1", body))
+                self.decoded.clear()
+                self.assertEqual((row.text("channel_id"), row.text("conversation_id")), (channel_id, conversation_id))
+                self.assertEqual(self.decoded, [body])
+        self.assertEqual(LazyRow(Event(EVENTS, "1", b'{"type":"x","payload":{"team":"t"}}')).text("team"), "t")

@@ -1,0 +1,260 @@
+"""A gap before thousands: told in pieces, and never out of order."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from unittest.mock import patch
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from airyd.errors import Fault
+from airyd.events import STATUS, message_id
+from airyd.hub import hub
+from airyd.hub.fanout import Group
+from airyd.hub.hub import Hub
+from airyd.hub.subscription import Subscription
+from airyd.hub.telling import TOLD_PER_TURN
+from airyd.limits import SPREAD_PER_CLIENT
+from airyd.metrics import Metrics
+from airyd.sources.status import State, Status
+from airyd.stomp.spec import AckMode
+from tests.model.twin import Prompt, Twin, event_id
+from tests.model.world import Reactor
+from tests.peer import Peer, request
+
+NAME = "/a"
+#: More than two turns take.
+MANY = 2 * TOLD_PER_TURN + 50
+
+
+class TellingTests(SynchronousTestCase):
+    """What is told before what, and in which turn of the reactor."""
+
+    def setUp(self) -> None:
+        self.clock = Reactor()
+        self.twin = Twin(kept=100, prompt=Prompt(watch=True, replay=True))
+        self.metrics = Metrics([NAME])
+        status = Status([State([NAME], lambda: ())], self.clock, lambda: 0.0)
+        self.hub = Hub(self.twin, [NAME], self.clock, self.metrics, 1000, status)
+        self.twin.start(self.hub)
+
+    def peers(self, count: int, listens: bool = True, own_ids: bool = False) -> list[Peer]:
+        """Let clients in."""
+        peers = [Peer() for _ in range(count)]
+        for number, peer in enumerate(peers):
+            for name in (STATUS, NAME) if listens else (NAME,):
+                self.subscribe(peer, name, id=f"{name}-{number if own_ids else 0}")
+        return peers
+
+    def subscribe(self, peer: Peer, name: str, id: str = "0", ack: AckMode = AckMode.AUTO) -> None:
+        """Let a client subscribe to one more."""
+        subscription = self.hub.subscription(peer, request(name, id, ack=ack), None)
+        peer.subscriptions.append(subscription)
+        self.assertIsNone(subscription.open())
+
+    def bring(self, number: int) -> None:
+        """Let the feed bring its n-th event."""
+        self.twin.append(NAME, b"%d" % number)
+        self.twin.feed({NAME: 1})
+
+    def gap(self) -> None:
+        """Let the source say so."""
+        self.hub.gap([NAME], "the twin says so")
+
+    def turn(self, count: int = 1) -> None:
+        """Let turns of the reactor pass, but not a second."""
+        for _ in range(count):
+            self.clock.advance(0)
+
+    def told(self, peer: Peer) -> list[int | str]:
+        """Return the events that a client got, and after which one there was a gap."""
+        found: list[int | str] = []
+        for body in map(json.loads, peer.bodies):
+            if isinstance(body, int):
+                found.append(body)
+            elif body["type"] == "gap":
+                self.assertEqual(body["destinations"], [NAME])
+                found.append(body["since"])
+        return found
+
+    def assert_told(self, peers: list[Peer], *wanted: int | str) -> None:
+        """Check that all of them got exactly this."""
+        self.assertEqual({str(self.told(peer)) for peer in peers}, {str(list(wanted))})
+
+    def test_order_for_all(self) -> None:
+        """Before the gap, the gap, after it: also where a fan-out is on its way, and each client has its own ids."""
+        for own_ids in (False, True):
+            with self.subTest(own_ids=own_ids), patch.object(hub, "SENDS_PER_TURN", 150):
+                first = len(self.twin.ledger[NAME])
+                peers = self.peers(MANY, own_ids=own_ids)
+                self.bring(first + 1)
+                self.turn()
+                self.bring(first + 2)
+                self.gap()
+                self.bring(first + 3)
+                self.turn()
+                self.bring(first + 4)
+                self.turn(20)
+                self.assert_told(peers, first + 1, first + 2, since(first + 2), first + 3, first + 4)
+                for peer in peers:
+                    peer.leave()
+
+    def test_pieces(self) -> None:
+        """Live events wait until everybody knows; other destinations and newcomers don't."""
+        peers = self.peers(MANY)
+        self.gap()
+        counts = []
+        for _ in range(4):
+            counts.append(sum(map(bool, map(self.told, peers))))
+            self.bring(len(counts))
+            self.turn()
+        self.assertEqual(counts, [0, TOLD_PER_TURN, 2 * TOLD_PER_TURN, MANY])  # at first those are sought who must go
+        self.turn()
+        self.assert_told(peers, since(0), 1, 2, 3, 4)
+
+    def test_many_destinations(self) -> None:
+        """After an outage each of them has a gap: a turn tells no more than with one."""
+        names = [f"/{number}" for number in range(9)]
+        self.metrics.extend(names)
+        self.hub.extend(names)
+        peers = [Peer() for _ in range(TOLD_PER_TURN)]
+        for peer in peers:
+            for name in (STATUS, *names):
+                self.subscribe(peer, name, id=name)
+        self.hub.gap(names, "the twin says so")
+        told = [sum(len(peer.bodies) for peer in peers)]
+        while not self.clock.is_idle:
+            self.turn()
+            told.append(sum(len(peer.bodies) for peer in peers))
+        self.assertEqual(max(after - before for before, after in pairwise([TOLD_PER_TURN, *told])), TOLD_PER_TURN)
+        self.assertEqual(told[-1], TOLD_PER_TURN * (1 + len(names)))  # each began with the state
+
+    def test_newcomers(self) -> None:
+        """They begin where the others are, with or without a window."""
+        peers = self.peers(MANY)
+        self.gap()
+        self.bring(1)
+        new = self.peers(1)
+        self.subscribe(new[0], NAME, id="windowed", ack=AckMode.CLIENT)
+        self.turn(5)
+        self.bring(2)
+        self.turn()
+        self.assert_told(peers, since(0), 1, 2)
+        self.assertEqual(sorted(map(str, self.told(new[0]))), ["1", "1", "2", "2"])
+        self.assertEqual({position for _, position, _ in new[0].answers[1:]}, {event_id(0)})
+
+    def test_those_who_cannot_be_told(self) -> None:
+        """They go spread over a time, so that they don't come back as one, and get nothing that comes after the gap."""
+        peers, others = self.peers(MANY, listens=False), self.peers(1)
+        self.bring(1)
+        self.gap()
+        for number in range(2, 5):
+            self.bring(number)
+            self.turn()
+        self.turn(3)
+        self.assert_told(others, 1, since(1), 2, 3, 4)
+        self.assertEqual({tuple(peer.bodies) for peer in peers}, {(b"1",)})
+        left = []
+        for _ in range(10):
+            left.append(sum(not peer.faults for peer in peers))
+            self.clock.advance(MANY * SPREAD_PER_CLIENT / 10)
+        self.assertGreater(left[5], MANY / 4)
+        self.assertLess(left[5], 3 * MANY / 4)
+        self.clock.advance(1)
+        self.assertEqual({(*peer.faults, *peer.bodies) for peer in peers}, {(Fault.HISTORY_LOST, b"1")})
+
+    def test_whoever_leaves_before_its_connection_is_ended(self) -> None:
+        """An UNSUBSCRIBE, or a connection that is lost: nothing is left of it."""
+        peers = self.peers(MANY, listens=False)
+        self.gap()
+        self.turn(5)
+        left = [peer for peer in peers if not peer.faults]
+        self.assertGreater(len(left), MANY / 2)
+        for peer in left:
+            peer.leave()
+        self.clock.advance(5)
+        self.assertEqual([peer.faults for peer in left if peer.faults], [])
+        self.assertEqual(self.metrics.subscriptions[NAME], 0)
+
+    def test_nobody_is_left_who_can_be_told(self) -> None:
+        self.peers(MANY, listens=False)
+        self.twin.prompt = Prompt(replay=True)
+        self.gap()
+        self.turn(5)
+        self.assertEqual(self.metrics.subscriptions[NAME], 0)
+        self.twin.answer_watch(self.twin.watches[0])
+        self.assertEqual(self.twin.watched, set())
+
+    def test_another_gap_meanwhile(self) -> None:
+        """Who doesn't know of the first yet is told of that alone; what was held is missing, too."""
+        peers = self.peers(MANY)
+        self.bring(1)
+        self.twin.append(NAME, b"2")  # which the source never brings
+        self.gap()
+        self.turn()
+        self.bring(3)
+        self.gap()
+        self.bring(4)
+        self.turn(10)
+        found = [self.told(peer) for peer in peers]
+        self.assertEqual({str(each) for each in found}, {str([1, since(1), 4]), str([1, since(1), since(2), 4])})
+        self.assertEqual(sum(len(each) == 3 for each in found), MANY - TOLD_PER_TURN)
+
+    def test_all_leave_meanwhile(self) -> None:
+        """Whoever comes then gets nothing of what was held for them."""
+        peers = self.peers(MANY)
+        self.gap()
+        self.bring(1)
+        for peer in peers:
+            peer.leave()
+        new = self.peers(1)
+        self.turn(5)
+        self.bring(2)
+        self.turn()
+        self.assert_told(new, 2)
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)  # the status looks around
+
+    def test_whoever_has_left_takes_no_turn(self) -> None:
+        """Whoever remains is told the sooner."""
+        peers = self.peers(MANY)
+        self.gap()
+        for peer in peers[TOLD_PER_TURN:]:
+            peer.leave()
+        self.turn()
+        self.assert_told(peers[:TOLD_PER_TURN], since(0))
+
+    def test_a_bug_with_one(self) -> None:
+        """The others learn of it, and get what was held."""
+        peers = self.peers(MANY)
+        broken = peers.pop(0).subscriptions[1]
+        original = Subscription.missed
+
+        def missed(subscription: Subscription, since: str) -> None:
+            if subscription is broken:
+                raise ZeroDivisionError
+            original(subscription, since)
+
+        self.patch(Subscription, "missed", missed)
+        self.gap()
+        self.bring(1)
+        self.assertRaises(ZeroDivisionError, self.turn, 5)
+        self.turn(5)
+        self.assert_told(peers, since(0), 1)
+
+    def test_who_has_everything_keeps_its_place(self) -> None:
+        """The next event finds no thousands of newcomers, who would all have to get one first."""
+        self.peers(3)
+        self.bring(1)
+        self.turn()
+        added: list[Subscription] = []
+        self.patch(Group, "add", lambda group, member: added.append(member))
+        self.gap()
+        self.bring(2)
+        self.turn()
+        self.assertEqual(added, [])
+
+
+def since(number: int) -> str:
+    """Return the message-id of the n-th event."""
+    return message_id(NAME, event_id(number))

@@ -1,0 +1,283 @@
+"""Endpoint strings, from the option to the port that listens; and the one line about those that can't be used."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+from twisted.internet import reactor as installed
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.protocol import Factory
+from twisted.internet.testing import MemoryReactor
+from twisted.trial.unittest import SynchronousTestCase
+
+from airyd import tap
+from airyd.errors import ConfigurationError
+from airyd.listening import endpoints as listening
+from airyd.listening.endpoint_strings import read_endpoint
+from airyd.listening.endpoints import Place, check_distinct, end_program
+from tests.sources.redis.certificates import Certificates
+
+#: ``(endpoint string, what the line about it must name)``, for ``--listen`` and ``--admin`` alike. Where {} stands is a
+#: folder with certificates, and broken.pem.
+WRONG = (
+    ("", "tcp:8080"),
+    ("8080", "tcp:8080:interface=127.0.0.1"),
+    ("http:8080", "tcp:8080:interface=127.0.0.1"),
+    ("127.0.0.1:8080", "tcp:8080:interface=127.0.0.1"),
+    ("/run/airyd.sock", "unix:/run/airyd.sock"),
+    ("tpc:8080", "did you mean tcp"),
+    ("pigeon:8080", "'pigeon'"),
+    ("fd:3", "'fd'"),
+    ("stdio:", "stdio"),
+    ("tcp:", "port"),
+    ("tcp:abc", "'abc'"),
+    ("tcp:65536", "'65536'"),
+    ("tcp:-1", "'-1'"),
+    ("tcp:080", "'080'"),
+    ("tcp:8080\n", "port"),
+    ("tcp:18082:interfaces=127.0.0.1", "did you mean interface"),
+    ("tcp:18082:interface=", "interface is empty"),
+    ("tcp:18082:interface=example.org", "'example.org'"),
+    ("tcp:18082:interface=127.0.0.1:backlog=x", "backlog"),
+    ("tcp:18082:interface=127.0.0.1\\", "backslash"),
+    ("tcp6:18082:interface=::1", r"tcp6:18082:interface=\:\:1"),
+    ("tcp6:18082:interface=127.0.0.1", "IPv6"),
+    ("ssl:", "privateKey"),
+    ("ssl:18443:interface=127.0.0.1", "privateKey"),
+    ("ssl:18443:interface=127.0.0.1:privateKey=/nothing/there.pem", "there is no such file"),
+    ("ssl:18443:interface=127.0.0.1:privateKey={}/client-key.pem:certKey={}/server.pem", "does not belong"),
+    ("ssl:18443:interface=127.0.0.1:privateKey={}/broken.pem:certKey={}/server.pem", "PEM"),
+    ("ssl:18443:interface=127.0.0.1:privateKey={}/server-key.pem:certKey={}/broken.pem", "PEM"),
+    (
+        "ssl:18443:interface=127.0.0.1:privateKey={}/server-key.pem:certKey={}/server.pem:extraCertChain=/nothing",
+        "extraCertChain=/nothing",
+    ),
+    ("unix:", "address"),
+    ("unix:/run/airyd.sock:mode=rw", "mode"),
+    ("unix:/run/" + "x" * 200, "107"),
+)
+#: More that are for ``--listen``; the admin page takes no such kinds.
+WRONG_TO_LISTEN = (
+    ("systemd:", "domain"),
+    ("systemd:domain=INET:index=0", "systemd has handed over"),
+    ("systemd:domain=UNIX:name=airyd", "systemd has handed over"),
+    ("tls:/nothing/there:18443", "/nothing/there"),
+    ("haproxy:", "behind haproxy:"),
+    ("haproxy:tcp:abc", "'abc'"),
+    ("haproxy:ssl:18443:privateKey=/nothing/there.pem", "there is no such file"),
+    ("autobahn:tcp", "autobahn"),
+)
+
+
+class WalkTests(SynchronousTestCase):
+    """Each wrong endpoint string of the tables ends the program before anything listens."""
+
+    def setUp(self) -> None:
+        """Leave the reactor that runs the tests as it is; nothing may listen with it."""
+        reactor = cast(Any, installed)
+        for name in ("listenTCP", "listenSSL", "listenUNIX", "adoptStreamPort"):
+            self.patch(reactor, name, None)
+        self.patch(reactor, "seconds", reactor.seconds)
+        self.patch(reactor, "callWhenRunning", lambda *_: None)
+        self.directory = Path(self.mktemp())
+        self.directory.mkdir()
+        Certificates(self.directory)
+        (self.directory / "broken.pem").write_text("-----BEGIN nothing-----\n")
+
+    def said(self, *arguments: str) -> str:
+        """Start with these options; return the line that ends the program."""
+        options = tap.Options()
+
+        def start() -> None:
+            options.parseOptions(arguments)
+            tap.makeService(options)
+
+        code = self.assertRaises(SystemExit, start).code
+        assert isinstance(code, str), code
+        self.assertEqual(len(code.splitlines()), 1, code)
+        return code
+
+    def walk(self, option: str, table: tuple[tuple[str, str], ...], *others: str) -> None:
+        """Check what is said about each."""
+        for text, word in table:
+            description = text.replace("{}", str(self.directory))
+            said = self.said(f"{option}={description}", *others)
+            self.assertTrue(said.startswith(f"airyd: {option} {' '.join(description.split(chr(10)))}: "), said)
+            self.assertIn(word, said)
+            self.assertNotIn("everybody", said, "it is no endpoint: that nobody is kept out is not the trouble")
+
+    def test_listen(self) -> None:
+        self.walk("--listen", (*WRONG, *WRONG_TO_LISTEN), "--admin=none")
+
+    def test_listen_with_workers(self) -> None:
+        self.walk("--listen", WRONG, "--admin=none", "--workers=2", "--source=redis:")
+
+    def test_admin(self) -> None:
+        self.walk("--admin", WRONG)
+
+    def test_admin_with_workers(self) -> None:
+        self.walk("--admin", WRONG, "--workers=2", "--source=redis:")
+
+    def test_kinds_that_workers_can_not_share(self) -> None:
+        for description in ("unix:/run/x", "haproxy:tcp:0:interface=127.0.0.1", "systemd:domain=UNIX:index=0"):
+            said = self.said(f"--listen={description}", "--admin=none", "--workers=2", "--source=redis:")
+            self.assertTrue(said.startswith(f"airyd: --listen {description}: with --workers 2 "), said)
+
+    def test_one_place_for_two(self) -> None:
+        for workers in ((), ("--workers=2", "--source=redis:")):
+            said = self.said(*["--listen=tcp:8080:interface=127.0.0.1"] * 2, *workers)
+            self.assertTrue(said.startswith("airyd: --listen tcp:8080:interface=127.0.0.1: "), said)
+            said = self.said("--listen=tcp:8081:interface=127.0.0.1", *workers)
+            self.assertTrue(said.startswith("airyd: --admin tcp:8081:interface=127.0.0.1: "), said)
+
+
+class Endpoint:
+    """An endpoint as a plugin might make it."""
+
+    def __init__(self, listen: Callable[[], object]) -> None:
+        self._listen = listen
+
+    def listen(self, factory: object) -> object:
+        """See ``IStreamServerEndpoint``."""
+        return self._listen()
+
+
+def _raise(error: Exception) -> Any:
+    raise error
+
+
+class PluginTests(SynchronousTestCase):
+    """Endpoints of which airyd knows nothing but the kind."""
+
+    #: The kind of a plugin that is installed.
+    description = "autobahn:anything"
+
+    def read(self, make: Callable[[], object]) -> Place:
+        """Read an endpoint string whose plugin does this."""
+        self.patch(listening, "serverFromString", lambda reactor, description: make())
+        return Place.read("--listen", self.description, MemoryReactor())
+
+    def test_refuses(self) -> None:
+        """Plugins raise what they like."""
+        errors: tuple[tuple[Exception, str], ...] = (
+            (Exception("URL needed"), "URL needed"),
+            (KeyError("path"), "path"),
+            (ZeroDivisionError("two\nlines"), "two lines"),
+            (TypeError(), "TypeError"),
+        )
+        for error, word in errors:
+            said = str(self.assertRaises(ConfigurationError, self.read, partial(_raise, error)))
+            self.assertTrue(said.startswith("--listen autobahn:anything: "), said)
+            self.assertIn(word, said)
+            self.assertEqual(len(said.splitlines()), 1)
+
+    def test_can_not_listen(self) -> None:
+        """It fails at once, or raises, or has not listened by the time that it must."""
+        late: list[Deferred[object]] = [Deferred(), Deferred()]
+        outcomes: tuple[tuple[Callable[[], object], str], ...] = (
+            (
+                lambda: fail(
+                    CannotListenError("127.0.0.1", 80, OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE)))
+                ),
+                os.strerror(errno.EADDRINUSE),
+            ),
+            (lambda: fail(CannotListenError("127.0.0.1", 80, cast(Any, "no way"))), "no way"),
+            (lambda: fail(ZeroDivisionError("two\nlines")), "two lines"),
+            (lambda: _raise(AttributeError("nothing")), "nothing"),
+            (lambda: late[0], "at once"),
+            (lambda: late[1], "at once"),
+            (lambda: succeed(object()), "nothing listens"),
+            (lambda: None, "nothing listens"),
+        )
+        for listen, word in outcomes:
+            place = self.read(partial(Endpoint, listen))
+            said = str(self.assertRaises(SystemExit, place.listen, Factory()).code)
+            self.assertTrue(said.startswith("airyd: --listen autobahn:anything: cannot listen there: "), said)
+            self.assertIn(word, said)
+            self.assertEqual(len(said.splitlines()), 1)
+        late[0].callback(object())
+        late[1].errback(ZeroDivisionError())
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_listens(self) -> None:
+        reactor = MemoryReactor()
+        port = reactor.listenTCP(80, Factory())
+        self.assertIs(self.read(lambda: Endpoint(lambda: succeed(port))).listen(Factory()), port)
+
+
+class EndTests(SynchronousTestCase):
+    """The end of the program while twistd's log stands in for standard error."""
+
+    def test_both_get_the_line(self) -> None:
+        """The operator at the terminal, and who reads the log: Python itself writes the latter."""
+        log, terminal = io.StringIO(), io.StringIO()
+        self.patch(sys, "stderr", log)
+        self.patch(sys, "__stderr__", terminal)
+        self.assertEqual(self.assertRaises(SystemExit, end_program, "no").code, "airyd: no")
+        self.assertEqual((terminal.getvalue(), log.getvalue()), ("airyd: no\n", ""))
+
+    def test_before_the_log(self) -> None:
+        """Then Python alone writes it."""
+        terminal = io.StringIO()
+        self.patch(sys, "stderr", terminal)
+        self.patch(sys, "__stderr__", terminal)
+        self.assertRaises(SystemExit, end_program, "no")
+        self.assertEqual(terminal.getvalue(), "")
+
+    def test_without_standard_error(self) -> None:
+        self.patch(sys, "__stderr__", None)
+        self.assertRaises(SystemExit, end_program, "no")
+
+
+class PlaceTests(SynchronousTestCase):
+    """What is right."""
+
+    def test_all_kinds(self) -> None:
+        """Each listens, with a backlog for thousands unless it says another one."""
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        files = Certificates(directory)
+        keys = f"privateKey={files.server_key}:certKey={files.server}"
+        for description, scheme, backlog in (
+            ("tcp:80:interface=127.0.0.1", "ws", 1024),
+            ("tcp:80:backlog=7", "ws", 7),
+            (r"tcp6:80:interface=\:\:1", "ws", 1024),
+            (f"ssl:80:{keys}", "wss", 1024),
+            ("unix:/run/x:mode=660", "ws", 1024),
+            ("haproxy:tcp:80", "ws", 1024),
+            (f"haproxy:ssl:80:{keys}:backlog=5", "wss", 5),
+        ):
+            reactor = MemoryReactor()
+            place = Place.read("--listen", description, reactor)
+            self.assertTrue(IListeningPort.providedBy(place.listen(Factory())))
+            self.assertEqual(place.scheme("ws"), scheme)
+            (call,) = cast(Any, reactor.tcpServers or reactor.sslServers or reactor.unixServers)
+            self.assertIn(backlog, call, description)
+
+    def test_folder_of_certificates(self) -> None:
+        directory = Path(self.mktemp())
+        (directory / "all").mkdir(parents=True)
+        files = Certificates(directory)
+        both = Path(files.server).read_text() + Path(files.server_key).read_text()
+        (directory / "all" / "localhost.pem").write_text(both)
+        place = Place.read("--listen", f"tls:{directory}/all:80", MemoryReactor())
+        self.flushWarnings()  # Twisted's own
+        self.assertEqual((place.scheme("ws"), place.text.port), ("wss", 80))
+
+    def test_distinct(self) -> None:
+        def place(option: str, description: str) -> Place:
+            return Place(option, description, read_endpoint(description), cast(Any, None))
+
+        check_distinct([place("--listen", "tcp:80"), place("--listen", "tcp:81"), place("--admin", "tcp:82")])
+        places = [place("--listen", "tcp:80"), place("--listen", "tcp:81"), place("--admin", "tcp:80")]
+        said = str(self.assertRaises(ConfigurationError, check_distinct, places))
+        self.assertTrue(said.startswith("--admin tcp:80: --listen tcp:80 "), said)

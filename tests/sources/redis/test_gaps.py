@@ -1,0 +1,224 @@
+"""What Redis doesn't tell a blocked reader is noticed, on a real redis-server; what is harmless is not."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from airyd.events import MESSAGE, Event
+from tests.sources.redis.case import RedisCase
+from tests.sources.redis.server import RedisServer, Word
+from tests.sources.support import RecordingSink, body
+
+A, B, SAFE = "/topic/a", "/topic/b", "/topic/safe"
+#: Entries that a stream keeps where it is trimmed.
+KEPT = 200
+
+
+class GapTests(RedisCase):
+    """Each is said once, of the right destination; reading goes on from what is there."""
+
+    def accidents(self) -> dict[str, list[tuple[Word, ...]]]:
+        """Return what happens, by destinations: commands that are done at once."""
+
+        def key(name: str) -> str:
+            return self.key(f"/topic/{name}")
+
+        def add(name: str, event_id: str = "*") -> tuple[Word, ...]:
+            return self.addition(0, f"/topic/{name}", event_id)
+
+        high = [f"{2**62}-{number}" for number in range(3)]
+        accidents: dict[str, list[tuple[Word, ...]]] = {
+            "del": [("DEL", key("del"))],
+            "lower-ids": [("DEL", key("lower-ids")), add("lower-ids", "1-1"), add("lower-ids", "1-2")],
+            # The counters look complete again, but are too low.
+            "higher-ids": [("DEL", key("higher-ids")), add("higher-ids")],
+            "rename": [add("other", "1-1"), ("RENAME", key("other"), key("rename"))],
+            "trim-all": [add("trim-all"), add("trim-all"), ("XTRIM", key("trim-all"), "MAXLEN", 0)],
+            "trim-some": [*[add("trim-some") for _ in range(9)], ("XTRIM", key("trim-some"), "MAXLEN", 3)],
+            # The entry itself is trimmed: a blocked reader gets an answer without entries.
+            "keep-nothing": [("XADD", key("keep-nothing"), "MAXLEN", 0, "*", "payload", "{}")],
+            "delete-one": [*[add("delete-one", each) for each in high], ("XDEL", key("delete-one"), high[1])],
+            "delete-last": [*[add("delete-last", each) for each in high], ("XDEL", key("delete-last"), high[2])],
+            "delete-all": [*[add("delete-all", each) for each in high], ("XDEL", key("delete-all"), *high)],
+            "string": [("SET", key("string"), "s3cret")],
+            "list": [("DEL", key("list")), ("RPUSH", key("list"), "s3cret")],
+        }
+        return {f"/topic/{name}": commands for name, commands in accidents.items()}
+
+    async def test_accidents(self) -> None:
+        accidents = self.accidents()
+        source, sink = await self.watching(*accidents, SAFE)
+        for number, destination in enumerate([*accidents, SAFE]):
+            self.add(*range(number + 3), destination=destination)
+        await self.until(lambda: len(sink.events) == sum(range(3, len(accidents) + 4)))
+        sink.events.clear()
+
+        for commands in accidents.values():
+            self.redis.transaction(*commands)
+        await self.until(lambda: len(sink.gaps) >= len(accidents))
+        self.assertEqual(sorted(destinations for destinations, _ in sink.gaps), sorted((name,) for name in accidents))
+        self.assertNotIn("s3cret", str(sink.gaps))
+
+        # Those that are no streams any more hold up nobody.
+        safe = self.add(1, destination=SAFE)
+        await self.until_has(sink, safe[0])
+
+        for name in ("string", "list"):
+            self.redis.call("DEL", self.key(f"/topic/{name}"))
+        sink.events.clear()
+        expected = {name: self.add_next(name) for name in accidents}
+        for destination, event in expected.items():
+            await self.until_has(sink, event)
+            self.assertEqual(sink.of(destination)[-1], event)
+        self.assertEqual(len(sink.gaps), len(accidents), sink.gaps)
+        self.assertEqual(list(source.health()), [])
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def add_next(self, destination: str) -> Event:
+        """Publish an event with the lowest id that the stream takes; return it."""
+        key = self.key(destination)
+        last = b"0-0"
+        if self.redis.call("EXISTS", key):
+            facts = self.redis.call("XINFO", "STREAM", key)
+            last = dict(zip(facts[::2], facts[1::2], strict=True))[b"last-generated-id"]
+        milliseconds, number = map(int, last.split(b"-"))
+        event_id = f"{milliseconds}-{number + 1}"
+        self.redis.call(*self.addition(7, destination, event_id))
+        return Event(destination, event_id, body(7))
+
+
+class FlushTests(RedisCase):
+    """FLUSHALL, on a server of its own."""
+
+    def make_server(self) -> RedisServer:
+        return self.own_server()
+
+    async def test_flushall(self) -> None:
+        _, sink = await self.watching(A, B)
+        await self.until_seen(sink, self.add(1, destination=A) + self.add(2, destination=B))
+        self.redis.call("FLUSHALL")
+        await self.until(lambda: len(sink.gaps) == 2)
+        self.assertEqual({destinations for destinations, _ in sink.gaps}, {(A,), (B,)})
+        await self.until_seen(sink, sink.events + self.add(3, destination=A))
+
+    async def test_flushall_and_xadd(self) -> None:
+        """The publishers go on at once, and all that they publish is read."""
+        _, sink = await self.watching(A)
+        await self.until_seen(sink, self.add(*range(20), destination=A))
+        sink.events.clear()
+        replies = self.redis.transaction(("FLUSHALL",), self.addition(21, A))
+        events = [Event(A, replies[1].decode(), body(21)), *self.add(22, 23, destination=A)]
+        await self.until(lambda: sink.gaps)
+        await self.until_seen(sink, events)
+        await self.wait(2)
+        self.assertEqual(len(sink.gaps), 1)
+
+    async def test_what_is_left_is_delivered(self) -> None:
+        """After a trim, and after a DEL and other entries: all that the stream holds, once, after the gap is told."""
+        _, sink = await self.watching(A, B)
+        for destination in (A, B):
+            await self.until_has(sink, self.add(*range(20), destination=destination)[-1])
+        sink.events.clear()
+        trimming = self.redis.transaction(
+            *(self.addition(number, A) for number in range(100, 120)), ("XTRIM", self.key(A), "MAXLEN", 5)
+        )
+        left = [Event(A, event_id.decode(), body(n)) for n, event_id in enumerate(trimming[15:20], 115)]
+        deleting = self.redis.transaction(("DEL", self.key(B)), *(self.addition(number, B) for number in (200, 201)))
+        left += [Event(B, event_id.decode(), body(n)) for n, event_id in enumerate(deleting[1:], 200)]
+        await self.until(lambda: len(sink.events) >= len(left))
+        self.assertEqual(sorted(sink.events), sorted(left))
+        self.assertEqual(sorted(destinations for destinations, _ in sink.gaps), [(A,), (B,)])
+
+    async def test_swapdb(self) -> None:
+        _, sink = await self.watching(A)
+        self.redis.call("SWAPDB", 0, 1)
+        await self.until(lambda: sink.gaps)
+
+
+class HarmlessTests(RedisCase):
+    """No false alarm."""
+
+    async def test_trimming_what_was_read(self) -> None:
+        """By all ways, at once and one after the other."""
+        source, sink = await self.watching(A)
+        commands: list[tuple[Word, ...]] = [
+            ("XTRIM", self.key(A), "MAXLEN", 1),
+            ("XTRIM", self.key(A), "MAXLEN", 0),
+            ("XTRIM", self.key(A), "MINID", f"{2**62}-0"),
+            ("XADD", self.key(A), "MAXLEN", 1, "*", "payload", "{}"),
+            ("XADD", self.key(A), "NOMKSTREAM", "MINID", "~", "0-1", "*", "payload", "{}"),
+        ]
+        for number, command in enumerate(commands):
+            (event,) = self.add(number, destination=A)
+            await self.until_has(sink, event)
+            self.redis.call(*command)
+        for event in sink.events:
+            self.redis.call("XDEL", self.key(A), event.id)
+        await self.wait(3.5)
+        self.assertEqual(sink.gaps, [])
+        self.assertEqual(list(source.health()), [])
+
+    async def test_groups_and_other_readers(self) -> None:
+        """What others do with a stream, and entries that are no events, are none of the counters' business."""
+        _, sink = await self.watching(MESSAGE)
+        self.redis.call("XGROUP", "CREATE", self.key(), "others", "0")
+        self.redis.call("XADD", self.key(), "*", "nonsense", "1")
+        self.redis.call("XREADGROUP", "GROUP", "others", "me", "STREAMS", self.key(), ">")
+        self.redis.call("XADD", self.key(), f"{2**62}-1", "airyd-position", "")
+        self.redis.call("XGROUP", "DESTROY", self.key(), "others")
+        self.redis.call("EXPIRE", self.key(), 1000)
+        await self.wait(3.5)
+        self.assertEqual((sink.gaps, len(sink.refusals)), ([], 1))
+
+    async def test_under_load(self) -> None:
+        """Thousands of events, trimmed as publishers do as soon as they are read, and readers that come and go."""
+        source, sink = await self.watching(A, B)
+        published = 0
+        while published < 4000:
+            # Nothing is trimmed before it is read.
+            await self.until(partial(self.has_read, sink, published - KEPT // 2))
+            self.redis.pipeline(
+                [
+                    ("XADD", self.key(destination), "MAXLEN", "~", KEPT, "*", "payload", b'{"number":%d}' % published)
+                    for destination in (A, B)
+                    for _ in range(10)
+                ]
+            )
+            published += 20
+            if published % 1000 == 0:
+                await source.watch(f"/topic/{published}")
+        await self.until(lambda: len(sink.events) == published)
+        await self.wait(2)
+        self.assertEqual(sink.gaps, [])
+
+    def has_read(self, sink: RecordingSink, count: int) -> bool:
+        """Say whether the sink has so many events."""
+        return len(sink.events) >= count
+
+    async def test_a_reader_that_is_cut_off_under_load(self) -> None:
+        """It comes back, again and again, and goes on after the last id: neither a gap nor a loss."""
+        source, sink = await self.watching(A, B)
+        published = 0
+        for _ in range(4):
+            for _ in range(10):
+                published += self.publish_some()
+                await self.wait(0.01)
+            self.kill_readers()
+            while source.health() or len(sink.events) < published:
+                published += self.publish_some()
+                await self.wait(0.01)
+        await self.until(lambda: len(sink.events) == published)
+        await self.wait(2)
+        self.assertEqual(sink.gaps, [])
+
+    def publish_some(self) -> int:
+        """Publish a few events to each; return how many they are."""
+        return sum(len(self.add(*range(5), destination=destination)) for destination in (A, B))
+
+    def kill_readers(self) -> None:
+        """Cut all connections of the source, on the server's side."""
+        own = self.redis.call("CLIENT", "ID")
+        for line in self.redis.call("CLIENT", "LIST").decode().splitlines():
+            facts = dict(fact.split("=", 1) for fact in line.split() if "=" in fact)
+            if int(facts["id"]) != own and facts["cmd"] in ("xread", "xinfo|stream", "client|unblock"):
+                self.redis.call("CLIENT", "KILL", "ID", facts["id"])

@@ -1,0 +1,229 @@
+"""The blocking reader over a Redis in memory: what it reads, and how much at once."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from airyd.limits import MIB
+from airyd.sources.redis.stream_position import Stream
+from tests.sources.redis.fakes import Answer, Error, stream_info, words
+from tests.sources.redis.reader_case import FAR, A, B, ReaderCase, entry
+
+
+class WakingTests(ReaderCase):
+    """A stream joins at once, and leaves at once."""
+
+    def test_idle(self) -> None:
+        """Without a stream nothing is asked."""
+        self.clock.advance(60)
+        self.assertEqual(self.reading.asked(), [])
+        self.assertEqual(self.commands.asked(), [])
+
+    def test_a_stream_joins(self) -> None:
+        self.begin(self.stream())
+        self.assertEqual(self.first_ask[0][6:], [A, b"5-0"])
+        self.reader.add(self.stream(B, "3-0"))
+        self.assertEqual(self.commands.asked(), [words("CLIENT", "UNBLOCK", 7)])
+        self.commands.answer(1)
+        self.reading.answer(None)
+        self.assert_reads(a="5-0", b="3-0")
+
+    def test_woken_too_early(self) -> None:
+        """The XREAD may not have reached Redis yet, when the other connection's command does."""
+        self.begin(self.stream())
+        self.reader.add(self.stream(B))
+        for _ in range(3):
+            self.assertEqual(self.commands.asked(), [words("CLIENT", "UNBLOCK", 7)])
+            self.commands.answer(0)
+            self.assertEqual(self.commands.asked(), [])
+            self.clock.advance(0.01)
+        self.commands.asked()
+        self.commands.answer(1)
+        self.reading.answer(None)
+        self.assert_reads(a="5-0", b="5-0")
+        self.clock.advance(0.1)
+        self.assertEqual(self.commands.asked(), [])
+
+    def test_woken_too_late(self) -> None:
+        """An XREAD that ended by itself isn't woken, and one that knows the stream need not be."""
+        self.begin(self.stream())
+        self.reader.add(self.stream(B))
+        self.bring((A, [entry("6-0")]))
+        self.assert_reads(a="6-0", b="5-0")
+        self.commands.answer(0)
+        self.clock.advance(0.1)
+        self.assertEqual(self.commands.asked(), [words("CLIENT", "UNBLOCK", 7)])
+
+    def test_several_join_at_once(self) -> None:
+        self.begin(self.stream())
+        for name in "bcd":
+            self.reader.add(self.stream(f"p:/{name}".encode()))
+        asked = self.commands.asked()
+        self.assertEqual(asked, [words("CLIENT", "UNBLOCK", 7)] * 3)
+        self.commands.answer(0, 0, 0)
+        self.clock.advance(0.01)
+        self.assertEqual(self.commands.asked(), [words("CLIENT", "UNBLOCK", 7)])
+        self.commands.answer(1)
+        self.reading.answer(None)
+        self.assert_reads(a="5-0", b="5-0", c="5-0", d="5-0")
+
+    def test_where_waking_is_not_allowed(self) -> None:
+        self.begin(self.stream())
+        self.reader.add(self.stream(B))
+        self.commands.answer(Error("NOPERM this user has no permissions to run the 'client|unblock' command"))
+        self.reading.answer(None)  # five seconds later
+        self.assert_reads(a="5-0", b="5-0")
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_a_stream_leaves_while_it_is_read(self) -> None:
+        self.begin(self.stream(), self.stream(B))
+        self.reader.remove(A)
+        self.bring((A, [entry("6-0")]), (B, [entry("6-0")]))
+        self.assertEqual(self.delivered, [("/b", ["6-0"])])
+        self.assert_reads(b="6-0")
+
+    def test_a_stream_leaves_and_comes_back_while_it_is_read(self) -> None:
+        """What the old XREAD brings is up to the new position, or comes again."""
+        self.begin(self.stream())
+        self.reader.remove(A)
+        self.reader.add(self.stream(read="6-0", added=6))
+        self.bring((A, [entry("6-0"), entry("7-0")]))
+        self.assertEqual(self.delivered, [])
+        self.assert_reads(a="6-0")
+        self.bring((A, [entry("7-0")]))
+        self.assertEqual((self.delivered, self.gaps), ([("/a", ["7-0"])], []))
+
+    def test_the_last_stream_leaves(self) -> None:
+        self.begin(self.stream())
+        self.reader.remove(A)
+        self.reading.answer(None)
+        self.assertEqual(self.reading.asked(), [])
+        self.reader.add(self.stream(B))
+        self.assert_reads(b="5-0")
+
+    def test_stop_while_a_wake_up_is_due(self) -> None:
+        """``stop`` looks for what is left."""
+        self.begin(self.stream())
+        self.reader.add(self.stream(B))
+        self.reader.add(self.stream(b"p:/c"))
+        self.commands.answer(0, 0)
+
+    def test_stop_from_within(self) -> None:
+        self.begin(self.stream())
+        self.on_delivery = self.stop
+        self.bring((A, [entry("6-0")]))
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+
+class CountTests(ReaderCase):
+    """COUNT adapts so that a reply stays about a MiB."""
+
+    def read(self, count: int, size: int, *, fields: bool = True) -> int:
+        """Let so many entries of this size come; return the next COUNT."""
+        body = b'{"x":"' + b"x" * (size - 8) + b'"}' if fields else b"x" * size
+        self.number = getattr(self, "number", 5)
+        name = b"payload" if fields else b"other"
+        entries: list[Answer] = []
+        for _ in range(count):
+            self.number += 1
+            entries.append([b"%d-0" % self.number, [name, body]])
+        self.bring((A, entries))
+        return self.assert_reads(a=f"{self.number}-0")
+
+    def test_small_entries(self) -> None:
+        """It grows, step by step, up to a bound, while as many come as are asked for."""
+        self.begin(self.stream())
+        counts = [int(self.first_ask[0][2])]
+        for _ in range(12):
+            counts.append(self.read(counts[-1], 20))
+        self.assertEqual(counts, sorted(counts))
+        self.assertTrue(all(after <= 2 * before for before, after in pairwise(counts)))
+        self.assertEqual(counts[-1], 5000)
+        self.assertLessEqual(self.read(1, 20), 16)  # the next ones may be large
+
+    def test_large_entries(self) -> None:
+        self.begin(self.stream())
+        self.assertEqual(self.read(4, 256 * 1024), 4)
+        self.assertEqual(self.read(1, 2 * MIB), 1)
+        self.assertEqual(self.read(1, 100), 2)
+
+    def test_large_entries_that_are_no_events(self) -> None:
+        self.begin(self.stream())
+        self.assertLessEqual(self.read(4, 256 * 1024, fields=False), 4)
+
+    def test_streams_share(self) -> None:
+        self.begin(self.stream(), self.stream(B))
+        self.bring((A, [entry("6-0", b'{"x":"' + b"x" * 131064 + b'"}')]))
+        self.assertEqual(self.assert_reads(a="6-0", b="5-0"), 4)
+
+    def come_back(self, *streams: Stream) -> list[list[bytes]]:
+        """Lose the reading connection and let it come back; return what it asks for after its look."""
+        self.reading.lose()
+        self.clock.advance(1.2)
+        self.reading.log_in(9)
+        while (asked := self.reading.asked())[0][0] == b"XINFO":
+            read = {stream.key: stream.read for stream in streams}
+            last = [read[command[2]] for command in asked]
+            self.reading.answer(*[stream_info(each, int(each.split("-")[0]), newest=each) for each in last])
+        return asked
+
+    def test_a_new_connection_begins_with_few(self) -> None:
+        """What waits then may be much, and large."""
+        stream = self.stream()
+        self.begin(stream)
+        count = int(self.first_ask[0][2])
+        for _ in range(6):
+            count = self.read(count, 20)
+        self.assertGreater(count, 500)
+        (asked,) = self.come_back(stream)
+        self.assertLessEqual(int(asked[2]), 16)
+
+    def test_many_streams_on_a_new_connection(self) -> None:
+        streams = [self.stream(f"p:/{number}".encode()) for number in range(40)]
+        for stream in streams:
+            self.reader.add(stream)
+        self.reading.lose()
+        (asked,) = self.come_back(*streams)
+        self.assertEqual(asked[:3], words("XREAD", "COUNT", 1))
+
+    def test_lost_replies(self) -> None:
+        """It asks for fewer each time, down to one entry of one stream, and then for each stream in turn."""
+        streams = tuple(self.stream(key) for key in (A, B, b"p:/c", b"p:/d"))
+        self.begin(*streams)
+        asks = [self.first_ask[0]]
+        for _ in range(8):
+            asks += self.come_back(*streams)
+        counts = [int(ask[2]) for ask in asks]
+        self.assertEqual(counts, sorted(counts, reverse=True))
+        alone = [asks[-1]]
+        for _ in range(3):
+            self.reading.answer(None)
+            alone += self.reading.asked()
+        self.assertEqual(
+            sorted(alone), [words("XREAD", "COUNT", 1, "STREAMS", stream.key, "5-0") for stream in streams]
+        )
+        self.reading.answer(None)
+        self.assert_reads(a="5-0", b="5-0", c="5-0", d="5-0")  # nothing waits: that of all may wait for more
+
+    def test_after_a_lost_reply_it_grows_again(self) -> None:
+        """By as much as the entries allow, and no more bytes than before the loss."""
+        streams = (self.stream(), self.stream(B))
+        self.begin(*streams)
+        for _ in range(5):
+            ((_, _, count, *_, key, _),) = self.come_back(*streams)
+        self.assertEqual(count, b"1")
+        self.bring((key, [entry("6-0")]))
+        (asked,) = self.reading.asked()
+        self.assertIn(b"BLOCK", asked)  # of all
+        body = b'{"x":"' + b"x" * 100_000 + b'"}'
+        self.reading.answer([[key, [entry("7-0", body)]]])
+        self.reading.asked()
+        self.reading.answer(stream_info(FAR, 10**6, newest=FAR, oldest="1-0", length=10**6))
+        (asked,) = self.reading.asked()
+        self.assertEqual(asked[2], b"1")
+
+    def test_nothing_came(self) -> None:
+        self.begin(self.stream())
+        count = int(self.first_ask[0][2])
+        self.reading.answer(None)
+        self.assertEqual(self.assert_reads(a="5-0"), count)

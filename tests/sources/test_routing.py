@@ -1,0 +1,236 @@
+"""Several sources as one: they keep the contract, and don't touch each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.trial.unittest import SynchronousTestCase
+
+from airyd.errors import ConfigurationError, PayloadFault, PayloadRefused, SourceUnavailable
+from airyd.events import AIRY_DESTINATIONS, CHANNEL_CONNECTED, CHANNEL_DISCONNECTED, MESSAGE, UNREAD_COUNT, Event
+from airyd.interfaces import IEventSink, IEventSource
+from airyd.sources.memory import MemorySource
+from airyd.sources.routing import Part, SeveralSources, combine, make_parts, share_more
+from airyd.sources.sample.source import SampleSource
+from tests.sources import test_memory
+from tests.sources.contract import COUNTS, LATE, NEWS
+from tests.sources.redis import test_contract as test_redis
+from tests.sources.support import START, RecordingSink, body, make_context
+
+_NUMBERED = tuple(f"/topic/{number}" for number in range(10))
+
+
+def several(*parts: Part) -> SeveralSources:
+    """Return these as one; the last has what comes late."""
+    together = SeveralSources(parts)
+    parts[-1].destinations.append(LATE)
+    return together
+
+
+class SeveralContractTests(test_memory.MemoryContractTests):
+    """Two memory feeds of different ages, each with a part of the destinations."""
+
+    def make_source(self) -> IEventSource:
+        first = MemorySource(lambda: START, history=self.history)
+        second = MemorySource(lambda: START + 5, history=self.history)
+        return several(Part("1", [NEWS, *_NUMBERED[::2]], first), Part("2", [COUNTS, *_NUMBERED[1::2]], second))
+
+
+class MixedContractTests(test_redis.RedisContractTests):
+    """Redis Streams beside a memory feed."""
+
+    def make_source(self) -> IEventSource:
+        redis, memory = super().make_source(), MemorySource(lambda: START)
+        return several(Part("/other", ["/other"], memory), Part("/topic/*", [NEWS, COUNTS, *_NUMBERED], redis))
+
+
+class Half(MemorySource):
+    """A memory feed whose start, stop and health are the test's.
+
+    :ivar done: what was asked of it
+    """
+
+    def __init__(self) -> None:
+        super().__init__(lambda: START)
+        self.reached: Deferred[None] = succeed(None)
+        self.stopped: Deferred[None] = succeed(None)
+        self.troubles: Sequence[str] = ()
+        self.done: list[str] = []
+        self.sink: IEventSink | None = None
+
+    def start(self, sink: IEventSink) -> Deferred[None]:
+        """See ``IEventSource``."""
+        self.done.append("start")
+        self.sink = sink
+        super().start(sink)
+        return self.reached
+
+    def stop(self) -> Deferred[None]:
+        """See ``IEventSource``."""
+        self.done.append("stop")
+        super().stop()
+        return self.stopped
+
+    def health(self) -> Sequence[str]:
+        """See ``IEventSource``."""
+        return self.troubles
+
+
+class SeveralTests(SynchronousTestCase):
+    """A source with messages, and one with counts."""
+
+    def setUp(self) -> None:
+        """Make both."""
+        self.messages, self.counts = Half(), Half()
+        self.both = SeveralSources(
+            [Part(MESSAGE, [MESSAGE], self.messages), Part("/queue/unread-*", [UNREAD_COUNT], self.counts)]
+        )
+        self.sink = RecordingSink()
+
+    def test_started_when_all_were_reached(self) -> None:
+        self.messages.reached, self.counts.reached = Deferred(), Deferred()
+        started = self.both.start(self.sink)
+        self.counts.reached.callback(None)
+        self.assertNoResult(started)
+        self.messages.reached.callback(None)
+        self.assertIsNone(self.successResultOf(started))
+
+    def test_one_that_waits_holds_up_nobody(self) -> None:
+        """Its Redis is away: what the other has comes."""
+        self.messages.reached = Deferred()
+        self.assertNoResult(self.both.start(self.sink))
+        self.successResultOf(self.both.watch(UNREAD_COUNT))
+        event_id = self.successResultOf(self.both.publish(UNREAD_COUNT, body(1)))
+        self.assertEqual(self.sink.events, [Event(UNREAD_COUNT, event_id, body(1))])
+
+    def test_one_that_cannot_be_started(self) -> None:
+        """That is said; the other goes on, whichever of them was first."""
+        for destination in (UNREAD_COUNT, MESSAGE):
+            self.setUp()
+            halves = (self.messages, self.counts)
+            broken, other = halves if destination == UNREAD_COUNT else halves[::-1]
+            broken.reached = fail(ZeroDivisionError())
+            other.reached = Deferred()
+            self.failureResultOf(self.both.start(self.sink), ZeroDivisionError)
+            other.reached.callback(None)
+            self.successResultOf(self.both.watch(destination))
+            self.successResultOf(self.both.publish(destination, body(1)))
+            self.assertEqual(len(self.sink.events), 1)
+            (said,) = self.both.health()
+            self.assertIn("could not be started", said)
+
+    def test_one_that_raises_at_its_start(self) -> None:
+        self.patch(self.messages, "start", lambda sink: 1 / 0)
+        self.failureResultOf(self.both.start(self.sink), ZeroDivisionError)
+        self.assertEqual(self.counts.done, ["start"])
+
+    def test_all_are_stopped(self) -> None:
+        self.both.start(self.sink)
+        self.messages.stopped, self.counts.stopped = Deferred(), Deferred()
+        stopped = self.both.stop()
+        self.assertEqual((self.messages.done, self.counts.done), (["start", "stop"], ["start", "stop"]))
+        self.messages.stopped.callback(None)
+        self.assertNoResult(stopped)
+        self.counts.stopped.callback(None)
+        self.assertIsNone(self.successResultOf(stopped))
+
+    def test_one_that_cannot_be_stopped(self) -> None:
+        """The others are, before anybody hears of it."""
+        self.both.start(self.sink)
+        self.messages.stopped, self.counts.stopped = fail(ZeroDivisionError()), Deferred()
+        stopped = self.both.stop()
+        self.assertNoResult(stopped)
+        self.counts.stopped.callback(None)
+        self.failureResultOf(stopped, ZeroDivisionError)
+
+    def test_health(self) -> None:
+        """It is the sum, and says which."""
+        self.both.start(self.sink)
+        self.assertEqual(list(self.both.health()), [])
+        self.counts.troubles = ("no connection", "no luck")
+        self.assertEqual(list(self.both.health()), ["/queue/unread-*: no connection", "/queue/unread-*: no luck"])
+        self.messages.troubles = ("asleep",)
+        self.assertEqual(next(iter(self.both.health())), "/queue/message: asleep")
+
+    def test_gaps_and_refusals_pass_through(self) -> None:
+        self.both.start(self.sink)
+        refusal = PayloadRefused(PayloadFault.TOO_BIG, "too big")
+        cast(IEventSink, self.messages.sink).gap([MESSAGE], "why")
+        cast(IEventSink, self.counts.sink).refused(UNREAD_COUNT, "1-1", refusal)
+        self.assertEqual(self.sink.gaps, [((MESSAGE,), "why")])
+        self.assertEqual(self.sink.refusals, [(UNREAD_COUNT, "1-1", PayloadFault.TOO_BIG)])
+
+    def test_one_that_is_away(self) -> None:
+        """Whoever wants what the other has, gets it."""
+        self.both.start(self.sink)
+        self.messages.stop()
+        self.failureResultOf(self.both.watch(MESSAGE), SourceUnavailable)
+        self.failureResultOf(self.both.publish(MESSAGE, body(1)), SourceUnavailable)
+        self.successResultOf(self.both.watch(UNREAD_COUNT))
+
+
+class GrowthTests(SynchronousTestCase):
+    """A catalogue that grows."""
+
+    urls = ("memory:?destinations=/queue/*", "memory:?destinations=/queue/channel/**")
+
+    def test_each_has_its_own(self) -> None:
+        parts = make_parts(self.urls, make_context())
+        both = combine(parts)
+        both.start(RecordingSink())
+        share_more(parts, self.urls, [*AIRY_DESTINATIONS, "/queue/channel/news", "/queue/tags"])
+        both.extend(["/queue/channel/news", "/queue/tags"])
+        self.successResultOf(parts[0].source.watch("/queue/tags"))
+        position = self.successResultOf(both.watch("/queue/channel/news"))
+        event_id = self.successResultOf(both.publish("/queue/channel/news", body(1)))
+        page = self.successResultOf(parts[1].source.replay("/queue/channel/news", position, 5))
+        self.assertEqual([event.id for event in page.events], [event_id])
+        self.assertEqual([part.destinations[-1] for part in parts], ["/queue/tags", "/queue/channel/news"])
+
+    def test_one_that_nobody_has(self) -> None:
+        parts = make_parts(self.urls, make_context())
+        before = [list(part.destinations) for part in parts]
+        self.assertRaises(ConfigurationError, share_more, parts, self.urls, [*AIRY_DESTINATIONS, "/news"])
+        self.assertEqual([part.destinations for part in parts], before)
+
+
+class MakingTests(SynchronousTestCase):
+    """From URLs to sources."""
+
+    def test_one_is_itself(self) -> None:
+        (part,) = make_parts(["memory:"], make_context())
+        self.assertIs(combine([part]), part.source)
+        self.assertIsInstance(part.source, MemorySource)
+        self.assertEqual((part.name, list(part.destinations)), ("", list(AIRY_DESTINATIONS)))
+
+    def test_several_of_any_kind(self) -> None:
+        parts = make_parts(
+            [
+                "memory:?history=1&destinations=/queue/message",
+                "sample:?destinations=/queue/unread-count",
+                "redis://127.0.0.1:1/0?prefix=a:&destinations=/queue/channel/*",
+            ],
+            make_context(),
+        )
+        self.assertEqual(
+            [tuple(part.destinations) for part in parts],
+            [(MESSAGE,), (UNREAD_COUNT,), (CHANNEL_CONNECTED, CHANNEL_DISCONNECTED)],
+        )
+        self.assertIsInstance(parts[1].source, SampleSource)
+        self.assertIsInstance(combine(parts), SeveralSources)
+
+    def test_each_knows_its_part_alone(self) -> None:
+        """A recording with other destinations is refused, as it is with one source."""
+        path = self.mktemp()
+        with open(path, "w", encoding="utf-8") as file:
+            file.write('{"destination": "/queue/unread-count", "payload": {}, "at": 0}\n')
+        urls = [f"sample:?file={path}&destinations=/queue/message", "memory:?destinations=/queue/*,/queue/channel/*"]
+        error = self.assertRaises(ConfigurationError, make_parts, [urls[0]], make_context(destinations=[MESSAGE]))
+        self.assertIn(UNREAD_COUNT, str(error))
+
+    def test_what_is_wrong_with_one(self) -> None:
+        urls = ["memory:?colour=1&destinations=/queue/*", "memory:?destinations=/queue/channel/*"]
+        error = self.assertRaises(ConfigurationError, make_parts, urls, make_context())
+        self.assertIn("colour", str(error))

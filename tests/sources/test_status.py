@@ -1,0 +1,95 @@
+"""The feed of ``/airyd/status`` by itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from airyd.errors import UnknownDestination
+from airyd.events import EVENT_ID, MESSAGE, STATUS, UNREAD_COUNT, message_id
+from airyd.interfaces import IEventSource
+from airyd.sources.status import State, Status
+from tests.sources.support import RecordingSink
+
+
+class StatusTests(SynchronousTestCase):
+    """Two sources, each in trouble when the test says so."""
+
+    def setUp(self) -> None:
+        """Make them, and nobody listens yet."""
+        self.clock = Clock()
+        self.troubles: dict[str, Sequence[str]] = {MESSAGE: (), UNREAD_COUNT: ()}
+        states = [State([name], partial(self.troubles.__getitem__, name)) for name in self.troubles]
+        self.status = Status(states, self.clock, lambda: 5.0)
+        self.sink = RecordingSink()
+        self.successResultOf(self.status.start(self.sink))
+
+    def said(self) -> list[Any]:
+        """Return what was said since the last time."""
+        events, self.sink.events = self.sink.events, []
+        return [json.loads(event.body) for event in events]
+
+    def test_interface(self) -> None:
+        verifyObject(IEventSource, self.status)
+        self.failureResultOf(self.status.publish(STATUS, b"{}"), UnknownDestination)
+        self.assertEqual(self.status.health(), ())
+
+    def test_which_source(self) -> None:
+        """Each change is told as a whole, and which destinations it is about."""
+        self.status.watch(STATUS)
+        self.troubles[UNREAD_COUNT] = ("away",)
+        self.clock.advance(1)
+        self.troubles[MESSAGE] = ("away", "asleep")
+        self.clock.advance(1)
+        self.troubles[UNREAD_COUNT] = ()
+        self.clock.advance(1)
+        self.troubles[MESSAGE] = ()
+        self.clock.advance(1)
+        down = {"type": "source", "state": "down"}
+        self.assertEqual(
+            self.said(),
+            [
+                {**down, "destinations": [UNREAD_COUNT]},
+                {**down, "destinations": [MESSAGE, UNREAD_COUNT]},
+                {**down, "destinations": [MESSAGE]},
+                {"type": "source", "state": "up"},
+            ],
+        )
+
+    def test_nobody_looks_for_nobody(self) -> None:
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.status.watch(STATUS)
+        self.status.unwatch(STATUS)
+        self.troubles[MESSAGE] = ("away",)
+        self.clock.pump([1] * 5)
+        self.status.watch(STATUS)
+        self.clock.pump([1] * 5)
+        self.assertEqual(self.said(), [])
+        self.status.stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_ids(self) -> None:
+        """They are in order, and unlike those of another process."""
+        position = self.successResultOf(self.status.watch(STATUS))
+        events = [self.status.present(), self.status.gap(MESSAGE, "7-1"), self.status.present()]
+        self.status.drain(1)
+        ids = [position, *(event.id for event in [*events, *self.sink.events])]
+        self.assertEqual(sorted(set(ids), key=lambda each: self.status.order(STATUS, each)), ids)
+        for each in ids:
+            self.assertTrue(EVENT_ID.match(each))
+        other = Status([], self.clock, lambda: 6.0)
+        self.assertNotIn(other.present().id, ids)
+
+    def test_since_is_a_message_id(self) -> None:
+        told = json.loads(self.status.gap(MESSAGE, "7-1").body)
+        self.assertEqual(told, {"type": "gap", "destinations": [MESSAGE], "since": message_id(MESSAGE, "7-1")})
+
+    def test_nothing_is_kept(self) -> None:
+        position = self.successResultOf(self.status.watch(STATUS))
+        self.assertEqual(self.successResultOf(self.status.replay(STATUS, position, 10)), ((), False, False))
