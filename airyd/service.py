@@ -33,9 +33,10 @@ from airyd.listening.endpoints import Place, check_distinct, read_text, url_of
 from airyd.metrics import ORIGIN_ADMIN, Metrics, make_registry
 from airyd.sources.routing import combine, make_parts, share_more
 from airyd.sources.status import State, Status
+from airyd.websocket.handshake import HandshakePolicy
 from airyd.websocket.origin import ANYBODYS, OriginPolicy
-from airyd.websocket.protocol import PROTOCOLS, StompWebSocketFactory
-from airyd.websocket.revocation_sweep import Sweep
+from airyd.websocket.protocol import StompWebSocketFactory
+from airyd.websocket.revocation_sweep import RevocationSweep
 from airyd.websocket.transport import make_direct
 
 #: The wheel's tick is this part of the shortest heart-beat or ping interval, and at most a second.
@@ -120,10 +121,11 @@ class Airyd(Service):
             wall,
             settings.ping_interval,
         )
-        self._factory = StompWebSocketFactory(
-            gateway, settings.paths, origins, reactor, PROTOCOLS[settings.websocket], settings.compression
+        policy = HandshakePolicy(
+            settings.paths, origins, settings.compression, settings.limits.request_head, settings.limits.headers
         )
-        self._sweep = Sweep(self._factory.channels, self.revocations.covers, reactor)
+        self._factory = StompWebSocketFactory(gateway, policy, reactor)
+        self._sweep = RevocationSweep(self._factory.channels, self.revocations.covers, reactor)
 
     def privilegedStartService(self) -> None:
         """Start the source, then the admin page, then listen (``IService``): low ports need the first user's rights."""
@@ -143,7 +145,7 @@ class Airyd(Service):
         self._gatekeeper.start()
         self._source.start(self._hub).addCallbacks(self._source_reached, self._source_failed)
         if self._gatekeeper.revocable:
-            self.revocations.start(self._sweep.begin)
+            self.revocations.start(self._sweep.start)
         if self._admin_place:
             site = admin_site(
                 reactor=self._reactor,
@@ -168,7 +170,7 @@ class Airyd(Service):
         if soft != hard:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         if hard != resource.RLIM_INFINITY:
-            self._factory.most = max(hard - _RESERVED_FILES, 1)
+            self._factory.max_connections = max(hard - _RESERVED_FILES, 1)
         self._log.info("airyd may open {hard} files (the soft limit was {soft})", hard=hard, soft=soft)
 
     def _source_reached(self, _: None) -> None:

@@ -10,7 +10,7 @@ from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientPr
 from OpenSSL.SSL import Error as SSLError
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionClosed, ConnectionDone
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -51,6 +51,7 @@ class StompConnection(WebSocketClientProtocol):
     """One connection to the server; made by :class:`StompFactory`."""
 
     factory: StompFactory
+    transport: ITCPTransport  # on TLS, what behaves like one
 
     def __init__(self) -> None:
         super().__init__()
@@ -96,7 +97,7 @@ class StompConnection(WebSocketClientProtocol):
             if not self._opening.is_complete:
                 return
             if self._opening.refusal is not None:
-                self._closeConnection(abort=True)
+                self.transport.abortConnection()
                 return
             data, self._opening = self._opening.data, None
         super().dataReceived(data)
@@ -183,7 +184,7 @@ class StompConnection(WebSocketClientProtocol):
         if self.state == self.STATE_OPEN:
             self.sendClose(int(CloseCode.NORMAL))
         elif self.state == self.STATE_CONNECTING:
-            self._closeConnection(abort=True)
+            self.transport.abortConnection()
 
     def _deadline(self, seconds: float, reason: str | None) -> None:
         """Give up after so many seconds; a reason is said unless there is one already."""
@@ -198,7 +199,7 @@ class StompConnection(WebSocketClientProtocol):
     def _give_up(self, reason: str | None) -> None:
         if reason is not None:
             self._end = self._end or self._not_opened(None) or End(reason)
-        self._closeConnection(abort=True)
+        self.transport.abortConnection()
 
     def _not_opened(self, reason: Failure | None) -> End | None:
         """Return why the connection ends before it is a WebSocket; None if it was one.

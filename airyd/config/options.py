@@ -25,7 +25,6 @@ from airyd.runtime.twistd_files import check_twistd_files
 from airyd.sources import describe_sources
 from airyd.spelling import did_you_mean
 from airyd.stomp.spec import HeartBeat
-from airyd.websocket.protocol import PROTOCOLS
 
 DEFAULT_LISTEN: Final = "tcp:8080:interface=127.0.0.1"
 DEFAULT_PATH: Final = "/ws.communication"
@@ -38,6 +37,8 @@ ON: Final = "on"
 OFF: Final = "off"
 #: Those that may be given more than once: their help says so.
 REPEATABLE: Final = ("listen", "path", "source", "auth", "destination", "origin")
+#: Options that there were, and why there are none any more.
+REMOVED: Final = {"websocket": "airyd has one WebSocket implementation; leave the option out"}
 
 
 class Settings(NamedTuple):
@@ -56,7 +57,6 @@ class Settings(NamedTuple):
     :ivar ping_interval: seconds of silence after which a client without heart-beats is pinged; 0 for never
     :ivar workers: processes that serve clients; 1 for this one alone
     :ivar compression: whether to compress for the clients that offer it
-    :ivar websocket: which protocol of ``airyd.websocket.protocol.PROTOCOLS``
     :ivar token_max_age: seconds for which a revocation is kept
     :ivar log_level: which of ``airyd.runtime.logs.LEVELS``
     """
@@ -73,7 +73,6 @@ class Settings(NamedTuple):
     grace: float
     compression: bool
     limits: Limits
-    websocket: str
     workers: int = 1
     destinations_file: DestinationsFile | None = None
     token_max_age: int = TOKEN_MAX_AGE
@@ -141,13 +140,6 @@ class Options(usage.Options):
             ON,
             "on or off: permessage-deflate for the clients that offer it, where many get the same.",
             naming("compression", one_of((ON, OFF))),
-        ],
-        [
-            "websocket",
-            None,
-            "lean",
-            "Autobahn's WebSocket trimmed (lean), or as it comes (stock): to rule the trimming out when in doubt.",
-            naming("websocket", one_of(tuple(PROTOCOLS))),
         ],
         [
             "log-level",
@@ -267,7 +259,6 @@ class Options(usage.Options):
             limits=limits,
             workers=self["workers"],
             token_max_age=self["token-max-age"],
-            websocket=self["websocket"],
             log_level=self["log-level"],
         )
         if self.parent is not None:
@@ -301,6 +292,8 @@ class Options(usage.Options):
         known = {option.rstrip("="): option.endswith("=") for option in self.longOpt}
         meant = [name] if name in known else [option for option in known if option.startswith(name)]
         dashed = f"--{name}" if len(name) > 1 else f"-{name}"
+        if name in REMOVED:
+            return f"{dashed} was removed: {REMOVED[name]}"
         if not meant and self.parent is not None and _is_known(name, self.parent):
             return f"{dashed} is an option of twistd: write it in front of the word airyd"
         if not meant:

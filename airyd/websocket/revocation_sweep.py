@@ -16,7 +16,7 @@ LOOKS_PER_TURN: Final = 2000
 ENDS_PER_TURN: Final = 50
 
 
-class Sweep:
+class RevocationSweep:
     """Ends the connections whose tokens are revoked.
 
     :param channels: the open connections, as they are at any time
@@ -33,7 +33,7 @@ class Sweep:
         self._is_wanted = False
         self._is_under_way = False
 
-    def begin(self) -> None:
+    def start(self) -> None:
         """Look at all that are open; those that log in later are asked at the door.
 
         A look that is under way goes on to its end before: however many revocations come, each connection has its turn.

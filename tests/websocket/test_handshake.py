@@ -95,7 +95,7 @@ class UpgradeTests(WebSocketTestCase):
         peer.lose()
 
     def test_compression_off(self) -> None:
-        self.factory.compression = False
+        self.factory.policy = self.factory.policy._replace(compression=False)
         status, headers, _, _ = self.ask(request(Sec_WebSocket_Extensions="permessage-deflate"))
         self.assertEqual(status, 101)
         self.assertNotIn("sec-websocket-extensions", headers)
