@@ -38,7 +38,7 @@ from __future__ import annotations
 
 import zlib
 from codecs import utf_8_decode
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from autobahn.exception import PayloadCorruptError
 from autobahn.twisted.util import peer2str
@@ -50,11 +50,11 @@ from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from airyd.client.client import Client
 from airyd.errors import RequestRefused
 from airyd.interfaces import NO_OPENING, Opening
 from airyd.limits import WEBSOCKET_MESSAGE
 from airyd.metrics import CLOSED_BY_CLIENT, CLOSED_LOST, CLOSED_WEBSOCKET
-from airyd.stomp.message import Framing
 from airyd.tls import ALPN_PROTOCOLS
 from airyd.websocket.deflate import EXTENSION, Inflater
 from airyd.websocket.frames import unmask, whole_messages
@@ -62,24 +62,6 @@ from airyd.websocket.handshake import HandshakePolicy, OpeningHandshake
 from airyd.websocket.transport import READ_BYTES, DirectServer
 
 _FIRST_CONTROL: Final = 8  # the lowest opcode of a control frame (RFC 6455, section 5.2)
-
-
-class MessageReceiver(Protocol):
-    """What a connection gives its messages to.
-
-    :ivar framing: how to frame what is sent to the client
-    """
-
-    framing: Framing
-
-    def heard(self) -> None:
-        """Learn that bytes came."""
-
-    def received(self, data: bytes) -> None:
-        """Take payload of messages, cut anywhere."""
-
-    def ended(self) -> None:
-        """Learn that nothing can be sent any more."""
 
 
 class Utf8Validator:
@@ -191,7 +173,7 @@ class WebSocketConnection(WebSocketServerProtocol):
 
     factory: WebSocketConnectionFactory
     transport: Connection  # or what behaves like one, on TLS
-    _client: MessageReceiver
+    _client: Client
     _perMessageCompress: _MessageInflater | None  # type: ignore[assignment]  # Autobahn's type knows only None
     _isMessageCompressed: bool
 

@@ -78,7 +78,6 @@ class StompWebSocket(WebSocketConnection):
     __slots__ = ("_close_kind", "_deadline", "_is_stalled", "_send_timeout", "direct")
 
     factory: StompWebSocketFactory
-    _client: Client
     _log = Logger()
 
     # The connection's life, as Twisted calls it.

@@ -16,7 +16,7 @@ from tests.integration.wire import BINARY, CONTINUATION, PING, TEXT, websocket_f
 from tests.loop import Peer
 from tests.stomp.wire import cut, cuts
 from tests.websocket.case import WebSocketTestCase, close_frame, request
-from tests.websocket.test_frames import HELLO, VIOLATIONS
+from tests.websocket.test_rfc6455 import HELLO, VIOLATIONS
 
 OFFERS = (None, "permessage-deflate")
 
