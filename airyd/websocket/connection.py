@@ -28,10 +28,21 @@ of them must do.
 ``sendCloseFrame``              extended: nothing may be sent behind a close frame
 ``_closeConnection``            replaced: gives the client time to read the last frames
 ``failedByMe``, ``wasClean``    read: how the connection ended
+``is_closed``, ``trafficStats`` constant: nobody waits for the one or reads the other
+``autoPingPending``,            constant, as Autobahn begins with them; so are its options
+``autoPingTimeoutCall``,
+``closeHandshakeTimeoutCall``,
+``trackedTimings``,
+``wasNotCleanReason``,
+``websocket_version``
+``isServer``                    set on the factory, which Autobahn asks with each frame
+``decompress_message_data``,    the inflater's methods that Autobahn calls
+``start_decompress_message``,
+``end_decompress_message``
 =============================== ========================================================================================
 
-What Autobahn would set on each connection to begin with, ``connectionMade``, ``connectionLost`` and ``dataReceived`` of
-its own, and its deadlines are not in use: all deadlines are on one timer wheel.
+``connectionMade``, ``connectionLost`` and ``dataReceived`` of Autobahn's are never called, so that it sets no attributes
+and has no deadlines: all deadlines are on one timer wheel.
 """
 
 from __future__ import annotations

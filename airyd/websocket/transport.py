@@ -1,4 +1,4 @@
-"""Twisted's server transports, with what sending now needs: how much is queued, and word when nothing is."""
+"""Twisted's server transports that say how many bytes are queued, and report when all of them were sent."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _PROBES: Final = 4
 
 
 class BufferObserver(Protocol):
-    """Hears from a transport what becomes of the bytes that are queued in it."""
+    """Is told by a transport when its queued bytes were sent."""
 
     def emptied(self) -> None:
-        """Learn that all that was queued has been sent."""
+        """All queued bytes have been sent."""
 
     def progressed(self) -> None:
-        """Learn that a part of what was queued has been sent."""
+        """A part of the queued bytes has been sent."""
 
 
 class _Direct:
@@ -141,7 +141,7 @@ class DirectUnixServer(_Direct, unix.Server):
 
 
 def make_direct(port: IListeningPort) -> IListeningPort:
-    """Let a listening port make its connections with these transports (the hook is ``Port.transport``)."""
+    """Make a listening port use these transports for its connections (the hook is ``Port.transport``)."""
     if isinstance(port, unix.Port):
         port.transport = DirectUnixServer
     elif isinstance(port, tcp.Port):

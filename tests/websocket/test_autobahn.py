@@ -22,7 +22,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.websocket import connection
 from airyd.websocket.connection import WebSocketConnection
-from tests.integration.wire import CONTINUATION, TEXT, websocket_frame
+from tests.integration.wire import BINARY, CONTINUATION, TEXT, websocket_frame
 from tests.websocket.case import close_frame, request, text
 
 AIRYD = Path(connection.__file__).parents[1]
@@ -160,7 +160,7 @@ class AutobahnTests(SynchronousTestCase):
         table = re.split("(?m)^=.*$", inspect.getdoc(connection) or "")[1]
         names = set(re.findall(r"``(\w+)``", "".join(line[:32] for line in table.splitlines())))
         self.assertIn("_perMessageCompress", names)
-        self.assertIn("wasClean", names)
+        self.assertIn("websocket_version", names)
         names -= {"data", "state"}
         for path in AIRYD.rglob("*.py"):
             if path != Path(connection.__file__):
@@ -265,6 +265,28 @@ class AutobahnTests(SynchronousTestCase):
         self.assertEqual(made.calls[-1], ("onMessageEnd", ()))
         self.assertIn(("onFrameData", (b"d", False)), made.calls)
         self.assertEqual(Inflater.calls, ["start", b"abc", b"", "end"])
+
+    def test_masks(self) -> None:
+        """Without ``applyMask`` the payload stays masked, and ``current_frame_masker`` counts it."""
+
+        class Masked(Recorder):
+            applyMask = False
+
+            def onFrameData(self, payload: bytes) -> bool | None:
+                mask, counted = self.current_frame.mask, self.current_frame_masker.pointer()
+                self.calls.append(("onFrameData", (payload, mask, counted)))
+                return super().onFrameData(payload)
+
+        made = Masked()
+        made.factory = WebSocketServerFactory(reactor=Clock())
+        made.makeConnection(Transport())
+        made.dataReceived(request())
+        made.calls.clear()
+        wire = websocket_frame(BINARY, b"abc", key=b"1234")
+        made.dataReceived(wire[:-1])
+        made.dataReceived(wire[-1:])
+        masked = wire[-3:]
+        self.assertEqual(made.named("onFrameData"), [(masked[:2], b"1234", 2), (masked[2:], b"1234", 3)])
 
     def test_send_data_is_the_only_way_out(self) -> None:
         made = self.make()
