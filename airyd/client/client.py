@@ -9,10 +9,10 @@ from typing import Final
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from airyd.client.context import NEVER, Gateway
+from airyd.client.context import NEVER, ClientContext
 from airyd.client.pings import Pings
 from airyd.client.request_queue import Orderly
-from airyd.client.timer_wheel import Entry
+from airyd.client.timer_wheel import Timer
 from airyd.client.token_refresh import LOGIN_OVER, NOTICE, allow, check_subject, credentials_of, warn
 from airyd.client.wildcard import Key, Wildcard, is_wildcard
 from airyd.deferreds import result_of
@@ -42,7 +42,7 @@ class Client(Orderly):
     __slots__ = (
         "_beat_every",
         "_disconnect",
-        "_gateway",
+        "_context",
         "_heard",
         "_is_warned",
         "_joined",
@@ -57,19 +57,19 @@ class Client(Orderly):
 
     _log = Logger()
 
-    def __init__(self, gateway: Gateway, channel: IChannel, framing: Framing) -> None:
+    def __init__(self, context: ClientContext, channel: IChannel, framing: Framing) -> None:
         super().__init__(channel)
         self.framing = framing
-        self._gateway = gateway
-        self._session = Session(gateway.limits, gateway.heart_beat)
+        self._context = context
+        self._session = Session(context.limits, context.heart_beat)
         self._principal: IPrincipal | None = None
         self.subscribed: dict[Key, Subscription | Wildcard | Ended] = {}
         self._disconnect: requests.Disconnect | None = None
-        self._heard = self._said = self._joined = gateway.wheel.seconds()
+        self._heard = self._said = self._joined = context.wheel.seconds()
         self._beat_every = 0.0
         self._is_warned = False
         self._pings: Pings | None = None
-        self._timer: Entry = gateway.wheel.call_later(gateway.limits.connect_timeout, self._connect_overdue)
+        self._timer: Timer = context.wheel.call_later(context.limits.connect_timeout, self._connect_overdue)
 
     @property
     def version(self) -> Version:
@@ -90,7 +90,7 @@ class Client(Orderly):
 
     def heard(self) -> None:
         """Learn that the client is alive: it has sent something, be it a part of a frame, or a WebSocket pong."""
-        self._heard = self._gateway.wheel.seconds()
+        self._heard = self._context.wheel.seconds()
 
     def direct_changed(self) -> None:
         """See ``airyd.interfaces.IChannelOwner``."""
@@ -111,7 +111,7 @@ class Client(Orderly):
         self.let_go()
         self._timer.cancel()
         if self._principal is not None:
-            self._gateway.metrics.sessions -= 1
+            self._context.metrics.sessions -= 1
         subscribed, self.subscribed = self.subscribed, {}
         for subscription in subscribed.values():
             subscription.close()
@@ -127,7 +127,7 @@ class Client(Orderly):
         log = self._log.debug if error.fault is Fault.RESTARTING else self._log.info
         log("{peer} gets ERROR {kind}", peer=self.channel.peer, kind=error.fault.kind, once_a_minute=error.fault.kind)
         self._say(self._session.error(error.fault, error.detail, error.receipt))
-        self._gateway.metrics.errors[error.fault.kind] += self.channel.close(error.fault)
+        self._context.metrics.errors[error.fault.kind] += self.channel.close(error.fault)
 
     # What a subscription asks for (airyd.hub.interfaces.Subscriber), beside fail().
 
@@ -138,7 +138,7 @@ class Client(Orderly):
 
     def established(self, request: requests.Subscribe, position: str, recovered: bool | None) -> None:
         """Answer a SUBSCRIBE."""
-        self._joined = self._gateway.wheel.seconds()
+        self._joined = self._context.wheel.seconds()
         headers = {Header.LAST_MESSAGE_ID: position}
         if recovered is not None:
             headers[Header.RECOVERED] = "true" if recovered else "false"
@@ -160,7 +160,7 @@ class Client(Orderly):
 
     def _connect(self, request: requests.Connect) -> Deferred[None] | None:
         shown = (request.login, request.passcode, request.headers, self.channel.take_opening(), self.channel.peer)
-        login: IPrincipal | Deferred[IPrincipal] = self._gateway.authenticator.authenticate(Credentials(*shown))
+        login: IPrincipal | Deferred[IPrincipal] = self._context.authenticator.authenticate(Credentials(*shown))
         if isinstance(login, Deferred):
             return login.addCallback(self._accept)
         self._accept(login)
@@ -169,15 +169,15 @@ class Client(Orderly):
     def _accept(self, principal: IPrincipal) -> None:
         if self.is_over:
             return
-        gateway = self._gateway
+        context = self._context
         self._principal = principal
-        gateway.metrics.sessions += 1
-        number, session_id = gateway.next_session()
+        context.metrics.sessions += 1
+        number, session_id = context.next_session()
         self._say(self._session.accept(session_id))
         self._timer.cancel()
-        self._beat_every = gateway.wheel.beat_interval(self._session.heart_beat[0] / 1000, number)
-        if gateway.ping_interval and not self._session.heart_beat[1]:
-            self._pings = Pings(gateway.ping_interval, gateway.wheel.seconds())
+        self._beat_every = context.wheel.beat_interval(self._session.heart_beat[0] / 1000, number)
+        if context.ping_interval and not self._session.heart_beat[1]:
+            self._pings = Pings(context.ping_interval, context.wheel.seconds())
         self._keep_time()
         self.take(self._session.receive(b""))  # what was held behind the CONNECT
 
@@ -185,17 +185,17 @@ class Client(Orderly):
         principal = self._principal
         assert principal is not None  # noqa: S101  # the session lets nothing pass before accept()
         if is_wildcard(request.destination):
-            return self._subscribe_to_all(Wildcard(self._gateway, self, request, principal), request)
-        subscription = self._gateway.hub.subscription(self, request, principal.row_filter(request.destination))
+            return self._subscribe_to_all(Wildcard(self._context, self, request, principal), request)
+        subscription = self._context.hub.subscription(self, request, principal.row_filter(request.destination))
         if request.destination != STATUS and not principal.may_subscribe(request.destination):
             raise StompError(Fault.FORBIDDEN, f"You may not subscribe to {request.destination}.", request.receipt)
-        most = self._gateway.limits.subscriptions
+        most = self._context.limits.subscriptions
         if len(self.subscribed) >= most:  # the session doesn't know of the parts of wildcards
             raise StompError(Fault.TOO_MANY_SUBSCRIPTIONS, f"A connection can't have more than {most} subscriptions.")
         self.subscribed[request.id] = subscription
         opening = subscription.open()
         if self._is_warned and request.destination == STATUS:
-            warn([subscription], self._gateway.left(principal))
+            warn([subscription], self._context.left(principal))
         return opening
 
     def _subscribe_to_all(self, wildcard: Wildcard, request: requests.Subscribe) -> Deferred[None] | None:
@@ -208,7 +208,7 @@ class Client(Orderly):
 
     def _unsubscribe(self, request: requests.Unsubscribe) -> None:
         if request.id not in self.subscribed:  # it has ended before
-            self._gateway.metrics.late[Command.UNSUBSCRIBE] += 1
+            self._context.metrics.late[Command.UNSUBSCRIBE] += 1
             self._receipt(request.receipt)
             return
         self.subscribed[request.id].flush()
@@ -225,10 +225,10 @@ class Client(Orderly):
 
     def _publish(self, request: requests.Send) -> Deferred[str]:
         self._may_send(request)
-        return self._gateway.hub.publish(request.destination, request.body, ORIGIN_SEND)
+        return self._context.hub.publish(request.destination, request.body, ORIGIN_SEND)
 
     def _refresh(self, request: requests.Refresh) -> Deferred[None] | None:
-        login = self._gateway.authenticator.authenticate(credentials_of(request, self.channel.peer))
+        login = self._context.authenticator.authenticate(credentials_of(request, self.channel.peer))
         if isinstance(login, Deferred):
             return login.addCallback(self._renew, request)
         self._renew(login, request)
@@ -237,12 +237,12 @@ class Client(Orderly):
     def _renew(self, principal: IPrincipal, request: requests.Refresh) -> None:
         if self.is_over or self._principal is None:
             return
-        check_subject(self._principal, principal, self._gateway.metrics, self.channel.peer)
+        check_subject(self._principal, principal, self._context.metrics, self.channel.peer)
         self._is_warned = self._is_warned and principal.expires == self._principal.expires  # once, be it shown again
         self._principal = principal
-        self._joined = self._gateway.wheel.seconds()  # those whom its subscriptions join may have been sent more
+        self._joined = self._context.wheel.seconds()  # those whom its subscriptions join may have been sent more
         allow(self, principal)
-        self._gateway.metrics.refreshes += 1
+        self._context.metrics.refreshes += 1
         self._answer(request)
         if not self.is_over and self._disconnect is None:  # else its timer is another
             self._timer.cancel()
@@ -254,7 +254,7 @@ class Client(Orderly):
             raise StompError(Fault.FORBIDDEN, f"You may not send to {name}.", request.receipt)
 
     def _settle(self, request: requests.Ack) -> None:
-        metrics = self._gateway.metrics
+        metrics = self._context.metrics
         if request.ordinal is None:
             chosen = [one for name, one in self.subscribed.items() if request.subscription_id in (None, name)]
         else:
@@ -293,7 +293,7 @@ class Client(Orderly):
         self._disconnect = request
         if self._under_way > 1:  # more than this request itself
             self._timer.cancel()
-            self._timer = self._gateway.wheel.call_later(DISCONNECT_PATIENCE, self._depart)
+            self._timer = self._context.wheel.call_later(DISCONNECT_PATIENCE, self._depart)
 
     def _depart(self) -> None:
         for subscription in tuple(self.subscribed.values()):
@@ -309,18 +309,18 @@ class Client(Orderly):
             self._say(self._session.receipt(receipt, headers))
 
     def _say(self, frame: bytes) -> None:
-        self._said = self._gateway.wheel.seconds()
+        self._said = self._context.wheel.seconds()
         self.channel.send(self.framing((frame,), 1))
 
     def _connect_overdue(self) -> None:
-        self.fail(StompError(Fault.CONNECT_TIMEOUT, f"Connect within {self._gateway.limits.connect_timeout} seconds."))
+        self.fail(StompError(Fault.CONNECT_TIMEOUT, f"Connect within {self._context.limits.connect_timeout} seconds."))
 
     def _keep_time(self) -> None:
         """Beat if it is time, end a client that is silent or whose login is over, come back when any may be due."""
         send_every, expect_every = self._session.heart_beat
-        gateway = self._gateway
-        now = gateway.wheel.seconds()
-        wait = left = gateway.left(self._principal)
+        context = self._context
+        now = context.wheel.seconds()
+        wait = left = context.left(self._principal)
         if wait <= 0:
             self.fail(StompError(Fault.TOKEN_EXPIRED, "Connect again with a new token."))
             return
@@ -331,16 +331,16 @@ class Client(Orderly):
             warn(self.listeners, left)
         # No time runs while nothing is read from the client.
         heard = now if self._is_paused else self._heard
-        if heard < gateway.wheel.woke:
-            heard = gateway.wheel.woke
+        if heard < context.wheel.woke:
+            heard = context.wheel.woke
         if expect_every:
-            silence = max(2 * expect_every / 1000, gateway.grace)
+            silence = max(2 * expect_every / 1000, context.grace)
             if now - heard > silence:
                 self.fail(StompError(Fault.HEARTBEAT_TIMEOUT, f"Nothing came from you for {silence:g} seconds."))
                 return
             wait = min(wait, max(heard + silence - now, 1.0))
         elif self._pings is not None:
-            next_look = self._pings.look(self.channel, gateway, heard, now)
+            next_look = self._pings.look(self.channel, context, heard, now)
             if next_look is None:
                 text = f"Nothing came from you for {now - heard:.0f} seconds, not even an answer to a WebSocket ping."
                 self.fail(StompError(Fault.HEARTBEAT_TIMEOUT, text))
@@ -354,14 +354,14 @@ class Client(Orderly):
                     said = max(said, flushed)
             due = said + self._beat_every
             if due <= now:
-                gateway.metrics.heartbeats_out += 1
+                context.metrics.heartbeats_out += 1
                 self._say(HEARTBEAT)
                 # From when it was due: counted from the wheel's look, all who came together would stay together.
-                self._said = max(due, now - 2 * gateway.wheel.tick)
+                self._said = max(due, now - 2 * context.wheel.tick)
                 due = self._said + self._beat_every
             wait = min(wait, due - now)
         if wait < NEVER and not self.is_over:  # a beat may find the client too slow
-            self._timer = gateway.wheel.call_later(max(min(wait, FURTHEST_LOOK), 0.0), self._keep_time)
+            self._timer = context.wheel.call_later(max(min(wait, FURTHEST_LOOK), 0.0), self._keep_time)
 
     _HANDLERS: Final[Mapping[type[object], Callable[..., Deferred[None] | None]]] = MappingProxyType(
         {

@@ -10,8 +10,8 @@ from typing import ClassVar, Final, Protocol
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
-from airyd.client.context import Gateway
-from airyd.client.timer_wheel import Entry
+from airyd.client.context import ClientContext
+from airyd.client.timer_wheel import Timer
 from airyd.errors import Fault, StompError
 from airyd.events import Event, RowFilter, message_id
 from airyd.hub.destination import Destination
@@ -95,7 +95,7 @@ class Wildcard:
 
     __slots__ = (
         "_client",
-        "_gateway",
+        "_context",
         "_is_open",
         "_left_out",
         "_parts",
@@ -112,26 +112,26 @@ class Wildcard:
     delivery: ClassVar[None] = None
     hears: ClassVar[bool] = False
 
-    def __init__(self, gateway: Gateway, client: Owner, request: Subscribe, principal: IPrincipal) -> None:
+    def __init__(self, context: ClientContext, client: Owner, request: Subscribe, principal: IPrincipal) -> None:
         if request.last_message_id is not None:
             text = "A pattern has no last-message-id: to resume, subscribe to each destination singly, with its own."
             raise StompError(Fault.INVALID_HEADER, text)
-        self._gateway = gateway
+        self._context = context
         self._client = client
         self._request = request
         self._principal = principal
         self._pattern = _read_pattern(request.destination)
         self._parts: dict[str, Part] = {}
-        self._postponed: dict[str, Entry] = {}
+        self._postponed: dict[str, Timer] = {}
         # What the log has of this one: for more there was no room.
         self._left_out: set[str] = set()
         # The messages that wait for an answer, in the order in which they were sent, where an ACK settles those before.
         self._unsettled: dict[str, Part] | None = {} if request.ack is AckMode.CLIENT else None
         self._is_open = False
-        allowed = self._allowed(gateway.hub.matching(self._pattern))
+        allowed = self._allowed(context.hub.matching(self._pattern))
         if not allowed:
             raise StompError(Fault.FORBIDDEN, f"You may not subscribe to any destination of {self._pattern.text}.")
-        most = gateway.limits.subscriptions
+        most = context.limits.subscriptions
         if len(client.subscribed) + 1 + len(allowed) > most:
             text = f"{self._pattern.text} means {len(allowed)} destinations, and a connection must not have more"
             raise StompError(Fault.TOO_MANY_SUBSCRIPTIONS, f"{text} than {most} subscriptions: each counts as one.")
@@ -142,7 +142,7 @@ class Wildcard:
     def open(self) -> Deferred[None] | None:
         """Begin with all parts; fires when all stand, and is None if they do already (``Subscription.open``)."""
         self._is_open = True
-        hub = self._gateway.hub
+        hub = self._context.hub
         hub.followers[self] = None
         waiting = []
         for name in self._allowed(hub.matching(self._pattern)):
@@ -155,7 +155,7 @@ class Wildcard:
 
     def _open_part(self, name: str, receipt: str | None, is_late: bool) -> Deferred[None] | None:
         request = replace(self._request, destination=name, receipt=receipt)
-        destination = self._gateway.hub.destination(request)
+        destination = self._context.hub.destination(request)
         part = Part(destination, self, request, self._principal.row_filter(name), is_late)
         self._parts[name] = part
         self._client.subscribed[self._request.id, name] = part
@@ -184,13 +184,13 @@ class Wildcard:
             if self._is_open:  # else that found the client too slow
                 self._close_part(part)
                 ended.append(part.destination)
-        self.added(self._gateway.hub.matching(self._pattern))
+        self.added(self._context.hub.matching(self._pattern))
         return ended
 
     def _join(self, name: str) -> None:
         if name in self._parts or name in self._postponed:
             return
-        if len(self._client.subscribed) >= self._gateway.limits.subscriptions:
+        if len(self._client.subscribed) >= self._context.limits.subscriptions:
             if name in self._left_out:  # a client could have a line for each of its tokens
                 return
             self._left_out.add(name)
@@ -210,7 +210,7 @@ class Wildcard:
     def postpone(self, part: Part) -> None:
         """Let a part that can't have its events now come again later."""
         self._close_part(part)
-        again = self._gateway.wheel.call_later(SOURCE_PATIENCE, lambda: self._again(part.destination))
+        again = self._context.wheel.call_later(SOURCE_PATIENCE, lambda: self._again(part.destination))
         self._postponed[part.destination] = again
 
     def _again(self, name: str) -> None:
@@ -233,7 +233,7 @@ class Wildcard:
     def close(self) -> None:
         """End all parts; nothing is sent for this afterwards (``Subscription``)."""
         self._is_open = False
-        self._gateway.hub.followers.pop(self, None)
+        self._context.hub.followers.pop(self, None)
         for entry in self._postponed.values():
             entry.cancel()
         self._postponed = {}

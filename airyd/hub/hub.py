@@ -26,7 +26,7 @@ from airyd.interfaces import IEventSink, IEventSource
 from airyd.limits import SOURCE_PATIENCE
 from airyd.metrics import ORIGIN_SOURCE, Metrics
 from airyd.patterns import Pattern
-from airyd.sources.status import Status
+from airyd.sources.status import StatusSource
 from airyd.stomp.requests import Subscribe
 from airyd.stomp.spec import AckMode
 
@@ -67,7 +67,7 @@ class Hub:
         clock: IReactorTime,
         metrics: Metrics,
         body_limit: int,
-        status: Status | None = None,
+        status: StatusSource | None = None,
     ) -> None:
         self.catalogue = tuple(catalogue)
         self.followers: dict[Follower, None] = {}

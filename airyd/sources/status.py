@@ -18,7 +18,7 @@ from airyd.interfaces import IEventSink, IEventSource
 LOOK_EVERY: Final = 1.0
 
 
-class State(NamedTuple):
+class SourceState(NamedTuple):
     """How to find out the state of an event source.
 
     :ivar destinations: what it has; its owner may add to it
@@ -30,7 +30,7 @@ class State(NamedTuple):
 
 
 @implementer(IEventSource)
-class Status:
+class StatusSource:
     """Looks at the state of the sources while somebody wants to know, and tells when it changes.
 
     It is the source of one destination, without a history: a MESSAGE tells the whole of what it is about. It is also
@@ -40,7 +40,7 @@ class Status:
     :param wall: the wall-clock time, seconds since 1970
     """
 
-    def __init__(self, states: Sequence[State], clock: IReactorTime, wall: Callable[[], float]) -> None:
+    def __init__(self, states: Sequence[SourceState], clock: IReactorTime, wall: Callable[[], float]) -> None:
         self._states = states
         self._clock = clock
         self._epoch = int(wall() * 1000)

@@ -17,7 +17,7 @@ from airyd.hub.subscription import Subscription
 from airyd.hub.telling import TOLD_PER_TURN
 from airyd.limits import SPREAD_PER_CLIENT
 from airyd.metrics import Metrics
-from airyd.sources.status import State, Status
+from airyd.sources.status import SourceState, StatusSource
 from airyd.stomp.spec import AckMode
 from tests.model.twin import Prompt, Twin, event_id
 from tests.model.world import Reactor
@@ -35,7 +35,7 @@ class TellingTests(SynchronousTestCase):
         self.clock = Reactor()
         self.twin = Twin(kept=100, prompt=Prompt(watch=True, replay=True))
         self.metrics = Metrics([NAME])
-        status = Status([State([NAME], lambda: ())], self.clock, lambda: 0.0)
+        status = StatusSource([SourceState([NAME], lambda: ())], self.clock, lambda: 0.0)
         self.hub = Hub(self.twin, [NAME], self.clock, self.metrics, 1000, status)
         self.twin.start(self.hub)
 

@@ -11,7 +11,7 @@ from twisted.internet.defer import succeed
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
-from airyd.client.context import Gateway
+from airyd.client.context import ClientContext
 from airyd.client.wildcard import Key, Wildcard, is_wildcard
 from airyd.errors import Fault, StompError
 from airyd.events import Event, Row, RowFilter, event_id_of, message_id
@@ -19,7 +19,7 @@ from airyd.hub.interfaces import Listener, Voice
 from airyd.hub.row_filter import LazyRow
 from airyd.hub.subscription import Ended, Subscription
 from airyd.interfaces import IPrincipal
-from airyd.sources.status import Status
+from airyd.sources.status import StatusSource
 from airyd.stomp.message import Framing
 from airyd.stomp.requests import Subscribe
 from airyd.stomp.spec import AckMode, Version, ack_id
@@ -119,7 +119,7 @@ class World(Protocol):
     """What a client needs of the model around it."""
 
     twin: Twin
-    gateway: Gateway
+    gateway: ClientContext
 
     def complain(self, what: str) -> None:
         """Take down that something is wrong."""
@@ -128,7 +128,7 @@ class World(Protocol):
         """Say whether the source has left somebody without an answer for long."""
 
 
-class GapVoice(Status):
+class GapVoice(StatusSource):
     """Says of a gap where and after what it is, in the model's own form."""
 
     def gap(self, destination: str, since: str) -> Event:

@@ -14,7 +14,7 @@ from zope.interface.verify import verifyObject
 from airyd.errors import UnknownDestination
 from airyd.events import EVENT_ID, MESSAGE, STATUS, UNREAD_COUNT, message_id
 from airyd.interfaces import IEventSource
-from airyd.sources.status import State, Status
+from airyd.sources.status import SourceState, StatusSource
 from tests.sources.support import RecordingSink
 
 
@@ -25,8 +25,8 @@ class StatusTests(SynchronousTestCase):
         """Make them, and nobody listens yet."""
         self.clock = Clock()
         self.troubles: dict[str, Sequence[str]] = {MESSAGE: (), UNREAD_COUNT: ()}
-        states = [State([name], partial(self.troubles.__getitem__, name)) for name in self.troubles]
-        self.status = Status(states, self.clock, lambda: 5.0)
+        states = [SourceState([name], partial(self.troubles.__getitem__, name)) for name in self.troubles]
+        self.status = StatusSource(states, self.clock, lambda: 5.0)
         self.sink = RecordingSink()
         self.successResultOf(self.status.start(self.sink))
 
@@ -83,7 +83,7 @@ class StatusTests(SynchronousTestCase):
         self.assertEqual(sorted(set(ids), key=lambda each: self.status.order(STATUS, each)), ids)
         for each in ids:
             self.assertTrue(EVENT_ID.match(each))
-        other = Status([], self.clock, lambda: 6.0)
+        other = StatusSource([], self.clock, lambda: 6.0)
         self.assertNotIn(other.present().id, ids)
 
     def test_since_is_a_message_id(self) -> None:
