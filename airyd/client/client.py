@@ -11,7 +11,7 @@ from twisted.logger import Logger
 
 from airyd.client.context import NEVER, ClientContext
 from airyd.client.pings import Pings
-from airyd.client.request_queue import Orderly
+from airyd.client.request_queue import RequestQueue
 from airyd.client.timer_wheel import Timer
 from airyd.client.token_refresh import LOGIN_OVER, NOTICE, allow, check_subject, credentials_of, warn
 from airyd.client.wildcard import Key, Wildcard, is_wildcard
@@ -29,39 +29,46 @@ from airyd.stomp.session import Session
 from airyd.stomp.spec import Command, Header, Version
 
 
-class Client(Orderly):
+class Client:
     """Between a channel (bytes out), a session (the protocol) and the hub.
 
     The adapter that has the connection calls :meth:`heard`, :meth:`received`, :meth:`direct_changed`,
     :meth:`drained` and :meth:`ended`.
 
+    :ivar channel: its connection
     :ivar framing: what its transport carries
+    :ivar is_over: whether nothing that it sends matters any more
     :ivar subscribed: its subscriptions, by their ids; the parts of wildcards beside them
     """
 
     __slots__ = (
         "_beat_every",
-        "_disconnect",
         "_context",
+        "_disconnect",
         "_heard",
         "_is_warned",
         "_joined",
         "_pings",
         "_principal",
+        "_requests",
         "_said",
         "_session",
         "_timer",
+        "channel",
         "framing",
+        "is_over",
         "subscribed",
     )
 
     _log = Logger()
 
     def __init__(self, context: ClientContext, channel: IChannel, framing: Framing) -> None:
-        super().__init__(channel)
+        self.channel = channel
         self.framing = framing
+        self.is_over = False
         self._context = context
         self._session = Session(context.limits, context.heart_beat)
+        self._requests = RequestQueue()
         self._principal: IPrincipal | None = None
         self.subscribed: dict[Key, Subscription | Wildcard | Ended] = {}
         self._disconnect: requests.Disconnect | None = None
@@ -86,7 +93,7 @@ class Client(Orderly):
     def received(self, data: bytes) -> None:
         """Take bytes from the client, cut anywhere."""
         if not self.is_over:
-            self.take(self._session.receive(data))
+            self._requests.add(self._session.receive(data), self)
 
     def heard(self) -> None:
         """Learn that the client is alive: it has sent something, be it a part of a frame, or a WebSocket pong."""
@@ -108,7 +115,8 @@ class Client(Orderly):
         """Learn that nothing can be sent any more: the connection is closing or lost."""
         if self.is_over:
             return
-        self.let_go()
+        self.is_over = True
+        self._requests.stop(self)
         self._timer.cancel()
         if self._principal is not None:
             self._context.metrics.sessions -= 1
@@ -150,11 +158,11 @@ class Client(Orderly):
             self._session.settled(request, message_ids)
 
     def carry_out(self, request: requests.Request) -> Deferred[None] | None:
-        """See ``Orderly``."""
+        """See ``Requester``."""
         return self._HANDLERS[type(request)](self, request)
 
-    def done(self) -> None:
-        """See ``Orderly``."""
+    def idle(self) -> None:
+        """See ``Requester``."""
         if self._disconnect is not None:
             self._depart()
 
@@ -179,7 +187,7 @@ class Client(Orderly):
         if context.ping_interval and not self._session.heart_beat[1]:
             self._pings = Pings(context.ping_interval, context.wheel.seconds())
         self._keep_time()
-        self.take(self._session.receive(b""))  # what was held behind the CONNECT
+        self._requests.add(self._session.receive(b""), self)  # what was held behind the CONNECT
 
     def _subscribe(self, request: requests.Subscribe) -> Deferred[None] | None:
         principal = self._principal
@@ -291,7 +299,7 @@ class Client(Orderly):
 
     def _leave(self, request: requests.Disconnect) -> None:
         self._disconnect = request
-        if self._under_way > 1:  # more than this request itself
+        if self._requests.under_way > 1:  # more than this request itself
             self._timer.cancel()
             self._timer = self._context.wheel.call_later(DISCONNECT_PATIENCE, self._depart)
 
@@ -330,7 +338,7 @@ class Client(Orderly):
             self._is_warned = True
             warn(self.listeners, left)
         # No time runs while nothing is read from the client.
-        heard = now if self._is_paused else self._heard
+        heard = now if self._requests.is_paused else self._heard
         if heard < context.wheel.woke:
             heard = context.wheel.woke
         if expect_every:
