@@ -9,20 +9,21 @@ from typing import Final
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from airyd import notices
 from airyd.client.context import NEVER, ClientContext
 from airyd.client.pings import Pings
 from airyd.client.request_queue import RequestQueue
 from airyd.client.timer_wheel import Timer
-from airyd.client.token_refresh import LOGIN_OVER, NOTICE, allow, check_subject, credentials_of, warn
-from airyd.client.wildcard import Key, Wildcard, is_wildcard
+from airyd.client.token_refresh import LOGIN_OVER, NOTICE, apply_rights, check_subject, credentials_of
+from airyd.client.wildcard import SubscriptionKey, Wildcard
 from airyd.deferreds import result_of
 from airyd.errors import Fault, StompError
 from airyd.events import OWN, STATUS
-from airyd.hub.interfaces import Listener
-from airyd.hub.subscription import Ended, Subscription
+from airyd.hub.subscription import Subscription
 from airyd.interfaces import Credentials, IChannel, IPrincipal
 from airyd.limits import DISCONNECT_PATIENCE, FURTHEST_LOOK
 from airyd.metrics import ORIGIN_SEND
+from airyd.patterns import ANY_SEGMENT
 from airyd.stomp import requests
 from airyd.stomp.message import HEARTBEAT, Framing
 from airyd.stomp.session import Session
@@ -70,7 +71,7 @@ class Client:
         self._session = Session(context.limits, context.heart_beat)
         self._requests = RequestQueue()
         self._principal: IPrincipal | None = None
-        self.subscribed: dict[Key, Subscription | Wildcard | Ended] = {}
+        self.subscribed: dict[SubscriptionKey, Subscription | Wildcard] = {}
         self._disconnect: requests.Disconnect | None = None
         self._heard = self._said = self._joined = context.wheel.seconds()
         self._beat_every = 0.0
@@ -108,8 +109,8 @@ class Client:
     def drained(self) -> None:
         """See ``airyd.interfaces.IChannelOwner``."""
         for subscription in self.subscribed.values():
-            if subscription.delivery is not None:
-                subscription.delivery.proceed()
+            if subscription.replay is not None:
+                subscription.replay.proceed()
 
     def ended(self) -> None:
         """Learn that nothing can be sent any more: the connection is closing or lost."""
@@ -140,9 +141,20 @@ class Client:
     # What a subscription asks for (airyd.hub.interfaces.Subscriber), beside fail().
 
     @property
-    def listeners(self) -> Collection[Listener]:
+    def can_be_notified(self) -> bool:
         """See ``Subscriber``."""
-        return self.subscribed.values()
+        return bool(self._notice_carriers)
+
+    def notify(self, notice: bytes) -> bool:
+        """Send a notice on ``/airyd/status``; return whether the client subscribes to that."""
+        carriers = self._notice_carriers
+        for subscription in carriers:
+            subscription.notify(notice)
+        return bool(carriers)
+
+    @property
+    def _notice_carriers(self) -> list[Subscription]:
+        return [one for one in self.subscribed.values() if isinstance(one, Subscription) and one.carries_notices]
 
     def established(self, request: requests.Subscribe, position: str, recovered: bool | None) -> None:
         """Answer a SUBSCRIBE."""
@@ -192,7 +204,7 @@ class Client:
     def _subscribe(self, request: requests.Subscribe) -> Deferred[None] | None:
         principal = self._principal
         assert principal is not None  # noqa: S101  # the session lets nothing pass before accept()
-        if is_wildcard(request.destination):
+        if ANY_SEGMENT in request.destination:  # which no single destination has in its name
             return self._subscribe_to_all(Wildcard(self._context, self, request, principal), request)
         subscription = self._context.hub.subscription(self, request, principal.row_filter(request.destination))
         if request.destination != STATUS and not principal.may_subscribe(request.destination):
@@ -203,7 +215,7 @@ class Client:
         self.subscribed[request.id] = subscription
         opening = subscription.open()
         if self._is_warned and request.destination == STATUS:
-            warn([subscription], self._context.left(principal))
+            subscription.notify(notices.token_expires(self._context.left(principal)))
         return opening
 
     def _subscribe_to_all(self, wildcard: Wildcard, request: requests.Subscribe) -> Deferred[None] | None:
@@ -249,7 +261,7 @@ class Client:
         self._is_warned = self._is_warned and principal.expires == self._principal.expires  # once, be it shown again
         self._principal = principal
         self._joined = self._context.wheel.seconds()  # those whom its subscriptions join may have been sent more
-        allow(self, principal)
+        apply_rights(self, principal)
         self._context.metrics.refreshes += 1
         self._answer(request)
         if not self.is_over and self._disconnect is None:  # else its timer is another
@@ -336,7 +348,7 @@ class Client:
             wait -= NOTICE
         elif not self._is_warned:
             self._is_warned = True
-            warn(self.listeners, left)
+            self.notify(notices.token_expires(left))
         # No time runs while nothing is read from the client.
         heard = now if self._requests.is_paused else self._heard
         if heard < context.wheel.woke:

@@ -58,7 +58,7 @@ class Rows:
             self._rows.clear()
             self._answers.clear()
 
-    def seen(self, events: Sequence[Event], row_filter: RowFilter) -> Sequence[Event]:
+    def visible(self, events: Sequence[Event], row_filter: RowFilter) -> Sequence[Event]:
         """Return those events that a filter lets pass."""
         return [event for event in events if self.passes(event, row_filter)]
 

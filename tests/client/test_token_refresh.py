@@ -12,7 +12,7 @@ from airyd.auth.anonymous import AnonymousAuthenticator
 from airyd.auth.jwt.claims import Identity
 from airyd.auth.jwt.permissions import RightsClaims, RightsTable, TokenPrincipal
 from airyd.client.token_refresh import NOTICE
-from airyd.client.wildcard import Part
+from airyd.client.wildcard import WildcardPart
 from airyd.errors import Fault, LoginFault, LoginRefused, LoginUnavailable
 from airyd.events import CHANNEL_CONNECTED, MESSAGE, REFRESH, STATUS, UNREAD_COUNT
 from airyd.interfaces import Credentials
@@ -570,7 +570,7 @@ class WildcardTests(RefreshCase):
             self.refresh(channel)
             self.publish(MESSAGE)
             gc.collect()
-            parts.append(len([each for each in gc.get_objects() if isinstance(each, Part)]))
+            parts.append(len([each for each in gc.get_objects() if isinstance(each, WildcardPart)]))
         self.assertEqual(parts[1:], parts[:-1])
         channel.frames()
         channel.client.received(frame("ACK", id=message.headers["ack"], receipt="ack"))

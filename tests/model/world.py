@@ -103,7 +103,7 @@ class World:
         """Return the client in the seat; a new one if there is none. Every other one can be told of gaps."""
         client = self.present(seat)
         if client is None:
-            client = self.clients[seat] = Client(self, version, tls, bound, listens=seat % 2 == 1)
+            client = self.clients[seat] = Client(self, version, tls, bound, can_be_notified=seat % 2 == 1)
             self.everybody.append(client)
         return client
 
