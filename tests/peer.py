@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.errors import Fault, StompError
 from airyd.events import Event, Row, RowFilter, destination_tag
-from airyd.hub.destination import Destination, Receiver
+from airyd.hub.destination import Destination, DestinationSubscription
 from airyd.hub.fanout import Audience
 from airyd.hub.pacing import GapNotices, NoticeBudget, TurnQueue
 from airyd.hub.subscription import Subscription
@@ -132,7 +132,7 @@ def request(
     return Subscribe(id, destination, ack, prefetch, last_message_id, ordinal, echo_id, receipt=id)
 
 
-def flush(audience: Audience[Receiver]) -> None:
+def flush(audience: Audience[DestinationSubscription]) -> None:
     """Send what is pending to everybody."""
     audience.start_batch()
     while audience.is_in_flight:

@@ -1,4 +1,4 @@
-"""One client of the daemon: carries out what its session asks, and tells it how that went."""
+"""One client of the daemon: carries out the requests of its STOMP session, and answers them."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ class Client:
         "_beat_every",
         "_context",
         "_disconnect",
-        "_heard",
+        "_established_at",
+        "_heard_at",
         "_is_warned",
-        "_joined",
         "_pings",
         "_principal",
         "_requests",
-        "_said",
+        "_sent_at",
         "_session",
         "_timer",
         "channel",
@@ -73,7 +73,7 @@ class Client:
         self._principal: IPrincipal | None = None
         self.subscribed: dict[SubscriptionKey, Subscription | Wildcard] = {}
         self._disconnect: requests.Disconnect | None = None
-        self._heard = self._said = self._joined = context.wheel.seconds()
+        self._heard_at = self._sent_at = self._established_at = context.wheel.seconds()
         self._beat_every = 0.0
         self._is_warned = False
         self._pings: Pings | None = None
@@ -98,7 +98,7 @@ class Client:
 
     def heard(self) -> None:
         """Learn that the client is alive: it has sent something, be it a part of a frame, or a WebSocket pong."""
-        self._heard = self._context.wheel.seconds()
+        self._heard_at = self._context.wheel.seconds()
 
     def direct_changed(self) -> None:
         """See ``airyd.interfaces.IChannelOwner``."""
@@ -135,7 +135,7 @@ class Client:
         # Neither the detail nor a header goes to the log: they may hold what the client sent, a token for instance.
         log = self._log.debug if error.fault is Fault.RESTARTING else self._log.info
         log("{peer} gets ERROR {kind}", peer=self.channel.peer, kind=error.fault.kind, once_a_minute=error.fault.kind)
-        self._say(self._session.error(error.fault, error.detail, error.receipt))
+        self._send_frame(self._session.error(error.fault, error.detail, error.receipt))
         self._context.metrics.errors[error.fault.kind] += self.channel.close(error.fault)
 
     # What a subscription asks for (airyd.hub.interfaces.Subscriber), beside fail().
@@ -158,7 +158,7 @@ class Client:
 
     def established(self, request: requests.Subscribe, position: str, recovered: bool | None) -> None:
         """Answer a SUBSCRIBE."""
-        self._joined = self._context.wheel.seconds()
+        self._established_at = self._context.wheel.seconds()
         headers = {Header.LAST_MESSAGE_ID: position}
         if recovered is not None:
             headers[Header.RECOVERED] = "true" if recovered else "false"
@@ -176,7 +176,7 @@ class Client:
     def idle(self) -> None:
         """See ``Requester``."""
         if self._disconnect is not None:
-            self._depart()
+            self._finish_disconnect()
 
     def _connect(self, request: requests.Connect) -> Deferred[None] | None:
         shown = (request.login, request.passcode, request.headers, self.channel.take_opening(), self.channel.peer)
@@ -193,7 +193,7 @@ class Client:
         self._principal = principal
         context.metrics.sessions += 1
         number, session_id = context.next_session()
-        self._say(self._session.accept(session_id))
+        self._send_frame(self._session.accept(session_id))
         self._timer.cancel()
         self._beat_every = context.wheel.beat_interval(self._session.heart_beat[0] / 1000, number)
         if context.ping_interval and not self._session.heart_beat[1]:
@@ -205,7 +205,7 @@ class Client:
         principal = self._principal
         assert principal is not None  # noqa: S101  # the session lets nothing pass before accept()
         if ANY_SEGMENT in request.destination:  # which no single destination has in its name
-            return self._subscribe_to_all(Wildcard(self._context, self, request, principal), request)
+            return self._subscribe_wildcard(Wildcard(self._context, self, request, principal), request)
         subscription = self._context.hub.subscription(self, request, principal.row_filter(request.destination))
         if request.destination != STATUS and not principal.may_subscribe(request.destination):
             raise StompError(Fault.FORBIDDEN, f"You may not subscribe to {request.destination}.", request.receipt)
@@ -218,7 +218,7 @@ class Client:
             subscription.notify(notices.token_expires(self._context.left(principal)))
         return opening
 
-    def _subscribe_to_all(self, wildcard: Wildcard, request: requests.Subscribe) -> Deferred[None] | None:
+    def _subscribe_wildcard(self, wildcard: Wildcard, request: requests.Subscribe) -> Deferred[None] | None:
         self.subscribed[request.id] = wildcard
         opening = wildcard.open()
         if opening is not None:
@@ -250,17 +250,18 @@ class Client:
     def _refresh(self, request: requests.Refresh) -> Deferred[None] | None:
         login = self._context.authenticator.authenticate(credentials_of(request, self.channel.peer))
         if isinstance(login, Deferred):
-            return login.addCallback(self._renew, request)
-        self._renew(login, request)
+            return login.addCallback(self._refreshed, request)
+        self._refreshed(login, request)
         return None
 
-    def _renew(self, principal: IPrincipal, request: requests.Refresh) -> None:
+    def _refreshed(self, principal: IPrincipal, request: requests.Refresh) -> None:
         if self.is_over or self._principal is None:
             return
         check_subject(self._principal, principal, self._context.metrics, self.channel.peer)
         self._is_warned = self._is_warned and principal.expires == self._principal.expires  # once, be it shown again
         self._principal = principal
-        self._joined = self._context.wheel.seconds()  # those whom its subscriptions join may have been sent more
+        # The groups that its subscriptions join may have been sent more.
+        self._established_at = self._context.wheel.seconds()
         apply_rights(self, principal)
         self._context.metrics.refreshes += 1
         self._answer(request)
@@ -309,13 +310,13 @@ class Client:
                 self._settle(operation)
         self._receipt(request.receipt)
 
-    def _leave(self, request: requests.Disconnect) -> None:
+    def _start_disconnect(self, request: requests.Disconnect) -> None:
         self._disconnect = request
         if self._requests.under_way > 1:  # more than this request itself
             self._timer.cancel()
-            self._timer = self._context.wheel.call_later(DISCONNECT_PATIENCE, self._depart)
+            self._timer = self._context.wheel.call_later(DISCONNECT_PATIENCE, self._finish_disconnect)
 
-    def _depart(self) -> None:
+    def _finish_disconnect(self) -> None:
         for subscription in tuple(self.subscribed.values()):
             subscription.flush()
         if self.is_over or self._disconnect is None:
@@ -326,10 +327,10 @@ class Client:
 
     def _receipt(self, receipt: str | None, headers: Mapping[str, str] = MappingProxyType({})) -> None:
         if receipt is not None:
-            self._say(self._session.receipt(receipt, headers))
+            self._send_frame(self._session.receipt(receipt, headers))
 
-    def _say(self, frame: bytes) -> None:
-        self._said = self._context.wheel.seconds()
+    def _send_frame(self, frame: bytes) -> None:
+        self._sent_at = self._context.wheel.seconds()
         self.channel.send(self.framing((frame,), 1))
 
     def _connect_overdue(self) -> None:
@@ -350,7 +351,7 @@ class Client:
             self._is_warned = True
             self.notify(notices.token_expires(left))
         # No time runs while nothing is read from the client.
-        heard = now if self._requests.is_paused else self._heard
+        heard = now if self._requests.is_paused else self._heard_at
         if heard < context.wheel.woke:
             heard = context.wheel.woke
         if expect_every:
@@ -360,25 +361,25 @@ class Client:
                 return
             wait = min(wait, max(heard + silence - now, 1.0))
         elif self._pings is not None:
-            next_look = self._pings.look(self.channel, context, heard, now)
+            next_look = self._pings.ping_if_silent(self.channel, context, heard, now)
             if next_look is None:
                 text = f"Nothing came from you for {now - heard:.0f} seconds, not even an answer to a WebSocket ping."
                 self.fail(StompError(Fault.HEARTBEAT_TIMEOUT, text))
                 return
             wait = min(wait, next_look)
         if send_every:
-            said = self._said
+            said = self._sent_at
             for each in self.subscribed.values():
                 # What was published before the last SUBSCRIBE stood may have gone to the others alone.
-                if each.group is not None and (flushed := each.group.audience.flushed_at) > self._joined:
+                if each.group is not None and (flushed := each.group.audience.flushed_at) > self._established_at:
                     said = max(said, flushed)
             due = said + self._beat_every
             if due <= now:
                 context.metrics.heartbeats_out += 1
-                self._say(HEARTBEAT)
-                # From when it was due: counted from the wheel's look, all who came together would stay together.
-                self._said = max(due, now - 2 * context.wheel.tick)
-                due = self._said + self._beat_every
+                self._send_frame(HEARTBEAT)
+                # From when it was due: counted from the wheel's look, all that came together would stay together.
+                self._sent_at = max(due, now - 2 * context.wheel.tick)
+                due = self._sent_at + self._beat_every
             wait = min(wait, due - now)
         if wait < NEVER and not self.is_over:  # a beat may find the client too slow
             self._timer = context.wheel.call_later(max(min(wait, FURTHEST_LOOK), 0.0), self._keep_time)
@@ -395,7 +396,7 @@ class Client:
             requests.Collected: _collect,
             requests.Abort: _answer,
             requests.Commit: _commit,
-            requests.Disconnect: _leave,
+            requests.Disconnect: _start_disconnect,
             requests.Violation: lambda client, request: client.fail(request.error),
         }
     )

@@ -35,7 +35,7 @@ class Pings:
         self._unanswered = 0
         self._wait = _next_wait(interval)
 
-    def look(self, channel: IChannel, context: ClientContext, heard: float, now: float) -> float | None:
+    def ping_if_silent(self, channel: IChannel, context: ClientContext, heard: float, now: float) -> float | None:
         """Send a ping if one is due; return the seconds until the next look, or None if the client is gone.
 
         :param heard: when the last byte of the client was read

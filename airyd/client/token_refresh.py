@@ -29,9 +29,9 @@ def credentials_of(request: Refresh, peer: str) -> Credentials:
 
 
 def check_subject(before: IPrincipal, after: IPrincipal, metrics: Metrics, peer: str) -> None:
-    """Raise ``LoginRefused`` if a good token is somebody else's, who may connect: it is counted and logged here.
+    """Raise ``LoginRefused`` if a new token is another user's; count and log that here, since the token is good.
 
-    The same name is somebody else's where another authenticator says so.
+    A user is a name and the authenticator that vouches for it.
     """
     if (before.name, before.authority) != (after.name, after.authority):
         refusal = LoginRefused(LoginFault.SUBJECT, "it is not that of the one who is connected")

@@ -20,7 +20,7 @@ from airyd.metrics import Metrics
 from airyd.stomp.message import Framing, message_tail
 
 
-class Receiver(Member, NoticeReceiver, Protocol):
+class DestinationSubscription(Member, NoticeReceiver, Protocol):
     """A subscription, as its destination sees it."""
 
     def source_ready(self) -> None:
@@ -64,10 +64,10 @@ class Destination:
         self.status: IStatusSource | None = None
         self._watch = Watch(name, source, self._watched, self._refused)
         # In the order in which they came: a dict looks through all that were taken from its beginning, each time.
-        self._waiting: OrderedDict[Receiver, None] = OrderedDict()
+        self._waiting: OrderedDict[DestinationSubscription, None] = OrderedDict()
         self._is_starting = False
-        self._replays: dict[Receiver, ReplayCursor] = {}
-        self._audiences: dict[RowFilter | None, Audience[Receiver]] = {}
+        self._replays: dict[DestinationSubscription, ReplayCursor] = {}
+        self._audiences: dict[RowFilter | None, Audience[DestinationSubscription]] = {}
 
     @property
     def position(self) -> str | None:
@@ -75,15 +75,15 @@ class Destination:
         return self._watch.position
 
     @property
-    def subscriptions(self) -> list[Receiver]:
+    def subscriptions(self) -> list[DestinationSubscription]:
         """All subscriptions, in no order, in a new list."""
         return [*self._waiting, *self._replays, *self._grouped]
 
     @property
-    def _grouped(self) -> list[Receiver]:
+    def _grouped(self) -> list[DestinationSubscription]:
         return [member for audience in self._audiences.values() for member in audience.members]
 
-    def deliver(self, events: Sequence[Event]) -> list[Audience[Receiver]]:
+    def deliver(self, events: Sequence[Event]) -> list[Audience[DestinationSubscription]]:
         """Take a batch of live events; return the audiences that have something to send now and had nothing before."""
         if self._watch.position is None:  # the source was still on its way to stop watching
             return []
@@ -121,13 +121,13 @@ class Destination:
         if self.position is not None:  # else nobody is left, or it watches anew already
             self._watch.renew()
 
-    def enter(self, subscription: Receiver) -> None:
+    def enter(self, subscription: DestinationSubscription) -> None:
         """Add a subscription, which starts when the source watches."""
         self.metrics.subscriptions[self.name] += 1
         self._waiting[subscription] = None
         self._watch.acquire()
 
-    def leave(self, subscription: Receiver) -> None:
+    def leave(self, subscription: DestinationSubscription) -> None:
         """Remove a subscription, wherever it is; with the last one the source stops watching."""
         self.metrics.subscriptions[self.name] -= 1
         self._waiting.pop(subscription, None)
@@ -137,11 +137,13 @@ class Destination:
         self._watch.release()
         self.gap_notices.forget(subscription, is_last=self.position is None)
 
-    def attach(self, subscription: Receiver, replay: ReplayCursor) -> None:
+    def attach(self, subscription: DestinationSubscription, replay: ReplayCursor) -> None:
         """Feed live events to a subscription's replay."""
         self._replays[subscription] = replay
 
-    def join(self, subscription: Receiver, framing: Framing, head: bytes, row_filter: RowFilter | None) -> None:
+    def join(
+        self, subscription: DestinationSubscription, framing: Framing, head: bytes, row_filter: RowFilter | None
+    ) -> None:
         """Add a subscription that has all events to the group of those that get the same bytes."""
         self._replays.pop(subscription, None)
         audience = self._audiences.get(row_filter)
@@ -149,12 +151,14 @@ class Destination:
             audience = self._audiences[row_filter] = Audience(self.name, row_filter, self.metrics)
         audience.join(subscription, framing, head)
 
-    def move(self, subscription: Receiver, group: Group[Receiver], row_filter: RowFilter | None) -> None:
+    def move(
+        self, subscription: DestinationSubscription, group: Group[DestinationSubscription], row_filter: RowFilter | None
+    ) -> None:
         """Move a subscription to another audience, with the MESSAGEs that it had."""
         self._leave_group(subscription, group)
         self.join(subscription, group.framing, group.head, row_filter)
 
-    def _leave_group(self, subscription: Receiver, group: Group[Receiver]) -> None:
+    def _leave_group(self, subscription: DestinationSubscription, group: Group[DestinationSubscription]) -> None:
         if group.audience.leave(subscription, group):
             del self._audiences[group.audience.row_filter]
 

@@ -16,7 +16,7 @@ from airyd import payloads
 from airyd.deferreds import result_of
 from airyd.errors import Fault, PayloadRefused, SourceUnavailable, StompError, UnknownDestination
 from airyd.events import STATUS, Event, RowFilter, message_id, share_a_tag
-from airyd.hub.destination import Destination, Receiver
+from airyd.hub.destination import Destination, DestinationSubscription
 from airyd.hub.fanout import Audience
 from airyd.hub.interfaces import Subscriber
 from airyd.hub.pacing import GapNotices, NoticeBudget, TurnQueue
@@ -75,7 +75,7 @@ class Hub:
         self._body_limit = body_limit
         self._turns = TurnQueue(clock)
         self._notice_budget = NoticeBudget(clock)
-        self._dirty: deque[Audience[Receiver]] = deque()
+        self._dirty: deque[Audience[DestinationSubscription]] = deque()
         self._destinations = {name: self._destination(name, source) for name in self.catalogue}
         if status is not None:
             status.start(self)

@@ -185,10 +185,10 @@ class Subscription:
             return self._unicast.row_filter
         return None if self.group is None else self.group.audience.row_filter
 
-    # What its destination asks for (airyd.hub.destination.Receiver).
+    # What its destination asks for (airyd.hub.destination.DestinationSubscription).
 
     def source_ready(self) -> None:
-        """See ``Receiver``."""
+        """See ``DestinationSubscription``."""
         unicast, destination = self._require_unicast(), self._destination
         if unicast.replay is not None:
             unicast.replay = unicast.replay.renewed()

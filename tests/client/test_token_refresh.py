@@ -387,6 +387,15 @@ class RightsTests(RefreshCase):
         channel.client.received(subscribe("a"))
         self.assertEqual(channel.closed, [Fault.DUPLICATE_SUBSCRIPTION])
 
+    def test_what_has_ended_is_not_told_again(self) -> None:
+        """Nor does it go on with a token that allows it: the client must subscribe anew."""
+        channel = self.logged_in(subscribe("s", STATUS), subscribe("a"))
+        for rights, commands in (([], ["MESSAGE", "RECEIPT r"]), ([], ["RECEIPT r"]), (["/queue/*"], ["RECEIPT r"])):
+            self.refresh(channel, subscribe=rights)
+            self.assertEqual(channel.commands(), commands)
+        self.publish(MESSAGE)
+        self.assertEqual(channel.commands(), [])
+
     def test_nobody_could_be_told(self) -> None:
         channel = self.logged_in(subscribe("b", UNREAD_COUNT), subscribe("a"))
         self.refresh(channel, subscribe=[UNREAD_COUNT])
