@@ -226,10 +226,10 @@ class Group(Generic[M]):
 class Audience(Generic[M]):
     """The subscriptions that see the same events of a destination.
 
-    :ivar flushed_at: when the first event of the last batch was published that all with a place were sent; seconds
+    :ivar flushed_at: seconds; when the first event of the last batch was published that went to all with a place
     :ivar round: how many batches it has started
-    :ivar deliveries: MESSAGEs that were sent, and
-    :ivar bytes_out: their bytes, since the metrics were told
+    :ivar deliveries: MESSAGEs that were sent and are not counted in the metrics yet
+    :ivar bytes_out: their bytes
     """
 
     __slots__ = (

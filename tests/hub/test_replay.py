@@ -172,7 +172,7 @@ class CatchUpTests(ReplayCase):
         self.assert_said("not recovered")
 
     def lose_history(self) -> ReplayCursor:
-        """Return a delivery whose history goes while it is read, from the second page on."""
+        """Return a replay whose history goes while it is read, from the second page on."""
         self.publish(2 * REPLAY_PAGE)
         made = self.replay(0)
         made.catch_up()
@@ -197,7 +197,7 @@ class CatchUpTests(ReplayCase):
         self.assert_said("gap")
 
     def test_interrupted(self) -> None:
-        """Another delivery goes on, and what was under way is dropped."""
+        """Another replay goes on, and what was under way is dropped."""
         self.publish(5)
         first = self.replay(0)
         first.catch_up()
@@ -230,7 +230,7 @@ class CatchUpTests(ReplayCase):
         self.assert_said("recovered", 2)
 
     def lose_all(self, prefetch: int | None = None) -> ReplayCursor:
-        """Return a delivery behind a gap that has lost its history, up to the event 7, at which the feed went on."""
+        """Return a replay behind a gap that has lost its history, up to the event 7, at which the feed went on."""
         self.publish(7)
         first = self.replay(0, prefetch)
         first.catch_up()

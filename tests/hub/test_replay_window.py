@@ -98,7 +98,7 @@ class WindowedTests(ReplayCase):
         self.assert_said(3 + 2 * PROBE_EVERY)
 
     def probed(self) -> ReplayCursor:
-        """Return a delivery that has sent event 1, whose window is full, and whose position is being looked up."""
+        """Return a replay that has sent event 1, whose window is full, and whose position is being looked up."""
         self.patch(replay, "PROBE_EVERY", 1)
         live = self.live(prefetch=1)
         self.publish(3)
