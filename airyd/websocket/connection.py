@@ -41,8 +41,8 @@ of them must do.
 ``end_decompress_message``
 =============================== ========================================================================================
 
-``connectionMade``, ``connectionLost`` and ``dataReceived`` of Autobahn's are never called, so that it sets no attributes
-and has no deadlines: all deadlines are on one timer wheel.
+``connectionMade``, ``connectionLost`` and ``dataReceived`` of Autobahn's are never called, so that it sets no
+attributes and has no deadlines: all deadlines are on one timer wheel.
 """
 
 from __future__ import annotations

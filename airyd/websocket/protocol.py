@@ -16,8 +16,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from airyd.client.client import Client
-from airyd.client.context import Gateway
-from airyd.client.timer_wheel import Entry, Wheel
+from airyd.client.context import ClientContext
+from airyd.client.timer_wheel import Timer, TimerWheel
 from airyd.errors import CloseCode, Fault, RequestRefused, StompError
 from airyd.interfaces import IChannel, IPrincipal
 from airyd.limits import CLOSE_PATIENCE
@@ -42,9 +42,9 @@ class SendTimeout:
     :param check: is called when the time may be over, with whether it is; returns whether to go on
     """
 
-    __slots__ = ("_check", "_entry", "_progressed_at", "_seconds", "_wheel")
+    __slots__ = ("_check", "_progressed_at", "_seconds", "_timer", "_wheel")
 
-    def __init__(self, wheel: Wheel, seconds: float, check: Callable[[bool], bool]) -> None:
+    def __init__(self, wheel: TimerWheel, seconds: float, check: Callable[[bool], bool]) -> None:
         self._wheel = wheel
         self._seconds = seconds
         self._check = check
@@ -57,10 +57,10 @@ class SendTimeout:
 
     def cancel(self) -> None:
         """End: the connection is lost."""
-        self._entry.cancel()
+        self._timer.cancel()
 
     def _wait(self, seconds: float) -> None:
-        self._entry = self._wheel.call_later(seconds, self._look)
+        self._timer = self._wheel.call_later(seconds, self._look)
 
     def _look(self) -> None:
         left = max(self._progressed_at, self._wheel.woke) + self._seconds - self._wheel.seconds()
@@ -84,9 +84,9 @@ class StompWebSocket(WebSocketConnection):
 
     def connectionMade(self) -> None:
         """See ``IProtocol``."""
-        gateway = self.factory.gateway
+        context = self.factory.context
         self.direct: Callable[[bytes], int] | None = None
-        self._deadline: Entry | None = None
+        self._deadline: Timer | None = None
         self._send_timeout: SendTimeout | None = None
         self._close_kind: str | None = None
         self._is_stalled = False
@@ -94,11 +94,11 @@ class StompWebSocket(WebSocketConnection):
         if below is not None:
             below.observer = self
             self._open_direct()
-        self._client = Client(gateway, self, websocket_framing)
-        gateway.metrics.connections += 1
-        gateway.metrics.connections_opened += 1
+        self._client = Client(context, self, websocket_framing)
+        context.metrics.connections += 1
+        context.metrics.connections_opened += 1
         self.factory.channels.add(self)
-        if gateway.metrics.connections_opened % garbage.CONNECTIONS == 0:
+        if context.metrics.connections_opened % garbage.CONNECTIONS == 0:
             garbage.spare()
         super().connectionMade()
 
@@ -116,7 +116,7 @@ class StompWebSocket(WebSocketConnection):
         below = direct_of(self.transport)
         if below is not None:
             below.observer = None
-        metrics = self.factory.gateway.metrics
+        metrics = self.factory.context.metrics
         metrics.connections -= 1
         metrics.connections_closed[self._close_kind or self.how_it_closed] += 1
         if self._is_stalled:
@@ -153,21 +153,21 @@ class StompWebSocket(WebSocketConnection):
                 count = 0
             if count != len(data):
                 self.sent(data, count)
-        elif self._client.is_over or self.buffered + len(data) <= self.factory.gateway.limits.buffered:
+        elif self._client.is_over or self.buffered + len(data) <= self.factory.context.limits.buffered:
             self.transport.write(data)
             self._start_send_timeout()
         else:
             self._client.fail(
                 StompError(
                     Fault.SLOW_CONSUMER,
-                    f"More than {self.factory.gateway.limits.buffered} bytes wait for you; read faster, or resume.",
+                    f"More than {self.factory.context.limits.buffered} bytes wait for you; read faster, or resume.",
                 )
             )
 
     def sent(self, wire: bytes, count: int) -> None:
         """See ``IChannel``."""
         self.direct = None
-        metrics = self.factory.gateway.metrics
+        metrics = self.factory.context.metrics
         metrics.stalls += 1
         metrics.buffered_clients += 1
         self._is_stalled = True
@@ -185,7 +185,7 @@ class StompWebSocket(WebSocketConnection):
         """See ``BufferObserver``."""
         if self._is_stalled:
             self._is_stalled = False
-            self.factory.gateway.metrics.buffered_clients -= 1
+            self.factory.context.metrics.buffered_clients -= 1
         self.progressed()
         if self._client.is_over:
             return
@@ -200,10 +200,10 @@ class StompWebSocket(WebSocketConnection):
             self._send_timeout.restart()
 
     def _start_send_timeout(self) -> None:
-        gateway = self.factory.gateway
-        if self._send_timeout is None and gateway.ping_interval:
-            seconds = _STUCK_INTERVALS * gateway.ping_interval
-            self._send_timeout = SendTimeout(gateway.wheel, seconds, self._check_buffer)
+        context = self.factory.context
+        if self._send_timeout is None and context.ping_interval:
+            seconds = _STUCK_INTERVALS * context.ping_interval
+            self._send_timeout = SendTimeout(context.wheel, seconds, self._check_buffer)
 
     def _check_buffer(self, is_stuck: bool) -> bool:
         """End the client if it is too slow; return whether to look again."""
@@ -211,7 +211,7 @@ class StompWebSocket(WebSocketConnection):
             self._send_timeout = None
             return False
         if is_stuck:
-            seconds = _STUCK_INTERVALS * self.factory.gateway.ping_interval
+            seconds = _STUCK_INTERVALS * self.factory.context.ping_interval
             text = f"You have read nothing for {seconds:g} seconds of what waits for you."
             self._client.fail(StompError(Fault.SLOW_CONSUMER, text))
         return not is_stuck
@@ -236,7 +236,7 @@ class StompWebSocket(WebSocketConnection):
         assert self._handshake is not None  # noqa: S101  # it goes with CONNECT
         self.write(self._handshake.refusal(refused))
         status = int(refused.status)
-        self.factory.gateway.metrics.handshakes_refused[status] += 1
+        self.factory.context.metrics.handshakes_refused[status] += 1
         self._log.info(
             "{peer}: opening handshake refused with {code}: {reason}",
             peer=self.peer,
@@ -269,7 +269,7 @@ class StompWebSocket(WebSocketConnection):
     def _linger(self) -> None:
         """Let the client read its last frames and answer, but not for ever."""
         if self._deadline is None:
-            self._deadline = self.factory.gateway.wheel.call_later(CLOSE_PATIENCE, self.abort)
+            self._deadline = self.factory.context.wheel.call_later(CLOSE_PATIENCE, self.abort)
 
     def fail(self, error: StompError) -> None:
         """Let the client go, with an ERROR frame if it has come that far; nothing to do if it has gone."""
@@ -299,7 +299,7 @@ class _ConnectionOverLimit(Protocol):
 class StompWebSocketFactory(WebSocketConnectionFactory):
     """Makes a ``StompWebSocket`` for each connection.
 
-    :ivar gateway: what all clients share
+    :ivar context: what all clients share
     :ivar channels: the connections that are open
     :ivar max_connections: how many there may be; more are dropped when they come
     """
@@ -308,9 +308,9 @@ class StompWebSocketFactory(WebSocketConnectionFactory):
     max_connections = sys.maxsize
     _log = Logger()
 
-    def __init__(self, gateway: Gateway, policy: HandshakePolicy, reactor: IReactorTime) -> None:
+    def __init__(self, context: ClientContext, policy: HandshakePolicy, reactor: IReactorTime) -> None:
         super().__init__(policy, reactor)
-        self.gateway = gateway
+        self.context = context
         self.channels: set[StompWebSocket] = set()
         self._emptied: Deferred[None] | None = None
         self._is_full = False
