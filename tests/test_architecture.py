@@ -25,6 +25,7 @@ FLOORS = (
         "airyd.patterns",
         "airyd.revocation",
         "airyd.spelling",
+        "airyd.parameters",
         "airyd.files",
         "airyd.addresses",
         "airyd.request_head",
