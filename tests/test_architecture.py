@@ -161,6 +161,7 @@ FLOORS = (
     # 6 what the operator asks for, put together
     (
         "airyd.config",
+        "airyd.config.settings",
         "airyd.config.catalogue",
         "airyd.config.option_values",
         "airyd.config.options",
@@ -205,7 +206,13 @@ FLOORS = (
 )
 
 #: What these import, and what that imports in its turn, must be none of the WORLD: no I/O, no clock, no framework.
-SANS_IO = (*FLOORS[1], "airyd.request_head", "airyd.websocket.frames", "airyd.websocket.deflate")
+SANS_IO = (
+    *FLOORS[1],
+    "airyd.request_head",
+    "airyd.websocket.frames",
+    "airyd.websocket.deflate",
+    "airyd.config.settings",
+)
 WORLD = frozenset(
     ("asyncio", "autobahn", "select", "selectors", "socket", "ssl", "threading", "time", "twisted", "txaio", "zope")
 )

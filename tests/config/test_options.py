@@ -13,7 +13,8 @@ from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
 import airyd
-from airyd.config.options import Options, Settings
+from airyd.config.options import Options
+from airyd.config.settings import Settings
 from airyd.events import AIRY_DESTINATIONS
 from airyd.limits import LIMITS, Limits
 from airyd.stomp.spec import HeartBeat
@@ -150,6 +151,7 @@ class OptionsTests(SynchronousTestCase):
                 limits=Limits(),
                 workers=1,
                 websocket="lean",
+                log_level="info",
             ),
         )
 
