@@ -29,6 +29,7 @@ FLOORS = (
         "airyd.files",
         "airyd.addresses",
         "airyd.request_head",
+        "airyd.openssl",
         "airyd.tls",
         "airyd.hostnames",
         "airyd.deferreds",

@@ -20,8 +20,9 @@ from airyd import __version__
 from airyd.cli.opening import OpeningAnswer
 from airyd.cli.reasons import plain_scheme, tls_scheme
 from airyd.cli.stomp_client import LONGEST_FRAME, VERSIONS, Broken, Connected, Happening, Parted, Refused, StompClient
-from airyd.cli.tls import VerifiedConnections, openssl_words
+from airyd.cli.tls import VerifiedConnections
 from airyd.errors import CloseCode
+from airyd.openssl import openssl_reason
 
 _log = Logger()
 
@@ -235,7 +236,7 @@ def _end_of(reason: Failure) -> End:
     if reason.check(ConnectionDone):
         return End("the server closed the connection")
     error = reason.value
-    words = openssl_words(error) if isinstance(error, SSLError) else " ".join(str(error).split()).rstrip(".")
+    words = openssl_reason(error) if isinstance(error, SSLError) else " ".join(str(error).split()).rstrip(".")
     return End(f"connection lost: {words}")
 
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from OpenSSL import SSL
-from OpenSSL.crypto import Error as PemError
 from service_identity import VerificationError
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
-from twisted.internet.ssl import Certificate, platformTrust, trustRootFromCertificates
+from twisted.internet.ssl import platformTrust
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from airyd.errors import ConfigurationError
 from airyd.files import read_bytes
 from airyd.hostnames import tls_options
+from airyd.openssl import openssl_reason, trust_root
 
-_END_OF_CERTIFICATE: Final = b"-----END CERTIFICATE-----"
 #: The alerts with which OpenSSL refuses a server's certificate (RFC 8446, section 6.2). That a certificate is not
 #: valid yet is ``bad_certificate``; that it is signed with another key of the same authority is ``decrypt_error``.
 _BAD_CERTIFICATE: Final = 42
@@ -35,7 +34,7 @@ class Authorities:
 
     def __init__(self, path: str | None) -> None:
         self._is_named = path is not None
-        self._trust = platformTrust() if path is None else trustRootFromCertificates(_read(path))
+        self._trust = platformTrust() if path is None else _read(path)
         self.last: VerifiedConnections | None = None
 
     def connections(self, host: str) -> VerifiedConnections:
@@ -49,6 +48,14 @@ class Authorities:
             raise ConfigurationError(f"{host} is not a host name") from None
         self.last = VerifiedConnections(creator, host, self._is_named)
         return self.last
+
+
+def _read(path: str) -> Any:
+    content = read_bytes("--ca-file", path)
+    try:
+        return trust_root(content)
+    except ValueError as error:
+        raise ConfigurationError(f"--ca-file {path}: {error}") from None
 
 
 @implementer(IOpenSSLClientConnectionCreator)
@@ -97,7 +104,7 @@ class VerifiedConnections:
             case VerificationError():
                 return f"the certificate of {self._host} is for another name: use the name that it is for", True
             case SSL.Error() if self._speaks_tls:
-                failed = f"the TLS handshake failed: {openssl_words(error)}"
+                failed = f"the TLS handshake failed: {openssl_reason(error)}"
                 return self._mistrust() or failed, True
             case SSL.Error():
                 return f"the server does not speak TLS on this port: use {plain}", True
@@ -116,21 +123,3 @@ class VerifiedConnections:
         if self._sent_alert in _UNTRUSTED:
             return f"{whose} is not signed by an authority that is known here: name it with --ca-file"
         return None
-
-
-def openssl_words(error: SSL.Error) -> str:
-    """Return what OpenSSL says: (library, function, reason) each."""
-    match error.args:
-        case ([*errors],):
-            return ", ".join(str(each[-1]) for each in errors) or "no reason"
-    return type(error).__name__
-
-
-def _read(path: str) -> list[Certificate]:
-    blocks = read_bytes("--ca-file", path).split(_END_OF_CERTIFICATE)[:-1]
-    if not blocks:
-        raise ConfigurationError(f"--ca-file {path}: there is no certificate in PEM in it")
-    try:
-        return [Certificate.loadPEM(block + _END_OF_CERTIFICATE) for block in blocks]
-    except (PemError, ValueError):
-        raise ConfigurationError(f"--ca-file {path}: a certificate in it is broken") from None

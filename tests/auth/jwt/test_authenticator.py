@@ -173,7 +173,7 @@ class ConfigurationTests(AccessCase):
                 "jwt:jwks=https://idp.example/keys?hunter2:ca-file=/no/such/file",
                 "ca-file /no/such/file: there is no such file",
             ),
-            (f"jwt:jwks=https://idp.example/keys:ca-file={self.file(BROKEN)}", "a certificate in it cannot be read"),
+            (f"jwt:jwks=https://idp.example/keys:ca-file={self.file(BROKEN)}", "a certificate in it is broken"),
             (f"jwt:secret-env=SECRET:ca-file={secret}", "ca-file"),
             (f"jwt:jwks=https://idp.example/keys:ca-file={secret}", "no certificate"),
             ("jwt:secret-env=SECRET:leeway=-1", "leeway"),
