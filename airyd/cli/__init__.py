@@ -1,9 +1,8 @@
 """The console script ``airyd``: ``airyd tail``, ``publish``, ``token`` and ``revoke``.
 
-``stompclient`` (sans I/O), ``opening`` and ``connection`` are a client for any program; ``tail``, ``following``,
-``notices``, ``publish``, ``render``, ``lines`` and ``console`` are what the first two do, ``token`` and ``revoke`` the
-others; ``post`` is a request to the admin endpoint; ``tls`` and ``reasons`` say why a server can't be reached;
-``usage``, ``options`` and ``command`` put them together.
+``main`` puts them together from the ``options``. ``tail`` is a STOMP client on Twisted: ``stomp_client`` (sans I/O)
+in a ``connection``, whose events ``render`` turns into lines. ``publish`` and ``revoke`` ask the admin endpoint through
+``admin_client``. ``terminal`` is where all of them write.
 """
 
 from airyd.cli.main import main

@@ -1,4 +1,4 @@
-"""Tokens made good no more, through the admin endpoint or in the source itself (the work of ``airyd revoke``)."""
+"""What ``airyd revoke`` does: revoke tokens through the admin endpoint, or in the source itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from twisted.internet.defer import maybeDeferred
 from twisted.internet.interfaces import IReactorCore, IReactorTime
 from zope.interface import implementer
 
-from airyd.cli.admin_client import AdminEndpoint, PostFailed
+from airyd.cli.admin_client import AdminClient, PostFailed
 from airyd.cli.terminal import Console, visible
 from airyd.errors import ConfigurationError, PayloadRefused, SourceUnavailable
 from airyd.events import Event
@@ -65,13 +65,13 @@ async def revoke_in_source(source: IEventSource, revocation: Revocation, clock: 
     return revocation
 
 
-async def revoke_by_admin(endpoint: AdminEndpoint, kind: Revoked, name: str) -> Revocation:
-    """Tell a server; return what it made of that.
+def revoke_by_admin(client: AdminClient, kind: Revoked, name: str) -> Revocation:
+    """Tell a server; return the revocation that it made.
 
     Errors: :class:`RevokeFailed`.
     """
     try:
-        reply = await endpoint.post("revoke", json.dumps({kind.value: name}).encode(), _UNSURE)
+        reply = client.post("revoke", json.dumps({kind.value: name}).encode(), _UNSURE)
     except PostFailed as error:
         raise RevokeFailed(str(error)) from None
     if reply.status >= 500:

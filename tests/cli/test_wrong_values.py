@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final, NoReturn
 
 from twisted.internet.defer import Deferred
@@ -14,12 +15,13 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.cli import main
-from airyd.cli import main as command
-from airyd.cli.options import AirydOptions
+from airyd.cli.options import COMMANDS, top_parser
 from airyd.events import MESSAGE
 from tests.cli.fakes import Screen
 from tests.leaks import MARK, leaks
 
+#: The module, which the function of its name hides.
+PROGRAM: Final[ModuleType] = sys.modules["airyd.cli.main"]
 #: What is no whole number from 1 on, or too large.
 NUMBERS: Final = ("", "abc", "0", "-5", "1.5", "nan", "inf", "1e3", "٣", "9" * 30, "9" * 5000)
 #: What is no file that can be read; the test makes those that have to be there.
@@ -53,7 +55,7 @@ WRONG: Final[Mapping[tuple[str, str], tuple[Sequence[str], Sequence[str]]]] = {
     ("token", "version"): (FLAG, ()),
     ("token", "secret-file"): (("/nonexistent/file", "/", "empty"), ("ann",)),
     ("token", "secret-env"): (("", "AIRYD_TEST_NONE"), ("ann",)),
-    ("token", "base64"): (FLAG, COMPLETE["token"]),
+    ("token", "base64"): ((*FLAG, MARK), COMPLETE["token"]),
     ("token", "for"): (("", "abc", "-5", "1.5", "nan", "inf", "1e3", "9" * 5000), COMPLETE["token"]),
     ("token", "claim"): (("", "name", "=value", "subscribe=[broken"), COMPLETE["token"]),
     ("token", "alg"): (("", "HS257", "RS256", "none", "hs256"), COMPLETE["token"]),
@@ -142,18 +144,19 @@ ARGUMENTS: Final[Mapping[str, Sequence[Sequence[str]]]] = {
         ["--jti=j", "--token-max-age=5"],
         ["--jti=j", "--subject=s"],
         ["--jit=j"],
+        [f"--token={MARK}"],
     ],
 }
 
 
 def all_options() -> dict[tuple[str, str], bool]:
     """Return every option of every command, by the commands' own tables, and whether it takes a value."""
-    commands: dict[str, Any] = {"": AirydOptions}
-    commands |= {name: options for name, _, options, _ in AirydOptions.subCommands}
+    parsers = {"": top_parser(), **{name: options.parser(name) for name, options in COMMANDS.items()}}
     return {
-        (name, option.removesuffix("=")): option.endswith("=")
-        for name, options in commands.items()
-        for option in options().longOpt
+        (name, option.removeprefix("--")): takes_value
+        for name, parser in parsers.items()
+        for option, takes_value in parser.options.items()
+        if option.startswith("--")
     }
 
 
@@ -185,9 +188,9 @@ class WrongValueTests(SynchronousTestCase):
             result = run(MemoryReactorClock(), *argv)
             raise self.failureResultOf(result, SystemExit).value
 
-        self.patch(command, "react", react)
-        self.patch(command, "interruptible", lambda reactor, work: Deferred.fromCoroutine(work))
-        self.patch(command, "_console", console)
+        self.patch(PROGRAM, "react", react)
+        self.patch(PROGRAM, "interruptible_by_reactor", lambda reactor, work: Deferred.fromCoroutine(work))
+        self.patch(PROGRAM, "_console", console)
         out, err = Screen(), Screen()
         self.patch(sys, "stdout", _Text(out))
         self.patch(sys, "stderr", _Text(err))
