@@ -188,6 +188,7 @@ FLOORS = (
         "airyd.cli.connection",
         "airyd.cli.token",
         "airyd.cli.parser",
+        "airyd.cli.completion",
         "airyd.cli.options",
         "airyd.cli.terminal",
         "airyd.cli.publish",

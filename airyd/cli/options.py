@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
+from airyd.cli.completion import QUESTION, describe_for_zsh
 from airyd.cli.parser import CommandParser
 from airyd.cli.token import claim
 from airyd.cli.urls import ADMIN_URL, QUOTED, WEBSOCKET_PATH, WEBSOCKET_URL, admin_url, websocket_url
@@ -291,15 +293,18 @@ def parse(words: Sequence[str]) -> CommandOptions:
 
     Errors: ``UsageError``; ``SystemExit`` after ``--help`` and ``--version``.
     """
-    if not words or words[0] not in COMMANDS:
-        parser = top_parser()
+    has_command = bool(words) and words[0] in COMMANDS
+    parser = COMMANDS[words[0]].parser(words[0]) if has_command else top_parser()
+    if words[-2:-1] == [QUESTION]:
+        sys.stdout.write(f"{describe_for_zsh(parser, () if has_command else [*COMMANDS])}\n")
+        sys.exit(0)
+    if not has_command:
         arguments = parser.read(words, argparse.Namespace())
         if not arguments:
             parser.error(f"a command is needed: {', '.join(COMMANDS)}")
         meant = did_you_mean(arguments[0], COMMANDS)
         parser.error(f"there is no command {arguments[0][:QUOTED]!r}{meant} There are: {', '.join(COMMANDS)}")
     options = COMMANDS[words[0]]()
-    parser = options.parser(words[0])
     arguments = parser.read(words[1:], options)
     try:
         options.check(arguments)

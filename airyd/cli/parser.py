@@ -35,6 +35,7 @@ class CommandParser(argparse.ArgumentParser):
 
     :param arguments: for the usage line, such as ``[URL] DESTINATION``
     :param details: what stands below the options in the help, as it is
+    :ivar added: the options
     """
 
     def __init__(self, name: str, arguments: str, description: str, details: str = "") -> None:
@@ -46,7 +47,7 @@ class CommandParser(argparse.ArgumentParser):
             formatter_class=_HelpFormatter,
             add_help=False,
         )
-        self.options: dict[str, bool] = {}
+        self.added: list[argparse.Action] = []
         self.option("--help", "-h", action="help", help="show this help and exit")
         self.option("--version", action="version", version=f"airyd {__version__}", help="show the version and exit")
 
@@ -55,7 +56,7 @@ class CommandParser(argparse.ArgumentParser):
         if "type" in details:
             details["type"] = _convert(details["type"])
         action = self.add_argument(*names, **details)
-        self.options.update(dict.fromkeys(names, action.nargs is None))
+        self.added.append(action)
 
     def read(self, words: Sequence[str], options: argparse.Namespace) -> Sequence[str]:
         """Read the options of a command line, and return its arguments; errors: :class:`UsageError`."""
@@ -64,7 +65,8 @@ class CommandParser(argparse.ArgumentParser):
         for word in rest:
             if word.startswith("-"):
                 name = word.partition("=")[0]
-                self.error(f"there is no option {name[:QUOTED]}{did_you_mean(name, self.options)}")
+                names = [name for action in self.added for name in action.option_strings]
+                self.error(f"there is no option {name[:QUOTED]}{did_you_mean(name, names)}")
         return [*rest, *arguments]
 
     def error(self, message: str) -> NoReturn:
@@ -80,11 +82,12 @@ class CommandParser(argparse.ArgumentParser):
         An option is joined with its value, since argparse would take a value such as ``-a1`` for another option.
         """
         given: list[str] = []
+        valued = [name for action in self.added if action.nargs is None for name in action.option_strings]
         rest = iter(words)
         for word in rest:
             if word == "--":
                 break
-            value = next(rest, None) if self.options.get(word) else None
+            value = next(rest, None) if word in valued else None
             given.append(word if value is None else f"{word}={value}")
         return given, list(rest)
 

@@ -153,9 +153,10 @@ def all_options() -> dict[tuple[str, str], bool]:
     """Return every option of every command, by the commands' own tables, and whether it takes a value."""
     parsers = {"": top_parser(), **{name: options.parser(name) for name, options in COMMANDS.items()}}
     return {
-        (name, option.removeprefix("--")): takes_value
+        (name, option.removeprefix("--")): action.nargs is None
         for name, parser in parsers.items()
-        for option, takes_value in parser.options.items()
+        for action in parser.added
+        for option in action.option_strings
         if option.startswith("--")
     }
 
