@@ -15,6 +15,8 @@ from service_identity import VerificationError
 from twisted.internet.ssl import Certificate as TwistedCertificate
 from twisted.internet.ssl import trustRootFromCertificates
 
+#: How a TLS alert begins, which a TLS server sends to a client that does not speak TLS (RFC 8446, section 5.1).
+TLS_ALERT: Final = b"\x15\x03"
 _AUTHORITY: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 _NO_CERTIFICATE: Final = "there is no certificate in PEM form in it"
 _BROKEN_CERTIFICATE: Final = "a certificate in it is broken"

@@ -15,7 +15,7 @@ from airyd import __version__
 from airyd.cli.http_errors import http_reason, parse_json, stated_error
 from airyd.cli.tls import Authorities, why_no_tls
 from airyd.cli.urls import tls_scheme
-from airyd.openssl import TlsFault, openssl_reason, tls_fault
+from airyd.openssl import TLS_ALERT, TlsFault, openssl_reason, tls_fault
 
 #: Seconds that an attempt to connect may take, and each step of a TLS handshake.
 _CONNECT_PATIENCE: Final = 10.0
@@ -25,8 +25,6 @@ _ANSWER_PATIENCE: Final = 30.0
 _KEEP_ALIVE: Final = 15.0
 #: Bytes of an answer that are looked at.
 _LONGEST_ANSWER: Final = 64 * 1024
-#: How a TLS record with an alert begins: a server with TLS answers so to what is no TLS (RFC 8446, section 5.1).
-_TLS_ALERT: Final = "\x15\x03"
 
 
 class PostFailed(Exception):
@@ -105,7 +103,7 @@ class AdminClient:
             failed = f"the connection was lost before the answer{hint}; {unsure}"
         except HTTPException as error:
             failed = self._unreachable("the server does not speak HTTP on this port")
-            if str(error).startswith(_TLS_ALERT):
+            if str(error).encode("latin-1", "replace").startswith(TLS_ALERT):
                 failed = self._unreachable(f"the server speaks TLS on this port: use {tls_scheme(self._url)}")
         self.close()
         raise PostFailed(failed)

@@ -31,7 +31,7 @@ from airyd.cli.stomp_client import (
 from airyd.cli.tls import VerifiedConnections
 from airyd.cli.urls import tls_scheme
 from airyd.errors import CloseCode
-from airyd.openssl import openssl_reason
+from airyd.openssl import TLS_ALERT, openssl_reason
 
 _log = Logger()
 
@@ -46,8 +46,6 @@ _LONGEST_HEAD: Final = 64 * 1024
 _LONGEST_BODY: Final = 4 * 1024
 _HEAD_END: Final = b"\r\n\r\n"
 _HTTP: Final = b"HTTP/1."
-#: How a TLS record with an alert begins: a server with TLS answers so to what is no TLS (RFC 8446, section 5.1).
-_TLS_ALERT: Final = b"\x15\x03"
 _SWITCHING_PROTOCOLS: Final = 101
 #: Answers that may be another one later: Request Timeout, Too Early, Too Many Requests.
 _PASSING: Final = frozenset((408, 425, 429))
@@ -106,7 +104,7 @@ class OpeningAnswer:
         self.refusal, self.is_permanent, self.is_complete = reason, permanent, complete
 
     def _not_http(self) -> str:
-        if self.data.startswith(_TLS_ALERT):
+        if self.data.startswith(TLS_ALERT):
             return f"the server speaks TLS on this port: use {self._tls_scheme}"
         first_line = self.data.lstrip().partition(b"\n")[0].rstrip()[:LONGEST_QUOTE].decode("utf-8", "replace")
         return f"the server does not speak HTTP on this port: it says {first_line!r}"
@@ -176,7 +174,7 @@ class StompConnection(WebSocketClientProtocol):
         super().connectionMade()
 
     def dataReceived(self, data: bytes) -> None:
-        """Take bytes, each a sign of life (called by Twisted)."""
+        """Read bytes; each shows that the server is alive (called by Twisted)."""
         self._heard = self.factory.reactor.seconds()
         if self._opening is not None:
             self._opening.receive(data)
@@ -190,7 +188,7 @@ class StompConnection(WebSocketClientProtocol):
         if self.failedByMe:
             self._end = self._end or ConnectionEnd("the server breaks the rules of WebSocket")
         if self.state == self.STATE_CLOSING and self._timer is None:
-            # Whoever began to close: the server is to drop the connection, but need not.
+            # Whichever side began to close: the server should drop the connection, but may not.
             self._deadline(CLOSE_PATIENCE, None)
 
     def failHandshake(self, reason: str) -> None:
@@ -222,7 +220,7 @@ class StompConnection(WebSocketClientProtocol):
         self._flush()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Tell who waits how it ended (called by Twisted)."""
+        """Report how it ended to those that wait for it (called by Twisted)."""
         self._cancel_deadline()
         for loop in self._loops:
             if loop.running:
@@ -273,7 +271,7 @@ class StompConnection(WebSocketClientProtocol):
             self._closeConnection(abort=True)
 
     def _deadline(self, seconds: float, reason: str | None) -> None:
-        """Give up after so many seconds; a reason is said unless there is one already."""
+        """Give up after so many seconds, for this reason unless there is one already."""
         self._cancel_deadline()
         self._timer = self.factory.reactor.callLater(seconds, self._give_up, reason)
 
@@ -329,7 +327,7 @@ class StompFactory(WebSocketClientFactory):
 
     :param url: such as ``ws://127.0.0.1:8080/ws.communication``
     :param positions: see :class:`~airyd.cli.stomp_client.StompClient`
-    :param on_client_event: hears of everything that happens
+    :param on_client_event: called with everything that happens
     :param tls: what makes and verifies the TLS connections; None without TLS
     :ivar destinations: what the next connections subscribe to; see :class:`~airyd.cli.stomp_client.StompClient`
     :ivar asks_status: whether they subscribe to the server's status, too

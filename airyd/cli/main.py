@@ -85,7 +85,7 @@ def print_token(options: TokenOptions, console: Console) -> int:
             options.claims,
             options.algorithm,
         )
-    except ValueError as error:  # a secret that is none, or a claim that can't be
+    except ValueError as error:  # a wrong secret or claim
         console.say(str(error))
         return 1
     with suppress(OutputClosed):
@@ -255,7 +255,7 @@ def _binary(stream: TextIO | None) -> BinaryIO:
     """Return the bytes of a standard stream, or nowhere if the process was started without it."""
     if stream is None:
         return Path(os.devnull).open("wb")
-    # Another program may have left it non-blocking: lines would be lost.
+    # Another program may have left it non-blocking, and lines would be lost.
     with suppress(OSError):
         os.set_blocking(stream.fileno(), True)
     return stream.buffer

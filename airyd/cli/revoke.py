@@ -46,7 +46,7 @@ def keeper_of(url: str, reactor: IReactorCore, wall: Callable[[], float], enviro
 
 
 async def revoke_in_source(source: IEventSource, revocation: Revocation, clock: IReactorTime) -> Revocation:
-    """Have a source of :func:`keeper_of` keep a revocation, for all who read it.
+    """Store a revocation in a source of :func:`keeper_of`, for all servers that read it.
 
     Errors: :class:`RevokeFailed`.
     """
@@ -85,7 +85,7 @@ def revoke_by_admin(client: AdminClient, kind: Revoked, name: str) -> Revocation
 
 
 def tell(done: Revocation, console: Console) -> None:
-    """Say what was done, to a person or a program.
+    """Print what was done, for a person or a program.
 
     Errors: ``OutputClosed``.
     """
@@ -103,7 +103,7 @@ def _time(seconds: float) -> str:
 
 @implementer(IEventSink)
 class _Nobody:
-    """Who wants no events, and watches for none."""
+    """A sink of a source that nobody reads."""
 
     def deliver(self, events: Sequence[Event]) -> None:
         """See ``IEventSink``."""

@@ -49,9 +49,9 @@ class TailSubscriptions:
         # Whether a connection can't have so many subscriptions that known destinations come by their names, too.
         self._is_full = False
         self._said: list[str] = []
-        self._asked: Sequence[str] = ()
-        self._standing: list[Subscribed] = []
-        self._has_stood = False
+        self._requested: Sequence[str] = ()
+        self._confirmed: list[Subscribed] = []
+        self._was_complete = False
         self._is_first = True
 
     def includes(self, destination: str) -> bool:
@@ -63,26 +63,26 @@ class TailSubscriptions:
         names = self._wanted if self._is_full else (*self._wanted, *AIRY_DESTINATIONS, *self.positions)
         return [name for name in dict.fromkeys(names) if ANY_SEGMENT not in name and self.includes(name)]
 
-    def allow_all(self) -> None:
-        """Ask for everything again: there is another token."""
+    def forget_refusals(self) -> None:
+        """Request everything again: another token may allow it."""
         self._forbidden = []
 
-    def begin(self) -> Sequence[str]:
+    def for_next_connection(self) -> Sequence[str]:
         """Return what a new connection subscribes to; empty if nothing is left."""
-        self._asked = [
+        self._requested = [
             name
             for name in dict.fromkeys((*self._wanted, *self.known()))
             if name not in self._forbidden and name not in self._unknown
         ]
-        self._standing = []
-        self._is_first = not self._has_stood
-        return self._asked
+        self._confirmed = []
+        self._is_first = not self._was_complete
+        return self._requested
 
-    def leave_out(self, error: ErrorReceived) -> bool:
-        """Ask no more for what was refused; return False if the user has to know, and nothing else can be done."""
+    def drop_refused(self, error: ErrorReceived) -> bool:
+        """Stop requesting what was refused; return False if that can't be done, and the user must know."""
         if error.message == Fault.TOO_MANY_SUBSCRIPTIONS.message:
             was_full, self._is_full = self._is_full, True
-            return not was_full and any(name not in self._wanted for name in self._asked)
+            return not was_full and any(name not in self._wanted for name in self._requested)
         name = error.destination
         if name is None:
             return False
@@ -95,38 +95,38 @@ class TailSubscriptions:
         self.positions.pop(name, None)
         return True
 
-    def left_out(self) -> str:
-        """Return what is not followed, and why; empty if everything is."""
+    def describe_refused(self) -> str:
+        """Return what is not followed, and why; empty if nothing was refused."""
         return f"not allowed: {', '.join(self._forbidden)}" if self._forbidden else ""
 
-    def stands(self, subscribed: Subscribed) -> bool:
-        """Take down that a subscription is live; return whether all are now."""
-        self._standing.append(subscribed)
-        self._has_stood = self._has_stood or len(self._standing) == len(self._asked)
-        return len(self._standing) == len(self._asked)
+    def confirm(self, subscribed: Subscribed) -> bool:
+        """Record that a subscription is live; return whether all are."""
+        self._confirmed.append(subscribed)
+        self._was_complete = self._was_complete or len(self._confirmed) == len(self._requested)
+        return len(self._confirmed) == len(self._requested)
 
     def outcome(self) -> str:
         """Return what is followed now, and what was recovered."""
-        names = [name for name in self._asked if ANY_SEGMENT not in name and name != STATUS]
-        patterns = [name for name in self._asked if ANY_SEGMENT in name]
-        # Before all stood for the first time there was nothing to miss.
-        recovered = [each.destination for each in self._standing if each.recovered and not self._is_first]
+        names = [name for name in self._requested if ANY_SEGMENT not in name and name != STATUS]
+        patterns = [name for name in self._requested if ANY_SEGMENT in name]
+        # Before all were live for the first time there was nothing to miss.
+        recovered = [each.destination for each in self._confirmed if each.recovered and not self._is_first]
         if recovered and len(recovered) == len(names) and not patterns:
             outcome = "recovered, nothing was missed"
         elif recovered:
             outcome = f"recovered {', '.join(recovered)}"
         else:
-            outcome = f"following {', '.join(name for name in self._asked if name in self._wanted)}"
+            outcome = f"following {', '.join(name for name in self._requested if name in self._wanted)}"
         if patterns and not self._is_first:
             outcome += f"; other destinations of {', '.join(patterns)} may have missed events"
         if self._forbidden != self._said:
             self._said = list(self._forbidden)
-            outcome += f" ({self.left_out()})" if self._forbidden else ""
+            outcome += f" ({self.describe_refused()})" if self._forbidden else ""
         return outcome
 
 
 class Tail:
-    """Follows destinations until enough events came, nobody reads any more, or the server says never.
+    """Follows destinations until enough events came, standard output is closed, or another try would fail alike.
 
     :param endpoint: where to connect, again and again
     :param destinations: names, and patterns
@@ -171,7 +171,7 @@ class Tail:
             end = await self._connect_once()
             if self._done:
                 return self._status
-            if end.error is not None and self._do_without(end.error):
+            if end.error is not None and self._drop_refused(end.error):
                 continue
             if end.permanent:
                 self._console.say(end.reason)
@@ -189,10 +189,12 @@ class Tail:
             return ConnectionEnd(str(error), permanent=True)
         if token != self._factory.token:
             self._factory.token = token
-            self._subscriptions.allow_all()
-        self._factory.destinations = self._subscriptions.begin()
+            self._subscriptions.forget_refusals()
+        self._factory.destinations = self._subscriptions.for_next_connection()
         if not self._factory.destinations:
-            return ConnectionEnd(f"there is nothing to follow: {self._subscriptions.left_out()}", permanent=True)
+            return ConnectionEnd(
+                f"there is nothing to follow: {self._subscriptions.describe_refused()}", permanent=True
+            )
         try:
             connection = cast(StompConnection, await self._endpoint.connect(self._factory))
         except (ConnectError, ConnectionClosed, DNSLookupError) as error:
@@ -205,12 +207,12 @@ class Tail:
             await connection.when_ended()
             raise
 
-    def _do_without(self, error: ErrorReceived) -> bool:
+    def _drop_refused(self, error: ErrorReceived) -> bool:
         """Leave out what the server refused; return whether the rest can be followed at once."""
         if error.is_of_status:
             self._factory.asks_status = False
             return True
-        return self._subscriptions.leave_out(error)
+        return self._subscriptions.drop_refused(error)
 
     def _client_event(self, connection: StompConnection, event: ClientEvent) -> None:
         match event:
@@ -240,9 +242,9 @@ class Tail:
             connection.leave()
 
     def _note(self, subscribed: Subscribed) -> None:
-        """Say what a subscription's receipt means, and sum up when all are there."""
+        """Report what a subscription's receipt means, and sum up when all have come."""
         if subscribed.recovered is False:
             self._console.say(f"history was lost on {subscribed.destination}: events may be missing before this point")
-        if self._subscriptions.stands(subscribed):
+        if self._subscriptions.confirm(subscribed):
             self._failures = 0
             self._console.say(f"connected to {self._url}: {self._subscriptions.outcome()}")

@@ -9,11 +9,9 @@ from service_identity import VerificationError
 from twisted.internet.error import ConnectionDone, ConnectionLost
 
 from airyd.hostnames import one_line
-from airyd.openssl import TlsFault, openssl_reason, tls_fault
+from airyd.openssl import TLS_ALERT, TlsFault, openssl_reason, tls_fault
 
 LOST: Final = "the connection was lost"
-#: How a TLS alert begins, which a TLS server sends to who does not speak TLS (RFC 8446, section 5.1).
-_ALERT: Final = b"\x15\x03"
 #: How answers of web servers begin.
 _WEB: Final = (b"HTTP/", b"<")
 _WITH_TLS: Final = "; if the server speaks TLS, write rediss:"
@@ -26,7 +24,7 @@ def why_no_redis(first: bytes, scheme: str) -> str:
     :param first: how its answer begins
     :param scheme: of the URL, such as ``rediss``
     """
-    if first.startswith(_ALERT) and scheme == "redis":
+    if first.startswith(TLS_ALERT) and scheme == "redis":
         return "the server speaks TLS: write rediss:"
     what = "a web server, not a Redis" if first.startswith(_WEB) else "not a Redis"
     return f"what answers there is {what}: correct the host or the port"
