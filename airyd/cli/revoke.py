@@ -81,7 +81,7 @@ def revoke_by_admin(client: AdminClient, kind: Revoked, name: str) -> Revocation
     match reply.value:
         case {"at": int() | float() as at, "until": int() | float() as until} if math.isfinite(at + until):
             return Revocation(kind, name, at, until)
-    raise RevokeFailed("the answer is none to a revocation: is this airyd's admin endpoint?")
+    raise RevokeFailed("the answer does not say what was revoked: is this airyd's admin endpoint?")
 
 
 def tell(done: Revocation, console: Console) -> None:
