@@ -7,7 +7,7 @@ import sys
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from airyd.cli import main
+from airyd.cli.main import main
 from airyd.cli.options import COMMANDS
 from tests.cli.test_wrong_values import all_options
 

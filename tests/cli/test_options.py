@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd import __version__
-from airyd.cli import main
+from airyd.cli.main import main
 from airyd.cli.options import PublishOptions, RevokeOptions, TailOptions, parse
 from airyd.cli.parser import UsageError
 from airyd.cli.urls import ADMIN_URL, WEBSOCKET_URL

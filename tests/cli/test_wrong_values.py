@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Final, NoReturn
 
 from twisted.internet.defer import Deferred
@@ -14,14 +13,13 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from airyd.cli import main
+from airyd.cli import main as command
+from airyd.cli.main import main
 from airyd.cli.options import COMMANDS, top_parser
 from airyd.events import MESSAGE
 from tests.cli.fakes import Screen
 from tests.leaks import MARK, leaks
 
-#: The module, which the function of its name hides.
-PROGRAM: Final[ModuleType] = sys.modules["airyd.cli.main"]
 #: What is no whole number from 1 on, or too large.
 NUMBERS: Final = ("", "abc", "0", "-5", "1.5", "nan", "inf", "1e3", "٣", "9" * 30, "9" * 5000)
 #: What is no file that can be read; the test makes those that have to be there.
@@ -189,9 +187,9 @@ class WrongValueTests(SynchronousTestCase):
             result = run(MemoryReactorClock(), *argv)
             raise self.failureResultOf(result, SystemExit).value
 
-        self.patch(PROGRAM, "react", react)
-        self.patch(PROGRAM, "interruptible_by_reactor", lambda reactor, work: Deferred.fromCoroutine(work))
-        self.patch(PROGRAM, "_console", console)
+        self.patch(command, "react", react)
+        self.patch(command, "interruptible_by_reactor", lambda reactor, work: Deferred.fromCoroutine(work))
+        self.patch(command, "_console", console)
         out, err = Screen(), Screen()
         self.patch(sys, "stdout", _Text(out))
         self.patch(sys, "stderr", _Text(err))
