@@ -6,12 +6,12 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import BinaryIO, Final, NoReturn, TextIO
+from typing import Any, BinaryIO, Final, NoReturn, TextIO
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import wrapClientTLS
@@ -188,55 +188,57 @@ def _now() -> float:
 
 
 def interruptible(work: Callable[[], int]) -> int:
-    """Do the work, which SIGINT and SIGTERM interrupt with ``KeyboardInterrupt``.
+    """Do the work, which a signal interrupts with ``KeyboardInterrupt``; return its exit status, or the signal's."""
 
-    Return its exit status, or that of the signal. A second signal ends the program at once.
-    """
-    received: list[int] = []
-
-    def interrupt(number: int, _frame: FrameType | None) -> None:
-        received.append(number)
-        if len(received) > 1:
-            os._exit(_BY_SIGNAL + number)
+    def interrupt() -> None:
         raise KeyboardInterrupt
 
-    handlers = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    signals = _Signals(interrupt)
+    before = signals.listen()
     try:
         status = work()
     except KeyboardInterrupt:
         status = 1
     finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler or signal.SIG_DFL)
-    return _BY_SIGNAL + received[0] if received else status
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return signals.status or status
 
 
 def interruptible_by_reactor(reactor: IReactorCore, work: Coroutine[Deferred[object], object, int]) -> Deferred[int]:
-    """Run the work and give its exit status, or that of the signal that interrupted it.
-
-    The first SIGINT or SIGTERM cancels the work, which may then say goodbye; the second ends the program at once.
-    """
+    """Run the work, which a signal cancels; give its exit status, or the signal's."""
     running = Deferred.fromCoroutine(work)
-    received: list[int] = []
-
-    def interrupt(number: int, _frame: FrameType | None) -> None:
-        if received:
-            os._exit(_BY_SIGNAL + number)
-        received.append(number)
-        IReactorFromThreads(reactor).callFromThread(running.cancel)
-
-    def listen() -> None:
-        # The reactor's own handlers, which it has just set, would end it without the goodbye.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, interrupt)
+    signals = _Signals(lambda: IReactorFromThreads(reactor).callFromThread(running.cancel))
 
     def status(result: int | Failure) -> int | Failure:
-        if not received or (isinstance(result, Failure) and not result.check(CancelledError, ConnectingCancelledError)):
-            return result
-        return _BY_SIGNAL + received[0]
+        is_cancelled = isinstance(result, Failure) and result.check(CancelledError, ConnectingCancelledError)
+        return signals.status or result if is_cancelled or not isinstance(result, Failure) else result
 
-    reactor.callWhenRunning(listen)
+    # The reactor's own handlers, which it has just set, would end it without a goodbye.
+    reactor.callWhenRunning(signals.listen)
     return running.addBoth(status)
+
+
+class _Signals:
+    """The first SIGINT or SIGTERM interrupts the work, which may then say goodbye; the second ends the program at once.
+
+    :ivar status: the exit status by the first; 0 if none came
+    """
+
+    def __init__(self, interrupt: Callable[[], object]) -> None:
+        self._interrupt = interrupt
+        self.status = 0
+
+    def listen(self) -> Mapping[int, Any]:
+        """Begin; return the handlers that were there before."""
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        return {number: signal.signal(number, self._handle) or signal.SIG_DFL for number in numbers}
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        if self.status:
+            os._exit(_BY_SIGNAL + number)
+        self.status = _BY_SIGNAL + number
+        self._interrupt()
 
 
 def _exit(status: int) -> None:
