@@ -94,7 +94,8 @@ def openssl_reason(error: Exception) -> str:
     :param error: one of pyOpenSSL, or of the standard library
     """
     if isinstance(error, ssl.SSLError):
-        return (error.reason or "no reason is given").replace("_", " ").lower()
+        # Those that Python itself raises have no reason.
+        return (getattr(error, "reason", None) or "no reason is given").replace("_", " ").lower()
     match error.args:
         case ([*entries],) if entries:  # the library, the function and the reason of each
             return ", ".join(str(each[-1]) for each in entries)
