@@ -23,7 +23,7 @@ from airyd.auth.revocations import Revocations
 from airyd.client.context import ClientContext
 from airyd.client.timer_wheel import TimerWheel
 from airyd.config.catalogue import reload_catalogue
-from airyd.config.options import Settings
+from airyd.config.settings import Settings
 from airyd.errors import ConfigurationError, Fault, SourceUnavailable, StompError
 from airyd.events import STATUS
 from airyd.hub.hub import Hub

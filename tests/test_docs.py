@@ -349,7 +349,7 @@ class SecurityTests(SynchronousTestCase):
     def test_words(self) -> None:
         """Those that ``jwt`` names when it is given another, in their order."""
         error = self.assertRaises(ConfigurationError, authenticator, "jwt:secret-env=SECRET:no-such=1")
-        known = str(error).partition("there are: ")[2].split(", ")
+        known = str(error).partition("known here: ")[2].split(", ")
         self.assertEqual(known, [word for word, _, _ in table("docs/security.rst", "Word", "Default", "What it says")])
 
     def test_each_threat_has_its_tests(self) -> None:

@@ -251,7 +251,10 @@ class FolderTests(FilesCase):
             (self.folder(key=key), "certificate and its key"),
             (self.folder(both=key + own, root=root), "root.pem holds a root certificate"),
             (self.folder(both=locked + own), "passphrase"),
-            (self.folder(both=key + own, bad="-----BEGIN CERTIFICATE-----\nx\n"), "bad.pem holds no certificate"),
+            (
+                self.folder(both=key + own, bad="-----BEGIN CERTIFICATE-----\nx\n"),
+                "bad.pem: a certificate in it is broken",
+            ),
         ):
             said = str(self.assertRaises(ValueError, check_certificate_folder, folder))
             self.assertIn(word, said)

@@ -13,7 +13,8 @@ from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
 import airyd
-from airyd.config.options import Options, Settings
+from airyd.config.options import Options
+from airyd.config.settings import Settings
 from airyd.events import AIRY_DESTINATIONS
 from airyd.limits import LIMITS, Limits
 from airyd.stomp.spec import HeartBeat
@@ -148,6 +149,7 @@ class OptionsTests(SynchronousTestCase):
                 compression=True,
                 limits=Limits(),
                 workers=1,
+                log_level="info",
             ),
         )
 
