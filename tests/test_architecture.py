@@ -93,8 +93,6 @@ FLOORS = (
         "airyd.sources.redis.url",
         "airyd.sources.routing",
         "airyd.sources.sample",
-        "airyd.sources.sample.phrases",
-        "airyd.sources.sample.player",
         "airyd.sources.sample.conversations",
         "airyd.sources.sample.playback",
         "airyd.sources.sample.source",
