@@ -31,7 +31,7 @@ from airyd.interfaces import AccessContext, IRevocationKeeper, Readiness, Source
 from airyd.limits import CLOSE_PATIENCE, SPREAD_AT_MOST, SPREAD_PER_CLIENT
 from airyd.listening.endpoints import Place, check_distinct, read_text, url_of
 from airyd.metrics import ORIGIN_ADMIN, Metrics, make_registry
-from airyd.sources.routing import combine, make_parts, share_more
+from airyd.sources.routing import combine, extend_routes, make_routes
 from airyd.sources.status import State, Status
 from airyd.websocket.origin import ANYBODYS, OriginPolicy
 from airyd.websocket.protocol import PROTOCOLS, StompWebSocketFactory
@@ -70,8 +70,8 @@ class Airyd(Service):
 
         self._metrics = Metrics((*settings.destinations, STATUS))
         surroundings = SourceContext(reactor, wall, settings.destinations, settings.limits.body, os.environ)
-        self._parts = make_parts(settings.sources, surroundings)
-        stores = [part.source.revocations for part in self._parts if IRevocationKeeper.providedBy(part.source)]
+        self._routes = make_routes(settings.sources, surroundings)
+        stores = [route.source.revocations for route in self._routes if IRevocationKeeper.providedBy(route.source)]
         self.revocations = Revocations(stores, reactor, wall, settings.token_max_age)
         context = AccessContext(reactor, wall, os.environ)
         authenticators = [make_authenticator(spec, context) for spec in settings.auth]
@@ -94,8 +94,8 @@ class Airyd(Service):
                 )
 
         self.registry: CollectorRegistry = make_registry(self._metrics)
-        self._source = combine(self._parts)
-        states = [State(part.destinations, part.source.health) for part in self._parts]
+        self._source = combine(self._routes)
+        states = [State(route.destinations, route.source.health) for route in self._routes]
         self._status = Status(states, reactor, wall)
         self._metrics.login_up = lambda: not (self._gatekeeper.health() or self._gatekeeper.warnings())
         self._metrics.source_up = lambda: self._reached and not self._source.health()
@@ -196,7 +196,7 @@ class Airyd(Service):
 
     def extend(self, destinations: Sequence[str]) -> None:
         """Add to the catalogue what was found to fit (``airyd.config.catalogue.reload_catalogue``)."""
-        share_more(self._parts, self._settings.sources, [*self._hub.catalogue, *destinations])
+        extend_routes(self._routes, self._settings.sources, [*self._hub.catalogue, *destinations])
         self._metrics.extend(destinations)
         self._source.extend(destinations)
         self._hub.extend(destinations)

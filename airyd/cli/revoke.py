@@ -20,7 +20,7 @@ from airyd.interfaces import IEventSink, IEventSource, IRevocationKeeper, Source
 from airyd.limits import SOURCE_PATIENCE
 from airyd.revocation import Revocation, Revoked
 from airyd.sources import make_source
-from airyd.sources.shares import without_patterns
+from airyd.sources.routing import without_patterns
 
 _UNSURE: Final = "it may be revoked or not: revoking it again is safe"
 
