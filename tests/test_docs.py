@@ -320,7 +320,7 @@ class PublishingTests(SynchronousTestCase):
         self.assertIn("copied once a minute", whole)
         self.assertIn(f"one of {deadletters.MARKS:,} keys", whole)
         self.assertIn(f"then {deadletters.COPIES_PER_SECOND} per second", whole)
-        mended = revocations.BLOCK + revocations.MEND_WITHIN
+        mended = revocations.BLOCK + revocations.REWRITE_WITHIN
         self.assertIn(f"write them again within some {mended:g} seconds", " ".join(whole.split()))
 
 

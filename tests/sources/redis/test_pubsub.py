@@ -13,8 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from airyd.errors import PayloadFault, SourceUnavailable
 from airyd.events import Event, Replay
 from airyd.interfaces import SourceContext
+from airyd.sources.redis.connection import RedisClient
 from airyd.sources.redis.pubsub import RedisPubSub
-from airyd.sources.redis.upstream import Upstream
 from tests.doubles import record_log, text_of
 from tests.sources.redis.fakes import Answer, Error, FakeEndpoint, address_of, words
 from tests.sources.support import EPOCH, START, RecordingSink, body
@@ -53,7 +53,7 @@ class PubSubCase(SynchronousTestCase):
         self.clock = Clock()
         self.endpoint = FakeEndpoint(self.clock)
         context = SourceContext(cast(Any, self.clock), lambda: START + self.clock.seconds(), (A, B), body_limit=100)
-        self.source = RedisPubSub(Upstream(address_of(self.endpoint), context.reactor), "p:", context, history=3)
+        self.source = RedisPubSub(RedisClient(address_of(self.endpoint), context.reactor), "p:", context, history=3)
         self.sink = _Sink()
         self.sink.on_gap = lambda: None
         self.started = self.source.start(self.sink)
@@ -122,7 +122,7 @@ class EpochTests(PubSubCase):
         position = self.watch()
         mine, self.endpoint = self.endpoint, FakeEndpoint(self.clock)
         context = SourceContext(cast(Any, self.clock), lambda: START, (A, B))
-        other = RedisPubSub(Upstream(address_of(self.endpoint), context.reactor), "p:", context)
+        other = RedisPubSub(RedisClient(address_of(self.endpoint), context.reactor), "p:", context)
         other.start(RecordingSink())
         self.endpoint.sessions[0].log_in()
         self.log_in()

@@ -12,9 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.events import MESSAGE
 from airyd.interfaces import SourceContext
+from airyd.sources.redis.connection import RedisClient
 from airyd.sources.redis.requirements import CHECK_EVERY, STREAMS_PER_CHECK
 from airyd.sources.redis.streams import RedisStreams
-from airyd.sources.redis.upstream import Upstream
 from tests.doubles import record_log, text_of
 from tests.sources.contract import NEWS
 from tests.sources.redis.case import RedisCase
@@ -40,16 +40,16 @@ class AnsweringCase(SynchronousTestCase):
         """Start a source, and let it reach Redis."""
         self.refusals: dict[bytes, Answer] = {}
         self.info: Answer = Error("ERR no such key")
-        self.hello = says_hello() if hello is None else hello
+        self.server_info = says_hello() if hello is None else hello
         self.log = record_log(self)
         self.clock = Clock()
         self.endpoint = FakeEndpoint(self.clock)
         context = SourceContext(cast(Any, self.clock), lambda: START, names)
-        upstream = Upstream(address_of(self.endpoint), context.reactor)
-        self.source = RedisStreams(upstream, self.prefix, 500, context)
+        redis = RedisClient(address_of(self.endpoint), context.reactor)
+        self.source = RedisStreams(redis, self.prefix, 500, context)
         self.started = self.source.start(RecordingSink())
         for session in self.endpoint.sessions:
-            session.log_in(hello=self.hello)
+            session.log_in(hello=self.server_info)
         self.addCleanup(self.stop)
 
     def stop(self) -> None:
@@ -68,7 +68,7 @@ class AnsweringCase(SynchronousTestCase):
                 for command in commands:
                     if command[0] == b"XREAD":
                         keys.append(command[4])
-                    answers: dict[bytes, Answer] = {b"HELLO": self.hello, b"XRANGE": [], b"XINFO": self.info}
+                    answers: dict[bytes, Answer] = {b"HELLO": self.server_info, b"XRANGE": [], b"XINFO": self.info}
                     key = next((word for word in command if word.startswith(self.prefix.encode())), b"")
                     session.answer(self.refusals.get(key, self.refusals.get(command[0], answers.get(command[0]))))
         return keys

@@ -13,7 +13,7 @@ from airyd.errors import LoginUnavailable, SourceUnavailable
 from airyd.interfaces import IRevocationKeeper, IRevocationStore, SourceContext
 from airyd.revocation import Revocation, Revoked
 from airyd.sources import make_source
-from airyd.sources.redis.connection import REPLY_PATIENCE, Link
+from airyd.sources.redis.connection import REPLY_PATIENCE, RedisConnection
 from airyd.sources.redis.protocol import Reply, Word
 from tests.auth.revocations_contract import MAX_AGE, Bearer, RevocationsContract
 from tests.doubles import record_log, text_of
@@ -230,13 +230,13 @@ class LossTests(Case):
             self.put(str(number))
         await self.until_out(node, "49")
         sent: list[tuple[Word, ...]] = []
-        command = Link.command
+        command = RedisConnection.command
 
-        def noted(link: Link, *words: Word, patience: float = REPLY_PATIENCE) -> Deferred[Reply]:
+        def noted(connection: RedisConnection, *words: Word, patience: float = REPLY_PATIENCE) -> Deferred[Reply]:
             sent.append(words)
-            return command(link, *words, patience=patience)
+            return command(connection, *words, patience=patience)
 
-        self.patch(Link, "command", noted)
+        self.patch(RedisConnection, "command", noted)
         self.redis.call("DEL", self.stream)
         await self.until(lambda: len(self.entries()) == 50)
         self.assertEqual(len([words for words in sent if words[0] == "XADD"]), 50)

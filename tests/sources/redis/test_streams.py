@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from airyd.errors import SourceUnavailable
 from airyd.events import Event, Replay
 from airyd.interfaces import SourceContext
+from airyd.sources.redis.connection import RedisClient
 from airyd.sources.redis.streams import RedisStreams
-from airyd.sources.redis.upstream import Upstream
 from tests.sources.redis.fakes import Answer, Error, FakeEndpoint, address_of, stream_info, words
 from tests.sources.support import START, RecordingSink
 
@@ -39,7 +39,7 @@ class SourceCase(SynchronousTestCase):
         self.endpoint = FakeEndpoint(self.clock)
         here = address_of(self.endpoint)
         context = SourceContext(cast(Any, self.clock), lambda: START, ())
-        self.source = RedisStreams(Upstream(here, context.reactor), "p:", 500, context)
+        self.source = RedisStreams(RedisClient(here, context.reactor), "p:", 500, context)
         self.sink = RecordingSink()
         self.started = self.source.start(self.sink)
         self.commands, self.reading = self.endpoint.sessions
