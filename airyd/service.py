@@ -18,8 +18,8 @@ from twisted.python.failure import Failure
 from airyd.admin.endpoint import read_admin_token
 from airyd.admin.server import admin_site
 from airyd.auth import make_authenticator
-from airyd.auth.chain import Gatekeeper
-from airyd.auth.revocations import Revocations
+from airyd.auth.chain import AuthenticatorChain
+from airyd.auth.revocations import RevocationRegistry
 from airyd.client.context import Gateway
 from airyd.client.timer_wheel import Wheel
 from airyd.config.catalogue import reload_catalogue
@@ -72,13 +72,13 @@ class Airyd(Service):
         surroundings = SourceContext(reactor, wall, settings.destinations, settings.limits.body, os.environ)
         self._routes = make_routes(settings.sources, surroundings)
         stores = [route.source.revocations for route in self._routes if IRevocationKeeper.providedBy(route.source)]
-        self.revocations = Revocations(stores, reactor, wall, settings.token_max_age)
+        self.revocations = RevocationRegistry(stores, reactor, wall, settings.token_max_age)
         context = AccessContext(reactor, wall, os.environ)
         authenticators = [make_authenticator(spec, context) for spec in settings.auth]
-        self._gatekeeper = Gatekeeper(authenticators, self._metrics, self.revocations)
+        self._authenticator = AuthenticatorChain(authenticators, self._metrics, self.revocations)
         self._places = [Place.read("--listen", text, sockets or reactor) for text in settings.listen]
         for place in self._places:
-            if not (self._gatekeeper.public or place.text.is_loopback):
+            if not (self._authenticator.public or place.text.is_loopback):
                 raise ConfigurationError(
                     f"--listen {place.description}: everybody could come in there with --auth anonymous; "
                     "listen on loopback, or say --auth anonymous:public if that is meant"
@@ -88,7 +88,7 @@ class Airyd(Service):
         self._admin_token = None if sockets else read_admin_token(settings.admin_token_file)
         origins = OriginPolicy(settings.origins, always=_page_origins(settings.admin))
         for each in settings.origins:
-            if self._gatekeeper.cookies and each.lower() in ANYBODYS:
+            if self._authenticator.cookies and each.lower() in ANYBODYS:
                 raise ConfigurationError(
                     f"--origin {each}: with a cookie= in --auth a page of anybody's could log in as its visitor"
                 )
@@ -97,7 +97,7 @@ class Airyd(Service):
         self._source = combine(self._routes)
         states = [State(route.destinations, route.source.health) for route in self._routes]
         self._status = Status(states, reactor, wall)
-        self._metrics.login_up = lambda: not (self._gatekeeper.health() or self._gatekeeper.warnings())
+        self._metrics.login_up = lambda: not (self._authenticator.health() or self._authenticator.warnings())
         self._metrics.source_up = lambda: self._reached and not self._source.health()
         try:
             self._hub = Hub(
@@ -109,7 +109,7 @@ class Airyd(Service):
         self._wheel = Wheel(reactor, min([1.0, *(beat / _TICKS_PER_BEAT for beat in beats)]))
         gateway = Gateway(
             self._hub,
-            self._gatekeeper,
+            self._authenticator,
             settings.limits,
             settings.heart_beat,
             settings.grace,
@@ -121,7 +121,7 @@ class Airyd(Service):
         self._factory = StompWebSocketFactory(
             gateway, settings.paths, origins, reactor, PROTOCOLS[settings.websocket], settings.compression
         )
-        self._sweep = Sweep(self._factory.channels, self.revocations.covers, reactor)
+        self._sweep = Sweep(self._factory.channels, self.revocations.is_revoked, reactor)
 
     def privilegedStartService(self) -> None:
         """Start the source, then the admin page, then listen (``IService``): low ports need the first user's rights."""
@@ -138,9 +138,9 @@ class Airyd(Service):
             return
         self._started = True
         self._raise_file_limit()
-        self._gatekeeper.start()
+        self._authenticator.start()
         self._source.start(self._hub).addCallbacks(self._source_reached, self._source_failed)
-        if self._gatekeeper.revocable:
+        if self._authenticator.revocable:
             self.revocations.start(self._sweep.begin)
         if self._admin_place:
             site = admin_site(
@@ -182,8 +182,8 @@ class Airyd(Service):
         if self._stopping:
             return Readiness(["stopping"])
         unreached = [] if self._reached else ["the event source was not reached yet"]
-        reasons = [*unreached, *self._source.health(), *self._gatekeeper.health()]
-        return Readiness(reasons, self._gatekeeper.warnings())
+        reasons = [*unreached, *self._source.health(), *self._authenticator.health()]
+        return Readiness(reasons, self._authenticator.warnings())
 
     def publish(self, destination: str, body: bytes) -> Deferred[str]:
         """Publish what came to the admin page: see ``Hub.publish``."""
@@ -205,7 +205,7 @@ class Airyd(Service):
         self._stopping = True
         await gatherResults([maybeDeferred(port.stopListening) for port in self._ports])
         await self._drain()
-        self._gatekeeper.stop()
+        self._authenticator.stop()
         await self._source.stop()
         await gatherResults([maybeDeferred(port.stopListening) for port in self._admin_ports])
         self._wheel.stop()

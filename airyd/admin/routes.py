@@ -20,7 +20,7 @@ from airyd.admin.access import check_headers, check_host, check_origin, check_re
 from airyd.admin.responses import Answer, Refusal, json_answer
 from airyd.errors import UnknownDestination
 from airyd.interfaces import Readiness
-from airyd.revocation import LONGEST_NAME, Revocation, Revoked, is_name
+from airyd.revocation import LONGEST_NAME, Revocation, RevocationKind, is_name
 
 #: Gives what ``/metrics`` shows.
 Scrape = Callable[[], Deferred[CollectorRegistry]]
@@ -29,7 +29,7 @@ Ready = Callable[[], Deferred[Readiness]]
 #: Takes a destination and a body; fires with the ``message-id``.
 Publish = Callable[[str, bytes], Deferred[str]]
 #: Takes what to revoke, and its name; fires with the revocation when it is kept.
-Revoke = Callable[[Revoked, str], Deferred[Revocation]]
+Revoke = Callable[[RevocationKind, str], Deferred[Revocation]]
 
 _PUBLISH: Final = "/publish/"
 _REVOKE: Final = "/revoke"
@@ -139,12 +139,12 @@ def _check_json(query: Query) -> None:
         raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the Content-Type must be application/json")
 
 
-def _read_revoked(body: bytes) -> tuple[Revoked, str]:
+def _read_revoked(body: bytes) -> tuple[RevocationKind, str]:
     """Return what is to be revoked, and its name."""
     with suppress(ValueError, RecursionError):
         match json.loads(body, object_pairs_hook=tuple):  # what is no object is no tuple
             case tuple(((str(kind), name),)) if is_name(name):
-                return Revoked(kind), name
+                return RevocationKind(kind), name
     raise Refusal(
         HTTPStatus.BAD_REQUEST,
         f'give {{"jti": "..."}} or {{"subject": "..."}}: a text of 1 to {LONGEST_NAME} printable characters',

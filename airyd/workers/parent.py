@@ -23,7 +23,7 @@ from airyd.errors import ConfigurationError, SourceUnavailable
 from airyd.interfaces import Readiness
 from airyd.listening.endpoints import Place, end_program, read_text, url_of
 from airyd.metrics import Metrics, WorkersMetrics, make_registry
-from airyd.revocation import InForce, Revocation, Revoked, revocation
+from airyd.revocation import Revocation, RevocationKind, RevocationList, new_revocation
 from airyd.service import Airyd
 from airyd.sources import is_shared
 from airyd.workers.process import Ended, NoAnswer, Spawner, WorkerProcess
@@ -68,7 +68,7 @@ class Parent(Service):
         self.registry.register(self._workers_metrics)
         self._sums = Sums()
         self._turns = count()
-        self._revocations = InForce(wall)
+        self._revocations = RevocationList(wall)
         self._spawner = Spawner(reactor, settings, os.environ, self._sockets.descriptors, self._revocations)
         self._supervisor = Supervisor(
             settings.workers,
@@ -194,8 +194,8 @@ class Parent(Service):
                 f"Worker {number + 1} was to publish it, but {error}; it may have done so."
             ) from None
 
-    async def _revoke(self, kind: Revoked, name: str) -> Revocation:
-        done = revocation(kind, name, self._wall(), self._settings.token_max_age)
+    async def _revoke(self, kind: RevocationKind, name: str) -> Revocation:
+        done = new_revocation(kind, name, self._wall(), self._settings.token_max_age)
         self._revocations.add(done)  # for those that start later
         serving = self._supervisor.serving_now()
         if not serving:

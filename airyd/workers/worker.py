@@ -177,7 +177,7 @@ class Worker:
 
     def _revoke(self, revocation: Revocation, is_kept: bool) -> Deferred[Revocation]:
         if is_kept:
-            return self._airyd.revocations.share(revocation)
+            return self._airyd.revocations.distribute(revocation)
         self._airyd.revocations.learn([revocation])
         return succeed(revocation)
 

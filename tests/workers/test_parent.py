@@ -18,7 +18,7 @@ from airyd.config.options import Options
 from airyd.errors import ConfigurationError, SourceUnavailable, UnknownDestination
 from airyd.events import AIRY_DESTINATIONS, MESSAGE
 from airyd.metrics import Metrics, make_registry
-from airyd.revocation import Revocation, Revoked, lasting
+from airyd.revocation import Revocation, RevocationKind, retention
 from airyd.sources import routing as several
 from airyd.workers.messages import (
     REPORTS,
@@ -403,7 +403,7 @@ class RevokeTests(ParentCase):
 
     def test_all_and_one_keeps_it(self) -> None:
         self.serving("--token-max-age=100")
-        expected = Revocation(Revoked.SUBJECT, "ann", 1.7e9, 1.7e9 + lasting(100))
+        expected = Revocation(RevocationKind.SUBJECT, "ann", 1.7e9, 1.7e9 + retention(100))
         for _ in range(2):
             status, text = self.revoke()
             self.assertEqual((status, msgspec.json.decode(text)["until"]), (200, expected.until))

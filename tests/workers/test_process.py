@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.config.options import Options
 from airyd.errors import PayloadFault, PayloadRefused, SourceUnavailable, UnknownDestination
-from airyd.revocation import Revocation, Revoked
+from airyd.revocation import Revocation, RevocationKind
 from airyd.workers.messages import (
     FIRST_SOCKET,
     ORDERS,
@@ -287,7 +287,7 @@ class AskedTests(ProcessCase):
 
     def test_revoked(self) -> None:
         """The revocation comes as it is; what the source says against it, too."""
-        revocation = Revocation(Revoked.SUBJECT, "ann", 1.5, 2.5)
+        revocation = Revocation(RevocationKind.SUBJECT, "ann", 1.5, 2.5)
         for is_kept in (True, False):
             asked = self.process.revoke(revocation, is_kept)
             (order,) = [read_order(data) for data in self.pipes.sent()]

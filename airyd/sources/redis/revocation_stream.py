@@ -18,7 +18,7 @@ from zope.interface import implementer
 
 from airyd.errors import SourceUnavailable
 from airyd.interfaces import IRevocationStore
-from airyd.revocation import InForce, Revocation, Revoked, is_name
+from airyd.revocation import Revocation, RevocationKind, RevocationList, is_name
 from airyd.sources.redis.connection import REPLY_PATIENCE, NotConnected, RedisClient, RedisConnection
 from airyd.sources.redis.protocol import RawEntry
 
@@ -56,8 +56,8 @@ class RevocationStream:
         self._commands = commands
         self._clock = clock
         self._wall = wall
-        self._known = InForce(wall)
-        self._lost: dict[tuple[Revoked, str], Revocation] = {}
+        self._known = RevocationList(wall)
+        self._lost: dict[tuple[RevocationKind, str], Revocation] = {}
         self._learn: Callable[[Sequence[Revocation]], None] = lambda revocations: None
         self._trouble: str | None = None
         self._reading: Deferred[None] | None = None
@@ -163,7 +163,7 @@ class RevocationStream:
 
     async def _read_all(self) -> str:
         """Read all that is kept, and find out what is missing of what was; return the last entry's id."""
-        kept = InForce(self._wall)
+        kept = RevocationList(self._wall)
         position = _START
         while True:
             reply = await self._connection.command("XRANGE", self._key, f"({position}", "+", "COUNT", _PAGE)
@@ -219,7 +219,7 @@ def _revocation_of(fields: list[bytes] | None) -> Revocation | None:
     """Return what an entry says; None if that is no revocation."""
     told = dict(zip(fields[::2], fields[1::2], strict=True)) if fields else {}
     with suppress(KeyError, ValueError):
-        kind, name = Revoked(told[b"kind"].decode()), told[b"name"].decode()
+        kind, name = RevocationKind(told[b"kind"].decode()), told[b"name"].decode()
         at, until = float(told[b"at"]), float(told[b"until"])
         if is_name(name) and math.isfinite(at) and math.isfinite(until):
             return Revocation(kind, name, at, until)
