@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from airyd.admin.endpoint import read_admin_token
+from airyd.admin.access import read_admin_token
 from airyd.admin.server import admin_site
 from airyd.auth import make_authenticator
 from airyd.auth.chain import AuthenticatorChain

@@ -149,7 +149,6 @@ FLOORS = (
         "airyd.admin",
         "airyd.admin.responses",
         "airyd.admin.access",
-        "airyd.admin.endpoint",
         "airyd.admin.routes",
         "airyd.admin.server",
     ),

@@ -15,7 +15,7 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from airyd.admin.endpoint import read_admin_token
+from airyd.admin.access import read_admin_token
 from airyd.admin.server import admin_site
 from airyd.config.catalogue import reload_catalogue
 from airyd.config.options import Settings
