@@ -165,7 +165,7 @@ FLOORS = (
         "airyd.workers",
         "airyd.workers.messages",
         "airyd.workers.sockets",
-        "airyd.workers.sums",
+        "airyd.workers.metrics",
         "airyd.workers.worker",
         "airyd.workers.__main__",
         "airyd.workers.process",

@@ -14,7 +14,7 @@ from twisted.trial.unittest import TestCase
 
 from airyd.listening.endpoint_strings import read_endpoint
 from airyd.listening.endpoints import Place
-from airyd.workers.sockets import Sockets
+from airyd.workers.sockets import ListeningSockets
 from tests.sources.redis.certificates import Certificates
 
 
@@ -79,7 +79,7 @@ class KeepAliveTests(TestCase):
         self.assertTrue(keeps_alive(cast(Any, port).socket))
 
     def test_workers(self) -> None:
-        sockets = Sockets(2)
+        sockets = ListeningSockets(2)
         port = cast(Any, Place.read("--listen", "tcp:0:interface=127.0.0.1", sockets).listen(Factory()))
         self.addCleanup(port.stopListening)
         first, second = port.sockets
