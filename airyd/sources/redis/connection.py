@@ -23,7 +23,7 @@ from airyd.deferreds import all_of
 from airyd.errors import SourceUnavailable
 from airyd.hostnames import one_line, why_not_connected
 from airyd.sources.redis.address import Address
-from airyd.sources.redis.protocol import Message, RedisFactory, RedisProtocol, Reply, Word
+from airyd.sources.redis.protocol import Message, RedisFactory, RedisProtocol, RedisReply, Word
 from airyd.sources.redis.server_info import ServerInfo, read_replication_id, read_server_info
 
 #: Seconds for which nothing at all may come while an answer is due; then the connection counts as dead. A server
@@ -182,7 +182,7 @@ class RedisConnection:
 
     def command(
         self, *words: Word, patience: float = REPLY_PATIENCE, is_dead: Callable[[float], bool] | None = None
-    ) -> Deferred[Reply]:
+    ) -> Deferred[RedisReply]:
         """Send a command over the connection that there is; fires with Redis' reply.
 
         :param patience: seconds without a reply, or anything else from Redis, after which the connection is given up
@@ -196,7 +196,7 @@ class RedisConnection:
             return fail(NotConnected(f"{self._address.name}: {self.trouble or 'given up'}"))
         return self._send(self._protocol, words, patience, is_dead)
 
-    async def transaction(self, *commands: Sequence[Word]) -> list[Reply]:
+    async def transaction(self, *commands: Sequence[Word]) -> list[RedisReply]:
         """Carry out commands in one MULTI, and return their replies; errors in carrying them out are among them.
 
         At ``maxmemory`` Redis refuses all that is in a MULTI. Commands that read one stream, one of which is XINFO
@@ -216,7 +216,7 @@ class RedisConnection:
             raise SourceUnavailable(f"{self._address.name}: a transaction was not carried out")
         return done
 
-    async def _read_unchanged(self, commands: Sequence[Sequence[Word]], info: Sequence[Word]) -> list[Reply]:
+    async def _read_unchanged(self, commands: Sequence[Sequence[Word]], info: Sequence[Word]) -> list[RedisReply]:
         """Read a stream that does not change meanwhile, as its counters, length and first and last entries show.
 
         Whatever changes a stream changes one of these: XADD the last id and ``entries-added``, XDEL the largest deleted
@@ -236,8 +236,8 @@ class RedisConnection:
         words: Sequence[Word],
         patience: float,
         is_dead: Callable[[float], bool] | None = None,
-    ) -> Deferred[Reply]:
-        sent: Deferred[Reply] = protocol.execute_command(*words)
+    ) -> Deferred[RedisReply]:
+        sent: Deferred[RedisReply] = protocol.execute_command(*words)
         self._unanswered += 1
         reads, silence = protocol.reads, 0.0
         overdue = self._clock.callLater(patience, lambda: wait())
@@ -252,7 +252,7 @@ class RedisConnection:
             else:
                 overdue = self._clock.callLater(patience, wait)
 
-        def finish(result: Reply | Failure) -> Reply | Failure:
+        def finish(result: RedisReply | Failure) -> RedisReply | Failure:
             self._unanswered -= 1
             if overdue.active():
                 overdue.cancel()
@@ -387,7 +387,7 @@ class RedisConnection:
         asking.addCallback(self._hello_answered, protocol)
         asking.addErrback(lambda failure: failure.trap(ResponseError, SourceUnavailable) and None)
 
-    def _hello_answered(self, reply: Reply, protocol: RedisProtocol) -> None:
+    def _hello_answered(self, reply: RedisReply, protocol: RedisProtocol) -> None:
         was_replica, now = self.server_info.is_replica, read_server_info(reply)
         if not now.is_known or protocol is not self._protocol:
             return
@@ -460,10 +460,10 @@ class RedisClient:
         )
 
 
-def answer_of(asking: Deferred[Reply]) -> Deferred[Reply]:
+def answer_of(asking: Deferred[RedisReply]) -> Deferred[RedisReply]:
     """Let an error of Redis be a reply, as it is within the reply to EXEC."""
 
-    def refused(failure: Failure) -> Reply:
+    def refused(failure: Failure) -> RedisReply:
         failure.trap(ResponseError)
         return cast(Exception, failure.value)
 

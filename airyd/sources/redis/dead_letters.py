@@ -13,7 +13,7 @@ from txredisapi import ResponseError
 from airyd.errors import SourceUnavailable
 from airyd.limits import KIB
 from airyd.sources.redis.connection import RedisConnection
-from airyd.sources.redis.entries import Refused
+from airyd.sources.redis.entries import RefusedEntry
 
 #: Entries that are kept, and bytes of each one's body.
 DEAD_LETTERS: Final = 1000
@@ -49,7 +49,7 @@ class DeadLetters:
         self._left = float(DEAD_LETTERS)
         self._counted_at = clock.seconds()
 
-    def copy(self, key: bytes, refused: Refused) -> None:
+    def copy(self, key: bytes, refused: RefusedEntry) -> None:
         """Copy what was in the stream or channel ``key``."""
         if not self._is_allowed:
             return
@@ -88,7 +88,7 @@ class DeadLetters:
             raise
         return True
 
-    async def _copy(self, key: str, refused: Refused) -> None:
+    async def _copy(self, key: str, refused: RefusedEntry) -> None:
         body = (refused.body or b"")[:BODY_BYTES]
         try:
             if not await self._is_first(key, refused.event_id):

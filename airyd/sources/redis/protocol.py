@@ -14,7 +14,7 @@ from zope.interface import implementer
 from airyd.sources.redis.trouble import LOST, why_lost, why_no_redis, why_silent
 
 #: What Redis answers with (RESP2): text as bytes; within a list an error, a ``ResponseError``, may stand for a value.
-Reply: TypeAlias = "bytes | int | list[Reply] | Exception | None"
+RedisReply: TypeAlias = "bytes | int | list[RedisReply] | Exception | None"
 Word: TypeAlias = str | bytes | int
 #: An entry of a stream as Redis gives it: the id, and field and value by turns (None for an entry that is gone).
 RawEntry: TypeAlias = "tuple[bytes, list[bytes] | None]"
@@ -56,7 +56,7 @@ class RedisProtocol(HiredisProtocol):  # type: ignore[misc]  # txredisapi has no
         self._received = received
         self._messages: list[Message] = []
 
-    def tryConvertData(self, data: Reply) -> Reply:
+    def tryConvertData(self, data: RedisReply) -> RedisReply:
         """Leave a reply as it is."""
         return data
 
@@ -73,7 +73,7 @@ class RedisProtocol(HiredisProtocol):  # type: ignore[misc]  # txredisapi has no
             messages, self._messages = self._messages, []
             self._received(messages)
 
-    def replyReceived(self, reply: Reply) -> None:
+    def replyReceived(self, reply: RedisReply) -> None:
         """Tell messages from replies; no reply to what a subscriber may say begins so."""
         if self._received is not None and isinstance(reply, list) and reply[:1] == [_MESSAGE]:
             self._messages.append(Message(*cast(list[bytes], reply[1:])))

@@ -25,7 +25,7 @@ from airyd.interfaces import IEventSink, IEventSource, IRevocationKeeper, Source
 from airyd.sources.history import HISTORY, HISTORY_BYTES, UNKNOWN, History
 from airyd.sources.redis.connection import REPLY_PATIENCE, NotConnected, RedisClient
 from airyd.sources.redis.dead_letters import DeadLetters
-from airyd.sources.redis.entries import Refused
+from airyd.sources.redis.entries import RefusedEntry
 from airyd.sources.redis.protocol import Message
 from airyd.sources.redis.revocation_stream import RevocationStream
 
@@ -243,7 +243,7 @@ class RedisPubSub:
         if channel.is_watched and self._sink is not None:
             name = sha256(body).hexdigest()[:16]
             self._sink.refused(channel.destination, name, refusal)
-            self._dead_letters.copy(key, Refused(name, body, refusal))
+            self._dead_letters.copy(key, RefusedEntry(name, body, refusal))
 
     def _fail_publishers(self, reason: str) -> None:
         """Tell all whose events have not come back that they won't."""

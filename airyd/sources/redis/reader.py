@@ -17,7 +17,7 @@ from airyd.errors import SourceUnavailable
 from airyd.sources.redis.batch_size import BatchSize
 from airyd.sources.redis.connection import REPLY_PATIENCE, NotConnected, NotExecuted, RedisConnection
 from airyd.sources.redis.entries import Entries, read_entries
-from airyd.sources.redis.protocol import RawEntry, Reply, Word
+from airyd.sources.redis.protocol import RawEntry, RedisReply, Word
 from airyd.sources.redis.stream_position import (
     NO_STREAM,
     ResumePoint,
@@ -126,7 +126,7 @@ class Reader:
         if self._xread_in_flight is not xread:
             return
 
-        def woken(reply: Reply) -> None:
+        def woken(reply: RedisReply) -> None:
             is_due = self._waking is not None and self._waking.active()
             if reply == 0 and self._xread_in_flight is xread and not is_due:  # the XREAD had not reached Redis yet
                 self._waking = self._clock.callLater(_RETRY_WAKE, self._wake, xread)
@@ -193,7 +193,7 @@ class Reader:
             chosen = (chosen + chosen)[begin : begin + streams]
         return {key: (stream, stream.snapshot()) for key, stream in chosen}
 
-    async def _xread(self, asked: Xread) -> Reply:
+    async def _xread(self, asked: Xread) -> RedisReply:
         ids = [known.read for _, known in asked.values()]
         limits: tuple[Word, ...] = ("COUNT", self._batch_size.count)
         if self._batch_size.streams is None:  # else the next streams in turn must not wait for these
@@ -397,17 +397,17 @@ def _chunks(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
         yield items[begin : begin + most]
 
 
-def _info(asking: Deferred[Reply]) -> Deferred[StreamInfo | SourceUnavailable]:
+def _info(asking: Deferred[RedisReply]) -> Deferred[StreamInfo | SourceUnavailable]:
     """Make of a reply what it says, and of a key that is no stream its reason."""
 
-    def refused(failure: Failure) -> Reply:
+    def refused(failure: Failure) -> RedisReply:
         failure.trap(ResponseError)
         error = cast(Exception, failure.value)
         if not is_about_the_key(error):
             raise error
         return error
 
-    def read(reply: Reply) -> StreamInfo | SourceUnavailable:
+    def read(reply: RedisReply) -> StreamInfo | SourceUnavailable:
         try:
             return read_info(reply)
         except SourceUnavailable as error:

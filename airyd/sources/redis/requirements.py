@@ -16,7 +16,7 @@ from txredisapi import ResponseError
 from airyd.deferreds import all_of
 from airyd.errors import SourceUnavailable
 from airyd.sources.redis.connection import RedisConnection, answer_of
-from airyd.sources.redis.protocol import Reply, Word
+from airyd.sources.redis.protocol import RedisReply, Word
 from airyd.sources.redis.stream_position import is_about_the_key, read_info
 
 #: Seconds between two checks; rights and keys may change at any time.
@@ -152,7 +152,7 @@ class Requirements:
             self._log.warn("{redis} cannot be used: {trouble}", redis=self._connection.name, trouble=trouble)
 
 
-def _trouble(key: str, is_info: bool, reply: Reply) -> str | None:
+def _trouble(key: str, is_info: bool, reply: RedisReply) -> str | None:
     """Return what a reply says is missing, or None."""
     if isinstance(reply, ResponseError):
         text = str(reply)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from airyd.errors import SourceUnavailable
-from airyd.sources.redis.protocol import Reply
+from airyd.sources.redis.protocol import RedisReply
 
 
 class ServerInfo(NamedTuple):
@@ -26,7 +26,7 @@ class ServerInfo(NamedTuple):
         return any(fact is not None for fact in self)
 
 
-def read_server_info(reply: Reply) -> ServerInfo:
+def read_server_info(reply: RedisReply) -> ServerInfo:
     """Read the reply, names and values by turns (RESP2)."""
     if not isinstance(reply, list):
         return ServerInfo()
@@ -40,7 +40,7 @@ def read_server_info(reply: Reply) -> ServerInfo:
     )
 
 
-def read_replication_id(reply: Reply) -> str:
+def read_replication_id(reply: RedisReply) -> str:
     """Return the id of a master's replication history, from ``INFO replication``.
 
     Raises ``SourceUnavailable`` if it is no master.

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, cast
 from txredisapi import ResponseError
 
 from airyd.errors import SourceUnavailable
-from airyd.sources.redis.protocol import RawEntry, Reply
+from airyd.sources.redis.protocol import RawEntry, RedisReply
 
 #: The position before all entries.
 NOTHING: Final = "0-0"
@@ -76,7 +76,7 @@ def is_about_the_key(error: Exception) -> bool:
     return str(error).startswith(("ERR no such key", "WRONGTYPE"))
 
 
-def read_info(reply: Reply) -> StreamInfo:
+def read_info(reply: RedisReply) -> StreamInfo:
     """Read the reply to ``XINFO STREAM``, also one that says that there is no such key.
 
     Raises ``SourceUnavailable`` if the key is no stream, or Redis is older than 7.0.

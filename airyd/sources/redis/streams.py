@@ -22,7 +22,7 @@ from airyd.sources.redis.batch_size import REPLY_BYTES, BatchSize
 from airyd.sources.redis.connection import NotConnected, NotExecuted, RedisClient
 from airyd.sources.redis.dead_letters import DeadLetters
 from airyd.sources.redis.entries import PAYLOAD, POSITION, Entries, read_entries
-from airyd.sources.redis.protocol import RawEntry, Reply
+from airyd.sources.redis.protocol import RawEntry, RedisReply
 from airyd.sources.redis.reader import Reader
 from airyd.sources.redis.requirements import Requirements
 from airyd.sources.redis.revocation_stream import RevocationStream
@@ -236,14 +236,14 @@ class RedisStreams:
             return None
         return cast(list[RawEntry], following)
 
-    async def _ask_until_answered(self, *words: str | bytes | int) -> Reply:
+    async def _ask_until_answered(self, *words: str | bytes | int) -> RedisReply:
         """Ask until there is a reply, over as many connections as that takes; errors of Redis are replies."""
         while True:
             await self._commands.connected()
             with suppress(NotConnected):
                 return await self._reply(*words)
 
-    async def _transaction(self, *commands: Sequence[str | bytes | int]) -> list[Reply]:
+    async def _transaction(self, *commands: Sequence[str | bytes | int]) -> list[RedisReply]:
         await self._commands.connected()
         try:
             return await self._commands.transaction(*commands)
@@ -251,14 +251,14 @@ class RedisStreams:
             self._log.warn("Redis refuses a transaction: {error}", error=str(error))
             raise SourceUnavailable(f"{self._redis.name}: {error}") from None
 
-    async def _reply(self, *words: str | bytes | int) -> Reply:
+    async def _reply(self, *words: str | bytes | int) -> RedisReply:
         try:
             return await self._commands.command(*words)
         except ResponseError as error:
             refusal: Exception = error
             return refusal
 
-    def _refusal(self, reply: Reply) -> SourceUnavailable:
+    def _refusal(self, reply: RedisReply) -> SourceUnavailable:
         return SourceUnavailable(f"{self._redis.name} refuses the event: {reply!s}")
 
     def _deliver(self, batch: list[tuple[Stream, Entries]]) -> None:

@@ -13,7 +13,7 @@ from txredisapi import ResponseError
 
 from airyd.errors import SourceUnavailable
 from airyd.sources.redis.connection import REPLY_PATIENCE, NotConnected, RedisConnection
-from airyd.sources.redis.protocol import Reply
+from airyd.sources.redis.protocol import RedisReply
 from tests.doubles import record_log, text_of
 from tests.sources.redis.fakes import Answer, Error, FakeEndpoint, Session, address, stream_info, words
 
@@ -325,7 +325,7 @@ class FullMemoryTests(ConnectionCase):
     INFO = ("XINFO", "STREAM", "b")
     OOM = Error("OOM command not allowed when used memory > 'maxmemory'.")
 
-    def begin(self) -> tuple[Session, Deferred[list[Reply]]]:
+    def begin(self) -> tuple[Session, Deferred[list[RedisReply]]]:
         """Let Redis refuse a transaction."""
         session = self.connect()
         transaction = Deferred.fromCoroutine(self.connection.transaction(self.RANGE, self.INFO))
@@ -425,7 +425,7 @@ class StopTests(ConnectionCase):
         self.in_state(lambda: self.session.log_in())
 
     def test_waiting_for_a_reply(self) -> None:
-        commands: list[Deferred[Reply]] = []
+        commands: list[Deferred[RedisReply]] = []
 
         def ask() -> None:
             self.session.log_in()

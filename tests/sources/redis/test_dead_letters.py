@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from airyd.errors import PayloadFault, PayloadRefused
 from airyd.sources.redis.connection import RedisConnection
 from airyd.sources.redis.dead_letters import DeadLetters
-from airyd.sources.redis.entries import Refused
+from airyd.sources.redis.entries import RefusedEntry
 from tests.doubles import record_log, text_of
 from tests.sources.redis.fakes import Error, FakeEndpoint, address, words
 
@@ -32,7 +32,7 @@ class DeadLetterTests(SynchronousTestCase):
 
     def copy(self, body: bytes | None = b"s3cret", event_id: str = "5-1") -> None:
         """Refuse an entry."""
-        self.letters.copy(KEY, Refused(event_id, body, PayloadRefused(PayloadFault.NOT_JSON_OBJECT, "no object")))
+        self.letters.copy(KEY, RefusedEntry(event_id, body, PayloadRefused(PayloadFault.NOT_JSON_OBJECT, "no object")))
 
     def test_copied(self) -> None:
         for body, copied in (
@@ -61,7 +61,9 @@ class DeadLetterTests(SynchronousTestCase):
         letters = DeadLetters(self.connection, "p:", "channel", self.clock)
         marks = set()
         for number in range(500):
-            letters.copy(KEY, Refused(f"{number:x}", b"", PayloadRefused(PayloadFault.NOT_JSON_OBJECT, "no object")))
+            letters.copy(
+                KEY, RefusedEntry(f"{number:x}", b"", PayloadRefused(PayloadFault.NOT_JSON_OBJECT, "no object"))
+            )
             ((command, mark, *options),) = self.session.asked()
             self.assertEqual([command, *options], words("SET", "", "NX", "EX", 60))
             self.assertLess(int(mark.removeprefix(b"p:dead-letter:")), 4096)

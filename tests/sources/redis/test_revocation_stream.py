@@ -14,7 +14,7 @@ from airyd.interfaces import IRevocationKeeper, IRevocationStore, SourceContext
 from airyd.revocation import Revocation, RevocationKind
 from airyd.sources import make_source
 from airyd.sources.redis.connection import REPLY_PATIENCE, RedisConnection
-from airyd.sources.redis.protocol import Reply, Word
+from airyd.sources.redis.protocol import RedisReply, Word
 from tests.auth.revocations_contract import MAX_AGE, Bearer, RevocationsContract
 from tests.doubles import record_log, text_of
 from tests.sources.redis.case import RedisCase
@@ -232,7 +232,7 @@ class LossTests(Case):
         sent: list[tuple[Word, ...]] = []
         command = RedisConnection.command
 
-        def noted(connection: RedisConnection, *words: Word, patience: float = REPLY_PATIENCE) -> Deferred[Reply]:
+        def noted(connection: RedisConnection, *words: Word, patience: float = REPLY_PATIENCE) -> Deferred[RedisReply]:
             sent.append(words)
             return command(connection, *words, patience=patience)
 

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from txredisapi import ResponseError
 
 from airyd.errors import SourceUnavailable
-from airyd.sources.redis.protocol import Reply
+from airyd.sources.redis.protocol import RedisReply
 from airyd.sources.redis.stream_position import (
     NO_STREAM,
     NOTHING,
@@ -43,11 +43,11 @@ class InfoTests(SynchronousTestCase):
     facts = (b"length", 3, b"last-generated-id", b"5-1", b"max-deleted-entry-id", b"3-0", b"entries-added", 9)
 
     def test_a_stream(self) -> None:
-        reply: Reply = [*self.facts, b"first-entry", [b"5-0", []], b"last-entry", [b"5-1", [b"payload", b"{}"]]]
+        reply: RedisReply = [*self.facts, b"first-entry", [b"5-0", []], b"last-entry", [b"5-1", [b"payload", b"{}"]]]
         self.assertEqual(read_info(reply), StreamInfo("5-1", 9, "3-0", "5-1", "5-0", 3, [b"payload", b"{}"]))
 
     def test_an_empty_stream(self) -> None:
-        reply: Reply = [*self.facts, b"first-entry", None, b"last-entry", None]
+        reply: RedisReply = [*self.facts, b"first-entry", None, b"last-entry", None]
         self.assertEqual(read_info(reply), StreamInfo("5-1", 9, "3-0", None, None, 3))
 
     def test_no_stream(self) -> None:
