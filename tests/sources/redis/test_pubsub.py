@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import Any, cast
 
@@ -30,17 +29,6 @@ def message(number: int, destination: str = A) -> Answer:
     return [b"message", b"p:" + destination.encode(), body(number)]
 
 
-class _Sink(RecordingSink):
-    """Does something when it is told of a gap."""
-
-    on_gap: Callable[[], object]
-
-    def gap(self, destinations: Sequence[str], reason: str) -> None:
-        """Keep the gap, and do it."""
-        super().gap(destinations, reason)
-        self.on_gap()
-
-
 class PubSubCase(FakeRedisCase):
     """A source that is connected, with two destinations.
 
@@ -49,8 +37,7 @@ class PubSubCase(FakeRedisCase):
     """
 
     def setUp(self) -> None:
-        self.sink = _Sink()
-        self.sink.on_gap = lambda: None
+        self.sink = RecordingSink()
         self.source = self.start_source(
             lambda redis, context: RedisPubSub(redis, "p:", context, history=3), (A, B), self.sink, body_limit=100
         )
