@@ -137,7 +137,7 @@ class Reader:
         )
 
     async def _read(self) -> None:
-        checked_generation = 0
+        checked_generation: int | None = None
         while True:
             await self._connection.connected()
             readable = {key: stream for key, stream in self._streams.items() if stream.is_readable}
@@ -181,7 +181,7 @@ class Reader:
             except ResponseError as error:
                 self._xread_refused(error)
                 await deferLater(self._clock, _RETRY_READ)
-                checked_generation = 0  # one of the streams may have become something else
+                checked_generation = None  # one of the streams may have become something else
 
     def _choose(self, readable: dict[bytes, Stream]) -> Xread:
         """Return the streams to read next and their positions: all of them, or some in turn."""

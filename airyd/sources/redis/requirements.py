@@ -91,11 +91,12 @@ class Requirements:
             checked.errback(SourceUnavailable(f"{self._connection.name}: not running"))
 
     async def _check_on(self, checked: Deferred[None]) -> None:
-        generation = first = 0
+        first = 0
+        checked_generation: int | None = None
         while True:
             await self._connection.connected()
-            is_new = generation != self._connection.generation
-            generation = self._connection.generation
+            is_new = checked_generation != self._connection.generation
+            checked_generation = self._connection.generation
             try:
                 if is_new:
                     first = 0
@@ -107,7 +108,7 @@ class Requirements:
                     if not is_new or not first:
                         break
             except SourceUnavailable:
-                generation = 0
+                checked_generation = None
                 continue  # until there is a connection
             self._log_change()
             if not checked.called:

@@ -131,11 +131,11 @@ class RevocationStream:
     # Reading.
 
     async def _read(self, known: Deferred[None]) -> None:
-        position, generation = _START, 0
+        position, generation, must_read_all = _START, 0, True
         while True:
             await self._connection.connected()
             try:
-                if generation != self._connection.generation or position == _START:
+                if must_read_all or generation != self._connection.generation:
                     generation = self._connection.generation
                     position = await self._read_all()
                     if not known.called:
@@ -150,16 +150,18 @@ class RevocationStream:
                 else:
                     newest = position
                 # Where the last one that was read is gone, others may be, and new ones may have come before it.
-                position = newest if await self._is_there(position) else _START
+                is_whole = position == _START or await self._is_there(position)
+                position = newest
+                must_read_all = not is_whole or position == _START
             except SourceUnavailable:
                 continue  # until there is a connection
             except ResponseError as error:
                 self._set_trouble(str(error))
                 await deferLater(self._clock, _RETRY)
-                position = _START
+                must_read_all = True
 
     async def _is_there(self, entry_id: str) -> bool:
-        return entry_id == _START or bool(await self._connection.command("XRANGE", self._key, entry_id, entry_id))
+        return bool(await self._connection.command("XRANGE", self._key, entry_id, entry_id))
 
     async def _read_all(self) -> str:
         """Read all that is kept, and find out what is missing of what was; return the last entry's id."""
