@@ -29,7 +29,7 @@ from airyd.events import STATUS
 from airyd.hub.hub import Hub
 from airyd.interfaces import AccessContext, IRevocationKeeper, Readiness, SourceContext
 from airyd.limits import CLOSE_PATIENCE, SPREAD_AT_MOST, SPREAD_PER_CLIENT
-from airyd.listening.endpoints import Place, check_distinct, read_text, url_of
+from airyd.listening.endpoints import ListeningEndpoint, check_distinct, read_text, url_of
 from airyd.metrics import ORIGIN_ADMIN, Metrics, make_registry
 from airyd.sources.routing import combine, extend_routes, make_routes
 from airyd.sources.status import State, Status
@@ -78,15 +78,17 @@ class Airyd(Service):
         context = AccessContext(reactor, wall, os.environ)
         authenticators = [make_authenticator(spec, context) for spec in settings.auth]
         self._authenticator = AuthenticatorChain(authenticators, self._metrics, self.revocations)
-        self._places = [Place.read("--listen", text, sockets or reactor) for text in settings.listen]
-        for place in self._places:
-            if not (self._authenticator.public or place.text.is_loopback):
+        self._endpoints = [ListeningEndpoint.read("--listen", text, sockets or reactor) for text in settings.listen]
+        for endpoint in self._endpoints:
+            if not (self._authenticator.public or endpoint.text.is_loopback):
                 raise ConfigurationError(
-                    f"--listen {place.description}: everybody could come in there with --auth anonymous; "
+                    f"--listen {endpoint.description}: everybody could come in there with --auth anonymous; "
                     "listen on loopback, or say --auth anonymous:public if that is meant"
                 )
-        self._admin_place = settings.admin and not sockets and Place.read("--admin", settings.admin, reactor)
-        check_distinct([*self._places, *([self._admin_place] if self._admin_place else [])])
+        self._admin_endpoint = (
+            settings.admin and not sockets and ListeningEndpoint.read("--admin", settings.admin, reactor)
+        )
+        check_distinct([*self._endpoints, *([self._admin_endpoint] if self._admin_endpoint else [])])
         self._admin_token = None if sockets else read_admin_token(settings.admin_token_file)
         origins = OriginPolicy(settings.origins, always=_page_origins(settings.admin))
         for each in settings.origins:
@@ -144,7 +146,7 @@ class Airyd(Service):
         self._source.start(self._hub).addCallbacks(self._source_reached, self._source_failed)
         if self._authenticator.revocable:
             self.revocations.start(self._sweep.begin)
-        if self._admin_place:
+        if self._admin_endpoint:
             site = admin_site(
                 reactor=self._reactor,
                 metrics=self._metrics,
@@ -155,13 +157,13 @@ class Airyd(Service):
                 body_limit=self._settings.limits.body,
                 token=self._admin_token,
             )
-            self._admin_ports.append(self._admin_place.listen(site))
-            scheme = self._admin_place.scheme("http")
+            self._admin_ports.append(self._admin_endpoint.listen(site))
+            scheme = self._admin_endpoint.scheme("http")
             self._log.info("airyd admin at {url}", url=url_of(scheme, self._admin_ports[-1], "/"))
-        for place in self._places:
-            self._ports.append(make_direct(place.listen(self._factory)))
+        for endpoint in self._endpoints:
+            self._ports.append(make_direct(endpoint.listen(self._factory)))
             for path in self._settings.paths:
-                self._log.info("airyd serves {url}", url=url_of(place.scheme("ws"), self._ports[-1], path))
+                self._log.info("airyd serves {url}", url=url_of(endpoint.scheme("ws"), self._ports[-1], path))
 
     def _raise_file_limit(self) -> None:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -21,7 +21,7 @@ from airyd.config.catalogue import reload_catalogue
 from airyd.config.options import Settings
 from airyd.errors import ConfigurationError, SourceUnavailable
 from airyd.interfaces import Readiness
-from airyd.listening.endpoints import Place, end_program, read_text, url_of
+from airyd.listening.endpoints import ListeningEndpoint, end_program, read_text, url_of
 from airyd.metrics import Metrics, WorkersMetrics, make_registry
 from airyd.revocation import Revocation, RevocationKind, RevocationList, new_revocation
 from airyd.service import Airyd
@@ -57,8 +57,8 @@ class Parent(Service):
         self._wall = wall
         self._check()
         self._sockets = ListeningSockets(settings.workers)
-        self._places = [Place.read("--listen", text, self._sockets) for text in settings.listen]
-        self._admin_place = settings.admin and Place.read("--admin", settings.admin, reactor)
+        self._endpoints = [ListeningEndpoint.read("--listen", text, self._sockets) for text in settings.listen]
+        self._admin_endpoint = settings.admin and ListeningEndpoint.read("--admin", settings.admin, reactor)
         self._admin_token = read_admin_token(settings.admin_token_file)
         self._ports: list[IListeningPort] = []
         self._admin_ports: list[IListeningPort] = []
@@ -99,7 +99,7 @@ class Parent(Service):
     def privilegedStartService(self) -> None:
         """Open all sockets (``IService``): low ports need the first user's rights."""
         super().privilegedStartService()
-        if self._admin_place:
+        if self._admin_endpoint:
             site = admin_site(
                 reactor=self._reactor,
                 metrics=self._metrics,
@@ -110,10 +110,10 @@ class Parent(Service):
                 body_limit=self._settings.limits.body,
                 token=self._admin_token,
             )
-            self._admin_ports.append(self._admin_place.listen(site))
-            scheme = self._admin_place.scheme("http")
+            self._admin_ports.append(self._admin_endpoint.listen(site))
+            scheme = self._admin_endpoint.scheme("http")
             self._log.info("airyd admin at {url}", url=url_of(scheme, self._admin_ports[-1], "/"))
-        self._ports += [place.listen(Factory()) for place in self._places]
+        self._ports += [endpoint.listen(Factory()) for endpoint in self._endpoints]
 
     def startService(self) -> None:
         """Start the workers as soon as the reactor runs (``IService``).

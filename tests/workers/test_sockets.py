@@ -16,7 +16,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from airyd.listening.endpoints import Place, url_of
+from airyd.listening.endpoints import ListeningEndpoint, url_of
 from airyd.workers.sockets import InheritedSockets, ListeningSockets, SharedPort
 from tests.patience import PATIENCE
 
@@ -30,7 +30,7 @@ class SharedTests(SynchronousTestCase):
     def listen(self, description: str, count: int = 3) -> tuple[SharedPort, ListeningSockets]:
         """Open the sockets of an endpoint."""
         sockets = ListeningSockets(count)
-        port = Place.read("--listen", description, sockets).listen(Factory())
+        port = ListeningEndpoint.read("--listen", description, sockets).listen(Factory())
         assert isinstance(port, SharedPort)
         self.addCleanup(port.stopListening)
         return port, sockets
@@ -70,7 +70,7 @@ class SharedTests(SynchronousTestCase):
         """Their descriptors come in the order in which they listen."""
         sockets = ListeningSockets(2)
         for _ in range(2):
-            port = Place.read("--listen", "tcp:0:interface=127.0.0.1", sockets).listen(Factory())
+            port = ListeningEndpoint.read("--listen", "tcp:0:interface=127.0.0.1", sockets).listen(Factory())
             self.addCleanup(port.stopListening)
         self.assertEqual([len(each) for each in sockets.descriptors()], [2, 2])
 
