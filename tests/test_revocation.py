@@ -10,7 +10,7 @@ from airyd.revocation import Revocation, RevocationKind, RevocationList, is_name
 ANN = Revocation(RevocationKind.SUBJECT, "ann", 10.0, 100.0)
 
 
-class InForceTests(SynchronousTestCase):
+class RevocationListTests(SynchronousTestCase):
     """What is known, while it matters."""
 
     def setUp(self) -> None:

@@ -42,7 +42,7 @@ NO_KEYS = "jwt:jwks=/nothing/there"
 ONE_TOKEN = Revocation(RevocationKind.JTI, "j", NOW, NOW + 100)
 
 
-class GatekeeperTests(AccessCase):
+class AuthenticatorChainTests(AccessCase):
     """Who is asked, and what comes of it."""
 
     def gatekeeper(self, *specs: str) -> AuthenticatorChain:

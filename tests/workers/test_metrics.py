@@ -23,7 +23,7 @@ def metrics_of(connections: int, flushes: int, deliveries: int, up: bool = True)
     return metrics
 
 
-class SumsTests(SynchronousTestCase):
+class AggregatorTests(SynchronousTestCase):
     """What the page shows of one or two processes."""
 
     def setUp(self) -> None:

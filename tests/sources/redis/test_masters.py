@@ -145,7 +145,7 @@ _STEP = st.one_of(
 )
 
 
-class ReignTests(SynchronousTestCase):
+class MasterTests(SynchronousTestCase):
     """What must hold, whatever happens."""
 
     @settings(max_examples=150)

@@ -215,8 +215,8 @@ class ChangeTests(SentinelsCase):
         self.assertEqual(self.changes, [OLD._replace(epoch=3)])
 
 
-class UpstreamTests(SynchronousTestCase):
-    """Links lead to the master that is named, and to no other."""
+class SentinelClientTests(SynchronousTestCase):
+    """Connections lead to the master that is named, and to no other."""
 
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
