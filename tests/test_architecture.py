@@ -31,6 +31,7 @@ FLOORS = (
         "airyd.tls",
         "airyd.hostnames",
         "airyd.deferreds",
+        "airyd.notices",
         "airyd.interfaces",
     ),
     # 1 the protocol, without Twisted
@@ -99,15 +100,11 @@ FLOORS = (
     # 3 from sources to subscriptions
     (
         "airyd.hub",
-        "airyd.hub.rank",
         "airyd.hub.row_filter",
         "airyd.hub.fanout",
         "airyd.hub.interfaces",
-        "airyd.hub.window",
         "airyd.hub.replay",
-        "airyd.hub.telling",
-        "airyd.hub.turns",
-        "airyd.hub.watch",
+        "airyd.hub.pacing",
         "airyd.hub.destination",
         "airyd.hub.subscription",
         "airyd.hub.hub",
@@ -214,12 +211,8 @@ MOST_LINES = 500
 
 #: Names that several modules still define, and the rooms that have yet to choose others.
 NAMED_TWICE: Mapping[str, str] = {
-    "Key": "client",
-    "Owner": "websocket, client",
-    "Receiver": "hub",
     "Refused": "cli",
-    "State": "hub, cli",
-    "Subscriber": "hub",
+    "State": "cli",
 }
 
 
