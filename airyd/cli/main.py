@@ -34,7 +34,7 @@ from airyd.cli.tls import Authorities
 from airyd.cli.token import TokenUnreadable, mint, secrets_of, token_source
 from airyd.errors import ConfigurationError
 from airyd.hostnames import AnyNameEndpoint
-from airyd.revocation import TOKEN_MAX_AGE, Revocation, revocation
+from airyd.revocation import TOKEN_MAX_AGE, Revocation, new_revocation
 
 _USAGE_ERROR: Final = 2
 #: What a shell adds to the number of the signal that ended a program.
@@ -158,7 +158,7 @@ def revoke(options: RevokeOptions, console: Console) -> int:
 
 async def revoke_stored(reactor: IReactorCore, options: RevokeOptions, console: Console) -> int:
     """Revoke in the source that the servers read; return the exit status."""
-    wanted = revocation(options.kind, options.name, _now(), options.token_max_age or TOKEN_MAX_AGE)
+    wanted = new_revocation(options.kind, options.name, _now(), options.token_max_age or TOKEN_MAX_AGE)
     try:
         source = keeper_of(options.source or "", reactor, _now, os.environ)
         done = await revoke_in_source(source, wanted, IReactorTime(reactor))

@@ -16,7 +16,7 @@ from airyd.cli.urls import ADMIN_URL, QUOTED, WEBSOCKET_PATH, WEBSOCKET_URL, adm
 from airyd.events import AIRY_DESTINATIONS, DESTINATION
 from airyd.limits import PATTERN
 from airyd.patterns import ANY_SEGMENT, Pattern
-from airyd.revocation import LONGEST_NAME, MOST_TOKEN_MAX_AGE, Revoked, is_name
+from airyd.revocation import LONGEST_NAME, MOST_TOKEN_MAX_AGE, RevocationKind, is_name
 from airyd.spelling import did_you_mean
 
 #: The largest number that an option takes, unless it says otherwise.
@@ -229,10 +229,10 @@ admin endpoint, or the Redis that all servers read."""
     details = f"""\
   URL          {_ADMIN_URL}"""
 
-    kind: Revoked
+    kind: RevocationKind
     name: str
     url = ADMIN_URL
-    revoked: Sequence[tuple[Revoked, str]] | None
+    revoked: Sequence[tuple[RevocationKind, str]] | None
     source: str | None
     token_file: str | None
     ca_file: str | None
@@ -242,10 +242,17 @@ admin endpoint, or the Redis that all servers read."""
     def add_options(cls, parser: CommandParser) -> None:
         """See :class:`CommandOptions`."""
         text = "revoke the token with this claim jti"
-        parser.option("--jti", dest="revoked", metavar="JTI", action="append", type=_revoked(Revoked.JTI), help=text)
+        parser.option(
+            "--jti", dest="revoked", metavar="JTI", action="append", type=_revoked(RevocationKind.JTI), help=text
+        )
         text = "revoke all tokens that were issued to this user until now"
         parser.option(
-            "--subject", dest="revoked", metavar="SUBJECT", action="append", type=_revoked(Revoked.SUBJECT), help=text
+            "--subject",
+            dest="revoked",
+            metavar="SUBJECT",
+            action="append",
+            type=_revoked(RevocationKind.SUBJECT),
+            help=text,
         )
         text = "the servers' own --source, such as redis://HOST (see twistd airyd --help-sources)"
         parser.option("--source", metavar="URL", help=text)
@@ -348,8 +355,8 @@ def _algorithm(name: str) -> str:
     return name
 
 
-def _revoked(kind: Revoked) -> Callable[[str], tuple[Revoked, str]]:
-    def read(name: str) -> tuple[Revoked, str]:
+def _revoked(kind: RevocationKind) -> Callable[[str], tuple[RevocationKind, str]]:
+    def read(name: str) -> tuple[RevocationKind, str]:
         if not is_name(name):
             raise ValueError(f"give 1 to {LONGEST_NAME} printable characters")
         return kind, name

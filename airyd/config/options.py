@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn
 from twisted.python import usage
 
 from airyd import __version__
-from airyd.admin.endpoint import check_admin_endpoint
+from airyd.admin.access import check_admin_endpoint
 from airyd.auth import describe_authenticators
 from airyd.config.catalogue import check_name, read_catalogue
 from airyd.config.option_values import lifetime, naming, one_of, ping_interval, positive, seconds, workers

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 from airyd.errors import ConfigurationError
 from airyd.parameters import NOWHERE, Parameters
-from airyd.sources.shares import PARAMETER
+from airyd.sources.routing import PARAMETER
 
 
 class Query(Parameters):

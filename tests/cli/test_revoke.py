@@ -13,13 +13,13 @@ from airyd.cli import admin_client, revoke
 from airyd.cli.admin_client import AdminClient
 from airyd.cli.revoke import RevokeFailed, keeper_of, revoke_by_admin, revoke_in_source, tell
 from airyd.errors import ConfigurationError
-from airyd.revocation import Revocation, Revoked
+from airyd.revocation import Revocation, RevocationKind
 from tests.cli.fakes import Screen
 from tests.cli.web import Web
 from tests.sources.redis.case import RedisCase
 from tests.sources.redis.server import RedisServer
 
-ANN = Revocation(Revoked.SUBJECT, "ann", 1_795_000_000.25, 1_795_090_000.0)
+ANN = Revocation(RevocationKind.SUBJECT, "ann", 1_795_000_000.25, 1_795_090_000.0)
 UNSURE = "it may be revoked or not: revoking it again is safe"
 ANSWER = (200, b'{"subject": "ann", "at": 1795000000.25, "until": 1795090000}')
 
@@ -36,7 +36,7 @@ class AdminTests(SynchronousTestCase):
         """Revoke Ann's tokens."""
         client = AdminClient(self.web.url, lambda: 0, token)
         self.addCleanup(client.close)
-        return revoke_by_admin(client, Revoked.SUBJECT, "ann")
+        return revoke_by_admin(client, RevocationKind.SUBJECT, "ann")
 
     def failed(self) -> str:
         """Return why it failed."""
@@ -80,7 +80,7 @@ class TellTests(SynchronousTestCase):
             self.said(ANN, terminal=True),
             "revoked until 2026-11-19T12:06:40Z: all tokens of ann that were issued until 2026-11-18T11:06:40Z\n",
         )
-        one = ANN._replace(kind=Revoked.JTI, name="j\u202e")
+        one = ANN._replace(kind=RevocationKind.JTI, name="j\u202e")
         self.assertEqual(self.said(one, terminal=True), "revoked until 2026-11-19T12:06:40Z: the token j\\u202e\n")
 
     def test_to_a_program(self) -> None:
