@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final
 
-from tests.chaos.client import Client, State
+from tests.chaos.client import Client
 from tests.chaos.ledger import History
 
 #: Connections whose opening is under way at once.
@@ -71,23 +71,23 @@ class Crowd:
             self._failure = failure
         finally:
             for client in self.clients:
-                if client.socket is not None:
+                if client.connection is not None:
                     client.vanish()
             self._selector.close()
 
     def _turn(self) -> None:
         now = time.monotonic()
         for client in self.clients:
-            if client.state is State.AWAY and client.due <= now and len(self._opening) < OPENING and client.open():
-                assert client.socket is not None
-                self._selector.register(client.socket, selectors.EVENT_READ, client)
+            if client.connection is None and client.due <= now and len(self._opening) < OPENING and client.open():
+                assert client.connection is not None
+                self._selector.register(client.connection.socket, selectors.EVENT_READ, client)
                 self._opening.add(client)
         for key, _ in self._selector.select(0.02):
             client = key.data
             if not client.readable():
                 self._forget(client)
                 client.gone()
-            elif client.state is State.OPEN:
+            elif client.connection is not None and client.connection.is_open:
                 self._opening.discard(client)
 
     def _look(self, seconds: float) -> None:
@@ -107,6 +107,6 @@ class Crowd:
             client.resubscribe()
 
     def _forget(self, client: Client) -> None:
-        assert client.socket is not None
-        self._selector.unregister(client.socket)
+        assert client.connection is not None
+        self._selector.unregister(client.connection.socket)
         self._opening.discard(client)

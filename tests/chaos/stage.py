@@ -106,7 +106,7 @@ class Stage:
         late = self.crowd.wait(lambda client: client.is_level or self._is_found(), patience)
         for client in late:
             standing = [feed.cursor.standing for feed in client.feeds if feed.cursor is not None]
-            self.unlevel.append(f"never level ({client.state}): {standing}")
+            self.unlevel.append(f"never level ({'live' if client.is_live else 'not live'}): {standing}")
         self.crowd.stop()
         for client in self.crowd.clients:
             client.check()
