@@ -10,25 +10,23 @@ from __future__ import annotations
 
 import argparse
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final, cast
 
 from tests.chaos.client import RESTARTING
-from tests.chaos.crowd import Crowd
 from tests.chaos.faults import BY_NAME
 from tests.chaos.ledger import History
-from tests.chaos.listener import let_some_listen
+from tests.chaos.mixing import mix
 from tests.chaos.nodes import Life, Node
 from tests.chaos.publisher import PREFIX, Publisher
-from tests.chaos.stage import NODES, Stage
+from tests.chaos.stage import Stage
 from tests.chaos.verdict import Judge, Verdict
 from tests.integration.daemon import Daemon
 from tests.integration.payloads import CHANNEL_CONNECTED, CHANNEL_DISCONNECTED, MESSAGE, UNREAD_COUNT
 from tests.integration.proxy import Proxy
-from tests.sources.redis.server import DURABLE, RedisServer
+from tests.sources.redis.server import RedisServer
 
 #: What each Redis has, and how its source is asked for it.
 SHARES: Final = (
@@ -37,8 +35,6 @@ SHARES: Final = (
 )
 #: Seconds between two faults, and between two nodes that are restarted in turn.
 PAUSE: Final = 3.0
-#: How often per second a client comes and goes of itself while faults are mixed.
-RESTLESSNESS: Final = 0.02
 
 OF_REDIS: Final = ("kill -9 redis", "SIGSTOP redis", "FLUSHALL", "XTRIM", "DEL", "SET over the key")
 OF_NODES: Final = ("cut link", "black hole", "kill -9 node", "SIGTERM node", "hop")
@@ -77,9 +73,11 @@ class PairNode(Node):
 class Side:
     """One Redis with its publisher and histories, as a fault of Redis sees the stage."""
 
-    def __init__(self, stage: PairStage, names: Sequence[str], rate: float, random: Random) -> None:
+    def __init__(
+        self, stage: PairStage, redis: RedisServer, names: Sequence[str], rate: float, random: Random
+    ) -> None:
         self.histories = [History(name) for name in names]
-        self.redis = RedisServer(*DURABLE)
+        self.redis = redis
         self.publisher = Publisher(self.redis, self.histories, rate, random)
         self.random = stage.random
         self.sleep = stage.sleep
@@ -114,29 +112,19 @@ class PairStage(Stage):
     :ivar sides: what happens to Redis happens to one of these
     """
 
-    def __init__(
-        self, *, clients: int, rate: float, seed: int, scale: float = 1.0, slack: float = 1.0, plant: str = ""
-    ) -> None:
-        self.random = Random(seed)
-        self.scale = scale
-        self.slack = slack
-        self._plant = plant
-        self.outages: list[tuple[float, float]] = []
-        self.unlevel: list[str] = []
-        self.nodes: list[Node] = []
-        self.sides: list[Side] = []
-        try:
-            for number, (names, _) in enumerate(SHARES):
-                self.sides.append(Side(self, names, rate / len(SHARES), Random(seed + number)))
-            self.nodes += [PairNode([side.redis.port for side in self.sides], plant) for _ in range(NODES)]
-        except BaseException:
-            self.close()
-            raise
+    def make_feed(self, rate: float, random: Random) -> None:
+        """Start the other Redis, too; make the histories and who publishes, for each."""
+        servers = [self.redis, self.make_redis()]
+        self.sides = [
+            Side(self, redis, names, rate / len(SHARES), Random(random.random()))
+            for redis, (names, _) in zip(servers, SHARES, strict=True)
+        ]
         self.histories = [history for side in self.sides for history in side.histories]
         self.publisher = cast(Publisher, Publishers(self.sides))
-        ports = [node.port for node in self.nodes]
-        self.crowd = Crowd(clients, ports, self.histories, Random(seed + 2))
-        let_some_listen(self.crowd.clients, ports, seed)
+
+    def make_node(self, plant: str) -> Node:
+        """Start a node that reads both."""
+        return PairNode([side.redis.port for side in self.sides], plant)
 
     def suffer(self, name: str) -> None:
         """Let a fault happen, to one Redis if it is one of Redis', or to one link."""
@@ -149,9 +137,8 @@ class PairStage(Stage):
 
     def close(self) -> None:
         """End all processes."""
-        for node in self.nodes:
-            node.close()
-        for side in self.sides:
+        super().close()
+        for side in self.sides[1:]:
             side.redis.close()
 
 
@@ -197,33 +184,10 @@ def rolling(stage: PairStage, times: int) -> Verdict:
     return judge(stage, is_rolling=True)
 
 
-def mixed(stage: PairStage, seconds: float) -> Verdict:
+def mixed(stage: PairStage, seconds: float, seed: int) -> Verdict:
     """Let faults of one Redis and of all else happen at random, at the same time, to clients that come and go."""
-    failures: list[BaseException] = []
-    deadline = time.monotonic() + seconds
-
-    def track(names: Sequence[str], random: Random) -> None:
-        try:
-            while time.monotonic() < deadline and not failures:
-                stage.sleep(random.uniform(0.5, 8))
-                stage.suffer(random.choice(names))
-        except BaseException as failure:  # noqa: BLE001  # raised again where the threads were started
-            failures.append(failure)
-
-    def act() -> None:
-        stage.crowd.restlessness = RESTLESSNESS
-        threads = [
-            threading.Thread(target=track, args=(names, Random(number)))
-            for number, names in enumerate((OF_REDIS, OF_NODES))
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        if failures:
-            raise failures[0]
-
-    stage.play(act)
+    kinds = [lambda random, names=names: stage.suffer(random.choice(names)) for names in (OF_REDIS, OF_NODES)]
+    stage.play(lambda: mix(stage, seconds, seed, kinds))
     return judge(stage)
 
 
@@ -252,7 +216,7 @@ def main(arguments: Sequence[str]) -> int:
 
     is_well = run("rolling restart", lambda stage: rolling(stage, wanted.times))
     is_well &= run("one by one", lambda stage: one_by_one(stage, [*OF_REDIS, *OF_NODES]))
-    is_well &= run(f"mixed, {wanted.mixed:g} s", lambda stage: mixed(stage, wanted.mixed))
+    is_well &= run(f"mixed, {wanted.mixed:g} s", lambda stage: mixed(stage, wanted.mixed, wanted.seed))
     return 0 if is_well else 1
 
 

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from random import Random
 from typing import Any, Final, NamedTuple
 
 from tests.chaos.failover import FAULTS as FAILOVER_FAULTS
 from tests.chaos.failover import FailoverJudge, FailoverStage
 from tests.chaos.faults import FAULTS, Fault
+from tests.chaos.mixing import mix
 from tests.chaos.plants import PLANTS
 from tests.chaos.pubsub import FAULTS as PUBSUB_FAULTS
 from tests.chaos.pubsub import PassingJudge, PassingStage
@@ -24,9 +25,6 @@ from tests.chaos.verdict import Judge, Verdict
 
 #: Seconds between two faults, when they come one after the other.
 PAUSE: Final = 3.0
-#: When faults are mixed: how often per second a client comes and goes of itself, and the seconds between two faults.
-RESTLESSNESS: Final = 0.02
-PAUSES: Final = (0.5, 8.0)
 #: What of a long list of what was wrong is shown.
 SHOWN: Final = 12
 
@@ -140,34 +138,13 @@ def one_by_one(faults: Sequence[Fault], plan: Plan) -> Verdict:
 
 def mixed(seconds: float, plan: Plan) -> Verdict:
     """Let faults of Redis and all others happen at random, at the same time, to clients that come and go."""
-    failures: list[BaseException] = []
+    kinds = [[fault for fault in plan.faults if fault.is_of_redis is is_of_redis] for is_of_redis in (True, False)]
 
     def act(stage: Stage) -> None:
-        stage.crowd.restlessness = RESTLESSNESS
-        deadline = time.monotonic() + seconds
-        tracks = [
-            threading.Thread(target=_play, args=(stage, faults, Random(plan.seed + number), deadline, failures))
-            for number, faults in enumerate(
-                ([f for f in plan.faults if f.is_of_redis], [f for f in plan.faults if not f.is_of_redis])
-            )
-        ]
-        for track in tracks:
-            track.start()
-        for track in tracks:
-            track.join()
-        if failures:
-            raise failures[0]
+        mix(stage, seconds, plan.seed, [partial(_let_one_happen, stage, faults) for faults in kinds])
 
     return plan.play(act)
 
 
-def _play(
-    stage: Stage, faults: Sequence[Fault], random: Random, deadline: float, failures: list[BaseException]
-) -> None:
-    weights = [fault.weight for fault in faults]
-    try:
-        while time.monotonic() < deadline and not failures:
-            stage.sleep(random.uniform(*PAUSES))
-            random.choices(faults, weights)[0].inject(stage)
-    except BaseException as failure:  # noqa: BLE001  # raised again where the threads were started
-        failures.append(failure)
+def _let_one_happen(stage: Stage, faults: Sequence[Fault], random: Random) -> None:
+    random.choices(faults, [fault.weight for fault in faults])[0].inject(stage)
