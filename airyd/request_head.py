@@ -3,7 +3,8 @@
 Two rules, so that airyd and a proxy in front never read one request in two ways:
 
 * A line ends at CR LF and nowhere else (section 2.2). The bytes 80 to FF are content (RFC 9110, section 5.5).
-* What is not written as the RFC has it is refused with 400. Nothing is repaired, guessed or passed over.
+* What is not written as the RFC has it is refused with 400. Nothing is repaired or guessed, and nothing is passed over
+  but one empty line before the request (section 2.2).
 
 Sans-IO: :class:`RequestHeadReader` collects the bytes, :func:`parse_request_head` reads them.
 """
@@ -36,6 +37,8 @@ _ARRIVED: Final = re.compile(rf"{_TEXT}(?:\r\n{_TEXT})*+".encode("latin-1"))
 #: origin-form or absolute-form (RFC 9112, section 3.2), without a fragment. Browsers leave more characters as they are
 #: than RFC 3986 lets them.
 _TARGET: Final = re.compile(r"(?:https?://(?P<authority>[^/?#]*+))?(?P<path>/[^?#]*+)(?:\?[^#]*+)?", re.IGNORECASE)
+#: Absolute-form with another scheme (RFC 3986, section 4.3): well written, but nothing of it is here.
+_OTHER_SCHEME: Final = re.compile(r"(?!https?:)[a-z][a-z0-9+.-]*+:[^#]*+", re.IGNORECASE)
 
 _TOO_LARGE: Final = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
 _BAD_LINES: Final = (
@@ -67,7 +70,7 @@ class RequestHead(NamedTuple):
     """What a request head says; ``repr`` shows nothing of it.
 
     :ivar method: such as ``GET``; case-sensitive
-    :ivar path: of the target, as it came, without the query
+    :ivar path: of the target, as it came, without the query; the whole target if it has another scheme than HTTP's
     :ivar host: host and port of an absolute target, else the ``Host`` field (RFC 9112, section 3.2.2)
     :ivar fields: by name in lower case, one character per byte (latin-1), without the space around; lines of one name
         are joined: with ``;`` for ``Cookie`` (RFC 9113, section 8.2.3), else with a comma (RFC 9110, section 5.3)
@@ -89,14 +92,20 @@ class RequestHeadReader:
     :param most_fields: header lines
     """
 
-    __slots__ = ("_arrived", "_lines", "_most_bytes", "_most_fields", "_proper")
+    __slots__ = ("_arrived", "_has_begun", "_lines", "_most_bytes", "_most_fields", "_proper")
 
     def __init__(self, most_bytes: int, most_fields: int) -> None:
         self._arrived = bytearray()
+        self._has_begun = False
         self._lines = 0
         self._proper = 0  # bytes that are lines with proper ends
         self._most_bytes = most_bytes
         self._most_fields = most_fields
+
+    @property
+    def wants_body(self) -> bool:
+        """Whether an answer may have a body: not one to HEAD (RFC 9110, section 9.3.2)."""
+        return not self._arrived.startswith(b"HEAD ")
 
     def feed(self, data: bytes) -> tuple[bytes, bytes] | None:
         """Take what came; return the whole head and what follows it, or None while the head has no end.
@@ -105,6 +114,13 @@ class RequestHeadReader:
         """
         arrived, before = self._arrived, len(self._arrived)
         arrived += data
+        if not self._has_begun:
+            if bytes(arrived) in (b"", b"\r"):  # it may become the empty line
+                return None
+            before = 0
+            self._has_begun = True
+            if arrived.startswith(b"\r\n"):
+                del arrived[:2]
         end = arrived.find(_HEAD_END, max(before - len(_HEAD_END) + 1, 0))
         size = len(arrived) if end < 0 else end + len(_HEAD_END)
         if size > self._most_bytes:
@@ -135,13 +151,15 @@ def parse_request_head(head: bytes) -> RequestHead:
     method, target, version, lines = found.groups()
     if version != "1.1":
         raise RequestRefused("The version of HTTP must be 1.1.", HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
+    fields = _fields(lines)
+    host = _host(fields.get("host"))
+    if _OTHER_SCHEME.fullmatch(target):
+        return RequestHead(method, target, host, fields)
     asked = _TARGET.fullmatch(target)
     if asked is None:
         raise RequestRefused(
             "The request target must be a path such as /ws.communication, or an http: URL, without a fragment."
         )
-    fields = _fields(lines)
-    host = _host(fields.get("host"))
     authority: str | None = asked["authority"]
     return RequestHead(method, asked["path"], host if authority is None else _host(authority), fields)
 

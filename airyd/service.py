@@ -40,6 +40,8 @@ from airyd.websocket.transport import make_direct
 
 #: The wheel's tick is this part of the shortest heart-beat or ping interval, and at most a second.
 _TICKS_PER_BEAT: Final = 10
+#: Seconds: the wheel is late by less than two ticks, and the limit of time for CONNECT is kept to within a second.
+_LONGEST_TICK: Final = 0.5
 #: Open files that clients don't get: for the admin page, the source, and connections that are dropped as they come.
 _RESERVED_FILES: Final = 100
 
@@ -106,7 +108,7 @@ class Airyd(Service):
         except ValueError as error:
             raise ConfigurationError(f"--destination: {error}") from None
         beats = [beat for beat in (*(each / 1000 for each in settings.heart_beat), settings.ping_interval) if beat]
-        self._wheel = Wheel(reactor, min([1.0, *(beat / _TICKS_PER_BEAT for beat in beats)]))
+        self._wheel = Wheel(reactor, min([_LONGEST_TICK, *(beat / _TICKS_PER_BEAT for beat in beats)]))
         gateway = Gateway(
             self._hub,
             self._gatekeeper,

@@ -83,6 +83,9 @@ class Null:
     def send(self, wire: bytes) -> None:
         """See ``IChannel``."""
 
+    def ping(self) -> None:
+        """See ``IChannel``."""
+
     def sent(self, wire: bytes, count: int) -> None:
         """See ``IChannel``."""
 

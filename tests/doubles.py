@@ -248,6 +248,10 @@ class Channel:
         if not self.closed:
             self._keep(wire)
 
+    def ping(self) -> None:
+        """See ``IChannel``."""
+        self.send(b"\x89\0")
+
     def sent(self, wire: bytes, count: int) -> None:
         """See ``IChannel``."""
         raise AssertionError("everything fits in here")

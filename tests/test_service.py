@@ -22,7 +22,7 @@ from airyd.config.options import Options
 from airyd.errors import ConfigurationError, UnknownDestination
 from airyd.events import MESSAGE, STATUS
 from airyd.interfaces import IEventSink, SourceContext
-from airyd.limits import CLOSE_PATIENCE, MIB
+from airyd.limits import CLOSE_PATIENCE, MIB, Limits
 from airyd.service import Airyd
 from airyd.sources import routing as several
 from tests.doubles import EVENT, Feed, frame, record_log, websocket_frames
@@ -411,6 +411,30 @@ class ReloadTests(ServiceTestCase):
         peer.say(text(frame("SUBSCRIBE", b"", id="s", destination=STATUS)))
         self.assertIn(b"/queue/channel/news", peer.got())
         self.successResultOf(service.publish("/queue/channel/news", b"{}"))
+
+
+class ConnectTimeTests(ServiceTestCase):
+    """How long a client may take to connect, whatever else the wheel has to do."""
+
+    def test_within_a_second(self) -> None:
+        """A client that says a byte now and then is ended at its limit, and less than a second later."""
+        quiet = ("--heart-beat=0,0", "--ping-interval=0")
+        limit = Limits().connect_timeout
+        for said, options in ((b"", ()), (request(Host="127.0.0.1:8080"), ()), (b"", quiet)):
+            self.reactor = Reactor()
+            self.started(*options)
+            self.reactor.advance(0.9)  # the wheel looks at its own times, from the first connection on
+            self.reach()
+            self.reactor.advance(0.15)
+            peer = self.reach()
+            peer.say(said)
+            seconds, step = 0.0, 0.125
+            while not (peer.socket.shut or b"no CONNECT in time" in peer.got()):
+                self.reactor.advance(step)
+                self.reactor.turn()
+                seconds += step
+                self.assertLess(seconds, limit + 1)
+            self.assertGreaterEqual(seconds, limit)
 
 
 class OriginTests(ServiceTestCase):

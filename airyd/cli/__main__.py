@@ -1,5 +1,5 @@
 """``python -m airyd.cli`` is ``airyd``."""
 
-from airyd.cli import main
+from airyd.cli.main import main
 
 main()

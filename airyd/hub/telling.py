@@ -89,7 +89,8 @@ class Telling:
         waiting = self._waiting
         for subscription in subscriptions:
             waiting[subscription] = waiting.get(subscription) or since
-        self.spread = spread_of(len(waiting))
+        # Those who still wait for an earlier gap keep its time: the fewer that are left would go faster.
+        self.spread = max(spread_of(len(waiting)), self.spread if self.held is not None else 0.0)
         if waiting and self.held is None:
             self.held = []
             self._tell_some()

@@ -113,7 +113,6 @@ class OpeningHandshake(WebSocketServerProtocol):
         whole = self._reader.feed(data)
         if whole is None:
             return
-        self._reader = None
         head = parse_request_head(whole[0])
         asked = read_opening_handshake(head, self.factory.paths)
         origin = head.fields.get("origin")
@@ -125,6 +124,7 @@ class OpeningHandshake(WebSocketServerProtocol):
 
     def _accept(self, asked: OpeningHandshakeRequest, rest: bytes) -> None:
         """Let Autobahn answer with 101, and read what follows the request."""
+        self._reader = None
         self.data = rest
         # What Autobahn's own reading of the request would leave behind for its answer.
         self._wskey = asked.key
@@ -144,7 +144,6 @@ class OpeningHandshake(WebSocketServerProtocol):
 
     def refuse(self, refused: RequestRefused) -> None:
         """Answer the opening handshake with an HTTP error, and close."""
-        self._reader = None
         body = f"{refused.reason}\n".encode()
         headers = {
             "Server": self.factory.server,
@@ -155,7 +154,9 @@ class OpeningHandshake(WebSocketServerProtocol):
         }
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         status = refused.status
-        self.sendData(f"HTTP/1.1 {status.value} {status.phrase}\r\n{lines}\r\n".encode() + body)
+        has_body = self._reader is None or self._reader.wants_body
+        self._reader = None
+        self.sendData(f"HTTP/1.1 {status.value} {status.phrase}\r\n{lines}\r\n".encode() + (body if has_body else b""))
         self.factory.gateway.metrics.handshakes_refused[int(status)] += 1
         self._log.info(
             "{peer}: opening handshake refused with {code}: {reason}",

@@ -10,7 +10,7 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd import __version__
-from airyd.cli import main
+from airyd.cli.main import main
 from airyd.cli.options import PublishOptions, RevokeOptions, TailOptions
 from airyd.cli.usage import ADMIN_URL, WEBSOCKET_URL
 from airyd.events import AIRY_DESTINATIONS, MESSAGE

@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.auth import make_authenticator
 from airyd.auth.jwt.keys import SECRET_ALGORITHMS
-from airyd.cli import main
+from airyd.cli.main import main
 from airyd.cli.options import TokenOptions
 from airyd.cli.token import TokenUnreadable, claim, mint, token_source
 from airyd.interfaces import AccessContext, IPrincipal

@@ -13,8 +13,8 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from airyd.cli import main
 from airyd.cli import main as command
+from airyd.cli.main import main
 from airyd.cli.options import AirydOptions
 from airyd.events import MESSAGE
 from tests.cli.fakes import Screen

@@ -30,7 +30,7 @@ PATH: Final[tuple[Callable[..., Any], ...]] = (
     Audience.advance,
     Group.advance,
     Group.write,
-    encoding.websocket_framing,
+    wsframe.websocket_framing,
     wsframe.text_header,
     Rank.take,
     Group._send,

@@ -111,6 +111,10 @@ class MemoryChannel:
         """See ``IChannel``."""
         return NO_OPENING
 
+    def ping(self) -> None:
+        """See ``IChannel``: the model's clients have heart-beats."""
+        raise AssertionError("a ping for a client with heart-beats")
+
     @property
     def buffered(self) -> int:
         """Bytes that wait."""

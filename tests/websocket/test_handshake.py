@@ -157,9 +157,11 @@ class RefusalTests(WebSocketTestCase):
         before = self.metrics.handshakes_refused[wanted]
         status, headers, body, peer = self.ask(request)
         self.assertEqual(status, wanted, request)
-        self.assertEqual(int(headers["content-length"]), len(body))
+        is_head = request.startswith(b"HEAD ")
+        self.assertGreater(int(headers["content-length"]), 1)
+        self.assertEqual(len(body), 0 if is_head else int(headers["content-length"]))
         self.assertTrue(headers["content-type"].startswith("text/plain"))
-        self.assertTrue(body.strip())
+        self.assertEqual(bool(body.strip()), not is_head)
         self.assertEqual(self.metrics.handshakes_refused[wanted], before + 1)
         self.assertTrue(peer.socket.shut or peer.socket.closed)
         if not peer.socket.closed:
@@ -168,10 +170,25 @@ class RefusalTests(WebSocketTestCase):
 
     def test_wrong_path(self) -> None:
         """The path is what stands there: nothing is decoded, dropped or taken for a host."""
-        wrong = ("/", "/ws", f"{PATH}/", f"{PATH}2", f"/x{PATH}", f"/?{PATH}", f"//evil.example{PATH}", f"{PATH};x=y")
-        for path in (*wrong, PATH.replace("w", "%77"), f"/a/..{PATH}"):
+        wrong = ("/", "/ws", f"{PATH}/", f"{PATH}2", f"/x{PATH}", f"/?{PATH}", "a:", f"//evil.example{PATH}")
+        for path in (
+            *wrong,
+            f"{PATH};x=y",
+            PATH.replace("w", "%77"),
+            f"/a/..{PATH}",
+            f"mailto:{PATH}",
+            f"ws://airy.example{PATH}",
+        ):
             self.refused(404, request(path))
-        self.assertEqual(self.kinds(), {"refused": 10})
+        self.assertEqual(self.kinds(), {"refused": 13})
+
+    def test_head_has_no_body(self) -> None:
+        """Whatever is wrong with the request, and whether all of it was read."""
+        long = "x" * self.factory.gateway.limits.request_head
+        self.refused(405, request(method="HEAD"))
+        self.refused(400, request(method="HEAD", Host=None))
+        self.refused(431, request(method="HEAD", more=[f"X: {long}"]))
+        self.refused(400, b"HEAD /\0")
 
     def test_no_upgrade(self) -> None:
         headers = self.refused(426, request(Upgrade=None, Connection="close"))
@@ -202,7 +219,10 @@ class RefusalTests(WebSocketTestCase):
             (400, request(f"{PATH}#fragment")),
             (400, request("http://[")),
             (400, b"\0\1\r\n\r\n"),
-            (400, b"\r\n\r\n"),
+            (400, b"\r\n\r\n\r\n"),
+            (400, request("*")),
+            (400, request("mailto:x#y")),
+            (426, request(Sec_WebSocket_Version="013")),
             (400, b"\xff\xfe\r\n\r\n"),
             (400, request(more=["Host: other"])),
             (400, request(Sec_WebSocket_Protocol="v12.stomp,v12.stomp")),
@@ -222,7 +242,7 @@ class RefusalTests(WebSocketTestCase):
             (405, request(method="get")),
         ):
             self.refused(wanted, wrong)
-        self.assertEqual(self.kinds(), {"refused": 33})
+        self.assertEqual(self.kinds(), {"refused": 36})
 
     def test_body(self) -> None:
         """What follows the head would be a body to a proxy, and WebSocket frames here."""
