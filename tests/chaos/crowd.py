@@ -52,9 +52,14 @@ class Crowd:
         def lacking() -> list[Client]:
             return [client for client in self.clients if not reached(client)]
 
-        with self._looked:
-            self._looked.wait_for(lambda: self._is_over or not lacking(), patience)
+        self.wait_until(lambda: not lacking(), patience)
         return lacking()
+
+    def wait_until(self, condition: Callable[[], bool], patience: float) -> bool:
+        """Wait until this is true at one of the looks; return False if it isn't after ``patience`` seconds."""
+        with self._looked:
+            self._looked.wait_for(lambda: self._is_over or condition(), patience)
+        return condition()
 
     def _run(self) -> None:
         try:

@@ -117,11 +117,8 @@ class Stage:
 
     def wait_for_events(self, count: int) -> None:
         """Wait until so many events are published, however long that takes."""
-        deadline = time.monotonic() + LEVEL_PATIENCE * self.slack
-        while self.publisher.noted < count:
-            if time.monotonic() > deadline:
-                raise AssertionError(f"only {self.publisher.noted} of {count} events were published")
-            time.sleep(0.05)
+        if not self.crowd.wait_until(lambda: self.publisher.noted >= count, LEVEL_PATIENCE * self.slack):
+            raise AssertionError(f"only {self.publisher.noted} of {count} events were published")
 
     def play(self, act: Callable[[], None]) -> None:
         """Begin, do something, and end everything, whatever that brings."""
