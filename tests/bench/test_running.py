@@ -102,7 +102,7 @@ class ServerTests(SynchronousTestCase):
             self.assertEqual(measured.faults, (), contender.name)
             self.assertIn(CPU, measured.values)
 
-    def test_tokens(self) -> None:
+    def test_bad_tokens(self) -> None:
         """The good one lets in, the bad one does not."""
         with running(server_of(Contender(AIRYD, AIRYD, LOGIN)), self.core) as target:
             connected(target.port, target.path, token=airy_token()).close()
