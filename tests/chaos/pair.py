@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final, cast
@@ -19,11 +18,11 @@ from tests.chaos.client import RESTARTING
 from tests.chaos.faults import BY_NAME
 from tests.chaos.ledger import History
 from tests.chaos.mixing import mix
-from tests.chaos.nodes import Life, Node
+from tests.chaos.nodes import Node
 from tests.chaos.publisher import PREFIX, Publisher
+from tests.chaos.run import add_options, show
 from tests.chaos.stage import Stage
 from tests.chaos.verdict import Judge, Verdict
-from tests.integration.daemon import Daemon
 from tests.integration.payloads import CHANNEL_CONNECTED, CHANNEL_DISCONNECTED, MESSAGE, UNREAD_COUNT
 from tests.integration.proxy import Proxy
 from tests.sources.redis.server import RedisServer
@@ -52,16 +51,12 @@ class PairNode(Node):
         self.link.close()
         self.link = self.links[0]
 
-    def start(self) -> None:
-        """Start a process, and wait until it is ready."""
-        sources = [
-            f"--source=redis://127.0.0.1:{link.port}/0?prefix={PREFIX}&destinations={patterns}"
+    def sources(self) -> list[str]:
+        """Return the URLs of both."""
+        return [
+            f"redis://127.0.0.1:{link.port}/0?prefix={PREFIX}&destinations={patterns}"
             for link, (_, patterns) in zip(self.links, SHARES, strict=True)
         ]
-        begin = time.monotonic()
-        self._daemon = Daemon(*sources, port=self.port, program=self._program)
-        self.port = self._daemon.port
-        self.lives.append(Life(begin, float("inf"), []))
 
     def close(self) -> None:
         """End all; what the last process said is kept."""
@@ -196,10 +191,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.pair", description=__doc__)
     parser.add_argument("--times", type=int, default=3, metavar="N", help="how often all nodes are restarted (3)")
     parser.add_argument("--mixed", type=float, default=120, metavar="SECONDS", help="how long faults are mixed (120)")
-    parser.add_argument("--clients", type=int, default=60, metavar="N", help="how many clients there are (60)")
-    parser.add_argument("--rate", type=float, default=260, metavar="N", help="events per second (260)")
-    parser.add_argument("--seed", type=int, default=int(time.time()), metavar="N", help="repeats a run, about")
-    parser.add_argument("--scale", type=float, default=1, metavar="X", help="how long faults last: 0.1 is a tenth")
+    add_options(parser)
     wanted = parser.parse_args(arguments)
 
     def run(name: str, play: Callable[[PairStage], Verdict]) -> bool:
@@ -207,12 +199,7 @@ def main(arguments: Sequence[str]) -> int:
         verdict = play(stage)
         gaps = sum(len(listener.told) for listener in stage.listeners)
         states = sum(listener.states for listener in stage.listeners)
-        sys.stdout.write(
-            f"{name}: {verdict}; {len(stage.listeners)} listeners were told of {gaps} gaps, {states} states\n"
-        )
-        sys.stdout.write("".join(f"    {fault}\n" for fault in verdict.faults[:12]))
-        sys.stdout.flush()
-        return not verdict.faults
+        return show(name, verdict, f"; {len(stage.listeners)} listeners were told of {gaps} gaps, {states} states")
 
     is_well = run("rolling restart", lambda stage: rolling(stage, wanted.times))
     is_well &= run("one by one", lambda stage: one_by_one(stage, [*OF_REDIS, *OF_NODES]))

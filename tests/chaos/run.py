@@ -90,9 +90,9 @@ def main(arguments: Sequence[str]) -> int:
     is_well = True
     for fault in plan.faults:
         if not wanted.fault or fault.name in wanted.fault:
-            is_well &= _show(fault.name, one_by_one([fault] * wanted.times, plan))
+            is_well &= show(fault.name, one_by_one([fault] * wanted.times, plan))
     if wanted.mixed:
-        is_well &= _show(f"mixed, {wanted.mixed:g} s", mixed(wanted.mixed, plan))
+        is_well &= show(f"mixed, {wanted.mixed:g} s", mixed(wanted.mixed, plan))
     return 0 if is_well else 1
 
 
@@ -105,17 +105,22 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--fault", action="append", choices=names, help="of those alone only this (repeatable)")
     parser.add_argument("--times", type=int, default=3, metavar="N", help="how often each comes when alone (3)")
     parser.add_argument("--mixed", type=float, default=600, metavar="SECONDS", help="how long all are mixed (600)")
-    parser.add_argument("--clients", type=int, default=60, metavar="N", help="how many clients there are (60)")
-    parser.add_argument("--rate", type=float, default=260, metavar="N", help="events per second (260)")
-    parser.add_argument("--seed", type=int, default=int(time.time()), metavar="N", help="repeats a run, about")
-    parser.add_argument("--scale", type=float, default=1, metavar="X", help="how long faults last: 0.1 is a tenth")
+    add_options(parser)
     parser.add_argument("--plant", choices=PLANTS, default="", help="a fault within airyd, which must be found")
     return parser.parse_args(arguments)
 
 
-def _show(name: str, verdict: Verdict) -> bool:
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a stage."""
+    parser.add_argument("--clients", type=int, default=60, metavar="N", help="how many clients there are (60)")
+    parser.add_argument("--rate", type=float, default=260, metavar="N", help="events per second (260)")
+    parser.add_argument("--seed", type=int, default=int(time.time()), metavar="N", help="repeats a run, about")
+    parser.add_argument("--scale", type=float, default=1, metavar="X", help="how long faults last: 0.1 is a tenth")
+
+
+def show(name: str, verdict: Verdict, more: str = "") -> bool:
     """Print a verdict; say whether all is well."""
-    sys.stdout.write(f"{name}: {verdict}\n")
+    sys.stdout.write(f"{name}: {verdict}{more}\n")
     for fault in verdict.faults[:SHOWN]:
         sys.stdout.write(f"    {fault}\n")
     if len(verdict.faults) > SHOWN:
