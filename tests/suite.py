@@ -138,9 +138,16 @@ def run_pytest(selection: str) -> int:
 
 
 def unit_tests(found: Collection[Found]) -> list[str]:
-    """Return what trial runs all unit tests by: modules without other tests, else classes, else single tests."""
-    mixed = {place for each in found if not each.is_unit for place in (each.module, each.owner)}
-    wanted = ((each.module, each.owner, each.path) for each in found if each.is_unit)
+    """Return what trial runs each unit test once by: modules without other tests, else classes, else single tests.
+
+    trial's workers can't run one test twice, so that a class which a second module imports is left to the first.
+    """
+    chosen: dict[str, Found] = {}
+    for each in sorted(found, key=lambda each: each.path != each.name):
+        chosen.setdefault(each.name, each)
+    left_out = [each for each in found if not each.is_unit or chosen[each.name] is not each]
+    mixed = {place for each in left_out for place in (each.module, each.owner)}
+    wanted = ((each.module, each.owner, each.path) for each in chosen.values() if each.is_unit)
     return sorted({next(place for place in places if place not in mixed) for places in wanted})
 
 
@@ -170,7 +177,7 @@ def main(arguments: list[str]) -> None:
     lines = difference([each.name for each in found], names_by_trial())
     if lines:
         raise SystemExit(f"pytest and trial find different tests:\n{lines}")
-    ran, wanted = run_trial(unit_tests(found)), sum(each.is_unit for each in found)
+    ran, wanted = run_trial(unit_tests(found)), len({each.name for each in found if each.is_unit})
     if ran != wanted:
         raise SystemExit(f"trial ran {ran} unit tests, and pytest finds {wanted}")
     count = run_pytest(_SELECTIONS["most"])

@@ -61,3 +61,8 @@ class UnitTests(SynchronousTestCase):
         paths = ("m.A.one", "m.A.two", "m.B.one", "m.B.two", "n.A.one")
         found = [self.found(path, path != "m.B.two") for path in paths]
         self.assertEqual(["m.A", "m.B.one", "n"], unit_tests(found))
+
+    def test_a_class_that_a_second_module_imports(self) -> None:
+        imported = self.found("l.A.one", True)._replace(name="m.A.one")
+        found = [imported, self.found("l.B.one", True), self.found("m.A.one", True)]
+        self.assertEqual(["l.B", "m"], unit_tests(found))
