@@ -12,6 +12,7 @@ BYE = frame("DISCONNECT", receipt="bye")
 
 VIOLATIONS: tuple[tuple[str, bytes, int], ...] = (
     ("unmasked", websocket_frame(TEXT, b"\n", masked=False), 1002),
+    ("unmasked ping", websocket_frame(PING, b"", masked=False), 1002),
     ("RSV1", websocket_frame(TEXT, b"\n", rsv=4), 1002),
     ("RSV2", websocket_frame(TEXT, b"\n", rsv=2), 1002),
     ("opcode 3", websocket_frame(3, b"\n"), 1002),
@@ -25,6 +26,11 @@ VIOLATIONS: tuple[tuple[str, bytes, int], ...] = (
     ("broken UTF-8", text(b"\n\xff\n"), 1007),
     ("a surrogate", text(b"\xed\xa0\x80"), 1007),
     ("UTF-8 cut off", text(b"\n\xc3"), 1007),
+    (
+        "UTF-8 broken over fragments",
+        websocket_frame(TEXT, b"\n\xc3", fin=False) + websocket_frame(CONTINUATION, b"\x28"),
+        1007,
+    ),
     ("too big", websocket_frame(BINARY, b"", length=WEBSOCKET_MESSAGE + 1), 1009),
     ("2^62 bytes", websocket_frame(TEXT, b"", length=1 << 62), 1009),
     (
