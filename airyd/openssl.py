@@ -17,7 +17,7 @@ from twisted.internet.ssl import trustRootFromCertificates
 
 #: How a TLS alert begins, which a TLS server sends to a client that does not speak TLS (RFC 8446, section 5.1).
 TLS_ALERT: Final = b"\x15\x03"
-_AUTHORITY: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+_CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 _NO_CERTIFICATE: Final = "there is no certificate in PEM form in it"
 _BROKEN_CERTIFICATE: Final = "a certificate in it is broken"
 #: What OpenSSL says of an answer that is not TLS.
@@ -51,12 +51,18 @@ def read_private_key(pem: bytes) -> Any:
         raise ValueError("there is no private key in PEM form in it") from None
 
 
+def split_certificates(pem: bytes) -> list[bytes]:
+    """Return the certificates of a PEM file, at least one, without what stands between them; raises ``ValueError``."""
+    certificates = _CERTIFICATE.findall(pem)
+    if not certificates:
+        raise ValueError(_NO_CERTIFICATE)
+    return certificates
+
+
 def trust_root(pem: bytes) -> Any:
     """Return Twisted's trust root of the authorities in a PEM file; errors as of :func:`read_certificates`."""
+    authorities = split_certificates(pem)
     # cryptography is stricter than OpenSSL, and warns of some authorities that systems come with.
-    authorities = _AUTHORITY.findall(pem)
-    if not authorities:
-        raise ValueError(_NO_CERTIFICATE)
     try:
         return trustRootFromCertificates([TwistedCertificate.loadPEM(each) for each in authorities])
     except (CertificateError, ValueError):

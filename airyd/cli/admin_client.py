@@ -19,7 +19,7 @@ from airyd.openssl import TLS_ALERT, TlsFault, openssl_reason, tls_fault
 
 #: Seconds that an attempt to connect may take, and each step of a TLS handshake.
 _CONNECT_PATIENCE: Final = 10.0
-#: Seconds to wait for an answer.
+#: Seconds to wait for an answer, and for each part of it.
 _ANSWER_PATIENCE: Final = 30.0
 #: Seconds that an idle connection is used again: less than servers keep one open.
 _KEEP_ALIVE: Final = 15.0
@@ -120,8 +120,9 @@ class AdminClient:
 
     def _is_usable(self, connection: socket.socket) -> bool:
         """Say whether an idle connection is there: nothing has come from the server, no end of it either."""
-        readable, _, _ = select.select([connection], [], [], 0)
-        return not readable and self._seconds() - self._used < _KEEP_ALIVE
+        poll = select.poll()
+        poll.register(connection, select.POLLIN)
+        return not poll.poll(0) and self._seconds() - self._used < _KEEP_ALIVE
 
     def _connect(self) -> None:
         try:

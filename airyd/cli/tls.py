@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Sequence
 from enum import Enum
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from airyd.cli.urls import plain_scheme
 from airyd.errors import ConfigurationError
 from airyd.files import read_bytes
 from airyd.hostnames import tls_options
-from airyd.openssl import openssl_reason, trust_root
+from airyd.openssl import openssl_reason, split_certificates, trust_root
 
 
 class CertificateFault(Enum):
@@ -61,11 +62,15 @@ class Authorities:
 
     def __init__(self, path: str | None) -> None:
         self.is_named = path is not None
-        self._pem = b"" if path is None else read_bytes("--ca-file", path)
-        try:
-            self._trust: Any = platformTrust() if path is None else trust_root(self._pem)
-        except ValueError as error:
-            raise ConfigurationError(f"--ca-file {path}: {error}") from None
+        self._certificates: Sequence[bytes] = ()
+        self._trust: Any = platformTrust()
+        if path is not None:
+            pem = read_bytes("--ca-file", path)
+            try:
+                self._trust = trust_root(pem)
+                self._certificates = split_certificates(pem)
+            except ValueError as error:
+                raise ConfigurationError(f"--ca-file {path}: {error}") from None
 
     def connections(self, host: str) -> VerifiedConnections:
         """Return what makes the TLS connections of Twisted to a host, and checks its certificate.
@@ -82,7 +87,7 @@ class Authorities:
         """Return the same for the standard library."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         if self.is_named:
-            context.load_verify_locations(cadata=self._pem.decode("ascii", "ignore"))
+            context.load_verify_locations(cadata=b"\n".join(self._certificates).decode("ascii"))
         else:
             context.load_default_certs()
         return context

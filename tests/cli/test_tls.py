@@ -210,7 +210,8 @@ class CertificateTests(TlsCase):
         """Several authorities may be in it; what is none is refused with its name."""
         ours, others = self.certificates(), self.certificates("others")
         path = Path(self.mktemp())
-        path.write_bytes(b"# ours\n" + Path(others.ca).read_bytes() + Path(ours.ca).read_bytes())
+        end = b"-----BEGIN CERTIFICATE-----\ncut off\n"
+        path.write_bytes("# für uns\n".encode() + Path(others.ca).read_bytes() + Path(ours.ca).read_bytes() + end)
         port = await self.serve(Serving(refuse), (ours.server, ours.server_key))
         self.assertIn("503", await self.posted(f"https://localhost:{port}", str(path)))
         for content in (b"", b"x", Path(ours.server_key).read_bytes(), Path(ours.ca).read_bytes().replace(b"M", b"?")):
