@@ -1,6 +1,6 @@
-"""Frames that are here as a whole, small and plain, each read in one look: nearly all are.
+"""The parser's fast path: reads a complete frame without escapes in one step, as nearly all frames are.
 
-It takes 2 µs for a SEND or a SUBSCRIBE, where the parser needs 12 or 7 line by line.
+A SEND or a SUBSCRIBE takes 2 µs; line by line the parser needs 12 or 7 µs.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from airyd.limits import Limits
 from airyd.stomp.frames import Frame
 from airyd.stomp.spec import LOGIN_COMMANDS, UNESCAPED, Header, Version, negotiate_version
 
-#: A length of more digits is left to the parser, which refuses it.
+#: A ``content-length`` with more digits is left to the parser, which refuses it.
 _LENGTH_DIGITS: Final = 15
 
 
 def plain_frame(
     data: bytes | bytearray, start: int, version: Version, commands: Mapping[str, bool], limits: Limits, most: int
 ) -> tuple[Frame, int] | None:
-    """Return the frame that begins at ``start``, and where its NUL is; None: it must be read line by line.
+    """Return the frame that starts at ``start`` and the index of its NUL, or None if it must be read line by line.
 
-    It is None wherever the parser would wait, refuse, unescape or trim something.
+    The result is None whenever the parser would wait for bytes, or refuse, unescape or trim something.
 
-    :param commands: those that are known, and whether each may have a body
-    :param most: bytes of a frame, of which ``limits`` has two
+    :param commands: the known commands, and whether each may have a body
+    :param most: the largest frame allowed now, in bytes: ``limits.connect_frame`` or ``limits.frame``
     """
     stop = start + min(limits.header_line, most)
-    nul = data.find(b"\0", start, stop)  # else each look at a frame with CR LF would go on through all that follow
+    nul = data.find(b"\0", start, stop)  # bounds the next search, which for a frame with CR LF would scan later frames
     end = data.find(b"\n\n", start, stop if nul < 0 else nul)
     if end < 0:
         return None
@@ -57,7 +57,7 @@ def plain_frame(
 
 
 def _trims(frame: Frame, version: Version) -> bool:
-    """Say whether spaces around the frame's headers may be padding."""
+    """Return whether spaces around header names and values may be padding, which the parser trims."""
     if frame.command in LOGIN_COMMANDS:
         negotiated = negotiate_version(frame.headers.get(Header.ACCEPT_VERSION))
         return negotiated is None or negotiated.rules.trims_headers
@@ -65,7 +65,7 @@ def _trims(frame: Frame, version: Version) -> bool:
 
 
 def _end_of_body(data: bytes | bytearray, start: int, length: str | None) -> int:
-    """Return where the NUL after the body should be; -1 if that hasn't arrived, or can't be known here."""
+    """Return where the NUL after the body should be, or -1 if it hasn't arrived or the length is unusual."""
     if length is None:
         return data.find(b"\0", start)
     if len(length) > _LENGTH_DIGITS or not length.isdecimal():

@@ -1,4 +1,4 @@
-"""A STOMP frame, and how it becomes bytes."""
+"""A STOMP frame and its encoding as bytes."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Final
 
 from airyd.stomp.spec import UNESCAPED, WITH_BODY, Header, Version, escape
 
-# Beside these only more colons and line ends than a head has by itself need an escape.
+# Besides these, only colons and line ends inside a header need an escape.
 _SPECIAL: Final = re.compile(r"[\\\r\0]")
 
 
 @dataclass(slots=True)
 class Frame:
-    """One frame.
+    """One STOMP frame.
 
     :ivar command: such as ``SEND``
-    :ivar headers: names and values, unescaped; of a repeated header the first
+    :ivar headers: unescaped names and values; a repeated header has its first value
     :ivar body: the bytes, without the closing NUL
     """
 
@@ -32,11 +32,11 @@ class Frame:
         return self.headers.get(Header.RECEIPT)
 
     def encode(self, version: Version) -> bytes:
-        """Return the frame's bytes, for a peer of this version.
+        """Return the frame's bytes for a peer that speaks this version.
 
-        Headers are escaped as the version says, never in CONNECT and CONNECTED; what can't be
-        represented becomes a space (see :func:`airyd.stomp.spec.escape`). ``content-length`` is
-        the true one, on every frame that may have a body (STOMP 1.2, "Header content-length").
+        Headers are escaped by the version's rules, except in CONNECT and CONNECTED; a character without
+        an escape becomes a space (see :func:`airyd.stomp.spec.escape`). Every frame that may have a body
+        gets its true ``content-length`` (STOMP 1.2, "Header content-length").
         """
         headers = self.headers
         if self.body or self.command in WITH_BODY:
@@ -44,7 +44,7 @@ class Frame:
         elif Header.CONTENT_LENGTH in headers:
             headers = {name: value for name, value in headers.items() if name != Header.CONTENT_LENGTH}
         head = _join(self.command, headers)
-        # One look at the whole for anything to escape: a look at each name and value takes three times as long.
+        # Search the whole head for characters to escape: checking each name and value takes three times as long.
         if head.count(":") > len(headers) or head.count("\n") > len(headers) or _SPECIAL.search(head):
             escapes = None if self.command in UNESCAPED else version
             head = _join(self.command, {escape(n, escapes): escape(v, escapes) for n, v in headers.items()})

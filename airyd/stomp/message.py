@@ -1,8 +1,8 @@
-"""From an event to the bytes of its MESSAGE on the wire.
+"""Encodes events as MESSAGE frames.
 
-A MESSAGE is cut in two so that the most is made once: its *head* is the same for all events of a
-subscription, and its *tail* is the same for all subscriptions of an event. A *framing* makes of
-whole STOMP frames what one transport carries.
+A MESSAGE has two parts, so that each is encoded only once: its *head* is the same for all events of a
+subscription, and its *tail* is the same for all subscriptions that get the event. A *framing* wraps STOMP
+frames for one transport, such as WebSocket.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from functools import lru_cache
 from airyd.events import Event, destination_tag, message_id
 from airyd.stomp.spec import Version, ack_id, escape
 
-#: Makes the wire bytes of STOMP frames, one at least; the number says how many clients get these very bytes.
+#: Returns the wire bytes of one or more STOMP frames; the second argument is the number of clients that get them.
 Framing = Callable[[Sequence[bytes], int], bytes]
 
-#: The wire bytes of the server's heart-beat before framing (STOMP 1.2, "Heart-beating").
+#: The server's heart-beat before framing (STOMP 1.2, "Heart-beating").
 HEARTBEAT = b"\n"
 
 
 def message_tail(event: Event) -> bytes:
-    """Return the part of a MESSAGE that all subscriptions share: the id's end, the length, the body."""
+    """Return the part of a MESSAGE that all subscriptions share: the end of its id, its length, its body."""
     return b"%b\ncontent-length:%d\n\n%b\0" % (event.id.encode(), len(event.body), event.body)
 
 
-@lru_cache(maxsize=128)  # many subscriptions share few heads, and so they share the bytes, too
+@lru_cache(maxsize=128)  # many subscriptions have the same few heads, whose bytes they share
 def message_head(version: Version, destination: str, subscription_id: str | None) -> bytes:
     """Return the part of a subscription's MESSAGEs that comes before :func:`message_tail`.
 
-    :param subscription_id: as the client named it; None leaves the header out (STOMP 1.0)
+    :param subscription_id: the client's id for it; None leaves out the ``subscription`` header (STOMP 1.0)
     """
     subscription = "" if subscription_id is None else f"subscription:{escape(subscription_id, version)}\n"
     return (
@@ -39,10 +39,10 @@ def message_head(version: Version, destination: str, subscription_id: str | None
 
 
 def message_frames(head: bytes, events: Sequence[Event], ordinal: int | None) -> list[bytes]:
-    """Return the MESSAGEs of one subscription alone.
+    """Return the MESSAGEs of these events for one subscription.
 
-    :param ordinal: the number of the subscription in its connection, where each has an ``ack`` header (STOMP 1.2,
-        "MESSAGE"), before the headers of ``head``; else None
+    :param ordinal: the subscription's number in its connection, if each MESSAGE needs an ``ack`` header (STOMP 1.2,
+        "MESSAGE"), which then precedes the headers of ``head``; else None
     """
     if ordinal is None:
         return [head + message_tail(event) for event in events]

@@ -1,4 +1,4 @@
-"""Bytes to frames: incremental, in linear time, with every limit held while the frame is still arriving."""
+"""The STOMP parser: reads frames from bytes incrementally, in linear time, and checks limits while a frame arrives."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from airyd.stomp.fast_path import plain_frame
 from airyd.stomp.frames import Frame
 from airyd.stomp.spec import LOGIN_COMMANDS, LONGEST_COMMAND, UNESCAPED, Header, Version, negotiate_version, unescape
 
-# Heart-beats and the line ends that may follow a frame. A CR has no meaning between frames, so that
-# one without its LF is passed over too. A character class, unlike (\r?\n)*, needs no memory per repeat.
+# Heart-beats and the line ends that may follow a frame. A CR means nothing between frames, so one without
+# an LF is skipped, too. A character class, unlike (\r?\n)*, needs no memory per repeat.
 _EOLS: Final = re.compile(rb"[\r\n]*")
 _PADDING: Final = " \t\r"
-#: More digits are refused unread: no limit is that high.
+#: A ``content-length`` with more digits is refused without being converted: no limit is that high.
 _LENGTH_DIGITS: Final = 15
 
 
 class Parser:
-    """One direction of a connection: bytes in, :class:`Frame` out.
+    """Parses one direction of a connection: bytes in, :class:`Frame` out.
 
-    The caller feeds what arrives and takes frames until there is none. A fault is raised by the
-    :meth:`next_frame` that meets it, so that the frames before it in the same chunk come out first;
-    the parser is closed then. Between frames it holds no bytes.
+    The caller calls :meth:`feed` with each chunk, then :meth:`next_frame` until it returns None. A fault is raised
+    only after all earlier frames of the chunk have been returned, and closes the parser. Between frames the parser
+    holds no bytes.
 
-    Until :meth:`connected` is called only logins and their answers can be read properly: the
-    version is taken for 1.0, and a frame must not be bigger than ``limits.connect_frame``.
+    Until :meth:`connected` is called, only CONNECT, STOMP and their answers are parsed correctly: the parser
+    assumes version 1.0 and refuses frames larger than ``limits.connect_frame``.
     """
 
     __slots__ = (
@@ -51,25 +51,25 @@ class Parser:
     )
 
     def __init__(self, limits: Limits, commands: Mapping[str, bool]) -> None:
-        """Make a parser of the frames of one side.
+        """Create a parser for the frames of one side.
 
-        :param limits: of which ``connect_frame``, ``frame``, ``body``, ``headers`` and ``header_line`` hold here
-        :param commands: the side's commands and whether each may have a body, such as ``spec.FROM_CLIENT``
+        :param limits: ``connect_frame``, ``frame``, ``body``, ``headers`` and ``header_line`` apply here
+        :param commands: the side's commands, and whether each may have a body, such as ``spec.FROM_CLIENT``
         """
         self._limits = limits
         self._commands = commands
         self._version = Version.V1_0
         self._frame_limit = limits.connect_frame
         self._closed = False
-        # What has arrived and is not in a frame yet begins at _pos; up to _scanned it was searched
-        # in vain. A chunk is parsed where it lies; only what is left of it gets a buffer that grows.
+        # The unparsed bytes begin at _pos; those before _scanned were searched without success. A chunk is
+        # parsed in place; only an unparsed rest is copied into a growing buffer.
         self._data: bytes | bytearray = b""
         self._pos = 0
         self._scanned = 0
         self._begin()
 
     def _begin(self) -> None:
-        """Get ready for the next frame."""
+        """Reset the state for the next frame."""
         self._frame: Frame | None = None
         self._size = 0  # bytes of this frame's lines
         self._crlf = False
@@ -80,23 +80,23 @@ class Parser:
 
     @property
     def buffered(self) -> int:
-        """How many bytes arrived that are not in a frame yet."""
+        """The number of unparsed bytes."""
         return len(self._data) - self._pos
 
     def connected(self, version: Version) -> None:
-        """Go by the rules of this version and by ``limits.frame`` from the next frame on."""
+        """Apply the rules of this version and ``limits.frame`` from the next frame on."""
         self._version = version
         self._frame_limit = self._limits.frame
 
     def close(self) -> None:
-        """Drop what arrived, and ignore what comes."""
+        """Drop all unparsed bytes and ignore later ones."""
         self._closed = True
         self._data = b""
         self._pos = self._scanned = 0
         self._frame = None
 
     def feed(self, data: bytes) -> None:
-        """Take bytes as they arrived, however they are cut."""
+        """Add a chunk of bytes, which may begin and end anywhere."""
         if self._closed or not data:
             return
         if self._pos == len(self._data):
@@ -111,7 +111,7 @@ class Parser:
     def next_frame(self) -> Frame | None:
         """Return the next frame, or None until more bytes arrive.
 
-        Raises ``StompError`` if the peer broke a rule or went over a limit; afterwards there are no more frames.
+        Raises ``StompError`` if the peer broke a rule or exceeded a limit; no frames follow then.
         """
         if self._pos == len(self._data):
             return None
@@ -125,7 +125,7 @@ class Parser:
         return frame
 
     def _read_plain(self) -> Frame | None:
-        """Take the next frame if it is one of those that need not be read line by line."""
+        """Return the next frame if the fast path can read it, else None."""
         if self._data[self._pos] in b"\r\n" and (ends := _EOLS.match(self._data, self._pos)):
             self._pos = ends.end()
         found = plain_frame(self._data, self._pos, self._version, self._commands, self._limits, self._frame_limit)
@@ -143,7 +143,7 @@ class Parser:
         return frame
 
     def _compact(self) -> None:
-        """Let go of what was read."""
+        """Free the bytes that were parsed."""
         if self._pos == 0:
             return
         if self._pos == len(self._data):
@@ -151,26 +151,26 @@ class Parser:
         elif isinstance(self._data, bytes):
             self._data = self._data[self._pos :]
         else:
-            del self._data[: self._pos]  # moves nothing: the array's start is moved instead
+            del self._data[: self._pos]  # copies nothing: a bytearray moves its start instead
         self._scanned = max(0, self._scanned - self._pos)
         self._pos = 0
 
     def _fault(self, fault: Fault, detail: str) -> StompError:
-        """Make the error of this frame, with its receipt if that has been read."""
+        """Return an error for this frame, with its receipt if that has been read."""
         return StompError(fault, detail, None if self._frame is None else self._frame.receipt)
 
     def _read_line(self, longest: int) -> str | None:
-        """Take the next line, without its LF; None until it has arrived.
+        """Return the next line without its LF, or None until it has arrived.
 
-        ``longest`` is in bytes and leaves a CR out. Raises ``StompError`` for a line that is sure to be
-        longer, or to make the frame too big, whether its end has arrived or not.
+        ``longest`` is in bytes and excludes a final CR. Raises ``StompError`` as soon as the line must be longer,
+        or must make the frame too big, even before its end has arrived.
         """
         data = self._data
         start = max(self._scanned, self._pos)
         room = self._frame_limit - self._size - 1  # there must be a NUL too
         stop = self._pos + min(longest + 2, room)
         end = data.find(b"\n", start, stop)
-        # Without its blank line a frame would wait for ever: a NUL shows that it has ended.
+        # A frame without a blank line would never be complete: a NUL shows that it has ended.
         if data.find(b"\0", start, stop if end < 0 else end) >= 0:
             raise self._fault(Fault.MALFORMED_FRAME, "A frame ended (NUL) before the blank line after its headers.")
         if end < 0:
@@ -197,7 +197,7 @@ class Parser:
         )
 
     def _read_command(self) -> Frame | None:
-        """Begin a frame with its first line; None until that has arrived."""
+        """Start a frame with its first line; return None until that has arrived."""
         line = self._read_line(LONGEST_COMMAND)
         if line is None:
             return None
@@ -210,16 +210,16 @@ class Parser:
         return frame
 
     def _read_headers(self, frame: Frame) -> bool:
-        """Have the frame's headers read up to the blank line; False until they have arrived."""
+        """Read the frame's headers up to the blank line; return False until they have arrived."""
         if self._in_body:
             return True
         if frame.command in self._commands:
             return self._take_headers(frame)
-        # An unknown command is refused behind its headers, since a receipt among them belongs into the ERROR.
+        # An unknown command is refused after its headers, because the ERROR repeats a receipt among them.
         with suppress(StompError):
             if not self._take_headers(frame):
                 return False
-        raise self._fault(Fault.UNKNOWN_COMMAND, f'"{frame.command}" is not a command that is known here.')
+        raise self._fault(Fault.UNKNOWN_COMMAND, f'"{frame.command}" is not a known command.')
 
     def _take_headers(self, frame: Frame) -> bool:
         limit = self._limits.header_line
@@ -236,8 +236,8 @@ class Parser:
         return False
 
     def _read_header(self, frame: Frame, line: str) -> None:
-        """Add one header to the frame; of a repeated one the first counts (STOMP 1.2, "Repeated Header Entries")."""
-        # The line was found within the limit and a CR's room; bytes need counting only if it isn't ASCII.
+        """Add one header to the frame; a repeated one is ignored (STOMP 1.2, "Repeated Header Entries")."""
+        # _read_line() has limited the line, but for a CR; its bytes need counting only if it isn't ASCII.
         if len(line) > self._limits.header_line or (
             not line.isascii() and len(line.encode()) > self._limits.header_line
         ):
@@ -271,13 +271,13 @@ class Parser:
                 self._body_length = self._parse_length(value)
 
     def _bare_cr(self, frame: Frame) -> StompError:
-        """Make the error of a CR that ends no line (STOMP 1.2, "Augmented BNF"; in 1.0 and 1.1 it is data)."""
+        """Return the error for a CR that isn't at a line's end (STOMP 1.2, "Augmented BNF"; 1.0 and 1.1 allow it)."""
         return self._fault(
             Fault.MALFORMED_FRAME, f"A header of {frame.command} has a CR without an LF; escape it in STOMP 1.2."
         )
 
     def _parse_length(self, value: str) -> int:
-        """Read a ``content-length``; refuse what is too large now, before the body has come."""
+        """Parse a ``content-length``; refuse one that is too large before the body arrives."""
         digits = value.strip(_PADDING)
         if not (digits.isascii() and digits.isdecimal()):
             raise self._fault(Fault.INVALID_HEADER, "A content-length must be a decimal number of bytes.")
@@ -289,11 +289,11 @@ class Parser:
         return length
 
     def _end_head(self, frame: Frame) -> None:
-        """Decide what may follow the blank line."""
+        """Check the complete headers, and decide whether a body may follow."""
         self._in_body = True
         rules = self._version.rules
         if frame.command in LOGIN_COMMANDS:
-            # Which version's rules hold for this frame could not be known before.
+            # The headers of this frame itself say which version's rules apply to it.
             rules = (negotiate_version(frame.headers.get(Header.ACCEPT_VERSION)) or Version.V1_0).rules
             if rules.trims_headers:
                 trimmed: dict[str, str] = {}
@@ -314,7 +314,7 @@ class Parser:
         return self._fault(Fault.MALFORMED_FRAME, f"{frame.command} must not have a body.")
 
     def _read_body(self, frame: Frame) -> bool:
-        """Have the frame's body read, and the NUL after it; False until they have arrived."""
+        """Read the frame's body and the NUL after it; return False until they have arrived."""
         data, start, length = self._data, self._pos, self._body_length
         if length is None:
             longest = min(self._limits.body, self._frame_limit - self._size - 1)

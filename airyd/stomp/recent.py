@@ -1,17 +1,17 @@
-"""Names that were in use a short time ago, in little memory."""
+"""A bounded memory of recently used names, by their hashes."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
 from typing import Final
 
-_BYTES: Final = 8  # of a hash: that two of some thousand names are mistaken for each other doesn't happen
+_BYTES: Final = 8  # per hash: among some thousand names two equal hashes are practically impossible
 
 
 class RecentNames:
-    """Remembers the last names that were added, by 8 bytes each.
+    """Remembers the names that were added last, in 8 bytes each.
 
-    :param most: how many; each further one takes the place of the oldest
+    :param most: the number of names; each further one replaces the oldest
     """
 
     __slots__ = ("_hashes", "_most", "_next")
@@ -32,7 +32,7 @@ class RecentNames:
     def __contains__(self, name: Hashable) -> bool:
         wanted = _hash(name)
         at = self._hashes.find(wanted)
-        while at % _BYTES and at > 0:  # the end of one hash and the beginning of the next
+        while at % _BYTES and at > 0:  # a match across two hashes doesn't count
             at = self._hashes.find(wanted, at + 1)
         return at >= 0
 

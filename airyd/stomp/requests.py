@@ -1,4 +1,4 @@
-"""What a client asks for, one type per kind: the session's output."""
+"""The requests of a client, one type for each kind: the output of a STOMP session."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class _Base:
 
     @property
     def key(self) -> Key | None:
-        """What this request names: those with equal keys must be carried out one after the other."""
+        """What this request is about; requests with equal keys must be carried out one after the other."""
         return None
 
 
@@ -45,10 +45,10 @@ class _OfTransaction(_Base):
 
 @dataclass(frozen=True, slots=True)
 class Connect(_Base):
-    """A login. Answer with ``Session.accept`` or ``Session.error``; what the client sends meanwhile is held.
+    """A login, to be answered with ``Session.accept`` or ``Session.error``; the session holds later frames until then.
 
-    :ivar headers: all headers of the frame; secrets among them, as in ``passcode``: never log them
-    :ivar receipt: only for an ERROR: a CONNECT has no RECEIPT (STOMP 1.2, "Header receipt")
+    :ivar headers: all headers of the frame; never log them, since they may hold secrets, as ``passcode`` does
+    :ivar receipt: for an ERROR only: a CONNECT gets no RECEIPT (STOMP 1.2, "Header receipt")
     """
 
     version: Version
@@ -63,13 +63,13 @@ class Connect(_Base):
 
 @dataclass(frozen=True, slots=True)
 class Subscribe(_OfSubscription):
-    """A subscription begins.
+    """A SUBSCRIBE: start a subscription.
 
-    :ivar id: the client's name for it; in 1.0 without an ``id`` the destination
-    :ivar prefetch: how many unacknowledged messages may be under way; within the cap
-    :ivar last_message_id: resume after this, if given; unchecked
-    :ivar ordinal: airyd's number for it, never used twice in a connection
-    :ivar echo_id: whether a MESSAGE says ``subscription``
+    :ivar id: the client's id for it; for a 1.0 client that gives none, the destination
+    :ivar prefetch: the most unacknowledged messages that may be in flight, at most ``limits.PREFETCH_CAP``
+    :ivar last_message_id: the ``message-id`` to resume after, unchecked; None to start live
+    :ivar ordinal: airyd's number for it, unique in the connection
+    :ivar echo_id: whether its MESSAGEs have a ``subscription`` header
     """
 
     id: str
@@ -84,9 +84,9 @@ class Subscribe(_OfSubscription):
 
 @dataclass(frozen=True, slots=True)
 class Unsubscribe(_OfSubscription):
-    """A subscription ends, or has ended before; the id is one that an earlier :class:`Subscribe` had.
+    """An UNSUBSCRIBE: end a subscription, which may have ended already.
 
-    In 1.0 it may be the destination of one that has ended before.
+    :ivar id: the id of an earlier :class:`Subscribe`; in 1.0 perhaps the destination of one that has ended
     """
 
     id: str
@@ -95,7 +95,7 @@ class Unsubscribe(_OfSubscription):
 
 @dataclass(frozen=True, slots=True)
 class Send(_Base):
-    """An event to publish; in a :class:`Commit` without receipt."""
+    """A SEND: publish an event; inside a :class:`Commit` it has no receipt."""
 
     destination: str
     body: bytes
@@ -104,7 +104,7 @@ class Send(_Base):
 
 @dataclass(frozen=True, slots=True)
 class Refresh(_Base):
-    """A new token for the login that is there; never log it."""
+    """A SEND of a new token for the present login; never log the token."""
 
     token: str
     receipt: str | None = None
@@ -120,13 +120,13 @@ class Refresh(_Base):
 
 @dataclass(frozen=True, slots=True)
 class Ack(_Base):
-    """A message is settled; in a :class:`Commit` without receipt.
+    """An ACK or NACK of a message; inside a :class:`Commit` it has no receipt.
 
-    The subscription takes acknowledgements, or has ended; whether the message was sent, and still waits for an answer,
-    is for the receiver to check.
+    The session has checked that the subscription takes acknowledgements or has ended. The receiver checks that the
+    message was sent and is unacknowledged.
 
-    :ivar subscription_id: None in 1.0: all subscriptions of the connection that got the message; None in 1.2, too, if
-        the subscription has ended
+    :ivar subscription_id: None in 1.0, for all subscriptions that got the message, and in 1.2 if the subscription has
+        ended
     :ivar message_id: the ``message-id`` header of the MESSAGE
     :ivar positive: False for NACK
     :ivar ordinal: the subscription's; only in 1.2
@@ -146,7 +146,7 @@ class Ack(_Base):
 
 @dataclass(frozen=True, slots=True)
 class Begin(_OfTransaction):
-    """A transaction was opened: there is only the receipt to answer."""
+    """A BEGIN: the session has opened the transaction; only the receipt needs an answer."""
 
     transaction: str
     receipt: str | None = None
@@ -154,9 +154,9 @@ class Begin(_OfTransaction):
 
 @dataclass(frozen=True, slots=True)
 class Collected(_OfTransaction):
-    """A SEND, ACK or NACK was put into its transaction: check the right to it, and answer the receipt.
+    """A SEND, ACK or NACK that the session added to its transaction: check the client's right and answer the receipt.
 
-    :ivar operation: it comes again in the :class:`Commit`
+    :ivar operation: part of the later :class:`Commit`
     """
 
     transaction: str
@@ -166,7 +166,7 @@ class Collected(_OfTransaction):
 
 @dataclass(frozen=True, slots=True)
 class Commit(_OfTransaction):
-    """A transaction's operations are to be carried out, in order."""
+    """A COMMIT: carry out the transaction's operations, in order."""
 
     transaction: str
     operations: tuple[Send | Ack, ...]
@@ -175,7 +175,7 @@ class Commit(_OfTransaction):
 
 @dataclass(frozen=True, slots=True)
 class Abort(_OfTransaction):
-    """A transaction was dropped: there is only the receipt to answer."""
+    """An ABORT: the session has dropped the transaction; only the receipt needs an answer."""
 
     transaction: str
     receipt: str | None = None
@@ -183,14 +183,14 @@ class Abort(_OfTransaction):
 
 @dataclass(frozen=True, slots=True)
 class Disconnect(_Base):
-    """The client leaves: the last request. Its receipt comes when all before it is done (STOMP 1.2, "DISCONNECT")."""
+    """A DISCONNECT, the last request: answer it when all earlier ones are done (STOMP 1.2, "DISCONNECT")."""
 
     receipt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Violation(_Base):
-    """The client broke a rule: the last request. Do what came before it, then answer with ``Session.error``."""
+    """A broken rule, the last request: carry out the earlier ones, then answer with ``Session.error``."""
 
     error: StompError
 

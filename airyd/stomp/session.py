@@ -1,4 +1,4 @@
-"""One client's session without I/O: bytes in, typed requests out, and the frames that answer them."""
+"""A sans-IO STOMP session: turns a client's bytes into typed requests, and builds the frames that answer them."""
 
 from __future__ import annotations
 
@@ -48,54 +48,54 @@ from airyd.stomp.transactions import Transactions
 
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 _Operation = TypeVar("_Operation", Send, Ack)
-#: Bytes that are sent to show a token.
+#: The longest body of a SEND that refreshes a token, in bytes.
 _TOKEN_BODY: Final = len("Bearer ") + LONGEST_TOKEN
 _PREFETCH: Final = re.compile(r"0*[1-9][0-9]{0,17}\Z")
 
 
 class Session:
-    """What one client may do now, and what it wants done.
+    """The STOMP session of one client.
 
-    The caller feeds :meth:`receive` with what arrives, carries the requests out in order, and
-    sends what :meth:`accept`, :meth:`receipt` and :meth:`error` return. Nothing is sent from here.
+    The caller passes each chunk to :meth:`receive`, carries out the returned requests in order, and sends
+    the frames that :meth:`accept`, :meth:`receipt` and :meth:`error` return.
 
-    :ivar state: where the session is; see ``state.TABLE``
-    :ivar version: the negotiated one from :class:`Connect` on; 1.0 before
+    :ivar state: the current state; see ``state.TABLE``
+    :ivar version: the negotiated version from :class:`Connect` on; 1.0 before
     :ivar heart_beat: ``(send_every, expect_every)`` in milliseconds, 0 for never; ``(0, 0)`` before :class:`Connect`
     """
 
     __slots__ = (
         "_limits",
         "_parser",
+        "_server_heart_beat",
         "_subscriptions",
         "_transactions",
-        "_wish",
         "heart_beat",
         "state",
         "version",
     )
 
     def __init__(self, limits: Limits, heart_beat: HeartBeat) -> None:
-        """Make the session of a connection that has just been opened.
+        """Create the session of a new connection.
 
-        :param heart_beat: what the server can and wants
+        :param heart_beat: the server's ``heart-beat`` header
         """
         self.state = State.AWAITING_CONNECT
         self.version = Version.V1_0
         self.heart_beat = (0, 0)
         self._limits = limits
-        self._wish = heart_beat
+        self._server_heart_beat = heart_beat
         self._parser = Parser(limits, FROM_CLIENT)
         self._subscriptions = Subscriptions(limits)
-        # Made when needed, which most connections never do.
+        # Created with the first BEGIN, which most connections never send.
         self._transactions: Transactions | None = None
 
     def receive(self, data: bytes) -> list[Request]:
-        """Take bytes as they arrived, however they are cut; return what the client asks for, in order.
+        """Parse a chunk of bytes, which may begin and end anywhere; return the client's requests in order.
 
-        A fault is not raised: it is the last item, a :class:`Violation`. After that, and after a
-        :class:`Disconnect`, everything is ignored. From :class:`Connect` to :meth:`accept`
-        bytes are held; call ``receive(b"")`` after accepting, for the requests that were among them.
+        A fault is not raised but returned as the last item, a :class:`Violation`. After it, and after a
+        :class:`Disconnect`, all bytes are ignored. From :class:`Connect` to :meth:`accept` bytes are held:
+        call ``receive(b"")`` after accepting to get the requests in them.
         """
         requests: list[Request] = []
         self._parser.feed(data)
@@ -104,55 +104,55 @@ class Session:
                 frame = self._parser.next_frame()
                 if frame is None:
                     return requests
-                requests.append(self._take(frame))
+                requests.append(self._to_request(frame))
             if self._parser.buffered > HELD_DURING_LOGIN:
                 raise StompError(
-                    Fault.FRAME_TOO_BIG, f"Not more than {HELD_DURING_LOGIN} bytes may be sent ahead of CONNECTED."
+                    Fault.FRAME_TOO_BIG, f"At most {HELD_DURING_LOGIN} bytes may be sent before CONNECTED."
                 )
         except StompError as error:
             self._move(State.FAILED)
-            # Its traceback leads here, and so back to the list: a cycle.
+            # The traceback refers to this frame, and so to the list: that would be a reference cycle.
             requests.append(Violation(error.with_traceback(None)))
         return requests
 
     def accept(self, session_id: str) -> bytes:
-        """Let the client in; return the CONNECTED frame.
+        """Accept the login; return the CONNECTED frame.
 
         :param session_id: letters, digits and dashes
 
-        Raises ``RuntimeError`` unless the session is ``AUTHENTICATING``: a login may end after the session has.
+        Raises ``RuntimeError`` unless the session is ``AUTHENTICATING``: an authenticator may answer after its end.
         """
         step = TABLE[Command.CONNECTED][self.state]
         if not isinstance(step, State):
             raise RuntimeError(f"there is no login to accept in state {self.state.name}")
         self._move(step)
         self._parser.connected(self.version)
-        head = _connected_head(self.version, self._wish)
+        head = _connected_head(self.version, self._server_heart_beat)
         return b"%b%b:%b\n\n\0" % (head, Header.SESSION.encode(), session_id.encode())
 
     def receipt(self, receipt: str, headers: Mapping[str, str] = _NO_HEADERS) -> bytes:
-        """Return the RECEIPT frame for a request's receipt, with further headers."""
+        """Return the RECEIPT frame for a request's receipt, with additional headers."""
         return Frame(Command.RECEIPT, {Header.RECEIPT_ID: receipt, **headers}).encode(self.version)
 
     def settled(self, request: Subscribe, message_ids: Iterable[str]) -> None:
-        """Remember messages of a subscription that no longer wait for an ACK, for :meth:`was_settled`."""
+        """Remember messages of a subscription that no longer await an ACK, for :meth:`was_settled`."""
         subscription: int | str | None = request.ordinal
         if self.version is not Version.V1_2:
             subscription = request.id if self.version is Version.V1_1 else None
         self._subscriptions.settled(subscription, message_ids)
 
     def was_settled(self, request: Ack) -> bool:
-        """Say whether the message of an ACK or NACK was sent, and no longer waits for one."""
+        """Return whether the message of an ACK or NACK was sent and no longer awaits one."""
         subscription = request.subscription_id if request.ordinal is None else request.ordinal
         return self._subscriptions.was_settled(subscription, request.message_id)
 
     def error(self, fault: Fault, detail: str, receipt: str | None = None) -> bytes:
         """End the session; return the ERROR frame (STOMP 1.2, "ERROR").
 
-        ``detail`` is the sentence in the body. Can be called in every state.
+        ``detail`` is the sentence in the body. This may be called in every state.
         """
         self._move(State.FAILED)
-        self._subscriptions = Subscriptions(self._limits)  # up to now, requests from before may have been carried out
+        self._subscriptions = Subscriptions(self._limits)  # not before: earlier requests may still have used them
         headers = {Header.MESSAGE: fault.message, Header.CONTENT_TYPE: "text/plain"}
         if receipt is not None:
             headers[Header.RECEIPT_ID] = receipt
@@ -161,13 +161,13 @@ class Session:
         return Frame(Command.ERROR, headers, detail.encode(errors="replace")).encode(self.version)
 
     def _move(self, state: State) -> None:
-        """Go to a state; let go of what it has no use for."""
+        """Enter a state; free what it does not need."""
         self.state = state
         if state in DEAF:
             self._parser.close()
             self._transactions = None
 
-    def _take(self, frame: Frame) -> Request:
+    def _to_request(self, frame: Frame) -> Request:
         """Turn a frame into a request; raises ``StompError`` with the frame's receipt."""
         try:
             step = TABLE[frame.command][self.state]
@@ -189,10 +189,10 @@ class Session:
         version = negotiate_version(headers.get(Header.ACCEPT_VERSION))
         if version is None:
             raise StompError(Fault.VERSION_MISMATCH, f"This server speaks STOMP {ALL_VERSIONS.replace(',', ', ')}.")
-        wish = headers.get(Header.HEART_BEAT)
-        if wish is not None and version.rules.heart_beats:
+        heart_beat = headers.get(Header.HEART_BEAT)
+        if heart_beat is not None and version.rules.heart_beats:
             try:
-                self.heart_beat = negotiate_heart_beat(self._wish, HeartBeat.parse(wish))
+                self.heart_beat = negotiate_heart_beat(self._server_heart_beat, HeartBeat.parse(heart_beat))
             except ValueError as error:
                 raise StompError(Fault.INVALID_HEADER, f"In CONNECT, {error}.") from None
         self.version = version
@@ -214,14 +214,14 @@ class Session:
             modes = ", ".join(mode.value for mode in AckMode)
             raise StompError(Fault.INVALID_HEADER, f"The ack header of SUBSCRIBE must be one of {modes}.") from None
         prefetch = PREFETCH_DEFAULT
-        wish = headers.get(Header.PREFETCH_COUNT)
-        if wish is not None:
-            if not _PREFETCH.match(wish):
-                raise StompError(Fault.INVALID_HEADER, "A prefetch-count must be a decimal number from 1 on.")
-            prefetch = min(int(wish), PREFETCH_CAP)
+        prefetch_count = headers.get(Header.PREFETCH_COUNT)
+        if prefetch_count is not None:
+            if not _PREFETCH.match(prefetch_count):
+                raise StompError(Fault.INVALID_HEADER, "A prefetch-count must be a decimal number, at least 1.")
+            prefetch = min(int(prefetch_count), PREFETCH_CAP)
         ordinal = self._subscriptions.begin(subscription_id, ack, None if needs_id else destination)
         return Subscribe(
-            intern(subscription_id),  # as Subscriptions does
+            intern(subscription_id),  # the same string as in Subscriptions
             destination,
             ack,
             prefetch,
@@ -245,8 +245,8 @@ class Session:
         destination = _required(frame, Header.DESTINATION)
         if destination == REFRESH:
             if Header.TRANSACTION in frame.headers:
-                raise StompError(Fault.INVALID_HEADER, f"What is sent to {REFRESH} can't be part of a transaction.")
-            if len(frame.body) > _TOKEN_BODY:  # several may wait for their turn
+                raise StompError(Fault.INVALID_HEADER, f"A SEND to {REFRESH} can't be part of a transaction.")
+            if len(frame.body) > _TOKEN_BODY:  # bounds memory: several may be queued
                 raise StompError(Fault.FRAME_TOO_BIG, f"A token has at most {LONGEST_TOKEN} characters.")
             return Refresh(frame.body.decode(errors="replace"), frame.receipt)
         return self._collect(frame, Send(destination, frame.body, frame.receipt))
@@ -285,7 +285,7 @@ class Session:
         return Abort(name, frame.receipt)
 
     def _collect(self, frame: Frame, operation: _Operation) -> _Operation | Collected:
-        """Put the operation into its transaction, if it names one."""
+        """Add the operation to its transaction, if it names one."""
         name = frame.headers.get(Header.TRANSACTION)
         if name is None:
             return operation
@@ -299,7 +299,7 @@ class Session:
         return self._transactions
 
 
-@lru_cache(maxsize=8)  # all but the session's id is the same for all
+@lru_cache(maxsize=8)  # only the session's id differs between clients
 def _connected_head(version: Version, heart_beat: HeartBeat) -> bytes:
     headers = {
         Header.VERSION: version.value,
@@ -312,7 +312,7 @@ def _connected_head(version: Version, heart_beat: HeartBeat) -> bytes:
 
 
 def _required(frame: Frame, name: str) -> str:
-    """Return a header; raises ``StompError`` if the frame does not have it."""
+    """Return a header's value; raises ``StompError`` if the frame does not have it."""
     value = frame.headers.get(name)
     if value is None:
         raise StompError(Fault.MISSING_HEADER, f"{frame.command} needs a header {name}.")

@@ -1,4 +1,4 @@
-"""STOMP's vocabulary as data: versions and what differs between them, commands, headers, escapes, heart-beats."""
+"""STOMP's vocabulary as data: versions and their differences, commands, headers, escapes, heart-beats."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Command:
     ERROR: Final = "ERROR"
 
 
-#: What a client sends, and whether the frame may have a body (STOMP 1.2, "Body").
+#: A client's commands, and whether each frame may have a body (STOMP 1.2, "Body").
 FROM_CLIENT: Final[Mapping[str, bool]] = MappingProxyType(
     {
         Command.CONNECT: False,
@@ -46,17 +46,17 @@ FROM_CLIENT: Final[Mapping[str, bool]] = MappingProxyType(
         Command.DISCONNECT: False,
     }
 )
-#: What a server sends, and whether the frame may have a body.
+#: A server's commands, and whether each frame may have a body.
 FROM_SERVER: Final[Mapping[str, bool]] = MappingProxyType(
     {Command.CONNECTED: False, Command.MESSAGE: True, Command.RECEIPT: False, Command.ERROR: True}
 )
-#: Frames that may have a body, whoever sends them.
+#: The commands of both sides whose frames may have a body.
 WITH_BODY: Final = frozenset(c for side in (FROM_CLIENT, FROM_SERVER) for c, body in side.items() if body)
-#: A login: two names for one command (STOMP 1.1, "CONNECT or STOMP Frame").
+#: The two names of the login command (STOMP 1.1, "CONNECT or STOMP Frame").
 LOGIN_COMMANDS: Final = frozenset({Command.CONNECT, Command.STOMP})
-#: Never escaped, so that a peer of any version can read them (STOMP 1.2, "Value Encoding").
+#: Frames whose headers are never escaped, so that peers of all versions can read them (STOMP 1.2, "Value Encoding").
 UNESCAPED: Final = LOGIN_COMMANDS | {Command.CONNECTED}
-#: A longer line is no command.
+#: The length of the longest command.
 LONGEST_COMMAND: Final = max(map(len, (*FROM_CLIENT, *FROM_SERVER)))
 
 
@@ -86,21 +86,21 @@ class Header:
     LAST_MESSAGE_ID: Final = "last-message-id"
     #: RECEIPT of a SUBSCRIBE that resumes: ``true`` or ``false``.
     RECOVERED: Final = "recovered"
-    #: SUBSCRIBE: the most unacknowledged messages that may be under way.
+    #: SUBSCRIBE: the most unacknowledged messages that may be in flight.
     PREFETCH_COUNT: Final = "prefetch-count"
 
 
 class Rules(NamedTuple):
-    """What one version of STOMP says where the versions differ.
+    """The rules of one STOMP version that other versions do not share.
 
-    :ivar subprotocol: its name in the WebSocket opening handshake
-    :ivar escapes: the characters that are escaped in headers, and how
+    :ivar subprotocol: the version's name in the WebSocket opening handshake
+    :ivar escapes: the characters that headers escape, each with its escape
     :ivar trims_headers: whether spaces around header names and values are padding
-    :ivar crlf: whether a line may end in CR LF as well as in LF, so that a header has no other CR
+    :ivar crlf: whether a line may end in CR LF as well as in LF, so that no header contains a CR
     :ivar heart_beats: whether heart-beats exist
     :ivar nack: whether NACK exists
     :ivar needs_subscription_id: whether SUBSCRIBE and UNSUBSCRIBE must have an ``id``
-    :ivar refuses_stray_bodies: whether a body is a fault on a frame that has none; else it is ignored
+    :ivar refuses_stray_bodies: whether a body is a fault on a frame that must not have one; else it is ignored
     """
 
     subprotocol: str
@@ -120,7 +120,7 @@ class Version(Enum):
     V1_1 = "1.1"
     V1_2 = "1.2"
 
-    #: What this version says where the versions differ.
+    #: The rules in which this version differs from others.
     rules: Rules
 
 
@@ -160,13 +160,13 @@ _RULES: Final[Mapping[Version, Rules]] = {
 for _version, _rules in _RULES.items():
     _version.rules = _rules
 
-#: The ``version`` header of the ERROR that answers a client without a version in common.
+#: The ``version`` header of the ERROR for a client that shares no version with the server.
 ALL_VERSIONS: Final = ",".join(version.value for version in Version)
 
 
-@lru_cache(maxsize=32)  # parser and session ask for each CONNECT, and most clients send the same
+@lru_cache(maxsize=32)  # called twice for each CONNECT, and most clients send the same header
 def negotiate_version(accept_version: str | None) -> Version | None:
-    """Return the newest version in an ``accept-version`` header, or None if there is none in common.
+    """Return the newest supported version in an ``accept-version`` header, or None if there is none.
 
     No header means 1.0 (STOMP 1.2, "Protocol Negotiation").
     """
@@ -176,13 +176,13 @@ def negotiate_version(accept_version: str | None) -> Version | None:
     return next((version for version in reversed(Version) if version.value in offered), None)
 
 
-# What no escape stands for would end the line or, to some readers, the frame: such a character
-# becomes a space, since a header that is slightly wrong is better than a stream that is broken.
+# A character without an escape would end the line or, for some parsers, the frame. It becomes a space:
+# a slightly wrong header is better than a broken stream.
 _UNREPRESENTABLE: Final = {"\n": " ", "\r": " ", "\0": " "}
 _PLAIN: Final = str.maketrans(_UNREPRESENTABLE)
 _ENCODE: Final[Mapping[Version, dict[int, str]]] = {
     Version.V1_0: _PLAIN,
-    # In 1.1 a CR is data like any other, and has no escape.
+    # In 1.1 a CR is ordinary data without an escape.
     Version.V1_1: str.maketrans({"\0": " ", **_RULES[Version.V1_1].escapes}),
     Version.V1_2: str.maketrans({"\0": " ", **_RULES[Version.V1_2].escapes}),
 }
@@ -195,7 +195,7 @@ _ESCAPE: Final = re.compile(r"\\.?", re.DOTALL)
 def escape(text: str, version: Version | None) -> str:
     """Escape a header name or value (STOMP 1.2, "Value Encoding").
 
-    ``None`` is for the frames that are never escaped. What can't be represented becomes a space.
+    ``None`` is the version for frames that are never escaped. A character without an escape becomes a space.
     """
     return text.translate(_PLAIN if version is None else _ENCODE[version])
 
@@ -203,8 +203,8 @@ def escape(text: str, version: Version | None) -> str:
 def unescape(text: str, version: Version) -> str:
     """Undo :func:`escape`.
 
-    Raises ``ValueError`` for an escape that the version doesn't have; 1.0 has none, there a
-    backslash is itself.
+    Raises ``ValueError`` for an escape that the version doesn't define. Version 1.0 defines none: a
+    backslash stands for itself.
     """
     decode = _DECODE[version]
     if not decode or "\\" not in text:
@@ -213,7 +213,7 @@ def unescape(text: str, version: Version) -> str:
     def character(match: re.Match[str]) -> str:
         sequence = match.group()
         if sequence not in decode:
-            raise ValueError(f'"{sequence}" is no escape of STOMP {version.value}')
+            raise ValueError(f'"{sequence}" is not an escape of STOMP {version.value}')
         return decode[sequence]
 
     return _ESCAPE.sub(character, text)
@@ -236,7 +236,7 @@ def ack_id(ordinal: int, message_id: str) -> str:
 
 
 def parse_ack_id(text: str) -> tuple[int, str] | None:
-    """Return ``(ordinal, message-id)`` of what :func:`ack_id` made, or None for anything else."""
+    """Return the ``(ordinal, message-id)`` that :func:`ack_id` was given, or None for any other text."""
     match = _ACK_ID.match(text)
     return match and (int(match[1]), match[2])
 
@@ -245,10 +245,10 @@ _HEART_BEAT: Final = re.compile(r" *([0-9]{1,10}) *, *([0-9]{1,10}) *\Z")
 
 
 class HeartBeat(NamedTuple):
-    """What one side can do and would like, as in its ``heart-beat`` header; milliseconds, 0 for never.
+    """The ``heart-beat`` header of one side, in milliseconds; 0 means never (STOMP 1.2, "Heart-beating").
 
-    :ivar sends: the smallest time between the heart-beats that it can send
-    :ivar wants: the time between those that it would like to get
+    :ivar sends: the shortest interval at which it can send heart-beats
+    :ivar wants: the interval at which it wants to receive heart-beats
     """
 
     sends: int
@@ -257,7 +257,7 @@ class HeartBeat(NamedTuple):
     @classmethod
     @lru_cache(maxsize=32)  # most clients send the same
     def parse(cls, text: str) -> HeartBeat:
-        """Read a header's value.
+        """Parse a header's value.
 
         Raises ``ValueError`` unless it is two decimal numbers with a comma between.
         """
@@ -270,11 +270,11 @@ class HeartBeat(NamedTuple):
         return f"{self.sends},{self.wants}"
 
 
-@lru_cache(maxsize=32)  # clients with the same wish share the answer, which each keeps: 112 bytes
+@lru_cache(maxsize=32)  # clients that send the same header share the result, 112 bytes that each keeps
 def negotiate_heart_beat(server: HeartBeat, client: HeartBeat) -> tuple[int, int]:
     """Return ``(send_every, expect_every)`` for the server, in milliseconds (STOMP 1.2, "Heart-beating").
 
-    A side that can't, or a side that doesn't want, turns its direction off: 0.
+    A direction is off (0) if its sender can't send or its receiver doesn't want heart-beats.
     """
     send_every = max(server.sends, client.wants) if server.sends and client.wants else 0
     expect_every = max(client.sends, server.wants) if client.sends and server.wants else 0

@@ -1,4 +1,4 @@
-"""The states of a session, as a table; ``python -m airyd.stomp.state`` prints it for the docs."""
+"""The states of a STOMP session as a table; ``python -m airyd.stomp.state`` prints it for the docs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from airyd.stomp.spec import FROM_CLIENT, Command
 
 
 class State(IntEnum):
-    """Where a session is; the number is its column in :data:`TABLE`."""
+    """The state of a session; the number is its column in :data:`TABLE`."""
 
     AWAITING_CONNECT = 0
     AUTHENTICATING = 1
@@ -21,7 +21,7 @@ class State(IntEnum):
 
 
 class Outcome(Enum):
-    """What becomes of a frame that does not move the session."""
+    """What happens to a frame that does not change the state."""
 
     REFUSED = "refused"
     HELD = "held"
@@ -33,9 +33,9 @@ Step = State | Outcome
 AWAITING_CONNECT, AUTHENTICATING, CONNECTED, DISCONNECTING, FAILED = State
 REFUSED, HELD, IGNORED = Outcome
 
-#: What each frame does in each state: the next state, or what becomes of the frame. CONNECTED and
-#: ERROR are the server's, all others the client's (STOMP 1.2, "Connecting", "Client Frames",
-#: "DISCONNECT", "ERROR"). What is refused is answered with ERROR. RECEIPT and MESSAGE move nothing.
+#: The effect of each frame in each state: the next state, or what happens to the frame. The server sends
+#: CONNECTED and ERROR, the client all others (STOMP 1.2, "Connecting", "Client Frames", "DISCONNECT",
+#: "ERROR"). A refused frame is answered with ERROR. RECEIPT and MESSAGE do not change the state.
 # fmt: off
 TABLE: Final[Mapping[str, tuple[Step, Step, Step, Step, Step]]] = MappingProxyType({
     # in state:            AWAITING_CONNECT  AUTHENTICATING  CONNECTED      DISCONNECTING  FAILED
@@ -60,9 +60,9 @@ def _states_that(outcome: Outcome) -> frozenset[State]:
     return frozenset(state for state in State if all(TABLE[command][state] is outcome for command in FROM_CLIENT))
 
 
-#: Where the client's frames wait unread.
+#: The states in which the client's frames are held unparsed.
 HOLDING: Final = _states_that(HELD)
-#: Where nothing that the client sends matters any more.
+#: The states in which all frames of the client are ignored.
 DEAF: Final = _states_that(IGNORED)
 
 
@@ -98,7 +98,7 @@ def _diagram() -> list[str]:
 
 
 def render() -> str:
-    """Return the table, and the diagram of what moves a session, in reStructuredText."""
+    """Return the table and a diagram of the transitions, in reStructuredText."""
     return "\n".join([*_list_table(), "", *_diagram()])
 
 

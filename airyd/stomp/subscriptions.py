@@ -1,4 +1,4 @@
-"""A connection's subscriptions, as far as later frames are checked against them."""
+"""A connection's subscription ids and ack modes, against which UNSUBSCRIBE, ACK and NACK are checked."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from airyd.stomp.spec import AckMode, parse_ack_id
 
 
 class _Details:
-    """What is needed from the first UNSUBSCRIBE on, or the first subscription that takes acknowledgements.
+    """State that is needed only after an UNSUBSCRIBE, or after a SUBSCRIBE with acknowledgements.
 
-    :ivar acknowledged: the ids of those that do, by ordinal
-    :ivar had_acknowledged: whether there has been one of these
-    :ivar ended: the ids that were in use a short time ago; of a 1.0 client, their destinations, too
-    :ivar settled: messages that no longer wait for an ACK, each with its subscription as an ACK names it
+    :ivar acknowledged: the ids of the subscriptions that take acknowledgements, by ordinal
+    :ivar had_acknowledged: whether there has ever been one of these
+    :ivar ended: ids of recently ended subscriptions; for a 1.0 client their destinations, too
+    :ivar settled: messages that no longer await an ACK, each with its subscription as an ACK names it
     """
 
     __slots__ = ("acknowledged", "ended", "had_acknowledged", "settled")
@@ -30,9 +30,9 @@ class _Details:
 
 
 class Subscriptions:
-    """Which ids are in use, which subscriptions take acknowledgements, and what was so a short time ago.
+    """The subscriptions of a connection: those that are open, and those that ended recently.
 
-    A client that works asynchronously may send an ACK, NACK or UNSUBSCRIBE late: behind the UNSUBSCRIBE, or twice.
+    An asynchronous client may send an ACK, NACK or UNSUBSCRIBE late: after the UNSUBSCRIBE, or twice. That is allowed.
 
     Every method raises ``StompError`` for what the client may not do.
     """
@@ -40,19 +40,19 @@ class Subscriptions:
     __slots__ = ("_destinations", "_details", "_limits", "_ordinal", "_ordinals")
 
     def __init__(self, limits: Limits) -> None:
-        """Hold no more than ``limits.subscriptions``."""
+        """Allow ``limits.subscriptions`` open subscriptions."""
         self._limits = limits
         self._ordinal = 0
-        # By id. A small number takes no memory of its own; an object would take 56 bytes of each subscription.
+        # By id. A small number needs no memory of its own; an object would take 56 bytes per subscription.
         self._ordinals: dict[str, int] = {}
-        # Made when needed, which few connections do: destinations by id, and the details.
+        # Created on demand, for few connections: destinations by id, and the details.
         self._destinations: dict[str, str] | None = None
         self._details: _Details | None = None
 
     def begin(self, subscription_id: str, ack: AckMode, destination: str | None = None) -> int:
-        """Add a subscription; return its ordinal, which no other gets.
+        """Add a subscription; return its ordinal, which is unique in the connection.
 
-        :param destination: given if :meth:`id_for` may be asked for it
+        :param destination: given if :meth:`id_for` may be called with it
         """
         if subscription_id in self._ordinals:
             raise StompError(
@@ -64,11 +64,11 @@ class Subscriptions:
                 f"A connection must not have more than {self._limits.subscriptions} subscriptions.",
             )
         self._ordinal += 1
-        # Many clients use the same few ids: one copy serves all.
+        # Many clients use the same few ids, which they share.
         subscription_id = intern(subscription_id)
         self._ordinals[subscription_id] = self._ordinal
         if ack is not AckMode.AUTO:
-            details = self._needed()
+            details = self._ensure_details()
             details.acknowledged[self._ordinal] = subscription_id
             details.had_acknowledged = True
         if destination is not None:
@@ -78,23 +78,23 @@ class Subscriptions:
         return self._ordinal
 
     def end(self, subscription_id: str) -> None:
-        """Remove a subscription. Nothing is to be done for one that has ended a short time ago."""
+        """Remove a subscription; do nothing if it ended recently."""
         ordinal = self._ordinals.pop(subscription_id, None)
         if ordinal is None:
             if not self._has_ended(subscription_id):
                 raise _unknown(subscription_id)
             return
-        details = self._needed()
+        details = self._ensure_details()
         details.acknowledged.pop(ordinal, None)
         destination = subscription_id if self._destinations is None else self._destinations.pop(subscription_id)
         for name in (subscription_id, destination):
-            if name not in details.ended:  # a client may use the same one again and again
+            if name not in details.ended:  # a client may use the same id many times
                 details.ended.add(name)
 
     def id_for(self, destination: str) -> str:
-        """Return the id of the one subscription that a 1.0 client means by its destination.
+        """Return the id of the only subscription to a destination, by which a 1.0 client may name it.
 
-        It is the destination itself if the subscription has ended a short time ago.
+        The result is the destination itself if the subscription ended recently.
         """
         if destination in self._ordinals:
             return destination
@@ -108,7 +108,7 @@ class Subscriptions:
         return ids[0]
 
     def check_acknowledged(self, subscription_id: str | None) -> None:
-        """Require that this subscription takes acknowledgements, or may have done so; None: that any has."""
+        """Require that a subscription takes acknowledgements, or ended recently; with None, that any has done so."""
         details = self._details
         if details is not None and details.had_acknowledged:
             if subscription_id is None or self._ordinals.get(subscription_id) in details.acknowledged:
@@ -122,30 +122,30 @@ class Subscriptions:
         raise StompError(Fault.NOT_ACKNOWLEDGEABLE, f'Subscription "{subscription_id}" has ack:auto.')
 
     def resolve_ack_id(self, ack_id: str) -> tuple[int, str | None, str]:
-        """Return what ``spec.ack_id`` was made of, and the subscription's id between: None if it has ended."""
+        """Return ordinal, subscription id (None if it has ended) and ``message-id`` of an ``ack`` header."""
         parsed = parse_ack_id(ack_id)
         if parsed is not None and 0 < parsed[0] <= self._ordinal:
             ordinal, message_id = parsed
             subscription_id = None if self._details is None else self._details.acknowledged.get(ordinal)
             if subscription_id is None and ordinal in self._ordinals.values():
-                raise StompError(Fault.NOT_ACKNOWLEDGEABLE, f'"{ack_id}" is of a subscription with ack:auto.')
+                raise StompError(Fault.NOT_ACKNOWLEDGEABLE, f'"{ack_id}" belongs to a subscription with ack:auto.')
             return ordinal, subscription_id, message_id
-        raise StompError(Fault.UNKNOWN_MESSAGE, f'"{ack_id}" is not the ack header of a message of a subscription.')
+        raise StompError(Fault.UNKNOWN_MESSAGE, f'"{ack_id}" is not the ack header of a MESSAGE on this connection.')
 
     def settled(self, subscription: int | str | None, message_ids: Iterable[str]) -> None:
-        """Remember messages that no longer wait for an ACK.
+        """Remember messages that no longer await an ACK.
 
-        :param subscription: as an ACK names it: the ordinal in 1.2, the id in 1.1, nothing in 1.0
+        :param subscription: as an ACK names it: the ordinal in 1.2, the id in 1.1, None in 1.0
         """
-        details = self._needed()
+        details = self._ensure_details()
         for message_id in message_ids:
             details.settled.add((subscription, message_id))
 
     def was_settled(self, subscription: int | str | None, message_id: str) -> bool:
-        """Say whether a message was sent, and no longer waits for an ACK."""
+        """Return whether a message was sent and no longer awaits an ACK."""
         return self._details is not None and (subscription, message_id) in self._details.settled
 
-    def _needed(self) -> _Details:
+    def _ensure_details(self) -> _Details:
         if self._details is None:
             self._details = _Details()
         return self._details

@@ -1,4 +1,4 @@
-"""A connection's open transactions and their bounds (STOMP 1.2, "BEGIN")."""
+"""A connection's open transactions and their limits (STOMP 1.2, "BEGIN")."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from airyd.errors import Fault, StompError
 from airyd.limits import Limits
 from airyd.stomp.requests import Ack, Send
 
-#: What an operation counts for beside its text and body, so that a flood of tiny ones is bounded too.
+#: Bytes that an operation counts in addition to its text and body, so that many tiny ones are limited, too.
 OPERATION_BYTES: Final = 100
 
 
@@ -19,12 +19,12 @@ def _cost(operation: Send | Ack) -> int:
 
 
 class Transactions:
-    """The operations that wait for their COMMIT, by transaction."""
+    """The operations of open transactions, which wait for a COMMIT."""
 
     __slots__ = ("_bytes", "_limits", "_open")
 
     def __init__(self, limits: Limits) -> None:
-        """Hold no more than ``limits.transactions`` and, together, ``limits.transaction_bytes``."""
+        """Allow ``limits.transactions`` open transactions and ``limits.transaction_bytes`` bytes in all of them."""
         self._limits = limits
         self._open: dict[str, list[Send | Ack]] = {}
         self._bytes = 0
@@ -32,7 +32,7 @@ class Transactions:
     def begin(self, name: str) -> None:
         """Open a transaction.
 
-        Raises ``StompError`` if it is open already, or if there are too many.
+        Raises ``StompError`` if it is open already, or if too many are open.
         """
         if name in self._open:
             raise StompError(Fault.DUPLICATE_TRANSACTION, f'Transaction "{name}" has begun already.')
@@ -44,9 +44,9 @@ class Transactions:
         self._open[name] = []
 
     def add(self, name: str, operation: Send | Ack) -> None:
-        """Put an operation into an open transaction.
+        """Add an operation to an open transaction.
 
-        Raises ``StompError`` if the transaction is unknown, or if all together become too big.
+        Raises ``StompError`` if the transaction is unknown, or if the open transactions become too big together.
         """
         operations = self._find(name)
         cost = _cost(operation)
