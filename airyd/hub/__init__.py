@@ -1,1 +1,1 @@
-"""From an event source to subscriptions: fan-out of live events, replay of history, row filters, gaps."""
+"""The hub, from an event source to subscriptions: fan-out of live events, replay of history, row filters, gaps."""

@@ -1,4 +1,4 @@
-"""A destination: which subscriptions get its events, in groups or each by a replay, and the watch on its source."""
+"""A destination: its subscriptions, in groups or each with a replay, and the watch on its source."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from airyd.stomp.message import Framing, message_tail
 
 
 class DestinationSubscription(Member, NoticeReceiver, Protocol):
-    """A subscription, as its destination sees it."""
+    """The interface of a subscription that its destination uses."""
 
     def source_ready(self) -> None:
-        """Go live, or start to catch up, since the source watches; or go on with that after a gap."""
+        """Go live or start a replay, now that the source watches; after a gap, continue the replay."""
 
 
 class Destination:
     """One entry of the catalogue.
 
     :ivar name: such as ``/queue/message``
-    :ivar rows: what filters say of the events that it delivers
-    :ivar turns: whose turn it is, of all subscriptions that have much to send
-    :ivar gap_notices: its gaps, and the subscriptions that don't know of them yet
+    :ivar rows: the answers of row filters about the events that it delivers
+    :ivar turns: the queue in which all subscriptions with a replay take turns
+    :ivar gap_notices: the notices of its gaps that have not been sent yet
     :ivar status: the source, if this is ``/airyd/status``; else None
     """
 
@@ -63,7 +63,7 @@ class Destination:
         self.gap_notices = gap_notices
         self.status: IStatusSource | None = None
         self._watch = Watch(name, source, self._watched, self._refused)
-        # In the order in which they came: a dict looks through all that were taken from its beginning, each time.
+        # In order of arrival. Taking the first entry of a dict would scan all entries removed before it, each time.
         self._waiting: OrderedDict[DestinationSubscription, None] = OrderedDict()
         self._is_starting = False
         self._replays: dict[DestinationSubscription, ReplayCursor] = {}
@@ -76,7 +76,7 @@ class Destination:
 
     @property
     def subscriptions(self) -> list[DestinationSubscription]:
-        """All subscriptions, in no order, in a new list."""
+        """All subscriptions, in no order, as a new list."""
         return [*self._waiting, *self._replays, *self._grouped]
 
     @property
@@ -84,8 +84,8 @@ class Destination:
         return [member for audience in self._audiences.values() for member in audience.members]
 
     def deliver(self, events: Sequence[Event]) -> list[Audience[DestinationSubscription]]:
-        """Take a batch of live events; return the audiences that have something to send now and had nothing before."""
-        if self._watch.position is None:  # the source was still on its way to stop watching
+        """Take a batch of live events; return the audiences that have pending events now and had none before."""
+        if self._watch.position is None:  # the source has not stopped watching yet
             return []
         if self.gap_notices.held is not None:
             self.gap_notices.held += events
@@ -96,19 +96,20 @@ class Destination:
             if self._audiences:
                 now = self.turns.clock.seconds()
                 tails = [message_tail(event) for event in events]
-                # All filters are asked first: one that fails must not leave others with events that nobody flushes.
-                for audience, shown in [(each, each.visible(events, tails, rows)) for each in self._audiences.values()]:
-                    if shown and audience.append(shown, now):
+                # All filters run first: an exception in one must not leave others with events that nobody flushes.
+                passed = [(each, each.visible(events, tails, rows)) for each in self._audiences.values()]
+                for audience, visible in passed:
+                    if visible and audience.append(visible, now):
                         dirty.append(audience)
             for replay in tuple(self._replays.values()):
                 replay.feed(events)
         return dirty
 
     def gap(self) -> None:
-        """Watch anew, since events may be missing; end the connections of clients that can't be notified.
+        """Watch anew after a gap; end the connections of clients that can't be notified.
 
-        Members of groups are notified when the source watches again: then it helps to load the state. Those that catch
-        up go on from where they are, as far as the history proves that nothing is missing.
+        Members of groups are notified when the source watches again, since only then it helps them to load the state.
+        Replays continue from their position, unless the history can't prove that nothing is missing.
         """
         self.gap_notices.spread = spread_of(len(self._replays))
         for subscription, replay in tuple(self._replays.items()):
@@ -118,7 +119,7 @@ class Destination:
                 self._waiting[subscription] = None
         self._replays = {}
         self.gap_notices.announce(self._grouped, None)
-        if self.position is not None:  # else nobody is left, or it watches anew already
+        if self.position is not None:  # else no subscription is left, or it is watching anew already
             self._watch.renew()
 
     def enter(self, subscription: DestinationSubscription) -> None:
@@ -128,7 +129,7 @@ class Destination:
         self._watch.acquire()
 
     def leave(self, subscription: DestinationSubscription) -> None:
-        """Remove a subscription, wherever it is; with the last one the source stops watching."""
+        """Remove a subscription in any state; with the last one, stop watching."""
         self.metrics.subscriptions[self.name] -= 1
         self._waiting.pop(subscription, None)
         self._replays.pop(subscription, None)
@@ -138,13 +139,13 @@ class Destination:
         self.gap_notices.forget(subscription, is_last=self.position is None)
 
     def attach(self, subscription: DestinationSubscription, replay: ReplayCursor) -> None:
-        """Feed live events to a subscription's replay."""
+        """Pass live events to a subscription's replay."""
         self._replays[subscription] = replay
 
     def join(
         self, subscription: DestinationSubscription, framing: Framing, head: bytes, row_filter: RowFilter | None
     ) -> None:
-        """Add a subscription that has all events to the group of those that get the same bytes."""
+        """Add a subscription that is level with the feed to the group that gets the same bytes."""
         self._replays.pop(subscription, None)
         audience = self._audiences.get(row_filter)
         if audience is None:
@@ -154,7 +155,7 @@ class Destination:
     def move(
         self, subscription: DestinationSubscription, group: Group[DestinationSubscription], row_filter: RowFilter | None
     ) -> None:
-        """Move a subscription to another audience, with the MESSAGEs that it had."""
+        """Move a subscription to the audience of another filter; its framing and head stay the same."""
         self._leave_group(subscription, group)
         self.join(subscription, group.framing, group.head, row_filter)
 
@@ -169,8 +170,8 @@ class Destination:
             return
         self._is_starting = True
         try:
-            # One that starts may leave at once, and come back: behind the others, or to wait for another watch if it
-            # was the last.
+            # A subscription may leave as soon as it starts, and return: it then comes after the others, or waits for
+            # a new watch if it was the last.
             while self._waiting and self.position is not None:
                 subscription, _ = self._waiting.popitem(last=False)
                 subscription.source_ready()
@@ -183,14 +184,14 @@ class Destination:
 
 
 class Watch:
-    """Keeps the source watching a destination as long as somebody needs its events.
+    """Keeps the source watching a destination while it has users.
 
-    :param watched: called when the source watches, at each :meth:`acquire` too if it does already; after :meth:`renew`
-        with the position before, else with None
+    :param watched: called when the source starts to watch, and by :meth:`acquire` if it watches already; its argument
+        is the position before :meth:`renew`, or None without one
     :param failed: called when the source can't watch
 
-    :ivar position: the id of the last event that the source delivered, or from which on it does; None while the
-        source isn't watching
+    :ivar position: the id of the last event that the source delivered, or the position from which it watches; None
+        while it isn't watching
     """
 
     __slots__ = ("_failed", "_is_asked", "_left", "_name", "_source", "_users", "_watched", "position")
@@ -214,7 +215,7 @@ class Watch:
         self._left: str | None = None
 
     def acquire(self) -> None:
-        """Count one more user, and watch if it is the first."""
+        """Count one more user; with the first, start watching."""
         self._users += 1
         if self.position is not None:
             self._watched(None)
@@ -222,13 +223,13 @@ class Watch:
             self._ask()
 
     def release(self) -> None:
-        """Count one user less; with the last one the source stops watching."""
+        """Count one user less; with the last, stop watching."""
         self._users -= 1
         if not self._users and self.position is not None:
             self._unwatch()
 
     def renew(self) -> None:
-        """Watch from another position on: what comes until then is lost. Call it while the source watches."""
+        """Watch anew from the feed's current position; earlier events may be lost. Call it while the source watches."""
         self._left = self.position
         self._unwatch()
         self._ask()
@@ -245,7 +246,7 @@ class Watch:
     def _answered(self, position: str) -> None:
         self._is_asked = False
         left, self._left = self._left, None
-        if not self._users:  # they left meanwhile
+        if not self._users:  # all have left meanwhile
             self._source.unwatch(self._name)
             return
         self.position = position

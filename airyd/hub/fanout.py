@@ -1,12 +1,13 @@
-"""The hot path: what a turn of the reactor brought, to every member's socket, one send each.
+"""The hot path, fan-out: sends the events of a reactor turn to every subscription's socket, with one send each.
 
-An *audience* is the subscriptions that see the same events of a destination. It has a *group* for each
-way in which their MESSAGEs are written: what is pending is framed once per group, joined, and handed to
-each member's socket. Members whose socket is full, or that are on TLS, take the slower way through their
-transport.
+An *audience* is the subscriptions that see the same events of a destination. It has a *group* for each encoding of
+their MESSAGEs: pending events are framed once per group, joined, and sent to each member's socket. Members whose
+socket is full, or that use TLS, are sent to through their channel, which is slower.
 
-A fan-out to thousands is spread over turns of the reactor. Until it is over, a group knows which members
-are served and which are not yet, and keeps that true while members come, go, and change their way.
+A fan-out to thousands is spread over turns of the reactor. Until it is complete, a group knows which members have
+been served, also while members join, leave, or change between the fast and the slow way.
+
+A member that joins while events are pending or in flight is a *newcomer* until it may get a whole batch.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ from airyd.interfaces import IChannel
 from airyd.metrics import Metrics
 from airyd.stomp.message import Framing
 
-#: STOMP bytes of a batch at most, unless one frame alone has more. To join them takes 1 µs, a quarter of a send's time;
-#: much more than this a socket on a real network does not take at once, and its rest would go the slow way.
+#: The most STOMP bytes in a batch, unless a single frame has more. Joining them takes 1 µs, a quarter of a send. A
+#: socket on a real network does not take much more at once, and the rest would go the slow way.
 BATCH_BYTES: Final = 64 * 1024
 
 
 class Member(Protocol):
-    """A subscription, as its group sees it.
+    """The interface of a subscription that its group uses.
 
     :ivar group: the group it is in, or None
-    :ivar recipients: those of the group's that it is among; None while it waits for a place
+    :ivar recipients: the group's recipients that it belongs to; None for a newcomer
     :ivar index: its index among them
     """
 
@@ -46,9 +47,9 @@ M = TypeVar("M", bound=Member)
 
 
 class Recipients(Generic[M]):
-    """Members in no order, and side by side what sends to them: the loop looks nothing up (22 ns a turn, not 29).
+    """Members in no order, and a parallel list of what sends to each: the loop looks nothing up (22 ns, not 29).
 
-    :ivar served: how many of them, the first ones, have the batch in flight; all of them while none is
+    :ivar served: how many members, from the first on, have the batch in flight; all of them while none is
     """
 
     __slots__ = ("members", "sends", "served")
@@ -63,7 +64,7 @@ class Recipients(Generic[M]):
         member.recipients = self
         self.members.append(member)
         self.sends.append(send)
-        self._move(self.served, len(self.members) - 1)  # the first of those not served makes room
+        self._move(self.served, len(self.members) - 1)  # the first unserved member makes room
         self.members[self.served], self.sends[self.served] = member, send
         member.index = self.served
         self.served += 1
@@ -72,7 +73,7 @@ class Recipients(Generic[M]):
         """Remove a member; return whether it was served."""
         gap = member.index
         is_served = gap < self.served
-        if is_served:  # the last of those served fills the gap, and leaves one among the others
+        if is_served:  # the last served member fills the gap, which moves to the unserved ones
             self.served -= 1
             self._move(self.served, gap)
             gap = self.served
@@ -85,7 +86,7 @@ class Recipients(Generic[M]):
         return is_served
 
     def serve(self, most: int) -> tuple[list[Callable[[bytes], Any]], list[M]]:
-        """Return ``most`` of those not served, or fewer: they count as served from now on."""
+        """Return the sends and the members of up to ``most`` unserved members, and mark them as served."""
         start = self.served
         self.served = end = min(start + most, len(self.members))
         return self.sends[start:end], self.members[start:end]
@@ -99,10 +100,10 @@ class Recipients(Generic[M]):
 class Group(Generic[M]):
     """Subscriptions that get the same bytes.
 
-    :ivar audience: those that see the same events
+    :ivar audience: the audience that it is a part of
     :ivar head: the start of each MESSAGE (``airyd.stomp.message.message_head``)
-    :ivar round: the last round of the audience that has come to it
-    :ivar size: how many members it has, with those that wait for a place
+    :ivar round: the last round of the audience in which it was sent to
+    :ivar size: how many members it has, newcomers included
     """
 
     __slots__ = ("_batches", "_fast", "_slow", "audience", "framing", "head", "round", "size")
@@ -113,13 +114,13 @@ class Group(Generic[M]):
         self.head = head
         self.round = 0
         self.size = 0
-        self._fast: Recipients[M] = Recipients()  # a send is the socket's, and may take less
-        self._slow: Recipients[M] | None = None  # a send is the channel's, and takes all
-        self._batches: list[tuple[bytes, int]] = []  # wire bytes, and how many events they are
+        self._fast: Recipients[M] = Recipients()  # they send by the socket, which may take only a part
+        self._slow: Recipients[M] | None = None  # they send by the channel, which takes all
+        self._batches: list[tuple[bytes, int]] = []  # wire bytes, and how many events they hold
 
     @property
     def members(self) -> list[M]:
-        """Those that have a place, in a new list."""
+        """All members but newcomers, as a new list."""
         return self._fast.members + (self._slow.members if self._slow else [])
 
     @property
@@ -139,14 +140,14 @@ class Group(Generic[M]):
         self._slow.add(member, member.channel.send)
 
     def discard(self, member: M) -> list[tuple[bytes, int]]:
-        """Take a member's place away; return those of the batches in flight that it doesn't have."""
+        """Remove a member from the recipients; return the batches in flight that it has not been sent."""
         is_served = member.recipients is None or member.recipients.remove(member)
         return self._batches[1 if is_served else 0 :]
 
     def refresh(self, member: M) -> None:
         """Move a member whose ``channel.direct`` has changed to the fast or the slow recipients."""
         if member.recipients is None:
-            return  # it waits for a place
+            return  # a newcomer
         is_served = member.recipients.remove(member)
         self.add(member)
         if not is_served:
@@ -156,7 +157,7 @@ class Group(Generic[M]):
             self.audience.bytes_out += len(wire)
 
     def advance(self, tails: Sequence[bytes], most: int) -> int:
-        """Send events, or go on with it, to ``most`` members or fewer; return to how many."""
+        """Send events, or continue sending them, to up to ``most`` members; return to how many."""
         batches, fast, slow = self._batches, self._fast, self._slow
         if not batches:
             batches += self.write(tails, self.size)
@@ -177,7 +178,7 @@ class Group(Generic[M]):
         audience = self.audience
         audience.deliveries += events * count
         audience.bytes_out += len(wire) * count
-        slow = self._slow  # a member whose socket took a part may be the first there
+        slow = self._slow  # new if a member whose socket took only a part is the first there
         if fast.served == len(fast.members) and (slow is None or slow.served == len(slow.members)):
             del batches[0]
             if batches:
@@ -193,19 +194,19 @@ class Group(Generic[M]):
         for send, member in zip(sends, members, strict=True):
             try:
                 taken = send(wire)
-            except OSError:  # full (EAGAIN) or gone: the transport tells which
+            except OSError:  # full (EAGAIN) or gone: the transport finds out which
                 taken = 0
             if taken != size:
                 short.append((member, taken))
-        # From here on a channel may find its client too slow, which takes members out of this group.
+        # From here on a channel may end a client that is too slow, which removes members from this group.
         for member, taken in short:
             member.channel.sent(wire, taken)
-            # The client does so too, but not for a subscription that it is just closing; more batches may follow.
+            # The client refreshes it too, but not a subscription that it is just closing; more batches may follow.
             if member.group is self:
                 self.refresh(member)
 
     def write(self, tails: Sequence[bytes], receivers: int) -> list[tuple[bytes, int]]:
-        """Write MESSAGEs, in order, into buffers of about ``BATCH_BYTES``; each with the number of them."""
+        """Encode MESSAGEs, in order, in batches of about ``BATCH_BYTES``; return each with its number of events."""
         head, framing = self.head, self.framing
         if len(tails) == 1:
             return [(framing((head + tails[0],), receivers), 1)]
@@ -226,10 +227,10 @@ class Group(Generic[M]):
 class Audience(Generic[M]):
     """The subscriptions that see the same events of a destination.
 
-    :ivar flushed_at: seconds; when the first event of the last batch was published that went to all with a place
+    :ivar flushed_at: when the first event of the latest batch arrived, in seconds; newcomers may not have got it
     :ivar round: how many batches it has started
     :ivar deliveries: MESSAGEs that were sent and are not counted in the metrics yet
-    :ivar bytes_out: their bytes
+    :ivar bytes_out: the bytes of those
     """
 
     __slots__ = (
@@ -258,22 +259,22 @@ class Audience(Generic[M]):
         self._groups: dict[tuple[Framing, bytes], Group[M]] = {}
         self._pending: list[bytes] = []
         self._since = 0.0
-        self._newcomers: dict[M, int] = {}  # those that wait for a place, and how many pending events each must not get
+        self._newcomers: dict[M, int] = {}  # each with the number of pending events that it must not get
         self._tails: Sequence[bytes] = ()
-        self._rest: list[Group[M]] = []  # those that wait for _tails, or for a part of their members to have it
+        self._rest: list[Group[M]] = []  # groups of which not all members have been sent _tails
 
     @property
     def members(self) -> list[M]:
-        """All members, in a new list."""
+        """All members, as a new list."""
         return [*self._newcomers, *(member for group in self._groups.values() for member in group.members)]
 
     @property
     def is_in_flight(self) -> bool:
-        """Whether there is something to :meth:`advance`."""
+        """Whether a batch is in flight, for :meth:`advance`."""
         return bool(self._rest)
 
     def join(self, member: M, framing: Framing, head: bytes) -> None:
-        """Add a member; what was published before goes to the others alone."""
+        """Add a member, which gets only events that are published from now on."""
         group = self._groups.get((framing, head))
         if group is None:
             group = self._groups[framing, head] = Group(self, framing, head)
@@ -285,7 +286,7 @@ class Audience(Generic[M]):
             group.add(member)
 
     def leave(self, member: M, group: Group[M]) -> bool:
-        """Remove a member, which is sent nothing more; return whether no member is left."""
+        """Remove a member, which gets nothing more; return whether no member is left."""
         group.discard(member)
         self._newcomers.pop(member, None)
         member.group = None
@@ -295,8 +296,8 @@ class Audience(Generic[M]):
         return not self._groups
 
     def flush(self, member: M, group: Group[M], more: Sequence[bytes] = ()) -> None:
-        """Send a member at once what was published for it, ahead of the others, and then what is for it alone."""
-        if not self._pending and not self._rest:  # it has all that there was
+        """Send a member its pending events at once, ahead of the others, and then ``more``, for it alone."""
+        if not self._pending and not self._rest:  # it has all events
             self._send_alone(member, group.write(more, 1) if more else ())
             self._count()
             return
@@ -311,14 +312,14 @@ class Audience(Generic[M]):
         self._count()
 
     def visible(self, events: Sequence[Event], tails: Sequence[bytes], rows: Rows) -> Sequence[bytes]:
-        """Return the tails of those events that the filter lets pass."""
+        """Return the tails of the events that the filter lets pass."""
         row_filter = self.row_filter
         if row_filter is None:
             return tails
         return [tail for event, tail in zip(events, tails, strict=True) if rows.passes(event, row_filter)]
 
     def append(self, tails: Sequence[bytes], now: float) -> bool:
-        """Let events wait for :meth:`start_batch`; return whether none did before."""
+        """Add events to the pending ones; return whether there were none before."""
         is_first = not self._pending
         if is_first:
             self._since = now
@@ -326,7 +327,7 @@ class Audience(Generic[M]):
         return is_first
 
     def start_batch(self) -> None:
-        """Take what is pending for :meth:`advance`; call it when nothing is in flight."""
+        """Put the pending events in flight, for :meth:`advance`; call it when nothing is in flight."""
         if not self._pending:
             return
         newcomers = self._newcomers
@@ -340,20 +341,20 @@ class Audience(Generic[M]):
         self.flushed_at = self._since
         for member, skipped in newcomers.items():
             rest = self._tails[skipped:]
-            # A send before may have found a client too slow, which ends all its subscriptions: then it has no group.
+            # An earlier send may have ended a client that is too slow: then its subscriptions have no group.
             if skipped and rest and member.group is not None:
                 self._send_alone(member, member.group.write(rest, 1))
 
     def _send_alone(self, member: M, batches: Sequence[tuple[bytes, int]]) -> None:
         for wire, events in batches:
-            if member.group is None:  # it left within the send before
+            if member.group is None:  # it left during the previous send
                 return
             member.channel.send(wire)
             self.deliveries += events
             self.bytes_out += len(wire)
 
     def advance(self, most: int) -> int:
-        """Send on, to ``most`` members or fewer; return to how many."""
+        """Continue sending the batch, to up to ``most`` members; return to how many."""
         rest, tails = self._rest, self._tails
         count = 0
         while rest and count < most:
@@ -361,7 +362,7 @@ class Audience(Generic[M]):
             group.round = self.round
             try:
                 count += group.advance(tails, most - count)
-            finally:  # also if a member met a bug: else the group would take the rest of this batch for the next one
+            finally:  # also after an exception: else the group would take the rest of this batch for the next one
                 if group.is_in_flight:
                     rest.append(group)
         if not rest:

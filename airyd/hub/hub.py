@@ -1,4 +1,4 @@
-"""The centre: takes events from the source, knows every destination, and sends each turn's events out."""
+"""The hub: passes the source's events to their destinations, flushes them once per turn, publishes, reports gaps."""
 
 from __future__ import annotations
 
@@ -28,32 +28,32 @@ from airyd.patterns import Pattern
 from airyd.stomp.requests import Subscribe
 from airyd.stomp.spec import AckMode
 
-#: Sends, of 4 to 5 µs each, until the reactor looks at everything else; its turn costs some 30 µs.
+#: Sends, of 4 to 5 µs each, in one turn of the reactor, which then handles everything else; a turn costs some 30 µs.
 SENDS_PER_TURN: Final = 2000
-#: Followers that learn in one turn of the reactor that the catalogue has grown; what each makes of it takes some 20 µs.
+#: Followers called in one turn of the reactor when the catalogue has grown; each call takes some 20 µs.
 FOLLOWERS_PER_TURN: Final = 100
 
 
 class Follower(Protocol):
-    """Learns of every destination that is added to the catalogue."""
+    """Is called when destinations are added to the catalogue."""
 
     def added(self, names: Sequence[str]) -> None:
-        """Learn that these are added."""
+        """Handle new destinations."""
 
 
 @implementer(IEventSink)
 class Hub:
     """Fans the events of one source out to the subscriptions of all clients.
 
-    :param catalogue: the destinations that exist; nothing else can be subscribed or published to
+    :param catalogue: the destinations that exist; clients can't subscribe or publish to others
     :param clock: monotonic time, and the reactor's turns
     :param body_limit: bytes of an event's body
-    :param status: the feed of ``/airyd/status``, if there is to be one
+    :param status: the feed of ``/airyd/status``, or None to leave that out
 
     :ivar catalogue: the names of all destinations but ``/airyd/status``
-    :ivar followers: those that learn what is added to it
+    :ivar followers: called when destinations are added to it
 
-    Raises ``ValueError`` if two names of the catalogue would share message ids.
+    Raises ``ValueError`` if two destinations would have the same tag in message ids.
     """
 
     _log = Logger()
@@ -89,13 +89,13 @@ class Hub:
         return Destination(name, source, self._turns, self._metrics, gap_notices)
 
     def extend(self, names: Sequence[str]) -> None:
-        """Add destinations, for which the source is ready, to the catalogue; followers learn of it."""
+        """Add destinations, which the source must know already, to the catalogue; call the followers."""
         self._destinations.update({name: self._destination(name, self._source) for name in names})
         self.catalogue += tuple(names)
         self._call_followers(tuple(self.followers), names)
 
     def _call_followers(self, followers: Sequence[Follower], names: Sequence[str]) -> None:
-        """Call those of these that still follow, some in each turn of the reactor."""
+        """Call those followers that are still registered, some in each turn of the reactor."""
         for follower in followers[:FOLLOWERS_PER_TURN]:
             if follower in self.followers:
                 follower.added(names)
@@ -104,7 +104,7 @@ class Hub:
             self._clock.callLater(0, self._call_followers, rest, names)
 
     def deliver(self, events: Sequence[Event]) -> None:
-        """Take a batch from the feed; it begins to leave in this turn of the reactor's timers, one send per member."""
+        """Take a batch from the feed; it is sent from the reactor's next timed calls on, one send per member."""
         by_destination: dict[str, list[Event]] = {}
         for event in events:
             by_destination.setdefault(event.destination, []).append(event)
@@ -113,15 +113,15 @@ class Hub:
             self._pass_on(batch)
 
     def _pass_on(self, batch: Sequence[Event]) -> None:
-        """Hand events to their destination, and let its audiences have their turn."""
+        """Pass events to their destination, and schedule a flush of its audiences."""
         dirty = self._destinations[batch[0].destination].deliver(batch)
         if dirty and not self._dirty:
-            # Whatever else this turn brings joins the same buffers; nothing waits longer than the turn.
+            # Later events of this turn join the same batch; no event waits longer than the turn.
             self._clock.callLater(0, self._flush)
         self._dirty += dirty
 
     def _flush(self) -> None:
-        """Send what is pending, or go on with it, as far as one turn of the reactor may take."""
+        """Send pending events, or continue sending them, up to the limit of one turn of the reactor."""
         dirty = self._dirty
         room = SENDS_PER_TURN
         try:
@@ -133,7 +133,7 @@ class Hub:
                 room -= audience.advance(room)
                 if not audience.is_in_flight:
                     dirty.popleft()
-        finally:  # also if one group met a bug, which the reactor logs: the others must not wait for it
+        finally:  # also after an exception in one group, which the reactor logs: the others must be sent to
             if dirty:
                 self._clock.callLater(0, self._flush)
 
@@ -147,10 +147,10 @@ class Hub:
             self._destinations[name].gap()
 
     def refused(self, destination: str, event_id: str, refusal: PayloadRefused) -> None:
-        """Count and log what the source left out."""
+        """Count and log an entry of the feed that the source left out."""
         self._metrics.payloads_refused[ORIGIN_SOURCE, refusal.kind] += 1
         self._log.warn(
-            "left out {event_id} of {destination}, which is no event: {reason}",
+            "left out {event_id} of {destination}, which is not a valid event: {reason}",
             event_id=event_id,
             destination=destination,
             reason=str(refusal),
@@ -158,7 +158,7 @@ class Hub:
         )
 
     def subscription(self, subscriber: Subscriber, request: Subscribe, row_filter: RowFilter | None) -> Subscription:
-        """Make a subscription; it begins with its ``open()``.
+        """Create a subscription; ``open()`` starts it.
 
         Raises ``StompError`` as :meth:`destination` does.
         """
@@ -166,30 +166,30 @@ class Hub:
         return Subscription(destination, subscriber, request, row_filter if destination.status is None else None)
 
     def destination(self, request: Subscribe) -> Destination:
-        """Return what is subscribed to.
+        """Return the destination of a SUBSCRIBE.
 
-        Raises ``StompError`` for what isn't in the catalogue, and a way of acknowledgement that isn't there.
+        Raises ``StompError`` for a destination that isn't in the catalogue, or an ack mode that it doesn't have.
         """
         destination = self._destinations.get(request.destination)
         if destination is None:
             raise StompError(Fault.UNKNOWN_DESTINATION, self._offer(request.destination), request.receipt)
         if destination.status is not None and request.ack is not AckMode.AUTO:
-            raise StompError(Fault.INVALID_HEADER, f"{STATUS} is for ack:auto alone.", request.receipt)
+            raise StompError(Fault.INVALID_HEADER, f"{STATUS} supports only ack:auto.", request.receipt)
         return destination
 
     def matching(self, pattern: Pattern) -> list[str]:
-        """Return the destinations of the catalogue that are meant; raises ``StompError`` if there are none."""
+        """Return the destinations of the catalogue that match; raises ``StompError`` if there are none."""
         names = [name for name in self.catalogue if pattern.matches(name)]
         if not names:
             raise StompError(Fault.UNKNOWN_DESTINATION, self._offer(pattern.text))
         return names
 
     def publish(self, destination: str, body: bytes, origin: str) -> Deferred[str]:
-        """Hand an event to the source; fires with its ``message-id`` when the source has taken it.
+        """Publish an event to the source; fires with its ``message-id`` when the source has accepted it.
 
         :param origin: who publishes, for the metrics (``airyd.metrics``)
 
-        Errors: ``UnknownDestination``, ``PayloadRefused``, ``SourceUnavailable`` (also if it takes too long; then the
+        Errors: ``UnknownDestination``, ``PayloadRefused``, ``SourceUnavailable`` (also after a timeout, when the
         event may still arrive).
         """
         if destination not in self.catalogue:
@@ -224,7 +224,7 @@ class Hub:
 
 
 def _unavailable(result: object, timeout: float) -> object:
-    """Say what a publish that was given up means."""
+    """Turn the cancellation of an overdue publish into ``SourceUnavailable``."""
     if isinstance(result, Failure) and result.check(CancelledError):
         raise SourceUnavailable(f"The event source did not take the event within {timeout:g} seconds.")
     return result

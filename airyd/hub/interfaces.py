@@ -1,4 +1,4 @@
-"""The client that a subscription belongs to, as the hub sees it."""
+"""The interface of a client that the hub and its subscriptions use."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Subscriber(Protocol):
 
     @property
     def framing(self) -> Framing:
-        """What its transport carries."""
+        """How STOMP frames are encoded for its transport."""
 
     @property
     def version(self) -> Version:
@@ -29,20 +29,20 @@ class Subscriber(Protocol):
 
     @property
     def can_be_notified(self) -> bool:
-        """Whether it has a subscription to ``/airyd/status`` that stands."""
+        """Whether it has an established subscription to ``/airyd/status``."""
 
     def notify(self, notice: bytes) -> bool:
         """Send a notice (``airyd.notices``) on ``/airyd/status``; return whether the client can be notified."""
 
     def established(self, request: Subscribe, position: str, recovered: bool | None) -> None:
-        """Learn that a subscription stands; called before its first MESSAGE is sent.
+        """Answer a SUBSCRIBE; called before the subscription's first MESSAGE is sent.
 
-        :param position: the ``message-id`` after which everything follows
-        :param recovered: whether the resume that was asked for is whole; None if none was asked for
+        :param position: the ``message-id`` after which the subscription gets every event
+        :param recovered: whether the requested resume is complete; None if none was requested
         """
 
     def settled(self, request: Subscribe, message_ids: Collection[str]) -> None:
-        """Remember messages that no longer wait for an ACK: it has come, or the subscription has ended."""
+        """Remember messages that no longer await an ACK: it has arrived, or the subscription has ended."""
 
     def fail(self, error: StompError) -> None:
-        """End this client's connection."""
+        """End the client's connection with an ERROR."""

@@ -1,4 +1,4 @@
-"""Spreads work over turns of the reactor: pages of replays, and the notices of a gap to thousands."""
+"""Spreads work over turns of the reactor: pages of replays, and gap notices to thousands of subscriptions."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from airyd.errors import StompError
 from airyd.events import Event
 from airyd.limits import SPREAD_AT_MOST, SPREAD_PER_CLIENT
 
-#: Notices in one turn, of whatever destination: each takes 10 to 20 µs, and to end a connection takes twice that.
+#: Notices in one turn, of all destinations: each takes 10 to 20 µs, and ending a connection takes twice that.
 NOTICES_PER_TURN: Final = 200
-#: So many clients may be ended at once.
+#: Up to this many clients are ended at once.
 _FEW: Final = 10
 
 
 class TurnQueue:
-    """Runs pieces of work in the order in which they came, one in each turn of the reactor, between live events.
+    """Runs pieces of work in their order, one in each turn of the reactor, so that live events are sent in between.
 
-    :ivar clock: the reactor's
+    :ivar clock: the reactor
     """
 
     __slots__ = ("_is_turn_used", "_waiting", "clock")
@@ -33,7 +33,7 @@ class TurnQueue:
         self._waiting: deque[Callable[[], None]] = deque()
 
     def submit(self, piece: Callable[[], None]) -> None:
-        """Run a piece of work: at once if nothing ran in this turn, else in a later one."""
+        """Run a piece of work: now if none has run in this turn, else in a later one."""
         if self._is_turn_used:
             self._waiting.append(piece)
         else:
@@ -50,9 +50,9 @@ class TurnQueue:
 
 
 class NoticeBudget:
-    """Bounds the notices in one turn of the reactor, of all destinations: after an outage each of them has a gap.
+    """Limits the notices of all destinations in one turn of the reactor: after an outage each of them has a gap.
 
-    :ivar clock: the reactor's
+    :ivar clock: the reactor
     """
 
     __slots__ = ("_left", "clock")
@@ -74,13 +74,13 @@ class NoticeBudget:
 
 
 class NoticeReceiver(Protocol):
-    """A subscription at a gap."""
+    """A subscription that gets the notice of a gap."""
 
     def report_gap(self, since: str | None) -> None:
-        """Notify the client that events may be missing, or end its connection if that can't be.
+        """Notify the client that events may be missing, or end its connection if it can't be notified.
 
-        :param since: the id of the last event before; None while nobody can know it: then only a client is ended that
-            can't be notified
+        :param since: the id of the last event before the gap; None until the source watches again: until then only
+            clients that can't be notified are ended
         """
 
     def fail(self, error: StompError) -> None:
@@ -90,13 +90,14 @@ class NoticeReceiver(Protocol):
 class GapNotices:
     """Reports the gaps of one destination to its subscriptions, some in each turn of the reactor.
 
-    What is published after a gap must not come before its notice, so live events are held until all have theirs.
+    An event published after a gap must not arrive before the gap's notice, so live events are held until all
+    notices are sent.
 
-    :param budget: that of all destinations
-    :param release: called with the held events, in a turn of the reactor, when all have their notice
+    :param budget: the budget that all destinations share
+    :param release: called with the held events when all notices are sent
 
-    :ivar spread: seconds over which connections of clients that can't be notified are ended; 0 for at once
-    :ivar held: the live events that came meanwhile, to be added to; None when all have their notice
+    :ivar spread: seconds over which connections of clients that can't be notified are ended; 0 ends them at once
+    :ivar held: the held live events, to which the destination adds; None if no notice is waiting
     """
 
     __slots__ = ("_budget", "_ending", "_release", "_waiting", "held", "spread")
@@ -110,34 +111,34 @@ class GapNotices:
         self._ending: dict[NoticeReceiver, IDelayedCall] = {}
 
     def announce(self, subscriptions: Iterable[NoticeReceiver], since: str | None) -> None:
-        """Report a gap to these from now on; one still queued for an earlier gap hears only of that one.
+        """Queue notices of a gap; a subscription still queued for an earlier gap hears only of that one.
 
-        :param since: see :meth:`NoticeReceiver.report_gap`; with None what is held is missing, too
+        :param since: see :meth:`NoticeReceiver.report_gap`; None also drops the held events, as part of the gap
         """
         if since is None and self.held:
             self.held = []
         waiting = self._waiting
         for subscription in subscriptions:
             waiting[subscription] = waiting.get(subscription) or since
-        # Those still queued for an earlier gap keep its spread: the fewer that are left would go faster.
+        # Subscriptions still queued for an earlier gap keep its spread: one for the few that are left is shorter.
         self.spread = max(spread_of(len(waiting)), self.spread if self.held is not None else 0.0)
         if waiting and self.held is None:
             self.held = []
             self._report_some()
 
     def forget(self, subscription: NoticeReceiver, is_last: bool) -> None:
-        """Forget a subscription that leaves; with the last one the held events, too."""
+        """Drop the notice of a subscription that leaves; with the last one, drop the held events, too."""
         self._waiting.pop(subscription, None)
         if is_last and self.held:
             self.held = []
 
     def end_later(self, subscription: NoticeReceiver, error: StompError) -> None:
-        """End the connection of a subscription that has left, at a random time within the spread."""
+        """End the connection of a subscription that was closed, at a random time within the spread."""
         delay = random.uniform(0, self.spread)  # noqa: S311  # no secret
         self._ending[subscription] = self._budget.clock.callLater(delay, self._end, subscription, error)
 
     def cancel_end(self, subscription: NoticeReceiver) -> None:
-        """Don't end the connection of a subscription, if that was to be."""
+        """Cancel :meth:`end_later` for a subscription, if it was called."""
         call = self._ending.pop(subscription, None)
         if call is not None:
             call.cancel()
@@ -148,12 +149,12 @@ class GapNotices:
 
     def _report_some(self) -> None:
         waiting = self._waiting
-        least = len(waiting) - self._budget.spend(len(waiting))
+        remaining = len(waiting) - self._budget.spend(len(waiting))
         try:
-            while len(waiting) > least:  # each report may make a client leave, with all its subscriptions
+            while len(waiting) > remaining:  # each report may end a client, with all its subscriptions
                 subscription, since = waiting.popitem()
                 subscription.report_gap(since)
-        finally:  # also if one met a bug, which the reactor logs
+        finally:  # also after an exception, which the reactor logs
             if waiting:
                 self._budget.clock.callLater(0, self._report_some)
             else:
@@ -163,5 +164,5 @@ class GapNotices:
 
 
 def spread_of(count: int) -> float:
-    """Return the seconds over which to spread the ends of so many connections; 0 for a few."""
+    """Return over how many seconds to spread the end of ``count`` connections; 0 for a few."""
     return min(SPREAD_AT_MOST, SPREAD_PER_CLIENT * count) if count > _FEW else 0.0

@@ -1,9 +1,9 @@
-"""One subscription's way through the history, its window and its pace: for those that can't be in a group.
+"""The replay of history to one subscription: a resume, and the window of a client that acknowledges.
 
-Resume is: hold, replay, merge, go live. While a page of the history is read, live events are held;
-after the last page, what was held and not in the page follows, and the subscription is level. A
-subscription with client acknowledgement stays here for good: it never has more than its window
-of unacknowledged messages on the way, and reads on from the history when there is room again.
+The steps of a resume are: hold, replay, merge, go live. While a page of the history is being read, live events are
+held; after the last page, the held events that the page did not contain follow, and the subscription is level with
+the feed. A subscription with client acknowledgement keeps its replay until it ends: it never has more unacknowledged
+messages than its window allows, and continues with the history when there is room again.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from airyd.interfaces import IEventSource
 from airyd.limits import HELD_BYTES, HELD_EVENTS, REPLAY_BUFFER, REPLAY_PAGE, REPLAY_PIECE, REPLAY_PIECE_BYTES
 from airyd.metrics import REPLAY_LOST, Metrics
 
-#: While a window is full, the position is looked up in the history once per this many events that pass it.
+#: While a replay is paused, its position is looked up in the history once per this many live events.
 PROBE_EVERY = 50
 
 
 class ReplayState(Enum):
-    """Where a replay is; see docs/architecture.rst, "Resume"."""
+    """The state of a replay; see docs/architecture.rst, "Resume"."""
 
-    READING = auto()  # a page of the history is under way; live events are held
-    PAUSED = auto()  # the window or the client's buffer is full; live events pass by, the history has them
-    LIVE = auto()  # level with the feed, but for events up to ``last`` that the feed may still bring
+    READING = auto()  # a page of the history is being read or sent; live events are held
+    PAUSED = auto()  # the window or the client's buffer is full; live events are dropped, the history has them
+    LIVE = auto()  # level with the feed, which may still deliver events up to ``last``
     ENDED = auto()
 
 
@@ -39,29 +39,30 @@ class ReplayTarget(Protocol):
 
     @property
     def position(self) -> str:
-        """The id of the last event that the feed brought to the hub."""
+        """The id of the last event that the feed delivered to the hub."""
 
     @property
     def buffered(self) -> int:
-        """The bytes that wait for this client."""
+        """The bytes that are buffered for the client."""
 
     def resumed(self, recovered: bool) -> None:
-        """Learn, before the first event is sent, whether all that came after the client's position follows.
+        """Answer the SUBSCRIBE, before the first event is sent.
 
-        If not, the subscription lets this replay go live from where the feed is, or ends it.
+        :param recovered: whether all events after the client's position follow; if not, the subscription lets this
+            replay go live from the feed's position, or ends it
         """
 
     def send_events(self, events: Sequence[Event]) -> Sequence[Event]:
-        """Send the MESSAGEs of events at once; return the events that no filter hides from this subscription."""
+        """Send the MESSAGEs of events at once; return the events that the row filter lets pass."""
 
     def join(self) -> None:
-        """Let a group take over: the feed and this subscription are at the same event."""
+        """Move to a group: the subscription is level with the feed."""
 
     def later(self, call: Callable[[], None]) -> None:
-        """Call back in another turn of the reactor."""
+        """Call back in a later turn of the reactor."""
 
     def in_turn(self, call: Callable[[], None]) -> None:
-        """Call back when it is this subscription's turn: of all that have much to send, one per turn of the reactor."""
+        """Call back when it is this replay's turn: only one sends per turn of the reactor (``TurnQueue``)."""
 
     def report_gap(self, since: str | None) -> None:
         """See ``airyd.hub.pacing.NoticeReceiver``."""
@@ -73,7 +74,7 @@ class ReplayTarget(Protocol):
 class Window:
     """The unacknowledged messages of a subscription, oldest first (STOMP 1.2, "ACK").
 
-    :param size: how many there may be
+    :param size: the most that there may be
     """
 
     __slots__ = ("_outstanding", "size")
@@ -93,11 +94,11 @@ class Window:
 
     @property
     def outstanding(self) -> list[str]:
-        """The messages that wait for an answer, oldest first, in a new list."""
+        """The unacknowledged messages, oldest first, as a new list."""
         return list(self._outstanding)
 
     def settle(self, event_id: str, cumulative: bool) -> list[str]:
-        """Settle a message, and with ``cumulative`` all before it; return those that were (none: unknown id)."""
+        """Settle a message, and with ``cumulative`` all before it; return their ids, none for an unknown id."""
         if event_id not in self._outstanding:
             return []
         if not cumulative:
@@ -114,10 +115,10 @@ class Window:
 
 
 class ReplayCursor:
-    """Brings one subscription from a position to the live feed, and keeps it there if it has a window.
+    """Brings one subscription from a position to the live feed, and serves it from then on if it has a window.
 
     :param last: the id of the last event that the subscription has, or the position to start from
-    :param window: the bound on unacknowledged messages; None for ``ack:auto``
+    :param window: the limit on unacknowledged messages; None for ``ack:auto``
     """
 
     __slots__ = (
@@ -162,8 +163,8 @@ class ReplayCursor:
         self._passed = 0
         self._last = last
         self._key: tuple[int, ...] = ()
-        self._feed_position = ""  # when the last read began; all that came since is held
-        self._gap_position: str | None = None  # at which the feed went on after a gap, until it is needed
+        self._feed_position = ""  # when the last read began; all later events are held
+        self._gap_position: str | None = None  # where the feed continued after a gap, while that may be needed
 
     @property
     def last(self) -> str:
@@ -180,7 +181,7 @@ class ReplayCursor:
         self._read()
 
     def go_live(self, position: str) -> None:
-        """Start from where the feed is."""
+        """Start from the feed's position, without a replay."""
         self._established = True
         self._held = None
         self._last = position
@@ -188,19 +189,19 @@ class ReplayCursor:
         self._state = ReplayState.LIVE
 
     def end(self) -> None:
-        """Stop; whatever is under way is dropped when it comes."""
+        """Stop; a page that is still being read is dropped when it arrives."""
         self._state = ReplayState.ENDED
         self._held = None
 
     def renewed(self) -> ReplayCursor:
-        """Return another one that goes on from where this one is, with :meth:`go_on`, after a gap in the feed."""
-        after = ReplayCursor(self._source, self._destination, self._last, self._target, self.window, self._metrics)
-        after._established = self._established
-        after._gap_position = self._target.position
-        return after
+        """Return a replay that continues from this one's position after a gap in the feed; :meth:`go_on` starts it."""
+        cursor = ReplayCursor(self._source, self._destination, self._last, self._target, self.window, self._metrics)
+        cursor._established = self._established
+        cursor._gap_position = self._target.position
+        return cursor
 
     def go_on(self) -> None:
-        """Start after a gap: read at once, so that what comes from now on is held."""
+        """Start after a gap: read at once, so that live events are held from now on."""
         if self._has_room():
             self._read()
 
@@ -215,14 +216,14 @@ class ReplayCursor:
             self._let_pass(len(events))
 
     def proceed(self) -> None:
-        """Read on, if room was what this replay waited for; call it when the client's buffer was sent."""
+        """Continue reading if the replay is paused and has room; call it when the client's buffer was sent."""
         if self._state is ReplayState.PAUSED and not self._scheduled and self._has_room():
-            # In another turn: a long history must not hold up everybody else, nor a chunk of ACKs read page by page.
+            # In a later turn: a long history must not delay other clients, nor each ACK of a chunk read its own page.
             self._scheduled = True
             self._target.later(self._read_on)
 
     def settle(self, event_id: str, cumulative: bool) -> list[str]:
-        """Settle messages of the window and return which: none if this one isn't outstanding."""
+        """Settle messages of the window and return their ids, none if this message isn't outstanding."""
         settled = [] if self.window is None else self.window.settle(event_id, cumulative)
         self.proceed()
         return settled
@@ -250,7 +251,7 @@ class ReplayCursor:
         self._held.extend(events)
         self._held_bytes += sum(len(event.body) for event in events)
         if len(self._held) > HELD_EVENTS or self._held_bytes > HELD_BYTES:
-            self._held = None  # too far behind: the history has them, and paging goes on
+            self._held = None  # too many: the history has them, and a later page will
 
     def _page(self, page: Replay) -> None:
         if self.is_over:
@@ -258,7 +259,7 @@ class ReplayCursor:
         if not page.complete:
             self._incomplete()
             return
-        # When hundreds come back at once, their pages must not hold up the live events of all others.
+        # When hundreds reconnect at once, sending their pages must not delay the live events of all others.
         self._target.in_turn(lambda: self._replay(page, page.events))
 
     def _replay(self, page: Replay, rest: Sequence[Event]) -> None:
@@ -267,7 +268,7 @@ class ReplayCursor:
             self._established = True
             self._target.resumed(True)
         self._gap_position = None
-        if self.is_over:  # now, or since the page came: somebody waited for this to unsubscribe
+        if self.is_over:  # since the page arrived, or just now: an UNSUBSCRIBE may have waited for the answer
             return
         if rest and self._target.buffered <= REPLAY_BUFFER:
             piece = _piece(rest)
@@ -280,7 +281,7 @@ class ReplayCursor:
                 return
         held, self._held = self._held, None
         if rest:
-            held = None  # the rest is read again, when the client has read what it was sent
+            held = None  # the rest is read again when the client's buffer was sent
         self._key = self._source.order(self._destination, self._last)
         if page.more or held is None:
             self._state = ReplayState.PAUSED
@@ -291,19 +292,19 @@ class ReplayCursor:
             self._join_if_level()
 
     def _send(self, events: Sequence[Event]) -> bool:
-        """Send events, one at least; say whether there is still somebody to send to."""
+        """Send events, at least one; return whether the replay continues."""
         seen = self._target.send_events(events)
         if self.window is not None:
             for event in seen:
                 self.window.add(event.id)
         self._last = events[-1].id
-        return not self.is_over  # the send may have found the client too slow
+        return not self.is_over  # the send may have ended a client that is too slow
 
     def _send_new(self, events: Sequence[Event]) -> None:
         for event in events:
             key = self._source.order(self._destination, event.id)
             if key <= self._key:
-                continue  # the replay had it
+                continue  # a page contained it
             if self.window is not None and self.window.room <= 0:
                 self._state = ReplayState.PAUSED
                 return
@@ -312,7 +313,7 @@ class ReplayCursor:
             self._key = key
 
     def _join_if_level(self) -> None:
-        # A replay may be ahead of the feed: then the feed's events up to the last replayed one are still to be dropped.
+        # A replay may be ahead of the feed: then the feed's events up to the last replayed one must still be dropped.
         if (
             self._state is ReplayState.LIVE
             and self.window is None
@@ -321,7 +322,7 @@ class ReplayCursor:
             self._target.join()
 
     def _let_pass(self, count: int) -> None:
-        # A client that acknowledges nothing would not notice that its position leaves the history: look now and then.
+        # A client that acknowledges nothing would not learn that its position has left the history: check regularly.
         self._passed += count
         if self._passed >= PROBE_EVERY:
             self._passed = 0
@@ -333,7 +334,7 @@ class ReplayCursor:
             self._incomplete()
 
     def _unprobed(self, failure: Failure) -> None:
-        if not failure.check(SourceUnavailable):  # else a later one will tell
+        if not failure.check(SourceUnavailable):  # else a later probe will answer
             self._unreadable(failure)
 
     def _incomplete(self) -> None:
@@ -350,8 +351,8 @@ class ReplayCursor:
             return
         if begin is not None and held is not None and begin == self._feed_position:
             self.go_live(begin)
-            self._send_new(held)  # all that the feed brought after the gap
-        elif begin is not None and begin != self._last:  # some of that passed by; the history may have it
+            self._send_new(held)  # all events that the feed delivered after the gap
+        elif begin is not None and begin != self._last:  # some of those were dropped; the history may have them
             self._last = begin
             self._state = ReplayState.PAUSED
             self.proceed()
@@ -371,7 +372,7 @@ class ReplayCursor:
 
 
 def _piece(events: Sequence[Event]) -> Sequence[Event]:
-    """Return as many of these events, one at least, as are sent at once."""
+    """Return the first of these events, at least one, that are sent in one turn of the reactor."""
     size = 0
     for count, event in enumerate(events[:REPLAY_PIECE], 1):
         size += len(event.body)

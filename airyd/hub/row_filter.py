@@ -1,4 +1,4 @@
-"""Which events row filters let pass: a body is decoded once, however many filters look at it."""
+"""Applies row filters to events; each body is decoded once, however many filters read it."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class LazyRow:
 
 
 class Rows:
-    """What filters say of the events of one destination.
+    """The answers of row filters about the events of one destination.
 
-    ``with`` it, for as long as a delivery takes, each filter is asked once about each event, and each body is decoded
-    once, for audiences and replays alike. Afterwards nothing is kept.
+    Inside a ``with`` block, which covers one delivery, each filter is called once for each event, and each body is
+    decoded once, for audiences and replays alike. Nothing is kept after the block.
     """
 
     __slots__ = ("_answers", "_is_shared", "_rows")
@@ -54,17 +54,17 @@ class Rows:
 
     def __exit__(self, *exception: object) -> None:
         self._is_shared = False
-        if self._rows:  # nobody filters, as a rule
+        if self._rows:  # there is usually no filter
             self._rows.clear()
             self._answers.clear()
 
     def visible(self, events: Sequence[Event], row_filter: RowFilter) -> Sequence[Event]:
-        """Return those events that a filter lets pass."""
+        """Return the events that a filter lets pass."""
         return [event for event in events if self.passes(event, row_filter)]
 
     def passes(self, event: Event, row_filter: RowFilter) -> bool:
-        """Say whether a filter lets an event pass."""
-        if not self._is_shared:  # from a replay, which is the subscriber's own
+        """Return whether a filter lets an event pass."""
+        if not self._is_shared:  # from a replay's page, which nobody else reads
             return row_filter.matches(LazyRow(event))
         key = event.id, row_filter
         answer = self._answers.get(key)

@@ -1,4 +1,4 @@
-"""One subscription: it waits for the source, is sent to alone, or gets its events in a group of its destination."""
+"""A client's subscription to one destination: it waits for the source, is served alone, or is a member of a group."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ from airyd.stomp.spec import AckMode, Version
 
 
 class SubscriptionState(Enum):
-    """Where a subscription is."""
+    """The state of a subscription."""
 
     OPENING = auto()  # its SUBSCRIBE is not answered yet
-    UNICAST = auto()  # it is sent to alone: it catches up, or has a window
+    UNICAST = auto()  # it is served alone: it replays history, or has a window
     GROUPED = auto()  # it gets the same bytes as others
-    ENDED = auto()  # it gets nothing more; its client may still have it under its id
+    ENDED = auto()  # it gets nothing more; its client may still hold it under its id
 
 
 class Unicast:
-    """What a subscription needs as long as it is sent to alone; a group has all that, once for all its members.
+    """The data of a subscription that is served alone; a group has all that once for all its members.
 
     :ivar request: its SUBSCRIBE
     :ivar head: the start of each MESSAGE (``airyd.stomp.message.message_head``)
-    :ivar row_filter: what the client may see of the destination
-    :ivar replay: its way through the history, if it catches up or has a window
+    :ivar row_filter: selects the events that the client may see; None for all
+    :ivar replay: its replay, if it reads history or has a window
     :ivar is_answered: whether the SUBSCRIBE is answered
-    :ivar answered: fires then, if that takes a while: nearly all stand at once, and need no Deferred (3 µs)
+    :ivar answered: fires then; None if that happens at once, as nearly always, since a Deferred costs 3 µs
     """
 
     __slots__ = ("answered", "head", "is_answered", "replay", "request", "row_filter")
@@ -57,10 +57,10 @@ class Unicast:
 class Subscription:
     """One subscription of one client.
 
-    It is a member of a group (``airyd.hub.fanout.Member``) or has a :class:`Unicast`; one that has ended has neither.
-    Nearly all of the thousands are in a group, and take little memory there.
+    It is a member of a group (``airyd.hub.fanout.Member``) or has a :class:`Unicast`; an ended one has neither.
+    Nearly all subscriptions are in a group, where they take little memory.
 
-    :ivar group: see ``Member``, as for ``recipients`` and ``index``
+    :ivar group: see ``Member``, also for ``recipients`` and ``index``
     """
 
     __slots__ = ("_destination", "_subscriber", "_unicast", "group", "index", "recipients")
@@ -78,7 +78,7 @@ class Subscription:
 
     @property
     def state(self) -> SubscriptionState:
-        """Where it is."""
+        """The current state."""
         if self.group is not None:
             return SubscriptionState.GROUPED
         if self._unicast is None:
@@ -87,7 +87,7 @@ class Subscription:
 
     @property
     def destination(self) -> str:
-        """What it is a subscription to."""
+        """The name of its destination."""
         return self._destination.name
 
     @property
@@ -97,40 +97,40 @@ class Subscription:
 
     @property
     def replay(self) -> ReplayCursor | None:
-        """Its way through the history, if it has one."""
+        """Its replay, if it has one."""
         return None if self._unicast is None else self._unicast.replay
 
     @property
     def ordinal(self) -> int:
-        """Its number in its connection, as long as it may have messages that wait for an ACK; else perhaps 0."""
+        """Its number in its connection while it may have unacknowledged messages; else perhaps 0."""
         return 0 if self._unicast is None else self._unicast.request.ordinal
 
     @property
     def carries_notices(self) -> bool:
-        """Whether the client is notified by it: it is one to ``/airyd/status``, and stands."""
+        """Whether the client can be notified on it: it is an established subscription to ``/airyd/status``."""
         return self._destination.status is not None and self.group is not None
 
     def open(self) -> Deferred[None] | None:
-        """Begin; fires when ``Subscriber.established`` was called, and is None if it was called at once.
+        """Start; fires when ``Subscriber.established`` was called, and is None if that was called at once.
 
-        The client fails if that takes too long.
+        The client's connection ends with an ERROR after ``SOURCE_PATIENCE`` seconds without an answer.
         """
         unicast = self._unicast
         self._destination.enter(self)
         if unicast is None or self.state is not SubscriptionState.OPENING:
             return None
         unicast.answered = answered = Deferred[None]()
-        answered.addErrback(lambda failure: failure.trap(CancelledError) and None)  # closed before it stood
+        answered.addErrback(lambda failure: failure.trap(CancelledError) and None)  # closed before the answer
         timeout = self._destination.turns.clock.callLater(SOURCE_PATIENCE, self._overdue)
         return answered.addCallback(lambda _: timeout.cancel() if timeout.active() else None)
 
     def flush(self) -> None:
-        """Send at once what was published before, ahead of others in this turn of the reactor."""
+        """Send pending events at once, ahead of other subscriptions in this turn of the reactor."""
         if self.group is not None:
             self.group.audience.flush(self, self.group)
 
     def close(self) -> None:
-        """End, whatever state this is in; nothing is sent for it afterwards. Harmless when it has ended."""
+        """End in any state; nothing is sent for it afterwards. It may be called repeatedly."""
         if self.state is SubscriptionState.ENDED:
             self._destination.gap_notices.cancel_end(self)
             return
@@ -144,9 +144,9 @@ class Subscription:
             unicast.answered.cancel()
 
     def settle(self, wire_id: str) -> int:
-        """Settle the message with this ``message-id``, and return how many messages that settled (0: unknown).
+        """Settle the message with this ``message-id``; return the number of settled messages, 0 for an unknown id.
 
-        In mode ``client`` all those before it are settled too (STOMP 1.2, "SUBSCRIBE ack Header").
+        In ack mode ``client`` all messages before it are settled, too (STOMP 1.2, "SUBSCRIBE ack Header").
         """
         unicast, event_id = self._unicast, event_id_of(self._destination.name, wire_id)
         if unicast is None or unicast.replay is None or event_id is None:
@@ -160,16 +160,16 @@ class Subscription:
         self._subscriber.settled(request, [message_id(name, each) for each in event_ids])
 
     def notify(self, notice: bytes) -> None:
-        """Send a notice to the client, behind what was published before; for one that :attr:`carries_notices`."""
+        """Send a notice after pending events; call it only on a subscription that :attr:`carries_notices`."""
         status, group = self._destination.status, self.group
         if status is not None and group is not None:
             group.audience.flush(self, group, [message_tail(status.notice(notice))])
 
     def apply_filter(self, row_filter: RowFilter | None) -> None:
-        """Show the client from now on what this filter lets pass.
+        """Apply a new row filter from now on.
 
-        In a group, what was published before is sent as it was. A replay has the new filter for all that it still
-        sends, whenever that was published.
+        A group sends pending events under the old filter. A replay applies the new filter to all events that it still
+        sends, whenever they were published.
         """
         if row_filter == self._row_filter:
             return
@@ -185,7 +185,7 @@ class Subscription:
             return self._unicast.row_filter
         return None if self.group is None else self.group.audience.row_filter
 
-    # What its destination asks for (airyd.hub.destination.DestinationSubscription).
+    # What its destination calls (airyd.hub.destination.DestinationSubscription).
 
     def source_ready(self) -> None:
         """See ``DestinationSubscription``."""
@@ -203,7 +203,7 @@ class Subscription:
             self._answer(unicast, self.position, None)
             return
         last = event_id_of(destination.name, request.last_message_id)
-        if last is None:  # another destination's, or made up
+        if last is None:  # an id of another destination, or an invalid one
             self._start_replay(unicast, self.position, window)
             self.resumed(False)
         else:
@@ -213,8 +213,8 @@ class Subscription:
         """See ``airyd.hub.pacing.NoticeReceiver``."""
         if since is None and self._subscriber.can_be_notified:
             return
-        self.flush()  # what came before the gap is sent before the notice
-        if self.group is None and self.replay is None:  # it hasn't begun, or that was the end of it
+        self.flush()  # events from before the gap are sent before the notice
+        if self.group is None and self.replay is None:  # it has not started, or the flush has ended it
             return
         name, gap_notices = self._destination.name, self._destination.gap_notices
         if since is not None and self._subscriber.notify(notices.gap(name, message_id(name, since))):
@@ -223,16 +223,16 @@ class Subscription:
         if not gap_notices.spread or self.state is SubscriptionState.OPENING:
             self.fail(error)
             return
-        self.close()  # it gets nothing more until then
+        self.close()  # nothing more is sent for it until then
         gap_notices.end_later(self, error)
 
     def fail(self, error: StompError) -> None:
-        """End the client's connection; until this stands, the SUBSCRIBE is the frame at fault."""
+        """End the client's connection; the ERROR has the SUBSCRIBE's receipt while that is unanswered."""
         unicast = self._unicast
         receipt = None if unicast is None or unicast.is_answered else unicast.request.receipt
         self._subscriber.fail(StompError(error.fault, error.detail, receipt))
 
-    # What its replay asks for (airyd.hub.replay.ReplayTarget).
+    # What its replay calls (airyd.hub.replay.ReplayTarget).
 
     @property
     def position(self) -> str:
@@ -251,7 +251,7 @@ class Subscription:
         """See ``ReplayTarget``."""
         unicast = self._require_unicast()
         replay = unicast.replay
-        assert replay is not None  # noqa: S101  # it is what calls
+        assert replay is not None  # noqa: S101  # only subscriptions with a replay resume
         self._destination.metrics.replays[REPLAY_RECOVERED if recovered else REPLAY_UNRECOVERED] += 1
         if not recovered and replay.window is not None:
             replay.go_live(self.position)
@@ -294,7 +294,7 @@ class Subscription:
         status = self._destination.status
         if status is not None and self._unicast is not None:
             self.send_events([status.state()])
-        if self._unicast is None:  # what was sent found the client too slow, and that closed this
+        if self._unicast is None:  # the send has ended a client that is too slow, and closed this
             return
         unicast.is_answered = True
         if not recovered and (unicast.replay is None or unicast.replay.window is None):
