@@ -1,1 +1,1 @@
-"""One connected client: it answers the frames of its STOMP session, and keeps its time, login and subscriptions."""
+"""One connected client: answers its STOMP frames; heart-beats, pings, login, token refresh, wildcard subscriptions."""

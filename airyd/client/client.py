@@ -1,4 +1,4 @@
-"""One client of the daemon: carries out the requests of its STOMP session, and answers them."""
+"""One client: carries out the requests of its STOMP session (CONNECT, SUBSCRIBE, SEND, ...) and answers them."""
 
 from __future__ import annotations
 
@@ -31,15 +31,14 @@ from airyd.stomp.spec import Command, Header, Version
 
 
 class Client:
-    """Between a channel (bytes out), a session (the protocol) and the hub.
+    """Connects a channel (bytes out), a session (the protocol) and the hub.
 
-    The adapter that has the connection calls :meth:`heard`, :meth:`received`, :meth:`direct_changed`,
-    :meth:`drained` and :meth:`ended`.
+    The connection calls :meth:`heard`, :meth:`received`, :meth:`direct_changed`, :meth:`drained` and :meth:`ended`.
 
     :ivar channel: its connection
-    :ivar framing: what its transport carries
-    :ivar is_over: whether nothing that it sends matters any more
-    :ivar subscribed: its subscriptions, by their ids; the parts of wildcards beside them
+    :ivar framing: encodes STOMP frames for its transport
+    :ivar is_over: whether the client has ended; then all that it sends is ignored
+    :ivar subscribed: its subscriptions by id, and the parts of wildcards
     """
 
     __slots__ = (
@@ -81,23 +80,23 @@ class Client:
 
     @property
     def version(self) -> Version:
-        """The STOMP version of the connection; known from CONNECT on."""
+        """The STOMP version of the connection; 1.0 before CONNECT."""
         return self._session.version
 
     @property
     def principal(self) -> IPrincipal | None:
-        """Who it is; None before its login, and when that has ended."""
+        """Who the client is; None before its login, and after the login has ended."""
         return self._principal
 
-    # What the adapter calls.
+    # What the connection calls.
 
     def received(self, data: bytes) -> None:
-        """Take bytes from the client, cut anywhere."""
+        """Handle a chunk of bytes from the client, which may begin and end anywhere."""
         if not self.is_over:
             self._requests.add(self._session.receive(data), self)
 
     def heard(self) -> None:
-        """Learn that the client is alive: it has sent something, be it a part of a frame, or a WebSocket pong."""
+        """Note that the client is alive: it has sent bytes, even if only a part of a frame or a WebSocket pong."""
         self._heard_at = self._context.wheel.seconds()
 
     def direct_changed(self) -> None:
@@ -113,7 +112,7 @@ class Client:
                 subscription.replay.proceed()
 
     def ended(self) -> None:
-        """Learn that nothing can be sent any more: the connection is closing or lost."""
+        """End the client, because its connection is closing or lost."""
         if self.is_over:
             return
         self.is_over = True
@@ -126,19 +125,19 @@ class Client:
             subscription.close()
 
     def fail(self, error: StompError) -> None:
-        """Send an ERROR frame and close; of several only the first counts."""
+        """Send an ERROR frame and close the connection; only the first call counts."""
         if self.is_over:
             return
         self.ended()
         if error.fault in LOGIN_OVER:
             self._principal = None
-        # Neither the detail nor a header goes to the log: they may hold what the client sent, a token for instance.
+        # The log gets neither the detail nor a header: they may hold what the client sent, such as a token.
         log = self._log.debug if error.fault is Fault.RESTARTING else self._log.info
         log("{peer} gets ERROR {kind}", peer=self.channel.peer, kind=error.fault.kind, once_a_minute=error.fault.kind)
         self._send_frame(self._session.error(error.fault, error.detail, error.receipt))
         self._context.metrics.errors[error.fault.kind] += self.channel.close(error.fault)
 
-    # What a subscription asks for (airyd.hub.interfaces.Subscriber), beside fail().
+    # What a subscription calls (airyd.hub.interfaces.Subscriber), besides fail().
 
     @property
     def can_be_notified(self) -> bool:
@@ -179,8 +178,10 @@ class Client:
             self._finish_disconnect()
 
     def _connect(self, request: requests.Connect) -> Deferred[None] | None:
-        shown = (request.login, request.passcode, request.headers, self.channel.take_opening(), self.channel.peer)
-        login: IPrincipal | Deferred[IPrincipal] = self._context.authenticator.authenticate(Credentials(*shown))
+        credentials = Credentials(
+            request.login, request.passcode, request.headers, self.channel.take_opening(), self.channel.peer
+        )
+        login: IPrincipal | Deferred[IPrincipal] = self._context.authenticator.authenticate(credentials)
         if isinstance(login, Deferred):
             return login.addCallback(self._accept)
         self._accept(login)
@@ -198,19 +199,19 @@ class Client:
         self._beat_every = context.wheel.beat_interval(self._session.heart_beat[0] / 1000, number)
         if context.ping_interval and not self._session.heart_beat[1]:
             self._pings = Pings(context.ping_interval, context.wheel.seconds())
-        self._keep_time()
-        self._requests.add(self._session.receive(b""), self)  # what was held behind the CONNECT
+        self._check_time()
+        self._requests.add(self._session.receive(b""), self)  # what was held after the CONNECT
 
     def _subscribe(self, request: requests.Subscribe) -> Deferred[None] | None:
         principal = self._principal
-        assert principal is not None  # noqa: S101  # the session lets nothing pass before accept()
-        if ANY_SEGMENT in request.destination:  # which no single destination has in its name
+        assert principal is not None  # noqa: S101  # the session returns no other request before accept()
+        if ANY_SEGMENT in request.destination:  # no destination has it in its name
             return self._subscribe_wildcard(Wildcard(self._context, self, request, principal), request)
         subscription = self._context.hub.subscription(self, request, principal.row_filter(request.destination))
         if request.destination != STATUS and not principal.may_subscribe(request.destination):
             raise StompError(Fault.FORBIDDEN, f"You may not subscribe to {request.destination}.", request.receipt)
         most = self._context.limits.subscriptions
-        if len(self.subscribed) >= most:  # the session doesn't know of the parts of wildcards
+        if len(self.subscribed) >= most:  # the session doesn't count the parts of wildcards
             raise StompError(Fault.TOO_MANY_SUBSCRIPTIONS, f"A connection can't have more than {most} subscriptions.")
         self.subscribed[request.id] = subscription
         opening = subscription.open()
@@ -227,12 +228,12 @@ class Client:
         return None
 
     def _unsubscribe(self, request: requests.Unsubscribe) -> None:
-        if request.id not in self.subscribed:  # it has ended before
+        if request.id not in self.subscribed:  # it has ended already
             self._context.metrics.late[Command.UNSUBSCRIBE] += 1
             self._receipt(request.receipt)
             return
         self.subscribed[request.id].flush()
-        if not self.is_over:  # too slow for that
+        if not self.is_over:  # else the client was too slow for the flush
             self.subscribed.pop(request.id).close()
             self._receipt(request.receipt)
 
@@ -258,16 +259,17 @@ class Client:
         if self.is_over or self._principal is None:
             return
         check_subject(self._principal, principal, self._context.metrics, self.channel.peer)
-        self._is_warned = self._is_warned and principal.expires == self._principal.expires  # once, be it shown again
+        # The client is notified once for each expiry, also if it sends the same token again.
+        self._is_warned = self._is_warned and principal.expires == self._principal.expires
         self._principal = principal
-        # The groups that its subscriptions join may have been sent more.
+        # The groups that its subscriptions join may have been sent events that this client was not.
         self._established_at = self._context.wheel.seconds()
         apply_rights(self, principal)
         self._context.metrics.refreshes += 1
         self._answer(request)
-        if not self.is_over and self._disconnect is None:  # else its timer is another
+        if not self.is_over and self._disconnect is None:  # else the timer is that of the DISCONNECT
             self._timer.cancel()
-            self._keep_time()
+            self._check_time()
 
     def _may_send(self, request: requests.Send) -> None:
         name, principal = request.destination, self._principal
@@ -286,7 +288,7 @@ class Client:
         elif self._session.was_settled(request):
             metrics.late[Command.ACK if request.positive else Command.NACK] += 1
         else:
-            text = f"No message {request.message_id[:200]!r} waits for an answer."
+            text = f"No message {request.message_id[:200]!r} waits for an ACK or NACK."
             raise StompError(Fault.UNKNOWN_MESSAGE, text, request.receipt)
         self._receipt(request.receipt)
 
@@ -306,7 +308,7 @@ class Client:
         for operation in request.operations:
             if isinstance(operation, requests.Send):
                 await self._publish(operation)
-            elif not self.is_over:  # what is to be published is, even if the client has gone
+            elif not self.is_over:  # a SEND is published even if the client has gone
                 self._settle(operation)
         self._receipt(request.receipt)
 
@@ -336,8 +338,8 @@ class Client:
     def _connect_overdue(self) -> None:
         self.fail(StompError(Fault.CONNECT_TIMEOUT, f"Connect within {self._context.limits.connect_timeout} seconds."))
 
-    def _keep_time(self) -> None:
-        """Beat if it is time, end a client that is silent or whose login is over, come back when any may be due."""
+    def _check_time(self) -> None:
+        """Send a heart-beat that is due, end a client that is silent or whose login has expired, and check again."""
         send_every, expect_every = self._session.heart_beat
         context = self._context
         now = context.wheel.seconds()
@@ -350,7 +352,7 @@ class Client:
         elif not self._is_warned:
             self._is_warned = True
             self.notify(notices.token_expires(left))
-        # No time runs while nothing is read from the client.
+        # A client that isn't being read from doesn't count as silent.
         heard = now if self._requests.is_paused else self._heard_at
         if heard < context.wheel.woke:
             heard = context.wheel.woke
@@ -368,21 +370,21 @@ class Client:
                 return
             wait = min(wait, next_look)
         if send_every:
-            said = self._sent_at
+            last_sent = self._sent_at
             for each in self.subscribed.values():
-                # What was published before the last SUBSCRIBE stood may have gone to the others alone.
+                # Events from before the last SUBSCRIBE was answered may have been sent to others only.
                 if each.group is not None and (flushed := each.group.audience.flushed_at) > self._established_at:
-                    said = max(said, flushed)
-            due = said + self._beat_every
+                    last_sent = max(last_sent, flushed)
+            due = last_sent + self._beat_every
             if due <= now:
                 context.metrics.heartbeats_out += 1
                 self._send_frame(HEARTBEAT)
-                # From when it was due: counted from the wheel's look, all that came together would stay together.
+                # Counted from when it was due: the wheel's tick would keep clients in step that connected together.
                 self._sent_at = max(due, now - 2 * context.wheel.tick)
                 due = self._sent_at + self._beat_every
             wait = min(wait, due - now)
-        if wait < NEVER and not self.is_over:  # a beat may find the client too slow
-            self._timer = context.wheel.call_later(max(min(wait, FURTHEST_LOOK), 0.0), self._keep_time)
+        if wait < NEVER and not self.is_over:  # a heart-beat may end a client that is too slow
+            self._timer = context.wheel.call_later(max(min(wait, FURTHEST_LOOK), 0.0), self._check_time)
 
     _HANDLERS: Final[Mapping[type[object], Callable[..., Deferred[None] | None]]] = MappingProxyType(
         {

@@ -1,4 +1,4 @@
-"""What all clients of the daemon share."""
+"""The context that all clients share: hub, authenticator, limits, timer wheel, metrics, wall clock, session ids."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from airyd.limits import PING_INTERVAL, Limits
 from airyd.metrics import Metrics
 from airyd.stomp.spec import HeartBeat
 
-#: A number of seconds that is more than any other.
+#: Seconds until an event that never happens.
 NEVER: Final = math.inf
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClientContext:
-    """What all clients share.
+    """The objects and settings that all clients share.
 
-    :ivar heart_beat: the server's wish
-    :ivar grace: seconds for which no client is closed for a missing heart-beat
-    :ivar wall: the wall-clock time, seconds since 1970
+    :ivar heart_beat: the server's ``heart-beat`` header
+    :ivar grace: seconds of silence within which no client is closed for a missing heart-beat
+    :ivar wall: returns the wall-clock time in seconds since 1970
     :ivar ping_interval: seconds of silence after which a client without heart-beats is pinged; 0 for never
     """
 
@@ -43,10 +43,10 @@ class ClientContext:
     _numbers: count[int] = field(default_factory=lambda: count(1))
 
     def left(self, principal: IPrincipal | None) -> float:
-        """Return in how many seconds a login ends, by the wall clock as it is now; or :data:`NEVER`."""
+        """Return in how many seconds a login expires by the wall clock, or :data:`NEVER`."""
         return NEVER if principal is None or principal.expires is None else principal.expires - self.wall()
 
     def next_session(self) -> tuple[int, str]:
-        """Return the number and the ``session`` header of another session; unique over restarts."""
+        """Return the number and the ``session`` header of a new session; the header is unique across restarts."""
         number = next(self._numbers)
         return number, f"{self._run}-{number}"

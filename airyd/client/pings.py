@@ -1,8 +1,8 @@
 """WebSocket pings for clients that send no heart-beats.
 
-Such a client may vanish without a FIN (a laptop that is carried away, a NAT that forgets), and where nothing is
-published its connection would stay for ever. A ping finds that out. It also keeps proxies from closing the connection
-of a client that is well: nginx and haproxy do so after a minute in which nothing passes.
+Such a client may vanish without a FIN (a laptop leaves the network, a NAT drops its entry), and if nothing is
+published, its connection would stay open forever. A ping detects that. Pings also keep proxies from closing healthy
+connections: nginx and haproxy do so after a minute without traffic.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from airyd.interfaces import IChannel
 
 #: Pings that a client may leave unanswered.
 MOST_UNANSWERED: Final = 2
-#: A ping is due after the interval, or up to so many times later: clients that came together don't answer together.
+#: A ping is due after 1 to this many intervals, at random, so that clients that connect together answer apart.
 LATEST: Final = 1.25
 
 
 class Pings:
-    """Pings one client while it is silent, and notices when it is gone.
+    """Pings one client while it is silent, and detects that it is gone.
 
-    Any byte of the client's is an answer. What all clients share is handed in: there are thousands of these.
+    Any byte from the client is an answer. What all clients share is passed in with each call, to save memory.
 
     :param interval: seconds of silence after which a ping is sent
-    :param now: the time, on the clock of all later calls
+    :param now: the time, by the clock of all later calls
     """
 
     __slots__ = ("_sent_at", "_unanswered", "_wait")
@@ -36,9 +36,9 @@ class Pings:
         self._wait = _next_wait(interval)
 
     def ping_if_silent(self, channel: IChannel, context: ClientContext, heard: float, now: float) -> float | None:
-        """Send a ping if one is due; return the seconds until the next look, or None if the client is gone.
+        """Send a ping if one is due; return the seconds until the next call, or None if the client is gone.
 
-        :param heard: when the last byte of the client was read
+        :param heard: when the last byte from the client was read
         """
         if heard >= self._sent_at:
             self._unanswered = 0

@@ -1,4 +1,4 @@
-"""The requests of one client: started in their order, and one after the other where they name the same thing."""
+"""A client's request queue: requests start in order, those about the same subscription or login one by one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from airyd.stomp.requests import Connect, Key, Refresh, Request
 
 
 class Requester(Protocol):
-    """The client whose requests a queue starts."""
+    """The interface of a client that its request queue uses."""
 
     @property
     def channel(self) -> IChannel:
@@ -25,32 +25,32 @@ class Requester(Protocol):
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing that it sends matters any more."""
+        """Whether the client has ended; then all that it sends is ignored."""
 
     def carry_out(self, request: Request) -> Deferred[None] | None:
-        """Do what is asked; a Deferred only if that takes a while. What it raises, or fails with, becomes an ERROR."""
+        """Carry out a request; return a Deferred only if it takes a while. Exceptions and failures become an ERROR."""
 
     def fail(self, error: StompError) -> None:
         """End the connection with an ERROR frame; only the first counts."""
 
     def heard(self) -> None:
-        """Count the client as alive."""
+        """Note that the client is alive."""
 
     def idle(self) -> None:
-        """Learn that no request is under way any more."""
+        """Handle that all requests are done."""
 
 
 class RequestQueue:
-    """Starts requests in their order; one that names the same as another under way (``key``) waits for that.
+    """Starts requests in order; a request waits for an unfinished one with the same ``key``.
 
-    A client with too many under way is not read from until half of them are done: a source that is away must not make
-    airyd hoard what a client goes on sending.
+    A client with more than ``MOST_UNDER_WAY`` unfinished requests is not read from until half of them are done: while
+    a source is away, airyd must not collect all that a client continues to send.
 
-    The client is handed in with each call: a queue that kept it would be a cycle, and those are not collected
-    (``airyd.runtime.garbage_collection``).
+    The client is passed in with each call: a queue that kept it would form a reference cycle, and those are not
+    collected (``airyd.runtime.garbage_collection``).
 
-    :ivar under_way: how many requests are carried out or wait
-    :ivar is_paused: whether nothing is read from the client
+    :ivar under_way: how many requests are unfinished, started or waiting
+    :ivar is_paused: whether the client is not being read from
     """
 
     _log = Logger()
@@ -60,11 +60,11 @@ class RequestQueue:
     def __init__(self) -> None:
         self.under_way = 0
         self.is_paused = False
-        # By the key of each request that takes a while, those that wait for it; None while no request does.
+        # For the key of each unfinished request, the requests that wait for it; None if there are none.
         self._waiting: dict[Key, deque[Request]] | None = None
 
     def add(self, requests: Iterable[Request], client: Requester) -> None:
-        """Start these, or let them wait for their turn."""
+        """Start requests, or queue those that must wait."""
         for request in requests:
             self.under_way += 1
             self._start(request, client)
@@ -73,9 +73,9 @@ class RequestQueue:
             client.channel.pause()
 
     def stop(self, client: Requester) -> None:
-        """Read again if that was paused: else the client's close frame would never be seen.
+        """Resume reading if it is paused, because else the client's close frame would never be seen.
 
-        Call it when the client is over: then nothing more is started.
+        Call it when the client has ended; no further request is started then.
         """
         if self.is_paused:
             client.channel.resume()
@@ -88,10 +88,10 @@ class RequestQueue:
             self._waiting[key].append(request)
             return
         work: Deferred[None] | None = None
-        # What is done at once, as nearly everything is, needs no Deferred: it would take 4 µs of each request.
+        # Nearly all requests are done at once, and need no Deferred, which would cost 4 µs per request.
         try:
             work = client.carry_out(request)
-        except Exception:  # noqa: BLE001  # each becomes an ERROR frame, and a bug a line of log, too
+        except Exception:  # noqa: BLE001  # all become an ERROR frame; bugs are logged, too
             self._refuse(Failure(), (request, client))
         if work is None:
             self._finish(None, key, client)
@@ -107,7 +107,7 @@ class RequestQueue:
         self.under_way -= 1
         if key is not None and self._waiting is not None and key in self._waiting:
             queue = self._waiting.pop(key)
-            if not self._waiting:  # an idle client holds no more than it needs
+            if not self._waiting:  # saves memory in idle clients
                 self._waiting = None
             for request in queue:
                 self._start(request, client)

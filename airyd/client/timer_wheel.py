@@ -1,7 +1,7 @@
-"""One timer for the heart-beats and deadlines of all clients.
+"""A timer wheel: one timer of the reactor for the heart-beats and deadlines of all clients.
 
-With 50,000 connections that beat every 30 s, a reactor's ``callLater`` for each costs ten times as
-much CPU as a wheel of buckets (docs/architecture.rst, "Time").
+With 50,000 connections that send a heart-beat every 30 s, a ``callLater`` for each costs ten times as much
+CPU as a wheel of buckets (docs/architecture.rst, "Time").
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Final
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-#: Seconds: a look that is later than this found the process stopped, or too busy to read from its clients.
+#: Seconds; if a tick is later than this, the process was stopped, or too busy to read from its clients.
 _STALL: Final = 2.0
-#: A beat goes out this many ticks of the wheel before it is due, since the wheel may be late by two.
+#: A heart-beat is sent this many ticks of the wheel before it is due, since the wheel may be two ticks late.
 _MARGIN: Final = 3
-#: The shortest interval between beats, as a part of the longest.
+#: The shortest interval between heart-beats, as a fraction of the longest.
 _SHORTEST_BEAT: Final = 0.75
-_GOLDEN: Final = 0.618034  # multiples of it, modulo 1, spread evenly however many there are
+_GOLDEN: Final = 0.618034  # any number of its multiples, modulo 1, are spread evenly
 
 
 class Timer:
@@ -31,17 +31,17 @@ class Timer:
         self.call: Callable[[], None] | None = call
 
     def cancel(self) -> None:
-        """Don't make the call; harmless afterwards, too. Its place is given back when its time comes."""
+        """Cancel the call; harmless after it was made. The wheel frees its entry when its time comes."""
         self.call = None
 
 
 class TimerWheel:
-    """Makes calls after a delay, all those of one tick together.
+    """Makes calls after a delay, all calls of one tick together.
 
     :param clock: monotonic time
-    :param tick: seconds between two looks; a call is late by less than two ticks, and never early
+    :param tick: seconds between two checks; a call is late by less than two ticks, and never early
     :ivar seconds: returns the clock's time
-    :ivar woke: when the process last went on after it had been stopped, or too busy, for some seconds
+    :ivar woke: when the process last continued after it had been stopped, or too busy, for some seconds
     """
 
     _log = Logger()
@@ -56,7 +56,7 @@ class TimerWheel:
         self._turn: IDelayedCall | None = None
 
     def call_later(self, delay: float, call: Callable[[], None]) -> Timer:
-        """Call after ``delay`` seconds, less than two ticks later."""
+        """Schedule a call after ``delay`` seconds; it is late by less than two ticks."""
         timer = Timer(call)
         due = ceil((self._clock.seconds() - self._start + delay) / self.tick)
         self._buckets.setdefault(due, []).append(timer)
@@ -65,10 +65,10 @@ class TimerWheel:
         return timer
 
     def beat_interval(self, agreed: float, number: int) -> float:
-        """Return the seconds between two beats of the connection with this number, to be done within the agreed ones.
+        """Return the seconds between heart-beats of the connection with this number, less than ``agreed`` seconds.
 
-        Connections beat at intervals of their own, so that those who came together, or were last sent something
-        together, don't stay in step.
+        Each connection has an interval of its own, so that connections that were opened together, or were last sent
+        something together, don't stay in step.
         """
         return (agreed - _MARGIN * self.tick) * (_SHORTEST_BEAT + (1 - _SHORTEST_BEAT) * (number * _GOLDEN % 1))
 
@@ -89,18 +89,18 @@ class TimerWheel:
         seconds = self._clock.seconds()
         if seconds - self._turn_due > _STALL:
             self.woke = seconds
-            self._look_in(0)  # what has come meanwhile is read first: it may be what a deadline waits for
+            self._look_in(0)  # first read the bytes that arrived meanwhile: a deadline may be waiting for them
             return
         now = int((seconds - self._start) / self.tick + 1e-9)
-        # A process that slept has several ticks to make up for; the set of buckets is small.
+        # A process that was stopped has missed several ticks; the set of buckets is small.
         for number in sorted(number for number in self._buckets if number <= now):
             self._due += self._buckets.pop(number)
-        for timer in self._due:  # a call may stop the wheel, and that empties the list
+        for timer in self._due:  # a call may stop the wheel, which empties the list
             if timer.call is not None:
                 try:
                     timer.call()
-                except Exception:  # noqa: BLE001  # one that fails must not cost the others their turn
-                    self._log.failure("a call of the wheel failed")
+                except Exception:  # noqa: BLE001  # one that fails must not prevent the others
+                    self._log.failure("a call of the timer wheel failed")
         self._due.clear()
         if self._buckets and self._turn is None:
             self._look_in(self.tick)

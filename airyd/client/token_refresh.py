@@ -1,4 +1,4 @@
-"""A new token on a connection that goes on: whose it must be, and what its rights change."""
+"""Token refresh: a new token on an open connection must belong to the same user, and changes the client's rights."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from airyd.stomp.requests import Refresh
 
 _log: Final = Logger()
 
-#: Seconds before the end of its login at which a client is notified of it.
+#: Seconds before its login expires at which a client is notified.
 NOTICE: Final = 60.0
-#: How a login ends before its connection: the client may do nothing any more, nor go on with a COMMIT.
+#: The faults that end a login: the client may do nothing more, not even continue a COMMIT.
 LOGIN_OVER: Final = (Fault.TOKEN_EXPIRED, Fault.TOKEN_REVOKED)
 
 
 def credentials_of(request: Refresh, peer: str) -> Credentials:
-    """Return what an authenticator is to look at: the token, as if it stood in a CONNECT."""
+    """Return the credentials for an authenticator: the token, as if a CONNECT's ``Authorization`` header held it."""
     return Credentials(None, None, {"Authorization": request.token}, NO_OPENING, peer)
 
 
 def check_subject(before: IPrincipal, after: IPrincipal, metrics: Metrics, peer: str) -> None:
-    """Raise ``LoginRefused`` if a new token is another user's; count and log that here, since the token is good.
+    """Raise ``LoginRefused`` if a new token belongs to another user; count and log that, since the token is valid.
 
     A user is a name and the authenticator that vouches for it.
     """
     if (before.name, before.authority) != (after.name, after.authority):
-        refusal = LoginRefused(LoginFault.SUBJECT, "it is not that of the one who is connected")
+        refusal = LoginRefused(LoginFault.SUBJECT, "it belongs to another user than the connected one")
         metrics.logins_refused[refusal.fault.value] += 1
         _log.info(
             "a new token of {peer} refused, subject: {reason}",
@@ -48,18 +48,18 @@ def check_subject(before: IPrincipal, after: IPrincipal, metrics: Metrics, peer:
 def apply_rights(client: WildcardOwner, principal: IPrincipal) -> None:
     """Apply the new rights to a client's subscriptions; end those that they no longer allow.
 
-    What was published before is sent as it was allowed then, but for what a replay has still to send
-    (``Subscription.apply_filter``). The client is notified on ``/airyd/status`` of what has ended.
+    Pending events are sent under the old rights; a replay applies the new ones to all that it still sends
+    (``Subscription.apply_filter``). The client is notified on ``/airyd/status`` of each subscription that ends.
 
     Raises ``StompError`` if it can't be notified: a client must never wait for events that don't come.
     """
     for key, subscription in tuple(client.subscribed.items()):
-        if client.subscribed.get(key) is not subscription:  # the sends before have found the client too slow
+        if client.subscribed.get(key) is not subscription:  # an earlier flush has ended a client that is too slow
             continue
         if isinstance(subscription, Wildcard):
             for name in subscription.apply_rights(principal):
                 _notify_end(client, key, name)
-        elif type(subscription) is Subscription:  # a wildcard sees to its parts
+        elif type(subscription) is Subscription:  # a wildcard handles its own parts
             name = subscription.destination
             if name == STATUS or subscription.state is SubscriptionState.ENDED:
                 continue
@@ -70,7 +70,7 @@ def apply_rights(client: WildcardOwner, principal: IPrincipal) -> None:
             if client.subscribed.get(key) is subscription:
                 _notify_end(client, key, name)
             if client.subscribed.get(key) is subscription:
-                subscription.close()  # it stays under its id, until the client's UNSUBSCRIBE
+                subscription.close()  # it keeps its id until the client's UNSUBSCRIBE
 
 
 def _notify_end(client: WildcardOwner, key: SubscriptionKey, destination: str) -> None:

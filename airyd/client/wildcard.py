@@ -1,4 +1,4 @@
-"""A SUBSCRIBE with a pattern: one subscription of the client's, made of one to each destination that is meant."""
+"""A wildcard SUBSCRIBE: a subscription to a pattern, made of one subscription to each destination that matches."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ from airyd.stomp.message import Framing
 from airyd.stomp.requests import Subscribe
 from airyd.stomp.spec import AckMode, Version
 
-#: Many clients subscribe to the same few patterns: one copy serves all.
+#: Many clients subscribe to the same few patterns, which they share.
 _pattern: Final = lru_cache(maxsize=256)(Pattern)
 
 
-#: What a subscription stands under in its client: its id; of a part of a wildcard the id, and the destination.
+#: The key of a subscription in its client: its id, or for a part of a wildcard the id and the destination.
 SubscriptionKey = str | tuple[str, str]
 
 
 class WildcardOwner(Subscriber, Protocol):
     """The client that a wildcard belongs to.
 
-    :ivar subscribed: its subscriptions
+    :ivar subscribed: its subscriptions by key
     """
 
     subscribed: dict[SubscriptionKey, Subscription | Wildcard]
 
 
 class WildcardPart(Subscription):
-    """One destination of a wildcard.
+    """A wildcard's subscription to one destination.
 
-    :param is_late: whether it comes when the SUBSCRIBE has long been answered
+    :param is_late: whether it was not part of the SUBSCRIBE but joined later
     """
 
     __slots__ = ("_is_late", "_wildcard")
@@ -63,12 +63,12 @@ class WildcardPart(Subscription):
 
     def send_events(self, events: Sequence[Event]) -> Sequence[Event]:
         """See ``airyd.hub.replay.ReplayTarget``."""
-        shown = super().send_events(events)
-        self._wildcard.sent(self, shown)
-        return shown
+        sent = super().send_events(events)
+        self._wildcard.sent(self, sent)
+        return sent
 
     def fail(self, error: StompError) -> None:
-        """End the client's connection, unless it is for what the client didn't ask for by now: that can wait."""
+        """End the client's connection; but postpone a late part that can't open because its source is away."""
         is_opening = self.state is SubscriptionState.OPENING
         if self._is_late and is_opening and error.fault is Fault.SOURCE_UNAVAILABLE:
             self._wildcard.postpone(self)
@@ -77,16 +77,16 @@ class WildcardPart(Subscription):
 
 
 class Wildcard:
-    """Holds the parts together; among the client's subscriptions it stands under the id, beside its parts.
+    """A client's subscription to a pattern; the client holds it under its id, besides its parts.
 
-    It looks like a subscription that is in no group and has no replay: its parts do all the work, and what is done to
-    all subscriptions of a client is done to them. To its parts it is the subscriber.
+    It has the methods of a subscription, without a group or a replay: its parts do all the work, and the client
+    handles them like its other subscriptions. For its parts it is the ``Subscriber``.
 
-    Destinations that are added to the catalogue join.
+    Destinations that are added to the catalogue later join it.
 
-    :param request: with a pattern as its destination
+    :param request: a SUBSCRIBE with a pattern as its destination
 
-    Raises ``StompError`` if nothing can be subscribed to so.
+    Raises ``StompError`` for an invalid SUBSCRIBE, no allowed destination, or too many subscriptions.
     """
 
     __slots__ = (
@@ -111,7 +111,7 @@ class Wildcard:
         self, context: ClientContext, client: WildcardOwner, request: Subscribe, principal: IPrincipal
     ) -> None:
         if request.last_message_id is not None:
-            text = "A pattern has no last-message-id: to resume, subscribe to each destination singly, with its own."
+            text = "A pattern can't have a last-message-id: to resume, subscribe to each destination singly."
             raise StompError(Fault.INVALID_HEADER, text)
         self._context = context
         self._client = client
@@ -120,9 +120,9 @@ class Wildcard:
         self._pattern = _read_pattern(request.destination)
         self._parts: dict[str, WildcardPart] = {}
         self._postponed: dict[str, Timer] = {}
-        # What the log has of this one: for more there was no room.
+        # The destinations that were left out, and logged, because the client had too many subscriptions.
         self._left_out: set[str] = set()
-        # The messages that wait for an answer, in the order in which they were sent, where an ACK settles those before.
+        # In ack mode client, the unacknowledged messages in the order of sending: an ACK settles all before it.
         self._unsettled: dict[str, WildcardPart] | None = {} if request.ack is AckMode.CLIENT else None
         self._is_open = False
         allowed = self._allowed(context.hub.matching(self._pattern))
@@ -130,20 +130,20 @@ class Wildcard:
             raise StompError(Fault.FORBIDDEN, f"You may not subscribe to any destination of {self._pattern.text}.")
         most = context.limits.subscriptions
         if len(client.subscribed) + 1 + len(allowed) > most:
-            text = f"{self._pattern.text} means {len(allowed)} destinations, and a connection must not have more"
+            text = f"{self._pattern.text} matches {len(allowed)} destinations, and a connection must not have more"
             raise StompError(Fault.TOO_MANY_SUBSCRIPTIONS, f"{text} than {most} subscriptions: each counts as one.")
 
     def _allowed(self, names: Iterable[str]) -> list[str]:
         return [name for name in names if self._principal.may_subscribe(name)]
 
     def open(self) -> Deferred[None] | None:
-        """Begin with all parts; fires when all stand, and is None if they do already (``Subscription.open``)."""
+        """Open all parts; fires when all are established, and is None if they are already (``Subscription.open``)."""
         self._is_open = True
         hub = self._context.hub
         hub.followers[self] = None
         waiting = []
         for name in self._allowed(hub.matching(self._pattern)):
-            if not self._is_open:  # the part before has ended the client
+            if not self._is_open:  # the previous part has ended the client
                 break
             opening = self._open_part(name, self._request.receipt, is_late=False)
             if opening is not None:
@@ -158,18 +158,18 @@ class Wildcard:
         self._client.subscribed[self._request.id, name] = part
         return part.open()
 
-    # What joins and goes later.
+    # Parts that join or end later.
 
     def added(self, names: Sequence[str]) -> None:
-        """Let those of these that are meant join: they are new in the catalogue (``airyd.hub.hub.Follower``)."""
+        """Join new destinations that match and are allowed (``airyd.hub.hub.Follower``)."""
         for name in names:
             if self._is_open and self._pattern.matches(name) and self._principal.may_subscribe(name):
                 self._join(name)
 
     def apply_rights(self, principal: IPrincipal) -> list[str]:
-        """Apply the rights of a new login to the parts; return the destinations of those that it ended."""
+        """Apply the rights of a new login to the parts; return the destinations of the parts that they end."""
         self._principal = principal
-        if self._unsettled is not None:  # a client that never answers could go from token to token
+        if self._unsettled is not None:  # bounds memory: a client may refresh its token often, and never send an ACK
             standing = set(self._parts.values())
             self._unsettled = {each: part for each, part in self._unsettled.items() if part in standing}
         ended = []
@@ -178,7 +178,7 @@ class Wildcard:
                 part.apply_filter(principal.row_filter(part.destination))
                 continue
             part.flush()
-            if self._is_open:  # else that found the client too slow
+            if self._is_open:  # else the flush has ended a client that is too slow
                 self._close_part(part)
                 ended.append(part.destination)
         self.added(self._context.hub.matching(self._pattern))
@@ -188,11 +188,11 @@ class Wildcard:
         if name in self._parts or name in self._postponed:
             return
         if len(self._client.subscribed) >= self._context.limits.subscriptions:
-            if name in self._left_out:  # a client could have a line for each of its tokens
+            if name in self._left_out:  # logged already: each of a client's tokens could cause a line
                 return
             self._left_out.add(name)
             self._log.warn(
-                "{peer} does not get {destination} too: it has as many subscriptions as it may",
+                "{peer} does not get {destination}: it has as many subscriptions as are allowed",
                 peer=self.channel.peer,
                 destination=name,
                 once_a_minute="subscriptions full",
@@ -205,25 +205,25 @@ class Wildcard:
             )
 
     def postpone(self, part: WildcardPart) -> None:
-        """Let a part that can't have its events now come again later."""
+        """Close a part whose source is away, and try again after ``SOURCE_PATIENCE`` seconds."""
         self._close_part(part)
-        again = self._context.wheel.call_later(SOURCE_PATIENCE, lambda: self._again(part.destination))
-        self._postponed[part.destination] = again
+        timer = self._context.wheel.call_later(SOURCE_PATIENCE, lambda: self._retry(part.destination))
+        self._postponed[part.destination] = timer
 
-    def _again(self, name: str) -> None:
+    def _retry(self, name: str) -> None:
         del self._postponed[name]
         self.added([name])
 
     def _close_part(self, part: WildcardPart) -> None:
         del self._parts[part.destination]
-        # A client that ends closes all that it has by itself.
+        # A client that ends closes all its subscriptions itself.
         if self._client.subscribed.pop((self._request.id, part.destination), None) is part:
             part.close()
 
-    # What the client asks of a subscription.
+    # What the client calls, as on a Subscription.
 
     def flush(self) -> None:
-        """Send at once what was published before (``Subscription``)."""
+        """Send pending events at once (``Subscription``)."""
         for part in tuple(self._parts.values()):
             part.flush()
 
@@ -231,15 +231,15 @@ class Wildcard:
         """End all parts; nothing is sent for this afterwards (``Subscription``)."""
         self._is_open = False
         self._context.hub.followers.pop(self, None)
-        for entry in self._postponed.values():
-            entry.cancel()
+        for timer in self._postponed.values():
+            timer.cancel()
         self._postponed = {}
         self._unsettled = None
         for part in tuple(self._parts.values()):
             self._close_part(part)
 
     def settle(self, wire_id: str) -> int:
-        """Settle a message, in mode ``client`` also all those of any part that were sent before (``Subscription``)."""
+        """Settle a message, in ack mode ``client`` also all earlier ones of all parts (``Subscription``)."""
         unsettled = self._unsettled
         if unsettled is None:
             return sum([part.settle(wire_id) for part in self._parts.values()])
@@ -247,16 +247,16 @@ class Wildcard:
             return 0
         settled = 0
         for each in tuple(unsettled):
-            settled += unsettled.pop(each).settle(each) or 1  # or its part has ended
+            settled += unsettled.pop(each).settle(each) or 1  # or 1 if its part has ended
             if each == wire_id:
                 break
         return settled
 
-    # What the parts ask of their subscriber.
+    # What the parts call (airyd.hub.interfaces.Subscriber).
 
     @property
     def ordinal(self) -> int:
-        """Its number in its connection, which its parts have, too."""
+        """Its number in its connection, which its parts share."""
         return self._request.ordinal
 
     @property
@@ -284,7 +284,7 @@ class Wildcard:
         return self._client.notify(notice)
 
     def established(self, request: Subscribe, position: str, recovered: bool | None) -> None:
-        """See ``Subscriber``; the answer is for all parts together, and given by the client."""
+        """See ``Subscriber``; the client answers once for all parts together."""
         self._client.established(replace(request, receipt=None), position, recovered)
 
     def settled(self, request: Subscribe, message_ids: Collection[str]) -> None:
@@ -296,7 +296,7 @@ class Wildcard:
         self._client.fail(error)
 
     def sent(self, part: WildcardPart, events: Sequence[Event]) -> None:
-        """Add to the messages that wait for an ACK what a part has sent."""
+        """Add the events that a part has sent to the unacknowledged messages."""
         if self._unsettled is not None:
             self._unsettled.update((message_id(part.destination, event.id), part) for event in events)
 
