@@ -1,48 +1,48 @@
-"""A server's end of one WebSocket (RFC 6455): reads what comes, opens and closes.
+"""The server's side of one WebSocket connection (RFC 6455): opening handshake, messages from the client, closing.
 
-Autobahn is the WebSocket implementation: it reads frames, judges what breaks a rule, answers pings, and shakes hands on
-the close. This is the one module that knows it from inside. Messages that are here as a whole are read without it
-(2 µs each, where Autobahn takes 11 for a frame), and so is the opening handshake (``airyd.websocket.handshake``).
+Autobahn is the WebSocket implementation: it reads frames, detects violations, answers pings, and performs the closing
+handshake. This is the only module that uses its internals. Messages that have arrived complete are read without it
+(2 µs each; Autobahn takes 11 for a frame), and so is the opening handshake (``airyd.websocket.handshake``).
 
-Autobahn keeps some seventy attributes on each connection. Here those that never change are the class's, those that an
-idle connection needs are in slots, and the others are in the instance's ``__dict__``, which is deleted with the end of
-each frame that Autobahn reads.
+Autobahn keeps some seventy attributes on each connection. Here, those that never change are class attributes, those
+that an idle connection needs are in slots, and the others are in the instance's ``__dict__``, which is deleted at the
+end of each frame that Autobahn reads.
 
-These names are no API of Autobahn's. setup.cfg pins its version, and tests/websocket/test_autobahn.py says what each
-of them must do.
+These names are not part of Autobahn's API. setup.cfg pins its version, and tests/websocket/test_autobahn.py tests what
+each of them must do.
 
 =============================== ========================================================================================
-``processData``                 called: reads one step on in ``data``, whatever it begins with
-``data``, ``state``             set: the bytes that have not been read, and the state that the opening handshake ends in
+``processData``                 called: parses the next part of ``data``
+``data``, ``state``             set: the unparsed bytes, and the state after the opening handshake
 ``current_frame``, its          read: whether a frame has begun, which opcode it has and how it is masked
 ``current_frame_masker``
 ``inside_message``              read: whether the next frame continues a message
 ``onFrameBegin``                extended: each message gets its own UTF-8 validator and inflater
-``onFrameData``                 extended: unmasks, and stops where the inflater's budget ends
-``onFrameEnd``                  extended: forgets what belonged to the frame
+``onFrameData``                 extended: unmasks, and stops when the inflater's budget is used up
+``onFrameEnd``                  extended: deletes the frame's attributes
 ``utf8validator``               set: checks text in 0.7 µs, where Autobahn's own takes 3.7
-``_perMessageCompress``         set: inflates what comes compressed; None: RSV1 breaks a rule
+``_perMessageCompress``         set: inflates compressed messages; None makes RSV1 a violation
 ``_isMessageCompressed``        read: whether the inflater is in use
-``message_data_total_length``   set to 0 where a message begins: what bounds the message over its frames
-``sendData``                    replaced: what Autobahn sends goes out the same way as all else
-``sendCloseFrame``              extended: nothing may be sent behind a close frame
+``message_data_total_length``   set to 0 at the start of a message: limits its size over all frames
+``sendData``                    replaced: Autobahn's bytes are sent in the same way as all others
+``sendCloseFrame``              extended: nothing may be sent after a close frame
 ``_closeConnection``            replaced: gives the client time to read the last frames
 ``failedByMe``, ``wasClean``    read: how the connection ended
-``is_closed``, ``trafficStats`` constant: nobody waits for the one or reads the other
-``autoPingPending``,            constant, as Autobahn begins with them; so are its options
+``is_closed``, ``trafficStats`` constant: airyd uses neither
+``autoPingPending``,            constant, with Autobahn's initial values; so are its options
 ``autoPingTimeoutCall``,
 ``closeHandshakeTimeoutCall``,
 ``trackedTimings``,
 ``wasNotCleanReason``,
 ``websocket_version``
-``isServer``                    set on the factory, which Autobahn asks with each frame
+``isServer``                    set on the factory, where Autobahn reads it for each frame
 ``decompress_message_data``,    the inflater's methods that Autobahn calls
 ``start_decompress_message``,
 ``end_decompress_message``
 =============================== ========================================================================================
 
-``connectionMade``, ``connectionLost`` and ``dataReceived`` of Autobahn's are never called, so that it sets no
-attributes and has no deadlines: all deadlines are on one timer wheel.
+Autobahn's own ``connectionMade``, ``connectionLost`` and ``dataReceived`` are never called, so it sets no attributes
+and starts no timers: all deadlines are on one timer wheel.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ _FIRST_CONTROL: Final = 8  # the lowest opcode of a control frame (RFC 6455, sec
 
 
 class Utf8Validator:
-    """Checks the text of a message in pieces, by Python's decoder; the methods are those that Autobahn calls."""
+    """Validates the text of a message piece by piece with Python's decoder; Autobahn calls its methods."""
 
     __slots__ = ("_begun", "_count")
 
@@ -84,14 +84,14 @@ class Utf8Validator:
         self.reset()
 
     def reset(self) -> None:
-        """Begin a message."""
-        self._begun = b""  # the bytes of a character that isn't whole yet
+        """Start a message."""
+        self._begun = b""  # the bytes of an incomplete character
         self._count = 0
 
     def validate(self, piece: bytes) -> tuple[bool, bool, int, int]:
-        """Take a piece; return whether it is valid, whether it ends with a character, and twice the bytes up to here.
+        """Validate a piece; return whether it is valid, whether it ends a character, and twice the bytes so far.
 
-        For a piece that isn't valid they are those before the character that is at fault.
+        For an invalid piece, these are the bytes before the invalid character.
         """
         data = self._begun + piece
         try:
@@ -100,20 +100,20 @@ class Utf8Validator:
             return False, False, self._count + error.start, self._count + error.start
         self._begun = data[read:]
         self._count += read
-        if b"\xed\xa0" <= self._begun < b"\xee":  # half a surrogate pair, of which Python awaits the third byte
+        if b"\xed\xa0" <= self._begun < b"\xee":  # half a surrogate pair, which Python refuses only with the third byte
             return False, False, self._count, self._count
         return True, not self._begun, self._count, self._count
 
 
 class _MessageInflater(Inflater):
-    """An inflater as Autobahn calls it.
+    """An inflater with the methods that Autobahn calls.
 
-    :ivar is_scheduled: whether it will be asked for more in the next turn
+    :ivar is_scheduled: whether inflating continues in the next turn of the reactor
     """
 
     __slots__ = ("is_scheduled",)
 
-    #: For the text of Autobahn's complaints.
+    #: Quoted in Autobahn's error texts.
     EXTENSION_NAME: Final = EXTENSION
 
     def __init__(self, budget: int) -> None:
@@ -121,14 +121,14 @@ class _MessageInflater(Inflater):
         self.is_scheduled = False
 
     def start_decompress_message(self) -> None:
-        """Begin."""
+        """Start a message."""
         self.reset()
 
     def decompress_message_data(self, data: bytes, max_output_len: int | None = None) -> bytes:
-        """Take a part of the message; return what may be given of it and of what came before.
+        """Inflate a part of the message; return as many bytes as the budget allows.
 
-        :param max_output_len: Autobahn's bound on the message, which it checks afterwards too: that is enough here
-        :raises PayloadCorruptError: this is not deflated
+        :param max_output_len: Autobahn's limit on the message; ignored, since Autobahn checks it afterwards, too
+        :raises PayloadCorruptError: the data is not valid
         """
         try:
             return self.inflate(data)
@@ -136,7 +136,7 @@ class _MessageInflater(Inflater):
             raise PayloadCorruptError(str(error)) from error
 
     def end_decompress_message(self) -> None:
-        """End.
+        """End the message.
 
         :raises PayloadCorruptError: the message was cut off
         """
@@ -146,26 +146,25 @@ class _MessageInflater(Inflater):
             raise PayloadCorruptError(str(error)) from error
 
 
-#: Stands on every connection that has agreed to compression, between its messages.
+#: The inflater of every connection with compression, between its messages.
 _NO_MESSAGE: Final = _MessageInflater(READ_BYTES)
 
 
 class _UnusedDeferred:
-    """Stands for a Deferred of Autobahn's that nobody waits for."""
+    """Replaces a Deferred of Autobahn's that airyd does not use."""
 
     __slots__ = ()
 
     def callback(self, result: object) -> None:
-        """Fire, for nobody."""
+        """Ignore the result."""
 
 
 class WebSocketConnection(WebSocketServerProtocol):
-    """One WebSocket.
+    """One WebSocket connection.
 
-    A subclass sends (:meth:`write`), ends the connection (:meth:`disconnect`), answers a refused opening handshake
-    (:meth:`refuse`), and is told of a close frame (:meth:`close_frame_sent`).
+    A subclass implements :meth:`write`, :meth:`disconnect`, :meth:`refuse` and :meth:`close_frame_sent`.
 
-    :ivar is_paused: whether nothing is to be handed on for now
+    :ivar is_paused: whether no payload is passed on for now
     """
 
     __slots__ = (
@@ -183,19 +182,19 @@ class WebSocketConnection(WebSocketServerProtocol):
     )
 
     factory: WebSocketConnectionFactory
-    transport: Connection  # or what behaves like one, on TLS
+    transport: Connection  # or, on TLS, an object with the same methods
     _client: Client
     _perMessageCompress: _MessageInflater | None  # type: ignore[assignment]  # Autobahn's type knows only None
     _isMessageCompressed: bool
 
-    # Autobahn's options, and what it would set on each connection. Where one changes, the instance gets it.
+    # Autobahn's options, and attributes that it would set on each connection. Those that change become the instance's.
     logFrames = False
     utf8validateIncoming = True
     requireMaskedClientFrames = True
     maskServerFrames = False
     applyMask = False  # see onFrameData()
-    # 0, Autobahn's default, would wait for a frame of 2^62 bytes. STOMP's own bounds are far below
-    # and hold while a message arrives; this one is only for what isn't STOMP at all.
+    # Autobahn's default, 0, would accept a frame of 2^62 bytes. STOMP's own limits are far lower and
+    # apply while a message arrives; this limit is for data that isn't STOMP.
     maxFramePayloadSize = WEBSOCKET_MESSAGE
     maxMessagePayloadSize = WEBSOCKET_MESSAGE
     failByDrop = False
@@ -213,12 +212,12 @@ class WebSocketConnection(WebSocketServerProtocol):
     wasNotCleanReason = None  # type: ignore[assignment]  # Autobahn's type leaves None out
 
     def __init__(self) -> None:
-        """Make a connection. Autobahn's own would make two Deferreds and a list of signals."""
+        """Do nothing; Autobahn's own method would create two Deferreds and a list of signals."""
 
-    # What a subclass does.
+    # What a subclass implements.
 
     def write(self, data: bytes) -> None:
-        """Send bytes, now or after what waits."""
+        """Send bytes, now or after those that are queued."""
         raise NotImplementedError
 
     def refuse(self, refused: RequestRefused) -> None:
@@ -226,20 +225,20 @@ class WebSocketConnection(WebSocketServerProtocol):
         raise NotImplementedError
 
     def close_frame_sent(self) -> None:
-        """Learn that a close frame was sent: by airyd, as a reply, or by Autobahn for a violation of RFC 6455."""
+        """Handle that a close frame was sent: by airyd, as a reply, or by Autobahn for a violation of RFC 6455."""
         raise NotImplementedError
 
     def disconnect(self, abort: bool) -> None:
         """End the transport's connection.
 
-        :param abort: at once, even if something waits to be sent
+        :param abort: end it at once, even if bytes are queued
         """
         raise NotImplementedError
 
     # The connection's life, as Twisted calls it.
 
     def connectionMade(self) -> None:
-        """Begin (``IProtocol``)."""
+        """Set up the connection (``IProtocol``)."""
         self.data = b""
         self.state = self.STATE_CONNECTING
         self.current_frame = None  # type: ignore[assignment]  # as Autobahn does itself
@@ -250,21 +249,21 @@ class WebSocketConnection(WebSocketServerProtocol):
         del self.__dict__  # an empty one would take 64 bytes
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """End (``IProtocol``)."""
+        """Mark the connection as closed (``IProtocol``)."""
         self.state = self.STATE_CLOSED
 
     @property
-    def peer(self) -> str:  # type: ignore[override]  # Autobahn sets it where this class doesn't let it
-        """Who is at the other end, such as ``tcp4:127.0.0.1:5000``; made when it is asked for."""
+    def peer(self) -> str:  # type: ignore[override]  # Autobahn's is an attribute
+        """The client's address, such as ``tcp4:127.0.0.1:5000``; built on demand."""
         transport = self.transport
-        if isinstance(transport, DirectServer):  # twice for each connection: 0.4 µs, where Autobahn's way takes 3
+        if isinstance(transport, DirectServer):  # used twice per connection: 0.4 µs; Autobahn's way takes 3
             host, port = transport.client[:2]
             return f"tcp{4 if len(transport.client) == 2 else 6}:{host}:{port}"
         return str(peer2str(transport)) if transport is not None else "nobody"
 
     @property
     def how_it_closed(self) -> str:
-        """How the connection was closed, if not by airyd's STOMP: one of the kinds of ``airyd.metrics``."""
+        """How the connection was closed, if airyd's STOMP did not close it: one of the kinds of ``airyd.metrics``."""
         if self.failedByMe:
             return CLOSED_WEBSOCKET
         return CLOSED_BY_CLIENT if self.wasClean else CLOSED_LOST
@@ -274,21 +273,21 @@ class WebSocketConnection(WebSocketServerProtocol):
         handshake, self._handshake = self._handshake, None
         return NO_OPENING if handshake is None else handshake.opening
 
-    # What comes in.
+    # Receiving.
 
     def dataReceived(self, data: bytes) -> None:
-        """Read what came: the request head, then frames (``IProtocol``)."""
+        """Handle received bytes: the request head, then frames (``IProtocol``)."""
         self._client.heard()
         if self.state == self.STATE_CONNECTING:
             data = self._shake_hands(data)
         if data and self.state != self.STATE_CLOSED:
             self.data += data
-            if not self._has_more:  # TLS may have had some more when reading was paused
+            if not self._has_more:  # TLS may deliver more after reading was paused
                 self._read_frames()
 
     def _shake_hands(self, data: bytes) -> bytes:
-        """Read a piece of the request, and answer it when it is whole; return what follows it."""
-        assert self._handshake is not None  # noqa: S101  # nobody asks for the opening before it is done
+        """Read a piece of the request; answer it when it is complete; return the bytes after it."""
+        assert self._handshake is not None  # noqa: S101  # the opening is not taken before the handshake is done
         try:
             accepted = self._handshake.read(data)
         except RequestRefused as refused:
@@ -304,7 +303,7 @@ class WebSocketConnection(WebSocketServerProtocol):
         return accepted.rest
 
     def _read_frames(self) -> None:
-        """Read the frames that are here: whole messages at once, all else by Autobahn."""
+        """Read the frames that have arrived: complete messages directly, all others with Autobahn."""
         is_more = True
         while is_more and self.state != self.STATE_CLOSED:
             if self.current_frame is None and not self.inside_message:
@@ -319,7 +318,7 @@ class WebSocketConnection(WebSocketServerProtocol):
             self._end_turn(self._perMessageCompress)
 
     def onFrameBegin(self) -> None:
-        """Begin a frame, and a message unless it continues one; with RSV1 the message is compressed."""
+        """Start a frame, and a message unless it continues one; RSV1 marks a compressed message."""
         if not self.inside_message and self.current_frame.opcode < _FIRST_CONTROL:
             self.utf8validator = Utf8Validator()  # type: ignore[assignment]  # the methods are the same
             if self.current_frame.rsv and self._perMessageCompress is not None:
@@ -327,7 +326,7 @@ class WebSocketConnection(WebSocketServerProtocol):
         super().onFrameBegin()
 
     def onFrameData(self, payload: bytes) -> bool | None:
-        """Take a piece of a frame's payload, which is still masked; False: read nothing more for now."""
+        """Handle a piece of a frame's payload, which is still masked; return False to stop reading for now."""
         mask: Any = self.current_frame.mask  # Autobahn's type is wrong: it is bytes, or None
         if mask and payload:
             payload = unmask(payload, mask, self.current_frame_masker.pointer() - len(payload))
@@ -336,7 +335,7 @@ class WebSocketConnection(WebSocketServerProtocol):
         if self.state == self.STATE_OPEN and super().onFrameData(payload) is False:
             return False
         assert self._perMessageCompress is not None  # noqa: S101  # the message began with RSV1
-        if self.state != self.STATE_OPEN:  # all that still matters is the client's close frame
+        if self.state != self.STATE_OPEN:  # only the client's close frame still matters
             self._perMessageCompress.reset()
             return None
         return False if self._perMessageCompress.has_more else None
@@ -345,10 +344,10 @@ class WebSocketConnection(WebSocketServerProtocol):
         """End a frame, and perhaps its message."""
         result = super().onFrameEnd()
         if self.state == self.STATE_OPEN and not self.inside_message:
-            del self.__dict__  # all of it was the frame's: its payload was handed on as it came
+            del self.__dict__  # it held only the frame's attributes: the payload was passed on as it arrived
         return result
 
-    # What Autobahn gives out. Payload goes to the client as it arrives: no message is collected.
+    # Autobahn's callbacks. Payload is passed to the client as it arrives: no message is collected.
 
     def onMessageBegin(self, isBinary: bool) -> None:
         """See ``IWebSocketChannelFrameApi``."""
@@ -365,7 +364,7 @@ class WebSocketConnection(WebSocketServerProtocol):
     def onMessageEnd(self) -> None:
         """See ``IWebSocketChannelApi``."""
 
-    # A compressed message that is longer than a turn may make it: nothing more is read until all of it was handed on.
+    # A compressed message that is longer than a turn's budget: nothing more is read until all of it was passed on.
 
     @property
     def _has_more(self) -> bool:
@@ -398,17 +397,17 @@ class WebSocketConnection(WebSocketServerProtocol):
         self.transport.pauseProducing()
 
     def resume(self) -> None:
-        """See ``IChannel``. What has been read comes first."""
+        """See ``IChannel``; bytes that were read already come first."""
         self.is_paused = False
         if self._perMessageCompress is not None and self._has_more:
             self._read_in_next_turn(self._perMessageCompress)
         else:
             self.transport.resumeProducing()
 
-    # What Autobahn sends and closes.
+    # Sending and closing by Autobahn.
 
     def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
-        """Send bytes of Autobahn's; it leaves the two last parameters as they are."""
+        """Send Autobahn's bytes; it always uses the defaults of the last two parameters."""
         self.write(data)
 
     def sendCloseFrame(self, code: int | None = None, reasonUtf8: bytes | None = None, isReply: bool = False) -> None:
@@ -418,23 +417,23 @@ class WebSocketConnection(WebSocketServerProtocol):
         self.close_frame_sent()
 
     def close_websocket(self, code: int, reason: str) -> None:
-        """Begin the closing handshake."""
+        """Start the closing handshake."""
         self.sendCloseFrame(code, reason.encode())
 
     def _closeConnection(self, abort: bool = False) -> None:
-        # After a clean closing handshake Autobahn would abort; but an RST can make the client miss the close frame.
+        # Autobahn would abort after a clean closing handshake, but an RST can make the client miss the close frame.
         self.disconnect(abort and not self.wasClean)
 
 
 @implementer(IProtocolNegotiationFactory)
 class WebSocketConnectionFactory(ServerFactory):
-    """What all connections share.
+    """The factory of connections, with what they share.
 
-    :ivar policy: which opening handshakes are accepted
+    :ivar policy: decides which opening handshakes are accepted
     """
 
     noisy = False
-    #: Autobahn asks for it with each frame.
+    #: Autobahn reads it for each frame.
     isServer = True
 
     def __init__(self, policy: HandshakePolicy, reactor: IReactorTime) -> None:

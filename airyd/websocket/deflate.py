@@ -1,18 +1,17 @@
-"""permessage-deflate (RFC 7692): one deflate of a batch serves all who get it; inflating has bounds.
+"""permessage-deflate (RFC 7692): a batch is compressed once for all its receivers, and inflating is limited.
 
-The history of the compressor begins anew with each batch. So a batch's bytes are right for every
-client, whatever that has received before, and the server keeps no window for anybody; within a
-batch the later messages still profit from the earlier. A client's inflater, which keeps its window
-from message to message, never sees a reference that goes back beyond the batch.
+The compressor starts each batch with an empty window. So a batch's bytes are valid for every client, whatever
+it has received before, and the server keeps no window per client; within a batch, later messages still refer to
+earlier ones. A client's inflater, which keeps its window between messages, never sees a reference to before the batch.
 
-Messages that are not compressed may stand among the others (RFC 7692, section 6): what goes to few
-clients is not worth the work.
+Uncompressed messages may be sent between compressed ones (RFC 7692, section 6): a batch for few clients is not worth
+compressing.
 
 A few bytes from a client may inflate to a thousand times as many. So an inflater has a budget for each turn of the
-reactor, as large as one read, and the connection reads nothing more until the message is inflated. All bounds hold as
-they do without compression: those of STOMP while the message arrives, and the one of a WebSocket message (close 1009)
-over what it has become. Clients begin each message with an empty window (``client_no_context_takeover``), so that an
-inflater lives as long as its message.
+reactor, as large as one read, and the connection reads nothing more until the message is inflated. All limits apply
+as without compression: those of STOMP while the message arrives, and the limit of a WebSocket message (close code
+1009) to its inflated size. Clients start each message with an empty window (``client_no_context_takeover``), so an
+inflater lives only as long as its message.
 """
 
 from __future__ import annotations
@@ -29,21 +28,21 @@ from airyd.websocket.frames import text_header, websocket_framing
 #: The extension's name.
 EXTENSION: Final = "permessage-deflate"
 
-#: At any level a single Airy message becomes 0.76 of its size, four in a batch 0.39; but a body of 256 KiB holds up
-#: everybody for 1.2 ms at level 1 and for 4.2 ms at level 6.
+#: At any level, a single Airy message shrinks to 0.76 of its size and four in a batch to 0.39; but a body of 256 KiB
+#: blocks the reactor for 1.2 ms at level 1 and for 4.2 ms at level 6.
 LEVEL: Final = 1
-#: To deflate a message takes 12 µs or more, to send it 5 µs for each client: from so many clients on it is less than
-#: a tenth. A replay goes to one client, and would cost twice as much just when all come back.
+#: Compressing a message takes 12 µs or more, sending it 5 µs per client: from this many clients on, compression adds
+#: less than a tenth. A replay goes to one client, and would cost twice as much just when all clients reconnect.
 FEWEST_RECEIVERS: Final = 32
 
-#: What ends the output of a sync flush and is left out on the wire (RFC 7692, section 7.2.1).
+#: The end of a sync flush's output, which is left out on the wire (RFC 7692, section 7.2.1).
 _FLUSH_END: Final = b"\x00\x00\xff\xff"
-#: What a final block counts for beside its output, so that a turn has no more than 128 of them. One takes 2 µs, because
-#: zlib begins anew behind it, and may have only two bytes.
+#: Bytes of the budget that a final block uses besides its output, so that a turn has at most 128 of them. Each takes
+#: 2 µs, because zlib starts anew after it, and may have only two bytes.
 _FINAL_BLOCK: Final = 64
 
 _WINDOW_BITS: Final = tuple(str(bits) for bits in range(8, zlib.MAX_WBITS + 1))
-#: The parameters of an offer and their values; True stands for none (RFC 7692, section 7.1). zlib has no window of 2^8.
+#: The parameters of an offer and their values; True means no value (RFC 7692, section 7.1). zlib lacks a window of 2^8.
 _PARAMETERS: Final[Mapping[str, Sequence[str | Literal[True]]]] = {
     "server_no_context_takeover": (True,),
     "client_no_context_takeover": (True,),
@@ -53,10 +52,10 @@ _PARAMETERS: Final[Mapping[str, Sequence[str | Literal[True]]]] = {
 
 
 class Agreement(NamedTuple):
-    """What was agreed on with a client.
+    """The compression that was negotiated with a client.
 
     :ivar answer: the value of ``Sec-WebSocket-Extensions`` in the answer to the opening handshake
-    :ivar framing: the same object for all clients that agreed on the same
+    :ivar framing: the framing, the same object for all clients with the same parameters
     """
 
     answer: str
@@ -66,7 +65,7 @@ class Agreement(NamedTuple):
 def parse_extensions(header: str) -> list[tuple[str, dict[str, list[str | Literal[True]]]]]:
     """Return the extensions of a ``Sec-WebSocket-Extensions`` header (RFC 6455, section 9.1).
 
-    Each has a list of values for each of its parameters; True stands for none.
+    Each extension has a list of values for each of its parameters; True means no value.
     """
     extensions = []
     for element in elements(header):
@@ -81,7 +80,7 @@ def parse_extensions(header: str) -> list[tuple[str, dict[str, list[str | Litera
 
 
 def agree(offers: Iterable[tuple[str, Mapping[str, Sequence[str | Literal[True]]]]]) -> Agreement | None:
-    """Accept the first offer of permessage-deflate that is right; None if there is none (RFC 7692, section 5.1).
+    """Accept the first valid offer of permessage-deflate; return None if there is none (RFC 7692, section 5.1).
 
     :param offers: extensions as the client listed them, each with the values of its parameters; True for no value
     """
@@ -94,7 +93,7 @@ def agree(offers: Iterable[tuple[str, Mapping[str, Sequence[str | Literal[True]]
 
 
 def _accept(offer: Mapping[str, str | Literal[True]]) -> Agreement:
-    # No window for what comes in: an inflater lives as long as its message.
+    # Messages from the client share no window: an inflater lives only as long as its message.
     answer = [EXTENSION, "client_no_context_takeover"]
     window_bits = offer.get("server_max_window_bits")
     if window_bits is not None:
@@ -107,7 +106,7 @@ def _accept(offer: Mapping[str, str | Literal[True]]) -> Agreement:
 
 @cache
 def deflate_framing(window_bits: int = zlib.MAX_WBITS, takeover: bool = True) -> Framing:
-    """Return the framing that compresses what many clients get; always the same one for the same arguments.
+    """Return the framing that compresses batches for many clients; equal arguments give the same object.
 
     :param window_bits: the logarithm of the window's size in bytes
     :param takeover: whether a message may refer to those before it in its batch
@@ -133,7 +132,7 @@ class Inflater:
     """Inflates one message, piece by piece.
 
     :ivar budget: bytes that may still be returned in this turn of the reactor; 0 only while ``has_more``
-    :ivar has_more: whether there may be more than was returned: the caller must wait for the next turn
+    :ivar has_more: whether more output may follow, for which the caller must wait until the next turn
     """
 
     __slots__ = ("_rest", "_window", "budget", "has_more")
@@ -143,15 +142,15 @@ class Inflater:
         self.reset()
 
     def reset(self) -> None:
-        """Begin with an empty window, and forget all that came."""
+        """Start with an empty window, and drop all input."""
         self._window = zlib.decompressobj(-zlib.MAX_WBITS)
         self._rest = b""
         self.has_more = False
 
     def inflate(self, data: bytes) -> bytes:
-        """Take a part of the message; return what the budget allows of it and of what came before.
+        """Inflate a part of the message; return as many bytes as the budget allows.
 
-        :raises zlib.error: this is not deflated
+        :raises zlib.error: the data is not valid
         """
         inflated = b""
         self._rest += data
@@ -162,13 +161,13 @@ class Inflater:
             if not self._window.eof:
                 self._rest = self._window.unconsumed_tail
                 break
-            # A final block: the next one follows, at the next byte (RFC 7692, section 7.2.1).
+            # After a final block, the next block starts at the next byte (RFC 7692, section 7.2.1).
             self._rest = self._window.unused_data
             self._window = zlib.decompressobj(-zlib.MAX_WBITS)
             self.budget = max(self.budget - _FINAL_BLOCK, 0)
             if not self._rest or not self.budget:
                 break
-        # zlib may have taken all of the data, and yet hold a part of what it becomes.
+        # zlib may have consumed all input, and still hold a part of the output.
         self.has_more = not self.budget
         return inflated
 

@@ -1,4 +1,4 @@
-"""WebSocket frames as bytes (RFC 6455, section 5.2): those of the server, and a client's messages of one frame."""
+"""WebSocket frames as bytes (RFC 6455, section 5.2): encodes the server's, decodes a client's one-frame messages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import struct
 from collections.abc import Sequence
 from typing import Final
 
-_TEXT: Final = 0x81  # final, as all that are written here
+_TEXT: Final = 0x81  # with FIN, as all frames that airyd sends
 _BINARY: Final = 0x82
 _COMPRESSED: Final = 0x40  # RSV1 (RFC 7692, section 6)
 _MASKED: Final = 0x80
@@ -15,7 +15,7 @@ _LONG: Final = 1 << 16
 _MASK_BYTES: Final = 4
 #: A ping without a payload, as the server sends it (section 5.5.2).
 PING: Final = b"\x89\x00"
-#: The bytes of the shortest frame of a client.
+#: The size of a client's shortest frame, in bytes.
 _SHORTEST_FRAME: Final = 2 + _MASK_BYTES
 
 _short_header = struct.Struct("!BBH").pack
@@ -23,7 +23,7 @@ _long_header = struct.Struct("!BBQ").pack
 
 
 def text_header(length: int, *, compressed: bool = False) -> bytes:
-    """Return the header of a whole text message whose payload has ``length`` bytes on the wire; it isn't masked.
+    """Return the header of an unmasked one-frame text message whose payload has ``length`` bytes on the wire.
 
     :param compressed: whether the payload is compressed (RFC 7692, section 6)
     """
@@ -37,18 +37,17 @@ def text_header(length: int, *, compressed: bool = False) -> bytes:
 
 def websocket_framing(frames: Sequence[bytes], receivers: int) -> bytes:
     """Put each STOMP frame into a WebSocket text message of its own (RFC 6455, section 5.6)."""
-    if len(frames) == 1:  # a join would cost half as much again, for each of those who share their bytes with nobody
+    if len(frames) == 1:  # a join would add half the cost, for each client that shares its bytes with no other
         return text_header(len(frames[0])) + frames[0]
     return b"".join([text_header(len(frame)) + frame for frame in frames])
 
 
 def unmask(payload: bytes, mask: bytes, offset: int = 0) -> bytes:
-    """Undo the masking of a piece of a frame's payload (RFC 6455, section 5.3).
+    """Unmask a piece of a frame's payload (RFC 6455, section 5.3).
 
-    One operation on two long numbers: 0.5 µs for a frame of 100 bytes, where making Autobahn's masker and using it
-    takes 4.
+    It is one operation on two long numbers: 0.5 µs for a frame of 100 bytes; Autobahn's masker takes 4 µs.
 
-    :param offset: of the piece in the payload
+    :param offset: the offset of the piece in the payload
     """
     length = len(payload)
     start = offset % _MASK_BYTES
@@ -57,10 +56,10 @@ def unmask(payload: bytes, mask: bytes, offset: int = 0) -> bytes:
 
 
 def whole_messages(data: bytes) -> tuple[list[bytes], int]:
-    """Return the payloads of the messages that ``data`` begins with, and where the next frame begins.
+    """Return the payloads of the complete messages at the start of ``data``, and the index where the next frame begins.
 
-    Only messages of one frame that is here as a whole, has less than 64 KiB, and isn't compressed: nearly all are so.
-    What follows them may be another kind of frame, a part of one, or one that breaks a rule. Time: 2 µs for a message.
+    It reads uncompressed one-frame messages below 64 KiB, as nearly all are, in 2 µs each, and stops at any other
+    frame, an incomplete one, or one that breaks a rule.
     """
     messages = []
     start, size = 0, len(data)
@@ -68,7 +67,7 @@ def whole_messages(data: bytes) -> tuple[list[bytes], int]:
         first, length, at = data[start], data[start + 1] - _MASKED, start + 2
         if length == _SHORT:
             length, at = data[at] << 8 | data[at + 1], at + 2
-            if length < _SHORT:  # not the shortest way to write it
+            if length < _SHORT:  # not the shortest encoding, which is a violation
                 break
         elif not 0 <= length < _SHORT:
             break

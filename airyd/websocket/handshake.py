@@ -1,7 +1,7 @@
-"""The opening handshake (RFC 6455, section 4.2): its bounds, who is let in, and the answer.
+"""The WebSocket opening handshake (RFC 6455, section 4.2): its limits, which requests are accepted, and the response.
 
-airyd reads and answers the request itself. Autobahn's own reading ends lines at bytes that are content to a proxy
-(``str.splitlines``), so that a header could be hidden in another.
+airyd reads and answers the request itself. Autobahn splits lines with ``str.splitlines``, also at bytes that are
+content for a proxy, so that a header could be hidden in another.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ _SERVER: Final = f"airyd/{__version__}"
 
 
 class HandshakePolicy(NamedTuple):
-    """Which opening handshakes are accepted.
+    """The settings that decide which opening handshakes are accepted.
 
-    :ivar paths: those of the WebSocket
+    :ivar paths: the paths of the WebSocket
     :ivar origins: the web pages that may connect
     :ivar compression: whether to agree to compress messages
-    :ivar head_bytes: the most that a request head may have
-    :ivar head_fields: the most headers that it may have
+    :ivar head_bytes: the most bytes of a request head
+    :ivar head_fields: the most headers in it
     """
 
     paths: Sequence[str]
@@ -52,7 +52,7 @@ class HandshakePolicy(NamedTuple):
 
 
 class HandshakeRequest(NamedTuple):
-    """What a proper opening handshake asks for.
+    """What a valid opening handshake requests.
 
     :ivar key: the ``Sec-WebSocket-Key``
     :ivar subprotocol: the best of those offered; None if none is offered
@@ -65,10 +65,10 @@ class HandshakeRequest(NamedTuple):
 
 
 class HandshakeAccepted(NamedTuple):
-    """How an accepted opening handshake ends.
+    """The result of an accepted opening handshake.
 
     :ivar answer: the HTTP response
-    :ivar framing: how to frame what is sent if compression was agreed on, else None
+    :ivar framing: the framing with compression, if that was negotiated; else None
     :ivar rest: the bytes that followed the request
     """
 
@@ -78,9 +78,9 @@ class HandshakeAccepted(NamedTuple):
 
 
 class OpeningHandshake:
-    """One client's opening handshake. It goes when the client's CONNECT has taken the opening.
+    """One client's opening handshake, which is kept until the client's CONNECT takes the opening.
 
-    :ivar opening: what may be a login, of a client whose origin may connect
+    :ivar opening: the request's headers that may hold credentials, if its origin may connect
     """
 
     __slots__ = ("_policy", "_reader", "opening")
@@ -119,7 +119,7 @@ class OpeningHandshake:
         return HandshakeAccepted(_switching_protocols(request, agreement.answer), agreement.framing, whole[1])
 
     def refusal(self, refused: RequestRefused) -> bytes:
-        """Return the HTTP response that refuses the request, whether or not all of it is here."""
+        """Return the HTTP response that refuses the request, which may be incomplete."""
         body = f"{refused.reason}\n".encode()
         headers = {
             "Server": _SERVER,
@@ -137,7 +137,7 @@ class OpeningHandshake:
 
 def _switching_protocols(request: HandshakeRequest, extensions: str | None) -> bytes:
     """Return the HTTP response that accepts an opening handshake (RFC 6455, section 4.2.2)."""
-    # The key is a nonce of the client's, and the hash keeps no secret.
+    # The key is the client's nonce, and the hash protects no secret.
     digest = hashlib.sha1((request.key + _KEY_SUFFIX).encode(), usedforsecurity=False).digest()
     extension_line = "" if extensions is None else f"Sec-WebSocket-Extensions: {extensions}\r\n"
     subprotocol_line = "" if request.subprotocol is None else f"Sec-WebSocket-Protocol: {request.subprotocol}\r\n"
@@ -148,14 +148,14 @@ def _switching_protocols(request: HandshakeRequest, extensions: str | None) -> b
 
 
 def read_opening_handshake(head: RequestHead, paths: Sequence[str]) -> HandshakeRequest:
-    """Return what a request asks for, if it opens the WebSocket on one of these paths (RFC 6455, section 4.2.1).
+    """Validate a request to open the WebSocket on one of these paths (RFC 6455, section 4.2.1).
 
     Errors: ``RequestRefused``.
     """
     fields = head.fields
     if head.method != "GET":
         raise RequestRefused("The method must be GET.", HTTPStatus.METHOD_NOT_ALLOWED, {"Allow": "GET"})
-    # Behind a proxy that takes what follows for a body, WebSocket frames could be read as the next request.
+    # A proxy that expects a body could forward WebSocket frames in a way that they are read as the next request.
     if "transfer-encoding" in fields or fields.get("content-length", "0") != "0":
         raise RequestRefused(
             "A WebSocket's opening handshake has no body: leave out Content-Length and Transfer-Encoding."
@@ -188,11 +188,11 @@ def _subprotocol(header: str | None) -> str | None:
         return None
     offered = elements(header)
     if len(set(offered)) < len(offered) or not all(map(is_token, offered)):
-        raise RequestRefused("Sec-WebSocket-Protocol must be a list of names, each of them once.")
+        raise RequestRefused("Sec-WebSocket-Protocol must be a list of names without duplicates.")
     for each in SUBPROTOCOLS:
         if each in offered:
             return each
-    raise RequestRefused(f"The subprotocols here are {', '.join(SUBPROTOCOLS)}.")
+    raise RequestRefused(f"The supported subprotocols are {', '.join(SUBPROTOCOLS)}.")
 
 
 def _upgrade_required(reason: str, more: Mapping[str, str] | None = None) -> RequestRefused:

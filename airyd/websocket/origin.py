@@ -1,4 +1,4 @@
-"""Which web pages may open a WebSocket (RFC 6455, section 10.2)."""
+"""The origin policy (``--origin``): which web pages may open a WebSocket (RFC 6455, section 10.2)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from airyd.addresses import read_authority
 from airyd.errors import ConfigurationError
 
 ANY: Final = "*"
-#: The origin of a page that has none of its own, such as a sandboxed frame. Any page can make itself such a frame.
+#: The origin of a page that has none of its own, such as a sandboxed frame. Any page can create such a frame.
 NULL: Final = "null"
 _FILE: Final = "file://"
-#: What ``--origin`` may say, in lower case, that admits pages which anybody can make: a downloaded file is one, too.
+#: The values of ``--origin``, in lower case, that allow pages that anybody can make, such as a downloaded file.
 ANYBODYS: Final = (ANY, NULL, _FILE, f"{_FILE}/")
 _DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
-#: Characters of an origin: those of a scheme, of the longest host name (RFC 1035, section 2.3.4), and of a port.
+#: The most characters of an origin: a scheme, the longest host name (RFC 1035, section 2.3.4), and a port.
 _LONGEST: Final = 300
 
 _LABEL: Final = r"[a-z0-9_-]{1,63}"
@@ -29,9 +29,8 @@ _OPTION: Final = re.compile(rf"{_SCHEME}://(?P<wildcard>\*\.)?{_HOST}(?::(?P<por
 class Origin(NamedTuple):
     """An origin (RFC 6454), in lower case.
 
-    :ivar host: without the dot that may end a full name; in an option perhaps ``*.example.com``; empty for ``null``
-        and ``file://``
-    :ivar port: empty for the scheme's own; in an option perhaps ``*``
+    :ivar host: without a final dot; an option may have ``*.example.com``; empty for ``null`` and ``file://``
+    :ivar port: empty for the scheme's default; an option may have ``*``
     """
 
     scheme: str
@@ -40,13 +39,13 @@ class Origin(NamedTuple):
 
 
 class OriginPolicy:
-    """Decides on the ``Origin`` header of an opening handshake.
+    """Decides whether the page with an ``Origin`` header may connect.
 
     :param allowed: origins such as ``https://app.example.com``, ``https://*.example.com``, ``http://localhost:*``,
-        ``file://`` or ``null``, or ``*`` for all; when empty, the host that the client connected to
-    :param always: origins that are allowed beside that host when ``allowed`` is empty
+        ``file://`` or ``null``, or ``*`` for all; if empty, pages of the host that the client connected to
+    :param always: origins that are allowed besides that host if ``allowed`` is empty
 
-    Raises ``ConfigurationError`` for what is none of these.
+    Raises ``ConfigurationError`` for an invalid origin.
     """
 
     def __init__(self, allowed: Sequence[str], always: Iterable[str] = ()) -> None:
@@ -57,7 +56,7 @@ class OriginPolicy:
         self._exact = frozenset(listed or map(_read_origin, always))
 
     def allows(self, origin: str | None, host: str) -> bool:
-        """Say whether a page of this origin may connect to this ``Host``. Programs send no origin: they may."""
+        """Return whether a page of this origin may connect to this ``Host``; programs, which send no origin, may."""
         if origin is None or self._any:
             return True
         page = _read_origin(origin)
@@ -69,13 +68,13 @@ class OriginPolicy:
 
 
 def describe_refusal(origin: str) -> str:
-    """Return a sentence about an origin that may not connect: which it is, and the option that allows it.
+    """Return a sentence that names the refused origin, and the option that would allow it.
 
-    What is no origin is not repeated: it may be anything, a token, too.
+    An invalid origin is not repeated, since it may be anything, even a token.
     """
     page = _read_origin(origin)
     if page is None:
-        return "This page may not connect: its Origin header is no origin."
+        return "This page may not connect: its Origin header is not a valid origin."
     text = _write(page)
     more = "; any web page can use it, by a sandboxed frame" if text == NULL else ""
     return f"A page of the origin {text} may not connect; --origin {text} would allow it{more}."
@@ -100,7 +99,7 @@ def _read_option(text: str) -> Origin:
     found = _OPTION.fullmatch(lower)
     if found is None:
         raise ConfigurationError(
-            f"--origin: {text!r} is no origin: give scheme and host, such as https://app.example.com, "
+            f"--origin: {text!r} is not an origin: give scheme and host, such as https://app.example.com, "
             "https://*.example.com, http://localhost:*, file://, or null; or * for all"
         )
     origin = _make(found)
@@ -108,7 +107,7 @@ def _read_option(text: str) -> Origin:
         *labels, last = origin.host.split(".")
         if not (labels or last == "localhost") or last.isdecimal() or origin.host.startswith("["):
             raise ConfigurationError(
-                f"--origin: {text!r} means too much: behind *. give a domain of two labels or more, "
+                f"--origin: {text!r} is too broad: after *. give a domain of two labels or more, "
                 "such as https://*.example.com"
             )
         return origin._replace(host=f"*.{origin.host}")
@@ -135,10 +134,10 @@ def _covers(pattern: Origin, page: Origin) -> bool:
 
 
 def _is_own(page: Origin, host: str) -> bool:
-    """Say whether a page is of the host and port that it connects to.
+    """Return whether a page connects to its own host and port.
 
-    The scheme is not compared: behind a proxy that ends TLS, a page of ``https:`` reaches a ``ws:`` server. Nor is 80
-    told from 443 or no port: proxies write in ``Host`` what they listen on, or leave it out.
+    The schemes are not compared: behind a proxy that ends TLS, a page of ``https:`` reaches a ``ws:`` server. Port 80,
+    port 443 and no port are equal: a proxy puts the port that it listens on into ``Host``, or leaves it out.
     """
     try:
         own = read_authority(host)

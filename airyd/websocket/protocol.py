@@ -1,4 +1,4 @@
-"""What carries STOMP over WebSocket: one channel for each client, and their factory."""
+"""STOMP over WebSocket: the channel of each client (sends, buffer limit, close codes), and the factory of channels."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from airyd.websocket.frames import PING, websocket_framing
 from airyd.websocket.handshake import HandshakePolicy
 from airyd.websocket.transport import direct_of
 
-#: Ping intervals after which an output buffer that makes no progress ends its client.
+#: Ping intervals after which a client is ended whose output buffer makes no progress.
 _STUCK_INTERVALS: Final = 2
 
 
 class SendTimeout:
     """Ends a client whose output buffer makes no progress for two ping intervals.
 
-    It exists while there is something in the buffer, and for at most as long again: under TLS each send is in the
-    buffer for a turn, which must not cost an entry of the wheel each time.
+    It exists while the buffer holds bytes, and at most one timeout longer: under TLS each send is in the buffer for a
+    turn of the reactor, which must not cost an entry of the wheel each time.
 
     :param seconds: two ping intervals
-    :param check: is called when the time may be over, with whether it is; returns whether to go on
+    :param check: called when the timeout may have passed, with whether it has; returns whether to continue
     """
 
     __slots__ = ("_check", "_progressed_at", "_seconds", "_timer", "_wheel")
@@ -52,11 +52,11 @@ class SendTimeout:
         self._wait(seconds)
 
     def restart(self) -> None:
-        """Count from now: a part of the buffer, or all of it, was sent."""
+        """Count from now, because a part of the buffer, or all of it, was sent."""
         self._progressed_at = self._wheel.seconds()
 
     def cancel(self) -> None:
-        """End: the connection is lost."""
+        """Stop, because the connection is lost."""
         self._timer.cancel()
 
     def _wait(self, seconds: float) -> None:
@@ -72,7 +72,7 @@ class SendTimeout:
 class StompWebSocket(WebSocketConnection):
     """The channel of one client.
 
-    All that goes out takes the same way (:meth:`write`), so that nothing overtakes what is queued.
+    While bytes are queued, all others are sent by :meth:`write`, so that none overtakes them.
     """
 
     __slots__ = ("_close_kind", "_deadline", "_is_stalled", "_send_timeout", "direct")
@@ -104,7 +104,7 @@ class StompWebSocket(WebSocketConnection):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See ``IProtocol``."""
-        # Before anything else: the socket is gone, and a bound send of it must not be called again.
+        # First of all: the socket is gone, so its bound send must not be called again.
         self.direct = None
         self._client.ended()
         self.factory.remove(self)
@@ -122,11 +122,11 @@ class StompWebSocket(WebSocketConnection):
         if self._is_stalled:
             metrics.buffered_clients -= 1
         super().connectionLost(reason)
-        # Client and channel know each other: without this they would be left to the garbage collector, which is not to
-        # look at connections at all (airyd.runtime.garbage_collection).
+        # This breaks the reference cycle of client and channel: the garbage collector must not look at connections
+        # (airyd.runtime.garbage_collection).
         del self._client
 
-    # What goes out.
+    # Sending.
 
     @property
     def buffered(self) -> int:
@@ -176,7 +176,7 @@ class StompWebSocket(WebSocketConnection):
         self._client.direct_changed()
 
     def _open_direct(self) -> None:
-        # Under TLS, or a proxy's header, bytes must go through the upper transport.
+        # Under TLS or the PROXY protocol, bytes must go through the upper transport.
         transport = self.transport
         if direct_of(transport) is transport and not getattr(transport, "TLS", False):
             self.direct = transport.socket.send
@@ -206,17 +206,17 @@ class StompWebSocket(WebSocketConnection):
             self._send_timeout = SendTimeout(context.wheel, seconds, self._check_buffer)
 
     def _check_buffer(self, is_stuck: bool) -> bool:
-        """End the client if it is too slow; return whether to look again."""
+        """End the client if it is too slow; return whether to check again."""
         if not self.buffered or self._client.is_over:
             self._send_timeout = None
             return False
         if is_stuck:
             seconds = _STUCK_INTERVALS * self.factory.context.ping_interval
-            text = f"You have read nothing for {seconds:g} seconds of what waits for you."
+            text = f"You have read nothing for {seconds:g} seconds, and bytes wait for you."
             self._client.fail(StompError(Fault.SLOW_CONSUMER, text))
         return not is_stuck
 
-    # The end.
+    # Closing.
 
     def close(self, fault: Fault | None) -> bool:
         """See ``IChannel``."""
@@ -233,7 +233,7 @@ class StompWebSocket(WebSocketConnection):
 
     def refuse(self, refused: RequestRefused) -> None:
         """See ``WebSocketConnection``."""
-        assert self._handshake is not None  # noqa: S101  # it goes with CONNECT
+        assert self._handshake is not None  # noqa: S101  # kept until CONNECT
         self.write(self._handshake.refusal(refused))
         status = int(refused.status)
         self.factory.context.metrics.handshakes_refused[status] += 1
@@ -260,25 +260,25 @@ class StompWebSocket(WebSocketConnection):
             self.transport.abortConnection()
             return
         if self._close_kind == CLOSED_REFUSED and direct_of(self.transport) is self.transport:
-            # A close with unread bytes of the request is an RST, and would cost the client the answer: read on.
+            # Closing with unread bytes of the request would send an RST, and the client would lose the answer: read on.
             self.transport.loseWriteConnection()
         else:
             self.transport.loseConnection()
         self._linger()
 
     def _linger(self) -> None:
-        """Let the client read its last frames and answer, but not for ever."""
+        """Give the client ``CLOSE_PATIENCE`` seconds to read its last frames and to answer."""
         if self._deadline is None:
             self._deadline = self.factory.context.wheel.call_later(CLOSE_PATIENCE, self.abort)
 
     def fail(self, error: StompError) -> None:
-        """Let the client go, with an ERROR frame if it has come that far; nothing to do if it has gone."""
+        """End the client with an ERROR frame, or with an HTTP error during the opening handshake, unless it is closed."""
         if self.state != self.STATE_CLOSED:
             self._client.fail(error)
 
     @property
     def principal(self) -> IPrincipal | None:
-        """Who the client is; None before its login, and when it is to go."""
+        """Who the client is; None before its login, and after the client has ended."""
         return None if self._client.is_over else self._client.principal
 
     def abort(self) -> None:
@@ -287,9 +287,9 @@ class StompWebSocket(WebSocketConnection):
 
 
 class _ConnectionOverLimit(Protocol):
-    """A connection above the most that there may be."""
+    """A connection above ``max_connections``, which is dropped at once."""
 
-    transport: Connection  # or what behaves like one
+    transport: Connection  # or an object with the same methods
 
     def connectionMade(self) -> None:
         """See ``IProtocol``."""
@@ -297,11 +297,11 @@ class _ConnectionOverLimit(Protocol):
 
 
 class StompWebSocketFactory(WebSocketConnectionFactory):
-    """Makes a ``StompWebSocket`` for each connection.
+    """Creates a ``StompWebSocket`` for each connection.
 
     :ivar context: what all clients share
-    :ivar channels: the connections that are open
-    :ivar max_connections: how many there may be; more are dropped when they come
+    :ivar channels: the open connections
+    :ivar max_connections: the most connections that may be open; further ones are dropped
     """
 
     protocol = StompWebSocket  # type: ignore[assignment]  # zope's plugin sees no protocol in an implementer
@@ -323,7 +323,7 @@ class StompWebSocketFactory(WebSocketConnectionFactory):
         if not self._is_full:
             self._is_full = True
             self._log.warn(
-                "there are {count} connections, the most that there may be: more are dropped",
+                "there are {count} connections, the most allowed: more are dropped",
                 count=self.max_connections,
                 once_a_minute="connections full",
             )
@@ -337,6 +337,6 @@ class StompWebSocketFactory(WebSocketConnectionFactory):
             emptied.callback(None)
 
     def when_empty(self) -> Deferred[None]:
-        """Fires when the last connection is gone; call it once, while there are some."""
+        """Return a Deferred that fires when the last connection is gone; call it once, while some are open."""
         self._emptied = Deferred()
         return self._emptied

@@ -1,4 +1,4 @@
-"""Ends the connections whose tokens are revoked; it looks at a part of all connections per turn of the reactor."""
+"""The revocation sweep: ends connections whose tokens are revoked, checking some of them per turn of the reactor."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from airyd.errors import Fault, StompError
 from airyd.interfaces import IPrincipal
 from airyd.websocket.protocol import StompWebSocket
 
-#: Connections that are looked at, and ended, in one turn: some 2 ms for each, if there are that many.
+#: The most connections that are checked, and ended, in one turn of the reactor: each limit means some 2 ms of work.
 LOOKS_PER_TURN: Final = 2000
 ENDS_PER_TURN: Final = 50
 
@@ -19,7 +19,7 @@ ENDS_PER_TURN: Final = 50
 class RevocationSweep:
     """Ends the connections whose tokens are revoked.
 
-    :param channels: the open connections, as they are at any time
+    :param channels: the open connections, always up to date
     :param is_revoked: whether a client's token is revoked
     """
 
@@ -34,9 +34,9 @@ class RevocationSweep:
         self._is_under_way = False
 
     def start(self) -> None:
-        """Look at all connections that are open; later logins are checked when they come.
+        """Check all open connections; later logins are checked by the authenticator.
 
-        A sweep that is under way ends first, so that each connection is looked at however many revocations come.
+        A sweep in progress is finished first, so that every connection is checked however many revocations arrive.
         """
         self._is_wanted = True
         if not self._is_under_way:
@@ -46,7 +46,7 @@ class RevocationSweep:
     def _go_on(self) -> None:
         try:
             self._look()
-        finally:  # also if one met a bug, which the reactor logs: the others must go nonetheless
+        finally:  # also after an exception, which the reactor logs: the others must still be checked
             self._is_under_way = bool(self._left) or self._is_wanted
             if self._is_under_way:
                 self._clock.callLater(0, self._go_on)

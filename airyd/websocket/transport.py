@@ -1,4 +1,4 @@
-"""Twisted's server transports that say how many bytes are queued, and report when all of them were sent."""
+"""Twisted's server transports with the number of queued bytes, and an observer that learns when they were sent."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IListeningPort, IProtocol, IReactorFDSet
 
 #: Bytes that one read takes. A turn of the reactor reads once from each client, and Twisted's 64 KiB hold 10,000
-#: WebSocket pings: one client's flood would hold up everybody for a good part of a second. 8 KiB hold sixteen events of
-#: a publisher, which so leave in one send, and pings for 5 ms.
+#: WebSocket pings: one flooding client would block all others for a good part of a second. 8 KiB hold sixteen events of
+#: a publisher, which then leave in one send, or pings for 5 ms.
 READ_BYTES: Final = 8 * 1024
 
 #: TCP keep-alive: seconds of silence before the first probe, seconds between probes, and how many may be unanswered.
@@ -22,7 +22,7 @@ _PROBES: Final = 4
 
 
 class BufferObserver(Protocol):
-    """Is told by a transport when its queued bytes were sent."""
+    """Is called by a transport when its queued bytes were sent."""
 
     def emptied(self) -> None:
         """All queued bytes have been sent."""
@@ -32,12 +32,12 @@ class BufferObserver(Protocol):
 
 
 class _Direct:
-    """Mixed into a transport of Twisted's.
+    """A mixin that adds ``buffered`` and an observer to a transport of Twisted's.
 
     It reads two names of ``twisted.internet.abstract.FileDescriptor`` that aren't API, ``dataBuffer``
     and ``_tempDataLen``; tests/websocket/test_transport.py fails when they change.
 
-    :ivar observer: is told when queued bytes were sent
+    :ivar observer: called when queued bytes were sent
     """
 
     __slots__ = ()
@@ -54,9 +54,9 @@ class _Direct:
         return len(self.dataBuffer) - self.offset + self._tempDataLen
 
     def doWrite(self) -> Any:
-        """Send what is queued, as far as the kernel takes it (``IWriteDescriptor``)."""
+        """Send queued bytes, as many as the kernel takes (``IWriteDescriptor``)."""
         before = self.buffered
-        result = super().doWrite()  # type: ignore[misc]  # the transport that this is mixed into has it
+        result = super().doWrite()  # type: ignore[misc]  # the transport defines it
         if result is None and self.observer is not None:
             left = self.buffered
             if not left:
@@ -67,7 +67,7 @@ class _Direct:
 
 
 class DirectServer(_Direct, tcp.Server):
-    """A TCP connection. What every connection has is in slots; its names are made when they are asked for."""
+    """A TCP connection; its attributes are in slots, and its names are built on demand, to save memory."""
 
     __slots__ = (
         "_tempDataBuffer",
@@ -118,19 +118,19 @@ class DirectServer(_Direct, tcp.Server):
 
     @property
     def fileno(self) -> Callable[[], int]:
-        """The socket's, until the connection is lost."""
+        """The socket's ``fileno``, until the connection is lost."""
         return self.socket.fileno
 
     @fileno.deleter
     def fileno(self) -> None:
-        """Twisted deletes it with the socket."""
+        """Do nothing; Twisted deletes it with the socket."""
 
     # Twisted puts it into the log's context at each event of the connection: a constant costs nothing.
     logstr = "airyd"
 
     @property
     def repstr(self) -> str:  # type: ignore[override]  # Twisted only reads it
-        """What ``repr`` gives. Without a number, which would take 40 bytes."""
+        """The result of ``repr``, without a session number, which would take 40 bytes."""
         return f"<{type(self.protocol).__name__} from {self.hostname}>"
 
 
@@ -141,20 +141,20 @@ class DirectUnixServer(_Direct, unix.Server):
 
 
 def make_direct(port: IListeningPort) -> IListeningPort:
-    """Make a listening port use these transports for its connections (the hook is ``Port.transport``)."""
+    """Make a listening port use these transports for its connections, by ``Port.transport``."""
     if isinstance(port, unix.Port):
         port.transport = DirectUnixServer
     elif isinstance(port, tcp.Port):
         port.transport = DirectServer
-        # What it accepts has this from the socket that listens; Autobahn would set it on each connection, in 2 µs.
+        # Accepted sockets inherit this option; Autobahn would set it on each connection, in 2 µs.
         port.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
     return port
 
 
 def keep_alive(listening: socket.socket) -> None:
-    """Let the kernel end the connections of a TCP socket whose other side has vanished, within two minutes of silence.
+    """Let the kernel end TCP connections whose other side has vanished, within two minutes of silence.
 
-    Connections have these options from the socket that accepted them.
+    Accepted sockets inherit these options from the listening one.
     """
     if listening.family in (socket.AF_INET, socket.AF_INET6):
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, True)
@@ -167,7 +167,7 @@ _DIRECT: Final = (DirectServer, DirectUnixServer)
 
 
 def direct_of(transport: object) -> DirectServer | DirectUnixServer | None:
-    """Return the transport at the bottom if it is one of these: below TLS, a proxy's header, and such wrappers."""
+    """Return the lowest transport, below wrappers such as TLS and the PROXY protocol, if it is one of these."""
     while not isinstance(transport, _DIRECT):
         transport = getattr(transport, "transport", None)
         if transport is None:
