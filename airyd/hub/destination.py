@@ -97,18 +97,17 @@ class Destination:
                 now = self.turns.clock.seconds()
                 tails = [message_tail(event) for event in events]
                 # All filters run first: an exception in one must not leave others with events that nobody flushes.
-                passed = [(each, each.visible(events, tails, rows)) for each in self._audiences.values()]
-                for audience, visible in passed:
-                    if visible and audience.append(visible, now):
+                for audience, seen in [(each, each.visible(events, tails, rows)) for each in self._audiences.values()]:
+                    if seen and audience.append(seen, now):
                         dirty.append(audience)
             for replay in tuple(self._replays.values()):
                 replay.feed(events)
         return dirty
 
     def gap(self) -> None:
-        """Watch anew after a gap; end the connections of clients that can't be notified.
+        """Renew the watch after a gap; end the connections of clients that can't be notified.
 
-        Members of groups are notified when the source watches again, since only then it helps them to load the state.
+        Members of groups are notified when the source watches again, since loading the state helps only then.
         Replays continue from their position, unless the history can't prove that nothing is missing.
         """
         self.gap_notices.spread = spread_of(len(self._replays))
@@ -119,7 +118,7 @@ class Destination:
                 self._waiting[subscription] = None
         self._replays = {}
         self.gap_notices.announce(self._grouped, None)
-        if self.position is not None:  # else no subscription is left, or it is watching anew already
+        if self.position is not None:  # else no subscription is left, or the watch is being renewed already
             self._watch.renew()
 
     def enter(self, subscription: DestinationSubscription) -> None:
@@ -229,7 +228,7 @@ class Watch:
             self._unwatch()
 
     def renew(self) -> None:
-        """Watch anew from the feed's current position; earlier events may be lost. Call it while the source watches."""
+        """Stop watching and watch again; events in between may be lost. Call it while the source watches."""
         self._left = self.position
         self._unwatch()
         self._ask()

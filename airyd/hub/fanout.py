@@ -230,7 +230,7 @@ class Audience(Generic[M]):
     :ivar flushed_at: when the first event of the latest batch arrived, in seconds; newcomers may not have got it
     :ivar round: how many batches it has started
     :ivar deliveries: MESSAGEs that were sent and are not counted in the metrics yet
-    :ivar bytes_out: the bytes of those
+    :ivar bytes_out: the bytes of these MESSAGEs
     """
 
     __slots__ = (

@@ -177,7 +177,7 @@ class ReplayCursor:
         return self._state is ReplayState.ENDED
 
     def catch_up(self) -> None:
-        """Start from the position that the client named: replay what came after it, then go live."""
+        """Replay the events after the client's position, then go live."""
         self._read()
 
     def go_live(self, position: str) -> None:

@@ -40,7 +40,7 @@ class Unicast:
     :ivar row_filter: selects the events that the client may see; None for all
     :ivar replay: its replay, if it reads history or has a window
     :ivar is_answered: whether the SUBSCRIBE is answered
-    :ivar answered: fires then; None if that happens at once, as nearly always, since a Deferred costs 3 µs
+    :ivar answered: fires then; None if the answer is given at once, as nearly always: a Deferred costs 3 µs
     """
 
     __slots__ = ("answered", "head", "is_answered", "replay", "request", "row_filter")

@@ -187,7 +187,7 @@ class WebSocketConnection(WebSocketServerProtocol):
     _perMessageCompress: _MessageInflater | None  # type: ignore[assignment]  # Autobahn's type knows only None
     _isMessageCompressed: bool
 
-    # Autobahn's options, and attributes that it would set on each connection. Those that change become the instance's.
+    # Autobahn's options, and attributes that it sets on each connection; those that change are set on the instance.
     logFrames = False
     utf8validateIncoming = True
     requireMaskedClientFrames = True

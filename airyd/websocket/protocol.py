@@ -272,7 +272,7 @@ class StompWebSocket(WebSocketConnection):
             self._deadline = self.factory.context.wheel.call_later(CLOSE_PATIENCE, self.abort)
 
     def fail(self, error: StompError) -> None:
-        """End the client with an ERROR frame, or with an HTTP error during the opening handshake, unless it is closed."""
+        """End the client, if it is open: with an ERROR frame, or with an HTTP error during the opening handshake."""
         if self.state != self.STATE_CLOSED:
             self._client.fail(error)
 
