@@ -1,1 +1,1 @@
-"""Tests of the STOMP floor: no reactor, no sockets, no clock."""
+"""Tests of ``airyd.stomp``: no reactor, no sockets, no clock."""

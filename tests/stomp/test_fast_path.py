@@ -1,4 +1,4 @@
-"""Frames that are read in one look are the same frames."""
+"""The fast path returns the same frames as the parser."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ V1_0, V1_1, V1_2 = Version
 
 
 class Watched(bytes):
-    """Counts the bytes that are looked at, or copied."""
+    """Counts the bytes that are searched or copied."""
 
     looked = 0
 
@@ -78,7 +78,7 @@ def read(version: Version | None, chunks: list[bytes], limits: Limits = SMALL) -
 
 
 class SameFramesTests(SynchronousTestCase):
-    """In one look, or line by line."""
+    """The fast path and the parser agree."""
 
     @given(st.sampled_from([None, *VERSIONS]), _streams, _changes, cuts)
     @example(V1_1, b"SEND\ncontent-length:3\n\na\0c\0", [], [])
@@ -95,7 +95,7 @@ class SameFramesTests(SynchronousTestCase):
         self.assertEqual(read(version, [stream]), found)
 
     def test_each_bound(self) -> None:
-        """One byte, or header, less than is allowed, as many, and one more."""
+        """At each limit: one less, as many, and one more."""
         streams = [joined("SEND", [f"x:{'y' * size}"], b"") for size in range(50, 66)]
         for line in ("x:", "content-length:"):
             streams += [joined("SEND", [f"{line}{size}"], b"x" * size) for size in (*range(50, 90), 99, 100, 101)]
@@ -110,7 +110,7 @@ class SameFramesTests(SynchronousTestCase):
 
 
 class PlainTests(SynchronousTestCase):
-    """Which are, and which aren't."""
+    """Which frames the fast path reads."""
 
     def plain(self, data: bytes, version: Version = V1_2, start: int = 0) -> tuple[Frame, int] | None:
         """Return what is there under the default limits."""
@@ -139,7 +139,7 @@ class PlainTests(SynchronousTestCase):
                 self.assertEqual(found is not None, wanted, wire)
 
     def test_others(self) -> None:
-        """They wait, or have to be refused, unescaped or trimmed."""
+        """The fast path leaves frames that are incomplete, or must be refused, unescaped or trimmed."""
         for wire in (
             *(b"SEND\nid:0\n\nab", b"SEND\nid:0\n", b"SEND\nid:0\n\n"),
             *(b"SEND\ncontent-length:3\n\nabc", b"SEND\ncontent-length:3\n\nab\0", b"SEND\ncontent-length:2\n\nabc\0"),
@@ -151,7 +151,7 @@ class PlainTests(SynchronousTestCase):
             self.assertIsNone(self.plain(wire), wire)
 
     def test_none_looks_through_what_follows(self) -> None:
-        """Those with CR LF are left to the parser at no more than their own length."""
+        """A frame with CR LF is left to the parser after a search of its own length."""
         wire = b"BEGIN\r\ntransaction:t\r\n\r\n\0"
         for data in (Watched(wire * 1000), Watched(wire * 100 + joined("SEND", [], b""))):
             self.assertIsNone(self.plain(data))

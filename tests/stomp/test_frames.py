@@ -63,7 +63,7 @@ class EncodeTests(SynchronousTestCase):
 
 
 class RoundTripTests(SynchronousTestCase):
-    """What is encoded is read again as it was."""
+    """An encoded frame is parsed as the same frame."""
 
     @given(_ESCAPED_COMMANDS, headers_of(any_text, any_text), st.binary(max_size=200), cuts)
     def test_1_2(self, command: str, headers: dict[str, str], body: bytes, at: list[int]) -> None:

@@ -51,7 +51,7 @@ class MessageTests(SynchronousTestCase):
         self.assertEqual(named + message_tail(_EVENT), _BEFORE_BODY + _EVENT.body + b"\0")
 
     def test_escapes_are_the_versions(self) -> None:
-        """What two versions write differently is not taken for the same."""
+        """Heads that versions encode differently are not shared."""
         self.assertIn(b"subscription:a\\cb\n", message_head(Version.V1_2, MESSAGE, "a:b"))
         self.assertIn(b"subscription:a\\cb\n", message_head(Version.V1_1, MESSAGE, "a:b"))
         self.assertIn(b"subscription:a:b\n", message_head(Version.V1_0, MESSAGE, "a:b"))

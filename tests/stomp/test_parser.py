@@ -18,7 +18,7 @@ TOO_BIG = Fault.FRAME_TOO_BIG
 
 
 class ReadingTests(SynchronousTestCase):
-    """Frames as they should be, and as real clients send them."""
+    """Valid frames, and frames as real clients send them."""
 
     def read(self, data: bytes, version: Version = V1_2) -> list[Frame]:
         """Return the frames, which must be the same however the bytes are cut."""
@@ -159,10 +159,10 @@ class ReadingTests(SynchronousTestCase):
 
 
 class FaultTests(SynchronousTestCase):
-    """What is refused, and when."""
+    """Which bytes are refused, and when."""
 
     def test_receipt_of_an_unknown_command(self) -> None:
-        """It is looked for up to the end of the head, or to another fault in it."""
+        """The receipt is read up to the end of the head, or to another fault in it."""
         for data, receipt in (
             (b"FOO\nreceipt:7\n\n", "7"),
             (b"FOO\nbar:1\nreceipt:7\nno colon\n", "7"),

@@ -41,7 +41,7 @@ PIECES = (
 
 
 class LimitTests(SynchronousTestCase):
-    """Each limit is allowed, and one more is not, as soon as that is sure."""
+    """A frame at a limit is allowed; one above it is refused as soon as that is certain."""
 
     def accept(self, data: bytes, reader: Parser) -> None:
         """See to it that the bytes are one frame."""
@@ -133,7 +133,7 @@ class LimitTests(SynchronousTestCase):
 
 
 class CutTests(SynchronousTestCase):
-    """However bytes are cut, the same comes out."""
+    """The frames are the same however the bytes are cut."""
 
     pieces = st.lists(
         st.one_of(
@@ -169,7 +169,7 @@ class CutTests(SynchronousTestCase):
 
 
 class WorkTests(SynchronousTestCase):
-    """Big bodies and many frames, in pieces of all sizes: wrong ways take minutes here."""
+    """Big bodies and many frames in pieces of all sizes take linear time; quadratic work would take minutes."""
 
     def test_a_big_body_in_pieces(self) -> None:
         body = b"x" * (256 * 1024)

@@ -1,4 +1,4 @@
-"""Names that were in use a short time ago."""
+"""Tests of ``airyd.stomp.recent``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from airyd.stomp.recent import RecentNames
 
 
 class RecentNamesTests(SynchronousTestCase):
-    """The last ones are known, and no others."""
+    """Only the names added last are known."""
 
     def known(self, names: RecentNames, count: int) -> list[int]:
         """Return which of the numbers below ``count`` are known."""

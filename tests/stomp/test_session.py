@@ -1,4 +1,4 @@
-"""Tests of airyd.stomp.session: what a client may do, and what it gets for it."""
+"""Tests of airyd.stomp.session: which frames a client may send, and how they are answered."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class ConnectTests(SynchronousTestCase):
 
 
 class HoldingTests(SynchronousTestCase):
-    """What a client sends while its login is looked at."""
+    """Frames that a client sends before its login is answered."""
 
     def test_frames_are_held_until_accept(self) -> None:
         session = Session(Limits(), WISH)
@@ -252,7 +252,7 @@ class AnswerTests(SynchronousTestCase):
 
 
 class RequestTests(SynchronousTestCase):
-    """What the requests tell whoever carries them out."""
+    """What the requests contain."""
 
     def test_keys(self) -> None:
         session = connected()
@@ -275,7 +275,7 @@ class RequestTests(SynchronousTestCase):
 
 
 class MemoryTests(SynchronousTestCase):
-    """What waits costs little: there are many."""
+    """A waiting session needs little memory."""
 
     def test_a_session_with_four_subscriptions(self) -> None:
         data = b"".join(subscribe(f"sub-{n}", "receipt:r", destination=f"/queue/{n}") for n in range(4))

@@ -26,7 +26,7 @@ V1_0, V1_1, V1_2 = Version
 
 
 class VersionTests(SynchronousTestCase):
-    """Which version is spoken, and what it says."""
+    """Version negotiation, and the versions' rules."""
 
     def test_the_newest_in_common_wins(self) -> None:
         for accept, expected in {

@@ -14,7 +14,7 @@ from airyd.stomp.state import DEAF, HOLDING, TABLE, Outcome, State, render
 
 
 class TableTests(SynchronousTestCase):
-    """The table says something about each frame in each state, and nothing that can't be."""
+    """The table covers each frame in each state, and has no impossible step."""
 
     def test_it_is_complete(self) -> None:
         self.assertEqual(set(TABLE), {*FROM_CLIENT, "CONNECTED", "ERROR"})
@@ -47,7 +47,7 @@ class TableTests(SynchronousTestCase):
 
 
 class RenderTests(SynchronousTestCase):
-    """What the documentation shows."""
+    """The table and the diagram in the documentation."""
 
     def test_the_table(self) -> None:
         text = render()

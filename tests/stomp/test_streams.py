@@ -18,7 +18,7 @@ AIRY = ("/queue/message", "/queue/unread-count", "/queue/channel/connected", "/q
 
 
 class AiryTests(SynchronousTestCase):
-    """What the Airy client sends, on @stomp/stompjs."""
+    """The frames of Airy's client, on @stomp/stompjs."""
 
     def test_from_connect_to_leaving(self) -> None:
         session = Session(Limits(), WISH)
@@ -119,7 +119,7 @@ class CutTests(SynchronousTestCase):
 
 
 class NonsenseTests(SynchronousTestCase):
-    """Whatever arrives, nothing is raised, and every fault can be answered."""
+    """Arbitrary bytes never raise an exception, and every fault can be answered."""
 
     @given(st.binary(max_size=200), cuts)
     def test_before_connect(self, data: bytes, at: list[int]) -> None:

@@ -207,7 +207,7 @@ class AckTests(SynchronousTestCase):
             self.assertIs(fault(self.session(version).receive(b"ACK\n" + lines + b"\n\0")), expected)
 
     def test_of_a_subscription_that_has_ended(self) -> None:
-        """Whoever knows the messages that were sent says whether this is one of them."""
+        """The receiver of the request checks whether the message was sent."""
         for version, lines, wanted in (
             (V1_2, b"id:2-m\n", Ack(None, "m", positive=True, ordinal=2)),
             (V1_1, b"message-id:m\nsubscription:c\n", Ack("c", "m", positive=True)),
@@ -228,7 +228,7 @@ class AckTests(SynchronousTestCase):
             self.assertIs(fault(session.receive(b"ACK\n" + lines + b"\n\0")), wanted)
 
     def test_settled(self) -> None:
-        """A message is known by its subscription as the version names that."""
+        """A settled message is remembered with its subscription as the version's ACK names it."""
         request = Subscribe("c", "/queue/message", AckMode.CLIENT, 1, None, ordinal=2)
         late = Ack(None, "m", positive=True)
         for version, known, others in (

@@ -99,7 +99,7 @@ class TransactionTests(SynchronousTestCase):
 
 
 class BoundTests(SynchronousTestCase):
-    """How many and how much."""
+    """The limits on transactions and on their bytes."""
 
     def test_too_many(self) -> None:
         session = connected(limits=SMALL)

@@ -1,4 +1,4 @@
-"""What the STOMP tests have in common: sessions in a given state, strategies, and ways to cut bytes."""
+"""What the STOMP tests share: sessions in a given state, strategies, and functions that cut bytes."""
 
 from __future__ import annotations
 
