@@ -1,4 +1,4 @@
-"""What the tests of a replay share: a subscription that keeps what it is told, and a feed that answers when told."""
+"""What the replay tests share: a subscription that records calls, and a feed that answers on command."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAME: Final = "/a"
 
 
 class FakeSubscription:
-    """A ``ReplayTarget`` that keeps what it is told, in order.
+    """A ``ReplayTarget`` that records its calls, in order.
 
     :ivar said: the numbers of events, and words
     :ivar hidden: the numbers of events that a filter hides
@@ -35,7 +35,7 @@ class FakeSubscription:
 
     @property
     def position(self) -> str:
-        """Where the twin's feed is."""
+        """The position of the fake feed."""
         return event_id(self.twin.cursor[NAME])
 
     def resumed(self, recovered: bool) -> None:
@@ -44,7 +44,7 @@ class FakeSubscription:
         self.on_resumed()
 
     def send_events(self, events: Sequence[Event]) -> Sequence[Event]:
-        """Keep the numbers of those that aren't hidden."""
+        """Record the numbers of the events that aren't hidden."""
         shown = [event for event in events if int(event.id.partition("-")[2]) not in self.hidden]
         for event in shown:
             number = int(event.id.partition("-")[2])
@@ -57,7 +57,7 @@ class FakeSubscription:
         self.said.append("join")
 
     def in_turn(self, call: Callable[[], None]) -> None:
-        """It is always this one's turn."""
+        """Call back at once."""
         call()
 
     def later(self, call: Callable[[], None]) -> None:
@@ -75,7 +75,7 @@ class FakeSubscription:
 
 
 class ReplayCase(SynchronousTestCase):
-    """A replay over a twin of a feed; the test is the hub, and gives it what the feed brings."""
+    """A replay over a fake feed; the test plays the hub, and passes on the feed's events."""
 
     def setUp(self) -> None:
         self.twin = Twin(kept=10_000)
@@ -84,7 +84,7 @@ class ReplayCase(SynchronousTestCase):
         self.subscription = FakeSubscription(self.twin)
 
     def publish(self, count: int, size: int = 2) -> None:
-        """Let the feed take so many events, which it has not brought yet."""
+        """Publish this many events, which the feed does not deliver yet."""
         for _ in range(count):
             self.twin.append(NAME, b"x" * size)
 
@@ -100,13 +100,13 @@ class ReplayCase(SynchronousTestCase):
         return made
 
     def feed(self, to: ReplayCursor, count: int) -> None:
-        """Let the feed bring a batch."""
+        """Let the feed deliver a batch."""
         start = self.twin.cursor[NAME]
         self.twin.cursor[NAME] += count
         to.feed(self.twin.ledger[NAME][start : start + count])
 
     def answer(self, fails: bool = False) -> None:
-        """Answer the oldest page that was asked for."""
+        """Answer the oldest request for a page."""
         self.twin.answer_reading(self.twin.readings[0], fails)
 
     def turn(self) -> None:
@@ -116,6 +116,6 @@ class ReplayCase(SynchronousTestCase):
             call()
 
     def assert_said(self, *expected: int | str) -> None:
-        """Require what was said since the last time, and forget it."""
+        """Check what was recorded since the last time, and clear it."""
         said, self.subscription.said = self.subscription.said, []
         self.assertEqual(said, list(expected))

@@ -1,4 +1,4 @@
-"""Who gets a destination's events: from which watch of the source, and in which group."""
+"""Which subscriptions get a destination's events: from which watch of the source, and in which group."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.peer import NAME, DestinationCase, Hides, Peer, flush, request
 
 
 class WatchTests(DestinationCase):
-    """The source watches while somebody is subscribed, once for all."""
+    """The source watches while there are subscriptions, once for all of them."""
 
     def test_one_watch_for_all(self) -> None:
         first, second = Peer(), Peer()
@@ -34,7 +34,7 @@ class WatchTests(DestinationCase):
         self.assertEqual([peer.bodies for peer in (first, second, third)], [[b"{}"]] * 3)
 
     def test_answered_in_their_order(self) -> None:
-        """Also if some leave meanwhile, and others have several subscriptions."""
+        """The order holds if some clients leave meanwhile, and others have several subscriptions."""
         order: list[tuple[int, str]] = []
         peers = [Peer() for _ in range(6)]
 
@@ -50,7 +50,7 @@ class WatchTests(DestinationCase):
         self.assertEqual(order, [(number, name) for number in (0, 1, 3, 4, 5) for name in ("sub-0", "sub-1")])
 
     def test_thousands_leave_and_come_back_as_they_are_established(self) -> None:
-        """Each has sent SUBSCRIBE, UNSUBSCRIBE and SUBSCRIBE while the source was still to answer."""
+        """Each sends SUBSCRIBE, UNSUBSCRIBE and SUBSCRIBE before the source answers."""
         order: list[int] = []
         peers = [Peer() for _ in range(2000)]
 
@@ -73,7 +73,7 @@ class WatchTests(DestinationCase):
         self.assertEqual(self.metrics.subscriptions[NAME], 0)
 
     def test_again(self) -> None:
-        """What the old watch still brings is for nobody; the new one's position counts."""
+        """Events that the old watch still delivers are dropped; the new watch's position counts."""
         (first,) = self.live(1)
         first.leave()
         self.bring(b'{"old":1}')
@@ -103,7 +103,7 @@ class WatchTests(DestinationCase):
         self.assertEqual((first.answers, len(second.answers)), ([], 1))
 
     def test_the_last_leaves_and_comes_back_as_it_is_established(self) -> None:
-        """A client has sent SUBSCRIBE, UNSUBSCRIBE and SUBSCRIBE while the source was still to answer."""
+        """A client sends SUBSCRIBE, UNSUBSCRIBE and SUBSCRIBE before the source answers."""
         peer = Peer()
 
         def come_back(_: None) -> None:
@@ -118,7 +118,7 @@ class WatchTests(DestinationCase):
         self.assertEqual((len(peer.answers), peer.bodies), (2, [b"{}"]))
 
     def test_fails(self) -> None:
-        """Everybody who waited is told; the next one has the source asked again."""
+        """All waiting clients are failed; the next SUBSCRIBE asks the source again."""
         peers = [Peer(), Peer()]
         opened = [self.subscribe(peer) for peer in peers]
         self.subscribe(peers[0], request(NAME, "sub-1"))
@@ -139,7 +139,7 @@ class WatchTests(DestinationCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_is_late(self) -> None:
-        """Who has waited for too long is failed, and not established when the answer comes after all."""
+        """A client that waits too long is failed, and not established when the answer arrives after all."""
         first, second = Peer(), Peer()
         self.subscribe(first)
         self.clock.advance(SOURCE_PATIENCE / 2)
@@ -182,7 +182,7 @@ class GroupTests(DestinationCase):
         return self.framed
 
     def test_equal_bytes(self) -> None:
-        """Whatever the STOMP version, as long as it makes no difference."""
+        """STOMP versions share bytes where they don't differ."""
         for version in Version:
             self.subscribe(Peer(version), request(NAME, "sub-0"))
         self.twin.answer_watch(self.twin.watches[0])
@@ -197,7 +197,7 @@ class GroupTests(DestinationCase):
         self.assertEqual(self.framings(), 4)
 
     def test_equal_filters_are_asked_once(self) -> None:
-        """Whatever the number of clients and groups; who sees nothing costs nothing."""
+        """The number of clients and groups makes no difference; clients that see no event cost nothing."""
         self.twin.prompt = Prompt(watch=True)
         filters = [Hides(b'{"n":1}') for _ in range(4)] + [Hides(b'{"n":2}')]
         peers = [Peer() for _ in filters]
@@ -222,7 +222,7 @@ class GroupTests(DestinationCase):
         self.assertEqual(second.answers, [("sub-0", event_id(1), None)])
 
     def test_the_only_member_is_too_slow_when_another_joins(self) -> None:
-        """The others of its group must not be left in what ends with it."""
+        """The group's new member must not stay in a group that ends with the slow one."""
         slow = Peer(bound=70, tls=True)
         self.subscribe(slow)
         self.twin.answer_watch(self.twin.watches[0])
@@ -245,7 +245,7 @@ class GroupTests(DestinationCase):
         self.assertEqual((self.twin.watched, self.metrics.subscriptions[NAME]), (set(), 0))
 
     def test_nothing_is_kept_of_who_has_left(self) -> None:
-        """Neither the subscription, nor its group, nor its filter."""
+        """The subscription, its group and its filter are all freed."""
         self.twin.prompt = Prompt(watch=True, replay=True)
         stays = Peer()
         self.subscribe(stays)

@@ -1,4 +1,4 @@
-"""MESSAGEs on their way into the sockets of those who see the same events."""
+"""Fan-out: MESSAGEs are sent to the sockets of all members of an audience."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Leaver(Idle):
         self.is_closing = False
 
     def direct_changed(self) -> None:
-        """Do what a client does, but for a subscription that it is just closing."""
+        """Refresh the member, as a client does, but not one that it is just closing."""
         super().direct_changed()
         if self.member is not None and self.member.group is not None and not self.is_closing:
             self.member.group.refresh(self.member)
@@ -59,7 +59,7 @@ class Leaver(Idle):
 
 
 def leave(audience: Audience[Member], member: Member) -> None:
-    """Let a member out."""
+    """Remove a member."""
     assert member.group is not None
     audience.leave(member, member.group)
 
@@ -86,19 +86,19 @@ class FanoutCase(SynchronousTestCase):
         return member, channel
 
     def append(self, *numbers: int, size: int = 0) -> None:
-        """Add events to what is pending."""
+        """Add events to the pending ones."""
         for number in numbers:
             self.audience.append([tail(number, size)], 0)
 
     def flush(self) -> None:
-        """Send what is pending to everybody."""
+        """Send the pending events to all members."""
         self.audience.start_batch()
         while self.audience.is_in_flight:
             self.audience.advance(1000)
 
 
 class FlushTests(FanoutCase):
-    """What is pending leaves at once, the same for all."""
+    """Pending events are sent at once, the same bytes to all."""
 
     def test_one_send_per_member(self) -> None:
         channels = [self.join()[1] for _ in range(3)]
@@ -110,7 +110,7 @@ class FlushTests(FanoutCase):
             self.assertEqual(channel.sends, [len(channel.wire)])
 
     def test_a_bug_with_one(self) -> None:
-        """Those of its group who were not sent the event yet get it, and all of them the next ones."""
+        """Members that were not sent the event yet get it in the next flush, and all members get later events."""
         members = [self.join() for _ in range(3)]
         broken, channel = self.join(tls=True)
         self.patch(channel, "send", lambda wire: 1 // 0)
@@ -133,7 +133,7 @@ class FlushTests(FanoutCase):
         self.assertEqual(channel.bodies, [body(1)])
 
     def test_the_first_of_a_batch_is_told(self) -> None:
-        """Its time counts as that of the whole flush: nobody was sent anything before."""
+        """The time of the first event counts as the time of the flush."""
         self.join()
         self.assertEqual([self.audience.append([tail(now)], now) for now in (7, 8, 9)], [True, False, False])
         self.flush()
@@ -150,7 +150,7 @@ class FlushTests(FanoutCase):
         self.assertEqual(self.metrics.bytes_out, sum(len(channel.wire) for channel in channels))
 
     def test_long_batches_are_cut_between_frames(self) -> None:
-        """None is longer than 64 KiB, unless one frame alone is; nothing is lost at the cuts."""
+        """No batch is longer than 64 KiB, unless a single frame is; no byte is lost at the cuts."""
         _, channel = self.join()
         sizes = [20_000, 20_000, 20_000, 20_000, 10, 150_000, 10, 65_000]
         for number, size in enumerate(sizes):
@@ -161,7 +161,7 @@ class FlushTests(FanoutCase):
         self.assertLessEqual(channel.sends[-1], BATCH_BYTES)
 
     def test_a_batch_of_just_the_bound_is_not_cut(self) -> None:
-        """The bound is on the STOMP frames; each comes in a WebSocket message with a header of 4 bytes."""
+        """The limit applies to the STOMP frames, without the 4 bytes of each WebSocket header."""
         _, channel = self.join()
         self.append(1, size=10_000)
         self.flush()
@@ -183,7 +183,7 @@ class FlushTests(FanoutCase):
 
 
 class SocketTests(FanoutCase):
-    """What a socket does not take waits for it, in order, and hurts nobody else."""
+    """Bytes that a socket does not take are queued in order, and delay no other member."""
 
     def test_a_full_socket_in_the_middle(self) -> None:
         channels = [self.join()[1] for _ in range(5)]
@@ -210,7 +210,7 @@ class SocketTests(FanoutCase):
         self.assertEqual([channel.taken for channel in channels], [17, len(channels[1].wire), 17])
 
     def test_a_socket_that_is_gone(self) -> None:
-        """Its transport will tell; until then the bytes go nowhere."""
+        """The transport finds out later; until then the bytes are dropped."""
         (_, gone), (_, other) = self.join(), self.join()
         gone.is_closed = True
         self.append(1)
@@ -226,7 +226,7 @@ class SocketTests(FanoutCase):
         self.assertEqual((channel.bodies, channel.sends), ([body(1)], []))
 
     def test_back_on_the_direct_way(self) -> None:
-        """Between fast and slow and back, whichever place the others have then."""
+        """A member changes from fast to slow and back, whatever the order of the others."""
         channels = [self.join()[1] for _ in range(4)]
         expected = []
         for number, (stalled, read) in enumerate([(0, None), (3, 0), (1, 3), (0, 1), (2, 0), (3, 2), (None, 3)]):
@@ -244,7 +244,7 @@ class SocketTests(FanoutCase):
             self.assertEqual((channel.buffered, channel.stalls > 0), (0, True))
 
     def test_more_batches_after_a_part_was_taken(self) -> None:
-        """The second must not overtake the rest of the first, even if the socket has room again."""
+        """The second batch must not overtake the rest of the first, even if the socket has room again."""
         member, channel = self.join()
         channel.room = 100
         self.append(1, 2, 3, size=40_000)
@@ -253,7 +253,7 @@ class SocketTests(FanoutCase):
         self.assertEqual(len(channel.sends), 1)
 
     def test_more_batches_for_who_is_just_closing_a_subscription(self) -> None:
-        """A client does not refresh that one, so the group itself must see that the direct way is gone."""
+        """The client does not refresh that subscription, so the group itself must notice that ``direct`` is gone."""
         member, channel = self.join()
         owner = channel.owner
         assert isinstance(owner, Leaver)
@@ -266,7 +266,7 @@ class SocketTests(FanoutCase):
 
 
 class MembershipTests(FanoutCase):
-    """Who gets what is pending when somebody comes or goes."""
+    """Which members get pending events when others join or leave."""
 
     def test_whoever_joins_gets_only_what_comes_later(self) -> None:
         _, first = self.join()
@@ -287,7 +287,7 @@ class MembershipTests(FanoutCase):
         self.assertIsNone(member.group)
 
     def test_whoever_is_flushed_is_ahead_of_the_others(self) -> None:
-        """What it has been sent comes with no later batch."""
+        """Events that were sent ahead are not sent again in a later batch."""
         (member, first), (_, second) = self.join(), self.join()
         self.append(1)
         ahead(self.audience, member)
@@ -303,7 +303,7 @@ class MembershipTests(FanoutCase):
         self.assertEqual(self.metrics.deliveries[MESSAGE], 6)
 
     def test_every_order_of_leaving(self) -> None:
-        """The places of those who stay are kept, fast or slow."""
+        """The remaining members stay correct, fast or slow."""
         for order in ((0, 1, 2, 3, 4, 5), (5, 4, 3, 2, 1, 0), (2, 0, 4, 1, 5, 3), (3, 5, 0, 2, 1, 4)):
             joined = [self.join(tls=index % 2 == 1) for index in range(6)]
             stay = list(range(6))
@@ -318,7 +318,7 @@ class MembershipTests(FanoutCase):
             self.assertEqual(len(self.audience.members), 0)
 
     def test_a_laggard_leaves_within_the_flush(self) -> None:
-        """It gets no more; the others, before and behind it, get everything."""
+        """It gets nothing more; the others, before and after it, get everything."""
         channels = [self.join(bound=bound, tls=True)[1] for bound in (10**6, 150, 10**6)]
         fast = self.join()[1]
         self.append(1)
@@ -347,7 +347,7 @@ class MembershipTests(FanoutCase):
         self.assertEqual((channel.wire, len(self.audience.members), member.group), (b"", 1, None))
 
     def test_whoever_leaves_within_the_first_of_its_own_batches(self) -> None:
-        """The others are not sent: an UNSUBSCRIBE may have been answered by then."""
+        """Its further batches are not sent: an UNSUBSCRIBE may have been answered already."""
         member, channel = self.join()
         self.append(1, 2, size=BATCH_BYTES)
 
@@ -370,22 +370,22 @@ class MembershipTests(FanoutCase):
 
 
 class UnderWayTests(FanoutCase):
-    """A fan-out that takes several turns of the reactor: others come and go before it is over."""
+    """Members join and leave during a fan-out over several turns of the reactor."""
 
     def begin(self, *numbers: int, most: int, size: int = 0) -> None:
-        """Send events to so many members only."""
+        """Send events to this many members only."""
         self.append(*numbers, size=size)
         self.audience.start_batch()
         self.assertEqual(self.audience.advance(most), most)
         self.assertTrue(self.audience.is_in_flight)
 
     def finish(self) -> None:
-        """Send what is under way to all others."""
+        """Send the batch in flight to all other members."""
         while self.audience.is_in_flight:
             self.audience.advance(1)
 
     def test_each_once_and_in_order(self) -> None:
-        """Whatever the parts, the heads, and the ways."""
+        """Each member gets each event once and in order, whatever the parts, the heads, and fast or slow sends."""
         heads = [message_head(Version.V1_2, MESSAGE, name) for name in ("sub-0", "sub-0", "sub-0", "own", "other")]
         channels = [self.join(head=head, tls=tls)[1] for head in heads for tls in (False, True)]
         for most in range(1, 12):
@@ -438,7 +438,7 @@ class UnderWayTests(FanoutCase):
         self.assertEqual(self.metrics.deliveries[MESSAGE], 10)
 
     def test_whoever_joins_gets_only_what_comes_later(self) -> None:
-        """Later than its coming, not than the batch."""
+        """What counts is when it joined, not when the batch began."""
         first = [self.join()[1] for _ in range(3)]
         self.begin(1, most=1)
         _, second = self.join()
@@ -468,7 +468,7 @@ class UnderWayTests(FanoutCase):
         self.assertEqual(channel.bodies, [body(1), body(2), body(2)])
 
     def test_whoever_is_flushed_is_ahead_of_the_others(self) -> None:
-        """Whether it has the batch, waits for it, or for a group's turn; with what is pending."""
+        """It is flushed whether it has the batch, waits for it, or for its group's turn, with the pending events."""
         own = message_head(Version.V1_2, MESSAGE, "own")
         joined = [self.join(), self.join(), self.join(), self.join(head=own)]
         self.begin(1, 2, most=1, size=40_000)

@@ -1,4 +1,4 @@
-"""The way of an event from the feed to the socket, as short as it was promised (docs/architecture.rst)."""
+"""The hot path of an event from the feed to the socket is as short as docs/architecture.rst says."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class HotPathTests(SynchronousTestCase):
             reached |= own_calls(function)
 
     def test_the_document_shows_it(self) -> None:
-        """In its order."""
+        """The document lists the functions in their order."""
         text = _DOCUMENT.read_text()
         places = [text.find(f"``{function.__qualname__}``") for function in PATH]
         self.assertNotIn(-1, places)

@@ -1,4 +1,4 @@
-"""The centre: from the feed to all destinations, once per turn; and from publishers to the feed."""
+"""The hub: events from the feed to all destinations, flushed once per turn, and from publishers to the feed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NAMES = ("/a", "/b", *AIRY_DESTINATIONS)
 
 
 class HubCase(SynchronousTestCase):
-    """A hub over a twin of a feed that watches and replays at once."""
+    """A hub over a fake feed that watches and replays at once."""
 
     def setUp(self) -> None:
         self.clock = Reactor()
@@ -48,7 +48,7 @@ class HubCase(SynchronousTestCase):
         return peer
 
     def bring(self, **bodies: int) -> None:
-        """Let the feed bring so many new events of ``/a`` and ``/b`` as one batch."""
+        """Let the feed deliver this many new events of ``/a`` and ``/b`` as one batch."""
         for name, count in bodies.items():
             for _ in range(count):
                 self.twin.append(f"/{name}", b'{"%b":%d}' % (name.encode(), len(self.twin.ledger[f"/{name}"]) + 1))
@@ -56,7 +56,7 @@ class HubCase(SynchronousTestCase):
 
 
 class TurnTests(HubCase):
-    """What one turn of the reactor brings leaves together."""
+    """Events of one turn of the reactor are sent together."""
 
     def test_one_send_per_turn(self) -> None:
         peer = self.peer("/a")
@@ -78,7 +78,7 @@ class TurnTests(HubCase):
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
 
     def test_a_long_fanout_lets_the_reactor_look_at_everything_else(self) -> None:
-        """What comes meanwhile follows, in order, and joined."""
+        """Events that arrive meanwhile follow, in order and joined."""
         self.patch(airyd.hub.hub, "SENDS_PER_TURN", 2)
         peers = [self.peer("/a") for _ in range(5)]
         for peer in peers:
@@ -129,7 +129,7 @@ class TurnTests(HubCase):
             self.assertEqual(peer.bodies, [b'{"a":2}', b'{"a":3}'])
 
     def test_no_timer_for_who_needs_none(self) -> None:
-        """Acknowledging clients are sent to at once; what nobody watches is for nobody."""
+        """Acknowledging clients are sent to at once; events without a subscription need no flush."""
         peer = self.peer("/a", ack=AckMode.CLIENT)
         self.bring(a=1, b=1)
         self.assertEqual((peer.bodies, self.clock.getDelayedCalls()), ([b'{"a":1}'], []))
@@ -160,7 +160,7 @@ class TurnTests(HubCase):
 
 
 class GapTests(HubCase):
-    """A client must never not know that an event may be missing."""
+    """A client always learns that an event may be missing."""
 
     def test_whoever_is_subscribed_is_ended(self) -> None:
         subscribed = [self.peer("/a"), self.peer("/b", "/a"), self.peer("/a", ack=AckMode.CLIENT)]
@@ -184,7 +184,7 @@ class GapTests(HubCase):
 
 
 class CatalogueTests(HubCase):
-    """Nothing else is there."""
+    """Only the destinations of the catalogue exist."""
 
     def test_names(self) -> None:
         self.assertEqual(self.hub.catalogue, _NAMES)
@@ -202,7 +202,7 @@ class CatalogueTests(HubCase):
         self.assertLess(len(error.detail), 1000)
 
     def test_followers_are_told(self) -> None:
-        """In several turns, if they are many; who has stopped meanwhile isn't."""
+        """Many followers are called in several turns; one that is removed meanwhile is not called."""
         told: list[tuple[int, list[str]]] = []
 
         @dataclass(frozen=True)
@@ -222,13 +222,13 @@ class CatalogueTests(HubCase):
         self.assertEqual(told[FOLLOWERS_PER_TURN:], [(FOLLOWERS_PER_TURN + 1, ["/new"])])
 
     def test_two_with_one_tag(self) -> None:
-        """Their message ids could be mistaken for each other's."""
+        """Two destinations with the same tag are refused, since their message ids could be confused."""
         with patch("airyd.events.destination_tag", lambda name: destination_tag(name)[:0]):
             self.assertRaises(ValueError, Hub, self.twin, ["/a", "/b"], self.clock, self.metrics, 1000)
 
 
 class PublishTests(HubCase):
-    """What comes in on the command path."""
+    """Publishing by clients."""
 
     def publish(self, body: bytes = b"{}", destination: str = "/a") -> Deferred[str]:
         """Publish as a client does."""
@@ -251,7 +251,7 @@ class PublishTests(HubCase):
         self.assertIn("'/else'", failure.getErrorMessage())
 
     def test_refused(self) -> None:
-        """Counted, logged without a byte of it, and nobody sees it."""
+        """A refused event is counted, logged without its body, and delivered to no client."""
         logged = record_log(self)
         peer = self.peer(MESSAGE)
         for body, fault in (
@@ -277,7 +277,7 @@ class PublishTests(HubCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_the_source_is_late(self) -> None:
-        """The publisher is told in time; the event may come all the same."""
+        """The publisher gets an error in time, but the event may still arrive."""
         peer = self.peer("/a")
         self.twin.prompt = Prompt(feed=True)
         publishing = self.publish()
@@ -291,7 +291,7 @@ class PublishTests(HubCase):
         self.assertEqual(peer.bodies, [b"{}"])
 
     def test_the_source_waits_for_something_else(self) -> None:
-        """The patience is the same when the source's answer hangs on another one."""
+        """The timeout is the same when the source's Deferred waits for another one."""
         with patch.object(self.twin, "publish", lambda *_: succeed(None).addCallback(lambda _: Deferred())):
             publishing = self.publish()
         self.clock.advance(SOURCE_PATIENCE)
@@ -306,13 +306,13 @@ class PublishTests(HubCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_the_source_breaks(self) -> None:
-        """What it does wrong is for whoever called."""
+        """The caller gets the source's exception."""
         with patch.object(self.twin, "publish", side_effect=ZeroDivisionError):
             self.assertRaises(ZeroDivisionError, self.publish)
 
 
 class StrayTests(HubCase):
-    """What was under way when the source stopped watching is for nobody."""
+    """Events in flight when the source stopped watching are dropped."""
 
     def test_nobody_is_there(self) -> None:
         self.hub.deliver([Event("/a", event_id(1), b"{}")])

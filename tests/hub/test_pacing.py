@@ -1,4 +1,4 @@
-"""Work over turns of the reactor: a gap before thousands, told in pieces and in order; one piece in each turn."""
+"""Work spread over turns of the reactor: gap notices to thousands, in order, and the turn queue."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MANY = 2 * NOTICES_PER_TURN + 50
 
 
 class GapNoticeTests(SynchronousTestCase):
-    """What is told before what, and in which turn of the reactor."""
+    """The order of events and gap notices, and the turn of the reactor in which they are sent."""
 
     def setUp(self) -> None:
         self.clock = Reactor()
@@ -41,7 +41,7 @@ class GapNoticeTests(SynchronousTestCase):
         self.twin.start(self.hub)
 
     def peers(self, count: int, listens: bool = True, own_ids: bool = False) -> list[Peer]:
-        """Let clients in."""
+        """Connect clients."""
         peers = [Peer() for _ in range(count)]
         for number, peer in enumerate(peers):
             for name in (STATUS, NAME) if listens else (NAME,):
@@ -49,22 +49,22 @@ class GapNoticeTests(SynchronousTestCase):
         return peers
 
     def subscribe(self, peer: Peer, name: str, id: str = "0", ack: AckMode = AckMode.AUTO) -> None:
-        """Let a client subscribe to one more."""
+        """Let a client subscribe once more."""
         subscription = self.hub.subscription(peer, request(name, id, ack=ack), None)
         peer.subscriptions.append(subscription)
         self.assertIsNone(subscription.open())
 
     def bring(self, number: int) -> None:
-        """Let the feed bring its n-th event."""
+        """Let the feed deliver its n-th event."""
         self.twin.append(NAME, b"%d" % number)
         self.twin.feed({NAME: 1})
 
     def gap(self) -> None:
-        """Let the source say so."""
+        """Let the source report a gap."""
         self.hub.gap([NAME], "the twin says so")
 
     def turn(self, count: int = 1) -> None:
-        """Let turns of the reactor pass, but not a second."""
+        """Let turns of the reactor pass within the same second."""
         for _ in range(count):
             self.clock.advance(0)
 
@@ -80,11 +80,11 @@ class GapNoticeTests(SynchronousTestCase):
         return found
 
     def assert_told(self, peers: list[Peer], *wanted: int | str) -> None:
-        """Check that all of them got exactly this."""
+        """Check that all clients got exactly this."""
         self.assertEqual({str(self.told(peer)) for peer in peers}, {str(list(wanted))})
 
     def test_order_for_all(self) -> None:
-        """Before the gap, the gap, after it: also where a fan-out is on its way, and each client has its own ids."""
+        """Every client gets earlier events, the notice, later events, also during a fan-out, and with its own ids."""
         for own_ids in (False, True):
             with self.subTest(own_ids=own_ids), patch.object(hub, "SENDS_PER_TURN", 150):
                 first = len(self.twin.ledger[NAME])
@@ -102,7 +102,7 @@ class GapNoticeTests(SynchronousTestCase):
                     peer.leave()
 
     def test_pieces(self) -> None:
-        """Live events wait until everybody knows; other destinations and newcomers don't."""
+        """Live events wait for all notices; other destinations and new subscriptions don't."""
         peers = self.peers(MANY)
         self.gap()
         counts = []
@@ -116,7 +116,7 @@ class GapNoticeTests(SynchronousTestCase):
         self.assert_told(peers, since(0), 1, 2, 3, 4)
 
     def test_many_destinations(self) -> None:
-        """After an outage each of them has a gap: a turn tells no more than with one."""
+        """After an outage each destination has a gap: the limit of notices per turn applies to all together."""
         names = [f"/{number}" for number in range(9)]
         self.metrics.extend(names)
         self.hub.extend(names)
@@ -133,7 +133,7 @@ class GapNoticeTests(SynchronousTestCase):
         self.assertEqual(told[-1], NOTICES_PER_TURN * (1 + len(names)))  # each began with the state
 
     def test_newcomers(self) -> None:
-        """They begin where the others are, with or without a window."""
+        """New subscriptions start at the others' position, with or without a window."""
         peers = self.peers(MANY)
         self.gap()
         self.bring(1)
@@ -147,7 +147,7 @@ class GapNoticeTests(SynchronousTestCase):
         self.assertEqual({position for _, position, _ in new[0].answers[1:]}, {event_id(0)})
 
     def test_those_who_cannot_be_told(self) -> None:
-        """They go spread over a time, so that they don't come back as one, and get nothing that comes after the gap."""
+        """They are ended spread over some time, so that they don't reconnect at once, and get no later event."""
         peers, others = self.peers(MANY, listens=False), self.peers(1)
         self.bring(1)
         self.gap()
@@ -167,7 +167,7 @@ class GapNoticeTests(SynchronousTestCase):
         self.assertEqual({(*peer.faults, *peer.bodies) for peer in peers}, {(Fault.HISTORY_LOST, b"1")})
 
     def test_whoever_leaves_before_its_connection_is_ended(self) -> None:
-        """An UNSUBSCRIBE, or a connection that is lost: nothing is left of it."""
+        """After an UNSUBSCRIBE or a lost connection, nothing is left of it."""
         peers = self.peers(MANY, listens=False)
         self.gap()
         self.turn(5)
@@ -189,7 +189,7 @@ class GapNoticeTests(SynchronousTestCase):
         self.assertEqual(self.twin.watched, set())
 
     def test_another_gap_meanwhile(self) -> None:
-        """Who doesn't know of the first yet is told of that alone; what was held is missing, too."""
+        """A client still queued for the first gap hears only of that one, and the held events are missing, too."""
         peers = self.peers(MANY)
         self.bring(1)
         self.twin.append(NAME, b"2")  # which the source never brings
@@ -204,7 +204,7 @@ class GapNoticeTests(SynchronousTestCase):
         self.assertEqual(sum(len(each) == 3 for each in found), MANY - NOTICES_PER_TURN)
 
     def test_all_leave_meanwhile(self) -> None:
-        """Whoever comes then gets nothing of what was held for them."""
+        """A later subscription gets none of the events that were held for them."""
         peers = self.peers(MANY)
         self.gap()
         self.bring(1)
@@ -218,7 +218,7 @@ class GapNoticeTests(SynchronousTestCase):
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)  # the status looks around
 
     def test_whoever_has_left_takes_no_turn(self) -> None:
-        """Whoever remains is told the sooner."""
+        """The remaining clients get their notice sooner."""
         peers = self.peers(MANY)
         self.gap()
         for peer in peers[NOTICES_PER_TURN:]:
@@ -227,7 +227,7 @@ class GapNoticeTests(SynchronousTestCase):
         self.assert_told(peers[:NOTICES_PER_TURN], since(0))
 
     def test_a_bug_with_one(self) -> None:
-        """The others learn of it, and get what was held."""
+        """The other clients get the notice and the held events."""
         peers = self.peers(MANY)
         broken = peers.pop(0).subscriptions[1]
         original = Subscription.report_gap
@@ -245,7 +245,7 @@ class GapNoticeTests(SynchronousTestCase):
         self.assert_told(peers, since(0), 1)
 
     def test_who_has_everything_keeps_its_place(self) -> None:
-        """The next event finds no thousands of newcomers, who would all have to get one first."""
+        """A notice makes no newcomers of its receivers: the next event would be sent to each alone."""
         self.peers(3)
         self.bring(1)
         self.turn()
@@ -258,10 +258,10 @@ class GapNoticeTests(SynchronousTestCase):
 
 
 class PlainReactor(Clock):
-    """A clock that, like a real reactor, leaves for the next turn what a timed call asks for."""
+    """A clock that, like a real reactor, runs calls added by a timed call in the next turn."""
 
     def turn(self) -> None:
-        """Make the timed calls that wait now."""
+        """Run the timed calls that are due now."""
         waiting, self.calls = self.calls, []
         for call in waiting:
             call.called = 1
@@ -269,7 +269,7 @@ class PlainReactor(Clock):
 
 
 class TurnQueueTests(SynchronousTestCase):
-    """What is done when."""
+    """When pieces of work run."""
 
     def setUp(self) -> None:
         self.clock = PlainReactor()
@@ -287,7 +287,7 @@ class TurnQueueTests(SynchronousTestCase):
         self.turns.submit(piece)
 
     def test_alone(self) -> None:
-        """Nobody waits for nothing."""
+        """A single piece of work runs at once."""
         self.submit("a")
         self.assertEqual(self.done, ["a"])
         self.clock.turn()

@@ -1,4 +1,4 @@
-"""One subscriber's catch-up: hold, replay, merge, go live."""
+"""The replay of one subscription: hold, replay, merge, go live."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class CatchUpTests(ReplayCase):
         self.assert_said("recovered", "join")
 
     def test_held_events_follow_once(self) -> None:
-        """What is both in the page and held comes once; what is only held comes after it."""
+        """Held events that the page contains are sent once; the other held events follow it."""
         self.publish(4)
         self.twin.cursor[NAME] = 2
         catching_up = self.replay(1)
@@ -39,7 +39,7 @@ class CatchUpTests(ReplayCase):
         self.assertEqual(self.metrics.replayed, 3)
 
     def test_the_replay_is_ahead_of_the_feed(self) -> None:
-        """It joins only when the feed has brought all that was replayed, which is dropped."""
+        """It joins only when the feed has delivered all replayed events, which are dropped."""
         self.publish(5)
         self.twin.cursor[NAME] = 1
         catching_up = self.replay(2)
@@ -54,7 +54,7 @@ class CatchUpTests(ReplayCase):
         self.assert_said(6, "join")
 
     def test_pages(self) -> None:
-        """One per turn of the reactor; what the feed brings meanwhile is in a later page."""
+        """One page is sent per turn of the reactor; events that arrive meanwhile are in a later page."""
         self.publish(2 * REPLAY_PAGE + 1)
         self.twin.cursor[NAME] = 2 * REPLAY_PAGE + 1
         catching_up = self.replay(0)
@@ -71,7 +71,7 @@ class CatchUpTests(ReplayCase):
         self.assert_said(*range(REPLAY_PAGE + 1, 2 * REPLAY_PAGE + 3), "join")
 
     def check_overflow(self, count: int, size: int) -> None:
-        """More is held than may be: it is read from the history instead."""
+        """With too many held events, the history is read instead."""
         self.publish(1)
         self.twin.cursor[NAME] = 1
         catching_up = self.replay(0)
@@ -105,7 +105,7 @@ class CatchUpTests(ReplayCase):
         self.assert_said("recovered", *range(1, HELD_EVENTS + 2), "join")
 
     def test_the_pace_is_the_clients(self) -> None:
-        """While more than a bound waits in its buffer nothing is read; ``proceed`` comes when it was sent."""
+        """Nothing is read while the client's buffer is above the limit; ``proceed`` is called when it was sent."""
         self.publish(2 * REPLAY_PAGE)
         catching_up = self.replay(0)
         catching_up.catch_up()
@@ -132,7 +132,7 @@ class CatchUpTests(ReplayCase):
         return fill
 
     def test_the_buffer_is_full_within_a_page(self) -> None:
-        """The rest is read again later, and what was held meanwhile, too."""
+        """The rest of the page and the held events are read again later."""
         self.publish(5, size=REPLAY_PIECE_BYTES // 2)  # sent two by two
         self.twin.cursor[NAME] = 5
         catching_up = self.replay(0)
@@ -183,7 +183,7 @@ class CatchUpTests(ReplayCase):
         return made
 
     def test_history_goes_while_it_is_read(self) -> None:
-        """A client that listens is told, and is live from where the feed is."""
+        """A client that can be notified gets a notice, and is live from the feed's position."""
         made = self.lose_history()
         self.feed(made, REPLAY_PAGE + 7)  # held, and given up: the client will load its state
         self.answer()
@@ -197,7 +197,7 @@ class CatchUpTests(ReplayCase):
         self.assert_said("gap")
 
     def test_interrupted(self) -> None:
-        """Another replay goes on, and what was under way is dropped."""
+        """The renewed replay continues, and the old one's page is dropped."""
         self.publish(5)
         first = self.replay(0)
         first.catch_up()
@@ -244,7 +244,7 @@ class CatchUpTests(ReplayCase):
         return second
 
     def test_behind_a_gap(self) -> None:
-        """What the feed brought after the gap follows, also while the page is read that can't be proved."""
+        """Events after the gap follow, also those that arrive while the incomplete page is read."""
         second = self.lose_all()
         self.twin.evict(NAME, 8)
         second.go_on()
@@ -253,7 +253,7 @@ class CatchUpTests(ReplayCase):
         self.assert_said("gap", 8, 9, 10, "join")
 
     def test_behind_a_gap_and_paused(self) -> None:
-        """What passes by while the window is full, or the client's buffer, is read from the history."""
+        """Events that are dropped while the window or the client's buffer is full are read from the history."""
         self.subscription.buffered = REPLAY_BUFFER + 1
         self.subscription.said.clear()
         self.publish(7)
@@ -287,7 +287,7 @@ class CatchUpTests(ReplayCase):
 
 
 class EndTests(ReplayCase):
-    """Nothing is sent after the end, whatever was under way."""
+    """Nothing is sent after the end, whatever was being read."""
 
     def test_while_a_page_is_under_way(self) -> None:
         for answer in (self.answer, lambda: self.answer(fails=True)):
@@ -300,7 +300,7 @@ class EndTests(ReplayCase):
             self.assert_said()
 
     def test_by_being_established(self) -> None:
-        """Somebody waited for that to unsubscribe."""
+        """The answer starts an UNSUBSCRIBE that was queued."""
         self.publish(3)
         catching_up = self.replay(0)
         self.subscription.on_resumed = catching_up.end

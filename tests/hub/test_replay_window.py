@@ -1,4 +1,4 @@
-"""A subscriber that acknowledges: never more than its window is under way."""
+"""A subscription with acknowledgements never has more messages in flight than its window."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.model.twin import event_id
 
 
 class WindowedTests(ReplayCase):
-    """A client that acknowledges never has more than its window under way."""
+    """A subscription with acknowledgements never has more messages in flight than its window."""
 
     def test_live(self) -> None:
         """It never joins a group."""
@@ -22,7 +22,7 @@ class WindowedTests(ReplayCase):
         self.assert_said(1, 2, 3)
 
     def test_full(self) -> None:
-        """What comes while the window is full is read from the history when there is room."""
+        """Events that arrive while the window is full are read from the history when there is room."""
         live = self.live(prefetch=2)
         self.publish(5)
         self.feed(live, 4)
@@ -76,7 +76,7 @@ class WindowedTests(ReplayCase):
         self.assert_said(1, 4)
 
     def test_history_is_lost_while_the_window_is_full(self) -> None:
-        """A client that acknowledges nothing learns it all the same."""
+        """A client that acknowledges nothing learns of the loss, too."""
         live = self.live(prefetch=1)
         self.publish(1)
         self.feed(live, 1)
@@ -108,7 +108,7 @@ class WindowedTests(ReplayCase):
         return live
 
     def test_a_late_answer_about_an_old_position(self) -> None:
-        """Meanwhile the client has acknowledged and read on: what was before is no loss."""
+        """The client has acknowledged and read on meanwhile: losing earlier events does not matter."""
         live = self.probed()
         live.settle(event_id(1), cumulative=False)
         self.turn()
@@ -123,7 +123,7 @@ class WindowedTests(ReplayCase):
         self.assert_said(3)
 
     def test_the_source_is_away_while_the_window_is_full(self) -> None:
-        """Nothing was asked for that could not wait."""
+        """A failed probe of the position is not an error."""
         live = self.probed()
         self.answer(fails=True)
         self.publish(1)
@@ -167,7 +167,7 @@ class WindowedTests(ReplayCase):
 
 
 class WindowTests(SynchronousTestCase):
-    """What settles what (STOMP 1.2, "SUBSCRIBE ack Header")."""
+    """Which messages an ACK settles (STOMP 1.2, "SUBSCRIBE ack Header")."""
 
     def window(self) -> Window:
         """Return a window of five with four messages."""

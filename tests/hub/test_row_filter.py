@@ -1,4 +1,4 @@
-"""A body is decoded once, and a filter asked once about it, whoever gets the event and however."""
+"""A body is decoded once, and each filter is called once for it, for groups and replays together."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def lazy_rows() -> list[LazyRow]:
 
 
 class RowsTests(DestinationCase):
-    """What one delivery costs."""
+    """How many bodies one delivery decodes."""
 
     def setUp(self) -> None:
         """Count the bodies that are decoded."""
@@ -47,7 +47,7 @@ class RowsTests(DestinationCase):
         self.twin.prompt = Prompt(watch=True, replay=True)
 
     def peers(self, *filters: RowFilter | None, ack: AckMode = AckMode.AUTO, last: str | None = None) -> list[Peer]:
-        """Let one client in for each filter."""
+        """Connect one client for each filter."""
         made = [Peer() for _ in filters]
         for peer, row_filter in zip(made, filters, strict=True):
             self.subscribe(peer, request(NAME, ack=ack, last=last), row_filter)
@@ -74,7 +74,7 @@ class RowsTests(DestinationCase):
         self.assertEqual(self.decoded, [])
 
     def test_each_filter_is_asked_once(self) -> None:
-        """Equal ones are one, also where each client has its own pace."""
+        """Equal filters count as one, also for clients that have replays of their own."""
         filters = [Hides(b'{"n":1}') for _ in range(4)]
         self.peers(*filters[:2])
         peers = self.peers(*filters[2:], ack=AckMode.CLIENT)
@@ -83,7 +83,7 @@ class RowsTests(DestinationCase):
         self.assertEqual([peer.bodies for peer in peers], [[b'{"n":2}']] * 2)
 
     def test_replay(self) -> None:
-        """Whoever comes back has a page of its own, of which each body is decoded once."""
+        """Each body of a resuming client's page is decoded once."""
         for value in VALUES:
             self.twin.append(NAME, body(value))
         both = ClaimRowFilter({"channel_id": frozenset(VALUES[:2]), "user": frozenset("u")}, missing_allowed=True)
@@ -92,7 +92,7 @@ class RowsTests(DestinationCase):
         self.assertEqual(peer.bodies, [body(value) for value in VALUES[:2]])
 
     def test_a_filter_that_fails(self) -> None:
-        """What the others then replay is asked anew, and nothing of it kept."""
+        """After an exception nothing is cached, and later replays call the filters again."""
 
         class Broken(Hides):
             def matches(self, row: object) -> bool:
@@ -109,7 +109,7 @@ class RowsTests(DestinationCase):
         self.assertEqual(self.decoded, [body("c1")] * 2)
 
     def test_fields(self) -> None:
-        """One decoding serves them all; where a field never is, there is none."""
+        """One decoding serves all fields; a field that the destination doesn't have needs none."""
         row = LazyRow(Event("/queue/unread-count", "1", b'{"channel_id":"c","conversation_id":"v","n":1}'))
         self.assertIsNone(row.text("channel_id"))
         self.assertEqual(self.decoded, [])

@@ -15,7 +15,7 @@ from tests.peer import NAME, DestinationCase, Peer, request
 
 
 class EstablishTests(DestinationCase):
-    """What the client is told, and that it is told before anything comes."""
+    """The answer to a SUBSCRIBE comes before the first MESSAGE."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -39,7 +39,7 @@ class EstablishTests(DestinationCase):
         self.assertCountEqual(self.destination.subscriptions, self.keeper.subscriptions + peer.subscriptions)
 
     def test_the_position_of_a_receipt(self) -> None:
-        """A client that has seen nothing resumes, too."""
+        """A client that has seen no MESSAGE can resume after the RECEIPT's position."""
         self.bring(b"1")
         peer = self.resume(None)
         position = peer.answers[0][1]
