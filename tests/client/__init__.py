@@ -1,1 +1,1 @@
-"""Tests of ``airyd.client.client``, over a feed and a login that answer when told."""
+"""Tests of ``airyd.client``, over a feed and an authenticator that answer on command."""

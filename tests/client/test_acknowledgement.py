@@ -63,7 +63,7 @@ class AcknowledgementTests(ClientTestCase):
         self.assert_failed(channel, Fault.MISSING_HEADER, "1.1")
 
     def test_1_0_settles_in_all_subscriptions(self) -> None:
-        """STOMP 1.0 has only the message's id."""
+        """An ACK of STOMP 1.0 names only the message, so it settles it in all subscriptions."""
         channel = self.connected("1.0")
         channel.client.received(
             subscribe("a", ack="client", prefetch_count="1")

@@ -1,4 +1,4 @@
-"""A client that goes, and what the log must not show of it."""
+"""The end of a client, and the secrets that the log must not show."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tests.doubles import EVENT, ClientTestCase, frame, record_log, text_of
 
 
 class EndTests(ClientTestCase):
-    """A client that goes, at any moment."""
+    """A client leaves at any moment."""
 
     def test_gone_while_something_is_under_way(self) -> None:
-        """Nothing breaks, nothing is left, whatever the answer is in the end."""
+        """A late answer of any kind raises nothing, and nothing of the client is kept."""
         for succeeds in (True, False):
             for told in (self.door, self.feed.watches, self.feed.replays, self.feed.publishes):
                 channel = self.open() if told is self.door else self.connected()
@@ -82,7 +82,7 @@ class EndTests(ClientTestCase):
         self.assert_failed(channel, Fault.RESTARTING)
 
     def test_nothing_for_the_gone(self) -> None:
-        """A connection that is lost while events wait for the turn's end."""
+        """A client whose connection is lost while events are pending is sent nothing."""
         channel = self.connected()
         other = self.connected()
         for each in (channel, other):
@@ -101,7 +101,7 @@ class EndTests(ClientTestCase):
 
 
 class SecretsTests(ClientTestCase):
-    """No log shows what a client must keep to itself."""
+    """No log line shows a client's secrets."""
 
     SECRETS = ("s3cr3t-pass", "t0ken.of.ann", "ann-login", "b0dy-of-ann", "h3ader-of-ann", "rec3ipt")
     limits = Limits(headers=12, header_line=300, subscriptions=2, transactions=1, transaction_bytes=400, body=2000)

@@ -1,4 +1,4 @@
-"""The life of a login is the life of the connection."""
+"""A connection ends when its login expires."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.doubles import Channel, ClientTestCase, Somebody, frame
 
 
 class ExpiryTests(ClientTestCase):
-    """A token's ``exp`` ends what it began."""
+    """A connection ends at the ``exp`` of its token."""
 
     heart_beat = HeartBeat(0, 0)
     ping_interval = 0.0
@@ -22,7 +22,7 @@ class ExpiryTests(ClientTestCase):
         return self.connected(**headers)
 
     def test_ends(self) -> None:
-        """Not before, and within two ticks of the wheel."""
+        """It ends not before ``exp``, and within two ticks of the wheel."""
         channel = self.logged_in(100)
         channel.client.received(subscribe("a", MESSAGE))
         channel.commands()
@@ -38,7 +38,7 @@ class ExpiryTests(ClientTestCase):
         self.assertEqual((channel.commands(), self.feed.taken[1:]), ([], []))
 
     def test_a_commit_goes_no_further(self) -> None:
-        """What the source had not been given by then is nobody's any more; of a client that is only lost it is."""
+        """The rest of a COMMIT is not published after the login has expired, but it is after the connection is lost."""
         for fault, taken in ((Fault.TOKEN_REVOKED, 1), (Fault.TOKEN_EXPIRED, 1), (Fault.HEARTBEAT_TIMEOUT, 2)):
             self.feed.taken.clear()
             self.feed.publishes.holding = True
@@ -70,7 +70,7 @@ class ExpiryTests(ClientTestCase):
         self.assertEqual(channel.closed, [])
 
     def test_wall_clock_that_is_set(self) -> None:
-        """It is the wall clock's time that counts, as it is by then."""
+        """The current wall clock counts, even if it was set meanwhile."""
         ahead, back = self.logged_in(3600), self.logged_in(100)
         self.wall_ahead -= 100
         self.clock.pump([1] * 150)
@@ -83,7 +83,7 @@ class ExpiryTests(ClientTestCase):
         self.assert_failed(ahead, Fault.TOKEN_EXPIRED)
 
     def test_far_away(self) -> None:
-        """However far, nothing is kept for it but the next look."""
+        """For a distant expiry, only the next check is scheduled."""
         channel = self.logged_in(1e12)
         self.clock.pump([60] * 100)
         self.assertEqual(channel.closed, [])

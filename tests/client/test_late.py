@@ -1,4 +1,4 @@
-"""ACK, NACK and UNSUBSCRIBE that come late, or twice: of what the connection was sent, or had, they are no faults."""
+"""A late or repeated ACK, NACK or UNSUBSCRIBE is not a fault if the message was sent or the subscription existed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def settle(command: str, version: str, message: StompFrame, receipt: str, **head
 
 
 class LateTests(ClientTestCase):
-    """What comes late is taken, counted and answered, and the other subscriptions go on."""
+    """A late frame is accepted, counted and answered, and other subscriptions continue."""
 
     def sent(self, version: str, ack: str, count: int = 3) -> tuple[Channel, list[StompFrame]]:
         """Return a client with the subscriptions ``view`` and ``other``, and the messages that ``view`` was sent."""
@@ -68,7 +68,7 @@ class LateTests(ClientTestCase):
         self.assertEqual((self.late("ACK"), self.metrics.acks), ([18], 18))
 
     def test_cumulative(self) -> None:
-        """Handlers that run side by side are done in another order."""
+        """Concurrent handlers of a client acknowledge in another order than that of the messages."""
         for version in VERSIONS:
             channel, messages = self.sent(version, "client")
             for message in reversed(messages):
@@ -141,7 +141,7 @@ class LateTests(ClientTestCase):
             self.assertEqual(error.headers["receipt-id"], "done")
 
     def test_never_sent(self) -> None:
-        """What was sent to others, or to another subscription, wasn't sent here."""
+        """A message that was sent only to others, or to another subscription, is unknown."""
         for version, names, fault in (
             ("1.2", {"id": "1-{}0"}, Fault.UNKNOWN_MESSAGE),
             ("1.2", {"id": "2-{}"}, Fault.NOT_ACKNOWLEDGEABLE),  # of "other"
@@ -167,7 +167,7 @@ class LateTests(ClientTestCase):
         self.assert_stands(one, "1.1")
 
     def test_the_end_in_the_same_chunk(self) -> None:
-        """What came before it is still done."""
+        """Requests before the last frame are still carried out."""
         for version in VERSIONS:
             for end, last in ((frame("DISCONNECT", receipt="bye"), "RECEIPT bye"), (frame("NONSENSE"), "ERROR")):
                 channel, (first, *_) = self.sent(version, "client")
@@ -214,7 +214,7 @@ class LateTests(ClientTestCase):
             self.assertEqual(error.headers["receipt-id"], "-views")
 
     def test_bounds(self) -> None:
-        """The oldest are forgotten: what comes even later is a fault again."""
+        """The oldest messages are forgotten, so a very late ACK is a fault."""
         self.patch(subscriptions, "SETTLED_MESSAGES", 3)
         for version in VERSIONS:
             channel, (first, *others) = self.sent(version, "client-individual", count=4)

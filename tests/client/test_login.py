@@ -1,4 +1,4 @@
-"""CONNECT: who is let in, and what waits meanwhile."""
+"""CONNECT: which logins are accepted, and what is held meanwhile."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.doubles import ClientTestCase, frame, record_log, text_of
 
 
 class LoginTests(ClientTestCase):
-    """CONNECT, and who is let in."""
+    """CONNECT, accepted and refused."""
 
     def test_everything_waits_behind_connect(self) -> None:
         self.door.holding = True
@@ -55,7 +55,7 @@ class LoginTests(ClientTestCase):
         self.assertEqual((self.metrics.sessions, self.metrics.errors["unauthorized"]), (0, 2))
 
     def test_authenticator_breaks(self) -> None:
-        """The client learns nothing of what went wrong, and the log only its kind: the text may hold a token."""
+        """The client gets no details, and the log only the exception's type, since its text may hold a token."""
         log = record_log(self)
         for holding in (False, True):
             self.door.holding = holding
@@ -93,7 +93,7 @@ class LoginTests(ClientTestCase):
         self.assert_failed(channel, Fault.CONNECT_TIMEOUT)
 
     def test_login_takes_too_long(self) -> None:
-        """One clock covers the login, too; what it brings in the end is dropped."""
+        """The connect timeout includes the login; a later result is dropped."""
         self.door.holding = True
         for outcome in (None, LoginRefused(LoginFault.SIGNATURE, "no"), ValueError("broken")):
             channel = self.open()

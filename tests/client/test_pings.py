@@ -1,4 +1,4 @@
-"""Clients that owe no heart-beats: they are pinged while they are silent, and ended when they don't answer."""
+"""Clients without heart-beats are pinged while they are silent, and ended when they don't answer."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class PingTests(ClientTestCase):
     """With an interval of 30 seconds, and a grace of 65."""
 
     def pass_seconds(self, count: int) -> None:
-        """Let so many seconds pass, one at a time."""
+        """Let this many seconds pass, one at a time."""
         self.clock.pump([1] * count)
 
     def ping(self, channel: Channel, version: str = "1.2") -> None:
-        """Wait for the next ping, and check that it comes in time."""
+        """Wait for the next ping, and check that it is sent in time."""
         self.pass_seconds(29)
         self.assertEqual(channel.commands(version), [])
         self.pass_seconds(11)  # a quarter of the interval later, and the wheel's lateness
@@ -32,7 +32,7 @@ class PingTests(ClientTestCase):
         self.ping(self.connected())
 
     def test_server_that_wants_no_heart_beats(self) -> None:
-        """Then nobody owes any."""
+        """If the server wants no heart-beats, all clients are pinged."""
         self.heart_beat = HeartBeat(0, 0)
         self.setUp()
         self.ping(self.connected(heart_beat="30000,30000"))
@@ -45,14 +45,14 @@ class PingTests(ClientTestCase):
         self.assertEqual(channel.commands(), [])
 
     def test_before_connected_nobody_is(self) -> None:
-        """A client has ten seconds for that."""
+        """A client without CONNECT is ended after ten seconds, so it is not pinged."""
         self.door.holding = True
         channel = self.open()
         self.pass_seconds(12)
         self.assert_failed(channel, Fault.CONNECT_TIMEOUT)
 
     def test_a_client_that_answers_stays(self) -> None:
-        """For ever, and whatever it sends."""
+        """A client that answers with any bytes stays forever."""
         channel = self.connected()
         for _ in range(20):
             self.ping(channel)
@@ -87,7 +87,7 @@ class PingTests(ClientTestCase):
         self.assertEqual((names.count(PINGED), names[-1]), (2, "ERROR"))
 
     def test_two_unanswered(self) -> None:
-        """Each of them had the interval to be answered in."""
+        """The client is ended after two pings, each unanswered for the whole interval."""
         channel = self.connected()
         self.pass_seconds(89)
         self.assertEqual((channel.commands(), channel.closed), ([PINGED, PINGED], []))
@@ -106,7 +106,7 @@ class PingTests(ClientTestCase):
         self.assert_failed(channel, Fault.HEARTBEAT_TIMEOUT)
 
     def test_with_beats_of_the_server(self) -> None:
-        """They neither bring pings nor keep them away."""
+        """Heart-beats that the server sends do not change when it pings."""
         channel = self.connected(heart_beat="0,10000")
         self.pass_seconds(89)
         self.assertEqual(Counter(channel.commands())[PINGED], 2)
@@ -141,7 +141,7 @@ class PingTests(ClientTestCase):
         self.assert_failed(channel, Fault.HEARTBEAT_TIMEOUT)
 
     def test_no_time_runs_while_the_process_sleeps(self) -> None:
-        """It was stopped, or the machine suspended: what came meanwhile was not read."""
+        """Time in which the process was stopped doesn't count, because nothing was read."""
         for heart_beat in ("0,0", "30000,0"):
             channel = self.connected(heart_beat=heart_beat)
             self.pass_seconds(20)
@@ -152,7 +152,7 @@ class PingTests(ClientTestCase):
             self.assert_failed(channel, Fault.HEARTBEAT_TIMEOUT)
 
     def test_those_who_come_together_do_not_answer_together(self) -> None:
-        """Thousands of answers at once would hold up everybody."""
+        """Thousands of answers at once would delay all clients."""
         channels = [self.connected() for _ in range(1000)]
         pinged: Counter[float] = Counter()
         for _ in range(600):
@@ -166,7 +166,7 @@ class PingTests(ClientTestCase):
         self.assertLess(max(last), 100)
 
     def test_one_timer(self) -> None:
-        """However many clients there are."""
+        """One timer serves any number of clients."""
         for _ in range(100):
             self.connected()
         self.pass_seconds(20)

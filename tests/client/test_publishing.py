@@ -1,4 +1,4 @@
-"""SUBSCRIBE, SEND and transactions: what is done, what is refused, and when the receipt comes."""
+"""SUBSCRIBE, SEND and transactions: effects, refusals, and when the receipt is sent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ AWAY = b"The event source cannot be reached now; try again later."
 
 
 class SubscribeTests(ClientTestCase):
-    """What SUBSCRIBE may not."""
+    """Which SUBSCRIBEs are refused."""
 
     def test_unknown_destination(self) -> None:
         channel = self.connected()
@@ -139,7 +139,7 @@ class SendTests(ClientTestCase):
         self.assertEqual(self.feed.taken, [])
 
     def test_many_sends_pause_the_reading(self) -> None:
-        """A source that is away: what one client goes on sending is not hoarded."""
+        """While the source is away, airyd does not collect all that a client sends."""
         self.feed.publishes.holding = True
         channel = self.connected()
         received = 0
@@ -153,7 +153,7 @@ class SendTests(ClientTestCase):
         self.assertEqual(channel.commands().count("RECEIPT 1"), received)
 
     def test_a_paused_client_that_failed_is_read_again(self) -> None:
-        """Else its close frame would never be seen."""
+        """Its close frame must be seen."""
         self.feed.publishes.holding = True
         channel = self.connected()
         while not channel.paused:
@@ -201,7 +201,7 @@ class TransactionTests(ClientTestCase):
         self.assertEqual((self.feed.taken, error.headers.get("receipt-id")), ([], "2"))
 
     def test_refused_says_whose_receipt(self) -> None:
-        """Whatever is wrong in a transaction, the ERROR names the COMMIT's receipt."""
+        """The ERROR for a fault in a transaction has the COMMIT's receipt."""
         channel = self.connected()
         channel.client.received(
             subscribe("a", ack="client")
@@ -237,7 +237,7 @@ class TransactionTests(ClientTestCase):
         self.assertEqual(self.feed.taken, [])
 
     def test_receipts_inside(self) -> None:
-        """What is put into a transaction gets its receipt for that."""
+        """A frame inside a transaction gets its receipt when it is added."""
         channel = self.connected()
         channel.client.received(frame("BEGIN", transaction="t", receipt="begun") + send("put", transaction="t"))
         self.assertEqual((channel.commands(), self.feed.taken), (["RECEIPT begun", "RECEIPT put"], []))

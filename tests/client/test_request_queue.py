@@ -1,4 +1,4 @@
-"""Who waits for whom (docs/architecture.rst), and DISCONNECT, which waits for all."""
+"""The order of requests (docs/architecture.rst): which wait for others, and DISCONNECT, which waits for all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.doubles import EVENT, ClientTestCase, frame, stomp_frames
 
 
 class OrderTests(ClientTestCase):
-    """DESIGN.md, "Order while something waits"."""
+    """Which requests wait for unfinished ones."""
 
     def test_unsubscribe_waits_for_its_subscribe(self) -> None:
         channel = self.connected()
@@ -49,7 +49,7 @@ class OrderTests(ClientTestCase):
         self.assertEqual(channel.commands(), ["RECEIPT +a"])
 
     def test_those_that_wait_for_the_same_watch(self) -> None:
-        """They are answered in their order, of one client and of several; those of other destinations don't wait."""
+        """SUBSCRIBEs are answered in order, within and across clients; those to other destinations don't wait."""
         channels = [self.connected() for _ in range(3)]
         self.feed.watches.holding = True
         for name in ("a", "b", "c"):
@@ -66,7 +66,7 @@ class OrderTests(ClientTestCase):
         self.assertEqual(answered, ["+other", *wanted])
 
     def test_ack_waits_for_its_subscription(self) -> None:
-        """A resume under way: the ACK of what it brings comes after it."""
+        """An ACK waits until the resume of its subscription is answered."""
         channel = self.connected()
         channel.client.received(subscribe("keep"))
         (receipt,) = channel.frames()
@@ -91,7 +91,7 @@ class OrderTests(ClientTestCase):
         self.assertEqual(channel.commands(), ["RECEIPT +a", "MESSAGE"])
 
     def test_nothing_after_the_receipt_of_unsubscribe(self) -> None:
-        """What was published before it comes before it."""
+        """Events published before it are sent before the receipt."""
         channel = self.connected()
         channel.client.received(subscribe("a"))
         self.successResultOf(self.context.hub.publish(MESSAGE, EVENT, "admin"))
@@ -124,7 +124,7 @@ class OrderTests(ClientTestCase):
 
 
 class DisconnectTests(ClientTestCase):
-    """DISCONNECT waits for what came before it, and not for ever."""
+    """DISCONNECT waits for earlier requests, up to a timeout."""
 
     BYE = frame("DISCONNECT", receipt="bye")
 
@@ -151,7 +151,7 @@ class DisconnectTests(ClientTestCase):
         self.assertEqual(channel.closed, [None])
 
     def test_waits_for_what_is_queued(self) -> None:
-        """Several requests wait for one of their own kind: the last of them is done, too."""
+        """DISCONNECT waits for requests that are still queued, too."""
         channel = self.connected()
         self.feed.publishes.holding = True
         transaction = (
@@ -167,7 +167,7 @@ class DisconnectTests(ClientTestCase):
         self.assertEqual(len(self.feed.taken), 2)
 
     def test_not_for_ever(self) -> None:
-        """Each SEND of a transaction is taken in time, but all together take too long."""
+        """Each SEND of a transaction is accepted in time, but all together exceed the timeout."""
         channel = self.connected()
         self.feed.publishes.holding = True
         sends = [send("", transaction="t").replace(b"receipt:\n", b"")] * 5

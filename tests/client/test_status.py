@@ -1,4 +1,4 @@
-"""``/airyd/status``: what a client is told of the server, and what it is spared for that."""
+"""``/airyd/status``: notices to clients, which keep their connections at a gap."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DOWN = {"type": "source", "state": "down", "destinations": list(AIRY_DESTINATION
 
 
 class StatusCase(ClientTestCase):
-    """Clients that listen."""
+    """Clients that subscribe to ``/airyd/status``."""
 
     def make_clock(self) -> Clock:
         """Return a clock on which what is asked for within a turn comes with the next."""
@@ -41,7 +41,7 @@ class StatusCase(ClientTestCase):
         return [json.loads(each.body) for each in frames]
 
     def gap(self, *destinations: str) -> None:
-        """Let the source say that something may be missing."""
+        """Let the source report a gap."""
         self.context.hub.gap(destinations, "the test says so")
 
     def turn(self) -> None:
@@ -50,10 +50,10 @@ class StatusCase(ClientTestCase):
 
 
 class SubscribeTests(StatusCase):
-    """It is a destination, and yet none."""
+    """``/airyd/status`` can be subscribed to, although it isn't in the catalogue."""
 
     def test_present_state(self) -> None:
-        """It comes first, behind the RECEIPT."""
+        """The present state is the first MESSAGE, after the RECEIPT."""
         channel = self.connected()
         channel.client.received(subscribe("s", STATUS))
         receipt, message = channel.frames()
@@ -68,7 +68,7 @@ class SubscribeTests(StatusCase):
         self.assertEqual(self.told(channel), [DOWN])
 
     def test_versions(self) -> None:
-        """Ids are there in all of them, and never the same twice."""
+        """Notices have ids in all versions, and each id is unique."""
         for version in ("1.0", "1.1", "1.2"):
             channel = self.connected(version)
             named = {} if version == "1.0" else {"id": "7"}
@@ -91,7 +91,7 @@ class SubscribeTests(StatusCase):
         self.listening()
 
     def test_nothing_is_replayed(self) -> None:
-        """Who names a position, as clients do that come back, is told that it must know anew."""
+        """A SUBSCRIBE with a position, as clients send when they reconnect, gets ``recovered:false``."""
         first = self.listening()
         self.gap(MESSAGE)
         for last in ("nonsense", f"{self.status.state().id}"):
@@ -105,7 +105,7 @@ class SubscribeTests(StatusCase):
         self.assertEqual((receipt.headers["recovered"], json.loads(message.body)), ("false", UP))
 
     def test_no_acknowledgement(self) -> None:
-        """It is an ERROR that says so: whoever waits for an ack header would wait for ever."""
+        """An ack mode other than auto gets an ERROR, because a client would wait in vain for ``ack`` headers."""
         for ack in ("client", "client-individual"):
             channel = self.connected()
             channel.client.received(subscribe("s", STATUS, ack=ack))
@@ -149,10 +149,10 @@ class SubscribeTests(StatusCase):
 
 
 class SourceTests(StatusCase):
-    """Whether events come at all."""
+    """Notices about the state of the source."""
 
     def test_down_and_up(self) -> None:
-        """Only a change is told, to each listener, within a second."""
+        """Every subscription is notified of a change, and only of a change, within a second."""
         channels = [self.listening(), self.listening()]
         others = self.connected()
         self.clock.pump([1] * 5)
@@ -167,7 +167,7 @@ class SourceTests(StatusCase):
         self.assertEqual([each for each in others.commands() if each != "beat"], [])
 
     def test_not_twice(self) -> None:
-        """Who comes while the source is away is not told of that again."""
+        """A client that subscribes while the source is away is not notified of it again."""
         self.troubles.append("no connection")
         channel = self.connected()
         channel.client.received(subscribe("s", STATUS))
@@ -176,7 +176,7 @@ class SourceTests(StatusCase):
 
 
 class GapTests(StatusCase):
-    """Something is missing: those who hear of it stay."""
+    """At a gap, clients that can be notified stay connected."""
 
     def since(self, channel: Channel, name: str = "a", destination: str = MESSAGE, **headers: str) -> str:
         """Subscribe, and return the position of the RECEIPT."""
@@ -214,7 +214,7 @@ class GapTests(StatusCase):
         self.assertEqual(json.loads(gap.body), self.gap_of(before))
 
     def test_others_are_not_concerned(self) -> None:
-        """Neither who subscribed to something else, nor what else a listener has."""
+        """The gap does not affect subscriptions to other destinations."""
         listener, other = self.listening(), self.connected()
         self.since(listener)
         self.since(listener, "b", UNREAD_COUNT)
@@ -226,7 +226,7 @@ class GapTests(StatusCase):
             self.assertEqual([each.headers["subscription"] for each in channel.frames()], ["b"])
 
     def test_told_when_it_goes_on(self) -> None:
-        """Before the source watches again it would not help to load the state: what comes until then is missing."""
+        """The notice is sent when the source watches again: events before that are missing, too."""
         listener = self.listening()
         position = self.since(listener)
         self.feed.watches.holding = True
@@ -240,7 +240,7 @@ class GapTests(StatusCase):
         self.assertEqual([each.headers["subscription"] for each in listener.frames()], ["a"])
 
     def test_another_gap_meanwhile(self) -> None:
-        """It is one with the first."""
+        """A second gap before the notice is part of the first."""
         listener = self.listening()
         position = self.since(listener)
         self.feed.watches.holding = True
@@ -251,7 +251,7 @@ class GapTests(StatusCase):
         self.assertEqual(len(self.feed.watches), 0)
 
     def test_it_does_not_go_on(self) -> None:
-        """The source can't watch again: then a listener goes as others do, and can prove what it has."""
+        """If the source can't watch again, the client is ended like others, and can resume."""
         listener = self.listening()
         self.since(listener)
         self.feed.watches.fault = SourceUnavailable("away")
@@ -269,7 +269,7 @@ class GapTests(StatusCase):
         self.assertEqual(listener.commands(), ["RECEIPT -a"])
 
     def test_who_listens_no_more(self) -> None:
-        """Nobody goes on without having been told."""
+        """A client that unsubscribes from the status before the notice is ended."""
         listener = self.listening()
         self.since(listener)
         self.feed.watches.holding = True
@@ -279,7 +279,7 @@ class GapTests(StatusCase):
         self.assert_failed(listener, Fault.HISTORY_LOST)
 
     def test_who_has_not_begun(self) -> None:
-        """It will be watched from now on: nothing is missing."""
+        """A subscription that has not started yet misses nothing."""
         listener = self.listening()
         self.feed.watches.holding = True
         listener.client.received(subscribe("a"))
@@ -289,7 +289,7 @@ class GapTests(StatusCase):
         self.assertEqual(listener.commands(), ["RECEIPT +a", "MESSAGE"])
 
     def test_who_comes_meanwhile(self) -> None:
-        """It begins where the others go on, and isn't told of what it can't miss."""
+        """A new subscription starts at the position after the gap, without a notice."""
         listener, other = self.listening(), self.connected()
         self.since(listener)
         self.feed.watches.holding = True
@@ -303,7 +303,7 @@ class GapTests(StatusCase):
         self.assertEqual(len(listener.commands()), 2)
 
     def test_catching_up_goes_on_where_it_can(self) -> None:
-        """What the history still proves is no gap."""
+        """A replay continues where the history proves that nothing is missing."""
         keeper = self.listening()
         position = self.since(keeper)
         ids = [self.publish(MESSAGE) for _ in range(3)]
@@ -325,7 +325,7 @@ class GapTests(StatusCase):
         self.assertEqual(self.metrics.replays[REPLAY_RECOVERED], 1)
 
     def test_catching_up_without_a_history(self) -> None:
-        """The RECEIPT says it."""
+        """A resume without a history gets ``recovered:false`` in its RECEIPT."""
         keeper = self.connected()
         self.since(keeper)
         listener = self.listening()
@@ -340,7 +340,7 @@ class GapTests(StatusCase):
         self.assertEqual(self.metrics.replays[REPLAY_UNRECOVERED], 1)
 
     def test_it_can_take_no_longer_than_a_subscribe(self) -> None:
-        """Who waits for its RECEIPT meanwhile does not wait for ever."""
+        """A SUBSCRIBE that waits meanwhile still has its timeout."""
         listener = self.listening()
         position = self.since(listener)
         self.feed.replays.holding = True
@@ -359,7 +359,7 @@ class GapTests(StatusCase):
         return listener, listener.frames()
 
     def test_a_full_window(self) -> None:
-        """What was not acknowledged still can be, and what waits in the history comes."""
+        """Unacknowledged messages can still be acknowledged, and events in the history are sent."""
         listener, messages = self.full_window()
         self.gap(MESSAGE)
         self.turn()
@@ -386,7 +386,7 @@ class GapTests(StatusCase):
         self.assertGreater(first, 1000)  # no earlier than where the history was lost
 
     def test_two_subscriptions_to_the_status(self) -> None:
-        """Each is told."""
+        """Each subscription gets the notice."""
         listener = self.listening()
         listener.client.received(subscribe("t", STATUS))
         listener.frames()

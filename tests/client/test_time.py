@@ -1,4 +1,4 @@
-"""Heart-beats both ways."""
+"""Heart-beats in both directions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class HeartBeatTests(ClientTestCase):
         return [after - before for before, after in pairwise(times)]
 
     def test_early_enough_under_every_phase(self) -> None:
-        """Whenever a client comes, and however the wheel's looks fall, no silence is longer than agreed."""
+        """No silence is longer than agreed, whenever the client connects relative to the wheel's ticks."""
         for step in (0.1, 0.25, 0.7, 0.99):
             for phase in range(10):
                 self.setUp()
@@ -60,7 +60,7 @@ class HeartBeatTests(ClientTestCase):
         self.assertEqual((channel.commands(), channel.closed), ([], []))
 
     def test_events_restart_the_clock(self) -> None:
-        """Where events flow, nobody needs beats."""
+        """Events replace heart-beats."""
         channel = self.connected(heart_beat="0,30000")
         channel.client.received(subscribe("a"))
         start = self.clock.seconds()
@@ -79,7 +79,7 @@ class HeartBeatTests(ClientTestCase):
         self.assertNotIn(BEAT, channel.commands())
 
     def test_what_others_got_does_not_count(self) -> None:
-        """A group was served, and then a client joined it: that one got nothing yet."""
+        """Events that a group got before the client joined do not replace its heart-beat."""
         other = self.connected()
         other.client.received(subscribe("a"))
         for wait in (5, 15, 19):
@@ -92,7 +92,7 @@ class HeartBeatTests(ClientTestCase):
             self.assertLessEqual(max(self.gaps(channel, start)), 30, wait)
 
     def test_silent_client(self) -> None:
-        """After twice the agreed interval."""
+        """A silent client is ended after twice the agreed interval."""
         channel = self.connected(heart_beat="50000,0")
         self.clock.pump([1] * 99)
         self.assertEqual(channel.closed, [])
@@ -117,7 +117,7 @@ class HeartBeatTests(ClientTestCase):
         self.assert_failed(channel, Fault.HEARTBEAT_TIMEOUT)
 
     def test_both_ways(self) -> None:
-        """A client that is served is still expected to speak."""
+        """Events for a client do not replace the client's own heart-beats."""
         channel = self.connected(heart_beat="20000,30000")
         self.clock.pump([1] * 70)
         names = channel.commands()
@@ -125,7 +125,7 @@ class HeartBeatTests(ClientTestCase):
         self.assertEqual(channel.closed, [Fault.HEARTBEAT_TIMEOUT])
 
     def test_too_slow_for_a_beat(self) -> None:
-        """That is its end, and nothing comes back for it."""
+        """A heart-beat that finds the client too slow ends it, and no timer is left."""
         channel = self.connected(heart_beat="0,30000")
 
         def overflow(wire: bytes) -> None:
@@ -139,7 +139,7 @@ class HeartBeatTests(ClientTestCase):
         self.assertEqual((self.metrics.heartbeats_out, self.clock.getDelayedCalls()), (beats, []))
 
     def test_spread(self) -> None:
-        """Many that come at once, or get an event at once, do not beat at once: in some minutes they are spread."""
+        """Heart-beats to clients that connect, or get an event, at once are spread after some minutes."""
         channels = [self.connected(heart_beat="0,30000") for _ in range(700)]
         for channel in channels:
             channel.client.received(frame("SUBSCRIBE", id="a", destination=MESSAGE))
@@ -155,7 +155,7 @@ class HeartBeatTests(ClientTestCase):
 
 
 class ShortHeartBeatTests(HeartBeatTests):
-    """The wheel turns faster for short beats; here it is a tenth of the interval, as the service makes it."""
+    """Short heart-beats: the wheel's tick is a tenth of the interval, as the service sets it."""
 
     heart_beat = HeartBeat(5000, 20000)
     tick = 0.5

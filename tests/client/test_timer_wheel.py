@@ -1,4 +1,4 @@
-"""One timer makes many calls, at their time."""
+"""The timer wheel makes many calls with one timer."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class WheelTests(SynchronousTestCase):
         self.called: list[str] = []
 
     def call(self, name: str, delay: float) -> Timer:
-        """Have a call made that says its name."""
+        """Schedule a call that records its name."""
         return self.wheel.call_later(delay, partial(self.called.append, name))
 
     def pass_ticks(self, count: int) -> list[str]:
-        """Let so many ticks pass; return what was called meanwhile."""
+        """Let this many ticks pass; return the names of the calls made."""
         before = len(self.called)
         self.clock.pump([0.5] * count)
         return self.called[before:]
@@ -64,7 +64,7 @@ class WheelTests(SynchronousTestCase):
         self.assertLess(max(late), 2 * tick + step)
 
     def test_one_timer(self) -> None:
-        """However many calls wait, the reactor has one; and none when nothing waits."""
+        """The reactor has one timer for any number of calls, and none for none."""
         self.assertEqual(self.clock.getDelayedCalls(), [])
         for number in range(100):
             self.call("", number / 10)
@@ -86,7 +86,7 @@ class WheelTests(SynchronousTestCase):
         self.assertEqual(self.pass_ticks(4), [])
 
     def test_a_call_for_now_from_within_a_call(self) -> None:
-        """It is made with a later tick, however often it comes back."""
+        """It runs at a later tick, even if it schedules itself again and again."""
 
         def again() -> None:
             self.called.append("again")
@@ -106,7 +106,7 @@ class WheelTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_a_process_that_slept(self) -> None:
-        """What was missed is made up for at once, in order, and then time goes on as before."""
+        """Missed calls are made at once, in order; later calls are on time."""
         for delay in (3, 1, 2, 60):
             self.call(f"{delay}", delay)
         self.clock.advance(30)
@@ -116,7 +116,7 @@ class WheelTests(SynchronousTestCase):
         self.assertEqual(self.pass_ticks(60), ["60"])
 
     def test_a_process_that_slept_reads_first(self) -> None:
-        """What a deadline waits for may have come meanwhile: the reactor has a turn before any call is made."""
+        """The reactor has a turn before any call is made, since bytes that a deadline waits for may have arrived."""
         self.call("deadline", 3)
         self.clock.rightNow += 30
         self.clock.callLater(0, self.called.append, "read")
@@ -124,7 +124,7 @@ class WheelTests(SynchronousTestCase):
         self.assertEqual(self.called, ["read", "deadline"])
 
     def test_when_it_woke(self) -> None:
-        """A look that is a little late is none of that."""
+        """A tick that is a little late does not count as a stop of the process."""
         self.call("", 1000)
         start = self.clock.seconds()
         self.clock.pump([0.5, 0.6, 1.5, 2])

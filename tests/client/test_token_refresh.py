@@ -1,4 +1,4 @@
-"""A new token on a connection that goes on: who may, what changes, what ends, and when it is time for one."""
+"""Token refresh on an open connection: whose token is accepted, what its rights change, the notice before expiry."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ ENDED = {"type": "subscription", "state": "ended", "id": "a", "destination": MES
 
 
 class RefreshCase(ClientTestCase):
-    """A client with a login that may be followed by others."""
+    """A client whose token can be refreshed."""
 
     heart_beat = HeartBeat(0, 0)
 
     def setUp(self) -> None:
-        """Let rights be shared, as an authenticator does."""
+        """Share equal rights, as an authenticator does."""
         super().setUp()
         self.rights = PermissionCache(PermissionClaims())
 
     def token(self, seconds: float | None = None, name: str = "ann", **claims: Any) -> None:
-        """Let the next login be this one."""
+        """Set the principal that the next token gives."""
         expires = None if seconds is None else self.wall() + seconds
         self.patch(
             self.door, "principal", TokenPrincipal(Identity(name, expires, None, None), self.rights.permissions(claims))
@@ -53,7 +53,7 @@ class RefreshCase(ClientTestCase):
         return channel
 
     def refresh(self, channel: Channel, seconds: float | None = None, **claims: Any) -> None:
-        """Let the client show a new token, with the receipt ``r``."""
+        """Send a new token as the client, with the receipt ``r``."""
         self.token(seconds, **claims)
         channel.client.received(send("r", REFRESH, b"new"))
 
@@ -75,7 +75,7 @@ def _content(sent: StompFrame) -> object:
 
 
 class TokenTests(RefreshCase):
-    """What is shown, and to whom."""
+    """Which tokens are accepted, and what the authenticator gets."""
 
     def test_is_a_login(self) -> None:
         channel = self.logged_in()
@@ -99,7 +99,7 @@ class TokenTests(RefreshCase):
         self.assertEqual(len(self.door.seen), 1)
 
     def test_too_long(self) -> None:
-        """It goes no further; one that is as long as tokens may be does."""
+        """A token that is too long is refused; one of the largest length reaches the authenticator."""
         channel = self.logged_in()
         body = b"Bearer " + b"x" * LONGEST_TOKEN
         channel.client.received(send("r", REFRESH, body))
@@ -139,7 +139,7 @@ class TokenTests(RefreshCase):
         self.assertIn("refused, subject", text_of(log))
 
     def test_same_name_by_another_authenticator(self) -> None:
-        """Two issuers may have a user of the same name; and one may be called as those are who show nothing."""
+        """A user of the same name from another authenticator, or an anonymous one, is another user."""
         channel = self.logged_in()
         self.patch(self, "rights", PermissionCache(PermissionClaims()))
         self.refresh(channel)
@@ -152,7 +152,7 @@ class TokenTests(RefreshCase):
         self.assertEqual((self.metrics.logins_refused["subject"], self.metrics.refreshes), (2, 0))
 
     def test_is_not_told(self) -> None:
-        """Neither by a request's repr nor by the log, whatever happens."""
+        """Neither a request's repr nor the log shows the token."""
         log = record_log(self)
         for fault in (None, LoginRefused(LoginFault.SIGNATURE, "why"), KeyError(MARK)):
             channel = self.logged_in()
@@ -165,7 +165,7 @@ class TokenTests(RefreshCase):
         self.flushLoggedErrors(KeyError)
 
     def test_one_after_the_other(self) -> None:
-        """The last one that was shown holds, and meanwhile the old one does."""
+        """The token sent last applies; until it is accepted, the old one does."""
         channel = self.logged_in(subscribe("a", CHANNEL_CONNECTED), send=["/queue/*"])
         self.door.holding = True
         channel.client.received(send("r1", REFRESH, b"one") + send("r2", REFRESH, b"two") + send("s"))
@@ -197,7 +197,7 @@ class TokenTests(RefreshCase):
         self.assertEqual(channel.commands(), [])
 
     def test_disconnect_waits_no_longer(self) -> None:
-        """What comes before it holds it up for so long, and a new token for no longer."""
+        """A pending token refresh delays DISCONNECT only up to the usual timeout."""
         channel = self.logged_in(seconds=1000)
         self.door.holding = True
         tokens = [send(receipt, REFRESH, b"new") for receipt in ("r1", "r2")]
@@ -235,7 +235,7 @@ class LifeTests(RefreshCase):
         self.assertEqual(channel.closed, [])
 
     def test_told_a_minute_before(self) -> None:
-        """Once for each token, and no other connection is."""
+        """The client is notified once for each token, and no other client is."""
         channel = self.logged_in(subscribe("s", STATUS), seconds=100)
         other = self.logged_in(subscribe("s", STATUS), seconds=1000)
         self.clock.pump([1] * 39)
@@ -255,7 +255,7 @@ class LifeTests(RefreshCase):
         self.assertEqual(self.bodies(other), [])
 
     def test_told_who_comes_late(self) -> None:
-        """Behind the present state; who has another subscription to it already isn't told again."""
+        """A late subscription gets the notice after the present state; an earlier one doesn't get it again."""
         channel = self.logged_in(seconds=50)
         channel.client.received(subscribe("s", STATUS))
         told = self.bodies(channel)
@@ -271,7 +271,7 @@ class LifeTests(RefreshCase):
         self.assertEqual(len(self.bodies(channel)), 3)
 
     def test_told_of_each_token(self) -> None:
-        """Also of one that has less than a minute from the beginning; but not again of one that is shown again."""
+        """A token with less than a minute left gives a notice, too; the same token sent again gives none."""
         channel = self.logged_in(subscribe("s", STATUS), seconds=NOTICE)
         self.refresh(channel, NOTICE - 10)
         self.assertEqual(self.bodies(channel), ["r", {"type": "token", "within": NOTICE - 10}])
@@ -303,7 +303,7 @@ class BeatTests(RefreshCase):
     heart_beat = HeartBeat(30000, 0)
 
     def test_what_others_got_before_does_not_count(self) -> None:
-        """It went to those whom the client joins by its new token."""
+        """Events that other members got before the client joined by its new token do not replace a heart-beat."""
         channels = []
         for seen in ("c1", "c2"):
             self.token(only={"channel_id": [seen]})
@@ -320,7 +320,7 @@ class BeatTests(RefreshCase):
 
 
 class RightsTests(RefreshCase):
-    """What may be done from the receipt on."""
+    """Which rights apply from the receipt on."""
 
     def test_send(self) -> None:
         channel = self.logged_in()
@@ -333,7 +333,7 @@ class RightsTests(RefreshCase):
         self.assertEqual(channel.closed, [Fault.FORBIDDEN])
 
     def test_send_within_a_transaction(self) -> None:
-        """It is the right at the COMMIT that counts, too."""
+        """A SEND in a transaction needs the right at the COMMIT, too."""
         channel = self.logged_in(send=["/queue/*"])
         channel.client.received(frame("BEGIN", transaction="t") + send("s", transaction="t"))
         self.refresh(channel)
@@ -347,7 +347,7 @@ class RightsTests(RefreshCase):
         self.assertEqual(channel.commands(), ["RECEIPT r", "MESSAGE"])
 
     def test_subscription_ends(self) -> None:
-        """Who listens is told, before the receipt, and behind what was published before."""
+        """The notice comes before the receipt, and after events that were published before."""
         for version in ("1.0", "1.1", "1.2"):
             self.token()
             channel = self.connected(version)
@@ -365,7 +365,7 @@ class RightsTests(RefreshCase):
             channel.client.ended()
 
     def test_what_is_on_its_way_is_no_fault(self) -> None:
-        """The id is the client's until it takes notice."""
+        """The client may use the id until it sends UNSUBSCRIBE."""
         for ack in ("client", "client-individual"):
             channel = self.logged_in(subscribe("s", STATUS), subscribe("a", ack=ack))
             self.publish(MESSAGE)
@@ -388,7 +388,7 @@ class RightsTests(RefreshCase):
         self.assertEqual(channel.closed, [Fault.DUPLICATE_SUBSCRIPTION])
 
     def test_what_has_ended_is_not_told_again(self) -> None:
-        """Nor does it go on with a token that allows it: the client must subscribe anew."""
+        """A token that allows it again does not bring it back: the client must subscribe again."""
         channel = self.logged_in(subscribe("s", STATUS), subscribe("a"))
         for rights, commands in (([], ["MESSAGE", "RECEIPT r"]), ([], ["RECEIPT r"]), (["/queue/*"], ["RECEIPT r"])):
             self.refresh(channel, subscribe=rights)
@@ -411,7 +411,7 @@ class RightsTests(RefreshCase):
         self.assertEqual(self.bodies(channel), ["r", {"type": "draining", "within": 1}])
 
     def test_an_unsubscribe_that_waits(self) -> None:
-        """It ends what has ended already, and nothing that others have."""
+        """It ends the subscription that has ended already, and no other."""
         other = self.logged_in()
         channel = self.logged_in(subscribe("s", STATUS))
         self.feed.watches.holding = True
@@ -428,7 +428,7 @@ class RightsTests(RefreshCase):
         self.assertEqual(channel.commands(), ["RECEIPT r", "RECEIPT +a"])
 
     def test_while_it_opens(self) -> None:
-        """A SUBSCRIBE that waits for the source is as any other, but it is never answered."""
+        """A SUBSCRIBE that waits for the source ends like others, and is never answered."""
         channel = self.logged_in(subscribe("s", STATUS))
         self.feed.watches.holding = True
         channel.client.received(subscribe("a") + subscribe("b", UNREAD_COUNT))
@@ -441,7 +441,7 @@ class RightsTests(RefreshCase):
 
 
 class RowsTests(RefreshCase):
-    """Which events of a destination are seen from the receipt on."""
+    """Which events the client sees from the receipt on."""
 
     def only(self, *channels: str) -> dict[str, Any]:
         """Return claims that let these channels be seen."""
@@ -460,7 +460,7 @@ class RowsTests(RefreshCase):
         self.assertEqual(self.bodies(other), [second, rest[1]])
 
     def test_what_was_published_before(self) -> None:
-        """What waits for the turn's end was seen, or hidden, when it was published."""
+        """Pending events are filtered by the rights at their publication."""
         channel = self.logged_in(subscribe("a", CHANNEL_CONNECTED), **self.only("c1"))
         bodies = [json.dumps({"id": each}).encode() for each in ("c1", "c2")]
         for each in bodies:
@@ -480,7 +480,7 @@ class RowsTests(RefreshCase):
         self.assertEqual(channel.commands(), ["RECEIPT ack"])
 
     def test_while_it_catches_up(self) -> None:
-        """What is still to be sent is what the new token shows."""
+        """The rest of a replay is filtered by the new token's rights."""
         before = self.logged_in(subscribe("a", CHANNEL_CONNECTED))
         last = self.publish(CHANNEL_CONNECTED, b'{"id":"c0"}')
         rows = [self.row(each) for each in ("c1", "c2")]
@@ -496,13 +496,13 @@ class RowsTests(RefreshCase):
         self.assertEqual(self.bodies(channel), ["r", "+a", rows[1], live])
 
     def test_no_field_there(self) -> None:
-        """A destination in which the rows' field never is, is one that may not be subscribed to."""
+        """A destination without the filter's field may not be subscribed to."""
         channel = self.logged_in(subscribe("s", STATUS), subscribe("a", UNREAD_COUNT))
         self.refresh(channel, **self.only("c1"))
         self.assertEqual(self.bodies(channel), [{**ENDED, "destination": UNREAD_COUNT}, "r"])
 
     def test_at_random(self) -> None:
-        """Whenever tokens change between events, each event is seen once, or never, as the token was then."""
+        """With tokens that change between events, each event is seen once, or never, by the token of its time."""
         random = Random(7)
         for _ in range(60):
             crowd = [self.logged_in(subscribe("a", CHANNEL_CONNECTED), **self.only("c1")) for _ in range(3)]
@@ -533,7 +533,7 @@ class RowsTests(RefreshCase):
 
 
 class WildcardTests(RefreshCase):
-    """A pattern's parts are what the last token allows."""
+    """A wildcard has the parts that the last token allows."""
 
     def test_parts_come_and_go(self) -> None:
         channel = self.logged_in(subscribe("s", STATUS), subscribe("a", "/queue/**"), subscribe=["/queue/*"])
@@ -558,7 +558,7 @@ class WildcardTests(RefreshCase):
             channel.client.ended()
 
     def test_no_room(self) -> None:
-        """What a new token would allow beyond the limit is left out, and the log says so once, whatever follows."""
+        """Destinations beyond the limit of subscriptions are left out, and logged once."""
         self.patch(self, "context", replace(self.context, limits=Limits(subscriptions=3)))
         channel = self.logged_in(subscribe("s", STATUS), subscribe("a", "/queue/*"), subscribe=[UNREAD_COUNT])
         log = record_log(self)
@@ -569,7 +569,7 @@ class WildcardTests(RefreshCase):
         self.assertEqual(text_of(log).count(f"does not get {MESSAGE}:"), 1)
 
     def test_who_never_answers(self) -> None:
-        """Of what ended tokens ago nothing is kept, and an ACK of it is still no fault."""
+        """Nothing is kept of parts that earlier tokens ended, and an ACK of their messages is still accepted."""
         channel = self.logged_in(subscribe("s", STATUS), subscribe("a", "/queue/*", ack="client"))
         self.publish(MESSAGE)
         (message,) = channel.frames()
@@ -599,10 +599,10 @@ class WildcardTests(RefreshCase):
 
 
 class AnybodyTests(RefreshCase):
-    """Where nobody logs in, a token changes nothing, as in CONNECT."""
+    """With anonymous logins, a token changes nothing, as in CONNECT."""
 
     def test_status_is_everybodys(self) -> None:
-        """Whatever a principal says to it."""
+        """A principal's rights do not restrict ``/airyd/status``."""
         somebody = Somebody()
         self.patch(self.door, "principal", somebody)
         channel = self.connected()

@@ -1,4 +1,4 @@
-"""New tokens at any time of a resume, of a full window and of a pattern: no event is lost, doubled or leaked."""
+"""Token refreshes at random times, with resumes, full windows and wildcards: no event is lost, doubled or leaked."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RUNS = 40
 
 
 class Reader:
-    """A client whose tokens change, and what it must see.
+    """A client whose tokens change, and the events that it must see.
 
     :ivar seen: the numbers of the events that it got, in order
     :ivar shown: what the token of the moment shows
@@ -34,18 +34,18 @@ class Reader:
         self._open: list[str] = []
 
     def published(self, channel_id: str) -> bytes:
-        """Take down that an event is published; return its body."""
+        """Record that an event is published; return its body."""
         self.due.append((channel_id, [self.shown]))
         return json.dumps({"id": channel_id, "n": len(self.due) - 1}).encode()
 
     def renewed(self, shown: list[str]) -> None:
-        """Take down that a token shows this from now on."""
+        """Record which events the token allows from now on."""
         self.shown = shown
         for _, since in self.due:
             since.append(shown)
 
     def read(self) -> None:
-        """Read what came."""
+        """Read the messages that arrived."""
         for each in self.channel.frames():
             if each.command == "MESSAGE":
                 self.seen.append(json.loads(each.body)["n"])
@@ -61,10 +61,10 @@ class Reader:
 
 
 class RandomTests(RefreshCase):
-    """What every token since its publication shows is seen once, what none shows never is; the rest may be either."""
+    """An event that all tokens since its publication allow is seen once, one that none allows never."""
 
     def setUp(self) -> None:
-        """Make pages and what is held of live events so small that few events reach their bounds."""
+        """Make pages and the limits on held events so small that few events reach them."""
         super().setUp()
         self.patch(replay, "REPLAY_PAGE", 3)
         self.patch(replay, "HELD_EVENTS", 2)
@@ -96,7 +96,7 @@ class RandomTests(RefreshCase):
             reader.channel.client.ended()
 
     def run_once(self, random: Random, reader: Reader, ack: str, destination: str, is_resumed: bool) -> None:
-        """Let things happen in any order, then all that is left."""
+        """Run random steps, then the remaining ones."""
         other = self.logged_in(subscribe("o", CHANNEL_CONNECTED))  # keeps the source watching
         last = self.publish(CHANNEL_CONNECTED)
         headers = {} if ack == "auto" else {"ack": ack, "prefetch_count": str(random.randint(1, 3))}
@@ -126,7 +126,7 @@ class RandomTests(RefreshCase):
         self.successResultOf(self.context.hub.publish(CHANNEL_CONNECTED, body, "admin"))
 
     def renew(self, random: Random, reader: Reader) -> None:
-        """Show a token that shows others."""
+        """Send a token that allows other events."""
         shown = random.sample(CHANNELS, random.randint(1, 3))
         self.refresh(reader.channel, only={"channel_id": shown})
         reader.renewed(shown)

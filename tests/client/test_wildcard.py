@@ -1,4 +1,4 @@
-"""SUBSCRIBE with a pattern: what it means, how its messages are told apart and settled, what joins and what ends."""
+"""Wildcard SUBSCRIBE: which destinations match, how messages are acknowledged, which parts join and end."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class WildcardCase(ClientTestCase):
 
 
 class MeaningTests(WildcardCase):
-    """Which destinations a pattern means."""
+    """Which destinations a pattern matches."""
 
     def test_patterns(self) -> None:
         for pattern, meant in (
@@ -74,7 +74,7 @@ class MeaningTests(WildcardCase):
             self.assertEqual(told, ("w", name, wire_id))
 
     def test_one_receipt_without_a_position(self) -> None:
-        """There are several destinations, and each has its own."""
+        """The RECEIPT has no position, since each destination has its own."""
         channel = self.connected()
         channel.client.received(subscribe("w", "/queue/**"))
         (receipt,) = channel.frames()
@@ -98,7 +98,7 @@ class MeaningTests(WildcardCase):
         self.assertEqual(self.metrics.subscriptions[STATUS], 0)
 
     def test_nothing_of_the_catalogue(self) -> None:
-        """The answer lists what is there."""
+        """The ERROR lists the destinations."""
         said = self.refused(Fault.UNKNOWN_DESTINATION, "/topic/*")
         for name in ("/topic/*", *AIRY_DESTINATIONS):
             self.assertIn(name, said)
@@ -112,7 +112,7 @@ class MeaningTests(WildcardCase):
         self.assertIn("subscribe to each destination singly", said)
 
     def test_1_0_without_an_id(self) -> None:
-        """The pattern stands in for the id; a MESSAGE tells its true destination."""
+        """The pattern is the id; a MESSAGE has its own destination."""
         channel = self.connected("1.0")
         channel.client.received(frame("SUBSCRIBE", b"", destination="/queue/*", receipt="+"))
         self.publish(MESSAGE)
@@ -125,7 +125,7 @@ class MeaningTests(WildcardCase):
         self.assertEqual(channel.frames("1.0"), [])
 
     def test_beside_others(self) -> None:
-        """Each subscription gets its own copy; two patterns, and a destination that both mean."""
+        """With two patterns and a destination that both match, each subscription gets its own copy."""
         channel = self.subscribed("/queue/*")
         channel.client.received(subscribe("v", "/queue/**") + subscribe("m"))
         channel.frames()
@@ -138,7 +138,7 @@ class MeaningTests(WildcardCase):
 
 
 class PermissionTests(WildcardCase):
-    """What may not be subscribed to isn't meant."""
+    """A destination that may not be subscribed to does not match."""
 
     def test_some(self) -> None:
         self.door.principal.forbidden = {MESSAGE, CHANNEL_CONNECTED}
@@ -151,7 +151,7 @@ class PermissionTests(WildcardCase):
         self.assertEqual(sum(self.metrics.subscriptions.values()), 0)
 
     def test_only_some_rows(self) -> None:
-        """A filter holds in each part; where its field never is, there is no part, now or later."""
+        """A filter applies to each part; a destination without its field has no part, now or later."""
         claims = {"only": {"channel_id": ["c1"]}}
         rights = PermissionCache(PermissionClaims()).permissions(claims)
         self.patch(self.door, "principal", TokenPrincipal(Identity("ann", None, None, None), rights))
@@ -173,15 +173,15 @@ class PermissionTests(WildcardCase):
 
 
 class EndTests(WildcardCase):
-    """Nothing is left."""
+    """Nothing is kept after the end."""
 
     def assert_nothing_left(self) -> None:
-        """Nobody is subscribed, and nobody follows the catalogue."""
+        """Check that no subscription and no follower of the catalogue is left."""
         self.assertEqual(set(self.metrics.subscriptions.values()), {0})
         self.assertEqual(list(self.context.hub.followers), [])
 
     def test_unsubscribe(self) -> None:
-        """What was published before comes before the RECEIPT, of all parts; nothing comes after it."""
+        """Events of all parts that were published before are sent before the RECEIPT, and none after it."""
         channel = self.subscribed("/queue/**")
         for name in (MESSAGE, CHANNEL_CONNECTED):
             self.context.hub.publish(name, b'{"id":"1","conversation_id":"1","message":{"id":"1"}}', "admin")
@@ -217,7 +217,7 @@ class EndTests(WildcardCase):
         self.assert_nothing_left()
 
     def test_a_source_that_is_away(self) -> None:
-        """The SUBSCRIBE is at fault: at once, or when a part fails, or takes too long."""
+        """The ERROR has the SUBSCRIBE's receipt, if a part fails at once, later, or takes too long."""
         self.feed.watches.fault = SourceUnavailable("gone")
         self.refused(Fault.SOURCE_UNAVAILABLE, "/queue/**")
         self.feed.watches.fault = None
@@ -237,7 +237,7 @@ class EndTests(WildcardCase):
             self.assert_nothing_left()
 
     def test_gap(self) -> None:
-        """One destination missed something: that ends the client, unless it hears of it on ``/airyd/status``."""
+        """A gap of one destination ends the client, unless it can be notified on ``/airyd/status``."""
         channel = self.subscribed("/queue/**")
         self.context.hub.gap([UNREAD_COUNT], "the test says so")
         self.assert_failed(channel, Fault.HISTORY_LOST)
@@ -253,7 +253,7 @@ class EndTests(WildcardCase):
 
 
 class AcknowledgementTests(WildcardCase):
-    """The message's id says which part is meant."""
+    """The message's id tells the part."""
 
     def acks(self, channel: Channel, *destinations: str) -> list[str]:
         """Publish, and return the ``ack`` of each MESSAGE."""
@@ -276,7 +276,7 @@ class AcknowledgementTests(WildcardCase):
         self.assert_failed(channel, Fault.UNKNOWN_MESSAGE)
 
     def test_cumulative(self) -> None:
-        """In the order in which they were sent, of whichever part."""
+        """An ACK settles all earlier messages of all parts."""
         channel = self.subscribed("/queue/*", ack="client")
         acks = self.acks(channel, MESSAGE, UNREAD_COUNT, MESSAGE, UNREAD_COUNT, MESSAGE)
         channel.client.received(frame("ACK", b"", id=acks[3], receipt="a"))
@@ -319,7 +319,7 @@ class AcknowledgementTests(WildcardCase):
         self.assertEqual((self.metrics.late["ACK"], self.metrics.late["NACK"]), (2, 2))
 
     def test_before_all_parts_stand(self) -> None:
-        """Its SUBSCRIBE is under way, so its UNSUBSCRIBE waits: an ACK of what has come already is no fault."""
+        """While other parts still open, an ACK of a message that was sent is accepted."""
         for version in ("1.0", "1.1", "1.2"):
             channel = self.connected(version)
             self.feed.watches.holding = True
@@ -358,7 +358,7 @@ class AcknowledgementTests(WildcardCase):
 
 
 class GrowthTests(WildcardCase):
-    """What is added to the catalogue joins."""
+    """Matching destinations that are added to the catalogue join."""
 
     def test_joins(self) -> None:
         channel, elsewhere = self.subscribed("/queue/*"), self.subscribed("/queue/channel/*")
@@ -396,7 +396,7 @@ class GrowthTests(WildcardCase):
         self.assertEqual(channel.commands(), ["RECEIPT a"])
 
     def test_while_the_source_is_away(self) -> None:
-        """Nobody asked for it by now: no ERROR, and it joins when there is a source again."""
+        """A late part causes no ERROR while the source is away, and joins when it is back."""
         channel = self.subscribed("/queue/*")
         self.feed.watches.fault = SourceUnavailable("gone")
         self.extend(TAGS)
@@ -416,7 +416,7 @@ class GrowthTests(WildcardCase):
         self.assertEqual(self.got(channel, TAGS), [TAGS])
 
     def test_a_source_that_breaks(self) -> None:
-        """A bug is no reason to wait; it ends the client, and what else is new joins nobody."""
+        """A bug in the source ends the client; further new destinations don't join."""
         channel = self.subscribed("/queue/*")
         self.feed.watches.fault = KeyError("a bug")
         self.extend(TAGS, "/queue/more")
@@ -437,7 +437,7 @@ class GrowthTests(WildcardCase):
         self.assert_failed(channel, Fault.SOURCE_UNAVAILABLE)
 
     def test_told_twice(self) -> None:
-        """There is one part for each destination, whoever says so how often."""
+        """A destination that is added twice gets one part."""
         channel = self.subscribed("/queue/*")
         self.extend(TAGS)
         for follower in self.context.hub.followers:
@@ -462,7 +462,7 @@ class GrowthTests(WildcardCase):
         self.assert_failed(channel, Fault.HISTORY_LOST)
 
     def test_many_followers(self) -> None:
-        """They hear of it in several turns of the reactor; whoever has gone meanwhile doesn't."""
+        """Many followers are called in several turns of the reactor, but not those that have left meanwhile."""
         channels = [self.subscribed("/queue/*") for _ in range(FOLLOWERS_PER_TURN + 20)]
         self.extend(TAGS)
         self.assertEqual(self.metrics.subscriptions[TAGS], FOLLOWERS_PER_TURN)
@@ -492,7 +492,7 @@ class LimitTests(WildcardCase):
             self.assert_failed(channel, Fault.TOO_MANY_SUBSCRIPTIONS)
 
     def test_what_joins(self) -> None:
-        """It doesn't end anybody; the log says who doesn't get it."""
+        """A destination above the limit ends no client; the log says which client doesn't get it."""
         log = record_log(self)
         channel = self.subscribed("/queue/*")
         self.extend(TAGS, "/queue/more")
