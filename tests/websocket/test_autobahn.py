@@ -1,4 +1,4 @@
-"""What airyd uses of Autobahn and isn't its API: one test per name, to be read when a new Autobahn breaks it.
+"""What airyd uses of Autobahn beyond its API: one test per name, which shows what a new Autobahn breaks.
 
 Each looks at Autobahn's own protocol, not at airyd's, so that a failure says what has changed there. The names are
 listed in ``airyd.websocket.connection``.
@@ -65,14 +65,14 @@ SIGNATURES = {
 
 
 class Transport(StringTransport):
-    """A transport that takes a needless word about producers, as the real ones do."""
+    """A transport that ignores a needless ``unregisterProducer``, as real ones do."""
 
     def unregisterProducer(self) -> None:
         """Do nothing."""
 
 
 class Recorder(WebSocketServerProtocol):
-    """Autobahn's protocol, which takes down the calls of some of its methods."""
+    """Autobahn's protocol, recording calls of some of its methods."""
 
     failByDrop = False
     maxMessagePayloadSize: int
@@ -113,7 +113,7 @@ class Recorder(WebSocketServerProtocol):
 
 
 class AutobahnTests(SynchronousTestCase):
-    """Names of Autobahn's."""
+    """The names of Autobahn that airyd uses."""
 
     def make(self) -> Recorder:
         """Return a connection that has just been made."""
@@ -144,7 +144,7 @@ class AutobahnTests(SynchronousTestCase):
         self.assertEqual({option for option in options if not hasattr(WebSocketConnection, option)}, UNUSED_OPTIONS)
 
     def test_beginnings(self) -> None:
-        """What is constant on airyd's class is what Autobahn begins with, or an option."""
+        """The constants of airyd's class are Autobahn's initial values, or options."""
         made, options = self.opened(), set(WebSocketServerProtocol.CONFIG_ATTRS)
         ours = {
             name: value
@@ -156,7 +156,7 @@ class AutobahnTests(SynchronousTestCase):
             self.assertEqual(getattr(made, name, None), ours[name], name)
 
     def test_no_other_module_names_them(self) -> None:
-        """``data`` and ``state`` are words that all of airyd uses; the client of airyd tail asks why it closed."""
+        """Exceptions: the common words ``data`` and ``state``, and ``failedByMe`` in the client of airyd tail."""
         table = re.split("(?m)^=.*$", inspect.getdoc(connection) or "")[1]
         names = set(re.findall(r"``(\w+)``", "".join(line[:32] for line in table.splitlines())))
         self.assertIn("_perMessageCompress", names)
@@ -216,7 +216,7 @@ class AutobahnTests(SynchronousTestCase):
         )
 
     def test_inflater(self) -> None:
-        """``_perMessageCompress`` may be set by others; what it gives is the payload, and False stops the reading."""
+        """``_perMessageCompress`` can be replaced; its output is the payload, and False stops reading."""
 
         class Inflater:
             calls: list[Any] = []  # noqa: RUF012
@@ -298,7 +298,7 @@ class AutobahnTests(SynchronousTestCase):
         self.assertEqual(len(made.named("sendData")), 3)
 
     def test_send_close_frame_for_all(self) -> None:
-        """For a reply, and for a violation; the state is still OPEN when it is called."""
+        """It is called for a reply and for a violation, while the state is still OPEN."""
         replying, failing = self.opened(), self.opened()
         replying.dataReceived(close_frame(1000))
         failing.dataReceived(text(b"\xff"))
@@ -307,7 +307,7 @@ class AutobahnTests(SynchronousTestCase):
         self.assertEqual((replying.failedByMe, failing.failedByMe), (False, True))
 
     def test_close_connection(self) -> None:
-        """An abort is asked for after a clean closing handshake, and ``wasClean`` says so."""
+        """It asks for an abort after a clean closing handshake, which ``wasClean`` tells."""
         first, second = self.opened(), self.opened()
         first.sendCloseFrame(1000)
         first.dataReceived(close_frame(1000))
@@ -321,7 +321,7 @@ class AutobahnTests(SynchronousTestCase):
         self.assertEqual((lost.wasClean, lost.failedByMe), (False, False))
 
     def test_message_data_total_length(self) -> None:
-        """Set to 0 where a message begins, it bounds the message over its frames."""
+        """If it is set to 0 at the start of a message, it limits the message over all frames."""
         made = self.opened()
         made.maxMessagePayloadSize = 10
         made.dataReceived(text(b"123456789") + text(b"123456789"))
@@ -330,7 +330,7 @@ class AutobahnTests(SynchronousTestCase):
         self.assertEqual([code for code, *_ in made.named("sendCloseFrame")], [1009])
 
     def test_streaming_calls(self) -> None:
-        """Payload comes as it arrives, and nothing of Autobahn's collects it."""
+        """Payload is passed on as it arrives, and Autobahn doesn't collect it."""
         made = self.opened()
         wire = websocket_frame(TEXT, b"ab", fin=False) + websocket_frame(CONTINUATION, b"c")
         for byte in wire:
@@ -341,6 +341,6 @@ class AutobahnTests(SynchronousTestCase):
         self.assertEqual((names.count("onMessageFrameEnd"), names.count("onMessageEnd")), (2, 1))
 
     def test_close_codes(self) -> None:
-        """Those that airyd sends are taken from clients, too."""
+        """Autobahn accepts the close codes that airyd sends."""
         allowed = protocol.WebSocketProtocol.CLOSE_STATUS_CODES_ALLOWED
         self.assertEqual({1000, 1002, 1007, 1008, 1009, 1011, 1012, 1013} - set(allowed), set())

@@ -1,4 +1,4 @@
-"""What a connection does in Autobahn's place: the same, cheaper."""
+"""What a connection does in place of Autobahn, with the same results."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ BORDERS = b"\0Aa\x7f\x80\x8f\x90\x9f\xa0\xbf\xc0\xc1\xc2\xdf\xe0\xe1\xec\xed\xee
 
 
 class Utf8Tests(SynchronousTestCase):
-    """Against Autobahn's."""
+    """The UTF-8 validator agrees with Autobahn's."""
 
     def check(self, pieces: list[bytes]) -> None:
-        """Both must say the same of each piece, up to the first that is wrong."""
+        """Check that both return the same for each piece, up to the first invalid one."""
         ours, theirs = Utf8Validator(), AutobahnsValidator()
         for number, piece in enumerate(pieces):
             said, wanted = ours.validate(piece), theirs.validate(piece)
@@ -34,7 +34,7 @@ class Utf8Tests(SynchronousTestCase):
             self.assertEqual(said[1], wanted[1], pieces[: number + 1])
 
     def test_borders(self) -> None:
-        """All pairs, and thousands of fours, in one piece and byte by byte: a fault is seen at once."""
+        """An invalid byte is found at once: all pairs and thousands of fours, in one piece and byte by byte."""
         choice = random.Random(1)
         texts = [bytes((a, b)) for a in BORDERS for b in BORDERS]
         texts += [bytes(choice.choices(BORDERS, k=4)) for _ in range(20_000)]
@@ -48,7 +48,7 @@ class Utf8Tests(SynchronousTestCase):
         self.check([wire[start : start + size] for start in range(0, len(wire), size)])
 
     def test_reset(self) -> None:
-        """After a fault, or in the middle of a character, a new message begins with nothing of the old one."""
+        """A new message keeps nothing of the old one, after a fault or in the middle of a character."""
         validator = Utf8Validator()
         self.assertEqual(validator.validate(b"ab\xc3"), (True, False, 2, 2))
         self.assertEqual(validator.validate(b"("), (False, False, 2, 2))
@@ -57,7 +57,7 @@ class Utf8Tests(SynchronousTestCase):
 
 
 class PeerTests(SynchronousTestCase):
-    """Who is at the other end, as Autobahn writes it."""
+    """The peer's address, in Autobahn's form."""
 
     def test_tcp(self) -> None:
         for host, name in (("127.0.0.1", "tcp4:127.0.0.1"), ("::1", "tcp6:::1")):

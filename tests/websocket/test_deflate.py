@@ -1,4 +1,4 @@
-"""What clients make of a batch that was compressed once for all of them (RFC 7692)."""
+"""Clients inflate a batch that was compressed once for all of them (RFC 7692)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class BatchTests(SynchronousTestCase):
     """One batch, many clients."""
 
     def check(self, framing: Framing, client: Inflating, batches: Sequence[tuple[list[bytes], int]]) -> None:
-        """The client gets all these batches, and another one only the last."""
+        """Check the batches with a client that gets all of them, and one that gets only the last."""
         for frames, receivers in batches:
             wire = framing(frames, receivers)
             self.assertEqual(list(client.read(wire)), frames)
@@ -51,7 +51,7 @@ class BatchTests(SynchronousTestCase):
 
     @given(st.lists(BATCHES, min_size=1, max_size=8))
     def test_any_batches(self, batches: list[tuple[list[bytes], int]]) -> None:
-        """Of several groups, compressed or not, in any order: whoever joins late reads them, too."""
+        """Batches of several groups, compressed or not, in any order, can be read by late clients, too."""
         self.check(deflate_framing(), Inflating(), batches)
 
     @given(st.integers(9, 15), st.lists(BATCHES, min_size=1, max_size=4))
@@ -61,7 +61,7 @@ class BatchTests(SynchronousTestCase):
 
     @given(st.lists(BATCHES, min_size=1, max_size=4))
     def test_no_takeover(self, batches: list[tuple[list[bytes], int]]) -> None:
-        """``server_no_context_takeover``: each message can be read by itself."""
+        """``server_no_context_takeover``: each message can be inflated alone."""
         self.check(deflate_framing(takeover=False), Inflating(takeover=False), batches)
 
     def test_references_within_the_batch_only(self) -> None:
@@ -75,14 +75,14 @@ class BatchTests(SynchronousTestCase):
         self.assertEqual(deflate_framing(takeover=False)([frame, frame], MANY), 2 * alone)
 
     def test_a_small_window_matters(self) -> None:
-        """The reader above would notice a reference that goes too far."""
+        """The test's reader detects a reference that goes back too far."""
         far = bytes(range(256)) * 2
         frames = [far, b"x" * 600, far]
         self.assertRaises(zlib.error, list, Inflating(9).read(deflate_framing(15)(frames, MANY)))
         self.assertEqual(list(Inflating(9).read(deflate_framing(9)(frames, MANY))), frames)
 
     def test_few_receivers(self) -> None:
-        """It would cost more than it saves."""
+        """Batches for few receivers are not compressed."""
         frames = airy_frames(10)
         self.assertEqual(deflate_framing()(frames, FEW), websocket_framing(frames, FEW))
         client = Inflating()
@@ -90,7 +90,7 @@ class BatchTests(SynchronousTestCase):
         self.assertEqual(client.compressed, len(frames))
 
     def test_large(self) -> None:
-        """Lengths of all three forms, before and after."""
+        """Payload lengths of all three forms, before and after compression."""
         frames = [b"a" * 70_000, bytes(range(256)) * 300, b"b", airy_frames(2000)[0] * 3]
         self.assertEqual(list(Inflating().read(deflate_framing()(frames, MANY))), frames)
 
@@ -108,7 +108,7 @@ class ExtensionsTests(SynchronousTestCase):
     """The header that lists extensions (RFC 6455, section 9.1)."""
 
     def test_parameters(self) -> None:
-        """Each has a list of values; True stands for none. Names are in lower case, quotes are taken off."""
+        """Each parameter has a list of values, True for none; names are in lower case, and quotes are removed."""
         parsed = parse_extensions('X-A , permessage-deflate; P="1";q; q = 2,,\tb;')
         wanted = [("x-a", {}), ("permessage-deflate", {"p": ["1"], "q": [True, "2"]}), ("b", {"": [True]})]
         self.assertEqual(parsed, wanted)
@@ -122,7 +122,7 @@ class ExtensionsTests(SynchronousTestCase):
 
 
 class AgreementTests(SynchronousTestCase):
-    """What is offered, and what is answered (RFC 7692, sections 5 and 7.1)."""
+    """Offers, and the answers to them (RFC 7692, sections 5 and 7.1)."""
 
     ANSWER = "permessage-deflate; client_no_context_takeover"
 
@@ -145,7 +145,7 @@ class AgreementTests(SynchronousTestCase):
             self.assertEqual(self.answer((name, value)), self.ANSWER, name)
 
     def test_what_the_server_is_asked_for(self) -> None:
-        """It is in the answer, which means that it is kept."""
+        """The answer repeats the parameters for the server, which keeps them."""
         self.assertEqual(
             self.answer(("server_no_context_takeover", True)), f"{self.ANSWER}; server_no_context_takeover"
         )
@@ -163,7 +163,7 @@ class AgreementTests(SynchronousTestCase):
         )
 
     def test_declined(self) -> None:
-        """What is wrong, or not known, or can't be kept."""
+        """Invalid, unknown and unsupported offers are declined."""
         for name, value in (
             ("no_such_parameter", True),
             ("", True),
@@ -192,7 +192,7 @@ class AgreementTests(SynchronousTestCase):
             self.assertIsNone(self.answer((name, value), (name, value)))
 
     def test_first_good_offer(self) -> None:
-        """Offers are in the client's order; those that can't be kept, and other extensions, are passed over."""
+        """The first supported offer counts; others before it are skipped."""
         agreement = agree(
             [
                 ("x-unknown", {"a": ["b"]}),
@@ -207,7 +207,7 @@ class AgreementTests(SynchronousTestCase):
         self.assertIsNone(agree([("permessage-bzip2", {})]))
 
     def test_framings(self) -> None:
-        """Those who agreed on the same are in one group; the framing keeps what was agreed on."""
+        """Clients with the same parameters share a framing, which keeps to the parameters."""
         first = agree([("permessage-deflate", {"client_max_window_bits": [True]})])
         second = agree([("permessage-deflate", {})])
         small = agree([("permessage-deflate", {"server_max_window_bits": ["9"]})])

@@ -1,4 +1,4 @@
-"""How connections end: who says what, who waits how long, and what is counted."""
+"""How connections end: close frames, timeouts and metrics."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ClosingTests(WebSocketTestCase):
             self.loop.turn()
 
     def assert_gone(self, peer: Peer) -> None:
-        """The server has closed its socket."""
+        """Check that the server has closed its socket."""
         self.loop.turn()
         self.assertTrue(peer.socket.closed)
 
@@ -63,7 +63,7 @@ class ClosingTests(WebSocketTestCase):
         self.assertEqual(self.kinds(), {"lost": 6})
 
     def test_fault(self) -> None:
-        """The kind is the fault, whatever the client does afterwards."""
+        """The metric names the fault, whatever the client does afterwards."""
         for index, end in enumerate((lambda peer: peer.say(close_frame(1000)), lambda peer: peer.lose())):
             peer = self.connected_peer(MESSAGE)
             peer.say(text(frame("NONSENSE")))
@@ -82,7 +82,7 @@ class ClosingTests(WebSocketTestCase):
         self.assertEqual(self.kinds(), {fault.kind: 1 for fault in Fault})
 
     def test_client_does_not_answer(self) -> None:
-        """It has five seconds to read its last frames."""
+        """The client has five seconds to read its last frames."""
         peer = self.connected_peer(MESSAGE)
         peer.say(BYE)
         self.pass_time(int(CLOSE_PATIENCE) - 1)
@@ -110,7 +110,7 @@ class ClosingTests(WebSocketTestCase):
         self.assertEqual(self.kinds(), {"client": 1})
 
     def test_answer_while_the_last_frames_wait(self) -> None:
-        """The close comes after them: nothing that was promised is cut off."""
+        """The connection is closed after the last frames are sent."""
         peer = self.connected_peer(MESSAGE)
         peer.socket.room = 0
         self.publish(MESSAGE)
@@ -125,7 +125,7 @@ class ClosingTests(WebSocketTestCase):
         self.assertEqual(self.kinds(), {"normal": 1})
 
     def test_nothing_after_a_close_frame(self) -> None:
-        """Neither events nor beats nor pongs nor receipts."""
+        """Events, heart-beats, pongs and receipts are not sent after it."""
         self.feed.publishes.holding = True
         for end in (text(frame("NONSENSE")), close_frame(1000), b"\x81\x01\n"):
             peer = self.opened()
@@ -143,13 +143,13 @@ class ClosingTests(WebSocketTestCase):
             self.assertEqual(peer.got(), b"")
 
     def publish_flush(self) -> None:
-        """Publish from elsewhere, past the feed's holding."""
+        """Publish from elsewhere, while the feed holds answers."""
         self.feed.publishes.holding = False
         self.publish(MESSAGE)
         self.feed.publishes.holding = True
 
     def test_every_byte_is_a_sign_of_life(self) -> None:
-        """A piece of a frame, too, and a ping."""
+        """A part of a frame and a ping count as signs of life, too."""
         peer = self.opened()
         peer.say(text(frame("CONNECT", accept_version="1.2", heart_beat="20000,0")))
         wire = text(b"\n") + b"\x89\x80\0\0\0\0" + text(frame("SEND", destination="/x"))[:-1]

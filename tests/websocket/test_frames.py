@@ -29,17 +29,17 @@ class TextHeaderTests(SynchronousTestCase):
         self.assertEqual(text_header(0x1_2345_6789), b"\x81\x7f\x00\x00\x00\x01\x23\x45\x67\x89")
 
     def test_compressed(self) -> None:
-        """RSV1 says so (RFC 7692, section 6)."""
+        """RSV1 marks a compressed message (RFC 7692, section 6)."""
         self.assertEqual(text_header(1, compressed=True), b"\xc1\x01")
         self.assertEqual(text_header(126, compressed=True), b"\xc1\x7e\x00\x7e")
         self.assertEqual(text_header(65536, compressed=True), b"\xc1\x7f\x00\x00\x00\x00\x00\x01\x00\x00")
 
 
 class WholeMessagesTests(SynchronousTestCase):
-    """What a read may begin with."""
+    """The messages at the start of a read."""
 
     def test_messages(self) -> None:
-        """Text and binary, of every form of length that is shorter than 64 KiB."""
+        """Text and binary messages of every form of length below 64 KiB are read."""
         for size in (0, 1, 125, 126, 0x1234, 65535):
             for opcode in (TEXT, BINARY):
                 payload = bytes(each % 128 for each in range(size))
@@ -48,7 +48,7 @@ class WholeMessagesTests(SynchronousTestCase):
                 self.assertEqual(whole_messages(wire * 2 + wire[:-1]), ([payload] * 2, 2 * len(wire)))
 
     def test_what_follows(self) -> None:
-        """Is left where it is: where the second number points."""
+        """The returned index is that of the first frame that isn't read."""
         first = websocket_frame(TEXT, b"ab") + websocket_frame(BINARY, b"\xff")
         for rest in (
             websocket_frame(TEXT, b"c", fin=False),
@@ -68,7 +68,7 @@ class WholeMessagesTests(SynchronousTestCase):
 
 
 class UnmaskTests(SynchronousTestCase):
-    """Against Autobahn's."""
+    """Unmasking gives the same as Autobahn's."""
 
     @given(st.lists(st.binary(max_size=300)), st.binary(min_size=4, max_size=4))
     def test_pieces(self, pieces: list[bytes], mask: bytes) -> None:

@@ -38,7 +38,7 @@ _bad = st.sampled_from(
 
 @dataclass(frozen=True)
 class Part:
-    """What a client says before the reactor turns.
+    """What a client sends within one turn of the reactor.
 
     :ivar stomp: its bytes
     :ivar answered: whether the source takes, behind it, what was published

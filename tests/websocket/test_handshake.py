@@ -1,4 +1,4 @@
-"""The opening handshake (RFC 6455, section 4.2): who is upgraded, and what the others are told."""
+"""The opening handshake (RFC 6455, section 4.2): which requests are accepted, and how others are refused."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.websocket.case import CONNECT, PATH, WebSocketTestCase, close_frame, 
 
 
 class UpgradeTests(WebSocketTestCase):
-    """Who is let in."""
+    """Which requests are accepted."""
 
     def test_answer(self) -> None:
         status, headers, body, peer = self.ask(request())
@@ -37,7 +37,7 @@ class UpgradeTests(WebSocketTestCase):
         self.assertIn("v12.stomp", body)
 
     def test_compression_is_agreed_on(self) -> None:
-        """RFC 7692: the first offer that is right; what it asks of the server is in the answer."""
+        """The first valid offer is accepted, and the answer repeats its parameters for the server (RFC 7692)."""
         agreed = "permessage-deflate; client_no_context_takeover"
         for offer, answer in (
             ("permessage-deflate", agreed),
@@ -51,7 +51,7 @@ class UpgradeTests(WebSocketTestCase):
             self.assertEqual((status, headers.get("sec-websocket-extensions")), (101, answer), offer)
 
     def test_extensions_are_declined(self) -> None:
-        """What is wrong or unknown costs the extension, not the connection."""
+        """An invalid or unknown offer is declined; the connection is accepted."""
         for offer in (
             "permessage-deflate; server_max_window_bits=77",
             "permessage-deflate; server_max_window_bits",
@@ -87,7 +87,7 @@ class UpgradeTests(WebSocketTestCase):
                 self.assertIn("CONNECTED", body)
 
     def test_split_extensions_past_the_head(self) -> None:
-        """What follows the request is no part of it, whatever it looks like."""
+        """Bytes after the request are not part of it, whatever they look like."""
         line = b"\r\nSec-WebSocket-Extensions: permessage-deflate"
         head, end, _ = request(more=["Sec-WebSocket-Extensions: x"]).partition(b"\r\n\r\n")
         _, headers, _, peer = self.ask(head + end + line)
@@ -139,7 +139,7 @@ class PathTests(WebSocketTestCase):
                 self.assertIn("CONNECTED", body)
 
     def test_another(self) -> None:
-        """The answer names them all, also to who doesn't ask for a WebSocket."""
+        """The answer names all paths, also to a request that isn't for a WebSocket."""
         for asked in (request("/ws"), request("/ws", Upgrade=None, Connection="close")):
             status, _, body, _ = self.ask(asked)
             self.assertEqual((status, body), (404, f"There is nothing here; connect to {' or '.join(self.paths)}\n"))
@@ -150,7 +150,7 @@ class PathTests(WebSocketTestCase):
 
 
 class RefusalTests(WebSocketTestCase):
-    """What the others are told, in words that a person can read."""
+    """Refusals, which a person can read."""
 
     def refused(self, wanted: int, request: bytes) -> dict[str, str]:
         """The request is answered with this status and a readable body, and the connection ends; return the headers."""
@@ -169,7 +169,7 @@ class RefusalTests(WebSocketTestCase):
         return headers
 
     def test_wrong_path(self) -> None:
-        """The path is what stands there: nothing is decoded, dropped or taken for a host."""
+        """The path is compared as it is: nothing is decoded, dropped or taken for a host."""
         wrong = ("/", "/ws", f"{PATH}/", f"{PATH}2", f"/x{PATH}", f"/?{PATH}", "a:", f"//evil.example{PATH}")
         for path in (
             *wrong,
@@ -183,7 +183,7 @@ class RefusalTests(WebSocketTestCase):
         self.assertEqual(self.kinds(), {"refused": 13})
 
     def test_head_has_no_body(self) -> None:
-        """Whatever is wrong with the request, and whether all of it was read."""
+        """A refused HEAD gets no body, whatever is wrong, and even if it is incomplete."""
         long = "x" * self.factory.context.limits.request_head
         self.refused(405, request(method="HEAD"))
         self.refused(400, request(method="HEAD", Host=None))
@@ -245,7 +245,7 @@ class RefusalTests(WebSocketTestCase):
         self.assertEqual(self.kinds(), {"refused": 36})
 
     def test_body(self) -> None:
-        """What follows the head would be a body to a proxy, and WebSocket frames here."""
+        """A request with a body is refused: a proxy would take for a body what airyd takes for WebSocket frames."""
         for line in ("Content-Length: 5", "Content-Length: 00", "Transfer-Encoding: chunked", "Transfer-Encoding: x"):
             self.refused(400, request(more=[line]) + b"0\r\n\r\n")
         self.assertEqual(self.ask(request(more=["Content-Length: 0"]))[0], 101)
@@ -288,7 +288,7 @@ class RefusalTests(WebSocketTestCase):
             self.refused(403, request(Origin=origin))
 
     def test_bytes_of_an_origin(self) -> None:
-        """They are a part of it, also those that are white space to Python."""
+        """All bytes are part of the origin, also those that are white space to Python."""
         for byte in ("\x85", "\xa0"):
             for origin in (f"{byte}http://airy.example:8080", f"http://airy.example:8080{byte}", f"http://airy{byte}"):
                 self.refused(403, request(Origin=origin))
@@ -296,14 +296,14 @@ class RefusalTests(WebSocketTestCase):
             self.refused(400, request(more=lines))
 
     def test_host_of_an_absolute_target(self) -> None:
-        """It is the host that counts (RFC 9112, section 3.2.2)."""
+        """The host of an absolute target counts (RFC 9112, section 3.2.2)."""
         page = "https://other.example"
         self.refused(403, request(Origin=page))
         self.assertEqual(self.ask(request(f"http://other.example{PATH}?x", Origin=page))[0], 101)
         self.refused(403, request(f"http://other.example{PATH}", Origin="http://airy.example:8080"))
 
     def test_the_log_names_a_foreign_origin(self) -> None:
-        """With the option that allows it; what is no origin is not repeated."""
+        """The log names the origin and the option that allows it; an invalid origin is not repeated."""
         for origin, option in (
             ("https://Evil.example", "--origin https://evil.example would"),
             ("null", "--origin null would"),
@@ -321,7 +321,7 @@ class RefusalTests(WebSocketTestCase):
             self.assertEqual(self.ask(request(Origin=origin))[0], 101, origin)
 
     def test_what_comes_after_a_refusal_is_dropped(self) -> None:
-        """The answer must reach a client that goes on sending; what it sends must not be kept."""
+        """A client that continues to send gets the answer; the bytes it sends are dropped."""
         peer = self.reach()
         peer.say(request("/wrong") + b"x" * 1000)
         for _ in range(1000):
@@ -332,7 +332,7 @@ class RefusalTests(WebSocketTestCase):
         self.assertEqual(self.metrics.handshakes_refused, {404: 1})
 
     def test_nobody_waits_for_ever(self) -> None:
-        """A refused client that stays is cut off."""
+        """A refused client that stays connected is disconnected."""
         _, _, _, peer = self.ask(request("/wrong"))
         for _ in range(8):
             self.loop.advance(1)
@@ -358,13 +358,13 @@ class RefusalTests(WebSocketTestCase):
         self.assertEqual(self.kinds(), {"lost": 1})
 
     def test_what_is_no_head_at_all(self) -> None:
-        """Bytes that no head has are refused as soon as they come: nothing would ever end such a head."""
+        """Bytes that can't be part of a head are refused as soon as they arrive."""
         for data in (close_frame(1000) + b"\0", b"\x16\x03\x01\x02\0", request()[:-4].replace(b"\r\n", b"\n")):
             self.refused(400, data)
 
 
 class HeadLimitTests(WebSocketTestCase):
-    """The bounds hold while the head arrives, and do not depend on how it is cut."""
+    """The limits apply while the head arrives, however it is cut."""
 
     limits = Limits(request_head=400, headers=12)
 
@@ -415,7 +415,7 @@ class HeadLimitTests(WebSocketTestCase):
 
 
 class OpeningTests(WebSocketTestCase):
-    """What a login may need of the opening handshake reaches it, once."""
+    """The login gets the handshake's headers that it may need, once."""
 
     origins = ("https://app.example",)
 
@@ -461,12 +461,12 @@ class OpeningTests(WebSocketTestCase):
                 peer.lose()
 
     def test_not_of_other_pages(self) -> None:
-        """A browser sends cookies whatever page asks: the origin stands before the login."""
+        """The origin is checked before the login, because browsers send cookies for any page."""
         status, _, _, _ = self.ask(request(Cookie="a=b", Origin="https://evil.example"))
         self.assertEqual((status, self.door.seen), (403, []))
 
     def test_not_kept(self) -> None:
-        """A connection that lives for days doesn't hold a token that was looked at."""
+        """A connection does not keep the headers after the login."""
         _, _, _, peer = self.ask(request(Authorization="Bearer t"))
         (channel,) = self.factory.channels
         peer.say(CONNECT)

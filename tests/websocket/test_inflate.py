@@ -1,4 +1,4 @@
-"""What comes in compressed (RFC 7692): read as if it weren't, and bounded as if it weren't."""
+"""Compressed messages from clients (RFC 7692) are read and limited like uncompressed ones."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class InflateTestCase(WebSocketTestCase):
 
 
 class MessageTests(InflateTestCase):
-    """What is legal is taken."""
+    """Valid messages are accepted."""
 
     def test_message(self) -> None:
         peer = self.session()
@@ -137,7 +137,7 @@ class MessageTests(InflateTestCase):
                 self.assertEqual(self.feed.taken[before:], [(MESSAGE, EVENT)] * (b"".join(pieces).count(b"SEND") or 1))
 
     def test_large(self) -> None:
-        """A body as large as may be takes as many turns as its bytes would need reads."""
+        """A body of the largest size takes as many turns as its bytes would need reads uncompressed."""
         body = EVENT.removesuffix(b"}") + b',"text":"' + b"0123456789" * 20_000 + b'"}'
         peer = self.session()
         peer.say(compressed(frame("SEND", body, destination=MESSAGE)) + compressed(BYE))
@@ -147,14 +147,14 @@ class MessageTests(InflateTestCase):
         self.assertEqual([sent.command for sent in self.stomp(peer)], ["RECEIPT"])
 
     def test_in_small_fragments(self) -> None:
-        """A turn's part may end where zlib has taken all that has come, and yet has more to give."""
+        """A turn may end where zlib has consumed all input, and still has output."""
         peer = self.session()
         peer.say(fragments(deflated(b"\n" * (10 * READ_BYTES + 1) + SEND)))
         self.assertEqual(self.turns_until_read(peer), 10)
         self.assertEqual(self.feed.taken, [(MESSAGE, EVENT)])
 
     def test_many_small_ones(self) -> None:
-        """The bound on a turn is on all messages of a read together."""
+        """The budget of a turn applies to all messages of a read together."""
         peer = self.session()
         size = 4 * READ_BYTES // 5
         peer.say(compressed(b"\n" * size) * 10)
@@ -211,10 +211,10 @@ class ViolationTests(InflateTestCase):
 
 
 class BombTests(InflateTestCase):
-    """A few bytes that would become very many."""
+    """A few bytes that would inflate to very many."""
 
     def test_too_big_a_message(self) -> None:
-        """The bound is on what it becomes; nothing beyond it is inflated, and the client's answer is seen."""
+        """The limit applies to the inflated size, beyond which nothing is inflated; the close frame is read."""
         peer = self.session()
         bomb = compressed(b"\n" * (3 * WEBSOCKET_MESSAGE))
         for start in range(0, len(bomb), READ_BYTES):
@@ -237,7 +237,7 @@ class BombTests(InflateTestCase):
         self.assertEqual(self.closed(peer), (["RECEIPT"], 1000))
 
     def test_empty_final_blocks(self) -> None:
-        """They become nothing, and cost something: a read of them takes many turns, and the next one waits."""
+        """Empty final blocks have no output but cost time: a read of them takes many turns, and the next read waits."""
         peer = self.session()
         blocks = finished(b"") * (READ_BYTES // 2)
         self.assertEqual(len(blocks), READ_BYTES)
@@ -248,7 +248,7 @@ class BombTests(InflateTestCase):
         self.assertEqual(self.feed.taken, [(MESSAGE, EVENT)])
 
     def test_final_blocks_that_become_too_much(self) -> None:
-        """The bound on a message is over all its blocks."""
+        """The limit of a message applies to all its blocks together."""
         peer = self.session()
         bomb = websocket_frame(TEXT, finished(b"\n" * (WEBSOCKET_MESSAGE // 2)) * 3, rsv=RSV1)
         for start in range(0, len(bomb), READ_BYTES):
@@ -257,7 +257,7 @@ class BombTests(InflateTestCase):
         self.assertEqual(self.closed(peer), ([], 1009))
 
     def test_too_big_a_frame(self) -> None:
-        """STOMP's own bound holds while it is inflated."""
+        """STOMP's limits apply while a message is inflated."""
         peer = self.session()
         peer.say(compressed(frame("SEND", b"x" * (8 * self.limits.frame), destination=MESSAGE)) + close_frame(1000))
         self.assertLess(self.turns_until_read(peer), 2 * self.limits.frame / READ_BYTES)
@@ -267,7 +267,7 @@ class BombTests(InflateTestCase):
         self.assertTrue(peer.socket.closed)
 
     def test_requests_wait(self) -> None:
-        """While the source doesn't answer, a client that is to be read no more isn't inflated any more either."""
+        """While a client is paused because the source doesn't answer, inflating pauses, too."""
         self.feed.publishes.holding = True
         peer = self.session()
         peer.say(compressed(SEND * 2000))
@@ -283,7 +283,7 @@ class BombTests(InflateTestCase):
         self.assertEqual(len(self.feed.taken), 2000)
 
     def test_requests_wait_at_the_end(self) -> None:
-        """What follows the message isn't read either."""
+        """Bytes after the message aren't read either."""
         self.feed.publishes.holding = True
         peer = self.session()
         peer.say(compressed(SEND * (MOST_UNDER_WAY + 1)) + compressed(SEND))
@@ -296,7 +296,7 @@ class BombTests(InflateTestCase):
         self.assertEqual(len(self.feed.taken), MOST_UNDER_WAY + 2)
 
     def test_paused_meanwhile(self) -> None:
-        """However often that happens, a turn brings no more than otherwise."""
+        """Repeated pausing does not increase the output of a turn."""
         peer = self.session()
         peer.say(compressed(b"\n" * (10 * READ_BYTES + 1)))
         (channel,) = self.factory.channels
@@ -323,7 +323,7 @@ class BombTests(InflateTestCase):
             self.assertTrue(peer.socket.closed, reason)
 
     def test_more_came_meanwhile(self) -> None:
-        """TLS may hand on what it had when reading was paused: that comes later, in order."""
+        """Bytes that TLS delivers after reading was paused are handled later, in order."""
         peer = self.session()
         data = deflated(b"\n" * 20_000 + SEND)
         peer.say(websocket_frame(TEXT, data, rsv=RSV1) + CONNECT[:5])

@@ -1,4 +1,4 @@
-"""More connections than there may be."""
+"""Connections above ``max_connections``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.websocket.case import WebSocketTestCase
 
 
 class MostTests(WebSocketTestCase):
-    """They are dropped, and those that are there notice nothing."""
+    """They are dropped, and open connections are unaffected."""
 
     def come(self) -> Peer:
         """Return a new connection, some time later."""

@@ -1,4 +1,4 @@
-"""What an idle connection costs: there are thousands of them."""
+"""The memory of an idle connection."""
 
 from __future__ import annotations
 
@@ -56,5 +56,5 @@ class IdleTests(WebSocketTestCase):
         self.assertLess(self.each(), MOST)
 
     def test_compression(self) -> None:
-        """It keeps no window, and nothing else."""
+        """An idle connection with compression keeps no window, and nothing else."""
         self.assertLess(self.each("permessage-deflate; client_max_window_bits"), MOST)

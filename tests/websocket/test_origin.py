@@ -17,7 +17,7 @@ class DefaultTests(SynchronousTestCase):
         self.policy = OriginPolicy((), always=[PAGE])
 
     def test_programs(self) -> None:
-        """They send no origin."""
+        """Programs, which send no origin, may connect."""
         self.assertTrue(self.policy.allows(None, "airy.example"))
 
     def test_own_host(self) -> None:
@@ -71,7 +71,7 @@ class DefaultTests(SynchronousTestCase):
             self.assertFalse(self.policy.allows(origin, host), (origin, host))
 
     def test_nothing_equals_nothing(self) -> None:
-        """An empty ``Host`` is nobody's own."""
+        """An empty ``Host`` equals no origin."""
         for origin in ("null", "", "x", "http://", "file://", "http://:80"):
             for host in ("", " ", ":80", ":443"):
                 self.assertFalse(self.policy.allows(origin, host), (origin, host))
@@ -83,7 +83,7 @@ class DefaultTests(SynchronousTestCase):
 
 
 class ListTests(SynchronousTestCase):
-    """With ``--origin``: what it says, and nothing else."""
+    """With ``--origin``: only the listed origins."""
 
     def test_list(self) -> None:
         policy = OriginPolicy(["https://app.example", "http://Other.example:8443"], always=[PAGE])
@@ -163,7 +163,7 @@ class ListTests(SynchronousTestCase):
         self.assertFalse(policy.allows("https://app.example/", "x"))
 
     def test_web_views(self) -> None:
-        """Apps show their pages from files, or by schemes of their own."""
+        """Apps load their pages from files, or with schemes of their own."""
         for origin in ("file://", "capacitor://localhost", "ionic://localhost", "chrome-extension://abcdefghijklmnop"):
             self.assertTrue(OriginPolicy([origin]).allows(origin, "x"), origin)
             for other in ("file://", "null", "capacitor://localhost", "http://localhost", "file:///x", "file://x"):
@@ -171,7 +171,7 @@ class ListTests(SynchronousTestCase):
                     self.assertFalse(OriginPolicy([origin]).allows(other, "x"), (origin, other))
 
     def test_too_much(self) -> None:
-        """A wildcard has a domain behind it."""
+        """A wildcard needs a domain after it."""
         for wrong in ("https://*", "https://*.com", "https://*.", "https://*.168.1.5", "https://*.*.example.com"):
             error = self.assertRaises(ConfigurationError, OriginPolicy, [wrong])
             self.assertIn("--origin", str(error))
@@ -187,7 +187,7 @@ class ListTests(SynchronousTestCase):
         self.assertTrue(OriginPolicy(["http://[2001:db8::1]:8080"]).allows("http://[2001:db8::1]:8080", "x"))
 
     def test_no_origins(self) -> None:
-        """A typing error is told at the start, not found by the users."""
+        """An invalid option is reported at the start."""
         for wrong in (
             "",
             "app.example",
@@ -226,7 +226,7 @@ class ListTests(SynchronousTestCase):
 
 
 class DescribeTests(SynchronousTestCase):
-    """What the log says of an origin that may not connect."""
+    """How the log describes a refused origin."""
 
     def test_the_option(self) -> None:
         for origin in ("https://evil.example", "http://localhost:5173", "http://[::1]:8080", "file://", "null"):
@@ -237,7 +237,7 @@ class DescribeTests(SynchronousTestCase):
         self.assertIn("--origin https://app.example would", describe_refusal("HTTPS://App.Example.:443"))
 
     def test_what_is_no_origin_is_not_repeated(self) -> None:
-        """It could be a token, a forged line of log, or long."""
+        """An invalid origin could be a token, a forged log line, or very long."""
         for origin in (
             "Bearer eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl",
             "https://eyJhbGciOiJIUzI1NiJ9:e30@app.example",

@@ -1,4 +1,4 @@
-"""Pings on the wire, and output buffers that stand still."""
+"""Pings on the wire, and output buffers without progress."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class PingTests(WebSocketTestCase):
         self.assertEqual(self.kinds(), {})
 
     def test_no_answer(self) -> None:
-        """ERROR, 1008, and the end, whether the client reads that or not."""
+        """A client that doesn't answer gets ERROR and 1008, and is disconnected."""
         peer = self.connected_peer(MESSAGE)
         self.pass_seconds(130)
         pings = websocket_frames(peer.got())
@@ -56,7 +56,7 @@ class PingTests(WebSocketTestCase):
 
 
 class BacklogTests(WebSocketTestCase):
-    """A client that reads nothing of what waits for it, for two intervals, is too slow, though it goes on speaking."""
+    """A client that reads nothing of its buffer for two intervals is too slow, even if it sends."""
 
     def pass_seconds(self, peer: Peer, count: int, heart_beat: bytes = b"\n") -> None:
         """Let so many seconds pass, one at a time; the client speaks."""
@@ -80,7 +80,7 @@ class BacklogTests(WebSocketTestCase):
         self.assertEqual(self.kinds(), {Fault.SLOW_CONSUMER.kind: 1})
 
     def test_it_is_told(self) -> None:
-        """It may read again just then."""
+        """The client gets an ERROR, in case it reads again."""
         peer = self.stuck()
         self.pass_seconds(peer, 62)
         peer.socket.room = None
@@ -88,7 +88,7 @@ class BacklogTests(WebSocketTestCase):
         self.assertEqual(self.closed(peer), (["MESSAGE", "ERROR"], 1013))
 
     def test_progress(self) -> None:
-        """A byte now and then is some."""
+        """An occasional byte counts as progress."""
         peer = self.stuck()
         for _ in range(5):
             self.pass_seconds(peer, 50)
@@ -98,7 +98,7 @@ class BacklogTests(WebSocketTestCase):
         self.assertEqual(self.kinds(), {Fault.SLOW_CONSUMER.kind: 1})
 
     def test_progress_while_more_is_added(self) -> None:
-        """What counts is what leaves, not how much is left."""
+        """Sent bytes count as progress, even if the buffer grows."""
         peer = self.stuck()
         for _ in range(5):
             self.pass_seconds(peer, 50)
@@ -127,7 +127,7 @@ class BacklogTests(WebSocketTestCase):
         self.assertEqual(self.kinds(), {Fault.SLOW_CONSUMER.kind: 1})
 
     def test_who_owes_heart_beats(self) -> None:
-        """They say that the client lives, not that it reads."""
+        """A client's heart-beats are not progress of the buffer."""
         peer = self.opened()
         peer.say(text(frame("CONNECT", accept_version="1.2", heart_beat="30000,0")))
         peer.say(text(frame("SUBSCRIBE", id="a", destination=MESSAGE)))
@@ -150,7 +150,7 @@ class BacklogTests(WebSocketTestCase):
         self.assertEqual((self.kinds(), self.loop.getDelayedCalls()), ({"lost": 1}, []))
 
     def test_turned_off(self) -> None:
-        """Then the bound in bytes is the only one."""
+        """Without pings, only the limit in bytes applies."""
         self.ping_interval = 0
         self.setUp()
         peer = self.stuck()

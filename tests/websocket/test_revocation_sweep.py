@@ -1,4 +1,4 @@
-"""Connections whose tokens are revoked end, and nobody waits long for that."""
+"""Connections with revoked tokens are ended, without delaying other work."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.websocket.case import WebSocketTestCase
 
 
 class SweepTests(WebSocketTestCase):
-    """A revocation comes, with connections open."""
+    """A revocation while connections are open."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -25,7 +25,7 @@ class SweepTests(WebSocketTestCase):
         self.sweep = RevocationSweep(self.factory.channels, self.is_revoked, self.reactor)
 
     def is_revoked(self, principal: IPrincipal) -> bool:
-        """Say who has to go."""
+        """Return whether the principal's token is revoked."""
         self.looks += 1
         return principal.name in self.out
 
@@ -36,7 +36,7 @@ class SweepTests(WebSocketTestCase):
         return self.connected_peer()
 
     def turns(self) -> None:
-        """Let it look at all."""
+        """Let the sweep check all connections."""
         while self.reactor.calls:
             self.reactor.turn()
 
@@ -60,7 +60,7 @@ class SweepTests(WebSocketTestCase):
         self.assertEqual(self.closed(ann), (["ERROR"], 1008))
 
     def test_before_a_login(self) -> None:
-        """Who has not said who it is, is asked at the door."""
+        """A connection without a login is not ended; its login is checked later."""
         peer = self.opened()
         self.reach()
         self.sweep.start()
@@ -68,7 +68,7 @@ class SweepTests(WebSocketTestCase):
         self.assertEqual((peer.got(), self.looks), (b"", 0))
 
     def test_a_part_in_each_turn(self) -> None:
-        """Whoever else has something to do has its turn after so many ends."""
+        """Other work gets its turn after a limited number of ends."""
         peers = [self.logged_in("ann") for _ in range(2 * ENDS_PER_TURN + 1)]
         self.out = {"ann"}
         self.sweep.start()
@@ -90,7 +90,7 @@ class SweepTests(WebSocketTestCase):
         self.assertEqual(self.factory.channels, set())
 
     def test_another_revocation_meanwhile(self) -> None:
-        """It is for all, those that were looked at before, too; nobody is looked at by two sweeps."""
+        """Another revocation starts a full sweep after the present one; sweeps never overlap."""
         others = [self.logged_in("bea") for _ in range(3)]
         peers = [self.logged_in("ann") for _ in range(2 * ENDS_PER_TURN)]
         self.out = {"ann"}
@@ -103,7 +103,7 @@ class SweepTests(WebSocketTestCase):
         self.assertLessEqual(self.looks, len(peers) + 2 * len(others))
 
     def test_revocations_in_every_turn(self) -> None:
-        """However fast they come, each connection is looked at."""
+        """Each connection is checked, however fast revocations arrive."""
         self.patch(airyd.websocket.revocation_sweep, "LOOKS_PER_TURN", 2)
         names = {f"user-{number}" for number in range(7)}
         for name in names:
@@ -121,7 +121,7 @@ class SweepTests(WebSocketTestCase):
         self.assertEqual(seen, names)
 
     def test_a_bug(self) -> None:
-        """It keeps nobody else here."""
+        """An exception in one connection does not spare the others."""
         ann, bea = self.logged_in("ann"), self.logged_in("bea")
 
         def is_revoked(principal: IPrincipal) -> bool:

@@ -1,4 +1,4 @@
-"""RFC 6455 after the opening handshake: what is legal is taken, what breaks it gets its close code."""
+"""RFC 6455 after the opening handshake: valid frames are accepted, violations get their close codes."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class ViolationTests(WebSocketTestCase):
         self.assertEqual(self.door.seen, [])
 
     def test_second_violation(self) -> None:
-        """While the closing handshake is under way: no second close frame."""
+        """A violation during the closing handshake causes no second close frame."""
         peer = self.opened()
         peer.say(text(b"\xff") + text(b"\xff"))
         peer.say(websocket_frame(3))

@@ -1,4 +1,4 @@
-"""What goes out, while the kernel takes all, some or none of it."""
+"""Sending, while the kernel takes all, some or no bytes."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class SendingTests(WebSocketTestCase):
         self.publish(MESSAGE, event(number, size))
 
     def test_direct(self) -> None:
-        """What fits is sent within the flush, before any write of the reactor's."""
+        """Bytes that the socket takes are sent within the flush, before the reactor writes."""
         peer = self.connected_peer(MESSAGE)
         self.publish_number(1)
         self.assertEqual(self.bodies(peer), [event(1)])
         self.assertEqual(self.metrics.stalls, 0)
 
     def test_partial_at_every_byte(self) -> None:
-        """A send that stops anywhere; what follows queues behind it."""
+        """A send may stop at any byte; later bytes are queued after the rest."""
         peer = self.connected_peer(MESSAGE)
         self.publish_number(0)
         size = len(peer.got())
@@ -82,7 +82,7 @@ class SendingTests(WebSocketTestCase):
         self.assertEqual(self.bodies(peers[2]), [event(number) for number in range(3)])
 
     def test_drop_by_drop(self) -> None:
-        """A client that reads a byte at a time loses none."""
+        """A client that reads byte by byte loses none."""
         peer = self.connected_peer(MESSAGE)
         peer.socket.room = 0
         for number in range(5):
@@ -95,7 +95,7 @@ class SendingTests(WebSocketTestCase):
         self.assertEqual(self.bodies(peer), [event(number) for number in range(5)])
 
     def test_two_groups_in_one_turn(self) -> None:
-        """One group's send stops short: the other group's must not overtake its rest."""
+        """If one group's send is partial, the other group's send must not overtake the rest."""
         peer = self.connected_peer(MESSAGE, UNREAD_COUNT, CHANNEL_CONNECTED)
         for room in (0, 1, 50, 300, 500):
             peer.socket.room = room
@@ -108,7 +108,7 @@ class SendingTests(WebSocketTestCase):
             self.assertEqual(order, [MESSAGE, UNREAD_COUNT, CHANNEL_CONNECTED], room)
 
     def test_two_groups_at_the_end(self) -> None:
-        """A client that leaves in the turn of the events: what it gets last is still a stream."""
+        """A client that leaves in the turn of the events still gets a valid stream."""
         farewells = (frame("DISCONNECT", receipt="bye"), ["MESSAGE", "MESSAGE"]), (frame("NONSENSE"), ["ERROR"])
         for leave, sent in farewells:
             for room in (0, 1, 50, 300, 500):
@@ -126,7 +126,7 @@ class SendingTests(WebSocketTestCase):
         self.assertEqual(self.metrics.buffered_clients, 0)
 
     def test_reset_in_the_middle_of_a_send(self) -> None:
-        """The transport finds out; nobody else notices."""
+        """The transport finds out, and other clients are unaffected."""
         peer = self.connected_peer(MESSAGE, UNREAD_COUNT)
         other = self.connected_peer(MESSAGE)
         peer.socket.reset = True
@@ -150,7 +150,7 @@ class SendingTests(WebSocketTestCase):
         self.assertEqual(self.kinds(), {"lost": 1})
 
     def test_slow_client(self) -> None:
-        """Above the bound: ERROR and 1013; what is buffered stays bounded, and all of it comes in order."""
+        """Above the limit the client gets ERROR and 1013; the buffer stays bounded, and is sent in order."""
         peer = self.connected_peer(MESSAGE, UNREAD_COUNT)
         other = self.connected_peer(MESSAGE)
         peer.socket.room = 0
@@ -172,7 +172,7 @@ class SendingTests(WebSocketTestCase):
         self.assertEqual(self.kinds(), {"slow_consumer": 1, "lost": 1})
 
     def test_slow_client_by_pings(self) -> None:
-        """What Autobahn answers counts, too."""
+        """Autobahn's pongs count towards the limit, too."""
         peer = self.connected_peer()
         peer.socket.room = 0
         for _ in range(400):
@@ -204,10 +204,10 @@ class SendingTests(WebSocketTestCase):
 
 
 class ResumeTests(WebSocketTestCase):
-    """A long history, with the bounds as they are by default."""
+    """A long history, with the default limits."""
 
     def test_more_than_may_be_buffered(self) -> None:
-        """A history that is larger than what may be buffered comes at the client's pace."""
+        """A history larger than the buffer's limit is sent at the client's pace."""
         watcher = self.connected_peer()
         watcher.say(text(frame("SUBSCRIBE", id="a", destination=MESSAGE, receipt="r")))
         (receipt,) = self.stomp(watcher)

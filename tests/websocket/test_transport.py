@@ -1,4 +1,4 @@
-"""Twisted's transports with word of what is queued: over real sockets on this machine, with small buffers."""
+"""Twisted's transports with a count of queued bytes, over real sockets with small buffers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MUCH = bytes(range(256)) * 8 * 1024
 
 
 class Tells:
-    """An observer of a transport that calls somebody."""
+    """An observer of a transport that makes given calls."""
 
     def __init__(self, call: Callable[[], None]) -> None:
         self._call = call
@@ -80,7 +80,7 @@ class Served(Protocol):
             each.callback(None)
 
     def when_empty(self) -> Deferred[None]:
-        """Fires when the transport says that all was sent."""
+        """Return a Deferred that fires when the transport reports that all was sent."""
         waiting: Deferred[None] = Deferred()
         self.at_empty.append(waiting)
         return waiting
@@ -112,7 +112,7 @@ class Reader(Protocol):
             wanted.callback(b"".join(self._got))
 
     def read(self, size: int) -> Deferred[bytes]:
-        """Fires with all that came, when it is this many bytes."""
+        """Return a Deferred that fires with all received bytes when there are this many."""
         wanted: Deferred[bytes] = Deferred()
         self._wanted = size, wanted
         self.dataReceived(b"")
@@ -221,7 +221,7 @@ class TCPTests(SocketTestCase):
 
     @inlineCallbacks
     def test_direct_send(self) -> Any:
-        """A direct send goes out as it is, and nothing is queued."""
+        """A direct send reaches the client unchanged, and nothing is queued."""
         reader = yield self.connect()
         below = self.below()
         self.assertEqual(below.socket.send(b"hello"), 5)
@@ -240,7 +240,7 @@ class TCPTests(SocketTestCase):
 
     @inlineCallbacks
     def test_rest_is_queued(self) -> Any:
-        """What the kernel does not take follows, in order; then the transport says so, once."""
+        """Bytes that the kernel does not take follow in order; then the transport reports that once."""
         reader = yield self.connect()
         below = self.below()
         taken = self.fill(below, MUCH)
@@ -261,7 +261,7 @@ class TCPTests(SocketTestCase):
 
     @inlineCallbacks
     def test_write_from_within_emptied(self) -> Any:
-        """Whoever hears that all is sent may send more, by either way."""
+        """An observer may send more from ``emptied``, directly or through the transport."""
         reader = yield self.connect()
         below = self.below()
         emptied = self.served.when_empty()
@@ -284,7 +284,7 @@ class TCPTests(SocketTestCase):
 
     @inlineCallbacks
     def test_lost_with_a_queue(self) -> Any:
-        """The peer resets: the protocol hears it, and asking what is queued does no harm."""
+        """After a reset by the peer the protocol is called, and ``buffered`` can still be read."""
         reader = yield self.connect()
         below = self.below()
         send = below.socket.send
@@ -298,7 +298,7 @@ class TCPTests(SocketTestCase):
 
     @inlineCallbacks
     def test_close_with_a_queue(self) -> Any:
-        """``loseConnection`` sends what is queued, and does not call the last write an emptying of interest."""
+        """``loseConnection`` sends the queued bytes, and does not report the last write to the observer."""
         reader = yield self.connect()
         below = self.below()
         taken = self.fill(below, MUCH)
@@ -311,7 +311,7 @@ class TCPTests(SocketTestCase):
 
     @inlineCallbacks
     def test_half_closed_by_us(self) -> Any:
-        """Our side is shut after the queue; what the peer says still comes."""
+        """Our side is shut after the queue is sent; bytes from the peer still arrive."""
         reader = yield self.connect()
         below = self.below()
         taken = self.fill(below, MUCH)
@@ -333,7 +333,7 @@ class TCPTests(SocketTestCase):
 
     @inlineCallbacks
     def test_reads_little_at_a_time(self) -> Any:
-        """However much a client sends: the others get their turn after a few KiB of it."""
+        """Other clients get their turn after a few KiB of one client's bytes."""
         much = MUCH[: 50 * READ_BYTES]
         reader = yield self.connect()
         reader.transport.write(much)
@@ -357,7 +357,7 @@ class UnixTests(TCPTests):
 
 
 class TLSTests(SocketTestCase):
-    """TLS above: nothing goes directly, but what is queued below is known."""
+    """Under TLS nothing is sent directly, but the number of queued bytes is known."""
 
     def connect(self) -> Deferred[Any]:
         """Return the client's side of a connection."""
@@ -373,7 +373,7 @@ class TLSTests(SocketTestCase):
 
     @inlineCallbacks
     def test_back_pressure(self) -> Any:
-        """A client that does not read: it shows in ``buffered``; when it reads, the transport says when all is out."""
+        """``buffered`` grows while the client does not read; when it reads, the transport reports that all was sent."""
         reader = yield self.connect()
         reader.transport.resumeProducing()
         self.served.transport.write(b"hello")
@@ -392,7 +392,7 @@ class TLSTests(SocketTestCase):
         self.assertEqual(below.buffered, 0)
 
     def turns(self, count: int) -> Deferred[None]:
-        """Fires after some turns of the reactor."""
+        """Return a Deferred that fires after some turns of the reactor."""
         done: Deferred[None] = Deferred()
 
         def turn(left: int) -> None:
@@ -406,7 +406,7 @@ class TLSTests(SocketTestCase):
 
 
 class QueueTests(SynchronousTestCase):
-    """How much is queued, to the byte; the socket takes what the test says."""
+    """The exact number of queued bytes; the test decides what the socket takes."""
 
     def test_partly_sent(self) -> None:
         loop = Loop()
@@ -427,7 +427,7 @@ class QueueTests(SynchronousTestCase):
         self.assertEqual(peer.got(), b"x" * 100 + b"y" * 30)
 
     def test_progress(self) -> None:
-        """Only what the kernel took is some; the end of the queue is told by ``emptied``."""
+        """Only bytes that the kernel took are progress; ``emptied`` reports the end of the queue."""
         loop = Loop()
         served = Served(Deferred())
         peer = Peer(loop, served)
@@ -442,7 +442,7 @@ class QueueTests(SynchronousTestCase):
 
 
 class DirectOfTests(SynchronousTestCase):
-    """What is no such transport."""
+    """Objects that aren't such transports."""
 
     def test_none(self) -> None:
         self.assertIsNone(direct_of(None))

@@ -1,4 +1,4 @@
-"""Messages that are here as a whole are read past Autobahn: whatever comes, the client gets the same answers."""
+"""Complete messages are read without Autobahn, and the client gets the same answers."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _changes = st.lists(st.tuples(st.integers(0, 9999), st.binary(max_size=2)), max_
 
 
 class SameAnswersTests(WebSocketTestCase):
-    """With the short way and without it."""
+    """The answers with and without the direct reading of complete messages."""
 
     def connect(self, offer: str | None) -> Peer:
         """Return a connection with a session."""
@@ -76,7 +76,7 @@ class SameAnswersTests(WebSocketTestCase):
     @example(None, websocket_frame(TEXT, b"\n\xff", key=b"abcd"), [], [])
     @example(None, websocket_frame(PING, websocket_frame(TEXT, b"HELLO\n\n\0"), key=bytes(4)), [], [6])
     def test_any_bytes(self, offer: str | None, stream: bytes, changes: list[tuple[int, bytes]], at: list[int]) -> None:
-        """Those of clients, with and without changes, cut anywhere."""
+        """Bytes of clients, with and without changes, cut anywhere."""
         for place, piece in changes:
             place %= len(stream) + 1
             stream = stream[:place] + piece + stream[place + 1 :]
@@ -86,7 +86,7 @@ class SameAnswersTests(WebSocketTestCase):
             self.assertEqual(self.answers(offer, chunks), short)
 
     def test_it_is_taken(self) -> None:
-        """Many messages of one read, with a ping between and the beginning of another behind, go on in two pieces."""
+        """Many messages of one read, with a ping among them and an incomplete one last, are passed on in two pieces."""
         taken: list[tuple[list[bytes], int]] = []
 
         def watched(data: bytes) -> tuple[list[bytes], int]:
