@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --constr
 # The tree itself is installed, by the setuptools of the constraints.
 INSTALL := $(PIP) --no-build-isolation --editable
 
-.PHONY: help run check test lint types unit tests test-long test-oldest test-newest lock chaos \
+.PHONY: help run check test lint types unit tests test-long test-oldest test-newest coverage lock dist chaos \
 	bench bench-quick bench-check clean
 
 help: ## list the targets
@@ -52,6 +52,9 @@ test-newest: ## all tests with the newest packages that setup.cfg admits, in an 
 	: >.venv-newest/constraints.txt
 	$(MAKE) VENV=.venv-newest CONSTRAINTS=.venv-newest/constraints.txt tests test-long
 
+coverage: $(VENV)/ready-for-tests $(CLIENTS) ## run the tests once more and show which lines and branches they reach
+	$(BIN)/python -m tests.coverage $(ARGS)
+
 lock: ## write constraints.txt anew, with the newest packages that setup.cfg admits
 	rm -rf .venv-newest
 	mkdir .venv-newest
@@ -61,6 +64,12 @@ lock: ## write constraints.txt anew, with the newest packages that setup.cfg adm
 		>.venv-newest/lock.txt
 	.venv-newest/bin/python -m pip freeze --all --exclude-editable >>.venv-newest/lock.txt
 	mv .venv-newest/lock.txt constraints.txt
+
+dist: $(VENV)/ready-for-tests ## build sdist and wheel into dist/, check them, install the wheel elsewhere and try it
+	rm -rf dist *.egg-info
+	$(BIN)/python -m build --no-isolation --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/python -m tests.installation dist/*.whl
 
 chaos: $(VENV)/ready-for-tests ## kill, stop, cut and empty everything for 33 minutes; python -m tests.chaos --help tells of less
 	$(BIN)/python -m tests.chaos $(ARGS)
@@ -80,7 +89,7 @@ bench-check: $(VENV)/ready-for-tests ## count instructions, and measure what mus
 
 clean: ## remove all that was made
 	rm -rf .venv .venv-oldest .venv-newest tests/clients/node_modules build dist *.egg-info _trial_temp* \
-		.hypothesis .mypy_cache .pytest_cache .ruff_cache twisted/plugins/dropin.cache
+		.coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache twisted/plugins/dropin.cache
 	find airyd tests bench twisted -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -95,7 +104,7 @@ $(VENV)/ready: setup.cfg pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 $(VENV)/ready-for-tests: setup.cfg pyproject.toml $(CONSTRAINTS) tests/system-packages | $(BIN)/python
 	tests/system-packages test $(PYTHON)
 	$(PIP) --upgrade pip setuptools
-	$(INSTALL) '.[test,bench]'
+	$(INSTALL) '.[test,bench,release]'
 	@touch $(VENV)/ready $@
 
 $(CLIENTS): tests/clients/package.json tests/clients/package-lock.json | $(VENV)/ready-for-tests
