@@ -54,9 +54,7 @@ class ReleaseTests(SynchronousTestCase):
 
     def copy(self) -> Path:
         """Copy the tree as a clone has it."""
-        return Path(
-            shutil.copytree(ROOT, self.directory() / "airyd", ignore=shutil.ignore_patterns(*NOT_IN_A_CLONE))
-        )
+        return Path(shutil.copytree(ROOT, self.directory() / "airyd", ignore=shutil.ignore_patterns(*NOT_IN_A_CLONE)))
 
     def build(self, tree: Path) -> tuple[Path, Path]:
         """Build a source distribution, and the wheel from it, without asking a registry."""
