@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --constr
 # The tree itself is installed, by the setuptools of the constraints.
 INSTALL := $(PIP) --no-build-isolation --editable
 
-.PHONY: help run check test lint types unit tests test-long test-oldest test-newest coverage lock dist chaos \
+.PHONY: help run check test lint types unit tests docs test-long test-oldest test-newest coverage lock dist chaos \
 	bench bench-quick bench-check clean
 
 help: ## list the targets
@@ -23,7 +23,7 @@ run: $(VENV)/ready ## serve a made-up conversation feed on loopback; ARGS='...' 
 
 check: lint types unit ## for every day: lint, types, and the tests that start no process
 
-test: lint types tests ## everything that must pass: lint, types, and all tests but the long ones
+test: lint types tests docs ## everything that must pass: lint, types, all tests but the long ones, and the docs' site
 
 lint: $(VENV)/ready-for-tests ## ruff, with its security rules
 	$(BIN)/ruff check .
@@ -37,6 +37,9 @@ unit: $(VENV)/ready-for-tests ## the tests that start no process
 tests: $(VENV)/ready-for-tests $(CLIENTS) ## all tests but the long ones, with pytest; the unit tests with trial, too
 	$(BIN)/python -m tests.suite
 
+docs: $(VENV)/ready-for-tests ## make a site of docs/ with Sphinx, in build/docs; a warning is an error
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet docs build/docs
+
 test-long: $(VENV)/ready-for-tests $(CLIENTS) ## the tests that take over 20 seconds each
 	$(BIN)/python -m tests.suite long
 
@@ -44,13 +47,13 @@ test-oldest: ## all tests with the oldest packages that setup.cfg admits, in an 
 	rm -rf .venv-oldest
 	mkdir .venv-oldest
 	$(PYTHON) tests/oldest.py >.venv-oldest/constraints.txt
-	$(MAKE) VENV=.venv-oldest CONSTRAINTS=.venv-oldest/constraints.txt tests test-long
+	$(MAKE) VENV=.venv-oldest CONSTRAINTS=.venv-oldest/constraints.txt tests docs test-long
 
 test-newest: ## all tests with the newest packages that setup.cfg admits, in an environment of their own
 	rm -rf .venv-newest
 	mkdir .venv-newest
 	: >.venv-newest/constraints.txt
-	$(MAKE) VENV=.venv-newest CONSTRAINTS=.venv-newest/constraints.txt tests test-long
+	$(MAKE) VENV=.venv-newest CONSTRAINTS=.venv-newest/constraints.txt tests docs test-long
 
 coverage: $(VENV)/ready-for-tests $(CLIENTS) ## run the tests once more and show which lines and branches they reach
 	$(BIN)/python -m tests.coverage $(ARGS)
@@ -104,7 +107,7 @@ $(VENV)/ready: setup.cfg pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 $(VENV)/ready-for-tests: setup.cfg pyproject.toml $(CONSTRAINTS) tests/system-packages | $(BIN)/python
 	tests/system-packages test $(PYTHON)
 	$(PIP) --upgrade pip setuptools
-	$(INSTALL) '.[test,bench,release]'
+	$(INSTALL) '.[test,bench,docs,release]'
 	@touch $(VENV)/ready $@
 
 $(CLIENTS): tests/clients/package.json tests/clients/package-lock.json | $(VENV)/ready-for-tests

@@ -163,7 +163,7 @@ class Opening(NamedTuple):
     Texts have one character per byte (latin-1), since HTTP does not say what the bytes 80 to FF mean.
 
     :ivar authorization: the ``Authorization`` header; there is never more than one
-    :ivar cookie: the ``Cookie`` headers, joined with ``; ``; only of pages whose origin may connect
+    :ivar cookie: the ``Cookie`` headers, joined with ``"; "``; only of pages whose origin may connect
     """
 
     authorization: str | None = None

@@ -12,8 +12,8 @@ from textwrap import indent
 from typing import cast
 from xml.etree import ElementTree
 
-from docutils.core import publish_string  # type: ignore[import-untyped]  # docutils has no types
-from docutils.writers.docutils_xml import Writer  # type: ignore[import-untyped]  # likewise
+from docutils.core import publish_string
+from docutils.writers.docutils_xml import Writer
 from twisted.internet.interfaces import IReactorCore
 from twisted.trial.unittest import SynchronousTestCase
 

@@ -149,7 +149,7 @@ class ConstraintsTests(SynchronousTestCase):
 
     def test_every_package_has_one(self) -> None:
         """A package that came along with another has its exact version, too: ``make lock`` enters it."""
-        extras = frozenset({"test", "bench", "release"})
+        extras = frozenset({"test", "bench", "docs", "release"})
         names = {canonicalize_name(each.name) for each in needed(distribution("airyd").requires or [], extras)}
         self.assertGreater(len(names), len(self.requirements()))
         self.assertEqual(set(), names - self.constraints().keys())
