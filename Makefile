@@ -69,8 +69,9 @@ lock: ## write constraints.txt anew, with the newest packages that setup.cfg adm
 	mv .venv-newest/lock.txt constraints.txt
 
 dist: $(VENV)/ready-for-tests ## build sdist and wheel into dist/, check them, install the wheel elsewhere and try it
-	rm -rf dist *.egg-info
-	$(BIN)/python -m build --no-isolation --outdir dist .
+	rm -rf dist
+# What the build leaves beside airyd/ would hide the metadata of the installed tree.
+	$(BIN)/python -m build --no-isolation --outdir dist . ; status=$$?; rm -rf *.egg-info; exit $$status
 	$(BIN)/python -m twine check --strict dist/*
 	$(BIN)/python -m tests.installation dist/*.whl
 
