@@ -44,6 +44,8 @@ ROOT = Path(__file__).parent.parent
 DOCUMENTS = (
     "README.rst",
     "CHANGELOG.rst",
+    "CONTRIBUTING.rst",
+    "SECURITY.rst",
     "docs/architecture.rst",
     "docs/performance.rst",
     "docs/scaling.rst",
