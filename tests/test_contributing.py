@@ -101,6 +101,12 @@ class ToolsTests(SynchronousTestCase):
             wrong = re.findall(r"[ \t\r]+\n|\t|[^\n]\Z", content)
             self.assertEqual([], wrong, path)
 
-    def test_changelog_begins_with_this_version(self) -> None:
-        versions = re.findall(r"^(\d\S*), .*\n-+$", (ROOT / "CHANGELOG.rst").read_text(), flags=re.MULTILINE)
+    def test_changelog(self) -> None:
+        """It begins with this version. Each thing has one line, under what it is to a user."""
+        changes = (ROOT / "CHANGELOG.rst").read_text()
+        versions = re.findall(r"^(\d\S*), .*\n-+$", changes, flags=re.MULTILINE)
         self.assertEqual(__version__, versions[0])
+        kinds = set(re.findall(r"^(.+)\n~+$", changes, flags=re.MULTILINE))
+        self.assertEqual(set(), kinds - {"Added", "Changed", "Removed", "Fixed", "Security"})
+        lines = changes.partition("~\n\n")[2].splitlines()
+        self.assertEqual([], [line for line in lines if line.startswith(" ")])
