@@ -26,7 +26,7 @@ from airyd.events import AIRY_DESTINATIONS, EVENTS
 from airyd.hub.replay import State
 from airyd.interfaces import SourceContext
 from airyd.metrics import LogMetrics, Metrics, WorkersMetrics
-from airyd.revocation import MOST_LEEWAY, TOKEN_MAX_AGE, lasting
+from airyd.revocation import MOST_LEEWAY, TOKEN_MAX_AGE, retention
 from airyd.sources import make_source
 from airyd.sources.redis import dead_letters as deadletters
 from airyd.sources.redis import revocation_stream as revocations
@@ -323,7 +323,7 @@ class PublishingTests(SynchronousTestCase):
         self.assertIn("copied once a minute", whole)
         self.assertIn(f"one of {deadletters.MARKS:,} keys", whole)
         self.assertIn(f"then {deadletters.COPIES_PER_SECOND} per second", whole)
-        mended = revocations.BLOCK + revocations.MEND_WITHIN
+        mended = revocations.BLOCK + revocations.REWRITE_WITHIN
         self.assertIn(f"write them again within some {mended:g} seconds", " ".join(whole.split()))
 
 
@@ -370,7 +370,7 @@ class SecurityTests(SynchronousTestCase):
         self.assertIn("good for five minutes at most", whole)
         self.assertIn("at most once in five seconds", whole)
         self.assertIn(f"{sweep.LOOKS_PER_TURN:,} looks or {sweep.ENDS_PER_TURN} ends", whole)
-        self.assertEqual((TOKEN_MAX_AGE, lasting(0)), (86_400, 600))
+        self.assertEqual((TOKEN_MAX_AGE, retention(0)), (86_400, 600))
         self.assertIn("a day unless it is said otherwise, and ten minutes more", whole)
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from zope.interface import implementer
 
-from airyd.auth.credentials import is_anything_shown
+from airyd.auth.credentials import has_credentials
 from airyd.auth.spec import Words
 from airyd.events import RowFilter
 from airyd.interfaces import Credentials, IAuthenticator, IPrincipal
@@ -66,7 +66,7 @@ class AnonymousAuthenticator:
 
     def takes(self, credentials: Credentials) -> bool:
         """Say whether nothing was shown: whoever shows something wants to be somebody (``IAuthenticator``)."""
-        return not is_anything_shown(credentials)
+        return not has_credentials(credentials)
 
     def authenticate(self, credentials: Credentials) -> IPrincipal:
         """Let the client in (``IAuthenticator``)."""

@@ -41,7 +41,7 @@ from airyd.cli.tls import Authorities
 from airyd.cli.token import TokenUnreadable, mint, secrets_of, token_source
 from airyd.errors import ConfigurationError
 from airyd.hostnames import AnyNameEndpoint
-from airyd.revocation import TOKEN_MAX_AGE, revocation
+from airyd.revocation import TOKEN_MAX_AGE, new_revocation
 
 _USAGE_ERROR: Final = 2
 #: What a shell adds to the number of the signal that ended a program.
@@ -160,7 +160,7 @@ async def revoke(reactor: IReactorCore, options: RevokeOptions, console: Console
     clock = IReactorTime(reactor)
     try:
         if options.source is not None:
-            wanted = revocation(options.kind, options.name, _now(), options.token_max_age or TOKEN_MAX_AGE)
+            wanted = new_revocation(options.kind, options.name, _now(), options.token_max_age or TOKEN_MAX_AGE)
             done = await revoke_in_source(keeper_of(options.source, reactor, _now, os.environ), wanted, clock)
         else:
             token = token_source(options.token_file, _ADMIN_TOKEN, os.environ)()

@@ -25,7 +25,7 @@ from airyd.cli.usage import (
     whole,
 )
 from airyd.events import AIRY_DESTINATIONS
-from airyd.revocation import LONGEST_NAME, MOST_TOKEN_MAX_AGE, Revoked, is_name
+from airyd.revocation import LONGEST_NAME, MOST_TOKEN_MAX_AGE, RevocationKind, is_name
 
 _INDENTED_DESTINATIONS: Final = f"\n{' ' * 15}".join(AIRY_DESTINATIONS)
 _CA_FILE_NEEDS: Final = "--ca-file is for a {}:// URL"
@@ -263,7 +263,7 @@ Arguments:
 
     def __init__(self) -> None:
         super().__init__()
-        self.kind = Revoked.JTI
+        self.kind = RevocationKind.JTI
         self.name = ""
         self.url = ADMIN_URL
         self.source: str | None = None
@@ -273,13 +273,13 @@ Arguments:
 
     def opt_jti(self, name: str) -> None:
         """The claim jti of a token."""
-        self._take(Revoked.JTI, name)
+        self._take(RevocationKind.JTI, name)
 
     def opt_subject(self, name: str) -> None:
         """A user: all tokens that were issued until now."""
-        self._take(Revoked.SUBJECT, name)
+        self._take(RevocationKind.SUBJECT, name)
 
-    def _take(self, kind: Revoked, name: str) -> None:
+    def _take(self, kind: RevocationKind, name: str) -> None:
         if self.name:
             raise usage.UsageError("give one --jti, or one --subject")
         if not is_name(name):

@@ -18,9 +18,9 @@ from airyd.errors import ConfigurationError, PayloadRefused, SourceUnavailable
 from airyd.events import Event
 from airyd.interfaces import IEventSink, IEventSource, IRevocationKeeper, SourceContext
 from airyd.limits import SOURCE_PATIENCE
-from airyd.revocation import Revocation, Revoked
+from airyd.revocation import Revocation, RevocationKind
 from airyd.sources import make_source
-from airyd.sources.shares import without_patterns
+from airyd.sources.routing import without_patterns
 
 _UNSURE: Final = "it may be revoked or not: revoking it again is safe"
 
@@ -65,7 +65,7 @@ async def revoke_in_source(source: IEventSource, revocation: Revocation, clock: 
     return revocation
 
 
-async def revoke_by_admin(endpoint: AdminEndpoint, kind: Revoked, name: str) -> Revocation:
+async def revoke_by_admin(endpoint: AdminEndpoint, kind: RevocationKind, name: str) -> Revocation:
     """Tell a server; return what it made of that.
 
     Errors: :class:`RevokeFailed`.
@@ -93,7 +93,8 @@ def tell(done: Revocation, console: Console) -> None:
     if not console.terminal:
         console.write(json.dumps({kind.value: name, "at": at, "until": until}).encode() + b"\n")
         return
-    what = f"the token {name}" if kind is Revoked.JTI else f"all tokens of {name} that were issued until {_time(at)}"
+    of_subject = f"all tokens of {name} that were issued until {_time(at)}"
+    what = f"the token {name}" if kind is RevocationKind.JTI else of_subject
     console.show(visible(f"revoked until {_time(until)}: {what}"))
 
 

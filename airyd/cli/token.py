@@ -90,10 +90,10 @@ def mint(
     """
     import jwt
 
-    from airyd.auth.jwt.claims import Rules, read_identity
+    from airyd.auth.jwt.claims import ClaimRules, read_identity
     from airyd.auth.jwt.keys import secret_keys
-    from airyd.auth.jwt.permissions import RightsClaims, RightsTable
-    from airyd.auth.jwt.signature import read_claims, read_head
+    from airyd.auth.jwt.permissions import PermissionCache, PermissionClaims
+    from airyd.auth.jwt.signature import read_header, verified_claims
     from airyd.errors import LoginRefused
 
     issued = int(now)
@@ -104,9 +104,9 @@ def mint(
     assert isinstance(key.material, bytes)  # noqa: S101  # a secret is
     token = jwt.encode(claims, key.material, algorithm)
     try:
-        read = read_claims(token, read_head(token), [key])
-        read_identity(read, Rules())
-        RightsTable(RightsClaims()).rights(read)
+        read = verified_claims(token, read_header(token), [key])
+        read_identity(read, ClaimRules())
+        PermissionCache(PermissionClaims()).permissions(read)
     except LoginRefused as error:
         raise ValueError(f"a server would not take this token: {error.reason}") from None
     return token

@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from airyd.errors import ConfigurationError
 from airyd.events import DESTINATION, OWN, STATUS, share_a_tag
 from airyd.files import read_text
-from airyd.sources.shares import share_out
+from airyd.sources.routing import assign_destinations
 
 OPTION: Final = "--destinations-file"
 
@@ -89,7 +89,7 @@ def reload_catalogue(
             raise ConfigurationError(
                 f"{OPTION} {file.path}: two destinations have the same tag in message ids; rename one"
             )
-        share_out(sources, [*catalogue, *names])
+        assign_destinations(sources, [*catalogue, *names])
     except ConfigurationError as error:
         _log.error("the destinations stay as they are: {reason}", reason=str(error))
         return

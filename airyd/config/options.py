@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 from twisted.python import usage
 
 from airyd import __version__
-from airyd.admin.endpoint import check_admin_endpoint
+from airyd.admin.access import check_admin_endpoint
 from airyd.auth import describe_authenticators
 from airyd.config.catalogue import DestinationsFile, check_name
 from airyd.config.option_values import lifetime, naming, one_of, ping_interval, positive, seconds, workers

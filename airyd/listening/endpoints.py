@@ -48,7 +48,7 @@ _UNIX_HINTS: Final[Mapping[int, str]] = {
 }
 
 
-class Place(NamedTuple):
+class ListeningEndpoint(NamedTuple):
     """Where an option says to listen.
 
     :ivar option: such as ``--listen``
@@ -62,7 +62,7 @@ class Place(NamedTuple):
     endpoint: IStreamServerEndpoint
 
     @classmethod
-    def read(cls, option: str, description: str, reactor: object) -> Place:
+    def read(cls, option: str, description: str, reactor: object) -> ListeningEndpoint:
         """Read an endpoint string; nothing is opened yet.
 
         :param reactor: what will be asked to listen
@@ -102,9 +102,9 @@ def read_text(option: str, description: str) -> EndpointText:
         raise ConfigurationError(f"{option} {description}: {error}") from None
 
 
-def check_distinct(places: Iterable[Place]) -> None:
+def check_distinct(endpoints: Iterable[ListeningEndpoint]) -> None:
     """Raise ``ConfigurationError`` if two of these can't both listen."""
-    for one, other in combinations(places, 2):
+    for one, other in combinations(endpoints, 2):
         if one.text.overlaps(other.text):
             raise ConfigurationError(
                 f"{other.option} {other.description}: {one.option} {one.description} listens there already; "

@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import unquote
 
 from airyd.errors import ConfigurationError
-from airyd.sources.shares import PARAMETER
+from airyd.sources.routing import PARAMETER
 from airyd.spelling import did_you_mean
 
 #: Characters of a wrong value that are shown.

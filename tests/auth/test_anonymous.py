@@ -72,5 +72,5 @@ class AnonymousTests(SynchronousTestCase):
         anonymous = authenticator("anonymous")
         self.assertTrue(anonymous.takes(SHOWN[0]))
         self.assertTrue(anonymous.takes(Credentials("", "", {}, Opening(cookie="theme=dark"))))
-        for shown in (*SHOWN[1:], Credentials(None, None, {}, Opening("Bearer x"))):
-            self.assertFalse(anonymous.takes(shown))
+        for credentials in (*SHOWN[1:], Credentials(None, None, {}, Opening("Bearer x"))):
+            self.assertFalse(anonymous.takes(credentials))

@@ -14,7 +14,7 @@ from airyd.cli.main import main
 from airyd.cli.options import PublishOptions, RevokeOptions, TailOptions
 from airyd.cli.usage import ADMIN_URL, WEBSOCKET_URL
 from airyd.events import AIRY_DESTINATIONS, MESSAGE
-from airyd.revocation import Revoked
+from airyd.revocation import RevocationKind
 
 
 class TailTests(SynchronousTestCase):
@@ -127,9 +127,9 @@ class RevokeTests(SynchronousTestCase):
 
     def test_what(self) -> None:
         for arguments, kind, name in [
-            (["--jti", "j 1"], Revoked.JTI, "j 1"),
-            (["--subject=ä"], Revoked.SUBJECT, "ä"),
-            (["http://h:1", "--subject", "ann"], Revoked.SUBJECT, "ann"),
+            (["--jti", "j 1"], RevocationKind.JTI, "j 1"),
+            (["--subject=ä"], RevocationKind.SUBJECT, "ä"),
+            (["http://h:1", "--subject", "ann"], RevocationKind.SUBJECT, "ann"),
         ]:
             options = self.parse(*arguments)
             self.assertEqual((options.kind, options.name), (kind, name))

@@ -16,13 +16,13 @@ from airyd.cli import revoke
 from airyd.cli.admin_client import AdminEndpoint, one_connection
 from airyd.cli.revoke import RevokeFailed, keeper_of, revoke_by_admin, revoke_in_source, tell
 from airyd.errors import ConfigurationError
-from airyd.revocation import Revocation, Revoked
+from airyd.revocation import Revocation, RevocationKind
 from tests.cli.fakes import Screen
 from tests.cli.test_publish import URL, Recorder, Web
 from tests.sources.redis.case import RedisCase
 from tests.sources.redis.server import RedisServer
 
-ANN = Revocation(Revoked.SUBJECT, "ann", 1_795_000_000.25, 1_795_090_000.0)
+ANN = Revocation(RevocationKind.SUBJECT, "ann", 1_795_000_000.25, 1_795_090_000.0)
 UNSURE = "it may be revoked or not: revoking it again is safe"
 ANSWER = (200, b'{"subject": "ann", "at": 1795000000.25, "until": 1795090000}')
 
@@ -40,7 +40,7 @@ class AdminTests(SynchronousTestCase):
         """Revoke Ann's tokens."""
         agent = Agent.usingEndpointFactory(self.clock, self.web, one_connection(self.clock))
         endpoint = AdminEndpoint(agent, self.clock, URL, token)
-        running = Deferred.fromCoroutine(revoke_by_admin(endpoint, Revoked.SUBJECT, "ann"))
+        running = Deferred.fromCoroutine(revoke_by_admin(endpoint, RevocationKind.SUBJECT, "ann"))
         for _ in range(1000):
             if not running.called:
                 self.web.flush()
@@ -94,7 +94,7 @@ class TellTests(SynchronousTestCase):
             self.said(ANN, terminal=True),
             "revoked until 2026-11-19T12:06:40Z: all tokens of ann that were issued until 2026-11-18T11:06:40Z\n",
         )
-        one = ANN._replace(kind=Revoked.JTI, name="j\u202e")
+        one = ANN._replace(kind=RevocationKind.JTI, name="j\u202e")
         self.assertEqual(self.said(one, terminal=True), "revoked until 2026-11-19T12:06:40Z: the token j\\u202e\n")
 
     def test_to_a_program(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 
 from airyd import payloads
-from airyd.auth.jwt.row_claims import OnlyRows
+from airyd.auth.jwt.row_claims import ClaimRowFilter
 from airyd.events import EVENTS, Event, RowFilter
 from airyd.hub import row_filter as rows
 from airyd.hub.row_filter import LazyRow
@@ -21,9 +21,9 @@ def body(value: str) -> bytes:
     return b'{"channel_id":"%b"}' % value.encode()
 
 
-def only(value: str) -> OnlyRows:
+def only(value: str) -> ClaimRowFilter:
     """Return a filter for one channel, a new one each time."""
-    return OnlyRows({"channel_id": frozenset([value])}, missing_allowed=False)
+    return ClaimRowFilter({"channel_id": frozenset([value])}, missing_allowed=False)
 
 
 class RowsTests(DestinationCase):
@@ -80,7 +80,7 @@ class RowsTests(DestinationCase):
         """Whoever comes back has a page of its own, of which each body is decoded once."""
         for value in VALUES:
             self.twin.append(NAME, body(value))
-        both = OnlyRows({"channel_id": frozenset(VALUES[:2]), "user": frozenset("u")}, missing_allowed=True)
+        both = ClaimRowFilter({"channel_id": frozenset(VALUES[:2]), "user": frozenset("u")}, missing_allowed=True)
         (peer,) = self.peers(both, last=event_id(0))
         self.assertEqual(self.decoded, [body(value) for value in VALUES])
         self.assertEqual(peer.bodies, [body(value) for value in VALUES[:2]])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from airyd.errors import ConfigurationError
 from airyd.interfaces import IAuthenticatorParser
 from tests.auth.case import authenticator
-from tests.integration.daemon import command, environment
+from tests.integration.daemon import start_twistd
 from tests.leaks import MARK, leaks
 from tests.patience import PATIENCE
 
@@ -108,15 +107,8 @@ class AuthWordsTests(SynchronousTestCase):
 
     def start(self, spec: str) -> subprocess.Popen[str]:
         """Start ``twistd -n airyd`` with this ``--auth``."""
-        return subprocess.Popen(
-            command("--listen=tcp:0:interface=127.0.0.1", "--admin=tcp:0:interface=127.0.0.1", f"--auth={spec}"),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            cwd=tempfile.gettempdir(),
-            env={**environment(), **VARIABLES},
-        )
+        loopback = "tcp:0:interface=127.0.0.1"
+        return start_twistd(f"--listen={loopback}", f"--admin={loopback}", f"--auth={spec}", environ=VARIABLES)
 
     def test_no_word_is_forgotten(self) -> None:
         known = {str(parser.name): words_of(str(parser.name)) for parser in getPlugins(IAuthenticatorParser)}

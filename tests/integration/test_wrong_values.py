@@ -21,7 +21,7 @@ from airyd.errors import ConfigurationError
 from airyd.interfaces import IEventSourceParser
 from airyd.limits import LIMITS
 from airyd.sources import make_source
-from airyd.sources.shares import PARAMETER
+from airyd.sources.routing import PARAMETER
 from tests.integration.daemon import environment
 from tests.leaks import MARK, leaks
 from tests.sources.support import make_context

@@ -12,23 +12,23 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from airyd.addresses import is_loopback_host
-from airyd.auth.credentials import token_of
-from airyd.auth.jwt.claims import Rules, check_claims, shown
-from airyd.auth.jwt.jwks import FixedKeys, KeySet, KeySource
+from airyd.auth.credentials import find_token
+from airyd.auth.jwt.claims import ClaimRules, check_claims, printable
+from airyd.auth.jwt.jwks import JwkSet, KeySource, StaticKeys
 from airyd.auth.jwt.keys import (
     MOST_BYTES,
     PUBLIC_ALGORITHMS,
     SECRET_ALGORITHMS,
     USUAL_PUBLIC_ALGORITHMS,
     USUAL_SECRET_ALGORITHMS,
-    Key,
+    VerificationKey,
     is_variable,
     pem_keys,
     read_variable,
     secret_keys,
 )
-from airyd.auth.jwt.permissions import RightsClaims, RightsTable, TokenPrincipal
-from airyd.auth.jwt.signature import Head, read_claims, read_head
+from airyd.auth.jwt.permissions import PermissionCache, PermissionClaims, TokenPrincipal
+from airyd.auth.jwt.signature import JoseHeader, read_header, verified_claims
 from airyd.auth.spec import Words
 from airyd.errors import LoginFault, LoginRefused, LoginUnavailable
 from airyd.files import read_file
@@ -71,12 +71,17 @@ class TokenAuthenticator:
     revocable: Final = True
 
     def __init__(
-        self, keys: KeySource, rules: Rules, rights: RightsTable, cookie: str | None, wall: Callable[[], float]
+        self,
+        keys: KeySource,
+        rules: ClaimRules,
+        permissions: PermissionCache,
+        cookie: str | None,
+        wall: Callable[[], float],
     ) -> None:
         self.cookies = cookie is not None
         self._keys = keys
         self._rules = rules
-        self._rights = rights
+        self._permissions = permissions
         self._cookie = cookie
         self._wall = wall
 
@@ -90,20 +95,20 @@ class TokenAuthenticator:
 
     def takes(self, credentials: Credentials) -> bool:
         """Say whether there is something where a token can be (``IAuthenticator``)."""
-        return token_of(credentials, self._cookie) is not None
+        return find_token(credentials, self._cookie) is not None
 
     def authenticate(self, credentials: Credentials) -> IPrincipal | Deferred[IPrincipal]:
         """Look at the token (``IAuthenticator``). It waits only for a key that may be a new one."""
-        token = token_of(credentials, self._cookie)
+        token = find_token(credentials, self._cookie)
         if token is None:
             raise LoginRefused(LoginFault.MISSING, "no token was shown")
-        head = read_head(token)
-        keys = self._find(head)
+        header = read_header(token)
+        keys = self._find(header)
         if not keys:
-            renewing = self._keys.renew()
+            renewing = self._keys.refresh()
             if renewing is not None:
-                return renewing.addCallback(lambda _: self._principal(token, head, self._find(head)))
-        return self._principal(token, head, keys)
+                return renewing.addCallback(lambda _: self._principal(token, header, self._find(header)))
+        return self._principal(token, header, keys)
 
     def health(self) -> Sequence[str]:
         """Say why there are no keys (``IAuthenticator``)."""
@@ -113,20 +118,22 @@ class TokenAuthenticator:
         """Say why the keys may be out of date (``IAuthenticator``)."""
         return self._keys.warnings()
 
-    def _find(self, head: Head) -> Sequence[Key]:
+    def _find(self, header: JoseHeader) -> Sequence[VerificationKey]:
         algorithms = self._keys.algorithms
-        if head.algorithm not in algorithms:
+        if header.algorithm not in algorithms:
             wanted = ", ".join(algorithms)
-            raise LoginRefused(LoginFault.ALGORITHM, f"alg is {head.algorithm}, and the keys here are for {wanted}")
-        return self._keys.find(head.algorithm, head.key_id)
+            raise LoginRefused(LoginFault.ALGORITHM, f"alg is {header.algorithm}, and the keys here are for {wanted}")
+        return self._keys.find(header.algorithm, header.key_id)
 
-    def _principal(self, token: str, head: Head, keys: Sequence[Key]) -> IPrincipal:
+    def _principal(self, token: str, header: JoseHeader, keys: Sequence[VerificationKey]) -> IPrincipal:
         if not keys and not self._keys.is_current:
             raise LoginUnavailable("a key that is not known may be a new one, and the keys cannot be fetched")
         if not keys:
-            raise LoginRefused(LoginFault.UNKNOWN_KEY, f"no {head.algorithm} key has the kid {shown(head.key_id)}")
-        claims = read_claims(token, head, keys)
-        return TokenPrincipal(check_claims(claims, self._rules, self._wall()), self._rights.rights(claims))
+            raise LoginRefused(
+                LoginFault.UNKNOWN_KEY, f"no {header.algorithm} key has the kid {printable(header.key_id)}"
+            )
+        claims = verified_claims(token, header, keys)
+        return TokenPrincipal(check_claims(claims, self._rules, self._wall()), self._permissions.permissions(claims))
 
 
 def parse(arguments: str, context: AccessContext) -> TokenAuthenticator:
@@ -135,8 +142,8 @@ def parse(arguments: str, context: AccessContext) -> TokenAuthenticator:
     Errors: ``ConfigurationError``.
     """
     words = Words("jwt", arguments, WORDS)
-    usual_rules, leeway = Rules(), words.seconds("leeway", MOST_LEEWAY)
-    rules = Rules(
+    usual_rules, leeway = ClaimRules(), words.seconds("leeway", MOST_LEEWAY)
+    rules = ClaimRules(
         issuer=words.text("issuer"),
         audience=words.text("audience"),
         leeway=usual_rules.leeway if leeway is None else leeway,
@@ -144,8 +151,8 @@ def parse(arguments: str, context: AccessContext) -> TokenAuthenticator:
         subject_claim=words.text("subject-claim") or usual_rules.subject_claim,
         allow_eternal=words.flag("allow-eternal"),
     )
-    usual = RightsClaims()
-    names = RightsClaims(
+    usual = PermissionClaims()
+    names = PermissionClaims(
         subscribe=words.text("subscribe-claim") or usual.subscribe,
         send=words.text("send-claim") or usual.send,
         only=words.text("only-claim") or usual.only,
@@ -154,7 +161,7 @@ def parse(arguments: str, context: AccessContext) -> TokenAuthenticator:
     cookie = words.text("cookie")
     if cookie is not None and not is_token(cookie):
         raise words.error("the word 'cookie' takes the name of a cookie (RFC 6265)")
-    return TokenAuthenticator(_keys(words, context), rules, RightsTable(names), cookie, context.wall)
+    return TokenAuthenticator(_keys(words, context), rules, PermissionCache(names), cookie, context.wall)
 
 
 def _keys(words: Words, context: AccessContext) -> KeySource:
@@ -174,11 +181,11 @@ def _keys(words: Words, context: AccessContext) -> KeySource:
     try:
         if kind == "secret-env":
             text = read_variable(place, context.environ)
-            return FixedKeys(secret_keys(text, words.flag("base64"), algorithms))
+            return StaticKeys(secret_keys(text, words.flag("base64"), algorithms))
         if kind == "secret-file":
-            return FixedKeys(secret_keys(read_file(place, MOST_BYTES), words.flag("base64"), algorithms))
+            return StaticKeys(secret_keys(read_file(place, MOST_BYTES), words.flag("base64"), algorithms))
         if kind == "key-file":
-            return FixedKeys(pem_keys(read_file(place, MOST_BYTES), algorithms))
+            return StaticKeys(pem_keys(read_file(place, MOST_BYTES), algorithms))
     except ValueError as error:
         raise words.error(f"{kind} {place}: {error}") from None
     return _key_set(words, place, algorithms, context)
@@ -205,7 +212,7 @@ def _algorithms(words: Words, kind: str, is_secret: bool) -> Sequence[str]:
     return named
 
 
-def _key_set(words: Words, place: str, algorithms: Sequence[str], context: AccessContext) -> KeySet:
+def _key_set(words: Words, place: str, algorithms: Sequence[str], context: AccessContext) -> JwkSet:
     from airyd.auth.jwt.fetch import FetchFailed, fetch, make_agent
 
     clock = IReactorTime(context.reactor)
@@ -217,7 +224,7 @@ def _key_set(words: Words, place: str, algorithms: Sequence[str], context: Acces
             except ValueError as error:
                 raise FetchFailed(str(error)) from None
 
-        return KeySet(place, lambda: execute(read), clock, algorithms)
+        return JwkSet(place, lambda: execute(read), clock, algorithms)
     url = _checked_url(words, place)
     ca_file = words.text("ca-file")
     try:
@@ -226,7 +233,7 @@ def _key_set(words: Words, place: str, algorithms: Sequence[str], context: Acces
     except ValueError as error:
         raise words.error(f"{'jwks' if ca_file is None else f'ca-file {ca_file}'}: {error}") from None
     name = url._replace(query="").geturl()  # a query may hold a secret
-    return KeySet(name, lambda: Deferred.fromCoroutine(fetch(agent, clock, url.geturl())), clock, algorithms)
+    return JwkSet(name, lambda: Deferred.fromCoroutine(fetch(agent, clock, url.geturl())), clock, algorithms)
 
 
 def _is_url(place: str, *schemes: str) -> bool:

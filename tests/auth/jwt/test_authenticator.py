@@ -12,7 +12,7 @@ from jwt.algorithms import ECAlgorithm
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from airyd.auth.credentials import token_of
+from airyd.auth.credentials import find_token
 from airyd.errors import ConfigurationError, LoginFault
 from airyd.interfaces import Credentials, IAuthenticator, IRevocable, Opening
 from tests.auth.case import (
@@ -209,8 +209,15 @@ class ConfigurationTests(AccessCase):
         from airyd.auth.jwt.keys import secret_keys
 
         opening = Opening("Bearer hunter2", "session=hunter2")
-        shown = Credentials("ann", "hunter2", {"passcode": "hunter2"}, opening, "tcp4:192.0.2.1:1")
-        for thing in (shown, opening, *secret_keys(b"hunter2" * 5, False), self.made(), [shown], f"{shown}"):
+        credentials = Credentials("ann", "hunter2", {"passcode": "hunter2"}, opening, "tcp4:192.0.2.1:1")
+        for thing in (
+            credentials,
+            opening,
+            *secret_keys(b"hunter2" * 5, False),
+            self.made(),
+            [credentials],
+            f"{credentials}",
+        ):
             self.assertNotIn("hunter2", repr(thing))
 
     def test_public(self) -> None:
@@ -249,10 +256,10 @@ class PlaceTests(SynchronousTestCase):
             (in_handshake("Bearer \x85t"), "\x85t"),
             (Credentials(None, None, {}), None),
         ):
-            self.assertEqual(token_of(credentials, "token"), expected)
+            self.assertEqual(find_token(credentials, "token"), expected)
 
     def test_cookie_only_if_named(self) -> None:
-        self.assertIsNone(token_of(in_handshake(cookie="token=t"), None))
+        self.assertIsNone(find_token(in_handshake(cookie="token=t"), None))
         self.assertFalse(authenticator("jwt:secret-env=SECRET").cookies)
         self.assertTrue(authenticator("jwt:secret-env=SECRET:cookie=token").cookies)
 
@@ -260,10 +267,10 @@ class PlaceTests(SynchronousTestCase):
         """What CONNECT says goes over what the handshake says, and a bad token there is not made good by a cookie."""
         opening = Opening("Bearer h", "token=c")
         headers = {"Authorization": "Bearer a"}
-        self.assertEqual(token_of(Credentials("ann", "p", headers, opening), "token"), "a")
-        self.assertEqual(token_of(Credentials("ann", "p", {}, opening), "token"), "p")
-        self.assertEqual(token_of(Credentials(None, None, {}, opening), "token"), "h")
-        self.assertEqual(token_of(in_handshake(cookie="token=c"), "token"), "c")
+        self.assertEqual(find_token(Credentials("ann", "p", headers, opening), "token"), "a")
+        self.assertEqual(find_token(Credentials("ann", "p", {}, opening), "token"), "p")
+        self.assertEqual(find_token(Credentials(None, None, {}, opening), "token"), "h")
+        self.assertEqual(find_token(in_handshake(cookie="token=c"), "token"), "c")
 
     def test_none(self) -> None:
         door = authenticator("jwt:secret-env=SECRET")

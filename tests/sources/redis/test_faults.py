@@ -148,7 +148,7 @@ class ForgetfulTests(RedisCase):
         return entries
 
 
-class LinkTests(RedisCase):
+class ConnectionTests(RedisCase):
     """The server stays, and the way to it does not."""
 
     def setUp(self) -> None:

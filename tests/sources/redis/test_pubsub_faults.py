@@ -175,7 +175,7 @@ class ForgetfulTests(PubSubCase):
         await self.until_bodies(sink, self.publish(1))
 
 
-class LinkTests(PubSubCase):
+class ConnectionTests(PubSubCase):
     """The server stays, and the way to it does not."""
 
     def setUp(self) -> None:

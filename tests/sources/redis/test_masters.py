@@ -16,9 +16,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.limits import MIB
-from airyd.sources.redis.connection import Link
+from airyd.sources.redis.connection import RedisConnection
 from airyd.sources.redis.entries import Entries
-from airyd.sources.redis.reader import LOOK_EVERY, Reader
+from airyd.sources.redis.reader import COUNTERS_EVERY, Reader
 from airyd.sources.redis.stream_position import Stream, StreamInfo
 from tests.sources.redis import model
 from tests.sources.redis.fakes import address
@@ -56,10 +56,12 @@ class World(Surroundings):
         self.gaps = dict.fromkeys(KEYS, 0)
         self.causes = dict.fromkeys(KEYS, 0)
         self.trimmed: set[bytes] = set()
-        self.links = [Link(address(), self.redis.endpoint, self.clock, "tests", must_be_master=True) for _ in range(2)]
-        self.reader = Reader(self.links[0], self.links[1], self.clock, MIB, self.deliver, self.gap)
-        for link in self.links:
-            link.start()
+        self.connections = [
+            RedisConnection(address(), self.redis.endpoint, self.clock, "tests", must_be_master=True) for _ in range(2)
+        ]
+        self.reader = Reader(self.connections[0], self.connections[1], self.clock, MIB, self.deliver, self.gap)
+        for connection in self.connections:
+            connection.start()
             self.redis.flow()
         self.reader.start()
         for key in KEYS:
@@ -116,7 +118,7 @@ class World(Surroundings):
         before = self.written
         self.redis.streams, self.written = self.past[-1 - min(lag, len(self.past) - 1)]
         self.past = deque([self.copy()], LAG + 1)
-        self.redis.reign = f"{int(self.redis.reign) + 1}"
+        self.redis.replication_id = f"{int(self.redis.replication_id) + 1}"
         self.milliseconds = max(1000, self.milliseconds - skew)
         for key in KEYS:
             self.causes[key] += before[key] != self.written[key]
@@ -125,8 +127,8 @@ class World(Surroundings):
     def stop(self) -> None:
         """End it."""
         self.reader.stop()
-        for link in self.links:
-            link.stop()
+        for connection in self.connections:
+            connection.stop()
         self.clock.advance(0)
 
 
@@ -139,11 +141,11 @@ _STEP = st.one_of(
     st.tuples(st.just("cut"), st.integers(0, 1)),
     st.tuples(st.just("flow"), st.integers(0, 1)),
     st.tuples(st.just("flow"), st.integers(0, 1)),
-    st.tuples(st.just("tick"), st.sampled_from([0.3, LOOK_EVERY])),
+    st.tuples(st.just("tick"), st.sampled_from([0.3, COUNTERS_EVERY])),
 )
 
 
-class ReignTests(SynchronousTestCase):
+class MasterTests(SynchronousTestCase):
     """What must hold, whatever happens."""
 
     @settings(max_examples=150)

@@ -17,7 +17,7 @@ _OURS: Final = "airyd_"
 _PROCESS: Final = "process"
 
 #: A sample's name and its labels.
-_Key = tuple[str, tuple[tuple[str, str], ...]]
+_SampleKey = tuple[str, tuple[tuple[str, str], ...]]
 
 
 def families_of(registry: CollectorRegistry) -> list[Family]:
@@ -29,14 +29,14 @@ def families_of(registry: CollectorRegistry) -> list[Family]:
 
 
 @dataclass(slots=True)
-class _Sum:
+class _Total:
     """What is known of one metric."""
 
     kind: str
     text: str
-    values: dict[_Key, float] = field(default_factory=dict)
+    values: dict[_SampleKey, float] = field(default_factory=dict)
 
-    def add(self, name: str, key: _Key, value: float) -> None:
+    def add(self, name: str, key: _SampleKey, value: float) -> None:
         known = self.values.get(key)
         if known is None or self.kind == "info":
             self.values[key] = value
@@ -46,7 +46,7 @@ class _Sum:
             self.values[key] = known + value
 
 
-class Sums:
+class MetricsAggregator:
     """Adds up what processes count: a collector of prometheus_client's.
 
     A counter never falls when a process ends: what it was seen to have counted goes on being added. So
@@ -57,16 +57,16 @@ class Sums:
         self._present: dict[str, list[Family]] = {}
         self._gone: dict[str, Family] = {}
 
-    def take(self, process: str, families: list[Family]) -> None:
-        """Take what a process has counted since it began, in place of what it said before."""
+    def update(self, process: str, families: list[Family]) -> None:
+        """Replace what a process had counted before."""
         self._present[process] = families
 
-    def ended(self, process: str) -> None:
+    def process_ended(self, process: str) -> None:
         """Keep the counters of a process that has ended, and forget the rest of it."""
         for family in self._present.pop(process, []):
             if family.kind == "counter" and family.name.startswith(_OURS):
                 kept = self._gone.get(family.name)
-                total = _Sum(family.kind, family.text)
+                total = _Total(family.kind, family.text)
                 for each in (kept, family):
                     for sample in each.samples if each else ():
                         total.add(family.name, _key(sample), sample.value)
@@ -74,10 +74,10 @@ class Sums:
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric as prometheus_client's families: the interface of its collectors."""
-        sums: dict[str, _Sum] = {}
+        sums: dict[str, _Total] = {}
         for process, families in (*self._present.items(), (None, list(self._gone.values()))):
             for family in families:
-                total = sums.setdefault(family.name, _Sum(family.kind, family.text))
+                total = sums.setdefault(family.name, _Total(family.kind, family.text))
                 more = {} if family.name.startswith(_OURS) or process is None else {_PROCESS: process}
                 for sample in family.samples:
                     total.add(family.name, _key(sample, more), sample.value)
@@ -88,9 +88,9 @@ class Sums:
             yield metric
 
 
-def _key(sample: Sample, more: dict[str, str] | None = None) -> _Key:
+def _key(sample: Sample, more: dict[str, str] | None = None) -> _SampleKey:
     return sample.name, tuple({**sample.labels, **(more or {})}.items())
 
 
-def _samples(total: _Sum) -> Iterable[Sample]:
+def _samples(total: _Total) -> Iterable[Sample]:
     return (Sample(name, dict(labels), value) for (name, labels), value in total.values.items())

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.events import AIRY_DESTINATIONS, MESSAGE
 from airyd.metrics import Metrics, make_registry
-from airyd.workers.sums import Sums, families_of
+from airyd.workers.metrics import MetricsAggregator, families_of
 
 #: A sample's name and labels, and its value.
 Shown = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -23,15 +23,15 @@ def metrics_of(connections: int, flushes: int, deliveries: int, up: bool = True)
     return metrics
 
 
-class SumsTests(SynchronousTestCase):
+class AggregatorTests(SynchronousTestCase):
     """What the page shows of one or two processes."""
 
     def setUp(self) -> None:
-        self.sums = Sums()
+        self.sums = MetricsAggregator()
 
     def take(self, process: str, metrics: Metrics) -> None:
         """Let a process tell its figures."""
-        self.sums.take(process, families_of(make_registry(metrics)))
+        self.sums.update(process, families_of(make_registry(metrics)))
 
     def shown(self) -> Shown:
         """Return the samples of the page, which Prometheus must be able to read."""
@@ -96,14 +96,14 @@ class SumsTests(SynchronousTestCase):
         """A counter that fell would look like a restart of everything, and its whole rest like a peak."""
         self.take("worker-1", metrics_of(3, 5, 7))
         self.take("worker-2", metrics_of(30, 50, 70))
-        self.sums.ended("worker-1")
+        self.sums.process_ended("worker-1")
         self.assertEqual(self.value("airyd_connections"), 30)
         self.assertEqual(self.value("airyd_flushes_total"), 55)
         self.assertNotIn("worker-1", str(self.shown()))
         self.take("worker-1", metrics_of(1, 1, 1))
         self.assertEqual(self.value("airyd_flushes_total"), 56)
         self.assertEqual(self.value("airyd_deliveries_total", destination=MESSAGE), 78)
-        self.sums.ended("worker-1")
+        self.sums.process_ended("worker-1")
         self.assertEqual(self.value("airyd_flushes_total"), 56)
         self.assertEqual(self.value("airyd_source_up"), 1)
         self.assertEqual(self.value("airyd_login_up"), 1)
@@ -111,5 +111,5 @@ class SumsTests(SynchronousTestCase):
     def test_one_that_never_told(self) -> None:
         self.take("worker-2", metrics_of(30, 50, 70))
         before = self.shown()
-        self.sums.ended("worker-1")
+        self.sums.process_ended("worker-1")
         self.assertEqual(self.shown(), before)
