@@ -28,7 +28,7 @@ PUBLIC: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         ),
         "airyd.events": ("Event", "Replay", "Row", "RowFilter"),
         "airyd.payloads": ("check",),
-        "airyd.revocation": ("Revocation", "Revoked"),
+        "airyd.revocation": ("Revocation", "RevocationKind"),
         "airyd.errors": (
             "ConfigurationError",
             "SourceUnavailable",
