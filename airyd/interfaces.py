@@ -91,6 +91,16 @@ class IEventSource(Interface):
         """Say what is wrong, one short text each, without secrets; empty when all is well."""
 
 
+class IStatusSource(IEventSource):
+    """The feed of ``/airyd/status``: what airyd says of itself (``airyd.notices``)."""
+
+    def state() -> Event:
+        """Return the event that each subscription begins with."""
+
+    def notice(body: bytes) -> Event:
+        """Return the event of a notice to one client, with an id of its own."""
+
+
 class IRevocationStore(Interface):
     """Keeps revocations where all who have the same source find them.
 

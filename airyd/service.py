@@ -20,8 +20,8 @@ from airyd.admin.server import admin_site
 from airyd.auth import make_authenticator
 from airyd.auth.chain import Gatekeeper
 from airyd.auth.revocations import Revocations
-from airyd.client.context import Gateway
-from airyd.client.timer_wheel import Wheel
+from airyd.client.context import ClientContext
+from airyd.client.timer_wheel import TimerWheel
 from airyd.config.catalogue import reload_catalogue
 from airyd.config.options import Settings
 from airyd.errors import ConfigurationError, Fault, SourceUnavailable, StompError
@@ -32,7 +32,7 @@ from airyd.limits import CLOSE_PATIENCE, SPREAD_AT_MOST, SPREAD_PER_CLIENT
 from airyd.listening.endpoints import Place, check_distinct, read_text, url_of
 from airyd.metrics import ORIGIN_ADMIN, Metrics, make_registry
 from airyd.sources.routing import combine, make_parts, share_more
-from airyd.sources.status import State, Status
+from airyd.sources.status import SourceState, StatusSource
 from airyd.websocket.origin import ANYBODYS, OriginPolicy
 from airyd.websocket.protocol import PROTOCOLS, StompWebSocketFactory
 from airyd.websocket.revocation_sweep import Sweep
@@ -97,8 +97,8 @@ class Airyd(Service):
 
         self.registry: CollectorRegistry = make_registry(self._metrics)
         self._source = combine(self._parts)
-        states = [State(part.destinations, part.source.health) for part in self._parts]
-        self._status = Status(states, reactor, wall)
+        states = [SourceState(part.destinations, part.source.health) for part in self._parts]
+        self._status = StatusSource(states, reactor, wall)
         self._metrics.login_up = lambda: not (self._gatekeeper.health() or self._gatekeeper.warnings())
         self._metrics.source_up = lambda: self._reached and not self._source.health()
         try:
@@ -108,8 +108,8 @@ class Airyd(Service):
         except ValueError as error:
             raise ConfigurationError(f"--destination: {error}") from None
         beats = [beat for beat in (*(each / 1000 for each in settings.heart_beat), settings.ping_interval) if beat]
-        self._wheel = Wheel(reactor, min([_LONGEST_TICK, *(beat / _TICKS_PER_BEAT for beat in beats)]))
-        gateway = Gateway(
+        self._wheel = TimerWheel(reactor, min([_LONGEST_TICK, *(beat / _TICKS_PER_BEAT for beat in beats)]))
+        clients = ClientContext(
             self._hub,
             self._gatekeeper,
             settings.limits,
@@ -121,7 +121,7 @@ class Airyd(Service):
             settings.ping_interval,
         )
         self._factory = StompWebSocketFactory(
-            gateway, settings.paths, origins, reactor, PROTOCOLS[settings.websocket], settings.compression
+            clients, settings.paths, origins, reactor, PROTOCOLS[settings.websocket], settings.compression
         )
         self._sweep = Sweep(self._factory.channels, self.revocations.covers, reactor)
 

@@ -21,8 +21,8 @@ from zope.interface import implementer
 
 from airyd.auth.anonymous import AnonymousAuthenticator
 from airyd.client.client import Client
-from airyd.client.context import Gateway
-from airyd.client.timer_wheel import Wheel
+from airyd.client.context import ClientContext
+from airyd.client.timer_wheel import TimerWheel
 from airyd.errors import Fault
 from airyd.events import AIRY_DESTINATIONS
 from airyd.hub.hub import Hub
@@ -100,9 +100,9 @@ class Null:
         return True
 
 
-def connect(gateway: Gateway) -> Client:
+def connect(context: ClientContext) -> Client:
     """Return a client with a session and four subscriptions."""
-    client = Client(gateway, Null(), websocket_framing)
+    client = Client(context, Null(), websocket_framing)
     client.received(b"CONNECT\naccept-version:1.2\nheart-beat:%d,%d\n\n\0" % HEART_BEAT)
     for number, destination in enumerate(AIRY_DESTINATIONS):
         client.received(b"SUBSCRIBE\nid:%d\ndestination:%b\n\n\0" % (number, destination.encode()))
@@ -120,10 +120,10 @@ def simulate(connections: int, alive: Callable[[Client], None]) -> tuple[float, 
     source = MemorySource(clock.seconds)
     hub = Hub(source, AIRY_DESTINATIONS, clock, metrics, limits.body)
     source.start(hub)
-    wheel = Wheel(clock, 1.0)
+    wheel = TimerWheel(clock, 1.0)
     everybody = AnonymousAuthenticator(public=False, send=False)
-    gateway = Gateway(hub, everybody, limits, HEART_BEAT, 65.0, wheel, metrics, clock.seconds)
-    clients = [connect(gateway) for _ in range(connections)]
+    context = ClientContext(hub, everybody, limits, HEART_BEAT, 65.0, wheel, metrics, clock.seconds)
+    clients = [connect(context) for _ in range(connections)]
     gc.freeze()
     cpu, beats, sent = 0.0, Counter[int](), 0
     for second in range(SPREAD + MEASURED):

@@ -13,8 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from airyd.client.client import Client
-from airyd.client.context import Gateway
-from airyd.client.timer_wheel import Wheel
+from airyd.client.context import ClientContext
+from airyd.client.timer_wheel import TimerWheel
 from airyd.errors import Fault
 from airyd.events import AIRY_DESTINATIONS, Replay, RowFilter
 from airyd.hub.hub import Hub
@@ -22,7 +22,7 @@ from airyd.interfaces import NO_OPENING, Credentials, IAuthenticator, IChannel, 
 from airyd.limits import Limits
 from airyd.metrics import Metrics
 from airyd.sources.memory import MemorySource
-from airyd.sources.status import State, Status
+from airyd.sources.status import SourceState, StatusSource
 from airyd.stomp.spec import HeartBeat
 from airyd.websocket.frames import websocket_framing
 from tests.integration.wire import PING, TEXT, StompFrame, decode
@@ -300,12 +300,12 @@ class ClientTestCase(SynchronousTestCase):
         self.door = Door()
         self.metrics = Metrics(AIRY_DESTINATIONS)
         self.troubles: list[str] = []
-        self.status = Status([State(AIRY_DESTINATIONS, lambda: self.troubles)], self.clock, lambda: 1.7e9)
+        self.status = StatusSource([SourceState(AIRY_DESTINATIONS, lambda: self.troubles)], self.clock, lambda: 1.7e9)
         hub = Hub(self.feed, AIRY_DESTINATIONS, self.clock, self.metrics, self.limits.body, self.status)
         self.successResultOf(self.feed.start(hub))
-        self.wheel = Wheel(self.clock, self.tick)
+        self.wheel = TimerWheel(self.clock, self.tick)
         self.wall_ahead = 1.7e9  # seconds that the wall clock is ahead of the other
-        self.gateway = Gateway(
+        self.gateway = ClientContext(
             hub,
             self.door,
             self.limits,

@@ -11,11 +11,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.errors import Fault, StompError
 from airyd.events import Event, Row, RowFilter, destination_tag
-from airyd.hub.destination import Destination, Receiver
+from airyd.hub.destination import Destination, DestinationSubscription
 from airyd.hub.fanout import Audience
+from airyd.hub.pacing import GapNotices, NoticeBudget, TurnQueue
 from airyd.hub.subscription import Subscription
-from airyd.hub.telling import Allowance, Telling
-from airyd.hub.turns import Turns
 from airyd.metrics import Metrics
 from airyd.stomp.message import Framing
 from airyd.stomp.requests import Subscribe
@@ -66,9 +65,16 @@ class Peer:
         self.settled_ids: list[str] = []
 
     @property
-    def listeners(self) -> list[Subscription]:
+    def can_be_notified(self) -> bool:
         """See ``airyd.hub.interfaces.Subscriber``."""
-        return self.subscriptions
+        return any(subscription.carries_notices for subscription in self.subscriptions)
+
+    def notify(self, notice: bytes) -> bool:
+        """Hand it to the subscriptions to ``/airyd/status``."""
+        carriers = [subscription for subscription in self.subscriptions if subscription.carries_notices]
+        for subscription in carriers:
+            subscription.notify(notice)
+        return bool(carriers)
 
     def established(self, request: Subscribe, position: str, recovered: bool | None) -> None:
         """Keep it; the position without the destination's tag."""
@@ -102,8 +108,8 @@ class Peer:
     def drained(self) -> None:
         """See ``IChannelOwner``."""
         for subscription in self.subscriptions:
-            if subscription.delivery is not None:
-                subscription.delivery.proceed()
+            if subscription.replay is not None:
+                subscription.replay.proceed()
 
     @property
     def bodies(self) -> list[bytes]:
@@ -126,10 +132,10 @@ def request(
     return Subscribe(id, destination, ack, prefetch, last_message_id, ordinal, echo_id, receipt=id)
 
 
-def flush(audience: Audience[Receiver]) -> None:
+def flush(audience: Audience[DestinationSubscription]) -> None:
     """Send what is pending to everybody."""
-    audience.begin()
-    while audience.is_under_way:
+    audience.start_batch()
+    while audience.is_in_flight:
         audience.advance(1000)
 
 
@@ -140,8 +146,8 @@ class DestinationCase(SynchronousTestCase):
         self.clock = Clock()
         self.twin = Twin(kept=100)
         self.metrics = Metrics([NAME])
-        telling = Telling(Allowance(self.clock), self.deliver)
-        self.destination = Destination(NAME, self.twin, Turns(self.clock), self.metrics, telling)
+        gap_notices = GapNotices(NoticeBudget(self.clock), self.deliver)
+        self.destination = Destination(NAME, self.twin, TurnQueue(self.clock), self.metrics, gap_notices)
 
     def subscribe(
         self, peer: Peer, asked: Subscribe | None = None, row_filter: RowFilter | None = None

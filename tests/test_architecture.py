@@ -31,6 +31,7 @@ FLOORS = (
         "airyd.tls",
         "airyd.hostnames",
         "airyd.deferreds",
+        "airyd.notices",
         "airyd.interfaces",
     ),
     # 1 the protocol, without Twisted
@@ -103,15 +104,11 @@ FLOORS = (
     # 3 from sources to subscriptions
     (
         "airyd.hub",
-        "airyd.hub.rank",
         "airyd.hub.row_filter",
         "airyd.hub.fanout",
         "airyd.hub.interfaces",
-        "airyd.hub.window",
         "airyd.hub.replay",
-        "airyd.hub.telling",
-        "airyd.hub.turns",
-        "airyd.hub.watch",
+        "airyd.hub.pacing",
         "airyd.hub.destination",
         "airyd.hub.subscription",
         "airyd.hub.hub",

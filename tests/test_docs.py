@@ -25,7 +25,7 @@ from airyd.auth.jwt import jwks as keysets
 from airyd.config.options import Options
 from airyd.errors import CloseCode, ConfigurationError, Fault, PayloadFault
 from airyd.events import AIRY_DESTINATIONS, EVENTS
-from airyd.hub.replay import State
+from airyd.hub.replay import ReplayState
 from airyd.interfaces import SourceContext
 from airyd.metrics import LogMetrics, Metrics, WorkersMetrics
 from airyd.revocation import MOST_LEEWAY, TOKEN_MAX_AGE, lasting
@@ -436,6 +436,6 @@ class ArchitectureTests(SynchronousTestCase):
         cells = [row[1] for row in table("docs/architecture.rst", *ROOMS)]
         self.assertEqual([", ".join(rooms_of(floor)) for floor in FLOORS], cells)
 
-    def test_states_of_a_delivery(self) -> None:
+    def test_states_of_a_replay(self) -> None:
         rows = table("docs/architecture.rst", "State", "What it means", "What ends it")
-        self.assertEqual([state.name for state in State], [name for name, _, _ in rows])
+        self.assertEqual([state.name for state in ReplayState], [name for name, _, _ in rows])

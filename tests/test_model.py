@@ -17,13 +17,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from airyd.client.wildcard import Part, Wildcard
+from airyd.client.wildcard import Wildcard, WildcardPart
 from airyd.events import Event
-from airyd.hub import fanout, hub
-from airyd.hub import replay as delivery
-from airyd.hub.fanout import Audience, Group, Member
-from airyd.hub.rank import Rank
-from airyd.hub.replay import Delivery
+from airyd.hub import fanout, hub, replay
+from airyd.hub.fanout import Audience, Group, Member, Recipients
+from airyd.hub.replay import ReplayCursor
 from airyd.stomp.message import Framing
 from tests.model.operations import Operation
 from tests.model.strategies import OPERATIONS, PROMPT, WILD_OPERATIONS
@@ -34,11 +32,11 @@ from tests.model.world import ModelFailure, World
 _SMALL: Final = (
     (fanout, "BATCH_BYTES", 700),
     (hub, "SENDS_PER_TURN", 1),
-    (delivery, "REPLAY_PAGE", 3),
-    (delivery, "HELD_EVENTS", 2),
-    (delivery, "HELD_BYTES", 1200),
-    (delivery, "REPLAY_BUFFER", 500),
-    (delivery, "PROBE_EVERY", 3),
+    (replay, "REPLAY_PAGE", 3),
+    (replay, "HELD_EVENTS", 2),
+    (replay, "HELD_BYTES", 1200),
+    (replay, "REPLAY_BUFFER", 500),
+    (replay, "PROBE_EVERY", 3),
 )
 
 
@@ -134,10 +132,10 @@ class PlantedFaultTests(ModelCase):
         self.plant(Audience, "append", repeat)
 
     def test_no_event_is_held_while_a_page_is_read(self) -> None:
-        def skip(_: Delivery, events: Sequence[Event]) -> None:
+        def skip(_: ReplayCursor, events: Sequence[Event]) -> None:
             """Hold nothing."""
 
-        self.plant(Delivery, "_hold", skip)
+        self.plant(ReplayCursor, "_hold", skip)
 
     def test_whoever_joins_gets_what_is_pending(self) -> None:
         def join(audience: Audience[Member], member: Member, framing: Framing, head: bytes) -> None:
@@ -150,31 +148,31 @@ class PlantedFaultTests(ModelCase):
     @pytest.mark.long
     def test_whoever_changes_its_way_is_forgotten_by_the_batch_under_way(self) -> None:
         def refresh(group: Group[Member], member: Member) -> None:
-            if member.rank is not None:
-                member.rank.remove(member)
+            if member.recipients is not None:
+                member.recipients.remove(member)
                 group.add(member)
 
         self.plant(Group, "refresh", refresh)
 
     def test_who_has_the_batch_gets_it_again(self) -> None:
-        def take(rank: Rank[Member], most: int) -> tuple[list[Callable[[bytes], Any]], list[Member]]:
-            start = max(rank.done - 1, 0)
-            rank.done = end = min(start + most + 1, len(rank.members))
-            return rank.sends[start:end], rank.members[start:end]
+        def serve(recipients: Recipients[Member], most: int) -> tuple[list[Callable[[bytes], Any]], list[Member]]:
+            start = max(recipients.served - 1, 0)
+            recipients.served = end = min(start + most + 1, len(recipients.members))
+            return recipients.sends[start:end], recipients.members[start:end]
 
-        self.plant(Rank, "take", take)
+        self.plant(Recipients, "serve", serve)
 
     def test_whoever_has_replayed_what_the_feed_will_bring_joins(self) -> None:
-        def join(of: Delivery) -> None:
-            if of._state is delivery.State.LIVE and of.window is None:
-                of._subscriber.join()
+        def join(of: ReplayCursor) -> None:
+            if of._state is replay.ReplayState.LIVE and of.window is None:
+                of._target.join()
 
-        self.plant(Delivery, "_join_if_level", join)
+        self.plant(ReplayCursor, "_join_if_level", join)
 
     def test_one_part_of_a_wildcard_is_settled_alone(self) -> None:
         sent = Wildcard.sent
 
-        def forget(wildcard: Wildcard, part: Part, events: Sequence[Event]) -> None:
+        def forget(wildcard: Wildcard, part: WildcardPart, events: Sequence[Event]) -> None:
             wildcard._unsettled = {each: one for each, one in (wildcard._unsettled or {}).items() if one is part}
             sent(wildcard, part, events)
 
@@ -182,7 +180,7 @@ class PlantedFaultTests(ModelCase):
 
     @pytest.mark.long
     def test_a_part_that_has_to_wait_is_given_up(self) -> None:
-        def give_up(wildcard: Wildcard, part: Part) -> None:
+        def give_up(wildcard: Wildcard, part: WildcardPart) -> None:
             wildcard._close_part(part)
 
         self.plant(Wildcard, "postpone", give_up, WILD)

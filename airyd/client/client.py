@@ -1,4 +1,4 @@
-"""One client of the daemon: carries out what its session asks, and tells it how that went."""
+"""One client of the daemon: carries out the requests of its STOMP session, and answers them."""
 
 from __future__ import annotations
 
@@ -9,67 +9,75 @@ from typing import Final
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from airyd.client.context import NEVER, Gateway
+from airyd import notices
+from airyd.client.context import NEVER, ClientContext
 from airyd.client.pings import Pings
-from airyd.client.request_queue import Orderly
-from airyd.client.timer_wheel import Entry
-from airyd.client.token_refresh import LOGIN_OVER, NOTICE, allow, check_subject, credentials_of, warn
-from airyd.client.wildcard import Key, Wildcard, is_wildcard
+from airyd.client.request_queue import RequestQueue
+from airyd.client.timer_wheel import Timer
+from airyd.client.token_refresh import LOGIN_OVER, NOTICE, apply_rights, check_subject, credentials_of
+from airyd.client.wildcard import SubscriptionKey, Wildcard
 from airyd.deferreds import result_of
 from airyd.errors import Fault, StompError
 from airyd.events import OWN, STATUS
-from airyd.hub.interfaces import Listener
-from airyd.hub.subscription import Ended, Subscription
+from airyd.hub.subscription import Subscription
 from airyd.interfaces import Credentials, IChannel, IPrincipal
 from airyd.limits import DISCONNECT_PATIENCE, FURTHEST_LOOK
 from airyd.metrics import ORIGIN_SEND
+from airyd.patterns import ANY_SEGMENT
 from airyd.stomp import requests
 from airyd.stomp.message import HEARTBEAT, Framing
 from airyd.stomp.session import Session
 from airyd.stomp.spec import Command, Header, Version
 
 
-class Client(Orderly):
+class Client:
     """Between a channel (bytes out), a session (the protocol) and the hub.
 
     The adapter that has the connection calls :meth:`heard`, :meth:`received`, :meth:`direct_changed`,
     :meth:`drained` and :meth:`ended`.
 
+    :ivar channel: its connection
     :ivar framing: what its transport carries
+    :ivar is_over: whether nothing that it sends matters any more
     :ivar subscribed: its subscriptions, by their ids; the parts of wildcards beside them
     """
 
     __slots__ = (
         "_beat_every",
+        "_context",
         "_disconnect",
-        "_gateway",
-        "_heard",
+        "_established_at",
+        "_heard_at",
         "_is_warned",
-        "_joined",
         "_pings",
         "_principal",
-        "_said",
+        "_requests",
+        "_sent_at",
         "_session",
         "_timer",
+        "channel",
         "framing",
+        "is_over",
         "subscribed",
     )
 
     _log = Logger()
 
-    def __init__(self, gateway: Gateway, channel: IChannel, framing: Framing) -> None:
-        super().__init__(channel)
+    def __init__(self, context: ClientContext, channel: IChannel, framing: Framing) -> None:
+        self.channel = channel
         self.framing = framing
-        self._gateway = gateway
-        self._session = Session(gateway.limits, gateway.heart_beat)
+        self.is_over = False
+        self._context = context
+        self._session = Session(context.limits, context.heart_beat)
+        self._requests = RequestQueue()
         self._principal: IPrincipal | None = None
-        self.subscribed: dict[Key, Subscription | Wildcard | Ended] = {}
+        self.subscribed: dict[SubscriptionKey, Subscription | Wildcard] = {}
         self._disconnect: requests.Disconnect | None = None
-        self._heard = self._said = self._joined = gateway.wheel.seconds()
+        self._heard_at = self._sent_at = self._established_at = context.wheel.seconds()
         self._beat_every = 0.0
         self._is_warned = False
         self._pings: Pings | None = None
-        self._timer: Entry = gateway.wheel.call_later(gateway.limits.connect_timeout, self._connect_overdue)
+        self._timer: Timer = context.wheel.call_later(context.limits.connect_timeout, self._connect_overdue)
 
     @property
     def version(self) -> Version:
@@ -86,11 +94,11 @@ class Client(Orderly):
     def received(self, data: bytes) -> None:
         """Take bytes from the client, cut anywhere."""
         if not self.is_over:
-            self.take(self._session.receive(data))
+            self._requests.add(self._session.receive(data), self)
 
     def heard(self) -> None:
         """Learn that the client is alive: it has sent something, be it a part of a frame, or a WebSocket pong."""
-        self._heard = self._gateway.wheel.seconds()
+        self._heard_at = self._context.wheel.seconds()
 
     def direct_changed(self) -> None:
         """See ``airyd.interfaces.IChannelOwner``."""
@@ -101,17 +109,18 @@ class Client(Orderly):
     def drained(self) -> None:
         """See ``airyd.interfaces.IChannelOwner``."""
         for subscription in self.subscribed.values():
-            if subscription.delivery is not None:
-                subscription.delivery.proceed()
+            if subscription.replay is not None:
+                subscription.replay.proceed()
 
     def ended(self) -> None:
         """Learn that nothing can be sent any more: the connection is closing or lost."""
         if self.is_over:
             return
-        self.let_go()
+        self.is_over = True
+        self._requests.stop(self)
         self._timer.cancel()
         if self._principal is not None:
-            self._gateway.metrics.sessions -= 1
+            self._context.metrics.sessions -= 1
         subscribed, self.subscribed = self.subscribed, {}
         for subscription in subscribed.values():
             subscription.close()
@@ -126,19 +135,30 @@ class Client(Orderly):
         # Neither the detail nor a header goes to the log: they may hold what the client sent, a token for instance.
         log = self._log.debug if error.fault is Fault.RESTARTING else self._log.info
         log("{peer} gets ERROR {kind}", peer=self.channel.peer, kind=error.fault.kind, once_a_minute=error.fault.kind)
-        self._say(self._session.error(error.fault, error.detail, error.receipt))
-        self._gateway.metrics.errors[error.fault.kind] += self.channel.close(error.fault)
+        self._send_frame(self._session.error(error.fault, error.detail, error.receipt))
+        self._context.metrics.errors[error.fault.kind] += self.channel.close(error.fault)
 
     # What a subscription asks for (airyd.hub.interfaces.Subscriber), beside fail().
 
     @property
-    def listeners(self) -> Collection[Listener]:
+    def can_be_notified(self) -> bool:
         """See ``Subscriber``."""
-        return self.subscribed.values()
+        return bool(self._notice_carriers)
+
+    def notify(self, notice: bytes) -> bool:
+        """Send a notice on ``/airyd/status``; return whether the client subscribes to that."""
+        carriers = self._notice_carriers
+        for subscription in carriers:
+            subscription.notify(notice)
+        return bool(carriers)
+
+    @property
+    def _notice_carriers(self) -> list[Subscription]:
+        return [one for one in self.subscribed.values() if isinstance(one, Subscription) and one.carries_notices]
 
     def established(self, request: requests.Subscribe, position: str, recovered: bool | None) -> None:
         """Answer a SUBSCRIBE."""
-        self._joined = self._gateway.wheel.seconds()
+        self._established_at = self._context.wheel.seconds()
         headers = {Header.LAST_MESSAGE_ID: position}
         if recovered is not None:
             headers[Header.RECOVERED] = "true" if recovered else "false"
@@ -150,17 +170,17 @@ class Client(Orderly):
             self._session.settled(request, message_ids)
 
     def carry_out(self, request: requests.Request) -> Deferred[None] | None:
-        """See ``Orderly``."""
+        """See ``Requester``."""
         return self._HANDLERS[type(request)](self, request)
 
-    def done(self) -> None:
-        """See ``Orderly``."""
+    def idle(self) -> None:
+        """See ``Requester``."""
         if self._disconnect is not None:
-            self._depart()
+            self._finish_disconnect()
 
     def _connect(self, request: requests.Connect) -> Deferred[None] | None:
         shown = (request.login, request.passcode, request.headers, self.channel.take_opening(), self.channel.peer)
-        login: IPrincipal | Deferred[IPrincipal] = self._gateway.authenticator.authenticate(Credentials(*shown))
+        login: IPrincipal | Deferred[IPrincipal] = self._context.authenticator.authenticate(Credentials(*shown))
         if isinstance(login, Deferred):
             return login.addCallback(self._accept)
         self._accept(login)
@@ -169,36 +189,36 @@ class Client(Orderly):
     def _accept(self, principal: IPrincipal) -> None:
         if self.is_over:
             return
-        gateway = self._gateway
+        context = self._context
         self._principal = principal
-        gateway.metrics.sessions += 1
-        number, session_id = gateway.next_session()
-        self._say(self._session.accept(session_id))
+        context.metrics.sessions += 1
+        number, session_id = context.next_session()
+        self._send_frame(self._session.accept(session_id))
         self._timer.cancel()
-        self._beat_every = gateway.wheel.beat_interval(self._session.heart_beat[0] / 1000, number)
-        if gateway.ping_interval and not self._session.heart_beat[1]:
-            self._pings = Pings(gateway.ping_interval, gateway.wheel.seconds())
+        self._beat_every = context.wheel.beat_interval(self._session.heart_beat[0] / 1000, number)
+        if context.ping_interval and not self._session.heart_beat[1]:
+            self._pings = Pings(context.ping_interval, context.wheel.seconds())
         self._keep_time()
-        self.take(self._session.receive(b""))  # what was held behind the CONNECT
+        self._requests.add(self._session.receive(b""), self)  # what was held behind the CONNECT
 
     def _subscribe(self, request: requests.Subscribe) -> Deferred[None] | None:
         principal = self._principal
         assert principal is not None  # noqa: S101  # the session lets nothing pass before accept()
-        if is_wildcard(request.destination):
-            return self._subscribe_to_all(Wildcard(self._gateway, self, request, principal), request)
-        subscription = self._gateway.hub.subscription(self, request, principal.row_filter(request.destination))
+        if ANY_SEGMENT in request.destination:  # which no single destination has in its name
+            return self._subscribe_wildcard(Wildcard(self._context, self, request, principal), request)
+        subscription = self._context.hub.subscription(self, request, principal.row_filter(request.destination))
         if request.destination != STATUS and not principal.may_subscribe(request.destination):
             raise StompError(Fault.FORBIDDEN, f"You may not subscribe to {request.destination}.", request.receipt)
-        most = self._gateway.limits.subscriptions
+        most = self._context.limits.subscriptions
         if len(self.subscribed) >= most:  # the session doesn't know of the parts of wildcards
             raise StompError(Fault.TOO_MANY_SUBSCRIPTIONS, f"A connection can't have more than {most} subscriptions.")
         self.subscribed[request.id] = subscription
         opening = subscription.open()
         if self._is_warned and request.destination == STATUS:
-            warn([subscription], self._gateway.left(principal))
+            subscription.notify(notices.token_expires(self._context.left(principal)))
         return opening
 
-    def _subscribe_to_all(self, wildcard: Wildcard, request: requests.Subscribe) -> Deferred[None] | None:
+    def _subscribe_wildcard(self, wildcard: Wildcard, request: requests.Subscribe) -> Deferred[None] | None:
         self.subscribed[request.id] = wildcard
         opening = wildcard.open()
         if opening is not None:
@@ -208,7 +228,7 @@ class Client(Orderly):
 
     def _unsubscribe(self, request: requests.Unsubscribe) -> None:
         if request.id not in self.subscribed:  # it has ended before
-            self._gateway.metrics.late[Command.UNSUBSCRIBE] += 1
+            self._context.metrics.late[Command.UNSUBSCRIBE] += 1
             self._receipt(request.receipt)
             return
         self.subscribed[request.id].flush()
@@ -225,24 +245,25 @@ class Client(Orderly):
 
     def _publish(self, request: requests.Send) -> Deferred[str]:
         self._may_send(request)
-        return self._gateway.hub.publish(request.destination, request.body, ORIGIN_SEND)
+        return self._context.hub.publish(request.destination, request.body, ORIGIN_SEND)
 
     def _refresh(self, request: requests.Refresh) -> Deferred[None] | None:
-        login = self._gateway.authenticator.authenticate(credentials_of(request, self.channel.peer))
+        login = self._context.authenticator.authenticate(credentials_of(request, self.channel.peer))
         if isinstance(login, Deferred):
-            return login.addCallback(self._renew, request)
-        self._renew(login, request)
+            return login.addCallback(self._refreshed, request)
+        self._refreshed(login, request)
         return None
 
-    def _renew(self, principal: IPrincipal, request: requests.Refresh) -> None:
+    def _refreshed(self, principal: IPrincipal, request: requests.Refresh) -> None:
         if self.is_over or self._principal is None:
             return
-        check_subject(self._principal, principal, self._gateway.metrics, self.channel.peer)
+        check_subject(self._principal, principal, self._context.metrics, self.channel.peer)
         self._is_warned = self._is_warned and principal.expires == self._principal.expires  # once, be it shown again
         self._principal = principal
-        self._joined = self._gateway.wheel.seconds()  # those whom its subscriptions join may have been sent more
-        allow(self, principal)
-        self._gateway.metrics.refreshes += 1
+        # The groups that its subscriptions join may have been sent more.
+        self._established_at = self._context.wheel.seconds()
+        apply_rights(self, principal)
+        self._context.metrics.refreshes += 1
         self._answer(request)
         if not self.is_over and self._disconnect is None:  # else its timer is another
             self._timer.cancel()
@@ -254,7 +275,7 @@ class Client(Orderly):
             raise StompError(Fault.FORBIDDEN, f"You may not send to {name}.", request.receipt)
 
     def _settle(self, request: requests.Ack) -> None:
-        metrics = self._gateway.metrics
+        metrics = self._context.metrics
         if request.ordinal is None:
             chosen = [one for name, one in self.subscribed.items() if request.subscription_id in (None, name)]
         else:
@@ -289,13 +310,13 @@ class Client(Orderly):
                 self._settle(operation)
         self._receipt(request.receipt)
 
-    def _leave(self, request: requests.Disconnect) -> None:
+    def _start_disconnect(self, request: requests.Disconnect) -> None:
         self._disconnect = request
-        if self._under_way > 1:  # more than this request itself
+        if self._requests.under_way > 1:  # more than this request itself
             self._timer.cancel()
-            self._timer = self._gateway.wheel.call_later(DISCONNECT_PATIENCE, self._depart)
+            self._timer = self._context.wheel.call_later(DISCONNECT_PATIENCE, self._finish_disconnect)
 
-    def _depart(self) -> None:
+    def _finish_disconnect(self) -> None:
         for subscription in tuple(self.subscribed.values()):
             subscription.flush()
         if self.is_over or self._disconnect is None:
@@ -306,21 +327,21 @@ class Client(Orderly):
 
     def _receipt(self, receipt: str | None, headers: Mapping[str, str] = MappingProxyType({})) -> None:
         if receipt is not None:
-            self._say(self._session.receipt(receipt, headers))
+            self._send_frame(self._session.receipt(receipt, headers))
 
-    def _say(self, frame: bytes) -> None:
-        self._said = self._gateway.wheel.seconds()
+    def _send_frame(self, frame: bytes) -> None:
+        self._sent_at = self._context.wheel.seconds()
         self.channel.send(self.framing((frame,), 1))
 
     def _connect_overdue(self) -> None:
-        self.fail(StompError(Fault.CONNECT_TIMEOUT, f"Connect within {self._gateway.limits.connect_timeout} seconds."))
+        self.fail(StompError(Fault.CONNECT_TIMEOUT, f"Connect within {self._context.limits.connect_timeout} seconds."))
 
     def _keep_time(self) -> None:
         """Beat if it is time, end a client that is silent or whose login is over, come back when any may be due."""
         send_every, expect_every = self._session.heart_beat
-        gateway = self._gateway
-        now = gateway.wheel.seconds()
-        wait = left = gateway.left(self._principal)
+        context = self._context
+        now = context.wheel.seconds()
+        wait = left = context.left(self._principal)
         if wait <= 0:
             self.fail(StompError(Fault.TOKEN_EXPIRED, "Connect again with a new token."))
             return
@@ -328,40 +349,40 @@ class Client(Orderly):
             wait -= NOTICE
         elif not self._is_warned:
             self._is_warned = True
-            warn(self.listeners, left)
+            self.notify(notices.token_expires(left))
         # No time runs while nothing is read from the client.
-        heard = now if self._is_paused else self._heard
-        if heard < gateway.wheel.woke:
-            heard = gateway.wheel.woke
+        heard = now if self._requests.is_paused else self._heard_at
+        if heard < context.wheel.woke:
+            heard = context.wheel.woke
         if expect_every:
-            silence = max(2 * expect_every / 1000, gateway.grace)
+            silence = max(2 * expect_every / 1000, context.grace)
             if now - heard > silence:
                 self.fail(StompError(Fault.HEARTBEAT_TIMEOUT, f"Nothing came from you for {silence:g} seconds."))
                 return
             wait = min(wait, max(heard + silence - now, 1.0))
         elif self._pings is not None:
-            next_look = self._pings.look(self.channel, gateway, heard, now)
+            next_look = self._pings.ping_if_silent(self.channel, context, heard, now)
             if next_look is None:
                 text = f"Nothing came from you for {now - heard:.0f} seconds, not even an answer to a WebSocket ping."
                 self.fail(StompError(Fault.HEARTBEAT_TIMEOUT, text))
                 return
             wait = min(wait, next_look)
         if send_every:
-            said = self._said
+            said = self._sent_at
             for each in self.subscribed.values():
                 # What was published before the last SUBSCRIBE stood may have gone to the others alone.
-                if each.group is not None and (flushed := each.group.audience.flushed_at) > self._joined:
+                if each.group is not None and (flushed := each.group.audience.flushed_at) > self._established_at:
                     said = max(said, flushed)
             due = said + self._beat_every
             if due <= now:
-                gateway.metrics.heartbeats_out += 1
-                self._say(HEARTBEAT)
-                # From when it was due: counted from the wheel's look, all who came together would stay together.
-                self._said = max(due, now - 2 * gateway.wheel.tick)
-                due = self._said + self._beat_every
+                context.metrics.heartbeats_out += 1
+                self._send_frame(HEARTBEAT)
+                # From when it was due: counted from the wheel's look, all that came together would stay together.
+                self._sent_at = max(due, now - 2 * context.wheel.tick)
+                due = self._sent_at + self._beat_every
             wait = min(wait, due - now)
         if wait < NEVER and not self.is_over:  # a beat may find the client too slow
-            self._timer = gateway.wheel.call_later(max(min(wait, FURTHEST_LOOK), 0.0), self._keep_time)
+            self._timer = context.wheel.call_later(max(min(wait, FURTHEST_LOOK), 0.0), self._keep_time)
 
     _HANDLERS: Final[Mapping[type[object], Callable[..., Deferred[None] | None]]] = MappingProxyType(
         {
@@ -375,7 +396,7 @@ class Client(Orderly):
             requests.Collected: _collect,
             requests.Abort: _answer,
             requests.Commit: _commit,
-            requests.Disconnect: _leave,
+            requests.Disconnect: _start_disconnect,
             requests.Violation: lambda client, request: client.fail(request.error),
         }
     )

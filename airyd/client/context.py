@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Final
 
-from airyd.client.timer_wheel import Wheel
+from airyd.client.timer_wheel import TimerWheel
 from airyd.hub.hub import Hub
 from airyd.interfaces import IAuthenticator, IPrincipal
 from airyd.limits import PING_INTERVAL, Limits
@@ -21,7 +21,7 @@ NEVER: Final = math.inf
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Gateway:
+class ClientContext:
     """What all clients share.
 
     :ivar heart_beat: the server's wish
@@ -35,7 +35,7 @@ class Gateway:
     limits: Limits
     heart_beat: HeartBeat
     grace: float
-    wheel: Wheel
+    wheel: TimerWheel
     metrics: Metrics
     wall: Callable[[], float]
     ping_interval: float = PING_INTERVAL

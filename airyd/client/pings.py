@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from typing import Final
 
-from airyd.client.context import Gateway
+from airyd.client.context import ClientContext
 from airyd.interfaces import IChannel
 
 #: Pings that a client may leave unanswered.
@@ -35,7 +35,7 @@ class Pings:
         self._unanswered = 0
         self._wait = _next_wait(interval)
 
-    def look(self, channel: IChannel, gateway: Gateway, heard: float, now: float) -> float | None:
+    def ping_if_silent(self, channel: IChannel, context: ClientContext, heard: float, now: float) -> float | None:
         """Send a ping if one is due; return the seconds until the next look, or None if the client is gone.
 
         :param heard: when the last byte of the client was read
@@ -45,11 +45,11 @@ class Pings:
         left = max(heard, self._sent_at) + self._wait - now
         if left > 0:
             return left
-        if self._unanswered >= MOST_UNANSWERED and now - heard > gateway.grace:
+        if self._unanswered >= MOST_UNANSWERED and now - heard > context.grace:
             return None
         self._unanswered += 1
         self._sent_at = now
-        self._wait = _next_wait(gateway.ping_interval)
+        self._wait = _next_wait(context.ping_interval)
         channel.ping()
         return self._wait
 

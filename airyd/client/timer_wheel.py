@@ -25,7 +25,7 @@ _SHORTEST_BEAT: Final = 0.75
 _GOLDEN: Final = 0.618034  # multiples of it, modulo 1, spread evenly however many there are
 
 
-class Entry:
+class Timer:
     """A call that a wheel will make, unless it is cancelled."""
 
     __slots__ = ("call",)
@@ -38,7 +38,7 @@ class Entry:
         self.call = None
 
 
-class Wheel:
+class TimerWheel:
     """Makes calls after a delay, all those of one tick together.
 
     :param clock: monotonic time
@@ -54,18 +54,18 @@ class Wheel:
         self.seconds: Callable[[], float] = clock.seconds
         self._clock = clock
         self._start = self.woke = self._turn_due = clock.seconds()
-        self._buckets: dict[int, list[Entry]] = {}
-        self._due: list[Entry] = []
+        self._buckets: dict[int, list[Timer]] = {}
+        self._due: list[Timer] = []
         self._turn: IDelayedCall | None = None
 
-    def call_later(self, delay: float, call: Callable[[], None]) -> Entry:
+    def call_later(self, delay: float, call: Callable[[], None]) -> Timer:
         """Call after ``delay`` seconds, less than two ticks later."""
-        entry = Entry(call)
+        timer = Timer(call)
         due = ceil((self._clock.seconds() - self._start + delay) / self.tick)
-        self._buckets.setdefault(due, []).append(entry)
+        self._buckets.setdefault(due, []).append(timer)
         if self._turn is None:
             self._look_in(self.tick)
-        return entry
+        return timer
 
     def beat_interval(self, agreed: float, number: int) -> float:
         """Return the seconds between two beats of the connection with this number, to be done within the agreed ones.
@@ -98,13 +98,13 @@ class Wheel:
         # A process that slept has several ticks to make up for; the set of buckets is small.
         for number in sorted(number for number in self._buckets if number <= now):
             self._due += self._buckets.pop(number)
-        for entry in self._due:  # a call may stop the wheel, and that empties the list
-            if entry.call is not None:
-                with Caught(self._failed, entry):
-                    entry.call()
+        for timer in self._due:  # a call may stop the wheel, and that empties the list
+            if timer.call is not None:
+                with Caught(self._failed, timer):
+                    timer.call()
         self._due.clear()
         if self._buckets and self._turn is None:
             self._look_in(self.tick)
 
-    def _failed(self, failure: Failure, entry: Entry) -> None:
+    def _failed(self, failure: Failure, timer: Timer) -> None:
         self._log.failure("a call of the wheel failed", failure)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import ClassVar, Final, Protocol
@@ -10,16 +10,16 @@ from typing import ClassVar, Final, Protocol
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
-from airyd.client.context import Gateway
-from airyd.client.timer_wheel import Entry
+from airyd.client.context import ClientContext
+from airyd.client.timer_wheel import Timer
 from airyd.errors import Fault, StompError
 from airyd.events import Event, RowFilter, message_id
 from airyd.hub.destination import Destination
-from airyd.hub.interfaces import Listener, Subscriber, Voice
-from airyd.hub.subscription import Ended, Subscription
+from airyd.hub.interfaces import Subscriber
+from airyd.hub.subscription import Subscription, SubscriptionState
 from airyd.interfaces import IChannel, IPrincipal
 from airyd.limits import PATTERN, SOURCE_PATIENCE
-from airyd.patterns import ANY_SEGMENT, Pattern
+from airyd.patterns import Pattern
 from airyd.stomp.message import Framing
 from airyd.stomp.requests import Subscribe
 from airyd.stomp.spec import AckMode, Version
@@ -29,24 +29,19 @@ _pattern: Final = lru_cache(maxsize=256)(Pattern)
 
 
 #: What a subscription stands under in its client: its id; of a part of a wildcard the id, and the destination.
-Key = str | tuple[str, str]
+SubscriptionKey = str | tuple[str, str]
 
 
-class Owner(Subscriber, Protocol):
+class WildcardOwner(Subscriber, Protocol):
     """The client that a wildcard belongs to.
 
     :ivar subscribed: its subscriptions
     """
 
-    subscribed: dict[Key, Subscription | Wildcard | Ended]
+    subscribed: dict[SubscriptionKey, Subscription | Wildcard]
 
 
-def is_wildcard(destination: str) -> bool:
-    """Say whether a SUBSCRIBE means many destinations: no single one may have an asterisk in its name."""
-    return ANY_SEGMENT in destination
-
-
-class Part(Subscription):
+class WildcardPart(Subscription):
     """One destination of a wildcard.
 
     :param is_late: whether it comes when the SUBSCRIBE has long been answered
@@ -67,14 +62,15 @@ class Part(Subscription):
         self._is_late = is_late
 
     def send_events(self, events: Sequence[Event]) -> Sequence[Event]:
-        """See ``airyd.hub.replay.Subscriber``."""
-        seen = super().send_events(events)
-        self._wildcard.sent(self, seen)
-        return seen
+        """See ``airyd.hub.replay.ReplayTarget``."""
+        shown = super().send_events(events)
+        self._wildcard.sent(self, shown)
+        return shown
 
     def fail(self, error: StompError) -> None:
         """End the client's connection, unless it is for what the client didn't ask for by now: that can wait."""
-        if self._is_late and self.opened is not None and error.fault is Fault.SOURCE_UNAVAILABLE:
+        is_opening = self.state is SubscriptionState.OPENING
+        if self._is_late and is_opening and error.fault is Fault.SOURCE_UNAVAILABLE:
             self._wildcard.postpone(self)
         else:
             super().fail(error)
@@ -83,8 +79,8 @@ class Part(Subscription):
 class Wildcard:
     """Holds the parts together; among the client's subscriptions it stands under the id, beside its parts.
 
-    It looks like a subscription that is in no group and has no delivery: its parts do all the work, and what can be
-    told to all subscriptions of a client they hear by themselves. To its parts it is the subscriber.
+    It looks like a subscription that is in no group and has no replay: its parts do all the work, and what is done to
+    all subscriptions of a client is done to them. To its parts it is the subscriber.
 
     Destinations that are added to the catalogue join.
 
@@ -95,7 +91,7 @@ class Wildcard:
 
     __slots__ = (
         "_client",
-        "_gateway",
+        "_context",
         "_is_open",
         "_left_out",
         "_parts",
@@ -109,29 +105,30 @@ class Wildcard:
     _log = Logger()
 
     group: ClassVar[None] = None
-    delivery: ClassVar[None] = None
-    hears: ClassVar[bool] = False
+    replay: ClassVar[None] = None
 
-    def __init__(self, gateway: Gateway, client: Owner, request: Subscribe, principal: IPrincipal) -> None:
+    def __init__(
+        self, context: ClientContext, client: WildcardOwner, request: Subscribe, principal: IPrincipal
+    ) -> None:
         if request.last_message_id is not None:
             text = "A pattern has no last-message-id: to resume, subscribe to each destination singly, with its own."
             raise StompError(Fault.INVALID_HEADER, text)
-        self._gateway = gateway
+        self._context = context
         self._client = client
         self._request = request
         self._principal = principal
         self._pattern = _read_pattern(request.destination)
-        self._parts: dict[str, Part] = {}
-        self._postponed: dict[str, Entry] = {}
+        self._parts: dict[str, WildcardPart] = {}
+        self._postponed: dict[str, Timer] = {}
         # What the log has of this one: for more there was no room.
         self._left_out: set[str] = set()
         # The messages that wait for an answer, in the order in which they were sent, where an ACK settles those before.
-        self._unsettled: dict[str, Part] | None = {} if request.ack is AckMode.CLIENT else None
+        self._unsettled: dict[str, WildcardPart] | None = {} if request.ack is AckMode.CLIENT else None
         self._is_open = False
-        allowed = self._allowed(gateway.hub.matching(self._pattern))
+        allowed = self._allowed(context.hub.matching(self._pattern))
         if not allowed:
             raise StompError(Fault.FORBIDDEN, f"You may not subscribe to any destination of {self._pattern.text}.")
-        most = gateway.limits.subscriptions
+        most = context.limits.subscriptions
         if len(client.subscribed) + 1 + len(allowed) > most:
             text = f"{self._pattern.text} means {len(allowed)} destinations, and a connection must not have more"
             raise StompError(Fault.TOO_MANY_SUBSCRIPTIONS, f"{text} than {most} subscriptions: each counts as one.")
@@ -142,7 +139,7 @@ class Wildcard:
     def open(self) -> Deferred[None] | None:
         """Begin with all parts; fires when all stand, and is None if they do already (``Subscription.open``)."""
         self._is_open = True
-        hub = self._gateway.hub
+        hub = self._context.hub
         hub.followers[self] = None
         waiting = []
         for name in self._allowed(hub.matching(self._pattern)):
@@ -155,8 +152,8 @@ class Wildcard:
 
     def _open_part(self, name: str, receipt: str | None, is_late: bool) -> Deferred[None] | None:
         request = replace(self._request, destination=name, receipt=receipt)
-        destination = self._gateway.hub.destination(request)
-        part = Part(destination, self, request, self._principal.row_filter(name), is_late)
+        destination = self._context.hub.destination(request)
+        part = WildcardPart(destination, self, request, self._principal.row_filter(name), is_late)
         self._parts[name] = part
         self._client.subscribed[self._request.id, name] = part
         return part.open()
@@ -169,8 +166,8 @@ class Wildcard:
             if self._is_open and self._pattern.matches(name) and self._principal.may_subscribe(name):
                 self._join(name)
 
-    def allow(self, principal: IPrincipal) -> list[str]:
-        """Have the parts that a new login allows, with its rows; return the destinations of those that ended."""
+    def apply_rights(self, principal: IPrincipal) -> list[str]:
+        """Apply the rights of a new login to the parts; return the destinations of those that it ended."""
         self._principal = principal
         if self._unsettled is not None:  # a client that never answers could go from token to token
             standing = set(self._parts.values())
@@ -178,19 +175,19 @@ class Wildcard:
         ended = []
         for part in tuple(self._parts.values()):
             if principal.may_subscribe(part.destination):
-                part.see(principal.row_filter(part.destination))
+                part.apply_filter(principal.row_filter(part.destination))
                 continue
             part.flush()
             if self._is_open:  # else that found the client too slow
                 self._close_part(part)
                 ended.append(part.destination)
-        self.added(self._gateway.hub.matching(self._pattern))
+        self.added(self._context.hub.matching(self._pattern))
         return ended
 
     def _join(self, name: str) -> None:
         if name in self._parts or name in self._postponed:
             return
-        if len(self._client.subscribed) >= self._gateway.limits.subscriptions:
+        if len(self._client.subscribed) >= self._context.limits.subscriptions:
             if name in self._left_out:  # a client could have a line for each of its tokens
                 return
             self._left_out.add(name)
@@ -207,17 +204,17 @@ class Wildcard:
                 lambda failure: self._log.failure("cannot join {destination}", failure, destination=name)
             )
 
-    def postpone(self, part: Part) -> None:
+    def postpone(self, part: WildcardPart) -> None:
         """Let a part that can't have its events now come again later."""
         self._close_part(part)
-        again = self._gateway.wheel.call_later(SOURCE_PATIENCE, lambda: self._again(part.destination))
+        again = self._context.wheel.call_later(SOURCE_PATIENCE, lambda: self._again(part.destination))
         self._postponed[part.destination] = again
 
     def _again(self, name: str) -> None:
         del self._postponed[name]
         self.added([name])
 
-    def _close_part(self, part: Part) -> None:
+    def _close_part(self, part: WildcardPart) -> None:
         del self._parts[part.destination]
         # A client that ends closes all that it has by itself.
         if self._client.subscribed.pop((self._request.id, part.destination), None) is part:
@@ -233,7 +230,7 @@ class Wildcard:
     def close(self) -> None:
         """End all parts; nothing is sent for this afterwards (``Subscription``)."""
         self._is_open = False
-        self._gateway.hub.followers.pop(self, None)
+        self._context.hub.followers.pop(self, None)
         for entry in self._postponed.values():
             entry.cancel()
         self._postponed = {}
@@ -254,10 +251,6 @@ class Wildcard:
             if each == wire_id:
                 break
         return settled
-
-    def hear(self, say: Callable[[Voice], Event]) -> bool:
-        """Say no (``Listener``): no pattern is for ``/airyd/status``."""
-        return False
 
     # What the parts ask of their subscriber.
 
@@ -282,9 +275,13 @@ class Wildcard:
         return self._client.version
 
     @property
-    def listeners(self) -> Collection[Listener]:
+    def can_be_notified(self) -> bool:
         """See ``Subscriber``."""
-        return self._client.listeners
+        return self._client.can_be_notified
+
+    def notify(self, notice: bytes) -> bool:
+        """See ``Subscriber``."""
+        return self._client.notify(notice)
 
     def established(self, request: Subscribe, position: str, recovered: bool | None) -> None:
         """See ``Subscriber``; the answer is for all parts together, and given by the client."""
@@ -298,8 +295,8 @@ class Wildcard:
         """See ``Subscriber``."""
         self._client.fail(error)
 
-    def sent(self, part: Part, events: Sequence[Event]) -> None:
-        """Take down what a part has sent."""
+    def sent(self, part: WildcardPart, events: Sequence[Event]) -> None:
+        """Add to the messages that wait for an ACK what a part has sent."""
         if self._unsettled is not None:
             self._unsettled.update((message_id(part.destination, event.id), part) for event in events)
 

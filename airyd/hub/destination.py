@@ -1,46 +1,30 @@
-"""A destination: who gets its events, in which group or by which delivery."""
+"""A destination: which subscriptions get its events, in groups or each by a replay, and the watch on its source."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
-from airyd.errors import StompError
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from airyd.errors import Fault, SourceUnavailable, StompError
 from airyd.events import Event, RowFilter
 from airyd.hub.fanout import Audience, Group, Member
-from airyd.hub.interfaces import Voice
-from airyd.hub.replay import Delivery
+from airyd.hub.pacing import GapNotices, NoticeReceiver, TurnQueue, spread_of
+from airyd.hub.replay import ReplayCursor
 from airyd.hub.row_filter import Rows
-from airyd.hub.telling import Telling, spread_of
-from airyd.hub.turns import Turns
-from airyd.hub.watch import Watch
-from airyd.interfaces import IEventSource
+from airyd.interfaces import IEventSource, IStatusSource
 from airyd.metrics import Metrics
 from airyd.stomp.message import Framing, message_tail
 
 
-class Receiver(Member, ABC):
+class DestinationSubscription(Member, NoticeReceiver, Protocol):
     """A subscription, as its destination sees it."""
 
-    __slots__ = ()
-
-    @property
-    @abstractmethod
-    def listens(self) -> bool:
-        """Whether the client can be told that something is missing."""
-
-    @abstractmethod
-    def begin(self) -> None:
-        """The source is watching: go live, or start to catch up; or go on with that after a gap."""
-
-    @abstractmethod
-    def missed(self, since: str) -> None:
-        """Tell the client that what came after an event may be missing, or end its connection if that can't be."""
-
-    @abstractmethod
-    def fail(self, error: StompError) -> None:
-        """End the client's connection."""
+    def source_ready(self) -> None:
+        """Go live, or start to catch up, since the source watches; or go on with that after a gap."""
 
 
 class Destination:
@@ -48,39 +32,42 @@ class Destination:
 
     :ivar name: such as ``/queue/message``
     :ivar rows: what filters say of the events that it delivers
-    :ivar turns: whose turn it is, of all subscribers that have much to send
-    :ivar voice: what it says to one subscriber alone; None but for ``/airyd/status``
+    :ivar turns: whose turn it is, of all subscriptions that have much to send
+    :ivar gap_notices: its gaps, and the subscriptions that don't know of them yet
+    :ivar status: the source, if this is ``/airyd/status``; else None
     """
 
     __slots__ = (
         "_audiences",
-        "_deliveries",
-        "_is_beginning",
-        "_telling",
+        "_is_starting",
+        "_replays",
         "_waiting",
         "_watch",
+        "gap_notices",
         "metrics",
         "name",
         "rows",
         "source",
+        "status",
         "turns",
-        "voice",
     )
 
-    def __init__(self, name: str, source: IEventSource, turns: Turns, metrics: Metrics, telling: Telling) -> None:
+    def __init__(
+        self, name: str, source: IEventSource, turns: TurnQueue, metrics: Metrics, gap_notices: GapNotices
+    ) -> None:
         self.name = name
         self.source = source
         self.turns = turns
         self.metrics = metrics
         self.rows = Rows()
-        self.voice: Voice | None = None
-        self._telling = telling
-        self._watch = Watch(name, source, self._began, self._refuse)
+        self.gap_notices = gap_notices
+        self.status: IStatusSource | None = None
+        self._watch = Watch(name, source, self._watched, self._refused)
         # In the order in which they came: a dict looks through all that were taken from its beginning, each time.
-        self._waiting: OrderedDict[Receiver, None] = OrderedDict()
-        self._is_beginning = False
-        self._deliveries: dict[Receiver, Delivery] = {}
-        self._audiences: dict[RowFilter | None, Audience[Receiver]] = {}
+        self._waiting: OrderedDict[DestinationSubscription, None] = OrderedDict()
+        self._is_starting = False
+        self._replays: dict[DestinationSubscription, ReplayCursor] = {}
+        self._audiences: dict[RowFilter | None, Audience[DestinationSubscription]] = {}
 
     @property
     def position(self) -> str | None:
@@ -88,25 +75,20 @@ class Destination:
         return self._watch.position
 
     @property
-    def spread(self) -> float:
-        """See ``Telling``."""
-        return self._telling.spread
-
-    @property
-    def subscriptions(self) -> list[Receiver]:
+    def subscriptions(self) -> list[DestinationSubscription]:
         """All subscriptions, in no order, in a new list."""
-        return [*self._waiting, *self._deliveries, *self._grouped]
+        return [*self._waiting, *self._replays, *self._grouped]
 
     @property
-    def _grouped(self) -> list[Receiver]:
+    def _grouped(self) -> list[DestinationSubscription]:
         return [member for audience in self._audiences.values() for member in audience.members]
 
-    def deliver(self, events: Sequence[Event]) -> list[Audience[Receiver]]:
+    def deliver(self, events: Sequence[Event]) -> list[Audience[DestinationSubscription]]:
         """Take a batch of live events; return the audiences that have something to send now and had nothing before."""
         if self._watch.position is None:  # the source was still on its way to stop watching
             return []
-        if self._telling.held is not None:
-            self._telling.held += events
+        if self.gap_notices.held is not None:
+            self.gap_notices.held += events
             return []
         self._watch.position = events[-1].id
         dirty = []
@@ -115,83 +97,173 @@ class Destination:
                 now = self.turns.clock.seconds()
                 tails = [message_tail(event) for event in events]
                 # All filters are asked first: one that fails must not leave others with events that nobody flushes.
-                for audience, seen in [(each, each.seen(events, tails, rows)) for each in self._audiences.values()]:
-                    if seen and audience.append(seen, now):
+                for audience, shown in [(each, each.visible(events, tails, rows)) for each in self._audiences.values()]:
+                    if shown and audience.append(shown, now):
                         dirty.append(audience)
-            for delivery in tuple(self._deliveries.values()):
-                delivery.feed(events)
+            for replay in tuple(self._replays.values()):
+                replay.feed(events)
         return dirty
 
-    def miss(self) -> None:
-        """Begin anew, since events may be missing; whoever can't be told of that goes now.
+    def gap(self) -> None:
+        """Watch anew, since events may be missing; end the connections of clients that can't be notified.
 
-        Those in groups are told when the source watches again: then it helps to load the state. Those who catch up go
-        on from where they are, as far as the history proves that nothing is missing.
+        Members of groups are notified when the source watches again: then it helps to load the state. Those that catch
+        up go on from where they are, as far as the history proves that nothing is missing.
         """
-        self._telling.spread = spread_of(len(self._deliveries))
-        for subscription, delivery in tuple(self._deliveries.items()):
-            if subscription.listens:
-                delivery.end()  # until the subscription begins again
+        self.gap_notices.spread = spread_of(len(self._replays))
+        for subscription, replay in tuple(self._replays.items()):
+            subscription.report_gap(None)
+            if subscription in self._replays:
+                replay.end()  # until the source is ready again
                 self._waiting[subscription] = None
-            else:
-                subscription.missed("")
-        self._deliveries = {}
-        self._telling.begin(self._grouped, None)
-        if self.position is not None:  # else nobody is left, or it begins anew already
+        self._replays = {}
+        self.gap_notices.announce(self._grouped, None)
+        if self.position is not None:  # else nobody is left, or it watches anew already
             self._watch.renew()
 
-    def enter(self, subscription: Receiver) -> None:
-        """Let a subscription in: it begins when the source is watching."""
+    def enter(self, subscription: DestinationSubscription) -> None:
+        """Add a subscription, which starts when the source watches."""
         self.metrics.subscriptions[self.name] += 1
         self._waiting[subscription] = None
-        self._watch.need()
+        self._watch.acquire()
 
-    def leave(self, subscription: Receiver) -> None:
-        """Let a subscription out, wherever it is; with the last one the source stops watching."""
+    def leave(self, subscription: DestinationSubscription) -> None:
+        """Remove a subscription, wherever it is; with the last one the source stops watching."""
         self.metrics.subscriptions[self.name] -= 1
         self._waiting.pop(subscription, None)
-        self._deliveries.pop(subscription, None)
+        self._replays.pop(subscription, None)
         if subscription.group is not None:
-            self._part(subscription, subscription.group)
+            self._leave_group(subscription, subscription.group)
         self._watch.release()
-        self._telling.leave(subscription, is_last=self.position is None)
+        self.gap_notices.forget(subscription, is_last=self.position is None)
 
-    def follow(self, subscription: Receiver, delivery: Delivery) -> None:
-        """Feed live events to a subscription's own delivery."""
-        self._deliveries[subscription] = delivery
+    def attach(self, subscription: DestinationSubscription, replay: ReplayCursor) -> None:
+        """Feed live events to a subscription's replay."""
+        self._replays[subscription] = replay
 
-    def join(self, subscription: Receiver, framing: Framing, head: bytes, row_filter: RowFilter | None) -> None:
-        """Let a subscription that is level get its events with all those whose bytes are the same."""
-        self._deliveries.pop(subscription, None)
+    def join(
+        self, subscription: DestinationSubscription, framing: Framing, head: bytes, row_filter: RowFilter | None
+    ) -> None:
+        """Add a subscription that has all events to the group of those that get the same bytes."""
+        self._replays.pop(subscription, None)
         audience = self._audiences.get(row_filter)
         if audience is None:
             audience = self._audiences[row_filter] = Audience(self.name, row_filter, self.metrics)
         audience.join(subscription, framing, head)
 
-    def move(self, subscription: Receiver, group: Group[Receiver], row_filter: RowFilter | None) -> None:
-        """Let a subscription get the events of another audience, with the MESSAGEs that it had."""
-        self._part(subscription, group)
+    def move(
+        self, subscription: DestinationSubscription, group: Group[DestinationSubscription], row_filter: RowFilter | None
+    ) -> None:
+        """Move a subscription to another audience, with the MESSAGEs that it had."""
+        self._leave_group(subscription, group)
         self.join(subscription, group.framing, group.head, row_filter)
 
-    def _part(self, subscription: Receiver, group: Group[Receiver]) -> None:
+    def _leave_group(self, subscription: DestinationSubscription, group: Group[DestinationSubscription]) -> None:
         if group.audience.leave(subscription, group):
             del self._audiences[group.audience.row_filter]
 
-    def _began(self, since: str | None) -> None:
+    def _watched(self, since: str | None) -> None:
         if since is not None:
-            self._telling.begin(self._grouped, since)
-        if self._is_beginning:
+            self.gap_notices.announce(self._grouped, since)
+        if self._is_starting:
             return
-        self._is_beginning = True
+        self._is_starting = True
         try:
-            # Whoever begins may leave at once, and come back: behind the others, or to wait for another watch if it was
-            # the last.
+            # One that starts may leave at once, and come back: behind the others, or to wait for another watch if it
+            # was the last.
             while self._waiting and self.position is not None:
                 subscription, _ = self._waiting.popitem(last=False)
-                subscription.begin()
+                subscription.source_ready()
         finally:
-            self._is_beginning = False
+            self._is_starting = False
 
-    def _refuse(self, error: StompError) -> None:
+    def _refused(self, error: StompError) -> None:
         for subscription in self.subscriptions:
             subscription.fail(error)
+
+
+class Watch:
+    """Keeps the source watching a destination as long as somebody needs its events.
+
+    :param watched: called when the source watches, at each :meth:`acquire` too if it does already; after :meth:`renew`
+        with the position before, else with None
+    :param failed: called when the source can't watch
+
+    :ivar position: the id of the last event that the source delivered, or from which on it does; None while the
+        source isn't watching
+    """
+
+    __slots__ = ("_failed", "_is_asked", "_left", "_name", "_source", "_users", "_watched", "position")
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        name: str,
+        source: IEventSource,
+        watched: Callable[[str | None], None],
+        failed: Callable[[StompError], None],
+    ) -> None:
+        self.position: str | None = None
+        self._name = name
+        self._source = source
+        self._watched = watched
+        self._failed = failed
+        self._users = 0
+        self._is_asked = False
+        self._left: str | None = None
+
+    def acquire(self) -> None:
+        """Count one more user, and watch if it is the first."""
+        self._users += 1
+        if self.position is not None:
+            self._watched(None)
+        elif not self._is_asked:
+            self._ask()
+
+    def release(self) -> None:
+        """Count one user less; with the last one the source stops watching."""
+        self._users -= 1
+        if not self._users and self.position is not None:
+            self._unwatch()
+
+    def renew(self) -> None:
+        """Watch from another position on: what comes until then is lost. Call it while the source watches."""
+        self._left = self.position
+        self._unwatch()
+        self._ask()
+
+    def _ask(self) -> None:
+        self._is_asked = True
+        watching = self._source.watch(self._name)
+        watching.addCallbacks(self._answered, self._unwatchable).addErrback(self._broken)
+
+    def _unwatch(self) -> None:
+        self.position = None
+        self._source.unwatch(self._name)
+
+    def _answered(self, position: str) -> None:
+        self._is_asked = False
+        left, self._left = self._left, None
+        if not self._users:  # they left meanwhile
+            self._source.unwatch(self._name)
+            return
+        self.position = position
+        self._watched(left)
+
+    def _unwatchable(self, failure: Failure) -> None:
+        self._is_asked = False
+        self._left = None
+        if not isinstance(failure.value, SourceUnavailable):
+            failure.raiseException()
+        self._log.warn(
+            "cannot watch {destination}: {reason}",
+            destination=self._name,
+            reason=str(failure.value),
+            once_a_minute=f"watch {self._name}",
+        )
+        self._failed(failure.value.stomp_error())
+
+    def _broken(self, failure: Failure) -> None:
+        self._log.failure("cannot watch {destination}", failure, destination=self._name)
+        self._failed(StompError(Fault.INTERNAL, "The event source failed."))

@@ -1,21 +1,20 @@
 """The hot path: what a turn of the reactor brought, to every member's socket, one send each.
 
-An *audience* is who may see the same events of a destination. It has a *group* for each way in
-which its subscriptions' MESSAGEs are written: what is pending is framed once per group, joined, and
-handed to each member's socket. Members whose socket is full, or who are on TLS, take the slower way
-through their transport.
+An *audience* is the subscriptions that see the same events of a destination. It has a *group* for each
+way in which their MESSAGEs are written: what is pending is framed once per group, joined, and handed to
+each member's socket. Members whose socket is full, or that are on TLS, take the slower way through their
+transport.
 
-A fan-out to thousands is spread over turns of the reactor. Until it is over, a group knows who has
-the batch and who does not yet, and keeps that true while members come, go, and change their way.
+A fan-out to thousands is spread over turns of the reactor. Until it is over, a group knows which members
+are served and which are not yet, and keeps that true while members come, go, and change their way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from airyd.events import Event, RowFilter
-from airyd.hub.rank import Placed, Rank
 from airyd.hub.row_filter import Rows
 from airyd.interfaces import IChannel
 from airyd.metrics import Metrics
@@ -26,31 +25,84 @@ from airyd.stomp.message import Framing
 BATCH_BYTES: Final = 64 * 1024
 
 
-class Member(Placed):
-    """A subscription's place in a group.
+class Member(Protocol):
+    """A subscription, as its group sees it.
 
-    :ivar channel: the client's connection
     :ivar group: the group it is in, or None
+    :ivar recipients: those of the group's that it is among; None while it waits for a place
+    :ivar index: its index among them
     """
 
-    __slots__ = ("channel", "group")
+    group: Group[Any] | None
+    recipients: Recipients[Any] | None
+    index: int
 
-    def __init__(self, channel: IChannel) -> None:
-        super().__init__()
-        self.channel = channel
-        self.group: Group[Any] | None = None
+    @property
+    def channel(self) -> IChannel:
+        """The client's connection."""
 
 
 M = TypeVar("M", bound=Member)
 
 
+class Recipients(Generic[M]):
+    """Members in no order, and side by side what sends to them: the loop looks nothing up (22 ns a turn, not 29).
+
+    :ivar served: how many of them, the first ones, have the batch in flight; all of them while none is
+    """
+
+    __slots__ = ("members", "sends", "served")
+
+    def __init__(self) -> None:
+        self.members: list[M] = []
+        self.sends: list[Callable[[bytes], Any]] = []
+        self.served = 0
+
+    def add(self, member: M, send: Callable[[bytes], Any]) -> None:
+        """Add a member to the part already served."""
+        member.recipients = self
+        self.members.append(member)
+        self.sends.append(send)
+        self._move(self.served, len(self.members) - 1)  # the first of those not served makes room
+        self.members[self.served], self.sends[self.served] = member, send
+        member.index = self.served
+        self.served += 1
+
+    def remove(self, member: M) -> bool:
+        """Remove a member; return whether it was served."""
+        gap = member.index
+        is_served = gap < self.served
+        if is_served:  # the last of those served fills the gap, and leaves one among the others
+            self.served -= 1
+            self._move(self.served, gap)
+            gap = self.served
+        last = len(self.members) - 1
+        if gap != last:
+            self._move(last, gap)
+        self.members.pop()
+        self.sends.pop()
+        member.recipients = None
+        return is_served
+
+    def serve(self, most: int) -> tuple[list[Callable[[bytes], Any]], list[M]]:
+        """Return ``most`` of those not served, or fewer: they count as served from now on."""
+        start = self.served
+        self.served = end = min(start + most, len(self.members))
+        return self.sends[start:end], self.members[start:end]
+
+    def _move(self, source: int, target: int) -> None:
+        member = self.members[source]
+        self.members[target], self.sends[target] = member, self.sends[source]
+        member.index = target
+
+
 class Group(Generic[M]):
     """Subscriptions that get the same bytes.
 
-    :ivar audience: those who see the same events
+    :ivar audience: those that see the same events
     :ivar head: the start of each MESSAGE (``airyd.stomp.message.message_head``)
     :ivar round: the last round of the audience that has come to it
-    :ivar size: how many members it has, with those that have no place yet
+    :ivar size: how many members it has, with those that wait for a place
     """
 
     __slots__ = ("_batches", "_fast", "_slow", "audience", "framing", "head", "round", "size")
@@ -61,8 +113,8 @@ class Group(Generic[M]):
         self.head = head
         self.round = 0
         self.size = 0
-        self._fast: Rank[M] = Rank()  # a send is the socket's, and may take less
-        self._slow: Rank[M] | None = None  # a send is the channel's, and takes all
+        self._fast: Recipients[M] = Recipients()  # a send is the socket's, and may take less
+        self._slow: Recipients[M] | None = None  # a send is the channel's, and takes all
         self._batches: list[tuple[bytes, int]] = []  # wire bytes, and how many events they are
 
     @property
@@ -71,33 +123,33 @@ class Group(Generic[M]):
         return self._fast.members + (self._slow.members if self._slow else [])
 
     @property
-    def is_under_way(self) -> bool:
-        """Whether a batch is on its way: some have it, others don't."""
+    def is_in_flight(self) -> bool:
+        """Whether a batch is in flight: some members are served, others are not."""
         return bool(self._batches)
 
     def add(self, member: M) -> None:
-        """Let a member in, who is to have nothing of what is under way."""
+        """Add a member that must not get the batch in flight."""
         member.group = self
         direct = member.channel.direct
         if direct is not None:
             self._fast.add(member, direct)
             return
         if self._slow is None:
-            self._slow = Rank()
+            self._slow = Recipients()
         self._slow.add(member, member.channel.send)
 
     def discard(self, member: M) -> list[tuple[bytes, int]]:
-        """Take a member's place away; return what of the batches under way it doesn't have."""
-        is_done = member.rank is None or member.rank.remove(member)
-        return self._batches[1 if is_done else 0 :]
+        """Take a member's place away; return those of the batches in flight that it doesn't have."""
+        is_served = member.recipients is None or member.recipients.remove(member)
+        return self._batches[1 if is_served else 0 :]
 
     def refresh(self, member: M) -> None:
-        """Take notice that a member's ``channel.direct`` has changed."""
-        if member.rank is None:
-            return  # it has no place yet
-        is_done = member.rank.remove(member)
+        """Move a member whose ``channel.direct`` has changed to the fast or the slow recipients."""
+        if member.recipients is None:
+            return  # it waits for a place
+        is_served = member.recipients.remove(member)
         self.add(member)
-        if not is_done:
+        if not is_served:
             wire, events = self._batches[0]
             member.channel.send(wire)
             self.audience.deliveries += events
@@ -108,36 +160,36 @@ class Group(Generic[M]):
         batches, fast, slow = self._batches, self._fast, self._slow
         if not batches:
             batches += self.write(tails, self.size)
-            fast.done = 0
+            fast.served = 0
             if slow is not None:
-                slow.done = 0
+                slow.served = 0
         wire, events = batches[0]
         count = 0
         if slow is not None:
-            sends, _ = slow.take(most)
+            sends, _ = slow.serve(most)
             count = len(sends)
             for send in sends:
                 send(wire)
         if count < most:
-            sends, members = fast.take(most - count)
+            sends, members = fast.serve(most - count)
             count += len(sends)
             self._send(wire, sends, members)
         audience = self.audience
         audience.deliveries += events * count
         audience.bytes_out += len(wire) * count
-        slow = self._slow  # whose socket took a part may be the first there
-        if fast.done == len(fast.members) and (slow is None or slow.done == len(slow.members)):
+        slow = self._slow  # a member whose socket took a part may be the first there
+        if fast.served == len(fast.members) and (slow is None or slow.served == len(slow.members)):
             del batches[0]
             if batches:
-                fast.done = 0
+                fast.served = 0
                 if slow is not None:
-                    slow.done = 0
+                    slow.served = 0
         return count
 
     def _send(self, wire: bytes, sends: Sequence[Callable[[bytes], Any]], members: Sequence[M]) -> None:
         size = len(wire)
         short: list[tuple[M, int]] = []
-        # Nothing in this loop can call back into airyd: that is why nobody's way changes while it runs.
+        # Nothing in this loop can call back into airyd, so no member moves while it runs.
         for send, member in zip(sends, members, strict=True):
             try:
                 taken = send(wire)
@@ -172,12 +224,12 @@ class Group(Generic[M]):
 
 
 class Audience(Generic[M]):
-    """Those who may see the same events of a destination.
+    """The subscriptions that see the same events of a destination.
 
-    :ivar flushed_at: when the first of the events was published that all who had a place were sent last; seconds
-    :ivar round: how often it has begun
-    :ivar deliveries: MESSAGEs that were sent, and
-    :ivar bytes_out: their bytes, since the metrics were told
+    :ivar flushed_at: seconds; when the first event of the last batch was published that went to all with a place
+    :ivar round: how many batches it has started
+    :ivar deliveries: MESSAGEs that were sent and are not counted in the metrics yet
+    :ivar bytes_out: their bytes
     """
 
     __slots__ = (
@@ -206,7 +258,7 @@ class Audience(Generic[M]):
         self._groups: dict[tuple[Framing, bytes], Group[M]] = {}
         self._pending: list[bytes] = []
         self._since = 0.0
-        self._newcomers: dict[M, int] = {}  # who waits for a place, and how many pending events it is not to have
+        self._newcomers: dict[M, int] = {}  # those that wait for a place, and how many pending events each must not get
         self._tails: Sequence[bytes] = ()
         self._rest: list[Group[M]] = []  # those that wait for _tails, or for a part of their members to have it
 
@@ -216,12 +268,12 @@ class Audience(Generic[M]):
         return [*self._newcomers, *(member for group in self._groups.values() for member in group.members)]
 
     @property
-    def is_under_way(self) -> bool:
+    def is_in_flight(self) -> bool:
         """Whether there is something to :meth:`advance`."""
         return bool(self._rest)
 
     def join(self, member: M, framing: Framing, head: bytes) -> None:
-        """Let a member in; what was published before goes to the others alone."""
+        """Add a member; what was published before goes to the others alone."""
         group = self._groups.get((framing, head))
         if group is None:
             group = self._groups[framing, head] = Group(self, framing, head)
@@ -233,7 +285,7 @@ class Audience(Generic[M]):
             group.add(member)
 
     def leave(self, member: M, group: Group[M]) -> bool:
-        """Let a member out; what it wasn't sent yet, it won't be. Return whether nobody is left."""
+        """Remove a member, which is sent nothing more; return whether no member is left."""
         group.discard(member)
         self._newcomers.pop(member, None)
         member.group = None
@@ -258,7 +310,7 @@ class Audience(Generic[M]):
         self._send_alone(member, batches)
         self._count()
 
-    def seen(self, events: Sequence[Event], tails: Sequence[bytes], rows: Rows) -> Sequence[bytes]:
+    def visible(self, events: Sequence[Event], tails: Sequence[bytes], rows: Rows) -> Sequence[bytes]:
         """Return the tails of those events that the filter lets pass."""
         row_filter = self.row_filter
         if row_filter is None:
@@ -266,15 +318,15 @@ class Audience(Generic[M]):
         return [tail for event, tail in zip(events, tails, strict=True) if rows.passes(event, row_filter)]
 
     def append(self, tails: Sequence[bytes], now: float) -> bool:
-        """Let events wait for :meth:`begin`; return whether none did before."""
+        """Let events wait for :meth:`start_batch`; return whether none did before."""
         is_first = not self._pending
         if is_first:
             self._since = now
         self._pending += tails
         return is_first
 
-    def begin(self) -> None:
-        """Take what is pending for :meth:`advance`; call it when nothing is under way."""
+    def start_batch(self) -> None:
+        """Take what is pending for :meth:`advance`; call it when nothing is in flight."""
         if not self._pending:
             return
         newcomers = self._newcomers
@@ -310,7 +362,7 @@ class Audience(Generic[M]):
             try:
                 count += group.advance(tails, most - count)
             finally:  # also if a member met a bug: else the group would take the rest of this batch for the next one
-                if group.is_under_way:
+                if group.is_in_flight:
                     rest.append(group)
         if not rest:
             self._tails = ()

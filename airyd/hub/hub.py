@@ -16,31 +16,29 @@ from airyd import payloads
 from airyd.deferreds import result_of
 from airyd.errors import Fault, PayloadRefused, SourceUnavailable, StompError, UnknownDestination
 from airyd.events import STATUS, Event, RowFilter, message_id, share_a_tag
-from airyd.hub.destination import Destination, Receiver
+from airyd.hub.destination import Destination, DestinationSubscription
 from airyd.hub.fanout import Audience
 from airyd.hub.interfaces import Subscriber
+from airyd.hub.pacing import GapNotices, NoticeBudget, TurnQueue
 from airyd.hub.subscription import Subscription
-from airyd.hub.telling import Allowance, Telling
-from airyd.hub.turns import Turns
-from airyd.interfaces import IEventSink, IEventSource
+from airyd.interfaces import IEventSink, IEventSource, IStatusSource
 from airyd.limits import SOURCE_PATIENCE
 from airyd.metrics import ORIGIN_SOURCE, Metrics
 from airyd.patterns import Pattern
-from airyd.sources.status import Status
 from airyd.stomp.requests import Subscribe
 from airyd.stomp.spec import AckMode
 
 #: Sends, of 4 to 5 µs each, until the reactor looks at everything else; its turn costs some 30 µs.
 SENDS_PER_TURN: Final = 2000
-#: Followers that hear in one turn of the reactor that the catalogue has grown; what each makes of it takes some 20 µs.
+#: Followers that learn in one turn of the reactor that the catalogue has grown; what each makes of it takes some 20 µs.
 FOLLOWERS_PER_TURN: Final = 100
 
 
 class Follower(Protocol):
-    """Who wants to know of every destination that is added to the catalogue."""
+    """Learns of every destination that is added to the catalogue."""
 
     def added(self, names: Sequence[str]) -> None:
-        """Learn of some."""
+        """Learn that these are added."""
 
 
 @implementer(IEventSink)
@@ -53,7 +51,7 @@ class Hub:
     :param status: the feed of ``/airyd/status``, if there is to be one
 
     :ivar catalogue: the names of all destinations but ``/airyd/status``
-    :ivar followers: who is told what is added to it
+    :ivar followers: those that learn what is added to it
 
     Raises ``ValueError`` if two names of the catalogue would share message ids.
     """
@@ -67,7 +65,7 @@ class Hub:
         clock: IReactorTime,
         metrics: Metrics,
         body_limit: int,
-        status: Status | None = None,
+        status: IStatusSource | None = None,
     ) -> None:
         self.catalogue = tuple(catalogue)
         self.followers: dict[Follower, None] = {}
@@ -75,34 +73,35 @@ class Hub:
         self._clock = clock
         self._metrics = metrics
         self._body_limit = body_limit
-        self._turns = Turns(clock)
-        self._allowance = Allowance(clock)
-        self._dirty: deque[Audience[Receiver]] = deque()
+        self._turns = TurnQueue(clock)
+        self._notice_budget = NoticeBudget(clock)
+        self._dirty: deque[Audience[DestinationSubscription]] = deque()
         self._destinations = {name: self._destination(name, source) for name in self.catalogue}
         if status is not None:
             status.start(self)
             self._destinations[STATUS] = self._destination(STATUS, status)
-            self._destinations[STATUS].voice = status
+            self._destinations[STATUS].status = status
         if share_a_tag(self._destinations):
             raise ValueError("two destinations have the same tag in message ids; rename one")
 
     def _destination(self, name: str, source: IEventSource) -> Destination:
-        return Destination(name, source, self._turns, self._metrics, Telling(self._allowance, self._pass_on))
+        gap_notices = GapNotices(self._notice_budget, self._pass_on)
+        return Destination(name, source, self._turns, self._metrics, gap_notices)
 
     def extend(self, names: Sequence[str]) -> None:
-        """Add destinations, for which the source is ready, to the catalogue; followers hear of it."""
+        """Add destinations, for which the source is ready, to the catalogue; followers learn of it."""
         self._destinations.update({name: self._destination(name, self._source) for name in names})
         self.catalogue += tuple(names)
-        self._tell(tuple(self.followers), names)
+        self._call_followers(tuple(self.followers), names)
 
-    def _tell(self, followers: Sequence[Follower], names: Sequence[str]) -> None:
-        """Tell those of these who still follow; the reactor looks at everything else in between."""
+    def _call_followers(self, followers: Sequence[Follower], names: Sequence[str]) -> None:
+        """Call those of these that still follow, some in each turn of the reactor."""
         for follower in followers[:FOLLOWERS_PER_TURN]:
             if follower in self.followers:
                 follower.added(names)
         rest = followers[FOLLOWERS_PER_TURN:]
         if rest:
-            self._clock.callLater(0, self._tell, rest, names)
+            self._clock.callLater(0, self._call_followers, rest, names)
 
     def deliver(self, events: Sequence[Event]) -> None:
         """Take a batch from the feed; it begins to leave in this turn of the reactor's timers, one send per member."""
@@ -128,24 +127,24 @@ class Hub:
         try:
             while dirty and room > 0:
                 audience = dirty[0]
-                if not audience.is_under_way:
-                    audience.begin()
+                if not audience.is_in_flight:
+                    audience.start_batch()
                     self._metrics.flushes += 1
                 room -= audience.advance(room)
-                if not audience.is_under_way:
+                if not audience.is_in_flight:
                     dirty.popleft()
         finally:  # also if one group met a bug, which the reactor logs: the others must not wait for it
             if dirty:
                 self._clock.callLater(0, self._flush)
 
     def gap(self, destinations: Sequence[str], reason: str) -> None:
-        """Tell whoever subscribed to these, or end it: an event may be missing, and a client must never not know."""
+        """Report a gap: notify or disconnect every subscriber, so that none misses events unknowingly."""
         self._log.warn(
             "events of {destinations} may have been missed: {reason}", destinations=destinations, reason=reason
         )
         for name in destinations:
             self._metrics.gaps[name] += 1
-            self._destinations[name].miss()
+            self._destinations[name].gap()
 
     def refused(self, destination: str, event_id: str, refusal: PayloadRefused) -> None:
         """Count and log what the source left out."""
@@ -164,7 +163,7 @@ class Hub:
         Raises ``StompError`` as :meth:`destination` does.
         """
         destination = self.destination(request)
-        return Subscription(destination, subscriber, request, row_filter if destination.voice is None else None)
+        return Subscription(destination, subscriber, request, row_filter if destination.status is None else None)
 
     def destination(self, request: Subscribe) -> Destination:
         """Return what is subscribed to.
@@ -174,7 +173,7 @@ class Hub:
         destination = self._destinations.get(request.destination)
         if destination is None:
             raise StompError(Fault.UNKNOWN_DESTINATION, self._offer(request.destination), request.receipt)
-        if destination.voice is not None and request.ack is not AckMode.AUTO:
+        if destination.status is not None and request.ack is not AckMode.AUTO:
             raise StompError(Fault.INVALID_HEADER, f"{STATUS} is for ack:auto alone.", request.receipt)
         return destination
 

@@ -1,7 +1,7 @@
-"""One subscriber's catch-up, window and pace: for whoever can't be in a group.
+"""One subscription's way through the history, its window and its pace: for those that can't be in a group.
 
 Resume is: hold, replay, merge, go live. While a page of the history is read, live events are held;
-after the last page, what was held and not in the page follows, and the subscriber is level. A
+after the last page, what was held and not in the page follows, and the subscription is level. A
 subscription with client acknowledgement stays here for good: it never has more than its window
 of unacknowledged messages on the way, and reads on from the history when there is room again.
 """
@@ -17,7 +17,6 @@ from twisted.python.failure import Failure
 
 from airyd.errors import Fault, SourceUnavailable, StompError
 from airyd.events import Event, Replay
-from airyd.hub.window import Window
 from airyd.interfaces import IEventSource
 from airyd.limits import HELD_BYTES, HELD_EVENTS, REPLAY_BUFFER, REPLAY_PAGE, REPLAY_PIECE, REPLAY_PIECE_BYTES
 from airyd.metrics import REPLAY_LOST, Metrics
@@ -26,8 +25,8 @@ from airyd.metrics import REPLAY_LOST, Metrics
 PROBE_EVERY = 50
 
 
-class State(Enum):
-    """Where a delivery is; see docs/architecture.rst, "Resume"."""
+class ReplayState(Enum):
+    """Where a replay is; see docs/architecture.rst, "Resume"."""
 
     READING = auto()  # a page of the history is under way; live events are held
     PAUSED = auto()  # the window or the client's buffer is full; live events pass by, the history has them
@@ -35,8 +34,8 @@ class State(Enum):
     ENDED = auto()
 
 
-class Subscriber(Protocol):
-    """What a delivery needs of its subscription."""
+class ReplayTarget(Protocol):
+    """The subscription that a replay sends to."""
 
     @property
     def position(self) -> str:
@@ -46,35 +45,78 @@ class Subscriber(Protocol):
     def buffered(self) -> int:
         """The bytes that wait for this client."""
 
-    def established(self, recovered: bool) -> None:
+    def resumed(self, recovered: bool) -> None:
         """Learn, before the first event is sent, whether all that came after the client's position follows.
 
-        If not, the subscriber lets this delivery go live from where the feed is, or ends it.
+        If not, the subscription lets this replay go live from where the feed is, or ends it.
         """
 
     def send_events(self, events: Sequence[Event]) -> Sequence[Event]:
-        """Send the MESSAGEs of events at once; return the events that no filter hides from this subscriber."""
+        """Send the MESSAGEs of events at once; return the events that no filter hides from this subscription."""
 
     def join(self) -> None:
-        """Let a group take over: the feed and this subscriber are at the same event."""
+        """Let a group take over: the feed and this subscription are at the same event."""
 
     def later(self, call: Callable[[], None]) -> None:
         """Call back in another turn of the reactor."""
 
     def in_turn(self, call: Callable[[], None]) -> None:
-        """Call back when it is this subscriber's turn: of all that have much to send, one per turn of the reactor."""
+        """Call back when it is this subscription's turn: of all that have much to send, one per turn of the reactor."""
 
-    def missed(self, since: str) -> None:
-        """Tell the client that what came after an event may be missing, or end its connection if that can't be."""
+    def report_gap(self, since: str | None) -> None:
+        """See ``airyd.hub.pacing.NoticeReceiver``."""
 
     def fail(self, error: StompError) -> None:
         """End the client's connection."""
 
 
-class Delivery:
+class Window:
+    """The unacknowledged messages of a subscription, oldest first (STOMP 1.2, "ACK").
+
+    :param size: how many there may be
+    """
+
+    __slots__ = ("_outstanding", "size")
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._outstanding: dict[str, None] = {}
+
+    @property
+    def room(self) -> int:
+        """How many more messages may be sent."""
+        return self.size - len(self._outstanding)
+
+    def add(self, event_id: str) -> None:
+        """Add a message that was sent."""
+        self._outstanding[event_id] = None
+
+    @property
+    def outstanding(self) -> list[str]:
+        """The messages that wait for an answer, oldest first, in a new list."""
+        return list(self._outstanding)
+
+    def settle(self, event_id: str, cumulative: bool) -> list[str]:
+        """Settle a message, and with ``cumulative`` all before it; return those that were (none: unknown id)."""
+        if event_id not in self._outstanding:
+            return []
+        if not cumulative:
+            del self._outstanding[event_id]
+            return [event_id]
+        settled = []
+        for outstanding in self._outstanding:
+            settled.append(outstanding)
+            if outstanding == event_id:
+                break
+        for outstanding in settled:
+            del self._outstanding[outstanding]
+        return settled
+
+
+class ReplayCursor:
     """Brings one subscription from a position to the live feed, and keeps it there if it has a window.
 
-    :param last: the id of the last event that the subscriber has, or the position to start from
+    :param last: the id of the last event that the subscription has, or the position to start from
     :param window: the bound on unacknowledged messages; None for ``ack:auto``
     """
 
@@ -92,7 +134,7 @@ class Delivery:
         "_scheduled",
         "_source",
         "_state",
-        "_subscriber",
+        "_target",
         "window",
     )
 
@@ -103,16 +145,16 @@ class Delivery:
         source: IEventSource,
         destination: str,
         last: str,
-        subscriber: Subscriber,
+        target: ReplayTarget,
         window: Window | None,
         metrics: Metrics,
     ) -> None:
         self.window = window
         self._source = source
         self._destination = destination
-        self._subscriber = subscriber
+        self._target = target
         self._metrics = metrics
-        self._state = State.PAUSED
+        self._state = ReplayState.PAUSED
         self._established = False
         self._scheduled = False
         self._held: list[Event] | None = None
@@ -125,13 +167,13 @@ class Delivery:
 
     @property
     def last(self) -> str:
-        """The id of the last event that the subscriber has, or the position that it started from."""
+        """The id of the last event that the subscription has, or the position that it started from."""
         return self._last
 
     @property
     def is_over(self) -> bool:
         """Whether :meth:`end` was called."""
-        return self._state is State.ENDED
+        return self._state is ReplayState.ENDED
 
     def catch_up(self) -> None:
         """Start from the position that the client named: replay what came after it, then go live."""
@@ -143,18 +185,18 @@ class Delivery:
         self._held = None
         self._last = position
         self._key = self._source.order(self._destination, position)
-        self._state = State.LIVE
+        self._state = ReplayState.LIVE
 
     def end(self) -> None:
         """Stop; whatever is under way is dropped when it comes."""
-        self._state = State.ENDED
+        self._state = ReplayState.ENDED
         self._held = None
 
-    def renewed(self) -> Delivery:
+    def renewed(self) -> ReplayCursor:
         """Return another one that goes on from where this one is, with :meth:`go_on`, after a gap in the feed."""
-        after = Delivery(self._source, self._destination, self._last, self._subscriber, self.window, self._metrics)
+        after = ReplayCursor(self._source, self._destination, self._last, self._target, self.window, self._metrics)
         after._established = self._established
-        after._gap_position = self._subscriber.position
+        after._gap_position = self._target.position
         return after
 
     def go_on(self) -> None:
@@ -164,20 +206,20 @@ class Delivery:
 
     def feed(self, events: Sequence[Event]) -> None:
         """Take a batch of live events, in order."""
-        if self._state is State.READING:
+        if self._state is ReplayState.READING:
             self._hold(events)
-        elif self._state is State.LIVE:
+        elif self._state is ReplayState.LIVE:
             self._send_new(events)
             self._join_if_level()
-        elif self._state is State.PAUSED:
+        elif self._state is ReplayState.PAUSED:
             self._let_pass(len(events))
 
     def proceed(self) -> None:
-        """Read on, if room was what this delivery waited for; call it when the client's buffer was sent."""
-        if self._state is State.PAUSED and not self._scheduled and self._has_room():
+        """Read on, if room was what this replay waited for; call it when the client's buffer was sent."""
+        if self._state is ReplayState.PAUSED and not self._scheduled and self._has_room():
             # In another turn: a long history must not hold up everybody else, nor a chunk of ACKs read page by page.
             self._scheduled = True
-            self._subscriber.later(self._read_on)
+            self._target.later(self._read_on)
 
     def settle(self, event_id: str, cumulative: bool) -> list[str]:
         """Settle messages of the window and return which: none if this one isn't outstanding."""
@@ -186,16 +228,16 @@ class Delivery:
         return settled
 
     def _has_room(self) -> bool:
-        return self._subscriber.buffered <= REPLAY_BUFFER and (self.window is None or self.window.room > 0)
+        return self._target.buffered <= REPLAY_BUFFER and (self.window is None or self.window.room > 0)
 
     def _read_on(self) -> None:
         self._scheduled = False
-        if self._state is State.PAUSED and self._has_room():
+        if self._state is ReplayState.PAUSED and self._has_room():
             self._read()
 
     def _read(self) -> None:
-        self._state = State.READING
-        self._feed_position = self._subscriber.position
+        self._state = ReplayState.READING
+        self._feed_position = self._target.position
         self._held = []
         self._held_bytes = 0
         limit = REPLAY_PAGE if self.window is None else min(REPLAY_PAGE, self.window.room)
@@ -217,40 +259,40 @@ class Delivery:
             self._incomplete()
             return
         # When hundreds come back at once, their pages must not hold up the live events of all others.
-        self._subscriber.in_turn(lambda: self._replay(page, page.events))
+        self._target.in_turn(lambda: self._replay(page, page.events))
 
     def _replay(self, page: Replay, rest: Sequence[Event]) -> None:
         """Send the rest of a page, piece by piece."""
         if not self._established and not self.is_over:
             self._established = True
-            self._subscriber.established(True)
+            self._target.resumed(True)
         self._gap_position = None
         if self.is_over:  # now, or since the page came: somebody waited for this to unsubscribe
             return
-        if rest and self._subscriber.buffered <= REPLAY_BUFFER:
+        if rest and self._target.buffered <= REPLAY_BUFFER:
             piece = _piece(rest)
             self._metrics.replayed += len(piece)
             if not self._send(piece):
                 return
             rest = rest[len(piece) :]
             if rest:
-                self._subscriber.in_turn(lambda: self._replay(page, rest))
+                self._target.in_turn(lambda: self._replay(page, rest))
                 return
         held, self._held = self._held, None
         if rest:
             held = None  # the rest is read again, when the client has read what it was sent
         self._key = self._source.order(self._destination, self._last)
         if page.more or held is None:
-            self._state = State.PAUSED
+            self._state = ReplayState.PAUSED
             self.proceed()
         else:
-            self._state = State.LIVE
+            self._state = ReplayState.LIVE
             self._send_new(held)
             self._join_if_level()
 
     def _send(self, events: Sequence[Event]) -> bool:
         """Send events, one at least; say whether there is still somebody to send to."""
-        seen = self._subscriber.send_events(events)
+        seen = self._target.send_events(events)
         if self.window is not None:
             for event in seen:
                 self.window.add(event.id)
@@ -263,7 +305,7 @@ class Delivery:
             if key <= self._key:
                 continue  # the replay had it
             if self.window is not None and self.window.room <= 0:
-                self._state = State.PAUSED
+                self._state = ReplayState.PAUSED
                 return
             if not self._send((event,)):
                 return
@@ -272,11 +314,11 @@ class Delivery:
     def _join_if_level(self) -> None:
         # A replay may be ahead of the feed: then the feed's events up to the last replayed one are still to be dropped.
         if (
-            self._state is State.LIVE
+            self._state is ReplayState.LIVE
             and self.window is None
-            and self._source.order(self._destination, self._subscriber.position) >= self._key
+            and self._source.order(self._destination, self._target.position) >= self._key
         ):
-            self._subscriber.join()
+            self._target.join()
 
     def _let_pass(self, count: int) -> None:
         # A client that acknowledges nothing would not notice that its position leaves the history: look now and then.
@@ -287,7 +329,7 @@ class Delivery:
             probe.addCallback(self._probed, self._last).addErrback(self._unprobed)
 
     def _probed(self, page: Replay, last: str) -> None:
-        if self._state is State.PAUSED and self._last == last and not page.complete:
+        if self._state is ReplayState.PAUSED and self._last == last and not page.complete:
             self._incomplete()
 
     def _unprobed(self, failure: Failure) -> None:
@@ -298,12 +340,12 @@ class Delivery:
         if not self._established:
             self._established = True
             self._held = None
-            self._subscriber.established(False)
+            self._target.resumed(False)
             return
         self._metrics.replays[REPLAY_LOST] += 1
         held, self._held = self._held, None
         begin, self._gap_position = self._gap_position, None
-        self._subscriber.missed(self._last)
+        self._target.report_gap(self._last)
         if self.is_over:
             return
         if begin is not None and held is not None and begin == self._feed_position:
@@ -311,21 +353,21 @@ class Delivery:
             self._send_new(held)  # all that the feed brought after the gap
         elif begin is not None and begin != self._last:  # some of that passed by; the history may have it
             self._last = begin
-            self._state = State.PAUSED
+            self._state = ReplayState.PAUSED
             self.proceed()
             return
         else:
-            self.go_live(self._subscriber.position)
+            self.go_live(self._target.position)
         self._join_if_level()
 
     def _unreadable(self, failure: Failure) -> None:
         if self.is_over:
             return
         if isinstance(failure.value, SourceUnavailable):
-            self._subscriber.fail(failure.value.stomp_error())
+            self._target.fail(failure.value.stomp_error())
         else:
             self._log.failure("replay of {destination} failed", failure, destination=self._destination)
-            self._subscriber.fail(StompError(Fault.INTERNAL, "The replay failed."))
+            self._target.fail(StompError(Fault.INTERNAL, "The replay failed."))
 
 
 def _piece(events: Sequence[Event]) -> Sequence[Event]:

@@ -38,7 +38,7 @@ class Rows:
     """What filters say of the events of one destination.
 
     ``with`` it, for as long as a delivery takes, each filter is asked once about each event, and each body is decoded
-    once: whoever gets the event, an audience or those who have a pace of their own. Afterwards nothing is kept.
+    once, for audiences and replays alike. Afterwards nothing is kept.
     """
 
     __slots__ = ("_answers", "_is_shared", "_rows")
@@ -58,7 +58,7 @@ class Rows:
             self._rows.clear()
             self._answers.clear()
 
-    def seen(self, events: Sequence[Event], row_filter: RowFilter) -> Sequence[Event]:
+    def visible(self, events: Sequence[Event], row_filter: RowFilter) -> Sequence[Event]:
         """Return those events that a filter lets pass."""
         return [event for event in events if self.passes(event, row_filter)]
 

@@ -1,53 +1,89 @@
-"""One subscription: waiting for the source, in a group of its destination, or with a delivery of its own."""
+"""One subscription: it waits for the source, is sent to alone, or gets its events in a group of its destination."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Final
+from enum import Enum, auto
+from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall
 
+from airyd import notices
 from airyd.errors import Fault, StompError
 from airyd.events import Event, RowFilter, event_id_of, message_id
-from airyd.hub.destination import Destination, Receiver
-from airyd.hub.interfaces import Subscriber, Voice
-from airyd.hub.replay import Delivery
-from airyd.hub.window import Window
+from airyd.hub.destination import Destination
+from airyd.hub.fanout import Group, Recipients
+from airyd.hub.interfaces import Subscriber
+from airyd.hub.replay import ReplayCursor, Window
+from airyd.interfaces import IChannel
 from airyd.limits import SOURCE_PATIENCE
 from airyd.metrics import REPLAY_RECOVERED, REPLAY_UNRECOVERED
 from airyd.stomp.message import message_frames, message_head, message_tail
 from airyd.stomp.requests import Subscribe
 from airyd.stomp.spec import AckMode, Version
 
-#: Stands for the request of a subscription that is in a group: nothing of it matters any more.
-_LEVEL: Final = Subscribe("", "", AckMode.AUTO, 0, None, 0)
 
-#: What a subscription that is just being opened waits for: nearly all stand at once, and need no Deferred (3 µs).
-_OPENING: Final = Deferred[None]()
+class SubscriptionState(Enum):
+    """Where a subscription is."""
+
+    OPENING = auto()  # its SUBSCRIBE is not answered yet
+    UNICAST = auto()  # it is sent to alone: it catches up, or has a window
+    GROUPED = auto()  # it gets the same bytes as others
+    ENDED = auto()  # it gets nothing more; its client may still have it under its id
 
 
-class Subscription(Receiver):
-    """One subscription of one client: waiting for the source, in a group, or with a delivery of its own.
+class Unicast:
+    """What a subscription needs as long as it is sent to alone; a group has all that, once for all its members.
 
-    :ivar request: what the client asked for
+    :ivar request: its SUBSCRIBE
+    :ivar head: the start of each MESSAGE (``airyd.stomp.message.message_head``)
+    :ivar row_filter: what the client may see of the destination
+    :ivar replay: its way through the history, if it catches up or has a window
+    :ivar is_answered: whether the SUBSCRIBE is answered
+    :ivar answered: fires then, if that takes a while: nearly all stand at once, and need no Deferred (3 µs)
     """
 
-    __slots__ = ("_destination", "_ending", "_head", "_row_filter", "_subscriber", "delivery", "opened", "request")
+    __slots__ = ("answered", "head", "is_answered", "replay", "request", "row_filter")
+
+    def __init__(self, request: Subscribe, head: bytes, row_filter: RowFilter | None) -> None:
+        self.request = request
+        self.head = head
+        self.row_filter = row_filter
+        self.replay: ReplayCursor | None = None
+        self.is_answered = False
+        self.answered: Deferred[None] | None = None
+
+
+class Subscription:
+    """One subscription of one client.
+
+    It is a member of a group (``airyd.hub.fanout.Member``) or has a :class:`Unicast`; one that has ended has neither.
+    Nearly all of the thousands are in a group, and take little memory there.
+
+    :ivar group: see ``Member``, as for ``recipients`` and ``index``
+    """
+
+    __slots__ = ("_destination", "_subscriber", "_unicast", "group", "index", "recipients")
 
     def __init__(
         self, destination: Destination, subscriber: Subscriber, request: Subscribe, row_filter: RowFilter | None
     ) -> None:
-        super().__init__(subscriber.channel)
-        self.request = request
-        self.delivery: Delivery | None = None
-        self.opened: Deferred[None] | None = None
+        self.group: Group[Any] | None = None
+        self.recipients: Recipients[Any] | None = None
+        self.index = 0
         self._destination = destination
         self._subscriber = subscriber
-        self._row_filter = row_filter
-        self._head = b""
-        self._ending: IDelayedCall | None = None
+        head = message_head(subscriber.version, destination.name, request.id if request.echo_id else None)
+        self._unicast: Unicast | None = Unicast(request, head, row_filter)
+
+    @property
+    def state(self) -> SubscriptionState:
+        """Where it is."""
+        if self.group is not None:
+            return SubscriptionState.GROUPED
+        if self._unicast is None:
+            return SubscriptionState.ENDED
+        return SubscriptionState.UNICAST if self._unicast.is_answered else SubscriptionState.OPENING
 
     @property
     def destination(self) -> str:
@@ -55,33 +91,38 @@ class Subscription(Receiver):
         return self._destination.name
 
     @property
+    def channel(self) -> IChannel:
+        """See ``airyd.hub.fanout.Member``."""
+        return self._subscriber.channel
+
+    @property
+    def replay(self) -> ReplayCursor | None:
+        """Its way through the history, if it has one."""
+        return None if self._unicast is None else self._unicast.replay
+
+    @property
     def ordinal(self) -> int:
         """Its number in its connection, as long as it may have messages that wait for an ACK; else perhaps 0."""
-        return self.request.ordinal
+        return 0 if self._unicast is None else self._unicast.request.ordinal
 
     @property
-    def hears(self) -> bool:
-        """See ``Listener``."""
-        return self._destination.voice is not None and self.group is not None
-
-    @property
-    def listens(self) -> bool:
-        """Whether the client can be told that something is missing."""
-        return any(one.hears for one in self._subscriber.listeners)
+    def carries_notices(self) -> bool:
+        """Whether the client is notified by it: it is one to ``/airyd/status``, and stands."""
+        return self._destination.status is not None and self.group is not None
 
     def open(self) -> Deferred[None] | None:
         """Begin; fires when ``Subscriber.established`` was called, and is None if it was called at once.
 
         The client fails if that takes too long.
         """
-        self.opened = _OPENING
+        unicast = self._unicast
         self._destination.enter(self)
-        if self.opened is not _OPENING:
+        if unicast is None or self.state is not SubscriptionState.OPENING:
             return None
-        self.opened = opened = Deferred[None]()
-        opened.addErrback(lambda failure: failure.trap(CancelledError) and None)  # closed before it stood
-        timeout = self._destination.turns.clock.callLater(SOURCE_PATIENCE, self._late)
-        return opened.addCallback(lambda _: timeout.cancel() if timeout.active() else None)
+        unicast.answered = answered = Deferred[None]()
+        answered.addErrback(lambda failure: failure.trap(CancelledError) and None)  # closed before it stood
+        timeout = self._destination.turns.clock.callLater(SOURCE_PATIENCE, self._overdue)
+        return answered.addCallback(lambda _: timeout.cancel() if timeout.active() else None)
 
     def flush(self) -> None:
         """Send at once what was published before, ahead of others in this turn of the reactor."""
@@ -89,137 +130,142 @@ class Subscription(Receiver):
             self.group.audience.flush(self, self.group)
 
     def close(self) -> None:
-        """End, whatever state this is in; nothing is sent for it afterwards."""
-        if self._ending is not None:  # it has left already
-            if self._ending.active():
-                self._ending.cancel()
+        """End, whatever state this is in; nothing is sent for it afterwards. Harmless when it has ended."""
+        if self.state is SubscriptionState.ENDED:
+            self._destination.gap_notices.cancel_end(self)
             return
-        if self.delivery is not None:
-            if self.delivery.window is not None:
-                self._settled(self.delivery.window.outstanding)
-            self.delivery.end()
-            self.delivery = None
+        unicast, self._unicast = self._unicast, None
+        if unicast is not None and unicast.replay is not None:
+            if unicast.replay.window is not None:
+                self._settled(unicast.request, unicast.replay.window.outstanding)
+            unicast.replay.end()
         self._destination.leave(self)
-        opened, self.opened = self.opened, None
-        if opened is not None and opened is not _OPENING:
-            opened.cancel()
+        if unicast is not None and unicast.answered is not None:
+            unicast.answered.cancel()
 
     def settle(self, wire_id: str) -> int:
         """Settle the message with this ``message-id``, and return how many messages that settled (0: unknown).
 
         In mode ``client`` all those before it are settled too (STOMP 1.2, "SUBSCRIBE ack Header").
         """
-        event_id = event_id_of(self._destination.name, wire_id)
-        if self.delivery is None or event_id is None:
+        unicast, event_id = self._unicast, event_id_of(self._destination.name, wire_id)
+        if unicast is None or unicast.replay is None or event_id is None:
             return 0
-        settled = self.delivery.settle(event_id, cumulative=self.request.ack is AckMode.CLIENT)
-        self._settled(settled)
+        settled = unicast.replay.settle(event_id, cumulative=unicast.request.ack is AckMode.CLIENT)
+        self._settled(unicast.request, settled)
         return len(settled)
 
-    def _settled(self, event_ids: Sequence[str]) -> None:
+    def _settled(self, request: Subscribe, event_ids: Sequence[str]) -> None:
         name = self._destination.name
-        self._subscriber.settled(self.request, [message_id(name, each) for each in event_ids])
+        self._subscriber.settled(request, [message_id(name, each) for each in event_ids])
 
-    def begin(self) -> None:
-        """The source is watching: go live, or start to catch up; or go on with that after a gap."""
-        request, destination = self.request, self._destination
-        if self.delivery is not None:
-            self.delivery = self.delivery.renewed()
-            destination.follow(self, self.delivery)
-            self.delivery.go_on()
+    def notify(self, notice: bytes) -> None:
+        """Send a notice to the client, behind what was published before; for one that :attr:`carries_notices`."""
+        status, group = self._destination.status, self.group
+        if status is not None and group is not None:
+            group.audience.flush(self, group, [message_tail(status.notice(notice))])
+
+    def apply_filter(self, row_filter: RowFilter | None) -> None:
+        """Show the client from now on what this filter lets pass.
+
+        In a group, what was published before is sent as it was. A replay has the new filter for all that it still
+        sends, whenever that was published.
+        """
+        if row_filter == self._row_filter:
             return
-        self._head = message_head(self._subscriber.version, destination.name, request.id if request.echo_id else None)
+        self.flush()
+        if self._unicast is not None:
+            self._unicast.row_filter = row_filter
+        elif self.group is not None:
+            self._destination.move(self, self.group, row_filter)
+
+    @property
+    def _row_filter(self) -> RowFilter | None:
+        if self._unicast is not None:
+            return self._unicast.row_filter
+        return None if self.group is None else self.group.audience.row_filter
+
+    # What its destination asks for (airyd.hub.destination.DestinationSubscription).
+
+    def source_ready(self) -> None:
+        """See ``DestinationSubscription``."""
+        unicast, destination = self._require_unicast(), self._destination
+        if unicast.replay is not None:
+            unicast.replay = unicast.replay.renewed()
+            destination.attach(self, unicast.replay)
+            unicast.replay.go_on()
+            return
+        request = unicast.request
         window = None if request.ack is AckMode.AUTO else Window(request.prefetch)
         if request.last_message_id is None:
             if window is not None:
-                self._deliver_from(self.position, window).go_live(self.position)
-            self._establish(self.position, None)
+                self._start_replay(unicast, self.position, window).go_live(self.position)
+            self._answer(unicast, self.position, None)
             return
         last = event_id_of(destination.name, request.last_message_id)
         if last is None:  # another destination's, or made up
-            self._deliver_from(self.position, window)
-            self.established(False)
+            self._start_replay(unicast, self.position, window)
+            self.resumed(False)
         else:
-            self._deliver_from(last, window).catch_up()
+            self._start_replay(unicast, last, window).catch_up()
 
-    def hear(self, say: Callable[[Voice], Event]) -> bool:
-        """See ``Listener``."""
-        voice, group = self._destination.voice, self.group
-        if voice is None or group is None:
-            return False
-        group.audience.flush(self, group, [message_tail(say(voice))])
-        return True
-
-    def see(self, row_filter: RowFilter | None) -> None:
-        """Show the client from now on what this filter lets pass.
-
-        In a group, what was published before is sent as it was. A delivery has the new filter for all that it still
-        sends, whenever that was published.
-        """
-        if row_filter != self._row_filter:
-            self.flush()
-            self._row_filter = row_filter
-            if self.group is not None:
-                self._destination.move(self, self.group, row_filter)
-
-    def missed(self, since: str) -> None:
-        """See ``airyd.hub.replay.Subscriber``."""
-        self.flush()  # what came before is told before
-        if self.group is None and self.delivery is None:  # it hasn't begun, or that was the end of it
+    def report_gap(self, since: str | None) -> None:
+        """See ``airyd.hub.pacing.NoticeReceiver``."""
+        if since is None and self._subscriber.can_be_notified:
             return
-        name = self._destination.name
-        if True not in [one.hear(lambda voice: voice.gap(name, since)) for one in tuple(self._subscriber.listeners)]:
-            error = StompError(Fault.HISTORY_LOST, "Events may be missing: reload and subscribe anew.")
-            spread = self._destination.spread
-            if not spread or self.opened is not None:
-                self.fail(error)
-                return
-            self.close()  # it gets nothing more until then
-            delay = random.uniform(0, spread)  # noqa: S311  # no secret
-            self._ending = self._destination.turns.clock.callLater(delay, self.fail, error)
+        self.flush()  # what came before the gap is sent before the notice
+        if self.group is None and self.replay is None:  # it hasn't begun, or that was the end of it
+            return
+        name, gap_notices = self._destination.name, self._destination.gap_notices
+        if since is not None and self._subscriber.notify(notices.gap(name, message_id(name, since))):
+            return
+        error = StompError(Fault.HISTORY_LOST, "Events may be missing: reload and subscribe anew.")
+        if not gap_notices.spread or self.state is SubscriptionState.OPENING:
+            self.fail(error)
+            return
+        self.close()  # it gets nothing more until then
+        gap_notices.end_later(self, error)
+
+    def fail(self, error: StompError) -> None:
+        """End the client's connection; until this stands, the SUBSCRIBE is the frame at fault."""
+        unicast = self._unicast
+        receipt = None if unicast is None or unicast.is_answered else unicast.request.receipt
+        self._subscriber.fail(StompError(error.fault, error.detail, receipt))
+
+    # What its replay asks for (airyd.hub.replay.ReplayTarget).
 
     @property
     def position(self) -> str:
-        """See ``airyd.hub.replay.Subscriber``."""
+        """See ``ReplayTarget``."""
         position = self._destination.position
-        assert position is not None  # noqa: S101  # whoever has begun keeps the source watching
+        assert position is not None  # noqa: S101  # a subscription that has started keeps the source watching
         return position
 
     @property
     def buffered(self) -> int:
-        """See ``airyd.hub.replay.Subscriber``."""
+        """See ``ReplayTarget``."""
         buffered: int = self.channel.buffered
         return buffered
 
-    def established(self, recovered: bool) -> None:
-        """See ``airyd.hub.replay.Subscriber``."""
-        delivery = self.delivery
-        assert delivery is not None  # noqa: S101  # it is who calls
+    def resumed(self, recovered: bool) -> None:
+        """See ``ReplayTarget``."""
+        unicast = self._require_unicast()
+        replay = unicast.replay
+        assert replay is not None  # noqa: S101  # it is what calls
         self._destination.metrics.replays[REPLAY_RECOVERED if recovered else REPLAY_UNRECOVERED] += 1
-        if not recovered and delivery.window is not None:
-            delivery.go_live(self.position)
-        self._establish(delivery.last if recovered else self.position, recovered)
-
-    def _establish(self, position: str, recovered: bool | None) -> None:
-        self._subscriber.established(self.request, message_id(self._destination.name, position), recovered)
-        if self._destination.voice is not None:
-            self.send_events([self._destination.voice.present()])
-        opened, self.opened = self.opened, None
-        if opened is None:  # what was sent found the client too slow, and that closed this
-            return
-        if not recovered and (self.delivery is None or self.delivery.window is None):
-            self.join()
-        if opened is not _OPENING:
-            opened.callback(None)
+        if not recovered and replay.window is not None:
+            replay.go_live(self.position)
+        self._answer(unicast, replay.last if recovered else self.position, recovered)
 
     def send_events(self, events: Sequence[Event]) -> Sequence[Event]:
-        """See ``airyd.hub.replay.Subscriber``."""
-        if self._row_filter is not None:
-            events = self._destination.rows.seen(events, self._row_filter)
+        """See ``ReplayTarget``."""
+        unicast = self._require_unicast()
+        if unicast.row_filter is not None:
+            events = self._destination.rows.visible(events, unicast.row_filter)
             if not events:
                 return events
-        is_acknowledged = self.request.ack is not AckMode.AUTO and self._subscriber.version is Version.V1_2
-        frames = message_frames(self._head, events, self.request.ordinal if is_acknowledged else None)
+        is_acknowledged = unicast.request.ack is not AckMode.AUTO and self._subscriber.version is Version.V1_2
+        frames = message_frames(unicast.head, events, unicast.request.ordinal if is_acknowledged else None)
         wire = self._subscriber.framing(frames, 1)
         metrics = self._destination.metrics
         metrics.deliveries[self._destination.name] += len(frames)
@@ -228,61 +274,45 @@ class Subscription(Receiver):
         return events
 
     def join(self) -> None:
-        """See ``airyd.hub.replay.Subscriber``."""
-        if self.delivery is not None:
-            self.delivery.end()
-            self.delivery = None
-        self._destination.join(self, self._subscriber.framing, self._head, self._row_filter)
-        # From here on the group has all that is needed, once for all its members.
-        self.request = _LEVEL
-        self._head = b""
+        """See ``ReplayTarget``."""
+        unicast = self._require_unicast()
+        if unicast.replay is not None:
+            unicast.replay.end()
+        self._destination.join(self, self._subscriber.framing, unicast.head, unicast.row_filter)
+        self._unicast = None
 
     def later(self, call: Callable[[], None]) -> None:
-        """See ``airyd.hub.replay.Subscriber``."""
+        """See ``ReplayTarget``."""
         self._destination.turns.clock.callLater(0, call)
 
     def in_turn(self, call: Callable[[], None]) -> None:
-        """See ``airyd.hub.replay.Subscriber``."""
-        self._destination.turns.take(call)
+        """See ``ReplayTarget``."""
+        self._destination.turns.submit(call)
 
-    def fail(self, error: StompError) -> None:
-        """End the client's connection; until this stands, the SUBSCRIBE is the frame at fault."""
-        receipt = None if self.opened is None else self.request.receipt
-        self._subscriber.fail(StompError(error.fault, error.detail, receipt))
+    def _answer(self, unicast: Unicast, position: str, recovered: bool | None) -> None:
+        self._subscriber.established(unicast.request, message_id(self._destination.name, position), recovered)
+        status = self._destination.status
+        if status is not None and self._unicast is not None:
+            self.send_events([status.state()])
+        if self._unicast is None:  # what was sent found the client too slow, and that closed this
+            return
+        unicast.is_answered = True
+        if not recovered and (unicast.replay is None or unicast.replay.window is None):
+            self.join()
+        answered, unicast.answered = unicast.answered, None
+        if answered is not None:
+            answered.callback(None)
 
-    def _deliver_from(self, last: str, window: Window | None) -> Delivery:
+    def _start_replay(self, unicast: Unicast, last: str, window: Window | None) -> ReplayCursor:
         destination = self._destination
-        self.delivery = Delivery(destination.source, destination.name, last, self, window, destination.metrics)
-        destination.follow(self, self.delivery)
-        return self.delivery
+        replay = ReplayCursor(destination.source, destination.name, last, self, window, destination.metrics)
+        unicast.replay = replay
+        destination.attach(self, replay)
+        return replay
 
-    def _late(self) -> None:
+    def _require_unicast(self) -> Unicast:
+        assert self._unicast is not None  # noqa: S101  # neither in a group nor ended
+        return self._unicast
+
+    def _overdue(self) -> None:
         self.fail(StompError(Fault.SOURCE_UNAVAILABLE, "The event source did not answer in time; try again later."))
-
-
-class Ended:
-    """Stands in for a subscription that a new token ended, until the client's UNSUBSCRIBE."""
-
-    __slots__ = ()
-
-    ordinal: ClassVar[int] = 0
-    group: ClassVar[None] = None
-    delivery: ClassVar[None] = None
-    hears: ClassVar[bool] = False
-
-    def flush(self) -> None:
-        """There is nothing to send."""
-
-    def close(self) -> None:
-        """There is nothing to end."""
-
-    def settle(self, wire_id: str) -> int:
-        """Settle nothing: its messages don't wait for an ACK any more."""
-        return 0
-
-    def hear(self, say: Callable[[Voice], Event]) -> bool:
-        """Say no (``Listener``)."""
-        return False
-
-
-ENDED: Final = Ended()

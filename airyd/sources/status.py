@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
@@ -10,15 +9,16 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from zope.interface import implementer
 
+from airyd import notices
 from airyd.errors import UnknownDestination
-from airyd.events import STATUS, Event, Replay, message_id
-from airyd.interfaces import IEventSink, IEventSource
+from airyd.events import STATUS, Event, Replay
+from airyd.interfaces import IEventSink, IStatusSource
 
 #: Seconds between two looks at the sources, while somebody is subscribed.
 LOOK_EVERY: Final = 1.0
 
 
-class State(NamedTuple):
+class SourceState(NamedTuple):
     """How to find out the state of an event source.
 
     :ivar destinations: what it has; its owner may add to it
@@ -29,18 +29,17 @@ class State(NamedTuple):
     health: Callable[[], Sequence[str]]
 
 
-@implementer(IEventSource)
-class Status:
-    """Looks at the state of the sources while somebody wants to know, and tells when it changes.
+@implementer(IStatusSource)
+class StatusSource:
+    """Looks at the state of the sources while somebody is subscribed, and says when it changes.
 
-    It is the source of one destination, without a history: a MESSAGE tells the whole of what it is about. It is also
-    the voice of that destination (``airyd.hub.interfaces.Voice``). Ids are ``<epoch>-<number>``, as those of
-    ``memory:``.
+    It is the source of one destination, without a history: a MESSAGE tells the whole of what it is about. Ids are
+    ``<epoch>-<number>``, as those of ``memory:``.
 
     :param wall: the wall-clock time, seconds since 1970
     """
 
-    def __init__(self, states: Sequence[State], clock: IReactorTime, wall: Callable[[], float]) -> None:
+    def __init__(self, states: Sequence[SourceState], clock: IReactorTime, wall: Callable[[], float]) -> None:
         self._states = states
         self._clock = clock
         self._epoch = int(wall() * 1000)
@@ -51,44 +50,25 @@ class Status:
 
     # What it says.
 
-    def present(self) -> Event:
-        """Return the event that says how the sources are."""
-        return self._event(self._sources())
+    def state(self) -> Event:
+        """Return the event that says how the sources are (``IStatusSource``)."""
+        return self.notice(self._sources())
 
-    def gap(self, destination: str, since: str) -> Event:
-        """Return the event that says that events of a destination may be missing.
-
-        :param since: the id of the last event before
-        """
-        told = {"type": "gap", "destinations": [destination], "since": message_id(destination, since)}
-        return self._event(_body(told))
-
-    def ended(self, subscription: str, destination: str) -> Event:
-        """Return the event that says that a subscription has ended; see ``Voice``."""
-        told = {"type": "subscription", "state": "ended", "id": subscription, "destination": destination}
-        return self._event(_body(told))
-
-    def expiring(self, within: float) -> Event:
-        """Return the event that says when a login ends; see ``Voice``."""
-        return self._event(_body({"type": "token", "within": max(round(within, 3), 0)}))
-
-    def drain(self, within: float) -> None:
-        """Tell all that their connections end within so many seconds."""
-        self._tell(_body({"type": "draining", "within": round(within, 3)}))
-
-    def _sources(self) -> bytes:
-        down = [name for each in self._states if each.health() for name in each.destinations]
-        if not down:
-            return _body({"type": "source", "state": "up"})
-        return _body({"type": "source", "state": "down", "destinations": down})
-
-    def _tell(self, body: bytes) -> None:
-        if self._looking is not None and self._sink is not None:
-            self._sink.deliver([self._event(body)])
-
-    def _event(self, body: bytes) -> Event:
+    def notice(self, body: bytes) -> Event:
+        """Return the event of a notice, with the next id (``IStatusSource``)."""
         self._number += 1
         return Event(STATUS, self._id(), body)
+
+    def drain(self, within: float) -> None:
+        """Notify all clients that their connections end within so many seconds."""
+        self._deliver(notices.draining(within))
+
+    def _sources(self) -> bytes:
+        return notices.sources([name for each in self._states if each.health() for name in each.destinations])
+
+    def _deliver(self, body: bytes) -> None:
+        if self._looking is not None and self._sink is not None:
+            self._sink.deliver([self.notice(body)])
 
     def _id(self) -> str:
         return f"{self._epoch}-{self._number}"
@@ -98,7 +78,7 @@ class Status:
         state = self._sources()
         if state != self._said:
             self._said = state
-            self._tell(state)
+            self._deliver(state)
 
     # What a source is.
 
@@ -123,7 +103,7 @@ class Status:
         return succeed(self._id())
 
     def unwatch(self, destination: str) -> None:
-        """Look no more (``IEventSource``)."""
+        """Stop looking (``IEventSource``)."""
         if self._looking is not None:
             self._looking.cancel()
             self._looking = None
@@ -144,7 +124,3 @@ class Status:
     def health(self) -> Sequence[str]:
         """Say that all is well (``IEventSource``)."""
         return ()
-
-
-def _body(told: object) -> bytes:
-    return json.dumps(told, separators=(",", ":")).encode()

@@ -21,7 +21,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from airyd import __version__
-from airyd.client.context import Gateway
+from airyd.client.context import ClientContext
 from airyd.errors import RequestRefused
 from airyd.interfaces import Opening
 from airyd.limits import WEBSOCKET_MESSAGE
@@ -242,7 +242,7 @@ class HandshakeFactory(WebSocketServerFactory):
 
     def __init__(
         self,
-        gateway: Gateway,
+        gateway: ClientContext,
         paths: Sequence[str],
         origins: OriginPolicy,
         reactor: IReactorCore,

@@ -17,8 +17,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from airyd.client.client import Client
-from airyd.client.context import Gateway
-from airyd.client.timer_wheel import Entry
+from airyd.client.context import ClientContext
+from airyd.client.timer_wheel import Timer
 from airyd.errors import CloseCode, Fault, RequestRefused, StompError
 from airyd.interfaces import NO_OPENING, IChannel, IPrincipal, Opening
 from airyd.limits import CLOSE_PATIENCE
@@ -45,7 +45,7 @@ class _Backlog:
 
     __slots__ = ("_channel", "_entry", "_gateway", "_progressed_at")
 
-    def __init__(self, channel: StompWebSocket, gateway: Gateway) -> None:
+    def __init__(self, channel: StompWebSocket, gateway: ClientContext) -> None:
         self._channel = channel
         self._gateway = gateway
         self.progressed()
@@ -97,7 +97,7 @@ class StompWebSocket(InflatingWebSocket):
         """See ``IProtocol``."""
         gateway = self.factory.gateway
         self.direct: Callable[[bytes], int] | None = None
-        self._deadline: Entry | None = None
+        self._deadline: Timer | None = None
         self._backlog: _Backlog | None = None
         self._kind: str | None = None
         self._opening = NO_OPENING
@@ -365,7 +365,7 @@ class StompWebSocketFactory(HandshakeFactory):
 
     def __init__(
         self,
-        gateway: Gateway,
+        gateway: ClientContext,
         paths: Sequence[str],
         origins: OriginPolicy,
         reactor: IReactorCore,

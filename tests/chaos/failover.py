@@ -111,11 +111,12 @@ def _lose(stage: Stage) -> None:
         connection = master.connect()
         connection.call("CLIENT", "KILL", "TYPE", "replica")
         connection.close()
-        wanted = [(node, node.received + DOOMED * len(DESTINATIONS)) for node in stage.nodes]
+        had = [(node, node.received) for node in stage.nodes]
+        wanted = [(node, count + DOOMED * len(DESTINATIONS)) for node, count in had if count is not None]
         publisher.doom(DOOMED)
         # A node that lacks clients for one of them gets fewer.
         with suppress(AssertionError):
-            wait_until(lambda: all(node.received >= count for node, count in wanted), within=stage.slack)
+            wait_until(lambda: all((node.received or 0) >= count for node, count in wanted), within=stage.slack)
         master.kill()
         for replica in cluster.others(master):
             _configure(replica, "")

@@ -7,6 +7,7 @@ import re
 import signal
 import time
 from datetime import datetime
+from http.client import HTTPException
 from typing import Final, NamedTuple
 
 from tests.chaos.publisher import PREFIX
@@ -98,9 +99,15 @@ class Node:
         return self._daemon.log
 
     @property
-    def received(self) -> int:
-        """How many events the present process has got from Redis."""
-        return self._daemon.sums(_RECEIVED)[_RECEIVED]
+    def received(self) -> int | None:
+        """How many events the present process has got from Redis; None while there is none that answers.
+
+        In a mixed run another fault may just have ended it.
+        """
+        try:
+            return self._daemon.sums(_RECEIVED)[_RECEIVED]
+        except (OSError, HTTPException):
+            return None
 
     @property
     def resident(self) -> int:

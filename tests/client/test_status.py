@@ -94,7 +94,7 @@ class SubscribeTests(StatusCase):
         """Who names a position, as clients do that come back, is told that it must know anew."""
         first = self.listening()
         self.gap(MESSAGE)
-        for last in ("nonsense", f"{self.status.present().id}"):
+        for last in ("nonsense", f"{self.status.state().id}"):
             first.client.received(subscribe(last, STATUS, last_message_id=last))
         self.assertEqual([each.headers.get("recovered") for each in first.frames()[::2]], ["false", "false"])
         channel = self.connected()

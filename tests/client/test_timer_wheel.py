@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from airyd.client.timer_wheel import Entry, Wheel
+from airyd.client.timer_wheel import Timer, TimerWheel
 
 _STEPS = st.lists(st.tuples(st.floats(0, 5), st.floats(0, 3)), min_size=1, max_size=20)
 
@@ -21,10 +21,10 @@ class WheelTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.clock.advance(1234.5)
-        self.wheel = Wheel(self.clock, 0.5)
+        self.wheel = TimerWheel(self.clock, 0.5)
         self.called: list[str] = []
 
-    def call(self, name: str, delay: float) -> Entry:
+    def call(self, name: str, delay: float) -> Timer:
         """Have a call made that says its name."""
         return self.wheel.call_later(delay, partial(self.called.append, name))
 
@@ -49,7 +49,7 @@ class WheelTests(SynchronousTestCase):
         step = tick / 8  # by which the clock itself is late
         clock = Clock()
         clock.advance(start)
-        wheel = Wheel(clock, tick)
+        wheel = TimerWheel(clock, tick)
         late: list[float] = []
 
         def note(due: float) -> None:
@@ -80,7 +80,7 @@ class WheelTests(SynchronousTestCase):
         entry.cancel()
 
     def test_cancelled_by_another_of_the_same_tick(self) -> None:
-        entries: list[Entry] = []
+        entries: list[Timer] = []
         self.wheel.call_later(1, lambda: entries[0].cancel())
         entries.append(self.call("cancelled", 1))
         self.assertEqual(self.pass_ticks(4), [])

@@ -12,7 +12,7 @@ from airyd.auth.anonymous import AnonymousAuthenticator
 from airyd.auth.jwt.claims import Identity
 from airyd.auth.jwt.permissions import RightsClaims, RightsTable, TokenPrincipal
 from airyd.client.token_refresh import NOTICE
-from airyd.client.wildcard import Part
+from airyd.client.wildcard import WildcardPart
 from airyd.errors import Fault, LoginFault, LoginRefused, LoginUnavailable
 from airyd.events import CHANNEL_CONNECTED, MESSAGE, REFRESH, STATUS, UNREAD_COUNT
 from airyd.interfaces import Credentials
@@ -387,6 +387,15 @@ class RightsTests(RefreshCase):
         channel.client.received(subscribe("a"))
         self.assertEqual(channel.closed, [Fault.DUPLICATE_SUBSCRIPTION])
 
+    def test_what_has_ended_is_not_told_again(self) -> None:
+        """Nor does it go on with a token that allows it: the client must subscribe anew."""
+        channel = self.logged_in(subscribe("s", STATUS), subscribe("a"))
+        for rights, commands in (([], ["MESSAGE", "RECEIPT r"]), ([], ["RECEIPT r"]), (["/queue/*"], ["RECEIPT r"])):
+            self.refresh(channel, subscribe=rights)
+            self.assertEqual(channel.commands(), commands)
+        self.publish(MESSAGE)
+        self.assertEqual(channel.commands(), [])
+
     def test_nobody_could_be_told(self) -> None:
         channel = self.logged_in(subscribe("b", UNREAD_COUNT), subscribe("a"))
         self.refresh(channel, subscribe=[UNREAD_COUNT])
@@ -570,7 +579,7 @@ class WildcardTests(RefreshCase):
             self.refresh(channel)
             self.publish(MESSAGE)
             gc.collect()
-            parts.append(len([each for each in gc.get_objects() if isinstance(each, Part)]))
+            parts.append(len([each for each in gc.get_objects() if isinstance(each, WildcardPart)]))
         self.assertEqual(parts[1:], parts[:-1])
         channel.frames()
         channel.client.received(frame("ACK", id=message.headers["ack"], receipt="ack"))

@@ -6,7 +6,7 @@ import json
 from random import Random
 
 from airyd.events import CHANNEL_CONNECTED
-from airyd.hub import replay as delivery
+from airyd.hub import replay
 from tests.client.frames import subscribe
 from tests.client.test_token_refresh import RefreshCase
 from tests.doubles import Channel, frame
@@ -66,8 +66,8 @@ class RandomTests(RefreshCase):
     def setUp(self) -> None:
         """Make pages and what is held of live events so small that few events reach their bounds."""
         super().setUp()
-        self.patch(delivery, "REPLAY_PAGE", 3)
-        self.patch(delivery, "HELD_EVENTS", 2)
+        self.patch(replay, "REPLAY_PAGE", 3)
+        self.patch(replay, "HELD_EVENTS", 2)
 
     def test_live(self) -> None:
         for ack in ("auto", "client", "client-individual"):

@@ -1,4 +1,4 @@
-"""What the tests of a delivery share: a subscription that keeps what it is told, and a feed that answers when told."""
+"""What the tests of a replay share: a subscription that keeps what it is told, and a feed that answers when told."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.errors import StompError
 from airyd.events import Event
-from airyd.hub.replay import Delivery
-from airyd.hub.window import Window
+from airyd.hub.replay import ReplayCursor, Window
 from airyd.metrics import Metrics
 from tests.model.twin import Twin, event_id
 
@@ -18,7 +17,7 @@ NAME: Final = "/a"
 
 
 class FakeSubscription:
-    """A ``Subscriber`` that keeps what it is told, in order.
+    """A ``ReplayTarget`` that keeps what it is told, in order.
 
     :ivar said: the numbers of events, and words
     :ivar hidden: the numbers of events that a filter hides
@@ -31,27 +30,27 @@ class FakeSubscription:
         self.hidden: set[int] = set()
         self.calls: list[Callable[[], None]] = []
         self.on_send: Callable[[int], None] = lambda _: None
-        self.on_established: Callable[[], None] = lambda: None
-        self.on_missed: Callable[[], None] = lambda: None
+        self.on_resumed: Callable[[], None] = lambda: None
+        self.on_gap: Callable[[], None] = lambda: None
 
     @property
     def position(self) -> str:
         """Where the twin's feed is."""
         return event_id(self.twin.cursor[NAME])
 
-    def established(self, recovered: bool) -> None:
+    def resumed(self, recovered: bool) -> None:
         """Keep it."""
         self.said.append("recovered" if recovered else "not recovered")
-        self.on_established()
+        self.on_resumed()
 
     def send_events(self, events: Sequence[Event]) -> Sequence[Event]:
         """Keep the numbers of those that aren't hidden."""
-        seen = [event for event in events if int(event.id.partition("-")[2]) not in self.hidden]
-        for event in seen:
+        shown = [event for event in events if int(event.id.partition("-")[2]) not in self.hidden]
+        for event in shown:
             number = int(event.id.partition("-")[2])
             self.said.append(number)
             self.on_send(number)
-        return seen
+        return shown
 
     def join(self) -> None:
         """Keep it."""
@@ -62,21 +61,21 @@ class FakeSubscription:
         call()
 
     def later(self, call: Callable[[], None]) -> None:
-        """Wait for :meth:`DeliveryCase.turn`."""
+        """Wait for :meth:`ReplayCase.turn`."""
         self.calls.append(call)
 
-    def missed(self, since: str) -> None:
+    def report_gap(self, since: str | None) -> None:
         """Keep it."""
-        self.said.append("missed")
-        self.on_missed()
+        self.said.append("gap")
+        self.on_gap()
 
     def fail(self, error: StompError) -> None:
         """Keep it."""
         self.said.append(error.fault.kind)
 
 
-class DeliveryCase(SynchronousTestCase):
-    """A delivery over a twin of a feed; the test is the hub, and gives it what the feed brings."""
+class ReplayCase(SynchronousTestCase):
+    """A replay over a twin of a feed; the test is the hub, and gives it what the feed brings."""
 
     def setUp(self) -> None:
         self.twin = Twin(kept=10_000)
@@ -89,18 +88,18 @@ class DeliveryCase(SynchronousTestCase):
         for _ in range(count):
             self.twin.append(NAME, b"x" * size)
 
-    def delivery(self, last: int, prefetch: int | None = None) -> Delivery:
-        """Return a delivery that has not begun."""
+    def replay(self, last: int, prefetch: int | None = None) -> ReplayCursor:
+        """Return a replay that has not begun."""
         window = None if prefetch is None else Window(prefetch)
-        return Delivery(self.twin, NAME, event_id(last), self.subscription, window, self.metrics)
+        return ReplayCursor(self.twin, NAME, event_id(last), self.subscription, window, self.metrics)
 
-    def live(self, prefetch: int) -> Delivery:
-        """Return a delivery with a window, from where the feed is."""
-        made = self.delivery(0, prefetch)
+    def live(self, prefetch: int) -> ReplayCursor:
+        """Return a replay with a window, from where the feed is."""
+        made = self.replay(0, prefetch)
         made.go_live(self.subscription.position)
         return made
 
-    def feed(self, to: Delivery, count: int) -> None:
+    def feed(self, to: ReplayCursor, count: int) -> None:
         """Let the feed bring a batch."""
         start = self.twin.cursor[NAME]
         self.twin.cursor[NAME] += count

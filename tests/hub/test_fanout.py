@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.errors import StompError
 from airyd.events import MESSAGE, Event
-from airyd.hub.fanout import BATCH_BYTES, Audience, Member
+from airyd.hub.fanout import BATCH_BYTES, Audience, Group, Recipients
 from airyd.metrics import Metrics
 from airyd.stomp.message import message_head, message_tail
 from airyd.stomp.spec import Version
@@ -24,6 +24,16 @@ def tail(number: int, size: int = 0) -> bytes:
 def body(number: int, size: int = 0) -> bytes:
     """Return an event's body."""
     return b'{"n":%d,"x":"%b"}' % (number, b"x" * size)
+
+
+class Member:
+    """A member of a group, with a channel of its own (``airyd.hub.fanout.Member``)."""
+
+    def __init__(self, channel: MemoryChannel) -> None:
+        self.channel = channel
+        self.group: Group[Member] | None = None
+        self.recipients: Recipients[Member] | None = None
+        self.index = 0
 
 
 class Leaver(Idle):
@@ -82,8 +92,8 @@ class FanoutCase(SynchronousTestCase):
 
     def flush(self) -> None:
         """Send what is pending to everybody."""
-        self.audience.begin()
-        while self.audience.is_under_way:
+        self.audience.start_batch()
+        while self.audience.is_in_flight:
             self.audience.advance(1000)
 
 
@@ -108,7 +118,7 @@ class FlushTests(FanoutCase):
         broken.group.refresh(broken)  # it takes the way that is broken
         self.append(1)
         self.assertRaises(ZeroDivisionError, self.flush)
-        while self.audience.is_under_way:
+        while self.audience.is_in_flight:
             self.audience.advance(1000)
         leave(self.audience, broken)
         self.append(2)
@@ -365,13 +375,13 @@ class UnderWayTests(FanoutCase):
     def begin(self, *numbers: int, most: int, size: int = 0) -> None:
         """Send events to so many members only."""
         self.append(*numbers, size=size)
-        self.audience.begin()
+        self.audience.start_batch()
         self.assertEqual(self.audience.advance(most), most)
-        self.assertTrue(self.audience.is_under_way)
+        self.assertTrue(self.audience.is_in_flight)
 
     def finish(self) -> None:
         """Send what is under way to all others."""
-        while self.audience.is_under_way:
+        while self.audience.is_in_flight:
             self.audience.advance(1)
 
     def test_each_once_and_in_order(self) -> None:
@@ -382,9 +392,9 @@ class UnderWayTests(FanoutCase):
             self.append(2 * most)
             self.append(2 * most + 1, size=40_000)
             self.append(2 * most + 2, size=40_000)
-            self.audience.begin()
+            self.audience.start_batch()
             sent = []
-            while self.audience.is_under_way:
+            while self.audience.is_in_flight:
                 sent.append(self.audience.advance(most))
             self.assertLessEqual(max(sent), most)
             self.assertEqual(sum(sent), 2 * len(channels))

@@ -11,9 +11,8 @@ from typing import Any, Final
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.hub.destination import Destination
-from airyd.hub.fanout import Audience, Group
+from airyd.hub.fanout import Audience, Group, Recipients
 from airyd.hub.hub import Hub
-from airyd.hub.rank import Rank
 from airyd.stomp import message as encoding
 from airyd.websocket import frames as wsframe
 from airyd.websocket.protocol import StompWebSocket
@@ -26,13 +25,13 @@ PATH: Final[tuple[Callable[..., Any], ...]] = (
     encoding.message_tail,
     Audience.append,
     Hub._flush,
-    Audience.begin,
+    Audience.start_batch,
     Audience.advance,
     Group.advance,
     Group.write,
     wsframe.websocket_framing,
     wsframe.text_header,
-    Rank.take,
+    Recipients.serve,
     Group._send,
     StompWebSocket.sent,
     Group.refresh,

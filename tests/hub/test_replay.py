@@ -6,20 +6,20 @@ from collections.abc import Callable
 
 from twisted.internet.defer import fail
 
-from airyd.hub.replay import PROBE_EVERY, Delivery
+from airyd.hub.replay import PROBE_EVERY, ReplayCursor
 from airyd.limits import HELD_BYTES, HELD_EVENTS, REPLAY_BUFFER, REPLAY_PAGE, REPLAY_PIECE_BYTES
 from airyd.metrics import REPLAY_LOST
-from tests.hub.replay_case import NAME, DeliveryCase
+from tests.hub.replay_case import NAME, ReplayCase
 from tests.model.twin import event_id
 
 
-class CatchUpTests(DeliveryCase):
+class CatchUpTests(ReplayCase):
     """Hold, replay, merge, go live."""
 
     def test_nothing_was_missed(self) -> None:
         self.publish(3)
         self.twin.cursor[NAME] = 3
-        self.delivery(3).catch_up()
+        self.replay(3).catch_up()
         self.assert_said()
         self.answer()
         self.assert_said("recovered", "join")
@@ -28,7 +28,7 @@ class CatchUpTests(DeliveryCase):
         """What is both in the page and held comes once; what is only held comes after it."""
         self.publish(4)
         self.twin.cursor[NAME] = 2
-        catching_up = self.delivery(1)
+        catching_up = self.replay(1)
         catching_up.catch_up()
         self.twin.look(self.twin.readings[0])
         self.publish(2)
@@ -42,7 +42,7 @@ class CatchUpTests(DeliveryCase):
         """It joins only when the feed has brought all that was replayed, which is dropped."""
         self.publish(5)
         self.twin.cursor[NAME] = 1
-        catching_up = self.delivery(2)
+        catching_up = self.replay(2)
         catching_up.catch_up()
         self.answer()
         self.assert_said("recovered", 3, 4, 5)
@@ -57,7 +57,7 @@ class CatchUpTests(DeliveryCase):
         """One per turn of the reactor; what the feed brings meanwhile is in a later page."""
         self.publish(2 * REPLAY_PAGE + 1)
         self.twin.cursor[NAME] = 2 * REPLAY_PAGE + 1
-        catching_up = self.delivery(0)
+        catching_up = self.replay(0)
         catching_up.catch_up()
         self.answer()
         self.assert_said("recovered", *range(1, REPLAY_PAGE + 1))
@@ -74,7 +74,7 @@ class CatchUpTests(DeliveryCase):
         """More is held than may be: it is read from the history instead."""
         self.publish(1)
         self.twin.cursor[NAME] = 1
-        catching_up = self.delivery(0)
+        catching_up = self.replay(0)
         catching_up.catch_up()
         self.twin.look(self.twin.readings[0])
         self.publish(count, size)
@@ -96,7 +96,7 @@ class CatchUpTests(DeliveryCase):
     def test_as_many_as_may_be_held(self) -> None:
         self.publish(1)
         self.twin.cursor[NAME] = 1
-        catching_up = self.delivery(0)
+        catching_up = self.replay(0)
         catching_up.catch_up()
         self.twin.look(self.twin.readings[0])
         self.publish(HELD_EVENTS, HELD_BYTES // HELD_EVENTS)
@@ -107,7 +107,7 @@ class CatchUpTests(DeliveryCase):
     def test_the_pace_is_the_clients(self) -> None:
         """While more than a bound waits in its buffer nothing is read; ``proceed`` comes when it was sent."""
         self.publish(2 * REPLAY_PAGE)
-        catching_up = self.delivery(0)
+        catching_up = self.replay(0)
         catching_up.catch_up()
         self.subscription.on_send = self.fill_after(REPLAY_PAGE)
         self.answer()
@@ -135,7 +135,7 @@ class CatchUpTests(DeliveryCase):
         """The rest is read again later, and what was held meanwhile, too."""
         self.publish(5, size=REPLAY_PIECE_BYTES // 2)  # sent two by two
         self.twin.cursor[NAME] = 5
-        catching_up = self.delivery(0)
+        catching_up = self.replay(0)
         self.subscription.on_send = self.fill_after(2)
         catching_up.catch_up()
         self.twin.look(self.twin.readings[0])
@@ -153,7 +153,7 @@ class CatchUpTests(DeliveryCase):
 
     def test_the_buffer_is_full_again_when_its_turn_comes(self) -> None:
         self.publish(2 * REPLAY_PAGE)
-        catching_up = self.delivery(0)
+        catching_up = self.replay(0)
         catching_up.catch_up()
         self.answer()
         self.subscription.buffered = REPLAY_BUFFER + 1
@@ -167,14 +167,14 @@ class CatchUpTests(DeliveryCase):
     def test_history_is_gone(self) -> None:
         self.publish(5)
         self.twin.evict(NAME, 3)
-        self.delivery(2).catch_up()
+        self.replay(2).catch_up()
         self.answer()
         self.assert_said("not recovered")
 
-    def lose_history(self) -> Delivery:
-        """Return a delivery whose history goes while it is read, from the second page on."""
+    def lose_history(self) -> ReplayCursor:
+        """Return a replay whose history goes while it is read, from the second page on."""
         self.publish(2 * REPLAY_PAGE)
-        made = self.delivery(0)
+        made = self.replay(0)
         made.catch_up()
         self.answer()
         self.twin.evict(NAME, REPLAY_PAGE + 1)
@@ -187,19 +187,19 @@ class CatchUpTests(DeliveryCase):
         made = self.lose_history()
         self.feed(made, REPLAY_PAGE + 7)  # held, and given up: the client will load its state
         self.answer()
-        self.assert_said("missed", "join")
+        self.assert_said("gap", "join")
         self.assertEqual(self.metrics.replays[REPLAY_LOST], 1)
 
     def test_history_goes_while_it_is_read_and_nobody_can_be_told(self) -> None:
         made = self.lose_history()
-        self.subscription.on_missed = made.end
+        self.subscription.on_gap = made.end
         self.answer()
-        self.assert_said("missed")
+        self.assert_said("gap")
 
     def test_interrupted(self) -> None:
-        """Another delivery goes on, and what was under way is dropped."""
+        """Another replay goes on, and what was under way is dropped."""
         self.publish(5)
-        first = self.delivery(0)
+        first = self.replay(0)
         first.catch_up()
         self.answer()
         self.assert_said("recovered", 1, 2, 3, 4, 5)
@@ -218,7 +218,7 @@ class CatchUpTests(DeliveryCase):
 
     def test_interrupted_before_it_is_established(self) -> None:
         self.publish(2)
-        first = self.delivery(1)
+        first = self.replay(1)
         first.catch_up()
         second = first.renewed()
         first.end()
@@ -229,10 +229,10 @@ class CatchUpTests(DeliveryCase):
         self.answer()
         self.assert_said("recovered", 2)
 
-    def lose_all(self, prefetch: int | None = None) -> Delivery:
-        """Return a delivery behind a gap that has lost its history, up to the event 7, at which the feed went on."""
+    def lose_all(self, prefetch: int | None = None) -> ReplayCursor:
+        """Return a replay behind a gap that has lost its history, up to the event 7, at which the feed went on."""
         self.publish(7)
-        first = self.delivery(0, prefetch)
+        first = self.replay(0, prefetch)
         first.catch_up()
         self.answer()
         self.twin.cursor[NAME] = 7
@@ -250,7 +250,7 @@ class CatchUpTests(DeliveryCase):
         second.go_on()
         self.feed(second, 3)
         self.answer()
-        self.assert_said("missed", 8, 9, 10, "join")
+        self.assert_said("gap", 8, 9, 10, "join")
 
     def test_behind_a_gap_and_paused(self) -> None:
         """What passes by while the window is full, or the client's buffer, is read from the history."""
@@ -269,30 +269,30 @@ class CatchUpTests(DeliveryCase):
         second.proceed()
         self.turn()
         self.answer()
-        self.assert_said("missed")
+        self.assert_said("gap")
         self.turn()
         self.answer()
         self.assert_said(8, 9, 10, 11, 12)
 
     def test_the_source_is_away(self) -> None:
-        self.delivery(0).catch_up()
+        self.replay(0).catch_up()
         self.answer(fails=True)
         self.assert_said("source_unavailable")
 
     def test_the_source_breaks(self) -> None:
         self.patch(self.twin, "replay", lambda *_: fail(ZeroDivisionError()))
-        self.delivery(0).catch_up()
+        self.replay(0).catch_up()
         self.assert_said("internal")
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
 
-class EndTests(DeliveryCase):
+class EndTests(ReplayCase):
     """Nothing is sent after the end, whatever was under way."""
 
     def test_while_a_page_is_under_way(self) -> None:
         for answer in (self.answer, lambda: self.answer(fails=True)):
             self.publish(3)
-            catching_up = self.delivery(0)
+            catching_up = self.replay(0)
             catching_up.catch_up()
             catching_up.end()
             self.feed(catching_up, 1)
@@ -302,15 +302,15 @@ class EndTests(DeliveryCase):
     def test_by_being_established(self) -> None:
         """Somebody waited for that to unsubscribe."""
         self.publish(3)
-        catching_up = self.delivery(0)
-        self.subscription.on_established = catching_up.end
+        catching_up = self.replay(0)
+        self.subscription.on_resumed = catching_up.end
         catching_up.catch_up()
         self.answer()
         self.assert_said("recovered")
 
     def test_by_a_send_of_a_page(self) -> None:
         self.publish(3, size=REPLAY_PIECE_BYTES // 2)  # sent two by two
-        catching_up = self.delivery(0)
+        catching_up = self.replay(0)
         self.subscription.on_send = lambda number: catching_up.end() if number == 2 else None
         catching_up.catch_up()
         self.answer()
@@ -318,7 +318,7 @@ class EndTests(DeliveryCase):
         self.assert_said("recovered", 1, 2)
 
     def test_by_a_send_of_what_was_held(self) -> None:
-        catching_up = self.delivery(0)
+        catching_up = self.replay(0)
         self.subscription.on_send = lambda number: catching_up.end() if number == 2 else None
         catching_up.catch_up()
         self.twin.look(self.twin.readings[0])
@@ -329,7 +329,7 @@ class EndTests(DeliveryCase):
 
     def test_before_its_turn(self) -> None:
         self.publish(2 * REPLAY_PAGE)
-        catching_up = self.delivery(0)
+        catching_up = self.replay(0)
         catching_up.catch_up()
         self.answer()
         catching_up.end()

@@ -83,7 +83,7 @@ class EstablishTests(DestinationCase):
 
 
 class AcknowledgedTests(DestinationCase):
-    """Subscriptions that acknowledge have deliveries of their own."""
+    """Subscriptions that acknowledge have replays of their own."""
 
     def setUp(self) -> None:
         super().setUp()

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from twisted.internet.defer import succeed
-from twisted.internet.task import Clock
 from zope.interface import implementer
 
-from airyd.client.context import Gateway
-from airyd.client.wildcard import Key, Wildcard, is_wildcard
+from airyd.client.context import ClientContext
+from airyd.client.wildcard import SubscriptionKey, Wildcard
 from airyd.errors import Fault, StompError
-from airyd.events import Event, Row, RowFilter, event_id_of, message_id
-from airyd.hub.interfaces import Listener, Voice
+from airyd.events import Row, RowFilter, event_id_of, message_id
 from airyd.hub.row_filter import LazyRow
-from airyd.hub.subscription import Ended, Subscription
+from airyd.hub.subscription import Subscription
 from airyd.interfaces import IPrincipal
-from airyd.sources.status import Status
+from airyd.patterns import ANY_SEGMENT
 from airyd.stomp.message import Framing
 from airyd.stomp.requests import Subscribe
 from airyd.stomp.spec import AckMode, Version, ack_id
@@ -119,7 +118,7 @@ class World(Protocol):
     """What a client needs of the model around it."""
 
     twin: Twin
-    gateway: Gateway
+    gateway: ClientContext
 
     def complain(self, what: str) -> None:
         """Take down that something is wrong."""
@@ -128,37 +127,10 @@ class World(Protocol):
         """Say whether the source has left somebody without an answer for long."""
 
 
-class GapVoice(Status):
-    """Says of a gap where and after what it is, in the model's own form."""
-
-    def gap(self, destination: str, since: str) -> Event:
-        """Return where it is as an event's destination, and after what as its id."""
-        return Event(destination, message_id(destination, since), b"")
-
-
-_VOICE: Final = GapVoice((), Clock(), lambda: 0.0)
-
-
-@dataclass
-class Ear:
-    """What stands for a subscription to ``/airyd/status`` (``airyd.hub.interfaces.Listener``)."""
-
-    client: Client
-    hears: bool
-
-    def hear(self, say: Callable[[Voice], Event]) -> bool:
-        """Tell the client of a gap."""
-        if self.hears and not self.client.is_over:
-            gap = say(_VOICE)
-            frame = f"GAP\ndestination:{gap.destination}\nmessage-id:{gap.id}\n\n\0"
-            self.client.channel.send(websocket_framing([frame.encode()], 1))
-        return self.hears
-
-
 class Client:
     """Does what ``airyd.client.client.Client`` does with its subscriptions, and is the browser, too.
 
-    :param listens: whether it can be told of a gap
+    :param can_be_notified: whether it can be told of a gap
     :ivar subscribed: as ``airyd.client.client.Client`` has it
     :ivar tracks: what is known of its subscriptions, by their ids and each one's destinations
     :ivar faults: why the server closed the connection
@@ -166,7 +138,7 @@ class Client:
 
     framing: Final[Framing] = staticmethod(websocket_framing)
 
-    def __init__(self, world: World, version: Version, tls: bool, bound: int, listens: bool) -> None:
+    def __init__(self, world: World, version: Version, tls: bool, bound: int, can_be_notified: bool) -> None:
         self.version = version
         self.channel = MemoryChannel(self, bound, tls)
         self.channel.handed = self._handed
@@ -176,10 +148,10 @@ class Client:
         self.armed: Callable[[], None] | None = None
         self.left_within_send = False
         self.messages = 0
-        self.subscribed: dict[Key, Subscription | Wildcard | Ended] = {}
+        self.subscribed: dict[SubscriptionKey, Subscription | Wildcard] = {}
         self.tracks: dict[tuple[str, str], Track] = {}
         self._world = world
-        self._ear = Ear(self, listens)
+        self.can_be_notified = can_be_notified
         self._made = 0
         self._parsed = 0
         self._standing: dict[tuple[str, str], Track] = {}  # as far as the stream says so
@@ -188,10 +160,13 @@ class Client:
 
     # What the hub calls.
 
-    @property
-    def listeners(self) -> list[Listener]:
-        """See ``airyd.hub.interfaces.Subscriber``."""
-        return [*self.subscribed.values(), self._ear]
+    def notify(self, notice: bytes) -> bool:
+        """Tell the client of a gap (``Subscriber``)."""
+        if self.can_be_notified and not self.is_over:
+            gap = json.loads(notice)
+            frame = f"GAP\ndestination:{gap['destinations'][0]}\nmessage-id:{gap['since']}\n\n\0"
+            self.channel.send(websocket_framing([frame.encode()], 1))
+        return self.can_be_notified
 
     def established(self, request: Subscribe, position: str, recovered: bool | None) -> None:
         """Answer a SUBSCRIBE (``Subscriber``); of a part of a wildcard let the client know, too."""
@@ -224,8 +199,8 @@ class Client:
     def drained(self) -> None:
         """See ``IChannelOwner``; unlike airyd's, this client may unsubscribe within what is sent to it."""
         for subscription in tuple(self.subscribed.values()):
-            if subscription.delivery is not None:
-                subscription.delivery.proceed()
+            if subscription.replay is not None:
+                subscription.replay.proceed()
 
     def ended(self) -> None:
         """Leave everything."""
@@ -259,7 +234,7 @@ class Client:
         )
         gateway = self._world.gateway
         subscription: Subscription | Wildcard
-        if is_wildcard(destination):
+        if ANY_SEGMENT in destination:
             subscription = Wildcard(gateway, self, request, Bearer(row_filter))
             names: Sequence[str] = gateway.hub.catalogue
         else:
@@ -270,7 +245,7 @@ class Client:
         self.tracks.update(((key, each), track) for each, track in zip(names, tracks, strict=True))
         self.subscribed[key] = subscription
         opening = subscription.open() or succeed(None)
-        if is_wildcard(destination):
+        if ANY_SEGMENT in destination:
             opening.addCallback(self._all_stand, request)
         opening.addCallback(self._opened, tracks).addErrback(self._broken)
 

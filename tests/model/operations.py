@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from airyd.client.wildcard import is_wildcard
 from airyd.events import message_id
+from airyd.patterns import ANY_SEGMENT
 from airyd.stomp.spec import AckMode, Version
 from tests.model.client import Client, Parity
 from tests.model.twin import event_id
@@ -74,7 +74,7 @@ class Subscribe:
         last = self.resume.id(world, self.seat, self.destination)
         client = world.come(self.seat, self.version, self.tls, self.bound)
         name = "" if client.version is Version.V1_0 and self.name == "0" else self.name
-        if is_wildcard(self.destination):
+        if ANY_SEGMENT in self.destination:
             name, last = name or "all", None
         if (name or self.destination) not in client.subscribed:
             row_filter = None if self.parity is None else Parity(self.parity)

@@ -10,8 +10,8 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 
 from airyd.auth.anonymous import AnonymousAuthenticator
-from airyd.client.context import Gateway
-from airyd.client.timer_wheel import Wheel
+from airyd.client.context import ClientContext
+from airyd.client.timer_wheel import TimerWheel
 from airyd.errors import SourceUnavailable
 from airyd.hub.hub import Hub
 from airyd.limits import SOURCE_PATIENCE, Limits
@@ -67,10 +67,12 @@ class World:
         self.twin = Twin(kept, prompt)
         self.hub = Hub(self.twin, DESTINATIONS, self.clock, self.metrics, _BODY_LIMIT)
         self.twin.start(self.hub)
-        self.wheel = Wheel(self.clock, 1.0)
+        self.wheel = TimerWheel(self.clock, 1.0)
         everybody = AnonymousAuthenticator(public=False, send=False)
         beats = HeartBeat(0, 0)
-        self.gateway = Gateway(self.hub, everybody, Limits(), beats, 65.0, self.wheel, self.metrics, self.clock.seconds)
+        self.gateway = ClientContext(
+            self.hub, everybody, Limits(), beats, 65.0, self.wheel, self.metrics, self.clock.seconds
+        )
         self.clients: list[Client | None] = [None] * CLIENTS
         self.everybody: list[Client] = []
         self.complaints: list[str] = []
@@ -101,7 +103,7 @@ class World:
         """Return the client in the seat; a new one if there is none. Every other one can be told of gaps."""
         client = self.present(seat)
         if client is None:
-            client = self.clients[seat] = Client(self, version, tls, bound, listens=seat % 2 == 1)
+            client = self.clients[seat] = Client(self, version, tls, bound, can_be_notified=seat % 2 == 1)
             self.everybody.append(client)
         return client
 

@@ -12,9 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from airyd.errors import UnknownDestination
-from airyd.events import EVENT_ID, MESSAGE, STATUS, UNREAD_COUNT, message_id
-from airyd.interfaces import IEventSource
-from airyd.sources.status import State, Status
+from airyd.events import EVENT_ID, MESSAGE, STATUS, UNREAD_COUNT
+from airyd.interfaces import IStatusSource
+from airyd.sources.status import SourceState, StatusSource
 from tests.sources.support import RecordingSink
 
 
@@ -25,8 +25,8 @@ class StatusTests(SynchronousTestCase):
         """Make them, and nobody listens yet."""
         self.clock = Clock()
         self.troubles: dict[str, Sequence[str]] = {MESSAGE: (), UNREAD_COUNT: ()}
-        states = [State([name], partial(self.troubles.__getitem__, name)) for name in self.troubles]
-        self.status = Status(states, self.clock, lambda: 5.0)
+        states = [SourceState([name], partial(self.troubles.__getitem__, name)) for name in self.troubles]
+        self.status = StatusSource(states, self.clock, lambda: 5.0)
         self.sink = RecordingSink()
         self.successResultOf(self.status.start(self.sink))
 
@@ -36,7 +36,7 @@ class StatusTests(SynchronousTestCase):
         return [json.loads(event.body) for event in events]
 
     def test_interface(self) -> None:
-        verifyObject(IEventSource, self.status)
+        verifyObject(IStatusSource, self.status)
         self.failureResultOf(self.status.publish(STATUS, b"{}"), UnknownDestination)
         self.assertEqual(self.status.health(), ())
 
@@ -77,18 +77,14 @@ class StatusTests(SynchronousTestCase):
     def test_ids(self) -> None:
         """They are in order, and unlike those of another process."""
         position = self.successResultOf(self.status.watch(STATUS))
-        events = [self.status.present(), self.status.gap(MESSAGE, "7-1"), self.status.present()]
+        events = [self.status.state(), self.status.notice(b"{}"), self.status.state()]
         self.status.drain(1)
         ids = [position, *(event.id for event in [*events, *self.sink.events])]
         self.assertEqual(sorted(set(ids), key=lambda each: self.status.order(STATUS, each)), ids)
         for each in ids:
             self.assertTrue(EVENT_ID.match(each))
-        other = Status([], self.clock, lambda: 6.0)
-        self.assertNotIn(other.present().id, ids)
-
-    def test_since_is_a_message_id(self) -> None:
-        told = json.loads(self.status.gap(MESSAGE, "7-1").body)
-        self.assertEqual(told, {"type": "gap", "destinations": [MESSAGE], "since": message_id(MESSAGE, "7-1")})
+        other = StatusSource([], self.clock, lambda: 6.0)
+        self.assertNotIn(other.state().id, ids)
 
     def test_nothing_is_kept(self) -> None:
         position = self.successResultOf(self.status.watch(STATUS))

@@ -9,7 +9,7 @@ from airyd.errors import Fault
 from airyd.interfaces import IPrincipal
 from airyd.websocket.revocation_sweep import ENDS_PER_TURN, Sweep
 from tests.doubles import Somebody
-from tests.hub.test_turns import Reactor
+from tests.hub.test_pacing import PlainReactor
 from tests.loop import Peer
 from tests.websocket.case import WebSocketTestCase
 
@@ -21,7 +21,7 @@ class SweepTests(WebSocketTestCase):
         super().setUp()
         self.out: set[str] = set()
         self.looks = 0
-        self.reactor = Reactor()
+        self.reactor = PlainReactor()
         self.sweep = Sweep(self.factory.channels, self.is_revoked, self.reactor)
 
     def is_revoked(self, principal: IPrincipal) -> bool:

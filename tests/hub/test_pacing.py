@@ -1,4 +1,4 @@
-"""A gap before thousands: told in pieces, and never out of order."""
+"""Work over turns of the reactor: a gap before thousands, told in pieces and in order; one piece in each turn."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from itertools import pairwise
 from unittest.mock import patch
 
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.errors import Fault
@@ -13,11 +14,11 @@ from airyd.events import STATUS, message_id
 from airyd.hub import hub
 from airyd.hub.fanout import Group
 from airyd.hub.hub import Hub
+from airyd.hub.pacing import NOTICES_PER_TURN, TurnQueue
 from airyd.hub.subscription import Subscription
-from airyd.hub.telling import TOLD_PER_TURN
 from airyd.limits import SPREAD_PER_CLIENT
 from airyd.metrics import Metrics
-from airyd.sources.status import State, Status
+from airyd.sources.status import SourceState, StatusSource
 from airyd.stomp.spec import AckMode
 from tests.model.twin import Prompt, Twin, event_id
 from tests.model.world import Reactor
@@ -25,17 +26,17 @@ from tests.peer import Peer, request
 
 NAME = "/a"
 #: More than two turns take.
-MANY = 2 * TOLD_PER_TURN + 50
+MANY = 2 * NOTICES_PER_TURN + 50
 
 
-class TellingTests(SynchronousTestCase):
+class GapNoticeTests(SynchronousTestCase):
     """What is told before what, and in which turn of the reactor."""
 
     def setUp(self) -> None:
         self.clock = Reactor()
         self.twin = Twin(kept=100, prompt=Prompt(watch=True, replay=True))
         self.metrics = Metrics([NAME])
-        status = Status([State([NAME], lambda: ())], self.clock, lambda: 0.0)
+        status = StatusSource([SourceState([NAME], lambda: ())], self.clock, lambda: 0.0)
         self.hub = Hub(self.twin, [NAME], self.clock, self.metrics, 1000, status)
         self.twin.start(self.hub)
 
@@ -109,7 +110,8 @@ class TellingTests(SynchronousTestCase):
             counts.append(sum(map(bool, map(self.told, peers))))
             self.bring(len(counts))
             self.turn()
-        self.assertEqual(counts, [0, TOLD_PER_TURN, 2 * TOLD_PER_TURN, MANY])  # at first those are sought who must go
+        # At first those are sought whose connection must end.
+        self.assertEqual(counts, [0, NOTICES_PER_TURN, 2 * NOTICES_PER_TURN, MANY])
         self.turn()
         self.assert_told(peers, since(0), 1, 2, 3, 4)
 
@@ -118,7 +120,7 @@ class TellingTests(SynchronousTestCase):
         names = [f"/{number}" for number in range(9)]
         self.metrics.extend(names)
         self.hub.extend(names)
-        peers = [Peer() for _ in range(TOLD_PER_TURN)]
+        peers = [Peer() for _ in range(NOTICES_PER_TURN)]
         for peer in peers:
             for name in (STATUS, *names):
                 self.subscribe(peer, name, id=name)
@@ -127,8 +129,8 @@ class TellingTests(SynchronousTestCase):
         while not self.clock.is_idle:
             self.turn()
             told.append(sum(len(peer.bodies) for peer in peers))
-        self.assertEqual(max(after - before for before, after in pairwise([TOLD_PER_TURN, *told])), TOLD_PER_TURN)
-        self.assertEqual(told[-1], TOLD_PER_TURN * (1 + len(names)))  # each began with the state
+        self.assertEqual(max(after - before for before, after in pairwise([NOTICES_PER_TURN, *told])), NOTICES_PER_TURN)
+        self.assertEqual(told[-1], NOTICES_PER_TURN * (1 + len(names)))  # each began with the state
 
     def test_newcomers(self) -> None:
         """They begin where the others are, with or without a window."""
@@ -199,7 +201,7 @@ class TellingTests(SynchronousTestCase):
         self.turn(10)
         found = [self.told(peer) for peer in peers]
         self.assertEqual({str(each) for each in found}, {str([1, since(1), 4]), str([1, since(1), since(2), 4])})
-        self.assertEqual(sum(len(each) == 3 for each in found), MANY - TOLD_PER_TURN)
+        self.assertEqual(sum(len(each) == 3 for each in found), MANY - NOTICES_PER_TURN)
 
     def test_all_leave_meanwhile(self) -> None:
         """Whoever comes then gets nothing of what was held for them."""
@@ -219,23 +221,23 @@ class TellingTests(SynchronousTestCase):
         """Whoever remains is told the sooner."""
         peers = self.peers(MANY)
         self.gap()
-        for peer in peers[TOLD_PER_TURN:]:
+        for peer in peers[NOTICES_PER_TURN:]:
             peer.leave()
         self.turn()
-        self.assert_told(peers[:TOLD_PER_TURN], since(0))
+        self.assert_told(peers[:NOTICES_PER_TURN], since(0))
 
     def test_a_bug_with_one(self) -> None:
         """The others learn of it, and get what was held."""
         peers = self.peers(MANY)
         broken = peers.pop(0).subscriptions[1]
-        original = Subscription.missed
+        original = Subscription.report_gap
 
-        def missed(subscription: Subscription, since: str) -> None:
+        def report_gap(subscription: Subscription, since: str | None) -> None:
             if subscription is broken:
                 raise ZeroDivisionError
             original(subscription, since)
 
-        self.patch(Subscription, "missed", missed)
+        self.patch(Subscription, "report_gap", report_gap)
         self.gap()
         self.bring(1)
         self.assertRaises(ZeroDivisionError, self.turn, 5)
@@ -253,6 +255,65 @@ class TellingTests(SynchronousTestCase):
         self.bring(2)
         self.turn()
         self.assertEqual(added, [])
+
+
+class PlainReactor(Clock):
+    """A clock that, like a real reactor, leaves for the next turn what a timed call asks for."""
+
+    def turn(self) -> None:
+        """Make the timed calls that wait now."""
+        waiting, self.calls = self.calls, []
+        for call in waiting:
+            call.called = 1
+            call.func(*call.args, **call.kw)
+
+
+class TurnQueueTests(SynchronousTestCase):
+    """What is done when."""
+
+    def setUp(self) -> None:
+        self.clock = PlainReactor()
+        self.turns = TurnQueue(self.clock)
+        self.done: list[str] = []
+
+    def submit(self, name: str, *then: str) -> None:
+        """Submit a piece of work, which submits more."""
+
+        def piece() -> None:
+            self.done.append(name)
+            for other in then:
+                self.submit(other)
+
+        self.turns.submit(piece)
+
+    def test_alone(self) -> None:
+        """Nobody waits for nothing."""
+        self.submit("a")
+        self.assertEqual(self.done, ["a"])
+        self.clock.turn()
+        self.submit("b")
+        self.assertEqual(self.done, ["a", "b"])
+
+    def test_one_after_the_other(self) -> None:
+        for name in "abc":
+            self.submit(name)
+        for done in ("a", "ab", "abc"):
+            self.assertEqual("".join(self.done), done)
+            self.clock.turn()
+
+    def test_who_has_more_comes_after_the_others(self) -> None:
+        self.submit("a", "a2")
+        self.submit("b", "b2")
+        for done in ("a", "aa2", "aa2b", "aa2bb2"):
+            self.assertEqual("".join(self.done), done)
+            self.clock.turn()
+
+    def test_idle(self) -> None:
+        """Without work there is no timer."""
+        self.submit("a", "b")
+        self.clock.turn()
+        self.clock.turn()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
 def since(number: int) -> str:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from airyd.hub import replay as delivery
-from airyd.hub.replay import PROBE_EVERY, Delivery
-from airyd.hub.window import Window
+from airyd.hub import replay
+from airyd.hub.replay import PROBE_EVERY, ReplayCursor, Window
 from airyd.metrics import REPLAY_LOST
-from tests.hub.replay_case import NAME, DeliveryCase
+from tests.hub.replay_case import NAME, ReplayCase
 from tests.model.twin import event_id
 
 
-class WindowedTests(DeliveryCase):
+class WindowedTests(ReplayCase):
     """A client that acknowledges never has more than its window under way."""
 
     def test_live(self) -> None:
@@ -91,16 +90,16 @@ class WindowedTests(DeliveryCase):
             self.publish(1)
             self.feed(live, 1)
         self.answer()
-        self.assert_said("missed")
+        self.assert_said("gap")
         self.assertEqual(self.metrics.replays[REPLAY_LOST], 1)
         live.settle(event_id(1), cumulative=False)
         self.publish(1)
         self.feed(live, 1)
         self.assert_said(3 + 2 * PROBE_EVERY)
 
-    def probed(self) -> Delivery:
-        """Return a delivery that has sent event 1, whose window is full, and whose position is being looked up."""
-        self.patch(delivery, "PROBE_EVERY", 1)
+    def probed(self) -> ReplayCursor:
+        """Return a replay that has sent event 1, whose window is full, and whose position is being looked up."""
+        self.patch(replay, "PROBE_EVERY", 1)
         live = self.live(prefetch=1)
         self.publish(3)
         for _ in range(3):
@@ -136,7 +135,7 @@ class WindowedTests(DeliveryCase):
         """Pages are no longer than the room."""
         self.publish(5)
         self.twin.cursor[NAME] = 5
-        catching_up = self.delivery(0, prefetch=3)
+        catching_up = self.replay(0, prefetch=3)
         catching_up.catch_up()
         self.answer()
         self.turn()
@@ -147,7 +146,7 @@ class WindowedTests(DeliveryCase):
         self.assert_said(4, 5)
 
     def test_held_events_that_have_no_room(self) -> None:
-        catching_up = self.delivery(0, prefetch=2)
+        catching_up = self.replay(0, prefetch=2)
         catching_up.catch_up()
         self.twin.look(self.twin.readings[0])
         self.publish(3)
@@ -160,7 +159,7 @@ class WindowedTests(DeliveryCase):
         self.assert_said(3)
 
     def test_no_window(self) -> None:
-        live = self.delivery(0)
+        live = self.replay(0)
         live.go_live(event_id(0))
         self.publish(1)
         self.feed(live, 1)
