@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cache
+from textwrap import dedent
 from typing import Final, NamedTuple
 
-from tests.test_docs import DOCUMENTS, parsed
+from tests.test_docs import DOCUMENTS, ROOT
 
 _PROMPT: Final = "$ "
+#: What stands before a block: a directive, or two colons alone.
+_HEAD: Final = re.compile(r"^(?P<indent> *)(?:\.\. code-block:: (?P<language>\w+)|::)\n", re.MULTILINE)
 #: What differs from run to run: UUIDs, message ids, hex digits before them, and numbers.
 _VARIABLE: Final = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{8}-\d{13}-\d+|\d+)")
 
@@ -35,12 +38,14 @@ class Command(NamedTuple):
 @cache
 def snippets() -> tuple[Snippet, ...]:
     """Return all blocks of code, in the order of the documents."""
-    found = []
-    for document in DOCUMENTS:
-        for block in parsed(document)[0].iter("literal_block"):
-            language = block.get("classes", "").removeprefix("code").strip()
-            found.append(Snippet(document, language, "".join(block.itertext())))
-    return tuple(found)
+    return tuple(found for document in DOCUMENTS for found in _blocks(document, (ROOT / document).read_text()))
+
+
+def _blocks(document: str, text: str) -> Iterator[Snippet]:
+    for head in _HEAD.finditer(text):
+        block = re.match(rf"(?:{head['indent']} +.*\n|\n)*", text[head.end() :])
+        assert block is not None
+        yield Snippet(document, head["language"] or "", dedent(block[0]).strip("\n"))
 
 
 def consoles() -> Iterator[tuple[Snippet, list[Command]]]:

@@ -83,7 +83,7 @@ class Ignored(Directive):  # type: ignore[misc]  # docutils has no types
         return []
 
 
-for name in ("toctree", "interface", "autoclass", "autoexception"):
+for name in ("toctree", "interface", "autoclass", "autoexception", "autofunction"):
     directives.register_directive(name, Ignored)
 
 
@@ -274,6 +274,10 @@ class OperatingTests(SynchronousTestCase):
         codes = {str(int(code)) for code in CloseCode}
         self.assertEqual(codes, {code for code, _, _ in table("docs/protocol.rst", "Code", "Meaning", "A client")})
         self.assertEqual(codes, {code for code, _ in table("docs/operating.rst", "Close code", "Cause")})
+
+    def test_example(self) -> None:
+        """It is the file that the tests run nginx with (tests/integration/fronts.py)."""
+        self.assertEqual(*example("docs/operating.rst", "nginx.conf"))
 
     def test_installation(self) -> None:
         """The steps are those of the unit's comment, in both documents."""
