@@ -39,6 +39,7 @@ tests: $(VENV)/ready-for-tests $(CLIENTS) ## all tests but the long ones, with p
 
 docs: $(VENV)/ready-for-tests ## make a site of docs/ with Sphinx, in build/docs; a warning is an error
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet docs build/docs
+	@echo 'The first page is build/docs/index.html'
 
 test-long: $(VENV)/ready-for-tests $(CLIENTS) ## the tests that take over 20 seconds each
 	$(BIN)/python -m tests.suite long

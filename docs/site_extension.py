@@ -25,7 +25,7 @@ from zope.interface.interface import InterfaceClass, Method
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 #: Pages of the site that are files elsewhere in the tree, by their paths from the root.
-_ELSEWHERE: Final = {"README.rst": "index", "CHANGELOG.rst": "changelog"}
+_ELSEWHERE: Final = {"CHANGELOG.rst": "changelog"}
 _LINK_OF_A_PAGE: Final = "airyd_page"
 
 
