@@ -49,7 +49,7 @@ class GuidesTests(SynchronousTestCase):
                 sources = "".join(path.read_text() for path in paths if path.is_file())
                 for name in words:
                     if "/" not in name and not name.endswith(".rst"):
-                        self.assertRegex(sources, rf"\b{re.escape(name)}\b", step)
+                        self.assertTrue(re.search(rf"\b{re.escape(name)}\b", sources), f"{name}: {step}")
 
     def test_each_option_is_tested(self) -> None:
         tests = "".join(path.read_text() for path in TESTS)
@@ -61,7 +61,7 @@ class GuidesTests(SynchronousTestCase):
         self.assertNotEqual([], counts)
         for count in counts:
             name = count.metadata["name"].removeprefix("airyd_")
-            self.assertRegex(tests, rf"\b({count.name}|(airyd_)?{name}(_total)?)\b")
+            self.assertTrue(re.search(rf"\b({count.name}|(airyd_)?{name}(_total)?)\b", tests), name)
 
 
 class PlacesTests(SynchronousTestCase):
