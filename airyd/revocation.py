@@ -1,4 +1,4 @@
-"""What a revocation says: which tokens are good no more, from when on, and until when that has to be known."""
+"""What a revocation says: which tokens are revoked, from when on, and until when that has to be known."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from airyd.auth.revocations import RevocationRegistry
 from airyd.client.context import ClientContext
 from airyd.client.timer_wheel import TimerWheel
 from airyd.config.catalogue import reload_catalogue
-from airyd.config.options import Settings
+from airyd.config.settings import Settings
 from airyd.errors import ConfigurationError, Fault, SourceUnavailable, StompError
 from airyd.events import STATUS
 from airyd.hub.hub import Hub
@@ -33,9 +33,10 @@ from airyd.listening.endpoints import ListeningEndpoint, check_distinct, read_te
 from airyd.metrics import ORIGIN_ADMIN, Metrics, make_registry
 from airyd.sources.routing import combine, extend_routes, make_routes
 from airyd.sources.status import SourceState, StatusSource
+from airyd.websocket.handshake import HandshakePolicy
 from airyd.websocket.origin import ANYBODYS, OriginPolicy
-from airyd.websocket.protocol import PROTOCOLS, StompWebSocketFactory
-from airyd.websocket.revocation_sweep import Sweep
+from airyd.websocket.protocol import StompWebSocketFactory
+from airyd.websocket.revocation_sweep import RevocationSweep
 from airyd.websocket.transport import make_direct
 
 #: The wheel's tick is this part of the shortest heart-beat or ping interval, and at most a second.
@@ -124,10 +125,11 @@ class Airyd(Service):
             wall,
             settings.ping_interval,
         )
-        self._factory = StompWebSocketFactory(
-            clients, settings.paths, origins, reactor, PROTOCOLS[settings.websocket], settings.compression
+        policy = HandshakePolicy(
+            settings.paths, origins, settings.compression, settings.limits.request_head, settings.limits.headers
         )
-        self._sweep = Sweep(self._factory.channels, self.revocations.is_revoked, reactor)
+        self._factory = StompWebSocketFactory(clients, policy, reactor)
+        self._sweep = RevocationSweep(self._factory.channels, self.revocations.is_revoked, reactor)
 
     def privilegedStartService(self) -> None:
         """Start the source, then the admin page, then listen (``IService``): low ports need the first user's rights."""
@@ -147,7 +149,7 @@ class Airyd(Service):
         self._authenticator.start()
         self._source.start(self._hub).addCallbacks(self._source_reached, self._source_failed)
         if self._authenticator.revocable:
-            self.revocations.start(self._sweep.begin)
+            self.revocations.start(self._sweep.start)
         if self._admin_endpoint:
             site = admin_site(
                 reactor=self._reactor,
@@ -172,7 +174,7 @@ class Airyd(Service):
         if soft != hard:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         if hard != resource.RLIM_INFINITY:
-            self._factory.most = max(hard - _RESERVED_FILES, 1)
+            self._factory.max_connections = max(hard - _RESERVED_FILES, 1)
         self._log.info("airyd may open {hard} files (the soft limit was {soft})", hard=hard, soft=soft)
 
     def _source_reached(self, _: None) -> None:

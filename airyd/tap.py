@@ -12,7 +12,8 @@ from typing import cast
 from twisted.application.service import IService
 from twisted.logger import Logger
 
-from airyd.config.options import Options, Settings
+from airyd.config.options import Options
+from airyd.config.settings import Settings
 from airyd.errors import ConfigurationError
 from airyd.interfaces import IServerReactor
 from airyd.listening.endpoints import check_free

@@ -13,7 +13,7 @@ from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IAddress
 from twisted.web.http_headers import Headers
 
-from airyd.addresses import host_of, is_loopback_host
+from airyd.addresses import is_loopback_host, read_authority
 from airyd.admin.responses import HttpError
 from airyd.errors import ConfigurationError
 from airyd.files import read_line
@@ -98,7 +98,7 @@ def check_host(headers: Headers, local: IAddress) -> None:
     given = header_values(headers, "Host")
     try:
         (authority,) = given
-        host = host_of(authority)
+        host = read_authority(authority).host
     except ValueError:
         raise HttpError(HTTPStatus.BAD_REQUEST, "one Host header is needed: a name or address and a port") from None
     if not is_loopback_host(host) and host != getattr(local, "host", None):

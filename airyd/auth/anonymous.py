@@ -12,9 +12,6 @@ from airyd.auth.spec import Words
 from airyd.events import RowFilter
 from airyd.interfaces import Credentials, IAuthenticator, IPrincipal
 
-#: The words that may stand behind ``anonymous:``.
-WORDS: Final = ("public", "send")
-
 
 @implementer(IPrincipal)
 class AnonymousPrincipal:
@@ -83,5 +80,7 @@ class AnonymousAuthenticator:
 
 def parse(arguments: str) -> AnonymousAuthenticator:
     """Return the authenticator for the words behind ``anonymous:``, each at most once, in any order."""
-    words = Words("anonymous", arguments, WORDS)
-    return AnonymousAuthenticator(public=words.flag("public"), send=words.flag("send"))
+    words = Words("anonymous", arguments)
+    authenticator = AnonymousAuthenticator(public=words.has("public"), send=words.has("send"))
+    words.finish()
+    return authenticator

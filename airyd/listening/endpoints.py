@@ -30,7 +30,8 @@ from twisted.python.failure import Failure
 
 from airyd.errors import ConfigurationError
 from airyd.listening.endpoint_strings import EndpointText, read_endpoint
-from airyd.tls import check_certificate_folder, reason_of, server_tls
+from airyd.openssl import openssl_reason
+from airyd.tls import check_certificate_folder, server_tls
 from airyd.websocket.transport import keep_alive
 
 #: Connections that wait to be accepted; Twisted's 50 loses some when all clients come back at once.
@@ -232,7 +233,7 @@ def _reason(error: object, hints: Mapping[int, str]) -> str:
         hint = hints.get(error.errno or 0)
         return f"{error.strerror}; {hint}" if hint else error.strerror
     if isinstance(error, TlsError):
-        return reason_of(error)
+        return openssl_reason(error)
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 

@@ -11,7 +11,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
 
-from airyd.config.options import Settings
+from airyd.config.settings import Settings
 from airyd.revocation import Revocation
 
 #: A worker's descriptors: orders come in at its standard input, reports go out at ``REPORTS``, and its parent's

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from airyd.admin.access import read_admin_token
 from airyd.admin.server import admin_site
 from airyd.config.catalogue import reload_catalogue
-from airyd.config.options import Settings
+from airyd.config.settings import Settings
 from airyd.errors import ConfigurationError, SourceUnavailable
 from airyd.interfaces import IServerReactor, Readiness
 from airyd.listening.endpoints import ListeningEndpoint, end_program, read_text, url_of

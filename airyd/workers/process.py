@@ -16,7 +16,7 @@ from twisted.internet.protocol import ProcessProtocol, connectionDone
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
-from airyd.config.options import Settings
+from airyd.config.settings import Settings
 from airyd.errors import PayloadFault, PayloadRefused, SourceUnavailable, UnknownDestination
 from airyd.interfaces import IServerReactor, Readiness
 from airyd.limits import SOURCE_PATIENCE

@@ -125,7 +125,6 @@ OPTIONS: Final[dict[str, tuple[str, ...]]] = {
     "ping-interval": ("", "-1", "abc", "nan", "inf", "1e99", "9" * 30, "0.05"),
     "workers": (*NUMBERS, "0", "65", "many"),
     "compression": ("", "1", "yes"),
-    "websocket": ("", "fat"),
     "log-level": ("", "loud", "INFO", "critical"),
     **dict.fromkeys((name.replace("_", "-") for name, _, _ in LIMITS), (*NUMBERS, "0")),
 }

@@ -100,7 +100,7 @@ def parse(url: str, context: SourceContext) -> SampleSource:
     path = query.text("file")
     player: Player
     if path is None:
-        rate = query.number_above_zero("rate", 2.0, high=10_000)
+        rate = query.number("rate", 2.0, 0.001, 10_000)
         seed = query.integer("seed", 1, -(1 << 63), (1 << 63) - 1)
         query.finish({"loop": "sample:?file=PATH"})
         player = ConversationPlayer(

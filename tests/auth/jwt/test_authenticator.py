@@ -173,7 +173,7 @@ class ConfigurationTests(AccessCase):
                 "jwt:jwks=https://idp.example/keys?hunter2:ca-file=/no/such/file",
                 "ca-file /no/such/file: there is no such file",
             ),
-            (f"jwt:jwks=https://idp.example/keys:ca-file={self.file(BROKEN)}", "a certificate in it cannot be read"),
+            (f"jwt:jwks=https://idp.example/keys:ca-file={self.file(BROKEN)}", "a certificate in it is broken"),
             (f"jwt:secret-env=SECRET:ca-file={secret}", "ca-file"),
             (f"jwt:jwks=https://idp.example/keys:ca-file={secret}", "no certificate"),
             ("jwt:secret-env=SECRET:leeway=-1", "leeway"),
@@ -183,13 +183,13 @@ class ConfigurationTests(AccessCase):
             ("jwt:secret-env=SECRET:issuer=", "issuer"),
             ("jwt:secret-env=SECRET:allow-eternal=1", "takes no value"),
             ("jwt:secret-env=SECRET:base64:base64", "twice"),
-            ("jwt:secret-env=SECRET:audiense=airyd", "unknown word 'audiense', did you mean 'audience'?"),
-            ("jwt:secret-env=SECRET:base65", "unknown word 'base65', did you mean 'base64'?"),
-            ("jwt:secret=hunter2", "unknown word 'secret', did you mean"),
-            ("jwt:secret-env=SECRET:colour=hunter2", "unknown word 'colour'; there are: secret-file="),
+            ("jwt:secret-env=SECRET:audiense=airyd", "unknown word 'audiense'; did you mean audience?"),
+            ("jwt:secret-env=SECRET:base65", "unknown word 'base65'; did you mean base64?"),
+            ("jwt:secret=hunter2", "unknown word 'secret'; did you mean"),
+            ("jwt:secret-env=SECRET:colour=hunter2", "unknown word 'colour'. These are known here: secret-file="),
             ("jwt:secret-env=SECRET:hunter2", "word 2 is unknown"),
             ("jwt:secret-env=SECRET:", "word 2 is empty"),
-            ("jtw:secret-env=SECRET", "did you mean 'jwt'?"),
+            ("jtw:secret-env=SECRET", "did you mean jwt?"),
         ):
             error = self.assertRaises(ConfigurationError, self.made, spec, EMPTY="\n")
             self.assertIn(said, str(error), spec)

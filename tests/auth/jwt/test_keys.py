@@ -380,14 +380,14 @@ class AlgorithmsTests(KeysCase):
         secret = f"jwt:secret-file={self.file(OLD.encode())}"
         public = f"jwt:key-file={self.file(public_pem(private_key('RS256')))}"
         for spec, expected in (
-            (f"{secret}:alg=none", "there are: HS256, HS384, HS512"),
+            (f"{secret}:alg=none", "There are: HS256, HS384, HS512"),
             (f"{secret}:alg=hs512", "did you mean HS512?"),
             (f"{secret}:alg=HS512,", "with commas between them"),
             (f"{secret}:alg=HS256, HS512", "with commas between them"),
             (f"{secret}:alg=RS256", "alg=RS256 is not for the keys of secret-file="),
             (f"{public}:alg=HS256", "alg=HS256 is not for the keys of key-file="),
             (f"{public}:alg=RS256,HS512", "alg=HS512 is not for the keys of key-file="),
-            (f"{public}:alg=none", "there are: RS256"),
+            (f"{public}:alg=none", "There are: RS256"),
             ("jwt:jwks=/keys:alg=HS256", "alg=HS256 is not for the keys of jwks="),
         ):
             self.assertIn(expected, self.said(spec))

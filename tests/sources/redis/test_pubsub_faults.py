@@ -244,7 +244,7 @@ class LoginTests(PubSubCase):
         await self.assert_works(self.url(), AIRYD_REDIS_PASSWORD="s3cret")
         source = self.source(self.url(":wrong@"))
         starting = source.start(RecordingSink())
-        await self.until(lambda: all("WRONGPASS" in trouble for trouble in source.health()))
+        await self.until_says(source, "WRONGPASS")
         await source.stop()
         await self.assertFailure(starting, SourceUnavailable)
 

@@ -143,7 +143,7 @@ class FileTests(PlaybackCase):
     def test_parameters(self) -> None:
         self.assertIn("unknown parameter 'rate'", self.refused(line(0), "&rate=5"))
         self.assertIn("unknown parameter 'seed'", self.refused(line(0), "&seed=5"))
-        self.assertIn("must be 1 or 0", self.refused(line(0), "&loop=yes"))
+        self.assertIn("must be 0 or 1", self.refused(line(0), "&loop=yes"))
 
     def test_too_short_a_loop(self) -> None:
         self.assertIn("'at' must be at least 0.1", self.refused(line(0) + line(0.05), "&loop=1"))

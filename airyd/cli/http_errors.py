@@ -1,38 +1,17 @@
-"""Why a server could not be reached, or what it answered, in one line."""
+"""What an HTTP server answered, in one line."""
 
 from __future__ import annotations
 
 import json
 import re
 from typing import Final
-from urllib.parse import urlsplit
-
-from airyd.hostnames import why_not_connected
 
 #: Characters that are quoted of what a server sent.
 LONGEST_QUOTE: Final = 300
 _TITLE: Final = re.compile(r"<title[^>]*>([^<]*)", re.IGNORECASE)
 
 
-def connect_reason(error: Exception, url: str) -> str:
-    """Return why no connection could be made to the host of a URL."""
-    host = urlsplit(url).hostname
-    if isinstance(error, ValueError):
-        return f"{host} is not a host name"
-    return why_not_connected(error, str(host)).rstrip(".")
-
-
-def plain_scheme(url: str) -> str:
-    """Return what the URL would begin with on a port without TLS, such as ``ws://``."""
-    return f"{urlsplit(url).scheme.replace('wss', 'ws').replace('https', 'http')}://"
-
-
-def tls_scheme(url: str) -> str:
-    """Return what the URL would begin with on a port with TLS, such as ``wss://``."""
-    return plain_scheme(url).replace("://", "s://")
-
-
-def parsed(body: bytes) -> object:
+def parse_json(body: bytes) -> object:
     """Return the value of a JSON document; None if it is none."""
     try:
         return json.loads(body)
@@ -42,7 +21,7 @@ def parsed(body: bytes) -> object:
 
 def stated_error(body: bytes) -> str | None:
     """Return the error that a body of airyd's admin endpoint states; None if it is none."""
-    match parsed(body):
+    match parse_json(body):
         case {"error": str(reason)}:
             return " ".join(reason.split())
     return None

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from airyd.cli.opening import OpeningAnswer
+from airyd.cli.connection import OpeningAnswer
 
 NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 21\r\n\r\n"
 
 
-class AnswerTests(SynchronousTestCase):
+class OpeningAnswerTests(SynchronousTestCase):
     """Bytes in, and what they mean."""
 
     def answer(self, *pieces: bytes) -> OpeningAnswer:

@@ -17,7 +17,7 @@ class MostTests(WebSocketTestCase):
         return peer
 
     def test_most(self) -> None:
-        self.factory.most = 2
+        self.factory.max_connections = 2
         events = record_log(self)
         peers = [self.connected_peer("/queue/message") for _ in range(2)]
         self.assertEqual([self.come().socket.closed for _ in range(3)], [True] * 3)

@@ -8,7 +8,7 @@ from unittest.mock import patch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from airyd.websocket import lean
+from airyd.websocket import connection
 from airyd.websocket.frames import whole_messages
 from tests.doubles import frame
 from tests.inflating import RSV1, deflated
@@ -16,7 +16,7 @@ from tests.integration.wire import BINARY, CONTINUATION, PING, TEXT, websocket_f
 from tests.loop import Peer
 from tests.stomp.wire import cut, cuts
 from tests.websocket.case import WebSocketTestCase, close_frame, request
-from tests.websocket.test_frames import HELLO, VIOLATIONS
+from tests.websocket.test_rfc6455 import HELLO, VIOLATIONS
 
 OFFERS = (None, "permessage-deflate")
 
@@ -82,7 +82,7 @@ class SameAnswersTests(WebSocketTestCase):
             stream = stream[:place] + piece + stream[place + 1 :]
         chunks = cut(stream, at)
         short = self.answers(offer, chunks)
-        with patch.object(lean, "whole_messages", lambda data: ([], 0)):
+        with patch.object(connection, "whole_messages", lambda data: ([], 0)):
             self.assertEqual(self.answers(offer, chunks), short)
 
     def test_it_is_taken(self) -> None:
@@ -95,7 +95,7 @@ class SameAnswersTests(WebSocketTestCase):
 
         messages = websocket_frame(TEXT, b"\n") * 9
         peer = self.connect(None)
-        with patch.object(lean, "whole_messages", watched):
+        with patch.object(connection, "whole_messages", watched):
             peer.say(messages + websocket_frame(PING) + messages + websocket_frame(TEXT, b"\n\n")[:-1])
         self.assertEqual([len(found) for found, _ in taken if found], [9, 9])
         self.assertEqual(peer.got(), b"\x8a\x00")

@@ -1,4 +1,4 @@
-"""What the trimmed protocol does in Autobahn's place: the same, cheaper."""
+"""What a connection does in Autobahn's place: the same, cheaper."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 
-from airyd.websocket.lean import LeanServerProtocol, Utf8Validator
+from airyd.websocket.connection import Utf8Validator, WebSocketConnection
 from airyd.websocket.transport import DirectServer
 
 #: Bytes at every border of UTF-8 (RFC 3629, section 4): what may begin, follow or be neither.
@@ -66,7 +66,7 @@ class PeerTests(SynchronousTestCase):
                 client = socket.create_connection(server.getsockname()[:2])
                 self.addCleanup(client.close)
                 accepted, address = server.accept()
-            protocol = LeanServerProtocol()
+            protocol = WebSocketConnection()
             loop = cast(Any, MemoryReactor())
             protocol.transport = DirectServer(accepted, cast(Any, protocol), address, cast(Any, None), 1, loop)
             self.addCleanup(accepted.close)
