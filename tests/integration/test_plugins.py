@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,6 +15,7 @@ from unittest.mock import patch
 from tests.integration.case import DaemonTestCase
 from tests.integration.daemon import TWISTD, command, environment
 from tests.integration.raw import RawClient
+from tests.snippets import consoles
 
 EXAMPLE: Final = Path(__file__).parents[2] / "docs/examples/plugin"
 
@@ -29,9 +31,14 @@ class PluginTests(DaemonTestCase):
         self.program = f"import sys; sys.path.append({folder!r}); {TWISTD}"
 
     def test_source_and_login(self) -> None:
-        """A client that knows the passcode sees the time, which a stranger does not."""
-        with patch.dict(os.environ, AIRY_PASSCODE="sesame"):
-            daemon = self.own_daemon("--source=ticker:", "--auth=passcode:AIRY_PASSCODE", program=self.program)
+        """As docs/plugins.rst starts it: a client that knows the passcode sees the time, which a stranger does not."""
+        ((_, (shown,)),) = [each for each in consoles() if each[0].document == "docs/plugins.rst"]
+        words = shlex.split(shown.line)
+        options = words[words.index("airyd") + 1 :]
+        variables = dict(word.split("=", 1) for word in words[:2])
+        self.assertEqual("docs/examples/plugin", variables.pop("PYTHONPATH"))
+        with patch.dict(os.environ, variables):
+            daemon = self.own_daemon(*options, program=self.program)
         member = self.open(daemon)
         member.connect(login="ann", passcode="sesame")
         member.subscribe("/queue/message", "1")

@@ -35,7 +35,10 @@ from tests.sources.redis.server import RedisServer
 #: A line of ``airyd tail`` in a terminal.
 TAIL_LINE: Final = re.compile(r"\d\d:\d\d:\d\d (?:message|unread-count|channel/(?:dis)?connected) +\w+ \w{4,}\S* ?\S.*")
 #: Commands that stand beside those that need root, or systemd; tests/test_snippets.py says what holds them.
-ELSEWHERE: Final = re.compile(r"make |export |systemctl |umask|rm |cp |python3 -m venv|/opt/|.*/etc/airyd\.jwt-secret")
+ELSEWHERE: Final = re.compile(
+    r"make |export |systemctl |umask|rm |cp |python3 -m venv|/opt/|.*/etc/airyd\.jwt-secret|PYTHONPATH=|"
+    r"\.venv/bin/python -m pytest "
+)
 #: Hosts that only documents know.
 NOWHERE: Final = re.compile(r"example\.(?:com|org)|auth0\.com")
 
