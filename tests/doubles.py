@@ -305,7 +305,7 @@ class ClientTestCase(SynchronousTestCase):
         self.successResultOf(self.feed.start(hub))
         self.wheel = TimerWheel(self.clock, self.tick)
         self.wall_ahead = 1.7e9  # seconds that the wall clock is ahead of the other
-        self.gateway = ClientContext(
+        self.context = ClientContext(
             hub,
             self.door,
             self.limits,
@@ -328,7 +328,7 @@ class ClientTestCase(SynchronousTestCase):
     def open(self) -> Channel:
         """Return the channel of a client that has said nothing yet."""
         channel = Channel(self.clock)
-        channel.client = Client(self.gateway, channel, websocket_framing)
+        channel.client = Client(self.context, channel, websocket_framing)
         return channel
 
     def connected(self, version: str = "1.2", **headers: str) -> Channel:
@@ -340,7 +340,7 @@ class ClientTestCase(SynchronousTestCase):
 
     def publish(self, destination: str, body: bytes = EVENT) -> str:
         """Publish from elsewhere, in a turn of its own; return the ``message-id``."""
-        published = self.successResultOf(self.gateway.hub.publish(destination, body, "admin"))
+        published = self.successResultOf(self.context.hub.publish(destination, body, "admin"))
         self.clock.advance(0)
         return published
 

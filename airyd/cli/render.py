@@ -206,6 +206,7 @@ class StatusNotices:
     def __init__(self, is_followed: Callable[[str], bool]) -> None:
         self._is_followed = is_followed
         self._away: list[str] = []
+        self._gaps: dict[str, object] = {}
 
     def line(self, body: bytes) -> str | None:
         """Return what to say of a message; None for nothing, also for what is not known here."""
@@ -218,8 +219,8 @@ class StatusNotices:
                 return self._source([])
             case {"type": "source", "state": "down", "destinations": [*names]}:
                 return self._source(self._followed(names))
-            case {"type": "gap", "destinations": [*names]} if followed := self._followed(names):
-                return f"events of {', '.join(followed)} may be missing before this point: the server missed some"
+            case {"type": "gap", "destinations": [*names], "since": since}:
+                return self._gap(self._followed(names), since)
             case {"type": "draining", "within": int() | float() as seconds}:
                 return f"the server stops within {seconds:.1f} s"
             case {"type": "token", "within": int() | float() as seconds}:
@@ -228,6 +229,14 @@ class StatusNotices:
 
     def _followed(self, names: Sequence[object]) -> list[str]:
         return [name for name in names if isinstance(name, str) and self._is_followed(name)]
+
+    def _gap(self, names: list[str], since: object) -> str | None:
+        # Each subscription that a gap concerns has a message of its own, and tail has two where a pattern matches.
+        new = [name for name in names if self._gaps.get(name) != since]
+        self._gaps.update((name, since) for name in new)
+        if not new:
+            return None
+        return f"events of {', '.join(new)} may be missing before this point: the server missed some"
 
     def _source(self, away: list[str]) -> str | None:
         before, self._away = self._away, away

@@ -12,9 +12,6 @@ from typing import Final
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
-
-from airyd.deferreds import Caught
 
 #: Seconds: a look that is later than this found the process stopped, or too busy to read from its clients.
 _STALL: Final = 2.0
@@ -100,11 +97,10 @@ class TimerWheel:
             self._due += self._buckets.pop(number)
         for timer in self._due:  # a call may stop the wheel, and that empties the list
             if timer.call is not None:
-                with Caught(self._failed, timer):
+                try:
                     timer.call()
+                except Exception:  # noqa: BLE001  # one that fails must not cost the others their turn
+                    self._log.failure("a call of the wheel failed")
         self._due.clear()
         if self._buckets and self._turn is None:
             self._look_in(self.tick)
-
-    def _failed(self, failure: Failure, timer: Timer) -> None:
-        self._log.failure("a call of the wheel failed", failure)

@@ -242,10 +242,11 @@ class StatusNoticesTests(SynchronousTestCase):
 
     def test_gap(self) -> None:
         body = b'{"type":"gap","destinations":["/a","/c"],"since":"x-1"}'
-        self.assertEqual(
-            self.notices.line(body), "events of /a may be missing before this point: the server missed some"
-        )
+        told = "events of /a may be missing before this point: the server missed some"
+        self.assertEqual(self.notices.line(body), told)
         self.assertIsNone(self.notices.line(body.replace(b"/a", b"/d")))
+        self.assertIsNone(self.notices.line(body), "of another subscription to /a, such as a pattern's")
+        self.assertEqual(self.notices.line(body.replace(b"x-1", b"x-2")), told)
 
     def test_draining(self) -> None:
         self.assertEqual(self.notices.line(b'{"type":"draining","within":1.52}'), "the server stops within 1.5 s")

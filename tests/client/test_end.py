@@ -74,7 +74,7 @@ class EndTests(ClientTestCase):
     def test_nothing_after_the_error(self) -> None:
         channel = self.connected(heart_beat="10000,10000")
         channel.client.received(subscribe("a") + subscribe("b", ack="client") + subscribe("c", UNREAD_COUNT))
-        self.successResultOf(self.gateway.hub.publish(MESSAGE, EVENT, "admin"))
+        self.successResultOf(self.context.hub.publish(MESSAGE, EVENT, "admin"))
         channel.client.fail(StompError(Fault.RESTARTING, "now"))
         self.publish(MESSAGE)
         self.publish(UNREAD_COUNT)
@@ -88,7 +88,7 @@ class EndTests(ClientTestCase):
         for each in (channel, other):
             each.client.received(subscribe("a"))
             each.frames()
-        self.successResultOf(self.gateway.hub.publish(MESSAGE, EVENT, "admin"))
+        self.successResultOf(self.context.hub.publish(MESSAGE, EVENT, "admin"))
         channel.client.ended()
         self.clock.advance(0)
         self.publish(MESSAGE)

@@ -94,7 +94,7 @@ class OrderTests(ClientTestCase):
         """What was published before it comes before it."""
         channel = self.connected()
         channel.client.received(subscribe("a"))
-        self.successResultOf(self.gateway.hub.publish(MESSAGE, EVENT, "admin"))
+        self.successResultOf(self.context.hub.publish(MESSAGE, EVENT, "admin"))
         channel.client.received(unsubscribe("a"))
         self.clock.advance(0)
         self.publish(MESSAGE)
@@ -196,7 +196,7 @@ class DisconnectTests(ClientTestCase):
     def test_what_is_pending_comes_before_the_receipt(self) -> None:
         channel = self.connected()
         channel.client.received(subscribe("a"))
-        self.successResultOf(self.gateway.hub.publish(MESSAGE, EVENT, "admin"))
+        self.successResultOf(self.context.hub.publish(MESSAGE, EVENT, "admin"))
         channel.client.received(self.BYE)
         self.clock.advance(0)
         self.assertEqual(channel.commands(), ["RECEIPT +a", "MESSAGE", "RECEIPT bye"])

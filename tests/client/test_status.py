@@ -42,7 +42,7 @@ class StatusCase(ClientTestCase):
 
     def gap(self, *destinations: str) -> None:
         """Let the source say that something may be missing."""
-        self.gateway.hub.gap(destinations, "the test says so")
+        self.context.hub.gap(destinations, "the test says so")
 
     def turn(self) -> None:
         """Let a turn of the reactor pass."""
@@ -122,11 +122,11 @@ class SubscribeTests(StatusCase):
             channel.client.received(command)
             self.assert_failed(channel, Fault.FORBIDDEN)
         self.assertEqual(self.feed.taken, [])
-        published = self.gateway.hub.publish(STATUS, EVENT, "admin")
+        published = self.context.hub.publish(STATUS, EVENT, "admin")
         self.assertNotIn(STATUS, str(self.failureResultOf(published).value).partition("there are")[2])
 
     def test_is_not_in_the_catalogue(self) -> None:
-        self.assertEqual(self.gateway.hub.catalogue, AIRY_DESTINATIONS)
+        self.assertEqual(self.context.hub.catalogue, AIRY_DESTINATIONS)
         channel = self.connected()
         channel.client.received(subscribe("s", "/airyd/other"))
         self.assertNotIn(b"status", self.assert_failed(channel, Fault.UNKNOWN_DESTINATION).body)
@@ -205,9 +205,9 @@ class GapTests(StatusCase):
     def test_what_was_published_before_comes_before(self) -> None:
         listener = self.listening()
         self.since(listener)
-        before = self.successResultOf(self.gateway.hub.publish(MESSAGE, EVENT, "admin"))
+        before = self.successResultOf(self.context.hub.publish(MESSAGE, EVENT, "admin"))
         self.gap(MESSAGE)
-        after = self.successResultOf(self.gateway.hub.publish(MESSAGE, EVENT, "admin"))
+        after = self.successResultOf(self.context.hub.publish(MESSAGE, EVENT, "admin"))
         self.turn()
         first, gap, second = listener.frames()
         self.assertEqual((first.headers["message-id"], second.headers["message-id"]), (before, after))
@@ -371,7 +371,7 @@ class GapTests(StatusCase):
     def test_a_full_window_whose_history_is_gone(self) -> None:
         listener, messages = self.full_window()
         for _ in range(1100):  # more than the history keeps
-            self.successResultOf(self.gateway.hub.publish(MESSAGE, EVENT, "admin"))
+            self.successResultOf(self.context.hub.publish(MESSAGE, EVENT, "admin"))
         self.turn()
         (gap,) = listener.frames()
         self.assertEqual(json.loads(gap.body), self.gap_of(messages[-1].headers["message-id"]))

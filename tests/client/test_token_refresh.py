@@ -281,7 +281,7 @@ class LifeTests(RefreshCase):
         self.assertEqual(self.bodies(channel), ["r"])
 
     def test_told_once_whatever_is_beaten(self) -> None:
-        self.patch(self, "gateway", replace(self.gateway, heart_beat=HeartBeat(10000, 10000)))
+        self.patch(self, "context", replace(self.context, heart_beat=HeartBeat(10000, 10000)))
         self.token(100)
         channel = self.connected(heart_beat="10000,10000")
         channel.client.received(subscribe("s", STATUS))
@@ -353,7 +353,7 @@ class RightsTests(RefreshCase):
             channel = self.connected(version)
             channel.client.received(subscribe("s", STATUS) + subscribe("a") + subscribe("b", UNREAD_COUNT))
             channel.frames(version)
-            self.successResultOf(self.gateway.hub.publish(MESSAGE, b'{"conversation_id":"1","message":{"id":"1"}}', ""))
+            self.successResultOf(self.context.hub.publish(MESSAGE, b'{"conversation_id":"1","message":{"id":"1"}}', ""))
             self.refresh(channel, subscribe=[UNREAD_COUNT])
             sent = channel.frames(version)
             self.assertEqual([each.command for each in sent], ["MESSAGE", "MESSAGE", "RECEIPT"])
@@ -464,7 +464,7 @@ class RowsTests(RefreshCase):
         channel = self.logged_in(subscribe("a", CHANNEL_CONNECTED), **self.only("c1"))
         bodies = [json.dumps({"id": each}).encode() for each in ("c1", "c2")]
         for each in bodies:
-            self.successResultOf(self.gateway.hub.publish(CHANNEL_CONNECTED, each, "admin"))
+            self.successResultOf(self.context.hub.publish(CHANNEL_CONNECTED, each, "admin"))
         self.refresh(channel, **self.only("c2"))
         self.clock.advance(0)
         self.assertEqual(self.bodies(channel), [bodies[0], "r"])
@@ -517,7 +517,7 @@ class RowsTests(RefreshCase):
                 else:
                     row = random.choice(["c1", "c2", "c3"])
                     body = json.dumps({"id": row, "n": number}).encode()
-                    self.successResultOf(self.gateway.hub.publish(CHANNEL_CONNECTED, body, "admin"))
+                    self.successResultOf(self.context.hub.publish(CHANNEL_CONNECTED, body, "admin"))
                     for sees, wants in zip(seen, wanted, strict=True):
                         if row in sees:
                             wants.append(body)
@@ -559,7 +559,7 @@ class WildcardTests(RefreshCase):
 
     def test_no_room(self) -> None:
         """What a new token would allow beyond the limit is left out, and the log says so once, whatever follows."""
-        self.patch(self, "gateway", replace(self.gateway, limits=Limits(subscriptions=3)))
+        self.patch(self, "context", replace(self.context, limits=Limits(subscriptions=3)))
         channel = self.logged_in(subscribe("s", STATUS), subscribe("a", "/queue/*"), subscribe=[UNREAD_COUNT])
         log = record_log(self)
         for _ in range(3):

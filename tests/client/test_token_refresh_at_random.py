@@ -123,7 +123,7 @@ class RandomTests(RefreshCase):
     def publish_late(self, random: Random, reader: Reader) -> None:
         """Publish an event, which is sent at the turn's end."""
         body = reader.published(random.choice(CHANNELS))
-        self.successResultOf(self.gateway.hub.publish(CHANNEL_CONNECTED, body, "admin"))
+        self.successResultOf(self.context.hub.publish(CHANNEL_CONNECTED, body, "admin"))
 
     def renew(self, random: Random, reader: Reader) -> None:
         """Show a token that shows others."""

@@ -50,7 +50,7 @@ class WildcardCase(ClientTestCase):
 
     def extend(self, *names: str) -> None:
         """Add to the catalogue."""
-        self.gateway.hub.extend(names)
+        self.context.hub.extend(names)
 
 
 class MeaningTests(WildcardCase):
@@ -178,13 +178,13 @@ class EndTests(WildcardCase):
     def assert_nothing_left(self) -> None:
         """Nobody is subscribed, and nobody follows the catalogue."""
         self.assertEqual(set(self.metrics.subscriptions.values()), {0})
-        self.assertEqual(list(self.gateway.hub.followers), [])
+        self.assertEqual(list(self.context.hub.followers), [])
 
     def test_unsubscribe(self) -> None:
         """What was published before comes before the RECEIPT, of all parts; nothing comes after it."""
         channel = self.subscribed("/queue/**")
         for name in (MESSAGE, CHANNEL_CONNECTED):
-            self.gateway.hub.publish(name, b'{"id":"1","conversation_id":"1","message":{"id":"1"}}', "admin")
+            self.context.hub.publish(name, b'{"id":"1","conversation_id":"1","message":{"id":"1"}}', "admin")
         channel.client.received(unsubscribe("w"))
         self.assertEqual(channel.commands(), ["MESSAGE", "MESSAGE", "RECEIPT -w"])
         self.assertEqual(self.got(channel, *AIRY_DESTINATIONS), [])
@@ -194,7 +194,7 @@ class EndTests(WildcardCase):
 
     def test_disconnect(self) -> None:
         channel = self.subscribed("/queue/**")
-        self.gateway.hub.publish(CHANNEL_CONNECTED, b'{"id":"1"}', "admin")
+        self.context.hub.publish(CHANNEL_CONNECTED, b'{"id":"1"}', "admin")
         channel.client.received(frame("DISCONNECT", receipt="bye"))
         self.assertEqual((channel.commands(), channel.closed), (["MESSAGE", "RECEIPT bye"], [None]))
         self.assert_nothing_left()
@@ -239,13 +239,13 @@ class EndTests(WildcardCase):
     def test_gap(self) -> None:
         """One destination missed something: that ends the client, unless it hears of it on ``/airyd/status``."""
         channel = self.subscribed("/queue/**")
-        self.gateway.hub.gap([UNREAD_COUNT], "the test says so")
+        self.context.hub.gap([UNREAD_COUNT], "the test says so")
         self.assert_failed(channel, Fault.HISTORY_LOST)
         self.assert_nothing_left()
         channel = self.subscribed("/queue/**")
         channel.client.received(subscribe("s", STATUS))
         channel.frames()
-        self.gateway.hub.gap([UNREAD_COUNT], "the test says so")
+        self.context.hub.gap([UNREAD_COUNT], "the test says so")
         (told,) = channel.frames()
         self.assertEqual(told.headers["destination"], STATUS)
         self.assertIn(f'"destinations":["{UNREAD_COUNT}"]', told.body.decode())
@@ -440,7 +440,7 @@ class GrowthTests(WildcardCase):
         """There is one part for each destination, whoever says so how often."""
         channel = self.subscribed("/queue/*")
         self.extend(TAGS)
-        for follower in self.gateway.hub.followers:
+        for follower in self.context.hub.followers:
             follower.added([TAGS])
         self.assertEqual(self.got(channel, TAGS), [TAGS])
         self.assertEqual(self.metrics.subscriptions[TAGS], 1)
@@ -458,7 +458,7 @@ class GrowthTests(WildcardCase):
     def test_fails_like_any_other_once_it_stands(self) -> None:
         channel = self.subscribed("/queue/*")
         self.extend(TAGS)
-        self.gateway.hub.gap([TAGS], "the test says so")
+        self.context.hub.gap([TAGS], "the test says so")
         self.assert_failed(channel, Fault.HISTORY_LOST)
 
     def test_many_followers(self) -> None:

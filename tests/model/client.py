@@ -123,7 +123,7 @@ class World(Protocol):
     """What a client needs of the model around it."""
 
     twin: Twin
-    gateway: ClientContext
+    context: ClientContext
 
     def complain(self, what: str) -> None:
         """Take down that something is wrong."""
@@ -237,13 +237,13 @@ class Client:
         request = Subscribe(
             key, destination, ack, prefetch, last, self._made, echo_id=bool(name), receipt=f"{self._made}"
         )
-        gateway = self._world.gateway
+        context = self._world.context
         subscription: Subscription | Wildcard
         if ANY_SEGMENT in destination:
-            subscription = Wildcard(gateway, self, request, Bearer(row_filter))
-            names: Sequence[str] = gateway.hub.catalogue
+            subscription = Wildcard(context, self, request, Bearer(row_filter))
+            names: Sequence[str] = context.hub.catalogue
         else:
-            subscription = gateway.hub.subscription(self, request, row_filter)
+            subscription = context.hub.subscription(self, request, row_filter)
             names = [destination]
         tracks = [Track(replace(request, destination=each), row_filter) for each in names]
         self._by_receipt[f"{self._made}"] = tracks

@@ -70,7 +70,7 @@ class World:
         self.wheel = TimerWheel(self.clock, 1.0)
         everybody = AnonymousAuthenticator(public=False, send=False)
         beats = HeartBeat(0, 0)
-        self.gateway = ClientContext(
+        self.context = ClientContext(
             self.hub, everybody, Limits(), beats, 65.0, self.wheel, self.metrics, self.clock.seconds
         )
         self.clients: list[Client | None] = [None] * CLIENTS

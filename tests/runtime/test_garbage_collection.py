@@ -113,7 +113,7 @@ class CycleTests(GarbageTestCase):
         """Return one that said the first of these, got something, said the others, and was lost."""
         peer = self.connected_peer()
         peer.say(wires[0])
-        self.gateway.hub.deliver([Event(MESSAGE, "9999999999999-1", EVENT)])  # no history keeps it
+        self.context.hub.deliver([Event(MESSAGE, "9999999999999-1", EVENT)])  # no history keeps it
         self.loop.turn()
         self.assertIn(b"MESSAGE", peer.got())
         for wire in wires[1:]:

@@ -59,9 +59,9 @@ class WebSocketTestCase(ClientTestCase):
         """Make the factory."""
         super().setUp()
         origins = OriginPolicy(self.origins, always=["http://127.0.0.1:8081"])
-        limits = self.gateway.limits
+        limits = self.context.limits
         policy = HandshakePolicy(self.paths, origins, True, limits.request_head, limits.headers)
-        self.factory = StompWebSocketFactory(self.gateway, policy, cast(Any, self.loop))
+        self.factory = StompWebSocketFactory(self.context, policy, cast(Any, self.loop))
 
     def reach(self) -> Peer:
         """Return a new TCP connection."""
@@ -120,7 +120,7 @@ class WebSocketTestCase(ClientTestCase):
 
     def publish_pending(self, destination: str, body: bytes) -> None:
         """Publish, without letting the turn end."""
-        self.successResultOf(self.gateway.hub.publish(destination, body, "admin"))
+        self.successResultOf(self.context.hub.publish(destination, body, "admin"))
 
     def kinds(self) -> dict[str, int]:
         """Return how many connections ended, by kind, and check that the gauges agree."""
