@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import re
 from ipaddress import ip_address
-from typing import Final
+from typing import Final, NamedTuple
 
-_AUTHORITY: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[0-9A-Za-z._-]+))(?::[0-9]{0,5})?")
+_AUTHORITY: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[0-9A-Za-z._-]+))(?::(?P<port>[0-9]{0,5}))?")
+
+
+class Authority(NamedTuple):
+    """A host and a port, as a ``Host`` header has them.
+
+    :ivar host: in lower case, an IPv6 address without brackets
+    :ivar port: its digits; empty if there is none
+    """
+
+    host: str
+    port: str
 
 
 def is_loopback_host(host: str) -> bool:
@@ -19,12 +30,12 @@ def is_loopback_host(host: str) -> bool:
         return False
 
 
-def host_of(authority: str) -> str:
-    """Return the host in ``host``, ``host:port`` or ``[address]:port``: in lower case, without brackets.
+def read_authority(text: str) -> Authority:
+    """Return the host and port in ``host``, ``host:port`` or ``[address]:port``.
 
     Raises ``ValueError`` for what is neither (RFC 9110, section 7.2).
     """
-    found = _AUTHORITY.fullmatch(authority)
+    found = _AUTHORITY.fullmatch(text)
     if found is None:
         raise ValueError("not a host and a port")
-    return str(found["v6"] or found["name"]).lower()
+    return Authority((found["v6"] or found["name"]).lower(), found["port"] or "")

@@ -1,11 +1,11 @@
-"""Shortcuts past Deferreds that cost no time where nothing has to be waited for."""
+"""Helpers on Deferreds: shortcuts that cost no time where nothing has to be waited for, and waiting for several."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
 
 _T = TypeVar("_T")
@@ -45,3 +45,13 @@ class Caught(Generic[_T]):
             return False
         self._tell(Failure(error), self._about)
         return True
+
+
+async def all_of(deferreds: Sequence[Deferred[_T]]) -> list[_T]:
+    """Wait for all, and return their results in order; raise what the first of them failed with."""
+    results: list[_T] = []
+    for _, result in await DeferredList(deferreds, consumeErrors=True):
+        if isinstance(result, Failure):
+            result.raiseException()
+        results.append(result)
+    return results

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final, NamedTuple
 
-from airyd.addresses import host_of
+from airyd.addresses import read_authority
 from airyd.errors import RequestRefused
 
 _HEAD_END: Final = b"\r\n\r\n"
@@ -192,7 +192,7 @@ def _fields(lines: str) -> dict[str, str]:
 def _host(authority: str | None) -> str:
     """Return a host and port, if they are proper ones (RFC 9112, section 3.2)."""
     try:
-        host_of(authority or "")
+        read_authority(authority or "")
     except ValueError:
         raise RequestRefused(
             "The request must have one Host header: a name or address, and a port if it is not 80."

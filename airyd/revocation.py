@@ -1,4 +1,4 @@
-"""What a revocation says: which tokens are good no more, from when on, and until when that has to be known."""
+"""What a revocation says: which tokens are revoked, from when on, and until when that has to be known."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST_LEEWAY: Final = 600
 _FEW: Final = 1000
 
 
-class Revoked(Enum):
+class RevocationKind(Enum):
     """What is revoked; the value names it in commands, streams and logs."""
 
     #: One token, by its claim ``jti``.
@@ -35,21 +35,21 @@ class Revocation(NamedTuple):
     :ivar until: when it is over, since all tokens that it means have expired
     """
 
-    kind: Revoked
+    kind: RevocationKind
     name: str
     at: float
     until: float
 
 
-def revocation(kind: Revoked, name: str, now: float, max_age: float) -> Revocation:
+def new_revocation(kind: RevocationKind, name: str, now: float, max_age: float) -> Revocation:
     """Return the revocation of what has been issued until now.
 
     :param max_age: seconds that a token lives at most
     """
-    return Revocation(kind, name, round(now, 3), round(now + lasting(max_age), 3))
+    return Revocation(kind, name, round(now, 3), round(now + retention(max_age), 3))
 
 
-def lasting(max_age: float) -> float:
+def retention(max_age: float) -> float:
     """Return for how many seconds a revocation is kept where tokens live for ``max_age`` seconds at most."""
     return max_age + MOST_LEEWAY
 
@@ -59,7 +59,7 @@ def is_name(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and 0 < len(value) <= LONGEST_NAME and value.isprintable()
 
 
-class InForce:
+class RevocationList:
     """Revocations by what they mean; those that are over are forgotten.
 
     :param wall: the wall-clock time, seconds since 1970
@@ -67,7 +67,7 @@ class InForce:
 
     def __init__(self, wall: Callable[[], float]) -> None:
         self._wall = wall
-        self._known: dict[tuple[Revoked, str], Revocation] = {}
+        self._known: dict[tuple[RevocationKind, str], Revocation] = {}
         self._enough = _FEW
 
     def __len__(self) -> int:
@@ -89,7 +89,7 @@ class InForce:
             self._enough = max(_FEW, 2 * len(self._known))
         return True
 
-    def find(self, kind: Revoked, name: str) -> Revocation | None:
+    def find(self, kind: RevocationKind, name: str) -> Revocation | None:
         """Return what is in force of this name."""
         known = self._known.get((kind, name))
         return None if known is None or known.until <= self._wall() else known

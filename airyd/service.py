@@ -15,27 +15,28 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from airyd.admin.endpoint import read_admin_token
+from airyd.admin.access import read_admin_token
 from airyd.admin.server import admin_site
 from airyd.auth import make_authenticator
-from airyd.auth.chain import Gatekeeper
-from airyd.auth.revocations import Revocations
+from airyd.auth.chain import AuthenticatorChain
+from airyd.auth.revocations import RevocationRegistry
 from airyd.client.context import ClientContext
 from airyd.client.timer_wheel import TimerWheel
 from airyd.config.catalogue import reload_catalogue
-from airyd.config.options import Settings
+from airyd.config.settings import Settings
 from airyd.errors import ConfigurationError, Fault, SourceUnavailable, StompError
 from airyd.events import STATUS
 from airyd.hub.hub import Hub
 from airyd.interfaces import AccessContext, IRevocationKeeper, Readiness, SourceContext
 from airyd.limits import CLOSE_PATIENCE, SPREAD_AT_MOST, SPREAD_PER_CLIENT
-from airyd.listening.endpoints import Place, check_distinct, read_text, url_of
+from airyd.listening.endpoints import ListeningEndpoint, check_distinct, read_text, url_of
 from airyd.metrics import ORIGIN_ADMIN, Metrics, make_registry
-from airyd.sources.routing import combine, make_parts, share_more
+from airyd.sources.routing import combine, extend_routes, make_routes
 from airyd.sources.status import SourceState, StatusSource
+from airyd.websocket.handshake import HandshakePolicy
 from airyd.websocket.origin import ANYBODYS, OriginPolicy
-from airyd.websocket.protocol import PROTOCOLS, StompWebSocketFactory
-from airyd.websocket.revocation_sweep import Sweep
+from airyd.websocket.protocol import StompWebSocketFactory
+from airyd.websocket.revocation_sweep import RevocationSweep
 from airyd.websocket.transport import make_direct
 
 #: The wheel's tick is this part of the shortest heart-beat or ping interval, and at most a second.
@@ -72,34 +73,36 @@ class Airyd(Service):
 
         self._metrics = Metrics((*settings.destinations, STATUS))
         surroundings = SourceContext(reactor, wall, settings.destinations, settings.limits.body, os.environ)
-        self._parts = make_parts(settings.sources, surroundings)
-        stores = [part.source.revocations for part in self._parts if IRevocationKeeper.providedBy(part.source)]
-        self.revocations = Revocations(stores, reactor, wall, settings.token_max_age)
+        self._routes = make_routes(settings.sources, surroundings)
+        stores = [route.source.revocations for route in self._routes if IRevocationKeeper.providedBy(route.source)]
+        self.revocations = RevocationRegistry(stores, reactor, wall, settings.token_max_age)
         context = AccessContext(reactor, wall, os.environ)
         authenticators = [make_authenticator(spec, context) for spec in settings.auth]
-        self._gatekeeper = Gatekeeper(authenticators, self._metrics, self.revocations)
-        self._places = [Place.read("--listen", text, sockets or reactor) for text in settings.listen]
-        for place in self._places:
-            if not (self._gatekeeper.public or place.text.is_loopback):
+        self._authenticator = AuthenticatorChain(authenticators, self._metrics, self.revocations)
+        self._endpoints = [ListeningEndpoint.read("--listen", text, sockets or reactor) for text in settings.listen]
+        for endpoint in self._endpoints:
+            if not (self._authenticator.public or endpoint.text.is_loopback):
                 raise ConfigurationError(
-                    f"--listen {place.description}: everybody could come in there with --auth anonymous; "
+                    f"--listen {endpoint.description}: everybody could come in there with --auth anonymous; "
                     "listen on loopback, or say --auth anonymous:public if that is meant"
                 )
-        self._admin_place = settings.admin and not sockets and Place.read("--admin", settings.admin, reactor)
-        check_distinct([*self._places, *([self._admin_place] if self._admin_place else [])])
+        self._admin_endpoint = (
+            settings.admin and not sockets and ListeningEndpoint.read("--admin", settings.admin, reactor)
+        )
+        check_distinct([*self._endpoints, *([self._admin_endpoint] if self._admin_endpoint else [])])
         self._admin_token = None if sockets else read_admin_token(settings.admin_token_file)
         origins = OriginPolicy(settings.origins, always=_page_origins(settings.admin))
         for each in settings.origins:
-            if self._gatekeeper.cookies and each.lower() in ANYBODYS:
+            if self._authenticator.cookies and each.lower() in ANYBODYS:
                 raise ConfigurationError(
                     f"--origin {each}: with a cookie= in --auth a page of anybody's could log in as its visitor"
                 )
 
         self.registry: CollectorRegistry = make_registry(self._metrics)
-        self._source = combine(self._parts)
-        states = [SourceState(part.destinations, part.source.health) for part in self._parts]
+        self._source = combine(self._routes)
+        states = [SourceState(route.destinations, route.source.health) for route in self._routes]
         self._status = StatusSource(states, reactor, wall)
-        self._metrics.login_up = lambda: not (self._gatekeeper.health() or self._gatekeeper.warnings())
+        self._metrics.login_up = lambda: not (self._authenticator.health() or self._authenticator.warnings())
         self._metrics.source_up = lambda: self._reached and not self._source.health()
         try:
             self._hub = Hub(
@@ -111,7 +114,7 @@ class Airyd(Service):
         self._wheel = TimerWheel(reactor, min([_LONGEST_TICK, *(beat / _TICKS_PER_BEAT for beat in beats)]))
         clients = ClientContext(
             self._hub,
-            self._gatekeeper,
+            self._authenticator,
             settings.limits,
             settings.heart_beat,
             settings.grace,
@@ -120,10 +123,11 @@ class Airyd(Service):
             wall,
             settings.ping_interval,
         )
-        self._factory = StompWebSocketFactory(
-            clients, settings.paths, origins, reactor, PROTOCOLS[settings.websocket], settings.compression
+        policy = HandshakePolicy(
+            settings.paths, origins, settings.compression, settings.limits.request_head, settings.limits.headers
         )
-        self._sweep = Sweep(self._factory.channels, self.revocations.covers, reactor)
+        self._factory = StompWebSocketFactory(clients, policy, reactor)
+        self._sweep = RevocationSweep(self._factory.channels, self.revocations.is_revoked, reactor)
 
     def privilegedStartService(self) -> None:
         """Start the source, then the admin page, then listen (``IService``): low ports need the first user's rights."""
@@ -140,11 +144,11 @@ class Airyd(Service):
             return
         self._started = True
         self._raise_file_limit()
-        self._gatekeeper.start()
+        self._authenticator.start()
         self._source.start(self._hub).addCallbacks(self._source_reached, self._source_failed)
-        if self._gatekeeper.revocable:
-            self.revocations.start(self._sweep.begin)
-        if self._admin_place:
+        if self._authenticator.revocable:
+            self.revocations.start(self._sweep.start)
+        if self._admin_endpoint:
             site = admin_site(
                 reactor=self._reactor,
                 metrics=self._metrics,
@@ -155,20 +159,20 @@ class Airyd(Service):
                 body_limit=self._settings.limits.body,
                 token=self._admin_token,
             )
-            self._admin_ports.append(self._admin_place.listen(site))
-            scheme = self._admin_place.scheme("http")
+            self._admin_ports.append(self._admin_endpoint.listen(site))
+            scheme = self._admin_endpoint.scheme("http")
             self._log.info("airyd admin at {url}", url=url_of(scheme, self._admin_ports[-1], "/"))
-        for place in self._places:
-            self._ports.append(make_direct(place.listen(self._factory)))
+        for endpoint in self._endpoints:
+            self._ports.append(make_direct(endpoint.listen(self._factory)))
             for path in self._settings.paths:
-                self._log.info("airyd serves {url}", url=url_of(place.scheme("ws"), self._ports[-1], path))
+                self._log.info("airyd serves {url}", url=url_of(endpoint.scheme("ws"), self._ports[-1], path))
 
     def _raise_file_limit(self) -> None:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if soft != hard:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         if hard != resource.RLIM_INFINITY:
-            self._factory.most = max(hard - _RESERVED_FILES, 1)
+            self._factory.max_connections = max(hard - _RESERVED_FILES, 1)
         self._log.info("airyd may open {hard} files (the soft limit was {soft})", hard=hard, soft=soft)
 
     def _source_reached(self, _: None) -> None:
@@ -184,8 +188,8 @@ class Airyd(Service):
         if self._stopping:
             return Readiness(["stopping"])
         unreached = [] if self._reached else ["the event source was not reached yet"]
-        reasons = [*unreached, *self._source.health(), *self._gatekeeper.health()]
-        return Readiness(reasons, self._gatekeeper.warnings())
+        reasons = [*unreached, *self._source.health(), *self._authenticator.health()]
+        return Readiness(reasons, self._authenticator.warnings())
 
     def publish(self, destination: str, body: bytes) -> Deferred[str]:
         """Publish what came to the admin page: see ``Hub.publish``."""
@@ -198,7 +202,7 @@ class Airyd(Service):
 
     def extend(self, destinations: Sequence[str]) -> None:
         """Add to the catalogue what was found to fit (``airyd.config.catalogue.reload_catalogue``)."""
-        share_more(self._parts, self._settings.sources, [*self._hub.catalogue, *destinations])
+        extend_routes(self._routes, self._settings.sources, [*self._hub.catalogue, *destinations])
         self._metrics.extend(destinations)
         self._source.extend(destinations)
         self._hub.extend(destinations)
@@ -207,7 +211,7 @@ class Airyd(Service):
         self._stopping = True
         await gatherResults([maybeDeferred(port.stopListening) for port in self._ports])
         await self._drain()
-        self._gatekeeper.stop()
+        self._authenticator.stop()
         await self._source.stop()
         await gatherResults([maybeDeferred(port.stopListening) for port in self._admin_ports])
         self._wheel.stop()

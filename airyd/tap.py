@@ -12,7 +12,8 @@ from typing import Any, cast
 from twisted.application.service import IService
 from twisted.logger import Logger
 
-from airyd.config.options import Options, Settings
+from airyd.config.options import Options
+from airyd.config.settings import Settings
 from airyd.errors import ConfigurationError
 from airyd.listening.endpoints import check_free
 from airyd.metrics import LogMetrics
@@ -47,7 +48,7 @@ def makeService(options: Options) -> IService:
             service = Parent(settings, reactor, time.time, lambda reason: _fail(reactor, reason))
         if options.parent is not None:
             if options.parent["chroot"] is None:
-                check_places(settings)
+                check_endpoints(settings)
             report_failed_start(reactor, options.parent)
     except ConfigurationError as error:
         raise SystemExit(f"airyd: {error}") from None
@@ -60,7 +61,7 @@ def makeService(options: Options) -> IService:
     return service
 
 
-def check_places(settings: Settings) -> None:
+def check_endpoints(settings: Settings) -> None:
     """Raise ``ConfigurationError`` if airyd could not listen somewhere, while twistd is still in the foreground."""
     if settings.admin:
         check_free("--admin", settings.admin)

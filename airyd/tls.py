@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
-from cryptography.x509 import Certificate, load_pem_x509_certificates
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509 import Certificate
 from OpenSSL import SSL
 from twisted.internet.ssl import CertificateOptions, DiffieHellmanParameters
 from twisted.python.filepath import FilePath
 
 from airyd.files import read_file
+from airyd.openssl import openssl_reason, read_certificates, read_private_key
+
+_T = TypeVar("_T")
 
 #: What is spoken here, as ALPN calls it: the WebSocket and the admin page are both HTTP/1.1.
 ALPN_PROTOCOLS: Final = (b"http/1.1",)
@@ -69,10 +72,10 @@ def server_tls(
 
     Raises ``ValueError`` if a file can't be used: one line that names the parameter and the file.
     """
-    key = _load_key("privateKey", key_file, _read("privateKey", key_file))
-    own, *chain = _load_certificates("certKey", certificate_file)
+    key = _load(read_private_key, "privateKey", key_file)
+    own, *chain = _load(read_certificates, "certKey", certificate_file)
     if chain_file is not None:
-        chain += _load_certificates("extraCertChain", chain_file)
+        chain += _load(read_certificates, "extraCertChain", chain_file)
     try:
         fits = _public_bytes(own) == _public_bytes(key)
     except (ValueError, UnsupportedAlgorithm):
@@ -84,7 +87,7 @@ def server_tls(
     # The objects of cryptography, not Twisted's own, whose form pyOpenSSL calls deprecated.
     parameters: dict[str, Any] = {"privateKey": key, "certificate": own, "extraCertChain": chain}
     if dh_file is not None:
-        if b"DH PARAMETERS-----" not in _read("dhParameters", dh_file):
+        if b"DH PARAMETERS-----" not in _load(bytes, "dhParameters", dh_file):
             raise _Unusable("dhParameters", dh_file, "holds no Diffie-Hellman parameters in PEM form")
         parameters["dhParameters"] = DiffieHellmanParameters.fromFile(FilePath(dh_file))
     options = ServerTlsOptions(**parameters)
@@ -92,7 +95,7 @@ def server_tls(
         options.getContext()
     except SSL.Error as error:
         names = ", ".join(name for name in (key_file, certificate_file, chain_file, dh_file) if name is not None)
-        raise ValueError(f"OpenSSL cannot use {names}: {reason_of(error)}") from None
+        raise ValueError(f"OpenSSL cannot use {names}: {openssl_reason(error)}") from None
     return options
 
 
@@ -107,10 +110,13 @@ def check_certificate_folder(path: str) -> None:
     pairs: set[bytes] = set()
     certificates: list[tuple[str, Certificate]] = []
     for file in sorted(map(str, Path(path).rglob("*.pem"))):
-        pem = _read("path", file)
-        if b"-----BEGIN CERTIFICATE-----" in pem:
-            certificates += [(file, each) for each in _load_certificates("path", file)]
-        pairs.update(_public_bytes(_load_key("path", file, block)) for block in _OTHER_PEM.findall(pem))
+        try:
+            pem = read_file(file)
+            if b"-----BEGIN CERTIFICATE-----" in pem:
+                certificates += [(file, each) for each in read_certificates(pem)]
+            pairs.update(_public_bytes(read_private_key(block)) for block in _OTHER_PEM.findall(pem))
+        except ValueError as error:
+            raise ValueError(f"path={file}: {error}") from None
     for file, certificate in certificates:
         if certificate.issuer == certificate.subject and _public_bytes(certificate) not in pairs:
             raise _Unusable("path", file, "holds a root certificate; take it away, clients have it themselves")
@@ -118,40 +124,20 @@ def check_certificate_folder(path: str) -> None:
         raise _Unusable("path", path, "has no .pem files with a certificate and its key")
 
 
-def reason_of(error: SSL.Error) -> str:
-    """Return what OpenSSL says of an error, in a few words."""
-    queue = error.args[0] if error.args else None
-    return str(queue[-1][-1]) if isinstance(queue, list) and queue else "no reason"
-
-
 class _Unusable(ValueError):
     def __init__(self, parameter: str, path: str, reason: str) -> None:
         super().__init__(f"{parameter}={path} {reason}")
 
 
-def _read(parameter: str, path: str) -> bytes:
+def _load(read: Callable[[bytes], _T], parameter: str, path: str) -> _T:
+    """Return what is read of a file.
+
+    Raises ``ValueError`` that names the parameter and the file.
+    """
     try:
-        return read_file(path)
+        return read(read_file(path))
     except ValueError as error:
         raise ValueError(f"{parameter}={path}: {error}") from None
-
-
-def _load_key(parameter: str, path: str, pem: bytes) -> Any:
-    try:
-        return load_pem_private_key(pem, password=None)
-    except TypeError:
-        # OpenSSL itself would ask for the passphrase on the terminal.
-        raise _Unusable(parameter, path, "has a passphrase; give a key without one") from None
-    except (ValueError, UnsupportedAlgorithm):
-        raise _Unusable(parameter, path, "holds no private key in PEM form") from None
-
-
-def _load_certificates(parameter: str, path: str) -> list[Certificate]:
-    pem = _read(parameter, path)
-    try:
-        return load_pem_x509_certificates(pem)
-    except ValueError:
-        raise _Unusable(parameter, path, "holds no certificate in PEM form") from None
 
 
 def _public_bytes(holder: Any) -> bytes:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
 from bench import instructions, promises
@@ -54,10 +55,8 @@ def check_promise(promise: Promise) -> int:
 
 def _checks() -> Mapping[str, Callable[[], int]]:
     """Return what is checked, by the names of the command line."""
-    checks: dict[str, Callable[[], int]] = {INSTRUCTIONS: lambda: instructions.main([])}
-    for promise in PROMISES:
-        checks[promise.measure.__name__] = lambda promise=promise: check_promise(promise)  # type: ignore[misc]
-    return checks
+    promised = {promise.measure.__name__: partial(check_promise, promise) for promise in PROMISES}
+    return {INSTRUCTIONS: partial(instructions.main, []), **promised}
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -14,10 +14,10 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from xml.etree import ElementTree
 
 import pytest
@@ -28,30 +28,52 @@ _PROCESSES: Final = "4"
 _MARKERS: Final = ("integration", "long")
 #: What pytest's ``-m`` selects, by the word on the command line.
 _SELECTIONS: Final[Mapping[str, str]] = {"unit": "not long and not integration", "most": "not long", "long": "long"}
-#: The option of pytest that says where the plugin writes the names of the tests.
+#: How many of the slowest tests are listed at the end.
+_SLOWEST: Final = 15
+#: The option of pytest that says where the plugin writes the tests.
 _LISTING: Final = "--listing"
 #: trial's closing lines.
 _RAN = re.compile(r"^Ran (\d+) tests? in ", re.MULTILINE)
 _NOT_RUN = re.compile(r"^PASSED \(.*\b(?:skips|expectedFailures|unexpectedSuccesses)=", re.MULTILINE)
 
 
+class Found(NamedTuple):
+    """A test that pytest finds.
+
+    :ivar module: where it was found; a class may be found in a second module, which imports it
+    :ivar owner: its class there
+    :ivar path: the test there
+    :ivar name: as trial names it, by the module that defines its class
+    :ivar is_unit: whether it starts no process
+    """
+
+    module: str
+    owner: str
+    path: str
+    name: str
+    is_unit: bool
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option of this plugin (pytest's hook)."""
-    parser.addoption(_LISTING, help="file that the names of all tests are written to")
+    parser.addoption(_LISTING, help="file that all tests are written to")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Write the names of all tests, as trial would write them, and which are unit tests, to a file (pytest's hook)."""
-    names = []
+    """Write what is found to a file (pytest's hook)."""
+    found = []
     for item in session.items:
-        owner = getattr(item, "cls", None)
+        assert isinstance(item, pytest.Function)
+        module, owner = item.module.__name__, item.cls
+        holder = f"{module}.{owner.__qualname__}" if owner else module
         name = f"{owner.__module__}.{owner.__qualname__}.{item.name}" if owner else item.nodeid
-        names.append((name, all(item.get_closest_marker(marker) is None for marker in _MARKERS)))
-    Path(session.config.getoption(_LISTING)).write_text(json.dumps(names))
+        is_unit = all(item.get_closest_marker(marker) is None for marker in _MARKERS)
+        found.append(Found(module, holder, f"{holder}.{item.name}", name, is_unit))
+    Path(session.config.getoption(_LISTING)).write_text(json.dumps(found))
 
 
-def names_by_pytest() -> list[tuple[str, bool]]:
-    """Return the names of all tests that pytest finds, each with whether it is a unit test."""
+def found_by_pytest() -> list[Found]:
+    """Return all tests that pytest finds."""
     with TemporaryDirectory() as directory:
         listing = Path(directory, "listing.json")
         command = [sys.executable, "-m", "pytest", "-p", "tests.suite", _LISTING, str(listing)]
@@ -59,7 +81,7 @@ def names_by_pytest() -> list[tuple[str, bool]]:
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
         if done.returncode:
             raise SystemExit(f"{done.stdout}pytest does not find all tests: see above")
-        return [(name, is_unit) for name, is_unit in json.loads(listing.read_text())]
+        return [Found(*each) for each in json.loads(listing.read_text())]
 
 
 def names_by_trial() -> list[str]:
@@ -105,6 +127,7 @@ def run_pytest(selection: str) -> int:
     with TemporaryDirectory() as directory:
         report = Path(directory, "report.xml")
         command = [sys.executable, "-m", "pytest", "-m", selection, "-n", _PROCESSES, "--junitxml", str(report)]
+        command.append(f"--durations={_SLOWEST}")
         status = subprocess.run(command, check=False).returncode
         if status:
             raise SystemExit(status)
@@ -114,8 +137,22 @@ def run_pytest(selection: str) -> int:
     return count
 
 
+def unit_tests(found: Collection[Found]) -> list[str]:
+    """Return what trial runs each unit test once by: modules without other tests, else classes, else single tests.
+
+    trial's workers can't run one test twice, so that a class which a second module imports is left to the first.
+    """
+    chosen: dict[str, Found] = {}
+    for each in sorted(found, key=lambda each: each.path != each.name):
+        chosen.setdefault(each.name, each)
+    left_out = [each for each in found if not each.is_unit or chosen[each.name] is not each]
+    mixed = {place for each in left_out for place in (each.module, each.owner)}
+    wanted = ((each.module, each.owner, each.path) for each in chosen.values() if each.is_unit)
+    return sorted({next(place for place in places if place not in mixed) for places in wanted})
+
+
 def run_trial(names: list[str]) -> int:
-    """Run these tests with trial, and return their number; exit if one fails, or is skipped."""
+    """Run the tests of these modules and classes with trial; return their number; exit if one fails, or is skipped."""
     command = [sys.executable, "-m", "twisted.trial", "-j", _PROCESSES, "--reporter=text", *names]
     lines = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -136,14 +173,13 @@ def main(arguments: list[str]) -> None:
     if arguments:
         print(f"{run_pytest(_SELECTIONS[arguments[0]])} tests passed with pytest; none skipped")
         return
-    found = names_by_pytest()
-    lines = difference([name for name, _ in found], names_by_trial())
+    found = found_by_pytest()
+    lines = difference([each.name for each in found], names_by_trial())
     if lines:
         raise SystemExit(f"pytest and trial find different tests:\n{lines}")
-    unit = sorted({name for name, is_unit in found if is_unit})  # a class may be imported by a second module
-    ran = run_trial(unit)
-    if ran != len(unit):
-        raise SystemExit(f"trial ran {ran} unit tests, and pytest finds {len(unit)}")
+    ran, wanted = run_trial(unit_tests(found)), len({each.name for each in found if each.is_unit})
+    if ran != wanted:
+        raise SystemExit(f"trial ran {ran} unit tests, and pytest finds {wanted}")
     count = run_pytest(_SELECTIONS["most"])
     print(f"{count} tests passed with pytest, {ran} of them with trial, too; none skipped")
 

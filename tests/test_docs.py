@@ -28,7 +28,7 @@ from airyd.events import AIRY_DESTINATIONS, EVENTS
 from airyd.hub.replay import ReplayState
 from airyd.interfaces import SourceContext
 from airyd.metrics import LogMetrics, Metrics, WorkersMetrics
-from airyd.revocation import MOST_LEEWAY, TOKEN_MAX_AGE, lasting
+from airyd.revocation import MOST_LEEWAY, TOKEN_MAX_AGE, retention
 from airyd.sources import make_source
 from airyd.sources.redis import dead_letters as deadletters
 from airyd.sources.redis import revocation_stream as revocations
@@ -61,6 +61,7 @@ OTHER_OPTIONS = {
     *("--nodaemon", "--logfile", "--pidfile", "--syslog", "--uid"),  # twistd
     *("--ca-file", "--jti", "--subject", "--token-file"),  # airyd tail, publish and revoke
     *("--native", "--scenario"),  # py-spy and bench
+    "--websocket",  # in CHANGELOG.rst: it is gone
 }
 
 #: A row of a table: the text of each cell.
@@ -187,6 +188,13 @@ class FormTests(SynchronousTestCase):
         for document in DOCUMENTS:
             shown = set(re.findall(r"``make ([\w-]+)", (ROOT / document).read_text()))
             self.assertEqual(set(), shown - known, document)
+
+    def test_paths_exist(self) -> None:
+        """Each file of the tree that a document names is there."""
+        for document in DOCUMENTS:
+            text = (ROOT / document).read_text()
+            for path in re.findall(r"``((?:airyd|bench|docs|etc|tests|twisted)/[\w./-]+\.\w+)``", text):
+                self.assertTrue((ROOT / path).exists(), f"{document}: {path}")
 
     def test_modules_exist(self) -> None:
         """Each ``python -m module`` that a document shows can be run."""
@@ -372,7 +380,7 @@ class PublishingTests(SynchronousTestCase):
         self.assertIn("copied once a minute", whole)
         self.assertIn(f"one of {deadletters.MARKS:,} keys", whole)
         self.assertIn(f"then {deadletters.COPIES_PER_SECOND} per second", whole)
-        mended = revocations.BLOCK + revocations.MEND_WITHIN
+        mended = revocations.BLOCK + revocations.REWRITE_WITHIN
         self.assertIn(f"write them again within some {mended:g} seconds", " ".join(whole.split()))
 
 
@@ -400,7 +408,7 @@ class SecurityTests(SynchronousTestCase):
     def test_words(self) -> None:
         """Those that ``jwt`` names when it is given another, in their order."""
         error = self.assertRaises(ConfigurationError, authenticator, "jwt:secret-env=SECRET:no-such=1")
-        known = str(error).partition("there are: ")[2].split(", ")
+        known = str(error).partition("known here: ")[2].split(", ")
         self.assertEqual(known, [word for word, _, _ in table("docs/security.rst", "Word", "Default", "What it says")])
 
     def test_each_threat_has_its_tests(self) -> None:
@@ -419,7 +427,7 @@ class SecurityTests(SynchronousTestCase):
         self.assertIn("good for five minutes at most", whole)
         self.assertIn("at most once in five seconds", whole)
         self.assertIn(f"{sweep.LOOKS_PER_TURN:,} looks or {sweep.ENDS_PER_TURN} ends", whole)
-        self.assertEqual((TOKEN_MAX_AGE, lasting(0)), (86_400, 600))
+        self.assertEqual((TOKEN_MAX_AGE, retention(0)), (86_400, 600))
         self.assertIn("a day unless it is said otherwise, and ten minutes more", whole)
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from airyd.addresses import host_of
+from airyd.addresses import read_authority
 from airyd.errors import RequestRefused
 from airyd.request_head import RequestHead, RequestHeadReader, elements, is_token, parse_request_head
 
@@ -354,7 +354,7 @@ def _plainly_read(read: bytes) -> RequestHead | HTTPStatus:
         return bad
     try:
         (host,) = named.get("host", [])
-        host_of(host)
+        read_authority(host)
     except ValueError:
         return bad
     fields = {name: ("; " if name == "cookie" else ", ").join(values) for name, values in named.items()}

@@ -5,19 +5,19 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from airyd.revocation import InForce, Revocation, Revoked, is_name, lasting, revocation
+from airyd.revocation import Revocation, RevocationKind, RevocationList, is_name, new_revocation, retention
 
-ANN = Revocation(Revoked.SUBJECT, "ann", 10.0, 100.0)
+ANN = Revocation(RevocationKind.SUBJECT, "ann", 10.0, 100.0)
 
 
-class InForceTests(SynchronousTestCase):
+class RevocationListTests(SynchronousTestCase):
     """What is known, while it matters."""
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.known = InForce(self.clock.seconds)
+        self.known = RevocationList(self.clock.seconds)
 
-    def find(self, name: str = "ann", kind: Revoked = Revoked.SUBJECT) -> Revocation | None:
+    def find(self, name: str = "ann", kind: RevocationKind = RevocationKind.SUBJECT) -> Revocation | None:
         """Return what is known of a name."""
         return self.known.find(kind, name)
 
@@ -30,7 +30,7 @@ class InForceTests(SynchronousTestCase):
 
     def test_kinds_are_apart(self) -> None:
         self.known.add(ANN)
-        self.assertIsNone(self.find(kind=Revoked.JTI))
+        self.assertIsNone(self.find(kind=RevocationKind.JTI))
         self.assertIsNone(self.find("bea"))
 
     def test_repeated(self) -> None:
@@ -41,10 +41,10 @@ class InForceTests(SynchronousTestCase):
         """In whatever order they come, they mean the tokens of both."""
         more, longer = ANN._replace(at=20.0, until=90.0), ANN._replace(until=120.0)
         for order in ((ANN, more, longer), (longer, more, ANN)):
-            known = InForce(self.clock.seconds)
+            known = RevocationList(self.clock.seconds)
             for each in order:
                 known.add(each)
-            self.assertEqual(known.find(Revoked.SUBJECT, "ann"), ANN._replace(at=20.0, until=120.0))
+            self.assertEqual(known.find(RevocationKind.SUBJECT, "ann"), ANN._replace(at=20.0, until=120.0))
 
     def test_over_before_it_came(self) -> None:
         self.clock.advance(100)
@@ -54,16 +54,16 @@ class InForceTests(SynchronousTestCase):
     def test_what_is_over_is_forgotten(self) -> None:
         """However many there ever were, about twice as many are kept as are in force."""
         for number in range(20_000):
-            self.known.add(Revocation(Revoked.JTI, f"j{number}", number, number + 100.0))
+            self.known.add(Revocation(RevocationKind.JTI, f"j{number}", number, number + 100.0))
             self.clock.advance(1)
         self.assertLess(len(self.known), 1100)
         self.assertEqual(len(list(self.known)), 99)
 
     def test_made(self) -> None:
         """It lasts longer than any token, by what clocks may differ."""
-        made = revocation(Revoked.JTI, "j", 1000.00049, 50)
-        self.assertEqual(made, (Revoked.JTI, "j", 1000.0, 1000.0 + lasting(50)))
-        self.assertEqual(lasting(50), 650)
+        made = new_revocation(RevocationKind.JTI, "j", 1000.00049, 50)
+        self.assertEqual(made, (RevocationKind.JTI, "j", 1000.0, 1000.0 + retention(50)))
+        self.assertEqual(retention(50), 650)
 
     def test_names(self) -> None:
         for name in ("a", "ä b", "x" * 255):

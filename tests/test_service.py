@@ -225,8 +225,8 @@ class StartTests(ServiceTestCase):
         self.assertEqual(self.limits, [(4096, 4096)])
         self.assertIn("4096", self.said())
         (factory,) = {factory for _, factory, *_ in cast(Any, self.reactor.tcpServers) if hasattr(factory, "channels")}
-        self.assertLess(factory.most, 4096, "the admin page and the source need some")
-        self.assertGreater(factory.most, 3900)
+        self.assertLess(factory.max_connections, 4096, "the admin page and the source need some")
+        self.assertGreater(factory.max_connections, 3900)
 
     def test_port_in_use(self) -> None:
         """It says which; twistd ends with a status that isn't 0."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.suite import counted_by_pytest, counted_by_trial, difference
+from tests.suite import Found, counted_by_pytest, counted_by_trial, difference, unit_tests
 
 
 class CountTests(SynchronousTestCase):
@@ -43,3 +43,26 @@ class DifferenceTests(SynchronousTestCase):
 
     def test_found_twice(self) -> None:
         self.assertEqual("only trial finds a", difference(["a"], ["a", "a"]))
+
+
+class UnitTests(SynchronousTestCase):
+    """trial is given as few names as it can be."""
+
+    def found(self, path: str, is_unit: bool) -> Found:
+        """Return a test that pytest found, by module, class and method."""
+        module, owner, _ = path.split(".")
+        return Found(module, f"{module}.{owner}", path, path, is_unit)
+
+    def test_a_module(self) -> None:
+        found = [self.found(path, True) for path in ("m.A.one", "m.A.two", "m.B.one")]
+        self.assertEqual(["m"], unit_tests(found))
+
+    def test_what_starts_a_process_is_left_out(self) -> None:
+        paths = ("m.A.one", "m.A.two", "m.B.one", "m.B.two", "n.A.one")
+        found = [self.found(path, path != "m.B.two") for path in paths]
+        self.assertEqual(["m.A", "m.B.one", "n"], unit_tests(found))
+
+    def test_a_class_that_a_second_module_imports(self) -> None:
+        imported = self.found("l.A.one", True)._replace(name="m.A.one")
+        found = [imported, self.found("l.B.one", True), self.found("m.A.one", True)]
+        self.assertEqual(["l.B", "m"], unit_tests(found))

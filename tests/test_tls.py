@@ -19,7 +19,7 @@ from zope.interface.verify import verifyObject
 
 from airyd.admin.server import AdminSite
 from airyd.tls import ServerTlsOptions, check_certificate_folder, server_tls
-from airyd.websocket.handshake import HandshakeFactory
+from airyd.websocket.protocol import StompWebSocketFactory
 from tests.sources.redis.certificates import Certificates
 
 #: A fatal alert (RFC 8446, section 6) with the description no_application_protocol (RFC 7301, section 3.2).
@@ -125,7 +125,7 @@ class AlpnTests(FilesCase):
 
     def test_factories(self) -> None:
         """Endpoints of other plugins ask the factories themselves."""
-        for factory in (HandshakeFactory, AdminSite):
+        for factory in (StompWebSocketFactory, AdminSite):
             made = factory.__new__(cast(Any, factory))
             verifyObject(IProtocolNegotiationFactory, made)
             self.assertEqual(cast(Any, made).acceptableProtocols(), [b"http/1.1"])
@@ -251,7 +251,10 @@ class FolderTests(FilesCase):
             (self.folder(key=key), "certificate and its key"),
             (self.folder(both=key + own, root=root), "root.pem holds a root certificate"),
             (self.folder(both=locked + own), "passphrase"),
-            (self.folder(both=key + own, bad="-----BEGIN CERTIFICATE-----\nx\n"), "bad.pem holds no certificate"),
+            (
+                self.folder(both=key + own, bad="-----BEGIN CERTIFICATE-----\nx\n"),
+                "bad.pem: a certificate in it is broken",
+            ),
         ):
             said = str(self.assertRaises(ValueError, check_certificate_folder, folder))
             self.assertIn(word, said)

@@ -16,11 +16,11 @@ _log = Logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpResponse:
     """One HTTP response.
 
-    :ivar body: sent as it is; left out in answer to HEAD, with its length stated
-    :ivar headers: beside Content-Type, Content-Length and those that every answer has
+    :ivar body: sent as it is; left out in response to HEAD, with its length stated
+    :ivar headers: beside Content-Type, Content-Length and those that every response has
     """
 
     status: HTTPStatus
@@ -29,7 +29,7 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-class Refusal(Exception):
+class HttpError(Exception):
     """A request breaks the rules of the admin page; the text says which to whom it asked.
 
     :ivar headers: what the status demands, such as ``Allow``
@@ -42,16 +42,18 @@ class Refusal(Exception):
         self.headers: Mapping[str, str] = headers or {}
 
 
-def json_answer(value: object, status: HTTPStatus = HTTPStatus.OK, headers: Mapping[str, str] | None = None) -> Answer:
+def json_response(
+    value: object, status: HTTPStatus = HTTPStatus.OK, headers: Mapping[str, str] | None = None
+) -> HttpResponse:
     """Return the value as a line of JSON."""
-    return Answer(status, "application/json", json.dumps(value).encode() + b"\n", headers or {})
+    return HttpResponse(status, "application/json", json.dumps(value).encode() + b"\n", headers or {})
 
 
-def answer_for(failure: Failure) -> Answer:
-    """Return the answer that tells of an error: ``{"error": "…"}``; what nobody foresaw is logged, and 500."""
+def error_response(failure: Failure) -> HttpResponse:
+    """Return the response that tells of an error: ``{"error": "…"}``; what nobody foresaw is logged, and 500."""
     error = failure.value
     match error:
-        case Refusal():
+        case HttpError():
             return _error(error.status, error.reason, error.headers)
         case PayloadRefused(fault=PayloadFault.TOO_BIG):
             return _error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(error))
@@ -65,5 +67,5 @@ def answer_for(failure: Failure) -> Answer:
     return _error(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error")
 
 
-def _error(status: HTTPStatus, reason: str, headers: Mapping[str, str] | None = None) -> Answer:
-    return json_answer({"error": reason}, status, headers)
+def _error(status: HTTPStatus, reason: str, headers: Mapping[str, str] | None = None) -> HttpResponse:
+    return json_response({"error": reason}, status, headers)

@@ -1,4 +1,4 @@
-"""The pages of the admin page: which paths there are, and what each does."""
+"""The routes of the admin page: which paths there are, and what each does."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from twisted.internet.interfaces import IAddress
 from twisted.web.http_headers import Headers
 
 from airyd.admin.access import check_headers, check_host, check_origin, check_repeated, check_token, header_values
-from airyd.admin.responses import Answer, Refusal, json_answer
+from airyd.admin.responses import HttpError, HttpResponse, json_response
 from airyd.errors import UnknownDestination
 from airyd.interfaces import Readiness
-from airyd.revocation import LONGEST_NAME, Revocation, Revoked, is_name
+from airyd.revocation import LONGEST_NAME, Revocation, RevocationKind, is_name
 
 #: Gives what ``/metrics`` shows.
-Scrape = Callable[[], Deferred[CollectorRegistry]]
+ScrapeMetrics = Callable[[], Deferred[CollectorRegistry]]
 #: Gives the reasons why the server is not ready, and what is wrong although it is.
-Ready = Callable[[], Deferred[Readiness]]
+CheckReadiness = Callable[[], Deferred[Readiness]]
 #: Takes a destination and a body; fires with the ``message-id``.
-Publish = Callable[[str, bytes], Deferred[str]]
+PublishEvent = Callable[[str, bytes], Deferred[str]]
 #: Takes what to revoke, and its name; fires with the revocation when it is kept.
-Revoke = Callable[[Revoked, str], Deferred[Revocation]]
+RevokeTokens = Callable[[RevocationKind, str], Deferred[Revocation]]
 
 _PUBLISH: Final = "/publish/"
 _REVOKE: Final = "/revoke"
 #: Health paths need no token and no particular ``Host``: load balancers have none, and send what they are set up with.
-_OPEN: Final = ("/healthz", "/readyz")
+_HEALTH_PATHS: Final = ("/healthz", "/readyz")
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class HttpRequest:
     """One HTTP request, whole.
 
     :ivar path: as it came, percent-encoded, without the query string
@@ -54,7 +54,7 @@ class Query:
     scheme: str
 
 
-class Pages:
+class AdminRoutes:
     """Answers queries.
 
     :param token: what a request must show, but for health; None: nothing, and then it must be meant for this machine
@@ -64,96 +64,103 @@ class Pages:
     None of the four may wait for ever.
     """
 
-    def __init__(self, scrape: Scrape, ready: Ready, publish: Publish, revoke: Revoke, token: str | None) -> None:
+    def __init__(
+        self,
+        scrape: ScrapeMetrics,
+        ready: CheckReadiness,
+        publish: PublishEvent,
+        revoke: RevokeTokens,
+        token: str | None,
+    ) -> None:
         self._token = token
         self._scrape = scrape
         self._ready = ready
         self._publish = publish
         self._revoke = revoke
-        self._readable: Final = {"/healthz": self._healthz, "/readyz": self._readyz, "/metrics": self._metrics}
+        self._pages: Final = {"/healthz": self._healthz, "/readyz": self._readyz, "/metrics": self._metrics}
 
-    async def answer(self, query: Query) -> Answer:
-        """Do what the query asks.
+    async def respond(self, request: HttpRequest) -> HttpResponse:
+        """Do what the request asks.
 
-        Errors: ``Refusal``, and what the others fail with; ``answer_for`` makes answers of them.
+        Errors: ``HttpError``, and what the others fail with; ``error_response`` makes answers of them.
         """
-        check_headers(query.headers)
-        if query.path not in _OPEN:
-            check_repeated(query.headers)
+        check_headers(request.headers)
+        if request.path not in _HEALTH_PATHS:
+            check_repeated(request.headers)
             if self._token is None:
-                check_host(query.headers, query.local)
+                check_host(request.headers, request.local)
             else:
-                check_token(query.headers, self._token)
-        if query.path.startswith(_PUBLISH):
-            _check_method(query, "POST")
-            return await self._take(query)
-        if query.path == _REVOKE:
-            _check_method(query, "POST")
-            return await self._take_revocation(query)
-        page = self._readable.get(query.path)
+                check_token(request.headers, self._token)
+        if request.path.startswith(_PUBLISH):
+            _check_method(request, "POST")
+            return await self._post_event(request)
+        if request.path == _REVOKE:
+            _check_method(request, "POST")
+            return await self._post_revocation(request)
+        page = self._pages.get(request.path)
         if page is None:
-            known = ", ".join((*self._readable, f"{_PUBLISH}<destination without its first slash>", _REVOKE))
-            raise Refusal(HTTPStatus.NOT_FOUND, f"no such page; there are {known}")
-        _check_method(query, "GET", "HEAD")
-        return await page(query)
+            known = ", ".join((*self._pages, f"{_PUBLISH}<destination without its first slash>", _REVOKE))
+            raise HttpError(HTTPStatus.NOT_FOUND, f"no such page; there are {known}")
+        _check_method(request, "GET", "HEAD")
+        return await page(request)
 
-    async def _healthz(self, query: Query) -> Answer:
-        return Answer(HTTPStatus.OK, "text/plain; charset=utf-8", b"ok")
+    async def _healthz(self, request: HttpRequest) -> HttpResponse:
+        return HttpResponse(HTTPStatus.OK, "text/plain; charset=utf-8", b"ok")
 
-    async def _readyz(self, query: Query) -> Answer:
+    async def _readyz(self, request: HttpRequest) -> HttpResponse:
         readiness = await self._ready()
         status = HTTPStatus.SERVICE_UNAVAILABLE if readiness.reasons else HTTPStatus.OK
-        answer: dict[str, object] = {"ready": not readiness.reasons, "reasons": list(readiness.reasons)}
+        response: dict[str, object] = {"ready": not readiness.reasons, "reasons": list(readiness.reasons)}
         if readiness.warnings:
-            answer["warnings"] = list(readiness.warnings)
-        return json_answer(answer, status)
+            response["warnings"] = list(readiness.warnings)
+        return json_response(response, status)
 
-    async def _metrics(self, query: Query) -> Answer:
+    async def _metrics(self, request: HttpRequest) -> HttpResponse:
         try:
-            encode, content_type = choose_encoder(", ".join(header_values(query.headers, "Accept")))
+            encode, content_type = choose_encoder(", ".join(header_values(request.headers, "Accept")))
         except (TypeError, ValueError):  # prometheus_client trips over a version that is no number
             encode, content_type = choose_encoder("")
-        return Answer(HTTPStatus.OK, content_type, encode(await self._scrape()))
+        return HttpResponse(HTTPStatus.OK, content_type, encode(await self._scrape()))
 
-    async def _take(self, query: Query) -> Answer:
-        _check_json(query)
+    async def _post_event(self, request: HttpRequest) -> HttpResponse:
+        _check_json(request)
         try:
-            destination = "/" + unquote_to_bytes(query.path.removeprefix(_PUBLISH)).decode()
+            destination = "/" + unquote_to_bytes(request.path.removeprefix(_PUBLISH)).decode()
         except UnicodeDecodeError:
             raise UnknownDestination("the destination is not UTF-8") from None
-        message_id = await self._publish(destination, query.body)
-        return json_answer({"id": message_id})
+        message_id = await self._publish(destination, request.body)
+        return json_response({"id": message_id})
 
-    async def _take_revocation(self, query: Query) -> Answer:
-        _check_json(query)
-        done = await self._revoke(*_read_revoked(query.body))
-        return json_answer({done.kind.value: done.name, "at": done.at, "until": done.until})
+    async def _post_revocation(self, request: HttpRequest) -> HttpResponse:
+        _check_json(request)
+        done = await self._revoke(*_read_revoked(request.body))
+        return json_response({done.kind.value: done.name, "at": done.at, "until": done.until})
 
 
-def _check_json(query: Query) -> None:
+def _check_json(request: HttpRequest) -> None:
     """Refuse what a page elsewhere could make a browser send."""
-    check_origin(query.headers, query.scheme)
-    given = header_values(query.headers, "Content-Type") or [""]
+    check_origin(request.headers, request.scheme)
+    given = header_values(request.headers, "Content-Type") or [""]
     media_type = given[0].partition(";")[0].strip().lower()
     if media_type != "application/json":
-        raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the Content-Type must be application/json")
+        raise HttpError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the Content-Type must be application/json")
 
 
-def _read_revoked(body: bytes) -> tuple[Revoked, str]:
+def _read_revoked(body: bytes) -> tuple[RevocationKind, str]:
     """Return what is to be revoked, and its name."""
     with suppress(ValueError, RecursionError):
         match json.loads(body, object_pairs_hook=tuple):  # what is no object is no tuple
             case tuple(((str(kind), name),)) if is_name(name):
-                return Revoked(kind), name
-    raise Refusal(
+                return RevocationKind(kind), name
+    raise HttpError(
         HTTPStatus.BAD_REQUEST,
         f'give {{"jti": "..."}} or {{"subject": "..."}}: a text of 1 to {LONGEST_NAME} printable characters',
     )
 
 
-def _check_method(query: Query, *allowed: str) -> None:
-    if query.method not in allowed:
-        raise Refusal(
+def _check_method(request: HttpRequest, *allowed: str) -> None:
+    if request.method not in allowed:
+        raise HttpError(
             HTTPStatus.METHOD_NOT_ALLOWED,
             f"only {' and '.join(allowed)} work here",
             {"Allow": ", ".join(allowed)},

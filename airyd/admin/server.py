@@ -12,8 +12,8 @@ from twisted.web import http
 from zope.interface import implementer
 
 from airyd import __version__
-from airyd.admin.responses import Answer, answer_for
-from airyd.admin.routes import Pages, Publish, Query, Ready, Revoke, Scrape
+from airyd.admin.responses import HttpResponse, error_response
+from airyd.admin.routes import AdminRoutes, CheckReadiness, HttpRequest, PublishEvent, RevokeTokens, ScrapeMetrics
 from airyd.errors import PayloadFault, PayloadRefused
 from airyd.limits import CLOSE_PATIENCE
 from airyd.metrics import ORIGIN_ADMIN, Metrics
@@ -21,7 +21,7 @@ from airyd.tls import ALPN_PROTOCOLS, TLS_HANDSHAKE
 
 #: Seconds after which a connection that brings nothing is closed.
 IDLE_PATIENCE = 60
-#: The answer to a client that begins with TLS; no client shows it, but it ends the handshake at once.
+#: The response to a client that begins with TLS; no client shows it, but it ends the handshake at once.
 _NO_TLS = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
@@ -29,10 +29,10 @@ def admin_site(
     *,
     reactor: IReactorTime,
     metrics: Metrics,
-    scrape: Scrape,
-    ready: Ready,
-    publish: Publish,
-    revoke: Revoke,
+    scrape: ScrapeMetrics,
+    ready: CheckReadiness,
+    publish: PublishEvent,
+    revoke: RevokeTokens,
     body_limit: int,
     token: str | None = None,
 ) -> AdminSite:
@@ -48,7 +48,7 @@ def admin_site(
     :param token: what requests must show; None: nothing
     :param body_limit: bytes of a request's body; more is refused before it is read
     """
-    return AdminSite(reactor, metrics, Pages(scrape, ready, publish, revoke, token), body_limit)
+    return AdminSite(reactor, metrics, AdminRoutes(scrape, ready, publish, revoke, token), body_limit)
 
 
 class AdminChannel(http.HTTPChannel):
@@ -74,10 +74,10 @@ class AdminSite(http.HTTPFactory):
     protocol = AdminChannel  # type: ignore[assignment]  # Twisted's own would speak HTTP/2, too
     noisy = False
 
-    def __init__(self, reactor: IReactorTime, metrics: Metrics, pages: Pages, body_limit: int) -> None:
+    def __init__(self, reactor: IReactorTime, metrics: Metrics, routes: AdminRoutes, body_limit: int) -> None:
         super().__init__(timeout=IDLE_PATIENCE, reactor=reactor)
         self.metrics = metrics
-        self.pages = pages
+        self.routes = routes
         self.body_limit = body_limit
 
     def buildProtocol(self, addr: IAddress | None) -> http._GenericHTTPChannelProtocol | None:
@@ -102,10 +102,10 @@ class AdminSite(http.HTTPFactory):
 
 
 class AdminRequest(http.Request):
-    """One request: gathers its body within the limit, has it answered, and writes the answer.
+    """One request: gathers its body within the limit, has it answered, and writes the response.
 
     A body over the limit is answered as soon as that is known (413). What still comes of it is
-    thrown away for a while, since a close that leaves bytes unread would take the answer from the client.
+    thrown away for a while, since a close that leaves bytes unread would take the response from the client.
     """
 
     _log = Logger()
@@ -141,7 +141,7 @@ class AdminRequest(http.Request):
             return
         self.method, self.uri, self.clientproto = command, path, version
         self.path = path.partition(b"?")[0]
-        query = Query(
+        request = HttpRequest(
             self.method.decode("latin-1"),
             self.path.decode("latin-1"),
             self.requestHeaders,
@@ -149,8 +149,8 @@ class AdminRequest(http.Request):
             self.host,
             "https" if self.isSecure() else "http",
         )
-        answered = Deferred.fromCoroutine(self._site.pages.answer(query))
-        answered.addErrback(answer_for)
+        answered = Deferred.fromCoroutine(self._site.routes.respond(request))
+        answered.addErrback(error_response)
         answered.addCallback(self._finish)
         answered.addErrback(self._broken)
 
@@ -175,36 +175,36 @@ class AdminRequest(http.Request):
         self._refused = True
         self.clientproto = b"HTTP/1.1"
         self.channel.persistent = False
-        # No "100 Continue" after the answer.
+        # No "100 Continue" after the response.
         self.requestHeaders.removeHeader("Expect")
         self.setHeader("Connection", "close")
-        self._write(answer_for(Failure(refusal)))
+        self._write(error_response(Failure(refusal)))
         self._patience = self._site.reactor.callLater(CLOSE_PATIENCE, self.loseConnection)
 
     def _end_patience(self) -> None:
         if self._patience is not None and self._patience.active():
             self._patience.cancel()
 
-    def _finish(self, answer: Answer) -> None:
+    def _finish(self, response: HttpResponse) -> None:
         if self._gone:
             return
-        self._write(answer)
+        self._write(response)
         self.finish()
 
-    def _write(self, answer: Answer) -> None:
-        self.setResponseCode(answer.status, answer.status.phrase.encode())
+    def _write(self, response: HttpResponse) -> None:
+        self.setResponseCode(response.status, response.status.phrase.encode())
         headers = {
             "Server": f"airyd/{__version__}",
             "Date": http.datetimeToString(),
-            "Content-Type": answer.content_type,
-            "Content-Length": str(len(answer.body)),
+            "Content-Type": response.content_type,
+            "Content-Length": str(len(response.body)),
             "Cache-Control": "no-store",
             "X-Content-Type-Options": "nosniff",
-            **answer.headers,
+            **response.headers,
         }
         for name, value in headers.items():
             self.setHeader(name, value)
-        self.write(answer.body)
+        self.write(response.body)
 
     def _broken(self, failure: Failure) -> None:
         self._log.failure("an answer of the admin page could not be written", failure=failure)

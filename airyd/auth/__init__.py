@@ -6,7 +6,7 @@ from twisted.plugin import getPlugins
 
 from airyd.errors import ConfigurationError
 from airyd.interfaces import AccessContext, IAuthenticator, IAuthenticatorParser
-from airyd.spelling import closest
+from airyd.spelling import did_you_mean
 
 
 def make_authenticator(spec: str, context: AccessContext) -> IAuthenticator:
@@ -20,9 +20,8 @@ def make_authenticator(spec: str, context: AccessContext) -> IAuthenticator:
         if parser.name == name:
             return parser.parse(arguments, context)
     known = sorted({str(parser.name) for parser in parsers})
-    similar = closest(name, known)
-    hint = f", did you mean {similar!r}?" if similar else ";"
-    raise ConfigurationError(f"--auth: no authenticator is called {name!r}{hint} there are: {', '.join(known)}")
+    meant = did_you_mean(name, known)
+    raise ConfigurationError(f"--auth: there is no authenticator {name!r}{meant} There are: {', '.join(known)}")
 
 
 def describe_authenticators() -> str:

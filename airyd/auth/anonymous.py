@@ -7,13 +7,10 @@ from typing import Final
 
 from zope.interface import implementer
 
-from airyd.auth.credentials import is_anything_shown
+from airyd.auth.credentials import has_credentials
 from airyd.auth.spec import Words
 from airyd.events import RowFilter
 from airyd.interfaces import Credentials, IAuthenticator, IPrincipal
-
-#: The words that may stand behind ``anonymous:``.
-WORDS: Final = ("public", "send")
 
 
 @implementer(IPrincipal)
@@ -66,7 +63,7 @@ class AnonymousAuthenticator:
 
     def takes(self, credentials: Credentials) -> bool:
         """Say whether nothing was shown: whoever shows something wants to be somebody (``IAuthenticator``)."""
-        return not is_anything_shown(credentials)
+        return not has_credentials(credentials)
 
     def authenticate(self, credentials: Credentials) -> IPrincipal:
         """Let the client in (``IAuthenticator``)."""
@@ -83,5 +80,7 @@ class AnonymousAuthenticator:
 
 def parse(arguments: str) -> AnonymousAuthenticator:
     """Return the authenticator for the words behind ``anonymous:``, each at most once, in any order."""
-    words = Words("anonymous", arguments, WORDS)
-    return AnonymousAuthenticator(public=words.flag("public"), send=words.flag("send"))
+    words = Words("anonymous", arguments)
+    authenticator = AnonymousAuthenticator(public=words.has("public"), send=words.has("send"))
+    words.finish()
+    return authenticator

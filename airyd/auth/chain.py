@@ -1,4 +1,4 @@
-"""Who is asked about a login, when there are several authenticators; refusals are counted and logged here."""
+"""The authenticators of ``--auth`` in a chain: which of them checks a login. Refusals are counted and logged here."""
 
 from __future__ import annotations
 
@@ -10,32 +10,34 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from airyd.auth.credentials import is_anything_shown
-from airyd.auth.revocations import Revocations
+from airyd.auth.credentials import has_credentials
+from airyd.auth.revocations import RevocationRegistry
 from airyd.errors import LoginFault, LoginRefused, LoginUnavailable
 from airyd.interfaces import Credentials, IAuthenticator, IPrincipal
 from airyd.metrics import Metrics
 
-_NOTHING: Final = Credentials(None, None, {})
+_NO_CREDENTIALS: Final = Credentials(None, None, {})
 
 
 @implementer(IAuthenticator)
-class Gatekeeper:
+class AuthenticatorChain:
     """All that ``--auth`` names as one authenticator.
 
-    One alone is asked about everybody. Of several those are asked, in their order, that take the kind of credentials
-    which came, until one lets the client in; those that also take nobody at all, only if none of the others is for
-    these credentials. So whoever shows a bad token never becomes anonymous, nor does one whose token was revoked.
+    Authenticators that accept this kind of credentials are tried in order, until one lets the client in. Those that
+    also accept a client without credentials are tried only if no other is for the credentials, so that a client with
+    a bad or revoked token never becomes anonymous. A single authenticator checks every client.
 
     :param authenticators: at least one
     """
 
     _log = Logger()
 
-    def __init__(self, authenticators: Sequence[IAuthenticator], metrics: Metrics, revocations: Revocations) -> None:
+    def __init__(
+        self, authenticators: Sequence[IAuthenticator], metrics: Metrics, revocations: RevocationRegistry
+    ) -> None:
         self._authenticators = authenticators
         self._revocations = revocations
-        self._open = [each for each in authenticators if each.takes(_NOTHING)]
+        self._take_anybody = [each for each in authenticators if each.takes(_NO_CREDENTIALS)]
         self._metrics = metrics
         self.public = all(each.public for each in authenticators)
         self.cookies = any(each.cookies for each in authenticators)
@@ -53,18 +55,18 @@ class Gatekeeper:
 
     def takes(self, credentials: Credentials) -> bool:
         """Say whether one of them would look at these (``IAuthenticator``)."""
-        return bool(self._those_for(credentials))
+        return bool(self._candidates(credentials))
 
     def authenticate(self, credentials: Credentials) -> IPrincipal | Deferred[IPrincipal]:
         """Ask those whom the credentials are for (``IAuthenticator``)."""
         try:
-            answer = self._ask(self._those_for(credentials), credentials)
+            answer = self._ask(self._candidates(credentials), credentials)
             if not isinstance(answer, Deferred):
                 return self._revocations.check(answer)
         except (LoginRefused, LoginUnavailable) as error:
-            self._note(error, credentials.peer)
+            self._record(error, credentials.peer)
             raise
-        return answer.addCallback(self._revocations.check).addErrback(self._refused, credentials.peer)
+        return answer.addCallback(self._revocations.check).addErrback(self._record_failure, credentials.peer)
 
     def health(self) -> Sequence[str]:
         """Say why nobody can log in: all of them say so, or wait for what is revoked (``IAuthenticator``)."""
@@ -80,31 +82,31 @@ class Gatekeeper:
     def _troubles(self, authenticator: IAuthenticator) -> Sequence[str]:
         return [*authenticator.health(), *(self._revocations.health() if authenticator.revocable else ())]
 
-    def _those_for(self, credentials: Credentials) -> Sequence[IAuthenticator]:
+    def _candidates(self, credentials: Credentials) -> Sequence[IAuthenticator]:
         if len(self._authenticators) == 1:
             return self._authenticators
         takers = [each for each in self._authenticators if each.takes(credentials)]
-        return [each for each in takers if each not in self._open] or takers
+        return [each for each in takers if each not in self._take_anybody] or takers
 
     def _ask(self, asked: Sequence[IAuthenticator], credentials: Credentials) -> IPrincipal | Deferred[IPrincipal]:
         if not asked:
-            raise _nobody_asked(credentials)
+            raise _no_candidate(credentials)
         if len(asked) == 1:
             return _answer(asked[0], credentials)
         answer = _later(asked[0], credentials)
         for other in asked[1:]:
-            answer.addErrback(self._ask_another, other, credentials)
+            answer.addErrback(self._ask_next, other, credentials)
         return answer
 
-    def _ask_another(self, failure: Failure, other: IAuthenticator, credentials: Credentials) -> Deferred[IPrincipal]:
+    def _ask_next(self, failure: Failure, other: IAuthenticator, credentials: Credentials) -> Deferred[IPrincipal]:
         failure.trap(LoginRefused, LoginUnavailable)
         return _later(other, credentials).addErrback(_clearest, failure)
 
-    def _refused(self, failure: Failure, peer: str) -> Failure:
-        self._note(failure.value, peer)
+    def _record_failure(self, failure: Failure, peer: str) -> Failure:
+        self._record(failure.value, peer)
         return failure
 
-    def _note(self, error: BaseException | None, peer: str) -> None:
+    def _record(self, error: BaseException | None, peer: str) -> None:
         """Count and log a refusal. The log gets the reason; never the credentials."""
         if isinstance(error, LoginRefused):
             self._metrics.logins_refused[error.fault.value] += 1
@@ -136,8 +138,8 @@ def _later(authenticator: IAuthenticator, credentials: Credentials) -> Deferred[
     return maybeDeferred(authenticate, credentials)
 
 
-def _nobody_asked(credentials: Credentials) -> LoginRefused:
-    if is_anything_shown(credentials):
+def _no_candidate(credentials: Credentials) -> LoginRefused:
+    if has_credentials(credentials):
         return LoginRefused(LoginFault.UNKNOWN_KIND, "no --auth takes credentials of this kind")
     return LoginRefused(LoginFault.MISSING, "nothing was shown")
 

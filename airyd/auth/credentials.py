@@ -1,4 +1,4 @@
-"""Where in what a client shows a token may be."""
+"""The credentials of a client: whether it shows any, and where its token is among them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _HEADERS: Final = ("Authorization", "authorization")
 _SCHEME: Final = "bearer"
 
 
-def is_anything_shown(credentials: Credentials) -> bool:
+def has_credentials(credentials: Credentials) -> bool:
     """Say whether a client says who it is, in whatever way; cookies don't count, since browsers add them unasked."""
     stated = (credentials.login, credentials.passcode, credentials.opening.authorization)
     return any(stated) or any(credentials.headers.get(name) for name in _HEADERS)
 
 
-def token_of(credentials: Credentials, cookie: str | None) -> str | None:
+def find_token(credentials: Credentials, cookie: str | None) -> str | None:
     """Return the token that a client shows, or None.
 
     The first of these counts: CONNECT's ``Authorization`` (``Bearer TOKEN``, or the token alone as Airy's first

@@ -1,4 +1,4 @@
-"""Revoked tokens: what this process knows of them, whom it refuses for that, and how others get to know."""
+"""Revoked tokens: which ones this process refuses, and how it shares them with others."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from airyd.auth.jwt.claims import shown
+from airyd.auth.jwt.claims import printable
 from airyd.errors import LoginFault, LoginRefused, LoginUnavailable, SourceUnavailable
 from airyd.interfaces import IPrincipal, IRevocable, IRevocationStore
 from airyd.limits import SOURCE_PATIENCE
-from airyd.revocation import InForce, Revocation, Revoked, lasting, revocation
+from airyd.revocation import Revocation, RevocationKind, RevocationList, new_revocation, retention
 
 #: More at once, as at the start, are one line of the log.
 _LINES: int = 10
 
 
-class Revocations:
-    """All that are in force, as far as this process was told, or its stores know.
+class RevocationRegistry:
+    """The revocations in force that this process, or one of its stores, knows.
 
     What was told once holds, whatever becomes of the stores.
 
@@ -39,7 +39,7 @@ class Revocations:
         self._clock = clock
         self._wall = wall
         self._max_age = max_age
-        self._in_force = InForce(wall)
+        self._in_force = RevocationList(wall)
         self._unread = len(stores)
         self._changed: Callable[[], None] = lambda: None
         self._has_warned = False
@@ -66,32 +66,32 @@ class Revocations:
             return
         if len(new) <= _LINES:
             for each in new:
-                self._log.info("revoked: {kind} {name}", kind=each.kind.value, name=shown(each.name))
+                self._log.info("revoked: {kind} {name}", kind=each.kind.value, name=printable(each.name))
         else:
             self._log.info("revoked: {count} tokens or subjects", count=len(new))
         self._changed()
 
-    def revoke(self, kind: Revoked, name: str) -> Deferred[Revocation]:
+    def revoke(self, kind: RevocationKind, name: str) -> Deferred[Revocation]:
         """Revoke a token, or all of a user's until now: here at once, and everywhere when this fires.
 
         Errors: ``SourceUnavailable`` if it was not kept for the others; it may be repeated.
         """
-        return self.share(revocation(kind, name, self._wall(), self._max_age))
+        return self.distribute(new_revocation(kind, name, self._wall(), self._max_age))
 
-    def share(self, revocation: Revocation) -> Deferred[Revocation]:
+    def distribute(self, revocation: Revocation) -> Deferred[Revocation]:
         """Put one into force that was made elsewhere, and have it kept; see :meth:`revoke`."""
         self.learn([revocation])
         keeping = [store.add(revocation).addTimeout(SOURCE_PATIENCE, self._clock, _late) for store in self._stores]
         return DeferredList(keeping, consumeErrors=True).addCallback(_kept, revocation)
 
-    def covers(self, principal: IPrincipal) -> bool:
-        """Say whether the token of this one is revoked."""
+    def is_revoked(self, principal: IPrincipal) -> bool:
+        """Say whether the token of a principal is revoked."""
         if not self._in_force or not IRevocable.providedBy(principal):
             return False
         jti, issued = principal.jti, principal.issued
-        if jti is not None and self._in_force.find(Revoked.JTI, jti) is not None:
+        if jti is not None and self._in_force.find(RevocationKind.JTI, jti) is not None:
             return True
-        known = self._in_force.find(Revoked.SUBJECT, principal.name)
+        known = self._in_force.find(RevocationKind.SUBJECT, principal.name)
         # Most tokens have whole seconds: one of the same second as the revocation may be older, and is out.
         return known is not None and (issued is None or issued <= known.at)
 
@@ -102,12 +102,12 @@ class Revocations:
         """
         if not IRevocable.providedBy(principal):
             return principal
-        if self.covers(principal):
+        if self.is_revoked(principal):
             raise LoginRefused(LoginFault.REVOKED, "the token, or all of its subject's until then, was revoked")
         if self._unread:
             raise LoginUnavailable(self.health()[0])
         expires = principal.expires
-        if not self._has_warned and (expires is None or expires - self._wall() > lasting(self._max_age)):
+        if not self._has_warned and (expires is None or expires - self._wall() > retention(self._max_age)):
             self._has_warned = True
             self._log.warn(
                 "there are tokens that live longer than --token-max-age {max_age:g}: one that is revoked "

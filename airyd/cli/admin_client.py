@@ -1,40 +1,28 @@
-"""A request to the admin endpoint, and its answer."""
+"""Requests to the admin endpoint, one after the other over one connection, and their answers."""
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple, NoReturn, TypeVar
-
-from OpenSSL.SSL import Error as SSLError
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError, succeed
-from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
-from twisted.internet.interfaces import IConsumer, IReactorTime
-from twisted.internet.protocol import Protocol, connectionDone
-from twisted.python.failure import Failure
-from twisted.web.client import (
-    Agent,
-    HTTPConnectionPool,
-    RequestTransmissionFailed,
-    ResponseDone,
-    ResponseFailed,
-    ResponseNeverReceived,
-)
-from twisted.web.http import PotentialDataLoss
-from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IBodyProducer, IResponse
-from zope.interface import implementer
+import select
+import socket
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, IncompleteRead
+from typing import Final, NamedTuple
+from urllib.parse import urlsplit
 
 from airyd import __version__
-from airyd.cli.connection import CONNECT_PATIENCE
-from airyd.cli.reasons import connect_reason, http_reason, parsed, plain_scheme, stated_error, tls_scheme
-from airyd.cli.tls import Authorities
-from airyd.hostnames import AnyNameEndpoints
+from airyd.cli.http_errors import http_reason, parse_json, stated_error
+from airyd.cli.tls import Authorities, why_no_tls
+from airyd.cli.urls import tls_scheme
+from airyd.openssl import TLS_ALERT, TlsFault, openssl_reason, tls_fault
 
-_T = TypeVar("_T")
-
-#: Seconds to wait for an answer.
+#: Seconds that an attempt to connect may take, and each step of a TLS handshake.
+_CONNECT_PATIENCE: Final = 10.0
+#: Seconds to wait for an answer, and for each part of it.
 _ANSWER_PATIENCE: Final = 30.0
 #: Seconds that an idle connection is used again: less than servers keep one open.
-_KEEP_ALIVE: Final = 15
+_KEEP_ALIVE: Final = 15.0
 #: Bytes of an answer that are looked at.
 _LONGEST_ANSWER: Final = 64 * 1024
 
@@ -48,7 +36,7 @@ class Reply(NamedTuple):
 
     :ivar status: of HTTP
     :ivar value: what the answer's JSON says; None if it is none
-    :ivar reason: why the answer is no good one, if it isn't
+    :ivar reason: for the user, if the status is not 200
     """
 
     status: int
@@ -56,159 +44,124 @@ class Reply(NamedTuple):
     reason: str
 
 
-class AdminEndpoint:
+class AdminClient:
     """Sends requests to an admin endpoint.
 
-    :param agent: sends them; with the pool of :func:`one_connection`
     :param url: the admin endpoint, such as ``http://127.0.0.1:8081``
-    :param token: what it asks for; None for nothing
-    :param authorities: what the agent trusts; None without TLS
-    """
-
-    def __init__(
-        self,
-        agent: IAgent,
-        clock: IReactorTime,
-        url: str,
-        token: str | None = None,
-        authorities: Authorities | None = None,
-    ) -> None:
-        self._agent = agent
-        self._clock = clock
-        self._base = url
-        self._token = token
-        self._authorities = authorities
-
-    async def post(self, path: str, body: bytes, unsure: str) -> Reply:
-        """Post JSON, once: never repeated by itself.
-
-        :param path: percent-encoded, without the first slash
-        :param unsure: what to say of it where it isn't known whether it was taken
-
-        Errors: :class:`PostFailed`.
-        """
-        headers = Headers({"Content-Type": ["application/json"], "User-Agent": [f"airyd/{__version__}"]})
-        if self._token is not None:
-            headers.addRawHeader("Authorization", f"Bearer {self._token}")
-        url = f"{self._base.rstrip('/')}/{path}".encode("ascii")
-        try:
-            response = await self._in_time(self._agent.request(b"POST", url, headers, _Body(body)))
-            answer = await self._in_time(_read(response))
-        except (ConnectError, DNSLookupError, ValueError) as error:  # ValueError: a name that can't be one
-            raise self._unreachable(connect_reason(error, self._base)) from error
-        except TimeoutError as error:
-            self._check_tls(None)
-            raise PostFailed(f"no answer within {_ANSWER_PATIENCE:.0f} s; {unsure}") from error
-        except (ResponseFailed, RequestTransmissionFailed, ConnectionClosed) as error:
-            raise self._lost(error, unsure) from error
-        return Reply(response.code, parsed(answer), _reason(response, answer))
-
-    def _unreachable(self, reason: str) -> PostFailed:
-        return PostFailed(f"cannot reach {self._base}: {reason}")
-
-    def _check_tls(self, error: BaseException | None) -> None:
-        """Raise ``PostFailed`` if it was the TLS handshake that failed: nothing was sent then."""
-        last = self._authorities.last if self._authorities is not None else None
-        failed = last.reason(error, plain_scheme(self._base)) if last is not None else None
-        if failed is not None:
-            raise self._unreachable(failed[0])
-
-    def _lost(self, error: Exception, unsure: str) -> PostFailed:
-        """Return what it means that the connection ended without an answer."""
-        causes = [each.value for each in getattr(error, "reasons", ())] or [error]
-        if any(isinstance(each, CancelledError) for each in causes):
-            return PostFailed(f"interrupted before the answer; {unsure}")
-        self._check_tls(next((each for each in causes if isinstance(each, SSLError)), causes[0]))
-        if not any(isinstance(each, ConnectionClosed | SSLError) for each in causes):
-            return self._unreachable("the server does not speak HTTP on this port")
-        hint = ""
-        if self._authorities is None and isinstance(error, ResponseNeverReceived):
-            hint = f" (is this airyd's admin endpoint? with TLS use {tls_scheme(self._base)})"
-        return PostFailed(f"the connection was lost before the answer{hint}; {unsure}")
-
-    async def _in_time(self, waiting: Deferred[_T]) -> _T:
-        return await waiting.addTimeout(_ANSWER_PATIENCE, self._clock, _too_late)
-
-
-def _too_late(_result: object, seconds: float) -> NoReturn:
-    # An Agent whose request is cancelled reports a lost connection.
-    raise TimeoutError(seconds)
-
-
-def make_endpoint(reactor: IReactorTime, url: str, token: str | None, ca_file: str | None) -> AdminEndpoint:
-    """Return the admin endpoint at a URL.
-
+    :param seconds: a clock that only goes forward
+    :param token: what the endpoint asks for; None for nothing
     :param ca_file: a PEM file with the authorities that may sign its certificate; None for the system's
 
     Raises ``ConfigurationError`` if there are none in the file.
     """
-    authorities = Authorities(ca_file) if url.startswith("https:") else None
-    tls = authorities.connections if authorities is not None else None
-    endpoints = AnyNameEndpoints(reactor, CONNECT_PATIENCE, tls)
-    agent: IAgent = Agent.usingEndpointFactory(reactor, endpoints, one_connection(reactor))
-    return AdminEndpoint(agent, reactor, url, token, authorities)
 
+    def __init__(
+        self, url: str, seconds: Callable[[], float], token: str | None = None, ca_file: str | None = None
+    ) -> None:
+        parts = urlsplit(url)
+        self._url = url
+        self._host = parts.hostname or ""
+        self._path = parts.path.rstrip("/")
+        self._seconds = seconds
+        self._used = 0.0
+        self._headers = {"Content-Type": "application/json", "User-Agent": f"airyd/{__version__}"}
+        if token is not None:
+            self._headers["Authorization"] = f"Bearer {token}"
+        self._authorities = Authorities(ca_file) if parts.scheme == "https" else None
+        self._connection = (
+            HTTPConnection(self._host, parts.port, timeout=_CONNECT_PATIENCE)
+            if self._authorities is None
+            else HTTPSConnection(self._host, parts.port, timeout=_CONNECT_PATIENCE, context=self._authorities.context())
+        )
 
-def one_connection(reactor: IReactorTime) -> HTTPConnectionPool:
-    """Return a pool that keeps one connection, so that events are taken in the order they were sent."""
-    pool = HTTPConnectionPool(reactor, persistent=True)
-    pool.maxPersistentPerHost = 1
-    pool.cachedConnectionTimeout = _KEEP_ALIVE
-    pool.retryAutomatically = False
-    return pool
+    def close(self) -> None:
+        """End the connection, if there is one."""
+        self._connection.close()
 
+    def post(self, path: str, body: bytes, unsure: str) -> Reply:
+        """Post JSON, once: never repeated by itself.
 
-@implementer(IBodyProducer)
-class _Body:
-    """A request's body that is there already."""
+        :param path: percent-encoded, without the first slash
+        :param unsure: what to say of the request where it isn't known whether it was carried out
 
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-        self.length = len(body)
+        Errors: :class:`PostFailed`; ``KeyboardInterrupt`` while nothing was sent.
+        """
+        if self._connection.sock is not None and not self._is_usable(self._connection.sock):
+            self.close()
+        if self._connection.sock is None:
+            self._connect()
+        try:
+            return self._exchange(f"{self._path}/{path}", body)
+        except TimeoutError:
+            failed = f"no answer within {_ANSWER_PATIENCE:.0f} s; {unsure}"
+        except KeyboardInterrupt:
+            failed = f"interrupted before the answer; {unsure}"
+        except (OSError, IncompleteRead) as error:
+            hint = ""
+            if self._authorities is None and isinstance(error, ConnectionError):
+                hint = f" (is this airyd's admin endpoint? with TLS use {tls_scheme(self._url)})"
+            failed = f"the connection was lost before the answer{hint}; {unsure}"
+        except HTTPException as error:
+            failed = self._unreachable("the server does not speak HTTP on this port")
+            if str(error).encode("latin-1", "replace").startswith(TLS_ALERT):
+                failed = self._unreachable(f"the server speaks TLS on this port: use {tls_scheme(self._url)}")
+        self.close()
+        raise PostFailed(failed)
 
-    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
-        consumer.write(self._body)
-        return succeed(None)
+    def _exchange(self, path: str, body: bytes) -> Reply:
+        with suppress(ConnectionError):  # a server need not read all of what it refuses: its answer may be there
+            self._connection.request("POST", path, body, self._headers)
+        response = self._connection.getresponse()
+        answer = response.read(_LONGEST_ANSWER)
+        if not response.isclosed():
+            self.close()  # there is more of it
+        self._used = self._seconds()
+        return Reply(response.status, parse_json(answer), _reason(response, answer))
 
-    def pauseProducing(self) -> None:
-        """Nothing is left to pause."""
+    def _is_usable(self, connection: socket.socket) -> bool:
+        """Say whether an idle connection is there: nothing has come from the server, no end of it either."""
+        poll = select.poll()
+        poll.register(connection, select.POLLIN)
+        return not poll.poll(0) and self._seconds() - self._used < _KEEP_ALIVE
 
-    def resumeProducing(self) -> None:
-        """Nothing is left to produce."""
-
-    def stopProducing(self) -> None:
-        """Nothing is left to stop."""
-
-
-class _Answer(Protocol):
-    """Collects an answer's body, of which only the beginning matters."""
-
-    def __init__(self, whole: Deferred[bytes]) -> None:
-        self._whole = whole
-        self._body = b""
-
-    def dataReceived(self, data: bytes) -> None:
-        if len(self._body) < _LONGEST_ANSWER:
-            self._body += data
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self._whole.called:
-            return
-        # PotentialDataLoss: the answer has no length, its end is the connection's.
-        if reason.check(ResponseDone, PotentialDataLoss):
-            self._whole.callback(self._body)
+    def _connect(self) -> None:
+        try:
+            self._connection.connect()
+        except ssl.SSLCertVerificationError as error:
+            assert self._authorities is not None  # noqa: S101  # who verifies
+            failed = self._authorities.why_refused(error, self._host)
+        except ssl.SSLError as error:
+            is_tls = tls_fault(error) is not TlsFault.NO_TLS and not isinstance(error, ssl.SSLEOFError)
+            failed = f"the TLS handshake failed: {openssl_reason(error)}" if is_tls else why_no_tls(error, self._url)
+        except OSError as error:
+            # The socket is there as soon as it is connected.
+            if self._connection.sock is not None:
+                failed = why_no_tls(None if isinstance(error, TimeoutError) else error, self._url)
+            else:
+                failed = _why_not_connected(error, self._host)
+        except UnicodeError:
+            failed = f"{self._host} is not a host name"
         else:
-            self._whole.errback(reason)
+            self._connection.sock.settimeout(_ANSWER_PATIENCE)
+            return
+        self.close()
+        raise PostFailed(self._unreachable(failed))
+
+    def _unreachable(self, reason: str) -> str:
+        return f"cannot reach {self._url}: {reason}"
 
 
-def _read(response: IResponse) -> Deferred[bytes]:
-    # Twisted's own readBody warns, each time, of what a pooled connection has not.
-    whole: Deferred[bytes] = Deferred()
-    response.deliverBody(_Answer(whole))
-    return whole
+def _why_not_connected(error: OSError, host: str) -> str:
+    match error:
+        case socket.gaierror():
+            return f"the name {host} cannot be resolved"
+        case ConnectionRefusedError():
+            return "connection refused"
+        case TimeoutError():
+            return "no answer to the attempt to connect"
+    return error.strerror or type(error).__name__
 
 
-def _reason(response: IResponse, answer: bytes) -> str:
-    (location,) = response.headers.getRawHeaders("Location", [None])[:1]
-    phrase = response.phrase.decode("latin-1")
-    return stated_error(answer) or http_reason(response.code, phrase, location, answer)
+def _reason(response: HTTPResponse, answer: bytes) -> str:
+    location = response.headers["Location"]
+    return stated_error(answer) or http_reason(response.status, response.reason, location, answer)

@@ -10,18 +10,28 @@ from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientPr
 from OpenSSL.SSL import Error as SSLError
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionClosed, ConnectionDone
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from airyd import __version__
-from airyd.cli.opening import OpeningAnswer
-from airyd.cli.reasons import plain_scheme, tls_scheme
-from airyd.cli.stomp_client import LONGEST_FRAME, VERSIONS, Broken, Connected, Happening, Parted, Refused, StompClient
-from airyd.cli.tls import VerifiedConnections, openssl_words
+from airyd.cli.http_errors import LONGEST_QUOTE, http_reason
+from airyd.cli.stomp_client import (
+    LONGEST_FRAME,
+    VERSIONS,
+    ClientEvent,
+    Connected,
+    Disconnected,
+    ErrorReceived,
+    StompClient,
+    StompViolation,
+)
+from airyd.cli.tls import VerifiedConnections
+from airyd.cli.urls import tls_scheme
 from airyd.errors import CloseCode
+from airyd.openssl import TLS_ALERT, openssl_reason
 
 _log = Logger()
 
@@ -31,10 +41,85 @@ CONNECT_PATIENCE: Final = 10.0
 CLOSE_PATIENCE: Final = 3.0
 #: A server that is silent for so many times the agreed interval has gone.
 _SILENCE: Final = 2
+#: Bytes of an answer's head, and of its body, that are looked at.
+_LONGEST_HEAD: Final = 64 * 1024
+_LONGEST_BODY: Final = 4 * 1024
+_HEAD_END: Final = b"\r\n\r\n"
+_HTTP: Final = b"HTTP/1."
+_SWITCHING_PROTOCOLS: Final = 101
+#: Answers that may be another one later: Request Timeout, Too Early, Too Many Requests.
+_PASSING: Final = frozenset((408, 425, 429))
+
+
+class OpeningAnswer:
+    """Collects the answer until it is clear what it is.
+
+    :ivar data: what has come
+    :ivar is_complete: whether more bytes would say nothing more; without a :attr:`refusal` it is a WebSocket
+    :ivar refusal: why there is no WebSocket; None if there is one, or while that is not known
+    :ivar is_permanent: whether another try would be refused alike
+    """
+
+    def __init__(self, tls_scheme: str) -> None:
+        self._tls_scheme = tls_scheme
+        self.data = b""
+        self.is_complete = False
+        self.refusal: str | None = None
+        self.is_permanent = False
+
+    def receive(self, data: bytes) -> None:
+        """Take a piece of the answer."""
+        self.data += data
+        head, end, body = self.data.partition(_HEAD_END)
+        if not self.data.startswith(_HTTP[: len(self.data)]) or (not end and len(head) > _LONGEST_HEAD):
+            self._refuse(self._not_http(), permanent=True, complete=True)
+        elif end:
+            self._read(head, body)
+
+    def _read(self, head: bytes, body: bytes) -> None:
+        status_line, *lines = head.decode("latin-1").split("\r\n")
+        _, _, rest = status_line.partition(" ")
+        code, _, phrase = rest.partition(" ")
+        if not (code.isascii() and code.isdecimal() and len(code) == 3):
+            self._refuse(self._not_http(), permanent=True, complete=True)
+            return
+        if int(code) == _SWITCHING_PROTOCOLS:
+            self.is_complete = True
+            if not _is_text(head):  # Autobahn would trip over it
+                self._refuse("the server's opening handshake is wrong: it is not UTF-8", permanent=True, complete=True)
+            return
+        headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        if headers.get("transfer-encoding", "").lower() == "chunked":
+            body = body.partition(b"\r\n")[2]  # the first chunk is enough
+        length = headers.get("content-length", "")
+        whole = min(int(length), _LONGEST_BODY) if length.isdecimal() and len(length) < 20 else _LONGEST_BODY
+        reason = http_reason(int(code), phrase, headers.get("location"), body[:_LONGEST_BODY])
+        self._refuse(
+            f"the server opens no WebSocket: {reason}",
+            permanent=int(code) < 500 and int(code) not in _PASSING,
+            complete=len(body) >= whole,
+        )
+
+    def _refuse(self, reason: str, permanent: bool, complete: bool) -> None:
+        self.refusal, self.is_permanent, self.is_complete = reason, permanent, complete
+
+    def _not_http(self) -> str:
+        if self.data.startswith(TLS_ALERT):
+            return f"the server speaks TLS on this port: use {self._tls_scheme}"
+        first_line = self.data.lstrip().partition(b"\n")[0].rstrip()[:LONGEST_QUOTE].decode("utf-8", "replace")
+        return f"the server does not speak HTTP on this port: it says {first_line!r}"
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        head.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class ConnectionEnd:
     """How a connection ended.
 
     :ivar reason: one line for a person
@@ -44,30 +129,31 @@ class End:
 
     reason: str
     permanent: bool = False
-    error: Refused | None = None
+    error: ErrorReceived | None = None
 
 
 class StompConnection(WebSocketClientProtocol):
     """One connection to the server; made by :class:`StompFactory`."""
 
     factory: StompFactory
+    transport: ITCPTransport  # on TLS, what behaves like one
 
     def __init__(self) -> None:
         super().__init__()
         self._client: StompClient | None = None
         self._opening: OpeningAnswer | None = None
-        self._end: End | None = None
-        self._lost: End | None = None
-        self._waiting: list[Deferred[End]] = []
+        self._end: ConnectionEnd | None = None
+        self._lost: ConnectionEnd | None = None
+        self._waiting: list[Deferred[ConnectionEnd]] = []
         self._timer: IDelayedCall | None = None
         self._loops: list[LoopingCall] = []
         self._heard = 0.0
 
-    def when_ended(self) -> Deferred[End]:
+    def when_ended(self) -> Deferred[ConnectionEnd]:
         """Fire when the connection has gone; may be cancelled, which does nothing to the connection."""
         if self._lost is not None:
             return succeed(self._lost)
-        waiting: Deferred[End] = Deferred(self._waiting.remove)
+        waiting: Deferred[ConnectionEnd] = Deferred(self._waiting.remove)
         self._waiting.append(waiting)
         return waiting
 
@@ -75,7 +161,7 @@ class StompConnection(WebSocketClientProtocol):
         """Say goodbye with a DISCONNECT; the connection has gone in :data:`CLOSE_PATIENCE` seconds at most."""
         if self._lost is not None:
             return
-        self._end = self._end or End("left")
+        self._end = self._end or ConnectionEnd("left")
         if self.state == self.STATE_OPEN and self._client is not None and self._client.leave():
             self._deadline(CLOSE_PATIENCE, None)
             self._flush()
@@ -89,26 +175,26 @@ class StompConnection(WebSocketClientProtocol):
         super().connectionMade()
 
     def dataReceived(self, data: bytes) -> None:
-        """Take bytes, each a sign of life (called by Twisted)."""
+        """Read bytes; each shows that the server is alive (called by Twisted)."""
         self._heard = self.factory.reactor.seconds()
         if self._opening is not None:
             self._opening.receive(data)
             if not self._opening.is_complete:
                 return
             if self._opening.refusal is not None:
-                self._closeConnection(abort=True)
+                self.transport.abortConnection()
                 return
             data, self._opening = self._opening.data, None
         super().dataReceived(data)
         if self.failedByMe:
-            self._end = self._end or End("the server breaks the rules of WebSocket")
+            self._end = self._end or ConnectionEnd("the server breaks the rules of WebSocket")
         if self.state == self.STATE_CLOSING and self._timer is None:
-            # Whoever began to close: the server is to drop the connection, but need not.
+            # Whichever side began to close: the server should drop the connection, but may not.
             self._deadline(CLOSE_PATIENCE, None)
 
     def failHandshake(self, reason: str) -> None:
         """End: the server agrees to open a WebSocket, and breaks the rules of that (called by Autobahn)."""
-        self._end = self._end or End(f"the server's opening handshake is wrong: {reason}", permanent=True)
+        self._end = self._end or ConnectionEnd(f"the server's opening handshake is wrong: {reason}", permanent=True)
         super().failHandshake(reason)
 
     def onOpen(self) -> None:
@@ -120,22 +206,22 @@ class StompConnection(WebSocketClientProtocol):
         """Take a piece of the server's stream (called by Autobahn)."""
         if self._client is None or self.state != self.STATE_OPEN:
             return
-        for happening in self._client.receive(payload):
-            match happening:
+        for event in self._client.receive(payload):
+            match event:
                 case Connected(send_every, expect_every):
                     self._cancel_deadline()
                     self._start_heart_beats(send_every / 1000, expect_every / 1000)
-                case Refused():
-                    self._finish(End(happening.reason, happening.is_permanent, happening))
-                case Broken(reason):
-                    self._finish(End(reason))
-                case Parted():
+                case ErrorReceived():
+                    self._finish(ConnectionEnd(event.reason, event.is_permanent, event))
+                case StompViolation(reason):
+                    self._finish(ConnectionEnd(reason))
+                case Disconnected():
                     self._close()
-            self.factory.on_happening(self, happening)
+            self.factory.on_client_event(self, event)
         self._flush()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Tell who waits how it ended (called by Twisted)."""
+        """Report how it ended to those that wait for it (called by Twisted)."""
         self._cancel_deadline()
         for loop in self._loops:
             if loop.running:
@@ -173,7 +259,7 @@ class StompConnection(WebSocketClientProtocol):
         if silent >= longest:
             self._give_up(f"nothing came from the server for {silent:.0f} s")
 
-    def _finish(self, end: End) -> None:
+    def _finish(self, end: ConnectionEnd) -> None:
         """End the connection from this side, for this reason."""
         self._end = self._end or end
         self._close()
@@ -183,10 +269,10 @@ class StompConnection(WebSocketClientProtocol):
         if self.state == self.STATE_OPEN:
             self.sendClose(int(CloseCode.NORMAL))
         elif self.state == self.STATE_CONNECTING:
-            self._closeConnection(abort=True)
+            self.transport.abortConnection()
 
     def _deadline(self, seconds: float, reason: str | None) -> None:
-        """Give up after so many seconds; a reason is said unless there is one already."""
+        """Give up after so many seconds, for this reason unless there is one already."""
         self._cancel_deadline()
         self._timer = self.factory.reactor.callLater(seconds, self._give_up, reason)
 
@@ -197,10 +283,10 @@ class StompConnection(WebSocketClientProtocol):
 
     def _give_up(self, reason: str | None) -> None:
         if reason is not None:
-            self._end = self._end or self._not_opened(None) or End(reason)
-        self._closeConnection(abort=True)
+            self._end = self._end or self._not_opened(None) or ConnectionEnd(reason)
+        self.transport.abortConnection()
 
-    def _not_opened(self, reason: Failure | None) -> End | None:
+    def _not_opened(self, reason: Failure | None) -> ConnectionEnd | None:
         """Return why the connection ends before it is a WebSocket; None if it was one.
 
         :param reason: how it was lost; None if the server does not answer
@@ -208,19 +294,17 @@ class StompConnection(WebSocketClientProtocol):
         if self._opening is None:
             return None
         if self._opening.refusal is not None:
-            return End(self._opening.refusal, self._opening.is_permanent)
+            return ConnectionEnd(self._opening.refusal, self._opening.is_permanent)
         url, tls = self.factory.url, self.factory.tls
-        failed = (
-            tls.reason(reason.value if reason is not None else None, plain_scheme(url)) if tls is not None else None
-        )
+        failed = tls.reason(reason.value if reason is not None else None, url) if tls is not None else None
         if failed is not None:
-            return End(*failed)
+            return ConnectionEnd(*failed)
         if reason is None or not reason.check(ConnectionClosed) or self._opening.data:
             return None
         hint = "" if self.factory.isSecure else f"; if it speaks TLS on this port, use {tls_scheme(url)}"
-        return End(f"the server closed the connection without an answer{hint}")
+        return ConnectionEnd(f"the server closed the connection without an answer{hint}")
 
-    def _closed_by_peer(self) -> End | None:
+    def _closed_by_peer(self) -> ConnectionEnd | None:
         """Say so if the server closed with a code and without an ERROR."""
         code = self.remoteCloseCode
         if code is None:
@@ -228,15 +312,15 @@ class StompConnection(WebSocketClientProtocol):
         words = self.remoteCloseReason or (
             CloseCode(code).name.lower().replace("_", " ") if code in CloseCode.__members__.values() else ""
         )
-        return End(f"the server closed the connection ({f'{code} {words}'.strip()})")
+        return ConnectionEnd(f"the server closed the connection ({f'{code} {words}'.strip()})")
 
 
-def _end_of(reason: Failure) -> End:
+def _end_of(reason: Failure) -> ConnectionEnd:
     if reason.check(ConnectionDone):
-        return End("the server closed the connection")
+        return ConnectionEnd("the server closed the connection")
     error = reason.value
-    words = openssl_words(error) if isinstance(error, SSLError) else " ".join(str(error).split()).rstrip(".")
-    return End(f"connection lost: {words}")
+    words = openssl_reason(error) if isinstance(error, SSLError) else " ".join(str(error).split()).rstrip(".")
+    return ConnectionEnd(f"connection lost: {words}")
 
 
 class StompFactory(WebSocketClientFactory):
@@ -244,7 +328,7 @@ class StompFactory(WebSocketClientFactory):
 
     :param url: such as ``ws://127.0.0.1:8080/ws.communication``
     :param positions: see :class:`~airyd.cli.stomp_client.StompClient`
-    :param on_happening: hears of everything that happens
+    :param on_client_event: called with everything that happens
     :param tls: what makes and verifies the TLS connections; None without TLS
     :ivar destinations: what the next connections subscribe to; see :class:`~airyd.cli.stomp_client.StompClient`
     :ivar asks_status: whether they subscribe to the server's status, too
@@ -260,7 +344,7 @@ class StompFactory(WebSocketClientFactory):
         url: str,
         destinations: Sequence[str],
         positions: MutableMapping[str, str],
-        on_happening: Callable[[StompConnection, Happening], None],
+        on_client_event: Callable[[StompConnection, ClientEvent], None],
         token: str | None = None,
         tls: VerifiedConnections | None = None,
     ) -> None:
@@ -286,7 +370,7 @@ class StompFactory(WebSocketClientFactory):
         self.destinations = destinations
         self.asks_status = True
         self._positions = positions
-        self.on_happening = on_happening
+        self.on_client_event = on_client_event
         self.token = token
         self.tls = tls
 

@@ -5,48 +5,40 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Coroutine, Sequence
-from contextlib import suppress
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import BinaryIO, Final, NoReturn, TextIO
+from typing import Any, BinaryIO, Final, NoReturn, TextIO
 
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.error import ConnectingCancelledError
-from twisted.internet.interfaces import (
-    IReactorCore,
-    IReactorFDSet,
-    IReactorFromThreads,
-    IReactorTime,
-    IStreamClientEndpoint,
-)
+from twisted.internet.interfaces import IReactorCore, IReactorFromThreads, IReactorTime, IStreamClientEndpoint
 from twisted.internet.task import react
-from twisted.python import usage
 from twisted.python.failure import Failure
 
-from airyd.cli.admin_client import make_endpoint
+from airyd.cli.admin_client import AdminClient
 from airyd.cli.connection import CONNECT_PATIENCE
-from airyd.cli.following import Following
-from airyd.cli.lines import DescriptorReader, Line, LineQueue
-from airyd.cli.options import AirydOptions, PublishOptions, RevokeOptions, TailOptions, TokenOptions
-from airyd.cli.publish import Publisher, publish_lines
+from airyd.cli.options import CommandOptions, PublishOptions, RevokeOptions, TailOptions, TokenOptions, parse
+from airyd.cli.parser import UsageError
+from airyd.cli.publish import Line, Publisher, publish_lines, read_lines
 from airyd.cli.render import Renderer, json_line
 from airyd.cli.revoke import RevokeFailed, keeper_of, revoke_by_admin, revoke_in_source, tell
 from airyd.cli.stomp_client import Received
-from airyd.cli.tail import Tail, retry_policy
+from airyd.cli.tail import Tail, TailSubscriptions, retry_policy
 from airyd.cli.terminal import Console, OutputClosed, visible
 from airyd.cli.tls import Authorities
 from airyd.cli.token import TokenUnreadable, mint, secrets_of, token_source
 from airyd.errors import ConfigurationError
 from airyd.hostnames import AnyNameEndpoint
-from airyd.revocation import TOKEN_MAX_AGE, revocation
+from airyd.revocation import TOKEN_MAX_AGE, Revocation, new_revocation
 
 _USAGE_ERROR: Final = 2
 #: What a shell adds to the number of the signal that ended a program.
 _BY_SIGNAL: Final = 128
-_STDIN: Final = 0
 #: The environment's names for the tokens of a server and of its admin endpoint.
 _TOKEN: Final = "AIRYD_TOKEN"  # noqa: S105  # a name
 _ADMIN_TOKEN: Final = "AIRYD_ADMIN_TOKEN"  # noqa: S105  # a name
@@ -54,29 +46,31 @@ _ADMIN_TOKEN: Final = "AIRYD_ADMIN_TOKEN"  # noqa: S105  # a name
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run ``airyd`` and exit: 0 done, 1 failed, 2 wrong usage, 128 + the signal's number when interrupted."""
-    options = AirydOptions()
+    words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        options.parseOptions(sys.argv[1:] if arguments is None else list(arguments))
-    except usage.UsageError as error:
-        command = " ".join(filter(None, ("airyd", options.subCommand)))
-        sys.stderr.write(f"{command}: {visible(str(error))} (see {command} --help)\n")
+        options = parse(words)
+    except UsageError as error:
+        sys.stderr.write(f"{error.command}: {visible(str(error))} (see {error.command} --help)\n")
         sys.exit(_USAGE_ERROR)
-    if isinstance(options.subOptions, TokenOptions):
-        sys.exit(print_token(options.subOptions, _console(f"airyd {options.subCommand}")))
-    react(_run, (options.subOptions, f"airyd {options.subCommand}"))
-
-
-def _run(reactor: IReactorCore, options: TailOptions | PublishOptions | RevokeOptions, name: str) -> Deferred[None]:
-    """Do what the options ask; fails with ``SystemExit`` unless the status is 0, as ``react`` wants it."""
-    console = _console(name)
+    console = _console(f"airyd {words[0]}")
     match options:
-        case TailOptions():
-            work = tail(reactor, options, console)
+        case TokenOptions():
+            sys.exit(print_token(options, console))
         case PublishOptions():
-            work = publish(reactor, options, console)
-        case RevokeOptions():
-            work = revoke(reactor, options, console)
-    return interruptible(reactor, work).addCallback(_exit)
+            sys.exit(interruptible(lambda: publish(options, console)))
+        case RevokeOptions(source=None):
+            sys.exit(interruptible(lambda: revoke(options, console)))
+    react(_run, (options, console))
+
+
+def _run(reactor: IReactorCore, options: CommandOptions, console: Console) -> Deferred[None]:
+    """Do what needs a reactor; fails with ``SystemExit`` unless the status is 0, as ``react`` wants it."""
+    if isinstance(options, TailOptions):
+        work = tail(reactor, options, console)
+    else:
+        assert isinstance(options, RevokeOptions)  # noqa: S101  # the others need none
+        work = revoke_stored(reactor, options, console)
+    return interruptible_by_reactor(reactor, work).addCallback(_exit)
 
 
 def print_token(options: TokenOptions, console: Console) -> int:
@@ -84,14 +78,14 @@ def print_token(options: TokenOptions, console: Console) -> int:
     try:
         token = mint(
             secrets_of(options.secret_file, options.secret_env, os.environ),
-            options.is_base64,
+            options.base64,
             options.subject,
             _now(),
             options.lifetime,
             options.claims,
             options.algorithm,
         )
-    except ValueError as error:  # a secret that is none, or a claim that can't be
+    except ValueError as error:  # a wrong secret or claim
         console.say(str(error))
         return 1
     with suppress(OutputClosed):
@@ -107,7 +101,7 @@ async def tail(reactor: IReactorCore, options: TailOptions, console: Console) ->
     except ConfigurationError as error:
         console.say(str(error))
         return 1
-    renderer = Renderer(Following(options.destinations).known(), datetime.now, console.colour)
+    renderer = Renderer(TailSubscriptions(options.destinations).known(), datetime.now, console.colour)
 
     def print_event(event: Received) -> None:
         if console.terminal:
@@ -132,80 +126,119 @@ async def tail(reactor: IReactorCore, options: TailOptions, console: Console) ->
     ).run()
 
 
-async def publish(reactor: IReactorCore, options: PublishOptions, console: Console) -> int:
+def publish(options: PublishOptions, console: Console) -> int:
     """Publish the body of the command line, or what standard input brings; return the exit status."""
-    clock = IReactorTime(reactor)
     try:
-        token = token_source(options.token_file, _ADMIN_TOKEN, os.environ)()
-        endpoint = make_endpoint(clock, options.url, token, options.ca_file)
+        client = _admin_client(options)
     except (ConfigurationError, TokenUnreadable) as error:
         console.say(str(error))
         return 1
-    publisher = Publisher(endpoint, options.destination)
-    if options.body is not None:
-        lines = iter([Line(None, os.fsencode(options.body))])
-        return await publish_lines(publisher, lambda: succeed(next(lines, None)), console, clock)
-    if sys.stdin is None:
-        console.say("standard input is closed: give the event as an argument")
-        return 1
-    if sys.stdin.isatty():
-        console.say("one JSON object on each line; end with Ctrl-D")
-    queue = LineQueue()
-    DescriptorReader(IReactorFDSet(reactor), _STDIN, queue).start()
-    return await publish_lines(publisher, queue.next_line, console, clock)
+    with closing(client):
+        publisher = Publisher(client, options.destination)
+        if options.body is not None:
+            return publish_lines(publisher, [Line(None, os.fsencode(options.body))], console, time.monotonic)
+        if sys.stdin is None:
+            console.say("standard input is closed: give the event as an argument")
+            return 1
+        if sys.stdin.isatty():
+            console.say("one JSON object on each line; end with Ctrl-D")
+        return publish_lines(publisher, read_lines(_binary(sys.stdin)), console, time.monotonic)
 
 
-async def revoke(reactor: IReactorCore, options: RevokeOptions, console: Console) -> int:
-    """Revoke what the options name; return the exit status."""
-    clock = IReactorTime(reactor)
+def revoke(options: RevokeOptions, console: Console) -> int:
+    """Revoke through the admin endpoint; return the exit status."""
     try:
-        if options.source is not None:
-            wanted = revocation(options.kind, options.name, _now(), options.token_max_age or TOKEN_MAX_AGE)
-            done = await revoke_in_source(keeper_of(options.source, reactor, _now, os.environ), wanted, clock)
-        else:
-            token = token_source(options.token_file, _ADMIN_TOKEN, os.environ)()
-            endpoint = make_endpoint(clock, options.url, token, options.ca_file)
-            done = await revoke_by_admin(endpoint, options.kind, options.name)
-        tell(done, console)
+        with closing(_admin_client(options)) as client:
+            done = revoke_by_admin(client, options.kind, options.name)
     except (ConfigurationError, RevokeFailed, TokenUnreadable) as error:
         console.say(str(error))
         return 1
+    return _tell(done, console)
+
+
+async def revoke_stored(reactor: IReactorCore, options: RevokeOptions, console: Console) -> int:
+    """Revoke in the source that the servers read; return the exit status."""
+    wanted = new_revocation(options.kind, options.name, _now(), options.token_max_age or TOKEN_MAX_AGE)
+    try:
+        source = keeper_of(options.source or "", reactor, _now, os.environ)
+        done = await revoke_in_source(source, wanted, IReactorTime(reactor))
+    except (ConfigurationError, RevokeFailed) as error:
+        console.say(str(error))
+        return 1
+    return _tell(done, console)
+
+
+def _tell(done: Revocation, console: Console) -> int:
+    try:
+        tell(done, console)
     except OutputClosed as closed:
         console.say(closed.reason or "nobody reads the answer any more; it is revoked")
         return 1
     return 0
 
 
+def _admin_client(options: PublishOptions | RevokeOptions) -> AdminClient:
+    """Return a client of the admin endpoint; errors: ``ConfigurationError``, ``TokenUnreadable``."""
+    token = token_source(options.token_file, _ADMIN_TOKEN, os.environ)()
+    return AdminClient(options.url, time.monotonic, token, options.ca_file)
+
+
 def _now() -> float:
     return datetime.now(UTC).timestamp()
 
 
-def interruptible(reactor: IReactorCore, work: Coroutine[Deferred[object], object, int]) -> Deferred[int]:
-    """Run the work and give its exit status, or that of the signal that interrupted it.
+def interruptible(work: Callable[[], int]) -> int:
+    """Do the work, which a signal interrupts with ``KeyboardInterrupt``; return its exit status, or the signal's."""
 
-    The first SIGINT or SIGTERM cancels the work, which may then say goodbye; the second ends the program at once.
-    """
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    signals = _Signals(interrupt)
+    before = signals.listen()
+    try:
+        status = work()
+    except KeyboardInterrupt:
+        status = 1
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return signals.status or status
+
+
+def interruptible_by_reactor(reactor: IReactorCore, work: Coroutine[Deferred[object], object, int]) -> Deferred[int]:
+    """Run the work, which a signal cancels; give its exit status, or the signal's."""
     running = Deferred.fromCoroutine(work)
-    received: list[int] = []
-
-    def interrupt(number: int, _frame: FrameType | None) -> None:
-        if received:
-            os._exit(_BY_SIGNAL + number)
-        received.append(number)
-        IReactorFromThreads(reactor).callFromThread(running.cancel)
-
-    def listen() -> None:
-        # The reactor's own handlers, which it has just set, would end it without the goodbye.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, interrupt)
+    signals = _Signals(lambda: IReactorFromThreads(reactor).callFromThread(running.cancel))
 
     def status(result: int | Failure) -> int | Failure:
-        if not received or (isinstance(result, Failure) and not result.check(CancelledError, ConnectingCancelledError)):
-            return result
-        return _BY_SIGNAL + received[0]
+        is_cancelled = isinstance(result, Failure) and result.check(CancelledError, ConnectingCancelledError)
+        return signals.status or result if is_cancelled or not isinstance(result, Failure) else result
 
-    reactor.callWhenRunning(listen)
+    # The reactor's own handlers, which it has just set, would end it without a goodbye.
+    reactor.callWhenRunning(signals.listen)
     return running.addBoth(status)
+
+
+class _Signals:
+    """The first SIGINT or SIGTERM interrupts the work, which may then say goodbye; the second ends the program at once.
+
+    :ivar status: the exit status by the first; 0 if none came
+    """
+
+    def __init__(self, interrupt: Callable[[], object]) -> None:
+        self._interrupt = interrupt
+        self.status = 0
+
+    def listen(self) -> Mapping[int, Any]:
+        """Begin; return the handlers that were there before."""
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        return {number: signal.signal(number, self._handle) or signal.SIG_DFL for number in numbers}
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        if self.status:
+            os._exit(_BY_SIGNAL + number)
+        self.status = _BY_SIGNAL + number
+        self._interrupt()
 
 
 def _exit(status: int) -> None:
@@ -224,7 +257,7 @@ def _binary(stream: TextIO | None) -> BinaryIO:
     """Return the bytes of a standard stream, or nowhere if the process was started without it."""
     if stream is None:
         return Path(os.devnull).open("wb")
-    # Whoever left it non-blocking, to a slow reader, would lose lines.
+    # Another program may have left it non-blocking, and lines would be lost.
     with suppress(OSError):
         os.set_blocking(stream.fileno(), True)
     return stream.buffer

@@ -1,67 +1,91 @@
-"""The command line of ``airyd``, checked before anything is opened."""
+"""The command lines of ``airyd``, checked before anything is opened."""
 
 from __future__ import annotations
 
+import argparse
 import re
-from collections.abc import Sequence
-from typing import Any, Final
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
-from twisted.python import usage
-
+from airyd.cli.completion import QUESTION, describe_for_zsh
+from airyd.cli.parser import CommandParser
 from airyd.cli.token import claim
-from airyd.cli.usage import (
-    ADMIN_URL,
-    WEBSOCKET_PATH,
-    WEBSOCKET_URL,
-    CommandOptions,
-    ProgramOptions,
-    admin_url,
-    check_command,
-    destination,
-    destination_or_pattern,
-    file_name,
-    websocket_url,
-    whole,
-)
-from airyd.events import AIRY_DESTINATIONS
-from airyd.revocation import LONGEST_NAME, MOST_TOKEN_MAX_AGE, Revoked, is_name
+from airyd.cli.urls import ADMIN_URL, QUOTED, WEBSOCKET_PATH, WEBSOCKET_URL, admin_url, websocket_url
+from airyd.events import AIRY_DESTINATIONS, DESTINATION
+from airyd.limits import PATTERN
+from airyd.patterns import ANY_SEGMENT, Pattern
+from airyd.revocation import LONGEST_NAME, MOST_TOKEN_MAX_AGE, RevocationKind, is_name
+from airyd.spelling import did_you_mean
 
-_INDENTED_DESTINATIONS: Final = f"\n{' ' * 15}".join(AIRY_DESTINATIONS)
-_CA_FILE_NEEDS: Final = "--ca-file is for a {}:// URL"
+#: The largest number that an option takes, unless it says otherwise.
+_MOST: Final = 10**15
+_ADMIN_URL: Final = f"""\
+http://HOST:PORT or https://HOST:PORT of the admin endpoint
+               [default: {ADMIN_URL}]"""
+
+
+class CommandOptions(argparse.Namespace):
+    """What the command line of a command says. Its options are attributes with their names.
+
+    :cvar usage: its arguments, for the help
+    :cvar summary: what it does, in a few words
+    :cvar description: what it does
+    :cvar details: its arguments, explained
+    """
+
+    usage: ClassVar[str]
+    summary: ClassVar[str]
+    description: ClassVar[str]
+    details: ClassVar[str]
+
+    @classmethod
+    def parser(cls, name: str) -> CommandParser:
+        """Return what reads the options of the command of this name."""
+        parser = CommandParser(f"airyd {name}", cls.usage, cls.description, f"arguments:\n{cls.details}")
+        cls.add_options(parser)
+        return parser
+
+    @classmethod
+    def add_options(cls, parser: CommandParser) -> None:
+        """Add the command's own options."""
+        raise NotImplementedError
+
+    def check(self, arguments: Sequence[str]) -> None:
+        """Take the arguments, and check what goes together; raises ``ValueError``."""
+        raise NotImplementedError
 
 
 class TailOptions(CommandOptions):
-    """``airyd tail``.
+    """``airyd tail``."""
 
-    :ivar url: checked, with a path
-    :ivar destinations: names and patterns, checked, without repetitions
-    :ivar count: from 1 on, or None
-    :ivar token_file: where the token to log in with is, or None
-    :ivar ca_file: where the authorities are that may sign the server's certificate; None for the system's
-    """
+    usage = "[URL] [DESTINATION ...]"
+    summary = "print events as they arrive"
+    description = """\
+Print events as they arrive: readable on a terminal, as JSON lines in a pipe.
+Reconnects and resumes; reports on the connection go to standard error."""
+    details = f"""\
+  URL          ws://HOST:PORT/PATH or wss://HOST:PORT/PATH; without a path:
+               {WEBSOCKET_PATH} [default: {WEBSOCKET_URL}]
+  DESTINATION  what to follow, such as /queue/message, or a pattern in quotes:
+               in '/queue/*' the asterisk stands for one segment, in '/queue/**'
+               for one or more [default: {AIRY_DESTINATIONS[0]},
+               {AIRY_DESTINATIONS[1]}, {AIRY_DESTINATIONS[2]},
+               {AIRY_DESTINATIONS[3]}]"""
 
-    synopsis = "tail [options] [URL] [DESTINATION...]"
-    longdesc = (
-        "Print events as they arrive: for a person on a terminal, as JSON lines in a pipe. Reconnects and resumes; "
-        "what happens to the connection is said on standard error."
-    )
-    epilogue = f"""
-Arguments:
-  URL          ws://HOST:PORT/PATH or wss://HOST:PORT/PATH, without a path: {WEBSOCKET_PATH}
-               [default: {WEBSOCKET_URL}]
-  DESTINATION  what to follow, such as /queue/message, or a pattern, in quotes: in '/queue/*' the
-               asterisk stands for one segment, in '/queue/**' for one or more
-               [default: {_INDENTED_DESTINATIONS}]
-"""
+    url = WEBSOCKET_URL
+    destinations: Sequence[str] = AIRY_DESTINATIONS
+    count: int | None
+    token_file: str | None
+    ca_file: str | None
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.url = WEBSOCKET_URL
-        self.destinations: tuple[str, ...] = AIRY_DESTINATIONS
-        self.count: int | None = None
-        self.token_file: str | None = None
-        self.ca_file: str | None = None
+    @classmethod
+    def add_options(cls, parser: CommandParser) -> None:
+        """See :class:`CommandOptions`."""
+        parser.option("--count", "-n", metavar="N", type=_whole, help="end after so many events [default: never]")
+        _add_token_file(parser, "the token to log in with", "AIRYD_TOKEN")
+        _add_ca_file(parser, "wss")
 
     @property
     def host(self) -> str:
@@ -78,164 +102,113 @@ Arguments:
         """The URL's port, or its scheme's."""
         return urlsplit(self.url).port or (443 if self.secure else 80)
 
-    def opt_token_file(self, path: str) -> None:
-        """A file with the token to log in with [default: the environment's AIRYD_TOKEN]."""
-        self.token_file = file_name("token-file", path)
-
-    def opt_ca_file(self, path: str) -> None:
-        """For wss: a PEM file with the authorities that may sign the certificate [default: the system's]."""
-        self.ca_file = file_name("ca-file", path)
-
-    def opt_count(self, number: str) -> None:
-        """End after this many events [default: never]."""
-        self.count = whole("count", number)
-
-    opt_n = opt_count
-
-    def parseArgs(self, *arguments: str) -> None:
-        """Take the URL, if there is one, and the destinations."""
+    def check(self, arguments: Sequence[str]) -> None:
+        """See :class:`CommandOptions`."""
         names = list(arguments)
         if names and not names[0].startswith("/"):
             self.url = websocket_url(names.pop(0))
         if self.ca_file is not None and not self.secure:
-            raise usage.UsageError(_CA_FILE_NEEDS.format("wss"))
-        self.destinations = tuple(dict.fromkeys(map(destination_or_pattern, names))) or AIRY_DESTINATIONS
+            raise ValueError("--ca-file is for a wss:// URL")
+        self.destinations = tuple(dict.fromkeys(map(_destination_or_pattern, names))) or AIRY_DESTINATIONS
 
 
 class PublishOptions(CommandOptions):
     """``airyd publish``.
 
-    :ivar url: checked, of the admin endpoint
-    :ivar destination: checked
     :ivar body: the event's JSON; None: lines of standard input
-    :ivar token_file: where the admin endpoint's token is, or None
-    :ivar ca_file: where the authorities are that may sign the server's certificate; None for the system's
     """
 
-    synopsis = "publish [options] [URL] DESTINATION [BODY]"
-    longdesc = (
-        "Publish BODY, or each line of standard input, as an event, and print its id. A refused line is said on "
-        "standard error with the reason; the rest goes on, and the exit status is 1."
-    )
-    epilogue = f"""
-Arguments:
-  URL          of the admin endpoint, http://HOST:PORT
-               [default: {ADMIN_URL}]
+    usage = "[URL] DESTINATION [BODY]"
+    summary = "publish events through the admin endpoint"
+    description = """\
+Publish BODY, or each line of standard input, as an event, and print its id.
+A refused line is reported on standard error with the reason; the other lines
+are published, and the exit status is 1."""
+    details = f"""\
+  URL          {_ADMIN_URL}
   DESTINATION  where to publish, such as /queue/message
-  BODY         a JSON object
-               [default: lines of standard input, a JSON object on each]
-"""
+  BODY         a JSON object [default: each line of standard input is one]"""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.url = ADMIN_URL
-        self.destination = ""
-        self.body: str | None = None
-        self.token_file: str | None = None
-        self.ca_file: str | None = None
+    url = ADMIN_URL
+    destination: str
+    body: str | None = None
+    token_file: str | None
+    ca_file: str | None
 
-    def opt_token_file(self, path: str) -> None:
-        """A file with the admin endpoint's token [default: the environment's AIRYD_ADMIN_TOKEN]."""
-        self.token_file = file_name("token-file", path)
+    @classmethod
+    def add_options(cls, parser: CommandParser) -> None:
+        """See :class:`CommandOptions`."""
+        _add_token_file(parser, "the admin endpoint's token", "AIRYD_ADMIN_TOKEN")
+        _add_ca_file(parser, "https")
 
-    def opt_ca_file(self, path: str) -> None:
-        """For https: a PEM file with the authorities that may sign the certificate [default: the system's]."""
-        self.ca_file = file_name("ca-file", path)
-
-    def parseArgs(self, *arguments: str) -> None:
-        """Take the URL, if there is one, the destination, and the body, if there is one."""
+    def check(self, arguments: Sequence[str]) -> None:
+        """See :class:`CommandOptions`."""
         rest = list(arguments)
         if rest and not rest[0].startswith("/"):
             self.url = admin_url(rest.pop(0))
         if self.ca_file is not None and not self.url.startswith("https:"):
-            raise usage.UsageError(_CA_FILE_NEEDS.format("https"))
+            raise ValueError("--ca-file is for an https:// URL")
         match rest:
             case [name]:
-                self.destination = destination(name)
+                self.destination = _destination(name)
             case [name, body]:
-                self.destination, self.body = destination(name), body
+                self.destination, self.body = _destination(name), body
             case []:
-                raise usage.UsageError("a DESTINATION is needed, such as /queue/message")
+                raise ValueError("a DESTINATION is needed, such as /queue/message")
             case _:
-                raise usage.UsageError(f"too many arguments: one BODY at most (quote it), not {len(rest) - 1}")
+                raise ValueError(f"too many arguments: one BODY at most (quote it), not {len(rest) - 1}")
 
 
 class TokenOptions(CommandOptions):
     """``airyd token``.
 
-    :ivar subject: whom the token is for
-    :ivar secret_file: where the secret is, or None
-    :ivar secret_env: the variable that it is in, or None
-    :ivar is_base64: whether it is base64
-    :ivar algorithm: what signs the token
     :ivar lifetime: seconds
-    :ivar claims: beside Airy's
     """
 
-    synopsis = "token [options] SUBJECT"
-    longdesc = (
-        "Print a token for SUBJECT with the claims of Airy's, to try things: a server started with "
-        "--auth jwt:secret-file=... takes it. Of several secrets the first one signs."
-    )
-    epilogue = """
-Arguments:
+    usage = "SUBJECT"
+    summary = "print a token to try things with"
+    description = """\
+Print a token for SUBJECT with Airy's claims, to try things: a server started
+with --auth jwt:secret-file=... accepts it. Of several secrets the first signs."""
+    details = """\
   SUBJECT      the user's id
 
-Example:
-  airyd token --secret-file secret --claim 'subscribe=["/queue/*"]' ann > token
-"""
+example:
+  airyd token --secret-file secret --claim 'subscribe=["/queue/*"]' ann > token"""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.subject = ""
-        self.secret_file: str | None = None
-        self.secret_env: str | None = None
-        self.is_base64 = False
-        self.algorithm = "HS256"
-        self.lifetime = 3600
-        self.claims: dict[str, Any] = {}
+    subject: str
+    secret_file: str | None
+    secret_env: str | None
+    base64: bool
+    algorithm = "HS256"
+    lifetime = 3600
+    claim: Sequence[tuple[str, Any]] | None
 
-    def opt_secret_file(self, path: str) -> None:
-        """A file with the secret."""
-        self.secret_file = path
+    @classmethod
+    def add_options(cls, parser: CommandParser) -> None:
+        """See :class:`CommandOptions`."""
+        parser.option("--secret-file", metavar="FILE", help="a file with the secret")
+        parser.option("--secret-env", metavar="NAME", help="the name of an environment variable with the secret")
+        parser.option("--base64", action="store_true", help="the secret is base64, as Airy's")
+        text = "HS256, HS384 or HS512, as the server's alg= says [default: HS256]"
+        parser.option("--alg", dest="algorithm", metavar="NAME", type=_algorithm, help=text)
+        text = "until it expires [default: 3600]"
+        parser.option("--for", dest="lifetime", metavar="SECONDS", type=_lifetime, help=text)
+        text = "an additional claim; the value is JSON or text; repeatable"
+        parser.option("--claim", metavar="NAME=VALUE", action="append", type=claim, help=text)
 
-    def opt_secret_env(self, name: str) -> None:
-        """The name of an environment variable with the secret."""
-        self.secret_env = name
+    @property
+    def claims(self) -> Mapping[str, Any]:
+        """The additional claims; of one that is given twice, the last."""
+        return dict(self.claim or ())
 
-    def opt_base64(self) -> None:
-        """The secret is base64, as Airy's."""
-        self.is_base64 = True
-
-    def opt_alg(self, name: str) -> None:
-        """HS256, HS384 or HS512, as the server's alg= has it [default: HS256]."""
-        from airyd.auth.jwt.keys import SECRET_ALGORITHMS
-
-        if name not in SECRET_ALGORITHMS:
-            raise usage.UsageError(f"--alg takes {', '.join(SECRET_ALGORITHMS)}, not {name!r}")
-        self.algorithm = name
-
-    def opt_for(self, seconds: str) -> None:
-        """Seconds until it expires [default: 3600]."""
-        if not re.fullmatch("[0-9]{1,10}", seconds):
-            raise usage.UsageError(f"--for takes a whole number of seconds from 0 on, not {seconds[:40]!r}")
-        self.lifetime = int(seconds)
-
-    def opt_claim(self, text: str) -> None:
-        """An additional claim, NAME=JSON or NAME=TEXT; repeatable."""
-        try:
-            name, value = claim(text)
-        except ValueError as error:
-            raise usage.UsageError(f"--claim: {error}") from None
-        self.claims[name] = value
-
-    def parseArgs(self, *arguments: str) -> None:
-        """Take the subject."""
+    def check(self, arguments: Sequence[str]) -> None:
+        """See :class:`CommandOptions`."""
         if len(arguments) != 1 or not arguments[0]:
-            raise usage.UsageError("one SUBJECT is needed, the user's id")
+            raise ValueError("one SUBJECT is needed, the user's id")
         (self.subject,) = arguments
         if (self.secret_file is None) == (self.secret_env is None):
-            raise usage.UsageError("give --secret-file or --secret-env, where the secret is")
+            raise ValueError("give --secret-file or --secret-env, where the secret is")
 
 
 class RevokeOptions(CommandOptions):
@@ -243,98 +216,174 @@ class RevokeOptions(CommandOptions):
 
     :ivar kind: what to revoke
     :ivar name: of the token or the user
-    :ivar url: checked, of the admin endpoint
-    :ivar source: where to keep it, in the admin endpoint's place
-    :ivar token_file: where the admin endpoint's token is, or None
-    :ivar ca_file: where the authorities are that may sign the admin endpoint's certificate; None for the system's
+    :ivar source: where to store it, in the admin endpoint's place
     :ivar token_max_age: seconds that a token lives at most
     """
 
-    synopsis = "revoke [options] (--jti JTI | --subject SUBJECT) [URL | --source URL]"
-    longdesc = (
-        "Make a token, or all tokens that a user has by now, good no more: connections that came with one end, and "
-        "none comes in. Say so to any server by its admin endpoint, or to the Redis that all of them read."
-    )
-    epilogue = f"""
-Arguments:
-  URL          of the admin endpoint, http://HOST:PORT
-               [default: {ADMIN_URL}]
-"""
+    usage = "(--jti JTI | --subject SUBJECT) [URL | --source URL]"
+    summary = "revoke tokens"
+    description = """\
+Revoke a token, or all tokens that were issued to a user until now: connections
+that logged in with one end, and it can't be used again. Tell any server by its
+admin endpoint, or the Redis that all servers read."""
+    details = f"""\
+  URL          {_ADMIN_URL}"""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.kind = Revoked.JTI
-        self.name = ""
-        self.url = ADMIN_URL
-        self.source: str | None = None
-        self.token_file: str | None = None
-        self.ca_file: str | None = None
-        self.token_max_age: int | None = None
+    kind: RevocationKind
+    name: str
+    url = ADMIN_URL
+    revoked: Sequence[tuple[RevocationKind, str]] | None
+    source: str | None
+    token_file: str | None
+    ca_file: str | None
+    token_max_age: int | None
 
-    def opt_jti(self, name: str) -> None:
-        """The claim jti of a token."""
-        self._take(Revoked.JTI, name)
+    @classmethod
+    def add_options(cls, parser: CommandParser) -> None:
+        """See :class:`CommandOptions`."""
+        text = "revoke the token with this claim jti"
+        parser.option(
+            "--jti", dest="revoked", metavar="JTI", action="append", type=_revoked(RevocationKind.JTI), help=text
+        )
+        text = "revoke all tokens that were issued to this user until now"
+        parser.option(
+            "--subject",
+            dest="revoked",
+            metavar="SUBJECT",
+            action="append",
+            type=_revoked(RevocationKind.SUBJECT),
+            help=text,
+        )
+        text = "the servers' own --source, such as redis://HOST (see twistd airyd --help-sources)"
+        parser.option("--source", metavar="URL", help=text)
+        _add_token_file(parser, "the admin endpoint's token", "AIRYD_ADMIN_TOKEN")
+        _add_ca_file(parser, "https")
+        text = "with --source: how long a token lives at most [default: 86400]"
+        parser.option("--token-max-age", metavar="SECONDS", type=_token_max_age, help=text)
 
-    def opt_subject(self, name: str) -> None:
-        """A user: all tokens that were issued until now."""
-        self._take(Revoked.SUBJECT, name)
-
-    def _take(self, kind: Revoked, name: str) -> None:
-        if self.name:
-            raise usage.UsageError("give one --jti, or one --subject")
-        if not is_name(name):
-            raise usage.UsageError(f"--{kind.value} takes 1 to {LONGEST_NAME} printable characters")
-        self.kind, self.name = kind, name
-
-    def opt_source(self, url: str) -> None:
-        """The servers' own --source, such as redis://HOST (twistd airyd --help-sources)."""
-        self.source = url
-
-    def opt_token_file(self, path: str) -> None:
-        """A file with the admin endpoint's token [default: the environment's AIRYD_ADMIN_TOKEN]."""
-        self.token_file = file_name("token-file", path)
-
-    def opt_ca_file(self, path: str) -> None:
-        """For https: a PEM file with the authorities that may sign the certificate [default: the system's]."""
-        self.ca_file = file_name("ca-file", path)
-
-    def opt_token_max_age(self, seconds: str) -> None:
-        """With --source: seconds that a token lives at most [default: 86400]."""
-        self.token_max_age = whole("token-max-age", seconds, MOST_TOKEN_MAX_AGE)
-
-    def parseArgs(self, *arguments: str) -> None:
-        """Take the URL, if there is one."""
-        if not self.name:
-            raise usage.UsageError("give --jti or --subject, what to revoke")
+    def check(self, arguments: Sequence[str]) -> None:
+        """See :class:`CommandOptions`."""
+        if self.revoked is None or len(self.revoked) != 1:
+            raise ValueError("give one --jti, or one --subject, what to revoke")
+        ((self.kind, self.name),) = self.revoked
         if len(arguments) > 1 or (arguments and self.source is not None):
-            raise usage.UsageError("give one URL, of the admin endpoint, or --source")
+            raise ValueError("give one URL, of the admin endpoint, or --source")
         if self.token_max_age is not None and self.source is None:
-            raise usage.UsageError("--token-max-age goes with --source; a server has its own")
+            raise ValueError("--token-max-age goes with --source; a server has its own")
         if arguments:
             self.url = admin_url(arguments[0])
         if self.ca_file is not None and not self.url.startswith("https:"):
-            raise usage.UsageError(f"{_CA_FILE_NEEDS.format('https')} (a --source URL has ca-file=)")
+            raise ValueError("--ca-file is for an https:// URL (a --source URL has ca-file=)")
 
 
-class AirydOptions(ProgramOptions):
-    """``airyd``: its sub-commands."""
+COMMANDS: Final[Mapping[str, type[CommandOptions]]] = {
+    "tail": TailOptions,
+    "publish": PublishOptions,
+    "token": TokenOptions,
+    "revoke": RevokeOptions,
+}
 
-    synopsis = "[options] COMMAND ..."
-    subCommands = (
-        ("tail", None, TailOptions, "Print events as they arrive."),
-        ("publish", None, PublishOptions, "Publish events through the admin endpoint."),
-        ("token", None, TokenOptions, "Print a token to try things with."),
-        ("revoke", None, RevokeOptions, "Make tokens good no more."),
+
+def top_parser() -> CommandParser:
+    """Return what reads the options in front of a command."""
+    commands = "".join(f"\n  {name:10}{options.summary}" for name, options in COMMANDS.items())
+    return CommandParser(
+        "airyd",
+        "COMMAND ...",
+        "Look into a running airyd, and feed it. The server itself: twistd -n airyd",
+        f"commands:{commands}\n\nairyd COMMAND --help shows the options of a command.",
     )
-    longdesc = "Look into a running airyd, and feed it. The server itself is started with: twistd -n airyd"
 
-    def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Parse the command line; errors: ``UsageError``."""
-        given = list(options or ())
-        check_command(given, self.shortOpt, self.longOpt, [name for name, *_ in self.subCommands])
-        super().parseOptions(given)
 
-    def postOptions(self) -> None:
-        """See to it that there is something to do."""
-        if self.subCommand is None:
-            raise usage.UsageError("a command is needed: tail, publish, token or revoke")
+def parse(words: Sequence[str]) -> CommandOptions:
+    """Return what a command line says.
+
+    Errors: ``UsageError``; ``SystemExit`` after ``--help`` and ``--version``.
+    """
+    has_command = bool(words) and words[0] in COMMANDS
+    parser = COMMANDS[words[0]].parser(words[0]) if has_command else top_parser()
+    if words[-2:-1] == [QUESTION]:
+        sys.stdout.write(f"{describe_for_zsh(parser, () if has_command else [*COMMANDS])}\n")
+        sys.exit(0)
+    if not has_command:
+        arguments = parser.read(words, argparse.Namespace())
+        if not arguments:
+            parser.error(f"a command is needed: {', '.join(COMMANDS)}")
+        meant = did_you_mean(arguments[0], COMMANDS)
+        parser.error(f"there is no command {arguments[0][:QUOTED]!r}{meant} There are: {', '.join(COMMANDS)}")
+    options = COMMANDS[words[0]]()
+    arguments = parser.read(words[1:], options)
+    try:
+        options.check(arguments)
+    except ValueError as error:
+        parser.error(str(error))
+    return options
+
+
+def _add_token_file(parser: CommandParser, what: str, variable: str) -> None:
+    text = f"a file with {what} [default: the environment's {variable}]"
+    parser.option("--token-file", metavar="FILE", type=_file_name, help=text)
+
+
+def _add_ca_file(parser: CommandParser, scheme: str) -> None:
+    text = f"for {scheme}: a PEM file with the authorities that may sign the certificate [default: the system's]"
+    parser.option("--ca-file", metavar="FILE", type=_file_name, help=text)
+
+
+def _whole(number: str, most: int = _MOST) -> int:
+    """Read a number from 1 on."""
+    if number.isascii() and number.isdecimal() and len(number) <= len(str(most)) and 0 < int(number) <= most:
+        return int(number)
+    raise ValueError(f"give a whole number from 1 to {most}, not {number[:QUOTED]!r}")
+
+
+def _token_max_age(seconds: str) -> int:
+    return _whole(seconds, MOST_TOKEN_MAX_AGE)
+
+
+def _lifetime(seconds: str) -> int:
+    if not re.fullmatch("[0-9]{1,10}", seconds):
+        raise ValueError(f"give a whole number of seconds from 0 on, not {seconds[:QUOTED]!r}")
+    return int(seconds)
+
+
+def _algorithm(name: str) -> str:
+    from airyd.auth.jwt.keys import SECRET_ALGORITHMS  # with all of cryptography, which only airyd token needs
+
+    if name not in SECRET_ALGORITHMS:
+        raise ValueError(f"give {', '.join(SECRET_ALGORITHMS)}, not {name[:QUOTED]!r}")
+    return name
+
+
+def _revoked(kind: RevocationKind) -> Callable[[str], tuple[RevocationKind, str]]:
+    def read(name: str) -> tuple[RevocationKind, str]:
+        if not is_name(name):
+            raise ValueError(f"give 1 to {LONGEST_NAME} printable characters")
+        return kind, name
+
+    return read
+
+
+def _file_name(path: str) -> str:
+    """Take the path of a file, which is read later."""
+    if not path:
+        raise ValueError("give the path of a file")
+    return path
+
+
+def _destination(name: str) -> str:
+    """Take the name of a destination."""
+    if ANY_SEGMENT in name:
+        raise ValueError(f"{name[:QUOTED]!r} is a pattern; name one destination, such as /queue/message")
+    if not DESTINATION.match(name):
+        raise ValueError(f"{name[:QUOTED]!r} is not a destination; one looks like /queue/message")
+    return name
+
+
+def _destination_or_pattern(text: str) -> str:
+    """Take the name of a destination, or a pattern for several (``airyd.patterns``)."""
+    if ANY_SEGMENT not in text:
+        return _destination(text)
+    if len(text) > PATTERN:
+        raise ValueError(f"a pattern has at most {PATTERN} characters")
+    return Pattern(text).text

@@ -1,16 +1,13 @@
-"""Events to the admin endpoint, one after another over one connection (the work of ``airyd publish``)."""
+"""What ``airyd publish`` does: take lines of standard input to the admin endpoint, one after the other."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator
+from typing import BinaryIO, Final, NamedTuple
 from urllib.parse import quote
 
-from twisted.internet.interfaces import IReactorTime
-
-from airyd.cli.admin_client import AdminEndpoint, PostFailed, Reply
-from airyd.cli.lines import Line, LineTooLong
+from airyd.cli.admin_client import AdminClient, PostFailed, Reply
 from airyd.cli.terminal import Console, OutputClosed, visible
 
 #: Seconds between two looks at the progress.
@@ -20,11 +17,15 @@ _EVENT_REFUSALS: Final = frozenset((400, 413, 422))
 _UNSURE: Final = "the event may have been published: publishing it again may publish it twice"
 
 
-class Refused(Exception):
+#: Bytes of a line: longer than any server would take.
+_LONGEST_LINE: Final = 16 * 1024 * 1024
+
+
+class EventRefused(Exception):
     """The server does not take this event; the text is its reason."""
 
 
-class Unconfirmed(Exception):
+class EventUnconfirmed(Exception):
     """The server does not know whether it has published this event; the text is its reason."""
 
 
@@ -32,50 +33,67 @@ class PublishFailed(Exception):
     """Nothing more can be published; the text says why in one line."""
 
 
-class Publisher:
-    """Posts events of one destination and gives back their ids.
+class Line(NamedTuple):
+    """A line of the input.
 
-    :param endpoint: takes them
+    :ivar number: counted from 1 on; None if the text came from elsewhere
+    :ivar text: without the line's end
     """
 
-    def __init__(self, endpoint: AdminEndpoint, destination: str) -> None:
-        self._endpoint = endpoint
+    number: int | None
+    text: bytes
+
+
+def read_lines(stream: BinaryIO, longest: int = _LONGEST_LINE) -> Iterator[Line]:
+    """Yield the lines that aren't blank; errors: :class:`PublishFailed`."""
+    number = 0
+    try:
+        while line := stream.readline(longest + 1):
+            number += 1
+            if len(line) > longest:
+                raise PublishFailed(f"cannot read on: line {number} is longer than {longest} bytes")
+            text = line.removesuffix(b"\n").removesuffix(b"\r")
+            if text and not text.isspace():
+                yield Line(number, text)
+    except OSError as error:
+        raise PublishFailed(f"cannot read on: {error.strerror or error}") from None
+
+
+class Publisher:
+    """Posts events of one destination and gives back their ids."""
+
+    def __init__(self, client: AdminClient, destination: str) -> None:
+        self._client = client
         self._path = f"publish/{quote(destination.removeprefix('/'))}"
 
-    async def publish(self, body: bytes) -> str:
+    def publish(self, body: bytes) -> str:
         """Post one event and return its ``message-id``.
 
         Never repeated by itself: a second try could publish the event twice.
 
-        Errors: :class:`Refused`, :class:`Unconfirmed`, :class:`PublishFailed`.
+        Errors: :class:`EventRefused`, :class:`EventUnconfirmed`; ``PostFailed`` and :class:`PublishFailed` if the next
+        event would fail, too.
         """
-        try:
-            return _id_of(await self._endpoint.post(self._path, body, _UNSURE))
-        except PostFailed as error:
-            raise PublishFailed(str(error)) from error
+        return _id_of(self._client.post(self._path, body, _UNSURE))
 
 
-async def publish_lines(
-    publisher: Publisher, next_line: Callable[[], Awaitable[Line | None]], console: Console, clock: IReactorTime
-) -> int:
-    """Publish line after line, saying ids and refusals; return the exit status.
-
-    :param next_line: gives the next event, or None when there is no more
-    """
-    report = _Report(console, clock)
+def publish_lines(publisher: Publisher, lines: Iterable[Line], console: Console, seconds: Callable[[], float]) -> int:
+    """Publish line after line, saying ids and refusals; return the exit status."""
+    report = _Report(console, seconds)
     try:
-        while (line := await next_line()) is not None:
+        for line in lines:
             report.at = line
             try:
-                report.published(await publisher.publish(line.text))
-            except Refused as refusal:
+                report.published(publisher.publish(line.text))
+            except EventRefused as refusal:
                 report.refused(str(refusal))
-            except Unconfirmed as error:
+            except EventUnconfirmed as error:
                 report.unconfirmed(str(error))
+            except (PostFailed, PublishFailed) as error:
+                report.failed(f"{report.where()}{error}")
+                break
     except PublishFailed as error:
-        report.failed(f"{report.where()}{error}")
-    except (LineTooLong, OSError) as error:
-        report.failed(f"cannot read on: {error}")
+        report.failed(str(error))
     except OutputClosed as closed:
         report.failed(closed.reason or "nobody reads the ids any more; stopped")
     finally:
@@ -84,12 +102,12 @@ async def publish_lines(
 
 
 class _Report:
-    """What a person or a program is told of the publishing."""
+    """Reports the outcome to a person or a program."""
 
-    def __init__(self, console: Console, clock: IReactorTime) -> None:
+    def __init__(self, console: Console, seconds: Callable[[], float]) -> None:
         self._console = console
-        self._clock = clock
-        self._started = self._looked = clock.seconds()
+        self._seconds = seconds
+        self._started = self._looked = seconds()
         self._published = 0
         self._refused = 0
         self._unconfirmed = 0
@@ -130,13 +148,13 @@ class _Report:
             self._console.say(self._count())
 
     def _progress(self) -> None:
-        now = self._clock.seconds()
+        now = self._seconds()
         if self.at is not None and self.at.number is not None and now - self._looked >= _PROGRESS_EVERY:
             self._looked = now
             self._console.progress(self._count())
 
     def _count(self) -> str:
-        took = self._clock.seconds() - self._started
+        took = self._seconds() - self._started
         rate = f", {self._published / took:.0f}/s" if took > 0 else ""
         refused = f", {self._refused} refused" if self._refused else ""
         unconfirmed = f", {self._unconfirmed} not confirmed" if self._unconfirmed else ""
@@ -151,7 +169,7 @@ def _id_of(reply: Reply) -> str:
                 return event_id
         raise PublishFailed("the answer holds no id: is this airyd's admin endpoint?")
     if reply.status in _EVENT_REFUSALS:
-        raise Refused(reply.reason)
+        raise EventRefused(reply.reason)
     if reply.status >= 500:
-        raise Unconfirmed(reply.reason)
+        raise EventUnconfirmed(reply.reason)
     raise PublishFailed(reply.reason)

@@ -1,4 +1,4 @@
-"""Tokens made good no more, through the admin endpoint or in the source itself (the work of ``airyd revoke``)."""
+"""What ``airyd revoke`` does: revoke tokens through the admin endpoint, or in the source itself."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from twisted.internet.defer import maybeDeferred
 from twisted.internet.interfaces import IReactorCore, IReactorTime
 from zope.interface import implementer
 
-from airyd.cli.admin_client import AdminEndpoint, PostFailed
+from airyd.cli.admin_client import AdminClient, PostFailed
 from airyd.cli.terminal import Console, visible
 from airyd.errors import ConfigurationError, PayloadRefused, SourceUnavailable
 from airyd.events import Event
 from airyd.interfaces import IEventSink, IEventSource, IRevocationKeeper, SourceContext
 from airyd.limits import SOURCE_PATIENCE
-from airyd.revocation import Revocation, Revoked
+from airyd.revocation import Revocation, RevocationKind
 from airyd.sources import make_source
-from airyd.sources.shares import without_patterns
+from airyd.sources.routing import without_patterns
 
 _UNSURE: Final = "it may be revoked or not: revoking it again is safe"
 
@@ -46,7 +46,7 @@ def keeper_of(url: str, reactor: IReactorCore, wall: Callable[[], float], enviro
 
 
 async def revoke_in_source(source: IEventSource, revocation: Revocation, clock: IReactorTime) -> Revocation:
-    """Have a source of :func:`keeper_of` keep a revocation, for all who read it.
+    """Store a revocation in a source of :func:`keeper_of`, for all servers that read it.
 
     Errors: :class:`RevokeFailed`.
     """
@@ -65,13 +65,13 @@ async def revoke_in_source(source: IEventSource, revocation: Revocation, clock: 
     return revocation
 
 
-async def revoke_by_admin(endpoint: AdminEndpoint, kind: Revoked, name: str) -> Revocation:
-    """Tell a server; return what it made of that.
+def revoke_by_admin(client: AdminClient, kind: RevocationKind, name: str) -> Revocation:
+    """Tell a server; return the revocation that it made.
 
     Errors: :class:`RevokeFailed`.
     """
     try:
-        reply = await endpoint.post("revoke", json.dumps({kind.value: name}).encode(), _UNSURE)
+        reply = client.post("revoke", json.dumps({kind.value: name}).encode(), _UNSURE)
     except PostFailed as error:
         raise RevokeFailed(str(error)) from None
     if reply.status >= 500:
@@ -81,11 +81,11 @@ async def revoke_by_admin(endpoint: AdminEndpoint, kind: Revoked, name: str) -> 
     match reply.value:
         case {"at": int() | float() as at, "until": int() | float() as until} if math.isfinite(at + until):
             return Revocation(kind, name, at, until)
-    raise RevokeFailed("the answer is none to a revocation: is this airyd's admin endpoint?")
+    raise RevokeFailed("the answer does not say what was revoked: is this airyd's admin endpoint?")
 
 
 def tell(done: Revocation, console: Console) -> None:
-    """Say what was done, to a person or a program.
+    """Print what was done, for a person or a program.
 
     Errors: ``OutputClosed``.
     """
@@ -93,7 +93,8 @@ def tell(done: Revocation, console: Console) -> None:
     if not console.terminal:
         console.write(json.dumps({kind.value: name, "at": at, "until": until}).encode() + b"\n")
         return
-    what = f"the token {name}" if kind is Revoked.JTI else f"all tokens of {name} that were issued until {_time(at)}"
+    of_subject = f"all tokens of {name} that were issued until {_time(at)}"
+    what = f"the token {name}" if kind is RevocationKind.JTI else of_subject
     console.show(visible(f"revoked until {_time(until)}: {what}"))
 
 
@@ -103,7 +104,7 @@ def _time(seconds: float) -> str:
 
 @implementer(IEventSink)
 class _Nobody:
-    """Who wants no events, and watches for none."""
+    """A sink of a source that nobody reads."""
 
     def deliver(self, events: Sequence[Event]) -> None:
         """See ``IEventSink``."""

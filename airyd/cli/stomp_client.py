@@ -77,7 +77,7 @@ class StatusReceived:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class ErrorReceived:
     """The server ends the connection with an ERROR.
 
     :ivar message: its header ``message``
@@ -108,21 +108,21 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Broken:
+class StompViolation:
     """The server does not keep to STOMP; ``reason`` says how."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Parted:
+class Disconnected:
     """The server has answered the DISCONNECT: everything is done."""
 
 
-Happening = Connected | Subscribed | Received | StatusReceived | Refused | Broken | Parted
+ClientEvent = Connected | Subscribed | Received | StatusReceived | ErrorReceived | StompViolation | Disconnected
 
 
-class State(Enum):
+class ClientState(Enum):
     """Where a connection is."""
 
     CONNECTING = "CONNECT was sent"
@@ -161,7 +161,7 @@ class StompClient:
         self._parser = Parser(_LIMITS, FROM_SERVER)
         self._version = VERSIONS[0]
         self._out: list[bytes] = []
-        self._state = State.CONNECTING
+        self._state = ClientState.CONNECTING
         self._send(
             Command.CONNECT,
             {
@@ -173,7 +173,7 @@ class StompClient:
         )
 
     @property
-    def state(self) -> State:
+    def state(self) -> ClientState:
         """Where the connection is."""
         return self._state
 
@@ -182,39 +182,39 @@ class StompClient:
         frames, self._out = self._out, []
         return frames
 
-    def receive(self, data: bytes) -> list[Happening]:
+    def receive(self, data: bytes) -> list[ClientEvent]:
         """Take bytes as they came and return what happened, in order.
 
-        A :class:`Refused` or :class:`Broken` is the last item that ever comes.
+        A :class:`ErrorReceived` or :class:`StompViolation` is the last item that ever comes.
         """
-        happened: list[Happening] = []
+        happened: list[ClientEvent] = []
         self._parser.feed(data)
         try:
             while (frame := self._parser.next_frame()) is not None:
-                happening = self._take(frame)
-                if happening is not None:
-                    happened.append(happening)
+                event = self._take(frame)
+                if event is not None:
+                    happened.append(event)
         except StompError as error:
             self._over()
-            happened.append(Broken(f"the server's frames are not STOMP: {error.detail}"))
+            happened.append(StompViolation(f"the server's frames are not STOMP: {error.detail}"))
         return happened
 
     def leave(self) -> bool:
-        """Send DISCONNECT; say whether an answer (:class:`Parted`) can be expected."""
-        if self._state is not State.LIVE:
+        """Send DISCONNECT; say whether an answer (:class:`Disconnected`) can be expected."""
+        if self._state is not ClientState.LIVE:
             return False
-        self._state = State.LEAVING
+        self._state = ClientState.LEAVING
         self._send(Command.DISCONNECT, {Header.RECEIPT: _BYE})
         return True
 
-    def _take(self, frame: Frame) -> Happening | None:
+    def _take(self, frame: Frame) -> ClientEvent | None:
         take = _TABLE.get((self._state, frame.command))
         if take is None:
             self._over()
-            return Broken(f"the server sent {frame.command} when it must not")
+            return StompViolation(f"the server sent {frame.command} when it must not")
         return take(self, frame)
 
-    def _connected(self, frame: Frame) -> Happening:
+    def _connected(self, frame: Frame) -> ClientEvent:
         version = next((v for v in VERSIONS if v.value == frame.headers.get(Header.VERSION)), None)
         try:
             theirs = HeartBeat.parse(frame.headers.get(Header.HEART_BEAT, "0,0"))
@@ -222,10 +222,10 @@ class StompClient:
             version = None
         if version is None:
             self._over()
-            return Broken("the server's CONNECTED names no version that was offered, or no valid heart-beat")
+            return StompViolation("the server's CONNECTED names no version that was offered, or no valid heart-beat")
         self._version = version
         self._parser.connected(version)
-        self._state = State.LIVE
+        self._state = ClientState.LIVE
         if self._asks_status:
             # First: a server that has no such destination refuses it before it answers anything else.
             self._subscribe(_STATUS_ID, STATUS)
@@ -247,7 +247,7 @@ class StompClient:
             self._resumes.add(subscription)
         self._send(Command.SUBSCRIBE, headers)
 
-    def _receipt(self, frame: Frame) -> Happening | None:
+    def _receipt(self, frame: Frame) -> ClientEvent | None:
         subscription = frame.headers.get(Header.RECEIPT_ID, "")
         destination = self._destinations.get(subscription)
         if subscription == _STATUS_ID:
@@ -262,7 +262,7 @@ class StompClient:
             self._positions[destination] = live_from
         return Subscribed(destination, recovered)
 
-    def _message(self, frame: Frame) -> Happening | None:
+    def _message(self, frame: Frame) -> ClientEvent | None:
         subscription = frame.headers.get(Header.SUBSCRIPTION, "")
         if subscription == _STATUS_ID:
             return StatusReceived(frame.body)
@@ -270,7 +270,7 @@ class StompClient:
         message_id = frame.headers.get(Header.MESSAGE_ID)
         if subscribed is None or message_id is None:
             self._over()
-            return Broken("the server sent a MESSAGE of no subscription, or without a message-id")
+            return StompViolation("the server sent a MESSAGE of no subscription, or without a message-id")
         named = frame.headers.get(Header.DESTINATION, subscribed)
         destination = subscribed if _is_name(subscribed) else named
         if self._carriers.setdefault(destination, subscription) != subscription:
@@ -279,7 +279,7 @@ class StompClient:
             self._positions[destination] = message_id
         return Received(named, message_id, frame.body)
 
-    def _error(self, frame: Frame) -> Happening:
+    def _error(self, frame: Frame) -> ClientEvent:
         self._over()
         message = frame.headers.get(Header.MESSAGE, "ERROR")
         detail = frame.body.decode("utf-8", "replace").strip().partition("\n")[0]
@@ -287,19 +287,19 @@ class StompClient:
         receipt = frame.headers.get(Header.RECEIPT_ID)
         # Other servers may not say what they refuse, but do so in the order in which they were asked.
         is_first = receipt is None and self._awaits_status and message not in _AIRYD_ERRORS
-        return Refused(message, reason, self._destinations.get(receipt or ""), receipt == _STATUS_ID or is_first)
+        return ErrorReceived(message, reason, self._destinations.get(receipt or ""), receipt == _STATUS_ID or is_first)
 
-    def _parted(self, frame: Frame) -> Happening | None:
+    def _parted(self, frame: Frame) -> ClientEvent | None:
         if frame.headers.get(Header.RECEIPT_ID) != _BYE:
             return None
         self._over()
-        return Parted()
+        return Disconnected()
 
     def _ignored(self, _frame: Frame) -> None:
         """What was under way when the client left is not wanted any more, and not counted as seen."""
 
     def _over(self) -> None:
-        self._state = State.OVER
+        self._state = ClientState.OVER
         self._parser.close()
 
     def _send(self, command: str, headers: Mapping[str, str]) -> None:
@@ -307,15 +307,15 @@ class StompClient:
 
 
 #: What is done with a frame in each state; anything else breaks the protocol.
-_TABLE: Final[Mapping[tuple[State, str], Callable[[StompClient, Frame], Happening | None]]] = {
-    (State.CONNECTING, Command.CONNECTED): StompClient._connected,
-    (State.CONNECTING, Command.ERROR): StompClient._error,
-    (State.LIVE, Command.MESSAGE): StompClient._message,
-    (State.LIVE, Command.RECEIPT): StompClient._receipt,
-    (State.LIVE, Command.ERROR): StompClient._error,
-    (State.LEAVING, Command.MESSAGE): StompClient._ignored,
-    (State.LEAVING, Command.RECEIPT): StompClient._parted,
-    (State.LEAVING, Command.ERROR): StompClient._error,
+_TABLE: Final[Mapping[tuple[ClientState, str], Callable[[StompClient, Frame], ClientEvent | None]]] = {
+    (ClientState.CONNECTING, Command.CONNECTED): StompClient._connected,
+    (ClientState.CONNECTING, Command.ERROR): StompClient._error,
+    (ClientState.LIVE, Command.MESSAGE): StompClient._message,
+    (ClientState.LIVE, Command.RECEIPT): StompClient._receipt,
+    (ClientState.LIVE, Command.ERROR): StompClient._error,
+    (ClientState.LEAVING, Command.MESSAGE): StompClient._ignored,
+    (ClientState.LEAVING, Command.RECEIPT): StompClient._parted,
+    (ClientState.LEAVING, Command.ERROR): StompClient._error,
 }
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import Final, cast
+from urllib.parse import urlsplit
 
 from twisted.application.internet import backoffPolicy
 from twisted.internet.defer import CancelledError
@@ -12,14 +13,16 @@ from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupErro
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.task import deferLater
 
-from airyd.cli.connection import End, StompConnection, StompFactory
-from airyd.cli.following import Following
-from airyd.cli.notices import Notices
-from airyd.cli.reasons import connect_reason
-from airyd.cli.stomp_client import Happening, Received, Refused, StatusReceived, Subscribed
+from airyd.cli.connection import ConnectionEnd, StompConnection, StompFactory
+from airyd.cli.render import StatusNotices
+from airyd.cli.stomp_client import ClientEvent, ErrorReceived, Received, StatusReceived, Subscribed
 from airyd.cli.terminal import Console, OutputClosed
 from airyd.cli.tls import VerifiedConnections
 from airyd.cli.token import Tokens, TokenUnreadable
+from airyd.errors import Fault
+from airyd.events import AIRY_DESTINATIONS, STATUS
+from airyd.hostnames import why_not_connected
+from airyd.patterns import ANY_SEGMENT, Pattern
 
 
 def retry_policy(jitter: Callable[[], float] = random.random) -> Callable[[int], float]:
@@ -27,8 +30,103 @@ def retry_policy(jitter: Callable[[], float] = random.random) -> Callable[[int],
     return backoffPolicy(initialDelay=0.5, maxDelay=10.0, factor=2.0, jitter=jitter)
 
 
+class TailSubscriptions:
+    """Turns what the user asked for into subscriptions that can be resumed.
+
+    A pattern's subscription has no position. So each destination of a pattern that is known, because it is one of
+    Airy's or had an event already, is also subscribed to by its name; the pattern is for what is not known yet.
+
+    :param wanted: names, and patterns
+    :ivar positions: per destination where to resume; see :class:`~airyd.cli.stomp_client.StompClient`
+    """
+
+    def __init__(self, wanted: Sequence[str]) -> None:
+        self._wanted = wanted
+        self._patterns: Final = [Pattern(each) for each in wanted if ANY_SEGMENT in each]
+        self.positions: dict[str, str] = {}
+        self._forbidden: list[str] = []
+        self._unknown: set[str] = set()
+        # Whether a connection can't have so many subscriptions that known destinations come by their names, too.
+        self._is_full = False
+        self._said: list[str] = []
+        self._requested: Sequence[str] = ()
+        self._confirmed: list[Subscribed] = []
+        self._was_complete = False
+        self._is_first = True
+
+    def includes(self, destination: str) -> bool:
+        """Say whether a destination is asked for, by its name or a pattern."""
+        return destination in self._wanted or any(pattern.matches(destination) for pattern in self._patterns)
+
+    def known(self) -> Sequence[str]:
+        """Return the destinations that are followed, as far as their names are known."""
+        names = self._wanted if self._is_full else (*self._wanted, *AIRY_DESTINATIONS, *self.positions)
+        return [name for name in dict.fromkeys(names) if ANY_SEGMENT not in name and self.includes(name)]
+
+    def forget_refusals(self) -> None:
+        """Request everything again: another token may allow it."""
+        self._forbidden = []
+
+    def for_next_connection(self) -> Sequence[str]:
+        """Return what a new connection subscribes to; empty if nothing is left."""
+        self._requested = [
+            name
+            for name in dict.fromkeys((*self._wanted, *self.known()))
+            if name not in self._forbidden and name not in self._unknown
+        ]
+        self._confirmed = []
+        self._is_first = not self._was_complete
+        return self._requested
+
+    def drop_refused(self, error: ErrorReceived) -> bool:
+        """Stop requesting what was refused; return False if that can't be done, and the user must know."""
+        if error.message == Fault.TOO_MANY_SUBSCRIPTIONS.message:
+            was_full, self._is_full = self._is_full, True
+            return not was_full and any(name not in self._wanted for name in self._requested)
+        name = error.destination
+        if name is None:
+            return False
+        if error.is_forbidden:
+            self._forbidden.append(name)
+        elif error.is_unknown and name not in self._wanted:
+            self._unknown.add(name)
+        else:
+            return False
+        self.positions.pop(name, None)
+        return True
+
+    def describe_refused(self) -> str:
+        """Return what is not followed, and why; empty if nothing was refused."""
+        return f"not allowed: {', '.join(self._forbidden)}" if self._forbidden else ""
+
+    def confirm(self, subscribed: Subscribed) -> bool:
+        """Record that a subscription is live; return whether all are."""
+        self._confirmed.append(subscribed)
+        self._was_complete = self._was_complete or len(self._confirmed) == len(self._requested)
+        return len(self._confirmed) == len(self._requested)
+
+    def outcome(self) -> str:
+        """Return what is followed now, and what was recovered."""
+        names = [name for name in self._requested if ANY_SEGMENT not in name and name != STATUS]
+        patterns = [name for name in self._requested if ANY_SEGMENT in name]
+        # Before all were live for the first time there was nothing to miss.
+        recovered = [each.destination for each in self._confirmed if each.recovered and not self._is_first]
+        if recovered and len(recovered) == len(names) and not patterns:
+            outcome = "recovered, nothing was missed"
+        elif recovered:
+            outcome = f"recovered {', '.join(recovered)}"
+        else:
+            outcome = f"following {', '.join(name for name in self._requested if name in self._wanted)}"
+        if patterns and not self._is_first:
+            outcome += f"; other destinations of {', '.join(patterns)} may have missed events"
+        if self._forbidden != self._said:
+            self._said = list(self._forbidden)
+            outcome += f" ({self.describe_refused()})" if self._forbidden else ""
+        return outcome
+
+
 class Tail:
-    """Follows destinations until enough events came, nobody reads any more, or the server says never.
+    """Follows destinations until enough events came, standard output is closed, or another try would fail alike.
 
     :param endpoint: where to connect, again and again
     :param destinations: names, and patterns
@@ -60,9 +158,9 @@ class Tail:
         self._remaining = count
         self._policy = policy
         self._token = token
-        self._following = Following(destinations)
-        self._notices = Notices(self._following.includes)
-        self._factory = StompFactory(reactor, url, (), self._following.positions, self._happened, tls=tls)
+        self._subscriptions = TailSubscriptions(destinations)
+        self._notices = StatusNotices(self._subscriptions.includes)
+        self._factory = StompFactory(reactor, url, (), self._subscriptions.positions, self._client_event, tls=tls)
         self._failures = 0
         self._done = False
         self._status = 0
@@ -73,7 +171,7 @@ class Tail:
             end = await self._connect_once()
             if self._done:
                 return self._status
-            if end.error is not None and self._do_without(end.error):
+            if end.error is not None and self._drop_refused(end.error):
                 continue
             if end.permanent:
                 self._console.say(end.reason)
@@ -83,24 +181,25 @@ class Tail:
             self._console.say(f"{end.reason.rstrip('.')}; trying again in {delay:.1f} s")
             await deferLater(self._reactor, delay)
 
-    async def _connect_once(self) -> End:
+    async def _connect_once(self) -> ConnectionEnd:
         """Connect and follow until the connection has gone; return why."""
         try:
             token = self._token()
         except TokenUnreadable as error:
-            return End(str(error), permanent=True)
+            return ConnectionEnd(str(error), permanent=True)
         if token != self._factory.token:
             self._factory.token = token
-            self._following.allow_all()
-        self._factory.destinations = self._following.begin()
+            self._subscriptions.forget_refusals()
+        self._factory.destinations = self._subscriptions.for_next_connection()
         if not self._factory.destinations:
-            return End(f"there is nothing to follow: {self._following.left_out()}", permanent=True)
+            return ConnectionEnd(
+                f"there is nothing to follow: {self._subscriptions.describe_refused()}", permanent=True
+            )
         try:
             connection = cast(StompConnection, await self._endpoint.connect(self._factory))
         except (ConnectError, ConnectionClosed, DNSLookupError) as error:
-            return End(f"cannot connect to {self._url}: {connect_reason(error, self._url)}")
-        except ValueError as error:  # what Twisted raises for a name that can't be one
-            return End(f"cannot connect to {self._url}: {connect_reason(error, self._url)}", permanent=True)
+            host = str(urlsplit(self._url).hostname)
+            return ConnectionEnd(f"cannot connect to {self._url}: {why_not_connected(error, host).rstrip('.')}")
         try:
             return await connection.when_ended()
         except CancelledError:
@@ -108,19 +207,19 @@ class Tail:
             await connection.when_ended()
             raise
 
-    def _do_without(self, error: Refused) -> bool:
+    def _drop_refused(self, error: ErrorReceived) -> bool:
         """Leave out what the server refused; return whether the rest can be followed at once."""
         if error.is_of_status:
             self._factory.asks_status = False
             return True
-        return self._following.leave_out(error)
+        return self._subscriptions.drop_refused(error)
 
-    def _happened(self, connection: StompConnection, happening: Happening) -> None:
-        match happening:
+    def _client_event(self, connection: StompConnection, event: ClientEvent) -> None:
+        match event:
             case Received():
-                self._print(connection, happening)
+                self._print(connection, event)
             case Subscribed():
-                self._note(happening)
+                self._note(event)
             case StatusReceived(body):
                 line = self._notices.line(body)
                 if line is not None:
@@ -143,9 +242,9 @@ class Tail:
             connection.leave()
 
     def _note(self, subscribed: Subscribed) -> None:
-        """Say what a subscription's receipt means, and sum up when all are there."""
+        """Report what a subscription's receipt means, and sum up when all have come."""
         if subscribed.recovered is False:
             self._console.say(f"history was lost on {subscribed.destination}: events may be missing before this point")
-        if self._following.stands(subscribed):
+        if self._subscriptions.confirm(subscribed):
             self._failures = 0
-            self._console.say(f"connected to {self._url}: {self._following.outcome()}")
+            self._console.say(f"connected to {self._url}: {self._subscriptions.outcome()}")

@@ -18,7 +18,7 @@ _ERASE_LINE = "\r\x1b[K"
 class OutputClosed(Exception):
     """Nothing can be written to standard output any more.
 
-    :ivar reason: why, for a person; empty if just whoever read it has gone (a broken pipe)
+    :ivar reason: why, for a person; empty if its reader has closed it (a broken pipe)
     """
 
     def __init__(self, reason: str = "") -> None:

@@ -2,44 +2,78 @@
 
 from __future__ import annotations
 
-from typing import Final
+import ssl
+from collections.abc import Sequence
+from enum import Enum
+from typing import Any, Final
 
 from OpenSSL import SSL
-from OpenSSL.crypto import Error as PemError
 from service_identity import VerificationError
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
-from twisted.internet.ssl import Certificate, platformTrust, trustRootFromCertificates
+from twisted.internet.ssl import platformTrust
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
+from airyd.cli.urls import plain_scheme
 from airyd.errors import ConfigurationError
 from airyd.files import read_bytes
 from airyd.hostnames import tls_options
+from airyd.openssl import openssl_reason, split_certificates, trust_root
 
-_END_OF_CERTIFICATE: Final = b"-----END CERTIFICATE-----"
+
+class CertificateFault(Enum):
+    """What is wrong with a server's certificate; the value says it to the user."""
+
+    EXPIRED = "has expired"
+    BROKEN = "is broken, or not valid yet (is this machine's clock right?)"
+    OTHER_NAME = "is for another name: use the name that it is for"
+    UNTRUSTED = "is not signed by an authority that is known here: name it with --ca-file"
+    NOT_OF_FILE = "is not signed by an authority of the --ca-file"
+
+
 #: The alerts with which OpenSSL refuses a server's certificate (RFC 8446, section 6.2). That a certificate is not
 #: valid yet is ``bad_certificate``; that it is signed with another key of the same authority is ``decrypt_error``.
-_BAD_CERTIFICATE: Final = 42
-_CERTIFICATE_EXPIRED: Final = 45
-_UNTRUSTED: Final = frozenset((48, 51))
+_ALERTS: Final = {
+    42: CertificateFault.BROKEN,
+    45: CertificateFault.EXPIRED,
+    48: CertificateFault.UNTRUSTED,
+    51: CertificateFault.UNTRUSTED,
+}
+#: OpenSSL's own numbers for the same (X509_V_ERR_*, see ``man 3 X509_verify_cert_error_string``).
+_VERIFY_CODES: Final = {
+    7: CertificateFault.UNTRUSTED,
+    10: CertificateFault.EXPIRED,
+    18: CertificateFault.UNTRUSTED,
+    19: CertificateFault.UNTRUSTED,
+    20: CertificateFault.UNTRUSTED,
+    21: CertificateFault.UNTRUSTED,
+    62: CertificateFault.OTHER_NAME,
+    64: CertificateFault.OTHER_NAME,
+}
 
 
 class Authorities:
     """The authorities that may sign a server's certificate.
 
     :param path: a PEM file with them; None for the system's
-    :ivar last: what the last :meth:`connections` returned
 
     Raises ``ConfigurationError`` if the file has none.
     """
 
     def __init__(self, path: str | None) -> None:
-        self._is_named = path is not None
-        self._trust = platformTrust() if path is None else trustRootFromCertificates(_read(path))
-        self.last: VerifiedConnections | None = None
+        self.is_named = path is not None
+        self._certificates: Sequence[bytes] = ()
+        self._trust: Any = platformTrust()
+        if path is not None:
+            pem = read_bytes("--ca-file", path)
+            try:
+                self._trust = trust_root(pem)
+                self._certificates = split_certificates(pem)
+            except ValueError as error:
+                raise ConfigurationError(f"--ca-file {path}: {error}") from None
 
     def connections(self, host: str) -> VerifiedConnections:
-        """Return what makes the TLS connections to a host, and checks its certificate.
+        """Return what makes the TLS connections of Twisted to a host, and checks its certificate.
 
         Raises ``ConfigurationError`` for a name that no host can have.
         """
@@ -47,8 +81,37 @@ class Authorities:
             creator = tls_options(host, self._trust)
         except ValueError:
             raise ConfigurationError(f"{host} is not a host name") from None
-        self.last = VerifiedConnections(creator, host, self._is_named)
-        return self.last
+        return VerifiedConnections(creator, host, self.is_named)
+
+    def context(self) -> ssl.SSLContext:
+        """Return the same for the standard library."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        if self.is_named:
+            context.load_verify_locations(cadata=b"\n".join(self._certificates).decode("ascii"))
+        else:
+            context.load_default_certs()
+        return context
+
+    def why_refused(self, error: ssl.SSLCertVerificationError, host: str) -> str:
+        """Return what is wrong with the certificate that the :meth:`context` refused."""
+        return _describe(_VERIFY_CODES.get(error.verify_code, CertificateFault.BROKEN), host, self.is_named)
+
+
+def why_no_tls(error: BaseException | None, url: str) -> str:
+    """Return why there is no TLS, if the server's certificate is not the reason.
+
+    :param error: how the connection ended; None if the server does not answer
+    """
+    if isinstance(error, SSL.Error | ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
+        return f"the server does not speak TLS on this port: use {plain_scheme(url)}"
+    what = "does not answer" if error is None else "ends"
+    return f"the server {what} the TLS handshake; if it does not speak TLS on this port, use {plain_scheme(url)}"
+
+
+def _describe(fault: CertificateFault, host: str, is_named: bool) -> str:
+    if fault is CertificateFault.UNTRUSTED and is_named:
+        fault = CertificateFault.NOT_OF_FILE
+    return f"the certificate of {host} {fault.value}"
 
 
 @implementer(IOpenSSLClientConnectionCreator)
@@ -73,10 +136,10 @@ class VerifiedConnections:
         self._sent_alert = None
         self._speaks_tls = self.is_established = False
         connection: SSL.Connection = self._creator.clientConnectionForTLS(tlsProtocol)
-        connection.set_info_callback(self._learn)
+        connection.set_info_callback(self._handshake_went_on)
         return connection
 
-    def _learn(self, connection: SSL.Connection, where: int, value: int) -> None:
+    def _handshake_went_on(self, connection: SSL.Connection, where: int, value: int) -> None:
         """Take down how far the handshake has come (called by OpenSSL)."""
         is_alert = bool(where & SSL.SSL_CB_ALERT)
         if is_alert and where & SSL.SSL_CB_WRITE:
@@ -85,52 +148,18 @@ class VerifiedConnections:
         self._speaks_tls = self._speaks_tls or is_answer
         self.is_established = self.is_established or bool(where & SSL.SSL_CB_HANDSHAKE_DONE)
 
-    def reason(self, error: BaseException | None, plain: str) -> tuple[str, bool] | None:
+    def reason(self, error: BaseException | None, url: str) -> tuple[str, bool] | None:
         """Return why the handshake failed, and whether another one would fail alike; None if it did not fail.
 
         :param error: how the connection ended; None if it did not end, and nothing was answered in time
-        :param plain: what the URL of a port without TLS begins with, such as ``http://``
         """
         if self.is_established:
             return None
-        match error:
-            case VerificationError():
-                return f"the certificate of {self._host} is for another name: use the name that it is for", True
-            case SSL.Error() if self._speaks_tls:
-                failed = f"the TLS handshake failed: {openssl_words(error)}"
-                return self._mistrust() or failed, True
-            case SSL.Error():
-                return f"the server does not speak TLS on this port: use {plain}", True
-        what = "does not answer" if error is None else "ends"
-        return f"the server {what} the TLS handshake; if it does not speak TLS on this port, use {plain}", False
-
-    def _mistrust(self) -> str | None:
-        """Return what is wrong with the server's certificate; None if the handshake failed for something else."""
-        whose = f"the certificate of {self._host}"
-        if self._sent_alert == _CERTIFICATE_EXPIRED:
-            return f"{whose} has expired"
-        if self._sent_alert == _BAD_CERTIFICATE:
-            return f"{whose} is broken, or not valid yet (is this machine's clock right?)"
-        if self._sent_alert in _UNTRUSTED and self._is_named:
-            return f"{whose} is not signed by an authority of the --ca-file"
-        if self._sent_alert in _UNTRUSTED:
-            return f"{whose} is not signed by an authority that is known here: name it with --ca-file"
-        return None
-
-
-def openssl_words(error: SSL.Error) -> str:
-    """Return what OpenSSL says: (library, function, reason) each."""
-    match error.args:
-        case ([*errors],):
-            return ", ".join(str(each[-1]) for each in errors) or "no reason"
-    return type(error).__name__
-
-
-def _read(path: str) -> list[Certificate]:
-    blocks = read_bytes("--ca-file", path).split(_END_OF_CERTIFICATE)[:-1]
-    if not blocks:
-        raise ConfigurationError(f"--ca-file {path}: there is no certificate in PEM in it")
-    try:
-        return [Certificate.loadPEM(block + _END_OF_CERTIFICATE) for block in blocks]
-    except (PemError, ValueError):
-        raise ConfigurationError(f"--ca-file {path}: a certificate in it is broken") from None
+        if isinstance(error, VerificationError):
+            return _describe(CertificateFault.OTHER_NAME, self._host, self._is_named), True
+        if isinstance(error, SSL.Error) and self._speaks_tls:
+            fault = _ALERTS.get(self._sent_alert or 0)
+            if fault is not None:
+                return _describe(fault, self._host, self._is_named), True
+            return f"the TLS handshake failed: {openssl_reason(error)}", True
+        return why_no_tls(error, url), isinstance(error, SSL.Error)

@@ -1,4 +1,4 @@
-"""Tokens on the command line: those that are shown to a server, and ``airyd token``, which makes one to try things."""
+"""Tokens on the command line: where one comes from, and what ``airyd token`` does."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ _LONGEST: Final = 64 * 1024
 #: How every JSON Web Token begins: ``{"`` in base64.
 _JWT_START: Final = "eyJ"
 
-#: Gives the token to show, looked up anew, so that a file may be renewed meanwhile; None: there is none.
+#: Returns the token, or None. It reads the file at each call, since the file may have been renewed.
 Tokens = Callable[[], str | None]
 
-#: How a list, an object and a text in quotes begin in JSON: nobody means those as plain text.
+#: How a list, an object and a string begin in JSON: such a value is not meant as plain text.
 _JSON_BEGINS: Final = ("[", "{", '"')
 
 
 class TokenUnreadable(Exception):
-    """The token can't be had; the text says why in one line."""
+    """The token can't be read; the text says why in one line."""
 
 
 def token_source(path: str | None, variable: str, environ: Mapping[str, str]) -> Tokens:
     """Return where the token comes from: a file if one is named, else the environment.
 
-    What it returns raises :class:`TokenUnreadable`. A token is never an argument, since who lists processes sees those.
+    What it returns raises :class:`TokenUnreadable`. A token is never an argument, since all users see those.
     """
 
     def token() -> str | None:
@@ -58,7 +58,7 @@ def _is_token(text: str) -> bool:
 def secrets_of(path: str | None, variable: str | None, environ: Mapping[str, str]) -> bytes:
     """Return the secrets of a file if one is named, else of an environment variable.
 
-    Raises ``ValueError``, whose text says in one line why there are none.
+    Raises ``ValueError``, whose text says why in one line.
     """
     from airyd.auth.jwt.keys import MOST_BYTES, is_variable, read_variable
 
@@ -90,10 +90,10 @@ def mint(
     """
     import jwt
 
-    from airyd.auth.jwt.claims import Rules, read_identity
+    from airyd.auth.jwt.claims import ClaimRules, read_identity
     from airyd.auth.jwt.keys import secret_keys
-    from airyd.auth.jwt.permissions import RightsClaims, RightsTable
-    from airyd.auth.jwt.signature import read_claims, read_head
+    from airyd.auth.jwt.permissions import PermissionCache, PermissionClaims
+    from airyd.auth.jwt.signature import read_header, verified_claims
     from airyd.errors import LoginRefused
 
     issued = int(now)
@@ -104,9 +104,9 @@ def mint(
     assert isinstance(key.material, bytes)  # noqa: S101  # a secret is
     token = jwt.encode(claims, key.material, algorithm)
     try:
-        read = read_claims(token, read_head(token), [key])
-        read_identity(read, Rules())
-        RightsTable(RightsClaims()).rights(read)
+        read = verified_claims(token, read_header(token), [key])
+        read_identity(read, ClaimRules())
+        PermissionCache(PermissionClaims()).permissions(read)
     except LoginRefused as error:
         raise ValueError(f"a server would not take this token: {error.reason}") from None
     return token

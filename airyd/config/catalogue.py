@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from twisted.logger import Logger
 
+from airyd.config.settings import DestinationsFile
 from airyd.errors import ConfigurationError
 from airyd.events import DESTINATION, OWN, STATUS, share_a_tag
 from airyd.files import read_text
-from airyd.sources.shares import share_out
+from airyd.sources.routing import assign_destinations
 
 OPTION: Final = "--destinations-file"
 
@@ -27,46 +28,37 @@ def check_name(name: str, present: Collection[str]) -> None:
         raise ValueError("it is there already")
 
 
-class DestinationsFile(NamedTuple):
-    """The file of ``--destinations-file``: one name a line; what follows a ``#`` is for people.
+def read_catalogue(file: DestinationsFile) -> list[str]:
+    """Return the whole catalogue: one name a line of the file; what follows a ``#`` is for people.
 
-    :ivar path: absolute, since a daemon changes its working directory
-    :ivar others: what is in the catalogue whatever the file says
+    Raises ``ConfigurationError`` if the file can't be read, or names what can't be. The file has no secrets.
     """
+    names = list(file.others)
+    for number, line in enumerate(read_text(OPTION, file.path).splitlines(), 1):
+        name = line.partition("#")[0].strip()
+        if not name:
+            continue
+        try:
+            check_name(name, names)
+        except ValueError as error:
+            raise ConfigurationError(f"{OPTION} {file.path}: line {number}: {name[:200]!r}: {error}") from None
+        names.append(name)
+    return names
 
-    path: str
-    others: Sequence[str]
 
-    def read(self) -> list[str]:
-        """Return the whole catalogue; raises ``ConfigurationError`` if the file can't be read, or names what can't be.
+def read_additions(file: DestinationsFile, catalogue: Collection[str]) -> list[str]:
+    """Return what the file has beyond a catalogue that was read from it earlier.
 
-        The file has no secrets.
-        """
-        names = list(self.others)
-        for number, line in enumerate(read_text(OPTION, self.path).splitlines(), 1):
-            name = line.partition("#")[0].strip()
-            if not name:
-                continue
-            try:
-                check_name(name, names)
-            except ValueError as error:
-                raise ConfigurationError(f"{OPTION} {self.path}: line {number}: {name[:200]!r}: {error}") from None
-            names.append(name)
-        return names
-
-    def read_additions(self, catalogue: Collection[str]) -> list[str]:
-        """Return what the file has beyond a catalogue that was read from it earlier.
-
-        Raises ``ConfigurationError`` as :meth:`read` does, and for a file that lacks some of it.
-        """
-        names = self.read()
-        missing = sorted(set(catalogue) - set(names))
-        if missing:
-            raise ConfigurationError(
-                f"{OPTION} {self.path}: it has no more {', '.join(missing)}: restart airyd to take a destination away, "
-                "or write it again"
-            )
-        return [name for name in names if name not in catalogue]
+    Raises ``ConfigurationError`` as :func:`read_catalogue` does, and for a file that lacks some of it.
+    """
+    names = read_catalogue(file)
+    missing = sorted(set(catalogue) - set(names))
+    if missing:
+        raise ConfigurationError(
+            f"{OPTION} {file.path}: it has no more {', '.join(missing)}: restart airyd to take a destination away, "
+            "or write it again"
+        )
+    return [name for name in names if name not in catalogue]
 
 
 def reload_catalogue(
@@ -84,12 +76,12 @@ def reload_catalogue(
         _log.warn("there is nothing to load again: {option} was not given", option=OPTION)
         return
     try:
-        names = file.read_additions(catalogue)
+        names = read_additions(file, catalogue)
         if share_a_tag([*catalogue, *names, STATUS]):
             raise ConfigurationError(
                 f"{OPTION} {file.path}: two destinations have the same tag in message ids; rename one"
             )
-        share_out(sources, [*catalogue, *names])
+        assign_destinations(sources, [*catalogue, *names])
     except ConfigurationError as error:
         _log.error("the destinations stay as they are: {reason}", reason=str(error))
         return

@@ -1,4 +1,4 @@
-"""The options of ``twistd airyd``, and the settings that they make."""
+"""The options of ``twistd airyd``, which make its settings."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import sys
 from collections.abc import Callable, Sequence
 from getopt import GetoptError, getopt
 from pathlib import Path
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, NoReturn
 
 from twisted.python import usage
 
 from airyd import __version__
-from airyd.admin.endpoint import check_admin_endpoint
+from airyd.admin.access import check_admin_endpoint
 from airyd.auth import describe_authenticators
-from airyd.config.catalogue import DestinationsFile, check_name
+from airyd.config.catalogue import check_name, read_catalogue
 from airyd.config.option_values import lifetime, naming, one_of, ping_interval, positive, seconds, workers
+from airyd.config.settings import DestinationsFile, Settings
 from airyd.errors import ConfigurationError
 from airyd.events import AIRY_DESTINATIONS
 from airyd.limits import LIMITS, PING_INTERVAL, Limits
@@ -25,7 +26,6 @@ from airyd.runtime.twistd_files import check_twistd_files
 from airyd.sources import describe_sources
 from airyd.spelling import did_you_mean
 from airyd.stomp.spec import HeartBeat
-from airyd.websocket.protocol import PROTOCOLS
 
 DEFAULT_LISTEN: Final = "tcp:8080:interface=127.0.0.1"
 DEFAULT_PATH: Final = "/ws.communication"
@@ -38,47 +38,8 @@ ON: Final = "on"
 OFF: Final = "off"
 #: Those that may be given more than once: their help says so.
 REPEATABLE: Final = ("listen", "path", "source", "auth", "destination", "origin")
-
-
-class Settings(NamedTuple):
-    """What was asked for, checked as far as one option can be by itself.
-
-    :ivar listen: endpoint strings of the WebSocket
-    :ivar paths: the paths of the WebSocket; all serve the same
-    :ivar sources: the sources' URLs
-    :ivar destinations: the catalogue, as it is at the start
-    :ivar destinations_file: where more of it may come from, or None
-    :ivar auth: the authenticators' specs
-    :ivar admin: the endpoint string of the admin page, or None
-    :ivar admin_token_file: where the token is that the admin page asks for, or None
-    :ivar origins: what ``--origin`` gave; empty for the default
-    :ivar grace: seconds for which no client is closed for a missing heart-beat
-    :ivar ping_interval: seconds of silence after which a client without heart-beats is pinged; 0 for never
-    :ivar workers: processes that serve clients; 1 for this one alone
-    :ivar compression: whether to compress for the clients that offer it
-    :ivar websocket: which protocol of ``airyd.websocket.protocol.PROTOCOLS``
-    :ivar token_max_age: seconds for which a revocation is kept
-    :ivar log_level: which of ``airyd.runtime.logs.LEVELS``
-    """
-
-    listen: Sequence[str]
-    paths: Sequence[str]
-    sources: Sequence[str]
-    destinations: Sequence[str]
-    auth: Sequence[str]
-    admin: str | None
-    admin_token_file: str | None
-    origins: Sequence[str]
-    heart_beat: HeartBeat
-    grace: float
-    compression: bool
-    limits: Limits
-    websocket: str
-    workers: int = 1
-    destinations_file: DestinationsFile | None = None
-    token_max_age: int = TOKEN_MAX_AGE
-    ping_interval: float = PING_INTERVAL
-    log_level: str = DEFAULT_LEVEL
+#: Options that there were, and why there are none any more.
+REMOVED: Final = {"websocket": "airyd has one WebSocket implementation; leave the option out"}
 
 
 class Options(usage.Options):
@@ -141,13 +102,6 @@ class Options(usage.Options):
             ON,
             "on or off: permessage-deflate for the clients that offer it, where many get the same.",
             naming("compression", one_of((ON, OFF))),
-        ],
-        [
-            "websocket",
-            None,
-            "lean",
-            "Autobahn's WebSocket trimmed (lean), or as it comes (stock): to rule the trimming out when in doubt.",
-            naming("websocket", one_of(tuple(PROTOCOLS))),
         ],
         [
             "log-level",
@@ -254,7 +208,7 @@ class Options(usage.Options):
             listen=self._listen or [DEFAULT_LISTEN],
             paths=self._paths or [DEFAULT_PATH],
             sources=self._sources or ["memory:"],
-            destinations=self._destinations if file is None else file.read(),
+            destinations=self._destinations if file is None else read_catalogue(file),
             destinations_file=file,
             auth=self._auth or [DEFAULT_AUTH],
             admin=admin,
@@ -267,7 +221,6 @@ class Options(usage.Options):
             limits=limits,
             workers=self["workers"],
             token_max_age=self["token-max-age"],
-            websocket=self["websocket"],
             log_level=self["log-level"],
         )
         if self.parent is not None:
@@ -301,6 +254,8 @@ class Options(usage.Options):
         known = {option.rstrip("="): option.endswith("=") for option in self.longOpt}
         meant = [name] if name in known else [option for option in known if option.startswith(name)]
         dashed = f"--{name}" if len(name) > 1 else f"-{name}"
+        if name in REMOVED:
+            return f"{dashed} was removed: {REMOVED[name]}"
         if not meant and self.parent is not None and _is_known(name, self.parent):
             return f"{dashed} is an option of twistd: write it in front of the word airyd"
         if not meant:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from types import MappingProxyType
@@ -84,9 +85,7 @@ class EndpointText(NamedTuple):
         """Say whether the two can't both listen, as far as their strings show it."""
         ours, theirs = self.wrapped or self, other.wrapped or other
         if ours.port and ours.port == theirs.port:
-            our_host, their_host = _bound_host(ours), _bound_host(theirs)
-            is_any = our_host.is_unspecified or their_host.is_unspecified
-            return our_host == their_host or (is_any and our_host.version == their_host.version)
+            return _share_addresses(_bound_host(ours), _bound_host(theirs))
         if ours.kind == theirs.kind == "unix":
             return os.path.abspath(ours.parameters["address"]) == os.path.abspath(theirs.parameters["address"])
         return ours.kind == "systemd" and ours == theirs
@@ -280,4 +279,21 @@ def _listed(words: Sequence[str]) -> str:
 def _bound_host(text: EndpointText) -> IPv4Address | IPv6Address:
     unspecified = "::" if text.kind in ("tcp6", "tls") else "0.0.0.0"  # noqa: S104  # what Twisted takes
     host = text.parameters.get("interface", unspecified)
-    return ip_address("127.0.0.1" if host.lower() == "localhost" else host)
+    address = ip_address("127.0.0.1" if host.lower() == "localhost" else host)
+    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
+
+
+def _share_addresses(one: IPv4Address | IPv6Address, other: IPv4Address | IPv6Address) -> bool:
+    """Say whether two sockets with the same port can't be bound to these hosts."""
+    if one.version == other.version:
+        return one == other or one.is_unspecified or other.is_unspecified
+    return any(each.version == 6 and each.is_unspecified for each in (one, other)) and _takes_ipv4()
+
+
+def _takes_ipv4() -> bool:
+    """Say whether a socket on ``::`` takes IPv4 connections, too (ipv6(7), ``net.ipv6.bindv6only``)."""
+    try:
+        with socket.socket(socket.AF_INET6) as new:
+            return not new.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+    except OSError:  # no IPv6 on this machine
+        return False

@@ -30,7 +30,8 @@ from twisted.python.failure import Failure
 
 from airyd.errors import ConfigurationError
 from airyd.listening.endpoint_strings import EndpointText, read_endpoint
-from airyd.tls import check_certificate_folder, reason_of, server_tls
+from airyd.openssl import openssl_reason
+from airyd.tls import check_certificate_folder, server_tls
 from airyd.websocket.transport import keep_alive
 
 #: Connections that wait to be accepted; Twisted's 50 loses some when all clients come back at once.
@@ -48,7 +49,7 @@ _UNIX_HINTS: Final[Mapping[int, str]] = {
 }
 
 
-class Place(NamedTuple):
+class ListeningEndpoint(NamedTuple):
     """Where an option says to listen.
 
     :ivar option: such as ``--listen``
@@ -62,7 +63,7 @@ class Place(NamedTuple):
     endpoint: IStreamServerEndpoint
 
     @classmethod
-    def read(cls, option: str, description: str, reactor: object) -> Place:
+    def read(cls, option: str, description: str, reactor: object) -> ListeningEndpoint:
         """Read an endpoint string; nothing is opened yet.
 
         :param reactor: what will be asked to listen
@@ -102,9 +103,9 @@ def read_text(option: str, description: str) -> EndpointText:
         raise ConfigurationError(f"{option} {description}: {error}") from None
 
 
-def check_distinct(places: Iterable[Place]) -> None:
+def check_distinct(endpoints: Iterable[ListeningEndpoint]) -> None:
     """Raise ``ConfigurationError`` if two of these can't both listen."""
-    for one, other in combinations(places, 2):
+    for one, other in combinations(endpoints, 2):
         if one.text.overlaps(other.text):
             raise ConfigurationError(
                 f"{other.option} {other.description}: {one.option} {one.description} listens there already; "
@@ -232,7 +233,7 @@ def _reason(error: object, hints: Mapping[int, str]) -> str:
         hint = hints.get(error.errno or 0)
         return f"{error.strerror}; {hint}" if hint else error.strerror
     if isinstance(error, TlsError):
-        return reason_of(error)
+        return openssl_reason(error)
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 

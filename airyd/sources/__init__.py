@@ -13,7 +13,7 @@ from airyd.spelling import did_you_mean
 
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*")
 
-#: See ``airyd.sources.shares``.
+#: See ``airyd.sources.routing``.
 _SEVERAL: Final = """\
 With more than one --source, each says which destinations it has:
     destinations   patterns with commas between them: /queue/message, /queue/* (any one

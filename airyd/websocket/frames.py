@@ -16,7 +16,7 @@ _MASK_BYTES: Final = 4
 #: A ping without a payload, as the server sends it (section 5.5.2).
 PING: Final = b"\x89\x00"
 #: The bytes of the shortest frame of a client.
-_LEAST: Final = 2 + _MASK_BYTES
+_SHORTEST_FRAME: Final = 2 + _MASK_BYTES
 
 _short_header = struct.Struct("!BBH").pack
 _long_header = struct.Struct("!BBQ").pack
@@ -64,7 +64,7 @@ def whole_messages(data: bytes) -> tuple[list[bytes], int]:
     """
     messages = []
     start, size = 0, len(data)
-    while size - start >= _LEAST:
+    while size - start >= _SHORTEST_FRAME:
         first, length, at = data[start], data[start + 1] - _MASKED, start + 2
         if length == _SHORT:
             length, at = data[at] << 8 | data[at + 1], at + 2

@@ -1,35 +1,26 @@
-"""The opening handshake: its bounds, who is let in (RFC 6455, section 4.2), and Autobahn's options.
+"""The opening handshake (RFC 6455, section 4.2): its bounds, who is let in, and the answer.
 
-airyd reads the request itself, and Autobahn answers it. Autobahn's own reading ends lines at bytes that are content to
-a proxy (``str.splitlines``), so that a header could be hidden in another. The answer is ``succeedHandshake``, which
-needs ``_wskey``, ``websocket_version``, ``websocket_protocols`` and ``websocket_extensions``; a list of extensions is
-split by ``_parseExtensionsHeader``. None of these is Autobahn's API: tests/websocket/test_autobahn.py says what they
-must do.
+airyd reads and answers the request itself. Autobahn's own reading ends lines at bytes that are content to a proxy
+(``str.splitlines``), so that a header could be hidden in another.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Final, NamedTuple
 
-from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
-from twisted.internet.interfaces import IProtocolNegotiationFactory, IReactorCore
-from twisted.internet.tcp import Connection
-from twisted.logger import Logger
-from zope.interface import implementer
-
 from airyd import __version__
-from airyd.client.context import ClientContext
 from airyd.errors import RequestRefused
-from airyd.interfaces import Opening
-from airyd.limits import WEBSOCKET_MESSAGE
+from airyd.interfaces import NO_OPENING, Opening
 from airyd.request_head import RequestHead, RequestHeadReader, elements, is_token, parse_request_head
 from airyd.stomp.message import Framing
 from airyd.stomp.spec import Version
-from airyd.tls import ALPN_PROTOCOLS, TLS_HANDSHAKE
-from airyd.websocket.deflate import agree
+from airyd.tls import TLS_HANDSHAKE
+from airyd.websocket.deflate import agree, parse_extensions
 from airyd.websocket.origin import OriginPolicy, describe_refusal
 
 #: The subprotocols of STOMP, best first.
@@ -38,9 +29,29 @@ SUBPROTOCOLS: Final = tuple(version.rules.subprotocol for version in reversed(Ve
 _VERSION: Final = "13"
 #: 16 bytes in base64 (RFC 6455, section 4.1).
 _KEY: Final = re.compile(r"[A-Za-z0-9+/]{22}==")
+#: What a server appends to the key before it hashes it (RFC 6455, section 4.2.2).
+_KEY_SUFFIX: Final = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_SERVER: Final = f"airyd/{__version__}"
 
 
-class OpeningHandshakeRequest(NamedTuple):
+class HandshakePolicy(NamedTuple):
+    """Which opening handshakes are accepted.
+
+    :ivar paths: those of the WebSocket
+    :ivar origins: the web pages that may connect
+    :ivar compression: whether to agree to compress messages
+    :ivar head_bytes: the most that a request head may have
+    :ivar head_fields: the most headers that it may have
+    """
+
+    paths: Sequence[str]
+    origins: OriginPolicy
+    compression: bool
+    head_bytes: int
+    head_fields: int
+
+
+class HandshakeRequest(NamedTuple):
     """What a proper opening handshake asks for.
 
     :ivar key: the ``Sec-WebSocket-Key``
@@ -53,100 +64,65 @@ class OpeningHandshakeRequest(NamedTuple):
     extensions: str
 
 
-class OpeningHandshake(WebSocketServerProtocol):
-    """A connection up to the 101, or to the refusal.
+class HandshakeAccepted(NamedTuple):
+    """How an accepted opening handshake ends.
 
-    What Autobahn is to do is set as class attributes: it would copy options onto each connection otherwise. No slots
-    of its own, so that it can be mixed with a protocol that has some.
+    :ivar answer: the HTTP response
+    :ivar framing: how to frame what is sent if compression was agreed on, else None
+    :ivar rest: the bytes that followed the request
     """
 
-    __slots__ = ()
+    answer: bytes
+    framing: Framing | None
+    rest: bytes
 
-    #: What has arrived of the request head.
-    _reader: RequestHeadReader | None = None
 
-    factory: HandshakeFactory
-    transport: Connection  # or what behaves like one, on TLS
-    _log = Logger()
+class OpeningHandshake:
+    """One client's opening handshake. It goes when the client's CONNECT has taken the opening.
 
-    logOctets = False
-    logFrames = False
-    trackTimings = False
-    utf8validateIncoming = True
-    requireMaskedClientFrames = True
-    maskServerFrames = False
-    # 0, Autobahn's default, would wait for a frame of 2^62 bytes. STOMP's own bounds are far below
-    # and hold while a message arrives; this one is only for what isn't STOMP at all.
-    maxFramePayloadSize = WEBSOCKET_MESSAGE
-    maxMessagePayloadSize = WEBSOCKET_MESSAGE
-    autoFragmentSize = 0
-    failByDrop = False
-    echoCloseCodeReason = False
-    # The wheel has all deadlines.
-    openHandshakeTimeout = 0
-    closeHandshakeTimeout = 0
-    tcpNoDelay = True
-    autoPingInterval = 0
-    autoPingTimeout = 0
-    autoPingSize = 12
-    autoPingRestartOnAnyTraffic = True
+    :ivar opening: what may be a login, of a client whose origin may connect
+    """
 
-    def _dataReceived(self, data: bytes) -> None:
-        if self.state == self.STATE_CONNECTING:
-            try:
-                self._read_request(data)
-            except RequestRefused as refused:
-                self.refuse(refused)
-        elif self.state != self.STATE_CLOSED:  # where Autobahn would collect it
-            super()._dataReceived(data)
+    __slots__ = ("_policy", "_reader", "opening")
 
-    def _read_request(self, data: bytes) -> None:
-        """Take bytes of the opening handshake; answer it with 101 when all of it is here.
+    def __init__(self, policy: HandshakePolicy) -> None:
+        self._policy = policy
+        self._reader: RequestHeadReader | None = None
+        self.opening = NO_OPENING
+
+    def read(self, data: bytes) -> HandshakeAccepted | None:
+        """Read a piece of the request; return None while its head is incomplete.
 
         Errors: ``RequestRefused``.
         """
+        policy = self._policy
         if self._reader is None:
             if data.startswith(TLS_HANDSHAKE):
                 raise RequestRefused("This port does not speak TLS: use ws:// in place of wss://.")
-            limits = self.factory.gateway.limits
-            self._reader = RequestHeadReader(limits.request_head, limits.headers)
+            self._reader = RequestHeadReader(policy.head_bytes, policy.head_fields)
         whole = self._reader.feed(data)
         if whole is None:
-            return
+            return None
         head = parse_request_head(whole[0])
-        asked = read_opening_handshake(head, self.factory.paths)
+        request = read_opening_handshake(head, policy.paths)
         origin = head.fields.get("origin")
-        if origin is not None and not self.factory.origins.allows(origin, head.host):
+        if origin is not None and not policy.origins.allows(origin, head.host):
             raise RequestRefused(describe_refusal(origin), HTTPStatus.FORBIDDEN)
         if "authorization" in head.fields or "cookie" in head.fields:
-            self.opening_shown(Opening(head.fields.get("authorization"), head.fields.get("cookie")))
-        self._accept(asked, whole[1])
-
-    def _accept(self, asked: OpeningHandshakeRequest, rest: bytes) -> None:
-        """Let Autobahn answer with 101, and read what follows the request."""
+            self.opening = Opening(head.fields.get("authorization"), head.fields.get("cookie"))
         self._reader = None
-        self.data = rest
-        # What Autobahn's own reading of the request would leave behind for its answer.
-        self._wskey = asked.key
-        self.websocket_version = int(_VERSION)
-        self.websocket_protocols = [] if asked.subprotocol is None else [asked.subprotocol]
-        self.websocket_extensions: list[object] = []
-        headers: dict[str, str] = {}
-        if asked.extensions and self.factory.compression:
-            agreement = agree(self._parseExtensionsHeader(asked.extensions))
-            if agreement is not None:
-                self.compression_agreed(agreement.framing)
-                headers["Sec-WebSocket-Extensions"] = agreement.answer
-        self.succeedHandshake((asked.subprotocol, headers))
+        agreement = None
+        if request.extensions and policy.compression:
+            agreement = agree(parse_extensions(request.extensions))
+        if agreement is None:
+            return HandshakeAccepted(_switching_protocols(request, None), None, whole[1])
+        return HandshakeAccepted(_switching_protocols(request, agreement.answer), agreement.framing, whole[1])
 
-    def compression_agreed(self, framing: Framing) -> None:
-        """Learn that messages may be compressed, and what frames those to this client."""
-
-    def refuse(self, refused: RequestRefused) -> None:
-        """Answer the opening handshake with an HTTP error, and close."""
+    def refusal(self, refused: RequestRefused) -> bytes:
+        """Return the HTTP response that refuses the request, whether or not all of it is here."""
         body = f"{refused.reason}\n".encode()
         headers = {
-            "Server": self.factory.server,
+            "Server": _SERVER,
             "Content-Type": "text/plain; charset=utf-8",
             "Connection": "close",
             **refused.headers,
@@ -155,28 +131,23 @@ class OpeningHandshake(WebSocketServerProtocol):
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         status = refused.status
         has_body = self._reader is None or self._reader.wants_body
-        self._reader = None
-        self.sendData(f"HTTP/1.1 {status.value} {status.phrase}\r\n{lines}\r\n".encode() + (body if has_body else b""))
-        self.factory.gateway.metrics.handshakes_refused[int(status)] += 1
-        self._log.info(
-            "{peer}: opening handshake refused with {code}: {reason}",
-            peer=self.peer,
-            code=int(status),
-            reason=refused.reason,
-            once_a_minute=f"handshake {int(status)}",
-        )
-        self.handshake_refused()
-        self.wasClean = True  # for Autobahn: nothing to warn of
-        self.dropConnection()
-
-    def opening_shown(self, opening: Opening) -> None:
-        """Learn what may be a login; its origin may connect."""
-
-    def handshake_refused(self) -> None:
-        """Learn that the answer to the opening handshake was an HTTP error; the connection closes."""
+        head = f"HTTP/1.1 {status.value} {status.phrase}\r\n{lines}\r\n".encode()
+        return head + body if has_body else head
 
 
-def read_opening_handshake(head: RequestHead, paths: Sequence[str]) -> OpeningHandshakeRequest:
+def _switching_protocols(request: HandshakeRequest, extensions: str | None) -> bytes:
+    """Return the HTTP response that accepts an opening handshake (RFC 6455, section 4.2.2)."""
+    # The key is a nonce of the client's, and the hash keeps no secret.
+    digest = hashlib.sha1((request.key + _KEY_SUFFIX).encode(), usedforsecurity=False).digest()
+    extension_line = "" if extensions is None else f"Sec-WebSocket-Extensions: {extensions}\r\n"
+    subprotocol_line = "" if request.subprotocol is None else f"Sec-WebSocket-Protocol: {request.subprotocol}\r\n"
+    return (
+        f"HTTP/1.1 101 Switching Protocols\r\nServer: {_SERVER}\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n"
+        f"{extension_line}{subprotocol_line}Sec-WebSocket-Accept: {base64.b64encode(digest).decode()}\r\n\r\n"
+    ).encode()
+
+
+def read_opening_handshake(head: RequestHead, paths: Sequence[str]) -> HandshakeRequest:
     """Return what a request asks for, if it opens the WebSocket on one of these paths (RFC 6455, section 4.2.1).
 
     Errors: ``RequestRefused``.
@@ -208,7 +179,7 @@ def read_opening_handshake(head: RequestHead, paths: Sequence[str]) -> OpeningHa
     extensions = fields.get("sec-websocket-extensions", "")
     if not extensions.isascii():
         raise RequestRefused("The Sec-WebSocket-Extensions header must be ASCII.")
-    return OpeningHandshakeRequest(key, _subprotocol(fields.get("sec-websocket-protocol")), extensions)
+    return HandshakeRequest(key, _subprotocol(fields.get("sec-websocket-protocol")), extensions)
 
 
 def _subprotocol(header: str | None) -> str | None:
@@ -227,33 +198,3 @@ def _subprotocol(header: str | None) -> str | None:
 def _upgrade_required(reason: str, more: Mapping[str, str] | None = None) -> RequestRefused:
     headers = {"Upgrade": "websocket", "Connection": "Upgrade, close", **(more or {})}
     return RequestRefused(reason, HTTPStatus.UPGRADE_REQUIRED, headers)
-
-
-@implementer(IProtocolNegotiationFactory)
-class HandshakeFactory(WebSocketServerFactory):
-    """What all connections share.
-
-    :param paths: those of the WebSocket
-    :param origins: the web pages that may connect
-    :param compression: whether to agree to compress messages
-    """
-
-    noisy = False
-
-    def __init__(
-        self,
-        gateway: ClientContext,
-        paths: Sequence[str],
-        origins: OriginPolicy,
-        reactor: IReactorCore,
-        compression: bool = True,
-    ) -> None:
-        super().__init__(server=f"airyd/{__version__}", reactor=reactor)
-        self.gateway = gateway
-        self.paths = paths
-        self.origins = origins
-        self.compression = compression
-
-    def acceptableProtocols(self) -> list[bytes]:
-        """See ``IProtocolNegotiationFactory``."""
-        return list(ALPN_PROTOCOLS)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
+from airyd.addresses import read_authority
 from airyd.errors import ConfigurationError
 
 ANY: Final = "*"
@@ -23,7 +24,6 @@ _HOST: Final = rf"(?P<host>\[[0-9a-f:.]+\]|{_LABEL}(?:\.{_LABEL})*\.?)"
 _SCHEME: Final = r"(?P<scheme>[a-z][a-z0-9+.-]*)"
 _ORIGIN: Final = re.compile(rf"{_SCHEME}://{_HOST}(?::(?P<port>[1-9][0-9]{{0,4}}))?")
 _OPTION: Final = re.compile(rf"{_SCHEME}://(?P<wildcard>\*\.)?{_HOST}(?::(?P<port>[1-9][0-9]{{0,4}}|\*))?/?")
-_HOST_FIELD: Final = re.compile(rf"{_HOST}(?::(?P<port>[0-9]{{0,5}}))?")
 
 
 class Origin(NamedTuple):
@@ -140,8 +140,11 @@ def _is_own(page: Origin, host: str) -> bool:
     The scheme is not compared: behind a proxy that ends TLS, a page of ``https:`` reaches a ``ws:`` server. Nor is 80
     told from 443 or no port: proxies write in ``Host`` what they listen on, or leave it out.
     """
-    found = _HOST_FIELD.fullmatch(host.lower())
-    if found is None or page.scheme not in _DEFAULT_PORTS:
+    try:
+        own = read_authority(host)
+    except ValueError:
         return False
-    ports = [port if port not in ("80", "443") else "" for port in (page.port, found["port"] or "")]
-    return page.host == found["host"].removesuffix(".") and ports[0] == ports[1]
+    if page.scheme not in _DEFAULT_PORTS:
+        return False
+    ports = [port if port not in ("80", "443") else "" for port in (page.port, own.port)]
+    return page.host.strip("[]") == own.host.removesuffix(".") and ports[0] == ports[1]

@@ -1,15 +1,14 @@
-"""WebSocket in and out: Autobahn shakes hands, reads frames and closes; airyd sends its own frames."""
+"""What carries STOMP over WebSocket: one channel for each client, and their factory."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from http import HTTPStatus
-from types import MappingProxyType
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IReactorCore
+from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.tcp import Connection
 from twisted.logger import Logger
@@ -18,112 +17,90 @@ from zope.interface import implementer
 
 from airyd.client.client import Client
 from airyd.client.context import ClientContext
-from airyd.client.timer_wheel import Timer
+from airyd.client.timer_wheel import Timer, TimerWheel
 from airyd.errors import CloseCode, Fault, RequestRefused, StompError
-from airyd.interfaces import NO_OPENING, IChannel, IPrincipal, Opening
+from airyd.interfaces import IChannel, IPrincipal
 from airyd.limits import CLOSE_PATIENCE
-from airyd.metrics import CLOSED_BY_CLIENT, CLOSED_LOST, CLOSED_NORMALLY, CLOSED_REFUSED, CLOSED_WEBSOCKET
+from airyd.metrics import CLOSED_NORMALLY, CLOSED_REFUSED
 from airyd.runtime import garbage_collection as garbage
-from airyd.stomp.message import Framing
+from airyd.websocket.connection import WebSocketConnection, WebSocketConnectionFactory
 from airyd.websocket.frames import PING, websocket_framing
-from airyd.websocket.handshake import HandshakeFactory
-from airyd.websocket.inflate import InflatingWebSocket
-from airyd.websocket.lean import LeanServerProtocol
-from airyd.websocket.origin import OriginPolicy
-from airyd.websocket.transport import DirectServer, DirectUnixServer, direct_of
+from airyd.websocket.handshake import HandshakePolicy
+from airyd.websocket.transport import direct_of
 
 #: Ping intervals after which an output buffer that makes no progress ends its client.
 _STUCK_INTERVALS: Final = 2
 
 
-class _Backlog:
-    """Watches a client's output buffer: if it makes no progress for two ping intervals, the client is too slow.
+class SendTimeout:
+    """Ends a client whose output buffer makes no progress for two ping intervals.
 
     It exists while there is something in the buffer, and for at most as long again: under TLS each send is in the
     buffer for a turn, which must not cost an entry of the wheel each time.
+
+    :param seconds: two ping intervals
+    :param check: is called when the time may be over, with whether it is; returns whether to go on
     """
 
-    __slots__ = ("_channel", "_entry", "_gateway", "_progressed_at")
+    __slots__ = ("_check", "_progressed_at", "_seconds", "_timer", "_wheel")
 
-    def __init__(self, channel: StompWebSocket, gateway: ClientContext) -> None:
-        self._channel = channel
-        self._gateway = gateway
-        self.progressed()
-        self._look_in(_STUCK_INTERVALS * gateway.ping_interval)
+    def __init__(self, wheel: TimerWheel, seconds: float, check: Callable[[bool], bool]) -> None:
+        self._wheel = wheel
+        self._seconds = seconds
+        self._check = check
+        self.restart()
+        self._wait(seconds)
 
-    def progressed(self) -> None:
-        """Learn that a part of the buffer, or all of it, was sent."""
-        self._progressed_at = self._gateway.wheel.seconds()
+    def restart(self) -> None:
+        """Count from now: a part of the buffer, or all of it, was sent."""
+        self._progressed_at = self._wheel.seconds()
 
-    def forget(self) -> None:
+    def cancel(self) -> None:
         """End: the connection is lost."""
-        self._entry.cancel()
+        self._timer.cancel()
 
-    def _look_in(self, seconds: float) -> None:
-        self._entry = self._gateway.wheel.call_later(seconds, self._look)
+    def _wait(self, seconds: float) -> None:
+        self._timer = self._wheel.call_later(seconds, self._look)
 
     def _look(self) -> None:
-        wheel = self._gateway.wheel
-        patience = _STUCK_INTERVALS * self._gateway.ping_interval
-        left = max(self._progressed_at, wheel.woke) + patience - wheel.seconds()
-        if self._channel.check_backlog(left <= 0):
-            self._look_in(left)
+        left = max(self._progressed_at, self._wheel.woke) + self._seconds - self._wheel.seconds()
+        if self._check(left <= 0):
+            self._wait(left)
 
 
 @implementer(IChannel)
-class StompWebSocket(InflatingWebSocket):
-    """One client's WebSocket, over Autobahn's protocol as it comes."""
+class StompWebSocket(WebSocketConnection):
+    """The channel of one client.
 
-    __slots__ = ()
+    All that goes out takes the same way (:meth:`write`), so that nothing overtakes what is queued.
+    """
 
-    #: What each connection has beside Autobahn's own: the slots of whoever has slots.
-    ATTRIBUTES: ClassVar = (
-        "_backlog",
-        "_below",
-        "_client",
-        "_deadline",
-        "_kind",
-        "_opening",
-        "_stalled",
-        "direct",
-        "is_paused",
-    )
+    __slots__ = ("_close_kind", "_deadline", "_is_stalled", "_send_timeout", "direct")
 
     factory: StompWebSocketFactory
+    _log = Logger()
 
-    # The connection's life, as Twisted and Autobahn tell it.
+    # The connection's life, as Twisted calls it.
 
     def connectionMade(self) -> None:
         """See ``IProtocol``."""
-        gateway = self.factory.gateway
+        context = self.factory.context
         self.direct: Callable[[bytes], int] | None = None
         self._deadline: Timer | None = None
-        self._backlog: _Backlog | None = None
-        self._kind: str | None = None
-        self._opening = NO_OPENING
-        self._stalled = False
-        self.is_paused = False
-        self._below = below = direct_of(self.transport)
+        self._send_timeout: SendTimeout | None = None
+        self._close_kind: str | None = None
+        self._is_stalled = False
+        below = direct_of(self.transport)
         if below is not None:
-            below.owner = self
-            self._open_direct(below)
-        self._client = Client(gateway, self, websocket_framing)
-        gateway.metrics.connections += 1
-        gateway.metrics.connections_opened += 1
+            below.observer = self
+            self._open_direct()
+        self._client = Client(context, self, websocket_framing)
+        context.metrics.connections += 1
+        context.metrics.connections_opened += 1
         self.factory.channels.add(self)
-        if gateway.metrics.connections_opened % garbage.CONNECTIONS == 0:
+        if context.metrics.connections_opened % garbage.CONNECTIONS == 0:
             garbage.spare()
         super().connectionMade()
-
-    def _open_direct(self, below: DirectServer | DirectUnixServer) -> None:
-        # Under TLS, or a proxy's header, bytes must go through the upper transport.
-        if below is self.transport and not getattr(below, "TLS", False):
-            self.direct = below.socket.send
-
-    def dataReceived(self, data: bytes) -> None:
-        """See ``IProtocol``."""
-        self._client.heard()
-        super().dataReceived(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See ``IProtocol``."""
@@ -133,85 +110,41 @@ class StompWebSocket(InflatingWebSocket):
         self.factory.remove(self)
         if self._deadline is not None:
             self._deadline.cancel()
-        if self._backlog is not None:
-            self._backlog.forget()
-            self._backlog = None
-        if self._below is not None:
-            self._below.owner = None
-        metrics = self.factory.gateway.metrics
+        if self._send_timeout is not None:
+            self._send_timeout.cancel()
+            self._send_timeout = None
+        below = direct_of(self.transport)
+        if below is not None:
+            below.observer = None
+        metrics = self.factory.context.metrics
         metrics.connections -= 1
-        metrics.connections_closed[self._end_kind()] += 1
-        if self._stalled:
+        metrics.connections_closed[self._close_kind or self.how_it_closed] += 1
+        if self._is_stalled:
             metrics.buffered_clients -= 1
         super().connectionLost(reason)
         # Client and channel know each other: without this they would be left to the garbage collector, which is not to
         # look at connections at all (airyd.runtime.garbage_collection).
         del self._client
 
-    def _end_kind(self) -> str:
-        if self._kind is not None:
-            return self._kind
-        if self.failedByMe:
-            return CLOSED_WEBSOCKET
-        return CLOSED_BY_CLIENT if self.wasClean else CLOSED_LOST
-
-    def opening_shown(self, opening: Opening) -> None:
-        """See ``OpeningHandshake``."""
-        self._opening = opening
-
-    def take_opening(self) -> Opening:
-        """See ``IChannel``."""
-        opening, self._opening = self._opening, NO_OPENING
-        return opening
-
-    def handshake_refused(self) -> None:
-        """See ``OpeningHandshake``."""
-        self._kind = CLOSED_REFUSED
-        self._client.ended()
-
-    def compression_agreed(self, framing: Framing) -> None:
-        """See ``OpeningHandshake``."""
-        super().compression_agreed(framing)
-        self._client.framing = framing
-
-    # What comes in: the client's session takes the bytes as they arrive; Autobahn need not collect messages.
-
-    def onMessageBegin(self, isBinary: bool) -> None:
-        """See ``IWebSocketChannelFrameApi``."""
-        self.message_data_total_length = 0
-
-    def onMessageFrameData(self, payload: bytes) -> None:
-        """See ``IWebSocketChannelStreamingApi``."""
-        if self.state == self.STATE_OPEN:
-            self._client.received(payload)
-
-    def onMessageFrameEnd(self) -> None:
-        """See ``IWebSocketChannelStreamingApi``."""
-
-    def onMessageEnd(self) -> None:
-        """See ``IWebSocketChannelApi``."""
-
-    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
-        """See ``IWebSocketChannel``."""
-
-    # What goes out: all of it on one way, so that nothing overtakes what is queued.
+    # What goes out.
 
     @property
     def buffered(self) -> int:
         """Bytes that wait to be sent."""
-        return 0 if self._below is None else self._below.buffered
+        below = direct_of(self.transport)
+        return 0 if below is None else below.buffered
 
     def send(self, wire: bytes) -> None:
         """See ``IChannel``."""
         if self.state == self.STATE_OPEN:
-            self.sendData(wire)
+            self.write(wire)
 
     def ping(self) -> None:
         """See ``IChannel``."""
         self.send(PING)
 
-    def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
-        """Send bytes of airyd's or Autobahn's own; the two parameters of its API are not in use here."""
+    def write(self, data: bytes) -> None:
+        """See ``WebSocketConnection``."""
         direct = self.direct
         if direct is not None:
             try:
@@ -220,57 +153,65 @@ class StompWebSocket(InflatingWebSocket):
                 count = 0
             if count != len(data):
                 self.sent(data, count)
-        elif self._client.is_over or self.buffered + len(data) <= self.factory.gateway.limits.buffered:
+        elif self._client.is_over or self.buffered + len(data) <= self.factory.context.limits.buffered:
             self.transport.write(data)
-            self._watch_backlog()
+            self._start_send_timeout()
         else:
             self._client.fail(
                 StompError(
                     Fault.SLOW_CONSUMER,
-                    f"More than {self.factory.gateway.limits.buffered} bytes wait for you; read faster, or resume.",
+                    f"More than {self.factory.context.limits.buffered} bytes wait for you; read faster, or resume.",
                 )
             )
 
     def sent(self, wire: bytes, count: int) -> None:
         """See ``IChannel``."""
         self.direct = None
-        metrics = self.factory.gateway.metrics
+        metrics = self.factory.context.metrics
         metrics.stalls += 1
         metrics.buffered_clients += 1
-        self._stalled = True
+        self._is_stalled = True
         self.transport.write(wire[count:])
-        self._watch_backlog()
+        self._start_send_timeout()
         self._client.direct_changed()
 
+    def _open_direct(self) -> None:
+        # Under TLS, or a proxy's header, bytes must go through the upper transport.
+        transport = self.transport
+        if direct_of(transport) is transport and not getattr(transport, "TLS", False):
+            self.direct = transport.socket.send
+
     def emptied(self) -> None:
-        """See ``airyd.websocket.transport.Owner``."""
-        if self._stalled:
-            self._stalled = False
-            self.factory.gateway.metrics.buffered_clients -= 1
+        """See ``BufferObserver``."""
+        if self._is_stalled:
+            self._is_stalled = False
+            self.factory.context.metrics.buffered_clients -= 1
         self.progressed()
         if self._client.is_over:
             return
-        if self._below is not None and self.direct is None:
-            self._open_direct(self._below)
+        if self.direct is None:
+            self._open_direct()
             self._client.direct_changed()
         self._client.drained()
 
     def progressed(self) -> None:
-        """See ``airyd.websocket.transport.Owner``."""
-        if self._backlog is not None:
-            self._backlog.progressed()
+        """See ``BufferObserver``."""
+        if self._send_timeout is not None:
+            self._send_timeout.restart()
 
-    def _watch_backlog(self) -> None:
-        if self._backlog is None and self.factory.gateway.ping_interval:
-            self._backlog = _Backlog(self, self.factory.gateway)
+    def _start_send_timeout(self) -> None:
+        context = self.factory.context
+        if self._send_timeout is None and context.ping_interval:
+            seconds = _STUCK_INTERVALS * context.ping_interval
+            self._send_timeout = SendTimeout(context.wheel, seconds, self._check_buffer)
 
-    def check_backlog(self, is_stuck: bool) -> bool:
+    def _check_buffer(self, is_stuck: bool) -> bool:
         """End the client if it is too slow; return whether to look again."""
         if not self.buffered or self._client.is_over:
-            self._backlog = None
+            self._send_timeout = None
             return False
         if is_stuck:
-            seconds = _STUCK_INTERVALS * self.factory.gateway.ping_interval
+            seconds = _STUCK_INTERVALS * self.factory.context.ping_interval
             text = f"You have read nothing for {seconds:g} seconds of what waits for you."
             self._client.fail(StompError(Fault.SLOW_CONSUMER, text))
         return not is_stuck
@@ -281,38 +222,54 @@ class StompWebSocket(InflatingWebSocket):
         """See ``IChannel``."""
         is_open = self.state == self.STATE_OPEN
         if is_open:
-            self._kind = CLOSED_NORMALLY if fault is None else fault.kind
+            self._close_kind = CLOSED_NORMALLY if fault is None else fault.kind
             code, reason = (CloseCode.NORMAL, "") if fault is None else (fault.close_code, fault.message)
-            self.sendCloseFrame(int(code), reason.encode())
+            self.close_websocket(int(code), reason)
         elif self.state == self.STATE_CONNECTING and fault is not None:
             late = fault is Fault.CONNECT_TIMEOUT
             status = HTTPStatus.REQUEST_TIMEOUT if late else HTTPStatus.SERVICE_UNAVAILABLE
             self.refuse(RequestRefused(fault.message, status))
         return is_open
 
-    def sendCloseFrame(self, code: int | None = None, reasonUtf8: bytes | None = None, isReply: bool = False) -> None:
-        """Send a close frame, whoever wants it: airyd, the client (a reply), Autobahn for a violation of RFC 6455."""
+    def refuse(self, refused: RequestRefused) -> None:
+        """See ``WebSocketConnection``."""
+        assert self._handshake is not None  # noqa: S101  # it goes with CONNECT
+        self.write(self._handshake.refusal(refused))
+        status = int(refused.status)
+        self.factory.context.metrics.handshakes_refused[status] += 1
+        self._log.info(
+            "{peer}: opening handshake refused with {code}: {reason}",
+            peer=self.peer,
+            code=status,
+            reason=refused.reason,
+            once_a_minute=f"handshake {status}",
+        )
+        self._close_kind = CLOSED_REFUSED
         self._client.ended()
-        super().sendCloseFrame(code, reasonUtf8, isReply)
+        self.state = self.STATE_CLOSED
+        self.disconnect(abort=False)
+
+    def close_frame_sent(self) -> None:
+        """See ``WebSocketConnection``."""
         self.direct = None
         self._linger()
 
-    def _closeConnection(self, abort: bool = False) -> None:
-        # After a clean closing handshake Autobahn would abort; but an RST can make the client miss the close frame.
-        if abort and not self.wasClean:
+    def disconnect(self, abort: bool) -> None:
+        """See ``WebSocketConnection``."""
+        if abort:
             self.transport.abortConnection()
-        elif self._kind == CLOSED_REFUSED and self._below is self.transport:
+            return
+        if self._close_kind == CLOSED_REFUSED and direct_of(self.transport) is self.transport:
             # A close with unread bytes of the request is an RST, and would cost the client the answer: read on.
             self.transport.loseWriteConnection()
-            self._linger()
         else:
             self.transport.loseConnection()
-            self._linger()
+        self._linger()
 
     def _linger(self) -> None:
         """Let the client read its last frames and answer, but not for ever."""
         if self._deadline is None:
-            self._deadline = self.factory.gateway.wheel.call_later(CLOSE_PATIENCE, self.abort)
+            self._deadline = self.factory.context.wheel.call_later(CLOSE_PATIENCE, self.abort)
 
     def fail(self, error: StompError) -> None:
         """Let the client go, with an ERROR frame if it has come that far; nothing to do if it has gone."""
@@ -329,19 +286,7 @@ class StompWebSocket(InflatingWebSocket):
         self.transport.abortConnection()
 
 
-class LeanStompWebSocket(StompWebSocket, LeanServerProtocol):  # type: ignore[misc]  # Autobahn's own bases disagree
-    """One client's WebSocket, over the trimmed protocol."""
-
-    __slots__ = StompWebSocket.ATTRIBUTES
-
-
-#: What ``--websocket`` says to the protocol of each connection.
-PROTOCOLS: Final[Mapping[str, type[StompWebSocket]]] = MappingProxyType(
-    {"lean": LeanStompWebSocket, "stock": StompWebSocket}
-)
-
-
-class _Surplus(Protocol):
+class _ConnectionOverLimit(Protocol):
     """A connection above the most that there may be."""
 
     transport: Connection  # or what behaves like one
@@ -351,46 +296,38 @@ class _Surplus(Protocol):
         self.transport.abortConnection()
 
 
-class StompWebSocketFactory(HandshakeFactory):
+class StompWebSocketFactory(WebSocketConnectionFactory):
     """Makes a ``StompWebSocket`` for each connection.
 
-    :param protocol: one of :data:`PROTOCOLS`
+    :ivar context: what all clients share
     :ivar channels: the connections that are open
-    :ivar most: how many there may be; more are dropped when they come
+    :ivar max_connections: how many there may be; more are dropped when they come
     """
 
-    noisy = False
-    most = sys.maxsize
+    protocol = StompWebSocket  # type: ignore[assignment]  # zope's plugin sees no protocol in an implementer
+    max_connections = sys.maxsize
     _log = Logger()
 
-    def __init__(
-        self,
-        gateway: ClientContext,
-        paths: Sequence[str],
-        origins: OriginPolicy,
-        reactor: IReactorCore,
-        protocol: type[StompWebSocket],
-        compression: bool = True,
-    ) -> None:
-        super().__init__(gateway, paths, origins, reactor, compression)
-        self.protocol = protocol
+    def __init__(self, context: ClientContext, policy: HandshakePolicy, reactor: IReactorTime) -> None:
+        super().__init__(policy, reactor)
+        self.context = context
         self.channels: set[StompWebSocket] = set()
         self._emptied: Deferred[None] | None = None
         self._is_full = False
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """See ``IProtocolFactory``."""
-        if len(self.channels) < self.most:
+        if len(self.channels) < self.max_connections:
             self._is_full = False
             return super().buildProtocol(addr)
         if not self._is_full:
             self._is_full = True
             self._log.warn(
                 "there are {count} connections, the most that there may be: more are dropped",
-                count=self.most,
+                count=self.max_connections,
                 once_a_minute="connections full",
             )
-        return _Surplus()
+        return _ConnectionOverLimit()
 
     def remove(self, channel: StompWebSocket) -> None:
         """Forget a connection that is gone."""

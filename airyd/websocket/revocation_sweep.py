@@ -1,4 +1,4 @@
-"""A look at all connections, a part of them per turn of the reactor, for those whose tokens are revoked."""
+"""Ends the connections whose tokens are revoked; it looks at a part of all connections per turn of the reactor."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ LOOKS_PER_TURN: Final = 2000
 ENDS_PER_TURN: Final = 50
 
 
-class Sweep:
+class RevocationSweep:
     """Ends the connections whose tokens are revoked.
 
     :param channels: the open connections, as they are at any time
-    :param is_revoked: whether a client has to go
+    :param is_revoked: whether a client's token is revoked
     """
 
     def __init__(
@@ -33,10 +33,10 @@ class Sweep:
         self._is_wanted = False
         self._is_under_way = False
 
-    def begin(self) -> None:
-        """Look at all that are open; those that log in later are asked at the door.
+    def start(self) -> None:
+        """Look at all connections that are open; later logins are checked when they come.
 
-        A look that is under way goes on to its end before: however many revocations come, each connection has its turn.
+        A sweep that is under way ends first, so that each connection is looked at however many revocations come.
         """
         self._is_wanted = True
         if not self._is_under_way:

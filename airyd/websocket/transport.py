@@ -1,4 +1,4 @@
-"""Twisted's server transports, with what sending now needs: how much is queued, and word when nothing is."""
+"""Twisted's server transports that say how many bytes are queued, and report when all of them were sent."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _PROBE_EVERY: Final = 15
 _PROBES: Final = 4
 
 
-class Owner(Protocol):
-    """Who hears from a transport."""
+class BufferObserver(Protocol):
+    """Is told by a transport when its queued bytes were sent."""
 
     def emptied(self) -> None:
-        """Learn that all that was queued has been sent."""
+        """All queued bytes have been sent."""
 
     def progressed(self) -> None:
-        """Learn that a part of what was queued has been sent."""
+        """A part of the queued bytes has been sent."""
 
 
 class _Direct:
@@ -37,13 +37,13 @@ class _Direct:
     It reads two names of ``twisted.internet.abstract.FileDescriptor`` that aren't API, ``dataBuffer``
     and ``_tempDataLen``; tests/websocket/test_transport.py fails when they change.
 
-    :ivar owner: who hears when all that was queued has been sent
+    :ivar observer: is told when queued bytes were sent
     """
 
     __slots__ = ()
 
     bufferSize = READ_BYTES
-    owner: Owner | None
+    observer: BufferObserver | None
     dataBuffer: bytes
     offset: int
     _tempDataLen: int
@@ -57,12 +57,12 @@ class _Direct:
         """Send what is queued, as far as the kernel takes it (``IWriteDescriptor``)."""
         before = self.buffered
         result = super().doWrite()  # type: ignore[misc]  # the transport that this is mixed into has it
-        if result is None and self.owner is not None:
+        if result is None and self.observer is not None:
             left = self.buffered
             if not left:
-                self.owner.emptied()
+                self.observer.emptied()
             elif left < before:
-                self.owner.progressed()
+                self.observer.progressed()
         return result
 
 
@@ -75,8 +75,8 @@ class DirectServer(_Direct, tcp.Server):
         "client",
         "connected",
         "dataBuffer",
+        "observer",
         "offset",
-        "owner",
         "protocol",
         "reactor",
         "server",
@@ -99,7 +99,7 @@ class DirectServer(_Direct, tcp.Server):
         self.client = client
         self.dataBuffer = b""
         self.offset = 0
-        self.owner = None
+        self.observer = None
         self.protocol = protocol
         self.reactor = reactor
         self.server = server
@@ -137,11 +137,11 @@ class DirectServer(_Direct, tcp.Server):
 class DirectUnixServer(_Direct, unix.Server):
     """A connection on a unix socket."""
 
-    owner: Owner | None = None
+    observer: BufferObserver | None = None
 
 
 def make_direct(port: IListeningPort) -> IListeningPort:
-    """Let a listening port make its connections with these transports (the hook is ``Port.transport``)."""
+    """Make a listening port use these transports for its connections (the hook is ``Port.transport``)."""
     if isinstance(port, unix.Port):
         port.transport = DirectUnixServer
     elif isinstance(port, tcp.Port):

@@ -11,7 +11,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
 
-from airyd.config.options import Settings
+from airyd.config.settings import Settings
 from airyd.revocation import Revocation
 
 #: A worker's descriptors: orders come in at its standard input, reports go out at ``REPORTS``, and its parent's
@@ -50,37 +50,37 @@ class Extend(msgspec.Struct, tag=True, frozen=True):
     destinations: Sequence[str]
 
 
-class AskAlive(msgspec.Struct, tag=True, frozen=True):
-    """Say that you go on: :class:`Alive`."""
+class AliveRequest(msgspec.Struct, tag=True, frozen=True):
+    """Say that you go on: :class:`AliveReply`."""
 
 
-class AskUnready(msgspec.Struct, tag=True, frozen=True):
-    """Say why clients should not be sent to you: :class:`Unready`."""
+class ReadinessRequest(msgspec.Struct, tag=True, frozen=True):
+    """Say why clients should not be sent to you: :class:`ReadinessReply`."""
 
-    question: int
-
-
-class AskFigures(msgspec.Struct, tag=True, frozen=True):
-    """Say what you have counted: :class:`Figures`."""
-
-    question: int
+    request_id: int
 
 
-class Publish(msgspec.Struct, tag=True, frozen=True):
-    """Publish this, and answer with :class:`Published` or :class:`Refused`."""
+class MetricsRequest(msgspec.Struct, tag=True, frozen=True):
+    """Say what you have counted: :class:`MetricsReply`."""
 
-    question: int
+    request_id: int
+
+
+class PublishRequest(msgspec.Struct, tag=True, frozen=True):
+    """Publish this, and answer with :class:`PublishReply` or :class:`ErrorReply`."""
+
+    request_id: int
     destination: str
     body: bytes
 
 
-class Revoke(msgspec.Struct, tag=True, frozen=True):
-    """Put this into force, and answer with :class:`Done` or :class:`Refused`.
+class RevokeRequest(msgspec.Struct, tag=True, frozen=True):
+    """Put this into force, and answer with :class:`RevokeReply` or :class:`ErrorReply`.
 
     :ivar is_kept: whether the answer waits until the source keeps it; one worker of all sees to that
     """
 
-    question: int
+    request_id: int
     revocation: Revocation
     is_kept: bool
 
@@ -93,7 +93,7 @@ class Leaving(msgspec.Struct, tag=True, frozen=True):
     """I accept clients no more, and close those that I have."""
 
 
-class Said(msgspec.Struct, tag=True, frozen=True):
+class LogLine(msgspec.Struct, tag=True, frozen=True):
     """One event of my log.
 
     :ivar level: a ``LogLevel``'s name
@@ -104,14 +104,14 @@ class Said(msgspec.Struct, tag=True, frozen=True):
     text: str
 
 
-class Alive(msgspec.Struct, tag=True, frozen=True):
-    """The answer to :class:`AskAlive`."""
+class AliveReply(msgspec.Struct, tag=True, frozen=True):
+    """The answer to :class:`AliveRequest`."""
 
 
-class Unready(msgspec.Struct, tag=True, frozen=True):
-    """The answer to :class:`AskUnready`: see ``Readiness``."""
+class ReadinessReply(msgspec.Struct, tag=True, frozen=True):
+    """The answer to :class:`ReadinessRequest`: see ``Readiness``."""
 
-    question: int
+    request_id: int
     reasons: Sequence[str]
     warnings: Sequence[str] = ()
 
@@ -136,42 +136,44 @@ class Family(msgspec.Struct, array_like=True, frozen=True):
     samples: list[Sample]
 
 
-class Figures(msgspec.Struct, tag=True, frozen=True):
-    """The answer to :class:`AskFigures`."""
+class MetricsReply(msgspec.Struct, tag=True, frozen=True):
+    """The answer to :class:`MetricsRequest`."""
 
-    question: int
+    request_id: int
     families: list[Family]
 
 
-class Published(msgspec.Struct, tag=True, frozen=True):
+class PublishReply(msgspec.Struct, tag=True, frozen=True):
     """The event has its ``message-id``."""
 
-    question: int
+    request_id: int
     message_id: str
 
 
-class Done(msgspec.Struct, tag=True, frozen=True):
+class RevokeReply(msgspec.Struct, tag=True, frozen=True):
     """It is in force, and kept if that was asked for."""
 
-    question: int
+    request_id: int
 
 
-class Refused(msgspec.Struct, tag=True, frozen=True):
+class ErrorReply(msgspec.Struct, tag=True, frozen=True):
     """The event was not published, or the revocation not kept.
 
     :ivar kind: the name of the exception
     :ivar fault: which payload rule it breaks, if it does
     """
 
-    question: int
+    request_id: int
     kind: str
     reason: str
     fault: str | None = None
 
 
-Order = Cover | Extend | AskAlive | AskUnready | AskFigures | Publish | Revoke
-Answer = Unready | Figures | Published | Done | Refused
-Report = Serving | Leaving | Alive | Said | Unready | Figures | Published | Done | Refused
+Order = Cover | Extend | AliveRequest | ReadinessRequest | MetricsRequest | PublishRequest | RevokeRequest
+WorkerReply = ReadinessReply | MetricsReply | PublishReply | RevokeReply | ErrorReply
+Report = (
+    Serving | Leaving | AliveReply | LogLine | ReadinessReply | MetricsReply | PublishReply | RevokeReply | ErrorReply
+)
 
 read_order: Final = msgspec.msgpack.Decoder(Order).decode
 read_report: Final = msgspec.msgpack.Decoder(Report).decode
@@ -193,23 +195,23 @@ def _read(size: int) -> bytes:
     return data
 
 
-class Messages(Int32StringReceiver):
+class MessageProtocol(Int32StringReceiver):
     """Cuts what comes over a pipe into messages, and sends some.
 
-    :param take: is given each message, as bytes
+    :param received: is given each message, as bytes
     :param lost: is called when the pipe is closed
     """
 
     #: There is no stranger at the other end. 2 GiB are what the length can say.
     MAX_LENGTH = 2**31 - 1
 
-    def __init__(self, take: Callable[[bytes], None], lost: Callable[[], None]) -> None:
-        self._take = take
+    def __init__(self, received: Callable[[bytes], None], lost: Callable[[], None]) -> None:
+        self._received = received
         self._lost = lost
 
     def stringReceived(self, string: bytes) -> None:
         """See ``Int32StringReceiver``."""
-        self._take(string)
+        self._received(string)
 
     def send(self, message: Any) -> None:
         """Send one of this module's messages."""

@@ -15,20 +15,20 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from airyd.admin.endpoint import read_admin_token
+from airyd.admin.access import read_admin_token
 from airyd.admin.server import admin_site
 from airyd.config.catalogue import reload_catalogue
-from airyd.config.options import Settings
+from airyd.config.settings import Settings
 from airyd.errors import ConfigurationError, SourceUnavailable
 from airyd.interfaces import Readiness
-from airyd.listening.endpoints import Place, end_program, read_text, url_of
+from airyd.listening.endpoints import ListeningEndpoint, end_program, read_text, url_of
 from airyd.metrics import Metrics, WorkersMetrics, make_registry
-from airyd.revocation import InForce, Revocation, Revoked, revocation
+from airyd.revocation import Revocation, RevocationKind, RevocationList, new_revocation
 from airyd.service import Airyd
 from airyd.sources import is_shared
-from airyd.workers.process import Ended, NoAnswer, Spawner, WorkerProcess
-from airyd.workers.sockets import Sockets
-from airyd.workers.sums import Sums, families_of
+from airyd.workers.metrics import MetricsAggregator, families_of
+from airyd.workers.process import NoAnswer, Spawner, WorkerEnded, WorkerProcess
+from airyd.workers.sockets import ListeningSockets
 from airyd.workers.supervisor import Supervisor
 
 #: The kinds of endpoints whose sockets workers can inherit.
@@ -56,9 +56,9 @@ class Parent(Service):
         self._reactor = reactor
         self._wall = wall
         self._check()
-        self._sockets = Sockets(settings.workers)
-        self._places = [Place.read("--listen", text, self._sockets) for text in settings.listen]
-        self._admin_place = settings.admin and Place.read("--admin", settings.admin, reactor)
+        self._sockets = ListeningSockets(settings.workers)
+        self._endpoints = [ListeningEndpoint.read("--listen", text, self._sockets) for text in settings.listen]
+        self._admin_endpoint = settings.admin and ListeningEndpoint.read("--admin", settings.admin, reactor)
         self._admin_token = read_admin_token(settings.admin_token_file)
         self._ports: list[IListeningPort] = []
         self._admin_ports: list[IListeningPort] = []
@@ -66,9 +66,9 @@ class Parent(Service):
         self._workers_metrics = WorkersMetrics()
         self.registry = make_registry(self._metrics)
         self.registry.register(self._workers_metrics)
-        self._sums = Sums()
-        self._turns = count()
-        self._revocations = InForce(wall)
+        self._aggregator = MetricsAggregator()
+        self._round_robin = count()
+        self._revocations = RevocationList(wall)
         self._spawner = Spawner(reactor, settings, os.environ, self._sockets.descriptors, self._revocations)
         self._supervisor = Supervisor(
             settings.workers,
@@ -76,7 +76,7 @@ class Parent(Service):
             reactor,
             self._workers_metrics,
             give_up,
-            lambda number: self._sums.ended(_process_name(number)),
+            lambda number: self._aggregator.process_ended(_process_name(number)),
         )
 
     def _check(self) -> None:
@@ -99,7 +99,7 @@ class Parent(Service):
     def privilegedStartService(self) -> None:
         """Open all sockets (``IService``): low ports need the first user's rights."""
         super().privilegedStartService()
-        if self._admin_place:
+        if self._admin_endpoint:
             site = admin_site(
                 reactor=self._reactor,
                 metrics=self._metrics,
@@ -110,10 +110,10 @@ class Parent(Service):
                 body_limit=self._settings.limits.body,
                 token=self._admin_token,
             )
-            self._admin_ports.append(self._admin_place.listen(site))
-            scheme = self._admin_place.scheme("http")
+            self._admin_ports.append(self._admin_endpoint.listen(site))
+            scheme = self._admin_endpoint.scheme("http")
             self._log.info("airyd admin at {url}", url=url_of(scheme, self._admin_ports[-1], "/"))
-        self._ports += [place.listen(Factory()) for place in self._places]
+        self._ports += [endpoint.listen(Factory()) for endpoint in self._endpoints]
 
     def startService(self) -> None:
         """Start the workers as soon as the reactor runs (``IService``).
@@ -169,16 +169,16 @@ class Parent(Service):
         return Readiness(reasons, warnings)
 
     async def _scrape(self) -> CollectorRegistry:
-        self._sums.take("parent", families_of(self.registry))
-        asked = [self._take(number, worker) for number, worker in self._supervisor.answering_now()]
+        self._aggregator.update("parent", families_of(self.registry))
+        asked = [self._update_metrics(number, worker) for number, worker in self._supervisor.answering_now()]
         await gatherResults([Deferred.fromCoroutine(each) for each in asked])
         registry = CollectorRegistry()
-        registry.register(self._sums)
+        registry.register(self._aggregator)
         return registry
 
-    async def _take(self, number: int, worker: WorkerProcess) -> None:
+    async def _update_metrics(self, number: int, worker: WorkerProcess) -> None:
         try:
-            self._sums.take(_process_name(number), await worker.figures())
+            self._aggregator.update(_process_name(number), await worker.metrics())
         except NoAnswer as error:  # what it said before still counts
             self._log.warn("worker {number} does not tell its metrics: {reason}", number=number + 1, reason=str(error))
 
@@ -186,7 +186,7 @@ class Parent(Service):
         workers = self._supervisor.serving_now()
         if not workers:
             raise SourceUnavailable("No worker runs that could publish it; try again.")
-        number, worker = workers[next(self._turns) % len(workers)]
+        number, worker = workers[next(self._round_robin) % len(workers)]
         try:
             return await worker.publish(destination, body)
         except NoAnswer as error:
@@ -194,18 +194,18 @@ class Parent(Service):
                 f"Worker {number + 1} was to publish it, but {error}; it may have done so."
             ) from None
 
-    async def _revoke(self, kind: Revoked, name: str) -> Revocation:
-        done = revocation(kind, name, self._wall(), self._settings.token_max_age)
+    async def _revoke(self, kind: RevocationKind, name: str) -> Revocation:
+        done = new_revocation(kind, name, self._wall(), self._settings.token_max_age)
         self._revocations.add(done)  # for those that start later
         serving = self._supervisor.serving_now()
         if not serving:
             raise SourceUnavailable("No worker runs that could keep it; try again.")
-        keeper, _ = serving[next(self._turns) % len(serving)]
+        keeper, _ = serving[next(self._round_robin) % len(serving)]
         told = self._supervisor.processes_now()
         asked = [worker.revoke(done, number == keeper) for number, worker in told]
         results = await DeferredList(asked, consumeErrors=True)
         for (number, _), (_, result) in zip(told, results, strict=True):
-            if not isinstance(result, Failure) or (result.check(Ended) and number != keeper):
+            if not isinstance(result, Failure) or (result.check(WorkerEnded) and number != keeper):
                 continue
             if result.check(NoAnswer):
                 raise SourceUnavailable(f"Worker {number + 1} was told, but {result.value}; try again.")

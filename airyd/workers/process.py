@@ -16,7 +16,7 @@ from twisted.internet.protocol import ProcessProtocol, connectionDone
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
-from airyd.config.options import Settings
+from airyd.config.settings import Settings
 from airyd.errors import PayloadFault, PayloadRefused, SourceUnavailable, UnknownDestination
 from airyd.interfaces import Readiness
 from airyd.limits import SOURCE_PATIENCE
@@ -26,26 +26,26 @@ from airyd.workers.messages import (
     ORDERS,
     REPORTS,
     TEXT,
-    Alive,
-    Answer,
-    AskAlive,
-    AskFigures,
-    AskUnready,
+    AliveReply,
+    AliveRequest,
     Cover,
-    Done,
+    ErrorReply,
     Extend,
     Family,
-    Figures,
     Leaving,
-    Messages,
-    Publish,
-    Published,
-    Refused,
-    Revoke,
-    Said,
+    LogLine,
+    MessageProtocol,
+    MetricsReply,
+    MetricsRequest,
+    PublishReply,
+    PublishRequest,
+    ReadinessReply,
+    ReadinessRequest,
+    RevokeReply,
+    RevokeRequest,
     Serving,
     Start,
-    Unready,
+    WorkerReply,
     read_report,
 )
 
@@ -58,7 +58,7 @@ class NoAnswer(Exception):
     """A worker does not answer a question, or ended before it did."""
 
 
-class Ended(NoAnswer):
+class WorkerEnded(NoAnswer):
     """It has ended, and its clients with it."""
 
 
@@ -66,16 +66,16 @@ class WorkerFault(Exception):
     """A worker met an error that nobody foresaw; its log has the traceback."""
 
 
-class Owner(Protocol):
-    """Who hears what becomes of workers, each by its number."""
+class WorkerObserver(Protocol):
+    """Observes the states of workers, each by its number."""
 
-    def serving(self, number: int) -> None:
+    def worker_serving(self, number: int) -> None:
         """Learn that a worker accepts clients."""
 
-    def leaving(self, number: int) -> None:
+    def worker_leaving(self, number: int) -> None:
         """Learn that a worker accepts clients no more, and will end."""
 
-    def ended(self, number: int, reason: str) -> None:
+    def worker_ended(self, number: int, reason: str) -> None:
         """Learn that a worker's process is no more.
 
         :param reason: what became of it, such as ``ended by SIGKILL``
@@ -87,18 +87,18 @@ class WorkerProcess(ProcessProtocol):
 
     _log = Logger()
 
-    def __init__(self, start: Start, owner: Owner, clock: IReactorTime) -> None:
+    def __init__(self, start: Start, observer: WorkerObserver, clock: IReactorTime) -> None:
         self._start = start
-        self._owner = owner
+        self._observer = observer
         self._clock = clock
-        self._messages = Messages(self._reported, lambda: None)
-        self._asked: dict[int, Deferred[Answer]] = {}
-        self._questions = count()
+        self._messages = MessageProtocol(self._reported, lambda: None)
+        self._asked: dict[int, Deferred[WorkerReply]] = {}
+        self._request_ids = count()
         self._text = dict.fromkeys(TEXT, b"")
         self._last_text = ""
-        self._hears = True
-        self._was_heard = True
-        self._silent_looks = 0
+        self._takes_orders = True
+        self._has_reported = True
+        self._silent_checks = 0
 
     # What it is told.
 
@@ -110,24 +110,24 @@ class WorkerProcess(ProcessProtocol):
         """Let it add to its catalogue."""
         self._messages.send(Extend(destinations))
 
-    def look(self) -> int:
-        """Ask for a sign of life; return how many looks in a row have found none. Any report is one."""
-        if self._was_heard:
-            self._was_heard = False
-            self._silent_looks = 0
-            self._messages.send(AskAlive())
+    def check_alive(self) -> int:
+        """Ask for a sign of life; return how many checks in a row have found none. Any report is one."""
+        if self._has_reported:
+            self._has_reported = False
+            self._silent_checks = 0
+            self._messages.send(AliveRequest())
         else:
-            self._silent_looks += 1
-        return self._silent_looks
+            self._silent_checks += 1
+        return self._silent_checks
 
     def readiness(self) -> Deferred[Readiness]:
         """Ask why clients should not be sent to it; errors: ``NoAnswer``."""
-        asked = self._ask(AskUnready, ASK_PATIENCE).addCallback(lambda answer: cast(Unready, answer))
+        asked = self._ask(ReadinessRequest, ASK_PATIENCE).addCallback(lambda answer: cast(ReadinessReply, answer))
         return asked.addCallback(lambda answer: Readiness(answer.reasons, answer.warnings))
 
-    def figures(self) -> Deferred[list[Family]]:
+    def metrics(self) -> Deferred[list[Family]]:
         """Ask for all that it has counted; errors: ``NoAnswer``."""
-        return self._ask(AskFigures, ASK_PATIENCE).addCallback(lambda answer: cast(Figures, answer).families)
+        return self._ask(MetricsRequest, ASK_PATIENCE).addCallback(lambda answer: cast(MetricsReply, answer).families)
 
     def publish(self, destination: str, body: bytes) -> Deferred[str]:
         """Have an event published; fires with its ``message-id``.
@@ -135,7 +135,7 @@ class WorkerProcess(ProcessProtocol):
         Errors: ``UnknownDestination``, ``PayloadRefused``, ``SourceUnavailable``, ``WorkerFault``; ``NoAnswer`` if it
         may have been published or not.
         """
-        asked = self._ask(lambda question: Publish(question, destination, body), PUBLISH_PATIENCE)
+        asked = self._ask(lambda request_id: PublishRequest(request_id, destination, body), PUBLISH_PATIENCE)
         return asked.addCallback(_message_id)
 
     def revoke(self, revocation: Revocation, is_kept: bool) -> Deferred[None]:
@@ -143,19 +143,19 @@ class WorkerProcess(ProcessProtocol):
 
         Errors: ``SourceUnavailable``, ``WorkerFault``, ``NoAnswer``.
         """
-        asked = self._ask(lambda question: Revoke(question, revocation, is_kept), PUBLISH_PATIENCE)
+        asked = self._ask(lambda request_id: RevokeRequest(request_id, revocation, is_kept), PUBLISH_PATIENCE)
         return asked.addCallback(_was_revoked)
 
     def _ask(
-        self, make: Callable[[int], AskUnready | AskFigures | Publish | Revoke], patience: float
-    ) -> Deferred[Answer]:
-        question = next(self._questions)
-        answer: Deferred[Answer] = Deferred()
-        self._asked[question] = answer
-        self._messages.send(make(question))
+        self, make: Callable[[int], ReadinessRequest | MetricsRequest | PublishRequest | RevokeRequest], patience: float
+    ) -> Deferred[WorkerReply]:
+        request_id = next(self._request_ids)
+        answer: Deferred[WorkerReply] = Deferred()
+        self._asked[request_id] = answer
+        self._messages.send(make(request_id))
 
-        def late(result: object, _: float) -> Answer:
-            self._asked.pop(question, None)
+        def late(result: object, _: float) -> WorkerReply:
+            self._asked.pop(request_id, None)
             raise NoAnswer(f"it does not answer within {patience:g} seconds")
 
         return answer.addTimeout(patience, self._clock, late)
@@ -184,14 +184,14 @@ class WorkerProcess(ProcessProtocol):
         self._messages.send(self._start)
 
     def write(self, data: bytes) -> None:
-        """Send bytes to the worker (``ITransport``, as far as ``Messages`` needs one); one that ends hears nothing."""
-        if self._hears:
+        """Send bytes to the worker, unless it ends (``ITransport``, as far as ``MessageProtocol`` needs one)."""
+        if self._takes_orders:
             cast(IProcessTransport, self.transport).writeToChild(ORDERS, data)
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
         """See ``IProcessProtocol``."""
         if childFD == REPORTS:
-            self._was_heard = True
+            self._has_reported = True
             self._messages.dataReceived(data)
             return
         *lines, self._text[childFD] = (self._text[childFD] + data).split(b"\n")
@@ -200,7 +200,7 @@ class WorkerProcess(ProcessProtocol):
 
     def childConnectionLost(self, childFD: int) -> None:
         """See ``IProcessProtocol``."""
-        self._hears = self._hears and childFD != ORDERS
+        self._takes_orders = self._takes_orders and childFD != ORDERS
         rest = self._text.get(childFD)
         if rest:
             self._wrote(rest)
@@ -213,16 +213,16 @@ class WorkerProcess(ProcessProtocol):
         number = self._start.number
         match read_report(data):
             case Serving():
-                self._owner.serving(number)
+                self._observer.worker_serving(number)
             case Leaving():
-                self._owner.leaving(number)
-            case Alive():
+                self._observer.worker_leaving(number)
+            case AliveReply():
                 pass  # childDataReceived() has taken note
-            case Said(level, namespace, text):
+            case LogLine(level, namespace, text):
                 log = Logger(namespace=namespace)
                 log.emit(LogLevel.levelWithName(level), "worker {number}: {text}", number=number + 1, text=text)
             case answer:
-                asked = self._asked.pop(answer.question, None)
+                asked = self._asked.pop(answer.request_id, None)
                 if asked is not None:
                     asked.callback(answer)
 
@@ -230,35 +230,35 @@ class WorkerProcess(ProcessProtocol):
         """See ``IProcessProtocol``."""
         asked, self._asked = self._asked, {}
         for each in asked.values():
-            each.errback(Ended("it has ended"))
-        self._owner.ended(self._start.number, self._how(cast(Any, reason.value)))
+            each.errback(WorkerEnded("it has ended"))
+        self._observer.worker_ended(self._start.number, self._end_reason(cast(Any, reason.value)))
 
-    def _how(self, end: Any) -> str:
+    def _end_reason(self, end: Any) -> str:
         if end.signal is not None:
             return f"ended by {signal.Signals(end.signal).name}"
         last = f": {self._last_text}" if self._last_text and end.exitCode else ""
         return f"ended with status {end.exitCode or 0}{last}"
 
 
-def _was_revoked(answer: Answer) -> None:
+def _was_revoked(answer: WorkerReply) -> None:
     match answer:
-        case Done():
+        case RevokeReply():
             return
-        case Refused(_, SourceUnavailable.__name__, reason):
+        case ErrorReply(_, SourceUnavailable.__name__, reason):
             raise SourceUnavailable(reason)
         case _:
             raise WorkerFault(str(answer))
 
 
-def _message_id(answer: Answer) -> str:
+def _message_id(answer: WorkerReply) -> str:
     match answer:
-        case Published(_, message_id):
+        case PublishReply(_, message_id):
             return message_id
-        case Refused(_, PayloadRefused.__name__, reason, fault):
+        case ErrorReply(_, PayloadRefused.__name__, reason, fault):
             raise PayloadRefused(PayloadFault(fault), reason)
-        case Refused(_, UnknownDestination.__name__, reason):
+        case ErrorReply(_, UnknownDestination.__name__, reason):
             raise UnknownDestination(reason)
-        case Refused(_, SourceUnavailable.__name__, reason):
+        case ErrorReply(_, SourceUnavailable.__name__, reason):
             raise SourceUnavailable(reason)
         case _:
             raise WorkerFault(str(answer))
@@ -291,11 +291,11 @@ class Spawner:
         self._sockets = sockets
         self._revocations = revocations
 
-    def spawn(self, number: int, owner: Owner) -> WorkerProcess:
+    def spawn(self, number: int, observer: WorkerObserver) -> WorkerProcess:
         """Start a worker; raises ``OSError`` if that is impossible."""
         module, revoked = type(self._reactor).__module__, tuple(self._revocations)
         start = Start(number, self.settings.workers, module, self.settings, revoked)
-        process = WorkerProcess(start, owner, self._reactor)
+        process = WorkerProcess(start, observer, self._reactor)
         pipes: dict[int, int | str] = {ORDERS: "w", REPORTS: "r", **dict.fromkeys(TEXT, "r")}
         sockets = dict(enumerate((each for of_place in self._sockets() for each in of_place), FIRST_SOCKET))
         self._reactor.spawnProcess(

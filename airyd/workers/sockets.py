@@ -28,7 +28,7 @@ from zope.interface import implementer
 from airyd.websocket.transport import keep_alive, make_direct
 
 
-class Sockets:
+class ListeningSockets:
     """Stands in for the reactor when a parent's endpoints listen: opens sockets and accepts nothing.
 
     :param count: how many for each endpoint

@@ -12,28 +12,28 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from airyd.metrics import WorkersMetrics
-from airyd.workers.process import Owner, WorkerProcess
+from airyd.workers.process import WorkerObserver, WorkerProcess
 
 #: Seconds until a worker that has ended is started again; twice that each time, but not above the second number.
 FIRST_PAUSE: Final = 0.25
 LONGEST_PAUSE: Final = 30.0
 #: Seconds after which a worker counts as sound: what happens then is not the next of a row.
 SOUND_AFTER: Final = 60.0
-#: Seconds between two looks at the workers. Their silence is counted in looks, and what they have sent is read between
-#: two of them. So a parent that was stopped itself, or a machine that was suspended, adds one look.
-LOOK_EVERY: Final = 1.0
-#: Looks without a sign of life: after so many others accept from a worker's sockets, after so many it is killed. A
+#: Seconds between two checks of the workers. Their silence is counted in checks, and what they have sent is read
+#: between two of them. So a parent that was stopped itself, or a machine that was suspended, adds one check.
+ALIVE_CHECK_EVERY: Final = 1.0
+#: Checks without a sign of life: after so many others accept from a worker's sockets, after so many it is killed. A
 #: worker that is merely busy answers between two turns of its reactor, which take far less than a second.
-LOOKS_UNTIL_COVERED: Final = 3
-LOOKS_UNTIL_KILLED: Final = 30
+CHECKS_UNTIL_COVERED: Final = 3
+CHECKS_UNTIL_KILLED: Final = 30
 #: The same for a worker that starts, which imports all modules and reads its files before it can answer.
-LOOKS_UNTIL_KILLED_AT_START: Final = 120
+CHECKS_UNTIL_KILLED_AT_START: Final = 120
 #: Seconds that workers may take to end; a drain takes at most nine.
 STOP_PATIENCE: Final = 15.0
 
 
-class State(Enum):
-    """Where a worker is."""
+class WorkerState(Enum):
+    """What a worker is doing."""
 
     WAITING = auto()
     STARTING = auto()
@@ -41,8 +41,8 @@ class State(Enum):
     LEAVING = auto()
 
 
-class Phase(Enum):
-    """Where all of it is."""
+class SupervisorState(Enum):
+    """What the supervisor is doing."""
 
     STARTING = auto()
     SERVING = auto()
@@ -52,7 +52,7 @@ class Phase(Enum):
 class Spawn(Protocol):
     """Starts the process of a worker."""
 
-    def __call__(self, number: int, owner: Owner) -> WorkerProcess:
+    def __call__(self, number: int, observer: WorkerObserver) -> WorkerProcess:
         """Start it; raises ``OSError`` if that is impossible."""
 
 
@@ -62,13 +62,13 @@ class _Worker:
 
     :ivar since: when it was started or began to serve
     :ivar failures: how often in a row it ended before it was sound
-    :ivar is_silent: whether it has not answered for some looks
-    :ivar killed_after: how many looks it had not answered when it was killed for that; 0 if it was not
+    :ivar is_silent: whether it has not answered for some checks
+    :ivar killed_after: how many checks it had not answered when it was killed for that; 0 if it was not
     :ivar covers: whose sockets it was told to accept from
     """
 
     number: int
-    state: State = State.WAITING
+    state: WorkerState = WorkerState.WAITING
     process: WorkerProcess | None = None
     since: float = 0.0
     failures: int = 0
@@ -106,21 +106,21 @@ class Supervisor:
         self._give_up = give_up
         self._on_end = on_end
         self._workers = [_Worker(number) for number in range(count)]
-        self._phase = Phase.STARTING
+        self._state = SupervisorState.STARTING
         self._stopped: Deferred[None] | None = None
-        self._next_look: IDelayedCall | None = None
+        self._next_check: IDelayedCall | None = None
 
     def start(self) -> None:
         """Start all workers."""
         for worker in self._workers:
-            if self._phase is Phase.STARTING:
-                self._begin(worker)
-        if self._phase is Phase.STARTING:
-            self._next_look = self._clock.callLater(LOOK_EVERY, self._look)
+            if self._state is SupervisorState.STARTING:
+                self._start_worker(worker)
+        if self._state is SupervisorState.STARTING:
+            self._next_check = self._clock.callLater(ALIVE_CHECK_EVERY, self._check_workers)
 
-    def _begin(self, worker: _Worker) -> None:
+    def _start_worker(self, worker: _Worker) -> None:
         worker.restart = None
-        worker.state = State.STARTING
+        worker.state = WorkerState.STARTING
         worker.since = self._clock.seconds()
         worker.covers = ()
         worker.is_silent = False
@@ -128,79 +128,82 @@ class Supervisor:
         try:
             worker.process = self._spawn(worker.number, self)
         except OSError as error:
-            self.ended(worker.number, f"cannot be started: {error}")
+            self.worker_ended(worker.number, f"cannot be started: {error}")
 
     # Whether they answer.
 
-    def _look(self) -> None:
-        self._next_look = self._clock.callLater(LOOK_EVERY, self._look)
+    def _check_workers(self) -> None:
+        self._next_check = self._clock.callLater(ALIVE_CHECK_EVERY, self._check_workers)
         for worker in self._workers:
             if worker.process is not None:
-                self._look_at(worker, worker.process.look())
-        self._share()
+                self._check_worker(worker, worker.process.check_alive())
+        self._deal_sockets()
 
-    def _look_at(self, worker: _Worker, looks: int) -> None:
-        starts = worker.state is State.STARTING
-        most = LOOKS_UNTIL_KILLED_AT_START if starts else LOOKS_UNTIL_KILLED
-        was_silent, worker.is_silent = worker.is_silent, not starts and looks >= LOOKS_UNTIL_COVERED
+    def _check_worker(self, worker: _Worker, checks: int) -> None:
+        starts = worker.state is WorkerState.STARTING
+        most = CHECKS_UNTIL_KILLED_AT_START if starts else CHECKS_UNTIL_KILLED
+        was_silent, worker.is_silent = worker.is_silent, not starts and checks >= CHECKS_UNTIL_COVERED
         if worker.is_silent and not was_silent:
             self._log.warn(
                 "worker {number} does not answer; others accept its clients until it does, and after {most:g} s it is "
                 "killed",
                 number=worker.number + 1,
-                most=most * LOOK_EVERY,
+                most=most * ALIVE_CHECK_EVERY,
             )
         elif was_silent and not worker.is_silent:
             self._log.info("worker {number} answers again", number=worker.number + 1)
-        if looks >= most and not worker.killed_after and worker.process is not None:
-            worker.killed_after = looks
+        if checks >= most and not worker.killed_after and worker.process is not None:
+            worker.killed_after = checks
             self._metrics.hangs += 1
             worker.process.kill()
 
     # What the workers say.
 
-    def serving(self, number: int) -> None:
-        """See ``Owner``."""
+    def worker_serving(self, number: int) -> None:
+        """See ``WorkerObserver``."""
         worker = self._workers[number]
-        if worker.state is not State.STARTING:
+        if worker.state is not WorkerState.STARTING:
             return
-        worker.state = State.SERVING
+        worker.state = WorkerState.SERVING
         worker.since = self._clock.seconds()
-        if self._phase is Phase.STARTING and all(each.state is State.SERVING for each in self._workers):
-            self._phase = Phase.SERVING
+        if self._state is SupervisorState.STARTING and all(each.state is WorkerState.SERVING for each in self._workers):
+            self._state = SupervisorState.SERVING
             self._log.info("airyd runs with {count} workers", count=len(self._workers))
-        self._share()
+        self._deal_sockets()
 
-    def leaving(self, number: int) -> None:
-        """See ``Owner``."""
+    def worker_leaving(self, number: int) -> None:
+        """See ``WorkerObserver``."""
         worker = self._workers[number]
-        if worker.state is not State.LEAVING:
-            worker.state = State.LEAVING
-            self._share()
+        if worker.state is not WorkerState.LEAVING:
+            worker.state = WorkerState.LEAVING
+            self._deal_sockets()
 
-    def ended(self, number: int, reason: str) -> None:
-        """See ``Owner``."""
+    def worker_ended(self, number: int, reason: str) -> None:
+        """See ``WorkerObserver``."""
         worker = self._workers[number]
         if worker.killed_after:
-            reason = f"was killed, since it had not answered for {worker.killed_after * LOOK_EVERY:g} s"
-        if worker.state in (State.SERVING, State.LEAVING) and self._clock.seconds() - worker.since >= SOUND_AFTER:
+            reason = f"was killed, since it had not answered for {worker.killed_after * ALIVE_CHECK_EVERY:g} s"
+        if (
+            worker.state in (WorkerState.SERVING, WorkerState.LEAVING)
+            and self._clock.seconds() - worker.since >= SOUND_AFTER
+        ):
             worker.failures = 0
-        worker.state = State.WAITING
+        worker.state = WorkerState.WAITING
         worker.process = None
         worker.is_silent = False
         self._on_end(number)
-        match self._phase:
-            case Phase.STARTING:
-                self._phase = Phase.STOPPING
+        match self._state:
+            case SupervisorState.STARTING:
+                self._state = SupervisorState.STOPPING
                 self._give_up(f"worker {number + 1} {reason}")
-            case Phase.SERVING:
-                self._again(worker, reason)
-                self._share()
-            case Phase.STOPPING:
+            case SupervisorState.SERVING:
+                self._restart_later(worker, reason)
+                self._deal_sockets()
+            case SupervisorState.STOPPING:
                 self._log.info("worker {number} {reason}", number=number + 1, reason=reason)
-        self._look_whether_all_ended()
+        self._check_all_ended()
 
-    def _again(self, worker: _Worker, reason: str) -> None:
+    def _restart_later(self, worker: _Worker, reason: str) -> None:
         pause = min(FIRST_PAUSE * 2 ** min(worker.failures, 10), LONGEST_PAUSE)
         worker.failures += 1
         self._log.warn(
@@ -212,19 +215,19 @@ class Supervisor:
 
         def restart() -> None:
             self._metrics.restarts += 1
-            self._begin(worker)
+            self._start_worker(worker)
 
         worker.restart = self._clock.callLater(pause, restart)
 
-    def _share(self) -> None:
+    def _deal_sockets(self) -> None:
         """Let those who serve accept from the sockets of those who don't."""
-        serving = [worker for worker in self._workers if worker.state is State.SERVING and not worker.is_silent]
+        serving = [worker for worker in self._workers if worker.state is WorkerState.SERVING and not worker.is_silent]
         self._metrics.workers = len(serving)
-        if self._phase is not Phase.SERVING:
+        if self._state is not SupervisorState.SERVING:
             return
         others = [worker.number for worker in self._workers if worker not in serving]
-        for place, worker in enumerate(serving):
-            covers = others[place :: len(serving)]
+        for index, worker in enumerate(serving):
+            covers = others[index :: len(serving)]
             if covers != list(worker.covers) and worker.process is not None:
                 worker.covers = covers
                 worker.process.cover(covers)
@@ -234,23 +237,25 @@ class Supervisor:
     @property
     def is_complete(self) -> bool:
         """Whether all workers have come up, once."""
-        return self._phase is not Phase.STARTING
+        return self._state is not SupervisorState.STARTING
 
     @property
     def is_stopping(self) -> bool:
         """Whether it is at its end."""
-        return self._phase is Phase.STOPPING
+        return self._state is SupervisorState.STOPPING
 
     def serving_now(self) -> list[tuple[int, WorkerProcess]]:
         """Return those who accept clients, with their numbers."""
-        return [each for each in self.answering_now() if self._workers[each[0]].state is State.SERVING]
+        return [each for each in self.answering_now() if self._workers[each[0]].state is WorkerState.SERVING]
 
     def answering_now(self) -> list[tuple[int, WorkerProcess]]:
         """Return those who have clients, with their numbers: those who accept some, and those who are leaving."""
         return [
             (worker.number, worker.process)
             for worker in self._workers
-            if worker.process is not None and worker.state in (State.SERVING, State.LEAVING) and not worker.is_silent
+            if worker.process is not None
+            and worker.state in (WorkerState.SERVING, WorkerState.LEAVING)
+            and not worker.is_silent
         ]
 
     def silent_now(self) -> list[int]:
@@ -263,10 +268,10 @@ class Supervisor:
 
     def stop(self) -> Deferred[None]:
         """End all; fires when none is left. Who doesn't end in time is killed."""
-        self._phase = Phase.STOPPING
-        if self._next_look is not None:
-            self._next_look.cancel()
-            self._next_look = None
+        self._state = SupervisorState.STOPPING
+        if self._next_check is not None:
+            self._next_check.cancel()
+            self._next_check = None
         for worker in self._workers:
             if worker.restart is not None:
                 worker.restart.cancel()
@@ -283,7 +288,7 @@ class Supervisor:
         for _, process in self.processes_now():
             process.kill()
 
-    def _look_whether_all_ended(self) -> None:
+    def _check_all_ended(self) -> None:
         if self._stopped is not None and not self.processes_now():
             stopped, self._stopped = self._stopped, None
             stopped.callback(None)

@@ -20,29 +20,29 @@ from airyd.workers.messages import (
     FIRST_SOCKET,
     ORDERS,
     REPORTS,
-    Alive,
-    AskAlive,
-    AskFigures,
-    AskUnready,
+    AliveReply,
+    AliveRequest,
     Cover,
-    Done,
+    ErrorReply,
     Extend,
-    Figures,
     Leaving,
-    Messages,
-    Publish,
-    Published,
-    Refused,
+    LogLine,
+    MessageProtocol,
+    MetricsReply,
+    MetricsRequest,
+    PublishReply,
+    PublishRequest,
+    ReadinessReply,
+    ReadinessRequest,
     Report,
-    Revoke,
-    Said,
+    RevokeReply,
+    RevokeRequest,
     Serving,
     Start,
-    Unready,
     read_order,
 )
+from airyd.workers.metrics import families_of
 from airyd.workers.sockets import InheritedSockets
-from airyd.workers.sums import families_of
 
 #: Seconds that the last lines of the log may take to reach the parent.
 _LAST_WORDS: Final = 1.0
@@ -62,17 +62,17 @@ class LogSender:
         self._report = report
         self._metrics = metrics
         self._is_paused = False
-        self._untold = 0
+        self._dropped = 0
 
     def __call__(self, event: LogEvent) -> None:
         """See ``ILogObserver``."""
         if self._is_paused:
             self._metrics.dropped += 1
-            self._untold += 1
+            self._dropped += 1
             return
         text = eventAsText(event, includeTimestamp=False, includeSystem=False)
         level = cast(LogLevel, event.get("log_level", LogLevel.info))
-        self._report(Said(cast(Any, level).name, str(event.get("log_namespace", "-")), text))
+        self._report(LogLine(cast(Any, level).name, str(event.get("log_namespace", "-")), text))
 
     def pauseProducing(self) -> None:
         """Send nothing for now: the pipe is full (``IPushProducer``)."""
@@ -81,7 +81,7 @@ class LogSender:
     def resumeProducing(self) -> None:
         """Send again (``IPushProducer``)."""
         self._is_paused = False
-        untold, self._untold = self._untold, 0
+        untold, self._dropped = self._dropped, 0
         if untold:
             self._log.warn("{count} lines of the log were dropped, because the parent did not read them", count=untold)
 
@@ -110,7 +110,7 @@ class Worker:
         self._sockets = InheritedSockets(reactor, descriptors, start.number)
         self._airyd = Airyd(start.settings, reactor, wall, self._sockets)
         self._airyd.revocations.learn(start.revocations)
-        self._messages = Messages(self._obey, self._unlinked)
+        self._messages = MessageProtocol(self._carry_out, self._parent_lost)
         self._is_linked = True
         self._is_ending = False
         metrics = LogMetrics()
@@ -122,7 +122,7 @@ class Worker:
         self._pipes = cast(Any, StandardIO)(self._messages, ORDERS, REPORTS, reactor)
         self._pipes.registerProducer(self.log, True)
 
-    def _unlinked(self) -> None:
+    def _parent_lost(self) -> None:
         self._is_linked = False
         self._flushed.callback(None)
         self.leave()
@@ -152,38 +152,38 @@ class Worker:
             self._pipes.loseConnection()
             await self._flushed.addTimeout(_LAST_WORDS, self._reactor, lambda _, __: None)
 
-    def _obey(self, data: bytes) -> None:
+    def _carry_out(self, data: bytes) -> None:
         match read_order(data):
             case Cover(numbers):
                 self._sockets.cover(numbers)
             case Extend(destinations):
                 self._airyd.extend(destinations)
-            case AskAlive():
-                self._report(Alive())
-            case AskUnready(question):
-                self._report(Unready(question, *self._airyd.readiness()))
-            case AskFigures(question):
-                self._report(Figures(question, families_of(self._airyd.registry)))
-            case Publish(question, destination, body):
+            case AliveRequest():
+                self._report(AliveReply())
+            case ReadinessRequest(request_id):
+                self._report(ReadinessReply(request_id, *self._airyd.readiness()))
+            case MetricsRequest(request_id):
+                self._report(MetricsReply(request_id, families_of(self._airyd.registry)))
+            case PublishRequest(request_id, destination, body):
                 self._airyd.publish(destination, body).addCallbacks(
-                    lambda message_id: self._report(Published(question, message_id)),
-                    lambda failure: self._report(self._refusal(question, failure)),
+                    lambda message_id: self._report(PublishReply(request_id, message_id)),
+                    lambda failure: self._report(self._refusal(request_id, failure)),
                 )
-            case Revoke(question, revocation, is_kept):
+            case RevokeRequest(request_id, revocation, is_kept):
                 self._revoke(revocation, is_kept).addCallbacks(
-                    lambda _: self._report(Done(question)),
-                    lambda failure: self._report(self._refusal(question, failure)),
+                    lambda _: self._report(RevokeReply(request_id)),
+                    lambda failure: self._report(self._refusal(request_id, failure)),
                 )
 
     def _revoke(self, revocation: Revocation, is_kept: bool) -> Deferred[Revocation]:
         if is_kept:
-            return self._airyd.revocations.share(revocation)
+            return self._airyd.revocations.distribute(revocation)
         self._airyd.revocations.learn([revocation])
         return succeed(revocation)
 
-    def _refusal(self, question: int, failure: Failure) -> Refused:
+    def _refusal(self, request_id: int, failure: Failure) -> ErrorReply:
         error = failure.value
         if not isinstance(error, Refusal):
             self._log.failure("an order could not be carried out", failure)
         fault = error.fault.value if isinstance(error, PayloadRefused) else None
-        return Refused(question, type(error).__name__, str(error), fault)
+        return ErrorReply(request_id, type(error).__name__, str(error), fault)

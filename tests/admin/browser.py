@@ -17,7 +17,7 @@ from zope.interface import alsoProvides
 from airyd.admin.server import admin_site
 from airyd.interfaces import Readiness
 from airyd.metrics import Metrics, make_registry
-from airyd.revocation import Revocation, Revoked
+from airyd.revocation import Revocation, RevocationKind
 
 LOCAL = IPv4Address("TCP", "127.0.0.1", 8081)
 PEER = IPv4Address("TCP", "127.0.0.1", 50000)
@@ -112,7 +112,7 @@ class AdminCase(SynchronousTestCase):
         self.warnings: list[str] = []
         self.published: list[tuple[str, bytes]] = []
         self.outcome: Deferred[str] = succeed("0c1d2e3f-7-1")
-        self.revoked: list[tuple[Revoked, str]] = []
+        self.revoked: list[tuple[RevocationKind, str]] = []
         self.kept: Deferred[Revocation] | None = None
         registry = make_registry(self.metrics)
         self.site = admin_site(
@@ -131,7 +131,7 @@ class AdminCase(SynchronousTestCase):
         self.published.append((destination, body))
         return self.outcome
 
-    def revoke(self, kind: Revoked, name: str) -> Deferred[Revocation]:
+    def revoke(self, kind: RevocationKind, name: str) -> Deferred[Revocation]:
         """Stand in for what keeps revocations."""
         self.revoked.append((kind, name))
         return self.kept or succeed(Revocation(kind, name, 1.5, 2.5))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.defer import fail
 
 from airyd.errors import SourceUnavailable
-from airyd.revocation import Revoked
+from airyd.revocation import RevocationKind
 from tests.admin.browser import JSON, AdminCase
 
 
@@ -14,10 +14,10 @@ class RevokeTests(AdminCase):
 
     def test_revoked(self) -> None:
         """The answer says from when on, and until when."""
-        for kind in Revoked:
+        for kind in RevocationKind:
             answer = self.ask("POST", "/revoke", JSON, b' {"%s": "\xc3\xa4nn"} ' % kind.value.encode())
             self.assertEqual((answer.status, answer.json()), (200, {kind.value: "änn", "at": 1.5, "until": 2.5}))
-        self.assertEqual(self.revoked, [(Revoked.JTI, "änn"), (Revoked.SUBJECT, "änn")])
+        self.assertEqual(self.revoked, [(RevocationKind.JTI, "änn"), (RevocationKind.SUBJECT, "änn")])
 
     def test_what_names_no_one_thing(self) -> None:
         for body in (

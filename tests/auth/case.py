@@ -92,11 +92,11 @@ def token(
     payload: Mapping[str, Any] | bytes | None = None,
     key: PrivateKey | bytes | str = SECRET,
     algorithm: str | None = "HS256",
-    **head: Any,
+    **header: Any,
 ) -> str:
     """Return a signed token."""
     text = payload if isinstance(payload, bytes) else json.dumps(claims() if payload is None else payload).encode()
-    return _JWS.encode(text, key, algorithm, headers=head or None)
+    return _JWS.encode(text, key, algorithm, headers=header or None)
 
 
 def segment(text: bytes) -> str:

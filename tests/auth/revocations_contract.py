@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from airyd.auth.revocations import Revocations
+from airyd.auth.revocations import RevocationRegistry
 from airyd.errors import LoginFault, LoginRefused
 from airyd.events import RowFilter
 from airyd.interfaces import IRevocable
-from airyd.revocation import Revoked
+from airyd.revocation import RevocationKind
 
 if TYPE_CHECKING:
     from twisted.trial.unittest import TestCase as _TestCase
@@ -47,7 +47,7 @@ class Bearer:
 class RevocationsContract(_TestCase):
     """The tests, and the hooks for a test case to fill in."""
 
-    async def make(self) -> tuple[Revocations, list[None]]:
+    async def make(self) -> tuple[RevocationRegistry, list[None]]:
         """Return what knows of all revocations by now, and a list that grows whenever more tokens are out."""
         raise NotImplementedError
 
@@ -55,16 +55,16 @@ class RevocationsContract(_TestCase):
         """Return the wall-clock time that it goes by."""
         raise NotImplementedError
 
-    def assert_out(self, revocations: Revocations, *bearers: Bearer) -> None:
+    def assert_out(self, revocations: RevocationRegistry, *bearers: Bearer) -> None:
         """Require that these have to go, and are not let in."""
         for each in bearers:
-            self.assertTrue(revocations.covers(each), vars(each))
+            self.assertTrue(revocations.is_revoked(each), vars(each))
             self.assertIs(self.assertRaises(LoginRefused, revocations.check, each).fault, LoginFault.REVOKED)
 
-    def assert_in(self, revocations: Revocations, *bearers: Bearer) -> None:
+    def assert_in(self, revocations: RevocationRegistry, *bearers: Bearer) -> None:
         """Require that these may stay, and are let in."""
         for each in bearers:
-            self.assertFalse(revocations.covers(each), vars(each))
+            self.assertFalse(revocations.is_revoked(each), vars(each))
             self.assertIs(revocations.check(each), each)
 
     async def test_nothing(self) -> None:
@@ -76,8 +76,8 @@ class RevocationsContract(_TestCase):
         """It is that token alone, whoever has it and whenever it was issued."""
         revocations, changes = await self.make()
         now = self.now()
-        done = await revocations.revoke(Revoked.JTI, "j")
-        self.assertEqual((done.kind, done.name), (Revoked.JTI, "j"))
+        done = await revocations.revoke(RevocationKind.JTI, "j")
+        self.assertEqual((done.kind, done.name), (RevocationKind.JTI, "j"))
         self.assert_out(revocations, Bearer("ann", now, "j"), Bearer("bea", now + 1000, "j"), Bearer("ann", None, "j"))
         self.assert_in(revocations, Bearer("ann", now, "k"), Bearer("ann", None), Bearer("j", 0.0))
         self.assertEqual(len(changes), 1)
@@ -85,7 +85,7 @@ class RevocationsContract(_TestCase):
     async def test_subject(self) -> None:
         """All tokens until then, in the second of the revocation, too, and those that say nothing of when."""
         revocations, _ = await self.make()
-        done = await revocations.revoke(Revoked.SUBJECT, "ann")
+        done = await revocations.revoke(RevocationKind.SUBJECT, "ann")
         second = float(int(done.at))
         self.assert_out(revocations, Bearer("ann", 0.0, "j"), Bearer("ann", second), Bearer("ann", None))
         self.assert_out(revocations, Bearer("ann", done.at))
@@ -95,22 +95,22 @@ class RevocationsContract(_TestCase):
     async def test_airys_subject(self) -> None:
         """Airy's jti is the subject: who logs in anew has the same one, and comes in."""
         revocations, _ = await self.make()
-        done = await revocations.revoke(Revoked.SUBJECT, "ann")
+        done = await revocations.revoke(RevocationKind.SUBJECT, "ann")
         self.assert_out(revocations, Bearer("ann", done.at - 5, "ann"))
         self.assert_in(revocations, Bearer("ann", done.at + 1, "ann"))
 
     async def test_again(self) -> None:
         revocations, changes = await self.make()
-        first = await revocations.revoke(Revoked.SUBJECT, "ann")
+        first = await revocations.revoke(RevocationKind.SUBJECT, "ann")
         await self.later(0.01)
-        second = await revocations.revoke(Revoked.SUBJECT, "ann")
+        second = await revocations.revoke(RevocationKind.SUBJECT, "ann")
         self.assertGreater(second.at, first.at)
         self.assert_out(revocations, Bearer("ann", second.at))
         self.assertEqual(len(changes), 2)
 
     async def test_lasts(self) -> None:
         revocations, _ = await self.make()
-        done = await revocations.revoke(Revoked.JTI, "j")
+        done = await revocations.revoke(RevocationKind.JTI, "j")
         self.assertGreater(done.until, done.at + MAX_AGE)
 
     def later(self, seconds: float) -> Deferred[None]:

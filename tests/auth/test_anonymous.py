@@ -60,7 +60,7 @@ class AnonymousTests(SynchronousTestCase):
 
     def test_repeated_words(self) -> None:
         error = self.assertRaises(ConfigurationError, authenticator, "anonymous:send:public:send")
-        self.assertEqual(str(error), "--auth anonymous: the word 'send' is given twice")
+        self.assertEqual(str(error), "--auth anonymous: word 'send' is given twice")
 
     def test_ten_thousand_are_one(self) -> None:
         anonymous = authenticator("anonymous")
@@ -72,5 +72,5 @@ class AnonymousTests(SynchronousTestCase):
         anonymous = authenticator("anonymous")
         self.assertTrue(anonymous.takes(SHOWN[0]))
         self.assertTrue(anonymous.takes(Credentials("", "", {}, Opening(cookie="theme=dark"))))
-        for shown in (*SHOWN[1:], Credentials(None, None, {}, Opening("Bearer x"))):
-            self.assertFalse(anonymous.takes(shown))
+        for credentials in (*SHOWN[1:], Credentials(None, None, {}, Opening("Bearer x"))):
+            self.assertFalse(anonymous.takes(credentials))

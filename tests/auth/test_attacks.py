@@ -29,14 +29,14 @@ RSA = private_key("RS256")
 OTHER_RSA = private_key("RS256", 1)
 
 
-def unsigned(head: dict[str, Any], signature: str = "") -> str:
-    """Return a token with this head, and a signature that is none."""
-    return f"{segment(json.dumps(head).encode())}.{segment(json.dumps(claims()).encode())}.{signature}"
+def unsigned(header: dict[str, Any], signature: str = "") -> str:
+    """Return a token with this header, and a signature that is none."""
+    return f"{segment(json.dumps(header).encode())}.{segment(json.dumps(claims()).encode())}.{signature}"
 
 
-def hs256(head: bytes, key: bytes = SECRET.encode()) -> str:
-    """Return a token of HS256 with this head, as PyJWT would not make it: over a PEM, or with a strange head."""
-    start = f"{segment(head)}.{segment(json.dumps(claims()).encode())}"
+def hs256(header: bytes, key: bytes = SECRET.encode()) -> str:
+    """Return a token of HS256 with this header, as PyJWT would not make it: over a PEM, or with a strange header."""
+    start = f"{segment(header)}.{segment(json.dumps(claims()).encode())}"
     return f"{start}.{segment(hmac.new(key, start.encode(), hashlib.sha256).digest())}"
 
 
@@ -91,13 +91,13 @@ ATTACKS = (
     Attack("a kid that is a path", token(key=RSA, algorithm="RS256", kid="../k"), LoginFault.UNKNOWN_KEY, "jwks"),
     Attack("a kid that is no text", unsigned({"alg": "RS256", "kid": ["k"]}, SIGNATURE), LoginFault.MALFORMED, "jwks"),
     Attack(
-        "its own key in the head",
+        "its own key in the header",
         token(key=OTHER_RSA, algorithm="RS256", kid="k", jwk=jwk(OTHER_RSA, "k")),
         LoginFault.SIGNATURE,
         "jwks",
     ),
     Attack(
-        "its own key's address in the head",
+        "its own key's address in the header",
         token(key=OTHER_RSA, algorithm="RS256", kid="y", jku="https://evil.example/keys"),
         LoginFault.UNKNOWN_KEY,
         "jwks",
@@ -163,8 +163,8 @@ ATTACKS = (
     Attack("alg twice", hs256(b'{"alg":"none","alg":"HS256"}'), LoginFault.MALFORMED),
     Attack("an extension that must be understood", token(crit=["x"], x=1), LoginFault.MALFORMED),
     Attack("claims outside of the token (b64)", hs256(b'{"alg":"HS256","b64":false}'), LoginFault.MALFORMED),
-    Attack("a head that is no JSON", f"{segment(b'{')}.{PAYLOAD}.{SIGNATURE}", LoginFault.MALFORMED),
-    Attack("a head that is a list", f"{segment(b'[]')}.{PAYLOAD}.{SIGNATURE}", LoginFault.MALFORMED),
+    Attack("a header that is no JSON", f"{segment(b'{')}.{PAYLOAD}.{SIGNATURE}", LoginFault.MALFORMED),
+    Attack("a header that is a list", f"{segment(b'[]')}.{PAYLOAD}.{SIGNATURE}", LoginFault.MALFORMED),
     Attack("encrypted (JWE)", f"{HEAD}.a.b.c.d", LoginFault.MALFORMED),
     Attack("two segments", f"{HEAD}.{PAYLOAD}", LoginFault.MALFORMED),
     Attack("dots", "..", LoginFault.MALFORMED),
@@ -178,7 +178,7 @@ ATTACKS = (
     Attack(
         "other claims", f"{HEAD}.{segment(json.dumps(claims(sub='admin')).encode())}.{SIGNATURE}", LoginFault.SIGNATURE
     ),
-    Attack("another head", f"{segment(HS256 + b' ')}.{PAYLOAD}.{SIGNATURE}", LoginFault.SIGNATURE),
+    Attack("another header", f"{segment(HS256 + b' ')}.{PAYLOAD}.{SIGNATURE}", LoginFault.SIGNATURE),
 )
 
 

@@ -10,14 +10,14 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from airyd.auth.chain import Gatekeeper
+from airyd.auth.chain import AuthenticatorChain
 from airyd.auth.jwt import jwks as keysets
 from airyd.auth.jwt.keys import pem_keys
-from airyd.auth.revocations import Revocations
+from airyd.auth.revocations import RevocationRegistry
 from airyd.errors import LoginFault, LoginRefused, LoginUnavailable
 from airyd.interfaces import Credentials, IAuthenticator, Opening
 from airyd.metrics import Metrics
-from airyd.revocation import Revocation, Revoked
+from airyd.revocation import Revocation, RevocationKind
 from tests.auth.case import (
     NOW,
     SECRET,
@@ -39,20 +39,20 @@ from tests.doubles import record_log, text_of
 NOBODY = Credentials(None, None, {})
 OTHER = "another-secret-which-is-as-long-as-it-must-be"
 NO_KEYS = "jwt:jwks=/nothing/there"
-ONE_TOKEN = Revocation(Revoked.JTI, "j", NOW, NOW + 100)
+ONE_TOKEN = Revocation(RevocationKind.JTI, "j", NOW, NOW + 100)
 
 
-class GatekeeperTests(AccessCase):
+class AuthenticatorChainTests(AccessCase):
     """Who is asked, and what comes of it."""
 
-    def gatekeeper(self, *specs: str) -> Gatekeeper:
+    def gatekeeper(self, *specs: str) -> AuthenticatorChain:
         """Return the gatekeeper of these."""
         self.metrics = Metrics()
         self.store = Store()
-        self.revocations = Revocations([self.store], self.clock, lambda: NOW + self.clock.seconds(), 86_400)
+        self.revocations = RevocationRegistry([self.store], self.clock, lambda: NOW + self.clock.seconds(), 86_400)
         self.revocations.start(lambda: None)
         self.store.read.callback(None)
-        keeper = Gatekeeper([self.made(spec, OTHER=OTHER) for spec in specs], self.metrics, self.revocations)
+        keeper = AuthenticatorChain([self.made(spec, OTHER=OTHER) for spec in specs], self.metrics, self.revocations)
         keeper.start()
         self.addCleanup(keeper.stop)
         return keeper
@@ -128,7 +128,7 @@ class GatekeeperTests(AccessCase):
         """A token that is revoked is refused, by each of those that take tokens; a new one is let in."""
         keeper = self.gatekeeper("jwt:secret-env=SECRET", "jwt:secret-env=OTHER", "anonymous")
         self.let_in(keeper, bearer(token()))
-        self.store.learn([Revocation(Revoked.SUBJECT, USER, NOW + 5, NOW + 100), ONE_TOKEN])
+        self.store.learn([Revocation(RevocationKind.SUBJECT, USER, NOW + 5, NOW + 100), ONE_TOKEN])
         old = claims(iat=NOW + 5)
         for each in (token(), token(claims(iat=None)), token(old), token(old, OTHER), token(claims(sub="b", jti="j"))):
             self.assertEqual(self.refused(keeper, bearer(each)), LoginFault.REVOKED)
@@ -147,11 +147,11 @@ class GatekeeperTests(AccessCase):
         keeper = self.gatekeeper(f"jwt:jwks={path}")
         self.clock.advance(10)
         fetched: Deferred[None] = Deferred()
-        self.patch(keysets.KeySet, "renew", lambda keys: fetched)
+        self.patch(keysets.JwkSet, "refresh", lambda keys: fetched)
         login = log_in(keeper, bearer(token(key=key, algorithm="ES256", kid="k")))
-        self.patch(keysets.KeySet, "find", lambda keys, algorithm, kid: pem_keys(public_pem(key)))
+        self.patch(keysets.JwkSet, "find", lambda keys, algorithm, kid: pem_keys(public_pem(key)))
         self.assertNoResult(login)
-        self.store.learn([Revocation(Revoked.SUBJECT, USER, NOW + 5, NOW + 100)])
+        self.store.learn([Revocation(RevocationKind.SUBJECT, USER, NOW + 5, NOW + 100)])
         fetched.callback(None)
         self.assertIs(self.failureResultOf(login, LoginRefused).value.fault, LoginFault.REVOKED)
         self.assertEqual(self.metrics.logins_refused["revoked"], 1)
@@ -159,7 +159,7 @@ class GatekeeperTests(AccessCase):
     def test_leeway(self) -> None:
         """A token of an issuer whose clock is ahead may be older than it says."""
         keeper = self.gatekeeper("jwt:secret-env=SECRET:leeway=30")
-        self.store.learn([Revocation(Revoked.SUBJECT, USER, NOW, NOW + 100)])
+        self.store.learn([Revocation(RevocationKind.SUBJECT, USER, NOW, NOW + 100)])
         for issued, fault in ((30, LoginFault.REVOKED), (31, None)):
             login = log_in(keeper, bearer(token(claims(iat=NOW + issued))))
             if fault is None:
@@ -172,9 +172,9 @@ class GatekeeperTests(AccessCase):
         for specs, health in ((("jwt:secret-env=SECRET",), 1), (("jwt:secret-env=SECRET", "anonymous"), 0)):
             self.metrics = Metrics()
             store = Store()
-            revocations = Revocations([store], self.clock, lambda: NOW, 86_400)
+            revocations = RevocationRegistry([store], self.clock, lambda: NOW, 86_400)
             revocations.start(lambda: None)
-            keeper = Gatekeeper([self.made(spec) for spec in specs], self.metrics, revocations)
+            keeper = AuthenticatorChain([self.made(spec) for spec in specs], self.metrics, revocations)
             self.failureResultOf(log_in(keeper, bearer(token())), LoginUnavailable)
             self.assertEqual((len(keeper.health()), len(keeper.warnings())), (health, 1 - health))
             store.read.callback(None)

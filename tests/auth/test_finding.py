@@ -22,7 +22,7 @@ class FindingTests(SynchronousTestCase):
     def test_unknown(self) -> None:
         for spec in ("", "tokens:s3cret", "Anonymous", "anonymous "):
             error = self.assertRaises(ConfigurationError, authenticator, spec)
-            self.assertIn("there are: anonymous, jwt", str(error))
+            self.assertIn("There are: anonymous, jwt", str(error))
             self.assertNotIn("s3cret", str(error))
 
     def test_help(self) -> None:

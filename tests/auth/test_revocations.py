@@ -11,11 +11,11 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from airyd.auth.anonymous import AnonymousPrincipal
-from airyd.auth.revocations import Revocations
+from airyd.auth.revocations import RevocationRegistry
 from airyd.errors import LoginUnavailable, SourceUnavailable
 from airyd.interfaces import IRevocationStore
 from airyd.limits import SOURCE_PATIENCE
-from airyd.revocation import Revocation, Revoked, lasting
+from airyd.revocation import Revocation, RevocationKind, retention
 from tests.auth.case import NOW
 from tests.auth.revocations_contract import MAX_AGE, Bearer, RevocationsContract
 from tests.doubles import record_log, text_of
@@ -34,17 +34,17 @@ class MemoryTests(RevocationsContract, TestCase):
         self.clock.advance(seconds)
         return succeed(None)
 
-    async def make(self) -> tuple[Revocations, list[None]]:
+    async def make(self) -> tuple[RevocationRegistry, list[None]]:
         changes: list[None] = []
-        revocations = Revocations((), self.clock, self.now, MAX_AGE)
+        revocations = RevocationRegistry((), self.clock, self.now, MAX_AGE)
         revocations.start(lambda: changes.append(None))
         return revocations, changes
 
     async def test_over(self) -> None:
         """A revocation ends when the longest-lived token has."""
         revocations, _ = await self.make()
-        await revocations.revoke(Revoked.JTI, "j")
-        self.clock.advance(lasting(MAX_AGE) - 0.01)
+        await revocations.revoke(RevocationKind.JTI, "j")
+        self.clock.advance(retention(MAX_AGE) - 0.01)
         self.assert_out(revocations, Bearer("ann", None, "j"))
         self.clock.advance(0.02)
         self.assert_in(revocations, Bearer("ann", None, "j"))
@@ -87,7 +87,7 @@ class StoreTests(SynchronousTestCase):
         self.clock = Clock()
         self.stores = [Store(), Store()]
         self.changes = 0
-        self.revocations = Revocations(self.stores, self.clock, lambda: NOW + self.clock.seconds(), MAX_AGE)
+        self.revocations = RevocationRegistry(self.stores, self.clock, lambda: NOW + self.clock.seconds(), MAX_AGE)
         self.revocations.start(self.changed)
 
     def changed(self) -> None:
@@ -120,18 +120,18 @@ class StoreTests(SynchronousTestCase):
 
     def test_what_is_told(self) -> None:
         """At once, by each store; told again it changes nothing."""
-        told = Revocation(Revoked.JTI, "j", NOW, NOW + 10)
+        told = Revocation(RevocationKind.JTI, "j", NOW, NOW + 10)
         self.stores[1].learn([told, told._replace(name="k"), told._replace(name="over", until=NOW)])
         self.assertEqual(self.changes, 1)
         for name in ("j", "k"):
-            self.assertTrue(self.revocations.covers(Bearer("ann", NOW, name)))
-        self.assertFalse(self.revocations.covers(Bearer("ann", NOW, "over")))
+            self.assertTrue(self.revocations.is_revoked(Bearer("ann", NOW, name)))
+        self.assertFalse(self.revocations.is_revoked(Bearer("ann", NOW, "over")))
         self.stores[0].learn([told])
         self.assertEqual(self.changes, 1)
         self.assertIn("revoked: jti 'j'", text_of(self.log))
 
     def test_many_are_one_line(self) -> None:
-        self.stores[0].learn([Revocation(Revoked.JTI, f"j{number}", NOW, NOW + 10) for number in range(1000)])
+        self.stores[0].learn([Revocation(RevocationKind.JTI, f"j{number}", NOW, NOW + 10) for number in range(1000)])
         self.assertEqual([text_of([event]) for event in self.log], [text_of(self.log)])
         self.assertIn("1000 tokens or subjects", text_of(self.log))
 
@@ -140,8 +140,8 @@ class StoreTests(SynchronousTestCase):
         waiting: list[Deferred[None]] = [Deferred(), Deferred()]
         for store, each in zip(self.stores, waiting, strict=True):
             store.adding = _giving(each)
-        revoking = self.revocations.revoke(Revoked.JTI, "j")
-        self.assertTrue(self.revocations.covers(Bearer("ann", NOW, "j")))
+        revoking = self.revocations.revoke(RevocationKind.JTI, "j")
+        self.assertTrue(self.revocations.is_revoked(Bearer("ann", NOW, "j")))
         waiting[0].callback(None)
         self.assertNoResult(revoking)
         waiting[1].callback(None)
@@ -151,15 +151,15 @@ class StoreTests(SynchronousTestCase):
     def test_one_store_is_away(self) -> None:
         """The other has it all the same, and whoever revokes learns that not all do."""
         self.stores[0].adding = lambda: fail(SourceUnavailable("redis://a is away"))
-        error = self.failureResultOf(self.revocations.revoke(Revoked.JTI, "j"), SourceUnavailable).value
+        error = self.failureResultOf(self.revocations.revoke(RevocationKind.JTI, "j"), SourceUnavailable).value
         self.assertIn("revoked here, but not kept", str(error))
         self.assertIn("redis://a is away", str(error))
         self.assertEqual(len(self.stores[1].added), 1)
-        self.assertTrue(self.revocations.covers(Bearer("ann", NOW, "j")))
+        self.assertTrue(self.revocations.is_revoked(Bearer("ann", NOW, "j")))
 
     def test_a_store_that_does_not_answer(self) -> None:
         self.stores[0].adding = Deferred
-        revoking = self.revocations.revoke(Revoked.JTI, "j")
+        revoking = self.revocations.revoke(RevocationKind.JTI, "j")
         self.clock.advance(SOURCE_PATIENCE)
         self.failureResultOf(revoking, SourceUnavailable)
 
@@ -167,9 +167,9 @@ class StoreTests(SynchronousTestCase):
         """It is said once: one of them that is revoked comes in again."""
         self.read()
         now = NOW + self.clock.seconds()
-        self.revocations.check(Bearer("ann", now, "j", now + lasting(MAX_AGE)))
+        self.revocations.check(Bearer("ann", now, "j", now + retention(MAX_AGE)))
         self.assertNotIn("--token-max-age", text_of(self.log))
-        for expires in (now + lasting(MAX_AGE) + 1, None):
+        for expires in (now + retention(MAX_AGE) + 1, None):
             self.revocations.check(Bearer("ann", now, "j", expires))
         self.assertEqual(text_of(self.log).count("--token-max-age 3600"), 1)
 

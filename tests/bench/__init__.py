@@ -1,1 +1,1 @@
-"""Tests of the benchmark suite's logic; none of them measures."""
+"""The benchmark programs run, and what they print can be read; none of these tests measures."""

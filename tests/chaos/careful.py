@@ -12,7 +12,7 @@ from tests.chaos.ledger import Cursor, History, Id, read_id
 from tests.chaos.publisher import Publisher, addition, key_of
 from tests.integration.payloads import number_of
 from tests.sources.redis.cluster import Cluster, replication
-from tests.sources.redis.server import Connection, Refused
+from tests.sources.redis.server import Connection, Refused, Word
 
 #: Seconds that a master may take to answer, and milliseconds that a replica may take.
 PATIENCE: Final = 2.0
@@ -69,25 +69,17 @@ class UnsureCursor(Cursor):
 class CarefulPublisher(Publisher):
     """Publishes to whoever is the master, and notes an event when a replica has it."""
 
+    _excuses = (OSError, Refused)
+
     def __init__(self, cluster: Cluster, histories: Sequence[UnsureHistory], rate: float, random: Random) -> None:
         super().__init__(cluster.servers[0], histories, rate, random)
         self._cluster = cluster
 
-    def _publish(self, history: History, count: int) -> None:
-        try:
-            self._settle()
-            assert self._connection is not None
-            self._uncertain = self._next(history, count)
-            replies = self._connection.pipeline(
-                [*(addition(history.destination, sent.number) for sent in self._uncertain), ("WAIT", 1, WAIT)]
-            )
-            if not isinstance(replies[-1], int) or replies[-1] < 1:
-                raise ConnectionError("no replica has it")
-        except (OSError, Refused):
-            self._hang_up()
-            self._ends.wait(0.05)
-            return
-        self._note(replies[:-1])
+    def _add(self, additions: Sequence[Sequence[Word]]) -> Sequence[object]:
+        *replies, count = super()._add([*additions, ("WAIT", 1, WAIT)])
+        if not isinstance(count, int) or count < 1:
+            raise ConnectionError("no replica has it")
+        return replies
 
     def _settle(self) -> None:
         """Have a connection to the master; note what it has of the events of which that was not known.

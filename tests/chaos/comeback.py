@@ -34,8 +34,8 @@ _NUMBERS: Final = re.compile(rb'"n":(\d+)\}\0')
 _NICE: Final = 19
 
 
-class Listener:
-    """A subscriber that looks at nothing but the numbers of the events, which must follow one another.
+class Follower:
+    """A subscriber that looks at nothing but the numbers of the events, which must follow one another: a million come.
 
     :ivar last: the number of the last event that came, or the one before the first that is to come
     :ivar fault: what was wrong, or ""
@@ -91,7 +91,7 @@ def come_back(port: int, position: str, last: int, upto: int, count: int) -> Non
     selector = selectors.DefaultSelector()
     listeners = []
     for _ in range(count):
-        listener = Listener(port, last, position)
+        listener = Follower(port, last, position)
         selector.register(listener.subscribe(), selectors.EVENT_READ, listener)
         listeners.append(listener)
     waiting = set(listeners)
@@ -119,7 +119,7 @@ class Flow:
         self._number = next_number
         self._selector = selectors.DefaultSelector()
         for _ in range(listeners):
-            listener = Listener(port, next_number - 1, None)
+            listener = Follower(port, next_number - 1, None)
             self._selector.register(listener.subscribe(), selectors.EVENT_READ, listener)
         self._due = time.monotonic() + 1
 

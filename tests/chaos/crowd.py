@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final
 
-from tests.chaos.client import Client, State
+from tests.chaos.background import Background
+from tests.chaos.client import Client
 from tests.chaos.ledger import History
 
 #: Connections whose opening is under way at once.
@@ -33,9 +34,9 @@ class Crowd:
         ]
         self._selector = selectors.DefaultSelector()
         self._opening: set[Client] = set()
-        self._ends = threading.Event()
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._is_over = False
+        self._looked = threading.Condition()
+        self._thread = Background("the crowd", self._run)
 
     def start(self) -> None:
         """Have all connect, and come back whenever their connection ends."""
@@ -43,51 +44,56 @@ class Crowd:
 
     def stop(self) -> None:
         """End all connections; harmless when repeated."""
-        self._ends.set()
-        if self._thread.is_alive():
-            self._thread.join(30)
-        if self._failure is not None:
-            raise AssertionError("the crowd failed") from self._failure
+        self._thread.stop(30)
 
     def wait(self, reached: Callable[[Client], bool], patience: float) -> list[Client]:
         """Wait until this is true for all; return those for whom it isn't after ``patience`` seconds."""
-        deadline = time.monotonic() + patience
-        while True:
-            lacking = [client for client in self.clients if not reached(client)]
-            if not lacking or time.monotonic() > deadline or self._failure is not None:
-                return lacking
-            time.sleep(0.05)
+
+        def lacking() -> list[Client]:
+            return [client for client in self.clients if not reached(client)]
+
+        self.wait_until(lambda: not lacking(), patience)
+        return lacking()
+
+    def wait_until(self, condition: Callable[[], bool], patience: float) -> bool:
+        """Wait until this is true at one of the looks; return False if it isn't after ``patience`` seconds."""
+        with self._looked:
+            self._looked.wait_for(lambda: self._is_over or condition(), patience)
+        return condition()
 
     def _run(self) -> None:
         try:
             before = time.monotonic()
-            while not self._ends.is_set():
+            while not self._thread.ends.is_set():
                 self._turn()
                 now = time.monotonic()
                 if now - before > CHECK_EVERY:
                     self._look(now - before)
                     before = now
-        except BaseException as failure:  # noqa: BLE001  # raised again by stop()
-            self._failure = failure
+                    with self._looked:
+                        self._looked.notify_all()
         finally:
+            with self._looked:
+                self._is_over = True
+                self._looked.notify_all()
             for client in self.clients:
-                if client.socket is not None:
+                if client.connection is not None:
                     client.vanish()
             self._selector.close()
 
     def _turn(self) -> None:
         now = time.monotonic()
         for client in self.clients:
-            if client.state is State.AWAY and client.due <= now and len(self._opening) < OPENING and client.open():
-                assert client.socket is not None
-                self._selector.register(client.socket, selectors.EVENT_READ, client)
+            if client.connection is None and client.due <= now and len(self._opening) < OPENING and client.open():
+                assert client.connection is not None
+                self._selector.register(client.connection.socket, selectors.EVENT_READ, client)
                 self._opening.add(client)
         for key, _ in self._selector.select(0.02):
             client = key.data
             if not client.readable():
                 self._forget(client)
                 client.gone()
-            elif client.state is State.OPEN:
+            elif client.connection is not None and client.connection.is_open:
                 self._opening.discard(client)
 
     def _look(self, seconds: float) -> None:
@@ -107,6 +113,6 @@ class Crowd:
             client.resubscribe()
 
     def _forget(self, client: Client) -> None:
-        assert client.socket is not None
-        self._selector.unregister(client.socket)
+        assert client.connection is not None
+        self._selector.unregister(client.connection.socket)
         self._opening.discard(client)

@@ -11,8 +11,6 @@ from tests.chaos.client import HISTORY_LOST, Client
 from tests.chaos.ledger import History, Hole, Id, read_id
 from tests.integration.wire import TEXT, decode, encode
 
-_SUBSCRIBE = encode("SUBSCRIBE", {"id": "status", "destination": "/airyd/status"})
-
 
 class Told(NamedTuple):
     """A gap that the client was told of.
@@ -41,22 +39,18 @@ class Listener(Client):
     :ivar states: how often it was told of the state of the sources
     """
 
+    _first_frames = (encode("SUBSCRIBE", {"id": "status", "destination": "/airyd/status"}),)
+
     def __init__(self, ports: Sequence[int], histories: Sequence[History], random: Random) -> None:
         super().__init__(ports, histories, random)
         self.told: list[Told] = []
         self.states = 0
 
-    def _send(self, *frames: bytes) -> None:
-        if frames and frames[0].startswith(b"CONNECT\n"):
-            login, *others = frames
-            frames = (login, _SUBSCRIBE, *others)
-        super()._send(*frames)
-
-    def _take(self, first: int, payload: bytes) -> None:
-        if not payload.startswith(b"MESSAGE\nsubscription:status\n"):
-            super()._take(first, payload)
+    def _take(self, frame: bytes) -> None:
+        if not frame.startswith(b"MESSAGE\nsubscription:status\n"):
+            super()._take(frame)
             return
-        said = json.loads(decode(payload, TEXT, "1.2").body)
+        said = json.loads(decode(frame, TEXT, "1.2").body)
         if said["type"] == "gap":
             self._gap(said["destinations"], said["since"])
         else:

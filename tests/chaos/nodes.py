@@ -61,9 +61,14 @@ class Node:
     def start(self) -> None:
         """Start a process, and wait until it is ready."""
         begin = time.monotonic()
-        self._daemon = Daemon(f"--source={self._source}", port=self.port, program=self._program)
+        options = [f"--source={source}" for source in self.sources()]
+        self._daemon = Daemon(*options, port=self.port, program=self._program)
         self.port = self._daemon.port
         self.lives.append(Life(begin, float("inf"), []))
+
+    def sources(self) -> list[str]:
+        """Return the URLs of its sources."""
+        return [self._source]
 
     def kill(self) -> None:
         """End the process by SIGKILL."""

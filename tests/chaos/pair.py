@@ -10,25 +10,22 @@ from __future__ import annotations
 
 import argparse
 import sys
-import threading
-import time
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final, cast
 
 from tests.chaos.client import RESTARTING
-from tests.chaos.crowd import Crowd
 from tests.chaos.faults import BY_NAME
 from tests.chaos.ledger import History
-from tests.chaos.listener import let_some_listen
-from tests.chaos.nodes import Life, Node
+from tests.chaos.mixing import mix
+from tests.chaos.nodes import Node
 from tests.chaos.publisher import PREFIX, Publisher
-from tests.chaos.stage import NODES, Stage
+from tests.chaos.run import add_options, show
+from tests.chaos.stage import Stage
 from tests.chaos.verdict import Judge, Verdict
-from tests.integration.daemon import Daemon
 from tests.integration.payloads import CHANNEL_CONNECTED, CHANNEL_DISCONNECTED, MESSAGE, UNREAD_COUNT
 from tests.integration.proxy import Proxy
-from tests.sources.redis.server import DURABLE, RedisServer
+from tests.sources.redis.server import RedisServer
 
 #: What each Redis has, and how its source is asked for it.
 SHARES: Final = (
@@ -37,8 +34,6 @@ SHARES: Final = (
 )
 #: Seconds between two faults, and between two nodes that are restarted in turn.
 PAUSE: Final = 3.0
-#: How often per second a client comes and goes of itself while faults are mixed.
-RESTLESSNESS: Final = 0.02
 
 OF_REDIS: Final = ("kill -9 redis", "SIGSTOP redis", "FLUSHALL", "XTRIM", "DEL", "SET over the key")
 OF_NODES: Final = ("cut link", "black hole", "kill -9 node", "SIGTERM node", "hop")
@@ -56,16 +51,12 @@ class PairNode(Node):
         self.link.close()
         self.link = self.links[0]
 
-    def start(self) -> None:
-        """Start a process, and wait until it is ready."""
-        sources = [
-            f"--source=redis://127.0.0.1:{link.port}/0?prefix={PREFIX}&destinations={patterns}"
+    def sources(self) -> list[str]:
+        """Return the URLs of both."""
+        return [
+            f"redis://127.0.0.1:{link.port}/0?prefix={PREFIX}&destinations={patterns}"
             for link, (_, patterns) in zip(self.links, SHARES, strict=True)
         ]
-        begin = time.monotonic()
-        self._daemon = Daemon(*sources, port=self.port, program=self._program)
-        self.port = self._daemon.port
-        self.lives.append(Life(begin, float("inf"), []))
 
     def close(self) -> None:
         """End all; what the last process said is kept."""
@@ -77,9 +68,9 @@ class PairNode(Node):
 class Side:
     """One Redis with its publisher and histories, as a fault of Redis sees the stage."""
 
-    def __init__(self, stage: PairStage, names: Sequence[str], rate: float, random: Random) -> None:
+    def __init__(self, stage: PairStage, redis: RedisServer, names: Sequence[str], rate: float, random: Random) -> None:
         self.histories = [History(name) for name in names]
-        self.redis = RedisServer(*DURABLE)
+        self.redis = redis
         self.publisher = Publisher(self.redis, self.histories, rate, random)
         self.random = stage.random
         self.sleep = stage.sleep
@@ -114,29 +105,19 @@ class PairStage(Stage):
     :ivar sides: what happens to Redis happens to one of these
     """
 
-    def __init__(
-        self, *, clients: int, rate: float, seed: int, scale: float = 1.0, slack: float = 1.0, plant: str = ""
-    ) -> None:
-        self.random = Random(seed)
-        self.scale = scale
-        self.slack = slack
-        self._plant = plant
-        self.outages: list[tuple[float, float]] = []
-        self.unlevel: list[str] = []
-        self.nodes: list[Node] = []
-        self.sides: list[Side] = []
-        try:
-            for number, (names, _) in enumerate(SHARES):
-                self.sides.append(Side(self, names, rate / len(SHARES), Random(seed + number)))
-            self.nodes += [PairNode([side.redis.port for side in self.sides], plant) for _ in range(NODES)]
-        except BaseException:
-            self.close()
-            raise
+    def make_feed(self, rate: float, random: Random) -> None:
+        """Start the other Redis, too; make the histories and who publishes, for each."""
+        servers = [self.redis, self.make_redis()]
+        self.sides = [
+            Side(self, redis, names, rate / len(SHARES), Random(random.random()))
+            for redis, (names, _) in zip(servers, SHARES, strict=True)
+        ]
         self.histories = [history for side in self.sides for history in side.histories]
         self.publisher = cast(Publisher, Publishers(self.sides))
-        ports = [node.port for node in self.nodes]
-        self.crowd = Crowd(clients, ports, self.histories, Random(seed + 2))
-        let_some_listen(self.crowd.clients, ports, seed)
+
+    def make_node(self, plant: str) -> Node:
+        """Start a node that reads both."""
+        return PairNode([side.redis.port for side in self.sides], plant)
 
     def suffer(self, name: str) -> None:
         """Let a fault happen, to one Redis if it is one of Redis', or to one link."""
@@ -149,9 +130,8 @@ class PairStage(Stage):
 
     def close(self) -> None:
         """End all processes."""
-        for node in self.nodes:
-            node.close()
-        for side in self.sides:
+        super().close()
+        for side in self.sides[1:]:
             side.redis.close()
 
 
@@ -197,33 +177,10 @@ def rolling(stage: PairStage, times: int) -> Verdict:
     return judge(stage, is_rolling=True)
 
 
-def mixed(stage: PairStage, seconds: float) -> Verdict:
+def mixed(stage: PairStage, seconds: float, seed: int) -> Verdict:
     """Let faults of one Redis and of all else happen at random, at the same time, to clients that come and go."""
-    failures: list[BaseException] = []
-    deadline = time.monotonic() + seconds
-
-    def track(names: Sequence[str], random: Random) -> None:
-        try:
-            while time.monotonic() < deadline and not failures:
-                stage.sleep(random.uniform(0.5, 8))
-                stage.suffer(random.choice(names))
-        except BaseException as failure:  # noqa: BLE001  # raised again where the threads were started
-            failures.append(failure)
-
-    def act() -> None:
-        stage.crowd.restlessness = RESTLESSNESS
-        threads = [
-            threading.Thread(target=track, args=(names, Random(number)))
-            for number, names in enumerate((OF_REDIS, OF_NODES))
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        if failures:
-            raise failures[0]
-
-    stage.play(act)
+    kinds = [lambda random, names=names: stage.suffer(random.choice(names)) for names in (OF_REDIS, OF_NODES)]
+    stage.play(lambda: mix(stage, seconds, seed, kinds))
     return judge(stage)
 
 
@@ -232,10 +189,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.pair", description=__doc__)
     parser.add_argument("--times", type=int, default=3, metavar="N", help="how often all nodes are restarted (3)")
     parser.add_argument("--mixed", type=float, default=120, metavar="SECONDS", help="how long faults are mixed (120)")
-    parser.add_argument("--clients", type=int, default=60, metavar="N", help="how many clients there are (60)")
-    parser.add_argument("--rate", type=float, default=260, metavar="N", help="events per second (260)")
-    parser.add_argument("--seed", type=int, default=int(time.time()), metavar="N", help="repeats a run, about")
-    parser.add_argument("--scale", type=float, default=1, metavar="X", help="how long faults last: 0.1 is a tenth")
+    add_options(parser)
     wanted = parser.parse_args(arguments)
 
     def run(name: str, play: Callable[[PairStage], Verdict]) -> bool:
@@ -243,16 +197,11 @@ def main(arguments: Sequence[str]) -> int:
         verdict = play(stage)
         gaps = sum(len(listener.told) for listener in stage.listeners)
         states = sum(listener.states for listener in stage.listeners)
-        sys.stdout.write(
-            f"{name}: {verdict}; {len(stage.listeners)} listeners were told of {gaps} gaps, {states} states\n"
-        )
-        sys.stdout.write("".join(f"    {fault}\n" for fault in verdict.faults[:12]))
-        sys.stdout.flush()
-        return not verdict.faults
+        return show(name, verdict, f"; {len(stage.listeners)} listeners were told of {gaps} gaps, {states} states")
 
     is_well = run("rolling restart", lambda stage: rolling(stage, wanted.times))
     is_well &= run("one by one", lambda stage: one_by_one(stage, [*OF_REDIS, *OF_NODES]))
-    is_well &= run(f"mixed, {wanted.mixed:g} s", lambda stage: mixed(stage, wanted.mixed))
+    is_well &= run(f"mixed, {wanted.mixed:g} s", lambda stage: mixed(stage, wanted.mixed, wanted.seed))
     return 0 if is_well else 1
 
 

@@ -11,12 +11,12 @@ from typing import Final
 from airyd.events import Event
 from airyd.sources.redis import reader, url
 from airyd.sources.redis import streams as source
-from airyd.sources.redis.connection import Link
+from airyd.sources.redis.connection import RedisConnection
 from airyd.sources.redis.entries import Entries, read_entries
 from airyd.sources.redis.protocol import Message, RawEntry
 from airyd.sources.redis.pubsub import RedisPubSub
 from airyd.sources.redis.reader import Reader
-from airyd.sources.redis.stream_position import Place, Stream, StreamInfo, newest_place, read_info
+from airyd.sources.redis.stream_position import ResumePoint, Stream, StreamInfo, end_of_stream, read_info
 from airyd.sources.redis.streams import RedisStreams
 
 #: The first two for either feed, then three for Streams, and one for Pub/Sub.
@@ -50,13 +50,13 @@ def _alter(times: int) -> None:
     _plant(reader, "read_entries", altered)
 
     class Altering(RedisPubSub):
-        def take(self, messages: list[Message]) -> None:
+        def messages_received(self, messages: list[Message]) -> None:
             nonlocal count
             kept: list[Message] = []
             for message in messages:
                 count += 1
                 kept += [message] * (times if count % ONE_IN == 0 else 1)
-            super().take(kept)
+            super().messages_received(kept)
 
     _plant(url, "RedisPubSub", Altering)
 
@@ -65,12 +65,12 @@ def dollar() -> None:
     """After a reconnect, read on from where the streams are, not after the last id that was read."""
 
     class Forgetful(Reader):
-        async def _look(self, link: Link, is_certain: bool) -> None:
-            if is_certain and link.generation > 1:
+        async def _check_counters(self, connection: RedisConnection, is_certain: bool) -> None:
+            if is_certain and connection.generation > 1:
                 for stream in self._streams.values():
-                    info: StreamInfo = read_info(await link.command("XINFO", "STREAM", stream.key))
-                    stream.resume(info)
-            await super()._look(link, is_certain)
+                    info: StreamInfo = read_info(await connection.command("XINFO", "STREAM", stream.key))
+                    stream.seek_to_end(info)
+            await super()._check_counters(connection, is_certain)
 
     _plant(source, "Reader", Forgetful)
 
@@ -89,8 +89,10 @@ def newest() -> None:
     """After a gap, read on from where the streams are, not from what they hold and was not sent."""
 
     class Hasty(Reader):
-        async def _find_place(self, stream: Stream, info: StreamInfo, link: Link) -> Place:
-            return newest_place(info)
+        async def _find_resume_point(
+            self, stream: Stream, info: StreamInfo, connection: RedisConnection
+        ) -> ResumePoint:
+            return end_of_stream(info)
 
     _plant(source, "Reader", Hasty)
 
@@ -99,9 +101,9 @@ def mute() -> None:
     """Take a new subscription for the old one."""
 
     class Mute(RedisPubSub):
-        def begins(self) -> None:
+        def subscribed(self) -> None:
             if not self._epoch:  # the first
-                super().begins()
+                super().subscribed()
 
     _plant(url, "RedisPubSub", Mute)
 

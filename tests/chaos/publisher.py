@@ -7,10 +7,11 @@ import threading
 import time
 from collections.abc import Sequence
 from random import Random
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 import hiredis
 
+from tests.chaos.background import Background
 from tests.chaos.ledger import History, Id, Loss, read_id
 from tests.integration.payloads import body
 from tests.sources.redis.server import Connection, RedisServer, Refused, Word
@@ -45,7 +46,11 @@ class Publisher:
     """A publisher in a thread of its own, at ``rate`` events per second over all histories.
 
     What destroys entries goes by :meth:`destroy`, so that the ledger knows exactly which those were.
+
+    :cvar _excuses: what may keep it from publishing
     """
+
+    _excuses: ClassVar[tuple[type[Exception], ...]] = (OSError,)
 
     def __init__(self, redis: RedisServer, histories: Sequence[History], rate: float, random: Random) -> None:
         self._redis = redis
@@ -56,9 +61,8 @@ class Publisher:
         self._connection: Connection | None = None
         self._uncertain: list[_Sent] = []
         self._number = 0
-        self._ends = threading.Event()
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread = Background("the publisher", self._run)
+        self._ends = self._thread.ends
 
     def start(self) -> None:
         """Begin."""
@@ -66,10 +70,7 @@ class Publisher:
 
     def stop(self) -> None:
         """Publish no more; what was on its way is in the ledger, if it was added."""
-        self._ends.set()
-        self._thread.join(PATIENCE)
-        if self._failure is not None:
-            raise AssertionError("the publisher failed") from self._failure
+        self._thread.stop(PATIENCE)
         with self._lock:
             self._settle()
             self._hang_up()
@@ -82,32 +83,31 @@ class Publisher:
     def _run(self) -> None:
         begun = time.monotonic()
         sent = 0
-        try:
-            while not self._ends.is_set():
-                due = int((time.monotonic() - begun) * self._rate) - sent
-                if due < 1:
-                    self._ends.wait(self._random.uniform(0.2, 2) * BURST / self._rate)
-                    continue
-                count = min(due, self._random.randint(1, BURST))
-                sent += count
-                with self._lock:
-                    self._publish(self._random.choice(self._histories), count)
-        except BaseException as failure:  # noqa: BLE001  # raised again by stop()
-            self._failure = failure
+        while not self._ends.is_set():
+            due = int((time.monotonic() - begun) * self._rate) - sent
+            if due < 1:
+                self._ends.wait(self._random.uniform(0.2, 2) * BURST / self._rate)
+                continue
+            count = min(due, self._random.randint(1, BURST))
+            sent += count
+            with self._lock:
+                self._publish(self._random.choice(self._histories), count)
 
     def _publish(self, history: History, count: int) -> None:
         try:
             self._settle()
-            assert self._connection is not None
             self._uncertain = self._next(history, count)
-            replies = self._connection.pipeline(
-                [addition(history.destination, sent.number) for sent in self._uncertain]
-            )
-        except OSError:
+            replies = self._add([addition(history.destination, sent.number) for sent in self._uncertain])
+        except self._excuses:
             self._hang_up()
             self._ends.wait(0.05)
             return
         self._note(replies)
+
+    def _add(self, additions: Sequence[Sequence[Word]]) -> Sequence[object]:
+        """Add events; return the replies."""
+        assert self._connection is not None
+        return self._connection.pipeline(additions)
 
     def _hang_up(self) -> None:
         if self._connection is not None:

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from random import Random
 from typing import Any, Final, NamedTuple
 
 from tests.chaos.failover import FAULTS as FAILOVER_FAULTS
 from tests.chaos.failover import FailoverJudge, FailoverStage
 from tests.chaos.faults import FAULTS, Fault
+from tests.chaos.mixing import mix
 from tests.chaos.plants import PLANTS
 from tests.chaos.pubsub import FAULTS as PUBSUB_FAULTS
 from tests.chaos.pubsub import PassingJudge, PassingStage
@@ -24,9 +25,6 @@ from tests.chaos.verdict import Judge, Verdict
 
 #: Seconds between two faults, when they come one after the other.
 PAUSE: Final = 3.0
-#: When faults are mixed: how often per second a client comes and goes of itself, and the seconds between two faults.
-RESTLESSNESS: Final = 0.02
-PAUSES: Final = (0.5, 8.0)
 #: What of a long list of what was wrong is shown.
 SHOWN: Final = 12
 
@@ -92,9 +90,9 @@ def main(arguments: Sequence[str]) -> int:
     is_well = True
     for fault in plan.faults:
         if not wanted.fault or fault.name in wanted.fault:
-            is_well &= _show(fault.name, one_by_one([fault] * wanted.times, plan))
+            is_well &= show(fault.name, one_by_one([fault] * wanted.times, plan))
     if wanted.mixed:
-        is_well &= _show(f"mixed, {wanted.mixed:g} s", mixed(wanted.mixed, plan))
+        is_well &= show(f"mixed, {wanted.mixed:g} s", mixed(wanted.mixed, plan))
     return 0 if is_well else 1
 
 
@@ -107,17 +105,22 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--fault", action="append", choices=names, help="of those alone only this (repeatable)")
     parser.add_argument("--times", type=int, default=3, metavar="N", help="how often each comes when alone (3)")
     parser.add_argument("--mixed", type=float, default=600, metavar="SECONDS", help="how long all are mixed (600)")
-    parser.add_argument("--clients", type=int, default=60, metavar="N", help="how many clients there are (60)")
-    parser.add_argument("--rate", type=float, default=260, metavar="N", help="events per second (260)")
-    parser.add_argument("--seed", type=int, default=int(time.time()), metavar="N", help="repeats a run, about")
-    parser.add_argument("--scale", type=float, default=1, metavar="X", help="how long faults last: 0.1 is a tenth")
+    add_options(parser)
     parser.add_argument("--plant", choices=PLANTS, default="", help="a fault within airyd, which must be found")
     return parser.parse_args(arguments)
 
 
-def _show(name: str, verdict: Verdict) -> bool:
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a stage."""
+    parser.add_argument("--clients", type=int, default=60, metavar="N", help="how many clients there are (60)")
+    parser.add_argument("--rate", type=float, default=260, metavar="N", help="events per second (260)")
+    parser.add_argument("--seed", type=int, default=int(time.time()), metavar="N", help="repeats a run, about")
+    parser.add_argument("--scale", type=float, default=1, metavar="X", help="how long faults last: 0.1 is a tenth")
+
+
+def show(name: str, verdict: Verdict, more: str = "") -> bool:
     """Print a verdict; say whether all is well."""
-    sys.stdout.write(f"{name}: {verdict}\n")
+    sys.stdout.write(f"{name}: {verdict}{more}\n")
     for fault in verdict.faults[:SHOWN]:
         sys.stdout.write(f"    {fault}\n")
     if len(verdict.faults) > SHOWN:
@@ -140,34 +143,13 @@ def one_by_one(faults: Sequence[Fault], plan: Plan) -> Verdict:
 
 def mixed(seconds: float, plan: Plan) -> Verdict:
     """Let faults of Redis and all others happen at random, at the same time, to clients that come and go."""
-    failures: list[BaseException] = []
+    kinds = [[fault for fault in plan.faults if fault.is_of_redis is is_of_redis] for is_of_redis in (True, False)]
 
     def act(stage: Stage) -> None:
-        stage.crowd.restlessness = RESTLESSNESS
-        deadline = time.monotonic() + seconds
-        tracks = [
-            threading.Thread(target=_play, args=(stage, faults, Random(plan.seed + number), deadline, failures))
-            for number, faults in enumerate(
-                ([f for f in plan.faults if f.is_of_redis], [f for f in plan.faults if not f.is_of_redis])
-            )
-        ]
-        for track in tracks:
-            track.start()
-        for track in tracks:
-            track.join()
-        if failures:
-            raise failures[0]
+        mix(stage, seconds, plan.seed, [partial(_let_one_happen, stage, faults) for faults in kinds])
 
     return plan.play(act)
 
 
-def _play(
-    stage: Stage, faults: Sequence[Fault], random: Random, deadline: float, failures: list[BaseException]
-) -> None:
-    weights = [fault.weight for fault in faults]
-    try:
-        while time.monotonic() < deadline and not failures:
-            stage.sleep(random.uniform(*PAUSES))
-            random.choices(faults, weights)[0].inject(stage)
-    except BaseException as failure:  # noqa: BLE001  # raised again where the threads were started
-        failures.append(failure)
+def _let_one_happen(stage: Stage, faults: Sequence[Fault], random: Random) -> None:
+    random.choices(faults, [fault.weight for fault in faults])[0].inject(stage)

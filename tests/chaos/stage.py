@@ -106,7 +106,7 @@ class Stage:
         late = self.crowd.wait(lambda client: client.is_level or self._is_found(), patience)
         for client in late:
             standing = [feed.cursor.standing for feed in client.feeds if feed.cursor is not None]
-            self.unlevel.append(f"never level ({client.state}): {standing}")
+            self.unlevel.append(f"never level ({'live' if client.is_live else 'not live'}): {standing}")
         self.crowd.stop()
         for client in self.crowd.clients:
             client.check()
@@ -117,11 +117,8 @@ class Stage:
 
     def wait_for_events(self, count: int) -> None:
         """Wait until so many events are published, however long that takes."""
-        deadline = time.monotonic() + LEVEL_PATIENCE * self.slack
-        while self.publisher.noted < count:
-            if time.monotonic() > deadline:
-                raise AssertionError(f"only {self.publisher.noted} of {count} events were published")
-            time.sleep(0.05)
+        if not self.crowd.wait_until(lambda: self.publisher.noted >= count, LEVEL_PATIENCE * self.slack):
+            raise AssertionError(f"only {self.publisher.noted} of {count} events were published")
 
     def play(self, act: Callable[[], None]) -> None:
         """Begin, do something, and end everything, whatever that brings."""

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Sequence
 
-from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd import __version__
 from airyd.cli.main import main
-from airyd.cli.options import PublishOptions, RevokeOptions, TailOptions
-from airyd.cli.usage import ADMIN_URL, WEBSOCKET_URL
+from airyd.cli.options import PublishOptions, RevokeOptions, TailOptions, parse
+from airyd.cli.parser import UsageError
+from airyd.cli.urls import ADMIN_URL, WEBSOCKET_URL
 from airyd.events import AIRY_DESTINATIONS, MESSAGE
-from airyd.revocation import Revoked
+from airyd.revocation import RevocationKind
 
 
 class TailTests(SynchronousTestCase):
     """``airyd tail``."""
 
     def parse(self, *arguments: str) -> TailOptions:
-        options = TailOptions()
-        options.parseOptions(list(arguments))
+        options = parse(["tail", *arguments])
+        assert isinstance(options, TailOptions)
         return options
 
     def test_defaults(self) -> None:
@@ -80,6 +81,7 @@ class TailTests(SynchronousTestCase):
             ["-n", ""],
             ["/queue/message", "--count"],
             ["--mumble"],
+            ["-n", "3", "-x"],
         ]:
             error = self.assertRaises(UsageError, self.parse, *arguments)
             self.assertNotIn("\n", str(error))
@@ -90,8 +92,8 @@ class PublishTests(SynchronousTestCase):
     """``airyd publish``."""
 
     def parse(self, *arguments: str) -> PublishOptions:
-        options = PublishOptions()
-        options.parseOptions(list(arguments))
+        options = parse(["publish", *arguments])
+        assert isinstance(options, PublishOptions)
         return options
 
     def test_arguments(self) -> None:
@@ -121,15 +123,18 @@ class RevokeTests(SynchronousTestCase):
     """``airyd revoke``."""
 
     def parse(self, *arguments: str) -> RevokeOptions:
-        options = RevokeOptions()
-        options.parseOptions(list(arguments))
+        options = parse(["revoke", *arguments])
+        assert isinstance(options, RevokeOptions)
         return options
 
     def test_what(self) -> None:
         for arguments, kind, name in [
-            (["--jti", "j 1"], Revoked.JTI, "j 1"),
-            (["--subject=ä"], Revoked.SUBJECT, "ä"),
-            (["http://h:1", "--subject", "ann"], Revoked.SUBJECT, "ann"),
+            (["--jti", "j 1"], RevocationKind.JTI, "j 1"),
+            (["--subject=ä"], RevocationKind.SUBJECT, "ä"),
+            (["http://h:1", "--subject", "ann"], RevocationKind.SUBJECT, "ann"),
+            (["--jti", "-x"], RevocationKind.JTI, "-x"),
+            (["--jti", "--jti"], RevocationKind.JTI, "--jti"),
+            (["--subj", "ann"], RevocationKind.SUBJECT, "ann"),
         ]:
             options = self.parse(*arguments)
             self.assertEqual((options.kind, options.name), (kind, name))
@@ -167,6 +172,7 @@ class CommandTests(SynchronousTestCase):
         out, err = io.StringIO(), io.StringIO()
         self.patch(sys, "stdout", out)
         self.patch(sys, "stderr", err)
+        self.patch(os, "environ", {**os.environ, "COLUMNS": "80"})
         status = self.assertRaises(SystemExit, main, arguments).code
         return status, out.getvalue(), err.getvalue()
 
@@ -175,15 +181,15 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual((0, ""), (status, err))
         for text in holds:
             self.assertIn(text, out)
-        self.assertEqual([], [line for line in out.splitlines() if len(line) > 100])
+        self.assertEqual([], [line for line in out.splitlines() if len(line) > 81])
 
     def test_help(self) -> None:
-        self.check_help("--help", holds=["Usage: airyd [options] COMMAND", "tail", "publish", "twistd -n airyd"])
-        self.check_help("tail", "--help", holds=["Usage: airyd tail", WEBSOCKET_URL, *AIRY_DESTINATIONS, "--count"])
-        self.check_help("publish", "--help", holds=["Usage: airyd publish", ADMIN_URL, "DESTINATION", "BODY"])
+        self.check_help("--help", holds=["usage: airyd [options] COMMAND", "tail", "publish", "twistd -n airyd"])
+        self.check_help("tail", "--help", holds=["usage: airyd tail", WEBSOCKET_URL, *AIRY_DESTINATIONS, "--count"])
+        self.check_help("publish", "--help", holds=["usage: airyd publish", ADMIN_URL, "DESTINATION", "BODY"])
 
     def test_version(self) -> None:
-        for arguments in (["--version"], ["tail", "--version"]):
+        for arguments in (["--version"], ["tail", "--version"], ["--version", "tail"]):
             self.assertEqual((0, f"airyd {__version__}\n", ""), self.run_main(*arguments))
 
     def test_wrong_usage(self) -> None:

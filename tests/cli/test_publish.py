@@ -1,166 +1,112 @@
-"""``airyd publish`` against a site in memory."""
+"""``airyd publish`` against a web server on loopback."""
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Callable, Sequence
+import os
+import select
+import signal
+import socket
+from collections.abc import Iterable, Iterator, Sequence
 
-from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.error import ConnectionRefusedError
-from twisted.internet.interfaces import IProtocol, IProtocolFactory, IReactorTime, IStreamClientEndpoint
-from twisted.internet.testing import MemoryReactorClock
-from twisted.test.iosim import FakeTransport, IOPump, connect
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
-from twisted.web.client import URI, Agent
-from twisted.web.iweb import IAgentEndpointFactory
-from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Request, Site
-from zope.interface import implementer
 
-from airyd.cli.admin_client import AdminEndpoint, one_connection
-from airyd.cli.lines import Line
-from airyd.cli.publish import Publisher, publish_lines
+from airyd.cli import admin_client
+from airyd.cli.admin_client import AdminClient
+from airyd.cli.main import interruptible
+from airyd.cli.publish import Line, Publisher, PublishFailed, publish_lines, read_lines
 from tests.cli.fakes import Screen
+from tests.cli.web import Answer, Web
+from tests.patience import PATIENCE
 
-URL = "http://127.0.0.1:8081"
 UNSURE = "the event may have been published: publishing it again may publish it twice"
-_HERE = IPv4Address("TCP", "127.0.0.1", 8081)
-_Answer = tuple[int, bytes] | None
 
 
-class Recorder(Resource):
-    """Answers every request with what the test wants, and remembers it.
+class LineTests(SynchronousTestCase):
+    """Lines in their order, with their numbers."""
 
-    :ivar answer: gives the status and body for an event's body; None: no answer at all
-    """
+    def test_lines(self) -> None:
+        """Blank lines are counted and left out; a line's end may be CR LF; the last line needs none."""
+        lines = read_lines(io.BytesIO(b"one\n\n  \r\nfour\r\nfive"))
+        self.assertEqual([Line(1, b"one"), Line(4, b"four"), Line(5, b"five")], list(lines))
+        self.assertEqual([], list(read_lines(io.BytesIO())))
 
-    isLeaf = True
+    def test_too_long(self) -> None:
+        for end in (b"", b"\n"):
+            lines = read_lines(io.BytesIO(b"fine\n" + b"x" * 100 + end), longest=99)
+            self.assertEqual(Line(1, b"fine"), next(lines))
+            error = self.assertRaises(PublishFailed, next, lines)
+            self.assertIn("line 2 is longer than 99 bytes", str(error))
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.answer: Callable[[bytes], _Answer] = lambda body: (200, b'{"id": "ab-%d"}' % len(self.bodies))
-        self.bodies: list[bytes] = []
-        self.uris: list[bytes] = []
-        self.content_types: list[str | None] = []
-        self.authorizations: list[str | None] = []
+    def test_cannot_be_read(self) -> None:
+        """Such as a terminal that has gone."""
 
-    def render(self, request: Request) -> bytes | int:
-        assert request.content is not None
-        body: bytes = request.content.read()
-        self.bodies.append(body)
-        self.uris.append(request.uri)
-        self.content_types.append(request.getHeader("content-type"))
-        self.authorizations.append(request.getHeader("authorization"))
-        answer = self.answer(body)
-        if answer is None:
-            return NOT_DONE_YET
-        request.setResponseCode(answer[0])
-        return answer[1]
+        class Gone(io.BytesIO):
+            def readline(self, size: int | None = -1, /) -> bytes:
+                raise OSError(5, "Input/output error")
 
-
-@implementer(IStreamClientEndpoint, IAgentEndpointFactory)
-class Web:
-    """A web server in memory.
-
-    :ivar connections: how many were made
-    """
-
-    def __init__(self, clock: IReactorTime, resource: Resource) -> None:
-        self._site = Site(resource, reactor=clock)
-        self._clock = clock
-        self.pumps: list[IOPump] = []
-        self.refusal: Exception | None = None
-
-    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        return self
-
-    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
-        if self.refusal is not None:
-            return fail(self.refusal)
-        client = protocolFactory.buildProtocol(_HERE)
-        server = self._site.buildProtocol(_HERE)
-        assert client is not None
-        self.pumps.append(
-            connect(server, FakeTransport(server, isServer=True), client, FakeTransport(client, isServer=False))
-        )
-        return succeed(client)
-
-    def flush(self) -> None:
-        """Carry bytes until nobody has any."""
-        for pump in self.pumps:
-            pump.flush()
+        error = self.assertRaises(PublishFailed, next, read_lines(Gone()))
+        self.assertEqual("cannot read on: Input/output error", str(error))
 
 
 class PublishTests(SynchronousTestCase):
     """Lines in, ids out."""
 
     def setUp(self) -> None:
-        self.clock = MemoryReactorClock()
-        self.resource = Recorder()
-        self.web = Web(self.clock, self.resource)
+        self.clock = Clock()
+        self.web = Web()
+        self.addCleanup(self.web.close)
         self.screen = Screen("airyd publish")
-        self.pool = one_connection(self.clock)
 
-    def start(self, *lines: Line, destination: str = "/queue/message", token: str | None = None) -> Deferred[int]:
-        agent = Agent.usingEndpointFactory(self.clock, self.web, self.pool)
-        publisher = Publisher(AdminEndpoint(agent, self.clock, URL, token), destination)
-        rest = iter(lines)
-        return Deferred.fromCoroutine(
-            publish_lines(publisher, lambda: succeed(next(rest, None)), self.screen.console, self.clock)
-        )
+    def client(self, token: str | None = None) -> AdminClient:
+        client = AdminClient(self.web.url, self.clock.seconds, token)
+        self.addCleanup(client.close)
+        return client
 
-    def carry(self, running: Deferred[int]) -> None:
-        """Carry bytes until the work is done or stuck."""
-        for _ in range(1000):
-            if running.called:
-                break
-            self.web.flush()
+    def publish_lines(self, client: AdminClient, lines: Iterable[Line], destination: str = "/queue/message") -> int:
+        """Publish these lines, and return the exit status."""
+        return publish_lines(Publisher(client, destination), lines, self.screen.console, self.clock.seconds)
 
     def publish(self, *bodies: bytes, destination: str = "/queue/message") -> int:
-        """Publish these as lines, and return the exit status."""
-        running = self.start(*(Line(n, body) for n, body in enumerate(bodies, 1)), destination=destination)
-        self.carry(running)
-        return self.successResultOf(running)
+        """Publish these as lines of the input, and return the exit status."""
+        return self.publish_lines(self.client(), (Line(n, body) for n, body in enumerate(bodies, 1)), destination)
 
     def ids(self) -> Sequence[object]:
         return [json.loads(line) for line in self.screen.out.text.splitlines()]
 
     def test_one_event(self) -> None:
         """The body of the command line: just the id."""
-        running = self.start(Line(None, b'{"n": 1}'))
-        self.carry(running)
-        self.assertEqual(0, self.successResultOf(running))
-        self.assertEqual([b'{"n": 1}'], self.resource.bodies)
-        self.assertEqual([b"/publish/queue/message"], self.resource.uris)
-        self.assertEqual(["application/json"], self.resource.content_types)
+        self.assertEqual(0, self.publish_lines(self.client(), [Line(None, b'{"n": 1}')]))
+        self.assertEqual([b'{"n": 1}'], self.web.bodies)
+        self.assertEqual(["/publish/queue/message"], self.web.paths)
+        self.assertEqual(["application/json"], [each["content-type"] for each in self.web.headers])
         self.assertEqual('{"id": "ab-1"}\n', self.screen.out.text)
         self.assertEqual("", self.screen.err.text)
 
     def test_token(self) -> None:
         for token, shown in ((None, None), ("t", "Bearer t")):
-            self.carry(self.start(Line(None, b"{}"), token=token))
-            self.assertEqual(self.resource.authorizations.pop(), shown)
+            self.publish_lines(self.client(token), [Line(None, b"{}")])
+            self.assertEqual(self.web.headers.pop().get("authorization"), shown)
 
     def test_one_event_refused(self) -> None:
-        self.resource.answer = lambda body: (400, b'{"error": "not a JSON object"}')
-        running = self.start(Line(None, b"[]"))
-        self.carry(running)
-        self.assertEqual(1, self.successResultOf(running))
+        self.web.answer = lambda body: (400, b'{"error": "not a JSON object"}')
+        self.assertEqual(1, self.publish_lines(self.client(), [Line(None, b"[]")]))
         self.assertEqual("", self.screen.out.text)
         self.assertEqual("airyd publish: refused: not a JSON object\n", self.screen.err.text)
 
     def test_order_and_one_connection(self) -> None:
         bodies = [b'{"n":%d}' % n for n in range(50)]
         self.assertEqual(0, self.publish(*bodies))
-        self.assertEqual(bodies, self.resource.bodies)
-        self.assertEqual(1, len(self.web.pumps))
+        self.assertEqual(bodies, self.web.bodies)
+        self.assertEqual(1, self.web.connections)
         self.assertEqual([{"id": f"ab-{n}"} for n in range(1, 51)], self.ids())
         self.assertEqual("airyd publish: 50 published\n", self.screen.err.text)
 
     def test_refused_lines(self) -> None:
         """The rest goes on, and the status tells."""
-        self.resource.answer = lambda body: (400, b'{"error":"bad"}') if body == b"no" else (200, b'{"id":"x"}')
+        self.web.answer = lambda body: (400, b'{"error":"bad"}') if body == b"no" else (200, b'{"id":"x"}')
         self.assertEqual(1, self.publish(b"{}", b"no", b"{}", b"no"))
         self.assertEqual(2, len(self.ids()))
         self.assertEqual(
@@ -172,9 +118,9 @@ class PublishTests(SynchronousTestCase):
 
     def test_refused_for_all(self) -> None:
         """What is said of the destination would be said of every line."""
-        self.resource.answer = lambda body: (404, b'{"error":"no such destination"}')
+        self.web.answer = lambda body: (404, b'{"error":"no such destination"}')
         self.assertEqual(1, self.publish(b"{}", b"{}", b"{}"))
-        self.assertEqual(1, len(self.resource.bodies))
+        self.assertEqual(1, len(self.web.bodies))
         self.assertEqual(
             "airyd publish: line 1: no such destination\nairyd publish: 0 published\n", self.screen.err.text
         )
@@ -182,7 +128,7 @@ class PublishTests(SynchronousTestCase):
     def test_source_away(self) -> None:
         """It may be back for the next line."""
         answers = iter([(503, b'{"error":"event source unavailable"}'), (200, b'{"id":"x"}')])
-        self.resource.answer = lambda body: next(answers)
+        self.web.answer = lambda body: next(answers)
         self.assertEqual(1, self.publish(b"{}", b"{}"))
         said = self.screen.err.text
         self.assertIn(f"line 1: not confirmed: event source unavailable; {UNSURE}\n", said)
@@ -201,53 +147,97 @@ class PublishTests(SynchronousTestCase):
         ]:
             self.screen = Screen("airyd publish")
             given = (status, answer)
-            self.resource.answer = lambda body, given=given: given  # type: ignore[misc]  # mypy types no such lambda
+            self.web.answer = lambda body, given=given: given  # type: ignore[misc]  # mypy types no such lambda
             self.assertEqual(1, self.publish(b"{}"))
             self.assertIn(f"airyd publish: {expected}", self.screen.err.text.splitlines()[0])
             self.assertTrue(self.screen.err.text.replace("\n", "").isprintable())
 
     def test_server_away(self) -> None:
-        self.web.refusal = ConnectionRefusedError()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.web.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         self.assertEqual(1, self.publish(b"{}", b"{}"))
-        self.assertIn(f"line 1: cannot reach {URL}: ", self.screen.err.text)
+        self.assertIn(f"line 1: cannot reach {self.web.url}: connection refused\n", self.screen.err.text)
         self.assertIn("0 published", self.screen.err.text)
+
+    def test_no_such_host(self) -> None:
+        self.web.url = "http://nowhere.invalid:8081"
+        self.assertEqual(1, self.publish(b"{}"))
+        self.assertIn("the name nowhere.invalid cannot be resolved\n", self.screen.err.text)
 
     def test_connection_lost(self) -> None:
         """Whether the event was taken is not known, and it is not sent again."""
-        self.resource.answer = lambda body: None
-        running = self.start(Line(1, b"{}"), Line(2, b"{}"))
-        self.web.flush()
-        (pump,) = self.web.pumps
-        pump.serverIO.loseConnection()
-        self.carry(running)
-        self.assertEqual(1, self.successResultOf(running))
-        self.assertEqual([b"{}"], self.resource.bodies)
+        self.web.answer = lambda body: None
+        self.web.over.set()
+        self.assertEqual(1, self.publish(b"{}", b"{}"))
+        self.assertEqual([b"{}"], self.web.bodies)
         self.assertIn("line 1: the connection was lost before the answer", self.screen.err.text)
         self.assertIn(UNSURE, self.screen.err.text)
 
     def test_no_answer(self) -> None:
-        self.resource.answer = lambda body: None
-        running = self.start(Line(1, b"{}"))
-        self.web.flush()
-        self.clock.advance(31)
-        self.carry(running)
-        self.assertEqual(1, self.successResultOf(running))
-        self.assertIn(f"line 1: no answer within 30 s; {UNSURE}\n", self.screen.err.text)
+        self.patch(admin_client, "_ANSWER_PATIENCE", 0.2)
+        self.web.answer = lambda body: None
+        self.assertEqual(1, self.publish(b"{}", b"{}"))
+        self.assertEqual([b"{}"], self.web.bodies)
+        self.assertIn(f"line 1: no answer within 0 s; {UNSURE}\n", self.screen.err.text)
 
     def test_interrupted(self) -> None:
         """It is said what is not known of the line that was on its way."""
-        self.resource.answer = lambda body: None
-        running = self.start(Line(1, b"{}"), Line(2, b"{}"))
-        self.web.flush()
-        running.cancel()
-        self.carry(running)
-        self.assertTrue(running.called)
+
+        def answer(body: bytes) -> Answer | None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return None
+
+        self.web.answer = answer
+        self.assertEqual(128 + signal.SIGTERM, interruptible(lambda: self.publish(b"{}", b"{}")))
+        self.assertEqual([b"{}"], self.web.bodies)
         said = self.screen.err.text.splitlines()
         self.assertEqual(said[0], f"airyd publish: line 1: interrupted before the answer; {UNSURE}")
+        self.assertIn("0 published", said[1])
+
+    def test_interrupted_while_it_waits_for_input(self) -> None:
+        def lines() -> Iterator[Line]:
+            yield Line(1, b"{}")
+            os.kill(os.getpid(), signal.SIGINT)
+            yield Line(2, b"{}")
+
+        status = interruptible(lambda: self.publish_lines(self.client(), lines()))
+        self.assertEqual(128 + signal.SIGINT, status)
+        self.assertEqual("airyd publish: 1 published\n", self.screen.err.text)
+
+    def test_after_a_pause(self) -> None:
+        """A connection that the server may have ended meanwhile is not used again."""
+
+        def lines() -> Iterator[Line]:
+            yield Line(1, b"{}")
+            yield Line(2, b"{}")
+            self.clock.advance(15)
+            yield Line(3, b"{}")
+
+        self.assertEqual(0, self.publish_lines(self.client(), lines()))
+        self.assertEqual((3, 2), (len(self.web.bodies), self.web.connections))
+
+    def test_connection_ended_while_idle(self) -> None:
+        """The server ends it after an answer: nothing is lost, since nothing was under way."""
+        self.web.keeps_open = False
+        client = self.client()
+
+        def lines() -> Iterator[Line]:
+            yield Line(1, b"{}")
+            select.select([client._connection.sock], [], [], PATIENCE)
+            yield Line(2, b"{}")
+
+        self.assertEqual(0, self.publish_lines(client, lines()))
+        self.assertEqual((2, 2), (len(self.web.bodies), self.web.connections))
+
+    def test_answer_before_the_whole_event(self) -> None:
+        """A server need not read what it refuses."""
+        self.web.refusal = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n"
+        self.assertEqual(1, self.publish(b"x" * 10_000_000))
+        self.assertIn("line 1: refused: 413 Content Too Large\n", self.screen.err.text)
 
     def test_destinations_are_quoted(self) -> None:
         self.publish(b"{}", destination="/app/50%*@x+y~z")
-        self.assertEqual([b"/publish/app/50%25%2A%40x%2By~z"], self.resource.uris)
+        self.assertEqual(["/publish/app/50%25%2A%40x%2By~z"], self.web.paths)
 
     def test_empty_input(self) -> None:
         self.assertEqual(0, self.publish())
@@ -256,18 +246,18 @@ class PublishTests(SynchronousTestCase):
     def test_nobody_reads_the_ids(self) -> None:
         self.screen.out.broken = BrokenPipeError()
         self.assertEqual(1, self.publish(b"{}", b"{}"))
-        self.assertEqual(1, len(self.resource.bodies))
+        self.assertEqual(1, len(self.web.bodies))
         self.assertIn("nobody reads the ids any more; stopped\n", self.screen.err.text)
 
     def test_on_a_terminal(self) -> None:
         """Plain ids, and progress with a rate, ten times a second at most."""
         self.screen = Screen("airyd publish", terminal=True, follows=True)
 
-        def answer(body: bytes) -> _Answer:
+        def answer(body: bytes) -> Answer:
             self.clock.advance(0.06)
             return 200, b'{"id":"x"}'
 
-        self.resource.answer = answer
+        self.web.answer = answer
         self.assertEqual(0, self.publish(*[b"{}"] * 10))
         self.assertEqual("x\n" * 10, self.screen.out.text)
         shown = self.screen.err.text.split("\r\x1b[K")

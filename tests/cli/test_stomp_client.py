@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from airyd.cli.stomp_client import Broken, Connected, Happening, Parted, Received, Refused, StompClient, Subscribed
+from airyd.cli.stomp_client import (
+    ClientEvent,
+    Connected,
+    Disconnected,
+    ErrorReceived,
+    Received,
+    StompClient,
+    StompViolation,
+    Subscribed,
+)
 from airyd.limits import Limits
 from airyd.stomp.frames import Frame
 from airyd.stomp.parser import Parser
@@ -71,25 +80,25 @@ class StompClientTests(SynchronousTestCase):
             client.leave()
             return client
 
-        refused: list[Happening] = [Refused("internal error", "internal error: Sorry.")]
-        table: list[tuple[bytes, list[Happening] | None, list[Happening] | None, list[Happening] | None]] = [
+        refused: list[ClientEvent] = [ErrorReceived("internal error", "internal error: Sorry.")]
+        table: list[tuple[bytes, list[ClientEvent] | None, list[ClientEvent] | None, list[ClientEvent] | None]] = [
             (_CONNECTED, [Connected(30000, 0)], None, None),
             (_EVENT, None, [Received(MESSAGE, "m-1", b"{}")], []),
             (_RECEIPT, None, [Subscribed(MESSAGE, None)], []),
-            (_BYE, None, [], [Parted()]),
+            (_BYE, None, [], [Disconnected()]),
             (_ERROR, refused, refused, refused),
         ]
         for data, *columns in table:
             for make, expected in zip((connecting, lambda: self.live({}), leaving), columns, strict=True):
                 happened = make().receive(data)
                 if expected is None:
-                    self.assertEqual([Broken], [type(happening) for happening in happened], data)
+                    self.assertEqual([StompViolation], [type(happening) for happening in happened], data)
                 else:
                     self.assertEqual(expected, happened)
 
     def test_nothing_after_the_end(self) -> None:
         client = self.live()
-        self.assertEqual([Received, Refused], [type(h) for h in client.receive(_EVENT + _ERROR + _EVENT)])
+        self.assertEqual([Received, ErrorReceived], [type(h) for h in client.receive(_EVENT + _ERROR + _EVENT)])
         self.assertEqual([], client.receive(_EVENT))
         self.assertFalse(client.leave())
 
@@ -112,7 +121,7 @@ class StompClientTests(SynchronousTestCase):
             (True, b"SEND\n\n\0"),
         ]:
             client = self.live() if connected else StompClient("airy.example", [MESSAGE], {})
-            self.assertEqual([Broken], [type(happening) for happening in client.receive(data)], data)
+            self.assertEqual([StompViolation], [type(happening) for happening in client.receive(data)], data)
 
     def test_permanent(self) -> None:
         """A failed login, and a destination that isn't there or not for us, will not mend."""
@@ -125,5 +134,5 @@ class StompClientTests(SynchronousTestCase):
             ("history lost", False),
         ]:
             happened = self.live().receive(b"ERROR\nmessage:%b\n\n\0" % message.encode())
-            self.assertEqual([Refused(message, message)], happened)
-            self.assertEqual([permanent], [each.is_permanent for each in happened if isinstance(each, Refused)])
+            self.assertEqual([ErrorReceived(message, message)], happened)
+            self.assertEqual([permanent], [each.is_permanent for each in happened if isinstance(each, ErrorReceived)])

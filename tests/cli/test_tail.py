@@ -330,10 +330,6 @@ class FailureTests(TailTestCase):
             self.server.peer.open()
             self.check_over(running, "the server's opening handshake is wrong")
 
-    def test_host_that_is_none(self) -> None:
-        self.server.refusal = ValueError("invalid hostname: airy.example")
-        self.check_over(self.start(), "airy.example is not a host name")
-
     def test_name_that_cannot_be_resolved(self) -> None:
         self.server.refusal = DNSLookupError("no results")
         self.check(self.start(), "the name airy.example cannot be resolved")

@@ -11,13 +11,13 @@ from typing import Any, cast
 import jwt
 from twisted.internet.interfaces import IReactorCore
 from twisted.internet.task import Clock
-from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.auth import make_authenticator
 from airyd.auth.jwt.keys import SECRET_ALGORITHMS
 from airyd.cli.main import main
-from airyd.cli.options import TokenOptions
+from airyd.cli.options import TokenOptions, parse
+from airyd.cli.parser import UsageError
 from airyd.cli.token import TokenUnreadable, claim, mint, token_source
 from airyd.interfaces import AccessContext, IPrincipal
 from tests.auth.case import bearer, log_in
@@ -141,20 +141,21 @@ class CommandTests(SynchronousTestCase):
             self.assertIn(text.partition("=")[0] if "=" in text else "NAME=VALUE", err)
 
     def test_usage(self) -> None:
-        def parse(*arguments: str) -> TokenOptions:
-            options = TokenOptions()
-            options.parseOptions(list(arguments))
+        def parsed(*arguments: str) -> TokenOptions:
+            options = parse(["token", *arguments])
+            assert isinstance(options, TokenOptions)
             return options
 
-        options = parse("--secret-env=S", "--base64", "--for=5", "ann", "--claim", "a=1")
+        options = parsed("--secret-env=S", "--base64", "--for=5", "ann", "--claim", "a=1")
         found: tuple[Any, ...] = (
             options.subject,
             options.secret_env,
-            options.is_base64,
+            options.base64,
             options.lifetime,
             options.claims,
         )
         self.assertEqual(found, ("ann", "S", True, 5, {"a": 1}))
+        self.assertEqual(parsed("--secret-env=S", "--", "-ann").subject, "-ann")
         for wrong in (
             ["ann"],
             ["--secret-env=S"],
@@ -167,7 +168,7 @@ class CommandTests(SynchronousTestCase):
             ["--secret-env=S", "--alg=none", "ann"],
             ["--secret-env=S", "--claim=x", "ann"],
         ):
-            self.assertNotIn("\n", str(self.assertRaises(UsageError, parse, *wrong)))
+            self.assertNotIn("\n", str(self.assertRaises(UsageError, parsed, *wrong)))
 
 
 class SourceTests(SynchronousTestCase):

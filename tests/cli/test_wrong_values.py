@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.cli import main as command
 from airyd.cli.main import main
-from airyd.cli.options import AirydOptions
+from airyd.cli.options import COMMANDS, top_parser
 from airyd.events import MESSAGE
 from tests.cli.fakes import Screen
 from tests.leaks import MARK, leaks
@@ -53,7 +53,7 @@ WRONG: Final[Mapping[tuple[str, str], tuple[Sequence[str], Sequence[str]]]] = {
     ("token", "version"): (FLAG, ()),
     ("token", "secret-file"): (("/nonexistent/file", "/", "empty"), ("ann",)),
     ("token", "secret-env"): (("", "AIRYD_TEST_NONE"), ("ann",)),
-    ("token", "base64"): (FLAG, COMPLETE["token"]),
+    ("token", "base64"): ((*FLAG, MARK), COMPLETE["token"]),
     ("token", "for"): (("", "abc", "-5", "1.5", "nan", "inf", "1e3", "9" * 5000), COMPLETE["token"]),
     ("token", "claim"): (("", "name", "=value", "subscribe=[broken"), COMPLETE["token"]),
     ("token", "alg"): (("", "HS257", "RS256", "none", "hs256"), COMPLETE["token"]),
@@ -142,18 +142,20 @@ ARGUMENTS: Final[Mapping[str, Sequence[Sequence[str]]]] = {
         ["--jti=j", "--token-max-age=5"],
         ["--jti=j", "--subject=s"],
         ["--jit=j"],
+        [f"--token={MARK}"],
     ],
 }
 
 
 def all_options() -> dict[tuple[str, str], bool]:
     """Return every option of every command, by the commands' own tables, and whether it takes a value."""
-    commands: dict[str, Any] = {"": AirydOptions}
-    commands |= {name: options for name, _, options, _ in AirydOptions.subCommands}
+    parsers = {"": top_parser(), **{name: options.parser(name) for name, options in COMMANDS.items()}}
     return {
-        (name, option.removesuffix("=")): option.endswith("=")
-        for name, options in commands.items()
-        for option in options().longOpt
+        (name, option.removeprefix("--")): action.nargs is None
+        for name, parser in parsers.items()
+        for action in parser.added
+        for option in action.option_strings
+        if option.startswith("--")
     }
 
 
@@ -186,7 +188,7 @@ class WrongValueTests(SynchronousTestCase):
             raise self.failureResultOf(result, SystemExit).value
 
         self.patch(command, "react", react)
-        self.patch(command, "interruptible", lambda reactor, work: Deferred.fromCoroutine(work))
+        self.patch(command, "interruptible_by_reactor", lambda reactor, work: Deferred.fromCoroutine(work))
         self.patch(command, "_console", console)
         out, err = Screen(), Screen()
         self.patch(sys, "stdout", _Text(out))

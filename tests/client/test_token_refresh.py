@@ -10,7 +10,7 @@ from typing import Any
 
 from airyd.auth.anonymous import AnonymousAuthenticator
 from airyd.auth.jwt.claims import Identity
-from airyd.auth.jwt.permissions import RightsClaims, RightsTable, TokenPrincipal
+from airyd.auth.jwt.permissions import PermissionCache, PermissionClaims, TokenPrincipal
 from airyd.client.token_refresh import NOTICE
 from airyd.client.wildcard import WildcardPart
 from airyd.errors import Fault, LoginFault, LoginRefused, LoginUnavailable
@@ -35,13 +35,13 @@ class RefreshCase(ClientTestCase):
     def setUp(self) -> None:
         """Let rights be shared, as an authenticator does."""
         super().setUp()
-        self.rights = RightsTable(RightsClaims())
+        self.rights = PermissionCache(PermissionClaims())
 
     def token(self, seconds: float | None = None, name: str = "ann", **claims: Any) -> None:
         """Let the next login be this one."""
         expires = None if seconds is None else self.wall() + seconds
         self.patch(
-            self.door, "principal", TokenPrincipal(Identity(name, expires, None, None), self.rights.rights(claims))
+            self.door, "principal", TokenPrincipal(Identity(name, expires, None, None), self.rights.permissions(claims))
         )
 
     def logged_in(self, *subscriptions: bytes, seconds: float | None = None, **claims: Any) -> Channel:
@@ -141,7 +141,7 @@ class TokenTests(RefreshCase):
     def test_same_name_by_another_authenticator(self) -> None:
         """Two issuers may have a user of the same name; and one may be called as those are who show nothing."""
         channel = self.logged_in()
-        self.patch(self, "rights", RightsTable(RightsClaims()))
+        self.patch(self, "rights", PermissionCache(PermissionClaims()))
         self.refresh(channel)
         self.assert_failed(channel, Fault.UNAUTHORIZED)
         nobody = log_in(AnonymousAuthenticator(public=True, send=True), Credentials(None, None, {}))

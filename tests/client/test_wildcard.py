@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from airyd.auth.jwt.claims import Identity
-from airyd.auth.jwt.permissions import RightsClaims, RightsTable, TokenPrincipal
+from airyd.auth.jwt.permissions import PermissionCache, PermissionClaims, TokenPrincipal
 from airyd.errors import Fault, SourceUnavailable
 from airyd.events import (
     AIRY_DESTINATIONS,
@@ -153,7 +153,7 @@ class PermissionTests(WildcardCase):
     def test_only_some_rows(self) -> None:
         """A filter holds in each part; where its field never is, there is no part, now or later."""
         claims = {"only": {"channel_id": ["c1"]}}
-        rights = RightsTable(RightsClaims()).rights(claims)
+        rights = PermissionCache(PermissionClaims()).permissions(claims)
         self.patch(self.door, "principal", TokenPrincipal(Identity("ann", None, None, None), rights))
         for ack in ("auto", "client"):
             channel = self.subscribed("/queue/**", ack=ack)

@@ -1,11 +1,10 @@
 // Airy's client up to release 0.9: its settings, its four subscriptions, its logout on 401, its way of leaving.
-import { WatchedWebSocket, base64, config, obey, say } from "./harness.mjs";
+import { WatchedWebSocket, base64, config, obey, say, transacting } from "./harness.mjs";
 
 const { Client, Versions } = await import(`./stompjs.mjs?version=${config.stompjs}`);
 globalThis.WebSocket = WatchedWebSocket;
 
 let subscriptions = [];
-let transaction;
 const messages = new Map();
 
 function onMessage(message) {
@@ -46,6 +45,8 @@ const client = new Client({
   onUnhandledFrame: (frame) => say("unhandled", { command: frame.command, headers: frame.headers }),
 });
 
+const { handlers, within } = transacting(client, messages);
+
 obey({
   subscribe: ({ destination, headers }) => subscribe(destination, headers),
   send({ destination, body, headers = {}, receipt }) {
@@ -53,22 +54,9 @@ obey({
       client.watchForReceipt(receipt, (frame) => say("receipt", { name: receipt, headers: frame.headers }));
       headers.receipt = receipt;
     }
-    if (transaction) headers.transaction = transaction.id;
-    client.publish({ destination, body: Buffer.from(body, "base64").toString(), headers });
+    client.publish({ destination, body: Buffer.from(body, "base64").toString(), headers: within(headers) });
   },
-  ack: ({ id }) => messages.get(id).ack(),
-  nack: ({ id }) => messages.get(id).nack(),
-  begin() {
-    transaction = client.begin();
-  },
-  commit() {
-    transaction.commit();
-    transaction = undefined;
-  },
-  abort() {
-    transaction.abort();
-    transaction = undefined;
-  },
+  ...handlers,
   disconnect() {
     client.deactivate();
     subscriptions.forEach((subscription) => subscription.unsubscribe());

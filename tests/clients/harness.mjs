@@ -42,6 +42,30 @@ export class WatchedWebSocket extends WebSocket {
   }
 }
 
+/**
+ * What clients of both libraries do with messages and transactions: handlers for obey(), and what adds the header of
+ * the open transaction.
+ *
+ * @param messages those that came, by their message-id
+ */
+export function transacting(client, messages) {
+  let transaction;
+  const end = (how) => () => {
+    transaction[how]();
+    transaction = undefined;
+  };
+  const handlers = {
+    ack: ({ id }) => messages.get(id).ack(),
+    nack: ({ id }) => messages.get(id).nack(),
+    begin() {
+      transaction = client.begin();
+    },
+    commit: end("commit"),
+    abort: end("abort"),
+  };
+  return { handlers, within: (headers) => ({ ...headers, ...(transaction && { transaction: transaction.id }) }) };
+}
+
 export function base64(bytes) {
   return Buffer.from(bytes).toString("base64");
 }

@@ -1,13 +1,12 @@
 // webstomp-client, told what to do as Airy's client is.
 import webstomp from "webstomp-client";
-import { WatchedWebSocket, base64, config, obey, say } from "./harness.mjs";
+import { WatchedWebSocket, base64, config, obey, say, transacting } from "./harness.mjs";
 
 const protocols = (config.versions ?? ["1.0", "1.1", "1.2"]).map((version) => `v${version.replace(".", "")}.stomp`);
 const socket = new WatchedWebSocket(config.url, protocols);
 const heartbeat = { incoming: config.heartbeat ?? 30000, outgoing: config.heartbeat ?? 30000 };
 const client = webstomp.over(socket, { debug: false, heartbeat, binary: config.binary ?? false, protocols });
 
-let transaction;
 let subscriptions = [];
 const messages = new Map();
 
@@ -36,26 +35,15 @@ client.connect(
   },
 );
 
+const { handlers, within } = transacting(client, messages);
+
 obey({
   subscribe: ({ destination, headers }) => subscribe(destination, headers),
   send({ destination, body, headers = {}, receipt }) {
     if (receipt) headers.receipt = receipt;
-    if (transaction) headers.transaction = transaction.id;
-    client.send(destination, Buffer.from(body, "base64").toString(), headers);
+    client.send(destination, Buffer.from(body, "base64").toString(), within(headers));
   },
-  ack: ({ id }) => messages.get(id).ack(),
-  nack: ({ id }) => messages.get(id).nack(),
-  begin() {
-    transaction = client.begin();
-  },
-  commit() {
-    transaction.commit();
-    transaction = undefined;
-  },
-  abort() {
-    transaction.abort();
-    transaction = undefined;
-  },
+  ...handlers,
   disconnect() {
     subscriptions.forEach((subscription) => subscription.unsubscribe());
     client.disconnect(() => say("disconnected"), { receipt: "bye" });

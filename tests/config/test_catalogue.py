@@ -7,7 +7,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from airyd.config.catalogue import DestinationsFile, reload_catalogue
+from airyd.config.catalogue import read_catalogue, reload_catalogue
+from airyd.config.settings import DestinationsFile
 from airyd.errors import ConfigurationError
 from airyd.events import AIRY_DESTINATIONS
 from tests.doubles import record_log, text_of
@@ -41,24 +42,24 @@ class ReadingTests(CatalogueCase):
 
     def test_names(self) -> None:
         self.path.write_text("# ours\n/queue/tags\n\n  /topic/news  # for all\n#/queue/old\n/queue/last")
-        self.assertEqual(self.file.read(), [*AIRY_DESTINATIONS, "/queue/tags", "/topic/news", "/queue/last"])
+        self.assertEqual(read_catalogue(self.file), [*AIRY_DESTINATIONS, "/queue/tags", "/topic/news", "/queue/last"])
 
     def test_empty(self) -> None:
         self.path.write_text("")
-        self.assertEqual(self.file.read(), list(AIRY_DESTINATIONS))
+        self.assertEqual(read_catalogue(self.file), list(AIRY_DESTINATIONS))
 
     def test_wrong(self) -> None:
         for content, names in WRONG:
             self.path.write_bytes(content)
-            said = str(self.assertRaises(ConfigurationError, self.file.read))
+            said = str(self.assertRaises(ConfigurationError, read_catalogue, self.file))
             self.assertEqual((len(said.splitlines()), len(said) < 600), (1, True), said)
             for name in ("--destinations-file", str(self.path), *names):
                 self.assertIn(name, said)
 
     def test_not_there(self) -> None:
-        self.assertIn("no such file", str(self.assertRaises(ConfigurationError, self.file.read)))
+        self.assertIn("no such file", str(self.assertRaises(ConfigurationError, read_catalogue, self.file)))
         os.mkdir(self.path)
-        self.assertIn("a folder", str(self.assertRaises(ConfigurationError, self.file.read)))
+        self.assertIn("a folder", str(self.assertRaises(ConfigurationError, read_catalogue, self.file)))
 
 
 class ReloadTests(CatalogueCase):
@@ -67,7 +68,7 @@ class ReloadTests(CatalogueCase):
     def setUp(self) -> None:
         super().setUp()
         self.path.write_text("/queue/tags\n")
-        self.catalogue = self.file.read()
+        self.catalogue = read_catalogue(self.file)
 
     def reload(self, content: str | None, *sources: str) -> list[str]:
         """Return what is added when the file has become this, or has gone."""

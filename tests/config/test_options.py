@@ -13,7 +13,8 @@ from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
 import airyd
-from airyd.config.options import Options, Settings
+from airyd.config.options import Options
+from airyd.config.settings import Settings
 from airyd.events import AIRY_DESTINATIONS
 from airyd.limits import LIMITS, Limits
 from airyd.stomp.spec import HeartBeat
@@ -31,7 +32,6 @@ DEFAULTS = (
     ("--token-max-age", "86400"),
     ("--workers", "1"),
     ("--compression", "on"),
-    ("--websocket", "lean"),
     ("--log-level", "info"),
     ("--connect-timeout", "10"),
     ("--request-head", "16384"),
@@ -101,7 +101,7 @@ WRONG = (
     (["--workers=" + "9" * 5000], ["--workers"]),
     (["--compression="], ["--compression"]),
     (["--compression=1"], ["--compression", "on or off"]),
-    (["--websocket=fat"], ["--websocket fat", "lean or stock"]),
+    (["--websocket=stock"], ["--websocket was removed", "leave the option out"]),
     (["--body=327680"], ["--body", "--frame"]),
     (["--frame=1000"], ["--body", "--frame"]),
 )
@@ -149,12 +149,9 @@ class OptionsTests(SynchronousTestCase):
                 compression=True,
                 limits=Limits(),
                 workers=1,
-                websocket="lean",
+                log_level="info",
             ),
         )
-
-    def test_websocket(self) -> None:
-        self.assertEqual(self.parsed("--websocket=stock").websocket, "stock")
 
     def test_help_shows_every_default(self) -> None:
         text = str(Options())

@@ -14,7 +14,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from tests.leaks import leaks
@@ -46,6 +48,43 @@ def _command_line(pid: int) -> str:
 def environment() -> dict[str, str]:
     """Return the environment in which the tree's own package and plugin are found, wherever the process runs."""
     return {**os.environ, "PYTHONPATH": str(TREE), "PYTHONUNBUFFERED": "1"}
+
+
+def start_twistd(
+    *options: str,
+    program: str = TWISTD,
+    directory: Path | None = None,
+    stderr: int = subprocess.STDOUT,
+    environ: Mapping[str, str] = MappingProxyType({}),
+) -> subprocess.Popen[str]:
+    """Start ``twistd -n airyd`` with these options; what it writes is there to be read.
+
+    :param directory: where it runs; else where it may leave nothing
+    :param environ: what it has in its environment besides
+    """
+    return subprocess.Popen(
+        command(*options, program=program),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+        cwd=directory or tempfile.gettempdir(),
+        env={**environment(), **environ},
+    )
+
+
+def read_until(process: subprocess.Popen[str], pattern: re.Pattern[str]) -> tuple[re.Match[str], str]:
+    """Read what a process writes until the pattern comes; return the match, and all that was read.
+
+    Raises ``AssertionError`` with that if the process ends before.
+    """
+    assert process.stdout is not None
+    log = ""
+    while (found := pattern.search(log)) is None:
+        line = process.stdout.readline()
+        assert line, log
+        log += line
+    return found, log
 
 
 class Daemon:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import resource
 import selectors
 import socket
-import struct
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,8 +12,8 @@ from enum import Enum, auto
 from itertools import pairwise
 from typing import Final
 
-from tests.integration.raw import NONCE
-from tests.integration.wire import CLOSE, PING, PONG, TEXT, VERSIONS, encode, take_frames, websocket_frame
+from tests.integration.connection import StompConnection, delivery, login, subscription
+from tests.integration.wire import VERSIONS, encode
 from tests.patience import PATIENCE
 
 #: Connections whose opening is under way at once, so that the listening queue never overflows.
@@ -53,22 +51,21 @@ class Member:
 
     :ivar received: the numbers of the events it got, over all its connections
     :ivar resumes: how often it subscribed with ``last-message-id``
-    :ivar socket: its connection, None while it has none
-    :ivar close_code: of the last close frame that it got
+    :ivar connection: None while it has none
+    :ivar close_code: with which its last connection ended, 0 without one
     :ivar wrong: what it saw and should not have
     """
 
     __slots__ = (
-        "_buffer",
         "_destination",
-        "_head",
         "_port",
         "_subscription",
+        "_version",
         "close_code",
+        "connection",
         "last_id",
         "received",
         "resumes",
-        "socket",
         "state",
         "wrong",
     )
@@ -77,9 +74,8 @@ class Member:
         self._port = port
         self._destination = destination
         self._subscription = subscription
-        self._head = encode("CONNECT", {"accept-version": version, "heart-beat": "0,0"})
-        self.socket: socket.socket | None = None
-        self._buffer = b""
+        self._version = version
+        self.connection: StompConnection | None = None
         self.state = State.AWAY
         self.received: list[int] = []
         self.last_id = ""
@@ -89,103 +85,69 @@ class Member:
 
     def open(self) -> socket.socket:
         """Connect, ask for the upgrade, and return the socket to wait for."""
-        self.socket = socket.create_connection(("127.0.0.1", self._port), PATIENCE)
-        self.socket.sendall(
-            f"GET /ws.communication HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\nUpgrade: websocket\r\n"
-            f"Connection: Upgrade\r\nSec-WebSocket-Key: {NONCE}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
-        )
-        self.socket.setblocking(False)
-        self._buffer = b""
+        self.connection = StompConnection(self._port, self._join, self._take, self.wrong.append)
         self.state = State.UPGRADING
-        return self.socket
+        return self.connection.socket
 
-    def _send(self, *frames: bytes) -> None:
-        assert self.socket is not None
-        with contextlib.suppress(ConnectionError):
-            self.socket.send(b"".join(websocket_frame(TEXT, frame) for frame in frames))
+    def _join(self) -> None:
+        assert self.connection is not None
+        self.resumes += bool(self.last_id)
+        subscribe = subscription(self._subscription, self._destination, "live", self.last_id)
+        self.connection.send(login(self._version), subscribe)
+        self.state = State.JOINING
 
     def leave(self) -> None:
         """Ask for the end: DISCONNECT."""
-        self._send(encode("DISCONNECT", {"receipt": "bye"}))
+        assert self.connection is not None
+        self.connection.send(encode("DISCONNECT", {"receipt": "bye"}))
         self.state = State.LEAVING
 
     def vanish(self) -> None:
         """Go without a word, by a TCP reset; what was not read yet is lost."""
-        assert self.socket is not None
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        assert self.connection is not None
+        self.connection.reset()
         self.gone()
 
     def gone(self) -> None:
         """Close the socket."""
-        assert self.socket is not None
-        self.socket.close()
-        self.socket = None
+        assert self.connection is not None
+        self.connection.socket.close()
+        self.connection = None
         self.state = State.AWAY
 
     def readable(self) -> bool:
         """Take what has come; return False when the connection has ended."""
-        assert self.socket is not None
+        assert self.connection is not None
         try:
-            data = self.socket.recv(1 << 18)
-        except BlockingIOError:
-            return True
-        except ConnectionError as error:
-            data = b""
-            self.wrong.append(f"reset: {error}")
-        if not data:
-            if self.state is not State.LEAVING:
-                self.wrong.append(f"ended while {self.state}: {self._buffer[:200]!r}")
-            return False
-        buffer = self._buffer + data
-        if self.state is State.UPGRADING:
-            head, blank, rest = buffer.partition(b"\r\n\r\n")
-            if not blank:
-                self._buffer = buffer
+            if self.connection.read():
                 return True
-            if not head.startswith(b"HTTP/1.1 101 "):
-                self.wrong.append(f"not upgraded: {head!r}")
-                return False
-            buffer = rest
-            self._join()
-        self._buffer = take_frames(buffer, self._message)
-        return True
+        except ConnectionError as error:
+            self.wrong.append(f"reset: {error}")
+        self.close_code = self.connection.close_code
+        if self.state is not State.LEAVING or self.close_code != 1000:
+            self.wrong.append(f"ended with {self.close_code} while {self.state}")
+        return False
 
-    def _join(self) -> None:
-        headers = {"id": self._subscription, "destination": self._destination, "receipt": "live"}
-        if self.last_id:
-            headers["last-message-id"] = self.last_id
-            self.resumes += 1
-        self._send(self._head, encode("SUBSCRIBE", headers))
-        self.state = State.JOINING
+    def _take(self, frame: bytes) -> None:
+        if frame.startswith(b"MESSAGE\n"):
+            self._message(frame)
+        elif frame.startswith(b"RECEIPT\n"):
+            self._receipt(frame)
+        elif not frame.startswith(b"CONNECTED\n"):
+            self.wrong.append(f"unasked: {frame[:200]!r}")
 
-    def _message(self, first: int, payload: bytes) -> None:
-        if first == 0x80 | CLOSE:
-            self.close_code = int.from_bytes(payload[:2], "big")
-            if self.state is not State.LEAVING or self.close_code != 1000:
-                self.wrong.append(f"closed with {self.close_code} while {self.state}")
-            assert self.socket is not None
-            with contextlib.suppress(ConnectionError):
-                self.socket.send(websocket_frame(CLOSE, payload[:2]))
-        elif first == 0x80 | PING:  # on a slow machine: it sends no heart-beats
-            assert self.socket is not None
-            with contextlib.suppress(ConnectionError, BlockingIOError):
-                self.socket.send(websocket_frame(PONG, payload))
-        elif first != 0x80 | TEXT or payload.count(0) != 1 or payload[-1]:
-            self.wrong.append(f"not one STOMP frame in one text message: {first:#x} {payload[:200]!r}")
-        elif payload.startswith(b"MESSAGE\n"):
-            if self.state is State.JOINING:
-                self.wrong.append("a MESSAGE before the RECEIPT")
-            head = payload.index(b"\nmessage-id:") + 12
-            self.last_id = payload[head : payload.index(b"\n", head)].decode()
-            number = payload.rindex(b'"n":') + 4
-            self.received.append(int(payload[number : payload.index(b"}", number)]))
-        elif payload.startswith(b"RECEIPT\n"):
-            self._receipt(payload)
-        elif not payload.startswith(b"CONNECTED\n"):
-            self.wrong.append(f"unasked: {payload[:200]!r}")
+    def _message(self, frame: bytes) -> None:
+        message = delivery(frame)
+        if message is None or message.subscription != self._subscription:
+            self.wrong.append(f"not a MESSAGE as it should be: {frame[:300]!r}")
+            return
+        if self.state is State.JOINING:
+            self.wrong.append("a MESSAGE before the RECEIPT")
+        self.last_id = message.message_id
+        self.received.append(message.number)
 
-    def _receipt(self, payload: bytes) -> None:
-        lines = payload.decode().split("\n")
+    def _receipt(self, frame: bytes) -> None:
+        lines = frame.decode().split("\n")
         if self.state is State.JOINING:
             resumed = bool(self.last_id)
             if resumed and "recovered:true" not in lines:
@@ -222,8 +184,8 @@ class Swarm:
         member.vanish()
 
     def _forget(self, member: Member) -> None:
-        assert member.socket is not None
-        self._selector.unregister(member.socket)
+        assert member.connection is not None
+        self._selector.unregister(member.connection.socket)
         self._opening.discard(member)
 
     def turn(self, patience: float = 0.05) -> None:
@@ -269,6 +231,6 @@ class Swarm:
     def close(self) -> None:
         """End all connections that are left."""
         for member in self.members:
-            if member.socket is not None:
+            if member.connection is not None:
                 self.vanish(member)
         self._selector.close()

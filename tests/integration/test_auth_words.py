@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from airyd.errors import ConfigurationError
 from airyd.interfaces import IAuthenticatorParser
 from tests.auth.case import authenticator
-from tests.integration.daemon import command, environment
+from tests.integration.daemon import start_twistd
 from tests.leaks import MARK, leaks
 from tests.patience import PATIENCE
 
@@ -24,8 +23,8 @@ _GOOD: Final = "jwt:secret-env=AIRYD_TEST_SECRET"
 #: ``(spec, what the line must name)``; ``FILE/`` stands for the folder of :data:`FILES`. By authenticator and word.
 WRONG: Final[dict[str, dict[str, tuple[tuple[str, str], ...]]]] = {
     "anonymous": {
-        "public": (("anonymous:public=1", "'public'"), ("anonymous:pubic", "did you mean 'public'")),
-        "send": (("anonymous:sendd", "did you mean 'send'"), ("anonymous:send:send", "'send' is given twice")),
+        "public": (("anonymous:public=1", "'public'"), ("anonymous:pubic", "did you mean public?")),
+        "send": (("anonymous:sendd", "did you mean send?"), ("anonymous:send:send", "'send' is given twice")),
     },
     "jwt": {
         "secret-file=": (
@@ -49,7 +48,7 @@ WRONG: Final[dict[str, dict[str, tuple[tuple[str, str], ...]]]] = {
             (f"jwt:jwks=https://idp:123456/{MARK}", "jwks is a file, or a URL"),
             ("jwt:jwks=http://idp.example/keys", "use https:"),
         ),
-        "base64": (("jwt:secret-file=FILE/text:base64", "is not base64"), (f"{_GOOD}:base65", "did you mean 'base64'")),
+        "base64": (("jwt:secret-file=FILE/text:base64", "is not base64"), (f"{_GOOD}:base65", "did you mean base64?")),
         "alg=": ((f"{_GOOD}:alg=RS256", "alg=RS256"), (f"{_GOOD}:alg=none", "HS256, HS384, HS512")),
         "ca-file=": (
             (
@@ -59,23 +58,23 @@ WRONG: Final[dict[str, dict[str, tuple[tuple[str, str], ...]]]] = {
             ("jwt:jwks=https://idp.example/:ca-file=FILE/text", "ca-file FILE/text: there is no certificate"),
             (f"{_GOOD}:ca-file=FILE/text", "ca-file is for a jwks"),
         ),
-        "issuer=": ((f"{_GOOD}:issuer=", "needs a value: issuer="), (f"{_GOOD}:isuer=x", "did you mean 'issuer'")),
+        "issuer=": ((f"{_GOOD}:issuer=", "needs a value: issuer="), (f"{_GOOD}:isuer=x", "did you mean issuer?")),
         "audience=": ((f"{_GOOD}:audience", "needs a value: audience="),),
-        "leeway=": ((f"{_GOOD}:leeway=soon", "'leeway' takes"), (f"{_GOOD}:leeway=1e9", "from 0 to 600")),
+        "leeway=": ((f"{_GOOD}:leeway=soon", "'leeway' must be"), (f"{_GOOD}:leeway=1e9", "from 0 to 600")),
         "subject-claim=": ((f"{_GOOD}:subject-claim=", "needs a value: subject-claim="),),
         "allow-eternal": ((f"{_GOOD}:allow-eternal=yes", "'allow-eternal' takes no value"),),
         "subscribe-claim=": ((f"{_GOOD}:subscribe-claim=", "needs a value: subscribe-claim="),),
         "send-claim=": ((f"{_GOOD}:send-claim", "needs a value: send-claim="),),
         "only-claim=": ((f"{_GOOD}:only-claim=a:only-claim=b", "'only-claim' is given twice"),),
-        "missing-claim=": ((f"{_GOOD}:missing-claims=x", "did you mean 'missing-claim'"),),
+        "missing-claim=": ((f"{_GOOD}:missing-claims=x", "did you mean missing-claim?"),),
         "cookie=": ((f"{_GOOD}:cookie=two words", "'cookie' takes the name of a cookie"),),
     },
 }
 #: What no word is to blame for.
 OTHERS: Final = (
-    ("jwtt:secret-env=AIRYD_TEST_SECRET", "did you mean 'jwt'"),
-    ("nobody", "there are: anonymous, jwt"),
-    ("", "there are: anonymous, jwt"),
+    ("jwtt:secret-env=AIRYD_TEST_SECRET", "did you mean jwt?"),
+    ("nobody", "There are: anonymous, jwt"),
+    ("", "There are: anonymous, jwt"),
     ("jwt", "give one of secret-file="),
     (f"{_GOOD}:", "word 2 is empty"),
     (f"{_GOOD}:{MARK}", "word 2 is unknown"),
@@ -88,7 +87,7 @@ def words_of(name: str) -> set[str]:
     try:
         authenticator(f"{name}:no-such-word-anywhere=1")
     except ConfigurationError as error:
-        return set(str(error).partition("there are: ")[2].split(", "))
+        return set(str(error).partition("known here: ")[2].split(", "))
     raise AssertionError(f"{name} takes every word")
 
 
@@ -108,15 +107,8 @@ class AuthWordsTests(SynchronousTestCase):
 
     def start(self, spec: str) -> subprocess.Popen[str]:
         """Start ``twistd -n airyd`` with this ``--auth``."""
-        return subprocess.Popen(
-            command("--listen=tcp:0:interface=127.0.0.1", "--admin=tcp:0:interface=127.0.0.1", f"--auth={spec}"),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            cwd=tempfile.gettempdir(),
-            env={**environment(), **VARIABLES},
-        )
+        loopback = "tcp:0:interface=127.0.0.1"
+        return start_twistd(f"--listen={loopback}", f"--admin={loopback}", f"--auth={spec}", environ=VARIABLES)
 
     def test_no_word_is_forgotten(self) -> None:
         known = {str(parser.name): words_of(str(parser.name)) for parser in getPlugins(IAuthenticatorParser)}

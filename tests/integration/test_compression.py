@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import zlib
 
 from airyd.limits import WEBSOCKET_MESSAGE
@@ -12,12 +9,10 @@ from airyd.websocket.deflate import FEWEST_RECEIVERS
 from tests.inflating import RSV1, Inflating, deflated
 from tests.integration.case import DaemonTestCase
 from tests.integration.chromium import Chromium
-from tests.integration.daemon import TREE, environment
 from tests.integration.node import NodeClient, body_of
 from tests.integration.payloads import DIFFICULT_TEXT, MESSAGE, body
 from tests.integration.raw import RawClient
 from tests.integration.wire import TEXT, decode, encode, websocket_frame
-from tests.patience import PATIENCE
 
 #: As browsers and node's ``ws`` write it.
 OFFER = {"Sec-WebSocket-Extensions": "permessage-deflate; client_max_window_bits"}
@@ -83,23 +78,6 @@ class ClientTests(DaemonTestCase):
             client.tell("disconnect")
             self.assertEqual(client.wait("closed")["code"], 1000)
             self.assertEqual(client.told("trouble"), [])
-        self.check(member)
-
-    def test_autobahn(self) -> None:
-        member = self.crowd()
-        program = [sys.executable, "-m", "tests.integration.autobahn_client", self.daemon.url, MESSAGE]
-        with subprocess.Popen(
-            [*program, str(len(BODIES))], stdout=subprocess.PIPE, cwd=TREE, env=environment(), text=True
-        ) as client:
-            self.addCleanup(client.kill)
-            assert client.stdout is not None
-            opened, live = (json.loads(client.stdout.readline()) for _ in range(2))
-            self.assertEqual(opened["extensions"], [["permessage-deflate", True]])
-            self.assertEqual(live, {"event": "live"})
-            self.publish()
-            said = [json.loads(line) for line in client.communicate(timeout=PATIENCE)[0].splitlines()]
-        self.assertEqual([each["body"].encode() for each in said if each["event"] == "message"], BODIES)
-        self.assertEqual(said[-1], {"event": "closed", "code": 1000})
         self.check(member)
 
     def test_chromium(self) -> None:

@@ -16,7 +16,7 @@ from typing import Final
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.integration.daemon import COMPLAINTS, TREE, TWISTD, command, environment
+from tests.integration.daemon import COMPLAINTS, TREE, TWISTD, environment, read_until, start_twistd
 from tests.patience import PATIENCE
 
 #: Seconds that a few programs which start at once may take.
@@ -88,15 +88,8 @@ class EndpointsCase(SynchronousTestCase):
 
     def start(self, *options: str, program: str = TWISTD) -> subprocess.Popen[str]:
         """Start twistd."""
-        return subprocess.Popen(
-            command(*options, program=program),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=self.directory,
-            env={**environment(), "PYTHONPATH": f"{TREE}{os.pathsep}{self.directory / 'lib'}"},
-        )
+        path = {"PYTHONPATH": f"{TREE}{os.pathsep}{self.directory / 'lib'}"}
+        return start_twistd(*options, program=program, directory=self.directory, stderr=subprocess.PIPE, environ=path)
 
     def check_all(self, cases: Sequence[tuple[str, str, str, Sequence[str]]], program: str = TWISTD) -> None:
         """Start with an option, its value and others; the one line must name both, and a word. A few at a time."""
@@ -194,12 +187,7 @@ class HandedOverTests(EndpointsCase):
             "--listen=systemd:domain=INET:name=airyd", "--admin=none", "--auth=anonymous:public", program=program
         )
         self.addCleanup(process.kill)
-        assert process.stdout is not None
-        log = ""
-        while (found := SERVES.search(log)) is None:
-            line = process.stdout.readline()
-            self.assertTrue(line, log)
-            log += line
+        found, log = read_until(process, SERVES)
         with socket.create_connection(("127.0.0.1", int(found[1])), DEADLINE) as client:
             client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
             self.assertTrue(client.recv(100).startswith(b"HTTP/1.1 404 "))

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import tempfile
-
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.integration.daemon import command, environment
+from tests.integration.daemon import start_twistd
 from tests.leaks import leaks
 from tests.patience import PATIENCE
 
@@ -20,25 +17,12 @@ WRONG: tuple[tuple[tuple[str, ...], str], ...] = (
 )
 
 
-def run(*options: str) -> subprocess.Popen[str]:
-    """Start ``twistd -n airyd`` with these options, in a directory where it may leave nothing."""
-    return subprocess.Popen(
-        command(*options),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=tempfile.gettempdir(),
-        env=environment(),
-    )
-
-
 class WrongOptionsTests(SynchronousTestCase):
     """The real program, started as a user starts it."""
 
     def test_each(self) -> None:
         for options, hint in WRONG:
-            process = run(*options)
+            process = start_twistd(*options)
             said, _ = process.communicate(timeout=PATIENCE)
             self.assertEqual((process.returncode, len(said.splitlines())), (1, 1), said)
             self.assertIn(hint, said)
@@ -49,7 +33,7 @@ class HelpTests(SynchronousTestCase):
 
     def said(self, *options: str) -> str:
         """Run with these options, which must succeed, and return what was printed."""
-        process = run(*options)
+        process = start_twistd(*options)
         said, _ = process.communicate(timeout=PATIENCE)
         self.assertEqual(process.returncode, 0, said)
         self.assertNotIn("Traceback", said)

@@ -23,15 +23,15 @@ PASSWORD: Final = f"redis-{MARK}"
 
 #: Says at the lowest level what a client shows, as a hasty developer would.
 TELLTALE: Final = f"""
-from airyd.auth.chain import Gatekeeper
+from airyd.auth.chain import AuthenticatorChain
 
-authenticate = Gatekeeper.authenticate
+authenticate = AuthenticatorChain.authenticate
 
 def telling(self, credentials):
     self._log.debug("passcode: {{passcode}}", passcode=credentials.passcode)
     return authenticate(self, credentials)
 
-Gatekeeper.authenticate = telling
+AuthenticatorChain.authenticate = telling
 {TWISTD}
 """
 _HALVES: Final = f"'{MARK[:3]}' + '{MARK[3:]}'"  # so that the programs' own command lines don't have it

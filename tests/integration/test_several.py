@@ -12,7 +12,7 @@ from tests.patience import PATIENCE
 from tests.sources.redis.server import DURABLE, RedisServer
 
 
-class SeveralSourcesTests(DaemonTestCase):
+class RoutingTests(DaemonTestCase):
     """Messages in one Redis, counts in another, the rest in memory."""
 
     def setUp(self) -> None:

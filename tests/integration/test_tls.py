@@ -10,13 +10,14 @@ import socket
 import ssl
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import ClassVar, Final
 
 from tests.integration.case import DaemonTestCase
 from tests.integration.chromium import Chromium
-from tests.integration.daemon import COMPLAINTS, command, environment
+from tests.integration.daemon import COMPLAINTS, read_until, start_twistd
 from tests.integration.node import NodeClient, body_of
 from tests.integration.payloads import MESSAGE, body
 from tests.integration.raw import RawClient
@@ -68,6 +69,18 @@ class TlsCase(DaemonTestCase):
         secure = context.wrap_socket(plain, server_hostname="localhost")
         self.addCleanup(secure.close)
         return secure
+
+    def curl(self, url: str) -> Iterator[subprocess.CompletedProcess[str]]:
+        """Ask curl for the URL; it offers ``h2`` and ``http/1.1``, then the latter, then nothing."""
+        for offer in ("--http2", "--http1.1", "--no-alpn"):
+            yield subprocess.run(
+                ["curl", "-sS", offer, "--cacert", self.files.ca, "-w", " %{http_code} %{http_version}", url],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE,
+                check=False,
+            )
 
     def check_serves(self) -> None:
         """See that the listener goes on: a WebSocket is opened through it."""
@@ -123,15 +136,7 @@ class ClientTests(TlsCase):
     def test_curl(self) -> None:
         """It offers ``h2`` and ``http/1.1``, and gets an answer by the latter."""
         url = self.url.replace("wss:", "https:")
-        for offer in ("--http2", "--http1.1", "--no-alpn"):
-            done = subprocess.run(
-                ["curl", "-sS", offer, "--cacert", self.files.ca, "-w", " %{http_code} %{http_version}", url],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=PATIENCE,
-                check=False,
-            )
+        for done in self.curl(url):
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertTrue(done.stdout.endswith(" 426 1.1"), done.stdout)
 
@@ -253,32 +258,11 @@ class AdminTests(TlsCase):
     """The admin page."""
 
     def test_curl(self) -> None:
-        with subprocess.Popen(
-            command(f"--admin={endpoint()}", "--listen=tcp:0:interface=127.0.0.1"),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            cwd=tempfile.gettempdir(),
-            env=environment(),
-        ) as process:
+        with start_twistd(f"--admin={endpoint()}", "--listen=tcp:0:interface=127.0.0.1") as process:
             self.addCleanup(process.kill)
-            assert process.stdout is not None
-            log = ""
-            while (found := _ADMIN.search(log)) is None:
-                line = process.stdout.readline()
-                self.assertTrue(line, log)
-                log += line
+            found, log = read_until(process, _ADMIN)
             url = f"https://localhost:{found[1]}/healthz"
-            for offer in ("--http2", "--http1.1", "--no-alpn"):
-                done = subprocess.run(
-                    ["curl", "-sS", offer, "--cacert", self.files.ca, "-w", " %{http_code} %{http_version}", url],
-                    stdin=subprocess.DEVNULL,
-                    capture_output=True,
-                    text=True,
-                    timeout=PATIENCE,
-                    check=False,
-                )
+            for done in self.curl(url):
                 self.assertEqual((done.stdout, done.stderr), ("ok 200 1.1", ""))
             process.terminate()
             log += process.communicate(timeout=PATIENCE)[0]

@@ -123,7 +123,7 @@ class BalanceTests(WorkersCase):
 
     def test_hung(self) -> None:
         """New clients and events go to the others; after a while, here a shorter one, it is killed and replaced."""
-        daemon = self.workers(program=f"import airyd.workers.supervisor as s; s.LOOKS_UNTIL_KILLED = 10; {TWISTD}")
+        daemon = self.workers(program=f"import airyd.workers.supervisor as s; s.CHECKS_UNTIL_KILLED = 10; {TWISTD}")
         clients = self.subscribed(daemon, 20)
         hung, other = workers_of(daemon)
         os.kill(hung, signal.SIGSTOP)

@@ -21,7 +21,7 @@ from airyd.errors import ConfigurationError
 from airyd.interfaces import IEventSourceParser
 from airyd.limits import LIMITS
 from airyd.sources import make_source
-from airyd.sources.shares import PARAMETER
+from airyd.sources.routing import PARAMETER
 from tests.integration.daemon import environment
 from tests.leaks import MARK, leaks
 from tests.sources.support import make_context
@@ -125,7 +125,6 @@ OPTIONS: Final[dict[str, tuple[str, ...]]] = {
     "ping-interval": ("", "-1", "abc", "nan", "inf", "1e99", "9" * 30, "0.05"),
     "workers": (*NUMBERS, "0", "65", "many"),
     "compression": ("", "1", "yes"),
-    "websocket": ("", "fat"),
     "log-level": ("", "loud", "INFO", "critical"),
     **dict.fromkeys((name.replace("_", "-") for name, _, _ in LIMITS), (*NUMBERS, "0")),
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 VERSIONS: Final = ("1.0", "1.1", "1.2")
@@ -110,19 +110,20 @@ def websocket_frame(
     return head + key + mask_payload(payload, key)
 
 
-def take_frames(buffer: bytes, take: Callable[[int, bytes], None]) -> bytes:
-    """Give ``take`` the first byte and the payload of each whole frame of a server's; return the rest of the bytes."""
-    at, end = 0, len(buffer)
-    while end - at >= 2:
-        first, size = buffer[at], buffer[at + 1]
-        start = at + 2
+def whole_frames(data: bytes, start: int = 0) -> Iterator[tuple[int, bytes, int]]:
+    """Yield the first byte and the payload of each whole frame of a server's, and where it ends."""
+    end = len(data)
+    while end - start >= 2:
+        first, size = data[start], data[start + 1]
+        if size & 0x80:
+            raise AssertionError("the server masked a frame")
+        at = start + 2
         if size >= 126:
-            start += 2 if size == 126 else 8
-            if end < start:
-                break
-            size = int.from_bytes(buffer[at + 2 : start], "big")
-        if end < start + size:
-            break
-        at = start + size
-        take(first, buffer[start:at])
-    return buffer[at:]
+            at += 2 if size == 126 else 8
+            if end < at:
+                return
+            size = int.from_bytes(data[start + 2 : at], "big")
+        start = at + size
+        if end < start:
+            return
+        yield first, data[at:start], start

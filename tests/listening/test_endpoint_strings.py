@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import socket
+
 from twisted.trial.unittest import SynchronousTestCase
 
+from airyd.listening import endpoint_strings
 from airyd.listening.endpoint_strings import EndpointText, read_endpoint
 
 
@@ -158,6 +161,7 @@ class EndpointTests(SynchronousTestCase):
             ("tcp:80:interface=127.0.0.1", "ssl:80:privateKey=k:interface=localhost"),
             ("tcp6:80", r"tcp6:80:interface=\:\:1"),
             (r"tcp:80:interface=\:\:1", r"tcp6:80:interface=0\:0\:0\:0\:0\:0\:0\:1"),
+            ("tcp:80:interface=127.0.0.1", r"tcp6:80:interface=\:\:ffff\:127.0.0.1"),
             ("tcp:80", "haproxy:tcp:80"),
             ("tls:/certificates", r"tcp6:443:interface=\:\:"),
             ("unix:/run/x", "unix:/run/../run/x:mode=660"),
@@ -166,13 +170,36 @@ class EndpointTests(SynchronousTestCase):
             self.assertTrue(read_endpoint(one).overlaps(read_endpoint(other)), (one, other))
             self.assertTrue(read_endpoint(other).overlaps(read_endpoint(one)), (one, other))
 
+    def test_overlap_of_ipv4_and_ipv6(self) -> None:
+        """A socket on ``::`` takes IPv4, too, unless the system says otherwise."""
+        for is_shared in (True, False):
+            self.patch(endpoint_strings, "_takes_ipv4", lambda answer=is_shared: answer)
+            for ipv4 in ("tcp:80", "tcp:80:interface=127.0.0.1", "haproxy:tcp:80"):
+                for ipv6 in ("tcp6:80", r"tcp:80:interface=\:\:", "tls:/certificates:80"):
+                    self.assertIs(read_endpoint(ipv4).overlaps(read_endpoint(ipv6)), is_shared, (ipv4, ipv6))
+                    self.assertIs(read_endpoint(ipv6).overlaps(read_endpoint(ipv4)), is_shared, (ipv4, ipv6))
+
+    def test_what_the_system_says(self) -> None:
+        """As two sockets find it that try to listen, the second one on ``::``."""
+        with socket.create_server(("127.0.0.1", 0)) as first, socket.socket(socket.AF_INET6) as second:
+            port = first.getsockname()[1]
+            try:
+                second.bind(("::", port))
+            except OSError:
+                is_free = False
+            else:
+                is_free = True
+            one, other = (read_endpoint(text) for text in (f"tcp:{port}:interface=127.0.0.1", f"tcp6:{port}"))
+            self.assertIs(one.overlaps(other), not is_free)
+
     def test_no_overlap(self) -> None:
         """Where only the kernel can know it, it is asked."""
         for one, other in (
             ("tcp:0", "tcp:0"),
             ("tcp:80", "tcp:81"),
             ("tcp:80:interface=127.0.0.1", "tcp:80:interface=127.0.0.2"),
-            ("tcp:80", "tcp6:80"),
+            ("tcp:80", r"tcp6:80:interface=\:\:1"),
+            ("tcp:80:interface=127.0.0.1", r"tcp6:80:interface=\:\:ffff\:127.0.0.2"),
             ("unix:/run/x", "unix:/run/y"),
             ("unix:/run/x", "tcp:80"),
             ("systemd:domain=INET:index=0", "systemd:domain=INET:index=1"),

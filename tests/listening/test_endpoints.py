@@ -23,7 +23,7 @@ from airyd import tap
 from airyd.errors import ConfigurationError
 from airyd.listening import endpoints as listening
 from airyd.listening.endpoint_strings import read_endpoint
-from airyd.listening.endpoints import Place, check_distinct, end_program
+from airyd.listening.endpoints import ListeningEndpoint, check_distinct, end_program
 from tests.sources.redis.certificates import Certificates
 
 #: ``(endpoint string, what the line about it must name)``, for ``--listen`` and ``--admin`` alike. Where {} stands is a
@@ -161,10 +161,10 @@ class PluginTests(SynchronousTestCase):
     #: The kind of a plugin that is installed.
     description = "autobahn:anything"
 
-    def read(self, make: Callable[[], object]) -> Place:
+    def read(self, make: Callable[[], object]) -> ListeningEndpoint:
         """Read an endpoint string whose plugin does this."""
         self.patch(listening, "serverFromString", lambda reactor, description: make())
-        return Place.read("--listen", self.description, MemoryReactor())
+        return ListeningEndpoint.read("--listen", self.description, MemoryReactor())
 
     def test_refuses(self) -> None:
         """Plugins raise what they like."""
@@ -257,7 +257,7 @@ class PlaceTests(SynchronousTestCase):
             (f"haproxy:ssl:80:{keys}:backlog=5", "wss", 5),
         ):
             reactor = MemoryReactor()
-            place = Place.read("--listen", description, reactor)
+            place = ListeningEndpoint.read("--listen", description, reactor)
             self.assertTrue(IListeningPort.providedBy(place.listen(Factory())))
             self.assertEqual(place.scheme("ws"), scheme)
             (call,) = cast(Any, reactor.tcpServers or reactor.sslServers or reactor.unixServers)
@@ -269,15 +269,15 @@ class PlaceTests(SynchronousTestCase):
         files = Certificates(directory)
         both = Path(files.server).read_text() + Path(files.server_key).read_text()
         (directory / "all" / "localhost.pem").write_text(both)
-        place = Place.read("--listen", f"tls:{directory}/all:80", MemoryReactor())
+        place = ListeningEndpoint.read("--listen", f"tls:{directory}/all:80", MemoryReactor())
         self.flushWarnings()  # Twisted's own
         self.assertEqual((place.scheme("ws"), place.text.port), ("wss", 80))
 
     def test_distinct(self) -> None:
-        def place(option: str, description: str) -> Place:
-            return Place(option, description, read_endpoint(description), cast(Any, None))
+        def place(option: str, description: str) -> ListeningEndpoint:
+            return ListeningEndpoint(option, description, read_endpoint(description), cast(Any, None))
 
         check_distinct([place("--listen", "tcp:80"), place("--listen", "tcp:81"), place("--admin", "tcp:82")])
-        places = [place("--listen", "tcp:80"), place("--listen", "tcp:81"), place("--admin", "tcp:80")]
-        said = str(self.assertRaises(ConfigurationError, check_distinct, places))
+        endpoints = [place("--listen", "tcp:80"), place("--listen", "tcp:81"), place("--admin", "tcp:80")]
+        said = str(self.assertRaises(ConfigurationError, check_distinct, endpoints))
         self.assertTrue(said.startswith("--admin tcp:80: --listen tcp:80 "), said)

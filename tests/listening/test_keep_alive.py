@@ -13,8 +13,8 @@ from twisted.internet.protocol import Factory
 from twisted.trial.unittest import TestCase
 
 from airyd.listening.endpoint_strings import read_endpoint
-from airyd.listening.endpoints import Place
-from airyd.workers.sockets import Sockets
+from airyd.listening.endpoints import ListeningEndpoint
+from airyd.workers.sockets import ListeningSockets
 from tests.sources.redis.certificates import Certificates
 
 
@@ -35,9 +35,9 @@ class KeepAliveTests(TestCase):
 
     def listen(self, description: str) -> tcp.Port:
         """Listen on an endpoint, and accept nothing by the reactor."""
-        return self.listen_at(Place.read("--listen", description, reactor))
+        return self.listen_at(ListeningEndpoint.read("--listen", description, reactor))
 
-    def listen_at(self, place: Place) -> tcp.Port:
+    def listen_at(self, place: ListeningEndpoint) -> tcp.Port:
         """Listen there, and accept nothing by the reactor."""
         port = cast(tcp.Port, place.listen(Factory()))
         self.addCleanup(port.stopListening)
@@ -75,12 +75,12 @@ class KeepAliveTests(TestCase):
         description = "systemd:domain=INET:index=0"
         handed_over = socket.create_server(("127.0.0.1", 0)).detach()  # the endpoint closes it
         endpoint = AdoptedStreamServerEndpoint(reactor, handed_over, socket.AF_INET)
-        port = self.listen_at(Place("--listen", description, read_endpoint(description), endpoint))
+        port = self.listen_at(ListeningEndpoint("--listen", description, read_endpoint(description), endpoint))
         self.assertTrue(keeps_alive(cast(Any, port).socket))
 
     def test_workers(self) -> None:
-        sockets = Sockets(2)
-        port = cast(Any, Place.read("--listen", "tcp:0:interface=127.0.0.1", sockets).listen(Factory()))
+        sockets = ListeningSockets(2)
+        port = cast(Any, ListeningEndpoint.read("--listen", "tcp:0:interface=127.0.0.1", sockets).listen(Factory()))
         self.addCleanup(port.stopListening)
         first, second = port.sockets
         second.close()  # all clients come to the first

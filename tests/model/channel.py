@@ -9,6 +9,7 @@ from zope.interface import implementer
 
 from airyd.errors import Fault, StompError
 from airyd.interfaces import NO_OPENING, IChannel, Opening
+from tests.integration.wire import TEXT, decode, whole_frames
 
 
 class Owner(Protocol):
@@ -56,29 +57,16 @@ class Message(NamedTuple):
 
 
 def unframe(stream: bytes, start: int = 0) -> Iterator[tuple[bytes, int]]:
-    """Yield ``(payload, end)`` of each whole WebSocket text message (RFC 6455, section 5.2)."""
-    while len(stream) - start >= 2:
-        first, length = stream[start], stream[start + 1]
-        assert first == 0x81, f"byte {start} begins no text message"
-        start += 2
-        size = {126: 2, 127: 8}.get(length, 0)
-        if size:
-            length = int.from_bytes(stream[start : start + size], "big")
-            start += size
-        if len(stream) < start + length:
-            return
-        yield stream[start : start + length], start + length
-        start += length
+    """Yield ``(payload, end)`` of each whole WebSocket text message."""
+    for first, payload, end in whole_frames(stream, start):
+        assert first == 0x80 | TEXT, f"byte {end - len(payload)} is of no text message"
+        yield payload, end
 
 
 def parse(payload: bytes, end: int = 0) -> Message:
-    """Read one frame as a client does that trusts its server."""
-    head, _, rest = payload.partition(b"\n\n")
-    command, *lines = head.decode().split("\n")
-    headers = dict(line.split(":", 1) for line in lines)
-    body = rest[: int(headers["content-length"])] if "content-length" in headers else rest[:-1]
-    assert rest == body + b"\0", "a frame does not end where it says"
-    return Message(command, headers, body, end)
+    """Read one frame; nothing in it is escaped."""
+    frame = decode(payload, TEXT, "1.0")
+    return Message(frame.command, frame.headers, frame.body, end)
 
 
 def messages(wire: bytes) -> list[Message]:

@@ -1,4 +1,9 @@
-"""A client of the model: a subscriber of the hub that checks each frame against the feed's ledger."""
+"""A client of the model: a subscriber of the hub that checks each frame against the feed's ledger.
+
+It stands in the place of ``airyd.client.client.Client`` and has no socket, so that it shares no connection with the
+clients of daemons (``tests.integration.connection``). As they do, it reads frames by ``tests.integration.wire``: by
+airyd's parser, a frame that is wrong on both sides would look right.
+"""
 
 from __future__ import annotations
 

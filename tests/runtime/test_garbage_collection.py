@@ -12,8 +12,7 @@ from twisted.logger import Logger, LogPublisher
 from airyd.client.client import Client
 from airyd.events import MESSAGE, Event
 from airyd.runtime import garbage_collection as garbage
-from airyd.websocket.handshake import OpeningHandshake
-from airyd.websocket.protocol import LeanStompWebSocket
+from airyd.websocket.protocol import StompWebSocket
 from tests.doubles import EVENT, frame
 from tests.integration.wire import BINARY, PING, websocket_frame
 from tests.loop import Peer
@@ -42,7 +41,7 @@ class FreezeTests(GarbageTestCase):
         """But for the last few."""
         self.addCleanup(gc.unfreeze)
         peers = [self.connected_peer("/queue/message") for _ in range(5 * garbage.CONNECTIONS)]
-        walked = [each for each in gc.get_objects() if isinstance(each, LeanStompWebSocket)]
+        walked = [each for each in gc.get_objects() if isinstance(each, StompWebSocket)]
         self.assertLessEqual(len(walked), garbage.CONNECTIONS)
         self.assertEqual(len(peers), self.metrics.connections)
 
@@ -66,8 +65,8 @@ class CycleTests(GarbageTestCase):
         super().setUp()
         quiet = Logger(observer=LogPublisher())
         self.patch(Client, "_log", quiet)
-        self.patch(OpeningHandshake, "_log", quiet)
-        self.patch(LeanStompWebSocket, "log", quiet)  # Autobahn's
+        self.patch(StompWebSocket, "_log", quiet)
+        self.patch(StompWebSocket, "log", quiet)  # Autobahn's
         self.patch(garbage, "CONNECTIONS", 1_000_000)
 
     def count(self) -> int:

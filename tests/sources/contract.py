@@ -385,13 +385,8 @@ class EventSourceContract(_TestCase):
         """Whoever is being delivered to may stop the source."""
         source = self.make_source()
         stopped: Deferred[None] = Deferred()
-
-        class StoppingSink(RecordingSink):
-            def deliver(self, events: Sequence[Event]) -> None:
-                super().deliver(events)
-                source.stop().chainDeferred(stopped)
-
-        sink = StoppingSink()
+        sink = RecordingSink()
+        sink.on_delivery = lambda: source.stop().chainDeferred(stopped)
         self.addCleanup(source.stop)
         await source.start(sink)
         await source.watch(NEWS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, cast
 
 from twisted.internet.interfaces import IReactorCore
@@ -29,22 +29,30 @@ def make_context(clock: Clock | None = None, destinations: Sequence[str] = AIRY_
 
 @implementer(IEventSink)
 class RecordingSink:
-    """Keeps what it is given."""
+    """Keeps what it is given.
+
+    :ivar on_delivery: called after each delivery
+    :ivar on_gap: called after each gap
+    """
 
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.batches = 0
         self.gaps: list[tuple[tuple[str, ...], str]] = []
         self.refusals: list[tuple[str, str, PayloadFault]] = []
+        self.on_delivery: Callable[[], object] = lambda: None
+        self.on_gap: Callable[[], object] = lambda: None
 
     def deliver(self, events: Sequence[Event]) -> None:
         """Keep the events."""
         self.batches += 1
         self.events.extend(events)
+        self.on_delivery()
 
     def gap(self, destinations: Sequence[str], reason: str) -> None:
         """Keep the gap."""
         self.gaps.append((tuple(destinations), reason))
+        self.on_gap()
 
     def refused(self, destination: str, event_id: str, refusal: PayloadRefused) -> None:
         """Keep which entry broke which rule."""

@@ -206,9 +206,9 @@ class DeliveryTests(MemoryCase):
         self.assertEqual([event.body for event in failing.events], [b"0", b"1"])
 
     def test_stopping_from_deliver(self) -> None:
-        stopping = StoppingSink()
+        stopping = RecordingSink()
         source = self.running(stopping)
-        stopping.source = source
+        stopping.on_delivery = lambda: (source.publish(MESSAGE, b"second"), source.stop())
         self.successResultOf(source.watch(MESSAGE))
         self.publish(source, b"first")
         self.assertEqual([event.body for event in stopping.events], [b"first"])
@@ -281,14 +281,3 @@ class FailingSink(RecordingSink):
         super().deliver(events)
         if self.fails:
             raise ZeroDivisionError
-
-
-class StoppingSink(RecordingSink):
-    """Publishes another event and then stops the source."""
-
-    source: MemorySource
-
-    def deliver(self, events: Sequence[Event]) -> None:
-        super().deliver(events)
-        self.source.publish(MESSAGE, b"second")
-        self.source.stop()

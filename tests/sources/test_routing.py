@@ -12,7 +12,7 @@ from airyd.errors import ConfigurationError, PayloadFault, PayloadRefused, Sourc
 from airyd.events import AIRY_DESTINATIONS, CHANNEL_CONNECTED, CHANNEL_DISCONNECTED, MESSAGE, UNREAD_COUNT, Event
 from airyd.interfaces import IEventSink, IEventSource
 from airyd.sources.memory import MemorySource
-from airyd.sources.routing import Part, SeveralSources, combine, make_parts, share_more
+from airyd.sources.routing import Route, RoutingSource, assign_destinations, combine, extend_routes, make_routes
 from airyd.sources.sample.source import SampleSource
 from tests.sources import test_memory
 from tests.sources.contract import COUNTS, LATE, NEWS
@@ -21,11 +21,39 @@ from tests.sources.support import START, RecordingSink, body, make_context
 
 _NUMBERED = tuple(f"/topic/{number}" for number in range(10))
 
+#: ``(url, the source's own, the patterns)``
+URLS = (
+    ("memory:?destinations=/**", "memory:", "/**"),
+    ("memory:?history=5&destinations=/**", "memory:?history=5", "/**"),
+    ("memory:?destinations=/**&history=5", "memory:?history=5", "/**"),
+    ("memory:?a=1&destinations=%2F%2A%2a&b=%20", "memory:?a=1&b=%20", "/**"),
+    ("memory:?%64estinations=/queue/*,/queue/channel/*", "memory:", "/queue/*,/queue/channel/*"),
+    ("redis://:s3cret@host:1/0?destinations=/**&prefix=a:", "redis://:s3cret@host:1/0?prefix=a:", "/**"),
+)
+#: Kept as they are: nothing in them is the parameter.
+OTHERS = ("memory:", "memory:?", "memory:?history=5", "memory:?xdestinations=/**", "memory:?destinations", "x:?a=1&a=1")
+#: ``(urls, what the refusal names)``
+WRONG = (
+    (["memory:", "memory:"], ["memory", "?destinations="]),
+    (["memory:?destinations=/**", "redis://u:s3cret@host"], ["redis", "?destinations="]),
+    (["memory:?destinations=/queue/message"], [UNREAD_COUNT]),
+    (["memory:?destinations=/queue/*", "memory:?destinations=/queue/channel/connected"], [CHANNEL_DISCONNECTED]),
+    (
+        ["memory:?destinations=/**", "redis://u:s3cret@host?destinations=/queue/message"],
+        [MESSAGE, "=/**", "=/queue/message"],
+    ),
+    (["memory:?destinations=/**,/queue/mesage"], ["/queue/mesage", MESSAGE]),
+    (["memory:?destinations="], ["''"]),
+    (["memory:?destinations=/**,"], ["''"]),
+    (["memory:?destinations=queue"], ["'queue'"]),
+    (["memory:?destinations=/**&destinations=/**"], ["twice"]),
+)
 
-def several(*parts: Part) -> SeveralSources:
+
+def several(*routes: Route) -> RoutingSource:
     """Return these as one; the last has what comes late."""
-    together = SeveralSources(parts)
-    parts[-1].destinations.append(LATE)
+    together = RoutingSource(routes)
+    routes[-1].destinations.append(LATE)
     return together
 
 
@@ -35,7 +63,7 @@ class SeveralContractTests(test_memory.MemoryContractTests):
     def make_source(self) -> IEventSource:
         first = MemorySource(lambda: START, history=self.history)
         second = MemorySource(lambda: START + 5, history=self.history)
-        return several(Part("1", [NEWS, *_NUMBERED[::2]], first), Part("2", [COUNTS, *_NUMBERED[1::2]], second))
+        return several(Route("1", [NEWS, *_NUMBERED[::2]], first), Route("2", [COUNTS, *_NUMBERED[1::2]], second))
 
 
 class MixedContractTests(test_redis.RedisContractTests):
@@ -43,7 +71,7 @@ class MixedContractTests(test_redis.RedisContractTests):
 
     def make_source(self) -> IEventSource:
         redis, memory = super().make_source(), MemorySource(lambda: START)
-        return several(Part("/other", ["/other"], memory), Part("/topic/*", [NEWS, COUNTS, *_NUMBERED], redis))
+        return several(Route("/other", ["/other"], memory), Route("/topic/*", [NEWS, COUNTS, *_NUMBERED], redis))
 
 
 class Half(MemorySource):
@@ -84,8 +112,8 @@ class SeveralTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Make both."""
         self.messages, self.counts = Half(), Half()
-        self.both = SeveralSources(
-            [Part(MESSAGE, [MESSAGE], self.messages), Part("/queue/unread-*", [UNREAD_COUNT], self.counts)]
+        self.both = RoutingSource(
+            [Route(MESSAGE, [MESSAGE], self.messages), Route("/queue/unread-*", [UNREAD_COUNT], self.counts)]
         )
         self.sink = RecordingSink()
 
@@ -177,36 +205,36 @@ class GrowthTests(SynchronousTestCase):
     urls = ("memory:?destinations=/queue/*", "memory:?destinations=/queue/channel/**")
 
     def test_each_has_its_own(self) -> None:
-        parts = make_parts(self.urls, make_context())
-        both = combine(parts)
+        routes = make_routes(self.urls, make_context())
+        both = combine(routes)
         both.start(RecordingSink())
-        share_more(parts, self.urls, [*AIRY_DESTINATIONS, "/queue/channel/news", "/queue/tags"])
+        extend_routes(routes, self.urls, [*AIRY_DESTINATIONS, "/queue/channel/news", "/queue/tags"])
         both.extend(["/queue/channel/news", "/queue/tags"])
-        self.successResultOf(parts[0].source.watch("/queue/tags"))
+        self.successResultOf(routes[0].source.watch("/queue/tags"))
         position = self.successResultOf(both.watch("/queue/channel/news"))
         event_id = self.successResultOf(both.publish("/queue/channel/news", body(1)))
-        page = self.successResultOf(parts[1].source.replay("/queue/channel/news", position, 5))
+        page = self.successResultOf(routes[1].source.replay("/queue/channel/news", position, 5))
         self.assertEqual([event.id for event in page.events], [event_id])
-        self.assertEqual([part.destinations[-1] for part in parts], ["/queue/tags", "/queue/channel/news"])
+        self.assertEqual([part.destinations[-1] for part in routes], ["/queue/tags", "/queue/channel/news"])
 
     def test_one_that_nobody_has(self) -> None:
-        parts = make_parts(self.urls, make_context())
-        before = [list(part.destinations) for part in parts]
-        self.assertRaises(ConfigurationError, share_more, parts, self.urls, [*AIRY_DESTINATIONS, "/news"])
-        self.assertEqual([part.destinations for part in parts], before)
+        routes = make_routes(self.urls, make_context())
+        before = [list(part.destinations) for part in routes]
+        self.assertRaises(ConfigurationError, extend_routes, routes, self.urls, [*AIRY_DESTINATIONS, "/news"])
+        self.assertEqual([part.destinations for part in routes], before)
 
 
 class MakingTests(SynchronousTestCase):
     """From URLs to sources."""
 
     def test_one_is_itself(self) -> None:
-        (part,) = make_parts(["memory:"], make_context())
-        self.assertIs(combine([part]), part.source)
-        self.assertIsInstance(part.source, MemorySource)
-        self.assertEqual((part.name, list(part.destinations)), ("", list(AIRY_DESTINATIONS)))
+        (route,) = make_routes(["memory:"], make_context())
+        self.assertIs(combine([route]), route.source)
+        self.assertIsInstance(route.source, MemorySource)
+        self.assertEqual((route.patterns, list(route.destinations)), ("", list(AIRY_DESTINATIONS)))
 
     def test_several_of_any_kind(self) -> None:
-        parts = make_parts(
+        routes = make_routes(
             [
                 "memory:?history=1&destinations=/queue/message",
                 "sample:?destinations=/queue/unread-count",
@@ -215,11 +243,11 @@ class MakingTests(SynchronousTestCase):
             make_context(),
         )
         self.assertEqual(
-            [tuple(part.destinations) for part in parts],
+            [tuple(part.destinations) for part in routes],
             [(MESSAGE,), (UNREAD_COUNT,), (CHANNEL_CONNECTED, CHANNEL_DISCONNECTED)],
         )
-        self.assertIsInstance(parts[1].source, SampleSource)
-        self.assertIsInstance(combine(parts), SeveralSources)
+        self.assertIsInstance(routes[1].source, SampleSource)
+        self.assertIsInstance(combine(routes), RoutingSource)
 
     def test_each_knows_its_part_alone(self) -> None:
         """A recording with other destinations is refused, as it is with one source."""
@@ -227,10 +255,44 @@ class MakingTests(SynchronousTestCase):
         with open(path, "w", encoding="utf-8") as file:
             file.write('{"destination": "/queue/unread-count", "payload": {}, "at": 0}\n')
         urls = [f"sample:?file={path}&destinations=/queue/message", "memory:?destinations=/queue/*,/queue/channel/*"]
-        error = self.assertRaises(ConfigurationError, make_parts, [urls[0]], make_context(destinations=[MESSAGE]))
+        error = self.assertRaises(ConfigurationError, make_routes, [urls[0]], make_context(destinations=[MESSAGE]))
         self.assertIn(UNREAD_COUNT, str(error))
 
     def test_what_is_wrong_with_one(self) -> None:
         urls = ["memory:?colour=1&destinations=/queue/*", "memory:?destinations=/queue/channel/*"]
-        error = self.assertRaises(ConfigurationError, make_parts, urls, make_context())
+        error = self.assertRaises(ConfigurationError, make_routes, urls, make_context())
         self.assertIn("colour", str(error))
+
+
+class AssignmentTests(SynchronousTestCase):
+    """Each destination belongs to one source."""
+
+    def test_one_source_has_everything(self) -> None:
+        for url in OTHERS:
+            self.assertEqual(assign_destinations([url], AIRY_DESTINATIONS), [(url, "", AIRY_DESTINATIONS)])
+
+    def test_the_patterns_are_taken_from_the_url(self) -> None:
+        for url, rest, patterns in URLS:
+            (assigned,) = assign_destinations([url], AIRY_DESTINATIONS)
+            self.assertEqual((assigned.url, assigned.patterns), (rest, patterns))
+            self.assertEqual(set(assigned.destinations), set(AIRY_DESTINATIONS))
+
+    def test_several(self) -> None:
+        urls = ["a:?destinations=/queue/message", "b:?x=1&destinations=/queue/channel/*,/queue/unread-count"]
+        first, second = assign_destinations(urls, AIRY_DESTINATIONS)
+        self.assertEqual((first.url, list(first.destinations)), ("a:", [MESSAGE]))
+        self.assertEqual(second.url, "b:?x=1")
+        self.assertEqual(set(second.destinations), {CHANNEL_CONNECTED, CHANNEL_DISCONNECTED, UNREAD_COUNT})
+
+    def test_a_source_may_name_a_destination_twice(self) -> None:
+        (assigned,) = assign_destinations(["a:?destinations=/queue/**,/queue/message"], AIRY_DESTINATIONS)
+        self.assertEqual(sorted(assigned.destinations), sorted(AIRY_DESTINATIONS))
+
+    def test_wrong(self) -> None:
+        for urls, names in WRONG:
+            said = str(self.assertRaises(ConfigurationError, assign_destinations, urls, AIRY_DESTINATIONS))
+            self.assertEqual(len(said.splitlines()), 1, said)
+            self.assertTrue(said.startswith("--source"), said)
+            for name in names:
+                self.assertIn(name, said, urls)
+            self.assertNotIn("s3cret", said)

@@ -6,8 +6,9 @@ import struct
 from collections.abc import Sequence
 from typing import Any, cast
 
+from airyd.websocket.handshake import HandshakePolicy
 from airyd.websocket.origin import OriginPolicy
-from airyd.websocket.protocol import PROTOCOLS, StompWebSocketFactory
+from airyd.websocket.protocol import StompWebSocketFactory
 from tests.doubles import ClientTestCase, frame, stomp_frames, websocket_frames
 from tests.integration.wire import CLOSE, TEXT, StompFrame, websocket_frame
 from tests.loop import Loop, Peer
@@ -44,14 +45,10 @@ def request(
 
 
 class WebSocketTestCase(ClientTestCase):
-    """One factory; :meth:`reach` makes connections to it.
-
-    :ivar websocket: over which protocol of ``airyd.websocket.protocol.PROTOCOLS``
-    """
+    """One factory; :meth:`reach` makes connections to it."""
 
     origins: Sequence[str] = ()
     paths: Sequence[str] = (PATH,)
-    websocket = "lean"
 
     def make_clock(self) -> Loop:
         """Return a clock that is a reactor, too."""
@@ -61,9 +58,10 @@ class WebSocketTestCase(ClientTestCase):
     def setUp(self) -> None:
         """Make the factory."""
         super().setUp()
-        policy = OriginPolicy(self.origins, always=["http://127.0.0.1:8081"])
-        protocol = PROTOCOLS[self.websocket]
-        self.factory = StompWebSocketFactory(self.gateway, self.paths, policy, cast(Any, self.loop), protocol)
+        origins = OriginPolicy(self.origins, always=["http://127.0.0.1:8081"])
+        limits = self.gateway.limits
+        policy = HandshakePolicy(self.paths, origins, True, limits.request_head, limits.headers)
+        self.factory = StompWebSocketFactory(self.gateway, policy, cast(Any, self.loop))
 
     def reach(self) -> Peer:
         """Return a new TCP connection."""

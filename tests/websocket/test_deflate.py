@@ -14,7 +14,7 @@ from airyd.events import AIRY_DESTINATIONS, MESSAGE, Event
 from airyd.sources.sample.conversations import Conversations
 from airyd.stomp.message import Framing, message_head, message_tail
 from airyd.stomp.spec import Version
-from airyd.websocket.deflate import FEWEST_RECEIVERS, agree, deflate_framing
+from airyd.websocket.deflate import FEWEST_RECEIVERS, agree, deflate_framing, parse_extensions
 from airyd.websocket.frames import websocket_framing
 from tests.inflating import Inflating
 
@@ -102,6 +102,23 @@ class BatchTests(SynchronousTestCase):
             plain = sum(len(websocket_framing(batch, MANY)) for batch in batches)
             size = sum(len(deflate_framing()(batch, MANY)) for batch in batches)
             self.assertLess(size / plain, most)
+
+
+class ExtensionsTests(SynchronousTestCase):
+    """The header that lists extensions (RFC 6455, section 9.1)."""
+
+    def test_parameters(self) -> None:
+        """Each has a list of values; True stands for none. Names are in lower case, quotes are taken off."""
+        parsed = parse_extensions('X-A , permessage-deflate; P="1";q; q = 2,,\tb;')
+        wanted = [("x-a", {}), ("permessage-deflate", {"p": ["1"], "q": [True, "2"]}), ("b", {"": [True]})]
+        self.assertEqual(parsed, wanted)
+        self.assertEqual(parse_extensions(" , "), [])
+
+    def test_offer(self) -> None:
+        agreement = agree(parse_extensions("permessage-deflate; server_max_window_bits=12; client_max_window_bits"))
+        assert agreement is not None
+        wanted = "permessage-deflate; client_no_context_takeover; server_max_window_bits=12"
+        self.assertEqual(agreement.answer, wanted)
 
 
 class AgreementTests(SynchronousTestCase):

@@ -1,130 +1,79 @@
-"""RFC 6455 after the opening handshake: what is legal is taken, what breaks it gets its close code."""
+"""WebSocket frames as bytes (RFC 6455, section 5.2)."""
 
 from __future__ import annotations
 
-from airyd.limits import WEBSOCKET_MESSAGE
-from tests.doubles import frame, websocket_frames
-from tests.integration.wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, websocket_frame
-from tests.websocket.case import CONNECT, WebSocketTestCase, close_frame, text
+from autobahn.websocket.protocol import create_xor_masker  # type: ignore[attr-defined]  # not in its __all__
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
 
-HELLO = frame("CONNECT", accept_version="1.2")
-BYE = frame("DISCONNECT", receipt="bye")
-
-VIOLATIONS: tuple[tuple[str, bytes, int], ...] = (
-    ("unmasked", websocket_frame(TEXT, b"\n", masked=False), 1002),
-    ("RSV1", websocket_frame(TEXT, b"\n", rsv=4), 1002),
-    ("RSV2", websocket_frame(TEXT, b"\n", rsv=2), 1002),
-    ("opcode 3", websocket_frame(3, b"\n"), 1002),
-    ("opcode 15", websocket_frame(15, b""), 1002),
-    ("fragmented ping", websocket_frame(PING, b"", fin=False), 1002),
-    ("long ping", websocket_frame(PING, b"x" * 126), 1002),
-    ("continuation of nothing", websocket_frame(CONTINUATION, b"\n"), 1002),
-    ("text within fragments", websocket_frame(TEXT, b"\n", fin=False) + text(b"\n"), 1002),
-    ("length not minimal", b"\x81\xfe\x00\x01\0\0\0\0\n", 1002),
-    ("length of 2^63", websocket_frame(TEXT, b"x", length=1 << 63), 1002),
-    ("broken UTF-8", text(b"\n\xff\n"), 1007),
-    ("a surrogate", text(b"\xed\xa0\x80"), 1007),
-    ("UTF-8 cut off", text(b"\n\xc3"), 1007),
-    ("too big", websocket_frame(BINARY, b"", length=WEBSOCKET_MESSAGE + 1), 1009),
-    ("2^62 bytes", websocket_frame(TEXT, b"", length=1 << 62), 1009),
-    (
-        "too big in pieces",
-        websocket_frame(BINARY, b"\n", fin=False)
-        + websocket_frame(CONTINUATION, b"", length=WEBSOCKET_MESSAGE, fin=False),
-        1009,
-    ),
-    ("close with one byte", websocket_frame(CLOSE, b"x"), 1002),
-    ("close with 1005", close_frame(1005), 1002),
-    ("close with 999", close_frame(999), 1002),
-    ("close with 5000", close_frame(5000), 1002),
-    ("close with a broken reason", close_frame(1000, b"\xff"), 1007),
-)
+from airyd.websocket.frames import text_header, unmask, whole_messages
+from tests.integration.wire import BINARY, CLOSE, CONTINUATION, PING, TEXT, websocket_frame
 
 
-class ViolationTests(WebSocketTestCase):
-    """Each ends the connection with its close code, and is counted as such."""
+class TextHeaderTests(SynchronousTestCase):
+    """A text message in one unmasked frame, with the shortest form of its length."""
 
-    def test_each(self) -> None:
-        for name, wire, wanted in VIOLATIONS:
-            for session in (False, True):
-                peer = self.connected_peer() if session else self.opened()
-                peer.say(wire)
-                self.assertEqual(self.closed(peer), ([], wanted), name)
-                if wanted == 1009:
-                    peer.lose()  # whatever it says now is a part of the frame that is too big
-                    continue
-                peer.say(close_frame(wanted))
-                self.loop.turn()
-                self.assertTrue(peer.socket.closed, name)
-        self.assertEqual(self.kinds(), {"websocket": 2 * len(VIOLATIONS)})
+    def test_up_to_125_bytes(self) -> None:
+        self.assertEqual(text_header(0), b"\x81\x00")
+        self.assertEqual(text_header(1), b"\x81\x01")
+        self.assertEqual(text_header(125), b"\x81\x7d")
 
-    def test_nothing_of_it_is_done(self) -> None:
-        """What comes after a violation is ignored, also in the same chunk."""
-        for name, wire, wanted in VIOLATIONS:
-            if wanted == 1009:
-                continue  # what follows is their payload
-            peer = self.opened()
-            peer.say(wire + CONNECT + websocket_frame(PING, b"ping"))
-            peer.say(CONNECT)
-            self.assertEqual(self.closed(peer), ([], wanted), name)
-            peer.lose()
-        self.assertEqual(self.door.seen, [])
+    def test_up_to_65535_bytes(self) -> None:
+        self.assertEqual(text_header(126), b"\x81\x7e\x00\x7e")
+        self.assertEqual(text_header(0x1234), b"\x81\x7e\x12\x34")
+        self.assertEqual(text_header(65535), b"\x81\x7e\xff\xff")
 
-    def test_second_violation(self) -> None:
-        """While the closing handshake is under way: no second close frame."""
-        peer = self.opened()
-        peer.say(text(b"\xff") + text(b"\xff"))
-        peer.say(websocket_frame(3))
-        self.loop.turn()
-        self.assertEqual(self.closed(peer), ([], 1007))
-        self.assertTrue(peer.socket.closed)
+    def test_longer(self) -> None:
+        self.assertEqual(text_header(65536), b"\x81\x7f\x00\x00\x00\x00\x00\x01\x00\x00")
+        self.assertEqual(text_header(0x1_2345_6789), b"\x81\x7f\x00\x00\x00\x01\x23\x45\x67\x89")
+
+    def test_compressed(self) -> None:
+        """RSV1 says so (RFC 7692, section 6)."""
+        self.assertEqual(text_header(1, compressed=True), b"\xc1\x01")
+        self.assertEqual(text_header(126, compressed=True), b"\xc1\x7e\x00\x7e")
+        self.assertEqual(text_header(65536, compressed=True), b"\xc1\x7f\x00\x00\x00\x00\x00\x01\x00\x00")
 
 
-class LegalTests(WebSocketTestCase):
-    """A byte stream over messages of any kind and size."""
+class WholeMessagesTests(SynchronousTestCase):
+    """What a read may begin with."""
 
-    def test_any_message(self) -> None:
-        wires = {
-            "binary": websocket_frame(BINARY, HELLO + BYE),
-            "two in one": text(HELLO + b"\n" + BYE),
-            "empty ones between": text(b"") + text(HELLO) + websocket_frame(BINARY) + text(BYE),
-            "one over several": text(HELLO[:5]) + websocket_frame(BINARY, HELLO[5:]) + text(BYE),
-            "fragments": websocket_frame(TEXT, HELLO[:5], fin=False)
-            + websocket_frame(PING)
-            + websocket_frame(CONTINUATION, b"", fin=False)
-            + websocket_frame(CONTINUATION, HELLO[5:] + BYE),
-        }
-        for name, wire in wires.items():
-            for step in (1, 7, len(wire)):
-                peer = self.opened()
-                for start in range(0, len(wire), step):
-                    peer.say(wire[start : start + step])
-                got = peer.got().replace(b"\x8a\x00", b"")  # the pong
-                self.assertEqual([opcode for opcode, _ in websocket_frames(got)], [TEXT, TEXT, CLOSE], (name, step))
-                peer.lose()
+    def test_messages(self) -> None:
+        """Text and binary, of every form of length that is shorter than 64 KiB."""
+        for size in (0, 1, 125, 126, 0x1234, 65535):
+            for opcode in (TEXT, BINARY):
+                payload = bytes(each % 128 for each in range(size))
+                wire = websocket_frame(opcode, payload)
+                self.assertEqual(whole_messages(wire), ([payload], len(wire)))
+                self.assertEqual(whole_messages(wire * 2 + wire[:-1]), ([payload] * 2, 2 * len(wire)))
 
-    def test_utf8_over_fragments(self) -> None:
-        peer = self.connected_peer()
-        wire = frame("BEGIN", transaction="ä", receipt="€").decode().encode()
-        for byte in range(len(wire)):
-            opcode = CONTINUATION if byte else TEXT
-            peer.say(websocket_frame(opcode, wire[byte : byte + 1], fin=byte == len(wire) - 1))
-        (receipt,) = self.stomp(peer)
-        self.assertEqual(receipt.headers["receipt-id"], "€")
+    def test_what_follows(self) -> None:
+        """Is left where it is: where the second number points."""
+        first = websocket_frame(TEXT, b"ab") + websocket_frame(BINARY, b"\xff")
+        for rest in (
+            websocket_frame(TEXT, b"c", fin=False),
+            websocket_frame(CONTINUATION, b"c"),
+            websocket_frame(PING, b"c"),
+            websocket_frame(CLOSE, b""),
+            websocket_frame(TEXT, b"c", rsv=4),
+            websocket_frame(BINARY, b"c" * 65536),
+            websocket_frame(TEXT, b"cdefg", masked=False),
+            websocket_frame(TEXT, b"\xff"),
+            websocket_frame(TEXT, b"\xc3"),
+            b"\x81\xfe\x00\x7d" + bytes(4 + 125),
+            b"\x81\xff" + bytes(7) + b"\x01" + bytes(5),
+        ):
+            found = whole_messages(first + rest + websocket_frame(TEXT, b"never"))
+            self.assertEqual(found, ([b"ab", b"\xff"], len(first)), rest[:10])
 
-    def test_ping(self) -> None:
-        peer = self.opened()
-        for payload in (b"", b"hello", bytes(range(125))):
-            peer.say(websocket_frame(PING, payload))
-            self.assertEqual(websocket_frames(peer.got()), [(PONG, payload)])
 
-    def test_pong_for_nothing(self) -> None:
-        peer = self.opened()
-        peer.say(websocket_frame(PONG, b"x"))
-        self.assertEqual(peer.got(), b"")
+class UnmaskTests(SynchronousTestCase):
+    """Against Autobahn's."""
 
-    def test_stomp_bounds_hold_within_a_message(self) -> None:
-        """A frame that is too big is refused before the message has ended."""
-        peer = self.opened()
-        peer.say(websocket_frame(TEXT, b"CONNECT\nx:" + b"x" * 20_000, length=30_000))
-        self.assertEqual(self.closed(peer), (["ERROR"], 1009))
+    @given(st.lists(st.binary(max_size=300)), st.binary(min_size=4, max_size=4))
+    def test_pieces(self, pieces: list[bytes], mask: bytes) -> None:
+        masker = create_xor_masker(mask)
+        offset = 0
+        for piece in pieces:
+            self.assertEqual(unmask(piece, mask, offset), masker.process(piece))
+            offset += len(piece)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.doubles import EVENT, frame
 from tests.inflating import RSV1, Inflating, deflated
-from tests.integration.wire import BINARY, CONTINUATION, PING, PONG, TEXT, take_frames, websocket_frame
+from tests.integration.wire import BINARY, CONTINUATION, PING, PONG, TEXT, websocket_frame, whole_frames
 from tests.websocket.case import WebSocketTestCase, request
 
 QUEUE: Final = "/queue/message"
@@ -110,14 +110,13 @@ def messages(wire: bytes) -> list[tuple[int, bytes]]:
     """Return the opcode and the payload, inflated, of the frames that came; without pongs, and a session's id."""
     found: list[tuple[int, bytes]] = []
     inflating = Inflating()
-
-    def take(first: int, payload: bytes) -> None:
+    frames = list(whole_frames(wire))
+    assert (frames[-1][2] if frames else 0) == len(wire)
+    for first, payload, _ in frames:
         opcode, rsv = first & 15, first >> 4 & 7
         if opcode != PONG:
             text = inflating.message(rsv, payload) if opcode == TEXT else payload
             found.append((opcode, _SESSION.sub(b"", text)))
-
-    assert take_frames(wire, take) == b""
     return found
 
 

@@ -95,7 +95,7 @@ class UpgradeTests(WebSocketTestCase):
         peer.lose()
 
     def test_compression_off(self) -> None:
-        self.factory.compression = False
+        self.factory.policy = self.factory.policy._replace(compression=False)
         status, headers, _, _ = self.ask(request(Sec_WebSocket_Extensions="permessage-deflate"))
         self.assertEqual(status, 101)
         self.assertNotIn("sec-websocket-extensions", headers)
@@ -184,7 +184,7 @@ class RefusalTests(WebSocketTestCase):
 
     def test_head_has_no_body(self) -> None:
         """Whatever is wrong with the request, and whether all of it was read."""
-        long = "x" * self.factory.gateway.limits.request_head
+        long = "x" * self.factory.context.limits.request_head
         self.refused(405, request(method="HEAD"))
         self.refused(400, request(method="HEAD", Host=None))
         self.refused(431, request(method="HEAD", more=[f"X: {long}"]))

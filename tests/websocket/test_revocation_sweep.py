@@ -7,7 +7,7 @@ import contextlib
 import airyd.websocket.revocation_sweep
 from airyd.errors import Fault
 from airyd.interfaces import IPrincipal
-from airyd.websocket.revocation_sweep import ENDS_PER_TURN, Sweep
+from airyd.websocket.revocation_sweep import ENDS_PER_TURN, RevocationSweep
 from tests.doubles import Somebody
 from tests.hub.test_pacing import PlainReactor
 from tests.loop import Peer
@@ -22,7 +22,7 @@ class SweepTests(WebSocketTestCase):
         self.out: set[str] = set()
         self.looks = 0
         self.reactor = PlainReactor()
-        self.sweep = Sweep(self.factory.channels, self.is_revoked, self.reactor)
+        self.sweep = RevocationSweep(self.factory.channels, self.is_revoked, self.reactor)
 
     def is_revoked(self, principal: IPrincipal) -> bool:
         """Say who has to go."""
@@ -43,7 +43,7 @@ class SweepTests(WebSocketTestCase):
     def test_ends_whom_it_means(self) -> None:
         ann, bea, again = (self.logged_in(name) for name in ("ann", "bea", "ann"))
         self.out = {"ann"}
-        self.sweep.begin()
+        self.sweep.start()
         self.turns()
         for peer in (ann, again):
             (error,) = self.stomp(peer)
@@ -55,7 +55,7 @@ class SweepTests(WebSocketTestCase):
     def test_close_code(self) -> None:
         ann = self.logged_in("ann")
         self.out = {"ann"}
-        self.sweep.begin()
+        self.sweep.start()
         self.turns()
         self.assertEqual(self.closed(ann), (["ERROR"], 1008))
 
@@ -63,7 +63,7 @@ class SweepTests(WebSocketTestCase):
         """Who has not said who it is, is asked at the door."""
         peer = self.opened()
         self.reach()
-        self.sweep.begin()
+        self.sweep.start()
         self.turns()
         self.assertEqual((peer.got(), self.looks), (b"", 0))
 
@@ -71,7 +71,7 @@ class SweepTests(WebSocketTestCase):
         """Whoever else has something to do has its turn after so many ends."""
         peers = [self.logged_in("ann") for _ in range(2 * ENDS_PER_TURN + 1)]
         self.out = {"ann"}
-        self.sweep.begin()
+        self.sweep.start()
         ended = []
         for _ in range(3):
             self.reactor.turn()
@@ -82,7 +82,7 @@ class SweepTests(WebSocketTestCase):
     def test_gone_meanwhile(self) -> None:
         peers = [self.logged_in("ann") for _ in range(ENDS_PER_TURN + 2)]
         self.out = {"ann"}
-        self.sweep.begin()
+        self.sweep.start()
         self.reactor.turn()
         for peer in peers:
             peer.lose()
@@ -94,10 +94,10 @@ class SweepTests(WebSocketTestCase):
         others = [self.logged_in("bea") for _ in range(3)]
         peers = [self.logged_in("ann") for _ in range(2 * ENDS_PER_TURN)]
         self.out = {"ann"}
-        self.sweep.begin()
+        self.sweep.start()
         self.reactor.turn()
         self.out.add("bea")
-        self.sweep.begin()
+        self.sweep.start()
         self.turns()
         self.assertEqual(self.metrics.errors["token_revoked"], len(peers) + len(others))
         self.assertLessEqual(self.looks, len(peers) + 2 * len(others))
@@ -114,9 +114,9 @@ class SweepTests(WebSocketTestCase):
             seen.add(principal.name)
             return False
 
-        sweep = Sweep(self.factory.channels, is_revoked, self.reactor)
+        sweep = RevocationSweep(self.factory.channels, is_revoked, self.reactor)
         for _ in range(4):
-            sweep.begin()
+            sweep.start()
             self.reactor.turn()
         self.assertEqual(seen, names)
 
@@ -129,9 +129,9 @@ class SweepTests(WebSocketTestCase):
                 raise ZeroDivisionError
             return True
 
-        sweep = Sweep(self.factory.channels, is_revoked, self.reactor)
+        sweep = RevocationSweep(self.factory.channels, is_revoked, self.reactor)
         for _ in range(2):
-            sweep.begin()
+            sweep.start()
             while self.reactor.calls:
                 with contextlib.suppress(ZeroDivisionError):
                     self.reactor.turn()

@@ -32,18 +32,18 @@ MUCH = bytes(range(256)) * 8 * 1024
 
 
 class Tells:
-    """An owner of a transport that calls somebody."""
+    """An observer of a transport that calls somebody."""
 
     def __init__(self, call: Callable[[], None]) -> None:
         self._call = call
         self.progress = 0
 
     def emptied(self) -> None:
-        """See ``airyd.websocket.transport.Owner``."""
+        """See ``airyd.websocket.transport.BufferObserver``."""
         self._call()
 
     def progressed(self) -> None:
-        """See ``airyd.websocket.transport.Owner``."""
+        """See ``airyd.websocket.transport.BufferObserver``."""
         self.progress += 1
 
 
@@ -69,7 +69,7 @@ class Served(Protocol):
     def connectionMade(self) -> None:
         self.below = direct_of(self.transport)
         if self.below is not None:
-            self.below.owner = Tells(self._emptied)
+            self.below.observer = Tells(self._emptied)
             self.below.getHandle().setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
         self._accepted.callback(None)
 
@@ -431,14 +431,14 @@ class QueueTests(SynchronousTestCase):
         loop = Loop()
         served = Served(Deferred())
         peer = Peer(loop, served)
-        owner = peer.transport.owner = Tells(lambda: None)
+        observer = peer.transport.observer = Tells(lambda: None)
         peer.socket.room = 0
         peer.transport.write(b"x" * 100)
         for room, progress in ((0, 0), (10, 1), (0, 1), (1, 2), (None, 2)):
             peer.socket.room = room
             peer.transport.write(b"y")
             loop.turn()
-            self.assertEqual(owner.progress, progress)
+            self.assertEqual(observer.progress, progress)
 
 
 class DirectOfTests(SynchronousTestCase):

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from airyd.metrics import LogMetrics
-from airyd.workers.messages import Report, Said
+from airyd.workers.messages import LogLine, Report
 from airyd.workers.worker import LogSender
 
 
@@ -30,7 +30,7 @@ class LogSenderTests(SynchronousTestCase):
 
     def test_sent(self) -> None:
         self.say("one\ntwo")
-        self.assertEqual(self.reports, [Said("info", "airyd.x", "one\ntwo")])
+        self.assertEqual(self.reports, [LogLine("info", "airyd.x", "one\ntwo")])
 
     def test_dropped_and_told(self) -> None:
         globalLogPublisher.addObserver(self.sender)
@@ -41,7 +41,7 @@ class LogSenderTests(SynchronousTestCase):
         self.assertEqual((self.reports, self.metrics.dropped), ([], 3))
         self.sender.resumeProducing()
         (told,) = self.reports
-        assert isinstance(told, Said)
+        assert isinstance(told, LogLine)
         self.assertEqual((told.level, told.text.split()[0]), ("warn", "3"))
         self.say("next")
         self.sender.pauseProducing()

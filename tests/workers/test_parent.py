@@ -18,33 +18,33 @@ from airyd.config.options import Options
 from airyd.errors import ConfigurationError, SourceUnavailable, UnknownDestination
 from airyd.events import AIRY_DESTINATIONS, MESSAGE
 from airyd.metrics import Metrics, make_registry
-from airyd.revocation import Revocation, Revoked, lasting
+from airyd.revocation import Revocation, RevocationKind, retention
 from airyd.sources import routing as several
 from airyd.workers.messages import (
     REPORTS,
-    Alive,
-    AskAlive,
-    AskFigures,
-    AskUnready,
-    Done,
+    AliveReply,
+    AliveRequest,
+    ErrorReply,
     Extend,
-    Figures,
+    MetricsReply,
+    MetricsRequest,
     Order,
-    Publish,
-    Published,
-    Refused,
+    PublishReply,
+    PublishRequest,
+    ReadinessReply,
+    ReadinessRequest,
     Report,
-    Revoke,
+    RevokeReply,
+    RevokeRequest,
     Serving,
     Start,
-    Unready,
     encode,
     read_order,
 )
+from airyd.workers.metrics import families_of
 from airyd.workers.parent import Parent
 from airyd.workers.process import ASK_PATIENCE, PUBLISH_PATIENCE, WorkerFault
-from airyd.workers.sums import families_of
-from airyd.workers.supervisor import LOOK_EVERY, LOOKS_UNTIL_COVERED, LOOKS_UNTIL_KILLED
+from airyd.workers.supervisor import ALIVE_CHECK_EVERY, CHECKS_UNTIL_COVERED, CHECKS_UNTIL_KILLED
 from tests.admin.browser import LOCAL, PEER
 from tests.doubles import record_log
 from tests.loop import Loop
@@ -75,7 +75,7 @@ class Child:
         self.published: list[tuple[str, bytes]] = []
         self.extended: list[str] = []
         self.revoked: list[tuple[Revocation, bool]] = []
-        self.refusal: Refused | None = None
+        self.refusal: ErrorReply | None = None
         self.start: Start | None = None
         process.makeConnection(self)
 
@@ -86,27 +86,31 @@ class Child:
             if self.start is None:
                 self.start = msgspec.msgpack.decode(data[4:end], type=Start)
             elif self.answers:
-                self._obey(read_order(data[4:end]))
+                self._carry_out(read_order(data[4:end]))
             data = data[end:]
 
-    def _obey(self, order: Order) -> None:
+    def _carry_out(self, order: Order) -> None:
         match order:
             case Extend(destinations):
                 self.extended += destinations
-            case AskAlive():
-                self.say(Alive())
-            case AskUnready(question):
-                self.say(Unready(question, self.reasons, self.warnings))
-            case AskFigures(question):
-                self.say(Figures(question, families_of(make_registry(self.metrics))))
-            case Revoke(question, revocation, is_kept):
+            case AliveRequest():
+                self.say(AliveReply())
+            case ReadinessRequest(request_id):
+                self.say(ReadinessReply(request_id, self.reasons, self.warnings))
+            case MetricsRequest(request_id):
+                self.say(MetricsReply(request_id, families_of(make_registry(self.metrics))))
+            case RevokeRequest(request_id, revocation, is_kept):
                 self.revoked.append((revocation, is_kept))
                 refusal = self.refusal if is_kept else None
-                self.say(refusal_of(refusal, question) if refusal else Done(question))
-            case Publish(question, destination, body):
+                self.say(refusal_of(refusal, request_id) if refusal else RevokeReply(request_id))
+            case PublishRequest(request_id, destination, body):
                 self.published.append((destination, body))
                 refusal = self.refusal
-                self.say(refusal_of(refusal, question) if refusal else Published(question, f"id-{len(self.published)}"))
+                self.say(
+                    refusal_of(refusal, request_id)
+                    if refusal
+                    else PublishReply(request_id, f"id-{len(self.published)}")
+                )
 
     def say(self, report: Report) -> None:
         """Say something to the parent."""
@@ -122,9 +126,9 @@ class Child:
         self.process.processEnded(Failure(error))
 
 
-def refusal_of(refusal: Refused, question: int) -> Refused:
-    """Return a refusal for this question."""
-    return Refused(question, refusal.kind, refusal.reason, refusal.fault)
+def refusal_of(refusal: ErrorReply, request_id: int) -> ErrorReply:
+    """Return a refusal of this request."""
+    return ErrorReply(request_id, refusal.kind, refusal.reason, refusal.fault)
 
 
 class Reactor(Loop):
@@ -373,12 +377,12 @@ class ReadinessTests(ParentCase):
         """Others accept its clients, so that it is no reason; but a warning, until it answers or is killed."""
         self.serving()
         self.reactor.children[0].answers = False
-        self.reactor.pump([LOOK_EVERY] * (LOOKS_UNTIL_COVERED + 1))
+        self.reactor.pump([ALIVE_CHECK_EVERY] * (CHECKS_UNTIL_COVERED + 1))
         status, text = self.answer("GET", "/readyz")
         warnings = ["worker 1 does not answer"]
         self.assertEqual(status, 200)
         self.assertEqual(msgspec.json.decode(text), {"ready": True, "reasons": [], "warnings": warnings})
-        self.reactor.pump([LOOK_EVERY] * LOOKS_UNTIL_KILLED)
+        self.reactor.pump([ALIVE_CHECK_EVERY] * CHECKS_UNTIL_KILLED)
         self.assertEqual([child.signals for child in self.reactor.children], [[signal.SIGKILL], []])
         self.reactor.children[0].end(ProcessTerminated(signal=9))
         self.assertEqual(msgspec.json.decode(self.answer("GET", "/readyz")[1]), {"ready": True, "reasons": []})
@@ -403,7 +407,7 @@ class RevokeTests(ParentCase):
 
     def test_all_and_one_keeps_it(self) -> None:
         self.serving("--token-max-age=100")
-        expected = Revocation(Revoked.SUBJECT, "ann", 1.7e9, 1.7e9 + lasting(100))
+        expected = Revocation(RevocationKind.SUBJECT, "ann", 1.7e9, 1.7e9 + retention(100))
         for _ in range(2):
             status, text = self.revoke()
             self.assertEqual((status, msgspec.json.decode(text)["until"]), (200, expected.until))
@@ -414,7 +418,7 @@ class RevokeTests(ParentCase):
     def test_not_kept(self) -> None:
         self.serving()
         for child in self.reactor.children:
-            child.refusal = Refused(0, SourceUnavailable.__name__, "Redis is away")
+            child.refusal = ErrorReply(0, SourceUnavailable.__name__, "Redis is away")
         status, text = self.revoke()
         self.assertEqual((status, msgspec.json.decode(text)), (503, {"error": "Redis is away"}))
         self.assertEqual([len(child.revoked) for child in self.reactor.children], [1, 1])
@@ -554,13 +558,13 @@ class PublishTests(ParentCase):
         self.serving()
         for error, status in ((UnknownDestination, 404), (SourceUnavailable, 503)):
             for child in self.reactor.children:
-                child.refusal = Refused(0, error.__name__, "so it is")
+                child.refusal = ErrorReply(0, error.__name__, "so it is")
             self.assertEqual(self.publish(), (status, '{"error": "so it is"}\n'))
 
     def test_fault_of_a_worker(self) -> None:
         """It is logged there, and here."""
         self.serving()
-        self.reactor.children[0].refusal = Refused(0, "ZeroDivisionError", "interna")
+        self.reactor.children[0].refusal = ErrorReply(0, "ZeroDivisionError", "interna")
         status, text = self.publish()
         self.assertEqual((status, text), (500, '{"error": "internal error"}\n'))
         self.assertEqual(len(self.flushLoggedErrors(WorkerFault)), 1)

@@ -14,30 +14,30 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.config.options import Options
 from airyd.errors import PayloadFault, PayloadRefused, SourceUnavailable, UnknownDestination
-from airyd.revocation import Revocation, Revoked
+from airyd.revocation import Revocation, RevocationKind
 from airyd.workers.messages import (
     FIRST_SOCKET,
     ORDERS,
     REPORTS,
-    Alive,
-    AskAlive,
-    AskFigures,
-    AskUnready,
+    AliveReply,
+    AliveRequest,
     Cover,
-    Done,
+    ErrorReply,
     Family,
-    Figures,
     Leaving,
-    Publish,
-    Published,
-    Refused,
+    LogLine,
+    MetricsReply,
+    MetricsRequest,
+    PublishReply,
+    PublishRequest,
+    ReadinessReply,
+    ReadinessRequest,
     Report,
-    Revoke,
-    Said,
+    RevokeReply,
+    RevokeRequest,
     Sample,
     Serving,
     Start,
-    Unready,
     encode,
     read_order,
 )
@@ -83,22 +83,22 @@ class Pipes:
         return found
 
 
-class Owner:
+class RecordingObserver:
     """Takes down what becomes of the worker."""
 
     def __init__(self) -> None:
         self.heard: list[object] = []
 
-    def serving(self, number: int) -> None:
-        """See ``airyd.workers.process.Owner``."""
+    def worker_serving(self, number: int) -> None:
+        """See ``airyd.workers.process.WorkerObserver``."""
         self.heard.append(("serving", number))
 
-    def leaving(self, number: int) -> None:
-        """See ``airyd.workers.process.Owner``."""
+    def worker_leaving(self, number: int) -> None:
+        """See ``airyd.workers.process.WorkerObserver``."""
         self.heard.append(("leaving", number))
 
-    def ended(self, number: int, reason: str) -> None:
-        """See ``airyd.workers.process.Owner``."""
+    def worker_ended(self, number: int, reason: str) -> None:
+        """See ``airyd.workers.process.WorkerObserver``."""
         self.heard.append((number, reason))
 
 
@@ -118,12 +118,12 @@ class ProcessCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.events = record_log(self)
         self.reactor = Reactor()
-        self.owner = Owner()
+        self.observer = RecordingObserver()
         options = Options()
         options.parseOptions(["--workers=4", f"--source={PASSWORD}", "--destination=/x"])
         self.settings = options.settings
         spawner = Spawner(self.reactor, self.settings, {"LANG": "C"}, lambda: [[7, 8], [9, 10]], [])
-        self.process: WorkerProcess = spawner.spawn(2, self.owner)
+        self.process: WorkerProcess = spawner.spawn(2, self.observer)
         self.pipes = self.reactor.pipes
 
     def say(self, *reports: Report) -> None:
@@ -220,34 +220,34 @@ class LookTests(ProcessCase):
 
     def test_it_answers(self) -> None:
         for _ in range(5):
-            self.assertEqual(self.process.look(), 0)
-            self.assertEqual(self.asked(), [AskAlive()])
-            self.say(Alive())
+            self.assertEqual(self.process.check_alive(), 0)
+            self.assertEqual(self.asked(), [AliveRequest()])
+            self.say(AliveReply())
 
     def test_it_does_not(self) -> None:
         """It is asked once, and its silence is counted."""
-        self.assertEqual([self.process.look() for _ in range(4)], [0, 1, 2, 3])
-        self.assertEqual(self.asked(), [AskAlive()])
-        self.say(Alive())
-        self.assertEqual(self.process.look(), 0)
-        self.assertEqual(self.asked(), [AskAlive()])
+        self.assertEqual([self.process.check_alive() for _ in range(4)], [0, 1, 2, 3])
+        self.assertEqual(self.asked(), [AliveRequest()])
+        self.say(AliveReply())
+        self.assertEqual(self.process.check_alive(), 0)
+        self.assertEqual(self.asked(), [AliveRequest()])
 
     def test_any_report_will_do(self) -> None:
         """A part of one, too: a large one takes its time."""
-        self.process.look()
-        for report in (Serving(), Said("info", "airyd", "text")):
-            self.process.look()
+        self.process.check_alive()
+        for report in (Serving(), LogLine("info", "airyd", "text")):
+            self.process.check_alive()
             self.say(report)
-            self.assertEqual(self.process.look(), 0)
-        self.process.look()
+            self.assertEqual(self.process.check_alive(), 0)
+        self.process.check_alive()
         self.process.childDataReceived(REPORTS, b"\0")
-        self.assertEqual(self.process.look(), 0)
+        self.assertEqual(self.process.check_alive(), 0)
 
     def test_text_is_none(self) -> None:
         """Whatever writes that, it isn't the reactor."""
-        self.process.look()
+        self.process.check_alive()
         self.process.childDataReceived(STDERR, b"text\n")
-        self.assertEqual(self.process.look(), 1)
+        self.assertEqual(self.process.check_alive(), 1)
 
 
 class AskedTests(ProcessCase):
@@ -257,22 +257,22 @@ class AskedTests(ProcessCase):
         super().setUp()
         self.started()
 
-    def question(self, kind: type[Any]) -> int:
-        """Return the number of the one question that was asked."""
+    def request_id(self, kind: type[Any]) -> int:
+        """Return the id of the one request that was sent."""
         (asked,) = [read_order(data) for data in self.pipes.sent()]
         assert isinstance(asked, kind)
-        return cast(int, cast(Any, asked).question)
+        return cast(int, cast(Any, asked).request_id)
 
     def test_unready(self) -> None:
         asked = self.process.readiness()
-        self.say(Unready(self.question(AskUnready), ["the feed is away"], ["the keys are old"]))
+        self.say(ReadinessReply(self.request_id(ReadinessRequest), ["the feed is away"], ["the keys are old"]))
         self.assertEqual(self.successResultOf(asked), (["the feed is away"], ["the keys are old"]))
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_figures(self) -> None:
         families = [Family("a", "counter", "A.", [Sample("a_total", {"x": "y"}, 2.0)])]
-        asked = self.process.figures()
-        self.say(Figures(self.question(AskFigures), families))
+        asked = self.process.metrics()
+        self.say(MetricsReply(self.request_id(MetricsRequest), families))
         self.assertEqual(self.successResultOf(asked), families)
 
     def test_published(self) -> None:
@@ -280,24 +280,24 @@ class AskedTests(ProcessCase):
         body = bytes(range(256)) * 2000
         asked = self.process.publish("/x", body)
         (order,) = [read_order(data) for data in self.pipes.sent()]
-        assert isinstance(order, Publish)
+        assert isinstance(order, PublishRequest)
         self.assertEqual((order.destination, order.body), ("/x", body))
-        self.say(Published(order.question, "id-1"))
+        self.say(PublishReply(order.request_id, "id-1"))
         self.assertEqual(self.successResultOf(asked), "id-1")
 
     def test_revoked(self) -> None:
         """The revocation comes as it is; what the source says against it, too."""
-        revocation = Revocation(Revoked.SUBJECT, "ann", 1.5, 2.5)
+        revocation = Revocation(RevocationKind.SUBJECT, "ann", 1.5, 2.5)
         for is_kept in (True, False):
             asked = self.process.revoke(revocation, is_kept)
             (order,) = [read_order(data) for data in self.pipes.sent()]
-            assert isinstance(order, Revoke)
+            assert isinstance(order, RevokeRequest)
             self.assertEqual((order.revocation, order.is_kept), (revocation, is_kept))
-            self.say(Done(order.question))
+            self.say(RevokeReply(order.request_id))
             self.successResultOf(asked)
         for kind, error in (("SourceUnavailable", SourceUnavailable), ("ZeroDivisionError", WorkerFault)):
             asked = self.process.revoke(revocation, True)
-            self.say(Refused(self.question(Revoke), kind, "away"))
+            self.say(ErrorReply(self.request_id(RevokeRequest), kind, "away"))
             self.failureResultOf(asked, error)
 
     def test_refused(self) -> None:
@@ -309,32 +309,32 @@ class AskedTests(ProcessCase):
         ):
             asked = self.process.publish("/x", b"")
             fault = error.fault.value if isinstance(error, PayloadRefused) else None
-            self.say(Refused(self.question(Publish), type(error).__name__, str(error), fault))
+            self.say(ErrorReply(self.request_id(PublishRequest), type(error).__name__, str(error), fault))
             found = self.failureResultOf(asked, type(error)).value
             self.assertEqual(str(found), str(error))
             self.assertEqual(getattr(found, "fault", None), getattr(error, "fault", None))
 
     def test_fault_of_the_worker(self) -> None:
         asked = self.process.publish("/x", b"")
-        self.say(Refused(self.question(Publish), "ZeroDivisionError", "interna"))
+        self.say(ErrorReply(self.request_id(PublishRequest), "ZeroDivisionError", "interna"))
         self.failureResultOf(asked, WorkerFault)
 
     def test_order_of_answers_is_theirs(self) -> None:
         first, second = self.process.readiness(), self.process.readiness()
-        one, two = [cast(AskUnready, read_order(data)).question for data in self.pipes.sent()]
-        self.say(Unready(two, ["two"]), Unready(one, ["one"]))
+        one, two = [cast(ReadinessRequest, read_order(data)).request_id for data in self.pipes.sent()]
+        self.say(ReadinessReply(two, ["two"]), ReadinessReply(one, ["one"]))
         self.assertEqual(self.successResultOf(first).reasons, ["one"])
         self.assertEqual(self.successResultOf(second).reasons, ["two"])
 
     def test_silence(self) -> None:
         """It is waited for, not for ever; an answer that comes too late is nobody's."""
         asked = self.process.readiness()
-        question = self.question(AskUnready)
+        request_id = self.request_id(ReadinessRequest)
         self.reactor.advance(ASK_PATIENCE - 0.1)
         self.assertNoResult(asked)
         self.reactor.advance(0.2)
         self.assertIn("2 seconds", str(self.failureResultOf(asked, NoAnswer).value))
-        self.say(Unready(question, []))
+        self.say(ReadinessReply(request_id, []))
         publishing = self.process.publish("/x", b"")
         self.reactor.advance(ASK_PATIENCE + 1)
         self.assertNoResult(publishing)
@@ -355,7 +355,7 @@ class SaysTests(ProcessCase):
     def test_owner_hears(self) -> None:
         self.say(Serving(), Leaving())
         self.end(ProcessDone(0))
-        self.assertEqual(self.owner.heard, [("serving", 2), ("leaving", 2), (2, "ended with status 0")])
+        self.assertEqual(self.observer.heard, [("serving", 2), ("leaving", 2), (2, "ended with status 0")])
 
     def test_reasons(self) -> None:
         for error, expected in (
@@ -363,18 +363,18 @@ class SaysTests(ProcessCase):
             (ProcessTerminated(exitCode=3), "ended with status 3"),
         ):
             self.end(error)
-            self.assertEqual(self.owner.heard.pop(), (2, expected))
+            self.assertEqual(self.observer.heard.pop(), (2, expected))
 
     def test_last_words(self) -> None:
         """What it wrote at last is a part of the reason."""
         self.process.childDataReceived(STDERR, b"some warning\nairyd: cannot read ")
         self.process.childDataReceived(STDERR, b"the key")
         self.end(ProcessTerminated(exitCode=1))
-        self.assertEqual(self.owner.heard, [(2, "ended with status 1: airyd: cannot read the key")])
+        self.assertEqual(self.observer.heard, [(2, "ended with status 1: airyd: cannot read the key")])
 
     def test_log(self) -> None:
         """Its events keep their level and namespace, and get its number; several lines stay together."""
-        self.say(Said("warn", "airyd.hub.hub.Hub", "one\ntwo {three}"))
+        self.say(LogLine("warn", "airyd.hub.hub.Hub", "one\ntwo {three}"))
         (event,) = [event for event in self.events if event["log_namespace"] == "airyd.hub.hub.Hub"]
         self.assertEqual(self.logged(LogLevel.warn), ["worker 3: one\ntwo {three}"])
         self.assertIs(event["log_level"], LogLevel.warn)
@@ -394,6 +394,6 @@ class SaysTests(ProcessCase):
     def test_reports_in_pieces(self) -> None:
         data = encode(Serving())
         for byte in len(data).to_bytes(4) + data:
-            self.assertEqual(self.owner.heard, [])
+            self.assertEqual(self.observer.heard, [])
             self.process.childDataReceived(REPORTS, bytes([byte]))
-        self.assertEqual(self.owner.heard, [("serving", 2)])
+        self.assertEqual(self.observer.heard, [("serving", 2)])

@@ -16,8 +16,8 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from airyd.listening.endpoints import Place, url_of
-from airyd.workers.sockets import InheritedSockets, SharedPort, Sockets
+from airyd.listening.endpoints import ListeningEndpoint, url_of
+from airyd.workers.sockets import InheritedSockets, ListeningSockets, SharedPort
 from tests.patience import PATIENCE
 
 #: Enough that a fair deal forgets none of three: the odds are 1 to 10**15.
@@ -27,10 +27,10 @@ MANY = 90
 class SharedTests(SynchronousTestCase):
     """The parent's side, on the loopback interface."""
 
-    def listen(self, description: str, count: int = 3) -> tuple[SharedPort, Sockets]:
+    def listen(self, description: str, count: int = 3) -> tuple[SharedPort, ListeningSockets]:
         """Open the sockets of an endpoint."""
-        sockets = Sockets(count)
-        port = Place.read("--listen", description, sockets).listen(Factory())
+        sockets = ListeningSockets(count)
+        port = ListeningEndpoint.read("--listen", description, sockets).listen(Factory())
         assert isinstance(port, SharedPort)
         self.addCleanup(port.stopListening)
         return port, sockets
@@ -68,9 +68,9 @@ class SharedTests(SynchronousTestCase):
 
     def test_two_endpoints(self) -> None:
         """Their descriptors come in the order in which they listen."""
-        sockets = Sockets(2)
+        sockets = ListeningSockets(2)
         for _ in range(2):
-            port = Place.read("--listen", "tcp:0:interface=127.0.0.1", sockets).listen(Factory())
+            port = ListeningEndpoint.read("--listen", "tcp:0:interface=127.0.0.1", sockets).listen(Factory())
             self.addCleanup(port.stopListening)
         self.assertEqual([len(each) for each in sockets.descriptors()], [2, 2])
 

@@ -10,14 +10,14 @@ from twisted.logger import formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.metrics import WorkersMetrics
-from airyd.workers.process import Owner, WorkerProcess
+from airyd.workers.process import WorkerObserver, WorkerProcess
 from airyd.workers.supervisor import (
+    ALIVE_CHECK_EVERY,
+    CHECKS_UNTIL_COVERED,
+    CHECKS_UNTIL_KILLED,
+    CHECKS_UNTIL_KILLED_AT_START,
     FIRST_PAUSE,
     LONGEST_PAUSE,
-    LOOK_EVERY,
-    LOOKS_UNTIL_COVERED,
-    LOOKS_UNTIL_KILLED,
-    LOOKS_UNTIL_KILLED_AT_START,
     SOUND_AFTER,
     STOP_PATIENCE,
     Supervisor,
@@ -32,14 +32,14 @@ class Process:
     :ivar answers: whether it gives signs of life
     """
 
-    def __init__(self, number: int, owner: Owner) -> None:
+    def __init__(self, number: int, observer: WorkerObserver) -> None:
         self.number = number
-        self._owner = owner
+        self._observer = observer
         self.told: list[object] = []
         self.answers = True
         self._silent_looks = 0
 
-    def look(self) -> int:
+    def check_alive(self) -> int:
         """See ``WorkerProcess``."""
         self._silent_looks = 0 if self.answers else self._silent_looks + 1
         return self._silent_looks
@@ -58,15 +58,15 @@ class Process:
 
     def serve(self) -> None:
         """Accept clients."""
-        self._owner.serving(self.number)
+        self._observer.worker_serving(self.number)
 
     def leave(self) -> None:
         """Accept none any more."""
-        self._owner.leaving(self.number)
+        self._observer.worker_leaving(self.number)
 
     def end(self, reason: str = "ended by SIGKILL") -> None:
         """End."""
-        self._owner.ended(self.number, reason)
+        self._observer.worker_ended(self.number, reason)
 
 
 class SupervisorCase(SynchronousTestCase):
@@ -86,11 +86,11 @@ class SupervisorCase(SynchronousTestCase):
             self.workers, self.spawn, self.clock, self.metrics, self.given_up.append, self.ended.append
         )
 
-    def spawn(self, number: int, owner: Owner) -> WorkerProcess:
+    def spawn(self, number: int, observer: WorkerObserver) -> WorkerProcess:
         """Start a process, or refuse to."""
         if self.refuse is not None:
             raise self.refuse
-        self.spawned.append(Process(number, owner))
+        self.spawned.append(Process(number, observer))
         return cast(WorkerProcess, self.spawned[-1])
 
     def serving(self) -> list[Process]:
@@ -294,12 +294,12 @@ class HangTests(SupervisorCase):
 
     def looks(self, count: int) -> None:
         """Let so many looks be made."""
-        self.clock.pump([LOOK_EVERY] * count)
+        self.clock.pump([ALIVE_CHECK_EVERY] * count)
 
     def test_covered_and_killed(self) -> None:
         first, second, third = self.serving()
         second.answers = False
-        self.looks(LOOKS_UNTIL_COVERED - 1)
+        self.looks(CHECKS_UNTIL_COVERED - 1)
         self.assertEqual((first.told, second.told, third.told), ([], [], []))
         self.looks(1)
         self.assertEqual((first.told, second.told, third.told), ([(1,)], [], []))
@@ -308,7 +308,7 @@ class HangTests(SupervisorCase):
         self.assertEqual([number for number, _ in self.supervisor.answering_now()], [0, 2])
         self.assertEqual([number for number, _ in self.supervisor.processes_now()], [0, 1, 2])
         self.assertEqual(self.supervisor.silent_now(), [1])
-        self.looks(LOOKS_UNTIL_KILLED - LOOKS_UNTIL_COVERED - 1)
+        self.looks(CHECKS_UNTIL_KILLED - CHECKS_UNTIL_COVERED - 1)
         self.assertEqual(second.told, [])
         self.looks(1)
         self.assertEqual((second.told, self.metrics.hangs), (["kill"], 1))
@@ -318,18 +318,18 @@ class HangTests(SupervisorCase):
         process.serve()
         self.assertEqual((first.told, third.told, process.told), ([(1,), ()], [], []))
         self.assertEqual((self.metrics.workers, self.metrics.restarts, self.supervisor.silent_now()), (3, 1, []))
-        reason = f"worker 2 was killed, since it had not answered for {LOOKS_UNTIL_KILLED * LOOK_EVERY:g} s"
+        reason = f"worker 2 was killed, since it had not answered for {CHECKS_UNTIL_KILLED * ALIVE_CHECK_EVERY:g} s"
         self.assertTrue(any(formatEvent(event).startswith(reason) for event in self.events))
 
     def test_it_answers_again(self) -> None:
         first, second, _ = self.serving()
         second.answers = False
-        self.looks(LOOKS_UNTIL_KILLED - 1)
+        self.looks(CHECKS_UNTIL_KILLED - 1)
         second.answers = True
         self.looks(1)
         self.assertEqual((first.told, second.told), ([(1,), ()], []))
         second.answers = False
-        self.looks(LOOKS_UNTIL_KILLED - 1)
+        self.looks(CHECKS_UNTIL_KILLED - 1)
         self.assertEqual((second.told, self.metrics.hangs), ([], 0))
 
     def test_a_parent_that_was_stopped_itself(self) -> None:
@@ -350,7 +350,7 @@ class HangTests(SupervisorCase):
         processes = self.serving()
         for process in processes:
             process.answers = False
-        self.looks(LOOKS_UNTIL_KILLED)
+        self.looks(CHECKS_UNTIL_KILLED)
         self.assertEqual([process.told for process in processes], [["kill"]] * 3)
         self.assertEqual((self.metrics.workers, self.metrics.hangs), (0, 3))
         for process in processes:
@@ -363,14 +363,14 @@ class HangTests(SupervisorCase):
         first, second, _ = self.serving()
         second.leave()
         second.answers = False
-        self.looks(LOOKS_UNTIL_KILLED)
+        self.looks(CHECKS_UNTIL_KILLED)
         self.assertEqual((first.told, second.told), ([(1,)], ["kill"]))
 
     def test_one_that_starts(self) -> None:
         """It has more time."""
         process = self.again(self.serving()[1])
         process.answers = False
-        self.looks(LOOKS_UNTIL_KILLED_AT_START - 1)
+        self.looks(CHECKS_UNTIL_KILLED_AT_START - 1)
         self.assertEqual((process.told, self.supervisor.silent_now()), ([], []))
         self.looks(1)
         self.assertEqual(process.told, ["kill"])
@@ -379,7 +379,7 @@ class HangTests(SupervisorCase):
         """It accepts clients as soon as it says so, and there is nothing to tell."""
         process = self.again(self.serving()[1])
         process.answers = False
-        self.looks(LOOKS_UNTIL_KILLED)
+        self.looks(CHECKS_UNTIL_KILLED)
         process.serve()
         self.assertEqual((self.metrics.workers, len(self.supervisor.serving_now())), (3, 3))
         process.answers = True
@@ -392,9 +392,9 @@ class HangTests(SupervisorCase):
         self.spawned[0].serve()
         self.spawned[2].serve()
         self.spawned[1].answers = False
-        self.looks(LOOKS_UNTIL_KILLED_AT_START)
+        self.looks(CHECKS_UNTIL_KILLED_AT_START)
         self.spawned[1].end()
-        seconds = LOOKS_UNTIL_KILLED_AT_START * LOOK_EVERY
+        seconds = CHECKS_UNTIL_KILLED_AT_START * ALIVE_CHECK_EVERY
         self.assertEqual(self.given_up, [f"worker 2 was killed, since it had not answered for {seconds:g} s"])
 
     def test_nobody_looks_after_a_stop(self) -> None:
@@ -402,7 +402,7 @@ class HangTests(SupervisorCase):
         processes = self.serving()
         for process in processes:
             process.answers = False
-        self.looks(LOOKS_UNTIL_KILLED - 1)
+        self.looks(CHECKS_UNTIL_KILLED - 1)
         stopped = self.supervisor.stop()
         self.looks(3)
         for process in processes:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from twisted.internet.defer import Deferred, execute
@@ -12,49 +12,33 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from airyd.addresses import is_loopback_host
-from airyd.auth.credentials import token_of
-from airyd.auth.jwt.claims import Rules, check_claims, shown
-from airyd.auth.jwt.jwks import FixedKeys, KeySet, KeySource
+from airyd.auth.credentials import find_token
+from airyd.auth.jwt.claims import ClaimRules, check_claims, printable
+from airyd.auth.jwt.jwks import JwkSet, KeySource, StaticKeys
 from airyd.auth.jwt.keys import (
     MOST_BYTES,
     PUBLIC_ALGORITHMS,
     SECRET_ALGORITHMS,
     USUAL_PUBLIC_ALGORITHMS,
     USUAL_SECRET_ALGORITHMS,
-    Key,
+    VerificationKey,
     is_variable,
     pem_keys,
     read_variable,
     secret_keys,
 )
-from airyd.auth.jwt.permissions import RightsClaims, RightsTable, TokenPrincipal
-from airyd.auth.jwt.signature import Head, read_claims, read_head
+from airyd.auth.jwt.permissions import PermissionCache, PermissionClaims, TokenPrincipal
+from airyd.auth.jwt.signature import JoseHeader, read_header, verified_claims
 from airyd.auth.spec import Words
 from airyd.errors import LoginFault, LoginRefused, LoginUnavailable
 from airyd.files import read_file
 from airyd.interfaces import AccessContext, Credentials, IAuthenticator, IPrincipal
 from airyd.request_head import is_token
 from airyd.revocation import MOST_LEEWAY
-from airyd.spelling import closest
+from airyd.spelling import did_you_mean
 
-#: Where keys can be, and all words that may stand behind ``jwt:``, in the order of docs/security.rst.
+#: The words that say where keys are.
 _PLACES: Final = ("secret-file", "secret-env", "key-file", "jwks")
-WORDS: Final = (
-    *(f"{place}=" for place in _PLACES),
-    "base64",
-    "alg=",
-    "ca-file=",
-    "issuer=",
-    "audience=",
-    "leeway=",
-    "subject-claim=",
-    "allow-eternal",
-    "subscribe-claim=",
-    "send-claim=",
-    "only-claim=",
-    "missing-claim=",
-    "cookie=",
-)
 #: What a URL is made of (RFC 3986, section 2).
 _URL_CHARACTERS: Final = re.compile(r"[!#$%&'()*+,./0-9:;=?@A-Z\[\]_a-z~-]+")
 
@@ -71,12 +55,17 @@ class TokenAuthenticator:
     revocable: Final = True
 
     def __init__(
-        self, keys: KeySource, rules: Rules, rights: RightsTable, cookie: str | None, wall: Callable[[], float]
+        self,
+        keys: KeySource,
+        rules: ClaimRules,
+        permissions: PermissionCache,
+        cookie: str | None,
+        wall: Callable[[], float],
     ) -> None:
         self.cookies = cookie is not None
         self._keys = keys
         self._rules = rules
-        self._rights = rights
+        self._permissions = permissions
         self._cookie = cookie
         self._wall = wall
 
@@ -90,20 +79,20 @@ class TokenAuthenticator:
 
     def takes(self, credentials: Credentials) -> bool:
         """Say whether there is something where a token can be (``IAuthenticator``)."""
-        return token_of(credentials, self._cookie) is not None
+        return find_token(credentials, self._cookie) is not None
 
     def authenticate(self, credentials: Credentials) -> IPrincipal | Deferred[IPrincipal]:
         """Look at the token (``IAuthenticator``). It waits only for a key that may be a new one."""
-        token = token_of(credentials, self._cookie)
+        token = find_token(credentials, self._cookie)
         if token is None:
             raise LoginRefused(LoginFault.MISSING, "no token was shown")
-        head = read_head(token)
-        keys = self._find(head)
+        header = read_header(token)
+        keys = self._find(header)
         if not keys:
-            renewing = self._keys.renew()
+            renewing = self._keys.refresh()
             if renewing is not None:
-                return renewing.addCallback(lambda _: self._principal(token, head, self._find(head)))
-        return self._principal(token, head, keys)
+                return renewing.addCallback(lambda _: self._principal(token, header, self._find(header)))
+        return self._principal(token, header, keys)
 
     def health(self) -> Sequence[str]:
         """Say why there are no keys (``IAuthenticator``)."""
@@ -113,39 +102,46 @@ class TokenAuthenticator:
         """Say why the keys may be out of date (``IAuthenticator``)."""
         return self._keys.warnings()
 
-    def _find(self, head: Head) -> Sequence[Key]:
+    def _find(self, header: JoseHeader) -> Sequence[VerificationKey]:
         algorithms = self._keys.algorithms
-        if head.algorithm not in algorithms:
+        if header.algorithm not in algorithms:
             wanted = ", ".join(algorithms)
-            raise LoginRefused(LoginFault.ALGORITHM, f"alg is {head.algorithm}, and the keys here are for {wanted}")
-        return self._keys.find(head.algorithm, head.key_id)
+            raise LoginRefused(LoginFault.ALGORITHM, f"alg is {header.algorithm}, and the keys here are for {wanted}")
+        return self._keys.find(header.algorithm, header.key_id)
 
-    def _principal(self, token: str, head: Head, keys: Sequence[Key]) -> IPrincipal:
+    def _principal(self, token: str, header: JoseHeader, keys: Sequence[VerificationKey]) -> IPrincipal:
         if not keys and not self._keys.is_current:
             raise LoginUnavailable("a key that is not known may be a new one, and the keys cannot be fetched")
         if not keys:
-            raise LoginRefused(LoginFault.UNKNOWN_KEY, f"no {head.algorithm} key has the kid {shown(head.key_id)}")
-        claims = read_claims(token, head, keys)
-        return TokenPrincipal(check_claims(claims, self._rules, self._wall()), self._rights.rights(claims))
+            raise LoginRefused(
+                LoginFault.UNKNOWN_KEY, f"no {header.algorithm} key has the kid {printable(header.key_id)}"
+            )
+        claims = verified_claims(token, header, keys)
+        return TokenPrincipal(check_claims(claims, self._rules, self._wall()), self._permissions.permissions(claims))
 
 
 def parse(arguments: str, context: AccessContext) -> TokenAuthenticator:
     """Return the authenticator for the words behind ``jwt:`` (see ``--help-auth``).
 
+    The words are taken in the order of docs/security.rst, since errors list them in the order in which they are taken.
+
     Errors: ``ConfigurationError``.
     """
-    words = Words("jwt", arguments, WORDS)
-    usual_rules, leeway = Rules(), words.seconds("leeway", MOST_LEEWAY)
-    rules = Rules(
+    words = Words("jwt", arguments)
+    where = _KeyWords(
+        {name: words.text(name) for name in _PLACES}, words.has("base64"), words.text("alg"), words.text("ca-file")
+    )
+    usual_rules = ClaimRules()
+    rules = ClaimRules(
         issuer=words.text("issuer"),
         audience=words.text("audience"),
-        leeway=usual_rules.leeway if leeway is None else leeway,
-        not_before_leeway=usual_rules.not_before_leeway if leeway is None else leeway,
+        leeway=words.number("leeway", usual_rules.leeway, 0, MOST_LEEWAY),
+        not_before_leeway=words.number("leeway", usual_rules.not_before_leeway, 0, MOST_LEEWAY),
         subject_claim=words.text("subject-claim") or usual_rules.subject_claim,
-        allow_eternal=words.flag("allow-eternal"),
+        allow_eternal=words.has("allow-eternal"),
     )
-    usual = RightsClaims()
-    names = RightsClaims(
+    usual = PermissionClaims()
+    names = PermissionClaims(
         subscribe=words.text("subscribe-claim") or usual.subscribe,
         send=words.text("send-claim") or usual.send,
         only=words.text("only-claim") or usual.only,
@@ -153,40 +149,51 @@ def parse(arguments: str, context: AccessContext) -> TokenAuthenticator:
     )
     cookie = words.text("cookie")
     if cookie is not None and not is_token(cookie):
-        raise words.error("the word 'cookie' takes the name of a cookie (RFC 6265)")
-    return TokenAuthenticator(_keys(words, context), rules, RightsTable(names), cookie, context.wall)
+        raise words.error("word 'cookie' takes the name of a cookie (RFC 6265)")
+    words.finish()
+    return TokenAuthenticator(_keys(words, where, context), rules, PermissionCache(names), cookie, context.wall)
 
 
-def _keys(words: Words, context: AccessContext) -> KeySource:
-    given = {name: words.text(name) for name in _PLACES}
-    chosen = [(name, value) for name, value in given.items() if value is not None]
+class _KeyWords(NamedTuple):
+    """What the words say of the keys.
+
+    :ivar places: where they are, by the word; one must be there
+    """
+
+    places: Mapping[str, str | None]
+    is_base64: bool
+    algorithms: str | None
+    ca_file: str | None
+
+
+def _keys(words: Words, given: _KeyWords, context: AccessContext) -> KeySource:
+    chosen = [(name, value) for name, value in given.places.items() if value is not None]
     if len(chosen) != 1:
-        raise words.error(f"give one of {', '.join(f'{name}=' for name in given)}, where the key is")
+        raise words.error(f"give one of {', '.join(f'{name}=' for name in _PLACES)}, where the key is")
     ((kind, place),) = chosen
     is_secret = kind in ("secret-file", "secret-env")
-    if words.flag("base64") and not is_secret:
+    if given.is_base64 and not is_secret:
         raise words.error("base64 is for a secret")
-    if words.text("ca-file") is not None and not _is_url(place, "https"):
+    if given.ca_file is not None and not _is_url(place, "https"):
         raise words.error("ca-file is for a jwks on https:")
-    algorithms = _algorithms(words, kind, is_secret)
+    algorithms = _algorithms(words, given.algorithms, kind, is_secret)
     if kind == "secret-env" and not is_variable(place):
-        raise words.error("the word 'secret-env' takes the name of an environment variable")  # not the secret itself
+        raise words.error("word 'secret-env' takes the name of an environment variable")  # not the secret itself
     try:
         if kind == "secret-env":
             text = read_variable(place, context.environ)
-            return FixedKeys(secret_keys(text, words.flag("base64"), algorithms))
+            return StaticKeys(secret_keys(text, given.is_base64, algorithms))
         if kind == "secret-file":
-            return FixedKeys(secret_keys(read_file(place, MOST_BYTES), words.flag("base64"), algorithms))
+            return StaticKeys(secret_keys(read_file(place, MOST_BYTES), given.is_base64, algorithms))
         if kind == "key-file":
-            return FixedKeys(pem_keys(read_file(place, MOST_BYTES), algorithms))
+            return StaticKeys(pem_keys(read_file(place, MOST_BYTES), algorithms))
     except ValueError as error:
         raise words.error(f"{kind} {place}: {error}") from None
-    return _key_set(words, place, algorithms, context)
+    return _key_set(words, place, given.ca_file, algorithms, context)
 
 
-def _algorithms(words: Words, kind: str, is_secret: bool) -> Sequence[str]:
+def _algorithms(words: Words, text: str | None, kind: str, is_secret: bool) -> Sequence[str]:
     """Return what the keys may be for: what ``alg=`` names, or the usual."""
-    text = words.text("alg")
     if text is None:
         return USUAL_SECRET_ALGORITHMS if is_secret else USUAL_PUBLIC_ALGORITHMS
     possible = SECRET_ALGORITHMS if is_secret else PUBLIC_ALGORITHMS
@@ -197,15 +204,16 @@ def _algorithms(words: Words, kind: str, is_secret: bool) -> Sequence[str]:
         if name in SECRET_ALGORITHMS or name in PUBLIC_ALGORITHMS:
             # A public key that verified HS256 would let in whoever has read it.
             raise words.error(f"alg={name} is not for the keys of {kind}=; there are: {', '.join(possible)}")
-        similar = closest(name, possible)
-        hint = f"did you mean {similar}? " if similar else ""
+        meant = did_you_mean(name, possible)
         raise words.error(
-            f"the word 'alg' takes algorithms, with commas between them; {hint}there are: {', '.join(possible)}"
+            f"word 'alg' takes algorithms, with commas between them{meant} There are: {', '.join(possible)}"
         )
     return named
 
 
-def _key_set(words: Words, place: str, algorithms: Sequence[str], context: AccessContext) -> KeySet:
+def _key_set(
+    words: Words, place: str, ca_file: str | None, algorithms: Sequence[str], context: AccessContext
+) -> JwkSet:
     from airyd.auth.jwt.fetch import FetchFailed, fetch, make_agent
 
     clock = IReactorTime(context.reactor)
@@ -217,16 +225,15 @@ def _key_set(words: Words, place: str, algorithms: Sequence[str], context: Acces
             except ValueError as error:
                 raise FetchFailed(str(error)) from None
 
-        return KeySet(place, lambda: execute(read), clock, algorithms)
+        return JwkSet(place, lambda: execute(read), clock, algorithms)
     url = _checked_url(words, place)
-    ca_file = words.text("ca-file")
     try:
         certificates = None if ca_file is None else read_file(ca_file)
         agent = make_agent(clock, url.geturl(), certificates)
     except ValueError as error:
         raise words.error(f"{'jwks' if ca_file is None else f'ca-file {ca_file}'}: {error}") from None
     name = url._replace(query="").geturl()  # a query may hold a secret
-    return KeySet(name, lambda: Deferred.fromCoroutine(fetch(agent, clock, url.geturl())), clock, algorithms)
+    return JwkSet(name, lambda: Deferred.fromCoroutine(fetch(agent, clock, url.geturl())), clock, algorithms)
 
 
 def _is_url(place: str, *schemes: str) -> bool:

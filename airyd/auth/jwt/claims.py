@@ -23,7 +23,7 @@ _UNIT: Final = "times are seconds since 1970, not milliseconds"
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class ClaimRules:
     """What a token must say to be good.
 
     :ivar issuer: the ``iss``; None for any
@@ -95,7 +95,7 @@ def _no_number(name: str) -> None:
 _JSON: Final = json.JSONDecoder(object_pairs_hook=_members, parse_int=_whole, parse_constant=_no_number)
 
 
-def check_claims(claims: Claims, rules: Rules, now: float) -> Identity:
+def check_claims(claims: Claims, rules: ClaimRules, now: float) -> Identity:
     """Return who the token is for.
 
     The expiry comes last: a token that is called expired was good in every other way.
@@ -123,7 +123,7 @@ def check_claims(claims: Claims, rules: Rules, now: float) -> Identity:
     return identity
 
 
-def read_identity(claims: Claims, rules: Rules) -> Identity:
+def read_identity(claims: Claims, rules: ClaimRules) -> Identity:
     """Return who a token is for, whether or not it is good now.
 
     Errors: ``LoginRefused``.
@@ -148,22 +148,22 @@ def _no_name(fault: LoginFault, claim: str) -> LoginRefused:
     return LoginRefused(fault, f"the claim {claim!r} is no text of 1 to {LONGEST_NAME} printable characters")
 
 
-def _check_issuer(claims: Claims, rules: Rules) -> None:
+def _check_issuer(claims: Claims, rules: ClaimRules) -> None:
     issuer = claims.get("iss")
     if rules.issuer is not None and issuer != rules.issuer:
-        raise LoginRefused(LoginFault.ISSUER, f"iss is {shown(issuer)}, not {rules.issuer!r}")
+        raise LoginRefused(LoginFault.ISSUER, f"iss is {printable(issuer)}, not {rules.issuer!r}")
 
 
-def _check_audience(claims: Claims, rules: Rules) -> None:
+def _check_audience(claims: Claims, rules: ClaimRules) -> None:
     audience = claims.get("aud")
     if rules.audience is None:
         if audience not in (None, []):
             # RFC 7519, section 4.1.3: who is not among the audience MUST reject the token.
-            raise LoginRefused(LoginFault.AUDIENCE, f"aud is {shown(audience)}, and no audience= is configured")
+            raise LoginRefused(LoginFault.AUDIENCE, f"aud is {printable(audience)}, and no audience= is configured")
         return
     meant = audience if isinstance(audience, list) else [audience]
     if rules.audience not in meant:
-        raise LoginRefused(LoginFault.AUDIENCE, f"aud is {shown(audience)}, not {rules.audience!r}")
+        raise LoginRefused(LoginFault.AUDIENCE, f"aud is {printable(audience)}, not {rules.audience!r}")
 
 
 def _time(claims: Claims, name: str) -> float | None:
@@ -185,7 +185,7 @@ def _seconds(number: float) -> str:
     return f"{round(number):.12g} s"
 
 
-def shown(value: object) -> str:
+def printable(value: object) -> str:
     """Return a claim for a log line: cut, and with nothing unprintable."""
     text = ascii(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -7,14 +7,12 @@ from http import HTTPStatus
 from typing import Final, NoReturn
 from urllib.parse import urlsplit
 
-from OpenSSL.crypto import Error as CertificateError
 from OpenSSL.SSL import Error as SSLError
 from service_identity import VerificationError
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
-from twisted.internet.ssl import Certificate, trustRootFromCertificates
 from twisted.python.failure import Failure
 from twisted.web.client import Agent, RequestTransmissionFailed, ResponseDone, ResponseFailed
 from twisted.web.http import PotentialDataLoss
@@ -24,16 +22,16 @@ from twisted.web.iweb import IAgent, IResponse
 from airyd import __version__
 from airyd.auth.jwt.keys import MOST_BYTES
 from airyd.hostnames import AnyNameEndpoints, tls_options, why_not_connected
+from airyd.openssl import TlsFault, openssl_reason, tls_fault, trust_root
 
 #: Seconds that the whole may take.
 PATIENCE: Final = 10.0
-#: What OpenSSL calls the usual troubles, in plain words.
-_TLS_CAUSES: Final[Mapping[str, str]] = {
-    "certificate verify failed": "the server's certificate is signed by an authority that is not known here (ca-file= "
-    "names others), or it has expired",
-    "wrong version number": "the server doesn't speak it",
-    "record layer failure": "the server doesn't speak it",
-    "packet length too long": "the server doesn't speak it",
+#: The usual troubles with TLS, in plain words.
+_TLS_CAUSES: Final[Mapping[TlsFault, str]] = {
+    TlsFault.UNTRUSTED: "the server's certificate is signed by an authority that is not known here (ca-file= names "
+    "others), or it has expired",
+    TlsFault.NO_TLS: "the server doesn't speak it",
+    TlsFault.OTHER_NAME: "the server's certificate is for another host name",
 }
 
 
@@ -48,7 +46,7 @@ def make_agent(reactor: IReactorTime, url: str, authorities: bytes | None) -> IA
 
     Raises ``ValueError``, whose text says in one line what is wrong.
     """
-    trust = None if authorities is None else trustRootFromCertificates(_certificates(authorities))
+    trust = None if authorities is None else trust_root(authorities)
 
     def options(host: str) -> IOpenSSLClientConnectionCreator:
         return tls_options(host, trust)
@@ -61,17 +59,6 @@ def make_agent(reactor: IReactorTime, url: str, authorities: bytes | None) -> IA
             raise ValueError(f"{place.hostname} is not a host name: a part of it is empty or too long") from None
     agent: IAgent = Agent.usingEndpointFactory(reactor, AnyNameEndpoints(reactor, PATIENCE, options))
     return agent
-
-
-def _certificates(pem: bytes) -> list[Certificate]:
-    end = b"-----END CERTIFICATE-----"
-    blocks = pem.split(end)[:-1]
-    if not blocks:
-        raise ValueError("there is no certificate in it")
-    try:
-        return [Certificate.loadPEM(block + end) for block in blocks]
-    except (ValueError, CertificateError):
-        raise ValueError("a certificate in it cannot be read") from None
 
 
 async def fetch(agent: IAgent, clock: IReactorTime, url: str) -> bytes:
@@ -96,11 +83,9 @@ async def fetch(agent: IAgent, clock: IReactorTime, url: str) -> bytes:
 
 def _cause(failure: Failure) -> str:
     match failure.value:
-        case SSLError(args=([*errors],)) if errors:
-            reason = str(errors[-1][-1])  # as OpenSSL has it: (library, function, reason) each
-            return f"TLS: {_TLS_CAUSES.get(reason, reason)}"
-        case VerificationError():
-            return "TLS: the server's certificate is for another host name"
+        case SSLError() | VerificationError() as error:
+            known = _TLS_CAUSES.get(tls_fault(error))
+            return f"TLS: {known or openssl_reason(error)}"
         case ConnectionClosed():
             return "the server closed the connection"
         case error:

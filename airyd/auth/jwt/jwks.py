@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from airyd.auth.jwt.fetch import FetchFailed
-from airyd.auth.jwt.keys import MOST_KEYS, USUAL_PUBLIC_ALGORITHMS, Key, read_key_set
+from airyd.auth.jwt.keys import MOST_KEYS, USUAL_PUBLIC_ALGORITHMS, VerificationKey, read_key_set
 
 #: Seconds after which a set is fetched again: as long a key that was taken out of it may still be in use.
 FRESH: Final = 300.0
@@ -38,11 +38,11 @@ class KeySource(Protocol):
         """End."""
         ...
 
-    def find(self, algorithm: str, key_id: str | None) -> Sequence[Key]:
+    def find(self, algorithm: str, key_id: str | None) -> Sequence[VerificationKey]:
         """Return the keys that a token of this algorithm and ``kid`` may be signed with, as far as they are known."""
         ...
 
-    def renew(self) -> Deferred[None] | None:
+    def refresh(self) -> Deferred[None] | None:
         """Look whether there are newer keys: fires when that is done, well or not. None: it isn't the time for it."""
         ...
 
@@ -60,12 +60,12 @@ class KeySource(Protocol):
         ...
 
 
-class FixedKeys:
+class StaticKeys:
     """Keys of one issuer that stay as they are. The ``kid`` of a token doesn't matter: these have none."""
 
     is_current: Final = True
 
-    def __init__(self, keys: Sequence[Key]) -> None:
+    def __init__(self, keys: Sequence[VerificationKey]) -> None:
         self._keys = keys
         self.algorithms: Sequence[str] = tuple(dict.fromkeys(name for key in keys for name in key.algorithms))
 
@@ -75,11 +75,11 @@ class FixedKeys:
     def stop(self) -> None:
         """See ``KeySource``."""
 
-    def find(self, algorithm: str, key_id: str | None) -> Sequence[Key]:
+    def find(self, algorithm: str, key_id: str | None) -> Sequence[VerificationKey]:
         """See ``KeySource``."""
         return [key for key in self._keys if algorithm in key.algorithms]
 
-    def renew(self) -> Deferred[None] | None:
+    def refresh(self) -> Deferred[None] | None:
         """See ``KeySource``."""
         return None
 
@@ -92,7 +92,7 @@ class FixedKeys:
         return ()
 
 
-class KeySet:
+class JwkSet:
     """A JWK Set (RFC 7517), fetched at the start, every five minutes, and when an unknown ``kid`` comes.
 
     While it can't be fetched the keys that are known stay in use.
@@ -115,9 +115,9 @@ class KeySet:
         self._name = name
         self._read = read
         self._clock = clock
-        self._keys: Sequence[Key] = ()
+        self._keys: Sequence[VerificationKey] = ()
         self._trouble: str | None = "it was not fetched yet"
-        self._said: str | None = None  # the trouble that the log has
+        self._logged: str | None = None  # the trouble that the log has
         self._is_stopped = False
         self._failures = 0
         self._tried_at = float("-inf")
@@ -143,14 +143,14 @@ class KeySet:
         if self._fetching is not None:
             self._fetching.cancel()
 
-    def find(self, algorithm: str, key_id: str | None) -> Sequence[Key]:
+    def find(self, algorithm: str, key_id: str | None) -> Sequence[VerificationKey]:
         """See ``KeySource``. A token without ``kid`` is for the one key of its algorithm, if there is only one."""
         suitable = [key for key in self._keys if algorithm in key.algorithms]
         if key_id is None:
             return suitable if len(suitable) == 1 else ()
         return [key for key in suitable if key.id == key_id][-MOST_KEYS:]
 
-    def renew(self) -> Deferred[None] | None:
+    def refresh(self) -> Deferred[None] | None:
         """See ``KeySource``. All who ask meanwhile share one fetch, and it comes at most every five seconds."""
         if self._fetching is None:
             if self._clock.seconds() - self._tried_at < FETCH_EVERY:
@@ -177,12 +177,12 @@ class KeySet:
     def _fetch(self) -> None:
         self._cancel_timer()
         self._tried_at = self._clock.seconds()
-        self._fetching = fetching = self._read().addCallback(self._take)
+        self._fetching = fetching = self._read().addCallback(self._store)
         fetching.addErrback(self._failed).addCallback(self._done)
         if fetching.called:
             self._fetching = None
 
-    def _take(self, document: bytes) -> None:
+    def _store(self, document: bytes) -> None:
         try:
             keys = read_key_set(document, self.algorithms)
         except ValueError as error:
@@ -190,7 +190,7 @@ class KeySet:
         if self._trouble is not None:
             self._log.info("got the keys for tokens from {name}: {count}", name=self._name, count=len(keys))
         self._keys = keys
-        self._trouble = self._said = None
+        self._trouble = self._logged = None
         self._failures = 0
         self._fetched_at = self._clock.seconds()
         self._timer = self._clock.callLater(FRESH, self._fetch)
@@ -199,8 +199,8 @@ class KeySet:
         if self._is_stopped:  # what is cancelled fails in one way or another
             return
         trouble = str(failure.value) if failure.check(FetchFailed) else "internal error"
-        if trouble != self._said:  # once, however often it is tried
-            self._said = trouble
+        if trouble != self._logged:  # once, however often it is tried
+            self._logged = trouble
             if failure.check(FetchFailed):
                 self._log.warn("cannot get keys for tokens from {name}: {reason}", name=self._name, reason=trouble)
             else:

@@ -49,7 +49,7 @@ _BLOCK: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----(?:(?!-----BEGIN ).)*?
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Key:
+class VerificationKey:
     """One key and the algorithms that it is for; ``repr`` shows nothing of the key.
 
     :ivar id: its ``kid``; None for a key that has none
@@ -78,7 +78,9 @@ def read_variable(name: str, environ: Mapping[str, str]) -> bytes:
     return os.fsencode(environ[name])
 
 
-def secret_keys(text: bytes, is_base64: bool, algorithms: Sequence[str] = USUAL_SECRET_ALGORITHMS) -> Sequence[Key]:
+def secret_keys(
+    text: bytes, is_base64: bool, algorithms: Sequence[str] = USUAL_SECRET_ALGORITHMS
+) -> Sequence[VerificationKey]:
     """Return the keys that are shared secrets, one on each line.
 
     An empty line doesn't count, nor does a secret that was there before. What may be meant otherwise is refused: a
@@ -106,7 +108,7 @@ def secret_keys(text: bytes, is_base64: bool, algorithms: Sequence[str] = USUAL_
                 raise
             raise ValueError(f"line {number}: {error} (each line is a secret)") from None
     _check_number(len(secrets), "secrets")
-    return [Key(algorithms, secret) for secret in secrets]
+    return [VerificationKey(algorithms, secret) for secret in secrets]
 
 
 def _secret(line: bytes, is_base64: bool, algorithms: Sequence[str]) -> bytes:
@@ -150,7 +152,7 @@ def _check_number(number: int, what: str) -> None:
         raise ValueError(f"it holds {number} {what}, and {MOST_KEYS} are the most: a bad token costs time with each")
 
 
-def pem_keys(pem: bytes, algorithms: Sequence[str] = USUAL_PUBLIC_ALGORITHMS) -> Sequence[Key]:
+def pem_keys(pem: bytes, algorithms: Sequence[str] = USUAL_PUBLIC_ALGORITHMS) -> Sequence[VerificationKey]:
     """Return the keys of a PEM file with public keys or certificates.
 
     :param algorithms: what they may be for; each key is for those of its kind
@@ -169,7 +171,7 @@ def pem_keys(pem: bytes, algorithms: Sequence[str] = USUAL_PUBLIC_ALGORITHMS) ->
     except (ValueError, UnsupportedAlgorithm):
         raise ValueError("the file holds no public key in PEM, or something else beside it") from None
     _check_no_chain([each for each in loaded if isinstance(each, Certificate)])
-    keys: list[Key] = []
+    keys: list[VerificationKey] = []
     for each in loaded:
         key = _public_key(each.public_key() if isinstance(each, Certificate) else each, None, algorithms)
         if not any(key.material == other.material for other in keys):
@@ -204,7 +206,7 @@ def _has_signed(authority: Certificate, certificate: Certificate) -> bool:
     return True
 
 
-def read_key_set(text: bytes, algorithms: Sequence[str] = USUAL_PUBLIC_ALGORITHMS) -> tuple[Key, ...]:
+def read_key_set(text: bytes, algorithms: Sequence[str] = USUAL_PUBLIC_ALGORITHMS) -> tuple[VerificationKey, ...]:
     """Return the keys of a JWK Set that tokens may be signed with (RFC 7517, section 5).
 
     Left out is what is for something else or of an unknown kind, as the RFC demands; and secrets, which have no
@@ -229,7 +231,7 @@ def read_key_set(text: bytes, algorithms: Sequence[str] = USUAL_PUBLIC_ALGORITHM
     return keys
 
 
-def _read_jwk(jwk: Mapping[str, Any], algorithms: Sequence[str]) -> Key | None:
+def _read_jwk(jwk: Mapping[str, Any], algorithms: Sequence[str]) -> VerificationKey | None:
     operations = jwk.get("key_ops", ["verify"])
     kind, key_id = jwk.get("kty"), jwk.get("kid")
     reader = _READERS.get(kind) if isinstance(kind, str) else None
@@ -244,7 +246,7 @@ def _read_jwk(jwk: Mapping[str, Any], algorithms: Sequence[str]) -> Key | None:
         return None
 
 
-def _public_key(key: object, key_id: str | None, algorithms: Sequence[str]) -> Key:
+def _public_key(key: object, key_id: str | None, algorithms: Sequence[str]) -> VerificationKey:
     match key:
         case RSAPublicKey() if key.key_size < _RSA_BITS:
             raise ValueError(f"an RSA key needs {_RSA_BITS} bits at least (RFC 7518, section 3.3)")
@@ -264,4 +266,4 @@ def _public_key(key: object, key_id: str | None, algorithms: Sequence[str]) -> K
             f"it holds a key for {' or '.join(possible)}, and the algorithms here are {', '.join(algorithms)}: "
             "alg= names them"
         )
-    return Key(chosen, key, key_id)
+    return VerificationKey(chosen, key, key_id)

@@ -1,4 +1,4 @@
-"""What a token allows: claims to rights, and equal ones shared by all who have them."""
+"""Permissions from claims: what a token allows. Equal permissions are one object."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 from zope.interface import implementer
 
 from airyd.auth.jwt.claims import Claims, Identity
-from airyd.auth.jwt.row_claims import OnlyRows
+from airyd.auth.jwt.row_claims import ClaimRowFilter
 from airyd.errors import LoginFault, LoginRefused
 from airyd.events import OWN, RowFilter
 from airyd.interfaces import IRevocable
@@ -21,7 +21,7 @@ _ALLOW: Final = "allow"
 
 
 @dataclass(frozen=True, slots=True)
-class RightsClaims:
+class PermissionClaims:
     """The names of the claims.
 
     :ivar subscribe: a list of patterns; without it the whole catalogue may be subscribed to
@@ -36,8 +36,8 @@ class RightsClaims:
     missing: str = "missing"
 
 
-class Rights:
-    """What may be done; made by :class:`RightsTable`, which shares them.
+class Permissions:
+    """What a principal may do; made by :class:`PermissionCache`, which shares them.
 
     What airyd itself tells a client (``/airyd/...``) everybody may subscribe to, nobody may send, and no row of it
     is hidden.
@@ -50,10 +50,10 @@ class Rights:
 
     def __init__(
         self,
-        authority: RightsTable,
+        authority: PermissionCache,
         subscribe: Sequence[Pattern] | None,
         send: Sequence[Pattern],
-        row_filter: OnlyRows | None,
+        row_filter: ClaimRowFilter | None,
     ) -> None:
         self.authority = authority
         self._subscribe = subscribe
@@ -64,7 +64,7 @@ class Rights:
         """See ``IPrincipal``."""
         if destination.startswith(OWN):
             return True
-        if self.row_filter is not None and not self.row_filter.fits(destination):
+        if self.row_filter is not None and not self.row_filter.may_match(destination):
             return False
         return self._subscribe is None or any(pattern.matches(destination) for pattern in self._subscribe)
 
@@ -75,46 +75,46 @@ class Rights:
 
 @implementer(IRevocable)
 class TokenPrincipal:
-    """Who a token says that a client is. The rights are shared by all whose claims are equal."""
+    """The principal of a token. Principals with equal claims share their permissions."""
 
-    __slots__ = ("_rights", "expires", "issued", "jti", "name")
+    __slots__ = ("_permissions", "expires", "issued", "jti", "name")
 
-    def __init__(self, identity: Identity, rights: Rights) -> None:
+    def __init__(self, identity: Identity, permissions: Permissions) -> None:
         self.name, self.expires, self.jti, self.issued = identity
-        self._rights = rights
+        self._permissions = permissions
 
     @property
     def authority(self) -> object:
         """See ``IPrincipal``."""
-        return self._rights.authority
+        return self._permissions.authority
 
     def may_subscribe(self, destination: str) -> bool:
         """See ``IPrincipal``."""
-        return self._rights.may_subscribe(destination)
+        return self._permissions.may_subscribe(destination)
 
     def may_send(self, destination: str) -> bool:
         """See ``IPrincipal``."""
-        return self._rights.may_send(destination)
+        return self._permissions.may_send(destination)
 
     def row_filter(self, destination: str) -> RowFilter | None:
         """See ``IPrincipal``."""
-        return None if destination.startswith(OWN) else self._rights.row_filter
+        return None if destination.startswith(OWN) else self._permissions.row_filter
 
 
-_Key = tuple[tuple[str, ...] | None, tuple[str, ...], OnlyRows | None]
+_Key = tuple[tuple[str, ...] | None, tuple[str, ...], ClaimRowFilter | None]
 
 
-class RightsTable:
-    """Makes rights from claims; equal ones are one object as long as anybody has them. Each authenticator has one."""
+class PermissionCache:
+    """Makes permissions from claims, and shares equal ones while a principal has them. Each authenticator has one."""
 
-    def __init__(self, names: RightsClaims) -> None:
+    def __init__(self, names: PermissionClaims) -> None:
         self._names = names
-        self._shared: WeakValueDictionary[_Key, Rights] = WeakValueDictionary()
+        self._shared: WeakValueDictionary[_Key, Permissions] = WeakValueDictionary()
 
     def __len__(self) -> int:
         return len(self._shared)
 
-    def rights(self, claims: Claims) -> Rights:
+    def permissions(self, claims: Claims) -> Permissions:
         """Return what the claims allow.
 
         A claim that isn't understood refuses the login: nothing is guessed.
@@ -124,11 +124,11 @@ class RightsTable:
         names = self._names
         subscribe, send = _texts(claims, names.subscribe), _texts(claims, names.send) or ()
         key = (subscribe, send, _row_filter(claims, names))
-        rights = self._shared.get(key)
-        if rights is None:
+        permissions = self._shared.get(key)
+        if permissions is None:
             subscribed = None if subscribe is None else _patterns(names.subscribe, subscribe)
-            rights = self._shared[key] = Rights(self, subscribed, _patterns(names.send, send), key[2])
-        return rights
+            permissions = self._shared[key] = Permissions(self, subscribed, _patterns(names.send, send), key[2])
+        return permissions
 
 
 def _texts(claims: Claims, name: str) -> tuple[str, ...] | None:
@@ -155,7 +155,7 @@ def _patterns(name: str, texts: Sequence[str]) -> Sequence[Pattern]:
 _pattern = lru_cache(maxsize=1000)(Pattern)
 
 
-def _row_filter(claims: Claims, names: RightsClaims) -> OnlyRows | None:
+def _row_filter(claims: Claims, names: PermissionClaims) -> ClaimRowFilter | None:
     missing = claims.get(names.missing)
     if missing not in (None, _ALLOW):
         raise LoginRefused(LoginFault.CLAIM, f'the claim {names.missing!r} is not "{_ALLOW}"')
@@ -165,4 +165,4 @@ def _row_filter(claims: Claims, names: RightsClaims) -> OnlyRows | None:
     if not isinstance(only, Mapping) or not only:
         raise LoginRefused(LoginFault.CLAIM, f"the claim {names.only!r} is no object with fields")
     fields = {field: frozenset(_list(values, f"{names.only}.{field}"[:100])) for field, values in only.items()}
-    return OnlyRows(fields, missing_allowed=missing == _ALLOW)
+    return ClaimRowFilter(fields, missing_allowed=missing == _ALLOW)

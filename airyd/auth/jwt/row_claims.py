@@ -9,8 +9,8 @@ from airyd.events import Row
 from airyd.payloads import place_of
 
 
-class OnlyRows:
-    """Lets those events pass that have one of the given values in each of the given fields (``RowFilter``).
+class ClaimRowFilter:
+    """Lets events pass that have one of the given values in each of the given fields (``RowFilter``).
 
     Compared by value: subscribers with equal filters are one audience.
 
@@ -29,7 +29,7 @@ class OnlyRows:
         return self._hash
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, OnlyRows):
+        if not isinstance(other, ClaimRowFilter):
             return NotImplemented
         return (
             self._hash == other._hash
@@ -37,7 +37,7 @@ class OnlyRows:
             and self._fields == other._fields
         )
 
-    def fits(self, destination: str) -> bool:
+    def may_match(self, destination: str) -> bool:
         """Say whether events of a destination can pass: none can where a field never is."""
         return self._missing_allowed or all(place_of(destination, name) is not None for name, _ in self._fields)
 

@@ -10,19 +10,19 @@ from typing import Any, Final, NamedTuple
 
 from jwt.api_jws import PyJWS
 
-from airyd.auth.jwt.claims import Claims, read_object, shown
-from airyd.auth.jwt.keys import PUBLIC_ALGORITHMS, SECRET_ALGORITHMS, Key
+from airyd.auth.jwt.claims import Claims, printable, read_object
+from airyd.auth.jwt.keys import PUBLIC_ALGORITHMS, SECRET_ALGORITHMS, VerificationKey
 from airyd.errors import LoginFault, LoginRefused
 from airyd.limits import LONGEST_TOKEN
 
 _ALGORITHMS: Final = (*SECRET_ALGORITHMS, *PUBLIC_ALGORITHMS)
 _SEGMENTS: Final = 3
-#: What verifies a signature. PyJWT's own way to it, from a token's text, would take the head apart a second time, and
+#: What verifies a signature. PyJWT's own way to it, from a token's text, would take the header apart a second time, and
 #: look anew at each login whether the secret is one: 40 µs.
 _VERIFIERS: Final[dict[str, Any]] = {name: PyJWS(_ALGORITHMS).get_algorithm_by_name(name) for name in _ALGORITHMS}
 
 
-class Head(NamedTuple):
+class JoseHeader(NamedTuple):
     """What a token says of itself before anything is verified: it only helps to choose the key.
 
     :ivar key_id: its ``kid``
@@ -32,8 +32,8 @@ class Head(NamedTuple):
     key_id: str | None
 
 
-def read_head(token: str) -> Head:
-    """Return the head of a token.
+def read_header(token: str) -> JoseHeader:
+    """Return the header of a token.
 
     Errors: ``LoginRefused``.
     """
@@ -42,44 +42,44 @@ def read_head(token: str) -> Head:
     segments = token.split(".")
     if len(segments) != _SEGMENTS or not token.isascii():
         raise LoginRefused(LoginFault.MALFORMED, f"no signed JWT: it has {len(segments)} segments of {_SEGMENTS}")
-    return _head(segments[0])
+    return _read_header(segments[0])
 
 
 @lru_cache(maxsize=64)  # the tokens of one issuer have the same
-def _head(segment: str) -> Head:
+def _read_header(segment: str) -> JoseHeader:
     try:
-        head = read_object(_decoded(segment.encode()))
+        header = read_object(_decoded(segment.encode()))
     except ValueError as error:
         raise LoginRefused(LoginFault.MALFORMED, f"the token's head: {error}") from None
-    algorithm, key_id = head.get("alg"), head.get("kid")
+    algorithm, key_id = header.get("alg"), header.get("kid")
     if not isinstance(algorithm, str) or algorithm not in _ALGORITHMS:
-        raise LoginRefused(LoginFault.ALGORITHM, f"alg is {shown(algorithm)}, none of {', '.join(_ALGORITHMS)}")
-    if "crit" in head or "b64" in head:  # RFC 7515, section 4.1.11, and RFC 7797
+        raise LoginRefused(LoginFault.ALGORITHM, f"alg is {printable(algorithm)}, none of {', '.join(_ALGORITHMS)}")
+    if "crit" in header or "b64" in header:  # RFC 7515, section 4.1.11, and RFC 7797
         raise LoginRefused(LoginFault.MALFORMED, "the token's head asks for an extension")
     if not isinstance(key_id, str | None):
         raise LoginRefused(LoginFault.MALFORMED, "kid is no text")
-    return Head(algorithm, key_id)
+    return JoseHeader(algorithm, key_id)
 
 
-def read_claims(token: str, head: Head, keys: Sequence[Key]) -> Claims:
-    """Return what a token with this head claims, if it is signed with one of these keys by the head's algorithm.
+def verified_claims(token: str, header: JoseHeader, keys: Sequence[VerificationKey]) -> Claims:
+    """Return what a token with this header claims, if it is signed with one of these keys by the header's algorithm.
 
     A key counts only if it is for this algorithm. Takes some 5 µs for HS256, 25 for RS256, 65 for ES256 and EdDSA, 400
     for ES384 and ES512, with each key until one is the right one.
 
     Errors: ``LoginRefused``.
     """
-    tried = [key for key in keys if head.algorithm in key.algorithms]
+    tried = [key for key in keys if header.algorithm in key.algorithms]
     if not tried:
-        raise LoginRefused(LoginFault.ALGORITHM, f"alg is {head.algorithm}, and the keys are for others")
+        raise LoginRefused(LoginFault.ALGORITHM, f"alg is {header.algorithm}, and the keys are for others")
     signed, _, last = token.encode().rpartition(b".")
     try:
         payload, signature = _decoded(signed.partition(b".")[2]), _decoded(last)
     except ValueError as error:
         raise LoginRefused(LoginFault.MALFORMED, f"no signed JWT: {error}") from None
-    verify = _VERIFIERS[head.algorithm].verify
+    verify = _VERIFIERS[header.algorithm].verify
     if not any(verify(signed, key.material, signature) for key in tried):
-        whose = repr(tried[0]) if len(tried) == 1 else f"any of the {len(tried)} keys for {head.algorithm}"
+        whose = repr(tried[0]) if len(tried) == 1 else f"any of the {len(tried)} keys for {header.algorithm}"
         raise LoginRefused(LoginFault.SIGNATURE, f"the signature is not that of {whose}")
     try:
         return read_object(payload)

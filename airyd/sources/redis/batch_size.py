@@ -33,14 +33,14 @@ class BatchSize:
         self._bytes = REPLY_BYTES
         self._replies = 0
 
-    def begin(self, streams: int) -> None:
+    def reconnected(self, streams: int) -> None:
         """Ask for few: the connection is new, and entries of any size may wait.
 
         :param streams: how many are read
         """
         self.count = min(self.count, max(1, FIRST // max(streams, 1)))
 
-    def came(self, *, most: int, entries: int, size: int, streams: int) -> None:
+    def reply_received(self, *, most: int, entries: int, size: int, streams: int) -> None:
         """Learn from a reply that had entries.
 
         :param most: how many entries of one stream it had
@@ -61,11 +61,11 @@ class BatchSize:
             self._replies = 0
             self._bytes = min(2 * self._bytes, REPLY_BYTES)
 
-    def nothing_waits(self) -> None:
+    def all_read(self) -> None:
         """Ask for all streams again: none of them has an entry that was not read."""
         self.streams = None
 
-    def lost(self, streams: int) -> None:
+    def reply_lost(self, streams: int) -> None:
         """Ask for fewer: the connection was lost before the reply.
 
         :param streams: how many were asked for

@@ -1,4 +1,4 @@
-"""One connection to Redis that comes back, on txredisapi's protocol.
+"""A Redis as its sources have it: connections that come back, on txredisapi's protocol.
 
 Twisted's ``ClientService`` isn't used: it fails with an error of its own when a connection is lost while
 ``prepareConnection`` waits, and a login is such a wait.
@@ -8,25 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Final, NamedTuple, Protocol, TypeVar, cast
+from typing import Final, NamedTuple, Protocol, cast
 
 from twisted.application.internet import backoffPolicy
-from twisted.internet.defer import CancelledError, Deferred, DeferredList, fail, succeed
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.error import ConnectError
-from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import IDelayedCall, IReactorCore, IReactorTime, IStreamClientEndpoint
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from txredisapi import ResponseError
 
+from airyd.deferreds import all_of
 from airyd.errors import SourceUnavailable
 from airyd.hostnames import one_line, why_not_connected
 from airyd.sources.redis.address import Address
-from airyd.sources.redis.hello import UNKNOWN, Hello, read_hello
-from airyd.sources.redis.protocol import Message, RedisFactory, RedisProtocol, Reply, Word
+from airyd.sources.redis.protocol import Message, RedisFactory, RedisProtocol, RedisReply, Word
+from airyd.sources.redis.server_info import ServerInfo, read_replication_id, read_server_info
 
 #: Seconds for which nothing at all may come while an answer is due; then the connection counts as dead. A server
-#: that is stopped, or a link that swallows everything, tells nothing by itself.
+#: that is stopped, or a connection that swallows everything, tells nothing by itself.
 REPLY_PATIENCE: Final = 5.0
 #: Seconds between attempts to connect: at first, and at most; up to a second is added at random.
 _FIRST_DELAY: Final = 0.1
@@ -44,60 +45,57 @@ _READ_ATTEMPTS: Final = 10
 #: A replica refuses a write.
 _READ_ONLY: Final = "READONLY "
 
-T = TypeVar("T")
 
-
-class LinkDown(SourceUnavailable):
+class NotConnected(SourceUnavailable):
     """There is no connection, or it was lost before the reply."""
 
 
-class NotTaken(LinkDown):
+class NotExecuted(NotConnected):
     """Redis has said that it does not carry the command out, and the connection was given up for that."""
 
 
 class _Login(NamedTuple):
-    """What was learnt at a login; see :class:`Link` for the fields."""
+    """What was learnt at a login; see :class:`RedisConnection` for the fields."""
 
     client_id: int
-    reign: str
-    hello: Hello
+    replication_id: str
+    server_info: ServerInfo
 
 
-class Listener(Protocol):
-    """Who subscribes to channels by a link.
+class ChannelSubscriber(Protocol):
+    """What subscribes to channels over a connection.
 
-    :ivar channels: all that it wants
+    :ivar channels: all that it subscribes to
     """
 
     @property
     def channels(self) -> Sequence[bytes]:
         """See above."""
 
-    def begins(self) -> None:
-        """All channels are subscribed, over a new connection; called before anybody who waits for it."""
+    def subscribed(self) -> None:
+        """All channels are subscribed over a new connection; called before those that wait for the connection."""
 
-    def take(self, messages: list[Message]) -> None:
-        """Take what one read brought, in order."""
+    def messages_received(self, messages: list[Message]) -> None:
+        """Process what one read brought, in order."""
 
-    def ends(self, reason: str) -> None:
+    def connection_lost(self, reason: str) -> None:
         """The connection is lost."""
 
 
-class Link:
+class RedisConnection:
     """Keeps one connection, logged in, and carries commands over it in their order.
 
     :param is_numbered: whether it must know :attr:`client_id`
     :param must_be_master: whether it must be a master that is connected to; then one that is no more is left
     :param keep_alive: whether to ask Redis about itself (HELLO) at login and every ``KEEP_ALIVE`` seconds; then a
         master that becomes a replica is left, since the address may lead to the new master
-    :param listener: who subscribes to channels over it; it takes no commands but PING then
+    :param subscriber: what subscribes to channels over it; then it takes no command but PING
 
     :ivar trouble: why there is no connection, without secrets; None while there is one
     :ivar generation: how many connections there have been
     :ivar client_id: Redis' number of the present connection
-    :ivar reign: the id of the replication history of the master that is connected to, which no other master has;
-        "" if that isn't asked for
-    :ivar hello: what the server has said of itself, if ``keep_alive`` asks
+    :ivar replication_id: the master's ``master_replid``, which no other master has; "" if that isn't asked for
+    :ivar server_info: what the server has said of itself, if ``keep_alive`` asks
     """
 
     _log = Logger()
@@ -112,13 +110,13 @@ class Link:
         is_numbered: bool = True,
         must_be_master: bool = False,
         keep_alive: bool = False,
-        listener: Listener | None = None,
+        subscriber: ChannelSubscriber | None = None,
     ) -> None:
         self.trouble: str | None = "not connected yet"
         self.generation = 0
         self.client_id = 0
-        self.reign = ""
-        self.hello = UNKNOWN
+        self.replication_id = ""
+        self.server_info = ServerInfo()
         self._address = address
         self._endpoint = endpoint
         self._clock = clock
@@ -127,14 +125,14 @@ class Link:
         self._is_numbered = is_numbered
         self._must_be_master = must_be_master
         self._keeps_alive = keep_alive
-        self._listener = listener
+        self._subscriber = subscriber
         self._protocol: RedisProtocol | None = None
         self._waiting: list[Deferred[None]] = []
         self._keeping: Deferred[None] | None = None
         self._is_running = False
         self._unanswered = 0
         self._next_hello: IDelayedCall | None = None
-        self._looking_for_master: Deferred[None] | None = None
+        self._finding_master: Deferred[None] | None = None
         self._refused_writes = 0
         self._patient_until = 0.0
 
@@ -146,8 +144,8 @@ class Link:
     def start(self) -> None:
         """Connect, and connect again whenever the connection is lost."""
         self._is_running = True
-        self._keeping = Deferred.fromCoroutine(self._keep())
-        self._keeping.addErrback(self._given_up)
+        self._keeping = Deferred.fromCoroutine(self._keep_connected())
+        self._keeping.addErrback(self._keeping_failed)
 
     def stop(self) -> Deferred[None]:
         """Close the connection; fires when it is closed. Whoever waits for it gets ``SourceUnavailable``."""
@@ -156,8 +154,8 @@ class Link:
         protocol, self._protocol = self._protocol, None
         self.trouble = "stopped"
         self._stop_hello()
-        if self._looking_for_master is not None:
-            self._looking_for_master.cancel()
+        if self._finding_master is not None:
+            self._finding_master.cancel()
         closed: Deferred[None] = succeed(None)
         if protocol is not None:
             bound = self._clock.callLater(_CLOSE_PATIENCE, protocol.hang_up, "stopped")
@@ -184,21 +182,21 @@ class Link:
 
     def command(
         self, *words: Word, patience: float = REPLY_PATIENCE, is_dead: Callable[[float], bool] | None = None
-    ) -> Deferred[Reply]:
+    ) -> Deferred[RedisReply]:
         """Send a command over the connection that there is; fires with Redis' reply.
 
         :param patience: seconds without a reply, or anything else from Redis, after which the connection is given up
         :param is_dead: asked each time that nothing has come for that long, with the seconds since something came; the
             connection is given up only if it says so
 
-        Errors: ``ResponseError`` as Redis says it; ``LinkDown`` if there is no connection, or it is lost
+        Errors: ``ResponseError`` as Redis says it; ``NotConnected`` if there is no connection, or it is lost
         before the reply: then the command may have been carried out.
         """
         if self._protocol is None or self._protocol.is_over:
-            return fail(LinkDown(f"{self._address.name}: {self.trouble or 'given up'}"))
+            return fail(NotConnected(f"{self._address.name}: {self.trouble or 'given up'}"))
         return self._send(self._protocol, words, patience, is_dead)
 
-    async def transaction(self, *commands: Sequence[Word]) -> list[Reply]:
+    async def transaction(self, *commands: Sequence[Word]) -> list[RedisReply]:
         """Carry out commands in one MULTI, and return their replies; errors in carrying them out are among them.
 
         At ``maxmemory`` Redis refuses all that is in a MULTI. Commands that read one stream, one of which is XINFO
@@ -218,7 +216,7 @@ class Link:
             raise SourceUnavailable(f"{self._address.name}: a transaction was not carried out")
         return done
 
-    async def _read_unchanged(self, commands: Sequence[Sequence[Word]], info: Sequence[Word]) -> list[Reply]:
+    async def _read_unchanged(self, commands: Sequence[Sequence[Word]], info: Sequence[Word]) -> list[RedisReply]:
         """Read a stream that does not change meanwhile, as its counters, length and first and last entries show.
 
         Whatever changes a stream changes one of these: XADD the last id and ``entries-added``, XDEL the largest deleted
@@ -238,8 +236,8 @@ class Link:
         words: Sequence[Word],
         patience: float,
         is_dead: Callable[[float], bool] | None = None,
-    ) -> Deferred[Reply]:
-        sent: Deferred[Reply] = protocol.execute_command(*words)
+    ) -> Deferred[RedisReply]:
+        sent: Deferred[RedisReply] = protocol.execute_command(*words)
         self._unanswered += 1
         reads, silence = protocol.reads, 0.0
         overdue = self._clock.callLater(patience, lambda: wait())
@@ -250,11 +248,11 @@ class Link:
             silence = silence + patience if protocol.reads == reads else 0.0
             reads = protocol.reads
             if silence and (is_dead is None or is_dead(silence)):
-                protocol.is_silent(silence)
+                protocol.time_out(silence)
             else:
                 overdue = self._clock.callLater(patience, wait)
 
-        def finish(result: Reply | Failure) -> Reply | Failure:
+        def finish(result: RedisReply | Failure) -> RedisReply | Failure:
             self._unanswered -= 1
             if overdue.active():
                 overdue.cancel()
@@ -262,17 +260,17 @@ class Link:
                 return result
             if result.check(ResponseError):
                 error = one_line(result.value)
-                was_left = protocol.is_over  # for another reply, with which this one came
-                if not (error.startswith((_READ_ONLY, *_NOT_NOW)) if was_left else self._must_leave(error)):
+                was_over = protocol.is_over  # for another reply, with which this one came
+                if not (error.startswith((_READ_ONLY, *_NOT_NOW)) if was_over else self._must_hang_up(error)):
                     return result
-                if not was_left:
+                if not was_over:
                     protocol.hang_up(error)
-                raise NotTaken(f"{self._address.name}: {protocol.end}")
-            raise LinkDown(f"{self._address.name}: {protocol.end}")
+                raise NotExecuted(f"{self._address.name}: {protocol.end}")
+            raise NotConnected(f"{self._address.name}: {protocol.end}")
 
         return sent.addBoth(finish)
 
-    def _must_leave(self, error: str) -> bool:
+    def _must_hang_up(self, error: str) -> bool:
         """Say whether an error of Redis means that this connection is to be given up.
 
         A refused write means that at most once per back-off.
@@ -286,51 +284,51 @@ class Link:
             return False
         self._patient_until = now + self._delay(self._refused_writes)
         self._refused_writes += 1
-        if not self.hello.is_replica:
+        if not self.server_info.is_replica:
             return True
         # It was a replica when it was reached: it is left only for a master.
-        if self._looking_for_master is None or self._looking_for_master.called:
-            self._looking_for_master = Deferred.fromCoroutine(self._look_for_master())
-            self._looking_for_master.addErrback(
+        if self._finding_master is None or self._finding_master.called:
+            self._finding_master = Deferred.fromCoroutine(self._find_master())
+            self._finding_master.addErrback(
                 lambda failure: (
                     failure.trap(CancelledError, ConnectError, OSError, ResponseError, SourceUnavailable) and None
                 )
             ).addErrback(lambda failure: self._log.failure("cannot look for the master", failure))
         return False
 
-    async def _look_for_master(self) -> None:
+    async def _find_master(self) -> None:
         """Connect once more, and give the present connection up if the address leads to a master by now."""
         protocol, login = await self._connect()
         protocol.transport.abortConnection()
-        if login.hello.is_replica is False and self._protocol is not None:
+        if login.server_info.is_replica is False and self._protocol is not None:
             self._protocol.hang_up("a replica, and the address leads to a master by now")
 
-    async def _keep(self) -> None:
+    async def _keep_connected(self) -> None:
         attempt = 0
         while self._is_running:
             try:
                 protocol, login = await self._connect()
             except (ConnectError, OSError, ResponseError, SourceUnavailable) as error:
                 attempt += 1
-                self._tell(why_not_connected(error, self._address.host).removeprefix(f"{self._address.name}: "))
+                self._set_trouble(why_not_connected(error, self._address.host).removeprefix(f"{self._address.name}: "))
             else:
                 attempt = 0
-                self._up(protocol, login)
+                self._logged_in(protocol, login)
                 await protocol.whenDisconnected()
                 self._protocol = None
                 self._stop_hello()
-                self._tell(protocol.end)
-                if self._listener is not None:
-                    self._listener.ends(protocol.end)
+                self._set_trouble(protocol.end)
+                if self._subscriber is not None:
+                    self._subscriber.connection_lost(protocol.end)
             if self._is_running:  # whoever was told that there is a connection may have stopped it
                 await deferLater(self._clock, self._delay(attempt))
 
     async def _connect(self) -> tuple[RedisProtocol, _Login]:
         scheme = self._address.name.partition(":")[0]
-        factory = RedisFactory(scheme, None if self._listener is None else self._take)
+        factory = RedisFactory(scheme, None if self._subscriber is None else self._messages_received)
         protocol = cast(RedisProtocol, await self._endpoint.connect(factory))
         address = self._address
-        client_id, reign, hello = 0, "", UNKNOWN
+        client_id, replication_id, info = 0, "", ServerInfo()
         try:
             if address.password is not None:
                 login = (address.user, address.password) if address.user else (address.password,)
@@ -342,39 +340,41 @@ class Link:
                 client_id = cast(int, number)
             if self._keeps_alive:
                 with suppress(ResponseError):  # Redis 5 does not know it
-                    hello = read_hello(await self._send(protocol, ("HELLO",), REPLY_PATIENCE))
+                    info = read_server_info(await self._send(protocol, ("HELLO",), REPLY_PATIENCE))
             # Redis answers all that before it has read its data, and not this.
             with suppress(ResponseError):  # whoever may not ask, finds out later
                 pong = await self._send(protocol, ("PING",), REPLY_PATIENCE)
                 if pong != b"PONG":  # a mail server, say, whose "+OK" is a reply of Redis', too
-                    protocol.is_no_redis()
+                    protocol.reject()
                     raise SourceUnavailable(protocol.end)
             if self._must_be_master:
-                reign = _read_reign(await self._send(protocol, ("INFO", "replication"), REPLY_PATIENCE))
-            if self._listener is not None:
-                channels = self._listener.channels
+                replication_id = read_replication_id(
+                    await self._send(protocol, ("INFO", "replication"), REPLY_PATIENCE)
+                )
+            if self._subscriber is not None:
+                channels = self._subscriber.channels
                 await all_of([self._send(protocol, ("SUBSCRIBE", each), REPLY_PATIENCE) for each in channels])
         except (ResponseError, SourceUnavailable, CancelledError):
             protocol.transport.abortConnection()
             raise
-        return protocol, _Login(client_id, reign, hello)
+        return protocol, _Login(client_id, replication_id, info)
 
-    def _take(self, protocol: RedisProtocol, messages: list[Message]) -> None:
-        if protocol is self._protocol and self._listener is not None:  # else not all channels are subscribed yet
-            self._listener.take(messages)
+    def _messages_received(self, protocol: RedisProtocol, messages: list[Message]) -> None:
+        if protocol is self._protocol and self._subscriber is not None:  # else not all channels are subscribed yet
+            self._subscriber.messages_received(messages)
 
-    def _up(self, protocol: RedisProtocol, login: _Login) -> None:
+    def _logged_in(self, protocol: RedisProtocol, login: _Login) -> None:
         self._protocol = protocol
-        self.client_id, self.reign, self.hello = login
-        if self.hello.is_replica is False:
+        self.client_id, self.replication_id, self.server_info = login
+        if self.server_info.is_replica is False:
             self._refused_writes = 0
         if self._keeps_alive:
             self._next_hello = self._clock.callLater(KEEP_ALIVE, self._ask_hello, protocol)
         self.trouble = None
         self.generation += 1
         self._log.info("connected to {redis} for {purpose}", redis=self._address.name, purpose=self._purpose)
-        if self._listener is not None:
-            self._listener.begins()
+        if self._subscriber is not None:
+            self._subscriber.subscribed()
         while self._waiting:  # what one of them does may end the waiting of another
             self._waiting.pop(0).callback(None)
 
@@ -382,16 +382,16 @@ class Link:
         self._next_hello = self._clock.callLater(KEEP_ALIVE, self._ask_hello, protocol)
         if self._unanswered or protocol.is_over:  # nothing is to wait behind an XREAD that blocks
             return
-        word = "PING" if self.hello is UNKNOWN else "HELLO"
+        word = "HELLO" if self.server_info.is_known else "PING"
         asking = self._send(protocol, (word,), REPLY_PATIENCE)
-        asking.addCallback(self._hear_hello, protocol)
+        asking.addCallback(self._hello_answered, protocol)
         asking.addErrback(lambda failure: failure.trap(ResponseError, SourceUnavailable) and None)
 
-    def _hear_hello(self, reply: Reply, protocol: RedisProtocol) -> None:
-        was_replica, now = self.hello.is_replica, read_hello(reply)
-        if now is UNKNOWN or protocol is not self._protocol:
+    def _hello_answered(self, reply: RedisReply, protocol: RedisProtocol) -> None:
+        was_replica, now = self.server_info.is_replica, read_server_info(reply)
+        if not now.is_known or protocol is not self._protocol:
             return
-        self.hello = now
+        self.server_info = now
         if was_replica is False and now.is_replica:
             protocol.hang_up("the master has become a replica")
 
@@ -399,7 +399,7 @@ class Link:
         if self._next_hello is not None and self._next_hello.active():
             self._next_hello.cancel()
 
-    def _tell(self, trouble: str) -> None:
+    def _set_trouble(self, trouble: str) -> None:
         if trouble != self.trouble and self._is_running:
             self._log.warn(
                 "not connected to {redis} for {purpose}: {trouble}",
@@ -409,7 +409,7 @@ class Link:
             )
             self.trouble = trouble
 
-    def _given_up(self, failure: Failure) -> None:
+    def _keeping_failed(self, failure: Failure) -> None:
         if self._is_running:
             self._log.failure("the connection to Redis is given up", failure)
 
@@ -417,33 +417,54 @@ class Link:
         return SourceUnavailable(f"{self._address.name}: not running")
 
 
-async def all_of(deferreds: Sequence[Deferred[T]]) -> list[T]:
-    """Wait for all, and return their results in order; raise what the first of them failed with."""
-    results: list[T] = []
-    for _, result in await DeferredList(deferreds, consumeErrors=True):
-        if isinstance(result, Failure):
-            result.raiseException()
-        results.append(result)
-    return results
+class RedisClient:
+    """One Redis at a known address, and the connections to it.
+
+    :cvar must_be_master: whether connections must find out that they lead to a master, and to which
+    :ivar name: for logs and errors, without user and password
+    """
+
+    must_be_master = False
+
+    def __init__(self, address: Address, reactor: IReactorCore, endpoint: IStreamClientEndpoint | None = None) -> None:
+        self.name = address.name
+        self._address = address
+        self._endpoint = endpoint or address.endpoint(reactor)
+        self._clock = cast(IReactorTime, reactor)
+
+    def start(self) -> None:
+        """Begin, before the connections do."""
+
+    def stop(self) -> Deferred[None]:
+        """End, after the connections; fires when all is closed."""
+        return succeed(None)
+
+    def connection(
+        self,
+        purpose: str,
+        *,
+        is_numbered: bool = False,
+        keep_alive: bool = False,
+        subscriber: ChannelSubscriber | None = None,
+    ) -> RedisConnection:
+        """Return a new connection, not started; the arguments are those of ``RedisConnection``."""
+        return RedisConnection(
+            self._address,
+            self._endpoint,
+            self._clock,
+            purpose,
+            is_numbered=is_numbered,
+            must_be_master=self.must_be_master,
+            keep_alive=keep_alive,
+            subscriber=subscriber,
+        )
 
 
-def answer_of(asking: Deferred[Reply]) -> Deferred[Reply]:
+def answer_of(asking: Deferred[RedisReply]) -> Deferred[RedisReply]:
     """Let an error of Redis be a reply, as it is within the reply to EXEC."""
 
-    def refused(failure: Failure) -> Reply:
+    def refused(failure: Failure) -> RedisReply:
         failure.trap(ResponseError)
         return cast(Exception, failure.value)
 
     return asking.addErrback(refused)
-
-
-def _read_reign(reply: Reply) -> str:
-    """Return the id of a master's replication history, from ``INFO replication``.
-
-    Raises ``SourceUnavailable`` if it is no master.
-    """
-    lines = reply.decode("ascii", "replace").splitlines() if isinstance(reply, bytes) else []
-    facts = dict(line.split(":", 1) for line in lines if ":" in line)
-    if facts.get("role") != "master" or "master_replid" not in facts:
-        raise SourceUnavailable("what the sentinels name is no master (yet)")
-    return facts["master_replid"]

@@ -12,8 +12,8 @@ from txredisapi import ResponseError
 
 from airyd.errors import SourceUnavailable
 from airyd.limits import KIB
-from airyd.sources.redis.connection import Link
-from airyd.sources.redis.entries import Refused
+from airyd.sources.redis.connection import RedisConnection
+from airyd.sources.redis.entries import RefusedEntry
 
 #: Entries that are kept, and bytes of each one's body.
 DEAD_LETTERS: Final = 1000
@@ -40,8 +40,8 @@ class DeadLetters:
 
     _log = Logger()
 
-    def __init__(self, link: Link, prefix: str, kind: str, clock: IReactorTime) -> None:
-        self._link = link
+    def __init__(self, connection: RedisConnection, prefix: str, kind: str, clock: IReactorTime) -> None:
+        self._connection = connection
         self._kind = kind
         self._clock = clock
         self._key = f"{prefix}dead-letter"
@@ -49,12 +49,12 @@ class DeadLetters:
         self._left = float(DEAD_LETTERS)
         self._counted_at = clock.seconds()
 
-    def bury(self, key: bytes, refused: Refused) -> None:
+    def copy(self, key: bytes, refused: RefusedEntry) -> None:
         """Copy what was in the stream or channel ``key``."""
         if not self._is_allowed:
             return
         if self._may_copy():
-            Deferred.fromCoroutine(self._bury(key.decode(), refused)).addErrback(
+            Deferred.fromCoroutine(self._copy(key.decode(), refused)).addErrback(
                 lambda failure: self._log.failure("cannot copy a refused entry", failure)
             )
         else:
@@ -79,22 +79,22 @@ class DeadLetters:
         """Say whether no other node has copied this; then none will."""
         if self._kind == "channel":
             mark = f"{self._key}:{crc32(f'{key}:{event_id}'.encode()) % MARKS}"
-            return await self._link.command("SET", mark, "", "NX", "EX", REMEMBERED) is not None
+            return await self._connection.command("SET", mark, "", "NX", "EX", REMEMBERED) is not None
         try:
-            await self._link.command("XADD", f"{self._key}:{key}", "MAXLEN", 1, event_id, "copied", "")
+            await self._connection.command("XADD", f"{self._key}:{key}", "MAXLEN", 1, event_id, "copied", "")
         except ResponseError as error:
             if str(error).startswith("ERR "):  # the id is not greater than the last one; other refusals have a code
                 return False
             raise
         return True
 
-    async def _bury(self, key: str, refused: Refused) -> None:
+    async def _copy(self, key: str, refused: RefusedEntry) -> None:
         body = (refused.body or b"")[:BODY_BYTES]
         try:
             if not await self._is_first(key, refused.event_id):
                 return
             fields = (self._kind, key, "id", refused.event_id, "reason", str(refused.refusal), "payload", body)
-            await self._link.command("XADD", self._key, "MAXLEN", "~", DEAD_LETTERS, "*", *fields)
+            await self._connection.command("XADD", self._key, "MAXLEN", "~", DEAD_LETTERS, "*", *fields)
         except ResponseError as error:
             self._is_allowed = not str(error).startswith("NOPERM")
             self._log.warn(

@@ -15,7 +15,7 @@ PAYLOAD: Final = b"payload"
 POSITION: Final = b"airyd-position"
 
 
-class Refused(NamedTuple):
+class RefusedEntry(NamedTuple):
     """An entry that is no event.
 
     :ivar body: what it has as its payload; None if it has no such field
@@ -34,7 +34,7 @@ class Entries(NamedTuple):
     """
 
     events: list[Event]
-    refused: list[Refused]
+    refused: list[RefusedEntry]
     last: str
     size: int
 
@@ -42,7 +42,7 @@ class Entries(NamedTuple):
 def read_entries(destination: str, raw: list[RawEntry], body_limit: int) -> Entries:
     """Sort a run of one stream's entries, of which there is at least one."""
     events: list[Event] = []
-    refused: list[Refused] = []
+    refused: list[RefusedEntry] = []
     size = 0
     event_id = ""
     for raw_id, fields in raw:
@@ -52,14 +52,14 @@ def read_entries(destination: str, raw: list[RawEntry], body_limit: int) -> Entr
         body = fields[1] if fields[0] == PAYLOAD else _field(fields, PAYLOAD)
         if body is None:
             if _field(fields, POSITION) is None:
-                refused.append(Refused(event_id, None, _NO_PAYLOAD))
+                refused.append(RefusedEntry(event_id, None, _NO_PAYLOAD))
             size += sum(map(len, fields))
             continue
         size += len(body) if len(fields) == 2 else sum(map(len, fields))
         try:
             payloads.check(destination, body, body_limit)
         except PayloadRefused as refusal:
-            refused.append(Refused(event_id, body, refusal))
+            refused.append(RefusedEntry(event_id, body, refusal))
         else:
             events.append(Event(destination, event_id, body))
     return Entries(events, refused, event_id, size)

@@ -14,7 +14,7 @@ from zope.interface import implementer
 from airyd.sources.redis.trouble import LOST, why_lost, why_no_redis, why_silent
 
 #: What Redis answers with (RESP2): text as bytes; within a list an error, a ``ResponseError``, may stand for a value.
-Reply: TypeAlias = "bytes | int | list[Reply] | Exception | None"
+RedisReply: TypeAlias = "bytes | int | list[RedisReply] | Exception | None"
 Word: TypeAlias = str | bytes | int
 #: An entry of a stream as Redis gives it: the id, and field and value by turns (None for an entry that is gone).
 RawEntry: TypeAlias = "tuple[bytes, list[bytes] | None]"
@@ -37,7 +37,7 @@ class RedisProtocol(HiredisProtocol):  # type: ignore[misc]  # txredisapi has no
     """txredisapi without its conversions, which walk through every reply, and without its login, which is tried once.
 
     :param scheme: of the URL, such as ``rediss``
-    :param take: called with the messages that one read brought; None for a connection without channels
+    :param received: called with the messages that one read brought; None for a connection without channels
 
     :ivar end: why the connection was lost
     :ivar is_over: whether it was given up, and is about to be lost
@@ -46,17 +46,17 @@ class RedisProtocol(HiredisProtocol):  # type: ignore[misc]  # txredisapi has no
 
     end: str = LOST
 
-    def __init__(self, scheme: str, take: Callable[[list[Message]], None] | None = None) -> None:
+    def __init__(self, scheme: str, received: Callable[[list[Message]], None] | None = None) -> None:
         super().__init__(charset=None, convertNumbers=False)
         self.is_over = False
         self.reads = 0
         self._scheme = scheme
         self._is_secure = False
         self._first = b""
-        self._take = take
+        self._received = received
         self._messages: list[Message] = []
 
-    def tryConvertData(self, data: Reply) -> Reply:
+    def tryConvertData(self, data: RedisReply) -> RedisReply:
         """Leave a reply as it is."""
         return data
 
@@ -68,14 +68,14 @@ class RedisProtocol(HiredisProtocol):  # type: ignore[misc]  # txredisapi has no
         try:
             super().dataReceived(data, unpause)
         except InvalidData:
-            self.is_no_redis()
-        if self._messages and self._take is not None:
+            self.reject()
+        if self._messages and self._received is not None:
             messages, self._messages = self._messages, []
-            self._take(messages)
+            self._received(messages)
 
-    def replyReceived(self, reply: Reply) -> None:
+    def replyReceived(self, reply: RedisReply) -> None:
         """Tell messages from replies; no reply to what a subscriber may say begins so."""
-        if self._take is not None and isinstance(reply, list) and reply[:1] == [_MESSAGE]:
+        if self._received is not None and isinstance(reply, list) and reply[:1] == [_MESSAGE]:
             self._messages.append(Message(*cast(list[bytes], reply[1:])))
         else:
             super().replyReceived(reply)
@@ -90,11 +90,11 @@ class RedisProtocol(HiredisProtocol):  # type: ignore[misc]  # txredisapi has no
         """See ``IHandshakeListener``."""
         self._is_secure = True
 
-    def is_no_redis(self) -> None:
+    def reject(self) -> None:
         """Give this connection up, since something else answers."""
         self.hang_up(why_no_redis(self._first, self._scheme))
 
-    def is_silent(self, patience: float) -> None:
+    def time_out(self, patience: float) -> None:
         """Give this connection up, since nothing has come for so many seconds."""
         self.hang_up(why_silent(patience, self._scheme, self._is_secure))
 
@@ -106,18 +106,18 @@ class RedisProtocol(HiredisProtocol):  # type: ignore[misc]  # txredisapi has no
 
 
 class RedisFactory(Factory):
-    """Makes the protocols of one link; the arguments are those of ``RedisProtocol``."""
+    """Makes the protocols of one ``RedisConnection``; the arguments are those of ``RedisProtocol``."""
 
     noisy = False
 
-    def __init__(self, scheme: str, take: Callable[[RedisProtocol, list[Message]], None] | None = None) -> None:
+    def __init__(self, scheme: str, received: Callable[[RedisProtocol, list[Message]], None] | None = None) -> None:
         self._scheme = scheme
-        self._take = take
+        self._received = received
 
     def buildProtocol(self, addr: object) -> RedisProtocol:
         """See ``IProtocolFactory``."""
-        take = self._take
-        if take is None:
+        received = self._received
+        if received is None:
             return RedisProtocol(self._scheme)
-        protocol = RedisProtocol(self._scheme, lambda messages: take(protocol, messages))
+        protocol = RedisProtocol(self._scheme, lambda messages: received(protocol, messages))
         return protocol

@@ -18,16 +18,16 @@ from txredisapi import ResponseError
 from zope.interface import implementer
 
 from airyd import payloads
+from airyd.deferreds import all_of
 from airyd.errors import PayloadRefused, SourceUnavailable
 from airyd.events import Event, Replay
 from airyd.interfaces import IEventSink, IEventSource, IRevocationKeeper, SourceContext
 from airyd.sources.history import HISTORY, HISTORY_BYTES, UNKNOWN, History
-from airyd.sources.redis.connection import REPLY_PATIENCE, LinkDown, all_of
+from airyd.sources.redis.connection import REPLY_PATIENCE, NotConnected, RedisClient
 from airyd.sources.redis.dead_letters import DeadLetters
-from airyd.sources.redis.entries import Refused
+from airyd.sources.redis.entries import RefusedEntry
 from airyd.sources.redis.protocol import Message
 from airyd.sources.redis.revocation_stream import RevocationStream
-from airyd.sources.redis.upstream import Upstream
 
 #: Seconds between two looks whether a connection on which nothing comes is still one.
 PING_EVERY: Final = 5.0
@@ -39,7 +39,7 @@ _ANSWERED_ELSEWHERE: Final = 1.0
 _ID: Final = re.compile(r"((0|[1-9][0-9]{0,15})-[0-9a-f]{12})-(0|[1-9][0-9]{0,19})\Z")
 
 
-class _Channel:
+class _PubSubChannel:
     """A destination's channel, and what has come by it since the connection began.
 
     :ivar is_new: whether it was added later, and no connection has been subscribed to it yet
@@ -55,7 +55,7 @@ class _Channel:
         self.is_watched = False
         self.published: list[tuple[bytes, Deferred[str]]] = []
 
-    def waiting_for(self, body: bytes) -> Deferred[str] | None:
+    def pop_publisher(self, body: bytes) -> Deferred[str] | None:
         """Return who published this body first and waits; nobody can tell equal bodies apart."""
         for index, (published, waiting) in enumerate(self.published):
             if published == body:
@@ -82,25 +82,25 @@ class RedisPubSub:
 
     def __init__(
         self,
-        upstream: Upstream,
+        redis: RedisClient,
         prefix: str,
         context: SourceContext,
         history: int = HISTORY,
         history_bytes: int = HISTORY_BYTES,
     ) -> None:
         self._clock = cast(IReactorTime, context.reactor)
-        self._upstream = upstream
+        self._redis = redis
         self._prefix = prefix
         self._wall = context.wall
         self._body_limit = context.body_limit
         self._bounds = (history, history_bytes)
         self._channels = {self._key(name): self._channel(name) for name in context.destinations}
-        self._commands = upstream.link("commands", keep_alive=True)
-        self._reading = upstream.link("subscriber", listener=self)
+        self._commands = redis.connection("commands", keep_alive=True)
+        self._reading = redis.connection("subscriber", subscriber=self)
         self._dead_letters = DeadLetters(self._commands, prefix, "channel", self._clock)
-        self.revocations = RevocationStream(upstream, self._commands, prefix, self._clock, context.wall)
+        self.revocations = RevocationStream(redis, self._commands, prefix, self._clock, context.wall)
         self._sink: IEventSink | None = None
-        self._looking: Deferred[None] | None = None
+        self._checking: Deferred[None] | None = None
         self._silence: str | None = None
         self._asking_elsewhere: Deferred[None] | None = None
         self._answered_elsewhere: float | None = None
@@ -111,23 +111,23 @@ class RedisPubSub:
     def start(self, sink: IEventSink) -> Deferred[None]:
         """Begin (``IEventSource``)."""
         self._sink = sink
-        self._upstream.start()
-        for link in (self._commands, self._reading):
-            link.start()
-        self._looking = Deferred.fromCoroutine(self._look())
-        self._looking.addErrback(lambda failure: failure.trap(CancelledError, SourceUnavailable) and None)  # stopped
-        self._looking.addErrback(lambda failure: self._log.failure("nobody looks after the subscription", failure))
+        self._redis.start()
+        for connection in (self._commands, self._reading):
+            connection.start()
+        self._checking = Deferred.fromCoroutine(self._keep_checking())
+        self._checking.addErrback(lambda failure: failure.trap(CancelledError, SourceUnavailable) and None)  # stopped
+        self._checking.addErrback(lambda failure: self._log.failure("nobody looks after the subscription", failure))
         both = all_of([self._commands.connected(), self._reading.connected()])
         return Deferred.fromCoroutine(both).addCallback(lambda _: None)
 
     def stop(self) -> Deferred[None]:
         """End (``IEventSource``)."""
         self._sink = None
-        looking, self._looking = self._looking, None
-        if looking is not None:
-            looking.cancel()
-        self._give_up(f"{self._upstream.name}: not running")
-        ends = [self.revocations.stop(), self._commands.stop(), self._reading.stop(), self._upstream.stop()]
+        checking, self._checking = self._checking, None
+        if checking is not None:
+            checking.cancel()
+        self._fail_publishers(f"{self._redis.name}: not running")
+        ends = [self.revocations.stop(), self._commands.stop(), self._reading.stop(), self._redis.stop()]
         return gatherResults(ends).addCallback(lambda _: None)
 
     def extend(self, destinations: Sequence[str]) -> None:
@@ -135,12 +135,14 @@ class RedisPubSub:
         for name in destinations:
             channel = self._channels[self._key(name)] = self._channel(name)
             channel.is_new = True
-            self._begin(channel)
+            self._start_subscribing(channel)
 
-    def _begin(self, channel: _Channel) -> None:
-        Deferred.fromCoroutine(self._open(channel)).addErrback(self._not_begun, channel.destination)
+    def _start_subscribing(self, channel: _PubSubChannel) -> None:
+        Deferred.fromCoroutine(self._ensure_subscribed(channel)).addErrback(
+            self._subscribing_failed, channel.destination
+        )
 
-    def _not_begun(self, failure: Failure, destination: str) -> None:
+    def _subscribing_failed(self, failure: Failure, destination: str) -> None:
         failure.trap(SourceUnavailable)
         self._log.warn(
             "cannot subscribe to the channel of {destination}: {reason}",
@@ -148,7 +150,7 @@ class RedisPubSub:
             reason=str(failure.value),
         )
 
-    async def _open(self, channel: _Channel) -> None:
+    async def _ensure_subscribed(self, channel: _PubSubChannel) -> None:
         """Wait until there is a connection, and one that is subscribed to this channel."""
         await self._reading.connected()
         if not channel.is_new:
@@ -156,7 +158,7 @@ class RedisPubSub:
         try:  # as many as wait for it may ask: Redis doesn't mind
             await self._reading.command("SUBSCRIBE", channel.key)
         except ResponseError as error:
-            raise SourceUnavailable(f"{self._upstream.name} refuses its channel: {error}") from None
+            raise SourceUnavailable(f"{self._redis.name} refuses its channel: {error}") from None
         channel.is_new = False
 
     def watch(self, destination: str) -> Deferred[str]:
@@ -185,18 +187,18 @@ class RedisPubSub:
     def health(self) -> Sequence[str]:
         """Say which connection is missing, and why (``IEventSource``)."""
         troubles = {"commands": self._commands.trouble, "subscriber": self._reading.trouble or self._silence}
-        return [f"{self._upstream.name} ({purpose}): {trouble}" for purpose, trouble in troubles.items() if trouble]
+        return [f"{self._redis.name} ({purpose}): {trouble}" for purpose, trouble in troubles.items() if trouble]
 
     @property
     def channels(self) -> Sequence[bytes]:
-        """See ``Listener``: all of the catalogue, so that the history has what comes while nobody is connected.
+        """The channels of the whole catalogue: the history then has what comes while no client is connected.
 
         What was added later follows by itself at first: if Redis refuses that, the others must not miss anything.
         """
         return tuple(key for key, channel in self._channels.items() if not channel.is_new)
 
-    def begins(self) -> None:
-        """See ``Listener``."""
+    def subscribed(self) -> None:
+        """See ``ChannelSubscriber``."""
         self._began = max(self._began + 1, int(self._wall() * 1000))
         self._epoch = f"{self._began}-{token_hex(6)}"
         for channel in self._channels.values():
@@ -206,15 +208,15 @@ class RedisPubSub:
             self._sink.gap(watched, f"the subscription was interrupted: {self._interruption}")
         for channel in tuple(self._channels.values()):
             if channel.is_new:
-                self._begin(channel)
+                self._start_subscribing(channel)
 
-    def ends(self, reason: str) -> None:
-        """See ``Listener``."""
+    def connection_lost(self, reason: str) -> None:
+        """See ``ChannelSubscriber``."""
         self._interruption = reason
-        self._give_up(f"{self._upstream.name}: {reason}")
+        self._fail_publishers(f"{self._redis.name}: {reason}")
 
-    def take(self, messages: list[Message]) -> None:
-        """See ``Listener``."""
+    def messages_received(self, messages: list[Message]) -> None:
+        """See ``ChannelSubscriber``."""
         self._silence = None
         events: list[Event] = []
         published: list[tuple[Deferred[str], str]] = []
@@ -229,34 +231,34 @@ class RedisPubSub:
             channel.history.append(event)
             if channel.is_watched:
                 events.append(event)
-            if channel.published and (waiting := channel.waiting_for(body)) is not None:
+            if channel.published and (waiting := channel.pop_publisher(body)) is not None:
                 published.append((waiting, event.id))
         if events and self._sink is not None:
             self._sink.deliver(events)
         for waiting, event_id in published:
             waiting.callback(event_id)
 
-    def _refuse(self, key: bytes, channel: _Channel, body: bytes, refusal: PayloadRefused) -> None:
+    def _refuse(self, key: bytes, channel: _PubSubChannel, body: bytes, refusal: PayloadRefused) -> None:
         """Tell of a message that is no event. It has no id that all nodes know, so that its content names it."""
         if channel.is_watched and self._sink is not None:
             name = sha256(body).hexdigest()[:16]
             self._sink.refused(channel.destination, name, refusal)
-            self._dead_letters.bury(key, Refused(name, body, refusal))
+            self._dead_letters.copy(key, RefusedEntry(name, body, refusal))
 
-    def _give_up(self, reason: str) -> None:
+    def _fail_publishers(self, reason: str) -> None:
         """Tell all whose events have not come back that they won't."""
         for channel in self._channels.values():
             published, channel.published = channel.published, []
             for _, waiting in published:
-                waiting.errback(LinkDown(reason))
+                waiting.errback(NotConnected(reason))
 
-    async def _watch(self, channel: _Channel) -> str:
-        await self._open(channel)
+    async def _watch(self, channel: _PubSubChannel) -> str:
+        await self._ensure_subscribed(channel)
         channel.is_watched = True
         return self._id(channel.history.last)
 
-    async def _page(self, channel: _Channel, after: str, limit: int) -> Replay:
-        await self._open(channel)
+    async def _page(self, channel: _PubSubChannel, after: str, limit: int) -> Replay:
+        await self._ensure_subscribed(channel)
         match = _ID.match(after)
         if match is None or match[1] != self._epoch:
             return UNKNOWN
@@ -264,7 +266,7 @@ class RedisPubSub:
 
     async def _publish(self, key: bytes, body: bytes) -> str:
         channel = self._channels[key]
-        await self._open(channel)
+        await self._ensure_subscribed(channel)
         await self._commands.connected()
         came_back: Deferred[str] = Deferred()
         mine = (body, came_back)
@@ -272,22 +274,22 @@ class RedisPubSub:
         try:
             receivers = await self._commands.command("PUBLISH", key, body)
             if receivers == 0:
-                raise SourceUnavailable(f"{self._upstream.name}: nobody was subscribed, not even this airyd")
+                raise SourceUnavailable(f"{self._redis.name}: nobody was subscribed, not even this airyd")
             return await came_back
         except ResponseError as error:
-            raise SourceUnavailable(f"{self._upstream.name} refuses the event: {error}") from None
+            raise SourceUnavailable(f"{self._redis.name} refuses the event: {error}") from None
         finally:
             if mine in channel.published:
                 channel.published.remove(mine)
             came_back.addErrback(lambda failure: None)  # it may have failed while the reply was waited for
 
-    async def _look(self) -> None:
+    async def _keep_checking(self) -> None:
         """Ask for a sign of life, now and then: a subscription that is dead looks like one on which nothing comes."""
         while True:
             await deferLater(self._clock, PING_EVERY)
             await self._reading.connected()
             try:
-                with suppress(SourceUnavailable, ResponseError):  # the link says so itself
+                with suppress(SourceUnavailable, ResponseError):  # the connection says so itself
                     await self._reading.command("PING", patience=_ASK_ELSEWHERE, is_dead=self._is_dead)
             finally:
                 self._silence = self._answered_elsewhere = None
@@ -312,13 +314,13 @@ class RedisPubSub:
         """Find out when Redis answers over the other connection."""
         while self._answered_elsewhere is None:
             await self._commands.connected()
-            with suppress(LinkDown):
+            with suppress(NotConnected):
                 with suppress(ResponseError):  # an answer, too
                     await self._commands.command("PING")
                 self._answered_elsewhere = self._clock.seconds()
 
-    def _channel(self, destination: str) -> _Channel:
-        return _Channel(self._key(destination), destination, History(*self._bounds))
+    def _channel(self, destination: str) -> _PubSubChannel:
+        return _PubSubChannel(self._key(destination), destination, History(*self._bounds))
 
     def _key(self, destination: str) -> bytes:
         return f"{self._prefix}{destination}".encode()

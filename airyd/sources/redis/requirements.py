@@ -13,9 +13,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from txredisapi import ResponseError
 
+from airyd.deferreds import all_of
 from airyd.errors import SourceUnavailable
-from airyd.sources.redis.connection import Link, all_of, answer_of
-from airyd.sources.redis.protocol import Reply, Word
+from airyd.sources.redis.connection import RedisConnection, answer_of
+from airyd.sources.redis.protocol import RedisReply, Word
 from airyd.sources.redis.stream_position import is_about_the_key, read_info
 
 #: Seconds between two checks; rights and keys may change at any time.
@@ -33,20 +34,20 @@ _CLUSTER: Final = ("MOVED ", "CROSSSLOT", "CLUSTERDOWN", "ASK ")
 class Requirements:
     """Checks a Redis when it is reached, and again every ``CHECK_EVERY`` seconds, by commands that reading needs.
 
-    :param link: for the commands
+    :param connection: for the commands
     :param prefix: what the streams' keys begin with
     :param keys: of the streams
     """
 
     _log = Logger()
 
-    def __init__(self, link: Link, clock: IReactorTime, prefix: str, keys: Sequence[bytes]) -> None:
-        self._link = link
+    def __init__(self, connection: RedisConnection, clock: IReactorTime, prefix: str, keys: Sequence[bytes]) -> None:
+        self._connection = connection
         self._clock = clock
         self._has_hash_tag = _HASH_TAG.search(prefix) is not None
         self._keys = list(keys)
         self._wrong: dict[bytes, str] = {}
-        self._told: str | None = None
+        self._logged: str | None = None
         self._is_warned = False
         self._is_running = False
         self._checking: Deferred[None] | None = None
@@ -54,10 +55,10 @@ class Requirements:
     @property
     def trouble(self) -> str | None:
         """Say what is missing; None if nothing is."""
-        hello = self._link.hello
-        if hello.version is not None and hello.version < _OLDEST:
-            return f"Redis 7.0 or newer is needed, and this is {'.'.join(map(str, hello.version))}"
-        if hello.is_cluster and not self._has_hash_tag:
+        info = self._connection.server_info
+        if info.version is not None and info.version < _OLDEST:
+            return f"Redis 7.0 or newer is needed, and this is {'.'.join(map(str, info.version))}"
+        if info.is_cluster and not self._has_hash_tag:
             return (
                 "Redis runs in cluster mode, where no command reads several streams: use one without it, or a prefix "
                 "with a hash tag, such as prefix={airyd}:"
@@ -69,7 +70,7 @@ class Requirements:
         checked: Deferred[None] = Deferred()
         self._is_running = True
         self._checking = Deferred.fromCoroutine(self._check_on(checked))
-        self._checking.addErrback(self._ended, checked)
+        self._checking.addErrback(self._checking_failed, checked)
         return checked
 
     def stop(self) -> None:
@@ -83,18 +84,19 @@ class Requirements:
         """Check these keys, too."""
         self._keys += keys
 
-    def _ended(self, failure: Failure, checked: Deferred[None]) -> None:
+    def _checking_failed(self, failure: Failure, checked: Deferred[None]) -> None:
         if not failure.check(CancelledError, SourceUnavailable):  # else it was stopped
             self._log.failure("Redis is not checked any more", failure)
         if not checked.called:
-            checked.errback(SourceUnavailable(f"{self._link.name}: not running"))
+            checked.errback(SourceUnavailable(f"{self._connection.name}: not running"))
 
     async def _check_on(self, checked: Deferred[None]) -> None:
-        generation = first = 0
+        first = 0
+        checked_generation: int | None = None
         while True:
-            await self._link.connected()
-            is_new = generation != self._link.generation
-            generation = self._link.generation
+            await self._connection.connected()
+            is_new = checked_generation != self._connection.generation
+            checked_generation = self._connection.generation
             try:
                 if is_new:
                     first = 0
@@ -106,9 +108,9 @@ class Requirements:
                     if not is_new or not first:
                         break
             except SourceUnavailable:
-                generation = 0
+                checked_generation = None
                 continue  # until there is a connection
-            self._tell()
+            self._log_change()
             if not checked.called:
                 checked.callback(None)
             if not self._is_running:  # whoever was told stopped this: there was nothing to cancel yet
@@ -120,7 +122,7 @@ class Requirements:
         commands: list[tuple[Word, ...]] = [("XREAD", "COUNT", 1, "STREAMS", key, "$") for key in keys]
         for key in keys[:1]:
             commands += [("XINFO", "STREAM", key), ("XRANGE", key, "+", "-", "COUNT", 1)]
-        replies = await all_of([answer_of(self._link.command(*words)) for words in commands])
+        replies = await all_of([answer_of(self._connection.command(*words)) for words in commands])
         wrong: dict[bytes, str] = {}
         for words, reply in zip(commands, replies, strict=True):
             key = next(word for word in words if isinstance(word, bytes))
@@ -138,20 +140,20 @@ class Requirements:
         """Tell once that only resumes fail: clients that subscribe without one can be served."""
         if not self._is_warned:
             self._is_warned = True
-            self._log.warn("{redis}: no client can resume: {error}", redis=self._link.name, error=error)
+            self._log.warn("{redis}: no client can resume: {error}", redis=self._connection.name, error=error)
 
-    def _tell(self) -> None:
+    def _log_change(self) -> None:
         trouble = self.trouble
-        if trouble == self._told:
+        if trouble == self._logged:
             return
-        self._told = trouble
+        self._logged = trouble
         if trouble is None:
-            self._log.info("{redis} has all that is needed again", redis=self._link.name)
+            self._log.info("{redis} has all that is needed again", redis=self._connection.name)
         else:
-            self._log.warn("{redis} cannot be used: {trouble}", redis=self._link.name, trouble=trouble)
+            self._log.warn("{redis} cannot be used: {trouble}", redis=self._connection.name, trouble=trouble)
 
 
-def _trouble(key: str, is_info: bool, reply: Reply) -> str | None:
+def _trouble(key: str, is_info: bool, reply: RedisReply) -> str | None:
     """Return what a reply says is missing, or None."""
     if isinstance(reply, ResponseError):
         text = str(reply)

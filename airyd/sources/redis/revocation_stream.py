@@ -18,10 +18,9 @@ from zope.interface import implementer
 
 from airyd.errors import SourceUnavailable
 from airyd.interfaces import IRevocationStore
-from airyd.revocation import InForce, Revocation, Revoked, is_name
-from airyd.sources.redis.connection import REPLY_PATIENCE, Link, LinkDown
+from airyd.revocation import Revocation, RevocationKind, RevocationList, is_name
+from airyd.sources.redis.connection import REPLY_PATIENCE, NotConnected, RedisClient, RedisConnection
 from airyd.sources.redis.protocol import RawEntry
-from airyd.sources.redis.upstream import Upstream
 
 #: Seconds that an XREAD waits for more; a stream that was emptied is noticed within about that time.
 BLOCK: Final = 5.0
@@ -32,7 +31,7 @@ _PAGE: Final = 500
 #: Before the first entry.
 _START: Final = "0-0"
 #: Seconds, at most, before what Redis has lost is written again: the first of the nodes spares the others most of it.
-MEND_WITHIN: Final = 2.0
+REWRITE_WITHIN: Final = 2.0
 
 
 @implementer(IRevocationStore)
@@ -42,45 +41,45 @@ class RevocationStream:
     What it was told holds. An entry that Redis has lost (a failover that replication was too late for, a FLUSHALL) is
     written again by those who know it, so that nodes which start later get to know it, too.
 
-    :param commands: a link for everything but the blocking XREAD, kept by the source
+    :param commands: a connection for everything but the blocking XREAD, kept by the source
     :param wall: the wall-clock time, seconds since 1970
     """
 
     _log = Logger()
 
     def __init__(
-        self, upstream: Upstream, commands: Link, prefix: str, clock: IReactorTime, wall: Callable[[], float]
+        self, redis: RedisClient, commands: RedisConnection, prefix: str, clock: IReactorTime, wall: Callable[[], float]
     ) -> None:
-        self._name = upstream.name
+        self._name = redis.name
         self._key = f"{prefix}revocations"
-        self._link = upstream.link("revocations")
+        self._connection = redis.connection("revocations")
         self._commands = commands
         self._clock = clock
         self._wall = wall
-        self._known = InForce(wall)
-        self._lost: dict[tuple[Revoked, str], Revocation] = {}
+        self._known = RevocationList(wall)
+        self._lost: dict[tuple[RevocationKind, str], Revocation] = {}
         self._learn: Callable[[Sequence[Revocation]], None] = lambda revocations: None
         self._trouble: str | None = None
         self._reading: Deferred[None] | None = None
-        self._mending: Deferred[None] | None = None
+        self._rewriting: Deferred[None] | None = None
 
     def follow(self, learn: Callable[[Sequence[Revocation]], None]) -> Deferred[None]:
         """Tell of all that are kept and of those that come (``IRevocationStore``)."""
         self._learn = learn
-        self._link.start()
+        self._connection.start()
         known: Deferred[None] = Deferred()
         self._reading = Deferred.fromCoroutine(self._read(known))
-        self._reading.addErrback(self._ended)
+        self._reading.addErrback(self._task_failed)
         return known
 
     def stop(self) -> Deferred[None]:
         """Read no more; fires when the connection is closed."""
-        tasks = (self._reading, self._mending)
-        self._reading = self._mending = None
+        tasks = (self._reading, self._rewriting)
+        self._reading = self._rewriting = None
         for task in tasks:
             if task is not None:
                 task.cancel()
-        return self._link.stop()
+        return self._connection.stop()
 
     def add(self, revocation: Revocation) -> Deferred[None]:
         """Keep a revocation, and drop the oldest that are over (``IRevocationStore``)."""
@@ -90,10 +89,10 @@ class RevocationStream:
         """Say why nothing is heard of (``IRevocationStore``)."""
         if self._reading is None:
             return ()
-        trouble = self._link.trouble or self._trouble
+        trouble = self._connection.trouble or self._trouble
         return [f"{self._name} (revocations): {trouble}"] if trouble else []
 
-    def _ended(self, failure: Failure) -> None:
+    def _task_failed(self, failure: Failure) -> None:
         if not failure.check(CancelledError, SourceUnavailable):  # else it was stopped
             self._log.failure("{key} is not read any more", failure, key=self._key)
 
@@ -110,7 +109,7 @@ class RevocationStream:
                     oldest = await self._commands.command("XRANGE", self._key, "-", "+", "COUNT", _PAGE)
                     trim = self._trim(cast(list[RawEntry], oldest))
                 await self._commands.command("XADD", self._key, *trim, "*", *fields, *times)
-            except LinkDown:
+            except NotConnected:
                 continue  # twice does no harm
             except ResponseError as error:
                 raise SourceUnavailable(f"{self._name} refuses the revocation: {error}") from None
@@ -132,57 +131,59 @@ class RevocationStream:
     # Reading.
 
     async def _read(self, known: Deferred[None]) -> None:
-        position, generation = _START, 0
+        position, generation, must_read_all = _START, 0, True
         while True:
-            await self._link.connected()
+            await self._connection.connected()
             try:
-                if generation != self._link.generation or position == _START:
-                    generation = self._link.generation
+                if must_read_all or generation != self._connection.generation:
+                    generation = self._connection.generation
                     position = await self._read_all()
                     if not known.called:
                         known.callback(None)
                 words = ("COUNT", _PAGE, "BLOCK", int(BLOCK * 1000), "STREAMS", self._key, position)
-                reply = await self._link.command("XREAD", *words, patience=BLOCK + REPLY_PATIENCE)
+                reply = await self._connection.command("XREAD", *words, patience=BLOCK + REPLY_PATIENCE)
                 self._trouble = None
                 if isinstance(reply, list):
                     ((_, page),) = cast("list[tuple[bytes, list[RawEntry]]]", reply)
-                    self._take(page)
+                    self._learn_page(page)
                     newest = page[-1][0].decode() if page else position
                 else:
                     newest = position
                 # Where the last one that was read is gone, others may be, and new ones may have come before it.
-                position = newest if await self._is_there(position) else _START
+                is_whole = position == _START or await self._is_there(position)
+                position = newest
+                must_read_all = not is_whole or position == _START
             except SourceUnavailable:
                 continue  # until there is a connection
             except ResponseError as error:
-                self._refused(str(error))
+                self._set_trouble(str(error))
                 await deferLater(self._clock, _RETRY)
-                position = _START
+                must_read_all = True
 
     async def _is_there(self, entry_id: str) -> bool:
-        return entry_id == _START or bool(await self._link.command("XRANGE", self._key, entry_id, entry_id))
+        return bool(await self._connection.command("XRANGE", self._key, entry_id, entry_id))
 
     async def _read_all(self) -> str:
         """Read all that is kept, and find out what is missing of what was; return the last entry's id."""
-        kept = InForce(self._wall)
+        kept = RevocationList(self._wall)
         position = _START
         while True:
-            reply = await self._link.command("XRANGE", self._key, f"({position}", "+", "COUNT", _PAGE)
+            reply = await self._connection.command("XRANGE", self._key, f"({position}", "+", "COUNT", _PAGE)
             page = cast(list[RawEntry], reply)
-            for each in self._take(page):
+            for each in self._learn_page(page):
                 kept.add(each)
             if page:
                 position = page[-1][0].decode()
             if len(page) < _PAGE:
                 break
         self._lost = {(each.kind, each.name): each for each in self._known if kept.find(each.kind, each.name) != each}
-        if self._lost and self._mending is None:
+        if self._lost and self._rewriting is None:
             self._log.warn("{key} has lost {count} revocations", key=self._key, count=len(self._lost))
-            self._mending = Deferred.fromCoroutine(self._mend())
-            self._mending.addErrback(self._ended)
+            self._rewriting = Deferred.fromCoroutine(self._rewrite_lost())
+            self._rewriting.addErrback(self._task_failed)
         return position
 
-    def _take(self, page: Sequence[RawEntry]) -> list[Revocation]:
+    def _learn_page(self, page: Sequence[RawEntry]) -> list[Revocation]:
         found: list[Revocation] = []
         for entry_id, fields in page:
             revocation = _revocation_of(fields)
@@ -198,29 +199,29 @@ class RevocationStream:
             self._learn(found)
         return found
 
-    def _refused(self, trouble: str) -> None:
+    def _set_trouble(self, trouble: str) -> None:
         if trouble != self._trouble:
             self._log.warn("Redis does not let {key} be read: {error}", key=self._key, error=trouble)
             self._trouble = trouble
 
-    async def _mend(self) -> None:
+    async def _rewrite_lost(self) -> None:
         """Write again what Redis has lost, but for what another node was faster with."""
         try:
-            await deferLater(self._clock, random.uniform(0, MEND_WITHIN))  # noqa: S311  # no secret
+            await deferLater(self._clock, random.uniform(0, REWRITE_WITHIN))  # noqa: S311  # no secret
             while self._lost:
                 _, revocation = self._lost.popitem()
                 await self._add(revocation, is_trimming=False)  # of thousands, a look at the oldest for each is work
         except SourceUnavailable as error:
             self._log.warn("{key} is not mended: {error}", key=self._key, error=str(error))
         finally:
-            self._mending = None
+            self._rewriting = None
 
 
 def _revocation_of(fields: list[bytes] | None) -> Revocation | None:
     """Return what an entry says; None if that is no revocation."""
     told = dict(zip(fields[::2], fields[1::2], strict=True)) if fields else {}
     with suppress(KeyError, ValueError):
-        kind, name = Revoked(told[b"kind"].decode()), told[b"name"].decode()
+        kind, name = RevocationKind(told[b"kind"].decode()), told[b"name"].decode()
         at, until = float(told[b"at"]), float(told[b"until"])
         if is_name(name) and math.isfinite(at) and math.isfinite(until):
             return Revocation(kind, name, at, until)

@@ -18,12 +18,12 @@ from twisted.logger import Logger
 from txredisapi import ResponseError
 from zope.interface import implementer
 
+from airyd.deferreds import all_of
 from airyd.errors import SourceUnavailable
 from airyd.hostnames import AnyNameEndpoint
 from airyd.sources.redis.address import CONNECT_PATIENCE, SentinelAddress
-from airyd.sources.redis.connection import Link, all_of
+from airyd.sources.redis.connection import RedisClient, RedisConnection
 from airyd.sources.redis.protocol import RedisProtocol
-from airyd.sources.redis.upstream import Upstream
 
 #: Seconds between two rounds of questions: a master that was replaced may feed us for about so long.
 ASK_EVERY: Final = 1.0
@@ -31,7 +31,7 @@ ASK_EVERY: Final = 1.0
 ASK_PATIENCE: Final = 1.0
 
 
-class Master(NamedTuple):
+class MasterAddress(NamedTuple):
     """A master, as a sentinel knows it.
 
     :ivar epoch: the number of the failover that made it the master; of two masters the one with the higher is right
@@ -46,7 +46,7 @@ class Master(NamedTuple):
 
 
 class Sentinels:
-    """Asks all sentinels, over a link to each, and believes the one that knows of the latest failover.
+    """Asks all sentinels, over a connection to each, and believes the one that knows of the latest failover.
 
     :param service: the name under which they watch the master
     :param changed: called when the master is another one than before
@@ -57,10 +57,14 @@ class Sentinels:
     _log = Logger()
 
     def __init__(
-        self, links: Sequence[Link], service: str, clock: IReactorTime, changed: Callable[[Master], None]
+        self,
+        connections: Sequence[RedisConnection],
+        service: str,
+        clock: IReactorTime,
+        changed: Callable[[MasterAddress], None],
     ) -> None:
-        self.known: Master | None = None
-        self._links = links
+        self.known: MasterAddress | None = None
+        self._connections = connections
         self._service = service
         self._clock = clock
         self._changed = changed
@@ -68,8 +72,8 @@ class Sentinels:
 
     def start(self) -> None:
         """Begin to ask."""
-        for link in self._links:
-            link.start()
+        for connection in self._connections:
+            connection.start()
         self._watching = Deferred.fromCoroutine(self._watch())
         self._watching.addErrback(lambda failure: failure.trap(CancelledError) and None)  # stopped
         self._watching.addErrback(lambda failure: self._log.failure("nobody asks the sentinels any more", failure))
@@ -79,75 +83,75 @@ class Sentinels:
         watching, self._watching = self._watching, None
         if watching is not None:
             watching.cancel()
-        return gatherResults([link.stop() for link in self._links]).addCallback(lambda _: None)
+        return gatherResults([connection.stop() for connection in self._connections]).addCallback(lambda _: None)
 
-    async def master(self) -> Master:
+    async def master(self) -> MasterAddress:
         """Ask, and return who is the master now.
 
         Raises ``SourceUnavailable`` if no sentinel knows.
         """
-        troubles = await self._round()
-        if self.known is None or len(troubles) == len(self._links):
+        troubles = await self._ask_all()
+        if self.known is None or len(troubles) == len(self._connections):
             raise SourceUnavailable(f"no sentinel knows the master: {'; '.join(troubles)}")
         return self.known
 
     async def _watch(self) -> None:
         while True:
             await deferLater(self._clock, ASK_EVERY)
-            await self._round()
+            await self._ask_all()
 
-    def _round(self) -> Deferred[list[str]]:
+    def _ask_all(self) -> Deferred[list[str]]:
         """Ask all; fires, at the latest after twice ``ASK_PATIENCE``, with the reasons of those who did not answer."""
         done: Deferred[list[str]] = Deferred()
-        answers: list[Master] = []
+        answers: list[MasterAddress] = []
         troubles: list[str] = []
-        asked = len(self._links)
+        asked = len(self._connections)
 
-        async def ask(link: Link) -> None:
+        async def ask(connection: RedisConnection) -> None:
             try:
-                answers.append(await self._ask(link))
+                answers.append(await self._ask(connection))
             except (ResponseError, SourceUnavailable) as error:
                 troubles.append(str(error))
             if done.called:  # whoever answers late is asked again in the next round
                 return
             is_clear = 2 * len(answers) > asked and (self.known is None or max(answers) >= self.known)
             if is_clear or len(answers) + len(troubles) == asked:
-                self._consider(answers)
+                self._update_master(answers)
                 done.callback(troubles)
 
-        for link in self._links:
-            Deferred.fromCoroutine(ask(link)).addErrback(
+        for connection in self._connections:
+            Deferred.fromCoroutine(ask(connection)).addErrback(
                 lambda failure: self._log.failure("cannot ask a sentinel", failure)
             )
         return done
 
-    async def _ask(self, link: Link) -> Master:
+    async def _ask(self, connection: RedisConnection) -> MasterAddress:
         def late(result: object, timeout: float) -> NoReturn:
-            raise SourceUnavailable(f"{link.name}: {link.trouble}")
+            raise SourceUnavailable(f"{connection.name}: {connection.trouble}")
 
-        await link.connected().addTimeout(ASK_PATIENCE, self._clock, late)
+        await connection.connected().addTimeout(ASK_PATIENCE, self._clock, late)
         # The former names the new master as soon as that has been promoted; only the latter has the epoch.
         where, about = await all_of(
             [
-                link.command("SENTINEL", word, self._service, patience=ASK_PATIENCE)
+                connection.command("SENTINEL", word, self._service, patience=ASK_PATIENCE)
                 for word in ("GET-MASTER-ADDR-BY-NAME", "MASTER")
             ]
         )
         if not isinstance(where, list) or not isinstance(about, list):
-            raise SourceUnavailable(f"{link.name} knows no master {self._service!r}")
+            raise SourceUnavailable(f"{connection.name} knows no master {self._service!r}")
         try:
             host, port = cast(list[bytes], where)
             facts = dict(zip(cast(list[bytes], about[::2]), cast(list[bytes], about[1::2]), strict=True))
-            return Master(int(facts[b"config-epoch"]), host.decode(), int(port))
+            return MasterAddress(int(facts[b"config-epoch"]), host.decode(), int(port))
         except (KeyError, ValueError) as error:
-            raise SourceUnavailable(f"{link.name} gives an answer that makes no sense: {error!r}") from None
+            raise SourceUnavailable(f"{connection.name} gives an answer that makes no sense: {error!r}") from None
 
-    def _consider(self, answers: list[Master]) -> None:
+    def _update_master(self, answers: list[MasterAddress]) -> None:
         """Believe the latest; but an older one than is known only when most say so: an operator has begun anew."""
         if not answers:
             return
         latest, known = max(answers), self.known
-        if latest == known or (known is not None and latest < known and 2 * len(answers) <= len(self._links)):
+        if latest == known or (known is not None and latest < known and 2 * len(answers) <= len(self._connections)):
             return
         self.known = latest
         self._log.info("the master of {service} is {master}", service=self._service, master=str(latest))
@@ -157,7 +161,7 @@ class Sentinels:
 
 @implementer(IStreamClientEndpoint)
 class _MasterEndpoint:
-    """Connects to whoever is the master, and hangs up as soon as that is another one.
+    """Connects to the master, and hangs up as soon as another one takes its place.
 
     A master that was cut off from its sentinels stays one for those who can still reach it: it has to be left.
     """
@@ -165,7 +169,7 @@ class _MasterEndpoint:
     def __init__(self, reactor: IReactorCore, sentinels: Callable[[], Sentinels]) -> None:
         self._reactor = reactor
         self._sentinels = sentinels
-        self._open: dict[RedisProtocol, Master] = {}
+        self._open: dict[RedisProtocol, MasterAddress] = {}
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         """See ``IStreamClientEndpoint``; the factory makes a ``RedisProtocol``."""
@@ -183,14 +187,14 @@ class _MasterEndpoint:
         protocol.whenDisconnected().addCallback(self._open.pop)
         return cast(IProtocol, protocol)
 
-    def leave(self, master: Master) -> None:
+    def hang_up_others(self, master: MasterAddress) -> None:
         """End all connections but those to this one."""
         for protocol, its in list(self._open.items()):
             if its != master:
                 protocol.hang_up(f"the master is now {master}")
 
 
-class SentinelUpstream(Upstream):
+class SentinelClient(RedisClient):
     """The master that sentinels name."""
 
     must_be_master = True
@@ -198,8 +202,11 @@ class SentinelUpstream(Upstream):
     def __init__(self, address: SentinelAddress, reactor: IReactorCore) -> None:
         clock = cast(IReactorTime, reactor)
         endpoint = _MasterEndpoint(reactor, lambda: self._sentinels)
-        links = [Link(each, each.endpoint(reactor), clock, "its word", is_numbered=False) for each in address.sentinels]
-        self._sentinels = Sentinels(links, address.service, clock, endpoint.leave)
+        connections = [
+            RedisConnection(each, each.endpoint(reactor), clock, "its word", is_numbered=False)
+            for each in address.sentinels
+        ]
+        self._sentinels = Sentinels(connections, address.service, clock, endpoint.hang_up_others)
         super().__init__(address.master, reactor, endpoint)
 
     def start(self) -> None:

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, cast
 from txredisapi import ResponseError
 
 from airyd.errors import SourceUnavailable
-from airyd.sources.redis.protocol import RawEntry, Reply
+from airyd.sources.redis.protocol import RawEntry, RedisReply
 
 #: The position before all entries.
 NOTHING: Final = "0-0"
@@ -54,6 +54,7 @@ class StreamInfo(NamedTuple):
     :ivar oldest: the id of the oldest one
     :ivar length: how many are there
     :ivar fields: what the newest entry holds
+    :ivar exists: whether there is such a key
     """
 
     last: str
@@ -63,10 +64,11 @@ class StreamInfo(NamedTuple):
     oldest: str | None = None
     length: int = 0
     fields: list[bytes] | None = None
+    exists: bool = True
 
 
 #: A key that doesn't exist.
-NO_STREAM: Final = StreamInfo(NOTHING, 0, NOTHING, None)
+NO_STREAM: Final = StreamInfo(NOTHING, 0, NOTHING, None, exists=False)
 
 
 def is_about_the_key(error: Exception) -> bool:
@@ -74,7 +76,7 @@ def is_about_the_key(error: Exception) -> bool:
     return str(error).startswith(("ERR no such key", "WRONGTYPE"))
 
 
-def read_info(reply: Reply) -> StreamInfo:
+def read_info(reply: RedisReply) -> StreamInfo:
     """Read the reply to ``XINFO STREAM``, also one that says that there is no such key.
 
     Raises ``SourceUnavailable`` if the key is no stream, or Redis is older than 7.0.
@@ -104,8 +106,8 @@ def _text(value: object) -> str:
     return cast(bytes, value).decode()
 
 
-class Place(NamedTuple):
-    """Where to read on after a gap.
+class ResumePoint(NamedTuple):
+    """Where reading goes on after a gap.
 
     :ivar position: the id after which to read
     :ivar fields: of the entry with this id; None if there is none
@@ -117,9 +119,9 @@ class Place(NamedTuple):
     unread: int
 
 
-def newest_place(info: StreamInfo) -> Place:
-    """Return the place after all that a stream holds."""
-    return Place(info.last, info.fields if info.newest == info.last else None, 0)
+def end_of_stream(info: StreamInfo) -> ResumePoint:
+    """Return the point after all that a stream holds."""
+    return ResumePoint(info.last, info.fields if info.newest == info.last else None, 0)
 
 
 def digest(fields: Sequence[bytes] | None) -> int:
@@ -127,15 +129,15 @@ def digest(fields: Sequence[bytes] | None) -> int:
     return hash(tuple(fields or ()))
 
 
-class Asked(NamedTuple):
+class Snapshot(NamedTuple):
     """What was known of a stream when Redis was asked about it.
 
-    :ivar life: how often reading has begun
+    :ivar seeks: how often reading has begun at another position
     """
 
     read: str
     added: int
-    life: int
+    seeks: int
 
 
 class Stream:
@@ -155,7 +157,7 @@ class Stream:
         "_digests",
         "_ids",
         "_known_last",
-        "_life",
+        "_seeks",
         "_suspect",
         "_unread",
         "destination",
@@ -171,36 +173,36 @@ class Stream:
         self.key = key
         self.is_readable = True
         self.missing: str | None = None
-        self._life = 0
+        self._seeks = 0
         self._ids: deque[bytes] = deque(maxlen=RECENT)
         self._digests: deque[int] = deque(maxlen=RECENT)
-        self.resume(info)
+        self.seek_to_end(info)
 
-    def resume(self, info: StreamInfo) -> None:
+    def seek_to_end(self, info: StreamInfo) -> None:
         """Read on from the stream's last position."""
-        self.go_on(newest_place(info), info)
+        self.seek(end_of_stream(info), info)
 
-    def go_on(self, place: Place, info: StreamInfo) -> None:
-        """Read on from another place.
+    def seek(self, point: ResumePoint, info: StreamInfo) -> None:
+        """Read on from another position.
 
         :param info: what Redis said of the stream when it had so many unread entries
         """
-        self.read = place.position
-        self.newest = place.fields
-        position = place.position.encode()
+        self.read = point.position
+        self.newest = point.fields
+        position = point.position.encode()
         while self._ids and self._ids[-1] != position:  # those after it are gone
             self._ids.pop()
             self._digests.pop()
-        if place.fields is not None and not self._ids:
-            self._remember(position, place.fields)
-        self._count = info.added - place.unread  # entries up to `read`
+        if point.fields is not None and not self._ids:
+            self._remember(position, point.fields)
+        self._count = info.added - point.unread  # entries up to `read`
         self._added = info.added  # entries when last looked
-        self._unread = place.unread
+        self._unread = point.unread
         self._known_last = info.last
         self._checkpoint: tuple[str, int] | None = None
         self._suspect: str | None = None
         self.missing = None
-        self._life += 1
+        self._seeks += 1
 
     @property
     def is_whole(self) -> bool:
@@ -232,10 +234,10 @@ class Stream:
         part: list[tuple[bytes, int]] = []
         most = 1
         for event_id, known in list(zip(reversed(self._ids), reversed(self._digests), strict=True)):
-            place = order(event_id.decode())
-            if place < order(oldest):
+            numbers = order(event_id.decode())
+            if numbers < order(oldest):
                 break
-            if place <= order(newest):
+            if numbers <= order(newest):
                 part.append((event_id, known))
             if len(part) == most:
                 yield part
@@ -243,9 +245,9 @@ class Stream:
         if part:
             yield part
 
-    def asked(self) -> Asked:
+    def snapshot(self) -> Snapshot:
         """Return what is known now, to compare with what Redis will say."""
-        return Asked(self.read, self._added, self._life)
+        return Snapshot(self.read, self._added, self._seeks)
 
     def find_lost(self, there: Sequence[RawEntry], info: StreamInfo) -> str | None:
         """Return why another master need not have all that was read, or None if it has; ask before anything is read.
@@ -274,7 +276,7 @@ class Stream:
         :param info: what Redis said after that, over the same connection: nothing is on its way
         """
         read = order(ids[-1])
-        if info is NO_STREAM:
+        if not info.exists:
             return "the stream is gone"
         if order(info.last) < read:
             return f"the stream was replaced: its last id {info.last} is before {ids[-1]}, which was read"
@@ -314,23 +316,23 @@ class Stream:
                 self.read = self._known_last  # what came after these was gone when reading went on here
         return None
 
-    def compare(self, info: StreamInfo, asked: Asked, is_certain: bool) -> str | None:
+    def compare(self, info: StreamInfo, known: Snapshot, is_certain: bool) -> str | None:
         """Compare with what Redis says; return why entries must be missing, or None.
 
         Two connections ask, so that an answer may be older than what is known already.
 
-        :param asked: what was known when Redis was asked; the reader may have gone on meanwhile
+        :param known: what was known when Redis was asked; the reader may have gone on meanwhile
         :param is_certain: that nothing is on its way to the reader
         """
-        if asked.life != self._life:
+        if known.seeks != self._seeks:
             return None
         last = order(info.last)
-        if info is NO_STREAM and asked.read != NOTHING:
+        if not info.exists and known.read != NOTHING:
             return "the stream is gone"
-        if last < order(asked.read):
-            return f"the stream was replaced: its last id {info.last} is before {asked.read}, which was read"
-        if info.added < asked.added:
-            return f"the stream was replaced: it has had {info.added} entries, and had {asked.added} before"
+        if last < order(known.read):
+            return f"the stream was replaced: its last id {info.last} is before {known.read}, which was read"
+        if info.added < known.added:
+            return f"the stream was replaced: it has had {info.added} entries, and had {known.added} before"
         self._added = max(self._added, info.added)
         read = order(self.read)
         if last == read:

@@ -13,23 +13,23 @@ from twisted.python.failure import Failure
 from txredisapi import ResponseError
 from zope.interface import implementer
 
+from airyd.deferreds import all_of
 from airyd.errors import SourceUnavailable
 from airyd.events import Event, Replay
 from airyd.interfaces import IEventSink, IEventSource, IRevocationKeeper, SourceContext
 from airyd.sources.history import UNKNOWN
 from airyd.sources.redis.batch_size import REPLY_BYTES, BatchSize
-from airyd.sources.redis.connection import LinkDown, NotTaken, all_of
+from airyd.sources.redis.connection import NotConnected, NotExecuted, RedisClient
 from airyd.sources.redis.dead_letters import DeadLetters
 from airyd.sources.redis.entries import PAYLOAD, POSITION, Entries, read_entries
-from airyd.sources.redis.protocol import RawEntry, Reply
+from airyd.sources.redis.protocol import RawEntry, RedisReply
 from airyd.sources.redis.reader import Reader
 from airyd.sources.redis.requirements import Requirements
 from airyd.sources.redis.revocation_stream import RevocationStream
 from airyd.sources.redis.stream_position import Stream, StreamInfo, order, read_info
-from airyd.sources.redis.upstream import Upstream
 
 
-class _Request(NamedTuple):
+class _PageRequest(NamedTuple):
     """A page that somebody wants.
 
     :ivar position: how far the destination's events had been delivered then
@@ -55,30 +55,30 @@ class RedisStreams:
 
     _log = Logger()
 
-    def __init__(self, upstream: Upstream, prefix: str, maxlen: int, context: SourceContext) -> None:
+    def __init__(self, redis: RedisClient, prefix: str, maxlen: int, context: SourceContext) -> None:
         clock = cast(IReactorTime, context.reactor)
-        self._upstream = upstream
+        self._redis = redis
         self._prefix = prefix
         self._maxlen = maxlen
         self._body_limit = context.body_limit
-        self._commands = upstream.link("commands", keep_alive=True)
-        self._reading = upstream.link("reader", is_numbered=True, keep_alive=True)
+        self._commands = redis.connection("commands", keep_alive=True)
+        self._reading = redis.connection("reader", is_numbered=True, keep_alive=True)
         self._reader = Reader(self._reading, self._commands, clock, context.body_limit, self._deliver, self._gap)
         keys = [self._key(name) for name in context.destinations]
         self._requirements = Requirements(self._commands, clock, prefix, keys)
         self._dead_letters = DeadLetters(self._commands, prefix, "stream", clock)
-        self.revocations = RevocationStream(upstream, self._commands, prefix, clock, context.wall)
+        self.revocations = RevocationStream(redis, self._commands, prefix, clock, context.wall)
         self._sink: IEventSink | None = None
         self._after_gap: Stream | None = None
         self._page_size = BatchSize()
-        self._pages: dict[_Request, list[Deferred[Replay]]] = {}
+        self._pages: dict[_PageRequest, list[Deferred[Replay]]] = {}
 
     def start(self, sink: IEventSink) -> Deferred[None]:
         """Begin (``IEventSource``)."""
         self._sink = sink
-        self._upstream.start()
-        for link in (self._commands, self._reading):
-            link.start()
+        self._redis.start()
+        for connection in (self._commands, self._reading):
+            connection.start()
         self._reader.start()
         all_is_known = all_of([self._commands.connected(), self._reading.connected(), self._requirements.start()])
         return Deferred.fromCoroutine(all_is_known).addCallback(lambda _: None)
@@ -88,7 +88,7 @@ class RedisStreams:
         self._sink = None
         self._reader.stop()
         self._requirements.stop()
-        ends = [self.revocations.stop(), self._commands.stop(), self._reading.stop(), self._upstream.stop()]
+        ends = [self.revocations.stop(), self._commands.stop(), self._reading.stop(), self._redis.stop()]
         return gatherResults(ends).addCallback(lambda _: None)
 
     def extend(self, destinations: Sequence[str]) -> None:
@@ -100,7 +100,7 @@ class RedisStreams:
         stream = self._after_gap
         if stream is not None and stream.destination == destination:
             self._after_gap = None
-            return Deferred.fromCoroutine(self._watch_on(stream))
+            return Deferred.fromCoroutine(self._watch_after_gap(stream))
         return Deferred.fromCoroutine(self._watch(destination))
 
     def unwatch(self, destination: str) -> None:
@@ -110,16 +110,16 @@ class RedisStreams:
     def replay(self, destination: str, after: str, limit: int) -> Deferred[Replay]:
         """Read a page of history (``IEventSource``); those who ask for the same one at the same time share it."""
         # A page must have all that was delivered until it was asked for: who asks after more was, can't share it.
-        request = _Request(destination, after, limit, self._reader.position(self._key(destination)))
+        request = _PageRequest(destination, after, limit, self._reader.position(self._key(destination)))
         page: Deferred[Replay] = Deferred()
         sharing = self._pages.setdefault(request, [])
         sharing.append(page)
         if len(sharing) == 1:
             reading = Deferred.fromCoroutine(self._page(destination, after, limit))
-            reading.addBoth(self._share, request)
+            reading.addBoth(self._answer_page, request)
         return page
 
-    def _share(self, result: Replay | Failure, request: _Request) -> None:
+    def _answer_page(self, result: Replay | Failure, request: _PageRequest) -> None:
         for page in self._pages.pop(request):
             page.callback(result)  # a Failure makes it an errback
 
@@ -136,35 +136,35 @@ class RedisStreams:
         missing = self._requirements.trouble
         refused = None if missing else self._reader.trouble  # for the same reason, if anything is missing
         troubles = {"commands": self._commands.trouble or missing, "reading": self._reading.trouble or refused}
-        return [f"{self._upstream.name} ({purpose}): {trouble}" for purpose, trouble in troubles.items() if trouble]
+        return [f"{self._redis.name} ({purpose}): {trouble}" for purpose, trouble in troubles.items() if trouble]
 
     def _key(self, destination: str) -> bytes:
         return f"{self._prefix}{destination}".encode()
 
     async def _watch(self, destination: str) -> str:
-        info = await self._look(destination)
+        info = await self._stream_info(destination)
         if info.newest is None or info.newest != info.last:
             # There is no entry that a client could show later to prove that nothing is missing: make one.
-            info = await self._mark(destination, info)
+            info = await self._add_position(destination, info)
         stream = Stream(destination, self._key(destination), info)
         self._reader.add(stream)
         return info.last
 
-    async def _watch_on(self, stream: Stream) -> str:
+    async def _watch_after_gap(self, stream: Stream) -> str:
         """Go on after a gap where the reader does: what the stream holds there was not delivered yet."""
         position = stream.read
         if stream.needs_position:
             with suppress(SourceUnavailable):  # as for a new watch; where airyd may only read, say
                 mark = await self._add(stream.destination, POSITION, b"")
-                between = await self._ask("XRANGE", stream.key, f"({position}", f"({mark}", "COUNT", 1)
+                between = await self._ask_until_answered("XRANGE", stream.key, f"({position}", f"({mark}", "COUNT", 1)
                 position = mark if between == [] else position
         self._reader.add(stream)
         return position
 
-    async def _look(self, destination: str) -> StreamInfo:
-        return read_info(await self._ask("XINFO", "STREAM", self._key(destination)))
+    async def _stream_info(self, destination: str) -> StreamInfo:
+        return read_info(await self._ask_until_answered("XINFO", "STREAM", self._key(destination)))
 
-    async def _mark(self, destination: str, info: StreamInfo) -> StreamInfo:
+    async def _add_position(self, destination: str, info: StreamInfo) -> StreamInfo:
         try:
             await self._add(destination, POSITION, b"")
         except SourceUnavailable as error:
@@ -172,14 +172,14 @@ class RedisStreams:
                 "{destination} has no position to resume from: {error}", destination=destination, error=str(error)
             )
             return info
-        return await self._look(destination)
+        return await self._stream_info(destination)
 
     async def _add(self, destination: str, field: bytes, value: bytes) -> str:
         key = self._key(destination)
         while True:
             await self._commands.connected()
             # Not asked again when the connection is lost: it may have been added.
-            with suppress(NotTaken):
+            with suppress(NotExecuted):
                 reply = await self._reply("XADD", key, "MAXLEN", "~", self._maxlen, "*", field, value)
                 break
         if not isinstance(reply, bytes):
@@ -196,11 +196,11 @@ class RedisStreams:
         while True:
             wanted = min(limit - len(events), self._page_size.count)
             try:
-                raw = await self._proved(destination, after, wanted + 1)
-            except NotTaken:
+                raw = await self._entries_after(destination, after, wanted + 1)
+            except NotExecuted:
                 continue
-            except LinkDown:
-                self._page_size.lost(1)
+            except NotConnected:
+                self._page_size.reply_lost(1)
                 continue
             if raw is None:
                 return UNKNOWN
@@ -208,14 +208,14 @@ class RedisStreams:
             if raw:
                 entries = read_entries(destination, raw[:wanted], self._body_limit)
                 count = min(len(raw), wanted)
-                self._page_size.came(most=count, entries=count, size=entries.size, streams=1)
+                self._page_size.reply_received(most=count, entries=count, size=entries.size, streams=1)
                 events += entries.events
                 size += entries.size
                 after = entries.last
             if not more or len(events) == limit or (events and size >= REPLY_BYTES):
                 return Replay(tuple(events), complete=True, more=more)
 
-    async def _proved(self, destination: str, after: str, count: int) -> list[RawEntry] | None:
+    async def _entries_after(self, destination: str, after: str, count: int) -> list[RawEntry] | None:
         """Read the entries after one; None if it can't be shown that all of them are there.
 
         What is trimmed is trimmed from the oldest on: where the entry ``after`` still is, or was the last one, nothing
@@ -236,30 +236,30 @@ class RedisStreams:
             return None
         return cast(list[RawEntry], following)
 
-    async def _ask(self, *words: str | bytes | int) -> Reply:
+    async def _ask_until_answered(self, *words: str | bytes | int) -> RedisReply:
         """Ask until there is a reply, over as many connections as that takes; errors of Redis are replies."""
         while True:
             await self._commands.connected()
-            with suppress(LinkDown):
+            with suppress(NotConnected):
                 return await self._reply(*words)
 
-    async def _transaction(self, *commands: Sequence[str | bytes | int]) -> list[Reply]:
+    async def _transaction(self, *commands: Sequence[str | bytes | int]) -> list[RedisReply]:
         await self._commands.connected()
         try:
             return await self._commands.transaction(*commands)
         except ResponseError as error:
             self._log.warn("Redis refuses a transaction: {error}", error=str(error))
-            raise SourceUnavailable(f"{self._upstream.name}: {error}") from None
+            raise SourceUnavailable(f"{self._redis.name}: {error}") from None
 
-    async def _reply(self, *words: str | bytes | int) -> Reply:
+    async def _reply(self, *words: str | bytes | int) -> RedisReply:
         try:
             return await self._commands.command(*words)
         except ResponseError as error:
             refusal: Exception = error
             return refusal
 
-    def _refusal(self, reply: Reply) -> SourceUnavailable:
-        return SourceUnavailable(f"{self._upstream.name} refuses the event: {reply!s}")
+    def _refusal(self, reply: RedisReply) -> SourceUnavailable:
+        return SourceUnavailable(f"{self._redis.name} refuses the event: {reply!s}")
 
     def _deliver(self, batch: list[tuple[Stream, Entries]]) -> None:
         sink = self._sink
@@ -270,7 +270,7 @@ class RedisStreams:
             events += entries.events
             for refused in entries.refused:
                 sink.refused(stream.destination, refused.event_id, refused.refusal)
-                self._dead_letters.bury(stream.key, refused)
+                self._dead_letters.copy(stream.key, refused)
         if events:
             sink.deliver(events)
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
-from cryptography.x509 import Certificate, load_pem_x509_certificates
 from OpenSSL.SSL import Error as TlsError
 from twisted.internet import ssl
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
@@ -14,6 +12,9 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from airyd.errors import ConfigurationError
 from airyd.files import read_bytes
 from airyd.hostnames import tls_options
+from airyd.openssl import read_certificates, read_private_key, trust_root
+
+_T = TypeVar("_T")
 
 
 def client_options(
@@ -27,14 +28,11 @@ def client_options(
 
     Raises ``ConfigurationError``, which names the parameter, if a certificate or key can't be used.
     """
-    trust = None
-    if ca_file is not None:
-        authorities = [each.public_bytes(Encoding.PEM) for each in _certificates(f"{name}: ca-file", ca_file)]
-        trust = ssl.trustRootFromCertificates([ssl.Certificate.loadPEM(pem) for pem in authorities])
+    trust = None if ca_file is None else _load(trust_root, f"{name}: ca-file", ca_file)
     own: dict[str, Any] = {}
     if cert_file is not None and key_file is not None:
-        certificate, *chain = _certificates(f"{name}: cert-file", cert_file)
-        key = _key(f"{name}: key-file", key_file)
+        certificate, *chain = _load(read_certificates, f"{name}: cert-file", cert_file)
+        key = _load(read_private_key, f"{name}: key-file", key_file)
         # Not as a PrivateCertificate: that holds no chain, and objects which pyOpenSSL takes no more.
         own = {"certificate": certificate, "privateKey": key, "extraCertChain": chain}
         try:
@@ -51,19 +49,13 @@ def client_options(
         ) from None
 
 
-def _certificates(parameter: str, path: str) -> list[Certificate]:
+def _load(read: Callable[[bytes], _T], parameter: str, path: str) -> _T:
+    """Return what is read of a file.
+
+    Raises ``ConfigurationError`` that names the parameter and the file.
+    """
     content = read_bytes(parameter, path)
     try:
-        return load_pem_x509_certificates(content)
-    except ValueError:
-        raise ConfigurationError(f"{parameter} {path}: there is no certificate as PEM in it") from None
-
-
-def _key(parameter: str, path: str) -> Any:
-    content = read_bytes(parameter, path)
-    try:
-        return load_pem_private_key(content, password=None)
-    except TypeError:
-        raise ConfigurationError(f"{parameter} {path}: the key has a password; save it without one") from None
-    except (ValueError, UnsupportedAlgorithm):
-        raise ConfigurationError(f"{parameter} {path}: there is no private key as PEM in it") from None
+        return read(content)
+    except ValueError as error:
+        raise ConfigurationError(f"{parameter} {path}: {error}") from None

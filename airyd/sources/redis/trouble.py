@@ -9,16 +9,13 @@ from service_identity import VerificationError
 from twisted.internet.error import ConnectionDone, ConnectionLost
 
 from airyd.hostnames import one_line
+from airyd.openssl import TLS_ALERT, TlsFault, openssl_reason, tls_fault
 
 LOST: Final = "the connection was lost"
-#: How a TLS alert begins, which a TLS server sends to who does not speak TLS (RFC 8446, section 5.1).
-_ALERT: Final = b"\x15\x03"
 #: How answers of web servers begin.
 _WEB: Final = (b"HTTP/", b"<")
 _WITH_TLS: Final = "; if the server speaks TLS, write rediss:"
 _WITHOUT_TLS: Final = "; if the server does not speak TLS, write redis:"
-#: What OpenSSL says to an answer that isn't TLS.
-_NO_TLS: Final = ("wrong version number", "packet length too long", "record layer failure", "http request")
 
 
 def why_no_redis(first: bytes, scheme: str) -> str:
@@ -27,7 +24,7 @@ def why_no_redis(first: bytes, scheme: str) -> str:
     :param first: how its answer begins
     :param scheme: of the URL, such as ``rediss``
     """
-    if first.startswith(_ALERT) and scheme == "redis":
+    if first.startswith(TLS_ALERT) and scheme == "redis":
         return "the server speaks TLS: write rediss:"
     what = "a web server, not a Redis" if first.startswith(_WEB) else "not a Redis"
     return f"what answers there is {what}: correct the host or the port"
@@ -49,10 +46,8 @@ def why_lost(error: BaseException | None, scheme: str, is_secure: bool, has_answ
     :param is_secure: whether TLS has been agreed on
     :param has_answered: whether the server has said anything
     """
-    if isinstance(error, VerificationError):
-        return "the server's certificate is for another name: use the name that it is for, or another certificate"
-    if isinstance(error, TlsError):
-        return _tls_trouble([str(each[-1]) for each in error.args[0]] if error.args else [])
+    if isinstance(error, VerificationError | TlsError):
+        return _why_no_tls(error)
     if has_answered or not isinstance(error, ConnectionDone | ConnectionLost):
         return LOST if isinstance(error, ConnectionDone) else f"{LOST}: {one_line(error)}"
     if scheme == "rediss" and not is_secure:
@@ -60,17 +55,20 @@ def why_lost(error: BaseException | None, scheme: str, is_secure: bool, has_answ
     return f"the server closed the connection without an answer{_WITH_TLS if scheme == 'redis' else ''}"
 
 
-def _tls_trouble(reasons: list[str]) -> str:
-    reason = "; ".join(reasons) or "no reason is given"
-    if "certificate verify failed" in reason:
-        return (
-            "the server's certificate is not trusted: ca-file must name the authority that signed it (without ca-file: "
-            "the system must know it), and it must be valid now"
-        )
-    if "certificate required" in reason or "handshake failure" in reason:
-        return f"the server refuses TLS ({reason}): it may ask for a certificate, see cert-file and key-file"
-    if "alert" in reason:
-        return f"the server refuses the certificate of cert-file, or TLS as airyd speaks it ({reason})"
-    if any(each in reason for each in _NO_TLS):
-        return f"the server does not speak TLS: write redis:, or correct the port ({reason})"
+def _why_no_tls(error: VerificationError | TlsError) -> str:
+    if isinstance(error, VerificationError):
+        return "the server's certificate is for another name: use the name that it is for, or another certificate"
+    reason = openssl_reason(error)
+    match tls_fault(error):
+        case TlsFault.UNTRUSTED:
+            return (
+                "the server's certificate is not trusted: ca-file must name the authority that signed it (without "
+                "ca-file: the system must know it), and it must be valid now"
+            )
+        case TlsFault.ALERT if "certificate required" in reason or "handshake failure" in reason:
+            return f"the server refuses TLS ({reason}): it may ask for a certificate, see cert-file and key-file"
+        case TlsFault.ALERT:
+            return f"the server refuses the certificate of cert-file, or TLS as airyd speaks it ({reason})"
+        case TlsFault.NO_TLS:
+            return f"the server does not speak TLS: write redis:, or correct the port ({reason})"
     return f"TLS failed: {reason}"

@@ -8,10 +8,10 @@ from airyd.errors import ConfigurationError
 from airyd.interfaces import IEventSource, SourceContext
 from airyd.sources.history import read_bounds
 from airyd.sources.redis.address import DEFAULT_MAXLEN, DEFAULT_PREFIX, read_address, read_sentinel_address
+from airyd.sources.redis.connection import RedisClient
 from airyd.sources.redis.pubsub import RedisPubSub
-from airyd.sources.redis.sentinel import SentinelUpstream
+from airyd.sources.redis.sentinel import SentinelClient
 from airyd.sources.redis.streams import RedisStreams
-from airyd.sources.redis.upstream import Upstream
 from airyd.sources.url_query import Query
 
 #: The values of ``mode``; the first is the default.
@@ -34,11 +34,11 @@ def parse(url: str, context: SourceContext) -> IEventSource:
     if "@" in url.partition("?")[2]:  # the parameters' own errors would show the rest of a password
         raise ConfigurationError(f"{url.partition(':')[0]}: in a password write %3F for '?', and %40 for '@'")
     query = Query(url)
-    upstream: Upstream
+    redis: RedisClient
     if query.scheme.lower() == "redis+sentinel":
-        upstream = SentinelUpstream(read_sentinel_address(url, query, context.environ), context.reactor)
+        redis = SentinelClient(read_sentinel_address(url, query, context.environ), context.reactor)
     else:
-        upstream = Upstream(read_address(url, query, context.environ), context.reactor)
+        redis = RedisClient(read_address(url, query, context.environ), context.reactor)
     prefix = query.text("prefix")
     if prefix is None:
         prefix = DEFAULT_PREFIX
@@ -46,10 +46,10 @@ def parse(url: str, context: SourceContext) -> IEventSource:
     source: IEventSource
     if mode == "pubsub":
         history, history_bytes = read_bounds(query)
-        source = RedisPubSub(upstream, prefix, context, history, history_bytes)
+        source = RedisPubSub(redis, prefix, context, history, history_bytes)
     else:
         maxlen = query.integer("maxlen", DEFAULT_MAXLEN, 1, 1_000_000_000)
-        source = RedisStreams(upstream, prefix, maxlen, context)
+        source = RedisStreams(redis, prefix, maxlen, context)
     query.rest = ""
     query.finish(_ELSEWHERE)
     return source

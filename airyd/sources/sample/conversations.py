@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from random import Random
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -16,8 +16,6 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from airyd.events import CHANNEL_CONNECTED, CHANNEL_DISCONNECTED, EVENTS, MESSAGE, UNREAD_COUNT
-from airyd.sources.sample.phrases import LANGUAGES, Phrases
-from airyd.sources.sample.player import Publish
 
 #: A channel's name, its source, the source's own id for it, and its picture.
 _CHANNELS: Final = (
@@ -31,12 +29,51 @@ _CHANNELS: Final = (
 _FEWEST_CHANNELS: Final = 2
 _CONVERSATIONS: Final = 50
 
+
+class Phrases(NamedTuple):
+    """One language's sentences; ``{order}`` and ``{name}`` are filled in.
+
+    :ivar names: of the people who write
+    :ivar questions: what they ask
+    :ivar answers: what the company answers
+    """
+
+    names: tuple[str, ...]
+    questions: tuple[str, ...]
+    answers: tuple[str, ...]
+
+
+#: One with accents and emoji, one without any ASCII letter: clients that count characters for bytes show it.
+_LANGUAGES: Final = (
+    Phrases(
+        ("Emma", "Liam O'Neill", "Zoë"),
+        (
+            "Hi, this is {name}. Where is my order {order}?",
+            "The jacket is lovely, but too small. Can I swap it?",
+            "Do you open on Sunday?",
+            'It says "payment pending" since Tuesday \U0001f615',
+            "Thanks a lot! \U0001f64f",
+        ),
+        (
+            "Hello {name}, order {order} is on its way and should be with you tomorrow.",
+            "Of course. A label for the return is in your inbox.",
+            "We're open from 10 to 6, on Sundays too.",
+            "You're welcome \U0001f60a",
+        ),
+    ),
+    Phrases(
+        ("さくら", "健太"),
+        ("注文番号{order}はいつ届きますか。", "サイズを交換したいです。"),
+        ("{name}様、{order}は明日お届けします。", "かしこまりました。"),
+    ),
+)
+
 _Payload = Mapping[str, object]
 _Made = tuple[str, _Payload]
 
 
 @dataclass(slots=True)
-class _Channel:
+class _AiryChannel:
     payload: _Payload
     connected: bool = False
 
@@ -48,7 +85,7 @@ class _Channel:
 @dataclass(slots=True)
 class _Conversation:
     id: str
-    channel: _Channel
+    channel: _AiryChannel
     phrases: Phrases
     name: str
     unread: int = 0
@@ -106,7 +143,7 @@ class Conversations:
             channel.connected = False
             yield CHANNEL_DISCONNECTED, channel.payload
 
-    def _channel_comes(self, channel: _Channel) -> Iterator[_Made]:
+    def _channel_comes(self, channel: _AiryChannel) -> Iterator[_Made]:
         channel.connected = True
         yield CHANNEL_CONNECTED, channel.payload
 
@@ -139,7 +176,7 @@ class Conversations:
         if known and (len(self._conversations) >= _CONVERSATIONS or self._random.random() < 0.7):
             return self._random.choice(known)
         channel = self._random.choice([each for each in self._channels if each.connected])
-        phrases = self._random.choice(LANGUAGES)
+        phrases = self._random.choice(_LANGUAGES)
         conversation = _Conversation(self._uuid(), channel, phrases, self._random.choice(phrases.names))
         self._conversations.append(conversation)
         return conversation
@@ -148,9 +185,9 @@ class Conversations:
         order = f"#{self._random.randrange(10_000, 100_000)}"
         return self._random.choice(phrases).format(name=conversation.name, order=order)
 
-    def _channel(self, name: str, source: str, source_channel_id: str, image_url: str | None) -> _Channel:
+    def _channel(self, name: str, source: str, source_channel_id: str, image_url: str | None) -> _AiryChannel:
         payload = {"id": self._uuid(), "name": name, "source": source, "source_channel_id": source_channel_id}
-        return _Channel(payload if image_url is None else {**payload, "image_url": image_url})
+        return _AiryChannel(payload if image_url is None else {**payload, "image_url": image_url})
 
     def _message(self, text: str, state: str, sender_type: str) -> dict[str, object]:
         return {
@@ -227,9 +264,9 @@ class ConversationPlayer:
         self._rate = rate
         self._loop = LoopingCall.withCount(self._play)
         self._loop.clock = clock
-        self._publish: Publish | None = None
+        self._publish: Callable[[str, bytes], object] | None = None
 
-    def start(self, publish: Publish) -> None:
+    def start(self, publish: Callable[[str, bytes], object]) -> None:
         """Begin; the first event comes after one interval."""
         self._publish = publish
         self._loop.start(1 / self._rate, now=False).addErrback(

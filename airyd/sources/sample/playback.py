@@ -1,8 +1,8 @@
-"""Recorded events: a file of JSON lines, played at its own times."""
+"""RecordedEvent events: a file of JSON lines, played at its own times."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Annotated, Final, NamedTuple
 
 import msgspec
@@ -11,7 +11,6 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from airyd.errors import ConfigurationError
 from airyd.files import read_bytes
 from airyd.payloads import check
-from airyd.sources.sample.player import Publish
 
 #: A recording that is played in a loop must last as long as this, in seconds.
 SHORTEST_LOOP: Final = 0.1
@@ -19,7 +18,7 @@ SHORTEST_LOOP: Final = 0.1
 MOST_BYTES: Final = 256 * 1024 * 1024
 
 
-class Recorded(NamedTuple):
+class RecordedEvent(NamedTuple):
     """One line of a recording.
 
     :ivar at: seconds from the beginning
@@ -39,7 +38,7 @@ class _Line(msgspec.Struct, forbid_unknown_fields=True):
 _DECODER: Final = msgspec.json.Decoder(_Line)
 
 
-def read_recording(path: str, destinations: Container[str], body_limit: int) -> list[Recorded]:
+def read_recording(path: str, destinations: Container[str], body_limit: int) -> list[RecordedEvent]:
     """Return the lines of a file, each ``{"destination": …, "payload": …, "at": seconds}``.
 
     A body has the bytes that the payload has in the file. Blank lines are skipped.
@@ -49,7 +48,7 @@ def read_recording(path: str, destinations: Container[str], body_limit: int) -> 
     (``airyd.payloads``), or a time before that of the line above.
     """
     content = read_bytes("sample: file", path, MOST_BYTES)
-    recording: list[Recorded] = []
+    recording: list[RecordedEvent] = []
     for number, line in enumerate(content.split(b"\n"), start=1):
         if not line.strip():
             continue
@@ -67,7 +66,7 @@ def read_recording(path: str, destinations: Container[str], body_limit: int) -> 
     return recording
 
 
-def _read_line(line: bytes, destinations: Container[str], body_limit: int) -> Recorded:
+def _read_line(line: bytes, destinations: Container[str], body_limit: int) -> RecordedEvent:
     """Return what the line holds; ``ValueError`` says what is wrong with it."""
     try:
         line.decode()
@@ -81,16 +80,16 @@ def _read_line(line: bytes, destinations: Container[str], body_limit: int) -> Re
         raise ValueError(f"{read.destination!r} is not in the catalogue (see --destination)")
     body = bytes(read.payload)
     check(read.destination, body, body_limit)
-    return Recorded(read.at, read.destination, body)
+    return RecordedEvent(read.at, read.destination, body)
 
 
-class FilePlayer:
+class RecordingPlayer:
     """Publishes a recording once, or over and over.
 
     :param clock: its times count from ``start`` on
     """
 
-    def __init__(self, recording: Sequence[Recorded], loop: bool, clock: IReactorTime) -> None:
+    def __init__(self, recording: Sequence[RecordedEvent], loop: bool, clock: IReactorTime) -> None:
         if loop and recording[-1].at < SHORTEST_LOOP:
             raise ConfigurationError(f"sample: to loop, the last event's 'at' must be at least {SHORTEST_LOOP:g}")
         self._recording = recording
@@ -98,10 +97,10 @@ class FilePlayer:
         self._clock = clock
         self._next = 0
         self._begin = 0.0
-        self._publish: Publish | None = None
+        self._publish: Callable[[str, bytes], object] | None = None
         self._call: IDelayedCall | None = None
 
-    def start(self, publish: Publish) -> None:
+    def start(self, publish: Callable[[str, bytes], object]) -> None:
         """Begin; what is due at once is published in the reactor's next turn."""
         self._publish = publish
         self._begin = self._clock.seconds()

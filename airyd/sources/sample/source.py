@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -12,9 +13,23 @@ from airyd.events import EVENTS, Replay
 from airyd.interfaces import IEventSink, IEventSource, SourceContext
 from airyd.sources.memory import MemorySource, memory_source
 from airyd.sources.sample.conversations import ConversationPlayer, Conversations
-from airyd.sources.sample.playback import FilePlayer, read_recording
-from airyd.sources.sample.player import Player
+from airyd.sources.sample.playback import RecordingPlayer, read_recording
 from airyd.sources.url_query import Query
+
+
+class Player(Protocol):
+    """Something that publishes by itself once it was started."""
+
+    def start(self, publish: Callable[[str, bytes], object]) -> None:
+        """Begin; called at most once, and nothing is published before it has returned.
+
+        :param publish: takes a destination and a body; a running memory feed takes everything
+        """
+        ...
+
+    def stop(self) -> None:
+        """End: nothing is published any more; may be called when it was never started."""
+        ...
 
 
 @implementer(IEventSource)
@@ -85,7 +100,7 @@ def parse(url: str, context: SourceContext) -> SampleSource:
     path = query.text("file")
     player: Player
     if path is None:
-        rate = query.number_above_zero("rate", 2.0, high=10_000)
+        rate = query.number("rate", 2.0, 0.001, 10_000)
         seed = query.integer("seed", 1, -(1 << 63), (1 << 63) - 1)
         query.finish({"loop": "sample:?file=PATH"})
         player = ConversationPlayer(
@@ -94,5 +109,5 @@ def parse(url: str, context: SourceContext) -> SampleSource:
     else:
         loop = query.flag("loop")
         query.finish(dict.fromkeys(("rate", "seed"), "sample: without file"))
-        player = FilePlayer(read_recording(path, context.destinations, context.body_limit), loop, clock)
+        player = RecordingPlayer(read_recording(path, context.destinations, context.body_limit), loop, clock)
     return SampleSource(feed, player)

@@ -12,7 +12,7 @@ from jwt.algorithms import ECAlgorithm
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from airyd.auth.credentials import token_of
+from airyd.auth.credentials import find_token
 from airyd.errors import ConfigurationError, LoginFault
 from airyd.interfaces import Credentials, IAuthenticator, IRevocable, Opening
 from tests.auth.case import (
@@ -173,7 +173,7 @@ class ConfigurationTests(AccessCase):
                 "jwt:jwks=https://idp.example/keys?hunter2:ca-file=/no/such/file",
                 "ca-file /no/such/file: there is no such file",
             ),
-            (f"jwt:jwks=https://idp.example/keys:ca-file={self.file(BROKEN)}", "a certificate in it cannot be read"),
+            (f"jwt:jwks=https://idp.example/keys:ca-file={self.file(BROKEN)}", "a certificate in it is broken"),
             (f"jwt:secret-env=SECRET:ca-file={secret}", "ca-file"),
             (f"jwt:jwks=https://idp.example/keys:ca-file={secret}", "no certificate"),
             ("jwt:secret-env=SECRET:leeway=-1", "leeway"),
@@ -183,13 +183,13 @@ class ConfigurationTests(AccessCase):
             ("jwt:secret-env=SECRET:issuer=", "issuer"),
             ("jwt:secret-env=SECRET:allow-eternal=1", "takes no value"),
             ("jwt:secret-env=SECRET:base64:base64", "twice"),
-            ("jwt:secret-env=SECRET:audiense=airyd", "unknown word 'audiense', did you mean 'audience'?"),
-            ("jwt:secret-env=SECRET:base65", "unknown word 'base65', did you mean 'base64'?"),
-            ("jwt:secret=hunter2", "unknown word 'secret', did you mean"),
-            ("jwt:secret-env=SECRET:colour=hunter2", "unknown word 'colour'; there are: secret-file="),
+            ("jwt:secret-env=SECRET:audiense=airyd", "unknown word 'audiense'; did you mean audience?"),
+            ("jwt:secret-env=SECRET:base65", "unknown word 'base65'; did you mean base64?"),
+            ("jwt:secret=hunter2", "unknown word 'secret'; did you mean"),
+            ("jwt:secret-env=SECRET:colour=hunter2", "unknown word 'colour'. These are known here: secret-file="),
             ("jwt:secret-env=SECRET:hunter2", "word 2 is unknown"),
             ("jwt:secret-env=SECRET:", "word 2 is empty"),
-            ("jtw:secret-env=SECRET", "did you mean 'jwt'?"),
+            ("jtw:secret-env=SECRET", "did you mean jwt?"),
         ):
             error = self.assertRaises(ConfigurationError, self.made, spec, EMPTY="\n")
             self.assertIn(said, str(error), spec)
@@ -209,8 +209,15 @@ class ConfigurationTests(AccessCase):
         from airyd.auth.jwt.keys import secret_keys
 
         opening = Opening("Bearer hunter2", "session=hunter2")
-        shown = Credentials("ann", "hunter2", {"passcode": "hunter2"}, opening, "tcp4:192.0.2.1:1")
-        for thing in (shown, opening, *secret_keys(b"hunter2" * 5, False), self.made(), [shown], f"{shown}"):
+        credentials = Credentials("ann", "hunter2", {"passcode": "hunter2"}, opening, "tcp4:192.0.2.1:1")
+        for thing in (
+            credentials,
+            opening,
+            *secret_keys(b"hunter2" * 5, False),
+            self.made(),
+            [credentials],
+            f"{credentials}",
+        ):
             self.assertNotIn("hunter2", repr(thing))
 
     def test_public(self) -> None:
@@ -249,10 +256,10 @@ class PlaceTests(SynchronousTestCase):
             (in_handshake("Bearer \x85t"), "\x85t"),
             (Credentials(None, None, {}), None),
         ):
-            self.assertEqual(token_of(credentials, "token"), expected)
+            self.assertEqual(find_token(credentials, "token"), expected)
 
     def test_cookie_only_if_named(self) -> None:
-        self.assertIsNone(token_of(in_handshake(cookie="token=t"), None))
+        self.assertIsNone(find_token(in_handshake(cookie="token=t"), None))
         self.assertFalse(authenticator("jwt:secret-env=SECRET").cookies)
         self.assertTrue(authenticator("jwt:secret-env=SECRET:cookie=token").cookies)
 
@@ -260,10 +267,10 @@ class PlaceTests(SynchronousTestCase):
         """What CONNECT says goes over what the handshake says, and a bad token there is not made good by a cookie."""
         opening = Opening("Bearer h", "token=c")
         headers = {"Authorization": "Bearer a"}
-        self.assertEqual(token_of(Credentials("ann", "p", headers, opening), "token"), "a")
-        self.assertEqual(token_of(Credentials("ann", "p", {}, opening), "token"), "p")
-        self.assertEqual(token_of(Credentials(None, None, {}, opening), "token"), "h")
-        self.assertEqual(token_of(in_handshake(cookie="token=c"), "token"), "c")
+        self.assertEqual(find_token(Credentials("ann", "p", headers, opening), "token"), "a")
+        self.assertEqual(find_token(Credentials("ann", "p", {}, opening), "token"), "p")
+        self.assertEqual(find_token(Credentials(None, None, {}, opening), "token"), "h")
+        self.assertEqual(find_token(in_handshake(cookie="token=c"), "token"), "c")
 
     def test_none(self) -> None:
         door = authenticator("jwt:secret-env=SECRET")

@@ -9,10 +9,10 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.auth.jwt.authenticator import TokenAuthenticator
-from airyd.auth.jwt.claims import Rules
+from airyd.auth.jwt.claims import ClaimRules
 from airyd.auth.jwt.fetch import FetchFailed
-from airyd.auth.jwt.jwks import FETCH_EVERY, FRESH, KeySet
-from airyd.auth.jwt.permissions import RightsClaims, RightsTable
+from airyd.auth.jwt.jwks import FETCH_EVERY, FRESH, JwkSet
+from airyd.auth.jwt.permissions import PermissionCache, PermissionClaims
 from airyd.errors import Fault, LoginFault, LoginRefused, LoginUnavailable
 from airyd.interfaces import IPrincipal
 from tests.auth.case import NOW, bearer, jwk, log_in, private_key, token
@@ -33,9 +33,9 @@ class KeySetTests(SynchronousTestCase):
         """Put up a door whose keys come when the test says so."""
         self.clock = Clock()
         self.fetches: list[Deferred[bytes]] = []
-        self.keys = KeySet("https://idp.example/keys", self.fetch, self.clock)
-        rules, rights = Rules(allow_eternal=True), RightsTable(RightsClaims())
-        self.door = TokenAuthenticator(self.keys, rules, rights, None, lambda: NOW)
+        self.keys = JwkSet("https://idp.example/keys", self.fetch, self.clock)
+        rules, permissions = ClaimRules(allow_eternal=True), PermissionCache(PermissionClaims())
+        self.door = TokenAuthenticator(self.keys, rules, permissions, None, lambda: NOW)
 
     def fetch(self) -> Deferred[bytes]:
         """Stand in for the server."""
@@ -218,7 +218,7 @@ class KeySetTests(SynchronousTestCase):
         """A fetch that is cancelled may fail in any way: the log says nothing of it, and nothing begins anew."""
         log = record_log(self)
         fetching: Deferred[bytes] = Deferred(lambda _: fetching.errback(FetchFailed("cannot connect")))
-        keys = KeySet("https://idp.example/keys", lambda: fetching, self.clock)
+        keys = JwkSet("https://idp.example/keys", lambda: fetching, self.clock)
         keys.start()
         keys.stop()
         self.assertTrue(fetching.called)

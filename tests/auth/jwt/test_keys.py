@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
-from airyd.auth.jwt.keys import MOST_KEYS, PUBLIC_ALGORITHMS, SECRET_ALGORITHMS, Key
-from airyd.auth.jwt.signature import read_claims, read_head
+from airyd.auth.jwt.keys import MOST_KEYS, PUBLIC_ALGORITHMS, SECRET_ALGORITHMS, VerificationKey
+from airyd.auth.jwt.signature import read_header, verified_claims
 from airyd.client.token_refresh import check_subject
 from airyd.errors import ConfigurationError, LoginFault, LoginRefused
 from airyd.interfaces import IAuthenticator, IPrincipal
@@ -174,9 +174,9 @@ class PublicKeysTests(KeysCase):
         door = self.with_keys(*pems, pems[0])
         heads: tuple[dict[str, Any], ...] = ({}, {"kid": "k"})
         principals = [
-            self.let_in(door, bearer(token(key=private_key(*key), algorithm=key[0], **head)))
+            self.let_in(door, bearer(token(key=private_key(*key), algorithm=key[0], **header)))
             for key in keys
-            for head in heads
+            for header in heads
         ]
         for principal in principals[1:]:
             self.assert_same_user(principals[0], principal)
@@ -274,12 +274,12 @@ class AlgorithmsTests(KeysCase):
                     ]
                 )
                 for algorithm in family:
-                    shown = bearer(token(key=key, algorithm=algorithm, kid="k"))
+                    credentials = bearer(token(key=key, algorithm=algorithm, kid="k"))
                     for door in doors:
                         if algorithm == named:
-                            self.let_in(door, shown)
+                            self.let_in(door, credentials)
                         else:
-                            self.assertEqual(self.refused(door, shown), LoginFault.ALGORITHM)
+                            self.assertEqual(self.refused(door, credentials), LoginFault.ALGORITHM)
 
     def test_several(self) -> None:
         """As while an issuer goes over from one to another."""
@@ -295,21 +295,21 @@ class AlgorithmsTests(KeysCase):
             for algorithm in good:
                 self.let_in(door, bearer(token(key=key, algorithm=algorithm)))
             for algorithm in bad:
-                shown = bearer(token(key=key, algorithm=algorithm))
-                self.assertEqual(self.refused(door, shown), LoginFault.ALGORITHM)
+                credentials = bearer(token(key=key, algorithm=algorithm))
+                self.assertEqual(self.refused(door, credentials), LoginFault.ALGORITHM)
 
     def test_usual(self) -> None:
         """Without the word it is one for each kind of key, however long the key is."""
         for algorithm in ALL:
-            shown = bearer(token(key=signed_with(algorithm), algorithm=algorithm))
+            credentials = bearer(token(key=signed_with(algorithm), algorithm=algorithm))
             usual = algorithm in ("HS256", "RS256", "ES256", "EdDSA")
             if algorithm in ("ES384", "ES512"):
                 spec = f"jwt:key-file={self.file(public_pem(private_key(algorithm)))}"
                 self.assertIn(f"it holds a key for {algorithm}", self.said(spec))
             elif usual:
-                self.let_in(self.door(algorithm, ""), shown)
+                self.let_in(self.door(algorithm, ""), credentials)
             else:
-                self.assertEqual(self.refused(self.door(algorithm, ""), shown), LoginFault.ALGORITHM)
+                self.assertEqual(self.refused(self.door(algorithm, ""), credentials), LoginFault.ALGORITHM)
 
     def test_sets(self) -> None:
         """A key's own ``alg`` counts, and doesn't make good what isn't named."""
@@ -322,13 +322,13 @@ class AlgorithmsTests(KeysCase):
             ("PS256", "rs", None),
             ("RS512", "rs", LoginFault.ALGORITHM),
         ):
-            shown = bearer(token(key=key, algorithm=algorithm, kid=key_id))
+            credentials = bearer(token(key=key, algorithm=algorithm, kid=key_id))
             if fault is None:
-                self.let_in(door, shown)
+                self.let_in(door, credentials)
             else:
-                self.assertEqual(self.refused(door, shown), fault, (algorithm, key_id))
-        shown = bearer(token(key=other, algorithm="ES384", kid="ec"))
-        self.assertEqual(self.refused(door, shown), LoginFault.ALGORITHM)
+                self.assertEqual(self.refused(door, credentials), fault, (algorithm, key_id))
+        credentials = bearer(token(key=other, algorithm="ES384", kid="ec"))
+        self.assertEqual(self.refused(door, credentials), LoginFault.ALGORITHM)
 
     def test_keys_of_a_set_with_one_name(self) -> None:
         """Some issuers give two keys one ``kid``: each of them counts."""
@@ -348,9 +348,9 @@ class AlgorithmsTests(KeysCase):
 
     def test_a_key_is_tried_with_its_own_algorithms_alone(self) -> None:
         """Whichever keys are given to verify with."""
-        key = Key(("HS384",), OLD.encode())
+        key = VerificationKey(("HS384",), OLD.encode())
         made = token(key=OLD)
-        refused = self.assertRaises(LoginRefused, read_claims, made, read_head(made), [key])
+        refused = self.assertRaises(LoginRefused, verified_claims, made, read_header(made), [key])
         self.assertEqual(refused.fault, LoginFault.ALGORITHM)
 
     def test_public_keys_are_no_secrets(self) -> None:
@@ -380,14 +380,14 @@ class AlgorithmsTests(KeysCase):
         secret = f"jwt:secret-file={self.file(OLD.encode())}"
         public = f"jwt:key-file={self.file(public_pem(private_key('RS256')))}"
         for spec, expected in (
-            (f"{secret}:alg=none", "there are: HS256, HS384, HS512"),
+            (f"{secret}:alg=none", "There are: HS256, HS384, HS512"),
             (f"{secret}:alg=hs512", "did you mean HS512?"),
             (f"{secret}:alg=HS512,", "with commas between them"),
             (f"{secret}:alg=HS256, HS512", "with commas between them"),
             (f"{secret}:alg=RS256", "alg=RS256 is not for the keys of secret-file="),
             (f"{public}:alg=HS256", "alg=HS256 is not for the keys of key-file="),
             (f"{public}:alg=RS256,HS512", "alg=HS512 is not for the keys of key-file="),
-            (f"{public}:alg=none", "there are: RS256"),
+            (f"{public}:alg=none", "There are: RS256"),
             ("jwt:jwks=/keys:alg=HS256", "alg=HS256 is not for the keys of jwks="),
         ):
             self.assertIn(expected, self.said(spec))

@@ -7,7 +7,7 @@ from typing import Any
 
 from zope.interface.verify import verifyObject
 
-from airyd.auth.jwt.row_claims import OnlyRows
+from airyd.auth.jwt.row_claims import ClaimRowFilter
 from airyd.errors import LoginFault
 from airyd.events import CHANNEL_CONNECTED, CHANNEL_DISCONNECTED, EVENTS, MESSAGE, UNREAD_COUNT, Event
 from airyd.hub.row_filter import LazyRow
@@ -107,10 +107,10 @@ class RightsTests(AccessCase):
         self.assertNotEqual(first, "something else")
 
     def test_nothing_is_kept_of_those_who_left(self) -> None:
-        from airyd.auth.jwt.permissions import RightsClaims, RightsTable
+        from airyd.auth.jwt.permissions import PermissionCache, PermissionClaims
 
-        table = RightsTable(RightsClaims())
-        kept = [table.rights(claims(subscribe=[f"/queue/{number}"])) for number in range(100)]
+        table = PermissionCache(PermissionClaims())
+        kept = [table.permissions(claims(subscribe=[f"/queue/{number}"])) for number in range(100)]
         self.assertEqual(len(table), 100)
         del kept
         gc.collect()
@@ -203,4 +203,4 @@ class DeepTests(AccessCase):
         """Looked at from deeper in the stack, it can't be read; that harms nobody, and shows nothing."""
         deep = Event(MESSAGE, "1-1", b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
         for missing_allowed in (False, True):
-            self.assertFalse(OnlyRows({"channel_id": frozenset(["1"])}, missing_allowed).matches(LazyRow(deep)))
+            self.assertFalse(ClaimRowFilter({"channel_id": frozenset(["1"])}, missing_allowed).matches(LazyRow(deep)))

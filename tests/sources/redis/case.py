@@ -102,6 +102,10 @@ class RedisCase(TestCase):
         """Wait until the condition is true; return how many seconds that took."""
         return await until(self.reactor, condition, within)
 
+    async def until_says(self, source: IEventSource, reason: str) -> None:
+        """Wait until the source says that something is wrong, and names this reason in all that it says."""
+        await self.until(lambda: source.health() and all(reason in trouble for trouble in source.health()))
+
     async def until_has(self, sink: RecordingSink, event: Event, within: float = PATIENCE) -> None:
         """Wait until the sink has this event, too."""
         await self.until(lambda: event in sink.events, within)
@@ -110,6 +114,12 @@ class RedisCase(TestCase):
         """Wait until the sink has as many events as these, and require that it has these."""
         await self.until(lambda: len(sink.events) >= len(events), within)
         self.assertEqual(sink.events, list(events))
+
+
+def has_tried(source: IEventSource) -> bool:
+    """Say whether the source says that something is wrong, and no longer that it only begins."""
+    troubles = source.health()
+    return bool(troubles) and not any("not connected yet" in trouble for trouble in troubles)
 
 
 async def until(clock: IReactorTime, condition: Callable[[], object], within: float = PATIENCE) -> float:

@@ -93,14 +93,14 @@ class Redis:
 
     :ivar streams: by their keys; a None is a key that is no stream
     :ivar clients: those that are connected, oldest first
-    :ivar reign: the id of the replication history
+    :ivar replication_id: the id of the replication history
     """
 
     def __init__(self, clock: Clock) -> None:
         self.endpoint = FakeEndpoint(clock)
         self.streams: dict[bytes, Stream | None] = {}
         self.clients: list[Client] = []
-        self.reign = "0"
+        self.replication_id = "0"
         self._known = 0
 
     def serve(self) -> None:
@@ -154,7 +154,7 @@ class Redis:
                 queued, client.queued = client.queued or [], None
                 return [self._answer(client, each) for each in queued]
             case [b"INFO", b"replication"]:
-                return f"role:master\r\nmaster_replid:{self.reign}\r\n".encode()
+                return f"role:master\r\nmaster_replid:{self.replication_id}\r\n".encode()
             case [b"XRANGE", key, first, last, *more]:
                 stream = self.streams.get(key, _EMPTY)
                 if stream is None:

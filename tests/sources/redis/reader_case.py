@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.limits import MIB
-from airyd.sources.redis.connection import Link
+from airyd.sources.redis.connection import RedisConnection
 from airyd.sources.redis.entries import Entries
 from airyd.sources.redis.reader import BLOCK, Reader
 from airyd.sources.redis.stream_position import Stream, StreamInfo
@@ -36,14 +36,14 @@ class ReaderCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.endpoints = [FakeEndpoint(self.clock), FakeEndpoint(self.clock)]
-        self.links = [Link(address(), endpoint, self.clock, "tests") for endpoint in self.endpoints]
+        self.connections = [RedisConnection(address(), endpoint, self.clock, "tests") for endpoint in self.endpoints]
         self.delivered: list[tuple[str, list[str]]] = []
         self.gaps: list[tuple[str, str]] = []
         self.on_delivery: Callable[[], object] = lambda: None
         self.on_gap: Callable[[], object] = lambda: None
-        self.reader = Reader(self.links[0], self.links[1], self.clock, MIB, self.deliver, self.gap)
-        for link in self.links:
-            link.start()
+        self.reader = Reader(self.connections[0], self.connections[1], self.clock, MIB, self.deliver, self.gap)
+        for connection in self.connections:
+            connection.start()
         for endpoint, number in zip(self.endpoints, (7, 8), strict=True):
             endpoint.sessions[0].log_in(number)
         self.reader.start()
@@ -52,8 +52,8 @@ class ReaderCase(SynchronousTestCase):
     def stop(self) -> None:
         """Stop everything; no timer is left."""
         self.reader.stop()
-        for link in self.links:
-            link.stop()
+        for connection in self.connections:
+            connection.stop()
         self.clock.advance(0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
@@ -109,5 +109,5 @@ class ReaderCase(SynchronousTestCase):
     def as_it_was(self, streams: tuple[Stream, ...], key: bytes) -> Answer:
         """Return what Redis says of a stream to which nothing has happened."""
         (stream,) = [each for each in streams if each.key == key]
-        known = stream.asked()
+        known = stream.snapshot()
         return stream_info(known.read, known.added, newest=known.read)

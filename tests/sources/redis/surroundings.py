@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.task import Clock
 
-from airyd.sources.redis.reader import LOOK_EVERY
+from airyd.sources.redis.reader import COUNTERS_EVERY
 from tests.sources.redis import model
 
 
@@ -38,6 +38,6 @@ class Surroundings:
     def quiet(self) -> None:
         """Let time pass in which nothing happens but what is due."""
         for _ in range(10):
-            self.tick(LOOK_EVERY)
+            self.tick(COUNTERS_EVERY)
             self.redis.time_out()
             self.redis.flow()

@@ -12,8 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from txredisapi import ResponseError
 
 from airyd.errors import SourceUnavailable
-from airyd.sources.redis.connection import REPLY_PATIENCE, Link, LinkDown
-from airyd.sources.redis.protocol import Reply
+from airyd.sources.redis.connection import REPLY_PATIENCE, NotConnected, RedisConnection
+from airyd.sources.redis.protocol import RedisReply
 from tests.doubles import record_log, text_of
 from tests.sources.redis.fakes import Answer, Error, FakeEndpoint, Session, address, stream_info, words
 
@@ -23,15 +23,15 @@ CLIENT_ID = words("CLIENT", "ID")
 LONG = 6.1
 
 
-class LinkCase(SynchronousTestCase):
-    """A link over a server in memory."""
+class ConnectionCase(SynchronousTestCase):
+    """A connection over a server in memory."""
 
     url = "redis://192.0.2.7"
 
     def setUp(self) -> None:
         self.clock = Clock()
         self.endpoint = FakeEndpoint(self.clock)
-        self.link = Link(address(self.url), self.endpoint, self.clock, "tests")
+        self.connection = RedisConnection(address(self.url), self.endpoint, self.clock, "tests")
         self.log = record_log(self)
 
     @property
@@ -40,10 +40,10 @@ class LinkCase(SynchronousTestCase):
         return self.endpoint.sessions[-1]
 
     def connect(self) -> Session:
-        """Start the link and log it in."""
-        self.link.start()
+        """Start the connection and log it in."""
+        self.connection.start()
         self.session.log_in()
-        self.assertIsNone(self.link.trouble)
+        self.assertIsNone(self.connection.trouble)
         return self.session
 
     def assert_nothing_is_left(self) -> None:
@@ -53,15 +53,15 @@ class LinkCase(SynchronousTestCase):
         self.assertEqual([session.is_open for session in self.endpoint.sessions if session.is_open], [])
 
 
-class LoginTests(LinkCase):
+class LoginTests(ConnectionCase):
     """What is said before anything else."""
 
     def log_in(self, url: str, **environ: str) -> list[list[bytes]]:
-        """Return what a link says, and require that it counts as connected only after all of that."""
+        """Return what a connection says, and require that it counts as connected only after all of that."""
         endpoint = FakeEndpoint(self.clock)
-        link = Link(address(url, **environ), endpoint, self.clock, "tests")
-        link.start()
-        connected = link.connected()
+        connection = RedisConnection(address(url, **environ), endpoint, self.clock, "tests")
+        connection.start()
+        connected = connection.connected()
         said: list[list[bytes]] = []
         while commands := endpoint.sessions[0].asked():
             self.assertNoResult(connected)
@@ -70,8 +70,8 @@ class LoginTests(LinkCase):
             endpoint.sessions[0].answer(answers.get(commands[0][0], "OK"))
             said += commands
         self.successResultOf(connected)
-        self.assertEqual((link.client_id, link.generation, link.trouble), (42, 1, None))
-        self.successResultOf(link.connected())
+        self.assertEqual((connection.client_id, connection.generation, connection.trouble), (42, 1, None))
+        self.successResultOf(connection.connected())
         return said
 
     def test_order(self) -> None:
@@ -85,27 +85,27 @@ class LoginTests(LinkCase):
         )
 
     def test_a_login_that_may_not_ping(self) -> None:
-        self.link.start()
+        self.connection.start()
         self.session.answer(7, Error("NOPERM this user has no permissions to run the 'ping' command"))
-        self.successResultOf(self.link.connected())
+        self.successResultOf(self.connection.connected())
 
 
-class WrongPasswordTests(LinkCase):
+class WrongPasswordTests(ConnectionCase):
     """A login that is refused is tried again: the operator may be changing the password just now."""
 
     url = "redis://airyd:s3cret@192.0.2.7"
 
     def test_retried_with_back_off_and_said_once(self) -> None:
         refusal = Error("WRONGPASS invalid username-password pair or user is disabled.")
-        self.link.start()
-        connected = self.link.connected()
+        self.connection.start()
+        connected = self.connection.connected()
         pauses = []
         for attempt in range(1, 9):
             self.assertEqual(len(self.endpoint.sessions), attempt)
             self.assertEqual(self.session.asked(), [words("AUTH", "airyd", "s3cret")])
             self.session.answer(refusal)
             self.assertFalse(self.session.is_open)
-            self.assertEqual(self.link.trouble, str(refusal))
+            self.assertEqual(self.connection.trouble, str(refusal))
             self.clock.advance(0)
             (retry,) = self.clock.getDelayedCalls()
             pauses.append(retry.getTime() - self.clock.seconds())
@@ -119,10 +119,10 @@ class WrongPasswordTests(LinkCase):
 
         self.session.log_in()
         self.successResultOf(connected)
-        self.assertIsNone(self.link.trouble)
+        self.assertIsNone(self.connection.trouble)
 
 
-class ConnectingTests(LinkCase):
+class ConnectingTests(ConnectionCase):
     """Attempts, and what ends a connection."""
 
     def test_refused(self) -> None:
@@ -133,73 +133,76 @@ class ConnectingTests(LinkCase):
             (OSError(24, "Too many open files"), "Too many open files"),
         ):
             self.endpoint.fault = fault
-            self.link.start()
-            self.assertIn(trouble, str(self.link.trouble))
+            self.connection.start()
+            self.assertIn(trouble, str(self.connection.trouble))
             self.clock.advance(LONG)
             self.assertEqual(self.endpoint.attempts, 2)
-            self.link.stop()
+            self.connection.stop()
             self.endpoint.attempts = 0
         self.assert_nothing_is_left()
 
     def test_comes_back(self) -> None:
         for generation in range(1, 4):
             if generation == 1:
-                self.link.start()
+                self.connection.start()
             self.session.log_in(number=generation)
-            self.assertEqual((self.link.generation, self.link.client_id), (generation, generation))
+            self.assertEqual((self.connection.generation, self.connection.client_id), (generation, generation))
             self.session.lose()
-            self.assertIn("lost", str(self.link.trouble))
-            connected = self.link.connected()
+            self.assertIn("lost", str(self.connection.trouble))
+            connected = self.connection.connected()
             self.assertNoResult(connected)
             self.clock.advance(LONG)
         self.assertEqual(len(self.endpoint.sessions), 4)
 
     def test_a_silent_login(self) -> None:
-        self.link.start()
+        self.connection.start()
         self.clock.advance(REPLY_PATIENCE - 0.01)
         self.assertTrue(self.session.is_open)
         self.clock.advance(0.01)
         self.assertFalse(self.session.is_open)
         self.clock.advance(0)
-        self.assertEqual(self.link.trouble, "no reply within 5 seconds")
+        self.assertEqual(self.connection.trouble, "no reply within 5 seconds")
 
     def test_loading(self) -> None:
         """A Redis that still reads its data counts as away, and not as one whose streams are gone."""
         loading = "LOADING Redis is loading the dataset in memory"
-        self.link.start()
+        self.connection.start()
         self.session.answer(7, Error(loading))
         self.clock.advance(0)
-        self.assertEqual((self.link.trouble, self.session.is_open), (loading, False))
+        self.assertEqual((self.connection.trouble, self.session.is_open), (loading, False))
         self.clock.advance(LONG)
         session = self.session
         session.log_in()
 
-        command = self.link.command("XINFO", "STREAM", "a")  # a replica that starts to load
+        command = self.connection.command("XINFO", "STREAM", "a")  # a replica that starts to load
         session.answer(Error(loading))
-        self.failureResultOf(command, LinkDown)
+        self.failureResultOf(command, NotConnected)
         self.clock.advance(0)
-        self.assertEqual((self.link.trouble, session.is_open), (loading, False))
+        self.assertEqual((self.connection.trouble, session.is_open), (loading, False))
 
     def test_what_is_no_redis(self) -> None:
-        self.link.start()
+        self.connection.start()
         self.session.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         self.clock.advance(0)
-        self.assertIn("a web server, not a Redis", str(self.link.trouble))
+        self.assertIn("a web server, not a Redis", str(self.connection.trouble))
         self.assertFalse(self.session.is_open)
         self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_trouble_is_one_line_without_secrets(self) -> None:
-        self.link.start()
+        self.connection.start()
         self.session.lose(OSError("a\n b"))
-        self.assertEqual(len(str(self.link.trouble).splitlines()), 1)
+        self.assertEqual(len(str(self.connection.trouble).splitlines()), 1)
 
 
-class CommandTests(LinkCase):
+class CommandTests(ConnectionCase):
     """Commands and their replies."""
 
     def test_in_order(self) -> None:
         session = self.connect()
-        first, second = self.link.command("XADD", "k", "*", b"payload", b"\xff\r\n"), self.link.command("GET", 7)
+        first, second = (
+            self.connection.command("XADD", "k", "*", b"payload", b"\xff\r\n"),
+            self.connection.command("GET", 7),
+        )
         self.assertEqual(session.asked(), [words("XADD", "k", "*", "payload", b"\xff\r\n"), words("GET", "7")])
         session.answer(b"1-1", [b"\xff", 5, None, [b""]])
         self.assertEqual(self.successResultOf(first), b"1-1")
@@ -208,44 +211,44 @@ class CommandTests(LinkCase):
 
     def test_an_error_is_one_commands(self) -> None:
         session = self.connect()
-        first, second = self.link.command("GET", "a"), self.link.command("GET", "b")
+        first, second = self.connection.command("GET", "a"), self.connection.command("GET", "b")
         session.answer(Error("WRONGTYPE no"), b"x")
         self.assertIn("WRONGTYPE", str(self.failureResultOf(first, ResponseError).value))
         self.assertEqual(self.successResultOf(second), b"x")
         self.assertTrue(session.is_open)
 
     def test_without_a_connection(self) -> None:
-        self.failureResultOf(self.link.command("GET", "a"), LinkDown)
-        self.link.start()
-        self.failureResultOf(self.link.command("GET", "a"), LinkDown)  # not logged in yet
+        self.failureResultOf(self.connection.command("GET", "a"), NotConnected)
+        self.connection.start()
+        self.failureResultOf(self.connection.command("GET", "a"), NotConnected)  # not logged in yet
 
     def test_a_connection_that_is_lost(self) -> None:
         session = self.connect()
-        commands = [self.link.command("GET", "a") for _ in range(3)]
+        commands = [self.connection.command("GET", "a") for _ in range(3)]
         session.answer(b"x")
         session.lose(ConnectionDone())
         self.assertEqual(self.successResultOf(commands[0]), b"x")
         for command in commands[1:]:
-            error = self.failureResultOf(command, LinkDown).value
+            error = self.failureResultOf(command, NotConnected).value
             self.assertIn("redis://192.0.2.7:6379/0: the connection was lost", str(error))
 
     def test_a_reply_that_comes_too_late(self) -> None:
         session = self.connect()
-        command = self.link.command("GET", "a")
-        patient = self.link.command("XREAD", patience=15)
+        command = self.connection.command("GET", "a")
+        patient = self.connection.command("XREAD", patience=15)
         self.clock.advance(REPLY_PATIENCE - 0.1)
         self.assertTrue(session.is_open)
         self.clock.advance(0.1)
         self.assertFalse(session.is_open)
         self.clock.advance(0)
         for each in (command, patient):
-            self.assertIn("no reply within 5 seconds", str(self.failureResultOf(each, LinkDown).value))
+            self.assertIn("no reply within 5 seconds", str(self.failureResultOf(each, NotConnected).value))
         self.clock.advance(LONG)
         self.assertEqual(len(self.endpoint.sessions), 2)
 
     def test_patience(self) -> None:
         session = self.connect()
-        command = self.link.command("XREAD", patience=10)
+        command = self.connection.command("XREAD", patience=10)
         self.clock.advance(9.9)
         session.answer(None)
         self.assertIsNone(self.successResultOf(command))
@@ -253,19 +256,19 @@ class CommandTests(LinkCase):
     def test_a_command_that_is_given_up(self) -> None:
         """Its reply is not mistaken for the next one's."""
         session = self.connect()
-        first, second = self.link.command("GET", "a"), self.link.command("GET", "b")
+        first, second = self.connection.command("GET", "a"), self.connection.command("GET", "b")
         first.addErrback(lambda failure: None)
         first.cancel()
         session.answer(b"a", b"b")
         self.assertEqual(self.successResultOf(second), b"b")
 
     def test_whoever_waits_for_a_connection_may_give_up(self) -> None:
-        waiting = [self.link.connected() for _ in range(3)]
+        waiting = [self.connection.connected() for _ in range(3)]
         for each in waiting:  # not started
             self.failureResultOf(each, SourceUnavailable)
         self.endpoint.holding = True
-        self.link.start()
-        waiting = [self.link.connected() for _ in range(3)]
+        self.connection.start()
+        waiting = [self.connection.connected() for _ in range(3)]
         gone: list[object] = []
         waiting[0].addCallback(lambda _: waiting[2].cancel())  # at the very moment when the others' turn comes
         for each in waiting[1:]:
@@ -277,8 +280,8 @@ class CommandTests(LinkCase):
         self.assertEqual(len(gone), 2)
 
     def test_connected_after_a_waiter_stopped_it(self) -> None:
-        self.link.start()
-        stopping = self.link.connected().addCallback(lambda _: self.link.stop())
+        self.connection.start()
+        stopping = self.connection.connected().addCallback(lambda _: self.connection.stop())
         self.session.log_in()
         self.assert_nothing_is_left()
         self.successResultOf(stopping)
@@ -286,12 +289,12 @@ class CommandTests(LinkCase):
         self.assertEqual(len(self.endpoint.sessions), 1)
 
 
-class TransactionTests(LinkCase):
+class TransactionTests(ConnectionCase):
     """MULTI and EXEC."""
 
     def test_replies(self) -> None:
         session = self.connect()
-        transaction = Deferred.fromCoroutine(self.link.transaction(("GET", "a"), ("XINFO", "STREAM", "b")))
+        transaction = Deferred.fromCoroutine(self.connection.transaction(("GET", "a"), ("XINFO", "STREAM", "b")))
         self.assertEqual(
             session.asked(), [words(*each) for each in (("MULTI",), ("GET", "a"), ("XINFO", "STREAM", "b"), ("EXEC",))]
         )
@@ -306,26 +309,26 @@ class TransactionTests(LinkCase):
             (("OK", Error("NOPERM no"), Error("EXECABORT")), ResponseError),
             (("OK", "QUEUED", None), SourceUnavailable),
         ):
-            transaction = Deferred.fromCoroutine(self.link.transaction(("GET", "a")))
+            transaction = Deferred.fromCoroutine(self.connection.transaction(("GET", "a")))
             session.answer(*answers)
             self.failureResultOf(transaction, error)
-        transaction = Deferred.fromCoroutine(self.link.transaction(("GET", "a")))
+        transaction = Deferred.fromCoroutine(self.connection.transaction(("GET", "a")))
         session.answer("OK", "QUEUED")
         session.lose()
-        self.failureResultOf(transaction, LinkDown)
+        self.failureResultOf(transaction, NotConnected)
 
 
-class FullMemoryTests(LinkCase):
+class FullMemoryTests(ConnectionCase):
     """At maxmemory Redis refuses what is in a MULTI; a stream that doesn't change is read without."""
 
     RANGE = ("XRANGE", "b", "5-0", "+")
     INFO = ("XINFO", "STREAM", "b")
     OOM = Error("OOM command not allowed when used memory > 'maxmemory'.")
 
-    def begin(self) -> tuple[Session, Deferred[list[Reply]]]:
+    def begin(self) -> tuple[Session, Deferred[list[RedisReply]]]:
         """Let Redis refuse a transaction."""
         session = self.connect()
-        transaction = Deferred.fromCoroutine(self.link.transaction(self.RANGE, self.INFO))
+        transaction = Deferred.fromCoroutine(self.connection.transaction(self.RANGE, self.INFO))
         self.assertEqual(session.asked()[0], words("MULTI"))
         session.answer("OK", self.OOM, self.OOM, Error("EXECABORT Transaction discarded because of previous errors."))
         return session, transaction
@@ -375,34 +378,34 @@ class FullMemoryTests(LinkCase):
     def test_a_lost_connection(self) -> None:
         session, transaction = self.begin()
         session.lose()
-        self.failureResultOf(transaction, LinkDown)
+        self.failureResultOf(transaction, NotConnected)
 
 
-class StopTests(LinkCase):
+class StopTests(ConnectionCase):
     """It can be stopped at any time, and leaves nothing behind."""
 
     url = "redis://:x@192.0.2.7/1"
 
     def test_not_started(self) -> None:
-        self.successResultOf(self.link.stop())
+        self.successResultOf(self.connection.stop())
         self.assert_nothing_is_left()
 
     def in_state(self, prepare: Callable[[], object]) -> None:
-        """Stop the link in the state that ``prepare`` brings about."""
-        self.link.start()
-        waiter: Deferred[None] | None = self.link.connected()
+        """Stop the connection in the state that ``prepare`` brings about."""
+        self.connection.start()
+        waiter: Deferred[None] | None = self.connection.connected()
         prepare()
         if waiter is not None and waiter.called:
             self.successResultOf(waiter)
             waiter = None
-        stopped = self.link.stop()
+        stopped = self.connection.stop()
         self.assert_nothing_is_left()
         self.successResultOf(stopped)
         if waiter is not None:
             self.failureResultOf(waiter, SourceUnavailable)
-        self.failureResultOf(self.link.connected(), SourceUnavailable)
-        self.failureResultOf(self.link.command("GET", "a"), SourceUnavailable)
-        self.successResultOf(self.link.stop())
+        self.failureResultOf(self.connection.connected(), SourceUnavailable)
+        self.failureResultOf(self.connection.command("GET", "a"), SourceUnavailable)
+        self.successResultOf(self.connection.stop())
         attempts = self.endpoint.attempts
         self.clock.advance(100)
         self.assertEqual(self.endpoint.attempts, attempts)
@@ -422,15 +425,15 @@ class StopTests(LinkCase):
         self.in_state(lambda: self.session.log_in())
 
     def test_waiting_for_a_reply(self) -> None:
-        commands: list[Deferred[Reply]] = []
+        commands: list[Deferred[RedisReply]] = []
 
         def ask() -> None:
             self.session.log_in()
-            commands.extend(self.link.command("GET", "a") for _ in range(2))
+            commands.extend(self.connection.command("GET", "a") for _ in range(2))
 
         self.in_state(ask)
         for command in commands:
-            self.failureResultOf(command, LinkDown)
+            self.failureResultOf(command, NotConnected)
 
     def test_waiting_for_the_next_attempt(self) -> None:
         self.endpoint.fault = ConnectionRefusedError()
@@ -446,7 +449,7 @@ class StopTests(LinkCase):
     def test_the_other_end_does_not_answer(self) -> None:
         session = self.connect()
         session.never_ends()
-        stopped = self.link.stop()
+        stopped = self.connection.stop()
         self.clock.advance(0.9)
         self.assertNoResult(stopped)
         self.clock.advance(0.2)

@@ -11,8 +11,8 @@ from twisted.trial.unittest import TestCase
 
 from airyd.interfaces import IEventSink, IEventSource, SourceContext
 from airyd.sources.redis.address import read_address
+from airyd.sources.redis.connection import RedisClient
 from airyd.sources.redis.streams import RedisStreams
-from airyd.sources.redis.upstream import Upstream
 from airyd.sources.url_query import Query
 from tests.sources.contract import NEWS
 from tests.sources.redis.case import until
@@ -59,7 +59,7 @@ class RedisContractTests(RedisContract, TestCase):
         query = Query(f"redis://127.0.0.1:{self.server.port}")
         address = read_address(f"redis://127.0.0.1:{self.server.port}", query, {})
         self._source = _Observed(
-            Upstream(address, self.reactor), self.prefix, 10_000, SourceContext(self.reactor, lambda: START, ())
+            RedisClient(address, self.reactor), self.prefix, 10_000, SourceContext(self.reactor, lambda: START, ())
         )
         return self._source
 

@@ -13,8 +13,8 @@ from twisted.trial.unittest import TestCase
 
 from airyd.errors import SourceUnavailable
 from airyd.interfaces import IEventSink, IEventSource, SourceContext
+from airyd.sources.redis.connection import RedisClient
 from airyd.sources.redis.pubsub import RedisPubSub
-from airyd.sources.redis.upstream import Upstream
 from tests.sources.contract import COUNTS, NEWS
 from tests.sources.redis.case import until
 from tests.sources.redis.contract import RedisContract
@@ -71,7 +71,7 @@ class PubSubContractTests(RedisContract, TestCase):
 
     def make_source(self) -> IEventSource:
         context = SourceContext(self.reactor, lambda: START, CATALOGUE)
-        where = Upstream(address(f"redis://127.0.0.1:{self.server.port}"), self.reactor)
+        where = RedisClient(address(f"redis://127.0.0.1:{self.server.port}"), self.reactor)
         self._source = _Observed(where, self.prefix, context, history=self.history)
         return self._source
 

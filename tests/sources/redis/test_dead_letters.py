@@ -6,9 +6,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.errors import PayloadFault, PayloadRefused
-from airyd.sources.redis.connection import Link
+from airyd.sources.redis.connection import RedisConnection
 from airyd.sources.redis.dead_letters import DeadLetters
-from airyd.sources.redis.entries import Refused
+from airyd.sources.redis.entries import RefusedEntry
 from tests.doubles import record_log, text_of
 from tests.sources.redis.fakes import Error, FakeEndpoint, address, words
 
@@ -23,16 +23,16 @@ class DeadLetterTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = clock = Clock()
         endpoint = FakeEndpoint(clock)
-        self.link = link = Link(address(), endpoint, clock, "tests")
-        self.letters = DeadLetters(link, "p:", "stream", clock)
+        self.connection = connection = RedisConnection(address(), endpoint, clock, "tests")
+        self.letters = DeadLetters(connection, "p:", "stream", clock)
         self.log = record_log(self)
-        link.start()
+        connection.start()
         self.session = endpoint.sessions[0]
         self.session.log_in()
 
-    def bury(self, body: bytes | None = b"s3cret", event_id: str = "5-1") -> None:
+    def copy(self, body: bytes | None = b"s3cret", event_id: str = "5-1") -> None:
         """Refuse an entry."""
-        self.letters.bury(KEY, Refused(event_id, body, PayloadRefused(PayloadFault.NOT_JSON_OBJECT, "no object")))
+        self.letters.copy(KEY, RefusedEntry(event_id, body, PayloadRefused(PayloadFault.NOT_JSON_OBJECT, "no object")))
 
     def test_copied(self) -> None:
         for body, copied in (
@@ -41,7 +41,7 @@ class DeadLetterTests(SynchronousTestCase):
             (b"x" * 100_000, b"x" * 65536),
             (b"\xff\0", b"\xff\0"),
         ):
-            self.bury(body)
+            self.copy(body)
             self.assertEqual(self.session.asked(), [MARK])
             self.session.answer(b"5-1")
             fields = words("stream", KEY, "id", "5-1", "reason", "no object", "payload", copied)
@@ -50,7 +50,7 @@ class DeadLetterTests(SynchronousTestCase):
         self.assertNotIn("s3cret", text_of(self.log))
 
     def test_another_node_was_first(self) -> None:
-        self.bury()
+        self.copy()
         self.session.asked()
         self.session.answer(LATER)
         self.assertEqual(self.session.asked(), [])
@@ -58,10 +58,12 @@ class DeadLetterTests(SynchronousTestCase):
 
     def test_messages_of_a_channel(self) -> None:
         """They have no ids that go up: one of a bounded number of keys says for a minute that it was copied."""
-        letters = DeadLetters(self.link, "p:", "channel", self.clock)
+        letters = DeadLetters(self.connection, "p:", "channel", self.clock)
         marks = set()
         for number in range(500):
-            letters.bury(KEY, Refused(f"{number:x}", b"", PayloadRefused(PayloadFault.NOT_JSON_OBJECT, "no object")))
+            letters.copy(
+                KEY, RefusedEntry(f"{number:x}", b"", PayloadRefused(PayloadFault.NOT_JSON_OBJECT, "no object"))
+            )
             ((command, mark, *options),) = self.session.asked()
             self.assertEqual([command, *options], words("SET", "", "NX", "EX", 60))
             self.assertLess(int(mark.removeprefix(b"p:dead-letter:")), 4096)
@@ -72,37 +74,37 @@ class DeadLetterTests(SynchronousTestCase):
     def test_a_flood(self) -> None:
         """As many are copied as are kept, then some in each second; the log says so."""
         for number in range(3000):
-            self.bury(event_id=f"6-{number}")
+            self.copy(event_id=f"6-{number}")
         self.assertEqual(len(self.session.asked()), 1000)
         self.assertIn("per second", text_of(self.log))
         for _ in range(3):
             self.clock.advance(1)
             for number in range(1000):
-                self.bury(event_id=f"7-{number}")
+                self.copy(event_id=f"7-{number}")
             self.assertEqual(len(self.session.asked()), 100)
             self.session.answer(*[LATER] * 100)
 
     def test_where_it_is_forbidden(self) -> None:
         """It is tried once."""
-        self.bury()
-        self.bury(event_id="5-2")
+        self.copy()
+        self.copy(event_id="5-2")
         self.session.asked()
         self.session.answer(*[Error("NOPERM this user has no permissions to run the 'xadd' command")] * 2)
-        self.bury(event_id="5-3")
+        self.copy(event_id="5-3")
         self.assertEqual(self.session.asked(), [])
         self.assertEqual(self.flushLoggedErrors(), [])
         self.assertIn("NOPERM", text_of(self.log))
 
     def test_what_passes(self) -> None:
         """Redis may have a reason to take nothing just now."""
-        self.bury()
+        self.copy()
         self.session.asked()
         self.session.answer(Error("MISCONF Errors writing to the AOF file"))
-        self.bury(event_id="5-2")
+        self.copy(event_id="5-2")
         self.assertEqual(len(self.session.asked()), 1)
 
     def test_redis_is_away(self) -> None:
-        self.bury()
+        self.copy()
         self.session.lose()
-        self.bury()
+        self.copy()
         self.assertEqual(self.flushLoggedErrors(), [])

@@ -316,6 +316,6 @@ class PasswordTests(FailoverCase):
     async def test_none(self) -> None:
         source = self.source()
         starting = source.start(RecordingSink())
-        await self.until(lambda: all("NOAUTH" in trouble for trouble in source.health()))
+        await self.until_says(source, "NOAUTH")
         await source.stop()
         await self.assertFailure(starting, SourceUnavailable)

@@ -80,7 +80,7 @@ class KillTests(RedisCase):
         source, sink = self.source(), RecordingSink()
         starting = source.start(sink)
         watching = source.watch(A)
-        await self.until(lambda: all("connection refused" in trouble for trouble in source.health()))
+        await self.until_says(source, "connection refused")
         self.assertNoResult(starting)
         await self.back(source)
         await starting
@@ -98,7 +98,7 @@ class KillTests(RedisCase):
 
         source = self.source()
         starting = source.start(RecordingSink())
-        await self.until(lambda: all("connection refused" in trouble for trouble in source.health()))
+        await self.until_says(source, "connection refused")
         await source.stop()
         await self.assertFailure(starting, SourceUnavailable)
         self.assertEqual(self.flushLoggedErrors(), [])
@@ -148,7 +148,7 @@ class ForgetfulTests(RedisCase):
         return entries
 
 
-class LinkTests(RedisCase):
+class ConnectionTests(RedisCase):
     """The server stays, and the way to it does not."""
 
     def setUp(self) -> None:

@@ -16,9 +16,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.limits import MIB
 from airyd.sources.redis import stream_position as stream_module
-from airyd.sources.redis.connection import Link
+from airyd.sources.redis.connection import RedisConnection
 from airyd.sources.redis.entries import Entries
-from airyd.sources.redis.reader import LOOK_EVERY, Reader
+from airyd.sources.redis.reader import COUNTERS_EVERY, Reader
 from tests.sources.redis import model
 from tests.sources.redis.fakes import address
 from tests.sources.redis.surroundings import Surroundings
@@ -27,7 +27,7 @@ KEYS: Final = (b"p:/a", b"p:/b")
 #: Entries that a stream has had when it is first looked at: more than one history adds.
 BEFORE: Final = 1000
 #: Seconds within which the same gap may be told again: an answer to an older question was under way.
-SAME_GAP: Final = 2 * LOOK_EVERY + 0.5
+SAME_GAP: Final = 2 * COUNTERS_EVERY + 0.5
 
 
 @dataclass
@@ -66,12 +66,12 @@ class World(Surroundings):
             stream = model.Stream(BEFORE - 1)
             stream.add((1000, 0), b"{}")
             self.redis.streams[key] = stream
-        links = [Link(address(), self.redis.endpoint, self.clock, "tests") for _ in range(2)]
-        self.reader = Reader(links[0], links[1], self.clock, MIB, self.deliver, self.gap)
-        for link in links:
-            link.start()
+        connections = [RedisConnection(address(), self.redis.endpoint, self.clock, "tests") for _ in range(2)]
+        self.reader = Reader(connections[0], connections[1], self.clock, MIB, self.deliver, self.gap)
+        for connection in connections:
+            connection.start()
             self.redis.flow()
-        self.links = links
+        self.connections = connections
         self.reader.start()
         for key in KEYS:
             info = stream_module.StreamInfo("1000-0", BEFORE, "0-0", "1000-0")
@@ -169,7 +169,7 @@ _STEP = st.one_of(
     st.tuples(st.just("cut"), st.integers(0, 1)),
     st.tuples(st.just("flow"), st.integers(0, 1)),
     st.tuples(st.just("flow"), st.integers(0, 1)),
-    st.tuples(st.just("tick"), st.sampled_from([0.3, LOOK_EVERY])),
+    st.tuples(st.just("tick"), st.sampled_from([0.3, COUNTERS_EVERY])),
 )
 #: What is done in one MULTI: a blocked reader sees only its result.
 _STEPS = st.lists(st.lists(_STEP, min_size=1, max_size=3), max_size=25)
@@ -192,8 +192,8 @@ class HistoryTests(SynchronousTestCase):
         for key in KEYS:
             self.check(world, key)
         world.reader.stop()
-        for link in world.links:
-            link.stop()
+        for connection in world.connections:
+            connection.stop()
         world.clock.advance(0)
         self.assertEqual(world.clock.getDelayedCalls(), [])
         self.assertEqual(self.flushLoggedErrors(), [])

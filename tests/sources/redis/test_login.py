@@ -10,7 +10,7 @@ from urllib.parse import quote
 from airyd.errors import ConfigurationError, SourceUnavailable
 from airyd.sources import make_source
 from tests.doubles import record_log, text_of
-from tests.sources.redis.case import RedisCase
+from tests.sources.redis.case import RedisCase, has_tried
 from tests.sources.redis.certificates import Certificates
 from tests.sources.redis.server import RedisServer
 from tests.sources.support import RecordingSink, make_context
@@ -65,7 +65,7 @@ class PasswordTests(RedisCase):
         log = record_log(self)
         source, sink = self.source(self.url("airyd:s3cret@")), RecordingSink()
         starting = source.start(sink)
-        await self.until(lambda: all("WRONGPASS" in trouble for trouble in source.health()))
+        await self.until_says(source, "WRONGPASS")
         self.redis.call("ACL", "SETUSER", "airyd", ">s3cret")
         await starting
         self.assertEqual(list(source.health()), [])
@@ -76,7 +76,7 @@ class PasswordTests(RedisCase):
         self.redis.call("CONFIG", "SET", "requirepass", PASSWORD)
         source = self.source()
         starting = source.start(RecordingSink())
-        await self.until(lambda: all("NOAUTH" in trouble for trouble in source.health()))
+        await self.until_says(source, "NOAUTH")
         await source.stop()
         await self.assertFailure(starting, SourceUnavailable)
 
@@ -137,7 +137,7 @@ class TlsTests(RedisCase):
         """Return why the source does not get through."""
         source = self.source(url)
         starting = source.start(RecordingSink())
-        await self.until(lambda: all("not connected yet" not in trouble for trouble in source.health()))
+        await self.until(lambda: has_tried(source))
         said = "; ".join(source.health())
         await source.stop()
         await self.assertFailure(starting, SourceUnavailable)
@@ -188,6 +188,6 @@ class UnixTests(RedisCase):
     async def test_no_socket(self) -> None:
         source = self.source(f"redis+unix://{self.server.path}-not")
         starting = source.start(RecordingSink())
-        await self.until(lambda: all(os.strerror(errno.ENOENT) in trouble for trouble in source.health()))
+        await self.until_says(source, os.strerror(errno.ENOENT))
         await source.stop()
         await self.assertFailure(starting, SourceUnavailable)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airyd.sources.redis.reader import LOOK_EVERY
+from airyd.sources.redis.reader import COUNTERS_EVERY
 from airyd.sources.redis.stream_position import NO_STREAM, Stream, before
 from tests.doubles import record_log, text_of
 from tests.sources.redis.fakes import Answer, Error, stream_info, words
@@ -14,7 +14,7 @@ class LookTests(ReaderCase):
 
     def look(self, *answers: Answer) -> None:
         """Let the time of the next look come, and answer it."""
-        self.clock.advance(LOOK_EVERY)
+        self.clock.advance(COUNTERS_EVERY)
         self.assertEqual([command[:2] for command in self.commands.asked()], [words("XINFO", "STREAM")] * len(answers))
         self.commands.answer(*answers)
 

@@ -21,7 +21,7 @@ from airyd.interfaces import SourceContext
 from airyd.sources import make_source
 from airyd.sources.redis.trouble import why_lost, why_no_redis, why_silent
 from tests.doubles import record_log
-from tests.sources.redis.case import until
+from tests.sources.redis.case import has_tried, until
 from tests.sources.redis.certificates import Certificates
 from tests.sources.support import START, RecordingSink
 
@@ -85,7 +85,7 @@ class ServersTests(TestCase):
         source = make_source(url, SourceContext(self.reactor, lambda: START, (MESSAGE,), environ={}))
         starting = source.start(RecordingSink()).addErrback(lambda _: None)
         try:
-            await until(self.reactor, lambda: all("not connected yet" not in trouble for trouble in source.health()))
+            await until(self.reactor, lambda: has_tried(source))
         finally:
             await source.stop()
             await starting

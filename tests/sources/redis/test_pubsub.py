@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import Any, cast
 
 from twisted.internet.defer import CancelledError
-from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.errors import PayloadFault, SourceUnavailable
 from airyd.events import Event, Replay
 from airyd.interfaces import SourceContext
+from airyd.sources.redis.connection import RedisClient
 from airyd.sources.redis.pubsub import RedisPubSub
-from airyd.sources.redis.upstream import Upstream
 from tests.doubles import record_log, text_of
+from tests.sources.redis.fake_case import FakeRedisCase
 from tests.sources.redis.fakes import Answer, Error, FakeEndpoint, address_of, words
 from tests.sources.support import EPOCH, START, RecordingSink, body
 
@@ -31,18 +29,7 @@ def message(number: int, destination: str = A) -> Answer:
     return [b"message", b"p:" + destination.encode(), body(number)]
 
 
-class _Sink(RecordingSink):
-    """Does something when it is told of a gap."""
-
-    on_gap: Callable[[], object]
-
-    def gap(self, destinations: Sequence[str], reason: str) -> None:
-        """Keep the gap, and do it."""
-        super().gap(destinations, reason)
-        self.on_gap()
-
-
-class PubSubCase(SynchronousTestCase):
+class PubSubCase(FakeRedisCase):
     """A source that is connected, with two destinations.
 
     :ivar commands: Redis' end of the connection that publishes
@@ -50,25 +37,13 @@ class PubSubCase(SynchronousTestCase):
     """
 
     def setUp(self) -> None:
-        self.clock = Clock()
-        self.endpoint = FakeEndpoint(self.clock)
-        context = SourceContext(cast(Any, self.clock), lambda: START + self.clock.seconds(), (A, B), body_limit=100)
-        self.source = RedisPubSub(Upstream(address_of(self.endpoint), context.reactor), "p:", context, history=3)
-        self.sink = _Sink()
-        self.sink.on_gap = lambda: None
-        self.started = self.source.start(self.sink)
+        self.sink = RecordingSink()
+        self.source = self.start_source(
+            lambda redis, context: RedisPubSub(redis, "p:", context, history=3), (A, B), self.sink, body_limit=100
+        )
         self.commands, self.reading = self.endpoint.sessions
         self.commands.log_in()
         self.log_in()
-        self.addCleanup(self.stop)
-
-    def stop(self) -> None:
-        """Stop the source; no timer is left."""
-        stopped = self.source.stop()
-        self.clock.advance(0)
-        self.successResultOf(stopped)
-        self.assertEqual(self.clock.getDelayedCalls(), [])
-        self.assertEqual(self.flushLoggedErrors(), [])
 
     def log_in(self) -> None:
         """Let the subscriber's connection begin."""
@@ -122,7 +97,7 @@ class EpochTests(PubSubCase):
         position = self.watch()
         mine, self.endpoint = self.endpoint, FakeEndpoint(self.clock)
         context = SourceContext(cast(Any, self.clock), lambda: START, (A, B))
-        other = RedisPubSub(Upstream(address_of(self.endpoint), context.reactor), "p:", context)
+        other = RedisPubSub(RedisClient(address_of(self.endpoint), context.reactor), "p:", context)
         other.start(RecordingSink())
         self.endpoint.sessions[0].log_in()
         self.log_in()

@@ -175,7 +175,7 @@ class ForgetfulTests(PubSubCase):
         await self.until_bodies(sink, self.publish(1))
 
 
-class LinkTests(PubSubCase):
+class ConnectionTests(PubSubCase):
     """The server stays, and the way to it does not."""
 
     def setUp(self) -> None:
@@ -244,7 +244,7 @@ class LoginTests(PubSubCase):
         await self.assert_works(self.url(), AIRYD_REDIS_PASSWORD="s3cret")
         source = self.source(self.url(":wrong@"))
         starting = source.start(RecordingSink())
-        await self.until(lambda: all("WRONGPASS" in trouble for trouble in source.health()))
+        await self.until_says(source, "WRONGPASS")
         await source.stop()
         await self.assertFailure(starting, SourceUnavailable)
 

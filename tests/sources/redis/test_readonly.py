@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from txredisapi import ResponseError
 
 from airyd.errors import SourceUnavailable
-from airyd.sources.redis.connection import KEEP_ALIVE, Link, NotTaken
+from airyd.sources.redis.connection import KEEP_ALIVE, NotExecuted, RedisConnection
 from tests.integration.proxy import Proxy
 from tests.sources.contract import NEWS
 from tests.sources.redis.case import RedisCase
@@ -23,19 +23,21 @@ REPLICA = says_hello(role="replica")
 PAUSE = 1.2
 
 
-class LinkCase(SynchronousTestCase):
-    """A link that may lead to another server the next time."""
+class ConnectionCase(SynchronousTestCase):
+    """A connection that may lead to another server the next time."""
 
     def setUp(self) -> None:
         self.clock = Clock()
         self.endpoint = FakeEndpoint(self.clock)
-        self.link = Link(address(), self.endpoint, self.clock, "tests", is_numbered=False, keep_alive=True)
-        self.link.start()
+        self.connection = RedisConnection(
+            address(), self.endpoint, self.clock, "tests", is_numbered=False, keep_alive=True
+        )
+        self.connection.start()
         self.addCleanup(self.stop)
 
     def stop(self) -> None:
         """Stop it; nothing is left."""
-        self.link.stop()
+        self.connection.stop()
         self.clock.advance(0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual([each for each in self.endpoint.sessions if each.is_open], [])
@@ -45,7 +47,7 @@ class LinkCase(SynchronousTestCase):
         """Let the newest connection begin, to a master if nothing else is said."""
         session = self.endpoint.sessions[-1]
         self.assertEqual(session.log_in(hello=hello), [HELLO, words("PING")])
-        self.assertIsNone(self.link.trouble)
+        self.assertIsNone(self.connection.trouble)
         return session
 
     def wait(self, seconds: float, *sessions: Session, hello: Answer | None = None) -> None:
@@ -57,39 +59,42 @@ class LinkCase(SynchronousTestCase):
                     session.answer(says_hello() if hello is None else hello)
 
 
-class ReadOnlyTests(LinkCase):
+class ReadOnlyTests(ConnectionCase):
     """What READONLY means."""
 
     def test_a_master_that_became_a_replica(self) -> None:
         """All that it refused is refused as not carried out, so that it can be repeated over the next connection."""
         session = self.log_in()
-        writing = [self.link.command("XADD", "a", "*", "b", "c") for _ in range(3)]
+        writing = [self.connection.command("XADD", "a", "*", "b", "c") for _ in range(3)]
         session.answer(READONLY, READONLY, READONLY)
         for each in writing:
-            self.failureResultOf(each, NotTaken)
+            self.failureResultOf(each, NotExecuted)
         self.assertFalse(session.is_open)
         self.clock.advance(0)
         self.clock.advance(PAUSE)
         session = self.log_in()
-        writing = [self.link.command("XADD", "a", "*", "b", "c")]
+        writing = [self.connection.command("XADD", "a", "*", "b", "c")]
         session.answer(b"1-0")
         self.assertEqual(self.successResultOf(writing[0]), b"1-0")
 
     def test_other_errors_that_come_with_it(self) -> None:
         """They are replies as ever, and not the reason why the connection is lost."""
         session = self.log_in()
-        writing, reading = self.link.command("XADD", "a", "*", "b", "c"), self.link.command("XINFO", "STREAM", "a")
+        writing, reading = (
+            self.connection.command("XADD", "a", "*", "b", "c"),
+            self.connection.command("XINFO", "STREAM", "a"),
+        )
         session.answer(READONLY, Error("ERR no such key"))
-        self.failureResultOf(writing, NotTaken)
+        self.failureResultOf(writing, NotExecuted)
         self.assertIn("no such key", str(self.failureResultOf(reading, ResponseError).value))
         self.clock.advance(0)
-        self.assertIn("READONLY", str(self.link.trouble))
+        self.assertIn("READONLY", str(self.connection.trouble))
 
     def test_a_replica_from_the_beginning(self) -> None:
         """Writes fail, and nothing else."""
         session = self.log_in(REPLICA)
         for _ in range(20):
-            writing = self.link.command("XADD", "a", "*", "b", "c")
+            writing = self.connection.command("XADD", "a", "*", "b", "c")
             session.asked()
             session.answer(READONLY)
             self.assertIn("READONLY", str(self.failureResultOf(writing, ResponseError).value))
@@ -97,13 +102,13 @@ class ReadOnlyTests(LinkCase):
                 if other.is_open:
                     other.log_in(hello=REPLICA)
             self.wait(1, session, hello=REPLICA)
-            self.assertEqual((session.is_open, self.link.trouble), (True, None))
+            self.assertEqual((session.is_open, self.connection.trouble), (True, None))
         self.assertLess(len(self.endpoint.sessions), 12)  # it is looked now and then whether there is a master
 
     def test_a_master_behind_the_address_of_a_replica(self) -> None:
         """The address changes after the connection was made."""
         session = self.log_in(REPLICA)
-        writing = self.link.command("XADD", "a", "*", "b", "c")
+        writing = self.connection.command("XADD", "a", "*", "b", "c")
         session.answer(READONLY)
         self.failureResultOf(writing, ResponseError)
         self.assertTrue(session.is_open)
@@ -117,7 +122,7 @@ class ReadOnlyTests(LinkCase):
         session = self.log_in(REPLICA)
         self.endpoint.fault = OSError("no route")
         for _ in range(3):
-            writing = self.link.command("XADD", "a", "*", "b", "c")
+            writing = self.connection.command("XADD", "a", "*", "b", "c")
             session.asked()
             session.answer(READONLY)
             self.failureResultOf(writing, ResponseError)
@@ -127,7 +132,7 @@ class ReadOnlyTests(LinkCase):
 
     def test_stopped_while_it_looks_for_a_master(self) -> None:
         session = self.log_in(REPLICA)
-        writing = self.link.command("XADD", "a", "*", "b", "c")
+        writing = self.connection.command("XADD", "a", "*", "b", "c")
         session.answer(READONLY)
         self.failureResultOf(writing, ResponseError)
         self.assertEqual(len(self.endpoint.sessions), 2)
@@ -137,7 +142,7 @@ class ReadOnlyTests(LinkCase):
         session = self.log_in(Error("ERR unknown command 'HELLO'"))
         left = 0
         for _ in range(100):
-            writing = self.link.command("XADD", "a", "*", "b", "c")
+            writing = self.connection.command("XADD", "a", "*", "b", "c")
             session.asked()
             session.answer(READONLY)
             writing.addErrback(lambda failure: None)
@@ -152,13 +157,13 @@ class ReadOnlyTests(LinkCase):
     def test_unblocked(self) -> None:
         """So ends a read that waits, when a master becomes a replica."""
         session = self.log_in()
-        reading = self.link.command("XREAD", "BLOCK", 5000, "STREAMS", "a", "0")
+        reading = self.connection.command("XREAD", "BLOCK", 5000, "STREAMS", "a", "0")
         session.answer(UNBLOCKED)
-        self.failureResultOf(reading, NotTaken)
+        self.failureResultOf(reading, NotExecuted)
         self.assertFalse(session.is_open)
 
 
-class KeepAliveTests(LinkCase):
+class KeepAliveTests(ConnectionCase):
     """An idle connection."""
 
     def test_is_not_idle(self) -> None:
@@ -171,7 +176,7 @@ class KeepAliveTests(LinkCase):
 
     def test_nothing_waits_behind_a_command_that_blocks(self) -> None:
         session = self.log_in()
-        reading = self.link.command("XREAD", patience=10)
+        reading = self.connection.command("XREAD", patience=10)
         session.asked()
         self.clock.advance(KEEP_ALIVE)
         self.assertEqual(session.asked(), [])
@@ -187,13 +192,13 @@ class KeepAliveTests(LinkCase):
         session.answer(REPLICA)
         self.assertFalse(session.is_open)
         self.clock.advance(0)
-        self.assertIn("replica", str(self.link.trouble))
+        self.assertIn("replica", str(self.connection.trouble))
 
     def test_a_replica_that_becomes_a_master(self) -> None:
         session = self.log_in(REPLICA)
         self.clock.advance(KEEP_ALIVE)
         session.answer(says_hello())
-        self.assertEqual((session.is_open, self.link.hello.is_replica), (True, False))
+        self.assertEqual((session.is_open, self.connection.server_info.is_replica), (True, False))
 
     def test_a_server_that_does_not_know_hello(self) -> None:
         session = self.log_in(Error("ERR unknown command 'HELLO'"))

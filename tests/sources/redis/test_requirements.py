@@ -5,29 +5,23 @@ There is no Redis 6 here: its answers are played.
 
 from __future__ import annotations
 
-from typing import Any, cast
-
-from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
-
 from airyd.events import MESSAGE
-from airyd.interfaces import SourceContext
 from airyd.sources.redis.requirements import CHECK_EVERY, STREAMS_PER_CHECK
 from airyd.sources.redis.streams import RedisStreams
-from airyd.sources.redis.upstream import Upstream
 from tests.doubles import record_log, text_of
 from tests.sources.contract import NEWS
 from tests.sources.redis.case import RedisCase
-from tests.sources.redis.fakes import Answer, Error, FakeEndpoint, address_of, says_hello
+from tests.sources.redis.fake_case import FakeRedisCase
+from tests.sources.redis.fakes import Answer, Error, says_hello
 from tests.sources.redis.server import RedisServer
-from tests.sources.support import START, RecordingSink, body
+from tests.sources.support import body
 
 NAMES = ("/a", "/b")
 #: XINFO STREAM of Redis 6.2.
 OLD_INFO: Answer = [b"length", 1, b"last-generated-id", b"5-0", b"groups", 0, b"first-entry", None, b"last-entry", None]
 
 
-class AnsweringCase(SynchronousTestCase):
+class AnsweringCase(FakeRedisCase):
     """A source whose checks are answered as a test says.
 
     :ivar refusals: the answer to a command that names a key, by the command's first word or the key
@@ -40,25 +34,11 @@ class AnsweringCase(SynchronousTestCase):
         """Start a source, and let it reach Redis."""
         self.refusals: dict[bytes, Answer] = {}
         self.info: Answer = Error("ERR no such key")
-        self.hello = says_hello() if hello is None else hello
+        self.server_info = says_hello() if hello is None else hello
         self.log = record_log(self)
-        self.clock = Clock()
-        self.endpoint = FakeEndpoint(self.clock)
-        context = SourceContext(cast(Any, self.clock), lambda: START, names)
-        upstream = Upstream(address_of(self.endpoint), context.reactor)
-        self.source = RedisStreams(upstream, self.prefix, 500, context)
-        self.started = self.source.start(RecordingSink())
+        self.source = self.start_source(lambda redis, context: RedisStreams(redis, self.prefix, 500, context), names)
         for session in self.endpoint.sessions:
-            session.log_in(hello=self.hello)
-        self.addCleanup(self.stop)
-
-    def stop(self) -> None:
-        """Stop the source; no timer is left."""
-        stopped = self.source.stop()
-        self.clock.advance(0)
-        self.successResultOf(stopped)
-        self.assertEqual(self.clock.getDelayedCalls(), [])
-        self.assertEqual(self.flushLoggedErrors(), [])
+            session.log_in(hello=self.server_info)
 
     def answer(self) -> list[bytes]:
         """Answer what was asked; return the keys that were read."""
@@ -68,7 +48,7 @@ class AnsweringCase(SynchronousTestCase):
                 for command in commands:
                     if command[0] == b"XREAD":
                         keys.append(command[4])
-                    answers: dict[bytes, Answer] = {b"HELLO": self.hello, b"XRANGE": [], b"XINFO": self.info}
+                    answers: dict[bytes, Answer] = {b"HELLO": self.server_info, b"XRANGE": [], b"XINFO": self.info}
                     key = next((word for word in command if word.startswith(self.prefix.encode())), b"")
                     session.answer(self.refusals.get(key, self.refusals.get(command[0], answers.get(command[0]))))
         return keys

@@ -8,13 +8,13 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface.verify import verifyObject
 
-from airyd.auth.revocations import Revocations
+from airyd.auth.revocations import RevocationRegistry
 from airyd.errors import LoginUnavailable, SourceUnavailable
 from airyd.interfaces import IRevocationKeeper, IRevocationStore, SourceContext
-from airyd.revocation import Revocation, Revoked
+from airyd.revocation import Revocation, RevocationKind
 from airyd.sources import make_source
-from airyd.sources.redis.connection import REPLY_PATIENCE, Link
-from airyd.sources.redis.protocol import Reply, Word
+from airyd.sources.redis.connection import REPLY_PATIENCE, RedisConnection
+from airyd.sources.redis.protocol import RedisReply, Word
 from tests.auth.revocations_contract import MAX_AGE, Bearer, RevocationsContract
 from tests.doubles import record_log, text_of
 from tests.sources.redis.case import RedisCase
@@ -44,21 +44,21 @@ class Case(RedisCase):
         verifyObject(IRevocationStore, store)
         return store
 
-    def node(self) -> Revocations:
+    def node(self) -> RevocationRegistry:
         """Return what one node knows."""
-        revocations = Revocations([self.store()], self.reactor, time.time, MAX_AGE)
+        revocations = RevocationRegistry([self.store()], self.reactor, time.time, MAX_AGE)
         revocations.start(lambda: None)
         return revocations
 
-    async def read(self) -> Revocations:
+    async def read(self) -> RevocationRegistry:
         """Return what one node knows when it has read all."""
         node = self.node()
         await self.until(lambda: not node.health())
         return node
 
-    async def until_out(self, node: Revocations, name: str) -> None:
+    async def until_out(self, node: RevocationRegistry, name: str) -> None:
         """Wait until a node knows that this token is revoked."""
-        await self.until(lambda: node.covers(Bearer("ann", time.time(), name)))
+        await self.until(lambda: node.is_revoked(Bearer("ann", time.time(), name)))
 
     def entries(self) -> list[dict[bytes, bytes]]:
         """Return what the stream holds."""
@@ -81,9 +81,9 @@ class StreamsContractTests(RevocationsContract, Case):
     def later(self, seconds: float) -> Deferred[None]:
         return self.wait(seconds)
 
-    async def make(self) -> tuple[Revocations, list[None]]:
+    async def make(self) -> tuple[RevocationRegistry, list[None]]:
         changes: list[None] = []
-        revocations = Revocations([self.store()], self.reactor, time.time, MAX_AGE)
+        revocations = RevocationRegistry([self.store()], self.reactor, time.time, MAX_AGE)
         revocations.start(lambda: changes.append(None))
         await self.until(lambda: not revocations.health())
         return revocations, changes
@@ -99,7 +99,7 @@ class PubSubContractTests(StreamsContractTests):
         pubsub = await self.read()
         self.more = ""
         streams = await self.read()
-        await streams.revoke(Revoked.JTI, "j")
+        await streams.revoke(RevocationKind.JTI, "j")
         await self.until_out(pubsub, "j")
 
 
@@ -108,7 +108,7 @@ class NodesTests(Case):
 
     async def test_all_know(self) -> None:
         nodes = [await self.read() for _ in range(3)]
-        await nodes[0].revoke(Revoked.JTI, "j")
+        await nodes[0].revoke(RevocationKind.JTI, "j")
         for node in nodes:
             await self.until_out(node, "j")
 
@@ -116,12 +116,12 @@ class NodesTests(Case):
         """It lets nobody in before it has read all."""
         first = await self.read()
         for number in range(3):
-            await first.revoke(Revoked.JTI, f"j{number}")
+            await first.revoke(RevocationKind.JTI, f"j{number}")
         later = self.node()
         self.assertRaises(LoginUnavailable, later.check, Bearer("ann", time.time(), "other"))
         await self.until(lambda: not later.health())
         for number in range(3):
-            self.assertTrue(later.covers(Bearer("ann", time.time(), f"j{number}")))
+            self.assertTrue(later.is_revoked(Bearer("ann", time.time(), f"j{number}")))
 
     async def test_more_than_one_page(self) -> None:
         now = time.time()
@@ -129,7 +129,7 @@ class NodesTests(Case):
         self.redis.pipeline([("XADD", self.stream, "*", *words, f"j{number}") for number in range(1234)])
         node = await self.read()
         for number in range(1234):
-            self.assertTrue(node.covers(Bearer("ann", now, f"j{number}")), number)
+            self.assertTrue(node.is_revoked(Bearer("ann", now, f"j{number}")), number)
 
     async def test_by_hand(self) -> None:
         """As the document says; what is no revocation is passed over, and said once."""
@@ -150,14 +150,14 @@ class NodesTests(Case):
         now = time.time()
         for name, until in (("a", now - 1), ("b", now - 1), ("c", now + 100), ("d", now - 1)):
             self.put(name, until=until)
-        await node.revoke(Revoked.JTI, "e")
+        await node.revoke(RevocationKind.JTI, "e")
         self.assertEqual([entry[b"name"] for entry in self.entries()], [b"c", b"d", b"e"])
 
     async def test_all_are_over(self) -> None:
         node = await self.read()
         self.put("a", until=time.time() - 1)
         self.put("b", until=time.time() - 1)
-        await node.revoke(Revoked.JTI, "e")
+        await node.revoke(RevocationKind.JTI, "e")
         self.assertEqual([entry[b"name"] for entry in self.entries()], [b"b", b"e"])
 
     async def test_something_else_has_the_key(self) -> None:
@@ -165,7 +165,7 @@ class NodesTests(Case):
         self.redis.call("SET", self.stream, "x")
         node = self.node()
         await self.until(lambda: any("WRONGTYPE" in reason for reason in node.health()))
-        error = await self.assertFailure(node.revoke(Revoked.JTI, "j"), SourceUnavailable)
+        error = await self.assertFailure(node.revoke(RevocationKind.JTI, "j"), SourceUnavailable)
         self.assertIn("WRONGTYPE", str(error))
         self.redis.call("DEL", self.stream)
         await self.until(lambda: not node.health())
@@ -181,10 +181,10 @@ class LossTests(Case):
     async def test_away(self) -> None:
         """What is known stays in force; what was written meanwhile comes when it is back."""
         node = await self.read()
-        await node.revoke(Revoked.JTI, "before")
+        await node.revoke(RevocationKind.JTI, "before")
         self.server.kill()
         await self.until(node.warnings)
-        self.assertTrue(node.covers(Bearer("ann", time.time(), "before")))
+        self.assertTrue(node.is_revoked(Bearer("ann", time.time(), "before")))
         bearer = Bearer("ann", time.time(), "other")
         self.assertIs(node.check(bearer), bearer)
         self.server.start()
@@ -197,7 +197,7 @@ class LossTests(Case):
         """It comes back empty: what the nodes know is written again, for those that start later."""
         nodes = [await self.read() for _ in range(3)]
         for name in ("a", "b"):
-            await nodes[0].revoke(Revoked.JTI, name)
+            await nodes[0].revoke(RevocationKind.JTI, name)
         for node in nodes:
             await self.until_out(node, "b")
         before = self.entries()
@@ -209,18 +209,18 @@ class LossTests(Case):
         self.assertEqual({tuple(entry.items()) for entry in self.entries()}, {tuple(each.items()) for each in before})
         later = await self.read()
         for name in ("a", "b"):
-            self.assertTrue(later.covers(Bearer("ann", time.time(), name)))
+            self.assertTrue(later.is_revoked(Bearer("ann", time.time(), name)))
 
     async def test_flushed(self) -> None:
         """Without an end of the connection, and with new ones that came first."""
         node = await self.read()
-        await node.revoke(Revoked.SUBJECT, "ann")
-        await node.revoke(Revoked.JTI, "old")
+        await node.revoke(RevocationKind.SUBJECT, "ann")
+        await node.revoke(RevocationKind.JTI, "old")
         self.redis.call("FLUSHALL")
-        self.assertTrue(node.covers(Bearer("ann", 0.0)))
+        self.assertTrue(node.is_revoked(Bearer("ann", 0.0)))
         self.put("new")
         await self.until(lambda: {b"ann", b"old"} <= {entry[b"name"] for entry in self.entries()})
-        self.assertTrue(node.covers(Bearer("ann", 0.0)))
+        self.assertTrue(node.is_revoked(Bearer("ann", 0.0)))
         await self.until_out(node, "new")
 
     async def test_many_are_lost(self) -> None:
@@ -230,13 +230,13 @@ class LossTests(Case):
             self.put(str(number))
         await self.until_out(node, "49")
         sent: list[tuple[Word, ...]] = []
-        command = Link.command
+        command = RedisConnection.command
 
-        def noted(link: Link, *words: Word, patience: float = REPLY_PATIENCE) -> Deferred[Reply]:
+        def noted(connection: RedisConnection, *words: Word, patience: float = REPLY_PATIENCE) -> Deferred[RedisReply]:
             sent.append(words)
-            return command(link, *words, patience=patience)
+            return command(connection, *words, patience=patience)
 
-        self.patch(Link, "command", noted)
+        self.patch(RedisConnection, "command", noted)
         self.redis.call("DEL", self.stream)
         await self.until(lambda: len(self.entries()) == 50)
         self.assertEqual(len([words for words in sent if words[0] == "XADD"]), 50)
@@ -245,7 +245,7 @@ class LossTests(Case):
     async def test_another_history_with_older_ids(self) -> None:
         """A stream that begins anew before the entries that were read: nothing of it is missed."""
         node = await self.read()
-        await node.revoke(Revoked.JTI, "old")
+        await node.revoke(RevocationKind.JTI, "old")
         await self.until_out(node, "old")
         self.redis.call("DEL", self.stream)
         until = f"{time.time() + 100:.3f}"
@@ -255,7 +255,7 @@ class LossTests(Case):
     async def test_another_history_with_another_connection(self) -> None:
         """Each connection reads from the beginning: what came before its place is known as soon as there is one."""
         node = await self.read()
-        await node.revoke(Revoked.JTI, "old")
+        await node.revoke(RevocationKind.JTI, "old")
         await self.until_out(node, "old")
         self.server.kill()
         await self.until(node.warnings)
@@ -270,8 +270,8 @@ class LossTests(Case):
         node = await self.read()
         self.server.kill()
         await self.until(node.warnings)
-        revoking = node.revoke(Revoked.JTI, "j")
-        self.assertTrue(node.covers(Bearer("ann", time.time(), "j")))
+        revoking = node.revoke(RevocationKind.JTI, "j")
+        self.assertTrue(node.is_revoked(Bearer("ann", time.time(), "j")))
         self.server.start()
         done = await revoking  # it came back in time
         self.redis = self.connect()
@@ -284,26 +284,26 @@ class FailoverTests(FailoverCase, Case):
     async def test_lost_in_a_failover(self) -> None:
         """What replication was too late for stays in force, is written again, and new ones are heard of."""
         node = await self.read()
-        await node.revoke(Revoked.JTI, "safe")
+        await node.revoke(RevocationKind.JTI, "safe")
         self.assertGreaterEqual(self.redis.call("WAIT", 1, 5000), 1)
         self.hold_replication()
-        await node.revoke(Revoked.JTI, "lost")
+        await node.revoke(RevocationKind.JTI, "lost")
         self.server.kill()
         await self.move(await self.another())
         self.assertEqual([entry[b"name"] for entry in self.entries()], [b"safe"])
-        self.assertTrue(node.covers(Bearer("ann", time.time(), "lost")))
+        self.assertTrue(node.is_revoked(Bearer("ann", time.time(), "lost")))
         await self.until(lambda: b"lost" in [entry[b"name"] for entry in self.entries()], 30)
-        await node.revoke(Revoked.JTI, "new")
+        await node.revoke(RevocationKind.JTI, "new")
         later = await self.read()
         for name in ("safe", "lost", "new"):
-            self.assertTrue(later.covers(Bearer("ann", time.time(), name)))
+            self.assertTrue(later.is_revoked(Bearer("ann", time.time(), name)))
 
 
 class PlainTests(Case):
     """The form that the document shows."""
 
     async def test_fields(self) -> None:
-        await self.store().add(Revocation(Revoked.SUBJECT, "ä", 1.5, time.time() + 5))
+        await self.store().add(Revocation(RevocationKind.SUBJECT, "ä", 1.5, time.time() + 5))
         (entry,) = self.entries()
         self.assertEqual(set(entry), {b"kind", b"name", b"at", b"until"})
         self.assertEqual((entry[b"kind"], entry[b"name"], entry[b"at"]), (b"subject", "ä".encode(), b"1.500"))

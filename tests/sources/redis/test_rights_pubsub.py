@@ -28,7 +28,7 @@ class AirydTests(RightsTestCase):
         self.wait_until_ready(200)
 
     def test_suffices(self) -> None:
-        """Log in, publish, subscribe, resume, bury, ask for a sign of life: Redis refuses none of it."""
+        """Log in, publish, subscribe, resume, copy, ask for a sign of life: Redis refuses none of it."""
         self.redis.call("ACL", "LOG", "RESET")
         self.log_in_anew()
         client = self.connect()

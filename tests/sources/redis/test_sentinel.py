@@ -13,17 +13,17 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.errors import SourceUnavailable
 from airyd.sources.redis.address import read_sentinel_address
-from airyd.sources.redis.connection import Link, LinkDown
-from airyd.sources.redis.sentinel import ASK_EVERY, ASK_PATIENCE, Master, Sentinels, SentinelUpstream
+from airyd.sources.redis.connection import NotConnected, RedisConnection
+from airyd.sources.redis.sentinel import ASK_EVERY, ASK_PATIENCE, MasterAddress, SentinelClient, Sentinels
 from airyd.sources.url_query import Query
 from tests.doubles import record_log
 from tests.sources.redis.fakes import Answer, Error, FakeEndpoint, Session, address, words
 
-OLD, NEW = Master(1, "192.0.2.1", 6379), Master(2, "192.0.2.2", 6380)
+OLD, NEW = MasterAddress(1, "192.0.2.1", 6379), MasterAddress(2, "192.0.2.2", 6380)
 QUESTIONS = [words("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "mymaster"), words("SENTINEL", "MASTER", "mymaster")]
 
 
-def says(master: Master) -> list[Answer]:
+def says(master: MasterAddress) -> list[Answer]:
     """Return a sentinel's answers to both questions."""
     facts: list[Answer] = [b"name", b"mymaster", b"ip", b"192.0.2.99", b"config-epoch", b"%d" % master.epoch]
     return [[master.host.encode(), b"%d" % master.port], facts]
@@ -38,12 +38,12 @@ class SentinelsCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.endpoints = [FakeEndpoint(self.clock) for _ in range(3)]
-        self.links = [
-            Link(address(f"redis://192.0.2.{number}"), endpoint, self.clock, "tests", is_numbered=False)
+        self.connections = [
+            RedisConnection(address(f"redis://192.0.2.{number}"), endpoint, self.clock, "tests", is_numbered=False)
             for number, endpoint in enumerate(self.endpoints, 11)
         ]
-        self.changes: list[Master] = []
-        self.sentinels = Sentinels(self.links, "mymaster", self.clock, self.changes.append)
+        self.changes: list[MasterAddress] = []
+        self.sentinels = Sentinels(self.connections, "mymaster", self.clock, self.changes.append)
         self.sentinels.start()
         self.addCleanup(self.stop)
 
@@ -65,11 +65,11 @@ class SentinelsCase(SynchronousTestCase):
         for session in self.sessions:
             session.log_in()
 
-    def ask(self) -> Deferred[Master]:
+    def ask(self) -> Deferred[MasterAddress]:
         """Ask for the master."""
         return Deferred.fromCoroutine(self.sentinels.master())
 
-    def answer(self, *masters: Master | None) -> None:
+    def answer(self, *masters: MasterAddress | None) -> None:
         """Answer the questions that were asked; None says nothing."""
         for session, master in zip(self.sessions, masters, strict=True):
             asked = session.asked()
@@ -77,7 +77,7 @@ class SentinelsCase(SynchronousTestCase):
                 self.assertEqual(asked, QUESTIONS)
                 session.answer(*says(master))
 
-    def round(self, *masters: Master | None) -> None:
+    def round(self, *masters: MasterAddress | None) -> None:
         """Let the time of the next round come, and answer it."""
         self.clock.advance(ASK_EVERY)
         self.answer(*masters)
@@ -203,7 +203,7 @@ class ChangeTests(SentinelsCase):
 
     def test_begun_anew(self) -> None:
         """After SENTINEL REMOVE and MONITOR all count from the beginning."""
-        anew = Master(0, "192.0.2.3", 6379)
+        anew = MasterAddress(0, "192.0.2.3", 6379)
         self.round(anew, anew, None)
         self.assertEqual(self.changes, [])
         self.clock.advance(ASK_PATIENCE)
@@ -215,22 +215,22 @@ class ChangeTests(SentinelsCase):
         self.assertEqual(self.changes, [OLD._replace(epoch=3)])
 
 
-class UpstreamTests(SynchronousTestCase):
-    """Links lead to the master that is named, and to no other."""
+class SentinelClientTests(SynchronousTestCase):
+    """Connections lead to the master that is named, and to no other."""
 
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
         url = "redis+sentinel://airyd:s3cret@192.0.2.11/mymaster/3"
-        self.upstream = SentinelUpstream(read_sentinel_address(url, Query(url), {}), cast(Any, self.reactor))
-        self.link = self.upstream.link("tests")
-        self.upstream.start()
+        self.redis = SentinelClient(read_sentinel_address(url, Query(url), {}), cast(Any, self.reactor))
+        self.connection = self.redis.connection("tests")
+        self.redis.start()
         self.sentinel = self.accept(26379)
         self.sentinel.log_in()
         self.addCleanup(self.stop)
 
     def stop(self) -> None:
         """Stop; no timer is left."""
-        for stopped in (self.link.stop(), self.upstream.stop()):
+        for stopped in (self.connection.stop(), self.redis.stop()):
             self.reactor.advance(0)
             self.reactor.advance(0)
             self.successResultOf(stopped)
@@ -247,75 +247,75 @@ class UpstreamTests(SynchronousTestCase):
         session.begin()
         return session
 
-    def name(self, master: Master) -> None:
+    def name(self, master: MasterAddress) -> None:
         """Let the sentinel name a master."""
         self.assertEqual(self.sentinel.asked(), QUESTIONS)
         self.sentinel.answer(*says(master))
 
-    def log_in(self, session: Session, role: str = "master", reign: str = "abc") -> None:
-        """Let a link log in to what has this role."""
+    def log_in(self, session: Session, role: str = "master", replication_id: str = "abc") -> None:
+        """Let a connection log in to what has this role."""
         self.assertEqual(session.log_in(), [words("AUTH", "airyd", "s3cret"), words("SELECT", 3), words("PING")])
         self.assertEqual(session.asked(), [words("INFO", "replication")])
-        session.answer(f"# Replication\r\nrole:{role}\r\nmaster_replid:{reign}\r\n".encode())
+        session.answer(f"# Replication\r\nrole:{role}\r\nmaster_replid:{replication_id}\r\n".encode())
 
     def connect(self) -> Session:
-        """Start the link; return its connection to the old master."""
-        self.link.start()
+        """Start the connection; return its connection to the old master."""
+        self.connection.start()
         self.name(OLD)
         session = self.accept(OLD.port)
         self.log_in(session)
-        self.assertEqual((self.link.trouble, self.link.reign), (None, "abc"))
+        self.assertEqual((self.connection.trouble, self.connection.replication_id), (None, "abc"))
         return session
 
     def test_the_master_is_left_for_another(self) -> None:
         session = self.connect()
-        command = self.link.command("GET", "a")
+        command = self.connection.command("GET", "a")
         self.reactor.advance(ASK_EVERY)
         self.name(NEW)
         self.assertFalse(session.is_open)
         self.reactor.advance(0)
-        self.assertIn("the master is now 192.0.2.2:6380", str(self.failureResultOf(command, LinkDown).value))
+        self.assertIn("the master is now 192.0.2.2:6380", str(self.failureResultOf(command, NotConnected).value))
         self.reactor.advance(1.2)
         self.sentinel.answer(*says(NEW) * (len(self.sentinel.asked()) // 2))
-        self.log_in(self.accept(NEW.port), reign="def")
-        self.assertEqual(self.link.reign, "def")
+        self.log_in(self.accept(NEW.port), replication_id="def")
+        self.assertEqual(self.connection.replication_id, "def")
 
     def test_while_it_logs_in(self) -> None:
         """An old master would say yes to everything."""
-        self.link.start()
+        self.connection.start()
         self.name(OLD)
         session = self.accept(OLD.port)
         self.reactor.advance(ASK_EVERY)
         self.name(NEW)
         self.assertFalse(session.is_open)
         self.reactor.advance(0)
-        self.assertIn("the master is now", str(self.link.trouble))
+        self.assertIn("the master is now", str(self.connection.trouble))
 
     def test_while_it_connects(self) -> None:
-        self.link.start()
+        self.connection.start()
         self.name(OLD)
         self.reactor.advance(ASK_EVERY)
         self.name(NEW)
         session = self.accept(OLD.port)
         self.assertFalse(session.is_open)
-        self.assertIn("is the master no more", str(self.link.trouble))
+        self.assertIn("is the master no more", str(self.connection.trouble))
 
     def test_a_replica(self) -> None:
         """What the sentinels name has not been promoted yet, or has stepped back already."""
-        self.link.start()
+        self.connection.start()
         self.name(OLD)
         session = self.accept(OLD.port)
         self.log_in(session, role="slave")
-        self.assertEqual(self.link.trouble, "what the sentinels name is no master (yet)")
+        self.assertEqual(self.connection.trouble, "what the sentinels name is no master (yet)")
         self.assertFalse(session.is_open)
 
     def test_one_that_does_not_say(self) -> None:
-        self.link.start()
+        self.connection.start()
         self.name(OLD)
         session = self.accept(OLD.port)
         session.log_in()
         session.answer(Error("NOPERM this user has no permissions to run the 'info' command"))
-        self.assertIn("'info'", str(self.link.trouble))
+        self.assertIn("'info'", str(self.connection.trouble))
 
     def test_a_master_that_steps_back(self) -> None:
         """By what it says to a command: then it was not carried out, and the connection is given up."""
@@ -324,21 +324,21 @@ class UpstreamTests(SynchronousTestCase):
             "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",
         ):
             session = self.connect()
-            command = self.link.command("XADD", "a", "*", "b", "c")
+            command = self.connection.command("XADD", "a", "*", "b", "c")
             session.answer(Error(refusal))
-            self.assertIn(refusal, str(self.failureResultOf(command, LinkDown).value))
-            self.failureResultOf(self.link.command("GET", "a"), LinkDown)
-            self.assertNoResult(self.link.connected().addErrback(lambda failure: None))
+            self.assertIn(refusal, str(self.failureResultOf(command, NotConnected).value))
+            self.failureResultOf(self.connection.command("GET", "a"), NotConnected)
+            self.assertNoResult(self.connection.connected().addErrback(lambda failure: None))
             self.reactor.advance(0)
-            self.assertEqual(self.link.trouble, refusal)
-            self.link.stop()
+            self.assertEqual(self.connection.trouble, refusal)
+            self.connection.stop()
             self.reactor.advance(0)
-            self.link = self.upstream.link("tests")
+            self.connection = self.redis.connection("tests")
 
     def test_no_sentinel(self) -> None:
         self.sentinel.lose()
-        self.link.start()
+        self.connection.start()
         self.reactor.advance(ASK_PATIENCE)
-        self.assertIn("no sentinel knows the master: sentinel 192.0.2.11:26379: ", str(self.link.trouble))
+        self.assertIn("no sentinel knows the master: sentinel 192.0.2.11:26379: ", str(self.connection.trouble))
         self.reactor.advance(0.5)
         del self.reactor.tcpClients[:]

@@ -8,8 +8,17 @@ from twisted.trial.unittest import SynchronousTestCase
 from txredisapi import ResponseError
 
 from airyd.errors import SourceUnavailable
-from airyd.sources.redis.protocol import Reply
-from airyd.sources.redis.stream_position import NO_STREAM, NOTHING, Asked, Stream, StreamInfo, before, order, read_info
+from airyd.sources.redis.protocol import RedisReply
+from airyd.sources.redis.stream_position import (
+    NO_STREAM,
+    NOTHING,
+    Snapshot,
+    Stream,
+    StreamInfo,
+    before,
+    order,
+    read_info,
+)
 
 
 class OrderTests(SynchronousTestCase):
@@ -34,11 +43,11 @@ class InfoTests(SynchronousTestCase):
     facts = (b"length", 3, b"last-generated-id", b"5-1", b"max-deleted-entry-id", b"3-0", b"entries-added", 9)
 
     def test_a_stream(self) -> None:
-        reply: Reply = [*self.facts, b"first-entry", [b"5-0", []], b"last-entry", [b"5-1", [b"payload", b"{}"]]]
+        reply: RedisReply = [*self.facts, b"first-entry", [b"5-0", []], b"last-entry", [b"5-1", [b"payload", b"{}"]]]
         self.assertEqual(read_info(reply), StreamInfo("5-1", 9, "3-0", "5-1", "5-0", 3, [b"payload", b"{}"]))
 
     def test_an_empty_stream(self) -> None:
-        reply: Reply = [*self.facts, b"first-entry", None, b"last-entry", None]
+        reply: RedisReply = [*self.facts, b"first-entry", None, b"last-entry", None]
         self.assertEqual(read_info(reply), StreamInfo("5-1", 9, "3-0", None, None, 3))
 
     def test_no_stream(self) -> None:
@@ -145,7 +154,7 @@ class LossTests(SynchronousTestCase):
     def test_table(self) -> None:
         for case in CASES:
             stream = self.stream()
-            asked = stream.asked()
+            asked = stream.snapshot()
             for event_id in case.before:
                 self.assertIsNone(stream.advance([event_id]), case.name)
             self.assert_says(stream.compare(case.info, asked, case.certain), case.says, case.name)
@@ -158,60 +167,60 @@ class LossTests(SynchronousTestCase):
         """What was missed is said once."""
         for case in CASES:
             stream = self.stream()
-            asked = stream.asked()
+            asked = stream.snapshot()
             for event_id in case.before:
                 stream.advance([event_id])
             missing = stream.compare(case.info, asked, case.certain)
             if missing is None and case.after:
                 missing = stream.advance(case.after)
             if missing is not None:
-                stream.resume(case.info)
+                stream.seek_to_end(case.info)
             # Nothing more comes. Redis has had all that was read since.
             beyond = sum(order(event_id) > order(case.info.last) for event_id in case.before + case.after)
             last = max(stream.read, case.info.last, key=order)
             quiet = case.info if last == case.info.last else info(last, case.info.added + beyond)
             if stream.read == last:
-                self.assertIsNone(stream.compare(quiet, stream.asked(), is_certain=True), case.name)
+                self.assertIsNone(stream.compare(quiet, stream.snapshot(), is_certain=True), case.name)
 
     def test_what_is_trimmed_is_said_at_the_second_look(self) -> None:
         """It may have been on its way at the first one."""
         stream = self.stream()
         gone = info("12-0", 12, newest=None)
-        self.assertIsNone(stream.compare(gone, stream.asked(), is_certain=False))
-        self.assertIn("after 10-0", str(stream.compare(gone, stream.asked(), is_certain=False)))
+        self.assertIsNone(stream.compare(gone, stream.snapshot(), is_certain=False))
+        self.assertIn("after 10-0", str(stream.compare(gone, stream.snapshot(), is_certain=False)))
 
     def test_a_reply_between_two_looks(self) -> None:
         stream = self.stream()
-        self.assertIsNone(stream.compare(info("12-0", 12, newest=None), stream.asked(), is_certain=False))
+        self.assertIsNone(stream.compare(info("12-0", 12, newest=None), stream.snapshot(), is_certain=False))
         self.assertIsNone(stream.advance(["11-0", "12-0"]))
-        self.assertIsNone(stream.compare(info("14-0", 14, newest=None), stream.asked(), is_certain=False))
+        self.assertIsNone(stream.compare(info("14-0", 14, newest=None), stream.snapshot(), is_certain=False))
         self.assertIsNone(stream.advance(["13-0", "14-0"]))
 
     def test_answers_may_overtake_each_other(self) -> None:
         """Two connections ask."""
         stream = self.stream()
-        early, late = stream.asked(), stream.asked()
+        early, late = stream.snapshot(), stream.snapshot()
         self.assertIsNone(stream.compare(info("12-0", 12), late, is_certain=True))
         self.assertIsNone(stream.compare(info("11-0", 11), early, is_certain=False))
         self.assertIsNone(stream.advance(["11-0", "12-0"]))
-        self.assertIsNone(stream.compare(info("12-0", 12), stream.asked(), is_certain=True))
+        self.assertIsNone(stream.compare(info("12-0", 12), stream.snapshot(), is_certain=True))
 
     def test_an_answer_of_a_former_life(self) -> None:
         stream = self.stream()
-        asked = stream.asked()
+        asked = stream.snapshot()
         replaced = info("2-0", 2)
-        self.assertIsNotNone(stream.compare(replaced, stream.asked(), is_certain=True))
-        stream.resume(replaced)
+        self.assertIsNotNone(stream.compare(replaced, stream.snapshot(), is_certain=True))
+        stream.seek_to_end(replaced)
         self.assertIsNone(stream.compare(info("12-0", 12), asked, is_certain=False))
         self.assertIsNone(stream.advance(["20-0"]))
 
     def test_a_stream_that_does_not_exist_yet(self) -> None:
         stream = Stream("/a", b"p:/a", NO_STREAM)
-        self.assertEqual(stream.asked(), Asked(NOTHING, 0, 1))
-        self.assertIsNone(stream.compare(NO_STREAM, stream.asked(), is_certain=True))
+        self.assertEqual(stream.snapshot(), Snapshot(NOTHING, 0, 1))
+        self.assertIsNone(stream.compare(NO_STREAM, stream.snapshot(), is_certain=True))
         self.assertIsNone(stream.advance(["1-0"]))
-        self.assertIsNone(stream.compare(info("1-0", 1), stream.asked(), is_certain=True))
-        self.assertIn("gone", str(stream.compare(NO_STREAM, stream.asked(), is_certain=True)))
+        self.assertIsNone(stream.compare(info("1-0", 1), stream.snapshot(), is_certain=True))
+        self.assertIn("gone", str(stream.compare(NO_STREAM, stream.snapshot(), is_certain=True)))
 
 
 class Arrival(NamedTuple):

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
-from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
-
 from airyd.errors import SourceUnavailable
 from airyd.events import Event, Replay
-from airyd.interfaces import SourceContext
 from airyd.sources.redis.streams import RedisStreams
-from airyd.sources.redis.upstream import Upstream
-from tests.sources.redis.fakes import Answer, Error, FakeEndpoint, address_of, stream_info, words
-from tests.sources.support import START, RecordingSink
+from tests.sources.redis.fake_case import FakeRedisCase
+from tests.sources.redis.fakes import Answer, Error, stream_info, words
+from tests.sources.support import RecordingSink
 
 A = "/topic/a"
 KEY = "p:/topic/a"
@@ -31,28 +25,15 @@ def event(number: int) -> Event:
     return Event(A, f"{number}-0", b'{"number":%d}' % number)
 
 
-class SourceCase(SynchronousTestCase):
+class SourceCase(FakeRedisCase):
     """A source that is connected."""
 
     def setUp(self) -> None:
-        self.clock = Clock()
-        self.endpoint = FakeEndpoint(self.clock)
-        here = address_of(self.endpoint)
-        context = SourceContext(cast(Any, self.clock), lambda: START, ())
-        self.source = RedisStreams(Upstream(here, context.reactor), "p:", 500, context)
         self.sink = RecordingSink()
-        self.started = self.source.start(self.sink)
+        self.source = self.start_source(lambda redis, context: RedisStreams(redis, "p:", 500, context), sink=self.sink)
         self.commands, self.reading = self.endpoint.sessions
         for number, session in enumerate(self.endpoint.sessions, 1):
             session.log_in(number)
-        self.addCleanup(self.stop)
-
-    def stop(self) -> None:
-        """Stop the source; no timer is left."""
-        stopped = self.source.stop()
-        self.clock.advance(0)
-        self.successResultOf(stopped)
-        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def reconnect(self) -> None:
         """Break the connection for commands and let it come back."""

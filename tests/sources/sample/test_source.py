@@ -106,7 +106,8 @@ class PlayingTests(SampleCase):
         self.successResultOf(source.watch(EVENTS))
         came = self.play(10)
         self.assertEqual([event.destination == EVENTS for event in came], [False, True] * 80)
-        self.assertEqual(len({event.destination for event in came}), 4)
+        seen = {event.destination for event in came}
+        self.assertEqual(seen - {CHANNEL_DISCONNECTED}, {EVENTS, MESSAGE, UNREAD_COUNT, CHANNEL_CONNECTED})
         self.setUp()
         self.watch_all(self.source("sample:?rate=8", "/queue/events"))
         self.assertEqual([event.body for event in self.play(10)], [event.body for event in came[::2]])
@@ -122,15 +123,9 @@ class PlayingTests(SampleCase):
     def test_stop_by_what_an_event_sets_off(self) -> None:
         source = self.source("sample:?rate=100")
         self.watch_all(source)
-        seen: list[int] = []
-
-        def deliver(events: object) -> None:
-            seen.append(1)
-            self.successResultOf(source.stop())
-
-        self.sink.deliver = deliver  # type: ignore[method-assign]  # a sink of its own would say no more
+        self.sink.on_delivery = lambda: self.successResultOf(source.stop())
         self.clock.advance(1)
-        self.assertEqual(seen, [1])
+        self.assertEqual(self.sink.batches, 1)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_stop_between_both_forms(self) -> None:
@@ -303,6 +298,6 @@ class ConversationTests(SynchronousTestCase):
         """The bytes are UTF-8, not escapes, beyond Latin and beyond the first plane."""
         text = b"".join(each for _, each in self.made).decode()
         self.assertNotIn("\\u", text)
-        for start, end in (("\u00c0", "\u024f"), ("\u0600", "\u06ff"), ("\u0900", "\u097f"), ("\u3040", "\u30ff"),
-                           ("\u4e00", "\u9fff"), ("\U0001f300", "\U0001faff")):  # fmt: skip
+        for start, end in (("\u00c0", "\u024f"), ("\u3040", "\u30ff"), ("\u4e00", "\u9fff"),
+                           ("\U0001f300", "\U0001faff")):  # fmt: skip
             self.assertTrue(any(start <= each <= end for each in text), start)

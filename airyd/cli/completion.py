@@ -1,0 +1,30 @@
+"""Completion in zsh by ``_twisted``, the function that Twisted brings for it: ``compdef _twisted airyd``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from shlex import quote
+from typing import Final
+
+from airyd.cli.parser import CommandParser
+
+#: With what the function asks: it stands before the last word, behind all that was typed.
+QUESTION: Final = "--_shell-completion"
+
+
+def describe_for_zsh(parser: CommandParser, commands: Sequence[str] = ()) -> str:
+    """Return what can be typed, as zsh's ``_arguments`` takes it.
+
+    :param commands: what can stand in place of the first argument
+    """
+    specs = [f"1:command:({' '.join(commands)})"] if commands else ["*:argument:_default"]
+    for action in parser.added:
+        text = (action.help or "").replace("[", r"\[").replace("]", r"\]")
+        for name in action.option_strings:
+            others = " ".join(each for each in action.option_strings if each != name)
+            mark = "" if action.nargs is not None else "=" if name.startswith("--") else "+"
+            value = f":{action.metavar}:{'_files' if action.metavar == 'FILE' else ' '}" if mark else ""
+            specs.append(f"{f'({others})' if others else ''}{name}{mark}[{text}]{value}")
+    return "\n".join(
+        ["#compdef airyd", "", "_arguments -s \\", *(f"{quote(spec)} \\" for spec in specs), "&& return 0"]
+    )

@@ -1,0 +1,40 @@
+"""What an HTTP server answered, in one line."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Final
+
+#: Characters that are quoted of what a server sent.
+LONGEST_QUOTE: Final = 300
+_TITLE: Final = re.compile(r"<title[^>]*>([^<]*)", re.IGNORECASE)
+
+
+def parse_json(body: bytes) -> object:
+    """Return the value of a JSON document; None if it is none."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def stated_error(body: bytes) -> str | None:
+    """Return the error that a body of airyd's admin endpoint states; None if it is none."""
+    match parse_json(body):
+        case {"error": str(reason)}:
+            return " ".join(reason.split())
+    return None
+
+
+def http_reason(status: int, phrase: str, location: str | None, body: bytes) -> str:
+    """Return the status of an HTTP response, and the first line of its body, or the title of its HTML page."""
+    answer = f"{status} {phrase}".strip()
+    if location is not None and 300 <= status < 400:
+        return f"{answer}: it redirects to {location[:LONGEST_QUOTE]}"
+    text = body.decode("utf-8", "replace").strip()
+    if text.startswith("<"):
+        title = _TITLE.search(text)
+        text = " ".join(title[1].split()) if title is not None else ""
+    said = stated_error(body) or text.partition("\n")[0].strip()[:LONGEST_QUOTE].rstrip(".")
+    return f"{answer}: {said}" if said and said != answer else answer

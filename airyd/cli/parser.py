@@ -1,0 +1,107 @@
+"""argparse as the commands of ``airyd`` use it: errors are one line and show no value that may be a secret."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NoReturn
+
+from airyd import __version__
+from airyd.cli.urls import QUOTED
+from airyd.spelling import did_you_mean
+
+#: argparse's errors that quote a value, which may be a secret, and what is said instead.
+_REWORDED: Final = (
+    (re.compile(r"ambiguous option: (--[^ =]+)(?:=.*)? could match ", re.DOTALL), r"\1 may mean "),
+    (re.compile(r"ignored explicit argument .*", re.DOTALL), "takes no value"),
+    (re.compile(r"expected one argument"), "needs a value"),
+)
+
+
+class UsageError(Exception):
+    """The command line can't be meant.
+
+    :param command: what it is for, such as ``airyd tail``
+    """
+
+    def __init__(self, command: str, reason: str) -> None:
+        super().__init__(reason)
+        self.command = command
+
+
+class CommandParser(argparse.ArgumentParser):
+    """The options of one command. They may stand before, between and after its arguments.
+
+    :param arguments: for the usage line, such as ``[URL] DESTINATION``
+    :param details: what stands below the options in the help, as it is
+    :ivar added: the options
+    """
+
+    def __init__(self, name: str, arguments: str, description: str, details: str = "") -> None:
+        super().__init__(
+            prog=name,
+            usage=f"{name} [options] {arguments}",
+            description=description,
+            epilog=details,
+            formatter_class=_HelpFormatter,
+            add_help=False,
+        )
+        self.added: list[argparse.Action] = []
+        self.option("--help", "-h", action="help", help="show this help and exit")
+        self.option("--version", action="version", version=f"airyd {__version__}", help="show the version and exit")
+
+    def option(self, *names: str, **details: Any) -> None:
+        """Add an option; ``type`` may raise ``ValueError``, whose text is for the user."""
+        if "type" in details:
+            details["type"] = _convert(details["type"])
+        action = self.add_argument(*names, **details)
+        self.added.append(action)
+
+    def read(self, words: Sequence[str], options: argparse.Namespace) -> Sequence[str]:
+        """Read the options of a command line, and return its arguments; errors: :class:`UsageError`."""
+        given, arguments = self._split(words)
+        _, rest = self.parse_known_args(given, options)
+        for word in rest:
+            if word.startswith("-"):
+                name = word.partition("=")[0]
+                names = [name for action in self.added for name in action.option_strings]
+                self.error(f"there is no option {name[:QUOTED]}{did_you_mean(name, names)}")
+        return [*rest, *arguments]
+
+    def error(self, message: str) -> NoReturn:
+        """Raise :class:`UsageError` (called by argparse)."""
+        text = message.removeprefix("argument ")
+        for pattern, words in _REWORDED:
+            text = pattern.sub(words, text)
+        raise UsageError(self.prog, text.rstrip("."))
+
+    def _split(self, words: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+        """Return what is in front of ``--``, and what is behind it.
+
+        An option is joined with its value, since argparse would take a value such as ``-a1`` for another option.
+        """
+        given: list[str] = []
+        valued = [name for action in self.added if action.nargs is None for name in action.option_strings]
+        rest = iter(words)
+        for word in rest:
+            if word == "--":
+                break
+            value = next(rest, None) if word in valued else None
+            given.append(word if value is None else f"{word}={value}")
+        return given, list(rest)
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=32)
+
+
+def _convert(read: Callable[[str], object]) -> Callable[[str], object]:
+    def convert(text: str) -> object:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return convert

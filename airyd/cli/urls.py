@@ -1,0 +1,77 @@
+"""URLs of servers on the command line. Errors are ``ValueError``, whose text shows no user name and no password."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+WEBSOCKET_URL: Final = "ws://127.0.0.1:8080/ws.communication"
+WEBSOCKET_PATH: Final = "/ws.communication"
+ADMIN_URL: Final = "http://127.0.0.1:8081"
+
+#: Characters of a wrong value that an error quotes.
+QUOTED: Final = 200
+_USER_INFO: Final = re.compile(r"//[^/?#]*@")
+#: What to write instead of a scheme that belongs to the other kind of URL.
+_OTHER_SCHEME: Final = {"http": "ws", "https": "wss"}
+
+
+def websocket_url(text: str) -> str:
+    """Return a WebSocket's URL, with a path."""
+    parts = _url(text, ("ws", "wss"), WEBSOCKET_URL)
+    return parts._replace(path=parts.path if parts.path not in ("", "/") else WEBSOCKET_PATH).geturl()
+
+
+def admin_url(text: str) -> str:
+    """Return the URL of an admin endpoint."""
+    parts = _url(text, ("http", "https"), ADMIN_URL)
+    if parts.query:
+        raise ValueError(f"the admin endpoint's URL has no query; it looks like {ADMIN_URL}")
+    return parts.geturl()
+
+
+def plain_scheme(url: str) -> str:
+    """Return what the URL would begin with on a port without TLS, such as ``ws://``."""
+    return f"{urlsplit(url).scheme.replace('wss', 'ws').replace('https', 'http')}://"
+
+
+def tls_scheme(url: str) -> str:
+    """Return what the URL would begin with on a port with TLS, such as ``wss://``."""
+    return plain_scheme(url).replace("://", "s://")
+
+
+def _url(text: str, schemes: tuple[str, ...], example: str) -> SplitResult:
+    """Check what all URLs have in common."""
+    shown = _USER_INFO.sub("//", text)[:QUOTED]
+    wrong = f"{shown!r} is not a {' or '.join(schemes)} URL"
+    parts = port = None
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        if parts is not None:
+            raise ValueError(f"{wrong}: a port is a number from 1 to 65535") from None
+    if parts is None or not text.isascii() or not text.isprintable() or " " in text or parts.fragment:
+        raise ValueError(f"{wrong}: one has ASCII letters, no spaces and no '#', and looks like {example}")
+    if parts.scheme not in schemes:
+        instead = _OTHER_SCHEME.get(parts.scheme)
+        hint = (
+            f"did you mean {instead}{shown[len(parts.scheme) :]}?"
+            if instead in schemes
+            else f"one looks like {example}"
+        )
+        raise ValueError(f"{wrong}; {hint}")
+    if parts.username is not None:
+        raise ValueError("a user name in the URL is not supported")
+    if not parts.hostname:
+        raise ValueError(f"{wrong}; one looks like {example}")
+    if port == 0:
+        raise ValueError(f"{wrong}: a port is a number from 1 to 65535")
+    is_address = ":" in parts.hostname
+    try:
+        parts.hostname.encode("idna")  # as the resolver does
+    except UnicodeError:
+        raise ValueError(f"{parts.hostname[:QUOTED]!r} is not a host name: a part of it is empty or too long") from None
+    host = f"[{parts.hostname}]" if is_address else parts.hostname
+    return parts._replace(netloc=host if port is None else f"{host}:{port}")

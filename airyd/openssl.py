@@ -1,0 +1,108 @@
+"""Certificates and keys in PEM files, and what OpenSSL says of an error, for all that speaks TLS."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from enum import Enum, auto
+from typing import Any, Final
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.x509 import Certificate, load_pem_x509_certificates
+from OpenSSL.crypto import Error as CertificateError
+from service_identity import VerificationError
+from twisted.internet.ssl import Certificate as TwistedCertificate
+from twisted.internet.ssl import trustRootFromCertificates
+
+#: How a TLS alert begins, which a TLS server sends to a client that does not speak TLS (RFC 8446, section 5.1).
+TLS_ALERT: Final = b"\x15\x03"
+_CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+_NO_CERTIFICATE: Final = "there is no certificate in PEM form in it"
+_BROKEN_CERTIFICATE: Final = "a certificate in it is broken"
+#: What OpenSSL says of an answer that is not TLS.
+_NO_TLS: Final = ("wrong version number", "packet length too long", "record layer failure", "http request")
+
+
+def read_certificates(pem: bytes) -> list[Certificate]:
+    """Return the certificates of a PEM file, at least one.
+
+    Raises ``ValueError``, whose text says what is wrong with the file.
+    """
+    if b"CERTIFICATE-----" not in pem:
+        raise ValueError(_NO_CERTIFICATE)
+    try:
+        return load_pem_x509_certificates(pem)
+    except ValueError:
+        raise ValueError(_BROKEN_CERTIFICATE) from None
+
+
+def read_private_key(pem: bytes) -> Any:
+    """Return the private key of a PEM file.
+
+    Raises ``ValueError``, whose text says what is wrong with the file.
+    """
+    try:
+        return load_pem_private_key(pem, password=None)
+    except TypeError:
+        # OpenSSL itself would ask for the passphrase on the terminal.
+        raise ValueError("the key has a passphrase; give a key without one") from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise ValueError("there is no private key in PEM form in it") from None
+
+
+def split_certificates(pem: bytes) -> list[bytes]:
+    """Return the certificates of a PEM file, at least one, without what stands between them; raises ``ValueError``."""
+    certificates = _CERTIFICATE.findall(pem)
+    if not certificates:
+        raise ValueError(_NO_CERTIFICATE)
+    return certificates
+
+
+def trust_root(pem: bytes) -> Any:
+    """Return Twisted's trust root of the authorities in a PEM file; errors as of :func:`read_certificates`."""
+    authorities = split_certificates(pem)
+    # cryptography is stricter than OpenSSL, and warns of some authorities that systems come with.
+    try:
+        return trustRootFromCertificates([TwistedCertificate.loadPEM(each) for each in authorities])
+    except (CertificateError, ValueError):
+        raise ValueError(_BROKEN_CERTIFICATE) from None
+
+
+class TlsFault(Enum):
+    """Why a connection to a server has no TLS."""
+
+    OTHER_NAME = auto()
+    UNTRUSTED = auto()
+    NO_TLS = auto()
+    ALERT = auto()
+    OTHER = auto()
+
+
+def tls_fault(error: Exception) -> TlsFault:
+    """Return what kind of error this is.
+
+    :param error: one of service_identity, of pyOpenSSL, or of the standard library
+    """
+    if isinstance(error, VerificationError):
+        return TlsFault.OTHER_NAME
+    reason = openssl_reason(error)
+    if "certificate verify failed" in reason:
+        return TlsFault.UNTRUSTED
+    if any(each in reason for each in _NO_TLS):
+        return TlsFault.NO_TLS
+    return TlsFault.ALERT if "alert" in reason or "handshake failure" in reason else TlsFault.OTHER
+
+
+def openssl_reason(error: Exception) -> str:
+    """Return OpenSSL's words, in lower case.
+
+    :param error: one of pyOpenSSL, or of the standard library
+    """
+    if isinstance(error, ssl.SSLError):
+        # Those that Python itself raises have no reason.
+        return (getattr(error, "reason", None) or "no reason is given").replace("_", " ").lower()
+    match error.args:
+        case ([*entries],) if entries:  # the library, the function and the reason of each
+            return ", ".join(str(each[-1]) for each in entries)
+    return "no reason is given"

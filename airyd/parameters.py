@@ -1,0 +1,130 @@
+"""Named values within one option, strictly read: the parameters of a source URL, and the words of an ``--auth``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
+
+from airyd.errors import ConfigurationError
+from airyd.spelling import did_you_mean
+
+#: Characters of a wrong value that are shown.
+_SHOWN: Final = 60
+NOWHERE: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+class Parameters:
+    """Named values, each given once and taken by its name.
+
+    :meth:`finish` then refuses those that nobody took, so that no misspelt one is ignored. Each method raises
+    ``ConfigurationError``.
+
+    :param where: what each error begins with, such as ``redis``
+    :param given: names and values in their order; None for a name without a value
+    """
+
+    #: What one of them is called.
+    noun = "parameter"
+    #: Whether errors quote wrong values. Where a value may be a secret they must not.
+    quotes_values = True
+    #: Whether a value may be empty.
+    takes_empty = True
+    #: What follows a name that takes a value where all are listed.
+    mark = ""
+
+    def __init__(self, where: str, given: Iterable[tuple[str, str | None]]) -> None:
+        self._where = where
+        self._values: dict[str, str | None] = {}
+        self._repeated: set[str] = set()
+        for name, value in given:
+            if name in self._values:
+                self._repeated.add(name)
+            self._values[name] = value
+        self._known: dict[str, str] = {}
+
+    def error(self, text: str) -> ConfigurationError:
+        """Return the error for the caller to raise."""
+        return ConfigurationError(f"{self._where}: {text}")
+
+    def has(self, name: str) -> bool:
+        """Take a name that has no value; say whether it is there."""
+        value = self._take(name, "")
+        if value is not None:
+            raise self.error(f"{self.noun} {name!r} takes no value")
+        return name in self._values
+
+    def text(self, name: str) -> str | None:
+        """Take a value as it is; None if it isn't there."""
+        value = self._take(name, self.mark)
+        if name in self._values and (value is None or not (value or self.takes_empty)):
+            raise self.error(f"{self.noun} {name!r} needs a value: {name}=...")
+        return value
+
+    def integer(self, name: str, default: int, low: int, high: int) -> int:
+        """Take a whole number from ``low`` to ``high``."""
+        value = self.text(name)
+        if value is None:
+            return default
+        # int() would also take "1_000", " 1" and other scripts' digits.
+        digits = value.removeprefix("-")
+        number = int(value) if digits.isascii() and digits.isdigit() and len(digits) <= 20 else None
+        if number is None or not low <= number <= high:
+            raise self._wrong(name, f"a whole number from {low} to {high}", value)
+        return number
+
+    def number(self, name: str, default: float, low: float, high: float) -> float:
+        """Take a number from ``low`` to ``high``."""
+        value = self.text(name)
+        if value is None:
+            return default
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not low <= number <= high:
+            raise self._wrong(name, f"a number from {low:g} to {high:g}", value)
+        return number
+
+    def choice(self, name: str, choices: Sequence[str]) -> str:
+        """Take one of some values; the first if it isn't there."""
+        value = self.text(name)
+        if value is None:
+            return choices[0]
+        if value not in choices:
+            raise self._wrong(name, " or ".join(choices), value)
+        return value
+
+    def finish(self, elsewhere: Mapping[str, str] = NOWHERE) -> None:
+        """Refuse what was not taken.
+
+        :param elsewhere: names that are known, but not here, and where they are
+        """
+        for number, name in enumerate(self._values, 1):
+            if name in self._known:
+                continue
+            if name in elsewhere:
+                raise self._unknown(f"unknown {self.noun} {name!r}; it is for {elsewhere[name]}.")
+            raise self._unknown(self.describe_unknown(number, name, list(self._known)))
+
+    def describe_unknown(self, number: int, name: str, known: Sequence[str]) -> str:
+        """Return what is wrong with a name that nobody took.
+
+        :param number: its place, from 1 on
+        :param known: the names that were taken
+        """
+        return f"unknown {self.noun} {name!r}{did_you_mean(name, known)}"
+
+    def _unknown(self, text: str) -> ConfigurationError:
+        return self.error(f"{text} These are known here: {', '.join(self._known.values())}")
+
+    def _take(self, name: str, mark: str) -> str | None:
+        self._known[name] = f"{name}{mark}"
+        if name in self._repeated:
+            raise self.error(f"{self.noun} {name!r} is given twice")
+        return self._values.get(name)
+
+    def _wrong(self, name: str, wanted: str, value: str) -> ConfigurationError:
+        shown = repr(value if len(value) <= _SHOWN else f"{value[:_SHOWN]}...")
+        return self.error(f"{self.noun} {name!r} must be {wanted}{f', not {shown}' if self.quotes_values else ''}")

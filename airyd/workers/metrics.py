@@ -1,0 +1,96 @@
+"""One page of metrics out of several processes' figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import Metric
+
+from airyd.metrics import LOGIN_UP, SOURCE_UP
+from airyd.workers.messages import Family, Sample
+
+#: What airyd itself counts begins with this, and is summed up; the rest is of a process, and labelled with it.
+_OURS: Final = "airyd_"
+_PROCESS: Final = "process"
+
+#: A sample's name and its labels.
+_SampleKey = tuple[str, tuple[tuple[str, str], ...]]
+
+
+def families_of(registry: CollectorRegistry) -> list[Family]:
+    """Return what a registry collects now."""
+    return [
+        Family(each.name, each.type, each.documentation, [Sample(s.name, s.labels, s.value) for s in each.samples])
+        for each in registry.collect()
+    ]
+
+
+@dataclass(slots=True)
+class _Total:
+    """What is known of one metric."""
+
+    kind: str
+    text: str
+    values: dict[_SampleKey, float] = field(default_factory=dict)
+
+    def add(self, name: str, key: _SampleKey, value: float) -> None:
+        known = self.values.get(key)
+        if known is None or self.kind == "info":
+            self.values[key] = value
+        elif name in (SOURCE_UP, LOGIN_UP):
+            self.values[key] = min(known, value)  # up is what all can reach
+        else:
+            self.values[key] = known + value
+
+
+class MetricsAggregator:
+    """Adds up what processes count: a collector of prometheus_client's.
+
+    A counter never falls when a process ends: what it was seen to have counted goes on being added. So
+    ``rate()`` shows no peak, which it would for a counter that falls to half.
+    """
+
+    def __init__(self) -> None:
+        self._present: dict[str, list[Family]] = {}
+        self._gone: dict[str, Family] = {}
+
+    def update(self, process: str, families: list[Family]) -> None:
+        """Replace what a process had counted before."""
+        self._present[process] = families
+
+    def process_ended(self, process: str) -> None:
+        """Keep the counters of a process that has ended, and forget the rest of it."""
+        for family in self._present.pop(process, []):
+            if family.kind == "counter" and family.name.startswith(_OURS):
+                kept = self._gone.get(family.name)
+                total = _Total(family.kind, family.text)
+                for each in (kept, family):
+                    for sample in each.samples if each else ():
+                        total.add(family.name, _key(sample), sample.value)
+                self._gone[family.name] = Family(family.name, family.kind, family.text, list(_samples(total)))
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every metric as prometheus_client's families: the interface of its collectors."""
+        sums: dict[str, _Total] = {}
+        for process, families in (*self._present.items(), (None, list(self._gone.values()))):
+            for family in families:
+                total = sums.setdefault(family.name, _Total(family.kind, family.text))
+                more = {} if family.name.startswith(_OURS) or process is None else {_PROCESS: process}
+                for sample in family.samples:
+                    total.add(family.name, _key(sample, more), sample.value)
+        for name, total in sums.items():
+            metric = Metric(name, total.text, total.kind)
+            for sample in _samples(total):
+                metric.add_sample(sample.name, sample.labels, sample.value)
+            yield metric
+
+
+def _key(sample: Sample, more: dict[str, str] | None = None) -> _SampleKey:
+    return sample.name, tuple({**sample.labels, **(more or {})}.items())
+
+
+def _samples(total: _Total) -> Iterable[Sample]:
+    return (Sample(name, dict(labels), value) for (name, labels), value in total.values.items())

@@ -1,0 +1,37 @@
+"""Faults of several kinds at the same time, each at random, while clients come and go."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from random import Random
+from typing import Final
+
+from tests.chaos.background import Background
+from tests.chaos.stage import Stage
+
+#: How often per second a client comes and goes of itself, and the seconds between two faults of a kind.
+RESTLESSNESS: Final = 0.02
+PAUSES: Final = (0.5, 8.0)
+
+
+def mix(stage: Stage, seconds: float, seed: int, kinds: Sequence[Callable[[Random], None]]) -> None:
+    """Let faults happen for so many seconds.
+
+    :param kinds: each lets one fault of its kind happen, and returns when it is over
+    """
+    stage.crowd.restlessness = RESTLESSNESS
+    deadline = time.monotonic() + seconds
+    tracks: list[Background] = []
+
+    def play(happen: Callable[[Random], None], random: Random) -> None:
+        while time.monotonic() < deadline and not any(track.has_failed for track in tracks):
+            stage.sleep(random.uniform(*PAUSES))
+            happen(random)
+
+    tracks += [Background("a fault", partial(play, kind, Random(seed + n))) for n, kind in enumerate(kinds)]
+    for track in tracks:
+        track.start()
+    for track in tracks:
+        track.stop()
