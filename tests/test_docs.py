@@ -63,6 +63,7 @@ OTHER_OPTIONS = {
     *("--nodaemon", "--logfile", "--pidfile", "--syslog", "--uid"),  # twistd
     *("--ca-file", "--jti", "--subject", "--token-file"),  # airyd tail, publish and revoke
     *("--native", "--scenario"),  # py-spy and bench
+    "--websocket",  # in CHANGELOG.rst: it is gone
 }
 
 #: A row of a table: the text of each cell.
@@ -189,6 +190,13 @@ class FormTests(SynchronousTestCase):
         for document in DOCUMENTS:
             shown = set(re.findall(r"``make ([\w-]+)", (ROOT / document).read_text()))
             self.assertEqual(set(), shown - known, document)
+
+    def test_paths_exist(self) -> None:
+        """Each file of the tree that a document names is there."""
+        for document in DOCUMENTS:
+            text = (ROOT / document).read_text()
+            for path in re.findall(r"``((?:airyd|bench|docs|etc|tests|twisted)/[\w./-]+\.\w+)``", text):
+                self.assertTrue((ROOT / path).exists(), f"{document}: {path}")
 
     def test_modules_exist(self) -> None:
         """Each ``python -m module`` that a document shows can be run."""
