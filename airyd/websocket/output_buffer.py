@@ -39,14 +39,16 @@ class OutputBuffer:
         self._drop = drop
         self._is_stalled = False
         self._timer: Timer | None = None
-        self.progressed()
+        self._restart()
         if self._stuck_seconds:
             self._look_in(self._stuck_seconds)
 
     def write(self, data: bytes) -> None:
         """Send after what waits; end the client if that would be too many bytes."""
-        most = self._context.limits.buffered
-        if self._client.is_over or self._client.channel.buffered + len(data) <= most:
+        most, waiting = self._context.limits.buffered, self._client.channel.buffered
+        if self._client.is_over or waiting + len(data) <= most:
+            if not waiting:
+                self._restart()
             self._transport.write(data)
         else:
             self._end_client(f"More than {most} bytes wait for you; read faster, or resume.")
@@ -56,16 +58,17 @@ class OutputBuffer:
         self._is_stalled = True
         self._context.metrics.stalls += 1
         self._context.metrics.buffered_clients += 1
+        self._restart()
         self._transport.write(rest)
 
     def progressed(self) -> None:
         """See ``BufferObserver``."""
-        self._progressed_at = self._context.wheel.seconds()
+        self._restart()
 
     def emptied(self) -> None:
         """See ``BufferObserver``."""
         self._end_stall()
-        self.progressed()
+        self._restart()
         if self._timer is None:
             self._drop()
 
@@ -79,6 +82,10 @@ class OutputBuffer:
         if self._is_stalled:
             self._is_stalled = False
             self._context.metrics.buffered_clients -= 1
+
+    def _restart(self) -> None:
+        """Count the time without progress from now."""
+        self._progressed_at = self._context.wheel.seconds()
 
     @property
     def _stuck_seconds(self) -> float:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from twisted.protocols.policies import WrappingFactory
+
 from airyd.errors import Fault
 from airyd.events import MESSAGE, UNREAD_COUNT
 from airyd.limits import Limits
 from tests.doubles import EVENT, frame, websocket_frames
 from tests.integration.wire import PING, websocket_frame
 from tests.loop import Peer
-from tests.websocket.case import WebSocketTestCase, text
+from tests.websocket.case import CONNECT, WebSocketTestCase, request, text
 
 LIMIT = 20_000
 
@@ -146,6 +148,34 @@ class NoProgressTests(WebSocketTestCase):
         self.assertEqual(self.kinds(), {})
         self.pass_seconds(peer, 15)
         self.assertEqual(self.kinds(), {Fault.SLOW_CONSUMER.kind: 1})
+
+    def test_nothing_waited_for_long(self) -> None:
+        """What counts is how long the bytes wait, not how long ago the client read others."""
+        peer = self.stuck()
+        self.pass_seconds(peer, 5)
+        peer.socket.room = None
+        self.pass_seconds(peer, 50)
+        peer.socket.room = 3
+        self.publish(MESSAGE)
+        self.pass_seconds(peer, 59)
+        self.assertEqual(self.kinds(), {})
+        self.pass_seconds(peer, 10)
+        self.assertEqual(self.kinds(), {Fault.SLOW_CONSUMER.kind: 1})
+
+    def test_nothing_waited_for_long_above_a_wrapper(self) -> None:
+        """As under TLS each send waits for a turn, and that may be the turn in which the time is looked at."""
+        wrapping = WrappingFactory(self.factory)
+        for seconds in range(57, 64):
+            peer = Peer(self.loop, wrapping.buildProtocol(None))
+            peer.say(request())
+            peer.say(CONNECT + text(frame("SUBSCRIBE", id="0", destination=MESSAGE)))
+            self.loop.turn()
+            self.pass_seconds(peer, seconds)
+            peer.got()
+            self.publish(MESSAGE)
+            self.loop.advance(1)
+            self.loop.turn()
+            self.assertEqual([sent.command for sent in self.stomp(peer)], ["MESSAGE"], seconds)
 
     def test_who_owes_heart_beats(self) -> None:
         """They say that the client lives, not that it reads."""
