@@ -325,7 +325,7 @@ class IChannel(Interface):
     def ping() -> None:
         """Ask the client to show that it is there; any bytes of it are an answer."""
 
-    def sent(wire: bytes, count: int) -> None:
+    def send_rest(wire: bytes, count: int) -> None:
         """Take over after ``direct(wire)`` took only ``count`` bytes (or raised: 0)."""
 
     def pause() -> None:

@@ -252,7 +252,7 @@ class Channel:
         """See ``IChannel``."""
         self.send(b"\x89\0")
 
-    def sent(self, wire: bytes, count: int) -> None:
+    def send_rest(self, wire: bytes, count: int) -> None:
         """See ``IChannel``."""
         raise AssertionError("everything fits in here")
 
