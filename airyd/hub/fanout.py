@@ -200,7 +200,7 @@ class Group(Generic[M]):
                 short.append((member, taken))
         # From here on a channel may end a client that is too slow, which removes members from this group.
         for member, taken in short:
-            member.channel.sent(wire, taken)
+            member.channel.send_rest(wire, taken)
             # The client refreshes it too, but not a subscription that it is just closing; more batches may follow.
             if member.group is self:
                 self.refresh(member)
