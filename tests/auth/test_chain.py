@@ -181,7 +181,7 @@ class AuthenticatorChainTests(AccessCase):
             self.assertEqual((keeper.health(), keeper.warnings()), ((), []))
             self.let_in(keeper, bearer(token()))
             store.trouble = ["it is away"]
-            self.assertEqual(keeper.warnings(), ["revocations are not heard of: it is away"])
+            self.assertEqual(keeper.warnings(), ["new revocations do not arrive: it is away"])
 
     def test_log_says_why_and_to_whom(self) -> None:
         log = record_log(self)

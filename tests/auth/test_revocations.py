@@ -110,13 +110,13 @@ class StoreTests(SynchronousTestCase):
         anybody = AnonymousPrincipal(send=False)
         self.assertIs(self.revocations.check(anybody), anybody)
         (reason,) = self.revocations.health()
-        self.assertEqual(reason, "it is not known yet which tokens are revoked: it is away")
+        self.assertEqual(reason, "the revoked tokens are not known yet: it is away")
         self.assertEqual(self.revocations.warnings(), ())
         self.stores[1].read.callback(None)
         bearer = Bearer("ann", NOW, "j", NOW)
         self.assertIs(self.revocations.check(bearer), bearer)
         self.assertEqual(self.revocations.health(), ())
-        self.assertEqual(self.revocations.warnings(), ["revocations are not heard of: it is away"])
+        self.assertEqual(self.revocations.warnings(), ["new revocations do not arrive: it is away"])
 
     def test_what_is_told(self) -> None:
         """At once, by each store; told again it changes nothing."""
@@ -152,7 +152,7 @@ class StoreTests(SynchronousTestCase):
         """The other has it all the same, and whoever revokes learns that not all do."""
         self.stores[0].adding = lambda: fail(SourceUnavailable("redis://a is away"))
         error = self.failureResultOf(self.revocations.revoke(RevocationKind.JTI, "j"), SourceUnavailable).value
-        self.assertIn("revoked here, but not kept", str(error))
+        self.assertIn("revoked here, but not stored", str(error))
         self.assertIn("redis://a is away", str(error))
         self.assertEqual(len(self.stores[1].added), 1)
         self.assertTrue(self.revocations.is_revoked(Bearer("ann", NOW, "j")))

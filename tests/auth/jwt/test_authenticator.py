@@ -150,7 +150,7 @@ class ConfigurationTests(AccessCase):
             (f"jwt:secret-file={self.file(JWK)}", "jwks"),
             (f"jwt:key-file={secret}", "no public key"),
             (f"jwt:key-file={self.file(small)}", "private key"),
-            (f"jwt:key-file={secret}:base64", "base64 is for a secret"),
+            (f"jwt:key-file={secret}:base64", "base64 is for secret-file= and secret-env="),
             ("jwt:jwks=http://idp.example/keys", "https:"),
             ("jwt:jwks=https://ann@idp.example/keys", "user name"),
             (r"jwt:jwks=https://ann\:hunter2@idp.example/keys", "user name"),

@@ -149,8 +149,8 @@ class SecretsTests(KeysCase):
                 "line 2: the secret has 3 bytes",
             ),  # as openssl rand -base64 51 has it
             (base64.b64encode(b"-----BEGIN PUBLIC KEY-----hunter2").decode(), ":base64", "key-file"),
-            (OLD[:63], ":alg=HS512", "the secret has 63 bytes, and HS512 needs 64"),
-            (OLD[:47], ":alg=HS256,HS384", "the secret has 47 bytes, and HS384 needs 48"),
+            (OLD[:63], ":alg=HS512", "the secret has 63 bytes, but HS512 needs at least 64"),
+            (OLD[:47], ":alg=HS256,HS384", "the secret has 47 bytes, but HS384 needs at least 48"),
             (f"{OLD}\n{NEW[:63]}", ":alg=HS512", "line 2: the secret has 63 bytes"),
             (" \n\r\n\t\n", "", "there is no secret in it"),
         ):
@@ -210,14 +210,14 @@ class PublicKeysTests(KeysCase):
             (b"-----BEGIN X-----" * 15_000 + pem, "", "has no end"),
             (pem + private_pem(private_key("ES256")), "", "private key"),
             (pem + weak, "", "2048 bits"),
-            (pem + bitcoin, "", "none of RSA, P-256"),
+            (pem + bitcoin, "", "not RSA, P-256"),
             (pem + request, "", "no public key in PEM"),
             (
                 pem + public_pem(private_key("ES384")),
                 "",
-                "it holds a key for ES384, and the algorithms here are RS256, ES256",
+                "it holds a key for ES384, but the allowed algorithms are RS256, ES256",
             ),
-            (pem + other, ":alg=RS256", "it holds a key for ES256, and the algorithms here are RS256"),
+            (pem + other, ":alg=RS256", "it holds a key for ES256, but the allowed algorithms are RS256"),
             (pem, ":alg=RS256,ES384", "no key for ES384"),
         ):
             self.assertIn(expected, self.said(f"jwt:key-file={self.file(content)}{words}"))
@@ -225,7 +225,7 @@ class PublicKeysTests(KeysCase):
     def test_most(self) -> None:
         pems = [public_pem(private_key("EdDSA", number)) for number in range(MOST_KEYS + 1)]
         self.with_keys(*pems[:-1])
-        self.assertIn(f"{MOST_KEYS} are the most", self.said(f"jwt:key-file={self.file(b''.join(pems))}"))
+        self.assertIn(f"{MOST_KEYS} is the limit", self.said(f"jwt:key-file={self.file(b''.join(pems))}"))
 
 
 class AuthoritiesTests(KeysCase):
