@@ -234,7 +234,7 @@ class RefusalTests(SynchronousTestCase):
             ("redis://{}@h/zero", "the number of the database, such as /0"),
             ("redis://us3r:s3cret/x@h/0", "write %2F for '/'"),
             ("redis://{}@h/0?ca-file=/x", "it is for rediss:"),
-            ("redis://{}@h/0?db=1", "behind the host, such as redis://HOST/1"),
+            ("redis://{}@h/0?db=1", "after the host, such as redis://HOST/1"),
             ("redis://{}@h/0?history=5", "it is for mode=pubsub"),
             ("redis://{}@h/0?mode=pubsub&maxlen=5", "it is for mode=stream"),
             ("redis://{}@h/0?pasword-file=/x", "did you mean password-file?"),

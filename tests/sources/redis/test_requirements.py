@@ -122,13 +122,13 @@ class CheckTests(AnsweringCase):
         self.answer()
         self.refusals[b"p:/b"] = Error("WRONGTYPE Operation against a key holding the wrong kind of value")
         self.check()
-        self.assert_not_ready("p:/b", "is no stream")
+        self.assert_not_ready("p:/b", "is not a stream")
         self.check()
         self.assertEqual(len([event for event in self.log if event["log_level"].name == "warn"]), 1)
         self.refusals = {}
         self.check()
         self.assertEqual(list(self.source.health()), [])
-        self.assertIn("has all that is needed again", text_of(self.log))
+        self.assertIn("can be used again", text_of(self.log))
 
     def test_a_destination_that_is_added(self) -> None:
         self.begin()
@@ -226,7 +226,7 @@ class KeyTests(ServerTests):
         self.addCleanup(self.redis.call, "DEL", self.key(MESSAGE))
         source, _ = await self.running()
         (reason,) = source.health()
-        self.assertIn(f"{self.key(MESSAGE)} is no stream", reason)
+        self.assertIn(f"{self.key(MESSAGE)} is not a stream", reason)
         self.redis.call("DEL", self.key(MESSAGE))
         await self.until(lambda: not source.health())
         self.redis.call("SET", self.key(MESSAGE), "x")

@@ -142,7 +142,7 @@ class NodesTests(Case):
         self.redis.call("XADD", self.stream, "*", "kind", "jti", "name", b"\xff", "at", "1", "until", "1e12")
         self.put("good", more="of this")
         await self.until_out(node, "good")
-        self.assertEqual(len([event for event in log if "is no revocation" in text_of([event])]), 8)
+        self.assertEqual(len([event for event in log if "is not a revocation" in text_of([event])]), 8)
 
     async def test_what_is_over_is_dropped(self) -> None:
         """With the next one that is written; what isn't over stays, and all after it."""

@@ -154,7 +154,7 @@ class AnswerTests(SentinelsCase):
         asking = self.ask()
         for session in self.sessions:
             session.answer([b"192.0.2.1", b"6379"], [b"ip", b"192.0.2.1"])
-        self.assertIn("makes no sense", str(self.failureResultOf(asking, SourceUnavailable).value))
+        self.assertIn("gives an invalid answer", str(self.failureResultOf(asking, SourceUnavailable).value))
 
     def test_a_password_that_is_missing(self) -> None:
         self.log_in()
@@ -298,7 +298,7 @@ class SentinelClientTests(SynchronousTestCase):
         self.name(NEW)
         session = self.accept(OLD.port)
         self.assertFalse(session.is_open)
-        self.assertIn("is the master no more", str(self.connection.trouble))
+        self.assertIn("is no longer the master", str(self.connection.trouble))
 
     def test_a_replica(self) -> None:
         """What the sentinels name has not been promoted yet, or has stepped back already."""
@@ -306,7 +306,7 @@ class SentinelClientTests(SynchronousTestCase):
         self.name(OLD)
         session = self.accept(OLD.port)
         self.log_in(session, role="slave")
-        self.assertEqual(self.connection.trouble, "what the sentinels name is no master (yet)")
+        self.assertEqual(self.connection.trouble, "the server that the sentinels name is not a master (yet)")
         self.assertFalse(session.is_open)
 
     def test_one_that_does_not_say(self) -> None:

@@ -85,7 +85,7 @@ class FileTests(PlaybackCase):
 
     def test_no_events(self) -> None:
         for content in ("", "\n \n"):
-            self.assertEqual(self.refused(content), "FILE: there are no events in it; write one a line")
+            self.assertEqual(self.refused(content), "FILE: it has no events; write one on each line")
 
     def test_not_such_an_object(self) -> None:
         for bad in (
@@ -133,7 +133,7 @@ class FileTests(PlaybackCase):
 
     def test_too_deep(self) -> None:
         deep = '{"a":' + "[" * 5000 + "]" * 5000 + "}"
-        self.assertEqual(self.refused(line(0) + line(1, OWN, deep)), "FILE, line 2: nested too deep")
+        self.assertEqual(self.refused(line(0) + line(1, OWN, deep)), "FILE, line 2: nested too deeply")
 
     def test_time_goes_back(self) -> None:
         self.assertEqual(
