@@ -7,13 +7,19 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorCore
+from twisted.internet.interfaces import IReactorCore, IReactorFromThreads, IReactorProcess, IReactorSocket, IReactorTime
 from zope.interface import Attribute, Interface
 
 from airyd.errors import Fault, PayloadRefused, StompError
 from airyd.events import Event, Replay, RowFilter
 from airyd.limits import Limits
 from airyd.revocation import Revocation
+
+
+class IServerReactor(IReactorCore, IReactorTime, IReactorFromThreads, IReactorProcess, IReactorSocket):
+    """What the server asks of Twisted's reactor, besides what endpoints need. Every reactor of POSIX provides it."""
+
+    sigTerm = Attribute("What the reactor installs for SIGTERM: called with a signal's number and a frame.")
 
 
 class IEventSink(Interface):
@@ -173,7 +179,7 @@ class Opening(NamedTuple):
     Texts have one character per byte (latin-1), since HTTP does not say what the bytes 80 to FF mean.
 
     :ivar authorization: the ``Authorization`` header; there is never more than one
-    :ivar cookie: the ``Cookie`` headers, joined with ``; ``; only of pages whose origin may connect
+    :ivar cookie: the ``Cookie`` headers, joined with ``"; "``; only of pages whose origin may connect
     """
 
     authorization: str | None = None

@@ -12,8 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from airyd.interfaces import IServerReactor
 from airyd.metrics import LogMetrics
 from airyd.runtime import signals
 from airyd.runtime.log_writer import LogWriter
@@ -21,13 +23,13 @@ from airyd.runtime.log_writer import LogWriter
 _log = Logger()
 
 
-def set_clock(reactor: Any) -> None:
+def set_clock(reactor: IReactorTime) -> None:
     """Let the reactor count intervals by the monotonic clock: by itself it takes the wall clock."""
     if not reactor.getDelayedCalls():  # nothing is scheduled yet
-        reactor.seconds = time.monotonic
+        reactor.seconds = time.monotonic  # type: ignore[method-assign]  # delayed calls ask the reactor's own
 
 
-def on_sigterm(reactor: Any, stop: Callable[[], None]) -> None:
+def on_sigterm(reactor: IServerReactor, stop: Callable[[], None]) -> None:
     """Let SIGTERM end the process with status 0: by itself twistd stops, and then dies of the same signal.
 
     One that comes while the process starts ends it as soon as the reactor runs.
@@ -48,7 +50,7 @@ def on_sigterm(reactor: Any, stop: Callable[[], None]) -> None:
     reactor.callWhenRunning(lambda: stop_once() if signals.take(signal.SIGTERM) else None)
 
 
-def on_sighup(reactor: Any, reload: Callable[[], None], terminal: int = 0) -> None:
+def on_sighup(reactor: IServerReactor, reload: Callable[[], None], terminal: int = 0) -> None:
     """Let SIGHUP have the catalogue read again, until the end; by itself it would end the process.
 
     One that came while the process started has it read now.
@@ -71,7 +73,7 @@ def on_sighup(reactor: Any, reload: Callable[[], None], terminal: int = 0) -> No
         reload()
 
 
-def write_log_in_thread(reactor: Any, metrics: LogMetrics) -> None:
+def write_log_in_thread(reactor: IServerReactor, metrics: LogMetrics) -> None:
     """Let what twistd will write to standard output, its log as a rule, be written without anybody's waiting for it."""
     if cast(Any, sys.stdout) is None:  # its descriptor was closed when Python started, and may be another file's
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  # until the end
@@ -91,7 +93,7 @@ def write_log_in_thread(reactor: Any, metrics: LogMetrics) -> None:
     reactor.callWhenRunning(reactor.addSystemEventTrigger, "after", "shutdown", writer.end)
 
 
-def report_failed_start(reactor: Any, twistd: MutableMapping[str, Any]) -> None:
+def report_failed_start(reactor: IServerReactor, twistd: MutableMapping[str, Any]) -> None:
     """Let the command that started a daemon end, too, if the daemon ends before its reactor runs.
 
     The command waits for a byte in a pipe. twistd writes there after an ``Exception``, but not after a ``SystemExit``.
