@@ -37,7 +37,7 @@ class AuthenticatorChain:
     ) -> None:
         self._authenticators = authenticators
         self._revocations = revocations
-        self._take_anybody = [each for each in authenticators if each.takes(_NO_CREDENTIALS)]
+        self._accept_anonymous = [each for each in authenticators if each.takes(_NO_CREDENTIALS)]
         self._metrics = metrics
         self.public = all(each.public for each in authenticators)
         self.cookies = any(each.cookies for each in authenticators)
@@ -86,7 +86,7 @@ class AuthenticatorChain:
         if len(self._authenticators) == 1:
             return self._authenticators
         takers = [each for each in self._authenticators if each.takes(credentials)]
-        return [each for each in takers if each not in self._take_anybody] or takers
+        return [each for each in takers if each not in self._accept_anonymous] or takers
 
     def _ask(self, asked: Sequence[IAuthenticator], credentials: Credentials) -> IPrincipal | Deferred[IPrincipal]:
         if not asked:

@@ -15,10 +15,10 @@ Claims = Mapping[str, Any]
 
 #: Ten years in seconds. No issuer means a time so far ahead, but a time in milliseconds looks like one.
 _FAR_AHEAD: Final = 3652.5 * 86_400
-#: The most digits of a whole number; Python itself refuses more than 4,300, with an error of its own.
+#: The maximum number of digits in an integer; Python itself refuses more than 4,300, with an error of its own.
 _DIGITS: Final = 1000
-#: The most characters of a claim that a log line quotes.
-_SHOWN: Final = 100
+#: The maximum number of characters of a claim in a log line.
+_LOGGED: Final = 100
 _UNIT: Final = "times are seconds since 1970, not milliseconds"
 
 
@@ -188,4 +188,4 @@ def _seconds(number: float) -> str:
 def printable(value: object) -> str:
     """Return a claim for a log line, shortened and printable."""
     text = ascii(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+    return text if len(text) <= _LOGGED else f"{text[:_LOGGED]}..."

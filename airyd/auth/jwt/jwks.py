@@ -15,7 +15,7 @@ from airyd.auth.jwt.keys import MOST_KEYS, USUAL_PUBLIC_ALGORITHMS, Verification
 
 #: Seconds after which a set is fetched again: for so long a key that was removed from it may still be accepted.
 FRESH: Final = 300.0
-#: The least seconds between two fetches for an unknown ``kid``.
+#: Seconds between two fetches for an unknown ``kid``.
 FETCH_EVERY: Final = 5.0
 #: Seconds until the next try: after the first failure, and at most.
 _RETRY_FIRST: Final = 1.0

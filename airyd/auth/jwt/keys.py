@@ -22,7 +22,7 @@ from jwt.exceptions import PyJWTError
 
 PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
 
-#: The least bytes of a secret (RFC 7518, section 3.2).
+#: The minimum size of a secret in bytes (RFC 7518, section 3.2).
 _SECRET_BYTES: Final[Mapping[str, int]] = {"HS256": 32, "HS384": 48, "HS512": 64}
 _CURVES: Final[Mapping[str, type[Any]]] = {"ES256": SECP256R1, "ES384": SECP384R1, "ES512": SECP521R1}
 _RSA: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
@@ -33,13 +33,13 @@ PUBLIC_ALGORITHMS: Final = (*_RSA, *_CURVES, _EDDSA)
 #: The default algorithms: one for each kind of key.
 USUAL_SECRET_ALGORITHMS: Final = ("HS256",)
 USUAL_PUBLIC_ALGORITHMS: Final = ("RS256", "ES256", _EDDSA)
-#: The most keys of one issuer: a bad token is checked with each of them.
+#: The maximum number of keys of one issuer: a bad token is checked with each of them.
 MOST_KEYS: Final = 8
-#: The least bits of an RSA key (RFC 7518, section 3.3).
+#: The minimum size of an RSA key in bits (RFC 7518, section 3.3).
 _RSA_BITS: Final = 2048
-#: The most bytes of a file or document with keys.
+#: The maximum size of a file or document with keys, in bytes.
 MOST_BYTES: Final = 256 * 1024
-#: The most keys of a set that are read.
+#: The maximum number of keys read from a set.
 _MOST_OF_SET: Final = 100
 _READERS: Final[Mapping[str, Any]] = {"RSA": RSAAlgorithm, "EC": ECAlgorithm, "OKP": OKPAlgorithm}
 _HMAC: Final = HMACAlgorithm(HMACAlgorithm.SHA256)
