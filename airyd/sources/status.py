@@ -44,7 +44,7 @@ class StatusSource:
         self._clock = clock
         self._epoch = int(wall() * 1000)
         self._number = 0
-        self._said = b""
+        self._published = b""
         self._sink: IEventSink | None = None
         self._looking: IDelayedCall | None = None
 
@@ -76,8 +76,8 @@ class StatusSource:
     def _look(self) -> None:
         self._looking = self._clock.callLater(LOOK_EVERY, self._look)
         state = self._sources()
-        if state != self._said:
-            self._said = state
+        if state != self._published:
+            self._published = state
             self._deliver(state)
 
     # IEventSource.
@@ -98,7 +98,7 @@ class StatusSource:
 
     def watch(self, destination: str) -> Deferred[str]:
         """Start checking the sources (``IEventSource``)."""
-        self._said = self._sources()
+        self._published = self._sources()
         self._looking = self._clock.callLater(LOOK_EVERY, self._look)
         return succeed(self._id())
 

@@ -9,7 +9,7 @@ from airyd.limits import KIB, MIB
 #: The target size of a reply in bytes, and the least to which lost replies lower it.
 REPLY_BYTES: Final = MIB
 _LEAST_BYTES: Final = 16 * KIB
-#: Entries in the first reply of a connection, over all streams; and the most of one stream in any reply.
+#: Entries in the first reply of a connection, over all streams; and the maximum for one stream in any reply.
 FIRST: Final = 16
 _MOST: Final = 5000
 #: Replies in a row after which the target size is raised again.

@@ -40,7 +40,7 @@ KEEP_ALIVE: Final = 1.0
 _NOT_NOW: Final = ("LOADING ", "MASTERDOWN ", "BUSY ", "UNBLOCKED ")
 #: Redis is at ``maxmemory``: it refuses writes, and every MULTI.
 _OUT_OF_MEMORY: Final = "OOM "
-#: The most attempts to read a stream that keeps changing.
+#: Attempts to read a stream that keeps changing.
 _READ_ATTEMPTS: Final = 10
 #: A replica refuses a write.
 _READ_ONLY: Final = "READONLY "

@@ -18,7 +18,7 @@ from airyd.sources.redis.entries import RefusedEntry
 #: Dead letters kept, and the most bytes of a body.
 DEAD_LETTERS: Final = 1000
 BODY_BYTES: Final = 64 * KIB
-#: The most copies per second of a node after a burst of ``DEAD_LETTERS``: newer ones would push them out at once.
+#: Copies per second of a node after a burst of ``DEAD_LETTERS``; more would push out older ones at once.
 COPIES_PER_SECOND: Final = 100
 #: Pub/Sub messages have no ids: seconds for which a key marks one as copied, and the number of such keys.
 REMEMBERED: Final = 60

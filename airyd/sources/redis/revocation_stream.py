@@ -219,10 +219,10 @@ class RevocationStream:
 
 def _revocation_of(fields: list[bytes] | None) -> Revocation | None:
     """Return the revocation in an entry's fields, or None if they are invalid."""
-    told = dict(zip(fields[::2], fields[1::2], strict=True)) if fields else {}
+    values = dict(zip(fields[::2], fields[1::2], strict=True)) if fields else {}
     with suppress(KeyError, ValueError):
-        kind, name = RevocationKind(told[b"kind"].decode()), told[b"name"].decode()
-        at, until = float(told[b"at"]), float(told[b"until"])
+        kind, name = RevocationKind(values[b"kind"].decode()), values[b"name"].decode()
+        at, until = float(values[b"at"]), float(values[b"until"])
         if is_name(name) and math.isfinite(at) and math.isfinite(until):
             return Revocation(kind, name, at, until)
     return None

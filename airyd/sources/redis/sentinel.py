@@ -163,7 +163,7 @@ class Sentinels:
 class _MasterEndpoint:
     """Connects to the master, and closes these connections as soon as another master takes its place.
 
-    A master that is cut off from its sentinels stays a master for clients that still reach it.
+    A master cut off from its sentinels still takes connections and writes, so airyd must leave it.
     """
 
     def __init__(self, reactor: IReactorCore, sentinels: Callable[[], Sentinels]) -> None:

@@ -22,7 +22,7 @@ NOTHING: Final = "0-0"
 
 #: Ids of read entries to remember per stream, to find out after a gap which of them Redis still has.
 RECENT: Final = 1000
-#: The most of these ids to look up at once, because each reply contains an entry.
+#: The maximum number of these ids to look up at once, because each reply contains an entry.
 _PART: Final = 16
 
 _ID: Final = re.compile(r"(0|[1-9][0-9]{0,19})-(0|[1-9][0-9]{0,19})\Z")

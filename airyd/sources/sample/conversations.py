@@ -123,7 +123,7 @@ class Conversations:
 
     def _scenes(self) -> Iterator[_Made]:
         for channel in self._channels[:_FEWEST_CHANNELS]:
-            yield from self._channel_comes(channel)
+            yield from self._channel_connects(channel)
         while True:
             chance = self._random.random()
             if chance < 0.04:
@@ -138,12 +138,12 @@ class Conversations:
     def _channel_changes(self) -> Iterator[_Made]:
         channel = self._random.choice(self._channels)
         if not channel.connected:
-            yield from self._channel_comes(channel)
+            yield from self._channel_connects(channel)
         elif sum(each.connected for each in self._channels) > _FEWEST_CHANNELS:
             channel.connected = False
             yield CHANNEL_DISCONNECTED, channel.payload
 
-    def _channel_comes(self, channel: _AiryChannel) -> Iterator[_Made]:
+    def _channel_connects(self, channel: _AiryChannel) -> Iterator[_Made]:
         channel.connected = True
         yield CHANNEL_CONNECTED, channel.payload
 

@@ -14,7 +14,7 @@ from airyd.payloads import check
 
 #: The shortest recording that may be looped, in seconds.
 SHORTEST_LOOP: Final = 0.1
-#: The most bytes of a recording, which is kept in memory.
+#: The maximum size of a recording in bytes; it is kept in memory.
 MOST_BYTES: Final = 256 * 1024 * 1024
 
 
