@@ -55,13 +55,16 @@ class IEventSource(Interface):
     def extend(destinations: Sequence[str]) -> None:
         """Learn that the catalogue has these, too: from now on they may be watched, read and published to."""
 
-    def watch(destination: str) -> Deferred[str]:
+    def watch(destination: str, after_gap: bool = False) -> Deferred[str]:
         """Deliver this destination's events from now on.
 
         Fires with the position (an id) from which on every event reaches the sink: each event
         ordered after it, none up to it, and the first of them after this has fired. Called only for a
-        destination that isn't watched. Within ``IEventSink.gap``, after ``unwatch``, it goes on with all
-        that the source still has and has not delivered, if it knows that.
+        destination that isn't watched.
+
+        The sink sets ``after_gap`` to go on after a gap of this destination, which it has unwatched since. The
+        source then goes on with all events that it still has and has not delivered, if it knows them; otherwise
+        the watch is a new one. A source without such knowledge may ignore the argument.
 
         Errors: ``SourceUnavailable``.
         """
@@ -322,7 +325,7 @@ class IChannel(Interface):
     def ping() -> None:
         """Ask the client to show that it is there; any bytes of it are an answer."""
 
-    def sent(wire: bytes, count: int) -> None:
+    def send_rest(wire: bytes, count: int) -> None:
         """Take over after ``direct(wire)`` took only ``count`` bytes (or raised: 0)."""
 
     def pause() -> None:

@@ -96,7 +96,7 @@ class StatusSource:
     def extend(self, destinations: Sequence[str]) -> None:
         """Do nothing: there is only one destination (``IEventSource``)."""
 
-    def watch(self, destination: str) -> Deferred[str]:
+    def watch(self, destination: str, after_gap: bool = False) -> Deferred[str]:
         """Start checking the sources (``IEventSource``)."""
         self._published = self._sources()
         self._looking = self._clock.callLater(LOOK_EVERY, self._look)
