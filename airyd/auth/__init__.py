@@ -1,4 +1,4 @@
-"""Who may come in and do what: authenticators, found as plugins by the first word of their spec."""
+"""Authenticators: finds the plugin that an ``--auth`` names, and the text of ``--help-auth``."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from airyd.spelling import did_you_mean
 
 
 def make_authenticator(spec: str, context: AccessContext) -> IAuthenticator:
-    """Return the authenticator that the spec names, such as ``anonymous:send``.
+    """Return the authenticator that a spec such as ``anonymous:send`` names.
 
-    Errors: ``ConfigurationError`` that repeats only the spec's first word.
+    Errors: ``ConfigurationError``, which quotes only the spec's first word.
     """
     name, _, arguments = spec.partition(":")
     parsers = list(getPlugins(IAuthenticatorParser))
@@ -25,6 +25,6 @@ def make_authenticator(spec: str, context: AccessContext) -> IAuthenticator:
 
 
 def describe_authenticators() -> str:
-    """Return the text of ``--help-auth``: each authenticator's own, in order of their names."""
+    """Return the text of ``--help-auth``: the help of each authenticator, sorted by name."""
     parsers = sorted(getPlugins(IAuthenticatorParser), key=lambda parser: str(parser.name))
     return "\n\n".join(parser.help.strip() for parser in parsers)

@@ -1,4 +1,4 @@
-"""The authenticator that lets everybody in."""
+"""The ``anonymous`` authenticator: accepts every client without a token or login."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from airyd.interfaces import Credentials, IAuthenticator, IPrincipal
 
 @implementer(IPrincipal)
 class AnonymousPrincipal:
-    """Anybody: sees every event, and may send if that was allowed to all."""
+    """The principal of every anonymous client: may see every event, and may SEND if ``send`` was given."""
 
     __slots__ = ("_send",)
 
@@ -27,59 +27,59 @@ class AnonymousPrincipal:
 
     @property
     def authority(self) -> object:
-        """Return this very one: an authenticator has no other."""
+        """Return the principal itself: its authenticator has only this one."""
         return self
 
     def may_subscribe(self, destination: str) -> bool:
-        """Say yes."""
+        """Return True: every destination is allowed."""
         return True
 
     def may_send(self, destination: str) -> bool:
-        """Say whether everybody may send."""
+        """Return whether ``send`` was given."""
         return self._send
 
     def row_filter(self, destination: str) -> RowFilter | None:
-        """Return None: nothing is hidden."""
+        """Return None: no event is hidden."""
         return None
 
 
 @implementer(IAuthenticator)
 class AnonymousAuthenticator:
-    """Takes any credentials, and none."""
+    """Accepts any credentials, and none."""
 
     cookies: Final = False
     revocable: Final = False
 
     def __init__(self, public: bool, send: bool) -> None:
         self.public = public
-        # All share one, since a gateway may hold ten thousand of them.
+        # All clients share one principal, because a gateway may have ten thousand of them.
         self._principal = AnonymousPrincipal(send)
 
     def start(self) -> None:
-        """There is nothing to look after (``IAuthenticator``)."""
+        """Do nothing (``IAuthenticator``)."""
 
     def stop(self) -> None:
-        """There is nothing to end (``IAuthenticator``)."""
+        """Do nothing (``IAuthenticator``)."""
 
     def takes(self, credentials: Credentials) -> bool:
-        """Say whether nothing was shown: whoever shows something wants to be somebody (``IAuthenticator``)."""
+        """Return whether there are no credentials: a client that sends some has an identity (``IAuthenticator``)."""
         return not has_credentials(credentials)
 
     def authenticate(self, credentials: Credentials) -> IPrincipal:
-        """Let the client in (``IAuthenticator``)."""
+        """Accept the client (``IAuthenticator``)."""
         return self._principal
 
     def health(self) -> Sequence[str]:
-        """All is well (``IAuthenticator``)."""
+        """Return nothing: logins always work (``IAuthenticator``)."""
         return ()
 
     def warnings(self) -> Sequence[str]:
-        """All is well (``IAuthenticator``)."""
+        """Return nothing: logins always work (``IAuthenticator``)."""
         return ()
 
 
 def parse(arguments: str) -> AnonymousAuthenticator:
-    """Return the authenticator for the words behind ``anonymous:``, each at most once, in any order."""
+    """Return the authenticator for the words after ``anonymous:``, each given at most once, in any order."""
     words = Words("anonymous", arguments)
     authenticator = AnonymousAuthenticator(public=words.has("public"), send=words.has("send"))
     words.finish()

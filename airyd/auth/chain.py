@@ -1,4 +1,4 @@
-"""The authenticators of ``--auth`` in a chain: which of them checks a login. Refusals are counted and logged here."""
+"""The chain of all ``--auth`` authenticators: picks who checks a login, and counts and logs refused logins."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _NO_CREDENTIALS: Final = Credentials(None, None, {})
 
 @implementer(IAuthenticator)
 class AuthenticatorChain:
-    """All that ``--auth`` names as one authenticator.
+    """Combines the authenticators of all ``--auth`` options into one.
 
-    Authenticators that accept this kind of credentials are tried in order, until one lets the client in. Those that
-    also accept a client without credentials are tried only if no other is for the credentials, so that a client with
-    a bad or revoked token never becomes anonymous. A single authenticator checks every client.
+    Authenticators that accept this kind of credentials are tried in order, until one accepts the client. Those that
+    also accept clients without credentials are tried only if no other takes this kind, so that a client with a bad
+    or revoked token never becomes anonymous. A single authenticator checks every client.
 
     :param authenticators: at least one
     """
@@ -37,28 +37,28 @@ class AuthenticatorChain:
     ) -> None:
         self._authenticators = authenticators
         self._revocations = revocations
-        self._take_anybody = [each for each in authenticators if each.takes(_NO_CREDENTIALS)]
+        self._accept_anonymous = [each for each in authenticators if each.takes(_NO_CREDENTIALS)]
         self._metrics = metrics
         self.public = all(each.public for each in authenticators)
         self.cookies = any(each.cookies for each in authenticators)
         self.revocable = any(each.revocable for each in authenticators)
 
     def start(self) -> None:
-        """Let all begin (``IAuthenticator``)."""
+        """Start all authenticators (``IAuthenticator``)."""
         for each in self._authenticators:
             each.start()
 
     def stop(self) -> None:
-        """Let all end (``IAuthenticator``)."""
+        """Stop all authenticators (``IAuthenticator``)."""
         for each in self._authenticators:
             each.stop()
 
     def takes(self, credentials: Credentials) -> bool:
-        """Say whether one of them would look at these (``IAuthenticator``)."""
+        """Return whether any authenticator accepts this kind of credentials (``IAuthenticator``)."""
         return bool(self._candidates(credentials))
 
     def authenticate(self, credentials: Credentials) -> IPrincipal | Deferred[IPrincipal]:
-        """Ask those whom the credentials are for (``IAuthenticator``)."""
+        """Check the credentials with the authenticators for their kind (``IAuthenticator``)."""
         try:
             answer = self._ask(self._candidates(credentials), credentials)
             if not isinstance(answer, Deferred):
@@ -69,12 +69,12 @@ class AuthenticatorChain:
         return answer.addCallback(self._revocations.check).addErrback(self._record_failure, credentials.peer)
 
     def health(self) -> Sequence[str]:
-        """Say why nobody can log in: all of them say so, or wait for what is revoked (``IAuthenticator``)."""
+        """Return why no authenticator works: its own reasons, or revocations not read yet (``IAuthenticator``)."""
         found = [self._troubles(each) for each in self._authenticators]
         return list(dict.fromkeys(reason for each in found for reason in each)) if all(found) else ()
 
     def warnings(self) -> Sequence[str]:
-        """Say what is wrong with any of them, although others work (``IAuthenticator``)."""
+        """Return what is wrong with some authenticators while others work (``IAuthenticator``)."""
         others = () if self.health() else [reason for each in self._authenticators for reason in self._troubles(each)]
         own = self._revocations.warnings() if self.revocable else ()
         return [*dict.fromkeys(others), *(reason for each in self._authenticators for reason in each.warnings()), *own]
@@ -86,7 +86,7 @@ class AuthenticatorChain:
         if len(self._authenticators) == 1:
             return self._authenticators
         takers = [each for each in self._authenticators if each.takes(credentials)]
-        return [each for each in takers if each not in self._take_anybody] or takers
+        return [each for each in takers if each not in self._accept_anonymous] or takers
 
     def _ask(self, asked: Sequence[IAuthenticator], credentials: Credentials) -> IPrincipal | Deferred[IPrincipal]:
         if not asked:
@@ -107,7 +107,7 @@ class AuthenticatorChain:
         return failure
 
     def _record(self, error: BaseException | None, peer: str) -> None:
-        """Count and log a refusal. The log gets the reason; never the credentials."""
+        """Count and log a refused login: the reason, never the credentials."""
         if isinstance(error, LoginRefused):
             self._metrics.logins_refused[error.fault.value] += 1
             self._log.info(
@@ -132,20 +132,20 @@ def _answer(authenticator: IAuthenticator, credentials: Credentials) -> IPrincip
 
 
 def _later(authenticator: IAuthenticator, credentials: Credentials) -> Deferred[IPrincipal]:
-    """Return the answer as a Deferred, whatever it is."""
-    # As far as types go; maybeDeferred takes what is no Deferred, too.
+    """Return the answer as a Deferred; an exception becomes a Failure."""
+    # The cast is for mypy: maybeDeferred also accepts a plain result.
     authenticate = cast(Callable[[Credentials], Deferred[IPrincipal]], authenticator.authenticate)
     return maybeDeferred(authenticate, credentials)
 
 
 def _no_candidate(credentials: Credentials) -> LoginRefused:
     if has_credentials(credentials):
-        return LoginRefused(LoginFault.UNKNOWN_KIND, "no --auth takes credentials of this kind")
-    return LoginRefused(LoginFault.MISSING, "nothing was shown")
+        return LoginRefused(LoginFault.UNKNOWN_KIND, "no --auth accepts credentials of this kind")
+    return LoginRefused(LoginFault.MISSING, "there are no credentials")
 
 
 def _clearest(second: Failure, first: Failure) -> Failure:
-    """Return which of two refusals to tell: "can't say" first, since it may become a yes; then what says most."""
+    """Return the more useful refusal: "unavailable", because a retry may succeed; else "expired"; else the first."""
     for failure in (first, second):
         if failure.check(LoginUnavailable):
             return failure

@@ -1,4 +1,4 @@
-"""The credentials of a client: whether it shows any, and where its token is among them."""
+"""Finds the token in a client's credentials: CONNECT headers, ``Authorization`` of the handshake, or a cookie."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ from typing import Final
 
 from airyd.interfaces import Credentials
 
-#: The white space of HTTP (RFC 9110, section 5.6.3). ``str.strip`` would take more: the handshake's bytes 85 and A0.
+#: The white space of HTTP (RFC 9110, section 5.6.3). ``str.strip`` also strips the handshake's bytes 85 and A0.
 _SPACE: Final = " \t"
-#: The names of the header in CONNECT: STOMP's are case-sensitive, and HTTP's, which clients think of, are not.
+#: The spellings of the header in CONNECT: STOMP's names are case-sensitive, but clients write it as in HTTP.
 _HEADERS: Final = ("Authorization", "authorization")
 _SCHEME: Final = "bearer"
 
 
 def has_credentials(credentials: Credentials) -> bool:
-    """Say whether a client says who it is, in whatever way; cookies don't count, since browsers add them unasked."""
+    """Return whether a client sends credentials; cookies don't count, because browsers always add them."""
     stated = (credentials.login, credentials.passcode, credentials.opening.authorization)
     return any(stated) or any(credentials.headers.get(name) for name in _HEADERS)
 
 
 def find_token(credentials: Credentials, cookie: str | None) -> str | None:
-    """Return the token that a client shows, or None.
+    """Return the client's token, or None.
 
     The first of these counts: CONNECT's ``Authorization`` (``Bearer TOKEN``, or the token alone as Airy's first
-    clients have it), CONNECT's ``passcode``, the opening handshake's ``Authorization``, the cookie of this name.
-    Another scheme, such as ``Basic``, is a proxy's business and no token. The URL is never looked at, since URLs
-    are logged everywhere.
+    clients send it), CONNECT's ``passcode``, the opening handshake's ``Authorization``, the cookie of this name.
+    Another scheme, such as ``Basic``, is for a proxy and is ignored. The URL is never read, because URLs are logged
+    everywhere.
     """
     for name in _HEADERS:
         token = _bearer(credentials.headers.get(name))

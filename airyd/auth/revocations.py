@@ -1,4 +1,4 @@
-"""Revoked tokens: which ones this process refuses, and how it shares them with others."""
+"""The registry of revoked tokens: checks logins against it, and shares revocations with other nodes."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from airyd.interfaces import IPrincipal, IRevocable, IRevocationStore
 from airyd.limits import SOURCE_PATIENCE
 from airyd.revocation import Revocation, RevocationKind, RevocationList, new_revocation, retention
 
-#: More at once, as at the start, are one line of the log.
+#: Revocations that get a log line each; more at once, as at the start, share one line.
 _LINES: int = 10
 
 
 class RevocationRegistry:
-    """The revocations in force that this process, or one of its stores, knows.
+    """Knows the revocations in force, from this process and from its stores.
 
-    What was told once holds, whatever becomes of the stores.
+    A revocation stays in force even if a store loses it.
 
-    :param stores: of the sources; without any, nobody else gets to know, and all ends with the process
+    :param stores: those of the sources; without any, revocations stay in this process and end with it
     :param wall: the wall-clock time, seconds since 1970
-    :param max_age: seconds that a token lives at most
+    :param max_age: the longest lifetime of a token, in seconds
     """
 
     _log = Logger()
@@ -45,9 +45,9 @@ class RevocationRegistry:
         self._has_warned = False
 
     def start(self, changed: Callable[[], None]) -> None:
-        """Read all that is kept, and go on reading; called once, after the sources' start.
+        """Read all stored revocations, then follow new ones; called once, after the sources have started.
 
-        :param changed: called whenever tokens are out that were not before
+        :param changed: called whenever more tokens are revoked
         """
         self._changed = changed
         for store in self._stores:
@@ -60,7 +60,7 @@ class RevocationRegistry:
         self._log.failure("revocations can't be read", failure)
 
     def learn(self, revocations: Sequence[Revocation]) -> None:
-        """Put these into force."""
+        """Put these revocations into force."""
         new = [each for each in revocations if self._in_force.add(each)]
         if not new:
             return
@@ -72,59 +72,61 @@ class RevocationRegistry:
         self._changed()
 
     def revoke(self, kind: RevocationKind, name: str) -> Deferred[Revocation]:
-        """Revoke a token, or all of a user's until now: here at once, and everywhere when this fires.
+        """Revoke one token, or all tokens of a user issued until now.
 
-        Errors: ``SourceUnavailable`` if it was not kept for the others; it may be repeated.
+        It holds here at once; fires when it is stored for all nodes.
+
+        Errors: ``SourceUnavailable`` if it was not stored; the call may be repeated.
         """
         return self.distribute(new_revocation(kind, name, self._wall(), self._max_age))
 
     def distribute(self, revocation: Revocation) -> Deferred[Revocation]:
-        """Put one into force that was made elsewhere, and have it kept; see :meth:`revoke`."""
+        """Put a revocation made elsewhere into force, and store it; see :meth:`revoke`."""
         self.learn([revocation])
         keeping = [store.add(revocation).addTimeout(SOURCE_PATIENCE, self._clock, _late) for store in self._stores]
         return DeferredList(keeping, consumeErrors=True).addCallback(_kept, revocation)
 
     def is_revoked(self, principal: IPrincipal) -> bool:
-        """Say whether the token of a principal is revoked."""
+        """Return whether the token of a principal is revoked."""
         if not self._in_force or not IRevocable.providedBy(principal):
             return False
         jti, issued = principal.jti, principal.issued
         if jti is not None and self._in_force.find(RevocationKind.JTI, jti) is not None:
             return True
         known = self._in_force.find(RevocationKind.SUBJECT, principal.name)
-        # Most tokens have whole seconds: one of the same second as the revocation may be older, and is out.
+        # Most tokens have whole seconds: one issued in the second of the revocation may be older, so it is revoked.
         return known is not None and (issued is None or issued <= known.at)
 
     def check(self, principal: IPrincipal) -> IPrincipal:
-        """Return the principal if it may come in.
+        """Return the principal if its token is not revoked.
 
-        Errors: ``LoginRefused``; ``LoginUnavailable`` while it isn't known what is revoked.
+        Errors: ``LoginRefused``; ``LoginUnavailable`` until all stores have been read.
         """
         if not IRevocable.providedBy(principal):
             return principal
         if self.is_revoked(principal):
-            raise LoginRefused(LoginFault.REVOKED, "the token, or all of its subject's until then, was revoked")
+            raise LoginRefused(LoginFault.REVOKED, "the token was revoked, by its jti or by its subject")
         if self._unread:
             raise LoginUnavailable(self.health()[0])
         expires = principal.expires
         if not self._has_warned and (expires is None or expires - self._wall() > retention(self._max_age)):
             self._has_warned = True
             self._log.warn(
-                "there are tokens that live longer than --token-max-age {max_age:g}: one that is revoked "
-                "comes in again after that time",
+                "some tokens live longer than --token-max-age {max_age:g}: a revoked one is accepted again "
+                "after that time",
                 max_age=self._max_age,
             )
         return principal
 
     def health(self) -> Sequence[str]:
-        """Say why nobody with a token can be let in, one short text each; empty when that is possible."""
+        """Return why logins with a token fail, one short text each; empty when they work."""
         if not self._unread:
             return ()
-        return [f"it is not known yet which tokens are revoked: {'; '.join(self._troubles()) or 'being read'}"]
+        return [f"the revoked tokens are not known yet: {'; '.join(self._troubles()) or 'still reading'}"]
 
     def warnings(self) -> Sequence[str]:
-        """Say why it may not be heard what is revoked now, in the same form."""
-        return () if self._unread else [f"revocations are not heard of: {trouble}" for trouble in self._troubles()]
+        """Return why new revocations may not arrive, in the same form."""
+        return () if self._unread else [f"new revocations do not arrive: {trouble}" for trouble in self._troubles()]
 
     def _troubles(self) -> list[str]:
         return [trouble for store in self._stores for trouble in store.health()]
@@ -141,5 +143,5 @@ def _kept(results: Sequence[tuple[bool, object]], revocation: Revocation) -> Rev
             failure.raiseException()
     if failures:
         reasons = "; ".join(str(failure.value) for failure in failures)
-        raise SourceUnavailable(f"It is revoked here, but not kept, so that others don't know; try again. {reasons}")
+        raise SourceUnavailable(f"It is revoked here, but not stored for other nodes; try again. {reasons}")
     return revocation

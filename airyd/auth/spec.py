@@ -1,4 +1,4 @@
-r"""The words of an ``--auth``: ``jwt:secret-file=PATH:base64:audience=airyd``."""
+r"""The parser of ``--auth`` specs such as ``jwt:secret-file=PATH:base64:audience=airyd``."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Final
 from airyd.parameters import Parameters
 from airyd.spelling import closest
 
-# A colon parts two words. It belongs to a value before a slash or a digit, as URLs have it, and after a backslash.
+# A colon separates two words, unless a slash or a digit follows it, as in URLs, or a backslash precedes it.
 _PART: Final = re.compile(r"(?<!\\):(?![/0-9])")
 _NAME: Final = re.compile(r"[a-z-]{1,30}")
 _ESCAPED: Final = re.compile(r"\\(.)")
 
 
 class Words(Parameters):
-    """The words behind an authenticator's name. Errors repeat names and never a value, which may be a secret.
+    """The words after an authenticator's name. Errors quote names but never a value, which may be a secret.
 
     :param kind: the authenticator's name
-    :param arguments: what follows it, behind the first colon
+    :param arguments: the text after the first colon
     """
 
     noun = "word"
@@ -33,10 +33,10 @@ class Words(Parameters):
     def describe_unknown(self, number: int, name: str, known: Sequence[str]) -> str:
         """See :meth:`Parameters.describe_unknown`."""
         if not name:
-            return f"word {number} is empty: there is a colon too many."
+            return f"word {number} is empty: there is one colon too many."
         has_value = self._values[name] is not None
         if closest(name, known, 0.7) is None and not (has_value and _NAME.fullmatch(name)):
-            # What is no name may be the rest of a secret, cut off at its colon.
+            # If it does not look like a name, it may be the rest of a secret that contains a colon.
             return rf"word {number} is unknown (a colon within a value is written \:)."
         return super().describe_unknown(number, name, known)
 

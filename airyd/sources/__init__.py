@@ -1,4 +1,4 @@
-"""Where events come from: sources, found as plugins by the scheme of their URL."""
+"""Event sources: finds the plugin for the scheme of a ``--source`` URL, and the text of ``--help-sources``."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*")
 
 #: See ``airyd.sources.routing``.
 _SEVERAL: Final = """\
-With more than one --source, each says which destinations it has:
-    destinations   patterns with commas between them: /queue/message, /queue/* (any one
+With more than one --source, each URL must name its destinations:
+    destinations   patterns separated by commas: /queue/message, /queue/* (any one
                    segment), /queue/** (any number of segments)"""
 
 
 def make_source(url: str, context: SourceContext) -> IEventSource:
-    """Return the source that the URL names, such as ``memory:?history=100``; nothing is opened yet.
+    """Return the source of a URL such as ``memory:?history=100``; no connection is opened yet.
 
     Errors: ``ConfigurationError`` whose text shows no password.
     """
@@ -32,9 +32,9 @@ def make_source(url: str, context: SourceContext) -> IEventSource:
 
 
 def is_shared(url: str) -> bool:
-    """Say whether processes that have this URL have the same feed.
+    """Return whether all processes with this URL get the same feed.
 
-    Raises ``ConfigurationError`` for one that nobody reads.
+    Raises ``ConfigurationError`` for an unknown scheme.
     """
     try:
         return bool(_parser_of(url).shared)
@@ -48,13 +48,13 @@ def _parser_of(url: str) -> IEventSourceParser:
     if scheme in parsers:
         return parsers[scheme]
     known = ", ".join(f"{each}:" for each in sorted(parsers))
-    if not _SCHEME.fullmatch(scheme):  # nobody knows what it is: perhaps a password
+    if not _SCHEME.fullmatch(scheme):  # do not quote it: it may be a password
         raise ConfigurationError(f"must begin with the kind of the source. There are: {known}")
     meant = did_you_mean(scheme, parsers, "{}:")
     raise ConfigurationError(f"{scheme}: there is no such event source{meant} There are: {known}")
 
 
 def describe_sources() -> str:
-    """Return the text of ``--help-sources``: each source's own, in order of their schemes, and what all have."""
+    """Return the text of ``--help-sources``: the help of each source, sorted by scheme, and the common parameter."""
     parsers = sorted(getPlugins(IEventSourceParser), key=lambda parser: str(parser.scheme))
     return "\n\n".join([*(parser.help.strip() for parser in parsers), _SEVERAL])

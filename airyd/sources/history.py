@@ -1,4 +1,4 @@
-"""A history in this process, for feeds that have none of their own: the last events of a destination."""
+"""The in-memory history of a destination, from which ``memory:`` and Redis Pub/Sub serve resumes."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ from airyd.events import Event, Replay
 from airyd.limits import MIB
 from airyd.sources.url_query import Query
 
-#: What is kept of each destination by default: events, and bytes of their bodies.
+#: The defaults for each destination: events kept, and bytes of their bodies.
 HISTORY: Final = 1000
 HISTORY_BYTES: Final = 64 * MIB
 
-#: The page after an id that is unknown, or after which something is gone.
+#: The page after an id that is unknown, or after which an event is lost.
 UNKNOWN: Final = Replay((), complete=False, more=False)
 
 
 class History:
-    """The last events of one destination, by their numbers.
+    """Keeps the last events of one destination, by number.
 
-    Numbers count from 1 without a hole, so that which are missing can be told without the events:
-    those below ``first`` are gone, and ``last`` is the newest.
+    Numbers count from 1 without a gap: events below ``first`` have been dropped, and ``last`` is the newest.
     """
 
     def __init__(self, events: int, size: int) -> None:
@@ -31,7 +30,7 @@ class History:
         self.last = 0
 
     def append(self, event: Event) -> None:
-        """Keep the event under the next number, and drop the oldest ones that no longer fit."""
+        """Add an event with the next number, and drop the oldest events that no longer fit."""
         self.last += 1
         self._events[self.last] = event
         self._bytes_left -= len(event.body)
@@ -40,7 +39,7 @@ class History:
             self.first += 1
 
     def after(self, number: int, limit: int) -> Replay:
-        """Return the page of at most ``limit`` events that begins behind the number."""
+        """Return a page of at most ``limit`` events after the one with this number."""
         if not self.first - 1 <= number <= self.last:
             return UNKNOWN
         end = min(number + limit, self.last)
@@ -49,5 +48,5 @@ class History:
 
 
 def read_bounds(query: Query) -> tuple[int, int]:
-    """Return how many events, and bytes of bodies, the parameters ``history`` and ``history-bytes`` ask to keep."""
+    """Return the parameters ``history`` and ``history-bytes``: events, and bytes of bodies, to keep."""
     return query.integer("history", HISTORY, 0, 10_000_000), query.integer("history-bytes", HISTORY_BYTES, 0, 1 << 40)

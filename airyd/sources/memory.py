@@ -1,4 +1,4 @@
-"""The memory feed: what is published in this process, and a history of it."""
+"""The ``memory:`` source: events published in this process, with an in-memory history."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _ID: Final = re.compile(r"(0|[1-9][0-9]{0,19})-(0|[1-9][0-9]{0,19})\Z")
 class MemorySource:
     """A feed that lives in this process alone and ends with it.
 
-    Ids are ``<epoch>-<number>``: the epoch is the time of the source's making in milliseconds since
-    1970; the numbers of a destination count from 1. The position of a destination that has had no
-    events is ``<epoch>-0``. What is published is kept whether the destination is watched or not.
+    Ids are ``<epoch>-<number>``: the epoch is the time at which the source was made, in milliseconds since
+    1970; the numbers of a destination count from 1. The position of a destination without events is
+    ``<epoch>-0``. Events are kept whether the destination is watched or not.
 
-    :param wall: gives wall-clock seconds since 1970
+    :param wall: returns wall-clock seconds since 1970
     :param history: events kept per destination
     :param history_bytes: bytes of bodies kept per destination
     """
@@ -41,19 +41,19 @@ class MemorySource:
         self._delivering = False
 
     def start(self, sink: IEventSink) -> Deferred[None]:
-        """Begin (``IEventSource``)."""
+        """Start (``IEventSource``)."""
         self._sink = sink
         return succeed(None)
 
     def stop(self) -> Deferred[None]:
-        """End (``IEventSource``); later calls fail with ``SourceUnavailable``."""
+        """Stop (``IEventSource``); later calls fail with ``SourceUnavailable``."""
         self._sink = None
         self._watched.clear()
         self._pending.clear()
         return succeed(None)
 
     def extend(self, destinations: Sequence[str]) -> None:
-        """There is nothing to prepare (``IEventSource``)."""
+        """Do nothing: a new destination needs no preparation (``IEventSource``)."""
 
     def watch(self, destination: str, after_gap: bool = False) -> Deferred[str]:
         """Deliver this destination's events from now on (``IEventSource``)."""
@@ -63,15 +63,15 @@ class MemorySource:
         return succeed(self._id(self._history(destination).last))
 
     def unwatch(self, destination: str) -> None:
-        """Deliver nothing more of this destination (``IEventSource``)."""
+        """Stop delivering this destination's events (``IEventSource``)."""
         self._watched.discard(destination)
-        # Else a watch from within deliver() would give a position and then an event before it.
+        # Otherwise a watch called within deliver() would return a position and then deliver an event before it.
         self._pending = [event for event in self._pending if event.destination != destination]
 
     def replay(self, destination: str, after: str, limit: int) -> Deferred[Replay]:
         """Read a page of history (``IEventSource``).
 
-        The event ``after`` may itself be gone, as long as all that followed it is there.
+        The event ``after`` itself may be dropped, if all events after it are still there.
         """
         if self._sink is None:
             return fail(_not_running())
@@ -84,16 +84,16 @@ class MemorySource:
         return succeed(self._history(destination).after(number, limit))
 
     def order(self, destination: str, event_id: str) -> tuple[int, int]:
-        """Return the epoch and the number of an id; ``ValueError`` if it isn't of this form."""
+        """Return the epoch and the number of an id (``IEventSource``)."""
         match = _ID.match(event_id)
         if match is None:
             raise ValueError("not an id of the memory feed")
         return int(match[1]), int(match[2])
 
     def publish(self, destination: str, body: bytes) -> Deferred[str]:
-        """Add an event (``IEventSource``); the sink has it before this returns.
+        """Publish an event (``IEventSource``); it is delivered before this returns.
 
-        Only what the sink publishes from within ``deliver`` reaches it after that call, in order.
+        Events that the sink publishes within ``deliver`` are delivered after that call, in order.
         """
         if self._sink is None:
             return fail(_not_running())
@@ -106,7 +106,7 @@ class MemorySource:
         return succeed(event.id)
 
     def health(self) -> Sequence[str]:
-        """Say nothing: there is nothing that could be wrong."""
+        """Return nothing: this feed cannot fail (``IEventSource``)."""
         return ()
 
     def _history(self, destination: str) -> History:
@@ -131,7 +131,7 @@ class MemorySource:
 
 
 def memory_source(query: Query, context: SourceContext) -> MemorySource:
-    """Return the memory feed that the parameters ``history`` and ``history-bytes`` ask for."""
+    """Return a memory feed with the parameters ``history`` and ``history-bytes``."""
     return MemorySource(context.wall, *read_bounds(query))
 
 

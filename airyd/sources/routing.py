@@ -1,4 +1,4 @@
-"""Several sources as one: ``?destinations=`` in their URLs says which of them has which destinations."""
+"""Combines several sources into one: ``?destinations=`` in each URL says which destinations it serves."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from airyd.interfaces import IEventSink, IEventSource, SourceContext
 from airyd.patterns import Pattern
 from airyd.sources import make_source
 
-#: The parameter of a URL that no source gets to see: patterns, with commas between them.
+#: The URL parameter with the patterns, separated by commas. It is removed before a source parses the URL.
 PARAMETER: Final = "destinations"
 
 
 class Assignment(NamedTuple):
-    """The part of the catalogue that a source has.
+    """The part of the catalogue that a source serves.
 
-    :ivar url: of the source, without the patterns
-    :ivar patterns: as they were given; empty if the source has everything
+    :ivar url: the source's URL without the patterns
+    :ivar patterns: the patterns as given; empty if the source serves the whole catalogue
     """
 
     url: str
@@ -33,9 +33,9 @@ class Assignment(NamedTuple):
 
 
 def assign_destinations(urls: Sequence[str], catalogue: Sequence[str]) -> list[Assignment]:
-    """Return what each source has, so that each destination of the catalogue is in one and no other.
+    """Assign each destination of the catalogue to exactly one source.
 
-    Raises ``ConfigurationError``, whose text shows nothing of a URL but its scheme and its patterns.
+    Raises ``ConfigurationError``, which quotes only the scheme and the patterns of a URL.
     """
     assigned = [_assign(url, catalogue, is_alone=len(urls) == 1) for url in urls]
     for destination in catalogue:
@@ -57,7 +57,7 @@ def _assign(url: str, catalogue: Sequence[str], is_alone: bool) -> Assignment:
         if is_alone:
             return Assignment(url, "", catalogue)
         raise ConfigurationError(
-            f"--source {scheme}: where there are several sources, each says what it has, as in ?{PARAMETER}=/queue/*"
+            f"--source {scheme}: with several sources, each must name its destinations, as in ?{PARAMETER}=/queue/*"
         )
     found: dict[str, None] = {}
     for text in names[0].split(","):
@@ -68,14 +68,14 @@ def _assign(url: str, catalogue: Sequence[str], is_alone: bool) -> Assignment:
         matching = [destination for destination in catalogue if pattern.matches(destination)]
         if not matching:
             raise ConfigurationError(
-                f"--source {scheme}: {PARAMETER}={text} is nothing of the catalogue; there are: {', '.join(catalogue)}"
+                f"--source {scheme}: {PARAMETER}={text} matches no destination; there are: {', '.join(catalogue)}"
             )
         found.update(dict.fromkeys(matching))
     return Assignment(rest, names[0], tuple(found))
 
 
 def without_patterns(url: str) -> str:
-    """Return a source's URL as the source itself gets to see it."""
+    """Return a source's URL without the parameter ``destinations``."""
     return _split_patterns(url)[0]
 
 
@@ -97,8 +97,8 @@ def _has_patterns(part: str) -> bool:
 class Route(NamedTuple):
     """A source and its destinations.
 
-    :ivar patterns: of its destinations; empty if it has everything
-    :ivar destinations: grows with the catalogue (:func:`extend_routes`)
+    :ivar patterns: the patterns of its destinations; empty if it serves the whole catalogue
+    :ivar destinations: the list; :func:`extend_routes` adds to it
     """
 
     patterns: str
@@ -108,9 +108,9 @@ class Route(NamedTuple):
 
 @implementer(IEventSource)
 class RoutingSource:
-    """Sends each call to the source that has the destination; all of them deliver to one sink.
+    """Forwards each call to the source of the destination; all sources deliver to one sink.
 
-    :param routes: no destination may be in two of them
+    :param routes: the sources; each destination is in one route only
     """
 
     def __init__(self, routes: Sequence[Route]) -> None:
@@ -119,9 +119,9 @@ class RoutingSource:
         self._failed: list[Route] = []
 
     def start(self, sink: IEventSink) -> Deferred[None]:
-        """Begin (``IEventSource``): fires when all were reached.
+        """Start all sources (``IEventSource``); fires when all have been reached.
 
-        One that can't be started fails this, and is in :meth:`health`; the others go on.
+        If a source fails to start, this fails and :meth:`health` names it; the others go on.
         """
         starting = [
             maybeDeferred(route.source.start, sink).addErrback(self._start_failed, route) for route in self._routes
@@ -133,12 +133,12 @@ class RoutingSource:
         return failure
 
     def stop(self) -> Deferred[None]:
-        """End all (``IEventSource``), also if one of them can't be ended."""
+        """Stop all sources (``IEventSource``), even if one of them fails to stop."""
         stopping = [maybeDeferred(route.source.stop) for route in self._routes]
         return DeferredList(stopping, consumeErrors=True).addCallback(_raise_first)
 
     def extend(self, destinations: Sequence[str]) -> None:
-        """Let each source have those that are in its route by now (``IEventSource``)."""
+        """Pass each source the new destinations of its route (``IEventSource``)."""
         for route in self._routes:
             its = [name for name in destinations if name in route.destinations]
             if its:
@@ -151,7 +151,7 @@ class RoutingSource:
         return position
 
     def unwatch(self, destination: str) -> None:
-        """Deliver nothing more of this destination (``IEventSource``)."""
+        """Stop delivering this destination's events (``IEventSource``)."""
         self._sources[destination].unwatch(destination)
 
     def replay(self, destination: str, after: str, limit: int) -> Deferred[Replay]:
@@ -165,12 +165,12 @@ class RoutingSource:
         return key
 
     def publish(self, destination: str, body: bytes) -> Deferred[str]:
-        """Add an event (``IEventSource``)."""
+        """Publish an event (``IEventSource``)."""
         event_id: Deferred[str] = self._sources[destination].publish(destination, body)
         return event_id
 
     def health(self) -> Sequence[str]:
-        """Say what is wrong, and with which destinations (``IEventSource``)."""
+        """Return what is wrong, and with which destinations (``IEventSource``)."""
         troubles = [(route, trouble) for route in self._routes for trouble in route.source.health()]
         troubles += [(route, "it could not be started") for route in self._failed]
         return [f"{route.patterns}: {trouble}" for route, trouble in troubles]
@@ -187,7 +187,7 @@ def _raise_first(results: Sequence[tuple[bool, object]]) -> None:
 
 
 def make_routes(urls: Sequence[str], context: SourceContext) -> list[Route]:
-    """Return the sources that the URLs name, each with its part of the catalogue; nothing is opened yet.
+    """Return the sources of the URLs, each with its part of the catalogue; no connection is opened yet.
 
     Errors: ``ConfigurationError`` whose text shows no password.
     """
@@ -202,14 +202,14 @@ def make_routes(urls: Sequence[str], context: SourceContext) -> list[Route]:
 
 
 def extend_routes(routes: Sequence[Route], urls: Sequence[str], catalogue: Sequence[str]) -> None:
-    """Add a catalogue that has grown to the routes that were made of these URLs.
+    """Add the new destinations of a catalogue to the routes that were made from these URLs.
 
-    Errors: ``ConfigurationError`` if that can't be; then nothing has changed.
+    Errors: ``ConfigurationError``; then no route has changed.
     """
     for route, assigned in zip(routes, assign_destinations(urls, catalogue), strict=True):
         route.destinations[:] = assigned.destinations
 
 
 def combine(routes: Sequence[Route]) -> IEventSource:
-    """Return all as one source."""
+    """Return one source for all routes."""
     return routes[0].source if len(routes) == 1 else RoutingSource(routes)

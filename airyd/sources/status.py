@@ -1,4 +1,4 @@
-"""The feed of ``/airyd/status``: what a client can know of the server besides events (docs/protocol.rst, "Status")."""
+"""The source of ``/airyd/status``: notices about event sources and shutdown (docs/protocol.rst, "Status")."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from airyd.errors import UnknownDestination
 from airyd.events import STATUS, Event, Replay
 from airyd.interfaces import IEventSink, IStatusSource
 
-#: Seconds between two looks at the sources, while somebody is subscribed.
+#: Seconds between two checks of the sources, while a client is subscribed.
 LOOK_EVERY: Final = 1.0
 
 
 class SourceState(NamedTuple):
-    """How to find out the state of an event source.
+    """The destinations and the health of an event source.
 
-    :ivar destinations: what it has; its owner may add to it
+    :ivar destinations: those that it serves; its owner may add to them
     :ivar health: see ``IEventSource.health``
     """
 
@@ -31,10 +31,10 @@ class SourceState(NamedTuple):
 
 @implementer(IStatusSource)
 class StatusSource:
-    """Looks at the state of the sources while somebody is subscribed, and says when it changes.
+    """Checks the health of the sources while a client is subscribed, and publishes each change.
 
-    It is the source of one destination, without a history: a MESSAGE tells the whole of what it is about. Ids are
-    ``<epoch>-<number>``, as those of ``memory:``.
+    It serves one destination, without a history: each MESSAGE has the complete state. Ids are ``<epoch>-<number>``, as
+    those of ``memory:``.
 
     :param wall: the wall-clock time, seconds since 1970
     """
@@ -44,14 +44,14 @@ class StatusSource:
         self._clock = clock
         self._epoch = int(wall() * 1000)
         self._number = 0
-        self._said = b""
+        self._published = b""
         self._sink: IEventSink | None = None
         self._looking: IDelayedCall | None = None
 
-    # What it says.
+    # The notices.
 
     def state(self) -> Event:
-        """Return the event that says how the sources are (``IStatusSource``)."""
+        """Return an event with the state of the sources (``IStatusSource``)."""
         return self.notice(self._sources())
 
     def notice(self, body: bytes) -> Event:
@@ -60,7 +60,7 @@ class StatusSource:
         return Event(STATUS, self._id(), body)
 
     def drain(self, within: float) -> None:
-        """Notify all clients that their connections end within so many seconds."""
+        """Notify all subscribers that their connections end within this many seconds."""
         self._deliver(notices.draining(within))
 
     def _sources(self) -> bytes:
@@ -76,51 +76,51 @@ class StatusSource:
     def _look(self) -> None:
         self._looking = self._clock.callLater(LOOK_EVERY, self._look)
         state = self._sources()
-        if state != self._said:
-            self._said = state
+        if state != self._published:
+            self._published = state
             self._deliver(state)
 
-    # What a source is.
+    # IEventSource.
 
     def start(self, sink: IEventSink) -> Deferred[None]:
-        """Begin (``IEventSource``)."""
+        """Start (``IEventSource``)."""
         self._sink = sink
         return succeed(None)
 
     def stop(self) -> Deferred[None]:
-        """End (``IEventSource``)."""
+        """Stop (``IEventSource``)."""
         self.unwatch(STATUS)
         self._sink = None
         return succeed(None)
 
     def extend(self, destinations: Sequence[str]) -> None:
-        """There is nothing to prepare (``IEventSource``): it has one destination."""
+        """Do nothing: there is only one destination (``IEventSource``)."""
 
     def watch(self, destination: str, after_gap: bool = False) -> Deferred[str]:
-        """Look at the sources from now on (``IEventSource``)."""
-        self._said = self._sources()
+        """Start checking the sources (``IEventSource``)."""
+        self._published = self._sources()
         self._looking = self._clock.callLater(LOOK_EVERY, self._look)
         return succeed(self._id())
 
     def unwatch(self, destination: str) -> None:
-        """Stop looking (``IEventSource``)."""
+        """Stop checking the sources (``IEventSource``)."""
         if self._looking is not None:
             self._looking.cancel()
             self._looking = None
 
     def replay(self, destination: str, after: str, limit: int) -> Deferred[Replay]:
-        """Say that nothing is kept (``IEventSource``): the present state is all that counts."""
+        """Return that there is no history: only the current state counts (``IEventSource``)."""
         return succeed(Replay((), complete=False, more=False))
 
     def order(self, destination: str, event_id: str) -> tuple[int, ...]:
-        """Return epoch and number of an id (``IEventSource``)."""
+        """Return the epoch and the number of an id (``IEventSource``)."""
         epoch, number = event_id.split("-")
         return int(epoch), int(number)
 
     def publish(self, destination: str, body: bytes) -> Deferred[str]:
-        """Refuse (``IEventSource``): only airyd itself speaks here."""
+        """Refuse: only airyd itself publishes here (``IEventSource``)."""
         return fail(UnknownDestination(f"Nothing can be published to {STATUS}."))
 
     def health(self) -> Sequence[str]:
-        """Say that all is well (``IEventSource``)."""
+        """Return nothing: this source cannot fail (``IEventSource``)."""
         return ()

@@ -1,4 +1,4 @@
-"""The parameters of a source URL."""
+"""The parser of the query parameters in a ``--source`` URL."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from airyd.sources.routing import PARAMETER
 
 
 class Query(Parameters):
-    """The parameters behind a URL's ``?``. Names and values may be percent-encoded; a ``+`` is a plus sign.
+    """The parameters after a URL's ``?``. Names and values may be percent-encoded; a ``+`` is a plus sign.
 
-    :ivar scheme: of the URL
-    :ivar rest: what stands between the scheme and the ``?``; :meth:`finish` refuses it
+    :ivar scheme: the URL's scheme
+    :ivar rest: the text between the scheme and the ``?``; :meth:`finish` refuses it unless it is empty
     """
 
     def __init__(self, url: str) -> None:
@@ -23,17 +23,17 @@ class Query(Parameters):
         super().__init__(self.scheme, _pairs(self.scheme, query))
 
     def flag(self, name: str) -> bool:
-        """Take a ``1`` or ``0``; False if it isn't there."""
+        """Return whether a parameter is ``1``, not ``0``; False if it is missing."""
         return self.choice(name, ("0", "1")) == "1"
 
     def finish(self, elsewhere: Mapping[str, str] = NOWHERE) -> None:
-        """Refuse what was not taken, and an address before the ``?``; see :meth:`Parameters.finish`."""
+        """Refuse unknown parameters, and text before the ``?``; see :meth:`Parameters.finish`."""
         if self.rest:
             raise self.error(f"nothing may stand between ':' and '?', but {self.rest!r} does")
         super().finish(elsewhere)
 
     def describe_unknown(self, number: int, name: str, known: Sequence[str]) -> str:
-        """See :meth:`Parameters.describe_unknown`. Every source has ``destinations``, which is read elsewhere."""
+        """See :meth:`Parameters.describe_unknown`. Every URL also takes ``destinations``, which the router reads."""
         return super().describe_unknown(number, name, [*known, PARAMETER])
 
 

@@ -1,1 +1,1 @@
-"""Tests of who may come in and do what."""
+"""Tests of the authenticators."""

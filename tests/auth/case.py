@@ -1,4 +1,4 @@
-"""What the tests of access have in common: a clock for both times, keys, tokens, and credentials that show them."""
+"""Shared by the tests of authenticators: a clock for both times, keys, tokens and credentials."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ _JWS: Final = PyJWS()
 
 
 def authenticator(spec: str, clock: Clock | None = None, **environ: str) -> IAuthenticator:
-    """Return what the spec names, with a clock that stands (unless it is given) for both times."""
+    """Return the authenticator of a spec; the given or a new clock is both reactor and wall clock."""
     clock = clock or Clock()
     context = AccessContext(cast(IReactorCore, clock), lambda: NOW + clock.seconds(), {"SECRET": SECRET, **environ})
     return make_authenticator(spec, context)
 
 
 def private_key(algorithm: str, number: int = 0) -> PrivateKey:
-    """Return a key for an algorithm; the same number gives the same one, since they take long to make."""
+    """Return a key for an algorithm; the same number gives the same key, because making one is slow."""
     return _private_key(algorithm, number)
 
 
@@ -105,12 +105,12 @@ def segment(text: bytes) -> str:
 
 
 def bearer(text: str) -> Credentials:
-    """Return the credentials of a client that shows a token as Airy's does."""
+    """Return credentials with a token in CONNECT's Authorization, as Airy's client sends it."""
     return Credentials(None, None, {"Authorization": f"Bearer {text}"})
 
 
 def in_handshake(authorization: str | None = None, cookie: str | None = None) -> Credentials:
-    """Return the credentials of a client that showed something in its opening handshake."""
+    """Return credentials from the opening handshake only."""
     return Credentials(None, None, {}, Opening(authorization, cookie))
 
 
@@ -122,7 +122,7 @@ class AccessCase(SynchronousTestCase):
         self.clock = Clock()
 
     def made(self, spec: str = "jwt:secret-env=SECRET", **environ: str) -> IAuthenticator:
-        """Return what a spec names, on the test's clock."""
+        """Return the authenticator of a spec, on the test's clock."""
         return authenticator(spec, self.clock, **environ)
 
     def file(self, content: bytes) -> str:
@@ -132,12 +132,12 @@ class AccessCase(SynchronousTestCase):
         return str(path.absolute())
 
     def let_in(self, door: IAuthenticator, credentials: Credentials) -> IPrincipal:
-        """Assert that a client is let in at once; return whom it is taken for."""
+        """Assert that a client is accepted at once; return its principal."""
         principal: IPrincipal = self.successResultOf(log_in(door, credentials))
         return principal
 
     def refused(self, door: IAuthenticator, credentials: Credentials) -> LoginFault:
-        """Assert that a client is refused at once, in words that don't repeat what it showed; return why."""
+        """Assert that a client is refused at once, without quoting its credentials; return the error."""
         failure = self.failureResultOf(log_in(door, credentials), LoginRefused)
         error = failure.value
         said = f"{error} {error!r} {error.stomp_error()}"

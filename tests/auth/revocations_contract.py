@@ -1,4 +1,4 @@
-"""What holds for revocations wherever they are kept, as tests that each place runs through."""
+"""The contract of revocations, as tests that run for each kind of store."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MAX_AGE = 3600
 
 @implementer(IRevocable)
 class Bearer:
-    """Who came with a token."""
+    """A principal with a token."""
 
     authority = None
 
@@ -48,21 +48,21 @@ class RevocationsContract(_TestCase):
     """The tests, and the hooks for a test case to fill in."""
 
     async def make(self) -> tuple[RevocationRegistry, list[None]]:
-        """Return what knows of all revocations by now, and a list that grows whenever more tokens are out."""
+        """Return a registry that knows all revocations, and a list that grows with each change."""
         raise NotImplementedError
 
     def now(self) -> float:
-        """Return the wall-clock time that it goes by."""
+        """Return its wall-clock time."""
         raise NotImplementedError
 
     def assert_out(self, revocations: RevocationRegistry, *bearers: Bearer) -> None:
-        """Require that these have to go, and are not let in."""
+        """Require that these are revoked and refused."""
         for each in bearers:
             self.assertTrue(revocations.is_revoked(each), vars(each))
             self.assertIs(self.assertRaises(LoginRefused, revocations.check, each).fault, LoginFault.REVOKED)
 
     def assert_in(self, revocations: RevocationRegistry, *bearers: Bearer) -> None:
-        """Require that these may stay, and are let in."""
+        """Require that these are not revoked, and are accepted."""
         for each in bearers:
             self.assertFalse(revocations.is_revoked(each), vars(each))
             self.assertIs(revocations.check(each), each)
@@ -73,7 +73,7 @@ class RevocationsContract(_TestCase):
         self.assertEqual((changes, revocations.health(), revocations.warnings()), ([], (), []))
 
     async def test_jti(self) -> None:
-        """It is that token alone, whoever has it and whenever it was issued."""
+        """A revoked jti refuses that token only, whatever its subject and age."""
         revocations, changes = await self.make()
         now = self.now()
         done = await revocations.revoke(RevocationKind.JTI, "j")
@@ -83,7 +83,7 @@ class RevocationsContract(_TestCase):
         self.assertEqual(len(changes), 1)
 
     async def test_subject(self) -> None:
-        """All tokens until then, in the second of the revocation, too, and those that say nothing of when."""
+        """A revoked subject refuses tokens issued up to that second, and tokens without iat."""
         revocations, _ = await self.make()
         done = await revocations.revoke(RevocationKind.SUBJECT, "ann")
         second = float(int(done.at))
@@ -93,7 +93,7 @@ class RevocationsContract(_TestCase):
         self.assert_in(revocations, Bearer("bea", None, "ann"))
 
     async def test_airys_subject(self) -> None:
-        """Airy's jti is the subject: who logs in anew has the same one, and comes in."""
+        """Airy's jti is the subject, so a new login has the same one; it is accepted."""
         revocations, _ = await self.make()
         done = await revocations.revoke(RevocationKind.SUBJECT, "ann")
         self.assert_out(revocations, Bearer("ann", done.at - 5, "ann"))

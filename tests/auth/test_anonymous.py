@@ -1,4 +1,4 @@
-"""The authenticator that lets everybody in."""
+"""The ``anonymous`` authenticator."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ SHOWN = (
 
 
 class AnonymousTests(SynchronousTestCase):
-    """Who comes in, and may do what."""
+    """Which clients are accepted, and what they may do."""
 
     def principal(self, spec: str, credentials: Credentials = SHOWN[0]) -> IPrincipal:
-        """Return whom the spec's authenticator makes of the credentials."""
+        """Return the principal of these credentials."""
         principal: IPrincipal = self.successResultOf(log_in(authenticator(spec), credentials))
         return principal
 
@@ -68,7 +68,7 @@ class AnonymousTests(SynchronousTestCase):
         self.assertIs(first, second)
 
     def test_beside_others(self) -> None:
-        """It is for those who show nothing: whoever shows something wants to be somebody."""
+        """It takes only clients without credentials."""
         anonymous = authenticator("anonymous")
         self.assertTrue(anonymous.takes(SHOWN[0]))
         self.assertTrue(anonymous.takes(Credentials("", "", {}, Opening(cookie="theme=dark"))))

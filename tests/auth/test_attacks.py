@@ -1,4 +1,4 @@
-"""Attacks on tokens, each with its answer (docs/security.rst, "Threats to the login")."""
+"""Attacks on tokens, each with its refusal (docs/security.rst, "Threats to the login")."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ OTHER_RSA = private_key("RS256", 1)
 
 
 def unsigned(header: dict[str, Any], signature: str = "") -> str:
-    """Return a token with this header, and a signature that is none."""
+    """Return a token with this header and an invalid signature."""
     return f"{segment(json.dumps(header).encode())}.{segment(json.dumps(claims()).encode())}.{signature}"
 
 
 def hs256(header: bytes, key: bytes = SECRET.encode()) -> str:
-    """Return a token of HS256 with this header, as PyJWT would not make it: over a PEM, or with a strange header."""
+    """Return an HS256 token that PyJWT would not make: signed with a PEM, or with a strange header."""
     start = f"{segment(header)}.{segment(json.dumps(claims()).encode())}"
     return f"{start}.{segment(hmac.new(key, start.encode(), hashlib.sha256).digest())}"
 
@@ -46,7 +46,7 @@ def nested(depth: int) -> bytes:
 
 
 class Attack(NamedTuple):
-    """One attack: the token, what refuses it, and whose keys stand at the door."""
+    """One attack: the token, its fault, and the authenticator's keys."""
 
     name: str
     token: str
@@ -188,7 +188,7 @@ class AttackTests(AccessCase):
     maxDiff = None
 
     def setUp(self) -> None:
-        """Put doors with all kinds of keys up."""
+        """Make authenticators with all kinds of keys."""
         super().setUp()
         keys = json.dumps({"keys": [jwk(RSA, "k"), jwk(private_key("EdDSA"), "e")]}).encode()
         self.doors: dict[str, IAuthenticator] = {
@@ -202,7 +202,7 @@ class AttackTests(AccessCase):
             self.addCleanup(door.stop)
 
     def test_good_ones_pass(self) -> None:
-        """The doors are doors, not walls."""
+        """Each authenticator accepts a valid token."""
         for door, good in (
             ("secret", token()),
             ("strict", token(claims(iss="idp", aud=["x", "airyd"]))),
@@ -214,7 +214,7 @@ class AttackTests(AccessCase):
             self.assertEqual(self.let_in(self.doors[door], bearer(good)).name, USER, door)
 
     def test_reasons_are_short(self) -> None:
-        """However large a number is, the log line that has it stays a line."""
+        """A log line stays short, however large a number in the token is."""
         for attack in ATTACKS:
             failure = self.failureResultOf(log_in(self.doors[attack.door], bearer(attack.token)), LoginRefused)
             self.assertLess(len(failure.value.reason), 300, attack.name)

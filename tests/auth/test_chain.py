@@ -1,4 +1,4 @@
-"""Several ``--auth`` at once, and how refusals are counted, logged and told."""
+"""Several ``--auth`` at once, and how refusals are counted, logged and answered."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ ONE_TOKEN = Revocation(RevocationKind.JTI, "j", NOW, NOW + 100)
 
 
 class AuthenticatorChainTests(AccessCase):
-    """Who is asked, and what comes of it."""
+    """Which authenticators are tried, and the result."""
 
     def gatekeeper(self, *specs: str) -> AuthenticatorChain:
-        """Return the gatekeeper of these."""
+        """Return the chain of these."""
         self.metrics = Metrics()
         self.store = Store()
         self.revocations = RevocationRegistry([self.store], self.clock, lambda: NOW + self.clock.seconds(), 86_400)
@@ -66,7 +66,7 @@ class AuthenticatorChainTests(AccessCase):
             self.assertEqual(self.let_in(keeper, credentials).name, "anonymous")
 
     def test_tokens_and_anonymous(self) -> None:
-        """In whatever order: who shows a token is who it says, or nobody, and never anonymous."""
+        """In either order, a client with a bad token is refused and never anonymous."""
         for specs in (("jwt:secret-env=SECRET:cookie=t", "anonymous"), ("anonymous", "jwt:secret-env=SECRET:cookie=t")):
             keeper = self.gatekeeper(*specs)
             self.assertEqual(self.let_in(keeper, NOBODY).name, "anonymous")
@@ -94,7 +94,7 @@ class AuthenticatorChainTests(AccessCase):
             self.assertEqual(self.refused(keeper, bearer(token(claims(exp=1), secret))), LoginFault.EXPIRED)
 
     def test_one_of_two_cannot_say(self) -> None:
-        """It may become a yes: so it is no 401."""
+        """A retry may succeed, so the answer is not 401."""
         es256 = bearer(token(key=private_key("ES256"), algorithm="ES256", kid="k"))
         for specs in ((NO_KEYS, "jwt:secret-env=SECRET"), ("jwt:secret-env=SECRET", NO_KEYS)):
             keeper = self.gatekeeper(*specs)
@@ -109,7 +109,7 @@ class AuthenticatorChainTests(AccessCase):
         self.assertEqual(self.gatekeeper("anonymous").health(), ())
 
     def test_public(self) -> None:
-        """One that isn't for the public is one too many."""
+        """The chain is public only if all authenticators are."""
         self.assertTrue(self.gatekeeper("jwt:secret-env=SECRET", "anonymous:public").public)
         self.assertFalse(self.gatekeeper("jwt:secret-env=SECRET", "anonymous").public)
         self.assertTrue(self.gatekeeper("jwt:secret-env=SECRET:cookie=t", "anonymous").cookies)
@@ -125,7 +125,7 @@ class AuthenticatorChainTests(AccessCase):
         self.assertEqual(+self.metrics.logins_refused, {"expired": 1, "malformed": 2, "missing": 1})
 
     def test_revoked(self) -> None:
-        """A token that is revoked is refused, by each of those that take tokens; a new one is let in."""
+        """A revoked token is refused by every authenticator for tokens; a new one is accepted."""
         keeper = self.gatekeeper("jwt:secret-env=SECRET", "jwt:secret-env=OTHER", "anonymous")
         self.let_in(keeper, bearer(token()))
         self.store.learn([Revocation(RevocationKind.SUBJECT, USER, NOW + 5, NOW + 100), ONE_TOKEN])
@@ -140,7 +140,7 @@ class AuthenticatorChainTests(AccessCase):
         self.assertEqual(str(told), "401 Unauthorized: There is no valid token.")
 
     def test_revoked_while_the_keys_are_fetched(self) -> None:
-        """It is the end of the login that counts."""
+        """The end of the login counts."""
         path = Path(self.mktemp()).absolute()
         key = private_key("ES256")
         path.write_text(json.dumps({"keys": [jwk(private_key("ES256", 1), "other")]}))
@@ -157,7 +157,7 @@ class AuthenticatorChainTests(AccessCase):
         self.assertEqual(self.metrics.logins_refused["revoked"], 1)
 
     def test_leeway(self) -> None:
-        """A token of an issuer whose clock is ahead may be older than it says."""
+        """If the issuer's clock is ahead, a token may be older than its iat."""
         keeper = self.gatekeeper("jwt:secret-env=SECRET:leeway=30")
         self.store.learn([Revocation(RevocationKind.SUBJECT, USER, NOW, NOW + 100)])
         for issued, fault in ((30, LoginFault.REVOKED), (31, None)):
@@ -168,7 +168,7 @@ class AuthenticatorChainTests(AccessCase):
                 self.assertIs(self.failureResultOf(login, LoginRefused).value.fault, fault)
 
     def test_before_it_is_known_what_is_revoked(self) -> None:
-        """Nobody with a token is let in, nor refused as if that were final; /readyz says so."""
+        """Logins with a token are unavailable, and /readyz says so."""
         for specs, health in ((("jwt:secret-env=SECRET",), 1), (("jwt:secret-env=SECRET", "anonymous"), 0)):
             self.metrics = Metrics()
             store = Store()
@@ -181,7 +181,7 @@ class AuthenticatorChainTests(AccessCase):
             self.assertEqual((keeper.health(), keeper.warnings()), ((), []))
             self.let_in(keeper, bearer(token()))
             store.trouble = ["it is away"]
-            self.assertEqual(keeper.warnings(), ["revocations are not heard of: it is away"])
+            self.assertEqual(keeper.warnings(), ["new revocations do not arrive: it is away"])
 
     def test_log_says_why_and_to_whom(self) -> None:
         log = record_log(self)
@@ -197,7 +197,7 @@ class AuthenticatorChainTests(AccessCase):
             self.assertNotIn(secret, said)
 
     def test_what_a_client_is_told(self) -> None:
-        """Whether its token has expired, and no more."""
+        """The client learns only whether its token has expired."""
         keeper = self.gatekeeper("jwt:secret-env=SECRET")
         told = set()
         for credentials in (bearer(token(claims(iat="x"))), bearer(token(key=OTHER)), bearer("x"), NOBODY):

@@ -1,4 +1,4 @@
-"""Revoked tokens, in memory and with a store that is played."""
+"""The registry of revoked tokens, without a store and with stores that the test controls."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.doubles import record_log, text_of
 
 
 class MemoryTests(RevocationsContract, TestCase):
-    """Without a store: in the process alone."""
+    """The contract without a store, in this process only."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -41,7 +41,7 @@ class MemoryTests(RevocationsContract, TestCase):
         return revocations, changes
 
     async def test_over(self) -> None:
-        """A revocation ends when the longest-lived token has."""
+        """A revocation ends when the longest-lived token has expired."""
         revocations, _ = await self.make()
         await revocations.revoke(RevocationKind.JTI, "j")
         self.clock.advance(retention(MAX_AGE) - 0.01)
@@ -52,10 +52,10 @@ class MemoryTests(RevocationsContract, TestCase):
 
 @implementer(IRevocationStore)
 class Store:
-    """A store that does what the test says.
+    """A store that the test controls.
 
-    :ivar read: what ``follow`` waits for
-    :ivar adding: what ``add`` gives
+    :ivar read: the Deferred that ``follow`` returns
+    :ivar adding: makes the result of ``add``
     """
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ class Store:
 
 
 class StoreTests(SynchronousTestCase):
-    """What becomes of the stores, and of what they say."""
+    """A registry with two stores."""
 
     def setUp(self) -> None:
         self.log = record_log(self)
@@ -103,23 +103,23 @@ class StoreTests(SynchronousTestCase):
         verifyObject(IRevocationStore, Store())
 
     def test_nobody_with_a_token_before_all_is_read(self) -> None:
-        """That may still come to good, so that it is no 401."""
+        """The login may succeed later, so the answer is not 401."""
         self.stores[0].read.callback(None)
         self.stores[1].trouble = ["it is away"]
         self.assertRaises(LoginUnavailable, self.revocations.check, Bearer("ann", NOW, "j", NOW))
         anybody = AnonymousPrincipal(send=False)
         self.assertIs(self.revocations.check(anybody), anybody)
         (reason,) = self.revocations.health()
-        self.assertEqual(reason, "it is not known yet which tokens are revoked: it is away")
+        self.assertEqual(reason, "the revoked tokens are not known yet: it is away")
         self.assertEqual(self.revocations.warnings(), ())
         self.stores[1].read.callback(None)
         bearer = Bearer("ann", NOW, "j", NOW)
         self.assertIs(self.revocations.check(bearer), bearer)
         self.assertEqual(self.revocations.health(), ())
-        self.assertEqual(self.revocations.warnings(), ["revocations are not heard of: it is away"])
+        self.assertEqual(self.revocations.warnings(), ["new revocations do not arrive: it is away"])
 
     def test_what_is_told(self) -> None:
-        """At once, by each store; told again it changes nothing."""
+        """New revocations of each store hold at once; a repeated one changes nothing."""
         told = Revocation(RevocationKind.JTI, "j", NOW, NOW + 10)
         self.stores[1].learn([told, told._replace(name="k"), told._replace(name="over", until=NOW)])
         self.assertEqual(self.changes, 1)
@@ -136,7 +136,7 @@ class StoreTests(SynchronousTestCase):
         self.assertIn("1000 tokens or subjects", text_of(self.log))
 
     def test_in_force_before_it_is_kept(self) -> None:
-        """Here at once; it is said when all stores have it."""
+        """A revocation holds at once; the Deferred fires when all stores have it."""
         waiting: list[Deferred[None]] = [Deferred(), Deferred()]
         for store, each in zip(self.stores, waiting, strict=True):
             store.adding = _giving(each)
@@ -149,10 +149,10 @@ class StoreTests(SynchronousTestCase):
         self.assertEqual([store.added for store in self.stores], [[done], [done]])
 
     def test_one_store_is_away(self) -> None:
-        """The other has it all the same, and whoever revokes learns that not all do."""
+        """The other store has it, and the caller learns that one store failed."""
         self.stores[0].adding = lambda: fail(SourceUnavailable("redis://a is away"))
         error = self.failureResultOf(self.revocations.revoke(RevocationKind.JTI, "j"), SourceUnavailable).value
-        self.assertIn("revoked here, but not kept", str(error))
+        self.assertIn("revoked here, but not stored", str(error))
         self.assertIn("redis://a is away", str(error))
         self.assertEqual(len(self.stores[1].added), 1)
         self.assertTrue(self.revocations.is_revoked(Bearer("ann", NOW, "j")))
@@ -164,7 +164,7 @@ class StoreTests(SynchronousTestCase):
         self.failureResultOf(revoking, SourceUnavailable)
 
     def test_tokens_that_live_too_long(self) -> None:
-        """It is said once: one of them that is revoked comes in again."""
+        """The warning is logged once."""
         self.read()
         now = NOW + self.clock.seconds()
         self.revocations.check(Bearer("ann", now, "j", now + retention(MAX_AGE)))
@@ -174,7 +174,7 @@ class StoreTests(SynchronousTestCase):
         self.assertEqual(text_of(self.log).count("--token-max-age 3600"), 1)
 
     def test_a_broken_store(self) -> None:
-        """Nobody with a token comes in, and the log says why."""
+        """Logins with a token fail, and the log says why."""
         self.stores[0].read.errback(ZeroDivisionError("broken"))
         self.stores[1].read.callback(None)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)

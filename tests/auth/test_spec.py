@@ -10,10 +10,10 @@ from tests.leaks import MARK
 
 
 class WordsTests(SynchronousTestCase):
-    """Words are read strictly, and no error shows a value."""
+    """Words are read strictly, and errors quote no value."""
 
     def refused(self, arguments: str) -> str:
-        """Return why the words are refused by a reader of three."""
+        """Return the error of a parser that knows three words."""
         words = Words("x", arguments)
 
         def read() -> None:

@@ -147,7 +147,7 @@ class SecretTests(TokenCase):
             self.assertEqual(self.refused(self.open(daemon), passcode=self.token(**changed)), said)
         self.assertEqual(self.refused(self.open(daemon)), "There is no valid token.")
         self.assertRegex(daemon.log, r"refused, expired: exp was \d+ s ago")
-        self.assertIn("refused, missing: no token was shown", daemon.log)
+        self.assertIn("refused, missing: there is no token", daemon.log)
         daemon.wait_for_metrics(logins_refused_total=4, errors_total=4)
 
     def test_anonymous_beside(self) -> None:

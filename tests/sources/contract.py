@@ -1,8 +1,8 @@
-"""What every event source promises (``IEventSource``), as tests that each one runs through.
+"""The contract of event sources (``IEventSource``), as tests that run for each source.
 
-A test case mixes the contract in and says how to make a source. Nothing here takes for granted that
-a source answers at once or that its feed ends with it: whatever takes time is awaited, and what has
-no Deferred (that the sink has seen an event) is waited for with :meth:`EventSourceContract.settle`.
+A test case mixes the contract in and makes a source. The tests do not assume that a source answers at
+once or that its feed ends with it: they await each Deferred, and wait for deliveries, which have none,
+with :meth:`EventSourceContract.settle`.
 """
 
 from __future__ import annotations
@@ -47,29 +47,29 @@ class EventSourceContract(_TestCase):
         raise NotImplementedError
 
     def settle(self) -> Deferred[None]:
-        """Fire when what was published has reached the sinks that will ever see it."""
+        """Fire when all published events have reached their sinks."""
         return succeed(None)
 
     def feed(self, source: IEventSource, destination: str, content: bytes) -> Deferred[str]:
-        """Publish as somebody else does who shares the source's feed, if that is possible."""
+        """Publish as another publisher on the same feed, if that is possible."""
         return source.publish(destination, content)
 
     def unknown_ids(self, source: IEventSource, newest: str) -> Sequence[str]:
-        """Return ids that have the right form and name nothing.
+        """Return valid ids of no event.
 
-        ``newest`` is the id of the newest event; one after it should be here, and one of a former life.
+        ``newest`` is the id of the newest event; return one after it, and one from before a restart.
         """
         raise NotImplementedError
 
     async def evict(self, source: IEventSource, destination: str) -> None:
-        """Have all events dropped from the history that the destination had so far."""
+        """Drop all events from the destination's history."""
         for number in range(self.history + 1):
             await self.feed(source, destination, body(number))
 
     # Helpers.
 
     async def started(self) -> tuple[IEventSource, RecordingSink]:
-        """Return a source that runs, and its sink; it is stopped at the end of the test."""
+        """Return a running source and its sink; the source is stopped at the end of the test."""
         source = self.make_source()
         sink = RecordingSink()
         self.addCleanup(source.stop)
@@ -77,7 +77,7 @@ class EventSourceContract(_TestCase):
         return source, sink
 
     async def published(self, source: IEventSource, destination: str, count: int) -> list[Event]:
-        """Publish so many events one after the other; return them as the sink should see them."""
+        """Publish events one after the other; return them as the sink should get them."""
         events = []
         for number in range(count):
             event_id = await self.feed(source, destination, body(number))
@@ -85,7 +85,7 @@ class EventSourceContract(_TestCase):
         return events
 
     async def after(self, source: IEventSource, destination: str, position: str) -> list[Event]:
-        """Return all that the history holds after the position; it must be complete."""
+        """Return all events after the position; the history must be complete."""
         events: list[Event] = []
         more = True
         while more:
@@ -100,7 +100,7 @@ class EventSourceContract(_TestCase):
         return events
 
     async def assert_incomplete(self, source: IEventSource, destination: str, position: str) -> None:
-        """Require that the position is said to be unknown, or to have lost something."""
+        """Require that a replay from the position is incomplete."""
         page = await source.replay(destination, position, 10)
         self.assertEqual(page, Replay((), complete=False, more=False), position)
 
@@ -112,7 +112,7 @@ class EventSourceContract(_TestCase):
         self.assertEqual(list(source.health()), [])
 
     async def test_ids(self) -> None:
-        """An id can stand in a header, is the destination's only one, and is ordered after those before it."""
+        """Ids are valid in a header, unique per destination, and ordered."""
         source, _ = await self.started()
         events = await self.published(source, NEWS, 12)
         for event in events:
@@ -134,7 +134,7 @@ class EventSourceContract(_TestCase):
         self.assertEqual((sink.events, sink.gaps), ([], []))
 
     async def test_watch(self) -> None:
-        """What is published once it was answered comes in order, byte for byte, and only that."""
+        """After a watch, all events published to the destination arrive in order, byte for byte, and no others."""
         source, sink = await self.started()
         await self.published(source, NEWS, 3)
         await source.watch(NEWS)
@@ -143,7 +143,7 @@ class EventSourceContract(_TestCase):
         self.assertEqual(sink.events, events)
 
     async def test_a_destination_that_is_new(self) -> None:
-        """It came into the catalogue later; it is like any other, and the others go on."""
+        """A destination added later is like any other, and the others go on."""
         source, sink = await self.started()
         await source.watch(NEWS)
         source.extend([LATE])
@@ -155,7 +155,7 @@ class EventSourceContract(_TestCase):
         self.assertEqual((list(page.events), page.complete), (first, True))
 
     async def test_position(self) -> None:
-        """Events up to the position don't come, those after it do."""
+        """Events up to the position are not delivered, those after it are."""
         source, sink = await self.started()
         before = await self.published(source, NEWS, 3)
         position = await source.watch(NEWS)
@@ -176,7 +176,7 @@ class EventSourceContract(_TestCase):
         self.assertEqual(await self.after(source, NEWS, position), events)
 
     async def test_position_while_others_publish(self) -> None:
-        """Whatever is under way when the watch begins is either before the position, or comes."""
+        """An event in flight when the watch starts is either before the position or is delivered."""
         source, sink = await self.started()
         under_way = [self.feed(source, NEWS, body(number)) for number in range(5)]
         watching = source.watch(NEWS)
@@ -235,7 +235,7 @@ class EventSourceContract(_TestCase):
         self.assertEqual(sink.events, events)
 
     async def test_watch_again(self) -> None:
-        """Who replays from the last id has no gap, and nothing twice but by its id."""
+        """A replay from the last id has no gap, and repeats events only under the same id."""
         source, sink = await self.started()
         await source.watch(NEWS)
         events = await self.published(source, NEWS, 2)
@@ -253,7 +253,7 @@ class EventSourceContract(_TestCase):
         self.assertEqual(sink.events[len(seen) :], live)
 
     async def test_unwatch_and_watch_at_once(self) -> None:
-        """A watch that follows without a pause gives a position that holds, too."""
+        """A watch right after an unwatch returns a valid position."""
         source, sink = await self.started()
         await source.watch(NEWS)
         await self.published(source, NEWS, 2)
@@ -292,7 +292,7 @@ class EventSourceContract(_TestCase):
             self.assertEqual(await self.after(source, name, position), expected)
 
     async def test_many_events(self) -> None:
-        """A burst comes whole and in order, whatever batches the source makes of it."""
+        """A burst is delivered completely and in order, in whatever batches."""
         source, sink = await self.started()
         await source.watch(NEWS)
         under_way = [self.feed(source, NEWS, body(number)) for number in range(1000)]
@@ -303,7 +303,7 @@ class EventSourceContract(_TestCase):
     # History.
 
     async def test_replay(self) -> None:
-        """Pages are full until the last; ``more`` says exactly whether another one would hold something."""
+        """All pages but the last are full; ``more`` says exactly whether another page has events."""
         source, _ = await self.started()
         events = await self.published(source, NEWS, 8)
         for limit, sizes in ((3, [3, 3, 1]), (7, [7]), (10, [7]), (1, [1] * 7)):
@@ -319,7 +319,7 @@ class EventSourceContract(_TestCase):
             self.assertEqual([event for page in pages for event in page.events], events[1:])
 
     async def test_replays_at_once(self) -> None:
-        """Those who ask at the same time get what each of them asked for."""
+        """Concurrent requests each get their own page."""
         source, _ = await self.started()
         events = await self.published(source, NEWS, 6)
         asked = [(0, 2), (0, 2), (3, 2), (0, 10), (0, 2)]
@@ -362,7 +362,7 @@ class EventSourceContract(_TestCase):
     # Publishing.
 
     async def test_publish(self) -> None:
-        """The source's own publishing is seen as any other, under the id that it was told."""
+        """An event published through the source is delivered with the id that publish returned."""
         source, sink = await self.started()
         await source.watch(NEWS)
         first = await source.publish(NEWS, body(1))
@@ -375,7 +375,7 @@ class EventSourceContract(_TestCase):
         )
 
     async def test_publish_without_waiting(self) -> None:
-        """Events are taken in the order of the calls."""
+        """Events are published in the order of the calls."""
         source, sink = await self.started()
         position = await source.watch(NEWS)
         ids = await gatherResults([source.publish(NEWS, body(number)) for number in range(15)])
@@ -397,7 +397,7 @@ class EventSourceContract(_TestCase):
         self.assertEqual(len(sink.events), count)
 
     async def test_stop_from_the_sink(self) -> None:
-        """Whoever is being delivered to may stop the source."""
+        """A sink may stop the source within deliver."""
         source = self.make_source()
         stopped: Deferred[None] = Deferred()
         sink = RecordingSink()

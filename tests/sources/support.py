@@ -1,4 +1,4 @@
-"""What the tests of the event sources share."""
+"""Helpers shared by the tests of event sources."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ LANDMARK: Final = "/landmark"
 
 
 def make_context(clock: Clock | None = None, destinations: Sequence[str] = AIRY_DESTINATIONS) -> SourceContext:
-    """Return surroundings whose wall clock goes with the given one."""
+    """Return a source context whose wall clock is the given clock."""
     time = clock or MemoryReactorClock()
     return SourceContext(cast(IReactorCore, time), lambda: START + time.seconds(), destinations)
 
 
 @implementer(IEventSink)
 class RecordingSink:
-    """Keeps what it is given.
+    """A sink that keeps events, gaps and refusals.
 
     :ivar on_delivery: called after each delivery
     :ivar on_gap: called after each gap
@@ -55,17 +55,17 @@ class RecordingSink:
         self.on_gap()
 
     def refused(self, destination: str, event_id: str, refusal: PayloadRefused) -> None:
-        """Keep which entry broke which rule."""
+        """Keep the refused entry and the rule that it broke."""
         self.refusals.append((destination, event_id, refusal.fault))
 
     def of(self, destination: str) -> list[Event]:
-        """Return the destination's events, in the order in which they came."""
+        """Return the destination's events in order of arrival."""
         return [event for event in self.events if event.destination == destination]
 
 
 @implementer(IEventSink)
 class Landmarks:
-    """Hands everything on but the events of :data:`LANDMARK`.
+    """A sink that passes on everything but the events of :data:`LANDMARK`.
 
     :ivar ids: of all events
     :ivar landmarks: the events that it keeps
@@ -77,7 +77,7 @@ class Landmarks:
         self.landmarks: list[Event] = []
 
     def deliver(self, events: Sequence[Event]) -> None:
-        """Sort them."""
+        """Pass on all events but landmarks."""
         self.ids += [event.id for event in events]
         others = [event for event in events if event.destination != LANDMARK]
         self.landmarks += [event for event in events if event.destination == LANDMARK]
@@ -94,5 +94,5 @@ class Landmarks:
 
 
 def body(number: int) -> bytes:
-    """Return a body that can be told from others."""
+    """Return a distinct body."""
     return b'{"number":%d}' % number

@@ -61,7 +61,7 @@ class FindingTests(SynchronousTestCase):
             self.assertNotIn("s3cret", str(error))
 
     def test_no_scheme(self) -> None:
-        """What stands there may be a password."""
+        """The error doesn't quote the text, which may be a password."""
         for url in ("", "us3r_s3cret@host", "//host", "%"):
             error = self.assertRaises(ConfigurationError, make_source, url, make_context())
             self.assertIn("--source must begin with", str(error))
@@ -115,7 +115,7 @@ class FindingTests(SynchronousTestCase):
 
 @pytest.mark.integration
 class LazinessTests(TestCase):
-    """To name the sources costs little."""
+    """Listing the sources is cheap."""
 
     async def test_naming_imports_none(self) -> None:
         """``twistd --help`` loads every plugin file: neither a source nor a reactor may come with it."""

@@ -1,4 +1,4 @@
-"""The memory feed."""
+"""The ``memory:`` source."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ class MemoryContractTests(EventSourceContract, TestCase):
 
 
 class SampleContractTests(MemoryContractTests):
-    """So does the sample feed, as long as it doesn't play itself."""
+    """The sample feed keeps the contract while its player is idle."""
 
     def make_source(self) -> IEventSource:
         return make_source(f"sample:?history={self.history}", make_context())
 
 
 class MemoryCase(SynchronousTestCase):
-    """What the cases below share."""
+    """Helpers of the cases below."""
 
     def running(self, sink: IEventSink | None = None, history: int = 5, history_bytes: int = 1000) -> MemorySource:
         """Return a feed that was started."""
@@ -90,7 +90,7 @@ class IdTests(MemoryCase):
 
 
 class HistoryTests(MemoryCase):
-    """What is kept, and what can still be proved when something is gone."""
+    """Which events are kept, and which replays stay complete when others are dropped."""
 
     def test_events_are_bounded(self) -> None:
         source = self.running(history=3)
@@ -100,7 +100,7 @@ class HistoryTests(MemoryCase):
         self.assertEqual([event.body for event in self.replay(source, 3).events], [body(4), body(5)])
 
     def test_the_id_itself_may_be_gone(self) -> None:
-        """Numbers have no holes: all that came after 2 is there."""
+        """Numbers have no gaps, so that all events after 2 are known to be there."""
         source = self.running(history=3)
         self.publish(source, *map(body, range(1, 6)))
         page = self.replay(source, 2)
@@ -145,7 +145,7 @@ class HistoryTests(MemoryCase):
         st.integers(1, 8),
     )
     def test_against_the_obvious(self, sizes: list[int], history: int, size: int, after: int, limit: int) -> None:
-        """A page is what a list of everything would give, or incomplete where the bounds cut into it."""
+        """A page equals a slice of all events, or is incomplete where the bounds dropped some."""
         source = self.running(history=history, history_bytes=size)
         bodies = [b"x" * each for each in sizes]
         self.publish(source, *bodies)
@@ -174,7 +174,7 @@ class DeliveryTests(MemoryCase):
         self.successResultOf(published)
 
     def test_publishing_from_deliver_keeps_the_order(self) -> None:
-        """A sink that takes its time with each event sees none before it has done with the last."""
+        """A sink gets the next event only after it has returned from deliver."""
         answering = AnsweringSink()
         source = self.running(answering, history=100)
         answering.source = source
@@ -185,7 +185,7 @@ class DeliveryTests(MemoryCase):
         self.assertEqual([event.body for event in self.replay(source, 0).events], answering.seen)
 
     def test_watching_again_from_deliver(self) -> None:
-        """What is under way is before the new position, so it doesn't come."""
+        """Pending events are before the new position, so they are not delivered."""
         again = WatchingAgainSink()
         source = self.running(again, history=100)
         again.source = source
@@ -221,7 +221,7 @@ class DeliveryTests(MemoryCase):
 
 @implementer(IEventSink)
 class AnsweringSink:
-    """Publishes the next number twice for each that it sees, up to 2, and only then is done with it."""
+    """Publishes the next number twice within deliver, for numbers up to 2."""
 
     source: MemorySource
 
@@ -247,7 +247,7 @@ class AnsweringSink:
 
 @implementer(IEventSink)
 class WatchingAgainSink:
-    """At the first event it publishes another one, leaves, and comes back."""
+    """At the first event it publishes another one, unwatches, and watches again."""
 
     source: MemorySource
 
@@ -256,7 +256,7 @@ class WatchingAgainSink:
         self.positions: list[str] = []
 
     def deliver(self, events: Sequence[Event]) -> None:
-        """See; the first time, go and come back."""
+        """Keep the events; the first time, unwatch and watch again."""
         self.seen += [event.body for event in events]
         if len(self.seen) == 1:
             self.source.publish(MESSAGE, b"second")

@@ -1,4 +1,4 @@
-"""Several sources as one: they keep the contract, and don't touch each other."""
+"""Several sources as one: they keep the contract and are independent of each other."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ WRONG = (
 
 
 def several(*routes: Route) -> RoutingSource:
-    """Return these as one; the last has what comes late."""
+    """Return these as one source; the last serves destinations added later."""
     together = RoutingSource(routes)
     routes[-1].destinations.append(LATE)
     return together
@@ -75,9 +75,9 @@ class MixedContractTests(test_redis.RedisContractTests):
 
 
 class Half(MemorySource):
-    """A memory feed whose start, stop and health are the test's.
+    """A memory feed whose start, stop and health the test controls.
 
-    :ivar done: what was asked of it
+    :ivar done: its calls
     """
 
     def __init__(self) -> None:
@@ -131,7 +131,7 @@ class SeveralTests(SynchronousTestCase):
         self.assertIsNone(self.successResultOf(started))
 
     def test_one_that_waits_holds_up_nobody(self) -> None:
-        """Its Redis is away: what the other has comes."""
+        """While one source's Redis is away, the other delivers."""
         self.messages.reached = Deferred()
         self.assertNoResult(self.both.start(self.sink))
         self.successResultOf(self.both.watch(UNREAD_COUNT))
@@ -139,7 +139,7 @@ class SeveralTests(SynchronousTestCase):
         self.assertEqual(self.sink.events, [Event(UNREAD_COUNT, event_id, body(1))])
 
     def test_one_that_cannot_be_started(self) -> None:
-        """That is said; the other goes on, whichever of them was first."""
+        """A failed start is reported; the other source goes on, in either order."""
         for destination in (UNREAD_COUNT, MESSAGE):
             self.setUp()
             halves = (self.messages, self.counts)
@@ -170,7 +170,7 @@ class SeveralTests(SynchronousTestCase):
         self.assertIsNone(self.successResultOf(stopped))
 
     def test_one_that_cannot_be_stopped(self) -> None:
-        """The others are, before anybody hears of it."""
+        """The others are stopped before stop fails."""
         self.both.start(self.sink)
         self.messages.stopped, self.counts.stopped = fail(ZeroDivisionError()), Deferred()
         stopped = self.both.stop()
@@ -179,7 +179,7 @@ class SeveralTests(SynchronousTestCase):
         self.failureResultOf(stopped, ZeroDivisionError)
 
     def test_health(self) -> None:
-        """It is the sum, and says which."""
+        """Health is that of all sources, each with its patterns."""
         self.both.start(self.sink)
         self.assertEqual(list(self.both.health()), [])
         self.counts.troubles = ("no connection", "no luck")
@@ -203,7 +203,7 @@ class SeveralTests(SynchronousTestCase):
         self.assertEqual((self.messages.done, self.counts.done), (["start", "watch after a gap"], ["start", "watch"]))
 
     def test_one_that_is_away(self) -> None:
-        """Whoever wants what the other has, gets it."""
+        """Destinations of the other source still work."""
         self.both.start(self.sink)
         self.messages.stop()
         self.failureResultOf(self.both.watch(MESSAGE), SourceUnavailable)
@@ -277,7 +277,7 @@ class MakingTests(SynchronousTestCase):
 
 
 class AssignmentTests(SynchronousTestCase):
-    """Each destination belongs to one source."""
+    """Each destination is assigned to one source."""
 
     def test_one_source_has_everything(self) -> None:
         for url in OTHERS:

@@ -1,4 +1,4 @@
-"""The feed of ``/airyd/status`` by itself."""
+"""The source of ``/airyd/status``."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from tests.sources.support import RecordingSink
 
 
 class StatusTests(SynchronousTestCase):
-    """Two sources, each in trouble when the test says so."""
+    """Two sources whose health the test controls."""
 
     def setUp(self) -> None:
-        """Make them, and nobody listens yet."""
+        """Make them; no client is subscribed yet."""
         self.clock = Clock()
         self.troubles: dict[str, Sequence[str]] = {MESSAGE: (), UNREAD_COUNT: ()}
         states = [SourceState([name], partial(self.troubles.__getitem__, name)) for name in self.troubles]
@@ -31,7 +31,7 @@ class StatusTests(SynchronousTestCase):
         self.successResultOf(self.status.start(self.sink))
 
     def said(self) -> list[Any]:
-        """Return what was said since the last time."""
+        """Return the notices since the last call."""
         events, self.sink.events = self.sink.events, []
         return [json.loads(event.body) for event in events]
 
@@ -41,7 +41,7 @@ class StatusTests(SynchronousTestCase):
         self.assertEqual(self.status.health(), ())
 
     def test_which_source(self) -> None:
-        """Each change is told as a whole, and which destinations it is about."""
+        """Each change is published with the complete state and its destinations."""
         self.status.watch(STATUS)
         self.troubles[UNREAD_COUNT] = ("away",)
         self.clock.advance(1)
@@ -75,7 +75,7 @@ class StatusTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_ids(self) -> None:
-        """They are in order, and unlike those of another process."""
+        """Ids are ordered, and differ from those of another process."""
         position = self.successResultOf(self.status.watch(STATUS))
         events = [self.status.state(), self.status.notice(b"{}"), self.status.state()]
         self.status.drain(1)

@@ -11,7 +11,7 @@ from airyd.sources.url_query import Query
 
 
 class QueryTests(SynchronousTestCase):
-    """Parameters are read strictly, and each fault is one line."""
+    """Parameters are read strictly, and each error is one line."""
 
     def refused(self, function: Callable[..., object], *arguments: object) -> str:
         """Require that the call fails with a ``ConfigurationError``; return its text."""

@@ -1,4 +1,4 @@
-"""The names of airyd's event sources; what they need is imported when one is asked for."""
+"""The twistd plugins of airyd's event sources, which import a source when it is used."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from airyd.interfaces import IEventSource, IEventSourceParser, SourceContext
 
 @implementer(IPlugin, IEventSourceParser)
 class MemoryParser:
-    """``memory:``, events that are published in this process."""
+    """The plugin of ``memory:``, for events published in this process."""
 
     scheme = "memory"
     shared = False
     help = """\
 memory:[?history=N&history-bytes=B]
-    Events that are published here, by clients that may send and through the admin
-    endpoint. Nothing outlives the process.
+    Events published in this process: with SEND by clients that may, or at the admin
+    endpoint. They end with the process.
     history        events kept per destination for clients that resume (default 1000)
-    history-bytes  bytes of them kept per destination (default 67108864, 64 MiB)"""
+    history-bytes  bytes of these kept per destination (default 67108864, 64 MiB)"""
 
     def parse(self, url: str, context: SourceContext) -> IEventSource:
         """Make the source (``IEventSourceParser``)."""
@@ -30,22 +30,22 @@ memory:[?history=N&history-bytes=B]
 
 @implementer(IPlugin, IEventSourceParser)
 class SampleParser:
-    """``sample:``, made-up events, or those of a file, on top of ``memory:``."""
+    """The plugin of ``sample:``, for made-up or recorded events."""
 
     scheme = "sample"
     shared = False
     help = """\
 sample:[?rate=R&seed=S]
-    A made-up Airy conversation feed over the four destinations, from the first
-    SUBSCRIBE on; what is published here mixes with it. With --destination /events each
-    event comes there, too, as Airy 0.41 and later write it.
+    Made-up Airy conversations on the four destinations, from the first SUBSCRIBE on;
+    clients may publish, too. With --destination /events each event is also published
+    there, in the format of Airy 0.41 and later.
     rate           events per second (default 2)
     seed           a whole number; the same one gives the same feed (default 1)
 sample:?file=PATH[&loop=1]
     Replays a file of lines {"destination": ..., "payload": ..., "at": SECONDS}; the
-    seconds count from the first SUBSCRIBE on and never go back.
-    loop           1: begin again after the last line (default 0)
-Both take history and history-bytes as memory: does."""
+    seconds count from the first SUBSCRIBE on and never decrease.
+    loop           1: start again after the last line (default 0)
+Both take history and history-bytes, as memory: does."""
 
     def parse(self, url: str, context: SourceContext) -> IEventSource:
         """Make the source (``IEventSourceParser``)."""
@@ -56,22 +56,22 @@ Both take history and history-bytes as memory: does."""
 
 _REDIS_HELP = """\
 {form}[?NAME=VALUE&...]
-    Redis Streams (Redis 7 or newer): one stream per destination, whose name is a prefix
-    and the destination, and whose entries have a field payload. Publish with
+    Redis Streams (Redis 7 or newer): one stream per destination, named by a prefix and
+    the destination, with the event in the field payload of an entry. Publish with
     XADD airyd:/queue/message MAXLEN ~ 10000 * payload JSON
-    With mode=pubsub, Redis Pub/Sub, for publishers that exist already: channels of the
-    same names, by PUBLISH airyd:/queue/message JSON; Redis keeps nothing of them.
+    With mode=pubsub: Redis Pub/Sub, for existing publishers, on channels with the same
+    names: PUBLISH airyd:/queue/message JSON. Redis keeps no messages.
     mode           stream or pubsub (default stream)
-    prefix         what the names begin with (default airyd:)
+    prefix         the prefix of stream and channel names (default airyd:)
     maxlen         about how many entries are kept when airyd adds one (default 10000)
     history, history-bytes
-                   with mode=pubsub what each node keeps, as memory: does
+                   with mode=pubsub: the history on each node, as for memory:
     password-file  a file with the password; or set AIRYD_REDIS_PASSWORD"""
 
 
 @implementer(IPlugin, IEventSourceParser)
 class RedisParser:
-    """``redis:``, ``rediss:`` and ``redis+unix:``, Redis Streams."""
+    """The plugins of Redis URLs, for Redis Streams and Pub/Sub."""
 
     shared = True
 
@@ -87,8 +87,8 @@ class RedisParser:
 
 
 _TLS_HELP = """
-    ca-file        who signs the server's certificate, as PEM (default: the system's)
-    cert-file      the client's certificate, as PEM, and in key-file its key"""
+    ca-file        trusted certificate authorities, as PEM (default: the system's)
+    cert-file      the client's certificate, as PEM; its key is in key-file"""
 _UNIX_HELP = """
     db             the number of the database (default 0)"""
 

@@ -1,1 +1,1 @@
-"""Logins with JSON Web Tokens: keys, signatures, claims, and the permissions that they grant."""
+"""Logins with JSON Web Tokens (JWT): keys, signatures, claims, and the permissions that they grant."""

@@ -1,4 +1,4 @@
-"""The authenticator for JSON Web Tokens (RFC 7519), of Airy or of an identity provider."""
+"""The ``jwt`` authenticator: accepts JSON Web Tokens (RFC 7519) of Airy or of an identity provider."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ from airyd.request_head import is_token
 from airyd.revocation import MOST_LEEWAY
 from airyd.spelling import did_you_mean
 
-#: The words that say where keys are.
+#: The words that name the place of the keys.
 _PLACES: Final = ("secret-file", "secret-env", "key-file", "jwks")
-#: What a URL is made of (RFC 3986, section 2).
+#: The characters of a URL (RFC 3986, section 2).
 _URL_CHARACTERS: Final = re.compile(r"[!#$%&'()*+,./0-9:;=?@A-Z\[\]_a-z~-]+")
 
 
 @implementer(IAuthenticator)
 class TokenAuthenticator:
-    """Lets in whoever shows a good token.
+    """Accepts clients with a valid token.
 
-    :param cookie: the name of the cookie that may hold it; None for no cookie
+    :param cookie: the name of the cookie that may hold the token; None for no cookie
     :param wall: the wall-clock time, seconds since 1970
     """
 
@@ -70,22 +70,22 @@ class TokenAuthenticator:
         self._wall = wall
 
     def start(self) -> None:
-        """Begin to fetch keys (``IAuthenticator``)."""
+        """Start fetching keys (``IAuthenticator``)."""
         self._keys.start()
 
     def stop(self) -> None:
-        """Fetch no more keys (``IAuthenticator``)."""
+        """Stop fetching keys (``IAuthenticator``)."""
         self._keys.stop()
 
     def takes(self, credentials: Credentials) -> bool:
-        """Say whether there is something where a token can be (``IAuthenticator``)."""
+        """Return whether the credentials contain a token (``IAuthenticator``)."""
         return find_token(credentials, self._cookie) is not None
 
     def authenticate(self, credentials: Credentials) -> IPrincipal | Deferred[IPrincipal]:
-        """Look at the token (``IAuthenticator``). It waits only for a key that may be a new one."""
+        """Check the token (``IAuthenticator``). It waits only to fetch a key that may be new."""
         token = find_token(credentials, self._cookie)
         if token is None:
-            raise LoginRefused(LoginFault.MISSING, "no token was shown")
+            raise LoginRefused(LoginFault.MISSING, "there is no token")
         header = read_header(token)
         keys = self._find(header)
         if not keys:
@@ -95,23 +95,23 @@ class TokenAuthenticator:
         return self._principal(token, header, keys)
 
     def health(self) -> Sequence[str]:
-        """Say why there are no keys (``IAuthenticator``)."""
+        """Return why there are no keys (``IAuthenticator``)."""
         return self._keys.health()
 
     def warnings(self) -> Sequence[str]:
-        """Say why the keys may be out of date (``IAuthenticator``)."""
+        """Return why the keys may be out of date (``IAuthenticator``)."""
         return self._keys.warnings()
 
     def _find(self, header: JoseHeader) -> Sequence[VerificationKey]:
         algorithms = self._keys.algorithms
         if header.algorithm not in algorithms:
             wanted = ", ".join(algorithms)
-            raise LoginRefused(LoginFault.ALGORITHM, f"alg is {header.algorithm}, and the keys here are for {wanted}")
+            raise LoginRefused(LoginFault.ALGORITHM, f"alg is {header.algorithm}, but the keys here are for {wanted}")
         return self._keys.find(header.algorithm, header.key_id)
 
     def _principal(self, token: str, header: JoseHeader, keys: Sequence[VerificationKey]) -> IPrincipal:
         if not keys and not self._keys.is_current:
-            raise LoginUnavailable("a key that is not known may be a new one, and the keys cannot be fetched")
+            raise LoginUnavailable("the key is unknown and may be new, but the keys cannot be fetched")
         if not keys:
             raise LoginRefused(
                 LoginFault.UNKNOWN_KEY, f"no {header.algorithm} key has the kid {printable(header.key_id)}"
@@ -121,9 +121,9 @@ class TokenAuthenticator:
 
 
 def parse(arguments: str, context: AccessContext) -> TokenAuthenticator:
-    """Return the authenticator for the words behind ``jwt:`` (see ``--help-auth``).
+    """Return the authenticator for the words after ``jwt:`` (see ``--help-auth``).
 
-    The words are taken in the order of docs/security.rst, since errors list them in the order in which they are taken.
+    The words are read in the order of docs/security.rst, because errors list them in this order.
 
     Errors: ``ConfigurationError``.
     """
@@ -155,9 +155,9 @@ def parse(arguments: str, context: AccessContext) -> TokenAuthenticator:
 
 
 class _KeyWords(NamedTuple):
-    """What the words say of the keys.
+    """The words about keys.
 
-    :ivar places: where they are, by the word; one must be there
+    :ivar places: the value of each word in ``_PLACES``; exactly one must be given
     """
 
     places: Mapping[str, str | None]
@@ -169,13 +169,13 @@ class _KeyWords(NamedTuple):
 def _keys(words: Words, given: _KeyWords, context: AccessContext) -> KeySource:
     chosen = [(name, value) for name, value in given.places.items() if value is not None]
     if len(chosen) != 1:
-        raise words.error(f"give one of {', '.join(f'{name}=' for name in _PLACES)}, where the key is")
+        raise words.error(f"give one of {', '.join(f'{name}=' for name in _PLACES)}: the place of the key")
     ((kind, place),) = chosen
     is_secret = kind in ("secret-file", "secret-env")
     if given.is_base64 and not is_secret:
-        raise words.error("base64 is for a secret")
+        raise words.error("base64 is for secret-file= and secret-env=")
     if given.ca_file is not None and not _is_url(place, "https"):
-        raise words.error("ca-file is for a jwks on https:")
+        raise words.error("ca-file is for a jwks with https:")
     algorithms = _algorithms(words, given.algorithms, kind, is_secret)
     if kind == "secret-env" and not is_variable(place):
         raise words.error("word 'secret-env' takes the name of an environment variable")  # not the secret itself
@@ -193,7 +193,7 @@ def _keys(words: Words, given: _KeyWords, context: AccessContext) -> KeySource:
 
 
 def _algorithms(words: Words, text: str | None, kind: str, is_secret: bool) -> Sequence[str]:
-    """Return what the keys may be for: what ``alg=`` names, or the usual."""
+    """Return the algorithms of ``alg=``, or the default ones for this kind of keys."""
     if text is None:
         return USUAL_SECRET_ALGORITHMS if is_secret else USUAL_PUBLIC_ALGORITHMS
     possible = SECRET_ALGORITHMS if is_secret else PUBLIC_ALGORITHMS
@@ -202,7 +202,7 @@ def _algorithms(words: Words, text: str | None, kind: str, is_secret: bool) -> S
         if name in possible:
             continue
         if name in SECRET_ALGORITHMS or name in PUBLIC_ALGORITHMS:
-            # A public key that verified HS256 would let in whoever has read it.
+            # If a public key verified HS256, anybody who has read it could sign tokens.
             raise words.error(f"alg={name} is not for the keys of {kind}=; there are: {', '.join(possible)}")
         meant = did_you_mean(name, possible)
         raise words.error(
@@ -254,6 +254,6 @@ def _checked_url(words: Words, place: str) -> SplitResult:
     if url.username is not None or url.password is not None:
         raise words.error("jwks: a user name in the URL is not supported")
     if url.scheme == "http" and not is_loopback_host(url.hostname):
-        # Whoever can change the keys on their way can sign tokens.
-        raise words.error("jwks: keys by http: are for loopback only; use https:")
+        # An attacker who changes the keys in transit can sign tokens.
+        raise words.error("jwks: http: is for loopback only; use https:")
     return url

@@ -1,4 +1,4 @@
-"""What a token says, strictly read and checked against what was configured (RFC 7519, section 4.1)."""
+"""Reads and checks the claims of a token: iss, aud, exp, nbf, iat, sub and jti (RFC 7519, section 4.1)."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from airyd.revocation import LONGEST_NAME, is_name
 
 Claims = Mapping[str, Any]
 
-#: Seconds, ten years: nothing that is so far ahead is a time that an issuer means. Milliseconds are.
+#: Ten years in seconds. No issuer means a time so far ahead, but a time in milliseconds looks like one.
 _FAR_AHEAD: Final = 3652.5 * 86_400
-#: Digits of a whole number: Python refuses 4,300, in words of its own.
+#: The maximum number of digits in an integer; Python itself refuses more than 4,300, with an error of its own.
 _DIGITS: Final = 1000
-#: Characters of a claim that a log line repeats.
-_SHOWN: Final = 100
+#: The maximum number of characters of a claim in a log line.
+_LOGGED: Final = 100
 _UNIT: Final = "times are seconds since 1970, not milliseconds"
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimRules:
-    """What a token must say to be good.
+    """What the claims of a valid token must be.
 
-    :ivar issuer: the ``iss``; None for any
-    :ivar audience: what must be in ``aud``; None: the token must be for nobody in particular
-    :ivar leeway: seconds that the issuer's clock may be off for ``exp`` and ``iat``
-    :ivar not_before_leeway: the same for ``nbf``, which issuers set to their own now
+    :ivar issuer: the required ``iss``; None for any
+    :ivar audience: the required member of ``aud``; None: the token must have no ``aud``
+    :ivar leeway: seconds that the issuer's clock may differ, for ``exp`` and ``iat``
+    :ivar not_before_leeway: the same for ``nbf``, which issuers set to their current time
     :ivar subject_claim: the claim that names the user
-    :ivar allow_eternal: whether a token without ``exp``, or with one that is more than ten years ahead, is good
+    :ivar allow_eternal: whether a token may have no ``exp``, or one more than ten years ahead
     """
 
     issuer: str | None = None
@@ -43,11 +43,11 @@ class ClaimRules:
 
 
 class Identity(NamedTuple):
-    """Who a token is for, and which token it is. Times are wall-clock seconds since 1970.
+    """The user and the id of a token. Times are wall-clock seconds since 1970.
 
-    :ivar expires: when the login ends; None: never
-    :ivar jti: the token's own name, if it has one
-    :ivar issued: when it was issued, at the earliest that the issuer's clock allows; None if it doesn't say
+    :ivar expires: when the login ends, leeway included; None: never
+    :ivar jti: the token's id, or None
+    :ivar issued: the earliest time at which it was issued: ``iat`` less the leeway; None without ``iat``
     """
 
     subject: str
@@ -59,25 +59,25 @@ class Identity(NamedTuple):
 def read_object(text: bytes) -> dict[str, Any]:
     """Return the members of a JSON object.
 
-    RFC 7519 leaves open which of two claims with one name counts (section 4): here neither does.
+    RFC 7519, section 4, lets a parser refuse a repeated name: this one does.
 
-    Raises ``ValueError`` for what is no JSON object in UTF-8, repeats a name, or is nested too deep.
+    Raises ``ValueError`` if it is not a JSON object in UTF-8, repeats a name, or is nested too deeply.
     """
     try:
         value = _JSON.decode(text.decode())
     except RecursionError:
-        raise ValueError("it is nested too deep") from None
+        raise ValueError("it is nested too deeply") from None
     except (UnicodeDecodeError, json.JSONDecodeError):
         raise ValueError("it is not JSON") from None
     if not isinstance(value, dict):
-        raise ValueError("it is no JSON object")
+        raise ValueError("it is not a JSON object")
     return value
 
 
 def _members(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise ValueError("it says something twice")
+        raise ValueError("it repeats a name")
     return members
 
 
@@ -91,14 +91,14 @@ def _no_number(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-#: Made once: ``json.loads`` would make one each time.
+#: Made once, because ``json.loads`` makes a decoder on each call.
 _JSON: Final = json.JSONDecoder(object_pairs_hook=_members, parse_int=_whole, parse_constant=_no_number)
 
 
 def check_claims(claims: Claims, rules: ClaimRules, now: float) -> Identity:
-    """Return who the token is for.
+    """Return the identity in the claims, if they follow the rules.
 
-    The expiry comes last: a token that is called expired was good in every other way.
+    The expiry is checked last: an expired token is valid in every other way.
 
     Errors: ``LoginRefused``.
     """
@@ -109,22 +109,22 @@ def check_claims(claims: Claims, rules: ClaimRules, now: float) -> Identity:
     if not_before is not None and not_before > now + rules.not_before_leeway:
         raise LoginRefused(LoginFault.NOT_YET_VALID, f"nbf is {_seconds(not_before - now)} ahead")
     if issued is not None and issued > now + _FAR_AHEAD:
-        # No revocation of the subject would ever be after it.
+        # No revocation of the subject would ever be later than this.
         raise LoginRefused(LoginFault.CLAIM, f"iat is more than ten years ahead; {_UNIT}")
     if expires is not None and expires > now + _FAR_AHEAD:
         if not rules.allow_eternal:
-            text = f"exp is more than ten years ahead, as good as none (allow-eternal would let it pass); {_UNIT}"
+            text = f"exp is more than ten years ahead, which counts as no exp (allow-eternal accepts it); {_UNIT}"
             raise LoginRefused(LoginFault.NO_EXPIRY, text)
         return identity._replace(expires=None)
     if expires is None and not rules.allow_eternal:
-        raise LoginRefused(LoginFault.NO_EXPIRY, "there is no exp (allow-eternal would let it pass)")
+        raise LoginRefused(LoginFault.NO_EXPIRY, "there is no exp (allow-eternal accepts that)")
     if expires is not None and expires <= now:
         raise LoginRefused(LoginFault.EXPIRED, f"exp was {_seconds(now - (expires - rules.leeway))} ago")
     return identity
 
 
 def read_identity(claims: Claims, rules: ClaimRules) -> Identity:
-    """Return who a token is for, whether or not it is good now.
+    """Return the identity in the claims, without checking whether the token is valid now.
 
     Errors: ``LoginRefused``.
     """
@@ -134,7 +134,7 @@ def read_identity(claims: Claims, rules: ClaimRules) -> Identity:
     if "jti" in claims and not is_name(jti):
         raise _no_name(LoginFault.CLAIM, "jti")
     issued, expires, _ = (_time(claims, name) for name in ("iat", "exp", "nbf"))
-    # Airy's jti is the subject: one text for both is kept for each connection.
+    # Airy's jti equals the subject: share one string, because each connection keeps both.
     jti = subject if jti == subject else jti
     return Identity(
         subject,
@@ -145,7 +145,7 @@ def read_identity(claims: Claims, rules: ClaimRules) -> Identity:
 
 
 def _no_name(fault: LoginFault, claim: str) -> LoginRefused:
-    return LoginRefused(fault, f"the claim {claim!r} is no text of 1 to {LONGEST_NAME} printable characters")
+    return LoginRefused(fault, f"the claim {claim!r} is not text of 1 to {LONGEST_NAME} printable characters")
 
 
 def _check_issuer(claims: Claims, rules: ClaimRules) -> None:
@@ -158,8 +158,8 @@ def _check_audience(claims: Claims, rules: ClaimRules) -> None:
     audience = claims.get("aud")
     if rules.audience is None:
         if audience not in (None, []):
-            # RFC 7519, section 4.1.3: who is not among the audience MUST reject the token.
-            raise LoginRefused(LoginFault.AUDIENCE, f"aud is {printable(audience)}, and no audience= is configured")
+            # RFC 7519, section 4.1.3: a server that is not in the audience MUST reject the token.
+            raise LoginRefused(LoginFault.AUDIENCE, f"aud is {printable(audience)}, but no audience= is configured")
         return
     meant = audience if isinstance(audience, list) else [audience]
     if rules.audience not in meant:
@@ -167,7 +167,7 @@ def _check_audience(claims: Claims, rules: ClaimRules) -> None:
 
 
 def _time(claims: Claims, name: str) -> float | None:
-    """Return a NumericDate (RFC 7519, section 2), or None if there is none."""
+    """Return a NumericDate claim (RFC 7519, section 2), or None if it is missing."""
     value = claims.get(name)
     if value is None and name not in claims:
         return None
@@ -176,16 +176,16 @@ def _time(claims: Claims, name: str) -> float | None:
     except OverflowError:
         time = math.nan
     if not math.isfinite(time):
-        raise LoginRefused(LoginFault.CLAIM, f"{name} is no number of seconds")
+        raise LoginRefused(LoginFault.CLAIM, f"{name} is not a number of seconds")
     return time
 
 
 def _seconds(number: float) -> str:
-    """Return a number of seconds for a log line: never long, however large it is."""
+    """Return a number of seconds for a log line, short even for huge numbers."""
     return f"{round(number):.12g} s"
 
 
 def printable(value: object) -> str:
-    """Return a claim for a log line: cut, and with nothing unprintable."""
+    """Return a claim for a log line, shortened and printable."""
     text = ascii(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+    return text if len(text) <= _LOGGED else f"{text[:_LOGGED]}..."

@@ -1,4 +1,4 @@
-"""A small document from an HTTP server, within bounds of time and size."""
+"""An HTTP client that fetches a JWK Set, with a timeout and a size limit."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ from airyd.auth.jwt.keys import MOST_BYTES
 from airyd.hostnames import AnyNameEndpoints, tls_options, why_not_connected
 from airyd.openssl import TlsFault, openssl_reason, tls_fault, trust_root
 
-#: Seconds that the whole may take.
+#: Seconds that a fetch may take.
 PATIENCE: Final = 10.0
-#: The usual troubles with TLS, in plain words.
+#: The usual causes of TLS errors, in words for the operator.
 _TLS_CAUSES: Final[Mapping[TlsFault, str]] = {
-    TlsFault.UNTRUSTED: "the server's certificate is signed by an authority that is not known here (ca-file= names "
-    "others), or it has expired",
-    TlsFault.NO_TLS: "the server doesn't speak it",
+    TlsFault.UNTRUSTED: "the server's certificate is signed by an authority that is not trusted here (ca-file= "
+    "names others), or it has expired",
+    TlsFault.NO_TLS: "the server doesn't speak TLS",
     TlsFault.OTHER_NAME: "the server's certificate is for another host name",
 }
 
 
 class FetchFailed(Exception):
-    """The document can't be had; the text says why in one line."""
+    """The document cannot be fetched; the text says why in one line."""
 
 
 def make_agent(reactor: IReactorTime, url: str, authorities: bytes | None) -> IAgent:
-    """Return what fetches a URL, ``http:`` or ``https:``.
+    """Return an HTTP client for a URL with ``http:`` or ``https:``.
 
-    :param authorities: those that may sign the server's certificate, in PEM; None: the system's
+    :param authorities: the trusted certificate authorities, as PEM; None for the system's
 
-    Raises ``ValueError``, whose text says in one line what is wrong.
+    Raises ``ValueError`` with a text of one line.
     """
     trust = None if authorities is None else trust_root(authorities)
 
@@ -62,15 +62,15 @@ def make_agent(reactor: IReactorTime, url: str, authorities: bytes | None) -> IA
 
 
 async def fetch(agent: IAgent, clock: IReactorTime, url: str) -> bytes:
-    """Return the document at a URL. Redirections are not followed: whoever set the URL up knows where it is.
+    """Return the document at a URL; redirects are not followed.
 
-    Errors: :class:`FetchFailed`; ``CancelledError`` if it is cancelled.
+    Errors: :class:`FetchFailed`; ``CancelledError`` if the fetch is cancelled.
     """
     fetching = Deferred.fromCoroutine(_fetch(agent, url))
     try:
         return await fetching.addTimeout(PATIENCE, clock, _too_late)
     except TimeoutError:
-        raise FetchFailed(f"it did not come within {PATIENCE:.0f} s") from None
+        raise FetchFailed(f"the document did not arrive within {PATIENCE:.0f} s") from None
     except (ConnectError, DNSLookupError) as error:
         raise FetchFailed(f"cannot connect: {why_not_connected(error, str(urlsplit(url).hostname))}") from None
     except (ResponseFailed, RequestTransmissionFailed) as error:
@@ -93,7 +93,7 @@ def _cause(failure: Failure) -> str:
 
 
 def _too_late(result: object, seconds: float) -> NoReturn:
-    # An Agent whose request is cancelled reports a lost connection.
+    # Without this, a cancelled request of an Agent is reported as a lost connection.
     raise TimeoutError(seconds)
 
 
@@ -108,9 +108,9 @@ async def _fetch(agent: IAgent, url: str) -> bytes:
 
 
 class _Body(Protocol):
-    """Collects a body within the bound.
+    """Collects a response body of at most ``MOST_BYTES``.
 
-    :ivar whole: fires with it; when cancelled, the connection goes
+    :ivar whole: fires with the body; cancelling it closes the connection
     """
 
     def __init__(self) -> None:
@@ -118,28 +118,28 @@ class _Body(Protocol):
         self._data = bytearray()
 
     def connectionMade(self) -> None:
-        """Begin, if anybody wants it."""
+        """Close the connection if the body has been aborted (``IProtocol``)."""
         if self.whole.called:
             self.abort(FetchFailed())
 
     def dataReceived(self, data: bytes) -> None:
-        """Take a piece."""
+        """Collect a part of the body (``IProtocol``)."""
         self._data += data
         if len(self._data) > MOST_BYTES:
             self.abort(FetchFailed(f"it has more than {MOST_BYTES} bytes"))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Learn that the body has ended."""
+        """Fire ``whole``: the body has ended (``IProtocol``)."""
         if self.whole.called:
             return
-        # PotentialDataLoss: the answer has no length, its end is the connection's.
+        # PotentialDataLoss: the response has no length, and ends with the connection.
         if reason.check(ResponseDone, PotentialDataLoss):
             self.whole.callback(bytes(self._data))
         else:
-            self.whole.errback(FetchFailed("the connection was lost in the middle of it"))
+            self.whole.errback(FetchFailed("the connection was lost before the end of the document"))
 
     def abort(self, error: Exception) -> None:
-        """Want no more of it."""
+        """Fail ``whole`` and close the connection."""
         if not self.whole.called:
             self.whole.errback(error)
         if self.transport is not None:

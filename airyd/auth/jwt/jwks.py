@@ -1,4 +1,4 @@
-"""Where keys are found: a few that are configured, or a JWK Set that is fetched again and again."""
+"""Sources of verification keys: a few configured keys, or a JWK Set that is fetched repeatedly."""
 
 from __future__ import annotations
 
@@ -13,55 +13,55 @@ from twisted.python.failure import Failure
 from airyd.auth.jwt.fetch import FetchFailed
 from airyd.auth.jwt.keys import MOST_KEYS, USUAL_PUBLIC_ALGORITHMS, VerificationKey, read_key_set
 
-#: Seconds after which a set is fetched again: as long a key that was taken out of it may still be in use.
+#: Seconds after which a set is fetched again: for so long a key that was removed from it may still be accepted.
 FRESH: Final = 300.0
-#: Seconds between two fetches because of an unknown ``kid``, however many come.
+#: Seconds between two fetches for an unknown ``kid``.
 FETCH_EVERY: Final = 5.0
-#: Seconds until the next try after failures in a row: the first, and at most.
+#: Seconds until the next try: after the first failure, and at most.
 _RETRY_FIRST: Final = 1.0
 _RETRY_LAST: Final = 60.0
 
 
 class KeySource(Protocol):
-    """Where a verifier gets its keys.
+    """Provides the keys that verify tokens.
 
-    :ivar algorithms: those for which it may have a key, ever
+    :ivar algorithms: all algorithms for which it may ever have a key
     """
 
     algorithms: Sequence[str]
 
     def start(self) -> None:
-        """Begin to keep up to date."""
+        """Start keeping the keys up to date."""
         ...
 
     def stop(self) -> None:
-        """End."""
+        """Stop."""
         ...
 
     def find(self, algorithm: str, key_id: str | None) -> Sequence[VerificationKey]:
-        """Return the keys that a token of this algorithm and ``kid`` may be signed with, as far as they are known."""
+        """Return the known keys that may have signed a token with this algorithm and ``kid``."""
         ...
 
     def refresh(self) -> Deferred[None] | None:
-        """Look whether there are newer keys: fires when that is done, well or not. None: it isn't the time for it."""
+        """Fetch newer keys; fires when that succeeds or fails. None: it is too early for another fetch."""
         ...
 
     @property
     def is_current(self) -> bool:
-        """Whether a key that isn't known can't be a new one: the last look for newer ones went well."""
+        """Whether the last fetch succeeded; then an unknown key cannot be a new one."""
         ...
 
     def health(self) -> Sequence[str]:
-        """Say why there are no keys; see ``IAuthenticator``."""
+        """Return why there are no keys; see ``IAuthenticator``."""
         ...
 
     def warnings(self) -> Sequence[str]:
-        """Say why the keys may be out of date; see ``IAuthenticator``."""
+        """Return why the keys may be out of date; see ``IAuthenticator``."""
         ...
 
 
 class StaticKeys:
-    """Keys of one issuer that stay as they are. The ``kid`` of a token doesn't matter: these have none."""
+    """Fixed keys of one issuer. They have no ``kid``, so that of the token is ignored."""
 
     is_current: Final = True
 
@@ -93,13 +93,13 @@ class StaticKeys:
 
 
 class JwkSet:
-    """A JWK Set (RFC 7517), fetched at the start, every five minutes, and when an unknown ``kid`` comes.
+    """A JWK Set (RFC 7517), fetched at the start, every five minutes, and when a token has an unknown ``kid``.
 
-    While it can't be fetched the keys that are known stay in use.
+    While a fetch fails, the known keys stay in use.
 
-    :param name: where it is, for logs
+    :param name: its file or URL, for logs
     :param read: fetches the document; fails with ``FetchFailed``
-    :param algorithms: what the keys may be for
+    :param algorithms: the algorithms that the keys may be for
     """
 
     _log = Logger()
@@ -116,8 +116,8 @@ class JwkSet:
         self._read = read
         self._clock = clock
         self._keys: Sequence[VerificationKey] = ()
-        self._trouble: str | None = "it was not fetched yet"
-        self._logged: str | None = None  # the trouble that the log has
+        self._trouble: str | None = "not fetched yet"
+        self._logged: str | None = None  # the last trouble in the log
         self._is_stopped = False
         self._failures = 0
         self._tried_at = float("-inf")
@@ -144,14 +144,14 @@ class JwkSet:
             self._fetching.cancel()
 
     def find(self, algorithm: str, key_id: str | None) -> Sequence[VerificationKey]:
-        """See ``KeySource``. A token without ``kid`` is for the one key of its algorithm, if there is only one."""
+        """See ``KeySource``. A token without ``kid`` matches a key only if that is the only one for its algorithm."""
         suitable = [key for key in self._keys if algorithm in key.algorithms]
         if key_id is None:
             return suitable if len(suitable) == 1 else ()
         return [key for key in suitable if key.id == key_id][-MOST_KEYS:]
 
     def refresh(self) -> Deferred[None] | None:
-        """See ``KeySource``. All who ask meanwhile share one fetch, and it comes at most every five seconds."""
+        """See ``KeySource``. Concurrent callers share one fetch; a new one starts at most every five seconds."""
         if self._fetching is None:
             if self._clock.seconds() - self._tried_at < FETCH_EVERY:
                 return None
@@ -196,15 +196,15 @@ class JwkSet:
         self._timer = self._clock.callLater(FRESH, self._fetch)
 
     def _failed(self, failure: Failure) -> None:
-        if self._is_stopped:  # what is cancelled fails in one way or another
+        if self._is_stopped:  # a cancelled fetch fails
             return
         trouble = str(failure.value) if failure.check(FetchFailed) else "internal error"
-        if trouble != self._logged:  # once, however often it is tried
+        if trouble != self._logged:  # log each trouble once
             self._logged = trouble
             if failure.check(FetchFailed):
                 self._log.warn("cannot get keys for tokens from {name}: {reason}", name=self._name, reason=trouble)
             else:
-                self._log.failure("keys for tokens could not be taken", failure)
+                self._log.failure("the keys for tokens cannot be read", failure)
         self._trouble = trouble
         delay = min(_RETRY_FIRST * 2**self._failures, _RETRY_LAST)
         self._failures = min(self._failures + 1, 10)

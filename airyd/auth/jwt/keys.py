@@ -1,4 +1,4 @@
-"""Keys that tokens are verified with. What a key is, and what the operator names, says which algorithms it is for."""
+"""Verification keys: reads secrets, PEM files and JWK Sets, and restricts each key to algorithms."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from jwt.exceptions import PyJWTError
 
 PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
 
-#: Bytes that a secret has at least (RFC 7518, section 3.2).
+#: The minimum size of a secret in bytes (RFC 7518, section 3.2).
 _SECRET_BYTES: Final[Mapping[str, int]] = {"HS256": 32, "HS384": 48, "HS512": 64}
 _CURVES: Final[Mapping[str, type[Any]]] = {"ES256": SECP256R1, "ES384": SECP384R1, "ES512": SECP521R1}
 _RSA: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
@@ -30,16 +30,16 @@ _EDDSA: Final = "EdDSA"
 #: The algorithms of secrets and of public keys (RFC 7518, section 3.1, and RFC 8037, section 3.1).
 SECRET_ALGORITHMS: Final = tuple(_SECRET_BYTES)
 PUBLIC_ALGORITHMS: Final = (*_RSA, *_CURVES, _EDDSA)
-#: Those that keys are for unless others are named: one for each kind of key.
+#: The default algorithms: one for each kind of key.
 USUAL_SECRET_ALGORITHMS: Final = ("HS256",)
 USUAL_PUBLIC_ALGORITHMS: Final = ("RS256", "ES256", _EDDSA)
-#: Keys of one issuer at once: a bad token is tried with each of them.
+#: The maximum number of keys of one issuer: a bad token is checked with each of them.
 MOST_KEYS: Final = 8
-#: Bits that an RSA key has at least (RFC 7518, section 3.3).
+#: The minimum size of an RSA key in bits (RFC 7518, section 3.3).
 _RSA_BITS: Final = 2048
-#: Bytes of a file or a document with keys.
+#: The maximum size of a file or document with keys, in bytes.
 MOST_BYTES: Final = 256 * 1024
-#: Keys of a set that are looked at.
+#: The maximum number of keys read from a set.
 _MOST_OF_SET: Final = 100
 _READERS: Final[Mapping[str, Any]] = {"RSA": RSAAlgorithm, "EC": ECAlgorithm, "OKP": OKPAlgorithm}
 _HMAC: Final = HMACAlgorithm(HMACAlgorithm.SHA256)
@@ -50,9 +50,9 @@ _BLOCK: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----(?:(?!-----BEGIN ).)*?
 
 @dataclass(frozen=True, slots=True, repr=False)
 class VerificationKey:
-    """One key and the algorithms that it is for; ``repr`` shows nothing of the key.
+    """A key and the algorithms that it is for; ``repr`` shows nothing of the key.
 
-    :ivar id: its ``kid``; None for a key that has none
+    :ivar id: its ``kid``, or None
     """
 
     algorithms: Sequence[str]
@@ -64,12 +64,12 @@ class VerificationKey:
 
 
 def is_variable(name: str) -> bool:
-    """Say whether an environment variable can be called so, as shells have it."""
+    """Return whether a shell allows this name for an environment variable."""
     return name.isascii() and name.isidentifier()
 
 
 def read_variable(name: str, environ: Mapping[str, str]) -> bytes:
-    """Return what an environment variable holds.
+    """Return the value of an environment variable.
 
     Raises ``ValueError`` if it is not set.
     """
@@ -81,13 +81,13 @@ def read_variable(name: str, environ: Mapping[str, str]) -> bytes:
 def secret_keys(
     text: bytes, is_base64: bool, algorithms: Sequence[str] = USUAL_SECRET_ALGORITHMS
 ) -> Sequence[VerificationKey]:
-    """Return the keys that are shared secrets, one on each line.
+    """Return the keys of a file of shared secrets, one on each line.
 
-    An empty line doesn't count, nor does a secret that was there before. What may be meant otherwise is refused: a
-    comment would be a secret that can be guessed, and bytes that aren't text may hold the byte of a line's end.
+    Empty lines and repeated secrets are skipped. Ambiguous lines are refused: a comment would be a secret that can be
+    guessed, and binary data may contain a line feed.
 
-    :param text: secrets as they are, or their base64, with either alphabet, with or without padding
-    :param algorithms: what each of them is for
+    :param text: the secrets, plain or as base64 of either alphabet, with or without padding
+    :param algorithms: the algorithms that each secret is for
 
     Raises ``ValueError``, whose text shows nothing of a secret.
     """
@@ -124,7 +124,7 @@ def _secret(line: bytes, is_base64: bool, algorithms: Sequence[str]) -> bytes:
     most = max(algorithms, key=_SECRET_BYTES.__getitem__)
     if len(secret) < _SECRET_BYTES[most]:
         raise ValueError(
-            f"the secret has {len(secret)} bytes, and {most} needs {_SECRET_BYTES[most]} at least "
+            f"the secret has {len(secret)} bytes, but {most} needs at least {_SECRET_BYTES[most]} "
             "(RFC 7518, section 3.2)"
         )
     if _is_pem(secret):
@@ -149,13 +149,13 @@ def _is_text(line: bytes) -> bool:
 
 def _check_number(number: int, what: str) -> None:
     if number > MOST_KEYS:
-        raise ValueError(f"it holds {number} {what}, and {MOST_KEYS} are the most: a bad token costs time with each")
+        raise ValueError(f"it holds {number} {what}, but {MOST_KEYS} is the limit: a bad token costs time with each")
 
 
 def pem_keys(pem: bytes, algorithms: Sequence[str] = USUAL_PUBLIC_ALGORITHMS) -> Sequence[VerificationKey]:
     """Return the keys of a PEM file with public keys or certificates.
 
-    :param algorithms: what they may be for; each key is for those of its kind
+    :param algorithms: the allowed algorithms; each key gets those of its kind
 
     Raises ``ValueError``.
     """
@@ -188,13 +188,13 @@ def _load_pem(block: bytes) -> Certificate | object:
 
 
 def _check_no_chain(certificates: Sequence[Certificate]) -> None:
-    """Raise ``ValueError`` if one has signed another: an authority's key signs certificates, not tokens."""
+    """Raise ``ValueError`` if one certificate has signed another: an authority's key does not sign tokens."""
     for one in certificates:
         for other in certificates:
             if one.public_key() != other.public_key() and _has_signed(one, other):
                 raise ValueError(
-                    "one of its certificates has signed another: leave those of authorities out, since whoever has a "
-                    "key of this file can sign tokens"
+                    "one of its certificates has signed another: leave those of authorities out, because every key in "
+                    "this file can sign tokens"
                 )
 
 
@@ -207,14 +207,14 @@ def _has_signed(authority: Certificate, certificate: Certificate) -> bool:
 
 
 def read_key_set(text: bytes, algorithms: Sequence[str] = USUAL_PUBLIC_ALGORITHMS) -> tuple[VerificationKey, ...]:
-    """Return the keys of a JWK Set that tokens may be signed with (RFC 7517, section 5).
+    """Return the keys of a JWK Set that verify signatures (RFC 7517, section 5).
 
-    Left out is what is for something else or of an unknown kind, as the RFC demands; and secrets, which have no
-    business in a public document.
+    Keys for other uses or of an unknown kind are skipped, as the RFC demands; so are secrets, which do not belong in a
+    public document.
 
-    :param algorithms: what they may be for; each key is for those of its kind, or for its own ``alg`` alone
+    :param algorithms: the allowed algorithms; each key gets those of its kind, or only its own ``alg``
 
-    Raises ``ValueError`` if it is no JWK Set, or has no such key.
+    Raises ``ValueError`` if it is not a JWK Set, or has no such key.
     """
     try:
         document = json.loads(text)
@@ -224,7 +224,7 @@ def read_key_set(text: bytes, algorithms: Sequence[str] = USUAL_PUBLIC_ALGORITHM
         case {"keys": [*entries]}:
             found = [_read_jwk(entry, algorithms) for entry in entries[:_MOST_OF_SET] if isinstance(entry, dict)]
         case _:
-            raise ValueError("it is no JWK Set: it has no list of keys")
+            raise ValueError("it is not a JWK Set: it has no list of keys")
     keys = tuple(key for key in found if key is not None)
     if not keys:
         raise ValueError(f"it has no key for {', '.join(algorithms)} (alg= names the algorithms)")
@@ -241,15 +241,15 @@ def _read_jwk(jwk: Mapping[str, Any], algorithms: Sequence[str]) -> Verification
     if "alg" in jwk:
         algorithms = [name for name in algorithms if name == jwk["alg"]]
     try:
-        return _public_key(reader.from_jwk(dict(jwk)), key_id, algorithms)  # which refuses private ones
-    except (PyJWTError, ValueError, TypeError, KeyError, AttributeError):  # what PyJWT makes of a malformed one
+        return _public_key(reader.from_jwk(dict(jwk)), key_id, algorithms)  # refuses private keys
+    except (PyJWTError, ValueError, TypeError, KeyError, AttributeError):  # what PyJWT raises for a malformed key
         return None
 
 
 def _public_key(key: object, key_id: str | None, algorithms: Sequence[str]) -> VerificationKey:
     match key:
         case RSAPublicKey() if key.key_size < _RSA_BITS:
-            raise ValueError(f"an RSA key needs {_RSA_BITS} bits at least (RFC 7518, section 3.3)")
+            raise ValueError(f"an RSA key needs at least {_RSA_BITS} bits (RFC 7518, section 3.3)")
         case RSAPublicKey():
             possible: Sequence[str] = _RSA
         case EllipticCurvePublicKey():
@@ -259,11 +259,11 @@ def _public_key(key: object, key_id: str | None, algorithms: Sequence[str]) -> V
         case _:
             possible = ()
     if not isinstance(key, PublicKey) or not possible:
-        raise ValueError("a key is none of RSA, P-256, P-384, P-521 and Ed25519")
+        raise ValueError("a key is not RSA, P-256, P-384, P-521 or Ed25519")
     chosen = tuple(name for name in algorithms if name in possible)
     if not chosen:
         raise ValueError(
-            f"it holds a key for {' or '.join(possible)}, and the algorithms here are {', '.join(algorithms)}: "
-            "alg= names them"
+            f"it holds a key for {' or '.join(possible)}, but the allowed algorithms are {', '.join(algorithms)} "
+            "(alg= names them)"
         )
     return VerificationKey(chosen, key, key_id)

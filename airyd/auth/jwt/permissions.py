@@ -1,4 +1,4 @@
-"""Permissions from claims: what a token allows. Equal permissions are one object."""
+"""Permissions from claims: the destinations a token may subscribe and send to, and its row filter."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _ALLOW: Final = "allow"
 
 @dataclass(frozen=True, slots=True)
 class PermissionClaims:
-    """The names of the claims.
+    """The names of the claims that grant permissions.
 
-    :ivar subscribe: a list of patterns; without it the whole catalogue may be subscribed to
-    :ivar send: a list of patterns; without it nothing may be sent
+    :ivar subscribe: a list of patterns; without it every destination is allowed
+    :ivar send: a list of patterns; without it no destination is allowed
     :ivar only: an object of fields, each with a list of the values that may be seen
-    :ivar missing: ``"allow"`` lets events pass that don't have such a field
+    :ivar missing: ``"allow"`` passes events that lack such a field
     """
 
     subscribe: str = "subscribe"
@@ -37,13 +37,13 @@ class PermissionClaims:
 
 
 class Permissions:
-    """What a principal may do; made by :class:`PermissionCache`, which shares them.
+    """What a principal may do; made and shared by :class:`PermissionCache`.
 
-    What airyd itself tells a client (``/airyd/...``) everybody may subscribe to, nobody may send, and no row of it
-    is hidden.
+    airyd's own destinations (``/airyd/...``) are open to every subscriber, without a row filter; nobody may SEND to
+    them.
 
-    :ivar authority: the table that made it, which stands for its authenticator
-    :ivar row_filter: what is seen; None: everything
+    :ivar authority: the cache that made it, which stands for its authenticator
+    :ivar row_filter: which events are visible; None for all
     """
 
     __slots__ = ("__weakref__", "_send", "_subscribe", "authority", "row_filter")
@@ -105,7 +105,7 @@ _Key = tuple[tuple[str, ...] | None, tuple[str, ...], ClaimRowFilter | None]
 
 
 class PermissionCache:
-    """Makes permissions from claims, and shares equal ones while a principal has them. Each authenticator has one."""
+    """Makes permissions from claims; principals with equal claims share them. Each authenticator has one cache."""
 
     def __init__(self, names: PermissionClaims) -> None:
         self._names = names
@@ -115,9 +115,7 @@ class PermissionCache:
         return len(self._shared)
 
     def permissions(self, claims: Claims) -> Permissions:
-        """Return what the claims allow.
-
-        A claim that isn't understood refuses the login: nothing is guessed.
+        """Return what the claims allow; a malformed claim refuses the login.
 
         Errors: ``LoginRefused``.
         """
@@ -138,9 +136,9 @@ def _texts(claims: Claims, name: str) -> tuple[str, ...] | None:
 
 
 def _list(value: object, name: str) -> tuple[str, ...]:
-    """Return a list of strings without repetitions, in an order of its own, so that equal ones look equal."""
+    """Return a list of strings sorted and without duplicates, so that equal claims compare equal."""
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-        raise LoginRefused(LoginFault.CLAIM, f"the claim {name!r} is no list of strings")
+        raise LoginRefused(LoginFault.CLAIM, f"the claim {name!r} is not a list of strings")
     return tuple(sorted(set(value)))
 
 
@@ -151,7 +149,7 @@ def _patterns(name: str, texts: Sequence[str]) -> Sequence[Pattern]:
         raise LoginRefused(LoginFault.CLAIM, f"the claim {name!r}: {error}") from None
 
 
-#: Patterns are few, and clients many.
+#: Cached, because many clients share few patterns.
 _pattern = lru_cache(maxsize=1000)(Pattern)
 
 
@@ -163,6 +161,6 @@ def _row_filter(claims: Claims, names: PermissionClaims) -> ClaimRowFilter | Non
         return None
     only = claims[names.only]
     if not isinstance(only, Mapping) or not only:
-        raise LoginRefused(LoginFault.CLAIM, f"the claim {names.only!r} is no object with fields")
+        raise LoginRefused(LoginFault.CLAIM, f"the claim {names.only!r} is not an object with fields")
     fields = {field: frozenset(_list(values, f"{names.only}.{field}"[:100])) for field, values in only.items()}
     return ClaimRowFilter(fields, missing_allowed=missing == _ALLOW)

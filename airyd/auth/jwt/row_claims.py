@@ -1,4 +1,4 @@
-"""Row filters: which events a principal sees, by the fields of their bodies."""
+"""The row filter of a token: which events its principal sees, by the fields of their bodies."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from airyd.payloads import place_of
 
 
 class ClaimRowFilter:
-    """Lets events pass that have one of the given values in each of the given fields (``RowFilter``).
+    """Passes events whose fields all have one of the allowed values (``RowFilter``).
 
-    Compared by value: subscribers with equal filters are one audience.
+    Filters compare by value: subscribers with equal filters share their work.
 
-    :param fields: the values of each field that may be seen
+    :param fields: the allowed values of each field
     :param missing_allowed: whether an event without such a field passes
     """
 
@@ -38,15 +38,15 @@ class ClaimRowFilter:
         )
 
     def may_match(self, destination: str) -> bool:
-        """Say whether events of a destination can pass: none can where a field never is."""
+        """Return whether any event of a destination can pass: none can if its events never have a field."""
         return self._missing_allowed or all(place_of(destination, name) is not None for name, _ in self._fields)
 
     def matches(self, row: Row) -> bool:
-        """Say whether the event passes (``RowFilter``)."""
+        """Return whether the event passes (``RowFilter``)."""
         for name, values in self._fields:
             try:
                 found = row.text(name)
-            except RecursionError:  # nested nearly too deep, and looked at from deeper in the stack than when published
+            except RecursionError:  # the call stack is deeper here than when the nesting was checked
                 return False
             if found is None:
                 if not self._missing_allowed:

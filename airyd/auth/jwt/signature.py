@@ -1,4 +1,4 @@
-"""From a token's text to its claims: signed with a known key, by an algorithm that the key is for (RFC 7515)."""
+"""Verifies the signature of a token with a key that is for its algorithm, and returns its claims (RFC 7515)."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from airyd.limits import LONGEST_TOKEN
 
 _ALGORITHMS: Final = (*SECRET_ALGORITHMS, *PUBLIC_ALGORITHMS)
 _SEGMENTS: Final = 3
-#: What verifies a signature. PyJWT's own way to it, from a token's text, would take the header apart a second time, and
-#: look anew at each login whether the secret is one: 40 µs.
+#: The verifier of each algorithm. PyJWT's own function for tokens would parse the header a second time, and check the
+#: secret at each login: 40 µs.
 _VERIFIERS: Final[dict[str, Any]] = {name: PyJWS(_ALGORITHMS).get_algorithm_by_name(name) for name in _ALGORITHMS}
 
 
 class JoseHeader(NamedTuple):
-    """What a token says of itself before anything is verified: it only helps to choose the key.
+    """The unverified header of a token; it only helps to choose the key.
 
     :ivar key_id: its ``kid``
     """
@@ -41,46 +41,46 @@ def read_header(token: str) -> JoseHeader:
         raise LoginRefused(LoginFault.TOO_BIG, f"the token has {len(token)} characters; the limit is {LONGEST_TOKEN}")
     segments = token.split(".")
     if len(segments) != _SEGMENTS or not token.isascii():
-        raise LoginRefused(LoginFault.MALFORMED, f"no signed JWT: it has {len(segments)} segments of {_SEGMENTS}")
+        raise LoginRefused(LoginFault.MALFORMED, f"not a signed JWT: it has {len(segments)} segments of {_SEGMENTS}")
     return _read_header(segments[0])
 
 
-@lru_cache(maxsize=64)  # the tokens of one issuer have the same
+@lru_cache(maxsize=64)  # the tokens of one issuer share it
 def _read_header(segment: str) -> JoseHeader:
     try:
         header = read_object(_decoded(segment.encode()))
     except ValueError as error:
-        raise LoginRefused(LoginFault.MALFORMED, f"the token's head: {error}") from None
+        raise LoginRefused(LoginFault.MALFORMED, f"the token's header: {error}") from None
     algorithm, key_id = header.get("alg"), header.get("kid")
     if not isinstance(algorithm, str) or algorithm not in _ALGORITHMS:
-        raise LoginRefused(LoginFault.ALGORITHM, f"alg is {printable(algorithm)}, none of {', '.join(_ALGORITHMS)}")
+        raise LoginRefused(LoginFault.ALGORITHM, f"alg is {printable(algorithm)}, not one of {', '.join(_ALGORITHMS)}")
     if "crit" in header or "b64" in header:  # RFC 7515, section 4.1.11, and RFC 7797
-        raise LoginRefused(LoginFault.MALFORMED, "the token's head asks for an extension")
+        raise LoginRefused(LoginFault.MALFORMED, "the token's header requires an extension")
     if not isinstance(key_id, str | None):
-        raise LoginRefused(LoginFault.MALFORMED, "kid is no text")
+        raise LoginRefused(LoginFault.MALFORMED, "kid is not a string")
     return JoseHeader(algorithm, key_id)
 
 
 def verified_claims(token: str, header: JoseHeader, keys: Sequence[VerificationKey]) -> Claims:
-    """Return what a token with this header claims, if it is signed with one of these keys by the header's algorithm.
+    """Return the claims of a token that one of these keys has signed with the header's algorithm.
 
-    A key counts only if it is for this algorithm. Takes some 5 µs for HS256, 25 for RS256, 65 for ES256 and EdDSA, 400
-    for ES384 and ES512, with each key until one is the right one.
+    Only keys for this algorithm are tried. Each try takes some 5 µs for HS256, 25 for RS256, 65 for ES256 and EdDSA,
+    400 for ES384 and ES512.
 
     Errors: ``LoginRefused``.
     """
     tried = [key for key in keys if header.algorithm in key.algorithms]
     if not tried:
-        raise LoginRefused(LoginFault.ALGORITHM, f"alg is {header.algorithm}, and the keys are for others")
+        raise LoginRefused(LoginFault.ALGORITHM, f"alg is {header.algorithm}, but the keys are for others")
     signed, _, last = token.encode().rpartition(b".")
     try:
         payload, signature = _decoded(signed.partition(b".")[2]), _decoded(last)
     except ValueError as error:
-        raise LoginRefused(LoginFault.MALFORMED, f"no signed JWT: {error}") from None
+        raise LoginRefused(LoginFault.MALFORMED, f"not a signed JWT: {error}") from None
     verify = _VERIFIERS[header.algorithm].verify
     if not any(verify(signed, key.material, signature) for key in tried):
         whose = repr(tried[0]) if len(tried) == 1 else f"any of the {len(tried)} keys for {header.algorithm}"
-        raise LoginRefused(LoginFault.SIGNATURE, f"the signature is not that of {whose}")
+        raise LoginRefused(LoginFault.SIGNATURE, f"the signature does not match {whose}")
     try:
         return read_object(payload)
     except ValueError as error:
@@ -88,15 +88,15 @@ def verified_claims(token: str, header: JoseHeader, keys: Sequence[VerificationK
 
 
 def _decoded(segment: bytes) -> bytes:
-    """Return the bytes of a segment, with or without padding (RFC 7515, section 2).
+    """Return the bytes of a base64url segment, with or without padding (RFC 7515, section 2).
 
-    Raises ``ValueError`` for what is no base64url, or not written in the one way that it can be.
+    Raises ``ValueError`` if it is not base64url, or not in its canonical form.
     """
     padded = segment + b"=" * (-len(segment) % 4)
     try:
         data = urlsafe_b64decode(padded)
     except binascii.Error:
         raise ValueError("it is not base64url") from None
-    if urlsafe_b64encode(data) != padded:  # Python passes over what isn't of the alphabet
+    if urlsafe_b64encode(data) != padded:  # Python skips characters outside the alphabet
         raise ValueError("it is not base64url")
     return data

@@ -1,1 +1,1 @@
-"""Redis as the feed, for every node the same one: a stream per destination, or a channel."""
+"""Redis as an event source that all nodes share: a stream per destination, or a Pub/Sub channel."""

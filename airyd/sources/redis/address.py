@@ -1,4 +1,4 @@
-"""Where a Redis is and how to log in there: the URL of ``--source redis://``."""
+"""The addresses and logins of Redis servers and sentinels, parsed from ``--source redis://`` URLs."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from airyd.files import read_line
 from airyd.hostnames import AnyNameEndpoint
 from airyd.sources.url_query import Query
 
-#: The environment's name for the password, so that it need not be in the URL, and thereby in a process listing.
+#: The environment variable with the password, so that the password need not be in the URL and in process listings.
 PASSWORD_VARIABLE: Final = "AIRYD_REDIS_PASSWORD"  # noqa: S105  # a name
-#: The same for the sentinels' own password.
+#: The environment variable with the sentinels' own password.
 SENTINEL_PASSWORD_VARIABLE: Final = "AIRYD_REDIS_SENTINEL_PASSWORD"  # noqa: S105  # a name
 DEFAULT_PORT: Final = 6379
 DEFAULT_SENTINEL_PORT: Final = 26379
@@ -25,11 +25,11 @@ DEFAULT_MAXLEN: Final = 10_000
 
 
 class Address(NamedTuple):
-    """A Redis and the login there. Only :attr:`name` may be shown.
+    """The address of a Redis, with the login. Logs and errors may show only :attr:`name`.
 
     :ivar name: for logs and errors, such as ``redis://127.0.0.1:6379/0``: no user, no password
-    :ivar ca_file: PEM file of the authorities that sign the server's certificate; None for the system's
-    :ivar cert_file: PEM file of the client's certificate chain, with :attr:`key_file` for its key
+    :ivar ca_file: PEM file of the trusted certificate authorities; None for the system's
+    :ivar cert_file: PEM file of the client's certificate chain; its key is in :attr:`key_file`
     """
 
     name: str
@@ -45,7 +45,7 @@ class Address(NamedTuple):
     key_file: str | None
 
     def endpoint(self, reactor: IReactorCore) -> IStreamClientEndpoint:
-        """Return where to connect to.
+        """Return the endpoint to connect to.
 
         Raises ``ConfigurationError`` if a certificate or key can't be read.
         """
@@ -62,11 +62,11 @@ class Address(NamedTuple):
 
 
 class SentinelAddress(NamedTuple):
-    """A Redis whose place is known to sentinels.
+    """A Redis master that sentinels name.
 
-    :ivar sentinels: where they are, and their own password
-    :ivar service: the name under which they watch the master
-    :ivar master: the login there, without a place
+    :ivar sentinels: the addresses of the sentinels, with their own password
+    :ivar service: the master's name in the sentinels' configuration
+    :ivar master: the login and database of the master, without host and port
     """
 
     sentinels: tuple[Address, ...]
@@ -75,7 +75,7 @@ class SentinelAddress(NamedTuple):
 
 
 def read_address(url: str, query: Query, environ: Mapping[str, str]) -> Address:
-    """Read the part of a URL before its parameters, and the parameters that belong to it.
+    """Return the address in a URL: host, login, database, and the TLS and password parameters.
 
     Errors: ``ConfigurationError`` whose text shows neither user nor password.
     """
@@ -100,7 +100,7 @@ def read_address(url: str, query: Query, environ: Mapping[str, str]) -> Address:
             raise query.error(f"write {form}")
         if "," in place:
             raise query.error(
-                "there is one host only; where sentinels know which Redis is the master, write "
+                "give only one host; to ask sentinels for the master, write "
                 "redis+sentinel://HOST[:PORT],HOST[:PORT]/NAME-OF-THE-MASTER"
             )
         host, port = _host_and_port(place, DEFAULT_PORT, query)
@@ -108,7 +108,7 @@ def read_address(url: str, query: Query, environ: Mapping[str, str]) -> Address:
         name = f"{scheme}://{_bracketed(host)}:{port}/{database}"
     cert_file, key_file = (query.text(each) if tls else None for each in ("cert-file", "key-file"))
     if (cert_file is None) != (key_file is None):
-        raise query.error("cert-file and key-file go together: give both")
+        raise query.error("cert-file and key-file need each other: give both")
     return Address(
         name=name,
         host=host,
@@ -125,7 +125,7 @@ def read_address(url: str, query: Query, environ: Mapping[str, str]) -> Address:
 
 
 def _split(url: str, query: Query, form: str) -> SplitResult:
-    """Take the part before the parameters apart; what is refused may be a password, and is not shown."""
+    """Split the part before the parameters; errors do not quote it, because it may contain a password."""
     try:
         parts = urlsplit(url.partition("?")[0])
     except ValueError:
@@ -136,7 +136,7 @@ def _split(url: str, query: Query, form: str) -> SplitResult:
 
 
 def _host_and_port(place: str, default_port: int, query: Query) -> tuple[str, int]:
-    """Read ``host``, ``host:port`` or ``[IPv6 address]:port``; each part may be missing."""
+    """Return the host and the port of ``host``, ``host:port`` or ``[IPv6 address]:port``; each part is optional."""
     host, colon, text = place.rpartition(":")
     if not colon or place.endswith("]"):
         host, text = place, ""
@@ -144,10 +144,10 @@ def _host_and_port(place: str, default_port: int, query: Query) -> tuple[str, in
         raise query.error("write an IPv6 address in brackets, such as [::1]:6379")
     port = int(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0
     if text and not 1 <= port <= 65535:
-        raise query.error("the port, behind the colon, must be a number from 1 to 65535")
+        raise query.error("the port, after the colon, must be a number from 1 to 65535")
     host = host.strip("[]").lower() or "localhost"
     try:
-        host.encode("idna")  # as the resolver does
+        host.encode("idna")  # as the resolver does it
     except UnicodeError:
         raise query.error("the host is not a name that can be looked up: a part of it is empty or too long") from None
     return host, port or default_port
@@ -155,7 +155,7 @@ def _host_and_port(place: str, default_port: int, query: Query) -> tuple[str, in
 
 def _database(text: str, what: str, query: Query) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 7):
-        raise query.error(f"behind {what} comes the number of the database, such as /0")
+        raise query.error(f"after {what} write the number of the database, such as /0")
     return int(text)
 
 
@@ -164,7 +164,7 @@ def _bracketed(host: str) -> str:
 
 
 def read_sentinel_address(url: str, query: Query, environ: Mapping[str, str]) -> SentinelAddress:
-    """Read the same parts of a URL ``redis+sentinel://[user:password@]host[:port],.../service[/db]``.
+    """Return the address in a URL ``redis+sentinel://[user:password@]host[:port],.../service[/db]``.
 
     Errors: ``ConfigurationError`` whose text shows neither user nor password.
     """
@@ -204,7 +204,7 @@ def read_sentinel_address(url: str, query: Query, environ: Mapping[str, str]) ->
 
 
 def _password(password: str | None, query: Query, other: str | None, name: str) -> str | None:
-    """Return the password: the one in the address, that in a file, or another."""
+    """Return the password in the address, in the file, or in the environment, or None."""
     file = query.text(name)
     if password is not None and file is not None:
         raise query.error(f"give the password once: in the address, or with {name}")

@@ -1,4 +1,4 @@
-"""How many entries to ask Redis for at once."""
+"""The COUNT of each XREAD and XRANGE, adapted to the size of entries and to lost replies."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from typing import Final
 
 from airyd.limits import KIB, MIB
 
-#: Bytes that a reply should have, whatever the size of the entries; and the least that this is lowered to.
+#: The target size of a reply in bytes, and the least to which lost replies lower it.
 REPLY_BYTES: Final = MIB
 _LEAST_BYTES: Final = 16 * KIB
-#: Entries of the first reply of a connection, of all streams together, and of one stream at most.
+#: Entries in the first reply of a connection, over all streams; and the maximum for one stream in any reply.
 FIRST: Final = 16
 _MOST: Final = 5000
-#: Replies without a loss after which more bytes are tried again.
+#: Replies in a row after which the target size is raised again.
 _PATIENCE: Final = 100
 
 
 class BatchSize:
-    """Learns from each reply how many entries the next one may have.
+    """Learns from each reply how many entries to request next.
 
-    It asks for at most twice as many as came last, because large entries may follow small ones. After a reply that was
-    lost it asks for fewer, down to one entry of one stream: Redis closes a connection whose reply is larger than
-    ``client-output-buffer-limit``, and the same question would have the same answer.
+    It requests at most twice as many as came last, because large entries may follow small ones. After a lost reply it
+    requests fewer, down to one entry of one stream: Redis closes a connection whose reply is larger than
+    ``client-output-buffer-limit``, and would do so again for the same command.
 
-    :ivar count: entries of each stream
-    :ivar streams: how many streams to ask for at once; None for all
+    :ivar count: entries to request of each stream
+    :ivar streams: streams to request at once; None for all
     """
 
     def __init__(self) -> None:
@@ -34,18 +34,18 @@ class BatchSize:
         self._replies = 0
 
     def reconnected(self, streams: int) -> None:
-        """Ask for few: the connection is new, and entries of any size may wait.
+        """Request few entries: the connection is new, and entries of any size may be waiting.
 
-        :param streams: how many are read
+        :param streams: how many streams are read
         """
         self.count = min(self.count, max(1, FIRST // max(streams, 1)))
 
     def reply_received(self, *, most: int, entries: int, size: int, streams: int) -> None:
-        """Learn from a reply that had entries.
+        """Adapt to a reply with entries.
 
-        :param most: how many entries of one stream it had
-        :param entries: how many in all
-        :param size: their bytes
+        :param most: the most entries of one stream in it
+        :param entries: its entries over all streams
+        :param size: the bytes of these entries
         :param streams: how many streams are read
         """
         streams = max(streams, 1)
@@ -62,13 +62,13 @@ class BatchSize:
             self._bytes = min(2 * self._bytes, REPLY_BYTES)
 
     def all_read(self) -> None:
-        """Ask for all streams again: none of them has an entry that was not read."""
+        """Request all streams again: none of them has an unread entry."""
         self.streams = None
 
     def reply_lost(self, streams: int) -> None:
-        """Ask for fewer: the connection was lost before the reply.
+        """Request fewer entries: the connection was lost before the reply.
 
-        :param streams: how many were asked for
+        :param streams: how many streams were requested
         """
         if self.count > 1:
             self.count = max(1, min(self.count, FIRST) // 4)

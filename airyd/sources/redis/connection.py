@@ -1,7 +1,7 @@
-"""A Redis as its sources have it: connections that come back, on txredisapi's protocol.
+"""Connections to Redis that log in, reconnect, detect a dead server, and carry commands and subscriptions.
 
-Twisted's ``ClientService`` isn't used: it fails with an error of its own when a connection is lost while
-``prepareConnection`` waits, and a login is such a wait.
+Twisted's ``ClientService`` isn't used, because it replaces the error of a connection that is lost within
+``prepareConnection``, where the login would be.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from airyd.sources.redis.address import Address
 from airyd.sources.redis.protocol import Message, RedisFactory, RedisProtocol, RedisReply, Word
 from airyd.sources.redis.server_info import ServerInfo, read_replication_id, read_server_info
 
-#: Seconds for which nothing at all may come while an answer is due; then the connection counts as dead. A server
-#: that is stopped, or a connection that swallows everything, tells nothing by itself.
+#: Seconds without any byte from Redis, while a reply is due, after which the connection counts as dead. A stopped
+#: server, or a network that drops all packets, does not close the connection.
 REPLY_PATIENCE: Final = 5.0
-#: Seconds between attempts to connect: at first, and at most; up to a second is added at random.
+#: Seconds between attempts to connect: the first and the longest delay; up to a second is added at random.
 _FIRST_DELAY: Final = 0.1
 _LAST_DELAY: Final = 5.0
-#: Seconds that a connection may take to be closed.
+#: Seconds that closing a connection may take.
 _CLOSE_PATIENCE: Final = 1.0
-#: Seconds between two commands that keep a connection from being idle: Redis may close it after ``timeout`` seconds.
+#: Seconds between two keep-alive commands: Redis may close an idle connection after ``timeout`` seconds.
 KEEP_ALIVE: Final = 1.0
-#: Redis carries a command out later, or another Redis does: it can't serve anybody now, or has become a replica.
+#: Errors of a Redis that executes no commands for now, or has become a replica: the command may be repeated.
 _NOT_NOW: Final = ("LOADING ", "MASTERDOWN ", "BUSY ", "UNBLOCKED ")
-#: Redis is at ``maxmemory``, and refuses writes, and whatever is in a MULTI.
+#: Redis is at ``maxmemory``: it refuses writes, and every MULTI.
 _OUT_OF_MEMORY: Final = "OOM "
-#: How often a stream is read that changes meanwhile.
+#: Attempts to read a stream that keeps changing.
 _READ_ATTEMPTS: Final = 10
 #: A replica refuses a write.
 _READ_ONLY: Final = "READONLY "
@@ -51,11 +51,11 @@ class NotConnected(SourceUnavailable):
 
 
 class NotExecuted(NotConnected):
-    """Redis has said that it does not carry the command out, and the connection was given up for that."""
+    """Redis replied that it does not execute the command, and the connection was closed for that."""
 
 
 class _Login(NamedTuple):
-    """What was learnt at a login; see :class:`RedisConnection` for the fields."""
+    """The results of a login; :class:`RedisConnection` explains the fields."""
 
     client_id: int
     replication_id: str
@@ -63,39 +63,39 @@ class _Login(NamedTuple):
 
 
 class ChannelSubscriber(Protocol):
-    """What subscribes to channels over a connection.
+    """Subscribes to Pub/Sub channels over a connection.
 
-    :ivar channels: all that it subscribes to
+    :ivar channels: the channels to subscribe to
     """
 
     @property
     def channels(self) -> Sequence[bytes]:
-        """See above."""
+        """The channels to subscribe to."""
 
     def subscribed(self) -> None:
-        """All channels are subscribed over a new connection; called before those that wait for the connection."""
+        """A new connection has subscribed to all channels; called before :meth:`RedisConnection.connected` fires."""
 
     def messages_received(self, messages: list[Message]) -> None:
-        """Process what one read brought, in order."""
+        """Process the messages of one read, in order."""
 
     def connection_lost(self, reason: str) -> None:
         """The connection is lost."""
 
 
 class RedisConnection:
-    """Keeps one connection, logged in, and carries commands over it in their order.
+    """Keeps one connection to Redis, logged in, and sends commands over it in order.
 
-    :param is_numbered: whether it must know :attr:`client_id`
-    :param must_be_master: whether it must be a master that is connected to; then one that is no more is left
-    :param keep_alive: whether to ask Redis about itself (HELLO) at login and every ``KEEP_ALIVE`` seconds; then a
-        master that becomes a replica is left, since the address may lead to the new master
-    :param subscriber: what subscribes to channels over it; then it takes no command but PING
+    :param is_numbered: whether to read :attr:`client_id` at login
+    :param must_be_master: whether to accept only a master; the connection is closed when a replica refuses a write
+    :param keep_alive: whether to send HELLO at login and every ``KEEP_ALIVE`` seconds; the connection is closed when
+        its master becomes a replica, because the address may lead to the new master
+    :param subscriber: subscribes to channels over the connection, which then takes no commands but PING and SUBSCRIBE
 
-    :ivar trouble: why there is no connection, without secrets; None while there is one
-    :ivar generation: how many connections there have been
-    :ivar client_id: Redis' number of the present connection
-    :ivar replication_id: the master's ``master_replid``, which no other master has; "" if that isn't asked for
-    :ivar server_info: what the server has said of itself, if ``keep_alive`` asks
+    :ivar trouble: why there is no connection, without secrets; None while connected
+    :ivar generation: the number of connections so far
+    :ivar client_id: the CLIENT ID of the current connection
+    :ivar replication_id: the master's unique ``master_replid``; "" unless ``must_be_master``
+    :ivar server_info: what HELLO said of the server, if ``keep_alive``
     """
 
     _log = Logger()
@@ -138,17 +138,17 @@ class RedisConnection:
 
     @property
     def name(self) -> str:
-        """What it leads to, for logs and errors."""
+        """The name of the address, for logs and errors."""
         return self._address.name
 
     def start(self) -> None:
-        """Connect, and connect again whenever the connection is lost."""
+        """Connect, and reconnect whenever the connection is lost."""
         self._is_running = True
         self._keeping = Deferred.fromCoroutine(self._keep_connected())
         self._keeping.addErrback(self._keeping_failed)
 
     def stop(self) -> Deferred[None]:
-        """Close the connection; fires when it is closed. Whoever waits for it gets ``SourceUnavailable``."""
+        """Close the connection; fires when it is closed. Pending :meth:`connected` calls fail."""
         self._is_running = False
         keeping, self._keeping = self._keeping, None
         protocol, self._protocol = self._protocol, None
@@ -168,7 +168,7 @@ class RedisConnection:
         return closed
 
     def connected(self) -> Deferred[None]:
-        """Fires when there is a connection, at once if there is.
+        """Wait for a connection; fires at once if there is one.
 
         Errors: ``SourceUnavailable`` if this is stopped.
         """
@@ -183,24 +183,24 @@ class RedisConnection:
     def command(
         self, *words: Word, patience: float = REPLY_PATIENCE, is_dead: Callable[[float], bool] | None = None
     ) -> Deferred[RedisReply]:
-        """Send a command over the connection that there is; fires with Redis' reply.
+        """Send a command over the current connection; fires with the reply.
 
-        :param patience: seconds without a reply, or anything else from Redis, after which the connection is given up
-        :param is_dead: asked each time that nothing has come for that long, with the seconds since something came; the
-            connection is given up only if it says so
+        :param patience: seconds without any byte from Redis after which the connection is closed
+        :param is_dead: called after each such silence, with its length in seconds; the connection is closed only if
+            this returns True
 
-        Errors: ``ResponseError`` as Redis says it; ``NotConnected`` if there is no connection, or it is lost
-        before the reply: then the command may have been carried out.
+        Errors: ``ResponseError`` with the error of Redis; ``NotConnected`` if there is no connection, or it is lost
+        before the reply: then Redis may have executed the command.
         """
         if self._protocol is None or self._protocol.is_over:
             return fail(NotConnected(f"{self._address.name}: {self.trouble or 'given up'}"))
         return self._send(self._protocol, words, patience, is_dead)
 
     async def transaction(self, *commands: Sequence[Word]) -> list[RedisReply]:
-        """Carry out commands in one MULTI, and return their replies; errors in carrying them out are among them.
+        """Execute commands in one MULTI, and return their replies; an error of one command is its reply.
 
-        At ``maxmemory`` Redis refuses all that is in a MULTI. Commands that read one stream, one of which is XINFO
-        STREAM, are then sent without MULTI (:meth:`_read_unchanged`).
+        At ``maxmemory`` Redis refuses every MULTI. Commands that read one stream, one of which is XINFO STREAM, are
+        then sent without MULTI (:meth:`_read_unchanged`).
 
         Errors: as for :meth:`command`.
         """
@@ -213,22 +213,22 @@ class RedisConnection:
             return await self._read_unchanged(commands, info)
         done = replies[-1]
         if not isinstance(done, list):
-            raise SourceUnavailable(f"{self._address.name}: a transaction was not carried out")
+            raise SourceUnavailable(f"{self._address.name}: a transaction was not executed")
         return done
 
     async def _read_unchanged(self, commands: Sequence[Sequence[Word]], info: Sequence[Word]) -> list[RedisReply]:
-        """Read a stream that does not change meanwhile, as its counters, length and first and last entries show.
+        """Read a stream until it does not change during the read: two XINFOs around it must be equal.
 
-        Whatever changes a stream changes one of these: XADD the last id and ``entries-added``, XDEL the largest deleted
-        id or the length, trimming the first entry and the length, DEL and what follows it the counters. (A DEL and a
-        RESTORE of the same stream would not show; at ``maxmemory`` Redis refuses RESTORE.)
+        Each change shows in XINFO: XADD changes the last id and ``entries-added``, XDEL the largest deleted id or the
+        length, trimming the first entry and the length, DEL and a new stream the counters. (DEL and RESTORE of the
+        same stream would not show, but at ``maxmemory`` Redis refuses RESTORE.)
         """
         for _ in range(_READ_ATTEMPTS):
             asked = (info, *commands, info)
             before, *replies, after = await all_of([answer_of(self.command(*words)) for words in asked])
             if before == after or (isinstance(before, Exception) and str(before) == str(after)):
                 return replies
-        raise SourceUnavailable(f"{self._address.name}: the stream changed all the time while it was read")
+        raise SourceUnavailable(f"{self._address.name}: the stream kept changing while it was read")
 
     def _send(
         self,
@@ -244,7 +244,7 @@ class RedisConnection:
 
         def wait() -> None:
             nonlocal overdue, reads, silence
-            # If something came, the reply stands behind much else.
+            # If bytes have arrived, the reply waits behind a large one.
             silence = silence + patience if protocol.reads == reads else 0.0
             reads = protocol.reads
             if silence and (is_dead is None or is_dead(silence)):
@@ -260,7 +260,7 @@ class RedisConnection:
                 return result
             if result.check(ResponseError):
                 error = one_line(result.value)
-                was_over = protocol.is_over  # for another reply, with which this one came
+                was_over = protocol.is_over  # because of an earlier reply in the same read
                 if not (error.startswith((_READ_ONLY, *_NOT_NOW)) if was_over else self._must_hang_up(error)):
                     return result
                 if not was_over:
@@ -271,9 +271,9 @@ class RedisConnection:
         return sent.addBoth(finish)
 
     def _must_hang_up(self, error: str) -> bool:
-        """Say whether an error of Redis means that this connection is to be given up.
+        """Return whether to close the connection after an error of Redis.
 
-        A refused write means that at most once per back-off.
+        A refused write closes it at most once per back-off delay.
         """
         if not error.startswith(_READ_ONLY):
             return error.startswith(_NOT_NOW)
@@ -286,7 +286,7 @@ class RedisConnection:
         self._refused_writes += 1
         if not self.server_info.is_replica:
             return True
-        # It was a replica when it was reached: it is left only for a master.
+        # It was a replica from the start: leave it only for a master.
         if self._finding_master is None or self._finding_master.called:
             self._finding_master = Deferred.fromCoroutine(self._find_master())
             self._finding_master.addErrback(
@@ -297,11 +297,11 @@ class RedisConnection:
         return False
 
     async def _find_master(self) -> None:
-        """Connect once more, and give the present connection up if the address leads to a master by now."""
+        """Open a second connection; if the address now leads to a master, close the current one."""
         protocol, login = await self._connect()
         protocol.transport.abortConnection()
         if login.server_info.is_replica is False and self._protocol is not None:
-            self._protocol.hang_up("a replica, and the address leads to a master by now")
+            self._protocol.hang_up("connected to a replica, but the address now leads to a master")
 
     async def _keep_connected(self) -> None:
         attempt = 0
@@ -320,7 +320,7 @@ class RedisConnection:
                 self._set_trouble(protocol.end)
                 if self._subscriber is not None:
                     self._subscriber.connection_lost(protocol.end)
-            if self._is_running:  # whoever was told that there is a connection may have stopped it
+            if self._is_running:  # a waiter for the connection may have stopped it
                 await deferLater(self._clock, self._delay(attempt))
 
     async def _connect(self) -> tuple[RedisProtocol, _Login]:
@@ -339,12 +339,12 @@ class RedisConnection:
                 number = await self._send(protocol, ("CLIENT", "ID"), REPLY_PATIENCE)
                 client_id = cast(int, number)
             if self._keeps_alive:
-                with suppress(ResponseError):  # Redis 5 does not know it
+                with suppress(ResponseError):  # Redis 5 has no HELLO
                     info = read_server_info(await self._send(protocol, ("HELLO",), REPLY_PATIENCE))
-            # Redis answers all that before it has read its data, and not this.
-            with suppress(ResponseError):  # whoever may not ask, finds out later
+            # While Redis loads its data it answers all of the above, but not PING.
+            with suppress(ResponseError):  # PING may be forbidden; other commands then tell
                 pong = await self._send(protocol, ("PING",), REPLY_PATIENCE)
-                if pong != b"PONG":  # a mail server, say, whose "+OK" is a reply of Redis', too
+                if pong != b"PONG":  # for example a mail server, whose "+OK" is valid RESP
                     protocol.reject()
                     raise SourceUnavailable(protocol.end)
             if self._must_be_master:
@@ -360,7 +360,7 @@ class RedisConnection:
         return protocol, _Login(client_id, replication_id, info)
 
     def _messages_received(self, protocol: RedisProtocol, messages: list[Message]) -> None:
-        if protocol is self._protocol and self._subscriber is not None:  # else not all channels are subscribed yet
+        if protocol is self._protocol and self._subscriber is not None:  # otherwise not all channels are subscribed yet
             self._subscriber.messages_received(messages)
 
     def _logged_in(self, protocol: RedisProtocol, login: _Login) -> None:
@@ -375,12 +375,12 @@ class RedisConnection:
         self._log.info("connected to {redis} for {purpose}", redis=self._address.name, purpose=self._purpose)
         if self._subscriber is not None:
             self._subscriber.subscribed()
-        while self._waiting:  # what one of them does may end the waiting of another
+        while self._waiting:  # a callback may cancel another waiter
             self._waiting.pop(0).callback(None)
 
     def _ask_hello(self, protocol: RedisProtocol) -> None:
         self._next_hello = self._clock.callLater(KEEP_ALIVE, self._ask_hello, protocol)
-        if self._unanswered or protocol.is_over:  # nothing is to wait behind an XREAD that blocks
+        if self._unanswered or protocol.is_over:  # do not queue behind a blocking XREAD
             return
         word = "HELLO" if self.server_info.is_known else "PING"
         asking = self._send(protocol, (word,), REPLY_PATIENCE)
@@ -411,17 +411,17 @@ class RedisConnection:
 
     def _keeping_failed(self, failure: Failure) -> None:
         if self._is_running:
-            self._log.failure("the connection to Redis is given up", failure)
+            self._log.failure("connecting to Redis has ended", failure)
 
     def _stopped(self) -> SourceUnavailable:
         return SourceUnavailable(f"{self._address.name}: not running")
 
 
 class RedisClient:
-    """One Redis at a known address, and the connections to it.
+    """Makes connections to one Redis at a known address.
 
-    :cvar must_be_master: whether connections must find out that they lead to a master, and to which
-    :ivar name: for logs and errors, without user and password
+    :cvar must_be_master: whether connections accept only a master, and read its ``replication_id``
+    :ivar name: the address for logs and errors, without user and password
     """
 
     must_be_master = False
@@ -433,10 +433,10 @@ class RedisClient:
         self._clock = cast(IReactorTime, reactor)
 
     def start(self) -> None:
-        """Begin, before the connections do."""
+        """Start; called before the connections are started."""
 
     def stop(self) -> Deferred[None]:
-        """End, after the connections; fires when all is closed."""
+        """Stop; called after the connections are stopped. Fires when all is closed."""
         return succeed(None)
 
     def connection(
@@ -447,7 +447,7 @@ class RedisClient:
         keep_alive: bool = False,
         subscriber: ChannelSubscriber | None = None,
     ) -> RedisConnection:
-        """Return a new connection, not started; the arguments are those of ``RedisConnection``."""
+        """Return a new connection, not started yet; for the arguments see ``RedisConnection``."""
         return RedisConnection(
             self._address,
             self._endpoint,
@@ -461,7 +461,7 @@ class RedisClient:
 
 
 def answer_of(asking: Deferred[RedisReply]) -> Deferred[RedisReply]:
-    """Let an error of Redis be a reply, as it is within the reply to EXEC."""
+    """Return an error of Redis as the reply, as EXEC does for its commands."""
 
     def refused(failure: Failure) -> RedisReply:
         failure.trap(ResponseError)

@@ -1,4 +1,4 @@
-"""Where entries go that are no events, so that whoever publishes them can find out."""
+"""The dead-letter stream: copies of invalid entries and messages, so that publishers can find them."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from airyd.limits import KIB
 from airyd.sources.redis.connection import RedisConnection
 from airyd.sources.redis.entries import RefusedEntry
 
-#: Entries that are kept, and bytes of each one's body.
+#: Dead letters kept, and the most bytes of a body.
 DEAD_LETTERS: Final = 1000
 BODY_BYTES: Final = 64 * KIB
-#: How many a node copies per second when more than are kept come at once: others would push them out at once.
+#: Copies per second of a node after a burst of ``DEAD_LETTERS``; more would push out older ones at once.
 COPIES_PER_SECOND: Final = 100
-#: Messages have no ids: seconds for which all nodes remember that one was copied, in one of so many keys.
+#: Pub/Sub messages have no ids: seconds for which a key marks one as copied, and the number of such keys.
 REMEMBERED: Final = 60
 MARKS: Final = 4096
 
 
 class DeadLetters:
-    """Copies each refused entry or message once, however many nodes read it, to the stream ``<prefix>dead-letter``.
+    """Copies each refused entry or message to the stream ``<prefix>dead-letter``, once for all nodes.
 
-    It does what it can: where airyd may only read, nothing is copied, and the log says so once. Of a flood some are
-    copied.
+    Copying is best effort: without the right to write nothing is copied, and the log says so once; of a flood only
+    some are copied.
 
-    Nodes agree without a key for each. Entries of a stream have ids that go up: the id of the last copy is the last id
-    of the stream ``<prefix>dead-letter:<key>``, which takes no id twice and none that is smaller. For messages of a
-    channel a key is set for a minute, one of 4,096.
+    Nodes agree on who copies. The ids of a stream increase: the id of the last copied entry is added to the stream
+    ``<prefix>dead-letter:<key>``, which refuses an equal or smaller id. For Pub/Sub messages one of 4,096 keys is set
+    for a minute.
 
-    :param kind: what an entry or message is in, as the name of a dead letter's first field: ``stream`` or ``channel``
+    :param kind: ``stream`` or ``channel``: the name of a dead letter's first field
     """
 
     _log = Logger()
@@ -50,7 +50,7 @@ class DeadLetters:
         self._counted_at = clock.seconds()
 
     def copy(self, key: bytes, refused: RefusedEntry) -> None:
-        """Copy what was in the stream or channel ``key``."""
+        """Copy a refused entry or message of the stream or channel ``key``."""
         if not self._is_allowed:
             return
         if self._may_copy():
@@ -76,14 +76,14 @@ class DeadLetters:
         return True
 
     async def _is_first(self, key: str, event_id: str) -> bool:
-        """Say whether no other node has copied this; then none will."""
+        """Return whether this node is the first to copy this; then no other node does."""
         if self._kind == "channel":
             mark = f"{self._key}:{crc32(f'{key}:{event_id}'.encode()) % MARKS}"
             return await self._connection.command("SET", mark, "", "NX", "EX", REMEMBERED) is not None
         try:
             await self._connection.command("XADD", f"{self._key}:{key}", "MAXLEN", 1, event_id, "copied", "")
         except ResponseError as error:
-            if str(error).startswith("ERR "):  # the id is not greater than the last one; other refusals have a code
+            if str(error).startswith("ERR "):  # the id is not greater than the last; other errors have another prefix
                 return False
             raise
         return True
@@ -106,5 +106,8 @@ class DeadLetters:
             )
         except SourceUnavailable:
             self._log.info(
-                "{key} {id}: not copied, Redis is away", key=key, id=refused.event_id, once_a_minute=f"away {key}"
+                "{key} {id}: not copied, because Redis is not connected",
+                key=key,
+                id=refused.event_id,
+                once_a_minute=f"away {key}",
             )

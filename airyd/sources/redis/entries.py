@@ -1,4 +1,4 @@
-"""From an entry of a stream to an event."""
+"""Converts stream entries to events, and refuses entries whose payload is invalid."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from airyd.errors import PayloadFault, PayloadRefused
 from airyd.events import Event
 from airyd.sources.redis.protocol import RawEntry
 
-#: The one field of an entry: an event's body.
+#: The field of an entry that holds an event's body.
 PAYLOAD: Final = b"payload"
-#: The one field of an entry that airyd itself puts into an empty stream, to have a position that can be proved later.
+#: The field of the entry that airyd adds to an empty stream, so that clients have a position to resume from.
 POSITION: Final = b"airyd-position"
 
 
 class RefusedEntry(NamedTuple):
-    """An entry that is no event.
+    """An entry that is not a valid event.
 
-    :ivar body: what it has as its payload; None if it has no such field
+    :ivar body: its payload; None if it has no such field
     """
 
     event_id: str
@@ -27,10 +27,10 @@ class RefusedEntry(NamedTuple):
 
 
 class Entries(NamedTuple):
-    """What a run of entries holds.
+    """The contents of several entries of one stream.
 
-    :ivar last: the id of the last entry, whatever it is
-    :ivar size: bytes of all fields
+    :ivar last: the id of the last entry, event or not
+    :ivar size: the bytes of all fields
     """
 
     events: list[Event]
@@ -40,7 +40,7 @@ class Entries(NamedTuple):
 
 
 def read_entries(destination: str, raw: list[RawEntry], body_limit: int) -> Entries:
-    """Sort a run of one stream's entries, of which there is at least one."""
+    """Convert one or more entries of a stream to events and refused entries."""
     events: list[Event] = []
     refused: list[RefusedEntry] = []
     size = 0

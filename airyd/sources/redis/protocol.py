@@ -1,4 +1,4 @@
-"""The bytes of one connection to Redis: replies to commands, and messages of the channels that it subscribes to."""
+"""The RESP2 protocol of one connection to Redis: replies to commands, and Pub/Sub messages."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from zope.interface import implementer
 
 from airyd.sources.redis.trouble import LOST, why_lost, why_no_redis, why_silent
 
-#: What Redis answers with (RESP2): text as bytes; within a list an error, a ``ResponseError``, may stand for a value.
+#: A reply of Redis (RESP2): text as bytes; a list may contain errors (``ResponseError``) in place of values.
 RedisReply: TypeAlias = "bytes | int | list[RedisReply] | Exception | None"
 Word: TypeAlias = str | bytes | int
-#: An entry of a stream as Redis gives it: the id, and field and value by turns (None for an entry that is gone).
+#: An entry of a stream: its id, and its fields and values alternating (None for a deleted entry).
 RawEntry: TypeAlias = "tuple[bytes, list[bytes] | None]"
 
-#: What the first word of a reply is that is none, but something that was published.
+#: The first element of a Pub/Sub message.
 _MESSAGE: Final = b"message"
-#: Bytes by which an answer is told from that of another server.
+#: The first bytes of an answer, enough to recognise a server that is not a Redis.
 _ENOUGH: Final = 5
 
 
 class Message(NamedTuple):
-    """Something that was published on a channel."""
+    """A Pub/Sub message on a channel."""
 
     channel: bytes
     body: bytes
@@ -34,14 +34,14 @@ class Message(NamedTuple):
 
 @implementer(IHandshakeListener)
 class RedisProtocol(HiredisProtocol):  # type: ignore[misc]  # txredisapi has no types
-    """txredisapi without its conversions, which walk through every reply, and without its login, which is tried once.
+    """txredisapi's protocol without its conversion of every reply, and without its login, which is tried only once.
 
-    :param scheme: of the URL, such as ``rediss``
-    :param received: called with the messages that one read brought; None for a connection without channels
+    :param scheme: the URL's scheme, such as ``rediss``
+    :param received: called with the messages of one read; None for a connection without channels
 
     :ivar end: why the connection was lost
-    :ivar is_over: whether it was given up, and is about to be lost
-    :ivar reads: how often something has come
+    :ivar is_over: whether the connection is being closed after an error
+    :ivar reads: the number of reads that brought bytes
     """
 
     end: str = LOST
@@ -57,11 +57,11 @@ class RedisProtocol(HiredisProtocol):  # type: ignore[misc]  # txredisapi has no
         self._messages: list[Message] = []
 
     def tryConvertData(self, data: RedisReply) -> RedisReply:
-        """Leave a reply as it is."""
+        """Return a reply unchanged."""
         return data
 
     def dataReceived(self, data: bytes, unpause: bool = False) -> None:
-        """See ``IProtocol``; hang up on what is no Redis."""
+        """See ``IProtocol``; close the connection if the server is not a Redis."""
         self.reads += 1
         if len(self._first) < _ENOUGH:
             self._first += data[:_ENOUGH]
@@ -74,7 +74,7 @@ class RedisProtocol(HiredisProtocol):  # type: ignore[misc]  # txredisapi has no
             self._received(messages)
 
     def replyReceived(self, reply: RedisReply) -> None:
-        """Tell messages from replies; no reply to what a subscriber may say begins so."""
+        """Separate messages from replies; no reply to PING or SUBSCRIBE begins like a message."""
         if self._received is not None and isinstance(reply, list) and reply[:1] == [_MESSAGE]:
             self._messages.append(Message(*cast(list[bytes], reply[1:])))
         else:
@@ -91,22 +91,22 @@ class RedisProtocol(HiredisProtocol):  # type: ignore[misc]  # txredisapi has no
         self._is_secure = True
 
     def reject(self) -> None:
-        """Give this connection up, since something else answers."""
+        """Close the connection, because the server is not a Redis."""
         self.hang_up(why_no_redis(self._first, self._scheme))
 
     def time_out(self, patience: float) -> None:
-        """Give this connection up, since nothing has come for so many seconds."""
+        """Close the connection, because nothing has arrived for ``patience`` seconds."""
         self.hang_up(why_silent(patience, self._scheme, self._is_secure))
 
     def hang_up(self, reason: str) -> None:
-        """Give this connection up."""
+        """Close the connection at once."""
         self.end = reason
         self.is_over = True
         self.transport.abortConnection()
 
 
 class RedisFactory(Factory):
-    """Makes the protocols of one ``RedisConnection``; the arguments are those of ``RedisProtocol``."""
+    """Makes the protocols of one ``RedisConnection``; for the arguments see ``RedisProtocol``."""
 
     noisy = False
 

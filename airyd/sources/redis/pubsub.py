@@ -1,4 +1,4 @@
-"""Redis Pub/Sub as an event source: what is published goes by, and Redis keeps nothing of it."""
+"""Redis Pub/Sub as an event source (``mode=pubsub``), with an in-memory history, since Redis keeps no messages."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from airyd.sources.redis.entries import RefusedEntry
 from airyd.sources.redis.protocol import Message
 from airyd.sources.redis.revocation_stream import RevocationStream
 
-#: Seconds between two looks whether a connection on which nothing comes is still one.
+#: Seconds between two PINGs that check whether a silent subscription is alive.
 PING_EVERY: Final = 5.0
-#: Seconds after which the other connection is asked, too; and how long it must have had an answer, while this one has
-#: none, until this one counts as dead.
+#: Seconds without a PONG after which Redis is also asked over the other connection; and seconds after its answer there
+#: for which the subscription may still stay silent before it counts as dead.
 _ASK_ELSEWHERE: Final = REPLY_PATIENCE / 2
 _ANSWERED_ELSEWHERE: Final = 1.0
 
@@ -40,11 +40,11 @@ _ID: Final = re.compile(r"((0|[1-9][0-9]{0,15})-[0-9a-f]{12})-(0|[1-9][0-9]{0,19
 
 
 class _PubSubChannel:
-    """A destination's channel, and what has come by it since the connection began.
+    """The channel of a destination, and its history since the connection began.
 
-    :ivar is_new: whether it was added later, and no connection has been subscribed to it yet
-    :ivar is_watched: whether the sink wants its events
-    :ivar published: bodies of this node's own that have not come back yet, and who waits for their ids
+    :ivar is_new: whether it was added later, and no connection has subscribed to it yet
+    :ivar is_watched: whether its events are delivered to the sink
+    :ivar published: bodies published by this node that have not come back yet, each with a Deferred for its id
     """
 
     def __init__(self, key: bytes, destination: str, history: History) -> None:
@@ -56,7 +56,7 @@ class _PubSubChannel:
         self.published: list[tuple[bytes, Deferred[str]]] = []
 
     def pop_publisher(self, body: bytes) -> Deferred[str] | None:
-        """Return who published this body first and waits; nobody can tell equal bodies apart."""
+        """Return the Deferred of the first pending publish with this body; equal bodies are interchangeable."""
         for index, (published, waiting) in enumerate(self.published):
             if published == body:
                 del self.published[index]
@@ -66,13 +66,13 @@ class _PubSubChannel:
 
 @implementer(IEventSource, IRevocationKeeper)
 class RedisPubSub:
-    """Subscribes to a channel per destination of the catalogue, ``<prefix><destination>``; a message is a body.
+    """Subscribes to the channel ``<prefix><destination>`` of each destination; a message is the body of an event.
 
-    Ids are ``<epoch>-<number>``. An epoch is one connection of one node: the time of its beginning in milliseconds
-    since 1970, and random digits, since other nodes may begin in the same one. The numbers of a destination count
-    from 1. With a connection everything ends that could be proved of what came before.
+    Ids are ``<epoch>-<number>``. An epoch is one connection of one node: the time of its start in milliseconds since
+    1970, and random digits, because other nodes may start in the same millisecond. The numbers of a destination count
+    from 1. An id of an earlier connection cannot be resumed from.
 
-    :param prefix: what the channels begin with
+    :param prefix: the prefix of the channels
     :param history: events kept per destination
     :param history_bytes: bytes of bodies kept per destination
     :ivar revocations: see ``IRevocationKeeper``
@@ -109,19 +109,19 @@ class RedisPubSub:
         self._interruption: str | None = None
 
     def start(self, sink: IEventSink) -> Deferred[None]:
-        """Begin (``IEventSource``)."""
+        """Start (``IEventSource``)."""
         self._sink = sink
         self._redis.start()
         for connection in (self._commands, self._reading):
             connection.start()
         self._checking = Deferred.fromCoroutine(self._keep_checking())
         self._checking.addErrback(lambda failure: failure.trap(CancelledError, SourceUnavailable) and None)  # stopped
-        self._checking.addErrback(lambda failure: self._log.failure("nobody looks after the subscription", failure))
+        self._checking.addErrback(lambda failure: self._log.failure("checking the subscription has ended", failure))
         both = all_of([self._commands.connected(), self._reading.connected()])
         return Deferred.fromCoroutine(both).addCallback(lambda _: None)
 
     def stop(self) -> Deferred[None]:
-        """End (``IEventSource``)."""
+        """Stop (``IEventSource``)."""
         self._sink = None
         checking, self._checking = self._checking, None
         if checking is not None:
@@ -131,7 +131,7 @@ class RedisPubSub:
         return gatherResults(ends).addCallback(lambda _: None)
 
     def extend(self, destinations: Sequence[str]) -> None:
-        """Subscribe to more channels, now or with the next connection (``IEventSource``)."""
+        """Subscribe to more channels, now or on the next connection (``IEventSource``)."""
         for name in destinations:
             channel = self._channels[self._key(name)] = self._channel(name)
             channel.is_new = True
@@ -151,14 +151,14 @@ class RedisPubSub:
         )
 
     async def _ensure_subscribed(self, channel: _PubSubChannel) -> None:
-        """Wait until there is a connection, and one that is subscribed to this channel."""
+        """Wait until a connection is subscribed to this channel."""
         await self._reading.connected()
         if not channel.is_new:
             return
-        try:  # as many as wait for it may ask: Redis doesn't mind
+        try:  # concurrent callers may repeat the SUBSCRIBE: it does no harm
             await self._reading.command("SUBSCRIBE", channel.key)
         except ResponseError as error:
-            raise SourceUnavailable(f"{self._redis.name} refuses its channel: {error}") from None
+            raise SourceUnavailable(f"{self._redis.name} refuses to subscribe: {error}") from None
         channel.is_new = False
 
     def watch(self, destination: str, after_gap: bool = False) -> Deferred[str]:
@@ -166,34 +166,34 @@ class RedisPubSub:
         return Deferred.fromCoroutine(self._watch(self._channels[self._key(destination)]))
 
     def unwatch(self, destination: str) -> None:
-        """Deliver nothing more of this destination (``IEventSource``); its history goes on."""
+        """Stop delivering this destination's events (``IEventSource``); its history goes on."""
         self._channels[self._key(destination)].is_watched = False
 
     def replay(self, destination: str, after: str, limit: int) -> Deferred[Replay]:
-        """Read a page of history (``IEventSource``); while there is no connection nobody knows what is missing."""
+        """Read a page of history (``IEventSource``); waits for a connection, because a lost one ends the history."""
         return Deferred.fromCoroutine(self._page(self._channels[self._key(destination)], after, limit))
 
     def order(self, destination: str, event_id: str) -> tuple[int, int]:
-        """Return the time of an id's epoch, and its number; ``ValueError`` if it isn't of this form."""
+        """Return the time of an id's epoch, and its number (``IEventSource``)."""
         match = _ID.match(event_id)
         if match is None:
             raise ValueError("not an id of Redis Pub/Sub")
         return int(match[2]), int(match[3])
 
     def publish(self, destination: str, body: bytes) -> Deferred[str]:
-        """Publish an event (``IEventSource``); it is taken when it has come back."""
+        """Publish an event (``IEventSource``); fires when it has come back over the subscription."""
         return Deferred.fromCoroutine(self._publish(self._key(destination), body))
 
     def health(self) -> Sequence[str]:
-        """Say which connection is missing, and why (``IEventSource``)."""
+        """Return which connection is missing, and why (``IEventSource``)."""
         troubles = {"commands": self._commands.trouble, "subscriber": self._reading.trouble or self._silence}
         return [f"{self._redis.name} ({purpose}): {trouble}" for purpose, trouble in troubles.items() if trouble]
 
     @property
     def channels(self) -> Sequence[bytes]:
-        """The channels of the whole catalogue: the history then has what comes while no client is connected.
+        """The channels of all destinations, watched or not, so that their histories are complete.
 
-        What was added later follows by itself at first: if Redis refuses that, the others must not miss anything.
+        Channels added later are subscribed to one by one: if Redis refuses one, the others must not be affected.
         """
         return tuple(key for key, channel in self._channels.items() if not channel.is_new)
 
@@ -239,14 +239,14 @@ class RedisPubSub:
             waiting.callback(event_id)
 
     def _refuse(self, key: bytes, channel: _PubSubChannel, body: bytes, refusal: PayloadRefused) -> None:
-        """Tell of a message that is no event. It has no id that all nodes know, so that its content names it."""
+        """Report an invalid message. It has no id that all nodes know, so a hash of its body stands for the id."""
         if channel.is_watched and self._sink is not None:
             name = sha256(body).hexdigest()[:16]
             self._sink.refused(channel.destination, name, refusal)
             self._dead_letters.copy(key, RefusedEntry(name, body, refusal))
 
     def _fail_publishers(self, reason: str) -> None:
-        """Tell all whose events have not come back that they won't."""
+        """Fail all pending publishes: their events will not come back."""
         for channel in self._channels.values():
             published, channel.published = channel.published, []
             for _, waiting in published:
@@ -274,22 +274,22 @@ class RedisPubSub:
         try:
             receivers = await self._commands.command("PUBLISH", key, body)
             if receivers == 0:
-                raise SourceUnavailable(f"{self._redis.name}: nobody was subscribed, not even this airyd")
+                raise SourceUnavailable(f"{self._redis.name}: no subscriber received the event, not even this airyd")
             return await came_back
         except ResponseError as error:
             raise SourceUnavailable(f"{self._redis.name} refuses the event: {error}") from None
         finally:
             if mine in channel.published:
                 channel.published.remove(mine)
-            came_back.addErrback(lambda failure: None)  # it may have failed while the reply was waited for
+            came_back.addErrback(lambda failure: None)  # it may have failed before the reply to PUBLISH
 
     async def _keep_checking(self) -> None:
-        """Ask for a sign of life, now and then: a subscription that is dead looks like one on which nothing comes."""
+        """Send a PING now and then, because a dead subscription looks like one without messages."""
         while True:
             await deferLater(self._clock, PING_EVERY)
             await self._reading.connected()
             try:
-                with suppress(SourceUnavailable, ResponseError):  # the connection says so itself
+                with suppress(SourceUnavailable, ResponseError):  # the connection reports this itself
                     await self._reading.command("PING", patience=_ASK_ELSEWHERE, is_dead=self._is_dead)
             finally:
                 self._silence = self._answered_elsewhere = None
@@ -298,9 +298,9 @@ class RedisPubSub:
                     asking.cancel()
 
     def _is_dead(self, silence: float) -> bool:
-        """Say whether the subscription is dead, and not Redis busy with one command: then it answers nobody.
+        """Return whether the subscription is dead: Redis answers over the other connection, so it is not merely busy.
 
-        Nothing is lost by waiting for a busy Redis. A subscription that is given up loses what comes until the next.
+        Waiting for a busy Redis loses nothing. Closing a subscription loses all messages until the next one.
         """
         if self._asking_elsewhere is None:
             self._asking_elsewhere = Deferred.fromCoroutine(self._ask_elsewhere())
@@ -311,11 +311,11 @@ class RedisPubSub:
         return since is not None and self._clock.seconds() - since >= _ANSWERED_ELSEWHERE
 
     async def _ask_elsewhere(self) -> None:
-        """Find out when Redis answers over the other connection."""
+        """Send PING over the other connection, and record when Redis answers."""
         while self._answered_elsewhere is None:
             await self._commands.connected()
             with suppress(NotConnected):
-                with suppress(ResponseError):  # an answer, too
+                with suppress(ResponseError):  # an error is an answer too
                     await self._commands.command("PING")
                 self._answered_elsewhere = self._clock.seconds()
 

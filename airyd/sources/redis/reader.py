@@ -1,4 +1,4 @@
-"""The blocking reader: one XREAD over all watched streams, and a look at what XREAD doesn't tell."""
+"""The reader of all watched streams: one blocking XREAD, and XINFO checks that detect gaps."""
 
 from __future__ import annotations
 
@@ -32,30 +32,30 @@ from airyd.sources.redis.stream_position import (
     read_info,
 )
 
-#: Seconds that an XREAD waits for entries. Not for ever, so that a connection which swallows everything is noticed.
+#: Seconds that an XREAD blocks: limited, so that a dead connection is noticed.
 BLOCK: Final = 5.0
-#: Seconds between two looks at the streams' counters: a gap is said within twice that.
+#: Seconds between two checks of the streams' counters: a gap is reported within twice that.
 COUNTERS_EVERY: Final = 1.5
-#: Seconds after which a wake-up that came too early is tried again, and an XREAD that Redis refused.
+#: Seconds until the retry of a CLIENT UNBLOCK that arrived before its XREAD, and of a refused XREAD.
 _RETRY_WAKE: Final = 0.01
 _RETRY_READ: Final = 0.5
-#: Streams whose counters are asked for at once: an answer has up to two entries of each.
+#: Streams per batch of XINFOs: each reply contains up to two entries.
 _KEYS_AT_ONCE: Final = 16
 
 T = TypeVar("T")
-#: The streams of one XREAD, and what was known of them.
+#: The streams of one XREAD, with their snapshots from before it.
 Xread: TypeAlias = dict[bytes, tuple[Stream, Snapshot]]
 
 
 class Reader:
-    """Reads the streams that it is given.
+    """Reads streams, delivers their entries and reports gaps.
 
-    :param connection: for the blocking XREAD alone
-    :param commands: for everything else
-    :param deliver: called with what a reply brought, an :class:`Entries` per stream
-    :param gap: called with a stream and the reason why entries of it were missed
+    :param connection: the connection for the blocking XREAD
+    :param commands: the connection for all other commands
+    :param deliver: called with the entries of a reply, an :class:`Entries` per stream
+    :param gap: called with a stream and the reason of a gap in it
 
-    :ivar trouble: why Redis refuses to be read, though it can be reached; None otherwise
+    :ivar trouble: why Redis refuses to read the streams while it is connected; None otherwise
     """
 
     _log = Logger()
@@ -87,7 +87,7 @@ class Reader:
         self._tasks: list[Deferred[None]] = []
 
     def start(self) -> None:
-        """Begin to read."""
+        """Start reading."""
         for work in (self._read(), self._keep_checking()):
             task = Deferred.fromCoroutine(work)
             task.addErrback(lambda failure: failure.trap(CancelledError, SourceUnavailable) and None)  # stopped
@@ -95,7 +95,7 @@ class Reader:
             self._tasks.append(task)
 
     def stop(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         self._streams.clear()
         if self._waking is not None and self._waking.active():
             self._waking.cancel()
@@ -104,7 +104,7 @@ class Reader:
             task.cancel()
 
     def add(self, stream: Stream) -> None:
-        """Read this stream, too, from its position on."""
+        """Also read this stream, from its position on."""
         self._streams[stream.key] = stream
         if self._idle is not None:
             idle, self._idle = self._idle, None
@@ -113,25 +113,25 @@ class Reader:
             self._wake(self._xread_in_flight)
 
     def remove(self, key: bytes) -> None:
-        """Read this stream no more; nothing of it is delivered from now on."""
+        """Stop reading this stream: none of its entries is delivered from now on."""
         self._streams.pop(key, None)
 
     def position(self, key: bytes) -> str | None:
-        """Return the id up to which a stream was delivered; None if it isn't being read."""
+        """Return the id up to which a stream has been delivered; None if it is not being read."""
         stream = self._streams.get(key)
         return None if stream is None else stream.read
 
     def _wake(self, xread: Xread) -> None:
-        """End the XREAD that waits without the new stream, or at a position that no longer holds."""
+        """Unblock the XREAD in flight: it lacks a new stream, or has an outdated position."""
         if self._xread_in_flight is not xread:
             return
 
         def woken(reply: RedisReply) -> None:
             is_due = self._waking is not None and self._waking.active()
-            if reply == 0 and self._xread_in_flight is xread and not is_due:  # the XREAD had not reached Redis yet
+            if reply == 0 and self._xread_in_flight is xread and not is_due:  # the XREAD has not reached Redis yet
                 self._waking = self._clock.callLater(_RETRY_WAKE, self._wake, xread)
 
-        # Where this isn't allowed, or the connection is down, the XREAD ends by itself a little later.
+        # If this is not allowed, or the connection is down, the XREAD times out a little later.
         self._commands.command("CLIENT", "UNBLOCK", self._connection.client_id).addCallbacks(
             woken, lambda failure: None
         )
@@ -141,7 +141,7 @@ class Reader:
         while True:
             await self._connection.connected()
             readable = {key: stream for key, stream in self._streams.items() if stream.is_readable}
-            if not readable:  # also those of which entries are missing
+            if not readable:  # streams with a gap are readable too
                 self.trouble = None
                 self._idle = Deferred()
                 await self._idle
@@ -149,7 +149,7 @@ class Reader:
             asked: Xread = {}
             try:
                 if checked_generation != self._connection.generation:
-                    # What happened while there was no connection? Nothing is on its way, so that this is certain.
+                    # Check what happened while disconnected. No reply is in flight, so that the result is certain.
                     generation = self._connection.generation
                     self._batch_size.reconnected(len(self._streams))
                     if self._connection.replication_id != self._replication_id:
@@ -159,14 +159,14 @@ class Reader:
                     continue
                 await self._resume_all(self._connection)
                 asked = self._choose({key: stream for key, stream in readable.items() if stream.is_whole})
-                if not asked:  # they have left, or became something else
+                if not asked:  # they were removed, or are not streams any more
                     continue
                 reply = await self._xread(asked)
                 self.trouble = None
-                if isinstance(reply, list):  # else the time was over, or somebody woke it up
+                if isinstance(reply, list):  # otherwise it timed out or was unblocked
                     self._empty = 0
                     arrived = cast(list[tuple[bytes, list[RawEntry]]], reply)
-                    # What came before these may be gone: find out before anybody gets them.
+                    # Entries before these may have been removed: check that before these are delivered.
                     self._process(asked, arrived, await self._infos(self._connection, [key for key, _ in arrived]))
                 else:
                     self._empty += len(asked)
@@ -177,14 +177,14 @@ class Reader:
             except NotConnected:
                 self._batch_size.reply_lost(len(asked) or self._keys_at_once)
             except SourceUnavailable:
-                continue  # until there is a connection
+                continue  # wait for a connection
             except ResponseError as error:
                 self._xread_refused(error)
                 await deferLater(self._clock, _RETRY_READ)
-                checked_generation = None  # one of the streams may have become something else
+                checked_generation = None  # a key may not be a stream any more
 
     def _choose(self, readable: dict[bytes, Stream]) -> Xread:
-        """Return the streams to read next and their positions: all of them, or some in turn."""
+        """Return the streams of the next XREAD with their snapshots: all of them, or some in turn."""
         chosen = list(readable.items())
         streams = self._batch_size.streams
         if streams is not None and streams < len(chosen):
@@ -196,7 +196,7 @@ class Reader:
     async def _xread(self, asked: Xread) -> RedisReply:
         ids = [known.read for _, known in asked.values()]
         limits: tuple[Word, ...] = ("COUNT", self._batch_size.count)
-        if self._batch_size.streams is None:  # else the next streams in turn must not wait for these
+        if self._batch_size.streams is None:  # otherwise do not block: the other streams are next
             limits += ("BLOCK", int(BLOCK * 1000))
         self._xread_in_flight = asked
         try:
@@ -209,7 +209,7 @@ class Reader:
     def _xread_refused(self, error: ResponseError) -> None:
         trouble = str(error)
         if trouble != self.trouble and not is_about_the_key(error):
-            self._log.warn("Redis refuses to be read: {error}", error=trouble)
+            self._log.warn("Redis refuses to read the streams: {error}", error=trouble)
             self.trouble = trouble
 
     def _process(
@@ -222,13 +222,13 @@ class Reader:
         most = count = size = 0
         for (key, raw), info in zip(arrived, infos, strict=True):
             stream, known = asked[key]
-            if self._streams.get(key) is not stream:  # unwatched meanwhile, and perhaps watched anew
+            if self._streams.get(key) is not stream:  # it was unwatched, and perhaps watched again
                 continue
             if stream.snapshot().seeks != known.seeks or not stream.is_whole:
-                continue  # a gap was found meanwhile: it is read from another position, or not
-            if not raw:  # what woke the XREAD up was trimmed within the same transaction; the next look finds out
+                continue  # a gap was found: it is read from another position, or not at all
+            if not raw:  # the new entry was trimmed in the same transaction; the next check finds out
                 continue
-            if not isinstance(info, StreamInfo):  # something else by now; the next look finds out
+            if not isinstance(info, StreamInfo):  # not a stream any more; the next check finds out
                 continue
             entries = read_entries(stream.destination, raw, self._body_limit)
             most = max(most, len(raw))
@@ -239,7 +239,7 @@ class Reader:
             if why is None:
                 why = stream.advance(ids)
             if why is not None:
-                stream.missing = why  # they are read again, when those who miss something know
+                stream.missing = why  # the entries are read again after the gap was reported
                 continue
             stream.remember(raw)
             batch.append((stream, entries))
@@ -259,11 +259,11 @@ class Reader:
                 pass
             except NotConnected:
                 self._batch_size.reply_lost(self._keys_at_once)
-            except (SourceUnavailable, ResponseError):  # XREAD will be refused, too
+            except (SourceUnavailable, ResponseError):  # XREAD will fail in the same way
                 pass
 
     async def _check_counters(self, connection: RedisConnection, is_certain: bool) -> None:
-        """Ask for the counters of all streams, and compare."""
+        """Compare the counters of all streams with what was read."""
         streams = list(self._streams.values())
         for each in _chunks(streams, self._keys_at_once):
             asked = [(stream, stream.snapshot()) for stream in each]
@@ -285,23 +285,23 @@ class Reader:
         return infos
 
     async def _check_new_master(self, replication_id: str) -> None:
-        """Ask a master that is new whether it has what was read from the one before."""
+        """Check whether a new master has the entries that were read from the old one."""
         asked = [(stream, stream.read) for stream in self._streams.values() if stream.is_whole]
         for each in _chunks(asked, self._keys_at_once):
-            # The counters first: what is added in between is of no matter then.
+            # The counters come first, so that entries added in between do no harm.
             infos = await self._infos(self._connection, [stream.key for stream, _ in each])
             found = await all_of([self._connection.command("XRANGE", stream.key, read, read) for stream, read in each])
             for (stream, read), info, there in zip(each, infos, found, strict=True):
                 if self._streams.get(stream.key) is not stream or stream.read != read or not stream.is_whole:
                     continue
-                if isinstance(info, StreamInfo):  # else the look that follows tells of it
+                if isinstance(info, StreamInfo):  # otherwise the check that follows reports it
                     stream.missing = stream.find_lost(cast(list[RawEntry], there), info)
                     if stream.missing is not None:
                         await self._resume_after_gap(stream, info, self._connection)
         self._replication_id = replication_id
 
     async def _resume_all(self, connection: RedisConnection) -> None:
-        """Read on all streams of which entries are missing."""
+        """Continue reading all streams with a gap."""
         for stream in [stream for stream in self._streams.values() if stream.missing is not None]:
             (info,) = await self._infos(connection, [stream.key])
             await self._resume_after_gap(stream, info, connection)
@@ -309,42 +309,42 @@ class Reader:
     async def _resume_after_gap(
         self, stream: Stream, info: StreamInfo | SourceUnavailable, connection: RedisConnection
     ) -> None:
-        """Find out where to read on a stream of which entries are missing, and tell the gap.
+        """Continue reading a stream with a gap at its resume point, and report the gap.
 
-        If the connection is lost meanwhile, the entries stay missing, and :meth:`_resume_all` tries again.
+        If the connection is lost meanwhile, ``stream.missing`` stays set and :meth:`_resume_all` tries again.
         """
         seeks = stream.snapshot().seeks
         point = await self._find_resume_point(stream, info, connection) if isinstance(info, StreamInfo) else None
         why = stream.missing
         if why is None or stream.snapshot().seeks != seeks or self._streams.get(stream.key) is not stream:
-            return  # the other connection was faster
+            return  # the task on the other connection was faster
         if point is None or not isinstance(info, StreamInfo):
             stream.is_readable = False
             stream.missing = None
         else:
             stream.is_readable = True
             stream.seek(point, info)
-            self.add(stream)  # the XREAD that waits, waits for entries after the old position
+            self.add(stream)  # unblocks the XREAD, which waits at the old position
         self._gap(stream, why)
 
     async def _find_resume_point(self, stream: Stream, info: StreamInfo, connection: RedisConnection) -> ResumePoint:
-        """Find the point after which a stream holds what was not sent yet.
+        """Return the point after which the entries of a stream have not been delivered yet.
 
-        It is behind the greatest of the last ids that were read which it holds; else behind the last one that was
-        read; if the stream ends before that, behind its end.
+        It is the newest entry read that the stream still holds; if it holds none, the last position read; if the
+        stream ends before that, its end.
         """
         try:
             point = await self._find_held(stream, info, connection)
             if point is None and order(info.last) >= order(stream.read):
-                # From a position on nothing may be missing: it is behind what is gone.
+                # No entry after the position may be missing, so it comes after the removed ones.
                 oldest = stream.read if info.oldest is None else before(info.oldest)
                 point = ResumePoint(max(oldest, stream.read, key=order), None, 0)
             if point is None:
                 return end_of_stream(info)
             unread = await self._count_after(stream.key, point.position, info, connection)
-        except ResponseError as error:  # a right is missing, say
+        except ResponseError as error:  # for example NOPERM
             self._log.warn(
-                "{destination}: events after a gap may be left out, Redis refuses XRANGE: {error}",
+                "{destination}: events after a gap may be missing, because Redis refuses XRANGE: {error}",
                 destination=stream.destination,
                 error=str(error),
                 once_a_minute=f"after a gap {stream.destination}",
@@ -364,7 +364,7 @@ class Reader:
         return None
 
     async def _count_after(self, key: bytes, position: str, info: StreamInfo, connection: RedisConnection) -> int:
-        """Return how many entries a stream holds after a position, up to its last one by ``info``."""
+        """Return the number of entries after a position, up to the last entry in ``info``."""
         if position == info.last or info.oldest is None:
             return 0
         if order(info.oldest) > order(position):
@@ -388,7 +388,7 @@ class Reader:
         stream.is_readable = isinstance(info, StreamInfo)
         if isinstance(info, SourceUnavailable):
             return str(info) if was_readable else None
-        if not was_readable:  # a stream again, or nothing: all that is in it came after the gap
+        if not was_readable:  # a stream again, or no key: all its entries came after the gap
             stream.seek_to_end(NO_STREAM)
             self.add(stream)
             return None
@@ -396,13 +396,13 @@ class Reader:
 
 
 def _chunks(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
-    """Yield the items in parts of so many at most."""
+    """Yield the items in chunks of at most ``most``."""
     for begin in range(0, len(items), most):
         yield items[begin : begin + most]
 
 
 def _info(asking: Deferred[RedisReply]) -> Deferred[StreamInfo | SourceUnavailable]:
-    """Make of a reply what it says, and of a key that is no stream its reason."""
+    """Parse the reply to XINFO STREAM; the error for a key that is not a stream is a result too."""
 
     def refused(failure: Failure) -> RedisReply:
         failure.trap(ResponseError)

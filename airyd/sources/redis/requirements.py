@@ -1,4 +1,4 @@
-"""Whether a Redis has what reading streams needs: its version, the user's rights, the types of the keys, no cluster."""
+"""Checks whether Redis can serve streams: its version, cluster mode, the user's ACL rights, the keys' types."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from airyd.sources.redis.connection import RedisConnection, answer_of
 from airyd.sources.redis.protocol import RedisReply, Word
 from airyd.sources.redis.stream_position import is_about_the_key, read_info
 
-#: Seconds between two checks; rights and keys may change at any time.
+#: Seconds between two checks, because rights and keys may change at any time.
 CHECK_EVERY: Final = 1.0
-#: Streams in one check, so that thousands of destinations cost no more.
+#: Streams per check, so that thousands of destinations cost no more.
 STREAMS_PER_CHECK: Final = 100
-#: The oldest version that has the counters of XINFO STREAM.
+#: The oldest version of Redis whose XINFO STREAM has the counters.
 _OLDEST: Final = (7,)
-#: What puts all keys with the prefix into one slot of a cluster.
+#: A hash tag, which puts all keys with the prefix into one slot of a cluster.
 _HASH_TAG: Final = re.compile(r"\{[^}]+\}")
-#: How a node of a cluster refuses keys.
+#: The errors with which a cluster node refuses keys.
 _CLUSTER: Final = ("MOVED ", "CROSSSLOT", "CLUSTERDOWN", "ASK ")
 
 
 class Requirements:
-    """Checks a Redis when it is reached, and again every ``CHECK_EVERY`` seconds, by commands that reading needs.
+    """Checks a Redis on each connection and every ``CHECK_EVERY`` seconds, with the commands that reading needs.
 
-    :param connection: for the commands
-    :param prefix: what the streams' keys begin with
-    :param keys: of the streams
+    :param connection: the connection for these commands
+    :param prefix: the prefix of the streams' keys
+    :param keys: the streams' keys
     """
 
     _log = Logger()
@@ -54,19 +54,19 @@ class Requirements:
 
     @property
     def trouble(self) -> str | None:
-        """Say what is missing; None if nothing is."""
+        """The requirement that Redis does not meet; None if it meets all."""
         info = self._connection.server_info
         if info.version is not None and info.version < _OLDEST:
-            return f"Redis 7.0 or newer is needed, and this is {'.'.join(map(str, info.version))}"
+            return f"Redis 7.0 or newer is needed, but this is {'.'.join(map(str, info.version))}"
         if info.is_cluster and not self._has_hash_tag:
             return (
-                "Redis runs in cluster mode, where no command reads several streams: use one without it, or a prefix "
-                "with a hash tag, such as prefix={airyd}:"
+                "Redis runs in cluster mode, where no command reads several streams: use a Redis without it, or a "
+                "prefix with a hash tag, such as prefix={airyd}:"
             )
         return next(iter(self._wrong.values()), None)
 
     def start(self) -> Deferred[None]:
-        """Begin to check; fires after the first check, whatever that found, or when it is stopped."""
+        """Start checking; fires after the first check, whatever its result. Fails if it is stopped before that."""
         checked: Deferred[None] = Deferred()
         self._is_running = True
         self._checking = Deferred.fromCoroutine(self._check_on(checked))
@@ -74,19 +74,19 @@ class Requirements:
         return checked
 
     def stop(self) -> None:
-        """Check no more."""
+        """Stop checking."""
         self._is_running = False
         checking, self._checking = self._checking, None
         if checking is not None:
             checking.cancel()
 
     def extend(self, keys: Sequence[bytes]) -> None:
-        """Check these keys, too."""
+        """Also check these keys."""
         self._keys += keys
 
     def _checking_failed(self, failure: Failure, checked: Deferred[None]) -> None:
-        if not failure.check(CancelledError, SourceUnavailable):  # else it was stopped
-            self._log.failure("Redis is not checked any more", failure)
+        if not failure.check(CancelledError, SourceUnavailable):  # otherwise it was stopped
+            self._log.failure("checking Redis has ended", failure)
         if not checked.called:
             checked.errback(SourceUnavailable(f"{self._connection.name}: not running"))
 
@@ -109,16 +109,16 @@ class Requirements:
                         break
             except SourceUnavailable:
                 checked_generation = None
-                continue  # until there is a connection
+                continue  # wait for a connection
             self._log_change()
             if not checked.called:
                 checked.callback(None)
-            if not self._is_running:  # whoever was told stopped this: there was nothing to cancel yet
+            if not self._is_running:  # the callback stopped this, when there was nothing to cancel yet
                 return
             await deferLater(self._clock, CHECK_EVERY)
 
     async def _check(self, keys: Sequence[bytes]) -> None:
-        """Read each stream from its end on, which brings nothing and costs little; try XINFO and XRANGE on one."""
+        """XREAD each stream from its end, which returns nothing and costs little; try XINFO and XRANGE on one."""
         commands: list[tuple[Word, ...]] = [("XREAD", "COUNT", 1, "STREAMS", key, "$") for key in keys]
         for key in keys[:1]:
             commands += [("XINFO", "STREAM", key), ("XRANGE", key, "+", "-", "COUNT", 1)]
@@ -137,7 +137,7 @@ class Requirements:
         self._wrong.update(wrong)
 
     def _warn_of_resumes(self, error: str) -> None:
-        """Tell once that only resumes fail: clients that subscribe without one can be served."""
+        """Log once that resumes fail; clients that subscribe without a resume can be served."""
         if not self._is_warned:
             self._is_warned = True
             self._log.warn("{redis}: no client can resume: {error}", redis=self._connection.name, error=error)
@@ -148,22 +148,22 @@ class Requirements:
             return
         self._logged = trouble
         if trouble is None:
-            self._log.info("{redis} has all that is needed again", redis=self._connection.name)
+            self._log.info("{redis} can be used again", redis=self._connection.name)
         else:
             self._log.warn("{redis} cannot be used: {trouble}", redis=self._connection.name, trouble=trouble)
 
 
 def _trouble(key: str, is_info: bool, reply: RedisReply) -> str | None:
-    """Return what a reply says is missing, or None."""
+    """Return why a reply shows that the stream cannot be read, or None."""
     if isinstance(reply, ResponseError):
         text = str(reply)
         if text.startswith(_CLUSTER):
             return f"Redis runs in cluster mode, and this node does not have {key}: {text}"
         if text.startswith("WRONGTYPE"):
-            return f"the key {key} is no stream: delete or rename it"
+            return f"the key {key} is not a stream: delete or rename it"
         if is_about_the_key(reply):
             return None
-        return f"Redis refuses to let {key} be read: {text}"
+        return f"Redis refuses to read {key}: {text}"
     if is_info:
         try:
             read_info(reply)

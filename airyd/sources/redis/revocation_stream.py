@@ -1,4 +1,4 @@
-"""Revocations in Redis: a stream that all nodes read from its beginning, whatever the mode of their source."""
+"""The Redis stream of revoked tokens, which all nodes read from the start, with Streams and with Pub/Sub."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from airyd.revocation import Revocation, RevocationKind, RevocationList, is_name
 from airyd.sources.redis.connection import REPLY_PATIENCE, NotConnected, RedisClient, RedisConnection
 from airyd.sources.redis.protocol import RawEntry
 
-#: Seconds that an XREAD waits for more; a stream that was emptied is noticed within about that time.
+#: Seconds that an XREAD blocks; an emptied stream is noticed within about that time.
 BLOCK: Final = 5.0
-#: Seconds after which what Redis refuses is tried again.
+#: Seconds until the retry of a command that Redis refused.
 _RETRY: Final = 1.0
-#: Entries that are read at once, and looked at for those that are over.
+#: Entries per read, and entries checked for expired revocations before an XADD.
 _PAGE: Final = 500
-#: Before the first entry.
+#: The id before all entries.
 _START: Final = "0-0"
-#: Seconds, at most, before what Redis has lost is written again: the first of the nodes spares the others most of it.
+#: The longest random delay in seconds before lost revocations are written again: the first node saves the others work.
 REWRITE_WITHIN: Final = 2.0
 
 
 @implementer(IRevocationStore)
 class RevocationStream:
-    """The stream ``<prefix>revocations``; an entry's fields are those of a ``Revocation``.
+    """Stores revocations in the stream ``<prefix>revocations``; an entry's fields are those of a ``Revocation``.
 
-    What it was told holds. An entry that Redis has lost (a failover that replication was too late for, a FLUSHALL) is
-    written again by those who know it, so that nodes which start later get to know it, too.
+    Nodes write entries that Redis has lost (in a failover, or by FLUSHALL) again, so that nodes which start later
+    also learn of them.
 
-    :param commands: a connection for everything but the blocking XREAD, kept by the source
+    :param commands: the source's connection for all commands but the blocking XREAD
     :param wall: the wall-clock time, seconds since 1970
     """
 
@@ -64,7 +64,7 @@ class RevocationStream:
         self._rewriting: Deferred[None] | None = None
 
     def follow(self, learn: Callable[[Sequence[Revocation]], None]) -> Deferred[None]:
-        """Tell of all that are kept and of those that come (``IRevocationStore``)."""
+        """Report the stored revocations, then each new one (``IRevocationStore``)."""
         self._learn = learn
         self._connection.start()
         known: Deferred[None] = Deferred()
@@ -73,7 +73,7 @@ class RevocationStream:
         return known
 
     def stop(self) -> Deferred[None]:
-        """Read no more; fires when the connection is closed."""
+        """Stop reading; fires when the connection is closed."""
         tasks = (self._reading, self._rewriting)
         self._reading = self._rewriting = None
         for task in tasks:
@@ -82,19 +82,19 @@ class RevocationStream:
         return self._connection.stop()
 
     def add(self, revocation: Revocation) -> Deferred[None]:
-        """Keep a revocation, and drop the oldest that are over (``IRevocationStore``)."""
+        """Store a revocation, and trim the oldest expired ones (``IRevocationStore``)."""
         return Deferred.fromCoroutine(self._add(revocation, is_trimming=True))
 
     def health(self) -> Sequence[str]:
-        """Say why nothing is heard of (``IRevocationStore``)."""
+        """Return why new revocations may not arrive (``IRevocationStore``)."""
         if self._reading is None:
             return ()
         trouble = self._connection.trouble or self._trouble
         return [f"{self._name} (revocations): {trouble}"] if trouble else []
 
     def _task_failed(self, failure: Failure) -> None:
-        if not failure.check(CancelledError, SourceUnavailable):  # else it was stopped
-            self._log.failure("{key} is not read any more", failure, key=self._key)
+        if not failure.check(CancelledError, SourceUnavailable):  # otherwise it was stopped
+            self._log.failure("reading {key} has ended", failure, key=self._key)
 
     # Writing.
 
@@ -110,13 +110,13 @@ class RevocationStream:
                     trim = self._trim(cast(list[RawEntry], oldest))
                 await self._commands.command("XADD", self._key, *trim, "*", *fields, *times)
             except NotConnected:
-                continue  # twice does no harm
+                continue  # a second entry does no harm
             except ResponseError as error:
                 raise SourceUnavailable(f"{self._name} refuses the revocation: {error}") from None
             return
 
     def _trim(self, oldest: Sequence[RawEntry]) -> tuple[str, ...]:
-        """Return the words that drop, with an XADD, those entries before which none is in force."""
+        """Return the arguments of XADD that trim the expired entries before the first one in force."""
         now = self._wall()
         over = 0
         for _, fields in oldest:
@@ -149,12 +149,12 @@ class RevocationStream:
                     newest = page[-1][0].decode() if page else position
                 else:
                     newest = position
-                # Where the last one that was read is gone, others may be, and new ones may have come before it.
+                # If the last entry read is gone, others may be gone too, and new ones may have smaller ids.
                 is_whole = position == _START or await self._is_there(position)
                 position = newest
                 must_read_all = not is_whole or position == _START
             except SourceUnavailable:
-                continue  # until there is a connection
+                continue  # wait for a connection
             except ResponseError as error:
                 self._set_trouble(str(error))
                 await deferLater(self._clock, _RETRY)
@@ -164,7 +164,7 @@ class RevocationStream:
         return bool(await self._connection.command("XRANGE", self._key, entry_id, entry_id))
 
     async def _read_all(self) -> str:
-        """Read all that is kept, and find out what is missing of what was; return the last entry's id."""
+        """Read the whole stream, and find the known revocations that it has lost; return the last entry's id."""
         kept = RevocationList(self._wall)
         position = _START
         while True:
@@ -188,7 +188,7 @@ class RevocationStream:
         for entry_id, fields in page:
             revocation = _revocation_of(fields)
             if revocation is None:
-                self._log.warn("{key} {id} is no revocation", key=self._key, id=entry_id.decode())
+                self._log.warn("{key} {id} is not a revocation", key=self._key, id=entry_id.decode())
                 continue
             found.append(revocation)
             self._known.add(revocation)
@@ -201,28 +201,28 @@ class RevocationStream:
 
     def _set_trouble(self, trouble: str) -> None:
         if trouble != self._trouble:
-            self._log.warn("Redis does not let {key} be read: {error}", key=self._key, error=trouble)
+            self._log.warn("Redis refuses to read {key}: {error}", key=self._key, error=trouble)
             self._trouble = trouble
 
     async def _rewrite_lost(self) -> None:
-        """Write again what Redis has lost, but for what another node was faster with."""
+        """Write lost revocations again, unless another node was faster."""
         try:
             await deferLater(self._clock, random.uniform(0, REWRITE_WITHIN))  # noqa: S311  # no secret
             while self._lost:
                 _, revocation = self._lost.popitem()
-                await self._add(revocation, is_trimming=False)  # of thousands, a look at the oldest for each is work
+                await self._add(revocation, is_trimming=False)  # trimming on each of thousands would be slow
         except SourceUnavailable as error:
-            self._log.warn("{key} is not mended: {error}", key=self._key, error=str(error))
+            self._log.warn("lost revocations are not written to {key} again: {error}", key=self._key, error=str(error))
         finally:
             self._rewriting = None
 
 
 def _revocation_of(fields: list[bytes] | None) -> Revocation | None:
-    """Return what an entry says; None if that is no revocation."""
-    told = dict(zip(fields[::2], fields[1::2], strict=True)) if fields else {}
+    """Return the revocation in an entry's fields, or None if they are invalid."""
+    values = dict(zip(fields[::2], fields[1::2], strict=True)) if fields else {}
     with suppress(KeyError, ValueError):
-        kind, name = RevocationKind(told[b"kind"].decode()), told[b"name"].decode()
-        at, until = float(told[b"at"]), float(told[b"until"])
+        kind, name = RevocationKind(values[b"kind"].decode()), values[b"name"].decode()
+        at, until = float(values[b"at"]), float(values[b"until"])
         if is_name(name) and math.isfinite(at) and math.isfinite(until):
             return Revocation(kind, name, at, until)
     return None

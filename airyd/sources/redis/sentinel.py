@@ -1,4 +1,4 @@
-"""Redis Sentinel: who is the master now, and an end to every connection to one that was."""
+"""Redis Sentinel: asks the sentinels for the master, and closes connections to a former master."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from airyd.sources.redis.address import CONNECT_PATIENCE, SentinelAddress
 from airyd.sources.redis.connection import RedisClient, RedisConnection
 from airyd.sources.redis.protocol import RedisProtocol
 
-#: Seconds between two rounds of questions: a master that was replaced may feed us for about so long.
+#: Seconds between two rounds of questions: events of a replaced master may arrive for about that long.
 ASK_EVERY: Final = 1.0
-#: Seconds that a sentinel may take to answer; then it counts as away.
+#: Seconds that a sentinel may take to answer before the round ignores it.
 ASK_PATIENCE: Final = 1.0
 
 
 class MasterAddress(NamedTuple):
-    """A master, as a sentinel knows it.
+    """The address of a master, as a sentinel reports it.
 
-    :ivar epoch: the number of the failover that made it the master; of two masters the one with the higher is right
+    :ivar epoch: the number of the failover that made it the master; the highest epoch is the newest
     """
 
     epoch: int
@@ -46,12 +46,12 @@ class MasterAddress(NamedTuple):
 
 
 class Sentinels:
-    """Asks all sentinels, over a connection to each, and believes the one that knows of the latest failover.
+    """Asks all sentinels, over a connection to each, and believes the one that knows the latest failover.
 
-    :param service: the name under which they watch the master
-    :param changed: called when the master is another one than before
+    :param service: the master's name in the sentinels' configuration
+    :param changed: called with the new master when it changes
 
-    :ivar known: the master, as of the last round
+    :ivar known: the master as of the last round, or None
     """
 
     _log = Logger()
@@ -71,22 +71,22 @@ class Sentinels:
         self._watching: Deferred[None] | None = None
 
     def start(self) -> None:
-        """Begin to ask."""
+        """Start asking the sentinels."""
         for connection in self._connections:
             connection.start()
         self._watching = Deferred.fromCoroutine(self._watch())
         self._watching.addErrback(lambda failure: failure.trap(CancelledError) and None)  # stopped
-        self._watching.addErrback(lambda failure: self._log.failure("nobody asks the sentinels any more", failure))
+        self._watching.addErrback(lambda failure: self._log.failure("asking the sentinels has ended", failure))
 
     def stop(self) -> Deferred[None]:
-        """Ask no more; fires when all connections are closed."""
+        """Stop asking; fires when all connections are closed."""
         watching, self._watching = self._watching, None
         if watching is not None:
             watching.cancel()
         return gatherResults([connection.stop() for connection in self._connections]).addCallback(lambda _: None)
 
     async def master(self) -> MasterAddress:
-        """Ask, and return who is the master now.
+        """Ask the sentinels, and return the current master.
 
         Raises ``SourceUnavailable`` if no sentinel knows.
         """
@@ -101,7 +101,7 @@ class Sentinels:
             await self._ask_all()
 
     def _ask_all(self) -> Deferred[list[str]]:
-        """Ask all; fires, at the latest after twice ``ASK_PATIENCE``, with the reasons of those who did not answer."""
+        """Ask all sentinels; fires within twice ``ASK_PATIENCE`` with the reasons of those that did not answer."""
         done: Deferred[list[str]] = Deferred()
         answers: list[MasterAddress] = []
         troubles: list[str] = []
@@ -112,7 +112,7 @@ class Sentinels:
                 answers.append(await self._ask(connection))
             except (ResponseError, SourceUnavailable) as error:
                 troubles.append(str(error))
-            if done.called:  # whoever answers late is asked again in the next round
+            if done.called:  # too late: the next round asks again
                 return
             is_clear = 2 * len(answers) > asked and (self.known is None or max(answers) >= self.known)
             if is_clear or len(answers) + len(troubles) == asked:
@@ -130,7 +130,7 @@ class Sentinels:
             raise SourceUnavailable(f"{connection.name}: {connection.trouble}")
 
         await connection.connected().addTimeout(ASK_PATIENCE, self._clock, late)
-        # The former names the new master as soon as that has been promoted; only the latter has the epoch.
+        # GET-MASTER-ADDR-BY-NAME names the new master as soon as it is promoted, but only MASTER has the epoch.
         where, about = await all_of(
             [
                 connection.command("SENTINEL", word, self._service, patience=ASK_PATIENCE)
@@ -144,10 +144,10 @@ class Sentinels:
             facts = dict(zip(cast(list[bytes], about[::2]), cast(list[bytes], about[1::2]), strict=True))
             return MasterAddress(int(facts[b"config-epoch"]), host.decode(), int(port))
         except (KeyError, ValueError) as error:
-            raise SourceUnavailable(f"{connection.name} gives an answer that makes no sense: {error!r}") from None
+            raise SourceUnavailable(f"{connection.name} gives an invalid answer: {error!r}") from None
 
     def _update_master(self, answers: list[MasterAddress]) -> None:
-        """Believe the latest; but an older one than is known only when most say so: an operator has begun anew."""
+        """Accept the latest master; an older one only if most name it, because the sentinels may be set up anew."""
         if not answers:
             return
         latest, known = max(answers), self.known
@@ -161,9 +161,9 @@ class Sentinels:
 
 @implementer(IStreamClientEndpoint)
 class _MasterEndpoint:
-    """Connects to the master, and hangs up as soon as another one takes its place.
+    """Connects to the master, and closes these connections as soon as another master takes its place.
 
-    A master that was cut off from its sentinels stays one for those who can still reach it: it has to be left.
+    A master cut off from its sentinels still takes connections and writes, so airyd must leave it.
     """
 
     def __init__(self, reactor: IReactorCore, sentinels: Callable[[], Sentinels]) -> None:
@@ -182,20 +182,20 @@ class _MasterEndpoint:
         protocol = cast(RedisProtocol, await endpoint.connect(factory))
         if sentinels.known != master:
             protocol.transport.abortConnection()
-            raise SourceUnavailable(f"{master} is the master no more")
+            raise SourceUnavailable(f"{master} is no longer the master")
         self._open[protocol] = master
         protocol.whenDisconnected().addCallback(self._open.pop)
         return cast(IProtocol, protocol)
 
     def hang_up_others(self, master: MasterAddress) -> None:
-        """End all connections but those to this one."""
+        """Close all connections but those to this master."""
         for protocol, its in list(self._open.items()):
             if its != master:
                 protocol.hang_up(f"the master is now {master}")
 
 
 class SentinelClient(RedisClient):
-    """The master that sentinels name."""
+    """Makes connections to the master that the sentinels name."""
 
     must_be_master = True
 
@@ -203,16 +203,16 @@ class SentinelClient(RedisClient):
         clock = cast(IReactorTime, reactor)
         endpoint = _MasterEndpoint(reactor, lambda: self._sentinels)
         connections = [
-            RedisConnection(each, each.endpoint(reactor), clock, "its word", is_numbered=False)
+            RedisConnection(each, each.endpoint(reactor), clock, "the master's address", is_numbered=False)
             for each in address.sentinels
         ]
         self._sentinels = Sentinels(connections, address.service, clock, endpoint.hang_up_others)
         super().__init__(address.master, reactor, endpoint)
 
     def start(self) -> None:
-        """Begin to ask the sentinels."""
+        """Start asking the sentinels."""
         self._sentinels.start()
 
     def stop(self) -> Deferred[None]:
-        """End; fires when all connections are closed."""
+        """Stop; fires when all connections are closed."""
         return self._sentinels.stop()

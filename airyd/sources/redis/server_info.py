@@ -1,4 +1,4 @@
-"""What a Redis says of itself: in reply to HELLO, which needs no right, and to INFO."""
+"""The version, role and mode of a Redis, from HELLO, and its replication id, from INFO."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from airyd.sources.redis.protocol import RedisReply
 
 
 class ServerInfo(NamedTuple):
-    """The facts of one reply to HELLO; each is None if the server does not tell it, or may not be asked.
+    """What a reply to HELLO says; each field is None if the server does not say.
 
     :ivar version: such as ``(7, 0, 15)``
-    :ivar is_replica: whether it follows a master
+    :ivar is_replica: whether it replicates a master
     :ivar is_cluster: whether it runs in cluster mode
     """
 
@@ -22,12 +22,12 @@ class ServerInfo(NamedTuple):
 
     @property
     def is_known(self) -> bool:
-        """Whether the server has told anything."""
+        """Whether any field is known."""
         return any(fact is not None for fact in self)
 
 
 def read_server_info(reply: RedisReply) -> ServerInfo:
-    """Read the reply, names and values by turns (RESP2)."""
+    """Parse a reply to HELLO: alternating names and values (RESP2)."""
     if not isinstance(reply, list):
         return ServerInfo()
     facts = {name: value for name, value in zip(reply[::2], reply[1::2], strict=False) if isinstance(name, bytes)}
@@ -41,12 +41,12 @@ def read_server_info(reply: RedisReply) -> ServerInfo:
 
 
 def read_replication_id(reply: RedisReply) -> str:
-    """Return the id of a master's replication history, from ``INFO replication``.
+    """Return the ``master_replid`` of a master, from the reply to ``INFO replication``.
 
-    Raises ``SourceUnavailable`` if it is no master.
+    Raises ``SourceUnavailable`` if the server is not a master.
     """
     lines = reply.decode("ascii", "replace").splitlines() if isinstance(reply, bytes) else []
     facts = dict(line.split(":", 1) for line in lines if ":" in line)
     if facts.get("role") != "master" or "master_replid" not in facts:
-        raise SourceUnavailable("what the sentinels name is no master (yet)")
+        raise SourceUnavailable("the server that the sentinels name is not a master (yet)")
     return facts["master_replid"]

@@ -1,8 +1,8 @@
-"""What is known of one watched stream, and what its counters say about entries that were missed.
+"""The position of one watched stream, and the detection of gaps by the counters of XINFO STREAM.
 
-Redis doesn't tell a blocked reader that a stream was deleted, replaced or trimmed. But it counts: every
-entry that was ever added (``entries-added``), and the last id that was given (``last-generated-id``).
-Whoever has read all entries up to an id knows how many those are.
+Redis doesn't tell a blocked reader that a stream was deleted, replaced or trimmed. But it counts the entries
+ever added (``entries-added``) and keeps the last id (``last-generated-id``). A reader that has read all
+entries up to an id knows their number, so that a difference reveals a gap.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from txredisapi import ResponseError
 from airyd.errors import SourceUnavailable
 from airyd.sources.redis.protocol import RawEntry, RedisReply
 
-#: The position before all entries.
+#: The id before all entries.
 NOTHING: Final = "0-0"
 
-#: Ids of entries that were read which a stream keeps, to find out after a gap which of them Redis still has.
+#: Ids of read entries to remember per stream, to find out after a gap which of them Redis still has.
 RECENT: Final = 1000
-#: Of these so many are looked up at once: each answer has an entry.
+#: The maximum number of these ids to look up at once, because each reply contains an entry.
 _PART: Final = 16
 
 _ID: Final = re.compile(r"(0|[1-9][0-9]{0,19})-(0|[1-9][0-9]{0,19})\Z")
@@ -30,7 +30,7 @@ _LARGEST: Final = (1 << 64) - 1
 
 
 def order(event_id: str) -> tuple[int, int]:
-    """Return the two numbers of a stream's id; ``ValueError`` for what is none."""
+    """Return the two numbers of a stream id; raises ``ValueError`` if it is not one."""
     match = _ID.match(event_id)
     numbers = match and (int(match[1]), int(match[2]))
     if not numbers or max(numbers) > _LARGEST:
@@ -39,22 +39,22 @@ def order(event_id: str) -> tuple[int, int]:
 
 
 def before(event_id: str) -> str:
-    """Return the greatest id that is smaller than this one."""
+    """Return the greatest id that is smaller than ``event_id``."""
     first, second = order(event_id)
     return f"{first}-{second - 1}" if second else f"{max(first - 1, 0)}-{_LARGEST if first else 0}"
 
 
 class StreamInfo(NamedTuple):
-    """What ``XINFO STREAM`` says.
+    """The reply to ``XINFO STREAM``.
 
-    :ivar last: the last id that was given to an entry
-    :ivar added: how many entries were ever added
-    :ivar deleted: the largest id that was deleted by XDEL (trimming does not count)
-    :ivar newest: the id of the newest entry that is there; None if the stream is empty
-    :ivar oldest: the id of the oldest one
-    :ivar length: how many are there
-    :ivar fields: what the newest entry holds
-    :ivar exists: whether there is such a key
+    :ivar last: the last id given to an entry
+    :ivar added: the number of entries ever added
+    :ivar deleted: the largest id deleted by XDEL (trimming does not count)
+    :ivar newest: the id of the newest entry; None if the stream is empty
+    :ivar oldest: the id of the oldest entry; None if the stream is empty
+    :ivar length: the number of entries
+    :ivar fields: the fields of the newest entry
+    :ivar exists: whether the key exists
     """
 
     last: str
@@ -67,19 +67,19 @@ class StreamInfo(NamedTuple):
     exists: bool = True
 
 
-#: A key that doesn't exist.
+#: The info of a key that doesn't exist.
 NO_STREAM: Final = StreamInfo(NOTHING, 0, NOTHING, None, exists=False)
 
 
 def is_about_the_key(error: Exception) -> bool:
-    """Say whether an error tells something of the key, and not that Redis can't answer (it loads, is busy, refuses)."""
+    """Return whether an error means that the key is missing or not a stream, unlike LOADING or NOPERM."""
     return str(error).startswith(("ERR no such key", "WRONGTYPE"))
 
 
 def read_info(reply: RedisReply) -> StreamInfo:
-    """Read the reply to ``XINFO STREAM``, also one that says that there is no such key.
+    """Parse the reply to ``XINFO STREAM``; the error "no such key" gives ``NO_STREAM``.
 
-    Raises ``SourceUnavailable`` if the key is no stream, or Redis is older than 7.0.
+    Raises ``SourceUnavailable`` if the key is not a stream, or Redis is older than 7.0.
     """
     if isinstance(reply, ResponseError):
         if "no such key" in str(reply):
@@ -107,11 +107,11 @@ def _text(value: object) -> str:
 
 
 class ResumePoint(NamedTuple):
-    """Where reading goes on after a gap.
+    """The point at which reading continues after a gap.
 
     :ivar position: the id after which to read
-    :ivar fields: of the entry with this id; None if there is none
-    :ivar unread: how many entries the stream holds after it
+    :ivar fields: the fields of the entry with this id; None if there is none
+    :ivar unread: the number of entries after it
     """
 
     position: str
@@ -120,19 +120,19 @@ class ResumePoint(NamedTuple):
 
 
 def end_of_stream(info: StreamInfo) -> ResumePoint:
-    """Return the point after all that a stream holds."""
+    """Return the point after all entries of a stream."""
     return ResumePoint(info.last, info.fields if info.newest == info.last else None, 0)
 
 
 def digest(fields: Sequence[bytes] | None) -> int:
-    """Return a number by which to tell two entries with the same id apart, within this process."""
+    """Return a hash that distinguishes two entries with the same id, valid in this process only."""
     return hash(tuple(fields or ()))
 
 
 class Snapshot(NamedTuple):
-    """What was known of a stream when Redis was asked about it.
+    """The state of a stream when a command about it was sent.
 
-    :ivar seeks: how often reading has begun at another position
+    :ivar seeks: how often reading has moved to another position
     """
 
     read: str
@@ -143,11 +143,11 @@ class Snapshot(NamedTuple):
 class Stream:
     """One stream that is being read.
 
-    :ivar key: the name of the stream
-    :ivar read: the id of the last entry that was read, or the position from which on it is read
-    :ivar newest: the fields of the entry ``read``; None if there was none at that position
-    :ivar is_readable: False while the key is something else
-    :ivar missing: why entries are missing; not None until it is known where to read on
+    :ivar key: the stream's key
+    :ivar read: the id of the last entry read, or the position after which reading starts
+    :ivar newest: the fields of the entry ``read``; None if there is no entry at that position
+    :ivar is_readable: False while the key is not a stream
+    :ivar missing: the reason of a gap, until the point at which reading continues is known; None otherwise
     """
 
     __slots__ = (
@@ -179,24 +179,24 @@ class Stream:
         self.seek_to_end(info)
 
     def seek_to_end(self, info: StreamInfo) -> None:
-        """Read on from the stream's last position."""
+        """Continue reading at the end of the stream."""
         self.seek(end_of_stream(info), info)
 
     def seek(self, point: ResumePoint, info: StreamInfo) -> None:
-        """Read on from another position.
+        """Continue reading at another position.
 
-        :param info: what Redis said of the stream when it had so many unread entries
+        :param info: the info of the stream from when ``point.unread`` was counted
         """
         self.read = point.position
         self.newest = point.fields
         position = point.position.encode()
-        while self._ids and self._ids[-1] != position:  # those after it are gone
+        while self._ids and self._ids[-1] != position:  # later entries are gone
             self._ids.pop()
             self._digests.pop()
         if point.fields is not None and not self._ids:
             self._remember(position, point.fields)
         self._count = info.added - point.unread  # entries up to `read`
-        self._added = info.added  # entries when last looked
+        self._added = info.added  # entries ever added, at the last check
         self._unread = point.unread
         self._known_last = info.last
         self._checkpoint: tuple[str, int] | None = None
@@ -206,16 +206,16 @@ class Stream:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the stream can be read: it is one, and nothing is known to be missing."""
+        """Whether the key is a stream, without a gap that is still to be reported."""
         return self.is_readable and self.missing is None
 
     @property
     def needs_position(self) -> bool:
-        """Whether there is no entry that a client could show later, and none that follows."""
+        """Whether there is no entry at this position or after it from which a client could resume later."""
         return self.newest is None and not self._unread
 
     def remember(self, raw: Sequence[RawEntry]) -> None:
-        """Keep the ids of entries that were read, once they have been taken down with :meth:`advance`."""
+        """Remember the ids of read entries; called after :meth:`advance`."""
         for event_id, fields in raw:
             self._remember(event_id, fields)
         last, fields = raw[-1]
@@ -226,10 +226,10 @@ class Stream:
         self._digests.append(digest(fields))
 
     def recent(self, oldest: str, newest: str) -> Iterator[list[tuple[bytes, int]]]:
-        """Yield the entries that were read last, each as its id and digest, from the newest on, in growing parts.
+        """Yield the ids and digests of the last entries read, newest first, in growing chunks.
 
-        :param oldest: the id before which none is wanted
-        :param newest: the id after which none is wanted
+        :param oldest: the smallest id to yield
+        :param newest: the largest id to yield
         """
         part: list[tuple[bytes, int]] = []
         most = 1
@@ -246,22 +246,22 @@ class Stream:
             yield part
 
     def snapshot(self) -> Snapshot:
-        """Return what is known now, to compare with what Redis will say."""
+        """Return the current state, to compare with a later reply."""
         return Snapshot(self.read, self._added, self._seeks)
 
     def find_lost(self, there: Sequence[RawEntry], info: StreamInfo) -> str | None:
-        """Return why another master need not have all that was read, or None if it has; ask before anything is read.
+        """Return why a new master may lack entries that were read, or None if it has them; called before it is read.
 
-        Replication carries over all that was written up to some moment, in its order. So whoever has the last entry
-        that was read has all before it; what it has added itself comes after it, and will be read. The id alone
-        doesn't tell: where its clock is behind, a new master may give the id of a lost entry again.
+        Replication copies writes in order, up to some moment. So a master that has the last entry read has all
+        entries before it; its own new entries come after it, and will be read. The id alone proves nothing: if its
+        clock is behind, a new master may give the id of a lost entry to another one.
 
-        :param there: the entries with the id ``read`` that it has: one or none
-        :param info: what it said of the stream at the same time
+        :param there: the master's entries with the id ``read``: one or none
+        :param info: the master's info of the stream, from the same time
         """
         if self.read == NOTHING:
             return None
-        if not there:  # lost, trimmed or deleted; but where there was none, it is as it was
+        if not there:  # lost, trimmed or deleted, unless there never was one
             if self.newest is None and info.last == self.read:
                 return None
             return f"the new master does not have {self.read}, which was read"
@@ -270,10 +270,10 @@ class Stream:
         return None
 
     def find_missing(self, ids: Sequence[str], info: StreamInfo) -> str | None:
-        """Return why entries up to what Redis says must be missing, or None; ask before :meth:`advance`.
+        """Return why entries up to ``info.last`` must be missing, or None; called before :meth:`advance`.
 
-        :param ids: of the entries that were just read
-        :param info: what Redis said after that, over the same connection: nothing is on its way
+        :param ids: the ids of the entries just read
+        :param info: the info after that, over the same connection: no entries are in flight
         """
         read = order(ids[-1])
         if not info.exists:
@@ -283,7 +283,7 @@ class Stream:
         if info.added < self._count + len(ids):
             return "the stream was replaced: it has had fewer entries than were read"
         if order(info.deleted) >= order(ids[0]):
-            return None  # XDEL makes holes, before these or after them: the next looks tell
+            return None  # XDEL leaves holes before or after these: the next checks decide
         if info.newest is None or info.oldest is None or order(info.newest) <= read:
             unread = 0
         elif order(info.oldest) > read:
@@ -291,17 +291,17 @@ class Stream:
         elif info.oldest in ids:
             unread = info.length - len(ids) + ids.index(info.oldest)
         else:
-            return None  # what goes, goes from the oldest on; and there is still one that was read before these
+            return None  # trimming removes the oldest first, and an entry read earlier still exists
         return _missing(info.added - self._count - len(ids) - unread, info.last)
 
     def advance(self, ids: Sequence[str]) -> str | None:
-        """Take down the ids of entries that were read, in order, or return why some before them must be missing."""
+        """Advance the position over the read entries, or return why entries before them must be missing."""
         missing: str | None = None
         if self._checkpoint is not None and order(ids[-1]) >= order(self._checkpoint[0]):
             last, added = self._checkpoint
             upto = sum(order(event_id) <= order(last) for event_id in ids)
             if last not in ids:
-                missing = f"the entry {last} went before it was read"
+                missing = f"the entry {last} was removed before it was read"
             else:
                 missing = _missing(added - self._count - upto, last)
             self._checkpoint = None
@@ -313,16 +313,16 @@ class Stream:
         if self._unread:
             self._unread = max(0, self._unread - len(ids))
             if not self._unread and order(self.read) < order(self._known_last):
-                self.read = self._known_last  # what came after these was gone when reading went on here
+                self.read = self._known_last  # later entries were already gone at the seek
         return None
 
     def compare(self, info: StreamInfo, known: Snapshot, is_certain: bool) -> str | None:
-        """Compare with what Redis says; return why entries must be missing, or None.
+        """Compare the counters with the position; return why entries must be missing, or None.
 
-        Two connections ask, so that an answer may be older than what is known already.
+        Two connections ask, so that a reply may be older than the position.
 
-        :param known: what was known when Redis was asked; the reader may have gone on meanwhile
-        :param is_certain: that nothing is on its way to the reader
+        :param known: the state when XINFO was sent; the reader may have advanced since then
+        :param is_certain: whether no entries are in flight to the reader
         """
         if known.seeks != self._seeks:
             return None
@@ -341,14 +341,14 @@ class Stream:
         if last > read:
             self._checkpoint = (info.last, info.added)
             if info.newest is None or order(info.newest) <= read:
-                # What came after `read` is gone; but it may be in a reply that is on its way here.
+                # The entries after `read` are gone from Redis, but they may be in a reply in flight.
                 if is_certain or self._suspect == self.read:
-                    return f"the entries after {self.read} went before they were read"
+                    return f"the entries after {self.read} were removed before they were read"
                 self._suspect = self.read
         return None
 
 
 def _missing(count: int, upto: str) -> str | None:
-    if count < 0:  # more were read than the stream has had
+    if count < 0:  # more entries were read than were ever added
         return "the stream was replaced"
-    return f"{count} entries up to {upto} went before they were read" if count else None
+    return f"{count} entries up to {upto} were removed before they were read" if count else None

@@ -1,4 +1,4 @@
-"""Redis Streams as an event source."""
+"""Redis Streams as an event source: watch, replay, publish and gaps."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from airyd.sources.redis.stream_position import Stream, StreamInfo, order, read_
 
 
 class _PageRequest(NamedTuple):
-    """A page that somebody wants.
+    """A request for a page of history; equal requests share one page.
 
-    :ivar position: how far the destination's events had been delivered then
+    :ivar position: the id up to which the destination's events had been delivered
     """
 
     destination: str
@@ -45,10 +45,10 @@ class _PageRequest(NamedTuple):
 class RedisStreams:
     """Reads one stream per destination, ``<prefix><destination>``, whose entries have a field ``payload``.
 
-    Ids are the entries' own. A destination's position is the id of the stream's last entry; an empty stream gets
-    an entry of airyd's own for that, which is no event (docs/protocol.rst, "Positions").
+    Event ids are entry ids. A destination's position is the id of the stream's last entry; airyd adds an entry to an
+    empty stream for that, which is not an event (docs/protocol.rst, "Positions").
 
-    :param prefix: what the keys begin with
+    :param prefix: the prefix of the keys
     :param maxlen: about how many entries a stream keeps when airyd adds one
     :ivar revocations: see ``IRevocationKeeper``
     """
@@ -75,7 +75,7 @@ class RedisStreams:
         self._pages: dict[_PageRequest, list[Deferred[Replay]]] = {}
 
     def start(self, sink: IEventSink) -> Deferred[None]:
-        """Begin (``IEventSource``)."""
+        """Start (``IEventSource``)."""
         self._sink = sink
         self._redis.start()
         for connection in (self._commands, self._reading):
@@ -85,7 +85,7 @@ class RedisStreams:
         return Deferred.fromCoroutine(all_is_known).addCallback(lambda _: None)
 
     def stop(self) -> Deferred[None]:
-        """End (``IEventSource``)."""
+        """Stop (``IEventSource``)."""
         self._sink = None
         self._with_gap.clear()
         self._reader.stop()
@@ -94,7 +94,7 @@ class RedisStreams:
         return gatherResults(ends).addCallback(lambda _: None)
 
     def extend(self, destinations: Sequence[str]) -> None:
-        """Check the streams of more destinations, too (``IEventSource``)."""
+        """Also check the streams of these destinations (``IEventSource``)."""
         self._requirements.extend([self._key(name) for name in destinations])
 
     def watch(self, destination: str, after_gap: bool = False) -> Deferred[str]:
@@ -105,12 +105,12 @@ class RedisStreams:
         return Deferred.fromCoroutine(self._watch(destination))
 
     def unwatch(self, destination: str) -> None:
-        """Deliver nothing more of this destination (``IEventSource``)."""
+        """Stop delivering this destination's events (``IEventSource``)."""
         self._reader.remove(self._key(destination))
 
     def replay(self, destination: str, after: str, limit: int) -> Deferred[Replay]:
-        """Read a page of history (``IEventSource``); those who ask for the same one at the same time share it."""
-        # A page must have all that was delivered until it was asked for: who asks after more was, can't share it.
+        """Read a page of history (``IEventSource``); concurrent equal requests share one page."""
+        # A page must have all events delivered before the request, so requests share it only at an equal position.
         request = _PageRequest(destination, after, limit, self._reader.position(self._key(destination)))
         page: Deferred[Replay] = Deferred()
         sharing = self._pages.setdefault(request, [])
@@ -125,17 +125,17 @@ class RedisStreams:
             page.callback(result)  # a Failure makes it an errback
 
     def order(self, destination: str, event_id: str) -> tuple[int, int]:
-        """Return the two numbers of an id; ``ValueError`` for what is none."""
+        """Return the two numbers of an id (``IEventSource``)."""
         return order(event_id)
 
     def publish(self, destination: str, body: bytes) -> Deferred[str]:
-        """Add an event (``IEventSource``)."""
+        """Publish an event (``IEventSource``)."""
         return Deferred.fromCoroutine(self._add(destination, PAYLOAD, body))
 
     def health(self) -> Sequence[str]:
-        """Say which connection is missing, or what Redis refuses, and why (``IEventSource``)."""
+        """Return which connection is missing, or what Redis refuses, and why (``IEventSource``)."""
         missing = self._requirements.trouble
-        refused = None if missing else self._reader.trouble  # for the same reason, if anything is missing
+        refused = None if missing else self._reader.trouble  # an unmet requirement is also why reads are refused
         troubles = {"commands": self._commands.trouble or missing, "reading": self._reading.trouble or refused}
         return [f"{self._redis.name} ({purpose}): {trouble}" for purpose, trouble in troubles.items() if trouble]
 
@@ -145,17 +145,17 @@ class RedisStreams:
     async def _watch(self, destination: str) -> str:
         info = await self._stream_info(destination)
         if info.newest is None or info.newest != info.last:
-            # There is no entry that a client could show later to prove that nothing is missing: make one.
+            # There is no last entry that a later resume could refer to: add one.
             info = await self._add_position(destination, info)
         stream = Stream(destination, self._key(destination), info)
         self._reader.add(stream)
         return info.last
 
     async def _watch_after_gap(self, stream: Stream) -> str:
-        """Go on after a gap where the reader does: what the stream holds there was not delivered yet."""
+        """Watch again after a gap, at the reader's position: the entries after it have not been delivered yet."""
         position = stream.read
         if stream.needs_position:
-            with suppress(SourceUnavailable):  # as for a new watch; where airyd may only read, say
+            with suppress(SourceUnavailable):  # as for a new watch: airyd may lack the right to write
                 mark = await self._add(stream.destination, POSITION, b"")
                 between = await self._ask_until_answered("XRANGE", stream.key, f"({position}", f"({mark}", "COUNT", 1)
                 position = mark if between == [] else position
@@ -179,7 +179,7 @@ class RedisStreams:
         key = self._key(destination)
         while True:
             await self._commands.connected()
-            # Not asked again when the connection is lost: it may have been added.
+            # Not repeated after a lost connection: the entry may have been added.
             with suppress(NotExecuted):
                 reply = await self._reply("XADD", key, "MAXLEN", "~", self._maxlen, "*", field, value)
                 break
@@ -217,10 +217,10 @@ class RedisStreams:
                 return Replay(tuple(events), complete=True, more=more)
 
     async def _entries_after(self, destination: str, after: str, count: int) -> list[RawEntry] | None:
-        """Read the entries after one; None if it can't be shown that all of them are there.
+        """Return the entries after an id; None if they may be incomplete.
 
-        What is trimmed is trimmed from the oldest on: where the entry ``after`` still is, or was the last one, nothing
-        after it can be missing but by XDEL, and that leaves its trace.
+        Trimming removes the oldest entries first: if the entry ``after`` still exists, or was the last one, only XDEL
+        can have removed entries after it, and XINFO shows that.
         """
         key = self._key(destination)
         itself, about, following = await self._transaction(
@@ -238,7 +238,7 @@ class RedisStreams:
         return cast(list[RawEntry], following)
 
     async def _ask_until_answered(self, *words: str | bytes | int) -> RedisReply:
-        """Ask until there is a reply, over as many connections as that takes; errors of Redis are replies."""
+        """Send a command, again on each new connection, until there is a reply; an error of Redis is a reply."""
         while True:
             await self._commands.connected()
             with suppress(NotConnected):

@@ -1,4 +1,4 @@
-"""TLS to Redis: which certificates are trusted, and which one airyd shows."""
+"""TLS to Redis: the trusted certificate authorities, and the client certificate."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ _T = TypeVar("_T")
 def client_options(
     name: str, host: str, ca_file: str | None, cert_file: str | None, key_file: str | None
 ) -> IOpenSSLClientConnectionCreator:
-    """Return what makes TLS connections to a host, and checks its certificate.
+    """Return the TLS options for connections to a host, which check its certificate.
 
-    :param name: of the address, for errors
-    :param ca_file: PEM file of the authorities that sign the server's certificate; None for the system's
-    :param cert_file: PEM file of the client's certificate chain, with ``key_file`` for its key
+    :param name: the address's name, for errors
+    :param ca_file: PEM file of the trusted certificate authorities; None for the system's
+    :param cert_file: PEM file of the client's certificate chain; its key is in ``key_file``
 
-    Raises ``ConfigurationError``, which names the parameter, if a certificate or key can't be used.
+    Raises ``ConfigurationError``, which names the parameter, if a certificate or key is unusable.
     """
     trust = None if ca_file is None else _load(trust_root, f"{name}: ca-file", ca_file)
     own: dict[str, Any] = {}
     if cert_file is not None and key_file is not None:
         certificate, *chain = _load(read_certificates, f"{name}: cert-file", cert_file)
         key = _load(read_private_key, f"{name}: key-file", key_file)
-        # Not as a PrivateCertificate: that holds no chain, and objects which pyOpenSSL takes no more.
+        # Not a PrivateCertificate: it holds no chain, and its objects are no longer accepted by pyOpenSSL.
         own = {"certificate": certificate, "privateKey": key, "extraCertChain": chain}
         try:
             ssl.CertificateOptions(**own).getContext()
         except (TlsError, TypeError, ValueError):
             raise ConfigurationError(
-                f"{name}: key-file {key_file}: this is not the key of the certificate in cert-file {cert_file}"
+                f"{name}: key-file {key_file}: this is not the key for the certificate in cert-file {cert_file}"
             ) from None
     try:
         return tls_options(host, trust, own)
     except ValueError:
         raise ConfigurationError(
-            f"{name}: no certificate can be checked for the name {host}; use another name of that host, or its address"
+            f"{name}: certificates cannot be checked for the name {host}; use another name of that host, or its address"
         ) from None
 
 
 def _load(read: Callable[[bytes], _T], parameter: str, path: str) -> _T:
-    """Return what is read of a file.
+    """Return the result of ``read`` on a file's contents.
 
-    Raises ``ConfigurationError`` that names the parameter and the file.
+    Raises ``ConfigurationError``, which names the parameter and the file.
     """
     content = read_bytes(parameter, path)
     try:

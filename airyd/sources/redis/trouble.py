@@ -1,4 +1,4 @@
-"""Why there is no connection to a Redis, in words for its operator: what to change, where that is known."""
+"""Error texts for a lost or refused connection to Redis, which tell the operator what to change."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from airyd.hostnames import one_line
 from airyd.openssl import TLS_ALERT, TlsFault, openssl_reason, tls_fault
 
 LOST: Final = "the connection was lost"
-#: How answers of web servers begin.
+#: The first bytes of a web server's answer.
 _WEB: Final = (b"HTTP/", b"<")
 _WITH_TLS: Final = "; if the server speaks TLS, write rediss:"
 _WITHOUT_TLS: Final = "; if the server does not speak TLS, write redis:"
 
 
 def why_no_redis(first: bytes, scheme: str) -> str:
-    """Return what answers instead of a Redis.
+    """Return the text for a server that is not a Redis.
 
-    :param first: how its answer begins
-    :param scheme: of the URL, such as ``rediss``
+    :param first: the first bytes of its answer
+    :param scheme: the URL's scheme, such as ``rediss``
     """
     if first.startswith(TLS_ALERT) and scheme == "redis":
         return "the server speaks TLS: write rediss:"
     what = "a web server, not a Redis" if first.startswith(_WEB) else "not a Redis"
-    return f"what answers there is {what}: correct the host or the port"
+    return f"the server is {what}: correct the host or the port"
 
 
 def why_silent(patience: float, scheme: str, is_secure: bool) -> str:
-    """Return what it means that nothing has come for so many seconds.
+    """Return the text for a server that has sent nothing for ``patience`` seconds.
 
-    :param is_secure: whether TLS has been agreed on
+    :param is_secure: whether the TLS handshake is complete
     """
     if scheme == "rediss" and not is_secure:
         return f"no answer in TLS within {patience:g} seconds{_WITHOUT_TLS}"
@@ -43,8 +43,8 @@ def why_silent(patience: float, scheme: str, is_secure: bool) -> str:
 def why_lost(error: BaseException | None, scheme: str, is_secure: bool, has_answered: bool) -> str:
     """Return why a connection was lost.
 
-    :param is_secure: whether TLS has been agreed on
-    :param has_answered: whether the server has said anything
+    :param is_secure: whether the TLS handshake is complete
+    :param has_answered: whether the server has sent any bytes
     """
     if isinstance(error, VerificationError | TlsError):
         return _why_no_tls(error)

@@ -1,4 +1,4 @@
-"""From a URL to the source that it names."""
+"""The parser of Redis URLs: returns a Streams or Pub/Sub source, direct or through sentinels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from airyd.sources.url_query import Query
 
 #: The values of ``mode``; the first is the default.
 MODES: Final = ("stream", "pubsub")
-#: Parameters that some of these URLs have and others don't, and which have them.
+#: Parameters that only some of these URLs take, each with the URLs that take it.
 _ELSEWHERE: Final = {
     "maxlen": "mode=stream",
     "history": "mode=pubsub",
@@ -24,14 +24,14 @@ _ELSEWHERE: Final = {
     "ca-file": "rediss:",
     "cert-file": "rediss:",
     "key-file": "rediss:",
-    "db": "redis+unix:, others have the number behind the host, such as redis://HOST/1",
+    "db": "redis+unix:, others have the number after the host, such as redis://HOST/1",
     "sentinel-password-file": "redis+sentinel:",
 }
 
 
 def parse(url: str, context: SourceContext) -> IEventSource:
     """Return the source of a URL ``redis://``, ``rediss://``, ``redis+unix://`` or ``redis+sentinel://``."""
-    if "@" in url.partition("?")[2]:  # the parameters' own errors would show the rest of a password
+    if "@" in url.partition("?")[2]:  # other errors would quote the rest of a password
         raise ConfigurationError(f"{url.partition(':')[0]}: in a password write %3F for '?', and %40 for '@'")
     query = Query(url)
     redis: RedisClient

@@ -1,1 +1,1 @@
-"""The ``sample:`` source: made-up conversations, played again and again."""
+"""The ``sample:`` source: plays made-up Airy conversations, or a recording."""

@@ -1,4 +1,4 @@
-"""A made-up Airy: people write through channels, the company answers, counts go up and down."""
+"""The generator of made-up Airy events: messages of contacts, answers, unread counts and channels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from twisted.logger import Logger
 
 from airyd.events import CHANNEL_CONNECTED, CHANNEL_DISCONNECTED, EVENTS, MESSAGE, UNREAD_COUNT
 
-#: A channel's name, its source, the source's own id for it, and its picture.
+#: Each channel's name, source, ``source_channel_id`` and ``image_url``.
 _CHANNELS: Final = (
     ("Harbour Books", "facebook", "104729001", "https://example.org/harbour-books.png"),
     ("Website chat", "chat_plugin", "website", None),
@@ -25,17 +25,17 @@ _CHANNELS: Final = (
     ("SMS desk", "twilio.sms", "+15005550006", None),
     ("WhatsApp-Läden \U0001f4da", "twilio.whatsapp", "whatsapp:+15005550009", None),
 )
-#: How many of them are connected at the beginning, and always at least.
+#: How many channels are connected at the start, and always at least.
 _FEWEST_CHANNELS: Final = 2
 _CONVERSATIONS: Final = 50
 
 
 class Phrases(NamedTuple):
-    """One language's sentences; ``{order}`` and ``{name}`` are filled in.
+    """The sentences of one language, with the placeholders ``{order}`` and ``{name}``.
 
-    :ivar names: of the people who write
-    :ivar questions: what they ask
-    :ivar answers: what the company answers
+    :ivar names: the names of contacts
+    :ivar questions: the messages of contacts
+    :ivar answers: the answers of the company
     """
 
     names: tuple[str, ...]
@@ -43,7 +43,7 @@ class Phrases(NamedTuple):
     answers: tuple[str, ...]
 
 
-#: One with accents and emoji, one without any ASCII letter: clients that count characters for bytes show it.
+#: One has accents and emoji, one no ASCII letters: they reveal clients that count characters as bytes.
 _LANGUAGES: Final = (
     Phrases(
         ("Emma", "Liam O'Neill", "Zoë"),
@@ -92,15 +92,15 @@ class _Conversation:
 
 
 class Conversations:
-    """An endless stream of events on the four destinations, each valid and as Airy documents it.
+    """An endless iterator of ``(destination, body)`` over the four destinations, in the format that Airy documents.
 
-    An iterator of ``(destination, body)``. The same seed and the same times give the same bytes.
+    The same seed and the same times give the same bytes.
 
-    :param wall: gives wall-clock seconds since 1970, for the dates in the payloads
+    :param wall: returns wall-clock seconds since 1970, for the dates in the payloads
     """
 
     def __init__(self, seed: int, wall: Callable[[], float]) -> None:
-        self._random = Random(seed)  # noqa: S311  # made up in a way that can be repeated; nothing is secret
+        self._random = Random(seed)  # noqa: S311  # repeatable sample data; nothing is secret
         self._wall = wall
         self._stamped = 0
         self._channels = [self._channel(*each) for each in _CHANNELS]
@@ -116,14 +116,14 @@ class Conversations:
         return destination, msgspec.json.encode(payload)
 
     def both_forms(self) -> Iterator[tuple[str, bytes]]:
-        """Return the next event twice: on its destination, and on ``/events`` as Airy 0.41 and later write it."""
+        """Return the next event on its destination, and again on ``/events`` in the format of Airy 0.41 and later."""
         destination, payload = next(self._events)
         yield destination, msgspec.json.encode(payload)
         yield EVENTS, msgspec.json.encode(self._typed(destination, payload))
 
     def _scenes(self) -> Iterator[_Made]:
         for channel in self._channels[:_FEWEST_CHANNELS]:
-            yield from self._channel_comes(channel)
+            yield from self._channel_connects(channel)
         while True:
             chance = self._random.random()
             if chance < 0.04:
@@ -138,12 +138,12 @@ class Conversations:
     def _channel_changes(self) -> Iterator[_Made]:
         channel = self._random.choice(self._channels)
         if not channel.connected:
-            yield from self._channel_comes(channel)
+            yield from self._channel_connects(channel)
         elif sum(each.connected for each in self._channels) > _FEWEST_CHANNELS:
             channel.connected = False
             yield CHANNEL_DISCONNECTED, channel.payload
 
-    def _channel_comes(self, channel: _AiryChannel) -> Iterator[_Made]:
+    def _channel_connects(self, channel: _AiryChannel) -> Iterator[_Made]:
         channel.connected = True
         yield CHANNEL_CONNECTED, channel.payload
 
@@ -154,7 +154,7 @@ class Conversations:
         yield UNREAD_COUNT, self._unread_count(conversation)
 
     def _company_answers(self, conversation: _Conversation) -> Iterator[_Made]:
-        """Reading resets the count; the answer is on its way until ``_answer_arrives``."""
+        """Reset the unread count, and send an answer that is PENDING until ``_answer_arrives``."""
         conversation.unread = 0
         yield UNREAD_COUNT, self._unread_count(conversation)
         text = self._fill_in(conversation, conversation.phrases.answers)
@@ -171,7 +171,7 @@ class Conversations:
         return [each for each in self._conversations if each.unread and each.channel.connected]
 
     def _conversation(self) -> _Conversation:
-        """Return a conversation on a connected channel, an old one or a new one."""
+        """Return a conversation on a connected channel, existing or new."""
         known = [each for each in self._conversations if each.channel.connected]
         if known and (len(self._conversations) >= _CONVERSATIONS or self._random.random() < 0.7):
             return self._random.choice(known)
@@ -233,7 +233,7 @@ class Conversations:
         return str(UUID(int=self._random.getrandbits(128), version=4))
 
     def _date(self) -> str:
-        """Return the time as Airy writes it, always later than the last one: clients go by the latest count."""
+        """Return the time in Airy's format, always later than the last: clients keep the latest unread count."""
         self._stamped = max(int(self._wall() * 1000), self._stamped + 1)
         seconds, milliseconds = divmod(self._stamped, 1000)
         return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03}Z"
@@ -251,7 +251,7 @@ class ConversationPlayer:
     """Publishes made-up events at a steady rate.
 
     :param rate: events per second
-    :param with_events: whether to publish each on ``/events``, too
+    :param with_events: whether to publish each event on ``/events``, too
     """
 
     _log = Logger()
@@ -267,23 +267,23 @@ class ConversationPlayer:
         self._publish: Callable[[str, bytes], object] | None = None
 
     def start(self, publish: Callable[[str, bytes], object]) -> None:
-        """Begin; the first event comes after one interval."""
+        """Start; the first event is published after one interval."""
         self._publish = publish
         self._loop.start(1 / self._rate, now=False).addErrback(
             lambda failure: self._log.failure("the sample feed has ended", failure)
         )
 
     def stop(self) -> None:
-        """End."""
+        """Stop."""
         self._publish = None
         if self._loop.running:
             self._loop.stop()
 
     def _play(self, count: int) -> None:
-        """Publish as many events as are due, but of those that are late at most a second's."""
+        """Publish the events that are due; after a delay, at most those of one second."""
         for _ in range(min(count, max(1, round(self._rate)))):
             made = self._conversations.both_forms() if self._with_events else (next(self._conversations),)
             for destination, body in made:
-                if self._publish is None:  # stopped by what an event set off
+                if self._publish is None:  # an event caused the stop
                     return
                 self._publish(destination, body)

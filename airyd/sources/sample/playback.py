@@ -1,4 +1,4 @@
-"""RecordedEvent events: a file of JSON lines, played at its own times."""
+"""The player of recorded events: reads a file of JSON lines and publishes each at its time."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from airyd.errors import ConfigurationError
 from airyd.files import read_bytes
 from airyd.payloads import check
 
-#: A recording that is played in a loop must last as long as this, in seconds.
+#: The shortest recording that may be looped, in seconds.
 SHORTEST_LOOP: Final = 0.1
-#: Bytes of a recording, all of which is kept.
+#: The maximum size of a recording in bytes; it is kept in memory.
 MOST_BYTES: Final = 256 * 1024 * 1024
 
 
 class RecordedEvent(NamedTuple):
     """One line of a recording.
 
-    :ivar at: seconds from the beginning
+    :ivar at: seconds since the start
     """
 
     at: float
@@ -41,10 +41,10 @@ _DECODER: Final = msgspec.json.Decoder(_Line)
 def read_recording(path: str, destinations: Container[str], body_limit: int) -> list[RecordedEvent]:
     """Return the lines of a file, each ``{"destination": …, "payload": …, "at": seconds}``.
 
-    A body has the bytes that the payload has in the file. Blank lines are skipped.
+    A body keeps the bytes of the payload in the file. Blank lines are skipped.
 
-    Errors: ``ConfigurationError`` with the number of the first line that is wrong, and why: not such
-    an object, a destination not among ``destinations``, a payload that breaks the payload rules
+    Errors: ``ConfigurationError`` with the number of the first wrong line, and the reason: not such an
+    object, a destination not among ``destinations``, a payload that breaks the payload rules
     (``airyd.payloads``), or a time before that of the line above.
     """
     content = read_bytes("sample: file", path, MOST_BYTES)
@@ -57,17 +57,17 @@ def read_recording(path: str, destinations: Container[str], body_limit: int) -> 
             if recording and recorded.at < recording[-1].at:
                 raise ValueError(f"'at' goes back from {recording[-1].at:g} to {recorded.at:g}")
         except RecursionError:
-            raise ConfigurationError(f"sample: file {path}, line {number}: nested too deep") from None
+            raise ConfigurationError(f"sample: file {path}, line {number}: nested too deeply") from None
         except ValueError as error:
             raise ConfigurationError(f"sample: file {path}, line {number}: {error}") from None
         recording.append(recorded)
     if not recording:
-        raise ConfigurationError(f"sample: file {path}: there are no events in it; write one a line")
+        raise ConfigurationError(f"sample: file {path}: it has no events; write one on each line")
     return recording
 
 
 def _read_line(line: bytes, destinations: Container[str], body_limit: int) -> RecordedEvent:
-    """Return what the line holds; ``ValueError`` says what is wrong with it."""
+    """Return the event of a line; ``ValueError`` says what is wrong with it."""
     try:
         line.decode()
     except UnicodeDecodeError as error:
@@ -84,9 +84,9 @@ def _read_line(line: bytes, destinations: Container[str], body_limit: int) -> Re
 
 
 class RecordingPlayer:
-    """Publishes a recording once, or over and over.
+    """Publishes a recording once, or in a loop.
 
-    :param clock: its times count from ``start`` on
+    :param clock: for the times, which count from :meth:`start`
     """
 
     def __init__(self, recording: Sequence[RecordedEvent], loop: bool, clock: IReactorTime) -> None:
@@ -101,13 +101,13 @@ class RecordingPlayer:
         self._call: IDelayedCall | None = None
 
     def start(self, publish: Callable[[str, bytes], object]) -> None:
-        """Begin; what is due at once is published in the reactor's next turn."""
+        """Start; events due at once are published in the reactor's next turn."""
         self._publish = publish
         self._begin = self._clock.seconds()
         self._schedule()
 
     def stop(self) -> None:
-        """End."""
+        """Stop."""
         self._publish = None
         if self._call is not None:
             self._call.cancel()
@@ -120,19 +120,19 @@ class RecordingPlayer:
                 return
             self._next = 0
             length = self._recording[-1].at
-            # After the process has slept, one pass is made up for, not all of them.
+            # After a suspend of the process, catch up on one pass only.
             self._begin = max(self._begin + length, now - length)
         due = self._begin + self._recording[self._next].at
         self._call = self._clock.callLater(max(0.0, due - now), self._play)
 
     def _play(self) -> None:
-        """Publish what has the same time as the next event, or is late."""
+        """Publish the next event, and all others that are due."""
         self._call = None
         elapsed = max(self._clock.seconds() - self._begin, self._recording[self._next].at)
         while self._next < len(self._recording) and self._recording[self._next].at <= elapsed:
             recorded = self._recording[self._next]
             self._next += 1
-            if self._publish is None:  # stopped by what an event set off
+            if self._publish is None:  # an event caused the stop
                 return
             self._publish(recorded.destination, recorded.body)
         if self._publish is not None:

@@ -1,4 +1,4 @@
-"""The sample source: a feed that plays by itself, on top of the memory feed."""
+"""The event source of ``sample:`` URLs: a memory feed with a player that publishes to it."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from airyd.sources.url_query import Query
 
 
 class Player(Protocol):
-    """Something that publishes by itself once it was started."""
+    """Publishes events after it is started."""
 
     def start(self, publish: Callable[[str, bytes], object]) -> None:
-        """Begin; called at most once, and nothing is published before it has returned.
+        """Start; called at most once. The first event is published after this returns.
 
-        :param publish: takes a destination and a body; a running memory feed takes everything
+        :param publish: called with a destination and a body; never fails while the memory feed runs
         """
         ...
 
     def stop(self) -> None:
-        """End: nothing is published any more; may be called when it was never started."""
+        """Stop publishing; may be called before :meth:`start`."""
         ...
 
 
@@ -36,7 +36,7 @@ class Player(Protocol):
 class SampleSource:
     """A memory feed with a player, which starts at the first watch of any destination.
 
-    What others publish mixes with what the player does.
+    Clients may publish to the same feed.
     """
 
     def __init__(self, feed: MemorySource, player: Player) -> None:
@@ -45,16 +45,16 @@ class SampleSource:
         self._playing = False
 
     def start(self, sink: IEventSink) -> Deferred[None]:
-        """Begin (``IEventSource``); the player waits for the first watch."""
+        """Start the feed (``IEventSource``); the player waits for the first watch."""
         return self._feed.start(sink)
 
     def stop(self) -> Deferred[None]:
-        """End (``IEventSource``), and the player with it."""
+        """Stop the player and the feed (``IEventSource``)."""
         self._player.stop()
         return self._feed.stop()
 
     def extend(self, destinations: Sequence[str]) -> None:
-        """Let the feed have more destinations (``IEventSource``); the player plays what it has."""
+        """Add destinations to the feed (``IEventSource``); the player does not publish on them."""
         self._feed.extend(destinations)
 
     def watch(self, destination: str, after_gap: bool = False) -> Deferred[str]:
@@ -66,7 +66,7 @@ class SampleSource:
         return watched
 
     def unwatch(self, destination: str) -> None:
-        """Deliver nothing more of this destination (``IEventSource``); the player plays on."""
+        """Stop delivering this destination's events (``IEventSource``); the player continues."""
         self._feed.unwatch(destination)
 
     def replay(self, destination: str, after: str, limit: int) -> Deferred[Replay]:
@@ -78,19 +78,19 @@ class SampleSource:
         return self._feed.order(destination, event_id)
 
     def publish(self, destination: str, body: bytes) -> Deferred[str]:
-        """Add an event to what the player publishes (``IEventSource``)."""
+        """Publish an event (``IEventSource``)."""
         return self._feed.publish(destination, body)
 
     def health(self) -> Sequence[str]:
-        """Say what is wrong (``IEventSource``)."""
+        """Return what is wrong (``IEventSource``)."""
         return self._feed.health()
 
 
 def parse(url: str, context: SourceContext) -> SampleSource:
     """Return the source of a URL ``sample:[?rate=R&seed=S]`` or ``sample:?file=PATH[&loop=1]``.
 
-    Both take the parameters of ``memory:``, too. A file is read at once, so that a fault in it is
-    said before anything listens.
+    Both also take the parameters of ``memory:``. A file is read at once, so that its errors are reported
+    before airyd listens.
 
     Errors: ``ConfigurationError``.
     """

@@ -1,4 +1,4 @@
-"""The option ``--auth jwt:...``: keys, times, where a token may be, and what must not be told."""
+"""The option ``--auth jwt:...``: keys, times, places of the token, and secrets in errors."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ JWK = b'{"kty":"oct","k":"c2VjcmV0LXNlY3JldC1zZWNyZXQ"}'
 
 
 class KeyTests(AccessCase):
-    """Where the key is, and which algorithm it is good for."""
+    """The places of keys, and their algorithms."""
 
     def test_interface(self) -> None:
         verifyObject(IAuthenticator, self.made())
@@ -95,7 +95,7 @@ class KeyTests(AccessCase):
         self.assertEqual(self.refused(door, bearer(token(claims(exp=1)))), LoginFault.EXPIRED)
 
     def test_as_good_as_eternal(self) -> None:
-        """What ends in more than ten years has no end; what ends before has one."""
+        """A token that expires in more than ten years has no expiry; an earlier one has."""
         door = self.made("jwt:secret-env=SECRET:allow-eternal")
         for far in (int(NOW) * 1000, 10**15, 1e300, NOW + 3653 * 86400):
             self.assertIsNone(self.let_in(door, bearer(token(claims(exp=far)))).expires)
@@ -104,7 +104,7 @@ class KeyTests(AccessCase):
             self.assertEqual(self.let_in(self.made(spec), bearer(token(claims(exp=soon)))).expires, soon)
 
     def test_leeway(self) -> None:
-        """An issuer's clock may be 5 s ahead when it says from when a token is good; nothing else has leeway."""
+        """nbf has 5 s of leeway by default; exp and iat have none."""
         for words, ahead, behind in (("", 5, 0), (":leeway=0", 0, 0), (":leeway=2", 2, 2), (":leeway=30", 30, 30)):
             door = self.made(f"jwt:secret-env=SECRET{words}")
             principal = self.let_in(door, bearer(token(claims(nbf=NOW + ahead, iat=NOW + 9, exp=NOW + 9))))
@@ -124,7 +124,7 @@ class KeyTests(AccessCase):
 
 
 class ConfigurationTests(AccessCase):
-    """What is wrong is said in one line, which holds no secret, before anything starts."""
+    """A wrong spec fails at the start with one line without secrets."""
 
     def test_wrong(self) -> None:
         secret = self.file(SECRET.encode())
@@ -150,7 +150,7 @@ class ConfigurationTests(AccessCase):
             (f"jwt:secret-file={self.file(JWK)}", "jwks"),
             (f"jwt:key-file={secret}", "no public key"),
             (f"jwt:key-file={self.file(small)}", "private key"),
-            (f"jwt:key-file={secret}:base64", "base64 is for a secret"),
+            (f"jwt:key-file={secret}:base64", "base64 is for secret-file= and secret-env="),
             ("jwt:jwks=http://idp.example/keys", "https:"),
             ("jwt:jwks=https://ann@idp.example/keys", "user name"),
             (r"jwt:jwks=https://ann\:hunter2@idp.example/keys", "user name"),
@@ -205,7 +205,7 @@ class ConfigurationTests(AccessCase):
         self.assertIn("2048 bits", str(error))
 
     def test_nothing_is_shown(self) -> None:
-        """Nothing that holds a secret, a token or a cookie shows it when it is printed."""
+        """No repr contains a secret, a token or a cookie."""
         from airyd.auth.jwt.keys import secret_keys
 
         opening = Opening("Bearer hunter2", "session=hunter2")
@@ -264,7 +264,7 @@ class PlaceTests(SynchronousTestCase):
         self.assertTrue(authenticator("jwt:secret-env=SECRET:cookie=token").cookies)
 
     def test_the_first_counts(self) -> None:
-        """What CONNECT says goes over what the handshake says, and a bad token there is not made good by a cookie."""
+        """CONNECT takes precedence over the handshake, so that a good cookie doesn't help a bad token there."""
         opening = Opening("Bearer h", "token=c")
         headers = {"Authorization": "Bearer a"}
         self.assertEqual(find_token(Credentials("ann", "p", headers, opening), "token"), "a")
@@ -280,7 +280,7 @@ class PlaceTests(SynchronousTestCase):
 
 
 class KeySetTests(AccessCase):
-    """Which keys of a JWK Set count."""
+    """Which keys of a JWK Set are used."""
 
     def door(self, *keys: object) -> IAuthenticator:
         """Return an authenticator with these keys in a file."""
@@ -305,7 +305,7 @@ class KeySetTests(AccessCase):
         self.assertEqual(self.refused(both, bearer(token(key=one, algorithm="RS256"))), LoginFault.UNKNOWN_KEY)
 
     def test_left_out(self) -> None:
-        """What is for something else, private, symmetric, weak, or not understood doesn't disturb the others."""
+        """Keys for other uses, private, symmetric, weak or unknown ones are skipped."""
         key = private_key("RS256")
         ec_key = private_key("ES256")
         assert isinstance(ec_key, EllipticCurvePrivateKey)

@@ -44,7 +44,7 @@ class Answering(Protocol):
 
 
 class AnsweringFactory(Factory):
-    """What all connections answer."""
+    """The answer on all connections."""
 
     protocol = Answering  # type: ignore[assignment]  # Twisted's type is wider
     noisy = False
@@ -63,7 +63,7 @@ def http(body: bytes, status: str = "200 OK", *headers: str) -> bytes:
 
 
 class FetchTests(TestCase):
-    """What comes of a fetch."""
+    """Results of a fetch."""
 
     async def serve(
         self, answer: bytes, closes: bool = True, description: str = "tcp:0:interface=127.0.0.1"
@@ -113,7 +113,7 @@ class FetchTests(TestCase):
             self.assertEqual(await self.said(answer), f"the server answers with {status[:3]}")
 
     async def test_too_big(self) -> None:
-        """It is given up where the bound is, not read to its end, whatever its length says."""
+        """A document over the limit is aborted at the limit, whatever its Content-Length."""
         body = b"x" * (MOST_BYTES + 1)
         self.assertIn(f"more than {MOST_BYTES}", await self.said(http(body), closes=False))
         self.assertIn(f"more than {MOST_BYTES}", await self.said(b"HTTP/1.1 200 OK\r\n\r\n" + body, closes=False))
@@ -131,7 +131,7 @@ class FetchTests(TestCase):
         self.assertIn("cannot connect", await self.failure(f"http://127.0.0.1:{port}/".replace("127.0.0.1", "[::1]")))
 
     async def test_silent(self) -> None:
-        """One clock covers the whole of it; the connection goes."""
+        """One timeout covers the whole fetch and closes the connection."""
         for answer in (b"", http(b"keys")[:-1]):
             await self.give_up(answer)
 
@@ -154,7 +154,7 @@ class FetchTests(TestCase):
             await self.check_cancelled(answer)
 
     async def check_cancelled(self, answer: bytes) -> None:
-        """Cancel a request that a server has had, and answers with this."""
+        """Cancel a request that the server has received and answers with this."""
         factory, port = await self.serve(answer, closes=False)
         fetching = Deferred.fromCoroutine(self.fetch(f"http://127.0.0.1:{port}/"))
         await until(reactor, lambda: factory.requests)
@@ -164,7 +164,7 @@ class FetchTests(TestCase):
         await until(reactor, lambda: factory.open == 0)
 
     async def test_https(self) -> None:
-        """Only a server whose certificate is signed by who was named, or by whom the system trusts, is believed."""
+        """Only certificates of the given authorities, or of the system's, are trusted."""
         directories = [Path(self.mktemp()) for _ in range(2)]
         for directory in directories:
             directory.mkdir()
@@ -190,7 +190,7 @@ class FetchTests(TestCase):
         self.assertIn("closed the connection", await self.failure(f"https://127.0.0.1:{port}/keys", files.ca))
 
     async def test_log_says_nothing(self) -> None:
-        """What Twisted has to say of each connection is of no use to anybody."""
+        """Twisted's own messages about connections are not logged."""
         answers = (http(b"keys"), b"", b"220 mail\r\n")
         ports = [(await self.serve(answer))[1] for answer in answers]
         log = record_log(self)

@@ -1,4 +1,4 @@
-"""A key set through its life: fetched, fetched again, away, rotated, asked for too often."""
+"""A JWK Set: fetched, refreshed, unavailable, rotated, requested too often."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class KeySetTests(SynchronousTestCase):
     """The set, and the logins that depend on it."""
 
     def setUp(self) -> None:
-        """Put up a door whose keys come when the test says so."""
+        """Make an authenticator whose keys the test provides."""
         self.clock = Clock()
         self.fetches: list[Deferred[bytes]] = []
         self.keys = JwkSet("https://idp.example/keys", self.fetch, self.clock)
@@ -44,7 +44,7 @@ class KeySetTests(SynchronousTestCase):
         return fetching
 
     def answer(self, outcome: bytes | Exception) -> None:
-        """Answer the fetch that is under way."""
+        """Answer the fetch in flight."""
         (fetching,) = self.fetches
         self.fetches.clear()
         if isinstance(outcome, bytes):
@@ -63,7 +63,7 @@ class KeySetTests(SynchronousTestCase):
         return fault
 
     def test_not_there_yet(self) -> None:
-        """Who comes before the keys waits for them."""
+        """A login before the first fetch waits for the keys."""
         self.assertEqual(len(self.keys.health()), 1)
         self.door.start()
         login, other = self.log_in("old"), self.log_in("new")
@@ -74,7 +74,7 @@ class KeySetTests(SynchronousTestCase):
         self.assertEqual((self.keys.health(), self.keys.warnings(), self.fetches), ((), (), []))
 
     def test_never_there(self) -> None:
-        """No keys is no reason to log anybody out: the answer is "try again", not 401."""
+        """Without keys the answer is "try again", not 401, which would log users out."""
         self.door.start()
         login = self.log_in("old")
         self.answer(FetchFailed("the server answers with 500"))
@@ -85,7 +85,7 @@ class KeySetTests(SynchronousTestCase):
         self.assertEqual(self.door.warnings(), ())
 
     def test_fetched_again(self) -> None:
-        """A key that is taken out of the set is good for five minutes more at most."""
+        """A key removed from the set is accepted for at most five more minutes."""
         self.door.start()
         self.answer(OLD_SET)
         self.clock.advance(FRESH - 1)
@@ -113,7 +113,7 @@ class KeySetTests(SynchronousTestCase):
         self.assertEqual(len(self.fetches), 1)
 
     def test_made_up_kids(self) -> None:
-        """However many come, the server is asked once in five seconds, and nobody else waits for it."""
+        """Unknown kids cause one fetch per five seconds; other logins don't wait for it."""
         self.door.start()
         self.answer(OLD_SET)
         fetches = 0
@@ -135,7 +135,7 @@ class KeySetTests(SynchronousTestCase):
         self.assertEqual(self.fetches, [])
 
     def test_away(self) -> None:
-        """The keys that are known stay in use; what isn't known may be a new one, and is no reason for a 401."""
+        """Known keys stay in use; an unknown key may be new, so the answer is not 401."""
         log = record_log(self)
         self.door.start()
         self.answer(OLD_SET)
@@ -159,7 +159,7 @@ class KeySetTests(SynchronousTestCase):
         self.assertEqual([event["log_format"][:15] for event in log if "name" in event], GOT_LOST_GOT)
 
     def test_each_trouble_is_logged_once(self) -> None:
-        """However often it is tried; again only after another, or after a success."""
+        """A failure is logged once, until another one or a success."""
         log = record_log(self)
         self.door.start()
         other, good = FetchFailed("the server answers with 500"), BOTH
@@ -182,7 +182,7 @@ class KeySetTests(SynchronousTestCase):
         )
 
     def test_nonsense_is_away(self) -> None:
-        """What is no key set, or has no key, replaces none."""
+        """An invalid or empty JWK Set does not replace the known keys."""
         self.door.start()
         self.answer(OLD_SET)
         for nonsense in (
@@ -215,7 +215,7 @@ class KeySetTests(SynchronousTestCase):
         self.successResultOf(self.log_in("old"))
 
     def test_stopped_fetch(self) -> None:
-        """A fetch that is cancelled may fail in any way: the log says nothing of it, and nothing begins anew."""
+        """A cancelled fetch is neither logged nor retried."""
         log = record_log(self)
         fetching: Deferred[bytes] = Deferred(lambda _: fetching.errback(FetchFailed("cannot connect")))
         keys = JwkSet("https://idp.example/keys", lambda: fetching, self.clock)
@@ -225,7 +225,7 @@ class KeySetTests(SynchronousTestCase):
         self.assertEqual((log, self.clock.getDelayedCalls()), ([], []))
 
     def test_stop(self) -> None:
-        """Nothing is left to happen."""
+        """No timer is left."""
         self.door.start()
         login = self.log_in("old")
         self.door.stop()

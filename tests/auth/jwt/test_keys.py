@@ -1,4 +1,4 @@
-"""The keys of one issuer: several secrets, several public keys, and the algorithms that each is good for."""
+"""The keys of one issuer: several secrets, several public keys, and the algorithms of each."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class KeysCase(AccessCase):
         return text
 
     def assert_same_user(self, before: IPrincipal, after: IPrincipal) -> None:
-        """Assert that who is connected may show the token of the other."""
+        """Assert that both principals are the same user, as a token refresh requires."""
         check_subject(before, after, Metrics(), "peer")
 
 
@@ -105,7 +105,7 @@ class SecretsTests(KeysCase):
         self.assertEqual(self.refused(self.with_secrets(NEW), bearer(token(key=OLD))), LoginFault.SIGNATURE)
 
     def test_two_auths_are_two_realms(self) -> None:
-        """User 1 of one issuer is not user 1 of another, be the secret the same."""
+        """Equal names of two issuers are different users, even with the same secret."""
         one, other = (self.let_in(self.with_secrets(OLD), bearer(token(key=OLD))) for _ in range(2))
         self.assertEqual(one.name, other.name)
         self.assertRaises(LoginRefused, self.assert_same_user, one, other)
@@ -130,7 +130,7 @@ class SecretsTests(KeysCase):
             self.let_in(door, bearer(token(key=secret)))
 
     def test_bytes_are_one_secret(self) -> None:
-        """As it was, as long as no byte of them is a line's end: then it can't be told what is meant."""
+        """One binary secret is accepted, unless it contains a line feed: then its meaning is ambiguous."""
         secret = bytes(range(128, 180))
         self.let_in(self.with_secrets(secret + b"\n"), bearer(token(key=secret)))
         for content in (secret + b"\n" + secret, OLD.encode() + b"\n" + secret, b"\0" * 40 + b"\n" + OLD.encode()):
@@ -149,8 +149,8 @@ class SecretsTests(KeysCase):
                 "line 2: the secret has 3 bytes",
             ),  # as openssl rand -base64 51 has it
             (base64.b64encode(b"-----BEGIN PUBLIC KEY-----hunter2").decode(), ":base64", "key-file"),
-            (OLD[:63], ":alg=HS512", "the secret has 63 bytes, and HS512 needs 64"),
-            (OLD[:47], ":alg=HS256,HS384", "the secret has 47 bytes, and HS384 needs 48"),
+            (OLD[:63], ":alg=HS512", "the secret has 63 bytes, but HS512 needs at least 64"),
+            (OLD[:47], ":alg=HS256,HS384", "the secret has 47 bytes, but HS384 needs at least 48"),
             (f"{OLD}\n{NEW[:63]}", ":alg=HS512", "line 2: the secret has 63 bytes"),
             (" \n\r\n\t\n", "", "there is no secret in it"),
         ):
@@ -185,7 +185,7 @@ class PublicKeysTests(KeysCase):
         self.assertEqual(self.refused(door, bearer(token())), LoginFault.ALGORITHM)
 
     def test_certificates(self) -> None:
-        """A renewed one beside the old one, signed by themselves, with the same name."""
+        """An old and a renewed self-signed certificate with the same name."""
         old, new = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
         pems = [certificate("idp", each, "idp", each) for each in (old, new, new)]
         door = self.with_keys(*pems, public_pem(private_key("EdDSA")))
@@ -193,7 +193,7 @@ class PublicKeysTests(KeysCase):
             self.let_in(door, bearer(token(key=key, algorithm="ES256")))
 
     def test_chain(self) -> None:
-        """The key of an authority is not that of the issuer of tokens."""
+        """The key of a certificate authority is not a key for tokens."""
         authority, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
         chain = certificate("idp", key, "ca", authority), certificate("ca", authority, "ca", authority)
         for pems in (chain, chain[::-1]):
@@ -210,14 +210,14 @@ class PublicKeysTests(KeysCase):
             (b"-----BEGIN X-----" * 15_000 + pem, "", "has no end"),
             (pem + private_pem(private_key("ES256")), "", "private key"),
             (pem + weak, "", "2048 bits"),
-            (pem + bitcoin, "", "none of RSA, P-256"),
+            (pem + bitcoin, "", "not RSA, P-256"),
             (pem + request, "", "no public key in PEM"),
             (
                 pem + public_pem(private_key("ES384")),
                 "",
-                "it holds a key for ES384, and the algorithms here are RS256, ES256",
+                "it holds a key for ES384, but the allowed algorithms are RS256, ES256",
             ),
-            (pem + other, ":alg=RS256", "it holds a key for ES256, and the algorithms here are RS256"),
+            (pem + other, ":alg=RS256", "it holds a key for ES256, but the allowed algorithms are RS256"),
             (pem, ":alg=RS256,ES384", "no key for ES384"),
         ):
             self.assertIn(expected, self.said(f"jwt:key-file={self.file(content)}{words}"))
@@ -225,7 +225,7 @@ class PublicKeysTests(KeysCase):
     def test_most(self) -> None:
         pems = [public_pem(private_key("EdDSA", number)) for number in range(MOST_KEYS + 1)]
         self.with_keys(*pems[:-1])
-        self.assertIn(f"{MOST_KEYS} are the most", self.said(f"jwt:key-file={self.file(b''.join(pems))}"))
+        self.assertIn(f"{MOST_KEYS} is the limit", self.said(f"jwt:key-file={self.file(b''.join(pems))}"))
 
 
 class AuthoritiesTests(KeysCase):
@@ -259,7 +259,7 @@ class AlgorithmsTests(KeysCase):
                 )
 
     def test_not_where_it_is_not(self) -> None:
-        """The same key, by each algorithm that it would do for but the one that is named."""
+        """A key is refused for every algorithm but the one in alg=."""
         families = (SECRET_ALGORITHMS, [name for name in ALL if name.startswith(("RS", "PS"))])
         for family in families:
             for named in family:
@@ -282,7 +282,7 @@ class AlgorithmsTests(KeysCase):
                             self.assertEqual(self.refused(door, credentials), LoginFault.ALGORITHM)
 
     def test_several(self) -> None:
-        """As while an issuer goes over from one to another."""
+        """Two algorithms at once, as while an issuer changes its algorithm."""
         secrets = self.with_secrets(f"{OLD}\n{NEW}", ":alg=HS256,HS512")
         keys = private_key("RS256"), private_key("ES384")
         public = self.with_keys(*map(public_pem, keys), words=":alg=RS256,PS256,ES384")
@@ -299,7 +299,7 @@ class AlgorithmsTests(KeysCase):
                 self.assertEqual(self.refused(door, credentials), LoginFault.ALGORITHM)
 
     def test_usual(self) -> None:
-        """Without the word it is one for each kind of key, however long the key is."""
+        """Without alg= there is one algorithm for each kind of key, whatever its length."""
         for algorithm in ALL:
             credentials = bearer(token(key=signed_with(algorithm), algorithm=algorithm))
             usual = algorithm in ("HS256", "RS256", "ES256", "EdDSA")
@@ -312,7 +312,7 @@ class AlgorithmsTests(KeysCase):
                 self.assertEqual(self.refused(self.door(algorithm, ""), credentials), LoginFault.ALGORITHM)
 
     def test_sets(self) -> None:
-        """A key's own ``alg`` counts, and doesn't make good what isn't named."""
+        """A key's own ``alg`` restricts it, and allows nothing that alg= doesn't."""
         key, other = private_key("RS256"), private_key("ES384")
         door = self.with_set(jwk(key, "pss", alg="PS256"), jwk(key, "rs"), jwk(other, "ec"), words=":alg=RS256,PS256")
         for algorithm, key_id, fault in (
@@ -331,14 +331,14 @@ class AlgorithmsTests(KeysCase):
         self.assertEqual(self.refused(door, credentials), LoginFault.ALGORITHM)
 
     def test_keys_of_a_set_with_one_name(self) -> None:
-        """Some issuers give two keys one ``kid``: each of them counts."""
+        """Some issuers give two keys one ``kid``: both are tried."""
         keys = [private_key("ES256", number) for number in range(2)]
         door = self.with_set(*(jwk(key, "k") for key in keys))
         for key in keys:
             self.let_in(door, bearer(token(key=key, algorithm="ES256", kid="k")))
 
     def test_most_keys_of_a_set_with_one_name(self) -> None:
-        """No more of them are tried than a file may hold: the last ones."""
+        """Of many keys with one kid only the last eight are tried."""
         keys = [private_key("ES256", number) for number in range(MOST_KEYS + 1)]
         door = self.with_set(*(jwk(key, "k") for key in keys))
         first, *others = (bearer(token(key=key, algorithm="ES256", kid="k")) for key in keys)
@@ -354,7 +354,7 @@ class AlgorithmsTests(KeysCase):
         self.assertEqual(refused.fault, LoginFault.ALGORITHM)
 
     def test_public_keys_are_no_secrets(self) -> None:
-        """Whatever a door takes, nothing that everybody can read signs a token for it."""
+        """No public text is accepted as a signing secret, whatever the keys."""
         key = private_key("RS256")
         texts = [public_pem(key), public_pem(key).strip(), json.dumps(jwk(key, None)).encode()]
         texts.append(key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))

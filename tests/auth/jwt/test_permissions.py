@@ -1,4 +1,4 @@
-"""What claims allow, and that equal ones are one object."""
+"""Permissions from claims; equal ones are shared."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from tests.auth.case import AccessCase, bearer, claims, token
 
 
 class RightsTests(AccessCase):
-    """Claims of a token, and what its bearer may do."""
+    """Claims of a token, and what they allow."""
 
     def bearer_of(self, spec: str = "jwt:secret-env=SECRET", **more: Any) -> IPrincipal:
-        """Return whom a token with these claims makes."""
+        """Return the principal of a token with these claims."""
         return self.let_in(self.made(spec), bearer(token(claims(**more))))
 
     def refusal(self, **more: Any) -> LoginFault:
@@ -27,7 +27,7 @@ class RightsTests(AccessCase):
         return self.refused(self.made(), bearer(token(claims(**more))))
 
     def test_without_claims(self) -> None:
-        """The catalogue may be subscribed to, nothing may be sent, nothing is hidden."""
+        """Without claims every destination may be subscribed to, none may be sent to, no event is hidden."""
         principal = self.bearer_of()
         verifyObject(IPrincipal, principal)
         for destination in (MESSAGE, UNREAD_COUNT, "/events"):
@@ -48,7 +48,7 @@ class RightsTests(AccessCase):
         self.assertTrue(principal.may_subscribe("/events"))
 
     def test_what_airyd_tells_by_itself(self) -> None:
-        """Everybody may hear it, nobody may forge it."""
+        """Everybody may subscribe to it, nobody may SEND to it."""
         principal = self.bearer_of(subscribe=["/queue/*"], send=["/**"], only={"channel_id": ["c"]})
         self.assertTrue(principal.may_subscribe("/airyd/status"))
         self.assertFalse(principal.may_send("/airyd/status") or principal.may_send("/airyd/token"))
@@ -98,7 +98,7 @@ class RightsTests(AccessCase):
         self.assertNotEqual(first.row_filter(MESSAGE), third.row_filter(MESSAGE))
 
     def test_filters_compare_by_value(self) -> None:
-        """It is what makes an audience, also for those who logged in at different doors."""
+        """Equal filters compare equal, also across authenticators."""
         only = {"channel_id": ["c1", "c2"]}
         first, second = (self.bearer_of(only=only).row_filter(MESSAGE) for _ in range(2))
         self.assertIsNot(first, second)
@@ -184,7 +184,7 @@ class RowTests(AccessCase):
         self.assertFalse(self.passes(MESSAGE, '{"channel_id":""}', only={"channel_id": []}))
 
     def test_as_it_is_written(self) -> None:
-        """Escapes and halves of surrogate pairs, which JSON allows, don't hide a field or break the look."""
+        """Escapes and lone surrogates, which JSON allows, don't break the filter."""
         only = {"channel_id": ["c1", "é/"]}
         for body, passes in (
             (r'{"channel_id":"\u00e9\/"}', True),
@@ -197,10 +197,10 @@ class RowTests(AccessCase):
 
 
 class DeepTests(AccessCase):
-    """A body that is nested nearly too deep to be published."""
+    """A body nested nearly too deeply to be published."""
 
     def test_it_is_hidden(self) -> None:
-        """Looked at from deeper in the stack, it can't be read; that harms nobody, and shows nothing."""
+        """Deeper in the call stack it cannot be parsed; then the filter hides the event."""
         deep = Event(MESSAGE, "1-1", b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
         for missing_allowed in (False, True):
             self.assertFalse(ClaimRowFilter({"channel_id": frozenset(["1"])}, missing_allowed).matches(LazyRow(deep)))

@@ -1,4 +1,4 @@
-"""What the tests over a real redis-server share: a source, somebody who publishes, and waits that end."""
+"""Helpers of the tests over a real redis-server: a source, a publisher, and bounded waits."""
 
 from __future__ import annotations
 
@@ -88,14 +88,14 @@ class RedisCase(TestCase):
         return ("XADD", self.key(destination), "MAXLEN", "~", 10_000, event_id, "payload", body(number))
 
     def add(self, *numbers: int, destination: str = MESSAGE) -> list[Event]:
-        """Publish as anybody may; return the events as the sink should see them."""
+        """Publish with the documented command; return the events as the sink should get them."""
         ids = self.redis.pipeline([self.addition(number, destination) for number in numbers])
         return [
             Event(destination, event_id.decode(), body(number)) for event_id, number in zip(ids, numbers, strict=True)
         ]
 
     def wait(self, seconds: float) -> Deferred[None]:
-        """Let the reactor run for so long."""
+        """Let the reactor run for some seconds."""
         return deferLater(self.reactor, seconds)
 
     async def until(self, condition: Callable[[], object], within: float = PATIENCE) -> float:
@@ -103,11 +103,11 @@ class RedisCase(TestCase):
         return await until(self.reactor, condition, within)
 
     async def until_says(self, source: IEventSource, reason: str) -> None:
-        """Wait until the source says that something is wrong, and names this reason in all that it says."""
+        """Wait until the source's health is bad, with this reason in each text."""
         await self.until(lambda: source.health() and all(reason in trouble for trouble in source.health()))
 
     async def until_has(self, sink: RecordingSink, event: Event, within: float = PATIENCE) -> None:
-        """Wait until the sink has this event, too."""
+        """Wait until the sink has this event."""
         await self.until(lambda: event in sink.events, within)
 
     async def until_seen(self, sink: RecordingSink, events: Sequence[Event], within: float = PATIENCE) -> None:
@@ -117,7 +117,7 @@ class RedisCase(TestCase):
 
 
 def has_tried(source: IEventSource) -> bool:
-    """Say whether the source says that something is wrong, and no longer that it only begins."""
+    """Return whether the source's health is bad for another reason than that it is starting."""
     troubles = source.health()
     return bool(troubles) and not any("not connected yet" in trouble for trouble in troubles)
 

@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 
 
 class Certificates:
-    """PEM files in a directory; those that are made with it are valid for a day.
+    """Makes PEM files in a directory; its certificates are valid for a day by default.
 
     :param authority: its name; two with the same name are told apart by their keys alone
     :ivar ca: the authority's certificate

@@ -74,7 +74,7 @@ class Sentinel(RedisServer):
 
 
 class Cluster:
-    """All six, ready: the replicas have all of the master's data, and the sentinels know each other.
+    """A ready cluster: the replicas have all of the master's data, and the sentinels know each other.
 
     :param options: of the servers' command line, beside those for replication
     :param sentinel_password: of the sentinels

@@ -15,7 +15,7 @@ from tests.sources.redis.server import own_prefix, shared_server
 class RedisContract(EventSourceContract):
     """The suite with a server, and a prefix of its own; to be mixed with trial's ``TestCase``.
 
-    :ivar operator: a connection for what is no publishing
+    :ivar operator: a connection for commands other than publishing
     """
 
     timeout = TIMEOUT
@@ -32,7 +32,7 @@ class RedisContract(EventSourceContract):
 
     @cached_property
     def publisher(self) -> Any:
-        """A connection of another library's, to which airyd is unknown."""
+        """A connection of another Redis library."""
         connection = txredisapi.lazyConnection("127.0.0.1", self.server.port, charset=None)
         self.addCleanup(connection.disconnect)
         return connection

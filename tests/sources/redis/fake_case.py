@@ -1,4 +1,4 @@
-"""A source over a Redis in memory, whose answers a test plays."""
+"""A source over a Redis in memory, whose replies the test sends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Redis as its clients see it, in memory: connections whose other end a test plays."""
+"""A Redis in memory: connections whose server side the test plays."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def address_of(endpoint: FakeEndpoint) -> Address:
 
 
 class _Transport(StringTransport):
-    """A transport that ends in the reactor's next turn, as real ones do.
+    """A transport that closes in the reactor's next turn, as real ones do.
 
     :ivar ends: whether the other end answers a close; an abort needs no answer
     """
@@ -97,9 +97,9 @@ class _Transport(StringTransport):
 
 
 class Session:
-    """One connection, at Redis' end.
+    """The server side of one connection.
 
-    :ivar is_open: whether the client has not ended it
+    :ivar is_open: whether the client has not closed it
     """
 
     def __init__(self, clock: Clock, protocol: IProtocol) -> None:
@@ -109,7 +109,7 @@ class Session:
         self._clock = clock
 
     def begin(self) -> None:
-        """Let the client's end know that it is connected."""
+        """Connect the client's protocol."""
         self._protocol.makeConnection(cast(Any, self._transport))
 
     @property
@@ -117,7 +117,7 @@ class Session:
         return not self._transport.disconnecting and not self._transport.is_lost
 
     def asked(self) -> list[list[bytes]]:
-        """Return the commands that came since the last call."""
+        """Return the commands received since the last call."""
         self._requests.feed(self._transport.value())
         self._transport.clear()
         commands = []
@@ -126,7 +126,7 @@ class Session:
         return commands
 
     def keep_alive(self) -> None:
-        """Answer what keeps an idle connection alive, if that is what came."""
+        """Answer a keep-alive command, if one was received."""
         while (asked := self._transport.value()) in (_HELLO, _PING):
             self._transport.clear()
             self.answer(says_hello() if asked == _HELLO else "PONG")
@@ -149,9 +149,9 @@ class Session:
         self._transport.ends = False
 
     def log_in(self, number: int = 7, hello: Answer | None = None) -> list[list[bytes]]:
-        """Say yes to whatever the client says first, as the connection of that number; return what that was.
+        """Answer the login, with this number as CLIENT ID; return its commands.
 
-        :param hello: the answer to HELLO; that of a Redis 7 which is a master, if none is given
+        :param hello: the reply to HELLO, by default that of a Redis 7 master
         """
         said: list[list[bytes]] = []
         while [b"PING"] not in said:
@@ -198,7 +198,7 @@ class FakeEndpoint:
         return connecting
 
     def connect_all(self) -> None:
-        """Let the attempts that wait succeed."""
+        """Let pending attempts succeed."""
         waiting, self.waiting = self.waiting, []
         for factory, connecting in waiting:
             protocol = cast(IProtocol, factory.buildProtocol(IPv4Address("TCP", "192.0.2.7", 6379)))
@@ -230,9 +230,9 @@ def stream_info(
     length: int = 1,
     body: bytes = b"{}",
 ) -> Answer:
-    """Return an answer to XINFO STREAM, as Redis 7 gives it; the oldest entry is the newest one, if none is named.
+    """Return a reply to XINFO STREAM of Redis 7; by default the oldest entry is the newest one.
 
-    :param body: of both
+    :param body: the body of both entries
     """
 
     def entry(event_id: str | None) -> Answer:

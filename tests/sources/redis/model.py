@@ -1,4 +1,4 @@
-"""A model of Redis' streams, behind connections in memory whose replies a test lets through when it likes."""
+"""A model of Redis streams, behind connections in memory whose replies the test releases."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Stream:
         return entry
 
     def trim(self, keep: int) -> list[Entry]:
-        """XTRIM MAXLEN; return what is gone."""
+        """XTRIM MAXLEN; return the removed entries."""
         gone = self.entries[: len(self.entries) - keep] if keep < len(self.entries) else []
         del self.entries[: len(gone)]
         return gone
@@ -67,9 +67,9 @@ class _Blocked(NamedTuple):
 
 
 class Client:
-    """One connection: what it asks is done at once, the answers wait.
+    """One connection: its commands are executed at once, the replies wait.
 
-    :ivar number: Redis' number of it
+    :ivar number: its CLIENT ID
     """
 
     def __init__(self, session: Session, number: int) -> None:
@@ -81,7 +81,7 @@ class Client:
         self.queued: list[list[bytes]] | None = None
 
     def flow(self) -> bool:
-        """Let the answers through; say whether there were any."""
+        """Release the replies; return whether there were any."""
         answers, self.answers = self.answers, []
         for answer in answers:
             self.session.send(answer)
@@ -89,10 +89,10 @@ class Client:
 
 
 class Redis:
-    """Carries out the commands of a source's two connections.
+    """Executes the commands of a source's two connections.
 
-    :ivar streams: by their keys; a None is a key that is no stream
-    :ivar clients: those that are connected, oldest first
+    :ivar streams: the streams by key; None for a key that is not a stream
+    :ivar clients: the connected clients, oldest first
     :ivar replication_id: the id of the replication history
     """
 
@@ -118,14 +118,14 @@ class Redis:
                     client.answers.append(encode(answer))
 
     def flow(self) -> None:
-        """Do all that is asked, and let all answers through, until nothing moves."""
+        """Execute all commands and release all replies, until nothing is pending."""
         moves = True
         while moves:
             self.serve()
             moves = any([client.flow() for client in self.clients])  # noqa: C419  # all of them
 
     def touched(self) -> None:
-        """Answer the blocked readers that something came for; called when a command, or a transaction, is over."""
+        """Answer blocked readers that have new entries; called after each command or transaction."""
         for client in self.clients:
             if client.blocked is not None:
                 found = self._read(client.blocked, blocked=True)
@@ -135,7 +135,7 @@ class Redis:
         self.serve()
 
     def time_out(self) -> None:
-        """Let the time of all blocked readers be over."""
+        """Let all blocked readers time out."""
         for client in self.clients:
             if client.blocked is not None:
                 client.blocked = None

@@ -25,12 +25,12 @@ def entry(event_id: str, body: bytes = b"{}") -> Answer:
 
 
 class ReaderCase(SynchronousTestCase):
-    """A reader whose two connections a test answers.
+    """A reader whose two connections the test answers.
 
-    :ivar reading: Redis' end of the connection that reads
-    :ivar commands: of the other one
-    :ivar on_delivery: called when something is delivered
-    :ivar on_gap: called when a gap is said
+    :ivar reading: the server side of the connection that reads
+    :ivar commands: the server side of the other one
+    :ivar on_delivery: called after each delivery
+    :ivar on_gap: called after each gap
     """
 
     def setUp(self) -> None:
@@ -76,11 +76,11 @@ class ReaderCase(SynchronousTestCase):
         self.gaps.append((stream.destination, reason))
 
     def stream(self, key: bytes = A, read: str = "5-0", added: int = 5) -> Stream:
-        """Return a stream that was read up to there."""
+        """Return a stream that was read up to this id."""
         return Stream(key.decode().removeprefix("p:"), key, StreamInfo(read, added, "0-0", read))
 
     def assert_reads(self, **positions: str) -> int:
-        """The reader has just asked for entries after these positions, and nothing else; return its COUNT."""
+        """Assert that the reader sent one XREAD after these positions; return its COUNT."""
         (command,) = self.reading.asked()
         keys, ids = [f"p:/{name}" for name in positions], list(positions.values())
         self.assertEqual(command[:2], words("XREAD", "COUNT"), command)
@@ -88,7 +88,7 @@ class ReaderCase(SynchronousTestCase):
         return int(command[2])
 
     def begin(self, *streams: Stream) -> None:
-        """Add the first streams and answer the look that a new connection begins with."""
+        """Add the first streams and answer the check on a new connection."""
         for stream in streams:
             self.reader.add(stream)
         asked = self.reading.asked()
@@ -99,7 +99,7 @@ class ReaderCase(SynchronousTestCase):
         self.first_ask = asked
 
     def bring(self, *arrivals: tuple[bytes, list[Answer]]) -> None:
-        """Let entries come; the reader then asks whether others went before them, and none did."""
+        """Reply with entries; answer the check that none before them was removed."""
         self.reading.asked()
         self.reading.answer([[key, entries] for key, entries in arrivals])
         self.assertEqual(self.reading.asked(), [words("XINFO", "STREAM", key) for key, _ in arrivals])
@@ -107,7 +107,7 @@ class ReaderCase(SynchronousTestCase):
         self.reading.answer(*[about for _ in arrivals])
 
     def as_it_was(self, streams: tuple[Stream, ...], key: bytes) -> Answer:
-        """Return what Redis says of a stream to which nothing has happened."""
+        """Return the XINFO of an unchanged stream."""
         (stream,) = [each for each in streams if each.key == key]
         known = stream.snapshot()
         return stream_info(known.read, known.added, newest=known.read)

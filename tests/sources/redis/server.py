@@ -242,7 +242,7 @@ _numbers: Final = count(1)
 
 
 def shared_server() -> RedisServer:
-    """Return the one server for tests that need no more than keys of their own; it ends with the test process.
+    """Return the server shared by tests that only need their own keys; it ends with the test process.
 
     Raises ``SkipTest`` where there is no redis-server.
     """

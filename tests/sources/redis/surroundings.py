@@ -1,4 +1,4 @@
-"""What random histories have around them, whatever happens to the data: connections that are slow, or cut, and time."""
+"""The environment of random histories: slow and lost connections, and time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Surroundings:
     clock: Clock
 
     def cut(self, which: int) -> None:
-        """Lose a connection, with what was on its way; it is back after a while."""
+        """Lose a connection with its replies in flight; it comes back later."""
         if which < len(self.redis.clients):
             client = self.redis.clients[which]
             client.answers.clear()
@@ -23,20 +23,20 @@ class Surroundings:
             self.redis.serve()
 
     def flow(self, which: int) -> None:
-        """Let through what one connection has to bring."""
+        """Release the replies of one connection."""
         self.redis.serve()
         if which < len(self.redis.clients):
             self.redis.clients[which].flow()
         self.redis.serve()
 
     def tick(self, seconds: float) -> None:
-        """Let time pass; no answer is under way for as long as the pause between two looks."""
+        """Advance the clock; no reply stays in flight as long as the pause between two checks."""
         self.redis.flow()
         self.clock.advance(seconds)
         self.redis.serve()
 
     def quiet(self) -> None:
-        """Let time pass in which nothing happens but what is due."""
+        """Advance the clock with no other events."""
         for _ in range(10):
             self.tick(COUNTERS_EVERY)
             self.redis.time_out()

@@ -1,4 +1,4 @@
-"""Where a Redis is and how to log in there, by every form of its URL."""
+"""Redis addresses and logins, by every form of URL."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class SentinelTests(SynchronousTestCase):
             self.assertEqual(address.master.name, f"redis+sentinel://{listed}/mymaster/3")
 
     def test_logins(self) -> None:
-        """That at Redis is in the address, as ever; that at the sentinels is not."""
+        """The password of Redis may be in the URL, that of the sentinels may not."""
         file = self.mktemp()
         Path(file).write_text("s3ntinel\n")
         for url, environ, user, password, own in (
@@ -175,7 +175,7 @@ class PasswordTests(SynchronousTestCase):
 
 
 class RefusalTests(SynchronousTestCase):
-    """What is wrong is said without the login."""
+    """Errors don't contain the login."""
 
     def test_wrong(self) -> None:
         for url in (
@@ -234,7 +234,7 @@ class RefusalTests(SynchronousTestCase):
             ("redis://{}@h/zero", "the number of the database, such as /0"),
             ("redis://us3r:s3cret/x@h/0", "write %2F for '/'"),
             ("redis://{}@h/0?ca-file=/x", "it is for rediss:"),
-            ("redis://{}@h/0?db=1", "behind the host, such as redis://HOST/1"),
+            ("redis://{}@h/0?db=1", "after the host, such as redis://HOST/1"),
             ("redis://{}@h/0?history=5", "it is for mode=pubsub"),
             ("redis://{}@h/0?mode=pubsub&maxlen=5", "it is for mode=stream"),
             ("redis://{}@h/0?pasword-file=/x", "did you mean password-file?"),

@@ -1,4 +1,4 @@
-"""One connection that comes back: its login, its ends, and how it is stopped."""
+"""One connection: login, reconnection and stop."""
 
 from __future__ import annotations
 
@@ -47,17 +47,17 @@ class ConnectionCase(SynchronousTestCase):
         return self.session
 
     def assert_nothing_is_left(self) -> None:
-        """No timer runs, no connection is open."""
+        """Assert that no timer runs and no connection is open."""
         self.clock.advance(0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual([session.is_open for session in self.endpoint.sessions if session.is_open], [])
 
 
 class LoginTests(ConnectionCase):
-    """What is said before anything else."""
+    """The commands of a login."""
 
     def log_in(self, url: str, **environ: str) -> list[list[bytes]]:
-        """Return what a connection says, and require that it counts as connected only after all of that."""
+        """Return the commands of a login, and assert that the connection counts only after all of them."""
         endpoint = FakeEndpoint(self.clock)
         connection = RedisConnection(address(url, **environ), endpoint, self.clock, "tests")
         connection.start()
@@ -91,7 +91,7 @@ class LoginTests(ConnectionCase):
 
 
 class WrongPasswordTests(ConnectionCase):
-    """A login that is refused is tried again: the operator may be changing the password just now."""
+    """A refused login is retried: the operator may be changing the password."""
 
     url = "redis://airyd:s3cret@192.0.2.7"
 
@@ -123,7 +123,7 @@ class WrongPasswordTests(ConnectionCase):
 
 
 class ConnectingTests(ConnectionCase):
-    """Attempts, and what ends a connection."""
+    """Attempts to connect, and the ends of a connection."""
 
     def test_refused(self) -> None:
         for fault, trouble in (
@@ -164,7 +164,7 @@ class ConnectingTests(ConnectionCase):
         self.assertEqual(self.connection.trouble, "no reply within 5 seconds")
 
     def test_loading(self) -> None:
-        """A Redis that still reads its data counts as away, and not as one whose streams are gone."""
+        """A Redis that is loading its data counts as not connected, not as one without streams."""
         loading = "LOADING Redis is loading the dataset in memory"
         self.connection.start()
         self.session.answer(7, Error(loading))
@@ -254,7 +254,7 @@ class CommandTests(ConnectionCase):
         self.assertIsNone(self.successResultOf(command))
 
     def test_a_command_that_is_given_up(self) -> None:
-        """Its reply is not mistaken for the next one's."""
+        """The reply to a cancelled command is not taken for the next one's."""
         session = self.connect()
         first, second = self.connection.command("GET", "a"), self.connection.command("GET", "b")
         first.addErrback(lambda failure: None)
@@ -319,7 +319,7 @@ class TransactionTests(ConnectionCase):
 
 
 class FullMemoryTests(ConnectionCase):
-    """At maxmemory Redis refuses what is in a MULTI; a stream that doesn't change is read without."""
+    """At maxmemory Redis refuses MULTI; an unchanged stream is then read without it."""
 
     RANGE = ("XRANGE", "b", "5-0", "+")
     INFO = ("XINFO", "STREAM", "b")
@@ -353,7 +353,7 @@ class FullMemoryTests(ConnectionCase):
                 self.assertEqual(isinstance(info, ResponseError), isinstance(same, Error))
 
     def test_a_stream_that_changes(self) -> None:
-        """Whatever changes, what was read then does not count."""
+        """After any change the read is repeated."""
         before = stream_info("9-0", 9, "0-0", "9-0", "4-0", 6)
         for after in (
             stream_info("10-0", 10, "0-0", "10-0", "4-0", 7),
@@ -382,7 +382,7 @@ class FullMemoryTests(ConnectionCase):
 
 
 class StopTests(ConnectionCase):
-    """It can be stopped at any time, and leaves nothing behind."""
+    """A connection can be stopped at any time, without leftovers."""
 
     url = "redis://:x@192.0.2.7/1"
 

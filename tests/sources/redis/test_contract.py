@@ -1,4 +1,4 @@
-"""Redis Streams keep the contract, on a real redis-server, with publishers that know nothing of airyd."""
+"""Redis Streams keep the contract on a real redis-server, with independent publishers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.sources.support import LANDMARK, START, Landmarks
 
 
 class _Observed(RedisStreams):
-    """Remembers what it was asked for, so that a test knows what must reach the sink.
+    """A source that records its calls, so that the test knows which events must reach the sink.
 
     :ivar positions: of the destinations that it watches
     """
@@ -51,7 +51,7 @@ class _Observed(RedisStreams):
 
 @pytest.mark.integration
 class RedisContractTests(RedisContract, TestCase):
-    """The suite, and what it needs to know of Redis."""
+    """The contract suite with Redis Streams."""
 
     _source: _Observed
 
@@ -85,7 +85,7 @@ class RedisContractTests(RedisContract, TestCase):
         await until(self.reactor, condition)
 
     def feed(self, source: IEventSource, destination: str, content: bytes) -> Deferred[str]:
-        """Publish over a connection of another library's, to which airyd is unknown."""
+        """Publish with another Redis library."""
         return Deferred.fromCoroutine(self._add(destination, content))
 
     async def _add(self, destination: str, content: bytes) -> str:

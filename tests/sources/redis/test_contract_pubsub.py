@@ -1,4 +1,4 @@
-"""Redis Pub/Sub keeps the contract, on a real redis-server, with publishers that know nothing of airyd."""
+"""Redis Pub/Sub keeps the contract on a real redis-server, with independent publishers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CATALOGUE = (NEWS, COUNTS, *(f"/topic/{number}" for number in range(10)), LANDMA
 
 
 class _Observed(RedisPubSub):
-    """Remembers what it was asked for, so that a test knows what must reach the sink.
+    """A source that records its calls, so that the test knows which events must reach the sink.
 
     :ivar beginnings: the positions before any event, by destination
     :ivar numbers: how many events each destination has been given
@@ -60,7 +60,7 @@ class _Observed(RedisPubSub):
 
 @pytest.mark.integration
 class PubSubContractTests(RedisContract, TestCase):
-    """The suite, and what it needs to know of Pub/Sub: its events have no ids but those that airyd gives."""
+    """The contract suite with Pub/Sub, whose events only have the ids that airyd gives."""
 
     history = 1100
     _source: _Observed
@@ -76,7 +76,7 @@ class PubSubContractTests(RedisContract, TestCase):
         return self._source
 
     async def settle(self) -> None:  # type: ignore[override]  # awaited, as the Deferred is
-        """Wait until the sink has something that was published after all others: Redis keeps the order."""
+        """Wait until the sink has an event published after all others: Redis keeps the order."""
         source, seen = self._source, self._source.observed
         if seen is None:  # stopped
             return
@@ -87,7 +87,7 @@ class PubSubContractTests(RedisContract, TestCase):
         source.unwatch(LANDMARK)
 
     def feed(self, source: IEventSource, destination: str, content: bytes) -> Deferred[str]:
-        """Publish over a connection of another library's, to which airyd is unknown; find out the id."""
+        """Publish with another Redis library; return the id that airyd gives."""
         self._source.numbers[destination] += 1
         epoch = self._source.beginnings[destination].removesuffix("-0")
         return Deferred.fromCoroutine(self._add(destination, content, f"{epoch}-{self._source.numbers[destination]}"))

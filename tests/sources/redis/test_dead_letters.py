@@ -1,4 +1,4 @@
-"""Where refused entries go."""
+"""The dead-letter stream."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LATER = Error("ERR The ID specified in XADD is equal or smaller than the target 
 
 
 class DeadLetterTests(SynchronousTestCase):
-    """A copy of each, once, where that is allowed."""
+    """Each refused entry is copied once, if that is allowed."""
 
     def setUp(self) -> None:
         self.clock = clock = Clock()
@@ -57,7 +57,7 @@ class DeadLetterTests(SynchronousTestCase):
         self.assertEqual(text_of(self.log).count("not copied"), 0)
 
     def test_messages_of_a_channel(self) -> None:
-        """They have no ids that go up: one of a bounded number of keys says for a minute that it was copied."""
+        """Messages have no increasing ids: one of a bounded number of keys marks each as copied for a minute."""
         letters = DeadLetters(self.connection, "p:", "channel", self.clock)
         marks = set()
         for number in range(500):
@@ -72,7 +72,7 @@ class DeadLetterTests(SynchronousTestCase):
         self.assertGreater(len(marks), 400)
 
     def test_a_flood(self) -> None:
-        """As many are copied as are kept, then some in each second; the log says so."""
+        """A burst is copied up to the number kept, then some per second; the log says so."""
         for number in range(3000):
             self.copy(event_id=f"6-{number}")
         self.assertEqual(len(self.session.asked()), 1000)
@@ -85,7 +85,7 @@ class DeadLetterTests(SynchronousTestCase):
             self.session.answer(*[LATER] * 100)
 
     def test_where_it_is_forbidden(self) -> None:
-        """It is tried once."""
+        """Without the right to write, copying is tried once."""
         self.copy()
         self.copy(event_id="5-2")
         self.session.asked()
@@ -96,7 +96,7 @@ class DeadLetterTests(SynchronousTestCase):
         self.assertIn("NOPERM", text_of(self.log))
 
     def test_what_passes(self) -> None:
-        """Redis may have a reason to take nothing just now."""
+        """After another error copying is tried again."""
         self.copy()
         self.session.asked()
         self.session.answer(Error("MISCONF Errors writing to the AOF file"))

@@ -1,4 +1,4 @@
-"""From entries to events, and what is none."""
+"""The conversion of stream entries to events, and refused entries."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ GOOD = b'{"conversation_id":"c","message":{"id":"m"}}'
 
 
 class EntryTests(SynchronousTestCase):
-    """Each entry is an event, refused, or airyd's own."""
+    """Each entry is an event, is refused, or is airyd's own."""
 
     def read(self, *fields: list[bytes] | None, limit: int = 1000) -> Entries:
         """Read entries 1-0, 2-0 and so on with these fields."""
@@ -79,6 +79,6 @@ class EntryTests(SynchronousTestCase):
         )
 
     def test_the_size_is_of_all_fields(self) -> None:
-        """What is refused takes memory, too."""
+        """Refused entries count towards the size."""
         self.assertGreater(self.read([b"body", b"x" * 500]).size, 500)
         self.assertGreater(self.read([b"payload", GOOD, b"rest", b"x" * 500]).size, 500)

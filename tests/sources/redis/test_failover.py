@@ -60,7 +60,7 @@ class FailoverCase(RedisCase):
         self.redis = self.connect()
 
     def add(self, *numbers: int, destination: str = A) -> list[Event]:
-        """Publish as anybody may; return the events as the sink should see them."""
+        """Publish with the documented command; return the events as the sink should get them."""
         return super().add(*numbers, destination=destination)
 
     def add_safely(self, *numbers: int, destination: str = A) -> list[Event]:
@@ -70,7 +70,7 @@ class FailoverCase(RedisCase):
         return events
 
     def hold_replication(self) -> None:
-        """Let the replicas get nothing more; they stay as they are."""
+        """Stop replication; the replicas keep their state."""
         self.set_on_replicas("masterauth", "wrong")
         self.redis.call("CLIENT", "KILL", "TYPE", "replica")
 
@@ -86,7 +86,7 @@ class KillTests(FailoverCase):
     """kill -9."""
 
     async def test_what_a_replica_has_is_not_lost(self) -> None:
-        """Publishers that WAIT lose nothing: no gap is said, and a client resumes from before on the new master."""
+        """With WAIT no event is lost: no gap is reported, and a client resumes on the new master."""
         source, sink = await self.watching(A, B)
         events = self.add_safely(1, 2, 3)
         await self.until_seen(sink, events)
@@ -105,7 +105,7 @@ class KillTests(FailoverCase):
         self.assertEqual(sink.gaps, [])
 
     async def test_what_was_delivered_and_no_replica_has(self) -> None:
-        """The new master goes on without it: that is said, for that destination alone, and nothing is proved by it."""
+        """The new master lacks an event: a gap is reported for its destination only, and resumes from it fail."""
         source, sink = await self.watching(A, B)
         kept = self.add_safely(1, 2)
         kept += self.add_safely(3, destination=B)
@@ -142,7 +142,7 @@ class KillTests(FailoverCase):
         await self.until_seen(sink, [Event(A, event_id, body(number)) for number, event_id in enumerate(ids)])
 
     async def test_pubsub(self) -> None:
-        """It can lose anything meanwhile: that is a gap for all."""
+        """It may have lost any event: a gap is reported for all destinations."""
         source, sink = await self.running(self.url(more="&mode=pubsub"))
         await source.watch(A)
         first = await source.publish(A, body(1))
@@ -155,10 +155,10 @@ class KillTests(FailoverCase):
 
 
 class OldMasterTests(FailoverCase):
-    """A master that was one, and does not know yet."""
+    """A former master that does not know of the failover yet."""
 
     async def test_it_comes_back(self) -> None:
-        """It is a master by its own configuration, until the sentinels tell it: nobody reads from it."""
+        """After a restart it is a master until the sentinels reconfigure it; airyd does not read from it."""
         _, sink = await self.watching(A)
         old = self.server
         old.kill()
@@ -176,7 +176,7 @@ class OldMasterTests(FailoverCase):
         self.assertEqual((sink.gaps, seen.gaps), ([], []))
 
     async def test_it_is_cut_off(self) -> None:
-        """Two masters: the old one still answers, and takes events. It is left, and what it had alone is told."""
+        """Two masters: the old one still takes events. airyd leaves it, and reports a gap for its own events."""
         for server in self.cluster.servers:
             connection = server.connect()
             connection.call("ACL", "SETUSER", "airyd", "on", ">x", "allkeys", "allchannels", "allcommands")
@@ -239,7 +239,7 @@ class RightsTests(FailoverCase):
         return master
 
     async def test_suffices_and_is_needed(self) -> None:
-        """Nothing of a failover is refused; and who may not ask INFO is not ready."""
+        """The rights suffice for a failover; without INFO airyd is not ready."""
         self.prefix = "airyd:"  # which the rights are for
         sources: list[tuple[IEventSource, RecordingSink]] = []
         for user, more in (("airyd", ""), ("airyd-pubsub", "&mode=pubsub")):

@@ -1,4 +1,4 @@
-"""A real redis-server that is killed, stopped and cut off: clients miss nothing, and are told what was lost."""
+"""A real redis-server is killed, stopped and cut off: no event is missed without a gap."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ A = "/topic/a"
 
 
 class KillTests(RedisCase):
-    """kill -9, and a start with what was written."""
+    """kill -9, and a restart with the data on disk."""
 
     def make_server(self) -> RedisServer:
         return self.own_server(*DURABLE)
 
     async def away(self, source: IEventSource) -> None:
-        """Kill the server and wait until the source says so."""
+        """Kill the server and wait until the source's health says so."""
         self.server.kill()
         await self.until(lambda: len(source.health()) == 2)
         for trouble in source.health():
             self.assertIn(f"redis://127.0.0.1:{self.server.port}/0", trouble)
 
     async def back(self, source: IEventSource) -> None:
-        """Start the server and wait until the source says so."""
+        """Start the server and wait until the source's health is good."""
         self.server.start()
         self.redis = self.connect()
         await self.until(lambda: not source.health())
@@ -88,7 +88,7 @@ class KillTests(RedisCase):
         await self.until_seen(sink, self.add(1, destination=A))
 
     async def test_stopped_while_redis_is_away(self) -> None:
-        """Whoever waits is told, and nothing goes on."""
+        """Pending calls fail, and nothing continues."""
         source, _ = await self.watching(A)
         await self.away(source)
         waiting: list[Deferred[Any]] = [source.publish(A, b"{}"), source.watch("/topic/b"), source.replay(A, "1-0", 1)]
@@ -111,7 +111,7 @@ class ForgetfulTests(RedisCase):
         return self.own_server()
 
     async def test_restart(self) -> None:
-        """All is gone: that is said when it is back, and reading goes on."""
+        """All data is lost: a gap is reported when the server is back, and reading continues."""
         source, sink = await self.watching(A)
         events = self.add(*range(10), destination=A)
         await self.until_seen(sink, events)
@@ -125,7 +125,7 @@ class ForgetfulTests(RedisCase):
         self.assertEqual(len(sink.gaps), 1)
 
     async def test_stopped_for_a_while(self) -> None:
-        """SIGSTOP for longer than Redis may take to answer: nothing is lost, and it is said that it is away."""
+        """SIGSTOP for longer than the timeout: health reports it, and no event is lost."""
         source, sink = await self.watching(A)
         await self.until_seen(sink, events := self.add(1, destination=A))
         self.server.pause()
@@ -149,7 +149,7 @@ class ForgetfulTests(RedisCase):
 
 
 class ConnectionTests(RedisCase):
-    """The server stays, and the way to it does not."""
+    """The server runs, but its connections break."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -187,7 +187,7 @@ class ConnectionTests(RedisCase):
         await self.until(lambda: sink.gaps)
 
     async def test_black_hole(self) -> None:
-        """Connections stay, and no byte comes through: both are given up, and tried anew."""
+        """Connections stay open without any bytes: both are closed and opened again."""
         source, sink, events = await self.begin()
         self.proxy.block()
         events += self.add(2, 3, destination=A)
@@ -211,7 +211,7 @@ class KeyTests(RedisCase):
     """Keys that are no streams, and entries that are no events."""
 
     async def test_a_key_of_another_type(self) -> None:
-        """The watch fails with the reason; when the key is gone, it can be watched."""
+        """The watch fails with the reason; it works when the key is deleted."""
         source, sink = await self.running()
         self.redis.call("SET", self.key(A), "s3cret")
         error = await self.assertFailure(source.watch(A), SourceUnavailable)
@@ -224,7 +224,7 @@ class KeyTests(RedisCase):
         self.assertEqual(sink.gaps, [])
 
     async def test_entries_that_are_no_events(self) -> None:
-        """They are left out, told of, and copied once, whatever the number of nodes; the feed goes on."""
+        """They are skipped, reported, and copied once for all nodes; the feed continues."""
         nodes = [await self.watching(MESSAGE) for _ in range(3)]
         good = b'{"conversation_id":"c","message":{"id":"m"}}'
         bad = [(b"payload", b"nonsense"), (b"other", good), (b"payload", b"{}"), (b"payload", b"x" * 300_000)]

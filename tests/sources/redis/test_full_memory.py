@@ -1,4 +1,4 @@
-"""A Redis at maxmemory with noeviction: while it refuses writes, all that reads goes on."""
+"""A Redis at maxmemory with noeviction: reads continue while writes are refused."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class FullMemoryTests(RedisCase):
         return self.own_server("--maxmemory-policy", "noeviction")
 
     async def test_reading_goes_on(self) -> None:
-        """Subscribing, resuming, live events of streams that were filled before; publishing fails, and says why."""
+        """Subscribing, resuming and live events work; publishing fails with the reason."""
         source, sink = await self.watching(NEWS)
         events = self.add(1, 2, 3, 4, destination=NEWS)
         await self.until_seen(sink, events)

@@ -1,4 +1,4 @@
-"""What Redis doesn't tell a blocked reader is noticed, on a real redis-server; what is harmless is not."""
+"""Gaps that Redis doesn't report to a blocked reader are detected on a real redis-server, without false alarms."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ KEPT = 200
 
 
 class GapTests(RedisCase):
-    """Each is said once, of the right destination; reading goes on from what is there."""
+    """Each gap is reported once, for its destination; reading continues with the entries that exist."""
 
     def accidents(self) -> dict[str, list[tuple[Word, ...]]]:
-        """Return what happens, by destinations: commands that are done at once."""
+        """Return the commands that cause a gap, by destination."""
 
         def key(name: str) -> str:
             return self.key(f"/topic/{name}")
@@ -75,7 +75,7 @@ class GapTests(RedisCase):
         self.assertEqual(self.flushLoggedErrors(), [])
 
     def add_next(self, destination: str) -> Event:
-        """Publish an event with the lowest id that the stream takes; return it."""
+        """Publish an event with the lowest id that the stream accepts; return it."""
         key = self.key(destination)
         last = b"0-0"
         if self.redis.call("EXISTS", key):
@@ -102,7 +102,7 @@ class FlushTests(RedisCase):
         await self.until_seen(sink, sink.events + self.add(3, destination=A))
 
     async def test_flushall_and_xadd(self) -> None:
-        """The publishers go on at once, and all that they publish is read."""
+        """The publishers continue at once, and all their events are read."""
         _, sink = await self.watching(A)
         await self.until_seen(sink, self.add(*range(20), destination=A))
         sink.events.clear()
@@ -114,7 +114,7 @@ class FlushTests(RedisCase):
         self.assertEqual(len(sink.gaps), 1)
 
     async def test_what_is_left_is_delivered(self) -> None:
-        """After a trim, and after a DEL and other entries: all that the stream holds, once, after the gap is told."""
+        """After a trim, or a DEL and new entries, all entries are delivered once, after the gap."""
         _, sink = await self.watching(A, B)
         for destination in (A, B):
             await self.until_has(sink, self.add(*range(20), destination=destination)[-1])
@@ -172,7 +172,7 @@ class HarmlessTests(RedisCase):
     """No false alarm."""
 
     async def test_trimming_what_was_read(self) -> None:
-        """By all ways, at once and one after the other."""
+        """Deliver by all ways to publish, concurrently and in sequence."""
         source, sink = await self.watching(A)
         commands: list[tuple[Word, ...]] = [
             ("XTRIM", self.key(A), "MAXLEN", 1),
@@ -192,7 +192,7 @@ class HarmlessTests(RedisCase):
         self.assertEqual(list(source.health()), [])
 
     async def test_groups_and_other_readers(self) -> None:
-        """What others do with a stream, and entries that are no events, are none of the counters' business."""
+        """Consumer groups, other readers and invalid entries cause no gap."""
         _, sink = await self.watching(MESSAGE)
         self.redis.call("XGROUP", "CREATE", self.key(), "others", "0")
         self.redis.call("XADD", self.key(), "*", "nonsense", "1")
@@ -204,7 +204,7 @@ class HarmlessTests(RedisCase):
         self.assertEqual((sink.gaps, len(sink.refusals)), ([], 1))
 
     async def test_under_load(self) -> None:
-        """Thousands of events, trimmed as publishers do as soon as they are read, and readers that come and go."""
+        """Thousands of events, trimmed as soon as they are read, while watches come and go."""
         source, sink = await self.watching(A, B)
         published = 0
         while published < 4000:
@@ -225,11 +225,11 @@ class HarmlessTests(RedisCase):
         self.assertEqual(sink.gaps, [])
 
     def has_read(self, sink: RecordingSink, count: int) -> bool:
-        """Say whether the sink has so many events."""
+        """Return whether the sink has this many events."""
         return len(sink.events) >= count
 
     async def test_a_reader_that_is_cut_off_under_load(self) -> None:
-        """It comes back, again and again, and goes on after the last id: neither a gap nor a loss."""
+        """After repeated reconnects reading continues after the last id: no gap, no loss."""
         source, sink = await self.watching(A, B)
         published = 0
         for _ in range(4):
@@ -245,7 +245,7 @@ class HarmlessTests(RedisCase):
         self.assertEqual(sink.gaps, [])
 
     def publish_some(self) -> int:
-        """Publish a few events to each; return how many they are."""
+        """Publish a few events to each; return their number."""
         return sum(len(self.add(*range(5), destination=destination)) for destination in (A, B))
 
     def kill_readers(self) -> None:

@@ -1,7 +1,7 @@
-"""Random histories of two streams, read over connections that bring answers late and are cut: no loss is missed.
+"""Random histories of two streams, read over slow connections that break: every loss is reported as a gap.
 
-The model (``tests.sources.redis.model``) knows what was destroyed before it could be read. Two things must hold,
-whatever happens: whoever is told of no gap has everything, and a gap is told only where something was lost or replaced.
+The model (``tests.sources.redis.model``) knows which entries were removed before they could be read. Two invariants
+hold: without a gap every entry was delivered, and a gap is reported only after a loss or a replacement.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from tests.sources.redis.surroundings import Surroundings
 KEYS: Final = (b"p:/a", b"p:/b")
 #: Entries that a stream has had when it is first looked at: more than one history adds.
 BEFORE: Final = 1000
-#: Seconds within which the same gap may be told again: an answer to an older question was under way.
+#: Seconds within which the same gap may be reported again: a reply to an older command was in flight.
 SAME_GAP: Final = 2 * COUNTERS_EVERY + 0.5
 
 
 @dataclass
 class Record:
-    """What became of one stream's entries; they are named by numbers, in their bodies.
+    """The history of one stream's entries; their bodies are numbers.
 
     :ivar added: at which step each was added
     :ivar destroyed: which entries each step destroyed, read or not
     :ivar deleted: those that an XDEL destroyed
-    :ivar got: those that were delivered, in their order, between one gap and the next
-    :ivar gaps: at which step, and when, each gap was said
+    :ivar got: those delivered, in order, between two gaps
+    :ivar gaps: the step and the time of each gap
     :ivar replaced: at which steps the stream was deleted or became something else
     :ivar low: entries that got an id below those that were read, in a stream that came after another
     """
@@ -116,7 +116,7 @@ class World(Surroundings):
             self.records[key].added[self.number] = self.step
 
     def destroy(self, key: bytes, entries: list[model.Entry]) -> None:
-        """Note that these are gone."""
+        """Note that these were removed."""
         self.records[key].destroyed[self.step] = {int(entry.body[5:-1]) for entry in entries if entry.body != b"{}"}
 
     def trim(self, key: bytes, keep: int) -> None:
@@ -133,10 +133,10 @@ class World(Surroundings):
             self.records[key].deleted |= self.records[key].destroyed[self.step]
 
     def is_young(self, key: bytes) -> bool:
-        """Say whether this stream came after another, so that nothing may replace it in turn.
+        """Return whether this stream replaced another one; then the history must not replace it again.
 
-        If it did, the counters could by chance be those that are expected, and Redis has nothing else to tell by;
-        and a stream of which the reader has not heard yet could come and go.
+        Otherwise the counters could by chance be the expected ones, and Redis has no other evidence; and a stream
+        could appear and vanish without the reader's knowledge.
         """
         stream = self.redis.streams.get(key)
         return stream is not None and stream.added < BEFORE
@@ -176,7 +176,7 @@ _STEPS = st.lists(st.lists(_STEP, min_size=1, max_size=3), max_size=25)
 
 
 class HistoryTests(SynchronousTestCase):
-    """The two things that must hold."""
+    """The two invariants."""
 
     @settings(max_examples=150)
     @given(_STEPS)
@@ -199,7 +199,7 @@ class HistoryTests(SynchronousTestCase):
         self.assertEqual(self.flushLoggedErrors(), [])
 
     def check(self, world: World, key: bytes) -> None:
-        """Look at one stream when all has come to rest."""
+        """Check one stream after everything has settled."""
         record = world.records[key]
         for got in record.got:
             self.assertEqual(got, sorted(set(got)), f"twice, or out of order: {record}")
@@ -207,7 +207,7 @@ class HistoryTests(SynchronousTestCase):
         last_gap = max((step for step, _ in record.gaps), default=-1)
         untold = {number for number in missed if record.added[number] > last_gap}
         self.assertEqual(untold, set(), f"missed and not told: {record}")
-        # Whoever misses something is told before it gets what comes after it, but where there was an XDEL.
+        # A gap is reported before later entries are delivered, except after an XDEL.
         for number, got in enumerate(record.got):
             told = record.gaps[number - 1][0] if number else -1
             if record.deleted:

@@ -1,4 +1,4 @@
-"""A Redis that closes idle connections: nobody notices."""
+"""A Redis that closes idle connections: airyd keeps them alive."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class IdleTests(RedisCase):
         return self.own_server("--timeout", "2")
 
     async def reached(self, more: str) -> tuple[IEventSource, RecordingSink]:
-        """Return a source and its sink; nobody watches."""
+        """Return a source and its sink; no destination is watched."""
         source = make_source(self.url(more=more), SourceContext(self.reactor, lambda: START, (MESSAGE,)))
         self.addCleanup(source.stop)
         sink = RecordingSink()

@@ -23,7 +23,7 @@ LOST = "the connection was lost: "
 
 
 class PasswordTests(RedisCase):
-    """The password comes from one of three places, and is shown nowhere."""
+    """The password comes from one of three places, and appears nowhere else."""
 
     def make_server(self) -> RedisServer:
         server = self.own_server()
@@ -39,7 +39,7 @@ class PasswordTests(RedisCase):
         return server
 
     async def assert_works(self, url: str, **environ: str) -> None:
-        """A source of this URL reads and writes."""
+        """Assert that a source of this URL reads and writes."""
         source, sink = await self.running(url, **environ)
         await source.watch(A)
         event_id = await source.publish(A, b"{}")
@@ -61,7 +61,7 @@ class PasswordTests(RedisCase):
         await self.assert_works(self.url(f":{quote(PASSWORD, safe='')}@"))
 
     async def test_a_wrong_one(self) -> None:
-        """It is said why, and as soon as the operator has changed it, all is well."""
+        """Health says why; it recovers as soon as the operator corrects it."""
         log = record_log(self)
         source, sink = self.source(self.url("airyd:s3cret@")), RecordingSink()
         starting = source.start(sink)
@@ -81,7 +81,7 @@ class PasswordTests(RedisCase):
         await self.assertFailure(starting, SourceUnavailable)
 
     async def test_one_that_may_only_read(self) -> None:
-        """Events come; what would have to be written isn't, and a position that can't be proved proves nothing."""
+        """Events are delivered; airyd writes nothing, and resumes from an empty stream's position are incomplete."""
         source, sink = await self.running(self.url(f"reader:{quote(PASSWORD, safe='')}@"))
         position = await source.watch(A)
         self.redis.call("XADD", self.key(A), "*", "nonsense", "1")
@@ -98,7 +98,7 @@ class PasswordTests(RedisCase):
         self.assertEqual(self.flushLoggedErrors(), [])
 
     async def test_one_that_may_not_read(self) -> None:
-        """It never counts as well while nothing can come."""
+        """Its health is never good while no event can arrive."""
         source, _ = await self.running(self.url("blind:blind@"))
         await source.watch(A)
         await self.until(lambda: any("NOPERM" in trouble for trouble in source.health()))
@@ -134,7 +134,7 @@ class TlsTests(RedisCase):
             await source.stop()
 
     async def refused(self, url: str) -> str:
-        """Return why the source does not get through."""
+        """Return why the source cannot connect."""
         source = self.source(url)
         starting = source.start(RecordingSink())
         await self.until(lambda: has_tried(source))
@@ -160,7 +160,7 @@ class TlsTests(RedisCase):
         self.assertIn("write rediss:", await self.refused(f"redis://localhost:{self.server.port}/0"))
 
     async def test_a_server_that_stops_answering(self) -> None:
-        """A close over TLS waits for the other side: not for ever."""
+        """A close over TLS waits for the other side, for a bounded time."""
         source, _ = await self.running(self.tls_url())
         await source.watch(A)
         self.server.pause()

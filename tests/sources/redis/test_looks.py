@@ -1,4 +1,4 @@
-"""What a blocking reader finds out beside its reading: what is gone, and what happened while it was away."""
+"""The checks beside the blocking reads: gaps in streams, and changes during a disconnection."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tests.sources.redis.reader_case import A, B, ReaderCase, entry
 
 
 class LookTests(ReaderCase):
-    """What XREAD doesn't tell."""
+    """Changes that XREAD doesn't report."""
 
     def look(self, *answers: Answer) -> None:
-        """Let the time of the next look come, and answer it."""
+        """Advance the clock to the next check, and answer it."""
         self.clock.advance(COUNTERS_EVERY)
         self.assertEqual([command[:2] for command in self.commands.asked()], [words("XINFO", "STREAM")] * len(answers))
         self.commands.answer(*answers)
@@ -35,7 +35,7 @@ class LookTests(ReaderCase):
         self.assertEqual(len(self.gaps), 1)
 
     def test_reading_goes_on_from_what_is_there(self) -> None:
-        """At once: the XREAD that waits would see only ids above the old position."""
+        """The XREAD is unblocked at once: it would see only ids above the old position."""
         self.begin(self.stream())
         self.look(stream_info("2-0", 2, newest="2-0"))
         self.assertEqual([destination for destination, _ in self.gaps], ["/a"])
@@ -45,7 +45,7 @@ class LookTests(ReaderCase):
         self.assert_reads(a="2-0")
 
     def test_an_answer_from_before_the_gap_is_left_aside(self) -> None:
-        """It would leave out what lies between the new position and the old one."""
+        """The reply of an XREAD at the old position is dropped: it lacks the entries before that position."""
         self.begin(self.stream())
         self.look(stream_info("2-0", 2, newest="2-0"))
         self.bring((A, [entry("9-0")]))
@@ -55,7 +55,7 @@ class LookTests(ReaderCase):
         self.assertEqual(self.delivered, [("/a", ["3-0", "9-0"])])
 
     def test_an_answer_without_entries(self) -> None:
-        """So Redis answers a blocked reader when what woke it up went within the same transaction."""
+        """Redis replies so when the new entry was trimmed in the same transaction."""
         self.begin(self.stream())
         self.bring((A, []))
         self.assert_reads(a="5-0")
@@ -65,7 +65,7 @@ class LookTests(ReaderCase):
         self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_what_went_before_entries_is_told_before_they_are_delivered(self) -> None:
-        """They are read again then."""
+        """The entries are then read again."""
         self.begin(self.stream())
         self.reading.answer([[A, [entry("8-0"), entry("9-0")]]])
         self.assertEqual(self.reading.asked(), [words("XINFO", "STREAM", A)])
@@ -83,7 +83,7 @@ class LookTests(ReaderCase):
         self.assertEqual(len(self.gaps), 1)
 
     def test_entries_whose_stream_is_something_else_by_now(self) -> None:
-        """They are left, and the next look tells why."""
+        """The entries are dropped, and the next check reports why."""
         wrong = Error("WRONGTYPE Operation against a key holding the wrong kind of value")
         self.begin(self.stream(), self.stream(B))
         self.reading.answer([[A, [entry("6-0")]], [B, [entry("6-0")]]])
@@ -107,11 +107,11 @@ class LookTests(ReaderCase):
         self.assertEqual((self.delivered, self.gaps), ([("/a", ["6-0"])], []))
 
     def replaced(self, *ids: str) -> Answer:
-        """Return what Redis says of a stream that holds these entries and was made anew."""
+        """Return the XINFO of a new stream with these entries."""
         return stream_info(ids[-1], len(ids), newest=ids[-1], oldest=ids[0], length=len(ids))
 
     def test_after_a_gap_reading_goes_on_behind_what_was_read(self) -> None:
-        """A stream that was made anew has only entries that nobody got."""
+        """A new stream has only entries that were not delivered."""
         self.begin(self.stream(read="5-0", added=500))
         self.look(self.replaced("7-0", "8-0", "9-0"))
         self.assertEqual(len(self.gaps), 1)
@@ -125,7 +125,7 @@ class LookTests(ReaderCase):
         self.assertEqual(len(self.gaps), 1)
 
     def probed(self, **there: bytes) -> list[str]:
-        """Let the reader look for what it has read, among entries with these bodies; return what it looked for."""
+        """Let the reader look up read entries among these; return the ids that it looked up."""
         probed = []
         while (asked := self.commands.asked()) and asked[0][0] == b"XRANGE":
             if asked[0][2].startswith(b"("):
@@ -139,7 +139,7 @@ class LookTests(ReaderCase):
         return probed
 
     def test_after_a_gap_reading_goes_on_behind_the_greatest_id_that_is_there(self) -> None:
-        """Of those that were read; an id that another entry has by now is none of them."""
+        """The newest read entry that still exists counts, not another entry with its id."""
         self.begin(self.stream(read="5-0", added=500))
         self.bring((A, [entry(f"{number}-0", b'{"n":%d}' % number) for number in range(6, 21)]))
         self.look(stream_info("30-0", 100, newest="30-0", oldest="3-0", length=30))
@@ -170,7 +170,7 @@ class LookTests(ReaderCase):
         self.assertEqual(self.last_asked[0][:4], words("XRANGE", A, "(1999-0", "3000-0"))
 
     def test_a_stream_that_ends_before_what_was_read(self) -> None:
-        """A restored backup, or a stream with ids of a publisher's own: reading goes on at its end."""
+        """A restored backup, or a publisher's own ids: reading continues at the end."""
         self.begin(self.stream(read="5-0", added=500))
         self.bring((A, [entry("50-0")]))
         self.reading.asked()
@@ -182,7 +182,7 @@ class LookTests(ReaderCase):
         self.assert_reads(a="7-0")
 
     def test_the_connection_is_lost_while_it_looks_for_the_place(self) -> None:
-        """The gap is told nevertheless, by the other connection."""
+        """The gap is then reported by the task on the other connection."""
         self.begin(self.stream(read="5-0", added=500))
         self.bring((A, [entry("6-0")]))
         self.reading.asked()
@@ -202,7 +202,7 @@ class LookTests(ReaderCase):
         self.assert_reads(a="6-0")
 
     def test_where_looking_for_the_place_is_not_allowed(self) -> None:
-        """Reading goes on at the end, and the log says so."""
+        """Reading continues at the end, and the log says so."""
         log = record_log(self)
         self.begin(self.stream(read="5-0", added=500))
         self.bring((A, [entry("6-0")]))
@@ -216,7 +216,7 @@ class LookTests(ReaderCase):
         self.assert_reads(a="9-0")
 
     def test_nothing_of_a_gap_is_delivered_to_who_left(self) -> None:
-        """Whoever misses something must not get what comes after it."""
+        """Entries after missing ones are not delivered before the gap is reported."""
         self.begin(self.stream())
         self.look(stream_info("8-0", 8, newest="8-0"))
         self.on_gap = lambda: self.reader.remove(A)
@@ -224,7 +224,7 @@ class LookTests(ReaderCase):
         self.assertEqual(self.delivered, [])
 
     def test_one_key_of_another_type(self) -> None:
-        """The others are read on; it is read again when it is a stream again."""
+        """The other streams are still read; this one again when it is a stream again."""
         wrong = Error("WRONGTYPE Operation against a key holding the wrong kind of value")
         self.begin(self.stream(), self.stream(B))
         self.look(stream_info("5-0", 5, newest="5-0"), wrong)
@@ -252,7 +252,7 @@ class LookTests(ReaderCase):
         self.assert_reads(a="5-0")
 
     def test_redis_refuses_to_be_read(self) -> None:
-        """That is said, once, and tried again."""
+        """The refusal is logged once, and the read is retried."""
         log = record_log(self)
         self.begin(self.stream())
         refusal = Error("NOPERM this user has no permissions to run the 'xread' command")
@@ -279,7 +279,7 @@ class LookTests(ReaderCase):
         self.assertEqual(self.gaps, [])
 
     def test_redis_6(self) -> None:
-        """It lacks the counters."""
+        """An older Redis lacks the counters."""
         self.begin(self.stream())
         self.look([b"length", 1, b"last-generated-id", b"5-0", b"last-entry", None])
         self.assertIn("Redis 7", self.gaps[0][1])
@@ -306,7 +306,7 @@ class ReconnectingTests(ReaderCase):
         self.assertEqual((self.delivered, self.gaps), ([("/a", ["6-0"]), ("/a", ["7-0", "8-0"])], []))
 
     def test_looks_first(self) -> None:
-        """What was trimmed meanwhile is said at once: nothing is on its way."""
+        """Entries trimmed meanwhile are reported at once: no reply is in flight."""
         self.begin(self.stream())
         self.come_back()
         self.reading.asked()

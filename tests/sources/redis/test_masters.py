@@ -1,7 +1,7 @@
-"""Random histories over several masters, each with what replication had brought it: no loss is hidden.
+"""Random histories over several masters, each with the data replicated to it: every loss is reported.
 
-A new master has all that the old one had written up to some moment, and goes on from there by a clock of its own,
-which may be behind. What a client got and the new master does not have must be told; so must be what it did not get.
+A new master has all writes of the old one up to some moment, and continues with its own clock, which may be behind.
+A gap must be reported for delivered entries that the new master lacks, and for entries that were not delivered.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class World(Surroundings):
     """A reader, two streams, and masters that come and go.
 
     :ivar written: per stream, the numbers of all entries in the history of the present master, trimmed or not
-    :ivar told: per stream, up to which entry the last gap speaks of
-    :ivar runs: per stream, the numbers of the entries that were delivered between one gap and the next
-    :ivar gaps: how many gaps were said of each stream
+    :ivar told: per stream, the last entry that the last gap covers
+    :ivar runs: per stream, the numbers of the entries delivered between two gaps
+    :ivar gaps: the number of gaps of each stream
     :ivar trimmed: streams that were trimmed
     :ivar causes: how many each stream has had: losses, and what looks like one
     """
@@ -102,7 +102,7 @@ class World(Surroundings):
         self.redis.touched()
 
     def trim(self, key: bytes, keep: int) -> None:
-        """XTRIM; whoever has not read what goes is told, and so is who stands at it when the master changes."""
+        """XTRIM; a gap follows if the removed entries were not read, or if the position is among them at a failover."""
         stream = self.redis.streams[key]
         assert stream is not None
         if stream.trim(keep):

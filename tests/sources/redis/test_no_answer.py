@@ -26,7 +26,7 @@ SOON_BUSY = ("--busy-reply-threshold", "50")
 
 
 class NoAnswerTests(DaemonTestCase):
-    """Nothing is missing, and nobody is told so."""
+    """No entry is missing, and no gap is reported."""
 
     def begin(self, *options: str) -> tuple[RedisServer, Daemon, RawClient]:
         """Start Redis and airyd; return them, and a client that has got the first event."""

@@ -81,7 +81,7 @@ class ServersTests(TestCase):
         return int(port.getHost().port)
 
     async def said(self, url: str) -> str:
-        """Return what the log says of a source that can't be reached, and require that it doesn't repeat itself."""
+        """Return the log line for an unreachable source, and assert that it is not repeated."""
         source = make_source(url, SourceContext(self.reactor, lambda: START, (MESSAGE,), environ={}))
         starting = source.start(RecordingSink()).addErrback(lambda _: None)
         try:
@@ -129,7 +129,7 @@ class ServersTests(TestCase):
 
 
 class WordsTests(SynchronousTestCase):
-    """Each fault in words; what a library calls it is left to it."""
+    """Each fault has a text that doesn't depend on the library's."""
 
     def test_lost(self) -> None:
         for error, scheme, is_secure, has_answered, words in (

@@ -27,7 +27,7 @@ class OutputLimitTests(RedisCase):
         return [Event(destination, event_id.decode(), body) for event_id in ids]
 
     async def test_reading(self) -> None:
-        """Small entries came before, and the large ones while the connection was away."""
+        """Small entries come first, and the large ones while the connection is down."""
         _, sink = await self.watching(A, B)
         small = [event for each in (A, B) for event in self.add(*range(500), destination=each)]
         await self.until(lambda: len(sink.events) == len(small))

@@ -1,4 +1,4 @@
-"""Pub/Sub over a Redis in memory: epochs, what is published and comes back, and what a lost connection means."""
+"""Pub/Sub over a Redis in memory: epochs, publishing, and lost connections."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ PING = words("PING")
 
 
 def message(number: int, destination: str = A) -> Answer:
-    """Return what a subscriber gets."""
+    """Return a message as a subscriber gets it."""
     return [b"message", b"p:" + destination.encode(), body(number)]
 
 
 class PubSubCase(FakeRedisCase):
-    """A source that is connected, with two destinations.
+    """A connected source with two destinations.
 
-    :ivar commands: Redis' end of the connection that publishes
-    :ivar reading: of the one that subscribes
+    :ivar commands: the server side of the connection that publishes
+    :ivar reading: the server side of the one that subscribes
     """
 
     def setUp(self) -> None:
@@ -46,7 +46,7 @@ class PubSubCase(FakeRedisCase):
         self.log_in()
 
     def log_in(self) -> None:
-        """Let the subscriber's connection begin."""
+        """Log in the subscriber's connection."""
         self.reading = self.endpoint.sessions[-1]
         self.assertEqual(self.reading.log_in(), [PING])
         self.assertEqual(self.reading.asked(), [words("SUBSCRIBE", f"p:{each}") for each in (A, B)])
@@ -58,7 +58,7 @@ class PubSubCase(FakeRedisCase):
         self.wait(1.2)
 
     def wait(self, seconds: float) -> None:
-        """Let time pass, in which the connection for commands is alive."""
+        """Advance the clock while the connection for commands is alive."""
         for _ in range(round(seconds * 8)):
             self.clock.advance(0.125)
             self.commands.keep_alive()
@@ -93,7 +93,7 @@ class EpochTests(PubSubCase):
         self.assertEqual(self.source.order(A, f"{epoch}-10"), (EPOCH, 10))
 
     def test_other_nodes_begin_in_the_same_millisecond(self) -> None:
-        """Their epochs differ: an id of theirs is unknown here."""
+        """Nodes have different epochs: an id of another node is unknown."""
         position = self.watch()
         mine, self.endpoint = self.endpoint, FakeEndpoint(self.clock)
         context = SourceContext(cast(Any, self.clock), lambda: START, (A, B))
@@ -110,7 +110,7 @@ class EpochTests(PubSubCase):
         self.endpoint = mine
 
     def test_a_reconnect_is_a_gap(self) -> None:
-        """For whoever watches; what came before proves nothing any more, and what comes after is ordered after it."""
+        """Watched destinations get a gap; older ids are unknown, and newer ids are ordered after them."""
         position = self.watch()
         self.reading.answer(message(1))
         (before,) = self.sink.events
@@ -144,7 +144,7 @@ class EpochTests(PubSubCase):
         self.assertGreater(self.source.order(B, self.watch(B)), before)
 
     def test_what_comes_before_all_channels_are_subscribed(self) -> None:
-        """It came before the epoch, which begins without it."""
+        """A message before the epoch is ignored."""
         position = self.watch()
         self.lose()
         self.reading = self.endpoint.sessions[-1]
@@ -159,7 +159,7 @@ class EpochTests(PubSubCase):
         self.assertNotEqual(self.sink.events[0].id, position.removesuffix("0") + "1")
 
     def test_a_channel_that_is_forbidden(self) -> None:
-        """Nothing counts as connected while a part of the catalogue would be missing."""
+        """The source is not connected until all channels are subscribed."""
         self.lose()
         self.reading = self.endpoint.sessions[-1]
         self.reading.log_in()
@@ -173,12 +173,12 @@ class GrowthTests(PubSubCase):
     """A catalogue that grows."""
 
     def extend(self) -> None:
-        """Let there be another destination."""
+        """Add a destination to the catalogue."""
         self.source.extend([C])
         self.assertEqual(self.reading.asked(), [words("SUBSCRIBE", "p:/topic/c")])
 
     def test_subscribed_at_once(self) -> None:
-        """The history has what comes while nobody watches; nobody else notices."""
+        """The history has events from before the watch; other destinations are not affected."""
         self.watch()
         self.extend()
         self.reading.answer([b"subscribe", b"p:/topic/c", 3], message(1, C))
@@ -219,7 +219,7 @@ class GrowthTests(PubSubCase):
         self.assertEqual(self.reading.asked(), [words("SUBSCRIBE", f"p:{each}") for each in (A, B, C)])
 
     def test_forbidden(self) -> None:
-        """Whoever wants it is told; the others have theirs, after a reconnect, too. It may be allowed later."""
+        """Its watch fails; the others work, after a reconnect too. It works once it is allowed."""
         log = record_log(self)
         self.watch()
         self.extend()
@@ -237,7 +237,7 @@ class GrowthTests(PubSubCase):
         self.successResultOf(watching)
 
     def test_stopped(self) -> None:
-        """Nobody is asked any more."""
+        """No command is sent after the stop."""
         self.lose()
         self.stop()
         self.source.extend([C])
@@ -268,7 +268,7 @@ class WatchTests(PubSubCase):
         self.assertEqual(self.replay(self.sink.events[0].id).events, tuple(self.sink.events[1:]))
 
     def test_what_is_asked_while_redis_is_away_waits(self) -> None:
-        """Nobody can know then whether something is missing."""
+        """A replay waits for a connection, because the history may be incomplete."""
         position = self.watch()
         self.lose()
         watching, replaying = self.source.watch(B), self.source.replay(A, position, 10)
@@ -288,7 +288,7 @@ class WatchTests(PubSubCase):
             self.failureResultOf(each, SourceUnavailable)
 
     def test_what_is_no_event(self) -> None:
-        """It is told of under a name that all nodes give it, copied by one of them, and no id is missing."""
+        """It is reported under a hash that all nodes share, copied by one of them, and takes no id."""
         position = self.watch()
         self.reading.answer(message(1), [b"message", b"p:/topic/a", b"[]"], message(2))
         name = sha256(b"[]").hexdigest()[:16]
@@ -309,7 +309,7 @@ class WatchTests(PubSubCase):
 
 
 class PublishTests(PubSubCase):
-    """PUBLISH: an event is taken when it has come back."""
+    """PUBLISH fires when the event has come back."""
 
     def test_published(self) -> None:
         position = self.watch()
@@ -321,7 +321,7 @@ class PublishTests(PubSubCase):
         self.assertEqual(self.successResultOf(publishing), position.removesuffix("0") + "2")
 
     def test_the_message_comes_first(self) -> None:
-        """Redis has not said yet that it published this one: it may be somebody else's, with the same text."""
+        """A message before the reply to PUBLISH may be from another publisher, with the same body."""
         publishing = self.source.publish(A, body(1))
         self.reading.answer(message(1))
         self.assertNoResult(publishing)
@@ -347,10 +347,10 @@ class PublishTests(PubSubCase):
         self.assertEqual(seen, [1])
 
     def test_nobody_is_subscribed(self) -> None:
-        """The subscription must be gone, or at another Redis: whoever publishes is told that it was for nobody."""
+        """The subscription is lost, or at another Redis: the publish fails."""
         publishing = self.source.publish(A, body(1))
         self.commands.answer(0)
-        self.assertIn("nobody was subscribed", str(self.failureResultOf(publishing, SourceUnavailable).value))
+        self.assertIn("no subscriber received", str(self.failureResultOf(publishing, SourceUnavailable).value))
 
     def test_refused(self) -> None:
         publishing = self.source.publish(A, body(1))
@@ -358,7 +358,7 @@ class PublishTests(PubSubCase):
         self.assertIn("NOPERM", str(self.failureResultOf(publishing, SourceUnavailable).value))
 
     def test_a_lost_connection(self) -> None:
-        """Either of them: it is not published again, and what comes by later is not taken for it."""
+        """On either connection: it is not repeated, and a later message is not taken for it."""
         for session in (self.commands, self.reading):
             publishing = self.source.publish(A, body(1))
             self.assertEqual(len(self.commands.asked()), 1)
@@ -380,7 +380,7 @@ class PublishTests(PubSubCase):
         self.failureResultOf(publishing, SourceUnavailable)
 
     def test_given_up(self) -> None:
-        """Whoever no longer waits gets no id, and nor does he take another's."""
+        """A cancelled publish gets no id, and does not take another's."""
         gone, publishing = self.source.publish(A, body(1)), self.source.publish(A, body(1))
         self.commands.answer(1)
         gone.cancel()
@@ -402,7 +402,7 @@ class PublishTests(PubSubCase):
 
 
 class StopTests(PubSubCase):
-    """It can be stopped at any time."""
+    """The source can be stopped at any time."""
 
     def test_while_publishing(self) -> None:
         publishing = self.source.publish(A, body(1))
@@ -411,7 +411,7 @@ class StopTests(PubSubCase):
         self.failureResultOf(publishing, SourceUnavailable)
 
     def test_in_a_gap(self) -> None:
-        """Whoever is told of one may stop the source."""
+        """The sink may stop the source within gap."""
         self.watch()
         self.sink.on_gap = self.source.stop
         self.reconnect()

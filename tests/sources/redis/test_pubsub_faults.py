@@ -1,4 +1,4 @@
-"""Pub/Sub on a real redis-server that cuts, is killed and cut off: clients miss nothing without being told."""
+"""Pub/Sub on a real redis-server that closes connections, is killed, or cut off: no loss without a gap."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ UNKNOWN = Replay((), complete=False, more=False)
 
 
 class PubSubCase(RedisCase):
-    """What the tests below share."""
+    """Helpers of the tests below."""
 
     def url(self, login: str = "", port: int | None = None, more: str = "") -> str:
         """Return the URL of the server with this test's prefix."""
@@ -34,7 +34,7 @@ class PubSubCase(RedisCase):
         return source
 
     def publish(self, *numbers: int, destination: str = A) -> list[bytes]:
-        """Publish as anybody may; return the bodies."""
+        """Publish with the documented command; return the bodies."""
         bodies = [body(number) for number in numbers]
         self.redis.pipeline([("PUBLISH", self.key(destination), each) for each in bodies])
         return bodies
@@ -45,7 +45,7 @@ class PubSubCase(RedisCase):
         self.assertEqual([event.body for event in sink.events], bodies)
 
     async def assert_unknown(self, source: IEventSource, event: Event) -> None:
-        """Require that nothing is proved of what came after an event."""
+        """Require that a replay after an event is incomplete."""
         self.assertEqual(await source.replay(event.destination, event.id, 10), UNKNOWN)
 
 
@@ -67,7 +67,7 @@ class NodesTests(PubSubCase):
                 self.assertEqual(page, Replay(tuple(sink.events[1:]), True, False) if other is sink else UNKNOWN)
 
     async def test_what_is_no_event(self) -> None:
-        """It is left out, told of, and copied once, whatever the number of nodes."""
+        """It is skipped, reported, and copied once for all nodes."""
         nodes = [await self.watching(MESSAGE) for _ in range(3)]
         good = b'{"conversation_id":"c","message":{"id":"m"}}'
         bad = [b"nonsense", b"{}", b"x" * 300_000]
@@ -90,7 +90,7 @@ class NodesTests(PubSubCase):
 
 
 class SlowTests(PubSubCase):
-    """Redis cuts off who doesn't read."""
+    """Redis closes the connection of a subscriber that doesn't read."""
 
     def make_server(self) -> RedisServer:
         return self.own_server("--client-output-buffer-limit", "pubsub", "1mb", "0", "0")
@@ -100,7 +100,7 @@ class SlowTests(PubSubCase):
         return set(re.findall(rb"\bid=(\d+)", self.redis.call("CLIENT", "LIST", "TYPE", "pubsub")))
 
     async def test_cut_off(self) -> None:
-        """While this test publishes, the reactor stands still: that is noticed, said, and nothing is proved by it."""
+        """The reactor is blocked while this test publishes: a gap is reported, and older ids are unknown."""
         source, sink = await self.watching(A, B)
         (first,) = self.publish(0)
         await self.until_bodies(sink, [first])
@@ -120,7 +120,7 @@ class SlowTests(PubSubCase):
 
 
 class ForgetfulTests(PubSubCase):
-    """Redis itself goes."""
+    """Redis itself fails."""
 
     def make_server(self) -> RedisServer:
         return self.own_server()
@@ -143,7 +143,7 @@ class ForgetfulTests(PubSubCase):
         self.assertEqual(list(source.health()), [])
 
     async def test_busy(self) -> None:
-        """A Redis that answers nobody for long, and keeps its connections, has lost nothing."""
+        """A Redis that is busy for long, and keeps its connections, loses nothing."""
         source, sink = await self.watching(A)
         self.server.pause()
         self.addCleanup(self.server.go_on)
@@ -164,7 +164,7 @@ class ForgetfulTests(PubSubCase):
         self.assertEqual(list(source.health()), [])
 
     async def test_a_right_that_is_taken_away(self) -> None:
-        """Redis then ends the connection; it is said why there is none, until the right is back."""
+        """Redis then closes the connection; health says why, until the right is back."""
         self.redis.call("ACL", "SETUSER", "pubsub", "on", ">x", "+ping", "+subscribe", "+publish", "&*")
         source, sink = await self.running(self.url("pubsub:x@"))
         await source.watch(A)
@@ -176,7 +176,7 @@ class ForgetfulTests(PubSubCase):
 
 
 class ConnectionTests(PubSubCase):
-    """The server stays, and the way to it does not."""
+    """The server runs, but its connections break."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -184,7 +184,7 @@ class ConnectionTests(PubSubCase):
         self.addCleanup(self.proxy.close)
 
     async def test_cut(self) -> None:
-        """What was published meanwhile is gone, and that is said."""
+        """Messages published meanwhile are lost, and a gap is reported."""
         source, sink = await self.running(self.url(port=self.proxy.port))
         await source.watch(A)
         await self.until_bodies(sink, bodies := self.publish(1))
@@ -196,7 +196,7 @@ class ConnectionTests(PubSubCase):
         await self.until_bodies(sink, bodies + self.publish(3))
 
     async def test_black_hole(self) -> None:
-        """Redis answers nobody: it is not ready. Where the connection has stood all the time, nothing was lost."""
+        """While Redis doesn't answer, airyd is not ready. If the connection survives, nothing is lost."""
         source, sink = await self.running(self.url(port=self.proxy.port))
         await source.watch(A)
         self.proxy.block()
@@ -210,7 +210,7 @@ class ConnectionTests(PubSubCase):
         self.assertEqual(sink.gaps, [])
 
     async def test_black_hole_for_the_subscription(self) -> None:
-        """Redis answers the other connection: this one is dead, and is given up."""
+        """Redis answers over the other connection: this one is dead, and is closed."""
         source, sink = await self.running(self.url(port=self.proxy.port))
         await source.watch(A)
         self.proxy.block()
@@ -223,10 +223,10 @@ class ConnectionTests(PubSubCase):
 
 
 class LoginTests(PubSubCase):
-    """Logins are those of the other mode."""
+    """Logins work as with streams."""
 
     async def assert_works(self, url: str, **environ: str) -> None:
-        """A source of this URL reads and publishes."""
+        """Assert that a source of this URL reads and publishes."""
         source, sink = await self.running(url, **environ)
         await source.watch(A)
         event_id = await source.publish(A, b"{}")

@@ -1,4 +1,4 @@
-"""Pub/Sub over a Redis in memory that says nothing: it may be quiet, busy, or dead."""
+"""Pub/Sub over a silent Redis in memory: it may be quiet, busy, or dead."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.sources.support import body
 
 
 class SilenceTests(PubSubCase):
-    """A subscription on which nothing comes, and one that is dead, look the same."""
+    """A quiet subscription and a dead one look the same."""
 
     def test_a_quiet_one(self) -> None:
         for _ in range(3):
@@ -29,7 +29,7 @@ class SilenceTests(PubSubCase):
         self.assertIn("no reply within 5 seconds", self.sink.gaps[0][1])
 
     def test_a_redis_that_is_busy_with_one_command(self) -> None:
-        """It answers nobody: nothing is lost by waiting, but nobody can know how long that takes."""
+        """A busy Redis answers no connection: waiting loses nothing, but health reports it."""
         self.watch()
         self.wait(PING_EVERY)
         for _ in range(120):
@@ -43,7 +43,7 @@ class SilenceTests(PubSubCase):
         self.assertEqual(self.sink.gaps, [])
 
     def test_a_redis_that_is_back_and_a_subscription_that_is_not(self) -> None:
-        """It has answered the other connection, and so would have answered here."""
+        """Redis has answered over the other connection, so this one is dead."""
         self.watch()
         self.wait(PING_EVERY)
         for _ in range(30):
@@ -59,7 +59,7 @@ class SilenceTests(PubSubCase):
         self.assertFalse(silent.is_open)
 
     def test_a_busy_one(self) -> None:
-        """The answer stands behind many messages: as long as they come, all is well."""
+        """The PONG waits behind many messages: while they arrive, the connection is alive."""
         self.clock.advance(PING_EVERY)
         for number in range(4):
             self.clock.advance(REPLY_PATIENCE - 0.1)
@@ -71,7 +71,7 @@ class SilenceTests(PubSubCase):
         self.reading.answer([b"pong", b""])
 
     def test_refused(self) -> None:
-        """Who may not ask for a sign of life gets what is published all the same: an error is one, too."""
+        """Without the right to PING messages still arrive: the error shows that Redis is alive."""
         self.watch()
         self.clock.advance(PING_EVERY)
         self.reading.answer(Error("NOPERM this user has no permissions to run the 'ping' command"))

@@ -1,4 +1,4 @@
-"""The blocking reader over a Redis in memory: what it reads, and how much at once."""
+"""The blocking reader over a Redis in memory: its streams, and its COUNT."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from tests.sources.redis.reader_case import FAR, A, B, ReaderCase, entry
 
 
 class WakingTests(ReaderCase):
-    """A stream joins at once, and leaves at once."""
+    """Streams are added and removed at once."""
 
     def test_idle(self) -> None:
-        """Without a stream nothing is asked."""
+        """Without a stream no XREAD is sent."""
         self.clock.advance(60)
         self.assertEqual(self.reading.asked(), [])
         self.assertEqual(self.commands.asked(), [])
@@ -45,7 +45,7 @@ class WakingTests(ReaderCase):
         self.assertEqual(self.commands.asked(), [])
 
     def test_woken_too_late(self) -> None:
-        """An XREAD that ended by itself isn't woken, and one that knows the stream need not be."""
+        """An XREAD that timed out, or has the stream already, is not unblocked."""
         self.begin(self.stream())
         self.reader.add(self.stream(B))
         self.bring((A, [entry("6-0")]))
@@ -83,7 +83,7 @@ class WakingTests(ReaderCase):
         self.assert_reads(b="6-0")
 
     def test_a_stream_leaves_and_comes_back_while_it_is_read(self) -> None:
-        """What the old XREAD brings is up to the new position, or comes again."""
+        """Entries of the old XREAD are up to the new position, or are read again."""
         self.begin(self.stream())
         self.reader.remove(A)
         self.reader.add(self.stream(read="6-0", added=6))
@@ -119,7 +119,7 @@ class CountTests(ReaderCase):
     """COUNT adapts so that a reply stays about a MiB."""
 
     def read(self, count: int, size: int, *, fields: bool = True) -> int:
-        """Let so many entries of this size come; return the next COUNT."""
+        """Reply with entries of this size; return the next COUNT."""
         body = b'{"x":"' + b"x" * (size - 8) + b'"}' if fields else b"x" * size
         self.number = getattr(self, "number", 5)
         name = b"payload" if fields else b"other"
@@ -131,7 +131,7 @@ class CountTests(ReaderCase):
         return self.assert_reads(a=f"{self.number}-0")
 
     def test_small_entries(self) -> None:
-        """It grows, step by step, up to a bound, while as many come as are asked for."""
+        """COUNT grows step by step up to a limit, while replies are full."""
         self.begin(self.stream())
         counts = [int(self.first_ask[0][2])]
         for _ in range(12):
@@ -157,7 +157,7 @@ class CountTests(ReaderCase):
         self.assertEqual(self.assert_reads(a="6-0", b="5-0"), 4)
 
     def come_back(self, *streams: Stream) -> list[list[bytes]]:
-        """Lose the reading connection and let it come back; return what it asks for after its look."""
+        """Lose the reading connection and let it come back; return the COUNT after its check."""
         self.reading.lose()
         self.clock.advance(1.2)
         self.reading.log_in(9)
@@ -168,7 +168,7 @@ class CountTests(ReaderCase):
         return asked
 
     def test_a_new_connection_begins_with_few(self) -> None:
-        """What waits then may be much, and large."""
+        """Many large entries may be waiting then."""
         stream = self.stream()
         self.begin(stream)
         count = int(self.first_ask[0][2])
@@ -187,7 +187,7 @@ class CountTests(ReaderCase):
         self.assertEqual(asked[:3], words("XREAD", "COUNT", 1))
 
     def test_lost_replies(self) -> None:
-        """It asks for fewer each time, down to one entry of one stream, and then for each stream in turn."""
+        """COUNT shrinks to one entry, then the streams are read in turn."""
         streams = tuple(self.stream(key) for key in (A, B, b"p:/c", b"p:/d"))
         self.begin(*streams)
         asks = [self.first_ask[0]]
@@ -206,7 +206,7 @@ class CountTests(ReaderCase):
         self.assert_reads(a="5-0", b="5-0", c="5-0", d="5-0")  # nothing waits: that of all may wait for more
 
     def test_after_a_lost_reply_it_grows_again(self) -> None:
-        """By as much as the entries allow, and no more bytes than before the loss."""
+        """COUNT grows as the entries allow, up to the bytes before the loss."""
         streams = (self.stream(), self.stream(B))
         self.begin(*streams)
         for _ in range(5):

@@ -1,4 +1,4 @@
-"""An address behind which the master changes: the connection to the old one is left."""
+"""An address that changes to another master: the connection to the old one is closed."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ class ConnectionCase(SynchronousTestCase):
         self.assertEqual(self.flushLoggedErrors(), [])
 
     def log_in(self, hello: Answer | None = None) -> Session:
-        """Let the newest connection begin, to a master if nothing else is said."""
+        """Log in the newest connection, by default to a master."""
         session = self.endpoint.sessions[-1]
         self.assertEqual(session.log_in(hello=hello), [HELLO, words("PING")])
         self.assertIsNone(self.connection.trouble)
         return session
 
     def wait(self, seconds: float, *sessions: Session, hello: Answer | None = None) -> None:
-        """Let time pass, in which these answer."""
+        """Advance the clock while these connections answer."""
         for _ in range(round(seconds * 8)):
             self.clock.advance(0.125)
             for session in sessions:
@@ -63,7 +63,7 @@ class ReadOnlyTests(ConnectionCase):
     """What READONLY means."""
 
     def test_a_master_that_became_a_replica(self) -> None:
-        """All that it refused is refused as not carried out, so that it can be repeated over the next connection."""
+        """Refused commands fail as not executed, so that they can be repeated on the next connection."""
         session = self.log_in()
         writing = [self.connection.command("XADD", "a", "*", "b", "c") for _ in range(3)]
         session.answer(READONLY, READONLY, READONLY)
@@ -78,7 +78,7 @@ class ReadOnlyTests(ConnectionCase):
         self.assertEqual(self.successResultOf(writing[0]), b"1-0")
 
     def test_other_errors_that_come_with_it(self) -> None:
-        """They are replies as ever, and not the reason why the connection is lost."""
+        """Other errors are replies, and don't close the connection."""
         session = self.log_in()
         writing, reading = (
             self.connection.command("XADD", "a", "*", "b", "c"),
@@ -91,7 +91,7 @@ class ReadOnlyTests(ConnectionCase):
         self.assertIn("READONLY", str(self.connection.trouble))
 
     def test_a_replica_from_the_beginning(self) -> None:
-        """Writes fail, and nothing else."""
+        """Only writes fail."""
         session = self.log_in(REPLICA)
         for _ in range(20):
             writing = self.connection.command("XADD", "a", "*", "b", "c")
@@ -138,7 +138,7 @@ class ReadOnlyTests(ConnectionCase):
         self.assertEqual(len(self.endpoint.sessions), 2)
 
     def test_a_server_that_does_not_say_what_it_is(self) -> None:
-        """Each attempt waits longer: the connection is not made anew for every write."""
+        """Each attempt waits longer: not every refused write reconnects."""
         session = self.log_in(Error("ERR unknown command 'HELLO'"))
         left = 0
         for _ in range(100):
@@ -155,7 +155,7 @@ class ReadOnlyTests(ConnectionCase):
         self.assertTrue(2 <= left <= 15, left)
 
     def test_unblocked(self) -> None:
-        """So ends a read that waits, when a master becomes a replica."""
+        """UNBLOCKED ends a blocked read when a master becomes a replica."""
         session = self.log_in()
         reading = self.connection.command("XREAD", "BLOCK", 5000, "STREAMS", "a", "0")
         session.answer(UNBLOCKED)
@@ -186,7 +186,7 @@ class KeepAliveTests(ConnectionCase):
         self.assertEqual(session.asked(), [HELLO])
 
     def test_a_master_that_becomes_a_replica(self) -> None:
-        """It is left before anybody writes."""
+        """The connection is closed before any write."""
         session = self.log_in()
         self.clock.advance(KEEP_ALIVE)
         session.answer(REPLICA)
@@ -236,7 +236,7 @@ class FailoverTests(RedisCase):
         self.redis = new
 
     def follows(self, server: Connection) -> bool:
-        """Say whether a server has caught up with its master."""
+        """Return whether a server has caught up with its master."""
         return b"master_link_status:up" in server.call("INFO", "replication")
 
     async def test_streams(self) -> None:
@@ -253,7 +253,7 @@ class FailoverTests(RedisCase):
         await self.until(lambda: not source.health())
 
     async def test_no_master_behind_the_address(self) -> None:
-        """It goes on as with a replica from the beginning: writes fail, and nothing else."""
+        """It continues as with a replica from the start: only writes fail."""
         other = self.other.connect()
         self.addCleanup(other.close)
         source, _ = await self.running(self.url(port=self.address.port))

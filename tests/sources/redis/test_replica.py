@@ -1,4 +1,4 @@
-"""A replica as the source: it is read as any Redis is, and nothing can be published through it."""
+"""A replica as the source: it can be read, but not published to."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ReplicaTests(RedisCase):
         await self.until(lambda: b"master_link_status:up" in replica.call("INFO", "replication"))
 
     async def test_reading(self) -> None:
-        """Live and from the history, under the ids that the master gives."""
+        """Live events and history have the ids of the master."""
         await self.synchronized()
         source, sink = await self.running(self.url(port=self.replica.port))
         first = self.add(1, destination=NEWS)

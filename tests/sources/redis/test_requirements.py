@@ -1,6 +1,6 @@
-"""What reading streams needs is checked when Redis is reached, before anybody subscribes, and again when it changes.
+"""The requirements of reading streams are checked on each connection and repeatedly, before any SUBSCRIBE.
 
-There is no Redis 6 here: its answers are played.
+The replies of Redis 6 are simulated.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ OLD_INFO: Answer = [b"length", 1, b"last-generated-id", b"5-0", b"groups", 0, b"
 
 
 class AnsweringCase(FakeRedisCase):
-    """A source whose checks are answered as a test says.
+    """A source whose checks the test answers.
 
     :ivar refusals: the answer to a command that names a key, by the command's first word or the key
     :ivar info: the answer to XINFO STREAM
@@ -41,7 +41,7 @@ class AnsweringCase(FakeRedisCase):
             session.log_in(hello=self.server_info)
 
     def answer(self) -> list[bytes]:
-        """Answer what was asked; return the keys that were read."""
+        """Answer the check; return the keys in it."""
         keys = []
         for session in self.endpoint.sessions:
             while commands := session.asked() if session.is_open else []:
@@ -54,12 +54,12 @@ class AnsweringCase(FakeRedisCase):
         return keys
 
     def check(self) -> list[bytes]:
-        """Let it be time for a check, and answer."""
+        """Advance the clock to the next check, and answer it."""
         self.clock.advance(CHECK_EVERY)
         return self.answer()
 
     def assert_not_ready(self, *words: str) -> None:
-        """The one reason why it isn't ready has these words, and so has the log."""
+        """Assert that health has one reason with these words, and that the log has it."""
         (reason,) = self.source.health()
         for word in words:
             self.assertIn(word, reason)
@@ -67,7 +67,7 @@ class AnsweringCase(FakeRedisCase):
 
 
 class CheckTests(AnsweringCase):
-    """What is found out."""
+    """Unmet requirements."""
 
     def test_nothing_is_missing(self) -> None:
         self.begin()
@@ -83,7 +83,7 @@ class CheckTests(AnsweringCase):
         self.assert_not_ready("Redis 7.0 or newer is needed", "6.2.14")
 
     def test_redis_6_by_its_counters(self) -> None:
-        """It may not know HELLO, or be behind a proxy."""
+        """Redis may not know HELLO, or be behind a proxy."""
         self.begin(hello=Error("ERR unknown command 'HELLO'"))
         self.info = OLD_INFO
         self.answer()
@@ -107,7 +107,7 @@ class CheckTests(AnsweringCase):
             self.assertEqual(list(self.source.health()), [])
 
     def test_the_right_to_resume(self) -> None:
-        """It is missed by those who resume; others can be served."""
+        """Only resumes fail; other clients can be served."""
         self.begin()
         self.refusals = {b"XRANGE": Error("NOPERM this user has no permissions to run the 'xrange' command")}
         for _ in range(3):
@@ -122,13 +122,13 @@ class CheckTests(AnsweringCase):
         self.answer()
         self.refusals[b"p:/b"] = Error("WRONGTYPE Operation against a key holding the wrong kind of value")
         self.check()
-        self.assert_not_ready("p:/b", "is no stream")
+        self.assert_not_ready("p:/b", "is not a stream")
         self.check()
         self.assertEqual(len([event for event in self.log if event["log_level"].name == "warn"]), 1)
         self.refusals = {}
         self.check()
         self.assertEqual(list(self.source.health()), [])
-        self.assertIn("has all that is needed again", text_of(self.log))
+        self.assertIn("can be used again", text_of(self.log))
 
     def test_a_destination_that_is_added(self) -> None:
         self.begin()
@@ -139,7 +139,7 @@ class CheckTests(AnsweringCase):
         self.assert_not_ready("p:/c", "NOPERM")
 
     def test_thousands(self) -> None:
-        """All are checked before it counts as reached, and some at a time from then on."""
+        """The first check covers all keys, later ones a part at a time."""
         count = 2 * STREAMS_PER_CHECK + 50
         self.begin(tuple(f"/{number}" for number in range(count)))
         self.assertEqual(len(self.answer()), count)
@@ -147,7 +147,7 @@ class CheckTests(AnsweringCase):
         self.assertEqual([len(self.check()) for _ in range(4)], [STREAMS_PER_CHECK] * 2 + [50, STREAMS_PER_CHECK])
 
     def test_another_redis(self) -> None:
-        """A connection may lead to another server than the one before."""
+        """A new connection may lead to another server."""
         self.begin()
         self.answer()
         for session in self.endpoint.sessions:
@@ -192,7 +192,7 @@ class ServerTests(RedisCase):
     """On a real server."""
 
     async def reached(self, url: str | None = None) -> list[str]:
-        """Return what is wrong once a source has reached its server; nobody subscribes."""
+        """Return the health of a source that has reached its server, without a watch."""
         source, _ = await self.running(url)
         return list(source.health())
 
@@ -219,14 +219,14 @@ class OwnServerTests(ServerTests):
 
 
 class KeyTests(ServerTests):
-    """Keys and rights that change while nobody subscribes."""
+    """Keys and rights that change while no destination is watched."""
 
     async def test_a_key_of_another_type(self) -> None:
         self.redis.call("SET", self.key(MESSAGE), "x")
         self.addCleanup(self.redis.call, "DEL", self.key(MESSAGE))
         source, _ = await self.running()
         (reason,) = source.health()
-        self.assertIn(f"{self.key(MESSAGE)} is no stream", reason)
+        self.assertIn(f"{self.key(MESSAGE)} is not a stream", reason)
         self.redis.call("DEL", self.key(MESSAGE))
         await self.until(lambda: not source.health())
         self.redis.call("SET", self.key(MESSAGE), "x")

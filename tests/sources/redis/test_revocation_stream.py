@@ -1,4 +1,4 @@
-"""Revocations in a real Redis: the contract in both modes, and what only a server can do to them."""
+"""Revocations in a real Redis: the contract in both modes, and failures of the server."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.sources.support import RecordingSink
 
 
 class Case(RedisCase):
-    """Nodes that have what is revoked from one Redis."""
+    """Nodes that share revocations over one Redis."""
 
     more = ""
 
@@ -34,7 +34,7 @@ class Case(RedisCase):
         return f"{self.prefix}revocations"
 
     def store(self) -> IRevocationStore:
-        """Return the store of a source that was started."""
+        """Return the store of a started source."""
         context = SourceContext(self.reactor, time.time, ())
         source = make_source(self.url(more=self.more), context)
         self.addCleanup(source.stop)
@@ -45,13 +45,13 @@ class Case(RedisCase):
         return store
 
     def node(self) -> RevocationRegistry:
-        """Return what one node knows."""
+        """Return the registry of one node."""
         revocations = RevocationRegistry([self.store()], self.reactor, time.time, MAX_AGE)
         revocations.start(lambda: None)
         return revocations
 
     async def read(self) -> RevocationRegistry:
-        """Return what one node knows when it has read all."""
+        """Return the registry of one node after it has read all."""
         node = self.node()
         await self.until(lambda: not node.health())
         return node
@@ -61,12 +61,12 @@ class Case(RedisCase):
         await self.until(lambda: node.is_revoked(Bearer("ann", time.time(), name)))
 
     def entries(self) -> list[dict[bytes, bytes]]:
-        """Return what the stream holds."""
+        """Return the entries of the stream."""
         raw: list[Any] = self.redis.call("XRANGE", self.stream, "-", "+")
         return [dict(zip(fields[::2], fields[1::2], strict=True)) for _, fields in raw]
 
     def put(self, name: str, **changed: object) -> None:
-        """Revoke a token as the document says that anybody may, with these fields changed."""
+        """Revoke a token with the documented XADD, with these fields changed."""
         now = time.time()
         fields = {"kind": "jti", "name": name, "at": f"{now:.3f}", "until": f"{now + 100:.3f}", **changed}
         self.redis.call("XADD", self.stream, "*", *(str(word) for pair in fields.items() for word in pair))
@@ -95,7 +95,7 @@ class PubSubContractTests(StreamsContractTests):
     more = "&mode=pubsub"
 
     async def test_beside_streams(self) -> None:
-        """Nodes of both modes with one prefix have the same."""
+        """Nodes of both modes with one prefix share revocations."""
         pubsub = await self.read()
         self.more = ""
         streams = await self.read()
@@ -113,7 +113,7 @@ class NodesTests(Case):
             await self.until_out(node, "j")
 
     async def test_a_node_that_starts_later(self) -> None:
-        """It lets nobody in before it has read all."""
+        """A node accepts no token before it has read all."""
         first = await self.read()
         for number in range(3):
             await first.revoke(RevocationKind.JTI, f"j{number}")
@@ -132,7 +132,7 @@ class NodesTests(Case):
             self.assertTrue(node.is_revoked(Bearer("ann", now, f"j{number}")), number)
 
     async def test_by_hand(self) -> None:
-        """As the document says; what is no revocation is passed over, and said once."""
+        """Entries in the documented form are read; invalid ones are skipped and logged once."""
         log = record_log(self)
         node = await self.read()
         for wrong in ({"kind": "user"}, {"until": "soon"}, {"at": "nan"}, {"name": ""}, {"name": "a\n"}):
@@ -142,10 +142,10 @@ class NodesTests(Case):
         self.redis.call("XADD", self.stream, "*", "kind", "jti", "name", b"\xff", "at", "1", "until", "1e12")
         self.put("good", more="of this")
         await self.until_out(node, "good")
-        self.assertEqual(len([event for event in log if "is no revocation" in text_of([event])]), 8)
+        self.assertEqual(len([event for event in log if "is not a revocation" in text_of([event])]), 8)
 
     async def test_what_is_over_is_dropped(self) -> None:
-        """With the next one that is written; what isn't over stays, and all after it."""
+        """The next XADD trims them; entries in force, and all after these, stay."""
         node = await self.read()
         now = time.time()
         for name, until in (("a", now - 1), ("b", now - 1), ("c", now + 100), ("d", now - 1)):
@@ -161,7 +161,7 @@ class NodesTests(Case):
         self.assertEqual([entry[b"name"] for entry in self.entries()], [b"b", b"e"])
 
     async def test_something_else_has_the_key(self) -> None:
-        """Nobody with a token comes in, and it is said why; when it is gone, they do."""
+        """Logins with a token fail, with the reason; they work when the key is deleted."""
         self.redis.call("SET", self.stream, "x")
         node = self.node()
         await self.until(lambda: any("WRONGTYPE" in reason for reason in node.health()))
@@ -172,14 +172,14 @@ class NodesTests(Case):
 
 
 class LossTests(Case):
-    """Redis goes, and forgets."""
+    """Redis fails, and loses data."""
 
     def make_server(self) -> RedisServer:
         """Return one that may be broken."""
         return self.own_server()
 
     async def test_away(self) -> None:
-        """What is known stays in force; what was written meanwhile comes when it is back."""
+        """Known revocations stay in force; new ones arrive when Redis is back."""
         node = await self.read()
         await node.revoke(RevocationKind.JTI, "before")
         self.server.kill()
@@ -194,7 +194,7 @@ class LossTests(Case):
         await self.until(lambda: not node.warnings())
 
     async def test_everything_is_lost_with_it(self) -> None:
-        """It comes back empty: what the nodes know is written again, for those that start later."""
+        """Redis comes back empty: nodes write known revocations again, for nodes that start later."""
         nodes = [await self.read() for _ in range(3)]
         for name in ("a", "b"):
             await nodes[0].revoke(RevocationKind.JTI, name)
@@ -212,7 +212,7 @@ class LossTests(Case):
             self.assertTrue(later.is_revoked(Bearer("ann", time.time(), name)))
 
     async def test_flushed(self) -> None:
-        """Without an end of the connection, and with new ones that came first."""
+        """The connection survives, and new entries came first."""
         node = await self.read()
         await node.revoke(RevocationKind.SUBJECT, "ann")
         await node.revoke(RevocationKind.JTI, "old")
@@ -224,7 +224,7 @@ class LossTests(Case):
         await self.until_out(node, "new")
 
     async def test_many_are_lost(self) -> None:
-        """Each is written again by one command: nothing is read for it."""
+        """Each is written again by one command, without a read."""
         node = await self.read()
         for number in range(50):
             self.put(str(number))
@@ -243,7 +243,7 @@ class LossTests(Case):
         self.assertEqual([words for words in sent if words[:3] == ("XRANGE", self.stream, "-")], [])
 
     async def test_another_history_with_older_ids(self) -> None:
-        """A stream that begins anew before the entries that were read: nothing of it is missed."""
+        """A new stream with smaller ids is read completely."""
         node = await self.read()
         await node.revoke(RevocationKind.JTI, "old")
         await self.until_out(node, "old")
@@ -253,7 +253,7 @@ class LossTests(Case):
         await self.until_out(node, "new")
 
     async def test_another_history_with_another_connection(self) -> None:
-        """Each connection reads from the beginning: what came before its place is known as soon as there is one."""
+        """Each connection reads from the start, so that entries with smaller ids are known after a reconnect."""
         node = await self.read()
         await node.revoke(RevocationKind.JTI, "old")
         await self.until_out(node, "old")
@@ -266,7 +266,7 @@ class LossTests(Case):
         await self.until_out(node, "new")
 
     async def test_silent(self) -> None:
-        """Who revokes while Redis is away learns that the others don't know; here it is in force."""
+        """While Redis is away a revocation fails as not stored, but holds on this node."""
         node = await self.read()
         self.server.kill()
         await self.until(node.warnings)
@@ -282,7 +282,7 @@ class FailoverTests(FailoverCase, Case):
     """Sentinel names another master."""
 
     async def test_lost_in_a_failover(self) -> None:
-        """What replication was too late for stays in force, is written again, and new ones are heard of."""
+        """Revocations lost in a failover stay in force and are written again, and new ones arrive."""
         node = await self.read()
         await node.revoke(RevocationKind.JTI, "safe")
         self.assertGreaterEqual(self.redis.call("WAIT", 1, 5000), 1)

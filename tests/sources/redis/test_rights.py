@@ -1,4 +1,4 @@
-"""The least rights that docs/publishing.rst prints: they suffice, and each is needed."""
+"""The least rights in docs/publishing.rst suffice, and each is needed."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class AirydTests(RightsTestCase):
         self.assertEqual((error.headers["message"], code), ("event source unavailable", 1013))
 
     def check_resume_fails(self) -> None:
-        """What lives is delivered, and a resume gets an ERROR."""
+        """Live events are delivered, and a resume gets an ERROR."""
         client = self.connect()
         client.subscribe(MESSAGE, "0")
         self.add(MESSAGE, body(MESSAGE, 1))
         self.check_unavailable(client.message().headers["message-id"])
 
     def test_suffices(self) -> None:
-        """Log in, publish, subscribe, resume, bury: Redis refuses none of it."""
+        """Redis refuses no command of login, publish, subscribe, resume or dead letters."""
         self.redis.call("ACL", "LOG", "RESET")
         self.redis.call("CLIENT", "KILL", "USER", self.user)
         self.wait_until_ready(503)
@@ -70,7 +70,7 @@ class AirydTests(RightsTestCase):
         self.assertEqual([], [entry for entry in denied if self.user.encode() in entry])
 
     def test_no_more_than_needed(self) -> None:
-        """It can't take entries away, nor touch another key."""
+        """It cannot delete entries, or access another key."""
         for words in (
             ("DEL", "airyd:/queue/message"),
             ("XTRIM", "airyd:/queue/message", "MAXLEN", "0"),
@@ -109,7 +109,7 @@ class AirydTests(RightsTestCase):
         self.check_unavailable()
 
     def test_without_xread(self) -> None:
-        """It is not ready, and says why; when it may read again, nothing is missed."""
+        """airyd is not ready, and says why; when it may read again, no event is missed."""
         self.without("xread")
         client = self.connect()
         client.subscribe(MESSAGE, "0")
@@ -170,7 +170,7 @@ class ReadOnlyTests(RightsTestCase):
         self.assertEqual(other.message().body, body(MESSAGE, 2))
 
     def test_position_of_an_empty_stream(self) -> None:
-        """It can't be proved any more when something has come."""
+        """After an event a resume from the position is incomplete."""
         destination = f"{EMPTY}/without-events"
         client = self.connect()
         start = client.subscribe(destination, "0").headers["last-message-id"]
@@ -203,7 +203,7 @@ class ReadOnlyTests(RightsTestCase):
 
 @pytest.mark.integration
 class PublisherTests(SynchronousTestCase):
-    """The users of publishers."""
+    """The users for publishers."""
 
     def may(self, user: str, *words: str) -> bool:
         """Ask Redis whether a user may do something."""

@@ -1,4 +1,4 @@
-"""The least rights that docs/publishing.rst prints for Pub/Sub: they suffice, and each is needed."""
+"""The least rights in docs/publishing.rst for Pub/Sub suffice, and each is needed."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class AirydTests(RightsTestCase):
     parameters = "?mode=pubsub"
 
     def log_in_anew(self) -> None:
-        """End the daemon's connections, and wait until they are back; nobody is subscribed."""
+        """Close the daemon's connections, and wait until they are back; no client is subscribed."""
         self.redis.call("CLIENT", "KILL", "USER", self.user)
         self.wait_until_ready(503)
         self.wait_until_ready(200)
 
     def test_suffices(self) -> None:
-        """Log in, publish, subscribe, resume, copy, ask for a sign of life: Redis refuses none of it."""
+        """Redis refuses no command of login, publish, subscribe, resume, dead letters or PING."""
         self.redis.call("ACL", "LOG", "RESET")
         self.log_in_anew()
         client = self.connect()
@@ -54,7 +54,7 @@ class AirydTests(RightsTestCase):
         self.assertEqual([], [entry for entry in denied if self.user.encode() in entry])
 
     def test_no_more_than_needed(self) -> None:
-        """It reads and writes no keys, and hears of no other channels."""
+        """It cannot access keys or other channels."""
         for words in (
             ("GET", CHANNEL),
             ("XADD", CHANNEL, "*", "payload", "{}"),

@@ -1,4 +1,4 @@
-"""The least rights that docs/publishing.rst prints, where tokens are revoked."""
+"""The least rights in docs/publishing.rst, with revoked tokens."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 class RightsCase(DaemonTestCase):
-    """A daemon that wants tokens, and logs in at Redis as :attr:`user`.
+    """A daemon that requires tokens, and logs in to Redis as :attr:`user`.
 
     :cvar parameters: of the source's URL
     """
@@ -53,7 +53,7 @@ class RightsCase(DaemonTestCase):
         self.addCleanup(self.redis.call, "ACL", "SETUSER", self.user, "reset", *before)
 
     def log_in(self, daemon: Daemon, name: str) -> str:
-        """Log in with a token of this jti; return what came: CONNECTED, or an ERROR's message."""
+        """Log in with a token of this jti; return CONNECTED, or the ERROR's message."""
         now = int(time.time())
         client = self.open(daemon)
         client.send("CONNECT", {"accept-version": "1.2", "passcode": token(claims(iat=now, exp=now + 60, jti=name))})
@@ -61,7 +61,7 @@ class RightsCase(DaemonTestCase):
         return answer.headers.get("message", answer.command)
 
     def until(self, daemon: Daemon, name: str, wanted: str) -> None:
-        """Wait until a login ends so."""
+        """Wait until a login has this result."""
         deadline = time.monotonic() + PATIENCE
         while (found := self.log_in(daemon, name)) != wanted:
             self.assertLess(time.monotonic(), deadline, found)
@@ -86,7 +86,7 @@ class AirydTests(RightsCase):
     user = "airyd"
 
     def test_suffices(self) -> None:
-        """Redis refuses nothing of it."""
+        """Redis refuses no command."""
         self.redis.call("ACL", "LOG", "RESET")
         daemon = self.serving()
         self.until(daemon, "a", "CONNECTED")
@@ -102,7 +102,7 @@ class AirydTests(RightsCase):
             self.assertNotEqual(b"OK", self.redis.call("ACL", "DRYRUN", self.user, *words), words)
 
     def test_without_xread(self) -> None:
-        """It is read from the beginning, again and again."""
+        """The stream is read from the start, repeatedly."""
         daemon = self.serving()
         self.until(daemon, "a", "CONNECTED")
         self.without("-xread")
@@ -110,7 +110,7 @@ class AirydTests(RightsCase):
         self.until(daemon, "a", "401 Unauthorized")
 
     def check_nobody_logs_in(self, *changes: str) -> None:
-        """Whoever shows a token is to try later; others are let in, and /readyz warns."""
+        """Clients with a token get "try later"; others are accepted, and /readyz warns."""
         self.without(*changes)
         daemon = self.serving()
         self.assertEqual(self.log_in(daemon, "a"), "login unavailable")
@@ -119,7 +119,7 @@ class AirydTests(RightsCase):
         while "NOPERM" not in (warnings := str(json.loads(daemon.request("GET", "/readyz")[1]).get("warnings"))):
             self.assertLess(time.monotonic(), deadline, warnings)
             time.sleep(0.02)
-        self.assertIn("it is not known yet which tokens are revoked", warnings)
+        self.assertIn("the revoked tokens are not known yet", warnings)
 
     def test_without_xrange(self) -> None:
         self.check_nobody_logs_in("-xrange")
@@ -128,7 +128,7 @@ class AirydTests(RightsCase):
         self.check_nobody_logs_in("resetkeys", "~airyd:/*")
 
     def test_without_xadd(self) -> None:
-        """In force on this node, and the answer says that it is nowhere else."""
+        """The revocation holds on this node, and the answer says that it is not stored."""
         daemon = self.serving()
         self.until(daemon, "a", "CONNECTED")
         self.without("-xadd")
@@ -169,7 +169,7 @@ class PubSubReaderTests(ReaderTests):
 
 @pytest.mark.integration
 class RevokerTests(SynchronousTestCase):
-    """The user of whoever revokes."""
+    """The user for ``airyd revoke``."""
 
     def test_command(self) -> None:
         """``airyd revoke`` needs no more, in neither mode, and takes the password from the environment."""

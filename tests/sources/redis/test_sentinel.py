@@ -1,4 +1,4 @@
-"""Sentinels in memory: whom airyd believes, what it does when the master is another one, and how it ends."""
+"""Sentinels in memory: which master airyd accepts, its changes, and the stop."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ QUESTIONS = [words("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "mymaster"), words("SE
 
 
 def says(master: MasterAddress) -> list[Answer]:
-    """Return a sentinel's answers to both questions."""
+    """Return a sentinel's replies to both commands."""
     facts: list[Answer] = [b"name", b"mymaster", b"ip", b"192.0.2.99", b"config-epoch", b"%d" % master.epoch]
     return [[master.host.encode(), b"%d" % master.port], facts]
 
@@ -32,7 +32,7 @@ def says(master: MasterAddress) -> list[Answer]:
 class SentinelsCase(SynchronousTestCase):
     """Three sentinels.
 
-    :ivar changes: the masters that were told of
+    :ivar changes: the reported masters
     """
 
     def setUp(self) -> None:
@@ -70,7 +70,7 @@ class SentinelsCase(SynchronousTestCase):
         return Deferred.fromCoroutine(self.sentinels.master())
 
     def answer(self, *masters: MasterAddress | None) -> None:
-        """Answer the questions that were asked; None says nothing."""
+        """Answer the commands of the round; None does not answer."""
         for session, master in zip(self.sessions, masters, strict=True):
             asked = session.asked()
             if master is not None:
@@ -78,13 +78,13 @@ class SentinelsCase(SynchronousTestCase):
                 session.answer(*says(master))
 
     def round(self, *masters: MasterAddress | None) -> None:
-        """Let the time of the next round come, and answer it."""
+        """Advance the clock to the next round, and answer it."""
         self.clock.advance(ASK_EVERY)
         self.answer(*masters)
 
 
 class AnswerTests(SentinelsCase):
-    """Who is believed."""
+    """Which answer is accepted."""
 
     def test_all_say_the_same(self) -> None:
         self.log_in()
@@ -94,14 +94,14 @@ class AnswerTests(SentinelsCase):
         self.assertEqual(self.changes, [])
 
     def test_the_address_is_that_of_the_first_question(self) -> None:
-        """While a failover goes on the other still names the old one; only the epoch is its."""
+        """During a failover MASTER still names the old master; only its epoch is used."""
         self.log_in()
         asking = self.ask()
         self.answer(NEW, NEW, NEW)
         self.assertEqual(str(self.successResultOf(asking)), "192.0.2.2:6380")
 
     def test_most_are_enough(self) -> None:
-        """One that hangs holds nobody up."""
+        """A sentinel that hangs delays nothing."""
         self.log_in()
         asking = self.ask()
         self.answer(OLD, None, OLD)
@@ -125,7 +125,7 @@ class AnswerTests(SentinelsCase):
         self.assertEqual(self.successResultOf(asking), OLD)
 
     def test_none_answers(self) -> None:
-        """It is said why, of each; what was known before doesn't count."""
+        """The error names each reason; an earlier answer doesn't count."""
         self.log_in()
         asking = self.ask()
         self.answer(OLD, OLD, OLD)
@@ -154,7 +154,7 @@ class AnswerTests(SentinelsCase):
         asking = self.ask()
         for session in self.sessions:
             session.answer([b"192.0.2.1", b"6379"], [b"ip", b"192.0.2.1"])
-        self.assertIn("makes no sense", str(self.failureResultOf(asking, SourceUnavailable).value))
+        self.assertIn("gives an invalid answer", str(self.failureResultOf(asking, SourceUnavailable).value))
 
     def test_a_password_that_is_missing(self) -> None:
         self.log_in()
@@ -165,7 +165,7 @@ class AnswerTests(SentinelsCase):
 
 
 class ChangeTests(SentinelsCase):
-    """The master is another one."""
+    """The master changes."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -182,7 +182,7 @@ class ChangeTests(SentinelsCase):
         self.assertEqual(self.changes, [NEW])
 
     def test_the_first_who_knows(self) -> None:
-        """The others will hear of it from that one."""
+        """One sentinel with a newer epoch suffices; an older epoch needs a majority."""
         self.round(OLD, NEW, OLD)
         self.assertEqual(self.changes, [NEW])
         self.round(OLD, NEW, OLD)
@@ -191,7 +191,7 @@ class ChangeTests(SentinelsCase):
         self.assertEqual(self.changes, [NEW, OLD])
 
     def test_an_old_story(self) -> None:
-        """A sentinel that was away tells of the master before: nobody goes back for that."""
+        """A sentinel that was away names the former master; airyd doesn't return to it."""
         self.round(NEW, NEW, NEW)
         self.clock.advance(ASK_EVERY)
         for session in self.sessions[1:]:
@@ -202,7 +202,7 @@ class ChangeTests(SentinelsCase):
         self.assertEqual(self.changes, [NEW])
 
     def test_begun_anew(self) -> None:
-        """After SENTINEL REMOVE and MONITOR all count from the beginning."""
+        """After SENTINEL REMOVE and MONITOR the epochs start again."""
         anew = MasterAddress(0, "192.0.2.3", 6379)
         self.round(anew, anew, None)
         self.assertEqual(self.changes, [])
@@ -210,7 +210,7 @@ class ChangeTests(SentinelsCase):
         self.assertEqual(self.changes, [anew])
 
     def test_back_and_forth(self) -> None:
-        """The same place after two failovers is another master: what was written in between is not what was there."""
+        """The same address with a newer epoch is another master: its data may differ."""
         self.round(*[OLD._replace(epoch=3)] * 3)
         self.assertEqual(self.changes, [OLD._replace(epoch=3)])
 
@@ -253,7 +253,7 @@ class SentinelClientTests(SynchronousTestCase):
         self.sentinel.answer(*says(master))
 
     def log_in(self, session: Session, role: str = "master", replication_id: str = "abc") -> None:
-        """Let a connection log in to what has this role."""
+        """Log in a connection to a server with this role."""
         self.assertEqual(session.log_in(), [words("AUTH", "airyd", "s3cret"), words("SELECT", 3), words("PING")])
         self.assertEqual(session.asked(), [words("INFO", "replication")])
         session.answer(f"# Replication\r\nrole:{role}\r\nmaster_replid:{replication_id}\r\n".encode())
@@ -281,7 +281,7 @@ class SentinelClientTests(SynchronousTestCase):
         self.assertEqual(self.connection.replication_id, "def")
 
     def test_while_it_logs_in(self) -> None:
-        """An old master would say yes to everything."""
+        """A former master would accept everything."""
         self.connection.start()
         self.name(OLD)
         session = self.accept(OLD.port)
@@ -298,15 +298,15 @@ class SentinelClientTests(SynchronousTestCase):
         self.name(NEW)
         session = self.accept(OLD.port)
         self.assertFalse(session.is_open)
-        self.assertIn("is the master no more", str(self.connection.trouble))
+        self.assertIn("is no longer the master", str(self.connection.trouble))
 
     def test_a_replica(self) -> None:
-        """What the sentinels name has not been promoted yet, or has stepped back already."""
+        """The named server is not promoted yet, or is a replica again."""
         self.connection.start()
         self.name(OLD)
         session = self.accept(OLD.port)
         self.log_in(session, role="slave")
-        self.assertEqual(self.connection.trouble, "what the sentinels name is no master (yet)")
+        self.assertEqual(self.connection.trouble, "the server that the sentinels name is not a master (yet)")
         self.assertFalse(session.is_open)
 
     def test_one_that_does_not_say(self) -> None:
@@ -318,7 +318,7 @@ class SentinelClientTests(SynchronousTestCase):
         self.assertIn("'info'", str(self.connection.trouble))
 
     def test_a_master_that_steps_back(self) -> None:
-        """By what it says to a command: then it was not carried out, and the connection is given up."""
+        """A READONLY reply shows it: the command was not executed, and the connection is closed."""
         for refusal in (
             "READONLY You can't write against a read only replica.",
             "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",

@@ -1,4 +1,4 @@
-"""What is known of a stream, and every kind of loss, and of what is none."""
+"""The position of a stream: every kind of gap, and harmless changes."""
 
 from __future__ import annotations
 
@@ -63,11 +63,11 @@ class InfoTests(SynchronousTestCase):
 
 
 class Case(NamedTuple):
-    """A stream of which 10 entries up to 10-0 were read, and what happens to it.
+    """A stream of which 10 entries up to 10-0 were read, and a change to it.
 
-    :ivar before: ids that are read between the question and the answer
-    :ivar info: what Redis says
-    :ivar certain: whether nothing is on its way
+    :ivar before: ids read between the command and its reply
+    :ivar info: the reply to XINFO
+    :ivar certain: whether no entries are in flight
     :ivar says: a part of the reason for a gap, None for none
     :ivar after: ids that are read afterwards
     :ivar then: a part of the reason which that gives
@@ -121,7 +121,7 @@ CASES = (
         "replaced",
         before=tuple(f"{n}-0" for n in range(11, 23)),
     ),
-    # Something went before it was read.
+    # An entry was removed before it was read.
     Case("XADD and XTRIM to nothing, for certain", info("12-0", 12, newest=None), "after 10-0", certain=True),
     Case("XADD and XDEL, for certain", info("12-0", 12, newest="9-0"), "after 10-0", certain=True),
     Case("one of two is gone", info("12-0", 12), before=("12-0",), says="1 entries"),
@@ -135,7 +135,7 @@ CASES = (
 
 
 class LossTests(SynchronousTestCase):
-    """The table, and what goes beyond it."""
+    """The table of cases, and others."""
 
     def stream(self) -> Stream:
         """Return the stream of the table."""
@@ -144,7 +144,7 @@ class LossTests(SynchronousTestCase):
         return stream
 
     def assert_says(self, said: str | None, wanted: str | None, name: str) -> None:
-        """The reason is the one that is wanted, in words that can be shown."""
+        """Assert that the reason is the expected one, in printable text."""
         if wanted is None or said is None:
             self.assertEqual(said, wanted, name)
         else:
@@ -164,7 +164,7 @@ class LossTests(SynchronousTestCase):
                     self.assertEqual(stream.read, case.after[-1])
 
     def test_after_a_gap_all_is_well(self) -> None:
-        """What was missed is said once."""
+        """A gap is reported once."""
         for case in CASES:
             stream = self.stream()
             asked = stream.snapshot()
@@ -183,7 +183,7 @@ class LossTests(SynchronousTestCase):
                 self.assertIsNone(stream.compare(quiet, stream.snapshot(), is_certain=True), case.name)
 
     def test_what_is_trimmed_is_said_at_the_second_look(self) -> None:
-        """It may have been on its way at the first one."""
+        """At the first check the entries may have been in flight."""
         stream = self.stream()
         gone = info("12-0", 12, newest=None)
         self.assertIsNone(stream.compare(gone, stream.snapshot(), is_certain=False))
@@ -224,9 +224,9 @@ class LossTests(SynchronousTestCase):
 
 
 class Arrival(NamedTuple):
-    """Entries that arrive at a stream of which 10 up to 10-0 were read, and what Redis says right after that.
+    """Entries read from a stream of which 10 up to 10-0 were read before, and XINFO right after that.
 
-    :ivar there: which entries are there then
+    :ivar there: the entries in the stream then
     :ivar says: a part of the reason for a gap, None for none
     """
 
@@ -265,7 +265,7 @@ ARRIVALS = (
 
 
 class ArrivalTests(SynchronousTestCase):
-    """What is found before anybody gets entries that follow missing ones."""
+    """Gaps that are found before later entries are delivered."""
 
     def stream(self) -> Stream:
         """Return the stream of the table."""
@@ -287,12 +287,12 @@ class ArrivalTests(SynchronousTestCase):
 
 
 class LostTests(SynchronousTestCase):
-    """What another master tells of a stream that was read up to 5-0."""
+    """Whether a new master has the entries up to 5-0."""
 
     fields = (b"payload", b"{}")
 
     def find(self, there: list[bytes] | None, info: StreamInfo, known: list[bytes] | None) -> str | None:
-        """Return what is found where the entry 5-0 has these fields, and had others."""
+        """Return the result for an entry 5-0 with these fields, which had others."""
         stream = Stream("/a", b"p:/a", StreamInfo("5-0", 5, "0-0", "5-0" if known else None, fields=known))
         return stream.find_lost([] if there is None else [(b"5-0", there)], info)
 

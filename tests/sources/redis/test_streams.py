@@ -1,4 +1,4 @@
-"""The source over a Redis in memory: what it asks for watches, pages and publishes, and what it makes of failures."""
+"""Redis Streams over a Redis in memory: the commands of watches, pages and publishes, and failures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LOADING = Error("LOADING Redis is loading the dataset in memory")
 
 
 def entry(number: int, *fields: bytes) -> Answer:
-    """Return the entry ``number-0``; with a payload, if there are no fields."""
+    """Return the entry ``number-0``, by default with a payload."""
     return [b"%d-0" % number, list(fields or (b"payload", b'{"number":%d}' % number))]
 
 
@@ -44,7 +44,7 @@ class SourceCase(FakeRedisCase):
 
 
 class WatchTests(SourceCase):
-    """What is asked of a stream before it is read."""
+    """The commands of a watch."""
 
     def test_a_stream_with_entries(self) -> None:
         self.successResultOf(self.started)
@@ -82,7 +82,7 @@ class WatchTests(SourceCase):
         self.assertIn("Redis 7", str(self.failureResultOf(watching, SourceUnavailable).value))
 
     def test_the_connection_is_lost(self) -> None:
-        """It is asked again."""
+        """The command is repeated."""
         watching = self.source.watch(A)
         self.reconnect()
         self.assertEqual(self.commands.asked(), [words("XINFO", "STREAM", KEY)])
@@ -90,7 +90,7 @@ class WatchTests(SourceCase):
         self.assertEqual(self.successResultOf(watching), "5-0")
 
     def test_redis_loads(self) -> None:
-        """It is waited for."""
+        """The watch waits for a connection."""
         watching = self.source.watch(A)
         self.commands.answer(LOADING)
         self.clock.advance(0)
@@ -105,7 +105,7 @@ class ReplayTests(SourceCase):
     """Pages of history."""
 
     def assert_asks(self, after: str, count: int) -> None:
-        """What was asked is a proof and a page, in one transaction on one key."""
+        """Assert that one transaction on one key asks for the proof and the page."""
         self.assertEqual(
             self.commands.asked(),
             [
@@ -122,7 +122,7 @@ class ReplayTests(SourceCase):
         self.commands.answer("OK", "QUEUED", "QUEUED", "QUEUED", [itself, about, following])
 
     def replay(self, after: str, limit: int, itself: list[Answer], about: Answer, *following: Answer) -> Replay:
-        """Return the page that such an answer makes."""
+        """Return the page for this reply."""
         replaying = self.source.replay(A, after, limit)
         self.assert_asks(after, limit + 1)
         self.answer(itself, about, list(following))
@@ -138,7 +138,7 @@ class ReplayTests(SourceCase):
         self.assertEqual(self.replay("9-0", 2, [entry(9)], about), Replay((), complete=True, more=False))
 
     def test_proofs(self) -> None:
-        """Each line: whether the entry is there, the last id, the largest one that was deleted; what that proves."""
+        """Each case: whether the entry exists, the last id, the largest deleted id; whether the page is complete."""
         for itself, last, deleted, complete in (
             (True, "9-0", "0-0", True),
             (True, "9-0", "4-0", True),
@@ -164,7 +164,7 @@ class ReplayTests(SourceCase):
         self.assertEqual(self.commands.asked(), [])
 
     def test_entries_that_are_no_events(self) -> None:
-        """A page is filled up from what follows them; they are not told of again."""
+        """A page is filled with later entries; refused ones are not reported again."""
         replaying = self.source.replay(A, "1-0", 2)
         self.assert_asks("1-0", 3)
         self.answer(
@@ -186,7 +186,7 @@ class ReplayTests(SourceCase):
         self.assertEqual(self.successResultOf(replaying), UNKNOWN)
 
     def test_shared(self) -> None:
-        """Those who ask for the same page at the same time cost one transaction; whoever comes later asks anew."""
+        """Concurrent equal requests cost one transaction; a later one is a new transaction."""
         replays = [self.source.replay(A, "5-0", 2) for _ in range(100)]
         gone = replays[7]
         gone.addErrback(lambda failure: None)
@@ -201,7 +201,7 @@ class ReplayTests(SourceCase):
         self.answer([entry(5)], stream_info("6-0", 6), [entry(6)])
 
     def test_not_shared_once_the_feed_has_moved(self) -> None:
-        """Who asks after an event was delivered would get it neither with the page nor live."""
+        """A request after a delivery must not share an older page, which lacks that event."""
         watching = self.source.watch(A)
         self.commands.asked()
         self.commands.answer(stream_info("5-0", 5, newest="5-0"))
@@ -250,7 +250,7 @@ class PublishTests(SourceCase):
         self.assertIn("OOM", str(self.failureResultOf(publishing, SourceUnavailable).value))
 
     def test_what_was_not_taken_is_published_again(self) -> None:
-        """Redis has said that it does nothing now: that is no reason to tell the publisher."""
+        """The command was not executed, so it is repeated."""
         publishing = self.source.publish(A, b"{}")
         self.commands.asked()
         self.commands.answer(LOADING)
@@ -263,7 +263,7 @@ class PublishTests(SourceCase):
         self.assertEqual(self.successResultOf(publishing), "8-1")
 
     def test_never_published_twice(self) -> None:
-        """If the connection is lost before the reply, the event may have been taken: it is not sent again."""
+        """If the connection is lost before the reply, the event may have been added: it is not sent again."""
         publishing = self.source.publish(A, b"{}")
         self.reconnect()
         self.failureResultOf(publishing, SourceUnavailable)

@@ -28,7 +28,7 @@ UNFIT = "the payload does not fit its destination: "
 
 
 class PlaybackCase(SynchronousTestCase):
-    """What the cases below share."""
+    """Helpers of the cases below."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -42,7 +42,7 @@ class PlaybackCase(SynchronousTestCase):
         return make_source(f"sample:?file={quote(str(self.path))}{parameters}", context)
 
     def watching(self, content: str | bytes, parameters: str = "") -> IEventSource:
-        """Return a source that was started and is watched."""
+        """Return a started source that is watched."""
         source = self.source(content, parameters)
         self.successResultOf(source.start(self.sink))
         for destination in (*AIRY_DESTINATIONS, OWN):
@@ -50,12 +50,12 @@ class PlaybackCase(SynchronousTestCase):
         return source
 
     def bodies(self) -> list[bytes]:
-        """Return the bodies that came so far."""
+        """Return the bodies delivered so far."""
         return [event.body for event in self.sink.events]
 
 
 class FileTests(PlaybackCase):
-    """What may stand in the file."""
+    """Valid and invalid recordings."""
 
     def refused(self, content: str | bytes, parameters: str = "") -> str:
         """Require that the file is refused at once; return the reason without the file's name."""
@@ -85,7 +85,7 @@ class FileTests(PlaybackCase):
 
     def test_no_events(self) -> None:
         for content in ("", "\n \n"):
-            self.assertEqual(self.refused(content), "FILE: there are no events in it; write one a line")
+            self.assertEqual(self.refused(content), "FILE: it has no events; write one on each line")
 
     def test_not_such_an_object(self) -> None:
         for bad in (
@@ -126,14 +126,14 @@ class FileTests(PlaybackCase):
             self.assertIn(reason, text)
 
     def test_not_utf8(self) -> None:
-        """In the payload, or anywhere else."""
+        """Nesting is limited in the payload and elsewhere."""
         for bad in (line(0, OWN, '{"a":"?"}'), line(0, "/queue/?")):
             wrong = bad.encode().replace(b"?", b"\xff")
             self.assertEqual(self.refused(wrong), f"FILE, line 1: not UTF-8: invalid byte at offset {bad.index('?')}")
 
     def test_too_deep(self) -> None:
         deep = '{"a":' + "[" * 5000 + "]" * 5000 + "}"
-        self.assertEqual(self.refused(line(0) + line(1, OWN, deep)), "FILE, line 2: nested too deep")
+        self.assertEqual(self.refused(line(0) + line(1, OWN, deep)), "FILE, line 2: nested too deeply")
 
     def test_time_goes_back(self) -> None:
         self.assertEqual(
@@ -157,7 +157,7 @@ class TimeTests(PlaybackCase):
         return "".join(line(at, OWN, f'{{"n":{number}}}') for number, at in enumerate(times))
 
     def numbers(self) -> list[int]:
-        """Return the numbers that came so far."""
+        """Return the numbers delivered so far."""
         return [int(each[5:-1]) for each in self.bodies()]
 
     def test_from_the_first_watch_on(self) -> None:
@@ -181,7 +181,7 @@ class TimeTests(PlaybackCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_late(self) -> None:
-        """What is late comes at once, in order, and what follows isn't late for it."""
+        """Late events are published at once and in order; they don't delay later ones."""
         self.watching(self.numbered(1, 2, 3, 10))
         self.clock.advance(5)
         self.assertEqual(self.numbers(), [0, 1, 2])
@@ -202,7 +202,7 @@ class TimeTests(PlaybackCase):
         self.assertEqual(self.numbers(), [0, 0, 0])
 
     def test_loop_after_a_long_sleep(self) -> None:
-        """One pass is made up for, not a thousand."""
+        """After a suspend one pass is caught up on, not a thousand."""
         self.watching(self.numbered(0.5, 1), "&loop=1")
         self.clock.advance(1000)
         self.clock.pump([0] * 10)

@@ -1,4 +1,4 @@
-"""The sample source: when it plays, and what it makes up."""
+"""The sample source: when it plays, and its events."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from tests.sources.support import START, RecordingSink, make_context
 
 
 class SampleCase(SynchronousTestCase):
-    """What the cases below share."""
+    """Helpers of the cases below."""
 
     def setUp(self) -> None:
         self.clock = Clock()
         self.sink = RecordingSink()
 
     def source(self, url: str, *more: str) -> IEventSource:
-        """Return a source that was started, with these destinations beside the four."""
+        """Return a started source with these destinations besides the four."""
         source = make_source(url, make_context(self.clock, (*AIRY_DESTINATIONS, *more)))
         self.successResultOf(source.start(self.sink))
         return source
@@ -45,7 +45,7 @@ class SampleCase(SynchronousTestCase):
             self.successResultOf(source.watch(destination))
 
     def play(self, seconds: float, step: float = 0.125) -> list[Event]:
-        """Let time pass; return what came meanwhile."""
+        """Advance the clock; return the events since then."""
         count = len(self.sink.events)
         for _ in range(round(seconds / step)):
             self.clock.advance(step)
@@ -77,7 +77,7 @@ class PlayingTests(SampleCase):
         self.assertEqual(len(self.play(600, step=600)), 10)
 
     def test_it_plays_on_unwatched(self) -> None:
-        """Who comes later gets what comes later, and can have the rest from the history."""
+        """A later watch gets later events, and earlier ones from the history."""
         source = self.source("sample:?rate=8")
         position = self.successResultOf(source.watch(MESSAGE))
         self.play(5)
@@ -100,7 +100,7 @@ class PlayingTests(SampleCase):
         self.assertEqual(ids, sorted(ids, key=lambda each: source.order(MESSAGE, each)))
 
     def test_events(self) -> None:
-        """Where ``/events`` is in the catalogue, each event comes there as well, right behind its own destination's."""
+        """With ``/events`` in the catalogue each event is also published there, right after its own destination."""
         source = self.source("sample:?rate=8", EVENTS)
         self.watch_all(source)
         self.successResultOf(source.watch(EVENTS))
@@ -148,7 +148,7 @@ class PlayingTests(SampleCase):
 
 
 class ConversationTests(SynchronousTestCase):
-    """What is made up: 4,000 events, one each quarter of a second."""
+    """The made-up events: 4,000, one each quarter of a second."""
 
     def setUp(self) -> None:
         self.made = self.make(1, 4000)
@@ -203,7 +203,7 @@ class ConversationTests(SynchronousTestCase):
             self.assertIsInstance(payload.get("image_url", ""), str)
 
     def test_events(self) -> None:
-        """What comes on ``/events`` is what comes beside it, in the form of Airy 0.41 and later."""
+        """Events on ``/events`` repeat the others in the format of Airy 0.41 and later."""
         made = Conversations(1, lambda: START)
         types = set()
         for _ in range(4000):
@@ -236,7 +236,7 @@ class ConversationTests(SynchronousTestCase):
         })  # fmt: skip
 
     def test_dates(self) -> None:
-        """As Airy writes them, from the wall clock, and later each time for the same conversation."""
+        """Dates have Airy's format, follow the wall clock, and increase within a conversation."""
         form = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\Z")
         for payload in self.of(MESSAGE):
             self.assertRegex(payload["message"]["sent_at"], form)
@@ -248,7 +248,7 @@ class ConversationTests(SynchronousTestCase):
         self.assertEqual(self.of(MESSAGE)[0]["message"]["sent_at"], "2021-01-12T14:49:05.750Z")
 
     def test_dates_go_on_when_the_clock_does_not(self) -> None:
-        """Clients keep only the latest count, so that two of them never have one date."""
+        """Counts never share a date, because clients keep only the latest count."""
         stamps = [
             msgspec.json.decode(each)["timestamp"]
             for destination, each in islice(Conversations(1, lambda: START), 500)
@@ -257,7 +257,7 @@ class ConversationTests(SynchronousTestCase):
         self.assertEqual(stamps, sorted(set(stamps)))
 
     def test_answers_are_pending_first(self) -> None:
-        """A message that the company sent comes twice: on its way, then with how that ended."""
+        """A message of the company is published as PENDING, then with its result."""
         states: dict[str, list[str]] = {}
         first: dict[str, dict[str, Any]] = {}
         for payload in self.of(MESSAGE):
@@ -279,7 +279,7 @@ class ConversationTests(SynchronousTestCase):
         self.assertGreater(max(map(max, counts.values())), 1)
 
     def test_channels_come_and_go(self) -> None:
-        """A channel is connected before it carries messages, and leaves only when it is."""
+        """A channel connects before its messages, and disconnects only after that."""
         connected: set[str] = set()
         sources = set()
         for destination, payload in self.payloads:
