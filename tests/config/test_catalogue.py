@@ -19,8 +19,8 @@ WRONG = (
     (b"/queue/a /queue/b\n", ["line 1"]),
     (b"/queue/*\n", ["line 1"]),
     (b"/airyd/mine\n", ["line 1", "airyd's own"]),
-    (b"/queue/a\n/queue/a\n", ["line 2", "there already"]),
-    (b"\n/queue/message\n", ["line 2", "there already"]),
+    (b"/queue/a\n/queue/a\n", ["line 2", "exists already"]),
+    (b"\n/queue/message\n", ["line 2", "exists already"]),
     (b"/queue/\xff\n", ["UTF-8"]),
     (b"/" + b"x" * 1000, ["line 1"]),
 )

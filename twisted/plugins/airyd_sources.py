@@ -1,4 +1,4 @@
-"""The names of airyd's event sources; what they need is imported when one is asked for."""
+"""Plugins for ``--source``: the event sources by URL scheme, whose modules are imported when used."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from airyd.interfaces import IEventSource, IEventSourceParser, SourceContext
 
 @implementer(IPlugin, IEventSourceParser)
 class MemoryParser:
-    """``memory:``, events that are published in this process."""
+    """``memory:`` has the events that are published in this process."""
 
     scheme = "memory"
     shared = False
     help = """\
 memory:[?history=N&history-bytes=B]
-    Events that are published here, by clients that may send and through the admin
-    endpoint. Nothing outlives the process.
+    Events that are published to this process: by clients that may SEND, and through
+    the admin endpoint. All are lost when the process ends.
     history        events kept per destination for clients that resume (default 1000)
-    history-bytes  bytes of them kept per destination (default 67108864, 64 MiB)"""
+    history-bytes  most bytes of these events per destination (default 67108864, 64 MiB)"""
 
     def parse(self, url: str, context: SourceContext) -> IEventSource:
         """Make the source (``IEventSourceParser``)."""
@@ -30,22 +30,22 @@ memory:[?history=N&history-bytes=B]
 
 @implementer(IPlugin, IEventSourceParser)
 class SampleParser:
-    """``sample:``, made-up events, or those of a file, on top of ``memory:``."""
+    """``sample:`` is ``memory:`` with made-up events, or with the events of a file."""
 
     scheme = "sample"
     shared = False
     help = """\
 sample:[?rate=R&seed=S]
-    A made-up Airy conversation feed over the four destinations, from the first
-    SUBSCRIBE on; what is published here mixes with it. With --destination /events each
-    event comes there, too, as Airy 0.41 and later write it.
+    A made-up Airy conversation feed on the four destinations. It starts at the first
+    SUBSCRIBE; published events are added to it. With --destination /events, each event
+    also appears there, in the form of Airy 0.41 and later.
     rate           events per second (default 2)
-    seed           a whole number; the same one gives the same feed (default 1)
+    seed           a whole number; equal seeds give equal feeds (default 1)
 sample:?file=PATH[&loop=1]
-    Replays a file of lines {"destination": ..., "payload": ..., "at": SECONDS}; the
-    seconds count from the first SUBSCRIBE on and never go back.
-    loop           1: begin again after the last line (default 0)
-Both take history and history-bytes as memory: does."""
+    Replays a file with lines {"destination": ..., "payload": ..., "at": SECONDS}. The
+    seconds count from the first SUBSCRIBE and must not decrease.
+    loop           1: start again after the last line (default 0)
+Both also take history and history-bytes of memory:."""
 
     def parse(self, url: str, context: SourceContext) -> IEventSource:
         """Make the source (``IEventSourceParser``)."""
@@ -56,22 +56,23 @@ Both take history and history-bytes as memory: does."""
 
 _REDIS_HELP = """\
 {form}[?NAME=VALUE&...]
-    Redis Streams (Redis 7 or newer): one stream per destination, whose name is a prefix
-    and the destination, and whose entries have a field payload. Publish with
+    Redis Streams (Redis 7 or newer): one stream per destination. Its name is the prefix
+    and the destination; its entries have a field payload. Publish with
     XADD airyd:/queue/message MAXLEN ~ 10000 * payload JSON
-    With mode=pubsub, Redis Pub/Sub, for publishers that exist already: channels of the
-    same names, by PUBLISH airyd:/queue/message JSON; Redis keeps nothing of them.
+    With mode=pubsub, Redis Pub/Sub, for existing publishers: channels with the same
+    names. Publish with PUBLISH airyd:/queue/message JSON; Redis keeps no history.
     mode           stream or pubsub (default stream)
-    prefix         what the names begin with (default airyd:)
-    maxlen         about how many entries are kept when airyd adds one (default 10000)
+    prefix         prefix of the names (default airyd:)
+    maxlen         approximate length to which airyd trims a stream when it publishes
+                   (default 10000)
     history, history-bytes
-                   with mode=pubsub what each node keeps, as memory: does
+                   with mode=pubsub: the history of each node, as for memory:
     password-file  a file with the password; or set AIRYD_REDIS_PASSWORD"""
 
 
 @implementer(IPlugin, IEventSourceParser)
 class RedisParser:
-    """``redis:``, ``rediss:`` and ``redis+unix:``, Redis Streams."""
+    """``redis:``, ``rediss:``, ``redis+unix:`` and ``redis+sentinel:`` read Redis Streams or Pub/Sub."""
 
     shared = True
 
@@ -87,8 +88,9 @@ class RedisParser:
 
 
 _TLS_HELP = """
-    ca-file        who signs the server's certificate, as PEM (default: the system's)
-    cert-file      the client's certificate, as PEM, and in key-file its key"""
+    ca-file        authorities that sign the server's certificate, as PEM (default: the
+                   system's)
+    cert-file      the client's certificate, as PEM; key-file has its key"""
 _UNIX_HELP = """
     db             the number of the database (default 0)"""
 
