@@ -90,7 +90,7 @@ class EndpointTests(SynchronousTestCase):
             ("tcp:80:backlog=0", ["backlog"]),
             ("tcp:80:interface=127.0.0.1:interface=0.0.0.0", ["interface is given twice"]),
             ("tcp:80:127.0.0.1:interface=0.0.0.0", ["interface is given twice"]),
-            ("tcp:80:127.0.0.1:5:6", ["'6' is too much", "backslash"]),
+            ("tcp:80:127.0.0.1:5:6", ["'6' is one parameter too many", "backslash"]),
             ("tcp:80\\", ["backslash"]),
             ("ssl:", ["needs port and privateKey", "ssl:8443:privateKey="]),
             ("ssl:8443", ["needs privateKey"]),

@@ -68,8 +68,8 @@ WRONG = (
 #: More that are for ``--listen``; the admin page takes no such kinds.
 WRONG_TO_LISTEN = (
     ("systemd:", "domain"),
-    ("systemd:domain=INET:index=0", "systemd has handed over"),
-    ("systemd:domain=UNIX:name=airyd", "systemd has handed over"),
+    ("systemd:domain=INET:index=0", "systemd has not passed"),
+    ("systemd:domain=UNIX:name=airyd", "systemd has not passed"),
     ("tls:/nothing/there:18443", "/nothing/there"),
     ("haproxy:", "behind haproxy:"),
     ("haproxy:tcp:abc", "'abc'"),
@@ -195,8 +195,8 @@ class PluginTests(SynchronousTestCase):
             (lambda: _raise(AttributeError("nothing")), "nothing"),
             (lambda: late[0], "at once"),
             (lambda: late[1], "at once"),
-            (lambda: succeed(object()), "nothing listens"),
-            (lambda: None, "nothing listens"),
+            (lambda: succeed(object()), "do not listen"),
+            (lambda: None, "do not listen"),
         )
         for listen, word in outcomes:
             place = self.read(partial(Endpoint, listen))

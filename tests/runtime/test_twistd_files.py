@@ -87,12 +87,12 @@ class TwistdFilesTests(SynchronousTestCase):
         reading, writing = os.pipe()
         self.addCleanup(os.close, reading)
         self.addCleanup(os.close, writing)
-        self.assertIn("no log can be written there", self.refusal(logfile=f"/dev/fd/{writing}"))
+        self.assertIn("cannot write the log there", self.refusal(logfile=f"/dev/fd/{writing}"))
 
     def test_no_process_number(self) -> None:
         for content in ("", "abc", "-1", "0", "9" * 30, "1\n2", "\xff"):
             self.file.write_text(content)
-            self.assertIn("no process number is in it", self.refusal(pidfile=str(self.file)))
+            self.assertIn("it holds no process number", self.refusal(pidfile=str(self.file)))
 
     @pytest.mark.integration
     def test_a_process_that_runs(self) -> None:
