@@ -573,7 +573,7 @@ class PublishTests(ParentCase):
         self.started()
         status, text = self.publish()
         self.assertEqual(status, 503)
-        self.assertIn("No worker runs", text)
+        self.assertIn("No worker is running", text)
 
     def test_one_that_dies_over_it(self) -> None:
         """Nobody can tell whether the event is published."""

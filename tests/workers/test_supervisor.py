@@ -318,7 +318,7 @@ class HangTests(SupervisorCase):
         process.serve()
         self.assertEqual((first.told, third.told, process.told), ([(1,), ()], [], []))
         self.assertEqual((self.metrics.workers, self.metrics.restarts, self.supervisor.silent_now()), (3, 1, []))
-        reason = f"worker 2 was killed, since it had not answered for {CHECKS_UNTIL_KILLED * ALIVE_CHECK_EVERY:g} s"
+        reason = f"worker 2 was killed because it had not answered for {CHECKS_UNTIL_KILLED * ALIVE_CHECK_EVERY:g} s"
         self.assertTrue(any(formatEvent(event).startswith(reason) for event in self.events))
 
     def test_it_answers_again(self) -> None:
@@ -395,7 +395,7 @@ class HangTests(SupervisorCase):
         self.looks(CHECKS_UNTIL_KILLED_AT_START)
         self.spawned[1].end()
         seconds = CHECKS_UNTIL_KILLED_AT_START * ALIVE_CHECK_EVERY
-        self.assertEqual(self.given_up, [f"worker 2 was killed, since it had not answered for {seconds:g} s"])
+        self.assertEqual(self.given_up, [f"worker 2 was killed because it had not answered for {seconds:g} s"])
 
     def test_nobody_looks_after_a_stop(self) -> None:
         """The stop has a bound of its own."""
