@@ -247,7 +247,7 @@ class PublishTests(SynchronousTestCase):
         self.screen.out.broken = BrokenPipeError()
         self.assertEqual(1, self.publish(b"{}", b"{}"))
         self.assertEqual(1, len(self.web.bodies))
-        self.assertIn("nobody reads the ids any more; stopped\n", self.screen.err.text)
+        self.assertIn("standard output was closed; stopped\n", self.screen.err.text)
 
     def test_on_a_terminal(self) -> None:
         """Plain ids, and progress with a rate, ten times a second at most."""

@@ -12,7 +12,7 @@ from airyd.events import AIRY_DESTINATIONS, CHANNEL_CONNECTED, CHANNEL_DISCONNEC
 
 UUID = "1f3c6a2b-4b2c-4e3b-8f0f-5f3a9d11b8ce"
 UP = b'{"type":"source","state":"up"}'
-AWAY = "the event source is away: nothing new comes on {} until it is back"
+AWAY = "the event source is unreachable: no new events on {} until it is back"
 BACK = "the event source is back"
 
 

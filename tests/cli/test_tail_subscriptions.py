@@ -30,7 +30,7 @@ class StatusTests(TailTestCase):
         self.assertEqual("", self.said())
         peer.status(b'{"type":"source","state":"down","destinations":["/queue/message","/other"]}')
         self.assertEqual(
-            f"airyd tail: the event source is away: nothing new comes on {MESSAGE} until it is back\n", self.said()
+            f"airyd tail: the event source is unreachable: no new events on {MESSAGE} until it is back\n", self.said()
         )
         peer.status(b'{"type":"source","state":"up"}')
         self.assertEqual("airyd tail: the event source is back\n", self.said())

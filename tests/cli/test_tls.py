@@ -171,7 +171,7 @@ class CertificateTests(TlsCase):
         """The option that helps is named, or the file that does not."""
         ours, others, namesake = self.certificates(), self.certificates("others"), self.certificates()
         pair = (ours.server, ours.server_key)
-        await self.check("is not signed by an authority that is known here: name it with --ca-file", pair, None)
+        await self.check("is not signed by an authority that this machine trusts: name it with --ca-file", pair, None)
         await self.check("is not signed by an authority of the --ca-file", pair, others.ca)
         await self.check("is not signed by an authority of the --ca-file", pair, namesake.ca)
 
