@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --constr
 # The tree itself is installed, by the setuptools of the constraints.
 INSTALL := $(PIP) --no-build-isolation --editable
 
-.PHONY: help run check test lint types unit tests test-long test-oldest test-newest lock chaos \
+.PHONY: help run check test lint types unit tests docs test-long test-oldest test-newest coverage lock dist chaos \
 	bench bench-quick bench-check clean
 
 help: ## list the targets
@@ -23,7 +23,7 @@ run: $(VENV)/ready ## serve a made-up conversation feed on loopback; ARGS='...' 
 
 check: lint types unit ## for every day: lint, types, and the tests that start no process
 
-test: lint types tests ## everything that must pass: lint, types, and all tests but the long ones
+test: lint types tests docs ## everything that must pass: lint, types, all tests but the long ones, and the docs' site
 
 lint: $(VENV)/ready-for-tests ## ruff, with its security rules
 	$(BIN)/ruff check .
@@ -37,6 +37,10 @@ unit: $(VENV)/ready-for-tests ## the tests that start no process
 tests: $(VENV)/ready-for-tests $(CLIENTS) ## all tests but the long ones, with pytest; the unit tests with trial, too
 	$(BIN)/python -m tests.suite
 
+docs: $(VENV)/ready-for-tests ## make a site of docs/ with Sphinx, in build/docs; a warning is an error
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet docs build/docs
+	@echo 'The first page is build/docs/index.html'
+
 test-long: $(VENV)/ready-for-tests $(CLIENTS) ## the tests that take over 20 seconds each
 	$(BIN)/python -m tests.suite long
 
@@ -44,13 +48,16 @@ test-oldest: ## all tests with the oldest packages that setup.cfg admits, in an 
 	rm -rf .venv-oldest
 	mkdir .venv-oldest
 	$(PYTHON) tests/oldest.py >.venv-oldest/constraints.txt
-	$(MAKE) VENV=.venv-oldest CONSTRAINTS=.venv-oldest/constraints.txt tests test-long
+	$(MAKE) VENV=.venv-oldest CONSTRAINTS=.venv-oldest/constraints.txt tests docs test-long
 
 test-newest: ## all tests with the newest packages that setup.cfg admits, in an environment of their own
 	rm -rf .venv-newest
 	mkdir .venv-newest
 	: >.venv-newest/constraints.txt
-	$(MAKE) VENV=.venv-newest CONSTRAINTS=.venv-newest/constraints.txt tests test-long
+	$(MAKE) VENV=.venv-newest CONSTRAINTS=.venv-newest/constraints.txt tests docs test-long
+
+coverage: $(VENV)/ready-for-tests $(CLIENTS) ## run the tests once more and show which lines and branches they reach
+	$(BIN)/python -m tests.coverage $(ARGS)
 
 lock: ## write constraints.txt anew, with the newest packages that setup.cfg admits
 	rm -rf .venv-newest
@@ -61,6 +68,13 @@ lock: ## write constraints.txt anew, with the newest packages that setup.cfg adm
 		>.venv-newest/lock.txt
 	.venv-newest/bin/python -m pip freeze --all --exclude-editable >>.venv-newest/lock.txt
 	mv .venv-newest/lock.txt constraints.txt
+
+dist: $(VENV)/ready-for-tests ## build sdist and wheel into dist/, check them, install the wheel elsewhere and try it
+	rm -rf dist
+# What the build leaves beside airyd/ would hide the metadata of the installed tree.
+	$(BIN)/python -m build --no-isolation --outdir dist . ; status=$$?; rm -rf *.egg-info; exit $$status
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/python -m tests.installation dist/*.whl
 
 chaos: $(VENV)/ready-for-tests ## kill, stop, cut and empty everything for 33 minutes; python -m tests.chaos --help tells of less
 	$(BIN)/python -m tests.chaos $(ARGS)
@@ -80,7 +94,7 @@ bench-check: $(VENV)/ready-for-tests ## count instructions, and measure what mus
 
 clean: ## remove all that was made
 	rm -rf .venv .venv-oldest .venv-newest tests/clients/node_modules build dist *.egg-info _trial_temp* \
-		.hypothesis .mypy_cache .pytest_cache .ruff_cache twisted/plugins/dropin.cache
+		.coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache twisted/plugins/dropin.cache
 	find airyd tests bench twisted -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -95,7 +109,7 @@ $(VENV)/ready: setup.cfg pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 $(VENV)/ready-for-tests: setup.cfg pyproject.toml $(CONSTRAINTS) tests/system-packages | $(BIN)/python
 	tests/system-packages test $(PYTHON)
 	$(PIP) --upgrade pip setuptools
-	$(INSTALL) '.[test,bench]'
+	$(INSTALL) '.[test,bench,docs,release]'
 	@touch $(VENV)/ready $@
 
 $(CLIENTS): tests/clients/package.json tests/clients/package-lock.json | $(VENV)/ready-for-tests

@@ -14,7 +14,7 @@ UNREAD_COUNT: Final = "/queue/unread-count"
 CHANNEL_CONNECTED: Final = "/queue/channel/connected"
 CHANNEL_DISCONNECTED: Final = "/queue/channel/disconnected"
 AIRY_DESTINATIONS: Final = (MESSAGE, UNREAD_COUNT, CHANNEL_CONNECTED, CHANNEL_DISCONNECTED)
-#: The one destination of Airy 0.10 and later (docs/protocol.rst, "Airy's clients"); served if the operator adds it.
+#: The one destination of Airy 0.10 and later (docs/clients.rst, "Airy's clients"); served if the operator adds it.
 EVENTS: Final = "/events"
 
 #: The destination of notices about the server itself (``airyd.sources.status``).

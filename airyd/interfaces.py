@@ -7,13 +7,19 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorCore
+from twisted.internet.interfaces import IReactorCore, IReactorFromThreads, IReactorProcess, IReactorSocket, IReactorTime
 from zope.interface import Attribute, Interface
 
 from airyd.errors import Fault, PayloadRefused, StompError
 from airyd.events import Event, Replay, RowFilter
 from airyd.limits import Limits
 from airyd.revocation import Revocation
+
+
+class IServerReactor(IReactorCore, IReactorTime, IReactorFromThreads, IReactorProcess, IReactorSocket):
+    """The reactor interfaces that the server uses, besides those of endpoints; every POSIX reactor provides them."""
+
+    sigTerm = Attribute("The handler that the reactor installs for SIGTERM; called with the number and a frame.")
 
 
 class IEventSink(Interface):
@@ -170,7 +176,7 @@ class Opening(NamedTuple):
     Texts have one character per byte (latin-1), because HTTP does not define the bytes 80 to FF.
 
     :ivar authorization: the ``Authorization`` header, of which there is at most one
-    :ivar cookie: the ``Cookie`` headers, joined with ``; ``; the page's origin has been checked
+    :ivar cookie: the ``Cookie`` headers, joined with ``"; "``; the page's origin has been checked
     """
 
     authorization: str | None = None

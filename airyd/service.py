@@ -6,7 +6,7 @@ import os
 import random
 import resource
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
 from prometheus_client import CollectorRegistry
 from twisted.application.service import Service
@@ -27,7 +27,7 @@ from airyd.config.settings import Settings
 from airyd.errors import ConfigurationError, Fault, SourceUnavailable, StompError
 from airyd.events import STATUS
 from airyd.hub.hub import Hub
-from airyd.interfaces import AccessContext, IRevocationKeeper, Readiness, SourceContext
+from airyd.interfaces import AccessContext, IRevocationKeeper, IServerReactor, Readiness, SourceContext
 from airyd.limits import CLOSE_PATIENCE, SPREAD_AT_MOST, SPREAD_PER_CLIENT
 from airyd.listening.endpoints import ListeningEndpoint, check_distinct, read_text, url_of
 from airyd.metrics import ORIGIN_ADMIN, Metrics, make_registry
@@ -62,7 +62,9 @@ class Airyd(Service):
 
     _log = Logger()
 
-    def __init__(self, settings: Settings, reactor: Any, wall: Callable[[], float], sockets: Any = None) -> None:
+    def __init__(
+        self, settings: Settings, reactor: IServerReactor, wall: Callable[[], float], sockets: object = None
+    ) -> None:
         self._settings = settings
         self._reactor = reactor
         self._ports: list[IListeningPort] = []

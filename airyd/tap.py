@@ -7,7 +7,7 @@ import os
 import select
 import sys
 import time
-from typing import Any, cast
+from typing import cast
 
 from twisted.application.service import IService
 from twisted.logger import Logger
@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from airyd.config.options import Options
 from airyd.config.settings import Settings
 from airyd.errors import ConfigurationError
+from airyd.interfaces import IServerReactor
 from airyd.listening.endpoints import check_free
 from airyd.metrics import LogMetrics
 from airyd.runtime import garbage_collection as garbage
@@ -36,7 +37,7 @@ def makeService(options: Options) -> IService:
     """
     from twisted.internet import reactor as installed  # by twistd
 
-    reactor = cast(Any, installed)
+    reactor = cast(IServerReactor, installed)
     set_clock(reactor)
     settings = options.settings
     begin_at(settings.log_level)
@@ -69,7 +70,7 @@ def check_endpoints(settings: Settings) -> None:
         check_free("--listen", description)
 
 
-def _fail(reactor: Any, reason: str) -> None:
+def _fail(reactor: IServerReactor, reason: str) -> None:
     """Stop the reactor, then print the reason and exit with status 1, which twistd can't do once the reactor runs."""
 
     def end() -> None:

@@ -24,6 +24,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
 from airyd.config.options import Options
+from airyd.interfaces import IServerReactor
 from airyd.service import Airyd
 from airyd.websocket.transport import DirectServer
 from bench.scenarios import MESSAGE
@@ -72,7 +73,7 @@ def daemon(clock: MemoryReactorClock) -> Any:
     """Start airyd over a clock; return the factory of its connections."""
     options = Options()
     options.parseOptions(["--listen", "tcp:8080:interface=127.0.0.1", "--admin=none", "--auth=anonymous:send"])
-    Airyd(options.settings, clock, lambda: 0.0).privilegedStartService()
+    Airyd(options.settings, cast(IServerReactor, clock), lambda: 0.0).privilegedStartService()
     return clock.tcpServers[0][1]
 
 

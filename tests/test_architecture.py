@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -340,6 +341,11 @@ class HouseTests(SynchronousTestCase):
     def test_reactor_and_time_are_passed_in(self) -> None:
         """Nobody but the beginnings names the global reactor or a clock."""
         self.assertEqual([], sorted(set(global_users(house())) - GLOBALS_ALLOWED))
+
+    def test_reactors_have_types(self) -> None:
+        """A parameter that is a reactor says which of Twisted's interfaces it needs."""
+        untyped = [name for name, source in house().items() if re.search(r"\b(reactor|clock): Any\b", source)]
+        self.assertEqual([], untyped)
 
     def test_modules_are_short(self) -> None:
         """One module, one idea: it fits into 500 lines."""

@@ -1,13 +1,13 @@
-"""What is shipped: the wheel, and the plugin in it that makes ``twistd airyd`` work; and what is installed with it."""
+"""A release: its source distribution and wheel, which works where it is installed, and the packages it requires."""
 
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
+from tarfile import open as open_archive
 from tempfile import mkdtemp
 from textwrap import dedent
 from zipfile import ZipFile
@@ -17,21 +17,14 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.installation import ROOT, run, use
 from tests.oldest import oldest
 
-ROOT = Path(__file__).parent.parent
-#: What a wheel is made of.
-SHIPPED = ("LICENSE", "README.rst", "pyproject.toml", "setup.cfg", "airyd", "twisted")
-
-
-def run(*command: str | Path) -> str:
-    """Run a program to its end, in a directory where the tree isn't found; return what it printed."""
-    done = subprocess.run(
-        command, cwd=ROOT.anchor, env={}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
-    if done.returncode:
-        raise AssertionError(f"{command} ended with {done.returncode}:\n{done.stdout}")
-    return done.stdout
+#: What git leaves out of a clone, and a copy too.
+NOT_IN_A_CLONE = (
+    ".git",
+    *(line.strip("/") for line in (ROOT / ".gitignore").read_text().splitlines() if line and line[0] != "#"),
+)
 
 
 def pip(*arguments: str | Path) -> str:
@@ -50,8 +43,8 @@ def needed(requirements: list[str], extras: frozenset[str] = frozenset()) -> Ite
 
 
 @pytest.mark.integration
-class WheelTests(SynchronousTestCase):
-    """A wheel made from the tree."""
+class ReleaseTests(SynchronousTestCase):
+    """What ``make dist`` builds, from a copy of the tree: so nothing old gets into it, and the tree stays clean."""
 
     def directory(self) -> Path:
         """Make an empty directory outside the tree."""
@@ -59,18 +52,15 @@ class WheelTests(SynchronousTestCase):
         self.addCleanup(shutil.rmtree, path)
         return path
 
-    def wheel(self) -> Path:
-        """Build a wheel from a copy of the tree's files, so that nothing old gets into it, and the tree stays clean."""
-        source, built = self.directory(), self.directory()
-        for name in SHIPPED:
-            if (ROOT / name).is_dir():
-                ignored = shutil.ignore_patterns("__pycache__", "dropin.cache")
-                shutil.copytree(ROOT / name, source / name, ignore=ignored)
-            else:
-                shutil.copy(ROOT / name, source)
-        pip("wheel", "--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--wheel-dir", built, source)
-        (path,) = built.iterdir()
-        return path
+    def copy(self) -> Path:
+        """Copy the tree as a clone has it."""
+        return Path(shutil.copytree(ROOT, self.directory() / "airyd", ignore=shutil.ignore_patterns(*NOT_IN_A_CLONE)))
+
+    def build(self, tree: Path) -> tuple[Path, Path]:
+        """Build a source distribution, and the wheel from it, without asking a registry."""
+        built = self.directory()
+        run(sys.executable, "-m", "build", "--no-isolation", "--outdir", built, tree)
+        return next(built.glob("*.tar.gz")), next(built.glob("*.whl"))
 
     def environment(self, wheel: Path) -> tuple[Path, Path]:
         """Make a virtual environment that holds what the wheel requires, and nothing else.
@@ -94,9 +84,23 @@ class WheelTests(SynchronousTestCase):
                     shutil.copy(str(file.locate()), site / file)
         return python, site
 
-    def test_contents(self) -> None:
+    def test_a_package_index_takes_them(self) -> None:
+        """The metadata is valid, and the README renders without a warning."""
+        run(sys.executable, "-m", "twine", "check", "--strict", *self.build(self.copy()))
+
+    def test_source_distribution(self) -> None:
+        """It holds all files of a clone, so that a packager can run the tests."""
+        tree = self.copy()
+        expected = {path.relative_to(tree) for path in tree.glob("**/*") if path.is_file()}
+        with open_archive(self.build(tree)[0]) as archive:
+            found = {Path(*Path(member.name).parts[1:]) for member in archive if member.isfile()}
+        self.assertEqual(set(), expected - found)
+        added = {path for path in found - expected if path.parts[0] != "airyd.egg-info"}
+        self.assertEqual({Path("PKG-INFO")}, added)
+
+    def test_wheel(self) -> None:
         """All modules and plugins are in it, the mark of a typed package and the license; and Twisted isn't."""
-        with ZipFile(self.wheel()) as archive:
+        with ZipFile(self.build(self.copy())[1]) as archive:
             names = set(archive.namelist())
         files = [*ROOT.glob("airyd/**/*.py"), *ROOT.glob("twisted/plugins/*.py"), ROOT / "airyd/py.typed"]
         expected = {str(path.relative_to(ROOT)) for path in files}
@@ -105,20 +109,20 @@ class WheelTests(SynchronousTestCase):
         self.assertEqual(1, sum(name.endswith("/LICENSE") for name in names))
 
     def test_life_of_an_installation(self) -> None:
-        """Installed, airyd is one of twistd's commands and a command of its own; uninstalled, it is gone."""
-        wheel = self.wheel()
+        """Installed, airyd serves as one of twistd's commands and is a command of its own; uninstalled, it is gone."""
+        _, wheel = self.build(self.copy())
         python, site = self.environment(wheel)
-        twistd = (python, "-c", "from twisted.scripts.twistd import run; run()", "--help")
+        twistd = (python, "-c", "from twisted.scripts.twistd import run; run()")
         untouched = set(site.rglob("*.py"))
-        self.assertNotIn("airyd", run(*twistd))
+        self.assertNotIn("airyd", run(*twistd, "--help"))
 
         pip("--python", python, "install", "--quiet", "--no-index", wheel)
         pip("--python", python, "check")
-        self.assertIn("airyd", run(*twistd))
-        self.assertIn("tail", run(python.parent / "airyd", "--help"))
+        self.assertIn("airyd", run(*twistd, "--help"))
+        use(twistd, python.parent / "airyd")
 
         pip("--python", python, "uninstall", "--quiet", "--yes", "airyd")
-        self.assertNotIn("airyd", run(*twistd))
+        self.assertNotIn("airyd", run(*twistd, "--help"))
         self.assertFalse((python.parent / "airyd").exists())
         self.assertEqual(untouched, set(site.rglob("*.py")))
 
@@ -145,7 +149,7 @@ class ConstraintsTests(SynchronousTestCase):
 
     def test_every_package_has_one(self) -> None:
         """A package that came along with another has its exact version, too: ``make lock`` enters it."""
-        extras = frozenset({"test", "bench"})
+        extras = frozenset({"test", "bench", "docs", "release"})
         names = {canonicalize_name(each.name) for each in needed(distribution("airyd").requires or [], extras)}
         self.assertGreater(len(names), len(self.requirements()))
         self.assertEqual(set(), names - self.constraints().keys())

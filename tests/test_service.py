@@ -21,7 +21,7 @@ from zope.interface import implementer
 from airyd.config.options import Options
 from airyd.errors import ConfigurationError, UnknownDestination
 from airyd.events import MESSAGE, STATUS
-from airyd.interfaces import IEventSink, SourceContext
+from airyd.interfaces import IEventSink, IServerReactor, SourceContext
 from airyd.limits import CLOSE_PATIENCE, MIB, Limits
 from airyd.service import Airyd
 from airyd.sources import routing as several
@@ -129,7 +129,7 @@ class ServiceTestCase(SynchronousTestCase):
         """Return the service of a command line."""
         options = Options()
         options.parseOptions(arguments)
-        return Airyd(options.settings, self.reactor, lambda: 1.7e9)
+        return Airyd(options.settings, cast(IServerReactor, self.reactor), lambda: 1.7e9)
 
     def started(self, *arguments: str) -> Airyd:
         """Return a service that was started as twistd does."""

@@ -12,8 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from airyd.interfaces import IServerReactor
 from airyd.metrics import LogMetrics
 from airyd.runtime import signals
 from airyd.runtime.log_writer import LogWriter
@@ -21,13 +23,13 @@ from airyd.runtime.log_writer import LogWriter
 _log = Logger()
 
 
-def set_clock(reactor: Any) -> None:
+def set_clock(reactor: IReactorTime) -> None:
     """Make the reactor use the monotonic clock; its default is the wall clock."""
     if not reactor.getDelayedCalls():  # nothing is scheduled yet
-        reactor.seconds = time.monotonic
+        reactor.seconds = time.monotonic  # type: ignore[method-assign]  # delayed calls ask the reactor's own
 
 
-def on_sigterm(reactor: Any, stop: Callable[[], None]) -> None:
+def on_sigterm(reactor: IServerReactor, stop: Callable[[], None]) -> None:
     """Make SIGTERM end the process with status 0; twistd's default stops it, then kills it with the same signal.
 
     A SIGTERM during the start takes effect as soon as the reactor runs.
@@ -48,7 +50,7 @@ def on_sigterm(reactor: Any, stop: Callable[[], None]) -> None:
     reactor.callWhenRunning(lambda: stop_once() if signals.take(signal.SIGTERM) else None)
 
 
-def on_sighup(reactor: Any, reload: Callable[[], None], terminal: int = 0) -> None:
+def on_sighup(reactor: IServerReactor, reload: Callable[[], None], terminal: int = 0) -> None:
     """Make SIGHUP reload the catalogue; by default it would end the process.
 
     A SIGHUP that arrived during the start reloads it now.
@@ -71,7 +73,7 @@ def on_sighup(reactor: Any, reload: Callable[[], None], terminal: int = 0) -> No
         reload()
 
 
-def write_log_in_thread(reactor: Any, metrics: LogMetrics) -> None:
+def write_log_in_thread(reactor: IServerReactor, metrics: LogMetrics) -> None:
     """Replace standard output, to which twistd usually logs, with a :class:`LogWriter`."""
     if cast(Any, sys.stdout) is None:  # the descriptor was closed when Python started; it may be another file by now
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  # open until the process ends
@@ -91,7 +93,7 @@ def write_log_in_thread(reactor: Any, metrics: LogMetrics) -> None:
     reactor.callWhenRunning(reactor.addSystemEventTrigger, "after", "shutdown", writer.end)
 
 
-def report_failed_start(reactor: Any, twistd: MutableMapping[str, Any]) -> None:
+def report_failed_start(reactor: IServerReactor, twistd: MutableMapping[str, Any]) -> None:
     """Make the command that starts a daemon end if the daemon ends before its reactor runs.
 
     The command waits for a byte from a pipe. twistd writes it after an ``Exception``, but not after a ``SystemExit``.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from importlib import import_module
-from typing import Any, cast
+from typing import cast
 
 from airyd.runtime import signals
 
@@ -30,12 +30,13 @@ def main() -> None:
     from twisted.logger import globalLogBeginner
 
     from airyd.errors import ConfigurationError
+    from airyd.interfaces import IServerReactor
     from airyd.runtime import garbage_collection as garbage
     from airyd.runtime.logs import at_level
     from airyd.runtime.process import on_sigterm, set_clock
     from airyd.workers.worker import Worker
 
-    reactor = cast(Any, installed)
+    reactor = cast(IServerReactor, installed)
     set_clock(reactor)
     try:
         worker = Worker(start, reactor, time.time)

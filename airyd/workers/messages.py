@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from twisted.internet.protocol import connectionDone
@@ -213,7 +213,7 @@ class MessageProtocol(Int32StringReceiver):
         """See ``Int32StringReceiver``."""
         self._received(string)
 
-    def send(self, message: Any) -> None:
+    def send(self, message: Start | Order | Report) -> None:
         """Send one of this module's messages."""
         self.sendString(encode(message))
 

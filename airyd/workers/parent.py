@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from itertools import count
-from typing import Any, Final
+from typing import Final
 
 from prometheus_client import CollectorRegistry
 from twisted.application.service import Service
@@ -20,7 +20,7 @@ from airyd.admin.server import admin_site
 from airyd.config.catalogue import reload_catalogue
 from airyd.config.settings import Settings
 from airyd.errors import ConfigurationError, SourceUnavailable
-from airyd.interfaces import Readiness
+from airyd.interfaces import IServerReactor, Readiness
 from airyd.listening.endpoints import ListeningEndpoint, end_program, read_text, url_of
 from airyd.metrics import Metrics, WorkersMetrics, make_registry
 from airyd.revocation import Revocation, RevocationKind, RevocationList, new_revocation
@@ -50,7 +50,7 @@ class Parent(Service):
     _log = Logger()
 
     def __init__(
-        self, settings: Settings, reactor: Any, wall: Callable[[], float], give_up: Callable[[str], None]
+        self, settings: Settings, reactor: IServerReactor, wall: Callable[[], float], give_up: Callable[[str], None]
     ) -> None:
         self._settings = settings
         self._reactor = reactor

@@ -7,10 +7,10 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count
-from typing import Any, Final, Protocol, cast
+from typing import Final, Protocol, cast
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
 from twisted.internet.interfaces import IProcessTransport, IReactorTime, ITransport
 from twisted.internet.protocol import ProcessProtocol, connectionDone
 from twisted.logger import Logger, LogLevel
@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 
 from airyd.config.settings import Settings
 from airyd.errors import PayloadFault, PayloadRefused, SourceUnavailable, UnknownDestination
-from airyd.interfaces import Readiness
+from airyd.interfaces import IServerReactor, Readiness
 from airyd.limits import SOURCE_PATIENCE
 from airyd.revocation import Revocation
 from airyd.workers.messages import (
@@ -179,7 +179,7 @@ class WorkerProcess(ProcessProtocol):
 
     def connectionMade(self) -> None:
         """Send the new process its first order (``IProcessProtocol``)."""
-        pid = cast(Any, self.transport).pid
+        pid = cast(IProcessTransport, self.transport).pid
         self._log.info("worker {number} is process {pid}", number=self._start.number + 1, pid=pid)
         self._messages.makeConnection(cast(ITransport, self))
         self._messages.send(self._start)
@@ -232,9 +232,10 @@ class WorkerProcess(ProcessProtocol):
         asked, self._asked = self._asked, {}
         for each in asked.values():
             each.errback(WorkerEnded("it has ended"))
-        self._observer.worker_ended(self._start.number, self._end_reason(cast(Any, reason.value)))
+        end = cast(ProcessDone | ProcessTerminated, reason.value)
+        self._observer.worker_ended(self._start.number, self._end_reason(end))
 
-    def _end_reason(self, end: Any) -> str:
+    def _end_reason(self, end: ProcessDone | ProcessTerminated) -> str:
         if end.signal is not None:
             return f"ended by {signal.Signals(end.signal).name}"
         last = f": {self._last_text}" if self._last_text and end.exitCode else ""
@@ -278,7 +279,7 @@ class Spawner:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IServerReactor,
         settings: Settings,
         environ: Mapping[str, str],
         sockets: Callable[[], Sequence[Sequence[int]]],

@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import cast
 
 from twisted.internet.abstract import isIPv6Address
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.internet.interfaces import IListeningPort, IOpenSSLContextFactory, IProtocolFactory, IReactorSocket
+from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
@@ -126,7 +127,7 @@ class InheritedSockets:
     :param number: the worker's own number
     """
 
-    def __init__(self, reactor: Any, descriptors: Sequence[Sequence[int]], number: int) -> None:
+    def __init__(self, reactor: IReactorSocket, descriptors: Sequence[Sequence[int]], number: int) -> None:
         self._reactor = reactor
         self._left = list(descriptors)
         self._number = number
@@ -139,7 +140,12 @@ class InheritedSockets:
         return inherited
 
     def listenSSL(
-        self, port: int, factory: IProtocolFactory, contextFactory: Any, backlog: int = 50, interface: str = ""
+        self,
+        port: int,
+        factory: IProtocolFactory,
+        contextFactory: IOpenSSLContextFactory,
+        backlog: int = 50,
+        interface: str = "",
     ) -> InheritedPort:
         """Accept from the next endpoint's socket, with TLS; see ``IReactorSSL``."""
         return self.listenTCP(port, TLSMemoryBIOFactory(contextFactory, False, factory), backlog, interface)
@@ -156,7 +162,9 @@ class InheritedPort:
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, descriptors: Sequence[int], number: int, factory: IProtocolFactory) -> None:
+    def __init__(
+        self, reactor: IReactorSocket, descriptors: Sequence[int], number: int, factory: IProtocolFactory
+    ) -> None:
         self._reactor = reactor
         self._sockets = [socket.socket(fileno=each) for each in descriptors]
         self._number = number
@@ -171,7 +179,8 @@ class InheritedPort:
 
     def _accept(self, number: int) -> None:
         listening = self._sockets[number]
-        port = self._reactor.adoptStreamPort(listening.fileno(), listening.family, self._factory)
+        factory = cast(ServerFactory, self._factory)  # Twisted takes any factory
+        port = self._reactor.adoptStreamPort(listening.fileno(), listening.family, factory)
         self._accepting[number] = make_direct(port)
 
     def cover(self, numbers: Collection[int]) -> None:

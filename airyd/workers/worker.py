@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from airyd.errors import PayloadRefused, Refusal
+from airyd.interfaces import IServerReactor
 from airyd.metrics import LogMetrics
 from airyd.revocation import Revocation
 from airyd.service import Airyd
@@ -103,7 +104,7 @@ class Worker:
 
     _log = Logger()
 
-    def __init__(self, start: Start, reactor: Any, wall: Callable[[], float]) -> None:
+    def __init__(self, start: Start, reactor: IServerReactor, wall: Callable[[], float]) -> None:
         self._reactor = reactor
         firsts = range(FIRST_SOCKET, FIRST_SOCKET + len(start.settings.listen) * start.workers, start.workers)
         descriptors = [range(first, first + start.workers) for first in firsts]

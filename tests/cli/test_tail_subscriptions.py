@@ -45,7 +45,7 @@ class StatusTests(TailTestCase):
         peer.open()
         peer.connect()
         peer.status(b'{"type":"source","state":"down","destinations":["/queue/message"]}')
-        self.assertIn("is away", self.said())
+        self.assertIn("is unreachable", self.said())
 
     def test_back_over_a_reconnect(self) -> None:
         self.start()

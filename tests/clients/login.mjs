@@ -1,4 +1,4 @@
-// Runs the very file that docs/protocol.rst shows: a page that keeps its login, with the tokens that the test gives.
+// Runs the very file that docs/clients.rst shows: a page that keeps its login, with the tokens that the test gives.
 import { WatchedWebSocket, base64, config, obey, say } from "./harness.mjs";
 import { stayLoggedIn } from "../../docs/examples/login.mjs";
 

@@ -17,7 +17,8 @@ from tests.patience import PATIENCE
 #: Where Debian puts them, which only root has in its PATH.
 _PLACES: Final = os.pathsep.join((os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin"))
 
-# As the manuals of both have it for WebSockets, with Authorization taken out.
+_EXAMPLE: Final = Path(__file__).parents[2] / "docs" / "examples" / "nginx.conf"
+# The example of docs/operating.rst, and what the manual of haproxy has for WebSockets, with Authorization taken out.
 _NGINX: Final = """\
 daemon off;
 master_process off;
@@ -33,14 +34,7 @@ http {{
     scgi_temp_path {directory}/scgi;
     server {{
         listen unix:{socket};
-        location / {{
-            proxy_pass http://127.0.0.1:{port};
-            proxy_http_version 1.1;
-            proxy_set_header Host $http_host;
-            proxy_set_header Upgrade $http_upgrade;
-            proxy_set_header Connection "upgrade";
-            proxy_set_header Authorization "";
-        }}
+        {location}
     }}
 }}
 """
@@ -71,7 +65,9 @@ class Front:
         self.socket = self._directory / "socket"
         config = self._directory / "config"
         text = {"nginx": _NGINX, "haproxy": _HAPROXY}[name]
-        config.write_text(text.format(directory=self._directory, socket=self.socket, port=port))
+        location = _EXAMPLE.read_text().replace("127.0.0.1:8080", f"127.0.0.1:{port}")
+        location = location.replace("}", 'proxy_set_header Authorization "";\n}')  # it inherits none beside its own
+        config.write_text(text.format(directory=self._directory, socket=self.socket, port=port, location=location))
         program = shutil.which(name, path=_PLACES)
         if program is None:
             raise AssertionError(f"{name} is missing")

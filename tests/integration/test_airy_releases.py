@@ -29,7 +29,7 @@ def typed(kind: str, destination: str, **more: object) -> bytes:
 
 
 class ReleasesTests(DaemonTestCase):
-    """docs/protocol.rst, "Airy's clients"."""
+    """docs/clients.rst, "Airy's clients"."""
 
     options: ClassVar[tuple[str, ...]] = (
         f"--path={COMMUNICATION}",

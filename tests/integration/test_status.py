@@ -116,7 +116,7 @@ class StatusTests(DaemonTestCase):
         self.assertEqual(self.daemon.wait(), 0)
 
     def test_of_the_document(self) -> None:
-        """The example of docs/protocol.rst with each @stomp/stompjs shows what happens, and loses nothing."""
+        """The example of docs/clients.rst with each @stomp/stompjs shows what happens, and loses nothing."""
         for version in ("5", "6", "7"):
             client = NodeClient(
                 "follow.mjs",

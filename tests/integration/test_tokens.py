@@ -211,7 +211,7 @@ class SecretTests(TokenCase):
 
 
 class RefreshTests(TokenCase):
-    """A new token on a connection that goes on, by the example that docs/protocol.rst shows."""
+    """A new token on a connection that goes on, by the example that docs/clients.rst shows."""
 
     def page(self, daemon: Daemon, *tokens: str, refreshed: bool = True) -> tuple[NodeClient, float]:
         """Start a page that shows these after one that ends soon, so that it is warned at once.

@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from airyd.config.options import Options
 from airyd.errors import ConfigurationError, SourceUnavailable, UnknownDestination
 from airyd.events import AIRY_DESTINATIONS, MESSAGE
+from airyd.interfaces import IServerReactor
 from airyd.metrics import Metrics, make_registry
 from airyd.revocation import Revocation, RevocationKind, retention
 from airyd.sources import routing as several
@@ -158,7 +159,7 @@ class ParentCase(SynchronousTestCase):
         """Return the parent of a command line."""
         options = Options()
         options.parseOptions(["--workers=2", *arguments])
-        return Parent(options.settings, self.reactor, lambda: 1.7e9, self.given_up.append)
+        return Parent(options.settings, cast(IServerReactor, self.reactor), lambda: 1.7e9, self.given_up.append)
 
     def started(self, *arguments: str) -> Parent:
         """Return one that was started as twistd does, whose workers have begun."""

@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.config.options import Options
 from airyd.errors import PayloadFault, PayloadRefused, SourceUnavailable, UnknownDestination
+from airyd.interfaces import IServerReactor
 from airyd.revocation import Revocation, RevocationKind
 from airyd.workers.messages import (
     FIRST_SOCKET,
@@ -122,7 +123,9 @@ class ProcessCase(SynchronousTestCase):
         options = Options()
         options.parseOptions(["--workers=4", f"--source={PASSWORD}", "--destination=/x"])
         self.settings = options.settings
-        spawner = Spawner(self.reactor, self.settings, {"LANG": "C"}, lambda: [[7, 8], [9, 10]], [])
+        spawner = Spawner(
+            cast(IServerReactor, self.reactor), self.settings, {"LANG": "C"}, lambda: [[7, 8], [9, 10]], []
+        )
         self.process: WorkerProcess = spawner.spawn(2, self.observer)
         self.pipes = self.reactor.pipes
 

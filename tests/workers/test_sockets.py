@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import serverFromString
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IListeningPort, IReactorSocket
 from twisted.internet.protocol import Factory
 from twisted.internet.ssl import CertificateOptions
 from twisted.protocols.tls import TLSMemoryBIOFactory
@@ -124,7 +124,7 @@ class InheritedTests(SynchronousTestCase):
             self.addCleanup(each.close)
         descriptors = [[os.dup(each.fileno()) for each in of_place] for of_place in self.sockets]
         self.reactor = Reactor()
-        self.inherited = InheritedSockets(self.reactor, descriptors, 1)
+        self.inherited = InheritedSockets(cast(IReactorSocket, self.reactor), descriptors, 1)
         self.factories = [Factory(), Factory()]
         self.ports = [
             cast(Any, self.successResultOf(serverFromString(cast(Any, self.inherited), "tcp:80").listen(factory)))
@@ -171,7 +171,7 @@ class InheritedTests(SynchronousTestCase):
         """The certificate is for who accepts: what comes is wrapped."""
         listening = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(listening.close)
-        inherited = InheritedSockets(self.reactor, [[os.dup(listening.fileno())]], 0)
+        inherited = InheritedSockets(cast(IReactorSocket, self.reactor), [[os.dup(listening.fileno())]], 0)
         port = inherited.listenSSL(443, self.factories[0], CertificateOptions())
         factory = self.reactor.accepting[os.fstat(listening.fileno()).st_ino]
         self.assertIsInstance(factory, TLSMemoryBIOFactory)

@@ -1,0 +1,211 @@
+"""Each snippet and each command of README.rst and docs/ is run or checked; the exceptions say why not."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Final, NamedTuple, cast
+
+from twisted.internet.interfaces import IReactorCore
+from twisted.trial.unittest import SynchronousTestCase
+
+from airyd.auth import make_authenticator
+from airyd.config.options import Options
+from airyd.errors import ConfigurationError
+from airyd.events import AIRY_DESTINATIONS
+from airyd.interfaces import AccessContext, SourceContext
+from airyd.sources import make_source
+from bench.catalogue import scenarios
+from bench.scenarios import SIZES
+from tests.snippets import Snippet, consoles, snippets
+from tests.test_docs import DOCUMENTS, parsed
+from tests.test_systemd import option_sets
+
+ROOT: Final = Path(__file__).parent.parent
+#: Letters that a template of a log line must have beside its fields.
+_FEWEST_LETTERS: Final = 9
+
+
+class Held(NamedTuple):
+    """What holds some snippets.
+
+    :ivar language: of the snippets
+    :ivar begins: a pattern of their beginning, or of that of a command
+    :ivar by: the test that runs or checks them, or why none does
+    """
+
+    language: str
+    begins: str
+    by: str
+
+
+RUN: Final = "tests/integration/test_snippets.py"
+PARSED: Final = "tests/test_snippets.py"
+FILES: Final = "tests/test_docs.py"  # they are files, and the tests run those
+#: Why there is no test.
+ROOTS: Final = "no test: it installs into /opt and /etc; the steps are those of the unit, and a test installs the wheel"
+SYSTEMD: Final = "no test: it needs systemd as the first process"
+LOADER: Final = "no test: only the reader knows the folder of the load generator"
+RECORDED: Final = "no test: the last line of a program that runs for minutes"
+CHECKS: Final = "no test: it runs the tests"
+DIAGRAM: Final = "no test: a diagram of words"
+
+HELD: Final = (
+    Held("console", r"make (run|bench)", PARSED),
+    Held("console", r"export AIRYD_WSLOAD_DIR=<", LOADER),
+    Held("console", r"\.venv/bin/twistd .*airyd ", PARSED),  # those that need no other machine are run, too
+    Held("console", r"\.venv/bin/airyd |curl |redis-cli |systemd-analyze |printf ", RUN),
+    Held("console", r"openssl (req|rand -base64 48 > secret)", RUN),
+    Held("console", r"umask |rm |(openssl|cat|head) .*/etc/airyd.jwt-secret", "tests/integration/test_rotation.py"),
+    Held("console", r"python3 -m venv /opt|/opt/airyd/bin/|cp etc/", ROOTS),
+    Held("console", r"systemctl ", SYSTEMD),
+    Held("console", r"make check|\.venv/bin/python -m pytest ", CHECKS),
+    Held("console", r"PYTHONPATH=docs/examples/plugin ", "tests/integration/test_plugins.py"),
+    Held("javascript", r"import .*\n\nconst client|connectHeaders: |client\.publish", RUN),
+    Held("javascript", r"/\*\* |// Publishes|import .*\n/\*\*", FILES),
+    Held("python", r'"""Publishes', FILES),
+    Held("python", r'"""The plugins by which', "tests/test_plugins.py"),
+    Held("nginx", r"location ", FILES),
+    Held("sh", r"#!/bin/sh\n# Publishes", FILES),
+    Held("ini", r"AIRYD_OPTIONS=", PARSED),
+    Held("text", r"(CONNECT(ED)?|SUBSCRIBE|RECEIPT|MESSAGE|ERROR)\n", RUN),
+    Held("text", r"SEND  +RECEIPT\n", "tests/integration/test_tokens.py"),  # a frame beside its answer
+    Held("text", r"XADD |PUBLISH ", RUN),
+    Held("text", r"ACL SETUSER ", "tests/sources/redis/test_rights.py"),
+    Held("text", r"airyd |destinations added|login of |tcp4:", PARSED),
+    Held("text", r"# for the team", PARSED),
+    Held("text", r"rolling restart: ", RECORDED),
+    Held("", r"source --> ", DIAGRAM),
+    Held("", r"AWAITING_CONNECT\n", FILES),
+)
+
+
+def pieces() -> Iterator[tuple[str, str]]:
+    """Yield the language and the text of each command, and of each snippet that is no console."""
+    for _, commands in consoles():
+        yield from (("console", command.line) for command in commands)
+    yield from ((each.language, each.text) for each in snippets() if each.language != "console")
+
+
+class RegisterTests(SynchronousTestCase):
+    """:data:`HELD`."""
+
+    def test_each_snippet_is_held(self) -> None:
+        """Exactly one line of the table is for it."""
+        for language, text in pieces():
+            held = [each for each in HELD if each.language == language and re.match(each.begins, text)]
+            self.assertEqual(1, len(held), f"{language}: {text}")
+
+    def test_each_line_holds_some(self) -> None:
+        for each in HELD:
+            self.assertTrue(any(each.language == kind and re.match(each.begins, text) for kind, text in pieces()), each)
+
+    def test_none_is_overlooked(self) -> None:
+        """docutils finds the same ones."""
+        for document in set(DOCUMENTS) - {"docs/performance.rst"}:
+            blocks = ["".join(block.itertext()) for block in parsed(document)[0].iter("literal_block")]
+            self.assertEqual(blocks, [each.text for each in snippets() if each.document == document], document)
+
+    def test_the_tests_are_there(self) -> None:
+        for each in HELD:
+            self.assertTrue(each.by.startswith("no test: ") or (ROOT / each.by).exists(), each)
+
+
+def airyd_options(line: str) -> list[list[str]]:
+    """Return the options of airyd in a command: of twistd, or of ``make run``."""
+    words = shlex.split(line)
+    if words[:2] == ["make", "run"]:
+        return [shlex.split(word.removeprefix("ARGS=")) for word in words[2:]]
+    return [words[words.index("airyd") + 1 :]] if "airyd" in words and words[0].endswith("/twistd") else []
+
+
+class CommandTests(SynchronousTestCase):
+    """Commands whose options are airyd's."""
+
+    def check(self, words: list[str]) -> None:
+        """See that airyd understands options; files that they name need not be there."""
+        options = Options()
+        options.parseOptions(words)
+        from twisted.internet import reactor
+
+        for spec in options.settings.auth:
+            try:
+                make_authenticator(spec, AccessContext(cast(IReactorCore, reactor), lambda: 0.0))
+            except ConfigurationError as error:
+                self.assertIn("there is no such file", str(error))
+        for url in options.settings.sources:
+            alone = re.sub(r"(?<=[?&])destinations=[^&]*&?", "", url).rstrip("?&")
+            try:
+                make_source(alone, SourceContext(cast(IReactorCore, reactor), lambda: 0.0, AIRY_DESTINATIONS))
+            except ConfigurationError as error:
+                self.assertIn("there is no such file", str(error))
+
+    def test_options(self) -> None:
+        found = [words for _, commands in consoles() for each in commands for words in airyd_options(each.line)]
+        inline = re.findall(
+            r"``make run ARGS='([^']*)'``", "".join((ROOT / s.document).read_text() for s in snippets())
+        )
+        self.assertNotEqual([], found)
+        for words in [*found, *(shlex.split(each) for each in inline)]:
+            self.check(words)
+
+    def test_options_of_the_service(self) -> None:
+        for snippet in snippets():
+            if snippet.language == "ini":
+                (words,) = option_sets(snippet.text)
+                self.check(words)
+
+    def test_scenarios(self) -> None:
+        """Each that a command names is there, or some whose names begin so."""
+        names = [scenario.name for scenario in scenarios(SIZES["full"])]
+        for document in DOCUMENTS:
+            for shown in re.findall(r"--scenario ([\w-]+)", (ROOT / document).read_text()):
+                self.assertTrue(any(name.startswith(shown) for name in names), f"{document}: {shown}")
+
+    def test_file_of_destinations(self) -> None:
+        (snippet,) = [each for each in snippets() if each.text.startswith("# for the team")]
+        path = Path(self.mktemp())
+        path.write_text(snippet.text)
+        options = Options()
+        options.parseOptions(["--destinations-file", str(path)])
+        self.assertEqual([*AIRY_DESTINATIONS, "/queue/tags", "/queue/tag-counts"], list(options.settings.destinations))
+
+
+@cache
+def templates() -> tuple[re.Pattern[str], ...]:
+    """Return patterns of all texts in airyd that have fields: f-strings, and formats of log lines."""
+    found = set()
+    for path in ROOT.glob("airyd/**/*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                text = "".join(str(part.value) if isinstance(part, ast.Constant) else "\0" for part in node.values)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                text = re.sub(r"\{\w[^{}]*\}", "\0", node.value)
+            else:
+                continue
+            if sum(letter.isalpha() for letter in text) >= _FEWEST_LETTERS and "\n" not in text:
+                found.add(text)
+    return tuple(re.compile(".+".join(map(re.escape, text.split("\0")))) for text in found)
+
+
+class LogTests(SynchronousTestCase):
+    """Lines of the log, and of ``airyd tail``."""
+
+    def lines(self) -> Iterator[tuple[Snippet, str]]:
+        """Yield those that the documents show."""
+        for snippet in snippets():
+            if snippet.language == "text" and re.match(r"airyd |destinations added|login of |tcp4:", snippet.text):
+                yield from ((snippet, line.removeprefix("airyd tail: ")) for line in snippet.text.splitlines())
+
+    def test_airyd_can_write_them(self) -> None:
+        for snippet, line in self.lines():
+            fits = any(template.fullmatch(line) for template in templates())
+            self.assertTrue(fits, f"{snippet.document}: {line}")
+
+    def test_it_cannot_write_others(self) -> None:
+        for line in ("airyd has arrived at its event source", "connected to redis://127.0.0.1 as reader"):
+            self.assertFalse(any(template.fullmatch(line) for template in templates()), line)
