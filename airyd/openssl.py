@@ -18,7 +18,7 @@ from twisted.internet.ssl import trustRootFromCertificates
 #: The first bytes of a TLS alert, which a TLS server sends to a client that does not speak TLS (RFC 8446, section 5.1).
 TLS_ALERT: Final = b"\x15\x03"
 _CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
-_NO_CERTIFICATE: Final = "there is no certificate in PEM form in it"
+_NO_CERTIFICATE: Final = "the file has no certificate in PEM form"
 _BROKEN_CERTIFICATE: Final = "a certificate in it is broken"
 #: OpenSSL's reasons for an answer that is not TLS.
 _NO_TLS: Final = ("wrong version number", "packet length too long", "record layer failure", "http request")
@@ -48,7 +48,7 @@ def read_private_key(pem: bytes) -> Any:
         # OpenSSL itself would ask for the passphrase on the terminal.
         raise ValueError("the key has a passphrase; give a key without one") from None
     except (ValueError, UnsupportedAlgorithm):
-        raise ValueError("there is no private key in PEM form in it") from None
+        raise ValueError("the file has no private key in PEM form") from None
 
 
 def split_certificates(pem: bytes) -> list[bytes]:
