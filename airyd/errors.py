@@ -58,7 +58,7 @@ class Fault(Enum):
     FORBIDDEN = ("403 Forbidden", CloseCode.POLICY)
     UNKNOWN_DESTINATION = ("unknown destination", CloseCode.POLICY)
     INVALID_PAYLOAD = ("invalid payload", CloseCode.POLICY)
-    # The server cannot.
+    # The server can't serve the client now.
     SLOW_CONSUMER = ("client too slow", CloseCode.TRY_AGAIN)
     HISTORY_LOST = ("history lost", CloseCode.TRY_AGAIN)
     SOURCE_UNAVAILABLE = ("event source unavailable", CloseCode.TRY_AGAIN)

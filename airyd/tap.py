@@ -74,7 +74,7 @@ def _fail(reactor: IServerReactor, reason: str) -> None:
     """Stop the reactor, then print the reason and exit with status 1, which twistd can't do once the reactor runs."""
 
     def end() -> None:
-        if sys.__stderr__ is not None:  # sys.stderr is the log's
+        if sys.__stderr__ is not None:  # sys.stderr belongs to the log
             room = select.poll()
             room.register(2, select.POLLOUT)
             if room.poll(LAST_LINES * 1000):
