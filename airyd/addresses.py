@@ -1,4 +1,4 @@
-"""Which addresses only this machine can reach: names and address literals, and those in ``Host`` headers."""
+"""Hosts: which are loopback, and the host and port of a ``Host`` header."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _AUTHORITY: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[0-9A-Za
 
 
 class Authority(NamedTuple):
-    """A host and a port, as a ``Host`` header has them.
+    """A host and a port, as in a ``Host`` header.
 
-    :ivar host: in lower case, an IPv6 address without brackets
-    :ivar port: its digits; empty if there is none
+    :ivar host: in lower case; an IPv6 address has no brackets
+    :ivar port: the digits; empty if there is no port
     """
 
     host: str
@@ -31,9 +31,9 @@ def is_loopback_host(host: str) -> bool:
 
 
 def read_authority(text: str) -> Authority:
-    """Return the host and port in ``host``, ``host:port`` or ``[address]:port``.
+    """Return the host and port in ``host``, ``host:port`` or ``[address]:port`` (RFC 9110, section 7.2).
 
-    Raises ``ValueError`` for what is neither (RFC 9110, section 7.2).
+    Raises ``ValueError`` for any other text.
     """
     found = _AUTHORITY.fullmatch(text)
     if found is None:

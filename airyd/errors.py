@@ -1,4 +1,4 @@
-"""What can go wrong: every ERROR text and close code, in one table."""
+"""Errors: the table of STOMP ERROR messages and WebSocket close codes, and the exceptions of all rooms."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class CloseCode(IntEnum):
 
 
 class Fault(Enum):
-    """Why a client gets an ERROR frame.
+    """The reasons for which a client gets an ERROR frame.
 
-    Each member's value is the text of the ERROR's ``message`` header and the close code that
-    follows. The texts are fixed: what the client sent, and numbers, belong into the ERROR's body.
-    Only what has to do with the login contains ``401``, since Airy's client logs its user out on
-    these digits. ``kind`` names the fault in metrics and logs.
+    Each value is the text of the ERROR's ``message`` header and the close code that follows. The
+    texts never change: numbers, and what the client sent, belong in the ERROR's body. Only faults
+    of the login contain ``401``, because Airy's client logs its user out when it sees these digits.
+    ``kind`` names the fault in metrics and logs.
     """
 
-    # The client broke the rules of STOMP.
+    # The client broke the STOMP protocol.
     MALFORMED_FRAME = ("malformed frame", CloseCode.PROTOCOL_ERROR)
     UNKNOWN_COMMAND = ("unknown command", CloseCode.PROTOCOL_ERROR)
     UNEXPECTED_COMMAND = ("command not allowed now", CloseCode.PROTOCOL_ERROR)
@@ -43,7 +43,7 @@ class Fault(Enum):
     NOT_ACKNOWLEDGEABLE = ("subscription takes no acknowledgement", CloseCode.PROTOCOL_ERROR)
     UNKNOWN_TRANSACTION = ("unknown transaction", CloseCode.PROTOCOL_ERROR)
     DUPLICATE_TRANSACTION = ("transaction in use", CloseCode.PROTOCOL_ERROR)
-    # The client went over a bound.
+    # The client exceeded a limit.
     FRAME_TOO_BIG = ("frame too big", CloseCode.TOO_BIG)
     TOO_MANY_HEADERS = ("too many headers", CloseCode.TOO_BIG)
     TOO_MANY_SUBSCRIPTIONS = ("too many subscriptions", CloseCode.POLICY)
@@ -51,14 +51,14 @@ class Fault(Enum):
     TRANSACTION_TOO_BIG = ("transactions too big", CloseCode.TOO_BIG)
     CONNECT_TIMEOUT = ("no CONNECT in time", CloseCode.POLICY)
     HEARTBEAT_TIMEOUT = ("no heart-beat in time", CloseCode.POLICY)
-    # The client may not.
+    # The client is not allowed to.
     UNAUTHORIZED = ("401 Unauthorized", CloseCode.POLICY)
     TOKEN_EXPIRED = ("401 token expired", CloseCode.POLICY)
     TOKEN_REVOKED = ("401 token revoked", CloseCode.POLICY)
     FORBIDDEN = ("403 Forbidden", CloseCode.POLICY)
     UNKNOWN_DESTINATION = ("unknown destination", CloseCode.POLICY)
     INVALID_PAYLOAD = ("invalid payload", CloseCode.POLICY)
-    # The server cannot.
+    # The server can't serve the client now.
     SLOW_CONSUMER = ("client too slow", CloseCode.TRY_AGAIN)
     HISTORY_LOST = ("history lost", CloseCode.TRY_AGAIN)
     SOURCE_UNAVAILABLE = ("event source unavailable", CloseCode.TRY_AGAIN)
@@ -83,9 +83,9 @@ class Fault(Enum):
 
 
 class StompError(Exception):
-    """A client's connection must end with an ERROR frame.
+    """The connection must end with an ERROR frame.
 
-    :ivar fault: which entry of the table
+    :ivar fault: the entry of the table
     :ivar detail: a sentence for the ERROR's body; may quote what the client sent
     :ivar receipt: the ``receipt`` header of the frame at fault, if it had one
     """
@@ -101,33 +101,33 @@ class StompError(Exception):
 
 
 class ConfigurationError(ValueError):
-    """An option is wrong; the text says in one line what to change, whatever it quotes."""
+    """An option is wrong; the text is one line that says what to change."""
 
     def __init__(self, text: str) -> None:
         super().__init__(" ".join(text.split()))
 
     def __str__(self) -> str:
-        return " ".join(super().__str__().split())  # whatever the option holds
+        return " ".join(super().__str__().split())  # an option's value may hold line ends
 
 
 class Refusal(Exception):
-    """A command can't be carried out.
+    """A client's request is refused.
 
-    :cvar stomp_fault: which ERROR a STOMP client gets
+    :cvar stomp_fault: the ERROR that a STOMP client gets
     """
 
     stomp_fault: ClassVar[Fault]
 
     def stomp_error(self, receipt: str | None = None) -> StompError:
-        """Return the error that a STOMP client gets, with this exception's text."""
+        """Return the error for a STOMP client; its body is this exception's text."""
         return StompError(self.stomp_fault, str(self), receipt)
 
 
 class RequestRefused(Exception):
     """An opening handshake is refused with an HTTP error.
 
-    :ivar reason: one line that says what to change; repeats nothing of the request
-    :ivar headers: what the status demands, such as ``Allow``
+    :ivar reason: one line that says what to change; must not quote the request
+    :ivar headers: the headers that the status requires, such as ``Allow``
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class RequestRefused(Exception):
 
 
 class LoginFault(Enum):
-    """Why a login is refused; the value names it in metrics and logs. A client learns only whether it is EXPIRED."""
+    """The reasons for which a login is refused, as metrics and logs name them; clients are only told EXPIRED."""
 
     MISSING = "missing"
     UNKNOWN_KIND = "unknown_kind"
@@ -162,8 +162,8 @@ class LoginFault(Enum):
 class LoginRefused(Refusal):
     """An authenticator does not accept these credentials.
 
-    :ivar fault: why, for the metrics
-    :ivar reason: why, for the log; must not repeat the credentials
+    :ivar fault: the reason for the metrics
+    :ivar reason: the reason for the log; must not quote the credentials
     """
 
     stomp_fault = Fault.UNAUTHORIZED
@@ -177,7 +177,7 @@ class LoginRefused(Refusal):
         return self.reason
 
     def stomp_error(self, receipt: str | None = None) -> StompError:
-        """Return an error that helps nobody to make a better forgery."""
+        """Return an error that gives a forger no hint."""
         is_expired = self.fault is LoginFault.EXPIRED
         return StompError(
             self.stomp_fault, "The token has expired." if is_expired else "There is no valid token.", receipt
@@ -185,22 +185,22 @@ class LoginRefused(Refusal):
 
 
 class LoginUnavailable(Refusal):
-    """An authenticator can't say yet whether the credentials are good; the text is for operators."""
+    """An authenticator can't check credentials now, for instance because it has no keys; the text is for operators."""
 
     stomp_fault = Fault.LOGIN_UNAVAILABLE
 
     def stomp_error(self, receipt: str | None = None) -> StompError:
-        """Return an error that doesn't tell a client what is missing; without ``401``, so that it tries again."""
+        """Return an error that hides the reason from clients; it has no ``401``, so that they try again."""
         return StompError(self.stomp_fault, "Logins cannot be checked now; try again later.", receipt)
 
 
 class SourceUnavailable(Refusal):
-    """The event source can't be reached now; the text is for operators, and must not hold secrets."""
+    """The event source can't be reached now; the text is for operators and must not contain secrets."""
 
     stomp_fault = Fault.SOURCE_UNAVAILABLE
 
     def stomp_error(self, receipt: str | None = None) -> StompError:
-        """Return an error that doesn't tell a client where the source is."""
+        """Return an error that hides the source's address from clients."""
         return StompError(self.stomp_fault, "The event source cannot be reached now; try again later.", receipt)
 
 
@@ -211,7 +211,7 @@ class UnknownDestination(Refusal):
 
 
 class PayloadFault(Enum):
-    """Which of the payload rules a body breaks; the value names it in metrics and logs."""
+    """The payload rule that a body breaks, as metrics and logs name it."""
 
     TOO_BIG = "too_big"
     NOT_UTF8 = "not_utf8"
@@ -224,8 +224,8 @@ class PayloadFault(Enum):
 class PayloadRefused(Refusal, ValueError):
     """A body breaks the payload rules.
 
-    :ivar fault: which rule
-    :ivar reason: the text for the publisher and the log; holds nothing of the body but positions
+    :ivar fault: the broken rule
+    :ivar reason: the text for the publisher and the log; of the body it holds only positions
     """
 
     stomp_fault = Fault.INVALID_PAYLOAD

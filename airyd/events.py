@@ -1,4 +1,4 @@
-"""Events, and how they are named on the wire."""
+"""Events, row filters, the names of destinations, and ``message-id`` headers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Final, NamedTuple, Protocol
 
-#: The destinations of every Airy platform (Airy's "Outbound Queues").
+#: The destinations that every Airy platform has (Airy's "Outbound Queues").
 MESSAGE: Final = "/queue/message"
 UNREAD_COUNT: Final = "/queue/unread-count"
 CHANNEL_CONNECTED: Final = "/queue/channel/connected"
@@ -17,23 +17,24 @@ AIRY_DESTINATIONS: Final = (MESSAGE, UNREAD_COUNT, CHANNEL_CONNECTED, CHANNEL_DI
 #: The one destination of Airy 0.10 and later (docs/clients.rst, "Airy's clients"); served if the operator adds it.
 EVENTS: Final = "/events"
 
-#: What each client can know of the server itself (``airyd.sources.status``), and what the names of all such begin with.
+#: The destination of notices about the server itself (``airyd.sources.status``).
 STATUS: Final = "/airyd/status"
-#: Where a client sends a new token: a command, no destination (docs/protocol.rst, "Another token").
+#: Where a client sends a new token (docs/protocol.rst, "Another token"). It can't be subscribed to.
 REFRESH: Final = "/airyd/token"
+#: The prefix of all names that airyd reserves for itself.
 OWN: Final = "/airyd/"
 
-#: What an event id may look like: safe in a header of every STOMP version, unescaped.
+#: An event id: needs no escapes in a header of any STOMP version.
 EVENT_ID = re.compile(r"[0-9A-Za-z._-]{1,100}\Z")
-#: What a destination of a deployment's own may look like: no asterisk, which patterns give a meaning to.
+#: A destination that an operator may add. It has no asterisk, because that is special in patterns.
 DESTINATION = re.compile(r"/[0-9A-Za-z._~/+@%-]{1,200}\Z")
 
 
 class Event(NamedTuple):
-    """One event as the source gave it.
+    """One event, as the source delivers it.
 
     :ivar destination: such as ``/queue/message``
-    :ivar id: the source's own id, ordered within the destination (see ``IEventSource.order``)
+    :ivar id: the source's id; ids are ordered within a destination (see ``IEventSource.order``)
     :ivar body: UTF-8 JSON, delivered byte for byte
     """
 
@@ -45,9 +46,9 @@ class Event(NamedTuple):
 class Replay(NamedTuple):
     """A page of history.
 
-    :ivar events: what came after the id that was asked for, oldest first
-    :ivar complete: False if something after that id is gone, or the id is unknown; then ``events`` is empty
-    :ivar more: whether there was more to read when this page was made
+    :ivar events: the events after the requested id, oldest first
+    :ivar complete: False if an event after that id is lost, or the id is unknown; then ``events`` is empty
+    :ivar more: whether more events followed when this page was read
     """
 
     events: tuple[Event, ...]
@@ -56,7 +57,7 @@ class Replay(NamedTuple):
 
 
 class Row(Protocol):
-    """An event as row filters look at it: all of them at the same one, which decodes its body once."""
+    """An event for row filters; all filters share one, so that its body is decoded once."""
 
     @property
     def event(self) -> Event:
@@ -64,45 +65,45 @@ class Row(Protocol):
         ...
 
     def text(self, field: str) -> str | None:
-        """Return the text of a field of the body; None if there is none, or if it is no text.
+        """Return the text of a field of the body; None if the field is missing or not text.
 
-        Raises ``RecursionError`` for a body that is nested too deep to be looked at.
+        Raises ``RecursionError`` if the body is nested too deep.
         """
         ...
 
 
 class RowFilter(Protocol):
-    """Decides which events of a destination a principal sees; equal filters share their work.
+    """Decides which events of a destination a principal receives.
 
-    Implementations are hashable and compare by value.
+    Implementations are hashable and compare by value: equal filters are evaluated once per event.
     """
 
     def matches(self, row: Row) -> bool:
-        """Say whether the event is for this principal."""
+        """Return whether the principal receives the event."""
         ...
 
 
-@lru_cache(maxsize=256)  # asked for with every event and SUBSCRIBE; the names are those of the catalogue
+@lru_cache(maxsize=256)  # called for every event and SUBSCRIBE, with names of the catalogue only
 def destination_tag(destination: str) -> str:
-    """Return the short tag that stands for a destination in message ids: eight hex digits.
+    """Return the tag of a destination in message ids: eight hex digits.
 
-    A hash, not a number in the catalogue, so that every node gives the same whatever its options.
+    It is a hash, so that all nodes use the same tag even if their catalogues differ.
     """
     return sha256(destination.encode()).hexdigest()[:8]
 
 
 def share_a_tag(destinations: Collection[str]) -> bool:
-    """Say whether message ids of two of these could be mistaken for each other."""
+    """Return whether two of these destinations have the same tag, so that their message ids could be confused."""
     return len({destination_tag(name) for name in destinations}) < len(destinations)
 
 
 def message_id(destination: str, event_id: str) -> str:
-    """Return the ``message-id`` header of an event: unique in a connection, equal on every node."""
+    """Return the ``message-id`` header of an event: unique within a connection and equal on all nodes."""
     return f"{destination_tag(destination)}-{event_id}"
 
 
 def event_id_of(destination: str, wire_id: str) -> str | None:
-    """Return the source's id inside a ``message-id``, or None if it is not one of this destination."""
+    """Return the source's id in a ``message-id``; None if that is not a message id of this destination."""
     tag, dash, event_id = wire_id.partition("-")
     if not dash or tag != destination_tag(destination) or not EVENT_ID.match(event_id):
         return None

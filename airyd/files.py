@@ -1,4 +1,4 @@
-"""The files that options name: passwords, tokens, certificates, lists. What is wrong with one is said in one line."""
+"""Reads the files that options name (passwords, tokens, certificates, lists), with errors of one line."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Final
 
 from airyd.errors import ConfigurationError
 
-#: Bytes of a file with a password, a token, certificates or a list. A device such as /dev/zero never ends.
+#: Largest file that is read, in bytes. A device such as /dev/zero never ends.
 MOST_BYTES: Final = 16 * 1024 * 1024
 
 
 def read_file(path: str, most: int = MOST_BYTES) -> bytes:
-    """Return what a file holds.
+    """Return the content of a file.
 
-    :param most: bytes that it may have
+    :param most: the largest size, in bytes
 
-    Raises ``ValueError`` if it can't be read, or is too big; its text is the reason alone, and shows nothing of the
+    Raises ``ValueError`` if the file can't be read or is too big. The text is only the reason and never quotes the
     content.
     """
     try:
@@ -31,12 +31,12 @@ def read_file(path: str, most: int = MOST_BYTES) -> bytes:
 
 
 def read_bytes(name: str, path: str, most: int = MOST_BYTES) -> bytes:
-    """Return what a file holds.
+    """Return the content of a file that an option names.
 
-    :param name: what names the file, such as ``--admin-token-file``: the error begins with it
-    :param most: bytes that it may have
+    :param name: the option, such as ``--admin-token-file``; errors begin with it
+    :param most: the largest size, in bytes
 
-    Raises ``ConfigurationError`` if it can't be read, or is too big. The text shows nothing of the content.
+    Raises ``ConfigurationError`` if the file can't be read or is too big. The text never quotes the content.
     """
     if not path:
         raise ConfigurationError(f"{name} is empty; name a file")
@@ -47,17 +47,17 @@ def read_bytes(name: str, path: str, most: int = MOST_BYTES) -> bytes:
 
 
 def read_text(name: str, path: str, most: int = MOST_BYTES) -> str:
-    """Return the text that a file holds, which must be UTF-8; otherwise as :func:`read_bytes`."""
+    """Return the content of a file in UTF-8; see :func:`read_bytes`."""
     try:
         return read_bytes(name, path, most).decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise ConfigurationError(f"{name} {path}: the file is not text in UTF-8; write it as such") from None
+        raise ConfigurationError(f"{name} {path}: the file is not text in UTF-8; save it in that encoding") from None
 
 
 def read_line(name: str, path: str) -> str:
-    """Return the one line that a file holds, without its end; otherwise as :func:`read_text`.
+    """Return the only line of a file, without the line end; see :func:`read_text`.
 
-    Raises ``ConfigurationError`` if there is none, or more than one.
+    Raises ``ConfigurationError`` if the file is empty or has several lines.
     """
     line = read_text(name, path).rstrip("\r\n")
     if not line:
@@ -77,4 +77,4 @@ def _reason(error: OSError | ValueError) -> str:
             return f"the user that airyd runs as (number {os.geteuid()}) may not read it"
         case OSError():
             return f"cannot be read: {error.strerror}"
-    return "this can't be the name of a file"  # a NUL, or half a character
+    return "this can't be the name of a file"  # it holds a NUL or a lone surrogate

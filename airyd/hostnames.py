@@ -1,4 +1,4 @@
-"""Connecting to a host by any name that the resolver takes, also with TLS."""
+"""Client endpoints that connect to any host name the resolver accepts, such as ``my_redis``, with and without TLS."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ from twisted.web.client import URI
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
-#: Stands for a name that Twisted's TLS refuses; no certificate is for it (RFC 6761, section 6.4).
+#: Stands in for a name that Twisted's TLS refuses; no certificate has it (RFC 6761, section 6.4).
 _NO_NAME: Final = "host.invalid"
 
 
 @implementer(IStreamClientEndpoint)
 class AnyNameEndpoint:
-    """Twisted's ``HostnameEndpoint``, and what it refuses: names such as ``my_redis``, which Docker Compose gives.
+    """Connects like ``HostnameEndpoint``, and also to names that this refuses, such as Docker Compose's ``my_redis``.
 
     :param timeout: seconds that an attempt to connect may take
     """
@@ -63,7 +63,7 @@ class AnyNameEndpoint:
     async def _connect(self, factory: IProtocolFactory) -> IProtocol:
         try:
             return await self._attempt(self._host, factory)
-        except ValueError:  # it is no internet name (RFC 5890), which HostnameEndpoint asks for
+        except ValueError:  # HostnameEndpoint accepts internet names only (RFC 5890)
             addresses = await self._look_up()
         trouble: ConnectError | DNSLookupError = DNSLookupError()
         for address in addresses:
@@ -77,7 +77,7 @@ class AnyNameEndpoint:
         return HostnameEndpoint(self._reactor, host, self._port, self._timeout).connect(factory)
 
     def _look_up(self) -> Deferred[list[str]]:
-        """Fires with the addresses of the name, in the resolver's order."""
+        """Return a Deferred of the name's addresses, in the resolver's order."""
         found: Deferred[list[str]] = Deferred()
         addresses: list[str] = []
 
@@ -94,7 +94,7 @@ class AnyNameEndpoint:
                 found.callback(addresses)
 
         try:
-            self._host.encode("idna")  # as the resolver does, in a thread that would never tell of this
+            self._host.encode("idna")  # the resolver does it in a thread and would never report an error
         except UnicodeError:
             raise DNSLookupError from None
         resolver = cast(IReactorPluggableNameResolver, self._reactor).nameResolver
@@ -104,10 +104,10 @@ class AnyNameEndpoint:
 
 @implementer(IAgentEndpointFactory)
 class AnyNameEndpoints:
-    """Connects Twisted's ``Agent`` to the server of a URL, with nothing in the log of each connection.
+    """Connects Twisted's ``Agent`` to the server of a URL, without log lines for each connection.
 
     :param timeout: seconds that an attempt to connect may take
-    :param tls: how to speak TLS with a host, for ``https:``
+    :param tls: returns the TLS connection creator for a host, for ``https:``
     """
 
     def __init__(
@@ -144,7 +144,7 @@ class _QuietEndpoint:
 
 
 def why_not_connected(error: BaseException, host: str) -> str:
-    """Return in one line why no connection to a host could be made."""
+    """Return one line that says why the connection to a host failed."""
     match error:
         case DNSLookupError():
             return f"the name {host} cannot be resolved"
@@ -165,26 +165,26 @@ def one_line(error: BaseException | None) -> str:
 
 
 def tls_options(host: str, trust: Any = None, own: Any = None) -> IOpenSSLClientConnectionCreator:
-    """Return what makes TLS connections to a host, and checks that the server's certificate is for it.
+    """Return a creator of TLS connections to a host that checks that the server's certificate is for this host.
 
     :param trust: Twisted's trust root; None for the system's authorities
     :param own: arguments of Twisted's ``CertificateOptions``, such as a client's certificate
 
-    Raises ``ValueError`` if no certificate can be for such a name.
+    Raises ``ValueError`` if no certificate can have such a name.
     """
     try:
         return optionsForClientTLS(host, trustRoot=trust, extraCertificateOptions=own)
     except UnicodeError:
-        pass  # Twisted takes internet names only
+        pass  # Twisted accepts internet names only
     host.encode("idna")  # ValueError: a part of it is empty or too long
     return _AnyNameTLS(host, optionsForClientTLS(_NO_NAME, trustRoot=trust, extraCertificateOptions=own))
 
 
 @implementer(IOpenSSLClientConnectionCreator)
 class _AnyNameTLS:
-    """Checks certificates as Twisted does, for a name such as ``my_redis``.
+    """Checks certificates as Twisted does, but for a name such as ``my_redis``.
 
-    :param creator: makes connections whose certificates are checked for another name
+    :param creator: creates connections that check certificates for another name
     """
 
     def __init__(self, host: str, creator: IOpenSSLClientConnectionCreator) -> None:

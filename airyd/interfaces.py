@@ -1,4 +1,4 @@
-"""The interfaces between the floors (zope.interface; see docs/architecture.rst)."""
+"""The interfaces between the rooms: event source, sink, authenticator, principal, channel (docs/architecture.rst)."""
 
 from __future__ import annotations
 
@@ -17,67 +17,67 @@ from airyd.revocation import Revocation
 
 
 class IServerReactor(IReactorCore, IReactorTime, IReactorFromThreads, IReactorProcess, IReactorSocket):
-    """What the server asks of Twisted's reactor, besides what endpoints need. Every reactor of POSIX provides it."""
+    """The reactor interfaces that the server uses, besides those of endpoints; every POSIX reactor provides them."""
 
-    sigTerm = Attribute("What the reactor installs for SIGTERM: called with a signal's number and a frame.")
+    sigTerm = Attribute("The handler that the reactor installs for SIGTERM; called with the number and a frame.")
 
 
 class IEventSink(Interface):
-    """Where an event source delivers: the hub."""
+    """Receives the events of a source; the hub implements it."""
 
     def deliver(events: Sequence[Event]) -> None:
-        """Take a batch as it came from the feed, in order per destination."""
+        """Receive a batch of events, in the feed's order for each destination."""
 
     def gap(destinations: Sequence[str], reason: str) -> None:
-        """Learn that events of these destinations may have been missed."""
+        """Receive the report that the source may have missed events of these destinations."""
 
     def refused(destination: str, event_id: str, refusal: PayloadRefused) -> None:
-        """Learn that something in the feed was no event, and was left out."""
+        """Receive the report that an entry of the feed is not a valid event and was skipped."""
 
 
 class IEventSource(Interface):
     """A feed of events.
 
-    Ids are the source's own text (``airyd.events.EVENT_ID``), ordered within a destination, and
-    carry an epoch where the feed itself has none, so that an id from before a restart is
-    recognised as unknown and never mistaken for another event's.
+    The source chooses the ids (``airyd.events.EVENT_ID``). They are ordered within a destination. If the
+    feed loses its history at a restart, ids contain an epoch, so that an id from before the restart
+    is unknown and never names another event.
     """
 
     def start(sink: IEventSink) -> Deferred[None]:
-        """Begin; called once. Fires when the source was reached for the first time.
+        """Start the source; called once. Fires when the source was reached for the first time.
 
-        The sink must not be called before the first ``watch``.
+        The source must not call the sink before the first ``watch``.
         """
 
     def stop() -> Deferred[None]:
-        """End; fires when nothing is delivered any more and all connections are closed."""
+        """Stop the source; fires when it delivers nothing more and all its connections are closed."""
 
     def extend(destinations: Sequence[str]) -> None:
-        """Learn that the catalogue has these, too: from now on they may be watched, read and published to."""
+        """Add destinations to the catalogue; from now on they may be watched, replayed and published to."""
 
     def watch(destination: str, after_gap: bool = False) -> Deferred[str]:
-        """Deliver this destination's events from now on.
+        """Start delivering a destination's events to the sink.
 
-        Fires with the position (an id) from which on every event reaches the sink: each event
-        ordered after it, none up to it, and the first of them after this has fired. Called only for a
-        destination that isn't watched.
+        Fires with a position (an id): the sink gets every event ordered after it, and none up to it. The
+        first of these arrives after the Deferred has fired. Called only for a destination that is not
+        watched.
 
         The sink sets ``after_gap`` to go on after a gap of this destination, which it has unwatched since. The
-        source then goes on with all events that it still has and has not delivered, if it knows them; otherwise
+        source then continues with all events that it still has and has not delivered, if it knows them; otherwise
         the watch is a new one. A source without such knowledge may ignore the argument.
 
         Errors: ``SourceUnavailable``.
         """
 
     def unwatch(destination: str) -> None:
-        """Stop delivering this destination's events; the sink may still see what was under way."""
+        """Stop delivering a destination's events; the sink may still get events that are in flight."""
 
     def replay(destination: str, after: str, limit: int) -> Deferred[Replay]:
-        """Read at most ``limit`` events of the history that come after the id ``after``.
+        """Read at most ``limit`` events of the history that follow the id ``after``.
 
-        ``after`` is an event's id or a position. An id that is unknown, not this source's, or after which
-        something is gone, gives ``Replay((), complete=False, more=False)``. The page must not be older than this
-        call: the caller holds what is delivered from now on, not what was before.
+        ``after`` is an event's id or a position. If it is unknown, belongs to another source, or events after
+        it are lost, fires with ``Replay((), complete=False, more=False)``. The page must not be older than this
+        call, because the caller keeps only events that are delivered from now on.
 
         Errors: ``SourceUnavailable``.
         """
@@ -85,70 +85,67 @@ class IEventSource(Interface):
     def order(destination: str, event_id: str) -> tuple[int, ...]:
         """Return a key that orders a destination's ids of one epoch.
 
-        Raises ``ValueError`` for what is not an id of this source.
+        Raises ``ValueError`` for a text that is not an id of this source.
         """
 
     def publish(destination: str, body: bytes) -> Deferred[str]:
-        """Add an event to the feed; fires with its id when the feed has taken it.
+        """Add an event to the feed; fires with its id when the feed has accepted it.
 
-        Calls for one destination are taken in their order. The body was checked by the caller.
+        Events of one destination are published in the order of the calls. The caller has checked the body.
 
         Errors: ``SourceUnavailable``.
         """
 
     def health() -> Sequence[str]:
-        """Say what is wrong, one short text each, without secrets; empty when all is well."""
+        """Return the problems of the source, one short text each, without secrets; empty if there are none."""
 
 
 class IStatusSource(IEventSource):
-    """The feed of ``/airyd/status``: what airyd says of itself (``airyd.notices``)."""
+    """The source of ``/airyd/status``: notices about the server itself (``airyd.notices``)."""
 
     def state() -> Event:
-        """Return the event that each subscription begins with."""
+        """Return the first event of each subscription."""
 
     def notice(body: bytes) -> Event:
-        """Return the event of a notice to one client, with an id of its own."""
+        """Return a notice to one client as an event, with an id of its own."""
 
 
 class IRevocationStore(Interface):
-    """Keeps revocations where all who have the same source find them.
-
-    It begins and ends with that source.
-    """
+    """Stores revocations for all processes that use the same source; starts and stops with that source."""
 
     def follow(learn: Callable[[Sequence[Revocation]], None]) -> Deferred[None]:
-        """Tell of all that are kept, and of each that comes, by whomever; called at most once, after the start.
+        """Report the stored revocations, then each new one; called at most once, after the start.
 
-        Fires when all were told that were kept by now, however long that takes. One may be told again, and what was
-        told once holds whatever becomes of the store.
+        Fires when all revocations that are stored now were reported, however long that takes. A revocation may be
+        reported twice. It stays in force even if the store loses it.
         """
 
     def add(revocation: Revocation) -> Deferred[None]:
-        """Keep it; fires when it is kept. Harmless when repeated.
+        """Store a revocation; fires when it is stored. Repeating it is harmless.
 
         Errors: ``SourceUnavailable``.
         """
 
     def health() -> Sequence[str]:
-        """Say why revocations may not be heard of, one short text each, without secrets; empty when all is well."""
+        """Return why new revocations may be missed, one short text each, without secrets; empty if all is well."""
 
 
 class IRevocationKeeper(Interface):
-    """A source that keeps revocations, too: what an ``IEventSource`` may provide beside.
+    """Provided by an ``IEventSource`` that also stores revocations.
 
-    With any other source they are known to the process that was told, and end with it.
+    With any other source, only the process that receives a revocation knows it, and loses it when it ends.
     """
 
-    revocations = Attribute("Where they are kept: an IRevocationStore.")
+    revocations = Attribute("The store: an IRevocationStore.")
 
 
 class SourceContext(NamedTuple):
-    """What a source may use of its surroundings, so that tests can give it others.
+    """The reactor, clock and settings of a source, passed in so that tests can replace them.
 
-    :ivar reactor: monotonic time (``IReactorTime``), connections
-    :ivar wall: the wall-clock time in seconds since 1970
+    :ivar reactor: makes connections, and has monotonic time (``IReactorTime``)
+    :ivar wall: returns the wall-clock time in seconds since 1970
     :ivar destinations: the catalogue
-    :ivar body_limit: bytes that an event's body may have
+    :ivar body_limit: largest body of an event, in bytes
     :ivar environ: the process' environment
     """
 
@@ -162,27 +159,27 @@ class SourceContext(NamedTuple):
 class IEventSourceParser(Interface):
     """A plugin (``twisted.plugin``) that makes event sources from URLs of one scheme.
 
-    The plugin object must be cheap to import: import what the source needs within ``parse``.
+    The plugin's module must be cheap to import: import the source's own modules within ``parse``.
     """
 
     scheme = Attribute("The URL scheme, such as ``redis``: a str.")
     help = Attribute("A few lines for ``--help-sources``: the URL's form and its parameters: a str.")
-    shared = Attribute("Whether processes with the same URL have the same feed, if not the same ids: a bool.")
+    shared = Attribute("Whether all processes with the same URL read the same feed; ids may differ: a bool.")
 
     def parse(url: str, context: SourceContext) -> IEventSource:
-        """Make the source that the URL names; nothing is opened yet.
+        """Make the source that the URL names, without opening anything.
 
-        Errors: ``ConfigurationError`` whose text shows no password.
+        Errors: ``ConfigurationError`` whose text contains no password.
         """
 
 
 class Opening(NamedTuple):
-    """What a client showed in its opening handshake; ``repr`` shows nothing of it.
+    """The credentials in a client's opening handshake; ``repr`` hides them.
 
-    Texts have one character per byte (latin-1), since HTTP does not say what the bytes 80 to FF mean.
+    Texts have one character per byte (latin-1), because HTTP does not define the bytes 80 to FF.
 
-    :ivar authorization: the ``Authorization`` header; there is never more than one
-    :ivar cookie: the ``Cookie`` headers, joined with ``"; "``; only of pages whose origin may connect
+    :ivar authorization: the ``Authorization`` header, of which there is at most one
+    :ivar cookie: the ``Cookie`` headers, joined with ``"; "``; the page's origin has been checked
     """
 
     authorization: str | None = None
@@ -192,15 +189,15 @@ class Opening(NamedTuple):
         return "Opening(...)"
 
 
-#: Nothing was shown.
+#: An opening handshake without credentials.
 NO_OPENING: Final = Opening()
 
 
 class Credentials(NamedTuple):
-    """What a client showed in its CONNECT frame, and before; ``repr`` shows nothing of it.
+    """The credentials in a client's CONNECT frame and opening handshake; ``repr`` hides them.
 
     :ivar headers: all headers of the frame
-    :ivar peer: who is at the other end, for logs
+    :ivar peer: the client's address, for logs
     """
 
     login: str | None
@@ -214,66 +211,66 @@ class Credentials(NamedTuple):
 
 
 class IPrincipal(Interface):
-    """Who a client is, and what it may do."""
+    """The user of a client, and the user's rights."""
 
-    name = Attribute("For logs and metrics: a str.")
+    name = Attribute("The user's name, for logs and metrics: a str.")
     authority = Attribute(
-        "Who vouches for the name: the authenticator, or an object that stands for it. Principals whose names and "
-        "authorities are equal are the same user."
+        "The authenticator that vouches for the name, or an object that stands for it. Principals with equal names "
+        "and equal authorities are the same user."
     )
-    expires = Attribute("Wall-clock seconds since 1970 at which the login ends, or None.")
+    expires = Attribute("The time at which the login ends, in seconds since 1970 (wall clock), or None.")
 
     def may_subscribe(destination: str) -> bool:
-        """Say whether this client may subscribe to the destination."""
+        """Return whether this client may subscribe to the destination."""
 
     def may_send(destination: str) -> bool:
-        """Say whether this client may publish to the destination."""
+        """Return whether this client may publish to the destination."""
 
     def row_filter(destination: str) -> RowFilter | None:
-        """Return the filter of what this client sees of the destination; None: all of it."""
+        """Return the filter that selects this client's events of the destination; None for all events."""
 
 
 class IRevocable(IPrincipal):
-    """A principal that came with a token, which can be revoked; its subject is the principal's name."""
+    """A principal that logged in with a token, which can be revoked; its name is the token's subject."""
 
-    jti = Attribute("The token's own name: a str, or None.")
-    issued = Attribute("Wall-clock seconds since 1970 at which the token was issued at the earliest, or None.")
+    jti = Attribute("The token's id, the claim ``jti``: a str, or None.")
+    issued = Attribute("The earliest time at which the token was issued, in seconds since 1970 (wall clock), or None.")
 
 
 class IAuthenticator(Interface):
-    """Decides who a client is."""
+    """Checks the credentials of clients and returns their principals."""
 
-    public = Attribute("Whether it may stand on an address that isn't loopback: a bool.")
-    cookies = Attribute("Whether it takes cookies, which a browser sends whatever page asks: a bool.")
-    revocable = Attribute("Whether those whom it lets in are ``IRevocable``: a bool.")
+    public = Attribute("Whether it may be used on an address that is not loopback: a bool.")
+    cookies = Attribute("Whether it accepts cookies, which browsers send for requests of any page: a bool.")
+    revocable = Attribute("Whether its principals are ``IRevocable``: a bool.")
 
     def start() -> None:
-        """Begin to look after what is needed; called once."""
+        """Start background work, such as fetching keys; called once."""
 
     def stop() -> None:
-        """End; who waits for an answer may not get one any more."""
+        """Stop; Deferreds of ``authenticate`` that have not fired may never fire."""
 
     def takes(credentials: Credentials) -> bool:
-        """Say whether the credentials are of the kind that this one looks at, be they good or bad."""
+        """Return whether this authenticator checks this kind of credentials, valid or not."""
 
     def authenticate(credentials: Credentials) -> IPrincipal | Deferred[IPrincipal]:
-        """Look at the credentials of one CONNECT; a Deferred only if that takes a while.
+        """Check the credentials of one CONNECT; returns a Deferred only if the check takes time.
 
         Errors: ``LoginRefused``, ``LoginUnavailable``, raised or from the Deferred.
         """
 
     def health() -> Sequence[str]:
-        """Say why nobody can log in, one short text each, without secrets; empty when somebody can."""
+        """Return why nobody can log in, one short text each, without secrets; empty if logins work."""
 
     def warnings() -> Sequence[str]:
-        """Say what is wrong although logins work, in the same form."""
+        """Return the problems that do not prevent logins, in the same form."""
 
 
 class AccessContext(NamedTuple):
-    """What an authenticator may use of its surroundings, so that tests can give it others.
+    """The reactor, clock and environment of an authenticator, passed in so that tests can replace them.
 
-    :ivar reactor: monotonic time (``IReactorTime``), connections
-    :ivar wall: the wall-clock time in seconds since 1970
+    :ivar reactor: makes connections, and has monotonic time (``IReactorTime``)
+    :ivar wall: returns the wall-clock time in seconds since 1970
     :ivar environ: the process' environment
     """
 
@@ -283,10 +280,10 @@ class AccessContext(NamedTuple):
 
 
 class Readiness(NamedTuple):
-    """How a server, or a part of it, is: one short text for each thing, without secrets.
+    """Whether a server, or a part of it, is ready for clients; each problem is one short text without secrets.
 
-    :ivar reasons: why clients should not be sent to it; empty when they may be
-    :ivar warnings: what is wrong although they may be
+    :ivar reasons: why it is not ready; empty if it is
+    :ivar warnings: problems that do not keep it from being ready
     """
 
     reasons: Sequence[str] = ()
@@ -300,58 +297,58 @@ class IAuthenticatorParser(Interface):
     help = Attribute("A few lines for ``--help-auth``: a str.")
 
     def parse(arguments: str, context: AccessContext) -> IAuthenticator:
-        """Make the authenticator; ``arguments`` is what follows the first colon, or empty.
+        """Make the authenticator; ``arguments`` is the text after the spec's first colon, or empty.
 
-        Errors: ``ConfigurationError`` whose text shows no secret.
+        Errors: ``ConfigurationError`` whose text contains no secret.
         """
 
 
 class IChannel(Interface):
-    """One client's connection as the hub sees it: bytes that are framed already go down."""
+    """One client's WebSocket connection, as the hub uses it; bytes are sent to it as whole WebSocket frames."""
 
     direct = Attribute(
-        "A callable that sends bytes now and returns how many the kernel took, as ``socket.send`` "
-        "does; None while bytes are queued, on TLS, and from the close on."
+        "A callable like ``socket.send``: sends bytes now and returns how many the kernel took. "
+        "None while bytes are queued, with TLS, and once the connection closes."
     )
-    peer = Attribute("Who is at the other end, for logs: a str.")
-    buffered = Attribute("Bytes that wait to be sent to this client: an int.")
+    peer = Attribute("The client's address, for logs: a str.")
+    buffered = Attribute("Bytes that are queued for this client: an int.")
 
     def take_opening() -> Opening:
-        """Give away what the client showed in its opening handshake: the channel forgets it."""
+        """Return the credentials of the opening handshake, and forget them."""
 
     def send(wire: bytes) -> None:
-        """Send framed bytes, now or after what waits; ignored once the channel is closing."""
+        """Send framed bytes now, or queue them; ignored once the channel is closing."""
 
     def ping() -> None:
-        """Ask the client to show that it is there; any bytes of it are an answer."""
+        """Send a ping; any bytes from the client count as an answer."""
 
     def send_rest(wire: bytes, count: int) -> None:
-        """Take over after ``direct(wire)`` took only ``count`` bytes (or raised: 0)."""
+        """Queue the rest after ``direct(wire)`` sent only ``count`` bytes (0 if it raised)."""
 
     def pause() -> None:
-        """Read nothing from the client for now."""
+        """Stop reading from the client."""
 
     def resume() -> None:
-        """Read again."""
+        """Read from the client again."""
 
     def close(fault: Fault | None) -> bool:
-        """End the connection after what was sent before: with the fault's close code, or 1000.
+        """Close the connection after the bytes sent before, with the fault's close code, or 1000.
 
-        Returns whether anything could be sent: not during the opening handshake, which then gets an HTTP answer.
+        Returns whether anything could be sent. During the opening handshake it can't: the client gets an HTTP error.
         """
 
 
 class IChannelOwner(Interface):
-    """Who hears from a channel."""
+    """Is notified by a channel; the client implements it."""
 
     def direct_changed() -> None:
-        """``channel.direct`` has become None, or is a callable again."""
+        """React to ``channel.direct``, which has become None or a callable again."""
 
     def drained() -> None:
-        """Nothing is buffered for this client any more."""
+        """Continue: nothing is buffered for this client any more."""
 
     def fail(error: StompError) -> None:
-        """The client must go: what it does not read is more than may be buffered for it."""
+        """End the connection with an ERROR, for instance because too many bytes are buffered for the client."""
 
     def ended() -> None:
-        """Nothing can be sent any more: the connection is closing or lost."""
+        """Stop sending: the connection is closing or lost."""

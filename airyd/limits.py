@@ -1,4 +1,4 @@
-"""Bounds on what one client may do or cost, with their defaults; each is an option of the command line."""
+"""Limits on frames, headers, subscriptions, buffers and times: the options with their defaults, and the fixed ones."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ def _limit(default: int, help_text: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The bounds. Sizes are in bytes, times in seconds.
+    """The limits that are options; sizes are bytes, times are seconds.
 
-    The name of a field with dashes is the name of its option.
+    A field's name, with dashes for underscores, is the name of its option.
     """
 
     connect_timeout: int = _limit(10, "seconds from TCP accept to CONNECTED")
@@ -39,45 +39,45 @@ LIMITS: tuple[tuple[str, int, str], ...] = tuple(
     (f.name, getattr(_DEFAULTS, f.name), f.metadata["help"]) for f in fields(Limits)
 )
 
-#: Bytes that a client may send ahead while its login is looked at.
+#: Bytes that a client may send while its login is being checked.
 HELD_DURING_LOGIN = 64 * KIB
-#: Commands of one client that may wait for an answer; with more, nothing is read from it for a while.
+#: Requests of one client that may wait for an answer; above this, airyd pauses reading from the client.
 MOST_UNDER_WAY = 64
-#: Seconds that a DISCONNECT waits for what came before it.
+#: Seconds that a DISCONNECT waits for the requests before it.
 DISCONNECT_PATIENCE = 10.0
-#: Seconds to look ahead at most: the wheel keeps a cancelled call until its time, a client may ask for months, and the
-#: wall clock, by which logins end, may be set.
+#: Longest timer, in seconds; longer waits are checked again after this. The timer wheel keeps a cancelled call until
+#: it is due, a client may ask for months, and the wall clock, by which logins expire, may be set.
 FURTHEST_LOOK = 60.0
 #: Seconds of silence after which a client that sends no heart-beats is pinged (option --ping-interval).
 PING_INTERVAL = 30.0
-#: Where many clients are to be closed, that takes this many seconds for each, and at most so many in all, so that they
-#: don't come back as one.
+#: When many clients are closed, this many seconds per client, and at most so many in all, spread the closes, so that
+#: they don't all reconnect at once.
 SPREAD_PER_CLIENT = 0.002
 SPREAD_AT_MOST = 3.0
 #: Seconds that a closing connection may take to read its last frames and answer the close.
 CLOSE_PATIENCE = 5.0
 #: Seconds that a SUBSCRIBE, SEND or COMMIT may wait for the event source.
 SOURCE_PATIENCE = 10.0
-#: Unacknowledged messages of a subscription: when not asked for, and at most.
+#: Unacknowledged messages of a subscription: the default, and the most that a client may ask for.
 PREFETCH_DEFAULT = 100
 PREFETCH_CAP = 1000
-#: Messages that no longer wait for an ACK, as many as two of the largest windows hold, and subscriptions that ended: a
-#: connection remembers so many, by 8 bytes each, and takes an ACK, NACK or UNSUBSCRIBE of them that comes late.
+#: Settled messages (as many as two of the largest windows) and ended subscriptions that a connection remembers, with
+#: 8 bytes each, so that a late ACK, NACK or UNSUBSCRIBE of them is accepted.
 SETTLED_MESSAGES = 2 * PREFETCH_CAP
 ENDED_SUBSCRIPTIONS = 1000
-#: Characters of a pattern in a SUBSCRIBE: with more it fits no destination (``airyd.events.DESTINATION``).
+#: Characters of a pattern in a SUBSCRIBE; a longer one matches no destination (``airyd.events.DESTINATION``).
 PATTERN = 202
 #: Characters of a token.
 LONGEST_TOKEN = 8 * KIB
-#: Events in a page of a replay.
+#: Events in one page of a replay.
 REPLAY_PAGE = 200
-#: Events of a page, and about how many bytes of them, that are sent in one turn of the reactor.
+#: Events of a page, and about how many bytes, that are sent in one turn of the reactor.
 REPLAY_PIECE = 50
 REPLAY_PIECE_BYTES = 64 * KIB
-#: Live events held, and their bytes, while a page of a replay is under way.
+#: Live events, and their bytes, that are held while a page of a replay is read.
 HELD_EVENTS = 1000
 HELD_BYTES = 1 * MIB
-#: A replay pauses while more than this waits in the client's buffer.
+#: A replay pauses while more bytes than this are buffered for the client.
 REPLAY_BUFFER = 128 * KIB
-#: A WebSocket message may hold many STOMP frames; above this many bytes the connection is failed with 1009.
+#: Bytes of a WebSocket message, which may hold many STOMP frames; a larger one closes the connection with 1009.
 WEBSOCKET_MESSAGE = 16 * MIB

@@ -1,11 +1,11 @@
-"""What airyd counts, and how Prometheus reads it.
+"""Metrics: the table of all Prometheus metrics, and the registry that ``/metrics`` exports.
 
-The code increments plain integers and ``collections.Counter`` objects; prometheus_client sees them
-only when somebody scrapes. The fields of :class:`Metrics` are the table of all metrics: names, help
-and labels are written nowhere else.
+The code increments plain integers and ``collections.Counter`` objects; prometheus_client reads them
+only at a scrape. The fields of :class:`Metrics` define the names, help texts and labels, in this
+place only.
 """
 
-# ruff: noqa: RUF009  # what _gauge and _counter return is a dataclass field
+# ruff: noqa: RUF009  # _gauge and _counter return dataclass fields
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from airyd import __version__
 from airyd.errors import Fault, LoginFault
 from airyd.stomp.spec import Command
 
-#: Ends of a connection that are no :class:`~airyd.errors.Fault`: after DISCONNECT, by the client's close
-#: frame, TCP gone without one, and a violation of RFC 6455.
+#: Ends of a connection without a :class:`~airyd.errors.Fault`: after DISCONNECT, by the client's close frame, by loss
+#: of TCP without a close frame, and by a violation of RFC 6455.
 CLOSED_NORMALLY: Final = "normal"
 CLOSED_BY_CLIENT: Final = "client"
 CLOSED_LOST: Final = "lost"
 CLOSED_WEBSOCKET: Final = "websocket"
 #: The opening handshake was answered with an HTTP error.
 CLOSED_REFUSED: Final = "refused"
-#: Where an event to be published came from: a SEND, the admin page, the source itself.
+#: The origin of an event or a refused body: a SEND, the admin page, the source itself.
 ORIGIN_SEND: Final = "send"
 ORIGIN_ADMIN: Final = "admin"
 ORIGIN_SOURCE: Final = "source"
-#: The one gauge that is no number of things.
+#: The gauges that are 0 or 1.
 SOURCE_UP: Final = "airyd_source_up"
 LOGIN_UP: Final = "airyd_login_up"
-#: How a resume ended: proved whole, refused, or given up since the history went meanwhile.
+#: How a resume ended: proved complete, refused, or aborted because history was lost meanwhile.
 REPLAY_RECOVERED: Final = "recovered"
 REPLAY_UNRECOVERED: Final = "unrecovered"
 REPLAY_LOST: Final = "lost"
@@ -49,12 +49,12 @@ _OUTCOMES = (REPLAY_RECOVERED, REPLAY_UNRECOVERED, REPLAY_LOST)
 
 
 def _gauge(name: str, help_text: str, *labels: str) -> Any:
-    """Make a field of :class:`Metrics` that goes up and down: a Counter if it has labels, else an int."""
+    """Make a gauge field of :class:`Metrics`: a Counter if it has labels, else an int."""
     return _field(GaugeMetricFamily, name, help_text, labels, ())
 
 
 def _counter(name: str, help_text: str, *labels: str, known: Iterable[str] = ()) -> Any:
-    """Make a field of :class:`Metrics` that only grows; ``known`` values of its label are shown from the start."""
+    """Make a counter field of :class:`Metrics`; ``known`` values of its label are exported as 0 from the start."""
     return _field(CounterMetricFamily, name, help_text, labels, known)
 
 
@@ -67,26 +67,26 @@ def _field(family: type[Metric], name: str, help_text: str, labels: tuple[str, .
 
 @dataclass(slots=True, eq=False)
 class Metrics:
-    """The counters of one process: increment them directly; give the object to a registry to be scraped.
+    """The metrics of one process: increment the fields directly; a registry collects the object at each scrape.
 
-    A field with two labels is keyed by the tuple of their values, one with one label by its value.
-    Keys must come from bounded sets: the catalogue's destinations, kinds of this module, fault kinds.
+    A field with one label is keyed by its value, a field with two labels by the tuple of their values.
+    Keys must come from bounded sets: the catalogue's destinations, constants of this module, fault kinds.
 
-    :param destinations: the catalogue; each is shown at 0 from the start, so that a rate misses no first event
+    :param destinations: the catalogue; each is exported as 0 from the start, so that ``rate()`` sees the first event
     """
 
     destinations: InitVar[Iterable[str]] = ()
 
     connections: int = _gauge("connections", "Open TCP connections of clients.")
-    sessions: int = _gauge("sessions", "Clients between CONNECTED and their end.")
-    subscriptions: Counter[str] = _gauge("subscriptions", "Subscriptions that are open.", "destination")
-    buffered_clients: int = _gauge("buffered_clients", "Clients that bytes are queued for.")
+    sessions: int = _gauge("sessions", "Clients that are logged in: from CONNECTED to the end of the connection.")
+    subscriptions: Counter[str] = _gauge("subscriptions", "Open subscriptions.", "destination")
+    buffered_clients: int = _gauge("buffered_clients", "Clients for which bytes are queued.")
 
     connections_opened: int = _counter("connections_opened", "TCP connections that clients opened.")
     connections_closed: Counter[str] = _counter(
         "connections_closed",
-        "Connections that ended: normal (after DISCONNECT), client (its close frame), lost (TCP gone), "
-        "websocket (RFC 6455 broken), refused (opening handshake), or the fault that ended them.",
+        "Connections that ended: normal (after DISCONNECT), client (its close frame), lost (TCP connection lost), "
+        "websocket (violation of RFC 6455), refused (opening handshake), or the fault that ended them.",
         "kind",
         known=_CLOSES,
     )
@@ -95,22 +95,22 @@ class Metrics:
     )
     errors: Counter[str] = _counter("errors", "ERROR frames, by fault.", "kind", known=_FAULTS)
     logins_refused: Counter[str] = _counter(
-        "logins_refused", "Logins that were refused, by reason; clients learn less.", "reason", known=_LOGIN_FAULTS
+        "logins_refused", "Logins that were refused, by reason.", "reason", known=_LOGIN_FAULTS
     )
-    refreshes: int = _counter("logins_refreshed", "Tokens that took the place of others on connections that went on.")
-    events_in: Counter[str] = _counter("events_received", "Events that came from the source.", "destination")
+    refreshes: int = _counter("logins_refreshed", "Tokens that replaced an earlier token on an open connection.")
+    events_in: Counter[str] = _counter("events_received", "Events received from the source.", "destination")
     payloads_refused: Counter[tuple[str, str]] = _counter(
-        "payloads_refused", "Event bodies that broke the payload rules, by publisher and rule.", "origin", "kind"
+        "payloads_refused", "Event bodies that broke the payload rules, by origin and rule.", "origin", "kind"
     )
     published: Counter[str] = _counter(
-        "events_published", "Events that the source took from a publisher.", "origin", known=_ORIGINS
+        "events_published", "Published events that the source accepted, by origin.", "origin", known=_ORIGINS
     )
     deliveries: Counter[str] = _counter("deliveries", "MESSAGE frames handed to clients.", "destination")
     bytes_out: int = _counter("sent_bytes", "Wire bytes of the MESSAGE frames handed to clients.")
-    flushes: int = _counter("flushes", "Times that pending events of a destination were sent out.")
+    flushes: int = _counter("flushes", "Batches of pending events that were sent to a destination's subscribers.")
     replays: Counter[str] = _counter(
         "replays",
-        "Resumes: recovered, unrecovered (nothing replayed), lost (history went while it was replayed).",
+        "Resumes: recovered, unrecovered (nothing replayed), lost (history was lost during the replay).",
         "outcome",
         known=_OUTCOMES,
     )
@@ -119,25 +119,25 @@ class Metrics:
     nacks: int = _counter("nacks", "NACK frames of clients that settled a message.")
     late: Counter[str] = _counter(
         "late_frames",
-        "ACK and NACK frames for messages that were settled before or whose subscription had ended, "
-        "and UNSUBSCRIBE frames for subscriptions that had ended.",
+        "Late frames: ACK and NACK for messages already settled or of an ended subscription, UNSUBSCRIBE for an "
+        "ended subscription.",
         "command",
         known=(Command.ACK, Command.NACK, Command.UNSUBSCRIBE),
     )
-    gaps: Counter[str] = _counter("gaps", "Times that the source said it may have missed events.", "destination")
+    gaps: Counter[str] = _counter("gaps", "Gaps: the source reported that it may have missed events.", "destination")
     heartbeats_out: int = _counter("heartbeats_sent", "Heart-beats sent to clients.")
-    stalls: int = _counter("stalls", "Times that a client's socket took no more.")
+    stalls: int = _counter("stalls", "Times that a client's socket was full.")
 
-    #: Asked at each scrape whether the source is reachable; None until there is a source.
+    #: Returns at each scrape whether the source is reachable; None while there is no source.
     source_up: Callable[[], bool] | None = None
-    #: Asked at each scrape whether logins can be checked, with keys that are up to date; None until there are some.
+    #: Returns at each scrape whether logins can be checked with current keys; None while there is no authenticator.
     login_up: Callable[[], bool] | None = None
 
     def __post_init__(self, destinations: Iterable[str]) -> None:
         self.extend(destinations)
 
     def extend(self, destinations: Iterable[str]) -> None:
-        """Show these destinations at 0, too."""
+        """Export these destinations as 0."""
         names = tuple(destinations)
         for counter in (self.subscriptions, self.events_in, self.deliveries, self.gaps):
             counter.update(dict.fromkeys(names, 0))
@@ -150,17 +150,17 @@ class Metrics:
         if self.source_up is not None:
             yield GaugeMetricFamily(SOURCE_UP, "Whether the event source is reachable.", int(self.source_up()))
         if self.login_up is not None:
-            help_text = "Whether logins can be checked, with keys that are up to date."
+            help_text = "Whether logins can be checked with current keys."
             yield GaugeMetricFamily(LOGIN_UP, help_text, int(self.login_up()))
         yield from _families(self)
 
 
 @dataclass(slots=True, eq=False)
 class WorkersMetrics:
-    """What the parent of several workers counts by itself; it shows the sums of their :class:`Metrics` beside it."""
+    """The parent's own metrics with several workers; it exports the sums of their :class:`Metrics` as well."""
 
     workers: int = _gauge("workers", "Worker processes that accept clients.")
-    restarts: int = _counter("worker_restarts", "Times that a worker was started again after its process had ended.")
+    restarts: int = _counter("worker_restarts", "Times that a worker was restarted after its process had ended.")
     hangs: int = _counter("worker_hangs", "Times that a worker was killed because it did not answer.")
 
     def collect(self) -> Iterator[Metric]:
@@ -170,12 +170,12 @@ class WorkersMetrics:
 
 @dataclass(slots=True, eq=False)
 class LogMetrics:
-    """What becomes of a process's log."""
+    """The metrics of a process's log."""
 
-    dropped: int = _counter("log_lines_dropped", "Lines of the log that were dropped, because they were not read.")
+    dropped: int = _counter("log_lines_dropped", "Log lines that were dropped because they were not read in time.")
 
     def collect(self) -> Iterator[Metric]:
-        """Yield it as one of prometheus_client's families."""
+        """Yield them as prometheus_client's families."""
         yield from _families(self)
 
 
@@ -195,7 +195,7 @@ def _families(counts: Metrics | WorkersMetrics | LogMetrics) -> Iterator[Metric]
 
 
 def make_registry(metrics: Metrics) -> CollectorRegistry:
-    """Return what ``/metrics`` shows: the counters, and the process, its garbage collector and its Python."""
+    """Return the registry of ``/metrics``: the metrics of airyd, of the process, its garbage collector and Python."""
     registry = CollectorRegistry()
     registry.register(metrics)
     ProcessCollector(registry=registry)

@@ -1,4 +1,4 @@
-"""What airyd says of itself on ``/airyd/status``: the bodies of its messages (docs/protocol.rst, "Status")."""
+"""The JSON bodies of notices on ``/airyd/status`` (docs/protocol.rst, "Status")."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from collections.abc import Sequence
 
 
 def sources(down: Sequence[str]) -> bytes:
-    """Return the state of the event sources; ``down`` are the destinations whose source is away."""
+    """Return the state of the event sources; ``down`` are the destinations whose source is unreachable."""
     if not down:
         return _body({"type": "source", "state": "up"})
     return _body({"type": "source", "state": "down", "destinations": down})
 
 
 def gap(destination: str, since: str) -> bytes:
-    """Say that events of a destination may be missing after a ``message-id``."""
+    """Return the notice that events of a destination may be missing after the ``message-id`` ``since``."""
     return _body({"type": "gap", "destinations": [destination], "since": since})
 
 
 def subscription_ended(subscription: str, destination: str) -> bytes:
-    """Say that a subscription has ended, because a new token does not allow it."""
+    """Return the notice that a subscription has ended because the new token does not allow it."""
     return _body({"type": "subscription", "state": "ended", "id": subscription, "destination": destination})
 
 
 def token_expires(within: float) -> bytes:
-    """Say in how many seconds the client's login ends."""
+    """Return the notice that the client's login expires in ``within`` seconds."""
     return _body({"type": "token", "within": max(round(within, 3), 0)})
 
 
 def draining(within: float) -> bytes:
-    """Say within how many seconds the server ends the connection."""
+    """Return the notice that the server closes the connection within so many seconds."""
     return _body({"type": "draining", "within": round(within, 3)})
 
 

@@ -1,4 +1,4 @@
-"""Certificates and keys in PEM files, and what OpenSSL says of an error, for all that speaks TLS."""
+"""Reads certificates and keys in PEM files, and turns OpenSSL errors into readable reasons."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from service_identity import VerificationError
 from twisted.internet.ssl import Certificate as TwistedCertificate
 from twisted.internet.ssl import trustRootFromCertificates
 
-#: How a TLS alert begins, which a TLS server sends to a client that does not speak TLS (RFC 8446, section 5.1).
+#: The first bytes of a TLS alert, which a TLS server sends to a client that does not speak TLS (RFC 8446, section 5.1).
 TLS_ALERT: Final = b"\x15\x03"
 _CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
-_NO_CERTIFICATE: Final = "there is no certificate in PEM form in it"
+_NO_CERTIFICATE: Final = "the file has no certificate in PEM form"
 _BROKEN_CERTIFICATE: Final = "a certificate in it is broken"
-#: What OpenSSL says of an answer that is not TLS.
+#: OpenSSL's reasons for an answer that is not TLS.
 _NO_TLS: Final = ("wrong version number", "packet length too long", "record layer failure", "http request")
 
 
 def read_certificates(pem: bytes) -> list[Certificate]:
     """Return the certificates of a PEM file, at least one.
 
-    Raises ``ValueError``, whose text says what is wrong with the file.
+    Raises ``ValueError`` with a text that says what is wrong with the file.
     """
     if b"CERTIFICATE-----" not in pem:
         raise ValueError(_NO_CERTIFICATE)
@@ -40,7 +40,7 @@ def read_certificates(pem: bytes) -> list[Certificate]:
 def read_private_key(pem: bytes) -> Any:
     """Return the private key of a PEM file.
 
-    Raises ``ValueError``, whose text says what is wrong with the file.
+    Raises ``ValueError`` with a text that says what is wrong with the file.
     """
     try:
         return load_pem_private_key(pem, password=None)
@@ -48,11 +48,11 @@ def read_private_key(pem: bytes) -> Any:
         # OpenSSL itself would ask for the passphrase on the terminal.
         raise ValueError("the key has a passphrase; give a key without one") from None
     except (ValueError, UnsupportedAlgorithm):
-        raise ValueError("there is no private key in PEM form in it") from None
+        raise ValueError("the file has no private key in PEM form") from None
 
 
 def split_certificates(pem: bytes) -> list[bytes]:
-    """Return the certificates of a PEM file, at least one, without what stands between them; raises ``ValueError``."""
+    """Return the PEM text of each certificate in a PEM file, at least one; raises ``ValueError`` if there is none."""
     certificates = _CERTIFICATE.findall(pem)
     if not certificates:
         raise ValueError(_NO_CERTIFICATE)
@@ -60,9 +60,9 @@ def split_certificates(pem: bytes) -> list[bytes]:
 
 
 def trust_root(pem: bytes) -> Any:
-    """Return Twisted's trust root of the authorities in a PEM file; errors as of :func:`read_certificates`."""
+    """Return Twisted's trust root for the authorities in a PEM file; raises ``ValueError`` if it can't be used."""
     authorities = split_certificates(pem)
-    # cryptography is stricter than OpenSSL, and warns of some authorities that systems come with.
+    # cryptography is stricter than OpenSSL, and warns about some authorities that systems ship.
     try:
         return trustRootFromCertificates([TwistedCertificate.loadPEM(each) for each in authorities])
     except (CertificateError, ValueError):
@@ -70,7 +70,7 @@ def trust_root(pem: bytes) -> Any:
 
 
 class TlsFault(Enum):
-    """Why a connection to a server has no TLS."""
+    """The reasons for which TLS with a server fails."""
 
     OTHER_NAME = auto()
     UNTRUSTED = auto()
@@ -80,9 +80,9 @@ class TlsFault(Enum):
 
 
 def tls_fault(error: Exception) -> TlsFault:
-    """Return what kind of error this is.
+    """Return the kind of a TLS error.
 
-    :param error: one of service_identity, of pyOpenSSL, or of the standard library
+    :param error: from service_identity, pyOpenSSL or the standard library
     """
     if isinstance(error, VerificationError):
         return TlsFault.OTHER_NAME
@@ -95,12 +95,12 @@ def tls_fault(error: Exception) -> TlsFault:
 
 
 def openssl_reason(error: Exception) -> str:
-    """Return OpenSSL's words, in lower case.
+    """Return OpenSSL's reason, in lower case.
 
-    :param error: one of pyOpenSSL, or of the standard library
+    :param error: from pyOpenSSL or the standard library
     """
     if isinstance(error, ssl.SSLError):
-        # Those that Python itself raises have no reason.
+        # Errors that Python itself raises have no reason.
         return (getattr(error, "reason", None) or "no reason is given").replace("_", " ").lower()
     match error.args:
         case ([*entries],) if entries:  # the library, the function and the reason of each

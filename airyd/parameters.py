@@ -1,4 +1,4 @@
-"""Named values within one option, strictly read: the parameters of a source URL, and the words of an ``--auth``."""
+"""A strict reader of named values within one option: the query of a ``--source`` URL, the parts of an ``--auth``."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from typing import Final
 from airyd.errors import ConfigurationError
 from airyd.spelling import did_you_mean
 
-#: Characters of a wrong value that are shown.
+#: Characters of a wrong value that an error quotes.
 _SHOWN: Final = 60
 NOWHERE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Parameters:
-    """Named values, each given once and taken by its name.
+    """Named values, each given once.
 
-    :meth:`finish` then refuses those that nobody took, so that no misspelt one is ignored. Each method raises
-    ``ConfigurationError``.
+    The caller reads each value by its name, then calls :meth:`finish`, which refuses names that were not read: so no
+    misspelt name is ignored. Each method raises ``ConfigurationError``.
 
-    :param where: what each error begins with, such as ``redis``
+    :param where: the start of each error, such as ``redis``
     :param given: names and values in their order; None for a name without a value
     """
 
-    #: What one of them is called.
+    #: What errors call a named value.
     noun = "parameter"
-    #: Whether errors quote wrong values. Where a value may be a secret they must not.
+    #: Whether errors quote wrong values. They must not if a value may be a secret.
     quotes_values = True
     #: Whether a value may be empty.
     takes_empty = True
-    #: What follows a name that takes a value where all are listed.
+    #: The character after a name that takes a value, in lists of names.
     mark = ""
 
     def __init__(self, where: str, given: Iterable[tuple[str, str | None]]) -> None:
@@ -49,25 +49,25 @@ class Parameters:
         return ConfigurationError(f"{self._where}: {text}")
 
     def has(self, name: str) -> bool:
-        """Take a name that has no value; say whether it is there."""
+        """Return whether a name without a value is given."""
         value = self._take(name, "")
         if value is not None:
             raise self.error(f"{self.noun} {name!r} takes no value")
         return name in self._values
 
     def text(self, name: str) -> str | None:
-        """Take a value as it is; None if it isn't there."""
+        """Return a value as text; None if it is not given."""
         value = self._take(name, self.mark)
         if name in self._values and (value is None or not (value or self.takes_empty)):
             raise self.error(f"{self.noun} {name!r} needs a value: {name}=...")
         return value
 
     def integer(self, name: str, default: int, low: int, high: int) -> int:
-        """Take a whole number from ``low`` to ``high``."""
+        """Return a whole number from ``low`` to ``high``."""
         value = self.text(name)
         if value is None:
             return default
-        # int() would also take "1_000", " 1" and other scripts' digits.
+        # int() would also accept "1_000", " 1" and digits of other scripts.
         digits = value.removeprefix("-")
         number = int(value) if digits.isascii() and digits.isdigit() and len(digits) <= 20 else None
         if number is None or not low <= number <= high:
@@ -75,7 +75,7 @@ class Parameters:
         return number
 
     def number(self, name: str, default: float, low: float, high: float) -> float:
-        """Take a number from ``low`` to ``high``."""
+        """Return a number from ``low`` to ``high``."""
         value = self.text(name)
         if value is None:
             return default
@@ -88,7 +88,7 @@ class Parameters:
         return number
 
     def choice(self, name: str, choices: Sequence[str]) -> str:
-        """Take one of some values; the first if it isn't there."""
+        """Return one of the choices; the first one if none is given."""
         value = self.text(name)
         if value is None:
             return choices[0]
@@ -97,9 +97,9 @@ class Parameters:
         return value
 
     def finish(self, elsewhere: Mapping[str, str] = NOWHERE) -> None:
-        """Refuse what was not taken.
+        """Refuse names that were not read.
 
-        :param elsewhere: names that are known, but not here, and where they are
+        :param elsewhere: names that are valid elsewhere, each with the place
         """
         for number, name in enumerate(self._values, 1):
             if name in self._known:
@@ -109,10 +109,10 @@ class Parameters:
             raise self._unknown(self.describe_unknown(number, name, list(self._known)))
 
     def describe_unknown(self, number: int, name: str, known: Sequence[str]) -> str:
-        """Return what is wrong with a name that nobody took.
+        """Return the error text for a name that was not read.
 
-        :param number: its place, from 1 on
-        :param known: the names that were taken
+        :param number: its place, counted from 1
+        :param known: the names that were read
         """
         return f"unknown {self.noun} {name!r}{did_you_mean(name, known)}"
 

@@ -1,7 +1,7 @@
-"""The payload rules: what a body must be to be published (docs/protocol.rst, "Payloads").
+"""The payload rules for published bodies (docs/protocol.rst, "Payloads"), and the fields that row filters read.
 
-A body is refused only where a client could not use it. Everything else is left unread, so that the
-forms of every Airy release pass, and fields that nobody knows yet.
+A body is refused only if clients could not use it. Other fields are not read, so that the bodies of
+every Airy release pass, with fields that are added later.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class _TypedEvent(msgspec.Struct):
     payload: _Object
 
 
-#: The members of a body by their names, each as it is written.
+#: The members of a body by name, as raw JSON.
 Members = Mapping[str, msgspec.Raw]
 
 _Decoder = (
@@ -63,8 +63,8 @@ _DECODERS: Final[dict[str, _Decoder]] = {
 }
 
 _CHANNEL_PLACES: Final[Mapping[str, str | None]] = MappingProxyType({"channel_id": "id", "conversation_id": None})
-#: Where what a filter of rows calls a field is in the body: the name of a member; None: it never is there. Whatever
-#: isn't named here is the member of its own name.
+#: The member of a body that holds a row filter's field, by destination and field; None if no body has the field.
+#: A field that is not listed is the member of the same name.
 PLACES: Final[Mapping[str, Mapping[str, str | None]]] = MappingProxyType(
     {
         MESSAGE: MappingProxyType({"channel_id": "channel_id", "conversation_id": "conversation_id"}),
@@ -78,7 +78,7 @@ _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _TEXT: Final = msgspec.json.Decoder(str)
 _NOTHING: Final = msgspec.Raw()
 
-# What a JSON string may hold after a backslash: a pair of surrogates, a lone surrogate (the group), anything else.
+# The escapes of a JSON string: a pair of surrogates, a lone surrogate (the group), any other.
 _ESCAPES: Final = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\."
 )
@@ -87,16 +87,16 @@ _ESCAPES: Final = re.compile(
 def check(destination: str, body: bytes, limit: int) -> None:
     """Raise ``PayloadRefused`` unless the body may be published to the destination.
 
-    The body must be at most ``limit`` bytes, UTF-8 throughout, and one JSON object (RFC 8259, so
-    without a byte order mark) that isn't nested too deep: some 900 levels, as Python's recursion
-    limit allows. On Airy's four destinations the documented ids and time-stamps must be strings and
-    the count an integer from 0 on; on ``/events`` the type must be a string and the payload an object.
+    The body must have at most ``limit`` bytes, all UTF-8, and be one JSON object (RFC 8259, so without a
+    byte order mark) of at most about 900 levels, which is Python's recursion limit. On Airy's four
+    destinations the documented ids and time-stamps must be strings and the count a non-negative
+    integer; on ``/events`` the type must be a string and the payload an object.
     Time: about a microsecond for an ordinary event.
     """
     if len(body) > limit:
         raise PayloadRefused(PayloadFault.TOO_BIG, f"the body has {len(body)} bytes; the limit is {limit}")
     try:
-        # msgspec looks at the encoding only of what it reads, and a browser at all of it.
+        # msgspec checks the encoding only of what it reads; a browser checks all of it.
         body.decode()
     except UnicodeDecodeError as error:
         raise PayloadRefused(
@@ -112,12 +112,12 @@ def check(destination: str, body: bytes, limit: int) -> None:
 
 
 def place_of(destination: str, field: str) -> str | None:
-    """Return which member of a destination's bodies holds a field (:data:`PLACES`); None: none ever does."""
+    """Return the member of a destination's bodies that holds a field (:data:`PLACES`); None if no member does."""
     return PLACES.get(destination, _EXCEPT).get(field, field)
 
 
 def text_of(members: Members, member: str) -> str | None:
-    """Return the text that a member of a body is; None if there is none, or if it is no text."""
+    """Return the text of a member; None if the member is missing or not text."""
     written = bytes(members.get(member, b""))
     if not written.startswith(b'"'):
         return None
@@ -128,9 +128,9 @@ def text_of(members: Members, member: str) -> str | None:
 
 
 def members_of(body: bytes) -> Members:
-    """Return the members of a body, which passed :func:`check`.
+    """Return the members of a body that has passed :func:`check`.
 
-    Raises ``RecursionError`` for one that is nested too deep for where in the stack this is called.
+    Raises ``RecursionError`` if it is nested too deep for the depth of the stack at this call.
     """
     try:
         return _MEMBERS.decode(body)
@@ -139,15 +139,15 @@ def members_of(body: bytes) -> Members:
 
 
 def fields_of_event(members: Members) -> Members:
-    """Return the fields of an event on ``/events``: the members of its payload; none if that is no object.
+    """Return the fields of an event on ``/events``: the members of its payload; none if that is not an object.
 
-    A channel's ``channel_id`` is its ``id``. What metadata is about is in ``subject`` and ``identifier``: that of a
-    conversation has a ``conversation_id``, that of a channel a ``channel_id``.
+    A channel's ``channel_id`` is its ``id``. Metadata names its subject in ``subject`` and ``identifier``: metadata of
+    a conversation gets a ``conversation_id``, metadata of a channel a ``channel_id``.
 
     Raises ``RecursionError`` as :func:`members_of` does.
     """
     written = bytes(members.get("payload", b""))
-    if not written.startswith(b"{"):  # checked only where it came in
+    if not written.startswith(b"{"):  # only published bodies were checked
         return {}
     payload = members_of(written)
     kind = (text_of(members, "type") or "").partition(".")[0]
@@ -159,9 +159,9 @@ def fields_of_event(members: Members) -> Members:
 
 
 def _explain(decoder: _Decoder, body: bytes) -> None:
-    """Say which rule the body breaks; nothing, if lone surrogates were all that disturbed."""
+    """Raise ``PayloadRefused`` for the rule that the body breaks; return if only lone surrogates were wrong."""
     try:
-        # Whether it is JSON comes first: a wrong field may stand before the place where it breaks off.
+        # Check first that it is JSON: a wrong field may come before the place where the JSON breaks off.
         _ANY_OBJECT.decode(body)
     except msgspec.DecodeError as error:
         raise PayloadRefused(PayloadFault.NOT_JSON_OBJECT, f"the body is not a JSON object: {error}") from None
@@ -178,9 +178,9 @@ def _too_deep() -> PayloadRefused:
 
 
 def _without_lone_surrogates(body: bytes) -> bytes:
-    r"""Put U+FFFD for each escape of half a surrogate pair.
+    r"""Replace each escape of a lone surrogate with U+FFFD.
 
-    RFC 8259 allows such an escape, and ``JSON.stringify`` writes one where a script cut an emoji in
-    two; msgspec takes none.
+    RFC 8259 allows these escapes, and ``JSON.stringify`` writes one if a script has cut an emoji in
+    two; msgspec refuses them.
     """
     return _ESCAPES.sub(lambda found: rb"\ufffd" if found[1] else found[0], body)

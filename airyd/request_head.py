@@ -1,12 +1,12 @@
-"""The head of an HTTP/1.1 request, strictly read (RFC 9112).
+"""A strict parser of HTTP/1.1 request heads (RFC 9112).
 
-Two rules, so that airyd and a proxy in front never read one request in two ways:
+Two rules ensure that airyd and a proxy in front of it never read a request in two ways:
 
-* A line ends at CR LF and nowhere else (section 2.2). The bytes 80 to FF are content (RFC 9110, section 5.5).
-* What is not written as the RFC has it is refused with 400. Nothing is repaired or guessed, and nothing is passed over
-  but one empty line before the request (section 2.2).
+* A line ends at CR LF only (section 2.2). The bytes 80 to FF are content (RFC 9110, section 5.5).
+* A head that does not match the RFC's grammar is refused with 400. Nothing is repaired, guessed or skipped, except one
+  empty line before the request (section 2.2).
 
-Sans-IO: :class:`RequestHeadReader` collects the bytes, :func:`parse_request_head` reads them.
+Sans-IO: :class:`RequestHeadReader` collects the bytes, :func:`parse_request_head` parses them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from airyd.errors import RequestRefused
 _HEAD_END: Final = b"\r\n\r\n"
 _LINES_BESIDE_FIELDS: Final = 2  # the request line, and the empty line at the end
 
-# RFC 9110, section 5.6.2, and what may stand in a field value: HTAB, and all bytes but controls (section 5.5).
+# A token (RFC 9110, section 5.6.2), and a field value: HTAB, and all bytes except controls (section 5.5).
 _TOKEN: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"  # noqa: S105  # no password
 _TEXT: Final = r"[\t -~\x80-\xff]*+"
 _ONE_TOKEN: Final = re.compile(_TOKEN)
@@ -32,12 +32,12 @@ _HEAD: Final = re.compile(
     rf"(?P<fields>(?:{_TOKEN}:{_TEXT}\r\n)*+)\r\n"
 )
 _REQUEST_LINE: Final = re.compile(rf"{_TOKEN} [!-~]++ HTTP/[0-9]\.[0-9]\r\n")
-#: Lines with proper ends, as far as they have arrived.
+#: Lines that end with CR LF; the last one may be incomplete.
 _ARRIVED: Final = re.compile(rf"{_TEXT}(?:\r\n{_TEXT})*+".encode("latin-1"))
-#: origin-form or absolute-form (RFC 9112, section 3.2), without a fragment. Browsers leave more characters as they are
-#: than RFC 3986 lets them.
+#: origin-form or absolute-form (RFC 9112, section 3.2), without a fragment. Browsers leave more characters unescaped
+#: than RFC 3986 allows.
 _TARGET: Final = re.compile(r"(?:https?://(?P<authority>[^/?#]*+))?(?P<path>/[^?#]*+)(?:\?[^#]*+)?", re.IGNORECASE)
-#: Absolute-form with another scheme (RFC 3986, section 4.3): well written, but nothing of it is here.
+#: Absolute-form with another scheme (RFC 3986, section 4.3): valid, but not served here.
 _OTHER_SCHEME: Final = re.compile(r"(?!https?:)[a-z][a-z0-9+.-]*+:[^#]*+", re.IGNORECASE)
 
 _TOO_LARGE: Final = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
@@ -51,7 +51,7 @@ _BAD_FIELD: Final = (
     "A header must be a name, a colon and a value on one line, with no space before the colon (RFC 9112, section 5)."
 )
 
-#: Fields that may stand in a request once: two of them could be read in two ways.
+#: Fields that a request may have only once: two of them could be read in two ways.
 _ONCE: Final = {
     name.lower(): name
     for name in (
@@ -67,13 +67,13 @@ _ONCE: Final = {
 
 
 class RequestHead(NamedTuple):
-    """What a request head says; ``repr`` shows nothing of it.
+    """A parsed request head; ``repr`` hides its content.
 
     :ivar method: such as ``GET``; case-sensitive
-    :ivar path: of the target, as it came, without the query; the whole target if it has another scheme than HTTP's
+    :ivar path: the target's path, still escaped, without the query; the whole target if its scheme is not HTTP's
     :ivar host: host and port of an absolute target, else the ``Host`` field (RFC 9112, section 3.2.2)
-    :ivar fields: by name in lower case, one character per byte (latin-1), without the space around; lines of one name
-        are joined: with ``;`` for ``Cookie`` (RFC 9113, section 8.2.3), else with a comma (RFC 9110, section 5.3)
+    :ivar fields: values by name in lower case, one character per byte (latin-1), without the space around them; lines
+        of one name are joined with ``;`` for ``Cookie`` (RFC 9113, section 8.2.3), else with a comma (RFC 9110, 5.3)
     """
 
     method: str
@@ -86,10 +86,10 @@ class RequestHead(NamedTuple):
 
 
 class RequestHeadReader:
-    """Collects a request head, however it is cut; the work grows with the bytes, not with the pieces.
+    """Collects a request head that arrives in pieces; the work grows with the bytes, not with the pieces.
 
-    :param most_bytes: of the head
-    :param most_fields: header lines
+    :param most_bytes: the longest head, in bytes
+    :param most_fields: the most header lines
     """
 
     __slots__ = ("_arrived", "_has_begun", "_lines", "_most_bytes", "_most_fields", "_proper")
@@ -98,19 +98,19 @@ class RequestHeadReader:
         self._arrived = bytearray()
         self._has_begun = False
         self._lines = 0
-        self._proper = 0  # bytes that are lines with proper ends
+        self._proper = 0  # bytes at the start that match _ARRIVED
         self._most_bytes = most_bytes
         self._most_fields = most_fields
 
     @property
     def wants_body(self) -> bool:
-        """Whether an answer may have a body: not one to HEAD (RFC 9110, section 9.3.2)."""
+        """Whether the response may have a body: the response to HEAD may not (RFC 9110, section 9.3.2)."""
         return not self._arrived.startswith(b"HEAD ")
 
     def feed(self, data: bytes) -> tuple[bytes, bytes] | None:
-        """Take what came; return the whole head and what follows it, or None while the head has no end.
+        """Add bytes; return the head and the bytes after it, or None while the head is incomplete.
 
-        Errors: ``RequestRefused`` as soon as a bound is passed, or a byte can be in no head.
+        Errors: ``RequestRefused`` as soon as a limit is exceeded or a byte is invalid.
         """
         arrived, before = self._arrived, len(self._arrived)
         arrived += data
@@ -139,9 +139,9 @@ class RequestHeadReader:
 
 
 def parse_request_head(head: bytes) -> RequestHead:
-    """Return what a request head says.
+    """Parse a request head.
 
-    :param head: up to and with the empty line that ends it
+    :param head: the bytes up to and including the empty line that ends it
 
     Errors: ``RequestRefused``.
     """
@@ -165,13 +165,13 @@ def parse_request_head(head: bytes) -> RequestHead:
 
 
 def elements(value: str) -> list[str]:
-    """Return the elements of a list field; empty ones don't count (RFC 9110, section 5.6.1)."""
+    """Return the elements of a list field, without empty ones (RFC 9110, section 5.6.1)."""
     stripped = [element.strip(" \t") for element in value.split(",")]
     return [element for element in stripped if element]
 
 
 def is_token(text: str) -> bool:
-    """Say whether a text is a token (RFC 9110, section 5.6.2)."""
+    """Return whether a text is a token (RFC 9110, section 5.6.2)."""
     return _ONE_TOKEN.fullmatch(text) is not None
 
 
@@ -190,7 +190,7 @@ def _fields(lines: str) -> dict[str, str]:
 
 
 def _host(authority: str | None) -> str:
-    """Return a host and port, if they are proper ones (RFC 9112, section 3.2)."""
+    """Return the host and port after checking them (RFC 9112, section 3.2)."""
     try:
         read_authority(authority or "")
     except ValueError:
@@ -201,7 +201,7 @@ def _host(authority: str | None) -> str:
 
 
 def _fault(head: bytes) -> str:
-    """Return what is wrong with a head that is not written as RFC 9112 has it."""
+    """Return the error for a head that does not match the grammar."""
     if not _ARRIVED.fullmatch(head):
         return _BAD_LINES
     return _BAD_FIELD if _REQUEST_LINE.match(head.decode("latin-1")) else _BAD_REQUEST_LINE

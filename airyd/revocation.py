@@ -1,4 +1,4 @@
-"""What a revocation says: which tokens are revoked, from when on, and until when that has to be known."""
+"""Revocations: which tokens are revoked, from when on, and how long a revocation is kept."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from collections.abc import Callable, Iterator
 from enum import Enum
 from typing import Final, NamedTuple, TypeGuard
 
-#: Characters of a ``jti`` or a subject: both stand in logs, and are kept for each connection.
+#: Characters of a ``jti`` or a subject: both appear in logs, and each connection keeps them.
 LONGEST_NAME: Final = 255
-#: Seconds for which a revocation is kept unless it is said otherwise: at least the longest life of a token.
+#: The default of ``--token-max-age``, in seconds. A revocation is kept longer than any token lives.
 TOKEN_MAX_AGE: Final = 86_400
-#: The most that this may be: a hundred years.
+#: The largest ``--token-max-age``: a hundred years.
 MOST_TOKEN_MAX_AGE: Final = 100 * 366 * 86_400
-#: Seconds for which it is kept beyond that, and the most that ``leeway=`` may be: clocks differ.
+#: Seconds for which a revocation is kept beyond that, and the largest ``leeway=``, because clocks differ.
 MOST_LEEWAY: Final = 600
-#: With fewer revocations nobody looks for those that are over.
+#: Up to so many revocations, expired ones are not removed.
 _FEW: Final = 1000
 
 
 class RevocationKind(Enum):
-    """What is revoked; the value names it in commands, streams and logs."""
+    """What a revocation applies to, as commands, streams and logs name it."""
 
     #: One token, by its claim ``jti``.
     JTI = "jti"
-    #: All tokens of a user that were issued until then.
+    #: All tokens of a user that were issued before the revocation.
     SUBJECT = "subject"
 
 
@@ -31,8 +31,8 @@ class Revocation(NamedTuple):
     """A revocation. Times are wall-clock seconds since 1970.
 
     :ivar name: the ``jti``, or the subject
-    :ivar at: when it was revoked: of a subject's tokens those are meant that were issued until then
-    :ivar until: when it is over, since all tokens that it means have expired
+    :ivar at: when it was made; of a subject's tokens, it revokes those issued until then
+    :ivar until: when it expires; by then, all tokens that it revokes have expired
     """
 
     kind: RevocationKind
@@ -42,27 +42,27 @@ class Revocation(NamedTuple):
 
 
 def new_revocation(kind: RevocationKind, name: str, now: float, max_age: float) -> Revocation:
-    """Return the revocation of what has been issued until now.
+    """Return a revocation of tokens that were issued until ``now``.
 
-    :param max_age: seconds that a token lives at most
+    :param max_age: the longest lifetime of a token, in seconds
     """
     return Revocation(kind, name, round(now, 3), round(now + retention(max_age), 3))
 
 
 def retention(max_age: float) -> float:
-    """Return for how many seconds a revocation is kept where tokens live for ``max_age`` seconds at most."""
+    """Return the seconds for which a revocation is kept if tokens live at most ``max_age`` seconds."""
     return max_age + MOST_LEEWAY
 
 
 def is_name(value: object) -> TypeGuard[str]:
-    """Say whether a claim, or a word of a command, can name a token or a user."""
+    """Return whether a claim, or an argument of a command, is a valid ``jti`` or subject."""
     return isinstance(value, str) and 0 < len(value) <= LONGEST_NAME and value.isprintable()
 
 
 class RevocationList:
-    """Revocations by what they mean; those that are over are forgotten.
+    """The revocations in force, by kind and name; expired ones are removed.
 
-    :param wall: the wall-clock time, seconds since 1970
+    :param wall: returns the wall-clock time in seconds since 1970
     """
 
     def __init__(self, wall: Callable[[], float]) -> None:
@@ -78,7 +78,7 @@ class RevocationList:
         return iter([each for each in self._known.values() if each.until > now])
 
     def add(self, revocation: Revocation) -> bool:
-        """Take one more; return whether tokens are out now that were not before, or are for longer."""
+        """Add a revocation; return whether it revokes more tokens, or for longer, than those already known."""
         before = self.find(revocation.kind, revocation.name)
         joined = revocation if before is None else _joined(before, revocation)
         if joined == before or joined.until <= self._wall():
@@ -90,11 +90,11 @@ class RevocationList:
         return True
 
     def find(self, kind: RevocationKind, name: str) -> Revocation | None:
-        """Return what is in force of this name."""
+        """Return the revocation in force for this name, or None."""
         known = self._known.get((kind, name))
         return None if known is None or known.until <= self._wall() else known
 
 
 def _joined(one: Revocation, other: Revocation) -> Revocation:
-    """Return what means the tokens of both, for as long as either."""
+    """Return one revocation that applies to the tokens of both, for as long as either."""
     return one._replace(at=max(one.at, other.at), until=max(one.until, other.until))

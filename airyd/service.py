@@ -1,4 +1,4 @@
-"""The daemon as a service: the one place where objects are put together, started and stopped."""
+"""The daemon as a Twisted service: creates, starts and stops all of airyd's objects (the composition root)."""
 
 from __future__ import annotations
 
@@ -39,25 +39,25 @@ from airyd.websocket.protocol import StompWebSocketFactory
 from airyd.websocket.revocation_sweep import RevocationSweep
 from airyd.websocket.transport import make_direct
 
-#: The wheel's tick is this part of the shortest heart-beat or ping interval, and at most a second.
+#: Ticks of the timer wheel in the shortest heart-beat or ping interval.
 _TICKS_PER_BEAT: Final = 10
-#: Seconds: the wheel is late by less than two ticks, and the limit of time for CONNECT is kept to within a second.
+#: Longest tick, in seconds. The wheel is late by less than two ticks, so a CONNECT times out at most a second late.
 _LONGEST_TICK: Final = 0.5
-#: Open files that clients don't get: for the admin page, the source, and connections that are dropped as they come.
+#: Open files reserved for the admin page, the source, and connections that are refused on arrival.
 _RESERVED_FILES: Final = 100
 
 
 class Airyd(Service):
-    """Everything that runs.
+    """The service of one process that serves clients: source, hub, WebSocket listeners and admin page.
 
     :param reactor: with a monotonic ``seconds()``
-    :param wall: the wall-clock time, seconds since 1970
-    :param sockets: in a worker, those of its parent, in the reactor's place; the parent has the admin page, too
+    :param wall: returns the wall-clock time in seconds since 1970
+    :param sockets: in a worker, its parent's sockets, used instead of the reactor; the parent then has the admin page
 
     Raises ``ConfigurationError`` for settings that can't be served.
 
-    :ivar registry: what ``/metrics`` shows
-    :ivar revocations: which tokens are revoked, and where one more can be
+    :ivar registry: the registry of ``/metrics``
+    :ivar revocations: the revoked tokens
     """
 
     _log = Logger()
@@ -85,8 +85,8 @@ class Airyd(Service):
         for endpoint in self._endpoints:
             if not (self._authenticator.public or endpoint.text.is_loopback):
                 raise ConfigurationError(
-                    f"--listen {endpoint.description}: everybody could come in there with --auth anonymous; "
-                    "listen on loopback, or say --auth anonymous:public if that is meant"
+                    f"--listen {endpoint.description}: with --auth anonymous, anybody could connect there; "
+                    "listen on loopback, or give --auth anonymous:public if you want that"
                 )
         self._admin_endpoint = (
             settings.admin and not sockets and ListeningEndpoint.read("--admin", settings.admin, reactor)
@@ -97,7 +97,7 @@ class Airyd(Service):
         for each in settings.origins:
             if self._authenticator.cookies and each.lower() in ANYBODYS:
                 raise ConfigurationError(
-                    f"--origin {each}: with a cookie= in --auth a page of anybody's could log in as its visitor"
+                    f"--origin {each}: with cookie= in --auth, anybody's web page could log in as its visitor"
                 )
 
         self.registry: CollectorRegistry = make_registry(self._metrics)
@@ -132,12 +132,12 @@ class Airyd(Service):
         self._sweep = RevocationSweep(self._factory.channels, self.revocations.is_revoked, reactor)
 
     def privilegedStartService(self) -> None:
-        """Start the source, then the admin page, then listen (``IService``): low ports need the first user's rights."""
+        """Start the source and the admin page, then listen (``IService``): low ports need the initial privileges."""
         super().privilegedStartService()
         self._start()
 
     def startService(self) -> None:
-        """Start, if that wasn't done with privileges (``IService``)."""
+        """Start, unless ``privilegedStartService`` has done so (``IService``)."""
         super().startService()
         self._start()
 
@@ -186,7 +186,7 @@ class Airyd(Service):
             self._log.failure("the event source failed to start", failure)
 
     def readiness(self) -> Readiness:
-        """Return the reasons why clients should not be sent here, and what is wrong although they may be."""
+        """Return whether this process is ready for clients, with its problems."""
         if self._stopping:
             return Readiness(["stopping"])
         unreached = [] if self._reached else ["the event source was not reached yet"]
@@ -194,16 +194,16 @@ class Airyd(Service):
         return Readiness(reasons, self._authenticator.warnings())
 
     def publish(self, destination: str, body: bytes) -> Deferred[str]:
-        """Publish what came to the admin page: see ``Hub.publish``."""
+        """Publish an event from the admin page; see ``Hub.publish``."""
         return self._hub.publish(destination, body, ORIGIN_ADMIN)
 
     def reload(self) -> None:
-        """Read the file of destinations again; what is new in it is added."""
+        """Read the file of destinations again and add the new ones."""
         settings = self._settings
         reload_catalogue(settings.destinations_file, self._hub.catalogue, settings.sources, self.extend)
 
     def extend(self, destinations: Sequence[str]) -> None:
-        """Add to the catalogue what was found to fit (``airyd.config.catalogue.reload_catalogue``)."""
+        """Add destinations, which have been checked, to the catalogue (``airyd.config.catalogue.reload_catalogue``)."""
         extend_routes(self._routes, self._settings.sources, [*self._hub.catalogue, *destinations])
         self._metrics.extend(destinations)
         self._source.extend(destinations)
@@ -220,7 +220,7 @@ class Airyd(Service):
         self._log.info("airyd has stopped")
 
     def stopService(self) -> Deferred[None]:
-        """Not ready, listen no more, close the clients, stop the source (``IService``)."""
+        """Become unready, stop listening, close the clients, then stop the source (``IService``)."""
         super().stopService()
         return Deferred.fromCoroutine(self._stop())
 
@@ -246,7 +246,7 @@ class Airyd(Service):
 
 
 def _page_origins(admin: str | None) -> list[str]:
-    """Return the origins of the admin page, as a browser on this machine may write them."""
+    """Return the origins that a browser on this machine may send for the admin page."""
     text = None if admin is None else read_text("--admin", admin)
     if text is None or text.port is None:
         return []

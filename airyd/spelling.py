@@ -1,4 +1,4 @@
-"""What somebody who misspelt a word may have meant."""
+"""Suggestions for misspelt words: "did you mean ...?"."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from difflib import get_close_matches
 
 
 def closest(word: str, known: Iterable[str], likeness: float = 0.6) -> str | None:
-    """Return the known word that is written most alike, in whatever case; None if none is alike.
+    """Return the most similar known word, ignoring case; None if none is similar enough.
 
-    :param likeness: from 0 (any word) to 1 (the same word), as ``difflib`` counts it
+    :param likeness: the least similarity, from 0 (any word) to 1 (the same word), as ``difflib`` measures it
     """
     by_lower_case = {each.lower(): each for each in known}
     found = get_close_matches(word.lower(), list(by_lower_case), 1, likeness)
@@ -17,9 +17,9 @@ def closest(word: str, known: Iterable[str], likeness: float = 0.6) -> str | Non
 
 
 def did_you_mean(word: str, known: Iterable[str], form: str = "{}") -> str:
-    """Return the end of a sentence: ``"; did you mean rate?"``, or ``"."`` if no known word is alike.
+    """Return the end of a sentence: ``"; did you mean rate?"``, or ``"."`` if no known word is similar.
 
-    :param form: how a known word is written, such as ``--{}``
+    :param form: the format of the known word, such as ``--{}``
     """
     found = closest(word, known)
     return "." if found is None else f"; did you mean {form.format(found)}?"

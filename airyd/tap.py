@@ -1,4 +1,4 @@
-"""Where ``twistd airyd`` begins: options in, a service out."""
+"""The entry point of ``twistd airyd``: makes the service from the options."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _log = Logger()
 
 
 def makeService(options: Options) -> IService:
-    """Put the daemon together (``IServiceMaker``).
+    """Make the daemon's service from its options (``IServiceMaker``).
 
-    What is wrong ends the program in one line, before anything listens.
+    A wrong option ends the program with one line, before anything listens.
     """
     from twisted.internet import reactor as installed  # by twistd
 
@@ -63,7 +63,7 @@ def makeService(options: Options) -> IService:
 
 
 def check_endpoints(settings: Settings) -> None:
-    """Raise ``ConfigurationError`` if airyd could not listen somewhere, while twistd is still in the foreground."""
+    """Raise ``ConfigurationError`` if airyd can't listen on an endpoint, while twistd is still in the foreground."""
     if settings.admin:
         check_free("--admin", settings.admin)
     for description in settings.listen:
@@ -71,10 +71,10 @@ def check_endpoints(settings: Settings) -> None:
 
 
 def _fail(reactor: IServerReactor, reason: str) -> None:
-    """Stop, and end with a line and status 1, which twistd has no way for once the reactor runs."""
+    """Stop the reactor, then print the reason and exit with status 1, which twistd can't do once the reactor runs."""
 
     def end() -> None:
-        if sys.__stderr__ is not None:  # sys.stderr is the log's
+        if sys.__stderr__ is not None:  # sys.stderr belongs to the log
             room = select.poll()
             room.register(2, select.POLLOUT)
             if room.poll(LAST_LINES * 1000):

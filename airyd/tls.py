@@ -1,4 +1,4 @@
-"""TLS for clients that connect to airyd: the files of an ``ssl:`` endpoint, and the choice of HTTP/1.1 by ALPN."""
+"""Server-side TLS: the certificate and key files of ``ssl:`` and ``tls:`` endpoints, and HTTP/1.1 by ALPN."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from airyd.openssl import openssl_reason, read_certificates, read_private_key
 
 _T = TypeVar("_T")
 
-#: What is spoken here, as ALPN calls it: the WebSocket and the admin page are both HTTP/1.1.
+#: The ALPN names of the supported protocols: the WebSocket and the admin page both use HTTP/1.1.
 ALPN_PROTOCOLS: Final = (b"http/1.1",)
-#: How a client begins that wants TLS: a handshake record (RFC 8446, section 5.1). No HTTP begins so.
+#: The first bytes of a TLS client: a handshake record (RFC 8446, section 5.1). No HTTP request begins with them.
 TLS_HANDSHAKE: Final = b"\x16\x03"
-#: A part of a PEM file that is no certificate.
+#: A block of a PEM file other than a certificate.
 _OTHER_PEM: Final = re.compile(
     rb"-----BEGIN (?!CERTIFICATE-)[^-]+-----(?:(?!-----BEGIN ).)*?-----END [^-]+-----", re.DOTALL
 )
 
 
 def select_protocol(connection: SSL.Connection, offered: Sequence[bytes]) -> bytes:
-    """Return which of the protocols that a client offers by ALPN is spoken (RFC 7301, section 3.2).
+    """Choose one of the protocols that a client offers by ALPN (RFC 7301, section 3.2).
 
-    If there is none, the client gets the alert ``no_application_protocol``: pyOpenSSL sends it when this raises
-    anything. Twisted handles an ``SSL.Error`` as a handshake that failed, and closes the connection.
+    Raises ``SSL.Error`` if none is supported. pyOpenSSL then sends the alert ``no_application_protocol``, and Twisted
+    handles the error as a failed handshake and closes the connection.
     """
     for protocol in ALPN_PROTOCOLS:
         if protocol in offered:
@@ -42,21 +42,21 @@ def select_protocol(connection: SSL.Connection, offered: Sequence[bytes]) -> byt
 
 
 class _AlpnContext(SSL.Context):
-    """A context in which :func:`select_protocol` chooses."""
+    """A TLS context that chooses the protocol with :func:`select_protocol`."""
 
     def set_alpn_select_callback(self, callback: object) -> None:
-        """Take :func:`select_protocol` in place of Twisted's function.
+        """Install :func:`select_protocol` instead of Twisted's function.
 
-        Twisted's returns ``b""`` if there is no common protocol, which OpenSSL turns into ``internal_error``.
+        Twisted's returns ``b""`` if there is no common protocol, for which OpenSSL sends ``internal_error``.
         """
         super().set_alpn_select_callback(select_protocol)
 
 
 class ServerTlsOptions(CertificateOptions):
-    """Twisted's options for TLS, with airyd's choice by ALPN.
+    """Twisted's TLS options, with airyd's ALPN selection.
 
-    ``_contextFactory`` is not Twisted's API. But a context can't be changed any more after Twisted has chosen its
-    ciphers; tests/test_tls.py fails if Twisted no longer asks for the context in this way.
+    ``_contextFactory`` is private to Twisted. A context can't be changed after Twisted has set its ciphers, so there
+    is no other way; tests/test_tls.py fails if Twisted no longer makes the context this way.
     """
 
     _contextFactory = _AlpnContext
@@ -65,12 +65,12 @@ class ServerTlsOptions(CertificateOptions):
 def server_tls(
     key_file: str, certificate_file: str, chain_file: str | None = None, dh_file: str | None = None
 ) -> ServerTlsOptions:
-    """Return the TLS options that these files make; the arguments are the parameters of an ``ssl:`` endpoint.
+    """Return the TLS options for these files, which are the parameters of an ``ssl:`` endpoint.
 
-    The first certificate of ``certificate_file`` is the server's own; more of them, and those of ``chain_file``, are
-    the chain that clients get with it.
+    The first certificate in ``certificate_file`` is the server's own. Its other certificates, and those in
+    ``chain_file``, are the chain that clients get with it.
 
-    Raises ``ValueError`` if a file can't be used: one line that names the parameter and the file.
+    Raises ``ValueError`` with one line that names the parameter and the file if a file can't be used.
     """
     key = _load(read_private_key, "privateKey", key_file)
     own, *chain = _load(read_certificates, "certKey", certificate_file)
@@ -84,7 +84,7 @@ def server_tls(
         raise _Unusable(
             "privateKey", key_file, f"does not belong to the first certificate in certKey={certificate_file}"
         )
-    # The objects of cryptography, not Twisted's own, whose form pyOpenSSL calls deprecated.
+    # Objects of cryptography: those that Twisted would make are deprecated in pyOpenSSL.
     parameters: dict[str, Any] = {"privateKey": key, "certificate": own, "extraCertChain": chain}
     if dh_file is not None:
         if b"DH PARAMETERS-----" not in _load(bytes, "dhParameters", dh_file):
@@ -100,10 +100,10 @@ def server_tls(
 
 
 def check_certificate_folder(path: str) -> None:
-    """Raise ``ValueError`` if Twisted could not serve the certificates in the ``.pem`` files below a folder (``tls:``).
+    """Raise ``ValueError`` if Twisted can't serve the certificates in the ``.pem`` files below a folder (``tls:``).
 
-    The errors are the same as with :func:`server_tls`. Twisted follows the issuers of a certificate through the folder,
-    and would not come to an end at one that has issued itself.
+    The errors are like those of :func:`server_tls`. Twisted follows the issuers of a certificate through the folder
+    and would loop at a certificate that has issued itself.
     """
     if not Path(path).is_dir():
         raise ValueError(f"path={path}: there is no folder of this name")
@@ -119,7 +119,7 @@ def check_certificate_folder(path: str) -> None:
             raise ValueError(f"path={file}: {error}") from None
     for file, certificate in certificates:
         if certificate.issuer == certificate.subject and _public_bytes(certificate) not in pairs:
-            raise _Unusable("path", file, "holds a root certificate; take it away, clients have it themselves")
+            raise _Unusable("path", file, "holds a root certificate; remove it, clients have their own copy")
     if not any(_public_bytes(certificate) in pairs for _, certificate in certificates):
         raise _Unusable("path", path, "has no .pem files with a certificate and its key")
 
@@ -130,9 +130,9 @@ class _Unusable(ValueError):
 
 
 def _load(read: Callable[[bytes], _T], parameter: str, path: str) -> _T:
-    """Return what is read of a file.
+    """Return the parsed content of a file.
 
-    Raises ``ValueError`` that names the parameter and the file.
+    Raises ``ValueError`` with a text that names the parameter and the file.
     """
     try:
         return read(read_file(path))

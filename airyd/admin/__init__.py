@@ -1,1 +1,1 @@
-"""The admin page: health, metrics, and publishing, for this machine only (twisted.web)."""
+"""The admin page (twisted.web): health, metrics, publishing and revoking; loopback only, unless it has a token."""

@@ -1,4 +1,4 @@
-"""What the admin page answers: the answers themselves, and the one place where errors become some."""
+"""The HTTP responses of the admin page, and the one place that turns exceptions into error responses."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _log = Logger()
 class HttpResponse:
     """One HTTP response.
 
-    :ivar body: sent as it is; left out in response to HEAD, with its length stated
-    :ivar headers: beside Content-Type, Content-Length and those that every response has
+    :ivar body: the body; the response to HEAD has only its length
+    :ivar headers: additional headers; Content-Type, Content-Length and those of all responses are set elsewhere
     """
 
     status: HTTPStatus
@@ -30,9 +30,9 @@ class HttpResponse:
 
 
 class HttpError(Exception):
-    """A request breaks the rules of the admin page; the text says which to whom it asked.
+    """A request breaks a rule of the admin page; the text tells the client which one.
 
-    :ivar headers: what the status demands, such as ``Allow``
+    :ivar headers: the headers that the status requires, such as ``Allow``
     """
 
     def __init__(self, status: HTTPStatus, reason: str, headers: Mapping[str, str] | None = None) -> None:
@@ -45,12 +45,12 @@ class HttpError(Exception):
 def json_response(
     value: object, status: HTTPStatus = HTTPStatus.OK, headers: Mapping[str, str] | None = None
 ) -> HttpResponse:
-    """Return the value as a line of JSON."""
+    """Return a response with the value as one line of JSON."""
     return HttpResponse(status, "application/json", json.dumps(value).encode() + b"\n", headers or {})
 
 
 def error_response(failure: Failure) -> HttpResponse:
-    """Return the response that tells of an error: ``{"error": "…"}``; what nobody foresaw is logged, and 500."""
+    """Return the response for an exception: ``{"error": "…"}``; an unexpected one is logged and gets 500."""
     error = failure.value
     match error:
         case HttpError():

@@ -1,4 +1,4 @@
-"""The routes of the admin page: which paths there are, and what each does."""
+"""The routes of the admin page: ``/healthz``, ``/readyz``, ``/metrics``, ``/publish/...`` and ``/revoke``."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ from airyd.errors import UnknownDestination
 from airyd.interfaces import Readiness
 from airyd.revocation import LONGEST_NAME, Revocation, RevocationKind, is_name
 
-#: Gives what ``/metrics`` shows.
+#: Fires with the registry that ``/metrics`` exports.
 ScrapeMetrics = Callable[[], Deferred[CollectorRegistry]]
-#: Gives the reasons why the server is not ready, and what is wrong although it is.
+#: Fires with the server's readiness and its problems.
 CheckReadiness = Callable[[], Deferred[Readiness]]
-#: Takes a destination and a body; fires with the ``message-id``.
+#: Publishes a body to a destination; fires with the ``message-id``.
 PublishEvent = Callable[[str, bytes], Deferred[str]]
-#: Takes what to revoke, and its name; fires with the revocation when it is kept.
+#: Revokes tokens by kind and name; fires with the revocation when it is stored.
 RevokeTokens = Callable[[RevocationKind, str], Deferred[Revocation]]
 
 _PUBLISH: Final = "/publish/"
 _REVOKE: Final = "/revoke"
-#: Health paths need no token and no particular ``Host``: load balancers have none, and send what they are set up with.
+#: Health paths need neither a token nor a particular ``Host``: load balancers have no token and send any ``Host``.
 _HEALTH_PATHS: Final = ("/healthz", "/readyz")
 
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """One HTTP request, whole.
+    """One complete HTTP request.
 
-    :ivar path: as it came, percent-encoded, without the query string
+    :ivar path: percent-encoded, without the query string
     :ivar local: the address that the client connected to
-    :ivar scheme: ``http``, or ``https`` if it came by TLS
+    :ivar scheme: ``http``, or ``https`` over TLS
     """
 
     method: str
@@ -55,13 +55,13 @@ class HttpRequest:
 
 
 class AdminRoutes:
-    """Answers queries.
+    """Responds to requests.
 
-    :param token: what a request must show, but for health; None: nothing, and then it must be meant for this machine
+    :param token: the token that requests must have, except for health paths; with None, their ``Host`` is checked
     :param publish: fails with ``PayloadRefused``, ``UnknownDestination`` or ``SourceUnavailable``
     :param revoke: fails with ``SourceUnavailable``
 
-    None of the four may wait for ever.
+    Each of the four callables must fire within bounded time.
     """
 
     def __init__(
@@ -80,9 +80,9 @@ class AdminRoutes:
         self._pages: Final = {"/healthz": self._healthz, "/readyz": self._readyz, "/metrics": self._metrics}
 
     async def respond(self, request: HttpRequest) -> HttpResponse:
-        """Do what the request asks.
+        """Carry out the request.
 
-        Errors: ``HttpError``, and what the others fail with; ``error_response`` makes answers of them.
+        Errors: ``HttpError``, and those of the callables; ``error_response`` turns them into responses.
         """
         check_headers(request.headers)
         if request.path not in _HEALTH_PATHS:
@@ -100,7 +100,7 @@ class AdminRoutes:
         page = self._pages.get(request.path)
         if page is None:
             known = ", ".join((*self._pages, f"{_PUBLISH}<destination without its first slash>", _REVOKE))
-            raise HttpError(HTTPStatus.NOT_FOUND, f"no such page; there are {known}")
+            raise HttpError(HTTPStatus.NOT_FOUND, f"no such page; the pages are {known}")
         _check_method(request, "GET", "HEAD")
         return await page(request)
 
@@ -118,7 +118,7 @@ class AdminRoutes:
     async def _metrics(self, request: HttpRequest) -> HttpResponse:
         try:
             encode, content_type = choose_encoder(", ".join(header_values(request.headers, "Accept")))
-        except (TypeError, ValueError):  # prometheus_client trips over a version that is no number
+        except (TypeError, ValueError):  # prometheus_client fails on a version that is not a number
             encode, content_type = choose_encoder("")
         return HttpResponse(HTTPStatus.OK, content_type, encode(await self._scrape()))
 
@@ -138,7 +138,7 @@ class AdminRoutes:
 
 
 def _check_json(request: HttpRequest) -> None:
-    """Refuse what a page elsewhere could make a browser send."""
+    """Refuse requests that a web page of another origin could make a browser send."""
     check_origin(request.headers, request.scheme)
     given = header_values(request.headers, "Content-Type") or [""]
     media_type = given[0].partition(";")[0].strip().lower()
@@ -147,9 +147,9 @@ def _check_json(request: HttpRequest) -> None:
 
 
 def _read_revoked(body: bytes) -> tuple[RevocationKind, str]:
-    """Return what is to be revoked, and its name."""
+    """Return the kind and name in the body of a request to revoke."""
     with suppress(ValueError, RecursionError):
-        match json.loads(body, object_pairs_hook=tuple):  # what is no object is no tuple
+        match json.loads(body, object_pairs_hook=tuple):  # only objects become tuples
             case tuple(((str(kind), name),)) if is_name(name):
                 return RevocationKind(kind), name
     raise HttpError(

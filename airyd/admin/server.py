@@ -1,4 +1,4 @@
-"""The admin page on twisted.web: requests come in here, bounded, and answers go out."""
+"""The HTTP server of the admin page on twisted.web: reads requests within limits and writes responses."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from airyd.limits import CLOSE_PATIENCE
 from airyd.metrics import ORIGIN_ADMIN, Metrics
 from airyd.tls import ALPN_PROTOCOLS, TLS_HANDSHAKE
 
-#: Seconds after which a connection that brings nothing is closed.
+#: Seconds after which an idle connection is closed.
 IDLE_PATIENCE = 60
-#: The response to a client that begins with TLS; no client shows it, but it ends the handshake at once.
+#: The response to a client that begins with TLS; it makes the client's handshake fail at once.
 _NO_TLS = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
@@ -36,28 +36,28 @@ def admin_site(
     body_limit: int,
     token: str | None = None,
 ) -> AdminSite:
-    """Return the factory of the admin page, to be listened with on an endpoint that was checked.
+    """Return the factory of the admin page, for an endpoint that was checked.
 
-    :param metrics: where bodies that are too big are counted
-    :param scrape: gives what ``/metrics`` shows
-    :param ready: gives the reasons why the server is not ready (none: it is), and what is wrong although it is
-    :param publish: takes a destination and a body, fires with the ``message-id`` within bounded time,
-        and counts and logs what it refuses; errors: ``PayloadRefused``, ``UnknownDestination``, ``SourceUnavailable``
-    :param revoke: takes what to revoke, and its name, fires with the revocation within bounded time; errors:
+    :param metrics: counts bodies that are too big
+    :param scrape: fires with the registry that ``/metrics`` exports
+    :param ready: fires with the server's readiness and its problems
+    :param publish: publishes a body to a destination and fires with the ``message-id`` within bounded time; counts
+        and logs what it refuses; errors: ``PayloadRefused``, ``UnknownDestination``, ``SourceUnavailable``
+    :param revoke: revokes tokens by kind and name and fires with the revocation within bounded time; errors:
         ``SourceUnavailable``
-    :param token: what requests must show; None: nothing
-    :param body_limit: bytes of a request's body; more is refused before it is read
+    :param token: the token that requests must have; None for no token
+    :param body_limit: largest body of a request, in bytes; a larger one is refused before it is read
     """
     return AdminSite(reactor, metrics, AdminRoutes(scrape, ready, publish, revoke, token), body_limit)
 
 
 class AdminChannel(http.HTTPChannel):
-    """A connection, which tells a client that begins with TLS at once that there is none on this port."""
+    """A connection of the admin page; it refuses a client that begins with TLS at once."""
 
     _is_first = True
 
     def dataReceived(self, data: bytes) -> None:
-        """Take bytes of the client (called by Twisted)."""
+        """Receive bytes from the client (called by Twisted)."""
         is_tls = self._is_first and data.startswith(TLS_HANDSHAKE)
         self._is_first = False
         if not is_tls:
@@ -69,9 +69,9 @@ class AdminChannel(http.HTTPChannel):
 
 @implementer(IProtocolNegotiationFactory)
 class AdminSite(http.HTTPFactory):
-    """Makes the admin page's connections. It writes no access log."""
+    """Makes the admin page's connections, without an access log."""
 
-    protocol = AdminChannel  # type: ignore[assignment]  # Twisted's own would speak HTTP/2, too
+    protocol = AdminChannel  # type: ignore[assignment]  # Twisted's own would also speak HTTP/2
     noisy = False
 
     def __init__(self, reactor: IReactorTime, metrics: Metrics, routes: AdminRoutes, body_limit: int) -> None:
@@ -81,20 +81,20 @@ class AdminSite(http.HTTPFactory):
         self.body_limit = body_limit
 
     def buildProtocol(self, addr: IAddress | None) -> http._GenericHTTPChannelProtocol | None:
-        """Make a connection whose requests come to this site."""
+        """Make a connection whose requests this site handles."""
         channel = super().buildProtocol(addr)
         if channel is not None:
             channel.requestFactory = partial(AdminRequest, self)
         return channel
 
     def startFactory(self) -> None:
-        """Open no access log, and run no clock for its lines."""
+        """Do nothing: there is no access log to open, and no clock for its lines."""
 
     def stopFactory(self) -> None:
-        """There is nothing to end."""
+        """Do nothing."""
 
     def acceptableProtocols(self) -> list[bytes]:
-        """See ``IProtocolNegotiationFactory``: HTTP/1.1 only, whether the h2 package is there or not."""
+        """Return HTTP/1.1 only, even if the h2 package is installed (``IProtocolNegotiationFactory``)."""
         return list(ALPN_PROTOCOLS)
 
     def log(self, request: http.Request) -> None:
@@ -102,10 +102,10 @@ class AdminSite(http.HTTPFactory):
 
 
 class AdminRequest(http.Request):
-    """One request: gathers its body within the limit, has it answered, and writes the response.
+    """One request: collects its body within the limit, and writes the response.
 
-    A body over the limit is answered as soon as that is known (413). What still comes of it is
-    thrown away for a while, since a close that leaves bytes unread would take the response from the client.
+    A body over the limit gets 413 as soon as its length is known. The rest of it is discarded for a while,
+    because closing with unread bytes could destroy the response before the client reads it.
     """
 
     _log = Logger()
@@ -119,21 +119,21 @@ class AdminRequest(http.Request):
         self._patience: IDelayedCall | None = None
 
     def gotLength(self, length: int | None) -> None:
-        """Prepare for the body, after the headers; None: its length is unknown."""
+        """Check the length of the body, after the headers; None means unknown."""
         if length is not None:
             self._check_length(length)
 
     def handleContentChunk(self, data: bytes) -> None:
-        """Take a piece of the body."""
+        """Add a piece of the body, within the limit."""
         if not self._refused:
             self._check_length(len(self._body) + len(data))
         if not self._refused:
             self._body += data
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        """Answer the request, which is whole now.
+        """Respond to the request, which is complete now.
 
-        Twisted's own also reads forms and the query string; no page here takes either.
+        Twisted's method would also parse forms and the query string, which no page uses.
         """
         if self._refused:
             self._end_patience()
@@ -155,7 +155,7 @@ class AdminRequest(http.Request):
         answered.addErrback(self._broken)
 
     def connectionLost(self, reason: Failure) -> None:
-        """Learn that the client is gone; an event that is being published stays published."""
+        """Stop responding, because the client is gone; an event that is being published is still published."""
         self._gone = True
         self._end_patience()
         super().connectionLost(reason)
@@ -207,6 +207,6 @@ class AdminRequest(http.Request):
         self.write(response.body)
 
     def _broken(self, failure: Failure) -> None:
-        self._log.failure("an answer of the admin page could not be written", failure=failure)
+        self._log.failure("a response of the admin page could not be written", failure=failure)
         if self.transport is not None:
             self.transport.loseConnection()

@@ -1,6 +1,6 @@
-"""The commands ``airyd tail``, ``publish``, ``token`` and ``revoke``: what an operator types.
+"""The command-line program ``airyd`` with its commands ``tail``, ``publish``, ``token`` and ``revoke``.
 
-``main`` puts them together from the ``options``. ``tail`` is a STOMP client on Twisted: ``stomp_client`` (sans I/O)
-in a ``connection``, whose events ``render`` turns into lines. ``publish`` and ``revoke`` ask the admin endpoint through
-``admin_client``. ``terminal`` is where all of them write.
+``main`` runs a command from its parsed ``options``. ``tail`` is a STOMP client on Twisted: ``stomp_client`` (sans I/O)
+in a ``connection``; ``render`` turns its events into lines. ``publish`` and ``revoke`` use the admin endpoint through
+``admin_client``. All commands write through ``terminal``.
 """

@@ -1,4 +1,4 @@
-"""``python -m airyd.cli`` is ``airyd``."""
+"""Runs the program ``airyd`` as ``python -m airyd.cli``."""
 
 from airyd.cli.main import main
 

@@ -1,4 +1,4 @@
-"""Requests to the admin endpoint, one after the other over one connection, and their answers."""
+"""An HTTP client for the admin endpoint: sends requests one after another over one connection."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from airyd.openssl import TLS_ALERT, TlsFault, openssl_reason, tls_fault
 
 #: Seconds that an attempt to connect may take, and each step of a TLS handshake.
 _CONNECT_PATIENCE: Final = 10.0
-#: Seconds to wait for an answer, and for each part of it.
+#: Seconds to wait for a response, and for each part of it.
 _ANSWER_PATIENCE: Final = 30.0
-#: Seconds that an idle connection is used again: less than servers keep one open.
+#: Seconds for which an idle connection is reused; servers keep one open for longer.
 _KEEP_ALIVE: Final = 15.0
-#: Bytes of an answer that are looked at.
+#: Bytes of a response that are read.
 _LONGEST_ANSWER: Final = 64 * 1024
 
 
 class PostFailed(Exception):
-    """There is no answer; the text says why in one line."""
+    """The server did not respond; the text says why in one line."""
 
 
 class Reply(NamedTuple):
-    """What was answered.
+    """The response to a request.
 
-    :ivar status: of HTTP
-    :ivar value: what the answer's JSON says; None if it is none
-    :ivar reason: for the user, if the status is not 200
+    :ivar status: the HTTP status
+    :ivar value: the parsed JSON body; None if the body is not JSON
+    :ivar reason: the reason for the user, if the status is not 200
     """
 
     status: int
@@ -48,11 +48,11 @@ class AdminClient:
     """Sends requests to an admin endpoint.
 
     :param url: the admin endpoint, such as ``http://127.0.0.1:8081``
-    :param seconds: a clock that only goes forward
-    :param token: what the endpoint asks for; None for nothing
-    :param ca_file: a PEM file with the authorities that may sign its certificate; None for the system's
+    :param seconds: a monotonic clock
+    :param token: the endpoint's token; None for no token
+    :param ca_file: a PEM file with the authorities that sign its certificate; None for the system's
 
-    Raises ``ConfigurationError`` if there are none in the file.
+    Raises ``ConfigurationError`` if the file has no authorities.
     """
 
     def __init__(
@@ -75,16 +75,16 @@ class AdminClient:
         )
 
     def close(self) -> None:
-        """End the connection, if there is one."""
+        """Close the connection, if there is one."""
         self._connection.close()
 
     def post(self, path: str, body: bytes, unsure: str) -> Reply:
-        """Post JSON, once: never repeated by itself.
+        """Post JSON; the request is never repeated automatically.
 
         :param path: percent-encoded, without the first slash
-        :param unsure: what to say of the request where it isn't known whether it was carried out
+        :param unsure: the text for the user if it is not known whether the request was carried out
 
-        Errors: :class:`PostFailed`; ``KeyboardInterrupt`` while nothing was sent.
+        Errors: :class:`PostFailed`; ``KeyboardInterrupt`` if nothing was sent yet.
         """
         if self._connection.sock is not None and not self._is_usable(self._connection.sock):
             self.close()
@@ -109,17 +109,17 @@ class AdminClient:
         raise PostFailed(failed)
 
     def _exchange(self, path: str, body: bytes) -> Reply:
-        with suppress(ConnectionError):  # a server need not read all of what it refuses: its answer may be there
+        with suppress(ConnectionError):  # a server may respond before it has read the whole request
             self._connection.request("POST", path, body, self._headers)
         response = self._connection.getresponse()
         answer = response.read(_LONGEST_ANSWER)
         if not response.isclosed():
-            self.close()  # there is more of it
+            self.close()  # the response has more bytes
         self._used = self._seconds()
         return Reply(response.status, parse_json(answer), _reason(response, answer))
 
     def _is_usable(self, connection: socket.socket) -> bool:
-        """Say whether an idle connection is there: nothing has come from the server, no end of it either."""
+        """Return whether an idle connection can be reused: the server has sent nothing and not closed it."""
         poll = select.poll()
         poll.register(connection, select.POLLIN)
         return not poll.poll(0) and self._seconds() - self._used < _KEEP_ALIVE
@@ -134,7 +134,7 @@ class AdminClient:
             is_tls = tls_fault(error) is not TlsFault.NO_TLS and not isinstance(error, ssl.SSLEOFError)
             failed = f"the TLS handshake failed: {openssl_reason(error)}" if is_tls else why_no_tls(error, self._url)
         except OSError as error:
-            # The socket is there as soon as it is connected.
+            # http.client sets the socket once TCP is connected, before the TLS handshake.
             if self._connection.sock is not None:
                 failed = why_no_tls(None if isinstance(error, TimeoutError) else error, self._url)
             else:

@@ -1,4 +1,4 @@
-"""Completion in zsh by ``_twisted``, the function that Twisted brings for it: ``compdef _twisted airyd``."""
+"""Completion in zsh with Twisted's function ``_twisted``: ``compdef _twisted airyd``."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Final
 
 from airyd.cli.parser import CommandParser
 
-#: With what the function asks: it stands before the last word, behind all that was typed.
+#: The option with which the function asks for completions; it follows the typed words, before the last word.
 QUESTION: Final = "--_shell-completion"
 
 
 def describe_for_zsh(parser: CommandParser, commands: Sequence[str] = ()) -> str:
-    """Return what can be typed, as zsh's ``_arguments`` takes it.
+    """Return the options and arguments in the form of zsh's ``_arguments``.
 
-    :param commands: what can stand in place of the first argument
+    :param commands: the possible values of the first argument
     """
     specs = [f"1:command:({' '.join(commands)})"] if commands else ["*:argument:_default"]
     for action in parser.added:

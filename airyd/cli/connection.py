@@ -1,4 +1,4 @@
-"""A :class:`~airyd.cli.stomp_client.StompClient` on Autobahn: WebSocket, deadlines, heart-beats, and how it ended."""
+"""Runs a :class:`~airyd.cli.stomp_client.StompClient` over Autobahn's WebSocket, with timeouts and heart-beats."""
 
 from __future__ import annotations
 
@@ -37,27 +37,27 @@ _log = Logger()
 
 #: Seconds from the connection to CONNECTED.
 CONNECT_PATIENCE: Final = 10.0
-#: Seconds that a goodbye may take.
+#: Seconds that closing a connection may take.
 CLOSE_PATIENCE: Final = 3.0
-#: A server that is silent for so many times the agreed interval has gone.
+#: Heart-beat intervals of silence after which the server counts as lost.
 _SILENCE: Final = 2
-#: Bytes of an answer's head, and of its body, that are looked at.
+#: Bytes of a response's head, and of its body, that are read.
 _LONGEST_HEAD: Final = 64 * 1024
 _LONGEST_BODY: Final = 4 * 1024
 _HEAD_END: Final = b"\r\n\r\n"
 _HTTP: Final = b"HTTP/1."
 _SWITCHING_PROTOCOLS: Final = 101
-#: Answers that may be another one later: Request Timeout, Too Early, Too Many Requests.
+#: Statuses below 500 after which a retry may succeed: Request Timeout, Too Early, Too Many Requests.
 _PASSING: Final = frozenset((408, 425, 429))
 
 
 class OpeningAnswer:
-    """Collects the answer until it is clear what it is.
+    """Collects the server's response to the opening handshake until its kind is known.
 
-    :ivar data: what has come
-    :ivar is_complete: whether more bytes would say nothing more; without a :attr:`refusal` it is a WebSocket
-    :ivar refusal: why there is no WebSocket; None if there is one, or while that is not known
-    :ivar is_permanent: whether another try would be refused alike
+    :ivar data: the received bytes
+    :ivar is_complete: whether enough bytes have arrived; without a :attr:`refusal` the server opens a WebSocket
+    :ivar refusal: why there is no WebSocket; None if there is one, or if that is not yet known
+    :ivar is_permanent: whether a retry would be refused again
     """
 
     def __init__(self, tls_scheme: str) -> None:
@@ -68,7 +68,7 @@ class OpeningAnswer:
         self.is_permanent = False
 
     def receive(self, data: bytes) -> None:
-        """Take a piece of the answer."""
+        """Add bytes of the response."""
         self.data += data
         head, end, body = self.data.partition(_HEAD_END)
         if not self.data.startswith(_HTTP[: len(self.data)]) or (not end and len(head) > _LONGEST_HEAD):
@@ -85,7 +85,7 @@ class OpeningAnswer:
             return
         if int(code) == _SWITCHING_PROTOCOLS:
             self.is_complete = True
-            if not _is_text(head):  # Autobahn would trip over it
+            if not _is_text(head):  # Autobahn would fail on it
                 self._refuse("the server's opening handshake is wrong: it is not UTF-8", permanent=True, complete=True)
             return
         headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
@@ -122,9 +122,9 @@ def _is_text(head: bytes) -> bool:
 class ConnectionEnd:
     """How a connection ended.
 
-    :ivar reason: one line for a person
-    :ivar permanent: whether another try would end alike
-    :ivar error: the server's ERROR, if it was that
+    :ivar reason: one line for the user
+    :ivar permanent: whether a retry would end in the same way
+    :ivar error: the server's ERROR, if there was one
     """
 
     reason: str
@@ -136,7 +136,7 @@ class StompConnection(WebSocketClientProtocol):
     """One connection to the server; made by :class:`StompFactory`."""
 
     factory: StompFactory
-    transport: ITCPTransport  # on TLS, what behaves like one
+    transport: ITCPTransport  # with TLS, an object with the same methods
 
     def __init__(self) -> None:
         super().__init__()
@@ -150,7 +150,7 @@ class StompConnection(WebSocketClientProtocol):
         self._heard = 0.0
 
     def when_ended(self) -> Deferred[ConnectionEnd]:
-        """Fire when the connection has gone; may be cancelled, which does nothing to the connection."""
+        """Return a Deferred that fires when the connection is lost; cancelling it does not affect the connection."""
         if self._lost is not None:
             return succeed(self._lost)
         waiting: Deferred[ConnectionEnd] = Deferred(self._waiting.remove)
@@ -158,7 +158,7 @@ class StompConnection(WebSocketClientProtocol):
         return waiting
 
     def leave(self) -> None:
-        """Say goodbye with a DISCONNECT; the connection has gone in :data:`CLOSE_PATIENCE` seconds at most."""
+        """Send DISCONNECT and close the connection, within :data:`CLOSE_PATIENCE` seconds."""
         if self._lost is not None:
             return
         self._end = self._end or ConnectionEnd("left")
@@ -175,7 +175,7 @@ class StompConnection(WebSocketClientProtocol):
         super().connectionMade()
 
     def dataReceived(self, data: bytes) -> None:
-        """Read bytes; each shows that the server is alive (called by Twisted)."""
+        """Receive bytes; any of them shows that the server is alive (called by Twisted)."""
         self._heard = self.factory.reactor.seconds()
         if self._opening is not None:
             self._opening.receive(data)
@@ -189,21 +189,21 @@ class StompConnection(WebSocketClientProtocol):
         if self.failedByMe:
             self._end = self._end or ConnectionEnd("the server breaks the rules of WebSocket")
         if self.state == self.STATE_CLOSING and self._timer is None:
-            # Whichever side began to close: the server should drop the connection, but may not.
+            # Whoever began to close, the server should drop the connection; it may not do so.
             self._deadline(CLOSE_PATIENCE, None)
 
     def failHandshake(self, reason: str) -> None:
-        """End: the server agrees to open a WebSocket, and breaks the rules of that (called by Autobahn)."""
+        """End the connection: the server's opening handshake is invalid (called by Autobahn)."""
         self._end = self._end or ConnectionEnd(f"the server's opening handshake is wrong: {reason}", permanent=True)
         super().failHandshake(reason)
 
     def onOpen(self) -> None:
-        """Log in (called by Autobahn when WebSocket is open)."""
+        """Send CONNECT (called by Autobahn when the WebSocket is open)."""
         self._client = self.factory.make_client()
         self._flush()
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
-        """Take a piece of the server's stream (called by Autobahn)."""
+        """Process bytes of the server's STOMP stream (called by Autobahn)."""
         if self._client is None or self.state != self.STATE_OPEN:
             return
         for event in self._client.receive(payload):
@@ -221,7 +221,7 @@ class StompConnection(WebSocketClientProtocol):
         self._flush()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Report how it ended to those that wait for it (called by Twisted)."""
+        """Fire the Deferreds of :meth:`when_ended` (called by Twisted)."""
         self._cancel_deadline()
         for loop in self._loops:
             if loop.running:
@@ -242,7 +242,7 @@ class StompConnection(WebSocketClientProtocol):
             self.sendMessage(payload)
 
     def _start_heart_beats(self, send_every: float, expect_every: float) -> None:
-        """Beat and listen (STOMP 1.2, "Heart-beating"); seconds, 0 for never."""
+        """Send heart-beats, and check for the server's (STOMP 1.2, "Heart-beating"); in seconds, 0 for never."""
         if send_every:
             self._loop(lambda: self._transmit(b"\n"), send_every)
         if expect_every:
@@ -260,7 +260,7 @@ class StompConnection(WebSocketClientProtocol):
             self._give_up(f"nothing came from the server for {silent:.0f} s")
 
     def _finish(self, end: ConnectionEnd) -> None:
-        """End the connection from this side, for this reason."""
+        """Close the connection from this side, for this reason."""
         self._end = self._end or end
         self._close()
 
@@ -272,7 +272,7 @@ class StompConnection(WebSocketClientProtocol):
             self.transport.abortConnection()
 
     def _deadline(self, seconds: float, reason: str | None) -> None:
-        """Give up after so many seconds, for this reason unless there is one already."""
+        """Give up after so many seconds, with this reason unless another one is known."""
         self._cancel_deadline()
         self._timer = self.factory.reactor.callLater(seconds, self._give_up, reason)
 
@@ -287,9 +287,9 @@ class StompConnection(WebSocketClientProtocol):
         self.transport.abortConnection()
 
     def _not_opened(self, reason: Failure | None) -> ConnectionEnd | None:
-        """Return why the connection ends before it is a WebSocket; None if it was one.
+        """Return how the connection ended before it became a WebSocket; None if it had become one.
 
-        :param reason: how it was lost; None if the server does not answer
+        :param reason: how it was lost; None if the server did not respond in time
         """
         if self._opening is None:
             return None
@@ -305,7 +305,7 @@ class StompConnection(WebSocketClientProtocol):
         return ConnectionEnd(f"the server closed the connection without an answer{hint}")
 
     def _closed_by_peer(self) -> ConnectionEnd | None:
-        """Say so if the server closed with a code and without an ERROR."""
+        """Return the end if the server sent a close code without an ERROR, else None."""
         code = self.remoteCloseCode
         if code is None:
             return None
@@ -324,18 +324,18 @@ def _end_of(reason: Failure) -> ConnectionEnd:
 
 
 class StompFactory(WebSocketClientFactory):
-    """Makes the connections to one server, all with the same positions.
+    """Makes the connections to one server, which share their positions.
 
     :param url: such as ``ws://127.0.0.1:8080/ws.communication``
     :param positions: see :class:`~airyd.cli.stomp_client.StompClient`
-    :param on_client_event: called with everything that happens
-    :param tls: what makes and verifies the TLS connections; None without TLS
-    :ivar destinations: what the next connections subscribe to; see :class:`~airyd.cli.stomp_client.StompClient`
-    :ivar asks_status: whether they subscribe to the server's status, too
-    :ivar token: what they log in with; None for none
+    :param on_client_event: called with each event of the client
+    :param tls: makes and verifies the TLS connections; None without TLS
+    :ivar destinations: the subscriptions of the next connections; see :class:`~airyd.cli.stomp_client.StompClient`
+    :ivar asks_status: whether they also subscribe to the server's status
+    :ivar token: the token to log in with, or None
     """
 
-    protocol = StompConnection  # type: ignore[assignment]  # Twisted's type asks for an Optional factory
+    protocol = StompConnection  # type: ignore[assignment]  # Twisted's type requires an Optional factory
     noisy = False
 
     def __init__(
@@ -354,7 +354,7 @@ class StompFactory(WebSocketClientFactory):
             useragent=f"airyd/{__version__}",
             reactor=reactor,
         )
-        # Autobahn takes its own time from a global: the deadlines are kept here instead.
+        # Autobahn's timers use a global clock; the timeouts are implemented here instead.
         self.setProtocolOptions(
             openHandshakeTimeout=0,
             closeHandshakeTimeout=0,
@@ -365,7 +365,7 @@ class StompFactory(WebSocketClientFactory):
         )
         self._name = self.host
         if ":" in self.host:
-            # For the Host header (RFC 3986, section 3.2.2).
+            # The Host header needs the brackets (RFC 3986, section 3.2.2).
             self.host = f"[{self.host}]"
         self.destinations = destinations
         self.asks_status = True

@@ -1,4 +1,4 @@
-"""What an HTTP server answered, in one line."""
+"""Turns HTTP error responses into one line for the user."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import json
 import re
 from typing import Final
 
-#: Characters that are quoted of what a server sent.
+#: Characters of a server's text that are quoted.
 LONGEST_QUOTE: Final = 300
 _TITLE: Final = re.compile(r"<title[^>]*>([^<]*)", re.IGNORECASE)
 
 
 def parse_json(body: bytes) -> object:
-    """Return the value of a JSON document; None if it is none."""
+    """Return the value of a JSON document; None if the text is not JSON."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
@@ -20,7 +20,7 @@ def parse_json(body: bytes) -> object:
 
 
 def stated_error(body: bytes) -> str | None:
-    """Return the error that a body of airyd's admin endpoint states; None if it is none."""
+    """Return the error text in a response body of airyd's admin endpoint; None if there is none."""
     match parse_json(body):
         case {"error": str(reason)}:
             return " ".join(reason.split())
@@ -28,7 +28,7 @@ def stated_error(body: bytes) -> str | None:
 
 
 def http_reason(status: int, phrase: str, location: str | None, body: bytes) -> str:
-    """Return the status of an HTTP response, and the first line of its body, or the title of its HTML page."""
+    """Return the status of an HTTP response with the first line of its body, or the title of its HTML page."""
     answer = f"{status} {phrase}".strip()
     if location is not None and 300 <= status < 400:
         return f"{answer}: it redirects to {location[:LONGEST_QUOTE]}"

@@ -1,4 +1,4 @@
-"""The console script ``airyd``: options to objects, signals and exceptions to the exit status."""
+"""The console script ``airyd``: runs a command, and turns its result, exceptions and signals into the exit status."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ from airyd.hostnames import AnyNameEndpoint
 from airyd.revocation import TOKEN_MAX_AGE, Revocation, new_revocation
 
 _USAGE_ERROR: Final = 2
-#: What a shell adds to the number of the signal that ended a program.
+#: Added to a signal's number for the exit status, as shells do.
 _BY_SIGNAL: Final = 128
-#: The environment's names for the tokens of a server and of its admin endpoint.
+#: The environment variables with the tokens for a server and for its admin endpoint.
 _TOKEN: Final = "AIRYD_TOKEN"  # noqa: S105  # a name
 _ADMIN_TOKEN: Final = "AIRYD_ADMIN_TOKEN"  # noqa: S105  # a name
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run ``airyd`` and exit: 0 done, 1 failed, 2 wrong usage, 128 + the signal's number when interrupted."""
+    """Run ``airyd`` and exit: 0 for success, 1 for failure, 2 for wrong usage, 128 + the number of a signal."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
         options = parse(words)
@@ -64,17 +64,17 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _run(reactor: IReactorCore, options: CommandOptions, console: Console) -> Deferred[None]:
-    """Do what needs a reactor; fails with ``SystemExit`` unless the status is 0, as ``react`` wants it."""
+    """Run a command that needs a reactor; fails with ``SystemExit`` unless the status is 0, as ``react`` requires."""
     if isinstance(options, TailOptions):
         work = tail(reactor, options, console)
     else:
-        assert isinstance(options, RevokeOptions)  # noqa: S101  # the others need none
+        assert isinstance(options, RevokeOptions)  # noqa: S101  # the other commands need no reactor
         work = revoke_stored(reactor, options, console)
     return interruptible_by_reactor(reactor, work).addCallback(_exit)
 
 
 def print_token(options: TokenOptions, console: Console) -> int:
-    """Make the token that the options ask for, and print it; return the exit status."""
+    """Make a token and print it; return the exit status."""
     try:
         token = mint(
             secrets_of(options.secret_file, options.secret_env, os.environ),
@@ -127,7 +127,7 @@ async def tail(reactor: IReactorCore, options: TailOptions, console: Console) ->
 
 
 def publish(options: PublishOptions, console: Console) -> int:
-    """Publish the body of the command line, or what standard input brings; return the exit status."""
+    """Publish the body of the command line, or the lines of standard input; return the exit status."""
     try:
         client = _admin_client(options)
     except (ConfigurationError, TokenUnreadable) as error:
@@ -172,7 +172,7 @@ def _tell(done: Revocation, console: Console) -> int:
     try:
         tell(done, console)
     except OutputClosed as closed:
-        console.say(closed.reason or "nobody reads the answer any more; it is revoked")
+        console.say(closed.reason or "revoked, but standard output was closed before the answer was written")
         return 1
     return 0
 
@@ -188,7 +188,7 @@ def _now() -> float:
 
 
 def interruptible(work: Callable[[], int]) -> int:
-    """Do the work, which a signal interrupts with ``KeyboardInterrupt``; return its exit status, or the signal's."""
+    """Do the work, in which a signal raises ``KeyboardInterrupt``; return its exit status, or the signal's."""
 
     def interrupt() -> None:
         raise KeyboardInterrupt
@@ -206,7 +206,7 @@ def interruptible(work: Callable[[], int]) -> int:
 
 
 def interruptible_by_reactor(reactor: IReactorCore, work: Coroutine[Deferred[object], object, int]) -> Deferred[int]:
-    """Run the work, which a signal cancels; give its exit status, or the signal's."""
+    """Run the work, which a signal cancels; fire with its exit status, or the signal's."""
     running = Deferred.fromCoroutine(work)
     signals = _Signals(lambda: IReactorFromThreads(reactor).callFromThread(running.cancel))
 
@@ -214,15 +214,15 @@ def interruptible_by_reactor(reactor: IReactorCore, work: Coroutine[Deferred[obj
         is_cancelled = isinstance(result, Failure) and result.check(CancelledError, ConnectingCancelledError)
         return signals.status or result if is_cancelled or not isinstance(result, Failure) else result
 
-    # The reactor's own handlers, which it has just set, would end it without a goodbye.
+    # Replace the reactor's own handlers, which would end it without a DISCONNECT.
     reactor.callWhenRunning(signals.listen)
     return running.addBoth(status)
 
 
 class _Signals:
-    """The first SIGINT or SIGTERM interrupts the work, which may then say goodbye; the second ends the program at once.
+    """Handles SIGINT and SIGTERM: the first one interrupts the work, which can end cleanly; the second exits at once.
 
-    :ivar status: the exit status by the first; 0 if none came
+    :ivar status: the exit status for the first signal; 0 if there was none
     """
 
     def __init__(self, interrupt: Callable[[], object]) -> None:
@@ -230,7 +230,7 @@ class _Signals:
         self.status = 0
 
     def listen(self) -> Mapping[int, Any]:
-        """Begin; return the handlers that were there before."""
+        """Install the handlers; return the previous ones."""
         numbers = (signal.SIGINT, signal.SIGTERM)
         return {number: signal.signal(number, self._handle) or signal.SIG_DFL for number in numbers}
 
@@ -254,10 +254,10 @@ def _console(name: str) -> Console:
 
 
 def _binary(stream: TextIO | None) -> BinaryIO:
-    """Return the bytes of a standard stream, or nowhere if the process was started without it."""
+    """Return the binary file of a standard stream, or ``/dev/null`` if the process was started without it."""
     if stream is None:
         return Path(os.devnull).open("wb")
-    # Another program may have left it non-blocking, and lines would be lost.
+    # Another program may have left it non-blocking, so that lines would be lost.
     with suppress(OSError):
         os.set_blocking(stream.fileno(), True)
     return stream.buffer

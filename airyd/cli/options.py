@@ -1,4 +1,4 @@
-"""The command lines of ``airyd``, checked before anything is opened."""
+"""The options, arguments and help texts of the ``airyd`` commands; all are checked before anything is opened."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from airyd.patterns import ANY_SEGMENT, Pattern
 from airyd.revocation import LONGEST_NAME, MOST_TOKEN_MAX_AGE, RevocationKind, is_name
 from airyd.spelling import did_you_mean
 
-#: The largest number that an option takes, unless it says otherwise.
+#: The default largest number of an option.
 _MOST: Final = 10**15
 _ADMIN_URL: Final = f"""\
 http://HOST:PORT or https://HOST:PORT of the admin endpoint
@@ -27,12 +27,12 @@ http://HOST:PORT or https://HOST:PORT of the admin endpoint
 
 
 class CommandOptions(argparse.Namespace):
-    """What the command line of a command says. Its options are attributes with their names.
+    """The parsed command line of a command; its options are attributes.
 
-    :cvar usage: its arguments, for the help
-    :cvar summary: what it does, in a few words
-    :cvar description: what it does
-    :cvar details: its arguments, explained
+    :cvar usage: the arguments in the usage line
+    :cvar summary: the command's line in ``airyd --help``
+    :cvar description: the text above the options in the command's help
+    :cvar details: the explanation of the arguments
     """
 
     usage: ClassVar[str]
@@ -42,7 +42,7 @@ class CommandOptions(argparse.Namespace):
 
     @classmethod
     def parser(cls, name: str) -> CommandParser:
-        """Return what reads the options of the command of this name."""
+        """Return the parser of the command with this name."""
         parser = CommandParser(f"airyd {name}", cls.usage, cls.description, f"arguments:\n{cls.details}")
         cls.add_options(parser)
         return parser
@@ -53,26 +53,25 @@ class CommandOptions(argparse.Namespace):
         raise NotImplementedError
 
     def check(self, arguments: Sequence[str]) -> None:
-        """Take the arguments, and check what goes together; raises ``ValueError``."""
+        """Set the arguments and check them against the options; raises ``ValueError`` with a text for the user."""
         raise NotImplementedError
 
 
 class TailOptions(CommandOptions):
-    """``airyd tail``."""
+    """The options of ``airyd tail``."""
 
     usage = "[URL] [DESTINATION ...]"
     summary = "print events as they arrive"
     description = """\
 Print events as they arrive: readable on a terminal, as JSON lines in a pipe.
-Reconnects and resumes; reports on the connection go to standard error."""
+Reconnects and resumes. Messages about the connection go to standard error."""
     details = f"""\
-  URL          ws://HOST:PORT/PATH or wss://HOST:PORT/PATH; without a path:
+  URL          ws://HOST:PORT/PATH or wss://HOST:PORT/PATH; the path defaults to
                {WEBSOCKET_PATH} [default: {WEBSOCKET_URL}]
-  DESTINATION  what to follow, such as /queue/message, or a pattern in quotes:
-               in '/queue/*' the asterisk stands for one segment, in '/queue/**'
-               for one or more [default: {AIRY_DESTINATIONS[0]},
-               {AIRY_DESTINATIONS[1]}, {AIRY_DESTINATIONS[2]},
-               {AIRY_DESTINATIONS[3]}]"""
+  DESTINATION  what to subscribe to, such as /queue/message, or a pattern in
+               quotes: '/queue/*' matches one segment, '/queue/**' one or more
+               [default: {AIRY_DESTINATIONS[0]}, {AIRY_DESTINATIONS[1]},
+               {AIRY_DESTINATIONS[2]}, {AIRY_DESTINATIONS[3]}]"""
 
     url = WEBSOCKET_URL
     destinations: Sequence[str] = AIRY_DESTINATIONS
@@ -83,7 +82,7 @@ Reconnects and resumes; reports on the connection go to standard error."""
     @classmethod
     def add_options(cls, parser: CommandParser) -> None:
         """See :class:`CommandOptions`."""
-        parser.option("--count", "-n", metavar="N", type=_whole, help="end after so many events [default: never]")
+        parser.option("--count", "-n", metavar="N", type=_whole, help="exit after N events [default: never]")
         _add_token_file(parser, "the token to log in with", "AIRYD_TOKEN")
         _add_ca_file(parser, "wss")
 
@@ -94,12 +93,12 @@ Reconnects and resumes; reports on the connection go to standard error."""
 
     @property
     def secure(self) -> bool:
-        """Whether the URL asks for TLS."""
+        """Whether the URL requires TLS."""
         return urlsplit(self.url).scheme == "wss"
 
     @property
     def port(self) -> int:
-        """The URL's port, or its scheme's."""
+        """The URL's port, or the default port of its scheme."""
         return urlsplit(self.url).port or (443 if self.secure else 80)
 
     def check(self, arguments: Sequence[str]) -> None:
@@ -113,21 +112,22 @@ Reconnects and resumes; reports on the connection go to standard error."""
 
 
 class PublishOptions(CommandOptions):
-    """``airyd publish``.
+    """The options of ``airyd publish``.
 
-    :ivar body: the event's JSON; None: lines of standard input
+    :ivar body: the event's JSON; None to read lines from standard input
     """
 
     usage = "[URL] DESTINATION [BODY]"
     summary = "publish events through the admin endpoint"
     description = """\
 Publish BODY, or each line of standard input, as an event, and print its id.
-A refused line is reported on standard error with the reason; the other lines
-are published, and the exit status is 1."""
+If a line is refused, the reason goes to standard error, the other lines are
+still published, and the exit status is 1."""
     details = f"""\
   URL          {_ADMIN_URL}
   DESTINATION  where to publish, such as /queue/message
-  BODY         a JSON object [default: each line of standard input is one]"""
+  BODY         the event, a JSON object [default: one object per line of
+               standard input]"""
 
     url = ADMIN_URL
     destination: str
@@ -160,16 +160,16 @@ are published, and the exit status is 1."""
 
 
 class TokenOptions(CommandOptions):
-    """``airyd token``.
+    """The options of ``airyd token``.
 
-    :ivar lifetime: seconds
+    :ivar lifetime: seconds until the token expires
     """
 
     usage = "SUBJECT"
-    summary = "print a token to try things with"
+    summary = "print a token for testing"
     description = """\
-Print a token for SUBJECT with Airy's claims, to try things: a server started
-with --auth jwt:secret-file=... accepts it. Of several secrets the first signs."""
+Print a token for SUBJECT with Airy's claims, for testing: a server started with
+--auth jwt:secret-file=... accepts it. With several secrets, the first one signs."""
     details = """\
   SUBJECT      the user's id
 
@@ -187,45 +187,46 @@ example:
     @classmethod
     def add_options(cls, parser: CommandParser) -> None:
         """See :class:`CommandOptions`."""
-        parser.option("--secret-file", metavar="FILE", help="a file with the secret")
-        parser.option("--secret-env", metavar="NAME", help="the name of an environment variable with the secret")
-        parser.option("--base64", action="store_true", help="the secret is base64, as Airy's")
-        text = "HS256, HS384 or HS512, as the server's alg= says [default: HS256]"
+        parser.option("--secret-file", metavar="FILE", help="file with the secret")
+        parser.option("--secret-env", metavar="NAME", help="name of an environment variable with the secret")
+        parser.option("--base64", action="store_true", help="the secret is base64, as Airy's is")
+        text = "HS256, HS384 or HS512; must match the server's alg= [default: HS256]"
         parser.option("--alg", dest="algorithm", metavar="NAME", type=_algorithm, help=text)
-        text = "until it expires [default: 3600]"
+        text = "seconds until the token expires [default: 3600]"
         parser.option("--for", dest="lifetime", metavar="SECONDS", type=_lifetime, help=text)
-        text = "an additional claim; the value is JSON or text; repeatable"
+        text = "additional claim; the value is JSON or text; repeatable"
         parser.option("--claim", metavar="NAME=VALUE", action="append", type=claim, help=text)
 
     @property
     def claims(self) -> Mapping[str, Any]:
-        """The additional claims; of one that is given twice, the last."""
+        """The additional claims; if one is given twice, the last value counts."""
         return dict(self.claim or ())
 
     def check(self, arguments: Sequence[str]) -> None:
         """See :class:`CommandOptions`."""
         if len(arguments) != 1 or not arguments[0]:
-            raise ValueError("one SUBJECT is needed, the user's id")
+            raise ValueError("one SUBJECT is needed: the user's id")
         (self.subject,) = arguments
         if (self.secret_file is None) == (self.secret_env is None):
-            raise ValueError("give --secret-file or --secret-env, where the secret is")
+            raise ValueError("give the secret by either --secret-file or --secret-env")
 
 
 class RevokeOptions(CommandOptions):
-    """``airyd revoke``.
+    """The options of ``airyd revoke``.
 
-    :ivar kind: what to revoke
-    :ivar name: of the token or the user
-    :ivar source: where to store it, in the admin endpoint's place
-    :ivar token_max_age: seconds that a token lives at most
+    :ivar kind: whether to revoke a token or all tokens of a user
+    :ivar name: the token's ``jti``, or the user
+    :ivar source: the source to store the revocation in, instead of using the admin endpoint
+    :ivar token_max_age: the longest lifetime of a token, in seconds
     """
 
     usage = "(--jti JTI | --subject SUBJECT) [URL | --source URL]"
     summary = "revoke tokens"
     description = """\
 Revoke a token, or all tokens that were issued to a user until now: connections
-that logged in with one end, and it can't be used again. Tell any server by its
-admin endpoint, or the Redis that all servers read."""
+that use them are closed, and the tokens are refused from now on. The request
+goes to the admin endpoint of one server, or to the Redis that all servers read
+(--source)."""
     details = f"""\
   URL          {_ADMIN_URL}"""
 
@@ -254,22 +255,22 @@ admin endpoint, or the Redis that all servers read."""
             type=_revoked(RevocationKind.SUBJECT),
             help=text,
         )
-        text = "the servers' own --source, such as redis://HOST (see twistd airyd --help-sources)"
+        text = "the --source of the servers, such as redis://HOST (see twistd airyd --help-sources)"
         parser.option("--source", metavar="URL", help=text)
         _add_token_file(parser, "the admin endpoint's token", "AIRYD_ADMIN_TOKEN")
         _add_ca_file(parser, "https")
-        text = "with --source: how long a token lives at most [default: 86400]"
+        text = "with --source: the longest lifetime of a token [default: 86400]"
         parser.option("--token-max-age", metavar="SECONDS", type=_token_max_age, help=text)
 
     def check(self, arguments: Sequence[str]) -> None:
         """See :class:`CommandOptions`."""
         if self.revoked is None or len(self.revoked) != 1:
-            raise ValueError("give one --jti, or one --subject, what to revoke")
+            raise ValueError("give what to revoke: one --jti or one --subject")
         ((self.kind, self.name),) = self.revoked
         if len(arguments) > 1 or (arguments and self.source is not None):
-            raise ValueError("give one URL, of the admin endpoint, or --source")
+            raise ValueError("give either one URL of the admin endpoint, or --source")
         if self.token_max_age is not None and self.source is None:
-            raise ValueError("--token-max-age goes with --source; a server has its own")
+            raise ValueError("--token-max-age is for --source; a server uses its own setting")
         if arguments:
             self.url = admin_url(arguments[0])
         if self.ca_file is not None and not self.url.startswith("https:"):
@@ -285,18 +286,18 @@ COMMANDS: Final[Mapping[str, type[CommandOptions]]] = {
 
 
 def top_parser() -> CommandParser:
-    """Return what reads the options in front of a command."""
+    """Return the parser for the options before a command."""
     commands = "".join(f"\n  {name:10}{options.summary}" for name, options in COMMANDS.items())
     return CommandParser(
         "airyd",
         "COMMAND ...",
-        "Look into a running airyd, and feed it. The server itself: twistd -n airyd",
+        "Watch a running airyd, publish to it, and handle tokens.\nThe server itself is started with: twistd -n airyd",
         f"commands:{commands}\n\nairyd COMMAND --help shows the options of a command.",
     )
 
 
 def parse(words: Sequence[str]) -> CommandOptions:
-    """Return what a command line says.
+    """Parse a command line.
 
     Errors: ``UsageError``; ``SystemExit`` after ``--help`` and ``--version``.
     """
@@ -321,17 +322,17 @@ def parse(words: Sequence[str]) -> CommandOptions:
 
 
 def _add_token_file(parser: CommandParser, what: str, variable: str) -> None:
-    text = f"a file with {what} [default: the environment's {variable}]"
+    text = f"file with {what} [default: the environment variable {variable}]"
     parser.option("--token-file", metavar="FILE", type=_file_name, help=text)
 
 
 def _add_ca_file(parser: CommandParser, scheme: str) -> None:
-    text = f"for {scheme}: a PEM file with the authorities that may sign the certificate [default: the system's]"
+    text = f"for {scheme}: PEM file with the authorities that sign the server's certificate [default: the system's]"
     parser.option("--ca-file", metavar="FILE", type=_file_name, help=text)
 
 
 def _whole(number: str, most: int = _MOST) -> int:
-    """Read a number from 1 on."""
+    """Read a positive whole number."""
     if number.isascii() and number.isdecimal() and len(number) <= len(str(most)) and 0 < int(number) <= most:
         return int(number)
     raise ValueError(f"give a whole number from 1 to {most}, not {number[:QUOTED]!r}")
@@ -343,12 +344,12 @@ def _token_max_age(seconds: str) -> int:
 
 def _lifetime(seconds: str) -> int:
     if not re.fullmatch("[0-9]{1,10}", seconds):
-        raise ValueError(f"give a whole number of seconds from 0 on, not {seconds[:QUOTED]!r}")
+        raise ValueError(f"give a whole number of seconds, 0 or more, not {seconds[:QUOTED]!r}")
     return int(seconds)
 
 
 def _algorithm(name: str) -> str:
-    from airyd.auth.jwt.keys import SECRET_ALGORITHMS  # with all of cryptography, which only airyd token needs
+    from airyd.auth.jwt.keys import SECRET_ALGORITHMS  # imports cryptography, which only airyd token needs
 
     if name not in SECRET_ALGORITHMS:
         raise ValueError(f"give {', '.join(SECRET_ALGORITHMS)}, not {name[:QUOTED]!r}")
@@ -365,14 +366,14 @@ def _revoked(kind: RevocationKind) -> Callable[[str], tuple[RevocationKind, str]
 
 
 def _file_name(path: str) -> str:
-    """Take the path of a file, which is read later."""
+    """Check the path of a file, which is read later."""
     if not path:
         raise ValueError("give the path of a file")
     return path
 
 
 def _destination(name: str) -> str:
-    """Take the name of a destination."""
+    """Check the name of a destination."""
     if ANY_SEGMENT in name:
         raise ValueError(f"{name[:QUOTED]!r} is a pattern; name one destination, such as /queue/message")
     if not DESTINATION.match(name):
@@ -381,7 +382,7 @@ def _destination(name: str) -> str:
 
 
 def _destination_or_pattern(text: str) -> str:
-    """Take the name of a destination, or a pattern for several (``airyd.patterns``)."""
+    """Check the name of a destination, or a pattern (``airyd.patterns``)."""
     if ANY_SEGMENT not in text:
         return _destination(text)
     if len(text) > PATTERN:

@@ -1,4 +1,4 @@
-"""argparse as the commands of ``airyd`` use it: errors are one line and show no value that may be a secret."""
+"""argparse for the commands of ``airyd``: errors are one line, and never quote a value that may be a secret."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from airyd import __version__
 from airyd.cli.urls import QUOTED
 from airyd.spelling import did_you_mean
 
-#: argparse's errors that quote a value, which may be a secret, and what is said instead.
+#: argparse's errors that may quote a secret, or are hard to read, and their replacements.
 _REWORDED: Final = (
     (re.compile(r"ambiguous option: (--[^ =]+)(?:=.*)? could match ", re.DOTALL), r"\1 may mean "),
     (re.compile(r"ignored explicit argument .*", re.DOTALL), "takes no value"),
@@ -20,9 +20,9 @@ _REWORDED: Final = (
 
 
 class UsageError(Exception):
-    """The command line can't be meant.
+    """The command line is wrong.
 
-    :param command: what it is for, such as ``airyd tail``
+    :param command: the command, such as ``airyd tail``
     """
 
     def __init__(self, command: str, reason: str) -> None:
@@ -31,10 +31,10 @@ class UsageError(Exception):
 
 
 class CommandParser(argparse.ArgumentParser):
-    """The options of one command. They may stand before, between and after its arguments.
+    """The options of one command, which may come before, between and after its arguments.
 
-    :param arguments: for the usage line, such as ``[URL] DESTINATION``
-    :param details: what stands below the options in the help, as it is
+    :param arguments: the arguments in the usage line, such as ``[URL] DESTINATION``
+    :param details: the text below the options in the help
     :ivar added: the options
     """
 
@@ -52,14 +52,14 @@ class CommandParser(argparse.ArgumentParser):
         self.option("--version", action="version", version=f"airyd {__version__}", help="show the version and exit")
 
     def option(self, *names: str, **details: Any) -> None:
-        """Add an option; ``type`` may raise ``ValueError``, whose text is for the user."""
+        """Add an option; ``type`` may raise ``ValueError`` with a text for the user."""
         if "type" in details:
             details["type"] = _convert(details["type"])
         action = self.add_argument(*names, **details)
         self.added.append(action)
 
     def read(self, words: Sequence[str], options: argparse.Namespace) -> Sequence[str]:
-        """Read the options of a command line, and return its arguments; errors: :class:`UsageError`."""
+        """Parse a command line's options into ``options`` and return its arguments; errors: :class:`UsageError`."""
         given, arguments = self._split(words)
         _, rest = self.parse_known_args(given, options)
         for word in rest:
@@ -77,9 +77,9 @@ class CommandParser(argparse.ArgumentParser):
         raise UsageError(self.prog, text.rstrip("."))
 
     def _split(self, words: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
-        """Return what is in front of ``--``, and what is behind it.
+        """Split the words at ``--``.
 
-        An option is joined with its value, since argparse would take a value such as ``-a1`` for another option.
+        Each option is joined with its value, because argparse would take a value such as ``-a1`` for another option.
         """
         given: list[str] = []
         valued = [name for action in self.added if action.nargs is None for name in action.option_strings]

@@ -1,4 +1,4 @@
-"""What ``airyd publish`` does: take lines of standard input to the admin endpoint, one after the other."""
+"""The command ``airyd publish``: posts lines of standard input to the admin endpoint, one after another."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from urllib.parse import quote
 from airyd.cli.admin_client import AdminClient, PostFailed, Reply
 from airyd.cli.terminal import Console, OutputClosed, visible
 
-#: Seconds between two looks at the progress.
+#: Seconds between two updates of the progress line.
 _PROGRESS_EVERY: Final = 0.1
-#: What the server may say of one event; any other refusal would meet every event.
+#: The statuses that refuse a single event; any other 4xx would refuse every event.
 _EVENT_REFUSALS: Final = frozenset((400, 413, 422))
 _UNSURE: Final = "the event may have been published: publishing it again may publish it twice"
 
 
-#: Bytes of a line: longer than any server would take.
+#: Longest line, in bytes: more than any server accepts.
 _LONGEST_LINE: Final = 16 * 1024 * 1024
 
 
 class EventRefused(Exception):
-    """The server does not take this event; the text is its reason."""
+    """The server refuses this event; the text is its reason."""
 
 
 class EventUnconfirmed(Exception):
-    """The server does not know whether it has published this event; the text is its reason."""
+    """The server can't say whether it has published this event; the text is its reason."""
 
 
 class PublishFailed(Exception):
-    """Nothing more can be published; the text says why in one line."""
+    """No more events can be published; the text says why in one line."""
 
 
 class Line(NamedTuple):
     """A line of the input.
 
-    :ivar number: counted from 1 on; None if the text came from elsewhere
-    :ivar text: without the line's end
+    :ivar number: counted from 1; None for the BODY of the command line
+    :ivar text: without the line end
     """
 
     number: int | None
@@ -45,7 +45,7 @@ class Line(NamedTuple):
 
 
 def read_lines(stream: BinaryIO, longest: int = _LONGEST_LINE) -> Iterator[Line]:
-    """Yield the lines that aren't blank; errors: :class:`PublishFailed`."""
+    """Yield the lines that are not blank; errors: :class:`PublishFailed`."""
     number = 0
     try:
         while line := stream.readline(longest + 1):
@@ -60,7 +60,7 @@ def read_lines(stream: BinaryIO, longest: int = _LONGEST_LINE) -> Iterator[Line]
 
 
 class Publisher:
-    """Posts events of one destination and gives back their ids."""
+    """Posts events of one destination and returns their ids."""
 
     def __init__(self, client: AdminClient, destination: str) -> None:
         self._client = client
@@ -69,16 +69,16 @@ class Publisher:
     def publish(self, body: bytes) -> str:
         """Post one event and return its ``message-id``.
 
-        Never repeated by itself: a second try could publish the event twice.
+        A failed post is never repeated, because that could publish the event twice.
 
-        Errors: :class:`EventRefused`, :class:`EventUnconfirmed`; ``PostFailed`` and :class:`PublishFailed` if the next
-        event would fail, too.
+        Errors: :class:`EventRefused`, :class:`EventUnconfirmed`; ``PostFailed`` and :class:`PublishFailed` if further
+        events would fail as well.
         """
         return _id_of(self._client.post(self._path, body, _UNSURE))
 
 
 def publish_lines(publisher: Publisher, lines: Iterable[Line], console: Console, seconds: Callable[[], float]) -> int:
-    """Publish line after line, saying ids and refusals; return the exit status."""
+    """Publish line after line, and report ids and refusals; return the exit status."""
     report = _Report(console, seconds)
     try:
         for line in lines:
@@ -95,14 +95,14 @@ def publish_lines(publisher: Publisher, lines: Iterable[Line], console: Console,
     except PublishFailed as error:
         report.failed(str(error))
     except OutputClosed as closed:
-        report.failed(closed.reason or "nobody reads the ids any more; stopped")
+        report.failed(closed.reason or "standard output was closed; stopped")
     finally:
         report.end()
     return report.status
 
 
 class _Report:
-    """Reports the outcome to a person or a program."""
+    """Reports results: as text on a terminal, as JSON lines in a pipe."""
 
     def __init__(self, console: Console, seconds: Callable[[], float]) -> None:
         self._console = console
@@ -142,7 +142,7 @@ class _Report:
         self._console.say(reason)
 
     def end(self) -> None:
-        """Sum up, unless there was just the one event of the command line."""
+        """Print the totals, except for a single event of the command line."""
         self._console.clear_progress()
         if self.at is None or self.at.number is not None:
             self._console.say(self._count())
@@ -162,7 +162,7 @@ class _Report:
 
 
 def _id_of(reply: Reply) -> str:
-    """Return the id that a good answer holds."""
+    """Return the event's id in a successful response."""
     if reply.status == 200:
         match reply.value:
             case {"id": str(event_id)}:

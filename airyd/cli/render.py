@@ -1,4 +1,4 @@
-"""How ``airyd tail`` shows an event: one line for a person, or one line of JSON; and what it says of the server."""
+"""The output of ``airyd tail``: one line of text or of JSON for each event, and lines for status notices."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _OTHER_COLOUR: Final = "\x1b[35m"
 
 
 class Renderer:
-    """Makes the lines for a person.
+    """Makes the lines for a terminal.
 
-    :param destinations: what is subscribed, for the width of the column
-    :param now: gives the local time
+    :param destinations: the subscribed destinations, for the width of their column
+    :param now: returns the local time
     :param colour: whether to colour the destination
     """
 
@@ -41,7 +41,7 @@ class Renderer:
         self._width = max((len(_label(d)) for d in destinations), default=0)
 
     def line(self, destination: str, body: bytes) -> str:
-        """Return the event in one line, without its end; no control character of the event gets through."""
+        """Return the event as one line without a line end; control characters of the event are escaped."""
         time = f"{self._now():%H:%M:%S}"
         label = visible(_label(destination)).ljust(self._width)
         if self._colour:
@@ -51,9 +51,10 @@ class Renderer:
 
 
 def json_line(destination: str, message_id: str, body: bytes) -> bytes:
-    """Return the event as one line of JSON with its end, holding the body as it was published.
+    """Return the event as one line of JSON with a line end; it contains the body as it was published.
 
-    Line ends between the body's tokens become spaces; a body that is not JSON (airyd has none) is given as a string.
+    Line ends between the body's tokens become spaces. A body that is not JSON becomes a string; airyd sends no such
+    body.
     """
     text = body.decode("utf-8", "replace")
     payload = text.translate(_LINE_ENDS) if _is_json(body) else _dump(text)
@@ -62,7 +63,7 @@ def json_line(destination: str, message_id: str, body: bytes) -> bytes:
 
 
 def summary(destination: str, body: bytes) -> str:
-    """Say in one line what an event is: a sentence for Airy's destinations, else the body's text."""
+    """Return a summary of the event in one line: a sentence for Airy's destinations, else the body's text."""
     text = body.decode("utf-8", "replace")
     try:
         payload = json.loads(text)
@@ -139,7 +140,7 @@ _EVENT_SUMMARIES: Final[Mapping[str, Callable[[object], str | None]]] = {
 
 
 def _content(content: object) -> str:
-    """Find the text in a message's content, in whichever of Airy's forms: object, array, or a source's raw string."""
+    """Return the text in a message's content, in each of Airy's forms: object, array, or a source's raw string."""
     match content:
         case str():
             return _raw_content(content)
@@ -180,7 +181,7 @@ def _cut(text: str) -> str:
 
 def _is_json(body: bytes) -> bool:
     try:
-        # Numbers of any length are JSON; NaN is not.
+        # JSON allows numbers of any length, but not NaN.
         json.loads(body.decode("utf-8"), parse_int=str, parse_float=str, parse_constant=_refuse)
     except (ValueError, RecursionError):
         return False
@@ -196,11 +197,11 @@ def _dump(value: object) -> str:
 
 
 class StatusNotices:
-    """Turns messages of ``/airyd/status`` into lines for a person (docs/protocol.rst, "Status").
+    """Turns notices of ``/airyd/status`` into lines for the user (docs/protocol.rst, "Status").
 
-    It remembers what it said, over all connections.
+    It remembers the lines of all connections and repeats none.
 
-    :param is_followed: says whether a destination is of interest
+    :param is_followed: returns whether a destination is subscribed to
     """
 
     def __init__(self, is_followed: Callable[[str], bool]) -> None:
@@ -209,7 +210,7 @@ class StatusNotices:
         self._gaps: dict[str, object] = {}
 
     def line(self, body: bytes) -> str | None:
-        """Return what to say of a message; None for nothing, also for what is not known here."""
+        """Return the line for a notice; None if there is nothing to say or the notice is unknown."""
         try:
             message = json.loads(body)
         except (ValueError, RecursionError):
@@ -231,7 +232,7 @@ class StatusNotices:
         return [name for name in names if isinstance(name, str) and self._is_followed(name)]
 
     def _gap(self, names: list[str], since: object) -> str | None:
-        # Each subscription that a gap concerns has a message of its own, and tail has two where a pattern matches.
+        # Each subscription of a gap gets its own notice, and tail may have two: by name and by pattern.
         new = [name for name in names if self._gaps.get(name) != since]
         self._gaps.update((name, since) for name in new)
         if not new:
@@ -244,4 +245,4 @@ class StatusNotices:
             return None
         if not away:
             return "the event source is back"
-        return f"the event source is away: nothing new comes on {', '.join(away)} until it is back"
+        return f"the event source is unreachable: no new events on {', '.join(away)} until it is back"

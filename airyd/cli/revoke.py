@@ -1,4 +1,4 @@
-"""What ``airyd revoke`` does: revoke tokens through the admin endpoint, or in the source itself."""
+"""The command ``airyd revoke``: revokes tokens through the admin endpoint, or in the event source itself."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _UNSURE: Final = "it may be revoked or not: revoking it again is safe"
 
 
 class RevokeFailed(Exception):
-    """It may not be revoked everywhere; the text says why in one line."""
+    """The token may not be revoked on all servers; the text says why in one line."""
 
 
 def keeper_of(url: str, reactor: IReactorCore, wall: Callable[[], float], environ: Mapping[str, str]) -> IEventSource:
-    """Return the source that a URL names, not started, if it keeps revocations.
+    """Return the source that a URL names, without starting it.
 
-    Errors: ``ConfigurationError`` whose text shows no password.
+    Errors: ``ConfigurationError`` if it does not store revocations; the text contains no password.
     """
     try:
         source = make_source(without_patterns(url), SourceContext(reactor, wall, (), environ=environ))
@@ -40,13 +40,13 @@ def keeper_of(url: str, reactor: IReactorCore, wall: Callable[[], float], enviro
         raise ConfigurationError(f"--source: {error}") from None
     if not IRevocationKeeper.providedBy(source):
         raise ConfigurationError(
-            f"--source {url.partition(':')[0]}: nothing is kept there; tell the server itself, by its admin endpoint"
+            f"--source {url.partition(':')[0]}: this source stores no revocations; use the server's admin endpoint"
         )
     return source
 
 
 async def revoke_in_source(source: IEventSource, revocation: Revocation, clock: IReactorTime) -> Revocation:
-    """Store a revocation in a source of :func:`keeper_of`, for all servers that read it.
+    """Store a revocation in a source from :func:`keeper_of`, for all servers that use it.
 
     Errors: :class:`RevokeFailed`.
     """
@@ -55,7 +55,7 @@ async def revoke_in_source(source: IEventSource, revocation: Revocation, clock: 
         raise SourceUnavailable("; ".join(source.health()) or f"no answer within {seconds:g} s")
 
     starting = maybeDeferred(source.start, _Nobody())
-    starting.addErrback(lambda failure: failure.trap(SourceUnavailable) and None)  # it is stopped before it was reached
+    starting.addErrback(lambda failure: failure.trap(SourceUnavailable) and None)  # stopped before it was reached
     try:
         await IRevocationKeeper(source).revocations.add(revocation).addTimeout(SOURCE_PATIENCE, clock, late)
     except SourceUnavailable as error:
@@ -66,7 +66,7 @@ async def revoke_in_source(source: IEventSource, revocation: Revocation, clock: 
 
 
 def revoke_by_admin(client: AdminClient, kind: RevocationKind, name: str) -> Revocation:
-    """Tell a server; return the revocation that it made.
+    """Revoke through a server's admin endpoint; return the revocation that it made.
 
     Errors: :class:`RevokeFailed`.
     """
@@ -85,7 +85,7 @@ def revoke_by_admin(client: AdminClient, kind: RevocationKind, name: str) -> Rev
 
 
 def tell(done: Revocation, console: Console) -> None:
-    """Print what was done, for a person or a program.
+    """Print the revocation: as text on a terminal, as JSON in a pipe.
 
     Errors: ``OutputClosed``.
     """
@@ -104,7 +104,7 @@ def _time(seconds: float) -> str:
 
 @implementer(IEventSink)
 class _Nobody:
-    """A sink of a source that nobody reads."""
+    """A sink that ignores everything."""
 
     def deliver(self, events: Sequence[Event]) -> None:
         """See ``IEventSink``."""

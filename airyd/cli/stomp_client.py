@@ -1,8 +1,8 @@
-"""The client side of STOMP, sans I/O: subscribes, and resumes where an earlier connection ended.
+"""A sans-I/O STOMP client that subscribes, and resumes where an earlier connection ended.
 
-Bytes from the server go into :meth:`StompClient.receive`, which returns what happened; bytes for
-it come out of :meth:`StompClient.data_to_send`. What a connection must hand to the next one, the
-positions, is a mapping of the caller's.
+The caller passes bytes from the server to :meth:`StompClient.receive`, which returns events, and
+sends the frames of :meth:`StompClient.data_to_send`. The caller also owns the mapping of positions,
+which one connection passes to the next.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from airyd.stomp.frames import Frame
 from airyd.stomp.parser import Parser
 from airyd.stomp.spec import FROM_SERVER, Command, Header, HeartBeat, Version, negotiate_heart_beat
 
-#: What this client sends and would like to get, in milliseconds.
+#: The heart-beats that this client offers and requests, in milliseconds.
 OWN_HEART_BEAT: Final = HeartBeat(10_000, 10_000)
-#: The versions that are spoken: those with escapes and heart-beats.
+#: The supported versions of STOMP: those with escapes and heart-beats.
 VERSIONS: Final = (Version.V1_2, Version.V1_1)
 
-#: Bytes of a frame. A server may have been given limits above the defaults; this is a client's bound on its memory.
+#: Largest frame, in bytes. It bounds the client's memory, and is above the server's defaults, which may be raised.
 LONGEST_FRAME: Final = 17 * MIB
 _LIMITS: Final = Limits(connect_frame=64 * KIB, frame=LONGEST_FRAME, body=16 * MIB, headers=1000, header_line=64 * KIB)
 _BYE: Final = "bye"
 _STATUS_ID: Final = "status"
-#: ERRORs that another try meets again.
+#: ERRORs that a retry would get again.
 _PERMANENT: Final = frozenset((Fault.UNKNOWN_DESTINATION.message, Fault.FORBIDDEN.message))
 _LOGIN_FAILED: Final = "401"
 _AIRYD_ERRORS: Final = frozenset(fault.message for fault in Fault)
@@ -40,8 +40,8 @@ _AIRYD_ERRORS: Final = frozenset(fault.message for fault in Fault)
 class Connected:
     """The server has accepted the connection.
 
-    :ivar send_every: milliseconds between the heart-beats to send; 0: none
-    :ivar expect_every: milliseconds between those to expect; 0: none
+    :ivar send_every: milliseconds between heart-beats to send; 0 for none
+    :ivar expect_every: milliseconds between heart-beats to expect; 0 for none
     """
 
     send_every: int
@@ -52,8 +52,7 @@ class Connected:
 class Subscribed:
     """A subscription is live.
 
-    :ivar recovered: whether everything since the position that was asked for follows;
-        None if none was asked for
+    :ivar recovered: whether all events after the requested position follow; None if no position was requested
     """
 
     destination: str
@@ -82,8 +81,8 @@ class ErrorReceived:
 
     :ivar message: its header ``message``
     :ivar reason: the message, and the body's first line
-    :ivar destination: what could not be subscribed to, if it was that: a name, or a pattern
-    :ivar is_of_status: whether it was the subscription to ``/airyd/status`` that every client asks for
+    :ivar destination: the name or pattern that could not be subscribed to, if that was the reason
+    :ivar is_of_status: whether the subscription to ``/airyd/status`` was refused, which tail adds by itself
     """
 
     message: str
@@ -103,43 +102,43 @@ class ErrorReceived:
 
     @property
     def is_permanent(self) -> bool:
-        """Whether the same would happen again: a failed login, an unknown destination."""
+        """Whether a retry would fail again, as after a failed login or for an unknown destination."""
         return self.message in _PERMANENT or _LOGIN_FAILED in self.message
 
 
 @dataclass(frozen=True, slots=True)
 class StompViolation:
-    """The server does not keep to STOMP; ``reason`` says how."""
+    """The server violates STOMP; ``reason`` says how."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Disconnected:
-    """The server has answered the DISCONNECT: everything is done."""
+    """The server has answered the DISCONNECT."""
 
 
 ClientEvent = Connected | Subscribed | Received | StatusReceived | ErrorReceived | StompViolation | Disconnected
 
 
 class ClientState(Enum):
-    """Where a connection is."""
+    """The state of a connection."""
 
     CONNECTING = "CONNECT was sent"
-    LIVE = "CONNECTED came, the subscriptions were sent"
+    LIVE = "CONNECTED was received and the subscriptions were sent"
     LEAVING = "DISCONNECT was sent"
-    OVER = "nothing is read any more"
+    OVER = "the rest is ignored"
 
 
 class StompClient:
-    """One connection's client.
+    """The STOMP client of one connection.
 
     :param host: the name of the server, for CONNECT (STOMP 1.2, "CONNECT or STOMP Frame")
-    :param destinations: what to subscribe to: names, and patterns (docs/protocol.rst, "Wildcards"). What is there by
-        its name comes by that subscription alone, not also by a pattern
-    :param positions: per destination, never a pattern, where to resume; kept up to date as events arrive, and to be
-        given to the client of the next connection
-    :param token: to log in with; None for none
+    :param destinations: the names and patterns to subscribe to (docs/protocol.rst, "Wildcards"); events of a
+        destination that is given by name are not also returned for a pattern
+    :param positions: where to resume each destination (never a pattern); updated as events arrive, and meant for the
+        client of the next connection
+    :param token: the token to log in with, or None
     :param asks_status: whether to subscribe to ``/airyd/status``, which only airyd has
     """
 
@@ -154,7 +153,7 @@ class StompClient:
         self._asks_status = asks_status
         self._awaits_status = False
         self._destinations = {f"sub-{number}": destination for number, destination in enumerate(destinations)}
-        # Which subscription brings a destination's events; a pattern's copies of them are dropped.
+        # The subscription whose events of a destination are returned; copies from a pattern are dropped.
         self._carriers = {name: subscription for subscription, name in self._destinations.items() if _is_name(name)}
         self._positions = positions
         self._resumes: set[str] = set()
@@ -174,18 +173,18 @@ class StompClient:
 
     @property
     def state(self) -> ClientState:
-        """Where the connection is."""
+        """The state of the connection."""
         return self._state
 
     def data_to_send(self) -> list[bytes]:
-        """Take what is to be sent now: one STOMP frame each."""
+        """Return, and forget, the bytes to send now: one item per STOMP frame."""
         frames, self._out = self._out, []
         return frames
 
     def receive(self, data: bytes) -> list[ClientEvent]:
-        """Take bytes as they came and return what happened, in order.
+        """Process bytes from the server and return the events, in order.
 
-        A :class:`ErrorReceived` or :class:`StompViolation` is the last item that ever comes.
+        No event follows an :class:`ErrorReceived` or a :class:`StompViolation`.
         """
         happened: list[ClientEvent] = []
         self._parser.feed(data)
@@ -200,7 +199,7 @@ class StompClient:
         return happened
 
     def leave(self) -> bool:
-        """Send DISCONNECT; say whether an answer (:class:`Disconnected`) can be expected."""
+        """Send DISCONNECT; return whether an answer (:class:`Disconnected`) can be expected."""
         if self._state is not ClientState.LIVE:
             return False
         self._state = ClientState.LEAVING
@@ -227,7 +226,7 @@ class StompClient:
         self._parser.connected(version)
         self._state = ClientState.LIVE
         if self._asks_status:
-            # First: a server that has no such destination refuses it before it answers anything else.
+            # Subscribe to it first: a server without this destination refuses it before it answers anything else.
             self._subscribe(_STATUS_ID, STATUS)
             self._awaits_status = True
         for subscription, destination in self._destinations.items():
@@ -241,7 +240,7 @@ class StompClient:
             Header.ACK: "auto",
             Header.RECEIPT: subscription,
         }
-        position = self._positions.get(destination)  # there is none of a pattern, nor of the status
+        position = self._positions.get(destination)  # patterns and the status have none
         if position is not None:
             headers[Header.LAST_MESSAGE_ID] = position
             self._resumes.add(subscription)
@@ -254,10 +253,10 @@ class StompClient:
             self._awaits_status = False
         if destination is None:
             return None
-        # A server that says nothing has not proved that nothing is missing.
+        # Without the header, the server has not proved that no event is missing.
         recovered = frame.headers.get(Header.RECOVERED) == "true" if subscription in self._resumes else None
         live_from = frame.headers.get(Header.LAST_MESSAGE_ID)
-        # With recovered:true the events up to this position are still to come: the old one holds until then.
+        # With recovered:true the events up to this position are yet to come: keep the old position until then.
         if live_from is not None and not recovered and _has_position(destination):
             self._positions[destination] = live_from
         return Subscribed(destination, recovered)
@@ -285,7 +284,7 @@ class StompClient:
         detail = frame.body.decode("utf-8", "replace").strip().partition("\n")[0]
         reason = f"{message}: {detail}" if detail and detail != message else message
         receipt = frame.headers.get(Header.RECEIPT_ID)
-        # Other servers may not say what they refuse, but do so in the order in which they were asked.
+        # Other servers may not name the refused SUBSCRIBE, but they answer in order.
         is_first = receipt is None and self._awaits_status and message not in _AIRYD_ERRORS
         return ErrorReceived(message, reason, self._destinations.get(receipt or ""), receipt == _STATUS_ID or is_first)
 
@@ -296,7 +295,7 @@ class StompClient:
         return Disconnected()
 
     def _ignored(self, _frame: Frame) -> None:
-        """What was under way when the client left is not wanted any more, and not counted as seen."""
+        """Ignore an event that was in flight when the client left; it does not count as received."""
 
     def _over(self) -> None:
         self._state = ClientState.OVER
@@ -306,7 +305,7 @@ class StompClient:
         self._out.append(Frame(command, dict(headers)).encode(self._version))
 
 
-#: What is done with a frame in each state; anything else breaks the protocol.
+#: The handler of each frame in each state; any other frame violates the protocol.
 _TABLE: Final[Mapping[tuple[ClientState, str], Callable[[StompClient, Frame], ClientEvent | None]]] = {
     (ClientState.CONNECTING, Command.CONNECTED): StompClient._connected,
     (ClientState.CONNECTING, Command.ERROR): StompClient._error,
@@ -320,10 +319,10 @@ _TABLE: Final[Mapping[tuple[ClientState, str], Callable[[StompClient, Frame], Cl
 
 
 def _is_name(destination: str) -> bool:
-    """Say whether this is one destination, and no pattern."""
+    """Return whether this is the name of a destination, not a pattern."""
     return ANY_SEGMENT not in destination
 
 
 def _has_position(destination: str) -> bool:
-    """Say whether a destination can be resumed: a pattern can't, and nothing is kept of the status."""
+    """Return whether a destination can be resumed: patterns and the status can't."""
     return _is_name(destination) and destination != STATUS

@@ -1,4 +1,4 @@
-"""What ``airyd tail`` does: print events, reconnect, resume, and say what happened to the connection."""
+"""The command ``airyd tail``: prints events, reconnects, resumes, and reports on the connection."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from airyd.patterns import ANY_SEGMENT, Pattern
 
 
 def retry_policy(jitter: Callable[[], float] = random.random) -> Callable[[int], float]:
-    """Return the seconds to wait by the number of failures in a row: half a second, and up to 10, with jitter."""
+    """Return a function from failures in a row to the seconds to wait: from 0.5 up to 10, with jitter."""
     return backoffPolicy(initialDelay=0.5, maxDelay=10.0, factor=2.0, jitter=jitter)
 
 
 class TailSubscriptions:
-    """Turns what the user asked for into subscriptions that can be resumed.
+    """Turns the names and patterns of the command line into subscriptions that can be resumed.
 
-    A pattern's subscription has no position. So each destination of a pattern that is known, because it is one of
-    Airy's or had an event already, is also subscribed to by its name; the pattern is for what is not known yet.
+    A pattern's subscription has no position. So each known destination that matches a pattern is also subscribed to by
+    name: Airy's four, and those that have had an event. The pattern covers the destinations that are not known yet.
 
-    :param wanted: names, and patterns
-    :ivar positions: per destination where to resume; see :class:`~airyd.cli.stomp_client.StompClient`
+    :param wanted: names and patterns
+    :ivar positions: where to resume each destination; see :class:`~airyd.cli.stomp_client.StompClient`
     """
 
     def __init__(self, wanted: Sequence[str]) -> None:
@@ -46,7 +46,7 @@ class TailSubscriptions:
         self.positions: dict[str, str] = {}
         self._forbidden: list[str] = []
         self._unknown: set[str] = set()
-        # Whether a connection can't have so many subscriptions that known destinations come by their names, too.
+        # Whether the server's limit on subscriptions leaves no room for known destinations by name.
         self._is_full = False
         self._said: list[str] = []
         self._requested: Sequence[str] = ()
@@ -55,20 +55,20 @@ class TailSubscriptions:
         self._is_first = True
 
     def includes(self, destination: str) -> bool:
-        """Say whether a destination is asked for, by its name or a pattern."""
+        """Return whether a destination is wanted, by its name or by a pattern."""
         return destination in self._wanted or any(pattern.matches(destination) for pattern in self._patterns)
 
     def known(self) -> Sequence[str]:
-        """Return the destinations that are followed, as far as their names are known."""
+        """Return the known names of the wanted destinations."""
         names = self._wanted if self._is_full else (*self._wanted, *AIRY_DESTINATIONS, *self.positions)
         return [name for name in dict.fromkeys(names) if ANY_SEGMENT not in name and self.includes(name)]
 
     def forget_refusals(self) -> None:
-        """Request everything again: another token may allow it."""
+        """Request refused destinations again, because another token may allow them."""
         self._forbidden = []
 
     def for_next_connection(self) -> Sequence[str]:
-        """Return what a new connection subscribes to; empty if nothing is left."""
+        """Return the subscriptions of a new connection; empty if none is left."""
         self._requested = [
             name
             for name in dict.fromkeys((*self._wanted, *self.known()))
@@ -79,7 +79,7 @@ class TailSubscriptions:
         return self._requested
 
     def drop_refused(self, error: ErrorReceived) -> bool:
-        """Stop requesting what was refused; return False if that can't be done, and the user must know."""
+        """Stop requesting a refused destination; return False if that does not help and the user must be told."""
         if error.message == Fault.TOO_MANY_SUBSCRIPTIONS.message:
             was_full, self._is_full = self._is_full, True
             return not was_full and any(name not in self._wanted for name in self._requested)
@@ -96,20 +96,20 @@ class TailSubscriptions:
         return True
 
     def describe_refused(self) -> str:
-        """Return what is not followed, and why; empty if nothing was refused."""
+        """Return a text that names the refused destinations; empty if there are none."""
         return f"not allowed: {', '.join(self._forbidden)}" if self._forbidden else ""
 
     def confirm(self, subscribed: Subscribed) -> bool:
-        """Record that a subscription is live; return whether all are."""
+        """Note that a subscription is live; return whether all are."""
         self._confirmed.append(subscribed)
         self._was_complete = self._was_complete or len(self._confirmed) == len(self._requested)
         return len(self._confirmed) == len(self._requested)
 
     def outcome(self) -> str:
-        """Return what is followed now, and what was recovered."""
+        """Return a text that says what is followed now and what was recovered."""
         names = [name for name in self._requested if ANY_SEGMENT not in name and name != STATUS]
         patterns = [name for name in self._requested if ANY_SEGMENT in name]
-        # Before all were live for the first time there was nothing to miss.
+        # Until all were live for the first time, there was nothing to recover.
         recovered = [each.destination for each in self._confirmed if each.recovered and not self._is_first]
         if recovered and len(recovered) == len(names) and not patterns:
             outcome = "recovered, nothing was missed"
@@ -126,15 +126,15 @@ class TailSubscriptions:
 
 
 class Tail:
-    """Follows destinations until enough events came, standard output is closed, or another try would fail alike.
+    """Follows destinations until enough events were printed, standard output is closed, or a retry would be useless.
 
-    :param endpoint: where to connect, again and again
-    :param destinations: names, and patterns
+    :param endpoint: the endpoint of each connection
+    :param destinations: names and patterns
     :param print_event: writes one event to the console; may raise ``OutputClosed``
-    :param count: how many events to print; None: no end
-    :param policy: gives the seconds to wait by the number of failures in a row; see :func:`retry_policy`
-    :param token: gives what to log in with, for each connection anew
-    :param tls: what makes and verifies the endpoint's TLS connections; None without TLS
+    :param count: the number of events to print; None for no end
+    :param policy: returns the seconds to wait after so many failures in a row; see :func:`retry_policy`
+    :param token: returns the token to log in with; called for each connection
+    :param tls: makes and verifies the endpoint's TLS connections; None without TLS
     """
 
     def __init__(
@@ -152,7 +152,7 @@ class Tail:
     ) -> None:
         self._reactor = reactor
         self._endpoint = endpoint
-        self._url = url.partition("?")[0]  # what is said must show nothing that may be a secret
+        self._url = url.partition("?")[0]  # messages must not show a query, which may hold a secret
         self._console = console
         self._print_event = print_event
         self._remaining = count
@@ -166,7 +166,7 @@ class Tail:
         self._status = 0
 
     async def run(self) -> int:
-        """Follow; return the exit status. When cancelled, say goodbye to the server first."""
+        """Follow until the end; return the exit status. If cancelled, disconnect cleanly first."""
         while True:
             end = await self._connect_once()
             if self._done:
@@ -182,7 +182,7 @@ class Tail:
             await deferLater(self._reactor, delay)
 
     async def _connect_once(self) -> ConnectionEnd:
-        """Connect and follow until the connection has gone; return why."""
+        """Connect, and follow until the connection ends; return how it ended."""
         try:
             token = self._token()
         except TokenUnreadable as error:
@@ -208,7 +208,7 @@ class Tail:
             raise
 
     def _drop_refused(self, error: ErrorReceived) -> bool:
-        """Leave out what the server refused; return whether the rest can be followed at once."""
+        """Drop the subscription that the server refused; return whether to reconnect at once for the others."""
         if error.is_of_status:
             self._factory.asks_status = False
             return True
@@ -242,7 +242,7 @@ class Tail:
             connection.leave()
 
     def _note(self, subscribed: Subscribed) -> None:
-        """Report what a subscription's receipt means, and sum up when all have come."""
+        """Report a subscription whose history was lost, and report the connection when all subscriptions are live."""
         if subscribed.recovered is False:
             self._console.say(f"history was lost on {subscribed.destination}: events may be missing before this point")
         if self._subscriptions.confirm(subscribed):

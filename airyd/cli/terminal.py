@@ -1,4 +1,4 @@
-"""Standard output and error as the commands use them: safe for terminals, plain for pipes."""
+"""The commands' standard output and error: escapes control characters, handles closed pipes, shows progress."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import BinaryIO
 
-#: Bidirectional overrides, embeddings and isolates: they reorder what a terminal shows.
+#: Bidirectional overrides, embeddings and isolates, which reorder text on a terminal.
 _REORDERING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-#: Unicode categories that a terminal may obey, or cannot show: controls, surrogates, line and paragraph separators.
+#: Unicode categories that a terminal may interpret or can't show: controls, surrogates, line and paragraph separators.
 _HIDDEN_CATEGORIES = frozenset(("Cc", "Cs", "Zl", "Zp"))
 _ERASE_LINE = "\r\x1b[K"
 
 
 class OutputClosed(Exception):
-    """Nothing can be written to standard output any more.
+    """Standard output can't be written to any more.
 
-    :ivar reason: why, for a person; empty if its reader has closed it (a broken pipe)
+    :ivar reason: the reason for the user; empty if the reader has closed the pipe
     """
 
     def __init__(self, reason: str = "") -> None:
@@ -27,9 +27,9 @@ class OutputClosed(Exception):
 
 
 def visible(text: str) -> str:
-    r"""Return the text with everything that a terminal might obey shown as an escape, such as ``\x1b``.
+    r"""Return the text with all characters that a terminal might interpret written as escapes, such as ``\x1b``.
 
-    Line ends and tabs are escaped too: what comes back stays on one line.
+    Line ends and tabs are escaped too, so that the result is one line.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -41,11 +41,11 @@ def _escape(character: str) -> str:
 
 
 class Console:
-    """Where a command writes: results to standard output, everything else to standard error.
+    """Writes a command's results to standard output, and its messages to standard error.
 
-    :ivar terminal: whether results are read by a person (standard output is a terminal)
-    :ivar colour: whether results may hold colours (a terminal that can, and no ``NO_COLOR``)
-    :ivar follows: whether standard error is a terminal, so that progress can be shown there
+    :ivar terminal: whether standard output is a terminal
+    :ivar colour: whether results may have colours: the terminal supports them and ``NO_COLOR`` is not set
+    :ivar follows: whether standard error is a terminal, which can show progress
     """
 
     def __init__(
@@ -61,14 +61,14 @@ class Console:
         self.colour = self.terminal and not environ.get("NO_COLOR") and environ.get("TERM", "dumb") != "dumb"
 
     def show(self, text: str) -> None:
-        """Write a line for a person; the caller has made foreign parts :func:`visible`.
+        """Write a line of text; the caller has made untrusted parts :func:`visible`.
 
         Errors: :class:`OutputClosed`.
         """
         self.write(text.encode(self._encoding, "backslashreplace") + b"\n")
 
     def write(self, data: bytes) -> None:
-        """Write bytes to standard output, at once.
+        """Write bytes to standard output and flush.
 
         Errors: :class:`OutputClosed`.
         """
@@ -84,17 +84,17 @@ class Console:
             raise OutputClosed(f"cannot write: {error.strerror or error}") from error
 
     def say(self, text: str) -> None:
-        """Tell the person something in one line, on standard error; the text is made visible here."""
+        """Write a message to standard error as one line; the text is made :func:`visible`."""
         self._tell(f"{self._eraser()}{self.name}: {visible(text)}\n")
 
     def progress(self, text: str) -> None:
-        """Show how far things are, in place of what was shown before; only on a terminal."""
+        """Replace the progress line; only on a terminal."""
         if self.follows:
             self._tell(f"{_ERASE_LINE}{self.name}: {visible(text)}")
             self._progress = True
 
     def clear_progress(self) -> None:
-        """Take the progress line away."""
+        """Remove the progress line."""
         if self._progress:
             self._tell(self._eraser())
 
@@ -103,13 +103,13 @@ class Console:
         return _ERASE_LINE if shown else ""
 
     def _tell(self, text: str) -> None:
-        # Nobody is left to be told that standard error is closed.
+        # If standard error is closed, there is no place to report that.
         with suppress(OSError):
             self._err.write(text.encode(self._encoding, "backslashreplace"))
             self._err.flush()
 
     def _give_up_output(self) -> None:
-        """Point standard output at nothing, so that the interpreter's last flush does not complain again."""
+        """Redirect standard output to ``/dev/null``, so that the interpreter's last flush does not fail again."""
         with suppress(OSError):
             nothing = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nothing, self._out.fileno())

@@ -1,4 +1,4 @@
-"""TLS to a server: which authorities are trusted, and why a handshake failed, in words that say what to change."""
+"""Client-side TLS of the commands: trusted authorities (``--ca-file``), and readable reasons for failed handshakes."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from airyd.openssl import openssl_reason, split_certificates, trust_root
 
 
 class CertificateFault(Enum):
-    """What is wrong with a server's certificate; the value says it to the user."""
+    """What is wrong with a server's certificate; the value is the text for the user."""
 
     EXPIRED = "has expired"
     BROKEN = "is broken, or not valid yet (is this machine's clock right?)"
     OTHER_NAME = "is for another name: use the name that it is for"
-    UNTRUSTED = "is not signed by an authority that is known here: name it with --ca-file"
+    UNTRUSTED = "is not signed by an authority that this machine trusts: name it with --ca-file"
     NOT_OF_FILE = "is not signed by an authority of the --ca-file"
 
 
-#: The alerts with which OpenSSL refuses a server's certificate (RFC 8446, section 6.2). That a certificate is not
-#: valid yet is ``bad_certificate``; that it is signed with another key of the same authority is ``decrypt_error``.
+#: The alerts with which OpenSSL refuses a server's certificate (RFC 8446, section 6.2). A certificate that is not valid
+#: yet gets ``bad_certificate``; one signed with another key of the same authority gets ``decrypt_error``.
 _ALERTS: Final = {
     42: CertificateFault.BROKEN,
     45: CertificateFault.EXPIRED,
     48: CertificateFault.UNTRUSTED,
     51: CertificateFault.UNTRUSTED,
 }
-#: OpenSSL's own numbers for the same (X509_V_ERR_*, see ``man 3 X509_verify_cert_error_string``).
+#: OpenSSL's own codes for the same faults (X509_V_ERR_*, see ``man 3 X509_verify_cert_error_string``).
 _VERIFY_CODES: Final = {
     7: CertificateFault.UNTRUSTED,
     10: CertificateFault.EXPIRED,
@@ -55,9 +55,9 @@ _VERIFY_CODES: Final = {
 class Authorities:
     """The authorities that may sign a server's certificate.
 
-    :param path: a PEM file with them; None for the system's
+    :param path: a PEM file with the authorities; None for the system's
 
-    Raises ``ConfigurationError`` if the file has none.
+    Raises ``ConfigurationError`` if the file has no authorities.
     """
 
     def __init__(self, path: str | None) -> None:
@@ -73,7 +73,7 @@ class Authorities:
                 raise ConfigurationError(f"--ca-file {path}: {error}") from None
 
     def connections(self, host: str) -> VerifiedConnections:
-        """Return what makes the TLS connections of Twisted to a host, and checks its certificate.
+        """Return Twisted's creator of TLS connections to a host, which checks the host's certificate.
 
         Raises ``ConfigurationError`` for a name that no host can have.
         """
@@ -84,7 +84,7 @@ class Authorities:
         return VerifiedConnections(creator, host, self.is_named)
 
     def context(self) -> ssl.SSLContext:
-        """Return the same for the standard library."""
+        """Return the TLS context for the standard library, with the same authorities."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         if self.is_named:
             context.load_verify_locations(cadata=b"\n".join(self._certificates).decode("ascii"))
@@ -93,14 +93,14 @@ class Authorities:
         return context
 
     def why_refused(self, error: ssl.SSLCertVerificationError, host: str) -> str:
-        """Return what is wrong with the certificate that the :meth:`context` refused."""
+        """Return what is wrong with a certificate that the :meth:`context` refused."""
         return _describe(_VERIFY_CODES.get(error.verify_code, CertificateFault.BROKEN), host, self.is_named)
 
 
 def why_no_tls(error: BaseException | None, url: str) -> str:
-    """Return why there is no TLS, if the server's certificate is not the reason.
+    """Return why TLS failed, if not because of the server's certificate.
 
-    :param error: how the connection ended; None if the server does not answer
+    :param error: how the connection ended; None if the server did not answer
     """
     if isinstance(error, SSL.Error | ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
         return f"the server does not speak TLS on this port: use {plain_scheme(url)}"
@@ -116,11 +116,11 @@ def _describe(fault: CertificateFault, host: str, is_named: bool) -> str:
 
 @implementer(IOpenSSLClientConnectionCreator)
 class VerifiedConnections:
-    """Makes TLS connections to one host, one at a time, and knows how far the handshake of the last one came.
+    """Makes TLS connections to one host, one at a time, and records the progress of the last handshake.
 
-    :param creator: makes them, and verifies the server's certificate
-    :param is_named: whether the authorities are from a file that the user named
-    :ivar is_established: whether the last connection's handshake was done
+    :param creator: makes the connections, and verifies the server's certificate
+    :param is_named: whether the user named a file with authorities
+    :ivar is_established: whether the handshake of the last connection was completed
     """
 
     def __init__(self, creator: IOpenSSLClientConnectionCreator, host: str, is_named: bool) -> None:
@@ -140,7 +140,7 @@ class VerifiedConnections:
         return connection
 
     def _handshake_went_on(self, connection: SSL.Connection, where: int, value: int) -> None:
-        """Take down how far the handshake has come (called by OpenSSL)."""
+        """Record the progress of the handshake (called by OpenSSL)."""
         is_alert = bool(where & SSL.SSL_CB_ALERT)
         if is_alert and where & SSL.SSL_CB_WRITE:
             self._sent_alert = value & 0xFF
@@ -149,9 +149,9 @@ class VerifiedConnections:
         self.is_established = self.is_established or bool(where & SSL.SSL_CB_HANDSHAKE_DONE)
 
     def reason(self, error: BaseException | None, url: str) -> tuple[str, bool] | None:
-        """Return why the handshake failed, and whether another one would fail alike; None if it did not fail.
+        """Return why the handshake failed, and whether a retry would fail again; None if it did not fail.
 
-        :param error: how the connection ended; None if it did not end, and nothing was answered in time
+        :param error: how the connection ended; None if it is still open but the server did not answer in time
         """
         if self.is_established:
             return None

@@ -1,4 +1,4 @@
-"""Tokens on the command line: where one comes from, and what ``airyd token`` does."""
+"""The command ``airyd token``, and the reader of tokens in files (``--token-file``) and the environment."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any, Final
 
 from airyd.files import read_file
 
-#: Bytes of a token file that are read: any token is shorter.
+#: Largest token file, in bytes; any token is shorter.
 _LONGEST: Final = 64 * 1024
-#: How every JSON Web Token begins: ``{"`` in base64.
+#: The start of every JSON Web Token: ``{"`` in base64.
 _JWT_START: Final = "eyJ"
 
-#: Returns the token, or None. It reads the file at each call, since the file may have been renewed.
+#: Returns the token, or None. Each call reads the file again, because it may have a new token.
 Tokens = Callable[[], str | None]
 
-#: How a list, an object and a string begin in JSON: such a value is not meant as plain text.
+#: The first characters of lists, objects and strings in JSON: such a value is not meant as plain text.
 _JSON_BEGINS: Final = ("[", "{", '"')
 
 
@@ -25,9 +25,9 @@ class TokenUnreadable(Exception):
 
 
 def token_source(path: str | None, variable: str, environ: Mapping[str, str]) -> Tokens:
-    """Return where the token comes from: a file if one is named, else the environment.
+    """Return a function that reads the token from the file if one is named, else from the environment.
 
-    What it returns raises :class:`TokenUnreadable`. A token is never an argument, since all users see those.
+    The function raises :class:`TokenUnreadable`. A token is never an argument, because all users can see arguments.
     """
 
     def token() -> str | None:
@@ -56,9 +56,9 @@ def _is_token(text: str) -> bool:
 
 
 def secrets_of(path: str | None, variable: str | None, environ: Mapping[str, str]) -> bytes:
-    """Return the secrets of a file if one is named, else of an environment variable.
+    """Return the secrets from a file if one is named, else from an environment variable.
 
-    Raises ``ValueError``, whose text says why in one line.
+    Raises ``ValueError`` with one line that says why that failed.
     """
     from airyd.auth.jwt.keys import MOST_BYTES, is_variable, read_variable
 
@@ -80,13 +80,13 @@ def mint(
     more: Mapping[str, Any],
     algorithm: str = "HS256",
 ) -> str:
-    """Return a token with the claims of Airy's, signed with the first of the secrets.
+    """Return a token with Airy's claims, signed with the first of the secrets.
 
-    :param secrets: as ``--auth jwt:secret-file=`` takes them
-    :param lifetime: in seconds
-    :param more: claims beside Airy's, or in their place
+    :param secrets: in the format of ``--auth jwt:secret-file=``
+    :param lifetime: seconds until it expires
+    :param more: claims to add, or to use instead of Airy's
 
-    Raises ``ValueError`` for a secret or a claim that no server would take.
+    Raises ``ValueError`` for a secret or a claim that no server would accept.
     """
     import jwt
 
@@ -108,14 +108,14 @@ def mint(
         read_identity(read, ClaimRules())
         PermissionCache(PermissionClaims()).permissions(read)
     except LoginRefused as error:
-        raise ValueError(f"a server would not take this token: {error.reason}") from None
+        raise ValueError(f"a server would refuse this token: {error.reason}") from None
     return token
 
 
 def claim(text: str) -> tuple[str, Any]:
-    """Return the name and value of ``NAME=JSON``. A value that is not JSON is text.
+    """Return the name and value of a claim ``NAME=VALUE``; a value that is not JSON is text.
 
-    Raises ``ValueError`` if it has no name, or is broken JSON: not JSON, but with the first character of JSON.
+    Raises ``ValueError`` if it has no name, or the value is broken JSON: it begins like JSON and is not.
     """
     name, equals, value = text.partition("=")
     if not name or not equals:

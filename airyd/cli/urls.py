@@ -1,4 +1,4 @@
-"""URLs of servers on the command line. Errors are ``ValueError``, whose text shows no user name and no password."""
+"""Checks the server URLs of a command line; errors are ``ValueError`` whose text has no user name and no password."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _OTHER_SCHEME: Final = {"http": "ws", "https": "wss"}
 
 
 def websocket_url(text: str) -> str:
-    """Return a WebSocket's URL, with a path."""
+    """Check a WebSocket URL and return it with a path."""
     parts = _url(text, ("ws", "wss"), WEBSOCKET_URL)
     return parts._replace(path=parts.path if parts.path not in ("", "/") else WEBSOCKET_PATH).geturl()
 
 
 def admin_url(text: str) -> str:
-    """Return the URL of an admin endpoint."""
+    """Check the URL of an admin endpoint and return it."""
     parts = _url(text, ("http", "https"), ADMIN_URL)
     if parts.query:
         raise ValueError(f"the admin endpoint's URL has no query; it looks like {ADMIN_URL}")
@@ -32,17 +32,17 @@ def admin_url(text: str) -> str:
 
 
 def plain_scheme(url: str) -> str:
-    """Return what the URL would begin with on a port without TLS, such as ``ws://``."""
+    """Return the start of the same URL without TLS, such as ``ws://``."""
     return f"{urlsplit(url).scheme.replace('wss', 'ws').replace('https', 'http')}://"
 
 
 def tls_scheme(url: str) -> str:
-    """Return what the URL would begin with on a port with TLS, such as ``wss://``."""
+    """Return the start of the same URL with TLS, such as ``wss://``."""
     return plain_scheme(url).replace("://", "s://")
 
 
 def _url(text: str, schemes: tuple[str, ...], example: str) -> SplitResult:
-    """Check what all URLs have in common."""
+    """Check the common parts of URLs, and return the parsed URL."""
     shown = _USER_INFO.sub("//", text)[:QUOTED]
     wrong = f"{shown!r} is not a {' or '.join(schemes)} URL"
     parts = port = None
@@ -53,7 +53,7 @@ def _url(text: str, schemes: tuple[str, ...], example: str) -> SplitResult:
         if parts is not None:
             raise ValueError(f"{wrong}: a port is a number from 1 to 65535") from None
     if parts is None or not text.isascii() or not text.isprintable() or " " in text or parts.fragment:
-        raise ValueError(f"{wrong}: one has ASCII letters, no spaces and no '#', and looks like {example}")
+        raise ValueError(f"{wrong}: use ASCII characters without spaces and '#', as in {example}")
     if parts.scheme not in schemes:
         instead = _OTHER_SCHEME.get(parts.scheme)
         hint = (

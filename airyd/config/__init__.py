@@ -1,1 +1,1 @@
-"""What the operator asks for: command-line options, their values, and the catalogue of destinations."""
+"""Configuration: the options of ``twistd airyd``, their values, and the catalogue of destinations."""

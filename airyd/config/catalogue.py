@@ -1,4 +1,4 @@
-"""The catalogue: the names that destinations may have, and the file that may name more of them while airyd runs."""
+"""The catalogue of destinations: checks names, and reads ``--destinations-file`` at start and on SIGHUP."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _log = Logger()
 
 
 def check_name(name: str, present: Collection[str]) -> None:
-    """Raise ``ValueError``, which says why, for what can't be added to these destinations."""
+    """Raise ``ValueError`` with the reason if this name can't be added to the destinations ``present``."""
     if not DESTINATION.match(name):
         raise ValueError("give a path such as /queue/tags, of letters, digits and ._~/+@%-")
     if name.startswith(OWN):
-        raise ValueError(f"what begins with {OWN} is airyd's own")
+        raise ValueError(f"names that begin with {OWN} are airyd's own")
     if name in present:
-        raise ValueError("it is there already")
+        raise ValueError("this destination exists already")
 
 
 def read_catalogue(file: DestinationsFile) -> list[str]:
-    """Return the whole catalogue: one name a line of the file; what follows a ``#`` is for people.
+    """Return the whole catalogue. The file has one name per line; a ``#`` begins a comment.
 
-    Raises ``ConfigurationError`` if the file can't be read, or names what can't be. The file has no secrets.
+    Raises ``ConfigurationError`` if the file can't be read or has an invalid name, which the error quotes.
     """
     names = list(file.others)
     for number, line in enumerate(read_text(OPTION, file.path).splitlines(), 1):
@@ -47,16 +47,16 @@ def read_catalogue(file: DestinationsFile) -> list[str]:
 
 
 def read_additions(file: DestinationsFile, catalogue: Collection[str]) -> list[str]:
-    """Return what the file has beyond a catalogue that was read from it earlier.
+    """Return the names in the file that the current catalogue does not have.
 
-    Raises ``ConfigurationError`` as :func:`read_catalogue` does, and for a file that lacks some of it.
+    Raises ``ConfigurationError`` as :func:`read_catalogue` does, and if a name of the catalogue is missing.
     """
     names = read_catalogue(file)
     missing = sorted(set(catalogue) - set(names))
     if missing:
         raise ConfigurationError(
-            f"{OPTION} {file.path}: it has no more {', '.join(missing)}: restart airyd to take a destination away, "
-            "or write it again"
+            f"{OPTION} {file.path}: the file lacks {', '.join(missing)}: restart airyd to remove a destination, "
+            "or add it to the file again"
         )
     return [name for name in names if name not in catalogue]
 
@@ -67,13 +67,13 @@ def reload_catalogue(
     sources: Sequence[str],
     extend: Callable[[Sequence[str]], None],
 ) -> None:
-    """Read the file again, add what is new to the catalogue, and tell the log; what is wrong leaves all as it is.
+    """Read the file again, add its new destinations and log them; an error in it is logged and changes nothing.
 
-    :param sources: the URLs of the sources, one of which must have each destination
-    :param extend: adds to the catalogue
+    :param sources: the URLs of the sources; each destination must belong to one of them
+    :param extend: adds destinations to the catalogue
     """
     if file is None:
-        _log.warn("there is nothing to load again: {option} was not given", option=OPTION)
+        _log.warn("nothing to reload: {option} was not given", option=OPTION)
         return
     try:
         names = read_additions(file, catalogue)

@@ -1,4 +1,4 @@
-"""What the values of options may be: each reader raises ``ValueError``, whose text says what to give instead."""
+"""Readers of option values: each raises ``ValueError`` with a text that says what to give instead."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from twisted.python import usage
 from airyd.revocation import MOST_TOKEN_MAX_AGE
 
 AUTO_WORKERS: Final = "auto"
-#: Every worker holds the sockets of all: their number goes with the square of this.
+#: Each worker holds the sockets of all workers, so that open sockets grow with the square of this number.
 MOST_WORKERS: Final = 64
 #: The greatest number of bytes, seconds and the like.
 MOST: Final = (1 << 31) - 1
-#: Seconds. A tick of the wheel is a tenth of it, and each costs some CPU.
+#: Seconds. The timer wheel ticks ten times in a ping interval, and each tick costs CPU.
 _SHORTEST_PING_INTERVAL: Final = 0.1
-#: Characters of a wrong value that are shown.
+#: Characters of a wrong value that an error quotes.
 _SHOWN: Final = 60
 
 
 def naming(option: str, read: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Let a refusal name its option and the value, which Twisted would not."""
+    """Wrap a reader so that its error names the option and the value, which Twisted leaves out."""
 
     def read_option(text: str) -> Any:
         try:
@@ -35,7 +35,7 @@ def naming(option: str, read: Callable[[str], Any]) -> Callable[[str], Any]:
 
 
 def positive(text: str) -> int:
-    """Read a whole number from 1 on."""
+    """Read a positive whole number."""
     number = _whole(text)
     if not 1 <= number <= MOST:
         raise ValueError(f"give a whole number from 1 to {MOST}")
@@ -43,7 +43,7 @@ def positive(text: str) -> int:
 
 
 def lifetime(text: str) -> int:
-    """Read the seconds that a token may live."""
+    """Read the longest lifetime of a token, in seconds."""
     number = _whole(text)
     if not 1 <= number <= MOST_TOKEN_MAX_AGE:
         raise ValueError(f"give a whole number of seconds from 1 to {MOST_TOKEN_MAX_AGE}")
@@ -51,7 +51,7 @@ def lifetime(text: str) -> int:
 
 
 def workers(text: str) -> int:
-    """Read how many processes serve clients."""
+    """Read the number of worker processes."""
     if text == AUTO_WORKERS:
         return len(os.sched_getaffinity(0))
     number = _whole(text)
@@ -80,7 +80,7 @@ def ping_interval(text: str) -> float:
 
 
 def one_of(choices: Sequence[str]) -> Callable[[str], str]:
-    """Return what reads one of these words."""
+    """Return a reader that accepts only these words."""
 
     def read(text: str) -> str:
         if text not in choices:
@@ -91,5 +91,5 @@ def one_of(choices: Sequence[str]) -> Callable[[str], str]:
 
 
 def _whole(text: str) -> int:
-    """Return the number, or 0 for what is none, or too great for any option."""
+    """Return the number; 0 if the text is not a whole number, or too large for any option."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 12 else 0

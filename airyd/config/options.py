@@ -1,4 +1,4 @@
-"""The options of ``twistd airyd``, which make its settings."""
+"""The command-line options of ``twistd airyd``: their help texts, defaults and checks; they become ``Settings``."""
 
 from __future__ import annotations
 
@@ -32,83 +32,85 @@ DEFAULT_PATH: Final = "/ws.communication"
 DEFAULT_ADMIN: Final = "tcp:8081:interface=127.0.0.1"
 DEFAULT_AUTH: Final = "anonymous"
 NO_ADMIN: Final = "none"
-#: A path as a request can have it (RFC 3986, section 3.3). After ``//`` comes a host, and after ``;`` parameters.
+#: A path that a request can have (RFC 3986, section 3.3): without ``//``, which begins a host, and without ``;``.
 _PATH: Final = re.compile(r"/(?!/)[0-9A-Za-z._~!$&'()*+,=:@%/-]*\Z")
 ON: Final = "on"
 OFF: Final = "off"
-#: Those that may be given more than once: their help says so.
+#: Options that may be given more than once; their help says "repeatable".
 REPEATABLE: Final = ("listen", "path", "source", "auth", "destination", "origin")
-#: Options that there were, and why there are none any more.
+#: Options of earlier releases, and what to do about each.
 REMOVED: Final = {"websocket": "airyd has one WebSocket implementation; leave the option out"}
 
 
 class Options(usage.Options):
-    """Reads the command line; :attr:`settings` has the result."""
+    """Reads the command line into :attr:`settings`."""
 
     synopsis = "[options]"
     longdesc = (
-        "Serves Airy's events over STOMP (1.0, 1.1, 1.2) on WebSocket. Publish by POST to the admin page "
-        "(airyd publish), watch with airyd tail."
+        "Serves Airy's events over STOMP (1.0, 1.1, 1.2) on WebSocket. Publish with airyd publish, or by POST to the "
+        "admin page; watch with airyd tail."
     )
     optParameters: Sequence[Sequence[Any]] = [
         [
             "admin",
             None,
             DEFAULT_ADMIN,
-            "Endpoint of the admin page (health, metrics, publishing): loopback or a unix socket, "
-            "unless there is an --admin-token-file; none turns it off.",
+            "Endpoint of the admin page (health, metrics, publishing, revoking): on loopback or a unix socket, "
+            "unless --admin-token-file is given; none turns it off.",
         ],
         [
             "token-max-age",
             None,
             TOKEN_MAX_AGE,
-            "Seconds that a token lives at most: for so long a revocation (airyd revoke) is kept.",
+            "Longest lifetime of a token, in seconds; revocations (airyd revoke) are kept at least as long.",
             naming("token-max-age", lifetime),
         ],
         [
             "heart-beat",
             None,
             "30000,30000",
-            "Milliseconds between heart-beats: the server's own, those it wants; 0 for none.",
+            "Milliseconds between heart-beats: those the server sends, those it asks of clients; 0 turns a direction "
+            "off.",
             naming("heart-beat", HeartBeat.parse),
         ],
         [
             "heart-beat-grace",
             None,
             65.0,
-            "Seconds before any client is closed for silence, however short its heart-beat: browsers slow "
-            "down the timers of hidden tabs.",
+            "Shortest silence, in seconds, after which a client is closed, however short its heart-beat interval: "
+            "browsers slow down the timers of hidden tabs.",
             naming("heart-beat-grace", seconds),
         ],
         [
             "ping-interval",
             None,
             PING_INTERVAL,
-            "Seconds without a byte from a client that sends no heart-beats, after which it is pinged, and ended when "
-            "it leaves two pings unanswered; 0 for never.",
+            "Seconds of silence after which a client without heart-beats is pinged; it is closed if it leaves two "
+            "pings unanswered; 0 turns pings off.",
             naming("ping-interval", ping_interval),
         ],
         [
             "workers",
             None,
             1,
-            "Processes that serve clients, or auto: as many as there are cores to use. Above 1 the source must be one "
-            "that all of them can read, such as redis:.",
+            "Number of processes that serve clients; auto means one per usable core. With more than one, the source "
+            "must be one that all of them can read, such as redis:.",
             naming("workers", workers),
         ],
         [
             "compression",
             None,
             ON,
-            "on or off: permessage-deflate for the clients that offer it, where many get the same.",
+            "on or off: permessage-deflate for clients that offer it. Only batches that many clients get are "
+            "compressed.",
             naming("compression", one_of((ON, OFF))),
         ],
         [
             "log-level",
             None,
             DEFAULT_LEVEL,
-            "debug, info, warn or error: the least that a line of the log must be. Below debug, what clients can cause "
-            "(a refusal, an ERROR) is logged once a minute of each kind.",
+            "Lowest level that is logged: debug, info, warn or error. Except at debug, lines that clients can cause "
+            "(a refusal, an ERROR) are logged once a minute per kind.",
             naming("log-level", one_of(LEVELS)),
         ],
         *(
@@ -121,6 +123,8 @@ class Options(usage.Options):
 
     def __init__(self) -> None:
         super().__init__()
+        # Twisted's help keeps the line ends of docstrings.
+        self.docs = {name: " ".join(text.split()) for name, text in self.docs.items()}
         self._listen: list[str] = []
         self._paths: list[str] = []
         self._sources: list[str] = []
@@ -131,7 +135,7 @@ class Options(usage.Options):
         self._origins: list[str] = []
 
     def opt_listen(self, endpoint: str) -> None:
-        """Endpoint to serve on, as Twisted writes them; repeatable. [default: tcp:8080:interface=127.0.0.1]"""
+        """Twisted endpoint to serve the WebSocket on; repeatable. [default: tcp:8080:interface=127.0.0.1]"""
         self._listen.append(endpoint)
 
     def opt_path(self, path: str) -> None:
@@ -142,19 +146,19 @@ class Options(usage.Options):
                 "._~!$&'()*+,=:@%/-"
             )
         if path in self._paths:
-            raise usage.UsageError(f"--path {path}: it is there already")
+            raise usage.UsageError(f"--path {path}: this path is given already")
         self._paths.append(path)
 
     def opt_source(self, url: str) -> None:
-        """Where events come from, as a URL; see --help-sources; repeatable, with ?destinations=. [default: memory:]"""
+        """URL of an event source; see --help-sources; repeatable if each has ?destinations=. [default: memory:]"""
         self._sources.append(url)
 
     def opt_auth(self, spec: str) -> None:
-        """Who may come in, and do what; see --help-auth; repeatable. [default: anonymous]"""
+        """Who may log in, and what clients may do; see --help-auth; repeatable. [default: anonymous]"""
         self._auth.append(spec)
 
     def opt_destination(self, name: str) -> None:
-        """A destination beside the four of Airy; repeatable."""
+        """Destination in addition to Airy's four; repeatable."""
         try:
             check_name(name, self._destinations)
         except ValueError as error:
@@ -162,42 +166,42 @@ class Options(usage.Options):
         self._destinations.append(name)
 
     def opt_destinations_file(self, path: str) -> None:
-        """A file with more destinations, one a line; SIGHUP has it read again, and what is new is added."""
+        """File with additional destinations, one per line; on SIGHUP airyd reads it again and adds the new ones."""
         self._destinations_file = _named("destinations-file", path)
 
     def opt_admin_token_file(self, path: str) -> None:
-        """A file with a token that the admin page asks for; --admin may then be any address."""
+        """File with the token that requests to the admin page must carry; --admin may then be any address."""
         self._admin_token_file = _named("admin-token-file", path)
 
     def opt_origin(self, origin: str) -> None:
-        """A web origin whose pages may connect, such as https://example.com, https://*.example.com or *; repeatable.
+        """Web origin whose pages may connect, such as https://example.com, https://*.example.com or *; repeatable.
 
         [default: the host that the client connected to, and the admin page]
         """
         self._origins.append(origin)
 
     def opt_help_sources(self) -> NoReturn:
-        """Describe the event sources, and exit."""
+        """Describe the event sources and exit."""
         _show(describe_sources)
 
     def opt_help_auth(self) -> NoReturn:
-        """Describe the ways of --auth, and exit."""
+        """Describe the authenticators and exit."""
         _show(describe_authenticators)
 
     def opt_version(self) -> NoReturn:
-        """Show the version of airyd, and exit."""
+        """Show the version of airyd and exit."""
         _show(lambda: f"airyd {__version__}")
 
     def parseArgs(self, *arguments: str) -> None:
-        """Refuse what is no option."""
+        """Refuse arguments that are not options."""
         if arguments:
-            raise usage.UsageError(f"{arguments[0]}: there are only options; see --help")
+            raise usage.UsageError(f"{arguments[0]}: airyd takes options only; see --help")
 
     def postOptions(self) -> None:
-        """Check each option by itself, and make the settings of them."""
+        """Check the options and make the settings."""
         limits = Limits(**{name: self[name.replace("_", "-")] for name, _, _ in LIMITS})
         if limits.body >= limits.frame:
-            raise usage.UsageError(f"--body {limits.body} must be below --frame {limits.frame}, which holds it")
+            raise usage.UsageError(f"--body {limits.body} must be below --frame {limits.frame}: a frame holds the body")
         admin = None if self["admin"] == NO_ADMIN else self["admin"]
         if admin is not None:
             check_admin_endpoint(admin, has_token=self._admin_token_file is not None)
@@ -227,9 +231,9 @@ class Options(usage.Options):
             check_twistd_files(self.parent)
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Parse the command line; what is wrong ends the program in one line.
+        """Parse the command line; an error ends the program with one line and status 1.
 
-        twistd would print the whole help, and exit with status 0.
+        twistd would print the whole help and exit with status 0.
         """
         arguments = sys.argv[1:] if options is None else list(options)
         try:
@@ -239,7 +243,7 @@ class Options(usage.Options):
             raise SystemExit(f"airyd: {ConfigurationError(str(error))}") from None
 
     def _check_names(self, arguments: list[str]) -> None:
-        """Raise ``UsageError`` for an option that there isn't, without its value, or given twice."""
+        """Raise ``UsageError`` for an option that is unknown, lacks its value, or is given twice."""
         try:
             given, _ = getopt(arguments, self.shortOpt, self.longOpt)
         except GetoptError as error:
@@ -250,7 +254,7 @@ class Options(usage.Options):
                 raise usage.UsageError(f"--{name} is given twice; give it once")
 
     def _what_is_wrong(self, name: str) -> str:
-        """Say why this is no option, or what it lacks; it may be the beginning of one."""
+        """Return the error for an option that getopt refused; ``name`` may be an abbreviation."""
         known = {option.rstrip("="): option.endswith("=") for option in self.longOpt}
         meant = [name] if name in known else [option for option in known if option.startswith(name)]
         dashed = f"--{name}" if len(name) > 1 else f"-{name}"
@@ -261,7 +265,7 @@ class Options(usage.Options):
         if not meant:
             return f"there is no option {dashed}{did_you_mean(name, known, '--{}')} See --help"
         if len(meant) > 1:
-            return f"{dashed} may mean --{' or --'.join(meant)}: write it in full"
+            return f"{dashed} may mean --{' or --'.join(meant)}: write the full name"
         return f"--{meant[0]} needs a value" if known[meant[0]] else f"--{meant[0]} takes no value"
 
 
@@ -276,5 +280,5 @@ def _named(option: str, path: str) -> str:
 
 
 def _show(text: Callable[[], str]) -> NoReturn:
-    print(text())  # the answer to --help-sources and such
+    print(text())
     sys.exit(0)

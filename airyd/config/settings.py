@@ -1,4 +1,4 @@
-"""What the operator asked for, as plain data: made of the options, and sent to each worker."""
+"""The settings as plain data: made from the command-line options, and sent to each worker process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class DestinationsFile(NamedTuple):
     """The file of ``--destinations-file``; ``airyd.config.catalogue`` reads it.
 
     :ivar path: absolute, since a daemon changes its working directory
-    :ivar others: what is in the catalogue whatever the file says
+    :ivar others: destinations that are in the catalogue in addition to the file's
     """
 
     path: str
@@ -22,23 +22,23 @@ class DestinationsFile(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """What was asked for, checked as far as one option can be by itself.
+    """The values of all options, each checked on its own.
 
     :ivar listen: endpoint strings of the WebSocket
-    :ivar paths: the paths of the WebSocket; all serve the same
+    :ivar paths: the paths of the WebSocket; all of them serve the same destinations
     :ivar sources: the sources' URLs
-    :ivar destinations: the catalogue, as it is at the start
-    :ivar destinations_file: where more of it may come from, or None
+    :ivar destinations: the catalogue at the start
+    :ivar destinations_file: the file that may add destinations later, or None
     :ivar auth: the authenticators' specs
     :ivar admin: the endpoint string of the admin page, or None
-    :ivar admin_token_file: where the token is that the admin page asks for, or None
-    :ivar origins: what ``--origin`` gave; empty for the default
-    :ivar grace: seconds for which no client is closed for a missing heart-beat
+    :ivar admin_token_file: the file with the admin page's token, or None
+    :ivar origins: the values of ``--origin``; empty for the default
+    :ivar grace: the shortest silence, in seconds, after which a client is closed for missing heart-beats
     :ivar ping_interval: seconds of silence after which a client without heart-beats is pinged; 0 for never
-    :ivar workers: processes that serve clients; 1 for this one alone
-    :ivar compression: whether to compress for the clients that offer it
-    :ivar token_max_age: seconds for which a revocation is kept
-    :ivar log_level: which of ``airyd.runtime.logs.LEVELS``
+    :ivar workers: processes that serve clients; 1 means this process alone
+    :ivar compression: whether to compress for clients that offer permessage-deflate
+    :ivar token_max_age: the longest lifetime of a token, in seconds; revocations are kept at least as long
+    :ivar log_level: one of ``airyd.runtime.logs.LEVELS``
     """
 
     listen: Sequence[str]

@@ -1,1 +1,1 @@
-"""Where airyd listens: endpoint strings, checked at start, and the ports that they open."""
+"""Listening: endpoint strings, their checks at start, and the ports that they open."""

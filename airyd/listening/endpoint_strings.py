@@ -1,4 +1,7 @@
-"""The strings of server endpoints, as Twisted writes them: read strictly, since they decide who can come in."""
+"""A strict parser of Twisted's server endpoint strings, such as ``tcp:8080:interface=127.0.0.1``.
+
+It is strict because the string decides which machines can connect.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from twisted.plugin import getPlugins
 from airyd.addresses import is_loopback_host
 from airyd.spelling import closest
 
-#: The parameters of each kind of endpoint, in the order in which they may stand without a name.
+#: The parameters of each kind of endpoint, in the order of positional parameters.
 _PARAMETERS: Final[Mapping[str, Sequence[str]]] = {
     "tcp": ("port", "interface", "backlog"),
     "tcp6": ("port", "backlog", "interface"),
@@ -25,7 +28,7 @@ _PARAMETERS: Final[Mapping[str, Sequence[str]]] = {
     "systemd": ("domain", "index", "name"),
     "tls": ("path", "port", "backlog", "interface"),
 }
-#: Those that must be there, and an example.
+#: The required parameters of each kind, and an example.
 _REQUIRED: Final[Mapping[str, tuple[Sequence[str], str]]] = {
     "tcp": (("port",), "tcp:8080:interface=127.0.0.1"),
     "tcp6": (("port",), r"tcp6:8080:interface=\:\:1"),
@@ -34,11 +37,11 @@ _REQUIRED: Final[Mapping[str, tuple[Sequence[str], str]]] = {
     "systemd": (("domain",), "systemd:domain=INET:index=0"),
     "tls": (("path",), "tls:/etc/airyd/certificates:8443"),
 }
-#: What goes before another endpoint: a proxy in front says in a header whose connection it is.
+#: The prefix of an endpoint behind a proxy that sends clients' addresses in a header (PROXY protocol).
 _HAPROXY: Final = "haproxy"
 #: Bytes of a unix socket's path (unix(7): 108 with the NUL).
 _LONGEST_PATH: Final = 107
-#: What people write who know other servers: a port, a host and a port, a URL.
+#: The notations of other servers: a port, a host and a port, or a URL.
 _FAMILIAR: Final = re.compile(
     r"(?:(?P<scheme>https?|wss?|tcp):(?://)?)?(?:(?P<host>\*|[0-9A-Za-z.-]*|\[[0-9A-Fa-f:.]+\]):)?(?P<port>[0-9]{1,5})/?",
     re.IGNORECASE,
@@ -46,10 +49,10 @@ _FAMILIAR: Final = re.compile(
 
 
 class EndpointText(NamedTuple):
-    """What the string of a server endpoint says.
+    """A parsed endpoint string.
 
     :ivar kind: such as ``tcp``
-    :ivar parameters: those that it gives, by their names; none for kinds that a plugin of somebody else's reads
+    :ivar parameters: the given parameters by name; empty for kinds of third-party plugins
     :ivar wrapped: for ``haproxy:``, the endpoint behind it
     """
 
@@ -59,10 +62,10 @@ class EndpointText(NamedTuple):
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only programs on this machine can reach it.
+        """Whether only programs on this machine can connect.
 
-        True for a unix socket, and for TCP and TLS on a loopback address. False for everything else, also for what
-        can't be known: a proxy in front, a plugin of somebody else's.
+        True for a unix socket, and for TCP and TLS on a loopback address. False for everything else, including
+        endpoints behind a proxy and those of third-party plugins, for which it can't be known.
         """
         if self.kind == "systemd":
             return self.parameters["domain"] == "UNIX"
@@ -70,19 +73,19 @@ class EndpointText(NamedTuple):
 
     @property
     def is_tls(self) -> bool:
-        """Whether clients speak TLS with it."""
+        """Whether clients connect with TLS."""
         return self.kind in ("ssl", "tls") or (self.wrapped is not None and self.wrapped.is_tls)
 
     @property
     def port(self) -> int | None:
-        """The number of the TCP port; None if there is none, or it can't be known."""
+        """The TCP port; None if there is none or it can't be known."""
         if self.wrapped is not None:
             return self.wrapped.port
         text = self.parameters.get("port", "443" if self.kind == "tls" else None)
         return None if text is None else int(text)
 
     def overlaps(self, other: EndpointText) -> bool:
-        """Say whether the two can't both listen, as far as their strings show it."""
+        """Return whether the two strings show that both can't listen at once."""
         ours, theirs = self.wrapped or self, other.wrapped or other
         if ours.port and ours.port == theirs.port:
             return _share_addresses(_bound_host(ours), _bound_host(theirs))
@@ -92,10 +95,10 @@ class EndpointText(NamedTuple):
 
 
 def read_endpoint(description: str) -> EndpointText:
-    r"""Read the string of a server endpoint, as Twisted writes them: ``tcp6:8080:interface=\:\:1``.
+    r"""Parse a Twisted server endpoint string, such as ``tcp6:8080:interface=\:\:1``.
 
-    Raises ``ValueError`` for what is none; it says in one line what to write instead. The kinds that Twisted brings
-    are checked in full, and those of other plugins by name.
+    Raises ``ValueError`` with one line that says what to write instead. Twisted's own kinds are checked completely;
+    of other plugins' kinds only the name is checked.
     """
     parts = _split(description)
     name, kind = parts[0]
@@ -112,9 +115,9 @@ def read_endpoint(description: str) -> EndpointText:
 
 
 def _split(description: str) -> list[tuple[str | None, str]]:
-    """Take the string apart at its colons, into values with their names; None for a value without one.
+    """Split the string at its colons into names and values; the name is None for a positional value.
 
-    A backslash takes the next character as it is.
+    A backslash escapes the next character.
     """
     parts: list[tuple[str | None, str]] = []
     name: str | None = None
@@ -136,10 +139,10 @@ def _split(description: str) -> list[tuple[str | None, str]]:
 
 
 def _plugin_kind(kind: str, description: str) -> str:
-    """Return the kind as its plugin writes it; ``ValueError`` if there is none."""
+    """Return the kind if a plugin has it, else raise ``ValueError``."""
     prefixes = {str(parser.prefix) for parser in getPlugins(IStreamServerEndpointStringParser)}
     if kind == "stdio":
-        raise ValueError("stdio: has one connection, and airyd serves many; give an address to listen on")
+        raise ValueError("stdio: has only one connection; give an address to listen on")
     if kind in prefixes and kind not in _PARAMETERS:
         return kind
     familiar = _from_familiar(description)
@@ -152,7 +155,7 @@ def _plugin_kind(kind: str, description: str) -> str:
 
 
 def _from_familiar(description: str) -> str | None:
-    """Return the endpoint string for what is written as other servers want it; None if that can't be known."""
+    """Return the endpoint string for an address in the notation of other servers; None if it is not one."""
     if description.startswith("/"):
         return f"unix:{description}"
     found = _FAMILIAR.fullmatch(description)
@@ -172,7 +175,7 @@ def _from_familiar(description: str) -> str | None:
 
 
 def _with_escaped_ipv6(description: str) -> str | None:
-    """Return the string with backslashes before the colons of its IPv6 address; None if it needs none."""
+    """Return the string with the colons of its IPv6 address escaped; None if there is nothing to escape."""
     head, mark, tail = description.partition("interface=")
     words = tail.split(":")
     for count in range(len(words), 1, -1):
@@ -183,14 +186,16 @@ def _with_escaped_ipv6(description: str) -> str | None:
 
 
 def _named(kind: str, parts: Sequence[tuple[str | None, str]], description: str) -> dict[str, str]:
-    """Return the parameters of a kind by their names, checked."""
+    """Check the parameters of a kind and return them by name."""
     order = _PARAMETERS[kind]
     required, example = _REQUIRED[kind]
     given: dict[str, str] = {}
     for place, (name, value) in enumerate(parts):
         if name is None:
             if place >= len(order):
-                raise ValueError(f"{value!r} is too much; a colon within a value needs a backslash before it")
+                raise ValueError(
+                    f"{value!r} is one parameter too many; a colon within a value needs a backslash before it"
+                )
             name = order[place]
             if not value and name in required:
                 continue
@@ -212,7 +217,7 @@ def _named(kind: str, parts: Sequence[tuple[str | None, str]], description: str)
 def _check(kind: str, name: str, value: str, description: str) -> None:
     """Raise ``ValueError`` for a wrong value of a parameter."""
     if name == "sslmethod":
-        raise ValueError("sslmethod is not supported; TLS 1.2 and newer are spoken")
+        raise ValueError("sslmethod is not supported; airyd always uses TLS 1.2 or newer")
     if not value:
         raise ValueError(f"{name} is empty; give a value, or leave it out")
     rule = _VALUES.get(f"{kind}.{name}") or _VALUES.get(name)
@@ -251,22 +256,22 @@ class _Rule(NamedTuple):
     wanted: str
 
 
-#: What the values of parameters must be; a kind before the name where only that kind wants it. Others are free.
+#: The rules for values of parameters; a rule of one kind has the kind before the name. Other values are not checked.
 _VALUES: Final[Mapping[str, _Rule]] = {
     "port": _Rule(_is_port, "a number from 0 to 65535"),
     "interface": _Rule(_is_address, "an IP address of this machine, without brackets, or localhost"),
     "tcp6.interface": _Rule(_is_ipv6, r"an IPv6 address of this machine, without brackets, such as \:\:1"),
-    "backlog": _Rule(_matches("[1-9][0-9]{0,8}"), "a whole number from 1 on"),
+    "backlog": _Rule(_matches("[1-9][0-9]{0,8}"), "a whole number of at least 1"),
     "mode": _Rule(_matches("[0-7]{3,4}"), "octal permissions such as 660"),
     "lockfile": _Rule(_matches("[01]"), "0 or 1"),
     "address": _Rule(lambda path: len(os.fsencode(path)) <= _LONGEST_PATH, f"a path of at most {_LONGEST_PATH} bytes"),
     "domain": _Rule(_matches("INET6?|UNIX"), "INET, INET6 or UNIX"),
-    "index": _Rule(_matches("[0-9]{1,4}"), "a whole number from 0 on"),
+    "index": _Rule(_matches("[0-9]{1,4}"), "a whole number of at least 0"),
 }
 
 
 def _closest(word: str, words: Iterable[str], introduction: str) -> str:
-    """Return the end of a sentence that names what was probably meant, or all that there are."""
+    """Return the end of a sentence that suggests the most similar word, or lists all words."""
     known = list(words)
     similar = closest(word, known)
     return f"; {introduction} {_listed(known)}" if similar is None else f"; did you mean {similar}?"
@@ -284,14 +289,14 @@ def _bound_host(text: EndpointText) -> IPv4Address | IPv6Address:
 
 
 def _share_addresses(one: IPv4Address | IPv6Address, other: IPv4Address | IPv6Address) -> bool:
-    """Say whether two sockets with the same port can't be bound to these hosts."""
+    """Return whether two sockets with the same port conflict on these hosts."""
     if one.version == other.version:
         return one == other or one.is_unspecified or other.is_unspecified
     return any(each.version == 6 and each.is_unspecified for each in (one, other)) and _takes_ipv4()
 
 
 def _takes_ipv4() -> bool:
-    """Say whether a socket on ``::`` takes IPv4 connections, too (ipv6(7), ``net.ipv6.bindv6only``)."""
+    """Return whether a socket on ``::`` also accepts IPv4 connections (ipv6(7), ``net.ipv6.bindv6only``)."""
     try:
         with socket.socket(socket.AF_INET6) as new:
             return not new.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)

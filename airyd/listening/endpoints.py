@@ -1,4 +1,4 @@
-"""Where to listen: endpoint strings read, listened on, and named for the log."""
+"""Listening endpoints: makes them from endpoint strings, checks that they are free, and listens."""
 
 from __future__ import annotations
 
@@ -34,27 +34,27 @@ from airyd.openssl import openssl_reason
 from airyd.tls import check_certificate_folder, server_tls
 from airyd.websocket.transport import keep_alive
 
-#: Connections that wait to be accepted; Twisted's 50 loses some when all clients come back at once.
+#: Connections that wait to be accepted; Twisted's 50 loses some when all clients reconnect at once.
 _BACKLOG: Final = 1024
-#: What to do about it, where a socket can't listen.
+#: Hints for the user if a socket can't listen, by error number.
 _HINTS: Final[Mapping[int, str]] = {
     errno.EADDRINUSE: "something listens there already",
     errno.EADDRNOTAVAIL: "this machine has no such address",
     errno.EACCES: "ports below 1024 need more rights",
 }
 _UNIX_HINTS: Final[Mapping[int, str]] = {
-    errno.EADDRINUSE: "there is something with this name; remove it if no program listens there",
+    errno.EADDRINUSE: "there is a file with this name; remove it if no program listens there",
     errno.EACCES: "this user may not write to the folder",
     errno.ENOENT: "make the folder first",
 }
 
 
 class ListeningEndpoint(NamedTuple):
-    """Where an option says to listen.
+    """An endpoint that an option names.
 
     :ivar option: such as ``--listen``
     :ivar description: its value, a Twisted endpoint string
-    :ivar text: what that says
+    :ivar text: the parsed string
     """
 
     option: str
@@ -64,11 +64,11 @@ class ListeningEndpoint(NamedTuple):
 
     @classmethod
     def read(cls, option: str, description: str, reactor: object) -> ListeningEndpoint:
-        """Read an endpoint string; nothing is opened yet.
+        """Make the endpoint of a string without opening anything.
 
-        :param reactor: what will be asked to listen
+        :param reactor: the reactor, or its stand-in, that will listen
 
-        Raises ``ConfigurationError`` if it can't be used.
+        Raises ``ConfigurationError`` if the string can't be used.
         """
         text = read_text(option, description)
         try:
@@ -78,15 +78,15 @@ class ListeningEndpoint(NamedTuple):
         return cls(option, description, text, endpoint)
 
     def scheme(self, plain: str) -> str:
-        """Return what the URL of a port here begins with: ``ws`` becomes ``wss`` where it is TLS."""
+        """Return the scheme of this endpoint's URLs: with TLS ``ws`` becomes ``wss``."""
         return f"{plain}s" if self.text.is_tls else plain
 
     def listen(self, factory: IProtocolFactory) -> IListeningPort:
-        """Listen now, or end the program with a line that says why not."""
+        """Listen, or end the program with one line that says why that failed."""
         hints = _UNIX_HINTS if (self.text.wrapped or self.text).kind == "unix" else _HINTS
         port, reason = _result(hints, self.endpoint.listen, factory)
         if not reason and not IListeningPort.providedBy(port):
-            reason = "nothing listens with this kind of endpoint"
+            reason = "endpoints of this kind do not listen"
         if reason:
             end_program(f"{self.option} {self.description}: cannot listen there: {reason}")
         if isinstance(port, tcp.Port):
@@ -96,7 +96,7 @@ class ListeningEndpoint(NamedTuple):
 
 
 def read_text(option: str, description: str) -> EndpointText:
-    """Read an endpoint string; ``ConfigurationError`` for what is none."""
+    """Parse an endpoint string; raises ``ConfigurationError`` that names the option."""
     try:
         return read_endpoint(description)
     except ValueError as error:
@@ -104,19 +104,19 @@ def read_text(option: str, description: str) -> EndpointText:
 
 
 def check_distinct(endpoints: Iterable[ListeningEndpoint]) -> None:
-    """Raise ``ConfigurationError`` if two of these can't both listen."""
+    """Raise ``ConfigurationError`` if two of these endpoints conflict."""
     for one, other in combinations(endpoints, 2):
         if one.text.overlaps(other.text):
             raise ConfigurationError(
                 f"{other.option} {other.description}: {one.option} {one.description} listens there already; "
-                "give each one of its own"
+                "give each its own address"
             )
 
 
 def check_free(option: str, description: str) -> None:
-    """Raise ``ConfigurationError`` if a TCP port or the path of a unix socket can't be listened on now.
+    """Raise ``ConfigurationError`` if the TCP port or the path of the unix socket is not free now.
 
-    In the background twistd has no terminal any more when it listens. Kinds of other plugins are not looked at.
+    A daemon has lost its terminal by the time it listens, so this is checked first. Other kinds are not checked.
     """
     text = read_text(option, description)
     text = text.wrapped or text
@@ -138,7 +138,7 @@ def _check_port(text: EndpointText) -> None:
 
 
 def _check_socket_path(address: str) -> None:
-    """Raise ``OSError`` if no socket can be made at a path. One that an earlier program left is no obstacle."""
+    """Raise ``OSError`` if a socket can't be made at a path; one that an earlier program left does not matter."""
     path = Path(address).absolute()
     if not path.parent.is_dir():
         raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
@@ -151,16 +151,16 @@ def _check_socket_path(address: str) -> None:
 def end_program(reason: str) -> NoReturn:
     """End the program with one line and status 1, before the reactor runs.
 
-    twistd's log has taken the place of ``sys.stderr`` by then: so the line gets into the log, and on standard error.
+    twistd has replaced ``sys.stderr`` with its log, so the line is written to the log and to the real standard error.
     """
     line = f"airyd: {reason}"
     if sys.__stderr__ is not None and sys.stderr is not sys.__stderr__:
-        print(line, file=sys.__stderr__, flush=True)  # the end of the program
+        print(line, file=sys.__stderr__, flush=True)
     raise SystemExit(line)
 
 
 def _make_endpoint(text: EndpointText, description: str, reactor: object) -> IStreamServerEndpoint:
-    """Return the endpoint that a string describes; ``ValueError`` with a line if it can't be made."""
+    """Return the endpoint of a parsed string; raises ``ValueError`` with one line if it can't be made."""
     get = text.parameters.get
     backlog = int(get("backlog", _BACKLOG))
     interface = get("interface", "")
@@ -184,7 +184,7 @@ def _make_endpoint(text: EndpointText, description: str, reactor: object) -> ISt
     endpoint, reason = _result({}, serverFromString, reactor, description)
     if text.kind == "systemd":
         if reason:
-            raise ValueError("systemd has handed over no such socket")
+            raise ValueError("systemd has not passed such a socket")
         _check_adopted(endpoint)
     if reason:
         raise ValueError(f"the plugin for {text.kind}: refuses it: {reason}")
@@ -193,28 +193,28 @@ def _make_endpoint(text: EndpointText, description: str, reactor: object) -> ISt
 
 
 def _check_adopted(endpoint: AdoptedStreamServerEndpoint) -> None:
-    """Raise ``ValueError`` unless a socket of systemd's listens, and is of the kind that the string says.
+    """Raise ``ValueError`` unless systemd's socket listens and has the address family that the string says.
 
-    Whether anybody else can reach it is decided by that.
+    The family decides whether other machines can reach the socket.
     """
     try:
         with socket.socket(fileno=os.dup(endpoint.fileno)) as adopted:
             family = adopted.family
             listens = adopted.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     except OSError as error:
-        raise ValueError(f"what systemd has handed over is no socket: {error.strerror}") from None
+        raise ValueError(f"the descriptor that systemd has passed is not a socket: {error.strerror}") from None
     if family != endpoint.addressFamily:
-        raise ValueError(f"the socket that systemd has handed over is one of domain={family.name.removeprefix('AF_')}")
+        raise ValueError(f"the socket that systemd has passed has domain={family.name.removeprefix('AF_')}")
     if not listens:
-        raise ValueError("the socket that systemd has handed over does not listen; it needs ListenStream=")
+        raise ValueError("the socket that systemd has passed does not listen; it needs ListenStream=")
 
 
 def _result(hints: Mapping[int, str], function: Callable[..., Any], *arguments: object) -> tuple[Any, str]:
-    """Call a function, of a plugin perhaps, that may raise anything, or return a Deferred.
+    """Call a function, perhaps of a plugin, that may raise any exception or return a Deferred.
 
-    Return its result and ``""``, or None and the reason in one line.
+    Return its result and ``""``, or None and the reason for the failure in one line.
 
-    :param hints: what to say beside the system's word, by its error number
+    :param hints: texts to add to the system's error text, by error number
     """
     results: list[Any] = []
     failures: list[Failure] = []
@@ -227,7 +227,7 @@ def _result(hints: Mapping[int, str], function: Callable[..., Any], *arguments: 
 def _reason(error: object, hints: Mapping[int, str]) -> str:
     if isinstance(error, CannotListenError):
         error = error.socketError
-    if error == "Cannot acquire lock":  # Twisted's word for the lock file of a unix socket
+    if error == "Cannot acquire lock":  # Twisted's error for the lock file of a unix socket
         return "another program listens there"
     if isinstance(error, OSError) and error.strerror:
         hint = hints.get(error.errno or 0)
@@ -238,7 +238,7 @@ def _reason(error: object, hints: Mapping[int, str]) -> str:
 
 
 def url_of(scheme: str, port: IListeningPort, path: str) -> str:
-    """Return what a user calls a port that is listened on, such as ``ws://127.0.0.1:8080/ws``."""
+    """Return the URL of a listening port, such as ``ws://127.0.0.1:8080/ws``."""
     address = port.getHost()
     if isinstance(address, IPv6Address):
         return f"{scheme}://[{address.host}]:{address.port}{path}"

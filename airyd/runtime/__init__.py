@@ -1,1 +1,1 @@
-"""What a process needs around its reactor: clock, signals, log, garbage collector, twistd's files."""
+"""The runtime of a process around its reactor: clock, signals, log, garbage collector, twistd's files."""

@@ -1,4 +1,4 @@
-"""What ``make run`` runs: twistd, and what to try next, printed as soon as airyd listens, with the addresses it has."""
+"""The program of ``make run``: runs twistd and prints commands to try, with airyd's addresses, once it listens."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ from zope.interface import implementer
 _DESTINATION: Final = "/queue/channel/connected"
 _EVENT: Final = '{"id": "channel-1"}'
 _OTHER_PORTS: Final = (
-    "with make run other addresses are given as in: make run ARGS='--listen tcp:9080:interface=127.0.0.1 "
-    "--admin tcp:9081:interface=127.0.0.1'"
+    "to use other addresses: make run ARGS='--listen tcp:9080:interface=127.0.0.1 --admin tcp:9081:interface=127.0.0.1'"
 )
 
 
 @implementer(ILogObserver)
 class Hints:
-    """Waits for the log to say where airyd listens, and prints once what can be tried there.
+    """Watches the log for airyd's addresses and prints, once, commands to try there.
 
-    :param programs: the folder of ``airyd`` and ``twistd``
+    :param programs: the folder that has ``airyd`` and ``twistd``
     :param show: prints a text
     """
 
@@ -61,7 +60,7 @@ class Hints:
 
 
 def _show(text: str) -> None:
-    print(text, file=sys.__stdout__, flush=True)  # sys.stdout is the log's by now
+    print(text, file=sys.__stdout__, flush=True)  # sys.stdout now belongs to the log
 
 
 def main() -> None:

@@ -1,7 +1,8 @@
-"""Writes the log to standard output in a thread of its own: a reader that hangs costs lines, and stops nobody.
+"""Writes the log to standard output in a separate thread, so that a reader that hangs costs log lines only.
 
-A pipe holds 64 KiB. When it is full, ``write`` waits for its reader, be that a supervisor that hangs or a terminal that
-was stopped with Ctrl-S. The descriptor can't be made non-blocking: its mode belongs to all processes that share it.
+A pipe holds 64 KiB. When it is full, ``write`` blocks until the reader continues, for instance a supervisor that hangs
+or a terminal that was stopped with Ctrl-S. The descriptor can't be made non-blocking: all processes that share it share
+the mode.
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ from collections.abc import Callable
 
 from airyd.metrics import LogMetrics
 
-#: Bytes of the log that may wait for the reader; more lines are dropped.
+#: Bytes of log lines that are queued for the reader; further lines are dropped.
 MOST_WAITING = 1024 * 1024
-#: Seconds that the last lines may take when the process ends.
+#: Seconds that the process waits at its end for the last lines to be written.
 LAST_LINES = 2.0
 
 
 class LogWriter(io.TextIOBase):
-    """Stands in for ``sys.stdout``, to which twistd writes its log; never waits until the end.
+    """Replaces ``sys.stdout``, to which twistd writes its log; it blocks only when the process ends.
 
-    :param descriptor: where the lines go, one call of :meth:`write` each
-    :param metrics: counts the lines that are dropped
-    :param tell: called in the thread with a number of lines that were dropped, as soon as lines are written again
+    :param descriptor: the file to write to; each call of :meth:`write` is one line
+    :param metrics: counts the dropped lines
+    :param tell: called in the thread with the number of dropped lines, once lines are written again
     """
 
     encoding = "utf-8"
@@ -58,7 +59,7 @@ class LogWriter(io.TextIOBase):
         return os.isatty(self._descriptor)
 
     def write(self, text: str) -> int:
-        """Let a line be written, or drop it if too many wait."""
+        """Queue a line for the thread, or drop it if too many bytes are queued."""
         line = text.encode(errors="backslashreplace")
         with self._changed:
             if self._waiting and self._waiting + len(line) > MOST_WAITING:
@@ -67,21 +68,21 @@ class LogWriter(io.TextIOBase):
             self._lines.append(line)
             self._waiting += len(line)
             self._changed.notify_all()
-            if self._thread is None:  # not before twistd has become a daemon: a thread doesn't survive that
+            if self._thread is None:  # not earlier: a thread does not survive twistd's fork into the background
                 self._thread = threading.Thread(target=self._write_all, name="log", daemon=True)
                 self._thread.start()
                 atexit.register(self.end)
         return len(text)
 
     def flush(self) -> None:
-        """Wait until all is written, if the process ends; not any more once that took too long."""
+        """While the process ends, wait until all lines are written; give up for good after ``LAST_LINES`` seconds."""
         if not self._is_ending or self._has_given_up:
             return
         with self._changed:
             self._has_given_up = not self._changed.wait_for(lambda: not self._waiting, LAST_LINES)
 
     def end(self) -> None:
-        """Wait for what is not written yet, and from now on for each line: the process ends."""
+        """Wait for the queued lines because the process ends; from now on each :meth:`flush` waits."""
         self._is_ending = True
         self.flush()
 
@@ -90,7 +91,7 @@ class LogWriter(io.TextIOBase):
         self._untold += 1
 
     def _write_all(self) -> None:
-        # Signals are for the main thread, which may sleep meanwhile.
+        # The main thread must get the signals: they have to wake it up.
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         while True:
             with self._changed:
@@ -109,11 +110,11 @@ class LogWriter(io.TextIOBase):
                 self._tell(untold)
 
     def _write(self, line: bytes) -> bool:
-        """Write a line, however long that takes; return whether that was possible: the reader may be gone."""
+        """Write a line, blocking as long as needed; return False if the reader is gone."""
         while line:
             try:
                 line = line[os.write(self._descriptor, line) :]
-            except BlockingIOError:  # somebody who shares the descriptor has made it so
+            except BlockingIOError:  # another process that shares the descriptor has made it non-blocking
                 room = select.poll()
                 room.register(self._descriptor, select.POLLOUT)
                 room.poll()

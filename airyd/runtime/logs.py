@@ -1,7 +1,7 @@
-"""What is written to the log: lines of the level that was asked for, and few of those that clients cause.
+"""Log filters: the level of ``--log-level``, and a rate limit on lines that clients can cause.
 
-A line that a client can cause is logged with ``once_a_minute``, which names its kind: of each kind one line a minute is
-written, all of them only at the level debug.
+A line that a client can cause is logged with the field ``once_a_minute``, which names its kind: of each kind one line a
+minute is written. At the level debug all are written.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from twisted.logger import (
 )
 from zope.interface import implementer
 
-#: The levels, the first of which shows all. What Twisted calls critical, such as a traceback, counts as error.
+#: The levels; the first one shows all lines. Twisted's level critical, such as a traceback, counts as error.
 LEVELS: Final = ("debug", "info", "warn", "error")
 DEFAULT_LEVEL: Final = "info"
-#: Where Twisted says things that tell an operator nothing: the start and stop of each factory and port.
+#: Twisted's loggers of the start and stop of each factory and port, which operators need not see.
 _QUIET: Final = ("log_legacy", "twisted.internet.protocol", "twisted.web")
 #: Seconds between two lines of one kind.
 _PAUSE: Final = 60.0
@@ -30,9 +30,9 @@ _MORE: Final = " ({more} more of these since the last one; --log-level debug sho
 
 
 def begin_at(level: str) -> None:
-    """Let the log that twistd is about to begin have only what is of this level or above it.
+    """Limit the log that twistd is about to begin to lines of at least this level.
 
-    It holds for all of twistd's ways (``--logfile``, ``--syslog``, ``--logger``): each of them ends here.
+    It works for each of twistd's logs (``--logfile``, ``--syslog``, ``--logger``), which all begin this way.
     """
     beginner = cast(Any, globalLogBeginner)
     begin = beginner.beginLoggingTo
@@ -45,7 +45,7 @@ def begin_at(level: str) -> None:
 
 
 def at_level(observer: ILogObserver, level: str) -> ILogObserver:
-    """Return an observer that passes on what is of this level or above it."""
+    """Return an observer that passes on lines of at least this level."""
     lowest = LogLevel.levelWithName(level)
     predicate = LogLevelFilterPredicate(lowest)
     if level != LEVELS[0]:

@@ -1,4 +1,4 @@
-"""What a process needs around its reactor: a clock, signals, and a log that nobody waits for."""
+"""Set-up of a process around its reactor: the monotonic clock, SIGTERM and SIGHUP, and the log's thread."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _log = Logger()
 
 
 def set_clock(reactor: IReactorTime) -> None:
-    """Let the reactor count intervals by the monotonic clock: by itself it takes the wall clock."""
+    """Make the reactor use the monotonic clock; its default is the wall clock."""
     if not reactor.getDelayedCalls():  # nothing is scheduled yet
         reactor.seconds = time.monotonic  # type: ignore[method-assign]  # delayed calls ask the reactor's own
 
 
 def on_sigterm(reactor: IServerReactor, stop: Callable[[], None]) -> None:
-    """Let SIGTERM end the process with status 0: by itself twistd stops, and then dies of the same signal.
+    """Make SIGTERM end the process with status 0; twistd's default stops it, then kills it with the same signal.
 
-    One that comes while the process starts ends it as soon as the reactor runs.
+    A SIGTERM during the start takes effect as soon as the reactor runs.
     """
     is_stopping = False
 
@@ -45,17 +45,17 @@ def on_sigterm(reactor: IServerReactor, stop: Callable[[], None]) -> None:
     def end(number: int, frame: object) -> None:
         reactor.callFromThread(stop_once)
 
-    # The reactor installs its own handler when it begins to run: a later change would leave a moment without ours.
+    # The reactor installs its own handler when it begins to run; replacing that later would leave a gap.
     reactor.sigTerm = end
     reactor.callWhenRunning(lambda: stop_once() if signals.take(signal.SIGTERM) else None)
 
 
 def on_sighup(reactor: IServerReactor, reload: Callable[[], None], terminal: int = 0) -> None:
-    """Let SIGHUP have the catalogue read again, until the end; by itself it would end the process.
+    """Make SIGHUP reload the catalogue; by default it would end the process.
 
-    One that came while the process started has it read now.
+    A SIGHUP that arrived during the start reloads it now.
 
-    :param terminal: a descriptor of the terminal that the process was started in, if it was in one
+    :param terminal: a descriptor of the terminal that the process was started in, if any
     """
     has_terminal = os.isatty(terminal)
 
@@ -63,7 +63,7 @@ def on_sighup(reactor: IServerReactor, reload: Callable[[], None], terminal: int
         if not has_terminal or os.isatty(terminal):
             reactor.callFromThread(reload)
             return
-        # The terminal says so when it is closed, and the shell once more: what ran in it ends.
+        # A terminal that is closed sends SIGHUP, and so does its shell: programs that run in it end.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         reactor.callFromThread(reactor.stop)
 
@@ -74,17 +74,17 @@ def on_sighup(reactor: IServerReactor, reload: Callable[[], None], terminal: int
 
 
 def write_log_in_thread(reactor: IServerReactor, metrics: LogMetrics) -> None:
-    """Let what twistd will write to standard output, its log as a rule, be written without anybody's waiting for it."""
-    if cast(Any, sys.stdout) is None:  # its descriptor was closed when Python started, and may be another file's
-        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  # until the end
+    """Replace standard output, to which twistd usually logs, with a :class:`LogWriter`."""
+    if cast(Any, sys.stdout) is None:  # the descriptor was closed when Python started; it may be another file by now
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  # open until the process ends
         return
     try:
         descriptor = sys.stdout.fileno()
-    except OSError:  # what stands there is no file
+    except OSError:  # it is not a file
         return
 
     def tell(count: int) -> None:
-        text = "{count} lines of the log were dropped, because standard output was not read"
+        text = "{count} log lines were dropped because standard output was not read"
         reactor.callFromThread(_log.warn, text, count=count)
 
     sys.stdout.flush()
@@ -94,20 +94,20 @@ def write_log_in_thread(reactor: IServerReactor, metrics: LogMetrics) -> None:
 
 
 def report_failed_start(reactor: IServerReactor, twistd: MutableMapping[str, Any]) -> None:
-    """Let the command that started a daemon end, too, if the daemon ends before its reactor runs.
+    """Make the command that starts a daemon end if the daemon ends before its reactor runs.
 
-    The command waits for a byte in a pipe. twistd writes there after an ``Exception``, but not after a ``SystemExit``.
+    The command waits for a byte from a pipe. twistd writes it after an ``Exception``, but not after a ``SystemExit``.
 
     :param twistd: twistd's own options, to which it adds the pipe
     """
 
     def report() -> None:
         pipe = twistd.get("statusPipe")
-        if pipe is None:  # in the foreground, or before it went to the background
+        if pipe is None:  # in the foreground, or not yet in the background
             return
         with suppress(OSError):
             Path(twistd["pidfile"]).unlink()
-        with suppress(OSError):  # twistd has written
+        with suppress(OSError):  # twistd has written the byte already
             os.write(pipe, b"1 airyd could not start")
 
     atexit.register(report)

@@ -1,7 +1,7 @@
-"""SIGHUP and SIGTERM that come before the reactor runs: they are remembered until somebody can act on them.
+"""Remembers SIGHUP and SIGTERM that arrive before the reactor runs, until they can be handled.
 
-By themselves both would end the process, and systemd takes an end by either for a clean one. A deployment that
-restarts a service and reloads it at once sends SIGHUP while it starts.
+By default both would end the process, and systemd treats that as a clean exit. A deployment that restarts a service
+and reloads it at once sends SIGHUP during the start.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import signal
 from typing import Final
 
 _came: Final[set[int]] = set()
-#: The process that has the terminal, if there is one: a daemon that forks leaves it.
+#: The id of the process that was started in a terminal, or 0; a daemon that has forked is another process.
 _owner_of_terminal = 0
 
 
@@ -24,7 +24,7 @@ def hold(*numbers: signal.Signals) -> None:
 
 
 def take(number: signal.Signals) -> bool:
-    """Return whether the signal has come since it is held, and forget that it has."""
+    """Return whether the signal has arrived since :func:`hold`, and forget it."""
     has_come = number in _came
     _came.discard(number)
     return has_come
@@ -32,7 +32,7 @@ def take(number: signal.Signals) -> bool:
 
 def _remember(number: int, frame: object) -> None:
     if number == signal.SIGHUP and _owner_of_terminal == os.getpid() and not os.isatty(0):
-        # The terminal was closed: what was started in it ends.
+        # The terminal was closed: end, as programs in a terminal do.
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGHUP)
     _came.add(number)

@@ -1,4 +1,4 @@
-"""The folders and files that twistd itself opens, looked at before it does: it would end with a traceback."""
+"""Checks twistd's pid file, log file and folders before twistd opens them, because its own errors are tracebacks."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any, Final
 
 from airyd.errors import ConfigurationError
 
-#: Where twistd logs if it isn't told, and doesn't stay in the foreground.
+#: The default log file of twistd in the background.
 _LOG_FILE: Final = "twistd.log"
 _OTHER_PID_FILE: Final = "name another file, or none with --pidfile="
 _OTHER_LOG_FILE: Final = "name another file"
 
 
 def check_twistd_files(options: Mapping[str, Any]) -> None:
-    """Raise ``ConfigurationError`` for what twistd could not open or write.
+    """Raise ``ConfigurationError`` if twistd can't open or write its files.
 
-    A pid file that an earlier process left, and that names this one now, is removed: in a container each has the same
-    number, and twistd would take itself for another.
+    A pid file from an earlier process that has this process' number is removed: in a container every start has the same
+    number, and twistd would take itself for the other process.
 
-    :param options: twistd's own: those before the word ``airyd``
+    :param options: twistd's own options, which stand before the word ``airyd``
     """
     in_foreground = options["nodaemon"] or options["debug"]
     if options["pidfile"]:
@@ -34,9 +34,9 @@ def check_twistd_files(options: Mapping[str, Any]) -> None:
 
 
 def _check_pid_file(name: str, in_place: bool) -> None:
-    """Look at the file of ``--pidfile``.
+    """Check the file of ``--pidfile``.
 
-    :param in_place: whether twistd will write it where it reads it, and not below another root
+    :param in_place: whether twistd will write the file where it reads it (False with ``--chroot``)
     """
     path = Path(name)
     if path.exists():
@@ -55,9 +55,9 @@ def _check_other_process(name: str, path: Path) -> None:
     except (OSError, ValueError):
         number = 0
     if not 0 < number < 1 << 31:
-        raise ConfigurationError(f"--pidfile {name}: no process number is in it; delete it, or {_OTHER_PID_FILE}")
+        raise ConfigurationError(f"--pidfile {name}: it holds no process number; delete it, or {_OTHER_PID_FILE}")
     if number == os.getpid():
-        with suppress(OSError):  # what can't be removed can't be written either, which is said next
+        with suppress(OSError):  # the next check reports a file that can't be changed
             path.unlink()
     elif (program := _program(number)) is not None:
         raise ConfigurationError(
@@ -67,7 +67,7 @@ def _check_other_process(name: str, path: Path) -> None:
 
 
 def _program(number: int) -> str | None:
-    """Return the name of a process's program; None if there is no such process."""
+    """Return the program name of a process; None if there is no such process."""
     try:
         os.kill(number, 0)
     except ProcessLookupError:
@@ -75,14 +75,14 @@ def _program(number: int) -> str | None:
     except PermissionError:
         pass  # another user's
     try:
-        return Path(f"/proc/{number}/comm").read_text(errors="replace").strip()  # its command line may have secrets
+        return Path(f"/proc/{number}/comm").read_text(errors="replace").strip()  # the command line may hold secrets
     except OSError:
         return "unknown program"
 
 
 def _check_log_file(name: str | None, in_foreground: bool) -> None:
     if name == "-" and not in_foreground:
-        raise ConfigurationError("--logfile -: in the background there is no standard output; add --nodaemon")
+        raise ConfigurationError("--logfile -: there is no standard output in the background; add --nodaemon")
     if name == "-" or (in_foreground and not name):
         return
     name = name or _LOG_FILE
@@ -93,7 +93,7 @@ def _check_log_file(name: str | None, in_foreground: bool) -> None:
                 file.seek(0, os.SEEK_END)
         except OSError as error:
             raise ConfigurationError(
-                f"--logfile {name}: no log can be written there: {error.strerror}; {_OTHER_LOG_FILE}"
+                f"--logfile {name}: cannot write the log there: {error.strerror}; {_OTHER_LOG_FILE}"
             ) from None
     _check_writable("--logfile", name, path, _OTHER_LOG_FILE)
 

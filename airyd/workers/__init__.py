@@ -1,1 +1,1 @@
-"""More than one core: a parent that has the sockets and the admin page, and workers that serve the clients."""
+"""Multiple processes (``--workers``): a parent with the sockets and the admin page, and workers that serve clients."""

@@ -1,4 +1,4 @@
-"""What a worker's process runs: ``python -m airyd.workers NUMBER``; the number is only for who reads a process list."""
+"""The program of a worker process: ``python -m airyd.workers NUMBER``; the number only labels it in process lists."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from airyd.runtime import signals
 
 
 def main() -> None:
-    """Do as the first order says, until the parent or SIGTERM ends it."""
-    # Ctrl-C in a terminal reaches the workers, too, and so does its end; their parent tells them what to do.
+    """Run the worker that the parent's first order describes, until the parent or SIGTERM ends it."""
+    # Ctrl-C, and the end of a terminal, also reach the workers; only their parent acts on these.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signals.hold(signal.SIGTERM)
-    # All that takes a while to import comes after that.
+    # Import the slow modules only after the signals are held.
     from airyd.workers.messages import read_start
 
     try:
@@ -24,7 +24,7 @@ def main() -> None:
     except EOFError:
         return
     import_module(start.reactor).install()
-    # What follows may import the reactor.
+    # These modules may import the reactor.
     from twisted.internet import reactor as installed
     from twisted.internet.defer import Deferred
     from twisted.logger import globalLogBeginner

@@ -1,4 +1,4 @@
-"""What a parent and its workers say to each other, over a worker's pipes (msgpack, length first)."""
+"""The messages between a parent and its workers: msgpack with a length prefix, over a worker's pipes."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from twisted.python.failure import Failure
 from airyd.config.settings import Settings
 from airyd.revocation import Revocation
 
-#: A worker's descriptors: orders come in at its standard input, reports go out at ``REPORTS``, and its parent's
-#: listening sockets follow. What it writes to its standard output and error is text for the log.
+#: A worker's descriptors: it reads orders from standard input and writes reports to ``REPORTS``; its parent's listening
+#: sockets follow. Text on its standard output and error goes to the log.
 ORDERS: Final = 0
 TEXT: Final = (1, 2)
 REPORTS: Final = 3
@@ -23,12 +23,12 @@ FIRST_SOCKET: Final = 4
 
 
 class Start(msgspec.Struct, tag=True, frozen=True):
-    """The first order: what to be.
+    """The first order: the worker's configuration.
 
-    :ivar number: the worker's own, from 0 on
-    :ivar workers: how many there are; each has one socket for each of ``settings.listen``
-    :ivar reactor: the module that installs the reactor, the parent's own
-    :ivar revocations: what was revoked before
+    :ivar number: the worker's number, counted from 0
+    :ivar workers: the number of workers; each has one socket for each of ``settings.listen``
+    :ivar reactor: the module that installs the reactor, the same as the parent's
+    :ivar revocations: the revocations so far
     """
 
     number: int
@@ -39,35 +39,35 @@ class Start(msgspec.Struct, tag=True, frozen=True):
 
 
 class Cover(msgspec.Struct, tag=True, frozen=True):
-    """Accept also what comes to the sockets of these workers, and of no others."""
+    """Order: also accept connections from the sockets of these workers, and of no others."""
 
     numbers: Sequence[int]
 
 
 class Extend(msgspec.Struct, tag=True, frozen=True):
-    """Add these to the catalogue: the parent has read the file of destinations again."""
+    """Order: add destinations to the catalogue, after the parent has read the file of destinations again."""
 
     destinations: Sequence[str]
 
 
 class AliveRequest(msgspec.Struct, tag=True, frozen=True):
-    """Say that you go on: :class:`AliveReply`."""
+    """Order: give a sign of life, :class:`AliveReply`."""
 
 
 class ReadinessRequest(msgspec.Struct, tag=True, frozen=True):
-    """Say why clients should not be sent to you: :class:`ReadinessReply`."""
+    """Order: report your readiness with :class:`ReadinessReply`."""
 
     request_id: int
 
 
 class MetricsRequest(msgspec.Struct, tag=True, frozen=True):
-    """Say what you have counted: :class:`MetricsReply`."""
+    """Order: report your metrics with :class:`MetricsReply`."""
 
     request_id: int
 
 
 class PublishRequest(msgspec.Struct, tag=True, frozen=True):
-    """Publish this, and answer with :class:`PublishReply` or :class:`ErrorReply`."""
+    """Order: publish an event and answer with :class:`PublishReply` or :class:`ErrorReply`."""
 
     request_id: int
     destination: str
@@ -75,9 +75,9 @@ class PublishRequest(msgspec.Struct, tag=True, frozen=True):
 
 
 class RevokeRequest(msgspec.Struct, tag=True, frozen=True):
-    """Put this into force, and answer with :class:`RevokeReply` or :class:`ErrorReply`.
+    """Order: apply a revocation and answer with :class:`RevokeReply` or :class:`ErrorReply`.
 
-    :ivar is_kept: whether the answer waits until the source keeps it; one worker of all sees to that
+    :ivar is_kept: whether to store it in the source before the answer; only one worker does
     """
 
     request_id: int
@@ -86,17 +86,17 @@ class RevokeRequest(msgspec.Struct, tag=True, frozen=True):
 
 
 class Serving(msgspec.Struct, tag=True, frozen=True):
-    """I accept clients now."""
+    """Report: the worker accepts clients now."""
 
 
 class Leaving(msgspec.Struct, tag=True, frozen=True):
-    """I accept clients no more, and close those that I have."""
+    """Report: the worker has stopped accepting clients and closes its connections."""
 
 
 class LogLine(msgspec.Struct, tag=True, frozen=True):
-    """One event of my log.
+    """Report: one event of the worker's log.
 
-    :ivar level: a ``LogLevel``'s name
+    :ivar level: the name of a ``LogLevel``
     """
 
     level: str
@@ -117,7 +117,7 @@ class ReadinessReply(msgspec.Struct, tag=True, frozen=True):
 
 
 class Sample(msgspec.Struct, array_like=True, frozen=True):
-    """One number of a metric, as prometheus_client has it."""
+    """One sample of a metric, as in prometheus_client."""
 
     name: str
     labels: dict[str, str]
@@ -127,7 +127,7 @@ class Sample(msgspec.Struct, array_like=True, frozen=True):
 class Family(msgspec.Struct, array_like=True, frozen=True):
     """A metric with all its samples.
 
-    :ivar kind: prometheus_client's type of it, such as ``counter``
+    :ivar kind: the metric's type in prometheus_client, such as ``counter``
     """
 
     name: str
@@ -144,23 +144,23 @@ class MetricsReply(msgspec.Struct, tag=True, frozen=True):
 
 
 class PublishReply(msgspec.Struct, tag=True, frozen=True):
-    """The event has its ``message-id``."""
+    """Report: the event was published."""
 
     request_id: int
     message_id: str
 
 
 class RevokeReply(msgspec.Struct, tag=True, frozen=True):
-    """It is in force, and kept if that was asked for."""
+    """Report: the revocation is in force, and stored if the order said so."""
 
     request_id: int
 
 
 class ErrorReply(msgspec.Struct, tag=True, frozen=True):
-    """The event was not published, or the revocation not kept.
+    """Report: the event was not published, or the revocation not stored.
 
     :ivar kind: the name of the exception
-    :ivar fault: which payload rule it breaks, if it does
+    :ivar fault: the payload rule that the body breaks, if any
     """
 
     request_id: int
@@ -181,7 +181,7 @@ encode: Final = msgspec.msgpack.Encoder().encode
 
 
 def read_start() -> Start:
-    """Wait for a worker's first order, which chooses the reactor; ``EOFError`` if the parent is gone."""
+    """Wait for a worker's first order, before a reactor is installed; raises ``EOFError`` if the parent is gone."""
     return msgspec.msgpack.decode(_read(int.from_bytes(_read(4))), type=Start)
 
 
@@ -196,13 +196,13 @@ def _read(size: int) -> bytes:
 
 
 class MessageProtocol(Int32StringReceiver):
-    """Cuts what comes over a pipe into messages, and sends some.
+    """Receives and sends messages with a length prefix over a pipe.
 
-    :param received: is given each message, as bytes
-    :param lost: is called when the pipe is closed
+    :param received: called with the bytes of each message
+    :param lost: called when the pipe is closed
     """
 
-    #: There is no stranger at the other end. 2 GiB are what the length can say.
+    #: The largest message that the prefix allows, 2 GiB; the other end is trusted.
     MAX_LENGTH = 2**31 - 1
 
     def __init__(self, received: Callable[[bytes], None], lost: Callable[[], None]) -> None:

@@ -1,4 +1,4 @@
-"""One page of metrics out of several processes' figures."""
+"""Aggregates the metrics of the parent and its workers into one ``/metrics`` page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prometheus_client.core import Metric
 from airyd.metrics import LOGIN_UP, SOURCE_UP
 from airyd.workers.messages import Family, Sample
 
-#: What airyd itself counts begins with this, and is summed up; the rest is of a process, and labelled with it.
+#: The prefix of airyd's own metrics, which are summed; other metrics belong to a process and get a label with its name.
 _OURS: Final = "airyd_"
 _PROCESS: Final = "process"
 
@@ -21,7 +21,7 @@ _SampleKey = tuple[str, tuple[tuple[str, str], ...]]
 
 
 def families_of(registry: CollectorRegistry) -> list[Family]:
-    """Return what a registry collects now."""
+    """Return the current metrics of a registry."""
     return [
         Family(each.name, each.type, each.documentation, [Sample(s.name, s.labels, s.value) for s in each.samples])
         for each in registry.collect()
@@ -30,7 +30,7 @@ def families_of(registry: CollectorRegistry) -> list[Family]:
 
 @dataclass(slots=True)
 class _Total:
-    """What is known of one metric."""
+    """The sum of one metric over all processes."""
 
     kind: str
     text: str
@@ -41,16 +41,16 @@ class _Total:
         if known is None or self.kind == "info":
             self.values[key] = value
         elif name in (SOURCE_UP, LOGIN_UP):
-            self.values[key] = min(known, value)  # up is what all can reach
+            self.values[key] = min(known, value)  # up only if it is up in all workers
         else:
             self.values[key] = known + value
 
 
 class MetricsAggregator:
-    """Adds up what processes count: a collector of prometheus_client's.
+    """Sums the metrics of all processes; it is a collector for prometheus_client.
 
-    A counter never falls when a process ends: what it was seen to have counted goes on being added. So
-    ``rate()`` shows no peak, which it would for a counter that falls to half.
+    A counter never decreases when a process ends: its last known value stays in the sum. Otherwise ``rate()`` would
+    take the decrease for a reset and show a peak.
     """
 
     def __init__(self) -> None:
@@ -58,11 +58,11 @@ class MetricsAggregator:
         self._gone: dict[str, Family] = {}
 
     def update(self, process: str, families: list[Family]) -> None:
-        """Replace what a process had counted before."""
+        """Replace the metrics of a process."""
         self._present[process] = families
 
     def process_ended(self, process: str) -> None:
-        """Keep the counters of a process that has ended, and forget the rest of it."""
+        """Keep the counters of a process that has ended, and drop its other metrics."""
         for family in self._present.pop(process, []):
             if family.kind == "counter" and family.name.startswith(_OURS):
                 kept = self._gone.get(family.name)

@@ -1,4 +1,4 @@
-"""The parent of several workers as a service: the one place where its objects are put together."""
+"""The parent of the workers as a Twisted service: creates its objects and runs the admin page for all workers."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ _KINDS: Final = ("tcp", "tcp6", "ssl")
 
 
 class Parent(Service):
-    """Opens the sockets, keeps the workers, and answers for all of them on the admin page.
+    """Opens the sockets, supervises the workers, and serves the admin page for all of them.
 
     :param reactor: with a monotonic ``seconds()``
-    :param wall: the wall-clock time, seconds since 1970
-    :param give_up: ends the program, with a reason and a status that isn't 0
+    :param wall: returns the wall-clock time in seconds since 1970
+    :param give_up: ends the program with a reason and a status other than 0
 
     Raises ``ConfigurationError`` for settings that can't be served, or not by several processes.
 
-    :ivar registry: what the parent itself counts
+    :ivar registry: the parent's own metrics
     """
 
     _log = Logger()
@@ -80,24 +80,24 @@ class Parent(Service):
         )
 
     def _check(self) -> None:
-        """Raise ``ConfigurationError`` for what a worker would fail with."""
+        """Raise ``ConfigurationError`` for settings with which a worker would fail."""
         settings = self._settings
         for description in settings.listen:
             if read_text("--listen", description).kind not in _KINDS:
                 raise ConfigurationError(
                     f"--listen {description}: with --workers {settings.workers} airyd can listen on tcp:, tcp6: and "
-                    "ssl: only, whose connections the kernel deals out"
+                    "ssl: only, whose connections the kernel distributes"
                 )
         for source in settings.sources:
             if not is_shared(source):
                 raise ConfigurationError(
                     f"--workers {settings.workers}: with --source {source.partition(':')[0]}: each process would "
-                    "have events of its own; all of them can read redis:"
+                    "have its own events; give a source that all of them can read, such as redis:"
                 )
         Airyd(settings, self._reactor, self._wall)
 
     def privilegedStartService(self) -> None:
-        """Open all sockets (``IService``): low ports need the first user's rights."""
+        """Open all sockets (``IService``): low ports need the initial privileges."""
         super().privilegedStartService()
         if self._admin_endpoint:
             site = admin_site(
@@ -118,8 +118,8 @@ class Parent(Service):
     def startService(self) -> None:
         """Start the workers as soon as the reactor runs (``IService``).
 
-        They have the rights that are left by then, and so has the last look at the settings: a file that the user
-        may not read ends the program in one line.
+        The process has dropped its privileges by now, so the settings are checked again: a file that the user may not
+        read ends the program with one line.
         """
         super().startService()
         try:
@@ -129,7 +129,7 @@ class Parent(Service):
         self._reactor.callWhenRunning(self._supervisor.start)
 
     def reload(self) -> None:
-        """Read the file of destinations again; what is new in it is added, in the workers, too."""
+        """Read the file of destinations again and add the new ones, in the workers as well."""
         settings = self._settings
         reload_catalogue(settings.destinations_file, settings.destinations, settings.sources, self._extend)
 
@@ -141,7 +141,7 @@ class Parent(Service):
             process.extend(destinations)
 
     def stopService(self) -> Deferred[None]:
-        """Not ready, listen no more, let the workers close their clients and end (``IService``)."""
+        """Become unready, stop listening, and make the workers close their clients and end (``IService``)."""
         super().stopService()
         return Deferred.fromCoroutine(self._stop())
 
@@ -152,7 +152,7 @@ class Parent(Service):
         await gatherResults([maybeDeferred(port.stopListening) for port in self._admin_ports])
         self._log.info("airyd has stopped")
 
-    # What the admin page asks for.
+    # Requests of the admin page.
 
     async def _readiness(self) -> Readiness:
         if self._supervisor.is_stopping:
@@ -179,27 +179,25 @@ class Parent(Service):
     async def _update_metrics(self, number: int, worker: WorkerProcess) -> None:
         try:
             self._aggregator.update(_process_name(number), await worker.metrics())
-        except NoAnswer as error:  # what it said before still counts
-            self._log.warn("worker {number} does not tell its metrics: {reason}", number=number + 1, reason=str(error))
+        except NoAnswer as error:  # its last metrics stay in the sum
+            self._log.warn("worker {number} does not report metrics: {reason}", number=number + 1, reason=str(error))
 
     async def _publish(self, destination: str, body: bytes) -> str:
         workers = self._supervisor.serving_now()
         if not workers:
-            raise SourceUnavailable("No worker runs that could publish it; try again.")
+            raise SourceUnavailable("No worker is running to publish it; try again.")
         number, worker = workers[next(self._round_robin) % len(workers)]
         try:
             return await worker.publish(destination, body)
         except NoAnswer as error:
-            raise SourceUnavailable(
-                f"Worker {number + 1} was to publish it, but {error}; it may have done so."
-            ) from None
+            raise SourceUnavailable(f"Worker {number + 1}: {error}; it may have published the event.") from None
 
     async def _revoke(self, kind: RevocationKind, name: str) -> Revocation:
         done = new_revocation(kind, name, self._wall(), self._settings.token_max_age)
-        self._revocations.add(done)  # for those that start later
+        self._revocations.add(done)  # for workers that start later
         serving = self._supervisor.serving_now()
         if not serving:
-            raise SourceUnavailable("No worker runs that could keep it; try again.")
+            raise SourceUnavailable("No worker is running to store it; try again.")
         keeper, _ = serving[next(self._round_robin) % len(serving)]
         told = self._supervisor.processes_now()
         asked = [worker.revoke(done, number == keeper) for number, worker in told]
@@ -208,7 +206,7 @@ class Parent(Service):
             if not isinstance(result, Failure) or (result.check(WorkerEnded) and number != keeper):
                 continue
             if result.check(NoAnswer):
-                raise SourceUnavailable(f"Worker {number + 1} was told, but {result.value}; try again.")
+                raise SourceUnavailable(f"Worker {number + 1}: {result.value}; try again.")
             result.raiseException()
         return done
 

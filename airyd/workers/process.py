@@ -1,4 +1,4 @@
-"""One worker's process, as its parent sees it: started, asked, told, ended."""
+"""A worker process, seen from its parent: starts it, sends it orders, receives its reports, ends it."""
 
 from __future__ import annotations
 
@@ -49,41 +49,42 @@ from airyd.workers.messages import (
     read_report,
 )
 
-#: Seconds that a worker may take to say how it is, and to publish: it has a limit of its own, which is told better.
+#: Seconds that a worker may take to report, and to publish. Its own limit for publishing is shorter, because its error
+#: says more.
 ASK_PATIENCE: Final = 2.0
 PUBLISH_PATIENCE: Final = SOURCE_PATIENCE + 2.0
 
 
 class NoAnswer(Exception):
-    """A worker does not answer a question, or ended before it did."""
+    """A worker did not answer an order in time, or ended before it answered."""
 
 
 class WorkerEnded(NoAnswer):
-    """It has ended, and its clients with it."""
+    """The worker has ended, and its connections with it."""
 
 
 class WorkerFault(Exception):
-    """A worker met an error that nobody foresaw; its log has the traceback."""
+    """A worker had an unexpected error; its log has the traceback."""
 
 
 class WorkerObserver(Protocol):
-    """Observes the states of workers, each by its number."""
+    """Is notified of the states of workers, by their numbers."""
 
     def worker_serving(self, number: int) -> None:
-        """Learn that a worker accepts clients."""
+        """Note that a worker accepts clients."""
 
     def worker_leaving(self, number: int) -> None:
-        """Learn that a worker accepts clients no more, and will end."""
+        """Note that a worker has stopped accepting clients and will end."""
 
     def worker_ended(self, number: int, reason: str) -> None:
-        """Learn that a worker's process is no more.
+        """Note that a worker's process has ended.
 
-        :param reason: what became of it, such as ``ended by SIGKILL``
+        :param reason: how it ended, such as ``ended by SIGKILL``
         """
 
 
 class WorkerProcess(ProcessProtocol):
-    """A worker's process."""
+    """One worker process."""
 
     _log = Logger()
 
@@ -100,18 +101,18 @@ class WorkerProcess(ProcessProtocol):
         self._has_reported = True
         self._silent_checks = 0
 
-    # What it is told.
+    # Orders to the worker.
 
     def cover(self, numbers: Sequence[int]) -> None:
-        """Let it accept also from the sockets of these workers, and of no others."""
+        """Make it also accept from the sockets of these workers, and of no others."""
         self._messages.send(Cover(numbers))
 
     def extend(self, destinations: Sequence[str]) -> None:
-        """Let it add to its catalogue."""
+        """Make it add destinations to its catalogue."""
         self._messages.send(Extend(destinations))
 
     def check_alive(self) -> int:
-        """Ask for a sign of life; return how many checks in a row have found none. Any report is one."""
+        """Ask for a sign of life; return how many checks in a row found none. Any report is a sign of life."""
         if self._has_reported:
             self._has_reported = False
             self._silent_checks = 0
@@ -121,25 +122,25 @@ class WorkerProcess(ProcessProtocol):
         return self._silent_checks
 
     def readiness(self) -> Deferred[Readiness]:
-        """Ask why clients should not be sent to it; errors: ``NoAnswer``."""
+        """Ask for its readiness; errors: ``NoAnswer``."""
         asked = self._ask(ReadinessRequest, ASK_PATIENCE).addCallback(lambda answer: cast(ReadinessReply, answer))
         return asked.addCallback(lambda answer: Readiness(answer.reasons, answer.warnings))
 
     def metrics(self) -> Deferred[list[Family]]:
-        """Ask for all that it has counted; errors: ``NoAnswer``."""
+        """Ask for its metrics; errors: ``NoAnswer``."""
         return self._ask(MetricsRequest, ASK_PATIENCE).addCallback(lambda answer: cast(MetricsReply, answer).families)
 
     def publish(self, destination: str, body: bytes) -> Deferred[str]:
-        """Have an event published; fires with its ``message-id``.
+        """Make it publish an event; fires with the ``message-id``.
 
         Errors: ``UnknownDestination``, ``PayloadRefused``, ``SourceUnavailable``, ``WorkerFault``; ``NoAnswer`` if it
-        may have been published or not.
+        is not known whether the event was published.
         """
         asked = self._ask(lambda request_id: PublishRequest(request_id, destination, body), PUBLISH_PATIENCE)
         return asked.addCallback(_message_id)
 
     def revoke(self, revocation: Revocation, is_kept: bool) -> Deferred[None]:
-        """Have a revocation put into force, and kept by the source, if this worker is to see to that.
+        """Make it apply a revocation, and store it in the source if ``is_kept``.
 
         Errors: ``SourceUnavailable``, ``WorkerFault``, ``NoAnswer``.
         """
@@ -161,7 +162,7 @@ class WorkerProcess(ProcessProtocol):
         return answer.addTimeout(patience, self._clock, late)
 
     def terminate(self) -> None:
-        """Let it close its clients and end."""
+        """Make it close its clients and end."""
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
@@ -174,17 +175,17 @@ class WorkerProcess(ProcessProtocol):
         except ProcessExitedAlready:
             self._log.debug("worker {number} has ended already", number=self._start.number + 1)
 
-    # What it says.
+    # Reports of the worker.
 
     def connectionMade(self) -> None:
-        """Tell the new process what to be; see ``IProcessProtocol``."""
+        """Send the new process its first order (``IProcessProtocol``)."""
         pid = cast(IProcessTransport, self.transport).pid
         self._log.info("worker {number} is process {pid}", number=self._start.number + 1, pid=pid)
         self._messages.makeConnection(cast(ITransport, self))
         self._messages.send(self._start)
 
     def write(self, data: bytes) -> None:
-        """Send bytes to the worker, unless it ends (``ITransport``, as far as ``MessageProtocol`` needs one)."""
+        """Send bytes to the worker, unless it is ending (the part of ``ITransport`` that ``MessageProtocol`` uses)."""
         if self._takes_orders:
             cast(IProcessTransport, self.transport).writeToChild(ORDERS, data)
 
@@ -217,7 +218,7 @@ class WorkerProcess(ProcessProtocol):
             case Leaving():
                 self._observer.worker_leaving(number)
             case AliveReply():
-                pass  # childDataReceived() has taken note
+                pass  # childDataReceived() has noted it
             case LogLine(level, namespace, text):
                 log = Logger(namespace=namespace)
                 log.emit(LogLevel.levelWithName(level), "worker {number}: {text}", number=number + 1, text=text)
@@ -266,14 +267,14 @@ def _message_id(answer: WorkerReply) -> str:
 
 
 class Spawner:
-    """Starts workers.
+    """Starts worker processes.
 
-    Each is a new interpreter, since Twisted can't fork a process whose reactor runs. What they need comes by a pipe,
-    and by the environment: a command line is there for everybody to read.
+    Each is a new interpreter, because Twisted can't fork a process whose reactor runs. Workers get their settings by a
+    pipe and the environment, because every user can read a command line.
 
-    :ivar settings: what the next one is to be
-    :param sockets: gives the descriptors of the listening sockets, one for each worker, for each endpoint
-    :param revocations: what is revoked, as the parent was told
+    :ivar settings: the settings for the next worker
+    :param sockets: returns the descriptors of the listening sockets: for each endpoint, one for each worker
+    :param revocations: the revocations that the parent knows
     """
 
     def __init__(
@@ -286,14 +287,14 @@ class Spawner:
     ) -> None:
         self._reactor = reactor
         self.settings = settings
-        # A worker finds its modules where its parent does. Not in the working directory, which may be anybody's.
+        # A worker imports modules from where its parent does, but not from the working directory: others may write it.
         path = os.pathsep.join(each for each in sys.path if each)
         self._environ = {**environ, "PYTHONPATH": path}
         self._sockets = sockets
         self._revocations = revocations
 
     def spawn(self, number: int, observer: WorkerObserver) -> WorkerProcess:
-        """Start a worker; raises ``OSError`` if that is impossible."""
+        """Start a worker; raises ``OSError`` if that fails."""
         module, revoked = type(self._reactor).__module__, tuple(self._revocations)
         start = Start(number, self.settings.workers, module, self.settings, revoked)
         process = WorkerProcess(start, observer, self._reactor)

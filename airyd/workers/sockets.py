@@ -1,13 +1,14 @@
-"""Listening sockets that a parent opens and its workers accept from.
+"""Listening sockets that the parent opens and its workers accept from (SO_REUSEPORT).
 
-Each worker has a socket of its own for each endpoint; all of them listen on the same port (SO_REUSEPORT), and the
-kernel deals new connections out by a hash of their addresses. Of 1,000 to 3,000 connections to two workers the fuller
-one had 50 to 54 %, whether they came one at a time or 512 at once, and with both workers on one core or each on its
-own. With one socket that both inherited it was 50 to 58 %, up to 62 % in earlier prototypes: a new connection wakes all
-workers, and goes to who looks first.
+Each worker has its own socket for each endpoint. All of them listen on the same port, and the kernel distributes new
+connections by a hash of their addresses. Of 1,000 to 3,000 connections to two workers, the busier one had 50 to 54 %,
+whether they came one at a time or 512 at once, with both workers on one core or each on its own. With one inherited
+socket it had 50 to 58 %, up to 62 % in earlier prototypes: a new connection wakes all workers, and the first one to
+accept gets it.
 
-The parent keeps all of them open. So a worker that dies loses no connection that waits to be accepted, and as every
-worker inherits all of them, another one can accept from those meanwhile (:class:`~airyd.workers.messages.Cover`).
+The parent keeps all sockets open, so that a worker that dies loses no connection that waits to be accepted. Every
+worker inherits all sockets, so that another one can accept from them meanwhile
+(:class:`~airyd.workers.messages.Cover`).
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ from airyd.websocket.transport import keep_alive, make_direct
 
 
 class ListeningSockets:
-    """Stands in for the reactor when a parent's endpoints listen: opens sockets and accepts nothing.
+    """Replaces the reactor when the parent's endpoints listen: opens sockets, but accepts nothing.
 
-    :param count: how many for each endpoint
+    :param count: sockets for each endpoint
     """
 
     def __init__(self, count: int) -> None:
@@ -40,7 +41,7 @@ class ListeningSockets:
         self._ports: list[SharedPort] = []
 
     def descriptors(self) -> list[list[int]]:
-        """Return those that were opened: one for each worker, for each endpoint in the order of their listening."""
+        """Return the sockets' descriptors: for each endpoint, in the order of listening, one for each worker."""
         return [[each.fileno() for each in port.sockets] for port in self._ports]
 
     def listenTCP(self, port: int, factory: object, backlog: int = 50, interface: str = "") -> SharedPort:
@@ -51,7 +52,7 @@ class ListeningSockets:
     def listenSSL(
         self, port: int, factory: object, contextFactory: object, backlog: int = 50, interface: str = ""
     ) -> SharedPort:
-        """Open the sockets; TLS is for who accepts. See ``IReactorSSL``."""
+        """Open the sockets; the workers add TLS. See ``IReactorSSL``."""
         return self.listenTCP(port, factory, backlog, interface)
 
 
@@ -59,7 +60,7 @@ def _open(port: int, interface: str, backlog: int, count: int) -> list[socket.so
     family = socket.AF_INET6 if isIPv6Address(interface) else socket.AF_INET
     opened: list[socket.socket] = []
     try:
-        # With SO_REUSEPORT a port that another airyd of the same user has would seem to be free.
+        # With SO_REUSEPORT, a port of another airyd of the same user would seem free.
         probe = _bind(family, interface, port, reuse_port=False)
         port = probe.getsockname()[1]
         probe.close()
@@ -105,10 +106,10 @@ class SharedPort:
         self._host = _host_of(sockets[0])
 
     def startListening(self) -> None:
-        """They listen already (``IListeningPort``)."""
+        """Do nothing: the sockets listen already (``IListeningPort``)."""
 
     def stopListening(self) -> Deferred[None]:
-        """Close them; they listen until the workers have closed theirs (``IListeningPort``)."""
+        """Close the sockets; they listen until the workers have closed them, too (``IListeningPort``)."""
         for each in self.sockets:
             each.close()
         return succeed(None)
@@ -119,11 +120,11 @@ class SharedPort:
 
 
 class InheritedSockets:
-    """Stands in for the reactor when a worker's endpoints listen: accepts from the sockets that it has inherited.
+    """Replaces the reactor when a worker's endpoints listen: accepts from the inherited sockets.
 
-    :param reactor: who reads from them
-    :param descriptors: one of each worker, for each endpoint, in the order in which the endpoints listen
-    :param number: the worker's own
+    :param reactor: the real reactor
+    :param descriptors: for each endpoint, in the order of listening, the socket of each worker
+    :param number: the worker's own number
     """
 
     def __init__(self, reactor: IReactorSocket, descriptors: Sequence[Sequence[int]], number: int) -> None:
@@ -150,14 +151,14 @@ class InheritedSockets:
         return self.listenTCP(port, TLSMemoryBIOFactory(contextFactory, False, factory), backlog, interface)
 
     def cover(self, numbers: Collection[int]) -> None:
-        """Accept also from the sockets of these workers, and of no others."""
+        """Also accept from the sockets of these workers, and of no others."""
         for port in self._ports:
             port.cover(numbers)
 
 
 @implementer(IListeningPort)
 class InheritedPort:
-    """One endpoint of a worker: its own socket, and those that it covers."""
+    """One endpoint in a worker: its own socket, and the sockets of workers that it covers."""
 
     _log = Logger()
 
@@ -183,16 +184,16 @@ class InheritedPort:
         self._accepting[number] = make_direct(port)
 
     def cover(self, numbers: Collection[int]) -> None:
-        """Accept also from these workers' sockets, and from no others."""
+        """Also accept from these workers' sockets, and from no others."""
         wanted = {self._number, *numbers} if self._sockets else set()
         for number in self._accepting.keys() - wanted:
             stopping = maybeDeferred(self._accepting.pop(number).stopListening)
-            stopping.addErrback(lambda failure: self._log.failure("a socket could not be left", failure))
+            stopping.addErrback(lambda failure: self._log.failure("could not stop accepting from a socket", failure))
         for number in wanted - self._accepting.keys():
             self._accept(number)
 
     def stopListening(self) -> Deferred[None]:
-        """Accept no more, and close all sockets: they listen as long as anybody has them open (``IListeningPort``)."""
+        """Stop accepting and close the sockets; they listen while another process has them (``IListeningPort``)."""
         for each in self._sockets:
             each.close()
         self._sockets = []

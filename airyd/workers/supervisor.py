@@ -1,4 +1,4 @@
-"""Keeps the workers running: starts them, starts them again, lets one stand in for another, and ends them."""
+"""Supervises the workers: starts and restarts them, covers for one that is silent or gone, and stops them."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from twisted.logger import Logger
 from airyd.metrics import WorkersMetrics
 from airyd.workers.process import WorkerObserver, WorkerProcess
 
-#: Seconds until a worker that has ended is started again; twice that each time, but not above the second number.
+#: Seconds until a worker that has ended is restarted: doubled after each failure in a row, up to the second number.
 FIRST_PAUSE: Final = 0.25
 LONGEST_PAUSE: Final = 30.0
-#: Seconds after which a worker counts as sound: what happens then is not the next of a row.
+#: Seconds of serving after which the count of failures in a row starts anew.
 SOUND_AFTER: Final = 60.0
-#: Seconds between two checks of the workers. Their silence is counted in checks, and what they have sent is read
-#: between two of them. So a parent that was stopped itself, or a machine that was suspended, adds one check.
+#: Seconds between two checks of the workers. Silence is counted in checks, and reports are read between two checks. So
+#: if the parent was stopped, or the machine was suspended, that counts as one check only.
 ALIVE_CHECK_EVERY: Final = 1.0
-#: Checks without a sign of life: after so many others accept from a worker's sockets, after so many it is killed. A
-#: worker that is merely busy answers between two turns of its reactor, which take far less than a second.
+#: Checks without a sign of life after which others accept from a worker's sockets, and after which it is killed. A
+#: worker that is only busy answers between two turns of its reactor, which take far less than a second.
 CHECKS_UNTIL_COVERED: Final = 3
 CHECKS_UNTIL_KILLED: Final = 30
-#: The same for a worker that starts, which imports all modules and reads its files before it can answer.
+#: The same for a worker that is starting: it imports all modules and reads its files before it can answer.
 CHECKS_UNTIL_KILLED_AT_START: Final = 120
-#: Seconds that workers may take to end; a drain takes at most nine.
+#: Seconds that workers may take to end; closing their clients takes at most nine.
 STOP_PATIENCE: Final = 15.0
 
 
 class WorkerState(Enum):
-    """What a worker is doing."""
+    """The state of a worker."""
 
     WAITING = auto()
     STARTING = auto()
@@ -42,7 +42,7 @@ class WorkerState(Enum):
 
 
 class SupervisorState(Enum):
-    """What the supervisor is doing."""
+    """The state of the supervisor."""
 
     STARTING = auto()
     SERVING = auto()
@@ -53,18 +53,18 @@ class Spawn(Protocol):
     """Starts the process of a worker."""
 
     def __call__(self, number: int, observer: WorkerObserver) -> WorkerProcess:
-        """Start it; raises ``OSError`` if that is impossible."""
+        """Start the process; raises ``OSError`` if that fails."""
 
 
 @dataclass(slots=True)
 class _Worker:
-    """One of the workers, through all its processes.
+    """One worker, across restarts of its process.
 
-    :ivar since: when it was started or began to serve
-    :ivar failures: how often in a row it ended before it was sound
-    :ivar is_silent: whether it has not answered for some checks
-    :ivar killed_after: how many checks it had not answered when it was killed for that; 0 if it was not
-    :ivar covers: whose sockets it was told to accept from
+    :ivar since: when the process was started or began to serve
+    :ivar failures: how often in a row it ended within ``SOUND_AFTER`` seconds
+    :ivar is_silent: whether it has not answered for ``CHECKS_UNTIL_COVERED`` checks
+    :ivar killed_after: the unanswered checks after which it was killed; 0 if it was not killed
+    :ivar covers: the workers from whose sockets it also accepts
     """
 
     number: int
@@ -81,12 +81,12 @@ class _Worker:
 class Supervisor:
     """The workers of one parent.
 
-    While it begins, every worker must come up: one that ends is a reason to give up. From then on a worker that ends
-    is started again, and meanwhile others accept from its sockets. One that does not answer is covered for, too, and
-    killed after a while.
+    At the start every worker must come up: if one ends, the program gives up. After that, a worker that ends is
+    restarted, and other workers accept from its sockets meanwhile. They also do so for a worker that does not answer,
+    which is killed after a while.
 
-    :param give_up: is called once, with the reason, when the program must end
-    :param on_end: is called with the number of each worker whose process has ended
+    :param give_up: called once, with the reason, if the program must end
+    :param on_end: called with the number of each worker whose process has ended
     """
 
     _log = Logger()
@@ -130,7 +130,7 @@ class Supervisor:
         except OSError as error:
             self.worker_ended(worker.number, f"cannot be started: {error}")
 
-    # Whether they answer.
+    # Checks of the workers.
 
     def _check_workers(self) -> None:
         self._next_check = self._clock.callLater(ALIVE_CHECK_EVERY, self._check_workers)
@@ -145,8 +145,8 @@ class Supervisor:
         was_silent, worker.is_silent = worker.is_silent, not starts and checks >= CHECKS_UNTIL_COVERED
         if worker.is_silent and not was_silent:
             self._log.warn(
-                "worker {number} does not answer; others accept its clients until it does, and after {most:g} s it is "
-                "killed",
+                "worker {number} does not answer; other workers accept its clients until it does, and after {most:g} s "
+                "it is killed",
                 number=worker.number + 1,
                 most=most * ALIVE_CHECK_EVERY,
             )
@@ -157,7 +157,7 @@ class Supervisor:
             self._metrics.hangs += 1
             worker.process.kill()
 
-    # What the workers say.
+    # Notifications (WorkerObserver).
 
     def worker_serving(self, number: int) -> None:
         """See ``WorkerObserver``."""
@@ -182,7 +182,7 @@ class Supervisor:
         """See ``WorkerObserver``."""
         worker = self._workers[number]
         if worker.killed_after:
-            reason = f"was killed, since it had not answered for {worker.killed_after * ALIVE_CHECK_EVERY:g} s"
+            reason = f"was killed because it had not answered for {worker.killed_after * ALIVE_CHECK_EVERY:g} s"
         if (
             worker.state in (WorkerState.SERVING, WorkerState.LEAVING)
             and self._clock.seconds() - worker.since >= SOUND_AFTER
@@ -207,7 +207,7 @@ class Supervisor:
         pause = min(FIRST_PAUSE * 2 ** min(worker.failures, 10), LONGEST_PAUSE)
         worker.failures += 1
         self._log.warn(
-            "worker {number} {reason}; it is started again in {pause:g} s",
+            "worker {number} {reason}; it is restarted in {pause:g} s",
             number=worker.number + 1,
             reason=reason,
             pause=pause,
@@ -220,7 +220,7 @@ class Supervisor:
         worker.restart = self._clock.callLater(pause, restart)
 
     def _deal_sockets(self) -> None:
-        """Let those who serve accept from the sockets of those who don't."""
+        """Make the serving workers accept from the sockets of the others."""
         serving = [worker for worker in self._workers if worker.state is WorkerState.SERVING and not worker.is_silent]
         self._metrics.workers = len(serving)
         if self._state is not SupervisorState.SERVING:
@@ -232,24 +232,24 @@ class Supervisor:
                 worker.covers = covers
                 worker.process.cover(covers)
 
-    # What its owner asks.
+    # Queries of the parent.
 
     @property
     def is_complete(self) -> bool:
-        """Whether all workers have come up, once."""
+        """Whether all workers have started to serve at least once."""
         return self._state is not SupervisorState.STARTING
 
     @property
     def is_stopping(self) -> bool:
-        """Whether it is at its end."""
+        """Whether the supervisor is stopping."""
         return self._state is SupervisorState.STOPPING
 
     def serving_now(self) -> list[tuple[int, WorkerProcess]]:
-        """Return those who accept clients, with their numbers."""
+        """Return the workers that accept clients, with their numbers."""
         return [each for each in self.answering_now() if self._workers[each[0]].state is WorkerState.SERVING]
 
     def answering_now(self) -> list[tuple[int, WorkerProcess]]:
-        """Return those who have clients, with their numbers: those who accept some, and those who are leaving."""
+        """Return the workers that serve or are leaving, and answer, with their numbers."""
         return [
             (worker.number, worker.process)
             for worker in self._workers
@@ -259,15 +259,15 @@ class Supervisor:
         ]
 
     def silent_now(self) -> list[int]:
-        """Return the numbers of those who do not answer."""
+        """Return the numbers of workers that do not answer."""
         return [each.number for each in self._workers if each.is_silent]
 
     def processes_now(self) -> list[tuple[int, WorkerProcess]]:
-        """Return all that there are, with their numbers: those, too, that are starting, and answer when they have."""
+        """Return all workers that have a process, with their numbers; one that is starting answers later."""
         return [(worker.number, worker.process) for worker in self._workers if worker.process is not None]
 
     def stop(self) -> Deferred[None]:
-        """End all; fires when none is left. Who doesn't end in time is killed."""
+        """End all workers, and kill those that take too long; fires when none is left."""
         self._state = SupervisorState.STOPPING
         if self._next_check is not None:
             self._next_check.cancel()

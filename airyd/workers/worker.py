@@ -1,4 +1,4 @@
-"""A worker's own side: an airyd that accepts from its parent's sockets, obeys its orders, and ends with it."""
+"""A worker process from inside: serves clients from the parent's sockets, carries out orders, reports and logs."""
 
 from __future__ import annotations
 
@@ -45,16 +45,16 @@ from airyd.workers.messages import (
 from airyd.workers.metrics import families_of
 from airyd.workers.sockets import InheritedSockets
 
-#: Seconds that the last lines of the log may take to reach the parent.
+#: Seconds that a worker waits at its end for its last log lines to reach the parent.
 _LAST_WORDS: Final = 1.0
 
 
 @implementer(ILogObserver, IPushProducer)
 class LogSender:
-    """Sends the log to the parent, and drops lines while it reads nothing: it may be stopped, or hang.
+    """Sends the log to the parent, and drops lines while the parent does not read.
 
     :param report: sends a report
-    :param metrics: counts the lines that are dropped
+    :param metrics: counts the dropped lines
     """
 
     _log = Logger()
@@ -76,28 +76,28 @@ class LogSender:
         self._report(LogLine(cast(Any, level).name, str(event.get("log_namespace", "-")), text))
 
     def pauseProducing(self) -> None:
-        """Send nothing for now: the pipe is full (``IPushProducer``)."""
+        """Stop sending while the pipe is full (``IPushProducer``)."""
         self._is_paused = True
 
     def resumeProducing(self) -> None:
-        """Send again (``IPushProducer``)."""
+        """Resume sending, and log the number of dropped lines (``IPushProducer``)."""
         self._is_paused = False
         untold, self._dropped = self._dropped, 0
         if untold:
-            self._log.warn("{count} lines of the log were dropped, because the parent did not read them", count=untold)
+            self._log.warn("{count} log lines were dropped because the parent did not read them", count=untold)
 
     def stopProducing(self) -> None:
-        """End (``IPushProducer``)."""
+        """Stop sending for good (``IPushProducer``)."""
         self._is_paused = True
 
 
 class Worker:
     """One worker.
 
-    Without its parent it ends as it does after SIGTERM: there are no orphans.
+    It ends when it loses its parent, in the same way as after SIGTERM.
 
-    :param start: its first order
-    :param wall: the wall-clock time, seconds since 1970
+    :param start: the parent's first order
+    :param wall: returns the wall-clock time in seconds since 1970
 
     Raises ``ConfigurationError``, as ``Airyd`` does.
     """
@@ -119,7 +119,7 @@ class Worker:
         #: Observes the log (``ILogObserver``).
         self.log = LogSender(self._report, metrics)
         self._flushed: Deferred[None] = Deferred()
-        # mypy takes it for Windows'.
+        # mypy takes it for the Windows version.
         self._pipes = cast(Any, StandardIO)(self._messages, ORDERS, REPORTS, reactor)
         self._pipes.registerProducer(self.log, True)
 
@@ -129,7 +129,7 @@ class Worker:
         self.leave()
 
     def leave(self) -> None:
-        """Stop the reactor, which first waits for :meth:`end`."""
+        """Stop the reactor; it waits for :meth:`end` first."""
         if not self._is_ending:
             self._is_ending = True
             self._reactor.stop()
@@ -139,12 +139,12 @@ class Worker:
             self._messages.send(report)
 
     def serve(self) -> None:
-        """Accept clients from now on."""
+        """Start to accept clients."""
         self._airyd.startService()
         self._report(Serving())
 
     async def end(self) -> None:
-        """Close the clients, and see that the parent hears of it."""
+        """Close the clients, and wait until the parent has the last reports."""
         self._is_ending = True
         self._report(Leaving())
         await self._airyd.stopService()
@@ -185,6 +185,6 @@ class Worker:
     def _refusal(self, request_id: int, failure: Failure) -> ErrorReply:
         error = failure.value
         if not isinstance(error, Refusal):
-            self._log.failure("an order could not be carried out", failure)
+            self._log.failure("an order of the parent failed", failure)
         fault = error.fault.value if isinstance(error, PayloadRefused) else None
         return ErrorReply(request_id, type(error).__name__, str(error), fault)

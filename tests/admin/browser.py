@@ -1,4 +1,4 @@
-"""An admin page without a network, and what asks it."""
+"""An admin page without a network, and its client."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ TARGET = "/publish/queue/message"
 
 
 class HostTests(AdminCase):
-    """The ``Host`` header keeps out pages whose names were bent to this machine."""
+    """The ``Host`` header refuses pages whose names resolve to this machine (DNS rebinding)."""
 
     def test_loopback_names(self) -> None:
         names = ["localhost", "LOCALHOST", "localhost:8081", "127.0.0.1", "127.0.0.1:1", "127.255.0.9", "[::1]"]
@@ -34,7 +34,7 @@ class HostTests(AdminCase):
             self.assertEqual(self.ask("GET", "/metrics", {"Host": host}).status, 400, host)
 
     def test_bytes_that_are_no_text(self) -> None:
-        """Bytes that aren't UTF-8 are refused like any other wrong value, not found to be a bug."""
+        """Bytes that are not UTF-8 are refused like any other wrong value, not with 500."""
         self.assertEqual(self.ask("GET", "/metrics", {"Host": "local\xff"}).status, 400)
         strange = {"Origin": "http://\xff"}
         self.assertEqual(self.ask("POST", TARGET, {**JSON, **strange}, b"{}").status, 403)
@@ -98,7 +98,7 @@ class TlsTests(AdminCase):
 
 
 class HeaderTests(AdminCase):
-    """What a proxy in front could read in another way is refused, and nothing is done."""
+    """A request that a proxy could read in another way is refused."""
 
     token = "0123456789abcdef"
     shown = b"Authorization: Bearer 0123456789abcdef\r\n"
@@ -154,7 +154,7 @@ class HeaderTests(AdminCase):
 
 
 class HealthHeaderTests(AdminCase):
-    """A health path takes what decides nothing there; where its request ends must be clear all the same."""
+    """A health path ignores repeated headers, but the end of its request must be unambiguous."""
 
     def asked(self, lines: bytes) -> list[bytes]:
         """Ask for health with these header lines; return the status of each answer."""
@@ -172,7 +172,7 @@ class HealthHeaderTests(AdminCase):
 
 
 class OriginTests(AdminCase):
-    """The ``Origin`` header keeps out pages from elsewhere."""
+    """The ``Origin`` header refuses pages of other origins."""
 
     def test_own(self) -> None:
         for host in "127.0.0.1:8081", "localhost:8081", "[::1]:8081":
@@ -207,7 +207,7 @@ class TlsOriginTests(AdminCase):
 
 
 class TokenTests(AdminCase):
-    """With a token the page is for whoever shows it, wherever they are; health is for all."""
+    """With a token, requests from everywhere need it, except for health paths."""
 
     token = "0123456789abcdef"
 
@@ -224,7 +224,7 @@ class TokenTests(AdminCase):
         self.assertEqual(len(self.published), 3)
 
     def test_not_shown(self) -> None:
-        """Nothing is done, and nothing told: not even which pages there are."""
+        """Nothing is done, and the response does not even list the pages."""
         for authorization in (
             None,
             "",
@@ -259,7 +259,7 @@ class TokenTests(AdminCase):
             self.assertEqual(self.status("GET", target), 401)
 
     def test_other_pages_may_not_publish(self) -> None:
-        """The lock against web pages elsewhere stands beside the token."""
+        """The check of the origin applies beside the token."""
         status = self.status("POST", "/publish/queue/x", f"Bearer {self.token}", Origin="https://evil.example")
         self.assertEqual((status, self.published), (403, []))
 
@@ -333,7 +333,7 @@ class AdminTokenTests(SynchronousTestCase):
         self.assertIsNone(read_admin_token(None))
 
     def test_wrong(self) -> None:
-        """The refusal names the file, and nothing of what is in it."""
+        """The error names the file, and never quotes its content."""
         for content in (
             b"",
             b"hunter2",

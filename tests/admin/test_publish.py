@@ -15,13 +15,13 @@ CHUNKED = {**JSON, "Transfer-Encoding": "chunked"}
 
 
 def chunked_head(target: str = TARGET) -> bytes:
-    """Return the head of a request whose length nobody says."""
+    """Return the head of a request without a length."""
     lines = [f"POST {target} HTTP/1.1", "Host: localhost", "Content-Type: application/json"]
     return "\r\n".join([*lines, "Transfer-Encoding: chunked", "", ""]).encode()
 
 
 class PublishTests(AdminCase):
-    """What is published, and what isn't."""
+    """Requests that publish, and requests that are refused."""
 
     def test_published_byte_for_byte(self) -> None:
         body = b'{"a": "\xc3\xa9",\n "b" : 1}'

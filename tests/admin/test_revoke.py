@@ -10,7 +10,7 @@ from tests.admin.browser import JSON, AdminCase
 
 
 class RevokeTests(AdminCase):
-    """What is revoked, and what isn't."""
+    """Requests that revoke, and requests that are refused."""
 
     def test_revoked(self) -> None:
         """The answer says from when on, and until when."""
@@ -50,7 +50,7 @@ class RevokeTests(AdminCase):
         self.assertEqual((answer.status, answer.json()["error"]), (503, "It is revoked here, but not kept"))
 
     def test_what_a_page_elsewhere_may_not(self) -> None:
-        """The guards are those of publishing."""
+        """The checks are those of publishing."""
         for headers, status in (
             ({"Content-Type": "text/plain"}, 415),
             ({}, 415),

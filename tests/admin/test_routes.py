@@ -74,7 +74,7 @@ class MetricsPageTests(AdminCase):
 
 
 class HttpTests(AdminCase):
-    """What HTTP asks of every page."""
+    """HTTP's requirements for every page."""
 
     def test_unknown_path(self) -> None:
         for path in "/", "/nothing", "/healthz/", "/publish", "*", "http://127.0.0.1/healthz":

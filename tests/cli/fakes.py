@@ -1,4 +1,4 @@
-"""A terminal or pipe that remembers, and a STOMP server over WebSocket in memory."""
+"""Test doubles: a terminal or pipe that keeps its output, and a STOMP server over WebSocket in memory."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class _Wire(StringTransportWithDisconnection):
         self._peer.received(data)
 
     def unregisterProducer(self) -> None:
-        """Nothing was registered; a socket does not mind."""
+        """Do nothing: no producer was registered."""
 
 
 class Peer:
@@ -111,11 +111,11 @@ class Peer:
         return bool(self.wire.connected)
 
     def commands(self) -> list[str]:
-        """Return the commands of the frames that came."""
+        """Return the commands of the received frames."""
         return [frame.command for frame in self.frames]
 
     def subscriptions(self) -> dict[str, Frame]:
-        """Return the SUBSCRIBE frames by destination, without that of the status, which every client asks for."""
+        """Return the SUBSCRIBE frames by destination, except that of the status, which every client sends."""
         return {
             f.headers["destination"]: f for f in self.frames if f.command == "SUBSCRIBE" and f not in self._status()
         }
@@ -189,7 +189,7 @@ class Peer:
             self.protocol.connectionLost(Failure(reason or ConnectionDone()))
 
     def received(self, data: bytes) -> None:
-        """Take what the client wrote."""
+        """Receive bytes from the client."""
         self._data += data
         if not self.request:
             head, end, rest = self._data.partition(b"\r\n\r\n")
@@ -213,7 +213,7 @@ class Peer:
         )
 
     def _next_frame(self) -> tuple[int, bytes] | None:
-        """Take a masked WebSocket frame out of what has come (RFC 6455, section 5.2)."""
+        """Remove a masked WebSocket frame from the received bytes and return it (RFC 6455, section 5.2)."""
         data = self._data
         if len(data) < 6:
             return None
@@ -278,6 +278,6 @@ class Server:
 
 
 def pass_time(clock: Clock, seconds: int) -> None:
-    """Let the clock run second by second, so that what repeats does so."""
+    """Advance the clock second by second, so that repeated calls run."""
     for _ in range(seconds):
         clock.advance(1)

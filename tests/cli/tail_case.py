@@ -44,7 +44,7 @@ class TailTestCase(SynchronousTestCase):
         return running
 
     def end(self, running: Deferred[int]) -> None:
-        """Leave nothing behind: no timer either."""
+        """Check that no timer is left."""
         if not running.called:
             running.cancel()
             pass_time(self.clock, 5)
@@ -52,7 +52,7 @@ class TailTestCase(SynchronousTestCase):
         self.assertEqual([], self.clock.getDelayedCalls())
 
     def live(self, **receipt: str) -> Peer:
-        """Bring the latest connection to where events come."""
+        """Make the latest connection live: CONNECTED and all RECEIPTs."""
         peer = self.server.peer
         peer.open()
         peer.connect()
@@ -72,5 +72,5 @@ class TailTestCase(SynchronousTestCase):
 
 
 def positions(peer: Peer) -> dict[str, str | None]:
-    """Return where a connection resumes."""
+    """Return the positions from which a connection resumes."""
     return {name: frame.headers.get("last-message-id") for name, frame in peer.subscriptions().items()}

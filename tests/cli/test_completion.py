@@ -1,4 +1,4 @@
-"""What zsh is told when somebody presses the tab key."""
+"""The completions that zsh gets."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class CompletionTests(SynchronousTestCase):
         self.assertIn(f"'1:command:({' '.join(COMMANDS)})'", self.answer())
 
     def test_options(self) -> None:
-        """Each is there with its help, whatever was typed before."""
+        """Each option has its help, whatever was typed before."""
         for (name, option), takes_value in all_options().items():
             for typed in ([], ["--no-such"], ["/queue/message"]) if name else ([],):
                 answer = self.answer(*filter(None, [name]), *typed)

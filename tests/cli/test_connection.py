@@ -1,4 +1,4 @@
-"""What a server may answer to the opening handshake, and what is said of it."""
+"""Responses of a server to the opening handshake, and the reasons shown for them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 21\r\n\r\n"
 
 
 class OpeningAnswerTests(SynchronousTestCase):
-    """Bytes in, and what they mean."""
+    """Responses by their bytes."""
 
     def answer(self, *pieces: bytes) -> OpeningAnswer:
         answer = OpeningAnswer("wss://")
@@ -46,7 +46,7 @@ class OpeningAnswerTests(SynchronousTestCase):
                 self.assertEqual(found.is_permanent, permanent)
 
     def test_the_whole_body(self) -> None:
-        """It is waited for as far as its length is known, and not beyond the bound."""
+        """The body is read up to its length if that is known, and at most up to the limit."""
         self.assertFalse(self.answer(NOT_FOUND).is_complete)
         self.assertFalse(self.answer(NOT_FOUND, b"x" * 20).is_complete)
         self.assertTrue(self.answer(NOT_FOUND, b"x" * 21).is_complete)

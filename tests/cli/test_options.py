@@ -1,4 +1,4 @@
-"""The command line."""
+"""Command lines of ``airyd``."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ class RevokeTests(SynchronousTestCase):
 
 
 class CommandTests(SynchronousTestCase):
-    """What is written before anything runs."""
+    """Help, versions and usage errors."""
 
     def run_main(self, *arguments: str) -> tuple[object, str, str]:
         """Return the exit status, and what was written."""
@@ -193,7 +193,7 @@ class CommandTests(SynchronousTestCase):
             self.assertEqual((0, f"airyd {__version__}\n", ""), self.run_main(*arguments))
 
     def test_wrong_usage(self) -> None:
-        """One line, which says where to look, and status 2."""
+        """A usage error is one line that names the help, and status 2."""
         for arguments, start, end in [
             ([], "airyd: a command is needed", "(see airyd --help)\n"),
             (["mumble"], "airyd: ", "(see airyd --help)\n"),

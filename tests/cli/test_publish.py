@@ -52,7 +52,7 @@ class LineTests(SynchronousTestCase):
 
 
 class PublishTests(SynchronousTestCase):
-    """Lines in, ids out."""
+    """Published lines and their ids."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -105,7 +105,7 @@ class PublishTests(SynchronousTestCase):
         self.assertEqual("airyd publish: 50 published\n", self.screen.err.text)
 
     def test_refused_lines(self) -> None:
-        """The rest goes on, and the status tells."""
+        """The other lines are published, and the status is 1."""
         self.web.answer = lambda body: (400, b'{"error":"bad"}') if body == b"no" else (200, b'{"id":"x"}')
         self.assertEqual(1, self.publish(b"{}", b"no", b"{}", b"no"))
         self.assertEqual(2, len(self.ids()))
@@ -117,7 +117,7 @@ class PublishTests(SynchronousTestCase):
         )
 
     def test_refused_for_all(self) -> None:
-        """What is said of the destination would be said of every line."""
+        """A refusal of the destination would meet every line, so publishing stops."""
         self.web.answer = lambda body: (404, b'{"error":"no such destination"}')
         self.assertEqual(1, self.publish(b"{}", b"{}", b"{}"))
         self.assertEqual(1, len(self.web.bodies))
@@ -135,7 +135,7 @@ class PublishTests(SynchronousTestCase):
         self.assertIn("1 published, 1 not confirmed", said)
 
     def test_other_servers(self) -> None:
-        """Whatever answers, there is one line that says what."""
+        """Whatever answers, one line says what is wrong."""
         for status, answer, expected in [
             (200, b"hello", "line 1: the answer holds no id: is this airyd's admin endpoint?"),
             (200, b'{"id":7}', "line 1: the answer holds no id: is this airyd's admin endpoint?"),
@@ -181,7 +181,7 @@ class PublishTests(SynchronousTestCase):
         self.assertIn(f"line 1: no answer within 0 s; {UNSURE}\n", self.screen.err.text)
 
     def test_interrupted(self) -> None:
-        """It is said what is not known of the line that was on its way."""
+        """The message says that the line in flight may have been published."""
 
         def answer(body: bytes) -> Answer | None:
             os.kill(os.getpid(), signal.SIGTERM)
@@ -205,7 +205,7 @@ class PublishTests(SynchronousTestCase):
         self.assertEqual("airyd publish: 1 published\n", self.screen.err.text)
 
     def test_after_a_pause(self) -> None:
-        """A connection that the server may have ended meanwhile is not used again."""
+        """A connection that the server may have closed meanwhile is not reused."""
 
         def lines() -> Iterator[Line]:
             yield Line(1, b"{}")
@@ -230,7 +230,7 @@ class PublishTests(SynchronousTestCase):
         self.assertEqual((2, 2), (len(self.web.bodies), self.web.connections))
 
     def test_answer_before_the_whole_event(self) -> None:
-        """A server need not read what it refuses."""
+        """A server need not read a request that it refuses."""
         self.web.refusal = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n"
         self.assertEqual(1, self.publish(b"x" * 10_000_000))
         self.assertIn("line 1: refused: 413 Content Too Large\n", self.screen.err.text)
@@ -247,7 +247,7 @@ class PublishTests(SynchronousTestCase):
         self.screen.out.broken = BrokenPipeError()
         self.assertEqual(1, self.publish(b"{}", b"{}"))
         self.assertEqual(1, len(self.web.bodies))
-        self.assertIn("nobody reads the ids any more; stopped\n", self.screen.err.text)
+        self.assertIn("standard output was closed; stopped\n", self.screen.err.text)
 
     def test_on_a_terminal(self) -> None:
         """Plain ids, and progress with a rate, ten times a second at most."""

@@ -1,4 +1,4 @@
-"""How events look."""
+"""The lines of ``airyd tail``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airyd.events import AIRY_DESTINATIONS, CHANNEL_CONNECTED, CHANNEL_DISCONNEC
 
 UUID = "1f3c6a2b-4b2c-4e3b-8f0f-5f3a9d11b8ce"
 UP = b'{"type":"source","state":"up"}'
-AWAY = "the event source is away: nothing new comes on {} until it is back"
+AWAY = "the event source is unreachable: no new events on {} until it is back"
 BACK = "the event source is back"
 
 
@@ -22,7 +22,7 @@ def message(conversation_id: object = UUID, **fields: object) -> bytes:
 
 
 def now() -> datetime:
-    """Return when it is always."""
+    """Return a fixed time."""
     return datetime(2021, 1, 12, 12, 4, 31)
 
 
@@ -125,7 +125,7 @@ class SummaryTests(SynchronousTestCase):
         )
 
     def test_not_as_documented(self) -> None:
-        """What does not look like the document says is shown as it is."""
+        """A body in an unknown form is shown as it is."""
         for destination in (EVENTS, *AIRY_DESTINATIONS):
             for body in [
                 b"{}",
@@ -162,7 +162,7 @@ class LineTests(SynchronousTestCase):
         self.assertEqual("\x1b[2m12:04:31\x1b[0m \x1b[35m/events\x1b[0m  {}", renderer.line("/events", b"{}"))
 
     def test_controls(self) -> None:
-        """Nothing that a terminal obeys gets through: not as an escape in JSON, not raw, not in ids or names."""
+        """Control characters never reach the terminal: neither escaped in JSON nor raw, nor in ids or names."""
         bad = "\x1b[2J\x07\x9b31m\r\n\x7f\u202e\u2028\ud800"
         fields = {"conversation_id": bad, "id": bad, "name": bad, "source": bad, "unread_message_count": 1}
         payload = {**fields, "message": {"id": "m", "content": bad, "sender_type": bad, "state": bad}}
@@ -215,19 +215,19 @@ class JsonLineTests(SynchronousTestCase):
 
 
 def down(*names: str) -> bytes:
-    """Return the message that says that the source of these is away."""
+    """Return the notice that the source of these destinations is unreachable."""
     listed = ",".join(f'"{name}"' for name in names)
     return b'{"type":"source","state":"down","destinations":[%b]}' % listed.encode()
 
 
 class StatusNoticesTests(SynchronousTestCase):
-    """Messages in, lines out."""
+    """Notices and their lines."""
 
     def setUp(self) -> None:
         self.notices = StatusNotices(lambda name: name in ("/a", "/b"))
 
     def test_source(self) -> None:
-        """Each change is said once; the rest, and what is not followed, is not."""
+        """Each change is reported once; other destinations are not reported."""
         for body, line in [
             (UP, None),
             (down("/c"), None),
@@ -255,7 +255,7 @@ class StatusNoticesTests(SynchronousTestCase):
         self.assertEqual(self.notices.line(b'{"type":"token","within":59.2}'), "the token expires in 59 s")
 
     def test_unknown(self) -> None:
-        """Further types and members, and what isn't even JSON, are nothing to stumble over."""
+        """Unknown types and members, and bodies that are not JSON, are ignored."""
         for body in (
             b"",
             b"\xff",

@@ -25,7 +25,7 @@ ANSWER = (200, b'{"subject": "ann", "at": 1795000000.25, "until": 1795090000}')
 
 
 class AdminTests(SynchronousTestCase):
-    """Through the admin endpoint."""
+    """Revoking through the admin endpoint."""
 
     def setUp(self) -> None:
         self.web = Web()
@@ -60,14 +60,14 @@ class AdminTests(SynchronousTestCase):
             self.assertIn("is this airyd's admin endpoint?", self.failed())
 
     def test_no_answer(self) -> None:
-        """It is not known whether it was done, and repeating does no harm."""
+        """The message says that the outcome is unknown and that repeating is safe."""
         self.patch(admin_client, "_ANSWER_PATIENCE", 0.2)
         self.web.answer = lambda body: None
         self.assertEqual(self.failed(), f"no answer within 0 s; {UNSURE}")
 
 
 class TellTests(SynchronousTestCase):
-    """What is said of it."""
+    """The output after a revocation."""
 
     def said(self, done: Revocation, terminal: bool) -> str:
         """Return what stands on standard output."""
@@ -89,7 +89,7 @@ class TellTests(SynchronousTestCase):
 
 
 class SourceTests(RedisCase):
-    """In the source itself."""
+    """Revoking in the source itself."""
 
     def make_server(self) -> RedisServer:
         """Return one that may be broken."""

@@ -1,4 +1,4 @@
-"""The client side of STOMP, bytes in and bytes out."""
+"""The sans-I/O STOMP client."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class StompClientTests(SynchronousTestCase):
         self.parser = Parser(Limits(), FROM_CLIENT)
 
     def sent(self) -> list[Frame]:
-        """Return what is to be sent now."""
+        """Return the frames to send now."""
         frames = []
         for data in self.client.data_to_send():
             self.parser.feed(data)
@@ -72,7 +72,7 @@ class StompClientTests(SynchronousTestCase):
         self.assertIn(b"\nlast-message-id:a\\cb\rc\n", subscribe)
 
     def test_what_a_server_may_say_when(self) -> None:
-        """Each frame of a server in each state: what is not expected ends the connection, and is said."""
+        """Each frame of a server in each state: an unexpected one ends the connection with a reason."""
         connecting = lambda: StompClient("airy.example", [MESSAGE], {})  # noqa: E731  (a table of makers)
 
         def leaving() -> StompClient:
@@ -103,7 +103,7 @@ class StompClientTests(SynchronousTestCase):
         self.assertFalse(client.leave())
 
     def test_nothing_seen_after_leaving(self) -> None:
-        """What is thrown away is asked for again."""
+        """An event that is ignored after DISCONNECT is requested again."""
         client = self.live()
         client.receive(_RECEIPT)
         self.assertTrue(client.leave())
@@ -124,7 +124,7 @@ class StompClientTests(SynchronousTestCase):
             self.assertEqual([StompViolation], [type(happening) for happening in client.receive(data)], data)
 
     def test_permanent(self) -> None:
-        """A failed login, and a destination that isn't there or not for us, will not mend."""
+        """A failed login, and an unknown or forbidden destination, are permanent."""
         for message, permanent in [
             ("401 Unauthorized", True),
             ("Login failed (401)", True),

@@ -58,7 +58,7 @@ class FollowTests(TailTestCase):
         self.assertEqual(self.said(), "airyd tail: cannot read the token file t: no\n")
 
     def test_says_when_live(self) -> None:
-        """Only when the last subscription is confirmed can nothing be missed."""
+        """No event can be missed only after the last subscription is confirmed."""
         self.start()
         peer = self.server.peer
         peer.open()
@@ -108,14 +108,14 @@ class FollowTests(TailTestCase):
         self.assertEqual(0, self.successResultOf(running))
 
     def test_count_without_an_answer(self) -> None:
-        """A server that never answers the goodbye is not waited for."""
+        """A server that never answers DISCONNECT is not waited for."""
         running = self.start(count=1)
         self.live().message(MESSAGE, "m-1", b"{}")
         pass_time(self.clock, 5)
         self.assertEqual(0, self.successResultOf(running))
 
     def test_broken_pipe(self) -> None:
-        """When nobody reads any more, the tail ends without a word."""
+        """When standard output is closed, tail ends without a message."""
         running = self.start()
         peer = self.live()
         self.said()
@@ -138,7 +138,7 @@ class FollowTests(TailTestCase):
         self.assertEqual("airyd tail: cannot write: No space left on device\n", self.said())
 
     def test_interrupted(self) -> None:
-        """The goodbye is said first, and its answer waited for, but not for ever."""
+        """DISCONNECT is sent first, and its answer is awaited for a limited time."""
         running = self.start()
         peer = self.live()
         running.cancel()
@@ -217,7 +217,7 @@ class ResumeTests(TailTestCase):
         self.assertIn(f"recovered {UNREAD_COUNT}\n", said)
 
     def test_server_without_resume(self) -> None:
-        """What isn't proved is not claimed."""
+        """Recovery is claimed only if the server has proved it."""
         self.start()
         self.live().message(MESSAGE, "m-1", b"{}")
         self.reconnect()
@@ -239,10 +239,10 @@ class ResumeTests(TailTestCase):
 
 
 class FailureTests(TailTestCase):
-    """What is said, and whether another try follows."""
+    """Reasons that are shown, and whether a retry follows."""
 
     def check(self, running: Deferred[int], *said: str) -> None:
-        """There was one line that says why, and another attempt follows."""
+        """Check that one line says why, and that another attempt follows."""
         (line,) = self.said().splitlines()
         for text in said:
             self.assertIn(text, line)
@@ -253,7 +253,7 @@ class FailureTests(TailTestCase):
         self.assertEqual(attempts + 1, self.server.attempts)
 
     def check_over(self, running: Deferred[int], *said: str) -> None:
-        """There was one line that says why, and the tail has ended with status 1."""
+        """Check that one line says why, and that tail has ended with status 1."""
         (line,) = self.said().splitlines()
         for text in said:
             self.assertIn(text, line)
@@ -293,7 +293,7 @@ class FailureTests(TailTestCase):
         self.check_over(running, r"the server opens no WebSocket: 403 Forbidden: This \x1b[2J origin")
 
     def test_refusal_without_an_end(self) -> None:
-        """What has come of it by then is said when the time is over."""
+        """On a time-out, the part of the body that has arrived is shown."""
         self.server.answer = b"HTTP/1.1 404 Not Found\r\n\r\nConnect to /other."
         running = self.start()
         self.server.peer.open()
@@ -315,7 +315,7 @@ class FailureTests(TailTestCase):
         self.check_over(running, "the server does not speak HTTP on this port: it says 'SSH-2.0-OpenSSH'")
 
     def test_tls_port(self) -> None:
-        """A server with TLS ends a connection without, as a rule without a word."""
+        """A server with TLS usually closes a plain connection without a response."""
         running = self.start()
         self.server.peer.drop()
         self.check(running, "closed the connection without an answer; if it speaks TLS on this port, use wss://")
@@ -375,7 +375,7 @@ class FailureTests(TailTestCase):
         )
 
     def test_too_slow(self) -> None:
-        """Any other ERROR may be over at the next try."""
+        """After any other ERROR, a retry may succeed."""
         self.check(self.error("client too slow", b"2 MiB wait.\nMore."), "client too slow: 2 MiB wait;")
 
     def test_error_that_would_play_with_the_terminal(self) -> None:
@@ -426,7 +426,7 @@ class FailureTests(TailTestCase):
         self.assertIn("breaks the rules of WebSocket; trying again", self.said())
 
     def test_closes_and_stays(self) -> None:
-        """A server that sends its close and never drops the connection is left."""
+        """tail drops the connection if the server sends its close frame and never drops it."""
         self.start()
         peer = self.live()
         self.said()
@@ -437,7 +437,7 @@ class FailureTests(TailTestCase):
         self.assertIn("1012 restarting", self.said())
 
     def test_interrupted_while_closing(self) -> None:
-        """The server has begun to close when the goodbye is to be said: it is not sent any more."""
+        """If the server has begun to close, no DISCONNECT is sent."""
         running = self.start()
         peer = self.live()
         peer.send_raw(b"\x88\x02" + (1012).to_bytes(2, "big"))
@@ -456,7 +456,7 @@ class FailureTests(TailTestCase):
         self.assertEqual(0, peer.beats)
 
     def test_error_and_no_close(self) -> None:
-        """A server that says ERROR and then nothing is left."""
+        """tail closes the connection of a server that does not close after an ERROR."""
         running = self.start()
         peer = self.live()
         self.said()

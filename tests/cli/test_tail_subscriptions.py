@@ -10,7 +10,7 @@ from tests.cli.tail_case import URL, TailTestCase, positions
 
 
 class StatusTests(TailTestCase):
-    """``/airyd/status``: asked for with the first connection, said on standard error, and not needed."""
+    """``/airyd/status``: subscribed to first, reported on standard error, and optional."""
 
     def test_asked_for_first(self) -> None:
         self.start()
@@ -30,7 +30,7 @@ class StatusTests(TailTestCase):
         self.assertEqual("", self.said())
         peer.status(b'{"type":"source","state":"down","destinations":["/queue/message","/other"]}')
         self.assertEqual(
-            f"airyd tail: the event source is away: nothing new comes on {MESSAGE} until it is back\n", self.said()
+            f"airyd tail: the event source is unreachable: no new events on {MESSAGE} until it is back\n", self.said()
         )
         peer.status(b'{"type":"source","state":"up"}')
         self.assertEqual("airyd tail: the event source is back\n", self.said())
@@ -39,13 +39,13 @@ class StatusTests(TailTestCase):
         self.assertEqual("", self.screen.out.text)
 
     def test_while_a_subscription_waits(self) -> None:
-        """A source that is away keeps SUBSCRIBE waiting; the reason is said at once."""
+        """A SUBSCRIBE waits while the source is unreachable; the reason is shown at once."""
         self.start()
         peer = self.server.peer
         peer.open()
         peer.connect()
         peer.status(b'{"type":"source","state":"down","destinations":["/queue/message"]}')
-        self.assertIn("is away", self.said())
+        self.assertIn("is unreachable", self.said())
 
     def test_back_over_a_reconnect(self) -> None:
         self.start()
@@ -91,7 +91,7 @@ class StatusTests(TailTestCase):
         self.assertTrue(self.live().asks_status)
 
     def test_followed_by_name(self) -> None:
-        """Who asks for it gets it as events; nothing is missing of it after a reconnect."""
+        """If the user names it, its messages are printed as events, also after a reconnect."""
         self.start(destinations=("/airyd/status",))
         self.live(last_message_id="s-0").message("/airyd/status", "s-1", b"{}")
         self.assertEqual(1, len(self.printed()))
@@ -102,7 +102,7 @@ class StatusTests(TailTestCase):
 
 
 class AllowedTests(TailTestCase):
-    """A login that allows some destinations: those are followed, and it is said which are not."""
+    """A login that allows only some destinations: those are followed, and the others are named."""
 
     def refuse(self, destination: str) -> None:
         """Let the server refuse one, in a connection that has just begun."""
@@ -140,7 +140,7 @@ class AllowedTests(TailTestCase):
         )
 
     def test_another_token(self) -> None:
-        """It may allow more: everything is asked for again."""
+        """It may allow more, so everything is requested again."""
         tokens = iter(["one", "one", "two", "two"])
         self.start(token=lambda: next(tokens))
         self.refuse(UNREAD_COUNT)
@@ -150,7 +150,7 @@ class AllowedTests(TailTestCase):
         self.assertEqual([MESSAGE, UNREAD_COUNT], list(self.live().subscriptions()))
 
     def test_unknown_destination(self) -> None:
-        """One that was asked for by name is a mistake."""
+        """An unknown destination that the user named is an error."""
         running = self.start()
         peer = self.server.peer
         peer.open()
@@ -161,7 +161,7 @@ class AllowedTests(TailTestCase):
 
 
 class PatternTests(TailTestCase):
-    """Patterns: what is known of one is resumed, each destination at its own position."""
+    """Patterns: each known destination of a pattern is resumed at its own position."""
 
     ALL = "/queue/**"
     OTHER = "/queue/other"
@@ -198,7 +198,7 @@ class PatternTests(TailTestCase):
         self.assertEqual(["/queue/*", "/app/*", MESSAGE, UNREAD_COUNT], list(self.live().subscriptions()))
 
     def test_no_event_twice(self) -> None:
-        """What comes by its name does not come by a pattern as well, nor by two patterns."""
+        """An event of a named destination is not printed again for a pattern, nor for two."""
         peer = self.start_all(self.ALL, "/queue/*")
         peer.message(MESSAGE, "m-1", b"{}")
         self.by_pattern(peer, MESSAGE, "m-1")
@@ -209,7 +209,7 @@ class PatternTests(TailTestCase):
         self.assertEqual(["m-1", "o-1", "o-2"], self.seen())
 
     def test_resumed_singly(self) -> None:
-        """Also what was not known before it had an event."""
+        """This includes destinations that became known by an event."""
         peer = self.start_all()
         self.by_pattern(peer, self.OTHER, "o-1")
         peer.message(MESSAGE, "m-1", b"{}")
@@ -245,7 +245,7 @@ class PatternTests(TailTestCase):
         self.assertIn(f"following /queue/channel/* (not allowed: {CHANNEL_CONNECTED})\n", self.said())
 
     def test_one_is_gone(self) -> None:
-        """A destination that nobody asked for by name, and that is there no more, is no mistake."""
+        """It is not an error if a destination that the user did not name no longer exists."""
         peer = self.start_all()
         self.by_pattern(peer, self.OTHER, "o-1")
         peer.drop()
@@ -259,7 +259,7 @@ class PatternTests(TailTestCase):
         self.assertIn("connected", self.said())
 
     def test_too_many(self) -> None:
-        """Where a connection can't have so many subscriptions, the pattern alone has to do."""
+        """If the limit on subscriptions is too low, only the pattern is subscribed to."""
         peer = self.start_all()
         self.by_pattern(peer, self.OTHER, "o-1")
         peer.drop()

@@ -1,4 +1,4 @@
-"""TLS of the commands, over real sockets: whom they trust, and what they say of servers that have none."""
+"""TLS of the commands over real sockets: trusted certificates, and errors for servers without TLS."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ REFUSAL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 5\r\nConnection:
 
 
 class Server(Protocol):
-    """Does something with the first bytes that come."""
+    """Reacts to the first bytes that it receives."""
 
     factory: Serving
 
@@ -54,7 +54,7 @@ class Server(Protocol):
 
 
 class Serving(Factory):
-    """Servers that all do the same.
+    """Makes servers that all react in the same way.
 
     :param answer: called with a server that something has come to
     :param greeting: sent to whoever connects
@@ -142,7 +142,7 @@ class TlsCase(TestCase):
 
 
 class CertificateTests(TlsCase):
-    """Which certificates are good, and what is said of others."""
+    """Accepted certificates, and the errors for others."""
 
     async def check(self, said: str, pair: tuple[str, str], ca_file: str | None) -> None:
         """Both clients refuse a certificate, and send nothing to its server."""
@@ -171,7 +171,7 @@ class CertificateTests(TlsCase):
         """The option that helps is named, or the file that does not."""
         ours, others, namesake = self.certificates(), self.certificates("others"), self.certificates()
         pair = (ours.server, ours.server_key)
-        await self.check("is not signed by an authority that is known here: name it with --ca-file", pair, None)
+        await self.check("is not signed by an authority that this machine trusts: name it with --ca-file", pair, None)
         await self.check("is not signed by an authority of the --ca-file", pair, others.ca)
         await self.check("is not signed by an authority of the --ca-file", pair, namesake.ca)
 
@@ -190,7 +190,7 @@ class CertificateTests(TlsCase):
         await self.check(said, ours.issue("new", "localhost", days=(1, 9)), ours.ca)
 
     async def test_connection_after_connection(self) -> None:
-        """What was wrong with one is not said of the next."""
+        """The fault of one certificate is not reported for the next."""
         ours = self.certificates()
         authorities = Authorities(ours.ca)
         tls = authorities.connections("localhost")
@@ -207,7 +207,7 @@ class CertificateTests(TlsCase):
             self.assertEqual(tls.reason(reason, "https://localhost") is None, is_good)
 
     async def test_ca_file(self) -> None:
-        """Several authorities may be in it; what is none is refused with its name."""
+        """The file may have several authorities; a file without any is refused with its name."""
         ours, others = self.certificates(), self.certificates("others")
         path = Path(self.mktemp())
         end = b"-----BEGIN CERTIFICATE-----\ncut off\n"
@@ -221,7 +221,7 @@ class CertificateTests(TlsCase):
 
 
 class Waiting(Protocol):
-    """Sends something, and tells how the connection ended."""
+    """Sends bytes, and reports how the connection ended."""
 
     def __init__(self, done: Deferred[object]) -> None:
         self._done = done
@@ -242,10 +242,10 @@ class Waiting(Protocol):
 
 
 class OtherPortTests(TlsCase):
-    """A port that speaks something else: said at once, and not taken for a time-out."""
+    """A port with another protocol is reported at once, not as a time-out."""
 
     async def test_tls_to_a_plain_port(self) -> None:
-        """HTTP servers answer what is no HTTP with an error, or end the connection."""
+        """HTTP servers answer TLS with an error, or close the connection."""
         port = await self.serve(Serving(refuse))
         tailed, posted = await self.both(port, True)
         self.assertEqual(tailed, "the server does not speak TLS on this port: use ws://")
@@ -280,7 +280,7 @@ class OtherPortTests(TlsCase):
             self.assertNotIn(UNSURE, posted)
 
     async def test_silent(self) -> None:
-        """Whoever never answers the TLS handshake was sent no request."""
+        """A server that never answers the TLS handshake was sent no request."""
         factory = Serving(lambda server: None)
         port = await self.serve(factory)
         self.patch(admin_client, "_CONNECT_PATIENCE", 0.2)

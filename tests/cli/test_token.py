@@ -1,4 +1,4 @@
-"""Tokens on the command line: minted, and shown without being told."""
+"""Tokens on the command line: how they are made, and how they are read."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ SECRET = b"a-secret-that-is-as-long-as-it-must-be"
 
 
 class MintTests(SynchronousTestCase):
-    """What is minted is taken by a server with that secret."""
+    """A server with the same secret accepts the token."""
 
     def bearer_of(self, token: str, words: str = "", now: float = 1000.0, secret: bytes = SECRET) -> IPrincipal:
-        """Return whom a server takes its bearer for."""
+        """Return the name of the principal that a server takes from the token."""
         path = Path(self.mktemp()).absolute()
         path.write_bytes(secret)
         context = AccessContext(cast(IReactorCore, Clock()), lambda: now)
@@ -63,7 +63,7 @@ class MintTests(SynchronousTestCase):
             self.assertRaises(ValueError, claim, wrong)
 
     def test_what_no_server_takes(self) -> None:
-        """It isn't minted, and the reason is said."""
+        """It is refused with the reason."""
         for more, said in (
             ({"subscribe": "/queue/*"}, "'subscribe'"),
             ({"send": [1]}, "'send'"),
@@ -133,7 +133,7 @@ class CommandTests(SynchronousTestCase):
         jwt.decode(out.strip(), SECRET, ["HS256"])
 
     def test_wrong_claims(self) -> None:
-        """Nothing is printed but why: the status is 2 for what can't be meant, 1 for what no server takes."""
+        """Only the reason is printed; the status is 2 for wrong usage, 1 for a token that no server accepts."""
         secret = self.file(SECRET)
         for text, expected in (("subscribe=[broken", 2), ("subscribe", 2), ("subscribe=/queue/*", 1), ("iss=5", 1)):
             status, out, err = self.run_main("--secret-file", secret, "--claim", text, "ann")
@@ -180,7 +180,7 @@ class SourceTests(SynchronousTestCase):
         self.assertEqual(token_source(None, "T", {"T": "t\n"})(), "t")
 
     def test_file(self) -> None:
-        """It is read anew each time: a token that was renewed is the one that counts."""
+        """It is read again each time, so that a renewed token is used."""
         path = Path(self.mktemp())
         path.write_text("one\n")
         token = token_source(str(path), "T", {"T": "other"})

@@ -160,7 +160,7 @@ def all_options() -> dict[tuple[str, str], bool]:
 
 
 class WrongValueTests(SynchronousTestCase):
-    """Nothing is connected to: what is wrong is known before."""
+    """Wrong values are reported before anything is connected to."""
 
     def setUp(self) -> None:
         directory = Path(self.mktemp())
@@ -258,7 +258,7 @@ class WrongValueTests(SynchronousTestCase):
             self.assertIn(f"did you mean {meant}?", said)
 
     def test_environment(self) -> None:
-        """A token that would break out of its header is none."""
+        """A token with line ends or spaces, which could break out of its header, is refused."""
         for variable, name in (
             ("AIRYD_TOKEN", "tail"),
             ("AIRYD_ADMIN_TOKEN", "publish"),

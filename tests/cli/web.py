@@ -11,7 +11,7 @@ Answer = tuple[int, bytes]
 
 
 class Web:
-    """Answers every POST with what the test wants, and remembers it.
+    """Answers every POST as the test says, and keeps the request.
 
     :ivar answer: gives the status and body for an event's body; None: no answer, and the connection ends once
         :attr:`over` is set
@@ -35,7 +35,7 @@ class Web:
         self._thread.start()
 
     def close(self) -> None:
-        """End; all clients have gone before."""
+        """Stop the server; all clients are gone."""
         self.over.set()
         self._server.shutdown()
         self._thread.join()

@@ -1,4 +1,4 @@
-"""The file of destinations: how it is read, and what a look at it again may and may not change."""
+"""The file of destinations: how it is read, and what reloading it may change."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ WRONG = (
     (b"/queue/a /queue/b\n", ["line 1"]),
     (b"/queue/*\n", ["line 1"]),
     (b"/airyd/mine\n", ["line 1", "airyd's own"]),
-    (b"/queue/a\n/queue/a\n", ["line 2", "there already"]),
-    (b"\n/queue/message\n", ["line 2", "there already"]),
+    (b"/queue/a\n/queue/a\n", ["line 2", "exists already"]),
+    (b"\n/queue/message\n", ["line 2", "exists already"]),
     (b"/queue/\xff\n", ["UTF-8"]),
     (b"/" + b"x" * 1000, ["line 1"]),
 )
@@ -71,7 +71,7 @@ class ReloadTests(CatalogueCase):
         self.catalogue = read_catalogue(self.file)
 
     def reload(self, content: str | None, *sources: str) -> list[str]:
-        """Return what is added when the file has become this, or has gone."""
+        """Return the added names if the file gets this content, or is removed."""
         added: list[str] = []
         if content is None:
             self.path.unlink()
@@ -93,7 +93,7 @@ class ReloadTests(CatalogueCase):
         self.assertIn("none", self.said())
 
     def test_one_that_is_taken_away(self) -> None:
-        """With it nothing is added either: what the file says is not what runs, and the log says what to do."""
+        """If a destination is missing, nothing is added, and the log says what to do."""
         self.assertEqual(self.reload("/topic/a\n"), [])
         self.assertIn("the destinations stay as they are", self.said())
         self.assertIn("/queue/tags: restart airyd", self.said())

@@ -1,4 +1,4 @@
-"""What the command line may say, and what it is told otherwise."""
+"""The options of ``twistd airyd``: settings, defaults, help and errors."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class OptionsTests(SynchronousTestCase):
         return options.settings
 
     def refusal(self, *arguments: str) -> str:
-        """Return what is said to a wrong command line, which must be one line and no status 0."""
+        """Return the error of a wrong command line, which must be one line with a status other than 0."""
         said = self.assertRaises(SystemExit, self.parsed, *arguments).code
         assert isinstance(said, str), said
         self.assertTrue(said.startswith("airyd: "), said)
@@ -125,7 +125,7 @@ class OptionsTests(SynchronousTestCase):
         return said
 
     def printed(self, *arguments: str) -> str:
-        """Return what is printed on demand; the program then ends well."""
+        """Return the text that an option prints; the program then ends with status 0."""
         out = StringIO()
         self.patch(sys, "stdout", out)
         ended = self.assertRaises(SystemExit, self.parsed, *arguments)
@@ -162,7 +162,7 @@ class OptionsTests(SynchronousTestCase):
             self.assertIn(str(default), " ".join(entry.group().split()), option)
 
     def test_help_shows_all(self) -> None:
-        """Nothing has a default that the table above does not know, or no help."""
+        """The table above has every option with a default, and every option has help."""
         text = str(Options())
         shown = re.findall(r"^ +(--[a-z-]+)=", text, re.MULTILINE)
         self.assertEqual(
@@ -227,7 +227,7 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual(self.parsed("--workers=auto").workers, 4)
 
     def test_admin_with_a_token(self) -> None:
-        """Then, and only then, it may be anywhere."""
+        """With a token, and only then, it may listen on any address."""
         settings = self.parsed("--admin=tcp:8081", "--admin-token-file=/token")
         self.assertEqual((settings.admin, settings.admin_token_file), ("tcp:8081", "/token"))
         self.assertIn("--admin-token-file", self.refusal("--admin=tcp:8081"))

@@ -113,7 +113,7 @@ class StatusTests(CliTestCase):
         daemon = self.own_daemon(f"--source=redis://127.0.0.1:{redis.port}/0")
         tail = self.tail("-n1", MESSAGE, daemon=daemon)
         redis.kill()
-        tail.wait_for(f"the event source is away: nothing new comes on {MESSAGE} until it is back")
+        tail.wait_for(f"the event source is unreachable: no new events on {MESSAGE} until it is back")
         redis.start()
         tail.wait_for("the event source is back")
         connection = redis.connect()

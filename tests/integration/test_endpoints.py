@@ -132,7 +132,7 @@ class ListenTests(EndpointsCase):
                     (*admin, "--auth=anonymous:public"),
                 ),
                 ("--listen", "unix:nowhere/x.sock", "make the folder first", admin),
-                ("--listen", "unix:file", "something with this name", admin),
+                ("--listen", "unix:file", "a file with this name", admin),
             ]
         )
 
@@ -179,7 +179,7 @@ class HandedOverTests(EndpointsCase):
         silent = HAND_OVER.format(make="socket.socket()", twistd=TWISTD)
         self.check_all([("--listen", "systemd:domain=INET:index=0", "does not listen", others)], silent)
         file = HAND_OVER.format(make="open(os.devnull)", twistd=TWISTD)
-        self.check_all([("--listen", "systemd:domain=INET:index=0", "no socket", others)], file)
+        self.check_all([("--listen", "systemd:domain=INET:index=0", "not a socket", others)], file)
 
     def test_right(self) -> None:
         program = HAND_OVER.format(make=LISTENING, twistd=TWISTD)

@@ -26,7 +26,7 @@ from tests.sources.redis.server import own_prefix, shared_server
 
 _SERVES: Final = re.compile(rb"airyd serves ws://127\.0\.0\.1:(\d+)/")
 _ADMIN: Final = re.compile(rb"airyd admin at http://127\.0\.0\.1:(\d+)/")
-_DROPPED: Final = re.compile(rb"(\d+) lines of the log were dropped")
+_DROPPED: Final = re.compile(rb"(\d+) log lines were dropped")
 #: twistd, that keeps few lines of the log.
 SHORT: Final = f"import airyd.runtime.log_writer as w; w.MOST_WAITING = 4096; {TWISTD}"
 

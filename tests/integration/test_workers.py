@@ -106,7 +106,7 @@ class BalanceTests(WorkersCase):
             self.assertEqual(number_of(client.message().body), 3)
 
         daemon.wait_for_metrics(workers=2, worker_restarts_total=1, connections=MANY)
-        self.assertIn("worker 1 ended by SIGKILL; it is started again", daemon.log)
+        self.assertIn("worker 1 ended by SIGKILL; it is restarted", daemon.log)
         self.assertEqual(workers_of(daemon)[1], other)
 
     def test_new_clients_need_not_wait(self) -> None:
@@ -145,7 +145,7 @@ class BalanceTests(WorkersCase):
                 lost += 1
         self.assertGreater(lost, 0)
         self.assertLess(lost, len(clients))
-        self.assertIn("worker 1 was killed, since it had not answered for 10 s; it is started again", daemon.log)
+        self.assertIn("worker 1 was killed because it had not answered for 10 s; it is restarted", daemon.log)
 
     def test_one_is_asked_to_go(self) -> None:
         """An operator may end one with SIGTERM: its clients are closed as on a stop, and another takes its place."""

@@ -1,4 +1,4 @@
-"""Strings of server endpoints: what they say, what is wrong with them, and what was probably meant."""
+"""Server endpoint strings: their parts, their errors, and suggestions."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class EndpointTests(SynchronousTestCase):
         self.assertEqual((text.is_tls, text.port), (True, 8443))
 
     def test_other_plugins(self) -> None:
-        """What they want is their matter."""
+        """Parameters of third-party plugins are not checked."""
         self.assertEqual(read_endpoint("autobahn:tcp\\:80:url=ws"), EndpointText("autobahn"))
 
     def test_wrong(self) -> None:
-        """It says which word is wrong, and what to write instead."""
+        """The error names the wrong part and says what to write instead."""
         for description, words in (
             ("", ["begins with its kind", "tcp6"]),
             ("interface=127.0.0.1", ["begins with its kind"]),
@@ -90,7 +90,7 @@ class EndpointTests(SynchronousTestCase):
             ("tcp:80:backlog=0", ["backlog"]),
             ("tcp:80:interface=127.0.0.1:interface=0.0.0.0", ["interface is given twice"]),
             ("tcp:80:127.0.0.1:interface=0.0.0.0", ["interface is given twice"]),
-            ("tcp:80:127.0.0.1:5:6", ["'6' is too much", "backslash"]),
+            ("tcp:80:127.0.0.1:5:6", ["'6' is one parameter too many", "backslash"]),
             ("tcp:80\\", ["backslash"]),
             ("ssl:", ["needs port and privateKey", "ssl:8443:privateKey="]),
             ("ssl:8443", ["needs privateKey"]),
@@ -180,7 +180,7 @@ class EndpointTests(SynchronousTestCase):
                     self.assertIs(read_endpoint(ipv6).overlaps(read_endpoint(ipv4)), is_shared, (ipv4, ipv6))
 
     def test_what_the_system_says(self) -> None:
-        """As two sockets find it that try to listen, the second one on ``::``."""
+        """The result agrees with two sockets that try to listen, the second one on ``::``."""
         with socket.create_server(("127.0.0.1", 0)) as first, socket.socket(socket.AF_INET6) as second:
             port = first.getsockname()[1]
             try:
@@ -193,7 +193,7 @@ class EndpointTests(SynchronousTestCase):
             self.assertIs(one.overlaps(other), not is_free)
 
     def test_no_overlap(self) -> None:
-        """Where only the kernel can know it, it is asked."""
+        """If only the kernel can know it, a socket is tried."""
         for one, other in (
             ("tcp:0", "tcp:0"),
             ("tcp:80", "tcp:81"),

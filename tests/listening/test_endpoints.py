@@ -1,4 +1,4 @@
-"""Endpoint strings, from the option to the port that listens; and the one line about those that can't be used."""
+"""Endpoints, from the option to the listening port, and the one-line errors."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ WRONG = (
 #: More that are for ``--listen``; the admin page takes no such kinds.
 WRONG_TO_LISTEN = (
     ("systemd:", "domain"),
-    ("systemd:domain=INET:index=0", "systemd has handed over"),
-    ("systemd:domain=UNIX:name=airyd", "systemd has handed over"),
+    ("systemd:domain=INET:index=0", "systemd has not passed"),
+    ("systemd:domain=UNIX:name=airyd", "systemd has not passed"),
     ("tls:/nothing/there:18443", "/nothing/there"),
     ("haproxy:", "behind haproxy:"),
     ("haproxy:tcp:abc", "'abc'"),
@@ -107,7 +107,7 @@ class WalkTests(SynchronousTestCase):
         return code
 
     def walk(self, option: str, table: tuple[tuple[str, str], ...], *others: str) -> None:
-        """Check what is said about each."""
+        """Check the error of each."""
         for text, word in table:
             description = text.replace("{}", str(self.directory))
             said = self.said(f"{option}={description}", *others)
@@ -156,7 +156,7 @@ def _raise(error: Exception) -> Any:
 
 
 class PluginTests(SynchronousTestCase):
-    """Endpoints of which airyd knows nothing but the kind."""
+    """Endpoints of third-party plugins."""
 
     #: The kind of a plugin that is installed.
     description = "autobahn:anything"
@@ -167,7 +167,7 @@ class PluginTests(SynchronousTestCase):
         return ListeningEndpoint.read("--listen", self.description, MemoryReactor())
 
     def test_refuses(self) -> None:
-        """Plugins raise what they like."""
+        """Plugins may raise any exception."""
         errors: tuple[tuple[Exception, str], ...] = (
             (Exception("URL needed"), "URL needed"),
             (KeyError("path"), "path"),
@@ -181,7 +181,7 @@ class PluginTests(SynchronousTestCase):
             self.assertEqual(len(said.splitlines()), 1)
 
     def test_can_not_listen(self) -> None:
-        """It fails at once, or raises, or has not listened by the time that it must."""
+        """It fails, raises, or does not listen at once."""
         late: list[Deferred[object]] = [Deferred(), Deferred()]
         outcomes: tuple[tuple[Callable[[], object], str], ...] = (
             (
@@ -195,8 +195,8 @@ class PluginTests(SynchronousTestCase):
             (lambda: _raise(AttributeError("nothing")), "nothing"),
             (lambda: late[0], "at once"),
             (lambda: late[1], "at once"),
-            (lambda: succeed(object()), "nothing listens"),
-            (lambda: None, "nothing listens"),
+            (lambda: succeed(object()), "do not listen"),
+            (lambda: None, "do not listen"),
         )
         for listen, word in outcomes:
             place = self.read(partial(Endpoint, listen))
@@ -215,7 +215,7 @@ class PluginTests(SynchronousTestCase):
 
 
 class EndTests(SynchronousTestCase):
-    """The end of the program while twistd's log stands in for standard error."""
+    """How the program ends after twistd has replaced standard error with its log."""
 
     def test_both_get_the_line(self) -> None:
         """The operator at the terminal, and who reads the log: Python itself writes the latter."""
@@ -239,7 +239,7 @@ class EndTests(SynchronousTestCase):
 
 
 class PlaceTests(SynchronousTestCase):
-    """What is right."""
+    """Valid endpoints."""
 
     def test_all_kinds(self) -> None:
         """Each listens, with a backlog for thousands unless it says another one."""

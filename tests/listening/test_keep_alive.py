@@ -1,4 +1,4 @@
-"""TCP keep-alive: connections have it from the socket that accepted them, whatever kind of endpoint that is."""
+"""TCP keep-alive: connections inherit it from the listening socket of every kind of endpoint."""
 
 from __future__ import annotations
 

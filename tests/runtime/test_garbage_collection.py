@@ -1,4 +1,4 @@
-"""The garbage collector is kept from connections, and finds nothing of those that are gone."""
+"""The garbage collector does not scan connections, and closed ones leave no cycles."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MANY = 50
 
 
 class GarbageTestCase(WebSocketTestCase):
-    """A test that collects garbage by itself."""
+    """A test that controls the garbage collector."""
 
     def setUp(self) -> None:
         """Stop the collector."""
@@ -35,10 +35,10 @@ class GarbageTestCase(WebSocketTestCase):
 
 
 class FreezeTests(GarbageTestCase):
-    """Connections that are open."""
+    """Open connections."""
 
     def test_no_collection_walks_through_them(self) -> None:
-        """But for the last few."""
+        """All but the last few are frozen."""
         self.addCleanup(gc.unfreeze)
         peers = [self.connected_peer("/queue/message") for _ in range(5 * garbage.CONNECTIONS)]
         walked = [each for each in gc.get_objects() if isinstance(each, StompWebSocket)]
@@ -58,7 +58,7 @@ class FreezeTests(GarbageTestCase):
 
 
 class CycleTests(GarbageTestCase):
-    """Connections that are gone, in every way: a cycle that was frozen would stay for good."""
+    """Closed connections: a frozen cycle would stay in memory for good."""
 
     def setUp(self) -> None:
         """Freeze nothing, which could not be counted, and log nothing: test runners keep log events, or send them."""

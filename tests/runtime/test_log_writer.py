@@ -1,4 +1,4 @@
-"""Lines of the log go to a descriptor in their order, and hold nobody up."""
+"""Log lines are written to a descriptor in order, and block nothing."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class LogWriterTests(SynchronousTestCase):
         self.addCleanup(self.finish)
 
     def finish(self) -> None:
-        """Let the thread end what it is at; it is left with nothing to do."""
+        """Let the thread finish its work."""
         self.writer.end()
         os.close(self.pipe)
 
     def tell(self, count: int) -> None:
-        """Take down how many lines were dropped."""
+        """Record how many lines were dropped."""
         self.told.append(count)
         self.is_told.set()
 
@@ -72,7 +72,7 @@ class LogWriterTests(SynchronousTestCase):
         self.assertEqual(self.metrics.dropped, 0)
 
     def test_a_reader_that_hangs(self) -> None:
-        """What waits is bounded; then lines are dropped, counted, and told when some are read again."""
+        """The queue is bounded; further lines are dropped, counted, and reported once lines are read again."""
         kept = "".join(self.fill())
         self.assertLess(len(kept), self.room + MOST + 200)
         self.assertEqual(self.told, [])
@@ -111,7 +111,7 @@ class LogWriterTests(SynchronousTestCase):
         self.assertEqual(self.read(len(line)), line)
 
     def test_the_end_waits_for_a_while(self) -> None:
-        """Once, and for no line any more if that took too long."""
+        """It waits once, and for no further line after a time-out."""
         self.enterContext(patch.object(log_writer, "LAST_LINES", 0.01))
         kept = "".join(self.fill())
         self.writer.end()

@@ -28,7 +28,7 @@ class LogCase(SynchronousTestCase):
         self.log = Logger(namespace="airyd.x", observer=cast(ILogObserver, self.publisher))
 
     def begin(self, level: str) -> None:
-        """Write what is of this level."""
+        """Return the lines that are written at this level."""
         self.publisher.addObserver(at_level(cast(ILogObserver, self.written.append), level))
 
     @property
@@ -55,7 +55,7 @@ class LevelTests(LogCase):
             self.assertIn("a bug", self.lines[-1])
 
     def test_what_twisted_says_of_its_ports(self) -> None:
-        """It is for developers; what goes wrong there is for everybody."""
+        """Twisted's own lines are hidden, except warnings and errors."""
         for level, wanted in (("info", ["warn"]), ("error", []), ("debug", ["info", "warn"])):
             for namespace in (
                 "log_legacy",
@@ -78,7 +78,7 @@ class LevelTests(LogCase):
 
 
 class ClientsTests(LogCase):
-    """Nobody fills the log."""
+    """Lines that clients cause are limited."""
 
     def refuse(self, kind: str, at: float, level: LogLevel = LogLevel.info) -> None:
         """Log what a client has caused, at this time."""
@@ -104,7 +104,7 @@ class ClientsTests(LogCase):
         )
 
     def test_a_rare_one(self) -> None:
-        """Nothing is said of others where there were none."""
+        """The count is not written if no line was left out."""
         self.begin("info")
         self.refuse("431", 0.0)
         self.refuse("431", 60.0)

@@ -1,4 +1,4 @@
-"""What twistd opens and writes is looked at before: a folder that isn't there, a pid file of another process."""
+"""The checks of twistd's files: a missing folder, a pid file of another process."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class TwistdFilesTests(SynchronousTestCase):
         check_twistd_files({**defaults, **options})
 
     def refusal(self, **options: Any) -> str:
-        """Return what is said."""
+        """Return the error."""
         said = str(self.assertRaises(ConfigurationError, self.check, **options))
         self.assertEqual(len(said.splitlines()), 1)
         return said
@@ -75,7 +75,7 @@ class TwistdFilesTests(SynchronousTestCase):
             self.assertIn(f"--rundir {folder}: there is no folder", self.refusal(rundir=str(folder)))
 
     def test_another_root(self) -> None:
-        """What is below it can't be seen from here."""
+        """Files below the new root can't be checked."""
         self.check(chroot="/x", pidfile="/nothing/there", rundir="/nothing")
 
     def test_logs_elsewhere(self) -> None:
@@ -87,12 +87,12 @@ class TwistdFilesTests(SynchronousTestCase):
         reading, writing = os.pipe()
         self.addCleanup(os.close, reading)
         self.addCleanup(os.close, writing)
-        self.assertIn("no log can be written there", self.refusal(logfile=f"/dev/fd/{writing}"))
+        self.assertIn("cannot write the log there", self.refusal(logfile=f"/dev/fd/{writing}"))
 
     def test_no_process_number(self) -> None:
         for content in ("", "abc", "-1", "0", "9" * 30, "1\n2", "\xff"):
             self.file.write_text(content)
-            self.assertIn("no process number is in it", self.refusal(pidfile=str(self.file)))
+            self.assertIn("it holds no process number", self.refusal(pidfile=str(self.file)))
 
     @pytest.mark.integration
     def test_a_process_that_runs(self) -> None:

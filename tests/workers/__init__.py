@@ -1,1 +1,1 @@
-"""airyd on more than one core."""
+"""Tests of airyd.workers."""

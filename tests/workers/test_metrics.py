@@ -30,7 +30,7 @@ class AggregatorTests(SynchronousTestCase):
         self.sums = MetricsAggregator()
 
     def take(self, process: str, metrics: Metrics) -> None:
-        """Let a process tell its figures."""
+        """Report the metrics of a process."""
         self.sums.update(process, families_of(make_registry(metrics)))
 
     def shown(self) -> Shown:
@@ -45,7 +45,7 @@ class AggregatorTests(SynchronousTestCase):
         return self.shown()[name, tuple(sorted(labels.items()))]
 
     def test_one_is_shown_as_it_is(self) -> None:
-        """But for the label of what is of its process."""
+        """Metrics of the process get a label."""
         metrics = metrics_of(3, 5, 7)
         self.take("worker-1", metrics)
         families = parse_text(generate_latest(make_registry(metrics)).decode())
@@ -93,7 +93,7 @@ class AggregatorTests(SynchronousTestCase):
         self.assertEqual((self.value("airyd_connections"), self.value("airyd_flushes_total")), (2, 6))
 
     def test_counters_outlive_their_process(self) -> None:
-        """A counter that fell would look like a restart of everything, and its whole rest like a peak."""
+        """A counter that decreased would look like a reset, and its value like a peak."""
         self.take("worker-1", metrics_of(3, 5, 7))
         self.take("worker-2", metrics_of(30, 50, 70))
         self.sums.process_ended("worker-1")

@@ -1,4 +1,4 @@
-"""The parent put together: what it refuses, starts, answers for its workers, and ends."""
+"""The parent: its checks, its start, its admin page for all workers, and its end."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ class ParentCase(SynchronousTestCase):
 
 
 class RefusalTests(ParentCase):
-    """What several processes can't do is refused before anything is opened."""
+    """Settings that several processes can't serve are refused before anything is opened."""
 
     def test_a_feed_of_its_own(self) -> None:
         for source in ("memory:", "sample:?rate=5"):
@@ -297,7 +297,7 @@ class ReloadTests(ParentCase):
         self.path.write_text("/queue/tags\n")
 
     def test_all_workers_are_told(self) -> None:
-        """Also one that has not come up yet; one that is started later begins with the whole."""
+        """A worker that is starting gets them, too; one that is started later begins with the whole catalogue."""
         made = self.started(f"--destinations-file={self.path}")
         first, second = self.reactor.children
         first.say(Serving())
@@ -324,7 +324,7 @@ class ReloadTests(ParentCase):
 
 
 class ReadinessTests(ParentCase):
-    """``/readyz`` speaks for all that accept clients."""
+    """``/readyz`` reports the workers that accept clients."""
 
     def ready(self) -> tuple[int, list[str]]:
         """Return the status and the reasons."""
@@ -357,7 +357,7 @@ class ReadinessTests(ParentCase):
         self.assertEqual(msgspec.json.decode(text), {"ready": True, "reasons": [], "warnings": warnings})
 
     def test_one_that_died_is_covered_for(self) -> None:
-        """The others accept its clients; without others nobody does."""
+        """Other workers accept its clients; if there are none, nobody does."""
         self.serving()
         self.reactor.children[0].end(ProcessTerminated(signal=9))
         self.assertEqual(self.ready(), (200, []))
@@ -452,7 +452,7 @@ class RevokeTests(ParentCase):
         self.assertEqual(sorted(statuses), [200, 503])
 
     def test_a_worker_that_is_starting(self) -> None:
-        """It is told, although nobody is there yet."""
+        """A worker that is starting gets it as well."""
         self.serving()
         self.reactor.children[0].end(ProcessTerminated(signal=9))
         self.reactor.advance(1)
@@ -464,7 +464,7 @@ class RevokeTests(ParentCase):
         self.assertEqual(self.revoke()[0], 503)
 
     def test_a_worker_that_starts_later(self) -> None:
-        """It is told with its first order, before it lets anybody in."""
+        """It gets it with its first order, before it accepts clients."""
         self.serving()
         self.revoke()
         self.reactor.children[0].end(ProcessTerminated(signal=9))
@@ -498,7 +498,7 @@ class MetricsTests(ParentCase):
             self.assertIn(f'process_open_fds{{process="{process}"}}', text)
 
     def test_one_that_died(self) -> None:
-        """What it had counted still counts, what it had is gone; it is started again, and that is counted."""
+        """Its counters stay in the sum, its gauges go; it is restarted, and that is counted."""
         self.serving()
         for child in self.reactor.children:
             child.metrics.connections = child.metrics.flushes = 10
@@ -516,7 +516,7 @@ class MetricsTests(ParentCase):
         self.assertEqual(self.value("airyd_source_up"), 0)
 
     def test_silence(self) -> None:
-        """What a worker said before goes on counting, and the rest is shown."""
+        """Its last metrics stay in the sum, with the others."""
         self.serving()
         for child in self.reactor.children:
             child.metrics.flushes = 10
@@ -574,10 +574,10 @@ class PublishTests(ParentCase):
         self.started()
         status, text = self.publish()
         self.assertEqual(status, 503)
-        self.assertIn("No worker runs", text)
+        self.assertIn("No worker is running", text)
 
     def test_one_that_dies_over_it(self) -> None:
-        """Nobody can tell whether the event is published."""
+        """It is unknown whether the event was published."""
         self.serving()
         self.reactor.children[0].answers = False
         asked = self.ask("POST", f"/publish{MESSAGE}", b"{}")

@@ -1,4 +1,4 @@
-"""A worker's process as its parent sees it: what it is told and asked, and what it says."""
+"""A worker process as its parent sees it: orders, replies and reports."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Pipes:
 
 
 class RecordingObserver:
-    """Takes down what becomes of the worker."""
+    """Records the worker's states."""
 
     def __init__(self) -> None:
         self.heard: list[object] = []
@@ -104,7 +104,7 @@ class RecordingObserver:
 
 
 class Reactor(Clock):
-    """Takes down which process it was to start, and starts none."""
+    """Records the process to start, and starts none."""
 
     def spawnProcess(self, process: Any, executable: str, args: Any, env: Any, childFDs: Any) -> None:
         """See ``IReactorProcess``."""
@@ -152,7 +152,7 @@ class ProcessCase(SynchronousTestCase):
 
 
 class StartTests(ProcessCase):
-    """What a new process is given."""
+    """The arguments, pipes and first order of a new process."""
 
     def test_settings(self) -> None:
         """All of them come by the pipe, as they are."""
@@ -211,7 +211,7 @@ class ToldTests(ProcessCase):
 
 
 class LookTests(ProcessCase):
-    """Whether it gives signs of life."""
+    """Checks for signs of life."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -330,7 +330,7 @@ class AskedTests(ProcessCase):
         self.assertEqual(self.successResultOf(second).reasons, ["two"])
 
     def test_silence(self) -> None:
-        """It is waited for, not for ever; an answer that comes too late is nobody's."""
+        """The parent waits for a limited time; a late answer is ignored."""
         asked = self.process.readiness()
         request_id = self.request_id(ReadinessRequest)
         self.reactor.advance(ASK_PATIENCE - 0.1)
@@ -353,7 +353,7 @@ class AskedTests(ProcessCase):
 
 
 class SaysTests(ProcessCase):
-    """What the worker says by itself, and its end."""
+    """Reports without a request, and the worker's end."""
 
     def test_owner_hears(self) -> None:
         self.say(Serving(), Leaving())

@@ -92,7 +92,7 @@ class SharedTests(SynchronousTestCase):
 
 
 class Reactor:
-    """Takes down what is accepted from.
+    """Records the sockets that are accepted from.
 
     :ivar accepting: inode numbers of sockets, and the factory that gets their connections
     """
@@ -168,7 +168,7 @@ class InheritedTests(SynchronousTestCase):
                     socket.create_connection(("127.0.0.1", number))
 
     def test_tls(self) -> None:
-        """The certificate is for who accepts: what comes is wrapped."""
+        """The worker adds TLS to accepted connections."""
         listening = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(listening.close)
         inherited = InheritedSockets(cast(IReactorSocket, self.reactor), [[os.dup(listening.fileno())]], 0)

@@ -1,4 +1,4 @@
-"""What becomes of workers: started, started again, covered for, ended."""
+"""The supervisor: starts, restarts, covers for and stops workers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.doubles import record_log
 
 
 class Process:
-    """A worker's process that does what the test says, and takes down what it is told.
+    """A worker process that the test controls; it records its orders.
 
     :ivar told: ``terminate``, ``kill``, and tuples of whose sockets it covers
     :ivar answers: whether it gives signs of life
@@ -110,7 +110,7 @@ class SupervisorCase(SynchronousTestCase):
 
 
 class BeginTests(SupervisorCase):
-    """All must come up, once."""
+    """At the start, all workers must come up."""
 
     def test_all_are_started(self) -> None:
         self.supervisor.start()
@@ -128,12 +128,12 @@ class BeginTests(SupervisorCase):
         self.assertEqual(self.metrics.workers, 3)
 
     def test_nobody_is_covered_for(self) -> None:
-        """Who begins is there in a moment: to accept for it would unbalance all from the start."""
+        """Nobody covers for a worker that is starting: it serves in a moment, and the load would be unbalanced."""
         processes = self.serving()
         self.assertEqual([process.told for process in processes], [[], [], []])
 
     def test_one_that_can_not(self) -> None:
-        """It is a reason to give up, and to start nobody again."""
+        """The program gives up, and restarts no worker."""
         self.supervisor.start()
         self.spawned[1].end("ended with status 1: airyd: no")
         self.assertEqual(self.given_up, ["worker 2 ended with status 1: airyd: no"])
@@ -161,7 +161,7 @@ class BeginTests(SupervisorCase):
 
 
 class RestartTests(SupervisorCase):
-    """Who ends is started again, after a pause that grows."""
+    """A worker that ends is restarted after a growing pause."""
 
     def test_once(self) -> None:
         process = self.serving()[1]
@@ -177,7 +177,7 @@ class RestartTests(SupervisorCase):
         self.assertEqual((self.given_up, self.ended), ([], [1]))
 
     def test_pauses_grow(self) -> None:
-        """One that dies at once, again and again, is started less and less often."""
+        """A worker that keeps dying at once is restarted less and less often."""
         process = self.serving()[0]
         pauses = []
         for _ in range(12):
@@ -224,7 +224,7 @@ class RestartTests(SupervisorCase):
         self.assertGreater(self.clock.seconds() - begin, FIRST_PAUSE)
 
     def test_no_process(self) -> None:
-        """What the system can't do now is tried again."""
+        """If the system can't start a process now, it is tried again."""
         self.serving()[0].end()
         self.refuse = BlockingIOError("Resource temporarily unavailable")
         self.clock.pump([FIRST_PAUSE, FIRST_PAUSE, FIRST_PAUSE])
@@ -245,7 +245,7 @@ class RestartTests(SupervisorCase):
 
 
 class CoverTests(SupervisorCase):
-    """Others accept from the sockets of who doesn't."""
+    """Other workers accept from the sockets of a worker that does not serve."""
 
     def test_until_it_is_back(self) -> None:
         first, second, third = self.serving()
@@ -290,10 +290,10 @@ class CoverTests(SupervisorCase):
 
 
 class HangTests(SupervisorCase):
-    """Those who do not answer are covered for, and killed in the end."""
+    """Workers that do not answer are covered for, and killed after a while."""
 
     def looks(self, count: int) -> None:
-        """Let so many looks be made."""
+        """Let so many checks pass."""
         self.clock.pump([ALIVE_CHECK_EVERY] * count)
 
     def test_covered_and_killed(self) -> None:
@@ -318,7 +318,7 @@ class HangTests(SupervisorCase):
         process.serve()
         self.assertEqual((first.told, third.told, process.told), ([(1,), ()], [], []))
         self.assertEqual((self.metrics.workers, self.metrics.restarts, self.supervisor.silent_now()), (3, 1, []))
-        reason = f"worker 2 was killed, since it had not answered for {CHECKS_UNTIL_KILLED * ALIVE_CHECK_EVERY:g} s"
+        reason = f"worker 2 was killed because it had not answered for {CHECKS_UNTIL_KILLED * ALIVE_CHECK_EVERY:g} s"
         self.assertTrue(any(formatEvent(event).startswith(reason) for event in self.events))
 
     def test_it_answers_again(self) -> None:
@@ -333,7 +333,7 @@ class HangTests(SupervisorCase):
         self.assertEqual((second.told, self.metrics.hangs), ([], 0))
 
     def test_a_parent_that_was_stopped_itself(self) -> None:
-        """Nobody's silence is as long as its own sleep: that is one look, of which the answers come right after."""
+        """If the parent was stopped, that counts as one check; the answers arrive right after it."""
         first, second, third = self.serving()
         for process in (first, second, third):
             process.answers = False
@@ -395,7 +395,7 @@ class HangTests(SupervisorCase):
         self.looks(CHECKS_UNTIL_KILLED_AT_START)
         self.spawned[1].end()
         seconds = CHECKS_UNTIL_KILLED_AT_START * ALIVE_CHECK_EVERY
-        self.assertEqual(self.given_up, [f"worker 2 was killed, since it had not answered for {seconds:g} s"])
+        self.assertEqual(self.given_up, [f"worker 2 was killed because it had not answered for {seconds:g} s"])
 
     def test_nobody_looks_after_a_stop(self) -> None:
         """The stop has a bound of its own."""
@@ -413,7 +413,7 @@ class HangTests(SupervisorCase):
 
 
 class StopTests(SupervisorCase):
-    """All end, in bounded time."""
+    """All workers end within bounded time."""
 
     def test_all_are_asked(self) -> None:
         processes = self.serving()
@@ -455,7 +455,7 @@ class StopTests(SupervisorCase):
         self.assertEqual(len(self.spawned), 3)
 
     def test_one_that_dies_meanwhile(self) -> None:
-        """Nobody starts it again, and nobody covers for it."""
+        """It is neither restarted nor covered for."""
         first, second, third = self.serving()
         stopped = self.supervisor.stop()
         first.end("ended by SIGSEGV")

@@ -1,4 +1,4 @@
-"""What makes ``twistd airyd`` known; the rest is imported when it is asked for."""
+"""The plugin that gives twistd its command ``airyd``; airyd's own modules are imported when it is run."""
 
 import signal
 import sys
@@ -7,7 +7,7 @@ from twisted.application.service import ServiceMaker
 
 from airyd.runtime import signals
 
-# twistd loads the plugins of all its commands: others keep their signals.
+# twistd imports the plugins of all its commands; other commands must keep their signal handlers.
 if "airyd" in sys.argv:
     signals.hold(signal.SIGHUP, signal.SIGTERM)
 

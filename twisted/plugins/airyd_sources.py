@@ -1,4 +1,4 @@
-"""The twistd plugins of airyd's event sources, which import a source when it is used."""
+"""Plugins for ``--source``: the event sources by URL scheme, whose modules are imported when used."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from airyd.interfaces import IEventSource, IEventSourceParser, SourceContext
 
 @implementer(IPlugin, IEventSourceParser)
 class MemoryParser:
-    """The plugin of ``memory:``, for events published in this process."""
+    """``memory:`` has the events that are published in this process."""
 
     scheme = "memory"
     shared = False
     help = """\
 memory:[?history=N&history-bytes=B]
-    Events published in this process: with SEND by clients that may, or at the admin
-    endpoint. They end with the process.
+    Events that are published to this process: by clients that may SEND, and through
+    the admin endpoint. All are lost when the process ends.
     history        events kept per destination for clients that resume (default 1000)
-    history-bytes  bytes of these kept per destination (default 67108864, 64 MiB)"""
+    history-bytes  most bytes of these events per destination (default 67108864, 64 MiB)"""
 
     def parse(self, url: str, context: SourceContext) -> IEventSource:
         """Make the source (``IEventSourceParser``)."""
@@ -30,22 +30,22 @@ memory:[?history=N&history-bytes=B]
 
 @implementer(IPlugin, IEventSourceParser)
 class SampleParser:
-    """The plugin of ``sample:``, for made-up or recorded events."""
+    """``sample:`` is ``memory:`` with made-up events, or with the events of a file."""
 
     scheme = "sample"
     shared = False
     help = """\
 sample:[?rate=R&seed=S]
-    Made-up Airy conversations on the four destinations, from the first SUBSCRIBE on;
-    clients may publish, too. With --destination /events each event is also published
-    there, in the format of Airy 0.41 and later.
+    A made-up Airy conversation feed on the four destinations. It starts at the first
+    SUBSCRIBE; published events are added to it. With --destination /events, each event
+    also appears there, in the form of Airy 0.41 and later.
     rate           events per second (default 2)
-    seed           a whole number; the same one gives the same feed (default 1)
+    seed           a whole number; equal seeds give equal feeds (default 1)
 sample:?file=PATH[&loop=1]
-    Replays a file of lines {"destination": ..., "payload": ..., "at": SECONDS}; the
-    seconds count from the first SUBSCRIBE on and never decrease.
+    Replays a file with lines {"destination": ..., "payload": ..., "at": SECONDS}. The
+    seconds count from the first SUBSCRIBE and must not decrease.
     loop           1: start again after the last line (default 0)
-Both take history and history-bytes, as memory: does."""
+Both also take history and history-bytes of memory:."""
 
     def parse(self, url: str, context: SourceContext) -> IEventSource:
         """Make the source (``IEventSourceParser``)."""
@@ -56,22 +56,23 @@ Both take history and history-bytes, as memory: does."""
 
 _REDIS_HELP = """\
 {form}[?NAME=VALUE&...]
-    Redis Streams (Redis 7 or newer): one stream per destination, named by a prefix and
-    the destination, with the event in the field payload of an entry. Publish with
+    Redis Streams (Redis 7 or newer): one stream per destination. Its name is the prefix
+    and the destination; its entries have a field payload. Publish with
     XADD airyd:/queue/message MAXLEN ~ 10000 * payload JSON
-    With mode=pubsub: Redis Pub/Sub, for existing publishers, on channels with the same
-    names: PUBLISH airyd:/queue/message JSON. Redis keeps no messages.
+    With mode=pubsub, Redis Pub/Sub, for existing publishers: channels with the same
+    names. Publish with PUBLISH airyd:/queue/message JSON; Redis keeps no history.
     mode           stream or pubsub (default stream)
-    prefix         the prefix of stream and channel names (default airyd:)
-    maxlen         about how many entries are kept when airyd adds one (default 10000)
+    prefix         prefix of the names (default airyd:)
+    maxlen         approximate length to which airyd trims a stream when it publishes
+                   (default 10000)
     history, history-bytes
-                   with mode=pubsub: the history on each node, as for memory:
+                   with mode=pubsub: the history of each node, as for memory:
     password-file  a file with the password; or set AIRYD_REDIS_PASSWORD"""
 
 
 @implementer(IPlugin, IEventSourceParser)
 class RedisParser:
-    """The plugins of Redis URLs, for Redis Streams and Pub/Sub."""
+    """``redis:``, ``rediss:``, ``redis+unix:`` and ``redis+sentinel:`` read Redis Streams or Pub/Sub."""
 
     shared = True
 
@@ -87,8 +88,9 @@ class RedisParser:
 
 
 _TLS_HELP = """
-    ca-file        trusted certificate authorities, as PEM (default: the system's)
-    cert-file      the client's certificate, as PEM; its key is in key-file"""
+    ca-file        authorities that sign the server's certificate, as PEM (default: the
+                   system's)
+    cert-file      the client's certificate, as PEM; key-file has its key"""
 _UNIX_HELP = """
     db             the number of the database (default 0)"""
 
