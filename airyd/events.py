@@ -22,7 +22,7 @@ STATUS: Final = "/airyd/status"
 #: Where a client sends a new token (docs/protocol.rst, "Another token"). It can't be subscribed to.
 REFRESH: Final = "/airyd/token"
 #: The prefix of all names that airyd reserves for itself.
-OWN: Final = "/airyd/"
+RESERVED_PREFIX: Final = "/airyd/"
 
 #: An event id: needs no escapes in a header of any STOMP version.
 EVENT_ID = re.compile(r"[0-9A-Za-z._-]{1,100}\Z")
@@ -43,7 +43,7 @@ class Event(NamedTuple):
     body: bytes
 
 
-class Replay(NamedTuple):
+class HistoryPage(NamedTuple):
     """A page of history.
 
     :ivar events: the events after the requested id, oldest first

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorCore, IReactorFromThreads, IReac
 from zope.interface import Attribute, Interface
 
 from airyd.errors import Fault, PayloadRefused, StompError
-from airyd.events import Event, Replay, RowFilter
+from airyd.events import Event, HistoryPage, RowFilter
 from airyd.limits import Limits
 from airyd.revocation import Revocation
 
@@ -72,11 +72,11 @@ class IEventSource(Interface):
     def unwatch(destination: str) -> None:
         """Stop delivering a destination's events; the sink may still get events that are in flight."""
 
-    def replay(destination: str, after: str, limit: int) -> Deferred[Replay]:
+    def replay(destination: str, after: str, limit: int) -> Deferred[HistoryPage]:
         """Read at most ``limit`` events of the history that follow the id ``after``.
 
         ``after`` is an event's id or a position. If it is unknown, belongs to another source, or events after
-        it are lost, fires with ``Replay((), complete=False, more=False)``. The page must not be older than this
+        it are lost, fires with ``HistoryPage((), complete=False, more=False)``. The page must not be older than this
         call, because the caller keeps only events that are delivered from now on.
 
         Errors: ``SourceUnavailable``.
@@ -266,7 +266,7 @@ class IAuthenticator(Interface):
         """Return the problems that do not prevent logins, in the same form."""
 
 
-class AccessContext(NamedTuple):
+class AuthenticatorContext(NamedTuple):
     """The reactor, clock and environment of an authenticator, passed in so that tests can replace them.
 
     :ivar reactor: makes connections, and has monotonic time (``IReactorTime``)
@@ -296,7 +296,7 @@ class IAuthenticatorParser(Interface):
     name = Attribute("The spec's first word: a str.")
     help = Attribute("A few lines for ``--help-auth``: a str.")
 
-    def parse(arguments: str, context: AccessContext) -> IAuthenticator:
+    def parse(arguments: str, context: AuthenticatorContext) -> IAuthenticator:
         """Make the authenticator; ``arguments`` is the text after the spec's first colon, or empty.
 
         Errors: ``ConfigurationError`` whose text contains no secret.

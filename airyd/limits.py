@@ -66,7 +66,7 @@ PREFETCH_CAP = 1000
 SETTLED_MESSAGES = 2 * PREFETCH_CAP
 ENDED_SUBSCRIPTIONS = 1000
 #: Characters of a pattern in a SUBSCRIBE; a longer one matches no destination (``airyd.events.DESTINATION``).
-PATTERN = 202
+LONGEST_PATTERN = 202
 #: Characters of a token.
 LONGEST_TOKEN = 8 * KIB
 #: Events in one page of a replay.

@@ -59,7 +59,7 @@ def is_name(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and 0 < len(value) <= LONGEST_NAME and value.isprintable()
 
 
-class RevocationList:
+class RevocationTable:
     """The revocations in force, by kind and name; expired ones are removed.
 
     :param wall: returns the wall-clock time in seconds since 1970

@@ -19,7 +19,7 @@ from airyd.admin.access import read_admin_token
 from airyd.admin.server import admin_site
 from airyd.auth import make_authenticator
 from airyd.auth.chain import AuthenticatorChain
-from airyd.auth.revocations import RevocationRegistry
+from airyd.auth.revocation_registry import RevocationRegistry
 from airyd.client.context import ClientContext
 from airyd.client.timer_wheel import TimerWheel
 from airyd.config.catalogue import reload_catalogue
@@ -27,7 +27,7 @@ from airyd.config.settings import Settings
 from airyd.errors import ConfigurationError, Fault, SourceUnavailable, StompError
 from airyd.events import STATUS
 from airyd.hub.hub import Hub
-from airyd.interfaces import AccessContext, IRevocationKeeper, IServerReactor, Readiness, SourceContext
+from airyd.interfaces import AuthenticatorContext, IRevocationKeeper, IServerReactor, Readiness, SourceContext
 from airyd.limits import CLOSE_PATIENCE, SPREAD_AT_MOST, SPREAD_PER_CLIENT
 from airyd.listening.endpoints import ListeningEndpoint, check_distinct, read_text, url_of
 from airyd.metrics import ORIGIN_ADMIN, Metrics, make_registry
@@ -78,7 +78,7 @@ class Airyd(Service):
         self._routes = make_routes(settings.sources, surroundings)
         stores = [route.source.revocations for route in self._routes if IRevocationKeeper.providedBy(route.source)]
         self.revocations = RevocationRegistry(stores, reactor, wall, settings.token_max_age)
-        context = AccessContext(reactor, wall, os.environ)
+        context = AuthenticatorContext(reactor, wall, os.environ)
         authenticators = [make_authenticator(spec, context) for spec in settings.auth]
         self._authenticator = AuthenticatorChain(authenticators, self._metrics, self.revocations)
         self._endpoints = [ListeningEndpoint.read("--listen", text, sockets or reactor) for text in settings.listen]

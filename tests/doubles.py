@@ -16,7 +16,7 @@ from airyd.client.client import Client
 from airyd.client.context import ClientContext
 from airyd.client.timer_wheel import TimerWheel
 from airyd.errors import Fault
-from airyd.events import AIRY_DESTINATIONS, Replay, RowFilter
+from airyd.events import AIRY_DESTINATIONS, HistoryPage, RowFilter
 from airyd.hub.hub import Hub
 from airyd.interfaces import NO_OPENING, Credentials, IAuthenticator, IChannel, IEventSource, IPrincipal, Opening
 from airyd.limits import Limits
@@ -119,7 +119,7 @@ class Feed(MemorySource):
         watch = super().watch
         return self.watches.call(lambda: watch(destination, after_gap))
 
-    def replay(self, destination: str, after: str, limit: int) -> Deferred[Replay]:
+    def replay(self, destination: str, after: str, limit: int) -> Deferred[HistoryPage]:
         """See ``IEventSource``."""
         replay = super().replay
         return self.replays.call(lambda: replay(destination, after, limit))

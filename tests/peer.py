@@ -76,13 +76,13 @@ class Peer:
             subscription.notify(notice)
         return bool(carriers)
 
-    def established(self, request: Subscribe, position: str, recovered: bool | None) -> None:
+    def answer_subscribe(self, request: Subscribe, position: str, recovered: bool | None) -> None:
         """Keep it; the position without the destination's tag."""
         position = position.removeprefix(f"{destination_tag(request.destination)}-")
         self.answers.append((request.id, position, recovered))
         self.channel.say(websocket_framing([f"RECEIPT\nreceipt-id:{request.id}\n\n\0".encode()], 1))
 
-    def settled(self, request: Subscribe, message_ids: Collection[str]) -> None:
+    def remember_settled(self, request: Subscribe, message_ids: Collection[str]) -> None:
         """Keep the ids."""
         self.settled_ids += message_ids
 

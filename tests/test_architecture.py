@@ -48,7 +48,7 @@ FLOORS = (
         "airyd.stomp.recent",
         "airyd.stomp.requests",
         "airyd.stomp.state",
-        "airyd.stomp.subscriptions",
+        "airyd.stomp.subscription_ids",
         "airyd.stomp.transactions",
         "airyd.stomp.session",
     ),
@@ -61,7 +61,7 @@ FLOORS = (
         "airyd.auth.spec",
         "airyd.auth.anonymous",
         "airyd.auth.jwt.claims",
-        "airyd.auth.revocations",
+        "airyd.auth.revocation_registry",
         "airyd.auth.chain",
         "airyd.auth.jwt",
         "airyd.auth.jwt.keys",
@@ -130,7 +130,7 @@ FLOORS = (
         "airyd.runtime.garbage_collection",
         "airyd.runtime.log_writer",
         "airyd.runtime.logs",
-        "airyd.runtime.signals",
+        "airyd.runtime.early_signals",
         "airyd.runtime.process",
         "airyd.runtime.twistd_files",
         "airyd.websocket",
@@ -191,7 +191,7 @@ FLOORS = (
         "airyd.cli.tail",
         "airyd.cli.main",
         "airyd.cli.__main__",
-        "twisted.plugins.airyd_access",
+        "twisted.plugins.airyd_authenticators",
         "twisted.plugins.airyd_plugin",
         "twisted.plugins.airyd_sources",
     ),
@@ -365,7 +365,7 @@ class HouseTests(SynchronousTestCase):
         command = [sys.executable, "-c", program]
         done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
         loaded = set(done.stdout.split())
-        light = {"airyd", *FLOORS[0], "airyd.runtime", "airyd.runtime.signals", *plugins}
+        light = {"airyd", *FLOORS[0], "airyd.runtime", "airyd.runtime.early_signals", *plugins}
         self.assertEqual(set(), {name for name in loaded if name.partition(".")[0] == "airyd"} - light)
         self.assertEqual(set(), loaded & {REACTOR, "autobahn", "msgspec", "prometheus_client"})
 

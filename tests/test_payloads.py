@@ -14,7 +14,7 @@ from airyd.events import AIRY_DESTINATIONS, CHANNEL_CONNECTED, CHANNEL_DISCONNEC
 from airyd.limits import KIB
 from airyd.payloads import check
 
-OWN = "/queue/own"
+RESERVED_PREFIX = "/queue/own"
 LIMIT = 256 * KIB
 
 #: A payload of each of Airy's destinations, as documented.
@@ -104,12 +104,12 @@ class SizeTests(PayloadCase):
 
     def test_limit(self) -> None:
         body = b'{"a":"' + b"x" * 92 + b'"}'
-        check(OWN, body, 100)
-        self.assertEqual(self.refused("too_big", OWN, body, 99), "the body has 100 bytes; the limit is 99")
+        check(RESERVED_PREFIX, body, 100)
+        self.assertEqual(self.refused("too_big", RESERVED_PREFIX, body, 99), "the body has 100 bytes; the limit is 99")
 
     def test_size_is_in_bytes(self) -> None:
         body = encode({"a": "ä" * 10})
-        self.refused("too_big", OWN, body, len(body.decode()))
+        self.refused("too_big", RESERVED_PREFIX, body, len(body.decode()))
 
 
 class EncodingTests(PayloadCase):
@@ -117,7 +117,7 @@ class EncodingTests(PayloadCase):
 
     def test_where_nothing_is_read(self) -> None:
         for body in (b'{"unknown":"\xff"}', b'{"\xc3":1}', b'{"a":[{"b":"x\xc3"}]}', b'{"a":1}\xff'):
-            for destination in (OWN, EVENTS, *AIRY_DESTINATIONS):
+            for destination in (RESERVED_PREFIX, EVENTS, *AIRY_DESTINATIONS):
                 self.refused("not_utf8", destination, body)
 
     def test_in_a_field_that_is_read(self) -> None:
@@ -129,12 +129,12 @@ class EncodingTests(PayloadCase):
     def test_forms_that_browsers_refuse(self) -> None:
         surrogate, overlong, beyond, other_charset = b"\xed\xa0\x80", b"\xc0\xaf", b"\xf4\x90\x80\x80", b"gr\xfc\xdf"
         for raw in (surrogate, overlong, beyond, other_charset):
-            self.refused("not_utf8", OWN, b'{"a":"' + raw + b'"}')
+            self.refused("not_utf8", RESERVED_PREFIX, b'{"a":"' + raw + b'"}')
 
     def test_other_encodings(self) -> None:
         for encoding in ("utf-16", "utf-32"):
-            self.refused("not_utf8", OWN, '{"a":1}'.encode(encoding))
-        self.refused("not_json_object", OWN, '{"a":1}'.encode("utf-16-be"))
+            self.refused("not_utf8", RESERVED_PREFIX, '{"a":1}'.encode(encoding))
+        self.refused("not_json_object", RESERVED_PREFIX, '{"a":1}'.encode("utf-16-be"))
 
 
 class JsonTests(PayloadCase):
@@ -142,11 +142,11 @@ class JsonTests(PayloadCase):
 
     def test_an_object(self) -> None:
         for body in (b"{}", b' \t\r\n{"a" : 1}\n', b'{"a":null,"a":[]}', b'{"":{"":""}}', b'{"a":"\x7f"}'):
-            check(OWN, body, LIMIT)
+            check(RESERVED_PREFIX, body, LIMIT)
 
     def test_other_json(self) -> None:
         for body in (b"[]", b"[{}]", b"1", b'"{}"', b"null", b"true"):
-            for destination in (OWN, EVENTS, *AIRY_DESTINATIONS):
+            for destination in (RESERVED_PREFIX, EVENTS, *AIRY_DESTINATIONS):
                 self.refused("not_json_object", destination, body)
 
     def test_not_json(self) -> None:
@@ -156,11 +156,11 @@ class JsonTests(PayloadCase):
             b'{"a":NaN}', b'{"a":Infinity}', b'{"a":-Infinity}', b'{"a":"\n"}', b'{"a":"\x00"}', b'{"a":"\\x41"}',
             b'{"a":"\\u12"}', b'{"a":1/**/}', b'{"a":1 "b":2}', b"hello", b'{"a":"',
         ):  # fmt: skip
-            self.refused("not_json_object", OWN, body)
+            self.refused("not_json_object", RESERVED_PREFIX, body)
 
     def test_byte_order_mark(self) -> None:
         """``JSON.parse`` takes none, nor does RFC 8259."""
-        self.refused("not_json_object", OWN, b"\xef\xbb\xbf{}")
+        self.refused("not_json_object", RESERVED_PREFIX, b"\xef\xbb\xbf{}")
 
     def test_broken_behind_a_wrong_field(self) -> None:
         """Not being JSON is said before a field that is wrong."""
@@ -168,35 +168,35 @@ class JsonTests(PayloadCase):
 
     def test_numbers_of_any_size_where_none_is_read(self) -> None:
         for number in (b"1e999", b"9" * 5000, b"-0", b"1E-400", b"0.1e+1"):
-            check(OWN, b'{"a":' + number + b"}", LIMIT)
+            check(RESERVED_PREFIX, b'{"a":' + number + b"}", LIMIT)
             check(CHANNEL_CONNECTED, b'{"id":"x","a":' + number + b"}", LIMIT)
 
     def test_half_a_surrogate_pair(self) -> None:
         """``JSON.stringify`` writes such an escape for half an emoji, and ``JSON.parse`` reads it."""
         for text in (rb"\ud83d", rb"\ude00", rb"\uD83D.", rb"x\ud83d\ud83d\ude00\ude00", rb"\\\ud83d", rb"\ud83d\n"):
-            check(OWN, b'{"a":"' + text + b'"}', LIMIT)
-            check(OWN, b'{"' + text + b'":1}', LIMIT)
+            check(RESERVED_PREFIX, b'{"a":"' + text + b'"}', LIMIT)
+            check(RESERVED_PREFIX, b'{"' + text + b'":1}', LIMIT)
             check(CHANNEL_CONNECTED, b'{"id":"' + text + b'","name":"' + text + b'"}', LIMIT)
 
     def test_half_a_surrogate_pair_excuses_nothing_else(self) -> None:
         half = rb'"\ud83d"'
-        self.refused("not_json_object", OWN, b'{"a":' + half)
-        self.refused("not_json_object", OWN, b'{"a":' + half + rb',"b":"\q"}')
-        self.refused("not_json_object", OWN, b"[" + half + b"]")
+        self.refused("not_json_object", RESERVED_PREFIX, b'{"a":' + half)
+        self.refused("not_json_object", RESERVED_PREFIX, b'{"a":' + half + rb',"b":"\q"}')
+        self.refused("not_json_object", RESERVED_PREFIX, b"[" + half + b"]")
         self.refused("bad_field", CHANNEL_CONNECTED, b'{"id":5,"a":' + half + b"}")
         self.refused("bad_field", CHANNEL_CONNECTED, b'{"name":' + half + b"}")
 
     @given(st.dictionaries(st.text(), JSON, max_size=4), st.booleans())
     def test_whatever_json_dumps_writes(self, payload: dict[str, object], ascii_only: bool) -> None:
-        check(OWN, json.dumps(payload, ensure_ascii=ascii_only).encode("utf-8"), 1 << 30)
+        check(RESERVED_PREFIX, json.dumps(payload, ensure_ascii=ascii_only).encode("utf-8"), 1 << 30)
 
     @given(st.text(st.characters(categories=["Cs", "L", "Po"])))
     def test_text_with_halves_of_pairs(self, text: str) -> None:
-        check(OWN, json.dumps({text: text}).encode(), 1 << 30)
+        check(RESERVED_PREFIX, json.dumps({text: text}).encode(), 1 << 30)
 
     @given(st.binary(max_size=60) | st.text(alphabet='{}[]":,\\ud8ea01 ', max_size=60).map(str.encode))
     def test_nothing_else_is_raised(self, body: bytes) -> None:
-        for destination in (OWN, MESSAGE):
+        for destination in (RESERVED_PREFIX, MESSAGE):
             try:
                 check(destination, body, LIMIT)
             except PayloadRefused:
@@ -210,17 +210,17 @@ class DepthTests(PayloadCase):
     def test_deep(self) -> None:
         for opening, closing in ((b"[", b"]"), (b'{"a":', b"}")):
             for depth in (2_000, 40_000):
-                for destination in (OWN, MESSAGE):
+                for destination in (RESERVED_PREFIX, MESSAGE):
                     self.refused("too_deep", destination, b'{"a":' + opening * depth + b"1" + closing * depth + b"}")
 
     def test_deep_and_cut_off(self) -> None:
-        self.refused("too_deep", OWN, b'{"a":' + b"[" * 200_000)
+        self.refused("too_deep", RESERVED_PREFIX, b'{"a":' + b"[" * 200_000)
 
     def test_deep_behind_a_wrong_field(self) -> None:
         self.refused("too_deep", CHANNEL_CONNECTED, b'{"id":5,"a":' + b"[" * 5000 + b"]" * 5000 + b"}")
 
     def test_what_people_nest(self) -> None:
-        check(OWN, b'{"a":' + b"[" * 200 + b"]" * 200 + b"}", LIMIT)
+        check(RESERVED_PREFIX, b'{"a":' + b"[" * 200 + b"]" * 200 + b"}", LIMIT)
 
 
 class FieldTests(PayloadCase):
@@ -265,7 +265,7 @@ class FieldTests(PayloadCase):
 
     def test_other_destinations_have_no_fields(self) -> None:
         for body in (b"{}", b'{"id":5}', b'{"type":5,"payload":null}'):
-            for destination in (OWN, "/queue/events", "/events/more"):
+            for destination in (RESERVED_PREFIX, "/queue/events", "/events/more"):
                 check(destination, body, LIMIT)
 
     def test_an_event_has_a_type_and_a_payload(self) -> None:
@@ -290,11 +290,11 @@ class FieldTests(PayloadCase):
 
     def test_the_reason_shows_nothing_of_the_content(self) -> None:
         for destination, body in (
-            (OWN, b'{"secret":"s3cret"'),
-            (OWN, b'["s3cret"]'),
-            (OWN, b'{"s3cret":"\xff"}'),
-            (OWN, b'{"a":"s3cret\\q"}'),
-            (OWN, b's3cret'),
+            (RESERVED_PREFIX, b'{"secret":"s3cret"'),
+            (RESERVED_PREFIX, b'["s3cret"]'),
+            (RESERVED_PREFIX, b'{"s3cret":"\xff"}'),
+            (RESERVED_PREFIX, b'{"a":"s3cret\\q"}'),
+            (RESERVED_PREFIX, b's3cret'),
             (MESSAGE, b'{"s3cret":"s3cret","conversation_id":"s3cret"}'),
             (MESSAGE, changed(MESSAGE, "message", "s3cret")),
             (UNREAD_COUNT, changed(UNREAD_COUNT, "unread_message_count", "s3cret")),

@@ -20,7 +20,7 @@ from zope.interface.verify import verifyObject
 
 from airyd import PUBLIC
 from airyd.errors import ConfigurationError, LoginRefused
-from airyd.interfaces import AccessContext, Credentials, IAuthenticator, IEventSource, IPrincipal
+from airyd.interfaces import AuthenticatorContext, Credentials, IAuthenticator, IEventSource, IPrincipal
 from tests.sources.contract import NEWS, EventSourceContract
 from tests.sources.support import RecordingSink, make_context
 from tests.test_architecture import ROOT, imports
@@ -29,7 +29,7 @@ from tests.test_docs import example
 FOLDER: Final = ROOT / "docs/examples/plugin"
 EXAMPLES: Final = tuple(sorted(FOLDER.glob("**/*.py")))
 #: airyd's own plugins. ``airyd_plugin.py`` is not among them: it is a plugin of twistd.
-OWN: Final = (ROOT / "twisted/plugins/airyd_access.py", ROOT / "twisted/plugins/airyd_sources.py")
+RESERVED_PREFIX: Final = (ROOT / "twisted/plugins/airyd_authenticators.py", ROOT / "twisted/plugins/airyd_sources.py")
 NAMES: Final = frozenset(f"{module}.{name}" for module, names in PUBLIC.items() for name in names)
 
 
@@ -68,7 +68,7 @@ class PublicTests(SynchronousTestCase):
 
     def test_own_plugins_import_nothing_else(self) -> None:
         """But for what they are the plugins of, which they import when it is asked for, within ``parse``."""
-        for path in OWN:
+        for path in RESERVED_PREFIX:
             at_the_top = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ImportFrom)]
             names = used("\n".join(map(ast.unparse, at_the_top)))
             self.assertNotEqual([], names)
@@ -120,7 +120,7 @@ class PasscodeTests(SynchronousTestCase):
 
     def made(self, passcode: str) -> IAuthenticator:
         """Return it, with this passcode in its environment."""
-        context = AccessContext(make_context().reactor, lambda: 0.0, {"PASSCODE": passcode})
+        context = AuthenticatorContext(make_context().reactor, lambda: 0.0, {"PASSCODE": passcode})
         made: IAuthenticator = example_module("passcode").parse("PASSCODE", context)
         return made
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from airyd.revocation import Revocation, RevocationKind, RevocationList, is_name, new_revocation, retention
+from airyd.revocation import Revocation, RevocationKind, RevocationTable, is_name, new_revocation, retention
 
 ANN = Revocation(RevocationKind.SUBJECT, "ann", 10.0, 100.0)
 
@@ -15,7 +15,7 @@ class RevocationListTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.known = RevocationList(self.clock.seconds)
+        self.known = RevocationTable(self.clock.seconds)
 
     def find(self, name: str = "ann", kind: RevocationKind = RevocationKind.SUBJECT) -> Revocation | None:
         """Return what is known of a name."""
@@ -41,7 +41,7 @@ class RevocationListTests(SynchronousTestCase):
         """In whatever order they come, they mean the tokens of both."""
         more, longer = ANN._replace(at=20.0, until=90.0), ANN._replace(until=120.0)
         for order in ((ANN, more, longer), (longer, more, ANN)):
-            known = RevocationList(self.clock.seconds)
+            known = RevocationTable(self.clock.seconds)
             for each in order:
                 known.add(each)
             self.assertEqual(known.find(RevocationKind.SUBJECT, "ann"), ANN._replace(at=20.0, until=120.0))

@@ -17,7 +17,7 @@ from airyd.auth import make_authenticator
 from airyd.config.options import Options
 from airyd.errors import ConfigurationError
 from airyd.events import AIRY_DESTINATIONS
-from airyd.interfaces import AccessContext, SourceContext
+from airyd.interfaces import AuthenticatorContext, SourceContext
 from airyd.sources import make_source
 from bench.catalogue import scenarios
 from bench.scenarios import SIZES
@@ -134,7 +134,7 @@ class CommandTests(SynchronousTestCase):
 
         for spec in options.settings.auth:
             try:
-                make_authenticator(spec, AccessContext(cast(IReactorCore, reactor), lambda: 0.0))
+                make_authenticator(spec, AuthenticatorContext(cast(IReactorCore, reactor), lambda: 0.0))
             except ConfigurationError as error:
                 self.assertIn("there is no such file", str(error))
         for url in options.settings.sources:

@@ -18,7 +18,7 @@ from zope.interface.verify import verifyObject
 
 from airyd import tap
 from airyd.config.options import Options
-from airyd.runtime import process, signals
+from airyd.runtime import early_signals, process
 from airyd.service import Airyd
 from airyd.workers.parent import Parent
 
@@ -83,8 +83,8 @@ class TapTests(SynchronousTestCase):
         """It is followed when the reactor runs, once."""
         before = signal.getsignal(signal.SIGHUP)
         self.addCleanup(signal.signal, signal.SIGHUP, before)
-        signals.hold(signal.SIGHUP)
-        self.patch(signals, "_owner_of_terminal", 0)
+        early_signals.hold(signal.SIGHUP)
+        self.patch(early_signals, "_owner_of_terminal", 0)
         os.kill(os.getpid(), signal.SIGHUP)
         os.kill(os.getpid(), signal.SIGHUP)
         called: list[str] = []
@@ -100,7 +100,7 @@ class TapTests(SynchronousTestCase):
             called: list[str] = []
             reactor: Any = MemoryReactor()
             reactor.callFromThread = lambda call: call()
-            signals.hold(signal.SIGTERM)
+            early_signals.hold(signal.SIGTERM)
             process.on_sigterm(reactor, partial(called.append, "stop"))
             for _ in range(during):
                 os.kill(os.getpid(), signal.SIGTERM)
@@ -110,7 +110,7 @@ class TapTests(SynchronousTestCase):
                 call(*arguments, **keywords)
             for _ in range(later):
                 os.kill(os.getpid(), signal.SIGTERM)
-            self.assertEqual((called, signals.take(signal.SIGTERM)), (["stop"], False))
+            self.assertEqual((called, early_signals.take(signal.SIGTERM)), (["stop"], False))
 
     def test_the_terminal_is_closed(self) -> None:
         """What was started in a terminal ends with it, once, and not by a SIGHUP before."""

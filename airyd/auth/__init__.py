@@ -5,11 +5,11 @@ from __future__ import annotations
 from twisted.plugin import getPlugins
 
 from airyd.errors import ConfigurationError
-from airyd.interfaces import AccessContext, IAuthenticator, IAuthenticatorParser
+from airyd.interfaces import AuthenticatorContext, IAuthenticator, IAuthenticatorParser
 from airyd.spelling import did_you_mean
 
 
-def make_authenticator(spec: str, context: AccessContext) -> IAuthenticator:
+def make_authenticator(spec: str, context: AuthenticatorContext) -> IAuthenticator:
     """Return the authenticator that a spec such as ``anonymous:send`` names.
 
     Errors: ``ConfigurationError``, which quotes only the spec's first word.

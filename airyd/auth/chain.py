@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from airyd.auth.credentials import has_credentials
-from airyd.auth.revocations import RevocationRegistry
+from airyd.auth.revocation_registry import RevocationRegistry
 from airyd.errors import LoginFault, LoginRefused, LoginUnavailable
 from airyd.interfaces import Credentials, IAuthenticator, IPrincipal
 from airyd.metrics import Metrics

@@ -14,7 +14,7 @@ from airyd.cli.parser import CommandParser
 from airyd.cli.token import claim
 from airyd.cli.urls import ADMIN_URL, QUOTED, WEBSOCKET_PATH, WEBSOCKET_URL, admin_url, websocket_url
 from airyd.events import AIRY_DESTINATIONS, DESTINATION
-from airyd.limits import PATTERN
+from airyd.limits import LONGEST_PATTERN
 from airyd.patterns import ANY_SEGMENT, Pattern
 from airyd.revocation import LONGEST_NAME, MOST_TOKEN_MAX_AGE, RevocationKind, is_name
 from airyd.spelling import did_you_mean
@@ -385,6 +385,6 @@ def _destination_or_pattern(text: str) -> str:
     """Check the name of a destination, or a pattern (``airyd.patterns``)."""
     if ANY_SEGMENT not in text:
         return _destination(text)
-    if len(text) > PATTERN:
-        raise ValueError(f"a pattern has at most {PATTERN} characters")
+    if len(text) > LONGEST_PATTERN:
+        raise ValueError(f"a pattern has at most {LONGEST_PATTERN} characters")
     return Pattern(text).text

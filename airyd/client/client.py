@@ -18,7 +18,7 @@ from airyd.client.token_refresh import LOGIN_OVER, NOTICE, apply_rights, check_s
 from airyd.client.wildcard import SubscriptionKey, Wildcard
 from airyd.deferreds import result_of
 from airyd.errors import Fault, StompError
-from airyd.events import OWN, STATUS
+from airyd.events import RESERVED_PREFIX, STATUS
 from airyd.hub.subscription import Subscription
 from airyd.interfaces import Credentials, IChannel, IPrincipal
 from airyd.limits import DISCONNECT_PATIENCE, FURTHEST_LOOK
@@ -155,7 +155,7 @@ class Client:
     def _notice_carriers(self) -> list[Subscription]:
         return [one for one in self.subscribed.values() if isinstance(one, Subscription) and one.carries_notices]
 
-    def established(self, request: requests.Subscribe, position: str, recovered: bool | None) -> None:
+    def answer_subscribe(self, request: requests.Subscribe, position: str, recovered: bool | None) -> None:
         """Answer a SUBSCRIBE."""
         self._established_at = self._context.wheel.seconds()
         headers = {Header.LAST_MESSAGE_ID: position}
@@ -163,12 +163,12 @@ class Client:
             headers[Header.RECOVERED] = "true" if recovered else "false"
         self._receipt(request.receipt, headers)
 
-    def settled(self, request: requests.Subscribe, message_ids: Collection[str]) -> None:
+    def remember_settled(self, request: requests.Subscribe, message_ids: Collection[str]) -> None:
         """See ``Subscriber``."""
         if not self.is_over:
-            self._session.settled(request, message_ids)
+            self._session.remember_settled(request, message_ids)
 
-    def carry_out(self, request: requests.Request) -> Deferred[None] | None:
+    def dispatch(self, request: requests.Request) -> Deferred[None] | None:
         """See ``Requester``."""
         return self._HANDLERS[type(request)](self, request)
 
@@ -207,7 +207,7 @@ class Client:
         assert principal is not None  # noqa: S101  # the session returns no other request before accept()
         if ANY_SEGMENT in request.destination:  # no destination has it in its name
             return self._subscribe_wildcard(Wildcard(self._context, self, request, principal), request)
-        subscription = self._context.hub.subscription(self, request, principal.row_filter(request.destination))
+        subscription = self._context.hub.make_subscription(self, request, principal.row_filter(request.destination))
         if request.destination != STATUS and not principal.may_subscribe(request.destination):
             raise StompError(Fault.FORBIDDEN, f"You may not subscribe to {request.destination}.", request.receipt)
         most = self._context.limits.subscriptions
@@ -223,8 +223,8 @@ class Client:
         self.subscribed[request.id] = wildcard
         opening = wildcard.open()
         if opening is not None:
-            return opening.addCallback(lambda _: self._answer(request))
-        self._answer(request)
+            return opening.addCallback(lambda _: self._confirm(request))
+        self._confirm(request)
         return None
 
     def _unsubscribe(self, request: requests.Unsubscribe) -> None:
@@ -266,14 +266,14 @@ class Client:
         self._established_at = self._context.wheel.seconds()
         apply_rights(self, principal)
         self._context.metrics.refreshes += 1
-        self._answer(request)
+        self._confirm(request)
         if not self.is_over and self._disconnect is None:  # else the timer is that of the DISCONNECT
             self._timer.cancel()
             self._check_time()
 
     def _may_send(self, request: requests.Send) -> None:
         name, principal = request.destination, self._principal
-        if name.startswith(OWN) or principal is None or not principal.may_send(name):
+        if name.startswith(RESERVED_PREFIX) or principal is None or not principal.may_send(name):
             raise StompError(Fault.FORBIDDEN, f"You may not send to {name}.", request.receipt)
 
     def _settle(self, request: requests.Ack) -> None:
@@ -292,7 +292,7 @@ class Client:
             raise StompError(Fault.UNKNOWN_MESSAGE, text, request.receipt)
         self._receipt(request.receipt)
 
-    def _answer(self, request: requests.Request) -> None:
+    def _confirm(self, request: requests.Request) -> None:
         if not self.is_over:
             self._receipt(request.receipt)
 
@@ -302,9 +302,9 @@ class Client:
         self._receipt(request.receipt)
 
     def _commit(self, request: requests.Commit) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._carry_out(request))
+        return Deferred.fromCoroutine(self._run_transaction(request))
 
-    async def _carry_out(self, request: requests.Commit) -> None:
+    async def _run_transaction(self, request: requests.Commit) -> None:
         for operation in request.operations:
             if isinstance(operation, requests.Send):
                 await self._publish(operation)
@@ -394,9 +394,9 @@ class Client:
             requests.Send: _send,
             requests.Refresh: _refresh,
             requests.Ack: _settle,
-            requests.Begin: _answer,
+            requests.Begin: _confirm,
             requests.Collected: _collect,
-            requests.Abort: _answer,
+            requests.Abort: _confirm,
             requests.Commit: _commit,
             requests.Disconnect: _start_disconnect,
             requests.Violation: lambda client, request: client.fail(request.error),

@@ -27,7 +27,7 @@ class Requester(Protocol):
     def is_over(self) -> bool:
         """Whether the client has ended; then all that it sends is ignored."""
 
-    def carry_out(self, request: Request) -> Deferred[None] | None:
+    def dispatch(self, request: Request) -> Deferred[None] | None:
         """Carry out a request; return a Deferred only if it takes a while. Exceptions and failures become an ERROR."""
 
     def fail(self, error: StompError) -> None:
@@ -90,7 +90,7 @@ class RequestQueue:
         work: Deferred[None] | None = None
         # Nearly all requests are done at once, and need no Deferred, which would cost 4 µs per request.
         try:
-            work = client.carry_out(request)
+            work = client.dispatch(request)
         except Exception:  # noqa: BLE001  # all become an ERROR frame; bugs are logged, too
             self._refuse(Failure(), (request, client))
         if work is None:

@@ -18,7 +18,7 @@ from airyd.hub.destination import Destination
 from airyd.hub.interfaces import Subscriber
 from airyd.hub.subscription import Subscription, SubscriptionState
 from airyd.interfaces import IChannel, IPrincipal
-from airyd.limits import PATTERN, SOURCE_PATIENCE
+from airyd.limits import LONGEST_PATTERN, SOURCE_PATIENCE
 from airyd.patterns import Pattern
 from airyd.stomp.message import Framing
 from airyd.stomp.requests import Subscribe
@@ -152,7 +152,7 @@ class Wildcard:
 
     def _open_part(self, name: str, receipt: str | None, is_late: bool) -> Deferred[None] | None:
         request = replace(self._request, destination=name, receipt=receipt)
-        destination = self._context.hub.destination(request)
+        destination = self._context.hub.find_destination(request)
         part = WildcardPart(destination, self, request, self._principal.row_filter(name), is_late)
         self._parts[name] = part
         self._client.subscribed[self._request.id, name] = part
@@ -283,13 +283,13 @@ class Wildcard:
         """See ``Subscriber``."""
         return self._client.notify(notice)
 
-    def established(self, request: Subscribe, position: str, recovered: bool | None) -> None:
+    def answer_subscribe(self, request: Subscribe, position: str, recovered: bool | None) -> None:
         """See ``Subscriber``; the client answers once for all parts together."""
-        self._client.established(replace(request, receipt=None), position, recovered)
+        self._client.answer_subscribe(replace(request, receipt=None), position, recovered)
 
-    def settled(self, request: Subscribe, message_ids: Collection[str]) -> None:
+    def remember_settled(self, request: Subscribe, message_ids: Collection[str]) -> None:
         """See ``Subscriber``."""
-        self._client.settled(request, message_ids)
+        self._client.remember_settled(request, message_ids)
 
     def fail(self, error: StompError) -> None:
         """See ``Subscriber``."""
@@ -303,8 +303,8 @@ class Wildcard:
 
 def _read_pattern(text: str) -> Pattern:
     try:
-        if len(text) > PATTERN:
-            raise ValueError(f"a pattern has at most {PATTERN} characters")
+        if len(text) > LONGEST_PATTERN:
+            raise ValueError(f"a pattern has at most {LONGEST_PATTERN} characters")
         return _pattern(text)
     except ValueError as error:
         raise StompError(Fault.INVALID_HEADER, f"In SUBSCRIBE, {error}.") from None

@@ -9,7 +9,7 @@ from twisted.logger import Logger
 
 from airyd.config.settings import DestinationsFile
 from airyd.errors import ConfigurationError
-from airyd.events import DESTINATION, OWN, STATUS, share_a_tag
+from airyd.events import DESTINATION, RESERVED_PREFIX, STATUS, share_a_tag
 from airyd.files import read_text
 from airyd.sources.routing import assign_destinations
 
@@ -22,8 +22,8 @@ def check_name(name: str, present: Collection[str]) -> None:
     """Raise ``ValueError`` with the reason if this name can't be added to the destinations ``present``."""
     if not DESTINATION.match(name):
         raise ValueError("give a path such as /queue/tags, of letters, digits and ._~/+@%-")
-    if name.startswith(OWN):
-        raise ValueError(f"names that begin with {OWN} are airyd's own")
+    if name.startswith(RESERVED_PREFIX):
+        raise ValueError(f"names that begin with {RESERVED_PREFIX} are airyd's own")
     if name in present:
         raise ValueError("this destination exists already")
 

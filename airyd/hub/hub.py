@@ -157,15 +157,17 @@ class Hub:
             once_a_minute=f"left out {destination} {refusal.kind}",
         )
 
-    def subscription(self, subscriber: Subscriber, request: Subscribe, row_filter: RowFilter | None) -> Subscription:
+    def make_subscription(
+        self, subscriber: Subscriber, request: Subscribe, row_filter: RowFilter | None
+    ) -> Subscription:
         """Create a subscription; ``open()`` starts it.
 
         Raises ``StompError`` as :meth:`destination` does.
         """
-        destination = self.destination(request)
+        destination = self.find_destination(request)
         return Subscription(destination, subscriber, request, row_filter if destination.status is None else None)
 
-    def destination(self, request: Subscribe) -> Destination:
+    def find_destination(self, request: Subscribe) -> Destination:
         """Return the destination of a SUBSCRIBE.
 
         Raises ``StompError`` for a destination that isn't in the catalogue, or an ack mode that it doesn't have.

@@ -34,14 +34,14 @@ class Subscriber(Protocol):
     def notify(self, notice: bytes) -> bool:
         """Send a notice (``airyd.notices``) on ``/airyd/status``; return whether the client can be notified."""
 
-    def established(self, request: Subscribe, position: str, recovered: bool | None) -> None:
+    def answer_subscribe(self, request: Subscribe, position: str, recovered: bool | None) -> None:
         """Answer a SUBSCRIBE; called before the subscription's first MESSAGE is sent.
 
         :param position: the ``message-id`` after which the subscription gets every event
         :param recovered: whether the requested resume is complete; None if none was requested
         """
 
-    def settled(self, request: Subscribe, message_ids: Collection[str]) -> None:
+    def remember_settled(self, request: Subscribe, message_ids: Collection[str]) -> None:
         """Remember messages that no longer await an ACK: it has arrived, or the subscription has ended."""
 
     def fail(self, error: StompError) -> None:

@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from airyd.errors import Fault, SourceUnavailable, StompError
-from airyd.events import Event, Replay
+from airyd.events import Event, HistoryPage
 from airyd.interfaces import IEventSource
 from airyd.limits import HELD_BYTES, HELD_EVENTS, REPLAY_BUFFER, REPLAY_PAGE, REPLAY_PIECE, REPLAY_PIECE_BYTES
 from airyd.metrics import REPLAY_LOST, Metrics
@@ -177,7 +177,7 @@ class ReplayCursor:
         return self._state is ReplayState.ENDED
 
     def catch_up(self) -> None:
-        """Replay the events after the client's position, then go live."""
+        """HistoryPage the events after the client's position, then go live."""
         self._read()
 
     def go_live(self, position: str) -> None:
@@ -253,7 +253,7 @@ class ReplayCursor:
         if len(self._held) > HELD_EVENTS or self._held_bytes > HELD_BYTES:
             self._held = None  # too many: the history has them, and a later page will
 
-    def _page(self, page: Replay) -> None:
+    def _page(self, page: HistoryPage) -> None:
         if self.is_over:
             return
         if not page.complete:
@@ -262,7 +262,7 @@ class ReplayCursor:
         # When hundreds reconnect at once, sending their pages must not delay the live events of all others.
         self._target.in_turn(lambda: self._replay(page, page.events))
 
-    def _replay(self, page: Replay, rest: Sequence[Event]) -> None:
+    def _replay(self, page: HistoryPage, rest: Sequence[Event]) -> None:
         """Send the rest of a page, piece by piece."""
         if not self._established and not self.is_over:
             self._established = True
@@ -329,7 +329,7 @@ class ReplayCursor:
             probe = self._source.replay(self._destination, self._last, 1)
             probe.addCallback(self._probed, self._last).addErrback(self._unprobed)
 
-    def _probed(self, page: Replay, last: str) -> None:
+    def _probed(self, page: HistoryPage, last: str) -> None:
         if self._state is ReplayState.PAUSED and self._last == last and not page.complete:
             self._incomplete()
 

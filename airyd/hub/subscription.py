@@ -111,7 +111,7 @@ class Subscription:
         return self._destination.status is not None and self.group is not None
 
     def open(self) -> Deferred[None] | None:
-        """Start; fires when ``Subscriber.established`` was called, and is None if that was called at once.
+        """Start; fires when ``Subscriber.answer_subscribe`` was called, and is None if that was called at once.
 
         The client's connection ends with an ERROR after ``SOURCE_PATIENCE`` seconds without an answer.
         """
@@ -157,7 +157,7 @@ class Subscription:
 
     def _settled(self, request: Subscribe, event_ids: Sequence[str]) -> None:
         name = self._destination.name
-        self._subscriber.settled(request, [message_id(name, each) for each in event_ids])
+        self._subscriber.remember_settled(request, [message_id(name, each) for each in event_ids])
 
     def notify(self, notice: bytes) -> None:
         """Send a notice after pending events; call it only on a subscription that :attr:`carries_notices`."""
@@ -290,7 +290,7 @@ class Subscription:
         self._destination.turns.submit(call)
 
     def _answer(self, unicast: Unicast, position: str, recovered: bool | None) -> None:
-        self._subscriber.established(unicast.request, message_id(self._destination.name, position), recovered)
+        self._subscriber.answer_subscribe(unicast.request, message_id(self._destination.name, position), recovered)
         status = self._destination.status
         if status is not None and self._unicast is not None:
             self.send_events([status.state()])

@@ -13,7 +13,7 @@ import gc
 from typing import Final
 
 #: Connections opened between two freezes. They are some 2,500 objects, which a collection scans in 1 ms.
-CONNECTIONS: Final = 128
+CONNECTIONS_PER_FREEZE: Final = 128
 #: The thresholds of the three generations (``gc.set_threshold``). A burst of events makes many objects but no garbage.
 #: The two younger generations have at most 9,000 objects, which a collection scans in 3 ms.
 _THRESHOLDS: Final = (3000, 1, 200)

@@ -17,7 +17,7 @@ from twisted.logger import Logger
 
 from airyd.interfaces import IServerReactor
 from airyd.metrics import LogMetrics
-from airyd.runtime import signals
+from airyd.runtime import early_signals
 from airyd.runtime.log_writer import LogWriter
 
 _log = Logger()
@@ -47,7 +47,7 @@ def on_sigterm(reactor: IServerReactor, stop: Callable[[], None]) -> None:
 
     # The reactor installs its own handler when it begins to run; replacing that later would leave a gap.
     reactor.sigTerm = end
-    reactor.callWhenRunning(lambda: stop_once() if signals.take(signal.SIGTERM) else None)
+    reactor.callWhenRunning(lambda: stop_once() if early_signals.take(signal.SIGTERM) else None)
 
 
 def on_sighup(reactor: IServerReactor, reload: Callable[[], None], terminal: int = 0) -> None:
@@ -69,7 +69,7 @@ def on_sighup(reactor: IServerReactor, reload: Callable[[], None], terminal: int
 
     before = signal.signal(signal.SIGHUP, again)
     reactor.addSystemEventTrigger("after", "shutdown", signal.signal, signal.SIGHUP, before)
-    if signals.take(signal.SIGHUP):
+    if early_signals.take(signal.SIGHUP):
         reload()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from airyd.events import Event, Replay
+from airyd.events import Event, HistoryPage
 from airyd.limits import MIB
 from airyd.sources.url_query import Query
 
@@ -13,7 +13,7 @@ HISTORY: Final = 1000
 HISTORY_BYTES: Final = 64 * MIB
 
 #: The page after an id that is unknown, or after which an event is lost.
-UNKNOWN: Final = Replay((), complete=False, more=False)
+UNKNOWN: Final = HistoryPage((), complete=False, more=False)
 
 
 class History:
@@ -38,13 +38,13 @@ class History:
             self._bytes_left += len(self._events.pop(self.first).body)
             self.first += 1
 
-    def after(self, number: int, limit: int) -> Replay:
+    def after(self, number: int, limit: int) -> HistoryPage:
         """Return a page of at most ``limit`` events after the one with this number."""
         if not self.first - 1 <= number <= self.last:
             return UNKNOWN
         end = min(number + limit, self.last)
         events = tuple(self._events[each] for each in range(number + 1, end + 1))
-        return Replay(events, complete=True, more=end < self.last)
+        return HistoryPage(events, complete=True, more=end < self.last)
 
 
 def read_bounds(query: Query) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
 from airyd.errors import SourceUnavailable
-from airyd.events import Event, Replay
+from airyd.events import Event, HistoryPage
 from airyd.interfaces import IEventSink, IEventSource, SourceContext
 from airyd.sources.history import HISTORY, HISTORY_BYTES, UNKNOWN, History, read_bounds
 from airyd.sources.url_query import Query
@@ -68,7 +68,7 @@ class MemorySource:
         # Otherwise a watch called within deliver() would return a position and then deliver an event before it.
         self._pending = [event for event in self._pending if event.destination != destination]
 
-    def replay(self, destination: str, after: str, limit: int) -> Deferred[Replay]:
+    def replay(self, destination: str, after: str, limit: int) -> Deferred[HistoryPage]:
         """Read a page of history (``IEventSource``).
 
         The event ``after`` itself may be dropped, if all events after it are still there.

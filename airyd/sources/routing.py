@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from airyd.errors import ConfigurationError
-from airyd.events import Replay
+from airyd.events import HistoryPage
 from airyd.interfaces import IEventSink, IEventSource, SourceContext
 from airyd.patterns import Pattern
 from airyd.sources import make_source
@@ -154,9 +154,9 @@ class RoutingSource:
         """Stop delivering this destination's events (``IEventSource``)."""
         self._sources[destination].unwatch(destination)
 
-    def replay(self, destination: str, after: str, limit: int) -> Deferred[Replay]:
+    def replay(self, destination: str, after: str, limit: int) -> Deferred[HistoryPage]:
         """Read a page of history (``IEventSource``)."""
-        page: Deferred[Replay] = self._sources[destination].replay(destination, after, limit)
+        page: Deferred[HistoryPage] = self._sources[destination].replay(destination, after, limit)
         return page
 
     def order(self, destination: str, event_id: str) -> tuple[int, ...]:

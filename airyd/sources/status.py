@@ -11,7 +11,7 @@ from zope.interface import implementer
 
 from airyd import notices
 from airyd.errors import UnknownDestination
-from airyd.events import STATUS, Event, Replay
+from airyd.events import STATUS, Event, HistoryPage
 from airyd.interfaces import IEventSink, IStatusSource
 
 #: Seconds between two checks of the sources, while a client is subscribed.
@@ -108,9 +108,9 @@ class StatusSource:
             self._looking.cancel()
             self._looking = None
 
-    def replay(self, destination: str, after: str, limit: int) -> Deferred[Replay]:
+    def replay(self, destination: str, after: str, limit: int) -> Deferred[HistoryPage]:
         """Return that there is no history: only the current state counts (``IEventSource``)."""
-        return succeed(Replay((), complete=False, more=False))
+        return succeed(HistoryPage((), complete=False, more=False))
 
     def order(self, destination: str, event_id: str) -> tuple[int, ...]:
         """Return the epoch and the number of an id (``IEventSource``)."""

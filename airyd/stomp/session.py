@@ -43,7 +43,7 @@ from airyd.stomp.spec import (
     negotiate_version,
 )
 from airyd.stomp.state import DEAF, HOLDING, REFUSED, TABLE, State
-from airyd.stomp.subscriptions import Subscriptions
+from airyd.stomp.subscription_ids import SubscriptionIds
 from airyd.stomp.transactions import Transactions
 
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
@@ -86,7 +86,7 @@ class Session:
         self._limits = limits
         self._server_heart_beat = heart_beat
         self._parser = Parser(limits, FROM_CLIENT)
-        self._subscriptions = Subscriptions(limits)
+        self._subscriptions = SubscriptionIds(limits)
         # Created with the first BEGIN, which most connections never send.
         self._transactions: Transactions | None = None
 
@@ -134,12 +134,12 @@ class Session:
         """Return the RECEIPT frame for a request's receipt, with additional headers."""
         return Frame(Command.RECEIPT, {Header.RECEIPT_ID: receipt, **headers}).encode(self.version)
 
-    def settled(self, request: Subscribe, message_ids: Iterable[str]) -> None:
+    def remember_settled(self, request: Subscribe, message_ids: Iterable[str]) -> None:
         """Remember messages of a subscription that no longer await an ACK, for :meth:`was_settled`."""
         subscription: int | str | None = request.ordinal
         if self.version is not Version.V1_2:
             subscription = request.id if self.version is Version.V1_1 else None
-        self._subscriptions.settled(subscription, message_ids)
+        self._subscriptions.remember_settled(subscription, message_ids)
 
     def was_settled(self, request: Ack) -> bool:
         """Return whether the message of an ACK or NACK was sent and no longer awaits one."""
@@ -152,7 +152,7 @@ class Session:
         ``detail`` is the sentence in the body. This may be called in every state.
         """
         self._move(State.FAILED)
-        self._subscriptions = Subscriptions(self._limits)  # not before: earlier requests may still have used them
+        self._subscriptions = SubscriptionIds(self._limits)  # not before: earlier requests may still have used them
         headers = {Header.MESSAGE: fault.message, Header.CONTENT_TYPE: "text/plain"}
         if receipt is not None:
             headers[Header.RECEIPT_ID] = receipt
@@ -201,7 +201,7 @@ class Session:
     def _disconnect(self, frame: Frame) -> Disconnect:
         return Disconnect(frame.receipt)
 
-    # Subscriptions
+    # SubscriptionIds
 
     def _subscribe(self, frame: Frame) -> Subscribe:
         headers = frame.headers
@@ -221,7 +221,7 @@ class Session:
             prefetch = min(int(prefetch_count), PREFETCH_CAP)
         ordinal = self._subscriptions.begin(subscription_id, ack, None if needs_id else destination)
         return Subscribe(
-            intern(subscription_id),  # the same string as in Subscriptions
+            intern(subscription_id),  # the same string as in SubscriptionIds
             destination,
             ack,
             prefetch,

@@ -59,7 +59,7 @@ class StompWebSocket(WebSocketConnection):
         context.metrics.connections += 1
         context.metrics.connections_opened += 1
         self.factory.channels.add(self)
-        if context.metrics.connections_opened % garbage.CONNECTIONS == 0:
+        if context.metrics.connections_opened % garbage.CONNECTIONS_PER_FREEZE == 0:
             garbage.spare()
         super().connectionMade()
 

@@ -7,7 +7,7 @@ import time
 from importlib import import_module
 from typing import cast
 
-from airyd.runtime import signals
+from airyd.runtime import early_signals
 
 
 def main() -> None:
@@ -15,7 +15,7 @@ def main() -> None:
     # Ctrl-C, and the end of a terminal, also reach the workers; only their parent acts on these.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    signals.hold(signal.SIGTERM)
+    early_signals.hold(signal.SIGTERM)
     # Import the slow modules only after the signals are held.
     from airyd.workers.messages import read_start
 

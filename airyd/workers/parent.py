@@ -23,7 +23,7 @@ from airyd.errors import ConfigurationError, SourceUnavailable
 from airyd.interfaces import IServerReactor, Readiness
 from airyd.listening.endpoints import ListeningEndpoint, end_program, read_text, url_of
 from airyd.metrics import Metrics, WorkersMetrics, make_registry
-from airyd.revocation import Revocation, RevocationKind, RevocationList, new_revocation
+from airyd.revocation import Revocation, RevocationKind, RevocationTable, new_revocation
 from airyd.service import Airyd
 from airyd.sources import is_shared
 from airyd.workers.metrics import MetricsAggregator, families_of
@@ -68,7 +68,7 @@ class Parent(Service):
         self.registry.register(self._workers_metrics)
         self._aggregator = MetricsAggregator()
         self._round_robin = count()
-        self._revocations = RevocationList(wall)
+        self._revocations = RevocationTable(wall)
         self._spawner = Spawner(reactor, settings, os.environ, self._sockets.descriptors, self._revocations)
         self._supervisor = Supervisor(
             settings.workers,

@@ -111,7 +111,7 @@ class Worker:
         self._sockets = InheritedSockets(reactor, descriptors, start.number)
         self._airyd = Airyd(start.settings, reactor, wall, self._sockets)
         self._airyd.revocations.learn(start.revocations)
-        self._messages = MessageProtocol(self._carry_out, self._parent_lost)
+        self._messages = MessageProtocol(self._run_transaction, self._parent_lost)
         self._is_linked = True
         self._is_ending = False
         metrics = LogMetrics()
@@ -153,7 +153,7 @@ class Worker:
             self._pipes.loseConnection()
             await self._flushed.addTimeout(_LAST_WORDS, self._reactor, lambda _, __: None)
 
-    def _carry_out(self, data: bytes) -> None:
+    def _run_transaction(self, data: bytes) -> None:
         match read_order(data):
             case Cover(numbers):
                 self._sockets.cover(numbers)

@@ -20,7 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.auth import make_authenticator
 from airyd.errors import LoginFault, LoginRefused
-from airyd.interfaces import AccessContext, Credentials, IAuthenticator, IPrincipal, Opening
+from airyd.interfaces import AuthenticatorContext, Credentials, IAuthenticator, IPrincipal, Opening
 from tests.leaks import MARK
 
 #: The secret of HS256, and when the tests happen.
@@ -35,7 +35,9 @@ _JWS: Final = PyJWS()
 def authenticator(spec: str, clock: Clock | None = None, **environ: str) -> IAuthenticator:
     """Return the authenticator of a spec; the given or a new clock is both reactor and wall clock."""
     clock = clock or Clock()
-    context = AccessContext(cast(IReactorCore, clock), lambda: NOW + clock.seconds(), {"SECRET": SECRET, **environ})
+    context = AuthenticatorContext(
+        cast(IReactorCore, clock), lambda: NOW + clock.seconds(), {"SECRET": SECRET, **environ}
+    )
     return make_authenticator(spec, context)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from airyd.auth.revocations import RevocationRegistry
+from airyd.auth.revocation_registry import RevocationRegistry
 from airyd.errors import LoginFault, LoginRefused
 from airyd.events import RowFilter
 from airyd.interfaces import IRevocable

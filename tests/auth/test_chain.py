@@ -13,7 +13,7 @@ from zope.interface.verify import verifyObject
 from airyd.auth.chain import AuthenticatorChain
 from airyd.auth.jwt import jwks as keysets
 from airyd.auth.jwt.keys import pem_keys
-from airyd.auth.revocations import RevocationRegistry
+from airyd.auth.revocation_registry import RevocationRegistry
 from airyd.errors import LoginFault, LoginRefused, LoginUnavailable
 from airyd.interfaces import Credentials, IAuthenticator, Opening
 from airyd.metrics import Metrics
@@ -33,7 +33,7 @@ from tests.auth.case import (
     public_pem,
     token,
 )
-from tests.auth.test_revocations import Store
+from tests.auth.test_revocation_registry import Store
 from tests.doubles import record_log, text_of
 
 NOBODY = Credentials(None, None, {})

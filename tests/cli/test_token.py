@@ -19,7 +19,7 @@ from airyd.cli.main import main
 from airyd.cli.options import TokenOptions, parse
 from airyd.cli.parser import UsageError
 from airyd.cli.token import TokenUnreadable, claim, mint, token_source
-from airyd.interfaces import AccessContext, IPrincipal
+from airyd.interfaces import AuthenticatorContext, IPrincipal
 from tests.auth.case import bearer, log_in
 
 SECRET = b"a-secret-that-is-as-long-as-it-must-be"
@@ -32,7 +32,7 @@ class MintTests(SynchronousTestCase):
         """Return the name of the principal that a server takes from the token."""
         path = Path(self.mktemp()).absolute()
         path.write_bytes(secret)
-        context = AccessContext(cast(IReactorCore, Clock()), lambda: now)
+        context = AuthenticatorContext(cast(IReactorCore, Clock()), lambda: now)
         door = make_authenticator(f"jwt:secret-file={path}{words}", context)
         principal: IPrincipal = self.successResultOf(log_in(door, bearer(token)))
         return principal

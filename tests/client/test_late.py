@@ -5,7 +5,7 @@ from __future__ import annotations
 from airyd.errors import Fault
 from airyd.events import MESSAGE, UNREAD_COUNT
 from airyd.limits import ENDED_SUBSCRIPTIONS, SETTLED_MESSAGES
-from airyd.stomp import subscriptions
+from airyd.stomp import subscription_ids
 from tests.client.frames import subscribe, unsubscribe
 from tests.doubles import Channel, ClientTestCase, frame
 from tests.integration.wire import StompFrame
@@ -215,7 +215,7 @@ class LateTests(ClientTestCase):
 
     def test_bounds(self) -> None:
         """The oldest messages are forgotten, so a very late ACK is a fault."""
-        self.patch(subscriptions, "SETTLED_MESSAGES", 3)
+        self.patch(subscription_ids, "SETTLED_MESSAGES", 3)
         for version in VERSIONS:
             channel, (first, *others) = self.sent(version, "client-individual", count=4)
             for message in (first, *others):

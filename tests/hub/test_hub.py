@@ -42,7 +42,7 @@ class HubCase(SynchronousTestCase):
         """Return a peer that is subscribed to these."""
         peer = Peer()
         for number, name in enumerate(names):
-            subscription = self.hub.subscription(peer, request(name, f"sub-{number}", ack=ack), None)
+            subscription = self.hub.make_subscription(peer, request(name, f"sub-{number}", ack=ack), None)
             peer.subscriptions.append(subscription)
             self.assertIsNone(subscription.open())
         return peer
@@ -119,7 +119,7 @@ class TurnTests(HubCase):
                 return True
 
         plain, filtered = self.peer("/a"), Peer()
-        subscription = self.hub.subscription(filtered, request("/a", "sub-0"), Failing())
+        subscription = self.hub.make_subscription(filtered, request("/a", "sub-0"), Failing())
         filtered.subscriptions.append(subscription)
         subscription.open()
         self.assertRaises(ZeroDivisionError, self.bring, a=1)
@@ -192,13 +192,13 @@ class CatalogueTests(HubCase):
 
     def test_subscribing_to_what_is_not_there(self) -> None:
         asked = request("/else", "sub-7")
-        error = self.assertRaises(StompError, self.hub.subscription, Peer(), asked, None)
+        error = self.assertRaises(StompError, self.hub.make_subscription, Peer(), asked, None)
         self.assertEqual((error.fault, error.receipt), (Fault.UNKNOWN_DESTINATION, "sub-7"))
         self.assertIn("'/else'", error.detail)
         self.assertIn("/a, /b, /queue/message", error.detail)
 
     def test_a_long_name_is_not_repeated_in_full(self) -> None:
-        error = self.assertRaises(StompError, self.hub.subscription, Peer(), request("/" + "x" * 9000), None)
+        error = self.assertRaises(StompError, self.hub.make_subscription, Peer(), request("/" + "x" * 9000), None)
         self.assertLess(len(error.detail), 1000)
 
     def test_followers_are_told(self) -> None:

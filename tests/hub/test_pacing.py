@@ -50,7 +50,7 @@ class GapNoticeTests(SynchronousTestCase):
 
     def subscribe(self, peer: Peer, name: str, id: str = "0", ack: AckMode = AckMode.AUTO) -> None:
         """Let a client subscribe once more."""
-        subscription = self.hub.subscription(peer, request(name, id, ack=ack), None)
+        subscription = self.hub.make_subscription(peer, request(name, id, ack=ack), None)
         peer.subscriptions.append(subscription)
         self.assertIsNone(subscription.open())
 
@@ -225,7 +225,7 @@ class GapNoticeTests(SynchronousTestCase):
         (renewed,) = self.twin.watches
         self.twin.answer_watch(renewed)
         peer.leave()
-        self.hub.subscription(Peer(), request(NAME, "0"), None).open()
+        self.hub.make_subscription(Peer(), request(NAME, "0"), None).open()
         (new,) = self.twin.watches
         self.assertEqual((renewed.after_gap, new.after_gap), (True, False))
 

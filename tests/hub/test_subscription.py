@@ -75,7 +75,7 @@ class EstablishTests(DestinationCase):
         """The RECEIPT itself fails the client: nothing comes after it, and nothing is kept."""
         for last in (None, event_id(0), event_id(9)):
             peer = Peer()
-            with patch.object(peer, "established", lambda *_, peer=peer: peer.leave()):
+            with patch.object(peer, "answer_subscribe", lambda *_, peer=peer: peer.leave()):
                 self.subscribe(peer, request(NAME, last=last))
             self.bring(b"{}")
             self.assertEqual(peer.channel.wire, b"")

@@ -173,7 +173,7 @@ class Client:
             self.channel.send(websocket_framing([frame.encode()], 1))
         return self.can_be_notified
 
-    def established(self, request: Subscribe, position: str, recovered: bool | None) -> None:
+    def answer_subscribe(self, request: Subscribe, position: str, recovered: bool | None) -> None:
         """Answer a SUBSCRIBE (``Subscriber``); of a part of a wildcard let the client know, too."""
         if request.receipt is None:
             name = f"subscription:{request.id}\ndestination:{request.destination}\n"
@@ -182,7 +182,7 @@ class Client:
         said = "" if recovered is None else f"recovered:{str(recovered).lower()}\n"
         self._say(f"RECEIPT\nreceipt-id:{request.receipt}\nlast-message-id:{position}\n{said}\n\0")
 
-    def settled(self, request: Subscribe, message_ids: Collection[str]) -> None:
+    def remember_settled(self, request: Subscribe, message_ids: Collection[str]) -> None:
         """Do nothing (``airyd.hub.interfaces.Subscriber``)."""
 
     def fail(self, error: StompError) -> None:
@@ -243,7 +243,7 @@ class Client:
             subscription = Wildcard(context, self, request, Bearer(row_filter))
             names: Sequence[str] = context.hub.catalogue
         else:
-            subscription = context.hub.subscription(self, request, row_filter)
+            subscription = context.hub.make_subscription(self, request, row_filter)
             names = [destination]
         tracks = [Track(replace(request, destination=each), row_filter) for each in names]
         self._by_receipt[f"{self._made}"] = tracks

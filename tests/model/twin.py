@@ -12,11 +12,11 @@ from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from airyd.errors import SourceUnavailable
-from airyd.events import Event, Replay
+from airyd.events import Event, HistoryPage
 from airyd.interfaces import IEventSink, IEventSource
 
 EPOCH: Final = 1000
-_UNKNOWN: Final = Replay((), complete=False, more=False)
+_UNKNOWN: Final = HistoryPage((), complete=False, more=False)
 
 
 class Prompt(NamedTuple):
@@ -51,8 +51,8 @@ class Reading:
     destination: str
     after: str
     limit: int
-    page: Replay | None = None
-    answer: Deferred[Replay] = field(default_factory=Deferred)
+    page: HistoryPage | None = None
+    answer: Deferred[HistoryPage] = field(default_factory=Deferred)
 
 
 @dataclass(eq=False)
@@ -140,7 +140,7 @@ class Twin:
         assert destination in self.watched, "unwatched what is not watched"
         self.watched.discard(destination)
 
-    def replay(self, destination: str, after: str, limit: int) -> Deferred[Replay]:
+    def replay(self, destination: str, after: str, limit: int) -> Deferred[HistoryPage]:
         """Begin to read (``IEventSource``)."""
         assert limit > 0
         reading = Reading(destination, after, limit)
@@ -196,7 +196,7 @@ class Twin:
             number = int(digits)
             if self.gone[reading.destination] <= number <= len(ledger):
                 end = number + reading.limit
-                reading.page = Replay(tuple(ledger[number:end]), complete=True, more=end < len(ledger))
+                reading.page = HistoryPage(tuple(ledger[number:end]), complete=True, more=end < len(ledger))
                 return
         self.refused.add((reading.destination, reading.after))
 

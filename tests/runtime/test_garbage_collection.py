@@ -40,9 +40,9 @@ class FreezeTests(GarbageTestCase):
     def test_no_collection_walks_through_them(self) -> None:
         """All but the last few are frozen."""
         self.addCleanup(gc.unfreeze)
-        peers = [self.connected_peer("/queue/message") for _ in range(5 * garbage.CONNECTIONS)]
+        peers = [self.connected_peer("/queue/message") for _ in range(5 * garbage.CONNECTIONS_PER_FREEZE)]
         walked = [each for each in gc.get_objects() if isinstance(each, StompWebSocket)]
-        self.assertLessEqual(len(walked), garbage.CONNECTIONS)
+        self.assertLessEqual(len(walked), garbage.CONNECTIONS_PER_FREEZE)
         self.assertEqual(len(peers), self.metrics.connections)
 
     def test_frozen_ones_go(self) -> None:
@@ -67,7 +67,7 @@ class CycleTests(GarbageTestCase):
         self.patch(Client, "_log", quiet)
         self.patch(StompWebSocket, "_log", quiet)
         self.patch(StompWebSocket, "log", quiet)  # Autobahn's
-        self.patch(garbage, "CONNECTIONS", 1_000_000)
+        self.patch(garbage, "CONNECTIONS_PER_FREEZE", 1_000_000)
 
     def count(self) -> int:
         """Return how many objects of airyd's, Autobahn's and Twisted's classes there are."""

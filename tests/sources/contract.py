@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, gatherResults, succeed
 from zope.interface.verify import verifyObject
 
 from airyd.errors import SourceUnavailable
-from airyd.events import EVENT_ID, Event, Replay
+from airyd.events import EVENT_ID, Event, HistoryPage
 from airyd.interfaces import IEventSource
 from tests.sources.support import RecordingSink, body
 
@@ -102,7 +102,7 @@ class EventSourceContract(_TestCase):
     async def assert_incomplete(self, source: IEventSource, destination: str, position: str) -> None:
         """Require that a replay from the position is incomplete."""
         page = await source.replay(destination, position, 10)
-        self.assertEqual(page, Replay((), complete=False, more=False), position)
+        self.assertEqual(page, HistoryPage((), complete=False, more=False), position)
 
     # The interface.
 
@@ -170,7 +170,7 @@ class EventSourceContract(_TestCase):
     async def test_position_of_an_empty_destination(self) -> None:
         source, _ = await self.started()
         position = await source.watch(NEWS)
-        self.assertEqual(await source.replay(NEWS, position, 10), Replay((), complete=True, more=False))
+        self.assertEqual(await source.replay(NEWS, position, 10), HistoryPage((), complete=True, more=False))
         events = await self.published(source, NEWS, 2)
         self.assertLess(source.order(NEWS, position), source.order(NEWS, events[0].id))
         self.assertEqual(await self.after(source, NEWS, position), events)
@@ -326,12 +326,12 @@ class EventSourceContract(_TestCase):
         pages = await gatherResults([source.replay(NEWS, events[start].id, limit) for start, limit in asked])
         for (start, limit), page in zip(asked, pages, strict=True):
             expected = tuple(events[start + 1 : start + 1 + limit])
-            self.assertEqual(page, Replay(expected, complete=True, more=start + 1 + limit < len(events)))
+            self.assertEqual(page, HistoryPage(expected, complete=True, more=start + 1 + limit < len(events)))
 
     async def test_replay_after_the_newest(self) -> None:
         source, _ = await self.started()
         events = await self.published(source, NEWS, 3)
-        self.assertEqual(await source.replay(NEWS, events[-1].id, 10), Replay((), complete=True, more=False))
+        self.assertEqual(await source.replay(NEWS, events[-1].id, 10), HistoryPage((), complete=True, more=False))
 
     async def test_replay_after_what_is_no_id(self) -> None:
         source, _ = await self.started()

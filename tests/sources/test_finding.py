@@ -122,7 +122,7 @@ class LazinessTests(TestCase):
         program = (
             "import sys; from airyd.sources import describe_sources; from airyd.auth import describe_authenticators;"
             "describe_sources(); describe_authenticators();"
-            "import twisted.plugins.airyd_sources, twisted.plugins.airyd_access;"
+            "import twisted.plugins.airyd_sources, twisted.plugins.airyd_authenticators;"
             "print(*(n for n in sys.modules if n in ('twisted.internet.reactor', 'msgspec')"
             " or n.startswith(('airyd.sources.', 'airyd.auth.'))))"
         )

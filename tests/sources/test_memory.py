@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 
 from airyd.errors import PayloadRefused, SourceUnavailable
-from airyd.events import MESSAGE, UNREAD_COUNT, Event, Replay
+from airyd.events import MESSAGE, UNREAD_COUNT, Event, HistoryPage
 from airyd.interfaces import IEventSink, IEventSource
 from airyd.sources import make_source
 from airyd.sources.memory import MemorySource
@@ -59,9 +59,9 @@ class MemoryCase(SynchronousTestCase):
         """Publish the bodies; return their ids."""
         return [self.successResultOf(source.publish(destination, each)) for each in bodies]
 
-    def replay(self, source: MemorySource, number: int, limit: int = 100) -> Replay:
+    def replay(self, source: MemorySource, number: int, limit: int = 100) -> HistoryPage:
         """Return the page after the number."""
-        page: Replay = self.successResultOf(source.replay(MESSAGE, f"{EPOCH}-{number}", limit))
+        page: HistoryPage = self.successResultOf(source.replay(MESSAGE, f"{EPOCH}-{number}", limit))
         return page
 
 
@@ -123,7 +123,7 @@ class HistoryTests(MemoryCase):
         self.assertEqual([event.body for event in sink.events], [b"x", b"y" * 26])
         self.assertFalse(self.replay(source, 0).complete)
         self.assertFalse(self.replay(source, 1).complete)
-        self.assertEqual(self.replay(source, 2), Replay((), complete=True, more=False))
+        self.assertEqual(self.replay(source, 2), HistoryPage((), complete=True, more=False))
         self.publish(source, b"z")
         self.assertEqual([event.body for event in self.replay(source, 2).events], [b"z"])
 
@@ -159,7 +159,7 @@ class HistoryTests(MemoryCase):
             self.assertEqual(page.events, tuple(numbered[after : after + limit]))
             self.assertEqual((page.complete, page.more), (True, after + limit < len(bodies)))
         else:
-            self.assertEqual(page, Replay((), complete=False, more=False))
+            self.assertEqual(page, HistoryPage((), complete=False, more=False))
 
 
 class DeliveryTests(MemoryCase):

@@ -87,10 +87,10 @@ class Child:
             if self.start is None:
                 self.start = msgspec.msgpack.decode(data[4:end], type=Start)
             elif self.answers:
-                self._carry_out(read_order(data[4:end]))
+                self._run_transaction(read_order(data[4:end]))
             data = data[end:]
 
-    def _carry_out(self, order: Order) -> None:
+    def _run_transaction(self, order: Order) -> None:
         match order:
             case Extend(destinations):
                 self.extended += destinations

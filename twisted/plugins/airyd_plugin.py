@@ -5,10 +5,10 @@ import sys
 
 from twisted.application.service import ServiceMaker
 
-from airyd.runtime import signals
+from airyd.runtime import early_signals
 
 # twistd imports the plugins of all its commands; other commands must keep their signal handlers.
 if "airyd" in sys.argv:
-    signals.hold(signal.SIGHUP, signal.SIGTERM)
+    early_signals.hold(signal.SIGHUP, signal.SIGTERM)
 
 airyd = ServiceMaker("airyd", "airyd.tap", "A STOMP-over-WebSocket event gateway.", "airyd")

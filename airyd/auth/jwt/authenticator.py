@@ -32,7 +32,7 @@ from airyd.auth.jwt.signature import JoseHeader, read_header, verified_claims
 from airyd.auth.spec import Words
 from airyd.errors import LoginFault, LoginRefused, LoginUnavailable
 from airyd.files import read_file
-from airyd.interfaces import AccessContext, Credentials, IAuthenticator, IPrincipal
+from airyd.interfaces import AuthenticatorContext, Credentials, IAuthenticator, IPrincipal
 from airyd.request_head import is_token
 from airyd.revocation import MOST_LEEWAY
 from airyd.spelling import did_you_mean
@@ -120,7 +120,7 @@ class TokenAuthenticator:
         return TokenPrincipal(check_claims(claims, self._rules, self._wall()), self._permissions.permissions(claims))
 
 
-def parse(arguments: str, context: AccessContext) -> TokenAuthenticator:
+def parse(arguments: str, context: AuthenticatorContext) -> TokenAuthenticator:
     """Return the authenticator for the words after ``jwt:`` (see ``--help-auth``).
 
     The words are read in the order of docs/security.rst, because errors list them in this order.
@@ -166,7 +166,7 @@ class _KeyWords(NamedTuple):
     ca_file: str | None
 
 
-def _keys(words: Words, given: _KeyWords, context: AccessContext) -> KeySource:
+def _keys(words: Words, given: _KeyWords, context: AuthenticatorContext) -> KeySource:
     chosen = [(name, value) for name, value in given.places.items() if value is not None]
     if len(chosen) != 1:
         raise words.error(f"give one of {', '.join(f'{name}=' for name in _PLACES)}: the place of the key")
@@ -212,7 +212,7 @@ def _algorithms(words: Words, text: str | None, kind: str, is_secret: bool) -> S
 
 
 def _key_set(
-    words: Words, place: str, ca_file: str | None, algorithms: Sequence[str], context: AccessContext
+    words: Words, place: str, ca_file: str | None, algorithms: Sequence[str], context: AuthenticatorContext
 ) -> JwkSet:
     from airyd.auth.jwt.fetch import FetchFailed, fetch, make_agent
 

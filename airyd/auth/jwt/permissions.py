@@ -13,7 +13,7 @@ from zope.interface import implementer
 from airyd.auth.jwt.claims import Claims, Identity
 from airyd.auth.jwt.row_claims import ClaimRowFilter
 from airyd.errors import LoginFault, LoginRefused
-from airyd.events import OWN, RowFilter
+from airyd.events import RESERVED_PREFIX, RowFilter
 from airyd.interfaces import IRevocable
 from airyd.patterns import Pattern
 
@@ -62,7 +62,7 @@ class Permissions:
 
     def may_subscribe(self, destination: str) -> bool:
         """See ``IPrincipal``."""
-        if destination.startswith(OWN):
+        if destination.startswith(RESERVED_PREFIX):
             return True
         if self.row_filter is not None and not self.row_filter.may_match(destination):
             return False
@@ -70,7 +70,9 @@ class Permissions:
 
     def may_send(self, destination: str) -> bool:
         """See ``IPrincipal``."""
-        return not destination.startswith(OWN) and any(pattern.matches(destination) for pattern in self._send)
+        return not destination.startswith(RESERVED_PREFIX) and any(
+            pattern.matches(destination) for pattern in self._send
+        )
 
 
 @implementer(IRevocable)
@@ -98,7 +100,7 @@ class TokenPrincipal:
 
     def row_filter(self, destination: str) -> RowFilter | None:
         """See ``IPrincipal``."""
-        return None if destination.startswith(OWN) else self._permissions.row_filter
+        return None if destination.startswith(RESERVED_PREFIX) else self._permissions.row_filter
 
 
 _Key = tuple[tuple[str, ...] | None, tuple[str, ...], ClaimRowFilter | None]

@@ -20,7 +20,7 @@ from zope.interface import implementer
 from airyd import payloads
 from airyd.deferreds import all_of
 from airyd.errors import PayloadRefused, SourceUnavailable
-from airyd.events import Event, Replay
+from airyd.events import Event, HistoryPage
 from airyd.interfaces import IEventSink, IEventSource, IRevocationKeeper, SourceContext
 from airyd.sources.history import HISTORY, HISTORY_BYTES, UNKNOWN, History
 from airyd.sources.redis.connection import REPLY_PATIENCE, NotConnected, RedisClient
@@ -169,7 +169,7 @@ class RedisPubSub:
         """Stop delivering this destination's events (``IEventSource``); its history goes on."""
         self._channels[self._key(destination)].is_watched = False
 
-    def replay(self, destination: str, after: str, limit: int) -> Deferred[Replay]:
+    def replay(self, destination: str, after: str, limit: int) -> Deferred[HistoryPage]:
         """Read a page of history (``IEventSource``); waits for a connection, because a lost one ends the history."""
         return Deferred.fromCoroutine(self._page(self._channels[self._key(destination)], after, limit))
 
@@ -257,7 +257,7 @@ class RedisPubSub:
         channel.is_watched = True
         return self._id(channel.history.last)
 
-    async def _page(self, channel: _PubSubChannel, after: str, limit: int) -> Replay:
+    async def _page(self, channel: _PubSubChannel, after: str, limit: int) -> HistoryPage:
         await self._ensure_subscribed(channel)
         match = _ID.match(after)
         if match is None or match[1] != self._epoch:

@@ -18,7 +18,7 @@ from zope.interface import implementer
 
 from airyd.errors import SourceUnavailable
 from airyd.interfaces import IRevocationStore
-from airyd.revocation import Revocation, RevocationKind, RevocationList, is_name
+from airyd.revocation import Revocation, RevocationKind, RevocationTable, is_name
 from airyd.sources.redis.connection import REPLY_PATIENCE, NotConnected, RedisClient, RedisConnection
 from airyd.sources.redis.protocol import RawEntry
 
@@ -56,7 +56,7 @@ class RevocationStream:
         self._commands = commands
         self._clock = clock
         self._wall = wall
-        self._known = RevocationList(wall)
+        self._known = RevocationTable(wall)
         self._lost: dict[tuple[RevocationKind, str], Revocation] = {}
         self._learn: Callable[[Sequence[Revocation]], None] = lambda revocations: None
         self._trouble: str | None = None
@@ -165,7 +165,7 @@ class RevocationStream:
 
     async def _read_all(self) -> str:
         """Read the whole stream, and find the known revocations that it has lost; return the last entry's id."""
-        kept = RevocationList(self._wall)
+        kept = RevocationTable(self._wall)
         position = _START
         while True:
             reply = await self._connection.command("XRANGE", self._key, f"({position}", "+", "COUNT", _PAGE)

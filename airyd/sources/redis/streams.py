@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from airyd.deferreds import all_of
 from airyd.errors import SourceUnavailable
-from airyd.events import Event, Replay
+from airyd.events import Event, HistoryPage
 from airyd.interfaces import IEventSink, IEventSource, IRevocationKeeper, SourceContext
 from airyd.sources.history import UNKNOWN
 from airyd.sources.redis.batch_size import REPLY_BYTES, BatchSize
@@ -72,7 +72,7 @@ class RedisStreams:
         # The streams with a gap since they were watched, by destination: each until the next watch.
         self._with_gap: dict[str, Stream] = {}
         self._page_size = BatchSize()
-        self._pages: dict[_PageRequest, list[Deferred[Replay]]] = {}
+        self._pages: dict[_PageRequest, list[Deferred[HistoryPage]]] = {}
 
     def start(self, sink: IEventSink) -> Deferred[None]:
         """Start (``IEventSource``)."""
@@ -108,11 +108,11 @@ class RedisStreams:
         """Stop delivering this destination's events (``IEventSource``)."""
         self._reader.remove(self._key(destination))
 
-    def replay(self, destination: str, after: str, limit: int) -> Deferred[Replay]:
+    def replay(self, destination: str, after: str, limit: int) -> Deferred[HistoryPage]:
         """Read a page of history (``IEventSource``); concurrent equal requests share one page."""
         # A page must have all events delivered before the request, so requests share it only at an equal position.
         request = _PageRequest(destination, after, limit, self._reader.position(self._key(destination)))
-        page: Deferred[Replay] = Deferred()
+        page: Deferred[HistoryPage] = Deferred()
         sharing = self._pages.setdefault(request, [])
         sharing.append(page)
         if len(sharing) == 1:
@@ -120,7 +120,7 @@ class RedisStreams:
             reading.addBoth(self._answer_page, request)
         return page
 
-    def _answer_page(self, result: Replay | Failure, request: _PageRequest) -> None:
+    def _answer_page(self, result: HistoryPage | Failure, request: _PageRequest) -> None:
         for page in self._pages.pop(request):
             page.callback(result)  # a Failure makes it an errback
 
@@ -187,7 +187,7 @@ class RedisStreams:
             raise self._refusal(reply)
         return reply.decode()
 
-    async def _page(self, destination: str, after: str, limit: int) -> Replay:
+    async def _page(self, destination: str, after: str, limit: int) -> HistoryPage:
         try:
             order(after)
         except ValueError:
@@ -214,7 +214,7 @@ class RedisStreams:
                 size += entries.size
                 after = entries.last
             if not more or len(events) == limit or (events and size >= REPLY_BYTES):
-                return Replay(tuple(events), complete=True, more=more)
+                return HistoryPage(tuple(events), complete=True, more=more)
 
     async def _entries_after(self, destination: str, after: str, count: int) -> list[RawEntry] | None:
         """Return the entries after an id; None if they may be incomplete.

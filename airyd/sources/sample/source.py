@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from airyd.events import EVENTS, Replay
+from airyd.events import EVENTS, HistoryPage
 from airyd.interfaces import IEventSink, IEventSource, SourceContext
 from airyd.sources.memory import MemorySource, memory_source
 from airyd.sources.sample.conversations import ConversationPlayer, Conversations
@@ -69,7 +69,7 @@ class SampleSource:
         """Stop delivering this destination's events (``IEventSource``); the player continues."""
         self._feed.unwatch(destination)
 
-    def replay(self, destination: str, after: str, limit: int) -> Deferred[Replay]:
+    def replay(self, destination: str, after: str, limit: int) -> Deferred[HistoryPage]:
         """Read a page of history (``IEventSource``)."""
         return self._feed.replay(destination, after, limit)
 

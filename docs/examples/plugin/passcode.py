@@ -9,7 +9,7 @@ from zope.interface import implementer
 
 from airyd.errors import ConfigurationError, LoginFault, LoginRefused
 from airyd.events import RowFilter
-from airyd.interfaces import AccessContext, Credentials, IAuthenticator, IPrincipal
+from airyd.interfaces import AuthenticatorContext, Credentials, IAuthenticator, IPrincipal
 
 
 @implementer(IPrincipal)
@@ -64,7 +64,7 @@ class PasscodeAuthenticator:
         return ()
 
 
-def parse(variable: str, context: AccessContext) -> PasscodeAuthenticator:
+def parse(variable: str, context: AuthenticatorContext) -> PasscodeAuthenticator:
     passcode = context.environ.get(variable, "")
     if not passcode:
         raise ConfigurationError(f"--auth passcode: the environment variable {variable!r} is not set")

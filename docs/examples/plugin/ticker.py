@@ -14,12 +14,12 @@ from twisted.internet.task import LoopingCall
 from zope.interface import implementer
 
 from airyd.errors import ConfigurationError, SourceUnavailable
-from airyd.events import Event, Replay
+from airyd.events import Event, HistoryPage
 from airyd.interfaces import IEventSink, IEventSource, SourceContext
 
 ID = re.compile("(0|[1-9][0-9]*)-(0|[1-9][0-9]*)")
 KEPT = 100
-UNKNOWN = Replay((), complete=False, more=False)
+UNKNOWN = HistoryPage((), complete=False, more=False)
 
 
 @implementer(IEventSource)
@@ -60,7 +60,7 @@ class Ticker:
     def unwatch(self, destination: str) -> None:
         self._watched.discard(destination)
 
-    def replay(self, destination: str, after: str, limit: int) -> Deferred[Replay]:
+    def replay(self, destination: str, after: str, limit: int) -> Deferred[HistoryPage]:
         if self._sink is None:
             return fail(SourceUnavailable("the ticker has stopped"))
         last, history = self._last[destination], self._history[destination]
@@ -71,7 +71,7 @@ class Ticker:
         if epoch != self._epoch or not last - len(history) <= number <= last:
             return succeed(UNKNOWN)
         events = [event for event in history if self.order(destination, event.id)[1] > number]
-        return succeed(Replay(tuple(events[:limit]), complete=True, more=len(events) > limit))
+        return succeed(HistoryPage(tuple(events[:limit]), complete=True, more=len(events) > limit))
 
     def order(self, destination: str, event_id: str) -> tuple[int, int]:
         match = ID.fullmatch(event_id)

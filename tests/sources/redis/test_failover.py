@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
 from airyd.errors import SourceUnavailable
-from airyd.events import Event, Replay
+from airyd.events import Event, HistoryPage
 from airyd.interfaces import IEventSource, SourceContext
 from airyd.sources import make_source
 from tests.sources.redis.case import RedisCase
@@ -22,7 +22,7 @@ from tests.sources.support import START, RecordingSink, body
 
 EXAMPLES = Path(__file__).parents[3] / "docs" / "examples"
 A, B = "/topic/a", "/topic/b"
-UNKNOWN = Replay((), complete=False, more=False)
+UNKNOWN = HistoryPage((), complete=False, more=False)
 
 
 class FailoverCase(RedisCase):

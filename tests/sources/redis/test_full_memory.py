@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from airyd.errors import SourceUnavailable
-from airyd.events import Replay
+from airyd.events import HistoryPage
 from tests.sources.contract import NEWS
 from tests.sources.redis.case import RedisCase
 from tests.sources.redis.server import RedisServer
@@ -26,9 +26,9 @@ class FullMemoryTests(RedisCase):
         error = await self.assertFailure(source.publish(NEWS, body(5)), SourceUnavailable)
         self.assertIn("OOM", str(error))
         page = await source.replay(NEWS, events[0].id, 2)
-        self.assertEqual(page, Replay(tuple(events[1:3]), complete=True, more=True))
+        self.assertEqual(page, HistoryPage(tuple(events[1:3]), complete=True, more=True))
         page = await source.replay(NEWS, events[2].id, 2)
-        self.assertEqual(page, Replay((events[3],), complete=True, more=False))
+        self.assertEqual(page, HistoryPage((events[3],), complete=True, more=False))
         self.assertFalse((await source.replay(NEWS, "1-0", 2)).complete)
         self.redis.call("XDEL", self.key(NEWS), events[2].id)
         self.assertFalse((await source.replay(NEWS, events[0].id, 2)).complete)

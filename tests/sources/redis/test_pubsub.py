@@ -8,7 +8,7 @@ from typing import Any, cast
 from twisted.internet.defer import CancelledError
 
 from airyd.errors import PayloadFault, SourceUnavailable
-from airyd.events import Event, Replay
+from airyd.events import Event, HistoryPage
 from airyd.interfaces import SourceContext
 from airyd.sources.redis.connection import RedisClient
 from airyd.sources.redis.pubsub import RedisPubSub
@@ -20,7 +20,7 @@ from tests.sources.support import EPOCH, START, RecordingSink, body
 A, B = "/topic/a", "/topic/b"
 #: What is in the catalogue later.
 C = "/topic/c"
-UNKNOWN = Replay((), complete=False, more=False)
+UNKNOWN = HistoryPage((), complete=False, more=False)
 PING = words("PING")
 
 
@@ -73,9 +73,9 @@ class PubSubCase(FakeRedisCase):
         position: str = self.successResultOf(self.source.watch(destination))
         return position
 
-    def replay(self, after: str, destination: str = A) -> Replay:
+    def replay(self, after: str, destination: str = A) -> HistoryPage:
         """Return the page after an id."""
-        page: Replay = self.successResultOf(self.source.replay(destination, after, 10))
+        page: HistoryPage = self.successResultOf(self.source.replay(destination, after, 10))
         return page
 
 
@@ -104,7 +104,7 @@ class EpochTests(PubSubCase):
         theirs = self.successResultOf(other.watch(A))
         self.assertEqual(theirs.partition("-")[0], position.partition("-")[0])
         self.assertEqual(self.replay(theirs), UNKNOWN)
-        self.assertEqual(self.replay(position), Replay((), complete=True, more=False))
+        self.assertEqual(self.replay(position), HistoryPage((), complete=True, more=False))
         other.stop()
         self.clock.advance(0)
         self.endpoint = mine

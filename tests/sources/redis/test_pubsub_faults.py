@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from airyd.errors import PayloadFault, SourceUnavailable
-from airyd.events import MESSAGE, Event, Replay
+from airyd.events import MESSAGE, Event, HistoryPage
 from airyd.interfaces import IEventSource, SourceContext
 from airyd.sources import make_source
 from tests.integration.proxy import Proxy
@@ -16,7 +16,7 @@ from tests.sources.redis.server import RedisServer
 from tests.sources.support import START, RecordingSink, body
 
 A, B = "/topic/a", "/topic/b"
-UNKNOWN = Replay((), complete=False, more=False)
+UNKNOWN = HistoryPage((), complete=False, more=False)
 
 
 class PubSubCase(RedisCase):
@@ -64,7 +64,7 @@ class NodesTests(PubSubCase):
         for source, sink in nodes:
             for _, other in nodes:
                 page = await source.replay(A, other.events[0].id, 10)
-                self.assertEqual(page, Replay(tuple(sink.events[1:]), True, False) if other is sink else UNKNOWN)
+                self.assertEqual(page, HistoryPage(tuple(sink.events[1:]), True, False) if other is sink else UNKNOWN)
 
     async def test_what_is_no_event(self) -> None:
         """It is skipped, reported, and copied once for all nodes."""

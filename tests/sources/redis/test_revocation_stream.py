@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface.verify import verifyObject
 
-from airyd.auth.revocations import RevocationRegistry
+from airyd.auth.revocation_registry import RevocationRegistry
 from airyd.errors import LoginUnavailable, SourceUnavailable
 from airyd.interfaces import IRevocationKeeper, IRevocationStore, SourceContext
 from airyd.revocation import Revocation, RevocationKind

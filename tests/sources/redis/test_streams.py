@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from airyd.errors import SourceUnavailable
-from airyd.events import Event, Replay
+from airyd.events import Event, HistoryPage
 from airyd.sources.redis.streams import RedisStreams
 from tests.sources.redis.fake_case import FakeRedisCase
 from tests.sources.redis.fakes import Answer, Error, stream_info, words
@@ -11,7 +11,7 @@ from tests.sources.support import RecordingSink
 
 A = "/topic/a"
 KEY = "p:/topic/a"
-UNKNOWN = Replay((), complete=False, more=False)
+UNKNOWN = HistoryPage((), complete=False, more=False)
 LOADING = Error("LOADING Redis is loading the dataset in memory")
 
 
@@ -121,21 +121,21 @@ class ReplayTests(SourceCase):
         """Answer the transaction."""
         self.commands.answer("OK", "QUEUED", "QUEUED", "QUEUED", [itself, about, following])
 
-    def replay(self, after: str, limit: int, itself: list[Answer], about: Answer, *following: Answer) -> Replay:
+    def replay(self, after: str, limit: int, itself: list[Answer], about: Answer, *following: Answer) -> HistoryPage:
         """Return the page for this reply."""
         replaying = self.source.replay(A, after, limit)
         self.assert_asks(after, limit + 1)
         self.answer(itself, about, list(following))
-        page: Replay = self.successResultOf(replaying)
+        page: HistoryPage = self.successResultOf(replaying)
         return page
 
     def test_pages(self) -> None:
         about = stream_info("9-0", 9, newest="9-0")
         page = self.replay("5-0", 2, [entry(5)], about, entry(6), entry(7), entry(8))
-        self.assertEqual(page, Replay((event(6), event(7)), complete=True, more=True))
+        self.assertEqual(page, HistoryPage((event(6), event(7)), complete=True, more=True))
         page = self.replay("7-0", 2, [entry(7)], about, entry(8), entry(9))
-        self.assertEqual(page, Replay((event(8), event(9)), complete=True, more=False))
-        self.assertEqual(self.replay("9-0", 2, [entry(9)], about), Replay((), complete=True, more=False))
+        self.assertEqual(page, HistoryPage((event(8), event(9)), complete=True, more=False))
+        self.assertEqual(self.replay("9-0", 2, [entry(9)], about), HistoryPage((), complete=True, more=False))
 
     def test_proofs(self) -> None:
         """Each case: whether the entry exists, the last id, the largest deleted id; whether the page is complete."""
@@ -150,7 +150,9 @@ class ReplayTests(SourceCase):
             (False, "4-0", "0-0", False),  # of a former life
         ):
             page = self.replay("5-0", 9, [entry(5)] if itself else [], stream_info(last, 9, deleted), entry(9))
-            self.assertEqual(page, Replay((event(9),), True, False) if complete else UNKNOWN, (itself, last, deleted))
+            self.assertEqual(
+                page, HistoryPage((event(9),), True, False) if complete else UNKNOWN, (itself, last, deleted)
+            )
 
     def test_no_stream(self) -> None:
         self.assertEqual(self.replay("5-0", 2, [], Error("ERR no such key")), UNKNOWN)
@@ -176,7 +178,7 @@ class ReplayTests(SourceCase):
         self.answer([entry(3)], stream_info("6-0", 6, newest="6-0"), [entry(4, b"airyd-position", b""), entry(5)])
         self.assert_asks("4-0", 2)
         self.answer([entry(4)], stream_info("6-0", 6, newest="6-0"), [entry(5), entry(6)])
-        self.assertEqual(self.successResultOf(replaying), Replay((event(3), event(5)), complete=True, more=True))
+        self.assertEqual(self.successResultOf(replaying), HistoryPage((event(3), event(5)), complete=True, more=True))
         self.assertEqual(self.sink.refusals, [])
 
     def test_history_goes_while_a_page_is_filled_up(self) -> None:
@@ -195,7 +197,7 @@ class ReplayTests(SourceCase):
         self.answer([entry(5)], stream_info("6-0", 6), [entry(6)])
         for each in replays:
             if each is not gone:
-                self.assertEqual(self.successResultOf(each), Replay((event(6),), complete=True, more=False))
+                self.assertEqual(self.successResultOf(each), HistoryPage((event(6),), complete=True, more=False))
         self.source.replay(A, "5-0", 2)
         self.assert_asks("5-0", 3)
         self.answer([entry(5)], stream_info("6-0", 6), [entry(6)])
@@ -214,10 +216,10 @@ class ReplayTests(SourceCase):
         late = self.source.replay(A, "5-0", 2)
         self.assert_asks("5-0", 3)
         self.answer([entry(5)], stream_info("5-0", 5), [])
-        self.assertEqual(self.successResultOf(early), Replay((), complete=True, more=False))
+        self.assertEqual(self.successResultOf(early), HistoryPage((), complete=True, more=False))
         self.assertNoResult(late)
         self.answer([entry(5)], stream_info("6-0", 6), [entry(6)])
-        self.assertEqual(self.successResultOf(late), Replay((event(6),), complete=True, more=False))
+        self.assertEqual(self.successResultOf(late), HistoryPage((event(6),), complete=True, more=False))
 
     def test_a_shared_failure(self) -> None:
         replays = [self.source.replay(A, "5-0", 2) for _ in range(3)]
@@ -232,7 +234,7 @@ class ReplayTests(SourceCase):
         self.reconnect()
         self.assert_asks("5-0", 3)
         self.answer([entry(5)], stream_info("6-0", 6), [entry(6)])
-        self.assertEqual(self.successResultOf(replaying), Replay((event(6),), complete=True, more=False))
+        self.assertEqual(self.successResultOf(replaying), HistoryPage((event(6),), complete=True, more=False))
 
 
 class PublishTests(SourceCase):

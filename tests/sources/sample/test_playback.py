@@ -15,10 +15,10 @@ from airyd.interfaces import IEventSource
 from airyd.sources import make_source
 from tests.sources.support import RecordingSink, make_context
 
-OWN = "/queue/own"
+RESERVED_PREFIX = "/queue/own"
 
 
-def line(at: object, destination: str = OWN, payload: str = "{}") -> str:
+def line(at: object, destination: str = RESERVED_PREFIX, payload: str = "{}") -> str:
     """Return a line of a recording."""
     return f'{{"destination": "{destination}", "payload": {payload}, "at": {at}}}\n'
 
@@ -35,7 +35,9 @@ class PlaybackCase(SynchronousTestCase):
         self.sink = RecordingSink()
         self.path = Path(self.mktemp())
 
-    def source(self, content: str | bytes, parameters: str = "", own: Sequence[str] = (OWN,)) -> IEventSource:
+    def source(
+        self, content: str | bytes, parameters: str = "", own: Sequence[str] = (RESERVED_PREFIX,)
+    ) -> IEventSource:
         """Return a source over a file with the content; not started."""
         self.path.write_bytes(content if isinstance(content, bytes) else content.encode())
         context = make_context(self.clock, (*AIRY_DESTINATIONS, *own))
@@ -45,7 +47,7 @@ class PlaybackCase(SynchronousTestCase):
         """Return a started source that is watched."""
         source = self.source(content, parameters)
         self.successResultOf(source.start(self.sink))
-        for destination in (*AIRY_DESTINATIONS, OWN):
+        for destination in (*AIRY_DESTINATIONS, RESERVED_PREFIX):
             self.successResultOf(source.watch(destination))
         return source
 
@@ -66,7 +68,7 @@ class FileTests(PlaybackCase):
 
     def test_byte_for_byte(self) -> None:
         payloads = ['{ "a" :1.0,  "b":[ ] }', '{"é":"\\u00e9 \U0001f600"}', '{"a":1,"a":2}', '{"n":1e999}']
-        content = "".join(line(0, OWN, payload) for payload in payloads)
+        content = "".join(line(0, RESERVED_PREFIX, payload) for payload in payloads)
         self.watching(content)
         self.clock.advance(0)
         self.assertEqual(self.bodies(), [payload.encode() for payload in payloads])
@@ -114,12 +116,12 @@ class FileTests(PlaybackCase):
 
     def test_payload_rules(self) -> None:
         for destination, payload, reason in (
-            (OWN, "[]", "the body is not a JSON object: "),
-            (OWN, "null", "the body is not a JSON object: "),
+            (RESERVED_PREFIX, "[]", "the body is not a JSON object: "),
+            (RESERVED_PREFIX, "null", "the body is not a JSON object: "),
             (MESSAGE, "{}", UNFIT),
             (UNREAD_COUNT, '{"conversation_id":"","unread_message_count":true,"timestamp":""}', UNFIT),
             (CHANNEL_CONNECTED, '{"id":1}', UNFIT),
-            (OWN, '{"a":"' + "x" * 300_000 + '"}', "the limit is 262144"),
+            (RESERVED_PREFIX, '{"a":"' + "x" * 300_000 + '"}', "the limit is 262144"),
         ):
             text = self.refused(line(0, destination, payload))
             self.assertTrue(text.startswith("FILE, line 1: "), text)
@@ -127,13 +129,13 @@ class FileTests(PlaybackCase):
 
     def test_not_utf8(self) -> None:
         """Nesting is limited in the payload and elsewhere."""
-        for bad in (line(0, OWN, '{"a":"?"}'), line(0, "/queue/?")):
+        for bad in (line(0, RESERVED_PREFIX, '{"a":"?"}'), line(0, "/queue/?")):
             wrong = bad.encode().replace(b"?", b"\xff")
             self.assertEqual(self.refused(wrong), f"FILE, line 1: not UTF-8: invalid byte at offset {bad.index('?')}")
 
     def test_too_deep(self) -> None:
         deep = '{"a":' + "[" * 5000 + "]" * 5000 + "}"
-        self.assertEqual(self.refused(line(0) + line(1, OWN, deep)), "FILE, line 2: nested too deeply")
+        self.assertEqual(self.refused(line(0) + line(1, RESERVED_PREFIX, deep)), "FILE, line 2: nested too deeply")
 
     def test_time_goes_back(self) -> None:
         self.assertEqual(
@@ -154,7 +156,7 @@ class TimeTests(PlaybackCase):
 
     def numbered(self, *times: float) -> str:
         """Return a recording of numbered events at these times."""
-        return "".join(line(at, OWN, f'{{"n":{number}}}') for number, at in enumerate(times))
+        return "".join(line(at, RESERVED_PREFIX, f'{{"n":{number}}}') for number, at in enumerate(times))
 
     def numbers(self) -> list[int]:
         """Return the numbers delivered so far."""
@@ -164,7 +166,7 @@ class TimeTests(PlaybackCase):
         source = self.source(self.numbered(0, 0.5, 0.5, 3))
         self.successResultOf(source.start(self.sink))
         self.clock.advance(100)
-        position = self.successResultOf(source.watch(OWN))
+        position = self.successResultOf(source.watch(RESERVED_PREFIX))
         self.assertTrue(position.endswith("-0"))
         self.assertEqual(self.numbers(), [])
         self.clock.advance(0)
@@ -236,5 +238,5 @@ class TimeTests(PlaybackCase):
         source = self.watching(self.numbered(1, 2, 3), "&history=2")
         self.clock.advance(5)
         ids = [event.id for event in self.sink.events]
-        self.assertTrue(self.successResultOf(source.replay(OWN, ids[0], 10)).complete)
-        self.assertFalse(self.successResultOf(source.replay(OWN, ids[0].replace("-1", "-0"), 10)).complete)
+        self.assertTrue(self.successResultOf(source.replay(RESERVED_PREFIX, ids[0], 10)).complete)
+        self.assertFalse(self.successResultOf(source.replay(RESERVED_PREFIX, ids[0].replace("-1", "-0"), 10)).complete)

@@ -6,7 +6,7 @@ from twisted.plugin import IPlugin
 from zope.interface import implementer
 
 from airyd.interfaces import (
-    AccessContext,
+    AuthenticatorContext,
     IAuthenticator,
     IAuthenticatorParser,
     IEventSource,
@@ -41,7 +41,7 @@ class PasscodeParser:
 passcode:VARIABLE
     Clients that show the passcode in this environment variable are let in."""
 
-    def parse(self, arguments: str, context: AccessContext) -> IAuthenticator:
+    def parse(self, arguments: str, context: AuthenticatorContext) -> IAuthenticator:
         from passcode import parse
 
         return parse(arguments, context)

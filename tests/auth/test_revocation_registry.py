@@ -11,7 +11,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from airyd.auth.anonymous import AnonymousPrincipal
-from airyd.auth.revocations import RevocationRegistry
+from airyd.auth.revocation_registry import RevocationRegistry
 from airyd.errors import LoginUnavailable, SourceUnavailable
 from airyd.interfaces import IRevocationStore
 from airyd.limits import SOURCE_PATIENCE

@@ -29,7 +29,7 @@ class _Details:
         self.settled = RecentNames(SETTLED_MESSAGES)
 
 
-class Subscriptions:
+class SubscriptionIds:
     """The subscriptions of a connection: those that are open, and those that ended recently.
 
     An asynchronous client may send an ACK, NACK or UNSUBSCRIBE late: after the UNSUBSCRIBE, or twice. That is allowed.
@@ -132,7 +132,7 @@ class Subscriptions:
             return ordinal, subscription_id, message_id
         raise StompError(Fault.UNKNOWN_MESSAGE, f'"{ack_id}" is not the ack header of a MESSAGE on this connection.')
 
-    def settled(self, subscription: int | str | None, message_ids: Iterable[str]) -> None:
+    def remember_settled(self, subscription: int | str | None, message_ids: Iterable[str]) -> None:
         """Remember messages that no longer await an ACK.
 
         :param subscription: as an ACK names it: the ordinal in 1.2, the id in 1.1, None in 1.0

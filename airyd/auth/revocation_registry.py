@@ -14,7 +14,7 @@ from airyd.auth.jwt.claims import printable
 from airyd.errors import LoginFault, LoginRefused, LoginUnavailable, SourceUnavailable
 from airyd.interfaces import IPrincipal, IRevocable, IRevocationStore
 from airyd.limits import SOURCE_PATIENCE
-from airyd.revocation import Revocation, RevocationKind, RevocationList, new_revocation, retention
+from airyd.revocation import Revocation, RevocationKind, RevocationTable, new_revocation, retention
 
 #: Revocations that get a log line each; more at once, as at the start, share one line.
 _LINES: int = 10
@@ -39,7 +39,7 @@ class RevocationRegistry:
         self._clock = clock
         self._wall = wall
         self._max_age = max_age
-        self._in_force = RevocationList(wall)
+        self._in_force = RevocationTable(wall)
         self._unread = len(stores)
         self._changed: Callable[[], None] = lambda: None
         self._has_warned = False

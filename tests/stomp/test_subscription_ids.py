@@ -1,4 +1,4 @@
-"""Tests of subscriptions and messages, as a client sees them (airyd.stomp.subscriptions, through a session)."""
+"""Tests of subscriptions and messages, as a client sees them (airyd.stomp.subscription_ids, through a session)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.errors import Fault
 from airyd.limits import PREFETCH_CAP, PREFETCH_DEFAULT
-from airyd.stomp import subscriptions
+from airyd.stomp import subscription_ids
 from airyd.stomp.requests import Ack, Send, Subscribe, Unsubscribe, Violation
 from airyd.stomp.session import Session
 from airyd.stomp.spec import AckMode, Version, ack_id
@@ -105,7 +105,7 @@ class SubscribeTests(SynchronousTestCase):
             self.assertEqual(again[1:], [Unsubscribe("a"), Unsubscribe("a", "r")])
 
     def test_the_oldest_that_have_ended_are_forgotten(self) -> None:
-        self.patch(subscriptions, "ENDED_SUBSCRIPTIONS", 2)
+        self.patch(subscription_ids, "ENDED_SUBSCRIPTIONS", 2)
         session = connected()
         for name in ("a", "b", "c", "c", "c"):
             session.receive(subscribe(name) + f"UNSUBSCRIBE\nid:{name}\n\n\0".encode())
@@ -238,7 +238,7 @@ class AckTests(SynchronousTestCase):
         ):
             session = self.session(version)
             self.assertFalse(session.was_settled(known))
-            session.settled(request, ["l", "m"])
+            session.remember_settled(request, ["l", "m"])
             self.assertTrue(session.was_settled(known))
             for other in [replace(known, message_id="n"), *others]:
                 self.assertFalse(session.was_settled(other), other)

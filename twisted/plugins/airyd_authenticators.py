@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
-from airyd.interfaces import AccessContext, IAuthenticator, IAuthenticatorParser
+from airyd.interfaces import AuthenticatorContext, IAuthenticator, IAuthenticatorParser
 
 
 @implementer(IPlugin, IAuthenticatorParser)
@@ -20,7 +20,7 @@ anonymous[:public][:send]
     public         allow addresses to listen on that are not loopback
     send           clients may also SEND"""
 
-    def parse(self, arguments: str, context: AccessContext) -> IAuthenticator:
+    def parse(self, arguments: str, context: AuthenticatorContext) -> IAuthenticator:
         """Make the authenticator (``IAuthenticatorParser``)."""
         from airyd.auth.anonymous import parse
 
@@ -55,7 +55,7 @@ jwt:WHERE-THE-KEY-IS[:NAME=VALUE...]
                    the claims that grant rights (default subscribe, send, ...)
     Write a colon in a value as \\: unless a slash or a digit follows it."""
 
-    def parse(self, arguments: str, context: AccessContext) -> IAuthenticator:
+    def parse(self, arguments: str, context: AuthenticatorContext) -> IAuthenticator:
         """Make the authenticator (``IAuthenticatorParser``)."""
         from airyd.auth.jwt.authenticator import parse
 
