@@ -73,7 +73,7 @@ class RequestQueue:
             client.channel.pause()
 
     def stop(self, client: Requester) -> None:
-        """Resume reading if it is paused, because else the client's close frame would never be seen.
+        """Resume reading if it is paused: otherwise the client's close frame would never be seen.
 
         Call it when the client has ended; no further request is started then.
         """

@@ -178,7 +178,7 @@ class Group(Generic[M]):
         audience = self.audience
         audience.deliveries += events * count
         audience.bytes_out += len(wire) * count
-        slow = self._slow  # new if a member whose socket took only a part is the first there
+        slow = self._slow  # the sends may have created it, for a member whose socket took only a part
         if fast.served == len(fast.members) and (slow is None or slow.served == len(slow.members)):
             del batches[0]
             if batches:

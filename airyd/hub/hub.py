@@ -104,7 +104,7 @@ class Hub:
             self._clock.callLater(0, self._call_followers, rest, names)
 
     def deliver(self, events: Sequence[Event]) -> None:
-        """Take a batch from the feed; it is sent from the reactor's next timed calls on, one send per member."""
+        """Take a batch from the feed; a timed call of the reactor sends it, with one send per member."""
         by_destination: dict[str, list[Event]] = {}
         for event in events:
             by_destination.setdefault(event.destination, []).append(event)

@@ -120,7 +120,7 @@ class GapNotices:
         waiting = self._waiting
         for subscription in subscriptions:
             waiting[subscription] = waiting.get(subscription) or since
-        # Subscriptions still queued for an earlier gap keep its spread: one for the few that are left is shorter.
+        # Subscriptions still queued for an earlier gap keep its spread: one computed for the few left would be shorter.
         self.spread = max(spread_of(len(waiting)), self.spread if self.held is not None else 0.0)
         if waiting and self.held is None:
             self.held = []

@@ -251,7 +251,7 @@ class ReplayCursor:
         self._held.extend(events)
         self._held_bytes += sum(len(event.body) for event in events)
         if len(self._held) > HELD_EVENTS or self._held_bytes > HELD_BYTES:
-            self._held = None  # too many: the history has them, and a later page will
+            self._held = None  # too many: a later page of the history has them
 
     def _page(self, page: HistoryPage) -> None:
         if self.is_over:

@@ -65,7 +65,7 @@ def _trims(frame: Frame, version: Version) -> bool:
 
 
 def _end_of_body(data: bytes | bytearray, start: int, length: str | None) -> int:
-    """Return where the NUL after the body should be, or -1 if it hasn't arrived or the length is unusual."""
+    """Return where the NUL after the body should be, or -1 if it hasn't arrived or can't be found here."""
     if length is None:
         return data.find(b"\0", start)
     if len(length) > _LENGTH_DIGITS or not length.isdecimal():

@@ -108,7 +108,7 @@ class SubscriptionIds:
         return ids[0]
 
     def check_acknowledged(self, subscription_id: str | None) -> None:
-        """Require that a subscription takes acknowledgements, or ended recently; with None, that any has done so."""
+        """Require that a subscription takes acknowledgements, or ended recently; with None, that any one did."""
         details = self._details
         if details is not None and details.had_acknowledged:
             if subscription_id is None or self._ordinals.get(subscription_id) in details.acknowledged:
