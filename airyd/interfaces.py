@@ -55,13 +55,16 @@ class IEventSource(Interface):
     def extend(destinations: Sequence[str]) -> None:
         """Add destinations to the catalogue; from now on they may be watched, replayed and published to."""
 
-    def watch(destination: str) -> Deferred[str]:
+    def watch(destination: str, after_gap: bool = False) -> Deferred[str]:
         """Start delivering a destination's events to the sink.
 
         Fires with a position (an id): the sink gets every event ordered after it, and none up to it. The
         first of these arrives after the Deferred has fired. Called only for a destination that is not
-        watched. If called after ``unwatch`` within ``IEventSink.gap``, the source continues with the events
-        that it still has and has not delivered, if it knows them.
+        watched.
+
+        The sink sets ``after_gap`` to continue after a gap of this destination, which it has unwatched since.
+        The source then continues with all events that it still has and has not delivered, if it knows them;
+        otherwise this is a new watch. A source that can't know them may ignore the argument.
 
         Errors: ``SourceUnavailable``.
         """
@@ -319,7 +322,7 @@ class IChannel(Interface):
     def ping() -> None:
         """Send a ping; any bytes from the client count as an answer."""
 
-    def sent(wire: bytes, count: int) -> None:
+    def send_rest(wire: bytes, count: int) -> None:
         """Queue the rest after ``direct(wire)`` sent only ``count`` bytes (0 if it raised)."""
 
     def pause() -> None:

@@ -86,7 +86,7 @@ class Null:
     def ping(self) -> None:
         """See ``IChannel``."""
 
-    def sent(self, wire: bytes, count: int) -> None:
+    def send_rest(self, wire: bytes, count: int) -> None:
         """See ``IChannel``."""
 
     def pause(self) -> None:

@@ -114,10 +114,10 @@ class Feed(MemorySource):
         self.publishes = Told()
         self.taken: list[tuple[str, bytes]] = []
 
-    def watch(self, destination: str) -> Deferred[str]:
+    def watch(self, destination: str, after_gap: bool = False) -> Deferred[str]:
         """See ``IEventSource``."""
         watch = super().watch
-        return self.watches.call(lambda: watch(destination))
+        return self.watches.call(lambda: watch(destination, after_gap))
 
     def replay(self, destination: str, after: str, limit: int) -> Deferred[Replay]:
         """See ``IEventSource``."""
@@ -252,7 +252,7 @@ class Channel:
         """See ``IChannel``."""
         self.send(b"\x89\0")
 
-    def sent(self, wire: bytes, count: int) -> None:
+    def send_rest(self, wire: bytes, count: int) -> None:
         """See ``IChannel``."""
         raise AssertionError("everything fits in here")
 

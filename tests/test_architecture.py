@@ -140,6 +140,7 @@ FLOORS = (
         "airyd.websocket.handshake",
         "airyd.websocket.transport",
         "airyd.websocket.connection",
+        "airyd.websocket.output_buffer",
         "airyd.websocket.protocol",
         "airyd.websocket.revocation_sweep",
         "airyd.listening",

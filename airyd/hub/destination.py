@@ -219,7 +219,7 @@ class Watch:
         if self.position is not None:
             self._watched(None)
         elif not self._is_asked:
-            self._ask()
+            self._ask(after_gap=False)
 
     def release(self) -> None:
         """Count one user less; with the last one the source stops watching."""
@@ -231,11 +231,11 @@ class Watch:
         """Watch from another position on: what comes until then is lost. Call it while the source watches."""
         self._left = self.position
         self._unwatch()
-        self._ask()
+        self._ask(after_gap=True)
 
-    def _ask(self) -> None:
+    def _ask(self, after_gap: bool) -> None:
         self._is_asked = True
-        watching = self._source.watch(self._name)
+        watching = self._source.watch(self._name, after_gap)
         watching.addCallbacks(self._answered, self._unwatchable).addErrback(self._broken)
 
     def _unwatch(self) -> None:

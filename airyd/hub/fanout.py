@@ -199,7 +199,7 @@ class Group(Generic[M]):
                 short.append((member, taken))
         # From here on a channel may find its client too slow, which takes members out of this group.
         for member, taken in short:
-            member.channel.sent(wire, taken)
+            member.channel.send_rest(wire, taken)
             # The client does so too, but not for a subscription that it is just closing; more batches may follow.
             if member.group is self:
                 self.refresh(member)

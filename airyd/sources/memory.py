@@ -55,7 +55,7 @@ class MemorySource:
     def extend(self, destinations: Sequence[str]) -> None:
         """There is nothing to prepare (``IEventSource``)."""
 
-    def watch(self, destination: str) -> Deferred[str]:
+    def watch(self, destination: str, after_gap: bool = False) -> Deferred[str]:
         """Deliver this destination's events from now on (``IEventSource``)."""
         if self._sink is None:
             return fail(_not_running())

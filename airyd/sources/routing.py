@@ -145,9 +145,9 @@ class RoutingSource:
                 self._sources.update(dict.fromkeys(its, route.source))
                 route.source.extend(its)
 
-    def watch(self, destination: str) -> Deferred[str]:
+    def watch(self, destination: str, after_gap: bool = False) -> Deferred[str]:
         """Deliver this destination's events from now on (``IEventSource``)."""
-        position: Deferred[str] = self._sources[destination].watch(destination)
+        position: Deferred[str] = self._sources[destination].watch(destination, after_gap)
         return position
 
     def unwatch(self, destination: str) -> None:

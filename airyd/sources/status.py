@@ -96,7 +96,7 @@ class StatusSource:
     def extend(self, destinations: Sequence[str]) -> None:
         """There is nothing to prepare (``IEventSource``): it has one destination."""
 
-    def watch(self, destination: str) -> Deferred[str]:
+    def watch(self, destination: str, after_gap: bool = False) -> Deferred[str]:
         """Look at the sources from now on (``IEventSource``)."""
         self._said = self._sources()
         self._looking = self._clock.callLater(LOOK_EVERY, self._look)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from airyd.client.client import Client
 from airyd.client.context import ClientContext
-from airyd.client.timer_wheel import Timer, TimerWheel
+from airyd.client.timer_wheel import Timer
 from airyd.errors import CloseCode, Fault, RequestRefused, StompError
 from airyd.interfaces import IChannel, IPrincipal
 from airyd.limits import CLOSE_PATIENCE
@@ -26,46 +26,8 @@ from airyd.runtime import garbage_collection as garbage
 from airyd.websocket.connection import WebSocketConnection, WebSocketConnectionFactory
 from airyd.websocket.frames import PING, websocket_framing
 from airyd.websocket.handshake import HandshakePolicy
+from airyd.websocket.output_buffer import OutputBuffer
 from airyd.websocket.transport import direct_of
-
-#: Ping intervals after which an output buffer that makes no progress ends its client.
-_STUCK_INTERVALS: Final = 2
-
-
-class SendTimeout:
-    """Ends a client whose output buffer makes no progress for two ping intervals.
-
-    It exists while there is something in the buffer, and for at most as long again: under TLS each send is in the
-    buffer for a turn, which must not cost an entry of the wheel each time.
-
-    :param seconds: two ping intervals
-    :param check: is called when the time may be over, with whether it is; returns whether to go on
-    """
-
-    __slots__ = ("_check", "_progressed_at", "_seconds", "_timer", "_wheel")
-
-    def __init__(self, wheel: TimerWheel, seconds: float, check: Callable[[bool], bool]) -> None:
-        self._wheel = wheel
-        self._seconds = seconds
-        self._check = check
-        self.restart()
-        self._wait(seconds)
-
-    def restart(self) -> None:
-        """Count from now: a part of the buffer, or all of it, was sent."""
-        self._progressed_at = self._wheel.seconds()
-
-    def cancel(self) -> None:
-        """End: the connection is lost."""
-        self._timer.cancel()
-
-    def _wait(self, seconds: float) -> None:
-        self._timer = self._wheel.call_later(seconds, self._look)
-
-    def _look(self) -> None:
-        left = max(self._progressed_at, self._wheel.woke) + self._seconds - self._wheel.seconds()
-        if self._check(left <= 0):
-            self._wait(left)
 
 
 @implementer(IChannel)
@@ -75,7 +37,7 @@ class StompWebSocket(WebSocketConnection):
     All that goes out takes the same way (:meth:`write`), so that nothing overtakes what is queued.
     """
 
-    __slots__ = ("_close_kind", "_deadline", "_is_stalled", "_send_timeout", "direct")
+    __slots__ = ("_close_kind", "_deadline", "_output_buffer", "direct")
 
     factory: StompWebSocketFactory
     _log = Logger()
@@ -87,9 +49,8 @@ class StompWebSocket(WebSocketConnection):
         context = self.factory.context
         self.direct: Callable[[bytes], int] | None = None
         self._deadline: Timer | None = None
-        self._send_timeout: SendTimeout | None = None
+        self._output_buffer: OutputBuffer | None = None
         self._close_kind: str | None = None
-        self._is_stalled = False
         below = direct_of(self.transport)
         if below is not None:
             below.observer = self
@@ -110,17 +71,13 @@ class StompWebSocket(WebSocketConnection):
         self.factory.remove(self)
         if self._deadline is not None:
             self._deadline.cancel()
-        if self._send_timeout is not None:
-            self._send_timeout.cancel()
-            self._send_timeout = None
+        self._drop_output_buffer()
         below = direct_of(self.transport)
         if below is not None:
             below.observer = None
         metrics = self.factory.context.metrics
         metrics.connections -= 1
         metrics.connections_closed[self._close_kind or self.how_it_closed] += 1
-        if self._is_stalled:
-            metrics.buffered_clients -= 1
         super().connectionLost(reason)
         # Client and channel know each other: without this they would be left to the garbage collector, which is not to
         # look at connections at all (airyd.runtime.garbage_collection).
@@ -152,27 +109,14 @@ class StompWebSocket(WebSocketConnection):
             except OSError:  # full, or gone: the transport finds out which
                 count = 0
             if count != len(data):
-                self.sent(data, count)
-        elif self._client.is_over or self.buffered + len(data) <= self.factory.context.limits.buffered:
-            self.transport.write(data)
-            self._start_send_timeout()
+                self.send_rest(data, count)
         else:
-            self._client.fail(
-                StompError(
-                    Fault.SLOW_CONSUMER,
-                    f"More than {self.factory.context.limits.buffered} bytes wait for you; read faster, or resume.",
-                )
-            )
+            self._need_output_buffer().write(data)
 
-    def sent(self, wire: bytes, count: int) -> None:
+    def send_rest(self, wire: bytes, count: int) -> None:
         """See ``IChannel``."""
         self.direct = None
-        metrics = self.factory.context.metrics
-        metrics.stalls += 1
-        metrics.buffered_clients += 1
-        self._is_stalled = True
-        self.transport.write(wire[count:])
-        self._start_send_timeout()
+        self._need_output_buffer().write_rest(wire[count:])
         self._client.direct_changed()
 
     def _open_direct(self) -> None:
@@ -183,10 +127,8 @@ class StompWebSocket(WebSocketConnection):
 
     def emptied(self) -> None:
         """See ``BufferObserver``."""
-        if self._is_stalled:
-            self._is_stalled = False
-            self.factory.context.metrics.buffered_clients -= 1
-        self.progressed()
+        if self._output_buffer is not None:
+            self._output_buffer.emptied()
         if self._client.is_over:
             return
         if self.direct is None:
@@ -196,25 +138,19 @@ class StompWebSocket(WebSocketConnection):
 
     def progressed(self) -> None:
         """See ``BufferObserver``."""
-        if self._send_timeout is not None:
-            self._send_timeout.restart()
+        if self._output_buffer is not None:
+            self._output_buffer.progressed()
 
-    def _start_send_timeout(self) -> None:
-        context = self.factory.context
-        if self._send_timeout is None and context.ping_interval:
-            seconds = _STUCK_INTERVALS * context.ping_interval
-            self._send_timeout = SendTimeout(context.wheel, seconds, self._check_buffer)
+    def _need_output_buffer(self) -> OutputBuffer:
+        if self._output_buffer is None:
+            context = self.factory.context
+            self._output_buffer = OutputBuffer(context, self._client, self.transport, self._drop_output_buffer)
+        return self._output_buffer
 
-    def _check_buffer(self, is_stuck: bool) -> bool:
-        """End the client if it is too slow; return whether to look again."""
-        if not self.buffered or self._client.is_over:
-            self._send_timeout = None
-            return False
-        if is_stuck:
-            seconds = _STUCK_INTERVALS * self.factory.context.ping_interval
-            text = f"You have read nothing for {seconds:g} seconds of what waits for you."
-            self._client.fail(StompError(Fault.SLOW_CONSUMER, text))
-        return not is_stuck
+    def _drop_output_buffer(self) -> None:
+        if self._output_buffer is not None:
+            self._output_buffer.close()
+            self._output_buffer = None
 
     # The end.
 

@@ -133,7 +133,7 @@ class WatchTests(DestinationCase):
 
     def test_breaks(self) -> None:
         peer = Peer()
-        with patch.object(self.twin, "watch", lambda _: fail(ZeroDivisionError())):
+        with patch.object(self.twin, "watch", lambda *_: fail(ZeroDivisionError())):
             self.subscribe(peer)
         self.assertEqual(peer.faults, [Fault.INTERNAL])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)

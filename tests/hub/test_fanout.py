@@ -427,7 +427,7 @@ class UnderWayTests(FanoutCase):
         for _, channel in joined:
             channel.room = 0
             channel.send(b"")
-            channel.sent(b"", 0)
+            channel.send_rest(b"", 0)
         self.assertEqual([channel.bodies for _, channel in joined], [[body(1)]] * 5)
         for _, channel in joined[1:4]:
             channel.drain()

@@ -33,7 +33,7 @@ PATH: Final[tuple[Callable[..., Any], ...]] = (
     wsframe.text_header,
     Recipients.serve,
     Group._send,
-    StompWebSocket.sent,
+    StompWebSocket.send_rest,
     Group.refresh,
 )
 MOST_LINES: Final = 350

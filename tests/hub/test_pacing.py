@@ -217,6 +217,18 @@ class GapNoticeTests(SynchronousTestCase):
         self.assert_told(new, 2)
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)  # the status looks around
 
+    def test_the_source_is_asked_to_go_on(self) -> None:
+        """For those who stay after the gap; one who comes after all have left gets a new watch."""
+        (peer,) = self.peers(1)
+        self.twin.prompt = Prompt(replay=True)
+        self.gap()
+        (renewed,) = self.twin.watches
+        self.twin.answer_watch(renewed)
+        peer.leave()
+        self.hub.subscription(Peer(), request(NAME, "0"), None).open()
+        (new,) = self.twin.watches
+        self.assertEqual((renewed.after_gap, new.after_gap), (True, False))
+
     def test_whoever_has_left_takes_no_turn(self) -> None:
         """Whoever remains is told the sooner."""
         peers = self.peers(MANY)

@@ -87,7 +87,7 @@ class MemoryChannel:
     :ivar room: how many more it takes now; None: any number
     :ivar sends: the size of each call of ``direct``
     :ivar handed: called after bytes were handed over; must not call airyd
-    :ivar reenter: called at the end of ``send`` and ``sent``; may call airyd, as a transport may
+    :ivar reenter: called at the end of ``send`` and ``send_rest``; may call airyd, as a transport may
     """
 
     peer = "memory"
@@ -157,7 +157,7 @@ class MemoryChannel:
             except OSError:
                 count = 0
             if count != len(wire):
-                self.sent(wire, count)
+                self.send_rest(wire, count)
             else:
                 self.reenter()
         elif self.buffered + len(wire) <= self.bound:
@@ -167,7 +167,7 @@ class MemoryChannel:
         else:
             self.owner.fail(StompError(Fault.SLOW_CONSUMER, "too slow"))
 
-    def sent(self, wire: bytes, count: int) -> None:
+    def send_rest(self, wire: bytes, count: int) -> None:
         """See ``IChannel``."""
         assert self.direct is not None or self.is_closed, "a channel that is queued was sent to directly"
         self.direct = None

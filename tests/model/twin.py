@@ -37,6 +37,7 @@ class Watch:
 
     destination: str
     floor: int
+    after_gap: bool
     answer: Deferred[str] = field(default_factory=Deferred)
 
 
@@ -124,11 +125,11 @@ class Twin:
     def extend(self, destinations: Sequence[str]) -> None:
         """See ``IEventSource``."""
 
-    def watch(self, destination: str) -> Deferred[str]:
+    def watch(self, destination: str, after_gap: bool = False) -> Deferred[str]:
         """Begin to answer (``IEventSource``)."""
         assert destination not in self.watched, "watched twice"
         assert not any(watch.destination == destination for watch in self.watches), "watched twice"
-        watch = Watch(destination, self.cursor[destination])
+        watch = Watch(destination, self.cursor[destination], after_gap)
         self.watches.append(watch)
         if self.prompt.watch:
             self.answer_watch(watch)

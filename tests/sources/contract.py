@@ -266,6 +266,21 @@ class EventSourceContract(_TestCase):
         self.assertEqual(sink.events[count:], live)
         self.assertEqual(await self.after(source, NEWS, position), live)
 
+    async def test_watch_after_a_gap_that_the_source_does_not_know(self) -> None:
+        """It is a new watch."""
+        source, sink = await self.started()
+        await source.watch(NEWS)
+        events = await self.published(source, NEWS, 2)
+        await self.settle()
+        source.unwatch(NEWS)
+        await self.published(source, NEWS, 2)
+        await self.settle()
+        position = await source.watch(NEWS, after_gap=True)
+        live = await self.published(source, NEWS, 2)
+        await self.settle()
+        self.assertEqual(sink.events, events + live)
+        self.assertEqual(await self.after(source, NEWS, position), live)
+
     async def test_watches_at_once(self) -> None:
         source, sink = await self.started()
         names = [f"/topic/{number}" for number in range(10)]

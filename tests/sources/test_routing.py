@@ -101,6 +101,11 @@ class Half(MemorySource):
         super().stop()
         return self.stopped
 
+    def watch(self, destination: str, after_gap: bool = False) -> Deferred[str]:
+        """See ``IEventSource``."""
+        self.done.append("watch after a gap" if after_gap else "watch")
+        return super().watch(destination, after_gap)
+
     def health(self) -> Sequence[str]:
         """See ``IEventSource``."""
         return self.troubles
@@ -189,6 +194,13 @@ class SeveralTests(SynchronousTestCase):
         cast(IEventSink, self.counts.sink).refused(UNREAD_COUNT, "1-1", refusal)
         self.assertEqual(self.sink.gaps, [((MESSAGE,), "why")])
         self.assertEqual(self.sink.refusals, [(UNREAD_COUNT, "1-1", PayloadFault.TOO_BIG)])
+
+    def test_a_watch_after_a_gap(self) -> None:
+        """The source that has the destination learns that there was one."""
+        self.both.start(self.sink)
+        self.successResultOf(self.both.watch(MESSAGE, after_gap=True))
+        self.successResultOf(self.both.watch(UNREAD_COUNT))
+        self.assertEqual((self.messages.done, self.counts.done), (["start", "watch after a gap"], ["start", "watch"]))
 
     def test_one_that_is_away(self) -> None:
         """Whoever wants what the other has, gets it."""

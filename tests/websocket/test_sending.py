@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from airyd.errors import Fault, StompError
 from airyd.events import CHANNEL_CONNECTED, MESSAGE, UNREAD_COUNT
-from airyd.limits import Limits
 from tests.doubles import EVENT, frame, stomp_frames, websocket_frames
 from tests.integration.wire import PING, PONG, websocket_frame
 from tests.loop import Peer
 from tests.websocket.case import WebSocketTestCase, text
-
-LIMIT = 20_000
 
 
 def event(number: int, size: int = 0) -> bytes:
@@ -20,8 +17,6 @@ def event(number: int, size: int = 0) -> bytes:
 
 class SendingTests(WebSocketTestCase):
     """The stream that a client reads is whole and in order, however the kernel takes it."""
-
-    limits = Limits(buffered=LIMIT)
 
     def bodies(self, peer: Peer) -> list[bytes]:
         """Return the bodies of the MESSAGEs that came."""
@@ -58,16 +53,6 @@ class SendingTests(WebSocketTestCase):
             peer.lose()
         self.assertEqual(self.metrics.stalls, size + 1)
         self.assertEqual(self.kinds(), {"lost": size + 1})
-
-    def test_gauge_of_stalled_clients(self) -> None:
-        peer = self.connected_peer(MESSAGE, UNREAD_COUNT)
-        peer.socket.room = 10
-        self.publish_number(1)
-        self.publish(UNREAD_COUNT)
-        self.assertEqual((self.metrics.buffered_clients, self.metrics.stalls), (1, 1))
-        peer.socket.room = None
-        self.loop.turn()
-        self.assertEqual(self.metrics.buffered_clients, 0)
 
     def test_others_are_not_slowed(self) -> None:
         peers = [self.connected_peer(MESSAGE) for _ in range(5)]
@@ -148,53 +133,6 @@ class SendingTests(WebSocketTestCase):
         peer.lose()
         self.loop.turn()
         self.assertEqual(self.kinds(), {"lost": 1})
-
-    def test_slow_client(self) -> None:
-        """Above the bound: ERROR and 1013; what is buffered stays bounded, and all of it comes in order."""
-        peer = self.connected_peer(MESSAGE, UNREAD_COUNT)
-        other = self.connected_peer(MESSAGE)
-        peer.socket.room = 0
-        most = 0
-        for number in range(50):
-            self.publish_number(number, 900)
-            most = max(most, peer.transport.buffered)
-        self.assertLessEqual(most, LIMIT + 1000)
-        self.assertGreater(most, LIMIT - 2000)
-        peer.socket.room = None
-        self.loop.turn()
-        names, code = self.closed(peer)
-        self.assertEqual((names[-1], code), ("ERROR", 1013))
-        self.assertEqual(set(names[:-1]), {"MESSAGE"})
-        self.assertEqual(self.metrics.errors["slow_consumer"], 1)
-        self.assertEqual(len(self.bodies(other)), 50)
-        peer.lose()
-        other.lose()
-        self.assertEqual(self.kinds(), {"slow_consumer": 1, "lost": 1})
-
-    def test_slow_client_by_pings(self) -> None:
-        """What Autobahn answers counts, too."""
-        peer = self.connected_peer()
-        peer.socket.room = 0
-        for _ in range(400):
-            peer.say(websocket_frame(PING, b"x" * 125))
-        self.assertLessEqual(peer.transport.buffered, LIMIT + 1000)
-        peer.socket.room = None
-        self.loop.turn()
-        *_, error, close = websocket_frames(peer.got())
-        self.assertIn(b"client too slow", error[1])
-        self.assertEqual(close[1][:2], b"\x03\xf5")
-
-    def test_slow_client_by_receipts(self) -> None:
-        peer = self.connected_peer()
-        peer.socket.room = 0
-        for number in range(400):
-            peer.say(text(frame("BEGIN", b"", transaction="t", receipt=f"{number:0100}")))
-            peer.say(text(frame("ABORT", transaction="t")))
-        self.assertLessEqual(peer.transport.buffered, LIMIT + 1000)
-        peer.socket.room = None
-        self.loop.turn()
-        names, code = self.closed(peer)
-        self.assertEqual((names[-1], code), ("ERROR", 1013))
 
     def test_fail_from_outside(self) -> None:
         peer = self.connected_peer(MESSAGE)

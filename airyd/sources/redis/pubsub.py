@@ -161,7 +161,7 @@ class RedisPubSub:
             raise SourceUnavailable(f"{self._redis.name} refuses its channel: {error}") from None
         channel.is_new = False
 
-    def watch(self, destination: str) -> Deferred[str]:
+    def watch(self, destination: str, after_gap: bool = False) -> Deferred[str]:
         """Deliver this destination's events from now on (``IEventSource``)."""
         return Deferred.fromCoroutine(self._watch(self._channels[self._key(destination)]))
 

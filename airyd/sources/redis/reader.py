@@ -235,10 +235,14 @@ class Reader:
             count += len(raw)
             size += entries.size
             ids = [raw_id.decode() for raw_id, _ in raw]
-            stream.missing = stream.find_missing(ids, info) or stream.advance(ids)
-            if stream.missing is None:  # else they are read again, when those who miss something know
-                stream.remember(raw)
-                batch.append((stream, entries))
+            why = stream.find_missing(ids, info)
+            if why is None:
+                why = stream.advance(ids)
+            if why is not None:
+                stream.missing = why  # they are read again, when those who miss something know
+                continue
+            stream.remember(raw)
+            batch.append((stream, entries))
         if count:
             self._batch_size.reply_received(most=most, entries=count, size=size, streams=len(self._streams))
         if batch:

@@ -69,7 +69,8 @@ class RedisStreams:
         self._dead_letters = DeadLetters(self._commands, prefix, "stream", clock)
         self.revocations = RevocationStream(redis, self._commands, prefix, clock, context.wall)
         self._sink: IEventSink | None = None
-        self._after_gap: Stream | None = None
+        # The streams with a gap since they were watched, by destination: each until the next watch.
+        self._with_gap: dict[str, Stream] = {}
         self._page_size = BatchSize()
         self._pages: dict[_PageRequest, list[Deferred[Replay]]] = {}
 
@@ -86,6 +87,7 @@ class RedisStreams:
     def stop(self) -> Deferred[None]:
         """End (``IEventSource``)."""
         self._sink = None
+        self._with_gap.clear()
         self._reader.stop()
         self._requirements.stop()
         ends = [self.revocations.stop(), self._commands.stop(), self._reading.stop(), self._redis.stop()]
@@ -95,11 +97,10 @@ class RedisStreams:
         """Check the streams of more destinations, too (``IEventSource``)."""
         self._requirements.extend([self._key(name) for name in destinations])
 
-    def watch(self, destination: str) -> Deferred[str]:
+    def watch(self, destination: str, after_gap: bool = False) -> Deferred[str]:
         """Deliver this destination's events from now on (``IEventSource``)."""
-        stream = self._after_gap
-        if stream is not None and stream.destination == destination:
-            self._after_gap = None
+        stream = self._with_gap.pop(destination, None)
+        if after_gap and stream is not None and stream.is_readable:
             return Deferred.fromCoroutine(self._watch_after_gap(stream))
         return Deferred.fromCoroutine(self._watch(destination))
 
@@ -277,9 +278,5 @@ class RedisStreams:
     def _gap(self, stream: Stream, reason: str) -> None:
         if self._sink is None:
             return
-        # A sink may end its watch now and begin anew: then it goes on from where the reader does.
-        self._after_gap = stream if stream.is_readable else None
-        try:
-            self._sink.gap([stream.destination], reason)
-        finally:
-            self._after_gap = None
+        self._with_gap[stream.destination] = stream
+        self._sink.gap([stream.destination], reason)

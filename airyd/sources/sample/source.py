@@ -57,9 +57,9 @@ class SampleSource:
         """Let the feed have more destinations (``IEventSource``); the player plays what it has."""
         self._feed.extend(destinations)
 
-    def watch(self, destination: str) -> Deferred[str]:
+    def watch(self, destination: str, after_gap: bool = False) -> Deferred[str]:
         """Deliver this destination's events from now on (``IEventSource``)."""
-        watched = self._feed.watch(destination)
+        watched = self._feed.watch(destination, after_gap)
         if not self._playing:
             self._playing = True
             self._player.start(self._feed.publish)

@@ -51,7 +51,7 @@ class Ticker:
     def extend(self, destinations: Sequence[str]) -> None:
         """Every destination is served already."""
 
-    def watch(self, destination: str) -> Deferred[str]:
+    def watch(self, destination: str, after_gap: bool = False) -> Deferred[str]:
         if self._sink is None:
             return fail(SourceUnavailable("the ticker has stopped"))
         self._watched.add(destination)

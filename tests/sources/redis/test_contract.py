@@ -37,12 +37,12 @@ class _Observed(RedisStreams):
         self.observed = None
         return super().stop()
 
-    def watch(self, destination: str) -> Deferred[str]:
+    def watch(self, destination: str, after_gap: bool = False) -> Deferred[str]:
         def watched(position: str) -> str:
             self.positions[destination] = position
             return position
 
-        return super().watch(destination).addCallback(watched)
+        return super().watch(destination, after_gap).addCallback(watched)
 
     def unwatch(self, destination: str) -> None:
         self.positions.pop(destination, None)

@@ -129,6 +129,39 @@ class FlushTests(RedisCase):
         self.assertEqual(sorted(sink.events), sorted(left))
         self.assertEqual(sorted(destinations for destinations, _ in sink.gaps), [(A,), (B,)])
 
+    async def test_watched_again_later(self) -> None:
+        """After a gap, and only once after it, a watch goes on with all that is left, whenever it comes."""
+        source, sink = await self.watching(A)
+        await self.until_seen(sink, self.add(*range(20), destination=A))
+        self.redis.call("DEL", self.key(A))
+        await self.until(lambda: sink.gaps)
+        await self.wait(0)
+        source.unwatch(A)
+        left = self.add(21, 22, destination=A)
+        sink.events.clear()
+        position = await source.watch(A, after_gap=True)
+        await self.until_seen(sink, left + self.add(23, destination=A))
+        self.assertLess(source.order(A, position), source.order(A, left[0].id))
+        source.unwatch(A)
+        self.add(24, destination=A)
+        sink.events.clear()
+        await source.watch(A, after_gap=True)
+        await self.until_seen(sink, self.add(25, destination=A))
+        self.assertEqual(len(sink.gaps), 1)
+
+    async def test_a_new_watch_after_a_gap(self) -> None:
+        """It begins at the end of the stream, and nothing of the gap is kept for later watches."""
+        source, sink = await self.watching(A)
+        await self.until_seen(sink, self.add(*range(20), destination=A))
+        self.redis.call("DEL", self.key(A))
+        await self.until(lambda: sink.gaps)
+        sink.events.clear()
+        for after_gap in (False, True):
+            source.unwatch(A)
+            self.add(21, destination=A)
+            await source.watch(A, after_gap)
+        await self.until_seen(sink, self.add(22, destination=A))
+
     async def test_swapdb(self) -> None:
         _, sink = await self.watching(A)
         self.redis.call("SWAPDB", 0, 1)
