@@ -62,9 +62,9 @@ class IEventSource(Interface):
         first of these arrives after the Deferred has fired. Called only for a destination that is not
         watched.
 
-        The sink sets ``after_gap`` to go on after a gap of this destination, which it has unwatched since. The
-        source then continues with all events that it still has and has not delivered, if it knows them; otherwise
-        the watch is a new one. A source without such knowledge may ignore the argument.
+        The sink sets ``after_gap`` to continue after a gap of this destination, which it has unwatched since.
+        The source then continues with all events that it still has and has not delivered, if it knows them;
+        otherwise this is a new watch. A source that can't know them may ignore the argument.
 
         Errors: ``SourceUnavailable``.
         """

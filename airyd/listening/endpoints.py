@@ -184,7 +184,7 @@ def _make_endpoint(text: EndpointText, description: str, reactor: object) -> ISt
     endpoint, reason = _result({}, serverFromString, reactor, description)
     if text.kind == "systemd":
         if reason:
-            raise ValueError("systemd has not passed such a socket")
+            raise ValueError("systemd has passed no such socket")
         _check_adopted(endpoint)
     if reason:
         raise ValueError(f"the plugin for {text.kind}: refuses it: {reason}")

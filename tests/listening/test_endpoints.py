@@ -68,8 +68,8 @@ WRONG = (
 #: More that are for ``--listen``; the admin page takes no such kinds.
 WRONG_TO_LISTEN = (
     ("systemd:", "domain"),
-    ("systemd:domain=INET:index=0", "systemd has not passed"),
-    ("systemd:domain=UNIX:name=airyd", "systemd has not passed"),
+    ("systemd:domain=INET:index=0", "systemd has passed no such socket"),
+    ("systemd:domain=UNIX:name=airyd", "systemd has passed no such socket"),
     ("tls:/nothing/there:18443", "/nothing/there"),
     ("haproxy:", "behind haproxy:"),
     ("haproxy:tcp:abc", "'abc'"),
