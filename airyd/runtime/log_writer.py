@@ -2,7 +2,7 @@
 
 A pipe holds 64 KiB. When it is full, ``write`` blocks until the reader continues, for instance a supervisor that hangs
 or a terminal that was stopped with Ctrl-S. The descriptor can't be made non-blocking: all processes that share it share
-the mode.
+the mode. A file on disk has no reader, so airyd writes to it without this thread.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import signal
+import stat
 import sys
 import time
 from collections.abc import Callable, MutableMapping
@@ -74,13 +75,15 @@ def on_sighup(reactor: IServerReactor, reload: Callable[[], None], terminal: int
 
 
 def write_log_in_thread(reactor: IServerReactor, metrics: LogMetrics) -> None:
-    """Replace standard output, to which twistd usually logs, with a :class:`LogWriter`."""
+    """Replace standard output, to which twistd usually logs, with a :class:`LogWriter`, unless it is a file on disk."""
     if cast(Any, sys.stdout) is None:  # the descriptor was closed when Python started; it may be another file by now
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  # open until the process ends
         return
     try:
         descriptor = sys.stdout.fileno()
     except OSError:  # it is not a file
+        return
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):  # nobody reads from it, so no reader can hang
         return
 
     def tell(count: int) -> None:

@@ -55,7 +55,7 @@ WRONG: Final[dict[str, dict[str, tuple[tuple[str, str], ...]]]] = {
                 f"jwt:jwks=https://idp.example/{MARK}:ca-file=FILE/nowhere",
                 "ca-file FILE/nowhere: there is no such file",
             ),
-            ("jwt:jwks=https://idp.example/:ca-file=FILE/text", "ca-file FILE/text: there is no certificate"),
+            ("jwt:jwks=https://idp.example/:ca-file=FILE/text", "ca-file FILE/text: the file has no certificate"),
             (f"{_GOOD}:ca-file=FILE/text", "ca-file is for a jwks"),
         ),
         "issuer=": ((f"{_GOOD}:issuer=", "needs a value: issuer="), (f"{_GOOD}:isuer=x", "did you mean issuer?")),
