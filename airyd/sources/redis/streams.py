@@ -1,4 +1,4 @@
-"""Redis Streams as an event source: watch, replay, publish and gaps."""
+"""Redis Streams as an event source: watch, publish, gaps, and the proof that a resume has missed nothing."""
 
 from __future__ import annotations
 
