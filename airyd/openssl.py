@@ -94,6 +94,14 @@ def tls_fault(error: Exception) -> TlsFault:
     return TlsFault.ALERT if "alert" in reason or "handshake failure" in reason else TlsFault.OTHER
 
 
+def is_end_of_connection(error: Exception) -> bool:
+    """Return whether the standard library says by this TLS error that the peer closed the connection.
+
+    Which of the two it raises depends on the versions of Python and OpenSSL: Debian's 3.11.2 raises the second.
+    """
+    return isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError)
+
+
 def openssl_reason(error: Exception) -> str:
     """Return OpenSSL's reason, in lower case.
 

@@ -9,7 +9,15 @@ from OpenSSL import SSL
 from service_identity import VerificationError
 from twisted.trial.unittest import SynchronousTestCase
 
-from airyd.openssl import TlsFault, openssl_reason, read_certificates, read_private_key, tls_fault, trust_root
+from airyd.openssl import (
+    TlsFault,
+    is_end_of_connection,
+    openssl_reason,
+    read_certificates,
+    read_private_key,
+    tls_fault,
+    trust_root,
+)
 from tests.sources.redis.certificates import Certificates
 
 
@@ -38,6 +46,16 @@ class ErrorTests(SynchronousTestCase):
     def test_no_reason(self) -> None:
         for error in (SSL.Error(), SSL.Error([]), SSL.ZeroReturnError(), ssl.SSLError()):
             self.assertEqual(openssl_reason(error), "no reason is given")
+
+    def test_end_of_connection(self) -> None:
+        """Python and OpenSSL have two exceptions for a peer that closes during the handshake."""
+        for error, wanted in (
+            (ssl.SSLEOFError(8, "x"), True),
+            (ssl.SSLZeroReturnError(6, "x"), True),
+            (OSError(), False),
+        ):
+            self.assertEqual(is_end_of_connection(error), wanted)
+        self.assertFalse(is_end_of_connection(ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] x")))
 
 
 class FileTests(SynchronousTestCase):

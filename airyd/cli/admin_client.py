@@ -15,7 +15,7 @@ from airyd import __version__
 from airyd.cli.http_errors import http_reason, parse_json, stated_error
 from airyd.cli.tls import Authorities, why_no_tls
 from airyd.cli.urls import tls_scheme
-from airyd.openssl import TLS_ALERT, TlsFault, openssl_reason, tls_fault
+from airyd.openssl import TLS_ALERT, TlsFault, is_end_of_connection, openssl_reason, tls_fault
 
 #: Seconds that an attempt to connect may take, and each step of a TLS handshake.
 _CONNECT_PATIENCE: Final = 10.0
@@ -131,7 +131,7 @@ class AdminClient:
             assert self._authorities is not None  # noqa: S101  # who verifies
             failed = self._authorities.why_refused(error, self._host)
         except ssl.SSLError as error:
-            is_tls = tls_fault(error) is not TlsFault.NO_TLS and not isinstance(error, ssl.SSLEOFError)
+            is_tls = tls_fault(error) is not TlsFault.NO_TLS and not is_end_of_connection(error)
             failed = f"the TLS handshake failed: {openssl_reason(error)}" if is_tls else why_no_tls(error, self._url)
         except OSError as error:
             # http.client sets the socket once TCP is connected, before the TLS handshake.

@@ -18,7 +18,7 @@ from airyd.cli.urls import plain_scheme
 from airyd.errors import ConfigurationError
 from airyd.files import read_bytes
 from airyd.hostnames import tls_options
-from airyd.openssl import openssl_reason, split_certificates, trust_root
+from airyd.openssl import is_end_of_connection, openssl_reason, split_certificates, trust_root
 
 
 class CertificateFault(Enum):
@@ -102,7 +102,7 @@ def why_no_tls(error: BaseException | None, url: str) -> str:
 
     :param error: how the connection ended; None if the server did not answer
     """
-    if isinstance(error, SSL.Error | ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
+    if isinstance(error, SSL.Error | ssl.SSLError) and not is_end_of_connection(error):
         return f"the server does not speak TLS on this port: use {plain_scheme(url)}"
     what = "does not answer" if error is None else "ends"
     return f"the server {what} the TLS handshake; if it does not speak TLS on this port, use {plain_scheme(url)}"
