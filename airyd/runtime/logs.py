@@ -1,7 +1,7 @@
 """Log filters: the level of ``--log-level``, and a rate limit on lines that clients can cause.
 
 A line that a client can cause is logged with the field ``once_a_minute``, which names its kind: of each kind one line a
-minute is written. At the level debug all are written.
+minute is written. At the level debug all are written. Autobahn's lines have no such field; clients cause all of them.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ LEVELS: Final = ("debug", "info", "warn", "error")
 DEFAULT_LEVEL: Final = "info"
 #: Twisted's loggers of the start and stop of each factory and port, which operators need not see.
 _QUIET: Final = ("log_legacy", "twisted.internet.protocol", "twisted.web")
+_AUTOBAHN: Final = "autobahn."
 #: Seconds between two lines of one kind.
 _PAUSE: Final = 60.0
 _MORE: Final = " ({more} more of these since the last one; --log-level debug shows all)"
@@ -57,7 +58,7 @@ def at_level(observer: ILogObserver, level: str) -> ILogObserver:
 
 @implementer(ILogObserver)
 class OnceAMinute:
-    """Passes on one line a minute of each kind that ``once_a_minute`` names, and all other lines."""
+    """Passes on one line a minute of each kind that ``once_a_minute`` names, or of Autobahn, and all other lines."""
 
     def __init__(self, observer: ILogObserver) -> None:
         self._observer = observer
@@ -67,6 +68,8 @@ class OnceAMinute:
     def __call__(self, event: LogEvent) -> None:
         """See ``ILogObserver``."""
         kind = event.get("once_a_minute")
+        if kind is None and event.get("log_namespace", "").startswith(_AUTOBAHN):
+            kind = f"{event['log_namespace']} {event['log_level'].name}"
         if kind is not None:
             now = event["log_time"]
             # The wall clock may have been set back.

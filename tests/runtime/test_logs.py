@@ -103,6 +103,21 @@ class ClientsTests(LogCase):
             ["431 0", "403 0.5", f"431 60 {more}", f"403 60.5 {more}", f"431 120 {more}", f"403 120.5 {more}"],
         )
 
+    def test_autobahn(self) -> None:
+        """Clients cause all its lines, and it has no kinds of its own: one of each level a minute is written."""
+        self.begin("info")
+        for level in (LogLevel.warn, LogLevel.info, LogLevel.warn, LogLevel.warn):
+            self.publisher(
+                {
+                    "log_format": "{log_level.name}: the client broke RFC 6455",
+                    "log_level": level,
+                    "log_namespace": "autobahn.twisted.websocket.WebSocketServerProtocol",
+                    "log_time": 0.0,
+                }
+            )
+        text = "the client broke RFC 6455"
+        self.assertEqual(self.lines, [f"warn: {text}", f"info: {text}"])
+
     def test_a_rare_one(self) -> None:
         """The count is not written if no line was left out."""
         self.begin("info")
