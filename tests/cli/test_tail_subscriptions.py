@@ -186,6 +186,16 @@ class PatternTests(TailTestCase):
         self.said()
         return self.live(**receipt)
 
+    def refuse_after_return(self, peer: Peer, message: str) -> None:
+        """Drop the connection, and let the server refuse the other destination on the next one."""
+        peer.drop()
+        self.clock.advance(1)
+        self.said()
+        returned = self.server.peer
+        returned.open()
+        returned.connect()
+        returned.refuse(self.OTHER, message)
+
     def test_known_destinations_by_name(self) -> None:
         """So Airy's have a position before they have an event."""
         peer = self.start_all()
@@ -248,13 +258,7 @@ class PatternTests(TailTestCase):
         """It is not an error if a destination that the user did not name no longer exists."""
         peer = self.start_all()
         self.by_pattern(peer, self.OTHER, "o-1")
-        peer.drop()
-        self.clock.advance(1)
-        self.said()
-        peer = self.server.peer
-        peer.open()
-        peer.connect()
-        peer.refuse(self.OTHER, "unknown destination")
+        self.refuse_after_return(peer, "unknown destination")
         self.assertNotIn(self.OTHER, self.live(recovered="true").subscriptions())
         self.assertIn("connected", self.said())
 
@@ -262,13 +266,7 @@ class PatternTests(TailTestCase):
         """If the limit on subscriptions is too low, only the pattern is subscribed to."""
         peer = self.start_all()
         self.by_pattern(peer, self.OTHER, "o-1")
-        peer.drop()
-        self.clock.advance(1)
-        self.said()
-        peer = self.server.peer
-        peer.open()
-        peer.connect()
-        peer.refuse(self.OTHER, "too many subscriptions")
+        self.refuse_after_return(peer, "too many subscriptions")
         self.assertEqual([self.ALL], list(self.live().subscriptions()))
         self.assertIn("may have missed events", self.said())
 
