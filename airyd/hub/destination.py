@@ -1,4 +1,4 @@
-"""A destination: its subscriptions, in groups or each with a replay, and the watch on its source."""
+"""One destination: its subscriptions, which wait, have a replay or are in a group, and the watch on its source."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from airyd.stomp.message import Framing, message_tail
 
 
 class DestinationSubscription(Member, NoticeReceiver, Protocol):
-    """The interface of a subscription that its destination uses."""
+    """What a destination needs from a subscription."""
 
     def source_ready(self) -> None:
-        """Go live or start a replay, now that the source watches; after a gap, continue the replay."""
+        """Start, now that the source watches: go live, or start a replay. After a gap, continue the replay."""
 
 
 class Destination:
     """One entry of the catalogue.
 
     :ivar name: such as ``/queue/message``
-    :ivar rows: the answers of row filters about the events that it delivers
-    :ivar turns: the queue in which all subscriptions with a replay take turns
-    :ivar gap_notices: the notices of its gaps that have not been sent yet
+    :ivar rows: applies row filters, each once per event
+    :ivar turns: lets one replay send in each turn of the reactor; all destinations share it
+    :ivar gap_notices: sends the notices of this destination's gaps
     :ivar status: the source, if this is ``/airyd/status``; else None
     """
 
@@ -71,12 +71,12 @@ class Destination:
 
     @property
     def position(self) -> str | None:
-        """See ``Watch``."""
+        """The position of the source; None while it is not watching (``Watch.position``)."""
         return self._watch.position
 
     @property
     def subscriptions(self) -> list[DestinationSubscription]:
-        """All subscriptions, in no order, as a new list."""
+        """All subscriptions, in no particular order, as a new list."""
         return [*self._waiting, *self._replays, *self._grouped]
 
     @property
@@ -84,8 +84,8 @@ class Destination:
         return [member for audience in self._audiences.values() for member in audience.members]
 
     def deliver(self, events: Sequence[Event]) -> list[Audience[DestinationSubscription]]:
-        """Take a batch of live events; return the audiences that have pending events now and had none before."""
-        if self._watch.position is None:  # the source has not stopped watching yet
+        """Take a batch of live events; return the audiences that must be flushed, and had nothing to flush before."""
+        if self._watch.position is None:  # after unwatch(), the source may still deliver events that were in flight
             return []
         if self.gap_notices.held is not None:
             self.gap_notices.held += events
@@ -107,14 +107,15 @@ class Destination:
     def gap(self) -> None:
         """Renew the watch after a gap; end the connections of clients that can't be notified.
 
-        Members of groups are notified when the source watches again, since loading the state helps only then.
-        Replays continue from their position, unless the history can't prove that nothing is missing.
+        Members of groups are notified when the source watches again: a client that reloads its state earlier could
+        miss more events. Replays continue from their position. If the history can't prove that nothing is missing
+        there, they report the gap.
         """
         self.gap_notices.spread = spread_of(len(self._replays))
         for subscription, replay in tuple(self._replays.items()):
             subscription.report_gap(None)
             if subscription in self._replays:
-                replay.end()  # until the source is ready again
+                replay.end()  # source_ready() continues it
                 self._waiting[subscription] = None
         self._replays = {}
         self.gap_notices.announce(self._grouped, None)
@@ -144,7 +145,7 @@ class Destination:
     def join(
         self, subscription: DestinationSubscription, framing: Framing, head: bytes, row_filter: RowFilter | None
     ) -> None:
-        """Add a subscription that is level with the feed to the group that gets the same bytes."""
+        """Add a subscription to the group that gets the same bytes; it must have all earlier events."""
         self._replays.pop(subscription, None)
         audience = self._audiences.get(row_filter)
         if audience is None:
@@ -169,8 +170,8 @@ class Destination:
             return
         self._is_starting = True
         try:
-            # A subscription may leave as soon as it starts, and return: it then comes after the others, or waits for
-            # a new watch if it was the last.
+            # A subscription may end as soon as it starts, and its client may subscribe again. The new subscription
+            # comes after the others, or waits for a new watch if the old one was the last.
             while self._waiting and self.position is not None:
                 subscription, _ = self._waiting.popitem(last=False)
                 subscription.source_ready()
@@ -183,10 +184,10 @@ class Destination:
 
 
 class Watch:
-    """Keeps the source watching a destination while it has users.
+    """Lets the source watch a destination as long as the destination has subscriptions (*users*).
 
-    :param watched: called when the source starts to watch, and by :meth:`acquire` if it watches already; its argument
-        is the position before :meth:`renew`, or None without one
+    :param watched: called when the source begins to watch; also by :meth:`acquire`, at once, if it watches already.
+        After a gap its argument is the last position before the gap; else it is None
     :param failed: called when the source can't watch
 
     :ivar position: the id of the last event that the source delivered, or the position from which it watches; None
@@ -211,10 +212,10 @@ class Watch:
         self._failed = failed
         self._users = 0
         self._is_asked = False
-        self._left: str | None = None
+        self._left: str | None = None  # the position at renew()
 
     def acquire(self) -> None:
-        """Count one more user; with the first, start watching."""
+        """Add a user; with the first, start watching."""
         self._users += 1
         if self.position is not None:
             self._watched(None)
@@ -222,13 +223,13 @@ class Watch:
             self._ask(after_gap=False)
 
     def release(self) -> None:
-        """Count one user less; with the last, stop watching."""
+        """Remove a user; with the last, stop watching."""
         self._users -= 1
         if not self._users and self.position is not None:
             self._unwatch()
 
     def renew(self) -> None:
-        """Watch again, after a gap; events in between may be lost. Call it while the source watches."""
+        """Watch anew after a gap. Call this only while the source watches."""
         self._left = self.position
         self._unwatch()
         self._ask(after_gap=True)
@@ -245,7 +246,7 @@ class Watch:
     def _answered(self, position: str) -> None:
         self._is_asked = False
         left, self._left = self._left, None
-        if not self._users:  # all have left meanwhile
+        if not self._users:  # all users have gone meanwhile
             self._source.unwatch(self._name)
             return
         self.position = position
