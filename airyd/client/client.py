@@ -373,7 +373,7 @@ class Client:
             last_sent = self._sent_at
             for each in self.subscribed.values():
                 # Events from before the last SUBSCRIBE was answered may have been sent to others only.
-                if each.group is not None and (flushed := each.group.audience.flushed_at) > self._established_at:
+                if each.group is not None and (flushed := each.group.flushed_at) > self._established_at:
                     last_sent = max(last_sent, flushed)
             due = last_sent + self._beat_every
             if due <= now:

@@ -20,8 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, Protocol, TypeVar
 
-from airyd.events import Event, RowFilter
-from airyd.hub.row_filter import Rows
+from airyd.events import RowFilter
 from airyd.interfaces import IChannel
 from airyd.metrics import Metrics
 from airyd.stomp.message import Framing
@@ -29,6 +28,34 @@ from airyd.stomp.message import Framing
 #: The most STOMP bytes in a batch, unless a single frame has more. Joining them takes 1 µs; a send takes 4 µs. A
 #: socket on a real network does not take much more at once, and the rest would be sent the slow way.
 BATCH_BYTES: Final = 64 * 1024
+
+
+class MemberGroup(Protocol):
+    """What others need from the group of a subscription: a :class:`Group`, or a ``SoloAudience``.
+
+    :ivar framing: how its MESSAGEs are encoded
+    :ivar head: the start of each MESSAGE (``airyd.stomp.message.message_head``)
+    """
+
+    framing: Framing
+    head: bytes
+
+    @property
+    def row_filter(self) -> RowFilter | None:
+        """The filter of its audience."""
+
+    @property
+    def flushed_at(self) -> float:
+        """When the events of its latest flush arrived, in seconds of the reactor; -inf before the first."""
+
+    def flush(self, member: Any, more: Sequence[bytes] = ()) -> None:
+        """Send a member all that it has not been sent yet, ahead of the others; then ``more``, for it alone."""
+
+    def refresh(self, member: Any) -> None:
+        """Take note that the member's ``channel.direct`` has changed."""
+
+    def leave(self, member: Any) -> bool:
+        """Remove a member, which gets nothing more; return whether its audience has no member left."""
 
 
 class Member(Protocol):
@@ -39,7 +66,7 @@ class Member(Protocol):
     :ivar index: its index in ``recipients.members``
     """
 
-    group: Group[Any] | None
+    group: MemberGroup | None
     recipients: Recipients[Any] | None
     index: int
 
@@ -49,6 +76,21 @@ class Member(Protocol):
 
 
 M = TypeVar("M", bound=Member)
+
+
+class Counter:
+    """Counts what the audiences of one destination send."""
+
+    __slots__ = ("_destination", "_metrics")
+
+    def __init__(self, destination: str, metrics: Metrics) -> None:
+        self._destination = destination
+        self._metrics = metrics
+
+    def count(self, deliveries: int, size: int) -> None:
+        """Add deliveries, and their bytes on the wire, to the metrics."""
+        self._metrics.deliveries[self._destination] += deliveries
+        self._metrics.bytes_out += size
 
 
 class Recipients(Generic[M]):
@@ -125,6 +167,24 @@ class Group(Generic[M]):
         self._fast: Recipients[M] = Recipients()  # the socket may take only a part of the bytes
         self._slow: Recipients[M] | None = None  # the channel takes all, and queues them
         self._batches: list[tuple[bytes, int]] = []  # those in flight: wire bytes, and how many events they hold
+
+    @property
+    def row_filter(self) -> RowFilter | None:
+        """See :class:`MemberGroup`."""
+        return self.audience.row_filter
+
+    @property
+    def flushed_at(self) -> float:
+        """See :class:`MemberGroup`."""
+        return self.audience.flushed_at
+
+    def flush(self, member: M, more: Sequence[bytes] = ()) -> None:
+        """See :class:`MemberGroup`."""
+        self.audience.flush(member, self, more)
+
+    def leave(self, member: M) -> bool:
+        """See :class:`MemberGroup`."""
+        return self.audience.leave(member, self)
 
     @property
     def members(self) -> list[M]:
@@ -221,22 +281,26 @@ class Group(Generic[M]):
                 self.refresh(member)
 
     def write(self, tails: Sequence[bytes], receivers: int) -> list[tuple[bytes, int]]:
-        """Encode MESSAGEs, in order, in batches of about ``BATCH_BYTES``; return each with its number of events."""
-        head, framing = self.head, self.framing
-        if len(tails) == 1:
-            return [(framing((head + tails[0],), receivers), 1)]
-        batches = []
-        frames: list[bytes] = []
-        size = 0
-        for tail in tails:
-            frame = head + tail
-            if frames and size + len(frame) > BATCH_BYTES:
-                batches.append((framing(frames, receivers), len(frames)))
-                frames, size = [], 0
-            frames.append(frame)
-            size += len(frame)
-        batches.append((framing(frames, receivers), len(frames)))
-        return batches
+        """See the function of this name."""
+        return write(self.framing, self.head, tails, receivers)
+
+
+def write(framing: Framing, head: bytes, tails: Sequence[bytes], receivers: int) -> list[tuple[bytes, int]]:
+    """Encode MESSAGEs, in order, in batches of about ``BATCH_BYTES``; return each with its number of events."""
+    if len(tails) == 1:
+        return [(framing((head + tails[0],), receivers), 1)]
+    batches = []
+    frames: list[bytes] = []
+    size = 0
+    for tail in tails:
+        frame = head + tail
+        if frames and size + len(frame) > BATCH_BYTES:
+            batches.append((framing(frames, receivers), len(frames)))
+            frames, size = [], 0
+        frames.append(frame)
+        size += len(frame)
+    batches.append((framing(frames, receivers), len(frames)))
+    return batches
 
 
 class Audience(Generic[M]):
@@ -251,9 +315,8 @@ class Audience(Generic[M]):
     """
 
     __slots__ = (
-        "_destination",
+        "_counter",
         "_groups",
-        "_metrics",
         "_newcomers",
         "_pending",
         "_rest",
@@ -266,17 +329,17 @@ class Audience(Generic[M]):
         "row_filter",
     )
 
-    def __init__(self, destination: str, row_filter: RowFilter | None, metrics: Metrics) -> None:
+    def __init__(self, row_filter: RowFilter | None, counter: Counter) -> None:
         self.row_filter = row_filter
         self.flushed_at = float("-inf")
         self.round = 0
         self.deliveries = self.bytes_out = 0
-        self._destination = destination
-        self._metrics = metrics
+        self._counter = counter
         self._groups: dict[tuple[Framing, bytes], Group[M]] = {}
         self._pending: list[bytes] = []
         self._since = 0.0  # when the first pending event arrived
-        self._newcomers: dict[M, int] = {}  # each with the number of pending events that it must not get
+        # Each with its group, and the number of pending events that it must not get.
+        self._newcomers: dict[M, tuple[Group[M], int]] = {}
         self._tails: Sequence[bytes] = ()
         self._rest: list[Group[M]] = []  # groups of which not all members have been sent _tails
 
@@ -298,7 +361,7 @@ class Audience(Generic[M]):
         group.size += 1
         if self._pending or self._rest:
             member.group = group
-            self._newcomers[member] = len(self._pending)
+            self._newcomers[member] = group, len(self._pending)
         else:
             group.add(member)
 
@@ -318,22 +381,15 @@ class Audience(Generic[M]):
             self._send_alone(member, group.write(more, 1) if more else ())
             self._count()
             return
-        skipped = self._newcomers.get(member)
+        _, skipped = self._newcomers.get(member, (group, None))
         is_waiting = skipped is None and group.round != self.round  # its group has not begun the batch in flight
         tails = [*(self._tails if is_waiting else ()), *self._pending[skipped:], *more]
         batches = group.discard(member) if skipped is None else []
         if tails:
             batches += group.write(tails, 1)
-        self._newcomers[member] = len(self._pending)
+        self._newcomers[member] = group, len(self._pending)
         self._send_alone(member, batches)
         self._count()
-
-    def visible(self, events: Sequence[Event], tails: Sequence[bytes], rows: Rows) -> Sequence[bytes]:
-        """Return the tails of the events that the filter lets pass."""
-        row_filter = self.row_filter
-        if row_filter is None:
-            return tails
-        return [tail for event, tail in zip(events, tails, strict=True) if rows.passes(event, row_filter)]
 
     def append(self, tails: Sequence[bytes], now: float) -> bool:
         """Add events to the pending ones; return whether there were none before."""
@@ -351,19 +407,19 @@ class Audience(Generic[M]):
         if not self._pending:
             return
         newcomers = self._newcomers
-        self._newcomers = {member: 0 for member, skipped in newcomers.items() if skipped}
-        for member, skipped in newcomers.items():
-            if not skipped and member.group is not None:
-                member.group.add(member)
+        self._newcomers = {member: (group, 0) for member, (group, skipped) in newcomers.items() if skipped}
+        for member, (group, skipped) in newcomers.items():
+            if not skipped:
+                group.add(member)
         self._rest = list(self._groups.values())
         self.round += 1
         self._tails, self._pending = self._pending, []
         self.flushed_at = self._since
-        for member, skipped in newcomers.items():
+        for member, (group, skipped) in newcomers.items():
             rest = self._tails[skipped:]
             # An earlier send may have ended a client that is too slow: then its subscriptions have no group.
             if skipped and rest and member.group is not None:
-                self._send_alone(member, member.group.write(rest, 1))
+                self._send_alone(member, group.write(rest, 1))
 
     def _send_alone(self, member: M, batches: Sequence[tuple[bytes, int]]) -> None:
         for wire, events in batches:
@@ -391,6 +447,5 @@ class Audience(Generic[M]):
         return count
 
     def _count(self) -> None:
-        self._metrics.deliveries[self._destination] += self.deliveries
-        self._metrics.bytes_out += self.bytes_out
+        self._counter.count(self.deliveries, self.bytes_out)
         self.deliveries = self.bytes_out = 0

@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from airyd.errors import Fault, SourceUnavailable, StompError
-from airyd.events import Event, HistoryPage
+from airyd.events import Event, HistoryPage, RowFilter
 from airyd.interfaces import IEventSource
 from airyd.limits import HELD_BYTES, HELD_EVENTS, REPLAY_BUFFER, REPLAY_PAGE, REPLAY_PIECE, REPLAY_PIECE_BYTES
 from airyd.metrics import REPLAY_LOST, Metrics
@@ -126,6 +126,8 @@ class ReplayCursor:
 
     :param last: the id of the last event that the subscription has, or the position to start from
     :param window: the limit on unacknowledged messages; None for ``ack:auto``
+
+    :ivar row_filter: selects the live events that :meth:`feed` gets; None for all
     """
 
     __slots__ = (
@@ -143,6 +145,7 @@ class ReplayCursor:
         "_source",
         "_state",
         "_target",
+        "row_filter",
         "window",
     )
 
@@ -158,6 +161,7 @@ class ReplayCursor:
         metrics: Metrics,
     ) -> None:
         self.window = window
+        self.row_filter: RowFilter | None = None
         self._source = source
         self._destination = destination
         self._target = target
@@ -187,6 +191,21 @@ class ReplayCursor:
         """Replay the events after the client's position, then go live."""
         self._read()
 
+    def pass_over(self, position: str) -> None:
+        """Note how far the feed is; the row filter hides all events up to there that were not passed to :meth:`feed`.
+
+        Without this, a pause would read them all again, and might find that some have left the history.
+        """
+        if self._state is ReplayState.LIVE and self.row_filter is not None:
+            key = self._source.order(self._destination, position)
+            if key > self._key:
+                self._last, self._key = position, key
+
+    def forget_held(self) -> None:
+        """Drop the held live events because of a new row filter, which may show more; a later page has them all."""
+        if self._state is ReplayState.READING and self._target.position != self._feed_position:
+            self._held = None
+
     def go_live(self, position: str) -> None:
         """Go live from a position of the feed, without reading the history."""
         self._established = True
@@ -212,8 +231,12 @@ class ReplayCursor:
         if self._has_room():
             self._read()
 
-    def feed(self, events: Sequence[Event]) -> None:
-        """Take a batch of live events, in order."""
+    def feed(self, events: Sequence[Event], before: str) -> None:
+        """Take the live events of a batch that the row filter lets pass, at least one, in order.
+
+        :param before: the feed's position before the batch
+        """
+        self.pass_over(before)
         if self._state is ReplayState.READING:
             self._hold(events)
         elif self._state is ReplayState.LIVE:

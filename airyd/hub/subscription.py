@@ -12,7 +12,7 @@ from airyd import notices
 from airyd.errors import Fault, StompError
 from airyd.events import Event, RowFilter, event_id_of, message_id
 from airyd.hub.destination import Destination
-from airyd.hub.fanout import Group, Recipients
+from airyd.hub.fanout import MemberGroup, Recipients
 from airyd.hub.interfaces import Subscriber
 from airyd.hub.replay import ReplayCursor, Window
 from airyd.interfaces import IChannel
@@ -68,7 +68,7 @@ class Subscription:
     def __init__(
         self, destination: Destination, subscriber: Subscriber, request: Subscribe, row_filter: RowFilter | None
     ) -> None:
-        self.group: Group[Any] | None = None
+        self.group: MemberGroup | None = None
         self.recipients: Recipients[Any] | None = None
         self.index = 0
         self._destination = destination
@@ -127,7 +127,7 @@ class Subscription:
     def flush(self) -> None:
         """Send pending events at once, ahead of other subscriptions in this turn of the reactor."""
         if self.group is not None:
-            self.group.audience.flush(self, self.group)
+            self.group.flush(self)
 
     def close(self) -> None:
         """End the subscription, in any state; nothing is sent for it afterwards. This may be called repeatedly."""
@@ -164,7 +164,7 @@ class Subscription:
         """Send a notice, after pending events; call this only if :attr:`carries_notices` is true."""
         status, group = self._destination.status, self.group
         if status is not None and group is not None:
-            group.audience.flush(self, group, [message_tail(status.notice(notice))])
+            group.flush(self, [message_tail(status.notice(notice))])
 
     def apply_filter(self, row_filter: RowFilter | None) -> None:
         """Replace the row filter.
@@ -176,7 +176,11 @@ class Subscription:
             return
         self.flush()
         if self._unicast is not None:
+            replay = self._destination.detach(self)
             self._unicast.row_filter = row_filter
+            if replay is not None:
+                replay.forget_held()  # the old filter let them pass
+                self._destination.attach(self, replay, row_filter)
         elif self.group is not None:
             self._destination.move(self, self.group, row_filter)
 
@@ -184,7 +188,7 @@ class Subscription:
     def _row_filter(self) -> RowFilter | None:
         if self._unicast is not None:
             return self._unicast.row_filter
-        return None if self.group is None else self.group.audience.row_filter
+        return None if self.group is None else self.group.row_filter
 
     # What its destination calls (airyd.hub.destination.DestinationSubscription).
 
@@ -193,7 +197,7 @@ class Subscription:
         unicast, destination = self._require_unicast(), self._destination
         if unicast.replay is not None:
             unicast.replay = unicast.replay.renewed()
-            destination.attach(self, unicast.replay)
+            destination.attach(self, unicast.replay, unicast.row_filter)
             unicast.replay.go_on()
             return
         request = unicast.request
@@ -308,7 +312,7 @@ class Subscription:
         destination = self._destination
         replay = ReplayCursor(destination.source, destination.name, last, self, window, destination.metrics)
         unicast.replay = replay
-        destination.attach(self, replay)
+        destination.attach(self, replay, unicast.row_filter)
         return replay
 
     def _require_unicast(self) -> Unicast:
