@@ -338,7 +338,7 @@ class ProtocolTests(SynchronousTestCase):
         self.assertEqual(expected, [float(value) for _, value in table("docs/protocol.rst", "Limit", "Value")])
 
     def test_payload_rules(self) -> None:
-        kinds = [kind for kind, _ in table("docs/protocol.rst", "Kind", "Refused is")]
+        kinds = [kind for kind, _ in table("docs/protocol.rst", "Kind", "What is refused")]
         self.assertEqual([fault.value for fault in PayloadFault], kinds)
 
     def test_destinations(self) -> None:
