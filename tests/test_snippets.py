@@ -69,6 +69,7 @@ HELD: Final = (
     Held("javascript", r"/\*\* |// Publishes|import .*\n/\*\*", FILES),
     Held("python", r'"""Publishes', FILES),
     Held("python", r'"""The plugins by which', "tests/test_plugins.py"),
+    Held("toml", r"# How the example is packaged", "tests/integration/test_plugins.py"),
     Held("nginx", r"location ", FILES),
     Held("sh", r"#!/bin/sh\n# Publishes", FILES),
     Held("ini", r"AIRYD_OPTIONS=", PARSED),
