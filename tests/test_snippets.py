@@ -70,6 +70,7 @@ HELD: Final = (
     Held("python", r'"""Publishes', FILES),
     Held("python", r'"""The plugins by which', "tests/test_plugins.py"),
     Held("json", r"\{", FILES),
+    Held("toml", r"# How the example is packaged", "tests/integration/test_plugins.py"),
     Held("nginx", r"location ", FILES),
     Held("sh", r"#!/bin/sh\n# Publishes", FILES),
     Held("ini", r"AIRYD_OPTIONS=", PARSED),
