@@ -35,6 +35,7 @@ from airyd.sources.redis import revocation_stream as revocations
 from airyd.sources.redis.address import DEFAULT_MAXLEN, DEFAULT_PREFIX
 from airyd.stomp.state import render
 from airyd.websocket import revocation_sweep as sweep
+from airyd.websocket.deflate import FEWEST_RECEIVERS
 from bench import instructions
 from bench.page import RUN, filled, sections
 from bench.pictures import PICTURES
@@ -232,6 +233,14 @@ class OptionsTests(SynchronousTestCase):
         for name in Options().longOpt:
             self.assertIn(f"``--{name.rstrip('=')}``\n", page)
 
+    def test_numbers(self) -> None:
+        """The help texts have the numbers of the code."""
+        texts = Options().docs
+        self.assertIn(f"{FEWEST_RECEIVERS} or more clients", texts["compression"])
+        self.assertIn(f"at least {FEWEST_RECEIVERS} of them", option_tables.PAGE.read_text())
+        self.assertEqual(retention(0), 600)
+        self.assertIn("ten minutes longer", texts["token-max-age"])
+
     def test_parameters_of_redis(self) -> None:
         """Those that the source names when it is given another."""
         from twisted.internet import reactor
@@ -247,7 +256,7 @@ class OptionsTests(SynchronousTestCase):
         ):
             error = self.assertRaises(ConfigurationError, make_source, f"{address}no-such=1", context)
             known.update(str(error).partition("known here: ")[2].split(", "))
-        documented = ", ".join(name for name, _, _ in table("docs/options.rst", "Parameter", "Default", "What it says"))
+        documented = ", ".join(name for name, _, _ in table("docs/options.rst", "Parameter", "Default", "Meaning"))
         self.assertEqual(known, set(documented.split(", ")))
 
     def test_options_in_other_documents(self) -> None:
