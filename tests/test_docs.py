@@ -421,7 +421,7 @@ class SecurityTests(SynchronousTestCase):
         """Those that ``jwt`` names when it is given another, in their order."""
         error = self.assertRaises(ConfigurationError, authenticator, "jwt:secret-env=SECRET:no-such=1")
         known = str(error).partition("known here: ")[2].split(", ")
-        self.assertEqual(known, [word for word, _, _ in table("docs/security.rst", "Word", "Default", "What it says")])
+        self.assertEqual(known, [name for name, _, _ in table("docs/security.rst", "Parameter", "Default", "Meaning")])
 
     def test_each_threat_has_its_tests(self) -> None:
         known = set(chain.from_iterable(re.findall(r"def (test_\w+)", each.read_text()) for each in TESTS))
@@ -436,11 +436,11 @@ class SecurityTests(SynchronousTestCase):
         self.assertEqual(whole.count(f"up to {keys.MOST_KEYS} of them"), 2)
         self.assertIn(f"Seconds, up to {MOST_LEEWAY}, that", whole)
         self.assertEqual((keysets.FRESH, keysets.FETCH_EVERY), (300, 5))
-        self.assertIn("good for five minutes at most", whole)
+        self.assertIn("stays valid for at most five minutes", whole)
         self.assertIn("at most once in five seconds", whole)
-        self.assertIn(f"{sweep.LOOKS_PER_TURN:,} looks or {sweep.ENDS_PER_TURN} ends", whole)
+        self.assertIn(f"{sweep.LOOKS_PER_TURN:,} connections are checked or {sweep.ENDS_PER_TURN} ended", whole)
         self.assertEqual((TOKEN_MAX_AGE, retention(0)), (86_400, 600))
-        self.assertIn("a day unless it is said otherwise, and ten minutes more", whole)
+        self.assertIn("(a day by default) and ten minutes more", whole)
 
 
 def rooms_of(modules: Sequence[str]) -> list[str]:
