@@ -1,4 +1,4 @@
-"""The command ``airyd publish``: posts lines of standard input to the admin endpoint, one after another."""
+"""The command ``airyd publish``: posts lines of standard input to the admin page, one after another."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def _id_of(reply: Reply) -> str:
         match reply.value:
             case {"id": str(event_id)}:
                 return event_id
-        raise PublishFailed("the answer holds no id: is this airyd's admin endpoint?")
+        raise PublishFailed("the answer holds no id: is this airyd's admin page?")
     if reply.status in _EVENT_REFUSALS:
         raise EventRefused(reply.reason)
     if reply.status >= 500:
