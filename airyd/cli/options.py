@@ -328,7 +328,7 @@ def _add_token_file(parser: CommandParser, what: str, variable: str) -> None:
 
 
 def _add_ca_file(parser: CommandParser, scheme: str) -> None:
-    text = f"for {scheme}: PEM file with the authorities that sign the server's certificate [default: the system's]"
+    text = f"for {scheme}: PEM file with CA certificates to verify the server with [default: the system's]"
     parser.option("--ca-file", metavar="FILE", type=_file_name, help=text)
 
 

@@ -88,7 +88,7 @@ class RedisParser:
 
 
 _TLS_HELP = """
-    ca-file        authorities that sign the server's certificate, as PEM (default: the
+    ca-file        PEM file with CA certificates to verify the server with (default: the
                    system's)
     cert-file      the client's certificate, as PEM; key-file has its key"""
 _UNIX_HELP = """
