@@ -63,7 +63,6 @@ OTHER_OPTIONS = {
     *("--nodaemon", "--logfile", "--pidfile", "--syslog", "--uid"),  # twistd
     *("--ca-file", "--jti", "--subject", "--token-file"),  # airyd tail, publish and revoke
     *("--native", "--scenario"),  # py-spy and bench
-    "--websocket",  # in CHANGELOG.rst: it is gone
 }
 
 #: A row of a table: the text of each cell.
