@@ -340,8 +340,8 @@ class ReadinessTests(ServiceTestCase):
 
     def test_troubles_of_the_source(self) -> None:
         service = self.started()
-        self.source.troubles = ["the feed is away"]
-        self.assertEqual(list(service.readiness().reasons), ["the feed is away"])
+        self.source.troubles = ["the feed is unreachable"]
+        self.assertEqual(list(service.readiness().reasons), ["the feed is unreachable"])
 
     def test_no_keys_for_tokens(self) -> None:
         service = self.started("--auth=jwt:jwks=/nothing/there")
@@ -404,7 +404,7 @@ class ReloadTests(ServiceTestCase):
         sources = ("--source=memory:?destinations=/queue/*", "--source=memory:?destinations=/queue/channel/**")
         service = self.started(f"--destinations-file={self.path}", *sources)
         peer = self.connected()
-        self.source.troubles = ["away"]
+        self.source.troubles = ["unreachable"]
         self.path.write_text("/queue/tags\n/queue/channel/news\n")
         service.reload()
         self.assertEqual(self.source.extended, ["/queue/channel/news"])

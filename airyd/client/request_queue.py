@@ -44,7 +44,7 @@ class RequestQueue:
     """Starts requests in order; a request waits for an unfinished one with the same ``key``.
 
     A client with more than ``MOST_UNDER_WAY`` unfinished requests is not read from until half of them are done: while
-    a source is away, airyd must not collect all that a client continues to send.
+    a source is unreachable, airyd must not collect all that a client continues to send.
 
     The client is passed in with each call: a queue that kept it would form a reference cycle, and those are not
     collected (``airyd.runtime.garbage_collection``).

@@ -345,8 +345,8 @@ class ReadinessTests(ParentCase):
 
     def test_reasons_of_each(self) -> None:
         self.serving()
-        self.reactor.children[1].reasons = ["the feed is away"]
-        self.assertEqual(self.ready(), (503, ["worker 2: the feed is away"]))
+        self.reactor.children[1].reasons = ["the feed is unreachable"]
+        self.assertEqual(self.ready(), (503, ["worker 2: the feed is unreachable"]))
 
     def test_warnings_of_each(self) -> None:
         self.serving()
@@ -419,9 +419,9 @@ class RevokeTests(ParentCase):
     def test_not_kept(self) -> None:
         self.serving()
         for child in self.reactor.children:
-            child.refusal = ErrorReply(0, SourceUnavailable.__name__, "Redis is away")
+            child.refusal = ErrorReply(0, SourceUnavailable.__name__, "Redis is unreachable")
         status, text = self.revoke()
-        self.assertEqual((status, msgspec.json.decode(text)), (503, {"error": "Redis is away"}))
+        self.assertEqual((status, msgspec.json.decode(text)), (503, {"error": "Redis is unreachable"}))
         self.assertEqual([len(child.revoked) for child in self.reactor.children], [1, 1])
 
     def test_a_worker_that_says_nothing(self) -> None:
