@@ -10,7 +10,7 @@ NAME = "/queue/message"
 
 
 class UnsureTests(SynchronousTestCase):
-    """A run from the position 2-0 in a history with 1-0 to 5-0, of which 50 to 52 were lost with their master."""
+    """A run from the position 2-0 in a history with 1-0 to 5-0; the events 50 to 52 were lost with their master."""
 
     def setUp(self) -> None:
         self.history = UnsureHistory(NAME)

@@ -185,7 +185,7 @@ class GapTests(StatusCase):
         return receipt.headers["last-message-id"]
 
     def gap_of(self, since: str, destination: str = MESSAGE) -> dict[str, Any]:
-        """Return the body that tells of a gap."""
+        """Return the body of the notice of a gap."""
         return {"type": "gap", "destinations": [destination], "since": since}
 
     def test_listener_stays(self) -> None:

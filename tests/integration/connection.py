@@ -1,4 +1,4 @@
-"""A non-blocking connection, for clients of which a single thread runs many.
+"""A non-blocking connection, for many clients in a single thread.
 
 ``tests.integration.swarm`` (a thousand clients that check numbers) and ``tests.chaos.client`` (clients that check
 everything, and come back) add their checks. ``tests.integration.raw`` blocks, and can send malformed

@@ -122,7 +122,7 @@ ODD: Final[tuple[tuple[str, str, bytes], ...]] = (
     ("white space", MESSAGE, json.dumps(event(MESSAGE, 0), indent=2).encode() + b"\n"),
     ("a NUL as an escape", MESSAGE, body(MESSAGE, 0, "XX").replace(b"XX", b"\\u0000")),
     ("no channel", MESSAGE, _without(MESSAGE, "channel_id")),
-    ("ids that are no UUIDs", UNREAD_COUNT, _changed(UNREAD_COUNT, ("conversation_id",), "case 7/ä")),
+    ("ids that are not UUIDs", UNREAD_COUNT, _changed(UNREAD_COUNT, ("conversation_id",), "case 7/ä")),
     ("a channel with metadata", CHANNEL_CONNECTED, b'{"id":"1","metadata":{"name":"n"},"extra":[1.50,1e3,null]}'),
     ("difficult text", MESSAGE, body(MESSAGE, 0, DIFFICULT_TEXT)),
     ("200 KiB", MESSAGE, body(MESSAGE, 0, "é🎉x" * (200 * 1024 // 7))),

@@ -82,7 +82,7 @@ class Twin:
     :ivar gone: how many of them have left the history
     :ivar cursor: how many of them the sink was given, or must not be given
     :ivar begun: where the cursor was when the watch began
-    :ivar refused: after which ids of which destinations a page was incomplete
+    :ivar refused: destinations and ids after which a page was incomplete
     """
 
     def __init__(self, kept: int, prompt: Prompt = Prompt()) -> None:  # noqa: B008  # it can't be changed

@@ -375,7 +375,7 @@ class ReadinessTests(ParentCase):
         self.assertIn("worker 1: it does not answer within 2 seconds", text)
 
     def test_one_that_hangs_is_covered_for(self) -> None:
-        """Others accept its clients, so that it is no reason; but a warning, until it answers or is killed."""
+        """A hung worker is a warning until it answers or is killed; airyd stays ready: others accept its clients."""
         self.serving()
         self.reactor.children[0].answers = False
         self.reactor.pump([ALIVE_CHECK_EVERY] * (CHECKS_UNTIL_COVERED + 1))
@@ -595,7 +595,7 @@ class PublishTests(ParentCase):
 
 
 class StopTests(ParentCase):
-    """Listen no more, let the workers end, then the admin page."""
+    """A stop closes the listening ports, ends the workers, and then the admin page."""
 
     def test_order(self) -> None:
         made = self.serving()
