@@ -72,11 +72,27 @@ class Row(Protocol):
         ...
 
 
+class FilterKey(NamedTuple):
+    """The part of a row filter by which it is found from an event, so that the filters of others cost nothing.
+
+    :ivar field: a field of the body (``Row.text``)
+    :ivar values: the only values with which an event can pass
+    """
+
+    field: str
+    values: Collection[str]
+
+
 class RowFilter(Protocol):
     """Decides which events of a destination a principal receives.
 
     Implementations are hashable and compare by value: equal filters are evaluated once per event.
     """
+
+    @property
+    def key(self) -> FilterKey | None:
+        """A field and its values without which no event passes; None if there is none: then each event is checked."""
+        ...
 
     def matches(self, row: Row) -> bool:
         """Return whether the principal receives the event."""

@@ -34,6 +34,8 @@ class Hides:
         self.body = body
         self.asked = 0
 
+    key: None = None
+
     def matches(self, row: Row) -> bool:
         """See ``RowFilter``."""
         self.asked += 1

@@ -11,7 +11,7 @@ import json
 import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from typing import ClassVar, Final, Protocol
 
 from twisted.internet.defer import succeed
 from zope.interface import implementer
@@ -37,6 +37,7 @@ class Parity:
     """A filter by value: events with even, or with odd numbers."""
 
     rest: int
+    key: ClassVar[None] = None
 
     def matches(self, row: Row) -> bool:
         """See ``RowFilter``."""
