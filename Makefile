@@ -76,7 +76,7 @@ dist: $(VENV)/ready-for-tests ## build sdist and wheel into dist/, check them, i
 	$(BIN)/python -m twine check --strict dist/*
 	$(BIN)/python -m tests.installation dist/*.whl
 
-chaos: $(VENV)/ready-for-tests ## kill, stop, cut and empty everything for 33 minutes; python -m tests.chaos --help tells of less
+chaos: $(VENV)/ready-for-tests ## kill, stop, cut and empty everything for 33 minutes; for less, see python -m tests.chaos --help
 	$(BIN)/python -m tests.chaos $(ARGS)
 	$(BIN)/python -m tests.chaos --feed pubsub --mixed 240 $(ARGS)
 	$(BIN)/python -m tests.chaos --feed sentinel --mixed 240 $(ARGS)

@@ -1,4 +1,4 @@
-"""Tests of airyd.limits."""
+"""The table of limits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from airyd.limits import KIB, LIMITS, MIB, Limits
 
 
 class LimitsTests(SynchronousTestCase):
-    """The bounds and the table that the options are made of."""
+    """The limits, and the table from which their options are made."""
 
     def test_the_table_has_all_in_order(self) -> None:
         self.assertEqual([name for name, _, _ in LIMITS], [field.name for field in fields(Limits)])

@@ -68,7 +68,7 @@ class WildcardPart(Subscription):
         return sent
 
     def fail(self, error: StompError) -> None:
-        """End the client's connection; but postpone a late part that can't open because its source is away."""
+        """End the client's connection; but postpone a late part that can't open because its source is unreachable."""
         is_opening = self.state is SubscriptionState.OPENING
         if self._is_late and is_opening and error.fault is Fault.SOURCE_UNAVAILABLE:
             self._wildcard.postpone(self)
@@ -205,7 +205,7 @@ class Wildcard:
             )
 
     def postpone(self, part: WildcardPart) -> None:
-        """Close a part whose source is away, and try again after ``SOURCE_PATIENCE`` seconds."""
+        """Close a part whose source is unreachable, and try again after ``SOURCE_PATIENCE`` seconds."""
         self._close_part(part)
         timer = self._context.wheel.call_later(SOURCE_PATIENCE, lambda: self._retry(part.destination))
         self._postponed[part.destination] = timer

@@ -237,7 +237,7 @@ class Parser:
 
     def _read_header(self, frame: Frame, line: str) -> None:
         """Add one header to the frame; a repeated one is ignored (STOMP 1.2, "Repeated Header Entries")."""
-        # _read_line() has limited the line, but for a CR; its bytes need counting only if it isn't ASCII.
+        # _read_line() has limited the line, except for a CR; its bytes need counting only if it isn't ASCII.
         if len(line) > self._limits.header_line or (
             not line.isascii() and len(line.encode()) > self._limits.header_line
         ):

@@ -396,7 +396,7 @@ class GrowthTests(WildcardCase):
         self.assertEqual(channel.commands(), ["RECEIPT a"])
 
     def test_while_the_source_is_away(self) -> None:
-        """A late part causes no ERROR while the source is away, and joins when it is back."""
+        """A late part causes no ERROR while the source is unreachable, and joins when it is back."""
         channel = self.subscribed("/queue/*")
         self.feed.watches.fault = SourceUnavailable("gone")
         self.extend(TAGS)

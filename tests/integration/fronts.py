@@ -1,4 +1,4 @@
-"""Real proxies in front of airyd: nginx and haproxy, each on a unix socket of its own."""
+"""Real proxies in front of airyd: nginx and haproxy, each on its own unix socket."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typing import Final
 
 from tests.patience import PATIENCE
 
-#: Where Debian puts them, which only root has in its PATH.
+#: Debian's folder for the programs; only root has it in PATH.
 _PLACES: Final = os.pathsep.join((os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin"))
 
 _EXAMPLE: Final = Path(__file__).parents[2] / "docs" / "examples" / "nginx.conf"
-# The example of docs/operating.rst, and what the manual of haproxy has for WebSockets, with Authorization taken out.
+# The example of docs/operating.rst, and haproxy's example for WebSockets, both with Authorization removed.
 _NGINX: Final = """\
 daemon off;
 master_process off;
@@ -57,7 +57,7 @@ class Front:
     """One proxy that forwards to a port of the loopback interface, and removes ``Authorization``.
 
     :param name: ``nginx`` or ``haproxy``
-    :ivar socket: the path of the unix socket where clients connect
+    :ivar socket: the path of the unix socket for clients
     """
 
     def __init__(self, name: str, port: int) -> None:
@@ -66,7 +66,7 @@ class Front:
         config = self._directory / "config"
         text = {"nginx": _NGINX, "haproxy": _HAPROXY}[name]
         location = _EXAMPLE.read_text().replace("127.0.0.1:8080", f"127.0.0.1:{port}")
-        location = location.replace("}", 'proxy_set_header Authorization "";\n}')  # it inherits none beside its own
+        location = location.replace("}", 'proxy_set_header Authorization "";\n}')  # here, as none is inherited
         config.write_text(text.format(directory=self._directory, socket=self.socket, port=port, location=location))
         program = shutil.which(name, path=_PLACES)
         if program is None:
@@ -93,7 +93,7 @@ class Front:
             time.sleep(0.01)
 
     def stop(self) -> None:
-        """End it."""
+        """Stop the proxy."""
         self._process.kill()
         self._process.wait()
         shutil.rmtree(self._directory, ignore_errors=True)

@@ -102,7 +102,7 @@ class Track:
         return index
 
     def is_behind(self, twin: Twin) -> bool:
-        """Say whether the feed has brought what has not come, for who was live from the beginning and has no window."""
+        """Return whether events of the feed are missing; only for a client that was always live and has no window."""
         is_live = self.position is not None and self.request.ack is AckMode.AUTO and not self.recovered
         is_watched = self.request.destination in twin.watched  # not from a gap on until it is watched anew
         return is_live and is_watched and self.next(twin) < twin.cursor[self.request.destination]
@@ -124,7 +124,7 @@ class World(Protocol):
 class Client:
     """Does what ``airyd.client.client.Client`` does with its subscriptions, and is the browser, too.
 
-    :param can_be_notified: whether it can be told of a gap
+    :param can_be_notified: whether it can be notified of a gap
     :ivar subscribed: as ``airyd.client.client.Client`` has it
     :ivar tracks: what is known of its subscriptions, by their ids and each one's destinations
     :ivar faults: why the server closed the connection

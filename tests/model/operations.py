@@ -294,7 +294,7 @@ class Miss:
 
 @dataclass(frozen=True)
 class Grow:
-    """A destination is added to the catalogue; perhaps the feed is away just then."""
+    """A destination is added to the catalogue; perhaps the feed is unreachable just then."""
 
     fails: bool
 

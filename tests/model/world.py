@@ -145,7 +145,7 @@ class World:
         publishing.addErrback(lambda failure: self.complain(f"publish failed: {failure}"))
 
     def turn(self, seconds: float = 0) -> None:
-        """Let a turn pass; when nothing waits for another, whoever is in a group has all that the feed brought."""
+        """Let a turn pass; if no call is pending, check that members of groups have all events of the feed."""
         self.clock.advance(seconds)
         if not self.clock.is_idle:
             return
