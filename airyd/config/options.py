@@ -39,7 +39,8 @@ from airyd.stomp.spec import HeartBeat
 DEFAULT_LISTEN: Final = "tcp:8080:interface=127.0.0.1"
 DEFAULT_PATH: Final = "/ws.communication"
 DEFAULT_ADMIN: Final = "tcp:8081:interface=127.0.0.1"
-DEFAULT_AUTH: Final = "anonymous"
+ANONYMOUS: Final = "anonymous"
+DEFAULT_AUTH: Final = ANONYMOUS
 NO_ADMIN: Final = "none"
 #: A path that a request can have (RFC 3986, section 3.3): without ``//``, which begins a host, and without ``;``.
 _PATH: Final = re.compile(r"/(?!/)[0-9A-Za-z._~!$&'()*+,=:@%/-]*\Z")
@@ -221,19 +222,13 @@ class Options(usage.Options):
         if admin is not None:
             check_admin_endpoint(admin, has_token=self._admin_token_file is not None)
         has_user_destinations = bool(self._user_destinations)
-        destinations = list(AIRY_DESTINATIONS)
-        for name in self._destinations:
-            try:
-                check_name(name, destinations, has_user_destinations)
-            except ValueError as error:
-                raise usage.UsageError(f"--destination {name}: {error}") from None
-            destinations.append(name)
+        destinations = self._checked_destinations()
         path = self._destinations_file
         file = None
         if path is not None:
             file = DestinationsFile(str(Path(path).absolute()), destinations, has_user_destinations)
         auth = self._auth or [DEFAULT_AUTH]
-        if has_user_destinations and all(spec.partition(":")[0] == DEFAULT_AUTH for spec in auth):
+        if has_user_destinations and all(spec.partition(":")[0] == ANONYMOUS for spec in auth):
             raise usage.UsageError("--user-destinations needs --auth jwt: an anonymous client has no claims")
         heart_beat = self["heart-beat"]
         self.settings = Settings(
@@ -258,6 +253,17 @@ class Options(usage.Options):
         )
         if self.parent is not None:
             check_twistd_files(self.parent)
+
+    def _checked_destinations(self) -> list[str]:
+        """Return Airy's destinations and those of ``--destination``, which must not be user destinations."""
+        names = list(AIRY_DESTINATIONS)
+        for name in self._destinations:
+            try:
+                check_name(name, names, has_user_destinations=bool(self._user_destinations))
+            except ValueError as error:
+                raise usage.UsageError(f"--destination {name}: {error}") from None
+            names.append(name)
+        return names
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """Parse the command line; an error ends the program with one line and status 1.

@@ -186,17 +186,18 @@ class Hub:
 
         Raises ``StompError`` for a destination that isn't in the catalogue, or an ack mode that it doesn't have.
         """
-        name = request.destination
-        if self.is_user_destination(name):
-            name = plain_destination(name)
-            destination = None if name.startswith(RESERVED_PREFIX) else self._destinations.get(name)
-        else:
-            destination = self._destinations.get(name)
+        destination = self._named(request.destination)
         if destination is None:
             raise StompError(Fault.UNKNOWN_DESTINATION, self._offer(request.destination), request.receipt)
         if destination.status is not None and request.ack is not AckMode.AUTO:
             raise StompError(Fault.INVALID_HEADER, f"{STATUS} supports only ack:auto.", request.receipt)
         return destination
+
+    def _named(self, name: str) -> Destination | None:
+        if not self.is_user_destination(name):
+            return self._destinations.get(name)
+        name = plain_destination(name)
+        return None if name.startswith(RESERVED_PREFIX) else self._destinations.get(name)
 
     def is_user_destination(self, name: str) -> bool:
         """Return whether a name is that of a user destination; its destination need not exist."""

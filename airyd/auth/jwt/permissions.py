@@ -233,9 +233,9 @@ def _only(claims: Claims, names: PermissionClaims) -> tuple[_Fields, _Fields]:
 
 
 def _user_values(claims: Claims, user_fields: Mapping[str, str]) -> _Fields | None:
-    """Return the values of each field of user destinations; None without such fields, or if a claim is no good.
+    """Return the values of each field of user destinations; None without such fields, or if a claim is malformed.
 
-    A claim is text or a list of texts. None of them may be empty: events without an owner may have an empty field.
+    A claim must be text or a list of texts. No text may be empty: an event without an owner may have an empty field.
     """
     found = {}
     for field, claim in user_fields.items():
