@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from functools import cache
 from io import StringIO
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from textwrap import indent
 from typing import cast
@@ -24,15 +25,17 @@ from airyd.auth.jwt import fetch, keys
 from airyd.auth.jwt import jwks as keysets
 from airyd.config.options import Options
 from airyd.errors import CloseCode, ConfigurationError, Fault, PayloadFault
-from airyd.events import AIRY_DESTINATIONS, EVENTS
+from airyd.events import AIRY_DESTINATIONS, CHANNEL_CONNECTED, EVENTS, MESSAGE, UNREAD_COUNT
 from airyd.hub.replay import ReplayState
 from airyd.interfaces import SourceContext
 from airyd.metrics import LogMetrics, Metrics, WorkersMetrics
+from airyd.payloads import check
 from airyd.revocation import MOST_LEEWAY, TOKEN_MAX_AGE, retention
 from airyd.sources import make_source
 from airyd.sources.redis import dead_letters as deadletters
 from airyd.sources.redis import revocation_stream as revocations
 from airyd.sources.redis.address import DEFAULT_MAXLEN, DEFAULT_PREFIX
+from airyd.sources.sample.conversations import Conversations
 from airyd.stomp.state import render
 from airyd.websocket import revocation_sweep as sweep
 from bench import instructions
@@ -140,6 +143,11 @@ def example(document: str, name: str) -> tuple[str, str]:
     """Return the text of an example's file, and what a document shows of it."""
     shown = between(document, name).strip().partition("\n")[2]
     return indent((ROOT / "docs/examples" / name).read_text(), "    ").strip(), shown.strip()
+
+
+def members(value: object) -> object:
+    """Return the names of an object's members, and of theirs; None for any other value."""
+    return {name: members(each) for name, each in value.items()} if isinstance(value, dict) else None
 
 
 class FormTests(SynchronousTestCase):
@@ -330,7 +338,7 @@ class ProtocolTests(SynchronousTestCase):
         self.assertEqual(expected, [float(value) for _, value in table("docs/protocol.rst", "Limit", "Value")])
 
     def test_payload_rules(self) -> None:
-        kinds = [kind for kind, _ in table("docs/protocol.rst", "Kind", "Refused is")]
+        kinds = [kind for kind, _ in table("docs/protocol.rst", "Kind", "What is refused")]
         self.assertEqual([fault.value for fault in PayloadFault], kinds)
 
     def test_destinations(self) -> None:
@@ -351,6 +359,19 @@ class ClientsTests(SynchronousTestCase):
         """They are the files that the tests run with the real library."""
         for name in ("resume.mjs", "status.mjs", "login.mjs"):
             self.assertEqual(*example("docs/clients.rst", name))
+
+    def test_bodies(self) -> None:
+        """They have the members of those that ``make run`` sends, and the publisher may send them."""
+        page = (ROOT / "docs/clients.rst").read_text()
+        shown = page.partition(".. code-block:: json\n\n")[2].partition("\n\n`")[0]
+        bodies = [json.loads(each) for each in re.findall(r"^    \{$.*?^    \}$", shown, re.DOTALL | re.MULTILINE)]
+        made = Conversations(0, lambda: 0.0)
+        sent: dict[str, list[object]] = {}
+        for destination, body in islice(made, 50):
+            sent.setdefault(destination, []).append(members(json.loads(body)))
+        for destination, body in zip((MESSAGE, UNREAD_COUNT, CHANNEL_CONNECTED), bodies, strict=True):
+            self.assertIn(members(body), sent[destination])
+            check(destination, json.dumps(body).encode(), limits.Limits().body)
 
 
 class PublishingTests(SynchronousTestCase):
