@@ -292,6 +292,7 @@ class ClientTestCase(SynchronousTestCase):
     grace = 65.0
     ping_interval = 30.0
     tick = 1.0
+    has_user_destinations = False
 
     def setUp(self) -> None:
         """Make what all clients share."""
@@ -301,7 +302,15 @@ class ClientTestCase(SynchronousTestCase):
         self.metrics = Metrics(AIRY_DESTINATIONS)
         self.troubles: list[str] = []
         self.status = StatusSource([SourceState(AIRY_DESTINATIONS, lambda: self.troubles)], self.clock, lambda: 1.7e9)
-        hub = Hub(self.feed, AIRY_DESTINATIONS, self.clock, self.metrics, self.limits.body, self.status)
+        hub = Hub(
+            self.feed,
+            AIRY_DESTINATIONS,
+            self.clock,
+            self.metrics,
+            self.limits.body,
+            self.status,
+            self.has_user_destinations,
+        )
         self.successResultOf(self.feed.start(hub))
         self.wheel = TimerWheel(self.clock, self.tick)
         self.wall_ahead = 1.7e9  # seconds that the wall clock is ahead of the monotonic one

@@ -18,13 +18,18 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.client.wildcard import Wildcard, WildcardPart
-from airyd.events import Event
+from airyd.events import Event, RowFilter
 from airyd.hub import fanout, hub, replay
+from airyd.hub.destination import Destination
 from airyd.hub.fanout import Audience, Group, Member, Recipients
+from airyd.hub.hub import Hub
+from airyd.hub.interfaces import Subscriber
 from airyd.hub.replay import ReplayCursor
+from airyd.hub.subscription import Subscription
 from airyd.stomp.message import Framing
+from airyd.stomp.requests import Subscribe
 from tests.model.operations import Operation
-from tests.model.strategies import OPERATIONS, PROMPT, WILD_OPERATIONS
+from tests.model.strategies import OPERATIONS, PROMPT, USERS_OPERATIONS, WILD_OPERATIONS
 from tests.model.twin import Prompt
 from tests.model.world import ModelFailure, World
 
@@ -53,6 +58,7 @@ def play(kept: int, prompt: Prompt, operations: list[list[Operation]]) -> None:
 Happenings = tuple[st.SearchStrategy[list[list[Operation]]], int]
 ANYTHING: Final[Happenings] = (OPERATIONS, 2000)
 WILD: Final[Happenings] = (WILD_OPERATIONS, 700)
+USERS: Final[Happenings] = (USERS_OPERATIONS, 500)
 #: The part of the examples that runs every day: one in so many.
 DAILY: Final = 10
 
@@ -91,6 +97,10 @@ class ModelTests(ModelCase):
         """A wildcard gets the events of each matching destination, also of one that is added later."""
         model((WILD_OPERATIONS, WILD[1] // DAILY), Phase.generate, Phase.shrink)()
 
+    def test_user_destinations(self) -> None:
+        """Each has the events that its filter lets pass; the plain destination's positions resume it."""
+        model((USERS_OPERATIONS, USERS[1] // DAILY), Phase.generate, Phase.shrink)()
+
 
 @pytest.mark.long
 class LongModelTests(ModelCase):
@@ -101,6 +111,9 @@ class LongModelTests(ModelCase):
 
     def test_wildcards(self) -> None:
         model(WILD, Phase.generate, Phase.shrink)()
+
+    def test_user_destinations(self) -> None:
+        model(USERS, Phase.generate, Phase.shrink)()
 
 
 class PlantedFaultTests(ModelCase):
@@ -168,6 +181,26 @@ class PlantedFaultTests(ModelCase):
                 of._target.join()
 
         self.plant(ReplayCursor, "_join_if_level", join)
+
+    def test_a_user_destination_is_not_filtered(self) -> None:
+        make = Hub.make_subscription
+
+        def unfiltered(
+            of: Hub, subscriber: Subscriber, request: Subscribe, row_filter: RowFilter | None
+        ) -> Subscription:
+            return make(of, subscriber, request, None if of.is_user_destination(request.destination) else row_filter)
+
+        self.plant(Hub, "make_subscription", unfiltered, USERS)
+
+    def test_a_user_destination_has_the_plain_name(self) -> None:
+        find = Hub.find_destination
+
+        def as_plain(of: Hub, request: Subscribe) -> Destination:
+            found = find(of, request)
+            object.__setattr__(request, "destination", found.name)
+            return found
+
+        self.plant(Hub, "find_destination", as_plain, USERS)
 
     def test_one_part_of_a_wildcard_is_settled_alone(self) -> None:
         sent = Wildcard.sent

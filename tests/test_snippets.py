@@ -65,7 +65,11 @@ HELD: Final = (
     Held("console", r"systemctl ", SYSTEMD),
     Held("console", r"make check|\.venv/bin/python -m pytest ", CHECKS),
     Held("console", r"PYTHONPATH=docs/examples/plugin ", "tests/integration/test_plugins.py"),
-    Held("javascript", r"import .*\n\nconst client|import \{ stayLoggedIn|connectHeaders: |client\.publish", RUN),
+    Held(
+        "javascript",
+        r"import .*\n\nconst client|import \{ stayLoggedIn|connectHeaders: |client\.(publish|subscribe)",
+        RUN,
+    ),
     Held("javascript", r"/\*\* |// Publishes|import .*\n/\*\*", FILES),
     Held("python", r'"""Publishes', FILES),
     Held("python", r'"""The plugins by which', "tests/test_plugins.py"),
@@ -75,6 +79,7 @@ HELD: Final = (
     Held("sh", r"#!/bin/sh\n# Publishes", FILES),
     Held("ini", r"AIRYD_OPTIONS=", PARSED),
     Held("text", r"(CONNECT(ED)?|SUBSCRIBE|RECEIPT|MESSAGE|ERROR)\n", RUN),
+    Held("text", r"SUBSCRIBE  +MESSAGE\n", "tests/integration/test_user_destinations.py"),
     Held("text", r"SEND  +RECEIPT\n", "tests/integration/test_tokens.py"),  # a frame and its answer, side by side
     Held("text", r"XADD |PUBLISH ", RUN),
     Held("text", r"ACL SETUSER ", "tests/sources/redis/test_rights.py"),

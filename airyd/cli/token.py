@@ -105,8 +105,7 @@ def mint(
     token = jwt.encode(claims, key.material, algorithm)
     try:
         read = verified_claims(token, read_header(token), [key])
-        read_identity(read, ClaimRules())
-        PermissionCache(PermissionClaims()).permissions(read)
+        PermissionCache(PermissionClaims()).principal(read_identity(read, ClaimRules()), read)
     except LoginRefused as error:
         raise ValueError(f"a server would refuse this token: {error.reason}") from None
     return token

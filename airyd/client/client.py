@@ -208,7 +208,7 @@ class Client:
         if ANY_SEGMENT in request.destination:  # no destination has an asterisk in its name
             return self._subscribe_wildcard(Wildcard(self._context, self, request, principal), request)
         subscription = self._context.hub.make_subscription(self, request, principal.row_filter(request.destination))
-        if request.destination != STATUS and not principal.may_subscribe(request.destination):
+        if request.destination != STATUS and not self._context.may_subscribe(principal, request.destination):
             raise StompError(Fault.FORBIDDEN, f"You may not subscribe to {request.destination}.", request.receipt)
         most = self._context.limits.subscriptions
         if len(self.subscribed) >= most:  # the session doesn't count the parts of wildcards
@@ -264,7 +264,7 @@ class Client:
         self._principal = principal
         # Its subscriptions may join other groups, whose earlier events did not reach this client (_check_time).
         self._established_at = self._context.wheel.seconds()
-        apply_rights(self, principal)
+        apply_rights(self, principal, self._context)
         self._context.metrics.refreshes += 1
         self._confirm(request)
         if not self.is_over and self._disconnect is None:  # else the timer is that of the DISCONNECT
@@ -273,7 +273,8 @@ class Client:
 
     def _may_send(self, request: requests.Send) -> None:
         name, principal = request.destination, self._principal
-        if name.startswith(RESERVED_PREFIX) or principal is None or not principal.may_send(name):
+        is_receive_only = name.startswith(RESERVED_PREFIX) or self._context.hub.is_user_destination(name)
+        if is_receive_only or principal is None or not principal.may_send(name):
             raise StompError(Fault.FORBIDDEN, f"You may not send to {name}.", request.receipt)
 
     def _settle(self, request: requests.Ack) -> None:

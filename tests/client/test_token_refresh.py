@@ -10,7 +10,7 @@ from typing import Any
 
 from airyd.auth.anonymous import AnonymousAuthenticator
 from airyd.auth.jwt.claims import Identity
-from airyd.auth.jwt.permissions import PermissionCache, PermissionClaims, TokenPrincipal
+from airyd.auth.jwt.permissions import PermissionCache, PermissionClaims
 from airyd.client.token_refresh import NOTICE
 from airyd.client.wildcard import WildcardPart
 from airyd.errors import Fault, LoginFault, LoginRefused, LoginUnavailable
@@ -40,9 +40,7 @@ class RefreshCase(ClientTestCase):
     def token(self, seconds: float | None = None, name: str = "ann", **claims: Any) -> None:
         """Set the principal that the next token gives."""
         expires = None if seconds is None else self.wall() + seconds
-        self.patch(
-            self.door, "principal", TokenPrincipal(Identity(name, expires, None, None), self.rights.permissions(claims))
-        )
+        self.patch(self.door, "principal", self.rights.principal(Identity(name, expires, None, None), claims))
 
     def logged_in(self, *subscriptions: bytes, seconds: float | None = None, **claims: Any) -> Channel:
         """Return the channel of a client that has subscribed."""

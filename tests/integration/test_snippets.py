@@ -22,6 +22,7 @@ from typing import Final
 import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
+from airyd.cli.token import mint
 from docs.pictures import TAIL
 from tests.integration.daemon import TREE, Daemon, environment
 from tests.integration.node import NodeClient
@@ -33,7 +34,9 @@ from tests.snippets import Command, consoles, shape, snippets
 from tests.sources.redis.server import RedisServer
 
 #: A pattern for a line of ``airyd tail`` in a terminal.
-TAIL_LINE: Final = re.compile(r"\d\d:\d\d:\d\d (?:message|unread-count|channel/(?:dis)?connected) +\w+ \w{4,}\S* ?\S.*")
+TAIL_LINE: Final = re.compile(
+    r"\d\d:\d\d:\d\d (?:(?:/user/queue/)?message|unread-count|channel/(?:dis)?connected) +\w+ \w{4,}\S* ?\S.*"
+)
 #: Commands that are not run here, such as those that need root or systemd; tests/test_snippets.py names their tests.
 ELSEWHERE: Final = re.compile(
     r"make |export |systemctl |umask|rm |cp |python3 -m venv|/opt/|.*/etc/airyd\.jwt-secret|PYTHONPATH=|"
@@ -323,6 +326,25 @@ class BrowserTests(SynchronousTestCase):
             self.assertEqual(f"{MESSAGE} {body}", client.wait("log")["value"])
             self.assertEqual([], client.told("error"))
             client.close()
+
+    def test_own_events(self) -> None:
+        directory = Path(mkdtemp())
+        self.addCleanup(shutil.rmtree, directory)
+        secret = directory / "secret"
+        secret.write_text("s" * 32)
+        daemon = Daemon(f"--auth=jwt:secret-file={secret}", "--user-destinations=user_id=sub")
+        self.addCleanup(daemon.kill)
+        token = mint(b"s" * 32, False, "ann", time.time(), 3600, {})
+        subscribe = self.snippet(r'client\.subscribe\("/user')
+        for version in (5, 6, 7):
+            code = f"var token = {json.dumps(token)};\n{self.first(daemon, self.snippet('connectHeaders'))}\n"
+            client = self.run_code(version, f"{code}client.onConnect = () => {{ {subscribe} }};", daemon)
+            events = [{"conversation_id": "c", "message": {"id": "m"}, "user_id": user} for user in ("bob", "ann")]
+            for event in events:
+                daemon.publish(MESSAGE, json.dumps(event).encode())
+            self.assertEqual(events[1], client.wait("log")["value"])
+            client.close()
+            daemon.wait_for_metrics(subscriptions=0)
 
 
 @pytest.mark.integration

@@ -116,6 +116,7 @@ OPTIONS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "auth": ("", "nobody", "anonymous:fly", "jwt:", "jwt:secret-file=/nothing/there"),
     "destination": ("", "queue", "/a b", "/queue/message", "/airyd/x"),
+    "user-destinations": ("", "user", "=sub", "user=", "user=exp", "user=sub"),  # the last without --auth jwt
     "destinations-file": (*MISSING, "{folder}/binary", "/dev/zero"),
     "admin-token-file": (*MISSING, "{folder}/binary", "{folder}/empty", "{folder}/lines", "/dev/zero"),
     "origin": ("", "app", "no origin"),

@@ -27,7 +27,7 @@ from airyd.auth.jwt.keys import (
     read_variable,
     secret_keys,
 )
-from airyd.auth.jwt.permissions import PermissionCache, PermissionClaims, TokenPrincipal
+from airyd.auth.jwt.permissions import PermissionCache, PermissionClaims
 from airyd.auth.jwt.signature import JoseHeader, read_header, verified_claims
 from airyd.auth.spec import Words
 from airyd.errors import LoginFault, LoginRefused, LoginUnavailable
@@ -117,7 +117,7 @@ class TokenAuthenticator:
                 LoginFault.UNKNOWN_KEY, f"no {header.algorithm} key has the kid {printable(header.key_id)}"
             )
         claims = verified_claims(token, header, keys)
-        return TokenPrincipal(check_claims(claims, self._rules, self._wall()), self._permissions.permissions(claims))
+        return self._permissions.principal(check_claims(claims, self._rules, self._wall()), claims)
 
 
 def parse(arguments: str, context: AuthenticatorContext) -> TokenAuthenticator:
@@ -151,7 +151,8 @@ def parse(arguments: str, context: AuthenticatorContext) -> TokenAuthenticator:
     if cookie is not None and not is_token(cookie):
         raise words.error("parameter 'cookie' takes the name of a cookie (RFC 6265)")
     words.finish()
-    return TokenAuthenticator(_keys(words, where, context), rules, PermissionCache(names), cookie, context.wall)
+    permissions = PermissionCache(names, context.user_destinations)
+    return TokenAuthenticator(_keys(words, where, context), rules, permissions, cookie, context.wall)
 
 
 class _KeyWords(NamedTuple):
