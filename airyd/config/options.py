@@ -15,7 +15,16 @@ from airyd import __version__
 from airyd.admin.access import check_admin_endpoint
 from airyd.auth import describe_authenticators
 from airyd.config.catalogue import check_name, read_catalogue
-from airyd.config.option_values import lifetime, naming, one_of, ping_interval, positive, seconds, workers
+from airyd.config.option_values import (
+    lifetime,
+    naming,
+    one_of,
+    ping_interval,
+    positive,
+    seconds,
+    token_size,
+    workers,
+)
 from airyd.config.settings import DestinationsFile, Settings
 from airyd.errors import ConfigurationError
 from airyd.events import AIRY_DESTINATIONS
@@ -36,6 +45,8 @@ NO_ADMIN: Final = "none"
 _PATH: Final = re.compile(r"/(?!/)[0-9A-Za-z._~!$&'()*+,=:@%/-]*\Z")
 ON: Final = "on"
 OFF: Final = "off"
+#: The readers of those limits that have bounds of their own.
+_LIMIT_READERS: Final = {"token-size": token_size}
 #: Options that may be given more than once; their help says "repeatable".
 REPEATABLE: Final = ("listen", "path", "source", "auth", "destination", "origin")
 #: Options of earlier releases, and what to do about each.
@@ -114,7 +125,7 @@ class Options(usage.Options):
             naming("log-level", one_of(LEVELS)),
         ],
         *(
-            [option, None, default, f"Limit: {text}.", naming(option, positive)]
+            [option, None, default, f"Limit: {text}.", naming(option, _LIMIT_READERS.get(option, positive))]
             for option, default, text in ((name.replace("_", "-"), default, text) for name, default, text in LIMITS)
         ),
     ]
