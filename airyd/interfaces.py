@@ -289,12 +289,14 @@ class AuthenticatorContext(NamedTuple):
     :ivar reactor: makes connections, and has monotonic time (``IReactorTime``)
     :ivar wall: returns the wall-clock time in seconds since 1970
     :ivar environ: the process' environment
+    :ivar token_size: the largest size of a token, in bytes
     :ivar user_destinations: the claim for each field, of ``--user-destinations``; empty if there are none
     """
 
     reactor: IReactorCore
     wall: Callable[[], float]
     environ: Mapping[str, str] = MappingProxyType({})
+    token_size: int = Limits().token_size
     user_destinations: Mapping[str, str] = MappingProxyType({})
 
 

@@ -451,7 +451,7 @@ class SecurityTests(SynchronousTestCase):
 
     def test_bounds(self) -> None:
         whole = " ".join((ROOT / "docs/security.rst").read_text().split())
-        self.assertIn(f"{limits.LONGEST_TOKEN} characters, before", whole)
+        self.assertIn(f"{limits.Limits().token_size} characters, before", whole)
         self.assertIn(f"{keys.MOST_BYTES // 1024} KiB, {fetch.PATIENCE:.0f} seconds", whole)
         self.assertEqual(whole.count(f"up to {keys.MOST_KEYS} of them"), 2)
         self.assertIn(f"Seconds, up to {MOST_LEEWAY}, that", whole)

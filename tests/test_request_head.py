@@ -269,6 +269,49 @@ class ReaderTests(SynchronousTestCase):
                 else:
                     self.assertTooLarge(reader, whole[cut:])
 
+    def with_token(self, *fields: str) -> RequestHeadReader:
+        """Return a reader of heads up to 100 bytes and a token of 40 in these fields."""
+        return RequestHeadReader(100, 10, 40, fields or ("authorization", "cookie"))
+
+    def test_a_token_does_not_count(self) -> None:
+        """However the head is cut, it may be as much longer as its token is."""
+        token = b"t" * 40
+        for line in (b"Authorization: Bearer " + token, b"AUTHORIZATION:" + token, b"Cookie: x=y; t=" + token):
+            for size, good in ((140, True), (141, False)):
+                for lines in ((b"X: ", line), (line, b"X: ")):
+                    short = head(*lines)
+                    whole = short.replace(b"X: ", b"X: " + b"x" * (size - len(short)))
+                    self.assertEqual(len(whole), size)
+                    for cut in range(size):
+                        self.assertEqual(self.is_good(self.with_token(), whole, cut), good, (line, size, cut))
+
+    def is_good(self, reader: RequestHeadReader, whole: bytes, cut: int) -> bool:
+        """Return whether a head is read in two pieces, and not refused as too large."""
+        try:
+            reader.feed(whole[:cut])
+            return reader.feed(whole[cut:]) == (whole, b"")
+        except RequestRefused as refused:
+            self.assertEqual(refused.status, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            return False
+
+    def test_a_token_byte_by_byte(self) -> None:
+        reader, whole = self.with_token(), head(b"Cookie: a=b", b"Authorization: Bearer " + b"t" * 36)
+        self.assertEqual(len(whole), 113)
+        for byte in whole[:-1]:
+            self.assertIsNone(reader.feed(bytes([byte])))
+        self.assertEqual(reader.feed(whole[-1:]), (whole, b""))
+
+    def test_where_no_token_may_be(self) -> None:
+        for line in (b"X-Authorization: ", b"Authorizations: ", b"Auth: ", b"X: Authorization:", b"Cookie: "):
+            long = head(line + b"t" * (101 - len(head(line))))
+            for cut in range(len(long)):
+                self.assertFalse(self.is_good(self.with_token("authorization"), long, cut), (line, cut))
+
+    def test_what_is_said_beside_a_token(self) -> None:
+        with self.assertRaisesRegex(RequestRefused, "100 bytes and a token of 40") as caught:
+            self.with_token().feed(head(b"Authorization: " + b"t" * 300))
+        self.assertEqual(caught.exception.reason, "The request head is longer than 100 bytes and a token of 40.")
+
     def test_bytes_without_an_end(self) -> None:
         reader = self.reader(most_bytes=100)
         for byte in b"G" * 100:

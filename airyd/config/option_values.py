@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from twisted.python import usage
 
+from airyd.limits import LEAST_TOKEN_SIZE, MOST_TOKEN_SIZE
 from airyd.revocation import MOST_TOKEN_MAX_AGE
 
 AUTO_WORKERS: Final = "auto"
@@ -43,6 +44,14 @@ def positive(text: str) -> int:
     number = _whole(text)
     if not 1 <= number <= MOST:
         raise ValueError(f"give a whole number from 1 to {MOST}")
+    return number
+
+
+def token_size(text: str) -> int:
+    """Read the largest size of a token, in bytes."""
+    number = _whole(text)
+    if not LEAST_TOKEN_SIZE <= number <= MOST_TOKEN_SIZE:
+        raise ValueError(f"give a whole number of bytes from {LEAST_TOKEN_SIZE} to {MOST_TOKEN_SIZE}")
     return number
 
 

@@ -22,6 +22,7 @@ from airyd.config.option_values import (
     ping_interval,
     positive,
     seconds,
+    token_size,
     user_field,
     workers,
 )
@@ -46,6 +47,8 @@ NO_ADMIN: Final = "none"
 _PATH: Final = re.compile(r"/(?!/)[0-9A-Za-z._~!$&'()*+,=:@%/-]*\Z")
 ON: Final = "on"
 OFF: Final = "off"
+#: The readers of those limits that have bounds of their own.
+_LIMIT_READERS: Final = {"token-size": token_size}
 #: Options that may be given more than once; their help says "repeatable".
 REPEATABLE: Final = ("listen", "path", "source", "auth", "destination", "origin", "user-destinations")
 #: Options of earlier releases, and what users should do instead.
@@ -125,7 +128,7 @@ class Options(usage.Options):
             naming("log-level", one_of(LEVELS)),
         ],
         *(
-            [option, None, default, f"Limit: {text}.", naming(option, positive)]
+            [option, None, default, f"Limit: {text}.", naming(option, _LIMIT_READERS.get(option, positive))]
             for option, default, text in ((name.replace("_", "-"), default, text) for name, default, text in LIMITS)
         ),
     ]

@@ -40,8 +40,10 @@ class HandshakePolicy(NamedTuple):
     :ivar paths: the paths of the WebSocket
     :ivar origins: the web pages that may connect
     :ivar compression: whether to agree to compress messages
-    :ivar head_bytes: the most bytes of a request head
+    :ivar head_bytes: the most bytes of a request head, without a token
     :ivar head_fields: the most headers in it
+    :ivar token_bytes: the most bytes of a token in it
+    :ivar token_fields: the names of the headers that may hold the token, in lower case
     """
 
     paths: Sequence[str]
@@ -49,6 +51,8 @@ class HandshakePolicy(NamedTuple):
     compression: bool
     head_bytes: int
     head_fields: int
+    token_bytes: int = 0
+    token_fields: Sequence[str] = ()
 
 
 class HandshakeRequest(NamedTuple):
@@ -99,7 +103,9 @@ class OpeningHandshake:
         if self._reader is None:
             if data.startswith(TLS_HANDSHAKE):
                 raise RequestRefused("This port does not speak TLS: use ws:// in place of wss://.")
-            self._reader = RequestHeadReader(policy.head_bytes, policy.head_fields)
+            self._reader = RequestHeadReader(
+                policy.head_bytes, policy.head_fields, policy.token_bytes, policy.token_fields
+            )
         whole = self._reader.feed(data)
         if whole is None:
             return None

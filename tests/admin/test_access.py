@@ -329,6 +329,10 @@ class AdminTokenTests(SynchronousTestCase):
         for content in (b"0123456789abcdef", b"0123456789abcdef\n", b"  0123456789abcdef\r\n"):
             self.assertEqual(read_admin_token(self.file(content)), "0123456789abcdef")
 
+    def test_long(self) -> None:
+        """The longest token that is allowed fits in a request."""
+        self.assertEqual(read_admin_token(self.file(b"t" * 8192)), "t" * 8192)
+
     def test_none(self) -> None:
         self.assertIsNone(read_admin_token(None))
 
@@ -340,6 +344,7 @@ class AdminTokenTests(SynchronousTestCase):
             b"hunter2hunter2hunter2 x",
             b"hunter2hunter2\nhunter2",
             b"hunter2hunter2\xff--",
+            b"hunter2" * 1200,
         ):
             path = self.file(content)
             error = self.assertRaises(ConfigurationError, read_admin_token, path)

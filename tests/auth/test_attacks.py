@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 
 from airyd.errors import LoginFault, LoginRefused
 from airyd.interfaces import IAuthenticator
+from airyd.limits import MOST_TOKEN_SIZE
 from tests.auth.case import (
     NOW,
     SECRET,
     USER,
     AccessCase,
+    authenticator,
     bearer,
     claims,
     jwk,
@@ -164,6 +166,7 @@ ATTACKS = (
     Attack("an extension that must be understood", token(crit=["x"], x=1), LoginFault.MALFORMED),
     Attack("claims outside of the token (b64)", hs256(b'{"alg":"HS256","b64":false}'), LoginFault.MALFORMED),
     Attack("a header that is not JSON", f"{segment(b'{')}.{PAYLOAD}.{SIGNATURE}", LoginFault.MALFORMED),
+    Attack("a header that is long", hs256(b'{"alg":"HS256","x":"%b"}' % (b"x" * 8000)), LoginFault.MALFORMED, "large"),
     Attack("a header that is a list", f"{segment(b'[]')}.{PAYLOAD}.{SIGNATURE}", LoginFault.MALFORMED),
     Attack("encrypted (JWE)", f"{HEAD}.a.b.c.d", LoginFault.MALFORMED),
     Attack("two segments", f"{HEAD}.{PAYLOAD}", LoginFault.MALFORMED),
@@ -193,6 +196,7 @@ class AttackTests(AccessCase):
         keys = json.dumps({"keys": [jwk(RSA, "k"), jwk(private_key("EdDSA"), "e")]}).encode()
         self.doors: dict[str, IAuthenticator] = {
             "secret": self.made(),
+            "large": authenticator("jwt:secret-env=SECRET", self.clock, MOST_TOKEN_SIZE),
             "strict": self.made("jwt:secret-env=SECRET:issuer=idp:audience=airyd"),
             "rsa": self.made(f"jwt:key-file={self.file(public_pem(RSA))}"),
             "jwks": self.made(f"jwt:jwks={self.file(keys)}"),

@@ -16,7 +16,7 @@ from airyd.client.wildcard import WildcardPart
 from airyd.errors import Fault, LoginFault, LoginRefused, LoginUnavailable
 from airyd.events import CHANNEL_CONNECTED, MESSAGE, REFRESH, STATUS, UNREAD_COUNT
 from airyd.interfaces import Credentials
-from airyd.limits import LONGEST_TOKEN, Limits
+from airyd.limits import Limits
 from airyd.stomp.spec import HeartBeat
 from tests.auth.case import log_in
 from tests.client.frames import send, subscribe, unsubscribe
@@ -99,12 +99,21 @@ class TokenTests(RefreshCase):
     def test_too_long(self) -> None:
         """A token that is too long is refused; one of the largest length reaches the authenticator."""
         channel = self.logged_in()
-        body = b"Bearer " + b"x" * LONGEST_TOKEN
+        body = b"Bearer " + b"x" * Limits().token_size
         channel.client.received(send("r", REFRESH, body))
         self.assertEqual((channel.commands(), len(self.door.seen)), (["RECEIPT r"], 2))
         channel.client.received(send("r", REFRESH, body + b"x"))
         self.assert_failed(channel, Fault.FRAME_TOO_BIG)
         self.assertEqual(len(self.door.seen), 2)
+
+    def test_longer_than_other_bodies(self) -> None:
+        """The limits of frames and bodies do not count a token."""
+        self.context = replace(self.context, limits=Limits(token_size=3000, body=500, frame=1000))
+        channel = self.logged_in()
+        channel.client.received(send("r", REFRESH, b"Bearer " + b"x" * 3000))
+        self.assertEqual((channel.commands(), len(self.door.seen)), (["RECEIPT r"], 2))
+        channel.client.received(send("r", REFRESH, b"x" * 3008))
+        self.assert_failed(channel, Fault.FRAME_TOO_BIG)
 
     def test_is_no_destination(self) -> None:
         channel = self.logged_in()

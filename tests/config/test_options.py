@@ -44,6 +44,7 @@ DEFAULTS = (
     ("--transactions", "16"),
     ("--transaction-bytes", "1048576"),
     ("--buffered", "2097152"),
+    ("--token-size", "8192"),
 )
 #: ``(arguments, what the refusal must name)``
 WRONG = (
@@ -104,6 +105,8 @@ WRONG = (
     (["--token-max-age=0"], ["--token-max-age", "whole number"]),
     (["--token-max-age=1d"], ["--token-max-age", "whole number"]),
     (["--token-max-age=9999999999"], ["--token-max-age", "from 1 to"]),
+    (["--token-size=1023"], ["--token-size 1023", "from 1024 to 131072"]),
+    (["--token-size=131073"], ["--token-size 131073", "from 1024 to 131072"]),
     (["--heart-beat-grace="], ["--heart-beat-grace"]),
     (["--heart-beat-grace=-1"], ["--heart-beat-grace"]),
     (["--heart-beat-grace=nan"], ["--heart-beat-grace"]),
@@ -195,6 +198,10 @@ class OptionsTests(SynchronousTestCase):
         for name, default, _ in LIMITS:
             settings = self.parsed(f"--{name.replace('_', '-')}={default + 1}")
             self.assertEqual(settings.limits, Limits(**{name: default + 1}))
+
+    def test_token_size(self) -> None:
+        for size in (1024, 131_072):
+            self.assertEqual(self.parsed(f"--token-size={size}").limits.token_size, size)
 
     def test_limits_refused(self) -> None:
         for name, _, _ in LIMITS:

@@ -34,11 +34,13 @@ http {{
     scgi_temp_path {directory}/scgi;
     server {{
         listen unix:{socket};
+        {large}
         {location}
     }}
 }}
 """
 _HAPROXY: Final = """\
+{large}
 defaults
     mode http
     timeout connect 60s
@@ -51,23 +53,27 @@ frontend clients
 backend airyd
     server airyd 127.0.0.1:{port}
 """
+# What docs/security.rst says about the largest tokens.
+_LARGE: Final = {"nginx": "large_client_header_buffers 4 160k;", "haproxy": "global\n    tune.bufsize 180000"}
 
 
 class Front:
     """One proxy that forwards to a port of the loopback interface, and removes ``Authorization``.
 
     :param name: ``nginx`` or ``haproxy``
+    :param is_large: whether it lets the largest tokens pass in the opening handshake
     :ivar socket: the path of the unix socket for clients
     """
 
-    def __init__(self, name: str, port: int) -> None:
+    def __init__(self, name: str, port: int, is_large: bool = False) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="airyd-test-"))
         self.socket = self._directory / "socket"
         config = self._directory / "config"
         text = {"nginx": _NGINX, "haproxy": _HAPROXY}[name]
         location = _EXAMPLE.read_text().replace("127.0.0.1:8080", f"127.0.0.1:{port}")
         location = location.replace("}", 'proxy_set_header Authorization "";\n}')  # here, as none is inherited
-        config.write_text(text.format(directory=self._directory, socket=self.socket, port=port, location=location))
+        values = {"directory": self._directory, "socket": self.socket, "port": port, "location": location}
+        config.write_text(text.format(**values, large=_LARGE[name] if is_large else ""))
         program = shutil.which(name, path=_PLACES)
         if program is None:
             raise AssertionError(f"{name} is missing")

@@ -128,6 +128,7 @@ OPTIONS: Final[dict[str, tuple[str, ...]]] = {
     "compression": ("", "1", "yes"),
     "log-level": ("", "loud", "INFO", "critical"),
     **dict.fromkeys((name.replace("_", "-") for name, _, _ in LIMITS), (*NUMBERS, "0")),
+    "token-size": (*NUMBERS, "0", "1023", "131073"),
 }
 _SECRET_FILES: Final = (*MISSING, "{folder}/binary", "{folder}/empty", "{folder}/lines", "/dev/zero")
 _PEM_FILES: Final = (*MISSING, "{folder}/binary", "{folder}/empty", "/dev/zero")

@@ -17,6 +17,7 @@ from airyd.auth.jwt.row_claims import ClaimRowFilter
 from airyd.errors import LoginFault, LoginRefused
 from airyd.events import RESERVED_PREFIX, USER_PREFIX, RowFilter, plain_destination
 from airyd.interfaces import IRevocable
+from airyd.limits import LONGEST_PATTERN
 from airyd.patterns import Pattern
 
 _ALLOW: Final = "allow"
@@ -208,12 +209,12 @@ def _list(value: object, name: str) -> tuple[str, ...]:
 
 def _patterns(name: str, texts: Sequence[str]) -> Sequence[Pattern]:
     try:
-        return tuple(map(_pattern, texts))
+        return tuple(_pattern(text) if len(text) <= LONGEST_PATTERN else Pattern(text) for text in texts)
     except ValueError as error:
         raise LoginRefused(LoginFault.CLAIM, f"the claim {name!r}: {error}") from None
 
 
-#: Cached, because many clients share few patterns.
+#: Cached, because many clients share few patterns; long ones match nothing, and would only take memory.
 _pattern = lru_cache(maxsize=1000)(Pattern)
 
 

@@ -35,7 +35,7 @@ class KeySetTests(SynchronousTestCase):
         self.fetches: list[Deferred[bytes]] = []
         self.keys = JwkSet("https://idp.example/keys", self.fetch, self.clock)
         rules, permissions = ClaimRules(allow_eternal=True), PermissionCache(PermissionClaims())
-        self.door = TokenAuthenticator(self.keys, rules, permissions, None, lambda: NOW)
+        self.door = TokenAuthenticator(self.keys, rules, permissions, None, lambda: NOW, 8192)
 
     def fetch(self) -> Deferred[bytes]:
         """Stand in for the server."""

@@ -350,7 +350,7 @@ class AlgorithmsTests(KeysCase):
         """Whichever keys are given to verify with."""
         key = VerificationKey(("HS384",), OLD.encode())
         made = token(key=OLD)
-        refused = self.assertRaises(LoginRefused, verified_claims, made, read_header(made), [key])
+        refused = self.assertRaises(LoginRefused, verified_claims, made, read_header(made, 8192), [key])
         self.assertEqual(refused.fault, LoginFault.ALGORITHM)
 
     def test_public_keys_are_no_secrets(self) -> None:
