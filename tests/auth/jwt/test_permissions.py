@@ -331,7 +331,10 @@ class UserDestinationTests(AccessCase):
 
     def test_the_option_reaches_the_login(self) -> None:
         context = AuthenticatorContext(
-            cast(IReactorCore, self.clock), lambda: NOW, {"SECRET": SECRET}, {"user_id": "user_id"}
+            cast(IReactorCore, self.clock),
+            lambda: NOW,
+            {"SECRET": SECRET},
+            user_destinations={"user_id": "user_id"},
         )
         door = make_authenticator("jwt:secret-env=SECRET", context)
         self.assertTrue(self.seen(self.let_in(door, bearer(token())), user_id=USER))
