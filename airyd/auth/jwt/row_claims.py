@@ -36,9 +36,7 @@ class ClaimRowFilter:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ClaimRowFilter):
             return NotImplemented
-        return (
-            self._hash == other._hash and self._required == other._required and self._optional == other._optional
-        )
+        return self._hash == other._hash and self._required == other._required and self._optional == other._optional
 
     @property
     def key(self) -> FilterKey | None:
