@@ -24,7 +24,7 @@ REFRESH: Final = "/airyd/token"
 #: The prefix of all names that airyd reserves for itself.
 RESERVED_PREFIX: Final = "/airyd/"
 
-#: An event id: needs no escapes in a header of any STOMP version.
+#: An event id. These characters need no escapes in any STOMP version.
 EVENT_ID = re.compile(r"[0-9A-Za-z._-]{1,100}\Z")
 #: A destination that an operator may add. It has no asterisk, because that is special in patterns.
 DESTINATION = re.compile(r"/[0-9A-Za-z._~/+@%-]{1,200}\Z")
@@ -57,7 +57,7 @@ class HistoryPage(NamedTuple):
 
 
 class Row(Protocol):
-    """An event for row filters; all filters share one, so that its body is decoded once."""
+    """One event, as row filters see it; all filters get the same object, so that its body is decoded once."""
 
     @property
     def event(self) -> Event:
@@ -73,10 +73,10 @@ class Row(Protocol):
 
 
 class FilterKey(NamedTuple):
-    """The part of a row filter by which it is found from an event, so that the filters of others cost nothing.
+    """What an event must have to pass a row filter, so that filters which cannot match need not be called.
 
     :ivar field: a field of the body (``Row.text``)
-    :ivar values: the only values with which an event can pass
+    :ivar values: the values of which the field must have one
     """
 
     field: str
@@ -91,7 +91,7 @@ class RowFilter(Protocol):
 
     @property
     def key(self) -> FilterKey | None:
-        """A field and its values without which no event passes; None if there is none: then each event is checked."""
+        """What an event must have to pass; None if the filter must be called for each event."""
         ...
 
     def matches(self, row: Row) -> bool:
