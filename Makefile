@@ -25,8 +25,9 @@ check: lint types unit ## for every day: lint, types, and the tests that start n
 
 test: lint types tests docs ## everything that must pass: lint, types, all tests but the long ones, and the docs' site
 
-lint: $(VENV)/ready-for-tests ## ruff, with its security rules
+lint: $(VENV)/ready-for-tests ## ruff: its rules, with those for security, and the formatting
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 
 types: $(VENV)/ready-for-tests ## mypy, strictly, with its zope plugin
 	$(BIN)/mypy

@@ -182,7 +182,7 @@ class DestinationCase(SynchronousTestCase):
         self.flush()
 
     def flush(self) -> None:
-        """Send all pending events."""
+        """Send the pending events of all audiences."""
         dirty, self.dirty[:] = self.dirty[:], []
         for audience in dirty:
             flush(audience)

@@ -359,7 +359,11 @@ class Client:
                 track.is_answered = True
         elif frame.command == "PART":
             position, destination = frame.headers["last-message-id"], frame.headers["destination"]
-            self._stands(self.tracks[frame.headers["subscription"], destination], position, None)
+            track = self.tracks.get((frame.headers["subscription"], destination))
+            if track is None:
+                self._world.complain(f"a wildcard has a part {destination}, which it must not have")
+            else:
+                self._stands(track, position, None)
         elif frame.command == "GAP":
             self._gap(frame)
         elif frame.command == "MESSAGE":
