@@ -359,11 +359,11 @@ class Client:
                 track.is_answered = True
         elif frame.command == "PART":
             position, destination = frame.headers["last-message-id"], frame.headers["destination"]
-            track = self.tracks.get((frame.headers["subscription"], destination))
-            if track is None:
+            part = self.tracks.get((frame.headers["subscription"], destination))
+            if part is None:
                 self._world.complain(f"a wildcard has a part {destination}, which it must not have")
             else:
-                self._stands(track, position, None)
+                self._stands(part, position, None)
         elif frame.command == "GAP":
             self._gap(frame)
         elif frame.command == "MESSAGE":
