@@ -38,6 +38,7 @@ from airyd.sources.redis.address import DEFAULT_MAXLEN, DEFAULT_PREFIX
 from airyd.sources.sample.conversations import Conversations
 from airyd.stomp.state import render
 from airyd.websocket import revocation_sweep as sweep
+from airyd.websocket.deflate import FEWEST_RECEIVERS
 from bench import instructions
 from bench.page import RUN, filled, sections
 from bench.pictures import PICTURES
@@ -240,6 +241,14 @@ class OptionsTests(SynchronousTestCase):
         for name in Options().longOpt:
             self.assertIn(f"``--{name.rstrip('=')}``\n", page)
 
+    def test_numbers(self) -> None:
+        """The help texts have the numbers of the code."""
+        texts = Options().docs
+        self.assertIn(f"{FEWEST_RECEIVERS} or more clients", texts["compression"])
+        self.assertIn(f"at least {FEWEST_RECEIVERS} of them", option_tables.PAGE.read_text())
+        self.assertEqual(retention(0), 600)
+        self.assertIn("ten minutes longer", texts["token-max-age"])
+
     def test_parameters_of_redis(self) -> None:
         """Those that the source names when it is given another."""
         from twisted.internet import reactor
@@ -255,7 +264,7 @@ class OptionsTests(SynchronousTestCase):
         ):
             error = self.assertRaises(ConfigurationError, make_source, f"{address}no-such=1", context)
             known.update(str(error).partition("known here: ")[2].split(", "))
-        documented = ", ".join(name for name, _, _ in table("docs/options.rst", "Parameter", "Default", "What it says"))
+        documented = ", ".join(name for name, _, _ in table("docs/options.rst", "Parameter", "Default", "Meaning"))
         self.assertEqual(known, set(documented.split(", ")))
 
     def test_options_in_other_documents(self) -> None:
@@ -433,7 +442,7 @@ class SecurityTests(SynchronousTestCase):
         """Those that ``jwt`` names when it is given another, in their order."""
         error = self.assertRaises(ConfigurationError, authenticator, "jwt:secret-env=SECRET:no-such=1")
         known = str(error).partition("known here: ")[2].split(", ")
-        self.assertEqual(known, [word for word, _, _ in table("docs/security.rst", "Word", "Default", "What it says")])
+        self.assertEqual(known, [name for name, _, _ in table("docs/security.rst", "Parameter", "Default", "Meaning")])
 
     def test_each_threat_has_its_tests(self) -> None:
         known = set(chain.from_iterable(re.findall(r"def (test_\w+)", each.read_text()) for each in TESTS))
@@ -448,11 +457,11 @@ class SecurityTests(SynchronousTestCase):
         self.assertEqual(whole.count(f"up to {keys.MOST_KEYS} of them"), 2)
         self.assertIn(f"Seconds, up to {MOST_LEEWAY}, that", whole)
         self.assertEqual((keysets.FRESH, keysets.FETCH_EVERY), (300, 5))
-        self.assertIn("good for five minutes at most", whole)
+        self.assertIn("stays valid for at most five minutes", whole)
         self.assertIn("at most once in five seconds", whole)
-        self.assertIn(f"{sweep.LOOKS_PER_TURN:,} looks or {sweep.ENDS_PER_TURN} ends", whole)
+        self.assertIn(f"{sweep.LOOKS_PER_TURN:,} connections are checked or {sweep.ENDS_PER_TURN} ended", whole)
         self.assertEqual((TOKEN_MAX_AGE, retention(0)), (86_400, 600))
-        self.assertIn("a day unless it is said otherwise, and ten minutes more", whole)
+        self.assertIn("(a day by default) and ten minutes more", whole)
 
 
 def rooms_of(modules: Sequence[str]) -> list[str]:

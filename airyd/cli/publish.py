@@ -1,4 +1,4 @@
-"""The command ``airyd publish``: posts an event, or each line of standard input, to the admin endpoint."""
+"""The command ``airyd publish``: posts an event, or each line of standard input, to the admin page."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def _id_of(reply: Reply) -> str:
         match reply.value:
             case {"id": str(event_id)}:
                 return event_id
-        raise PublishFailed("the answer has no id: is this airyd's admin endpoint?")
+        raise PublishFailed("the answer has no id: is this airyd's admin page?")
     if reply.status in _EVENT_REFUSALS:
         raise EventRefused(reply.reason)
     if reply.status >= 500:

@@ -343,7 +343,7 @@ class RefreshTests(UserCase):
             self.assertEqual(self.got(wild), [(USER_MESSAGE, own)])
 
     def test_ends(self) -> None:
-        """With a malformed claim, or without a pattern that allows it; the notice names the destination as it was subscribed to."""
+        """A subscription ends that the claims allow no longer; the notice has the name that was subscribed to."""
         for user, claims in (("", {}), ("ann", {"subscribe": ["/queue/**", STATUS]})):
             for destination in (USER_MESSAGE, "/user/*/message"):
                 self.log_in_as("ann")
