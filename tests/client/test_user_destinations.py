@@ -228,7 +228,7 @@ class WildcardTests(UserCase):
 class RefusalTests(UserCase):
     """Nothing is ever unfiltered."""
 
-    def test_no_good_claim(self) -> None:
+    def test_malformed_claim(self) -> None:
         for sub in (None, "", [], [""], ["ann", ""], ["ann", 7], 7, True, {}, {"ann": "ann"}, [["ann"]]):
             self.log_in_as("", sub=sub)
             self.refused(Fault.FORBIDDEN)
@@ -343,7 +343,7 @@ class RefreshTests(UserCase):
             self.assertEqual(self.got(wild), [(USER_MESSAGE, own)])
 
     def test_ends(self) -> None:
-        """Without a good claim or a pattern; the notice names the destination as it was subscribed to."""
+        """A subscription ends that the claims allow no longer; the notice has the name that was subscribed to."""
         for user, claims in (("", {}), ("ann", {"subscribe": ["/queue/**", STATUS]})):
             for destination in (USER_MESSAGE, "/user/*/message"):
                 self.log_in_as("ann")
