@@ -60,8 +60,8 @@ def read_admin_token(path: str | None) -> str | None:
     if path is None:
         return None
     token = read_line("--admin-token-file", path).strip()
-    is_plain = token.isascii() and token.isprintable() and " " not in token
-    if not _SHORTEST_TOKEN <= len(token) <= _LONGEST_TOKEN or not is_plain:
+    is_text = token.isascii() and token.isprintable() and " " not in token
+    if not is_text or not _SHORTEST_TOKEN <= len(token) <= _LONGEST_TOKEN:
         raise ConfigurationError(
             f"--admin-token-file {path}: give one line of {_SHORTEST_TOKEN} to {_LONGEST_TOKEN} characters, "
             "ASCII without spaces"

@@ -33,7 +33,8 @@ from airyd.stomp.spec import Command, Header, Version
 class Client:
     """Connects a channel (bytes out), a session (the protocol) and the hub.
 
-    The connection calls :meth:`heard`, :meth:`received`, :meth:`direct_changed`, :meth:`drained` and :meth:`ended`.
+    The connection calls :meth:`reduce_token_room`, :meth:`heard`, :meth:`received`, :meth:`direct_changed`,
+    :meth:`drained` and :meth:`ended`.
 
     :ivar channel: its connection
     :ivar framing: encodes STOMP frames for its transport
@@ -94,6 +95,10 @@ class Client:
         """Handle a chunk of bytes from the client, which may begin and end anywhere."""
         if not self.is_over:
             self._requests.add(self._session.receive(data), self)
+
+    def reduce_token_room(self, size: int) -> None:
+        """See ``Session``."""
+        self._session.reduce_token_room(size)
 
     def heard(self) -> None:
         """Note that the client is alive: it has sent bytes, even if only a part of a frame or a WebSocket pong."""

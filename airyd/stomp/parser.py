@@ -103,6 +103,10 @@ class Parser:
         """The number of unparsed bytes."""
         return len(self._data) - self._pos
 
+    def reduce_token_room(self, size: int) -> None:
+        """Count so many bytes more of a token in the first frame; called before the first byte."""
+        self._token_room = max(self._token_room - size, 0)
+
     def connected(self, version: Version) -> None:
         """Apply the rules of this version and ``limits.frame`` from the next frame on."""
         self._version = version

@@ -88,6 +88,13 @@ class Session:
         # Created with the first BEGIN, which most connections never send.
         self._transactions: Transactions | None = None
 
+    def reduce_token_room(self, size: int) -> None:
+        """Count so many bytes of a token in CONNECT: as many of the opening handshake did not count and are held.
+
+        Called before the first :meth:`receive`.
+        """
+        self._parser.reduce_token_room(size)
+
     def receive(self, data: bytes) -> list[Request]:
         """Parse a chunk of bytes, which may begin and end anywhere; return the client's requests in order.
 

@@ -74,11 +74,13 @@ class HandshakeAccepted(NamedTuple):
     :ivar answer: the HTTP response
     :ivar framing: the framing with compression, if that was negotiated; else None
     :ivar rest: the bytes that followed the request
+    :ivar token_bytes: the bytes of the request head that did not count for its limit, because they are a token's
     """
 
     answer: bytes
     framing: Framing | None
     rest: bytes
+    token_bytes: int
 
 
 class OpeningHandshake:
@@ -120,9 +122,11 @@ class OpeningHandshake:
         agreement = None
         if request.extensions and policy.compression:
             agreement = agree(parse_extensions(request.extensions))
+        token_bytes = max(len(whole[0]) - policy.head_bytes, 0)
         if agreement is None:
-            return HandshakeAccepted(_switching_protocols(request, None), None, whole[1])
-        return HandshakeAccepted(_switching_protocols(request, agreement.answer), agreement.framing, whole[1])
+            return HandshakeAccepted(_switching_protocols(request, None), None, whole[1], token_bytes)
+        answer = _switching_protocols(request, agreement.answer)
+        return HandshakeAccepted(answer, agreement.framing, whole[1], token_bytes)
 
     def refusal(self, refused: RequestRefused) -> bytes:
         """Return the HTTP response that refuses the request, which may be incomplete."""

@@ -109,6 +109,18 @@ class WaysTests(LargeTokenCase):
         self.assertIn(f"the token has {LARGEST + 3} characters; the limit is {LARGEST}", daemon.log)
         self.assertLess(max(map(len, daemon.log.splitlines())), 1000)
 
+    def test_one_token(self) -> None:
+        """What did not count in the opening handshake counts in CONNECT, so that a client holds no two tokens here."""
+        daemon = self.daemon_with(ALLOWED, *SMALL)
+        largest, small = self.of_size(LARGEST), self.token()
+        for opening, passcode, expected in (
+            (largest, largest, "frame too big"),
+            (largest, small, "CONNECTED"),
+            (small, largest, "CONNECTED"),
+        ):
+            client = self.open(daemon, headers={"Authorization": f"Bearer {opening}"})
+            self.assertEqual(self.answer(client, {"accept-version": "1.2", "passcode": passcode}), expected)
+
     def test_usual_size(self) -> None:
         daemon = self.daemon_with()
         self.assertEqual(self.ways(daemon, self.of_size(8192)), [*["CONNECTED"] * 14, "RECEIPT"])
