@@ -66,15 +66,13 @@ class Configuration:
         given = [each for each in self._values.get(named[1], ()) if each.label != f"--{named[1]}"]
         if not given:
             return error
-        if error.parameter:
-            with_key = [each for each in given if error.parameter in each.keys]
-            if with_key:
-                hint = ""
-                if error.parameter in OPTIONS and "unknown parameter" in rest:
-                    hint = f" The option {error.parameter} belongs above the first table of the file."
-                return ConfigurationError(f"{with_key[0].keys[error.parameter]}{rest}{hint}")
-        meant = [each for each in given if each.text and rest.startswith(f" {each.text}:")] or given
-        return ConfigurationError(f"{meant[0].label}{rest}")
+        meant = [each for each in given if each.text and each.text == error.value]
+        meant = meant or [each for each in given if each.text and rest.startswith(f" {each.text}:")] or given
+        label = meant[0].keys.get(error.parameter, meant[0].label)
+        hint = ""
+        if error.parameter in OPTIONS and error.parameter in meant[0].keys and "unknown parameter" in rest:
+            hint = f" The option {error.parameter} belongs above the first table of the file."
+        return ConfigurationError(f"{label}{rest}{hint}")
 
     def _of_environment(self) -> list[Given]:
         """Return the values of the environment; an empty variable counts as missing."""

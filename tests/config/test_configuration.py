@@ -198,25 +198,20 @@ class ConfigurationTests(SynchronousTestCase):
 
     def test_later_errors_have_the_place(self) -> None:
         """What other rooms find wrong is reported with the place of the value."""
-        content = (
-            "[[source]]\nurl='memory:'\ndestinations='/a'\n[[source]]\nurl='memory:'\nhistry=5\n[[auth]]\nkind='x'"
-        )
+        content = "[[source]]\nurl='memory:'\n\n[[source]]\nurl='sample:'\nhistry=5\n[[auth]]\nkind='x'"
         configured = self.configured(content, {"AIRYD_LISTEN": "tcp:1 unix:/x", "AIRYD_PATH": "/a"}, ("admin", "none"))
         configured.read()
-        for error, parameter, expected in (
-            (
-                "--source memory: unknown parameter 'histry'",
-                "histry",
-                f"{self.file}: line 6: [[source]] histry memory: ",
-            ),
-            ("--source memory: it is wrong", "", f"{self.file}: line 1: [[source]] memory: it is wrong"),
-            ("--auth: there is no authenticator 'x'", "", f"{self.file}: line 7: [[auth]]: there is no"),
-            ("--listen unix:/x: no", "", "AIRYD_LISTEN unix:/x: no"),
-            ("--admin none: no", "", "--admin none: no"),
-            ("--body 5: no", "", "--body 5: no"),
-            ("something else", "", "something else"),
+        second = "sample:?histry=5"
+        for error, parameter, value, expected in (
+            ("--source sample: unknown 'histry'", "histry", second, f"{self.file}: line 6: [[source]] histry sample: "),
+            ("--source sample: it is wrong", "", second, f"{self.file}: line 4: [[source]] sample: it is wrong"),
+            ("--auth: there is no authenticator 'x'", "", "x", f"{self.file}: line 7: [[auth]]: there is no"),
+            ("--listen unix:/x: no", "", "", "AIRYD_LISTEN unix:/x: no"),
+            ("--admin none: no", "", "", "--admin none: no"),
+            ("--body 5: no", "", "", "--body 5: no"),
+            ("something else", "", "", "something else"),
         ):
-            said = str(configured.located(ConfigurationError(error, parameter)))
+            said = str(configured.located(ConfigurationError(error, parameter, value)))
             self.assertTrue(said.startswith(expected), said)
 
     def test_an_option_below_a_table(self) -> None:
