@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from airyd import __version__
 from airyd.cli.completion import Offer
 from airyd.cli.options import COMMANDS, top_parser
 from airyd.config.config_file import LIMITS_TABLE
@@ -57,7 +56,7 @@ def _text(text: str) -> str:
 
 def _head(name: str, section: int, summary: str, synopsis: list[str]) -> Iterator[str]:
     yield r".\" Written by python -m docs.manual_pages; change the table of options in place of this file."
-    yield f'.TH {_text(name.upper())} {section} "" "airyd {__version__}" "airyd"'
+    yield f'.TH {_text(name.upper())} {section} "" "airyd" "airyd"'
     yield ".SH NAME"
     yield f"{_text(name)} {_text('-')} {_text(summary)}"
     yield ".SH SYNOPSIS"
@@ -167,10 +166,11 @@ def _twistd_airyd() -> Iterator[str]:
     )
     yield from _verbatim(_CONFIG_FILE)
     yield ".SH SIGNALS"
-    yield from _item("SIGTERM, SIGINT", "close the connections of all clients, then end with status 0.")
+    yield from _item("SIGTERM", "close the connections of all clients, then end with status 0.")
+    yield from _item("SIGINT", "the same, but end by this signal.")
     yield from _item("SIGHUP", "reload; docs/operating.rst says what.")
     yield ".SH EXIT STATUS"
-    yield _text("0 after SIGTERM or SIGINT; 1 if an option is wrong, with one line on standard error.")
+    yield _text("0 after SIGTERM; 1 if an option is wrong, with one line on standard error.")
     yield ".SH SEE ALSO"
     yield r"\fBairyd\fR(1), \fBtwistd\fR(1)"
 

@@ -34,14 +34,19 @@ _CLOSING: Final = re.compile(r"[\]}]|\"\"\"|'''")
 _SHOWN: Final = 60
 
 
-def read_config(name: str, path: str) -> list[Given]:
+def read_config(name: str, path: str, where: str) -> list[Given]:
     """Return the values in a configuration file.
 
     :param name: what an error calls the option that names the file
+    :param path: the file, as errors name it
+    :param where: where the file is: an absolute path, since a daemon may change its working directory
 
     Raises ``ConfigurationError``, which names the place of the mistake and never quotes a value.
     """
-    text = read_text(name, path)
+    try:
+        text = read_text(name, where)
+    except ConfigurationError as error:
+        raise ConfigurationError(str(error).replace(f"{name} {where}: ", f"{name} {path}: ", 1)) from None
     try:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

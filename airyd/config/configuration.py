@@ -36,8 +36,8 @@ class Configuration:
         self._arguments = tuple(on_command_line(OPTIONS[name], value) for name, value in arguments)
         self._environ = dict(environ)
         named = [each for each in (*self._of_environment(), *self._arguments) if each.option.name == CONFIG]
-        # A daemon may change its working directory.
-        self._file = named[-1]._replace(text=str(Path(named[-1].read()).absolute())) if named else None
+        self._file = named[-1] if named else None
+        self._where = str(Path(named[-1].read()).absolute()) if named else ""
         self._values: dict[str, list[Given]] = {}
 
     def read(self) -> Settings:
@@ -45,7 +45,7 @@ class Configuration:
 
         Raises ``ConfigurationError`` with one line that says which value is wrong, and where it is.
         """
-        of_file = [] if self._file is None else read_config(self._file.label, self._file.text)
+        of_file = [] if self._file is None else read_config(self._file.label, self._file.text, self._where)
         self._values = _merge(of_file, self._of_environment(), self._arguments)
         try:
             return _settings(self._values)

@@ -82,7 +82,7 @@ class ConfigTests(SynchronousTestCase):
         for name in ("/nonexistent/file", "/", "x" * 300):
             status, out, err = self.run_config("check", name)
             self.assertEqual((status, out, len(err.splitlines())), (1, "", 1), err)
-            self.assertTrue(err.startswith(f"airyd config: --config {Path(name).absolute()}: "), err)
+            self.assertTrue(err.startswith(f"airyd config: --config {name}: "), err)
 
     def test_show(self) -> None:
         """Each value stands with its origin, and the whole is a configuration file."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -98,15 +99,17 @@ class ConfigurationTests(SynchronousTestCase):
         self.assertEqual(found.origins, ["https://a.example"])
 
     def test_every_option_has_a_variable(self) -> None:
-        """Each option is read from its variable, whose wrong value is named by it."""
+        """Each option is read from its variable, which the error for a wrong value names."""
+        wrong = "nothing:there"
         for name, option in OPTIONS.items():
-            if name in ("listen", "auth", "source", "origin", "admin-token-file"):  # read later
-                continue
             variable = f"AIRYD_{name.upper().replace('-', '_')}"
             self.assertEqual(option.variable, variable)
-            wrong = {variable: "nothing:there"}
-            said = str(self.assertRaises(ConfigurationError, lambda: Configuration((), wrong).read()))  # noqa: B023
-            self.assertTrue(said.startswith(f"{variable} "), said)
+            with contextlib.suppress(ValueError):
+                option.read(wrong)  # this may be right, until somebody uses it
+                continue
+            with self.assertRaises(ConfigurationError) as caught:
+                Configuration((), {variable: wrong}).read()
+            self.assertEqual(str(caught.exception).partition(":")[0], f"{variable} nothing")
 
     def test_variables_that_are_not_options(self) -> None:
         """Kubernetes sets some, the unit has AIRYD_OPTIONS, and an empty one counts as missing."""
