@@ -84,9 +84,13 @@ class Airyd(Service):
         self._endpoints = [ListeningEndpoint.read("--listen", text, sockets or reactor) for text in settings.listen]
         for endpoint in self._endpoints:
             if not (self._authenticator.public or endpoint.text.is_loopback):
+                advice = (
+                    "with --auth anonymous, anybody could connect there; listen on loopback, or give"
+                    if endpoint.text.decides_access
+                    else "airyd cannot know who connects there, and --auth anonymous accepts anybody; give"
+                )
                 raise ConfigurationError(
-                    f"--listen {endpoint.description}: with --auth anonymous, anybody could connect there; "
-                    "listen on loopback, or give --auth anonymous:public if you want that"
+                    f"--listen {endpoint.description}: {advice} --auth anonymous:public if you want that"
                 )
         self._admin_endpoint = (
             settings.admin and not sockets and ListeningEndpoint.read("--admin", settings.admin, reactor)

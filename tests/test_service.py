@@ -253,12 +253,19 @@ class RefusalTests(ServiceTestCase):
             "tcp:8080",
             "tcp:8080:interface=0.0.0.0",
             r"tcp6:8080:interface=\:\:",
-            "haproxy:tcp:8080:interface=127.0.0.1",
         ):
             for auth in ("anonymous", "anonymous:send"):
                 said = self.refusal(f"--listen={listen}", f"--auth={auth}")
                 self.assertIn(f"--listen {listen}", said)
-                self.assertIn("anonymous:public", said)
+                self.assertIn("listen on loopback, or give --auth anonymous:public", said)
+
+    def test_anonymous_behind_a_proxy(self) -> None:
+        """On loopback, too, since the proxy decides who can connect: another address would not help."""
+        for listen in ("haproxy:tcp:8080:interface=127.0.0.1", "haproxy:unix:/run/x", "haproxy:tcp:8080"):
+            said = self.refusal(f"--listen={listen}")
+            self.assertIn(f"--listen {listen}: airyd cannot know who connects there", said)
+            self.assertIn("give --auth anonymous:public", said)
+            self.assertNotIn("loopback", said)
 
     def test_anonymous_in_public_as_meant(self) -> None:
         self.started("--listen=tcp:8080", "--auth=anonymous:public")
@@ -282,7 +289,7 @@ class RefusalTests(ServiceTestCase):
         ):
             said = self.refusal(f"--listen={listen}")
             self.assertIn(f"--listen {listen}: ", said)
-            self.assertNotIn("everybody", said)
+            self.assertNotIn("anonymous", said)
 
     def test_one_place_for_two(self) -> None:
         """Two endpoints, or one and the admin page."""
