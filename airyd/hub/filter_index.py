@@ -1,4 +1,4 @@
-"""Finds who may see an event by the event's fields, so that an event costs nothing for the row filters of others."""
+"""Finds who may see an event by the event's fields, so that row filters which cannot match cost nothing."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class FilterIndex(Generic[F]):
         for field, by_value in self._by_field.items():
             try:
                 value = row.text(field)
-            except RecursionError:  # the call stack is deeper here than when the nesting was checked: none may see it
+            except RecursionError:  # the stack is deeper here than when the nesting was checked; then no filter matches
                 continue
             held = None if value is None else by_value.get(value)
             if isinstance(held, _Several):
