@@ -102,7 +102,7 @@ class RowFilter(Protocol):
     def matches(self, row: Row) -> bool:
         """Return whether the principal receives the event.
 
-        It must not raise: the exception would go to the source that delivers the event, and might end its reading.
+        It should not raise: that ends the connections of all clients that have this filter, with an ERROR.
         """
         ...
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
+from twisted.internet.defer import maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -28,6 +29,9 @@ class DestinationSubscription(Member, NoticeReceiver, Protocol):
     def source_ready(self) -> None:
         """Start, now that the source watches: go live, or start a replay. After a gap, continue the replay."""
 
+
+#: What a client is told whose row filter raised an exception.
+FILTER_FAILED: Final = StompError(Fault.INTERNAL, "Its row filter failed; the server's log says why.")
 
 AnyAudience = Audience[DestinationSubscription] | SoloAudience[DestinationSubscription]
 A = TypeVar("A", bound=AnyAudience)
@@ -115,15 +119,20 @@ class Destination:
             return
         self._watch.position = events[-1].id
         with self.rows as rows:
-            # All filters run first: an exception in one must not leave others with only a part of the batch.
             audiences = self._audience_index.select(events, rows)
             replays = self._replay_index.select(events, rows)
-            if audiences or self._audience_index.unfiltered:
-                self._append(audiences, [message_tail(event) for event in events])
+            if audiences.indexes or self._audience_index.unfiltered:
+                self._append(audiences.indexes, [message_tail(event) for event in events])
             for replay in tuple(self._replay_index.unfiltered):
                 replay.feed(events, before)
-            for replay, indexes in replays.items():
+            for replay, indexes in replays.indexes.items():
                 replay.feed([events[index] for index in indexes], before)
+        # Clients whose filter failed must not miss an event unknowingly.
+        for audience in audiences.broken:
+            for subscription in audience.members:
+                subscription.fail(FILTER_FAILED)
+        for replay in replays.broken:
+            replay.fail(FILTER_FAILED)
 
     def _append(self, selected: Mapping[AnyAudience, Sequence[int]], tails: Sequence[bytes]) -> None:
         """Let the audiences send these events at the next flush; ``selected`` holds indexes of them."""
@@ -297,7 +306,7 @@ class Watch:
 
     def _ask(self, after_gap: bool) -> None:
         self._is_asked = True
-        watching = self._source.watch(self._name, after_gap)
+        watching = maybeDeferred(self._source.watch, self._name, after_gap)
         watching.addCallbacks(self._answered, self._unwatchable).addErrback(self._broken)
 
     def _unwatch(self) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from airyd.events import Event, Row, RowFilter
-from airyd.hub.row_filter import Rows
+from airyd.hub.row_filter import FilterFailed, Rows
 
 
 class Filtered(Hashable, Protocol):
@@ -18,6 +18,17 @@ class Filtered(Hashable, Protocol):
 
 
 F = TypeVar("F", bound=Filtered)
+
+
+class Selection(NamedTuple, Generic[F]):
+    """Who may see which events of a batch.
+
+    :ivar indexes: the indexes of the events by item
+    :ivar broken: the items whose filter raised an exception
+    """
+
+    indexes: Mapping[F, Sequence[int]]
+    broken: Collection[F]
 
 
 class FilterIndex(Generic[F]):
@@ -79,22 +90,26 @@ class FilterIndex(Generic[F]):
         if not by_value:
             by_field.pop(key.field, None)
 
-    def select(self, events: Sequence[Event], rows: Rows) -> dict[F, list[int]]:
-        """Return who may see which of these events: the indexes of the events by item, without :attr:`unfiltered`.
-
-        Raises what a filter raises.
-        """
+    def select(self, events: Sequence[Event], rows: Rows) -> Selection[F]:
+        """Return who may see which of these events, without :attr:`unfiltered`."""
         selected: dict[F, list[int]] = {}
+        broken: dict[F, None] = {}
         if not self._by_field and not self._sufficient and not self._without_key:
-            return selected
+            return Selection(selected, broken)
         for index, event in enumerate(events):
             row = rows.row(event)
             for item in _found(self._sufficient, row):
                 selected.setdefault(item, []).append(index)
             for item in (*self._without_key, *_found(self._by_field, row)):
-                if item.row_filter is not None and rows.passes(event, item.row_filter):
+                assert item.row_filter is not None  # noqa: S101  # else it would be in unfiltered
+                try:
+                    passes = rows.passes(event, item.row_filter)
+                except FilterFailed:
+                    broken[item] = None
+                    continue
+                if passes:
                     selected.setdefault(item, []).append(index)
-        return selected
+        return Selection(selected, broken)
 
 
 def _found(by_field: Mapping[str, Mapping[str, F | _Several[F]]], row: Row) -> list[F]:

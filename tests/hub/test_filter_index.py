@@ -268,7 +268,7 @@ class IndexTests(DestinationCase):
             index.add(audience)
         events = [Event(NAME, "1", b'{"user":"all"}'), Event(NAME, "2", b'{"user":"u1"}')]
         with Rows() as rows:
-            self.assertEqual(index.select(events, rows), dict(zip(audiences, ([0], [0, 1], [0]), strict=True)))
+            self.assertEqual(index.select(events, rows).indexes, dict(zip(audiences, ([0], [0, 1], [0]), strict=True)))
         for audience in audiences:
             self.assertTrue(index)
             index.discard(audience)
