@@ -23,7 +23,6 @@ from typing import Final
 
 from bench import intake
 from bench.attack import Attack
-from bench.beats import Beats
 from bench.beside import Beside
 from bench.catalogue import scenarios
 from bench.connecting import storm
@@ -55,6 +54,7 @@ from bench.scenarios import (
     Size,
 )
 from bench.servers import ROOT, Server, server_for
+from bench.simulation import Simulation
 from bench.workers import Workers
 
 OUT: Final = ROOT / "bench" / "out"
@@ -92,8 +92,8 @@ def _pauses(size: Size, environment: Mapping[str, str]) -> Driver:
     return Pauses(Wsload(wsload(environment), *cores()))
 
 
-def _beats(size: Size, environment: Mapping[str, str]) -> Driver:
-    return Beats(cores()[0])
+def _simulation(size: Size, environment: Mapping[str, str]) -> Driver:
+    return Simulation(cores()[0])
 
 
 def _crowd(size: Size, environment: Mapping[str, str]) -> Driver:
@@ -117,7 +117,7 @@ DRIVERS: Final[Mapping[str, Callable[[Size, Mapping[str, str]], Driver]]] = Mapp
         WORKERS: _workers,
         PROFILE: _profile,
         PAUSES: _pauses,
-        SIMULATION: _beats,
+        SIMULATION: _simulation,
         CROWD: _crowd,
         INTAKE: _intake,
         FILTERED: _filtered,
@@ -188,7 +188,7 @@ def _chosen(
         if beginnings is not None:
             if scenario.name.startswith(tuple(beginnings)):
                 yield scenario
-        elif not (scenario.is_substitute and environment.get(VARIABLE)):
+        elif not (scenario.is_on_request or (scenario.is_substitute and environment.get(VARIABLE))):
             yield scenario
 
 

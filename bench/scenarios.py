@@ -16,7 +16,7 @@ RESUME: Final = "resume"
 WORKERS: Final = "workers"
 PROFILE: Final = "profile"
 PAUSES: Final = "pauses"
-SIMULATION: Final = "beats"
+SIMULATION: Final = "simulation"
 CROWD: Final = "crowd"
 INTAKE: Final = "intake"
 FILTERED: Final = "filtered"
@@ -34,7 +34,7 @@ AUTOBAHN: Final = "autobahn"
 C_EACH: Final = "C each"
 C_COALESCE: Final = "C coalesce"
 
-#: The figures that are looked at by name; but for the last four they are called as wsload does.
+#: The figures that are looked at by name; the first five have wsload's names.
 CPU: Final = "server_cpu_us_per_delivery"
 RATE: Final = "deliveries_per_s"
 HANDSHAKES: Final = "handshakes_per_s"
@@ -44,6 +44,9 @@ WIRE: Final = "wire_bytes_per_delivery"
 SHARE: Final = "busiest_share_pct"
 PAUSE: Final = "longest_collection_ms"
 BEATS: Final = "beats_ms_per_s"
+EVENT_CPU: Final = "cpu_us_per_event"
+BESIDE_RATIO: Final = "cpu_beside_to_alone"
+BUILDING: Final = "building_us_more"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,7 @@ class Scenario:
     :ivar saturates: whether the server is to be the bottleneck, so that its core must be busy
     :ivar rounds: at most so many, where a figure hardly varies
     :ivar is_substitute: whether it is for those who have no wsload, or ask for it
+    :ivar is_on_request: whether it runs only if the command line names it
     """
 
     name: str
@@ -125,6 +129,7 @@ class Scenario:
     saturates: bool = False
     rounds: int = 100
     is_substitute: bool = False
+    is_on_request: bool = False
 
     def figure(self, key: str) -> Figure:
         """Return the figure with this key."""
@@ -137,6 +142,10 @@ class Size:
 
     :ivar idle: numbers of idle connections
     :ivar bystanders_seconds: for those who listen while a storm connects
+    :ivar private_null: numbers of simulated clients with a filter of their own
+    :ivar private: the number of such clients with sockets
+    :ivar hundred_thousand: the number of clients of that scenario
+    :ivar private_rate: private events a second that they get together
     """
 
     seconds: float = 1.2
@@ -149,6 +158,10 @@ class Size:
     bystanders_seconds: int = 4
     intake: int = 300_000
     intake_to_many: int = 30_000
+    private_null: tuple[int, ...] = (1000, 10_000, 50_000)
+    private: int = 5000
+    hundred_thousand: int = 100_000
+    private_rate: int = 5000
 
 
 FULL: Final = Size()
@@ -160,6 +173,10 @@ QUICK: Final = Size(
     storm_beside=2000,
     intake=100_000,
     intake_to_many=10_000,
+    private_null=(1000, 5000),
+    private=1000,
+    hundred_thousand=5000,
+    private_rate=500,
 )
 SIZES: Final[Mapping[str, Size]] = MappingProxyType({"full": FULL, "quick": QUICK})
 

@@ -13,7 +13,7 @@ import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.client.client import Client
-from bench import counted, nodes, promises
+from bench import counted, nodes, private_null, promises
 from bench.beats import MEASURED, SPREAD, simulate
 from bench.check import PROMISES
 from bench.clients import PATIENCE, Reader, Subscriber, connected, frame, opening, sent, subscribed, until
@@ -26,6 +26,7 @@ from bench.instructions import kept
 from bench.intake import Intake
 from bench.logins import LOGIN, airy_token, bad_token, logins
 from bench.nodes import Shape
+from bench.private_scenarios import private_streams
 from bench.scenarios import AIRYD, AUTOBAHN, CPU, QUICK, WIRE, Contender, Scenario, Size
 from bench.servers import ROOT, Server, ServerFailed, running, server_for
 
@@ -53,6 +54,20 @@ class InProcessTests(SynchronousTestCase):
         _, beats = simulate(20, Client.heard)
         self.assertEqual(list(beats), list(range(SPREAD, SPREAD + MEASURED)))
         self.assertRaises(SystemExit, simulate, 2, lambda client: None)
+
+    def test_private_null(self) -> None:
+        """Each kind brings its figures; an event that a client did not get, or got of another, is noticed."""
+        self.addCleanup(gc.unfreeze)
+        self.patch(private_null, "UNFILTERED", 3)
+        known = {figure.key for scenario in private_streams(QUICK) for figure in scenario.figures}
+        for name, kind in private_null.KINDS.items():
+            self.assertLessEqual(set(kind(0.001, 20)), known, name)
+        population = private_null.Population(2)
+        population.publish(1)
+        self.assertRaises(SystemExit, population.check)  # the answers to CONNECT count, too
+        population.freeze()
+        population.publish(0)
+        population.check()
 
     def test_each_counted_piece_has_a_limit(self) -> None:
         for name, small in (("MEMBERS", 3), ("TURNS", 2), ("BURST", 2), ("BURSTS", 2), ("CONNECTIONS", 2)):

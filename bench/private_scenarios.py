@@ -1,0 +1,82 @@
+"""Scenarios of private streams: clients that each have a row filter of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from bench.scenarios import (
+    AIRYD,
+    BESIDE_RATIO,
+    BUILDING,
+    CPU,
+    EVENT_CPU,
+    SIMULATION,
+    Bound,
+    Contender,
+    Figure,
+    Scenario,
+    Size,
+)
+
+#: Seconds of CPU that each simulation uses, at least.
+_SIMULATED: Final = "0.5"
+
+
+def private_streams(size: Size) -> Iterator[Scenario]:
+    """Yield the scenarios of private streams."""
+    yield _null(size)
+    yield _null_beside(size)
+    yield _null_building(size)
+
+
+def _null(size: Size) -> Scenario:
+    numbers = size.private_null
+    found = [
+        Contender(name.format(number), AIRYD, load=(kind, str(number)))
+        for kind, name in (("private", "{:,}"), ("acknowledging", "{:,}, ack"))
+        for number in numbers
+    ]
+    return Scenario(
+        "private-null",
+        "so many clients with a filter of their own, simulated; an event that one of them gets, without the send; "
+        "the same with ack:client",
+        SIMULATION,
+        (Figure(EVENT_CPU, "CPU per event, µs", digits=1),),
+        tuple(found),
+        ("bench.private_null", _SIMULATED),
+        (
+            *(Bound(EVENT_CPU, 20, of=contender.name) for contender in found),
+            Bound(EVENT_CPU, 1.2, f"{numbers[0]:,}", of=f"{numbers[-1]:,}"),
+        ),
+    )
+
+
+def _null_beside(size: Size) -> Scenario:
+    found = [Contender(f"{number:,}", AIRYD, load=("beside", str(number))) for number in size.private_null]
+    return Scenario(
+        "private-null-beside",
+        "1,000 clients without a filter, and so many with one of their own, which are simulated; each event is for "
+        "the 1,000 and one of the others",
+        SIMULATION,
+        (
+            Figure(CPU, "CPU per delivery, µs"),
+            Figure(BESIDE_RATIO, "the same, x without the others", digits=3),
+        ),
+        tuple(found),
+        ("bench.private_null", _SIMULATED),
+        tuple(Bound(BESIDE_RATIO, 1.05, of=contender.name) for contender in found),
+    )
+
+
+def _null_building(size: Size) -> Scenario:
+    number = size.private_null[-1]
+    return Scenario(
+        "private-null-building",
+        f"{number:,} clients with a filter of their own connect and subscribe, simulated",
+        SIMULATION,
+        (Figure(BUILDING, "CPU more than without, µs", digits=1),),
+        (Contender(AIRYD, AIRYD, load=("building", str(number))),),
+        ("bench.private_null", _SIMULATED),
+        (Bound(BUILDING, 60),),
+    )
