@@ -5,18 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from bench.logins import LOGIN
+from bench.private_streams import OPTIONS
 from bench.scenarios import (
     AIRYD,
     BESIDE_RATIO,
     BUILDING,
+    C_EACH,
     CPU,
+    CPU_FIGURE,
     EVENT_CPU,
+    MEMORY,
+    PRIVATE,
+    PRIVATE_IDLE,
+    RATE,
     SIMULATION,
+    SUBSCRIPTIONS,
+    USUAL,
     Bound,
     Contender,
     Figure,
     Scenario,
     Size,
+    fanout,
+    times,
 )
 
 #: Seconds of CPU that each simulation uses, at least.
@@ -28,6 +40,8 @@ def private_streams(size: Size) -> Iterator[Scenario]:
     yield _null(size)
     yield _null_beside(size)
     yield _null_building(size)
+    yield private(size)
+    yield _idle(size)
 
 
 def _null(size: Size) -> Scenario:
@@ -79,4 +93,48 @@ def _null_building(size: Size) -> Scenario:
         (Contender(AIRYD, AIRYD, load=("building", str(number))),),
         ("bench.private_null", _SIMULATED),
         (Bound(BUILDING, 60),),
+    )
+
+
+def private(size: Size) -> Scenario:
+    """Return the scenario of events that one client each gets."""
+    one, alone = "one in flight", "C, 1 client"
+    by_wsload = ("--pub", "stomp", "--rate", "max", "--window", "1", *times(size))
+    return Scenario(
+        "private",
+        f"{size.private:,} clients, each with a token and a filter of its own; each event is for one of them; 16 "
+        f"events in flight, or one. C each has {USUAL:,} subscribers, who all get each event, or one",
+        PRIVATE,
+        (CPU_FIGURE, Figure(RATE, "deliveries/s", digits=0)),
+        (
+            Contender(AIRYD, AIRYD, LOGIN, ("16",)),
+            Contender(one, AIRYD, LOGIN, ("1",)),
+            Contender(C_EACH, C_EACH, load=(*fanout(USUAL, SUBSCRIPTIONS[:1]), *by_wsload)),
+            Contender(alone, C_EACH, load=(*fanout(1, SUBSCRIPTIONS[:1]), *by_wsload)),
+        ),
+        (str(size.private),),
+        (Bound(CPU, 3, C_EACH), Bound(CPU, 3, alone, of=one)),
+    )
+
+
+def _idle(size: Size) -> Scenario:
+    number = min(8000, size.idle[-1])
+    return Scenario(
+        "private-idle",
+        f"{number:,} idle connections with heart-beats, each with a token and a filter of its own, on four or one "
+        "subscriptions; the same without filters",
+        PRIVATE_IDLE,
+        (Figure(MEMORY, "memory per connection, KiB"),),
+        tuple(
+            Contender(name, AIRYD, (*LOGIN, *OPTIONS), load)
+            for name, load in (
+                ("four, filtered", ("4", "1")),
+                ("four", ("4", "0")),
+                ("one, filtered", ("1", "1")),
+                ("one", ("1", "0")),
+            )
+        ),
+        (str(number),),
+        (Bound(MEMORY, 4.0, of="four, filtered"),),
+        rounds=1,
     )

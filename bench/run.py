@@ -31,6 +31,7 @@ from bench.filtered import Filtered
 from bench.machine import CannotMeasure, cores, description
 from bench.measure import VARIABLE, Driver, Measurement, Wsload, wsload
 from bench.pauses import Pauses
+from bench.private import Private, PrivateIdle
 from bench.profile import profiler
 from bench.report import table, verdicts
 from bench.results import Measurements, Results
@@ -43,6 +44,8 @@ from bench.scenarios import (
     FULL,
     INTAKE,
     PAUSES,
+    PRIVATE,
+    PRIVATE_IDLE,
     PROFILE,
     RESUME,
     SIMULATION,
@@ -108,6 +111,14 @@ def _attack(size: Size, environment: Mapping[str, str]) -> Driver:
     return Attack(Wsload(wsload(environment), *cores()), size.bystanders_seconds)
 
 
+def _private(size: Size, environment: Mapping[str, str]) -> Driver:
+    return Private(Wsload(wsload(environment), *cores()), size.seconds)
+
+
+def _private_idle(size: Size, environment: Mapping[str, str]) -> Driver:
+    return PrivateIdle(*cores(), size.hold)
+
+
 #: What makes a scenario's driver, or raises ``CannotMeasure``.
 DRIVERS: Final[Mapping[str, Callable[[Size, Mapping[str, str]], Driver]]] = MappingProxyType(
     {
@@ -122,6 +133,8 @@ DRIVERS: Final[Mapping[str, Callable[[Size, Mapping[str, str]], Driver]]] = Mapp
         INTAKE: _intake,
         FILTERED: _filtered,
         ATTACK: _attack,
+        PRIVATE: _private,
+        PRIVATE_IDLE: _private_idle,
     }
 )
 

@@ -21,6 +21,9 @@ CROWD: Final = "crowd"
 INTAKE: Final = "intake"
 FILTERED: Final = "filtered"
 ATTACK: Final = "attack"
+PRIVATE: Final = "private"
+PRIVATE_IDLE: Final = "private-idle"
+HUNDRED_THOUSAND: Final = "hundred-thousand"
 
 #: The destinations of a client of Airy's, and numbers of subscribers; what is compared between scenarios goes from the
 #: least to the most.

@@ -8,15 +8,17 @@ import socket
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
+import bench.private
 from airyd.client.client import Client
 from bench import counted, nodes, private_null, promises
 from bench.beats import MEASURED, SPREAD, simulate
 from bench.check import PROMISES
-from bench.clients import PATIENCE, Reader, Subscriber, connected, frame, opening, sent, subscribed, until
+from bench.clients import PATIENCE, ClientFailed, Reader, Subscriber, connected, frame, opening, sent, subscribed, until
 from bench.connecting import intake
 from bench.counted import FLOOR, Counted
 from bench.crowd import Crowd
@@ -25,9 +27,13 @@ from bench.filtered import Filtered
 from bench.instructions import kept
 from bench.intake import Intake
 from bench.logins import LOGIN, airy_token, bad_token, logins
+from bench.measure import Wsload
 from bench.nodes import Shape
-from bench.private_scenarios import private_streams
-from bench.scenarios import AIRYD, AUTOBAHN, CPU, QUICK, WIRE, Contender, Scenario, Size
+from bench.private import ClosedLoop, Private, PrivateIdle
+from bench.private_load import Clients, PrivateClients
+from bench.private_scenarios import private, private_streams
+from bench.private_streams import private_body, user
+from bench.scenarios import AIRYD, AUTOBAHN, CPU, MEMORY, QUICK, WIRE, Contender, Scenario, Size
 from bench.servers import ROOT, Server, ServerFailed, running, server_for
 
 _PAUSE = """
@@ -116,6 +122,39 @@ class ServerTests(SynchronousTestCase):
             measured = driver.measure(replace(scenario, load=("20",)), contender, server_of(contender))
             self.assertEqual(measured.faults, (), contender.name)
             self.assertIn(CPU, measured.values)
+
+    def test_private(self) -> None:
+        """Each client gets its own events."""
+        scenario = private(QUICK)
+        driver = Private(Wsload(Path("unused"), self.core, self.core), 0.2)
+        for contender in scenario.contenders[:2]:
+            measured = driver.measure(replace(scenario, load=("20",)), contender, server_of(contender))
+            self.assertEqual(measured.faults, ())
+            self.assertIn(CPU, measured.values)
+
+    def test_a_private_event_of_another(self) -> None:
+        """It is noticed, and so is a missing one."""
+        with running(server_of(Contender(AIRYD, AIRYD, LOGIN)), self.core) as target:
+            unfiltered = PrivateClients(target.port, target.path, Clients(0, 2, 1, is_filtered=False))
+            self.addCleanup(unfiltered.close)
+            publisher = connected(target.port, target.path)
+            self.addCleanup(publisher.close)
+            publisher.sendall(sent(private_body(user(1), 0)))
+            self.assertRaises(ClientFailed, unfiltered.idle, PATIENCE)
+            filtered = PrivateClients(target.port, target.path, Clients(0, 1, 1))
+            self.addCleanup(filtered.close)
+            self.patch(bench.private, "PATIENCE", 0.2)
+            loop = ClosedLoop(filtered, lambda frames: None, 1)
+            self.assertRaises(ClientFailed, loop.run, 0.1)
+            self.assertRaises(ClientFailed, loop.check)
+
+    def test_private_idle(self) -> None:
+        scenario = next(each for each in private_streams(QUICK) if each.name == "private-idle")
+        contender = scenario.contenders[0]
+        driver = PrivateIdle(self.core, self.core, 0.1)
+        measured = driver.measure(replace(scenario, load=("20",)), contender, server_of(contender))
+        self.assertEqual(measured.faults, ())
+        self.assertIn(MEMORY, measured.values)
 
     def test_bad_tokens(self) -> None:
         """The good one lets in, the bad one does not."""
