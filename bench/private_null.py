@@ -6,9 +6,11 @@
     Each event passes the filter of one client. The clients' connections take all bytes and keep none.
 ``acknowledging``
     The same, and the clients subscribe with ``ack:client``. They have room for all events that they get.
+``unseen``
+    No client gets an event: those who do are at other processes.
 ``beside``
-    The same events reach :data:`UNFILTERED` clients without a filter, too, on real sockets. Another hub has only these.
-    The hubs take turns, and the cost of a delivery to the unfiltered clients is compared.
+    The same events as in ``private`` reach :data:`UNFILTERED` clients without a filter, too, on real sockets. Another
+    hub has only these. The hubs take turns, and the cost of a delivery to the unfiltered clients is compared.
 ``building``
     So many clients connect and subscribe, in turns with as many that have no filter.
 
@@ -183,25 +185,33 @@ class Population:
                 raise SystemExit(f"client {number} got the event of another")
 
 
-def private(seconds: float, clients: int, mode: str = "auto") -> dict[str, float]:
+def private(seconds: float, clients: int) -> dict[str, float]:
     """Return the CPU of an event that one client gets."""
-    population = Population(clients, mode)
+    return _alone(seconds, Population(clients), range(clients))
+
+
+def acknowledging(seconds: float, clients: int) -> dict[str, float]:
+    """Return the same of clients that acknowledge."""
+    return _alone(seconds, Population(clients, "client"), range(clients))
+
+
+def unseen(seconds: float, clients: int) -> dict[str, float]:
+    """Return the CPU of an event that no client gets."""
+    return _alone(seconds, Population(clients), range(clients, 2 * clients))
+
+
+def _alone(seconds: float, population: Population, users: range) -> dict[str, float]:
     population.freeze()
     choose = random.Random(1)
     spent = warm = 0.0
     events = 0
     while warm < min(_WARM_UP, seconds):
-        warm += population.publish(choose.randrange(clients))
+        warm += population.publish(choose.choice(users))
     while spent < seconds or events < _LEAST:
-        spent += population.publish(choose.randrange(clients))
+        spent += population.publish(choose.choice(users))
         events += 1
     population.check()
     return {EVENT_CPU: 1e6 * spent / events}
-
-
-def acknowledging(seconds: float, clients: int) -> dict[str, float]:
-    """Return the same of clients that acknowledge."""
-    return private(seconds, clients, "client")
 
 
 def beside(seconds: float, clients: int) -> dict[str, float]:
@@ -265,7 +275,7 @@ def building(seconds: float, clients: int) -> dict[str, float]:
 
 
 KINDS: Final[Mapping[str, Callable[[float, int], dict[str, float]]]] = MappingProxyType(
-    {kind.__name__: kind for kind in (private, acknowledging, beside, building)}
+    {kind.__name__: kind for kind in (private, acknowledging, unseen, beside, building)}
 )
 
 

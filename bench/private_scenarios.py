@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from bench.logins import LOGIN
@@ -14,11 +15,20 @@ from bench.scenarios import (
     C_EACH,
     CPU,
     CPU_FIGURE,
+    CPU_PER_CONNECTION,
     EVENT_CPU,
+    HUNDRED_THOUSAND,
+    KERNEL,
     MEMORY,
+    P50,
+    P99,
     PRIVATE,
     PRIVATE_IDLE,
+    PRIVATE_P50,
+    PRIVATE_P99,
     RATE,
+    RESIDENT,
+    REST_CPU,
     SIMULATION,
     SUBSCRIPTIONS,
     USUAL,
@@ -33,6 +43,8 @@ from bench.scenarios import (
 
 #: Seconds of CPU that each simulation uses, at least.
 _SIMULATED: Final = "0.5"
+#: Workers of ``hundred-thousand``: each may have 20,000 files.
+_WORKERS: Final = 6
 
 
 def private_streams(size: Size) -> Iterator[Scenario]:
@@ -42,6 +54,7 @@ def private_streams(size: Size) -> Iterator[Scenario]:
     yield _null_building(size)
     yield private(size)
     yield _idle(size)
+    yield _hundred_thousand(size)
 
 
 def _null(size: Size) -> Scenario:
@@ -51,13 +64,14 @@ def _null(size: Size) -> Scenario:
         for kind, name in (("private", "{:,}"), ("acknowledging", "{:,}, ack"))
         for number in numbers
     ]
+    unseen = Contender("seen by none", AIRYD, load=("unseen", str(numbers[-1])))
     return Scenario(
         "private-null",
         "so many clients with a filter of their own, simulated; an event that one of them gets, without the send; "
-        "the same with ack:client",
+        "the same with ack:client; an event that none of the most clients gets",
         SIMULATION,
         (Figure(EVENT_CPU, "CPU per event, µs", digits=1),),
-        tuple(found),
+        (*found, unseen),
         ("bench.private_null", _SIMULATED),
         (
             *(Bound(EVENT_CPU, 20, of=contender.name) for contender in found),
@@ -98,23 +112,28 @@ def _null_building(size: Size) -> Scenario:
 
 def private(size: Size) -> Scenario:
     """Return the scenario of events that one client each gets."""
-    one, alone = "one in flight", "C, 1 client"
-    by_wsload = ("--pub", "stomp", "--rate", "max", "--window", "1", *times(size))
+    one, one_to_one = "one in flight", "C, 1 client, 1"
     return Scenario(
         "private",
         f"{size.private:,} clients, each with a token and a filter of its own; each event is for one of them; 16 "
-        f"events in flight, or one. C each has {USUAL:,} subscribers, who all get each event, or one",
+        f"events in flight, or one. C each: {USUAL:,} subscribers get each event, one in flight; or one gets it",
         PRIVATE,
         (CPU_FIGURE, Figure(RATE, "deliveries/s", digits=0)),
         (
             Contender(AIRYD, AIRYD, LOGIN, ("16",)),
             Contender(one, AIRYD, LOGIN, ("1",)),
-            Contender(C_EACH, C_EACH, load=(*fanout(USUAL, SUBSCRIPTIONS[:1]), *by_wsload)),
-            Contender(alone, C_EACH, load=(*fanout(1, SUBSCRIPTIONS[:1]), *by_wsload)),
+            Contender(C_EACH, C_EACH, load=_fanout(size, USUAL, 1)),
+            Contender("C, 1 client, 16", C_EACH, load=_fanout(size, 1, 16)),
+            Contender(one_to_one, C_EACH, load=_fanout(size, 1, 1)),
         ),
         (str(size.private),),
-        (Bound(CPU, 3, C_EACH), Bound(CPU, 3, alone, of=one)),
+        (Bound(CPU, 3, C_EACH), Bound(CPU, 3, one_to_one, of=one)),
     )
+
+
+def _fanout(size: Size, crowd: int, in_flight: int) -> tuple[str, ...]:
+    closed_loop = ("--pub", "stomp", "--rate", "max", "--window", str(in_flight), *times(size))
+    return (*fanout(crowd, SUBSCRIPTIONS[:1]), *closed_loop)
 
 
 def _idle(size: Size) -> Scenario:
@@ -137,4 +156,30 @@ def _idle(size: Size) -> Scenario:
         (str(number),),
         (Bound(MEMORY, 4.0, of="four, filtered"),),
         rounds=1,
+    )
+
+
+def _hundred_thousand(size: Size) -> Scenario:
+    number = size.hundred_thousand
+    return Scenario(
+        "hundred-thousand",
+        f"{number:,} connections to {_WORKERS} workers on one core, each with a token and a filter of its own, four "
+        f"subscriptions and heart-beats of 30 s; events from Redis for all, and {size.private_rate:,}/s private ones",
+        HUNDRED_THOUSAND,
+        (
+            Figure(CPU_PER_CONNECTION, "server CPU per connection, µs", digits=0),
+            Figure(RESIDENT, "memory of all workers, MiB", digits=0),
+            Figure(MEMORY, "memory per connection, KiB"),
+            Figure(KERNEL, "kernel memory, both ends, KiB"),
+            Figure(REST_CPU, "CPU at rest, µs/connection/s"),
+            replace(P50, title="for all: latency p50, ms"),
+            replace(P99, title="for all: latency p99, ms"),
+            Figure(PRIVATE_P50, "private: latency p50, ms", 1e-3),
+            Figure(PRIVATE_P99, "private: latency p99, ms", 1e-3),
+        ),
+        (Contender(AIRYD, AIRYD, (*LOGIN, *OPTIONS, "--heart-beat", "30000,30000", "--workers", str(_WORKERS))),),
+        (str(number), str(size.private_rate)),
+        (Bound(MEMORY, 4.0), Bound(REST_CPU, 1.0)),
+        rounds=1,
+        is_on_request=True,
     )

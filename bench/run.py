@@ -28,6 +28,7 @@ from bench.catalogue import scenarios
 from bench.connecting import storm
 from bench.crowd import Crowd
 from bench.filtered import Filtered
+from bench.hundred_thousand import HundredThousand
 from bench.machine import CannotMeasure, cores, description
 from bench.measure import VARIABLE, Driver, Measurement, Wsload, wsload
 from bench.pauses import Pauses
@@ -42,6 +43,7 @@ from bench.scenarios import (
     CROWD,
     FILTERED,
     FULL,
+    HUNDRED_THOUSAND,
     INTAKE,
     PAUSES,
     PRIVATE,
@@ -119,6 +121,12 @@ def _private_idle(size: Size, environment: Mapping[str, str]) -> Driver:
     return PrivateIdle(*cores(), size.hold)
 
 
+def _hundred_thousand(size: Size, environment: Mapping[str, str]) -> Driver:
+    if lacking := intake.missing():
+        raise CannotMeasure(lacking)
+    return HundredThousand(*cores())
+
+
 #: What makes a scenario's driver, or raises ``CannotMeasure``.
 DRIVERS: Final[Mapping[str, Callable[[Size, Mapping[str, str]], Driver]]] = MappingProxyType(
     {
@@ -135,6 +143,7 @@ DRIVERS: Final[Mapping[str, Callable[[Size, Mapping[str, str]], Driver]]] = Mapp
         ATTACK: _attack,
         PRIVATE: _private,
         PRIVATE_IDLE: _private_idle,
+        HUNDRED_THOUSAND: _hundred_thousand,
     }
 )
 

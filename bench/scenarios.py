@@ -50,6 +50,11 @@ BEATS: Final = "beats_ms_per_s"
 EVENT_CPU: Final = "cpu_us_per_event"
 BESIDE_RATIO: Final = "cpu_beside_to_alone"
 BUILDING: Final = "building_us_more"
+RESIDENT: Final = "server_mib_rss"
+KERNEL: Final = "kernel_kib_per_conn"
+REST_CPU: Final = "rest_us_per_conn_second"
+PRIVATE_P50: Final = "private_latency_us_p50"
+PRIVATE_P99: Final = "private_latency_us_p99"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import bench.private
 from airyd.client.client import Client
-from bench import counted, nodes, private_null, promises
+from bench import counted, hundred_thousand, nodes, private_null, promises
 from bench.beats import MEASURED, SPREAD, simulate
 from bench.check import PROMISES
 from bench.clients import PATIENCE, ClientFailed, Reader, Subscriber, connected, frame, opening, sent, subscribed, until
@@ -24,6 +24,7 @@ from bench.counted import FLOOR, Counted
 from bench.crowd import Crowd
 from bench.fanouts import python_clients
 from bench.filtered import Filtered
+from bench.hundred_thousand import HundredThousand
 from bench.instructions import kept
 from bench.intake import Intake
 from bench.logins import LOGIN, airy_token, bad_token, logins
@@ -155,6 +156,24 @@ class ServerTests(SynchronousTestCase):
         measured = driver.measure(replace(scenario, load=("20",)), contender, server_of(contender))
         self.assertEqual(measured.faults, ())
         self.assertIn(MEMORY, measured.values)
+
+    def test_hundred_thousand(self) -> None:
+        """All figures come, from clients in two processes at two workers."""
+        scenario = next(each for each in private_streams(QUICK) if each.name == "hundred-thousand")
+        options = scenario.contenders[0].options
+        contender = Contender(AIRYD, AIRYD, (*options[: options.index("--workers")], "--workers", "2"))
+        for name, small in (("_MOST", 20), ("_SETTLING", 0.1), ("_RESTING", 0.1), ("_FOR_ALL", 2)):
+            self.patch(hundred_thousand, name, small)
+        self.patch(hundred_thousand, "_PRIVATE_SECONDS", 0.2)
+        driver = HundredThousand(self.core, self.core)
+        measured = driver.measure(replace(scenario, load=("40", "100")), contender, server_of(contender))
+        self.assertEqual(measured.faults, ())
+        for figure in scenario.figures:
+            self.assertIsNotNone(measured.value(figure), figure.key)
+        self.patch(hundred_thousand, "_ARRIVING", 0.5)
+        self.patch(hundred_thousand, "_publish", lambda publisher, bodies: None)
+        measured = driver.measure(replace(scenario, load=("20", "100")), contender, server_of(contender))
+        self.assertEqual(measured.faults, ("20 of 20 events missing after 0 s",))
 
     def test_bad_tokens(self) -> None:
         """The good one lets in, the bad one does not."""
