@@ -26,7 +26,7 @@ PUBLIC: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "IRevocationKeeper",
             "IRevocationStore",
         ),
-        "airyd.events": ("Event", "HistoryPage", "Row", "RowFilter"),
+        "airyd.events": ("Event", "FilterKey", "HistoryPage", "Row", "RowFilter"),
         "airyd.payloads": ("check",),
         "airyd.revocation": ("Revocation", "RevocationKind"),
         "airyd.errors": (

@@ -51,7 +51,7 @@ class Fault(Enum):
     TRANSACTION_TOO_BIG = ("transactions too big", CloseCode.TOO_BIG)
     CONNECT_TIMEOUT = ("no CONNECT in time", CloseCode.POLICY)
     HEARTBEAT_TIMEOUT = ("no heart-beat in time", CloseCode.POLICY)
-    # The client is not allowed to.
+    # The client has no right to this, or names or sends something that is not allowed.
     UNAUTHORIZED = ("401 Unauthorized", CloseCode.POLICY)
     TOKEN_EXPIRED = ("401 token expired", CloseCode.POLICY)
     TOKEN_REVOKED = ("401 token revoked", CloseCode.POLICY)
@@ -126,7 +126,7 @@ class Refusal(Exception):
 class RequestRefused(Exception):
     """An opening handshake is refused with an HTTP error.
 
-    :ivar reason: one line that says what to change; must not quote the request
+    :ivar reason: one line that says what to change; of the request it may quote only a valid ``Origin``
     :ivar headers: the headers that the status requires, such as ``Allow``
     """
 
@@ -177,7 +177,7 @@ class LoginRefused(Refusal):
         return self.reason
 
     def stomp_error(self, receipt: str | None = None) -> StompError:
-        """Return an error that gives a forger no hint."""
+        """Return an error that says at most that the token has expired: more would help a forger."""
         is_expired = self.fault is LoginFault.EXPIRED
         return StompError(
             self.stomp_fault, "The token has expired." if is_expired else "There is no valid token.", receipt

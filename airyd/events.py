@@ -24,7 +24,7 @@ REFRESH: Final = "/airyd/token"
 #: The prefix of all names that airyd reserves for itself.
 RESERVED_PREFIX: Final = "/airyd/"
 
-#: An event id: needs no escapes in a header of any STOMP version.
+#: An event id. These characters need no escapes in any STOMP version.
 EVENT_ID = re.compile(r"[0-9A-Za-z._-]{1,100}\Z")
 #: A destination that an operator may add. It has no asterisk, because that is special in patterns.
 DESTINATION = re.compile(r"/[0-9A-Za-z._~/+@%-]{1,200}\Z")
@@ -57,7 +57,7 @@ class HistoryPage(NamedTuple):
 
 
 class Row(Protocol):
-    """An event for row filters; all filters share one, so that its body is decoded once."""
+    """One event, as row filters see it; all filters get the same object, so that its body is decoded once."""
 
     @property
     def event(self) -> Event:
@@ -72,11 +72,27 @@ class Row(Protocol):
         ...
 
 
+class FilterKey(NamedTuple):
+    """What an event must have to pass a row filter, so that filters which cannot match need not be called.
+
+    :ivar field: a field of the body (``Row.text``)
+    :ivar values: the values of which the field must have one
+    """
+
+    field: str
+    values: Collection[str]
+
+
 class RowFilter(Protocol):
     """Decides which events of a destination a principal receives.
 
     Implementations are hashable and compare by value: equal filters are evaluated once per event.
     """
+
+    @property
+    def key(self) -> FilterKey | None:
+        """What an event must have to pass; None if the filter must be called for each event."""
+        ...
 
     def matches(self, row: Row) -> bool:
         """Return whether the principal receives the event."""

@@ -1,4 +1,7 @@
-"""The interfaces between the rooms: event source, sink, authenticator, principal, channel (docs/architecture.rst)."""
+"""The interfaces between the parts of airyd: event source, sink, authenticator, principal, channel.
+
+``docs/architecture.rst`` has an overview. ``docs/plugins.rst`` shows those that a plugin may use.
+"""
 
 from __future__ import annotations
 
@@ -23,16 +26,22 @@ class IServerReactor(IReactorCore, IReactorTime, IReactorFromThreads, IReactorPr
 
 
 class IEventSink(Interface):
-    """Receives the events of a source; the hub implements it."""
+    """Receives the events of a source; the hub implements it. Call it in the reactor's thread only."""
 
     def deliver(events: Sequence[Event]) -> None:
-        """Receive a batch of events, in the feed's order for each destination."""
+        """Receive a batch of events, in the feed's order for each destination.
+
+        The sink may call the source from within this call, for instance ``unwatch`` or ``stop``.
+        """
 
     def gap(destinations: Sequence[str], reason: str) -> None:
-        """Receive the report that the source may have missed events of these destinations."""
+        """Receive the report that the source may have missed events of these destinations.
+
+        Before it returns, the sink calls ``unwatch``, then ``watch`` with ``after_gap``, for each that is watched.
+        """
 
     def refused(destination: str, event_id: str, refusal: PayloadRefused) -> None:
-        """Receive the report that an entry of the feed is not a valid event and was skipped."""
+        """Receive the report that an entry of the feed is not a valid event, and that the source left it out."""
 
 
 class IEventSource(Interface):
@@ -44,9 +53,10 @@ class IEventSource(Interface):
     """
 
     def start(sink: IEventSink) -> Deferred[None]:
-        """Start the source; called once. Fires when the source was reached for the first time.
+        """Start the source; called once. Fires when the feed has been reached for the first time.
 
-        The source must not call the sink before the first ``watch``.
+        Until then airyd is not ready (``/readyz``). A source that cannot reach its feed keeps trying. It must not call
+        the sink before the first ``watch``.
         """
 
     def stop() -> Deferred[None]:
@@ -58,13 +68,13 @@ class IEventSource(Interface):
     def watch(destination: str, after_gap: bool = False) -> Deferred[str]:
         """Start delivering a destination's events to the sink.
 
-        Fires with a position (an id): the sink gets every event ordered after it, and none up to it. The
+        Fires with a position (an id): the sink gets every event ordered after it, and no others. The
         first of these arrives after the Deferred has fired. Called only for a destination that is not
         watched.
 
-        The sink sets ``after_gap`` to continue after a gap of this destination, which it has unwatched since.
-        The source then continues with all events that it still has and has not delivered, if it knows them;
-        otherwise this is a new watch. A source that can't know them may ignore the argument.
+        With ``after_gap`` the sink watches anew after a gap. If the source knows which events it still has and has not
+        delivered, the position comes before all of these. Otherwise this is a watch like any other; a source that
+        never knows may ignore the argument.
 
         Errors: ``SourceUnavailable``.
         """
@@ -91,7 +101,8 @@ class IEventSource(Interface):
     def publish(destination: str, body: bytes) -> Deferred[str]:
         """Add an event to the feed; fires with its id when the feed has accepted it.
 
-        Events of one destination are published in the order of the calls. The caller has checked the body.
+        Events of one destination are published in the order of the calls. The caller has checked the body. If the
+        destination is watched, the sink gets the event, too, with the same id.
 
         Errors: ``SourceUnavailable``.
         """
@@ -104,7 +115,7 @@ class IStatusSource(IEventSource):
     """The source of ``/airyd/status``: notices about the server itself (``airyd.notices``)."""
 
     def state() -> Event:
-        """Return the first event of each subscription."""
+        """Return the event that each subscription gets first: the present state of the server."""
 
     def notice(body: bytes) -> Event:
         """Return a notice to one client as an event, with an id of its own."""
@@ -133,7 +144,7 @@ class IRevocationStore(Interface):
 class IRevocationKeeper(Interface):
     """Provided by an ``IEventSource`` that also stores revocations.
 
-    With any other source, only the process that receives a revocation knows it, and loses it when it ends.
+    With any other source, a revocation is known only to the process that received it, until that process ends.
     """
 
     revocations = Attribute("The store: an IRevocationStore.")
@@ -164,7 +175,10 @@ class IEventSourceParser(Interface):
 
     scheme = Attribute("The URL scheme, such as ``redis``: a str.")
     help = Attribute("A few lines for ``--help-sources``: the URL's form and its parameters: a str.")
-    shared = Attribute("Whether all processes with the same URL read the same feed; ids may differ: a bool.")
+    shared = Attribute(
+        "Whether all processes with the same URL read the same feed; ids may differ: a bool. "
+        "Without it, airyd refuses ``--workers``."
+    )
 
     def parse(url: str, context: SourceContext) -> IEventSource:
         """Make the source that the URL names, without opening anything.
@@ -332,20 +346,21 @@ class IChannel(Interface):
         """Read from the client again."""
 
     def close(fault: Fault | None) -> bool:
-        """Close the connection after the bytes sent before, with the fault's close code, or 1000.
+        """Close the connection, when the bytes sent before are out, with the fault's close code, or 1000 without one.
 
-        Returns whether anything could be sent. During the opening handshake it can't: the client gets an HTTP error.
+        Returns whether the WebSocket was open, so that bytes sent before it reach the client. During the opening
+        handshake it is not: a fault becomes an HTTP error.
         """
 
 
 class IChannelOwner(Interface):
-    """Is notified by a channel; the client implements it."""
+    """The client, as its channel calls it."""
 
     def direct_changed() -> None:
-        """React to ``channel.direct``, which has become None or a callable again."""
+        """React to a change of ``channel.direct``: it has become None, or a callable again."""
 
     def drained() -> None:
-        """Continue: nothing is buffered for this client any more."""
+        """Continue sending: nothing is buffered for this client any more."""
 
     def fail(error: StompError) -> None:
         """End the connection with an ERROR, for instance because too many bytes are buffered for the client."""

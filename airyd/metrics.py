@@ -54,7 +54,10 @@ def _gauge(name: str, help_text: str, *labels: str) -> Any:
 
 
 def _counter(name: str, help_text: str, *labels: str, known: Iterable[str] = ()) -> Any:
-    """Make a counter field of :class:`Metrics`; ``known`` values of its label are exported as 0 from the start."""
+    """Make a counter field of :class:`Metrics`.
+
+    :param known: the values of its label that are exported as 0 from the start
+    """
     return _field(CounterMetricFamily, name, help_text, labels, known)
 
 
@@ -126,7 +129,7 @@ class Metrics:
     )
     gaps: Counter[str] = _counter("gaps", "Gaps: the source reported that it may have missed events.", "destination")
     heartbeats_out: int = _counter("heartbeats_sent", "Heart-beats sent to clients.")
-    stalls: int = _counter("stalls", "Times that a client's socket was full.")
+    stalls: int = _counter("stalls", "Times that a client's socket was full, so that airyd had to buffer.")
 
     #: Returns at each scrape whether the source is reachable; None while there is no source.
     source_up: Callable[[], bool] | None = None
@@ -157,7 +160,7 @@ class Metrics:
 
 @dataclass(slots=True, eq=False)
 class WorkersMetrics:
-    """The parent's own metrics with several workers; it exports the sums of their :class:`Metrics` as well."""
+    """The metrics of the parent of several workers; it also exports the sums of the workers' :class:`Metrics`."""
 
     workers: int = _gauge("workers", "Worker processes that accept clients.")
     restarts: int = _counter("worker_restarts", "Times that a worker was restarted after its process had ended.")

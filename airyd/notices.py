@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 
 def sources(down: Sequence[str]) -> bytes:
-    """Return the state of the event sources; ``down`` are the destinations whose source is unreachable."""
+    """Return the notice of the event sources' state; ``down`` are the destinations whose source is unreachable."""
     if not down:
         return _body({"type": "source", "state": "up"})
     return _body({"type": "source", "state": "down", "destinations": down})
@@ -29,7 +29,7 @@ def token_expires(within: float) -> bytes:
 
 
 def draining(within: float) -> bytes:
-    """Return the notice that the server closes the connection within so many seconds."""
+    """Return the notice that the server closes the connection within ``within`` seconds."""
     return _body({"type": "draining", "within": round(within, 3)})
 
 

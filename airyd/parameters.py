@@ -25,8 +25,6 @@ class Parameters:
     :param given: names and values in their order; None for a name without a value
     """
 
-    #: What errors call a named value.
-    noun = "parameter"
     #: Whether errors quote wrong values. They must not if a value may be a secret.
     quotes_values = True
     #: Whether a value may be empty.
@@ -52,14 +50,14 @@ class Parameters:
         """Return whether a name without a value is given."""
         value = self._take(name, "")
         if value is not None:
-            raise self.error(f"{self.noun} {name!r} takes no value")
+            raise self.error(f"parameter {name!r} takes no value")
         return name in self._values
 
     def text(self, name: str) -> str | None:
         """Return a value as text; None if it is not given."""
         value = self._take(name, self.mark)
         if name in self._values and (value is None or not (value or self.takes_empty)):
-            raise self.error(f"{self.noun} {name!r} needs a value: {name}=...")
+            raise self.error(f"parameter {name!r} needs a value: {name}=...")
         return value
 
     def integer(self, name: str, default: int, low: int, high: int) -> int:
@@ -105,7 +103,7 @@ class Parameters:
             if name in self._known:
                 continue
             if name in elsewhere:
-                raise self._unknown(f"unknown {self.noun} {name!r}; it is for {elsewhere[name]}.")
+                raise self._unknown(f"unknown parameter {name!r}; it is for {elsewhere[name]}.")
             raise self._unknown(self.describe_unknown(number, name, list(self._known)))
 
     def describe_unknown(self, number: int, name: str, known: Sequence[str]) -> str:
@@ -114,7 +112,7 @@ class Parameters:
         :param number: its place, counted from 1
         :param known: the names that were read
         """
-        return f"unknown {self.noun} {name!r}{did_you_mean(name, known)}"
+        return f"unknown parameter {name!r}{did_you_mean(name, known)}"
 
     def _unknown(self, text: str) -> ConfigurationError:
         return self.error(f"{text} These are known here: {', '.join(self._known.values())}")
@@ -122,9 +120,9 @@ class Parameters:
     def _take(self, name: str, mark: str) -> str | None:
         self._known[name] = f"{name}{mark}"
         if name in self._repeated:
-            raise self.error(f"{self.noun} {name!r} is given twice")
+            raise self.error(f"parameter {name!r} is given twice")
         return self._values.get(name)
 
     def _wrong(self, name: str, wanted: str, value: str) -> ConfigurationError:
         shown = repr(value if len(value) <= _SHOWN else f"{value[:_SHOWN]}...")
-        return self.error(f"{self.noun} {name!r} must be {wanted}{f', not {shown}' if self.quotes_values else ''}")
+        return self.error(f"parameter {name!r} must be {wanted}{f', not {shown}' if self.quotes_values else ''}")

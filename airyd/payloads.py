@@ -1,7 +1,7 @@
 """The payload rules for published bodies (docs/protocol.rst, "Payloads"), and the fields that row filters read.
 
-A body is refused only if clients could not use it. Other fields are not read, so that the bodies of
-every Airy release pass, with fields that are added later.
+A body is refused only if clients could not use it: few fields are checked, so that the bodies of all Airy
+releases pass. A row filter selects the events that a client may see (the claim ``only`` of its token).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class _TypedEvent(msgspec.Struct):
     payload: _Object
 
 
-#: The members of a body by name, as raw JSON.
+#: The values in a body by member name, as raw JSON.
 Members = Mapping[str, msgspec.Raw]
 
 _Decoder = (
@@ -130,7 +130,8 @@ def text_of(members: Members, member: str) -> str | None:
 def members_of(body: bytes) -> Members:
     """Return the members of a body that has passed :func:`check`.
 
-    Raises ``RecursionError`` if it is nested too deep for the depth of the stack at this call.
+    Raises ``RecursionError`` if it is nested deeper than Python's stack allows at this call; ``check`` may have had
+    more room.
     """
     try:
         return _MEMBERS.decode(body)
@@ -147,7 +148,7 @@ def fields_of_event(members: Members) -> Members:
     Raises ``RecursionError`` as :func:`members_of` does.
     """
     written = bytes(members.get("payload", b""))
-    if not written.startswith(b"{"):  # only published bodies were checked
+    if not written.startswith(b"{"):  # a source of a plugin may deliver a body that was not checked
         return {}
     payload = members_of(written)
     kind = (text_of(members, "type") or "").partition(".")[0]
@@ -161,7 +162,7 @@ def fields_of_event(members: Members) -> Members:
 def _explain(decoder: _Decoder, body: bytes) -> None:
     """Raise ``PayloadRefused`` for the rule that the body breaks; return if only lone surrogates were wrong."""
     try:
-        # Check first that it is JSON: a wrong field may come before the place where the JSON breaks off.
+        # Check first whether it is JSON: the decoder reports a wrong field even if the JSON is malformed after it.
         _ANY_OBJECT.decode(body)
     except msgspec.DecodeError as error:
         raise PayloadRefused(PayloadFault.NOT_JSON_OBJECT, f"the body is not a JSON object: {error}") from None

@@ -50,8 +50,8 @@ def tables() -> dict[str, str]:
     known = options()
     values = [each for each in known if each.takes_a_value]
     return {
-        "options": _table(("Option", "Default", "What it says"), (each for each in values if each.name not in limits)),
-        "limits": _table(("Limit", "Default", "What it says"), (each for each in values if each.name in limits)),
+        "options": _table(("Option", "Default", "Meaning"), (each for each in values if each.name not in limits)),
+        "limits": _table(("Limit", "Default", "Meaning"), (each for each in values if each.name in limits)),
         "flags": "".join(f"``{each.name}``\n    {_marked(each)}\n" for each in known if not each.takes_a_value),
     }
 

@@ -97,7 +97,7 @@ _BOXES: Final = (
     _Box(240, 10, 530, 260, "airyd", fill="#f6f8fa", holds_others=True),
     _Box(260, 50, 150, 90, "Source", ("memory, sample,", "Redis"), _INSIDE),
     _Box(260, 170, 150, 80, "History", ("for clients", "that come back"), _INSIDE),
-    _Box(440, 50, 140, 90, "Hub", ("one frame for", "all with equal bytes"), _INSIDE),
+    _Box(440, 50, 140, 90, "Hub", ("one frame", "for many clients"), _INSIDE),
     _Box(440, 170, 140, 80, "Replay", ("missed events,", "in order"), _INSIDE),
     _Box(610, 50, 140, 90, "WebSocket", ("STOMP: one send", "for each client"), _INSIDE),
     _Box(870, 40, 120, 200, "Clients", ("browsers", "programs", "airyd tail")),

@@ -11,8 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.errors import Fault, StompError
 from airyd.events import Event, Row, RowFilter, destination_tag
-from airyd.hub.destination import Destination, DestinationSubscription
-from airyd.hub.fanout import Audience
+from airyd.hub.destination import AnyAudience, Destination
 from airyd.hub.pacing import GapNotices, NoticeBudget, TurnQueue
 from airyd.hub.subscription import Subscription
 from airyd.metrics import Metrics
@@ -33,6 +32,8 @@ class Hides:
     def __init__(self, body: bytes) -> None:
         self.body = body
         self.asked = 0
+
+    key: None = None
 
     def matches(self, row: Row) -> bool:
         """See ``RowFilter``."""
@@ -132,9 +133,10 @@ def request(
     return Subscribe(id, destination, ack, prefetch, last_message_id, ordinal, echo_id, receipt=id)
 
 
-def flush(audience: Audience[DestinationSubscription]) -> None:
+def flush(audience: AnyAudience) -> None:
     """Send what is pending to everybody."""
     audience.start_batch()
+    audience.advance(1000)
     while audience.is_in_flight:
         audience.advance(1000)
 
@@ -147,7 +149,9 @@ class DestinationCase(SynchronousTestCase):
         self.twin = Twin(kept=100)
         self.metrics = Metrics([NAME])
         gap_notices = GapNotices(NoticeBudget(self.clock), self.deliver)
-        self.destination = Destination(NAME, self.twin, TurnQueue(self.clock), self.metrics, gap_notices)
+        self.dirty: list[AnyAudience] = []
+        turns = TurnQueue(self.clock)
+        self.destination = Destination(NAME, self.twin, turns, self.metrics, gap_notices, self.dirty.append)
 
     def subscribe(
         self, peer: Peer, asked: Subscribe | None = None, row_filter: RowFilter | None = None
@@ -174,5 +178,11 @@ class DestinationCase(SynchronousTestCase):
 
     def deliver(self, events: Sequence[Event]) -> None:
         """Let the destination have these, and send them at once."""
-        for audience in self.destination.deliver(events):
+        self.destination.deliver(events)
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what is pending."""
+        dirty, self.dirty[:] = self.dirty[:], []
+        for audience in dirty:
             flush(audience)

@@ -104,7 +104,9 @@ FLOORS = (
     (
         "airyd.hub",
         "airyd.hub.row_filter",
+        "airyd.hub.filter_index",
         "airyd.hub.fanout",
+        "airyd.hub.solo",
         "airyd.hub.interfaces",
         "airyd.hub.replay",
         "airyd.hub.pacing",

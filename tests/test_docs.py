@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from functools import cache
 from io import StringIO
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from textwrap import indent
 from typing import cast
@@ -24,17 +25,20 @@ from airyd.auth.jwt import fetch, keys
 from airyd.auth.jwt import jwks as keysets
 from airyd.config.options import Options
 from airyd.errors import CloseCode, ConfigurationError, Fault, PayloadFault
-from airyd.events import AIRY_DESTINATIONS, EVENTS
+from airyd.events import AIRY_DESTINATIONS, CHANNEL_CONNECTED, EVENTS, MESSAGE, UNREAD_COUNT
 from airyd.hub.replay import ReplayState
 from airyd.interfaces import SourceContext
 from airyd.metrics import LogMetrics, Metrics, WorkersMetrics
+from airyd.payloads import check
 from airyd.revocation import MOST_LEEWAY, TOKEN_MAX_AGE, retention
 from airyd.sources import make_source
 from airyd.sources.redis import dead_letters as deadletters
 from airyd.sources.redis import revocation_stream as revocations
 from airyd.sources.redis.address import DEFAULT_MAXLEN, DEFAULT_PREFIX
+from airyd.sources.sample.conversations import Conversations
 from airyd.stomp.state import render
 from airyd.websocket import revocation_sweep as sweep
+from airyd.websocket.deflate import FEWEST_RECEIVERS
 from bench import instructions
 from bench.page import RUN, filled, sections
 from bench.pictures import PICTURES
@@ -142,6 +146,11 @@ def example(document: str, name: str) -> tuple[str, str]:
     return indent((ROOT / "docs/examples" / name).read_text(), "    ").strip(), shown.strip()
 
 
+def members(value: object) -> object:
+    """Return the names of an object's members, and of theirs; None for any other value."""
+    return {name: members(each) for name, each in value.items()} if isinstance(value, dict) else None
+
+
 class FormTests(SynchronousTestCase):
     """Each document by itself."""
 
@@ -232,6 +241,14 @@ class OptionsTests(SynchronousTestCase):
         for name in Options().longOpt:
             self.assertIn(f"``--{name.rstrip('=')}``\n", page)
 
+    def test_numbers(self) -> None:
+        """The help texts have the numbers of the code."""
+        texts = Options().docs
+        self.assertIn(f"{FEWEST_RECEIVERS} or more clients", texts["compression"])
+        self.assertIn(f"at least {FEWEST_RECEIVERS} of them", option_tables.PAGE.read_text())
+        self.assertEqual(retention(0), 600)
+        self.assertIn("ten minutes longer", texts["token-max-age"])
+
     def test_parameters_of_redis(self) -> None:
         """Those that the source names when it is given another."""
         from twisted.internet import reactor
@@ -247,7 +264,7 @@ class OptionsTests(SynchronousTestCase):
         ):
             error = self.assertRaises(ConfigurationError, make_source, f"{address}no-such=1", context)
             known.update(str(error).partition("known here: ")[2].split(", "))
-        documented = ", ".join(name for name, _, _ in table("docs/options.rst", "Parameter", "Default", "What it says"))
+        documented = ", ".join(name for name, _, _ in table("docs/options.rst", "Parameter", "Default", "Meaning"))
         self.assertEqual(known, set(documented.split(", ")))
 
     def test_options_in_other_documents(self) -> None:
@@ -330,7 +347,7 @@ class ProtocolTests(SynchronousTestCase):
         self.assertEqual(expected, [float(value) for _, value in table("docs/protocol.rst", "Limit", "Value")])
 
     def test_payload_rules(self) -> None:
-        kinds = [kind for kind, _ in table("docs/protocol.rst", "Kind", "Refused is")]
+        kinds = [kind for kind, _ in table("docs/protocol.rst", "Kind", "What is refused")]
         self.assertEqual([fault.value for fault in PayloadFault], kinds)
 
     def test_destinations(self) -> None:
@@ -351,6 +368,19 @@ class ClientsTests(SynchronousTestCase):
         """They are the files that the tests run with the real library."""
         for name in ("resume.mjs", "status.mjs", "login.mjs"):
             self.assertEqual(*example("docs/clients.rst", name))
+
+    def test_bodies(self) -> None:
+        """They have the members of those that ``make run`` sends, and the publisher may send them."""
+        page = (ROOT / "docs/clients.rst").read_text()
+        shown = page.partition(".. code-block:: json\n\n")[2].partition("\n\n`")[0]
+        bodies = [json.loads(each) for each in re.findall(r"^    \{$.*?^    \}$", shown, re.DOTALL | re.MULTILINE)]
+        made = Conversations(0, lambda: 0.0)
+        sent: dict[str, list[object]] = {}
+        for destination, body in islice(made, 50):
+            sent.setdefault(destination, []).append(members(json.loads(body)))
+        for destination, body in zip((MESSAGE, UNREAD_COUNT, CHANNEL_CONNECTED), bodies, strict=True):
+            self.assertIn(members(body), sent[destination])
+            check(destination, json.dumps(body).encode(), limits.Limits().body)
 
 
 class PublishingTests(SynchronousTestCase):
@@ -412,7 +442,7 @@ class SecurityTests(SynchronousTestCase):
         """Those that ``jwt`` names when it is given another, in their order."""
         error = self.assertRaises(ConfigurationError, authenticator, "jwt:secret-env=SECRET:no-such=1")
         known = str(error).partition("known here: ")[2].split(", ")
-        self.assertEqual(known, [word for word, _, _ in table("docs/security.rst", "Word", "Default", "What it says")])
+        self.assertEqual(known, [name for name, _, _ in table("docs/security.rst", "Parameter", "Default", "Meaning")])
 
     def test_each_threat_has_its_tests(self) -> None:
         known = set(chain.from_iterable(re.findall(r"def (test_\w+)", each.read_text()) for each in TESTS))
@@ -427,11 +457,11 @@ class SecurityTests(SynchronousTestCase):
         self.assertEqual(whole.count(f"up to {keys.MOST_KEYS} of them"), 2)
         self.assertIn(f"Seconds, up to {MOST_LEEWAY}, that", whole)
         self.assertEqual((keysets.FRESH, keysets.FETCH_EVERY), (300, 5))
-        self.assertIn("good for five minutes at most", whole)
+        self.assertIn("stays valid for at most five minutes", whole)
         self.assertIn("at most once in five seconds", whole)
-        self.assertIn(f"{sweep.LOOKS_PER_TURN:,} looks or {sweep.ENDS_PER_TURN} ends", whole)
+        self.assertIn(f"{sweep.LOOKS_PER_TURN:,} connections are checked or {sweep.ENDS_PER_TURN} ended", whole)
         self.assertEqual((TOKEN_MAX_AGE, retention(0)), (86_400, 600))
-        self.assertIn("a day unless it is said otherwise, and ten minutes more", whole)
+        self.assertIn("(a day by default) and ten minutes more", whole)
 
 
 def rooms_of(modules: Sequence[str]) -> list[str]:

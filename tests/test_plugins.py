@@ -141,5 +141,6 @@ class PasscodeTests(SynchronousTestCase):
 class PageTests(SynchronousTestCase):
     """docs/plugins.rst."""
 
-    def test_example(self) -> None:
-        self.assertEqual(*example("docs/plugins.rst", "plugin/twisted/plugins/example_plugins.py"))
+    def test_examples(self) -> None:
+        for name in ("plugin/twisted/plugins/example_plugins.py", "plugin/pyproject.toml"):
+            self.assertEqual(*example("docs/plugins.rst", name))

@@ -25,14 +25,15 @@ _CONTROLS: Final = bytes({*range(0x20), 0x7F} - {0x09})
 _ONCE: Final = ("Authorization", "Content-Type", "Host", "Origin")
 #: The kinds of endpoints that the admin page listens on.
 _KINDS: Final = ("tcp", "tcp6", "ssl", "unix")
-#: Shortest token, in characters; too long to guess.
+#: The fewest characters of a token; shorter ones could be guessed.
 _SHORTEST_TOKEN: Final = 16
 
 
 def check_admin_endpoint(description: str, has_token: bool) -> None:
     r"""Raise ``ConfigurationError`` unless the admin page may listen on this endpoint string.
 
-    Without a token it does not authenticate, so only this machine may reach it, by loopback TCP or a unix socket:
+    Without a token the admin page authenticates nobody. So only this machine may reach it, by loopback TCP or a unix
+    socket:
     ``tcp:8081:interface=127.0.0.1``, ``tcp6:8081:interface=\:\:1``, ``unix:/run/airyd/admin.sock``.
     """
     try:
@@ -66,8 +67,8 @@ def read_admin_token(path: str | None) -> str | None:
 def check_headers(headers: Headers) -> None:
     """Raise ``HttpError`` (400) for headers that Twisted accepts and two parsers could read differently.
 
-    These are control characters in a value, and a length given in two ways. All paths are checked, because the end of
-    one request decides where the next one on the connection begins.
+    These are control characters in a value, and any ``Transfer-Encoding`` but one ``chunked``. All paths are checked,
+    because the end of one request decides where the next one on the connection begins.
     """
     for _, values in headers.getAllRawHeaders():
         if any(value.translate(None, _CONTROLS) != value for value in values):
@@ -77,7 +78,7 @@ def check_headers(headers: Headers) -> None:
 
 
 def check_repeated(headers: Headers) -> None:
-    """Raise ``HttpError`` (400) if a header that decides on access or action occurs twice."""
+    """Raise ``HttpError`` (400) if one of the headers that decide on access (``_ONCE``) occurs twice."""
     for name in _ONCE:
         if len(header_values(headers, name)) > 1:
             raise HttpError(HTTPStatus.BAD_REQUEST, f"there must be one {name} header, not two")
@@ -87,8 +88,8 @@ def check_host(headers: Headers, local: IAddress) -> None:
     """Raise ``HttpError`` unless the only ``Host`` names this machine or the address that the client connected to.
 
     This refuses web pages whose own name resolves to 127.0.0.1 (DNS rebinding) with 421 (RFC 9110, section 15.5.20).
-    No ``Host``, two, or a malformed one get 400 (RFC 9112, section 3.2). Browsers can't reach a unix socket, so there
-    every ``Host`` is accepted, and none.
+    No ``Host``, two, or a malformed one get 400 (RFC 9112, section 3.2). On a unix socket ``Host`` is not checked,
+    because browsers can't reach it.
 
     :param local: the server's address of this connection
     """

@@ -22,13 +22,13 @@ from airyd.errors import UnknownDestination
 from airyd.interfaces import Readiness
 from airyd.revocation import LONGEST_NAME, Revocation, RevocationKind, is_name
 
-#: Fires with the registry that ``/metrics`` exports.
+#: Returns a Deferred with the registry that ``/metrics`` exports.
 ScrapeMetrics = Callable[[], Deferred[CollectorRegistry]]
-#: Fires with the server's readiness and its problems.
+#: Returns a Deferred with the server's readiness and its problems.
 CheckReadiness = Callable[[], Deferred[Readiness]]
-#: Publishes a body to a destination; fires with the ``message-id``.
+#: Publishes a body to a destination; returns a Deferred with the ``message-id``.
 PublishEvent = Callable[[str, bytes], Deferred[str]]
-#: Revokes tokens by kind and name; fires with the revocation when it is stored.
+#: Revokes tokens by kind and name; returns a Deferred that fires with the revocation when it is stored.
 RevokeTokens = Callable[[RevocationKind, str], Deferred[Revocation]]
 
 _PUBLISH: Final = "/publish/"
@@ -57,7 +57,8 @@ class HttpRequest:
 class AdminRoutes:
     """Responds to requests.
 
-    :param token: the token that requests must have, except for health paths; with None, their ``Host`` is checked
+    :param token: the token that all requests except those for health paths must have; if it is None, their ``Host``
+        is checked instead
     :param publish: fails with ``PayloadRefused``, ``UnknownDestination`` or ``SourceUnavailable``
     :param revoke: fails with ``SourceUnavailable``
 

@@ -22,7 +22,6 @@ class Words(Parameters):
     :param arguments: the text after the first colon
     """
 
-    noun = "word"
     quotes_values = False
     takes_empty = False
     mark = "="
@@ -33,11 +32,11 @@ class Words(Parameters):
     def describe_unknown(self, number: int, name: str, known: Sequence[str]) -> str:
         """See :meth:`Parameters.describe_unknown`."""
         if not name:
-            return f"word {number} is empty: there is one colon too many."
+            return f"parameter {number} is empty: there is one colon too many."
         has_value = self._values[name] is not None
         if closest(name, known, 0.7) is None and not (has_value and _NAME.fullmatch(name)):
             # If it does not look like a name, it may be the rest of a secret that contains a colon.
-            return rf"word {number} is unknown (a colon within a value is written \:)."
+            return rf"parameter {number} is unknown (a colon within a value is written \:)."
         return super().describe_unknown(number, name, known)
 
 

@@ -1,4 +1,4 @@
-"""An HTTP client for the admin endpoint: sends requests one after another over one connection."""
+"""An HTTP client for the admin page: sends requests one after another over one connection."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ class Reply(NamedTuple):
 
 
 class AdminClient:
-    """Sends requests to an admin endpoint.
+    """Sends requests to an admin page.
 
-    :param url: the admin endpoint, such as ``http://127.0.0.1:8081``
+    :param url: the admin page, such as ``http://127.0.0.1:8081``
     :param seconds: a monotonic clock
     :param token: the endpoint's token; None for no token
     :param ca_file: a PEM file with the authorities that sign its certificate; None for the system's
@@ -99,7 +99,7 @@ class AdminClient:
         except (OSError, IncompleteRead) as error:
             hint = ""
             if self._authorities is None and isinstance(error, ConnectionError):
-                hint = f" (is this airyd's admin endpoint? with TLS use {tls_scheme(self._url)})"
+                hint = f" (is this airyd's admin page? with TLS use {tls_scheme(self._url)})"
             failed = f"the connection was lost before the answer{hint}; {unsure}"
         except HTTPException as error:
             failed = self._unreachable("the server does not speak HTTP on this port")

@@ -20,7 +20,7 @@ def parse_json(body: bytes) -> object:
 
 
 def stated_error(body: bytes) -> str | None:
-    """Return the error text in a response body of airyd's admin endpoint; None if there is none."""
+    """Return the error text in a response body of airyd's admin page; None if there is none."""
     match parse_json(body):
         case {"error": str(reason)}:
             return " ".join(reason.split())

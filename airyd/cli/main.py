@@ -39,7 +39,7 @@ from airyd.revocation import TOKEN_MAX_AGE, Revocation, new_revocation
 _USAGE_ERROR: Final = 2
 #: Added to a signal's number for the exit status, as shells do.
 _BY_SIGNAL: Final = 128
-#: The environment variables with the tokens for a server and for its admin endpoint.
+#: The environment variables with the tokens for a server and for its admin page.
 _TOKEN: Final = "AIRYD_TOKEN"  # noqa: S105  # a name
 _ADMIN_TOKEN: Final = "AIRYD_ADMIN_TOKEN"  # noqa: S105  # a name
 
@@ -146,7 +146,7 @@ def publish(options: PublishOptions, console: Console) -> int:
 
 
 def revoke(options: RevokeOptions, console: Console) -> int:
-    """Revoke through the admin endpoint; return the exit status."""
+    """Revoke through the admin page; return the exit status."""
     try:
         with closing(_admin_client(options)) as client:
             done = revoke_by_admin(client, options.kind, options.name)
@@ -178,7 +178,7 @@ def _tell(done: Revocation, console: Console) -> int:
 
 
 def _admin_client(options: PublishOptions | RevokeOptions) -> AdminClient:
-    """Return a client of the admin endpoint; errors: ``ConfigurationError``, ``TokenUnreadable``."""
+    """Return a client of the admin page; errors: ``ConfigurationError``, ``TokenUnreadable``."""
     token = token_source(options.token_file, _ADMIN_TOKEN, os.environ)()
     return AdminClient(options.url, time.monotonic, token, options.ca_file)
 

@@ -22,7 +22,7 @@ from airyd.spelling import did_you_mean
 #: The default largest number of an option.
 _MOST: Final = 10**15
 _ADMIN_URL: Final = f"""\
-http://HOST:PORT or https://HOST:PORT of the admin endpoint
+http://HOST:PORT or https://HOST:PORT of the admin page
                [default: {ADMIN_URL}]"""
 
 
@@ -118,7 +118,7 @@ class PublishOptions(CommandOptions):
     """
 
     usage = "[URL] DESTINATION [BODY]"
-    summary = "publish events through the admin endpoint"
+    summary = "publish events through the admin page"
     description = """\
 Publish BODY, or each line of standard input, as an event, and print its id.
 If a line is refused, the reason goes to standard error, the other lines are
@@ -138,7 +138,7 @@ still published, and the exit status is 1."""
     @classmethod
     def add_options(cls, parser: CommandParser) -> None:
         """See :class:`CommandOptions`."""
-        _add_token_file(parser, "the admin endpoint's token", "AIRYD_ADMIN_TOKEN")
+        _add_token_file(parser, "the admin page's token", "AIRYD_ADMIN_TOKEN")
         _add_ca_file(parser, "https")
 
     def check(self, arguments: Sequence[str]) -> None:
@@ -216,7 +216,7 @@ class RevokeOptions(CommandOptions):
 
     :ivar kind: whether to revoke a token or all tokens of a user
     :ivar name: the token's ``jti``, or the user
-    :ivar source: the source to store the revocation in, instead of using the admin endpoint
+    :ivar source: the source to store the revocation in, instead of using the admin page
     :ivar token_max_age: the longest lifetime of a token, in seconds
     """
 
@@ -225,7 +225,7 @@ class RevokeOptions(CommandOptions):
     description = """\
 Revoke a token, or all tokens that were issued to a user until now: connections
 that use them are closed, and the tokens are refused from now on. The request
-goes to the admin endpoint of one server, or to the Redis that all servers read
+goes to the admin page of one server, or to the Redis that all servers read
 (--source)."""
     details = f"""\
   URL          {_ADMIN_URL}"""
@@ -257,7 +257,7 @@ goes to the admin endpoint of one server, or to the Redis that all servers read
         )
         text = "the --source of the servers, such as redis://HOST (see twistd airyd --help-sources)"
         parser.option("--source", metavar="URL", help=text)
-        _add_token_file(parser, "the admin endpoint's token", "AIRYD_ADMIN_TOKEN")
+        _add_token_file(parser, "the admin page's token", "AIRYD_ADMIN_TOKEN")
         _add_ca_file(parser, "https")
         text = "with --source: the longest lifetime of a token [default: 86400]"
         parser.option("--token-max-age", metavar="SECONDS", type=_token_max_age, help=text)
@@ -268,7 +268,7 @@ goes to the admin endpoint of one server, or to the Redis that all servers read
             raise ValueError("give what to revoke: one --jti or one --subject")
         ((self.kind, self.name),) = self.revoked
         if len(arguments) > 1 or (arguments and self.source is not None):
-            raise ValueError("give either one URL of the admin endpoint, or --source")
+            raise ValueError("give either one URL of the admin page, or --source")
         if self.token_max_age is not None and self.source is None:
             raise ValueError("--token-max-age is for --source; a server uses its own setting")
         if arguments:
@@ -291,7 +291,8 @@ def top_parser() -> CommandParser:
     return CommandParser(
         "airyd",
         "COMMAND ...",
-        "Watch a running airyd, publish to it, and handle tokens.\nThe server itself is started with: twistd -n airyd",
+        "Watch a running airyd, publish to it, and make or revoke tokens.\n"
+        "The server itself is started with: twistd -n airyd",
         f"commands:{commands}\n\nairyd COMMAND --help shows the options of a command.",
     )
 
@@ -327,7 +328,7 @@ def _add_token_file(parser: CommandParser, what: str, variable: str) -> None:
 
 
 def _add_ca_file(parser: CommandParser, scheme: str) -> None:
-    text = f"for {scheme}: PEM file with the authorities that sign the server's certificate [default: the system's]"
+    text = f"for {scheme}: PEM file with CA certificates to verify the server with [default: the system's]"
     parser.option("--ca-file", metavar="FILE", type=_file_name, help=text)
 
 

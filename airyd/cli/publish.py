@@ -1,4 +1,4 @@
-"""The command ``airyd publish``: posts lines of standard input to the admin endpoint, one after another."""
+"""The command ``airyd publish``: posts an event, or each line of standard input, to the admin page."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ def read_lines(stream: BinaryIO, longest: int = _LONGEST_LINE) -> Iterator[Line]
         while line := stream.readline(longest + 1):
             number += 1
             if len(line) > longest:
-                raise PublishFailed(f"cannot read on: line {number} is longer than {longest} bytes")
+                raise PublishFailed(f"stopped: line {number} is longer than {longest} bytes")
             text = line.removesuffix(b"\n").removesuffix(b"\r")
             if text and not text.isspace():
                 yield Line(number, text)
     except OSError as error:
-        raise PublishFailed(f"cannot read on: {error.strerror or error}") from None
+        raise PublishFailed(f"cannot read standard input: {error.strerror or error}") from None
 
 
 class Publisher:
@@ -167,7 +167,7 @@ def _id_of(reply: Reply) -> str:
         match reply.value:
             case {"id": str(event_id)}:
                 return event_id
-        raise PublishFailed("the answer holds no id: is this airyd's admin endpoint?")
+        raise PublishFailed("the answer has no id: is this airyd's admin page?")
     if reply.status in _EVENT_REFUSALS:
         raise EventRefused(reply.reason)
     if reply.status >= 500:

@@ -1,4 +1,4 @@
-"""The command ``airyd revoke``: revokes tokens through the admin endpoint, or in the event source itself."""
+"""The command ``airyd revoke``: revokes tokens through the admin page, or in the event source itself."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def keeper_of(url: str, reactor: IReactorCore, wall: Callable[[], float], enviro
         raise ConfigurationError(f"--source: {error}") from None
     if not IRevocationKeeper.providedBy(source):
         raise ConfigurationError(
-            f"--source {url.partition(':')[0]}: this source stores no revocations; use the server's admin endpoint"
+            f"--source {url.partition(':')[0]}: this source stores no revocations; use the server's admin page"
         )
     return source
 
@@ -66,7 +66,7 @@ async def revoke_in_source(source: IEventSource, revocation: Revocation, clock: 
 
 
 def revoke_by_admin(client: AdminClient, kind: RevocationKind, name: str) -> Revocation:
-    """Revoke through a server's admin endpoint; return the revocation that it made.
+    """Revoke through a server's admin page; return the revocation that it made.
 
     Errors: :class:`RevokeFailed`.
     """
@@ -81,7 +81,7 @@ def revoke_by_admin(client: AdminClient, kind: RevocationKind, name: str) -> Rev
     match reply.value:
         case {"at": int() | float() as at, "until": int() | float() as until} if math.isfinite(at + until):
             return Revocation(kind, name, at, until)
-    raise RevokeFailed("the answer does not say what was revoked: is this airyd's admin endpoint?")
+    raise RevokeFailed("the answer does not say what was revoked: is this airyd's admin page?")
 
 
 def tell(done: Revocation, console: Console) -> None:

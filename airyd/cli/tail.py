@@ -48,9 +48,11 @@ class TailSubscriptions:
         self._unknown: set[str] = set()
         # Whether the server's limit on subscriptions leaves no room for known destinations by name.
         self._is_full = False
+        # The refused destinations that the user was told of last.
         self._said: list[str] = []
         self._requested: Sequence[str] = ()
         self._confirmed: list[Subscribed] = []
+        # Whether all subscriptions have ever been live, and whether the present connection began before that.
         self._was_complete = False
         self._is_first = True
 
@@ -118,7 +120,7 @@ class TailSubscriptions:
         else:
             outcome = f"following {', '.join(name for name in self._requested if name in self._wanted)}"
         if patterns and not self._is_first:
-            outcome += f"; other destinations of {', '.join(patterns)} may have missed events"
+            outcome += f"; events may be missing on other destinations of {', '.join(patterns)}"
         if self._forbidden != self._said:
             self._said = list(self._forbidden)
             outcome += f" ({self.describe_refused()})" if self._forbidden else ""

@@ -24,10 +24,10 @@ def websocket_url(text: str) -> str:
 
 
 def admin_url(text: str) -> str:
-    """Check the URL of an admin endpoint and return it."""
+    """Check the URL of an admin page and return it."""
     parts = _url(text, ("http", "https"), ADMIN_URL)
     if parts.query:
-        raise ValueError(f"the admin endpoint's URL has no query; it looks like {ADMIN_URL}")
+        raise ValueError(f"the admin page's URL has no query; it looks like {ADMIN_URL}")
     return parts.geturl()
 
 

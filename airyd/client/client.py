@@ -38,7 +38,7 @@ class Client:
     :ivar channel: its connection
     :ivar framing: encodes STOMP frames for its transport
     :ivar is_over: whether the client has ended; then all that it sends is ignored
-    :ivar subscribed: its subscriptions by id, and the parts of wildcards
+    :ivar subscribed: its subscriptions by id, and for a wildcard also one for each destination that it covers
     """
 
     __slots__ = (
@@ -100,13 +100,13 @@ class Client:
         self._heard_at = self._context.wheel.seconds()
 
     def direct_changed(self) -> None:
-        """See ``airyd.interfaces.IChannelOwner``."""
+        """Tell the groups of its subscriptions that ``channel.direct`` has changed."""
         for subscription in self.subscribed.values():
             if subscription.group is not None:
                 subscription.group.refresh(subscription)
 
     def drained(self) -> None:
-        """See ``airyd.interfaces.IChannelOwner``."""
+        """Continue replays: nothing is buffered for this client any more."""
         for subscription in self.subscribed.values():
             if subscription.replay is not None:
                 subscription.replay.proceed()
@@ -156,7 +156,7 @@ class Client:
         return [one for one in self.subscribed.values() if isinstance(one, Subscription) and one.carries_notices]
 
     def answer_subscribe(self, request: requests.Subscribe, position: str, recovered: bool | None) -> None:
-        """Answer a SUBSCRIBE."""
+        """Send the RECEIPT of a SUBSCRIBE, if the client asked for one (``Subscriber``)."""
         self._established_at = self._context.wheel.seconds()
         headers = {Header.LAST_MESSAGE_ID: position}
         if recovered is not None:
@@ -205,7 +205,7 @@ class Client:
     def _subscribe(self, request: requests.Subscribe) -> Deferred[None] | None:
         principal = self._principal
         assert principal is not None  # noqa: S101  # the session returns no other request before accept()
-        if ANY_SEGMENT in request.destination:  # no destination has it in its name
+        if ANY_SEGMENT in request.destination:  # no destination has an asterisk in its name
             return self._subscribe_wildcard(Wildcard(self._context, self, request, principal), request)
         subscription = self._context.hub.make_subscription(self, request, principal.row_filter(request.destination))
         if request.destination != STATUS and not principal.may_subscribe(request.destination):
@@ -262,7 +262,7 @@ class Client:
         # The client is notified once for each expiry, also if it sends the same token again.
         self._is_warned = self._is_warned and principal.expires == self._principal.expires
         self._principal = principal
-        # The groups that its subscriptions join may have been sent events that this client was not.
+        # Its subscriptions may join other groups, whose earlier events did not reach this client (_check_time).
         self._established_at = self._context.wheel.seconds()
         apply_rights(self, principal)
         self._context.metrics.refreshes += 1
@@ -354,6 +354,7 @@ class Client:
             self.notify(notices.token_expires(left))
         # A client that isn't being read from doesn't count as silent.
         heard = now if self._requests.is_paused else self._heard_at
+        # Nor does time count during which this process was stopped or too busy to read.
         if heard < context.wheel.woke:
             heard = context.wheel.woke
         if expect_every:
@@ -372,14 +373,14 @@ class Client:
         if send_every:
             last_sent = self._sent_at
             for each in self.subscribed.values():
-                # Events from before the last SUBSCRIBE was answered may have been sent to others only.
-                if each.group is not None and (flushed := each.group.audience.flushed_at) > self._established_at:
+                # Events count as heart-beats, but those before _established_at may have been sent to others only.
+                if each.group is not None and (flushed := each.group.flushed_at) > self._established_at:
                     last_sent = max(last_sent, flushed)
             due = last_sent + self._beat_every
             if due <= now:
                 context.metrics.heartbeats_out += 1
                 self._send_frame(HEARTBEAT)
-                # Counted from when it was due: the wheel's tick would keep clients in step that connected together.
+                # Count from when it was due. Counted from now, clients that connected together would stay in one tick.
                 self._sent_at = max(due, now - 2 * context.wheel.tick)
                 due = self._sent_at + self._beat_every
             wait = min(wait, due - now)

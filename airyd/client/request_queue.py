@@ -1,4 +1,4 @@
-"""A client's request queue: requests start in order, those about the same subscription or login one by one."""
+"""A client's request queue: requests start in the order of their arrival, those with the same key one by one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from airyd.stomp.requests import Connect, Key, Refresh, Request
 
 
 class Requester(Protocol):
-    """The interface of a client that its request queue uses."""
+    """What a request queue needs from its client."""
 
     @property
     def channel(self) -> IChannel:
@@ -28,7 +28,7 @@ class Requester(Protocol):
         """Whether the client has ended; then all that it sends is ignored."""
 
     def dispatch(self, request: Request) -> Deferred[None] | None:
-        """Carry out a request; return a Deferred only if it takes a while. Exceptions and failures become an ERROR."""
+        """Carry out a request; return a Deferred if it is not done at once. The queue makes an ERROR of exceptions."""
 
     def fail(self, error: StompError) -> None:
         """End the connection with an ERROR frame; only the first counts."""
@@ -37,16 +37,18 @@ class Requester(Protocol):
         """Note that the client is alive."""
 
     def idle(self) -> None:
-        """Handle that all requests are done."""
+        """React to the end of the last unfinished request."""
 
 
 class RequestQueue:
-    """Starts requests in order; a request waits for an unfinished one with the same ``key``.
+    """Starts requests in the order of their arrival; one with a ``key`` waits for an unfinished one with the same key.
 
-    A client with more than ``MOST_UNDER_WAY`` unfinished requests is not read from until half of them are done: while
-    a source is away, airyd must not collect all that a client continues to send.
+    The key is the subscription, the transaction or the login that the request is about (``airyd.stomp.requests.Key``).
 
-    The client is passed in with each call: a queue that kept it would form a reference cycle, and those are not
+    With more than ``MOST_UNDER_WAY`` unfinished requests, airyd stops reading from the client; it reads again when half
+    of ``MOST_UNDER_WAY`` are left. Otherwise a client could fill the memory while a source is away.
+
+    The client is passed in with each call, because a queue that kept it would form a reference cycle, which is never
     collected (``airyd.runtime.garbage_collection``).
 
     :ivar under_way: how many requests are unfinished, started or waiting
@@ -60,7 +62,7 @@ class RequestQueue:
     def __init__(self) -> None:
         self.under_way = 0
         self.is_paused = False
-        # For the key of each unfinished request, the requests that wait for it; None if there are none.
+        # The requests that wait, by the key of the unfinished request that they wait for; None if no key is in use.
         self._waiting: dict[Key, deque[Request]] | None = None
 
     def add(self, requests: Iterable[Request], client: Requester) -> None:
@@ -73,9 +75,9 @@ class RequestQueue:
             client.channel.pause()
 
     def stop(self, client: Requester) -> None:
-        """Resume reading if it is paused: otherwise the client's close frame would never be seen.
+        """Resume reading if it is paused: otherwise the client's close frame would never be read.
 
-        Call it when the client has ended; no further request is started then.
+        Call this when the client has ended; no request is started after that.
         """
         if self.is_paused:
             client.channel.resume()
@@ -109,7 +111,7 @@ class RequestQueue:
             queue = self._waiting.pop(key)
             if not self._waiting:  # saves memory in idle clients
                 self._waiting = None
-            for request in queue:
+            for request in queue:  # the first one that is not done at once makes the others wait again
                 self._start(request, client)
         if self.is_paused and self.under_way <= MOST_UNDER_WAY // 2 and not client.is_over:
             self.is_paused = False

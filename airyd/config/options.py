@@ -38,7 +38,7 @@ ON: Final = "on"
 OFF: Final = "off"
 #: Options that may be given more than once; their help says "repeatable".
 REPEATABLE: Final = ("listen", "path", "source", "auth", "destination", "origin")
-#: Options of earlier releases, and what to do about each.
+#: Options of earlier releases, and what users should do instead.
 REMOVED: Final = {"websocket": "airyd has one WebSocket implementation; leave the option out"}
 
 
@@ -62,23 +62,24 @@ class Options(usage.Options):
             "token-max-age",
             None,
             TOKEN_MAX_AGE,
-            "Longest lifetime of a token, in seconds; revocations (airyd revoke) are kept at least as long.",
+            "Longest lifetime of your tokens, in seconds: revocations (airyd revoke) are kept ten minutes longer. "
+            "Tokens that live longer are accepted, too.",
             naming("token-max-age", lifetime),
         ],
         [
             "heart-beat",
             None,
             "30000,30000",
-            "Milliseconds between heart-beats: those the server sends, those it asks of clients; 0 turns a direction "
-            "off.",
+            "Milliseconds between the heart-beats that the server sends, and between those that it asks of clients; 0 "
+            "turns a direction off.",
             naming("heart-beat", HeartBeat.parse),
         ],
         [
             "heart-beat-grace",
             None,
             65.0,
-            "Shortest silence, in seconds, after which a client is closed, however short its heart-beat interval: "
-            "browsers slow down the timers of hidden tabs.",
+            "Seconds of silence that every client may have, even if its heart-beat interval is shorter: browsers slow "
+            "down the timers of hidden tabs.",
             naming("heart-beat-grace", seconds),
         ],
         [
@@ -101,7 +102,7 @@ class Options(usage.Options):
             "compression",
             None,
             ON,
-            "on or off: permessage-deflate for clients that offer it. Only batches that many clients get are "
+            "on or off: permessage-deflate for clients that offer it. Only what 32 or more clients get alike is "
             "compressed.",
             naming("compression", one_of((ON, OFF))),
         ],
@@ -109,8 +110,8 @@ class Options(usage.Options):
             "log-level",
             None,
             DEFAULT_LEVEL,
-            "Lowest level that is logged: debug, info, warn or error. Except at debug, lines that clients can cause "
-            "(a refusal, an ERROR) are logged once a minute per kind.",
+            "Lowest level that is logged: debug, info, warn or error. Lines that clients can cause (a refusal, an "
+            "ERROR) are limited to one a minute of each kind, except at debug.",
             naming("log-level", one_of(LEVELS)),
         ],
         *(
@@ -176,7 +177,7 @@ class Options(usage.Options):
     def opt_origin(self, origin: str) -> None:
         """Web origin whose pages may connect, such as https://example.com, https://*.example.com or *; repeatable.
 
-        [default: the host that the client connected to, and the admin page]
+        [default: the host that the client connected to]
         """
         self._origins.append(origin)
 

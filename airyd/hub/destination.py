@@ -1,46 +1,58 @@
-"""A destination: its subscriptions, in groups or each with a replay, and the watch on its source."""
+"""One destination: its subscriptions, which wait, have a replay or are in a group, and the watch on its source."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, TypeVar
 
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from airyd.errors import Fault, SourceUnavailable, StompError
 from airyd.events import Event, RowFilter
-from airyd.hub.fanout import Audience, Group, Member
+from airyd.hub.fanout import Audience, Counter, Member, MemberGroup
+from airyd.hub.filter_index import FilterIndex
 from airyd.hub.pacing import GapNotices, NoticeReceiver, TurnQueue, spread_of
 from airyd.hub.replay import ReplayCursor
 from airyd.hub.row_filter import Rows
+from airyd.hub.solo import SoloAudience
 from airyd.interfaces import IEventSource, IStatusSource
 from airyd.metrics import Metrics
 from airyd.stomp.message import Framing, message_tail
 
 
 class DestinationSubscription(Member, NoticeReceiver, Protocol):
-    """The interface of a subscription that its destination uses."""
+    """What a destination needs from a subscription."""
 
     def source_ready(self) -> None:
-        """Go live or start a replay, now that the source watches; after a gap, continue the replay."""
+        """Start, now that the source watches: go live, or start a replay. After a gap, continue the replay."""
+
+
+AnyAudience = Audience[DestinationSubscription] | SoloAudience[DestinationSubscription]
+A = TypeVar("A", bound=AnyAudience)
 
 
 class Destination:
     """One entry of the catalogue.
 
     :ivar name: such as ``/queue/message``
-    :ivar rows: the answers of row filters about the events that it delivers
-    :ivar turns: the queue in which all subscriptions with a replay take turns
-    :ivar gap_notices: the notices of its gaps that have not been sent yet
+    :param schedule: called with an audience that must be flushed, and had nothing to flush before
+
+    :ivar rows: applies row filters, each once per event
+    :ivar turns: lets one replay send in each turn of the reactor; all destinations share it
+    :ivar gap_notices: sends the notices of this destination's gaps
     :ivar status: the source, if this is ``/airyd/status``; else None
     """
 
     __slots__ = (
+        "_audience_index",
         "_audiences",
+        "_counter",
         "_is_starting",
+        "_replay_index",
         "_replays",
+        "_schedule",
         "_waiting",
         "_watch",
         "gap_notices",
@@ -53,7 +65,13 @@ class Destination:
     )
 
     def __init__(
-        self, name: str, source: IEventSource, turns: TurnQueue, metrics: Metrics, gap_notices: GapNotices
+        self,
+        name: str,
+        source: IEventSource,
+        turns: TurnQueue,
+        metrics: Metrics,
+        gap_notices: GapNotices,
+        schedule: Callable[[AnyAudience], None],
     ) -> None:
         self.name = name
         self.source = source
@@ -62,61 +80,76 @@ class Destination:
         self.rows = Rows()
         self.gap_notices = gap_notices
         self.status: IStatusSource | None = None
+        self._schedule = schedule
         self._watch = Watch(name, source, self._watched, self._refused)
         # In order of arrival. Taking the first entry of a dict would scan all entries removed before it, each time.
         self._waiting: OrderedDict[DestinationSubscription, None] = OrderedDict()
         self._is_starting = False
         self._replays: dict[DestinationSubscription, ReplayCursor] = {}
-        self._audiences: dict[RowFilter | None, Audience[DestinationSubscription]] = {}
+        self._replay_index: FilterIndex[ReplayCursor] = FilterIndex()
+        self._audiences: dict[RowFilter | None, AnyAudience] = {}
+        self._audience_index: FilterIndex[AnyAudience] = FilterIndex()
+        self._counter = Counter(name, metrics)
 
     @property
     def position(self) -> str | None:
-        """See ``Watch``."""
+        """The position of the source; None while it is not watching (``Watch.position``)."""
         return self._watch.position
 
     @property
     def subscriptions(self) -> list[DestinationSubscription]:
-        """All subscriptions, in no order, as a new list."""
+        """All subscriptions, in no particular order, as a new list."""
         return [*self._waiting, *self._replays, *self._grouped]
 
     @property
     def _grouped(self) -> list[DestinationSubscription]:
         return [member for audience in self._audiences.values() for member in audience.members]
 
-    def deliver(self, events: Sequence[Event]) -> list[Audience[DestinationSubscription]]:
-        """Take a batch of live events; return the audiences that have pending events now and had none before."""
-        if self._watch.position is None:  # the source has not stopped watching yet
-            return []
+    def deliver(self, events: Sequence[Event]) -> None:
+        """Take a batch of live events."""
+        before = self._watch.position
+        if before is None:  # after unwatch(), the source may still deliver events that were in flight
+            return
         if self.gap_notices.held is not None:
             self.gap_notices.held += events
-            return []
+            return
         self._watch.position = events[-1].id
-        dirty = []
         with self.rows as rows:
-            if self._audiences:
-                now = self.turns.clock.seconds()
-                tails = [message_tail(event) for event in events]
-                # All filters run first: an exception in one must not leave others with events that nobody flushes.
-                for audience, seen in [(each, each.visible(events, tails, rows)) for each in self._audiences.values()]:
-                    if seen and audience.append(seen, now):
-                        dirty.append(audience)
-            for replay in tuple(self._replays.values()):
-                replay.feed(events)
-        return dirty
+            # All filters run first: an exception in one must not leave others with only a part of the batch.
+            audiences = self._audience_index.select(events, rows)
+            replays = self._replay_index.select(events, rows)
+            if audiences or self._audience_index.unfiltered:
+                self._append(audiences, [message_tail(event) for event in events])
+            for replay in tuple(self._replay_index.unfiltered):
+                replay.feed(events, before)
+            for replay, indexes in replays.items():
+                replay.feed([events[index] for index in indexes], before)
+
+    def _append(self, selected: Mapping[AnyAudience, Sequence[int]], tails: Sequence[bytes]) -> None:
+        """Let the audiences send these events at the next flush; ``selected`` holds indexes of them."""
+        now = self.turns.clock.seconds()
+        for audience in self._audience_index.unfiltered:
+            if audience.append(tails, now):
+                self._schedule(audience)
+        for audience, indexes in selected.items():
+            if audience.append([tails[index] for index in indexes], now):
+                self._schedule(audience)
 
     def gap(self) -> None:
         """Renew the watch after a gap; end the connections of clients that can't be notified.
 
-        Members of groups are notified when the source watches again, since loading the state helps only then.
-        Replays continue from their position, unless the history can't prove that nothing is missing.
+        Members of groups are notified when the source watches again: a client that reloads its state earlier could
+        miss more events. Replays continue from their position. If the history can't prove that nothing is missing
+        there, they report the gap.
         """
         self.gap_notices.spread = spread_of(len(self._replays))
         for subscription, replay in tuple(self._replays.items()):
+            if self.position is not None:
+                replay.pass_over(self.position)
             subscription.report_gap(None)
-            if subscription in self._replays:
-                replay.end()  # until the source is ready again
+            if self.detach(subscription) is not None:  # else the report has ended it
+                replay.end()  # source_ready() continues it
                 self._waiting[subscription] = None
-        self._replays = {}
         self.gap_notices.announce(self._grouped, None)
         if self.position is not None:  # else no subscription is left, or the watch is being renewed already
             self._watch.renew()
@@ -131,36 +164,65 @@ class Destination:
         """Remove a subscription in any state; with the last one, stop watching."""
         self.metrics.subscriptions[self.name] -= 1
         self._waiting.pop(subscription, None)
-        self._replays.pop(subscription, None)
+        self.detach(subscription)
         if subscription.group is not None:
             self._leave_group(subscription, subscription.group)
         self._watch.release()
         self.gap_notices.forget(subscription, is_last=self.position is None)
 
-    def attach(self, subscription: DestinationSubscription, replay: ReplayCursor) -> None:
-        """Pass live events to a subscription's replay."""
+    def attach(self, subscription: DestinationSubscription, replay: ReplayCursor, row_filter: RowFilter | None) -> None:
+        """Pass live events to a subscription's replay: those that the row filter lets pass."""
+        replay.row_filter = row_filter
         self._replays[subscription] = replay
+        self._replay_index.add(replay)
+
+    def detach(self, subscription: DestinationSubscription) -> ReplayCursor | None:
+        """Pass no more events to a subscription's replay; return the replay, or None if it had none attached."""
+        replay = self._replays.pop(subscription, None)
+        if replay is not None:
+            self._replay_index.discard(replay)
+        return replay
 
     def join(
         self, subscription: DestinationSubscription, framing: Framing, head: bytes, row_filter: RowFilter | None
     ) -> None:
-        """Add a subscription that is level with the feed to the group that gets the same bytes."""
-        self._replays.pop(subscription, None)
+        """Add a subscription to the group that gets the same bytes; it must have all earlier events."""
+        self.detach(subscription)
         audience = self._audiences.get(row_filter)
+        if audience is None and row_filter is not None:
+            self._add_audience(SoloAudience(subscription, framing, head, row_filter, self._counter))
+            return
         if audience is None:
-            audience = self._audiences[row_filter] = Audience(self.name, row_filter, self.metrics)
+            audience = self._add_audience(Audience(row_filter, self._counter))
+        elif isinstance(audience, SoloAudience):
+            audience = self._share(audience)
         audience.join(subscription, framing, head)
 
-    def move(
-        self, subscription: DestinationSubscription, group: Group[DestinationSubscription], row_filter: RowFilter | None
-    ) -> None:
+    def move(self, subscription: DestinationSubscription, group: MemberGroup, row_filter: RowFilter | None) -> None:
         """Move a subscription to the audience of another filter; its framing and head stay the same."""
         self._leave_group(subscription, group)
         self.join(subscription, group.framing, group.head, row_filter)
 
-    def _leave_group(self, subscription: DestinationSubscription, group: Group[DestinationSubscription]) -> None:
-        if group.audience.leave(subscription, group):
-            del self._audiences[group.audience.row_filter]
+    def _leave_group(self, subscription: DestinationSubscription, group: MemberGroup) -> None:
+        if group.leave(subscription):
+            self._audience_index.discard(self._audiences.pop(group.row_filter))
+
+    def _add_audience(self, audience: A) -> A:
+        self._audiences[audience.row_filter] = audience
+        self._audience_index.add(audience)
+        return audience
+
+    def _share(self, solo: SoloAudience[DestinationSubscription]) -> Audience[DestinationSubscription]:
+        """Replace the audience of a single member with one that others can join."""
+        self._audience_index.discard(solo)
+        audience = self._add_audience(Audience[DestinationSubscription](solo.row_filter, self._counter))
+        pending = solo.take_pending()
+        for member in solo.members:
+            solo.leave(member)
+            audience.join(member, solo.framing, solo.head)
+        if pending and audience.append(pending, solo.flushed_at):
+            self._schedule(audience)
+        return audience
 
     def _watched(self, since: str | None) -> None:
         if since is not None:
@@ -169,8 +231,8 @@ class Destination:
             return
         self._is_starting = True
         try:
-            # A subscription may leave as soon as it starts, and return: it then comes after the others, or waits for
-            # a new watch if it was the last.
+            # A subscription may end as soon as it starts, and its client may subscribe again. The new subscription
+            # comes after the others, or waits for a new watch if the old one was the last.
             while self._waiting and self.position is not None:
                 subscription, _ = self._waiting.popitem(last=False)
                 subscription.source_ready()
@@ -183,10 +245,10 @@ class Destination:
 
 
 class Watch:
-    """Keeps the source watching a destination while it has users.
+    """Lets the source watch a destination as long as the destination has subscriptions (*users*).
 
-    :param watched: called when the source starts to watch, and by :meth:`acquire` if it watches already; its argument
-        is the position before :meth:`renew`, or None without one
+    :param watched: called when the source begins to watch; also by :meth:`acquire`, at once, if it watches already.
+        After a gap its argument is the last position before the gap; else it is None
     :param failed: called when the source can't watch
 
     :ivar position: the id of the last event that the source delivered, or the position from which it watches; None
@@ -211,10 +273,10 @@ class Watch:
         self._failed = failed
         self._users = 0
         self._is_asked = False
-        self._left: str | None = None
+        self._left: str | None = None  # the position at renew()
 
     def acquire(self) -> None:
-        """Count one more user; with the first, start watching."""
+        """Add a user; with the first, start watching."""
         self._users += 1
         if self.position is not None:
             self._watched(None)
@@ -222,13 +284,13 @@ class Watch:
             self._ask(after_gap=False)
 
     def release(self) -> None:
-        """Count one user less; with the last, stop watching."""
+        """Remove a user; with the last, stop watching."""
         self._users -= 1
         if not self._users and self.position is not None:
             self._unwatch()
 
     def renew(self) -> None:
-        """Watch again, after a gap; events in between may be lost. Call it while the source watches."""
+        """Watch anew after a gap. Call this only while the source watches."""
         self._left = self.position
         self._unwatch()
         self._ask(after_gap=True)
@@ -245,7 +307,7 @@ class Watch:
     def _answered(self, position: str) -> None:
         self._is_asked = False
         left, self._left = self._left, None
-        if not self._users:  # all have left meanwhile
+        if not self._users:  # all users have gone meanwhile
             self._source.unwatch(self._name)
             return
         self.position = position

@@ -1,13 +1,18 @@
-"""The hot path, fan-out: sends the events of a reactor turn to every subscription's socket, with one send each.
+"""Fan-out, the hot path: each subscription gets the events of a reactor turn in one send.
 
-An *audience* is the subscriptions that see the same events of a destination. It has a *group* for each encoding of
-their MESSAGEs: pending events are framed once per group, joined, and sent to each member's socket. Members whose
-socket is full, or that use TLS, are sent to through their channel, which is slower.
+An *audience* is the subscriptions of a destination that have the same row filter, so that they see the same events.
+An audience keeps *groups*: the members of a group get the same bytes. Events are *pending* until the next flush. A
+flush encodes them once per group and joins them to a *batch*, or to several of ``BATCH_BYTES``. A batch is *in flight*
+until all members have been sent it.
 
-A fan-out to thousands is spread over turns of the reactor. Until it is complete, a group knows which members have
-been served, also while members join, leave, or change between the fast and the slow way.
+A member has one of two ways to send. The fast one is the ``send`` of its socket. The slow one is its channel, for a
+socket that is full or uses TLS.
 
-A member that joins while events are pending or in flight is a *newcomer* until it may get a whole batch.
+A batch for thousands of members takes several turns of the reactor. Until it is complete, the group knows which
+members have been sent it (*served*), even if members join, leave, or change their way to send.
+
+A member that joins while events are pending or in flight is a *newcomer*. It must not get the earlier events of the
+batch, so it is in no group's list of recipients until the next batch begins.
 """
 
 from __future__ import annotations
@@ -15,26 +20,53 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, Protocol, TypeVar
 
-from airyd.events import Event, RowFilter
-from airyd.hub.row_filter import Rows
+from airyd.events import RowFilter
 from airyd.interfaces import IChannel
 from airyd.metrics import Metrics
 from airyd.stomp.message import Framing
 
-#: The most STOMP bytes in a batch, unless a single frame has more. Joining them takes 1 µs, a quarter of a send. A
-#: socket on a real network does not take much more at once, and the rest would go the slow way.
+#: The most STOMP bytes in a batch, unless a single frame has more. Joining them takes 1 µs; a send takes 4 µs. A
+#: socket on a real network does not take much more at once, and the rest would be sent the slow way.
 BATCH_BYTES: Final = 64 * 1024
 
 
-class Member(Protocol):
-    """The interface of a subscription that its group uses.
+class MemberGroup(Protocol):
+    """What others need from the group of a subscription: a :class:`Group`, or a ``SoloAudience``.
 
-    :ivar group: the group it is in, or None
-    :ivar recipients: the group's recipients that it belongs to; None for a newcomer
-    :ivar index: its index among them
+    :ivar framing: how its MESSAGEs are encoded
+    :ivar head: the start of each MESSAGE (``airyd.stomp.message.message_head``)
     """
 
-    group: Group[Any] | None
+    framing: Framing
+    head: bytes
+
+    @property
+    def row_filter(self) -> RowFilter | None:
+        """The filter of its audience."""
+
+    @property
+    def flushed_at(self) -> float:
+        """When the events of its latest flush arrived, in seconds of the reactor; -inf before the first."""
+
+    def flush(self, member: Any, more: Sequence[bytes] = ()) -> None:
+        """Send a member all that it has not been sent yet, ahead of the others; then ``more``, for it alone."""
+
+    def refresh(self, member: Any) -> None:
+        """Take note that the member's ``channel.direct`` has changed."""
+
+    def leave(self, member: Any) -> bool:
+        """Remove a member, which gets nothing more; return whether its audience has no member left."""
+
+
+class Member(Protocol):
+    """What a group needs from a subscription.
+
+    :ivar group: the group that it is in, or None
+    :ivar recipients: the fast or the slow recipients of its group; None for a newcomer
+    :ivar index: its index in ``recipients.members``
+    """
+
+    group: MemberGroup | None
     recipients: Recipients[Any] | None
     index: int
 
@@ -46,10 +78,27 @@ class Member(Protocol):
 M = TypeVar("M", bound=Member)
 
 
-class Recipients(Generic[M]):
-    """Members in no order, and a parallel list of what sends to each: the loop looks nothing up (22 ns, not 29).
+class Counter:
+    """Counts what the audiences of one destination send."""
 
-    :ivar served: how many members, from the first on, have the batch in flight; all of them while none is
+    __slots__ = ("_destination", "_metrics")
+
+    def __init__(self, destination: str, metrics: Metrics) -> None:
+        self._destination = destination
+        self._metrics = metrics
+
+    def count(self, deliveries: int, size: int) -> None:
+        """Add deliveries, and their bytes on the wire, to the metrics."""
+        self._metrics.deliveries[self._destination] += deliveries
+        self._metrics.bytes_out += size
+
+
+class Recipients(Generic[M]):
+    """Members in no particular order, and a parallel list of their send functions.
+
+    With two lists the loop needs no attribute lookup: it takes 22 ns per member instead of 29.
+
+    :ivar served: the first ``served`` members have been sent the batch in flight; with none in flight, it counts all
     """
 
     __slots__ = ("members", "sends", "served")
@@ -64,7 +113,7 @@ class Recipients(Generic[M]):
         member.recipients = self
         self.members.append(member)
         self.sends.append(send)
-        self._move(self.served, len(self.members) - 1)  # the first unserved member makes room
+        self._move(self.served, len(self.members) - 1)  # the first unserved member moves to the end
         self.members[self.served], self.sends[self.served] = member, send
         member.index = self.served
         self.served += 1
@@ -73,7 +122,7 @@ class Recipients(Generic[M]):
         """Remove a member; return whether it was served."""
         gap = member.index
         is_served = gap < self.served
-        if is_served:  # the last served member fills the gap, which moves to the unserved ones
+        if is_served:  # the last served member fills the gap; now the gap is among the unserved ones
             self.served -= 1
             self._move(self.served, gap)
             gap = self.served
@@ -101,8 +150,9 @@ class Group(Generic[M]):
     """Subscriptions that get the same bytes.
 
     :ivar audience: the audience that it is a part of
+    :ivar framing: encodes STOMP frames for the members' transport (``airyd.stomp.message.Framing``)
     :ivar head: the start of each MESSAGE (``airyd.stomp.message.message_head``)
-    :ivar round: the last round of the audience in which it was sent to
+    :ivar round: the audience's ``round`` when this group last began to send a batch
     :ivar size: how many members it has, newcomers included
     """
 
@@ -114,9 +164,27 @@ class Group(Generic[M]):
         self.head = head
         self.round = 0
         self.size = 0
-        self._fast: Recipients[M] = Recipients()  # they send by the socket, which may take only a part
-        self._slow: Recipients[M] | None = None  # they send by the channel, which takes all
-        self._batches: list[tuple[bytes, int]] = []  # wire bytes, and how many events they hold
+        self._fast: Recipients[M] = Recipients()  # the socket may take only a part of the bytes
+        self._slow: Recipients[M] | None = None  # the channel takes all, and queues them
+        self._batches: list[tuple[bytes, int]] = []  # those in flight: wire bytes, and how many events they hold
+
+    @property
+    def row_filter(self) -> RowFilter | None:
+        """See :class:`MemberGroup`."""
+        return self.audience.row_filter
+
+    @property
+    def flushed_at(self) -> float:
+        """See :class:`MemberGroup`."""
+        return self.audience.flushed_at
+
+    def flush(self, member: M, more: Sequence[bytes] = ()) -> None:
+        """See :class:`MemberGroup`."""
+        self.audience.flush(member, self, more)
+
+    def leave(self, member: M) -> bool:
+        """See :class:`MemberGroup`."""
+        return self.audience.leave(member, self)
 
     @property
     def members(self) -> list[M]:
@@ -140,12 +208,15 @@ class Group(Generic[M]):
         self._slow.add(member, member.channel.send)
 
     def discard(self, member: M) -> list[tuple[bytes, int]]:
-        """Remove a member from the recipients; return the batches in flight that it has not been sent."""
+        """Remove a member from the recipients; return the batches in flight that it has not been sent yet."""
         is_served = member.recipients is None or member.recipients.remove(member)
         return self._batches[1 if is_served else 0 :]
 
     def refresh(self, member: M) -> None:
-        """Move a member whose ``channel.direct`` has changed to the fast or the slow recipients."""
+        """Move a member to the fast or the slow recipients, after its ``channel.direct`` has changed.
+
+        If it has not been sent the batch in flight, it gets that at once.
+        """
         if member.recipients is None:
             return  # a newcomer
         is_served = member.recipients.remove(member)
@@ -157,7 +228,10 @@ class Group(Generic[M]):
             self.audience.bytes_out += len(wire)
 
     def advance(self, tails: Sequence[bytes], most: int) -> int:
-        """Send events, or continue sending them, to up to ``most`` members; return to how many."""
+        """Start a batch, or continue it: send it to up to ``most`` members; return how many that were.
+
+        :param tails: the events; ignored while a batch is in flight
+        """
         batches, fast, slow = self._batches, self._fast, self._slow
         if not batches:
             batches += self.write(tails, self.size)
@@ -201,42 +275,48 @@ class Group(Generic[M]):
         # From here on a channel may end a client that is too slow, which removes members from this group.
         for member, taken in short:
             member.channel.send_rest(wire, taken)
-            # The client refreshes it too, but not a subscription that it is just closing; more batches may follow.
+            # The client does the same for its subscriptions, except for one that it is closing right now. That one may
+            # still be sent more batches.
             if member.group is self:
                 self.refresh(member)
 
     def write(self, tails: Sequence[bytes], receivers: int) -> list[tuple[bytes, int]]:
-        """Encode MESSAGEs, in order, in batches of about ``BATCH_BYTES``; return each with its number of events."""
-        head, framing = self.head, self.framing
-        if len(tails) == 1:
-            return [(framing((head + tails[0],), receivers), 1)]
-        batches = []
-        frames: list[bytes] = []
-        size = 0
-        for tail in tails:
-            frame = head + tail
-            if frames and size + len(frame) > BATCH_BYTES:
-                batches.append((framing(frames, receivers), len(frames)))
-                frames, size = [], 0
-            frames.append(frame)
-            size += len(frame)
-        batches.append((framing(frames, receivers), len(frames)))
-        return batches
+        """See the function of this name."""
+        return write(self.framing, self.head, tails, receivers)
+
+
+def write(framing: Framing, head: bytes, tails: Sequence[bytes], receivers: int) -> list[tuple[bytes, int]]:
+    """Encode MESSAGEs, in order, in batches of about ``BATCH_BYTES``; return each with its number of events."""
+    if len(tails) == 1:
+        return [(framing((head + tails[0],), receivers), 1)]
+    batches = []
+    frames: list[bytes] = []
+    size = 0
+    for tail in tails:
+        frame = head + tail
+        if frames and size + len(frame) > BATCH_BYTES:
+            batches.append((framing(frames, receivers), len(frames)))
+            frames, size = [], 0
+        frames.append(frame)
+        size += len(frame)
+    batches.append((framing(frames, receivers), len(frames)))
+    return batches
 
 
 class Audience(Generic[M]):
-    """The subscriptions that see the same events of a destination.
+    """The subscriptions of a destination that have the same row filter.
 
-    :ivar flushed_at: when the first event of the latest batch arrived, in seconds; newcomers may not have got it
-    :ivar round: how many batches it has started
+    :ivar row_filter: the filter; None lets all events pass
+    :ivar flushed_at: when the first event of the latest batch arrived, in seconds of the reactor; newcomers may not
+        have been sent it
+    :ivar round: how many flushes it has started
     :ivar deliveries: MESSAGEs that were sent and are not counted in the metrics yet
     :ivar bytes_out: the bytes of these MESSAGEs
     """
 
     __slots__ = (
-        "_destination",
+        "_counter",
         "_groups",
-        "_metrics",
         "_newcomers",
         "_pending",
         "_rest",
@@ -249,17 +329,17 @@ class Audience(Generic[M]):
         "row_filter",
     )
 
-    def __init__(self, destination: str, row_filter: RowFilter | None, metrics: Metrics) -> None:
+    def __init__(self, row_filter: RowFilter | None, counter: Counter) -> None:
         self.row_filter = row_filter
         self.flushed_at = float("-inf")
         self.round = 0
         self.deliveries = self.bytes_out = 0
-        self._destination = destination
-        self._metrics = metrics
+        self._counter = counter
         self._groups: dict[tuple[Framing, bytes], Group[M]] = {}
         self._pending: list[bytes] = []
-        self._since = 0.0
-        self._newcomers: dict[M, int] = {}  # each with the number of pending events that it must not get
+        self._since = 0.0  # when the first pending event arrived
+        # Each with its group, and the number of pending events that it must not get.
+        self._newcomers: dict[M, tuple[Group[M], int]] = {}
         self._tails: Sequence[bytes] = ()
         self._rest: list[Group[M]] = []  # groups of which not all members have been sent _tails
 
@@ -270,7 +350,7 @@ class Audience(Generic[M]):
 
     @property
     def is_in_flight(self) -> bool:
-        """Whether a batch is in flight, for :meth:`advance`."""
+        """Whether :meth:`advance` must be called again to complete a batch."""
         return bool(self._rest)
 
     def join(self, member: M, framing: Framing, head: bytes) -> None:
@@ -281,7 +361,7 @@ class Audience(Generic[M]):
         group.size += 1
         if self._pending or self._rest:
             member.group = group
-            self._newcomers[member] = len(self._pending)
+            self._newcomers[member] = group, len(self._pending)
         else:
             group.add(member)
 
@@ -296,27 +376,20 @@ class Audience(Generic[M]):
         return not self._groups
 
     def flush(self, member: M, group: Group[M], more: Sequence[bytes] = ()) -> None:
-        """Send a member its pending events at once, ahead of the others, and then ``more``, for it alone."""
+        """Send a member all that it has not been sent yet, ahead of the others; then ``more``, for it alone."""
         if not self._pending and not self._rest:  # it has all events
             self._send_alone(member, group.write(more, 1) if more else ())
             self._count()
             return
-        skipped = self._newcomers.get(member)
-        is_waiting = skipped is None and group.round != self.round
+        _, skipped = self._newcomers.get(member, (group, None))
+        is_waiting = skipped is None and group.round != self.round  # its group has not begun the batch in flight
         tails = [*(self._tails if is_waiting else ()), *self._pending[skipped:], *more]
         batches = group.discard(member) if skipped is None else []
         if tails:
             batches += group.write(tails, 1)
-        self._newcomers[member] = len(self._pending)
+        self._newcomers[member] = group, len(self._pending)
         self._send_alone(member, batches)
         self._count()
-
-    def visible(self, events: Sequence[Event], tails: Sequence[bytes], rows: Rows) -> Sequence[bytes]:
-        """Return the tails of the events that the filter lets pass."""
-        row_filter = self.row_filter
-        if row_filter is None:
-            return tails
-        return [tail for event, tail in zip(events, tails, strict=True) if rows.passes(event, row_filter)]
 
     def append(self, tails: Sequence[bytes], now: float) -> bool:
         """Add events to the pending ones; return whether there were none before."""
@@ -327,23 +400,26 @@ class Audience(Generic[M]):
         return is_first
 
     def start_batch(self) -> None:
-        """Put the pending events in flight, for :meth:`advance`; call it when nothing is in flight."""
+        """Start a batch with all pending events; :meth:`advance` sends it. Call this only if none is in flight.
+
+        Newcomers that may get the whole batch join their groups. The others are sent their part of it here.
+        """
         if not self._pending:
             return
         newcomers = self._newcomers
-        self._newcomers = {member: 0 for member, skipped in newcomers.items() if skipped}
-        for member, skipped in newcomers.items():
-            if not skipped and member.group is not None:
-                member.group.add(member)
+        self._newcomers = {member: (group, 0) for member, (group, skipped) in newcomers.items() if skipped}
+        for member, (group, skipped) in newcomers.items():
+            if not skipped:
+                group.add(member)
         self._rest = list(self._groups.values())
         self.round += 1
         self._tails, self._pending = self._pending, []
         self.flushed_at = self._since
-        for member, skipped in newcomers.items():
+        for member, (group, skipped) in newcomers.items():
             rest = self._tails[skipped:]
             # An earlier send may have ended a client that is too slow: then its subscriptions have no group.
             if skipped and rest and member.group is not None:
-                self._send_alone(member, member.group.write(rest, 1))
+                self._send_alone(member, group.write(rest, 1))
 
     def _send_alone(self, member: M, batches: Sequence[tuple[bytes, int]]) -> None:
         for wire, events in batches:
@@ -354,7 +430,7 @@ class Audience(Generic[M]):
             self.bytes_out += len(wire)
 
     def advance(self, most: int) -> int:
-        """Continue sending the batch, to up to ``most`` members; return to how many."""
+        """Continue the batch: send it to up to ``most`` members; return how many that were."""
         rest, tails = self._rest, self._tails
         count = 0
         while rest and count < most:
@@ -371,6 +447,5 @@ class Audience(Generic[M]):
         return count
 
     def _count(self) -> None:
-        self._metrics.deliveries[self._destination] += self.deliveries
-        self._metrics.bytes_out += self.bytes_out
+        self._counter.count(self.deliveries, self.bytes_out)
         self.deliveries = self.bytes_out = 0

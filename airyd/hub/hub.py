@@ -16,8 +16,7 @@ from airyd import payloads
 from airyd.deferreds import result_of
 from airyd.errors import Fault, PayloadRefused, SourceUnavailable, StompError, UnknownDestination
 from airyd.events import STATUS, Event, RowFilter, message_id, share_a_tag
-from airyd.hub.destination import Destination, DestinationSubscription
-from airyd.hub.fanout import Audience
+from airyd.hub.destination import AnyAudience, Destination
 from airyd.hub.interfaces import Subscriber
 from airyd.hub.pacing import GapNotices, NoticeBudget, TurnQueue
 from airyd.hub.subscription import Subscription
@@ -75,7 +74,7 @@ class Hub:
         self._body_limit = body_limit
         self._turns = TurnQueue(clock)
         self._notice_budget = NoticeBudget(clock)
-        self._dirty: deque[Audience[DestinationSubscription]] = deque()
+        self._dirty: deque[AnyAudience] = deque()
         self._destinations = {name: self._destination(name, source) for name in self.catalogue}
         if status is not None:
             status.start(self)
@@ -86,7 +85,7 @@ class Hub:
 
     def _destination(self, name: str, source: IEventSource) -> Destination:
         gap_notices = GapNotices(self._notice_budget, self._pass_on)
-        return Destination(name, source, self._turns, self._metrics, gap_notices)
+        return Destination(name, source, self._turns, self._metrics, gap_notices, self._schedule)
 
     def extend(self, names: Sequence[str]) -> None:
         """Add destinations, which the source must know already, to the catalogue; call the followers."""
@@ -113,12 +112,14 @@ class Hub:
             self._pass_on(batch)
 
     def _pass_on(self, batch: Sequence[Event]) -> None:
-        """Pass events to their destination, and schedule a flush of its audiences."""
-        dirty = self._destinations[batch[0].destination].deliver(batch)
-        if dirty and not self._dirty:
+        """Pass events of one destination to it."""
+        self._destinations[batch[0].destination].deliver(batch)
+
+    def _schedule(self, audience: AnyAudience) -> None:
+        if not self._dirty:
             # Later events of this turn join the same batch; no event waits longer than the turn.
             self._clock.callLater(0, self._flush)
-        self._dirty += dirty
+        self._dirty.append(audience)
 
     def _flush(self) -> None:
         """Send pending events, or continue sending them, up to the limit of one turn of the reactor."""

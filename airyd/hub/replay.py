@@ -1,9 +1,12 @@
-"""The replay of history to one subscription: a resume, and the window of a client that acknowledges.
+"""The replay of history to one subscription: for a resume, and for a client that acknowledges messages.
 
 The steps of a resume are: hold, replay, merge, go live. While a page of the history is being read, live events are
-held; after the last page, the held events that the page did not contain follow, and the subscription is level with
-the feed. A subscription with client acknowledgement keeps its replay until it ends: it never has more unacknowledged
-messages than its window allows, and continues with the history when there is room again.
+held. After the last page, the held events that it did not contain are sent. Then the subscription is *level with the
+feed*: it has every event that the feed has delivered.
+
+The subscription of a client that acknowledges keeps its replay until it ends. Its *window* limits how many
+unacknowledged messages it may have. When the window is full, the replay pauses; when there is room again, it continues
+with the history.
 """
 
 from __future__ import annotations
@@ -16,12 +19,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from airyd.errors import Fault, SourceUnavailable, StompError
-from airyd.events import Event, HistoryPage
+from airyd.events import Event, HistoryPage, RowFilter
 from airyd.interfaces import IEventSource
 from airyd.limits import HELD_BYTES, HELD_EVENTS, REPLAY_BUFFER, REPLAY_PAGE, REPLAY_PIECE, REPLAY_PIECE_BYTES
 from airyd.metrics import REPLAY_LOST, Metrics
 
-#: While a replay is paused, its position is looked up in the history once per this many live events.
+#: A paused replay checks once per this many live events that its position is still in the history.
 PROBE_EVERY = 50
 
 
@@ -30,8 +33,8 @@ class ReplayState(Enum):
 
     READING = auto()  # a page of the history is being read or sent; live events are held
     PAUSED = auto()  # the window or the client's buffer is full; live events are dropped, the history has them
-    LIVE = auto()  # level with the feed, which may still deliver events up to ``last``
-    ENDED = auto()
+    LIVE = auto()  # the history is read; events that the feed delivers late, up to ``last``, are dropped
+    ENDED = auto()  # nothing more is sent
 
 
 class ReplayTarget(Protocol):
@@ -48,21 +51,21 @@ class ReplayTarget(Protocol):
     def resumed(self, recovered: bool) -> None:
         """Answer the SUBSCRIBE, before the first event is sent.
 
-        :param recovered: whether all events after the client's position follow; if not, the subscription lets this
-            replay go live from the feed's position, or ends it
+        :param recovered: whether all events after the client's position follow. If not, the subscription continues
+            from the feed's position: with a window this replay goes live, without one it ends
         """
 
     def send_events(self, events: Sequence[Event]) -> Sequence[Event]:
         """Send the MESSAGEs of events at once; return the events that the row filter lets pass."""
 
     def join(self) -> None:
-        """Move to a group: the subscription is level with the feed."""
+        """Move the subscription to a group, since it is level with the feed."""
 
     def later(self, call: Callable[[], None]) -> None:
         """Call back in a later turn of the reactor."""
 
     def in_turn(self, call: Callable[[], None]) -> None:
-        """Call back when it is this replay's turn: only one sends per turn of the reactor (``TurnQueue``)."""
+        """Call back now, or in a later turn of the reactor: one replay sends per turn (``TurnQueue``)."""
 
     def report_gap(self, since: str | None) -> None:
         """See ``airyd.hub.pacing.NoticeReceiver``."""
@@ -74,7 +77,7 @@ class ReplayTarget(Protocol):
 class Window:
     """The unacknowledged messages of a subscription, oldest first (STOMP 1.2, "ACK").
 
-    :param size: the most that there may be
+    :param size: the most messages that may be unacknowledged
     """
 
     __slots__ = ("_outstanding", "size")
@@ -85,7 +88,7 @@ class Window:
 
     @property
     def room(self) -> int:
-        """How many more messages may be sent."""
+        """How many more messages may be sent without an acknowledgement."""
         return self.size - len(self._outstanding)
 
     def add(self, event_id: str) -> None:
@@ -94,11 +97,15 @@ class Window:
 
     @property
     def outstanding(self) -> list[str]:
-        """The unacknowledged messages, oldest first, as a new list."""
+        """The event ids of the unacknowledged messages, oldest first, as a new list."""
         return list(self._outstanding)
 
     def settle(self, event_id: str, cumulative: bool) -> list[str]:
-        """Settle a message, and with ``cumulative`` all before it; return their ids, none for an unknown id."""
+        """Settle a message, which was acknowledged (or refused, by NACK); return the event ids that are settled now.
+
+        :param event_id: its event; an unknown one settles nothing
+        :param cumulative: whether all messages before it are settled, too
+        """
         if event_id not in self._outstanding:
             return []
         if not cumulative:
@@ -119,6 +126,8 @@ class ReplayCursor:
 
     :param last: the id of the last event that the subscription has, or the position to start from
     :param window: the limit on unacknowledged messages; None for ``ack:auto``
+
+    :ivar row_filter: selects the live events that :meth:`feed` gets; None for all
     """
 
     __slots__ = (
@@ -136,6 +145,7 @@ class ReplayCursor:
         "_source",
         "_state",
         "_target",
+        "row_filter",
         "window",
     )
 
@@ -151,6 +161,7 @@ class ReplayCursor:
         metrics: Metrics,
     ) -> None:
         self.window = window
+        self.row_filter: RowFilter | None = None
         self._source = source
         self._destination = destination
         self._target = target
@@ -162,9 +173,9 @@ class ReplayCursor:
         self._held_bytes = 0
         self._passed = 0
         self._last = last
-        self._key: tuple[int, ...] = ()
-        self._feed_position = ""  # when the last read began; all later events are held
-        self._gap_position: str | None = None  # where the feed continued after a gap, while that may be needed
+        self._key: tuple[int, ...] = ()  # orders _last among the ids of the destination
+        self._feed_position = ""  # the feed's position when the last read began; later live events are held
+        self._gap_position: str | None = None  # after a gap: the feed's position, until the history was read
 
     @property
     def last(self) -> str:
@@ -177,11 +188,26 @@ class ReplayCursor:
         return self._state is ReplayState.ENDED
 
     def catch_up(self) -> None:
-        """HistoryPage the events after the client's position, then go live."""
+        """Replay the events after the client's position, then go live."""
         self._read()
 
+    def pass_over(self, position: str) -> None:
+        """Note how far the feed is; the row filter hides all events up to there that were not passed to :meth:`feed`.
+
+        Without this, a pause would read them all again, and might find that some have left the history.
+        """
+        if self._state is ReplayState.LIVE and self.row_filter is not None:
+            key = self._source.order(self._destination, position)
+            if key > self._key:
+                self._last, self._key = position, key
+
+    def forget_held(self) -> None:
+        """Drop the held live events because of a new row filter, which may show more; a later page has them all."""
+        if self._state is ReplayState.READING and self._target.position != self._feed_position:
+            self._held = None
+
     def go_live(self, position: str) -> None:
-        """Start from the feed's position, without a replay."""
+        """Go live from a position of the feed, without reading the history."""
         self._established = True
         self._held = None
         self._last = position
@@ -194,19 +220,23 @@ class ReplayCursor:
         self._held = None
 
     def renewed(self) -> ReplayCursor:
-        """Return a replay that continues from this one's position after a gap in the feed; :meth:`go_on` starts it."""
+        """Return a new replay, which continues after a gap from where this one ended; :meth:`go_on` starts it."""
         cursor = ReplayCursor(self._source, self._destination, self._last, self._target, self.window, self._metrics)
         cursor._established = self._established
         cursor._gap_position = self._target.position
         return cursor
 
     def go_on(self) -> None:
-        """Start after a gap: read at once, so that live events are held from now on."""
+        """Start after a gap: read at once if there is room, so that live events are held from now on."""
         if self._has_room():
             self._read()
 
-    def feed(self, events: Sequence[Event]) -> None:
-        """Take a batch of live events, in order."""
+    def feed(self, events: Sequence[Event], before: str) -> None:
+        """Take the live events of a batch that the row filter lets pass, at least one, in order.
+
+        :param before: the feed's position before the batch
+        """
+        self.pass_over(before)
         if self._state is ReplayState.READING:
             self._hold(events)
         elif self._state is ReplayState.LIVE:
@@ -216,14 +246,15 @@ class ReplayCursor:
             self._let_pass(len(events))
 
     def proceed(self) -> None:
-        """Continue reading if the replay is paused and has room; call it when the client's buffer was sent."""
+        """Continue reading if the replay is paused and has room; call this when the client's buffer is empty."""
         if self._state is ReplayState.PAUSED and not self._scheduled and self._has_room():
-            # In a later turn: a long history must not delay other clients, nor each ACK of a chunk read its own page.
+            # In a later turn, so that a long history does not delay other clients, and several ACKs that arrive
+            # together cause one read.
             self._scheduled = True
             self._target.later(self._read_on)
 
     def settle(self, event_id: str, cumulative: bool) -> list[str]:
-        """Settle messages of the window and return their ids, none if this message isn't outstanding."""
+        """Settle messages as ``Window.settle`` does, and continue if there is room now."""
         settled = [] if self.window is None else self.window.settle(event_id, cumulative)
         self.proceed()
         return settled
@@ -251,7 +282,7 @@ class ReplayCursor:
         self._held.extend(events)
         self._held_bytes += sum(len(event.body) for event in events)
         if len(self._held) > HELD_EVENTS or self._held_bytes > HELD_BYTES:
-            self._held = None  # too many: a later page of the history has them
+            self._held = None  # too many: they will be read from the history
 
     def _page(self, page: HistoryPage) -> None:
         if self.is_over:
@@ -268,7 +299,9 @@ class ReplayCursor:
             self._established = True
             self._target.resumed(True)
         self._gap_position = None
-        if self.is_over:  # since the page arrived, or just now: an UNSUBSCRIBE may have waited for the answer
+        # The subscription may have ended since the page arrived. It may also have ended just now: an UNSUBSCRIBE that
+        # waited for the answer is carried out at once.
+        if self.is_over:
             return
         if rest and self._target.buffered <= REPLAY_BUFFER:
             piece = _piece(rest)
@@ -281,7 +314,7 @@ class ReplayCursor:
                 return
         held, self._held = self._held, None
         if rest:
-            held = None  # the rest is read again when the client's buffer was sent
+            held = None  # the rest is read again when the client's buffer is empty
         self._key = self._source.order(self._destination, self._last)
         if page.more or held is None:
             self._state = ReplayState.PAUSED
@@ -298,7 +331,7 @@ class ReplayCursor:
             for event in seen:
                 self.window.add(event.id)
         self._last = events[-1].id
-        return not self.is_over  # the send may have ended a client that is too slow
+        return not self.is_over  # the send may have ended the client, if it is too slow
 
     def _send_new(self, events: Sequence[Event]) -> None:
         for event in events:
@@ -313,7 +346,8 @@ class ReplayCursor:
             self._key = key
 
     def _join_if_level(self) -> None:
-        # A replay may be ahead of the feed: then the feed's events up to the last replayed one must still be dropped.
+        # The history may be ahead of the feed. Then the feed will still deliver events that were replayed already, and
+        # only a replay drops those; a group would send them again.
         if (
             self._state is ReplayState.LIVE
             and self.window is None
@@ -322,7 +356,7 @@ class ReplayCursor:
             self._target.join()
 
     def _let_pass(self, count: int) -> None:
-        # A client that acknowledges nothing would not learn that its position has left the history: check regularly.
+        # A paused replay reads nothing, so it would not notice that its position has left the history.
         self._passed += count
         if self._passed >= PROBE_EVERY:
             self._passed = 0
@@ -334,7 +368,7 @@ class ReplayCursor:
             self._incomplete()
 
     def _unprobed(self, failure: Failure) -> None:
-        if not failure.check(SourceUnavailable):  # else a later probe will answer
+        if not failure.check(SourceUnavailable):  # else wait for the next probe
             self._unreadable(failure)
 
     def _incomplete(self) -> None:
@@ -352,7 +386,7 @@ class ReplayCursor:
         if begin is not None and held is not None and begin == self._feed_position:
             self.go_live(begin)
             self._send_new(held)  # all events that the feed delivered after the gap
-        elif begin is not None and begin != self._last:  # some of those were dropped; the history may have them
+        elif begin is not None and begin != self._last:  # events after the gap were dropped; the history may have them
             self._last = begin
             self._state = ReplayState.PAUSED
             self.proceed()
@@ -372,7 +406,7 @@ class ReplayCursor:
 
 
 def _piece(events: Sequence[Event]) -> Sequence[Event]:
-    """Return the first of these events, at least one, that are sent in one turn of the reactor."""
+    """Return as many of the first events, at least one, as are sent in one turn of the reactor."""
     size = 0
     for count, event in enumerate(events[:REPLAY_PIECE], 1):
         size += len(event.body)

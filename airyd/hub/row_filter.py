@@ -69,8 +69,12 @@ class Rows:
         key = event.id, row_filter
         answer = self._answers.get(key)
         if answer is None:
-            row = self._rows.get(event.id)
-            if row is None:
-                row = self._rows[event.id] = LazyRow(event)
-            answer = self._answers[key] = row_filter.matches(row)
+            answer = self._answers[key] = row_filter.matches(self.row(event))
         return answer
+
+    def row(self, event: Event) -> LazyRow:
+        """Return the row of an event, the same for all filters; call it inside a ``with`` block."""
+        row = self._rows.get(event.id)
+        if row is None:
+            row = self._rows[event.id] = LazyRow(event)
+        return row

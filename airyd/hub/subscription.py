@@ -1,4 +1,4 @@
-"""A client's subscription to one destination: it waits for the source, is served alone, or is a member of a group."""
+"""A client's subscription to one destination: it waits for the source, then it is unicast or a member of a group."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airyd import notices
 from airyd.errors import Fault, StompError
 from airyd.events import Event, RowFilter, event_id_of, message_id
 from airyd.hub.destination import Destination
-from airyd.hub.fanout import Group, Recipients
+from airyd.hub.fanout import MemberGroup, Recipients
 from airyd.hub.interfaces import Subscriber
 from airyd.hub.replay import ReplayCursor, Window
 from airyd.interfaces import IChannel
@@ -27,20 +27,20 @@ class SubscriptionState(Enum):
     """The state of a subscription."""
 
     OPENING = auto()  # its SUBSCRIBE is not answered yet
-    UNICAST = auto()  # it is served alone: it replays history, or has a window
+    UNICAST = auto()  # it has a replay, which sends to it alone: history, or what its window allows
     GROUPED = auto()  # it gets the same bytes as others
-    ENDED = auto()  # it gets nothing more; its client may still hold it under its id
+    ENDED = auto()  # it gets nothing more; its client may still know it by its id
 
 
 class Unicast:
-    """The data of a subscription that is served alone; a group has all that once for all its members.
+    """What a subscription needs while it is in no group; a group keeps one copy for all its members.
 
     :ivar request: its SUBSCRIBE
     :ivar head: the start of each MESSAGE (``airyd.stomp.message.message_head``)
     :ivar row_filter: selects the events that the client may see; None for all
     :ivar replay: its replay, if it reads history or has a window
-    :ivar is_answered: whether the SUBSCRIBE is answered
-    :ivar answered: fires then; None if the answer is given at once, as nearly always: a Deferred costs 3 µs
+    :ivar is_answered: whether the SUBSCRIBE has been answered
+    :ivar answered: fires when it is answered; None if nobody waits for that, as nearly always (a Deferred takes 3 µs)
     """
 
     __slots__ = ("answered", "head", "is_answered", "replay", "request", "row_filter")
@@ -57,8 +57,8 @@ class Unicast:
 class Subscription:
     """One subscription of one client.
 
-    It is a member of a group (``airyd.hub.fanout.Member``) or has a :class:`Unicast`; an ended one has neither.
-    Nearly all subscriptions are in a group, where they take little memory.
+    It is a member of a group (``airyd.hub.fanout.Member``) or has a :class:`Unicast`. When it has ended, it has
+    neither. Nearly all subscriptions are in a group: that takes less memory.
 
     :ivar group: see ``Member``, also for ``recipients`` and ``index``
     """
@@ -68,7 +68,7 @@ class Subscription:
     def __init__(
         self, destination: Destination, subscriber: Subscriber, request: Subscribe, row_filter: RowFilter | None
     ) -> None:
-        self.group: Group[Any] | None = None
+        self.group: MemberGroup | None = None
         self.recipients: Recipients[Any] | None = None
         self.index = 0
         self._destination = destination
@@ -102,18 +102,18 @@ class Subscription:
 
     @property
     def ordinal(self) -> int:
-        """Its number in its connection while it may have unacknowledged messages; else perhaps 0."""
+        """The number of its SUBSCRIBE in the connection; 0 in a group, which has no unacknowledged messages."""
         return 0 if self._unicast is None else self._unicast.request.ordinal
 
     @property
     def carries_notices(self) -> bool:
-        """Whether the client can be notified on it: it is an established subscription to ``/airyd/status``."""
+        """Whether notices can be sent on it: it is a subscription to ``/airyd/status`` and is in a group."""
         return self._destination.status is not None and self.group is not None
 
     def open(self) -> Deferred[None] | None:
-        """Start; fires when ``Subscriber.answer_subscribe`` was called, and is None if that was called at once.
+        """Start; return a Deferred that fires when the SUBSCRIBE is answered, or None if that has happened already.
 
-        The client's connection ends with an ERROR after ``SOURCE_PATIENCE`` seconds without an answer.
+        Without an answer for ``SOURCE_PATIENCE`` seconds, the client's connection ends with an ERROR.
         """
         unicast = self._unicast
         self._destination.enter(self)
@@ -127,10 +127,10 @@ class Subscription:
     def flush(self) -> None:
         """Send pending events at once, ahead of other subscriptions in this turn of the reactor."""
         if self.group is not None:
-            self.group.audience.flush(self, self.group)
+            self.group.flush(self)
 
     def close(self) -> None:
-        """End in any state; nothing is sent for it afterwards. It may be called repeatedly."""
+        """End the subscription, in any state; nothing is sent for it afterwards. This may be called repeatedly."""
         if self.state is SubscriptionState.ENDED:
             self._destination.gap_notices.cancel_end(self)
             return
@@ -144,9 +144,10 @@ class Subscription:
             unicast.answered.cancel()
 
     def settle(self, wire_id: str) -> int:
-        """Settle the message with this ``message-id``; return the number of settled messages, 0 for an unknown id.
+        """Settle the message of an ACK or NACK; return the number of settled messages, 0 for an unknown ``message-id``.
 
-        In ack mode ``client`` all messages before it are settled, too (STOMP 1.2, "SUBSCRIBE ack Header").
+        A settled message takes no more room in the window. In ack mode ``client`` all messages before it are settled,
+        too (STOMP 1.2, "SUBSCRIBE ack Header").
         """
         unicast, event_id = self._unicast, event_id_of(self._destination.name, wire_id)
         if unicast is None or unicast.replay is None or event_id is None:
@@ -160,22 +161,26 @@ class Subscription:
         self._subscriber.remember_settled(request, [message_id(name, each) for each in event_ids])
 
     def notify(self, notice: bytes) -> None:
-        """Send a notice after pending events; call it only on a subscription that :attr:`carries_notices`."""
+        """Send a notice, after pending events; call this only if :attr:`carries_notices` is true."""
         status, group = self._destination.status, self.group
         if status is not None and group is not None:
-            group.audience.flush(self, group, [message_tail(status.notice(notice))])
+            group.flush(self, [message_tail(status.notice(notice))])
 
     def apply_filter(self, row_filter: RowFilter | None) -> None:
-        """Apply a new row filter from now on.
+        """Replace the row filter.
 
-        A group sends pending events under the old filter. A replay applies the new filter to all events that it still
-        sends, whenever they were published.
+        A member of a group is sent its pending events under the old filter first. A replay applies the new filter to
+        all events that it still sends, whenever they were published.
         """
         if row_filter == self._row_filter:
             return
         self.flush()
         if self._unicast is not None:
+            replay = self._destination.detach(self)
             self._unicast.row_filter = row_filter
+            if replay is not None:
+                replay.forget_held()  # the old filter let them pass
+                self._destination.attach(self, replay, row_filter)
         elif self.group is not None:
             self._destination.move(self, self.group, row_filter)
 
@@ -183,7 +188,7 @@ class Subscription:
     def _row_filter(self) -> RowFilter | None:
         if self._unicast is not None:
             return self._unicast.row_filter
-        return None if self.group is None else self.group.audience.row_filter
+        return None if self.group is None else self.group.row_filter
 
     # What its destination calls (airyd.hub.destination.DestinationSubscription).
 
@@ -192,7 +197,7 @@ class Subscription:
         unicast, destination = self._require_unicast(), self._destination
         if unicast.replay is not None:
             unicast.replay = unicast.replay.renewed()
-            destination.attach(self, unicast.replay)
+            destination.attach(self, unicast.replay, unicast.row_filter)
             unicast.replay.go_on()
             return
         request = unicast.request
@@ -214,7 +219,7 @@ class Subscription:
         if since is None and self._subscriber.can_be_notified:
             return
         self.flush()  # events from before the gap are sent before the notice
-        if self.group is None and self.replay is None:  # it has not started, or the flush has ended it
+        if self.group is None and self.replay is None:  # it has not started, or the flush ended the client
             return
         name, gap_notices = self._destination.name, self._destination.gap_notices
         if since is not None and self._subscriber.notify(notices.gap(name, message_id(name, since))):
@@ -223,11 +228,11 @@ class Subscription:
         if not gap_notices.spread or self.state is SubscriptionState.OPENING:
             self.fail(error)
             return
-        self.close()  # nothing more is sent for it until then
+        self.close()  # the connection ends later, but nothing more is sent for this subscription
         gap_notices.end_later(self, error)
 
     def fail(self, error: StompError) -> None:
-        """End the client's connection; the ERROR has the SUBSCRIBE's receipt while that is unanswered."""
+        """End the client's connection; before the SUBSCRIBE is answered, the ERROR carries its receipt."""
         unicast = self._unicast
         receipt = None if unicast is None or unicast.is_answered else unicast.request.receipt
         self._subscriber.fail(StompError(error.fault, error.detail, receipt))
@@ -294,7 +299,7 @@ class Subscription:
         status = self._destination.status
         if status is not None and self._unicast is not None:
             self.send_events([status.state()])
-        if self._unicast is None:  # the send has ended a client that is too slow, and closed this
+        if self._unicast is None:  # the send ended a client that is too slow, and this with it
             return
         unicast.is_answered = True
         if not recovered and (unicast.replay is None or unicast.replay.window is None):
@@ -307,7 +312,7 @@ class Subscription:
         destination = self._destination
         replay = ReplayCursor(destination.source, destination.name, last, self, window, destination.metrics)
         unicast.replay = replay
-        destination.attach(self, replay)
+        destination.attach(self, replay, unicast.row_filter)
         return replay
 
     def _require_unicast(self) -> Unicast:

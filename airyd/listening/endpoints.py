@@ -34,13 +34,13 @@ from airyd.openssl import openssl_reason
 from airyd.tls import check_certificate_folder, server_tls
 from airyd.websocket.transport import keep_alive
 
-#: Connections that wait to be accepted; Twisted's 50 loses some when all clients reconnect at once.
+#: The most connections that wait to be accepted; with Twisted's 50, some are lost when all clients reconnect at once.
 _BACKLOG: Final = 1024
 #: Hints for the user if a socket can't listen, by error number.
 _HINTS: Final[Mapping[int, str]] = {
     errno.EADDRINUSE: "something listens there already",
     errno.EADDRNOTAVAIL: "this machine has no such address",
-    errno.EACCES: "ports below 1024 need more rights",
+    errno.EACCES: "ports below 1024 need root, or the capability CAP_NET_BIND_SERVICE",
 }
 _UNIX_HINTS: Final[Mapping[int, str]] = {
     errno.EADDRINUSE: "there is a file with this name; remove it if no program listens there",
@@ -116,7 +116,8 @@ def check_distinct(endpoints: Iterable[ListeningEndpoint]) -> None:
 def check_free(option: str, description: str) -> None:
     """Raise ``ConfigurationError`` if the TCP port or the path of the unix socket is not free now.
 
-    A daemon has lost its terminal by the time it listens, so this is checked first. Other kinds are not checked.
+    When a daemon listens, it has lost its terminal and could not show the error, so this is checked first. Other kinds
+    of endpoints are not checked.
     """
     text = read_text(option, description)
     text = text.wrapped or text
@@ -138,7 +139,10 @@ def _check_port(text: EndpointText) -> None:
 
 
 def _check_socket_path(address: str) -> None:
-    """Raise ``OSError`` if a socket can't be made at a path; one that an earlier program left does not matter."""
+    """Raise ``OSError`` if a socket can't be made at a path.
+
+    A socket there is allowed: Twisted replaces it if no program holds its lock file.
+    """
     path = Path(address).absolute()
     if not path.parent.is_dir():
         raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))

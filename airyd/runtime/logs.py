@@ -1,7 +1,8 @@
 """Log filters: the level of ``--log-level``, and a rate limit on lines that clients can cause.
 
-A line that a client can cause is logged with the field ``once_a_minute``, which names its kind: of each kind one line a
-minute is written. At the level debug all are written. Autobahn's lines have no such field; clients cause all of them.
+A line that a client can cause is logged with the field ``once_a_minute``, which names its kind. One line a minute
+of each kind is written; at the level debug, all are. Clients cause all of Autobahn's lines, too. Those have no such
+field: their kind is their namespace and level.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from twisted.logger import (
 )
 from zope.interface import implementer
 
-#: The levels; the first one shows all lines. Twisted's level critical, such as a traceback, counts as error.
+#: The levels; the first one shows all lines. Twisted logs tracebacks as critical, which each of these levels shows.
 LEVELS: Final = ("debug", "info", "warn", "error")
 DEFAULT_LEVEL: Final = "info"
 #: Twisted's loggers of the start and stop of each factory and port, which operators need not see.
@@ -31,9 +32,9 @@ _MORE: Final = " ({more} more of these since the last one; --log-level debug sho
 
 
 def begin_at(level: str) -> None:
-    """Limit the log that twistd is about to begin to lines of at least this level.
+    """Drop lines below this level from the log; call it before twistd begins to log.
 
-    It works for each of twistd's logs (``--logfile``, ``--syslog``, ``--logger``), which all begin this way.
+    It works for each of twistd's logs (``--logfile``, ``--syslog``, ``--logger``).
     """
     beginner = cast(Any, globalLogBeginner)
     begin = beginner.beginLoggingTo
@@ -58,7 +59,7 @@ def at_level(observer: ILogObserver, level: str) -> ILogObserver:
 
 @implementer(ILogObserver)
 class OnceAMinute:
-    """Passes on one line a minute of each kind that ``once_a_minute`` names, or of Autobahn, and all other lines."""
+    """Limits lines that clients can cause to one a minute of each kind; passes on all other lines."""
 
     def __init__(self, observer: ILogObserver) -> None:
         self._observer = observer

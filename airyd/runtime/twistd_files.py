@@ -19,8 +19,8 @@ _OTHER_LOG_FILE: Final = "name another file"
 def check_twistd_files(options: Mapping[str, Any]) -> None:
     """Raise ``ConfigurationError`` if twistd can't open or write its files.
 
-    A pid file from an earlier process that has this process' number is removed: in a container every start has the same
-    number, and twistd would take itself for the other process.
+    A pid file with this process's own PID is left from an earlier start, so it is removed: in a container every start
+    has the same PID, and twistd would refuse to start because of itself.
 
     :param options: twistd's own options, which stand before the word ``airyd``
     """
@@ -55,14 +55,14 @@ def _check_other_process(name: str, path: Path) -> None:
     except (OSError, ValueError):
         number = 0
     if not 0 < number < 1 << 31:
-        raise ConfigurationError(f"--pidfile {name}: it holds no process number; delete it, or {_OTHER_PID_FILE}")
+        raise ConfigurationError(f"--pidfile {name}: it holds no PID; delete it, or {_OTHER_PID_FILE}")
     if number == os.getpid():
         with suppress(OSError):  # the next check reports a file that can't be changed
             path.unlink()
     elif (program := _program(number)) is not None:
         raise ConfigurationError(
-            f"--pidfile {name}: process {number} ({program}) is running; stop it, if it is another airyd, or "
-            f"{_OTHER_PID_FILE}; if it is something else, delete the file"
+            f"--pidfile {name}: process {number} ({program}) is running. If it is another airyd, stop it, or "
+            f"{_OTHER_PID_FILE}. If it is something else, delete the file"
         )
 
 
@@ -102,5 +102,6 @@ def _check_writable(option: str, name: str, path: Path, otherwise: str) -> None:
     folder = path.absolute().parent
     if not folder.is_dir():
         raise ConfigurationError(f"{option} {name}: there is no folder {folder}; make it, or {otherwise}")
-    if not os.access(path if path.exists() else folder, os.W_OK):
-        raise ConfigurationError(f"{option} {name}: airyd may not write in the folder {folder}; {otherwise}")
+    target = path if path.exists() else folder
+    if not os.access(target, os.W_OK):
+        raise ConfigurationError(f"{option} {name}: airyd may not write to {target}; {otherwise}")

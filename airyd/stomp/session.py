@@ -111,7 +111,7 @@ class Session:
                 )
         except StompError as error:
             self._move(State.FAILED)
-            # The traceback refers to this frame, and so to the list: that would be a reference cycle.
+            # The traceback refers to this call's variables, and so to the list: that would be a reference cycle.
             requests.append(Violation(error.with_traceback(None)))
         return requests
 
@@ -120,7 +120,7 @@ class Session:
 
         :param session_id: letters, digits and dashes
 
-        Raises ``RuntimeError`` unless the session is ``AUTHENTICATING``: an authenticator may answer after its end.
+        Raises ``RuntimeError`` unless the session is ``AUTHENTICATING``; it may end before the authenticator answers.
         """
         step = TABLE[Command.CONNECTED][self.state]
         if not isinstance(step, State):
@@ -135,14 +135,14 @@ class Session:
         return Frame(Command.RECEIPT, {Header.RECEIPT_ID: receipt, **headers}).encode(self.version)
 
     def remember_settled(self, request: Subscribe, message_ids: Iterable[str]) -> None:
-        """Remember messages of a subscription that no longer await an ACK, for :meth:`was_settled`."""
+        """Remember which messages of a subscription no longer await an ACK; :meth:`was_settled` uses that."""
         subscription: int | str | None = request.ordinal
         if self.version is not Version.V1_2:
             subscription = request.id if self.version is Version.V1_1 else None
         self._subscriptions.remember_settled(subscription, message_ids)
 
     def was_settled(self, request: Ack) -> bool:
-        """Return whether the message of an ACK or NACK was sent and no longer awaits one."""
+        """Return whether the message that an ACK or NACK names was sent, and is already settled."""
         subscription = request.subscription_id if request.ordinal is None else request.ordinal
         return self._subscriptions.was_settled(subscription, request.message_id)
 
@@ -152,7 +152,7 @@ class Session:
         ``detail`` is the sentence in the body. This may be called in every state.
         """
         self._move(State.FAILED)
-        self._subscriptions = SubscriptionIds(self._limits)  # not before: earlier requests may still have used them
+        self._subscriptions = SubscriptionIds(self._limits)  # only now: earlier requests may have needed them
         headers = {Header.MESSAGE: fault.message, Header.CONTENT_TYPE: "text/plain"}
         if receipt is not None:
             headers[Header.RECEIPT_ID] = receipt
@@ -201,7 +201,7 @@ class Session:
     def _disconnect(self, frame: Frame) -> Disconnect:
         return Disconnect(frame.receipt)
 
-    # SubscriptionIds
+    # Subscriptions
 
     def _subscribe(self, frame: Frame) -> Subscribe:
         headers = frame.headers

@@ -91,16 +91,16 @@ class Header:
 
 
 class Rules(NamedTuple):
-    """The rules of one STOMP version that other versions do not share.
+    """The rules of one STOMP version, as far as they differ between versions.
 
     :ivar subprotocol: the version's name in the WebSocket opening handshake
     :ivar escapes: the characters that headers escape, each with its escape
-    :ivar trims_headers: whether spaces around header names and values are padding
-    :ivar crlf: whether a line may end in CR LF as well as in LF, so that no header contains a CR
+    :ivar trims_headers: whether spaces around header names and values are removed
+    :ivar crlf: whether CR LF ends a line, and a header contains no other CR (1.0 trims the CR like a space)
     :ivar heart_beats: whether heart-beats exist
     :ivar nack: whether NACK exists
     :ivar needs_subscription_id: whether SUBSCRIBE and UNSUBSCRIBE must have an ``id``
-    :ivar refuses_stray_bodies: whether a body is a fault on a frame that must not have one; else it is ignored
+    :ivar refuses_stray_bodies: whether a body is a fault on a frame that must have none; if not, the body is ignored
     """
 
     subprotocol: str
@@ -120,7 +120,7 @@ class Version(Enum):
     V1_1 = "1.1"
     V1_2 = "1.2"
 
-    #: The rules in which this version differs from others.
+    #: The rules of this version, as far as they differ between versions.
     rules: Rules
 
 
@@ -231,7 +231,10 @@ _ACK_ID: Final = re.compile(r"(0|[1-9][0-9]{0,17})-(.+)\Z", re.DOTALL)
 
 
 def ack_id(ordinal: int, message_id: str) -> str:
-    """Return the ``ack`` header of a MESSAGE of the subscription with this ordinal (STOMP 1.2, "MESSAGE")."""
+    """Return the ``ack`` header of a MESSAGE (STOMP 1.2, "MESSAGE").
+
+    ``ordinal`` is the subscription's number on its connection.
+    """
     return f"{ordinal}-{message_id}"
 
 
@@ -270,7 +273,7 @@ class HeartBeat(NamedTuple):
         return f"{self.sends},{self.wants}"
 
 
-@lru_cache(maxsize=32)  # clients that send the same header share the result, 112 bytes that each keeps
+@lru_cache(maxsize=32)  # each client keeps the result, 112 bytes; equal headers share one
 def negotiate_heart_beat(server: HeartBeat, client: HeartBeat) -> tuple[int, int]:
     """Return ``(send_every, expect_every)`` for the server, in milliseconds (STOMP 1.2, "Heart-beating").
 

@@ -1,12 +1,12 @@
 """The server's side of one WebSocket connection (RFC 6455): opening handshake, messages from the client, closing.
 
 Autobahn is the WebSocket implementation: it reads frames, detects violations, answers pings, and performs the closing
-handshake. This is the only module that uses its internals. Messages that have arrived complete are read without it
-(2 µs each; Autobahn takes 11 for a frame), and so is the opening handshake (``airyd.websocket.handshake``).
+handshake. This is the only module that uses its internals. airyd itself reads the opening handshake
+(``airyd.websocket.handshake``), and messages that have arrived complete: that takes 2 µs each, with Autobahn 11.
 
 Autobahn keeps some seventy attributes on each connection. Here, those that never change are class attributes, those
-that an idle connection needs are in slots, and the others are in the instance's ``__dict__``, which is deleted at the
-end of each frame that Autobahn reads.
+that an idle connection needs are in slots, and the others are in the instance's ``__dict__``. That is deleted after
+each message that Autobahn reads.
 
 These names are not part of Autobahn's API. setup.cfg pins its version, and tests/websocket/test_autobahn.py tests what
 each of them must do.
@@ -19,7 +19,7 @@ each of them must do.
 ``inside_message``              read: whether the next frame continues a message
 ``onFrameBegin``                extended: each message gets its own UTF-8 validator and inflater
 ``onFrameData``                 extended: unmasks, and stops when the inflater's budget is used up
-``onFrameEnd``                  extended: deletes the frame's attributes
+``onFrameEnd``                  extended: deletes the attributes after the last frame of a message
 ``utf8validator``               set: checks text in 0.7 µs, where Autobahn's own takes 3.7
 ``_perMessageCompress``         set: inflates compressed messages; None makes RSV1 a violation
 ``_isMessageCompressed``        read: whether the inflater is in use
@@ -42,7 +42,7 @@ each of them must do.
 =============================== ========================================================================================
 
 Autobahn's own ``connectionMade``, ``connectionLost`` and ``dataReceived`` are never called, so it sets no attributes
-and starts no timers: all deadlines are on one timer wheel.
+and starts no timers. All deadlines are on one timer wheel (``airyd.client.timer_wheel``).
 """
 
 from __future__ import annotations
@@ -89,9 +89,10 @@ class Utf8Validator:
         self._count = 0
 
     def validate(self, piece: bytes) -> tuple[bool, bool, int, int]:
-        """Validate a piece; return whether it is valid, whether it ends a character, and twice the bytes so far.
+        """Validate a piece; return a tuple in the form of Autobahn's validator.
 
-        For an invalid piece, these are the bytes before the invalid character.
+        It says whether the piece is valid, whether it ends with a complete character, and, two times, how many bytes of
+        the message come before the first incomplete or invalid character.
         """
         data = self._begun + piece
         try:
@@ -146,12 +147,12 @@ class _MessageInflater(Inflater):
             raise PayloadCorruptError(str(error)) from error
 
 
-#: The inflater of every connection with compression, between its messages.
+#: Marks a connection with compression between messages, which needs no inflater; all connections share it.
 _NO_MESSAGE: Final = _MessageInflater(READ_BYTES)
 
 
 class _UnusedDeferred:
-    """Replaces a Deferred of Autobahn's that airyd does not use."""
+    """Replaces a Deferred of Autobahn that airyd does not use."""
 
     __slots__ = ()
 
@@ -164,7 +165,7 @@ class WebSocketConnection(WebSocketServerProtocol):
 
     A subclass implements :meth:`write`, :meth:`disconnect`, :meth:`refuse` and :meth:`close_frame_sent`.
 
-    :ivar is_paused: whether no payload is passed on for now
+    :ivar is_paused: whether the client has called :meth:`pause`; then it gets no payload
     """
 
     __slots__ = (
@@ -225,7 +226,7 @@ class WebSocketConnection(WebSocketServerProtocol):
         raise NotImplementedError
 
     def close_frame_sent(self) -> None:
-        """Handle that a close frame was sent: by airyd, as a reply, or by Autobahn for a violation of RFC 6455."""
+        """React to a close frame that was sent: by airyd, as a reply, or by Autobahn for a violation of RFC 6455."""
         raise NotImplementedError
 
     def disconnect(self, abort: bool) -> None:
@@ -263,7 +264,7 @@ class WebSocketConnection(WebSocketServerProtocol):
 
     @property
     def how_it_closed(self) -> str:
-        """How the connection was closed, if airyd's STOMP did not close it: one of the kinds of ``airyd.metrics``."""
+        """How the connection was closed, if neither by ``close()`` nor by ``refuse()``: a kind of ``airyd.metrics``."""
         if self.failedByMe:
             return CLOSED_WEBSOCKET
         return CLOSED_BY_CLIENT if self.wasClean else CLOSED_LOST
@@ -282,11 +283,11 @@ class WebSocketConnection(WebSocketServerProtocol):
             data = self._shake_hands(data)
         if data and self.state != self.STATE_CLOSED:
             self.data += data
-            if not self._has_more:  # TLS may deliver more after reading was paused
+            if not self._has_more:  # else a later turn reads it; TLS may deliver bytes after reading was paused
                 self._read_frames()
 
     def _shake_hands(self, data: bytes) -> bytes:
-        """Read a piece of the request; answer it when it is complete; return the bytes after it."""
+        """Read a piece of the opening request; when that is complete, answer it and return the bytes after it."""
         assert self._handshake is not None  # noqa: S101  # the opening is not taken before the handshake is done
         try:
             accepted = self._handshake.read(data)
@@ -326,7 +327,7 @@ class WebSocketConnection(WebSocketServerProtocol):
         super().onFrameBegin()
 
     def onFrameData(self, payload: bytes) -> bool | None:
-        """Handle a piece of a frame's payload, which is still masked; return False to stop reading for now."""
+        """Unmask and handle a piece of a frame's payload; return False to stop reading for now."""
         mask: Any = self.current_frame.mask  # Autobahn's type is wrong: it is bytes, or None
         if mask and payload:
             payload = unmask(payload, mask, self.current_frame_masker.pointer() - len(payload))
@@ -364,7 +365,8 @@ class WebSocketConnection(WebSocketServerProtocol):
     def onMessageEnd(self) -> None:
         """See ``IWebSocketChannelApi``."""
 
-    # A compressed message that is longer than a turn's budget: nothing more is read until all of it was passed on.
+    # The rest of a compressed message that is longer than the budget of one turn: nothing more is read from the socket
+    # until all of it was passed on.
 
     @property
     def _has_more(self) -> bool:
@@ -397,7 +399,7 @@ class WebSocketConnection(WebSocketServerProtocol):
         self.transport.pauseProducing()
 
     def resume(self) -> None:
-        """See ``IChannel``; bytes that were read already come first."""
+        """See ``IChannel``; the rest of a compressed message is passed on first."""
         self.is_paused = False
         if self._perMessageCompress is not None and self._has_more:
             self._read_in_next_turn(self._perMessageCompress)
@@ -407,7 +409,7 @@ class WebSocketConnection(WebSocketServerProtocol):
     # Sending and closing by Autobahn.
 
     def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
-        """Send Autobahn's bytes; it always uses the defaults of the last two parameters."""
+        """Send Autobahn's bytes; Autobahn never sets the last two parameters here."""
         self.write(data)
 
     def sendCloseFrame(self, code: int | None = None, reasonUtf8: bytes | None = None, isReply: bool = False) -> None:
@@ -421,7 +423,7 @@ class WebSocketConnection(WebSocketServerProtocol):
         self.sendCloseFrame(code, reason.encode())
 
     def _closeConnection(self, abort: bool = False) -> None:
-        # Autobahn would abort after a clean closing handshake, but an RST can make the client miss the close frame.
+        # Autobahn aborts even after a clean closing handshake, but an RST can make the client miss the close frame.
         self.disconnect(abort and not self.wasClean)
 
 

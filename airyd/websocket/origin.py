@@ -13,7 +13,7 @@ ANY: Final = "*"
 #: The origin of a page that has none of its own, such as a sandboxed frame. Any page can create such a frame.
 NULL: Final = "null"
 _FILE: Final = "file://"
-#: The values of ``--origin``, in lower case, that allow pages that anybody can make, such as a downloaded file.
+#: The values of ``--origin``, in lower case, with which a page of anybody may connect, such as a downloaded file.
 ANYBODYS: Final = (ANY, NULL, _FILE, f"{_FILE}/")
 _DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
 #: The most characters of an origin: a scheme, the longest host name (RFC 1035, section 2.3.4), and a port.
@@ -56,7 +56,7 @@ class OriginPolicy:
         self._exact = frozenset(listed or map(_read_origin, always))
 
     def allows(self, origin: str | None, host: str) -> bool:
-        """Return whether a page of this origin may connect to this ``Host``; programs, which send no origin, may."""
+        """Return whether a page of this origin may connect to this ``Host``; programs, without one, may."""
         if origin is None or self._any:
             return True
         page = _read_origin(origin)
@@ -76,7 +76,7 @@ def describe_refusal(origin: str) -> str:
     if page is None:
         return "This page may not connect: its Origin header is not a valid origin."
     text = _write(page)
-    more = "; any web page can use it, by a sandboxed frame" if text == NULL else ""
+    more = "; but then any web page can connect, from a sandboxed frame" if text == NULL else ""
     return f"A page of the origin {text} may not connect; --origin {text} would allow it{more}."
 
 
@@ -137,7 +137,7 @@ def _is_own(page: Origin, host: str) -> bool:
     """Return whether a page connects to its own host and port.
 
     The schemes are not compared: behind a proxy that ends TLS, a page of ``https:`` reaches a ``ws:`` server. Port 80,
-    port 443 and no port are equal: a proxy puts the port that it listens on into ``Host``, or leaves it out.
+    port 443 and no port count as equal, because proxies write any of these into ``Host``.
     """
     try:
         own = read_authority(host)

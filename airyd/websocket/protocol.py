@@ -1,4 +1,4 @@
-"""STOMP over WebSocket: the channel of each client (sends, buffer limit, close codes), and the factory of channels."""
+"""STOMP over WebSocket: the channel of each client (``IChannel``: sending and closing), and the factory of channels."""
 
 from __future__ import annotations
 
@@ -34,7 +34,10 @@ from airyd.websocket.transport import direct_of
 class StompWebSocket(WebSocketConnection):
     """The channel of one client.
 
-    While bytes are queued, all others are sent by :meth:`write`, so that none overtakes them.
+    Bytes leave in one of two ways: by :attr:`direct`, or through the queue of Twisted's transport. While bytes are
+    queued, ``direct`` is None, so that nothing overtakes them.
+
+    :ivar direct: see ``IChannel``
     """
 
     __slots__ = ("_close_kind", "_deadline", "_output_buffer", "direct")
@@ -51,7 +54,7 @@ class StompWebSocket(WebSocketConnection):
         self._deadline: Timer | None = None
         self._output_buffer: OutputBuffer | None = None
         self._close_kind: str | None = None
-        below = direct_of(self.transport)
+        below = direct_of(self.transport)  # the TCP or unix connection, without TLS around it
         if below is not None:
             below.observer = self
             self._open_direct()
@@ -65,7 +68,7 @@ class StompWebSocket(WebSocketConnection):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See ``IProtocol``."""
-        # First of all: the socket is gone, so its bound send must not be called again.
+        # This comes first: the socket is gone, so its bound send must not be called again.
         self.direct = None
         self._client.ended()
         self.factory.remove(self)
@@ -79,7 +82,7 @@ class StompWebSocket(WebSocketConnection):
         metrics.connections -= 1
         metrics.connections_closed[self._close_kind or self.how_it_closed] += 1
         super().connectionLost(reason)
-        # This breaks the reference cycle of client and channel: the garbage collector must not look at connections
+        # This breaks the reference cycle of client and channel: a cycle would never be freed
         # (airyd.runtime.garbage_collection).
         del self._client
 
@@ -87,7 +90,7 @@ class StompWebSocket(WebSocketConnection):
 
     @property
     def buffered(self) -> int:
-        """Bytes that wait to be sent."""
+        """The number of bytes that wait to be sent (``IChannel``)."""
         below = direct_of(self.transport)
         return 0 if below is None else below.buffered
 
@@ -196,14 +199,15 @@ class StompWebSocket(WebSocketConnection):
             self.transport.abortConnection()
             return
         if self._close_kind == CLOSED_REFUSED and direct_of(self.transport) is self.transport:
-            # Closing with unread bytes of the request would send an RST, and the client would lose the answer: read on.
+            # A close with unread bytes of the request would send an RST, and the client would lose the answer. So only
+            # the write side is closed, and airyd reads on.
             self.transport.loseWriteConnection()
         else:
             self.transport.loseConnection()
         self._linger()
 
     def _linger(self) -> None:
-        """Give the client ``CLOSE_PATIENCE`` seconds to read its last frames and to answer."""
+        """Drop the connection in ``CLOSE_PATIENCE`` seconds, after the client could read its last frames and answer."""
         if self._deadline is None:
             self._deadline = self.factory.context.wheel.call_later(CLOSE_PATIENCE, self.abort)
 
@@ -266,13 +270,13 @@ class StompWebSocketFactory(WebSocketConnectionFactory):
         return _ConnectionOverLimit()
 
     def remove(self, channel: StompWebSocket) -> None:
-        """Forget a connection that is gone."""
+        """Forget a connection that was closed."""
         self.channels.discard(channel)
         if not self.channels and self._emptied is not None:
             emptied, self._emptied = self._emptied, None
             emptied.callback(None)
 
     def when_empty(self) -> Deferred[None]:
-        """Return a Deferred that fires when the last connection is gone; call it once, while some are open."""
+        """Return a Deferred that fires when the last connection is closed; call this once, while some are open."""
         self._emptied = Deferred()
         return self._emptied

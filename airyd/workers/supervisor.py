@@ -1,4 +1,4 @@
-"""Supervises the workers: starts and restarts them, covers for one that is silent or gone, and stops them."""
+"""Supervises the workers: starts and restarts them, lets others accept for one that is silent or gone, stops them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from airyd.workers.process import WorkerObserver, WorkerProcess
 #: Seconds until a worker that has ended is restarted: doubled after each failure in a row, up to the second number.
 FIRST_PAUSE: Final = 0.25
 LONGEST_PAUSE: Final = 30.0
-#: Seconds of serving after which the count of failures in a row starts anew.
+#: A worker that has served for this many seconds is sound: when it ends, its count of failures begins at 0 again.
 SOUND_AFTER: Final = 60.0
-#: Seconds between two checks of the workers. Silence is counted in checks, and reports are read between two checks. So
-#: if the parent was stopped, or the machine was suspended, that counts as one check only.
+#: Seconds between two checks of the workers. Silence is counted in checks, not in seconds, so time in which the parent
+#: or the whole machine was stopped counts as one check at most.
 ALIVE_CHECK_EVERY: Final = 1.0
 #: Checks without a sign of life after which others accept from a worker's sockets, and after which it is killed. A
 #: worker that is only busy answers between two turns of its reactor, which take far less than a second.
@@ -33,7 +33,7 @@ STOP_PATIENCE: Final = 15.0
 
 
 class WorkerState(Enum):
-    """The state of a worker."""
+    """The state of a worker: WAITING for its (re)start, LEAVING after it has stopped accepting clients."""
 
     WAITING = auto()
     STARTING = auto()
@@ -145,8 +145,8 @@ class Supervisor:
         was_silent, worker.is_silent = worker.is_silent, not starts and checks >= CHECKS_UNTIL_COVERED
         if worker.is_silent and not was_silent:
             self._log.warn(
-                "worker {number} does not answer; other workers accept its clients until it does, and after {most:g} s "
-                "it is killed",
+                "worker {number} does not answer; until it does, other workers accept new clients in its place; it is "
+                "killed when it has not answered for {most:g} s",
                 number=worker.number + 1,
                 most=most * ALIVE_CHECK_EVERY,
             )

@@ -1,4 +1,4 @@
-/** Keeps a client of @stomp/stompjs logged in with what getToken fetches; ended is called for what a token takes away. */
+/** Keeps a client of @stomp/stompjs logged in; calls ended(id, destination) if a new token forbids a subscription. */
 export function stayLoggedIn(client, getToken, ended) {
   const { onConnect } = client;
   client.beforeConnect = async () => {
@@ -12,7 +12,7 @@ export function stayLoggedIn(client, getToken, ended) {
     onConnect(frame);
     client.subscribe("/airyd/status", (message) => {
       const { type, within, id, destination } = JSON.parse(message.body);
-      if (type === "token") setTimeout(refresh, within * 500); // half of the time: short tokens come one by one, too
+      if (type === "token") setTimeout(refresh, within * 500); // when half of the seconds are over
       if (type === "subscription") ended(id, destination);
     }, { id: "login" });
   };

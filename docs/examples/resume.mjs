@@ -1,5 +1,5 @@
 import { Client } from "@stomp/stompjs";
-/** Calls onEvent once for each event, in order, and reload when a destination's state must be fetched afresh. */
+/** Returns a client that calls onEvent once for each event, and reload when a destination's data must be loaded. */
 export function follow(brokerURL, destinations, onEvent, reload) {
   const last = {}; // by destination: what to resume after
   const client = new Client({ brokerURL, reconnectDelay: 2000 });
@@ -15,6 +15,5 @@ export function follow(brokerURL, destinations, onEvent, reload) {
       last[destination] = { "last-message-id": message.headers["message-id"] };
     }, headers);
   });
-  client.activate();
   return client;
 }

@@ -1,4 +1,4 @@
-/** Calls show with "connecting", "catching up" or "live", and reload as follow() does, whose result client is. */
+/** Calls show with "connecting", "catching up" or "live", and reload(destination) if the server missed events. */
 export function heed(client, show, reload) {
   const { onConnect } = client;
   show("connecting");
@@ -8,8 +8,8 @@ export function heed(client, show, reload) {
     show("catching up");
     client.subscribe("/airyd/status", (message) => {
       const { type, state, destinations } = JSON.parse(message.body);
-      if (type === "source") show(state === "up" ? "live" : "catching up"); // at once, and with every change
-      if (type === "gap") destinations.forEach(reload); // what comes after this is whole again
+      if (type === "source") show(state === "up" ? "live" : "catching up"); // the state now, then each change
+      if (type === "gap") destinations.forEach(reload); // events that come after this are complete
     }, { id: "status" });
   };
 }

@@ -60,7 +60,7 @@ class AnonymousTests(SynchronousTestCase):
 
     def test_repeated_words(self) -> None:
         error = self.assertRaises(ConfigurationError, authenticator, "anonymous:send:public:send")
-        self.assertEqual(str(error), "--auth anonymous: word 'send' is given twice")
+        self.assertEqual(str(error), "--auth anonymous: parameter 'send' is given twice")
 
     def test_ten_thousand_are_one(self) -> None:
         anonymous = authenticator("anonymous")

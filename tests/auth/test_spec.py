@@ -37,16 +37,16 @@ class WordsTests(SynchronousTestCase):
 
     def test_wrong(self) -> None:
         for arguments, said in (
-            ("on=1", "word 'on' takes no value"),
-            ("on=", "word 'on' takes no value"),
-            ("file", "word 'file' needs a value: file=..."),
-            ("file=", "word 'file' needs a value: file=..."),
-            ("on:on", "word 'on' is given twice"),
-            (f"rate={MARK}", "word 'rate' must be a number from 0 to 10"),
-            ("flie=x", "unknown word 'flie'; did you mean file? These are known here: on, file=, rate="),
-            ("colour=x", "unknown word 'colour'. These are known here: "),
-            ("on:", "word 2 is empty"),
-            (f"file=a:{MARK}", "word 2 is unknown (a colon within a value is written \\:)"),
-            (f"{MARK}:{MARK}", "word 1 is unknown"),
+            ("on=1", "parameter 'on' takes no value"),
+            ("on=", "parameter 'on' takes no value"),
+            ("file", "parameter 'file' needs a value: file=..."),
+            ("file=", "parameter 'file' needs a value: file=..."),
+            ("on:on", "parameter 'on' is given twice"),
+            (f"rate={MARK}", "parameter 'rate' must be a number from 0 to 10"),
+            ("flie=x", "unknown parameter 'flie'; did you mean file? These are known here: on, file=, rate="),
+            ("colour=x", "unknown parameter 'colour'. These are known here: "),
+            ("on:", "parameter 2 is empty"),
+            (f"file=a:{MARK}", "parameter 2 is unknown (a colon within a value is written \\:)"),
+            (f"{MARK}:{MARK}", "parameter 1 is unknown"),
         ):
             self.assertIn(said, self.refused(arguments))

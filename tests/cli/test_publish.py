@@ -48,7 +48,7 @@ class LineTests(SynchronousTestCase):
                 raise OSError(5, "Input/output error")
 
         error = self.assertRaises(PublishFailed, next, read_lines(Gone()))
-        self.assertEqual("cannot read on: Input/output error", str(error))
+        self.assertEqual("cannot read standard input: Input/output error", str(error))
 
 
 class PublishTests(SynchronousTestCase):
@@ -137,8 +137,8 @@ class PublishTests(SynchronousTestCase):
     def test_other_servers(self) -> None:
         """Whatever answers, one line says what is wrong."""
         for status, answer, expected in [
-            (200, b"hello", "line 1: the answer holds no id: is this airyd's admin endpoint?"),
-            (200, b'{"id":7}', "line 1: the answer holds no id: is this airyd's admin endpoint?"),
+            (200, b"hello", "line 1: the answer has no id: is this airyd's admin page?"),
+            (200, b'{"id":7}', "line 1: the answer has no id: is this airyd's admin page?"),
             (405, b"<html>...", "line 1: 405 "),
             (500, b"", "line 1: not confirmed: 500 "),
             (403, b"wrong\norigin", "line 1: 403 "),

@@ -25,7 +25,7 @@ ANSWER = (200, b'{"subject": "ann", "at": 1795000000.25, "until": 1795090000}')
 
 
 class AdminTests(SynchronousTestCase):
-    """Revoking through the admin endpoint."""
+    """Revoking through the admin page."""
 
     def setUp(self) -> None:
         self.web = Web()
@@ -57,7 +57,7 @@ class AdminTests(SynchronousTestCase):
     def test_no_airyd(self) -> None:
         for answer in (b"{}", b"<html>", b'{"at": "x", "until": 1}', b'{"at": 1, "until": Infinity}'):
             self.web.answer = _answering(200, answer)
-            self.assertIn("is this airyd's admin endpoint?", self.failed())
+            self.assertIn("is this airyd's admin page?", self.failed())
 
     def test_no_answer(self) -> None:
         """The message says that the outcome is unknown and that repeating is safe."""
@@ -131,7 +131,7 @@ class SourceTests(RedisCase):
         await succeed(None)
         for url in ("memory:", "sample:"):
             error = self.assertRaises(ConfigurationError, keeper_of, url, self.reactor, time.time, {})
-            self.assertIn("admin endpoint", str(error))
+            self.assertIn("admin page", str(error))
 
 
 def _answering(status: int, body: bytes) -> Callable[[bytes], tuple[int, bytes]]:

@@ -18,5 +18,6 @@ const client = follow(
 if (config.heeds) heed(client, (state) => say("state", { state }), reload);
 client.reconnectDelay = config.reconnectDelay ?? client.reconnectDelay;
 client.onDisconnect = () => say("disconnected");
+client.activate();
 
 obey({ disconnect: () => client.deactivate() });

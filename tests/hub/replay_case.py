@@ -103,7 +103,7 @@ class ReplayCase(SynchronousTestCase):
         """Let the feed deliver a batch."""
         start = self.twin.cursor[NAME]
         self.twin.cursor[NAME] += count
-        to.feed(self.twin.ledger[NAME][start : start + count])
+        to.feed(self.twin.ledger[NAME][start : start + count], event_id(start))
 
     def answer(self, fails: bool = False) -> None:
         """Answer the oldest request for a page."""

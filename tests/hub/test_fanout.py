@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.errors import StompError
 from airyd.events import MESSAGE, Event
-from airyd.hub.fanout import BATCH_BYTES, Audience, Group, Recipients
+from airyd.hub.fanout import BATCH_BYTES, Audience, Counter, MemberGroup, Recipients
 from airyd.metrics import Metrics
 from airyd.stomp.message import message_head, message_tail
 from airyd.stomp.spec import Version
@@ -31,7 +31,7 @@ class Member:
 
     def __init__(self, channel: MemoryChannel) -> None:
         self.channel = channel
-        self.group: Group[Member] | None = None
+        self.group: MemberGroup | None = None
         self.recipients: Recipients[Member] | None = None
         self.index = 0
 
@@ -55,19 +55,19 @@ class Leaver(Idle):
         """Leave."""
         super().fail(error)
         assert self.member is not None
-        leave(self.audience, self.member)
+        leave(self.member)
 
 
-def leave(audience: Audience[Member], member: Member) -> None:
+def leave(member: Member) -> None:
     """Remove a member."""
     assert member.group is not None
-    audience.leave(member, member.group)
+    member.group.leave(member)
 
 
-def ahead(audience: Audience[Member], member: Member) -> None:
+def ahead(member: Member) -> None:
     """Flush one member."""
     assert member.group is not None
-    audience.flush(member, member.group)
+    member.group.flush(member)
 
 
 class FanoutCase(SynchronousTestCase):
@@ -75,7 +75,7 @@ class FanoutCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.metrics = Metrics([MESSAGE])
-        self.audience: Audience[Member] = Audience(MESSAGE, None, self.metrics)
+        self.audience: Audience[Member] = Audience(None, Counter(MESSAGE, self.metrics))
 
     def join(self, bound: int = 1 << 21, tls: bool = False, head: bytes = _HEAD) -> tuple[Member, MemoryChannel]:
         """Add a member with a channel of its own."""
@@ -120,7 +120,7 @@ class FlushTests(FanoutCase):
         self.assertRaises(ZeroDivisionError, self.flush)
         while self.audience.is_in_flight:
             self.audience.advance(1000)
-        leave(self.audience, broken)
+        leave(broken)
         self.append(2)
         self.flush()
         self.assertEqual([each.bodies for _, each in members], [[body(1), body(2)]] * 3)
@@ -248,7 +248,7 @@ class SocketTests(FanoutCase):
         member, channel = self.join()
         channel.room = 100
         self.append(1, 2, 3, size=40_000)
-        ahead(self.audience, member)
+        ahead(member)
         self.assertEqual(channel.bodies, [body(number, 40_000) for number in (1, 2, 3)])
         self.assertEqual(len(channel.sends), 1)
 
@@ -260,7 +260,7 @@ class SocketTests(FanoutCase):
         owner.is_closing = True
         channel.room = 100
         self.append(1, 2, 3, size=40_000)
-        ahead(self.audience, member)
+        ahead(member)
         self.assertEqual(channel.bodies, [body(number, 40_000) for number in (1, 2, 3)])
         self.assertEqual((len(channel.sends), channel.stalls), (1, 1))
 
@@ -280,7 +280,7 @@ class MembershipTests(FanoutCase):
     def test_whoever_leaves_gets_nothing_more(self) -> None:
         (member, first), (_, second) = self.join(), self.join()
         self.append(1)
-        leave(self.audience, member)
+        leave(member)
         self.append(2)
         self.flush()
         self.assertEqual((first.bodies, second.bodies), ([], [body(1), body(2)]))
@@ -290,10 +290,10 @@ class MembershipTests(FanoutCase):
         """Events that were sent ahead are not sent again in a later batch."""
         (member, first), (_, second) = self.join(), self.join()
         self.append(1)
-        ahead(self.audience, member)
+        ahead(member)
         self.assertEqual((first.bodies, second.bodies), ([body(1)], []))
         self.append(2)
-        ahead(self.audience, member)
+        ahead(member)
         self.assertEqual((first.bodies, second.bodies), ([body(1), body(2)], []))
         self.flush()
         self.append(3)
@@ -310,7 +310,7 @@ class MembershipTests(FanoutCase):
             for number, index in enumerate(order):
                 self.append(number)
                 self.flush()
-                leave(self.audience, joined[index][0])
+                leave(joined[index][0])
                 stay.remove(index)
                 self.assertCountEqual(self.audience.members, [joined[each][0] for each in stay])
             for number, index in enumerate(order):
@@ -343,7 +343,7 @@ class MembershipTests(FanoutCase):
         member, channel = self.join(bound=10, tls=True)
         self.join()
         self.append(1)
-        ahead(self.audience, member)
+        ahead(member)
         self.assertEqual((channel.wire, len(self.audience.members), member.group), (b"", 1, None))
 
     def test_whoever_leaves_within_the_first_of_its_own_batches(self) -> None:
@@ -353,10 +353,10 @@ class MembershipTests(FanoutCase):
 
         def reenter() -> None:
             if member.group is not None:
-                leave(self.audience, member)
+                leave(member)
 
         channel.reenter = reenter
-        ahead(self.audience, member)
+        ahead(member)
         self.assertEqual(channel.bodies, [body(1, BATCH_BYTES)])
         self.assertEqual(self.metrics.deliveries[MESSAGE], 1)
 
@@ -410,7 +410,7 @@ class UnderWayTests(FanoutCase):
             self.begin(1, most=2)
             had = [channel.bodies for _, channel in joined]
             self.assertEqual(sorted(had), [[], [], [], [body(1)], [body(1)]])
-            leave(self.audience, joined[leaver][0])
+            leave(joined[leaver][0])
             self.finish()
             self.append(2)
             self.flush()
@@ -418,7 +418,7 @@ class UnderWayTests(FanoutCase):
                 expected = had[leaver] if index == leaver else [body(1), body(2)]
                 self.assertEqual(channel.bodies, expected)
                 if index != leaver:
-                    leave(self.audience, member)
+                    leave(member)
 
     def test_who_has_it_and_who_does_not_change_their_way(self) -> None:
         """Another subscription's send stalls, and is read again."""
@@ -451,7 +451,7 @@ class UnderWayTests(FanoutCase):
         self.assertEqual([channel.bodies for channel in first], [[body(1), body(2), body(3)]] * 3)
         self.assertEqual(second.bodies, [body(2), body(3)])
         self.assertEqual((third[1].bodies, tls[1].bodies), ([body(3)], [body(3)]))
-        leave(self.audience, third[0])
+        leave(third[0])
         self.append(4)
         self.flush()
         self.assertEqual((second.bodies[-1], third[1].bodies[-1], tls[1].bodies[-1]), (body(4), body(3), body(4)))
@@ -462,7 +462,7 @@ class UnderWayTests(FanoutCase):
         for _ in range(2):
             member, other = self.join(head=message_head(Version.V1_2, MESSAGE, "own"))
             self.append(2)
-            leave(self.audience, member)
+            leave(member)
             self.assertEqual((other.bodies, self.audience.members), ([], self.audience.members[:1]))
         self.flush()
         self.assertEqual(channel.bodies, [body(1), body(2), body(2)])
@@ -475,7 +475,7 @@ class UnderWayTests(FanoutCase):
         self.append(3)
         bodies = [body(1, 40_000), body(2, 40_000), body(3)]
         for member, channel in joined:
-            ahead(self.audience, member)
+            ahead(member)
             self.assertEqual(channel.bodies, bodies)
         self.finish()
         self.flush()
@@ -489,6 +489,6 @@ class UnderWayTests(FanoutCase):
         members = [self.join()[0] for _ in range(3)]
         self.begin(1, most=1)
         for member in members:
-            leave(self.audience, member)
+            leave(member)
         self.finish()
         self.assertEqual(self.audience.members, [])

@@ -11,7 +11,8 @@ from typing import Any, Final
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.hub.destination import Destination
-from airyd.hub.fanout import Audience, Group, Recipients
+from airyd.hub.fanout import Audience, Group, Recipients, write
+from airyd.hub.filter_index import FilterIndex
 from airyd.hub.hub import Hub
 from airyd.stomp import message as encoding
 from airyd.websocket import frames as wsframe
@@ -22,13 +23,17 @@ PATH: Final[tuple[Callable[..., Any], ...]] = (
     Hub.deliver,
     Hub._pass_on,
     Destination.deliver,
+    FilterIndex.select,
     encoding.message_tail,
+    Destination._append,
     Audience.append,
+    Hub._schedule,
     Hub._flush,
     Audience.start_batch,
     Audience.advance,
     Group.advance,
     Group.write,
+    write,
     wsframe.websocket_framing,
     wsframe.text_header,
     Recipients.serve,

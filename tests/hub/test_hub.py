@@ -113,6 +113,8 @@ class TurnTests(HubCase):
 
     def test_a_filter_that_fails_costs_nobody_what_comes_later(self) -> None:
         class Failing:
+            key: None = None
+
             def matches(self, row: Row) -> bool:
                 if row.event.body == b'{"a":1}':
                     raise ZeroDivisionError

@@ -23,7 +23,7 @@ def body(value: str) -> bytes:
 
 def only(value: str) -> ClaimRowFilter:
     """Return a filter for one channel, a new one each time."""
-    return ClaimRowFilter({"channel_id": frozenset([value])}, missing_allowed=False)
+    return ClaimRowFilter({"channel_id": frozenset([value])}, {})
 
 
 def lazy_rows() -> list[LazyRow]:
@@ -86,7 +86,7 @@ class RowsTests(DestinationCase):
         """Each body of a resuming client's page is decoded once."""
         for value in VALUES:
             self.twin.append(NAME, body(value))
-        both = ClaimRowFilter({"channel_id": frozenset(VALUES[:2]), "user": frozenset("u")}, missing_allowed=True)
+        both = ClaimRowFilter({}, {"channel_id": frozenset(VALUES[:2]), "user": frozenset("u")})
         (peer,) = self.peers(both, last=event_id(0))
         self.assertEqual(self.decoded, [body(value) for value in VALUES])
         self.assertEqual(peer.bodies, [body(value) for value in VALUES[:2]])

@@ -93,7 +93,7 @@ class Daemon:
     Raises ``AssertionError`` with the log if it does not come up, or leaves complaints in its log.
 
     :ivar port: where it serves WebSocket clients
-    :ivar admin_port: where the admin endpoint is
+    :ivar admin_port: where the admin page is
     """
 
     def __init__(self, *options: str, port: int = 0, program: str = TWISTD) -> None:
@@ -187,7 +187,7 @@ class Daemon:
     def request(
         self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
     ) -> tuple[int, bytes]:
-        """Ask the admin endpoint; return the status and the body of its answer."""
+        """Ask the admin page; return the status and the body of its answer."""
         connection = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=PATIENCE)
         try:
             connection.request(method, path, body, headers or {})
@@ -197,7 +197,7 @@ class Daemon:
             connection.close()
 
     def post(self, destination: str, body: bytes) -> tuple[int, bytes]:
-        """Publish through the admin endpoint; return the status and the body of its answer."""
+        """Publish through the admin page; return the status and the body of its answer."""
         return self.request(
             "POST", f"/publish/{destination.removeprefix('/')}", body, {"Content-Type": "application/json"}
         )

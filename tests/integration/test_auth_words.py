@@ -76,9 +76,9 @@ OTHERS: Final = (
     ("nobody", "There are: anonymous, jwt"),
     ("", "There are: anonymous, jwt"),
     ("jwt", "give one of secret-file="),
-    (f"{_GOOD}:", "word 2 is empty"),
-    (f"{_GOOD}:{MARK}", "word 2 is unknown"),
-    (f"jwt:jwks=https://ann:{MARK}@idp.example/keys", "word 2 is unknown"),
+    (f"{_GOOD}:", "parameter 2 is empty"),
+    (f"{_GOOD}:{MARK}", "parameter 2 is unknown"),
+    (f"jwt:jwks=https://ann:{MARK}@idp.example/keys", "parameter 2 is unknown"),
 )
 
 

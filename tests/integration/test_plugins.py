@@ -7,11 +7,14 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Final
 from unittest.mock import patch
+from zipfile import ZipFile
 
+from tests.installation import run
 from tests.integration.case import DaemonTestCase
 from tests.integration.daemon import TWISTD, command, environment
 from tests.integration.raw import RawClient
@@ -28,6 +31,7 @@ class PluginTests(DaemonTestCase):
         folder = mkdtemp(prefix="airyd-test-")
         self.addCleanup(shutil.rmtree, folder)
         shutil.copytree(EXAMPLE, folder, dirs_exist_ok=True)
+        self.folder = Path(folder)
         self.program = f"import sys; sys.path.append({folder!r}); {TWISTD}"
 
     def test_source_and_login(self) -> None:
@@ -46,6 +50,13 @@ class PluginTests(DaemonTestCase):
         stranger: RawClient = self.open(daemon)
         stranger.send("CONNECT", [("accept-version", "1.2"), ("login", "ann"), ("passcode", "sesam")])
         self.assertEqual("401 Unauthorized", stranger.error()[0].headers["message"])
+
+    def test_wheel(self) -> None:
+        """Packaged as docs/plugins.rst shows, the wheel holds all modules."""
+        run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-w", self.folder, self.folder)
+        with ZipFile(next(self.folder.glob("*.whl"))) as wheel:
+            modules = {name for name in wheel.namelist() if name.endswith(".py")}
+        self.assertEqual({"ticker.py", "passcode.py", "twisted/plugins/example_plugins.py"}, modules)
 
     def test_help(self) -> None:
         """Both show up beside airyd's own."""

@@ -43,7 +43,7 @@ class RevocationCase(TokenCase):
         self.assertEqual(client.wait("closed")["code"], 1008)
 
     def admin(self, daemon: Daemon) -> str:
-        """Return the URL of a daemon's admin endpoint."""
+        """Return the URL of a daemon's admin page."""
         return f"http://127.0.0.1:{daemon.admin_port}"
 
     def logged_in(self, daemon: Daemon, **claims: Any) -> RawClient:
@@ -81,7 +81,7 @@ class TwoNodesTests(RevocationCase):
         for client in meant:
             self.assertEqual(client.wait("error")["headers"]["message"], "401 Unauthorized")
 
-        # One token, through the admin endpoint of one node.
+        # One token, through the admin page of one node.
         self.revoke("--jti=b1", self.admin(self.nodes[0]))
         self.assert_logged_out(other[1])
 

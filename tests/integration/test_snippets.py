@@ -284,7 +284,8 @@ class BrowserTests(SynchronousTestCase):
             daemon.wait_for_metrics(subscriptions=0)
         daemon.wait_for_metrics(events_published_total=6)
 
-    def test_token(self) -> None:
+    def with_token(self) -> tuple[Daemon, str]:
+        """Start a daemon that wants a token; return it and a valid token."""
         directory = Path(mkdtemp())
         self.addCleanup(shutil.rmtree, directory)
         secret = directory / "secret"
@@ -293,8 +294,35 @@ class BrowserTests(SynchronousTestCase):
         self.addCleanup(daemon.kill)
         command = [sys.executable, "-m", "airyd.cli", "token", "--secret-file", str(secret), "ann"]
         token = subprocess.run(command, env=environment(), stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+        return daemon, token
+
+    def test_token(self) -> None:
+        daemon, token = self.with_token()
         code = f"const token = {json.dumps(token)};\n{self.first(daemon, self.snippet('connectHeaders'))}"
         self.run_code(7, code.replace("const token", "var token"), daemon)
+
+    def test_all_together(self) -> None:
+        """The examples of docs/clients.rst log in, follow and show the state on one connection."""
+        daemon, token = self.with_token()
+        functions = f"""
+            const onEvent = (destination, body) => console.log(`${{destination}} ${{body}}`);
+            const reload = (destination) => console.log(`reload ${{destination}}`);
+            const [show, ended] = [console.log, console.log];
+            const getToken = async () => {json.dumps(token)};
+        """
+        shown = self.snippet(r"import \{ stayLoggedIn").replace("ws://127.0.0.1:8080/ws.communication", daemon.url)
+        code = functions + shown.replace('from "./', f'from "{(TREE / "docs/examples").as_uri()}/')
+        body = '{"conversation_id": "c1", "message": {"id": "m1"}}'
+        for version in (5, 6, 7):
+            client = NodeClient("snippet.mjs", stompjs=version, code=code)
+            self.addCleanup(client.close)
+            logged = [client.wait("log")["value"] for _ in range(4)]
+            self.assertEqual(["connecting", "catching up"], logged[:2])
+            self.assertEqual({f"reload {MESSAGE}", "live"}, set(logged[2:]))
+            daemon.publish(MESSAGE, body.encode())
+            self.assertEqual(f"{MESSAGE} {body}", client.wait("log")["value"])
+            self.assertEqual([], client.told("error"))
+            client.close()
 
 
 @pytest.mark.integration

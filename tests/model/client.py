@@ -19,7 +19,7 @@ from zope.interface import implementer
 from airyd.client.context import ClientContext
 from airyd.client.wildcard import SubscriptionKey, Wildcard
 from airyd.errors import Fault, StompError
-from airyd.events import Row, RowFilter, event_id_of, message_id
+from airyd.events import RowFilter, event_id_of, message_id
 from airyd.hub.row_filter import LazyRow
 from airyd.hub.subscription import Subscription
 from airyd.interfaces import IPrincipal
@@ -30,17 +30,6 @@ from airyd.stomp.spec import AckMode, Version, ack_id
 from airyd.websocket.frames import websocket_framing
 from tests.model.channel import MemoryChannel, Message, parse, unframe
 from tests.model.twin import EPOCH, Twin
-
-
-@dataclass(frozen=True)
-class Parity:
-    """A filter by value: events with even, or with odd numbers."""
-
-    rest: int
-
-    def matches(self, row: Row) -> bool:
-        """See ``RowFilter``."""
-        return number_of(row.event.id) % 2 == self.rest
 
 
 def number_of(event_id: str) -> int:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from airyd.auth.jwt.row_claims import ClaimRowFilter
 from airyd.events import message_id
 from airyd.patterns import ANY_SEGMENT
 from airyd.stomp.spec import AckMode, Version
-from tests.model.client import Client, Parity
+from tests.model.client import Client
 from tests.model.twin import event_id
 from tests.model.world import DESTINATIONS, EVERYTHING, LATE, World
 
@@ -65,7 +66,7 @@ class Subscribe:
     ack: AckMode
     prefetch: int
     resume: Resume
-    parity: int | None
+    side: str | None
 
     def __call__(self, world: World) -> None:
         """Let it happen."""
@@ -77,7 +78,7 @@ class Subscribe:
         if ANY_SEGMENT in self.destination:
             name, last = name or "all", None
         if (name or self.destination) not in client.subscribed:
-            row_filter = None if self.parity is None else Parity(self.parity)
+            row_filter = None if self.side is None else ClaimRowFilter({"side": {self.side, "both"}}, {})
             client.subscribe(name, self.destination, self.ack, self.prefetch, last, row_filter)
 
 

@@ -50,7 +50,7 @@ _SUBSCRIBE: Final = st.builds(
     ack=st.sampled_from([*[AckMode.AUTO] * 4, AckMode.CLIENT, AckMode.CLIENT_INDIVIDUAL]),
     prefetch=st.integers(1, 4),
     resume=st.sampled_from(_RESUMES),
-    parity=st.sampled_from([None, None, None, 0, 1]),
+    side=st.sampled_from([None, None, None, "0", "1"]),
 )
 #: Clients whose subscriptions all belong into one group, and that are soon too slow.
 _ALIKE: Final = st.builds(
@@ -64,7 +64,7 @@ _ALIKE: Final = st.builds(
     ack=st.just(AckMode.AUTO),
     prefetch=st.just(1),
     resume=st.sampled_from([Resume.NOTHING, Resume.NOTHING, Resume.OWN]),
-    parity=st.none(),
+    side=st.none(),
 )
 #: Clients that have something to catch up with.
 _RETURNING: Final = st.builds(
@@ -78,7 +78,7 @@ _RETURNING: Final = st.builds(
     ack=st.sampled_from([AckMode.AUTO, AckMode.AUTO, AckMode.CLIENT]),
     prefetch=st.integers(1, 4),
     resume=st.sampled_from([Resume.OWN, Resume.EMPTY, Resume.NEWEST, Resume.OLD]),
-    parity=st.sampled_from([None, None, None, 0]),
+    side=st.sampled_from([None, None, None, "0"]),
 )
 #: Clients that have a part of each destination, beside others that have one.
 _WILD: Final = st.builds(
@@ -92,7 +92,7 @@ _WILD: Final = st.builds(
     ack=st.sampled_from([*[AckMode.AUTO] * 2, *[AckMode.CLIENT] * 2, AckMode.CLIENT_INDIVIDUAL]),
     prefetch=st.integers(1, 4),
     resume=st.sampled_from([*[Resume.NOTHING] * 3, Resume.OWN]),
-    parity=st.sampled_from([None, None, None, 0, 1]),
+    side=st.sampled_from([None, None, None, "0", "1"]),
 )
 _PUBLISH = st.builds(
     Publish, destination=_DESTINATION, count=st.integers(1, 4), size=st.sampled_from([0, 200]), elsewhere=st.booleans()

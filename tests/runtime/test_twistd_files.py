@@ -68,6 +68,9 @@ class TwistdFilesTests(SynchronousTestCase):
         self.patch(os, "access", lambda path, mode: not mode & os.W_OK)
         self.assertIn("--pidfile twistd.pid: airyd may not write", self.refusal(pidfile="twistd.pid"))
         self.assertIn("--logfile twistd.log: airyd may not write", self.refusal(nodaemon=0))
+        self.file.touch()
+        said = self.refusal(nodaemon=0, logfile=str(self.file))
+        self.assertIn(f"airyd may not write to {self.file};", said)
         self.check()  # to standard output
 
     def test_run_folder(self) -> None:
@@ -92,7 +95,7 @@ class TwistdFilesTests(SynchronousTestCase):
     def test_no_process_number(self) -> None:
         for content in ("", "abc", "-1", "0", "9" * 30, "1\n2", "\xff"):
             self.file.write_text(content)
-            self.assertIn("it holds no process number", self.refusal(pidfile=str(self.file)))
+            self.assertIn("it holds no PID", self.refusal(pidfile=str(self.file)))
 
     @pytest.mark.integration
     def test_a_process_that_runs(self) -> None:

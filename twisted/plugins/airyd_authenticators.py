@@ -17,7 +17,7 @@ class AnonymousParser:
 anonymous[:public][:send]
     Accepts every client, and each sees every event. Beside another --auth, accepts
     clients that send neither a token nor a login.
-    public         allow addresses to listen on that are not loopback
+    public         allow --listen on addresses other than loopback
     send           clients may also SEND"""
 
     def parse(self, arguments: str, context: AuthenticatorContext) -> IAuthenticator:
@@ -44,7 +44,7 @@ jwt:WHERE-THE-KEY-IS[:NAME=VALUE...]
     base64         the secrets are base64, as Airy's are
     alg=           accepted algorithms, such as HS512 or RS256,PS256 (default: those in
                    parentheses)
-    ca-file=       authorities that sign the certificate of the jwks server, as PEM
+    ca-file=       PEM file with CA certificates to verify the jwks server with
     issuer=        required value of the token's iss
     audience=      value that the token's aud must contain
     leeway=        seconds that clocks may differ (default 5 for nbf, 0 for exp and iat)

@@ -17,7 +17,7 @@ class MemoryParser:
     help = """\
 memory:[?history=N&history-bytes=B]
     Events that are published to this process: by clients that may SEND, and through
-    the admin endpoint. All are lost when the process ends.
+    the admin page. All are lost when the process ends.
     history        events kept per destination for clients that resume (default 1000)
     history-bytes  most bytes of these events per destination (default 67108864, 64 MiB)"""
 
@@ -88,7 +88,7 @@ class RedisParser:
 
 
 _TLS_HELP = """
-    ca-file        authorities that sign the server's certificate, as PEM (default: the
+    ca-file        PEM file with CA certificates to verify the server with (default: the
                    system's)
     cert-file      the client's certificate, as PEM; key-file has its key"""
 _UNIX_HELP = """

@@ -149,7 +149,7 @@ def parse(arguments: str, context: AuthenticatorContext) -> TokenAuthenticator:
     )
     cookie = words.text("cookie")
     if cookie is not None and not is_token(cookie):
-        raise words.error("word 'cookie' takes the name of a cookie (RFC 6265)")
+        raise words.error("parameter 'cookie' takes the name of a cookie (RFC 6265)")
     words.finish()
     return TokenAuthenticator(_keys(words, where, context), rules, PermissionCache(names), cookie, context.wall)
 
@@ -178,7 +178,7 @@ def _keys(words: Words, given: _KeyWords, context: AuthenticatorContext) -> KeyS
         raise words.error("ca-file is for a jwks with https:")
     algorithms = _algorithms(words, given.algorithms, kind, is_secret)
     if kind == "secret-env" and not is_variable(place):
-        raise words.error("word 'secret-env' takes the name of an environment variable")  # not the secret itself
+        raise words.error("parameter 'secret-env' takes the name of an environment variable")  # not the secret itself
     try:
         if kind == "secret-env":
             text = read_variable(place, context.environ)
@@ -206,7 +206,7 @@ def _algorithms(words: Words, text: str | None, kind: str, is_secret: bool) -> S
             raise words.error(f"alg={name} is not for the keys of {kind}=; there are: {', '.join(possible)}")
         meant = did_you_mean(name, possible)
         raise words.error(
-            f"word 'alg' takes algorithms, with commas between them{meant} There are: {', '.join(possible)}"
+            f"parameter 'alg' takes algorithms, with commas between them{meant} There are: {', '.join(possible)}"
         )
     return named
 

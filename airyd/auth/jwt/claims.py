@@ -13,7 +13,7 @@ from airyd.revocation import LONGEST_NAME, is_name
 
 Claims = Mapping[str, Any]
 
-#: Ten years in seconds. No issuer means a time so far ahead, but a time in milliseconds looks like one.
+#: Ten years in seconds. No issuer intends a time so far ahead, but a time in milliseconds reads as one.
 _FAR_AHEAD: Final = 3652.5 * 86_400
 #: The maximum number of digits in an integer; Python itself refuses more than 4,300, with an error of its own.
 _DIGITS: Final = 1000
@@ -98,7 +98,7 @@ _JSON: Final = json.JSONDecoder(object_pairs_hook=_members, parse_int=_whole, pa
 def check_claims(claims: Claims, rules: ClaimRules, now: float) -> Identity:
     """Return the identity in the claims, if they follow the rules.
 
-    The expiry is checked last: an expired token is valid in every other way.
+    The expiry is checked last, so that ``LoginFault.EXPIRED`` says that the claims are valid otherwise.
 
     Errors: ``LoginRefused``.
     """
@@ -109,7 +109,7 @@ def check_claims(claims: Claims, rules: ClaimRules, now: float) -> Identity:
     if not_before is not None and not_before > now + rules.not_before_leeway:
         raise LoginRefused(LoginFault.NOT_YET_VALID, f"nbf is {_seconds(not_before - now)} ahead")
     if issued is not None and issued > now + _FAR_AHEAD:
-        # No revocation of the subject would ever be later than this.
+        # Revoking a user covers the tokens issued until now: never this one.
         raise LoginRefused(LoginFault.CLAIM, f"iat is more than ten years ahead; {_UNIT}")
     if expires is not None and expires > now + _FAR_AHEAD:
         if not rules.allow_eternal:

@@ -165,4 +165,4 @@ def _row_filter(claims: Claims, names: PermissionClaims) -> ClaimRowFilter | Non
     if not isinstance(only, Mapping) or not only:
         raise LoginRefused(LoginFault.CLAIM, f"the claim {names.only!r} is not an object with fields")
     fields = {field: frozenset(_list(values, f"{names.only}.{field}"[:100])) for field, values in only.items()}
-    return ClaimRowFilter(fields, missing_allowed=missing == _ALLOW)
+    return ClaimRowFilter({}, fields) if missing == _ALLOW else ClaimRowFilter(fields, {})

@@ -1,7 +1,7 @@
 """Connections to Redis that log in, reconnect, detect a dead server, and carry commands and subscriptions.
 
-Twisted's ``ClientService`` isn't used, because it replaces the error of a connection that is lost within
-``prepareConnection``, where the login would be.
+Twisted's ``ClientService`` isn't used: the login would have to happen in its ``prepareConnection``, and if the
+connection is lost there, Twisted raises ``NoTransition``, an error of its own state machine.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from airyd.sources.redis.address import Address
 from airyd.sources.redis.protocol import Message, RedisFactory, RedisProtocol, RedisReply, Word
 from airyd.sources.redis.server_info import ServerInfo, read_replication_id, read_server_info
 
-#: Seconds without any byte from Redis, while a reply is due, after which the connection counts as dead. A stopped
-#: server, or a network that drops all packets, does not close the connection.
+#: If a reply is due and no byte has come from Redis for this many seconds, the connection counts as dead: a stopped
+#: server, or a network that drops all packets, does not close it.
 REPLY_PATIENCE: Final = 5.0
 #: Seconds between attempts to connect: the first and the longest delay; up to a second is added at random.
 _FIRST_DELAY: Final = 0.1
@@ -51,7 +51,7 @@ class NotConnected(SourceUnavailable):
 
 
 class NotExecuted(NotConnected):
-    """Redis replied that it does not execute the command, and the connection was closed for that."""
+    """Redis replied that it does not execute the command now; airyd has closed the connection for that reason."""
 
 
 class _Login(NamedTuple):
@@ -79,16 +79,17 @@ class ChannelSubscriber(Protocol):
         """Process the messages of one read, in order."""
 
     def connection_lost(self, reason: str) -> None:
-        """The connection is lost."""
+        """React to the loss of the connection."""
 
 
 class RedisConnection:
     """Keeps one connection to Redis, logged in, and sends commands over it in order.
 
     :param is_numbered: whether to read :attr:`client_id` at login
+    :param purpose: what the connection is for, in the log
     :param must_be_master: whether to accept only a master; the connection is closed when a replica refuses a write
-    :param keep_alive: whether to send HELLO at login and every ``KEEP_ALIVE`` seconds; the connection is closed when
-        its master becomes a replica, because the address may lead to the new master
+    :param keep_alive: whether to send HELLO at login and every ``KEEP_ALIVE`` seconds. If the master has become a
+        replica, the connection is closed: the address may lead to the new master now
     :param subscriber: subscribes to channels over the connection, which then takes no commands but PING and SUBSCRIBE
 
     :ivar trouble: why there is no connection, without secrets; None while connected
@@ -148,7 +149,7 @@ class RedisConnection:
         self._keeping.addErrback(self._keeping_failed)
 
     def stop(self) -> Deferred[None]:
-        """Close the connection; fires when it is closed. Pending :meth:`connected` calls fail."""
+        """Close the connection; fires when it is closed. Deferreds of :meth:`connected` that have not fired fail."""
         self._is_running = False
         keeping, self._keeping = self._keeping, None
         protocol, self._protocol = self._protocol, None
@@ -185,7 +186,8 @@ class RedisConnection:
     ) -> Deferred[RedisReply]:
         """Send a command over the current connection; fires with the reply.
 
-        :param patience: seconds without any byte from Redis after which the connection is closed
+        :param patience: seconds without any byte from Redis after which the connection is closed; a reply may take
+            longer while bytes arrive
         :param is_dead: called after each such silence, with its length in seconds; the connection is closed only if
             this returns True
 
@@ -219,9 +221,9 @@ class RedisConnection:
     async def _read_unchanged(self, commands: Sequence[Sequence[Word]], info: Sequence[Word]) -> list[RedisReply]:
         """Read a stream until it does not change during the read: two XINFOs around it must be equal.
 
-        Each change shows in XINFO: XADD changes the last id and ``entries-added``, XDEL the largest deleted id or the
-        length, trimming the first entry and the length, DEL and a new stream the counters. (DEL and RESTORE of the
-        same stream would not show, but at ``maxmemory`` Redis refuses RESTORE.)
+        Each change shows in XINFO. XADD changes the last id and ``entries-added``. XDEL changes the largest deleted id
+        or the length. Trimming changes the first entry and the length. DEL and a new stream change the counters. (DEL
+        and RESTORE of the same stream would not show, but at ``maxmemory`` Redis refuses RESTORE.)
         """
         for _ in range(_READ_ATTEMPTS):
             asked = (info, *commands, info)
@@ -244,7 +246,7 @@ class RedisConnection:
 
         def wait() -> None:
             nonlocal overdue, reads, silence
-            # If bytes have arrived, the reply waits behind a large one.
+            # If bytes have arrived, Redis is alive: the reply waits behind a large one.
             silence = silence + patience if protocol.reads == reads else 0.0
             reads = protocol.reads
             if silence and (is_dead is None or is_dead(silence)):
@@ -273,7 +275,8 @@ class RedisConnection:
     def _must_hang_up(self, error: str) -> bool:
         """Return whether to close the connection after an error of Redis.
 
-        A refused write closes it at most once per back-off delay.
+        If Redis refuses one write after the other (READONLY), the connection is closed less and less often, by the
+        back-off of reconnects: without a master, airyd must not reconnect for every write.
         """
         if not error.startswith(_READ_ONLY):
             return error.startswith(_NOT_NOW)
@@ -286,7 +289,7 @@ class RedisConnection:
         self._refused_writes += 1
         if not self.server_info.is_replica:
             return True
-        # It was a replica from the start: leave it only for a master.
+        # It was a replica when the connection was made: leave it only for a master.
         if self._finding_master is None or self._finding_master.called:
             self._finding_master = Deferred.fromCoroutine(self._find_master())
             self._finding_master.addErrback(
@@ -320,7 +323,7 @@ class RedisConnection:
                 self._set_trouble(protocol.end)
                 if self._subscriber is not None:
                     self._subscriber.connection_lost(protocol.end)
-            if self._is_running:  # a waiter for the connection may have stopped it
+            if self._is_running:  # a callback of connected() may have called stop()
                 await deferLater(self._clock, self._delay(attempt))
 
     async def _connect(self) -> tuple[RedisProtocol, _Login]:
@@ -342,7 +345,7 @@ class RedisConnection:
                 with suppress(ResponseError):  # Redis 5 has no HELLO
                     info = read_server_info(await self._send(protocol, ("HELLO",), REPLY_PATIENCE))
             # While Redis loads its data it answers all of the above, but not PING.
-            with suppress(ResponseError):  # PING may be forbidden; other commands then tell
+            with suppress(ResponseError):  # PING may be forbidden; then the next command shows whether Redis is ready
                 pong = await self._send(protocol, ("PING",), REPLY_PATIENCE)
                 if pong != b"PONG":  # for example a mail server, whose "+OK" is valid RESP
                     protocol.reject()

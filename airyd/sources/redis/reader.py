@@ -1,4 +1,9 @@
-"""The reader of all watched streams: one blocking XREAD, and XINFO checks that detect gaps."""
+"""The reader of all watched streams: it delivers entries by a blocking XREAD, and finds gaps by XINFO.
+
+Two tasks run side by side, each on a connection of its own. One sends XREAD, and XINFO for the streams that had new
+entries, before it delivers them. The other one sends XINFO for all streams every ``COUNTERS_EVERY`` seconds. The rules
+that detect a gap are in ``airyd.sources.redis.stream_position``.
+"""
 
 from __future__ import annotations
 
@@ -34,12 +39,12 @@ from airyd.sources.redis.stream_position import (
 
 #: Seconds that an XREAD blocks: limited, so that a dead connection is noticed.
 BLOCK: Final = 5.0
-#: Seconds between two checks of the streams' counters: a gap is reported within twice that.
+#: Seconds between two checks of the streams' counters. A check finds a gap, or suspects one and leaves it to the next.
 COUNTERS_EVERY: Final = 1.5
-#: Seconds until the retry of a CLIENT UNBLOCK that arrived before its XREAD, and of a refused XREAD.
+#: Seconds until a retry: of a CLIENT UNBLOCK that reached Redis before the XREAD, and of a refused XREAD.
 _RETRY_WAKE: Final = 0.01
 _RETRY_READ: Final = 0.5
-#: Streams per batch of XINFOs: each reply contains up to two entries.
+#: Streams that are asked about at once: the reply to XINFO contains up to two entries, which may be large.
 _KEYS_AT_ONCE: Final = 16
 
 T = TypeVar("T")
@@ -55,7 +60,7 @@ class Reader:
     :param deliver: called with the entries of a reply, an :class:`Entries` per stream
     :param gap: called with a stream and the reason of a gap in it
 
-    :ivar trouble: why Redis refuses to read the streams while it is connected; None otherwise
+    :ivar trouble: why Redis refuses XREAD over a working connection; None otherwise
     """
 
     _log = Logger()
@@ -81,8 +86,8 @@ class Reader:
         self._waking: IDelayedCall | None = None
         self._idle: Deferred[None] | None = None
         self._batch_size = BatchSize()
-        self._next = 0
-        self._empty = 0
+        self._next = 0  # the index of the next stream to ask for, while one XREAD does not ask for all
+        self._empty = 0  # streams that were asked for in a row without an entry
         self._replication_id = ""
         self._tasks: list[Deferred[None]] = []
 
@@ -122,7 +127,7 @@ class Reader:
         return None if stream is None else stream.read
 
     def _wake(self, xread: Xread) -> None:
-        """Unblock the XREAD in flight: it lacks a new stream, or has an outdated position."""
+        """Unblock the XREAD in flight, which lacks a new stream or has an outdated position."""
         if self._xread_in_flight is not xread:
             return
 
@@ -131,17 +136,18 @@ class Reader:
             if reply == 0 and self._xread_in_flight is xread and not is_due:  # the XREAD has not reached Redis yet
                 self._waking = self._clock.callLater(_RETRY_WAKE, self._wake, xread)
 
-        # If this is not allowed, or the connection is down, the XREAD times out a little later.
+        # If this is not allowed, or the connection is down, the XREAD ends by itself, after at most BLOCK seconds.
         self._commands.command("CLIENT", "UNBLOCK", self._connection.client_id).addCallbacks(
             woken, lambda failure: None
         )
 
     async def _read(self) -> None:
+        """Read and deliver for ever; after each reconnect, first check what happened meanwhile."""
         checked_generation: int | None = None
         while True:
             await self._connection.connected()
             readable = {key: stream for key, stream in self._streams.items() if stream.is_readable}
-            if not readable:  # streams with a gap are readable too
+            if not readable:  # wait for add(); streams with a gap count as readable, and are handled below
                 self.trouble = None
                 self._idle = Deferred()
                 await self._idle
@@ -149,7 +155,8 @@ class Reader:
             asked: Xread = {}
             try:
                 if checked_generation != self._connection.generation:
-                    # Check what happened while disconnected. No reply is in flight, so that the result is certain.
+                    # Check what happened while there was no connection. No entries are in flight, so a missing entry
+                    # is a gap for certain.
                     generation = self._connection.generation
                     self._batch_size.reconnected(len(self._streams))
                     if self._connection.replication_id != self._replication_id:
@@ -166,7 +173,7 @@ class Reader:
                 if isinstance(reply, list):  # otherwise it timed out or was unblocked
                     self._empty = 0
                     arrived = cast(list[tuple[bytes, list[RawEntry]]], reply)
-                    # Entries before these may have been removed: check that before these are delivered.
+                    # Earlier entries may have been removed unread: check that before these are delivered.
                     self._process(asked, arrived, await self._infos(self._connection, [key for key, _ in arrived]))
                 else:
                     self._empty += len(asked)
@@ -184,7 +191,7 @@ class Reader:
                 checked_generation = None  # a key may not be a stream any more
 
     def _choose(self, readable: dict[bytes, Stream]) -> Xread:
-        """Return the streams of the next XREAD with their snapshots: all of them, or some in turn."""
+        """Return the streams of the next XREAD with their snapshots: all, or the next few if replies were too large."""
         chosen = list(readable.items())
         streams = self._batch_size.streams
         if streams is not None and streams < len(chosen):
@@ -196,7 +203,7 @@ class Reader:
     async def _xread(self, asked: Xread) -> RedisReply:
         ids = [known.read for _, known in asked.values()]
         limits: tuple[Word, ...] = ("COUNT", self._batch_size.count)
-        if self._batch_size.streams is None:  # otherwise do not block: the other streams are next
+        if self._batch_size.streams is None:  # otherwise do not block: the other streams wait
             limits += ("BLOCK", int(BLOCK * 1000))
         self._xread_in_flight = asked
         try:
@@ -249,6 +256,7 @@ class Reader:
             self._deliver(batch)
 
     async def _keep_checking(self) -> None:
+        """Check all streams every ``COUNTERS_EVERY`` seconds for ever, over the other connection."""
         while True:
             await deferLater(self._clock, COUNTERS_EVERY)
             await self._commands.connected()
@@ -288,7 +296,7 @@ class Reader:
         """Check whether a new master has the entries that were read from the old one."""
         asked = [(stream, stream.read) for stream in self._streams.values() if stream.is_whole]
         for each in _chunks(asked, self._keys_at_once):
-            # The counters come first, so that entries added in between do no harm.
+            # XINFO comes first: entries added after it are later than its last id, and so do no harm.
             infos = await self._infos(self._connection, [stream.key for stream, _ in each])
             found = await all_of([self._connection.command("XRANGE", stream.key, read, read) for stream, read in each])
             for (stream, read), info, there in zip(each, infos, found, strict=True):
@@ -317,7 +325,7 @@ class Reader:
         point = await self._find_resume_point(stream, info, connection) if isinstance(info, StreamInfo) else None
         why = stream.missing
         if why is None or stream.snapshot().seeks != seeks or self._streams.get(stream.key) is not stream:
-            return  # the task on the other connection was faster
+            return  # the other task has reported the gap already
         if point is None or not isinstance(info, StreamInfo):
             stream.is_readable = False
             stream.missing = None
@@ -328,15 +336,15 @@ class Reader:
         self._gap(stream, why)
 
     async def _find_resume_point(self, stream: Stream, info: StreamInfo, connection: RedisConnection) -> ResumePoint:
-        """Return the point after which the entries of a stream have not been delivered yet.
+        """Return the point after which reading continues: no entry after it was delivered.
 
-        It is the newest entry read that the stream still holds; if it holds none, the last position read; if the
-        stream ends before that, its end.
+        It is the newest entry read that the stream still has. If it has none, it is the reader's position, or the id
+        just before the oldest entry if that is later. If the stream ends before the position, it is the stream's end.
         """
         try:
             point = await self._find_held(stream, info, connection)
             if point is None and order(info.last) >= order(stream.read):
-                # No entry after the position may be missing, so it comes after the removed ones.
+                # Removed entries are part of this gap. The point is after them, so that they are not reported twice.
                 oldest = stream.read if info.oldest is None else before(info.oldest)
                 point = ResumePoint(max(oldest, stream.read, key=order), None, 0)
             if point is None:
@@ -388,7 +396,7 @@ class Reader:
         stream.is_readable = isinstance(info, StreamInfo)
         if isinstance(info, SourceUnavailable):
             return str(info) if was_readable else None
-        if not was_readable:  # a stream again, or no key: all its entries came after the gap
+        if not was_readable:  # now a stream, or no key: all its entries came after the gap
             stream.seek_to_end(NO_STREAM)
             self.add(stream)
             return None
@@ -402,7 +410,7 @@ def _chunks(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
 
 
 def _info(asking: Deferred[RedisReply]) -> Deferred[StreamInfo | SourceUnavailable]:
-    """Parse the reply to XINFO STREAM; the error for a key that is not a stream is a result too."""
+    """Parse the reply to XINFO STREAM; for a key that is not a stream, the result is the error."""
 
     def refused(failure: Failure) -> RedisReply:
         failure.trap(ResponseError)

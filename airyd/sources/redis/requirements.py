@@ -23,7 +23,7 @@ from airyd.sources.redis.stream_position import is_about_the_key, read_info
 CHECK_EVERY: Final = 1.0
 #: Streams per check, so that thousands of destinations cost no more.
 STREAMS_PER_CHECK: Final = 100
-#: The oldest version of Redis whose XINFO STREAM has the counters.
+#: The oldest version of Redis whose XINFO STREAM has the counters ``entries-added`` and ``max-deleted-entry-id``.
 _OLDEST: Final = (7,)
 #: A hash tag, which puts all keys with the prefix into one slot of a cluster.
 _HASH_TAG: Final = re.compile(r"\{[^}]+\}")
@@ -32,7 +32,7 @@ _CLUSTER: Final = ("MOVED ", "CROSSSLOT", "CLUSTERDOWN", "ASK ")
 
 
 class Requirements:
-    """Checks a Redis on each connection and every ``CHECK_EVERY`` seconds, with the commands that reading needs.
+    """Checks a Redis after each connect and every ``CHECK_EVERY`` seconds, with the commands that reading needs.
 
     :param connection: the connection for these commands
     :param prefix: the prefix of the streams' keys
@@ -86,7 +86,7 @@ class Requirements:
 
     def _checking_failed(self, failure: Failure, checked: Deferred[None]) -> None:
         if not failure.check(CancelledError, SourceUnavailable):  # otherwise it was stopped
-            self._log.failure("checking Redis has ended", failure)
+            self._log.failure("a bug has ended the checks of Redis", failure)
         if not checked.called:
             checked.errback(SourceUnavailable(f"{self._connection.name}: not running"))
 

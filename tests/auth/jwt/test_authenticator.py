@@ -156,7 +156,7 @@ class ConfigurationTests(AccessCase):
             (r"jwt:jwks=https://ann\:hunter2@idp.example/keys", "user name"),
             (
                 "jwt:jwks=https://ann:hunter2@idp.example/keys",
-                r"word 2 is unknown (a colon within a value is written \:)",
+                r"parameter 2 is unknown (a colon within a value is written \:)",
             ),
             ("jwt:jwks=ftp://idp.example/keys", "URL"),
             ("jwt:jwks=https:///keys", "URL"),
@@ -183,12 +183,12 @@ class ConfigurationTests(AccessCase):
             ("jwt:secret-env=SECRET:issuer=", "issuer"),
             ("jwt:secret-env=SECRET:allow-eternal=1", "takes no value"),
             ("jwt:secret-env=SECRET:base64:base64", "twice"),
-            ("jwt:secret-env=SECRET:audiense=airyd", "unknown word 'audiense'; did you mean audience?"),
-            ("jwt:secret-env=SECRET:base65", "unknown word 'base65'; did you mean base64?"),
-            ("jwt:secret=hunter2", "unknown word 'secret'; did you mean"),
-            ("jwt:secret-env=SECRET:colour=hunter2", "unknown word 'colour'. These are known here: secret-file="),
-            ("jwt:secret-env=SECRET:hunter2", "word 2 is unknown"),
-            ("jwt:secret-env=SECRET:", "word 2 is empty"),
+            ("jwt:secret-env=SECRET:audiense=airyd", "unknown parameter 'audiense'; did you mean audience?"),
+            ("jwt:secret-env=SECRET:base65", "unknown parameter 'base65'; did you mean base64?"),
+            ("jwt:secret=hunter2", "unknown parameter 'secret'; did you mean"),
+            ("jwt:secret-env=SECRET:colour=hunter2", "unknown parameter 'colour'. These are known here: secret-file="),
+            ("jwt:secret-env=SECRET:hunter2", "parameter 2 is unknown"),
+            ("jwt:secret-env=SECRET:", "parameter 2 is empty"),
             ("jtw:secret-env=SECRET", "did you mean jwt?"),
         ):
             error = self.assertRaises(ConfigurationError, self.made, spec, EMPTY="\n")
