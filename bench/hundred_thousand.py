@@ -180,8 +180,8 @@ def _for_all(crowd: Sequence[_Load], publisher: Connection, clients: int) -> lis
     for _ in range(_FOR_ALL):
         _publish(publisher, [private_body(EVERYONE, time.monotonic_ns())])
         report = _arrived(crowd, clients)
-        if report.own:
-            raise ClientFailed("a client got an event that nobody published")
+        if report.own or report.shared != Counter(range(clients)):
+            raise ClientFailed("a client did not get one event when one was published for all")
         latencies += report.latencies
     return latencies
 
@@ -198,7 +198,7 @@ def _private(crowd: Sequence[_Load], publisher: Connection, clients: int, rate: 
         sent = due
         time.sleep(0.001)
     report = _arrived(crowd, len(chosen))
-    if report.own != Counter(chosen):
+    if report.shared or report.own != Counter(chosen):
         raise ClientFailed("a client got more or fewer events than were for it")
     return report.latencies
 
@@ -216,11 +216,11 @@ def _arrived(crowd: Sequence[_Load], events: int) -> Report:
             raise ClientFailed(f"{events - total} of {events} events missing after {_ARRIVING:.0f} s")
         time.sleep(0.2)
     reports = [load.ask("report") for load in crowd]
-    own = Counter({int(number): count for each in reports for number, count in each["own"].items()})
-    latencies = [latency for each in reports for latency in each["latencies"]]
-    if len(latencies) != events:
-        raise ClientFailed(f"{len(latencies)} events arrived, and there should be {events}")
-    return Report(own, sum(each["shared"] for each in reports), latencies)
+    own, shared = (
+        Counter({int(number): count for each in reports for number, count in each[kind].items()})
+        for kind in ("own", "shared")
+    )
+    return Report(own, shared, [latency for each in reports for latency in each["latencies"]])
 
 
 def _latencies(p50: str, p99: str, latencies: Sequence[int]) -> dict[str, float]:

@@ -56,13 +56,13 @@ class Clients(NamedTuple):
 class Report(NamedTuple):
     """What arrived.
 
-    :ivar own: the number of private events by the client's number
-    :ivar shared: how many events for everyone arrived at all clients together
+    :ivar own: the number of private events of each client, by its number
+    :ivar shared: the number of events for everyone, likewise
     :ivar latencies: microseconds from the time in each event until it was read
     """
 
     own: Counter[int]
-    shared: int
+    shared: Counter[int]
     latencies: list[int]
 
     @property
@@ -78,7 +78,7 @@ class PrivateClients:
     """
 
     def __init__(self, port: int, path: str, clients: Clients) -> None:
-        self.report = Report(Counter(), 0, [])
+        self.report = Report(Counter(), Counter(), [])
         self._clients = clients
         self._numbers: dict[int, int] = {}  # by file descriptor
         self._fds: list[int] = []
@@ -133,9 +133,10 @@ class PrivateClients:
         return frame("CONNECT", {"accept-version": "1.2", "heart-beat": beats, **login}) + b"".join(subscribes)
 
     def _established(self, client: socket.socket) -> None:
-        """Read until the last SUBSCRIBE is answered: CONNECTED and the RECEIPTs are one frame each."""
+        """Read until the RECEIPT of the last SUBSCRIBE has come."""
+        receipt = f"receipt-id:{self._clients.subscriptions - 1}\n".encode()
         data = b""
-        while data.count(b"\0") <= self._clients.subscriptions:
+        while b"\0" not in data.partition(receipt)[2]:
             more = client.recv(1 << 16)
             if not more or b"ERROR\n" in data:
                 raise ClientFailed(f"a client was refused: {data[-200:]!r}")
@@ -160,7 +161,7 @@ class PrivateClients:
             events = RECEIVED.findall(buffer, 0, size)
             for whom, at in events:
                 if whom == _EVERYONE:
-                    shared += 1
+                    shared[numbers[fd]] += 1
                 elif whom == user(numbers[fd]).encode():
                     own[numbers[fd]] += 1
                 else:
@@ -170,12 +171,11 @@ class PrivateClients:
             if buffer.count(0, 0, size) != len(events):
                 raise ClientFailed(f"client {numbers[fd]} got {bytes(buffer[:size][-300:])!r}")
             found += len(events)
-        self.report = Report(own, shared, latencies)
         return found
 
     def take_report(self) -> Report:
         """Return what has arrived since the last call."""
-        report, self.report = self.report, Report(Counter(), 0, [])
+        report, self.report = self.report, Report(Counter(), Counter(), [])
         return report
 
     def beat(self) -> None:
