@@ -52,6 +52,8 @@ _RESTING: Final = 30.0
 #: Events for all, one after the other, and seconds for which private ones are published.
 _FOR_ALL: Final = 5
 _PRIVATE_SECONDS: Final = 5.0
+#: Events that Redis keeps. It must have what a worker has not read yet, so it is more than all that are published.
+_HISTORY: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +206,7 @@ def _private(crowd: Sequence[_Load], publisher: Connection, clients: int, rate: 
 
 
 def _publish(publisher: Connection, bodies: Sequence[bytes]) -> None:
-    entry = ("XADD", f"airyd:{MESSAGE}", "MAXLEN", "~", 10_000, "*", "payload")
+    entry = ("XADD", f"airyd:{MESSAGE}", "MAXLEN", "~", _HISTORY, "*", "payload")
     publisher.pipeline([(*entry, body) for body in bodies])
 
 
