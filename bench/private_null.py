@@ -79,7 +79,7 @@ class ClaimAuthenticator:
     def authenticate(self, credentials: Credentials) -> TokenPrincipal:
         """Accept the client (``IAuthenticator``)."""
         claims = private_claims(str(credentials.login), credentials.passcode is not None, 0)
-        return TokenPrincipal(read_identity(claims, ClaimRules()), self._permissions.permissions(claims))
+        return self._permissions.principal(read_identity(claims, ClaimRules()), claims)
 
     def health(self) -> Sequence[str]:
         """Return nothing (``IAuthenticator``)."""
