@@ -25,8 +25,9 @@ check: lint types unit ## for every day: lint, types, and the tests that start n
 
 test: lint types tests docs ## everything that must pass: lint, types, all tests but the long ones, and the docs' site
 
-lint: $(VENV)/ready-for-tests ## ruff, with its security rules
+lint: $(VENV)/ready-for-tests ## ruff: its rules, with those for security, and the formatting
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 
 types: $(VENV)/ready-for-tests ## mypy, strictly, with its zope plugin
 	$(BIN)/mypy
@@ -76,7 +77,7 @@ dist: $(VENV)/ready-for-tests ## build sdist and wheel into dist/, check them, i
 	$(BIN)/python -m twine check --strict dist/*
 	$(BIN)/python -m tests.installation dist/*.whl
 
-chaos: $(VENV)/ready-for-tests ## kill, stop, cut and empty everything for 33 minutes; python -m tests.chaos --help tells of less
+chaos: $(VENV)/ready-for-tests ## kill, stop, cut and empty everything for 33 minutes; for less, see python -m tests.chaos --help
 	$(BIN)/python -m tests.chaos $(ARGS)
 	$(BIN)/python -m tests.chaos --feed pubsub --mixed 240 $(ARGS)
 	$(BIN)/python -m tests.chaos --feed sentinel --mixed 240 $(ARGS)

@@ -23,6 +23,9 @@ STATUS: Final = "/airyd/status"
 REFRESH: Final = "/airyd/token"
 #: The prefix of all names that airyd reserves for itself.
 RESERVED_PREFIX: Final = "/airyd/"
+#: The prefix of user destinations, if there are any (``--user-destinations``): ``/user/queue/message`` is
+#: ``/queue/message`` with the client's own events only.
+USER_PREFIX: Final = "/user/"
 
 #: An event id. These characters need no escapes in any STOMP version.
 EVENT_ID = re.compile(r"[0-9A-Za-z._-]{1,100}\Z")
@@ -106,6 +109,16 @@ def destination_tag(destination: str) -> str:
     It is a hash, so that all nodes use the same tag even if their catalogues differ.
     """
     return sha256(destination.encode()).hexdigest()[:8]
+
+
+def user_destination(destination: str) -> str:
+    """Return the name of a destination's user destination."""
+    return USER_PREFIX + destination.removeprefix("/")
+
+
+def plain_destination(user_destination: str) -> str:
+    """Return the name of the destination that a user destination filters."""
+    return user_destination[len(USER_PREFIX) - 1 :]
 
 
 def share_a_tag(destinations: Collection[str]) -> bool:

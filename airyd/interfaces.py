@@ -235,13 +235,16 @@ class IPrincipal(Interface):
     expires = Attribute("The time at which the login ends, in seconds since 1970 (wall clock), or None.")
 
     def may_subscribe(destination: str) -> bool:
-        """Return whether this client may subscribe to the destination."""
+        """Return whether this client may subscribe to the destination, which may be a user destination."""
 
     def may_send(destination: str) -> bool:
         """Return whether this client may publish to the destination."""
 
     def row_filter(destination: str) -> RowFilter | None:
-        """Return the filter that selects this client's events of the destination; None for all events."""
+        """Return the filter that selects this client's events of the destination; None for all events.
+
+        Of a user destination (``/user/...``), nobody gets all events: None refuses the subscription.
+        """
 
 
 class IRevocable(IPrincipal):
@@ -286,11 +289,15 @@ class AuthenticatorContext(NamedTuple):
     :ivar reactor: makes connections, and has monotonic time (``IReactorTime``)
     :ivar wall: returns the wall-clock time in seconds since 1970
     :ivar environ: the process' environment
+    :ivar token_size: the largest size of a token, in bytes
+    :ivar user_destinations: the claim for each field, of ``--user-destinations``; empty if there are none
     """
 
     reactor: IReactorCore
     wall: Callable[[], float]
     environ: Mapping[str, str] = MappingProxyType({})
+    token_size: int = Limits().token_size
+    user_destinations: Mapping[str, str] = MappingProxyType({})
 
 
 class Readiness(NamedTuple):

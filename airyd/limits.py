@@ -31,6 +31,20 @@ class Limits:
     transactions: int = _limit(16, "open transactions of a connection")
     transaction_bytes: int = _limit(1 * MIB, "bytes in all open transactions of a connection")
     buffered: int = _limit(2 * MIB, "bytes buffered for one client before it is closed as too slow")
+    token_size: int = _limit(
+        8 * KIB,
+        "bytes of a token, up to 131072; the limits of request heads, frames, header lines and bodies do not count it",
+    )
+
+    @property
+    def token_line(self) -> int:
+        """Bytes of a header line of CONNECT that may hold a token."""
+        return max(self.header_line, len("Authorization: Bearer ") + self.token_size)
+
+    @property
+    def token_body(self) -> int:
+        """Bytes of the body of a SEND that refreshes a token."""
+        return len("Bearer ") + self.token_size
 
 
 _DEFAULTS = Limits()
@@ -67,8 +81,11 @@ SETTLED_MESSAGES = 2 * PREFETCH_CAP
 ENDED_SUBSCRIPTIONS = 1000
 #: Characters of a pattern in a SUBSCRIBE; a longer one matches no destination (``airyd.events.DESTINATION``).
 LONGEST_PATTERN = 202
-#: Characters of a token.
-LONGEST_TOKEN = 8 * KIB
+#: Bytes of the smallest and the largest ``--token-size``. An RSA signature alone has 342 or more.
+LEAST_TOKEN_SIZE = 1 * KIB
+MOST_TOKEN_SIZE = 128 * KIB
+#: Characters of a token's header, which is parsed before the signature is verified, and which is cached.
+LONGEST_TOKEN_HEADER = 8 * KIB
 #: Events in one page of a replay.
 REPLAY_PAGE = 200
 #: Events of a page, and about how many bytes, that are sent in one turn of the reactor.

@@ -8,8 +8,11 @@ from typing import Final
 #: The segment that matches any one segment, and the one that matches the rest of a destination.
 ANY_SEGMENT: Final = "*"
 ANY_REST: Final = "**"
+_WILD: Final = (ANY_SEGMENT, ANY_REST)
 
-_SEGMENT: Final = re.compile(r"[0-9A-Za-z._~+@%-]*")
+#: The characters of a segment that matches itself.
+_LITERAL: Final = "[0-9A-Za-z._~+@%-]"
+_PATTERN: Final = re.compile(rf"(?:/(?:{_LITERAL}++(?=/|\Z)|\*?(?=/|\Z)))*+(?:/\*\*)?")
 
 
 class Pattern:
@@ -24,29 +27,29 @@ class Pattern:
     Raises ``ValueError`` with a text that says what a pattern must be.
     """
 
-    __slots__ = ("_destination", "text")
+    __slots__ = ("_literal", "_segments", "text")
 
     def __init__(self, text: str) -> None:
-        slash, *segments = text.split("/")
-        if slash or not segments:
+        if not text.startswith("/"):
             raise ValueError(f"{text[:200]!r} is not a pattern: begin with a slash, as in /queue/{ANY_SEGMENT}")
+        if not _PATTERN.fullmatch(text):
+            raise ValueError(
+                f"{text[:200]!r} is not a pattern: a segment is {ANY_SEGMENT}, at the end also {ANY_REST}, "
+                "or has letters, digits and ._~+@%- only"
+            )
         self.text = text
-        ends_open = segments[-1] == ANY_REST
-        written = [_segment(segment, text) for segment in segments[: -1 if ends_open else None]]
-        self._destination = re.compile("".join(f"/{segment}" for segment in [*written, *[".+"] * ends_open]))
+        # A token may have thousands of patterns: to compile a regular expression for each would take 50 to 200 µs.
+        self._literal = text.partition(ANY_SEGMENT)[0]
+        self._segments = text[len(self._literal) :].split("/")
 
     def matches(self, destination: str) -> bool:
         """Return whether the pattern matches a destination."""
-        return self._destination.fullmatch(destination) is not None
-
-
-def _segment(segment: str, text: str) -> str:
-    """Return the regular expression for a segment."""
-    if segment == ANY_SEGMENT:
-        return "[^/]+"
-    if not _SEGMENT.fullmatch(segment):
-        raise ValueError(
-            f"{text[:200]!r} is not a pattern: a segment is {ANY_SEGMENT}, at the end also {ANY_REST}, "
-            "or has letters, digits and ._~+@%- only"
-        )
-    return re.escape(segment)
+        if not destination.startswith(self._literal):
+            return False
+        rest, own = destination[len(self._literal) :], self._segments
+        if len(own) == 1:
+            return rest == own[0] or (rest != "" and own[0] in _WILD and (own[0] == ANY_REST or "/" not in rest))
+        others = rest.split("/", len(own) - 1)
+        if len(others) != len(own) or (own[-1] != ANY_REST and "/" in others[-1]):
+            return False
+        return all(mine == other or (mine in _WILD and other) for mine, other in zip(own, others, strict=True))

@@ -12,7 +12,7 @@ Sans-IO: :class:`RequestHeadReader` collects the bytes, :func:`parse_request_hea
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Final, NamedTuple
 
@@ -88,19 +88,41 @@ class RequestHead(NamedTuple):
 class RequestHeadReader:
     """Collects a request head that arrives in pieces; the work grows with the bytes, not with the pieces.
 
-    :param most_bytes: the longest head, in bytes
+    :param most_bytes: the longest head, in bytes, without its token
     :param most_fields: the most header lines
+    :param token_bytes: the longest token, in bytes
+    :param token_fields: the names of the fields that may hold the token, in lower case; of their lines, up to
+        ``token_bytes`` bytes in all do not count
     """
 
-    __slots__ = ("_arrived", "_has_begun", "_lines", "_most_bytes", "_most_fields", "_proper")
+    __slots__ = (
+        "_arrived",
+        "_has_begun",
+        "_in_token_lines",
+        "_line",
+        "_lines",
+        "_looked",
+        "_most_bytes",
+        "_most_fields",
+        "_proper",
+        "_token_bytes",
+        "_token_fields",
+    )
 
-    def __init__(self, most_bytes: int, most_fields: int) -> None:
+    def __init__(
+        self, most_bytes: int, most_fields: int, token_bytes: int = 0, token_fields: Sequence[str] = ()
+    ) -> None:
         self._arrived = bytearray()
         self._has_begun = False
         self._lines = 0
         self._proper = 0  # bytes at the start that match _ARRIVED
         self._most_bytes = most_bytes
         self._most_fields = most_fields
+        self._token_bytes = token_bytes
+        self._token_fields = token_fields
+        self._line = 0  # where the first line begins that _count_token has not counted
+        self._looked = 0  # up to where it has looked for the end of that line
+        self._in_token_lines = 0  # bytes of the lines before, if they may hold a token
 
     @property
     def wants_body(self) -> bool:
@@ -123,8 +145,9 @@ class RequestHeadReader:
                 del arrived[:2]
         end = arrived.find(_HEAD_END, max(before - len(_HEAD_END) + 1, 0))
         size = len(arrived) if end < 0 else end + len(_HEAD_END)
-        if size > self._most_bytes:
-            raise RequestRefused(f"The request head is longer than {self._most_bytes} bytes.", _TOO_LARGE)
+        if size > self._most_bytes and size - self._count_token(size) > self._most_bytes:
+            beside = f" and a token of {self._token_bytes}" if self._count_token(size) else ""
+            raise RequestRefused(f"The request head is longer than {self._most_bytes} bytes{beside}.", _TOO_LARGE)
         self._lines += arrived.count(b"\r\n", max(before - 1, 0), size)
         if self._lines > self._most_fields + _LINES_BESIDE_FIELDS:
             raise RequestRefused(f"The request has more than {self._most_fields} headers.", _TOO_LARGE)
@@ -136,6 +159,22 @@ class RequestHeadReader:
         if bytes(arrived[self._proper :]) not in (b"", b"\r"):
             raise RequestRefused(_BAD_LINES)
         return None
+
+    def _count_token(self, size: int) -> int:
+        """Return how many of the first bytes are those of a token, which do not count."""
+        while (end := self._arrived.find(b"\r\n", self._looked, size)) >= 0:
+            self._in_token_lines += self._count_token_line(end + 2)
+            self._line = self._looked = end + 2
+        self._looked = max(self._line, size - 1)
+        return min(self._in_token_lines + self._count_token_line(size), self._token_bytes)
+
+    def _count_token_line(self, end: int) -> int:
+        """Return the length of the line up to ``end`` if it holds a token, or may become such a line, else 0."""
+        for field in self._token_fields:
+            begin = f"{field}:".encode()
+            if begin.startswith(self._arrived[self._line : min(end, self._line + len(begin))].lower()):
+                return end - self._line
+        return 0
 
 
 def parse_request_head(head: bytes) -> RequestHead:

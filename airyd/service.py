@@ -78,7 +78,8 @@ class Airyd(Service):
         self._routes = make_routes(settings.sources, surroundings)
         stores = [route.source.revocations for route in self._routes if IRevocationKeeper.providedBy(route.source)]
         self.revocations = RevocationRegistry(stores, reactor, wall, settings.token_max_age)
-        context = AuthenticatorContext(reactor, wall, os.environ)
+        user_destinations = dict(settings.user_destinations)
+        context = AuthenticatorContext(reactor, wall, os.environ, settings.limits.token_size, user_destinations)
         authenticators = [make_authenticator(spec, context) for spec in settings.auth]
         self._authenticator = AuthenticatorChain(authenticators, self._metrics, self.revocations)
         self._endpoints = [ListeningEndpoint.read("--listen", text, sockets or reactor) for text in settings.listen]
@@ -108,7 +109,13 @@ class Airyd(Service):
         self._metrics.source_up = lambda: self._reached and not self._source.health()
         try:
             self._hub = Hub(
-                self._source, settings.destinations, reactor, self._metrics, settings.limits.body, self._status
+                self._source,
+                settings.destinations,
+                reactor,
+                self._metrics,
+                settings.limits.body,
+                self._status,
+                has_user_destinations=bool(settings.user_destinations),
             )
         except ValueError as error:
             raise ConfigurationError(f"--destination: {error}") from None
@@ -126,7 +133,13 @@ class Airyd(Service):
             settings.ping_interval,
         )
         policy = HandshakePolicy(
-            settings.paths, origins, settings.compression, settings.limits.request_head, settings.limits.headers
+            settings.paths,
+            origins,
+            settings.compression,
+            settings.limits.request_head,
+            settings.limits.headers,
+            settings.limits.token_size,
+            ("authorization", "cookie") if self._authenticator.cookies else ("authorization",),
         )
         self._factory = StompWebSocketFactory(clients, policy, reactor)
         self._sweep = RevocationSweep(self._factory.channels, self.revocations.is_revoked, reactor)

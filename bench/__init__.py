@@ -1,1 +1,1 @@
-"""The benchmark suite: airyd beside a plain Autobahn server and, where it was built, a server in C (``make bench``)."""
+"""The benchmarks: airyd compared with a plain Autobahn server and, if it was built, a server in C (``make bench``)."""

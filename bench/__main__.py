@@ -1,4 +1,4 @@
-"""``python -m bench`` is ``python -m bench.run``."""
+"""``python -m bench`` runs :mod:`bench.run`."""
 
 from __future__ import annotations
 

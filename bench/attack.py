@@ -1,4 +1,4 @@
-"""Logins with bad tokens beside subscribers who go on listening: what these notice of it."""
+"""Logins with bad tokens: how they affect the latency of subscribers (the bystanders)."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from bench.measure import LoadFailed, Measurement, Wsload, finished, judge, stol
 from bench.scenarios import MESSAGE, Contender, Scenario
 from bench.servers import Running, Server, ServerFailed, on_core, running
 
-#: Seconds for which the bystanders are alone with the server: they connect, and begin to warm up.
+#: Seconds before the attack, in which the bystanders connect and begin to warm up.
 _ALONE: Final = 1.5
-#: Attempts whose answer isn't awaited yet.
+#: Attempts that are sent ahead of the answers.
 _IN_FLIGHT: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
 class Attack:
-    """A load generator, and this process, which shares its core.
+    """Measures with a load generator, while this process attacks from the same core.
 
-    A contender's load is the number of logins a second.
+    A contender's load is the number of logins per second.
 
-    :ivar seconds: for which the bystanders' latency is measured
+    :ivar seconds: how long the bystanders' latency is measured
     """
 
     wsload: Wsload
@@ -51,12 +51,12 @@ class Attack:
             return Measurement({}, faults=(str(failure),))
         values["refused_per_s"] = refused
         values.setdefault("machine_steal_pct", stolen_since(before))
-        values.pop("machine_busy_pct", None)  # by others than this load and its server, too
+        values.pop("machine_busy_pct", None)  # also by other programs than this load and its server
         return judge(values, error, scenario.saturates)
 
 
 def _attack(target: Running, rate: int, until_ends: subprocess.Popen[bytes]) -> float:
-    """Log in with bad tokens until a process ends; return how many logins were refused in a second."""
+    """Log in with bad tokens until a process ends; return the refused logins per second."""
     said = opening(target.port, target.path) + frame(
         "CONNECT", {"accept-version": "1.2", "Authorization": f"Bearer {bad_token()}"}
     )
@@ -78,9 +78,9 @@ def _attack(target: Running, rate: int, until_ends: subprocess.Popen[bytes]) -> 
 
 
 def _refused(client: socket.socket) -> None:
-    """Read the refusal and leave.
+    """Read the refusal and disconnect.
 
-    :raises ClientFailed: there is none
+    :raises ClientFailed: the login was not refused
     """
     with client:
         until(client, b"message:401 ")

@@ -1,7 +1,7 @@
-"""The baseline: a fan-out server as one writes it with Autobahn at first, one ``sendMessage`` per client.
+"""The baseline: the simplest fan-out server with Autobahn, one ``sendMessage`` per client.
 
 It speaks just enough STOMP 1.2 for the load generator: one frame per WebSocket message, no
-escapes, no errors. Autobahn's options, its transport and its timers are left as they come.
+escapes, no errors. Autobahn's options, transport and timers have their defaults.
 
 Run it with ``python -m bench.autobahn_server``; it prints the address that it serves.
 """
@@ -25,18 +25,18 @@ CONNECTED = b"CONNECTED\nversion:1.2\nheart-beat:0,0\nserver:autobahn\n\n\x00"
 
 
 class Subscribers:
-    """Who has subscribed to what: destination, then subscription id, then the clients."""
+    """The clients by destination and subscription id."""
 
     def __init__(self) -> None:
         self._clients: dict[bytes, dict[bytes, set[StompOverAutobahn]]] = {}
         self._numbers = count(1)
 
     def add(self, destination: bytes, subscription: bytes, client: StompOverAutobahn) -> None:
-        """Let ``client`` have the events of ``destination`` from now on."""
+        """Subscribe a client to a destination."""
         self._clients.setdefault(destination, {}).setdefault(subscription, set()).add(client)
 
     def remove(self, client: StompOverAutobahn) -> None:
-        """Forget a client that has gone."""
+        """Remove a client that has disconnected."""
         for groups in self._clients.values():
             for clients in groups.values():
                 clients.discard(client)
@@ -74,12 +74,12 @@ class StompOverAutobahn(WebSocketServerProtocol):
             self.sendMessage(b"RECEIPT\nreceipt-id:%b\n\n\x00" % headers[b"receipt"])
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
-        """Forget the client."""
+        """Remove the client."""
         self.factory.subscribers.remove(self)
 
 
 class StompFactory(WebSocketServerFactory):
-    """Makes the clients, and holds what they share."""
+    """Makes the clients, and has what they share."""
 
     def __init__(self) -> None:
         super().__init__(protocols=["v12.stomp"])

@@ -1,9 +1,9 @@
-"""What heart-beats cost besides the sends: thousands of clients in memory, on a clock turned by hand.
+"""The cost of heart-beats without the sends: thousands of clients in memory, with a clock that the program advances.
 
-``python -m bench.beats CONNECTIONS`` lets so many clients connect at once, with four subscriptions each and
-heart-beats of 30 s, and prints the milliseconds of CPU that each simulated second took, and the fewest and the most
-beats in one. The connections are null: what a ``send`` costs is left out, and so is what the clients' own beats cost
-to read.
+``python -m bench.beats CONNECTIONS`` connects this number of clients at once, with four subscriptions each and
+heart-beats of 30 s. It prints the milliseconds of CPU per simulated second, and the fewest and the most heart-beats in
+one second. The connections send nothing, so neither the cost of ``send`` nor that of reading the clients' heart-beats
+is included.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ from bench.scenarios import BEATS, Contender, Scenario
 from bench.servers import ROOT, Server, on_core
 
 HEART_BEAT = HeartBeat(30_000, 30_000)
-#: Seconds of the clock: until the beats have spread out, and those that are measured.
+#: Simulated seconds until the heart-beats have spread out, and seconds that are measured.
 SPREAD, MEASURED = 120, 300
 
 
 @dataclass(frozen=True, slots=True)
 class Beats:
-    """Measures heart-beats; a scenario's load is the program's arguments."""
+    """Measures heart-beats; a scenario's load is the arguments of this program."""
 
     server_core: int
 
@@ -66,14 +66,14 @@ class Beats:
 
 @implementer(IChannel)
 class Null:
-    """A connection that takes everything and keeps nothing."""
+    """A connection that drops everything."""
 
     peer = "nobody"
     buffered = 0
 
     @staticmethod
     def direct(wire: bytes) -> int:
-        """Take it."""
+        """Take all bytes."""
         return len(wire)
 
     def take_opening(self) -> Opening:
@@ -110,9 +110,9 @@ def connect(context: ClientContext) -> Client:
 
 
 def simulate(connections: int, alive: Callable[[Client], None]) -> tuple[float, Counter[int]]:
-    """Let so many clients connect at once and idle; return the CPU seconds of the measured time, and beats by second.
+    """Connect clients at once and let them idle; return the CPU seconds of the measured time, and beats by second.
 
-    :param alive: tells a client that it was heard
+    :param alive: called for each client when its own heart-beat is due
     """
     clock = Clock()
     metrics = Metrics(AIRY_DESTINATIONS)
@@ -142,7 +142,7 @@ def simulate(connections: int, alive: Callable[[Client], None]) -> tuple[float, 
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Simulate."""
+    """Run the simulation, and print the figures."""
     (connections,) = map(int, arguments)
     cpu, beats = simulate(connections, Client.heard)
     sys.stdout.write(f"{1000 * cpu / MEASURED:.2f} {min(beats.values())} {max(beats.values())}\n")

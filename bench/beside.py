@@ -1,4 +1,4 @@
-"""A storm of connections beside subscribers who go on listening: what these notice of it."""
+"""A storm of connections: how it affects the latency of subscribers (the bystanders)."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from bench.measure import LoadFailed, Measurement, Wsload, finished, judge, stol
 from bench.scenarios import HANDSHAKES, MESSAGE, Contender, Scenario
 from bench.servers import Server, ServerFailed, running
 
-#: Seconds for which the bystanders are alone with the server: they connect, and warm up for one second.
+#: Seconds before the storm, in which the bystanders connect and warm up for a second.
 _ALONE: Final = 2.0
-#: The storm stands for other machines: it shall not take the bystanders' core from them.
+#: The storm has a low priority, since it stands for other machines and must not slow the bystanders.
 _NICE: Final = 19
 
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """Two load generators.
+    """Measures with two load generators.
 
-    :ivar seconds: for which the bystanders' latency is measured; the storm is to take the most of it
+    :ivar seconds: how long the bystanders' latency is measured; the storm should take most of this time
     """
 
     wsload: Wsload
@@ -44,5 +44,5 @@ class Beside:
             values[key] = stormed.get(key, 0.0)
         values["rc"] = max(values.get("rc", 0.0), stormed.get("rc", 0.0))
         values.setdefault("machine_steal_pct", stolen_since(before))
-        values.pop("machine_busy_pct", None)  # by others than this load and its server, too
+        values.pop("machine_busy_pct", None)  # also by other programs than this load and its server
         return judge(values, error or storm_error, scenario.saturates)

@@ -1,4 +1,4 @@
-"""All scenarios, with the targets of the project as their bounds."""
+"""All scenarios, with the project's targets as bounds."""
 
 from __future__ import annotations
 

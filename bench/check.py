@@ -1,4 +1,4 @@
-"""Measure what has a limit, and compare: ``make bench-check``.
+"""Measure what has a limit, and compare it with the limit: ``make bench-check``.
 
 The limits of ``bench.instructions`` are in ``bench/instructions.json``, those of ``bench.promises`` in
 :data:`PROMISES`.
@@ -19,10 +19,10 @@ from bench import instructions, promises
 
 
 class Promise(NamedTuple):
-    """One figure of a running daemon.
+    """A figure of a running daemon.
 
-    :ivar most: that it may be
-    :ivar measure: measures it, or raises ``AssertionError`` where the daemon does not do what is measured
+    :ivar most: its limit
+    :ivar measure: measures it; raises ``AssertionError`` if the daemon behaves wrongly
     """
 
     title: str
@@ -54,13 +54,13 @@ def check_promise(promise: Promise) -> int:
 
 
 def _checks() -> Mapping[str, Callable[[], int]]:
-    """Return what is checked, by the names of the command line."""
+    """Return the checks, by their names on the command line."""
     promised = {promise.measure.__name__: partial(check_promise, promise) for promise in PROMISES}
     return {INSTRUCTIONS: partial(instructions.main, []), **promised}
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Check all, or what was named; return the greatest exit status."""
+    """Run all checks, or those that are named; return the greatest exit status."""
     checks = _checks()
     parser = argparse.ArgumentParser(prog="python -m bench.check", description="Measure what has a limit, and compare.")
     parser.add_argument("--only", action="append", choices=list(checks), help="check only this (repeatable)")

@@ -1,4 +1,4 @@
-"""STOMP clients that are nothing but sockets: what comes is counted and looked at as little as possible."""
+"""STOMP clients on bare sockets, which count what they receive and look at it as little as possible."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, cast
 
 from bench.scenarios import MESSAGE
 
-#: Seconds that a server may be silent while something is expected of it.
+#: Seconds to wait for a silent server.
 PATIENCE: Final = 120.0
 COMPRESSION: Final = "permessage-deflate"
 
@@ -21,19 +21,19 @@ _UPGRADE: Final = (
     "Sec-WebSocket-Protocol: v12.stomp\r\n{more}\r\n"
 )
 _OFFER: Final = f"Sec-WebSocket-Extensions: {COMPRESSION}; client_max_window_bits\r\n"
-#: What ends a deflated message, and isn't sent (RFC 7692, section 7.2.2).
+#: The end of a deflated message, which is not sent (RFC 7692, section 7.2.2).
 _TAIL: Final = b"\0\0\xff\xff"
 
 
 class ClientFailed(Exception):
-    """A client did not get what it is to get; the text says what."""
+    """A client did not get what it should; the text says what is missing."""
 
 
 class Subscriber(NamedTuple):
     """A client with a subscription.
 
-    :ivar answer: the RECEIPT of its SUBSCRIBE and all that came before it
-    :ivar rest: what came after that
+    :ivar answer: all bytes up to the RECEIPT of its SUBSCRIBE
+    :ivar rest: the bytes after that
     """
 
     socket: socket.socket
@@ -42,7 +42,7 @@ class Subscriber(NamedTuple):
 
     @property
     def position(self) -> str:
-        """The ``message-id`` after which everything follows."""
+        """The position in the RECEIPT: all later events follow."""
         return self.answer.rpartition(b"\nlast-message-id:")[2].partition(b"\n")[0].decode()
 
 
@@ -68,7 +68,7 @@ def opening(port: int, path: str, more: str = "") -> bytes:
 def connected(port: int, path: str, offers_compression: bool = False, token: str | None = None) -> socket.socket:
     """Open a WebSocket and a STOMP session without heart-beats.
 
-    :param token: to show in CONNECT
+    :param token: the token for CONNECT
     :raises ClientFailed: the server refused it, or did not take the offered compression
     """
     client = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
@@ -79,7 +79,7 @@ def connected(port: int, path: str, offers_compression: bool = False, token: str
         client.close()
         status = answer.partition(b"\r\n")[0].decode()
         raise ClientFailed(
-            f"{COMPRESSION} was offered, and not agreed" if " 101 " in status else f"no WebSocket: {status}"
+            f"{COMPRESSION} was offered, but not accepted" if " 101 " in status else f"no WebSocket: {status}"
         )
     login = {} if token is None else {"Authorization": f"Bearer {token}"}
     client.sendall(frame("CONNECT", {"accept-version": "1.2", "heart-beat": "0,0", **login}))
@@ -113,9 +113,9 @@ def subscribed(
 
 
 def until(client: socket.socket, end: bytes) -> bytes:
-    """Read until ``end`` has come; return all that has.
+    """Read until ``end`` has come; return all bytes.
 
-    :raises ClientFailed: the connection was closed before
+    :raises ClientFailed: the connection was closed before that
     """
     data = b""
     while end not in data:
@@ -139,7 +139,7 @@ class Reader:
         self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
 
     def read(self, count: int) -> tuple[list[bytes], int]:
-        """Return the next ``count`` messages, and how many bytes they had on the wire.
+        """Return the next ``count`` messages, and their size on the wire in bytes.
 
         :raises ClientFailed: the connection was closed
         """
@@ -154,7 +154,7 @@ class Reader:
         return messages, size
 
     def _whole(self) -> Iterator[tuple[bytes, int]]:
-        """Take the messages that are there (RFC 6455, section 5.2: unmasked, in one frame each)."""
+        """Take the complete messages (RFC 6455, section 5.2: unmasked, in one frame each)."""
         while len(self._data) >= 2:
             length, start = self._data[1], 2
             if length >= 126:
@@ -170,12 +170,12 @@ class Reader:
 
 
 def drain(wanted: Mapping[socket.socket, int], unit: bytes | None, exactly: bool = True) -> None:
-    """Read until each socket has got so much.
+    """Read until each socket has got the wanted number of units.
 
-    :param unit: what is counted: the byte that ends a STOMP frame (neither a body of these benchmarks nor its WebSocket
-        header has another), or None for all bytes
-    :param exactly: whether it is wrong if more comes
-    :raises ClientFailed: one of them was closed, got nothing for a long time, or has more
+    :param unit: the byte to count: the one that ends a STOMP frame (it is not in the benchmarks' bodies and WebSocket
+        headers); None: count all bytes
+    :param exactly: whether more than that is an error
+    :raises ClientFailed: a socket was closed, got nothing for a long time, or got too much
     """
     left = dict(wanted)
     buffer = bytearray(1 << 20)

@@ -1,4 +1,4 @@
-"""Scenarios of those who connect, are idle, come back, and of what stands behind airyd."""
+"""Scenarios of clients that connect, are idle or come back, of workers, and of Redis."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from bench.scenarios import (
 
 
 def connections(size: Size) -> Iterator[Scenario]:
-    """Yield the scenarios of those who connect, and do nothing else."""
+    """Yield the scenarios of clients that only connect."""
     for number in size.idle:
         yield idle(size, number)
     yield _pauses(size)
@@ -60,8 +60,8 @@ def connections(size: Size) -> Iterator[Scenario]:
 
 
 def idle(size: Size, number: int) -> Scenario:
-    """Return the scenario of connections on which nothing happens but heart-beats."""
-    # A source address has some 28,000 ports; airyd, Autobahn and wsload share what the machine has of them.
+    """Return the scenario of connections with nothing but heart-beats."""
+    # A source address has only some 28,000 ports, so there are two.
     load = ("idle", "-n", str(number), "--receipt", "--heart-beat", "5000,5000", "--src-addrs", "2")
     return Scenario(
         f"idle-{number}",
@@ -107,7 +107,7 @@ def _beats() -> Scenario:
 
 
 def storm(size: Size) -> Scenario:
-    """Return the scenario of many who connect and leave."""
+    """Return the scenario of many clients that connect and disconnect."""
     return Scenario(
         "storm",
         f"{size.storm:,} connections, 64 at once: handshake, CONNECT, SUBSCRIBE; three times",
@@ -124,7 +124,7 @@ def storm(size: Size) -> Scenario:
 
 
 def resume() -> Scenario:
-    """Return the scenario of many who come back."""
+    """Return the scenario of many clients that come back and resume."""
     missed, clients = 5000, 200
     history = ("--source", f"memory:?history={2 * missed}")
     return Scenario(
@@ -144,7 +144,7 @@ def resume() -> Scenario:
 
 
 def workers(size: Size) -> Scenario:
-    """Return the scenario of one process and of two."""
+    """Return the scenario that compares one process with two."""
     one, two = "1 worker", "2 workers"
     return Scenario(
         "workers",
@@ -180,7 +180,7 @@ def intake(size: Size) -> Scenario:
         ),
         (
             Contender(AIRYD, AIRYD, load=(str(size.intake), "1")),
-            # Its subscribers share a core with Redis: they may lag.
+            # The subscribers share a core with Redis, so they may lag.
             Contender(many, AIRYD, ("--buffered", str(64 * MIB)), (str(size.intake_to_many), "100")),
             Contender("redis-py", "redis-py", load=(str(size.intake), "0")),
         ),

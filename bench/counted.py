@@ -1,10 +1,9 @@
-"""What ``bench.instructions`` counts: events and connections on airyd's own way, in one process, without a reactor.
+"""The program that ``bench.instructions`` runs: events and connections in one process, without a reactor.
 
-The daemon is put together as always, over a clock in the reactor's place. Its clients are TCP sockets of the loopback
-interface, and what is counted fits into their buffers. It stands between two calls of :func:`mark`, which Callgrind
-watches.
+The daemon is composed as usual, with a clock in place of the reactor. Its clients are TCP sockets of the loopback
+interface; all data fits into their buffers. Callgrind counts what runs between two calls of :func:`mark`.
 
-``python -m bench.counted`` does it and prints how many pieces each pair of marks holds.
+``python -m bench.counted`` runs everything, and prints how many pieces there are between each pair of marks.
 """
 
 from __future__ import annotations
@@ -29,20 +28,20 @@ from airyd.service import Airyd
 from airyd.websocket.transport import DirectServer
 from bench.scenarios import MESSAGE
 
-#: The function of the C library that :func:`mark` calls, and nobody else here.
+#: The function of the C library that only :func:`mark` calls.
 MARK: Final = "getsid"
-#: The piece that the others are compared with.
+#: The kind of piece that the others are compared with.
 FLOOR: Final = "bare send"
 
 MEMBERS: Final = 200
-#: Turns of the reactor with one event each, and with sixteen, as under full load.
+#: Turns of the reactor with one event, and turns with sixteen events, as under full load.
 TURNS: Final = 40
 BURST: Final = 16
 BURSTS: Final = 4
 CONNECTIONS: Final = 50
-#: Seconds that a frame may take from the daemon's ``send`` to its client.
+#: Seconds within which a frame must come from the daemon's ``send`` to its client.
 PATIENCE: Final = 30.0
-#: What is counted was done so many times before: the interpreter specialises what it has run often.
+#: Repetitions before the count, because the interpreter specialises code that has run often.
 WARM_UP: Final = 10
 
 _BODY: Final = b'{"conversation_id":"c","message":{"id":"m","content":"%b"}}' % (b"x" * 260)
@@ -55,7 +54,7 @@ _OPENING: Final = (
 
 
 def mark() -> None:
-    """Let Callgrind write down what it has counted since the last mark, and begin anew."""
+    """Let Callgrind write its counts since the last mark, and begin anew."""
     os.getsid(0)
 
 
@@ -80,7 +79,7 @@ def daemon(clock: MemoryReactorClock) -> Any:
 class Crowd:
     """A daemon, a client that publishes, and clients that listen.
 
-    :ivar listeners: the daemon's transports to the latter
+    :ivar listeners: the daemon's transports to the clients that listen
     """
 
     def __init__(self) -> None:
@@ -93,7 +92,7 @@ class Crowd:
         self._say(self._publisher, _OPENING, _CONNECT)
 
     def reach(self) -> DirectServer:
-        """Let one more client open a TCP connection; return the daemon's end."""
+        """Open another TCP connection; return the daemon's end."""
         transport, client = self._accept()
         client.settimeout(PATIENCE)
         self._sockets.append(client)
@@ -101,17 +100,17 @@ class Crowd:
         return transport
 
     def subscribe(self, transport: DirectServer, name: str) -> None:
-        """Open a WebSocket, a session, and a subscription with the id ``name``."""
+        """Open a WebSocket, a session and a subscription with the id ``name``."""
         self._say(transport, _OPENING, _CONNECT, text(f"SUBSCRIBE\nid:{name}\ndestination:{MESSAGE}\n\n\0".encode()))
 
     def enter(self, names: Sequence[str]) -> None:
-        """Let in one listener for each of these subscription ids."""
+        """Add a listener for each of these subscription ids."""
         for name in names:
             self.subscribe(self.reach(), name)
         self.received(1)
 
     def leave(self) -> None:
-        """Let all listeners lose their connections."""
+        """Close the connections of all listeners."""
         for transport, client in zip(self.listeners, self._sockets, strict=True):
             transport.connectionLost(Failure(CONNECTION_LOST))
             client.close()
@@ -119,22 +118,22 @@ class Crowd:
         self._sockets.clear()
 
     def close(self) -> None:
-        """Let everybody lose the connection, and take no more."""
+        """Close all connections and the port."""
         self.leave()
         self._publisher.connectionLost(Failure(CONNECTION_LOST))
         self._publishing_socket.close()
         self._port.close()
 
     def publish(self, events: int = 1) -> None:
-        """Let the publisher SEND so many events in one turn."""
+        """Let the publisher SEND ``count`` events in one turn."""
         self._say(self._publisher, *[_SEND] * events)
 
     def received(self, frames: int) -> list[bytes]:
-        """Return what each listener has got since the last call.
+        """Return the bytes that each listener got since the last call.
 
-        A busy kernel brings what was sent over the loopback interface later than ``send`` returns, so this waits.
+        This waits, because a busy kernel delivers data over the loopback interface later than ``send`` returns.
 
-        :param frames: how many STOMP frames each has to get
+        :param frames: how many STOMP frames each must get
         :raises RuntimeError: a listener got more, or was closed
         :raises TimeoutError: a listener got less within :data:`PATIENCE`
         """
@@ -168,9 +167,9 @@ def _read(client: socket.socket, frames: int) -> bytes:
 
 
 class Counted:
-    """Does what is counted.
+    """Runs the pieces that are counted.
 
-    :ivar pieces: how many of each kind were done, in their order
+    :ivar pieces: how many pieces of each kind were run, in order
     """
 
     def __init__(self, crowd: Crowd) -> None:
@@ -178,7 +177,7 @@ class Counted:
         self._crowd = crowd
 
     def all(self) -> None:
-        """Do everything."""
+        """Run all pieces."""
         self.deliveries("delivery, same id", ["sub-0"] * MEMBERS)
         self.deliveries("delivery, own ids", [f"sub-{number}" for number in range(MEMBERS)])
         self.bare_sends()
@@ -186,9 +185,9 @@ class Counted:
 
     @contextmanager
     def _count(self, name: str, pieces: int, frames: int) -> Iterator[None]:
-        """Count what is done inside; it must bring each listener so many frames."""
+        """Count what runs in the ``with`` block; each listener must get ``frames`` frames in it."""
         gc.collect()
-        gc.freeze()  # as the daemon does after its start
+        gc.freeze()  # like the daemon after its start
         mark()
         yield
         mark()
@@ -196,7 +195,7 @@ class Counted:
         self._crowd.received(frames)
 
     def deliveries(self, name: str, ids: Sequence[str]) -> None:
-        """Publish to listeners with these subscription ids: an event a turn, and many a turn."""
+        """Publish to listeners with these subscription ids: one event per turn, then many per turn."""
         self._crowd.enter(ids)
         for _ in range(WARM_UP):
             self._crowd.publish()
@@ -210,7 +209,7 @@ class Counted:
         self._crowd.leave()
 
     def bare_sends(self) -> None:
-        """Send as much to as many sockets, by the least that Python can do."""
+        """Send the same bytes to the same number of sockets, by the shortest loop in Python."""
         self._crowd.enter(["sub-0"] * MEMBERS)
         self._crowd.publish()
         message = self._crowd.received(1)[0]
@@ -222,7 +221,7 @@ class Counted:
         self._crowd.leave()
 
     def connections(self) -> None:
-        """Shake hands, CONNECT and SUBSCRIBE."""
+        """Open WebSockets, CONNECT and SUBSCRIBE."""
         transports = [self._crowd.reach() for _ in range(CONNECTIONS)]
         with self._count("handshake, CONNECT, SUBSCRIBE", CONNECTIONS, 1):
             for transport in transports:
@@ -231,7 +230,7 @@ class Counted:
 
 
 def main() -> None:
-    """Do all of it; print how many pieces there were of each, as JSON."""
+    """Run all pieces; print their numbers by kind as JSON."""
     counted = Counted(Crowd())
     counted.all()
     sys.stdout.write(json.dumps(counted.pieces) + "\n")

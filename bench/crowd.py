@@ -1,8 +1,8 @@
-"""A crowd of clients in Python: slower than wsload, but it speaks permessage-deflate, and is always there.
+"""A crowd of clients in Python: slower than wsload, but it has permessage-deflate and is always available.
 
-What it measures is the server's CPU, and bytes on the wire; it is no measure of deliveries/s or latency. A few events
-are sent in one piece, and the next ones when all have them. Two clients read and check what comes; from the others
-just as many bytes must come, since all clients of a kind get the same.
+It measures the server's CPU and the bytes on the wire, not deliveries/s or latency. A few events are sent in one
+piece, and the next ones when all clients have them. One client of each kind reads and checks the messages. The others
+of its kind get the same, so only their bytes are counted.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from bench.measure import Measurement, judge, stolen_since
 from bench.scenarios import CPU, MESSAGE, WIRE, Contender, Scenario
 from bench.servers import Running, Server, ServerFailed, on_core, running
 
-#: Seconds before what is measured.
+#: Seconds of warm-up.
 _WARM_UP: Final = 0.5
-#: Bodies that are published in turn: enough for a compressor not to know them by heart.
+#: Bodies that are published in turn: so many that a compressor's window does not hold them all.
 _BODIES: Final = 500
 
 
@@ -35,7 +35,7 @@ class Crowd:
     A scenario's load is the number of clients, and of events in one piece; a contender's is how many per cent of the
     clients offer compression.
 
-    :ivar seconds: for which is measured
+    :ivar seconds: how long is measured
     """
 
     server_core: int
@@ -80,7 +80,7 @@ class Crowd:
 
 
 class _Kind:
-    """Clients who get the same bytes."""
+    """Clients that get the same bytes."""
 
     def __init__(self, target: Running, count: int, offers_compression: bool) -> None:
         subscribers = [
@@ -90,23 +90,23 @@ class _Kind:
         self._reader = Reader(subscribers[0])
 
     def receive(self, bodies: list[bytes]) -> int:
-        """Wait until all have got these events; return the bytes that each of them got."""
+        """Wait until all clients have these events; return the bytes that each of them got."""
         messages, size = self._reader.read(len(bodies))
         for body, message in zip(bodies, messages, strict=True):
             if not message.endswith(b"\n\n%b\0" % body):
-                raise ClientFailed(f"another event came than was sent: {message[-300:]!r}")
+                raise ClientFailed(f"the wrong event came: {message[-300:]!r}")
         drain(dict.fromkeys(self.clients[1:], size), None)
         return size * len(self.clients)
 
 
 def _deliver(publisher: socket.socket, bodies: list[bytes], kinds: list[_Kind]) -> int:
-    """Publish events in one piece; return the bytes that all got together, when they have."""
+    """Publish events in one piece and wait until all clients have them; return the sum of their bytes."""
     publisher.sendall(b"".join(sent(body) for body in bodies))
     return sum(kind.receive(bodies) for kind in kinds)
 
 
 def _batches(events: int) -> Iterator[list[bytes]]:
-    """Yield messages of a made-up Airy, so many at a time."""
+    """Yield batches of made-up messages of Airy."""
     made = (body for destination, body in Conversations(1, lambda: 1.6e9) if destination == MESSAGE)
     bodies = list(islice(made, _BODIES))
     start = 0

@@ -1,4 +1,4 @@
-"""Scenarios of events on their way to many."""
+"""Scenarios of live events for many subscribers."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def fanouts(size: Size) -> Iterator[Scenario]:
 
 
 def one_in_flight(size: Size, crowd: int, subscriptions: tuple[str, ...] = SUBSCRIPTIONS[:1]) -> Scenario:
-    """Return the scenario of events that are sent when all subscribers have the last."""
+    """Return the scenario with one event in flight: the next is sent when all subscribers have it."""
     bounds: tuple[Bound, ...] = (Bound(CPU, 1.25, C_EACH), Bound(CPU, 0.3, AUTOBAHN))
     if crowd == CROWDS[-1]:
         bounds += (Bound(CPU, 1.3, AIRYD, beside=f"one-in-flight-{CROWDS[0]}"),)
@@ -66,7 +66,7 @@ def one_in_flight(size: Size, crowd: int, subscriptions: tuple[str, ...] = SUBSC
 
 
 def saturated(size: Size, crowd: int, subscriptions: tuple[str, ...] = SUBSCRIPTIONS[:1]) -> Scenario:
-    """Return the scenario of sixteen events in flight."""
+    """Return the scenario with sixteen events in flight."""
     bounds: tuple[Bound, ...] = (Bound(RATE, 0.75, C_COALESCE, is_least=True), Bound(RATE, 13, AUTOBAHN, is_least=True))
     servers: tuple[str, ...] = (AIRYD, AUTOBAHN, C_COALESCE)
     if crowd == USUAL and len(subscriptions) == 1:
@@ -128,7 +128,7 @@ def _slow(size: Size) -> Scenario:
 
 
 def compression() -> Iterator[Scenario]:
-    """Yield the scenarios of clients that compress beside such that don't."""
+    """Yield the scenarios of clients with and without compression."""
     for name, events, smaller in (("single", 1, 0.75), ("four", 4, 0.45), ("sixteen", 16, 0.45)):
         yield Scenario(
             f"compression-{name}",
@@ -151,7 +151,7 @@ def compression() -> Iterator[Scenario]:
 
 
 def python_clients() -> Scenario:
-    """Return what takes the place of all that needs wsload, where there is none."""
+    """Return the scenario that replaces those with wsload if it is missing."""
     return Scenario(
         "python-clients",
         f"{USUAL:,} subscribers in Python; the next event is sent when all have the last",
@@ -165,7 +165,7 @@ def python_clients() -> Scenario:
 
 
 def profile() -> Scenario:
-    """Return the scenario that says where airyd's time goes."""
+    """Return the scenario that shows where airyd spends its time."""
     times = ("--warmup", "0.5", "-t", "6", "--rate", "max")
     loads = {
         "one in flight": ("--window", "1"),

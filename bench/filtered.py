@@ -1,4 +1,4 @@
-"""Subscribers whose tokens show them not every event: clients in Python, a few for each filter."""
+"""Subscribers whose tokens show them only some events: clients in Python, a few for each row filter."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bench.measure import Measurement, judge, stolen_since
 from bench.scenarios import CPU, Contender, Scenario
 from bench.servers import Running, Server, ServerFailed, on_core, running
 
-#: Seconds before what is measured.
+#: Seconds of warm-up.
 _WARM_UP: Final = 0.5
 _BODIES: Final = {
     channel: json.dumps({"conversation_id": "c", "channel_id": channel, "message": {"id": "m", "content": "x" * 220}})
@@ -28,9 +28,9 @@ class Filtered:
     """Measures with clients in this process, as many for each of ``CHANNELS``.
 
     A scenario's load is the number of clients; a contender's is what they see (``bench.logins``). The next event is
-    sent when all who see the last have it.
+    sent when all clients that see the last one have it.
 
-    :ivar seconds: for which is measured
+    :ivar seconds: how long is measured
     """
 
     server_core: int
@@ -78,7 +78,7 @@ def _token(channel: str, seen: str) -> str:
 
 
 class _Kind:
-    """Clients with one filter."""
+    """Clients with the same row filter."""
 
     def __init__(self, target: Running, count: int, shown: str) -> None:
         subscribers = [subscribed(target.port, target.path, token=shown) for _ in range(count)]
@@ -86,9 +86,9 @@ class _Kind:
         self._reader = Reader(subscribers[0])
 
     def receive(self, body: bytes) -> int:
-        """Wait until all have got this event; return how many they are."""
+        """Wait until all clients have this event; return how many there are."""
         (message,), size = self._reader.read(1)
         if not message.endswith(b"\n\n%b\0" % body):
-            raise ClientFailed(f"another event came than was sent: {message[-300:]!r}")
+            raise ClientFailed(f"the wrong event came: {message[-300:]!r}")
         drain(dict.fromkeys(self.clients[1:], size), None)
         return len(self.clients)

@@ -1,8 +1,8 @@
 """The headline ratios (``make bench-quick``): before and after a change, in less than two minutes.
 
-Each is a ratio of two contenders in the same round, and the median over the rounds counts. They are written to
-``bench/out/headline.json`` and compared with those of another file: by default with those that are kept in the tree,
-if they are of a machine with this processor.
+Each is the ratio of two contenders in the same round; the median over the rounds counts. The ratios are written to
+``bench/out/headline.json`` and compared with another file: by default the one in the tree, if it is from a machine with
+the same processor.
 
 Exit status: 0, 1 (one is worse by more than 5 %), 2 (can't measure here, or wrong arguments).
 """
@@ -45,19 +45,19 @@ from bench.scenarios import (
 from bench.servers import ROOT
 
 KEPT: Final = ROOT / "bench" / "headline.json"
-#: How many times worse a ratio may be.
+#: How many times worse a ratio may get.
 ALLOWED: Final = 1.05
-#: Seconds that the rounds may take.
+#: Seconds after which no further round begins.
 PATIENCE: Final = 112.0
 SIZE: Final = Size(seconds=1.2, warmup=0.4, hold=3, storm=1000)
 
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """A ratio that says much.
+    """One of the headline ratios.
 
     :ivar title: its name, also in files
-    :ivar to: what airyd's figure is divided by; None: nothing
+    :ivar to: the contender whose figure divides airyd's; None: airyd's figure itself
     """
 
     title: str
@@ -87,7 +87,7 @@ HEADLINES: Final = (
 
 
 def ratios(headlines: Sequence[Headline], results: Mapping[str, Measurements]) -> dict[str, float]:
-    """Return the median of each ratio over the rounds in which both sides count."""
+    """Return the median of each ratio over the rounds in which both figures are valid."""
     found = {}
     for headline in headlines:
         figure = headline.scenario.figure(headline.key)
@@ -101,12 +101,12 @@ def ratios(headlines: Sequence[Headline], results: Mapping[str, Measurements]) -
 
 
 def worse_by(headline: Headline, now: float, before: float) -> float:
-    """Return how many times worse a ratio is; below 1 if it is better."""
+    """Return how many times worse a ratio has become; below 1 if it is better."""
     return before / now if headline.is_more_better else now / before
 
 
 def compared(headlines: Sequence[Headline], now: Mapping[str, float], before: Mapping[str, float]) -> Iterator[str]:
-    """Yield a line for each ratio: then, now, and whether it is worse by more than is allowed."""
+    """Yield a line for each ratio: before, now, and whether it is worse than allowed."""
     for headline in headlines:
         title = headline.title
         line = f"  {title:48}{_number(now.get(title)):>10}{_number(before.get(title)):>10}"
@@ -117,7 +117,7 @@ def compared(headlines: Sequence[Headline], now: Mapping[str, float], before: Ma
 
 
 def worsened(headlines: Sequence[Headline], now: Mapping[str, float], before: Mapping[str, float]) -> list[str]:
-    """Return the ratios that are worse by more than is allowed."""
+    """Return the ratios that are worse than allowed."""
     return [
         headline.title
         for headline in headlines
@@ -132,7 +132,7 @@ def _number(value: float | None) -> str:
 
 
 def measure(environment: Mapping[str, str]) -> dict[str, Measurements]:
-    """Measure what the headlines need, round by round as long as there is time.
+    """Measure the scenarios of the headlines, round by round, until time is up.
 
     :raises CannotMeasure: there is no load generator
     """
@@ -155,16 +155,16 @@ def measure(environment: Mapping[str, str]) -> dict[str, Measurements]:
 
 
 def kept(path: Path) -> tuple[dict[str, float], str]:
-    """Return the ratios in a file, and the processor that they were measured on."""
+    """Return the ratios in a file, and the processor on which they were measured."""
     loaded = json.loads(path.read_text())
     return loaded["ratios"], loaded["processor"]
 
 
 def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Measure, print, keep and compare; return the exit status."""
+    """Measure, print, store and compare; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m bench.headline", description="Measure the headline ratios.")
-    parser.add_argument("--against", type=Path, metavar="FILE", help="compare with these, of whatever machine")
-    parser.add_argument("--renew", action="store_true", help="keep these ratios in the tree: bench/headline.json")
+    parser.add_argument("--against", type=Path, metavar="FILE", help="compare with this file, from any machine")
+    parser.add_argument("--renew", action="store_true", help="store the ratios in the tree: bench/headline.json")
     wanted = parser.parse_args(arguments)
     try:
         found = measure(environment)

@@ -1,8 +1,8 @@
-"""Count the instructions of a delivery with Callgrind: a figure without noise, and a limit to it.
+"""Count the instructions of a delivery with Callgrind: figures without noise, and limits for them.
 
-The counts depend on how Python was compiled, their ratio to a bare loop of ``socket.send`` hardly: two builds of
-3.11 differed by 11 % in the former, and by 1.5 % in the latter. So what is kept (``instructions.json``) and compared is
-the ratio. The kernel's part isn't counted: it is the same for everybody who calls ``send``.
+The counts depend on how Python was compiled; their ratio to a bare loop of ``socket.send`` hardly does. Two builds of
+3.11 differed by 11 % in the counts, and by 1.5 % in the ratio. So the ratios are stored (``instructions.json``) and
+compared. The kernel's instructions are not counted: they are the same for every program that calls ``send``.
 
 Exit status: 0, 1 (more than the limit), 2 (can't count here, or wrong arguments).
 """
@@ -26,9 +26,9 @@ from bench.counted import FLOOR, MARK
 from bench.servers import ROOT
 
 LIMITS: Final = ROOT / "bench" / "instructions.json"
-#: How far a ratio may be above the kept one: more than builds of Python differ, less than the 5 % that are to be found.
+#: How far a ratio may be above the stored one: more than builds of Python differ, less than the 5 % to be noticed.
 ALLOWED: Final = 1.03
-#: Seconds after which it is given up; an idle machine needs 15, and a busy one may take very long.
+#: Seconds after which the count is given up; an idle machine needs 15, a busy one may take very long.
 PATIENCE: Final = 3600.0
 
 _RENEWAL: Final = (
@@ -39,11 +39,11 @@ _SUMMARY: Final = re.compile(r"^summary: (\d+)$", re.MULTILINE)
 
 
 class CannotCount(Exception):
-    """There is no result; the text says why, in one line."""
+    """Counting failed; the text says why in one line."""
 
 
 def count() -> dict[str, float]:
-    """Return the instructions of one piece of each kind (``bench.counted``).
+    """Return the instructions per piece of each kind (``bench.counted``).
 
     :raises CannotCount: there is no Valgrind, or the program failed
     """
@@ -63,18 +63,18 @@ def count() -> dict[str, float]:
         except subprocess.TimeoutExpired:
             raise CannotCount(f"it did not end within {PATIENCE:.0f} s") from None
         except subprocess.CalledProcessError as error:
-            said = error.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
+            said = error.stderr.decode(errors="replace").strip().splitlines() or ["it printed nothing"]
             raise CannotCount(f"it ended with status {error.returncode}: {said[-1]}") from None
         pieces = json.loads(done.stdout)
-        # A number for each mark, in their order; those of even number end a piece.
+        # One file for each mark, in order; the second mark of each pair has the counts of the pieces.
         dumps = [Path(f"{out}.{2 * number}").read_text() for number in range(1, len(pieces) + 1)]
     return {name: instructions(dump) / pieces[name] for name, dump in zip(pieces, dumps, strict=True)}
 
 
 def instructions(dump: str) -> int:
-    """Return the number of instructions that a dump of Callgrind sums up (its manual, "Callgrind Format").
+    """Return the sum of instructions in a dump of Callgrind (its manual, "Callgrind Format").
 
-    :raises CannotCount: it is no such dump
+    :raises CannotCount: it is not such a dump
     """
     found = _SUMMARY.search(dump)
     if found is None:
@@ -88,13 +88,13 @@ def ratios(counts: Mapping[str, float]) -> dict[str, float]:
 
 
 def kept() -> dict[str, float]:
-    """Return the ratios that are kept in the tree."""
+    """Return the ratios that are stored in the tree."""
     limits: dict[str, float] = json.loads(LIMITS.read_text())["ratios"]
     return limits
 
 
 def exceeded(found: Mapping[str, float], limits: Mapping[str, float]) -> list[str]:
-    """Say, in a line each, which ratios are above what is allowed, or aren't in both."""
+    """Return one line for each ratio that is above its limit, or has no counterpart."""
     lines = [f"{name}: only counted or only kept" for name in sorted(found.keys() ^ limits.keys())]
     for name in limits:
         if name in found and found[name] > limits[name] * ALLOWED:
@@ -128,7 +128,7 @@ def _print(lines: Iterable[str]) -> None:
 def main(arguments: Sequence[str]) -> int:
     """Count, print and compare; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m bench.instructions", description="Count instructions.")
-    parser.add_argument("--renew", action="store_true", help="compare later counts with what is counted now")
+    parser.add_argument("--renew", action="store_true", help="store these ratios, to compare later ones with")
     wanted = parser.parse_args(arguments)
     try:
         counts = count()

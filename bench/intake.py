@@ -1,8 +1,8 @@
-"""How fast events come in from a Redis stream in bulk: airyd with one subscriber and with many, and redis-py.
+"""How fast a Redis stream is read in bulk: by airyd with one subscriber and with many, and by redis-py.
 
-airyd is stopped (SIGSTOP) while it watches, the stream is filled behind its back, and it goes on: the time and the
-CPU that it takes until every subscriber has every event. redis-py reads the same entries with XREAD in a loop, and
-does nothing with them. Redis and the subscribers have the other core.
+airyd watches the stream and is stopped (SIGSTOP) while the stream is filled. Then the time and the CPU are measured
+until every subscriber has every event. redis-py reads the same entries with XREAD in a loop, and does nothing with
+them. Redis and the subscribers have the other core.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from tests.sources.redis.server import Connection, RedisServer
 KEY: Final = f"airyd:{MESSAGE}"
 #: Bytes of an event's body.
 BODY: Final = 320
-#: Seconds until the last event must have come.
+#: Seconds within which the last event must come.
 PATIENCE: Final = 120.0
-#: Commands that are sent at once to fill the stream.
+#: Commands per pipeline while the stream is filled.
 _AT_ONCE: Final = 1000
 
 
 class Reading(NamedTuple):
-    """What reading all events took.
+    """The cost of reading all events.
 
-    :ivar cpu: seconds of CPU of who read
-    :ivar load_busy: per cent of its time that the core of Redis and the subscribers was busy; 0 if that wasn't measured
+    :ivar cpu: CPU seconds of the process that read
+    :ivar load_busy: how busy the core of Redis and the subscribers was, in per cent; 0 if that was not measured
     """
 
     seconds: float
@@ -47,7 +47,7 @@ class Reading(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """Measures who reads a stream; a contender's load is the number of events, and that of airyd's subscribers.
+    """Measures programs that read a stream; a contender's load is the numbers of events and of airyd's subscribers.
 
     :ivar server_core: for airyd or redis-py; Redis and the subscribers have :attr:`load_core`
     """
@@ -110,7 +110,7 @@ class Intake:
 
 
 def missing() -> str | None:
-    """Return what is missing here to measure, or None."""
+    """Return what is missing for the measurement, or None."""
     if shutil.which("redis-server") is None:
         return "the program redis-server is missing"
     if find_spec("redis") is None:

@@ -1,4 +1,4 @@
-"""Scenarios of clients with tokens: what a login and a filter of rows cost, and who only tries to come in."""
+"""Scenarios of clients with tokens: the cost of logins and row filters, and logins with bad tokens."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from bench.scenarios import (
 )
 from bench.servers import SECRET, SECRET_VARIABLE
 
-#: Lets in whoever has a token of :func:`token`, beside the anonymous publisher.
+#: Options that admit clients with a token of :func:`token`, in addition to the anonymous publisher.
 LOGIN: Final = ("--auth", f"jwt:secret-env={SECRET_VARIABLE}")
-#: Distinct filters, and the channels that they are about.
+#: The channels, one for each row filter.
 CHANNELS: Final = tuple(f"channel-{number}" for number in range(10))
-#: Bad tokens in a second.
+#: Bad tokens per second.
 BAD: Final = 1000
-#: What of :data:`CHANNELS` each client of ``filtered`` sees.
+#: Which of :data:`CHANNELS` each client of ``filtered`` sees.
 ALL: Final = "all"
 TENTH: Final = "a tenth"
 EVERYTHING: Final = "everything"
@@ -46,9 +46,9 @@ _DAY: Final = 24 * 60 * 60
 
 
 def token(channels: Sequence[str] | None) -> str:
-    """Return a token like Airy's, good for a day, that allows to subscribe to everything in ``/queue/``.
+    """Return a token like Airy's, valid for a day, that allows subscribing to all of ``/queue/``.
 
-    :param channels: what it shows; None for all
+    :param channels: the channels whose events it shows; None: all
     """
     rights: dict[str, object] = {"subscribe": ["/queue/**"]}
     if channels is not None:
@@ -57,12 +57,12 @@ def token(channels: Sequence[str] | None) -> str:
 
 
 def airy_token() -> str:
-    """Return a token with no more in it than Airy's have, good for a day."""
+    """Return a token with only the claims of Airy's, valid for a day."""
     return mint(SECRET.encode(), False, _USER, time.time(), _DAY, {})
 
 
 def bad_token() -> str:
-    """Return a token whose signature is that of another secret."""
+    """Return a token that is signed with another secret."""
     return mint(b"not " + SECRET.encode(), False, _USER, time.time(), _DAY, {})
 
 

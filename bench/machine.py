@@ -1,4 +1,4 @@
-"""What Linux says of this machine, its cores and a process."""
+"""Linux's figures for this machine, its cores and a process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 class CannotMeasure(Exception):
-    """Something is missing on this machine; the text says in one line what."""
+    """This machine lacks something for the measurement; the text says in one line what."""
 
 
 def cores() -> tuple[int, int]:
@@ -26,14 +26,14 @@ def cores() -> tuple[int, int]:
 
 
 def machine_time() -> tuple[int, int]:
-    """Return the stolen and the whole time of all cores since the start, in ticks (proc(5), ``/proc/stat``)."""
+    """Return the stolen and the total time of all cores since boot, in ticks (proc(5), ``/proc/stat``)."""
     with open("/proc/stat") as stream:
         ticks = [int(word) for word in stream.readline().split()[1:9]]
     return ticks[7], sum(ticks)
 
 
 def core_time(core: int) -> tuple[int, int]:
-    """Return the busy and the whole time of a core since the start, in ticks (proc(5), ``/proc/stat``)."""
+    """Return the busy and the total time of a core since boot, in ticks (proc(5), ``/proc/stat``)."""
     with open("/proc/stat") as stream:
         words = next(line.split()[1:9] for line in stream if line.startswith(f"cpu{core} "))
     ticks = [int(word) for word in words]
@@ -41,19 +41,19 @@ def core_time(core: int) -> tuple[int, int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the CPU time that a process has used, its own and the system's for it."""
+    """Return the CPU time of a process, user and system together."""
     return sum(user_and_system(pid))
 
 
 def user_and_system(pid: int) -> tuple[float, float]:
-    """Return the seconds that a process has used outside and inside the kernel (proc(5), ``/proc/pid/stat``)."""
+    """Return the user and system CPU seconds of a process (proc(5), ``/proc/pid/stat``)."""
     with open(f"/proc/{pid}/stat") as stream:
         words = stream.read().rpartition(")")[2].split()
     return int(words[11]) / _TICKS, int(words[12]) / _TICKS
 
 
 def description() -> dict[str, str]:
-    """Return what a report says of the machine and of the software on it: no names of hosts, users or paths."""
+    """Return a description of the machine and its software for reports, without names of hosts, users or paths."""
     with open("/proc/cpuinfo") as stream:
         models = [line.partition(":")[2].strip() for line in stream if line.startswith("model name")]
     return {

@@ -1,4 +1,4 @@
-"""One measurement: run the load generator against a running server, read its figures, judge their worth."""
+"""One measurement: run the load generator against a server, read its figures, and judge whether they are valid."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from bench.machine import CannotMeasure, machine_time
 from bench.scenarios import CPU_PER_CONNECTION, HANDSHAKES, Contender, Figure, Scenario
 from bench.servers import Running, Server, ServerFailed, on_core, running
 
-#: Names the directory where the load generator was built.
+#: The environment variable with the directory where the load generator was built.
 VARIABLE: Final = "AIRYD_WSLOAD_DIR"
-#: Seconds after which a run of the load generator has gone wrong.
+#: Seconds after which a run of the load generator is given up.
 LOAD_PATIENCE: Final = 300.0
 
-#: Per cent of its core: above the first the load generator is the bottleneck, below the second the server is not.
+#: CPU in per cent of a core: above the first the load generator is the bottleneck; below the second the server is not.
 CLIENT_BUSY: Final = 95.0
 SERVER_BUSY: Final = 90.0
-#: Per cent of the machine above which others had it: stolen by other machines, or used by other programs of this one.
+#: Per cent of the machine's time that other machines may have stolen, or other programs used.
 STEAL: Final = 3.0
 OTHERS: Final = 15.0
 
-#: Counts that are zero in a run worth anything.
+#: Counts that are zero in a valid run.
 _FAULTS: Final = {
     "connect_failed": "connections failed",
     "closed_by_server": "connections closed by the server",
@@ -44,16 +44,16 @@ _FAULTS: Final = {
 
 
 class LoadFailed(Exception):
-    """A load brought no result; the text says why."""
+    """A run of the load generator gave no result; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What one run brought.
+    """The result of one run.
 
-    :ivar values: the figures, as the load generator names them; times in the unit of the name
-    :ivar faults: why the figures are worth nothing, if they are not
-    :ivar doubts: why they may be off
+    :ivar values: the figures by the load generator's names; times have the unit in the name
+    :ivar faults: why the figures are invalid; empty if they are valid
+    :ivar doubts: why the figures may be inaccurate
     """
 
     values: Mapping[str, float]
@@ -61,7 +61,7 @@ class Measurement:
     doubts: tuple[str, ...] = ()
 
     def value(self, figure: Figure) -> float | None:
-        """Return a figure in its unit; None if this run says nothing of it."""
+        """Return a figure in its unit; None if this run does not have it."""
         if self.faults or figure.key not in self.values:
             return None
         if figure.needs_core and self.values.get("server_cpu_pct", 100.0) < SERVER_BUSY:
@@ -73,15 +73,15 @@ class Driver(Protocol):
     """Measures the contenders of some scenarios."""
 
     def measure(self, scenario: Scenario, contender: Contender, server: Server) -> Measurement:
-        """Start the contender's server, put the load on it, and stop it.
+        """Start the contender's server, run the load, and stop the server.
 
-        What goes wrong is among the measurement's faults, so that the others still have their turn.
+        Errors become faults of the measurement, so that the other contenders are still measured.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Wsload:
-    """The load generator's program, and the cores for the servers and for it."""
+    """Measures with the load generator: its program, and the cores for the servers and for itself."""
 
     program: Path
     server_core: int
@@ -95,14 +95,14 @@ class Wsload:
                 values, error = finished(self.start((*scenario.load, *contender.load), target))
         except (ServerFailed, LoadFailed) as failure:
             return Measurement({}, faults=(str(failure),))
-        # Where wsload does not measure the theft itself (idle, storm), that of the whole run has to do.
+        # If wsload does not measure stolen time (idle, storm), that of the whole run is used.
         values.setdefault("machine_steal_pct", stolen_since(before))
         if scenario.load[0] == "storm":
             values["server_cpu_pct"] = values[HANDSHAKES] * values[CPU_PER_CONNECTION] / 1e4
         return judge(values, error, scenario.saturates)
 
     def start(self, arguments: Sequence[str], target: Running, niceness: int = 0) -> subprocess.Popen[bytes]:
-        """Start a load on a server."""
+        """Start the load generator for a server."""
         command = ["nice", "-n", str(niceness), str(self.program), *arguments]
         command += ["-p", str(target.port), "--path", target.path, "-w", str(target.pid), "-q"]
         with on_core(self.load_core):
@@ -110,9 +110,9 @@ class Wsload:
 
 
 def wsload(environment: Mapping[str, str]) -> Path:
-    """Return the load generator's program.
+    """Return the path of the load generator.
 
-    :raises CannotMeasure: it isn't where the environment says
+    :raises CannotMeasure: it isn't where the environment variable says
     """
     directory = environment.get(VARIABLE)
     if not directory:
@@ -124,9 +124,9 @@ def wsload(environment: Mapping[str, str]) -> Path:
 
 
 def finished(load: subprocess.Popen[bytes]) -> tuple[dict[str, float], str]:
-    """Wait for the end of a load; return what :func:`parse` reads from it.
+    """Wait for the end of the load generator; return the result of :func:`parse`.
 
-    :raises LoadFailed: it brought no result
+    :raises LoadFailed: it gave no result
     """
     try:
         out, said = load.communicate(timeout=LOAD_PATIENCE)
@@ -142,7 +142,7 @@ def finished(load: subprocess.Popen[bytes]) -> tuple[dict[str, float], str]:
 def parse(line: bytes) -> tuple[dict[str, float], str]:
     """Read the line of JSON that the load generator prints.
 
-    :returns: its numbers by name (the failed connections of a storm's rounds added up), and the first error that it saw
+    :returns: its numbers by name (with the sum of a storm's failed connections), and the first error that it saw
     :raises LoadFailed: the line is not that
     """
     try:
@@ -156,16 +156,16 @@ def parse(line: bytes) -> tuple[dict[str, float], str]:
 
 
 def stolen_since(before: tuple[int, int]) -> float:
-    """Return how many per cent of the machine's time others had since ``machine_time()`` was that."""
+    """Return how many per cent of the machine's time were stolen since an earlier ``machine_time()``."""
     stolen, total = (now - then for now, then in zip(machine_time(), before, strict=True))
     return 100.0 * stolen / max(total, 1)
 
 
 def judge(values: Mapping[str, float], error: str, saturates: bool) -> Measurement:
-    """Say what is wrong with the figures of one run.
+    """Return the measurement with its faults and doubts.
 
-    :param error: the first error that the load generator saw, or nothing
-    :param saturates: whether the server was to be the bottleneck
+    :param error: the first error that the load generator saw, or ""
+    :param saturates: whether the server should be the bottleneck
     """
     faults = [f"{values[key]:.0f} {what}" for key, what in _FAULTS.items() if values.get(key, 0)]
     if values.get("rc", 0) and not faults:
@@ -177,7 +177,7 @@ def judge(values: Mapping[str, float], error: str, saturates: bool) -> Measureme
         doubts.append(f"{steal:.1f} % of the machine went elsewhere: repeat the run")
     server, client = values.get("server_cpu_pct", 100.0), values.get("client_cpu_pct", 0.0)
     if "machine_busy_pct" in values:
-        # That is of all cores; server and client are of one.
+        # Stolen time is in per cent of all cores; server and client are in per cent of one.
         others = values["machine_busy_pct"] - (server + client) / (os.cpu_count() or 1)
         if others > OTHERS:
             doubts.append(f"other programs had {others:.0f} % of the machine: repeat the run")

@@ -1,8 +1,8 @@
-"""What nodes cost Redis, and events cost nodes: ``python -m bench.nodes`` (docs/scaling.rst has figures).
+"""The cost of nodes for Redis, and of events for nodes: ``python -m bench.nodes`` (docs/scaling.rst has figures).
 
 Some airyd processes read two destinations, both from one Redis or each from its own, with a few subscribers each.
-Events are added one by one at a steady rate. What counts is the CPU time of each process, so that two cores are enough
-for all of them.
+Events are added one by one at a steady rate. The CPU time of each process is measured, so two cores are enough for all
+of them.
 
 Exit status: 0, 1 (a run brought no result), 2 (wrong arguments).
 """
@@ -27,14 +27,14 @@ from bench.servers import Running, Server, ServerFailed, running, server_for
 from tests.integration.raw import RawClient
 from tests.sources.redis.server import Connection, RedisServer
 
-#: Airy's first two destinations are used, and all of them shared out.
+#: The destinations: the first two of Airy's. Two Redis have one each.
 DESTINATIONS: Final = SUBSCRIPTIONS[:2]
-#: Seconds until the last event must have come.
+#: Seconds within which the last event must come.
 PATIENCE: Final = 120.0
 
 
 class Shape(NamedTuple):
-    """How many there are of each; subscribers are those of one node, each to both destinations."""
+    """The numbers of Redis, nodes and subscribers per node; each subscribes to both destinations."""
 
     redis: int
     nodes: int
@@ -54,10 +54,10 @@ SHAPES: Final = (
 
 
 class Costs(NamedTuple):
-    """Microseconds of CPU for each event that was added, summed over all destinations.
+    """Microseconds of CPU per event, summed over all destinations.
 
-    :ivar redis: of each Redis
-    :ivar node: of a node, on the average
+    :ivar redis: for each Redis
+    :ivar node: for a node, on average
     """
 
     redis: Sequence[float]
@@ -65,7 +65,7 @@ class Costs(NamedTuple):
 
 
 class Subscribers:
-    """Read all that comes, in a thread, and count it."""
+    """Subscribers whose events a thread reads and counts."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -74,7 +74,7 @@ class Subscribers:
         self._thread = threading.Thread(target=self._read, daemon=True)
 
     def add(self, target: Running) -> None:
-        """Subscribe one more to both destinations."""
+        """Add a subscriber to both destinations."""
         client = RawClient(target.port)
         client.handshake()
         client.connect("1.2")
@@ -83,18 +83,18 @@ class Subscribers:
         self._selector.register(client.nonblocking(), selectors.EVENT_READ, client)
 
     def start(self) -> None:
-        """Begin to read."""
+        """Start reading."""
         self._thread.start()
 
     def _read(self) -> None:
         while not self._ends.is_set():
             for key, _ in self._selector.select(0.1):
                 assert isinstance(key.fileobj, socket.socket)
-                # The only NUL in a frame of this length is at its end.
+                # In frames of this length, the only NUL is at the end.
                 self.count += key.fileobj.recv(1 << 18).count(b"\0")
 
     def stop(self) -> None:
-        """Read no more, and close all."""
+        """Stop reading, and close all connections."""
         self._ends.set()
         self._thread.join()
         for key in list(self._selector.get_map().values()):
@@ -103,7 +103,7 @@ class Subscribers:
 
 
 def measure(shape: Shape, events: int, rate: float) -> Costs:
-    """Start everything, add so many events at so many per second, and return what that took.
+    """Start everything, add ``events`` events at ``rate`` per second, and return the costs.
 
     Raises ``ServerFailed`` if a daemon fails or an event doesn't arrive.
     """
@@ -137,7 +137,7 @@ def measure(shape: Shape, events: int, rate: float) -> Costs:
         while subscribers.count < expected and time.monotonic() < deadline:
             time.sleep(0.05)
         if subscribers.count != expected:
-            raise ServerFailed(f"{subscribers.count} deliveries, and there should be {expected}")
+            raise ServerFailed(f"{subscribers.count} deliveries instead of {expected}")
         after = [cpu_seconds(pid) for pid in (*pids, *(node.pid for node in nodes))]
     spent = [1e6 * (now - then) / events for now, then in zip(after, before, strict=True)]
     of_nodes = spent[len(pids) :]
@@ -146,7 +146,7 @@ def measure(shape: Shape, events: int, rate: float) -> Costs:
 
 def _airyd(sources: Sequence[str]) -> Server:
     server = server_for(Contender(AIRYD, AIRYD, tuple(sources)), None)
-    assert server is not None  # that is for references in C
+    assert server is not None  # the directory is only for references in C
     return server
 
 
@@ -156,7 +156,7 @@ def _info(connection: Connection) -> dict[str, str]:
 
 
 def _publish(connections: Sequence[Connection], events: int, rate: float) -> None:
-    """Add events to both destinations in turn, each by itself."""
+    """Add events to both destinations in turn, one by one."""
     bodies = [json.dumps(body | {"content": "x" * (BODY - len(json.dumps(body)))}) for body in _BODIES]
     begin = time.monotonic()
     for number in range(events):
@@ -177,7 +177,7 @@ _BODIES: Final[Sequence[dict[str, object]]] = (
 def main(arguments: Sequence[str]) -> int:
     """Measure, and print a line for each shape; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m bench.nodes", description=__doc__)
-    parser.add_argument("--events", type=int, default=4000, metavar="N", help="events of a run (4000)")
+    parser.add_argument("--events", type=int, default=4000, metavar="N", help="events per run (4000)")
     parser.add_argument("--rate", type=float, default=500, metavar="N", help="events per second (500)")
     wanted = parser.parse_args(arguments)
     sys.stdout.write("Redis  nodes  subscribers of each   us of CPU per event: each Redis, a node\n")

@@ -1,7 +1,7 @@
-"""Write a run into docs/performance.rst: its tables, its pictures, and the run itself, so that both can be compared.
+"""Write a run into docs/performance.rst: the tables and pictures, and the run's data, so that a test can compare them.
 
-``python -m bench.page FILE`` takes the results of an earlier ``make bench``; ``make bench ARGS=--write-docs`` does it
-with its own.
+``python -m bench.page FILE`` takes the results of an earlier ``make bench``; ``make bench ARGS=--write-docs`` takes its
+own.
 
 Exit status: 0, 2 (wrong arguments).
 """
@@ -26,10 +26,10 @@ from bench.scenarios import SIZES, Scenario
 from bench.servers import ROOT
 
 PAGE: Final = ROOT / "docs" / "performance.rst"
-#: Where the run and its pictures are kept.
+#: The folder of the run and its pictures.
 KEPT: Final = ROOT / "docs" / "performance"
 RUN: Final = KEPT / "run.json"
-#: So many functions of a profile are shown.
+#: How many functions of a profile are shown.
 _FUNCTIONS: Final = 6
 
 _Rows = Sequence[Sequence[str]]
@@ -38,7 +38,7 @@ _Rows = Sequence[Sequence[str]]
 def sections(results: Results, limits: Mapping[str, float]) -> dict[str, str]:
     """Return the generated parts of the page by the names of their markers.
 
-    :param limits: the kept ratios of ``bench.instructions``
+    :param limits: the stored ratios of ``bench.instructions``
     """
     known = [scenario for scenario in scenarios(SIZES[results.size]) if scenario.name in results.scenarios]
     judged = [verdict for scenario in known for verdict in verdicts(scenario, results.scenarios)]
@@ -83,7 +83,7 @@ def _profile(results: Results) -> str:
 
 
 def _table(head: Sequence[str], rows: _Rows) -> str:
-    """Return a list-table; none if it has no rows."""
+    """Return a list-table; an empty text if there are no rows."""
     if not rows:
         return "Not measured in this run.\n"
     lines = [".. list-table::", "   :header-rows: 1", ""]
@@ -96,19 +96,19 @@ def _table(head: Sequence[str], rows: _Rows) -> str:
 def filled(page: str, parts: Mapping[str, str]) -> str:
     """Return a page with these parts between their markers, ``.. begin NAME`` and ``.. end NAME``.
 
-    :raises ValueError: it has not each of the markers once
+    :raises ValueError: a marker is missing or repeated
     """
     for name, part in parts.items():
         begin, end = f".. begin {name}\n", f".. end {name}\n"
         if (page.count(begin), page.count(end)) != (1, 1):
-            raise ValueError(f"the page has not the one pair of markers for {name}")
+            raise ValueError(f"the page needs exactly one pair of markers for {name}")
         before, _, rest = page.partition(begin)
         page = f"{before}{begin}\n{part}\n{end}{rest.partition(end)[2]}"
     return page
 
 
 def slim(results: Results) -> Results:
-    """Return results with nothing but the figures that are shown, and what says how far to trust them."""
+    """Return the results reduced to the figures that are shown, with their faults and doubts."""
     shown: dict[str, dict[str, list[Measurement]]] = {}
     for scenario in scenarios(SIZES[results.size]):
         keys = {*(figure.key for figure in scenario.figures), "server_cpu_pct", "client_cpu_pct", "machine_steal_pct"}
@@ -130,9 +130,9 @@ def write(path: Path) -> list[Path]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write what ``arguments`` name; return the exit status."""
+    """Write the run that ``arguments`` name; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m bench.page", description="Write a run into docs/performance.rst.")
-    parser.add_argument("run", type=Path, nargs="?", default=RUN, help="default: the one that is there")
+    parser.add_argument("run", type=Path, nargs="?", default=RUN, help="default: the run that is stored there")
     for path in write(parser.parse_args(arguments).run):
         sys.stdout.write(f"written: {path.relative_to(ROOT)}\n")
     return 0

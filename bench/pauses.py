@@ -1,6 +1,6 @@
-"""How long the garbage collector stops airyd while many connect, and while they are there.
+"""How long the garbage collector stops airyd while many clients connect, and while they are connected.
 
-``python -m bench.pauses`` is ``twistd`` that writes to its log how long each collection took, if that is worth a line.
+``python -m bench.pauses`` runs ``twistd`` and logs the duration of each collection that is not very short.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from bench.servers import START_PATIENCE, Server, ServerFailed, running
 
 _SAYS: Final = "a collection took {:.3f} ms\n"
 _SAID: Final = re.compile(rb"a collection took ([0-9.]+) ms")
-#: Milliseconds that are worth a line.
+#: Milliseconds from which on a collection is logged.
 _LEAST: Final = 0.1
 
 
@@ -50,9 +50,9 @@ class Pauses:
 
 
 def _after_start(log: Path) -> int:
-    """Return where the log is after the one collection of everything that was loaded, which harms nobody.
+    """Return the length of the log after the collection of all loaded modules, which affects no client.
 
-    It comes with the reactor's first turn: when the server has said that it serves.
+    It happens in the reactor's first turn, after the server has logged that it serves.
     """
     deadline = time.monotonic() + START_PATIENCE
     while time.monotonic() < deadline:
@@ -61,11 +61,11 @@ def _after_start(log: Path) -> int:
         if announced >= 0 and _SAID.search(text, announced):
             return len(text)
         time.sleep(0.01)
-    raise ServerFailed("the collection of the start did not come")
+    raise ServerFailed("the first collection did not come")
 
 
 class Watch:
-    """Looks at collections, as one of ``gc.callbacks``."""
+    """One of ``gc.callbacks``: measures collections."""
 
     def __init__(self) -> None:
         self._begun = 0.0
@@ -76,7 +76,7 @@ class Watch:
             return
         took = 1000 * (time.perf_counter() - self._begun)
         if took >= _LEAST:
-            # Not by way of twistd's log, which makes objects.
+            # Not through twistd's log, which would create objects.
             os.write(2, _SAYS.format(took).encode())
 
 

@@ -19,10 +19,10 @@ from bench.report import spread
 from bench.results import Results
 from bench.scenarios import AIRYD, AUTOBAHN, C_COALESCE, C_EACH, CROWDS, FULL, LATENCIES, MEMORY, RATE_FIGURE, Figure
 
-#: Who has which colour: ones that the colour-blind tell apart. The contenders of a scenario without others come last.
+#: The colours of contenders, which the colour-blind can tell apart. Contenders that share no scenario come last.
 _COLOURS: Final = {AIRYD: "#0072b2", AUTOBAHN: "#d55e00", C_EACH: "#009e73", C_COALESCE: "#56b4e9"}
 _OTHER: Final = "#cc79a7"
-_STYLE: Final[Any] = {  # matplotlib's type lists all of its parameters
+_STYLE: Final[Any] = {  # matplotlib's type has all parameters
     "svg.hashsalt": "airyd",
     "svg.fonttype": "none",
     "font.family": "sans-serif",
@@ -32,7 +32,7 @@ _STYLE: Final[Any] = {  # matplotlib's type lists all of its parameters
     "axes.spines.right": False,
     "grid.color": "#dddddd",
 }
-#: Latencies that differ by more than this factor get a logarithmic axis.
+#: If latencies differ by more than this factor, their axis is logarithmic.
 _WIDE: Final = 30
 #: The scenarios whose latencies are drawn, with their titles.
 _LATENCY_PANELS: Final = {
@@ -52,7 +52,7 @@ def draw(results: Results, directory: Path) -> list[Path]:
             if canvas is not None:
                 path = directory / f"{name}.svg"
                 canvas.savefig(path, metadata={"Date": None, "Creator": None})
-                # matplotlib leaves blanks at the ends of lines.
+                # matplotlib writes spaces at the ends of lines.
                 path.write_text("".join(f"{line.rstrip()}\n" for line in path.read_text().splitlines()))
                 drawn.append(path)
     return drawn
@@ -113,14 +113,14 @@ def _memory(results: Results) -> Canvas | None:
     return canvas
 
 
-#: Each picture by the name of its file.
+#: The pictures by file name.
 PICTURES: Final[Mapping[str, Callable[[Results], Canvas | None]]] = MappingProxyType(
     {"latency": _latency, "deliveries": _rate, "memory": _memory}
 )
 
 
 def _by_number(results: Results, scenarios: list[tuple[int, str]], figure: Figure) -> dict[str, dict[int, float]]:
-    """Return a figure's medians by contender and then by the number that a scenario stands for."""
+    """Return a figure's medians by contender, and then by the number in the scenario."""
     lines: dict[str, dict[int, float]] = {}
     for number, name in scenarios:
         for contender, runs in results.scenarios.get(name, {}).items():

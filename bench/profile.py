@@ -1,4 +1,4 @@
-"""Where a delivery's time goes: py-spy looks at airyd under load, and Linux says how much of it was system calls."""
+"""Where airyd spends its time under load: py-spy samples its functions, and Linux counts the time in system calls."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from bench.measure import LoadFailed, Measurement, Wsload, finished, judge, stol
 from bench.scenarios import Contender, Scenario
 from bench.servers import Server, ServerFailed, running
 
-#: Keys of a profile's entries begin so; what follows is the function.
+#: Prefix of the keys for functions of a profile.
 ENTRY: Final = "self: "
 SYSTEM: Final = "system_pct"
-#: Seconds until the load runs evenly, and those that are looked at.
+#: Seconds until the load is steady, and seconds of sampling.
 _WARM: Final = 1.5
 _SECONDS: Final = 3
 _SAMPLES: Final = 200
-#: So many functions are kept.
+#: How many functions are stored.
 _MOST: Final = 12
 _PATIENCE: Final = 60.0
-#: What py-spy puts behind a function's file.
+#: What py-spy writes after a function's file.
 _LINE: Final = re.compile(r":\d+\)$")
 
 
 @dataclass(frozen=True, slots=True)
 class Profiler:
-    """Measures how the time is divided, with the load of a scenario and its contender."""
+    """Measures the parts of airyd's time, with the load of a scenario and its contender."""
 
     program: str
     wsload: Wsload
@@ -52,7 +52,7 @@ class Profiler:
                 values, error = finished(load)
         except (ServerFailed, LoadFailed, OSError) as failure:
             return Measurement({}, faults=(str(failure),))
-        # How fast it is while py-spy stops it all the time says nothing.
+        # airyd's speed is not used: py-spy stops it for each sample.
         values = {key: value for key, value in values.items() if not key.startswith(("server_", "client_", "machine_"))}
         values |= {SYSTEM: 100.0 * system / max(user + system, 0.01), "machine_steal_pct": stolen_since(before)}
         return judge(values | shares(profile), error, saturates=False)
@@ -65,13 +65,13 @@ class Profiler:
             command = [self.program, "record", "--pid", str(pid), "--output", str(out), *options]
             done = subprocess.run(command, capture_output=True, timeout=_PATIENCE)  # noqa: S603  # no shell
             if done.returncode:
-                said = done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
+                said = done.stderr.decode(errors="replace").strip().splitlines() or ["it printed nothing"]
                 raise LoadFailed(f"py-spy ended with status {done.returncode}: {said[-1]}")
             return out.read_text()
 
 
 def profiler(wsload: Wsload) -> Profiler:
-    """Return what measures.
+    """Return the profiler.
 
     :raises CannotMeasure: there is no py-spy
     """
@@ -82,9 +82,9 @@ def profiler(wsload: Wsload) -> Profiler:
 
 
 def shares(raw: str) -> dict[str, float]:
-    """Return in which functions the time was spent itself, in per cent: the most, by ``ENTRY`` and the function.
+    """Return the own time of the functions with the most of it, in per cent, by ``ENTRY`` and the function.
 
-    :param raw: lines of functions from the outermost to the innermost, each with its number of samples
+    :param raw: lines with functions, from the outermost to the innermost, and the number of samples
     """
     samples: Counter[str] = Counter()
     for line in raw.splitlines():

@@ -1,4 +1,4 @@
-"""What airyd promises in seconds and MiB, measured on real daemons; ``bench.check`` compares it with the limits."""
+"""Measures airyd's promises in seconds and MiB with real daemons; ``bench.check`` compares them with the limits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.integration.wire import TEXT, websocket_frame
 from tests.sources.redis.server import RedisServer
 
 BOMBS: Final = 10
-#: Clients of each of the two nodes whose user is revoked.
+#: Clients per node, on two nodes, whose user is revoked.
 REVOKED: Final = 20
 
 _OFFER: Final = {"Sec-WebSocket-Extensions": "permessage-deflate; client_max_window_bits"}
@@ -30,7 +30,7 @@ _USER: Final = "ann"
 
 
 def inflated_bombs() -> float:
-    """Return the MiB by which ten messages that are too long once inflated raise the daemon's peak memory.
+    """Return how many MiB ten messages that inflate to more than the limit add to the daemon's peak memory.
 
     Raises ``AssertionError`` unless each is refused with 1009.
     """
@@ -43,14 +43,14 @@ def inflated_bombs() -> float:
             client.send_bytes(bomb)
         codes = {client.close_code() for client in clients}
         if codes != {1009}:
-            raise AssertionError(f"closed with {codes}, and not with 1009")
+            raise AssertionError(f"closed with {codes}, not with 1009")
         return (_peak(daemon.pid) - before) / MIB
 
 
 def revocation() -> float:
-    """Return the seconds from the answer to ``POST /revoke`` until all clients of that user are out, on two nodes.
+    """Return the seconds from the response to ``POST /revoke`` until all clients of that user are closed, on two nodes.
 
-    Raises ``AssertionError`` unless each is told that its token was revoked.
+    Raises ``AssertionError`` unless each gets the ERROR for a revoked token.
     """
     with ExitStack() as stack:
         redis = RedisServer()
@@ -72,7 +72,7 @@ def revocation() -> float:
         for client in clients:
             error, _ = client.error()
             if error.headers["message"] != "401 token revoked":
-                raise AssertionError(f"a client was told {error}")
+                raise AssertionError(f"a client got {error}")
         return time.monotonic() - begun
 
 
@@ -96,7 +96,7 @@ def _connected(
 
 
 def _peak(pid: int) -> int:
-    """Return the most memory that a process has had so far, in bytes (proc(5), ``VmHWM``)."""
+    """Return the peak memory of a process in bytes (proc(5), ``VmHWM``)."""
     status = Path(f"/proc/{pid}/status").read_text()
     (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
     return int(line.split()[1]) * 1024

@@ -1,6 +1,6 @@
 """The baseline of the intake: redis-py with hiredis, reading a stream by XREAD in a loop.
 
-``python -m bench.redis_reader PORT KEY COUNT`` prints seconds, and seconds of CPU, as a line of JSON.
+``python -m bench.redis_reader PORT KEY COUNT`` prints the seconds and CPU seconds as a line of JSON.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import time
 
 from redis import Redis
 
-#: Entries of a reply: with bodies of 320 bytes about a MiB, which airyd's replies have, too.
+#: Entries per reply: with bodies of 320 bytes about 1 MiB, like airyd's replies.
 _AT_ONCE = 3000
 
 
 def main(port: int, key: str, wanted: int) -> None:
-    """Read so many entries and say how long that took."""
+    """Read ``count`` entries, and print how long that took."""
     with Redis(port=port) as redis:
         redis.ping()
         last, count = b"0-0", 0

@@ -1,4 +1,4 @@
-"""From measurements to what people read: spread over the rounds, ratios between the contenders, bounds kept or not."""
+"""Makes reports of measurements: spread over the rounds, ratios between contenders, and whether bounds are kept."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.measure import Measurement
 from bench.results import Measurements
 from bench.scenarios import AUTOBAHN, C_COALESCE, C_EACH, Bound, Figure, Scenario
 
-#: What the others are compared with.
+#: The contenders with which the others are compared.
 _REFERENCES = (AUTOBAHN, C_EACH, C_COALESCE, "redis-py")
 _TITLE_WIDTH = 32
 _NAME_WIDTH = 16
@@ -20,7 +20,7 @@ _NUMBER = re.compile(r"[0-9.]+")
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Least, median and greatest value of a figure over the rounds."""
+    """The least, median and greatest value of a figure over the rounds."""
 
     least: float
     median: float
@@ -31,8 +31,8 @@ class Spread:
 class Verdict:
     """Whether a bound is kept.
 
-    :ivar figure: what of whom, where
-    :ivar found: what was measured, and what is wanted, with units
+    :ivar figure: the figure, the contender and the scenario
+    :ivar found: the measured value and the bound, with units
     """
 
     figure: str
@@ -45,18 +45,18 @@ class Verdict:
 
 
 def spread(figure: Figure, measurements: Sequence[Measurement]) -> Spread | None:
-    """Return the spread of ``figure`` over the runs that count, in the figure's unit; None without any."""
+    """Return the spread of ``figure`` over the valid runs, in the figure's unit; None if there are none."""
     values = [value for each in measurements if (value := each.value(figure)) is not None]
     return Spread(min(values), median(values), max(values)) if values else None
 
 
 def ratio(of: Spread | None, to: Spread | None) -> float | None:
-    """Return the ratio of two medians; None where there is none."""
+    """Return the ratio of two medians; None if one is missing."""
     return of.median / to.median if of and to and to.median else None
 
 
 def number(figure: Figure, value: float | None) -> str:
-    """Return a figure's value as tables show it."""
+    """Return a figure's value in the form for tables."""
     return "-" if value is None else format(value, f",.{figure.digits}f")
 
 
@@ -68,7 +68,7 @@ def references(scenario: Scenario) -> list[str]:
 
 
 def table(scenario: Scenario, measurements: Measurements) -> str:
-    """Return the scenario's table for people: a line for each figure and contender, then remarks."""
+    """Return the scenario's table as text: a line for each figure and contender, then remarks."""
     compared = [name for name in references(scenario) if name in measurements]
     columns = "".join(f"{'x ' + name:>14}" for name in compared)
     lines = [
@@ -93,7 +93,7 @@ def _cells(figure: Figure, found: Spread | None, ratios: Sequence[float | None])
 
 
 def remarks(measurements: Measurements) -> Iterator[str]:
-    """Yield what is to be said of single runs; what differs in numbers alone is said once, for all its rounds."""
+    """Yield the remarks about single runs; remarks that differ only in numbers are joined."""
     for name, runs in measurements.items():
         said: dict[str, tuple[str, list[str]]] = {}
         for each, run in enumerate(runs, 1):
@@ -104,7 +104,7 @@ def remarks(measurements: Measurements) -> Iterator[str]:
 
 
 def verdicts(scenario: Scenario, results: Mapping[str, Measurements]) -> Iterator[Verdict]:
-    """Yield whether the scenario's bounds are kept; of one that lacks a figure nothing is said."""
+    """Yield whether each bound of the scenario is kept; bounds without a figure are skipped."""
     for bound in scenario.bounds:
         figure = scenario.figure(bound.key)
         own = spread(figure, results.get(scenario.name, {}).get(bound.of, ()))
@@ -129,7 +129,7 @@ def _verdict(scenario: Scenario, figure: Figure, bound: Bound, found: float) -> 
 
 
 def _shown(found: float, limit: float, digits: int, is_kept: bool) -> str:
-    """Return the value with so many decimals; with more where a bound that is missed would look kept."""
+    """Return the value with ``digits`` decimals, or with more if a missed bound would otherwise look kept."""
     while not is_kept and round(found, digits) == round(limit, digits):
         digits += 1
     return format(found, f",.{digits}f")

@@ -1,4 +1,4 @@
-"""All measurements of one run of the suite, as a file."""
+"""Reads and writes the measurements of a run of the benchmarks."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 
 from bench.measure import Measurement
 
-#: The measurements of a scenario: those of each contender, by its name, in the order of the rounds.
+#: The measurements of a scenario: by contender, in the order of the rounds.
 Measurements = Mapping[str, Sequence[Measurement]]
 
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """What one run of the suite brought.
+    """The results of one run of the benchmarks.
 
     :ivar at: when it ended, in UTC (ISO 8601)
     :ivar size: the name of its size (``bench.run.SIZES``)
@@ -30,13 +30,13 @@ class Results:
     scenarios: Mapping[str, Measurements]
 
     def write(self, path: Path) -> None:
-        """Write them to a file as JSON."""
+        """Write the results to a file as JSON."""
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(asdict(self), indent=1) + "\n")
 
 
 def read(path: Path) -> Results:
-    """Read what ``Results.write`` has written."""
+    """Read results that ``Results.write`` wrote."""
     loaded = json.loads(path.read_text())
     scenarios = {
         name: {contender: [_measurement(run) for run in runs] for contender, runs in found.items()}

@@ -1,4 +1,4 @@
-"""Many clients come back far behind, while others go on listening: how fast they are level, what the others notice."""
+"""Many clients resume at once: how fast they catch up, and how that affects the latency of other subscribers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.measure import LOAD_PATIENCE, LoadFailed, Measurement, Wsload, finish
 from bench.scenarios import MESSAGE, Contender, Scenario
 from bench.servers import ROOT, Running, Server, ServerFailed, on_core, running
 
-#: Seconds for which the others are alone with the server: they connect, and warm up for one second.
+#: Seconds before the resumes, in which the others connect and warm up for a second.
 _ALONE: Final = 2.0
 #: Events that are published at once.
 _AT_ONCE: Final = 100
@@ -23,11 +23,11 @@ _BODY: Final = b'{"conversation_id":"c","message":{"id":"m","content":"%b"}}' % 
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Measures clients that come back.
+    """Measures clients that resume.
 
-    A scenario's load is the number of events that they missed; a contender's is that of the clients.
+    A scenario's load is the number of events that they missed; a contender's is the number of clients.
 
-    :ivar seconds: for which the others' latency is measured; the resumes are to take the most of it
+    :ivar seconds: how long the others' latency is measured; the resumes should take most of this time
     """
 
     wsload: Wsload
@@ -50,13 +50,13 @@ class Resume:
         if seconds is not None:
             values |= {"level_s": seconds, "replayed_per_s": clients * events / seconds}
         values.setdefault("machine_steal_pct", stolen_since(before))
-        values.pop("machine_busy_pct", None)  # by others than this load and its server, too
+        values.pop("machine_busy_pct", None)  # also by other programs than this load and its server
         return judge(values, error, scenario.saturates)
 
     def _come_back(self, target: Running, position: str, clients: int, events: int) -> float:
-        """Let clients resume; return the seconds until all were level."""
+        """Let clients resume; return the seconds until all have caught up."""
         arguments = [str(target.port), target.path, position, str(clients), str(events)]
-        # At a low priority: it shall not take the others' core from them.
+        # With a low priority, so that it does not slow the others.
         command = ["nice", "-n", "19", sys.executable, "-m", "bench.returning", *arguments]
         with on_core(self.wsload.load_core):
             done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=LOAD_PATIENCE)  # noqa: S603  # no shell

@@ -1,7 +1,7 @@
-"""Clients that come back all at once and resume: a process of its own, since it stands for other machines.
+"""Clients that resume all at once, in a separate process, because they stand for other machines.
 
-Run it with ``python -m bench.returning PORT PATH POSITION CLIENTS EVENTS``; it prints how many seconds it took until
-each client had the events that it had missed.
+Run it with ``python -m bench.returning PORT PATH POSITION CLIENTS EVENTS``; it prints the seconds until each client had
+the events that it had missed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from bench.clients import drain, subscribed
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Do it."""
+    """Let the clients resume, and print the seconds."""
     port, path, position, clients, events = arguments
     begun = time.monotonic()
     subscribers = [subscribed(int(port), path, after=position) for _ in range(int(clients))]

@@ -1,7 +1,7 @@
-"""Run the benchmarks (``make bench``): every scenario, the contenders by turns, medians over the rounds.
+"""Run the benchmarks (``make bench``): every scenario, with the contenders in turn, and medians over the rounds.
 
-The load generator, wsload, is a program of its own; the environment variable ``AIRYD_WSLOAD_DIR``
-names the directory where it was built. Where that also holds the reference server in C
+The load generator, wsload, is a separate program; the environment variable ``AIRYD_WSLOAD_DIR``
+names the directory where it was built. If that also has the reference server in C
 (``selftest/fanout``), it takes part.
 
 Exit status: 0, 1 (a run failed, or a bound is not kept), 2 (can't measure here, or wrong arguments).
@@ -108,7 +108,7 @@ def _attack(size: Size, environment: Mapping[str, str]) -> Driver:
     return Attack(Wsload(wsload(environment), *cores()), size.bystanders_seconds)
 
 
-#: What makes a scenario's driver, or raises ``CannotMeasure``.
+#: The functions that make the drivers of scenarios, or raise ``CannotMeasure``.
 DRIVERS: Final[Mapping[str, Callable[[Size, Mapping[str, str]], Driver]]] = MappingProxyType(
     {
         WSLOAD: _wsload,
@@ -127,7 +127,7 @@ DRIVERS: Final[Mapping[str, Callable[[Size, Mapping[str, str]], Driver]]] = Mapp
 
 
 def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Measure what ``arguments`` ask for, print the tables, write the JSON; return the exit status."""
+    """Run the scenarios that ``arguments`` ask for, print the tables, write the JSON; return the exit status."""
     wanted = _options(arguments)
     size = "quick" if wanted.quick else "full"
     chosen = list(_chosen(scenarios(SIZES[size]), wanted.scenario, environment))
@@ -157,7 +157,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     Results(now.isoformat(timespec="seconds"), size, description(), results).write(path)
     _print(f"written: {path.relative_to(ROOT)}, after {(time.monotonic() - begun) / 60:.1f} minutes")
     if wanted.write_docs:
-        from bench.page import write  # it needs matplotlib, which nothing else does
+        from bench.page import write  # not above: it needs matplotlib
 
         _print(*(f"written: {each.relative_to(ROOT)}" for each in write(path)))
     failed = any(run.faults for found in results.values() for runs in found.values() for run in runs)
@@ -176,7 +176,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--contender", action="append", metavar="NAME", help="only this, as 'C each' (repeatable)")
     parser.add_argument(
-        "--write-docs", action="store_true", help="put the run into docs/performance.rst, with pictures"
+        "--write-docs", action="store_true", help="write the run into docs/performance.rst, with pictures"
     )
     return parser.parse_args(arguments)
 
@@ -193,7 +193,7 @@ def _chosen(
 
 
 def _drivers(chosen: Sequence[Scenario], size: Size, environment: Mapping[str, str]) -> dict[str, Driver]:
-    """Return what measures each scenario. Of those that can't be measured here, say why: a line for each reason."""
+    """Return the driver of each scenario. Print why others can't be measured here, one line for each reason."""
     drivers: dict[str, Driver] = {}
     lacking: dict[str, list[str]] = {}
     for scenario in chosen:
@@ -207,7 +207,7 @@ def _drivers(chosen: Sequence[Scenario], size: Size, environment: Mapping[str, s
 
 
 def raise_file_limit() -> None:
-    """Let this process, and all that it starts, have as many open files as the system allows."""
+    """Raise the limit of open files to the hard limit, for this process and its children."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
@@ -215,9 +215,9 @@ def raise_file_limit() -> None:
 def line_up(
     scenario: Scenario, only: Collection[str | None], environment: Mapping[str, str]
 ) -> dict[Contender, Server]:
-    """Return the contenders whose servers are there.
+    """Return the contenders whose servers are available.
 
-    :param only: names of contenders; all, if it is empty
+    :param only: names of contenders; empty: all
     """
     directory = environment.get(VARIABLE)
     load_directory = Path(directory).resolve() if directory else None
@@ -226,7 +226,7 @@ def line_up(
 
 
 def interleave(driver: Driver, scenario: Scenario, servers: Mapping[Contender, Server], rounds: int) -> Measurements:
-    """Measure the contenders by turns, so that what the machine does meanwhile meets all of them."""
+    """Measure the contenders in turn, so that other work of the machine affects all of them."""
     found: dict[str, list[Measurement]] = {contender.name: [] for contender in servers}
     rounds = min(rounds, scenario.rounds)
     for number in range(1, rounds + 1):

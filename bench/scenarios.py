@@ -1,4 +1,4 @@
-"""The words of a benchmark: a scenario, who takes part in it, what is read from it, and what it is to keep."""
+"""The terms of the benchmarks: scenarios, contenders, figures and bounds."""
 
 from __future__ import annotations
 
@@ -22,19 +22,18 @@ INTAKE: Final = "intake"
 FILTERED: Final = "filtered"
 ATTACK: Final = "attack"
 
-#: The destinations of a client of Airy's, and numbers of subscribers; what is compared between scenarios goes from the
-#: least to the most.
+#: Airy's destinations, and numbers of subscribers; scenarios are compared from the fewest to the most.
 SUBSCRIPTIONS: Final = (MESSAGE, "/queue/unread-count", "/queue/channel/connected", "/queue/channel/disconnected")
 CROWDS: Final = (100, 1000, 5000)
 USUAL: Final = 1000
 
-#: Names of servers, as tables and the command line call them.
+#: Names of servers in tables and on the command line.
 AIRYD: Final = "airyd"
 AUTOBAHN: Final = "autobahn"
 C_EACH: Final = "C each"
 C_COALESCE: Final = "C coalesce"
 
-#: The figures that are looked at by name; but for the last four they are called as wsload does.
+#: The keys of figures that code refers to; all but the last four are wsload's names.
 CPU: Final = "server_cpu_us_per_delivery"
 RATE: Final = "deliveries_per_s"
 HANDSHAKES: Final = "handshakes_per_s"
@@ -48,11 +47,11 @@ BEATS: Final = "beats_ms_per_s"
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A number that a measurement brings.
+    """A figure of a measurement.
 
-    :ivar key: its name there
+    :ivar key: its name in the measurement
     :ivar title: its name in tables, with the unit
-    :ivar scale: what to multiply the number by
+    :ivar scale: a factor for the number
     :ivar digits: decimals in tables
     :ivar needs_core: whether it counts only if the server's core was busy with the server (``bench.measure``)
     """
@@ -66,13 +65,13 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """What a figure is to keep.
+    """A bound of a figure.
 
-    :ivar limit: in the figure's unit; with ``against`` a multiple of that contender's median
+    :ivar limit: the limit in the figure's unit; with ``against``, a multiple of that contender's median
     :ivar against: a contender's name, or None
     :ivar beside: the scenario of that contender, if it is another one
-    :ivar of: whose figure it is
-    :ivar is_least: whether it is to be at least that, not at most
+    :ivar of: the contender whose figure has the bound
+    :ivar is_least: whether the limit is a minimum, not a maximum
     """
 
     key: str
@@ -85,11 +84,11 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """Who takes part in a scenario.
+    """A server with options that takes part in a scenario.
 
-    :ivar server: which server that is
-    :ivar options: of airyd, beside those that it always has here
-    :ivar load: arguments of the load, beside the scenario's
+    :ivar server: the name of the server
+    :ivar options: additional options of airyd
+    :ivar load: additional arguments of the load
     """
 
     name: str
@@ -99,7 +98,7 @@ class Contender:
 
 
 def contenders(*servers: str) -> tuple[Contender, ...]:
-    """Return servers as they are as contenders."""
+    """Return a contender without options for each server."""
     return tuple(Contender(name, name) for name in servers)
 
 
@@ -107,12 +106,12 @@ def contenders(*servers: str) -> tuple[Contender, ...]:
 class Scenario:
     """One kind of load.
 
-    :ivar name: for the command line and the JSON
-    :ivar driver: what measures it (``bench.run.DRIVERS``)
+    :ivar name: its name on the command line and in the JSON
+    :ivar driver: the driver that measures it (``bench.run.DRIVERS``)
     :ivar load: arguments of the load, without address and process id
-    :ivar saturates: whether the server is to be the bottleneck, so that its core must be busy
-    :ivar rounds: at most so many, where a figure hardly varies
-    :ivar is_substitute: whether it is for those who have no wsload, or ask for it
+    :ivar saturates: whether the server should be the bottleneck, so that its core must be busy
+    :ivar rounds: the most rounds, if its figures hardly vary
+    :ivar is_substitute: whether it runs only without wsload, or if it is asked for
     """
 
     name: str
@@ -133,10 +132,10 @@ class Scenario:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much of each load: seconds, and counts of connections and events.
+    """The size of each load: seconds, and numbers of connections and events.
 
     :ivar idle: numbers of idle connections
-    :ivar bystanders_seconds: for those who listen while a storm connects
+    :ivar bystanders_seconds: how long subscribers are measured while a storm connects
     """
 
     seconds: float = 1.2
@@ -176,12 +175,12 @@ LATENCIES: Final = (
 
 
 def subscribed(destinations: tuple[str, ...]) -> tuple[str, ...]:
-    """Return arguments of wsload: each client subscribes to these."""
+    """Return arguments of wsload: each client subscribes to these destinations."""
     return tuple(word for destination in destinations for word in ("-d", destination))
 
 
 def fanout(crowd: int, subscriptions: tuple[str, ...]) -> tuple[str, ...]:
-    """Return arguments of wsload: subscribers who must all get each event, in order."""
+    """Return arguments of wsload: all subscribers must get each event, in order."""
     return ("fanout", "-n", str(crowd), "--receipt", "--verify", *subscribed(subscriptions))
 
 

@@ -1,4 +1,4 @@
-"""The servers under measurement: how each is started on a core of its own, found, and stopped."""
+"""The servers that are measured: how each is started on its own core, found and stopped."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from bench.scenarios import AIRYD, AUTOBAHN, Contender
 
 ROOT = Path(__file__).resolve().parent.parent
 
-#: Seconds that a server may take to serve, and to end after SIGTERM.
+#: Seconds within which a server must serve, and must end after SIGTERM.
 START_PATIENCE = 120.0
 STOP_PATIENCE = 60.0
 
-#: What airyd and the baseline say once they serve.
+#: A pattern for what airyd and the baseline print when they serve.
 _ANNOUNCEMENT = re.compile(rb"serves ws://127\.0\.0\.1:(\d+)(/[^\s']*)")
 
-#: Heart-beats every 5 s: the idle scenario sees them in a run of seconds. The other scenarios ask for none.
+#: Heart-beats every 5 s, so that a short run of the idle scenario has some. Clients of other scenarios ask for none.
 _AIRYD = (
     *(sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "--nodaemon", "--pidfile="),
     *("airyd", "--listen", "tcp:0:interface=127.0.0.1", "--admin", "none"),
@@ -43,15 +43,15 @@ _COMMANDS = {
 
 
 class ServerFailed(Exception):
-    """A server did not start, or did not live through its measurement; the text says why."""
+    """A server did not start, or failed during its measurement; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One of the servers that are compared.
+    """A server that can be measured.
 
-    :ivar name: how tables and the command line call it
-    :ivar command: how it is started; ``{port}`` stands for a free port
+    :ivar name: its name in tables and on the command line
+    :ivar command: its command line; ``{port}`` stands for a free port
     :ivar announces: whether it prints its address; else it serves ``/`` at ``{port}``
     """
 
@@ -62,7 +62,7 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A server that accepts connections now: its process, port, path, and the file that it logs to."""
+    """A server that is running: its process, port, path and log file."""
 
     pid: int
     port: int
@@ -71,7 +71,7 @@ class Running:
 
 
 def server_for(contender: Contender, load_directory: Path | None) -> Server | None:
-    """Return the server that a contender is; None if it is a reference in C that was not built.
+    """Return the server of a contender; None if it is a reference in C that was not built.
 
     :param load_directory: where the load generator was built, with the reference in C below ``selftest/``
     """
@@ -88,7 +88,7 @@ def server_for(contender: Contender, load_directory: Path | None) -> Server | No
 
 @contextmanager
 def on_core(core: int) -> Iterator[None]:
-    """Let the processes that are started inside run on ``core`` only."""
+    """Let processes that are started in the ``with`` block run only on ``core``."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
     try:
@@ -99,7 +99,7 @@ def on_core(core: int) -> Iterator[None]:
 
 @contextmanager
 def running(server: Server, core: int) -> Iterator[Running]:
-    """Start ``server`` afresh on ``core``, and stop it at the end.
+    """Start ``server`` on ``core``, and stop it at the end.
 
     :raises ServerFailed: it did not serve in time, it ended on its own, or it logged a traceback
     """
@@ -120,7 +120,7 @@ def running(server: Server, core: int) -> Iterator[Running]:
 
 def _start(server: Server, core: int, port: int, stream: IO[bytes]) -> subprocess.Popen[bytes]:
     command = [word.format(port=port) for word in server.command]
-    # The checkout comes first, so that the airyd beside this file is the one that runs.
+    # The tree comes first, so that its own airyd is measured.
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     environment = {**os.environ, "PYTHONPATH": path, SECRET_VARIABLE: SECRET}
     with on_core(core):
@@ -168,4 +168,4 @@ def _free_port() -> int:
 
 def _tail(log: Path) -> str:
     lines = log.read_text(errors="replace").strip().splitlines()
-    return " | ".join(lines[-3:]) or "it said nothing"
+    return " | ".join(lines[-3:]) or "it printed nothing"

@@ -1,6 +1,6 @@
-"""One process and several behind the same port: what a delivery and a handshake cost, and who gets the clients.
+"""One process compared with several at a port: the cost of deliveries and handshakes, and the balance of clients.
 
-All of them run on the server's core: what is compared is the CPU that they use together, not how fast they are.
+All processes run on the server's core: their total CPU is compared, not their speed.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from bench.scenarios import CPU_PER_CONNECTION, MESSAGE, SHARE, Contender, Scena
 from bench.servers import Server, ServerFailed, on_core, running
 from tests.sources.redis.server import RedisServer
 
-#: Seconds after which all clients of the first load are connected.
+#: Seconds until all clients of the first load are connected.
 _CONNECTED: Final = 1.5
 
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """Measures airyd with Redis as its source: a fan-out, which is the scenario's load, then a storm.
+    """Measures airyd with Redis as its source: first a fan-out, the scenario's load, then a storm.
 
-    :ivar storm: the latter's arguments
+    :ivar storm: the arguments of the storm
     """
 
     wsload: Wsload
@@ -59,17 +59,17 @@ class Workers:
         values[CPU_PER_CONNECTION] = stormed.get(CPU_PER_CONNECTION, 0.0)
         values["connect_failed"] = values.get("connect_failed", 0.0) + stormed.get("connect_failed", 0.0)
         values.setdefault("machine_steal_pct", stolen_since(before))
-        values.pop("machine_busy_pct", None)  # by others than this load and its server, too
+        values.pop("machine_busy_pct", None)  # also by other programs than this load and its server
         return judge(values, error or storm_error, scenario.saturates)
 
 
 def _sockets(parent: int) -> Counter[int]:
-    """Return how many sockets a process and each of its children have open."""
+    """Return the numbers of open sockets of a process and of each of its children."""
     family = [parent]
     for process in Path("/proc").glob("[0-9]*"):
         try:
             words = (process / "stat").read_text().rpartition(")")[2].split()
-        except OSError:  # it has ended
+        except OSError:  # the process has ended
             continue
         if int(words[1]) == parent:
             family.append(int(process.name))
@@ -79,5 +79,5 @@ def _sockets(parent: int) -> Counter[int]:
 def _is_socket(link: Path) -> bool:
     try:
         return os.readlink(link).startswith("socket:")
-    except OSError:  # it was closed
+    except OSError:  # the descriptor was closed
         return False

@@ -4,7 +4,7 @@ The pages are read in two places: as files, where ``protocol.rst#resume`` is a l
 pages are written as links to files, and :class:`FileLinks` turns each into a link of the site: to a page, or to a
 download of the file.
 
-The directive ``interface`` documents an interface of zope.interface, which is no class for ``sphinx.ext.autodoc``.
+The directive ``interface`` documents an interface of zope.interface; ``sphinx.ext.autodoc`` can document only classes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""airyd's tests; they mirror its modules, and run with pytest and with trial alike."""
+"""airyd's tests: they mirror its modules, and run with both pytest and trial."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests import inherited
 
 inherited.settle()
 
-# The same examples each time, and as many. How long they take says nothing on a machine that does other work too.
+# The same examples in each run. No deadline: the machine may be busy with other work.
 settings.register_profile(
     "airyd",
     max_examples=100,

@@ -1,4 +1,4 @@
-"""What pytest needs to run the tests as trial does, and the check that unit tests are what they say."""
+"""Sets pytest up to run the tests as trial does, and checks that unit tests start no process."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import pytest
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Run the tests in a directory of their own: what ``self.mktemp()`` names is not in the tree."""
+    """Run the tests in a directory of their own, so that ``self.mktemp()`` makes nothing in the tree."""
     with chdir(tmp_path_factory.mktemp("trial")):
         yield
 
 
 @pytest.fixture(autouse=True)
 def _no_process_in_unit_tests(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a unit test that starts a process fail, so that each is marked as what it is."""
+    """Fail a unit test that starts a process, so that it gets the marker it needs."""
     if request.node.get_closest_marker("integration") is None:
         monkeypatch.setattr(subprocess, "Popen", _refuse)
 

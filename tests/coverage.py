@@ -1,4 +1,4 @@
-"""Run the tests and show, for each room, which part of its lines and branches they reach: ``python -m tests.coverage``.
+"""Run the tests and show how much of each folder's lines and branches they reach: ``python -m tests.coverage``.
 
 Arguments go to pytest: ``python -m tests.coverage -m 'not long and not integration'`` runs the unit tests alone.
 Processes that the tests start are measured, too. ``.coverage/html/index.html`` shows the lines.
@@ -22,7 +22,7 @@ _DEFAULT: Final = ("-m", "not long", "-n", "4")
 
 
 class Reached(NamedTuple):
-    """What the tests reach of something, of how much."""
+    """How many lines and branches the tests reach, and how many there are."""
 
     lines: int = 0
     of_lines: int = 0
@@ -35,7 +35,7 @@ class Reached(NamedTuple):
 
 
 def by_room(files: Mapping[str, Mapping[str, Mapping[str, int]]]) -> dict[str, Reached]:
-    """Return what is reached of each folder, and of all.
+    """Return the coverage of each folder, and of everything.
 
     :param files: from the JSON report of coverage.py: each file's ``summary``
     """
@@ -51,7 +51,7 @@ def by_room(files: Mapping[str, Mapping[str, Mapping[str, int]]]) -> dict[str, R
 
 
 def table(rooms: Mapping[str, Reached]) -> str:
-    """Return a line for each room, the whole last."""
+    """Return a line for each folder; the last line is the total."""
     lines = [f"{'':<22}{'lines':>20}{'branches':>20}"]
     for room in sorted(rooms, key=lambda name: (name == "all", name)):
         reached = rooms[room]
@@ -62,13 +62,13 @@ def table(rooms: Mapping[str, Reached]) -> str:
 
 
 def _part(reached: int, total: int) -> str:
-    # Rounded down: 100 % is said of nothing that lacks a line.
+    # Rounded down, so that 100 % means every line.
     percent = f"{reached * 1000 // total / 10 if total else 100:.1f} %"
     return f"{reached}/{total}".rjust(12) + percent.rjust(8)
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run the tests, put together what all processes have measured, and print the table."""
+    """Run the tests, combine what all processes measured, and print the table."""
 
     def coverage(*words: str) -> int:
         return subprocess.run([sys.executable, "-m", "coverage", *words], cwd=ROOT, check=False).returncode

@@ -1,4 +1,4 @@
-"""Stand-ins for what surrounds a client: a feed and a login that answer when told, a channel that keeps the bytes."""
+"""Test doubles around a client: a feed and an authenticator that answer when told, a channel that keeps the bytes."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from airyd.stomp.spec import HeartBeat
 from airyd.websocket.frames import websocket_framing
 from tests.integration.wire import PING, TEXT, StompFrame, decode
 
-#: How the tests write a heart-beat, and a ping, among frames.
+#: The commands that stand for a heart-beat and a ping in lists of frames.
 BEAT: Final = "beat"
 PINGED: Final = "ping"
-#: An event that is good for every destination of Airy.
+#: A valid event for every destination of Airy.
 EVENT: Final = b'{"id":"1","conversation_id":"1","message":{"id":"1"},"unread_message_count":1,"timestamp":"now"}'
 
 _T = TypeVar("_T")
@@ -48,7 +48,7 @@ def websocket_frames(wire: bytes) -> list[tuple[int, bytes]]:
             (length,), start = struct.unpack_from("!Q", wire, 2), 10
         payload = wire[start : start + length]
         if not first & 0x80 or first & 0x70 or len(payload) != length:
-            raise AssertionError(f"no whole frame of a server: {wire[:80]!r}")
+            raise AssertionError(f"not a whole frame of a server: {wire[:80]!r}")
         found.append((first & 0x0F, payload))
         wire = wire[start + length :]
     return found
@@ -67,10 +67,10 @@ def frame(command: str, /, body: bytes = b"", **headers: str) -> bytes:
 
 
 class Told:
-    """Calls that are answered when the test says so.
+    """Calls that succeed, fail or wait, as the test says.
 
-    :ivar holding: whether to wait for :meth:`answer`
-    :ivar fault: what every call fails with, if anything
+    :ivar holding: whether each call waits for :meth:`answer`
+    :ivar fault: what every call fails with; None: it does not fail
     """
 
     def __init__(self) -> None:
@@ -82,7 +82,7 @@ class Told:
         return len(self._waiting)
 
     def call(self, function: Callable[[], Deferred[_T]]) -> Deferred[_T]:
-        """Make the call now, or when it is answered."""
+        """Make the call now, or at its :meth:`answer`."""
         if self.fault is not None:
             return fail(self.fault)
         if not self.holding:
@@ -92,7 +92,7 @@ class Told:
         return told.addCallback(lambda _: function())
 
     def answer(self, fault: Exception | None = None) -> None:
-        """Let the oldest call go on, or fail."""
+        """Let the oldest waiting call go on, or fail."""
         told = self._waiting.pop(0)
         if fault is None:
             told.callback(None)
@@ -102,9 +102,9 @@ class Told:
 
 @implementer(IEventSource)
 class Feed(MemorySource):
-    """The memory feed, answering when told.
+    """The memory feed, which answers when told.
 
-    :ivar taken: ``(destination, body)`` of what was published, in order
+    :ivar taken: ``(destination, body)`` of each published event, in order
     """
 
     def __init__(self) -> None:
@@ -137,9 +137,9 @@ class Feed(MemorySource):
 
 @implementer(IPrincipal)
 class Somebody:
-    """A principal with rights as the test wants them.
+    """A principal with the rights that the test gives it.
 
-    :ivar expires: when its login ends
+    :ivar expires: when its login ends; None: never
     :ivar forbidden: destinations that it may neither subscribe nor send to
     """
 
@@ -167,7 +167,7 @@ class Somebody:
 class Door(Told):
     """An authenticator that answers when told.
 
-    :ivar seen: the credentials that it was shown
+    :ivar seen: the credentials that it got
     """
 
     public = False
@@ -205,13 +205,13 @@ class Door(Told):
 
 @implementer(IChannel)
 class Channel:
-    """A connection whose bytes are kept.
+    """A connection that keeps all bytes sent over it.
 
-    :ivar paused: whether nothing is read
-    :ivar closed: what it was closed with, one item per close
-    :ivar late: what was sent directly although nothing might be any more
+    :ivar paused: whether reading is paused
+    :ivar closed: the fault of each close
+    :ivar late: what was sent directly after the close, which is wrong
     :ivar times: when something was sent
-    :ivar opening: what was shown in the opening handshake, until it is taken
+    :ivar opening: the credentials of the opening handshake, until :meth:`take_opening`
     """
 
     peer = "tcp4:192.0.2.1:5000"
@@ -271,20 +271,20 @@ class Channel:
         return True
 
     def frames(self, version: str = "1.2") -> list[StompFrame]:
-        """Return what was sent since the last call."""
+        """Return the frames that were sent since the last call."""
         wire, self._wire = self._wire, b""
         return stomp_frames(wire, version)
 
     def commands(self, version: str = "1.2") -> list[str]:
-        """Return the commands of what was sent since the last call; those of receipts with their ids."""
+        """Return the commands of the frames sent since the last call; a RECEIPT is followed by its id."""
         names = [(sent.command, sent.headers.get("receipt-id", "")) for sent in self.frames(version)]
         return [f"{command} {receipt}".strip() for command, receipt in names]
 
 
 class ClientTestCase(SynchronousTestCase):
-    """Clients of one hub over a feed, with a clock that stands.
+    """Clients of one hub over a feed, with a clock that the test advances.
 
-    :ivar troubles: what is wrong with the feed, as ``/airyd/status`` sees it
+    :ivar troubles: why the feed is unreachable, for ``/airyd/status``; empty if it is reachable
     """
 
     limits = Limits()
@@ -292,19 +292,28 @@ class ClientTestCase(SynchronousTestCase):
     grace = 65.0
     ping_interval = 30.0
     tick = 1.0
+    has_user_destinations = False
 
     def setUp(self) -> None:
-        """Put together what all clients share."""
+        """Make what all clients share."""
         self.clock = self.make_clock()
         self.feed = Feed()
         self.door = Door()
         self.metrics = Metrics(AIRY_DESTINATIONS)
         self.troubles: list[str] = []
         self.status = StatusSource([SourceState(AIRY_DESTINATIONS, lambda: self.troubles)], self.clock, lambda: 1.7e9)
-        hub = Hub(self.feed, AIRY_DESTINATIONS, self.clock, self.metrics, self.limits.body, self.status)
+        hub = Hub(
+            self.feed,
+            AIRY_DESTINATIONS,
+            self.clock,
+            self.metrics,
+            self.limits.body,
+            self.status,
+            self.has_user_destinations,
+        )
         self.successResultOf(self.feed.start(hub))
         self.wheel = TimerWheel(self.clock, self.tick)
-        self.wall_ahead = 1.7e9  # seconds that the wall clock is ahead of the other
+        self.wall_ahead = 1.7e9  # seconds that the wall clock is ahead of the monotonic one
         self.context = ClientContext(
             hub,
             self.door,
@@ -326,7 +335,7 @@ class ClientTestCase(SynchronousTestCase):
         return self.wall_ahead + self.clock.seconds()
 
     def open(self) -> Channel:
-        """Return the channel of a client that has said nothing yet."""
+        """Return the channel of a client that has sent nothing yet."""
         channel = Channel(self.clock)
         channel.client = Client(self.context, channel, websocket_framing)
         return channel
@@ -339,13 +348,13 @@ class ClientTestCase(SynchronousTestCase):
         return channel
 
     def publish(self, destination: str, body: bytes = EVENT) -> str:
-        """Publish from elsewhere, in a turn of its own; return the ``message-id``."""
+        """Publish, not from a client, in a turn of its own; return the ``message-id``."""
         published = self.successResultOf(self.context.hub.publish(destination, body, "admin"))
         self.clock.advance(0)
         return published
 
     def assert_failed(self, channel: Channel, fault: Fault, version: str = "1.2") -> StompFrame:
-        """The last frame is the fault's ERROR, and the channel was closed with it once; return the ERROR."""
+        """Check that the last frame is the fault's ERROR and that it closed the channel once; return the ERROR."""
         *_, error = channel.frames(version)
         self.assertEqual((error.command, error.headers.get("message")), ("ERROR", fault.message))
         self.assertEqual(channel.closed, [fault])
@@ -354,7 +363,7 @@ class ClientTestCase(SynchronousTestCase):
 
 
 def record_log(case: SynchronousTestCase) -> list[LogEvent]:
-    """Return a list that all log events of the test are put into."""
+    """Return a list that collects all log events of the test."""
     events: list[LogEvent] = []
 
     @implementer(ILogObserver)
@@ -367,5 +376,5 @@ def record_log(case: SynchronousTestCase) -> list[LogEvent]:
 
 
 def text_of(events: list[LogEvent]) -> str:
-    """Return all that a log file would show of the events, and the values that they carry."""
+    """Return the events as a log file shows them, with the values of all their fields."""
     return "\n".join(f"{eventAsText(event)} {sorted(event.items(), key=str)}" for event in events)

@@ -1,4 +1,4 @@
-"""A client's side of permessage-deflate, written from RFC 7692 with zlib alone: nothing is forgiven."""
+"""The client's side of permessage-deflate, strict, written from RFC 7692 with zlib alone."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ RSV1 = 4
 
 
 def deflated(payload: bytes, level: int = 6) -> bytes:
-    """Return a message's payload as a client sends it that begins each with an empty window."""
+    """Return a message's payload as sent by a client that begins each message with an empty window."""
     deflater = zlib.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS)
     return (deflater.compress(payload) + deflater.flush(zlib.Z_SYNC_FLUSH)).removesuffix(FLUSH_END)
 
 
 class Inflating:
-    """What one client makes of the messages that it gets.
+    """Inflates the messages that one client gets.
 
-    :param window_bits: of the window that it keeps
-    :param takeover: whether it keeps it from message to message
-    :ivar compressed: how many of the messages came compressed
+    :param window_bits: size of its window, as a power of two
+    :param takeover: whether the window is kept from message to message
+    :ivar compressed: how many messages came compressed
     """
 
     def __init__(self, window_bits: int = zlib.MAX_WBITS, takeover: bool = True) -> None:
@@ -32,14 +32,14 @@ class Inflating:
         self.compressed = 0
 
     def message(self, rsv: int, payload: bytes) -> bytes:
-        """Return what a whole message says.
+        """Return the content of a whole message.
 
-        :param rsv: of its first frame
+        :param rsv: the RSV bits of its first frame
         """
         if not rsv:
             return payload
         assert rsv == RSV1, f"RSV {rsv}"
-        assert payload, "a compressed message has one byte at least (section 7.2.3.6)"
+        assert payload, "a compressed message has at least one byte (section 7.2.3.6)"
         self.compressed += 1
         if not self._takeover:
             self._inflater = zlib.decompressobj(-self._window_bits)
@@ -49,10 +49,10 @@ class Inflating:
         return text
 
     def read(self, wire: bytes) -> Iterator[bytes]:
-        """Yield what each message says; all are single text frames of a server, with the shortest form of length."""
+        """Yield the content of each message: single text frames of a server, with the shortest form of the length."""
         while wire:
             first, length, start = wire[0], wire[1], 2
-            assert first & ~(RSV1 << 4) == 0x81, f"no text message: {wire[:20]!r}"
+            assert first & ~(RSV1 << 4) == 0x81, f"not a text message: {wire[:20]!r}"
             if length == 126:
                 length, start = int.from_bytes(wire[2:4], "big"), 4
                 assert length > 125

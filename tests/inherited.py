@@ -1,4 +1,4 @@
-"""Surroundings that are the same for every test, however its runner was started.
+"""Gives every test the same surroundings, however its runner was started.
 
 A process inherits more than its arguments: signals that are ignored (``nohup``, ``&`` in a script), the environment,
 the umask, closed standard streams, a low limit of open files. :func:`settle` makes them what the tests expect, for the
@@ -18,21 +18,21 @@ import time
 from types import FrameType
 from typing import Final
 
-#: Environment variables that are left as they are; the others are removed.
+#: Environment variables that are kept; the others are removed.
 _KEPT: Final = frozenset({"AIRYD_WSLOAD_DIR", "HOME", "LD_LIBRARY_PATH", "PATH", "TEMP", "TMP", "TMPDIR"})
-#: Variables of the test runners, and of what measures coverage, begin so.
+#: How variables of the test runners and of coverage.py begin; they are kept, too.
 _RUNNERS: Final = ("COV", "PYTEST_")
-#: Variables that every test has.
+#: Variables that are set for every test.
 _GIVEN: Final = {"LC_ALL": "C.UTF-8", "TZ": "UTC"}
-#: Signals that a launcher may have ignored or blocked, and that tests send.
+#: Signals that tests send and that a launcher may have ignored or blocked.
 _SIGNALS: Final = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-#: Open files that the process of a test may need, where the hard limit allows as many.
+#: The soft limit of open files for tests, if the hard limit allows it.
 _OPEN_FILES: Final = 4096
 _UMASK: Final = 0o022
 
 
 def settle() -> None:
-    """Replace what this process has inherited; call it once, before anything else."""
+    """Replace what this process inherited; call it once, before anything else."""
     _open_standard_streams()
     _settle_environment()
     _settle_signals()
@@ -49,7 +49,7 @@ def _open_standard_streams() -> None:
         try:
             os.fstat(number)
         except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest free number
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the new descriptor gets the lowest free number
 
 
 def _settle_environment() -> None:
@@ -59,19 +59,19 @@ def _settle_environment() -> None:
     os.environ.update(_GIVEN)
     os.environ.setdefault("HOME", tempfile.gettempdir())
     time.tzset()
-    with contextlib.suppress(locale.Error):  # a system without it has another UTF-8
+    with contextlib.suppress(locale.Error):  # a system without this locale has another one with UTF-8
         locale.setlocale(locale.LC_ALL, _GIVEN["LC_ALL"])
 
 
 def _settle_signals() -> None:
-    """Let processes start with the default for each signal, although this one goes on ignoring what it was to ignore.
+    """Let new processes start with the default for each signal; this one still ignores what it inherited as ignored.
 
     A signal that has a handler gets the default in a new program (POSIX, ``exec``); one that is ignored stays ignored.
     """
     if threading.current_thread() is not threading.main_thread():  # Python sets handlers in the main thread only
         return
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would hide exit statuses
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if it were ignored, exit statuses would be lost
     for number in _SIGNALS:
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, _ignore)

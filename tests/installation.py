@@ -1,4 +1,4 @@
-"""Install a wheel into an empty environment, and use it there: ``python -m tests.installation WHEEL``."""
+"""Install a wheel into an empty environment and try it there: ``python -m tests.installation WHEEL``."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from urllib.request import urlopen
 from tests.patience import PATIENCE
 
 ROOT: Final = Path(__file__).parent.parent
-#: Where the tree is not found, and no file of a user's either.
+#: A directory in which Python finds neither the tree nor a user's files: the root.
 ELSEWHERE: Final = ROOT.anchor
 _OPTIONS: Final = ("--source=memory:", "--listen=tcp:0:interface=127.0.0.1", "--admin=tcp:0:interface=127.0.0.1")
 _ADMIN: Final = re.compile(r"airyd admin at (http://127\.0\.0\.1:\d+/)")
 
 
 def run(*command: str | Path) -> str:
-    """Run a program to its end, in a directory where the tree isn't found; return what it printed."""
+    """Run a program to its end, outside the tree; return what it printed."""
     done = subprocess.run(
         command, cwd=ELSEWHERE, env={}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
@@ -32,7 +32,7 @@ def run(*command: str | Path) -> str:
 
 
 def use(twistd: Sequence[str | Path], airyd: str | Path) -> None:
-    """Try an installation: the help of both commands, and a server on free ports that answers ``/healthz``.
+    """Try an installation: show the help of both commands, then start a server on free ports and request ``/healthz``.
 
     Raises ``AssertionError`` if something does not work.
 
@@ -71,7 +71,7 @@ def _ask_for_health(process: subprocess.Popen[str]) -> None:
 
 
 def main(wheel: str) -> None:
-    """Install the wheel with what it requires, in the versions of constraints.txt, and try it."""
+    """Install the wheel and its requirements, in the versions of constraints.txt, and try it."""
     with TemporaryDirectory() as home:
         run(sys.executable, "-m", "venv", home)
         programs = Path(home, "bin")

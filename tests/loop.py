@@ -1,4 +1,4 @@
-"""A reactor's turns, and a TCP socket, in memory: Twisted's real transports run over them."""
+"""A reactor and TCP sockets in memory, on which Twisted's real transports run."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from airyd.websocket.transport import DirectServer
 
 
 class Loop(MemoryReactorClock):
-    """A clock that also knows who listens, and who wants to read and write."""
+    """A clock that is also a reactor: it keeps the ports, the readers and the writers."""
 
     def turn(self) -> None:
-        """Make the timed calls that are due, then let write whoever wants to."""
+        """Make the timed calls that are due, then let all writers write."""
         self.advance(0)
         for writer in tuple(self.writers):
             reason = writer.doWrite()
@@ -30,10 +30,10 @@ class Loop(MemoryReactorClock):
 class Socket:
     """A connected socket whose peer the test plays.
 
-    :ivar room: bytes that the kernel still takes; None: any number
-    :ivar more: what ``room`` becomes after each send that stops short
+    :ivar room: bytes that the kernel still takes; None: no limit
+    :ivar more: the value of ``room`` after each partial send
     :ivar reset: whether the peer has reset the connection
-    :ivar taken: what the kernel took
+    :ivar taken: the bytes that the kernel took
     :ivar shut: whether the writing side was shut down
     """
 
@@ -46,7 +46,7 @@ class Socket:
         self.closed = False
 
     def send(self, data: Any) -> int:
-        """Take what there is room for, as ``socket.send`` does without blocking."""
+        """Take as many bytes as there is room for, like a non-blocking ``socket.send``."""
         if self.closed:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         if self.reset:
@@ -70,7 +70,7 @@ class Socket:
         self.closed = True
 
     def fileno(self) -> int:
-        """Return a number that is no open file's."""
+        """Return a number that no open file has."""
         return -1
 
     def setblocking(self, blocking: bool) -> None:
@@ -80,16 +80,16 @@ class Socket:
         """Do nothing."""
 
     def getpeername(self) -> tuple[str, int]:
-        """Return an address for documentation."""
+        """Return an address for documentation (RFC 5737)."""
         return "192.0.2.1", 5000
 
     def getsockname(self) -> tuple[str, int]:
-        """Return another."""
+        """Return another address for documentation."""
         return "192.0.2.2", 8080
 
 
 class Peer:
-    """One connection to a protocol over Twisted's TCP transport, seen from the other end.
+    """The client's end of a connection to a protocol over Twisted's TCP transport.
 
     :ivar socket: the server's socket
     :ivar transport: the server's transport
@@ -105,16 +105,16 @@ class Peer:
 
     @property
     def is_read(self) -> bool:
-        """Whether the server reads what is sent now."""
+        """Whether the server is reading now."""
         return self.transport in self._loop.readers
 
     def say(self, data: bytes) -> None:
-        """Send bytes to the server; those that it does not want to read are thrown away."""
+        """Send bytes to the server; they are dropped if it is not reading."""
         if self.is_read:
             self.transport.protocol.dataReceived(data)
 
     def got(self) -> bytes:
-        """Return what came since the last call."""
+        """Return the bytes that came since the last call."""
         taken, self.socket.taken = self.socket.taken, b""
         return taken
 

@@ -1,4 +1,4 @@
-"""Print pip constraints with the oldest version of each package that setup.cfg admits: python tests/oldest.py."""
+"""Print pip constraints with the oldest version of each package that setup.cfg allows: python tests/oldest.py."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LOWER_BOUND = re.compile(r"([\w.-]+)(?:\[[\w,-]+\])?\s*>=\s*([\w.]+)")
 
 
 def oldest(setup: str) -> list[str]:
-    """Return one constraint for each requirement of a setup.cfg, extras included.
+    """Return one constraint for each requirement of a setup.cfg, including extras.
 
     Raises ``ValueError`` for a requirement without a lower bound.
     """

@@ -1,4 +1,4 @@
-"""A client for tests of the hub: keeps what it is told, and does with its subscriptions what must be done."""
+"""A client for tests of the hub: records the hub's calls and carries out what they require."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NAME: Final = "/a"
 
 
 class Hides:
-    """A filter that hides one body, and counts how often it is asked."""
+    """A filter that hides one body and counts its calls."""
 
     def __init__(self, body: bytes) -> None:
         self.body = body
@@ -50,9 +50,9 @@ class Hides:
 class Peer:
     """A subscriber with a channel in memory.
 
-    :ivar answers: ``(id, position, recovered)`` of each subscription that was established
+    :ivar answers: ``(id, position, recovered)`` of each established subscription
     :ivar faults: why the connection was ended
-    :ivar settled_ids: the ``message-id`` of each message that waits for no ACK any more
+    :ivar settled_ids: the ``message-id`` of each message that needs no further ACK
     """
 
     framing: Final[Framing] = staticmethod(websocket_framing)
@@ -71,24 +71,24 @@ class Peer:
         return any(subscription.carries_notices for subscription in self.subscriptions)
 
     def notify(self, notice: bytes) -> bool:
-        """Hand it to the subscriptions to ``/airyd/status``."""
+        """Pass the notice to the subscriptions to ``/airyd/status``."""
         carriers = [subscription for subscription in self.subscriptions if subscription.carries_notices]
         for subscription in carriers:
             subscription.notify(notice)
         return bool(carriers)
 
     def answer_subscribe(self, request: Subscribe, position: str, recovered: bool | None) -> None:
-        """Keep it; the position without the destination's tag."""
+        """Record the answer; its position has no destination's tag."""
         position = position.removeprefix(f"{destination_tag(request.destination)}-")
         self.answers.append((request.id, position, recovered))
         self.channel.say(websocket_framing([f"RECEIPT\nreceipt-id:{request.id}\n\n\0".encode()], 1))
 
     def remember_settled(self, request: Subscribe, message_ids: Collection[str]) -> None:
-        """Keep the ids."""
+        """Record the ids."""
         self.settled_ids += message_ids
 
     def fail(self, error: StompError) -> None:
-        """Keep it, and end all subscriptions."""
+        """Record the fault, and end all subscriptions."""
         if not self.faults:
             self.faults.append(error.fault)
             self.leave()
@@ -134,7 +134,7 @@ def request(
 
 
 def flush(audience: AnyAudience) -> None:
-    """Send what is pending to everybody."""
+    """Send all pending events of an audience."""
     audience.start_batch()
     audience.advance(1000)
     while audience.is_in_flight:
@@ -142,7 +142,7 @@ def flush(audience: AnyAudience) -> None:
 
 
 class DestinationCase(SynchronousTestCase):
-    """A destination over a twin of a feed that answers when told; the test is the hub."""
+    """A destination over a twin of a feed, which answers when told; the test takes the hub's place."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -156,13 +156,13 @@ class DestinationCase(SynchronousTestCase):
     def subscribe(
         self, peer: Peer, asked: Subscribe | None = None, row_filter: RowFilter | None = None
     ) -> Deferred[None]:
-        """Let a peer subscribe; the Deferred is that of ``open()``."""
+        """Subscribe a peer; return the Deferred of ``open()``."""
         subscription = Subscription(self.destination, peer, asked or request(NAME), row_filter)
         peer.subscriptions.append(subscription)
         return subscription.open() or succeed(None)
 
     def live(self, count: int) -> list[Peer]:
-        """Return so many peers that have subscribed to a destination that is being watched."""
+        """Return ``count`` peers that are subscribed to a watched destination."""
         peers = [Peer() for _ in range(count)]
         for peer in peers:
             self.subscribe(peer)
@@ -171,18 +171,18 @@ class DestinationCase(SynchronousTestCase):
         return peers
 
     def bring(self, *bodies: bytes) -> None:
-        """Publish events, and let the feed bring them at once, as one batch."""
+        """Publish events, and let the feed bring them immediately, as one batch."""
         events = [self.twin.append(NAME, body) for body in bodies]
         self.twin.cursor[NAME] += len(events)
         self.deliver(events)
 
     def deliver(self, events: Sequence[Event]) -> None:
-        """Let the destination have these, and send them at once."""
+        """Deliver these events to the destination, and send them immediately."""
         self.destination.deliver(events)
         self.flush()
 
     def flush(self) -> None:
-        """Send what is pending."""
+        """Send the pending events of all audiences."""
         dirty, self.dirty[:] = self.dirty[:], []
         for audience in dirty:
             flush(audience)

@@ -1,4 +1,4 @@
-"""The snippets of README.rst and docs/: each block of code, and each command of a console."""
+"""Reads the snippets of README.rst and docs/: blocks of code, and the commands of consoles."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from tests.test_docs import DOCUMENTS, ROOT
 
 _PROMPT: Final = "$ "
-#: What stands before a block: a directive, or two colons alone.
+#: What begins a block: a directive, or two colons alone.
 _HEAD: Final = re.compile(r"^(?P<indent> *)(?:\.\. code-block:: (?P<language>\w+)|::)\n", re.MULTILINE)
 #: What differs from run to run: UUIDs, message ids, hex digits before them, and numbers.
 _VARIABLE: Final = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{8}-\d{13}-\d+|\d+)")
@@ -29,7 +29,7 @@ class Snippet(NamedTuple):
 
 
 class Command(NamedTuple):
-    """A command of a console, and the lines that it prints by the document."""
+    """A command of a console, and the output that the document shows."""
 
     line: str
     output: tuple[str, ...]
@@ -63,7 +63,7 @@ def commands(text: str) -> Iterator[Command]:
 
 
 def shape(line: str) -> str:
-    """Return a regular expression for lines that differ from this one in ids and numbers only."""
+    """Return a regular expression that matches this line with any ids and numbers."""
     parts = _VARIABLE.split(line)
     return "".join(_any_like(part) if index % 2 else re.escape(part) for index, part in enumerate(parts))
 

@@ -1,4 +1,4 @@
-"""Run the tests with pytest; see that trial finds the same tests, and let it run the unit tests, too.
+"""Run the tests with pytest, check that trial finds the same tests, and run the unit tests with trial, too.
 
 ``python -m tests.suite``         all tests but those that take over 20 seconds each
 ``python -m tests.suite unit``    the tests that start no process, with pytest alone
@@ -22,15 +22,15 @@ from xml.etree import ElementTree
 
 import pytest
 
-#: Processes that run tests: most tests wait for a server most of the time.
+#: Processes that run tests; more than cores, because most tests wait for a server most of the time.
 _PROCESSES: Final = "4"
 #: The markers of tests that aren't unit tests (setup.cfg says what they mean).
 _MARKERS: Final = ("integration", "long")
-#: What pytest's ``-m`` selects, by the word on the command line.
+#: The value of pytest's ``-m`` for each word on the command line.
 _SELECTIONS: Final[Mapping[str, str]] = {"unit": "not long and not integration", "most": "not long", "long": "long"}
 #: How many of the slowest tests are listed at the end.
 _SLOWEST: Final = 15
-#: The option of pytest that says where the plugin writes the tests.
+#: This plugin's option of pytest: the file to which it writes the tests.
 _LISTING: Final = "--listing"
 #: trial's closing lines.
 _RAN = re.compile(r"^Ran (\d+) tests? in ", re.MULTILINE)
@@ -40,10 +40,10 @@ _NOT_RUN = re.compile(r"^PASSED \(.*\b(?:skips|expectedFailures|unexpectedSucces
 class Found(NamedTuple):
     """A test that pytest finds.
 
-    :ivar module: where it was found; a class may be found in a second module, which imports it
+    :ivar module: where it was found; a class is found again in each module that imports it
     :ivar owner: its class there
     :ivar path: the test there
-    :ivar name: as trial names it, by the module that defines its class
+    :ivar name: trial's name of it, with the module that defines its class
     :ivar is_unit: whether it starts no process
     """
 
@@ -60,7 +60,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Write what is found to a file (pytest's hook)."""
+    """Write the tests that were found to a file (pytest's hook)."""
     found = []
     for item in session.items:
         assert isinstance(item, pytest.Function)
@@ -85,7 +85,7 @@ def found_by_pytest() -> list[Found]:
 
 
 def names_by_trial() -> list[str]:
-    """Return the names of the tests that trial finds; a module that it can't import is among them."""
+    """Return the names of the tests that trial finds; they include modules that it can't import."""
     from twisted.trial.runner import TestLoader  # not above: pytest imports this module before it chooses a reactor
 
     return list(_names_in(TestLoader().loadByName("tests", recurse=True)))
@@ -100,7 +100,7 @@ def _names_in(tests: Any) -> Iterator[str]:
 
 
 def difference(by_pytest: Iterable[str], by_trial: Iterable[str]) -> str:
-    """Return one line for each test that only one of the two finds, or that one finds more often."""
+    """Return one line for each test that one of the two finds more often than the other."""
     pytest_finds, trial_finds = Counter(by_pytest), Counter(by_trial)
     lines = [f"only pytest finds {name}" for name in (pytest_finds - trial_finds)]
     lines += [f"only trial finds {name}" for name in (trial_finds - pytest_finds)]
@@ -123,7 +123,7 @@ def counted_by_trial(output: str) -> tuple[int, bool]:
 
 
 def run_pytest(selection: str) -> int:
-    """Run the tests that this ``-m`` selects, and return their number; exit if one fails, or is skipped."""
+    """Run the tests that this ``-m`` selects, and return their number; exit if one fails or is skipped."""
     with TemporaryDirectory() as directory:
         report = Path(directory, "report.xml")
         command = [sys.executable, "-m", "pytest", "-m", selection, "-n", _PROCESSES, "--junitxml", str(report)]
@@ -138,9 +138,9 @@ def run_pytest(selection: str) -> int:
 
 
 def unit_tests(found: Collection[Found]) -> list[str]:
-    """Return what trial runs each unit test once by: modules without other tests, else classes, else single tests.
+    """Return trial's arguments for all unit tests: modules that have no other tests, else classes, else single tests.
 
-    trial's workers can't run one test twice, so that a class which a second module imports is left to the first.
+    trial's workers can't run a test twice, so a class that another module imports is named only once.
     """
     chosen: dict[str, Found] = {}
     for each in sorted(found, key=lambda each: each.path != each.name):
@@ -152,7 +152,7 @@ def unit_tests(found: Collection[Found]) -> list[str]:
 
 
 def run_trial(names: list[str]) -> int:
-    """Run the tests of these modules and classes with trial; return their number; exit if one fails, or is skipped."""
+    """Run these modules, classes and tests with trial; return the number of tests; exit if one fails or is skipped."""
     command = [sys.executable, "-m", "twisted.trial", "-j", _PROCESSES, "--reporter=text", *names]
     lines = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

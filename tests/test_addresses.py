@@ -1,4 +1,4 @@
-"""What counts as loopback."""
+"""Which host names and addresses are loopback, and how authorities are read."""
 
 from __future__ import annotations
 
@@ -26,6 +26,6 @@ class HostTests(SynchronousTestCase):
         ):
             self.assertEqual(read_authority(text), (host, port))
 
-    def test_what_is_no_authority(self) -> None:
+    def test_malformed_authorities(self) -> None:
         for text in "", ":80", "a:b", "a:123456", "::1", "[::1", "[x]", "a/b", "a@b", "a b", "http://a", "a\n":
             self.assertRaises(ValueError, read_authority, text)

@@ -1,4 +1,4 @@
-"""The floors of the house: every import goes down, or to the left on its own floor."""
+"""The order of airyd's modules: every import goes down a floor, or to the left on the same floor."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 ROOT = Path(__file__).parent.parent
 
-#: All modules of airyd, floor by floor; on one floor, right may import left. A new module is entered here.
+#: All modules of airyd, floor by floor. A module imports only from lower floors and from its left. Enter new ones here.
 FLOORS = (
-    # 0 what everybody uses: facts, interfaces, small helpers
+    # 0 used by all: facts, interfaces, small helpers
     (
         "airyd",
         "airyd.errors",
@@ -125,7 +125,7 @@ FLOORS = (
         "airyd.client.token_refresh",
         "airyd.client.client",
     ),
-    # 5 what is connected to the outside: sockets, processes, the admin page
+    # 5 connected to the outside: sockets, processes, the admin page
     (
         "airyd.runtime",
         "airyd.runtime.first_steps",
@@ -154,7 +154,7 @@ FLOORS = (
         "airyd.admin.routes",
         "airyd.admin.server",
     ),
-    # 6 what the operator asks for, put together
+    # 6 composed from the operator's options
     (
         "airyd.config",
         "airyd.config.settings",
@@ -199,7 +199,7 @@ FLOORS = (
     ),
 )
 
-#: What these import, and what that imports in its turn, must be none of the WORLD: no I/O, no clock, no framework.
+#: These modules must not import anything of the WORLD, directly or indirectly: no I/O, no clock, no framework.
 SANS_IO = (
     *FLOORS[1],
     "airyd.request_head",
@@ -211,8 +211,8 @@ WORLD = frozenset(
     ("asyncio", "autobahn", "select", "selectors", "socket", "ssl", "threading", "time", "twisted", "txaio", "zope")
 )
 
-#: The global reactor and the machine's clocks, and who may name them: what twistd runs, what a worker's process runs,
-#: and the program ``airyd``. Everybody else is given them.
+#: The global reactor and the machine's clocks, and the modules that may name them: what twistd runs, what a worker's
+#: process runs, and the program ``airyd``. All other modules get them as arguments.
 REACTOR = "twisted.internet.reactor"
 GLOBALS = (REACTOR, "time")
 GLOBALS_ALLOWED = frozenset(("airyd.tap", "airyd.runtime.process", "airyd.workers.__main__", "airyd.cli.main"))
@@ -221,14 +221,14 @@ MOST_LINES = 500
 
 
 class Import(NamedTuple):
-    """One name that a module imports, and the line that does."""
+    """A name that a module imports, and the line of the import."""
 
     name: str
     line: int
 
 
 def imports(source: str) -> Iterator[Import]:
-    """Yield what a module imports, wherever in it: in functions, under ``TYPE_CHECKING``, on any branch.
+    """Yield all imports of a module, also those in functions, under ``TYPE_CHECKING`` and in branches.
 
     ``from a import b`` gives ``a.b``, which is a module or something in the module ``a``.
     """
@@ -241,7 +241,7 @@ def imports(source: str) -> Iterator[Import]:
 
 
 def module_of(name: str, modules: Mapping[str, object]) -> str | None:
-    """Return the module of the house that an imported name is or is in; None for others."""
+    """Return airyd's module that an imported name is or belongs to; None if it is not airyd's."""
     while name not in modules:
         name, dot, _ = name.rpartition(".")
         if not dot:
@@ -250,11 +250,11 @@ def module_of(name: str, modules: Mapping[str, object]) -> str | None:
 
 
 def faults(floors: tuple[tuple[str, ...], ...], sources: Mapping[str, str]) -> list[str]:
-    """Return what breaks the order of the floors, a line each.
+    """Return one line for each import that breaks the order of the floors.
 
-    The order is total, so that what obeys it has no cycles.
+    The order is total, so imports that obey it have no cycles.
 
-    :param floors: the names of the modules, in their order
+    :param floors: the names of the modules, in order
     :param sources: the text of each module
     """
     order = [(name, floor) for floor, names in enumerate(floors) for name in names]
@@ -277,7 +277,7 @@ def faults(floors: tuple[tuple[str, ...], ...], sources: Mapping[str, str]) -> l
 
 
 def chains(start: str, sources: Mapping[str, str], forbidden: frozenset[str]) -> Iterator[str]:
-    """Yield each way on which a module comes to import something forbidden, directly or by others of the house."""
+    """Yield each chain of imports from a module to a forbidden one, directly or through other modules of airyd."""
     ways: list[tuple[str, ...]] = [(start,)]
     seen = {start}
     while ways:
@@ -301,7 +301,7 @@ def global_users(sources: Mapping[str, str]) -> list[str]:
 
 
 def named_twice(sources: Mapping[str, str]) -> dict[str, list[str]]:
-    """Return the public names of classes and types that more than one module defines, with those modules."""
+    """Return the public names of classes and types that several modules define, with those modules."""
     found: dict[str, list[str]] = {}
     for module, source in sources.items():
         for name in {name for name in names_defined(source) if name[0].isupper() and not name.isupper()}:
@@ -310,7 +310,7 @@ def named_twice(sources: Mapping[str, str]) -> dict[str, list[str]]:
 
 
 def names_defined(source: str) -> Iterator[str]:
-    """Yield the names of all classes of a module, and what is assigned at its top: types have other names there."""
+    """Yield the names of all classes of a module, and those assigned at its top level, since types may be aliases."""
     tree = ast.parse(source)
     yield from (node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
     for node in tree.body:
@@ -320,38 +320,38 @@ def names_defined(source: str) -> Iterator[str]:
 
 
 def house() -> dict[str, str]:
-    """Return the text of each module that airyd has, by its name."""
+    """Return the text of each of airyd's modules, by name."""
     files = [*ROOT.glob("airyd/**/*.py"), *ROOT.glob("twisted/plugins/*.py")]
     paths = {path: path.relative_to(ROOT).with_suffix("") for path in sorted(files)}
     return {".".join(name.parts).removesuffix(".__init__"): path.read_text() for path, name in paths.items()}
 
 
 class HouseTests(SynchronousTestCase):
-    """airyd as it stands."""
+    """The present modules of airyd."""
 
     maxDiff = None
 
     def test_imports_point_down(self) -> None:
-        """Every module has its floor, and imports only what is below, or left of it."""
+        """Every module has a floor and imports only from lower floors and from its left."""
         self.assertEqual([], faults(FLOORS, house()))
 
     def test_protocol_knows_no_world(self) -> None:
-        """The protocol floor is free of Twisted, zope, sockets and clocks, also by way of what it imports."""
+        """The protocol floor imports no Twisted, zope, sockets or clocks, not even indirectly."""
         sources = house()
         found = [chain for module in SANS_IO if module in sources for chain in chains(module, sources, WORLD)]
         self.assertEqual([], found)
 
     def test_reactor_and_time_are_passed_in(self) -> None:
-        """Nobody but the beginnings names the global reactor or a clock."""
+        """Only the entry points name the global reactor or a clock."""
         self.assertEqual([], sorted(set(global_users(house())) - GLOBALS_ALLOWED))
 
     def test_reactors_have_types(self) -> None:
-        """A parameter that is a reactor says which of Twisted's interfaces it needs."""
+        """The type of a reactor parameter says which of Twisted's interfaces it needs."""
         untyped = [name for name, source in house().items() if re.search(r"\b(reactor|clock): Any\b", source)]
         self.assertEqual([], untyped)
 
     def test_modules_are_short(self) -> None:
-        """One module, one idea: it fits into 500 lines."""
+        """A module holds one idea and has at most 500 lines."""
         lengths = {name: len(source.splitlines()) for name, source in house().items()}
         self.assertEqual({}, {name: length for name, length in lengths.items() if length > MOST_LINES})
 
@@ -361,7 +361,7 @@ class HouseTests(SynchronousTestCase):
 
     @pytest.mark.integration
     def test_plugins_cost_nothing(self) -> None:
-        """``twistd --help`` imports every plugin file: they bring neither a reactor nor airyd's own weight."""
+        """``twistd --help`` imports every plugin file: they import neither a reactor nor airyd's modules."""
         plugins = [name for name in house() if name.startswith("twisted.plugins.")]
         program = f"import sys, {', '.join(plugins)}; print(*sys.modules)"
         command = [sys.executable, "-c", program]
@@ -373,7 +373,7 @@ class HouseTests(SynchronousTestCase):
 
 
 class CheckerTests(SynchronousTestCase):
-    """The checks themselves, on houses that have something wrong."""
+    """The checks find each kind of fault in a made-up package."""
 
     floors = (("h.words", "h.more"), ("h.rules",), ("h.top",))
     sound: Mapping[str, str] = {
@@ -384,7 +384,7 @@ class CheckerTests(SynchronousTestCase):
     }
 
     def faults_with(self, **changed: str) -> list[str]:
-        """Return the faults of the sound house after some of its modules were changed."""
+        """Return the faults after these modules of the sound package were replaced."""
         return faults(self.floors, {**self.sound, **{f"h.{name}": source for name, source in changed.items()}})
 
     def test_sound(self) -> None:
@@ -394,7 +394,7 @@ class CheckerTests(SynchronousTestCase):
         self.assertEqual(["h.words:2 imports upwards: h.top"], self.faults_with(words="import re\nimport h.top"))
 
     def test_upwards_by_name(self) -> None:
-        """``from package import module`` is seen for what it is."""
+        """``from package import module`` counts as an import of the module."""
         self.assertEqual(["h.rules:1 imports upwards: h.top"], self.faults_with(rules="from h import top"))
 
     def test_to_the_right(self) -> None:
@@ -429,7 +429,7 @@ class CheckerTests(SynchronousTestCase):
         self.assertEqual(["h.rules > h.words:1 imports zope.interface"], list(chains("h.rules", sources, WORLD)))
 
     def test_globals(self) -> None:
-        """All ways of importing them are seen, and names that look alike are not mistaken for them."""
+        """All ways of importing them are found; similar names are not."""
         sources = {
             "one": "def f():\n    from twisted.internet import defer, reactor",
             "two": "import twisted.internet.reactor as r",
@@ -439,7 +439,7 @@ class CheckerTests(SynchronousTestCase):
         self.assertEqual(["one", "two", "three"], global_users(sources))
 
     def test_named_twice(self) -> None:
-        """Types that are assigned count; private names and constants don't."""
+        """Assigned types count; private names and constants do not."""
         sources = {
             "one": "class Ay: pass\nBy = int\nLIMIT = 1\nclass _P: pass\nCy: type = int",
             "two": "def f():\n    class Ay: pass\nclass By: pass\nLIMIT = 2\nclass _P: pass",

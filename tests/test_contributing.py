@@ -1,4 +1,4 @@
-"""CONTRIBUTING.rst says what is so, and the files for a contributor's tools do what they say."""
+"""CONTRIBUTING.rst and SECURITY.rst are true, and the files for a contributor's tools agree with them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tests.test_docs import TESTS, table, titles
 
 PAGE: Final = "CONTRIBUTING.rst"
 GUIDES: Final = ("Add a source", "Add an authenticator", "Add an option", "Add a metric")
-#: Files of text that contributors write.
+#: Patterns of text files that contributors write.
 TEXTS: Final = ("*.rst", "*.cfg", "*.toml", "*.txt", "airyd/**/*.py", "tests/**/*.py", "bench/**/*.py", "docs/**/*.rst")
 
 
 def section_of(title: str) -> str:
-    """Return the text of a section, as it is written."""
+    """Return the source text of a section."""
     return (ROOT / PAGE).read_text().partition(f"\n{title}\n---")[2].partition("\n\n\n")[0]
 
 
@@ -31,15 +31,15 @@ def steps(title: str) -> list[str]:
 
 
 class GuidesTests(SynchronousTestCase):
-    """How to add something, in five lines."""
+    """The guides that say in five lines how to add something."""
 
     def test_five_lines_each(self) -> None:
         for title in GUIDES:
             self.assertEqual(["1", "2", "3", "4", "5"], [step[0] for step in steps(title)])
-            self.assertNotIn("\n   ", section_of(title), f"{title}: a step goes on in a second line")
+            self.assertNotIn("\n   ", section_of(title), f"{title}: a step has a second line")
 
-    def test_names_are_where_they_are_said_to_be(self) -> None:
-        """Each path of a step is there, and each name of it stands in one of the files that the step points to."""
+    def test_names_and_paths_of_the_steps_exist(self) -> None:
+        """Each path in a step exists, and one of the files that the step links has each name."""
         for title in GUIDES:
             for step in steps(title):
                 words = re.findall(r"``([^`]+)``", step)
@@ -65,7 +65,7 @@ class GuidesTests(SynchronousTestCase):
 
 
 class PlacesTests(SynchronousTestCase):
-    """Where a change belongs, and how tests are arranged."""
+    """The tables of where a change belongs and how tests are arranged."""
 
     def test_each_folder_has_its_row(self) -> None:
         rows = table(PAGE, "What you change", "Where it is")
@@ -79,8 +79,8 @@ class PlacesTests(SynchronousTestCase):
             for name in re.findall(r"``((?:airyd|tests|docs|bench|etc|twisted)/[\w./-]*)``", page):
                 self.assertTrue((ROOT / name).exists(), f"{document} names {name}")
 
-    def test_security_policy_is_found(self) -> None:
-        """It says how to report something, for which versions, and what is meant."""
+    def test_security_policy(self) -> None:
+        """It says how to report a vulnerability, which versions get fixes, and what counts as one."""
         expected = {"Which versions", "What is a vulnerability", "What is not a vulnerability"}
         self.assertEqual(set(), expected - titles("SECURITY.rst"))
 
@@ -89,12 +89,12 @@ class ToolsTests(SynchronousTestCase):
     """.pre-commit-config.yaml, .editorconfig, and the release."""
 
     def test_commits_run_make_lint(self) -> None:
-        """The only hook is local, and is ``make lint``."""
+        """The only hook is local and runs ``make lint``."""
         lines = [line.strip(" -") for line in (ROOT / ".pre-commit-config.yaml").read_text().splitlines()]
         self.assertEqual(["repo: local"], [line for line in lines if line.startswith("repo:")])
         self.assertEqual(["entry: make lint"], [line for line in lines if line.startswith("entry:")])
 
-    def test_files_are_as_editors_are_told(self) -> None:
+    def test_files_follow_editorconfig(self) -> None:
         """UTF-8, a newline at the end, no spaces at the end of a line, no tabs."""
         for path in (path for pattern in TEXTS for path in ROOT.glob(pattern)):
             content = path.read_bytes().decode()
@@ -102,7 +102,7 @@ class ToolsTests(SynchronousTestCase):
             self.assertEqual([], wrong, path)
 
     def test_changelog(self) -> None:
-        """It begins with this version. Each thing has one line, under what it is to a user."""
+        """It begins with this version; each change has one line under a known heading."""
         changes = (ROOT / "CHANGELOG.rst").read_text()
         versions = re.findall(r"^(\d\S*), .*\n-+$", changes, flags=re.MULTILINE)
         self.assertEqual(__version__, versions[0])

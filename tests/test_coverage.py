@@ -8,7 +8,7 @@ from tests.coverage import by_room, table
 
 
 class TableTests(SynchronousTestCase):
-    """From what coverage.py reports of files to a line for each folder."""
+    """coverage.py's report on files becomes a line for each folder."""
 
     def test_rooms_and_the_whole(self) -> None:
         files = {

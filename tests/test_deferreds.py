@@ -1,4 +1,4 @@
-"""What a Deferred has brought, if it has."""
+"""The helpers that read the result of a Deferred."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from airyd.deferreds import result_of
 
 
 class ResultTests(SynchronousTestCase):
-    """Of each kind of Deferred."""
+    """The result of Deferreds in each state."""
 
     def check(self, deferred: Deferred[str], wanted: str | None) -> None:
-        """Look at it twice: that changes nothing."""
+        """Check the result twice: reading it changes nothing."""
         for _ in range(2):
             self.assertEqual(result_of(deferred), wanted)
 
@@ -31,7 +31,7 @@ class ResultTests(SynchronousTestCase):
         self.check(waiting, "y")
 
     def test_failed(self) -> None:
-        """The failure stays with it."""
+        """The Deferred keeps its failure."""
         failed = Deferred[str]()
         failed.errback(ValueError("x"))
         self.check(failed, None)

@@ -1,4 +1,4 @@
-"""The documents say what the code says: their tables, their examples, and where they point."""
+"""The documents agree with the code: their tables, examples and links."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ from tests.auth.case import authenticator
 from tests.test_architecture import FLOORS
 
 ROOT = Path(__file__).parent.parent
-#: All that readers see; docs/changelog.rst only includes CHANGELOG.rst.
+#: All pages for readers; docs/changelog.rst only includes CHANGELOG.rst.
 DOCUMENTS = (
     "README.rst",
     "CHANGELOG.rst",
@@ -59,7 +59,7 @@ DOCUMENTS = (
 #: The most lines that a document may have.
 MOST_LINES = {"README.rst": 250, "docs/architecture.rst": 500}
 
-#: Where the tests are.
+#: All files of the tests.
 TESTS = tuple(ROOT.glob("tests/**/*.py"))
 
 #: Options of other programs that the documents name.
@@ -67,13 +67,12 @@ OTHER_OPTIONS = {
     *("--nodaemon", "--logfile", "--pidfile", "--syslog", "--uid"),  # twistd
     *("--ca-file", "--jti", "--subject", "--token-file"),  # airyd tail, publish and revoke
     *("--native", "--scenario"),  # py-spy and bench
-    "--websocket",  # in CHANGELOG.rst: it is gone
 }
 
 #: A row of a table: the text of each cell.
 Row = tuple[str, ...]
 
-#: The headers of tables that are looked for.
+#: The headers of tables that the tests compare.
 ROOMS = ("Floor", "Rooms, in their order", "What lives there")
 
 
@@ -96,7 +95,7 @@ for name in ("toctree", "interface", "autoclass", "autoexception", "autofunction
 
 @cache
 def parsed(document: str) -> tuple[ElementTree.Element, str]:
-    """Return a document as docutils reads it, and what docutils has to say about it."""
+    """Return a document as docutils parses it, and docutils' messages about it."""
     said = StringIO()
     settings = {
         "report_level": 1,
@@ -109,7 +108,7 @@ def parsed(document: str) -> tuple[ElementTree.Element, str]:
     read: str = publish_string(
         (ROOT / document).read_text(), str(ROOT / document), writer=Writer(), settings_overrides=settings
     )
-    # Our own text; a string may not name an encoding.
+    # The XML declaration is cut off: a string must not name an encoding. The text is our own.
     return ElementTree.fromstring(read.partition("?>")[2]), said.getvalue()  # noqa: S314
 
 
@@ -124,7 +123,7 @@ def titles(document: str) -> set[str]:
 
 
 def table(document: str, *header: str) -> list[Row]:
-    """Return the rows of the one table of a document that has this header, without the header."""
+    """Return the rows, without the header, of the only table of a document that has this header."""
     found = []
     for element in parsed(document)[0].iter("tgroup"):
         head, *rows = [tuple(text(cell) for cell in row.iter("entry")) for row in element.iter("row")]
@@ -135,13 +134,13 @@ def table(document: str, *header: str) -> list[Row]:
 
 
 def between(document: str, marker: str) -> str:
-    """Return what stands between the comments ``.. begin <marker>`` and ``.. end <marker>``."""
+    """Return the text between the comments ``.. begin <marker>`` and ``.. end <marker>``."""
     whole = (ROOT / document).read_text()
     return whole.partition(f".. begin {marker}\n")[2].partition(f".. end {marker}\n")[0]
 
 
 def example(document: str, name: str) -> tuple[str, str]:
-    """Return the text of an example's file, and what a document shows of it."""
+    """Return the text of an example's file, and the text that a document shows."""
     shown = between(document, name).strip().partition("\n")[2]
     return indent((ROOT / "docs/examples" / name).read_text(), "    ").strip(), shown.strip()
 
@@ -152,17 +151,17 @@ def members(value: object) -> object:
 
 
 class FormTests(SynchronousTestCase):
-    """Each document by itself."""
+    """The form and the links of each document."""
 
     maxDiff = None
 
     def test_docutils_is_silent(self) -> None:
-        """No warning, no broken reference within a document."""
+        """docutils reports neither a warning nor a broken reference."""
         for document in DOCUMENTS:
             self.assertEqual("", parsed(document)[1], document)
 
     def test_links_resolve(self) -> None:
-        """What a document points to in the tree is there, and so is the section that it names."""
+        """Each file of the tree that a document links exists, and so does the linked section."""
         for document in DOCUMENTS:
             targets = {ref.get("refuri", "") for ref in parsed(document)[0].iter("reference")}
             for target in targets:
@@ -170,7 +169,7 @@ class FormTests(SynchronousTestCase):
                     continue
                 name, _, section = target.partition("#")
                 path = (ROOT / document).parent.joinpath(name).resolve()
-                self.assertTrue(path.exists(), f"{document} points to {target}")
+                self.assertTrue(path.exists(), f"{document} links to {target}")
                 if section:
                     sections = parsed(str(path.relative_to(ROOT)))[0].iter("section")
                     ids = {each for element in sections for each in element.get("ids", "").split()}
@@ -181,7 +180,7 @@ class FormTests(SynchronousTestCase):
             self.assertLessEqual(len((ROOT / document).read_text().splitlines()), most, document)
 
     def test_pictures(self) -> None:
-        """They are what ``python -m docs.pictures`` draws, and each is shown."""
+        """``python -m docs.pictures`` draws the same pictures, and a document shows each."""
         for name, draw in pictures.PICTURES.items():
             self.assertEqual(draw(), (pictures.FOLDER / name).read_text(), name)
             for document, folder in (("README.rst", "docs/pictures"), ("docs/index.rst", "pictures")):
@@ -189,19 +188,19 @@ class FormTests(SynchronousTestCase):
                 self.assertIn(f"{folder}/{name}", images)
 
     def test_nothing_of_this_machine(self) -> None:
-        """No document names a path of the machine that it was written on."""
+        """No document contains a path of the machine on which it was written."""
         for document in DOCUMENTS:
             self.assertNotRegex((ROOT / document).read_text(), rf"{re.escape(str(ROOT))}/|/tmp/|/home/|/root/")
 
     def test_make_targets_exist(self) -> None:
-        """Each ``make something`` that a document shows is a target."""
+        """Each ``make`` target that a document shows exists."""
         known = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
         for document in DOCUMENTS:
             shown = set(re.findall(r"``make ([\w-]+)", (ROOT / document).read_text()))
             self.assertEqual(set(), shown - known, document)
 
     def test_paths_exist(self) -> None:
-        """Each file of the tree that a document names is there."""
+        """Each file of the tree that a document names exists."""
         for document in DOCUMENTS:
             text = (ROOT / document).read_text()
             for path in re.findall(r"``((?:airyd|bench|docs|etc|tests|twisted)/[\w./-]+\.\w+)``", text):
@@ -215,7 +214,7 @@ class FormTests(SynchronousTestCase):
                 self.assertTrue(path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module)
 
     def test_code_points_to_sections_that_exist(self) -> None:
-        """``docs/protocol.rst, "Payloads"`` in a comment leads somewhere."""
+        """Code comments such as ``docs/protocol.rst, "Payloads"`` name existing sections."""
         pointers = []
         for path in ROOT.glob("airyd/**/*.py"):
             pointers += re.findall(r'(docs/\w+\.rst)(?:,\s+"([^"]+)")?', path.read_text())
@@ -232,7 +231,7 @@ class OptionsTests(SynchronousTestCase):
     maxDiff = None
 
     def test_tables(self) -> None:
-        """They are what ``python -m docs.option_tables`` writes."""
+        """The tables of options are as ``python -m docs.option_tables`` writes them."""
         page = option_tables.PAGE.read_text()
         self.assertEqual(option_tables.filled(page), page)
 
@@ -250,7 +249,7 @@ class OptionsTests(SynchronousTestCase):
         self.assertIn("ten minutes longer", texts["token-max-age"])
 
     def test_parameters_of_redis(self) -> None:
-        """Those that the source names when it is given another."""
+        """The table has the parameters that the source's error for an unknown one lists."""
         from twisted.internet import reactor
 
         context = SourceContext(cast(IReactorCore, reactor), lambda: 0.0, AIRY_DESTINATIONS)
@@ -268,7 +267,7 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual(known, set(documented.split(", ")))
 
     def test_options_in_other_documents(self) -> None:
-        """What looks like an option is one, of airyd or of the programs beside it; or the changelog says it went."""
+        """Each option in a document is airyd's or another program's; the changelog may also name removed ones."""
         known = {f"--{name.rstrip('=')}" for name in Options().longOpt} | OTHER_OPTIONS
         for document in DOCUMENTS:
             page = re.sub(r"\nRemoved\n~+\n.*?\n\n(?=\w+\n[~-])", "\n", (ROOT / document).read_text(), flags=re.DOTALL)
@@ -280,7 +279,7 @@ class OperatingTests(SynchronousTestCase):
     """docs/operating.rst."""
 
     def test_exposure(self) -> None:
-        """It is the figure that the unit states, which tests/test_systemd.py checks."""
+        """The page has the exposure that the unit states; tests/test_systemd.py checks the unit."""
         unit = re.search(r"exposure (\d+\.\d)", (ROOT / "etc/airyd.service").read_text())
         assert unit is not None
         self.assertIn(f"as {unit[1]} on a scale", " ".join((ROOT / "docs/operating.rst").read_text().split()))
@@ -298,17 +297,17 @@ class OperatingTests(SynchronousTestCase):
             self.assertEqual(set(), set(re.findall(r"``(airyd_\w+)``", (ROOT / document).read_text())) - known)
 
     def test_close_codes(self) -> None:
-        """Each is explained in both documents."""
+        """Both documents explain each close code."""
         codes = {str(int(code)) for code in CloseCode}
         self.assertEqual(codes, {code for code, _, _ in table("docs/protocol.rst", "Code", "Meaning", "A client")})
         self.assertEqual(codes, {code for code, _ in table("docs/operating.rst", "Close code", "Cause")})
 
     def test_example(self) -> None:
-        """It is the file that the tests run nginx with (tests/integration/fronts.py)."""
+        """The page shows the nginx configuration that the tests use (tests/integration/fronts.py)."""
         self.assertEqual(*example("docs/operating.rst", "nginx.conf"))
 
     def test_installation(self) -> None:
-        """The steps are those of the unit's comment, in both documents."""
+        """Both documents have the installation steps of the unit's comment."""
         comment = re.findall(r"^#   (\S.*?)(?:  +#.*)?$", (ROOT / "etc/airyd.service").read_text(), re.MULTILINE)
         for document in ("README.rst", "docs/operating.rst"):
             blocks = ["".join(block.itertext()) for block in parsed(document)[0].iter("literal_block")]
@@ -355,7 +354,7 @@ class ProtocolTests(SynchronousTestCase):
         self.assertEqual([*AIRY_DESTINATIONS, EVENTS], names)
 
     def test_states(self) -> None:
-        """They are what ``python -m airyd.stomp.state`` prints."""
+        """The table of states is as ``python -m airyd.stomp.state`` prints it."""
         self.assertEqual(render().strip(), between("docs/protocol.rst", "states").strip())
 
 
@@ -365,7 +364,7 @@ class ClientsTests(SynchronousTestCase):
     maxDiff = None
 
     def test_examples(self) -> None:
-        """They are the files that the tests run with the real library."""
+        """The page shows the files that the tests run with the real library."""
         for name in ("resume.mjs", "status.mjs", "login.mjs"):
             self.assertEqual(*example("docs/clients.rst", name))
 
@@ -389,12 +388,12 @@ class PublishingTests(SynchronousTestCase):
     maxDiff = None
 
     def test_examples(self) -> None:
-        """They are the files that the tests run (tests/sources/redis/test_examples.py)."""
+        """The page shows the files that the tests run (tests/sources/redis/test_examples.py)."""
         for name in ("publish.sh", "publish.py", "publish.mjs", "publish_wait.py"):
             self.assertEqual(*example("docs/publishing.rst", name))
 
     def test_rights(self) -> None:
-        """The tables explain each command that the ACL lines of airyd give (test_rights runs them)."""
+        """The tables explain each command in airyd's ACL lines (test_rights runs them)."""
         for user, head in (("airyd", "Right"), ("airyd-pubsub", "Right with Pub/Sub")):
             (line,) = re.findall(rf"ACL SETUSER {user} (.*)", between("docs/publishing.rst", "acl"))
             granted = [word.removeprefix("+") for word in line.split() if word.startswith("+")]
@@ -404,7 +403,7 @@ class PublishingTests(SynchronousTestCase):
         self.assertEqual(more[0], "info")
 
     def test_numbers(self) -> None:
-        """The bounds that it tells are those of the code."""
+        """The page states the limits of the code."""
         whole = (ROOT / "docs/publishing.rst").read_text()
         self.assertIn(f"XADD {DEFAULT_PREFIX}/queue/message MAXLEN ~ {DEFAULT_MAXLEN} * payload", whole)
         self.assertIn(f"cut after {deadletters.BODY_BYTES:,} bytes", whole)
@@ -423,12 +422,12 @@ class PerformanceTests(SynchronousTestCase):
     maxDiff = None
 
     def test_figures(self) -> None:
-        """They are those of the run that is kept beside it: ``python -m bench.page`` writes them."""
+        """The figures are those of the stored run; ``python -m bench.page`` writes them."""
         page = (ROOT / "docs/performance.rst").read_text()
         self.assertEqual(filled(page, sections(read(RUN), instructions.kept())), page)
 
     def test_pictures(self) -> None:
-        """Each is there."""
+        """Each picture exists."""
         images = [image.get("uri", "") for image in parsed("docs/performance.rst")[0].iter("image")]
         self.assertEqual([f"performance/{name}.svg" for name in PICTURES], images)
         for image in images:
@@ -439,7 +438,7 @@ class SecurityTests(SynchronousTestCase):
     """docs/security.rst."""
 
     def test_words(self) -> None:
-        """Those that ``jwt`` names when it is given another, in their order."""
+        """The table has the words that the error of ``jwt`` for an unknown one lists, in the same order."""
         error = self.assertRaises(ConfigurationError, authenticator, "jwt:secret-env=SECRET:no-such=1")
         known = str(error).partition("known here: ")[2].split(", ")
         self.assertEqual(known, [name for name, _, _ in table("docs/security.rst", "Parameter", "Default", "Meaning")])
@@ -452,7 +451,7 @@ class SecurityTests(SynchronousTestCase):
 
     def test_bounds(self) -> None:
         whole = " ".join((ROOT / "docs/security.rst").read_text().split())
-        self.assertIn(f"{limits.LONGEST_TOKEN} characters, before", whole)
+        self.assertIn(f"{limits.Limits().token_size} characters, before", whole)
         self.assertIn(f"{keys.MOST_BYTES // 1024} KiB, {fetch.PATIENCE:.0f} seconds", whole)
         self.assertEqual(whole.count(f"up to {keys.MOST_KEYS} of them"), 2)
         self.assertIn(f"Seconds, up to {MOST_LEEWAY}, that", whole)
@@ -465,7 +464,7 @@ class SecurityTests(SynchronousTestCase):
 
 
 def rooms_of(modules: Sequence[str]) -> list[str]:
-    """Return the rooms of airyd that modules are in: a folder, or a module at the top."""
+    """Return the rooms of these modules: folders of airyd, or modules at its top level."""
     names = [name.removeprefix("airyd.") for name in modules if name.startswith("airyd.")]
     is_folder = {name: (ROOT / "airyd" / name.partition(".")[0]).is_dir() for name in names}
     return list(dict.fromkeys(f"{name.partition('.')[0]}/" if is_folder[name] else name for name in names))
@@ -477,7 +476,7 @@ class ArchitectureTests(SynchronousTestCase):
     maxDiff = None
 
     def test_floors(self) -> None:
-        """Its table has the rooms of tests/test_architecture.py, in their order, floor by floor."""
+        """Its table has the rooms of tests/test_architecture.py, in the same order, floor by floor."""
         cells = [row[1] for row in table("docs/architecture.rst", *ROOMS)]
         self.assertEqual([", ".join(rooms_of(floor)) for floor in FLOORS], cells)
 

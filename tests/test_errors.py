@@ -1,4 +1,4 @@
-"""Tests of airyd.errors."""
+"""The table of faults: texts and close codes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class FaultTests(SynchronousTestCase):
     """The table of ERROR texts and close codes."""
 
     def test_only_logins_contain_401(self) -> None:
-        # Airy's client logs its user out on these digits.
+        # Airy's client logs its user out if the text has these digits.
         self.assertEqual(
             [fault for fault in Fault if "401" in fault.message],
             [Fault.UNAUTHORIZED, Fault.TOKEN_EXPIRED, Fault.TOKEN_REVOKED],

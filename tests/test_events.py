@@ -1,4 +1,4 @@
-"""Tests of airyd.events."""
+"""Message ids, and the form of destinations and event ids."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ destinations = st.from_regex(DESTINATION, fullmatch=True)
 
 
 class MessageIdTests(SynchronousTestCase):
-    """The ``message-id`` header: the destination's tag, and the source's id."""
+    """The ``message-id`` header: the destination's tag and the source's id."""
 
     def test_tags_never_change(self) -> None:
-        # A client resumes after an upgrade, and on other nodes, with what it was given.
+        # A client may resume with an id after an upgrade, and on another node.
         self.assertEqual(
             {name: destination_tag(name) for name in AIRY_DESTINATIONS},
             {
@@ -39,7 +39,7 @@ class MessageIdTests(SynchronousTestCase):
         for destination in AIRY_DESTINATIONS[1:]:
             self.assertIsNone(event_id_of(destination, message_id("/queue/message", "5-1")))
 
-    def test_what_is_none(self) -> None:
+    def test_malformed(self) -> None:
         tag = destination_tag("/events")
         for text in (
             "",
@@ -57,7 +57,7 @@ class MessageIdTests(SynchronousTestCase):
 
 
 class PatternTests(SynchronousTestCase):
-    """What destinations and ids may look like."""
+    """The form of destinations and event ids."""
 
     def test_destinations(self) -> None:
         for name in (*AIRY_DESTINATIONS, "/events", "/a.b-c_d~+@%20"):

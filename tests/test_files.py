@@ -1,4 +1,4 @@
-"""The files that options name."""
+"""Reading the files that options name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from airyd.spelling import did_you_mean
 
 
 class FilesTests(SynchronousTestCase):
-    """What is read, and what is refused: one line that names the option and the file, and nothing of the content."""
+    """A refusal is one line that names the option and the file, without the content."""
 
     def file(self, content: bytes) -> str:
         """Return the path of a new file."""
@@ -33,12 +33,12 @@ class FilesTests(SynchronousTestCase):
     def test_content(self) -> None:
         self.assertEqual(read_bytes("x", self.file(b"\xff\n")), b"\xff\n")
         self.assertEqual(read_text("x", self.file(b"a\r\nb\n")), "a\r\nb\n")
-        self.assertEqual(read_text("x", self.file("\ufeffgrüße".encode())), "grüße")  # as some editors write it
+        self.assertEqual(read_text("x", self.file("\ufeffgrüße".encode())), "grüße")  # as some editors end a line
         for content in (b" a b ", b" a b \n", b" a b \r\n"):
             self.assertEqual(read_line("x", self.file(content)), " a b ")
 
     def test_a_pipe(self) -> None:
-        """A shell gives one for ``<(command)``."""
+        """A shell passes a pipe for ``<(command)``."""
         reading, writing = os.pipe()
         self.addCleanup(os.close, reading)
         os.write(writing, b"s3cret\n")
@@ -64,7 +64,7 @@ class FilesTests(SynchronousTestCase):
         self.assertIn("more than 4 bytes", self.refusal(read_bytes, self.file(b"s3cret"), 4))
         self.assertIn("more than", self.refusal(read_bytes, "/dev/zero"))
 
-    def test_no_text(self) -> None:
+    def test_not_utf_8(self) -> None:
         self.assertIn("UTF-8", self.refusal(read_text, self.file(b"s3cret\xff")))
 
     def test_not_one_line(self) -> None:
@@ -75,7 +75,7 @@ class FilesTests(SynchronousTestCase):
 
 
 class SpellingTests(SynchronousTestCase):
-    """What was meant."""
+    """Suggestions for misspelt names."""
 
     def test_close(self) -> None:
         self.assertEqual(did_you_mean("soucre", ["source", "listen"], "--{}"), "; did you mean --source?")

@@ -1,4 +1,4 @@
-"""Names of hosts: every one that the resolver takes leads somewhere, and what it can't look up is an error."""
+"""Host names: airyd connects to every name that the resolver knows, and an unknown one is an error."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.sources.redis.certificates import Certificates
 
 @implementer(IHostnameResolver)
 class _Resolver:
-    """Knows some names.
+    """A resolver that knows some names.
 
     :ivar asked: the names that it was asked for
     """
@@ -58,7 +58,7 @@ class _Resolver:
 
 
 class NamesTests(TestCase):
-    """Against a port of the loopback interface, with a resolver that knows some names."""
+    """Connections to a loopback port by the names that a resolver knows."""
 
     timeout = 60
 
@@ -69,26 +69,26 @@ class NamesTests(TestCase):
         self.addCleanup(self.reactor.installNameResolver, before)
 
     async def connect(self, host: str, port: int | None = None) -> None:
-        """Connect to a port that listens, by this name, and leave again."""
+        """Connect by this name to a listening port, and disconnect."""
         listening = self.reactor.listenTCP(0, Factory.forProtocol(Protocol), interface="127.0.0.1")
         self.addCleanup(listening.stopListening)
         endpoint = AnyNameEndpoint(self.reactor, host, port or listening.getHost().port, 5)
         protocol = await endpoint.connect(Factory.forProtocol(Protocol))
         cast(Any, protocol).transport.abortConnection()
 
-    async def test_names_that_are_no_internet_names(self) -> None:
+    async def test_names_that_dns_forbids(self) -> None:
         for name in ("my_redis", "-odd-"):
             await self.connect(name)
         self.assertEqual(self.resolver.asked, ["my_redis", "-odd-"])
 
     async def test_the_second_address(self) -> None:
-        """As many as there are, are tried."""
+        """All addresses of a name are tried."""
         await self.connect("two_hosts")
 
     async def test_addresses(self) -> None:
         await self.connect("127.0.0.1")
 
-    async def test_what_can_not_be_looked_up(self) -> None:
+    async def test_unknown_names(self) -> None:
         for name in ("no_such", "nosuch", "h..x", "x" * 64, "a b"):
             await self.assertFailure(self.ensure(self.connect(name)), DNSLookupError)
 
@@ -114,7 +114,7 @@ class Page(Resource):
 
 
 class TlsTests(TestCase):
-    """Servers with certificates of the tests' own, under names that Twisted's TLS refuses."""
+    """TLS servers with certificates of the tests, under names that Twisted's TLS refuses."""
 
     timeout = 60
 
@@ -127,7 +127,7 @@ class TlsTests(TestCase):
         self.files = Certificates(folder)
 
     async def fetch(self, host: str, *names: str, ca: str | None = None) -> int:
-        """Ask a server whose certificate is for some names for a page; return the status."""
+        """Request a page from a server whose certificate has these names; return the status."""
         certificate, key = self.files.issue("server", *names)
         context = ssl.DefaultOpenSSLContextFactory(key, certificate)
         site = Site(Page())

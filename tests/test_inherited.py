@@ -1,4 +1,4 @@
-"""However the tests are started, the processes that they start find the same surroundings."""
+"""The processes of the tests have the same surroundings, however the tests are started."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.patience import PATIENCE
 
 _TREE: Final = Path(__file__).parent.parent
-#: Prints what a process finds.
+#: A program that prints its surroundings.
 _CHILD: Final = """
 import json, locale, os, resource, signal, time
 print(json.dumps({
@@ -31,14 +31,14 @@ print(json.dumps({
     "stdin": os.fstat(0).st_rdev,
 }))
 """
-#: What runs the tests: it survives what it was to ignore.
+#: A program like a test runner: it survives the signals that it inherited as ignored.
 _RUNNER: Final = f"""
 import tests, os, signal, subprocess, sys
 for each in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGQUIT):
     os.kill(os.getpid(), each)
 subprocess.run([sys.executable, "-c", {_CHILD!r}], check=True)
 """
-#: As ``nohup ... &`` in a script, and worse.
+#: Like ``nohup ... &`` in a script, and worse.
 _LAUNCHER: Final = """
 trap '' HUP INT TERM QUIT
 umask 077
@@ -49,10 +49,10 @@ exec "$0" "$@" <&-
 
 @pytest.mark.integration
 class InheritedTests(SynchronousTestCase):
-    """What a launcher leaves is replaced."""
+    """What a process inherits from its launcher is replaced."""
 
     def found(self, *launcher: str, **environ: str) -> Any:
-        """Return what a process of the tests finds, if they are started so."""
+        """Return the surroundings of a process of the tests if these are started this way."""
         done = subprocess.run(
             [*launcher, sys.executable, "-c", _RUNNER],
             cwd=_TREE,

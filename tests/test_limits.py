@@ -1,4 +1,4 @@
-"""Tests of airyd.limits."""
+"""The table of limits."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from dataclasses import FrozenInstanceError, fields
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from airyd.limits import KIB, LIMITS, MIB, Limits
+from airyd.limits import KIB, LIMITS, MIB, MOST_TOKEN_SIZE, Limits
 
 
 class LimitsTests(SynchronousTestCase):
-    """The bounds and the table that the options are made of."""
+    """The limits, and the table from which their options are made."""
 
     def test_the_table_has_all_in_order(self) -> None:
         self.assertEqual([name for name, _, _ in LIMITS], [field.name for field in fields(Limits)])
@@ -39,6 +39,12 @@ class LimitsTests(SynchronousTestCase):
     def test_an_event_of_the_largest_size_fits_a_frame(self) -> None:
         limits = Limits()
         self.assertLess(limits.body + limits.header_line, limits.frame)
+
+    def test_a_token_fits(self) -> None:
+        """With ``Authorization`` before it on one line, and with ``Bearer`` in a body."""
+        self.assertEqual((Limits().token_size, Limits().token_line, Limits().token_body), (8192, 8214, 8199))
+        self.assertEqual(Limits(header_line=9000).token_line, 9000)
+        self.assertEqual(Limits(token_size=MOST_TOKEN_SIZE).token_line, 131_094)
 
     def test_they_do_not_change_while_running(self) -> None:
         with self.assertRaises(FrozenInstanceError):

@@ -1,4 +1,4 @@
-"""What Prometheus sees."""
+"""The metrics that Prometheus scrapes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 def scrape(metrics: Metrics) -> Samples:
-    """Return every sample of the text that Prometheus gets."""
+    """Return every sample of the text for Prometheus."""
     families = parse_text(generate_latest(make_registry(metrics)).decode())
     return {(s.name, frozenset(s.labels.items())): s.value for family in families for s in family.samples}
 

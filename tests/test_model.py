@@ -1,8 +1,8 @@
-"""Resume, windows, groups and bounds under thousands of interleavings (docs/architecture.rst, "Resume").
+"""Resume, windows, groups and limits under thousands of interleavings (docs/architecture.rst, "Resume").
 
-The hub runs over a source whose watches, pages, publishes and batches are each answered when the
-example says, with clients that check every frame against the ledger of what was published. The
-bounds are small, so that short examples reach them.
+Each example is a random order of operations. It decides when the source answers a watch, a page or a publish and when
+it brings a batch. The clients compare every frame with the ledger of published events. The limits are small, so that
+short examples reach them.
 """
 
 from __future__ import annotations
@@ -18,17 +18,22 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.client.wildcard import Wildcard, WildcardPart
-from airyd.events import Event
+from airyd.events import Event, RowFilter
 from airyd.hub import fanout, hub, replay
+from airyd.hub.destination import Destination
 from airyd.hub.fanout import Audience, Group, Member, Recipients
+from airyd.hub.hub import Hub
+from airyd.hub.interfaces import Subscriber
 from airyd.hub.replay import ReplayCursor
+from airyd.hub.subscription import Subscription
 from airyd.stomp.message import Framing
+from airyd.stomp.requests import Subscribe
 from tests.model.operations import Operation
-from tests.model.strategies import OPERATIONS, PROMPT, WILD_OPERATIONS
+from tests.model.strategies import OPERATIONS, PROMPT, USERS_OPERATIONS, WILD_OPERATIONS
 from tests.model.twin import Prompt
 from tests.model.world import ModelFailure, World
 
-#: Enough for each bound to be reached by a few operations.
+#: Limits so small that a few operations reach them.
 _SMALL: Final = (
     (fanout, "BATCH_BYTES", 700),
     (hub, "SENDS_PER_TURN", 1),
@@ -41,7 +46,7 @@ _SMALL: Final = (
 
 
 def play(kept: int, prompt: Prompt, operations: list[list[Operation]]) -> None:
-    """Let the operations happen, and require after each that all is well."""
+    """Carry out the operations, and check all invariants after each."""
     world = World(kept, prompt)
     for operation in chain.from_iterable(operations):
         operation(world)
@@ -49,16 +54,17 @@ def play(kept: int, prompt: Prompt, operations: list[list[Operation]]) -> None:
     world.finish()
 
 
-#: What may happen, and how many examples of it are enough to find each of the planted faults.
+#: The possible operations, and the number of examples that finds each planted fault.
 Happenings = tuple[st.SearchStrategy[list[list[Operation]]], int]
 ANYTHING: Final[Happenings] = (OPERATIONS, 2000)
 WILD: Final[Happenings] = (WILD_OPERATIONS, 700)
-#: One of so many examples is for every day.
+USERS: Final[Happenings] = (USERS_OPERATIONS, 500)
+#: The part of the examples that runs every day: one in so many.
 DAILY: Final = 10
 
 
 def model(happenings: Happenings, *phases: Phase) -> Callable[[], None]:
-    """Return a run of examples, the same each time."""
+    """Return a function that runs the examples, the same ones each time."""
     operations, count = happenings
     examples = given(kept=st.integers(3, 20), prompt=PROMPT, operations=operations)
     bounds = settings(
@@ -74,7 +80,7 @@ def model(happenings: Happenings, *phases: Phase) -> Callable[[], None]:
 
 
 class ModelCase(SynchronousTestCase):
-    """Small bounds."""
+    """Sets the small limits."""
 
     def setUp(self) -> None:
         for module, name, value in _SMALL:
@@ -82,19 +88,23 @@ class ModelCase(SynchronousTestCase):
 
 
 class ModelTests(ModelCase):
-    """Whatever happens, and in whatever order, every subscription gets its run of events."""
+    """Every subscription gets its events, complete and in order, whatever happens in whatever order."""
 
     def test_interleavings(self) -> None:
         model((OPERATIONS, ANYTHING[1] // DAILY), Phase.generate, Phase.shrink)()
 
     def test_wildcards(self) -> None:
-        """Of each destination that they mean, also of one that comes late."""
+        """A wildcard gets the events of each matching destination, also of one that is added later."""
         model((WILD_OPERATIONS, WILD[1] // DAILY), Phase.generate, Phase.shrink)()
+
+    def test_user_destinations(self) -> None:
+        """Each has the events that its filter lets pass; the plain destination's positions resume it."""
+        model((USERS_OPERATIONS, USERS[1] // DAILY), Phase.generate, Phase.shrink)()
 
 
 @pytest.mark.long
 class LongModelTests(ModelCase):
-    """The same, with as many examples as find each of the planted faults."""
+    """The same, with as many examples as are needed to find each planted fault."""
 
     def test_interleavings(self) -> None:
         model(ANYTHING, Phase.generate, Phase.shrink)()
@@ -102,14 +112,17 @@ class LongModelTests(ModelCase):
     def test_wildcards(self) -> None:
         model(WILD, Phase.generate, Phase.shrink)()
 
+    def test_user_destinations(self) -> None:
+        model(USERS, Phase.generate, Phase.shrink)()
+
 
 class PlantedFaultTests(ModelCase):
-    """The model is a check that can fail: it finds each of these."""
+    """The model finds each of these faults."""
 
     def plant(
         self, owner: type[object], name: str, fault: Callable[..., object], happenings: Happenings = ANYTHING
     ) -> None:
-        """Run the model with this method instead of airyd's; it must fail."""
+        """Run the model with this method in place of airyd's; the model must fail."""
         self.patch(owner, name, fault)
         with self.assertRaises(ModelFailure):
             model(happenings, Phase.generate)()
@@ -137,7 +150,7 @@ class PlantedFaultTests(ModelCase):
 
         self.plant(ReplayCursor, "_hold", skip)
 
-    def test_whoever_joins_gets_what_is_pending(self) -> None:
+    def test_a_new_member_gets_the_pending_events(self) -> None:
         def join(audience: Audience[Member], member: Member, framing: Framing, head: bytes) -> None:
             group = audience._groups.setdefault((framing, head), Group(audience, framing, head))
             group.size += 1
@@ -146,7 +159,7 @@ class PlantedFaultTests(ModelCase):
         self.plant(Audience, "join", join)
 
     @pytest.mark.long
-    def test_whoever_changes_its_way_is_forgotten_by_the_batch_under_way(self) -> None:
+    def test_a_member_that_is_refreshed_misses_the_batch_in_flight(self) -> None:
         def refresh(group: Group[Member], member: Member) -> None:
             if member.recipients is not None:
                 member.recipients.remove(member)
@@ -154,7 +167,7 @@ class PlantedFaultTests(ModelCase):
 
         self.plant(Group, "refresh", refresh)
 
-    def test_who_has_the_batch_gets_it_again(self) -> None:
+    def test_a_served_member_gets_the_batch_again(self) -> None:
         def serve(recipients: Recipients[Member], most: int) -> tuple[list[Callable[[bytes], Any]], list[Member]]:
             start = max(recipients.served - 1, 0)
             recipients.served = end = min(start + most + 1, len(recipients.members))
@@ -162,12 +175,32 @@ class PlantedFaultTests(ModelCase):
 
         self.plant(Recipients, "serve", serve)
 
-    def test_whoever_has_replayed_what_the_feed_will_bring_joins(self) -> None:
+    def test_a_replay_ahead_of_the_feed_joins_too_early(self) -> None:
         def join(of: ReplayCursor) -> None:
             if of._state is replay.ReplayState.LIVE and of.window is None:
                 of._target.join()
 
         self.plant(ReplayCursor, "_join_if_level", join)
+
+    def test_a_user_destination_is_not_filtered(self) -> None:
+        make = Hub.make_subscription
+
+        def unfiltered(
+            of: Hub, subscriber: Subscriber, request: Subscribe, row_filter: RowFilter | None
+        ) -> Subscription:
+            return make(of, subscriber, request, None if of.is_user_destination(request.destination) else row_filter)
+
+        self.plant(Hub, "make_subscription", unfiltered, USERS)
+
+    def test_a_user_destination_has_the_plain_name(self) -> None:
+        find = Hub.find_destination
+
+        def as_plain(of: Hub, request: Subscribe) -> Destination:
+            found = find(of, request)
+            object.__setattr__(request, "destination", found.name)
+            return found
+
+        self.plant(Hub, "find_destination", as_plain, USERS)
 
     def test_one_part_of_a_wildcard_is_settled_alone(self) -> None:
         sent = Wildcard.sent

@@ -1,4 +1,4 @@
-"""PEM files, and errors of both libraries that speak for OpenSSL."""
+"""PEM files, and the errors of both libraries that wrap OpenSSL."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from tests.sources.redis.certificates import Certificates
 
 
 def both(reason: str) -> tuple[Exception, Exception]:
-    """Return the errors of pyOpenSSL and of the standard library for one reason."""
+    """Return the errors of pyOpenSSL and of the standard library for the same reason."""
     standard = ssl.SSLError(1, "as OpenSSL words it")
     standard.reason = reason.upper().replace(" ", "_")
     return SSL.Error([("SSL routines", "", reason)]), standard
 
 
 class ErrorTests(SynchronousTestCase):
-    """What kind of error it is."""
+    """The kind of an error."""
 
     def test_kinds(self) -> None:
         for reason, fault in [
@@ -48,7 +48,7 @@ class ErrorTests(SynchronousTestCase):
             self.assertEqual(openssl_reason(error), "no reason is given")
 
     def test_end_of_connection(self) -> None:
-        """Python and OpenSSL have two exceptions for a peer that closes during the handshake."""
+        """Python and pyOpenSSL have different exceptions for a peer that closes during the handshake."""
         for error, wanted in (
             (ssl.SSLEOFError(8, "x"), True),
             (ssl.SSLZeroReturnError(6, "x"), True),
@@ -59,7 +59,7 @@ class ErrorTests(SynchronousTestCase):
 
 
 class FileTests(SynchronousTestCase):
-    """What is in a file, or why nothing of it can be used."""
+    """Reading PEM files, and why a file can't be used."""
 
     def setUp(self) -> None:
         directory = Path(self.mktemp())
@@ -67,7 +67,7 @@ class FileTests(SynchronousTestCase):
         self.files = Certificates(directory)
 
     def test_right(self) -> None:
-        """Text between the certificates is for people."""
+        """Text between the certificates is ignored."""
         own, root = Path(self.files.server).read_bytes(), Path(self.files.ca).read_bytes()
         self.assertEqual(2, len(read_certificates(b"# ours\n" + own + "\u00fc\n".encode() + root)))
         trust_root(b"# ours\n" + own + "\u00fc\n".encode() + root)

@@ -1,4 +1,4 @@
-"""A release: its source distribution and wheel, which works where it is installed, and the packages it requires."""
+"""A release: the source distribution, the wheel and its installation, and the packages that it requires."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.installation import ROOT, run, use
 from tests.oldest import oldest
 
-#: What git leaves out of a clone, and a copy too.
+#: Files that are not in a clone; copies leave them out, too.
 NOT_IN_A_CLONE = (
     ".git",
     *(line.strip("/") for line in (ROOT / ".gitignore").read_text().splitlines() if line and line[0] != "#"),
@@ -28,12 +28,12 @@ NOT_IN_A_CLONE = (
 
 
 def pip(*arguments: str | Path) -> str:
-    """Run this environment's pip, without asking a registry."""
+    """Run this environment's pip, without a package index."""
     return run(sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments)
 
 
 def needed(requirements: list[str], extras: frozenset[str] = frozenset()) -> Iterator[Distribution]:
-    """Yield the distributions of this environment that meet these requirements, and theirs in turn, often repeated."""
+    """Yield the distributions of this environment that meet these requirements, and theirs in turn, with duplicates."""
     for requirement in map(Requirement, requirements):
         marker = requirement.marker
         if marker is None or any(marker.evaluate({"extra": extra}) for extra in extras | {""}):
@@ -44,7 +44,7 @@ def needed(requirements: list[str], extras: frozenset[str] = frozenset()) -> Ite
 
 @pytest.mark.integration
 class ReleaseTests(SynchronousTestCase):
-    """What ``make dist`` builds, from a copy of the tree: so nothing old gets into it, and the tree stays clean."""
+    """What ``make dist`` builds. A copy of the tree is used, so that the tree stays clean and old files stay out."""
 
     def directory(self) -> Path:
         """Make an empty directory outside the tree."""
@@ -53,19 +53,19 @@ class ReleaseTests(SynchronousTestCase):
         return path
 
     def copy(self) -> Path:
-        """Copy the tree as a clone has it."""
+        """Copy the files of the tree that a clone has."""
         return Path(shutil.copytree(ROOT, self.directory() / "airyd", ignore=shutil.ignore_patterns(*NOT_IN_A_CLONE)))
 
     def build(self, tree: Path) -> tuple[Path, Path]:
-        """Build a source distribution, and the wheel from it, without asking a registry."""
+        """Build a source distribution, and the wheel from it, without a package index."""
         built = self.directory()
         run(sys.executable, "-m", "build", "--no-isolation", "--outdir", built, tree)
         return next(built.glob("*.tar.gz")), next(built.glob("*.whl"))
 
     def environment(self, wheel: Path) -> tuple[Path, Path]:
-        """Make a virtual environment that holds what the wheel requires, and nothing else.
+        """Make a virtual environment with the packages that the wheel requires, and nothing else.
 
-        It is copied from the environment that runs the tests: no registry is asked. Returns its Python
+        They are copied from the environment that runs the tests, without a package index. Returns its Python
         and its site-packages.
         """
         home = self.directory()
@@ -78,7 +78,7 @@ class ReleaseTests(SynchronousTestCase):
         requires = [line.partition(": ")[2] for line in lines if line.startswith("Requires-Dist: ")]
         for found in {dist.metadata["Name"]: dist for dist in needed(requires)}.values():
             for file in found.files or ():
-                # Scripts are left out: they name the other environment's Python.
+                # Scripts are not copied: they name the other environment's Python.
                 if ".." not in file.parts and "__pycache__" not in file.parts:
                     (site / file).parent.mkdir(parents=True, exist_ok=True)
                     shutil.copy(str(file.locate()), site / file)
@@ -89,7 +89,7 @@ class ReleaseTests(SynchronousTestCase):
         run(sys.executable, "-m", "twine", "check", "--strict", *self.build(self.copy()))
 
     def test_source_distribution(self) -> None:
-        """It holds all files of a clone, so that a packager can run the tests."""
+        """The source distribution has all files of a clone, so that a packager can run the tests."""
         tree = self.copy()
         expected = {path.relative_to(tree) for path in tree.glob("**/*") if path.is_file()}
         with open_archive(self.build(tree)[0]) as archive:
@@ -99,7 +99,7 @@ class ReleaseTests(SynchronousTestCase):
         self.assertEqual({Path("PKG-INFO")}, added)
 
     def test_wheel(self) -> None:
-        """All modules and plugins are in it, the mark of a typed package and the license; and Twisted isn't."""
+        """The wheel has all modules and plugins, ``py.typed`` and the license, but nothing of Twisted."""
         with ZipFile(self.build(self.copy())[1]) as archive:
             names = set(archive.namelist())
         files = [*ROOT.glob("airyd/**/*.py"), *ROOT.glob("twisted/plugins/*.py"), ROOT / "airyd/py.typed"]
@@ -109,7 +109,7 @@ class ReleaseTests(SynchronousTestCase):
         self.assertEqual(1, sum(name.endswith("/LICENSE") for name in names))
 
     def test_life_of_an_installation(self) -> None:
-        """Installed, airyd serves as one of twistd's commands and is a command of its own; uninstalled, it is gone."""
+        """After the installation ``twistd airyd`` and ``airyd`` work; after the removal neither is left."""
         _, wheel = self.build(self.copy())
         python, site = self.environment(wheel)
         twistd = (python, "-c", "from twisted.scripts.twistd import run; run()")
@@ -128,15 +128,15 @@ class ReleaseTests(SynchronousTestCase):
 
 
 class ConstraintsTests(SynchronousTestCase):
-    """constraints.txt, which ``make`` installs by."""
+    """constraints.txt, with the versions that ``make`` installs."""
 
     def constraints(self) -> dict[str, str]:
-        """Return the version of each package, by its canonical name."""
+        """Return the version of each package, by canonical name."""
         lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
         return {canonicalize_name(name): version for name, _, version in (line.partition("==") for line in lines)}
 
     def requirements(self) -> list[Requirement]:
-        """Return what setup.cfg asks for, extras included."""
+        """Return the requirements in setup.cfg, including extras."""
         return [Requirement(each) for each in distribution("airyd").requires or []]
 
     def test_versions_are_exact_and_within_setup_cfg(self) -> None:
@@ -148,7 +148,7 @@ class ConstraintsTests(SynchronousTestCase):
         self.assertEqual([], [name for name, version in constraints.items() if not version])
 
     def test_every_package_has_one(self) -> None:
-        """A package that came along with another has its exact version, too: ``make lock`` enters it."""
+        """Indirect requirements have an exact version, too; ``make lock`` writes them."""
         extras = frozenset({"test", "bench", "docs", "release"})
         names = {canonicalize_name(each.name) for each in needed(distribution("airyd").requires or [], extras)}
         self.assertGreater(len(names), len(self.requirements()))

@@ -1,4 +1,4 @@
-"""Patterns of destinations."""
+"""Patterns that match destinations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from airyd.events import AIRY_DESTINATIONS, DESTINATION
 from airyd.patterns import Pattern
 
-#: ``(pattern, what it means, what it doesn't)``
+#: ``(pattern, destinations that it matches, destinations that it does not)``
 TABLE = (
     ("/queue/message", ["/queue/message"], ["/queue/messages", "/queue", "/queue/message/x", "/queueXmessage"]),
     ("/queue/*", ["/queue/message", "/queue/a.b"], ["/queue", "/queue/", "/queue/channel/connected", "/topic/message"]),
@@ -25,7 +25,7 @@ WRONG = ("", "*", "queue/*", "/queue/a*", "/queue/*a", "/**/connected", "/queue/
 
 
 class PatternTests(SynchronousTestCase):
-    """What they mean."""
+    """What a pattern matches."""
 
     def test_table(self) -> None:
         for text, meant, others in TABLE:
@@ -40,12 +40,12 @@ class PatternTests(SynchronousTestCase):
             self.assertEqual(len(said.splitlines()), 1)
 
     def test_long(self) -> None:
-        """What is refused is quoted, and not all of it."""
+        """A refusal quotes only the beginning of a long pattern."""
         self.assertLess(len(str(self.assertRaises(ValueError, Pattern, "/" + "!" * 10_000))), 500)
 
     @given(st.from_regex(DESTINATION, fullmatch=True))
     def test_a_destination_is_a_pattern(self, name: str) -> None:
-        """It means itself, and is among all."""
+        """A destination matches only itself, and ``/**`` matches it."""
         self.assertTrue(Pattern(name).matches(name))
         self.assertTrue(Pattern("/**").matches(name))
         self.assertFalse(Pattern(name).matches(f"{name}x"))

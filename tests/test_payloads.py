@@ -1,4 +1,4 @@
-"""The payload rules."""
+"""The rules for payloads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from airyd.payloads import check
 RESERVED_PREFIX = "/queue/own"
 LIMIT = 256 * KIB
 
-#: A payload of each of Airy's destinations, as documented.
+#: A payload for each of Airy's destinations, as in Airy's documentation.
 DOCUMENTED: dict[str, dict[str, Any]] = {
     MESSAGE: {
         "conversation_id": "d8a1e0f4-93a6-4f0e-8a1c-25d9a5f1c001",
@@ -75,7 +75,7 @@ def encode(payload: object) -> bytes:
 
 
 def changed(destination: str, path: str, *value: object) -> bytes:
-    """Return the documented payload with one field set to the value, or left out."""
+    """Return the documented payload with one field changed or removed."""
     payload = json.loads(encode(DOCUMENTED[destination]))
     *parents, name = path.split(".")
     holder = payload
@@ -88,10 +88,10 @@ def changed(destination: str, path: str, *value: object) -> bytes:
 
 
 class PayloadCase(SynchronousTestCase):
-    """What the cases below share."""
+    """What the test cases below share."""
 
     def refused(self, kind: str, destination: str, body: bytes, limit: int = LIMIT) -> str:
-        """Require that the body is refused as being of the kind; return the reason."""
+        """Check that the body is refused with this fault; return the reason."""
         error = self.assertRaises(PayloadRefused, check, destination, body, limit)
         self.assertEqual(error.kind, kind, body[:80])
         reason = str(error)
@@ -100,7 +100,7 @@ class PayloadCase(SynchronousTestCase):
 
 
 class SizeTests(PayloadCase):
-    """How big a body may be."""
+    """The limit of a body's size."""
 
     def test_limit(self) -> None:
         body = b'{"a":"' + b"x" * 92 + b'"}'
@@ -113,9 +113,9 @@ class SizeTests(PayloadCase):
 
 
 class EncodingTests(PayloadCase):
-    """A body is UTF-8 throughout."""
+    """All of a body is UTF-8."""
 
-    def test_where_nothing_is_read(self) -> None:
+    def test_in_a_field_that_is_not_read(self) -> None:
         for body in (b'{"unknown":"\xff"}', b'{"\xc3":1}', b'{"a":[{"b":"x\xc3"}]}', b'{"a":1}\xff'):
             for destination in (RESERVED_PREFIX, EVENTS, *AIRY_DESTINATIONS):
                 self.refused("not_utf8", destination, body)
@@ -159,20 +159,20 @@ class JsonTests(PayloadCase):
             self.refused("not_json_object", RESERVED_PREFIX, body)
 
     def test_byte_order_mark(self) -> None:
-        """``JSON.parse`` takes none, nor does RFC 8259."""
+        """``JSON.parse`` refuses a byte order mark, as RFC 8259 does."""
         self.refused("not_json_object", RESERVED_PREFIX, b"\xef\xbb\xbf{}")
 
     def test_broken_behind_a_wrong_field(self) -> None:
-        """Not being JSON is said before a field that is wrong."""
+        """A body that is not JSON is reported as such, even if a field is wrong, too."""
         self.refused("not_json_object", CHANNEL_CONNECTED, b'{"id":5,"name":"x"')
 
-    def test_numbers_of_any_size_where_none_is_read(self) -> None:
+    def test_numbers_of_any_size_in_fields_that_are_not_read(self) -> None:
         for number in (b"1e999", b"9" * 5000, b"-0", b"1E-400", b"0.1e+1"):
             check(RESERVED_PREFIX, b'{"a":' + number + b"}", LIMIT)
             check(CHANNEL_CONNECTED, b'{"id":"x","a":' + number + b"}", LIMIT)
 
     def test_half_a_surrogate_pair(self) -> None:
-        """``JSON.stringify`` writes such an escape for half an emoji, and ``JSON.parse`` reads it."""
+        """``JSON.stringify`` writes such an escape for half an emoji, and ``JSON.parse`` accepts it."""
         for text in (rb"\ud83d", rb"\ude00", rb"\uD83D.", rb"x\ud83d\ud83d\ude00\ude00", rb"\\\ud83d", rb"\ud83d\n"):
             check(RESERVED_PREFIX, b'{"a":"' + text + b'"}', LIMIT)
             check(RESERVED_PREFIX, b'{"' + text + b'":1}', LIMIT)
@@ -205,7 +205,7 @@ class JsonTests(PayloadCase):
 
 
 class DepthTests(PayloadCase):
-    """How deep a body may be nested."""
+    """The limit of a body's nesting."""
 
     def test_deep(self) -> None:
         for opening, closing in ((b"[", b"]"), (b'{"a":', b"}")):
@@ -219,7 +219,7 @@ class DepthTests(PayloadCase):
     def test_deep_behind_a_wrong_field(self) -> None:
         self.refused("too_deep", CHANNEL_CONNECTED, b'{"id":5,"a":' + b"[" * 5000 + b"]" * 5000 + b"}")
 
-    def test_what_people_nest(self) -> None:
+    def test_usual_nesting(self) -> None:
         check(RESERVED_PREFIX, b'{"a":' + b"[" * 200 + b"]" * 200 + b"}", LIMIT)
 
 
@@ -307,7 +307,7 @@ class FieldTests(PayloadCase):
 
 
 class ReleaseTests(PayloadCase):
-    """What the releases of Airy put on the wire (AIRY.md): none of it is refused."""
+    """The payloads that releases of Airy send (AIRY.md) are accepted."""
 
     def test_messages(self) -> None:
         message: dict[str, Any] = DOCUMENTED[MESSAGE]["message"]
@@ -337,7 +337,7 @@ class ReleaseTests(PayloadCase):
                 check(destination, encode(form), LIMIT)
 
     def test_events(self) -> None:
-        """From 0.8.1 on the types are ``message`` and so on, from 0.29 on ``message.created`` and so on."""
+        """Since 0.8.1 the types are ``message`` and so on, since 0.29 ``message.created`` and so on."""
         conversation = DOCUMENTED[MESSAGE]
         channel = {"id": "x", "source": "facebook", "source_channel_id": "1", "connected": True, "metadata": None}
         for form in (

@@ -1,4 +1,4 @@
-"""What plugins may import, and the example of one in docs/examples/plugin."""
+"""The names that plugins may import, and the example plugin in docs/examples/plugin."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.test_docs import example
 
 FOLDER: Final = ROOT / "docs/examples/plugin"
 EXAMPLES: Final = tuple(sorted(FOLDER.glob("**/*.py")))
-#: airyd's own plugins. ``airyd_plugin.py`` is not among them: it is a plugin of twistd.
+#: airyd's own plugins; ``airyd_plugin.py`` is a plugin of twistd.
 RESERVED_PREFIX: Final = (ROOT / "twisted/plugins/airyd_authenticators.py", ROOT / "twisted/plugins/airyd_sources.py")
 NAMES: Final = frozenset(f"{module}.{name}" for module, names in PUBLIC.items() for name in names)
 
@@ -45,7 +45,7 @@ class PublicTests(SynchronousTestCase):
     maxDiff = None
 
     def test_each_is_there_and_explained(self) -> None:
-        """Each name leads to something with a docstring of its own; so do the members of interfaces."""
+        """Each name exists and has a docstring, as has each member of an interface."""
         for name in NAMES:
             module, _, last = name.rpartition(".")
             found = getattr(import_module(module), last)
@@ -56,7 +56,7 @@ class PublicTests(SynchronousTestCase):
                     self.assertTrue(description.__doc__, f"{name}.{member}")
 
     def test_page(self) -> None:
-        """docs/plugins.rst describes these names and no others."""
+        """docs/plugins.rst describes exactly these names."""
         page = (ROOT / "docs/plugins.rst").read_text()
         described = re.findall(r"^\.\. (?:interface|auto\w+):: (\S+)$", page, flags=re.MULTILINE)
         self.assertEqual(sorted(NAMES), sorted(described))
@@ -67,7 +67,7 @@ class PublicTests(SynchronousTestCase):
             self.assertEqual(set(), {name for name in used(path.read_text()) if name not in NAMES}, path)
 
     def test_own_plugins_import_nothing_else(self) -> None:
-        """But for what they are the plugins of, which they import when it is asked for, within ``parse``."""
+        """The exception is the module that a plugin offers; ``parse`` imports it when it is asked for."""
         for path in RESERVED_PREFIX:
             at_the_top = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ImportFrom)]
             names = used("\n".join(map(ast.unparse, at_the_top)))
@@ -76,12 +76,12 @@ class PublicTests(SynchronousTestCase):
 
 
 def used(source: str) -> list[str]:
-    """Return the names of airyd that a module imports."""
+    """Return airyd's names that a module imports."""
     return [name for name, _ in imports(source) if name.partition(".")[0] == "airyd"]
 
 
 class TickerContractTests(EventSourceContract, TestCase):
-    """The example of a source keeps the contract of sources."""
+    """The example source fulfils the contract of sources."""
 
     history = 100
 
@@ -95,10 +95,10 @@ class TickerContractTests(EventSourceContract, TestCase):
 
 
 class TickerTests(SynchronousTestCase):
-    """What it does beside."""
+    """The example source beyond the contract."""
 
     def test_it_ticks(self) -> None:
-        """A destination that is watched gets the time."""
+        """A watched destination gets the time."""
         clock = MemoryReactorClock()
         source = example_module("ticker").parse("ticker:?seconds=5", make_context(clock))
         sink = RecordingSink()
@@ -116,16 +116,16 @@ class TickerTests(SynchronousTestCase):
 
 
 class PasscodeTests(SynchronousTestCase):
-    """The example of an authenticator."""
+    """The example authenticator."""
 
     def made(self, passcode: str) -> IAuthenticator:
-        """Return it, with this passcode in its environment."""
+        """Return the authenticator with this passcode in its environment."""
         context = AuthenticatorContext(make_context().reactor, lambda: 0.0, {"PASSCODE": passcode})
         made: IAuthenticator = example_module("passcode").parse("PASSCODE", context)
         return made
 
     def test_logins(self) -> None:
-        """Who shows the passcode may subscribe; nobody else gets in."""
+        """A client with the passcode may subscribe; others are refused."""
         door = self.made("sesame")
         verifyObject(IAuthenticator, door)
         member = cast(IPrincipal, door.authenticate(Credentials("ann", "sesame", {})))

@@ -1,4 +1,4 @@
-"""How a request head is read (RFC 9112): what is good, what is refused, and that nobody can read it in another way."""
+"""Reading a request head (RFC 9112): good heads, refused heads, and none that another parser could read differently."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from airyd.request_head import RequestHead, RequestHeadReader, elements, is_toke
 LINE = b"GET /ws HTTP/1.1"
 HOST = b"Host: airy.example"
 
-#: Heads that are refused: their lines, and the clause of RFC 9112 where it isn't another's.
+#: Refused heads: the section (of RFC 9112 unless another is named) with the reason, and the lines.
 REFUSED: Sequence[tuple[str, bytes]] = [
     ("2.2: a line that ends with LF", LINE + b"\n" + HOST + b"\r\n\r\n"),
     ("2.2: a header line that ends with LF", LINE + b"\r\n" + HOST + b"\nX: 1\r\n\r\n"),
@@ -33,7 +33,7 @@ REFUSED: Sequence[tuple[str, bytes]] = [
     ("3: a space at the end", b"GET /ws HTTP/1.1 \r\n" + HOST + b"\r\n\r\n"),
     ("3: no version", b"GET /ws\r\n" + HOST + b"\r\n\r\n"),
     ("3: a space in the target", b"GET /w s HTTP/1.1\r\n" + HOST + b"\r\n\r\n"),
-    ("3.1: a method that is no token", b"G(T /ws HTTP/1.1\r\n" + HOST + b"\r\n\r\n"),
+    ("3.1: a method that is not a token", b"G(T /ws HTTP/1.1\r\n" + HOST + b"\r\n\r\n"),
     ("3.1: no method", b" /ws HTTP/1.1\r\n" + HOST + b"\r\n\r\n"),
     ("2.3: a version in lower case", b"GET /ws http/1.1\r\n" + HOST + b"\r\n\r\n"),
     ("2.3: a version of one number", b"GET /ws HTTP/1\r\n" + HOST + b"\r\n\r\n"),
@@ -54,14 +54,14 @@ REFUSED: Sequence[tuple[str, bytes]] = [
     ("3.2: a user in Host", LINE + b"\r\nHost: ann@airy.example\r\n\r\n"),
     ("3.2: two hosts in one", LINE + b"\r\nHost: a.example, b.example\r\n\r\n"),
     ("3.2: a path in Host", LINE + b"\r\nHost: airy.example/ws\r\n\r\n"),
-    ("3.2: a port that is no number", LINE + b"\r\nHost: airy.example:x\r\n\r\n"),
+    ("3.2: a port that is not a number", LINE + b"\r\nHost: airy.example:x\r\n\r\n"),
     ("3.2: a byte above 7F in Host", LINE + b"\r\nHost: airy\x85.example\r\n\r\n"),
     ("3.2: such a byte around Host", LINE + b"\r\nHost: \xa0airy.example\r\n\r\n"),
     ("5.1: a space before the colon", LINE + b"\r\n" + HOST + b"\r\nX : 1\r\n\r\n"),
     ("5.1: a space before the colon of Host", LINE + b"\r\nHost : airy.example\r\n\r\n"),
     ("5: no colon", LINE + b"\r\n" + HOST + b"\r\nX\r\n\r\n"),
     ("5: no name", LINE + b"\r\n" + HOST + b"\r\n: 1\r\n\r\n"),
-    ("5: a name that is no token", LINE + b"\r\n" + HOST + b"\r\nX(): 1\r\n\r\n"),
+    ("5: a name that is not a token", LINE + b"\r\n" + HOST + b"\r\nX(): 1\r\n\r\n"),
     ("5: a byte above 7F in a name", LINE + b"\r\n" + HOST + b"\r\nX\xc3: 1\r\n\r\n"),
     ("5: NUL in a name", LINE + b"\r\n" + HOST + b"\r\nX\0: 1\r\n\r\n"),
     ("5.2: a folded line", LINE + b"\r\n" + HOST + b"\r\nX: 1\r\n 2\r\n\r\n"),
@@ -88,12 +88,12 @@ REFUSED: Sequence[tuple[str, bytes]] = [
 
 
 def head(*lines: bytes, target: bytes = b"/ws") -> bytes:
-    """Return a good head with these lines behind the one of ``Host``."""
+    """Return a good head with these lines after the one of ``Host``."""
     return b"\r\n".join([b"GET %b HTTP/1.1" % target, HOST, *lines, b"", b""])
 
 
 def outcome(read: bytes) -> RequestHead | HTTPStatus:
-    """Return what a head says, or the status that it is refused with."""
+    """Return the parsed head, or the status with which it is refused."""
     try:
         return parse_request_head(read)
     except RequestRefused as refused:
@@ -124,13 +124,13 @@ class ParseTests(SynchronousTestCase):
         self.assertEqual(read.fields, fields)
 
     def test_methods(self) -> None:
-        """They are case-sensitive, and any token is one."""
+        """Methods are case-sensitive, and any token is accepted."""
         for method in (b"POST", b"get", b"!#$%&'*+-.^_`|~09azAZ"):
             read = parse_request_head(head().replace(b"GET", method))
             self.assertEqual(read.method, method.decode())
 
     def test_targets(self) -> None:
-        """The path is what it is: nothing is decoded, resolved or taken for parameters."""
+        """The path stays as it is: nothing in it is decoded, resolved or cut off as parameters."""
         for target, path in (
             (b"/", "/"),
             (b"/ws?", "/ws"),
@@ -147,7 +147,7 @@ class ParseTests(SynchronousTestCase):
             self.assertEqual((read.path, read.host), (path, "airy.example"), target)
 
     def test_absolute_targets(self) -> None:
-        """Their host is the one that counts (RFC 9112, section 3.2.2)."""
+        """The host of an absolute target replaces the ``Host`` header (RFC 9112, section 3.2.2)."""
         for target, host in (
             (b"http://other.example/ws", "other.example"),
             (b"HTTPS://Other.Example:443/ws?a=http://b/c", "Other.Example:443"),
@@ -157,7 +157,7 @@ class ParseTests(SynchronousTestCase):
             self.assertEqual((read.path, read.host), ("/ws", host), target)
 
     def test_another_scheme(self) -> None:
-        """It is well written, and the whole of it is the path: nothing has that path (RFC 9112, section 3.2.2)."""
+        """A target with another scheme is valid; the whole of it becomes the path (RFC 9112, section 3.2.2)."""
         for target in (
             b"ftp://airy.example/ws",
             b"mailto:/ws",
@@ -174,14 +174,14 @@ class ParseTests(SynchronousTestCase):
             self.assertEqual(read.host, host)
 
     def test_bytes_of_values(self) -> None:
-        """All that is no control is content, and one character."""
+        """Every byte that is not a control becomes one character of the value."""
         value = bytes([0x21, 0x09, *range(0x20, 0x7F), *range(0x80, 0x100), 0x85])
         self.assertEqual(parse_request_head(head(b"X: " + value)).fields["x"], value.decode("latin-1"))
-        for byte in (0x85, 0xA0):  # white space to Python
+        for byte in (0x85, 0xA0):  # white space for Python
             value = bytes([byte, 0x61, byte])
             self.assertEqual(parse_request_head(head(b"X: " + value)).fields["x"], value.decode("latin-1"))
 
-    def test_no_byte_begins_a_header(self) -> None:
+    def test_no_byte_in_a_value_begins_a_header(self) -> None:
         for byte in range(0x100):
             read = outcome(head(b"X: \xc3" + bytes([byte]) + b"Authorization: Bearer t"))
             if isinstance(read, RequestHead):
@@ -221,10 +221,10 @@ class ParseTests(SynchronousTestCase):
 
 
 class ReaderTests(SynchronousTestCase):
-    """A head that arrives in pieces."""
+    """Reading a head that arrives in pieces."""
 
     def reader(self, most_bytes: int = 1000, most_fields: int = 10) -> RequestHeadReader:
-        """Return one that has nothing yet."""
+        """Return a reader that has read nothing yet."""
         return RequestHeadReader(most_bytes, most_fields)
 
     def test_in_pieces(self) -> None:
@@ -239,7 +239,7 @@ class ReaderTests(SynchronousTestCase):
             self.assertEqual(reader.feed(whole[cut:] + b"\r\n\r\nrest"), (whole, b"\r\n\r\nrest"), cut)
 
     def test_empty_line_before(self) -> None:
-        """One is passed over, however it is cut (RFC 9112, section 2.2); a second one is not."""
+        """One empty line is skipped, however it is cut (RFC 9112, section 2.2); a second one is not."""
         whole = head(b"X: 1")
         for sent, wanted in ((b"\r\n" + whole, (whole, b"rest")), (b"\r\n\r\n" + whole, None)):
             for cut in range(len(sent) + 1):
@@ -269,6 +269,49 @@ class ReaderTests(SynchronousTestCase):
                 else:
                     self.assertTooLarge(reader, whole[cut:])
 
+    def with_token(self, *fields: str) -> RequestHeadReader:
+        """Return a reader of heads up to 100 bytes and a token of 40 in these fields."""
+        return RequestHeadReader(100, 10, 40, fields or ("authorization", "cookie"))
+
+    def test_a_token_does_not_count(self) -> None:
+        """However the head is cut, it may be as much longer as its token is."""
+        token = b"t" * 40
+        for line in (b"Authorization: Bearer " + token, b"AUTHORIZATION:" + token, b"Cookie: x=y; t=" + token):
+            for size, good in ((140, True), (141, False)):
+                for lines in ((b"X: ", line), (line, b"X: ")):
+                    short = head(*lines)
+                    whole = short.replace(b"X: ", b"X: " + b"x" * (size - len(short)))
+                    self.assertEqual(len(whole), size)
+                    for cut in range(size):
+                        self.assertEqual(self.is_good(self.with_token(), whole, cut), good, (line, size, cut))
+
+    def is_good(self, reader: RequestHeadReader, whole: bytes, cut: int) -> bool:
+        """Return whether a head is read in two pieces, and not refused as too large."""
+        try:
+            reader.feed(whole[:cut])
+            return reader.feed(whole[cut:]) == (whole, b"")
+        except RequestRefused as refused:
+            self.assertEqual(refused.status, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            return False
+
+    def test_a_token_byte_by_byte(self) -> None:
+        reader, whole = self.with_token(), head(b"Cookie: a=b", b"Authorization: Bearer " + b"t" * 36)
+        self.assertEqual(len(whole), 113)
+        for byte in whole[:-1]:
+            self.assertIsNone(reader.feed(bytes([byte])))
+        self.assertEqual(reader.feed(whole[-1:]), (whole, b""))
+
+    def test_where_no_token_may_be(self) -> None:
+        for line in (b"X-Authorization: ", b"Authorizations: ", b"Auth: ", b"X: Authorization:", b"Cookie: "):
+            long = head(line + b"t" * (101 - len(head(line))))
+            for cut in range(len(long)):
+                self.assertFalse(self.is_good(self.with_token("authorization"), long, cut), (line, cut))
+
+    def test_what_is_said_beside_a_token(self) -> None:
+        with self.assertRaisesRegex(RequestRefused, "100 bytes and a token of 40") as caught:
+            self.with_token().feed(head(b"Authorization: " + b"t" * 300))
+        self.assertEqual(caught.exception.reason, "The request head is longer than 100 bytes and a token of 40.")
+
     def test_bytes_without_an_end(self) -> None:
         reader = self.reader(most_bytes=100)
         for byte in b"G" * 100:
@@ -293,8 +336,8 @@ class ReaderTests(SynchronousTestCase):
         self.assertIsNone(reader.feed(head(*[b"X: 1"] * 10)[:-2]))
         self.assertTooLarge(reader, b"X: 1\r\n")
 
-    def test_no_head_at_all(self) -> None:
-        """What no head can have in it is refused before there is an end."""
+    def test_a_wrong_byte_is_refused_before_the_end_of_the_head(self) -> None:
+        """airyd does not wait for the rest of a head that is already wrong."""
         good = LINE + b"\r\n" + HOST + b"\r\n"
         for wrong in (b"\0", b"X: \x1f", b"X: \x7f", b"X\n", b"X\rY", b"\r\r", b"\n"):
             for start in (b"", LINE + b"\r", good, good + b"\r"):
@@ -304,7 +347,7 @@ class ReaderTests(SynchronousTestCase):
                     self.assertEqual(self.refused_at(start + wrong, cut), HTTPStatus.BAD_REQUEST, (start, wrong, cut))
 
     def refused_at(self, data: bytes, cut: int) -> HTTPStatus | None:
-        """Return the status that these bytes are refused with, in two pieces."""
+        """Feed these bytes in two pieces; return the status with which they are refused."""
         reader = self.reader()
         try:
             reader.feed(data[:cut])
@@ -313,15 +356,15 @@ class ReaderTests(SynchronousTestCase):
             return refused.status
         return None
 
-    def assertTooLarge(self, reader: RequestHeadReader, data: bytes) -> None:  # as unittest's are named
-        """These bytes are more than a bound."""
+    def assertTooLarge(self, reader: RequestHeadReader, data: bytes) -> None:  # named like those of unittest
+        """Check that these bytes exceed a limit."""
         with self.assertRaises(RequestRefused) as caught:
             reader.feed(data)
         self.assertEqual(caught.exception.status, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
 
 
 def _plainly_read(read: bytes) -> RequestHead | HTTPStatus:
-    """Read a head as the RFC says it, slowly and line by line: what the regular expressions must agree with."""
+    """Read a head line by line, as the RFC describes it; the regular expressions must give the same result."""
     bad = HTTPStatus.BAD_REQUEST
     *lines, empty, end = read.split(b"\r\n")
     if (
@@ -381,7 +424,7 @@ _LINES = st.lists(
 
 @st.composite
 def _heads(draw: st.DrawFn) -> bytes:
-    """A head, good or with something odd somewhere in it."""
+    """Generate a head that is good or has something odd somewhere."""
     lines = [b"GET /a HTTP/1.1", *draw(st.permutations([b"Host: a", *draw(_LINES)]))]
     whole = b"\r\n".join([*lines, b"", b""])
     place = draw(st.integers(0, len(whole)))
@@ -389,12 +432,12 @@ def _heads(draw: st.DrawFn) -> bytes:
 
 
 class RandomTests(SynchronousTestCase):
-    """Any head, cut in any way."""
+    """Random heads, cut at random places."""
 
     @settings(max_examples=300, derandomize=True, deadline=None, database=None)
     @given(_heads(), st.data())
     def test_as_the_rfc_says(self, sent: bytes, data: st.DataObject) -> None:
-        """The head is read as a slow and plain reader reads it, and how it is cut makes no difference."""
+        """The result is that of the plain reader, however the head is cut."""
         whole = sent.removeprefix(b"\r\n")
         end = whole.find(b"\r\n\r\n") + 4
         self.assertEqual(outcome(whole[:end]), _plainly_read(whole[:end]))

@@ -1,4 +1,4 @@
-"""What revocations mean together, and for how long."""
+"""The list of revocations: how they combine, and how long they last."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ ANN = Revocation(RevocationKind.SUBJECT, "ann", 10.0, 100.0)
 
 
 class RevocationListTests(SynchronousTestCase):
-    """What is known, while it matters."""
+    """The revocations that are known and in force."""
 
     def setUp(self) -> None:
         self.clock = Clock()
         self.known = RevocationTable(self.clock.seconds)
 
     def find(self, name: str = "ann", kind: RevocationKind = RevocationKind.SUBJECT) -> Revocation | None:
-        """Return what is known of a name."""
+        """Return the revocation that is in force for a name."""
         return self.known.find(kind, name)
 
-    def test_found_until_it_is_over(self) -> None:
+    def test_found_until_it_expires(self) -> None:
         self.assertTrue(self.known.add(ANN))
         self.clock.advance(99.9)
         self.assertEqual((self.find(), list(self.known)), (ANN, [ANN]))
@@ -38,7 +38,7 @@ class RevocationListTests(SynchronousTestCase):
         self.assertFalse(self.known.add(ANN))
 
     def test_joined(self) -> None:
-        """In whatever order they come, they mean the tokens of both."""
+        """Two revocations of one name apply to the tokens of both, whichever comes first."""
         more, longer = ANN._replace(at=20.0, until=90.0), ANN._replace(until=120.0)
         for order in ((ANN, more, longer), (longer, more, ANN)):
             known = RevocationTable(self.clock.seconds)
@@ -46,13 +46,13 @@ class RevocationListTests(SynchronousTestCase):
                 known.add(each)
             self.assertEqual(known.find(RevocationKind.SUBJECT, "ann"), ANN._replace(at=20.0, until=120.0))
 
-    def test_over_before_it_came(self) -> None:
+    def test_expired_on_arrival(self) -> None:
         self.clock.advance(100)
         self.assertFalse(self.known.add(ANN))
         self.assertEqual(len(self.known), 0)
 
-    def test_what_is_over_is_forgotten(self) -> None:
-        """However many there ever were, about twice as many are kept as are in force."""
+    def test_expired_ones_are_forgotten(self) -> None:
+        """At most about twice as many are kept as are in force."""
         for number in range(20_000):
             self.known.add(Revocation(RevocationKind.JTI, f"j{number}", number, number + 100.0))
             self.clock.advance(1)
@@ -60,7 +60,7 @@ class RevocationListTests(SynchronousTestCase):
         self.assertEqual(len(list(self.known)), 99)
 
     def test_made(self) -> None:
-        """It lasts longer than any token, by what clocks may differ."""
+        """A new revocation outlasts any token by the leeway for clocks that differ."""
         made = new_revocation(RevocationKind.JTI, "j", 1000.00049, 50)
         self.assertEqual(made, (RevocationKind.JTI, "j", 1000.0, 1000.0 + retention(50)))
         self.assertEqual(retention(50), 650)

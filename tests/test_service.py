@@ -1,4 +1,4 @@
-"""The daemon put together, on a reactor in memory: what starts, in which order, and how it ends."""
+"""The whole daemon on a reactor in memory: the order in which it starts and stops, and what it refuses."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from tests.loop import Loop, Peer
 from tests.sources.redis.certificates import Certificates
 from tests.websocket.case import CONNECT, close_frame, request, text
 
-#: Two destinations whose message ids begin alike.
+#: Two destinations with the same tag in their message ids.
 COLLIDING = ("--destination=/t/7591", "--destination=/t/95307")
 
 
 @implementer(IListeningPort)
 class Port:
-    """A listening port that says when it is closed."""
+    """A listening port that records when it is closed."""
 
     def __init__(self, real: IListeningPort, closed: Callable[[], None]) -> None:
         self._real = real
@@ -56,7 +56,7 @@ class Port:
 
 
 class Reactor(Loop):
-    """A reactor in memory that takes down what is opened and closed.
+    """A reactor in memory that records what is opened and closed.
 
     :ivar done: what happened, in order
     :ivar taken: ports that are in use
@@ -77,7 +77,7 @@ class Reactor(Loop):
 
 
 class Source(Feed):
-    """A feed that takes down its start and stop."""
+    """A feed that records its start and stop."""
 
     def __init__(self, done: list[str]) -> None:
         super().__init__()
@@ -126,31 +126,31 @@ class ServiceTestCase(SynchronousTestCase):
         self.patch(resource, "setrlimit", lambda _, limits: self.limits.append(limits))
 
     def make(self, *arguments: str) -> Airyd:
-        """Return the service of a command line."""
+        """Return the service for a command line."""
         options = Options()
         options.parseOptions(arguments)
         return Airyd(options.settings, cast(IServerReactor, self.reactor), lambda: 1.7e9)
 
     def started(self, *arguments: str) -> Airyd:
-        """Return a service that was started as twistd does."""
+        """Return a service that was started as twistd starts it."""
         made = self.make(*arguments)
         made.privilegedStartService()
         made.startService()
         return made
 
     def refusal(self, *arguments: str) -> str:
-        """Return the one line that says what is wrong; nothing may have been opened."""
+        """Return the refusal of a command line; check that it is one line and that nothing was opened."""
         error = self.assertRaises(ConfigurationError, self.make, *arguments)
         self.assertEqual(len(str(error).splitlines()), 1)
         self.assertEqual(self.reactor.done, [])
         return str(error)
 
     def said(self) -> str:
-        """Return what was logged."""
+        """Return the lines that were logged."""
         return "\n".join(formatEvent(event) for event in self.events)
 
     def reach(self) -> Peer:
-        """Return a connection to what was listened with last."""
+        """Return a connection to the last port that was opened."""
         _, factory, _, _ = cast(Any, self.reactor.tcpServers[-1])
         return Peer(self.reactor, factory.buildProtocol(None))
 
@@ -164,7 +164,7 @@ class ServiceTestCase(SynchronousTestCase):
 
 
 class StartTests(ServiceTestCase):
-    """Options are checked, then the source starts, then admin, then listening."""
+    """airyd checks the options, starts the source, opens the admin page, and then listens for clients."""
 
     def test_order(self) -> None:
         self.started("--listen=tcp:1:interface=127.0.0.1", "--listen=tcp:2:interface=127.0.0.1")
@@ -175,7 +175,7 @@ class StartTests(ServiceTestCase):
         self.assertEqual((self.reactor.done, self.limits), ([], []))
 
     def test_without_privileges(self) -> None:
-        """Whoever calls only ``startService`` gets the same."""
+        """``startService`` alone starts everything, too."""
         self.make().startService()
         self.assertEqual(self.reactor.done, ["start", "listen 8081", "listen 8080"])
 
@@ -225,11 +225,11 @@ class StartTests(ServiceTestCase):
         self.assertEqual(self.limits, [(4096, 4096)])
         self.assertIn("4096", self.said())
         (factory,) = {factory for _, factory, *_ in cast(Any, self.reactor.tcpServers) if hasattr(factory, "channels")}
-        self.assertLess(factory.max_connections, 4096, "the admin page and the source need some")
+        self.assertLess(factory.max_connections, 4096, "the admin page and the source need some open files")
         self.assertGreater(factory.max_connections, 3900)
 
     def test_port_in_use(self) -> None:
-        """It says which; twistd ends with a status that isn't 0."""
+        """The error names the port, so that twistd ends with a status that isn't 0."""
         for port, option in ((8080, "--listen tcp:8080"), (8081, "--admin tcp:8081")):
             self.reactor.taken = {port}
             ended = self.assertRaises(SystemExit, self.started)
@@ -246,7 +246,7 @@ class StartTests(ServiceTestCase):
 
 
 class RefusalTests(ServiceTestCase):
-    """What can't be served is refused before anything is opened."""
+    """airyd refuses options that it can't serve before it opens anything."""
 
     def test_anonymous_in_public(self) -> None:
         for listen in (
@@ -260,7 +260,7 @@ class RefusalTests(ServiceTestCase):
                 self.assertIn(f"--listen {listen}", said)
                 self.assertIn("anonymous:public", said)
 
-    def test_anonymous_in_public_as_meant(self) -> None:
+    def test_anonymous_in_public_on_purpose(self) -> None:
         self.started("--listen=tcp:8080", "--auth=anonymous:public")
         self.assertIn("listen 8080", self.reactor.done)
 
@@ -268,7 +268,7 @@ class RefusalTests(ServiceTestCase):
         self.refusal("--listen=tcp:1:interface=127.0.0.1", "--listen=tcp:2")
 
     def test_no_endpoint(self) -> None:
-        """That is said first: whether everybody could come in there is another question."""
+        """A malformed endpoint is reported before the question whether it is public."""
         for listen in (
             "8080",
             "tcp:x",
@@ -285,7 +285,7 @@ class RefusalTests(ServiceTestCase):
             self.assertNotIn("everybody", said)
 
     def test_one_place_for_two(self) -> None:
-        """Two endpoints, or one and the admin page."""
+        """Two endpoints, or an endpoint and the admin page, have the same address."""
         said = self.refusal("--listen=tcp:1:interface=127.0.0.1", "--listen=tcp:1:interface=localhost:backlog=9")
         self.assertIn("--listen tcp:1:interface=localhost:backlog=9: --listen tcp:1:interface=127.0.0.1 listens", said)
         said = self.refusal("--listen=tcp:8081:interface=127.0.0.1")
@@ -300,7 +300,7 @@ class RefusalTests(ServiceTestCase):
         self.started("--listen=tcp:8080", jwt, "--auth=anonymous:public")
 
     def test_cookies_of_any_page(self) -> None:
-        """Any page could log in as its visitor."""
+        """With cookies and any origin, each web page could log in as its visitor."""
         jwt = "--auth=jwt:jwks=/keys:cookie=session"
         self.assertIn("cookie=", self.refusal(jwt, "--origin=*"))
         self.assertIn("cookie=", self.refusal(jwt, "--origin=https://a.example", "--origin=*"))
@@ -328,7 +328,7 @@ class ReadinessTests(ServiceTestCase):
     def test_ready(self) -> None:
         self.assertEqual(list(self.started().readiness().reasons), [])
 
-    def test_not_before_the_source_was_reached(self) -> None:
+    def test_not_ready_before_the_source_was_reached(self) -> None:
         self.source.reached = Deferred()
         service = self.started()
         self.assertEqual(len(service.readiness().reasons), 1)
@@ -340,8 +340,8 @@ class ReadinessTests(ServiceTestCase):
 
     def test_troubles_of_the_source(self) -> None:
         service = self.started()
-        self.source.troubles = ["the feed is away"]
-        self.assertEqual(list(service.readiness().reasons), ["the feed is away"])
+        self.source.troubles = ["the feed is unreachable"]
+        self.assertEqual(list(service.readiness().reasons), ["the feed is unreachable"])
 
     def test_no_keys_for_tokens(self) -> None:
         service = self.started("--auth=jwt:jwks=/nothing/there")
@@ -352,13 +352,13 @@ class ReadinessTests(ServiceTestCase):
         )
 
     def test_source_that_can_not_start(self) -> None:
-        """It is logged; the reasons go on being told."""
+        """The failure is logged, and ``/readyz`` still has the reasons."""
         self.source.reached = fail(ZeroDivisionError("interna"))
         service = self.started()
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertTrue(service.readiness().reasons)
 
-    def test_not_while_stopping(self) -> None:
+    def test_not_ready_while_stopping(self) -> None:
         service = self.started()
         self.connected()
         stopped = service.stopService()
@@ -367,7 +367,7 @@ class ReadinessTests(ServiceTestCase):
 
 
 class ReloadTests(ServiceTestCase):
-    """The file of destinations is read again."""
+    """A reload reads the file of destinations again."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -375,7 +375,7 @@ class ReloadTests(ServiceTestCase):
         self.path.write_text("/queue/tags\n")
 
     def test_a_new_destination(self) -> None:
-        """It is one like the others, for the source, clients and metrics; a wildcard has it at once."""
+        """The source, clients and metrics know a new destination, and wildcards match it at once."""
         service = self.started(f"--destinations-file={self.path}")
         peer = self.connected()
         peer.say(text(frame("SUBSCRIBE", b"", id="w", destination="/queue/*", receipt="w")))
@@ -389,7 +389,7 @@ class ReloadTests(ServiceTestCase):
         self.reactor.turn()
         self.assertIn(b"subscription:w\ndestination:/queue/more\n", peer.got())
 
-    def test_what_is_wrong_changes_nothing(self) -> None:
+    def test_a_wrong_file_changes_nothing(self) -> None:
         service = self.started(f"--destinations-file={self.path}")
         for content in ("/queue/more\n", "/queue/tags\nnonsense\n"):
             self.path.write_text(content)
@@ -399,12 +399,12 @@ class ReloadTests(ServiceTestCase):
         self.failureResultOf(service.publish("/queue/more", b"{}"), UnknownDestination)
         self.successResultOf(service.publish("/queue/tags", b"{}"))
 
-    def test_the_source_that_it_belongs_to(self) -> None:
-        """Status tells of it with the others of that source."""
+    def test_status_of_a_new_destination(self) -> None:
+        """``/airyd/status`` reports it together with the other destinations of its source."""
         sources = ("--source=memory:?destinations=/queue/*", "--source=memory:?destinations=/queue/channel/**")
         service = self.started(f"--destinations-file={self.path}", *sources)
         peer = self.connected()
-        self.source.troubles = ["away"]
+        self.source.troubles = ["unreachable"]
         self.path.write_text("/queue/tags\n/queue/channel/news\n")
         service.reload()
         self.assertEqual(self.source.extended, ["/queue/channel/news"])
@@ -414,16 +414,16 @@ class ReloadTests(ServiceTestCase):
 
 
 class ConnectTimeTests(ServiceTestCase):
-    """How long a client may take to connect, whatever else the wheel has to do."""
+    """The time limit for connecting, whatever else the timer wheel has to do."""
 
     def test_within_a_second(self) -> None:
-        """A client that says a byte now and then is ended at its limit, and less than a second later."""
+        """A client that sends a byte now and then is closed at most a second after its limit."""
         quiet = ("--heart-beat=0,0", "--ping-interval=0")
         limit = Limits().connect_timeout
         for said, options in ((b"", ()), (request(Host="127.0.0.1:8080"), ()), (b"", quiet)):
             self.reactor = Reactor()
             self.started(*options)
-            self.reactor.advance(0.9)  # the wheel looks at its own times, from the first connection on
+            self.reactor.advance(0.9)  # the wheel's ticks count from the first connection on
             self.reach()
             self.reactor.advance(0.15)
             peer = self.reach()
@@ -438,10 +438,10 @@ class ConnectTimeTests(ServiceTestCase):
 
 
 class OriginTests(ServiceTestCase):
-    """The admin page may watch."""
+    """The admin page may open a WebSocket."""
 
     def status(self, origin: str, *arguments: str) -> bytes:
-        """Return the status line that a page of this origin gets."""
+        """Return the status line for a page of this origin."""
         self.started(*arguments)
         peer = self.reach()
         peer.say(request(Host="127.0.0.1:8080", Origin=origin))
@@ -457,7 +457,7 @@ class OriginTests(ServiceTestCase):
         self.assertEqual(self.status("http://localhost:99", "--admin=tcp:port=99:interface=127.0.0.1"), b"101")
 
     def test_admin_page_by_tls(self) -> None:
-        """Its origin is another one."""
+        """With TLS the admin page has an origin with ``https``."""
         directory = Path(self.mktemp())
         directory.mkdir()
         files = Certificates(directory)
@@ -471,10 +471,10 @@ class OriginTests(ServiceTestCase):
 
 
 class StopTests(ServiceTestCase):
-    """Not ready, listen no more, close the clients, stop the source."""
+    """A stop: not ready, close the ports, close the clients, stop the source."""
 
     def stop(self, service: Airyd) -> Deferred[None]:
-        """Begin to stop; what was opened before is forgotten."""
+        """Begin to stop, and clear the record of what was opened."""
         self.reactor.done.clear()
         return service.stopService()
 
@@ -489,8 +489,8 @@ class StopTests(ServiceTestCase):
         self.successResultOf(self.stop(self.started()))
         self.assertEqual(self.reactor.done, ["close 8080", "stop", "close 8081"])
 
-    def test_clients_are_told_one_after_the_other(self) -> None:
-        """Each gets its ERROR and 1012, spread over a time; the end comes with the last that answers."""
+    def test_clients_are_closed_one_after_the_other(self) -> None:
+        """Clients get an ERROR and 1012 at different times; the stop is over when the last one has answered."""
         self.addCleanup(random.setstate, random.getstate())
         random.seed(1)
         service = self.started()
@@ -523,7 +523,7 @@ class StopTests(ServiceTestCase):
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_clients_that_do_not_answer(self) -> None:
-        """The bound holds for those that neither answer nor read."""
+        """The time limit also holds for clients that neither answer nor read."""
         service = self.started()
         deaf = [self.connected() for _ in range(5)]
         for peer in deaf[:3]:
@@ -536,7 +536,7 @@ class StopTests(ServiceTestCase):
         self.assertTrue(all(peer.socket.closed for peer in deaf))
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
-    def test_client_that_goes_first(self) -> None:
+    def test_client_that_closes_first(self) -> None:
         service = self.started()
         peers = [self.connected() for _ in range(3)]
         stopped = self.stop(service)
@@ -547,7 +547,7 @@ class StopTests(ServiceTestCase):
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_events_until_the_end(self) -> None:
-        """A client that has not been told yet gets what comes meanwhile."""
+        """A client that is not closed yet still gets events."""
         service = self.started()
         peer = self.connected()
         stopped = self.stop(service)
@@ -558,8 +558,8 @@ class StopTests(ServiceTestCase):
         peer.lose()
         self.successResultOf(stopped)
 
-    def test_listeners_are_told_first(self) -> None:
-        """What comes to ``/airyd/status`` says within which time the ERROR comes."""
+    def test_status_announces_the_stop(self) -> None:
+        """The notice on ``/airyd/status`` says within how many seconds the ERROR comes."""
         service = self.started()
         listeners = [self.connected() for _ in range(5)]
         for peer in listeners:
@@ -578,8 +578,8 @@ class StopTests(ServiceTestCase):
         self.successResultOf(stopped)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
-    def test_many_clients_are_bounded_in_time(self) -> None:
-        """The spread has an end, however many there are."""
+    def test_many_clients_are_closed_in_bounded_time(self) -> None:
+        """The time over which closes are spread has a limit, however many clients there are."""
         service = self.started(f"--buffered={MIB}")
         peers = [self.reach() for _ in range(3000)]
         stopped = self.stop(service)

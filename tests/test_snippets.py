@@ -1,4 +1,4 @@
-"""Each snippet and each command of README.rst and docs/ is run or checked; the exceptions say why not."""
+"""A test runs or checks each snippet and command of README.rst and docs/; exceptions state their reason."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from tests.test_docs import DOCUMENTS, parsed
 from tests.test_systemd import option_sets
 
 ROOT: Final = Path(__file__).parent.parent
-#: Letters that a template of a log line must have beside its fields.
+#: Letters that a template of a log line must have besides its fields.
 _FEWEST_LETTERS: Final = 9
 
 
 class Held(NamedTuple):
-    """What holds some snippets.
+    """The test that covers some snippets, or why none does.
 
-    :ivar language: of the snippets
-    :ivar begins: a pattern of their beginning, or of that of a command
+    :ivar language: the language of the snippets
+    :ivar begins: a pattern for the beginning of a snippet or command
     :ivar by: the test that runs or checks them, or why none does
     """
 
@@ -45,8 +45,8 @@ class Held(NamedTuple):
 
 RUN: Final = "tests/integration/test_snippets.py"
 PARSED: Final = "tests/test_snippets.py"
-FILES: Final = "tests/test_docs.py"  # they are files, and the tests run those
-#: Why there is no test.
+FILES: Final = "tests/test_docs.py"  # the snippets are files, which the tests run
+#: Reasons why a snippet has no test.
 ROOTS: Final = "no test: it installs into /opt and /etc; the steps are those of the unit, and a test installs the wheel"
 SYSTEMD: Final = "no test: it needs systemd as the first process"
 LOADER: Final = "no test: only the reader knows the folder of the load generator"
@@ -57,7 +57,7 @@ DIAGRAM: Final = "no test: a diagram of words"
 HELD: Final = (
     Held("console", r"make (run|bench)", PARSED),
     Held("console", r"export AIRYD_WSLOAD_DIR=<", LOADER),
-    Held("console", r"\.venv/bin/twistd .*airyd ", PARSED),  # those that need no other machine are run, too
+    Held("console", r"\.venv/bin/twistd .*airyd ", PARSED),  # commands that need no other machine are run, too
     Held("console", r"\.venv/bin/airyd |curl |redis-cli |systemd-analyze |printf ", RUN),
     Held("console", r"openssl (req|rand -base64 48 > secret)", RUN),
     Held("console", r"umask |rm |(openssl|cat|head) .*/etc/airyd.jwt-secret", "tests/integration/test_rotation.py"),
@@ -65,7 +65,11 @@ HELD: Final = (
     Held("console", r"systemctl ", SYSTEMD),
     Held("console", r"make check|\.venv/bin/python -m pytest ", CHECKS),
     Held("console", r"PYTHONPATH=docs/examples/plugin ", "tests/integration/test_plugins.py"),
-    Held("javascript", r"import .*\n\nconst client|import \{ stayLoggedIn|connectHeaders: |client\.publish", RUN),
+    Held(
+        "javascript",
+        r"import .*\n\nconst client|import \{ stayLoggedIn|connectHeaders: |client\.(publish|subscribe)",
+        RUN,
+    ),
     Held("javascript", r"/\*\* |// Publishes|import .*\n/\*\*", FILES),
     Held("python", r'"""Publishes', FILES),
     Held("python", r'"""The plugins by which', "tests/test_plugins.py"),
@@ -75,7 +79,8 @@ HELD: Final = (
     Held("sh", r"#!/bin/sh\n# Publishes", FILES),
     Held("ini", r"AIRYD_OPTIONS=", PARSED),
     Held("text", r"(CONNECT(ED)?|SUBSCRIBE|RECEIPT|MESSAGE|ERROR)\n", RUN),
-    Held("text", r"SEND  +RECEIPT\n", "tests/integration/test_tokens.py"),  # a frame beside its answer
+    Held("text", r"SUBSCRIBE  +MESSAGE\n", "tests/integration/test_user_destinations.py"),
+    Held("text", r"SEND  +RECEIPT\n", "tests/integration/test_tokens.py"),  # a frame and its answer, side by side
     Held("text", r"XADD |PUBLISH ", RUN),
     Held("text", r"ACL SETUSER ", "tests/sources/redis/test_rights.py"),
     Held("text", r"airyd |destinations added|login of |tcp4:", PARSED),
@@ -87,27 +92,27 @@ HELD: Final = (
 
 
 def pieces() -> Iterator[tuple[str, str]]:
-    """Yield the language and the text of each command, and of each snippet that is no console."""
+    """Yield the language and the text of each command, and of each snippet that is not a console."""
     for _, commands in consoles():
         yield from (("console", command.line) for command in commands)
     yield from ((each.language, each.text) for each in snippets() if each.language != "console")
 
 
 class RegisterTests(SynchronousTestCase):
-    """:data:`HELD`."""
+    """The table :data:`HELD` is complete."""
 
     def test_each_snippet_is_held(self) -> None:
-        """Exactly one line of the table is for it."""
+        """Exactly one row of the table matches each snippet."""
         for language, text in pieces():
             held = [each for each in HELD if each.language == language and re.match(each.begins, text)]
             self.assertEqual(1, len(held), f"{language}: {text}")
 
-    def test_each_line_holds_some(self) -> None:
+    def test_each_row_matches_a_snippet(self) -> None:
         for each in HELD:
             self.assertTrue(any(each.language == kind and re.match(each.begins, text) for kind, text in pieces()), each)
 
     def test_none_is_overlooked(self) -> None:
-        """docutils finds the same ones."""
+        """docutils finds the same snippets."""
         for document in set(DOCUMENTS) - {"docs/performance.rst"}:
             blocks = ["".join(block.itertext()) for block in parsed(document)[0].iter("literal_block")]
             self.assertEqual(blocks, [each.text for each in snippets() if each.document == document], document)
@@ -118,7 +123,7 @@ class RegisterTests(SynchronousTestCase):
 
 
 def airyd_options(line: str) -> list[list[str]]:
-    """Return the options of airyd in a command: of twistd, or of ``make run``."""
+    """Return airyd's options in a command of twistd or ``make run``."""
     words = shlex.split(line)
     if words[:2] == ["make", "run"]:
         return [shlex.split(word.removeprefix("ARGS=")) for word in words[2:]]
@@ -126,10 +131,10 @@ def airyd_options(line: str) -> list[list[str]]:
 
 
 class CommandTests(SynchronousTestCase):
-    """Commands whose options are airyd's."""
+    """Commands with options of airyd."""
 
     def check(self, words: list[str]) -> None:
-        """See that airyd understands options; files that they name need not be there."""
+        """Check that airyd accepts the options; the files that they name may be missing."""
         options = Options()
         options.parseOptions(words)
         from twisted.internet import reactor
@@ -162,7 +167,7 @@ class CommandTests(SynchronousTestCase):
                 self.check(words)
 
     def test_scenarios(self) -> None:
-        """Each that a command names is there, or some whose names begin so."""
+        """Each scenario that a command names exists, or the name is the beginning of an existing one."""
         names = [scenario.name for scenario in scenarios(SIZES["full"])]
         for document in DOCUMENTS:
             for shown in re.findall(r"--scenario ([\w-]+)", (ROOT / document).read_text()):
@@ -179,7 +184,7 @@ class CommandTests(SynchronousTestCase):
 
 @cache
 def templates() -> tuple[re.Pattern[str], ...]:
-    """Return patterns of all texts in airyd that have fields: f-strings, and formats of log lines."""
+    """Return patterns for all texts in airyd that have fields: f-strings and formats of log lines."""
     found = set()
     for path in ROOT.glob("airyd/**/*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -195,10 +200,10 @@ def templates() -> tuple[re.Pattern[str], ...]:
 
 
 class LogTests(SynchronousTestCase):
-    """Lines of the log, and of ``airyd tail``."""
+    """Lines of the log and of ``airyd tail`` in the documents."""
 
     def lines(self) -> Iterator[tuple[Snippet, str]]:
-        """Yield those that the documents show."""
+        """Yield the lines that the documents show."""
         for snippet in snippets():
             if snippet.language == "text" and re.match(r"airyd |destinations added|login of |tcp4:", snippet.text):
                 yield from ((snippet, line.removeprefix("airyd tail: ")) for line in snippet.text.splitlines())

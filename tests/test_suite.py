@@ -1,4 +1,4 @@
-"""The program that runs the tests: how it counts and compares what two test runners found."""
+"""The program that runs the tests: how it counts and compares the tests of pytest and trial."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.suite import Found, counted_by_pytest, counted_by_trial, difference, 
 
 
 class CountTests(SynchronousTestCase):
-    """The closing words of both runners are understood."""
+    """Counting tests by the last lines of both runners."""
 
     def test_pytest(self) -> None:
         report = '<testsuites><testsuite name="pytest" errors="0" failures="0" skipped="2" tests="7"/></testsuites>'
@@ -33,7 +33,7 @@ class CountTests(SynchronousTestCase):
 
 
 class DifferenceTests(SynchronousTestCase):
-    """What only one runner finds is named."""
+    """Tests that only one runner finds are named."""
 
     def test_same_tests_in_another_order(self) -> None:
         self.assertEqual("", difference(["a", "b"], ["b", "a"]))
@@ -46,7 +46,7 @@ class DifferenceTests(SynchronousTestCase):
 
 
 class UnitTests(SynchronousTestCase):
-    """trial is given as few names as it can be."""
+    """trial gets as few names as possible."""
 
     def found(self, path: str, is_unit: bool) -> Found:
         """Return a test that pytest found, by module, class and method."""
@@ -57,7 +57,7 @@ class UnitTests(SynchronousTestCase):
         found = [self.found(path, True) for path in ("m.A.one", "m.A.two", "m.B.one")]
         self.assertEqual(["m"], unit_tests(found))
 
-    def test_what_starts_a_process_is_left_out(self) -> None:
+    def test_tests_that_start_a_process_are_left_out(self) -> None:
         paths = ("m.A.one", "m.A.two", "m.B.one", "m.B.two", "n.A.one")
         found = [self.found(path, path != "m.B.two") for path in paths]
         self.assertEqual(["m.A", "m.B.one", "n"], unit_tests(found))

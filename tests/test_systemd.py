@@ -17,27 +17,27 @@ UNIT = ETC / "airyd.service"
 
 
 def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run systemd-analyze, without its terminal habits."""
+    """Run systemd-analyze without colours and a pager."""
     command = ["systemd-analyze", "--no-pager", *arguments]
     return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
 
 
 def option_sets(text: str) -> list[list[str]]:
-    """Return the words of each ``AIRYD_OPTIONS`` of a file, examples too, as systemd would take them apart."""
+    """Return the words of each ``AIRYD_OPTIONS`` in a file, split as systemd does; commented examples count, too."""
     uncommented = re.sub(r"^#(?=AIRYD|    )", "", text, flags=re.MULTILINE)
     return [shlex.split(value) for value in re.findall(r"^AIRYD_OPTIONS='([^']*)'$", uncommented, flags=re.MULTILINE)]
 
 
 @pytest.mark.integration
 class UnitTests(SynchronousTestCase):
-    """systemd's own judgement on the unit."""
+    """The unit as systemd checks it."""
 
     def machine(self) -> Path:
-        """Lay out a root directory with systemd's units, and airyd where the unit's comment says."""
+        """Make a root directory with systemd's units, and with airyd where the unit's comment says."""
         root = Path(mkdtemp())
         self.addCleanup(shutil.rmtree, root)
         units = next(path for path in map(Path, ("/usr/lib/systemd/system", "/lib/systemd/system")) if path.is_dir())
-        # Two places: which of them systemd looks at depends on how the distribution built it.
+        # Both places: the distribution decides which of them systemd reads.
         for place in ("usr/lib/systemd/system", "lib/systemd/system"):
             shutil.copytree(units, root / place, symlinks=True)
         (root / "etc/systemd/system").mkdir(parents=True)
@@ -49,13 +49,13 @@ class UnitTests(SynchronousTestCase):
             path.chmod(0o755)
         return root
 
-    def test_nothing_to_complain_about(self) -> None:
+    def test_verify(self) -> None:
         """``systemd-analyze verify`` is silent once airyd is installed."""
         done = analyze("verify", "--recursive-errors=no", f"--root={self.machine()}", UNIT.name)
         self.assertEqual(("", 0), (done.stdout, done.returncode))
 
-    def test_complaints_are_heard(self) -> None:
-        """It is not silent about a directive that it doesn't know, nor about a program that isn't there."""
+    def test_verify_can_fail(self) -> None:
+        """``systemd-analyze verify`` reports an unknown directive and a missing program."""
         root = self.machine()
         (root / "opt/airyd/bin/twistd").unlink()
         unit = root / "etc/systemd/system" / UNIT.name
@@ -66,18 +66,18 @@ class UnitTests(SynchronousTestCase):
         self.assertIn("/opt/airyd/bin/twistd", done.stdout)
 
     def test_exposure_as_stated(self) -> None:
-        """The unit's exposure is not above what its comment says."""
+        """The unit's exposure is at most the one in its comment."""
         stated = re.search(r"exposure (\d+)\.(\d)", UNIT.read_text())
         assert stated is not None
         done = analyze("security", "--offline=true", f"--threshold={''.join(stated.groups())}", str(UNIT))
         self.assertEqual(0, done.returncode, done.stdout)
 
-    def test_death_by_sighup_is_no_end(self) -> None:
-        """systemd takes it for a clean one; it starts airyd again nevertheless."""
+    def test_restart_after_sighup(self) -> None:
+        """An end by SIGHUP is clean for systemd; the unit restarts airyd nevertheless."""
         self.assertRegex(UNIT.read_text(), r"(?m)^RestartForceExitStatus=SIGHUP$")
 
-    def test_the_credential_that_it_offers(self) -> None:
-        """The line for a password file is one that systemd takes, and it is the file that the options name."""
+    def test_credential_of_the_example(self) -> None:
+        """systemd accepts the commented line for a password file, and the options name that file."""
         unit = UNIT.read_text()
         line = re.search(r"^#(LoadCredential=(\S+):\S+)$", unit, flags=re.MULTILINE)
         assert line is not None
@@ -90,10 +90,10 @@ class UnitTests(SynchronousTestCase):
 
 
 class OptionsFileTests(SynchronousTestCase):
-    """The file of options that the unit reads."""
+    """The file of options for the unit."""
 
     def test_each_is_understood(self) -> None:
-        """Each set of options in it, commented or not, is one that airyd takes."""
+        """airyd accepts each set of options in the file, commented or not."""
         from airyd.config.options import Options
 
         sets = option_sets((ETC / "airyd.env").read_text())
@@ -102,7 +102,7 @@ class OptionsFileTests(SynchronousTestCase):
             Options().parseOptions(words)
 
     def test_the_unit_reads_it(self) -> None:
-        """The unit runs airyd with the variable that the file sets, taken apart into words."""
+        """The unit runs airyd with the file's variable, split into words."""
         unit = UNIT.read_text()
         self.assertRegex(unit, r"(?m)^EnvironmentFile=-?/etc/airyd\.env$")
         self.assertRegex(unit, r"(?m)^ExecStart=.* airyd \$AIRYD_OPTIONS$")

@@ -1,4 +1,4 @@
-"""Where twistd comes in."""
+"""The entry point for twistd."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from airyd.workers.parent import Parent
 
 
 class TapTests(SynchronousTestCase):
-    """Options in, a service out."""
+    """twistd's options become a service."""
 
     def options(self, *arguments: str) -> Options:
         """Return parsed options."""
@@ -33,7 +33,7 @@ class TapTests(SynchronousTestCase):
         return options
 
     def setUp(self) -> None:
-        """Leave the reactor that runs the tests as it is."""
+        """Keep the reactor that runs the tests unchanged."""
         reactor = cast(Any, installed)
         self.called: list[object] = []
         self.patch(sys, "stdout", sys.stdout)
@@ -66,7 +66,7 @@ class TapTests(SynchronousTestCase):
         self.assertEqual(reactor.seconds.__name__, "monotonic")
 
     def test_sighup(self) -> None:
-        """It has the catalogue read again, and is the process's own again at the end."""
+        """SIGHUP reloads the catalogue; after the stop it has its former handler again."""
         before = signal.getsignal(signal.SIGHUP)
         self.addCleanup(signal.signal, signal.SIGHUP, before)
         called: list[str] = []
@@ -80,7 +80,7 @@ class TapTests(SynchronousTestCase):
         self.assertEqual(signal.getsignal(signal.SIGHUP), before)
 
     def test_sighup_during_the_start(self) -> None:
-        """It is followed when the reactor runs, once."""
+        """A SIGHUP during the start leads to one reload when the reactor runs."""
         before = signal.getsignal(signal.SIGHUP)
         self.addCleanup(signal.signal, signal.SIGHUP, before)
         early_signals.hold(signal.SIGHUP)
@@ -93,7 +93,7 @@ class TapTests(SynchronousTestCase):
             self.assertEqual(called, ["reload"])
 
     def test_sigterm(self) -> None:
-        """It stops the reactor, once, whether it comes during the start, later, or both."""
+        """SIGTERM stops the reactor once, whether it comes during the start, later, or both."""
         before = signal.getsignal(signal.SIGTERM)
         self.addCleanup(signal.signal, signal.SIGTERM, before)
         for during, later in ((1, 0), (0, 1), (2, 2)):
@@ -104,7 +104,7 @@ class TapTests(SynchronousTestCase):
             process.on_sigterm(reactor, partial(called.append, "stop"))
             for _ in range(during):
                 os.kill(os.getpid(), signal.SIGTERM)
-            signal.signal(signal.SIGTERM, reactor.sigTerm)  # as the reactor does
+            signal.signal(signal.SIGTERM, reactor.sigTerm)  # as the reactor does, too
             self.assertEqual(called, [])
             for call, arguments, keywords in reactor.whenRunningHooks:
                 call(*arguments, **keywords)
@@ -113,7 +113,7 @@ class TapTests(SynchronousTestCase):
             self.assertEqual((called, early_signals.take(signal.SIGTERM)), (["stop"], False))
 
     def test_the_terminal_is_closed(self) -> None:
-        """What was started in a terminal ends with it, once, and not by a SIGHUP before."""
+        """airyd in a terminal stops once when that is closed, but not by an earlier SIGHUP."""
         before = signal.getsignal(signal.SIGHUP)
         self.addCleanup(signal.signal, signal.SIGHUP, before)
         ours, terminal = os.openpty()
@@ -147,7 +147,7 @@ class TapTests(SynchronousTestCase):
             self.assertTrue(said.startswith("airyd: "), said)
             self.assertEqual(len(said.splitlines()), 1, said)
 
-    def test_passwords_are_not_told(self) -> None:
+    def test_refusals_contain_no_password(self) -> None:
         for wrong in ("--source=pigeon://ann:s3cret@host/", "--auth=nobody:s3cret"):
             said = self.assertRaises(SystemExit, tap.makeService, self.options(wrong)).code
             self.assertNotIn("s3cret", str(said))

@@ -1,4 +1,4 @@
-"""TLS of listeners: the files, and what is chosen by ALPN."""
+"""TLS of endpoints: the files, and the protocol that ALPN chooses."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ NO_APPLICATION_PROTOCOL = b"\x15\x03\x03\x00\x02\x02\x78"
 
 
 class FilesCase(SynchronousTestCase):
-    """Has certificates."""
+    """Makes certificates."""
 
     def setUp(self) -> None:
-        """Make them."""
+        """Make the certificates."""
         self.directory = Path(self.mktemp())
         self.directory.mkdir()
         self.files = Certificates(self.directory)
 
     def write(self, *contents: str | bytes) -> str:
-        """Return the path of a new file; texts are paths of files to copy into it."""
+        """Return the path of a new file; strings are paths of files whose content goes into it."""
         path = Path(self.mktemp())
         parts = [Path(content).read_bytes() if isinstance(content, str) else content for content in contents]
         path.write_bytes(b"".join(parts))
@@ -44,7 +44,7 @@ class FilesCase(SynchronousTestCase):
 
 
 class Client:
-    """A client in memory, at a server in memory."""
+    """A client and a server in memory."""
 
     def __init__(self, tls: ServerTlsOptions, offered: Sequence[bytes]) -> None:
         context = SSL.Context(SSL.TLS_CLIENT_METHOD)
@@ -52,7 +52,7 @@ class Client:
             context.set_alpn_protos(list(offered))
         self._connection = SSL.Connection(context, None)
         self._connection.set_connect_state()
-        # A factory that says nothing about protocols, as those of wrappers do.
+        # A factory without acceptableProtocols, like those of wrappers.
         factory = Factory.forProtocol(Protocol)
         self._transport = StringTransport()
         self._server = cast(Any, TLSMemoryBIOFactory(tls, False, factory, cast(Any, Clock())).buildProtocol(None))
@@ -64,7 +64,7 @@ class Client:
         return self._transport.disconnecting
 
     def shake_hands(self) -> bytes:
-        """Shake hands; return the last bytes that the server has sent."""
+        """Carry out the handshake; return the last bytes that the server sent."""
         answer = b""
         for _ in range(4):
             try:
@@ -84,24 +84,24 @@ class Client:
         return answer
 
     def chosen(self) -> bytes:
-        """Shake hands; return the protocol that was chosen."""
+        """Carry out the handshake; return the chosen protocol."""
         self.shake_hands()
         return self._connection.get_alpn_proto_negotiated()
 
     def chain(self) -> int:
-        """Return how many certificates the server has shown."""
+        """Return how many certificates the server sent."""
         return len(self._connection.get_peer_cert_chain(as_cryptography=True) or ())
 
 
 class AlpnTests(FilesCase):
-    """Which protocol is chosen."""
+    """The protocol that ALPN chooses."""
 
     def client(self, *offered: bytes) -> Client:
         """Return a client that offers these protocols."""
         return Client(server_tls(self.files.server_key, self.files.server), offered)
 
     def test_http_1_1(self) -> None:
-        """Whatever else is offered, and whoever prefers what."""
+        """``http/1.1`` is chosen whenever it is offered, in whatever order."""
         for offered in ((b"http/1.1",), (b"h2", b"http/1.1"), (b"http/1.1", b"h2"), (b"x", b"http/1.1", b"http/1.0")):
             client = self.client(*offered)
             self.assertEqual(client.chosen(), b"http/1.1", offered)
@@ -114,7 +114,7 @@ class AlpnTests(FilesCase):
         self.assertEqual(client.chain(), 1)
 
     def test_nothing_in_common(self) -> None:
-        """The client gets the alert for that, and the next one is served."""
+        """The client gets the alert no_application_protocol, and the next client is served."""
         tls = server_tls(self.files.server_key, self.files.server)
         for offered in ((b"h2",), (b"http/1.0", b"h3"), (b"HTTP/1.1",)):
             client = Client(tls, offered)
@@ -124,7 +124,7 @@ class AlpnTests(FilesCase):
         self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_factories(self) -> None:
-        """Endpoints of other plugins ask the factories themselves."""
+        """The factories themselves have the protocols, for endpoints of other plugins."""
         for factory in (StompWebSocketFactory, AdminSite):
             made = factory.__new__(cast(Any, factory))
             verifyObject(IProtocolNegotiationFactory, made)
@@ -133,10 +133,10 @@ class AlpnTests(FilesCase):
 
 @pytest.mark.integration
 class FilesTests(FilesCase):
-    """What the files may hold."""
+    """The content of certificate and key files."""
 
     def shown(self, *files: str | None) -> int:
-        """Return how many certificates a client gets with these files."""
+        """Return how many certificates a server with these files sends."""
         client = Client(server_tls(*cast(Any, files)), (b"http/1.1",))
         self.assertEqual(client.chosen(), b"http/1.1")
         return client.chain()
@@ -148,7 +148,7 @@ class FilesTests(FilesCase):
             self.assertEqual(self.shown(both, both), 1)
 
     def test_chain(self) -> None:
-        """It may be in the certificate's file, as certbot writes it, or in one of its own."""
+        """The chain may be in the certificate's file, as certbot writes it, or in a separate file."""
         key, certificate, chain = self.files.server_key, self.files.server, self.files.ca
         self.assertEqual(self.shown(key, self.write(certificate, chain)), 2)
         self.assertEqual(self.shown(key, certificate, chain), 2)
@@ -159,13 +159,13 @@ class FilesTests(FilesCase):
         self.assertEqual(self.shown(self.files.server_key, self.files.server, None, parameters), 1)
 
     def openssl(self, *arguments: str) -> str:
-        """Run OpenSSL's program; return the path of the file that it writes."""
+        """Run ``openssl``; return the path of the file that it writes."""
         path: str = self.mktemp()
         subprocess.run(["openssl", *arguments, "-out", path], check=True, capture_output=True)
         return path
 
     def test_wrong(self) -> None:
-        """The one line names the parameter and the file, and says what is wrong with it."""
+        """The refusal is one line that names the parameter, the file and what is wrong with it."""
         files = self.files
         secret = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0IGh1bnRlcjI=\n-----END PRIVATE KEY-----\n"
         broken = self.write(secret.encode())
@@ -205,7 +205,7 @@ class FilesTests(FilesCase):
                 self.assertIn(word, said)
 
     def test_refused_by_openssl(self) -> None:
-        """A key that is too short for TLS today."""
+        """OpenSSL refuses a key that is too short for TLS."""
         key = self.openssl("genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:1024")
         certificate = self.openssl("req", "-x509", "-key", key, "-subj", "/CN=localhost")
         said = str(self.assertRaises(ValueError, server_tls, key, certificate))
@@ -227,7 +227,7 @@ class FolderTests(FilesCase):
         return str(folder)
 
     def test_right(self) -> None:
-        """Key and certificate may be in one file, or in two, with what else is in the folder."""
+        """Key and certificate may be in one file or in two, beside other files."""
         key, own, other = (
             Path(each).read_text() for each in (self.files.server_key, self.files.server, self.files.client)
         )
@@ -236,7 +236,7 @@ class FolderTests(FilesCase):
         check_certificate_folder(self.folder(key=key, own=own, endless="-----BEGIN X-----" * 100_000))
 
     def test_wrong(self) -> None:
-        """What has Twisted fail, wait for a passphrase at the terminal, or follow a root certificate for ever."""
+        """airyd refuses folders that make Twisted fail, ask for a passphrase, or follow a root certificate for ever."""
         key, own, root = (Path(each).read_text() for each in (self.files.server_key, self.files.server, self.files.ca))
         locked = subprocess.run(
             ["openssl", "pkey", "-in", self.files.server_key, "-aes256", "-passout", "pass:x"],

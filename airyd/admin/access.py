@@ -17,6 +17,7 @@ from airyd.addresses import is_loopback_host, read_authority
 from airyd.admin.responses import HttpError
 from airyd.errors import ConfigurationError
 from airyd.files import read_line
+from airyd.limits import KIB
 from airyd.listening.endpoint_strings import read_endpoint
 
 #: Bytes that no header value may have (RFC 9110, section 5.5): all controls except HTAB.
@@ -27,6 +28,8 @@ _ONCE: Final = ("Authorization", "Content-Type", "Host", "Origin")
 _KINDS: Final = ("tcp", "tcp6", "ssl", "unix")
 #: The fewest characters of a token; shorter ones could be guessed.
 _SHORTEST_TOKEN: Final = 16
+#: Longest token, in characters; Twisted drops a connection whose request has a header line of more than 16 KiB.
+_LONGEST_TOKEN: Final = 8 * KIB
 
 
 def check_admin_endpoint(description: str, has_token: bool) -> None:
@@ -57,9 +60,11 @@ def read_admin_token(path: str | None) -> str | None:
     if path is None:
         return None
     token = read_line("--admin-token-file", path).strip()
-    if len(token) < _SHORTEST_TOKEN or not (token.isascii() and token.isprintable()) or " " in token:
+    is_text = token.isascii() and token.isprintable() and " " not in token
+    if not is_text or not _SHORTEST_TOKEN <= len(token) <= _LONGEST_TOKEN:
         raise ConfigurationError(
-            f"--admin-token-file {path}: give one line of {_SHORTEST_TOKEN} characters or more, ASCII without spaces"
+            f"--admin-token-file {path}: give one line of {_SHORTEST_TOKEN} to {_LONGEST_TOKEN} characters, "
+            "ASCII without spaces"
         )
     return token
 

@@ -189,7 +189,7 @@ class StompConnection(WebSocketClientProtocol):
         if self.failedByMe:
             self._end = self._end or ConnectionEnd("the server breaks the rules of WebSocket")
         if self.state == self.STATE_CLOSING and self._timer is None:
-            # Whoever began to close, the server should drop the connection; it may not do so.
+            # Whichever side began to close, the server should drop the connection, but it may not do so.
             self._deadline(CLOSE_PATIENCE, None)
 
     def failHandshake(self, reason: str) -> None:

@@ -34,6 +34,7 @@ from airyd.cli.tls import Authorities
 from airyd.cli.token import TokenUnreadable, mint, secrets_of, token_source
 from airyd.errors import ConfigurationError
 from airyd.hostnames import AnyNameEndpoint
+from airyd.limits import Limits
 from airyd.revocation import TOKEN_MAX_AGE, Revocation, new_revocation
 
 _USAGE_ERROR: Final = 2
@@ -88,6 +89,8 @@ def print_token(options: TokenOptions, console: Console) -> int:
     except ValueError as error:  # a wrong secret or claim
         console.say(str(error))
         return 1
+    if len(token) > Limits().token_size:
+        console.say(f"only a server with --token-size {len(token)} or more accepts this token")
     with suppress(OutputClosed):
         console.write(token.encode() + b"\n")
         return 0

@@ -9,7 +9,15 @@ from datetime import datetime
 from typing import Final, NoReturn
 
 from airyd.cli.terminal import visible
-from airyd.events import CHANNEL_CONNECTED, CHANNEL_DISCONNECTED, EVENTS, MESSAGE, UNREAD_COUNT
+from airyd.events import (
+    CHANNEL_CONNECTED,
+    CHANNEL_DISCONNECTED,
+    EVENTS,
+    MESSAGE,
+    UNREAD_COUNT,
+    USER_PREFIX,
+    plain_destination,
+)
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 _LONGEST_ID: Final = 24
@@ -46,7 +54,7 @@ class Renderer:
         label = visible(_label(destination)).ljust(self._width)
         if self._colour:
             time = f"{_DIM}{time}{_RESET}"
-            label = f"{_COLOURS.get(destination, _OTHER_COLOUR)}{label}{_RESET}"
+            label = f"{_COLOURS.get(_plain(destination), _OTHER_COLOUR)}{label}{_RESET}"
         return f"{time} {label}  {visible(summary(destination, body))}"
 
 
@@ -69,7 +77,7 @@ def summary(destination: str, body: bytes) -> str:
         payload = json.loads(text)
     except (ValueError, RecursionError):
         return text
-    summarise = _SUMMARIES.get(destination)
+    summarise = _SUMMARIES.get(_plain(destination))
     sentence = summarise(payload) if summarise else None
     return text if sentence is None else sentence
 
@@ -163,6 +171,11 @@ def _raw_content(text: str) -> str:
             case {"text": str(inner)} | {"message": {"text": str(inner)}}:
                 return inner
     return text
+
+
+def _plain(destination: str) -> str:
+    """Return the destination that a user destination filters, whose events look the same; others as they are."""
+    return plain_destination(destination) if destination.startswith(USER_PREFIX) else destination
 
 
 def _label(destination: str) -> str:

@@ -6,10 +6,12 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from airyd.cli.urls import QUOTED
 from airyd.files import read_file
+from airyd.limits import KIB, MOST_TOKEN_SIZE
 
 #: Largest token file, in bytes; any token is shorter.
-_LONGEST: Final = 64 * 1024
+_LONGEST: Final = MOST_TOKEN_SIZE + KIB
 #: The start of every JSON Web Token: ``{"`` in base64.
 _JWT_START: Final = "eyJ"
 
@@ -104,9 +106,8 @@ def mint(
     assert isinstance(key.material, bytes)  # noqa: S101  # a secret is
     token = jwt.encode(claims, key.material, algorithm)
     try:
-        read = verified_claims(token, read_header(token), [key])
-        read_identity(read, ClaimRules())
-        PermissionCache(PermissionClaims()).permissions(read)
+        read = verified_claims(token, read_header(token, MOST_TOKEN_SIZE), [key])
+        PermissionCache(PermissionClaims()).principal(read_identity(read, ClaimRules()), read)
     except LoginRefused as error:
         raise ValueError(f"a server would refuse this token: {error.reason}") from None
     return token
@@ -125,7 +126,7 @@ def claim(text: str) -> tuple[str, Any]:
     except (ValueError, RecursionError):
         if value.lstrip().startswith(_JSON_BEGINS):
             raise ValueError(
-                f"the value of {name} is broken JSON; in a shell, write it in quotes: 'NAME=[\"/queue/*\"]'"
+                f"the value of {name[:QUOTED]} is broken JSON; in a shell, write it in quotes: 'NAME=[\"/queue/*\"]'"
             ) from None
         return name, value
 

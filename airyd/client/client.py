@@ -33,7 +33,8 @@ from airyd.stomp.spec import Command, Header, Version
 class Client:
     """Connects a channel (bytes out), a session (the protocol) and the hub.
 
-    The connection calls :meth:`heard`, :meth:`received`, :meth:`direct_changed`, :meth:`drained` and :meth:`ended`.
+    The connection calls :meth:`reduce_token_room`, :meth:`heard`, :meth:`received`, :meth:`direct_changed`,
+    :meth:`drained` and :meth:`ended`.
 
     :ivar channel: its connection
     :ivar framing: encodes STOMP frames for its transport
@@ -94,6 +95,10 @@ class Client:
         """Handle a chunk of bytes from the client, which may begin and end anywhere."""
         if not self.is_over:
             self._requests.add(self._session.receive(data), self)
+
+    def reduce_token_room(self, size: int) -> None:
+        """See ``Session``."""
+        self._session.reduce_token_room(size)
 
     def heard(self) -> None:
         """Note that the client is alive: it has sent bytes, even if only a part of a frame or a WebSocket pong."""
@@ -208,7 +213,7 @@ class Client:
         if ANY_SEGMENT in request.destination:  # no destination has an asterisk in its name
             return self._subscribe_wildcard(Wildcard(self._context, self, request, principal), request)
         subscription = self._context.hub.make_subscription(self, request, principal.row_filter(request.destination))
-        if request.destination != STATUS and not principal.may_subscribe(request.destination):
+        if request.destination != STATUS and not self._context.may_subscribe(principal, request.destination):
             raise StompError(Fault.FORBIDDEN, f"You may not subscribe to {request.destination}.", request.receipt)
         most = self._context.limits.subscriptions
         if len(self.subscribed) >= most:  # the session doesn't count the parts of wildcards
@@ -265,7 +270,7 @@ class Client:
         # Its subscriptions may join other groups. Events that these have already sent did not reach this
         # client, and so do not count as heart-beats in _check_time.
         self._established_at = self._context.wheel.seconds()
-        apply_rights(self, principal)
+        apply_rights(self, principal, self._context)
         self._context.metrics.refreshes += 1
         self._confirm(request)
         if not self.is_over and self._disconnect is None:  # else the timer is that of the DISCONNECT
@@ -274,7 +279,8 @@ class Client:
 
     def _may_send(self, request: requests.Send) -> None:
         name, principal = request.destination, self._principal
-        if name.startswith(RESERVED_PREFIX) or principal is None or not principal.may_send(name):
+        is_receive_only = name.startswith(RESERVED_PREFIX) or self._context.hub.is_user_destination(name)
+        if is_receive_only or principal is None or not principal.may_send(name):
             raise StompError(Fault.FORBIDDEN, f"You may not send to {name}.", request.receipt)
 
     def _settle(self, request: requests.Ack) -> None:

@@ -42,6 +42,15 @@ class ClientContext:
     _run: str = field(default_factory=lambda: secrets.token_hex(4))
     _numbers: count[int] = field(default_factory=lambda: count(1))
 
+    def may_subscribe(self, principal: IPrincipal, destination: str) -> bool:
+        """Return whether a principal may subscribe to a destination.
+
+        A user destination is never unfiltered: nobody may subscribe to it who has no row filter for it.
+        """
+        if not principal.may_subscribe(destination):
+            return False
+        return not self.hub.is_user_destination(destination) or principal.row_filter(destination) is not None
+
     def left(self, principal: IPrincipal | None) -> float:
         """Return in how many seconds a login expires by the wall clock, or :data:`NEVER`."""
         return NEVER if principal is None or principal.expires is None else principal.expires - self.wall()

@@ -46,7 +46,7 @@ class RequestQueue:
     The key is the subscription, the transaction or the login that the request is about (``airyd.stomp.requests.Key``).
 
     With more than ``MOST_UNDER_WAY`` unfinished requests, airyd stops reading from the client; it reads again when half
-    of ``MOST_UNDER_WAY`` are left. Otherwise a client could fill the memory while a source is away.
+    of ``MOST_UNDER_WAY`` are left. Otherwise a client could fill the memory while a source is unreachable.
 
     The client is passed in with each call, because a queue that kept it would form a reference cycle, which is never
     collected (``airyd.runtime.garbage_collection``).

@@ -7,6 +7,7 @@ from typing import Final
 from twisted.logger import Logger
 
 from airyd import notices
+from airyd.client.context import ClientContext
 from airyd.client.wildcard import SubscriptionKey, Wildcard, WildcardOwner
 from airyd.errors import Fault, LoginFault, LoginRefused, StompError
 from airyd.events import STATUS
@@ -45,7 +46,7 @@ def check_subject(before: IPrincipal, after: IPrincipal, metrics: Metrics, peer:
         raise refusal
 
 
-def apply_rights(client: WildcardOwner, principal: IPrincipal) -> None:
+def apply_rights(client: WildcardOwner, principal: IPrincipal, context: ClientContext) -> None:
     """Apply the new rights to a client's subscriptions; end those that they no longer allow.
 
     Pending events are sent under the old rights; a replay applies the new ones to all that it still sends
@@ -63,7 +64,7 @@ def apply_rights(client: WildcardOwner, principal: IPrincipal) -> None:
             name = subscription.destination
             if name == STATUS or subscription.state is SubscriptionState.ENDED:
                 continue
-            if principal.may_subscribe(name):
+            if context.may_subscribe(principal, name):
                 subscription.apply_filter(principal.row_filter(name))
                 continue
             subscription.flush()

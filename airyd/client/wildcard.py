@@ -68,7 +68,7 @@ class WildcardPart(Subscription):
         return sent
 
     def fail(self, error: StompError) -> None:
-        """End the client's connection; but postpone a late part that can't open because its source is away."""
+        """End the client's connection; but postpone a late part that can't open because its source is unreachable."""
         is_opening = self.state is SubscriptionState.OPENING
         if self._is_late and is_opening and error.fault is Fault.SOURCE_UNAVAILABLE:
             self._wildcard.postpone(self)
@@ -134,7 +134,7 @@ class Wildcard:
             raise StompError(Fault.TOO_MANY_SUBSCRIPTIONS, f"{text} than {most} subscriptions: each counts as one.")
 
     def _allowed(self, names: Iterable[str]) -> list[str]:
-        return [name for name in names if self._principal.may_subscribe(name)]
+        return [name for name in names if self._context.may_subscribe(self._principal, name)]
 
     def open(self) -> Deferred[None] | None:
         """Open all parts; fires when all are established, and is None if they are already (``Subscription.open``)."""
@@ -162,8 +162,11 @@ class Wildcard:
 
     def added(self, names: Sequence[str]) -> None:
         """Join new destinations that match and are allowed (``airyd.hub.hub.Follower``)."""
-        for name in names:
-            if self._is_open and self._pattern.matches(name) and self._principal.may_subscribe(name):
+        self._join_allowed(self._context.hub.matching_among(self._pattern, names))
+
+    def _join_allowed(self, matching: Iterable[str]) -> None:
+        for name in matching:
+            if self._is_open and self._context.may_subscribe(self._principal, name):
                 self._join(name)
 
     def apply_rights(self, principal: IPrincipal) -> list[str]:
@@ -174,14 +177,14 @@ class Wildcard:
             self._unsettled = {each: part for each, part in self._unsettled.items() if part in standing}
         ended = []
         for part in tuple(self._parts.values()):
-            if principal.may_subscribe(part.destination):
+            if self._context.may_subscribe(principal, part.destination):
                 part.apply_filter(principal.row_filter(part.destination))
                 continue
             part.flush()
             if self._is_open:  # else the flush has ended a client that is too slow
                 self._close_part(part)
                 ended.append(part.destination)
-        self.added(self._context.hub.matching(self._pattern))
+        self._join_allowed(self._context.hub.matching(self._pattern))
         return ended
 
     def _join(self, name: str) -> None:
@@ -205,14 +208,14 @@ class Wildcard:
             )
 
     def postpone(self, part: WildcardPart) -> None:
-        """Close a part whose source is away, and try again after ``SOURCE_PATIENCE`` seconds."""
+        """Close a part whose source is unreachable, and try again after ``SOURCE_PATIENCE`` seconds."""
         self._close_part(part)
         timer = self._context.wheel.call_later(SOURCE_PATIENCE, lambda: self._retry(part.destination))
         self._postponed[part.destination] = timer
 
     def _retry(self, name: str) -> None:
         del self._postponed[name]
-        self.added([name])
+        self._join_allowed([name])
 
     def _close_part(self, part: WildcardPart) -> None:
         del self._parts[part.destination]
@@ -298,7 +301,7 @@ class Wildcard:
     def sent(self, part: WildcardPart, events: Sequence[Event]) -> None:
         """Add the events that a part has sent to the unacknowledged messages."""
         if self._unsettled is not None:
-            self._unsettled.update((message_id(part.destination, event.id), part) for event in events)
+            self._unsettled.update((message_id(event.destination, event.id), part) for event in events)
 
 
 def _read_pattern(text: str) -> Pattern:

@@ -9,7 +9,7 @@ from twisted.logger import Logger
 
 from airyd.config.settings import DestinationsFile
 from airyd.errors import ConfigurationError
-from airyd.events import DESTINATION, RESERVED_PREFIX, STATUS, share_a_tag
+from airyd.events import DESTINATION, RESERVED_PREFIX, STATUS, USER_PREFIX, share_a_tag
 from airyd.files import read_text
 from airyd.sources.routing import assign_destinations
 
@@ -18,12 +18,14 @@ OPTION: Final = "--destinations-file"
 _log = Logger()
 
 
-def check_name(name: str, present: Collection[str]) -> None:
+def check_name(name: str, present: Collection[str], has_user_destinations: bool) -> None:
     """Raise ``ValueError`` with the reason if this name can't be added to the destinations ``present``."""
     if not DESTINATION.match(name):
         raise ValueError("give a path such as /queue/tags, of letters, digits and ._~/+@%-")
     if name.startswith(RESERVED_PREFIX):
         raise ValueError(f"names that begin with {RESERVED_PREFIX} are airyd's own")
+    if has_user_destinations and name.startswith(USER_PREFIX):
+        raise ValueError(f"with --user-destinations, names that begin with {USER_PREFIX} are user destinations")
     if name in present:
         raise ValueError("this destination exists already")
 
@@ -39,7 +41,7 @@ def read_catalogue(file: DestinationsFile) -> list[str]:
         if not name:
             continue
         try:
-            check_name(name, names)
+            check_name(name, names, file.has_user_destinations)
         except ValueError as error:
             raise ConfigurationError(f"{OPTION} {file.path}: line {number}: {name[:200]!r}: {error}") from None
         names.append(name)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from twisted.python import usage
 
+from airyd.limits import LEAST_TOKEN_SIZE, MOST_TOKEN_SIZE
 from airyd.revocation import MOST_TOKEN_MAX_AGE
 
 AUTO_WORKERS: Final = "auto"
@@ -17,6 +19,9 @@ MOST_WORKERS: Final = 64
 MOST: Final = (1 << 31) - 1
 #: Seconds. The timer wheel ticks ten times in a ping interval, and each tick costs CPU.
 _SHORTEST_PING_INTERVAL: Final = 0.1
+#: The name of a field or a claim: printable, without white space; a ``=`` only in a claim, since it ends the field.
+_NAME: Final = re.compile(r"[^\s\x00-\x1f\x7f-\x9f]{1,255}")
+_TIMES: Final = ("exp", "iat", "nbf")
 #: Characters of a wrong value that an error quotes.
 _SHOWN: Final = 60
 
@@ -39,6 +44,14 @@ def positive(text: str) -> int:
     number = _whole(text)
     if not 1 <= number <= MOST:
         raise ValueError(f"give a whole number from 1 to {MOST}")
+    return number
+
+
+def token_size(text: str) -> int:
+    """Read the largest size of a token, in bytes."""
+    number = _whole(text)
+    if not LEAST_TOKEN_SIZE <= number <= MOST_TOKEN_SIZE:
+        raise ValueError(f"give a whole number of bytes from {LEAST_TOKEN_SIZE} to {MOST_TOKEN_SIZE}")
     return number
 
 
@@ -77,6 +90,16 @@ def ping_interval(text: str) -> float:
     if 0 < number < _SHORTEST_PING_INTERVAL:
         raise ValueError(f"give 0, or {_SHORTEST_PING_INTERVAL} seconds or more")
     return number
+
+
+def user_field(text: str) -> tuple[str, str]:
+    """Read a field and its claim, ``FIELD=CLAIM``."""
+    field, equals, claim = text.partition("=")
+    if not equals or not _NAME.fullmatch(field) or not _NAME.fullmatch(claim):
+        raise ValueError("give FIELD=CLAIM, such as user_id=sub, without white space")
+    if claim in _TIMES:
+        raise ValueError(f"the claim {claim} is a time, not text or a list of texts")
+    return field, claim
 
 
 def one_of(choices: Sequence[str]) -> Callable[[str], str]:

@@ -15,7 +15,17 @@ from airyd import __version__
 from airyd.admin.access import check_admin_endpoint
 from airyd.auth import describe_authenticators
 from airyd.config.catalogue import check_name, read_catalogue
-from airyd.config.option_values import lifetime, naming, one_of, ping_interval, positive, seconds, workers
+from airyd.config.option_values import (
+    lifetime,
+    naming,
+    one_of,
+    ping_interval,
+    positive,
+    seconds,
+    token_size,
+    user_field,
+    workers,
+)
 from airyd.config.settings import DestinationsFile, Settings
 from airyd.errors import ConfigurationError
 from airyd.events import AIRY_DESTINATIONS
@@ -30,14 +40,17 @@ from airyd.stomp.spec import HeartBeat
 DEFAULT_LISTEN: Final = "tcp:8080:interface=127.0.0.1"
 DEFAULT_PATH: Final = "/ws.communication"
 DEFAULT_ADMIN: Final = "tcp:8081:interface=127.0.0.1"
-DEFAULT_AUTH: Final = "anonymous"
+ANONYMOUS: Final = "anonymous"
+DEFAULT_AUTH: Final = ANONYMOUS
 NO_ADMIN: Final = "none"
 #: A path that a request can have (RFC 3986, section 3.3): without ``//``, which begins a host, and without ``;``.
 _PATH: Final = re.compile(r"/(?!/)[0-9A-Za-z._~!$&'()*+,=:@%/-]*\Z")
 ON: Final = "on"
 OFF: Final = "off"
+#: The readers of those limits that have bounds of their own.
+_LIMIT_READERS: Final = {"token-size": token_size}
 #: Options that may be given more than once; their help says "repeatable".
-REPEATABLE: Final = ("listen", "path", "source", "auth", "destination", "origin")
+REPEATABLE: Final = ("listen", "path", "source", "auth", "destination", "origin", "user-destinations")
 #: Options of earlier releases, and what users should do instead.
 REMOVED: Final = {"websocket": "airyd has one WebSocket implementation; leave the option out"}
 
@@ -115,7 +128,7 @@ class Options(usage.Options):
             naming("log-level", one_of(LEVELS)),
         ],
         *(
-            [option, None, default, f"Limit: {text}.", naming(option, positive)]
+            [option, None, default, f"Limit: {text}.", naming(option, _LIMIT_READERS.get(option, positive))]
             for option, default, text in ((name.replace("_", "-"), default, text) for name, default, text in LIMITS)
         ),
     ]
@@ -131,7 +144,8 @@ class Options(usage.Options):
         self._sources: list[str] = []
         self._auth: list[str] = []
         self._admin_token_file: str | None = None
-        self._destinations: list[str] = list(AIRY_DESTINATIONS)
+        self._destinations: list[str] = []
+        self._user_destinations: dict[str, str] = {}
         self._destinations_file: str | None = None
         self._origins: list[str] = []
 
@@ -160,15 +174,20 @@ class Options(usage.Options):
 
     def opt_destination(self, name: str) -> None:
         """Destination in addition to Airy's four; repeatable."""
-        try:
-            check_name(name, self._destinations)
-        except ValueError as error:
-            raise usage.UsageError(f"--destination {name}: {error}") from None
         self._destinations.append(name)
 
     def opt_destinations_file(self, path: str) -> None:
         """File with additional destinations, one per line; on SIGHUP airyd reads it again and adds the new ones."""
         self._destinations_file = _named("destinations-file", path)
+
+    def opt_user_destinations(self, words: str) -> None:
+        """FIELD=CLAIM: add a user destination for each destination; /user/queue/message has those events of
+        /queue/message whose FIELD is one of the texts in the token's claim CLAIM; repeatable, then all must match.
+        """
+        field, claim = naming("user-destinations", user_field)(words)
+        if field in self._user_destinations:
+            raise usage.UsageError(f"--user-destinations {words}: the field {field} is given already")
+        self._user_destinations[field] = claim
 
     def opt_admin_token_file(self, path: str) -> None:
         """File with the token that requests to the admin page must carry; --admin may then be any address."""
@@ -206,16 +225,24 @@ class Options(usage.Options):
         admin = None if self["admin"] == NO_ADMIN else self["admin"]
         if admin is not None:
             check_admin_endpoint(admin, has_token=self._admin_token_file is not None)
+        has_user_destinations = bool(self._user_destinations)
+        destinations = self._checked_destinations()
         path = self._destinations_file
-        file = None if path is None else DestinationsFile(str(Path(path).absolute()), self._destinations)
+        file = None
+        if path is not None:
+            file = DestinationsFile(str(Path(path).absolute()), destinations, has_user_destinations)
+        auth = self._auth or [DEFAULT_AUTH]
+        if has_user_destinations and all(spec.partition(":")[0] == ANONYMOUS for spec in auth):
+            raise usage.UsageError("--user-destinations needs --auth jwt: an anonymous client has no claims")
         heart_beat = self["heart-beat"]
         self.settings = Settings(
             listen=self._listen or [DEFAULT_LISTEN],
             paths=self._paths or [DEFAULT_PATH],
             sources=self._sources or ["memory:"],
-            destinations=self._destinations if file is None else read_catalogue(file),
+            destinations=destinations if file is None else read_catalogue(file),
             destinations_file=file,
-            auth=self._auth or [DEFAULT_AUTH],
+            auth=auth,
+            user_destinations=tuple(self._user_destinations.items()),
             admin=admin,
             admin_token_file=self._admin_token_file,
             origins=self._origins,
@@ -230,6 +257,17 @@ class Options(usage.Options):
         )
         if self.parent is not None:
             check_twistd_files(self.parent)
+
+    def _checked_destinations(self) -> list[str]:
+        """Return Airy's destinations and those of ``--destination``, which must not be user destinations."""
+        names = list(AIRY_DESTINATIONS)
+        for name in self._destinations:
+            try:
+                check_name(name, names, has_user_destinations=bool(self._user_destinations))
+            except ValueError as error:
+                raise usage.UsageError(f"--destination {name}: {error}") from None
+            names.append(name)
+        return names
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """Parse the command line; an error ends the program with one line and status 1.

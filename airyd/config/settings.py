@@ -15,10 +15,12 @@ class DestinationsFile(NamedTuple):
 
     :ivar path: absolute, since a daemon changes its working directory
     :ivar others: destinations that are in the catalogue in addition to the file's
+    :ivar has_user_destinations: whether ``/user/...`` names user destinations, so that the file must not
     """
 
     path: str
     others: Sequence[str]
+    has_user_destinations: bool = False
 
 
 class Settings(NamedTuple):
@@ -30,6 +32,8 @@ class Settings(NamedTuple):
     :ivar destinations: the catalogue at the start
     :ivar destinations_file: the file that may add destinations later, or None
     :ivar auth: the authenticators' specs
+    :ivar user_destinations: the fields that the events of a user destination are filtered by, each with the claim that
+        has the client's values; empty if there are no user destinations
     :ivar admin: the endpoint string of the admin page, or None
     :ivar admin_token_file: the file with the admin page's token, or None
     :ivar origins: the values of ``--origin``; empty for the default
@@ -58,3 +62,4 @@ class Settings(NamedTuple):
     destinations_file: DestinationsFile | None = None
     token_max_age: int = TOKEN_MAX_AGE
     ping_interval: float = PING_INTERVAL
+    user_destinations: tuple[tuple[str, str], ...] = ()

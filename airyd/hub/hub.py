@@ -15,7 +15,17 @@ from zope.interface import implementer
 from airyd import payloads
 from airyd.deferreds import result_of
 from airyd.errors import Fault, PayloadRefused, SourceUnavailable, StompError, UnknownDestination
-from airyd.events import STATUS, Event, RowFilter, message_id, share_a_tag
+from airyd.events import (
+    RESERVED_PREFIX,
+    STATUS,
+    USER_PREFIX,
+    Event,
+    RowFilter,
+    message_id,
+    plain_destination,
+    share_a_tag,
+    user_destination,
+)
 from airyd.hub.destination import AnyAudience, Destination
 from airyd.hub.interfaces import Subscriber
 from airyd.hub.pacing import GapNotices, NoticeBudget, TurnQueue
@@ -48,6 +58,8 @@ class Hub:
     :param clock: monotonic time, and the reactor's turns
     :param body_limit: bytes of an event's body
     :param status: the feed of ``/airyd/status``, or None to leave that out
+    :param has_user_destinations: whether names that begin with ``/user/`` are user destinations; the catalogue must
+        have no such name then
 
     :ivar catalogue: the names of all destinations but ``/airyd/status``
     :ivar followers: called when destinations are added to it
@@ -65,6 +77,7 @@ class Hub:
         metrics: Metrics,
         body_limit: int,
         status: IStatusSource | None = None,
+        has_user_destinations: bool = False,
     ) -> None:
         self.catalogue = tuple(catalogue)
         self.followers: dict[Follower, None] = {}
@@ -72,6 +85,7 @@ class Hub:
         self._clock = clock
         self._metrics = metrics
         self._body_limit = body_limit
+        self._has_user_destinations = has_user_destinations
         self._turns = TurnQueue(clock)
         self._notice_budget = NoticeBudget(clock)
         self._dirty: deque[AnyAudience] = deque()
@@ -173,19 +187,38 @@ class Hub:
 
         Raises ``StompError`` for a destination that isn't in the catalogue, or an ack mode that it doesn't have.
         """
-        destination = self._destinations.get(request.destination)
+        destination = self._named(request.destination)
         if destination is None:
             raise StompError(Fault.UNKNOWN_DESTINATION, self._offer(request.destination), request.receipt)
         if destination.status is not None and request.ack is not AckMode.AUTO:
             raise StompError(Fault.INVALID_HEADER, f"{STATUS} supports only ack:auto.", request.receipt)
         return destination
 
+    def _named(self, name: str) -> Destination | None:
+        if not self.is_user_destination(name):
+            return self._destinations.get(name)
+        name = plain_destination(name)
+        return None if name.startswith(RESERVED_PREFIX) else self._destinations.get(name)
+
+    def is_user_destination(self, name: str) -> bool:
+        """Return whether a name is that of a user destination; its destination need not exist."""
+        return self._has_user_destinations and name.startswith(USER_PREFIX)
+
     def matching(self, pattern: Pattern) -> list[str]:
-        """Return the destinations of the catalogue that match; raises ``StompError`` if there are none."""
-        names = [name for name in self.catalogue if pattern.matches(name)]
+        """Return the names that match and can be subscribed to; raises ``StompError`` if there are none."""
+        names = self.matching_among(pattern, self.catalogue)
         if not names:
             raise StompError(Fault.UNKNOWN_DESTINATION, self._offer(pattern.text))
         return names
+
+    def matching_among(self, pattern: Pattern, destinations: Iterable[str]) -> list[str]:
+        """Return the names of these destinations that match.
+
+        A pattern that begins with ``/user/`` matches the names of user destinations only, and no other pattern does.
+        """
+        if self.is_user_destination(pattern.text):
+            destinations = map(user_destination, destinations)
+        return [name for name in destinations if pattern.matches(name)]
 
     def publish(self, destination: str, body: bytes, origin: str) -> Deferred[str]:
         """Publish an event to the source; fires with its ``message-id`` when the source has accepted it.

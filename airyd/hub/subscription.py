@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
+from sys import intern
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -60,10 +61,11 @@ class Subscription:
     It is a member of a group (``airyd.hub.fanout.Member``) or has a :class:`Unicast`. When it has ended, it has
     neither. Nearly all subscriptions are in a group: that takes less memory.
 
+    :ivar destination: the name that the client subscribed to: its destination's, or that of the user destination
     :ivar group: see ``Member``, also for ``recipients`` and ``index``
     """
 
-    __slots__ = ("_destination", "_subscriber", "_unicast", "group", "index", "recipients")
+    __slots__ = ("_destination", "_subscriber", "_unicast", "destination", "group", "index", "recipients")
 
     def __init__(
         self, destination: Destination, subscriber: Subscriber, request: Subscribe, row_filter: RowFilter | None
@@ -73,7 +75,9 @@ class Subscription:
         self.index = 0
         self._destination = destination
         self._subscriber = subscriber
-        head = message_head(subscriber.version, destination.name, request.id if request.echo_id else None)
+        self.destination = intern(request.destination)  # all subscriptions share the few names
+        subscription_id = request.id if request.echo_id else None
+        head = message_head(subscriber.version, destination.name, subscription_id, self.destination)
         self._unicast: Unicast | None = Unicast(request, head, row_filter)
 
     @property
@@ -84,11 +88,6 @@ class Subscription:
         if self._unicast is None:
             return SubscriptionState.ENDED
         return SubscriptionState.UNICAST if self._unicast.is_answered else SubscriptionState.OPENING
-
-    @property
-    def destination(self) -> str:
-        """The name of its destination."""
-        return self._destination.name
 
     @property
     def channel(self) -> IChannel:
@@ -221,9 +220,11 @@ class Subscription:
         self.flush()  # events from before the gap are sent before the notice
         if self.group is None and self.replay is None:  # it has not started, or the flush ended the client
             return
-        name, gap_notices = self._destination.name, self._destination.gap_notices
-        if since is not None and self._subscriber.notify(notices.gap(name, message_id(name, since))):
-            return
+        gap_notices = self._destination.gap_notices
+        if since is not None:
+            notice = notices.gap(self.destination, message_id(self._destination.name, since))
+            if self._subscriber.notify(notice):
+                return
         error = StompError(Fault.HISTORY_LOST, "Events may be missing: reload and subscribe anew.")
         if not gap_notices.spread or self.state is SubscriptionState.OPENING:
             self.fail(error)

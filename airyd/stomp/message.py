@@ -26,14 +26,17 @@ def message_tail(event: Event) -> bytes:
 
 
 @lru_cache(maxsize=128)  # many subscriptions have the same few heads, whose bytes they share
-def message_head(version: Version, destination: str, subscription_id: str | None) -> bytes:
+def message_head(
+    version: Version, destination: str, subscription_id: str | None, subscribed: str | None = None
+) -> bytes:
     """Return the part of a subscription's MESSAGEs that comes before :func:`message_tail`.
 
     :param subscription_id: the client's id for it; None leaves out the ``subscription`` header (STOMP 1.0)
+    :param subscribed: the name that the client subscribed to, if that is not the destination's
     """
     subscription = "" if subscription_id is None else f"subscription:{escape(subscription_id, version)}\n"
     return (
-        f"MESSAGE\n{subscription}destination:{escape(destination, version)}\n"
+        f"MESSAGE\n{subscription}destination:{escape(subscribed or destination, version)}\n"
         f"content-type:application/json\nmessage-id:{destination_tag(destination)}-"
     ).encode()
 

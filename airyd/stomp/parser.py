@@ -8,15 +8,28 @@ from contextlib import suppress
 from typing import Final
 
 from airyd.errors import Fault, StompError
+from airyd.events import REFRESH
 from airyd.limits import Limits
 from airyd.stomp.fast_path import plain_frame
 from airyd.stomp.frames import Frame
-from airyd.stomp.spec import LOGIN_COMMANDS, LONGEST_COMMAND, UNESCAPED, Header, Version, negotiate_version, unescape
+from airyd.stomp.spec import (
+    LOGIN_COMMANDS,
+    LONGEST_COMMAND,
+    UNESCAPED,
+    Command,
+    Header,
+    Version,
+    negotiate_version,
+    unescape,
+)
 
 # Heart-beats and the line ends that may follow a frame. A CR means nothing between frames, so one without
 # an LF is skipped, too. A character class, unlike (\r?\n)*, needs no memory per repeat.
 _EOLS: Final = re.compile(rb"[\r\n]*")
 _PADDING: Final = " \t\r"
+#: The beginnings of the lines of CONNECT that may hold a token (``airyd.auth.credentials``).
+_TOKEN_LINES: Final = (b"Authorization:", b"authorization:", f"{Header.PASSCODE}:".encode())
+_LONGEST_BEGINNING: Final = max(map(len, _TOKEN_LINES))
 #: A ``content-length`` with more digits is refused without being converted: no limit is that high.
 _LENGTH_DIGITS: Final = 15
 
@@ -30,6 +43,9 @@ class Parser:
 
     Until :meth:`connected` is called, only CONNECT, STOMP and their answers are parsed correctly: the parser
     assumes version 1.0 and refuses frames larger than ``limits.connect_frame``.
+
+    Until then, a token may be in a header of CONNECT or STOMP, and later in the body of a SEND to ``/airyd/token``.
+    There, up to ``limits.token_size`` bytes do not count for the other limits.
     """
 
     __slots__ = (
@@ -42,24 +58,27 @@ class Parser:
         "_frame_limit",
         "_header_count",
         "_in_body",
+        "_is_connected",
         "_limits",
         "_pos",
         "_scanned",
         "_size",
         "_skips_body",
+        "_token_room",
         "_version",
     )
 
     def __init__(self, limits: Limits, commands: Mapping[str, bool]) -> None:
         """Create a parser for the frames of one side.
 
-        :param limits: ``connect_frame``, ``frame``, ``body``, ``headers`` and ``header_line`` apply here
+        :param limits: those of frames, bodies, headers and tokens apply here
         :param commands: the side's commands, and whether each may have a body, such as ``spec.FROM_CLIENT``
         """
         self._limits = limits
         self._commands = commands
         self._version = Version.V1_0
         self._frame_limit = limits.connect_frame
+        self._is_connected = False
         self._closed = False
         # The unparsed bytes begin at _pos; those before _scanned were searched without success. A chunk is
         # parsed in place; only an unparsed rest is copied into a growing buffer.
@@ -71,7 +90,8 @@ class Parser:
     def _begin(self) -> None:
         """Reset the state for the next frame."""
         self._frame: Frame | None = None
-        self._size = 0  # bytes of this frame's lines
+        self._size = 0  # bytes of this frame's lines, without a token
+        self._token_room = self._limits.token_size  # bytes of its lines that may still be a token's
         self._crlf = False
         self._header_count = 0
         self._body_length: int | None = None
@@ -83,10 +103,15 @@ class Parser:
         """The number of unparsed bytes."""
         return len(self._data) - self._pos
 
+    def reduce_token_room(self, size: int) -> None:
+        """Count so many bytes more of a token in the first frame; called before the first byte."""
+        self._token_room = max(self._token_room - size, 0)
+
     def connected(self, version: Version) -> None:
         """Apply the rules of this version and ``limits.frame`` from the next frame on."""
         self._version = version
         self._frame_limit = self._limits.frame
+        self._is_connected = True
 
     def close(self) -> None:
         """Drop all unparsed bytes and ignore later ones."""
@@ -159,15 +184,19 @@ class Parser:
         """Return an error for this frame, with its receipt if that has been read."""
         return StompError(fault, detail, None if self._frame is None else self._frame.receipt)
 
-    def _read_line(self, longest: int) -> str | None:
+    def _read_line(self, longest: int, may_be_token: bool = False) -> str | None:
         """Return the next line without its LF, or None until it has arrived.
 
-        ``longest`` is in bytes and excludes a final CR. Raises ``StompError`` as soon as the line must be longer,
-        or must make the frame too big, even before its end has arrived.
+        Raises ``StompError`` as soon as the line must be longer, or must make the frame too big, even before its end
+        has arrived.
+
+        :param longest: the most bytes of the line, without a final CR
+        :param may_be_token: whether its bytes do not count for the frame, as long as they may be a token
         """
         data = self._data
         start = max(self._scanned, self._pos)
-        room = self._frame_limit - self._size - 1  # there must be a NUL too
+        uncounted = self._token_room if may_be_token else 0
+        room = self._frame_limit + uncounted - self._size - 1  # there must be a NUL too
         stop = self._pos + min(longest + 2, room)
         end = data.find(b"\n", start, stop)
         # A frame without a blank line would never be complete: a NUL shows that it has ended.
@@ -175,11 +204,13 @@ class Parser:
             raise self._fault(Fault.MALFORMED_FRAME, "A frame ended (NUL) before the blank line after its headers.")
         if end < 0:
             if len(data) >= stop:
-                raise self._too_big() if room < longest + 2 else self._line_too_long()
+                raise self._too_big() if room < longest + 2 else self._line_too_long(longest)
             self._scanned = len(data)
             return None
         line = data[self._pos : end]
-        self._size += end + 1 - self._pos
+        uncounted = min(uncounted, end + 1 - self._pos)
+        self._token_room -= uncounted
+        self._size += end + 1 - self._pos - uncounted
         self._pos = self._scanned = end + 1
         try:
             return str(line, "utf-8")
@@ -189,12 +220,10 @@ class Parser:
     def _too_big(self) -> StompError:
         return self._fault(Fault.FRAME_TOO_BIG, f"A frame must not have more than {self._frame_limit} bytes here.")
 
-    def _line_too_long(self) -> StompError:
+    def _line_too_long(self, longest: int) -> StompError:
         if self._frame is None:
             return self._fault(Fault.UNKNOWN_COMMAND, "The first line of a frame is longer than any command.")
-        return self._fault(
-            Fault.FRAME_TOO_BIG, f"A header line must not have more than {self._limits.header_line} bytes."
-        )
+        return self._fault(Fault.FRAME_TOO_BIG, f"A header line must not have more than {longest} bytes.")
 
     def _read_command(self) -> Frame | None:
         """Start a frame with its first line; return None until that has arrived."""
@@ -222,8 +251,12 @@ class Parser:
         raise self._fault(Fault.UNKNOWN_COMMAND, f'"{frame.command}" is not a known command.')
 
     def _take_headers(self, frame: Frame) -> bool:
-        limit = self._limits.header_line
-        while (line := self._read_line(limit)) is not None:
+        while True:
+            may_be_token = self._is_token_line(frame)
+            limit = self._limits.token_line if may_be_token else self._limits.header_line
+            line = self._read_line(limit, may_be_token)
+            if line is None:
+                return False
             if line in ("", "\r"):
                 self._end_head(frame)
                 return True
@@ -232,16 +265,20 @@ class Parser:
                 raise self._fault(
                     Fault.TOO_MANY_HEADERS, f"A frame must not have more than {self._limits.headers} headers."
                 )
-            self._read_header(frame, line[:-1] if self._crlf and line[-1] == "\r" else line)
-        return False
+            self._read_header(frame, line[:-1] if self._crlf and line[-1] == "\r" else line, limit)
 
-    def _read_header(self, frame: Frame, line: str) -> None:
+    def _is_token_line(self, frame: Frame) -> bool:
+        """Return whether the next line is one of CONNECT that may hold a token, or may become such a line."""
+        if self._is_connected or frame.command not in LOGIN_COMMANDS:
+            return False
+        begins = bytes(self._data[self._pos : self._pos + _LONGEST_BEGINNING])
+        return begins.startswith(_TOKEN_LINES) or any(each.startswith(begins) for each in _TOKEN_LINES)
+
+    def _read_header(self, frame: Frame, line: str, limit: int) -> None:
         """Add one header to the frame; a repeated one is ignored (STOMP 1.2, "Repeated Header Entries")."""
-        # _read_line() has limited the line, but for a CR; its bytes need counting only if it isn't ASCII.
-        if len(line) > self._limits.header_line or (
-            not line.isascii() and len(line.encode()) > self._limits.header_line
-        ):
-            raise self._line_too_long()
+        # _read_line() has limited the line, except for a CR; its bytes need counting only if it isn't ASCII.
+        if len(line) > limit or (not line.isascii() and len(line.encode()) > limit):
+            raise self._line_too_long(limit)
         name, colon, value = line.partition(":")
         if not colon:
             raise self._fault(
@@ -268,7 +305,7 @@ class Parser:
         if name not in frame.headers:
             frame.headers[name] = value
             if name == Header.CONTENT_LENGTH:
-                self._body_length = self._parse_length(value)
+                self._body_length = self._parse_length(frame, value)
 
     def _bare_cr(self, frame: Frame) -> StompError:
         """Return the error for a CR that isn't at a line's end (STOMP 1.2, "Augmented BNF"; 1.0 and 1.1 allow it)."""
@@ -276,17 +313,33 @@ class Parser:
             Fault.MALFORMED_FRAME, f"A header of {frame.command} has a CR without an LF; escape it in STOMP 1.2."
         )
 
-    def _parse_length(self, value: str) -> int:
+    def _parse_length(self, frame: Frame, value: str) -> int:
         """Parse a ``content-length``; refuse one that is too large before the body arrives."""
         digits = value.strip(_PADDING)
         if not (digits.isascii() and digits.isdecimal()):
             raise self._fault(Fault.INVALID_HEADER, "A content-length must be a decimal number of bytes.")
-        if len(digits) > _LENGTH_DIGITS or int(digits) > self._limits.body:
-            raise self._fault(Fault.FRAME_TOO_BIG, f"A body must not have more than {self._limits.body} bytes.")
+        if len(digits) > _LENGTH_DIGITS:
+            raise self._body_too_big()
         length = int(digits)
+        self._check_length(frame, length)
+        return length
+
+    def _check_length(self, frame: Frame, length: int) -> None:
+        """Refuse a body of this many bytes if it is too large, by the headers that are known so far."""
+        if length <= self._longest_token_body(frame):
+            return
+        if length > self._limits.body:
+            raise self._body_too_big()
         if self._size + length >= self._frame_limit:
             raise self._too_big()
-        return length
+
+    def _body_too_big(self) -> StompError:
+        return self._fault(Fault.FRAME_TOO_BIG, f"A body must not have more than {self._limits.body} bytes.")
+
+    def _longest_token_body(self, frame: Frame) -> int:
+        """Return the most bytes of the body if it is a token, or may be one before the destination is known, else 0."""
+        is_token = self._is_connected and frame.command == Command.SEND
+        return self._limits.token_body if is_token and frame.headers.get(Header.DESTINATION, REFRESH) == REFRESH else 0
 
     def _end_head(self, frame: Frame) -> None:
         """Check the complete headers, and decide whether a body may follow."""
@@ -318,6 +371,7 @@ class Parser:
         data, start, length = self._data, self._pos, self._body_length
         if length is None:
             longest = min(self._limits.body, self._frame_limit - self._size - 1)
+            longest = max(longest, self._longest_token_body(frame))
             end = data.find(b"\0", max(self._scanned, start), start + longest + 1)
             if end < 0:
                 if self.buffered > longest:
@@ -327,8 +381,7 @@ class Parser:
                 self._scanned = len(data)
                 return False
         else:
-            if self._size + length >= self._frame_limit:
-                raise self._too_big()
+            self._check_length(frame, length)
             end = start + length
             if len(data) <= end:
                 return False

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 from airyd import __version__
 from airyd.errors import Fault, StompError
 from airyd.events import REFRESH
-from airyd.limits import HELD_DURING_LOGIN, LONGEST_TOKEN, PREFETCH_CAP, PREFETCH_DEFAULT, Limits
+from airyd.limits import HELD_DURING_LOGIN, PREFETCH_CAP, PREFETCH_DEFAULT, Limits
 from airyd.stomp.frames import Frame
 from airyd.stomp.parser import Parser
 from airyd.stomp.requests import (
@@ -48,8 +48,6 @@ from airyd.stomp.transactions import Transactions
 
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 _Operation = TypeVar("_Operation", Send, Ack)
-#: The longest body of a SEND that refreshes a token, in bytes.
-_TOKEN_BODY: Final = len("Bearer ") + LONGEST_TOKEN
 _PREFETCH: Final = re.compile(r"0*[1-9][0-9]{0,17}\Z")
 
 
@@ -89,6 +87,13 @@ class Session:
         self._subscriptions = SubscriptionIds(limits)
         # Created with the first BEGIN, which most connections never send.
         self._transactions: Transactions | None = None
+
+    def reduce_token_room(self, size: int) -> None:
+        """Count so many bytes of a token in CONNECT: as many of the opening handshake did not count and are held.
+
+        Called before the first :meth:`receive`.
+        """
+        self._parser.reduce_token_room(size)
 
     def receive(self, data: bytes) -> list[Request]:
         """Parse a chunk of bytes, which may begin and end anywhere; return the client's requests in order.
@@ -246,8 +251,8 @@ class Session:
         if destination == REFRESH:
             if Header.TRANSACTION in frame.headers:
                 raise StompError(Fault.INVALID_HEADER, f"A SEND to {REFRESH} can't be part of a transaction.")
-            if len(frame.body) > _TOKEN_BODY:  # bounds memory: several may be queued
-                raise StompError(Fault.FRAME_TOO_BIG, f"A token has at most {LONGEST_TOKEN} characters.")
+            if len(frame.body) > self._limits.token_body:  # bounds memory: several may be queued
+                raise StompError(Fault.FRAME_TOO_BIG, f"A token has at most {self._limits.token_size} characters.")
             return Refresh(frame.body.decode(errors="replace"), frame.receipt)
         return self._collect(frame, Send(destination, frame.body, frame.receipt))
 

@@ -299,6 +299,8 @@ class WebSocketConnection(WebSocketServerProtocol):
         if accepted.framing is not None:
             self._perMessageCompress = _NO_MESSAGE
             self._client.framing = accepted.framing
+        if accepted.token_bytes:
+            self._client.reduce_token_room(accepted.token_bytes)
         self.write(accepted.answer)
         self.state = self.STATE_OPEN
         return accepted.rest

@@ -40,8 +40,10 @@ class HandshakePolicy(NamedTuple):
     :ivar paths: the paths of the WebSocket
     :ivar origins: the web pages that may connect
     :ivar compression: whether to agree to compress messages
-    :ivar head_bytes: the most bytes of a request head
+    :ivar head_bytes: the most bytes of a request head, without a token
     :ivar head_fields: the most headers in it
+    :ivar token_bytes: the most bytes of a token in it
+    :ivar token_fields: the names of the headers that may hold the token, in lower case
     """
 
     paths: Sequence[str]
@@ -49,6 +51,8 @@ class HandshakePolicy(NamedTuple):
     compression: bool
     head_bytes: int
     head_fields: int
+    token_bytes: int = 0
+    token_fields: Sequence[str] = ()
 
 
 class HandshakeRequest(NamedTuple):
@@ -70,11 +74,13 @@ class HandshakeAccepted(NamedTuple):
     :ivar answer: the HTTP response
     :ivar framing: the framing with compression, if that was negotiated; else None
     :ivar rest: the bytes that followed the request
+    :ivar token_bytes: the bytes of the request head that did not count for its limit, because they are a token's
     """
 
     answer: bytes
     framing: Framing | None
     rest: bytes
+    token_bytes: int
 
 
 class OpeningHandshake:
@@ -99,7 +105,9 @@ class OpeningHandshake:
         if self._reader is None:
             if data.startswith(TLS_HANDSHAKE):
                 raise RequestRefused("This port does not speak TLS: use ws:// in place of wss://.")
-            self._reader = RequestHeadReader(policy.head_bytes, policy.head_fields)
+            self._reader = RequestHeadReader(
+                policy.head_bytes, policy.head_fields, policy.token_bytes, policy.token_fields
+            )
         whole = self._reader.feed(data)
         if whole is None:
             return None
@@ -114,9 +122,11 @@ class OpeningHandshake:
         agreement = None
         if request.extensions and policy.compression:
             agreement = agree(parse_extensions(request.extensions))
+        token_bytes = max(len(whole[0]) - policy.head_bytes, 0)
         if agreement is None:
-            return HandshakeAccepted(_switching_protocols(request, None), None, whole[1])
-        return HandshakeAccepted(_switching_protocols(request, agreement.answer), agreement.framing, whole[1])
+            return HandshakeAccepted(_switching_protocols(request, None), None, whole[1], token_bytes)
+        answer = _switching_protocols(request, agreement.answer)
+        return HandshakeAccepted(answer, agreement.framing, whole[1], token_bytes)
 
     def refusal(self, refused: RequestRefused) -> bytes:
         """Return the HTTP response that refuses the request, which may be incomplete."""

@@ -47,7 +47,7 @@ class _Transport(StringTransportWithDisconnection):
         """Nothing is slow here; twisted.web asks whatever says that it is TLS."""
 
     def loseConnection(self) -> None:
-        """Close; as with the real ones, a protocol sees that it is to read no more of what it has."""
+        """Close; like a real transport, let the protocol see that it must not read on."""
         self.disconnecting = True
         super().loseConnection()
 

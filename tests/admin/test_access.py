@@ -45,8 +45,8 @@ class HostTests(AdminCase):
             connection.send(b"GET /metrics HTTP/1.1\r\n" + lines + b"\r\n")
             self.assertEqual(connection.read().status, 400)
 
-    def test_health_is_for_whoever_asks(self) -> None:
-        """Balancers send no ``Host``, that of the service, or what else they are set up with; HTTP/1.0 has none."""
+    def test_health_paths_take_any_host(self) -> None:
+        """Load balancers send no ``Host``, the service's, or whatever they are configured with."""
         for path in ("/healthz", "/readyz"):
             for host in ("example.org", "10.0.0.1:8081", "", "local host", "local\xff"):
                 self.assertEqual(self.ask("GET", path, {"Host": host}).status, 200, host)
@@ -329,6 +329,10 @@ class AdminTokenTests(SynchronousTestCase):
         for content in (b"0123456789abcdef", b"0123456789abcdef\n", b"  0123456789abcdef\r\n"):
             self.assertEqual(read_admin_token(self.file(content)), "0123456789abcdef")
 
+    def test_long(self) -> None:
+        """The longest token that is allowed fits in a request."""
+        self.assertEqual(read_admin_token(self.file(b"t" * 8192)), "t" * 8192)
+
     def test_none(self) -> None:
         self.assertIsNone(read_admin_token(None))
 
@@ -340,6 +344,7 @@ class AdminTokenTests(SynchronousTestCase):
             b"hunter2hunter2hunter2 x",
             b"hunter2hunter2\nhunter2",
             b"hunter2hunter2\xff--",
+            b"hunter2" * 1200,
         ):
             path = self.file(content)
             error = self.assertRaises(ConfigurationError, read_admin_token, path)

@@ -21,6 +21,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from airyd.auth import make_authenticator
 from airyd.errors import LoginFault, LoginRefused
 from airyd.interfaces import AuthenticatorContext, Credentials, IAuthenticator, IPrincipal, Opening
+from airyd.limits import Limits
 from tests.leaks import MARK
 
 #: The secret of HS256, and when the tests happen.
@@ -32,11 +33,13 @@ PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519Pri
 _JWS: Final = PyJWS()
 
 
-def authenticator(spec: str, clock: Clock | None = None, **environ: str) -> IAuthenticator:
+def authenticator(
+    spec: str, clock: Clock | None = None, token_size: int = Limits().token_size, **environ: str
+) -> IAuthenticator:
     """Return the authenticator of a spec; the given or a new clock is both reactor and wall clock."""
     clock = clock or Clock()
     context = AuthenticatorContext(
-        cast(IReactorCore, clock), lambda: NOW + clock.seconds(), {"SECRET": SECRET, **environ}
+        cast(IReactorCore, clock), lambda: NOW + clock.seconds(), {"SECRET": SECRET, **environ}, token_size
     )
     return make_authenticator(spec, context)
 
@@ -125,7 +128,7 @@ class AccessCase(SynchronousTestCase):
 
     def made(self, spec: str = "jwt:secret-env=SECRET", **environ: str) -> IAuthenticator:
         """Return the authenticator of a spec, on the test's clock."""
-        return authenticator(spec, self.clock, **environ)
+        return authenticator(spec, self.clock, Limits().token_size, **environ)
 
     def file(self, content: bytes) -> str:
         """Return the path of a new file."""

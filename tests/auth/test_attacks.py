@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 
 from airyd.errors import LoginFault, LoginRefused
 from airyd.interfaces import IAuthenticator
+from airyd.limits import MOST_TOKEN_SIZE
 from tests.auth.case import (
     NOW,
     SECRET,
     USER,
     AccessCase,
+    authenticator,
     bearer,
     claims,
     jwk,
@@ -89,7 +91,7 @@ ATTACKS = (
     Attack("a known kid, another key", token(key=OTHER_RSA, algorithm="RS256", kid="k"), LoginFault.SIGNATURE, "jwks"),
     Attack("an unknown kid", token(key=RSA, algorithm="RS256", kid="x"), LoginFault.UNKNOWN_KEY, "jwks"),
     Attack("a kid that is a path", token(key=RSA, algorithm="RS256", kid="../k"), LoginFault.UNKNOWN_KEY, "jwks"),
-    Attack("a kid that is no text", unsigned({"alg": "RS256", "kid": ["k"]}, SIGNATURE), LoginFault.MALFORMED, "jwks"),
+    Attack("a kid that is not text", unsigned({"alg": "RS256", "kid": ["k"]}, SIGNATURE), LoginFault.MALFORMED, "jwks"),
     Attack(
         "its own key in the header",
         token(key=OTHER_RSA, algorithm="RS256", kid="k", jwk=jwk(OTHER_RSA, "k")),
@@ -156,14 +158,15 @@ ATTACKS = (
     Attack("nested deep", token(nested(2500)), LoginFault.MALFORMED),
     Attack("a token in a token", token(GOOD.encode(), cty="JWT"), LoginFault.MALFORMED),
     Attack("claims that are a list", token(b"[1]"), LoginFault.MALFORMED),
-    Attack("claims that are no JSON", token(b"{"), LoginFault.MALFORMED),
-    Attack("claims that are no UTF-8", token(b'{"sub":"\xff"}'), LoginFault.MALFORMED),
+    Attack("claims that are not JSON", token(b"{"), LoginFault.MALFORMED),
+    Attack("claims that are not UTF-8", token(b'{"sub":"\xff"}'), LoginFault.MALFORMED),
     Attack("a claim twice", token(json.dumps(claims()).encode()[:-1] + b',"sub":"admin"}'), LoginFault.MALFORMED),
     Attack("a member of a claim twice", token(b'{"only":{"a":["1"],"a":["2"]}}'), LoginFault.MALFORMED),
     Attack("alg twice", hs256(b'{"alg":"none","alg":"HS256"}'), LoginFault.MALFORMED),
     Attack("an extension that must be understood", token(crit=["x"], x=1), LoginFault.MALFORMED),
     Attack("claims outside of the token (b64)", hs256(b'{"alg":"HS256","b64":false}'), LoginFault.MALFORMED),
-    Attack("a header that is no JSON", f"{segment(b'{')}.{PAYLOAD}.{SIGNATURE}", LoginFault.MALFORMED),
+    Attack("a header that is not JSON", f"{segment(b'{')}.{PAYLOAD}.{SIGNATURE}", LoginFault.MALFORMED),
+    Attack("a header that is long", hs256(b'{"alg":"HS256","x":"%b"}' % (b"x" * 8000)), LoginFault.MALFORMED, "large"),
     Attack("a header that is a list", f"{segment(b'[]')}.{PAYLOAD}.{SIGNATURE}", LoginFault.MALFORMED),
     Attack("encrypted (JWE)", f"{HEAD}.a.b.c.d", LoginFault.MALFORMED),
     Attack("two segments", f"{HEAD}.{PAYLOAD}", LoginFault.MALFORMED),
@@ -193,6 +196,7 @@ class AttackTests(AccessCase):
         keys = json.dumps({"keys": [jwk(RSA, "k"), jwk(private_key("EdDSA"), "e")]}).encode()
         self.doors: dict[str, IAuthenticator] = {
             "secret": self.made(),
+            "large": authenticator("jwt:secret-env=SECRET", self.clock, MOST_TOKEN_SIZE),
             "strict": self.made("jwt:secret-env=SECRET:issuer=idp:audience=airyd"),
             "rsa": self.made(f"jwt:key-file={self.file(public_pem(RSA))}"),
             "jwks": self.made(f"jwt:jwks={self.file(keys)}"),

@@ -180,8 +180,8 @@ class AuthenticatorChainTests(AccessCase):
             store.read.callback(None)
             self.assertEqual((keeper.health(), keeper.warnings()), ((), []))
             self.let_in(keeper, bearer(token()))
-            store.trouble = ["it is away"]
-            self.assertEqual(keeper.warnings(), ["new revocations do not arrive: it is away"])
+            store.trouble = ["it is unreachable"]
+            self.assertEqual(keeper.warnings(), ["new revocations do not arrive: it is unreachable"])
 
     def test_log_says_why_and_to_whom(self) -> None:
         log = record_log(self)

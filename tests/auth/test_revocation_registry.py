@@ -105,18 +105,18 @@ class StoreTests(SynchronousTestCase):
     def test_nobody_with_a_token_before_all_is_read(self) -> None:
         """The login may succeed later, so the answer is not 401."""
         self.stores[0].read.callback(None)
-        self.stores[1].trouble = ["it is away"]
+        self.stores[1].trouble = ["it is unreachable"]
         self.assertRaises(LoginUnavailable, self.revocations.check, Bearer("ann", NOW, "j", NOW))
         anybody = AnonymousPrincipal(send=False)
         self.assertIs(self.revocations.check(anybody), anybody)
         (reason,) = self.revocations.health()
-        self.assertEqual(reason, "the revoked tokens are not known yet: it is away")
+        self.assertEqual(reason, "the revoked tokens are not known yet: it is unreachable")
         self.assertEqual(self.revocations.warnings(), ())
         self.stores[1].read.callback(None)
         bearer = Bearer("ann", NOW, "j", NOW)
         self.assertIs(self.revocations.check(bearer), bearer)
         self.assertEqual(self.revocations.health(), ())
-        self.assertEqual(self.revocations.warnings(), ["new revocations do not arrive: it is away"])
+        self.assertEqual(self.revocations.warnings(), ["new revocations do not arrive: it is unreachable"])
 
     def test_what_is_told(self) -> None:
         """New revocations of each store hold at once; a repeated one changes nothing."""
@@ -150,10 +150,10 @@ class StoreTests(SynchronousTestCase):
 
     def test_one_store_is_away(self) -> None:
         """The other store has it, and the caller learns that one store failed."""
-        self.stores[0].adding = lambda: fail(SourceUnavailable("redis://a is away"))
+        self.stores[0].adding = lambda: fail(SourceUnavailable("redis://a is unreachable"))
         error = self.failureResultOf(self.revocations.revoke(RevocationKind.JTI, "j"), SourceUnavailable).value
         self.assertIn("revoked here, but not stored", str(error))
-        self.assertIn("redis://a is away", str(error))
+        self.assertIn("redis://a is unreachable", str(error))
         self.assertEqual(len(self.stores[1].added), 1)
         self.assertTrue(self.revocations.is_revoked(Bearer("ann", NOW, "j")))
 

@@ -84,7 +84,7 @@ class ServerTests(SynchronousTestCase):
             self.assertGreater(measured.values[WIRE], 300)
         contender = Contender(AUTOBAHN, AUTOBAHN, load=("100",))
         measured = crowd.measure(scenario, contender, server_of(contender))
-        self.assertEqual(measured.faults, ("permessage-deflate was offered, and not agreed",))
+        self.assertEqual(measured.faults, ("permessage-deflate was offered, but not accepted",))
 
     def test_intake(self) -> None:
         scenario = intake(Size(intake=2500, intake_to_many=100))
@@ -133,7 +133,7 @@ class ServerTests(SynchronousTestCase):
         self.patch(nodes, "PATIENCE", 0.5)
         self.patch(nodes, "_publish", lambda connections, events, rate: None)
         error = self.assertRaises(ServerFailed, nodes.measure, Shape(1, 1, 1), 10, 1000)
-        self.assertEqual(str(error), "0 deliveries, and there should be 10")
+        self.assertEqual(str(error), "0 deliveries instead of 10")
 
     def test_pauses(self) -> None:
         done = subprocess.run([sys.executable, "-c", _PAUSE], cwd=ROOT, capture_output=True, text=True, check=True)

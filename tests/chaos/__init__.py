@@ -1,1 +1,1 @@
-"""Faults on real processes, with a ledger that knows what every client must have got (``make chaos``)."""
+"""Injects faults into real processes, and checks every client's events against a ledger (``make chaos``)."""

@@ -1,4 +1,4 @@
-"""``python -m tests.chaos`` is ``python -m tests.chaos.run``."""
+"""``python -m tests.chaos`` runs :mod:`tests.chaos.run`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The publisher of Pub/Sub: what Redis did not acknowledge may have been published or not, and nobody can ask later."""
+"""The publisher of Pub/Sub. Nobody can find out later whether an event without acknowledgement was published."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.sources.redis.server import RedisServer
 
 
 class Announcer(Publisher):
-    """Publishes to channels, steadily, whatever happens to Redis."""
+    """Publishes to channels at a steady rate, whatever happens to Redis."""
 
     def __init__(self, redis: RedisServer, histories: Sequence[PassingHistory], rate: float, random: Random) -> None:
         super().__init__(redis, histories, rate, random)
@@ -43,7 +43,7 @@ class Announcer(Publisher):
             history.settle(isinstance(reply, int))
 
     def _settle(self) -> None:
-        """Have a connection; what was on its way with the last one stays uncertain."""
+        """Connect if necessary; events that were in flight on a lost connection stay uncertain."""
         if self._pending is not None:
             history, count = self._pending
             self._pending = None

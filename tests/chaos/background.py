@@ -1,4 +1,4 @@
-"""What goes on beside the faults: a thread that runs until it is stopped, and whose failure is not lost."""
+"""A thread that runs beside the faults until it is stopped, and keeps its exception."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 
 class Background:
-    """A thread.
+    """A background thread.
 
-    :param what: what runs, for the error
-    :param run: is to return when :attr:`ends` is set
-    :ivar ends: set when it is to end
-    :ivar has_failed: whether it ended by an exception
+    :param what: its name in the error
+    :param run: its function, which must return when :attr:`ends` is set
+    :ivar ends: set when the thread is asked to end
+    :ivar has_failed: whether the thread ended with an exception
     """
 
     def __init__(self, what: str, run: Callable[[], None]) -> None:
@@ -28,13 +28,13 @@ class Background:
         return self._failure is not None
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self, patience: float | None = None) -> None:
-        """Have it end, and wait for that, at most so many seconds; harmless when repeated.
+        """Ask the thread to end, and wait at most ``patience`` seconds; harmless when repeated.
 
-        Raises ``AssertionError`` if it failed.
+        Raises ``AssertionError`` if the thread failed.
         """
         self.ends.set()
         if self._thread.is_alive():

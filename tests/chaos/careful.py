@@ -1,4 +1,4 @@
-"""The publisher over Sentinel, who waits for a replica; and the ledger of what it can't be sure of."""
+"""The publisher for Sentinel, which waits for a replica, and the ledger that also has the lost events."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from tests.integration.payloads import number_of
 from tests.sources.redis.cluster import Cluster, replication
 from tests.sources.redis.server import Connection, Refused, Word
 
-#: Seconds that a master may take to answer, and milliseconds that a replica may take.
+#: Seconds to wait for a master, and milliseconds to wait for a replica.
 PATIENCE: Final = 2.0
 WAIT: Final = 1000
-#: What is written to see whether a replica has all that was written before.
+#: A key that is written to find out, by WAIT, whether a replica has all earlier writes.
 _MARK: Final = "airyd-chaos"
 
 
 class UnsureHistory(History):
-    """All events of which a replica was known to have them, and those that went with a master.
+    """All events that a replica had for certain, and those that were lost with a master.
 
-    :ivar doomed: the numbers of events that a master took and a later one does not have; clients may have got them
+    :ivar doomed: the numbers of events that a master took and its successor lacks; clients may have got them
     """
 
     def __init__(self, destination: str) -> None:
@@ -32,14 +32,14 @@ class UnsureHistory(History):
         self.doomed: set[int] = set()
 
     def follow(self, wire_id: str, when: float) -> UnsureCursor:
-        """Return a cursor that follows a run."""
+        """Return a cursor that checks a run."""
         return UnsureCursor(self, self.read(wire_id))
 
 
 class UnsureCursor(Cursor):
-    """Follows one run: behind an event that went with its master nothing may come before the client is told.
+    """Checks one run: after an event that was lost with its master, a notice must come before any other event.
 
-    :ivar doomed: what came that went with its master: ids and times
+    :ivar doomed: ids and times of the lost events that the client got
     """
 
     def __init__(self, history: UnsureHistory, position: Id) -> None:
@@ -67,7 +67,7 @@ class UnsureCursor(Cursor):
 
 
 class CarefulPublisher(Publisher):
-    """Publishes to whoever is the master, and notes an event when a replica has it."""
+    """Publishes to the current master, and enters an event in the ledger when a replica has it."""
 
     _excuses = (OSError, Refused)
 
@@ -82,7 +82,7 @@ class CarefulPublisher(Publisher):
         return replies
 
     def _settle(self) -> None:
-        """Have a connection to the master; note what it has of the events of which that was not known.
+        """Connect to the master if necessary; enter those of the uncertain events that it has.
 
         :raises OSError: there is no master, or no replica that follows it
         """
@@ -115,7 +115,7 @@ class CarefulPublisher(Publisher):
         return connection
 
     def doom(self, count: int) -> None:
-        """Publish events that no replica can get; whoever calls this sees to that, and ends the master afterwards."""
+        """Publish events that no replica gets: the caller has cut the replicas off, and kills the master next."""
         assert self._connection is not None
         for history in self._histories:
             assert isinstance(history, UnsureHistory)
@@ -124,11 +124,11 @@ class CarefulPublisher(Publisher):
             self._connection.pipeline([addition(history.destination, each.number) for each in sent])
 
     def alone(self) -> threading.Lock:
-        """Return the lock that holds this publisher up; when it is taken, all is settled."""
+        """Return the lock that stops this publisher."""
         return self._lock
 
     def settle_now(self) -> None:
-        """Have nothing of which it is not known what became of it; for who has the lock."""
+        """Find out about all uncertain events; the caller must hold the lock."""
         while True:
             try:
                 self._settle()

@@ -1,4 +1,4 @@
-"""A client that always comes back: it resumes after every end, on whichever node, and its runs are compared."""
+"""A client that reconnects and resumes after every end, on any node, and compares its events with the ledger."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from tests.integration.wire import TEXT, decode, encode
 HISTORY_LOST: Final = "history lost"
 UNAVAILABLE: Final = "event source unavailable"
 RESTARTING: Final = "server restarting"
-#: What the ids of its subscriptions begin with; a number follows.
+#: Prefix of its subscription ids; a number follows.
 _NAME: Final = "sub-"
-#: Seconds that connecting to a node may take.
+#: Seconds after which connecting to a node fails.
 _CONNECT_PATIENCE: Final = 10.0
-#: The wrong things that a client tells of.
+#: How many wrong things a client records.
 _MOST: Final = 5
 
 _body = lru_cache(4096)(body)
 
 
 class Ending(NamedTuple):
-    """How a connection ended that the client did not end itself.
+    """The end of a connection that the client did not end itself.
 
     :ivar error: the ``message`` header of its ERROR, "" without one
     :ivar code: its close code, 0 without one
-    :ivar was_live: whether it had all its RECEIPTs
-    :ivar positions: what the client had of each destination
+    :ivar was_live: whether the client had all its RECEIPTs
+    :ivar positions: the client's position in each destination
     """
 
     node: int
@@ -46,9 +46,9 @@ class Ending(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """A ``recovered:false``.
+    """A resume that was answered with ``recovered:false``.
 
-    :ivar seen: the node that had given the position, and when
+    :ivar seen: the node that gave the position, and when
     """
 
     destination: str
@@ -61,13 +61,13 @@ class Refusal(NamedTuple):
 class Client:
     """One client of several destinations.
 
-    :ivar endings: of the connections that it did not end itself
-    :ivar refusals: the resumes that were not possible
-    :ivar recovered: the resumes that were
-    :ivar wrong: what it saw and should not have
-    :ivar connection: None while it has none
-    :ivar due: when it wants to connect again
-    :cvar _first_frames: what it sends before it subscribes to its destinations
+    :ivar endings: the ends of connections that it did not end itself
+    :ivar refusals: the resumes with ``recovered:false``
+    :ivar recovered: how many resumes had ``recovered:true``
+    :ivar wrong: what the server did wrong, as texts
+    :ivar connection: the present connection; None without one
+    :ivar due: when it connects again
+    :cvar _first_frames: frames that it sends before it subscribes to its destinations
     """
 
     _first_frames: ClassVar[Sequence[bytes]] = ()
@@ -90,16 +90,16 @@ class Client:
 
     @property
     def is_live(self) -> bool:
-        """Whether all its subscriptions stand."""
+        """Whether all its subscriptions have their RECEIPT."""
         return self.connection is not None and all(feed.is_live for feed in self.feeds)
 
     @property
     def is_level(self) -> bool:
-        """Whether it is live and has all that the ledger has."""
+        """Whether it is live and has all events of the ledger."""
         return self.is_live and all(feed.cursor is not None and feed.cursor.is_level for feed in self.feeds)
 
     def check(self) -> None:
-        """Compare what came since the last time."""
+        """Compare the events since the last call with the ledger."""
         for feed in self.feeds:
             for cursor in feed.cursors[-2:]:
                 cursor.check()
@@ -111,18 +111,18 @@ class Client:
 
     @property
     def holes(self) -> list[Hole]:
-        """What is missing in what it got."""
+        """The events that it missed."""
         return [hole for feed in self.feeds for cursor in feed.cursors for hole in cursor.holes]
 
     @property
     def faults(self) -> list[str]:
-        """What is wrong with what it got, beside the holes."""
+        """What is wrong with its events, apart from the holes."""
         return [*self.wrong, *(fault for feed in self.feeds for cursor in feed.cursors for fault in cursor.faults)]
 
-    # What it does.
+    # What the client does.
 
     def open(self) -> bool:
-        """Connect to a node, mostly another one than before; say whether somebody listens there."""
+        """Connect to a random node; return whether a process listens there."""
         if self._random.random() < 0.7:
             self._node = self._random.randrange(len(self._ports))
         self._opened = time.monotonic()
@@ -152,30 +152,30 @@ class Client:
         return subscription(f"{_NAME}{number}", feed.history.destination, f"live-{number}", feed.asked)
 
     def resubscribe(self) -> None:
-        """Leave one destination and come back to it at once, on the same connection."""
+        """End one subscription and subscribe again at once, on the same connection."""
         assert self.connection is not None
         number = self._random.randrange(len(self.feeds))
         feed = self.feeds[number]
         if feed.is_live:
-            # Events come until it is carried out; the next SUBSCRIBE names the last of them.
+            # Events come until the UNSUBSCRIBE is carried out; the next SUBSCRIBE names the last of them.
             feed.is_live = False
             self.connection.send(encode("UNSUBSCRIBE", {"id": f"{_NAME}{number}", "receipt": f"left-{number}"}))
 
     def disconnect(self) -> None:
-        """Ask for the end."""
+        """Send DISCONNECT."""
         assert self.connection is not None
         self._is_leaving = True
         self.connection.send(encode("DISCONNECT", {"receipt": "bye"}))
 
     def vanish(self) -> None:
-        """Go without a word, by a TCP reset; what was not read yet is lost."""
+        """End the connection by a TCP reset; unread data is lost."""
         assert self.connection is not None
         self._is_leaving = True
         self.connection.reset()
         self.gone()
 
     def gone(self) -> None:
-        """Close the socket, and note how this ended."""
+        """Close the socket, and record how the connection ended."""
         assert self.connection is not None
         connection, is_live = self.connection, self.is_live
         connection.socket.close()
@@ -186,16 +186,16 @@ class Client:
             ending = Ending(self._node, self._opened, now, self._error, connection.close_code, is_live, positions)
             self.endings.append(ending)
             if self._error == HISTORY_LOST and self._random.random() < 0.5:
-                for feed in self.feeds:  # as a page does that loads its state anew
+                for feed in self.feeds:  # like a page that loads its state anew
                     feed.forgets = True
         for feed in self.feeds:
             feed.is_live = feed.is_joining = False
         self._wait()
 
-    # What it gets.
+    # What the client gets.
 
     def readable(self) -> bool:
-        """Take what has come; return False when the connection has ended."""
+        """Read and handle what has arrived; return False if the connection has ended."""
         assert self.connection is not None
         self._now = time.monotonic()
         try:

@@ -1,8 +1,8 @@
-"""Many subscribers come back at once, far behind: ``python -m tests.chaos.comeback`` prints what that costs.
+"""Many subscribers reconnect at once, far behind: ``python -m tests.chaos.comeback`` prints what that costs.
 
-The ones who come back run in a process of their own, at a lower priority: they stand for other machines.
+The returning subscribers run in another process at a lower priority, since they stand for other machines.
 
-Exit status: 0, 1 (somebody did not get everything in order, or the live flow suffered), 2 (wrong arguments).
+Exit status: 0, 1 (a subscriber did not get all events in order, or live events were too slow), 2 (wrong arguments).
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from tests.integration.payloads import MESSAGE
 from tests.integration.raw import RawClient
 from tests.sources.redis.server import Connection, RedisServer
 
-#: The live flow may be so many times slower meanwhile.
+#: How many times slower live events may be meanwhile (p99).
 ALLOWED: Final = 3.0
-#: Seconds that all have to get level.
+#: Seconds within which all subscribers must have caught up.
 PATIENCE: Final = 120.0
 _NUMBERS: Final = re.compile(rb'"n":(\d+)\}\0')
 _NICE: Final = 19
 
 
 class Follower:
-    """A subscriber that looks at nothing but the numbers of the events, which must follow one another: a million come.
+    """A subscriber that checks only that the events' numbers are consecutive, because a million come.
 
-    :ivar last: the number of the last event that came, or the one before the first that is to come
-    :ivar fault: what was wrong, or ""
+    :ivar last: the number of the last event; at first, the one before the first expected event
+    :ivar fault: what is wrong, or ""
     """
 
     def __init__(self, port: int, last: int, position: str | None) -> None:
@@ -51,13 +51,13 @@ class Follower:
         self._position = position
 
     def subscribe(self) -> socket.socket:
-        """Ask for the events; return the socket to wait for."""
+        """Send SUBSCRIBE; return the socket for a selector."""
         resume = {} if self._position is None else {"last-message-id": self._position}
         self._raw.send("SUBSCRIBE", {"id": "sub-0", "destination": MESSAGE, "receipt": "live", **resume})
         return self._raw.nonblocking()
 
     def read(self, connection: socket.socket) -> range:
-        """Take what has come; return the numbers."""
+        """Read what has arrived; return the numbers of the events."""
         try:
             data = connection.recv(1 << 18)
         except BlockingIOError:
@@ -82,9 +82,9 @@ class Follower:
 
 
 def come_back(port: int, position: str, last: int, upto: int, count: int) -> None:
-    """Connect and resume with ``count`` subscribers, as fast as that goes, when a line comes on the standard input.
+    """Wait for a line on standard input; then connect and resume with ``count`` subscribers as fast as possible.
 
-    Prints the seconds until all were level, how many were not or saw something wrong, and what that was.
+    Prints the seconds until all have caught up, how many have not or found a fault, and the faults.
     """
     sys.stdin.readline()
     begin = time.monotonic()
@@ -110,7 +110,7 @@ def come_back(port: int, position: str, last: int, upto: int, count: int) -> Non
 
 
 class Flow:
-    """Publishes at a steady rate, while many listen, and measures how long each delivery takes."""
+    """Publishes at a steady rate to many subscribers, and measures how long each delivery takes."""
 
     def __init__(self, port: int, redis: Connection, listeners: int, rate: float, next_number: int) -> None:
         self._redis = redis
@@ -124,9 +124,9 @@ class Flow:
         self._due = time.monotonic() + 1
 
     def measure(self, goes_on: Sequence[subprocess.Popen[str]], seconds: float) -> list[float]:
-        """Return the seconds of all deliveries within a time, or while processes run.
+        """Return the seconds that each delivery took, for ``seconds`` and while any process of ``goes_on`` runs.
 
-        Raises ``AssertionError`` if a listener does not get every event in order.
+        Raises ``AssertionError`` if a subscriber does not get every event in order.
         """
         taken: list[float] = []
         end = time.monotonic() + seconds
@@ -148,7 +148,7 @@ class Flow:
 
 
 class Memory:
-    """Looks at a node's resident memory all the time."""
+    """Records the peak of a node's resident memory."""
 
     def __init__(self, node: Node) -> None:
         self.most = node.resident
@@ -162,22 +162,22 @@ class Memory:
             self.most = max(self.most, self._node.resident)
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop recording."""
         self._ends.set()
         self._thread.join()
 
 
 def percentile(values: Sequence[float], part: float) -> float:
-    """Return what ``part`` of the values are not above."""
+    """Return the percentile ``part`` (0 to 1) of the values."""
     return sorted(values)[min(len(values) - 1, int(len(values) * part))]
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do it and print the figures; return the exit status."""
+    """Run the scenario and print the figures; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.comeback", description=__doc__)
-    parser.add_argument("--returning", type=int, default=200, metavar="N", help="how many come back (200)")
-    parser.add_argument("--behind", type=int, default=5000, metavar="N", help="by how many events (5000)")
-    parser.add_argument("--live", type=int, default=100, metavar="N", help="how many others are live (100)")
+    parser.add_argument("--returning", type=int, default=200, metavar="N", help="subscribers that come back (200)")
+    parser.add_argument("--behind", type=int, default=5000, metavar="N", help="events that they missed (5000)")
+    parser.add_argument("--live", type=int, default=100, metavar="N", help="live subscribers beside them (100)")
     parser.add_argument("--rate", type=float, default=50, metavar="N", help="live events per second (50)")
     wanted = parser.parse_args(arguments)
     redis = RedisServer()
@@ -197,7 +197,7 @@ def main(arguments: Sequence[str]) -> int:
             cwd=TREE,
             env=environment(),
         )
-        flow.measure((), 3)  # until that has come up, and everything is warm
+        flow.measure((), 3)  # until the process has started, and everything is warm
         before = flow.measure((), 15)
         resident = node.resident
         memory = Memory(node)

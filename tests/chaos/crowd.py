@@ -1,4 +1,4 @@
-"""All clients in one thread: it reads what comes, and lets some come and go."""
+"""All clients in one thread, which reads for them and lets some disconnect and come back."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from tests.chaos.background import Background
 from tests.chaos.client import Client
 from tests.chaos.ledger import History
 
-#: Connections whose opening is under way at once.
+#: The most connections that are being opened at a time.
 OPENING: Final = 20
-#: Seconds between two looks at what has come.
+#: Seconds between two comparisons with the ledger.
 CHECK_EVERY: Final = 0.2
 
 
 class Crowd:
     """The clients.
 
-    :ivar restlessness: how often per second a client goes, or leaves a destination, of itself
+    :ivar restlessness: how often per second a client disconnects or resubscribes without a fault
     """
 
     def __init__(self, count: int, ports: Sequence[int], histories: Sequence[History], random: Random) -> None:
@@ -39,7 +39,7 @@ class Crowd:
         self._thread = Background("the crowd", self._run)
 
     def start(self) -> None:
-        """Have all connect, and come back whenever their connection ends."""
+        """Let all clients connect, and reconnect whenever their connection ends."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -47,7 +47,7 @@ class Crowd:
         self._thread.stop(30)
 
     def wait(self, reached: Callable[[Client], bool], patience: float) -> list[Client]:
-        """Wait until this is true for all; return those for whom it isn't after ``patience`` seconds."""
+        """Wait until ``reached`` is true for all; return the clients for which it isn't after ``patience`` seconds."""
 
         def lacking() -> list[Client]:
             return [client for client in self.clients if not reached(client)]
@@ -56,7 +56,7 @@ class Crowd:
         return lacking()
 
     def wait_until(self, condition: Callable[[], bool], patience: float) -> bool:
-        """Wait until this is true at one of the looks; return False if it isn't after ``patience`` seconds."""
+        """Wait until the condition is true after a comparison; return False if it isn't after ``patience`` seconds."""
         with self._looked:
             self._looked.wait_for(lambda: self._is_over or condition(), patience)
         return condition()

@@ -1,7 +1,7 @@
-"""Sentinel among the faults: what happens to its servers, and what must be true of what clients got.
+"""Faults with Sentinel: what happens to its servers, and what must be true of the clients' events.
 
-A publisher that waits for a replica loses nothing, and nobody is told of a gap. Events that went with their master must
-be told to whoever got them, before anything that comes after them.
+A publisher that waits for a replica loses nothing, and no client hears of a gap. If events are lost with their master,
+the clients that got them must hear of a gap before they get later events.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from tests.chaos.verdict import BaseJudge, Verdict
 from tests.sources.redis.cluster import Cluster, wait_until
 from tests.sources.redis.server import RedisServer
 
-#: Events of each destination that go with a master.
+#: Events of each destination that are lost with a master.
 DOOMED: Final = 5
 
 
 class FailoverStage(Stage):
-    """The stage, with a cluster in place of the one Redis.
+    """The stage with a cluster in place of one Redis.
 
     :ivar cluster: the cluster
-    :ivar careful: who publishes
+    :ivar careful: the publisher
     """
 
     def make_redis(self) -> RedisServer:
@@ -39,13 +39,13 @@ class FailoverStage(Stage):
         return self.cluster.servers[0]
 
     def make_node(self, plant: str) -> Node:
-        """Start a node that asks the sentinels."""
+        """Start a node that follows the sentinels."""
         return Node(
             self.redis.port, plant, is_linked=False, source=f"redis+sentinel://{self.cluster.url}?prefix={PREFIX}"
         )
 
     def make_feed(self, rate: float, random: Random) -> None:
-        """Make the histories and who publishes."""
+        """Make the histories and the publisher."""
         unsure = [UnsureHistory(destination) for destination in DESTINATIONS]
         self.histories = [*unsure]
         self.publisher = self.careful = CarefulPublisher(self.cluster, unsure, rate, random)
@@ -56,7 +56,7 @@ class FailoverStage(Stage):
         self.cluster.close()
 
     def mend(self, old: RedisServer) -> None:
-        """Let a master that was replaced follow the new one, as the sentinels will tell it, too; wait for all."""
+        """Make a replaced master follow the new one, as the sentinels do later, too; wait until all are in step."""
         new = self.cluster.wait_for_another(old)
         if not old.is_running:
             old.start()
@@ -79,7 +79,7 @@ def _kill_master(stage: Stage) -> None:
 
 
 def _stop_master(stage: Stage) -> None:
-    """Let it sleep until another one is there; it wakes up as a master."""
+    """Stop the master until it is replaced; when it continues, it still believes it is the master."""
     with stage.outage():
         master = _stage(stage).cluster.master
         master.pause()
@@ -90,7 +90,7 @@ def _stop_master(stage: Stage) -> None:
 
 
 def _ask_for_failover(stage: Stage) -> None:
-    """As publishing.rst says: a master that lives would go on to take events that only the other replica gets."""
+    """Follow publishing.rst: pause writes first, or the old master would take events that the new one lacks."""
     with stage.outage():
         master = _stage(stage).cluster.master
         connection = master.connect()
@@ -101,7 +101,7 @@ def _ask_for_failover(stage: Stage) -> None:
 
 
 def _lose(stage: Stage) -> None:
-    """Let the master die with events that no replica has."""
+    """Kill the master while it has events that no replica has."""
     cluster, publisher = _stage(stage).cluster, _stage(stage).careful
     with stage.outage(), publisher.alone():
         publisher.settle_now()
@@ -114,7 +114,7 @@ def _lose(stage: Stage) -> None:
         had = [(node, node.received) for node in stage.nodes]
         wanted = [(node, count + DOOMED * len(DESTINATIONS)) for node, count in had if count is not None]
         publisher.doom(DOOMED)
-        # A node that lacks clients for one of them gets fewer.
+        # A node without clients for one of the destinations gets fewer.
         with suppress(AssertionError):
             wait_until(lambda: all((node.received or 0) >= count for node, count in wanted), within=stage.slack)
         master.kill()
@@ -161,7 +161,7 @@ FAULTS: Final = (
 
 
 class FailoverJudge(BaseJudge):
-    """The judge of masters that come and go."""
+    """The judge of failovers."""
 
     def __init__(self, stage: FailoverStage) -> None:
         super().__init__(stage)
@@ -194,7 +194,7 @@ class FailoverJudge(BaseJudge):
 
 
 def _doomed(client: Client) -> list[tuple[str, Id, float]]:
-    """Return the events that a client got and that were lost: destination, id, and when it got them."""
+    """Return the lost events that a client got: destination, id, and when it got them."""
     return [
         (feed.history.destination, event_id, when)
         for feed in client.feeds

@@ -1,4 +1,4 @@
-"""The faults: what happens to Redis, to the links, to the nodes and to the clients."""
+"""The faults of Redis, the links, the nodes and the clients."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tests.sources.redis.server import Word
 
 
 class Fault(NamedTuple):
-    """Something that goes wrong, for a while.
+    """A fault that lasts for a while.
 
-    :ivar inject: does it, and undoes it
-    :ivar is_of_redis: whether it happens to Redis itself; of these only one may happen at once
-    :ivar weight: how often it comes among others
+    :ivar inject: causes the fault, and ends it
+    :ivar is_of_redis: whether it is a fault of Redis itself; only one of these may happen at a time
+    :ivar weight: how often it is chosen, relative to others
     """
 
     name: str
@@ -40,7 +40,7 @@ def _stop_redis(stage: Stage) -> None:
 
 
 def _unread(stage: Stage) -> int:
-    """Return how many events are to be destroyed before anybody can read them: often none."""
+    """Return the number of events to destroy before anybody can read them: often none."""
     return stage.random.choice((0, 0, 1, 3, 20))
 
 

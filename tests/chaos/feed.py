@@ -6,16 +6,18 @@ from tests.chaos.ledger import Cursor, History
 
 
 class Feed:
-    """The runs of a subscription, and where the present one stands.
+    """The runs of a subscription, and the state of the present one.
 
-    :ivar cursor: follows the present run; None before the first subscription
-    :ivar runs: all runs but the present one
+    A run is the series of events from one RECEIPT on; a resume that is recovered continues it.
+
+    :ivar cursor: the present run; None before the first subscription
+    :ivar runs: all earlier runs
     :ivar is_joining: whether a SUBSCRIBE waits for its RECEIPT
     :ivar is_live: whether a SUBSCRIBE has its RECEIPT
-    :ivar asked: the position that the last SUBSCRIBE named, or ""
-    :ivar forgets: whether the next SUBSCRIBE names none
-    :ivar last_id: the ``message-id`` from which this can be resumed, or "" before the first subscription
-    :ivar seen: the node that gave it, and when
+    :ivar asked: the position in the last SUBSCRIBE, or ""
+    :ivar forgets: whether the next SUBSCRIBE has no position
+    :ivar last_id: the ``message-id`` to resume after, or "" before the first subscription
+    :ivar seen: the node that gave ``last_id``, and when
     """
 
     def __init__(self, history: History) -> None:
@@ -37,7 +39,7 @@ class Feed:
         self.last_id, self.seen = wire_id, (node, when)
 
     def take(self, wire_id: str, number: int, node: int, when: float) -> None:
-        """Note what has come, in a run."""
+        """Add an event to the present run."""
         assert self.cursor is not None
         self.cursor.take(self.history.read(wire_id), number, when)
         self.last_id, self.seen = wire_id, (node, when)

@@ -1,4 +1,4 @@
-"""The truth: what was published, what was destroyed, and what a client must have got."""
+"""The ledger: which events were published and destroyed, and hence which a client must get."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Final, NamedTuple
 
 #: The two numbers of a stream entry's id.
 Id = tuple[int, int]
-#: A cursor names this many of the things that are wrong.
+#: The most faults that a cursor records.
 MOST_FAULTS: Final = 5
 
 
 def read_id(text: str) -> Id:
-    """Return the two numbers of an id, be it Redis' own or a ``message-id``."""
+    """Return the two numbers of an id of Redis or of a ``message-id``."""
     first, second = text.split("-")[-2:]
     return int(first), int(second)
 
 
 class Loss(NamedTuple):
-    """All entries up to one were destroyed.
+    """The destruction of all entries of a stream so far.
 
-    :ivar upto: the last id that had been given
-    :ivar when: monotonic time after it happened
-    :ivar is_told: whether Redis' counters still tell how many entries there were (XTRIM), so that who has read
-        all of them can know that nothing was missed; after DEL, FLUSHALL and SET nobody can
+    :ivar upto: the last id before it
+    :ivar when: monotonic time just after it
+    :ivar is_told: whether Redis' counters still show how many entries there were (XTRIM), so that a node that has read
+        all of them knows that nothing was missed; after DEL, FLUSHALL and SET it cannot know
     """
 
     upto: Id
@@ -33,10 +33,10 @@ class Loss(NamedTuple):
 
 
 class Hole(NamedTuple):
-    """Events that a client did not get, though it got later ones.
+    """Events that a client did not get, although it got later ones.
 
-    :ivar last: the id of the last of them
-    :ivar when: monotonic time at which the next one came
+    :ivar last: the id of the last missing event
+    :ivar when: monotonic time of the event after them
     """
 
     destination: str
@@ -46,10 +46,10 @@ class Hole(NamedTuple):
 
 
 class History:
-    """All acknowledged events of one destination, in their order; one thread writes, others may read.
+    """All acknowledged events of one destination, in order; one thread writes, others may read.
 
-    :ivar ids: of the entries
-    :ivar numbers: of the events, which are in their bodies
+    :ivar ids: the ids of the entries
+    :ivar numbers: the numbers in the events' bodies
     """
 
     def __init__(self, destination: str) -> None:
@@ -62,21 +62,21 @@ class History:
         return len(self.ids)
 
     def add(self, event_id: Id, number: int) -> None:
-        """Note an event that Redis acknowledged."""
+        """Add an event that Redis acknowledged."""
         if self.ids and event_id <= self.ids[-1]:
             raise AssertionError(f"Redis gave {event_id} after {self.ids[-1]}")
         self.numbers.append(number)
-        self.ids.append(event_id)  # last: its length is what readers go by
+        self.ids.append(event_id)  # last, because readers go by its length
 
     def read(self, wire_id: str) -> Id:
-        """Return the id within a ``message-id``."""
+        """Return the id in a ``message-id``."""
         return read_id(wire_id)
 
     def follow(self, wire_id: str, when: float) -> Cursor:
-        """Return a cursor that follows a run.
+        """Return a cursor that checks a run.
 
-        :param wire_id: the position that the RECEIPT named
-        :param when: it came, in monotonic time
+        :param wire_id: the position in the RECEIPT
+        :param when: monotonic time of the RECEIPT
         """
         return Cursor(self, self.read(wire_id))
 
@@ -91,17 +91,17 @@ class History:
         return max(0, bisect_right(self.ids, max(loss.upto for loss in losses)) - self.after(last))
 
     def losses_until(self, when: float) -> list[Loss]:
-        """Return what was destroyed before a time."""
+        """Return the losses before a time."""
         return [loss for loss in self.losses if loss.when <= when]
 
 
 class Cursor:
-    """Follows one run: from a position on, a client must get every event, once, in order.
+    """Checks one run: from a position on, a client must get every event once and in order.
 
-    :ivar last: the position, or the id of the last event that came
-    :ivar faults: what was wrong, in words, beside the holes; the first few
-    :ivar holes: events that did not come
-    :ivar checked: events that were compared with the ledger
+    :ivar last: the id of the last event; at first, the position
+    :ivar faults: the first few things that were wrong, apart from holes, as texts
+    :ivar holes: the events that did not come
+    :ivar checked: how many events were compared with the ledger
     """
 
     def __init__(self, history: History, position: Id) -> None:
@@ -116,16 +116,16 @@ class Cursor:
         self._told: list[float] = []
 
     def tell(self, when: float) -> None:
-        """Note that the client was told of a gap, and goes on: only what was lost may not come."""
+        """Record the notice of a gap; after it only lost events may be missing."""
         self._told.append(when)
 
     def take(self, event_id: Id, number: int, when: float) -> None:
-        """Note what a client got, and when; it may come before its publisher has the acknowledgement."""
+        """Record an event that the client got, and when; the ledger may get it later than the client."""
         self.last = event_id
         self._came.append((event_id, number, when))
 
     def check(self) -> None:
-        """Compare what came with the ledger, as far as that has got; for the thread that also takes."""
+        """Compare the recorded events with the ledger so far; call it only in the thread that calls :meth:`take`."""
         ids, came = self._history.ids, self._came
         end = len(ids)
         while self._at < end and ids[self._at] <= self._position:  # acknowledged late
@@ -139,7 +139,7 @@ class Cursor:
                 self._compare(event_id, number, when)
 
     def _compare(self, event_id: Id, number: int, when: float) -> None:
-        """Say what is wrong with an event that is not the next one, and go on behind it."""
+        """Record what is wrong with an event that is not the expected one, and continue after it."""
         ids, expected = self._history.ids, self._at
         index = bisect_left(ids, event_id)
         if index == len(ids) or ids[index] != event_id:
@@ -158,7 +158,7 @@ class Cursor:
 
     @property
     def is_level(self) -> bool:
-        """Whether everything that is in the ledger came, and was compared; but for what is told to be lost."""
+        """Whether all events of the ledger came and were compared, except those whose loss was reported."""
         if self._came:
             return False
         if self._at == len(self._history.ids):
@@ -168,7 +168,7 @@ class Cursor:
 
     @property
     def standing(self) -> str:
-        """Say how far it is, in words."""
+        """The state of the comparison, as text."""
         return (
             f"{self._history.destination}: at {self.last}, {len(self._history.ids) - self._at} events of the ledger "
             f"did not come, {len(self._came)} came that it doesn't have"

@@ -13,9 +13,9 @@ from tests.integration.wire import TEXT, decode, encode
 
 
 class Told(NamedTuple):
-    """A gap that the client was told of.
+    """A notice of a gap that the client got.
 
-    :ivar since: up to where nothing is missing
+    :ivar since: the last id before the gap
     """
 
     history: History
@@ -24,7 +24,7 @@ class Told(NamedTuple):
 
     @property
     def is_right(self) -> bool:
-        """Whether something after that was destroyed, or nobody can know."""
+        """Whether events after ``since`` were destroyed, or may have been."""
         losses = self.history.losses_until(self.when)
         return self.history.missed(self.since, losses) > 0 or any(not loss.is_told for loss in losses)
 
@@ -33,10 +33,10 @@ class Told(NamedTuple):
 
 
 class Listener(Client):
-    """A client that is told.
+    """A client that subscribes to ``/airyd/status``.
 
-    :ivar told: the gaps
-    :ivar states: how often it was told of the state of the sources
+    :ivar told: the notices of gaps
+    :ivar states: how many notices of the sources' state it got
     """
 
     _first_frames = (encode("SUBSCRIBE", {"id": "status", "destination": "/airyd/status"}),)
@@ -63,7 +63,7 @@ class Listener(Client):
                 feed.cursor.tell(self._now)
 
     def is_told(self, hole: Hole) -> bool:
-        """Say whether it was told of a gap after the loss of these events, and before it got later ones."""
+        """Return whether the notice of a gap came after the loss of these events and before later events."""
         lost = [loss.when for each in self.told for loss in each.history.losses if hole.last <= loss.upto]
         return any(
             told.history.destination == hole.destination and min(lost, default=hole.when) <= told.when <= hole.when
@@ -72,12 +72,12 @@ class Listener(Client):
 
     @property
     def closes(self) -> list[str]:
-        """Gaps that it should have been told of, and was closed for."""
+        """Gaps for which it was closed, although it should have got a notice."""
         return [f"closed for a gap: {each}" for each in self.endings if each.error == HISTORY_LOST]
 
 
 def let_some_listen(clients: list[Client], ports: Sequence[int], seed: int) -> None:
-    """Put a listener in the place of every other client."""
+    """Replace every second client by a listener."""
     for number, client in enumerate(clients[::2]):
         histories = [feed.history for feed in client.feeds]
         clients[2 * number] = Listener(ports, histories, Random(seed + number))

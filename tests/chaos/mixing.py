@@ -1,4 +1,4 @@
-"""Faults of several kinds at the same time, each at random, while clients come and go."""
+"""Random faults of several kinds at the same time, while clients disconnect and come back."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Final
 from tests.chaos.background import Background
 from tests.chaos.stage import Stage
 
-#: How often per second a client comes and goes of itself, and the seconds between two faults of a kind.
+#: How often per second a client disconnects without a fault, and the seconds between two faults of a kind.
 RESTLESSNESS: Final = 0.02
 PAUSES: Final = (0.5, 8.0)
 
 
 def mix(stage: Stage, seconds: float, seed: int, kinds: Sequence[Callable[[Random], None]]) -> None:
-    """Let faults happen for so many seconds.
+    """Inject faults for ``seconds`` seconds.
 
-    :param kinds: each lets one fault of its kind happen, and returns when it is over
+    :param kinds: functions that inject one fault of a kind, and return when it is over
     """
     stage.crowd.restlessness = RESTLESSNESS
     deadline = time.monotonic() + seconds

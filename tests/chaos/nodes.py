@@ -1,4 +1,4 @@
-"""The daemons of the harness: each reaches Redis by a link of its own, and may be killed and started again."""
+"""The daemons under test: each reaches Redis by its own link, and may be killed and restarted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.chaos.publisher import PREFIX
 from tests.integration.daemon import TWISTD, Daemon
 from tests.integration.proxy import Proxy
 
-#: The URL of a source that is one Redis, by Streams.
+#: The URL of a source that reads the streams of one Redis.
 STREAMS: Final = f"redis://127.0.0.1:{{port}}/0?prefix={PREFIX}"
 _GAP: Final = re.compile(r"^(\S+) .*events of \['(.+?)'\] may have been missed: (.*)$", re.MULTILINE)
 
@@ -22,7 +22,7 @@ _RECEIVED: Final = "events_received_total"
 
 
 class Gap(NamedTuple):
-    """A gap that a node spoke of in its log."""
+    """A gap that a node logged."""
 
     destination: str
     reason: str
@@ -30,7 +30,7 @@ class Gap(NamedTuple):
 
 
 class Life(NamedTuple):
-    """One process, from its start to its end, in monotonic time; ``end`` is infinite while it runs."""
+    """The life of one process: its start and end in monotonic time; ``end`` is infinite while it runs."""
 
     begin: float
     end: float
@@ -38,13 +38,13 @@ class Life(NamedTuple):
 
 
 class Node:
-    """One airyd.
+    """An airyd that can be killed and restarted.
 
-    :param is_linked: whether its way to Redis goes by a link that can be cut
-    :param source: its source's URL, with ``{port}`` for the port by which it reaches Redis
-    :param plant: a fault of :mod:`tests.chaos.plants` that is planted into it, or ""
-    :ivar port: where clients connect, also after a restart
-    :ivar link: its way to Redis
+    :param is_linked: whether its connection to Redis goes through a link that can be cut
+    :param source: the URL of its source, with ``{port}`` for the port of the link or of Redis
+    :param plant: a fault of :mod:`tests.chaos.plants` to plant into it, or ""
+    :ivar port: the port for clients, which stays the same
+    :ivar link: the proxy between it and Redis
     :ivar lives: its processes so far
     :ivar complaints: tracebacks and warnings in their logs
     """
@@ -71,12 +71,12 @@ class Node:
         return [self._source]
 
     def kill(self) -> None:
-        """End the process by SIGKILL."""
+        """Kill the process by SIGKILL."""
         os.kill(self._daemon.pid, signal.SIGKILL)
         self._over()
 
     def terminate(self) -> None:
-        """End the process by SIGTERM, which it must obey without an error."""
+        """Stop the process by SIGTERM; it must end with status 0."""
         self._daemon.terminate()
         status = self._over()
         if status != 0:
@@ -91,7 +91,7 @@ class Node:
         return status
 
     def gaps(self) -> list[Gap]:
-        """Return the gaps that the present process has spoken of."""
+        """Return the gaps that the present process logged."""
         offset = time.time() - time.monotonic()
         return [
             Gap(destination, reason, datetime.strptime(stamp, "%Y-%m-%dT%H:%M:%S%z").timestamp() - offset)
@@ -100,14 +100,14 @@ class Node:
 
     @property
     def log(self) -> str:
-        """What the present process has logged."""
+        """The log of the present process."""
         return self._daemon.log
 
     @property
     def received(self) -> int | None:
-        """How many events the present process has got from Redis; None while there is none that answers.
+        """How many events the present process got from Redis; None if it does not answer.
 
-        In a mixed run another fault may just have ended it.
+        In a mixed run another fault may have killed it.
         """
         try:
             return self._daemon.sums(_RECEIVED)[_RECEIVED]
@@ -121,6 +121,6 @@ class Node:
             return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
     def close(self) -> None:
-        """End all; what the last process said is kept."""
+        """Stop the process and the link; ``complaints`` are kept."""
         self.terminate()
         self.link.close()

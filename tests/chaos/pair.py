@@ -1,7 +1,7 @@
 """Two Redis, each with destinations of its own, and two nodes that read both: ``python -m tests.chaos.pair``.
 
-What happens to one Redis must be no matter for the destinations of the other; nodes that are restarted in turn, under
-load, lose nothing; and half of the clients listen to ``/airyd/status``, so that no gap ends their connection.
+A fault of one Redis must not affect the destinations of the other. Nodes that are restarted in turn, under load, lose
+nothing. Half of the clients subscribe to ``/airyd/status``, so that a gap does not end their connections.
 
 Exit status: 0, 1 (something was wrong), 2 (wrong arguments).
 """
@@ -27,7 +27,7 @@ from tests.integration.payloads import CHANNEL_CONNECTED, CHANNEL_DISCONNECTED, 
 from tests.integration.proxy import Proxy
 from tests.sources.redis.server import RedisServer
 
-#: What each Redis has, and how its source is asked for it.
+#: The destinations of each Redis, and the same as patterns for the URL of its source.
 SHARES: Final = (
     ((MESSAGE, CHANNEL_CONNECTED), f"{MESSAGE},{CHANNEL_CONNECTED}"),
     ((UNREAD_COUNT, CHANNEL_DISCONNECTED), f"/queue/unread-count,{CHANNEL_DISCONNECTED}"),
@@ -40,9 +40,9 @@ OF_NODES: Final = ("cut link", "black hole", "kill -9 node", "SIGTERM node", "ho
 
 
 class PairNode(Node):
-    """One airyd with two sources, each by a link of its own.
+    """An airyd with two sources, each with its own link.
 
-    :ivar link: the one of both that is cut when a link is
+    :ivar link: the link that the next fault of a link cuts
     """
 
     def __init__(self, ports: Sequence[int], plant: str) -> None:
@@ -52,21 +52,21 @@ class PairNode(Node):
         self.link = self.links[0]
 
     def sources(self) -> list[str]:
-        """Return the URLs of both."""
+        """Return the URLs of both sources."""
         return [
             f"redis://127.0.0.1:{link.port}/0?prefix={PREFIX}&destinations={patterns}"
             for link, (_, patterns) in zip(self.links, SHARES, strict=True)
         ]
 
     def close(self) -> None:
-        """End all; what the last process said is kept."""
+        """Stop the process and the links; ``complaints`` are kept."""
         self.terminate()
         for link in self.links:
             link.close()
 
 
 class Side:
-    """One Redis with its publisher and histories, as a fault of Redis sees the stage."""
+    """One Redis with its publisher and histories; it takes the stage's place for a fault of Redis."""
 
     def __init__(self, stage: PairStage, redis: RedisServer, names: Sequence[str], rate: float, random: Random) -> None:
         self.histories = [History(name) for name in names]
@@ -78,23 +78,23 @@ class Side:
 
 
 class Publishers:
-    """Those of both sides."""
+    """The publishers of both sides."""
 
     def __init__(self, sides: Sequence[Side]) -> None:
         self._sides = sides
 
     def start(self) -> None:
-        """Begin."""
+        """Start both."""
         for side in self._sides:
             side.publisher.start()
 
     @property
     def noted(self) -> int:
-        """How many events the ledgers have."""
+        """How many events both ledgers have."""
         return sum(side.publisher.noted for side in self._sides)
 
     def stop(self) -> None:
-        """Publish no more."""
+        """Stop both."""
         for side in self._sides:
             side.publisher.stop()
 
@@ -102,11 +102,11 @@ class Publishers:
 class PairStage(Stage):
     """The stage with two Redis.
 
-    :ivar sides: what happens to Redis happens to one of these
+    :ivar sides: both Redis; a fault of Redis happens to one of them
     """
 
     def make_feed(self, rate: float, random: Random) -> None:
-        """Start the other Redis, too; make the histories and who publishes, for each."""
+        """Start the second Redis; make the histories and a publisher for each."""
         servers = [self.redis, self.make_redis()]
         self.sides = [
             Side(self, redis, names, rate / len(SHARES), Random(random.random()))
@@ -120,7 +120,7 @@ class PairStage(Stage):
         return PairNode([side.redis.port for side in self.sides], plant)
 
     def suffer(self, name: str) -> None:
-        """Let a fault happen, to one Redis if it is one of Redis', or to one link."""
+        """Inject a fault into one of the Redis, or into the nodes with a random link for each."""
         if name in OF_REDIS:
             BY_NAME[name].inject(cast(Stage, self.random.choice(self.sides)))
             return
@@ -136,7 +136,7 @@ class PairStage(Stage):
 
 
 def roll(stage: Stage) -> None:
-    """Restart all nodes, one after the other, each when the one before it is ready again."""
+    """Restart all nodes, one after the other, each when the previous one is ready again."""
     for node in stage.nodes:
         stage.sleep(PAUSE)
         node.terminate()
@@ -144,7 +144,7 @@ def roll(stage: Stage) -> None:
 
 
 def judge(stage: PairStage, is_rolling: bool = False) -> Verdict:
-    """Return what there was; a rolling restart has no other ends than its own, and all resumes succeed."""
+    """Return the verdict; in a rolling restart only restarts end connections, and all resumes succeed."""
     verdict = Judge(stage).verdict()
     if is_rolling:
         verdict.faults += [f"an end by {reason}" for reason in verdict.endings if reason != RESTARTING]
@@ -153,7 +153,7 @@ def judge(stage: PairStage, is_rolling: bool = False) -> Verdict:
 
 
 def one_by_one(stage: PairStage, names: Sequence[str]) -> Verdict:
-    """Let faults happen one after the other."""
+    """Inject faults one after the other."""
 
     def act() -> None:
         for name in names:
@@ -178,17 +178,17 @@ def rolling(stage: PairStage, times: int) -> Verdict:
 
 
 def mixed(stage: PairStage, seconds: float, seed: int) -> Verdict:
-    """Let faults of one Redis and of all else happen at random, at the same time, to clients that come and go."""
+    """Inject random faults of one Redis and random other faults at the same time, while clients come and go."""
     kinds = [lambda random, names=names: stage.suffer(random.choice(names)) for names in (OF_REDIS, OF_NODES)]
     stage.play(lambda: mix(stage, seconds, seed, kinds))
     return judge(stage)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do what ``arguments`` ask for, and print what came of it; return the exit status."""
+    """Run what ``arguments`` ask for, and print the verdicts; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.pair", description=__doc__)
-    parser.add_argument("--times", type=int, default=3, metavar="N", help="how often all nodes are restarted (3)")
-    parser.add_argument("--mixed", type=float, default=120, metavar="SECONDS", help="how long faults are mixed (120)")
+    parser.add_argument("--times", type=int, default=3, metavar="N", help="rolling restarts (3)")
+    parser.add_argument("--mixed", type=float, default=120, metavar="SECONDS", help="length of the mixed run (120)")
     add_options(parser)
     wanted = parser.parse_args(arguments)
 

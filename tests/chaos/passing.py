@@ -1,4 +1,4 @@
-"""The ledger of Pub/Sub: what was published, in its order; its events have no ids but those that each node gives."""
+"""The ledger of Pub/Sub: the published events in order. Redis gives them no ids; each node gives its own."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Final
 
 from tests.chaos.ledger import Cursor, History, Hole, Id
 
-#: How the ids of Pub/Sub are written: the second part is hexadecimal.
+#: The base of the second part of Pub/Sub's ids.
 _DIGITS: Final = 16
 
 
 class PassingHistory(History):
-    """All events of one destination that were handed to Redis, in that order; one thread writes, others may read.
+    """All events of one destination that were sent to Redis, in order; one thread writes, others may read.
 
-    :ivar begun: when each was handed over, in monotonic time
-    :ivar is_certain: whether each was published; the others may have been, or not
-    :ivar settled: how many are known to be the one or the other
+    :ivar begun: monotonic time just before each was sent
+    :ivar is_certain: whether each was published for certain
+    :ivar settled: for how many ``is_certain`` is final
     """
 
     def __init__(self, destination: str) -> None:
@@ -27,7 +27,7 @@ class PassingHistory(History):
         self._indices: dict[int, int] = {}
 
     def send(self, number: int, when: float) -> None:
-        """Note an event that is about to be handed over."""
+        """Add an event that is about to be sent."""
         self.begun.append(when)
         self.is_certain.append(False)
         self._indices[number] = len(self.numbers)
@@ -35,32 +35,32 @@ class PassingHistory(History):
         self.ids.append((number, 0))
 
     def settle(self, is_certain: bool) -> None:
-        """Note what became of the first event of which that was unknown."""
+        """Record whether the first unsettled event was published for certain."""
         self.is_certain[self.settled] = is_certain
         self.settled += 1
 
     def index(self, number: int) -> int | None:
-        """Return the place of an event."""
+        """Return the index of an event; None if it was never sent."""
         return self._indices.get(number)
 
     def certain(self, begin: int, end: int) -> list[int]:
-        """Return the numbers of the events in these places that were surely published."""
+        """Return the numbers of those events in a range of indices that were published for certain."""
         return [self.numbers[index] for index in range(begin, end) if self.is_certain[index]]
 
     def read(self, wire_id: str) -> Id:
-        """Return what orders the ids of one node."""
+        """Return a value by which ids of one node are ordered."""
         epoch, digits, number = wire_id.split("-")[-3:]
         return (int(epoch) << 48) + int(digits, _DIGITS), int(number)
 
     def follow(self, wire_id: str, when: float) -> Cursor:
-        """Return a cursor that follows a run."""
+        """Return a cursor that checks a run."""
         return PassingCursor(self, self.read(wire_id), when)
 
 
 class PassingCursor(Cursor):
-    """Follows one run: all that was handed to Redis after its RECEIPT must come, once, in order.
+    """Checks one run: all events that were sent to Redis after its RECEIPT must come once and in order.
 
-    What was on its way at that time may come or not; from the first event on nothing may be left out.
+    Events that were in flight then may come or not; after the first one that comes, none may be missing.
     """
 
     def __init__(self, history: PassingHistory, position: Id, since: float) -> None:
@@ -74,7 +74,7 @@ class PassingCursor(Cursor):
         return bisect_right(self._passing.begun, self._since) if self._next is None else self._next
 
     def check(self) -> None:
-        """Compare what came with the ledger, as far as that is settled; for the thread that also takes."""
+        """Compare the recorded events with the settled ones; call it only in the thread that calls :meth:`take`."""
         history, came = self._passing, self._came
         while came:
             _, number, when = came[0]
@@ -96,14 +96,14 @@ class PassingCursor(Cursor):
 
     @property
     def is_level(self) -> bool:
-        """Whether everything that is in the ledger came, and was compared."""
+        """Whether all events of the ledger came and were compared."""
         history = self._passing
         end = len(history)
         return history.settled == end and not self._came and not history.certain(self._begin, end)
 
     @property
     def standing(self) -> str:
-        """Say how far it is, in words."""
+        """The state of the comparison, as text."""
         history = self._passing
         lacking = history.certain(self._begin, history.settled)
         return f"{history.destination}: at {self.last}, {len(lacking)} events of the ledger did not come: {lacking[:5]}"

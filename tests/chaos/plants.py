@@ -1,6 +1,6 @@
-"""Faults planted into a daemon, so that it can be seen that the harness finds them.
+"""Faults to plant into a daemon, to show that the harness finds them.
 
-Each is called in the daemon's process before ``twistd`` runs.
+Each function runs in the daemon's process before ``twistd``.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from airyd.sources.redis.reader import Reader
 from airyd.sources.redis.stream_position import ResumePoint, Stream, StreamInfo, end_of_stream, read_info
 from airyd.sources.redis.streams import RedisStreams
 
-#: The first two for either feed, then three for Streams, and one for Pub/Sub.
+#: Two for Streams and Pub/Sub, three for Streams, and one for Pub/Sub.
 PLANTS: Final = ("drop", "twice", "dollar", "blind", "newest", "mute")
-#: One event of so many is dropped, or delivered twice.
+#: One event in so many is dropped, or delivered twice.
 ONE_IN: Final = 1000
 
 
@@ -62,7 +62,7 @@ def _alter(times: int) -> None:
 
 
 def dollar() -> None:
-    """After a reconnect, read on from where the streams are, not after the last id that was read."""
+    """After a reconnect, continue at the end of the streams, not after the last id that was read."""
 
     class Forgetful(Reader):
         async def _check_counters(self, connection: RedisConnection, is_certain: bool) -> None:
@@ -76,17 +76,17 @@ def dollar() -> None:
 
 
 def blind() -> None:
-    """Say nothing of what is gone."""
+    """Report no gaps."""
 
     class Blind(RedisStreams):
         def _gap(self, stream: Stream, reason: str) -> None:
-            """Be silent."""
+            """Do nothing."""
 
     _plant(url, "RedisStreams", Blind)
 
 
 def newest() -> None:
-    """After a gap, read on from where the streams are, not from what they hold and was not sent."""
+    """After a gap, continue at the end of the streams, and skip the entries that they still have."""
 
     class Hasty(Reader):
         async def _find_resume_point(
@@ -98,11 +98,11 @@ def newest() -> None:
 
 
 def mute() -> None:
-    """Take a new subscription for the old one."""
+    """Do not notice that Redis' Pub/Sub subscription was interrupted."""
 
     class Mute(RedisPubSub):
         def subscribed(self) -> None:
-            if not self._epoch:  # the first
+            if not self._epoch:  # the first subscription
                 super().subscribed()
 
     _plant(url, "RedisPubSub", Mute)

@@ -1,4 +1,4 @@
-"""Publishes at a steady rate, whatever happens to Redis, and notes every event that was acknowledged."""
+"""Publishes at a steady rate, whatever happens to Redis, and enters acknowledged events in the ledger."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from tests.sources.redis.server import Connection, RedisServer, Refused, Word
 
 PREFIX: Final = "airyd:"
 MAXLEN: Final = 10_000
-#: Events in one pipeline at most; after a pause that is how it makes up for the time.
+#: The most events in a pipeline; after a pause several pipelines make up for the time.
 BURST: Final = 8
-#: Seconds that Redis may be stopped.
+#: Seconds to wait for a Redis that is stopped.
 PATIENCE: Final = 60.0
 _NUMBER: Final = re.compile(rb'"n":(\d+)\}')
 
@@ -31,23 +31,23 @@ def key_of(destination: str) -> str:
 
 
 def addition(destination: str, number: int) -> tuple[Word, ...]:
-    """Return the command of the contract with publishers."""
+    """Return the command that publishes an event (docs/publishing.rst)."""
     return ("XADD", key_of(destination), "MAXLEN", "~", MAXLEN, "*", "payload", body(destination, number))
 
 
 class _Sent(NamedTuple):
-    """An event on its way: it may have been added, or not."""
+    """An event in flight: Redis may have added it or not."""
 
     history: History
     number: int
 
 
 class Publisher:
-    """A publisher in a thread of its own, at ``rate`` events per second over all histories.
+    """A publisher in its own thread, with ``rate`` events per second in all histories together.
 
-    What destroys entries goes by :meth:`destroy`, so that the ledger knows exactly which those were.
+    Commands that destroy entries go through :meth:`destroy`, so that the ledger knows exactly which are lost.
 
-    :cvar _excuses: what may keep it from publishing
+    :cvar _excuses: the exceptions after which it tries again
     """
 
     _excuses: ClassVar[tuple[type[Exception], ...]] = (OSError,)
@@ -65,11 +65,11 @@ class Publisher:
         self._ends = self._thread.ends
 
     def start(self) -> None:
-        """Begin."""
+        """Start publishing."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Publish no more; what was on its way is in the ledger, if it was added."""
+        """Stop publishing; enter the events in flight that Redis added."""
         self._thread.stop(PATIENCE)
         with self._lock:
             self._settle()
@@ -128,7 +128,7 @@ class Publisher:
         self._uncertain = []
 
     def _settle(self) -> None:
-        """Have a connection, and find out what became of the events whose acknowledgement was lost with the last one.
+        """Connect if necessary, and find out which events without acknowledgement Redis added.
 
         :raises OSError: Redis can't be reached
         """
@@ -144,7 +144,7 @@ class Publisher:
         except Refused as refused:
             if str(refused).startswith("LOADING"):
                 raise ConnectionError(str(refused)) from None
-            entries = []  # something else is there: then nothing was added
+            entries = []  # the key is not a stream, so nothing was added
         for raw_id, fields in entries:
             found = _NUMBER.search(fields[1])
             if found and int(found[1]) in numbers:
@@ -152,12 +152,12 @@ class Publisher:
         self._uncertain = []
 
     def destroy(self, commands: Sequence[Sequence[Word]], among: Sequence[History], *, unread: int, told: bool) -> None:
-        """Carry out commands that destroy all entries of some histories, and note that.
-
-        :param unread: events per history that are added in the same transaction, so that no node can read them
-        :param told: whether the counters survive
+        """Carry out commands that destroy all entries of some histories, and record the losses.
 
         Redis must be reachable.
+
+        :param unread: events per history that are added in the same transaction, so that no node can read them
+        :param told: whether Redis' counters survive
         """
         with self._lock:
             self._settle()
@@ -169,9 +169,9 @@ class Publisher:
             self._note(replies[: len(additions)])
             now = time.monotonic()
             for history, info in zip(among, replies[len(additions) :], strict=False):
-                if not isinstance(info, hiredis.ReplyError):  # else there is nothing
+                if not isinstance(info, hiredis.ReplyError):  # else there is no stream
                     history.losses.append(Loss(_last(info), now, told))
-            # A stream that is made anew within the same millisecond would give the same ids again.
+            # A new stream within the same millisecond would have the same ids again.
             time.sleep(0.003)
 
 

@@ -1,7 +1,7 @@
-"""Pub/Sub among the faults: its stage, its faults, and what must be true of what its clients got.
+"""Faults with Pub/Sub: its stage, its faults, and what must be true of the clients' events.
 
-What it promises: within a run nothing is missing and nothing comes twice; a run ends with ``history lost`` when the
-node's connection to Redis has broken, and for no other reason of the feed's; ``recovered:true`` continues a run.
+Within a run no event is missing or comes twice. A run ends with ``history lost`` when the node's connection to Redis
+breaks, and for no other reason that lies in the feed. ``recovered:true`` continues a run.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from tests.chaos.passing import PassingHistory
 from tests.chaos.stage import DESTINATIONS, Stage
 from tests.chaos.verdict import AFTER_OUTAGE, BaseJudge, Verdict
 
-#: Events that a node keeps of a destination; a client that is further behind can't resume.
+#: Events of a destination that a node keeps; a client that is further behind can't resume.
 HISTORY: Final = 1000
 
 
 class PassingStage(Stage):
-    """The stage, with channels in place of streams.
+    """The stage with channels in place of streams.
 
     :ivar passing: the histories
     """
@@ -30,18 +30,18 @@ class PassingStage(Stage):
     has_listeners = False
 
     def make_node(self, plant: str) -> Node:
-        """Start a node that subscribes."""
+        """Start a node with Pub/Sub."""
         return Node(self.redis.port, plant, source=f"{STREAMS}&mode=pubsub")
 
     def make_feed(self, rate: float, random: Random) -> None:
-        """Make the histories and who publishes."""
+        """Make the histories and the publisher."""
         self.passing = [PassingHistory(destination) for destination in DESTINATIONS]
         self.histories = [*self.passing]
         self.publisher = Announcer(self.redis, self.passing, rate, random)
 
 
 def _kill_subscriptions(stage: Stage) -> None:
-    """Let Redis end the connections by which events come, as it does with those that read too slowly."""
+    """Let Redis close the nodes' Pub/Sub connections, as it does when they read too slowly."""
     with stage.outage():
         connection = stage.redis.connect()
         connection.call("CLIENT", "KILL", "TYPE", "pubsub")
@@ -49,7 +49,7 @@ def _kill_subscriptions(stage: Stage) -> None:
 
 
 def _cut_link(stage: Stage) -> None:
-    """Cut a link; even the shortest interruption is one."""
+    """Cut a link; with Pub/Sub even the shortest cut is an outage."""
     with stage.outage():
         BY_NAME["cut link"].inject(stage)
 
@@ -81,7 +81,7 @@ class PassingJudge(BaseJudge):
         node, when = refusal.seen
         if node != refusal.node:
             return True
-        about = self._stage.slack  # a second, where it is measured
+        about = self._stage.slack  # a second when times are measured
         if any(when - about < life.end < refusal.when + about for life in self._stage.nodes[node].lives):
             return True
         history = next(each for each in self._passing if each.destination == refusal.destination)

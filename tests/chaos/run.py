@@ -1,4 +1,4 @@
-"""Run the faults (``make chaos``): each alone, then all mixed at random.
+"""Run the faults (``make chaos``): each kind alone, then all kinds mixed at random.
 
 Exit status: 0, 1 (something was wrong), 2 (wrong arguments).
 """
@@ -23,14 +23,14 @@ from tests.chaos.pubsub import PassingJudge, PassingStage
 from tests.chaos.stage import Stage
 from tests.chaos.verdict import Judge, Verdict
 
-#: Seconds between two faults, when they come one after the other.
+#: Seconds between two faults that happen one after the other.
 PAUSE: Final = 3.0
-#: What of a long list of what was wrong is shown.
+#: The most faults of a verdict that are printed.
 SHOWN: Final = 12
 
 
 class Feed(NamedTuple):
-    """One kind of feed: its stage, what may happen on it, and who judges what came of it."""
+    """One kind of feed: its stage, its possible faults, and its judge."""
 
     stage: type[Stage]
     faults: Sequence[Fault]
@@ -45,13 +45,13 @@ FEEDS: Final = {
 
 
 class Plan(NamedTuple):
-    """How much there is of everything.
+    """The parameters of a run.
 
     :ivar rate: events per second
-    :ivar scale: what the lengths of faults are multiplied by
+    :ivar scale: a factor for the lengths of faults
     :ivar plant: a fault within airyd itself (:mod:`tests.chaos.plants`), or ""
-    :ivar feed: which one of :data:`FEEDS`
-    :ivar slack: what the seconds within which something must happen are multiplied by
+    :ivar feed: a key of :data:`FEEDS`
+    :ivar slack: a factor for the time limits
     """
 
     clients: int
@@ -64,11 +64,11 @@ class Plan(NamedTuple):
 
     @property
     def faults(self) -> Sequence[Fault]:
-        """What may happen."""
+        """The possible faults."""
         return FEEDS[self.feed].faults
 
     def play(self, act: Callable[[Stage], None]) -> Verdict:
-        """Start everything, do something with it, end everything, and judge."""
+        """Start everything, call ``act``, end everything; return the verdict."""
         feed = FEEDS[self.feed]
         stage = feed.stage(
             clients=self.clients,
@@ -83,7 +83,7 @@ class Plan(NamedTuple):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do what ``arguments`` ask for, and print what came of it; return the exit status."""
+    """Run what ``arguments`` ask for, and print the verdicts; return the exit status."""
     wanted = _options(arguments)
     plan = Plan(wanted.clients, wanted.rate, wanted.seed, wanted.scale, wanted.plant, wanted.feed)
     sys.stdout.write(f"{plan}\n")
@@ -101,25 +101,25 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         prog="python -m tests.chaos", description="Faults on real processes: each alone, then all mixed."
     )
     names = sorted({fault.name for feed in FEEDS.values() for fault in feed.faults})
-    parser.add_argument("--feed", choices=list(FEEDS), default="stream", help="what the events come by (stream)")
-    parser.add_argument("--fault", action="append", choices=names, help="of those alone only this (repeatable)")
-    parser.add_argument("--times", type=int, default=3, metavar="N", help="how often each comes when alone (3)")
-    parser.add_argument("--mixed", type=float, default=600, metavar="SECONDS", help="how long all are mixed (600)")
+    parser.add_argument("--feed", choices=list(FEEDS), default="stream", help="the kind of feed (stream)")
+    parser.add_argument("--fault", action="append", choices=names, help="run only this fault alone (repeatable)")
+    parser.add_argument("--times", type=int, default=3, metavar="N", help="how often each fault runs alone (3)")
+    parser.add_argument("--mixed", type=float, default=600, metavar="SECONDS", help="length of the mixed run (600)")
     add_options(parser)
-    parser.add_argument("--plant", choices=PLANTS, default="", help="a fault within airyd, which must be found")
+    parser.add_argument("--plant", choices=PLANTS, default="", help="a fault within airyd, which the run must find")
     return parser.parse_args(arguments)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of a stage."""
-    parser.add_argument("--clients", type=int, default=60, metavar="N", help="how many clients there are (60)")
+    parser.add_argument("--clients", type=int, default=60, metavar="N", help="number of clients (60)")
     parser.add_argument("--rate", type=float, default=260, metavar="N", help="events per second (260)")
-    parser.add_argument("--seed", type=int, default=int(time.time()), metavar="N", help="repeats a run, about")
+    parser.add_argument("--seed", type=int, default=int(time.time()), metavar="N", help="repeats a run roughly")
     parser.add_argument("--scale", type=float, default=1, metavar="X", help="how long faults last: 0.1 is a tenth")
 
 
 def show(name: str, verdict: Verdict, more: str = "") -> bool:
-    """Print a verdict; say whether all is well."""
+    """Print a verdict; return whether it has no faults."""
     sys.stdout.write(f"{name}: {verdict}{more}\n")
     for fault in verdict.faults[:SHOWN]:
         sys.stdout.write(f"    {fault}\n")
@@ -130,7 +130,7 @@ def show(name: str, verdict: Verdict, more: str = "") -> bool:
 
 
 def one_by_one(faults: Sequence[Fault], plan: Plan) -> Verdict:
-    """Let faults happen one after the other."""
+    """Inject faults one after the other."""
 
     def act(stage: Stage) -> None:
         for fault in faults:
@@ -142,7 +142,7 @@ def one_by_one(faults: Sequence[Fault], plan: Plan) -> Verdict:
 
 
 def mixed(seconds: float, plan: Plan) -> Verdict:
-    """Let faults of Redis and all others happen at random, at the same time, to clients that come and go."""
+    """Inject random faults of Redis and random other faults at the same time, while clients come and go."""
     kinds = [[fault for fault in plan.faults if fault.is_of_redis is is_of_redis] for is_of_redis in (True, False)]
 
     def act(stage: Stage) -> None:

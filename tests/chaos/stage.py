@@ -1,4 +1,4 @@
-"""All that plays: one Redis, two nodes with their links, a publisher and its ledger, many clients."""
+"""The processes and clients of a run: one Redis, two nodes with links, a publisher with its ledger, many clients."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from tests.sources.redis.server import DURABLE, RedisServer
 
 NODES: Final = 2
 DESTINATIONS: Final = (MESSAGE, UNREAD_COUNT, CHANNEL_CONNECTED)
-#: Seconds that everybody has at the end to get what is missing.
+#: Seconds at the end within which all clients must get the missing events.
 LEVEL_PATIENCE: Final = 40.0
 
 
 class Stage:
-    """Starts all, and ends all.
+    """Starts and ends all processes and clients.
 
-    :param scale: what the lengths of faults are multiplied by
-    :param slack: what the seconds within which something must happen are multiplied by: 1 where they are measured
-    :param plant: a fault within airyd, which must be found
-    :cvar has_listeners: whether every other client listens to ``/airyd/status``
-    :ivar outages: when a node could not reach Redis, or a stream there was none, in monotonic time
-    :ivar unlevel: what those clients lack who are not level when :meth:`calm` is over
+    :param scale: a factor for the lengths of faults
+    :param slack: a factor for the time limits; 1 if they are measured
+    :param plant: a fault within airyd, which the run must find
+    :cvar has_listeners: whether every second client subscribes to ``/airyd/status``
+    :ivar outages: monotonic times of the beginning and end of outages: Redis, or a stream, was not available
+    :ivar unlevel: the clients that lack events after :meth:`calm`, as texts
     """
 
     has_listeners = True
@@ -59,11 +59,11 @@ class Stage:
 
     @property
     def listeners(self) -> list[Listener]:
-        """Those clients that are told of gaps."""
+        """The clients that subscribe to ``/airyd/status``."""
         return [client for client in self.crowd.clients if isinstance(client, Listener)]
 
     def make_redis(self) -> RedisServer:
-        """Start what the events come by."""
+        """Start the Redis."""
         return RedisServer(*DURABLE)
 
     def make_node(self, plant: str) -> Node:
@@ -71,25 +71,25 @@ class Stage:
         return Node(self.redis.port, plant)
 
     def make_feed(self, rate: float, random: Random) -> None:
-        """Make the histories and who publishes."""
+        """Make the histories and the publisher."""
         self.histories = [History(destination) for destination in DESTINATIONS]
         self.publisher = Publisher(self.redis, self.histories, rate, random)
 
     def begin(self) -> None:
-        """Let everybody come, and then the events."""
+        """Let all clients subscribe, then start the events."""
         self.crowd.start()
         late = self.crowd.wait(lambda client: client.is_live, LEVEL_PATIENCE * self.slack)
         if late:
-            raise AssertionError(f"{len(late)} clients did not come: {[client.wrong for client in late[:3]]}")
+            raise AssertionError(f"{len(late)} clients did not subscribe: {[client.wrong for client in late[:3]]}")
         self.publisher.start()
 
     def sleep(self, seconds: float) -> None:
-        """Wait for as long as a fault of so many seconds takes here."""
+        """Sleep for ``seconds`` times :attr:`scale`."""
         time.sleep(seconds * self.scale)
 
     @contextmanager
     def outage(self) -> Iterator[None]:
-        """Note the time meanwhile as one in which nodes may have to wait for Redis."""
+        """Record an outage for the duration of the ``with`` block."""
         begin = time.monotonic()
         place = len(self.outages)
         self.outages.append((begin, float("inf")))
@@ -99,10 +99,10 @@ class Stage:
             self.outages[place] = (begin, time.monotonic())
 
     def calm(self) -> None:
-        """End the publishing, and let everybody get level."""
+        """Stop the publisher, and let all clients catch up."""
         self.crowd.restlessness = 0.0
         self.publisher.stop()
-        patience = LEVEL_PATIENCE * (1 if self._plant else self.slack)  # with a plant some may never get level
+        patience = LEVEL_PATIENCE * (1 if self._plant else self.slack)  # with a planted fault some may never catch up
         late = self.crowd.wait(lambda client: client.is_level or self._is_found(), patience)
         for client in late:
             standing = [feed.cursor.standing for feed in client.feeds if feed.cursor is not None]
@@ -112,16 +112,16 @@ class Stage:
             client.check()
 
     def _is_found(self) -> bool:
-        """Say whether a planted fault is found, so that nobody has to wait for more."""
+        """Return whether a planted fault was found, so that nothing more is waited for."""
         return bool(self._plant) and any(client.holes or client.faults for client in self.crowd.clients)
 
     def wait_for_events(self, count: int) -> None:
-        """Wait until so many events are published, however long that takes."""
+        """Wait until ``count`` events are published."""
         if not self.crowd.wait_until(lambda: self.publisher.noted >= count, LEVEL_PATIENCE * self.slack):
             raise AssertionError(f"only {self.publisher.noted} of {count} events were published")
 
     def play(self, act: Callable[[], None]) -> None:
-        """Begin, do something, and end everything, whatever that brings."""
+        """Start everything, call ``act``, and end everything, even after an exception."""
         try:
             self.begin()
             act()

@@ -1,4 +1,4 @@
-"""The ledger over Sentinel: what went with its master may come, and then nothing behind it."""
+"""The ledger for Sentinel: an event that was lost with its master may come, but none after it without a notice."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NAME = "/queue/message"
 
 
 class UnsureTests(SynchronousTestCase):
-    """A run from the position 2-0, of a history with 1-0 to 5-0, and 50 to 52 that went with their master."""
+    """A run from the position 2-0 in a history with 1-0 to 5-0; the events 50 to 52 were lost with their master."""
 
     def setUp(self) -> None:
         self.history = UnsureHistory(NAME)
@@ -19,7 +19,7 @@ class UnsureTests(SynchronousTestCase):
         self.history.doomed = {50, 51, 52}
 
     def follow(self, *came: int) -> UnsureCursor:
-        """Return a cursor after these events came, one after the other."""
+        """Return a cursor that got these events, one after the other."""
         cursor = self.history.follow("c102d7ca-2-0", 0.0)
         for when, number in enumerate(came):
             cursor.take((number, 0), number, float(when))
@@ -35,6 +35,6 @@ class UnsureTests(SynchronousTestCase):
         self.assertEqual((cursor.faults, cursor.holes, cursor.is_level), ([], [], True))
         self.assertEqual(cursor.doomed, [((50, 0), 3.0), ((51, 0), 4.0)])
 
-    def test_something_behind_them(self) -> None:
+    def test_an_event_after_them(self) -> None:
         (fault,) = self.follow(3, 50, 4, 5).faults[:1]
         self.assertEqual(fault, f"{NAME}: (4, 0) (number 4) after (50, 0), which was lost, and not told")

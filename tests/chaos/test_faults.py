@@ -1,4 +1,4 @@
-"""Every fault once, shorter than in ``make chaos``, on two daemons, a Redis and a crowd of clients."""
+"""Every fault once, shorter than in ``make chaos``, with two daemons, a Redis and a crowd of clients."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ PLAN = Plan(clients=24, rate=200, seed=4, scale=0.15, plant="", slack=10)
 
 @pytest.mark.integration
 class FaultsTests(SynchronousTestCase):
-    """What ``make chaos`` does, in small."""
+    """A small ``make chaos``."""
 
     def test_each_once(self) -> None:
-        """Every client gets every event, or is told that it can't, and for no other reason loses its connection."""
+        """Every client gets every event or learns that some are lost, and is closed for no other reason."""
         verdict = one_by_one(FAULTS, PLAN)
         self.assertEqual(verdict.faults, [], str(verdict))
         self.assertGreater(verdict.events, 0)
@@ -26,24 +26,24 @@ class FaultsTests(SynchronousTestCase):
         self.assertGreater(verdict.told, 0)
 
     def test_it_can_fail(self) -> None:
-        """A daemon that now and then loses an event is found out."""
+        """A daemon that occasionally loses an event is found."""
         verdict = PLAN._replace(plant="drop", rate=1500).play(lambda stage: stage.wait_for_events(4 * ONE_IN))
         self.assertRegex("\n".join(verdict.faults), A_LOSS)
 
-    def test_what_is_left_out_at_a_gap(self) -> None:
-        """A daemon that goes on at the end of a stream, and leaves out what Redis has, is found out."""
+    def test_events_left_out_at_a_gap(self) -> None:
+        """A daemon that continues at the end of a stream, and skips events that Redis has, is found."""
         verdict = one_by_one([BY_NAME["FLUSHALL"]] * 3, PLAN._replace(plant="newest"))
         self.assertRegex("\n".join(verdict.faults), A_LOSS)
 
 
 @pytest.mark.integration
 class PubSubTests(SynchronousTestCase):
-    """The same over Pub/Sub, with the promises that it has."""
+    """The same with Pub/Sub and its promises."""
 
     plan = PLAN._replace(feed="pubsub")
 
     def test_each_once(self) -> None:
-        """Within a run nothing is missing; a run ends with the connection to Redis, and for no other reason."""
+        """Within a run no event is missing; only a broken connection to Redis ends a run."""
         verdict = one_by_one([*self.plan.faults, BY_NAME["hop"], BY_NAME["hop"]], self.plan)
         self.assertEqual(verdict.faults, [], str(verdict))
         self.assertGreater(verdict.events, 0)
@@ -51,33 +51,33 @@ class PubSubTests(SynchronousTestCase):
         self.assertGreater(verdict.unprovable, 0)
 
     def test_it_can_fail(self) -> None:
-        """A daemon that says nothing of a broken connection is found out."""
+        """A daemon that does not report a broken connection is found."""
         verdict = one_by_one([BY_NAME["cut link"]] * 3, self.plan._replace(plant="mute", rate=1000, scale=0.3))
         self.assertRegex("\n".join(verdict.faults), A_LOSS)
 
 
 @pytest.mark.integration
 class FailoverTests(SynchronousTestCase):
-    """The same over Sentinel: masters are killed, and what went with one is told."""
+    """The same with Sentinel: masters are killed, and the loss of their events is reported."""
 
     plan = PLAN._replace(feed="sentinel", scale=0.3)
 
     def faults(self, *names: str) -> list[Fault]:
-        """Return those that are so called."""
+        """Return the faults with these names."""
         return [fault for fault in self.plan.faults if fault.name in names]
 
     def test_a_master_is_killed(self) -> None:
-        """A publisher that waits for a replica loses nothing, and no client loses its connection."""
+        """A publisher that waits for a replica loses nothing, and no client is closed."""
         verdict = one_by_one(self.faults("kill -9 master"), self.plan)
         self.assertEqual((verdict.faults, dict(verdict.endings)), ([], {}), str(verdict))
         self.assertGreater(verdict.events, 0)
 
-    def test_events_go_with_a_master(self) -> None:
-        """Whoever got them is told; and a daemon that doesn't is found out."""
+    def test_events_are_lost_with_a_master(self) -> None:
+        """Clients that got the lost events hear of it; a daemon that reports nothing is found."""
         verdict = one_by_one(self.faults("lose with the master"), self.plan)
         self.assertEqual(verdict.faults, [], str(verdict))
         self.assertGreater(verdict.missed, 0)
         self.assertGreater(verdict.told, 0)
         verdict = one_by_one(self.faults("lose with the master"), self.plan._replace(plant="blind"))
-        # It goes on, blind to the loss; or it waits for ids that the new master doesn't reach, and never goes on.
+        # It continues and reports no loss, or waits for ever for ids that the new master doesn't have.
         self.assertRegex("\n".join(verdict.faults), f"which was lost, and not told|{A_LOSS}")

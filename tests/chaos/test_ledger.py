@@ -1,4 +1,4 @@
-"""The ledger's own tests: each thing that may be wrong with what a client got is named."""
+"""The ledger names each fault in a client's events."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NAME = "/queue/message"
 
 
 class CursorTests(SynchronousTestCase):
-    """A run from the position 2-0, of a history with 1-0 to 9-0."""
+    """A run from the position 2-0 in a history with 1-0 to 9-0."""
 
     def setUp(self) -> None:
         self.history = History(NAME)
@@ -18,7 +18,7 @@ class CursorTests(SynchronousTestCase):
             self.history.add((number, 0), number)
 
     def follow(self, *numbers: int) -> Cursor:
-        """Return a cursor after these events came, at the times of their numbers."""
+        """Return a cursor that got these events, at the times of their numbers."""
         cursor = Cursor(self.history, (2, 0))
         for number in numbers:
             cursor.take((number, 0), number, float(number))
@@ -53,7 +53,7 @@ class CursorTests(SynchronousTestCase):
     def test_from_before_the_position(self) -> None:
         self.assertEqual(len(self.follow(2, 3).faults), 1)
 
-    def test_made_up(self) -> None:
+    def test_unknown(self) -> None:
         cursor = self.follow(3)
         cursor.take((3, 5), 77, 0.0)
         cursor.check()
@@ -66,7 +66,7 @@ class CursorTests(SynchronousTestCase):
         self.assertEqual(cursor.faults, [f"{NAME}: (3, 0) has the body of 4, not of 3"])
 
     def test_acknowledged_late(self) -> None:
-        """A client may have an event before its publisher knows that it was added."""
+        """A client may get an event before its publisher gets the acknowledgement."""
         cursor = self.follow(3, 4, 5, 6, 7, 8, 9, 10)
         self.assertFalse(cursor.is_level)
         self.history.add((10, 0), 10)
@@ -85,7 +85,7 @@ class CursorTests(SynchronousTestCase):
 
 
 class HistoryTests(SynchronousTestCase):
-    """What was published and destroyed."""
+    """Published and destroyed events."""
 
     def setUp(self) -> None:
         self.history = History(NAME)
@@ -99,7 +99,7 @@ class HistoryTests(SynchronousTestCase):
         self.assertEqual(self.history.missed((1, 0), self.history.losses_until(9.0)), 0)
 
     def test_order(self) -> None:
-        """An id that isn't greater than the last would make the comparison worthless."""
+        """Ids must increase, because the comparison relies on it."""
         self.assertRaises(AssertionError, self.history.add, (5, 0), 6)
 
     def test_ids(self) -> None:

@@ -1,4 +1,4 @@
-"""The ledger of Pub/Sub: each thing that may be wrong with what a client got is named."""
+"""The ledger of Pub/Sub names each fault in a client's events."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ POSITION = "c102d7ca-1795564803710-9f3c2a7be0d1-17"
 
 
 class PassingTests(SynchronousTestCase):
-    """A run whose RECEIPT came at the time 3, of a history with the events 1 to 9, begun at the times of their numbers.
+    """A run with its RECEIPT at time 3, in a history of the events 1 to 9, each sent at the time of its number.
 
-    Of 5 nobody knows whether it was published.
+    Whether 5 was published is not known.
     """
 
     def setUp(self) -> None:
@@ -24,7 +24,7 @@ class PassingTests(SynchronousTestCase):
             self.history.settle(number != 5)
 
     def follow(self, *numbers: int) -> Cursor:
-        """Return a cursor after these events came."""
+        """Return a cursor that got these events."""
         cursor = self.history.follow(POSITION, 3.0)
         for number in numbers:
             cursor.take((1, number), number, float(number))
@@ -55,11 +55,11 @@ class PassingTests(SynchronousTestCase):
             (fault,) = self.follow(*numbers).faults
             self.assertTrue(fault.startswith(f"{NAME}: {numbers[-1]} again or too late"), fault)
 
-    def test_made_up(self) -> None:
+    def test_unknown(self) -> None:
         self.assertEqual(self.follow(4, 77).faults, [f"{NAME}: 77 is in no ledger"])
 
     def test_not_settled_yet(self) -> None:
-        """Nothing is said of what comes before its publisher has the answer."""
+        """Events are not judged before their publisher has Redis' answer."""
         self.history.send(10, 10.0)
         self.history.send(11, 11.0)
         cursor = self.follow(4, 6, 7, 8, 9, 11)
@@ -71,7 +71,7 @@ class PassingTests(SynchronousTestCase):
         self.assertTrue(cursor.is_level)
 
     def test_ids(self) -> None:
-        """Those of one node are ordered by its connections, then by their numbers."""
+        """Ids of one node are ordered by its connections to Redis, then by number."""
         ids = [
             "c102d7ca-1795564803710-ffffffffffff-17",
             "c102d7ca-1795564803711-000000000000-2",

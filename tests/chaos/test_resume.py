@@ -1,4 +1,4 @@
-"""Resuming on the real thing: two daemons on one Redis, and clients with blocking sockets."""
+"""Resume with real processes: two daemons on one Redis, and clients with blocking sockets."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ WALKS = 300
 
 @pytest.mark.integration
 class ResumeTests(SynchronousTestCase):
-    """Many random interleavings, each on a destination of its own."""
+    """Many random interleavings, each on its own destination."""
 
     def test_random_interleavings(self) -> None:
-        """Each run that a client has is the ledger's from its position on, and a resume that can be proved succeeds."""
+        """Each run of a client has the ledger's events from its position on; a resume that can be proved succeeds."""
         redis = RedisServer()
         self.addCleanup(redis.close)
         destinations = [f"/queue/walk/{number}" for number in range(WALKS)]

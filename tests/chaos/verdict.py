@@ -1,4 +1,4 @@
-"""Was it right? Compares what clients and nodes said with what happened."""
+"""The verdict on a run: compares what clients got and nodes reported with what happened."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from tests.chaos.nodes import Life
 from tests.chaos.publisher import MAXLEN
 from tests.chaos.stage import Stage
 
-#: Seconds within which a gap must be said, beside the time in which Redis could not be asked.
+#: Seconds within which a gap must be reported, not counting outages.
 GAP_PATIENCE: Final = 5.0
-#: A reconnect waits so many seconds at most: for the reply that doesn't come, and then for its next attempt.
+#: The most seconds until a node has reconnected: the time-out of a reply, and then the pause before the next attempt.
 AFTER_OUTAGE: Final = 12.0
 
 
-#: What a fault says of an event that was lost. Where it was the last of its destination, nothing comes that shows the
-#: hole: then its client never gets level.
+#: A pattern for the fault of a lost event. If it was the last of its destination, no later event shows the hole, and
+#: the client never catches up.
 A_LOSS: Final = r"missing, and |\b[1-9][0-9]* events of the ledger did not come"
 
 
 @dataclass
 class Verdict:
-    """What there was, and what was wrong with it.
+    """The counts of a run, and its faults.
 
-    :ivar events: in the ledger
-    :ivar checked: that clients got, each compared with the ledger
-    :ivar endings: of connections, by their reason
-    :ivar recovered: resumes that were possible
-    :ivar refused: resumes that were not, rightly
-    :ivar missed: connections that were closed for a gap in which this client missed events
-    :ivar told: gaps of which listeners were told; after each, they got all that was not lost
-    :ivar late: gaps after which a client got later events before it was told
-    :ivar along: those that were closed with them, but had joined since and missed nothing
-    :ivar unprovable: connections that were closed since after DEL, FLUSHALL or SET nobody can know what was missed
-    :ivar slowest_gap: seconds from the loss to the last close of the first kind, without outages
-    :ivar faults: what was wrong, a line each
+    :ivar events: events in the ledger
+    :ivar checked: deliveries that were compared with the ledger
+    :ivar endings: ends of connections, by reason
+    :ivar recovered: resumes with ``recovered:true``
+    :ivar refused: resumes that rightly got ``recovered:false``
+    :ivar missed: connections that were closed for a gap in which their client missed events
+    :ivar told: notices of gaps that listeners got
+    :ivar late: holes for which a client was closed only after it had got later events
+    :ivar along: connections that were closed with those in ``missed``, although their clients had missed nothing
+    :ivar unprovable: connections that were closed because DEL, FLUSHALL or SET left no proof that nothing was missed
+    :ivar slowest_gap: the most seconds from a loss to the close of a connection in ``missed``, without outages
+    :ivar faults: the faults, one line each
     """
 
     events: int = 0
@@ -68,13 +68,13 @@ class Verdict:
 
 
 class BaseJudge(ABC):
-    """Goes through every node and client once the stage is calm and closed; what is right depends on the feed."""
+    """Judges every node and client after the stage is closed; subclasses know what is right for each kind of feed."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
 
     def verdict(self) -> Verdict:
-        """Return what there was."""
+        """Return the verdict."""
         found = Verdict(events=sum(map(len, self._stage.histories)), faults=list(self._stage.unlevel))
         for number, node in enumerate(self._stage.nodes):
             found.faults += [f"node {number}: {complaint}" for complaint in node.complaints]
@@ -97,19 +97,19 @@ class BaseJudge(ABC):
 
     @abstractmethod
     def _add_client(self, found: Verdict, client: Client, faults: list[str]) -> None:
-        """Look at what a client missed."""
+        """Add the events that a client missed."""
 
     @abstractmethod
     def _is_right(self, refusal: Refusal) -> bool:
-        """Say whether a resume could not be recovered."""
+        """Return whether ``recovered:false`` was right."""
 
     @abstractmethod
     def _add_gap(self, found: Verdict, client: Client, ending: Ending, faults: list[str]) -> bool:
-        """Look at an end if it is one for a gap; say whether that is all there is to it."""
+        """Add an end if a gap caused it; return whether one did."""
 
     def _is_expected(self, client: Client, ending: Ending) -> bool:
         if ending.error == UNAVAILABLE:
-            # A listener whose stream has become something else learns of that while it is live.
+            # A listener learns while it is live that its key is not a stream any more.
             return self._in_outage(ending.when) and (isinstance(client, Listener) or not ending.was_live)
         if ending.error in ("", RESTARTING):
             lives = self._stage.nodes[ending.node].lives
@@ -131,13 +131,13 @@ class Judge(BaseJudge):
         self._needless: list[Ending] = []
 
     def verdict(self) -> Verdict:
-        """Return what there was."""
+        """Return the verdict."""
         found = super().verdict()
         for number, node in enumerate(self._stage.nodes):
             for life in node.lives:
                 found.faults += [f"node {number}: {fault}" for fault in self._needless_gaps(life)]
         for ending in self._needless:
-            # A node tells all of a destination, also who joined it between the loss and that moment.
+            # A node reports a gap to all subscribers, including those that joined after the loss.
             if any(ending.node == node and abs(ending.when - when) < self._stage.slack for node, when in self._real):
                 found.along += 1
             else:
@@ -158,10 +158,10 @@ class Judge(BaseJudge):
             return True
         if len(history) - history.after(refusal.position) > MAXLEN * 0.9:  # trimmed
             return True
-        return self._in_outage(refusal.when)  # there is something else in the stream's place
+        return self._in_outage(refusal.when)  # the key was not a stream
 
     def _add_gap(self, found: Verdict, client: Client, ending: Ending, faults: list[str]) -> bool:
-        """Sort a close for a gap by whether this client missed something."""
+        """Add a close for a gap to a count, by whether the client missed something."""
         if ending.error != HISTORY_LOST:
             return False
         lost = [hole.first for hole in client.holes if ending.opened <= hole.when <= ending.when]
@@ -188,7 +188,7 @@ class Judge(BaseJudge):
         return min(loss.when for history in self._stage.histories for loss in history.losses if event_id <= loss.upto)
 
     def _add_hole(self, found: Verdict, hole: Hole, client: Client, faults: list[str]) -> None:
-        """Sort a hole by whether the client was told of it."""
+        """Add a hole to the verdict, by whether the client heard of it."""
         history = self._histories[hole.destination]
         if not any(hole.last <= loss.upto for loss in history.losses_until(hole.when)):
             faults.append(f"missing, and still there: {hole}")
@@ -207,7 +207,7 @@ class Judge(BaseJudge):
         )
 
     def _needless_gaps(self, life: Life) -> list[str]:
-        """Return what a node said too often: one loss is one gap."""
+        """Return a fault for each destination with more gaps in the node's log than losses."""
         faults = []
         for destination, count in Counter(gap.destination for gap in life.gaps).items():
             history = self._histories[destination]
@@ -218,7 +218,7 @@ class Judge(BaseJudge):
         return faults
 
     def _outage_between(self, begin: float, end: float) -> float:
-        """Return how much of the time from ``begin`` to ``end`` some outage, or what follows from it, lasted."""
+        """Return how many seconds from ``begin`` to ``end`` were outages or the reconnects after them."""
         covered, reached = 0.0, begin
         for start, stop in sorted(self._stage.outages):
             until = min(stop + AFTER_OUTAGE * self._stage.slack, end)

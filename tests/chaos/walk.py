@@ -1,4 +1,4 @@
-"""One random interleaving of publishing, subscribing, resuming, leaving and hopping, step by step."""
+"""A random interleaving of publishing, subscribing, resuming, disconnecting and changing nodes, step by step."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ STEPS: Final = 24
 
 
 class Walker:
-    """A client that blocks: what it gets while it waits for something goes to its run.
+    """A blocking client; events that come while it waits for something else are added to its run.
 
-    :param meanwhile: called while Redis and the daemon are at work on what it asked for
-    :ivar positions: what it may resume from: RECEIPTs' positions and its last ``message-id``, oldest first
-    :ivar answers: how often its resumes were possible, or not
+    :param meanwhile: called after each request, before the client waits for the answer
+    :ivar positions: the ids that it may resume after, from RECEIPTs and MESSAGEs, oldest first
+    :ivar answers: counts of ``recovered:true``, ``false`` and none in RECEIPTs
     """
 
     def __init__(self, name: str, history: History, random: Random, meanwhile: Callable[[], None]) -> None:
@@ -57,9 +57,9 @@ class Walker:
         self._raw.connect("1.2")
 
     def subscribe(self, position: str | None, must_recover: bool | None) -> None:
-        """Subscribe, from a position if one is named.
+        """Subscribe, from a position if one is given.
 
-        :param must_recover: whether the RECEIPT must say ``recovered:true`` (or may not); None: either is right
+        :param must_recover: whether the RECEIPT must say ``recovered:true`` or ``false``; None: both are right
         """
         self._acknowledges = self._random.random() < 0.3
         headers = {"ack": "client-individual", "prefetch-count": "2"} if self._acknowledges else {}
@@ -69,16 +69,16 @@ class Walker:
         recovered = receipt.headers.get("recovered")
         allowed = {"true", "false"} if must_recover is None else {"true" if must_recover else "false"}
         if recovered not in (allowed if position is not None else {None}):
-            raise AssertionError(f"{self._name} from {position}: {receipt}, and allowed is {allowed}")
+            raise AssertionError(f"{self._name} from {position}: {receipt}, but allowed is {allowed}")
         self.answers[f"recovered:{recovered}"] += 1
         begin = receipt.headers["last-message-id"]
         if recovered == "true" and begin != position:
-            raise AssertionError(f"{self._name} resumed from {position}, and not from {begin}")
+            raise AssertionError(f"{self._name} resumed from {begin}, not from {position}")
         self.positions.append(begin)
         self._cursor = Cursor(self._history, read_id(begin))
 
     def publish(self, number: int) -> None:
-        """Publish by SEND, and wait until it was taken."""
+        """Publish by SEND, and wait for the RECEIPT."""
         destination = self._history.destination
         assert self._raw is not None
         self._receipts += 1
@@ -86,13 +86,13 @@ class Walker:
         self._wait_for_receipt()
 
     def unsubscribe(self) -> None:
-        """End the subscription; what comes until its RECEIPT belongs to the run, but can't be acknowledged any more."""
+        """End the subscription; events before the RECEIPT belong to the run, but can't be acknowledged any more."""
         self._acknowledges = False
         self._ask("UNSUBSCRIBE", id=self._name)
         self._finish()
 
     def cut(self) -> None:
-        """End the connection in one of the ways in which connections end."""
+        """End the connection by a reset, a close or DISCONNECT, at random."""
         assert self._raw is not None
         self._random.choice((self._raw.reset, self._raw.abort, self._disconnect))()
         self._raw.abort()
@@ -100,7 +100,7 @@ class Walker:
         self._finish()
 
     def close(self) -> None:
-        """Drop the connection, if there is one."""
+        """Close the connection, if there is one."""
         if self._raw is not None:
             self._raw.abort()
 
@@ -109,7 +109,7 @@ class Walker:
         self._ask("DISCONNECT")
 
     def read_all(self) -> None:
-        """Take events until all of the ledger have come."""
+        """Read until all events of the ledger have come."""
         self._complain()
         while self._cursor is not None and not self._cursor.is_level:
             self._take(self._receive())
@@ -127,7 +127,7 @@ class Walker:
         while (frame := self._receive()).command == "MESSAGE":
             self._take(frame)
         if frame.command != "RECEIPT" or frame.headers["receipt-id"] != f"{self._receipts}":
-            raise AssertionError(f"{self._name} wanted the receipt {self._receipts}, got {frame}")
+            raise AssertionError(f"{self._name} expected the receipt {self._receipts}, got {frame}")
         return frame
 
     def _receive(self) -> StompFrame:
@@ -160,9 +160,9 @@ class Walker:
 
 
 class Walk:
-    """Some walkers on one destination of their own.
+    """Some walkers on a destination that nobody else uses.
 
-    :ivar done: what was done, for the message of a failure
+    :ivar done: the steps so far, for the message of a failure
     """
 
     def __init__(self, seed: int, destination: str, daemons: Sequence[Daemon], redis: Connection) -> None:
@@ -175,7 +175,7 @@ class Walk:
         self._walkers = [Walker(f"w{n}", self._history, self._random, self._meanwhile) for n in range(WALKERS)]
 
     def run(self) -> None:
-        """Take the steps; then all who are subscribed must get all."""
+        """Take the steps; then check that all subscribed walkers get all events."""
         steps = {self._publish: 4, self._step: 8, self._trim: 0.4}
         for _ in range(STEPS):
             self._random.choices(list(steps), list(steps.values()))[0]()
@@ -187,11 +187,11 @@ class Walk:
 
     @property
     def answers(self) -> Counter[str]:
-        """What the subscriptions' RECEIPTs said."""
+        """Counts of ``recovered`` in all RECEIPTs."""
         return sum((walker.answers for walker in self._walkers), Counter())
 
     def close(self) -> None:
-        """End what a failure may have left."""
+        """Close the connections that a failure left open."""
         for walker in self._walkers:
             walker.close()
 
@@ -223,17 +223,17 @@ class Walk:
         self._redis.call(*addition(self._history.destination, self._number))
 
     def _note(self) -> None:
-        """Read into the ledger what was published."""
+        """Add new entries of the stream to the ledger."""
         begin = "({}-{}".format(*self._history.ids[-1]) if self._history.ids else "-"
         for raw_id, fields in self._redis.call("XRANGE", key_of(self._history.destination), begin, "+"):
             if fields[0] == b"payload":
                 self._history.add(read_id(raw_id.decode()), json.loads(fields[1])["n"])
 
     def _trim(self) -> None:
-        """Have old entries trimmed, once all subscribed walkers and their nodes have all: then nobody misses anything.
+        """Trim old entries, after all subscribed walkers and their nodes have all events, so that nobody misses any.
 
-        A walker may have its last events from a page of the history, before its node has read them as live ones. So
-        there is one more event, which comes to a walker that has its RECEIPT only live, after all others.
+        A walker may get its last events from a page of the history, before its node has read them live. So another
+        event is published first: a subscribed walker gets it live, after all others.
         """
         self._number += 1
         self._redis_adds("XADD")
@@ -260,11 +260,11 @@ class Walk:
         other = self._random.choice(self._walkers)
         position: str | None = None
         kind = self._random.random()
-        if kind < 0.4 and walker.positions:  # where it was
+        if kind < 0.4 and walker.positions:  # its last position
             position = walker.positions[-1]
-        elif kind < 0.55 and walker.positions:  # somewhere before that
+        elif kind < 0.55 and walker.positions:  # an earlier position
             position = self._random.choice(walker.positions)
-        elif kind < 0.75 and other.positions:  # where somebody else was, on whatever node
+        elif kind < 0.75 and other.positions:  # another walker's position, from any node
             position = self._random.choice(other.positions)
         elif kind < 0.85:
             position = self._random.choice(("c102d7ca-1-1", "nonsense", "00000000-0-1", "-"))
@@ -276,7 +276,7 @@ class Walk:
         if position not in walker.positions and position not in other.positions:
             return False
         event_id = "{}-{}".format(*read_id(position))
-        # Its entry is there: what came after it is, too. If not, it may still be the last one that was given.
+        # If the entry exists, all later ones do, too. If not, its id may still be the stream's last one.
         return True if self._redis.call("XRANGE", key_of(self._history.destination), event_id, event_id) else None
 
     def _say(self, what: str) -> None:

@@ -161,6 +161,15 @@ class LineTests(SynchronousTestCase):
         self.assertEqual("\x1b[2m12:04:31\x1b[0m \x1b[32mmessage\x1b[0m  {}", renderer.line(MESSAGE, b"{}"))
         self.assertEqual("\x1b[2m12:04:31\x1b[0m \x1b[35m/events\x1b[0m  {}", renderer.line("/events", b"{}"))
 
+    def test_user_destination(self) -> None:
+        """Its events look like those of its destination; the name says that they are the user's own."""
+        renderer = Renderer(["/user/queue/message"], now, True)
+        body = message(content={"text": "Hello"})
+        self.assertEqual(
+            f"\x1b[2m12:04:31\x1b[0m \x1b[32m/user/queue/message\x1b[0m  {summary(MESSAGE, body)}",
+            renderer.line("/user/queue/message", body),
+        )
+
     def test_controls(self) -> None:
         """Control characters never reach the terminal: neither escaped in JSON nor raw, nor in ids or names."""
         bad = "\x1b[2J\x07\x9b31m\r\n\x7f\u202e\u2028\ud800"

@@ -107,7 +107,7 @@ class SourceTests(RedisCase):
             self.assertEqual(await revoke_in_source(source, done, self.reactor), done)
         self.assertEqual([fields[1::2][:2] for fields in self.entries()], [[b"subject", b"ann"]] * 3)
 
-    async def test_away(self) -> None:
+    async def test_unreachable(self) -> None:
         """It says where it could not connect, without a password."""
         self.patch(revoke, "SOURCE_PATIENCE", 0.3)
         self.server.kill()

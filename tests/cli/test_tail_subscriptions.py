@@ -242,7 +242,9 @@ class PatternTests(TailTestCase):
         said = self.said()
         for destination in AIRY_DESTINATIONS:
             self.assertIn(f"history was lost on {destination}", said)
-        self.assertIn(f"following {self.ALL}; events may be missing on other destinations that match {self.ALL}\n", said)
+        self.assertIn(
+            f"following {self.ALL}; events may be missing on other destinations that match {self.ALL}\n", said
+        )
 
     def test_some_are_not_allowed(self) -> None:
         self.start(destinations=("/queue/channel/*",))

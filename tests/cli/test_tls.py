@@ -57,7 +57,7 @@ class Serving(Factory):
     """Makes servers that all react in the same way.
 
     :param answer: called with a server that something has come to
-    :param greeting: sent to whoever connects
+    :param greeting: sent to each client that connects
     """
 
     protocol = Server  # type: ignore[assignment]  # Twisted's type asks for an Optional factory

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import sys
 from pathlib import Path
@@ -75,7 +76,7 @@ class MintTests(SynchronousTestCase):
             ({"sub": ""}, "'sub'"),
             ({"iss": 5}, "'iss'"),
             ({"x": float("inf")}, "JSON"),
-            ({"x": "x" * 9000}, "8192"),
+            ({"x": "x" * 100_000}, "131072"),
         ):
             self.assertIn(said, str(self.assertRaises(ValueError, mint, SECRET, False, "ann", 1000, 60, more)))
         self.assertRaises(ValueError, mint, SECRET, False, "ann\n", 1000, 60, {})
@@ -114,6 +115,26 @@ class CommandTests(SynchronousTestCase):
     def test_printed(self) -> None:
         status, out, err = self.run_main("--secret-file", self.file(SECRET + b"\n"), "ann", "--claim", "send=[]")
         self.assertEqual((status, err, out.count(".")), (0, "", 2))
+
+    def test_large(self) -> None:
+        """A list of thousands of values makes a token that few servers accept; the command says which."""
+        only = json.dumps({"channel_id": [f"{number:036}" for number in range(2000)]})
+        secret = self.file(SECRET)
+        status, out, err = self.run_main("--secret-file", secret, "ann", "--claim", f"only={only}")
+        self.assertEqual((status, len(err.splitlines())), (0, 1))
+        size = len(out.strip())
+        self.assertGreater(size, 100_000)
+        self.assertIn(f"only a server with --token-size {size} or more accepts this token", err)
+        status, out, err = self.run_main("--secret-file", secret, "ann", "--claim", f"x={'x' * 100_000}")
+        self.assertEqual((status, out, len(err.splitlines())), (1, "", 1))
+        self.assertIn("the limit is 131072", err)
+
+    def test_wrong_claims_are_not_printed_whole(self) -> None:
+        channels = json.dumps([f"{number:036}" for number in range(2000)])
+        for text in (channels, f"{channels}=", f"only={channels}", f"only={channels[:-1]}", f"{channels}=["):
+            _, out, err = self.run_main("--secret-file", self.file(SECRET), "ann", "--claim", text)
+            self.assertEqual((out if len(out) < 1000 else "", len(err.splitlines())), ("", 1))
+            self.assertLess(len(err), 1000)
 
     def test_wrong_secret(self) -> None:
         for content, said in ((b"hunter2", "32"), (b"-----BEGIN PUBLIC KEY-----hunter2hunter2", "PEM")):
@@ -187,6 +208,15 @@ class SourceTests(SynchronousTestCase):
         self.assertEqual(token(), "one")
         path.write_text("two")
         self.assertEqual(token(), "two")
+
+    def test_large(self) -> None:
+        """The largest token that a server may accept is read; a file that can't be a token is not."""
+        path = Path(self.mktemp())
+        token = token_source(str(path), "T", {})
+        path.write_text("t" * 131_072 + "\r\n")
+        self.assertEqual(len(token() or ""), 131_072)
+        path.write_text("t" * 140_000)
+        self.assertIn("more than", str(self.assertRaises(TokenUnreadable, token)))
 
     def test_wrong(self) -> None:
         path = Path(self.mktemp())

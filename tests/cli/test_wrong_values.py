@@ -20,9 +20,9 @@ from airyd.events import MESSAGE
 from tests.cli.fakes import Screen
 from tests.leaks import MARK, leaks
 
-#: What is no whole number from 1 on, or too large.
+#: Values that are not whole numbers from 1 on, or are too large.
 NUMBERS: Final = ("", "abc", "0", "-5", "1.5", "nan", "inf", "1e3", "٣", "9" * 30, "9" * 5000)
-#: What is no file that can be read; the test makes those that have to be there.
+#: Files that can't be read; the test makes those that must exist.
 FILES: Final = ("", "/nonexistent/file", "/", "x" * 300, "empty", "binary", "/dev/zero")
 #: A file that holds no token.
 TOKEN_FILES: Final = (*FILES, "two-lines", f"eyJ{MARK}")

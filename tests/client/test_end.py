@@ -20,7 +20,7 @@ class EndTests(ClientTestCase):
         for succeeds in (True, False):
             for told in (self.door, self.feed.watches, self.feed.replays, self.feed.publishes):
                 channel = self.open() if told is self.door else self.connected()
-                refusal = LoginRefused(LoginFault.SIGNATURE, "no") if told is self.door else SourceUnavailable("away")
+                refusal = LoginRefused(LoginFault.SIGNATURE, "no") if told is self.door else SourceUnavailable("down")
                 told.holding = True
                 channel.client.received(
                     CONNECT
@@ -151,7 +151,7 @@ class SecretsTests(ClientTestCase):
                 channel.client.received(frame("DISCONNECT"))
                 channel.client.ended()
                 self.open().client.received(fault)
-        for refusal in (LoginRefused(LoginFault.SIGNATURE, "No."), SourceUnavailable("away")):
+        for refusal in (LoginRefused(LoginFault.SIGNATURE, "No."), SourceUnavailable("unreachable")):
             self.door.fault = refusal
             self.open().client.received(frame("CONNECT", b"", accept_version="1.2", **login))
         self.clock.pump([1] * 200)

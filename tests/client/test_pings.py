@@ -67,7 +67,7 @@ class PingTests(ClientTestCase):
             channel.client.heard()
             self.assertEqual(channel.closed, [])
 
-    def test_whoever_sends_is_not_pinged(self) -> None:
+    def test_a_client_that_sends_is_not_pinged(self) -> None:
         channel = self.connected()
         for _ in range(20):
             self.pass_seconds(25)

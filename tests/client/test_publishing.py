@@ -8,7 +8,7 @@ from airyd.limits import SOURCE_PATIENCE
 from tests.client.frames import send, subscribe, unsubscribe
 from tests.doubles import EVENT, Channel, ClientTestCase, frame
 
-#: All that a client learns of a source that is away.
+#: All that a client learns of a source that is unreachable.
 AWAY = b"The event source cannot be reached now; try again later."
 
 
@@ -31,7 +31,7 @@ class SubscribeTests(ClientTestCase):
         self.assertEqual(sum(self.metrics.subscriptions.values()), 0)
 
     def test_source_is_away(self) -> None:
-        self.feed.watches.fault = SourceUnavailable("redis://192.0.2.7:6379/0 is away")
+        self.feed.watches.fault = SourceUnavailable("redis://192.0.2.7:6379/0 is unreachable")
         channel = self.connected()
         channel.client.received(subscribe("a") + unsubscribe("a"))
         error = self.assert_failed(channel, Fault.SOURCE_UNAVAILABLE)
@@ -100,7 +100,7 @@ class SendTests(ClientTestCase):
         self.assertEqual((message.body, message.headers["content-type"]), (body, "application/json"))
 
     def test_source_is_away(self) -> None:
-        self.feed.publishes.fault = SourceUnavailable("redis://192.0.2.7:6379/0 is away")
+        self.feed.publishes.fault = SourceUnavailable("redis://192.0.2.7:6379/0 is unreachable")
         channel = self.connected()
         channel.client.received(send("1"))
         error = self.assert_failed(channel, Fault.SOURCE_UNAVAILABLE)
@@ -139,7 +139,7 @@ class SendTests(ClientTestCase):
         self.assertEqual(self.feed.taken, [])
 
     def test_many_sends_pause_the_reading(self) -> None:
-        """While the source is away, airyd does not collect all that a client sends."""
+        """While the source is unreachable, airyd does not collect all that a client sends."""
         self.feed.publishes.holding = True
         channel = self.connected()
         received = 0
@@ -218,7 +218,7 @@ class TransactionTests(ClientTestCase):
         self.begun(channel, MESSAGE, UNREAD_COUNT, MESSAGE)
         self.commit(channel)
         self.feed.publishes.answer()
-        self.feed.publishes.answer(SourceUnavailable("away"))
+        self.feed.publishes.answer(SourceUnavailable("unreachable"))
         error = self.assert_failed(channel, Fault.SOURCE_UNAVAILABLE)
         self.assertEqual((error.headers["receipt-id"], len(self.feed.taken)), ("done", 1))
 

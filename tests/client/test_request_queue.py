@@ -206,6 +206,6 @@ class DisconnectTests(ClientTestCase):
         channel = self.connected()
         self.feed.publishes.holding = True
         channel.client.received(send("1") + self.BYE)
-        self.feed.publishes.answer(SourceUnavailable("away"))
+        self.feed.publishes.answer(SourceUnavailable("unreachable"))
         error = self.assert_failed(channel, Fault.SOURCE_UNAVAILABLE)
         self.assertEqual(error.headers["receipt-id"], "1")

@@ -167,7 +167,7 @@ class SourceTests(StatusCase):
         self.assertEqual([each for each in others.commands() if each != "beat"], [])
 
     def test_not_twice(self) -> None:
-        """A client that subscribes while the source is away is not notified of it again."""
+        """A client that subscribes while the source is unreachable is not notified of it again."""
         self.troubles.append("no connection")
         channel = self.connected()
         channel.client.received(subscribe("s", STATUS))
@@ -185,7 +185,7 @@ class GapTests(StatusCase):
         return receipt.headers["last-message-id"]
 
     def gap_of(self, since: str, destination: str = MESSAGE) -> dict[str, Any]:
-        """Return the body that tells of a gap."""
+        """Return the body of the notice of a gap."""
         return {"type": "gap", "destinations": [destination], "since": since}
 
     def test_listener_stays(self) -> None:
@@ -254,7 +254,7 @@ class GapTests(StatusCase):
         """If the source can't watch again, the client is ended like others, and can resume."""
         listener = self.listening()
         self.since(listener)
-        self.feed.watches.fault = SourceUnavailable("away")
+        self.feed.watches.fault = SourceUnavailable("unreachable")
         self.gap(MESSAGE)
         self.assert_failed(listener, Fault.SOURCE_UNAVAILABLE)
 

@@ -46,7 +46,7 @@ class WheelTests(SynchronousTestCase):
     def test_never_early_and_late_by_less_than_two_ticks(
         self, tick: float, steps: list[tuple[float, float]], start: float
     ) -> None:
-        step = tick / 8  # by which the clock itself is late
+        step = tick / 8  # how late the clock itself is
         clock = Clock()
         clock.advance(start)
         wheel = TimerWheel(clock, tick)

@@ -10,13 +10,13 @@ from typing import Any
 
 from airyd.auth.anonymous import AnonymousAuthenticator
 from airyd.auth.jwt.claims import Identity
-from airyd.auth.jwt.permissions import PermissionCache, PermissionClaims, TokenPrincipal
+from airyd.auth.jwt.permissions import PermissionCache, PermissionClaims
 from airyd.client.token_refresh import NOTICE
 from airyd.client.wildcard import WildcardPart
 from airyd.errors import Fault, LoginFault, LoginRefused, LoginUnavailable
 from airyd.events import CHANNEL_CONNECTED, MESSAGE, REFRESH, STATUS, UNREAD_COUNT
 from airyd.interfaces import Credentials
-from airyd.limits import LONGEST_TOKEN, Limits
+from airyd.limits import Limits
 from airyd.stomp.spec import HeartBeat
 from tests.auth.case import log_in
 from tests.client.frames import send, subscribe, unsubscribe
@@ -40,9 +40,7 @@ class RefreshCase(ClientTestCase):
     def token(self, seconds: float | None = None, name: str = "ann", **claims: Any) -> None:
         """Set the principal that the next token gives."""
         expires = None if seconds is None else self.wall() + seconds
-        self.patch(
-            self.door, "principal", TokenPrincipal(Identity(name, expires, None, None), self.rights.permissions(claims))
-        )
+        self.patch(self.door, "principal", self.rights.principal(Identity(name, expires, None, None), claims))
 
     def logged_in(self, *subscriptions: bytes, seconds: float | None = None, **claims: Any) -> Channel:
         """Return the channel of a client that has subscribed."""
@@ -101,12 +99,21 @@ class TokenTests(RefreshCase):
     def test_too_long(self) -> None:
         """A token that is too long is refused; one of the largest length reaches the authenticator."""
         channel = self.logged_in()
-        body = b"Bearer " + b"x" * LONGEST_TOKEN
+        body = b"Bearer " + b"x" * Limits().token_size
         channel.client.received(send("r", REFRESH, body))
         self.assertEqual((channel.commands(), len(self.door.seen)), (["RECEIPT r"], 2))
         channel.client.received(send("r", REFRESH, body + b"x"))
         self.assert_failed(channel, Fault.FRAME_TOO_BIG)
         self.assertEqual(len(self.door.seen), 2)
+
+    def test_longer_than_other_bodies(self) -> None:
+        """The limits of frames and bodies do not count a token."""
+        self.context = replace(self.context, limits=Limits(token_size=3000, body=500, frame=1000))
+        channel = self.logged_in()
+        channel.client.received(send("r", REFRESH, b"Bearer " + b"x" * 3000))
+        self.assertEqual((channel.commands(), len(self.door.seen)), (["RECEIPT r"], 2))
+        channel.client.received(send("r", REFRESH, b"x" * 3008))
+        self.assert_failed(channel, Fault.FRAME_TOO_BIG)
 
     def test_is_no_destination(self) -> None:
         channel = self.logged_in()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from airyd.auth.jwt.claims import Identity
-from airyd.auth.jwt.permissions import PermissionCache, PermissionClaims, TokenPrincipal
+from airyd.auth.jwt.permissions import PermissionCache, PermissionClaims
 from airyd.errors import Fault, SourceUnavailable
 from airyd.events import (
     AIRY_DESTINATIONS,
@@ -153,8 +153,8 @@ class PermissionTests(WildcardCase):
     def test_only_some_rows(self) -> None:
         """A filter applies to each part; a destination without its field has no part, now or later."""
         claims = {"only": {"channel_id": ["c1"]}}
-        rights = PermissionCache(PermissionClaims()).permissions(claims)
-        self.patch(self.door, "principal", TokenPrincipal(Identity("ann", None, None, None), rights))
+        ann = PermissionCache(PermissionClaims()).principal(Identity("ann", None, None, None), claims)
+        self.patch(self.door, "principal", ann)
         for ack in ("auto", "client"):
             channel = self.subscribed("/queue/**", ack=ack)
             self.assertEqual(self.got(channel, UNREAD_COUNT), [])
@@ -396,7 +396,7 @@ class GrowthTests(WildcardCase):
         self.assertEqual(channel.commands(), ["RECEIPT a"])
 
     def test_while_the_source_is_away(self) -> None:
-        """A late part causes no ERROR while the source is away, and joins when it is back."""
+        """A late part causes no ERROR while the source is unreachable, and joins when it is back."""
         channel = self.subscribed("/queue/*")
         self.feed.watches.fault = SourceUnavailable("gone")
         self.extend(TAGS)

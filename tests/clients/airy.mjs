@@ -1,4 +1,4 @@
-// Airy's client up to release 0.9: its settings, its four subscriptions, its logout on 401, its way of leaving.
+// A client like Airy's up to release 0.9: its settings, four subscriptions, logout on 401, and way of disconnecting.
 import { WatchedWebSocket, base64, config, obey, say, transacting } from "./harness.mjs";
 
 const { Client, Versions } = await import(`./stompjs.mjs?version=${config.stompjs}`);

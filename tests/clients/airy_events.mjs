@@ -1,5 +1,5 @@
-// Airy's client as it is since release 0.10: one subscription, to /events, whose events have a type. Since 0.19 it
-// shows no token. It knows the types of 0.41 to 0.56, and those of before.
+// A client like Airy's since release 0.10: one subscription, to /events, whose events have a type. Since 0.19 it
+// sends no token. It knows the types of 0.41 to 0.56 and the earlier ones.
 import { WatchedWebSocket, base64, config, obey, say } from "./harness.mjs";
 
 const { Client } = await import(`./stompjs.mjs?version=${config.stompjs}`);

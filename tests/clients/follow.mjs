@@ -1,4 +1,4 @@
-// Runs the very files that docs/clients.rst shows, with the version of @stomp/stompjs that the test is about.
+// Runs the files that docs/clients.rst shows, with the version of @stomp/stompjs that the test chooses.
 import { register } from "node:module";
 import { WatchedWebSocket, base64, config, obey, say } from "./harness.mjs";
 

@@ -1,5 +1,5 @@
-// What the client programs share: they are told what to do in JSON lines on standard input, and tell what
-// happens in JSON lines on standard output.
+// Shared by the client programs: they read commands as JSON lines from standard input, and write events as JSON
+// lines to standard output.
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import WebSocket from "ws";
@@ -10,7 +10,7 @@ export function say(event, fields = {}) {
   process.stdout.write(JSON.stringify({ event, ...fields }) + "\n");
 }
 
-/** Calls the handler named by each line's "do"; the end of the input ends the program. */
+/** Calls, for each line, the handler that its "do" names; the program ends when the input ends. */
 export function obey(handlers) {
   createInterface({ input: process.stdin })
     .on("line", (line) => {
@@ -20,7 +20,7 @@ export function obey(handlers) {
     .on("close", () => process.exit(0));
 }
 
-/** A WebSocket that tells of each heart-beat, either way, and of its close. */
+/** A WebSocket that reports each heart-beat, in either direction, and its close. */
 export class WatchedWebSocket extends WebSocket {
   constructor(url, protocols) {
     super(url, protocols, {
@@ -43,10 +43,10 @@ export class WatchedWebSocket extends WebSocket {
 }
 
 /**
- * What clients of both libraries do with messages and transactions: handlers for obey(), and what adds the header of
- * the open transaction.
+ * Handlers for obey() that clients of both libraries use for messages and transactions, and a function that adds the
+ * header of the open transaction.
  *
- * @param messages those that came, by their message-id
+ * @param messages the received messages, by message-id
  */
 export function transacting(client, messages) {
   let transaction;

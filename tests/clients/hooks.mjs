@@ -1,4 +1,4 @@
-// Lets a program that imports a package by one of these names get the module that the test is about.
+// Maps imports of these package names to the module that the test chooses.
 let targets;
 
 export async function initialize(urls) {

@@ -1,4 +1,4 @@
-// Runs the very file that docs/clients.rst shows: a page that keeps its login, with the tokens that the test gives.
+// Runs the file that docs/clients.rst shows, a page that keeps its login, with the tokens of the test.
 import { WatchedWebSocket, base64, config, obey, say } from "./harness.mjs";
 import { stayLoggedIn } from "../../docs/examples/login.mjs";
 

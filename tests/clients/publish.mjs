@@ -1,4 +1,4 @@
-// Runs the very file that docs/publishing.rst shows, with the package that is installed here.
+// Runs the file that docs/publishing.rst shows, with the installed package.
 import { register } from "node:module";
 
 register("./hooks.mjs", import.meta.url, { data: { redis: import.meta.resolve("redis") } });

@@ -1,4 +1,4 @@
-// Runs code that a document shows, with one version of @stomp/stompjs; tells of each console.log.
+// Runs code that a document shows, with one version of @stomp/stompjs; reports each console.log.
 import { register } from "node:module";
 import { WatchedWebSocket, config, obey, say } from "./harness.mjs";
 

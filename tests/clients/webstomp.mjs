@@ -1,4 +1,4 @@
-// webstomp-client, told what to do as Airy's client is.
+// A client with webstomp-client that takes the same commands as airy.mjs.
 import webstomp from "webstomp-client";
 import { WatchedWebSocket, base64, config, obey, say, transacting } from "./harness.mjs";
 

@@ -19,6 +19,7 @@ WRONG = (
     (b"/queue/a /queue/b\n", ["line 1"]),
     (b"/queue/*\n", ["line 1"]),
     (b"/airyd/mine\n", ["line 1", "airyd's own"]),
+    (b"/user/a\n", ["line 1", "user destinations"]),
     (b"/queue/a\n/queue/a\n", ["line 2", "exists already"]),
     (b"\n/queue/message\n", ["line 2", "exists already"]),
     (b"/queue/\xff\n", ["UTF-8"]),
@@ -33,7 +34,7 @@ class CatalogueCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.path = Path(self.mktemp()).absolute()
-        self.file = DestinationsFile(str(self.path), AIRY_DESTINATIONS)
+        self.file = DestinationsFile(str(self.path), AIRY_DESTINATIONS, has_user_destinations=True)
         self.events = record_log(self)
 
 

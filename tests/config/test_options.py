@@ -44,6 +44,7 @@ DEFAULTS = (
     ("--transactions", "16"),
     ("--transaction-bytes", "1048576"),
     ("--buffered", "2097152"),
+    ("--token-size", "8192"),
 )
 #: ``(arguments, what the refusal must name)``
 WRONG = (
@@ -70,6 +71,25 @@ WRONG = (
     (["--destination=/" + "x" * 201], ["--destination"]),
     (["--destination=/x", "--destination=/x"], ["--destination /x"]),
     (["--destination=/queue/message"], ["--destination /queue/message"]),
+    *(
+        (["--auth=jwt:x", f"--user-destinations={wrong}"], [f"--user-destinations{' ' * bool(wrong)}{wrong}"])
+        for wrong in (
+            "",
+            "=",
+            "user",
+            "user=",
+            "=sub",
+            "us er=sub",
+            "user= sub",
+            "user=\x7f",
+            "a=exp",
+        )
+    ),
+    (["--auth=jwt:x", "--user-destinations=a=b", "--user-destinations=a=c"], ["--user-destinations a=c", "already"]),
+    (["--user-destinations=a=b"], ["--user-destinations", "--auth jwt"]),
+    (["--user-destinations=a=b", "--auth=anonymous", "--auth=anonymous:public"], ["--user-destinations", "--auth jwt"]),
+    (["--destination=/user/x", "--auth=jwt:x", "--user-destinations=a=b"], ["--destination /user/x", "/user/"]),
+    (["--auth=jwt:x", "--user-destinations=a=b", "--destination=/user/x"], ["--destination /user/x", "/user/"]),
     (["--admin="], ["--admin"]),
     (["--admin=tcp:8081"], ["--admin", "loopback"]),
     (["--admin=tcp:8081:interface=0.0.0.0"], ["--admin", "loopback"]),
@@ -85,6 +105,8 @@ WRONG = (
     (["--token-max-age=0"], ["--token-max-age", "whole number"]),
     (["--token-max-age=1d"], ["--token-max-age", "whole number"]),
     (["--token-max-age=9999999999"], ["--token-max-age", "from 1 to"]),
+    (["--token-size=1023"], ["--token-size 1023", "from 1024 to 131072"]),
+    (["--token-size=131073"], ["--token-size 131073", "from 1024 to 131072"]),
     (["--heart-beat-grace="], ["--heart-beat-grace"]),
     (["--heart-beat-grace=-1"], ["--heart-beat-grace"]),
     (["--heart-beat-grace=nan"], ["--heart-beat-grace"]),
@@ -167,7 +189,7 @@ class OptionsTests(SynchronousTestCase):
         shown = re.findall(r"^ +(--[a-z-]+)=", text, re.MULTILINE)
         self.assertEqual(
             set(shown) - {option for option, _ in DEFAULTS},
-            {"--admin-token-file", "--destination", "--destinations-file", "--origin"},
+            {"--admin-token-file", "--destination", "--destinations-file", "--origin", "--user-destinations"},
         )
         self.assertEqual(len(shown), len(set(shown)))
         self.assertNotIn("None", text)
@@ -176,6 +198,10 @@ class OptionsTests(SynchronousTestCase):
         for name, default, _ in LIMITS:
             settings = self.parsed(f"--{name.replace('_', '-')}={default + 1}")
             self.assertEqual(settings.limits, Limits(**{name: default + 1}))
+
+    def test_token_size(self) -> None:
+        for size in (1024, 131_072):
+            self.assertEqual(self.parsed(f"--token-size={size}").limits.token_size, size)
 
     def test_limits_refused(self) -> None:
         for name, _, _ in LIMITS:
@@ -220,6 +246,25 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual(settings.destinations_file.path, str(path.absolute()))
         for wrong in ([f"--destinations-file={path}", "--destination=/queue/b"], ["--destinations-file=/nothing"]):
             self.assertIn("--destinations-file", self.refusal(*wrong))
+
+    def test_user_destinations(self) -> None:
+        """Each field with its claim, which may be a URL; a file of destinations then has no user destinations."""
+        path = Path(self.mktemp())
+        path.write_text("/users/b\n")
+        settings = self.parsed(
+            f"--destinations-file={path}",
+            "--auth=anonymous",
+            "--auth=jwt:jwks=/keys",
+            "--user-destinations=user_id=sub",
+            "--user-destinations=team=https://a.example/?x=y",
+        )
+        self.assertEqual(settings.user_destinations, (("user_id", "sub"), ("team", "https://a.example/?x=y")))
+        self.assertIn("/users/b", settings.destinations)
+        path.write_text("/user/b\n")
+        words = (f"--destinations-file={path}", "--auth=jwt:jwks=/keys")
+        self.assertIn("/user/b", self.parsed(*words).destinations)
+        said = self.refusal(*words, "--user-destinations=user_id=sub")
+        self.assertIn("'/user/b': with --user-destinations,", said)
 
     def test_workers(self) -> None:
         self.assertEqual(self.parsed("--workers=3").workers, 3)

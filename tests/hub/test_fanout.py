@@ -268,7 +268,7 @@ class SocketTests(FanoutCase):
 class MembershipTests(FanoutCase):
     """Which members get pending events when others join or leave."""
 
-    def test_whoever_joins_gets_only_what_comes_later(self) -> None:
+    def test_a_new_member_gets_only_later_events(self) -> None:
         _, first = self.join()
         self.append(1)
         _, second = self.join()
@@ -277,7 +277,7 @@ class MembershipTests(FanoutCase):
         self.assertEqual(first.bodies, [body(1), body(2)])
         self.assertEqual(second.bodies, [body(2)])
 
-    def test_whoever_leaves_gets_nothing_more(self) -> None:
+    def test_a_member_that_left_gets_no_more_events(self) -> None:
         (member, first), (_, second) = self.join(), self.join()
         self.append(1)
         leave(member)
@@ -286,7 +286,7 @@ class MembershipTests(FanoutCase):
         self.assertEqual((first.bodies, second.bodies), ([], [body(1), body(2)]))
         self.assertIsNone(member.group)
 
-    def test_whoever_is_flushed_is_ahead_of_the_others(self) -> None:
+    def test_a_flushed_member_is_ahead_of_the_others(self) -> None:
         """Events that were sent ahead are not sent again in a later batch."""
         (member, first), (_, second) = self.join(), self.join()
         self.append(1)
@@ -346,7 +346,7 @@ class MembershipTests(FanoutCase):
         ahead(member)
         self.assertEqual((channel.wire, len(self.audience.members), member.group), (b"", 1, None))
 
-    def test_whoever_leaves_within_the_first_of_its_own_batches(self) -> None:
+    def test_a_member_leaves_within_the_first_of_its_own_batches(self) -> None:
         """Its further batches are not sent: an UNSUBSCRIBE may have been answered already."""
         member, channel = self.join()
         self.append(1, 2, size=BATCH_BYTES)
@@ -437,7 +437,7 @@ class UnderWayTests(FanoutCase):
         self.assertEqual([channel.bodies for _, channel in joined], [[body(1), body(2)]] * 5)
         self.assertEqual(self.metrics.deliveries[MESSAGE], 10)
 
-    def test_whoever_joins_gets_only_what_comes_later(self) -> None:
+    def test_a_new_member_gets_only_later_events(self) -> None:
         """What counts is when it joined, not when the batch began."""
         first = [self.join()[1] for _ in range(3)]
         self.begin(1, most=1)
@@ -456,7 +456,7 @@ class UnderWayTests(FanoutCase):
         self.flush()
         self.assertEqual((second.bodies[-1], third[1].bodies[-1], tls[1].bodies[-1]), (body(4), body(3), body(4)))
 
-    def test_whoever_joins_leaves_before_it_has_a_place(self) -> None:
+    def test_a_new_member_leaves_before_it_has_a_place(self) -> None:
         _, channel = self.join()
         self.append(1)
         for _ in range(2):
@@ -467,7 +467,7 @@ class UnderWayTests(FanoutCase):
         self.flush()
         self.assertEqual(channel.bodies, [body(1), body(2), body(2)])
 
-    def test_whoever_is_flushed_is_ahead_of_the_others(self) -> None:
+    def test_a_flushed_member_is_ahead_of_the_others(self) -> None:
         """It is flushed whether it has the batch, waits for it, or for its group's turn, with the pending events."""
         own = message_head(Version.V1_2, MESSAGE, "own")
         joined = [self.join(), self.join(), self.join(), self.join(head=own)]

@@ -164,7 +164,7 @@ class TurnTests(HubCase):
 class GapTests(HubCase):
     """A client always learns that an event may be missing."""
 
-    def test_whoever_is_subscribed_is_ended(self) -> None:
+    def test_subscribers_are_closed(self) -> None:
         subscribed = [self.peer("/a"), self.peer("/b", "/a"), self.peer("/a", ack=AckMode.CLIENT)]
         other = self.peer("/b")
         self.bring(a=1)

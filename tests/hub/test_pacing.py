@@ -166,7 +166,7 @@ class GapNoticeTests(SynchronousTestCase):
         self.clock.advance(1)
         self.assertEqual({(*peer.faults, *peer.bodies) for peer in peers}, {(Fault.HISTORY_LOST, b"1")})
 
-    def test_whoever_leaves_before_its_connection_is_ended(self) -> None:
+    def test_a_client_leaves_before_it_is_closed(self) -> None:
         """After an UNSUBSCRIBE or a lost connection, nothing is left of it."""
         peers = self.peers(MANY, listens=False)
         self.gap()
@@ -229,7 +229,7 @@ class GapNoticeTests(SynchronousTestCase):
         (new,) = self.twin.watches
         self.assertEqual((renewed.after_gap, new.after_gap), (True, False))
 
-    def test_whoever_has_left_takes_no_turn(self) -> None:
+    def test_a_client_that_has_left_takes_no_turn(self) -> None:
         """The remaining clients get their notice sooner."""
         peers = self.peers(MANY)
         self.gap()

@@ -140,7 +140,7 @@ class AcknowledgedTests(DestinationCase):
     def test_source_is_away_while_it_reads_on(self) -> None:
         peer = self.client(Version.V1_2, AckMode.CLIENT, prefetch=1)
         self.bring(b"1", b"2")
-        with patch.object(self.twin, "replay", lambda *_: fail(SourceUnavailable("away"))):
+        with patch.object(self.twin, "replay", lambda *_: fail(SourceUnavailable("unreachable"))):
             peer.subscriptions[0].settle(peer.channel.frames[-1].headers["message-id"])
             self.clock.advance(0)
         self.assertEqual((peer.faults, self.twin.watched), ([Fault.SOURCE_UNAVAILABLE], set()))

@@ -1,1 +1,1 @@
-"""airyd as a process of its own, seen by real clients over real sockets."""
+"""Tests of airyd as a process, with real clients over real sockets."""

@@ -1,4 +1,4 @@
-"""What the integration tests have in common: a daemon, clients, and the check that it never complained."""
+"""The base of the integration tests: a daemon, clients, and the check that the daemon logged no complaint."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _shared: dict[tuple[str, ...], Daemon] = {}
 
 
 def _shared_daemon(options: tuple[str, ...]) -> Daemon:
-    """Return the one daemon with these options; a start costs about a second, so classes share it.
+    """Return the shared daemon with these options; a start takes about a second, so classes share it.
 
     It is stopped when the test process ends (``atexit``).
     """
@@ -27,9 +27,9 @@ def _shared_daemon(options: tuple[str, ...]) -> Daemon:
 
 @pytest.mark.integration
 class DaemonTestCase(SynchronousTestCase):
-    """A test with a daemon: :attr:`options` says which; tests that stop it take :meth:`own_daemon`.
+    """A test with a daemon that has :attr:`options`; tests that stop their daemon use :meth:`own_daemon`.
 
-    When a test ends, no daemon that it used may have died or logged a traceback.
+    A test fails if a daemon that it used died or logged a complaint.
     """
 
     options: ClassVar[tuple[str, ...]] = ("--auth=anonymous:send",)
@@ -49,21 +49,21 @@ class DaemonTestCase(SynchronousTestCase):
         self.addCleanup(check)
 
     def own_daemon(self, *options: str, port: int = 0, program: str = TWISTD) -> Daemon:
-        """Start a daemon for this test alone; it may end, but never with a complaint."""
+        """Start a daemon for this test alone; it may end, but must not log a complaint."""
         daemon = Daemon(*options, port=port, program=program)
         self.addCleanup(daemon.kill)
         self.addCleanup(lambda: self.assertEqual(daemon.complaints(), [], daemon.log[-6000:]))
         return daemon
 
     def open(self, daemon: Daemon | None = None, **options: Any) -> RawClient:
-        """Open a WebSocket to the daemon; nothing is sent on it yet."""
+        """Open a WebSocket to the daemon, and send nothing on it."""
         client = RawClient((daemon or self.daemon).port, **options)
         self.addCleanup(client.abort)
         client.handshake()
         return client
 
     def connect(self, version: str = "1.2", daemon: Daemon | None = None, **options: Any) -> RawClient:
-        """Open a WebSocket and a STOMP session of this version on it."""
+        """Open a WebSocket with a STOMP session of this version."""
         self.assertIn(version, VERSIONS)
         client = self.open(daemon, **options)
         client.connect(version)

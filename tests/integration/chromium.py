@@ -1,4 +1,4 @@
-"""A real Chromium, without a window, on a page that the test serves; the page tells what happens in JSON."""
+"""A real, headless Chromium on a page that the test serves; the page reports events in JSON."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ client.activate();
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Serves the page and its script, and takes what it tells."""
+    """Serves the page and its script, and receives the page's reports."""
 
     def __init__(self, page: bytes, told: queue.Queue[dict[str, Any]], *arguments: Any) -> None:
         self._page = page
@@ -77,10 +77,10 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class Chromium:
-    """A browser whose page subscribes to a destination with stompjs, as ``sub-0``.
+    """A browser with a page that subscribes to a destination with stompjs, as ``sub-0``.
 
-    :param url: the WebSocket's
-    :param certificate: the one, in a PEM file, that the browser trusts besides those of known authorities
+    :param url: the URL of the WebSocket
+    :param certificate: a PEM file with a certificate that the browser trusts, too
     """
 
     def __init__(self, url: str, destination: str, certificate: str | None = None) -> None:
@@ -97,7 +97,7 @@ class Chromium:
             [
                 program,
                 "--headless=new",
-                "--no-sandbox",  # it would not start as root otherwise; it sees nothing but the page above
+                "--no-sandbox",  # Chromium does not start as root with its sandbox; it loads only the page above
                 "--disable-gpu",
                 "--disable-dev-shm-usage",
                 "--disable-background-networking",
@@ -109,19 +109,19 @@ class Chromium:
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # it has many processes, which end together
+            start_new_session=True,  # end all of its processes together
             env={**os.environ, "HOME": str(self._directory)},
         )
 
     def wait(self, event: str) -> dict[str, Any]:
-        """Return the next thing that the page tells, which must be of this kind."""
+        """Return the page's next report, which must be of this kind."""
         try:
             told = self._told.get(timeout=PATIENCE)
         except queue.Empty:
             log = (self._directory / "log").read_text("utf-8", "replace")
-            raise AssertionError(f"the page said nothing; the browser's log:\n{log[-3000:]}") from None
+            raise AssertionError(f"the page reported nothing; the browser's log:\n{log[-3000:]}") from None
         if told["event"] != event:
-            raise AssertionError(f"wanted {event}, was told {told}")
+            raise AssertionError(f"wanted {event}, got {told}")
         return told
 
     def close(self) -> None:

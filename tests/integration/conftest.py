@@ -1,4 +1,4 @@
-"""Marks all tests of this folder as what they are."""
+"""Gives all tests of this folder the marker ``integration``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _HERE: Final = Path(__file__).parent
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests before pytest selects by markers (pytest's hook)."""
+    """Mark the tests, before pytest selects by marker (pytest's hook)."""
     for item in items:
         if _HERE in item.path.parents:
             item.add_marker(pytest.mark.integration)

@@ -1,9 +1,9 @@
-"""A connection that never waits: what clients have in common of which one thread holds many.
+"""A non-blocking connection, for many clients in a single thread.
 
 ``tests.integration.swarm`` (a thousand clients that check numbers) and ``tests.chaos.client`` (clients that check
-everything, and come back) add what they look at. ``tests.integration.raw`` waits, and sends what no client would.
-``tests.model.client`` has no socket: the hub calls it, and its connection is in memory. All of them read frames by
-``tests.integration.wire`` and none by airyd's own code, whose mistakes they would share.
+everything, and come back) add their checks. ``tests.integration.raw`` blocks, and can send malformed
+bytes. ``tests.model.client`` has no socket: the hub calls it, and its connection is in memory. All of them read frames
+with ``tests.integration.wire``, not with airyd's own code, whose mistakes they would share.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _NUMBER: Final = re.compile(rb'"n":(\d+)\}')
 class Delivery(NamedTuple):
     """A MESSAGE with an event of :mod:`tests.integration.payloads`.
 
-    :ivar number: of the event
+    :ivar number: the number in the event
     """
 
     subscription: str
@@ -40,7 +40,7 @@ class Delivery(NamedTuple):
 
 
 def delivery(frame: bytes) -> Delivery | None:
-    """Read a MESSAGE; return None if it is not as it should be."""
+    """Read a MESSAGE; return None if it is malformed."""
     head, number = _MESSAGE.match(frame), _NUMBER.search(frame)
     if head is None or number is None:
         return None
@@ -48,30 +48,30 @@ def delivery(frame: bytes) -> Delivery | None:
 
 
 def login(version: str) -> bytes:
-    """Return the CONNECT of a client without heart-beats: nothing that comes is a beat."""
+    """Return the CONNECT of a client without heart-beats, so that the server sends none."""
     return encode("CONNECT", {"accept-version": version, "heart-beat": "0,0"})
 
 
 def subscription(name: str, destination: str, receipt: str, after: str) -> bytes:
     """Return a SUBSCRIBE.
 
-    :param after: the ``message-id`` from which it resumes, or ""
+    :param after: the ``message-id`` to resume after, or ""
     """
     headers = {"id": name, "destination": destination, "receipt": receipt}
     return encode("SUBSCRIBE", headers | ({"last-message-id": after} if after else {}))
 
 
 class StompConnection:
-    """A WebSocket with STOMP frames, each in one text message; read when a selector says so.
+    """A WebSocket with one STOMP frame per text message, to be read when a selector reports it as readable.
 
     Raises ``OSError`` if nobody listens.
 
     :param opened: called when the server has upgraded the connection
     :param received: called with the bytes of each STOMP frame
-    :param complain: called with what the server should not have done
-    :param patience: seconds that connecting may take
+    :param complain: called with a text if the server does something wrong
+    :param patience: seconds after which connecting fails
     :ivar is_open: whether the server has upgraded it
-    :ivar close_code: of the server's close frame, 0 before it
+    :ivar close_code: the code of the server's close frame; 0 before that
     """
 
     __slots__ = ("_buffer", "_complain", "_opened", "_received", "close_code", "is_open", "socket")
@@ -99,7 +99,7 @@ class StompConnection:
         self.socket.setblocking(False)
 
     def send(self, *frames: bytes) -> None:
-        """Send STOMP frames; an end of the connection meanwhile is found by the next read."""
+        """Send STOMP frames; if the connection has ended, the next read reports it."""
         self._send_bytes(b"".join(websocket_frame(TEXT, frame) for frame in frames))
 
     def _send_bytes(self, data: bytes) -> None:
@@ -107,14 +107,14 @@ class StompConnection:
             self.socket.send(data)
 
     def reset(self) -> None:
-        """End it by a TCP reset; what was not read yet is lost."""
+        """End the connection by a TCP reset; unread data is lost."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
 
     def read(self) -> bool:
-        """Take what has come; return False at the end, and after an answer that is no upgrade.
+        """Read and handle what has arrived; return False if the server closed the connection or refused the upgrade.
 
-        Raises ``OSError`` when the connection was not ended but lost.
+        Raises ``OSError`` if the connection was lost.
         """
         try:
             data = self.socket.recv(1 << 18)

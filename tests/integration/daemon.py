@@ -1,4 +1,4 @@
-"""The real ``twistd airyd`` as a process of its own, which a test starts, watches and stops."""
+"""The real ``twistd airyd`` as a process that a test starts, watches and stops."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from tests.leaks import leaks
 from tests.patience import PATIENCE
 
 TREE: Final = Path(__file__).resolve().parents[2]
-#: What no log may hold, whatever a client did.
+#: Patterns that no log may contain, whatever a client does.
 COMPLAINTS: Final = re.compile(
     r"Traceback \(most recent call last\)|Unhandled [Ee]rror|^.*(?:ResourceWarning|DeprecationWarning).*$", re.MULTILINE
 )
 _SERVES: Final = re.compile(r"airyd serves ws://127\.0\.0\.1:(\d+)/")
 _ADMIN: Final = re.compile(r"airyd admin at http://127\.0\.0\.1:(\d+)/")
-#: The program that ``twistd`` is.
+#: The code of the program ``twistd``.
 TWISTD: Final = "from twisted.scripts.twistd import run; run()"
 
 
 def command(*options: str, program: str = TWISTD) -> list[str]:
     """Return the command line of ``twistd -n airyd`` with these options, for the Python that runs the tests.
 
-    :param program: what runs in twistd's place
+    :param program: the code to run in place of twistd's
     """
     return [sys.executable, "-c", program, "--nodaemon", "--pidfile=", "airyd", *options]
 
@@ -46,7 +46,7 @@ def _command_line(pid: int) -> str:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment in which the tree's own package and plugin are found, wherever the process runs."""
+    """Return an environment in which a process finds the tree's package and plugin from any directory."""
     return {**os.environ, "PYTHONPATH": str(TREE), "PYTHONUNBUFFERED": "1"}
 
 
@@ -57,10 +57,10 @@ def start_twistd(
     stderr: int = subprocess.STDOUT,
     environ: Mapping[str, str] = MappingProxyType({}),
 ) -> subprocess.Popen[str]:
-    """Start ``twistd -n airyd`` with these options; what it writes is there to be read.
+    """Start ``twistd -n airyd`` with these options and with its output in a pipe.
 
-    :param directory: where it runs; else where it may leave nothing
-    :param environ: what it has in its environment besides
+    :param directory: its working directory; by default the temporary folder, where it may leave nothing
+    :param environ: additional environment variables
     """
     return subprocess.Popen(
         command(*options, program=program),
@@ -74,9 +74,9 @@ def start_twistd(
 
 
 def read_until(process: subprocess.Popen[str], pattern: re.Pattern[str]) -> tuple[re.Match[str], str]:
-    """Read what a process writes until the pattern comes; return the match, and all that was read.
+    """Read a process's output until the pattern matches; return the match and all output so far.
 
-    Raises ``AssertionError`` with that if the process ends before.
+    Raises ``AssertionError`` with the output if the process ends before.
     """
     assert process.stdout is not None
     log = ""
@@ -90,7 +90,7 @@ def read_until(process: subprocess.Popen[str], pattern: re.Pattern[str]) -> tupl
 class Daemon:
     """One airyd on free ports of the loopback interface, in a temporary directory.
 
-    Raises ``AssertionError`` with the log if it does not come up, or leaves complaints in its log.
+    Raises ``AssertionError`` with the log if it does not start, or if its log has complaints.
 
     :ivar port: where it serves WebSocket clients
     :ivar admin_port: where the admin page is
@@ -101,7 +101,7 @@ class Daemon:
         self._log_path = self._directory / "log"
         arguments = [f"--listen=tcp:{port}:interface=127.0.0.1", "--admin=tcp:0:interface=127.0.0.1", *options]
         if not any(option.startswith("--log-level") for option in options):
-            arguments.append("--log-level=debug")  # a secret must not be in any line
+            arguments.append("--log-level=debug")  # no line may contain a secret
         with self._log_path.open("wb") as log:
             self._process = subprocess.Popen(
                 command(*arguments, program=program),
@@ -116,7 +116,7 @@ class Daemon:
             self.port = int(self.wait_for_log(_SERVES)[1])
             self.admin_port = int(self.wait_for_log(_ADMIN)[1])
             self._wait_until_ready()
-            self._workers_show = self._workers_listed()  # its own command line is the test's
+            self._workers_show = self._workers_listed()  # not its own command line, which the test chose
         except BaseException:
             self.kill()
             raise
@@ -133,7 +133,7 @@ class Daemon:
 
     @property
     def listing(self) -> str:
-        """What every user of the machine sees of it and its workers: their command lines."""
+        """The command lines of the process and its workers, which every user of the machine can see."""
         return f"{_command_line(self.pid)}\n{self._workers_listed()}"
 
     def _workers_listed(self) -> str:
@@ -145,28 +145,28 @@ class Daemon:
 
     @property
     def running(self) -> bool:
-        """Whether the process is still there."""
+        """Whether the process is still running."""
         return self._process.poll() is None
 
     @property
     def log(self) -> str:
-        """All that it has logged so far."""
+        """The whole log so far."""
         return self._log_path.read_text("utf-8", "replace") if self._log_path.exists() else ""
 
     def complaints(self, start: int = 0) -> list[str]:
-        """Return what must not be in the log from this character on: tracebacks, errors, warnings, secrets.
+        """Return what the log must not contain from this offset on: tracebacks, errors, warnings, secrets.
 
-        Secrets must not be in its workers' command lines either, nor in the metrics as long as there are any.
+        Secrets in its workers' command lines count, too, and in the metrics while the process runs.
         """
         log, metrics = self.log, b""
         if self.running:
-            with contextlib.suppress(OSError, http.client.HTTPException):  # it may be about to stop
+            with contextlib.suppress(OSError, http.client.HTTPException):  # the process may be stopping
                 _, metrics = self.request("GET", "/metrics")
         found = [match[0] for match in COMPLAINTS.finditer(log, start)]
         return found + leaks(log, start) + leaks(self._workers_show) + leaks(metrics.decode())
 
     def wait_for_log(self, pattern: re.Pattern[str], start: int = 0) -> re.Match[str]:
-        """Wait until the log holds the pattern from this character on; return the match."""
+        """Wait until the log contains the pattern from this offset on; return the match."""
         deadline = time.monotonic() + PATIENCE
         while True:
             ended = not self.running
@@ -187,7 +187,7 @@ class Daemon:
     def request(
         self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
     ) -> tuple[int, bytes]:
-        """Ask the admin page; return the status and the body of its answer."""
+        """Send a request to the admin page; return the status and the body of the response."""
         connection = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=PATIENCE)
         try:
             connection.request(method, path, body, headers or {})
@@ -197,13 +197,13 @@ class Daemon:
             connection.close()
 
     def post(self, destination: str, body: bytes) -> tuple[int, bytes]:
-        """Publish through the admin page; return the status and the body of its answer."""
+        """Publish through the admin page; return the status and the body of the response."""
         return self.request(
             "POST", f"/publish/{destination.removeprefix('/')}", body, {"Content-Type": "application/json"}
         )
 
     def publish(self, destination: str, body: bytes) -> str:
-        """Publish an event that must be taken; return its ``message-id``."""
+        """Publish an event that must be accepted; return its ``message-id``."""
         status, answer = self.post(destination, body)
         if status != 200:
             raise AssertionError(f"POST /publish{destination} gave {status}: {answer!r}")
@@ -226,7 +226,7 @@ class Daemon:
         return sums
 
     def wait_for_metrics(self, **wanted: int) -> None:
-        """Wait until the sums over all labels of these metrics (without ``airyd_``) are these."""
+        """Wait until the sums over all labels of these metrics (without ``airyd_``) have these values."""
         deadline = time.monotonic() + PATIENCE
         while True:
             sums = self.sums(*wanted)
@@ -245,12 +245,12 @@ class Daemon:
         return self._process.wait(PATIENCE)
 
     def stop(self) -> int:
-        """Stop it by SIGTERM and return its exit status; the log is kept until :meth:`kill`."""
+        """Stop the process by SIGTERM; return its exit status. The log is kept until :meth:`kill`."""
         self.terminate()
         return self.wait()
 
     def kill(self) -> None:
-        """End whatever is left of it and remove its directory; harmless when repeated."""
+        """Kill the process if it still runs and remove its directory; harmless when repeated."""
         if self.running:
             self._process.terminate()
             try:

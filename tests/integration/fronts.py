@@ -1,4 +1,4 @@
-"""Real proxies in front of airyd: nginx and haproxy, each on a unix socket of its own."""
+"""Real proxies in front of airyd: nginx and haproxy, each on its own unix socket."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typing import Final
 
 from tests.patience import PATIENCE
 
-#: Where Debian puts them, which only root has in its PATH.
+#: Debian's folder for the programs; only root has it in PATH.
 _PLACES: Final = os.pathsep.join((os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin"))
 
 _EXAMPLE: Final = Path(__file__).parents[2] / "docs" / "examples" / "nginx.conf"
-# The example of docs/operating.rst, and what the manual of haproxy has for WebSockets, with Authorization taken out.
+# The example of docs/operating.rst, and haproxy's example for WebSockets, both with Authorization removed.
 _NGINX: Final = """\
 daemon off;
 master_process off;
@@ -34,11 +34,13 @@ http {{
     scgi_temp_path {directory}/scgi;
     server {{
         listen unix:{socket};
+        {large}
         {location}
     }}
 }}
 """
 _HAPROXY: Final = """\
+{large}
 defaults
     mode http
     timeout connect 60s
@@ -51,23 +53,27 @@ frontend clients
 backend airyd
     server airyd 127.0.0.1:{port}
 """
+# What docs/security.rst says about the largest tokens.
+_LARGE: Final = {"nginx": "large_client_header_buffers 4 160k;", "haproxy": "global\n    tune.bufsize 180000"}
 
 
 class Front:
     """One proxy that forwards to a port of the loopback interface, and removes ``Authorization``.
 
     :param name: ``nginx`` or ``haproxy``
-    :ivar socket: the path of the unix socket where clients connect
+    :param is_large: whether it lets the largest tokens pass in the opening handshake
+    :ivar socket: the path of the unix socket for clients
     """
 
-    def __init__(self, name: str, port: int) -> None:
+    def __init__(self, name: str, port: int, is_large: bool = False) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="airyd-test-"))
         self.socket = self._directory / "socket"
         config = self._directory / "config"
         text = {"nginx": _NGINX, "haproxy": _HAPROXY}[name]
         location = _EXAMPLE.read_text().replace("127.0.0.1:8080", f"127.0.0.1:{port}")
-        location = location.replace("}", 'proxy_set_header Authorization "";\n}')  # it inherits none beside its own
-        config.write_text(text.format(directory=self._directory, socket=self.socket, port=port, location=location))
+        location = location.replace("}", 'proxy_set_header Authorization "";\n}')  # here, as none is inherited
+        values = {"directory": self._directory, "socket": self.socket, "port": port, "location": location}
+        config.write_text(text.format(**values, large=_LARGE[name] if is_large else ""))
         program = shutil.which(name, path=_PLACES)
         if program is None:
             raise AssertionError(f"{name} is missing")
@@ -93,7 +99,7 @@ class Front:
             time.sleep(0.01)
 
     def stop(self) -> None:
-        """End it."""
+        """Stop the proxy."""
         self._process.kill()
         self._process.wait()
         shutil.rmtree(self._directory, ignore_errors=True)

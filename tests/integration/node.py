@@ -1,4 +1,4 @@
-"""Runs the client programs of ``tests/clients`` in node and talks to them in JSON lines."""
+"""Runs the client programs of ``tests/clients`` in node, and exchanges JSON lines with them."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from tests.leaks import leaks
 from tests.patience import PATIENCE
 
 CLIENTS: Final = Path(__file__).resolve().parents[1] / "clients"
-#: A message's body as the programs print it: in base64, where any JSON looks like a token.
+#: A message's body as the programs print it: base64, in which all JSON looks like a token.
 _BODY: Final = re.compile(r'"(?:body|text)":"[\w+/=]*"')
 
 
 class NodeClient:
     """One client program.
 
-    :ivar seen: every event it told of, oldest first, as they were taken
+    :ivar seen: every event of the program that was read, oldest first
     """
 
     def __init__(self, program: str, **config: Any) -> None:
@@ -55,20 +55,20 @@ class NodeClient:
         self._lines.put(b"")
 
     def tell(self, what: str, **fields: Any) -> None:
-        """Have the program do something."""
+        """Send the program a command."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps({"do": what, **fields}).encode() + b"\n")
         self._process.stdin.flush()
 
     def next(self, within: float = PATIENCE) -> dict[str, Any]:
-        """Return the next event that the program tells of, whatever it is."""
+        """Return the program's next event of any kind."""
         event = self.poll(within)
         if event is None:
             raise AssertionError(f"the client said nothing more after {self.seen[-5:]}")
         return event
 
     def poll(self, within: float) -> dict[str, Any] | None:
-        """Return the next event, or None if there is none within so many seconds."""
+        """Return the next event; None if none comes within ``seconds``."""
         try:
             line = self._lines.get(timeout=max(within, 0.001))
         except queue.Empty:
@@ -85,7 +85,7 @@ class NodeClient:
         return event
 
     def wait(self, event: str, when: Callable[[dict[str, Any]], bool] = lambda _: True) -> dict[str, Any]:
-        """Take events until one of this kind comes for which ``when`` is true; return it."""
+        """Read events until one of this kind comes for which ``when`` is true; return it."""
         deadline = time.monotonic() + PATIENCE
         while True:
             taken = self.next(deadline - time.monotonic())
@@ -93,15 +93,15 @@ class NodeClient:
                 return taken
 
     def wait_all(self, event: str, count: int) -> list[dict[str, Any]]:
-        """Take events until so many of this kind have come; return them."""
+        """Read events until ``count`` of this kind have come; return them."""
         return [self.wait(event) for _ in range(count)]
 
     def told(self, event: str) -> list[dict[str, Any]]:
-        """Return what was taken of this kind."""
+        """Return the events of this kind that were read."""
         return [taken for taken in self.seen if taken["event"] == event]
 
     def close(self) -> None:
-        """End the program, whatever it does; ``AssertionError`` if it has printed a secret."""
+        """Kill the program; raise ``AssertionError`` if it printed a secret."""
         self._process.kill()
         self._process.wait()
         self._reader.join(PATIENCE)
@@ -113,10 +113,10 @@ class NodeClient:
 
 
 def body_of(message: dict[str, Any]) -> bytes:
-    """Return a message's body as the client has it, in bytes."""
+    """Return the bytes of a message's body, as the client got it."""
     return base64.b64decode(message["body"])
 
 
 def as_field(body: bytes) -> str:
-    """Return a body in the form in which a program takes it."""
+    """Return a body in the form that the programs expect."""
     return base64.b64encode(body).decode()

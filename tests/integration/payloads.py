@@ -1,4 +1,4 @@
-"""Valid events of the four Airy destinations, and what makes others invalid."""
+"""Valid and invalid events for the four Airy destinations."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ CHANNEL_CONNECTED: Final = "/queue/channel/connected"
 CHANNEL_DISCONNECTED: Final = "/queue/channel/disconnected"
 DESTINATIONS: Final = (MESSAGE, UNREAD_COUNT, CHANNEL_CONNECTED, CHANNEL_DISCONNECTED)
 
-#: Text that breaks whoever counts characters for bytes, or bytes for UTF-16 units.
+#: Text that breaks programs which confuse characters, bytes and UTF-16 units.
 DIFFICULT_TEXT: Final = 'naïve Grüße 你好 🎉👩\u200d👩\u200d👧 \u2028 "quoted" back\\slash a:b \\n \\c \x7f end'
 
 
 def event(destination: str, number: int, text: str = "") -> dict[str, Any]:
-    """Return a valid payload; ``number`` is in it (see :func:`number_of`), ``text`` too."""
+    """Return a valid payload that contains ``number`` (see :func:`number_of`) and ``text``."""
     if destination == MESSAGE:
         return {
             "conversation_id": "b8ce1f4c-6a2b-4b2c-8e3b-5f0f5f3a9d11",
@@ -74,7 +74,7 @@ def _changed(destination: str, path: tuple[str, ...], value: object, *, remove: 
     return json.dumps(payload).encode()
 
 
-#: ``(what is wrong, destination, body)``: each must be refused to its publisher and reach nobody.
+#: ``(what is wrong, destination, body)``: airyd must refuse each, and no client may get it.
 BAD: Final[tuple[tuple[str, str, bytes], ...]] = (
     ("empty", MESSAGE, b""),
     ("not JSON", MESSAGE, b"hello"),
@@ -111,7 +111,7 @@ BAD: Final[tuple[tuple[str, str, bytes], ...]] = (
     ("channel id a number", CHANNEL_DISCONNECTED, _changed(CHANNEL_DISCONNECTED, ("id",), 1)),
 )
 
-#: Odd, but some release of Airy sends them, or a deployment may: each must arrive byte for byte.
+#: Unusual events that some release of Airy or a deployment may send: each must arrive byte for byte.
 ODD: Final[tuple[tuple[str, str, bytes], ...]] = (
     ("content a string", MESSAGE, _changed(MESSAGE, ("message", "content"), '{"text":"raw"}')),
     ("content an array", MESSAGE, _changed(MESSAGE, ("message", "content"), [{"type": "text"}])),
@@ -122,7 +122,7 @@ ODD: Final[tuple[tuple[str, str, bytes], ...]] = (
     ("white space", MESSAGE, json.dumps(event(MESSAGE, 0), indent=2).encode() + b"\n"),
     ("a NUL as an escape", MESSAGE, body(MESSAGE, 0, "XX").replace(b"XX", b"\\u0000")),
     ("no channel", MESSAGE, _without(MESSAGE, "channel_id")),
-    ("ids that are no UUIDs", UNREAD_COUNT, _changed(UNREAD_COUNT, ("conversation_id",), "case 7/ä")),
+    ("ids that are not UUIDs", UNREAD_COUNT, _changed(UNREAD_COUNT, ("conversation_id",), "case 7/ä")),
     ("a channel with metadata", CHANNEL_CONNECTED, b'{"id":"1","metadata":{"name":"n"},"extra":[1.50,1e3,null]}'),
     ("difficult text", MESSAGE, body(MESSAGE, 0, DIFFICULT_TEXT)),
     ("200 KiB", MESSAGE, body(MESSAGE, 0, "é🎉x" * (200 * 1024 // 7))),

@@ -8,9 +8,9 @@ import threading
 
 
 class Proxy:
-    """Forwards bytes both ways between a port of its own and the server's.
+    """Forwards bytes both ways between its own port and the server's.
 
-    :ivar port: where clients connect
+    :ivar port: the port for clients
     """
 
     def __init__(self, target: int) -> None:
@@ -62,43 +62,43 @@ class Proxy:
             end.close()
 
     def cut(self) -> None:
-        """End all connections without a WebSocket close; new ones are taken."""
+        """End all connections without a WebSocket close, and accept new ones."""
         with self._lock:
             pairs = list(self._pairs)
         for pair in pairs:
             self._end(pair)
 
     def down(self) -> None:
-        """End all connections, and new ones at once, until :meth:`up`."""
+        """End all connections; until :meth:`up`, end new ones immediately."""
         with self._lock:
             self._up = False
         self.cut()
 
     def up(self) -> None:
-        """Forward again."""
+        """Forward new connections again."""
         with self._lock:
             self._up = True
 
     def lead_to(self, target: int) -> None:
-        """Connect new clients to another port; connections that are open stay where they are."""
+        """Connect new clients to another port; open connections stay."""
         self._target = target
 
     def block(self) -> None:
-        """Be a black hole until :meth:`unblock`: connections stay, new ones are taken, and no byte comes through."""
+        """Forward no bytes until :meth:`unblock`; connections stay open, and new ones are accepted."""
         self._flows.clear()
 
     def unblock(self) -> None:
-        """Let through again, at first what came meanwhile."""
+        """Forward again, beginning with the bytes that came meanwhile."""
         self._flows.set()
 
     def unblock_new(self) -> None:
-        """Let new connections through; those that are there stay as they are."""
+        """Forward new connections; present ones stay blocked."""
         self._stuck.append(self._flows)
         self._flows = threading.Event()
         self._flows.set()
 
     def close(self) -> None:
-        """End everything."""
+        """Stop the proxy and all connections."""
         self.unblock()
         for flows in self._stuck:
             flows.set()

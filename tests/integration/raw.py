@@ -1,6 +1,6 @@
-"""A WebSocket and STOMP client with nothing between the test and the bytes: it sends what no library would.
+"""A WebSocket and STOMP client whose bytes the test controls, also malformed ones that no library would send.
 
-Every wait has a bound, and a wait that fails says what came instead.
+Every wait has a time limit; its failure says what came instead.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from tests.integration.wire import (
 )
 from tests.patience import PATIENCE
 
-#: The ``Sec-WebSocket-Key`` of every client: nothing depends on it.
+#: The ``Sec-WebSocket-Key`` of every client; nothing depends on its value.
 NONCE: Final = base64.b64encode(b"MDEyMzQ1Njc4OWFi").decode()
 _GUID: Final = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 class Ended(AssertionError):
-    """The server ended the TCP connection where the test wanted more."""
+    """The server ended the TCP connection while the test expected more."""
 
 
 class Closed(AssertionError):
-    """A close frame came where the test wanted a STOMP frame.
+    """A close frame came while the test expected a STOMP frame.
 
     :ivar code: its close code, 1005 if it has none
     """
@@ -50,23 +50,23 @@ class Closed(AssertionError):
 
 
 class Response(NamedTuple):
-    """The answer to an opening handshake; header names are in lower case, repeated ones joined by commas."""
+    """The response to an opening handshake: header names in lower case, repeated headers joined by commas."""
 
     status: int
     headers: dict[str, str]
 
 
 def _named(headers: dict[str, str]) -> list[tuple[str, str]]:
-    """Return keywords as headers: ``_`` stands for ``-``."""
+    """Return keywords as headers, with ``-`` for ``_``."""
     return [(name.replace("_", "-"), value) for name, value in headers.items()]
 
 
 class RawClient:
-    """One connection to the server, with every byte in the test's hands.
+    """One connection to the server; the test controls every byte.
 
     :param port: a TCP port of the loopback interface, or the path of a unix socket
-    :ivar beats: server heart-beats seen so far
-    :ivar version: the STOMP version of the session, once there is one
+    :ivar beats: how many heart-beats have come from the server
+    :ivar version: the STOMP version of the session, after CONNECTED
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class RawClient:
     # Bytes.
 
     def send_bytes(self, data: bytes) -> None:
-        """Send these bytes; an end of the connection meanwhile is found by the next read."""
+        """Send these bytes; if the connection has ended, the next read reports it."""
         with contextlib.suppress(ConnectionError):
             self._socket.sendall(data)
 
@@ -141,7 +141,7 @@ class RawClient:
         return data
 
     def has_data(self, within: float) -> bool:
-        """Say whether anything came, or the connection ended, within so many seconds."""
+        """Return whether data came, or the connection ended, within ``seconds``."""
         if self._buffer:
             return True
         self._socket.settimeout(within)
@@ -153,7 +153,7 @@ class RawClient:
             self._socket.settimeout(PATIENCE)
 
     def expect_end(self, within: float = PATIENCE) -> None:
-        """Read to the end of the TCP connection, throwing away what comes."""
+        """Read to the end of the TCP connection, and drop the data."""
         deadline = time.monotonic() + within
         try:
             while True:
@@ -163,16 +163,16 @@ class RawClient:
             return
 
     def reset(self) -> None:
-        """Drop the connection with a TCP reset, as a crashed machine's network does."""
+        """Drop the connection with a TCP reset."""
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._socket.close()
 
     def abort(self) -> None:
-        """Close the socket without another word."""
+        """Close the socket, without DISCONNECT or close frame."""
         self._socket.close()
 
     def nonblocking(self) -> socket.socket:
-        """Hand the socket out, for whoever waits for many of them; nothing that came may be unread here."""
+        """Return the socket, made non-blocking, for a selector; no data may be unread."""
         assert not self._buffer
         self._socket.setblocking(False)
         return self._socket
@@ -180,7 +180,7 @@ class RawClient:
     # HTTP.
 
     def response(self) -> Response:
-        """Read the head of the answer to an opening handshake."""
+        """Read the head of the response to an opening handshake."""
         deadline = time.monotonic() + PATIENCE
         while b"\r\n\r\n" not in self._buffer:
             self._more(deadline)
@@ -195,7 +195,7 @@ class RawClient:
         return Response(int(lines[0].split(" ")[1]), headers)
 
     def ask(self) -> Response:
-        """Send the opening handshake and return the answer, whatever it is."""
+        """Send the opening handshake; return the response, whatever its status."""
         self.send_bytes(self.request)
         return self.response()
 
@@ -212,7 +212,7 @@ class RawClient:
     # WebSocket.
 
     def send_frame(self, opcode: int, payload: bytes = b"", **options: bool | int) -> None:
-        """Send one WebSocket frame; the options are those of :func:`websocket_frame`."""
+        """Send one WebSocket frame, with the options of :func:`websocket_frame`."""
         self.send_bytes(websocket_frame(opcode, payload, **options))  # type: ignore[arg-type]  # as its signature says
 
     def frame(self, within: float = PATIENCE) -> WebSocketFrame:
@@ -229,7 +229,7 @@ class RawClient:
         return WebSocketFrame(bool(first & 0x80), first >> 4 & 7, first & 0xF, self._take(size, deadline))
 
     def close_code(self, within: float = PATIENCE) -> int:
-        """Read until the close frame, answer it, wait for the end of the connection, and return its code."""
+        """Read until the close frame, answer it, wait for the end of the connection; return the close code."""
         try:
             while True:
                 self.receive(within)
@@ -247,7 +247,7 @@ class RawClient:
         self.send_frame(TEXT, encode(command, pairs, body))
 
     def receive(self, within: float = PATIENCE) -> StompFrame:
-        """Read the next STOMP frame; beats are counted, pings answered.
+        """Read the next STOMP frame; count heart-beats and answer pings on the way.
 
         Raises :class:`Closed` on a close frame, after answering it and seeing the connection end.
         """
@@ -273,14 +273,14 @@ class RawClient:
                 raise AssertionError(f"a WebSocket frame with opcode {opcode}")
 
     def expect(self, command: str, within: float = PATIENCE) -> StompFrame:
-        """Read the next STOMP frame, which must be this one."""
+        """Read the next STOMP frame, which must have this command."""
         frame = self.receive(within)
         if frame.command != command:
             raise AssertionError(f"wanted {command}, got {frame}")
         return frame
 
     def connect(self, version: str = "1.2", **headers: str) -> StompFrame:
-        """Begin a session of this version and return its CONNECTED."""
+        """Begin a session of this version; return the CONNECTED."""
         self.version = version
         self.send("CONNECT", [("accept-version", version), *_named(headers)])
         connected = self.expect("CONNECTED")
@@ -289,7 +289,7 @@ class RawClient:
         return connected
 
     def subscribe(self, destination: str, subscription: str, **headers: str) -> StompFrame:
-        """Subscribe and return the RECEIPT; nothing else may come before it."""
+        """Subscribe; return the RECEIPT, which must be the next frame."""
         receipt = f"subscribed-{subscription}"
         fields = [("destination", destination), ("id", subscription), ("receipt", receipt), *_named(headers)]
         self.send("SUBSCRIBE", fields)
@@ -303,14 +303,14 @@ class RawClient:
         return frame
 
     def message(self, subscription: str | None = None, within: float = PATIENCE) -> StompFrame:
-        """Read the next STOMP frame, which must be a MESSAGE, of this subscription if one is named."""
+        """Read the next STOMP frame, which must be a MESSAGE (of this subscription, if one is given)."""
         frame = self.expect("MESSAGE", within)
         if subscription is not None and frame.headers.get("subscription") != subscription:
             raise AssertionError(f"wanted a MESSAGE of {subscription}, got {frame}")
         return frame
 
     def error(self, within: float = PATIENCE) -> tuple[StompFrame, int]:
-        """Read the ERROR that must come next and the close that must follow; return it with the close code."""
+        """Read an ERROR and the close after it, which must come next; return the ERROR and the close code."""
         frame = self.expect("ERROR", within)
         try:
             after = self.receive(within)
@@ -319,7 +319,7 @@ class RawClient:
         raise AssertionError(f"after {frame} came {after}")
 
     def disconnect(self) -> None:
-        """End the session as STOMP asks for it: DISCONNECT, its RECEIPT, close 1000."""
+        """End the session as STOMP describes it: DISCONNECT, its RECEIPT, close 1000."""
         self.send("DISCONNECT", receipt="bye")
         self.receipt("bye")
         code = self.close_code()

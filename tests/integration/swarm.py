@@ -1,4 +1,4 @@
-"""Many subscribers in one thread: each records the numbers of the events it gets, and may come and go."""
+"""Many subscribers in one thread: each records the numbers of its events, and may disconnect and come back."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tests.integration.connection import StompConnection, delivery, login, subsc
 from tests.integration.wire import VERSIONS, encode
 from tests.patience import PATIENCE
 
-#: Connections whose opening is under way at once, so that the listening queue never overflows.
+#: The most connections that are being opened at a time, so that the server's accept queue never overflows.
 OPENING: Final = 40
 
 
 def faults(received: Sequence[int], count: int) -> list[str]:
-    """Say what is wrong with the numbers that a subscriber got; they should be ``0`` to ``count - 1``, in order."""
+    """Return what is wrong with a subscriber's numbers; they should be ``0`` to ``count - 1``, in order."""
     seen = Counter(received)
     found = []
     if missing := [n for n in range(count) if n not in seen]:
@@ -36,7 +36,7 @@ def faults(received: Sequence[int], count: int) -> list[str]:
 
 
 class State(Enum):
-    """Where a member is on its way."""
+    """The state of a member's connection."""
 
     AWAY = auto()
     WAITING = auto()
@@ -47,13 +47,13 @@ class State(Enum):
 
 
 class Member:
-    """One subscriber of one destination, over as many connections as its life brings.
+    """One subscriber of one destination, over any number of connections.
 
-    :ivar received: the numbers of the events it got, over all its connections
+    :ivar received: the numbers of its events, over all its connections
     :ivar resumes: how often it subscribed with ``last-message-id``
-    :ivar connection: None while it has none
-    :ivar close_code: with which its last connection ended, 0 without one
-    :ivar wrong: what it saw and should not have
+    :ivar connection: the present connection; None without one
+    :ivar close_code: the close code of its last connection; 0 without a close frame
+    :ivar wrong: what the server did wrong, as texts
     """
 
     __slots__ = (
@@ -84,7 +84,7 @@ class Member:
         self.wrong: list[str] = []
 
     def open(self) -> socket.socket:
-        """Connect, ask for the upgrade, and return the socket to wait for."""
+        """Connect and send the opening handshake; return the socket for the selector."""
         self.connection = StompConnection(self._port, self._join, self._take, self.wrong.append)
         self.state = State.UPGRADING
         return self.connection.socket
@@ -97,26 +97,26 @@ class Member:
         self.state = State.JOINING
 
     def leave(self) -> None:
-        """Ask for the end: DISCONNECT."""
+        """Send DISCONNECT."""
         assert self.connection is not None
         self.connection.send(encode("DISCONNECT", {"receipt": "bye"}))
         self.state = State.LEAVING
 
     def vanish(self) -> None:
-        """Go without a word, by a TCP reset; what was not read yet is lost."""
+        """End the connection by a TCP reset; unread data is lost."""
         assert self.connection is not None
         self.connection.reset()
         self.gone()
 
     def gone(self) -> None:
-        """Close the socket."""
+        """Close the socket of an ended connection."""
         assert self.connection is not None
         self.connection.socket.close()
         self.connection = None
         self.state = State.AWAY
 
     def readable(self) -> bool:
-        """Take what has come; return False when the connection has ended."""
+        """Read and handle what has arrived; return False if the connection has ended."""
         assert self.connection is not None
         try:
             if self.connection.read():
@@ -158,13 +158,13 @@ class Member:
 
 
 class Swarm:
-    """All members and their sockets; everything happens within :meth:`turn`."""
+    """All members and their sockets; :meth:`turn` does all work."""
 
     def __init__(self, port: int, destination: str, count: int) -> None:
         if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < count + 200:
             hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        # Most number their subscriptions alike, as one application's pages do; some do not.
+        # Most have the same subscription id, like pages of one application; some do not.
         self.members = [
             Member(port, destination, "sub-0" if n % 4 else f"own-{n}", VERSIONS[-(n % 3)]) for n in range(count)
         ]
@@ -173,13 +173,13 @@ class Swarm:
         self._opening: set[Member] = set()
 
     def open(self, *members: Member) -> None:
-        """Have these, who are away, connect as soon as there is room."""
+        """Let these disconnected members connect, within :data:`OPENING`."""
         for member in members:
             member.state = State.WAITING
             self._waiting.append(member)
 
     def vanish(self, member: Member) -> None:
-        """Have a connected member go without a word."""
+        """Reset the connection of a member."""
         self._forget(member)
         member.vanish()
 
@@ -189,7 +189,7 @@ class Swarm:
         self._opening.discard(member)
 
     def turn(self, patience: float = 0.05) -> None:
-        """Open what may be opened, and take what has come, waiting at most so many seconds."""
+        """Open waiting members, and read what has arrived; wait at most ``patience`` seconds."""
         while self._waiting and len(self._opening) < OPENING:
             member = self._waiting.pop(0)
             self._selector.register(member.open(), selectors.EVENT_READ, member)
@@ -210,9 +210,9 @@ class Swarm:
         *,
         patient: bool = False,
     ) -> None:
-        """Take turns until it is true for all (of these).
+        """Take turns until ``reached`` is true for all members, or for all of ``among``.
 
-        Raises ``AssertionError`` after :data:`PATIENCE`, or, if not ``patient``, when one saw what it should not have.
+        Raises ``AssertionError`` after :data:`PATIENCE`, or, if not ``patient``, when the server did something wrong.
         """
         deadline = time.monotonic() + PATIENCE
         lacking = [m for m in (self.members if among is None else among) if not reached(m)]
@@ -229,7 +229,7 @@ class Swarm:
             lacking = [m for m in lacking if not reached(m)]
 
     def close(self) -> None:
-        """End all connections that are left."""
+        """Reset all remaining connections."""
         for member in self.members:
             if member.connection is not None:
                 self.vanish(member)

@@ -1,4 +1,4 @@
-"""What the clients of all Airy releases need, from one daemon: two paths, Airy's four destinations, and ``/events``."""
+"""One daemon serves the clients of all Airy releases: two paths, Airy's four destinations, and ``/events``."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class ReleasesTests(DaemonTestCase):
         return client
 
     def check(self, version: int) -> None:
-        """Each gets its own events, byte for byte, and nothing else; each leaves in peace."""
+        """Check that each client gets exactly its own events, byte for byte, and disconnects without an error."""
         old = self.four(version)
         new = [self.one(version, path) for path in (WS_EVENTS, COMMUNICATION)]
         for kind, destination in (
@@ -84,15 +84,15 @@ class ReleasesTests(DaemonTestCase):
         self.assertEqual([len(client.told("message")) for client in (old, *new)], [4, 3, 3])
 
     def test_stompjs_6(self) -> None:
-        """That of Airy 0.2 to 0.53."""
+        """@stomp/stompjs 6 is in Airy 0.2 to 0.53."""
         self.check(6)
 
     def test_stompjs_7(self) -> None:
-        """That of Airy 0.54 and later."""
+        """@stomp/stompjs 7 is in Airy 0.54 and later."""
         self.check(7)
 
     def test_another_path(self) -> None:
-        """The answer names both."""
+        """The answer to an unknown path names both paths."""
         connection = HTTPConnection("127.0.0.1", self.daemon.port, timeout=PATIENCE)
         self.addCleanup(connection.close)
         connection.request("GET", "/ws", headers=UPGRADE)
@@ -106,8 +106,8 @@ class ReleasesTests(DaemonTestCase):
         for path in (COMMUNICATION, WS_EVENTS):
             self.assertIn(f"airyd serves ws://127.0.0.1:{self.daemon.port}{path}\n", self.daemon.log)
 
-    def test_what_is_no_event_is_refused(self) -> None:
-        """By POST and by SEND, with the reason."""
+    def test_invalid_events_are_refused(self) -> None:
+        """The answer to POST and SEND has the reason."""
         for data in (body(MESSAGE, 1), b'{"type":7,"payload":{}}', b'{"type":"message.created","payload":[]}'):
             status, answer = self.daemon.post(EVENTS, data)
             self.assertEqual(status, 400)
@@ -118,10 +118,10 @@ class ReleasesTests(DaemonTestCase):
 
 
 class SampleTests(DaemonTestCase):
-    """``sample:`` feeds both kinds of clients."""
+    """``sample:`` has events for both kinds of clients."""
 
     def setUp(self) -> None:
-        """The test starts its own daemon, whose feed begins with its first client."""
+        """Start no daemon yet: the test needs its own, whose feed begins with the first client."""
 
     def test_both(self) -> None:
         daemon = self.own_daemon(f"--destination={EVENTS}", "--source=sample:?rate=50")

@@ -1,4 +1,4 @@
-"""Each word of each ``--auth`` with a wrong value: one line that names it, status 1, before anything listens."""
+"""Wrong values for each word of ``--auth``: airyd ends with status 1 and one line that names the word."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tests.integration.daemon import start_twistd
 from tests.leaks import MARK, leaks
 from tests.patience import PATIENCE
 
-#: The files and variables that the wrong values name.
-FILES: Final = {"empty": "", "short": MARK, "text": f"{MARK} is no key, but it is as long as one must be"}
+#: The files and environment variables in the wrong values.
+FILES: Final = {"empty": "", "short": MARK, "text": f"{MARK} is not a key, but it is as long as one must be"}
 VARIABLES: Final = {"AIRYD_TEST_EMPTY": "", "AIRYD_TEST_SECRET": MARK * 10}
 _GOOD: Final = "jwt:secret-env=AIRYD_TEST_SECRET"
-#: ``(spec, what the line must name)``; ``FILE/`` stands for the folder of :data:`FILES`. By authenticator and word.
+#: By authenticator and word: ``(spec, what the line must contain)``; ``FILE/`` is the folder of :data:`FILES`.
 WRONG: Final[dict[str, dict[str, tuple[tuple[str, str], ...]]]] = {
     "anonymous": {
         "public": (("anonymous:public=1", "'public'"), ("anonymous:pubic", "did you mean public?")),
@@ -70,7 +70,7 @@ WRONG: Final[dict[str, dict[str, tuple[tuple[str, str], ...]]]] = {
         "cookie=": ((f"{_GOOD}:cookie=two words", "'cookie' takes the name of a cookie"),),
     },
 }
-#: What no word is to blame for.
+#: Wrong specs where the fault is not in a known word.
 OTHERS: Final = (
     ("jwtt:secret-env=AIRYD_TEST_SECRET", "did you mean jwt?"),
     ("nobody", "There are: anonymous, jwt"),
@@ -83,16 +83,16 @@ OTHERS: Final = (
 
 
 def words_of(name: str) -> set[str]:
-    """Return the words that an authenticator names when it is given another."""
+    """Return the words that an authenticator lists in its error for an unknown word."""
     try:
         authenticator(f"{name}:no-such-word-anywhere=1")
     except ConfigurationError as error:
         return set(str(error).partition("known here: ")[2].split(", "))
-    raise AssertionError(f"{name} takes every word")
+    raise AssertionError(f"{name} accepts every word")
 
 
 class AuthWordsTests(SynchronousTestCase):
-    """The tables above."""
+    """The specs in the tables above are refused."""
 
     def setUp(self) -> None:
         """Write the files."""
@@ -102,7 +102,7 @@ class AuthWordsTests(SynchronousTestCase):
             (self.directory / name).write_text(content)
 
     def filled(self, text: str) -> str:
-        """Put the folder's path in."""
+        """Replace ``FILE/`` by the folder's path."""
         return text.replace("FILE/", f"{self.directory}/")
 
     def start(self, spec: str) -> subprocess.Popen[str]:
@@ -115,14 +115,14 @@ class AuthWordsTests(SynchronousTestCase):
         self.assertEqual(known, {name: set(words) for name, words in WRONG.items()})
 
     def test_each(self) -> None:
-        """All of them, as far as the authenticators go."""
+        """Each spec, with the authenticator alone."""
         for spec, hint in (*(case for words in WRONG.values() for found in words.values() for case in found), *OTHERS):
             error = self.assertRaises(ConfigurationError, authenticator, self.filled(spec), **VARIABLES)
             self.assertIn(self.filled(hint), str(error), spec)
             self.assertEqual((len(str(error).splitlines()), leaks(str(error))), (1, []), spec)
 
     def test_the_program_ends(self) -> None:
-        """The first one of each word, and of the others, with the real ``twistd``."""
+        """The first spec of each word, and the first of the others, with the real ``twistd``."""
         cases = [found[0] for words in WRONG.values() for found in words.values()] + [OTHERS[0]]
         failures = []
         for start in range(0, len(cases), 4):

@@ -1,4 +1,4 @@
-"""The console script ``airyd`` as a process, with the real daemon."""
+"""The program ``airyd`` as a process, with the real daemon."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ CONNECTED = "connected to ws://"
 
 
 class Cli:
-    """One ``airyd`` with its output in files.
+    """A process of ``airyd`` with its output in files.
 
-    :param stdout: where standard output goes instead
+    :param stdout: another destination of standard output
     """
 
     def __init__(self, directory: Path, *arguments: str, stdout: int | None = None, **environ: str) -> None:
@@ -52,19 +52,19 @@ class Cli:
         return self._err.read_text()
 
     def events(self) -> list[dict[str, object]]:
-        """Return what was printed, parsed."""
+        """Return the printed lines, parsed."""
         return [json.loads(line) for line in self.out.splitlines()]
 
     def wait_for(self, text: str, times: int = 1) -> None:
-        """Wait until standard error holds the text so often."""
+        """Wait until standard error contains the text ``times`` times."""
         deadline = time.monotonic() + PATIENCE
         while self.err.count(text) < times:
             if time.monotonic() > deadline or self.process.poll() is not None:
-                raise AssertionError(f"{text!r} was not said {times} times: {self.err!r}")
+                raise AssertionError(f"{text!r} was not printed {times} times: {self.err!r}")
             time.sleep(0.01)
 
     def wait(self) -> int:
-        """Wait for the end and return the exit status."""
+        """Wait for the end of the process; return the exit status."""
         return self.process.wait(PATIENCE)
 
     def kill(self) -> None:
@@ -74,7 +74,7 @@ class Cli:
 
 
 def command(*arguments: str) -> list[str]:
-    """Return the command line of ``airyd``; anything that warns fails."""
+    """Return the command line of ``airyd``; Python's warnings are errors."""
     return [sys.executable, "-W", "error", "-m", "airyd.cli", *arguments]
 
 
@@ -89,14 +89,14 @@ def run(*arguments: str, standard_input: bytes = b"") -> tuple[int, str, str]:
 
 
 def free_port() -> int:
-    """Return a port on which nobody listens now."""
+    """Return a port that is free now."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     return port
 
 
 class CliTestCase(DaemonTestCase):
-    """Starts ``airyd``, and looks for complaints when the test ends."""
+    """Starts ``airyd``, and checks its output for complaints when the test ends."""
 
     def cli(self, *arguments: str, stdout: int | None = None, **environ: str) -> Cli:
         cli = Cli(Path(self.mktemp()), *arguments, stdout=stdout, **environ)
@@ -106,7 +106,7 @@ class CliTestCase(DaemonTestCase):
         return cli
 
     def tail(self, *arguments: str, daemon: Daemon | None = None) -> Cli:
-        """Start a tail that is live."""
+        """Start ``airyd tail``, and wait until it is subscribed."""
         cli = self.cli("tail", (daemon or self.daemon).url, *arguments)
         cli.wait_for(CONNECTED)
         return cli
@@ -116,7 +116,7 @@ class TailTests(CliTestCase):
     """``airyd tail``."""
 
     def test_pipe(self) -> None:
-        """Each event is a line of JSON that holds the body as it was published."""
+        """In a pipe each event is a line of JSON that contains the body as it was published."""
         tail = self.tail("--count", "8")
         bodies = [(destination, body(destination, n, "Grüße \n 🎉")) for n in range(2) for destination in DESTINATIONS]
         ids = [self.daemon.publish(destination, text) for destination, text in bodies]
@@ -129,7 +129,7 @@ class TailTests(CliTestCase):
             self.assertTrue(raw.startswith(b'{"destination":"/queue/'))
 
     def test_terminal(self) -> None:
-        """One readable line each, with colours, and what would play with the terminal made visible."""
+        """In a terminal each event is a readable line with colours; control characters are made visible."""
         ours, theirs = pty.openpty()
         tail = self.cli("tail", "-n2", self.daemon.url, MESSAGE, UNREAD_COUNT, stdout=theirs, TERM="xterm", NO_COLOR="")
         os.close(theirs)
@@ -164,7 +164,7 @@ class TailTests(CliTestCase):
         self.assertNotIn("history was lost", tail.err)
 
     def test_restart(self) -> None:
-        """The memory feed forgets at a restart: it is said, and what comes afterwards is printed."""
+        """The memory feed loses its history at a restart: the tail says so, and prints the events after it."""
         daemon = self.own_daemon()
         tail = self.tail("--count", "2", MESSAGE, daemon=daemon)
         daemon.publish(MESSAGE, body(MESSAGE, 1))
@@ -178,7 +178,7 @@ class TailTests(CliTestCase):
         self.assertEqual([last], [line["message-id"] for line in tail.events()][1:])
 
     def test_interrupt(self) -> None:
-        """Ctrl-C says goodbye to the server and nothing else."""
+        """Ctrl-C ends the session with DISCONNECT, and prints nothing."""
         for number, status in [(signal.SIGINT, 130), (signal.SIGTERM, 143)]:
             tail = self.tail()
             said = tail.err
@@ -194,7 +194,7 @@ class TailTests(CliTestCase):
         self.assertEqual(130, tail.wait())
 
     def test_broken_pipe(self) -> None:
-        """As in ``airyd tail | head``."""
+        """The reader of the pipe ends first, as in ``airyd tail | head``."""
         ours, theirs = os.pipe()
         tail = self.cli("tail", self.daemon.url, MESSAGE, stdout=theirs)
         os.close(theirs)
@@ -206,7 +206,7 @@ class TailTests(CliTestCase):
         self.assertEqual(said, tail.err)
 
     def test_refused(self) -> None:
-        """What another try would meet again ends the tail with status 1."""
+        """A refusal that another attempt would meet again ends the tail with status 1."""
         for arguments, reason in [
             ((self.daemon.url, "/queue/nowhere"), "unknown destination"),
             ((f"ws://127.0.0.1:{self.daemon.port}/other",), "404"),
@@ -228,7 +228,7 @@ class PublishTests(CliTestCase):
         return [json.loads(line)["id"] for line in out.splitlines()]
 
     def test_lines(self) -> None:
-        """In their order; what is refused is said, with its line and the reason."""
+        """Lines are published in order; each refusal is printed with the line number and the reason."""
         tail = self.tail("--count", "102", MESSAGE)
         good = [body(MESSAGE, n) for n in range(100)]
         lines = [b"", *good, b'{"no":"message"}', b"nonsense", good[0] + b"\r", good[1]]
@@ -254,7 +254,7 @@ class PublishTests(CliTestCase):
         self.assertIn(text.decode(), tail.out)
 
     def test_slow_input(self) -> None:
-        """An event goes out when its line is there, not when the input ends."""
+        """An event is published when its line is complete, not when the input ends."""
         process = subprocess.Popen(
             command("publish", self.admin, MESSAGE),
             stdin=subprocess.PIPE,
@@ -272,13 +272,13 @@ class PublishTests(CliTestCase):
         process.stdin = None
         self.assertEqual(0, process.wait(PATIENCE))
 
-    def test_server_away(self) -> None:
+    def test_server_unreachable(self) -> None:
         status, out, err = run("publish", f"http://127.0.0.1:{free_port()}", MESSAGE, "{}")
         self.assertEqual((1, ""), (status, out))
         self.assertRegex(err, r"\Aairyd publish: cannot reach http://127\.0\.0\.1:\d+: .+\n\Z")
 
     def test_unknown_destination(self) -> None:
-        """It would be so for every line: said once."""
+        """An error that applies to every line is printed once."""
         status, out, err = run("publish", self.admin, "/queue/nowhere", standard_input=b"{}\n{}\n")
         self.assertEqual((1, ""), (status, out))
         self.assertEqual(1, err.count("/queue/nowhere"))

@@ -1,4 +1,4 @@
-"""``airyd tail``, ``publish`` and ``revoke`` with servers that are not quite what they expect."""
+"""``airyd tail``, ``publish`` and ``revoke`` with servers in special states, wrong ports and TLS."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class PatternTests(CliTestCase):
     """``airyd tail '/queue/**'``."""
 
     def test_resume(self) -> None:
-        """Nothing is missing and nothing comes twice, also of what had no event before the connection was cut."""
+        """No event is missing or comes twice, also on a destination without events before the connection was cut."""
         daemon = self.own_daemon(f"--destination={OTHER}")
         relay = Proxy(daemon.port)
         self.addCleanup(relay.close)
@@ -46,16 +46,16 @@ class PatternTests(CliTestCase):
             self.assertEqual([each for each in ids if each in mine], mine)
 
     def wait_for_events(self, tail: Cli, count: int) -> None:
-        """Wait until so many events were printed."""
+        """Wait until ``count`` events were printed."""
         deadline = time.monotonic() + PATIENCE
         while tail.out.count("\n") < count:
             if time.monotonic() > deadline:
-                raise AssertionError("they did not come")
+                raise AssertionError("the events did not come")
             time.sleep(0.01)
 
 
 class LoginTests(CliTestCase):
-    """A token that allows some destinations."""
+    """Tokens that allow only some destinations."""
 
     def setUp(self) -> None:
         directory = tempfile.TemporaryDirectory()
@@ -65,12 +65,12 @@ class LoginTests(CliTestCase):
         self.daemon = self.own_daemon(f"--auth=jwt:secret-file={self.secret}")
 
     def token(self, *allowed: str) -> str:
-        """Return a token that allows these to be subscribed to."""
+        """Return a token that allows subscribing to these."""
         now = int(time.time())
         return token(claims(iat=now, exp=now + 3600, subscribe=list(allowed)))
 
     def test_some(self) -> None:
-        """Without DESTINATIONS, and with some: what is allowed is followed, and the rest named."""
+        """The tail follows the allowed destinations and names the others, with and without DESTINATIONS."""
         shown = self.token(MESSAGE, CHANNEL_CONNECTED)
         for arguments, followed, left_out in [
             ([], [MESSAGE, CHANNEL_CONNECTED], [UNREAD_COUNT, "/queue/channel/disconnected"]),
@@ -95,7 +95,7 @@ class LoginTests(CliTestCase):
         self.assertIn(f"there is nothing to follow: not allowed: {UNREAD_COUNT}, /queue/channel/*", tail.err)
 
     def test_token_file(self) -> None:
-        """It is read with care, and never shown."""
+        """A wrong file ends the tail with one line, and the token is never printed."""
         for content, said in [(b"", "is empty"), (b"hunter2\nhunter2", "does not hold one token")]:
             path = self.secret.with_name("token")
             path.write_bytes(content)
@@ -105,9 +105,9 @@ class LoginTests(CliTestCase):
 
 
 class StatusTests(CliTestCase):
-    """What a server says of itself."""
+    """Notices on ``/airyd/status``."""
 
-    def test_source_away(self) -> None:
+    def test_source_unreachable(self) -> None:
         redis = RedisServer(*DURABLE)
         self.addCleanup(redis.close)
         daemon = self.own_daemon(f"--source=redis://127.0.0.1:{redis.port}/0")
@@ -130,10 +130,10 @@ class StatusTests(CliTestCase):
 
 
 class PortTests(CliTestCase):
-    """The wrong scheme for a port, with airyd behind it: said at once, in one line."""
+    """A URL with the wrong scheme or port ends a command at once, with one line."""
 
     def check(self, said: str, name: str, url: str, *arguments: str) -> None:
-        """A command ends by itself with status 1 and this in its one line."""
+        """Check that a command ends with status 1 and with one line that contains the text."""
         status, out, err = run(name, url, *arguments)
         self.assertEqual((1, ""), (status, out), err)
         self.assertRegex(err, rf"\Aairyd {name}: [^\n]+\n\Z")
@@ -152,12 +152,12 @@ class PortTests(CliTestCase):
         self.check("405 Method Not Allowed", "publish", f"http://127.0.0.1:{self.daemon.port}", MESSAGE, "{}")
 
     def test_wrong_path(self) -> None:
-        """The server names the right one."""
+        """The server's answer names the right path."""
         self.check("connect to /ws.communication", "tail", f"ws://127.0.0.1:{self.daemon.port}/other")
         self.check("/publish/<destination", "publish", f"http://127.0.0.1:{self.daemon.admin_port}/x", MESSAGE, "{}")
 
     def test_tls(self) -> None:
-        """Everything works over TLS with ``--ca-file``, and nothing without."""
+        """All commands work over TLS with ``--ca-file``, and none without it."""
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
         ours = Certificates(Path(directory.name))

@@ -1,4 +1,4 @@
-"""permessage-deflate (RFC 7692) with the clients that people have, and with one that means harm."""
+"""permessage-deflate (RFC 7692) with real clients and with an attacker."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tests.integration.payloads import DIFFICULT_TEXT, MESSAGE, body
 from tests.integration.raw import RawClient
 from tests.integration.wire import TEXT, decode, encode, websocket_frame
 
-#: As browsers and node's ``ws`` write it.
+#: The extension as browsers and node's ``ws`` offer it.
 OFFER = {"Sec-WebSocket-Extensions": "permessage-deflate; client_max_window_bits"}
-#: What is published at once, several times.
+#: The events of a batch; several batches are published.
 BATCHES = (
     [body(MESSAGE, number, f"message {number} of a batch") for number in range(6)],
     [body(MESSAGE, 6, DIFFICULT_TEXT)],
@@ -28,12 +28,12 @@ BODIES = [each for batch in BATCHES for each in batch]
 
 
 class ClientTests(DaemonTestCase):
-    """Each is one of many who get the same bytes."""
+    """Real clients that get the same bytes as many others."""
 
     options = ("--auth=anonymous:send", "--origin=*")
 
     def crowd(self) -> RawClient:
-        """Let enough clients subscribe as stompjs does; return one of them."""
+        """Subscribe enough clients to share compressed messages, like stompjs; return one of them."""
         for _ in range(FEWEST_RECEIVERS):
             member = self.open(headers=OFFER)
             member.connect()
@@ -50,7 +50,7 @@ class ClientTests(DaemonTestCase):
                 publisher.receipt(f"{number}")
 
     def check(self, member: RawClient) -> None:
-        """One of the crowd got all, compressed, and later messages of a batch refer to earlier ones."""
+        """Check that a client got all messages compressed, and that later ones of a batch refer to earlier ones."""
         inflating = Inflating()
         sizes = []
         for wanted in BODIES:
@@ -111,10 +111,10 @@ class FinalBlockTests(DaemonTestCase):
 
 
 class BombTests(DaemonTestCase):
-    """A few bytes that would become very many."""
+    """Few bytes that would inflate to very many."""
 
     def test_bomb(self) -> None:
-        """Ten at a time: each is closed with 1009, and nobody else notices (``bench.check``: nor does the memory)."""
+        """Ten bombs at a time get 1009; other clients notice nothing (``bench.check`` limits the memory)."""
         witness = self.connect()
         bomb = websocket_frame(TEXT, deflated(b"\n" * (4 * WEBSOCKET_MESSAGE), level=9), rsv=RSV1)
         self.assertLess(len(bomb), 100_000)

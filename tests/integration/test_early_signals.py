@@ -1,4 +1,4 @@
-"""SIGHUP and SIGTERM while airyd starts, from the moment on when twistd loads the plugin."""
+"""SIGHUP and SIGTERM while airyd starts, after twistd has begun to load the plugin."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tests.integration.daemon import TWISTD, command, environment
 from tests.patience import PATIENCE
 from tests.sources.redis.server import own_prefix, shared_server
 
-#: The moments: the plugin is loaded; twistd has the options; the service has been started, but not the reactor.
+#: The moments: the plugin is loaded; twistd has the options; the service is started, but not the reactor.
 MOMENTS: Final = (
     "from twisted.plugins import airyd_plugin; happens()",
     "from airyd import tap; m = tap.makeService; tap.makeService = lambda options: (happens(), m(options))[1]",
     "from airyd import service; s = service.Airyd.startService; "
     "service.Airyd.startService = lambda self: (s(self), happens())[0]",
 )
-#: A parent has no such service.
+#: With workers, the last moment is the start of the parent.
 MOMENTS_OF_WORKERS: Final = (
     *MOMENTS[:2],
     "from airyd.workers import parent; s = parent.Parent.startService; "
@@ -31,23 +31,23 @@ MOMENTS_OF_WORKERS: Final = (
 
 
 def program(signal_name: str, moment: str, before: str = "pass") -> str:
-    """Return twistd, to which a signal comes at a moment, right after something else was done."""
+    """Return the code of a twistd that gets a signal at this moment, after other code has run."""
     happens = f"def happens():\n    {before}\n    os.kill(os.getpid(), signal.{signal_name})\n"
     return f"import os, signal\n{happens}\n{moment}\n{TWISTD}"
 
 
 class EarlySignalTests(DaemonTestCase):
-    """Each with daemons of its own."""
+    """Daemons that get signals during their start."""
 
     def setUp(self) -> None:
-        """No shared daemon is needed; but a directory."""
+        """Make a directory; start no shared daemon."""
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
         self.path = Path(directory.name) / "destinations"
         self.workers = ("--workers=2", f"--source=redis://127.0.0.1:{shared_server().port}/0?prefix={own_prefix()}")
 
     def test_sighup(self) -> None:
-        """It is followed when the start is over: what the file has by then can be published to."""
+        """After the start airyd reloads the file, so that its new destinations can be published to."""
         for options, moments in (((), MOMENTS), (self.workers, MOMENTS_OF_WORKERS)):
             for moment in moments:
                 self.path.write_text("/queue/first\n")
@@ -65,7 +65,7 @@ class EarlySignalTests(DaemonTestCase):
         self.assertEqual(daemon.stop(), 0)
 
     def test_sigterm(self) -> None:
-        """It ends the process with status 0, as at any later time."""
+        """SIGTERM ends the process with status 0, as it does later."""
         for options, moments in (((), MOMENTS), (self.workers, MOMENTS_OF_WORKERS)):
             for moment in moments:
                 done = subprocess.run(
@@ -88,7 +88,7 @@ class EarlySignalTests(DaemonTestCase):
                 self.assertNotIn("Traceback", done.stdout + done.stderr)
 
     def test_the_terminal_is_closed_meanwhile(self) -> None:
-        """What was started in it ends, as ever."""
+        """airyd ends when its terminal is closed during the start."""
         ours, terminal = os.openpty()
         ready, tell = os.pipe()
         text = program("SIGHUP", MOMENTS[0], f"os.write({tell}, b'!'); os.close({tell}); wait()")
@@ -111,7 +111,7 @@ class EarlySignalTests(DaemonTestCase):
         self.assertEqual(process.wait(PATIENCE), -signal.SIGHUP)
 
     def test_other_commands_of_twistd(self) -> None:
-        """Their signals are their own, although twistd loads this plugin, too."""
+        """Other commands handle their signals as usual, although twistd loads this plugin, too."""
         program = (
             "import signal, sys; before = signal.getsignal(signal.SIGHUP); from twisted.plugins import airyd_plugin; "
             "sys.exit(signal.getsignal(signal.SIGHUP) is not before)"

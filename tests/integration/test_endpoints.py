@@ -1,4 +1,4 @@
-"""Endpoints that can't be used, with the real twistd: one line on standard error, status 1, no traceback anywhere."""
+"""Unusable endpoints end the real twistd with one line on standard error and status 1, without a traceback."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.integration.daemon import COMPLAINTS, TREE, TWISTD, environment, read_until, start_twistd
 from tests.patience import PATIENCE
 
-#: Seconds that a few programs which start at once may take.
+#: Seconds in which a few programs that start together must end.
 DEADLINE: Final = 4 * PATIENCE
-#: An address for documentation (RFC 5737), which no machine has.
+#: An address for documentation (RFC 5737); no machine has it.
 ELSEWHERE: Final = "192.0.2.1"
 LOOPBACK: Final = "interface=127.0.0.1"
-#: Options that let two workers start, as far as the endpoints.
+#: Options with which two workers start, if the endpoints are good.
 WORKERS: Final = ("--workers=2", "--source=redis://127.0.0.1:1/0")
-#: A plugin of Twisted's, as another package may bring it: its endpoints fail in every way.
+#: A Twisted plugin of some other package, with endpoints that fail in every way.
 PLUGIN: Final = """
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IStreamServerEndpoint, IStreamServerEndpointStringParser
@@ -58,7 +58,7 @@ class Parser:
 
 parser = Parser()
 """
-#: Hands a socket over as systemd does (sd_listen_fds(3)), and is twistd then.
+#: A program that passes a socket as systemd does (sd_listen_fds(3)) and then becomes twistd.
 HAND_OVER: Final = """
 import os, socket
 made = {make}
@@ -72,10 +72,10 @@ LISTENING: Final = 'socket.create_server(("127.0.0.1", 0))'
 
 
 class EndpointsCase(SynchronousTestCase):
-    """Starts twistd with endpoints that can't be used."""
+    """Starts twistd with unusable endpoints."""
 
     def setUp(self) -> None:
-        """Make a folder, with a short name since it will hold a socket, and take a port."""
+        """Make a folder, with a name short enough for the path of a socket, and occupy a port."""
         self.directory = Path(tempfile.mkdtemp(prefix="airyd-test-"))
         self.addCleanup(shutil.rmtree, self.directory)
         (self.directory / "file").touch()
@@ -92,7 +92,7 @@ class EndpointsCase(SynchronousTestCase):
         return start_twistd(*options, program=program, directory=self.directory, stderr=subprocess.PIPE, environ=path)
 
     def check_all(self, cases: Sequence[tuple[str, str, str, Sequence[str]]], program: str = TWISTD) -> None:
-        """Start with an option, its value and others; the one line must name both, and a word. A few at a time."""
+        """Start twistd for each case, a few at a time; the one line must contain the option, the value and the word."""
         for first in range(0, len(cases), 4):
             started = [
                 (option, text, word, self.start(f"{option}={text}", *others, program=program))
@@ -106,12 +106,12 @@ class EndpointsCase(SynchronousTestCase):
                 self.assertTrue(error.startswith(f"airyd: {option} {text}: "), error)
                 self.assertIn(word, error)
                 self.assertEqual(COMPLAINTS.findall(out), [])
-                if out:  # a log, which may be in a file: then standard error alone would be too little
+                if out:  # the log may be in a file; the line must be on standard error, too
                     self.assertIn(error.strip(), out)
 
 
 class ListenTests(EndpointsCase):
-    """What looks right, and where nothing can listen."""
+    """Endpoints that are well-formed but can't listen."""
 
     def test_single(self) -> None:
         admin, listen = ("--admin=none",), (f"--listen=tcp:0:{LOOPBACK}",)
@@ -137,7 +137,7 @@ class ListenTests(EndpointsCase):
         )
 
     def test_workers(self) -> None:
-        """The parent opens the sockets, and none of its workers is started."""
+        """The parent opens the sockets and ends before it starts a worker."""
         admin, listen = ("--admin=none", *WORKERS), (f"--listen=tcp:0:{LOOPBACK}", *WORKERS)
         self.check_all(
             [
@@ -148,7 +148,7 @@ class ListenTests(EndpointsCase):
         )
 
     def test_plugins(self) -> None:
-        """Whatever they raise, whenever they do."""
+        """Endpoints of plugins may raise anything at any time."""
         others = ("--admin=none", "--auth=anonymous:public")
         self.check_all(
             [
@@ -161,10 +161,10 @@ class ListenTests(EndpointsCase):
 
 
 class HandedOverTests(EndpointsCase):
-    """Sockets of systemd's, by number or by name."""
+    """Sockets of systemd, by number or by name."""
 
     def test_wrong(self) -> None:
-        """None there, another one than the string says, or one that does not listen."""
+        """The socket is missing, has another type than the string says, or does not listen."""
         others = ("--admin=none", "--auth=anonymous:public")
         program = HAND_OVER.format(make=LISTENING, twistd=TWISTD)
         self.check_all(
@@ -197,10 +197,10 @@ class HandedOverTests(EndpointsCase):
 
 
 class BackgroundTests(EndpointsCase):
-    """The same without ``--nodaemon``: the command that starts a daemon ends, and says why."""
+    """Without ``--nodaemon``, the command that starts the daemon reports the error."""
 
     def start_in_background(self, *options: str) -> subprocess.CompletedProcess[str]:
-        """Start twistd as a daemon, and return how the command ended."""
+        """Start twistd as a daemon; return the result of the command."""
         return subprocess.run(
             [sys.executable, "-c", TWISTD, "--pidfile=pid", "--logfile=log", "airyd", "--admin=none", *options],
             stdin=subprocess.DEVNULL,
@@ -213,7 +213,7 @@ class BackgroundTests(EndpointsCase):
         )
 
     def test_one_line(self) -> None:
-        """What can be known is found while there is a terminal to say it."""
+        """Errors that can be found before twistd goes to the background are one line on the terminal."""
         for listen in (f"tcp:{self.taken}:{LOOPBACK}", "unix:nowhere/x.sock", "unix:file"):
             ended = self.start_in_background(f"--listen={listen}")
             self.assertEqual(ended.returncode, 1)
@@ -221,7 +221,7 @@ class BackgroundTests(EndpointsCase):
             self.assertEqual(len(ended.stderr.splitlines()), 1, ended.stderr)
 
     def test_later(self) -> None:
-        """What a plugin says only when it listens is in the log; the command doesn't wait for ever."""
+        """A plugin's error when it listens is in the log, and the command doesn't hang."""
         ended = self.start_in_background("--listen=odd:fails", "--auth=anonymous:public")
         self.assertEqual(ended.returncode, 1)
         self.assertIn("log file", ended.stderr)

@@ -1,4 +1,4 @@
-"""Every class of ERROR, with the close code that follows it."""
+"""Every kind of ERROR, with the close code that follows it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ R = {"receipt": "guilty"}
 
 
 class Case(NamedTuple):
-    """What a connected client sends, and how that ends.
+    """The frames of a connected client, and the ERROR that ends the connection.
 
-    :ivar version: of the session; ``None`` if the frames come in place of CONNECT
-    :ivar frames: what is sent; the last is the guilty one, with ``receipt:guilty`` where it can have one
-    :ivar message: the ERROR's ``message``; more than one text if the specification leaves the choice
-    :ivar receipt: whether the ERROR must name it; False where the fault may be noticed before the header is read
+    :ivar version: the version of the session; None if the frames come in place of CONNECT
+    :ivar frames: what the client sends; the last frame is wrong, with ``receipt:guilty`` where it can have one
+    :ivar message: the ERROR's ``message``; several texts if the specification leaves the choice
+    :ivar receipt: whether the ERROR must have it; False if the fault may be noticed before that header is read
     """
 
     name: str
@@ -131,10 +131,10 @@ CASES = (
 
 
 class ErrorTests(DaemonTestCase):
-    """ERROR comes first and says why; then the close with its code."""
+    """An ERROR says what is wrong; a close with the right code follows."""
 
     def check(self, case: Case) -> None:
-        """Play one case."""
+        """Send the frames of one case, and check the ERROR and the close."""
         client = self.open() if case.version is None else self.connect(case.version)
         for frame in case.frames:
             client.send_frame(BINARY if b"\xff" in frame else TEXT, frame)
@@ -150,7 +150,7 @@ class ErrorTests(DaemonTestCase):
             self.assertEqual(error.headers.get("receipt-id"), "guilty", case.name)
 
     def test_all(self) -> None:
-        """One after the other, beside a session that must not notice."""
+        """All cases, one after the other; another session must not be affected."""
         witness = self.connect()
         witness.subscribe(CHANNEL_CONNECTED, "0")
         failures = []
@@ -165,7 +165,7 @@ class ErrorTests(DaemonTestCase):
         witness.disconnect()
 
     def test_requests_before_the_fault_are_done(self) -> None:
-        """What came before it in the same message still counts."""
+        """Frames before the wrong one in the same message are carried out."""
         other = self.connect()
         other.subscribe(CHANNEL_CONNECTED, "0")
         client = self.connect()
@@ -186,7 +186,7 @@ class ErrorTests(DaemonTestCase):
 
 
 class ForbiddenTests(DaemonTestCase):
-    """``anonymous`` without ``send`` may not SEND."""
+    """Clients of ``anonymous`` without ``send`` may not SEND."""
 
     options = ()
 

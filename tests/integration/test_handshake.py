@@ -1,4 +1,4 @@
-"""The opening handshake: who is upgraded, and what the others are told (RFC 6455, section 4; RFC 7692)."""
+"""The opening handshake: which requests are upgraded, and how others are refused (RFC 6455, section 4; RFC 7692)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.integration.raw import Ended, RawClient, Response
 
 
 class OpeningHandshakeTests(DaemonTestCase):
-    """With default options: own origin, path ``/ws.communication``."""
+    """With default options: only the own origin, and the path ``/ws.communication``."""
 
     def ask(self, **options: object) -> Response:
         """Send one opening handshake and return the answer."""
@@ -41,7 +41,7 @@ class OpeningHandshakeTests(DaemonTestCase):
         self.assertEqual(self.ask(headers={"Origin": f"http://127.0.0.1:{self.daemon.port}"}).status, 101)
 
     def test_own_origin_behind_a_proxy(self) -> None:
-        """It may write the port that it listens on, or none; another one isn't its own."""
+        """A proxy's ``Host`` may have a default port or none; with another port the origin is foreign."""
         for host, status in [
             ("app.example", 101),
             ("app.example:443", 101),
@@ -100,8 +100,8 @@ class OpeningHandshakeTests(DaemonTestCase):
         self.addCleanup(client.abort)
         self.refused(client, client.request)
 
-    def test_head_without_an_end(self) -> None:
-        """The bound holds while the head is still arriving."""
+    def test_endless_head(self) -> None:
+        """The size limit applies while the head is still arriving."""
         client = RawClient(self.daemon.port)
         self.addCleanup(client.abort)
         self.refused(client, client.request[:-4] + b"\r\nX-Long: " + b"x" * 64_000)
@@ -112,7 +112,7 @@ class OpeningHandshakeTests(DaemonTestCase):
         self.refused(client, client.request)
 
     def test_tls_on_a_port_without(self) -> None:
-        """A client that begins with TLS is answered at once: it would wait for its time-out otherwise."""
+        """A client that begins with TLS is answered at once; otherwise it would wait for its time-out."""
         client = RawClient(self.daemon.port)
         self.addCleanup(client.abort)
         client.send_bytes(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(512))
@@ -120,7 +120,7 @@ class OpeningHandshakeTests(DaemonTestCase):
         client.expect_end()
 
     def refused(self, client: RawClient, request: bytes) -> None:
-        """The request gets a 4xx answer, or none at all, and the connection ends."""
+        """Check that the request gets a 4xx response or none, and that the connection ends."""
         client.send_bytes(request)
         try:
             self.assertIn(client.response().status, (400, 413, 431))
@@ -138,7 +138,7 @@ class OpeningHandshakeTests(DaemonTestCase):
             self.assertEqual((response.status, response.headers.get("sec-websocket-extensions")), (101, answer), offer)
 
     def test_refusals_are_plain(self) -> None:
-        """No answer shows a product version or a traceback."""
+        """Refusals contain neither a product version nor a traceback."""
         for options in [{"path": "/nothing"}, {"headers": {"Origin": "http://evil.example"}}, {"protocols": ["mqtt"]}]:
             client = RawClient(self.daemon.port, **options)  # type: ignore[arg-type]  # as its signature says
             self.addCleanup(client.abort)
@@ -147,7 +147,7 @@ class OpeningHandshakeTests(DaemonTestCase):
 
 
 class OriginTests(DaemonTestCase):
-    """With ``--origin`` the list is what was given."""
+    """With ``--origin`` only the listed origins may connect."""
 
     options = (
         "--origin=https://app.example/",

@@ -20,13 +20,13 @@ else:
 
 
 class ClientScenarios(_Base):
-    """What every JavaScript client can do."""
+    """Tests of features that every JavaScript client has."""
 
     program: ClassVar[str]
     config: ClassVar[dict[str, Any]]
 
     def client(self, daemon: Daemon | None = None, port: int | None = None, **config: Any) -> NodeClient:
-        """Start the program against a daemon, and wait until its four subscriptions are live."""
+        """Start the program with a daemon, and wait for the RECEIPTs of its four subscriptions."""
         settings = {"destinations": DESTINATIONS, **self.config, **config}
         port = port or (daemon or self.daemon).port
         client = NodeClient(self.program, url=f"ws://127.0.0.1:{port}/ws.communication", **settings)
@@ -36,12 +36,12 @@ class ClientScenarios(_Base):
         return client
 
     def check_quiet_end(self, client: NodeClient) -> None:
-        """The client saw no ERROR, was not logged out, and got nothing that it has no handler for."""
+        """Check that the client got no ERROR, no logout and no unhandled frame."""
         for event in ["error", "logout", "unhandled"]:
             self.assertEqual(client.told(event), [])
 
     def test_four_destinations(self) -> None:
-        """All arrive, byte for byte, with the subscription that asked for them, in each version."""
+        """In each version all events arrive, byte for byte, at the right subscription."""
         for version in ["1.0", "1.1", "1.2"]:
             client = self.client(versions=[version])
             self.assertEqual(client.told("connected")[0]["headers"]["version"], version)
@@ -62,7 +62,7 @@ class ClientScenarios(_Base):
             client.close()
 
     def test_origin_of_a_page(self) -> None:
-        """A browser says where its page came from: the server's own origin by default."""
+        """A page of the server's own origin may connect by default."""
         client = self.client(origin=f"http://127.0.0.1:{self.daemon.port}")
         self.assertEqual(client.told("open")[0]["subprotocol"], "v12.stomp")
 
@@ -87,7 +87,7 @@ class ClientScenarios(_Base):
         self.assertEqual(other.message().body, LARGE)
 
     def test_acknowledge(self) -> None:
-        """In both client modes a window of two moves on with ACK and with NACK, in 1.1 and 1.2."""
+        """ACK and NACK move a window of two on, in both client modes, in 1.1 and 1.2."""
         for version in ["1.1", "1.2"]:
             for mode in ["client", "client-individual"]:
                 client = self.client(
@@ -121,7 +121,7 @@ class ClientScenarios(_Base):
         self.check_quiet_end(client)
 
     def test_error_is_seen(self) -> None:
-        """ERROR reaches the client before the close, and does not log its user out."""
+        """The client gets the ERROR before the close, and does not log its user out."""
         client = self.client()
         client.tell("subscribe", destination="/queue/secret")
         self.assertEqual(client.wait("error")["headers"]["message"], "unknown destination")
@@ -130,17 +130,17 @@ class ClientScenarios(_Base):
 
 
 class StompJsScenarios(ClientScenarios):
-    """What only @stomp/stompjs does: reconnecting, and Airy's way of leaving."""
+    """Tests of @stomp/stompjs alone: reconnecting, and Airy's way of disconnecting."""
 
     program = "airy.mjs"
 
     def test_airy_negotiation(self) -> None:
-        """With all three versions on offer, Airy's order, and 30 s beats."""
+        """Airy's client offers all three versions and heart-beats of 30 s."""
         headers = self.client().told("connected")[0]["headers"]
         self.assertEqual((headers["version"], headers["heart-beat"]), ("1.2", "30000,30000"))
 
     def test_leave(self) -> None:
-        """DISCONNECT, UNSUBSCRIBE after it, the receipt, the end: no ERROR, no reconnect."""
+        """The client sends UNSUBSCRIBE after DISCONNECT; it gets its RECEIPT, no ERROR, and does not reconnect."""
         client = self.client(reconnectDelay=50)
         client.tell("disconnect")
         client.wait("disconnected")
@@ -158,7 +158,7 @@ class StompJsScenarios(ClientScenarios):
         self.assertEqual(number_of(body_of(client.wait("message"))), 9)
 
     def test_restart(self) -> None:
-        """The server goes with 1012 and comes again on the same port; so does the client."""
+        """The server closes with 1012 and restarts on the same port; the client reconnects."""
         daemon = self.own_daemon()
         client = self.client(daemon, reconnectDelay=100)
         daemon.publish(MESSAGE, body(MESSAGE, 1))
@@ -173,7 +173,7 @@ class StompJsScenarios(ClientScenarios):
         self.assertEqual(client.told("logout"), [])
 
     def follower(self, port: int) -> NodeClient:
-        """Start the documentation's example, and wait until it is live everywhere."""
+        """Start the documentation's example, and wait until all its subscriptions have their RECEIPT."""
         client = NodeClient(
             "follow.mjs",
             url=f"ws://127.0.0.1:{port}/ws.communication",
@@ -193,7 +193,7 @@ class StompJsScenarios(ClientScenarios):
         }
 
     def test_resume_after_a_cut(self) -> None:
-        """The documentation's example: cut off before, between and amid events, it misses none and doubles none."""
+        """The documentation's example misses and repeats no event, whenever its connection is cut."""
         proxy = Proxy(self.daemon.port)
         self.addCleanup(proxy.close)
         client = self.follower(proxy.port)
@@ -219,7 +219,7 @@ class StompJsScenarios(ClientScenarios):
         self.assertEqual(len(client.told("message")), sent * 4)
 
     def test_resume_after_a_restart(self) -> None:
-        """The memory feed's history goes with the process: the example is told, and reloads."""
+        """The memory feed's history is lost with the process: the example is notified and reloads."""
         daemon = self.own_daemon()
         client = self.follower(daemon.port)
         daemon.publish(MESSAGE, body(MESSAGE, 1))
@@ -266,7 +266,7 @@ class WebstompTests(ClientScenarios, DaemonTestCase):
         self.assertEqual(other.message().body, data)
 
     def test_leave(self) -> None:
-        """It unsubscribes, sends DISCONNECT and closes at once, without waiting for the receipt."""
+        """The client unsubscribes, sends DISCONNECT and closes without waiting for the RECEIPT."""
         client = self.client()
         client.tell("disconnect")
         client.wait("disconnected")
@@ -275,12 +275,12 @@ class WebstompTests(ClientScenarios, DaemonTestCase):
 
 
 class BeatTests(DaemonTestCase):
-    """Heart-beats in short intervals; the server's grace is over long before a test ends."""
+    """Heart-beats at short intervals; the tests take longer than the server's grace."""
 
     options = ("--heart-beat=1000,1000", "--heart-beat-grace=2")
 
     def check(self, program: str, **config: Any) -> None:
-        """Beats flow both ways, past the grace, and the session lives."""
+        """Check that heart-beats go both ways and that the session outlasts the grace."""
         client = NodeClient(program, url=self.daemon.url, destinations=[MESSAGE], heartbeat=1000, **config)
         self.addCleanup(client.close)
         client.wait("receipt")

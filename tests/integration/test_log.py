@@ -1,4 +1,4 @@
-"""How much a real airyd writes: what was asked for, and no more for a hundred clients than for one."""
+"""How much airyd logs: lines of the chosen level, and no more for a hundred clients than for one."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ CLIENTS = 40
 
 
 class LogTests(DaemonTestCase):
-    """Each with a daemon of its own."""
+    """Daemons with various levels."""
 
     def setUp(self) -> None:
-        """No shared daemon is needed."""
+        """Start no shared daemon."""
 
     def fuss(self, daemon: Daemon) -> None:
-        """Let many clients be refused, get an ERROR, and be there when it ends."""
+        """Let many clients be refused, get an ERROR, or be connected at the stop."""
         for _ in range(CLIENTS):
             client = self.connect(daemon=daemon)
             client.send("NONSENSE")
@@ -40,16 +40,16 @@ class LogTests(DaemonTestCase):
             self.assertEqual(client.close_code(), 1012)
 
     def open_refused(self, daemon: Daemon) -> bytes:
-        """Ask for a path that isn't there; return the first line of the answer."""
+        """Request an unknown path; return the status line of the response."""
         with socket.create_connection(("127.0.0.1", daemon.port), PATIENCE) as client:
             client.sendall(b"GET /elsewhere HTTP/1.1\r\nHost: localhost\r\n\r\n")
             return client.recv(200).partition(b"\r\n")[0]
 
     def test_info(self) -> None:
-        """It is the default; ``--log-level=info`` only keeps the tests' own level away."""
+        """``info`` is the default; the option only replaces the tests' own level."""
         daemon = self.own_daemon("--log-level=info")
         self.fuss(daemon)
-        # Should a minute pass meanwhile, there is one more.
+        # If a minute passes meanwhile, there is one more line.
         for line in ("gets ERROR", "opening handshake refused with 404", "refused an event"):
             self.assertIn(line, daemon.log)
             self.assertLess(daemon.log.count(line), CLIENTS / 2, line)
@@ -67,7 +67,7 @@ class LogTests(DaemonTestCase):
         self.assertIn("starting on", daemon.log)
 
     def test_workers(self) -> None:
-        """They hold to it themselves."""
+        """Each worker applies the limit of one line a minute."""
         source = f"--source=redis://127.0.0.1:{shared_server().port}/0?prefix={own_prefix()}"
         daemon = self.own_daemon("--log-level=info", "--workers=2", source)
         self.fuss(daemon)
@@ -77,7 +77,7 @@ class LogTests(DaemonTestCase):
         self.assertNotIn("restarting", daemon.log)
 
     def test_a_logger_of_somebody_else(self) -> None:
-        """twistd's ``--logger`` gets the same as ``--logfile`` and standard output do: here warnings and above."""
+        """twistd's ``--logger`` gets the same lines as ``--logfile`` and standard output: here warnings and above."""
         arguments = command("--listen=tcp:0:interface=127.0.0.1", "--admin=none", "--log-level=warn")
         place = arguments.index("--nodaemon")
         process = subprocess.Popen(
@@ -103,7 +103,7 @@ class LogTests(DaemonTestCase):
 
 
 def printing() -> ILogObserver:
-    """Return an observer that prints the level and the text of each event."""
+    """Return a log observer that prints the level and the text of each event."""
 
     @implementer(ILogObserver)
     def show(event: LogEvent) -> None:

@@ -1,4 +1,4 @@
-"""Where the log goes, and what becomes of airyd if it goes nowhere."""
+"""The output of the log: pipes that nobody reads, and closed descriptors."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from tests.sources.redis.server import own_prefix, shared_server
 _SERVES: Final = re.compile(rb"airyd serves ws://127\.0\.0\.1:(\d+)/")
 _ADMIN: Final = re.compile(rb"airyd admin at http://127\.0\.0\.1:(\d+)/")
 _DROPPED: Final = re.compile(rb"(\d+) log lines were dropped")
-#: twistd, that keeps few lines of the log.
+#: The code of a twistd whose log queue is short.
 SHORT: Final = f"import airyd.runtime.log_writer as w; w.MOST_WAITING = 4096; {TWISTD}"
 
 
 class UnreadLogTests(SynchronousTestCase):
-    """Standard output is a pipe of one page that the test reads, or not."""
+    """Standard output is a pipe of one page, which the test reads or doesn't."""
 
     def start(self, *options: str) -> None:
         """Start a daemon, and read its log until it serves."""
@@ -67,7 +67,7 @@ class UnreadLogTests(SynchronousTestCase):
             self.port = int(self.wait_for_log(re.compile(_SERVES.pattern + rb".*airyd runs with 2", re.DOTALL))[1])
 
     def wait_for_log(self, pattern: re.Pattern[bytes]) -> re.Match[bytes]:
-        """Read on until the log has this."""
+        """Continue to read until the log has the pattern."""
         while (match := pattern.search(self.log)) is None:
             data = os.read(self.reader, 4096)
             self.assertTrue(data, self.log.decode())
@@ -75,7 +75,7 @@ class UnreadLogTests(SynchronousTestCase):
         return match
 
     def dropped(self) -> int:
-        """Return how many lines were dropped, by the metrics."""
+        """Return the metric of dropped lines."""
         admin = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=PATIENCE)
         self.addCleanup(admin.close)
         admin.request("GET", "/metrics")
@@ -85,7 +85,7 @@ class UnreadLogTests(SynchronousTestCase):
         return int(float(found[1]))
 
     def make_noise(self) -> None:
-        """Have lines logged until some more are dropped."""
+        """Cause log lines until more of them are dropped."""
         before = self.dropped()
         while self.dropped() == before:
             for _ in range(50):
@@ -94,7 +94,7 @@ class UnreadLogTests(SynchronousTestCase):
                 client.abort()
 
     def check(self, *options: str) -> None:
-        """The reader hangs; nobody notices but who reads the log later."""
+        """Check that clients notice nothing of a reader that hangs, and that the log later counts the dropped lines."""
         self.start("--auth=anonymous:send", *options)
         client = RawClient(self.port)
         self.addCleanup(client.abort)
@@ -114,11 +114,11 @@ class UnreadLogTests(SynchronousTestCase):
         self.check()
 
     def test_workers(self) -> None:
-        """Their lines come through the parent."""
+        """The workers' lines go through the parent."""
         self.check("--workers=2", f"--source=redis://127.0.0.1:{shared_server().port}/0?prefix={own_prefix()}")
 
     def test_last_lines(self) -> None:
-        """A reader that reads gets all to the end, whatever ends the process."""
+        """A reader gets all lines up to the last one, whichever signal ends the process."""
         for number, status in ((signal.SIGTERM, 0), (signal.SIGINT, -signal.SIGINT)):
             self.start()
             self.process.send_signal(number)
@@ -130,13 +130,13 @@ class UnreadLogTests(SynchronousTestCase):
 
 
 class ClosedTests(DaemonTestCase):
-    """Descriptors 0 to 2 are closed when airyd starts, as some supervisors leave them."""
+    """Some supervisors start airyd with closed descriptors 0 to 2."""
 
     def setUp(self) -> None:
-        """No shared daemon is needed."""
+        """Start no shared daemon."""
 
     def test_closed(self) -> None:
-        """What else gets these numbers stays whole; the log goes nowhere, or to its file."""
+        """Files that get these descriptors stay intact; the log goes nowhere, or to its file."""
         with tempfile.TemporaryDirectory() as directory:
             admin = Path(directory) / "admin"
             redis = f"--source=redis://127.0.0.1:{shared_server().port}/0?prefix={own_prefix()}"
@@ -158,7 +158,7 @@ class ClosedTests(DaemonTestCase):
                     self.assertIsNone(COMPLAINTS.search(log.read_text()))
 
     def wait_until_ready(self, admin: Path, process: subprocess.Popen[bytes]) -> int:
-        """Ask the admin page until it says 200, or too long; return what it said last."""
+        """Request ``/readyz`` until it returns 200 or time is up; return the last status."""
         deadline = time.monotonic() + PATIENCE
         status = 0
         while status != 200 and time.monotonic() < deadline and process.poll() is None:

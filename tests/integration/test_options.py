@@ -1,4 +1,4 @@
-"""Wrong options end in one readable line and a non-zero status, before anything listens."""
+"""Wrong options end airyd with one readable line and a non-zero status, before anything listens."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.integration.daemon import start_twistd
 from tests.leaks import leaks
 from tests.patience import PATIENCE
 
-#: ``(options, what the one line must name)``: tests/integration/test_wrong_values.py has all others.
+#: ``(options, what the one line must contain)``; tests/integration/test_wrong_values.py has all others.
 WRONG: tuple[tuple[tuple[str, ...], str], ...] = (
     (("--nonsense",), "nonsense"),
     (("--source=memory:?history=many",), "history"),
@@ -29,10 +29,10 @@ class WrongOptionsTests(SynchronousTestCase):
 
 
 class HelpTests(SynchronousTestCase):
-    """What is printed on demand."""
+    """The output of ``--help`` and similar options."""
 
     def said(self, *options: str) -> str:
-        """Run with these options, which must succeed, and return what was printed."""
+        """Run with these options, which must succeed; return the output."""
         process = start_twistd(*options)
         said, _ = process.communicate(timeout=PATIENCE)
         self.assertEqual(process.returncode, 0, said)

@@ -1,4 +1,4 @@
-"""Bad payloads reach nobody but their publisher; odd ones arrive byte for byte."""
+"""Invalid payloads are refused and reach no client; unusual ones arrive byte for byte."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.integration.wire import BINARY, encode
 
 
 class PayloadTests(DaemonTestCase):
-    """With ten live clients on all four destinations."""
+    """Ten clients subscribe to all four destinations."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -21,7 +21,7 @@ class PayloadTests(DaemonTestCase):
                 client.subscribe(destination, f"sub-{n}")
 
     def publish(self, how: str, destination: str, data: bytes) -> None:
-        """Publish something good through POST or SEND."""
+        """Publish a valid event by POST or SEND."""
         if how == "POST":
             self.daemon.publish(destination, data)
         else:
@@ -31,19 +31,19 @@ class PayloadTests(DaemonTestCase):
             client.disconnect()
 
     def everybody_gets(self, destination: str, data: bytes, name: str) -> None:
-        """The next thing that each client hears of is this event."""
+        """Check that the next frame of each client is this event."""
         for client in self.clients:
             message = client.message(f"sub-{DESTINATIONS.index(destination)}")
             self.assertEqual(message.body, data, name)
 
     def post_is_refused(self, name: str, destination: str, data: bytes) -> None:
-        """POST says 400 (413 if too large) with a reason that does not repeat the content."""
+        """Check that POST returns 400 (413 if too large) with a reason that does not repeat the content."""
         status, answer = self.daemon.post(destination, data)
         self.assertEqual(status, 413 if name == "too large" else 400, (name, answer[:200]))
         self.assertTrue(answer.strip(), name)
 
     def send_is_refused(self, name: str, destination: str, data: bytes, in_transaction: bool) -> None:
-        """SEND gets an ERROR and its close code; in a transaction, at the SEND or at the COMMIT."""
+        """Check that SEND gets an ERROR and its close code; in a transaction, at the SEND or at the COMMIT."""
         client: RawClient = self.connect()
         headers = {"destination": destination, "content-length": str(len(data)), "receipt": "guilty"}
         if in_transaction:
@@ -82,7 +82,7 @@ class PayloadTests(DaemonTestCase):
                 self.everybody_gets(destination, data, name)
 
     def test_contents_are_not_logged(self) -> None:
-        """Neither good nor bad ones; the reason of a refusal is."""
+        """The log has no content of valid or invalid payloads, only the reasons of refusals."""
         start = len(self.daemon.log)
         self.daemon.post(MESSAGE, b'{"conversation_id": 7, "secret": "sesame-in-the-body"}')
         self.daemon.post(MESSAGE, body(MESSAGE, 1, "sesame-in-the-text"))
@@ -93,7 +93,7 @@ class PayloadTests(DaemonTestCase):
         self.assertIn("the payload does not fit its destination: ", self.daemon.log[start:])
 
     def test_post_answers(self) -> None:
-        """Media type, destination, method, and the id that clients see."""
+        """POST checks media type, destination and method, and returns the ``message-id`` that clients get."""
         good = body(MESSAGE, 1)
         for media, status in [("text/plain", 415), ("application/x-www-form-urlencoded", 415), ("", 415)]:
             refused = self.daemon.request("POST", "/publish/queue/message", good, {"Content-Type": media})
@@ -108,7 +108,7 @@ class PayloadTests(DaemonTestCase):
         self.assertEqual(self.clients[0].message().headers["message-id"], json.loads(answer)["id"])
 
     def test_foreign_host(self) -> None:
-        """DNS rebinding: only the health paths answer to another name than a loopback one or the own address."""
+        """Against DNS rebinding, all but the health paths require a loopback name or the own address as ``Host``."""
         for host in ["evil.example", "evil.example:8081", "127.0.0.1.evil.example"]:
             self.assertEqual(self.daemon.request("GET", "/metrics", headers={"Host": host})[0], 421, host)
             self.assertEqual(self.daemon.request("GET", "/healthz", headers={"Host": host})[0], 200, host)

@@ -1,4 +1,4 @@
-"""Clients that send no heart-beats: TCP keep-alive, pings, and the end of those who don't answer."""
+"""Clients without heart-beats: TCP keep-alive, pings, and the close of clients that don't answer."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ KEEP_ALIVE = "02"
 
 
 def timers(port: int) -> set[str]:
-    """Return the timers that run on this machine for connections to a port of 127.0.0.1, at the server's end."""
+    """Return the kernel's timers of the server's sockets that are connected to a port of 127.0.0.1."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     here = f"0100007F:{port:04X}"
     return {row[5].partition(":")[0] for row in rows if row[1] == here and row[3] == "01"}
 
 
 class PingTests(DaemonTestCase):
-    """With an interval and a grace of a second."""
+    """The interval and the grace are a second each."""
 
     options = ("--ping-interval=1", "--heart-beat-grace=1")
 
     def test_keep_alive(self) -> None:
-        """Each connection has it, of the admin page, too."""
+        """Each connection has TCP keep-alive, also those of the admin page."""
         for port in (self.daemon.port, self.daemon.admin_port):
             client = RawClient(port)
             self.addCleanup(client.abort)
             deadline = time.monotonic() + PATIENCE
-            while timers(port) != {KEEP_ALIVE}:  # another may run for a moment
+            while timers(port) != {KEEP_ALIVE}:  # another timer may run for a moment
                 self.assertLess(time.monotonic(), deadline, timers(port))
 
     def test_a_client_that_answers(self) -> None:
-        """It is still there when one that doesn't has gone; each got what it is owed."""
+        """A client that answers pings stays connected; one that doesn't is closed."""
         for version, heart_beat in (("1.0", "1000,1000"), ("1.2", "0,0")):
             silent, answering = self.open(), self.open()
             silent.connect(version, heart_beat=heart_beat)

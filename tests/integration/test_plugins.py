@@ -24,10 +24,10 @@ EXAMPLE: Final = Path(__file__).parents[2] / "docs/examples/plugin"
 
 
 class PluginTests(DaemonTestCase):
-    """docs/examples/plugin, on Python's path."""
+    """docs/examples/plugin is on Python's path."""
 
     def setUp(self) -> None:
-        """Copy it out of the tree: Twisted keeps notes beside plugins."""
+        """Copy the example out of the tree, because Twisted writes a cache beside plugins."""
         folder = mkdtemp(prefix="airyd-test-")
         self.addCleanup(shutil.rmtree, folder)
         shutil.copytree(EXAMPLE, folder, dirs_exist_ok=True)
@@ -35,7 +35,7 @@ class PluginTests(DaemonTestCase):
         self.program = f"import sys; sys.path.append({folder!r}); {TWISTD}"
 
     def test_source_and_login(self) -> None:
-        """As docs/plugins.rst starts it: a client that knows the passcode sees the time, which a stranger does not."""
+        """With the options of docs/plugins.rst, a client with the passcode gets the time; one without is refused."""
         ((_, (shown,)),) = [each for each in consoles() if each[0].document == "docs/plugins.rst"]
         words = shlex.split(shown.line)
         options = words[words.index("airyd") + 1 :]
@@ -59,7 +59,7 @@ class PluginTests(DaemonTestCase):
         self.assertEqual({"ticker.py", "passcode.py", "twisted/plugins/example_plugins.py"}, modules)
 
     def test_help(self) -> None:
-        """Both show up beside airyd's own."""
+        """The help lists the source and the authenticator of the example."""
         for option, name in (("--help-sources", "ticker:[?seconds=N]"), ("--help-auth", "passcode:VARIABLE")):
             done = subprocess.run(
                 command(option, program=self.program), env=environment(), stdout=subprocess.PIPE, text=True, check=True

@@ -1,4 +1,4 @@
-"""Revocation: two real daemons on one real Redis, Airy's real client; workers; the memory feed."""
+"""Revocation with Airy's real client: two daemons on one Redis, workers, and the memory feed."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from tests.sources.redis.server import DURABLE, RedisServer, own_prefix, shared_
 
 
 class RevocationCase(TokenCase):
-    """Daemons that want tokens, and clients that are revoked."""
+    """Daemons that require tokens, and clients whose tokens are revoked."""
 
     def revoke(self, *arguments: str) -> dict[str, Any]:
-        """Run ``airyd revoke``; return what it printed."""
+        """Run ``airyd revoke``; return its output."""
         command = [sys.executable, "-m", "airyd.cli", "revoke", *arguments]
         done = subprocess.run(command, capture_output=True, env=environment(), timeout=PATIENCE, check=False)
         self.assertEqual((done.returncode, done.stderr), (0, b""))
@@ -29,7 +29,7 @@ class RevocationCase(TokenCase):
         return printed
 
     def client(self, daemon: Daemon, **claims: Any) -> NodeClient:
-        """Return Airy's client, subscribed, with a token of its own."""
+        """Return Airy's client, subscribed, with its own token."""
         token = self.token(**claims)
         client = NodeClient("airy.mjs", url=daemon.url, stompjs=7, destinations=DESTINATIONS, token=token)
         self.addCleanup(client.close)
@@ -37,7 +37,7 @@ class RevocationCase(TokenCase):
         return client
 
     def assert_logged_out(self, client: NodeClient) -> None:
-        """Require that it is ended as Airy's client knows it, and refused when it connects again with its token."""
+        """Check that Airy's client is logged out, and refused when it connects again with its token."""
         self.assertEqual(client.wait("error")["headers"]["message"], "401 token revoked")
         client.wait("logout")
         self.assertEqual(client.wait("closed")["code"], 1008)
@@ -47,14 +47,14 @@ class RevocationCase(TokenCase):
         return f"http://127.0.0.1:{daemon.admin_port}"
 
     def logged_in(self, daemon: Daemon, **claims: Any) -> RawClient:
-        """Return a client that is let in."""
+        """Return a client that is logged in."""
         client = self.open(daemon)
         client.connect(passcode=self.token(**claims))
         return client
 
 
 class TwoNodesTests(RevocationCase):
-    """Over one Redis."""
+    """Two nodes on one Redis."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -64,28 +64,28 @@ class TwoNodesTests(RevocationCase):
         self.nodes = [self.node(), self.node()]
 
     def node(self) -> Daemon:
-        """Start one more."""
+        """Start another node."""
         return self.with_secret("", f"--source={self.source}")
 
     def test_by_jti_and_by_subject(self) -> None:
-        """Ended on both nodes, kept out when they come again, over a restart of Redis, too."""
+        """Clients are closed on both nodes and refused afterwards, also after a restart of Redis."""
         old = int(time.time()) - 5
         meant = [self.client(node, sub="ann", jti=f"a{n}", iat=old) for n, node in enumerate(self.nodes)]
         other = [self.client(node, sub="bea", jti=f"b{n}", iat=old) for n, node in enumerate(self.nodes)]
 
-        # A subject, in Redis itself.
+        # Revoke a subject, directly in Redis.
         self.revoke("--subject=ann", "--source", self.source)
         for client in meant:
             self.assert_logged_out(client)
-        # The client's next attempt, 2 seconds later, with the same token.
+        # The client tries again 2 seconds later with the same token.
         for client in meant:
             self.assertEqual(client.wait("error")["headers"]["message"], "401 Unauthorized")
 
-        # One token, through the admin page of one node.
+        # Revoke one token, through the admin page of one node.
         self.revoke("--jti=b1", self.admin(self.nodes[0]))
         self.assert_logged_out(other[1])
 
-        # Redis restarts, a node comes that knew nothing of it, and what was written meanwhile comes, too.
+        # Redis restarts, and a new node starts: all nodes know the revocations.
         self.redis.kill()
         self.redis.start()
         later = self.node()
@@ -93,7 +93,7 @@ class TwoNodesTests(RevocationCase):
             for claims in ({"sub": "ann", "jti": "a9", "iat": old}, {"sub": "bea", "jti": "b1", "iat": old}):
                 text = self.refused(self.open(node), passcode=self.token(**claims))
                 self.assertEqual(text, "There is no valid token.")
-            # A new login of the same user, and another token of the other.
+            # The same user logs in anew; the other has another token.
             self.logged_in(node, sub="ann", jti="a9", iat=int(time.time()) + 1).disconnect()
             self.logged_in(node, sub="bea", jti="b2", iat=old).disconnect()
         self.assertEqual(other[0].told("error"), [])
@@ -102,10 +102,10 @@ class TwoNodesTests(RevocationCase):
 
 
 class WorkersTests(RevocationCase):
-    """With several processes."""
+    """A daemon with workers."""
 
     def test_all_workers(self) -> None:
-        """Whichever has the client."""
+        """A revocation reaches the client in whichever worker it is."""
         source = f"redis://127.0.0.1:{shared_server().port}/0?prefix={own_prefix()}"
         daemon = self.with_secret("", f"--source={source}", "--workers=2")
         old = int(time.time()) - 5
@@ -122,7 +122,7 @@ class WorkersTests(RevocationCase):
 
 
 class MemoryTests(RevocationCase):
-    """With the memory feed: in the process."""
+    """With the memory feed, revocations are kept in the process."""
 
     def test_admin_endpoint(self) -> None:
         daemon = self.with_secret("", "--token-max-age=60")

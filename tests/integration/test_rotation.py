@@ -1,4 +1,4 @@
-"""Rotating a secret by the steps of docs/security.rst: nobody is logged out, on any node."""
+"""Rotating a secret by the steps of docs/security.rst logs nobody out, on any node."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from tests.leaks import MARK
 from tests.sources.redis.server import own_prefix, shared_server
 
 DOCUMENT: Final = Path(__file__).parents[2] / "docs/security.rst"
-#: The file that the document names, and the line that stands for the restart of all nodes.
+#: The file of secrets in the document, and the command there that restarts the nodes.
 SECRETS: Final = "/etc/airyd.jwt-secret"
 RESTART: Final = "systemctl restart airyd"
 OLD: Final = base64.b64encode(f"the-old-secret-{MARK}-".encode().ljust(48, b"o"))
 
 
 def steps() -> list[list[str]]:
-    """Return the commands of each step of the procedure that has some."""
+    """Return the commands of each step that has commands."""
     text = DOCUMENT.read_text().partition(".. begin rotation\n")[2].partition(".. end rotation\n")[0]
     numbered = re.split(r"^\d+\. ", text, flags=re.MULTILINE)[1:]
     return [found for each in numbered if (found := re.findall(r"^ +\$ (.+)$", each, re.MULTILINE))]
 
 
 class RotationCase(DaemonTestCase):
-    """Two nodes that read one Redis."""
+    """Two nodes on one Redis."""
 
     auth: str
 
     def setUp(self) -> None:
-        """Say where the nodes read."""
+        """Choose the source of the nodes."""
         self.source = f"--source=redis://127.0.0.1:{shared_server().port}/0?prefix={own_prefix()}"
         self.nodes: list[Daemon] = []
 
@@ -48,14 +48,14 @@ class RotationCase(DaemonTestCase):
         self.nodes = [self.own_daemon(self.source, self.auth) for _ in range(2)]
 
     def restart(self) -> None:
-        """Restart both, one after the other; what they counted until then is no refusal."""
+        """Restart both nodes, one after the other; until then they must have refused no login."""
         for number, node in enumerate(self.nodes):
             self.assertEqual(node.sums("logins_refused_total"), {"logins_refused_total": 0})
             self.assertEqual(node.stop(), 0)
             self.nodes[number] = self.own_daemon(self.source, self.auth, port=node.port)
 
     def come_in(self, node: Daemon, shown: str, position: str | None = None) -> RawClient:
-        """Connect with a token and subscribe; with a position, nothing may be missing."""
+        """Connect with a token and subscribe; from a position, the resume must be complete."""
         client = self.open(node)
         client.connect(Authorization=f"Bearer {shown}")
         resume = {} if position is None else {"last_message_id": position}
@@ -65,12 +65,12 @@ class RotationCase(DaemonTestCase):
         return client
 
     def show(self, client: RawClient, shown: str) -> None:
-        """Show another token on the connection, which goes on with it."""
+        """Replace the token of a connection, which stays open."""
         client.send("SEND", [("destination", "/airyd/token"), ("receipt", "shown")], shown.encode())
         client.receipt("shown")
 
     def refused(self, node: Daemon, shown: str) -> None:
-        """Assert that nobody comes in with this token."""
+        """Check that a login with this token is refused."""
         client = self.open(node)
         client.send("CONNECT", [("accept-version", "1.2"), ("Authorization", f"Bearer {shown}")])
         error, code = client.error()
@@ -78,7 +78,7 @@ class RotationCase(DaemonTestCase):
 
 
 class SecretTests(RotationCase):
-    """The commands of the document are run as they are; only the file is another."""
+    """The commands of the document are run as they are, with another file."""
 
     def setUp(self) -> None:
         """Write the file with the old secret."""
@@ -91,7 +91,7 @@ class SecretTests(RotationCase):
         self.auth = f"--auth=jwt:secret-file={self.path}:base64"
 
     def follow(self, commands: list[str]) -> None:
-        """Do what a step says."""
+        """Carry out a step."""
         for command in commands:
             self.assertTrue(command == RESTART or SECRETS in command or command.startswith("umask "), command)
         script = [line.replace(SECRETS, shlex.quote(str(self.path))) for line in commands if line != RESTART]
@@ -114,7 +114,7 @@ class SecretTests(RotationCase):
         self.addCleanup(page.close)
         page.wait_all("receipt", len(DESTINATIONS))
         position = self.come_in(self.nodes[0], old).subscribe(MESSAGE, "n").headers["last-message-id"]
-        # The new secret beside the old one: clients come back with the tokens that they have, and miss nothing.
+        # The new secret is added to the old one: clients return with their old tokens and miss nothing.
         self.follow(add)
         self.assertEqual((len(self.secrets()), self.path.stat().st_mode & 0o777), (2, 0o640))
         self.nodes[0].publish(MESSAGE, body(MESSAGE, 1))
@@ -122,7 +122,7 @@ class SecretTests(RotationCase):
         page.wait_all("receipt", len(DESTINATIONS))
         client = self.come_in(self.nodes[0], old, position)
         self.assertEqual(client.message("m").body, body(MESSAGE, 1))
-        # The issuer signs with the new one: on connections that stand, and on both nodes.
+        # The issuer signs with the new secret: its tokens are accepted on open connections, and by both nodes.
         new = token(fresh(), self.secrets()[0])
         self.show(client, new)
         self.nodes[1].publish(MESSAGE, body(MESSAGE, 2))
@@ -131,13 +131,13 @@ class SecretTests(RotationCase):
         for node in self.nodes:
             for shown in (old, new):
                 self.come_in(node, shown)
-        self.show(client, old)  # whichever is good, as long as both are
+        self.show(client, old)  # while both secrets are valid, so is either token
         self.show(client, new)
         while body_of(page.wait("message")) != body(MESSAGE, 2):
             """It came back without a position, so that it may have had the first one, or not."""
         self.assertEqual(page.told("logout"), [])
         page.close()
-        # The old one goes.
+        # The old secret is removed.
         self.follow(remove)
         self.assertEqual(len(self.secrets()), 1)
         self.follow(restart_again)
@@ -146,7 +146,7 @@ class SecretTests(RotationCase):
             self.refused(node, old)
 
     def test_two_auths_are_two_issuers(self) -> None:
-        """Two secrets that aren't in one file are no rotation: the user is another, and 401 says so."""
+        """Secrets of two ``--auth`` belong to two issuers: a token of the other is another user's and gets 401."""
         other = self.path.with_name("other")
         other.write_bytes(b"the-secret-of-another-issuer-hunter2-hunter2\n")
         node = self.own_daemon(self.source, self.auth, f"--auth=jwt:secret-file={other}")
@@ -157,7 +157,7 @@ class SecretTests(RotationCase):
 
 
 class PublicKeyTests(RotationCase):
-    """The same with public keys, from RSA to another kind."""
+    """The same with public keys, from RSA to another type."""
 
     def test_nobody_is_logged_out(self) -> None:
         path = Path(self.mktemp()).resolve()

@@ -1,4 +1,4 @@
-"""The sample sources in the real daemon: a recording's four kinds of events arrive as they stand in the file."""
+"""The sample source in the real daemon: recorded and made-up events."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from tests.integration.wire import TEXT, encode
 
 
 def subscribe_to_all(client: RawClient) -> None:
-    """Subscribe to all destinations at once: the first SUBSCRIBE lets the events begin."""
+    """Subscribe to all destinations in one message, because the first SUBSCRIBE starts the events."""
     frames = [encode("SUBSCRIBE", {"id": f"sub-{n}", "destination": name}) for n, name in enumerate(DESTINATIONS)]
     client.send_frame(TEXT, b"".join(frames))
 
 
 class RecordingTests(DaemonTestCase):
-    """``sample:?file=…``: lines of ``destination``, ``payload`` and ``at``, from the first SUBSCRIBE on."""
+    """``sample:?file=…`` plays lines of ``destination``, ``payload`` and ``at`` from the first SUBSCRIBE on."""
 
     def setUp(self) -> None:
-        """Write a recording; each test starts the daemon that plays it."""
+        """Write a recording; each test starts its own daemon."""
         directory = tempfile.TemporaryDirectory(prefix="airyd-test-")
         self.addCleanup(directory.cleanup)
         self.payloads = {name: event(name, n, "Grüße 🎉") for n, name in enumerate(DESTINATIONS)}
@@ -63,19 +63,19 @@ class RecordingTests(DaemonTestCase):
 
 
 class ConversationTests(DaemonTestCase):
-    """``sample:?rate=R&seed=S``: made-up, valid."""
+    """``sample:?rate=R&seed=S`` makes up valid events."""
 
     def setUp(self) -> None:
-        """The test starts its own."""
+        """Start no shared daemon."""
 
     def first(self) -> list[tuple[str, bytes]]:
-        """Return the destinations and bodies of the first events that a client sees."""
+        """Return the destinations and bodies of the first events that a client gets."""
         client = self.connect(daemon=self.own_daemon("--source=sample:?rate=200&seed=7"))
         subscribe_to_all(client)
         return [(m.headers["destination"], m.body) for m in (client.message() for _ in range(100))]
 
     def test_over_all_destinations(self) -> None:
-        """Within the first hundred events come messages and counts, and each can be published again as it is."""
+        """The first hundred events have messages and counts; each is valid, so that it can be published."""
         events = self.first()
         self.assertLessEqual({DESTINATIONS[0], DESTINATIONS[1]}, {name for name, _ in events})
         daemon = self.own_daemon()

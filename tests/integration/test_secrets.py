@@ -1,4 +1,4 @@
-"""Secrets go in everywhere where they may, and come out nowhere: logs at every level, metrics, answers, listings."""
+"""Secrets from all inputs appear nowhere in the output: logs of every level, metrics, responses, command lines."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ORIGIN: Final = "https://app.example"
 ADMIN_TOKEN: Final = f"admin-{MARK}-that-nobody-sees"
 PASSWORD: Final = f"redis-{MARK}"
 
-#: Says at the lowest level what a client shows, as a hasty developer would.
+#: The code of a twistd that logs a client's passcode at the lowest level, as a careless developer might.
 TELLTALE: Final = f"""
 from airyd.auth.chain import AuthenticatorChain
 
@@ -34,31 +34,31 @@ def telling(self, credentials):
 AuthenticatorChain.authenticate = telling
 {TWISTD}
 """
-_HALVES: Final = f"'{MARK[:3]}' + '{MARK[3:]}'"  # so that the programs' own command lines don't have it
-#: Hands a secret to a child in a way that all users of the machine can see; the child ends when this does.
+_HALVES: Final = f"'{MARK[:3]}' + '{MARK[3:]}'"  # so that the secret is not in the program's own command line
+#: The code of a twistd with a child whose command line has a secret; the child ends with its parent.
 CHILD: Final = f"""
 import subprocess, sys
 child = subprocess.Popen([sys.executable, "-c", "input()", {_HALVES}], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
 {TWISTD}
 """
-#: Has a secret in a label of a metric.
+#: The code of a twistd with a secret in a label of a metric.
 VERSION: Final = f"import airyd; airyd.__version__ = {_HALVES}; {TWISTD}"
 
 
 def fresh(**changed: Any) -> str:
-    """Return a token of Airy's for the next hour of the real clock, with this changed."""
+    """Return a token like Airy's for the next hour of the real clock, with these claims changed."""
     now = int(time.time())
     return token(claims(**{"iat": now, "exp": now + 3600, **changed}))
 
 
 class SecretsCase(DaemonTestCase):
-    """Each with a daemon of its own."""
+    """Makes files with secrets for daemons."""
 
     def setUp(self) -> None:
-        """No shared daemon is needed."""
+        """Start no shared daemon."""
 
     def file(self, name: str, content: str) -> Path:
-        """Write a file that holds a secret."""
+        """Write a file with a secret."""
         directory = Path(self.mktemp())
         directory.mkdir()
         path = directory.resolve() / name
@@ -67,10 +67,10 @@ class SecretsCase(DaemonTestCase):
 
 
 class NowhereTests(SecretsCase):
-    """All kinds of secrets at once, good ones and bad ones."""
+    """All kinds of secrets together, right ones and wrong ones."""
 
     def source(self) -> str:
-        """Return the URL of a Redis that wants a password, which is in a file."""
+        """Return the URL of a Redis that requires a password from a file."""
         prefix = own_prefix()
         user = prefix.strip(":")
         connection = shared_server().connect()
@@ -81,7 +81,7 @@ class NowhereTests(SecretsCase):
         return f"redis://{user}@127.0.0.1:{shared_server().port}/0?prefix={prefix}&password-file={password}"
 
     def log_in(self, port: int, path: str = "/ws.communication", **shown: str) -> str:
-        """Connect with this in CONNECT, or in the opening handshake (``Cookie``, ``Http``); return the command."""
+        """Log in with headers of CONNECT, or (``Cookie``, ``Http``) of the opening handshake; return the command."""
         in_handshake = {"Cookie": "Cookie", "Http": "Authorization"}
         headers = {in_handshake[name]: value for name, value in shown.items() if name in in_handshake}
         client = RawClient(port, path=path, headers={"Origin": ORIGIN, **headers})
@@ -135,7 +135,7 @@ class NowhereTests(SecretsCase):
         listing = daemon.listing
         self.assertEqual(daemon.stop(), 0)
 
-        # All of it was really written, or this would prove nothing.
+        # The output is complete; otherwise the test would prove nothing.
         self.assertIn("refused, expired", daemon.log)
         self.assertIn("refused, signature", daemon.log)
         self.assertIn("airyd_logins_refused_total", answers[-2])
@@ -146,10 +146,10 @@ class NowhereTests(SecretsCase):
 
 
 class FinderTests(SecretsCase):
-    """What the check at the end of every integration test finds."""
+    """The check at the end of every integration test finds secrets."""
 
-    def test_a_daemon_that_tells(self) -> None:
-        """The tests' daemons write down even the lowest level, and a secret there is a complaint."""
+    def test_in_the_log(self) -> None:
+        """A secret in the log is a complaint, even at the lowest level."""
         auth = f"--auth=jwt:secret-file={self.file('secret', SECRET)}"
         checks: list[Any] = []
         self.patch(self, "addCleanup", lambda *check: checks.append(check))
@@ -161,18 +161,18 @@ class FinderTests(SecretsCase):
         self.assertEqual({found[:3] for found in daemon.complaints()}, {"eyJ"})
         self.assertRaises(AssertionError, checks[-1][0])
 
-    def test_a_daemon_that_shows(self) -> None:
-        """A secret on a child's command line is a complaint, and so is one in the metrics."""
+    def test_in_a_command_line_and_in_metrics(self) -> None:
+        """A secret in a child's command line or in the metrics is a complaint."""
         for telling in (CHILD, VERSION):
             daemon = Daemon(program=telling)
             self.addCleanup(daemon.kill)
             self.assertEqual(daemon.complaints(), [MARK])
 
-    def test_a_client_that_tells(self) -> None:
-        """A secret that a client's program prints is one, too, whoever told it."""
+    def test_in_the_output_of_a_client(self) -> None:
+        """A secret in the output of a client program fails the test."""
         client = NodeClient("airy.mjs", stompjs=MARK)
         failed = self.assertRaises(AssertionError, client.next)
-        self.assertIn(f"stompjs{MARK}", str(failed))  # there is no such version
+        self.assertIn(f"stompjs{MARK}", str(failed))  # the error names the version, which does not exist
         self.assertRaises(AssertionError, client.close)
 
     def test_every_kind(self) -> None:
@@ -181,6 +181,6 @@ class FinderTests(SecretsCase):
         self.assertEqual(leaks("a login of nobody was refused, expired: exp was 9 s ago"), [])
 
     def test_listing(self) -> None:
-        """It shows what the command line holds, to everybody."""
+        """The listing has the command line, which every user of the machine can see."""
         daemon = self.own_daemon("--auth=anonymous:send")
         self.assertIn("--auth=anonymous:send", daemon.listing)

@@ -1,4 +1,4 @@
-"""STOMP sessions with a raw client: versions, framing, receipts, the end."""
+"""STOMP sessions with a raw client: versions, framing, receipts, DISCONNECT."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.integration.wire import BINARY, TEXT, VERSIONS, decode, encode
 
 
 class ConnectTests(DaemonTestCase):
-    """CONNECT and CONNECTED in every version, whatever the subprotocol says."""
+    """CONNECT and CONNECTED in every version, whatever the subprotocol."""
 
     def test_versions(self) -> None:
         for version in VERSIONS:
@@ -59,7 +59,7 @@ class ConnectTests(DaemonTestCase):
         client.expect("CONNECTED")
 
     def test_airy_headers(self) -> None:
-        """What Airy's client sends: a token, no host; the anonymous server does not care."""
+        """Airy's client sends a token and no ``host``; the anonymous server accepts that."""
         for token in ["Bearer a.b.c", "a.b.c"]:
             client = self.open()
             connected = client.connect("1.2", Authorization=token, heart_beat="30000,30000")
@@ -68,10 +68,10 @@ class ConnectTests(DaemonTestCase):
 
 
 class FramingTests(DaemonTestCase):
-    """Out: one STOMP frame per text message. In: a byte stream, cut and joined anywhere."""
+    """The server sends one STOMP frame per text message; a client may cut and join frames anywhere."""
 
     def test_one_frame_per_message(self) -> None:
-        """A burst that arrives at once goes out as separate text messages (``decode`` is strict about it)."""
+        """Events that arrive together leave as separate text messages (``decode`` checks that)."""
         client = self.connect()
         client.subscribe(MESSAGE, "sub-0")
         bodies = [body(MESSAGE, n, DIFFICULT_TEXT * (n % 5)) for n in range(60)]
@@ -101,7 +101,7 @@ class FramingTests(DaemonTestCase):
         self.assertEqual(client.close_code(), 1000)
 
     def test_split(self) -> None:
-        """One frame over many binary messages, cut within characters too."""
+        """One frame comes in many binary messages, also cut within characters."""
         data = body(MESSAGE, 1, DIFFICULT_TEXT)
         client = self.connect()
         client.subscribe(MESSAGE, "0")
@@ -111,7 +111,7 @@ class FramingTests(DaemonTestCase):
         self.assertEqual(client.message("0").body, data)
 
     def test_every_cut(self) -> None:
-        """One frame cut in two at every place."""
+        """One frame is cut in two, at every place."""
         data = b'{"id":"x"}'
         wire = encode("SEND", {"destination": CHANNEL_CONNECTED, "content-length": str(len(data))}, data)
         client = self.connect()
@@ -122,7 +122,7 @@ class FramingTests(DaemonTestCase):
             self.assertEqual(client.message("0").body, data, cut)
 
     def test_line_ends(self) -> None:
-        """CR LF is a line's end in 1.2; EOLs between frames are nothing."""
+        """In 1.2 CR LF ends a line; EOLs between frames are ignored."""
         client = self.open()
         client.send_frame(TEXT, b"\r\n\n")
         client.send_frame(TEXT, b"CONNECT\r\naccept-version:1.2\r\n\r\n\0\r\n\n")
@@ -131,7 +131,7 @@ class FramingTests(DaemonTestCase):
         client.receipt("r")
 
     def test_escapes(self) -> None:
-        """A receipt id with everything in it comes back escaped as its version asks for."""
+        """A receipt id with all special characters comes back escaped as the version requires."""
         for version, name, wire in [
             ("1.0", "a\\nb:c", "a\\nb:c"),
             ("1.1", "a\nb:c\\d ", "a\\nb\\cc\\\\d "),
@@ -147,7 +147,7 @@ class FramingTests(DaemonTestCase):
         client.receipt("r")
 
     def test_nul_in_a_body(self) -> None:
-        """``content-length`` rules: a NUL within the body is part of it, and so of the (refused) payload."""
+        """With ``content-length`` a NUL is part of the body; here the payload is refused because of it."""
         client = self.connect()
         data = b'{"id":"x","y":"\0"}'
         client.send("SEND", {"destination": CHANNEL_CONNECTED, "content-length": str(len(data))}, data)
@@ -156,7 +156,7 @@ class FramingTests(DaemonTestCase):
 
 
 class EndTests(DaemonTestCase):
-    """DISCONNECT, and what may follow it."""
+    """DISCONNECT and frames after it."""
 
     def test_receipt_then_1000(self) -> None:
         for version in VERSIONS:
@@ -178,7 +178,7 @@ class EndTests(DaemonTestCase):
         self.assertEqual(client.close_code(), 1000)
 
     def test_frames_after_it_are_ignored(self) -> None:
-        """Airy's client sends UNSUBSCRIBE after DISCONNECT: no ERROR, and close 1000 all the same."""
+        """Airy's client sends UNSUBSCRIBE after DISCONNECT; it gets no ERROR, and close 1000."""
         client = self.connect()
         client.subscribe(MESSAGE, "sub-0")
         client.send_frame(
@@ -192,7 +192,7 @@ class EndTests(DaemonTestCase):
         self.assertEqual(client.close_code(), 1000)
 
     def test_client_closes_at_once(self) -> None:
-        """As webstomp-client does: DISCONNECT, then a close frame behind it."""
+        """Like webstomp-client, a client sends DISCONNECT and a close frame together."""
         client = self.connect()
         client.subscribe(MESSAGE, "sub-0")
         client.send("DISCONNECT")
@@ -202,10 +202,10 @@ class EndTests(DaemonTestCase):
 
 
 class DecodeTests(DaemonTestCase):
-    """The strict reader of this suite can fail."""
+    """The strict reader of these tests can fail."""
 
     def setUp(self) -> None:
-        """No daemon is needed."""
+        """Start no daemon."""
 
     def test_joined_or_cut_frames_are_noticed(self) -> None:
         one = encode("MESSAGE", {"content-length": "2"}, b"{}")

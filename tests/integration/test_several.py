@@ -1,4 +1,4 @@
-"""Two Redis and a memory feed behind one daemon: what happens to one is no matter for the others."""
+"""One daemon with two Redis and a memory feed: a failure of one does not affect the others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.sources.redis.server import DURABLE, RedisServer
 
 
 class RoutingTests(DaemonTestCase):
-    """Messages in one Redis, counts in another, the rest in memory."""
+    """Messages are in one Redis, counts in another, the rest in memory."""
 
     def setUp(self) -> None:
         """Start both Redis and the daemon."""
@@ -28,7 +28,7 @@ class RoutingTests(DaemonTestCase):
         self.daemon = self.own_daemon(*self.sources)
 
     def add(self, destination: str, number: int) -> str:
-        """Publish as anybody may who knows the Redis of a destination."""
+        """Publish by XADD to the Redis of a destination."""
         connection = self.redis[destination].connect()
         try:
             entry: bytes = connection.call("XADD", f"airyd:{destination}", "*", "payload", body(destination, number))
@@ -37,7 +37,7 @@ class RoutingTests(DaemonTestCase):
         return entry.decode()
 
     def ready(self, daemon: Daemon) -> list[str]:
-        """Return the reasons why the daemon isn't ready."""
+        """Return the reasons why the daemon is not ready."""
         return list(json.loads(daemon.request("GET", "/readyz")[1])["reasons"])
 
     def test_each_destination_has_its_own(self) -> None:
@@ -57,7 +57,7 @@ class RoutingTests(DaemonTestCase):
         self.assertEqual(connection.call("KEYS", "airyd:*"), [f"airyd:{MESSAGE}".encode()])
 
     def test_one_is_killed(self) -> None:
-        """The others go on, nobody is disconnected, and what was published after it came back arrives."""
+        """When one Redis is killed, the other delivers, no client is closed, and events after its restart arrive."""
         client = self.connect()
         for number, name in enumerate((MESSAGE, UNREAD_COUNT)):
             client.subscribe(name, f"{number}")
@@ -76,7 +76,7 @@ class RoutingTests(DaemonTestCase):
         self.assertEqual(number_of(client.message("0").body), 3)
 
     def test_resume_is_by_destination(self) -> None:
-        """Equal ids of two servers are never mistaken for each other's; what is there is on another node, too."""
+        """Equal ids of two Redis are not confused, and another node can resume from them, too."""
         position = {}
         client = self.connect()
         for number, name in enumerate((MESSAGE, UNREAD_COUNT)):

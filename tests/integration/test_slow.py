@@ -1,4 +1,4 @@
-"""A client that does not read is closed with 1013 and never delays another; bounds on what waits for one."""
+"""A client that does not read is closed with 1013 and never delays others; its queue is limited."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from tests.integration.payloads import MESSAGE, body, number_of
 from tests.integration.raw import Closed, Ended, RawClient
 
 TEXT_SIZE = 60_000
-#: Events of this size that fit neither into the kernel's buffers nor into airyd's.
+#: More events of this size than fit into the kernel's buffers and airyd's.
 MOST = 400
 
 
 class SlowClientTests(DaemonTestCase):
-    """``--buffered`` small, receive buffers small, and more events than both hold."""
+    """Clients with a small ``--buffered`` and a small receive buffer, and more events than both hold."""
 
     options = ("--buffered=200000", "--auth=anonymous:send")
 
     def flood(self, fast: RawClient, first: int, count: int) -> None:
-        """Publish so many large events, each as soon as the fast client has the last one."""
+        """Publish ``count`` large events, each as soon as the fast client has the one before."""
         for n in range(first, first + count):
             self.daemon.publish(MESSAGE, body(MESSAGE, n, "x" * TEXT_SIZE))
             self.assertEqual(number_of(fast.message("0").body), n)
@@ -27,13 +27,13 @@ class SlowClientTests(DaemonTestCase):
         return [line for line in self.daemon.metrics().splitlines() if "slow_consumer" in line]
 
     def slow(self) -> RawClient:
-        """Return a subscriber that will not read."""
+        """Return a subscriber with a small receive buffer, for a test that does not read from it."""
         client = self.connect(receive_buffer=4096)
         client.subscribe(MESSAGE, "0")
         return client
 
     def until_end(self, client: RawClient) -> tuple[list[int], int | None]:
-        """Read all that is left; return the events' numbers and the close code, None without a close frame."""
+        """Read to the end; return the events' numbers and the close code (None without a close frame)."""
         numbers: list[int] = []
         try:
             while True:
@@ -57,12 +57,12 @@ class SlowClientTests(DaemonTestCase):
             self.flood(fast, sent, 10)
             sent += 10
         numbers, code = self.until_end(slow)
-        self.assertEqual(numbers, list(range(len(numbers))), "what it got before the end has no hole")
+        self.assertEqual(numbers, list(range(len(numbers))), "no event is missing before the end")
         self.assertIn(code, (1013, None))
         fast.disconnect()
 
     def test_reads_while_it_is_closed(self) -> None:
-        """One that begins to read as soon as it is closed sees the ERROR's close code, 1013."""
+        """A slow client that reads as soon as it is closed gets the ERROR's close code, 1013."""
         slow, fast = self.slow(), self.connect()
         fast.subscribe(MESSAGE, "0")
         closed_before, sent = self.closed_as_slow(), 0
@@ -75,7 +75,7 @@ class SlowClientTests(DaemonTestCase):
         self.assertEqual(code, 1013)
 
     def test_slow_but_reading(self) -> None:
-        """A small receive buffer alone is no fault: who reads in between gets all."""
+        """A client with a small receive buffer that reads in between gets all events."""
         slow, fast = self.slow(), self.connect()
         fast.subscribe(MESSAGE, "0")
         for first in range(0, 40, 2):
@@ -94,7 +94,7 @@ class SlowClientTests(DaemonTestCase):
         fast.disconnect()
 
     def test_sends_but_does_not_read(self) -> None:
-        """A client that hears its own events and reads none is bounded too; what it sent before is delivered."""
+        """A client that does not read its own events is closed, too; events that it sent before are delivered."""
         client, other = self.slow(), self.connect()
         other.subscribe(MESSAGE, "0")
         closed_before = self.closed_as_slow()
@@ -113,7 +113,7 @@ class SlowClientTests(DaemonTestCase):
 
 
 class HistoryTests(DaemonTestCase):
-    """With a short history."""
+    """A memory feed with a short history."""
 
     options = ("--source=memory:?history=10",)
 
@@ -130,7 +130,7 @@ class HistoryTests(DaemonTestCase):
             again.disconnect()
 
     def test_unacknowledged_position_leaves_the_history(self) -> None:
-        """A client that acknowledges nothing while the history moves on is closed with 1013."""
+        """A client whose unacknowledged events leave the history is closed with 1013."""
         client = self.connect()
         client.subscribe(MESSAGE, "0", ack="client", prefetch_count="2")
         for n in range(100):

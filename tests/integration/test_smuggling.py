@@ -1,4 +1,4 @@
-"""A header that a proxy takes for content is none for airyd: raw sockets, real nginx, real haproxy."""
+"""A client can't smuggle a header past a proxy: raw sockets, real nginx, real haproxy."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from tests.integration.raw import RawClient
 from tests.integration.test_tokens import TokenCase
 
 COOKIE = "tok"
-#: Bytes at which Python ends a line, and an HTTP proxy doesn't.
+#: Bytes that end a line for Python, but not for an HTTP proxy.
 LINE_ENDS = (0x0B, 0x0C, 0x0D, 0x1C, 0x1D, 0x1E, 0x85)
 ORIGIN = "https://app.example"
 
 
 class SmugglingTests(TokenCase):
-    """Who has no token gets in nowhere, and who has one isn't kept out by a neighbour's bytes."""
+    """Clients without a token are refused, and odd bytes beside a token don't matter."""
 
     def setUp(self) -> None:
-        """Start a daemon that takes tokens in ``Authorization`` and in a cookie."""
+        """Start a daemon that accepts tokens in ``Authorization`` and in a cookie."""
         super().setUp()
         daemon = self.with_secret(f":cookie={COOKIE}", f"--origin={ORIGIN}")
         self.port: int | Path = daemon.port
         self.good = self.token()
 
     def behind(self, name: str) -> Path:
-        """Put a proxy in front that takes ``Authorization`` out; return its socket."""
+        """Start a proxy that removes ``Authorization``; return its socket."""
         assert isinstance(self.port, int)
         front = Front(name, self.port)
         self.addCleanup(front.stop)
         return front.socket
 
     def asked(self, place: int | Path, headers: Mapping[str, str], byte: int | None = None) -> int | str:
-        """Return the status of an opening handshake with these headers, or after a 101 the answer to a CONNECT.
+        """Return the status of an opening handshake with these headers; after a 101, the command that answers CONNECT.
 
-        :param byte: what ``%b`` in the headers stands for
+        :param byte: the value of ``%b`` in the headers
         """
         client = RawClient(place, headers={**headers})
         self.addCleanup(client.abort)
@@ -48,7 +48,7 @@ class SmugglingTests(TokenCase):
         return client.receive().command
 
     def check_place(self, place: int | Path) -> None:
-        """Nothing gets in by a byte in another header, and a cookie's neighbour may have any."""
+        """Check that bytes in other headers smuggle no token in, and that other cookies may have any bytes."""
         for byte in LINE_ENDS:
             hidden = {"X-Name": f"\xc3%bAuthorization: Bearer {self.good}"}
             self.assertIn(self.asked(place, hidden, byte), (400, "ERROR"), hex(byte))
@@ -71,7 +71,7 @@ class SmugglingTests(TokenCase):
         self.check_behind("haproxy")
 
     def check_behind(self, name: str) -> None:
-        """The proxy takes ``Authorization`` out, and nothing brings it back."""
+        """Check that a proxy removes ``Authorization`` and that no bytes bring it back."""
         place = self.behind(name)
         self.check_place(place)
         self.assertEqual(self.asked(place, {"Authorization": f"Bearer {self.good}"}), "ERROR")

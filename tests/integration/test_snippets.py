@@ -1,4 +1,4 @@
-"""The commands and snippets of README.rst and docs/, run in their order, with the ports of the test's own servers."""
+"""Runs the commands and snippets of README.rst and docs/ in order, with the ports of the tests' servers."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from typing import Final
 import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
+from airyd.cli.token import mint
 from docs.pictures import TAIL
 from tests.integration.daemon import TREE, Daemon, environment
 from tests.integration.node import NodeClient
@@ -32,21 +33,23 @@ from tests.patience import PATIENCE
 from tests.snippets import Command, consoles, shape, snippets
 from tests.sources.redis.server import RedisServer
 
-#: A line of ``airyd tail`` in a terminal.
-TAIL_LINE: Final = re.compile(r"\d\d:\d\d:\d\d (?:message|unread-count|channel/(?:dis)?connected) +\w+ \w{4,}\S* ?\S.*")
-#: Commands that stand beside those that need root, or systemd; tests/test_snippets.py says what holds them.
+#: A pattern for a line of ``airyd tail`` in a terminal.
+TAIL_LINE: Final = re.compile(
+    r"\d\d:\d\d:\d\d (?:(?:/user/queue/)?message|unread-count|channel/(?:dis)?connected) +\w+ \w{4,}\S* ?\S.*"
+)
+#: Commands that are not run here, such as those that need root or systemd; tests/test_snippets.py names their tests.
 ELSEWHERE: Final = re.compile(
     r"make |export |systemctl |umask|rm |cp |python3 -m venv|/opt/|.*/etc/airyd\.jwt-secret|PYTHONPATH=|"
     r"\.venv/bin/python -m pytest "
 )
-#: Hosts that only documents know.
+#: Hosts that exist only in documents.
 NOWHERE: Final = re.compile(r"example\.(?:com|org)|auth0\.com")
 
 
 class Terminal:
-    """A command in a terminal of its own.
+    """A command in its own terminal.
 
-    :ivar text: what it has printed so far, without colours
+    :ivar text: its output so far, without colours
     """
 
     def __init__(self, line: str, directory: Path) -> None:
@@ -60,12 +63,12 @@ class Terminal:
         self._bytes = b""
 
     def read(self, within: float = 0.05) -> bool:
-        """Read what comes within so many seconds; return whether more may come."""
+        """Read the output that comes within ``seconds``; return whether more may come."""
         if not select.select([self._descriptor], [], [], within)[0]:
             return True
         try:
             self._bytes += os.read(self._descriptor, 1 << 16)
-        except OSError:  # all who wrote to the terminal are gone
+        except OSError:  # no process has the terminal open any more
             return False
         text = self._bytes.decode("utf-8", "replace").replace("\r\n", "\n")
         self.text = re.sub(r"\x1b\[[\d;]*m", "", text)
@@ -80,7 +83,7 @@ class Terminal:
         return found[0]
 
     def finish(self) -> list[str]:
-        """Wait for its end; return the lines that it has printed."""
+        """Wait for the end of the command; return the lines of its output."""
         deadline = time.monotonic() + PATIENCE
         while self.read():
             if time.monotonic() > deadline:
@@ -89,7 +92,7 @@ class Terminal:
         return self.text.splitlines()
 
     def close(self) -> None:
-        """End it; harmless when repeated."""
+        """Kill the command; harmless when repeated."""
         if self._process.poll() is None:
             self._process.terminate()
             self._process.wait(PATIENCE)
@@ -99,7 +102,7 @@ class Terminal:
 
 @pytest.mark.integration
 class ConsoleTests(SynchronousTestCase):
-    """Each console of the documents."""
+    """The consoles of the documents."""
 
     def setUp(self) -> None:
         """Make a folder for the files of the commands."""
@@ -115,13 +118,13 @@ class ConsoleTests(SynchronousTestCase):
 
     @cached_property
     def made_up(self) -> Daemon:
-        """What ``make run`` serves."""
+        """A server like that of ``make run``."""
         daemon = Daemon("--source=sample:?rate=20&seed=4")
         self.addCleanup(daemon.kill)
         return daemon
 
     def replaced(self, line: str, ports: dict[str, int]) -> str:
-        """Return a command for this machine: its programs, its ports, and URLs that the documents leave to defaults."""
+        """Return a command with this machine's programs and ports, and with URLs in place of defaults."""
         admin = f"http://127.0.0.1:{ports.get('8081')}"
         line = line.replace(".venv/bin/airyd", f"{shlex.quote(sys.executable)} -m airyd.cli")
         line = line.replace("airyd.cli publish /", f"airyd.cli publish {admin} /")
@@ -134,7 +137,7 @@ class ConsoleTests(SynchronousTestCase):
         return line.replace("etc/airyd.service", str(TREE / "etc/airyd.service"))
 
     def start(self, line: str, ports: dict[str, int]) -> None:
-        """Start what twistd would in a command, on free ports, and say where it listens."""
+        """Start the daemon of a ``twistd`` command on free ports; add these to ``ports``."""
         options = self.replaced(line, {"8080": 0, "8081": 0, "8090": 0, "8443": 0}).partition(" airyd ")[2]
         files = rf"\1{self.directory}/\2"
         words = [re.sub(r"((?:file|Key)=)(secret|\w+\.pem)\b", files, word) for word in shlex.split(options)]
@@ -150,7 +153,7 @@ class ConsoleTests(SynchronousTestCase):
             ports["8443"] = int(daemon.wait_for_log(re.compile(r"airyd serves wss://127\.0\.0\.1:(\d+)/"))[1])
 
     def run_all(self, commands: Sequence[Command]) -> None:
-        """Run the commands of one console, and compare what they print."""
+        """Run the commands of one console, and compare their output."""
         ports: dict[str, int] = {}
         if not any("/twistd " in command.line for command in commands):
             ports = {"8080": self.made_up.port, "8081": self.made_up.admin_port}
@@ -172,7 +175,7 @@ class ConsoleTests(SynchronousTestCase):
             terminal.wait_for(TAIL_LINE.pattern)
 
     def check_tail(self, terminal: Terminal, output: Sequence[str]) -> None:
-        """See that ``airyd tail`` connects, and that lines of the documents look like those that it prints."""
+        """Check that ``airyd tail`` connects, and that the documents' lines have the form of its output."""
         connected = terminal.wait_for(r"airyd tail: connected to \S+: following .*")
         for line in output:
             if line.startswith("airyd tail: "):
@@ -181,14 +184,14 @@ class ConsoleTests(SynchronousTestCase):
                 self.assertRegex(line, TAIL_LINE)
 
     def compare(self, command: Command, lines: Sequence[str]) -> None:
-        """See that a command prints what the document says, but for ids and numbers; what it is silent on is free."""
+        """Check that a command prints the document's output, apart from ids and numbers, if the document shows any."""
         if command.output:
             self.assertEqual(len(command.output), len(lines), f"{command.line}: {lines}")
             for expected, line in zip(command.output, lines, strict=True):
                 self.assertRegex(line, f"^{shape(expected)}$", command.line)
 
     def prepare(self, text: str) -> None:
-        """Do what the document says has happened before."""
+        """Cause what the document assumes to have happened before."""
         if "airyd:dead-letter" in text:
             node = Daemon(f"--source=redis://127.0.0.1:{self.redis.port}/0")
             self.addCleanup(node.kill)
@@ -239,24 +242,24 @@ class ConsoleTests(SynchronousTestCase):
         self.assertEqual(others, {"README.rst", *tested})
 
     def test_picture(self) -> None:
-        """The lines of ``airyd tail`` in the picture look like those that it prints."""
+        """The lines of ``airyd tail`` in the picture have the form of its output."""
         for at, name, _, text in TAIL:
             self.assertRegex(f"{at} {name:<20}  {text}", TAIL_LINE)
 
 
 @pytest.mark.integration
 class BrowserTests(SynchronousTestCase):
-    """The snippets for browsers, with each @stomp/stompjs, in node."""
+    """The snippets for browsers run in node, with each version of @stomp/stompjs."""
 
     def snippet(self, begins: str) -> str:
-        """Return the one text that begins so, wherever it is shown."""
+        """Return the snippet that begins with this text; all documents must show the same."""
         (text,) = {each.text for each in snippets() if each.language == "javascript" and re.match(begins, each.text)}
         return text
 
     def first(self, daemon: Daemon, more: str = "") -> str:
         """Return the first snippet of README.rst and docs/clients.rst for a daemon.
 
-        :param more: another option of its client
+        :param more: an additional option of its client
         """
         shown = self.snippet(r"import .*\n\nconst client")
         url = 'brokerURL: "ws://127.0.0.1:8080/ws.communication"'
@@ -264,7 +267,7 @@ class BrowserTests(SynchronousTestCase):
         return shown.replace(url, f"brokerURL: {json.dumps(daemon.url)}, {more}")
 
     def run_code(self, version: int, code: str, daemon: Daemon) -> NodeClient:
-        """Run code; return when it has subscribed."""
+        """Run code, and wait until it has subscribed."""
         client = NodeClient("snippet.mjs", stompjs=version, code=code)
         self.addCleanup(client.close)
         daemon.wait_for_metrics(subscriptions=1)
@@ -324,18 +327,37 @@ class BrowserTests(SynchronousTestCase):
             self.assertEqual([], client.told("error"))
             client.close()
 
+    def test_own_events(self) -> None:
+        directory = Path(mkdtemp())
+        self.addCleanup(shutil.rmtree, directory)
+        secret = directory / "secret"
+        secret.write_text("s" * 32)
+        daemon = Daemon(f"--auth=jwt:secret-file={secret}", "--user-destinations=user_id=sub")
+        self.addCleanup(daemon.kill)
+        token = mint(b"s" * 32, False, "ann", time.time(), 3600, {})
+        subscribe = self.snippet(r'client\.subscribe\("/user')
+        for version in (5, 6, 7):
+            code = f"var token = {json.dumps(token)};\n{self.first(daemon, self.snippet('connectHeaders'))}\n"
+            client = self.run_code(version, f"{code}client.onConnect = () => {{ {subscribe} }};", daemon)
+            events = [{"conversation_id": "c", "message": {"id": "m"}, "user_id": user} for user in ("bob", "ann")]
+            for event in events:
+                daemon.publish(MESSAGE, json.dumps(event).encode())
+            self.assertEqual(events[1], client.wait("log")["value"])
+            client.close()
+            daemon.wait_for_metrics(subscriptions=0)
+
 
 @pytest.mark.integration
 class FrameTests(SynchronousTestCase):
     """The frames of docs/protocol.rst, and the commands for Redis of docs/publishing.rst."""
 
     def frames(self, command: str) -> list[str]:
-        """Return those of this command that the document shows, in its order."""
+        """Return the document's frames with this command, in order."""
         shown = [each.text for each in snippets() if each.document == "docs/protocol.rst" and each.language == "text"]
         return [text for text in shown if text.startswith(f"{command}\n")]
 
     def check(self, frame: StompFrame, shown: str) -> None:
-        """See that a frame is like the one that is shown: its headers in their order, and its body."""
+        """Check that a frame has the headers, in order, and the body of the frame in the document."""
         head, _, body = shown.removesuffix("^@").partition("\n\n")
         command, *headers = head.splitlines()
         self.assertEqual(command, frame.command)
@@ -351,7 +373,7 @@ class FrameTests(SynchronousTestCase):
         self.assertEqual(body.strip("\n"), frame.body.decode())
 
     def test_frames(self) -> None:
-        """What the document has a client send is sent as it is, and what it has the server answer comes."""
+        """The client sends the document's frames unchanged, and the server answers with those in the document."""
         daemon = Daemon("--auth=anonymous:send")
         self.addCleanup(daemon.kill)
         client = RawClient(daemon.port)

@@ -1,4 +1,4 @@
-"""``/airyd/status`` on the real thing: what is told when Redis dies, loses a stream, and when the daemon stops."""
+"""``/airyd/status`` with a real Redis: notices when Redis dies or loses a stream, and when the daemon stops."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class StatusTests(DaemonTestCase):
         self.daemon = self.own_daemon(f"--source=redis://127.0.0.1:{self.redis.port}/0")
 
     def call(self, *words: str | bytes) -> Any:
-        """Have Redis carry out a command."""
+        """Let Redis carry out a command."""
         connection = self.redis.connect()
         try:
             return connection.call(*words)
@@ -31,11 +31,11 @@ class StatusTests(DaemonTestCase):
             connection.close()
 
     def add(self, number: int, destination: str = MESSAGE) -> None:
-        """Publish as anybody may."""
+        """Publish by XADD."""
         self.call("XADD", f"airyd:{destination}", "*", "payload", body(destination, number))
 
     def listening(self) -> RawClient:
-        """Return a client that listens, and is subscribed to messages."""
+        """Return a client that is subscribed to ``/airyd/status`` and to messages."""
         client = self.connect()
         client.subscribe(STATUS, "s")
         self.assertEqual(json.loads(client.message("s").body), {"type": "source", "state": "up"})
@@ -43,14 +43,14 @@ class StatusTests(DaemonTestCase):
         return client
 
     def lose(self) -> None:
-        """Have the stream of messages lose an event before anybody can read it."""
+        """Let the stream of messages lose an event before anybody can read it."""
         connection = self.redis.connect()
         key = f"airyd:{MESSAGE}"
         connection.transaction(("XADD", key, "*", "payload", body(MESSAGE, 0)), ("DEL", key))
         connection.close()
 
     def test_gap(self) -> None:
-        """Who listens stays, and has all that comes later; who doesn't is closed, as ever."""
+        """After a gap a client with ``/airyd/status`` stays and gets later events; another is closed."""
         listener, other = self.listening(), self.connect()
         other.subscribe(MESSAGE, "0")
         self.add(1)
@@ -67,7 +67,7 @@ class StatusTests(DaemonTestCase):
         self.daemon.wait_for_metrics(connections=1, gaps_total=1)
 
     def test_what_is_left_after_a_gap(self) -> None:
-        """Whoever listens gets all that Redis still has, after the gap is told: a window does, too."""
+        """After the notice of a gap the client gets all that Redis still has, also with an ack window."""
         listener, window = self.listening(), self.listening()
         window.send("UNSUBSCRIBE", {"id": "0"})
         window.subscribe(MESSAGE, "0", ack="client-individual")
@@ -97,12 +97,12 @@ class StatusTests(DaemonTestCase):
         self.assertEqual(number_of(listener.message("0").body), 1)
 
     def test_pubsub_is_interrupted(self) -> None:
-        """What came by meanwhile is gone; a listener is told when the subscription stands again."""
+        """Events during the interruption are lost; the client is notified of a gap when Redis is subscribed again."""
         self.daemon = self.own_daemon(f"--source=redis://127.0.0.1:{self.redis.port}/0?mode=pubsub")
         listener = self.listening()
         self.assertEqual(self.call("CLIENT", "KILL", "TYPE", "pubsub"), 1)
         told = json.loads(listener.message("s").body)
-        while told["type"] == "source":  # that it was away may be told, or not
+        while told["type"] == "source":  # notices that the source was unreachable may come
             told = json.loads(listener.message("s").body)
         self.assertEqual((told["type"], told["destinations"]), ("gap", [MESSAGE]))
         self.call("PUBLISH", f"airyd:{MESSAGE}", body(MESSAGE, 1))
@@ -116,7 +116,7 @@ class StatusTests(DaemonTestCase):
         self.assertEqual(self.daemon.wait(), 0)
 
     def test_of_the_document(self) -> None:
-        """The example of docs/clients.rst with each @stomp/stompjs shows what happens, and loses nothing."""
+        """The example of docs/clients.rst, with each @stomp/stompjs, shows the states and misses no event."""
         for version in ("5", "6", "7"):
             client = NodeClient(
                 "follow.mjs",
@@ -143,6 +143,6 @@ class StatusTests(DaemonTestCase):
             self.wait_for_states(client, "connecting")
 
     def wait_for_states(self, client: NodeClient, *states: str) -> None:
-        """Wait until the program shows these, one after the other, and nothing else meanwhile."""
+        """Wait until the program has shown exactly these states, in order."""
         for state in states:
             self.assertEqual(client.wait("state")["state"], state)

@@ -22,7 +22,7 @@ PATH = "/ws.communication"
 
 
 class WebSocket10(StompConnection10):  # type: ignore[misc]  # likewise
-    """stomp.py brings a WebSocket connection for 1.2 only; this is the same composition for 1.0."""
+    """stomp.py has a WebSocket connection only for 1.2; this is the same for 1.0."""
 
     def __init__(self, host_and_ports: list[tuple[str, int]], **options: Any) -> None:
         transport = WSTransport(host_and_ports, ws_path=PATH)
@@ -31,7 +31,7 @@ class WebSocket10(StompConnection10):  # type: ignore[misc]  # likewise
 
 
 class WebSocket11(StompConnection11):  # type: ignore[misc]  # likewise
-    """The same composition for 1.1."""
+    """The same for 1.1."""
 
     def __init__(self, host_and_ports: list[tuple[str, int]], **options: Any) -> None:
         transport = WSTransport(host_and_ports, ws_path=PATH)
@@ -40,7 +40,7 @@ class WebSocket11(StompConnection11):  # type: ignore[misc]  # likewise
 
 
 class WebSocket12(stomp.WSStompConnection):  # type: ignore[misc]  # likewise
-    """stomp.py's own."""
+    """stomp.py's own WebSocket connection."""
 
     def __init__(self, host_and_ports: list[tuple[str, int]], **options: Any) -> None:
         super().__init__(host_and_ports, ws_path=PATH, **options)
@@ -50,41 +50,41 @@ CONNECTIONS: dict[str, Any] = {"1.0": WebSocket10, "1.1": WebSocket11, "1.2": We
 
 
 class Listener(stomp.ConnectionListener):  # type: ignore[misc]  # likewise
-    """Puts what stomp.py calls it with into a queue."""
+    """Puts stomp.py's events into a queue."""
 
     def __init__(self) -> None:
         self._events: queue.Queue[tuple[str, Any]] = queue.Queue()
 
     def on_connected(self, frame: Any) -> None:
-        """CONNECTED."""
+        """Queue a CONNECTED."""
         self._events.put(("connected", frame))
 
     def on_message(self, frame: Any) -> None:
-        """MESSAGE."""
+        """Queue a MESSAGE."""
         self._events.put(("message", frame))
 
     def on_receipt(self, frame: Any) -> None:
-        """RECEIPT."""
+        """Queue a RECEIPT."""
         self._events.put(("receipt", frame))
 
     def on_error(self, frame: Any) -> None:
-        """ERROR."""
+        """Queue an ERROR."""
         self._events.put(("error", frame))
 
     def on_heartbeat_timeout(self) -> None:
-        """stomp.py heard no beat in time."""
+        """Queue that no heart-beat came in time."""
         self._events.put(("heartbeat-timeout", None))
 
     def on_heartbeat(self) -> None:
-        """A server heart-beat."""
+        """Queue a heart-beat of the server."""
         self._events.put(("heartbeat", None))
 
     def on_disconnected(self) -> None:
-        """The connection has ended."""
+        """Queue the end of the connection."""
         self._events.put(("disconnected", None))
 
     def wait(self, kind: str) -> Any:
-        """Return the frame of the next event, which must be of this kind; beats do not count otherwise."""
+        """Return the frame of the next event, which must be of this kind; other heart-beats are skipped."""
         while True:
             try:
                 event, frame = self._events.get(timeout=PATIENCE)
@@ -122,7 +122,7 @@ class StompPyCase(DaemonTestCase):
         self.assertEqual(listener.wait("receipt").headers["receipt-id"], f"r-{subscription}")
 
     def leave(self, pair: tuple[Any, Listener]) -> None:
-        """DISCONNECT, and its RECEIPT; stomp.py tells its listeners of the end before it tells them of the RECEIPT."""
+        """Send DISCONNECT and wait for its RECEIPT; stomp.py reports the end of the connection before the RECEIPT."""
         connection, listener = pair
         connection.disconnect(receipt="bye")
         listener.wait("disconnected")
@@ -130,7 +130,7 @@ class StompPyCase(DaemonTestCase):
 
 
 class StompPyTests(StompPyCase):
-    """What applications do with it."""
+    """What applications do with stomp.py."""
 
     def test_four_destinations(self) -> None:
         for version in CONNECTIONS:
@@ -162,7 +162,7 @@ class StompPyTests(StompPyCase):
                 self.leave(pair)
 
     def settle(self, connection: Any, version: str, how: str, frame: Any) -> None:
-        """ACK or NACK in the version's own way."""
+        """Send ACK or NACK in the form of the version."""
         method = getattr(connection, how)
         if version == "1.2":
             method(frame.headers["ack"])
@@ -208,7 +208,7 @@ class StompPyTests(StompPyCase):
 
 
 class StompPyBeatTests(StompPyCase):
-    """Heart-beats in short intervals, past the server's grace."""
+    """Heart-beats at short intervals, for longer than the server's grace."""
 
     options = ("--heart-beat=1000,1000", "--heart-beat-grace=2")
 

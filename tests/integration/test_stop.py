@@ -1,4 +1,4 @@
-"""SIGTERM, restart, and a port that is taken."""
+"""SIGTERM, a restart, and a port that is in use."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tests.patience import PATIENCE
 
 
 class StopTests(DaemonTestCase):
-    """Each with a daemon of its own."""
+    """Daemons that are stopped."""
 
     def setUp(self) -> None:
-        """No shared daemon is needed."""
+        """Start no shared daemon."""
 
     def test_everybody_gets_1012(self) -> None:
         daemon = self.own_daemon("--auth=anonymous:send")
@@ -35,7 +35,7 @@ class StopTests(DaemonTestCase):
             self.open(daemon)
 
     def test_clients_that_do_not_answer(self) -> None:
-        """Neither a client that ignores the close, nor one that reads nothing, holds the end up."""
+        """Clients that ignore the close, or read nothing, do not delay the end."""
         daemon = self.own_daemon("--auth=anonymous:send")
         silent = self.connect(daemon=daemon)
         stuck = self.connect(daemon=daemon, receive_buffer=4096)
@@ -48,7 +48,7 @@ class StopTests(DaemonTestCase):
         silent.abort()
 
     def test_twice(self) -> None:
-        """An impatient second SIGTERM does no harm."""
+        """A second SIGTERM changes nothing."""
         daemon = self.own_daemon()
         client = self.connect(daemon=daemon)
         daemon.terminate()
@@ -57,7 +57,7 @@ class StopTests(DaemonTestCase):
         self.assertEqual(daemon.wait(), 0)
 
     def test_restart_on_the_same_port(self) -> None:
-        """An id from before is unknown afterwards: said, never mistaken for another event's."""
+        """After a restart an old id is unknown, not confused with a new one: ``recovered:false``."""
         daemon = self.own_daemon()
         client = self.connect(daemon=daemon)
         client.subscribe(MESSAGE, "0")
@@ -76,7 +76,7 @@ class StopTests(DaemonTestCase):
         self.assertEqual(number_of(client.message().body), 3)
 
     def test_port_in_use(self) -> None:
-        """The process ends and says which port it was."""
+        """The process ends, and the error names the port."""
         taken = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(taken.close)
         port = taken.getsockname()[1]

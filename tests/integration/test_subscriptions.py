@@ -62,7 +62,7 @@ class SubscriptionTests(DaemonTestCase):
             client.disconnect()
 
     def test_two_subscriptions_of_one_destination(self) -> None:
-        """Each gets its own copy with the same ``message-id``; ``/queue/`` is no competing queue."""
+        """Each subscription gets its own copy with the same ``message-id``; ``/queue/`` has no competing consumers."""
         client, other = self.connect(), self.connect()
         client.subscribe(MESSAGE, "a")
         client.subscribe(MESSAGE, "b")
@@ -90,7 +90,7 @@ class SubscriptionTests(DaemonTestCase):
             client.receipt("u")
 
     def test_resume(self) -> None:
-        """From a RECEIPT's position and from a ``message-id``, with ``recovered``."""
+        """A client resumes from a RECEIPT's position or from a ``message-id``, and gets ``recovered``."""
         client = self.connect()
         position = client.subscribe(MESSAGE, "0").headers["last-message-id"]
         ids = [self.daemon.publish(MESSAGE, body(MESSAGE, n)) for n in range(500)]
@@ -106,7 +106,7 @@ class SubscriptionTests(DaemonTestCase):
             again.disconnect()
 
     def test_resume_from_the_unknown(self) -> None:
-        """An id that is made up, or another destination's: nothing is replayed, and it is said."""
+        """After an unknown id, or another destination's, nothing is replayed; ``recovered:false`` says so."""
         foreign = self.daemon.publish(CHANNEL_CONNECTED, body(CHANNEL_CONNECTED, 1))
         for after in ["nonsense", foreign, "00000000-1-1", "", "x" * 5000]:
             client = self.connect()
@@ -119,10 +119,10 @@ class SubscriptionTests(DaemonTestCase):
 
 
 class AcknowledgementTests(DaemonTestCase):
-    """ACK and NACK in each version; the window of ``prefetch-count``."""
+    """ACK and NACK in each version, and the window of ``prefetch-count``."""
 
     def settle(self, client: RawClient, command: str, message: StompFrame) -> None:
-        """Send ACK or NACK for a MESSAGE as the session's version spells it."""
+        """Send ACK or NACK for a MESSAGE, in the form of the session's version."""
         headers = message.headers
         if client.version == "1.2":
             client.send(command, {"id": headers["ack"]})
@@ -132,13 +132,13 @@ class AcknowledgementTests(DaemonTestCase):
             client.send(command, {"message-id": headers["message-id"]})
 
     def nothing_more(self, client: RawClient) -> None:
-        """Nothing is under way: a receipt that is asked for now comes next."""
+        """Check that no frame is on its way: the next one is the RECEIPT of a new request."""
         client.send("BEGIN", {"transaction": "probe", "receipt": "probe"})
         client.receipt("probe")
         client.send("ABORT", {"transaction": "probe"})
 
     def test_window(self) -> None:
-        """With three unacknowledged nothing more comes; each settled one lets the next pass."""
+        """With a window of three, the fourth event comes only after an ACK or NACK."""
         for version in VERSIONS:
             for mode in ["client", "client-individual"]:
                 client = self.connect(version)
@@ -154,7 +154,7 @@ class AcknowledgementTests(DaemonTestCase):
                 self.nothing_more(client)
 
     def test_cumulative(self) -> None:
-        """In ``client`` mode an ACK settles all before it; in ``client-individual`` only the one."""
+        """An ACK settles all events before it in ``client`` mode, and only one in ``client-individual``."""
         for mode, freed in [("client", 3), ("client-individual", 1)]:
             client = self.connect()
             client.subscribe(MESSAGE, "0", ack=mode, prefetch_count="3")
@@ -166,7 +166,7 @@ class AcknowledgementTests(DaemonTestCase):
             self.nothing_more(client)
 
     def test_late(self) -> None:
-        """After UNSUBSCRIBE, or twice: it is answered and counted, and the connection goes on."""
+        """An ACK after UNSUBSCRIBE, or a second one, is answered and counted; the connection stays open."""
         before = self.daemon.sums("late_frames_total")["late_frames_total"]
         for version in VERSIONS:
             client = self.connect(version)
@@ -226,7 +226,7 @@ class TransactionTests(DaemonTestCase):
             self.assertEqual([number_of(other.message().body) for _ in range(6)], list(range(6)))
 
     def test_abort_and_end(self) -> None:
-        """What was aborted, or left open at the end, is not published."""
+        """Events of a transaction that is aborted or left open are not published."""
         other = self.connect()
         other.subscribe(MESSAGE, "0")
         client = self.connect()
@@ -242,7 +242,7 @@ class TransactionTests(DaemonTestCase):
 
 
 class SameWatchTests(DaemonTestCase):
-    """With Redis a destination's first SUBSCRIBE takes a while, and those that come meanwhile wait with it."""
+    """With Redis, a destination's first SUBSCRIBE takes a while; later ones wait with it."""
 
     def test_receipts_in_their_order(self) -> None:
         redis = RedisServer(*DURABLE)

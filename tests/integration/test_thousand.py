@@ -1,4 +1,4 @@
-"""A thousand TCP connections to one real daemon: every client gets every event, once and in order."""
+"""A thousand TCP connections to one daemon: every client gets every event, once and in order."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from tests.integration.payloads import MESSAGE, body
 from tests.integration.swarm import Member, State, Swarm, faults
 from tests.integration.wire import TEXT, encode
 
-#: A thousand; fewer where a process may not open as many files, of which it needs others, too.
+#: A thousand; fewer if the limit of open files is low, because the process needs some for other things.
 CLIENTS = min(1000, resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 200)
-#: One of so many comes and goes.
+#: One client in so many disconnects and comes back.
 RESTLESS = 5
 EVENTS = 200
 
 
 class ThousandTests(DaemonTestCase):
-    """Two hundred events in bursts of random size."""
+    """All clients get two hundred events in bursts of random size."""
 
     options = ("--auth=anonymous:send",)
 
     def setUp(self) -> None:
-        """Start a daemon, and let everybody subscribe."""
+        """Start a daemon, and let all clients subscribe."""
         self.daemon = self.own_daemon(*self.options)
         self.swarm = Swarm(self.daemon.port, MESSAGE, CLIENTS)
         self.addCleanup(self.swarm.close)
@@ -43,13 +43,13 @@ class ThousandTests(DaemonTestCase):
         return cuts
 
     def publish(self, numbers: range, witness: Member) -> None:
-        """Publish so many events in one WebSocket message, and let time pass until one client has them."""
+        """Publish these events in one WebSocket message; take turns until one client has them."""
         sends = [encode("SEND", {"destination": MESSAGE}, body(MESSAGE, n)) for n in numbers]
         self.publisher.send_frame(TEXT, b"".join(sends))
         self.swarm.until(lambda member: len(member.received) >= numbers.stop, "up to date", [witness])
 
     def check(self) -> None:
-        """Wait until all have all, let everybody leave in peace, and look at what they got."""
+        """Wait until all clients have all events, disconnect them, and check their events."""
         self.swarm.until(lambda member: len(member.received) >= EVENTS, "complete")
         for member in self.swarm.members:
             member.leave()
@@ -71,7 +71,7 @@ class ThousandTests(DaemonTestCase):
         self.daemon.wait_for_metrics(deliveries_total=CLIENTS * EVENTS, events_replayed_total=0)
 
     def test_while_some_come_and_go(self) -> None:
-        """Every fifth client goes, with DISCONNECT or without a word, comes again and resumes; repeatedly."""
+        """Every fifth client repeatedly disconnects, with DISCONNECT or by a reset, comes back and resumes."""
         random = Random(2)
         restless = self.swarm.members[::RESTLESS]
         steady = self.swarm.members[1::RESTLESS]
@@ -79,7 +79,7 @@ class ThousandTests(DaemonTestCase):
             for member in restless[number % 5 :: 5]:
                 self.stir(member, random)
             self.publish(numbers, random.choice(steady))
-            # Who is stirred next has an open connection, or none: so that each comes and goes several times.
+            # All are past the handshake before the next step, so that each disconnects several times.
             self.swarm.until(
                 lambda member: member.state not in (State.WAITING, State.UPGRADING),
                 "past their opening handshake",
@@ -90,7 +90,7 @@ class ThousandTests(DaemonTestCase):
         self.assertGreater(min(member.resumes for member in restless), 2)
 
     def test_restart(self) -> None:
-        """On SIGTERM all get what was published before, and close 1012."""
+        """On SIGTERM all clients get the events published before, and close 1012."""
         self.publish(range(5), self.swarm.members[0])
         self.daemon.terminate()
         self.swarm.until(lambda member: member.state is State.AWAY, "gone", patient=True)
@@ -100,7 +100,7 @@ class ThousandTests(DaemonTestCase):
         self.assertEqual(self.daemon.wait(), 0)
 
     def stir(self, member: Member, random: Random) -> None:
-        """Let it take the next step of its restless life."""
+        """Let a member connect, disconnect or vanish, depending on its state."""
         if member.state is State.AWAY:
             self.swarm.open(member)
         elif member.state is not State.LEAVING and random.random() < 0.5:
@@ -109,14 +109,14 @@ class ThousandTests(DaemonTestCase):
             self.swarm.vanish(member)
 
     def comes_back(self, member: Member) -> bool:
-        """Say whether it is live; if it is away, have it come."""
+        """Return whether a member is live; if it is disconnected, let it connect."""
         if member.state is State.AWAY:
             self.swarm.open(member)
         return member.state is State.LIVE
 
 
 class FaultsTests(SynchronousTestCase):
-    """The check can fail: each planted fault is named."""
+    """The check names each planted fault."""
 
     def test_none(self) -> None:
         self.assertEqual(faults(range(200), 200), [])

@@ -1,4 +1,4 @@
-"""Time: the clock of the beginning, and heart-beats both ways (STOMP 1.2, "Heart-beating")."""
+"""The time limit for connecting, and heart-beats in both directions (STOMP 1.2, "Heart-beating")."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.integration.wire import BINARY, TEXT
 
 
 class BeginningTests(DaemonTestCase):
-    """One clock covers the opening handshake and CONNECT."""
+    """``--connect-timeout`` covers the opening handshake and CONNECT together."""
 
     options = ("--connect-timeout=3", "--heart-beat=200,200")
 
@@ -18,7 +18,7 @@ class BeginningTests(DaemonTestCase):
         self.assertEqual((error.headers["message"], code), ("no CONNECT in time", 1008))
 
     def test_no_connect_but_beats(self) -> None:
-        """Bytes that are no CONNECT do not stop the clock."""
+        """Bytes before CONNECT do not extend the time limit."""
         client = self.open()
         while not client.has_data(0.1):
             client.send_frame(TEXT, b"\n")
@@ -35,12 +35,12 @@ class BeginningTests(DaemonTestCase):
 
 
 class SessionTests(DaemonTestCase):
-    """A session is not ended by the clock of its beginning."""
+    """``--connect-timeout`` does not end a session."""
 
     options = ("--connect-timeout=5", "--heart-beat=1000,1000")
 
     def test_connected_in_time(self) -> None:
-        """Six server beats take longer than it."""
+        """Six heart-beats of the server take longer than the limit."""
         client = self.open()
         client.connect(heart_beat="0,1000")
         for _ in range(6):
@@ -49,12 +49,12 @@ class SessionTests(DaemonTestCase):
 
 
 class BeatTests(DaemonTestCase):
-    """What was agreed on."""
+    """The negotiated heart-beats."""
 
     options = ("--heart-beat=200,200", "--heart-beat-grace=5")
 
     def test_server_beats(self) -> None:
-        """Each is one text message holding one EOL, in the interval that was agreed, also beside traffic."""
+        """A heart-beat is a text message with one EOL; the negotiated interval is kept."""
         for version in ["1.1", "1.2"]:
             client = self.open()
             connected = client.connect(version, heart_beat="0,300")
@@ -65,7 +65,7 @@ class BeatTests(DaemonTestCase):
                 self.assertEqual((frame.opcode, frame.fin, frame.payload), (TEXT, True, b"\n"))
 
     def test_none_without_agreement(self) -> None:
-        """1.0 knows no beats; 0 turns a direction off: neither gets one while another client gets five."""
+        """A client of 1.0, and one with ``heart-beat:0,0``, gets none while another client gets five."""
         old, off = self.open(), self.open()
         old.connect("1.0", heart_beat="100,100")
         off.connect("1.2", heart_beat="0,0")
@@ -79,7 +79,7 @@ class BeatTests(DaemonTestCase):
         off.disconnect()
 
     def test_silent_client(self) -> None:
-        """Who promised to beat and does not is closed, not before the grace is over."""
+        """A client that promised heart-beats and sends none is closed after the grace."""
         client = self.open()
         client.connect("1.2", heart_beat="200,0")
         self.assertFalse(client.has_data(0.5))
@@ -87,7 +87,7 @@ class BeatTests(DaemonTestCase):
         self.assertEqual((error.headers["message"], code), ("no heart-beat in time", 1008))
 
     def test_beating_client(self) -> None:
-        """Its beats, in whatever WebSocket message, keep it; a silent one beside it is closed meanwhile."""
+        """A client with heart-beats, in text or binary messages, stays connected while a silent one is closed."""
         beating, silent = self.open(), self.open()
         beating.connect("1.2", heart_beat="200,0")
         silent.connect("1.2", heart_beat="200,0")

@@ -1,4 +1,4 @@
-"""``ssl:`` endpoints, for clients and the admin page: with Chromium, curl, node, OpenSSL, and with what is no TLS."""
+"""``ssl:`` endpoints for clients and the admin page, with Chromium, curl, node, OpenSSL, and clients without TLS."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NO_APPLICATION_PROTOCOL: Final = b"\x15\x03\x03\x00\x02\x02\x78"
 
 @cache
 def certificates() -> Certificates:
-    """Return certificates for all tests of this file, until the process ends."""
+    """Return certificates for all tests of this file; they exist until the process ends."""
     directory = tempfile.mkdtemp(prefix="airyd-test-")
     atexit.register(shutil.rmtree, directory)
     return Certificates(Path(directory))
@@ -48,11 +48,11 @@ def endpoint() -> str:
 class TlsCase(DaemonTestCase):
     """A daemon that also listens with TLS."""
 
-    #: What the daemon has besides.
+    #: Additional options of the daemon.
     more: ClassVar[tuple[str, ...]] = ()
 
     def setUp(self) -> None:
-        """Find where it listens."""
+        """Find the port for TLS."""
         self.files = certificates()
         type(self).options = (f"--listen={endpoint()}", "--origin=*", *self.more)
         super().setUp()
@@ -60,7 +60,7 @@ class TlsCase(DaemonTestCase):
         self.url = f"wss://localhost:{self.port}/ws.communication"
 
     def wrapped(self, *offered: str) -> ssl.SSLSocket:
-        """Return a connection that has shaken hands, and offered these protocols by ALPN."""
+        """Return a TLS connection after its handshake; it offers these protocols by ALPN."""
         context = ssl.create_default_context(cafile=self.files.ca)
         if offered:
             context.set_alpn_protocols(offered)
@@ -71,7 +71,7 @@ class TlsCase(DaemonTestCase):
         return secure
 
     def curl(self, url: str) -> Iterator[subprocess.CompletedProcess[str]]:
-        """Ask curl for the URL; it offers ``h2`` and ``http/1.1``, then the latter, then nothing."""
+        """Request the URL with curl, which offers ``h2`` and ``http/1.1``, then the latter alone, then nothing."""
         for offer in ("--http2", "--http1.1", "--no-alpn"):
             yield subprocess.run(
                 ["curl", "-sS", offer, "--cacert", self.files.ca, "-w", " %{http_code} %{http_version}", url],
@@ -83,7 +83,7 @@ class TlsCase(DaemonTestCase):
             )
 
     def check_serves(self) -> None:
-        """See that the listener goes on: a WebSocket is opened through it."""
+        """Check that the endpoint still serves: a WebSocket can be opened."""
         secure = self.wrapped("http/1.1")
         request = RawClient(self.daemon.port)
         request.abort()
@@ -91,7 +91,7 @@ class TlsCase(DaemonTestCase):
         self.assertTrue(secure.recv(100).startswith(b"HTTP/1.1 101 "))
 
     def refusal(self, *offered: str) -> bytes:
-        """Return what a client gets for its first message, until the server closes."""
+        """Send a ClientHello with these protocols; return the server's bytes until it closes."""
         context = ssl.create_default_context(cafile=self.files.ca)
         context.set_alpn_protocols(offered)
         out = ssl.MemoryBIO()
@@ -100,7 +100,7 @@ class TlsCase(DaemonTestCase):
         return self.answer(out.read())
 
     def answer(self, said: bytes, port: int | None = None) -> bytes:
-        """Send bytes; return what comes until the server closes."""
+        """Send bytes; return the server's bytes until it closes."""
         with socket.create_connection(("127.0.0.1", port or self.port), PATIENCE) as plain:
             plain.sendall(said)
             got = b""
@@ -110,10 +110,10 @@ class TlsCase(DaemonTestCase):
 
 
 class ClientTests(TlsCase):
-    """Clients as they are."""
+    """Real clients."""
 
     def test_chromium(self) -> None:
-        """It offers ``http/1.1`` for a WebSocket, and wants an answer to that."""
+        """Chromium offers ``http/1.1`` for a WebSocket, and requires that it is chosen."""
         browser = Chromium(self.url, MESSAGE, certificate=self.files.server)
         self.addCleanup(browser.close)
         self.assertEqual(browser.wait("open")["protocol"], "v12.stomp")
@@ -122,7 +122,7 @@ class ClientTests(TlsCase):
         self.assertEqual(browser.wait("message")["body"].encode(), body(MESSAGE, 1))
 
     def test_node(self) -> None:
-        """The ws package, which offers nothing, or what it is told to offer."""
+        """The ws package, without ALPN and with various protocols."""
         for alpn in (None, ["http/1.1"], ["h2", "http/1.1"]):
             client = NodeClient(
                 "airy.mjs", url=self.url, destinations=[MESSAGE], stompjs=7, ca=self.files.ca, alpn=alpn
@@ -134,7 +134,7 @@ class ClientTests(TlsCase):
             self.assertEqual(client.told("trouble"), [])
 
     def test_curl(self) -> None:
-        """It offers ``h2`` and ``http/1.1``, and gets an answer by the latter."""
+        """curl offers ``h2`` and ``http/1.1``, and gets the latter."""
         url = self.url.replace("wss:", "https:")
         for done in self.curl(url):
             self.assertEqual(done.returncode, 0, done.stderr)
@@ -160,7 +160,7 @@ class ClientTests(TlsCase):
         self.check_serves()
 
     def test_alpn(self) -> None:
-        """The choice, and the alert for who offers nothing that is spoken here."""
+        """``http/1.1`` is chosen; a client that does not offer it gets an alert."""
         for offered, chosen in ((("h2", "http/1.1"), "http/1.1"), (("http/1.1",), "http/1.1"), ((), None)):
             self.assertEqual(self.wrapped(*offered).selected_alpn_protocol(), chosen)
         for _ in range(3):
@@ -172,7 +172,7 @@ class WorkersTests(ClientTests):
     """The same with two workers."""
 
     def setUp(self) -> None:
-        """Have them read streams of their own."""
+        """Choose a source for the workers."""
         if not self.more:
             source = f"--source=redis://127.0.0.1:{shared_server().port}/0?prefix={own_prefix()}"
             type(self).more = ("--workers=2", source)
@@ -180,16 +180,16 @@ class WorkersTests(ClientTests):
 
 
 class NoTlsTests(TlsCase):
-    """What is no TLS, or stops in the middle of it: the connection ends, without a line in the log for each."""
+    """Connections without TLS, or with an unfinished handshake, are closed without a log line each."""
 
     def setUp(self) -> None:
-        """Wait until the clients of earlier tests are gone, and remember what was logged."""
+        """Wait until the clients of earlier tests are gone, and note the end of the log."""
         super().setUp()
         self.daemon.wait_for_metrics(connections=0)
         self.before = len(self.daemon.log)
 
     def check(self) -> None:
-        """See that the connections have left nothing, not even lines in the log, and that the listener goes on."""
+        """Check that the connections are gone, have added no lines to the log, and that the endpoint still serves."""
         self.daemon.wait_for_metrics(connections=0)
         self.assertEqual(self.daemon.log[self.before :], "")
         self.check_serves()
@@ -210,7 +210,7 @@ class NoTlsTests(TlsCase):
         self.check()
 
     def test_aborted(self) -> None:
-        """Clients that go with the handshake half done: by a close, or a reset."""
+        """Clients close or reset the connection in the middle of the handshake."""
         context = ssl.create_default_context(cafile=self.files.ca)
         out = ssl.MemoryBIO()
         client = context.wrap_bio(ssl.MemoryBIO(), out, server_hostname="localhost")
@@ -222,7 +222,7 @@ class NoTlsTests(TlsCase):
                 plain.sendall(said)
                 if said == hello:
                     self.assertTrue(plain.recv(100))
-                if is_reset:  # a linger time of 0 makes it an RST
+                if is_reset:  # with a linger time of 0 the close is a reset
                     plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
                 plain.close()
         self.check()
@@ -234,11 +234,11 @@ class TimeTests(TlsCase):
     more = ("--connect-timeout=2",)
 
     def test_silent(self) -> None:
-        """``--connect-timeout`` holds for the handshake of TLS, too."""
+        """``--connect-timeout`` covers the TLS handshake, too."""
         for said in (b"", b"\x16\x03\x01\x00\xff"):
             with (
                 socket.create_connection(("127.0.0.1", self.port), PATIENCE) as plain,
-                contextlib.suppress(ConnectionResetError),  # it is gone all the same
+                contextlib.suppress(ConnectionResetError),  # the connection is gone all the same
             ):
                 plain.sendall(said)
                 self.assertEqual(plain.recv(100), b"")
@@ -246,7 +246,7 @@ class TimeTests(TlsCase):
         self.wrapped()
 
     def test_tls_to_a_plain_port(self) -> None:
-        """The client learns that there is no TLS."""
+        """A client that begins with TLS on a port without it gets an error at once."""
         context = ssl.create_default_context(cafile=self.files.ca)
         with socket.create_connection(("127.0.0.1", self.daemon.port), PATIENCE) as plain:
             error = self.assertRaises(OSError, context.wrap_socket, plain, server_hostname="localhost")
@@ -255,7 +255,7 @@ class TimeTests(TlsCase):
 
 
 class AdminTests(TlsCase):
-    """The admin page."""
+    """The admin page by TLS."""
 
     def test_curl(self) -> None:
         with start_twistd(f"--admin={endpoint()}", "--listen=tcp:0:interface=127.0.0.1") as process:

@@ -1,4 +1,4 @@
-"""Logins with tokens: the real daemon, Airy's real client, a real server of keys that rotates and dies."""
+"""Logins with tokens: Airy's real client, and a server of keys that rotates them and dies."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def fresh(**changed: Any) -> dict[str, Any]:
 
 
 class TokenCase(DaemonTestCase):
-    """A daemon that wants tokens. What it logs must hold neither its secret nor any token that was shown."""
+    """Daemons that require tokens; their logs must contain neither the secret nor any token."""
 
     def setUp(self) -> None:
-        """Keep what must not be told."""
+        """Begin the list of secrets that must not be logged."""
         self.shown: list[str] = [SECRET]
 
     def serving(self, *options: str) -> Daemon:
-        """Start a daemon; its log is looked through at the end."""
+        """Start a daemon whose log is checked at the end."""
         daemon = self.own_daemon(*options)
         self.addCleanup(self.check_log, daemon)
         return daemon
@@ -51,14 +51,14 @@ class TokenCase(DaemonTestCase):
         return self.serving(f"--auth=jwt:secret-file={path}{words}", *options)
 
     def check_log(self, daemon: Daemon) -> None:
-        """Look for secrets, tokens and their parts."""
+        """Check that the log contains no secrets, tokens or parts of them."""
         log = daemon.log + daemon.metrics()
         for text in self.shown:
             for part in text.split("."):
                 self.assertNotIn(part, log)
 
     def token(self, **changed: Any) -> str:
-        """Return a token, which no log may hold."""
+        """Return a token; no log may contain it."""
         made = token(fresh(**changed))
         self.shown += made.split(".")[1:]
         return made
@@ -66,9 +66,9 @@ class TokenCase(DaemonTestCase):
     def ends_soon(
         self, start: Callable[[str], NodeClient], is_ready: Callable[[NodeClient], bool]
     ) -> tuple[NodeClient, float]:
-        """Start a client with a token that soon ends, and wait until it is ready; return it, and when the token ends.
+        """Start a client with a token that expires soon, and wait until it is ready; return it and the time of expiry.
 
-        If the token has ended before, because the machine is busy, it is done again with one that is good for longer.
+        If the token expires before that, because the machine is busy, try again with one that lasts longer.
         """
         lifetime = 4
         while lifetime < PATIENCE:
@@ -81,10 +81,10 @@ class TokenCase(DaemonTestCase):
                 client.poll(0.05)
             client.close()
             lifetime *= 2
-        raise AssertionError("the client did not get ready before its token ended")
+        raise AssertionError("the client was not ready before its token expired")
 
     def refused(self, client: RawClient, **headers: str) -> str:
-        """Log in, be refused as Airy's client knows it, and return the ERROR's body."""
+        """Log in and check that the login is refused with 401; return the ERROR's body."""
         client.send("CONNECT", [("accept-version", "1.2"), *headers.items()])
         error, code = client.error()
         self.assertEqual((error.headers["message"], code), ("401 Unauthorized", 1008))
@@ -92,7 +92,7 @@ class TokenCase(DaemonTestCase):
 
 
 class SecretTests(TokenCase):
-    """HS256, as Airy has it."""
+    """HS256, like Airy's tokens."""
 
     def test_airys_client(self) -> None:
         daemon = self.with_secret()
@@ -112,7 +112,7 @@ class SecretTests(TokenCase):
         daemon.wait_for_metrics(sessions=1, logins_refused_total=1)
 
     def test_every_version(self) -> None:
-        """A refusal looks the same to each."""
+        """A refusal is the same in each version."""
         daemon = self.with_secret()
         for version in ("1.0", "1.1", "1.2"):
             client = self.open(daemon)
@@ -122,7 +122,7 @@ class SecretTests(TokenCase):
             self.assertEqual((error.headers["message"], code), ("401 Unauthorized", 1008))
 
     def test_places(self) -> None:
-        """Wherever a token is shown, it lets in; in the URL it doesn't."""
+        """A token is accepted in every place but the URL."""
         daemon = self.with_secret(":cookie=airy", f"--origin={ORIGIN}")
         good = self.token()
         self.open(daemon).connect(Authorization=f"Bearer {good}")
@@ -157,7 +157,7 @@ class SecretTests(TokenCase):
         self.refused(self.open(daemon), passcode="guest")
 
     def test_expires_while_connected(self) -> None:
-        """Airy's client is logged out at the end of its token, not before."""
+        """Airy's client is logged out when its token expires, not before."""
         daemon = self.with_secret()
         client, end = self.ends_soon(
             lambda token: NodeClient("airy.mjs", url=daemon.url, stompjs=7, destinations=DESTINATIONS, token=token),
@@ -170,7 +170,7 @@ class SecretTests(TokenCase):
         self.assertEqual(client.wait("closed")["code"], 1008)
 
     def test_rights(self) -> None:
-        """What a token doesn't allow isn't done, in a transaction neither."""
+        """Requests that a token doesn't allow are refused, also in a transaction."""
         daemon = self.with_secret()
         good = self.token(send=["/queue/channel/*"], subscribe=["/queue/**"])
         client = self.open(daemon)
@@ -192,7 +192,7 @@ class SecretTests(TokenCase):
         self.assertEqual(reader.error()[0].headers["message"], "403 Forbidden")
 
     def test_rows(self) -> None:
-        """Live and replayed, only those of the channel; ids that a filter leaves out are no loss."""
+        """Live and replayed events are only those of the token's channel; filtered events don't break a resume."""
         daemon = self.with_secret()
         client = self.open(daemon)
         client.connect(Authorization=self.token(only={"channel_id": ["c1"]}))
@@ -211,13 +211,14 @@ class SecretTests(TokenCase):
 
 
 class RefreshTests(TokenCase):
-    """A new token on a connection that goes on, by the example that docs/clients.rst shows."""
+    """A new token on an open connection, with the example in docs/clients.rst."""
 
     def page(self, daemon: Daemon, *tokens: str, refreshed: bool = True) -> tuple[NodeClient, float]:
-        """Start a page that shows these after one that ends soon, so that it is warned at once.
+        """Start a page with a token that expires soon, so that it is warned at once, followed by these tokens.
 
-        Returns the page when it is connected, and has shown the second token if that is to be taken; and when the
-        first one ends.
+        Returns the connected page, and when its first token expires.
+
+        :param refreshed: whether to wait until the second token is accepted
         """
 
         def is_ready(page: NodeClient) -> bool:
@@ -239,7 +240,7 @@ class RefreshTests(TokenCase):
         daemon = self.with_secret()
         page, end = self.page(daemon, self.token())
         number = 0
-        while time.time() < end + 3:  # an expiry is told within two seconds
+        while time.time() < end + 3:  # an expired connection is closed within two seconds
             number += 1
             daemon.publish(MESSAGE, body(MESSAGE, number))
             self.assertEqual(body_of(page.wait("message")), body(MESSAGE, number))
@@ -263,7 +264,7 @@ class RefreshTests(TokenCase):
         self.assertIn("refused, expired", daemon.log)
 
     def test_without_status(self) -> None:
-        """Who loses a subscription and can't be told of that is closed; the others stay."""
+        """Without ``/airyd/status``, a client that loses a subscription is closed; one that loses none stays."""
         daemon = self.with_secret()
         for wanted in ([UNREAD_COUNT], [MESSAGE]):
             client = self.open(daemon)
@@ -283,9 +284,9 @@ class RefreshTests(TokenCase):
 class KeyServer:
     """Serves a JWK Set over HTTP until it is stopped.
 
-    :ivar keys: what it serves
-    :ivar status: of its answers
-    :ivar asked: how often it was asked
+    :ivar keys: the keys in the set
+    :ivar status: the status of its responses
+    :ivar asked: how many requests it got
     """
 
     def __init__(self, *keys: dict[str, Any], port: int = 0) -> None:
@@ -305,7 +306,7 @@ class KeyServer:
                 self.wfile.write(answer)
 
             def log_message(self, format: str, *args: object) -> None:
-                """Say nothing."""
+                """Log nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self.port = self._server.server_port
@@ -318,10 +319,10 @@ class KeyServer:
 
 
 class KeySetTests(TokenCase):
-    """RS256 and ES256, as identity providers have it."""
+    """RS256 and ES256 with a JWK Set, like tokens of identity providers."""
 
     def logged_in(self, daemon: Daemon, number: int) -> str:
-        """Log in with a token of this key; return what came: CONNECTED, or an ERROR's message."""
+        """Log in with a token of this key; return CONNECTED, or the ERROR's message."""
         client = self.open(daemon)
         made = token(fresh(), private_key("ES256", number), "ES256", kid=f"k{number}")
         self.shown += made.split(".")[1:]
@@ -330,17 +331,17 @@ class KeySetTests(TokenCase):
         return answer.headers["message"] if answer.command == "ERROR" else answer.command
 
     def readiness(self, daemon: Daemon) -> tuple[int, dict[str, Any]]:
-        """Return the answer of ``/readyz``."""
+        """Return the response of ``/readyz``."""
         status, answer = daemon.request("GET", "/readyz")
         return status, json.loads(answer)
 
     def polls(self) -> Iterator[None]:
-        """Yield until it is too late."""
+        """Yield repeatedly; raise ``AssertionError`` when time is up."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             yield
             time.sleep(0.05)
-        raise AssertionError("it did not happen in time")
+        raise AssertionError("the expected state did not come in time")
 
     def test_rotates_and_dies(self) -> None:
         server = KeyServer(jwk(private_key("ES256"), "k0"))
@@ -348,7 +349,7 @@ class KeySetTests(TokenCase):
         daemon = self.serving(f"--auth=jwt:jwks=http://127.0.0.1:{server.port}/keys?secret=hunter2hunter2")
         self.shown.append("hunter2hunter2")
         self.assertEqual(self.logged_in(daemon, 0), "CONNECTED")
-        # A new key: not yet; from the next fetch on.
+        # A new key is accepted from the next fetch on.
         self.assertEqual(self.logged_in(daemon, 1), "401 Unauthorized")
         server.keys.append(jwk(private_key("ES256", 1), "k1"))
         for _ in self.polls():
@@ -357,7 +358,7 @@ class KeySetTests(TokenCase):
         self.assertGreaterEqual(server.asked, 2)
         self.assertEqual(self.readiness(daemon), (200, {"ready": True, "reasons": []}))
         server.stop()
-        # Dead: what is known stays in use; what isn't may be new, and is no reason to log anybody out.
+        # The server is dead: known keys stay in use; a token with an unknown key is refused without a logout.
         for _ in self.polls():
             if self.logged_in(daemon, 2) == "login unavailable":
                 break
@@ -365,7 +366,7 @@ class KeySetTests(TokenCase):
         status, answer = self.readiness(daemon)
         self.assertEqual((status, answer["ready"], len(answer["warnings"])), (200, True, 1))
         self.assertIn("airyd_login_up 0.0", daemon.metrics())
-        # Back: what came meanwhile is fetched.
+        # The server is back: airyd fetches the keys that were added meanwhile.
         again = KeyServer(*server.keys, jwk(private_key("ES256", 2), "k2"), port=server.port)
         self.addCleanup(again.stop)
         for _ in self.polls():
@@ -375,7 +376,7 @@ class KeySetTests(TokenCase):
         self.assertIn("airyd_login_up 1.0", daemon.metrics())
 
     def test_each_trouble_is_one_line(self) -> None:
-        """However often it is tried, with nothing of the library's beside it; the end of the trouble is one, too."""
+        """Repeated failures are one line in the log, without lines of the library; so is the recovery."""
         server = KeyServer(jwk(private_key("ES256"), "k0"))
         self.addCleanup(server.stop)
         server.status = 500
@@ -399,8 +400,8 @@ class KeySetTests(TokenCase):
             ],
         )
 
-    def test_nobody_can_come_in_by_tls(self) -> None:
-        """A server whose certificate can't be trusted is one plain line."""
+    def test_tls_failure_of_the_key_server(self) -> None:
+        """A key server whose TLS fails is one plain line in the log."""
         server = KeyServer()
         self.addCleanup(server.stop)
         url = f"https://127.0.0.1:{server.port}/keys"

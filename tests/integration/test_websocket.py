@@ -1,4 +1,4 @@
-"""RFC 6455 on real sockets: violations, long messages, ends. What is legal is in ``tests.websocket.test_rfc6455``."""
+"""RFC 6455 on real sockets: violations, long messages, closes. ``tests.websocket.test_rfc6455`` has valid messages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class ViolationTests(DaemonTestCase):
     """Each violation ends the connection with its close code, before and after CONNECT."""
 
     def check(self, connected: bool) -> None:
-        """Try every violation, all at once."""
+        """Commit every violation, on one connection each."""
         clients = []
         for _, wire, _ in VIOLATIONS:
             client = self.connect() if connected else self.open()
@@ -28,14 +28,14 @@ class ViolationTests(DaemonTestCase):
         self.check(connected=False)
 
     def test_after_connect(self) -> None:
-        """A session beside all these notices nothing."""
+        """Other sessions are not affected."""
         witness = self.connect()
         self.check(connected=True)
         witness.disconnect()
 
 
 class LongMessageTests(DaemonTestCase):
-    """A message may hold many STOMP frames, but not without end."""
+    """A message may have many STOMP frames, up to a limit."""
 
     def test_endless_fragments(self) -> None:
         client = self.connect()
@@ -55,7 +55,7 @@ class LongMessageTests(DaemonTestCase):
 
 
 class BeginningAndEndTests(DaemonTestCase):
-    """The first frame, and the last one."""
+    """The first and the last WebSocket frame."""
 
     def test_first_frame_behind_the_request(self) -> None:
         """A client that does not wait for the answer to its opening handshake loses nothing."""
@@ -72,7 +72,7 @@ class BeginningAndEndTests(DaemonTestCase):
             self.assertIn(client.close_code(), (code, 1000))
 
     def test_end_without_close(self) -> None:
-        """A client that just goes leaves nothing behind in the log (checked at each test's end)."""
+        """A client that vanishes causes no complaint in the log (checked at the end of each test)."""
         for leave in ["reset", "abort"]:
             for client in [self.open(), self.connect()]:
                 client.send_bytes(b"\x81")

@@ -1,4 +1,4 @@
-"""SUBSCRIBE with a pattern against the real daemon, and a catalogue that grows by SIGHUP."""
+"""SUBSCRIBE with a pattern, and a catalogue that grows on SIGHUP."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _REFUSED: Final = re.compile(r"the destinations stay as they are: .*restart airy
 
 
 class WildcardCase(DaemonTestCase):
-    """Each with a daemon and a file of destinations of its own."""
+    """Starts daemons with a file of destinations."""
 
     def setUp(self) -> None:
-        """Write the file; no shared daemon is needed."""
+        """Write the file; start no shared daemon."""
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.file = Path(folder.name) / "destinations"
         self.file.write_text("/queue/tags\n")
 
     def redis(self, mode: str = "") -> str:
-        """Return the option for streams, or channels, that nobody else has."""
+        """Return the option for streams, or channels, with their own prefix."""
         return f"--source=redis://127.0.0.1:{shared_server().port}/0?prefix={own_prefix()}{mode}"
 
     def started(self, *options: str) -> Daemon:
@@ -39,14 +39,14 @@ class WildcardCase(DaemonTestCase):
         return self.own_daemon(f"--destinations-file={self.file}", *options)
 
     def everything(self, daemon: Daemon) -> RawClient:
-        """Return a client that has subscribed to all, by one SUBSCRIBE."""
+        """Return a client that is subscribed to all destinations by one SUBSCRIBE."""
         client = self.connect(daemon=daemon)
         receipt = client.subscribe("/queue/**", "all")
         self.assertNotIn("last-message-id", receipt.headers)
         return client
 
     def assert_comes(self, daemon: Daemon, destination: str, number: int, *clients: RawClient) -> None:
-        """Publish; each of these gets it, with its true destination."""
+        """Publish, and check that each client gets the event with its real destination."""
         published = daemon.publish(destination, body(destination, number))
         for client in clients:
             message = client.message()
@@ -55,7 +55,7 @@ class WildcardCase(DaemonTestCase):
             self.assertEqual(number_of(message.body), number)
 
     def assert_grows(self, daemon: Daemon, *clients: RawClient) -> None:
-        """All kinds come, and after SIGHUP what is new; what the file may not say changes nothing."""
+        """Check that a wildcard gets all destinations, and a new one after SIGHUP; a wrong file changes nothing."""
         for number, destination in enumerate([*AIRY_DESTINATIONS, "/queue/tags"]):
             self.assert_comes(daemon, destination, number, *clients)
         self.assertEqual(daemon.post("/queue/more", body("/queue/more", 1))[0], 404)
@@ -63,8 +63,8 @@ class WildcardCase(DaemonTestCase):
         self.file.write_text("/queue/more\n/queue/tags\n")
         os.kill(daemon.pid, signal.SIGHUP)
         daemon.wait_for_log(_ADDED)
-        self.assertIn('airyd_events_received_total{destination="/queue/more"', daemon.metrics())  # workers have heard
-        for client in clients:  # who has this has the part, too: both wait for the same
+        self.assertIn('airyd_events_received_total{destination="/queue/more"', daemon.metrics())  # all workers have it
+        for client in clients:  # its RECEIPT shows that the wildcard has the part, too
             client.subscribe("/queue/more", "more")
         published = daemon.publish("/queue/more", body("/queue/more", 7))
         for client in clients:
@@ -83,7 +83,7 @@ class WildcardCase(DaemonTestCase):
 
 
 class WildcardTests(WildcardCase):
-    """Over each kind of feed."""
+    """Wildcards with each kind of source."""
 
     def test_memory(self) -> None:
         daemon = self.started()
@@ -94,7 +94,7 @@ class WildcardTests(WildcardCase):
         self.assert_grows(daemon, self.everything(daemon))
 
     def test_workers(self) -> None:
-        """Streams: each worker hears of it from its parent; one that is started later knows it."""
+        """The parent tells its workers of new destinations, also a worker that starts later."""
         daemon = self.started("--workers=2", self.redis())
         self.assert_grows(daemon, *(self.everything(daemon) for _ in range(8)))
         pid = int(re.findall(r"worker 1 is process (\d+)", daemon.log)[-1])
@@ -106,7 +106,7 @@ class WildcardTests(WildcardCase):
         self.assert_comes(daemon, "/queue/more", 10, *late)
 
     def test_sighup_without_a_file(self) -> None:
-        """It ends nobody: the unit's reload may be asked for at any time."""
+        """SIGHUP without ``--destinations-file`` changes nothing: ``systemctl reload`` is always safe."""
         daemon = self.own_daemon()
         os.kill(daemon.pid, signal.SIGHUP)
         daemon.wait_for_log(re.compile("--destinations-file was not given"))

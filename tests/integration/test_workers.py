@@ -1,4 +1,4 @@
-"""``twistd airyd --workers 2`` over a real Redis: balance, a worker that is killed, the ends of all, the admin page."""
+"""``twistd airyd --workers 2`` with a real Redis: balance, killed workers, the end of all, the admin page."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _PROCESS: Final = re.compile(r"worker (\d) is process (\d+)")
 _CLOSES: Final = re.compile(r"worker 1: airyd closes its connections: (\d+)")
 _HANGS: Final = re.compile(r"worker 1 does not answer")
 _SECURE: Final = re.compile(r"airyd serves wss://127\.0\.0\.1:(\d+)/")
-#: Enough that ten standard deviations of a fair deal stay within 75/25.
+#: So many that a fair distribution stays within 75/25 by ten standard deviations.
 MANY: Final = 400
 
 
 def workers_of(daemon: Daemon) -> list[int]:
-    """Return the process ids of its workers, in the order of their numbers."""
+    """Return the process ids of a daemon's workers, by number."""
     return [pid for _, pid in sorted({int(n): int(pid) for n, pid in _PROCESS.findall(daemon.log)}.items())]
 
 
 def is_running(pid: int) -> bool:
-    """Say whether there is such a process; one that only its parent has to take note of has ended."""
+    """Return whether a process is running; a zombie is not."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
@@ -44,23 +44,23 @@ def is_running(pid: int) -> bool:
 
 
 def wait_for_end(*pids: int) -> None:
-    """Wait until these processes are no more."""
+    """Wait until these processes have ended."""
     deadline = time.monotonic() + PATIENCE
     for pid in pids:
         while is_running(pid):
             if time.monotonic() > deadline:
-                raise AssertionError(f"process {pid} is still there")
+                raise AssertionError(f"process {pid} is still running")
             time.sleep(0.02)
 
 
 class WorkersCase(DaemonTestCase):
-    """Each with a daemon of its own, whose streams are its own, too."""
+    """Starts daemons with workers and their own streams."""
 
     def setUp(self) -> None:
-        """No shared daemon is needed."""
+        """Start no shared daemon."""
 
     def workers(self, *options: str, program: str = TWISTD) -> Daemon:
-        """Start a daemon with two workers, over streams that nobody else has."""
+        """Start a daemon with two workers and its own streams."""
         source = f"--source=redis://127.0.0.1:{shared_server().port}/0?prefix={own_prefix()}"
         return self.own_daemon("--workers=2", source, *options, program=program)
 
@@ -73,10 +73,10 @@ class WorkersCase(DaemonTestCase):
 
 
 class BalanceTests(WorkersCase):
-    """Clients are dealt out, and one worker's end is nobody else's."""
+    """Clients are distributed, and the end of a worker does not affect the others."""
 
     def test_killed(self) -> None:
-        """Half of the clients notice nothing; the others resume at once, elsewhere, and miss nothing."""
+        """When a worker is killed, half of the clients notice nothing; the others resume at another worker."""
         daemon = self.workers()
         clients = self.subscribed(daemon, MANY)
         daemon.publish(MESSAGE, body(MESSAGE, 1))
@@ -110,7 +110,7 @@ class BalanceTests(WorkersCase):
         self.assertEqual(workers_of(daemon)[1], other)
 
     def test_new_clients_need_not_wait(self) -> None:
-        """As long as a worker is away, here for good, the other accepts from its socket, too."""
+        """While a worker is down (here for good), the other accepts connections from its socket, too."""
         daemon = self.workers(
             program=f"import airyd.workers.supervisor as s; s.FIRST_PAUSE = s.LONGEST_PAUSE = 1e4; {TWISTD}"
         )
@@ -122,7 +122,7 @@ class BalanceTests(WorkersCase):
         self.assertEqual(daemon.request("GET", "/readyz")[0], 200)
 
     def test_hung(self) -> None:
-        """New clients and events go to the others; after a while, here a shorter one, it is killed and replaced."""
+        """Clients of a hung worker wait; others are served. After a while (shorter here) it is killed and replaced."""
         daemon = self.workers(program=f"import airyd.workers.supervisor as s; s.CHECKS_UNTIL_KILLED = 10; {TWISTD}")
         clients = self.subscribed(daemon, 20)
         hung, other = workers_of(daemon)
@@ -147,15 +147,15 @@ class BalanceTests(WorkersCase):
         self.assertLess(lost, len(clients))
         self.assertIn("worker 1 was killed because it had not answered for 10 s; it is restarted", daemon.log)
 
-    def test_one_is_asked_to_go(self) -> None:
-        """An operator may end one with SIGTERM: its clients are closed as on a stop, and another takes its place."""
+    def test_sigterm_to_one_worker(self) -> None:
+        """A worker that gets SIGTERM closes its clients as on a stop, and is replaced."""
         daemon = self.workers()
         clients = self.subscribed(daemon, 30)
         leaving, other = workers_of(daemon)
         os.kill(leaving, signal.SIGTERM)
         count = int(daemon.wait_for_log(_CLOSES)[1])
         self.assertLess(count, len(clients))
-        os.kill(leaving, signal.SIGSTOP)  # so that new clients can't be served only when it has ended
+        os.kill(leaving, signal.SIGSTOP)  # so that new clients are served before it has ended
         late = self.subscribed(daemon, 20)
         os.kill(leaving, signal.SIGCONT)
         gone: list[RawClient] = []
@@ -174,7 +174,7 @@ class BalanceTests(WorkersCase):
 
 
 class EndTests(WorkersCase):
-    """Nothing is left."""
+    """No process is left after the end."""
 
     def test_sigterm(self) -> None:
         daemon = self.workers()
@@ -190,7 +190,7 @@ class EndTests(WorkersCase):
         self.assertIn("worker 2: airyd has stopped", daemon.log)
 
     def test_sigterm_to_all(self) -> None:
-        """As a service manager may send it: to every process at once."""
+        """A service manager may send SIGTERM to every process at once."""
         daemon = self.workers()
         clients = self.subscribed(daemon, 10)
         pids = workers_of(daemon)
@@ -202,7 +202,7 @@ class EndTests(WorkersCase):
         wait_for_end(*pids)
 
     def test_interrupt_of_a_terminal(self) -> None:
-        """Ctrl-C reaches all; the workers wait for their parent's word, and close their clients then."""
+        """Ctrl-C reaches all processes; the workers close their clients when the parent tells them to."""
         daemon = self.workers()
         client = self.connect(daemon=daemon)
         pids = workers_of(daemon)
@@ -213,7 +213,7 @@ class EndTests(WorkersCase):
         wait_for_end(*pids)
 
     def test_parent_is_killed(self) -> None:
-        """Its workers close their clients, and end: no orphans."""
+        """The workers of a killed parent close their clients and end."""
         daemon = self.workers()
         clients = self.subscribed(daemon, 20)
         pids = workers_of(daemon)
@@ -225,7 +225,7 @@ class EndTests(WorkersCase):
             socket.create_connection(("127.0.0.1", daemon.port))
 
     def test_worker_that_can_not_start(self) -> None:
-        """The whole program ends, with a line that says so and status 1."""
+        """If a worker can't start, the whole program ends with one line and status 1."""
         with tempfile.TemporaryDirectory() as directory:
             done = subprocess.run(
                 command(
@@ -249,13 +249,13 @@ class EndTests(WorkersCase):
 
 
 class AdminTests(WorkersCase):
-    """One page for all."""
+    """One admin page for all workers."""
 
     def test_sums(self) -> None:
         daemon = self.workers()
         clients = self.subscribed(daemon, 20)
         self.assertEqual(daemon.request("GET", "/healthz"), (200, b"ok"))
-        for number in range(4):  # each worker has its turn
+        for number in range(4):  # requests go to each worker in turn
             daemon.publish(MESSAGE, body(MESSAGE, number))
         for client in clients:
             self.assertEqual([number_of(client.message().body) for _ in range(4)], [0, 1, 2, 3])
@@ -285,7 +285,7 @@ class AdminTests(WorkersCase):
             self.assertEqual(daemon.post(destination, content)[0], status)
 
     def test_large_body(self) -> None:
-        """It goes through the pipe whole, whatever a pipe takes at once."""
+        """A body that is larger than a pipe's buffer reaches the worker complete."""
         daemon = self.workers()
         (client,) = self.subscribed(daemon, 1)
         content = body(MESSAGE, 1, "x" * 250_000)
@@ -314,7 +314,7 @@ class KindTests(WorkersCase):
                 self.assertTrue(secure.recv(100).startswith(b"HTTP/1.1 101 "))
 
     def test_reactor(self) -> None:
-        """The workers have the parent's."""
+        """The workers use the parent's reactor."""
         daemon = self.workers(program=f"from twisted.internet import pollreactor; pollreactor.install(); {TWISTD}")
         clients = self.subscribed(daemon, 10)
         daemon.publish(MESSAGE, body(MESSAGE, 1))

@@ -1,6 +1,6 @@
-"""Every option, and every parameter of a source, with wrong values: one line that names it, and status 1.
+"""Wrong values of every option and source parameter: airyd ends with status 1 and one line that names it.
 
-The lists of options and parameters are the code's own: one without wrong values here fails the test.
+The code's lists of options and parameters are compared with these tables, so that each has wrong values here.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from tests.integration.daemon import environment
 from tests.leaks import MARK, leaks
 from tests.sources.support import make_context
 
-#: Runs twistd once for each command line, in a process of its own that has imported everything already; prints how
-#: each ended. One that serves instead is ended by SIGALRM.
+#: A program that forks, after all imports, a twistd for each command line, and prints how each ended. SIGALRM ends
+#: one that serves.
 PROGRAM: Final = """
 import gc, json, os, signal, sys, traceback
 import airyd.tap, airyd.auth.jwt.authenticator
@@ -70,11 +70,11 @@ for command in json.load(sys.stdin):
 json.dump(results, sys.stdout)
 """
 
-#: Files that can't be what an option asks for, by their names in the folder of the test.
+#: Files with a content that no option accepts, by their names in the folder of the test.
 FILES: Final = {"empty": b"", "binary": b"\xff\xfe\x00", "lines": MARK.encode() + b"1234567890\n" + MARK.encode()}
 MISSING: Final = ("", "{folder}/missing", "{folder}", "{folder}/empty/below")
 NUMBERS: Final = ("", "-1", "1e9", "abc", " 1", "1.5", "9" * 30, "9" * 5000)
-#: The wrong values of each option.
+#: Wrong values of each option.
 OPTIONS: Final[dict[str, tuple[str, ...]]] = {
     "listen": ("", "nonsense:1", "tcp:x:interface=127.0.0.1", "tcp:8080"),
     "path": ("", "ws", "/a b", "/a?b"),
@@ -116,6 +116,7 @@ OPTIONS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "auth": ("", "nobody", "anonymous:fly", "jwt:", "jwt:secret-file=/nothing/there"),
     "destination": ("", "queue", "/a b", "/queue/message", "/airyd/x"),
+    "user-destinations": ("", "user", "=sub", "user=", "user=exp", "user=sub"),  # the last without --auth jwt
     "destinations-file": (*MISSING, "{folder}/binary", "/dev/zero"),
     "admin-token-file": (*MISSING, "{folder}/binary", "{folder}/empty", "{folder}/lines", "/dev/zero"),
     "origin": ("", "app", "no origin"),
@@ -127,10 +128,11 @@ OPTIONS: Final[dict[str, tuple[str, ...]]] = {
     "compression": ("", "1", "yes"),
     "log-level": ("", "loud", "INFO", "critical"),
     **dict.fromkeys((name.replace("_", "-") for name, _, _ in LIMITS), (*NUMBERS, "0")),
+    "token-size": (*NUMBERS, "0", "1023", "131073"),
 }
 _SECRET_FILES: Final = (*MISSING, "{folder}/binary", "{folder}/empty", "{folder}/lines", "/dev/zero")
 _PEM_FILES: Final = (*MISSING, "{folder}/binary", "{folder}/empty", "/dev/zero")
-#: The wrong values of each parameter of a source; the files that belong together are given together.
+#: Wrong values of each parameter of a source; files that belong together are in one value.
 PARAMETERS: Final[dict[str, tuple[str, ...]]] = {
     "history": NUMBERS,
     "history-bytes": NUMBERS,
@@ -149,7 +151,7 @@ PARAMETERS: Final[dict[str, tuple[str, ...]]] = {
     "db": (*NUMBERS,),
     PARAMETER: ("", "queue", "/queue/nothing", "/**/x", "/a b"),
 }
-#: URLs of sources that have other parameters than the others, up to these.
+#: URLs of sources, up to the parameters; each has different ones.
 URLS: Final = (
     "memory:?",
     "sample:?",
@@ -162,7 +164,7 @@ URLS: Final = (
 )
 
 
-#: More wrong values, and options that don't go together: ``(options, what the one line must name)``.
+#: More wrong values, and options that can't be combined: ``(options, what the one line must contain)``.
 EXAMPLES: Final[tuple[tuple[tuple[str, ...], str], ...]] = (
     (("--nonsense",), "nonsense"),
     (("stray",), "stray"),
@@ -206,7 +208,7 @@ EXAMPLES: Final[tuple[tuple[tuple[str, ...], str], ...]] = (
 class Case(NamedTuple):
     """A command line that must be refused.
 
-    :ivar names: what the line must have in it
+    :ivar names: what the line must contain
     """
 
     command: list[str]
@@ -214,21 +216,21 @@ class Case(NamedTuple):
 
 
 def known_parameters(url: str) -> list[str]:
-    """Return the parameters that a source names when it is given another."""
+    """Return the parameters that a source lists in its error for an unknown one."""
     try:
         make_source(f"{url}no-such=1", make_context())
     except ConfigurationError as error:
         return str(error).partition("known here: ")[2].split(", ")
-    raise AssertionError(f"{url} takes anything")
+    raise AssertionError(f"{url} accepts every parameter")
 
 
 def takes_value() -> list[str]:
-    """Return the options with a value."""
+    """Return the options that have a value."""
     return [option.rstrip("=") for option in Options().longOpt if option.endswith("=")]
 
 
 class WrongValuesTests(SynchronousTestCase):
-    """The tables above."""
+    """The command lines of the tables above are refused."""
 
     def setUp(self) -> None:
         directory = tempfile.TemporaryDirectory(prefix="airyd-test-")
@@ -248,7 +250,7 @@ class WrongValuesTests(SynchronousTestCase):
         self.assertEqual(set(PARAMETERS), known | {PARAMETER})
 
     def test_repeatable(self) -> None:
-        """Those say so in their help."""
+        """The help of a repeatable option says that it is."""
         texts = {name: getattr(Options, f"opt_{name.replace('-', '_')}", None) for name in takes_value()}
         said = {name for name, method in texts.items() if method is not None and "repeatable" in (method.__doc__ or "")}
         self.assertEqual(set(REPEATABLE), said)
@@ -319,11 +321,11 @@ class WrongValuesTests(SynchronousTestCase):
         return Case(["-n", "--pidfile=", "airyd", *(self.filled(option) for option in options)], names)
 
     def filled(self, text: str) -> str:
-        """Return the text with the folder of the test in it."""
+        """Return the text with the path of the test's folder."""
         return text.replace("{folder}", str(self.folder))
 
     def refuse(self, cases: Iterator[Case]) -> None:
-        """Run twistd with each command line, which it must refuse in one line and with status 1."""
+        """Run twistd with each command line; check that it refuses it with one line and status 1."""
         all_cases = list(cases)
         done = subprocess.run(
             [sys.executable, "-c", PROGRAM],

@@ -1,4 +1,4 @@
-"""Bytes of WebSocket and STOMP frames, made exactly as asked and read strictly.
+"""Makes WebSocket and STOMP frames exactly as asked, and reads them strictly.
 
 Written from RFC 6455 and the STOMP specifications with the standard library alone, so that it shares no mistake
 with the server.
@@ -14,13 +14,13 @@ from typing import Final, NamedTuple
 VERSIONS: Final = ("1.0", "1.1", "1.2")
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
-#: What masks a frame where it doesn't matter; as good as random, and the same each time.
+#: The masking key where a test doesn't choose one; it is the same in each run.
 KEY: Final = b"\x9c\x35\xe1\x07"
 _ESCAPES: Final = {"1.1": {"n": "\n", "c": ":", "\\": "\\"}, "1.2": {"n": "\n", "r": "\r", "c": ":", "\\": "\\"}}
 
 
 class WebSocketFrame(NamedTuple):
-    """One WebSocket frame as it came."""
+    """One WebSocket frame, as received."""
 
     fin: bool
     rsv: int
@@ -29,7 +29,7 @@ class WebSocketFrame(NamedTuple):
 
 
 class StompFrame(NamedTuple):
-    """One STOMP frame that came in one WebSocket message of its own."""
+    """One STOMP frame, as received in its own WebSocket message."""
 
     command: str
     headers: dict[str, str]
@@ -38,14 +38,14 @@ class StompFrame(NamedTuple):
 
 
 def encode(command: str, headers: dict[str, str] | Sequence[tuple[str, str]] = (), body: bytes = b"") -> bytes:
-    """Return the bytes of a STOMP frame exactly as given: nothing is escaped, nothing added."""
+    """Return the bytes of a STOMP frame exactly as given, without escaping or additions."""
     pairs = headers.items() if isinstance(headers, dict) else headers
     head = "".join([command, "\n", *(f"{name}:{value}\n" for name, value in pairs), "\n"])
     return head.encode() + body + b"\0"
 
 
 def decode(payload: bytes, opcode: int, version: str) -> StompFrame:
-    """Take one WebSocket message for exactly one STOMP frame, or raise ``AssertionError``."""
+    """Read a WebSocket message that must contain exactly one STOMP frame, else raise ``AssertionError``."""
     head, blank, rest = payload.partition(b"\n\n")
     lines = head.decode().split("\n")
     if not blank or not rest.endswith(b"\0"):
@@ -92,9 +92,10 @@ def websocket_frame(
     length: int | None = None,
     key: bytes = KEY,
 ) -> bytes:
-    """Return the bytes of a WebSocket frame; ``length`` is what the head says, if that isn't the truth.
+    """Return the bytes of a WebSocket frame.
 
-    :param key: to mask it with
+    :param length: the length in the head; None: the true one
+    :param key: the masking key
     """
     size = len(payload) if length is None else length
     first = (0x80 if fin else 0) | rsv << 4 | opcode
@@ -111,7 +112,7 @@ def websocket_frame(
 
 
 def whole_frames(data: bytes, start: int = 0) -> Iterator[tuple[int, bytes, int]]:
-    """Yield the first byte and the payload of each whole frame of a server's, and where it ends."""
+    """Yield the first byte, the payload and the end offset of each whole frame of a server."""
     end = len(data)
     while end - start >= 2:
         first, size = data[start], data[start + 1]

@@ -113,7 +113,7 @@ class WalkTests(SynchronousTestCase):
             said = self.said(f"{option}={description}", *others)
             self.assertTrue(said.startswith(f"airyd: {option} {' '.join(description.split(chr(10)))}: "), said)
             self.assertIn(word, said)
-            self.assertNotIn("everybody", said, "it is no endpoint: that nobody is kept out is not the trouble")
+            self.assertNotIn("everybody", said, "a malformed endpoint is not reported as open to everybody")
 
     def test_listen(self) -> None:
         self.walk("--listen", (*WRONG, *WRONG_TO_LISTEN), "--admin=none")

@@ -179,7 +179,7 @@ class MemoryChannel:
         self.reenter()
 
     def say(self, wire: bytes) -> None:
-        """Send what is no MESSAGE, whatever is queued."""
+        """Send a frame that is not a MESSAGE, whatever is queued."""
         if self.direct is not None:
             self.send(wire)
         elif not self.is_closed:

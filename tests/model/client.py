@@ -19,7 +19,7 @@ from zope.interface import implementer
 from airyd.client.context import ClientContext
 from airyd.client.wildcard import SubscriptionKey, Wildcard
 from airyd.errors import Fault, StompError
-from airyd.events import RowFilter, event_id_of, message_id
+from airyd.events import USER_PREFIX, RowFilter, event_id_of, message_id, plain_destination, user_destination
 from airyd.hub.row_filter import LazyRow
 from airyd.hub.subscription import Subscription
 from airyd.interfaces import IPrincipal
@@ -30,6 +30,11 @@ from airyd.stomp.spec import AckMode, Version, ack_id
 from airyd.websocket.frames import websocket_framing
 from tests.model.channel import MemoryChannel, Message, parse, unframe
 from tests.model.twin import EPOCH, Twin
+
+
+def plain(destination: str) -> str:
+    """Return the destination of the feed that a name stands for, which may be that of a user destination."""
+    return plain_destination(destination) if destination.startswith(USER_PREFIX) else destination
 
 
 def number_of(event_id: str) -> int:
@@ -82,6 +87,11 @@ class Track:
     outstanding: dict[str, int] = field(default_factory=dict)
     after: list[Callable[[], None]] = field(default_factory=list)
 
+    @property
+    def source(self) -> str:
+        """The destination of the feed."""
+        return plain(self.request.destination)
+
     def next(self, twin: Twin) -> int:
         """Return the index of the event that must come next, or where it will be, if all is missing that may be."""
         return max(self.possible(twin))
@@ -95,17 +105,17 @@ class Track:
         return {self._visible(twin, max(self.position, gap)) for gap in (0, *self.gaps)}
 
     def _visible(self, twin: Twin, index: int) -> int:
-        ledger = twin.ledger[self.request.destination]
+        ledger = twin.ledger[self.source]
         row_filter = self.row_filter
         while index < len(ledger) and row_filter is not None and not row_filter.matches(LazyRow(ledger[index])):
             index += 1
         return index
 
     def is_behind(self, twin: Twin) -> bool:
-        """Say whether the feed has brought what has not come, for who was live from the beginning and has no window."""
+        """Return whether events of the feed are missing; only for a client that was always live and has no window."""
         is_live = self.position is not None and self.request.ack is AckMode.AUTO and not self.recovered
-        is_watched = self.request.destination in twin.watched  # not from a gap on until it is watched anew
-        return is_live and is_watched and self.next(twin) < twin.cursor[self.request.destination]
+        is_watched = self.source in twin.watched  # not from a gap on until it is watched anew
+        return is_live and is_watched and self.next(twin) < twin.cursor[self.source]
 
 
 class World(Protocol):
@@ -124,7 +134,7 @@ class World(Protocol):
 class Client:
     """Does what ``airyd.client.client.Client`` does with its subscriptions, and is the browser, too.
 
-    :param can_be_notified: whether it can be told of a gap
+    :param can_be_notified: whether it can be notified of a gap
     :ivar subscribed: as ``airyd.client.client.Client`` has it
     :ivar tracks: what is known of its subscriptions, by their ids and each one's destinations
     :ivar faults: why the server closed the connection
@@ -231,6 +241,8 @@ class Client:
         if ANY_SEGMENT in destination:
             subscription = Wildcard(context, self, request, Bearer(row_filter))
             names: Sequence[str] = context.hub.catalogue
+            if destination.startswith(USER_PREFIX):
+                names = [user_destination(name) for name in names]
         else:
             subscription = context.hub.make_subscription(self, request, row_filter)
             names = [destination]
@@ -252,8 +264,10 @@ class Client:
         for key, subscription in self.subscribed.items():
             if isinstance(subscription, Wildcard) and isinstance(key, str):
                 first = self.of(key)[0]
-                late = Track(replace(first.request, destination=destination), first.row_filter, first.is_answered)
-                self.tracks[key, destination] = late
+                is_users = first.request.destination.startswith(USER_PREFIX)
+                name = user_destination(destination) if is_users else destination
+                late = Track(replace(first.request, destination=name), first.row_filter, first.is_answered)
+                self.tracks[key, name] = late
 
     def of(self, key: str) -> list[Track]:
         """Return what is known of a subscription."""
@@ -294,9 +308,9 @@ class Client:
             self._world.complain(f"a second ACK of {chosen} settled something")
 
     def last_read(self, destination: str) -> str | None:
-        """Return the id that the client would resume after."""
+        """Return the id that the client would resume after, be it from the user destination or from the plain one."""
         for end, each, wire_id in reversed(self._seen):
-            if each == destination and end <= self.channel.taken:
+            if plain(each) == plain(destination) and end <= self.channel.taken:
                 return wire_id
         return None
 
@@ -345,7 +359,11 @@ class Client:
                 track.is_answered = True
         elif frame.command == "PART":
             position, destination = frame.headers["last-message-id"], frame.headers["destination"]
-            self._stands(self.tracks[frame.headers["subscription"], destination], position, None)
+            part = self.tracks.get((frame.headers["subscription"], destination))
+            if part is None:
+                self._world.complain(f"a wildcard has a part {destination}, which it must not have")
+            else:
+                self._stands(part, position, None)
         elif frame.command == "GAP":
             self._gap(frame)
         elif frame.command == "MESSAGE":
@@ -360,7 +378,7 @@ class Client:
 
     def _stands(self, track: Track, position: str, recovered: str | None) -> None:
         world, request = self._world, track.request
-        event_id = event_id_of(request.destination, position) or ""
+        event_id = event_id_of(track.source, position) or ""
         epoch, _, number = event_id.partition("-")
         if epoch != str(EPOCH):
             world.complain(f"a SUBSCRIBE was answered with the position {position}")
@@ -374,34 +392,35 @@ class Client:
             if position != request.last_message_id:
                 world.complain(f"recovered from {position} instead of {request.last_message_id}")
         else:
-            if track.position != world.twin.cursor[request.destination]:
+            if track.position != world.twin.cursor[track.source]:
                 world.complain(f"live from {position}, where the feed isn't")
-            last = event_id_of(request.destination, request.last_message_id or "")
-            if recovered and last is not None and (request.destination, last) not in world.twin.refused:
+            last = event_id_of(track.source, request.last_message_id or "")
+            if recovered and last is not None and (track.source, last) not in world.twin.refused:
                 world.complain(f"{request.last_message_id} was not recovered, and is in the history")
 
     def _gap(self, frame: Message) -> None:
         """From where the feed is now, or began anew, nothing is missing; up to the id that is named nothing was."""
         twin, destination = self._world.twin, frame.headers["destination"]
         tracks = [track for track in self._standing.values() if track.request.destination == destination]
-        since = number_of(event_id_of(destination, frame.headers["message-id"]) or "")
+        source = plain(destination)
+        since = number_of(event_id_of(source, frame.headers["message-id"]) or "")
         if not any(track.next(twin) >= since for track in tracks):
             self._world.complain(f"a gap since {since}, which nobody has got to")
         if not (twin.missed or any(self._has_lost(track) for track in tracks)):
             self._world.complain("a gap was told, and all that is to come is there")
         for track in tracks:
-            track.gaps += [twin.begun[destination], twin.cursor[destination]]
+            track.gaps += [twin.begun[source], twin.cursor[source]]
 
     def _message(self, track: Track, frame: Message) -> None:
         twin, request = self._world.twin, track.request
-        ledger = twin.ledger[request.destination]
+        ledger = twin.ledger[track.source]
         wire_id = frame.headers["message-id"]
         named = [
             index for index in track.possible(twin) if index < len(ledger) and wire_id.endswith(f"-{ledger[index].id}")
         ]
         index = named[0] if named else track.next(twin)
         expected = ledger[index] if index < len(ledger) else None
-        if expected is None or (wire_id, frame.body) != (message_id(request.destination, expected.id), expected.body):
+        if expected is None or (wire_id, frame.body) != (message_id(track.source, expected.id), expected.body):
             self._world.complain(f"{wire_id} came where {expected and expected.id} had to come")
             return
         track.position = index + 1
@@ -427,5 +446,5 @@ class Client:
             world.complain(f"a fault that nobody can have: {error}")
 
     def _has_lost(self, track: Track) -> bool:
-        gone = self._world.twin.gone[track.request.destination]
+        gone = self._world.twin.gone[track.source]
         return track.position is not None and track.position < gone

@@ -7,12 +7,12 @@ from enum import Enum
 from typing import Protocol
 
 from airyd.auth.jwt.row_claims import ClaimRowFilter
-from airyd.events import message_id
+from airyd.events import USER_PREFIX, message_id
 from airyd.patterns import ANY_SEGMENT
 from airyd.stomp.spec import AckMode, Version
-from tests.model.client import Client
+from tests.model.client import Client, plain
 from tests.model.twin import event_id
-from tests.model.world import DESTINATIONS, EVERYTHING, LATE, World
+from tests.model.world import DESTINATIONS, EVERYTHING, LATE, USERS_EVERYTHING, World
 
 
 class Operation(Protocol):
@@ -37,6 +37,7 @@ class Resume(Enum):
 
     def id(self, world: World, seat: int, destination: str) -> str | None:
         """Return the header's value."""
+        destination = plain(destination)
         length = len(world.twin.ledger[destination])
         match self:
             case Resume.NOTHING:
@@ -70,7 +71,7 @@ class Subscribe:
 
     def __call__(self, world: World) -> None:
         """Let it happen."""
-        if self.destination not in (*world.hub.catalogue, EVERYTHING):
+        if plain(self.destination) not in (*world.hub.catalogue, EVERYTHING):
             return
         last = self.resume.id(world, self.seat, self.destination)
         client = world.come(self.seat, self.version, self.tls, self.bound)
@@ -97,12 +98,14 @@ class Unsubscribe:
             return
         (key, _), track = list(client.tracks.items())[self.which % len(client.tracks)]
         request = track.request
-        destination = EVERYTHING if len(client.of(key)) > 1 else request.destination
+        destination = request.destination
+        if len(client.of(key)) > 1:
+            destination = USERS_EVERYTHING if destination.startswith(USER_PREFIX) else EVERYTHING
 
         def leave() -> None:
             client.unsubscribe(key)
             if self.again and not client.is_over:
-                last = None if destination == EVERYTHING else client.last_read(destination)
+                last = None if ANY_SEGMENT in destination else client.last_read(destination)
                 name = key if request.echo_id else ""
                 client.subscribe(name, destination, request.ack, request.prefetch, last, track.row_filter)
 
@@ -294,7 +297,7 @@ class Miss:
 
 @dataclass(frozen=True)
 class Grow:
-    """A destination is added to the catalogue; perhaps the feed is away just then."""
+    """A destination is added to the catalogue; perhaps the feed is unreachable just then."""
 
     fails: bool
 

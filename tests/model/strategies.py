@@ -28,7 +28,7 @@ from tests.model.operations import (
     Unsubscribe,
 )
 from tests.model.twin import Prompt
-from tests.model.world import CLIENTS, DESTINATIONS, EVERYTHING, LATE
+from tests.model.world import CLIENTS, DESTINATIONS, EVERYTHING, LATE, USERS_EVERYTHING
 
 _SEAT: Final = st.integers(0, CLIENTS - 1)
 _SOME: Final = st.integers(0, 3)
@@ -94,6 +94,22 @@ _WILD: Final = st.builds(
     resume=st.sampled_from([*[Resume.NOTHING] * 3, Resume.OWN]),
     side=st.sampled_from([None, None, None, "0", "1"]),
 )
+#: Clients with user destinations, each of which has a filter, beside others with the plain ones.
+_USERS: Final = st.builds(
+    Subscribe,
+    seat=_SEAT,
+    version=_VERSION,
+    tls=_SELDOM,
+    bound=st.sampled_from([100_000, 1500]),
+    name=st.sampled_from("1201"),
+    destination=st.sampled_from(
+        [*[f"/user{DESTINATIONS[0]}"] * 4, *DESTINATIONS, f"/user{LATE}", *[USERS_EVERYTHING] * 2, EVERYTHING]
+    ),
+    ack=st.sampled_from([*[AckMode.AUTO] * 4, AckMode.CLIENT, AckMode.CLIENT_INDIVIDUAL]),
+    prefetch=st.integers(1, 4),
+    resume=st.sampled_from(_RESUMES),
+    side=st.sampled_from(["0", "1"]),
+)
 _PUBLISH = st.builds(
     Publish, destination=_DESTINATION, count=st.integers(1, 4), size=st.sampled_from([0, 200]), elsewhere=st.booleans()
 )
@@ -132,11 +148,13 @@ def _lists(
 
 OPERATIONS: Final = st.one_of(_lists(_SUBSCRIBE), _lists(_ALIKE), _lists(_RETURNING))
 #: With wildcards, and a catalogue that grows.
-WILD_OPERATIONS: Final = _lists(
-    _WILD,
+_GROWING: Final[tuple[st.SearchStrategy[Operation], ...]] = (
     *[st.builds(Grow, fails=st.booleans())] * 4,
     *[st.builds(AnswerWatch, lag=st.just(0), fails=st.just(False))] * 2,
     *[st.builds(Publish, destination=st.just(LATE), count=_SOME, size=st.just(0), elsewhere=st.booleans())] * 2,
     *[st.builds(Feed, counts=st.just((2,) * (len(DESTINATIONS) + 1)))] * 2,
 )
+WILD_OPERATIONS: Final = _lists(_WILD, *_GROWING)
+#: With user destinations, and a catalogue that grows.
+USERS_OPERATIONS: Final = _lists(_USERS, *_GROWING)
 PROMPT: Final = st.builds(Prompt, watch=st.booleans(), replay=st.booleans(), publish=st.booleans(), feed=st.booleans())

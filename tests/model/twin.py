@@ -82,7 +82,7 @@ class Twin:
     :ivar gone: how many of them have left the history
     :ivar cursor: how many of them the sink was given, or must not be given
     :ivar begun: where the cursor was when the watch began
-    :ivar refused: after which ids of which destinations a page was incomplete
+    :ivar refused: destinations and ids after which a page was incomplete
     """
 
     def __init__(self, kept: int, prompt: Prompt = Prompt()) -> None:  # noqa: B008  # it can't be changed
@@ -178,7 +178,7 @@ class Twin:
         self.watches.remove(watch)
         if fails:
             self.failures += 1
-            watch.answer.errback(SourceUnavailable("the twin is away"))
+            watch.answer.errback(SourceUnavailable("the twin is unreachable"))
             return
         position = max(len(self.ledger[watch.destination]) - lag, watch.floor)
         self.watched.add(watch.destination)
@@ -206,7 +206,7 @@ class Twin:
         self.readings.remove(reading)
         if fails:
             self.failures += 1
-            reading.answer.errback(SourceUnavailable("the twin is away"))
+            reading.answer.errback(SourceUnavailable("the twin is unreachable"))
         elif reading.page is not None:
             reading.answer.callback(reading.page)
 
@@ -222,7 +222,7 @@ class Twin:
             self.take(publishing)
         self.publishings.remove(publishing)
         if publishing.event is None:
-            publishing.answer.errback(SourceUnavailable("the twin is away"))
+            publishing.answer.errback(SourceUnavailable("the twin is unreachable"))
         else:
             publishing.answer.callback(publishing.event.id)
 

@@ -25,6 +25,8 @@ DESTINATIONS: Final = ("/a", "/b")
 LATE: Final = "/c"
 #: The pattern that means them all.
 EVERYTHING: Final = "/*"
+#: The pattern that means their user destinations.
+USERS_EVERYTHING: Final = "/user/*"
 CLIENTS: Final = 4
 _BODY_LIMIT: Final = 10_000
 
@@ -65,7 +67,7 @@ class World:
         self.clock = Reactor()
         self.metrics = Metrics(DESTINATIONS)
         self.twin = Twin(kept, prompt)
-        self.hub = Hub(self.twin, DESTINATIONS, self.clock, self.metrics, _BODY_LIMIT)
+        self.hub = Hub(self.twin, DESTINATIONS, self.clock, self.metrics, _BODY_LIMIT, has_user_destinations=True)
         self.twin.start(self.hub)
         self.wheel = TimerWheel(self.clock, 1.0)
         everybody = AnonymousAuthenticator(public=False, send=False)
@@ -145,7 +147,7 @@ class World:
         publishing.addErrback(lambda failure: self.complain(f"publish failed: {failure}"))
 
     def turn(self, seconds: float = 0) -> None:
-        """Let a turn pass; when nothing waits for another, whoever is in a group has all that the feed brought."""
+        """Let a turn pass; if no call is pending, check that members of groups have all events of the feed."""
         self.clock.advance(seconds)
         if not self.clock.is_idle:
             return
@@ -192,7 +194,7 @@ class World:
         self.settle()
         for client in self.everybody:
             for track in client.tracks.values():
-                destination = track.request.destination
+                destination = track.source
                 if track.position is None:
                     self.complain("a SUBSCRIBE was never answered")
                 elif track.next(self.twin) != len(self.twin.ledger[destination]):
@@ -212,7 +214,7 @@ class World:
         if dict(self.metrics.events_in) != {name: self.twin.delivered[name] for name in self.hub.catalogue}:
             self.complain("events_in is wrong")
         for name in self.hub.catalogue:
-            there = sum(track.request.destination == name for c in self.everybody for track in c.tracks.values())
+            there = sum(track.source == name for c in self.everybody for track in c.tracks.values())
             if self.metrics.subscriptions[name] != there:
                 self.complain(f"{self.metrics.subscriptions[name]} subscriptions were counted, and there were {there}")
 

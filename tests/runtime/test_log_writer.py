@@ -127,7 +127,7 @@ class LogWriterTests(SynchronousTestCase):
         self.read(len(kept))
 
     def test_half_a_surrogate_pair(self) -> None:
-        """Text that is no UTF-8 is shown in another way."""
+        """Text that can't be encoded as UTF-8 is escaped."""
         self.writer.write("\ud83d\n")
         self.assertEqual(self.read(7), "\\ud83d\n")
 

@@ -104,7 +104,7 @@ class ClientsTests(LogCase):
         )
 
     def test_autobahn(self) -> None:
-        """Clients cause all its lines, and it has no kinds of its own: one of each level a minute is written."""
+        """Clients cause all lines of Autobahn, which have no kinds: one of each level is written per minute."""
         self.begin("info")
         for level in (LogLevel.warn, LogLevel.info, LogLevel.warn, LogLevel.warn):
             self.publisher(

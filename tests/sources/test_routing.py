@@ -131,7 +131,7 @@ class SeveralTests(SynchronousTestCase):
         self.assertIsNone(self.successResultOf(started))
 
     def test_one_that_waits_holds_up_nobody(self) -> None:
-        """While one source's Redis is away, the other delivers."""
+        """While one source's Redis is unreachable, the other delivers."""
         self.messages.reached = Deferred()
         self.assertNoResult(self.both.start(self.sink))
         self.successResultOf(self.both.watch(UNREAD_COUNT))

@@ -43,9 +43,9 @@ class StatusTests(SynchronousTestCase):
     def test_which_source(self) -> None:
         """Each change is published with the complete state and its destinations."""
         self.status.watch(STATUS)
-        self.troubles[UNREAD_COUNT] = ("away",)
+        self.troubles[UNREAD_COUNT] = ("unreachable",)
         self.clock.advance(1)
-        self.troubles[MESSAGE] = ("away", "asleep")
+        self.troubles[MESSAGE] = ("unreachable", "asleep")
         self.clock.advance(1)
         self.troubles[UNREAD_COUNT] = ()
         self.clock.advance(1)
@@ -66,7 +66,7 @@ class StatusTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.status.watch(STATUS)
         self.status.unwatch(STATUS)
-        self.troubles[MESSAGE] = ("away",)
+        self.troubles[MESSAGE] = ("unreachable",)
         self.clock.pump([1] * 5)
         self.status.watch(STATUS)
         self.clock.pump([1] * 5)

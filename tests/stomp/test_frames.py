@@ -23,7 +23,7 @@ def headers_of(names: st.SearchStrategy[str], values: st.SearchStrategy[str]) ->
 
 
 def read(data: bytes, version: Version, at: list[int]) -> list[object]:
-    """Return the frames in the bytes, cut at these places, whoever may send them."""
+    """Return the frames, of clients or servers, in the bytes; these are cut at the given places."""
     reader = Parser(Limits(), {**FROM_CLIENT, **FROM_SERVER})
     reader.connected(version)
     return list(frames(reader, *cut(data, at)))

@@ -53,6 +53,9 @@ class MessageTests(SynchronousTestCase):
     def test_escapes_are_the_versions(self) -> None:
         """Heads that versions encode differently are not shared."""
         self.assertIn(b"subscription:a\\cb\n", message_head(Version.V1_2, MESSAGE, "a:b"))
+        user = message_head(Version.V1_2, MESSAGE, "sub-0", f"/user{MESSAGE}")
+        plain = message_head(Version.V1_2, MESSAGE, "sub-0")
+        self.assertEqual(user, plain.replace(b"destination:/queue", b"destination:/user/queue"))
         self.assertIn(b"subscription:a\\cb\n", message_head(Version.V1_1, MESSAGE, "a:b"))
         self.assertIn(b"subscription:a:b\n", message_head(Version.V1_0, MESSAGE, "a:b"))
         self.assertIn(b"subscription:a\\rb\n", message_head(Version.V1_2, MESSAGE, "a\rb"))

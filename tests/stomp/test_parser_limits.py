@@ -40,8 +40,13 @@ PIECES = (
 )
 
 
-class LimitTests(SynchronousTestCase):
-    """A frame at a limit is allowed; one above it is refused as soon as that is certain."""
+def _key(item: Frame | StompError) -> object:
+    """Return what makes two items equal."""
+    return item if isinstance(item, Frame) else (item.fault, item.detail, item.receipt)
+
+
+class LimitCase(SynchronousTestCase):
+    """A test of frames at a limit."""
 
     def accept(self, data: bytes, reader: Parser) -> None:
         """See to it that the bytes are one frame."""
@@ -57,6 +62,10 @@ class LimitTests(SynchronousTestCase):
             self.assertIs(error.fault, expected)
             details.append(error.detail)
         self.assertEqual(details[0], details[1])
+
+
+class LimitTests(LimitCase):
+    """A frame at a limit is allowed; one above it is refused as soon as that is certain."""
 
     def test_header_line(self) -> None:
         line = b"x:" + b"y" * (SMALL.header_line - 2)
@@ -132,6 +141,108 @@ class LimitTests(SynchronousTestCase):
         self.assertEqual(reader.buffered, 0)
 
 
+class TokenTests(LimitCase):
+    """A token counts for none of the limits where one may be."""
+
+    def login(self, size: int, *token_lines: bytes, command: bytes = b"CONNECT") -> bytes:
+        """Return a CONNECT of this size that has these lines behind others."""
+        missing = size - len(b"\n".join([command, *token_lines, b"", b"\0"]))
+        others: list[bytes] = []
+        while missing:
+            length = missing if missing <= 61 else min(61, missing - 10)
+            others.append(b"%d:%b" % (len(others), b"y" * (length - 3)))
+            missing -= length
+        return b"\n".join([command, *others, *token_lines, b"", b"\0"])
+
+    def refuse_login(self, data: bytes) -> str:
+        """See to it that a login is too big, whole and one by one, with the same words; return these."""
+        details = []
+        for chunks in ([data], one_by_one(data)):
+            (error,) = frames(Parser(SMALL, FROM_CLIENT), *chunks)
+            assert isinstance(error, StompError), error
+            self.assertIs(error.fault, TOO_BIG)
+            details.append(error.detail)
+        self.assertEqual(details[0], details[1])
+        return details[0]
+
+    def test_beside_everything_else(self) -> None:
+        """The frame may have as much more as a token has, in all."""
+        most = SMALL.connect_frame + SMALL.token_size
+        for lines in (
+            [b"Authorization:Bearer " + b"t" * 40],
+            [b"authorization: Bearer " + b"t" * 40],
+            [b"passcode:" + b"t" * 40],
+            [b"passcode:guest", b"Authorization:" + b"t" * 40],
+            [b"passcode:" + b"t" * 40, b"passcode:" + b"t" * 35],
+        ):
+            for command in (b"CONNECT", b"STOMP"):
+                good = self.login(most, *lines, command=command)
+                self.assertEqual(len(good), most)
+                for chunks in ([good], one_by_one(good)):
+                    (frame,) = frames(Parser(SMALL, FROM_CLIENT), *chunks)
+                    assert isinstance(frame, Frame), frame
+                    name, _, value = lines[0].decode().partition(":")
+                    self.assertEqual(frame.headers[name], value.strip())
+                self.refuse_login(self.login(most + 1, *lines, command=command))
+
+    def test_less_than_a_token(self) -> None:
+        """A shorter one makes room for itself only."""
+        line = b"passcode:" + b"t" * 10
+        most = SMALL.connect_frame + len(line + b"\n")
+        self.accept(self.login(most, line), Parser(SMALL, FROM_CLIENT))
+        self.refuse_login(self.login(most + 1, line))
+
+    def test_line(self) -> None:
+        """A token fits behind the longest beginning of its line; other lines may have no more than before."""
+        line = b"Authorization: Bearer " + b"t" * 40
+        self.assertGreater(len(line), SMALL.header_line)
+        self.accept(b"CONNECT\n" + line + b"\r\n\n\0", Parser(SMALL, FROM_CLIENT))
+        self.assertIn("62", self.refuse_login(b"CONNECT\n" + line + b"t\n\n\0"))
+        self.assertIn("60", self.refuse_login(b"CONNECT\nAuthorizations:" + line[15:] + b"t\n\n\0"))
+        self.assertIn("60", self.refuse_login(b"CONNECT\nx" + line + b"\n\n\0"))
+        self.refuse(TOO_BIG, b"SEND\n" + line + b"\n\n\0")
+        self.refuse(TOO_BIG, b"CONNECT\n" + line + b"\n\n\0")
+
+    def test_cut_anywhere(self) -> None:
+        """A login is the same however it is cut."""
+        pieces = (b"SEND\n", b"Authorization:", b"Auth", b"passcode:", b"pass", b"t" * 30, b"\n", b"a:b\n")
+
+        @given(st.lists(st.sampled_from(pieces), max_size=20).map(lambda given: b"".join([b"STOMP\n", *given])), cuts)
+        def check(data: bytes, at: list[int]) -> None:
+            whole = [_key(item) for item in frames(Parser(SMALL, FROM_CLIENT), data)]
+            for chunks in (cut(data, at), one_by_one(data)):
+                self.assertEqual([_key(item) for item in frames(Parser(SMALL, FROM_CLIENT), *chunks)], whole)
+
+        check()
+
+    def test_refresh(self) -> None:
+        """A token that is sent to ``/airyd/token`` may be longer than other bodies, and than frames."""
+        for limits in (replace(SMALL, token_size=150), replace(SMALL, token_size=150, frame=60, body=20)):
+            body = b"Bearer " + b"t" * 150
+            for head in (
+                b"SEND\ndestination:/airyd/token\n",
+                b"SEND\ndestination:/airyd/token\ncontent-length:157\n",
+                b"SEND\ncontent-length:157\ndestination:/airyd/token\n",
+            ):
+                for chunks in ([head + b"\n" + body + b"\0"], one_by_one(head + b"\n" + body + b"\0")):
+                    (frame,) = frames(parser(V1_2, limits), *chunks)
+                    assert isinstance(frame, Frame), frame
+                    self.assertEqual(frame.body, body)
+                longer = head.replace(b"157", b"158") + b"\n" + body + b"t\0"
+                elsewhere = head.replace(b"/airyd/token", b"/airyd/tokens") + b"\n" + body + b"\0"
+                for wrong in (longer, elsewhere, elsewhere.replace(b"tokens", b"toke")):
+                    self.refuse(TOO_BIG, wrong, limits)
+        self.refuse(TOO_BIG, b"SEND\ncontent-length:158\n", limits)
+        self.refuse(TOO_BIG, b"SEND\ndestination:/x\ncontent-length:21\n", limits)
+
+    def test_no_refresh_before_the_login(self) -> None:
+        limits = replace(SMALL, token_size=300)
+        data = b"SEND\ndestination:/airyd/token\n\n" + b"t" * 200
+        (error,) = frames(Parser(limits, FROM_CLIENT), data)
+        assert isinstance(error, StompError)
+        self.assertIs(error.fault, TOO_BIG)
+
+
 class CutTests(SynchronousTestCase):
     """The frames are the same however the bytes are cut."""
 
@@ -145,9 +256,9 @@ class CutTests(SynchronousTestCase):
 
     @given(pieces, cuts, st.sampled_from(VERSIONS))
     def test_cut_anywhere(self, data: bytes, at: list[int], version: Version) -> None:
-        whole = [self.key(item) for item in frames(parser(version, SMALL), data)]
+        whole = [_key(item) for item in frames(parser(version, SMALL), data)]
         for chunks in (cut(data, at), one_by_one(data)):
-            self.assertEqual([self.key(item) for item in frames(parser(version, SMALL), *chunks)], whole)
+            self.assertEqual([_key(item) for item in frames(parser(version, SMALL), *chunks)], whole)
 
     @given(st.binary(max_size=300), st.sampled_from(VERSIONS))
     def test_any_bytes_are_read_or_refused(self, data: bytes, version: Version) -> None:
@@ -162,10 +273,6 @@ class CutTests(SynchronousTestCase):
         self.assertEqual(reader.next_frame(), Frame("SEND", {"x": "1"}, b"body"))
         self.assertEqual(reader.next_frame(), Frame("BEGIN"))
         self.assertIsNone(reader.next_frame())
-
-    def key(self, item: Frame | StompError) -> object:
-        """Return what makes two items equal."""
-        return item if isinstance(item, Frame) else (item.fault, item.detail, item.receipt)
 
 
 class WorkTests(SynchronousTestCase):

@@ -56,7 +56,7 @@ def frame(command: str, *headers: str, body: str = "") -> bytes:
     return "\n".join([command, *headers, "", f"{body}\0"]).encode()
 
 
-#: Frames of which some go together and some don't, so that a stream gets past the first in many ways.
+#: Frames, some of which are valid after one another, so that many random streams get past the first frame.
 _frames = st.one_of(
     st.builds(
         frame,

@@ -26,6 +26,7 @@ SMALL = Limits(
     subscriptions=3,
     transactions=2,
     transaction_bytes=700,
+    token_size=40,
 )
 WISH = HeartBeat(30000, 20000)
 VERSIONS = tuple(Version)

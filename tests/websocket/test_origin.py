@@ -236,7 +236,7 @@ class DescribeTests(SynchronousTestCase):
         self.assertIn("any web page", describe_refusal("null"))
         self.assertIn("--origin https://app.example would", describe_refusal("HTTPS://App.Example.:443"))
 
-    def test_what_is_no_origin_is_not_repeated(self) -> None:
+    def test_an_invalid_origin_is_not_repeated(self) -> None:
         """An invalid origin could be a token, a forged log line, or very long."""
         for origin in (
             "Bearer eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl",

@@ -345,8 +345,8 @@ class ReadinessTests(ParentCase):
 
     def test_reasons_of_each(self) -> None:
         self.serving()
-        self.reactor.children[1].reasons = ["the feed is away"]
-        self.assertEqual(self.ready(), (503, ["worker 2: the feed is away"]))
+        self.reactor.children[1].reasons = ["the feed is unreachable"]
+        self.assertEqual(self.ready(), (503, ["worker 2: the feed is unreachable"]))
 
     def test_warnings_of_each(self) -> None:
         self.serving()
@@ -375,7 +375,7 @@ class ReadinessTests(ParentCase):
         self.assertIn("worker 1: it does not answer within 2 seconds", text)
 
     def test_one_that_hangs_is_covered_for(self) -> None:
-        """Others accept its clients, so that it is no reason; but a warning, until it answers or is killed."""
+        """A hung worker is a warning until it answers or is killed; airyd stays ready: others accept its clients."""
         self.serving()
         self.reactor.children[0].answers = False
         self.reactor.pump([ALIVE_CHECK_EVERY] * (CHECKS_UNTIL_COVERED + 1))
@@ -419,9 +419,9 @@ class RevokeTests(ParentCase):
     def test_not_kept(self) -> None:
         self.serving()
         for child in self.reactor.children:
-            child.refusal = ErrorReply(0, SourceUnavailable.__name__, "Redis is away")
+            child.refusal = ErrorReply(0, SourceUnavailable.__name__, "Redis is unreachable")
         status, text = self.revoke()
-        self.assertEqual((status, msgspec.json.decode(text)), (503, {"error": "Redis is away"}))
+        self.assertEqual((status, msgspec.json.decode(text)), (503, {"error": "Redis is unreachable"}))
         self.assertEqual([len(child.revoked) for child in self.reactor.children], [1, 1])
 
     def test_a_worker_that_says_nothing(self) -> None:
@@ -595,7 +595,7 @@ class PublishTests(ParentCase):
 
 
 class StopTests(ParentCase):
-    """Listen no more, let the workers end, then the admin page."""
+    """A stop closes the listening ports, ends the workers, and then the admin page."""
 
     def test_order(self) -> None:
         made = self.serving()

@@ -268,8 +268,8 @@ class AskedTests(ProcessCase):
 
     def test_unready(self) -> None:
         asked = self.process.readiness()
-        self.say(ReadinessReply(self.request_id(ReadinessRequest), ["the feed is away"], ["the keys are old"]))
-        self.assertEqual(self.successResultOf(asked), (["the feed is away"], ["the keys are old"]))
+        self.say(ReadinessReply(self.request_id(ReadinessRequest), ["the feed is unreachable"], ["the keys are old"]))
+        self.assertEqual(self.successResultOf(asked), (["the feed is unreachable"], ["the keys are old"]))
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_figures(self) -> None:
@@ -300,7 +300,7 @@ class AskedTests(ProcessCase):
             self.successResultOf(asked)
         for kind, error in (("SourceUnavailable", SourceUnavailable), ("ZeroDivisionError", WorkerFault)):
             asked = self.process.revoke(revocation, True)
-            self.say(ErrorReply(self.request_id(RevokeRequest), kind, "away"))
+            self.say(ErrorReply(self.request_id(RevokeRequest), kind, "unreachable"))
             self.failureResultOf(asked, error)
 
     def test_refused(self) -> None:
@@ -308,7 +308,7 @@ class AskedTests(ProcessCase):
         for error in (
             PayloadRefused(PayloadFault.TOO_BIG, "too big"),
             UnknownDestination("no such thing"),
-            SourceUnavailable("the feed is away"),
+            SourceUnavailable("the feed is unreachable"),
         ):
             asked = self.process.publish("/x", b"")
             fault = error.fault.value if isinstance(error, PayloadRefused) else None

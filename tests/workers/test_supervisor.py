@@ -255,7 +255,7 @@ class CoverTests(SupervisorCase):
         self.assertEqual((first.told, third.told, process.told), ([(1,), ()], [], []))
 
     def test_one_that_leaves(self) -> None:
-        """It listens no more, though it is still there."""
+        """A worker that leaves accepts no more connections, although it still runs."""
         first, second, _ = self.serving()
         second.leave()
         self.assertEqual((first.told, second.told), ([(1,)], []))

@@ -27,7 +27,7 @@ from airyd.auth.jwt.keys import (
     read_variable,
     secret_keys,
 )
-from airyd.auth.jwt.permissions import PermissionCache, PermissionClaims, TokenPrincipal
+from airyd.auth.jwt.permissions import PermissionCache, PermissionClaims
 from airyd.auth.jwt.signature import JoseHeader, read_header, verified_claims
 from airyd.auth.spec import Words
 from airyd.errors import LoginFault, LoginRefused, LoginUnavailable
@@ -49,6 +49,7 @@ class TokenAuthenticator:
 
     :param cookie: the name of the cookie that may hold the token; None for no cookie
     :param wall: the wall-clock time, seconds since 1970
+    :param token_size: the most characters of a token
     """
 
     public: Final = True
@@ -61,6 +62,7 @@ class TokenAuthenticator:
         permissions: PermissionCache,
         cookie: str | None,
         wall: Callable[[], float],
+        token_size: int,
     ) -> None:
         self.cookies = cookie is not None
         self._keys = keys
@@ -68,6 +70,7 @@ class TokenAuthenticator:
         self._permissions = permissions
         self._cookie = cookie
         self._wall = wall
+        self._token_size = token_size
 
     def start(self) -> None:
         """Start fetching keys (``IAuthenticator``)."""
@@ -86,7 +89,7 @@ class TokenAuthenticator:
         token = find_token(credentials, self._cookie)
         if token is None:
             raise LoginRefused(LoginFault.MISSING, "there is no token")
-        header = read_header(token)
+        header = read_header(token, self._token_size)
         keys = self._find(header)
         if not keys:
             renewing = self._keys.refresh()
@@ -117,7 +120,7 @@ class TokenAuthenticator:
                 LoginFault.UNKNOWN_KEY, f"no {header.algorithm} key has the kid {printable(header.key_id)}"
             )
         claims = verified_claims(token, header, keys)
-        return TokenPrincipal(check_claims(claims, self._rules, self._wall()), self._permissions.permissions(claims))
+        return self._permissions.principal(check_claims(claims, self._rules, self._wall()), claims)
 
 
 def parse(arguments: str, context: AuthenticatorContext) -> TokenAuthenticator:
@@ -151,7 +154,9 @@ def parse(arguments: str, context: AuthenticatorContext) -> TokenAuthenticator:
     if cookie is not None and not is_token(cookie):
         raise words.error("parameter 'cookie' takes the name of a cookie (RFC 6265)")
     words.finish()
-    return TokenAuthenticator(_keys(words, where, context), rules, PermissionCache(names), cookie, context.wall)
+    permissions = PermissionCache(names, context.user_destinations)
+    keys = _keys(words, where, context)
+    return TokenAuthenticator(keys, rules, permissions, cookie, context.wall, context.token_size)
 
 
 class _KeyWords(NamedTuple):

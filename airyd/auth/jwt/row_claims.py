@@ -23,7 +23,7 @@ class ClaimRowFilter:
     :param optional: the allowed values of each field that an event may lack; no field of ``required``
     """
 
-    __slots__ = ("_hash", "_optional", "_required")
+    __slots__ = ("__weakref__", "_hash", "_optional", "_required")
 
     def __init__(self, required: Mapping[str, Set[str]], optional: Mapping[str, Set[str]]) -> None:
         self._required: Final = _compact(required)
@@ -36,9 +36,7 @@ class ClaimRowFilter:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ClaimRowFilter):
             return NotImplemented
-        return (
-            self._hash == other._hash and self._required == other._required and self._optional == other._optional
-        )
+        return self._hash == other._hash and self._required == other._required and self._optional == other._optional
 
     @property
     def key(self) -> FilterKey | None:

@@ -13,7 +13,7 @@ from jwt.api_jws import PyJWS
 from airyd.auth.jwt.claims import Claims, printable, read_object
 from airyd.auth.jwt.keys import PUBLIC_ALGORITHMS, SECRET_ALGORITHMS, VerificationKey
 from airyd.errors import LoginFault, LoginRefused
-from airyd.limits import LONGEST_TOKEN
+from airyd.limits import LONGEST_TOKEN_HEADER
 
 _ALGORITHMS: Final = (*SECRET_ALGORITHMS, *PUBLIC_ALGORITHMS)
 _SEGMENTS: Final = 3
@@ -32,17 +32,22 @@ class JoseHeader(NamedTuple):
     key_id: str | None
 
 
-def read_header(token: str) -> JoseHeader:
+def read_header(token: str, most: int) -> JoseHeader:
     """Return the header of a token.
+
+    :param most: the most characters of the token
 
     Errors: ``LoginRefused``.
     """
-    if len(token) > LONGEST_TOKEN:
-        raise LoginRefused(LoginFault.TOO_BIG, f"the token has {len(token)} characters; the limit is {LONGEST_TOKEN}")
-    segments = token.split(".")
-    if len(segments) != _SEGMENTS or not token.isascii():
-        raise LoginRefused(LoginFault.MALFORMED, f"not a signed JWT: it has {len(segments)} segments of {_SEGMENTS}")
-    return _read_header(segments[0])
+    if len(token) > most:
+        raise LoginRefused(LoginFault.TOO_BIG, f"the token has {len(token)} characters; the limit is {most}")
+    count = token.count(".") + 1
+    if count != _SEGMENTS or not token.isascii():
+        raise LoginRefused(LoginFault.MALFORMED, f"not a signed JWT: it has {count} segments of {_SEGMENTS}")
+    segment = token.partition(".")[0]
+    if len(segment) > LONGEST_TOKEN_HEADER:
+        raise LoginRefused(LoginFault.MALFORMED, f"the token's header has more than {LONGEST_TOKEN_HEADER} characters")
+    return _read_header(segment)
 
 
 @lru_cache(maxsize=64)  # the tokens of one issuer share it

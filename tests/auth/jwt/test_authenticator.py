@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import gc
 import json
+import tracemalloc
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -13,8 +15,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from airyd.auth.credentials import find_token
-from airyd.errors import ConfigurationError, LoginFault
+from airyd.errors import ConfigurationError, LoginFault, LoginRefused
+from airyd.events import MESSAGE, Event
+from airyd.hub.row_filter import LazyRow
 from airyd.interfaces import Credentials, IAuthenticator, IRevocable, Opening
+from airyd.limits import MOST_TOKEN_SIZE
 from tests.auth.case import (
     NOW,
     SECRET,
@@ -334,3 +339,82 @@ class KeySetTests(AccessCase):
         leaked = bearer(token(key=ec_key, algorithm="ES256", kid="private"))
         self.assertEqual(self.refused(door, leaked), LoginFault.UNKNOWN_KEY)
         self.assertEqual(self.refused(door, bearer(token(kid="o"))), LoginFault.ALGORITHM)
+
+
+class SizeTests(AccessCase):
+    """Tokens up to the size that is allowed, which lists of thousands of values make so large."""
+
+    def channels(self, number: int) -> list[str]:
+        """Return ids of channels, which differ from number to number."""
+        return [f"{number:08}-0000-4000-8000-{channel:012}" for channel in range(2000)]
+
+    def test_largest(self) -> None:
+        for more in ({}, {"only": {"channel_id": self.channels(0)}}, {"subscribe": ["/queue/**", *["/x"] * 9000]}):
+            made = token(claims(**more))
+            self.let_in(authenticator("jwt:secret-env=SECRET", self.clock, len(made)), bearer(made))
+            less = authenticator("jwt:secret-env=SECRET", self.clock, len(made) - 1)
+            # The reason is checked without a comparison that would print the token.
+            failure = self.failureResultOf(log_in(less, bearer(made)), LoginRefused)
+            self.assertIs(failure.value.fault, LoginFault.TOO_BIG)
+            self.assertIn(f"has {len(made)} characters; the limit is {len(made) - 1}", failure.value.reason)
+
+    def test_thousands_of_channels(self) -> None:
+        door = authenticator("jwt:secret-env=SECRET", self.clock, MOST_TOKEN_SIZE)
+        channels = self.channels(1)
+        row_filter = self.let_in(door, bearer(token(claims(only={"channel_id": channels})))).row_filter(MESSAGE)
+        assert row_filter is not None
+        for channel, is_seen in ((channels[0], True), (channels[-1], True), (self.channels(2)[0], False)):
+            event = Event(MESSAGE, "1", json.dumps({"channel_id": channel}).encode())
+            self.assertEqual(row_filter.matches(LazyRow(event)), is_seen)
+
+    def test_thousands_of_destinations(self) -> None:
+        door = authenticator("jwt:secret-env=SECRET", self.clock, MOST_TOKEN_SIZE)
+        names = [f"/queue/{each}" for each in self.channels(1)[:1500]]
+        patterns = [f"{name}/*" for name in names[:500]]
+        principal = self.let_in(door, bearer(token(claims(subscribe=[*names, "/" + "x" * 1000], send=patterns))))
+        self.assertTrue(principal.may_subscribe(names[0]) and principal.may_subscribe(names[-1]))
+        self.assertFalse(principal.may_subscribe(MESSAGE) or principal.may_subscribe(f"{names[0]}x"))
+        self.assertTrue(principal.may_send(f"{names[499]}/x"))
+        self.assertFalse(principal.may_send(names[0]) or principal.may_send(f"{names[500]}/x"))
+
+    def test_lists_are_not_quoted_whole(self) -> None:
+        """The reason for the log stays short, whatever is wrong with a long list."""
+        door = authenticator("jwt:secret-env=SECRET", self.clock, MOST_TOKEN_SIZE)
+        channels = self.channels(1)
+        for wrong in (
+            {"subscribe": channels},
+            {"subscribe": ["x" * 90_000]},
+            {"send": ["/" + "!" * 90_000]},
+            {"only": channels},
+            {"only": {"channel_id": [*channels, 1]}},
+            {"only": {"x" * 90_000: [1]}},
+            {"missing": channels},
+            {"aud": channels},
+            {"iss": channels, "sub": channels},
+            {"jti": "x" * 90_000},
+            {"exp": channels},
+        ):
+            failure = self.failureResultOf(log_in(door, bearer(token(claims(**wrong)))), LoginRefused)
+            self.assertLess(len(failure.value.reason), 400, list(wrong))
+
+    def test_they_are_not_kept(self) -> None:
+        """Of tokens whose bearers have left, hardly anything stays in memory."""
+        door = authenticator("jwt:secret-env=SECRET", self.clock, MOST_TOKEN_SIZE)
+
+        def log_in_all(numbers: range) -> None:
+            for number in numbers:
+                for more in (
+                    {"only": {"channel_id": self.channels(number)}},
+                    {"subscribe": [f"/queue/{each}" for each in self.channels(number)[:1500]]},
+                    {"subscribe": [f"/{number}{'x' * 80_000}"], "send": [f"/{number}{'/x' * 100}"]},
+                ):
+                    self.let_in(door, bearer(token(claims(**more), x=f"{number}{'x' * 5000}")))
+
+        log_in_all(range(1))
+        gc.collect()
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        log_in_all(range(1, 9))
+        gc.collect()
+        # Up to 1000 usual patterns and 64 heads stay; all tokens together have 3 MB.
+        self.assertLess(tracemalloc.get_traced_memory()[0], 1_500_000)

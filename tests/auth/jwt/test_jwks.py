@@ -35,7 +35,7 @@ class KeySetTests(SynchronousTestCase):
         self.fetches: list[Deferred[bytes]] = []
         self.keys = JwkSet("https://idp.example/keys", self.fetch, self.clock)
         rules, permissions = ClaimRules(allow_eternal=True), PermissionCache(PermissionClaims())
-        self.door = TokenAuthenticator(self.keys, rules, permissions, None, lambda: NOW)
+        self.door = TokenAuthenticator(self.keys, rules, permissions, None, lambda: NOW, 8192)
 
     def fetch(self) -> Deferred[bytes]:
         """Stand in for the server."""
@@ -134,7 +134,7 @@ class KeySetTests(SynchronousTestCase):
         self.assertEqual(self.fault(log_in(self.door, bearer(token(kid="new")))), LoginFault.ALGORITHM)
         self.assertEqual(self.fetches, [])
 
-    def test_away(self) -> None:
+    def test_unreachable(self) -> None:
         """Known keys stay in use; an unknown key may be new, so the answer is not 401."""
         log = record_log(self)
         self.door.start()

@@ -115,7 +115,7 @@ class SecretsTests(KeysCase):
             door = self.made("jwt:secret-env=BOTH", BOTH=text)
             for secret in (OLD, NEW):
                 self.let_in(door, bearer(token(key=secret)))
-        odd = "\udcff" * 40  # how Python has bytes of the environment that are no UTF-8
+        odd = "\udcff" * 40  # how Python represents environment bytes that are not UTF-8
         self.let_in(self.made("jwt:secret-env=ODD", ODD=odd), bearer(token(key=b"\xff" * 40)))
 
     def test_base64(self) -> None:
@@ -350,7 +350,7 @@ class AlgorithmsTests(KeysCase):
         """Whichever keys are given to verify with."""
         key = VerificationKey(("HS384",), OLD.encode())
         made = token(key=OLD)
-        refused = self.assertRaises(LoginRefused, verified_claims, made, read_header(made), [key])
+        refused = self.assertRaises(LoginRefused, verified_claims, made, read_header(made, 8192), [key])
         self.assertEqual(refused.fault, LoginFault.ALGORITHM)
 
     def test_public_keys_are_no_secrets(self) -> None:

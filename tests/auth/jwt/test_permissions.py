@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import gc
-from typing import Any
+import json
+import tracemalloc
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, cast
 
+from twisted.internet.interfaces import IReactorCore
 from zope.interface.verify import verifyObject
 
+from airyd.auth import make_authenticator
+from airyd.auth.jwt.claims import ClaimRules, Identity, check_claims, read_object
+from airyd.auth.jwt.permissions import PermissionCache, PermissionClaims
 from airyd.auth.jwt.row_claims import ClaimRowFilter
 from airyd.errors import LoginFault
 from airyd.events import CHANNEL_CONNECTED, CHANNEL_DISCONNECTED, EVENTS, MESSAGE, UNREAD_COUNT, Event
 from airyd.hub.row_filter import LazyRow
-from airyd.interfaces import IPrincipal
-from tests.auth.case import AccessCase, bearer, claims, token
+from airyd.interfaces import AuthenticatorContext, IPrincipal
+from tests.auth.case import NOW, SECRET, USER, AccessCase, bearer, claims, token
 
 
 class RightsTests(AccessCase):
@@ -107,10 +115,9 @@ class RightsTests(AccessCase):
         self.assertNotEqual(first, "something else")
 
     def test_nothing_is_kept_of_those_who_left(self) -> None:
-        from airyd.auth.jwt.permissions import PermissionCache, PermissionClaims
-
         table = PermissionCache(PermissionClaims())
-        kept = [table.permissions(claims(subscribe=[f"/queue/{number}"])) for number in range(100)]
+        ann = Identity("ann", None, None, None)
+        kept = [table.principal(ann, claims(subscribe=[f"/queue/{number}"])) for number in range(100)]
         self.assertEqual(len(table), 100)
         del kept
         gc.collect()
@@ -194,6 +201,174 @@ class RowTests(AccessCase):
             (r'{"channel_id":"c1\ud83d"}', False),
         ):
             self.assertEqual(self.passes(MESSAGE, body, only=only), passes, body)
+
+
+class UserDestinationTests(AccessCase):
+    """What the claims allow of user destinations, and which events they have."""
+
+    fields: Mapping[str, str] = MappingProxyType({"user_id": "sub"})
+
+    def bearer_of(self, fields: Mapping[str, str] | None = None, **more: Any) -> IPrincipal:
+        """Return the principal of a token with these claims beside Airy's."""
+        cache = PermissionCache(PermissionClaims(), self.fields if fields is None else fields)
+        return cache.principal(Identity(USER, None, None, None), read_object(json.dumps(claims(**more)).encode()))
+
+    def seen(self, principal: IPrincipal, destination: str = MESSAGE, **fields: Any) -> bool:
+        """Return whether an event with these fields can be seen on the user destination."""
+        row_filter = principal.row_filter(f"/user{destination}")
+        assert row_filter is not None
+        return row_filter.matches(LazyRow(Event(destination, "1", json.dumps(fields).encode())))
+
+    def test_own_events(self) -> None:
+        principal = self.bearer_of()
+        verifyObject(IPrincipal, principal)
+        for destination in (MESSAGE, UNREAD_COUNT, CHANNEL_CONNECTED, "/own"):
+            self.assertTrue(principal.may_subscribe(f"/user{destination}"))
+        self.assertIsNone(principal.row_filter(MESSAGE))
+        self.assertTrue(self.seen(principal, user_id=USER))
+        for wrong in ("bob", "", None, 7, [USER], {"id": USER}, USER.upper(), f"{USER} "):
+            self.assertFalse(self.seen(principal, user_id=wrong), wrong)
+        self.assertFalse(self.seen(principal, owner=USER))
+        self.assertTrue(self.seen(principal, "/events", type="message.created", payload={"user_id": USER}))
+        self.assertFalse(self.seen(principal, "/events", type="message.created", payload={}, user_id=USER))
+
+    def test_several_values(self) -> None:
+        """A list of any length, in any order, with repetitions; equal ones give equal filters."""
+        channels = [f"c{number}" for number in range(2000)]
+        first = self.bearer_of({"channel_id": "channels"}, channels=channels)
+        second = self.bearer_of({"channel_id": "channels"}, channels=[*reversed(channels), *channels])
+        self.assertEqual(first.row_filter(f"/user{MESSAGE}"), second.row_filter(f"/user{MESSAGE}"))
+        for channel, passes in (("c0", True), ("c1999", True), ("c2000", False), ("c", False)):
+            self.assertEqual(self.seen(first, channel_id=channel), passes, channel)
+
+    def test_malformed_claim(self) -> None:
+        """The login succeeds, and everything else is allowed."""
+        for wrong in (None, "", [], [""], ["a", ""], ["a", 7], ["a", None], [["a"]], 7, 0, 1.5, True, {}, {"a": "b"}):
+            principal = self.bearer_of({"user_id": "owner"}, **({} if wrong is None else {"owner": wrong}))
+            self.assertFalse(principal.may_subscribe(f"/user{MESSAGE}"), wrong)
+            self.assertIsNone(principal.row_filter(f"/user{MESSAGE}"), wrong)
+            self.assertTrue(principal.may_subscribe(MESSAGE), wrong)
+        null = PermissionCache(PermissionClaims(), {"user_id": "owner"}).principal(
+            Identity(USER, None, None, None), {"owner": None}
+        )
+        self.assertFalse(null.may_subscribe(f"/user{MESSAGE}"))
+        self.assertFalse(self.bearer_of({"user_id": "User_id"}).may_subscribe(f"/user{MESSAGE}"))
+
+    def test_several_fields(self) -> None:
+        """An event must match all of them; each needs its claim, and a place in the destination's bodies."""
+        fields = {"user_id": "sub", "channel_id": "channels"}
+        principal = self.bearer_of(fields, channels=["c1", "c2"])
+        self.assertTrue(self.seen(principal, user_id=USER, channel_id="c2"))
+        self.assertFalse(self.seen(principal, user_id=USER, channel_id="c3"))
+        self.assertFalse(self.seen(principal, user_id=USER))
+        self.assertFalse(self.seen(principal, channel_id="c2"))
+        self.assertTrue(principal.may_subscribe(f"/user{CHANNEL_CONNECTED}"))
+        self.assertFalse(principal.may_subscribe(f"/user{UNREAD_COUNT}"))
+        self.assertFalse(self.bearer_of(fields).may_subscribe(f"/user{MESSAGE}"))
+
+    def test_a_destination_without_the_field(self) -> None:
+        principal = self.bearer_of({"conversation_id": "sub"}, missing="allow", only={"source": ["x"]})
+        self.assertTrue(principal.may_subscribe(f"/user{UNREAD_COUNT}"))
+        self.assertFalse(principal.may_subscribe(f"/user{CHANNEL_DISCONNECTED}"))
+        self.assertTrue(principal.may_subscribe(CHANNEL_DISCONNECTED))
+
+    def test_patterns(self) -> None:
+        """Only those that begin with /user/ mean user destinations, and these mean nothing else."""
+        user, plain = f"/user{MESSAGE}", MESSAGE
+        for patterns, allowed in (
+            (None, {user, plain}),
+            ([], set()),
+            (["/**"], {plain}),
+            (["/queue/**"], {plain}),
+            (["/*/queue/message"], set()),
+            (["/*/queue/**"], set()),
+            (["/*/*/*"], set()),
+            (["/user/**"], {user}),
+            (["/user/queue/*"], {user}),
+            (["/user/*/message"], {user}),
+            ([user], {user}),
+            (["/user/*", "/user", "/users/**", "/user//queue/message"], set()),
+            (["/queue/*", "/user/queue/message"], {user, plain}),
+        ):
+            principal = self.bearer_of(subscribe=patterns)
+            found = {name for name in (user, plain) if principal.may_subscribe(name)}
+            self.assertEqual(found, allowed, patterns)
+
+    def test_only_applies_too(self) -> None:
+        principal = self.bearer_of(only={"channel_id": ["c1"]})
+        self.assertTrue(self.seen(principal, user_id=USER, channel_id="c1"))
+        self.assertFalse(self.seen(principal, user_id=USER, channel_id="c2"))
+        self.assertFalse(self.seen(principal, user_id="bob", channel_id="c1"))
+        self.assertFalse(self.seen(principal, user_id=USER))
+        self.assertFalse(principal.may_subscribe(f"/user{UNREAD_COUNT}"))
+
+    def test_a_missing_field_of_the_user_hides_the_event(self) -> None:
+        """Even with ``missing: allow``, which is about the fields of ``only``."""
+        principal = self.bearer_of(only={"channel_id": ["c1"]}, missing="allow")
+        self.assertTrue(self.seen(principal, user_id=USER))
+        self.assertTrue(self.seen(principal, user_id=USER, channel_id="c1"))
+        self.assertFalse(self.seen(principal, user_id=USER, channel_id="c2"))
+        self.assertFalse(self.seen(principal, channel_id="c1"))
+        self.assertTrue(principal.may_subscribe(f"/user{UNREAD_COUNT}"))
+
+    def test_the_same_field_in_both(self) -> None:
+        """The values that are in both."""
+        for more in ({}, {"missing": "allow"}):
+            principal = self.bearer_of(
+                {"channel_id": "channels"}, channels=["c1", "c2"], only={"channel_id": ["c2", "c3"]}, **more
+            )
+            found = [self.seen(principal, channel_id=each) for each in ("c1", "c2", "c3")]
+            self.assertEqual(found, [False, True, False])
+            self.assertFalse(self.seen(principal, conversation_id="x"))
+            none = self.bearer_of({"channel_id": "sub"}, only={"channel_id": ["c2"]}, **more)
+            self.assertFalse(self.seen(none, channel_id="c2") or self.seen(none, channel_id=USER))
+
+    def test_without_the_option(self) -> None:
+        """``/user/...`` is a destination like any other then."""
+        principal = self.bearer_of({}, subscribe=["/**"], only={"channel_id": ["c1"]})
+        self.assertTrue(principal.may_subscribe("/user/x"))
+        self.assertTrue(self.seen(principal, "/x", channel_id="c1"))
+
+    def test_the_option_reaches_the_login(self) -> None:
+        context = AuthenticatorContext(
+            cast(IReactorCore, self.clock),
+            lambda: NOW,
+            {"SECRET": SECRET},
+            user_destinations={"user_id": "user_id"},
+        )
+        door = make_authenticator("jwt:secret-env=SECRET", context)
+        self.assertTrue(self.seen(self.let_in(door, bearer(token())), user_id=USER))
+
+    def test_one_filter_for_equal_claims(self) -> None:
+        cache = PermissionCache(PermissionClaims(), {"team": "team"})
+        first, second = (
+            cache.principal(Identity(name, None, None, None), {"team": "t1"}).row_filter(f"/user{MESSAGE}")
+            for name in ("ann", "bob")
+        )
+        self.assertIs(first, second)
+
+    def test_little_is_kept_for_a_user(self) -> None:
+        """A principal with a filter of its own takes less than 600 bytes."""
+        cache = PermissionCache(PermissionClaims(), self.fields)
+
+        def principal(number: int, **more: Any) -> IPrincipal:
+            made = claims(sub=f"user-{number:031}", exp=number + 2e9, iat=number + 2e9, **more)
+            made["jti"] = made["sub"]
+            text = json.dumps(made).encode()
+            read = read_object(text)
+            return cache.principal(check_claims(read, ClaimRules(), 2e9 - 1), read)
+
+        for more in ({}, {"subscribe": ["/user/**"]}):
+            keep = [principal(0, **more)] * 2000
+            gc.collect()
+            tracemalloc.start()
+            try:
+                for number in range(len(keep)):
+                    keep[number] = principal(number, **more)
+                gc.collect()
+                self.assertLess(tracemalloc.get_traced_memory()[0] / len(keep), 600)
+            finally:
+                tracemalloc.stop()
 
 
 class DeepTests(AccessCase):

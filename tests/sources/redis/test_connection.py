@@ -262,7 +262,7 @@ class CommandTests(ConnectionCase):
         session.answer(b"a", b"b")
         self.assertEqual(self.successResultOf(second), b"b")
 
-    def test_whoever_waits_for_a_connection_may_give_up(self) -> None:
+    def test_a_wait_for_a_connection_may_be_cancelled(self) -> None:
         waiting = [self.connection.connected() for _ in range(3)]
         for each in waiting:  # not started
             self.failureResultOf(each, SourceUnavailable)

@@ -208,7 +208,7 @@ class ConnectionTests(RedisCase):
 
 
 class KeyTests(RedisCase):
-    """Keys that are no streams, and entries that are no events."""
+    """Keys that are not streams, and entries that are not events."""
 
     async def test_a_key_of_another_type(self) -> None:
         """The watch fails with the reason; it works when the key is deleted."""

@@ -59,7 +59,7 @@ class GapTests(RedisCase):
         self.assertEqual(sorted(destinations for destinations, _ in sink.gaps), sorted((name,) for name in accidents))
         self.assertNotIn("s3cret", str(sink.gaps))
 
-        # Those that are no streams any more hold up nobody.
+        # Keys that are not streams any more do not delay others.
         safe = self.add(1, destination=SAFE)
         await self.until_has(sink, safe[0])
 

@@ -89,7 +89,7 @@ class World(Surroundings):
         record.got.append([])
         record.gaps.append((self.step, self.clock.seconds()))
 
-    # What may happen. A key that is no stream takes no entries.
+    # What may happen. A key that is not a stream takes no entries.
 
     def stream(self, key: bytes) -> model.Stream | None:
         """Return the stream, which may have to be made; None if the key is something else."""

@@ -158,8 +158,8 @@ class CheckTests(AnsweringCase):
         (reason,) = self.source.health()
         self.assertIn("6.2.14", reason)
 
-    def test_stopped_by_whoever_waits_for_the_first_check(self) -> None:
-        """No timer is left: that is checked as each test ends."""
+    def test_stopped_by_a_callback_of_the_first_check(self) -> None:
+        """No timer is left (checked at the end of each test)."""
         self.begin()
         self.started.addCallback(lambda _: self.source.stop())
         self.answer()

@@ -178,7 +178,7 @@ class LossTests(Case):
         """Return one that may be broken."""
         return self.own_server()
 
-    async def test_away(self) -> None:
+    async def test_unreachable(self) -> None:
         """Known revocations stay in force; new ones arrive when Redis is back."""
         node = await self.read()
         await node.revoke(RevocationKind.JTI, "before")
@@ -266,7 +266,7 @@ class LossTests(Case):
         await self.until_out(node, "new")
 
     async def test_silent(self) -> None:
-        """While Redis is away a revocation fails as not stored, but holds on this node."""
+        """While Redis is unreachable a revocation fails as not stored, but holds on this node."""
         node = await self.read()
         self.server.kill()
         await self.until(node.warnings)

@@ -172,7 +172,7 @@ class RevokerTests(SynchronousTestCase):
     """The user for ``airyd revoke``."""
 
     def test_command(self) -> None:
-        """``airyd revoke`` needs no more, in neither mode, and takes the password from the environment."""
+        """``airyd revoke`` needs only these rights in each mode, and takes the password from the environment."""
         server = server_with_users()
         connection = server.connect()
         self.addCleanup(connection.close)

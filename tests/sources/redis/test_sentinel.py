@@ -191,7 +191,7 @@ class ChangeTests(SentinelsCase):
         self.assertEqual(self.changes, [NEW, OLD])
 
     def test_an_old_story(self) -> None:
-        """A sentinel that was away names the former master; airyd doesn't return to it."""
+        """A sentinel that was unreachable names the former master; airyd doesn't return to it."""
         self.round(NEW, NEW, NEW)
         self.clock.advance(ASK_EVERY)
         for session in self.sessions[1:]:
