@@ -80,10 +80,12 @@ class FilterKey(NamedTuple):
 
     :ivar field: a field of the body (``Row.text``)
     :ivar values: the field must have one of these
+    :ivar suffices: whether every event with one of these values passes, so that the filter need not be called
     """
 
     field: str
     values: Collection[str]
+    suffices: bool = False
 
 
 class RowFilter(Protocol):

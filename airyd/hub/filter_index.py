@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from airyd.events import Event, Row, RowFilter
@@ -31,16 +31,17 @@ class FilterIndex(Generic[F]):
     :ivar unfiltered: the items without a filter, in the order in which they were added
     """
 
-    __slots__ = ("_by_field", "_without_key", "unfiltered")
+    __slots__ = ("_by_field", "_sufficient", "_without_key", "unfiltered")
 
     def __init__(self) -> None:
         self.unfiltered: dict[F, None] = {}
         self._without_key: dict[F, None] = {}
         # Nearly all values belong to one item; a dict for each of them would take 200 bytes more.
         self._by_field: dict[str, dict[str, F | _Several[F]]] = {}
+        self._sufficient: dict[str, dict[str, F | _Several[F]]] = {}  # those whose key suffices
 
     def __bool__(self) -> bool:
-        return bool(self.unfiltered or self._without_key or self._by_field)
+        return bool(self.unfiltered or self._without_key or self._by_field or self._sufficient)
 
     def add(self, item: F) -> None:
         """Add an item, which must not be in the index."""
@@ -49,7 +50,8 @@ class FilterIndex(Generic[F]):
         if key is None:
             (self.unfiltered if row_filter is None else self._without_key)[item] = None
             return
-        by_value = self._by_field.setdefault(key.field, {})
+        by_field = self._sufficient if key.suffices else self._by_field
+        by_value = by_field.setdefault(key.field, {})
         for value in key.values:
             held = by_value.get(value)
             if held is None:
@@ -66,7 +68,8 @@ class FilterIndex(Generic[F]):
         if key is None:
             (self.unfiltered if row_filter is None else self._without_key).pop(item, None)
             return
-        by_value = self._by_field.get(key.field, {})
+        by_field = self._sufficient if key.suffices else self._by_field
+        by_value = by_field.get(key.field, {})
         for value in key.values:
             held = by_value.get(value)
             if isinstance(held, _Several):
@@ -74,7 +77,7 @@ class FilterIndex(Generic[F]):
             if not held or held is item:
                 by_value.pop(value, None)
         if not by_value:
-            self._by_field.pop(key.field, None)
+            by_field.pop(key.field, None)
 
     def select(self, events: Sequence[Event], rows: Rows) -> dict[F, list[int]]:
         """Return who may see which of these events: the indexes of the events by item, without :attr:`unfiltered`.
@@ -82,26 +85,32 @@ class FilterIndex(Generic[F]):
         Raises what a filter raises.
         """
         selected: dict[F, list[int]] = {}
-        if not self._by_field and not self._without_key:
+        if not self._by_field and not self._sufficient and not self._without_key:
             return selected
         for index, event in enumerate(events):
-            for item in self._candidates(rows.row(event)):
+            row = rows.row(event)
+            for item in _found(self._sufficient, row):
+                selected.setdefault(item, []).append(index)
+            for item in (*self._without_key, *_found(self._by_field, row)):
                 if item.row_filter is not None and rows.passes(event, item.row_filter):
                     selected.setdefault(item, []).append(index)
         return selected
 
-    def _candidates(self, row: Row) -> Iterator[F]:
-        yield from self._without_key
-        for field, by_value in self._by_field.items():
-            try:
-                value = row.text(field)
-            except RecursionError:  # the call stack is deeper here than when the nesting was checked: none may see it
-                continue
-            held = None if value is None else by_value.get(value)
-            if isinstance(held, _Several):
-                yield from held
-            elif held is not None:
-                yield held
+
+def _found(by_field: Mapping[str, Mapping[str, F | _Several[F]]], row: Row) -> list[F]:
+    """Return the items that have one of the row's values."""
+    found: list[F] = []
+    for field, by_value in by_field.items():
+        try:
+            value = row.text(field)
+        except RecursionError:  # the call stack is deeper here than when the nesting was checked: none may see it
+            continue
+        held = None if value is None else by_value.get(value)
+        if isinstance(held, _Several):
+            found += held
+        elif held is not None:
+            found.append(held)
+    return found
 
 
 class _Several(dict[F, None], Generic[F]):

@@ -170,6 +170,14 @@ class CostTests(DestinationCase):
         self.bring(b'{"user":"nobody","team":"v1"}', b'{"team":"v1"}', b"{}")
         self.assertEqual(self.asked, 1)
 
+    def test_a_key_that_suffices(self) -> None:
+        """The filter is not even called for the event that passes."""
+        peer, other = Peer(), Peer()
+        self.subscribe(peer, request(NAME), ClaimRowFilter({"user": frozenset(["u1", "u2"])}, {}))
+        self.subscribe(other, request(NAME), ClaimRowFilter({"user": frozenset(["u1"])}, {"team": frozenset("t")}))
+        self.bring(b'{"user":"u2"}', b'{"user":"u1","team":"x"}')
+        self.assertEqual((len(peer.bodies), other.bodies, self.asked), (2, [], 1))
+
     def test_the_key_has_the_fewest_values(self) -> None:
         row_filter = ClaimRowFilter({"team": frozenset(VALUES), "user": frozenset("ab")}, {"channel": frozenset("c")})
         key = row_filter.key
