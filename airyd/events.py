@@ -100,7 +100,10 @@ class RowFilter(Protocol):
         ...
 
     def matches(self, row: Row) -> bool:
-        """Return whether the principal receives the event."""
+        """Return whether the principal receives the event.
+
+        It must not raise: the exception would go to the source that delivers the event, and might end its reading.
+        """
         ...
 
 

@@ -1,4 +1,4 @@
-"""One destination: its subscriptions, which wait, have a replay or are in a group, and the watch on its source."""
+"""One destination: the watch on its source, and its subscriptions: each waits, has a replay, or is in a group."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ A = TypeVar("A", bound=AnyAudience)
 
 
 class Destination:
-    """One entry of the catalogue.
+    """One entry of the catalogue, which is the list of all destinations.
 
     :ivar name: such as ``/queue/message``
     :param schedule: called with an audience that must be flushed, and had nothing to flush before

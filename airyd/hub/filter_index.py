@@ -1,4 +1,4 @@
-"""Finds who may see an event by the event's fields, so that an event costs nothing for the row filters of others."""
+"""Finds who may see an event by the event's fields, so that row filters which cannot match cost nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class FilterIndex(Generic[F]):
     """Items by the key of their row filter (``RowFilter.key``): the field that it reads, and each value it lets pass.
 
     An event is looked up once for each field that any filter has as its key; only the filters found there are asked
-    about the rest of the event. A filter without a key is asked about every event.
+    about the rest of the event, unless their key suffices. A filter without a key is asked about every event.
 
     Adding and removing takes time in proportion to the number of values of the filter's key.
 
@@ -103,7 +103,7 @@ def _found(by_field: Mapping[str, Mapping[str, F | _Several[F]]], row: Row) -> l
     for field, by_value in by_field.items():
         try:
             value = row.text(field)
-        except RecursionError:  # the call stack is deeper here than when the nesting was checked: none may see it
+        except RecursionError:  # the stack is deeper here than when the nesting was checked; then no filter matches
             continue
         held = None if value is None else by_value.get(value)
         if isinstance(held, _Several):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from airyd.addresses import read_authority
@@ -43,17 +43,16 @@ class OriginPolicy:
 
     :param allowed: origins such as ``https://app.example.com``, ``https://*.example.com``, ``http://localhost:*``,
         ``file://`` or ``null``, or ``*`` for all; if empty, pages of the host and port that the client connected to
-    :param always: origins that are allowed besides these if ``allowed`` is empty
 
     Raises ``ConfigurationError`` for an invalid origin.
     """
 
-    def __init__(self, allowed: Sequence[str], always: Iterable[str] = ()) -> None:
+    def __init__(self, allowed: Sequence[str]) -> None:
         self._own_host = not allowed
         self._any = ANY in allowed
         listed = [_read_option(text) for text in allowed if text != ANY]
         self._patterns = tuple(each for each in listed if each.host.startswith("*") or each.port == "*")
-        self._exact = frozenset(listed or map(_read_origin, always))
+        self._exact = frozenset(listed)
 
     def allows(self, origin: str | None, host: str) -> bool:
         """Return whether a page of this origin may connect to this ``Host``; programs send no origin and may."""

@@ -1,8 +1,8 @@
 """The reader of all watched streams: it delivers entries by a blocking XREAD, and finds gaps by XINFO.
 
-Two tasks run side by side, each on a connection of its own. One sends XREAD, and XINFO for the streams that had new
-entries, before it delivers them. The other one sends XINFO for all streams every ``COUNTERS_EVERY`` seconds. The rules
-that detect a gap are in ``airyd.sources.redis.stream_position``.
+Two tasks run side by side, each on a connection of its own. One sends XREAD; before it delivers new entries, it sends
+XINFO for their streams. The other one sends XINFO for all streams every ``COUNTERS_EVERY`` seconds. The rules that
+detect a gap are in ``airyd.sources.redis.stream_position``.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ Xread: TypeAlias = dict[bytes, tuple[Stream, Snapshot]]
 class Reader:
     """Reads streams, delivers their entries and reports gaps.
 
-    :param connection: the connection for the blocking XREAD
-    :param commands: the connection for all other commands
+    :param connection: the connection for the blocking XREAD, and for checks between two of them
+    :param commands: the connection for commands while an XREAD blocks
     :param deliver: called with the entries of a reply, an :class:`Entries` per stream
     :param gap: called with a stream and the reason of a gap in it
 
@@ -271,7 +271,10 @@ class Reader:
                 pass
 
     async def _check_counters(self, connection: RedisConnection, is_certain: bool) -> None:
-        """Compare the counters of all streams with what was read."""
+        """Compare the counters of all streams with what was read.
+
+        :param is_certain: whether no entries are in flight, so that a missing one is a gap, and not only suspected
+        """
         streams = list(self._streams.values())
         for each in _chunks(streams, self._keys_at_once):
             asked = [(stream, stream.snapshot()) for stream in each]
