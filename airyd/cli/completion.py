@@ -58,7 +58,7 @@ def _specs(offers: Sequence[Offer], first: Sequence[str]) -> Iterator[str]:
     if first:
         yield "*:argument:_default"
     for offer in offers:
-        text = offer.text.replace("[", r"\[").replace("]", r"\]").replace(":", r"\:")
+        text = offer.text.replace("[", r"\[").replace("]", r"\]")
         for name in offer.names:
             others = " ".join(each for each in offer.names if each != name)
             excluded = f"({others})" if others else ""

@@ -18,8 +18,9 @@ SHELLS = ("bash", "zsh")
 def daemon_offers() -> list[Offer]:
     """Return the daemon's options for completion."""
     offers = [
-        Offer((f"--{option.name}",), option.value, option.brief, option.choices, option.repeatable)
+        Offer((name,), option.value, option.brief, option.choices, option.repeatable)
         for option in OPTIONS.values()
+        for name in (f"--{option.name}", f"--no-{option.name}")[: 2 if option.is_switch else 1]
     ]
     return [*offers, *(Offer((f"--{name}",), "", f"show {shown}") for name, shown in SHOWING.items())]
 

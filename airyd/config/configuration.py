@@ -102,7 +102,7 @@ def _settings(values: Mapping[str, Sequence[Given]]) -> Settings:
 
     def one(name: str) -> Any:
         found = many(name)
-        return found[0] if found else None
+        return found[0] if found else False if OPTIONS[name].is_switch else None
 
     limits = Limits(**{name: one(name.replace("_", "-")) for name, _, _ in LIMITS})
     if limits.body >= limits.frame:

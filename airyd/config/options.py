@@ -114,8 +114,8 @@ _TABLE: Final = (
         CLIENTS,
         "on|off",
         "permessage-deflate for clients that offer it",
-        "on or off: permessage-deflate for clients that offer it. Only what 32 or more clients get alike is "
-        "compressed.",
+        "on or off: permessage-deflate for clients that offer it. Only events that 32 or more clients get at "
+        "the same time are compressed.",
         one_of((ON, OFF)),
         default=ON,
         choices=(ON, OFF),
@@ -210,7 +210,7 @@ _TABLE: Final = (
         "ENDPOINT",
         "where the admin page is; none for nowhere",
         "Endpoint of the admin page (health, metrics, publishing, revoking): on loopback or a unix socket, unless "
-        "--admin-token-file is given; none turns it off.",
+        "--admin-token-file is given; --admin none turns it off.",
         default="tcp:8081:interface=127.0.0.1",
     ),
     Option(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.config.config_file import find_lines
 from airyd.config.configuration import Configuration
-from airyd.config.options import LIMIT, OPTIONS
+from airyd.config.option_values import switch
+from airyd.config.options import LIMIT, OPTIONS, PROCESS, Option
 from airyd.config.settings import Settings
 from airyd.errors import ConfigurationError
 from airyd.events import AIRY_DESTINATIONS
@@ -224,6 +227,37 @@ class ConfigurationTests(SynchronousTestCase):
         error = ConfigurationError("--source memory: unknown parameter 'log-level'.", "log-level")
         said = str(configured.located(error))
         self.assertIn("line 3: [[source]] log-level memory: unknown parameter 'log-level'. The option log-level", said)
+
+    def test_a_switch(self) -> None:
+        """An option without a value on the command line is true or false elsewhere, and any way may win."""
+        self.addCleanup(cast(dict[str, Option], OPTIONS).pop, "try", None)
+        cast(dict[str, Option], OPTIONS)["try"] = Option("try", PROCESS, "", "a test", "A test.", switch)
+        for content, environ, arguments, expected in (
+            ("try = true", {}, (), True),
+            ("try = false", {}, (), False),
+            ("try = true", {"AIRYD_TRY": "off"}, (), False),
+            ("", {"AIRYD_TRY": "Yes"}, (), True),
+            ("try = true", {"AIRYD_TRY": "1"}, (("try", "false"),), False),
+        ):
+            configured = self.configured(content, environ, *arguments)
+            configured.read()
+            self.assertIs(configured.values["try"][0].read(), expected)
+
+    def test_no_secret_in_a_repr(self) -> None:
+        configured = self.configured("source = 'redis://u:sesame@h'")
+        configured.read()
+        self.assertNotIn("sesame", repr(configured.values))
+
+    def test_another_working_directory(self) -> None:
+        """A relative file is found again after the working directory has changed, as it does in a daemon."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        (folder / "a.toml").write_text("workers = 2\n")
+        self.addCleanup(os.chdir, Path.cwd())
+        os.chdir(folder)
+        configured = Configuration((("config", "a.toml"),), {})
+        os.chdir("/")
+        self.assertEqual(configured.read().workers, 2)
 
     def test_read_again(self) -> None:
         """A second reading has the file's new values; the environment and the command line stay as at the start."""
