@@ -64,8 +64,8 @@ class ConfigOptions(CommandOptions):
     summary = "check a configuration file, or show the effective options"
     description = """\
 check reads FILE and all files that it names (keys, passwords, certificates), as
-the start of the daemon does, but opens nothing. Variables AIRYD_... that are
-options do not count. The exit status is 0 if the daemon can serve with FILE.
+the start of the daemon does, but opens no port and no connection. Options in the
+environment are ignored. The exit status is 0 if the daemon can serve with FILE.
 
 show prints the value of each option, and where it comes from: the command line
 that follows, the environment, the configuration file, or the default. Secrets

@@ -230,7 +230,8 @@ class _File:
 
     def _given(self, option: Option, text: str, at: Path) -> Given:
         line = self._line(at)
-        origin = self._path if line is None else f"{self._path}, line {line}"
+        path = self._path if self._path.isprintable() else ascii(self._path)  # it may stand in a comment
+        origin = path if line is None else f"{path}, line {line}"
         return Given(option, text, origin, self._label(at))
 
     def _text(self, value: object, at: Path, option: Option | None = None) -> str:
