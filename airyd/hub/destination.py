@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from twisted.logger import Logger
@@ -17,7 +17,7 @@ from airyd.hub.pacing import GapNotices, NoticeReceiver, TurnQueue, spread_of
 from airyd.hub.replay import ReplayCursor
 from airyd.hub.row_filter import Rows
 from airyd.hub.solo import SoloAudience
-from airyd.interfaces import IEventSource, IStatusSource
+from airyd.interfaces import IChannel, IEventSource, IStatusSource
 from airyd.metrics import Metrics
 from airyd.stomp.message import Framing, message_tail
 
@@ -38,7 +38,10 @@ class Destination:
 
     :ivar name: such as ``/queue/message``
     :param schedule: called with an audience that must be flushed, and had nothing to flush before
+    :param start_timer: called with this destination, the first event of a batch that audiences get, and the time
 
+    :ivar quiet_since: when the last event came, or since when the source watches if none has come, in seconds of the
+        reactor; None while it does not watch
     :ivar rows: applies row filters, each once per event
     :ivar turns: lets one replay send in each turn of the reactor; all destinations share it
     :ivar gap_notices: sends the notices of this destination's gaps
@@ -53,11 +56,13 @@ class Destination:
         "_replay_index",
         "_replays",
         "_schedule",
+        "_start_timer",
         "_waiting",
         "_watch",
         "gap_notices",
         "metrics",
         "name",
+        "quiet_since",
         "rows",
         "source",
         "status",
@@ -72,6 +77,7 @@ class Destination:
         metrics: Metrics,
         gap_notices: GapNotices,
         schedule: Callable[[AnyAudience], None],
+        start_timer: Callable[[Destination, str, float], None],
     ) -> None:
         self.name = name
         self.source = source
@@ -80,7 +86,9 @@ class Destination:
         self.rows = Rows()
         self.gap_notices = gap_notices
         self.status: IStatusSource | None = None
+        self.quiet_since: float | None = None
         self._schedule = schedule
+        self._start_timer = start_timer
         self._watch = Watch(name, source, self._watched, self._refused)
         # In order of arrival. Taking the first entry of a dict would scan all entries removed before it, each time.
         self._waiting: OrderedDict[DestinationSubscription, None] = OrderedDict()
@@ -110,6 +118,7 @@ class Destination:
         before = self._watch.position
         if before is None:  # after unwatch(), the source may still deliver events that were in flight
             return
+        self.quiet_since = now = self.turns.clock.seconds()
         if self.gap_notices.held is not None:
             self.gap_notices.held += events
             return
@@ -119,21 +128,25 @@ class Destination:
             audiences = self._audience_index.select(events, rows)
             replays = self._replay_index.select(events, rows)
             if audiences or self._audience_index.unfiltered:
-                self._append(audiences, [message_tail(event) for event in events])
+                self._append(audiences, [message_tail(event) for event in events], now)
+                self._start_timer(self, events[0].id, now)
             for replay in tuple(self._replay_index.unfiltered):
                 replay.feed(events, before)
             for replay, indexes in replays.items():
                 replay.feed([events[index] for index in indexes], before)
 
-    def _append(self, selected: Mapping[AnyAudience, Sequence[int]], tails: Sequence[bytes]) -> None:
+    def _append(self, selected: Mapping[AnyAudience, Sequence[int]], tails: Sequence[bytes], now: float) -> None:
         """Let the audiences send these events at the next flush; ``selected`` holds indexes of them."""
-        now = self.turns.clock.seconds()
         for audience in self._audience_index.unfiltered:
             if audience.append(tails, now):
                 self._schedule(audience)
         for audience, indexes in selected.items():
             if audience.append([tails[index] for index in indexes], now):
                 self._schedule(audience)
+
+    def catching_up(self) -> Iterator[IChannel]:
+        """Yield the connections of the subscriptions that are behind the feed."""
+        return (subscription.channel for subscription, replay in self._replays.items() if replay.is_behind)
 
     def gap(self) -> None:
         """Renew the watch after a gap; end the connections of clients that can't be notified.
@@ -168,6 +181,8 @@ class Destination:
         if subscription.group is not None:
             self._leave_group(subscription, subscription.group)
         self._watch.release()
+        if self.position is None:
+            self.quiet_since = None
         self.gap_notices.forget(subscription, is_last=self.position is None)
 
     def attach(self, subscription: DestinationSubscription, replay: ReplayCursor, row_filter: RowFilter | None) -> None:
@@ -225,6 +240,8 @@ class Destination:
         return audience
 
     def _watched(self, since: str | None) -> None:
+        if self.quiet_since is None:
+            self.quiet_since = self.turns.clock.seconds()
         if since is not None:
             self.gap_notices.announce(self._grouped, since)
         if self._is_starting:
