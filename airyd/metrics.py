@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import InitVar, dataclass, field, fields
 from importlib.metadata import version
+from itertools import product
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -26,7 +27,7 @@ from prometheus_client.core import (
 )
 
 from airyd import __version__
-from airyd.errors import Fault, LoginFault
+from airyd.errors import Fault, LoginFault, PayloadFault
 from airyd.histogram import Histogram
 from airyd.stomp.spec import Command
 
@@ -54,6 +55,7 @@ _VERSIONS: Final = {
 _FAULTS = tuple(fault.kind for fault in Fault)
 _CLOSES = (CLOSED_NORMALLY, CLOSED_BY_CLIENT, CLOSED_LOST, CLOSED_WEBSOCKET, CLOSED_REFUSED, *_FAULTS)
 _LOGIN_FAULTS = tuple(fault.value for fault in LoginFault)
+_PAYLOAD_FAULTS = tuple(fault.value for fault in PayloadFault)
 _ORIGINS = (ORIGIN_SEND, ORIGIN_ADMIN, ORIGIN_SOURCE)
 _OUTCOMES = (REPLAY_RECOVERED, REPLAY_UNRECOVERED, REPLAY_LOST)
 
@@ -63,10 +65,10 @@ def _gauge(name: str, help_text: str, *labels: str) -> Any:
     return _field(GaugeMetricFamily, name, help_text, labels, ())
 
 
-def _counter(name: str, help_text: str, *labels: str, known: Iterable[str] = ()) -> Any:
+def _counter(name: str, help_text: str, *labels: str, known: Iterable[str | tuple[str, ...]] = ()) -> Any:
     """Make a counter field of :class:`Metrics`.
 
-    :param known: the values of its label that are exported as 0 from the start
+    :param known: the keys that are exported as 0 from the start, so that ``increase()`` sees the first
     """
     return _field(CounterMetricFamily, name, help_text, labels, known)
 
@@ -89,10 +91,13 @@ def _asked(name: str, help_text: str, *labels: str, combine: Callable[..., float
     return field(default=None, metadata={**metadata, "combine": combine})
 
 
-def _field(family: type[Metric], name: str, help_text: str, labels: tuple[str, ...], known: Iterable[str]) -> Any:
+def _field(
+    family: type[Metric], name: str, help_text: str, labels: tuple[str, ...], known: Iterable[str | tuple[str, ...]]
+) -> Any:
+    keys = tuple(known)
     metadata = {"family": family, "name": f"airyd_{name}", "help": help_text, "labels": labels}
     if labels:
-        return field(default_factory=lambda: Counter(dict.fromkeys(known, 0)), metadata=metadata)
+        return field(default_factory=lambda: Counter(dict.fromkeys(keys, 0)), metadata=metadata)
     return field(default=0, metadata=metadata)
 
 
@@ -192,7 +197,11 @@ class Metrics:
     refreshes: int = _counter("logins_refreshed", "Tokens that replaced an earlier token on an open connection.")
     events_in: Counter[str] = _counter("events_received", "Events received from the source.", "destination")
     payloads_refused: Counter[tuple[str, str]] = _counter(
-        "payloads_refused", "Event bodies that broke the payload rules, by origin and rule.", "origin", "kind"
+        "payloads_refused",
+        "Event bodies that broke the payload rules, by origin and rule.",
+        "origin",
+        "kind",
+        known=product(_ORIGINS, _PAYLOAD_FAULTS),
     )
     published: Counter[str] = _counter(
         "events_published", "Published events that the source accepted, by origin.", "origin", known=_ORIGINS
@@ -245,6 +254,7 @@ class WorkersMetrics:
     """The metrics of the parent of several workers; it also exports the sums of the workers' :class:`Metrics`."""
 
     workers: int = _gauge("workers", "Worker processes that accept clients.")
+    configured: int = _gauge("workers_configured", "Worker processes that there should be (--workers).")
     restarts: int = _counter("worker_restarts", "Times that a worker was restarted after its process had ended.")
     hangs: int = _counter("worker_hangs", "Times that a worker was killed because it did not answer.")
 

@@ -66,7 +66,7 @@ class Parent(Service):
         if self._admin_endpoint:
             ends = certificate_ends([self._admin_endpoint])
             self._metrics.certificate_end = lambda: ends
-        self._workers_metrics = WorkersMetrics()
+        self._workers_metrics = WorkersMetrics(configured=settings.workers)
         self.registry = make_registry(self._metrics)
         self.registry.register(self._workers_metrics)
         self._aggregator = MetricsAggregator()
