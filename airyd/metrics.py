@@ -198,7 +198,7 @@ class Metrics:
     events_in: Counter[str] = _counter("events_received", "Events received from the source.", "destination")
     payloads_refused: Counter[tuple[str, str]] = _counter(
         "payloads_refused",
-        "Event bodies that broke the payload rules, by origin and rule.",
+        "Event bodies that broke the payload rules, by origin (send, admin or source) and rule.",
         "origin",
         "kind",
         known=product(_ORIGINS, _PAYLOAD_FAULTS),

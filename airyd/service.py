@@ -37,7 +37,7 @@ from airyd.interfaces import (
     SourceContext,
 )
 from airyd.limits import CLOSE_PATIENCE, LIMITS, SPREAD_AT_MOST, SPREAD_PER_CLIENT
-from airyd.listening.endpoints import ListeningEndpoint, check_distinct, read_text, url_of
+from airyd.listening.endpoints import ListeningEndpoint, check_distinct, url_of
 from airyd.metrics import ORIGIN_ADMIN, Metrics, make_registry
 from airyd.runtime.reactor_lag import ReactorLag
 from airyd.sources.routing import combine, extend_routes, make_routes
@@ -101,9 +101,13 @@ class Airyd(Service):
         self._endpoints = [ListeningEndpoint.read("--listen", text, sockets or reactor) for text in settings.listen]
         for endpoint in self._endpoints:
             if not (self._authenticator.public or endpoint.text.is_loopback):
+                advice = (
+                    "with --auth anonymous, anybody could connect there; listen on loopback, or give"
+                    if endpoint.text.decides_access
+                    else "airyd cannot know who connects there, and --auth anonymous accepts anybody; give"
+                )
                 raise ConfigurationError(
-                    f"--listen {endpoint.description}: with --auth anonymous, anybody could connect there; "
-                    "listen on loopback, or give --auth anonymous:public if you want that"
+                    f"--listen {endpoint.description}: {advice} --auth anonymous:public if you want that"
                 )
         self._admin_endpoint = (
             settings.admin and not sockets and ListeningEndpoint.read("--admin", settings.admin, reactor)
@@ -111,7 +115,7 @@ class Airyd(Service):
         self._all_endpoints = [*self._endpoints, *([self._admin_endpoint] if self._admin_endpoint else [])]
         check_distinct(self._all_endpoints)
         self._admin_token = None if sockets else read_admin_token(settings.admin_token_file)
-        origins = OriginPolicy(settings.origins, always=_page_origins(settings.admin))
+        origins = OriginPolicy(settings.origins)
         for each in settings.origins:
             if self._authenticator.cookies and each.lower() in ANYBODYS:
                 raise ConfigurationError(
@@ -316,12 +320,3 @@ def config_labels(settings: Settings) -> dict[str, str]:
 
 def _words(words: Iterable[str]) -> str:
     return ",".join(sorted(set(words)))
-
-
-def _page_origins(admin: str | None) -> list[str]:
-    """Return the origins that a browser on this machine may send for the admin page."""
-    text = None if admin is None else read_text("--admin", admin)
-    if text is None or text.port is None:
-        return []
-    scheme = "https" if text.is_tls else "http"
-    return [f"{scheme}://{host}:{text.port}" for host in ("127.0.0.1", "localhost", "[::1]")]
