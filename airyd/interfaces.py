@@ -184,7 +184,7 @@ class SourceContext(NamedTuple):
     :ivar destinations: the destinations that this source serves; ``extend`` adds more
     :ivar body_limit: largest body of an event, in bytes
     :ivar environ: the process' environment
-    :ivar round_trip: called with the seconds of each round trip to a server, for the metrics
+    :ivar round_trip: called by sources that use Redis, with the seconds of each round trip, for the metrics
     """
 
     reactor: IReactorCore
