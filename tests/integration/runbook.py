@@ -59,7 +59,7 @@ def _run(line: str, log: str, replaced: Mapping[str, str]) -> str:
     with tempfile.NamedTemporaryFile("w") as file:
         file.write(log)
         file.flush()
-        line = re.sub(r"journalctl -u airyd\b", f"cat {file.name}", line)
+        line = re.sub(r"journalctl -u airyd --since -1h", f"cat {file.name}", line)
         for word, value in replaced.items():
             line = line.replace(word, value)
         done = subprocess.run(
