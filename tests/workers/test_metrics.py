@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -84,6 +86,12 @@ class AggregatorTests(SynchronousTestCase):
             self.assertEqual(self.value("airyd_fanout_seconds_bucket", le="+Inf"), 2)
             self.assertEqual(self.value("airyd_fanout_seconds_count"), 2)
             self.assertEqual(self.value("airyd_fanout_seconds_sum"), 3)
+            registry = CollectorRegistry()
+            registry.register(self.sums)
+            self.assertIn(
+                "airyd_fanout_seconds",
+                {each.name for each in parse_openmetrics(generate_openmetrics(registry).decode())},
+            )
             self.sums.process_ended("worker-1")
 
     def test_the_worst_of_all(self) -> None:
