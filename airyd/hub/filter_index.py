@@ -43,11 +43,12 @@ class FilterIndex(Generic[F]):
     :ivar unfiltered: the item without a filter
     """
 
-    __slots__ = ("_by_field", "_sufficient", "_without_key", "unfiltered")
+    __slots__ = ("_by_field", "_sufficient", "_without_key", "_without_values", "unfiltered")
 
     def __init__(self) -> None:
         self.unfiltered: F | None = None
         self._without_key: dict[RowFilter, F] = {}
+        self._without_values: dict[RowFilter, F] = {}
         # Nearly all values belong to one item; a dict for each of them would take 200 bytes more.
         self._by_field: dict[str, dict[str, F | _Several[F]]] = {}
         self._sufficient: dict[str, dict[str, F | _Several[F]]] = {}  # those whose key suffices
@@ -59,15 +60,16 @@ class FilterIndex(Generic[F]):
         several = [item for each in held if isinstance(each, _Several) for item in each.values()]
         single = [each for each in held if not isinstance(each, _Several)]
         unfiltered = [] if self.unfiltered is None else [self.unfiltered]
-        return iter(dict.fromkeys([*unfiltered, *self._without_key.values(), *several, *single]))
+        others = (*self._without_key.values(), *self._without_values.values())
+        return iter(dict.fromkeys([*unfiltered, *others, *several, *single]))
 
     def get(self, row_filter: RowFilter | None) -> F | None:
         """Return the item with a filter that is equal to this one; None if there is none."""
         if row_filter is None:
             return self.unfiltered
-        key = _key(row_filter)
-        if key is None:
-            return self._without_key.get(row_filter)
+        key = row_filter.key
+        if key is None or not key.values:
+            return self._list(key).get(row_filter)
         held = self._table(key).get(key.field, {}).get(next(iter(key.values)))
         if isinstance(held, _Several):
             return held.get(row_filter)
@@ -79,9 +81,9 @@ class FilterIndex(Generic[F]):
         if row_filter is None:
             self.unfiltered = item
             return
-        key = _key(row_filter)
-        if key is None:
-            self._without_key[row_filter] = item
+        key = row_filter.key
+        if key is None or not key.values:
+            self._list(key)[row_filter] = item
             return
         by_value = self._table(key).setdefault(key.field, {})
         for value in key.values:
@@ -99,17 +101,19 @@ class FilterIndex(Generic[F]):
         if row_filter is None:
             self.unfiltered = None
             return
-        key = _key(row_filter)
-        if key is None:
-            del self._without_key[row_filter]
+        key = row_filter.key
+        if key is None or not key.values:
+            del self._list(key)[row_filter]
             return
         table = self._table(key)
         by_value = table[key.field]
         for value in key.values:
-            held = by_value[value]
+            held = by_value.get(value)  # None if the key of a plugin's filter repeats a value
             if isinstance(held, _Several):
-                del held[row_filter]
-            if not isinstance(held, _Several) or not held:
+                held.pop(row_filter, None)
+                if not held:
+                    del by_value[value]
+            elif held is item:
                 del by_value[value]
         if not by_value:
             del table[key.field]
@@ -133,7 +137,12 @@ class FilterIndex(Generic[F]):
                     continue
                 if passes:
                     selected.setdefault(item, []).append(index)
+        for item in broken:  # it must not get the events after the one that failed: it would resume after them
+            selected.pop(item, None)
         return Selection(selected, broken)
+
+    def _list(self, key: FilterKey | None) -> dict[RowFilter, F]:
+        return self._without_key if key is None else self._without_values
 
     def _table(self, key: FilterKey) -> dict[str, dict[str, F | _Several[F]]]:
         return self._sufficient if key.suffices else self._by_field
@@ -143,12 +152,6 @@ class _Several(dict[RowFilter, F], Generic[F]):
     """The items of one value by their filter; a type of its own tells them from a single item."""
 
     __slots__ = ()
-
-
-def _key(row_filter: RowFilter) -> FilterKey | None:
-    """Return the key of a filter; None also for a key without values, under which nothing would be found again."""
-    key = row_filter.key
-    return key if key is not None and key.values else None
 
 
 def _found(by_field: Mapping[str, Mapping[str, F | _Several[F]]], row: Row) -> list[F]:

@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 from airyd.auth.jwt.row_claims import ClaimRowFilter
 from airyd.errors import Fault
-from airyd.events import Event, RowFilter, message_id
+from airyd.events import Event, FilterKey, Row, RowFilter, message_id
 from airyd.hub.destination import AnyAudience
 from airyd.hub.filter_index import FilterIndex
 from airyd.hub.row_filter import LazyRow, Rows
@@ -177,6 +177,22 @@ class CostTests(DestinationCase):
         self.bring(b'{"user":"u2"}', b'{"user":"u1","team":"x"}')
         self.assertEqual((len(peer.bodies), other.bodies, self.asked), (2, [], 1))
 
+    def test_a_key_without_values(self) -> None:
+        """Nothing passes, so the filter is not called: many users may have no channel yet."""
+        peers = [Peer() for _ in range(4)]
+        for number, peer in enumerate(peers):
+            row_filter = ClaimRowFilter({"channel": frozenset(), "user": frozenset([f"u{number}"])}, {})
+            ack = (AckMode.AUTO, AckMode.CLIENT)[number % 2]
+            self.subscribe(peer, request(NAME, ack=ack), row_filter)
+        self.bring(b'{"user":"u1","channel":"c"}', b'{"user":"u1"}')
+        self.assertEqual(([peer.bodies for peer in peers], self.asked), ([[]] * 4, 0))
+        peers[0].subscriptions[0].apply_filter(ClaimRowFilter({"user": frozenset(["u1"])}, {}))
+        self.bring(b'{"user":"u1"}')
+        self.assertEqual([len(peer.bodies) for peer in peers], [1, 0, 0, 0])
+        for peer in peers:
+            peer.leave()
+        self.assertEqual([*self.destination._audiences, *self.destination._replay_groups], [])
+
     def test_the_key_has_the_fewest_values(self) -> None:
         row_filter = ClaimRowFilter({"team": frozenset(VALUES), "user": frozenset("ab")}, {"channel": frozenset("c")})
         key = row_filter.key
@@ -192,6 +208,40 @@ class CostTests(DestinationCase):
         deep = b'{"user":"a","x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
         self.bring(deep)
         self.assertEqual((peer.bodies, other.bodies), ([], [deep]))
+
+
+class Repeating:
+    """A plugin's filter whose key repeats a value."""
+
+    key = FilterKey("user", ["a", "b", "a"])
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def matches(self, row: Row) -> bool:
+        """See ``RowFilter``."""
+        return row.text("user") in self.key.values
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Repeating) and other._number == self._number
+
+    def __hash__(self) -> int:
+        return hash(self._number)
+
+
+class PluginTests(DestinationCase):
+    """Filters that a plugin may have."""
+
+    def test_a_key_that_repeats_a_value(self) -> None:
+        self.twin.prompt = Prompt(watch=True)
+        peers = [Peer(), Peer(), Peer()]
+        for number, peer in enumerate(peers):
+            self.subscribe(peer, request(NAME), Repeating(number // 2))
+        self.bring(b'{"user":"a"}', b'{"user":"b"}', b'{"user":"c"}')
+        self.assertEqual([len(peer.bodies) for peer in peers], [2, 2, 2])
+        for peer in peers:
+            peer.leave()
+        self.assertEqual((list(self.destination._audiences), self.twin.watched), ([], set()))
 
 
 FIRST, SECOND = b'{"user":"me","n":1}', b'{"user":"me","n":2}'
