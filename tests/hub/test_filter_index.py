@@ -129,6 +129,7 @@ class AgainstPlainScanTests(Model):
                 peer.leave()
             self.filters.clear()
             self.wanted.clear()
+            self.clock.advance(0)  # filters with many values leave the index in the next turn
             left = [*self.destination._audiences, *self.destination._replay_groups]
             self.assertEqual((left, self.twin.watched), ([], set()))
 
@@ -244,6 +245,63 @@ class PluginTests(DestinationCase):
         self.assertEqual((list(self.destination._audiences), self.twin.watched), ([], set()))
 
 
+class ManyValuesTests(DestinationCase):
+    """A filter with many values that comes and goes in one turn of the reactor is added to the index once."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.twin.prompt = Prompt(watch=True)
+        self.row_filter = ClaimRowFilter({"user": frozenset(f"u{number}" for number in range(2000))}, {})
+        self.added = 0
+        add = FilterIndex.add
+
+        def count(index: FilterIndex[AnyAudience], item: AnyAudience) -> None:
+            self.added += 1
+            add(index, item)
+
+        self.patch(FilterIndex, "add", count)
+
+    def publish(self, number: int) -> None:
+        """Publish an event that the filter lets pass; it stays pending."""
+        event = self.twin.append(NAME, b'{"user":"u%d"}' % number)
+        self.twin.cursor[NAME] += 1
+        self.destination.deliver([event])
+
+    def test_subscribed_again_and_again(self) -> None:
+        """Each subscription gets the events of its own time."""
+        for ack in (AckMode.AUTO, AckMode.CLIENT):
+            peers = []
+            for number in range(20):
+                peers.append(Peer())
+                self.subscribe(peers[-1], request(NAME, ack=ack), self.row_filter)
+                self.publish(number)
+                peers[-1].subscriptions[0].flush()
+                if number < 19:
+                    peers[-1].leave()
+                    self.publish(1999)
+            self.flush()
+            self.assertEqual([peer.bodies for peer in peers], [[b'{"user":"u%d"}' % number] for number in range(20)])
+            peers[-1].leave()
+        self.assertEqual(self.added, 2)
+        self.clock.advance(0)
+        self.assertEqual([*self.destination._audiences, *self.destination._replay_groups], [])
+
+    def test_members_again_by_the_next_turn(self) -> None:
+        """It stays, also if it has become that of several."""
+        first, second, third = Peer(), Peer(), Peer()
+        self.subscribe(first, None, self.row_filter)
+        first.leave()
+        self.subscribe(second, request(NAME, "other"), self.row_filter)
+        self.subscribe(third, None, self.row_filter)
+        self.clock.advance(0)
+        self.bring(b'{"user":"u7"}')
+        self.assertEqual([len(peer.bodies) for peer in (first, second, third)], [0, 1, 1])
+        second.leave()
+        third.leave()
+        self.clock.advance(0)
+        self.assertEqual((list(self.destination._audiences), self.clock.getDelayedCalls()), ([], []))
+
+
 FIRST, SECOND = b'{"user":"me","n":1}', b'{"user":"me","n":2}'
 
 
@@ -308,7 +366,7 @@ class IndexTests(DestinationCase):
 
     def test_equal_values_of_several_filters(self) -> None:
         self.twin.prompt = Prompt(watch=True)
-        index: FilterIndex[AnyAudience] = FilterIndex()
+        index: FilterIndex[AnyAudience] = FilterIndex(self.clock)
         for number in range(3):
             row_filter = ClaimRowFilter({"user": frozenset([f"u{number}", "all"])}, {})
             self.subscribe(Peer(), request(NAME), row_filter)
