@@ -276,12 +276,11 @@ class Client:
         login = self._authenticate(credentials_of(request, self.channel.peer))
         if isinstance(login, Deferred):
             return login.addCallback(self._refreshed, request)
-        self._refreshed(login, request)
-        return None
+        return self._refreshed(login, request)
 
-    def _refreshed(self, principal: IPrincipal, request: requests.Refresh) -> None:
+    def _refreshed(self, principal: IPrincipal, request: requests.Refresh) -> Deferred[None] | None:
         if self.is_over or self._principal is None:
-            return
+            return None
         check_subject(self._principal, principal, self._context.metrics, self.channel.peer)
         # The client is notified once for each expiry, also if it sends the same token again.
         self._is_warned = self._is_warned and principal.expires == self._principal.expires
@@ -295,6 +294,8 @@ class Client:
         if not self.is_over and self._disconnect is None:  # else the timer is that of the DISCONNECT
             self._timer.cancel()
             self._check_time()
+        # The client's next token waits: a chunk of bytes may have hundreds, each for hundreds of subscriptions.
+        return self._context.wheel.next_turn()
 
     def _may_send(self, request: requests.Send) -> None:
         name, principal = request.destination, self._principal

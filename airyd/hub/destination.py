@@ -119,8 +119,8 @@ class Destination:
         self._waiting: OrderedDict[DestinationSubscription, None] = OrderedDict()
         self._is_starting = False
         self._replays: dict[DestinationSubscription, ReplayCursor] = {}
-        self._replay_groups: FilterIndex[ReplayGroup] = FilterIndex()
-        self._audiences: FilterIndex[AnyAudience] = FilterIndex()
+        self._replay_groups: FilterIndex[ReplayGroup] = FilterIndex(turns.clock)
+        self._audiences: FilterIndex[AnyAudience] = FilterIndex(turns.clock)
         self._counter = Counter(name, metrics)
 
     @property
@@ -247,6 +247,9 @@ class Destination:
             audience = Audience(row_filter, self._counter)
             self._audiences.add(audience)
         elif isinstance(audience, SoloAudience):
+            if audience.member is None:
+                audience.join(subscription, framing, head)
+                return
             audience = self._share(audience)
         audience.join(subscription, framing, head)
 
@@ -265,8 +268,7 @@ class Destination:
     def _share(self, solo: SoloAudience[DestinationSubscription]) -> Audience[DestinationSubscription]:
         """Replace the audience of a single member with one that others can join."""
         audience = Audience[DestinationSubscription](solo.row_filter, self._counter)
-        self._audiences.discard(solo)
-        self._audiences.add(audience)
+        self._audiences.replace(solo, audience)
         pending = solo.take_pending()
         for member in solo.members:
             solo.leave(member)

@@ -411,7 +411,11 @@ class ReplayCursor:
             self.proceed()
             return
         else:
+            # The history may have been ahead of the feed, which then still delivers events that were replayed already.
+            last, order = self._last, self._source.order
             self.go_live(self._target.position)
+            if order(self._destination, last) > self._key:
+                self.go_live(last)
         self._join_if_level()
 
     def _unreadable(self, failure: Failure) -> None:

@@ -228,6 +228,16 @@ class CatchUpTests(ReplayCase):
         self.assert_said("gap", "join")
         self.assertEqual(self.metrics.replays[REPLAY_LOST], 1)
 
+    def test_history_goes_that_was_ahead_of_the_feed(self) -> None:
+        """The feed still delivers what was replayed already: that is not sent again."""
+        made = self.lose_history()
+        self.answer()
+        self.assert_said("gap")
+        self.feed(made, REPLAY_PAGE - 1)
+        self.assert_said()
+        self.feed(made, 3)
+        self.assert_said(REPLAY_PAGE + 1, REPLAY_PAGE + 2, "join")
+
     def test_history_goes_while_it_is_read_and_nobody_can_be_told(self) -> None:
         made = self.lose_history()
         self.subscription.on_gap = made.end
