@@ -87,6 +87,9 @@ class Peer:
         """Record the ids."""
         self.settled_ids += message_ids
 
+    def count_events(self, count: int) -> None:
+        """Do nothing."""
+
     def fail(self, error: StompError) -> None:
         """Record the fault, and end all subscriptions."""
         if not self.faults:

@@ -256,7 +256,7 @@ class RefusalTests(ServiceTestCase):
             "haproxy:tcp:8080:interface=127.0.0.1",
         ):
             for auth in ("anonymous", "anonymous:send"):
-                said = self.refusal(f"--listen={listen}", f"--auth={auth}")
+                said = self.refusal(f"--listen={listen}", f"--auth={auth}", "--trust-proxy=127.0.0.1")
                 self.assertIn(f"--listen {listen}", said)
                 self.assertIn("anonymous:public", said)
 

@@ -31,11 +31,13 @@ from airyd.errors import ConfigurationError
 from airyd.events import AIRY_DESTINATIONS
 from airyd.limits import LIMITS, PING_INTERVAL, Limits
 from airyd.revocation import TOKEN_MAX_AGE
-from airyd.runtime.logs import DEFAULT_LEVEL, LEVELS
+from airyd.runtime.log_format import FORMATS, JSON, TEXT
+from airyd.runtime.log_levels import DEFAULT_LEVEL, log_levels
 from airyd.runtime.twistd_files import check_twistd_files
 from airyd.sources import describe_sources
 from airyd.spelling import did_you_mean
 from airyd.stomp.spec import HeartBeat
+from airyd.trusted_proxies import PROXY_HEADERS, X_FORWARDED_FOR, read_trusted
 
 DEFAULT_LISTEN: Final = "tcp:8080:interface=127.0.0.1"
 DEFAULT_PATH: Final = "/ws.communication"
@@ -50,7 +52,16 @@ OFF: Final = "off"
 #: The readers of those limits that have bounds of their own.
 _LIMIT_READERS: Final = {"token-size": token_size}
 #: Options that may be given more than once; their help says "repeatable".
-REPEATABLE: Final = ("listen", "path", "source", "auth", "destination", "origin", "user-destinations")
+REPEATABLE: Final = (
+    "listen",
+    "path",
+    "source",
+    "auth",
+    "destination",
+    "origin",
+    "user-destinations",
+    "trust-proxy",
+)
 #: Options of earlier releases, and what users should do instead.
 REMOVED: Final = {"websocket": "airyd has one WebSocket implementation; leave the option out"}
 
@@ -123,14 +134,37 @@ class Options(usage.Options):
             "log-level",
             None,
             DEFAULT_LEVEL,
-            "Lowest level that is logged: debug, info, warn or error. Lines that clients can cause (a refusal, an "
-            "ERROR) are limited to one a minute of each kind, except at debug.",
-            naming("log-level", one_of(LEVELS)),
+            "Lowest level that is logged: debug, info, warn or error. Other levels for parts of airyd may follow, such "
+            "as info,airyd.sources=debug. Lines that clients can cause (a refusal, an ERROR) are limited to one a "
+            "minute of each kind, at debug and for all other lines to 1000.",
+            naming("log-level", log_levels),
+        ],
+        [
+            "log-format",
+            None,
+            TEXT,
+            "text, or json: one JSON object a line, with time, level, event, namespace and the fields of the event.",
+            naming("log-format", one_of(FORMATS)),
+        ],
+        [
+            "proxy-header",
+            None,
+            X_FORWARDED_FOR,
+            "Header in which the proxies of --trust-proxy pass on the client's address: x-forwarded-for or forwarded.",
+            naming("proxy-header", one_of(PROXY_HEADERS)),
         ],
         *(
             [option, None, default, f"Limit: {text}.", naming(option, _LIMIT_READERS.get(option, positive))]
             for option, default, text in ((name.replace("_", "-"), default, text) for name, default, text in LIMITS)
         ),
+    ]
+
+    optFlags: Sequence[Sequence[Any]] = [
+        [
+            "log-connections",
+            None,
+            "Log each client's connect, login and disconnect at the level info; without this, at debug.",
+        ],
     ]
 
     settings: Settings
@@ -148,6 +182,7 @@ class Options(usage.Options):
         self._user_destinations: dict[str, str] = {}
         self._destinations_file: str | None = None
         self._origins: list[str] = []
+        self._trusted_proxies: list[str] = []
 
     def opt_listen(self, endpoint: str) -> None:
         """Twisted endpoint to serve the WebSocket on; repeatable. [default: tcp:8080:interface=127.0.0.1]"""
@@ -199,6 +234,12 @@ class Options(usage.Options):
         [default: the host that the client connected to]
         """
         self._origins.append(origin)
+
+    def opt_trust_proxy(self, network: str) -> None:
+        """Network or address of a proxy that may pass on its clients' addresses, such as 10.0.0.0/8; unix means all
+        proxies that connect to a unix socket; repeatable.
+        """
+        self._trusted_proxies.append(naming("trust-proxy", read_trusted)(network))
 
     def opt_help_sources(self) -> NoReturn:
         """Describe the event sources and exit."""
@@ -254,9 +295,20 @@ class Options(usage.Options):
             workers=self["workers"],
             token_max_age=self["token-max-age"],
             log_level=self["log-level"],
+            log_format=self["log-format"],
+            log_connections=bool(self["log-connections"]),
+            trust_proxy=tuple(self._trusted_proxies),
+            proxy_header=self["proxy-header"],
         )
         if self.parent is not None:
+            self._check_log_format(self.parent)
             check_twistd_files(self.parent)
+
+    def _check_log_format(self, twistd: usage.Options) -> None:
+        """Raise ``UsageError`` if twistd writes a log whose format airyd can't choose."""
+        for option in ("syslog", "logger"):
+            if self["log-format"] == JSON and twistd[option]:
+                raise usage.UsageError(f"--log-format {JSON}: not with twistd's --{option}, which has its own format")
 
     def _checked_destinations(self) -> list[str]:
         """Return Airy's destinations and those of ``--destination``, which must not be user destinations."""

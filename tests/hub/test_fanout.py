@@ -34,6 +34,11 @@ class Member:
         self.group: MemberGroup | None = None
         self.recipients: Recipients[Member] | None = None
         self.index = 0
+        self.events = 0
+
+    def count_events(self, count: int) -> None:
+        """See ``airyd.hub.fanout.Member``."""
+        self.events += count
 
 
 class Leaver(Idle):
