@@ -11,6 +11,8 @@ from airyd.interfaces import IPrincipal
 
 #: The namespace of these lines.
 CONNECTIONS: Final = "airyd.connections"
+#: Not an attribute of the class, which would replace the namespace.
+_log: Final = Logger(namespace=CONNECTIONS)
 #: Characters of a user's name in a line.
 _LONGEST: Final = 200
 
@@ -44,8 +46,6 @@ class ConnectionLog:
     :ivar level: may be changed; it holds for connections that are opened later
     """
 
-    _log = Logger(namespace=CONNECTIONS)
-
     def __init__(self, level: LogLevel | None, seconds: Callable[[], float]) -> None:
         self.level = level
         self._seconds = seconds
@@ -54,29 +54,30 @@ class ConnectionLog:
         """Log that a client has opened a WebSocket; return the record of the connection, or None if it has none."""
         if self.level is None:
             return None
-        self._log.emit(self.level, "{peer} connected", peer=peer)
+        _log.emit(self.level, "{peer} connected", peer=peer)
         return ConnectionRecord(self._seconds())
 
     def logged_in(self, record: ConnectionRecord, peer: str, principal: IPrincipal) -> None:
         """Log that the client has logged in."""
         name = str(principal.name)
         record.subject = "".join(each if each.isprintable() else "?" for each in name[:_LONGEST])
-        self._log.emit(self.level or LogLevel.debug, "{peer} logged in as {subject}", peer=peer, subject=record.subject)
+        _log.emit(self.level or LogLevel.debug, "{peer} logged in as {subject}", peer=peer, subject=record.subject)
 
     def closed(self, record: ConnectionRecord, peer: str, reason: str) -> None:
         """Log that the connection has ended.
 
         :param reason: a kind of ``airyd.metrics.Metrics.connections_closed``
         """
-        has_bytes = record.sent is not None
-        self._log.emit(
+        counted = {} if record.sent is None else {"sent": record.sent, "received": record.received}
+        _log.emit(
             self.level or LogLevel.debug,
-            "{peer} disconnected: {reason}, after {seconds} s, {events} events"
-            + (", {sent} bytes sent, {received} received" if has_bytes else ""),
+            "{peer} disconnected: {reason}, after {seconds} s, {events} events, {sent} bytes sent, {received} received"
+            if counted
+            else "{peer} disconnected: {reason}, after {seconds} s, {events} events",
             peer=peer,
             subject=record.subject,
             reason=reason,
             seconds=round(self._seconds() - record.opened_at, 3),
             events=record.events,
-            **({"sent": record.sent, "received": record.received} if has_bytes else {}),
+            **counted,
         )
