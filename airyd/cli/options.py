@@ -259,7 +259,7 @@ goes to the admin page of one server, or to the Redis that all servers read
         parser.option("--source", metavar="URL", help=text)
         _add_token_file(parser, "the admin page's token", "AIRYD_ADMIN_TOKEN")
         _add_ca_file(parser, "https")
-        text = "with --source: the longest lifetime of a token [default: 86400]"
+        text = "with --source: the --token-max-age of the servers [default: 86400]"
         parser.option("--token-max-age", metavar="SECONDS", type=_token_max_age, help=text)
 
     def check(self, arguments: Sequence[str]) -> None:

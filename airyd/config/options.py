@@ -80,7 +80,7 @@ class Options(usage.Options):
             None,
             DEFAULT_ADMIN,
             "Endpoint of the admin page (health, metrics, publishing, revoking): on loopback or a unix socket, "
-            "unless --admin-token-file is given; none turns it off.",
+            "unless --admin-token-file is given; --admin none turns it off.",
         ],
         [
             "token-max-age",
@@ -126,8 +126,8 @@ class Options(usage.Options):
             "compression",
             None,
             ON,
-            "on or off: permessage-deflate for clients that offer it. Only what 32 or more clients get alike is "
-            "compressed.",
+            "on or off: permessage-deflate for clients that offer it. Only events that 32 or more clients get at the "
+            "same time are compressed.",
             naming("compression", one_of((ON, OFF))),
         ],
         [

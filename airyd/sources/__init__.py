@@ -16,8 +16,8 @@ _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*")
 #: See ``airyd.sources.routing``.
 _SEVERAL: Final = """\
 With more than one --source, each URL must name its destinations:
-    destinations   patterns separated by commas: /queue/message, /queue/* (any one
-                   segment), /queue/** (any number of segments)"""
+    destinations   patterns separated by commas, such as /queue/message,/queue/channel/*
+                   (* matches one segment, ** at the end one or more)"""
 
 
 def make_source(url: str, context: SourceContext) -> IEventSource:
