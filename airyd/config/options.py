@@ -136,7 +136,7 @@ class Options(usage.Options):
             DEFAULT_LEVEL,
             "Lowest level that is logged: debug, info, warn or error. Other levels for parts of airyd may follow, such "
             "as info,airyd.sources=debug. Lines that clients can cause (a refusal, an ERROR) are limited to one a "
-            "minute of each kind, at debug and for all other lines to 1000.",
+            "minute of each kind, lines with a traceback to ten, all other lines to 1000, and so are all at debug.",
             naming("log-level", log_levels),
         ],
         [

@@ -2,8 +2,8 @@
 
 Lines are the same if they have the same namespace, level and format, whatever their fields. A line that a stranger can
 cause has the field ``once_a_minute``, which names its kind: one line a minute of each kind is written. Clients cause
-all of Autobahn's lines, too, which have no such field: their kind is their namespace and level. Of these kinds,
-``MOST`` lines a minute are written where the level is debug, and so are ``MOST`` of all other lines.
+all of Autobahn's lines, too, which have no such field: their kind is their namespace and level. Of lines with a
+traceback, ``TRACEBACKS`` a minute are written, and of all other lines ``MOST``; where the level is debug, of each kind.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from airyd.runtime.log_levels import LogLevels
 PERIOD: Final = 60.0
 #: Lines of a kind in that time; of a kind that clients cause, one.
 MOST: Final = 1000
+#: Lines with a traceback, which has some 2 KB: a stranger may have found a bug.
+TRACEBACKS: Final = 10
 #: The field of a line that another process has limited already.
 LIMITED: Final = "log_limited"
 #: Kinds that are remembered. airyd has some 100; a plugin might make one up for each line.
@@ -58,7 +60,7 @@ class _Kind:
         if not more:
             return event
         text = event.get("log_format") or ""
-        return {**event, "log_format": f"{text}{_MORE_AT_DEBUG if self.most == 1 else _MORE}", "more": more}
+        return {**event, "log_format": f"{text}{_MORE if self.most == MOST else _MORE_AT_DEBUG}", "more": more}
 
 
 @implementer(ILogObserver)
@@ -102,11 +104,13 @@ class LogLimit:
         """Return the kind of a line, and how many of them may be written in a minute."""
         namespace, level = event.get("log_namespace", ""), event.get("log_level")
         name: object = event.get("once_a_minute")
-        if name is None:
-            if not namespace.startswith(_AUTOBAHN):
-                return (namespace, level, event.get("log_format")), MOST
+        most = 1
+        if name is None and namespace.startswith(_AUTOBAHN):
             name = namespace, level
-        return name, MOST if self._levels().is_debug(namespace) else 1
+        elif name is None:
+            name = namespace, level, event.get("log_format")
+            most = TRACEBACKS if "log_failure" in event else MOST
+        return name, MOST if self._levels().is_debug(namespace) else most
 
     def _begin(self, name: object, most: int, now: float) -> _Kind:
         if len(self._kinds) >= _MOST_KINDS:

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.runtime import log_limits
 from airyd.runtime.log_levels import LogLevels
-from airyd.runtime.log_limits import MOST, LogLimit
+from airyd.runtime.log_limits import MOST, TRACEBACKS, LogLimit
 
 
 class LimitTests(SynchronousTestCase):
@@ -94,10 +94,12 @@ class LimitTests(SynchronousTestCase):
 
     def test_tracebacks(self) -> None:
         """A traceback that was left out becomes one line; nothing keeps its frames."""
-        for number in range(MOST + 3):
+        for number in range(TRACEBACKS + 3):
             self.say("a command failed", log_failure=Failure(ValueError(f"bug {number}")))
         self.clock.advance(60)
-        self.assertEqual(self.lines[-1], f"a command failed: bug {MOST + 2} (2 more of these since the last one)")
+        self.assertEqual(len(self.lines), TRACEBACKS + 1)
+        more = "(2 more of these since the last one; --log-level debug shows more)"
+        self.assertEqual(self.lines[-1], f"a command failed: bug {TRACEBACKS + 2} {more}")
         self.assertNotIn("log_failure", self.written[-1])
 
     def test_lines_that_a_worker_has_limited(self) -> None:
