@@ -28,7 +28,7 @@ from airyd.auth.jwt import fetch, keys
 from airyd.auth.jwt import jwks as keysets
 from airyd.cli.options import COMMANDS
 from airyd.config.command_line import Options
-from airyd.config.options import OPTIONS
+from airyd.config.options import OPTIONS, SHOWING
 from airyd.errors import CloseCode, ConfigurationError, Fault, PayloadFault
 from airyd.events import AIRY_DESTINATIONS, CHANNEL_CONNECTED, EVENTS, MESSAGE, UNREAD_COUNT
 from airyd.hub.replay import ReplayState
@@ -69,7 +69,7 @@ TESTS = tuple(ROOT.glob("tests/**/*.py"))
 
 #: Options of other programs that the documents name.
 OTHER_OPTIONS = {
-    *("--nodaemon", "--logfile", "--pidfile", "--syslog", "--uid"),  # twistd
+    *("--nodaemon", "--logfile", "--logger", "--pidfile", "--syslog", "--uid"),  # twistd
     *("--ca-file", "--jti", "--subject", "--token-file"),  # airyd tail, publish and revoke
     *("--native", "--quick", "--scenario"),  # py-spy and bench
 }
@@ -242,8 +242,8 @@ class OptionsTests(SynchronousTestCase):
 
     def test_all_are_there(self) -> None:
         page = option_tables.PAGE.read_text()
-        for name in Options().longOpt:
-            self.assertIn(f"``--{name.rstrip('=')}``\n", page)
+        for name in (*OPTIONS, *SHOWING):
+            self.assertIn(f"``--{name}``\n", page)
 
     def test_numbers(self) -> None:
         """The help texts have the numbers of the code."""

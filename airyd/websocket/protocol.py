@@ -80,7 +80,9 @@ class StompWebSocket(WebSocketConnection):
             below.observer = None
         metrics = self.factory.context.metrics
         metrics.connections -= 1
-        metrics.connections_closed[self._close_kind or self.how_it_closed] += 1
+        kind = self._close_kind or self.how_it_closed
+        metrics.connections_closed[kind] += 1
+        self._client.closed(kind)
         super().connectionLost(reason)
         # This breaks the reference cycle of client and channel: a cycle would never be freed
         # (airyd.runtime.garbage_collection).
@@ -143,6 +145,10 @@ class StompWebSocket(WebSocketConnection):
         """See ``BufferObserver``."""
         if self._output_buffer is not None:
             self._output_buffer.progressed()
+
+    def closing(self, count: Callable[[], tuple[int, int] | None]) -> None:
+        """See ``BufferObserver``."""
+        self._client.closing(count)
 
     def _need_output_buffer(self) -> OutputBuffer:
         if self._output_buffer is None:
