@@ -116,7 +116,8 @@ class Options(usage.Options):
     def _what_is_wrong(self, name: str) -> str:
         """Return the error for an option that getopt refused; ``name`` may be an abbreviation."""
         known = {option.rstrip("="): option.endswith("=") for option in self.longOpt}
-        meant = [name] if name in known else [option for option in known if option.startswith(name)]
+        abbreviated = [option for option in known if option.startswith(name) and len(name) > 1]
+        meant = [name] if name in known else abbreviated
         dashed = f"--{name}" if len(name) > 1 else f"-{name}"
         if name in REMOVED:
             return f"{dashed} was removed: {REMOVED[name]}"

@@ -68,8 +68,7 @@ class BashTests(CompletionCase):
         self.assertEqual(self.offered("airyd", "completion", "z"), ["zsh"])
 
     def test_options(self) -> None:
-        daemon = [f"--{name}" for name in OPTIONS]
-        self.assertEqual(self.offered("airyd", "serve", "--")[: len(daemon)], daemon)
+        self.assertLessEqual({f"--{name}" for name in OPTIONS}, set(self.offered("airyd", "serve", "--")))
         self.assertEqual(self.offered("twistd", "-n", "airyd", "--log-l", function="_twistd_airyd"), ["--log-level"])
         self.assertEqual(self.offered("twistd", "-", function="_twistd_airyd"), [])
         self.assertEqual(self.offered("airyd", "config", "show", "--conf"), ["--config"])
