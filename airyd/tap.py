@@ -42,7 +42,7 @@ def makeService(options: Options) -> IService:
     settings = options.settings
     policy = LogPolicy(settings.log_level, reactor, settings.log_format)
     policy.begin()
-    reactor.callWhenRunning(reactor.addSystemEventTrigger, "before", "shutdown", policy.flush)
+    reactor.callWhenRunning(reactor.addSystemEventTrigger, "after", "shutdown", policy.flush)
     try:
         service = make_daemon(settings, reactor)
         if options.parent is not None:

@@ -324,6 +324,7 @@ class WebSocketConnection(WebSocketServerProtocol):
             address = proxies.client_of(handshake.forwarded)
             if address is not None:
                 self._forwarded = f"tcp{address.version}:{address}"
+        handshake.forwarded = None  # it may be long, and the handshake is kept until CONNECT
 
     def _read_frames(self) -> None:
         """Read the frames that have arrived: complete messages directly, all others with Autobahn."""

@@ -71,7 +71,6 @@ class StompWebSocket(WebSocketConnection):
         # This comes first: the socket is gone, so its bound send must not be called again.
         self.direct = None
         self._client.ended()
-        self.factory.remove(self)
         if self._deadline is not None:
             self._deadline.cancel()
         self._drop_output_buffer()
@@ -87,6 +86,7 @@ class StompWebSocket(WebSocketConnection):
         # This breaks the reference cycle of client and channel: a cycle would never be freed
         # (airyd.runtime.garbage_collection).
         del self._client
+        self.factory.remove(self)  # with the last one, the process may end
 
     # Sending.
 

@@ -47,8 +47,7 @@ def main() -> None:
     worker.serve()
     on_sigterm(reactor, worker.leave)
     reactor.callWhenRunning(garbage.begin)
-    reactor.addSystemEventTrigger("before", "shutdown", policy.flush)
-    reactor.addSystemEventTrigger("before", "shutdown", lambda: Deferred.fromCoroutine(worker.end()))
+    reactor.addSystemEventTrigger("before", "shutdown", lambda: Deferred.fromCoroutine(worker.end(policy.flush)))
     reactor.run()
 
 

@@ -149,11 +149,15 @@ class Worker:
         self._airyd.startService()
         self._report(Serving())
 
-    async def end(self) -> None:
-        """Close the clients, and wait until the parent has the last reports."""
+    async def end(self, flush: Callable[[], None]) -> None:
+        """Close the clients, and wait until the parent has the last reports.
+
+        :param flush: writes the last lines of the log
+        """
         self._is_ending = True
         self._report(Leaving())
         await self._airyd.stopService()
+        flush()
         if self._is_linked:
             self._pipes.unregisterProducer()
             self._pipes.loseConnection()

@@ -25,7 +25,7 @@ from tests.integration.test_tokens import fresh
 from tests.integration.wire import TEXT, websocket_frame
 from tests.log_lines import pattern_of
 from tests.patience import PATIENCE
-from tests.sources.redis.server import RedisServer
+from tests.sources.redis.server import RedisServer, own_prefix, shared_server
 
 #: How often each line is caused.
 FLOOD: Final = 30
@@ -86,10 +86,11 @@ class FloodCase(DaemonTestCase):
             return client.recv(1000)
         return b""
 
-    def check(self, daemon: Daemon, *lines: str, most: int = 1, total: int | None = None) -> None:
+    def check(self, daemon: Daemon, *lines: str, most: int = 1, total: int | None = None, processes: int = 1) -> None:
         """Stop the daemon; check that its log has these lines, at most so many a minute, and the number left out.
 
         :param total: how often each line was caused
+        :param processes: how many processes write to the log
         """
         if daemon.running:
             self.assertEqual(daemon.stop(), 0)
@@ -100,7 +101,7 @@ class FloodCase(DaemonTestCase):
             kinds = {re.sub(r"\d+ s,|\d+", "", _MORE.split(each)[0]) for each in found} if most == 1 else {line}
             self.assertTrue(found, line)
             # Of each kind there is the first line of each minute, and a last one with the count.
-            self.assertLessEqual(len(found), len(kinds) * (most + 1) * minutes, found)
+            self.assertLessEqual(len(found), len(kinds) * (most + 1) * minutes * processes, found)
             left_out = sum(int(count) for each in found for count in _MORE.findall(each))
             if total is not None:
                 self.assertEqual(len(found) + left_out, total, found)
@@ -164,6 +165,27 @@ class FloodTests(FloodCase):
             most=MOST,
             total=count,
         )
+
+    def test_a_stop(self) -> None:
+        """Lines that are left out while airyd stops are counted, too."""
+        daemon = self.flooded(program=f"import airyd.runtime.log_limits as limits; limits.MOST = 10; {TWISTD}")
+        clients = [self.connect(daemon=daemon) for _ in range(FLOOD)]
+        daemon.terminate()
+        for client in clients:
+            self.assertEqual(client.close_code(), 1012)
+        self.assertEqual(daemon.wait(), 0)
+        line = (
+            "{peer} disconnected: {reason}, after {seconds} s, {events} events, {sent} bytes sent, {received} received"
+        )
+        self.check(daemon, line, most=10, total=FLOOD)
+
+    def test_workers(self) -> None:
+        """Each worker writes its counts before it ends."""
+        daemon = self.flooded(
+            "--workers=2", f"--source=redis://127.0.0.1:{shared_server().port}/0?prefix={own_prefix()}"
+        )
+        self.repeat(self.say, daemon.port, REQUESTS[2])
+        self.check(daemon, "{peer}: opening handshake refused with {code}: {reason}", total=FLOOD, processes=2)
 
     def test_logins(self) -> None:
         """Every reason for which a login is refused, and tokens of another user."""
