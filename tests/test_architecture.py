@@ -55,6 +55,7 @@ FLOORS = (
     ),
     # 2 where events and logins come from
     (
+        "airyd.histogram",
         "airyd.metrics",
         "airyd.payloads",
         "airyd.auth",
@@ -111,6 +112,7 @@ FLOORS = (
         "airyd.hub.interfaces",
         "airyd.hub.replay",
         "airyd.hub.pacing",
+        "airyd.hub.batch_timer",
         "airyd.hub.destination",
         "airyd.hub.subscription",
         "airyd.hub.hub",
@@ -139,6 +141,7 @@ FLOORS = (
         "airyd.runtime.logs",
         "airyd.runtime.early_signals",
         "airyd.runtime.process",
+        "airyd.runtime.reactor_lag",
         "airyd.runtime.twistd_files",
         "airyd.websocket",
         "airyd.websocket.frames",

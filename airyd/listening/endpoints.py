@@ -6,7 +6,7 @@ import errno
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn, cast
@@ -34,7 +34,7 @@ from airyd.errors import ConfigurationError
 from airyd.listening.endpoint_strings import EndpointText, read_endpoint
 from airyd.listening.proxy_protocol import trusting_endpoint
 from airyd.openssl import openssl_reason
-from airyd.tls import check_certificate_folder, server_tls
+from airyd.tls import certificate_end, check_certificate_folder, server_tls
 from airyd.trusted_proxies import NO_PROXIES, TrustedProxies
 from airyd.websocket.transport import keep_alive
 
@@ -59,12 +59,14 @@ class ListeningEndpoint(NamedTuple):
     :ivar option: such as ``--listen``
     :ivar description: its value, a Twisted endpoint string
     :ivar text: the parsed string
+    :ivar certificate_end: with TLS, when the first certificate of its chain ends, in seconds since 1970; else None
     """
 
     option: str
     description: str
     text: EndpointText
     endpoint: IStreamServerEndpoint
+    certificate_end: float | None = None
 
     @classmethod
     def read(
@@ -80,9 +82,16 @@ class ListeningEndpoint(NamedTuple):
         text = read_text(option, description)
         try:
             endpoint = _make_endpoint(text, description, reactor, proxies)
+            end = certificate_end(_certificate_files(text.wrapped or text))
         except ValueError as error:
             raise ConfigurationError(f"{option} {description}: {error}") from None
-        return cls(option, description, text, endpoint)
+        return cls(option, description, text, endpoint, end)
+
+    @property
+    def short_name(self) -> str:
+        """The kind of the endpoint and its port, such as ``ssl:8443``, for metrics."""
+        text = self.text.wrapped or self.text
+        return text.kind if text.port is None else f"{text.kind}:{text.port}"
 
     def scheme(self, plain: str) -> str:
         """Return the scheme of this endpoint's URLs: with TLS ``ws`` becomes ``wss``."""
@@ -241,6 +250,16 @@ class _TlsEndpoint:
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
         """See ``IStreamServerEndpoint``."""
         return self._endpoint.listen(TLSMemoryBIOFactory(self._tls, False, protocolFactory))
+
+
+def _certificate_files(text: EndpointText) -> Sequence[str]:
+    """Return the files with the certificates of a TLS endpoint."""
+    get = text.parameters.get
+    if text.kind == "ssl":
+        return [path for path in (get("certKey") or get("privateKey"), get("extraCertChain")) if path is not None]
+    if text.kind == "tls":
+        return [str(path) for path in Path(get("path", "")).rglob("*.pem")]
+    return ()
 
 
 def _check_adopted(endpoint: AdoptedStreamServerEndpoint) -> None:

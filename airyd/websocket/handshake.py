@@ -89,13 +89,15 @@ class HandshakeAccepted(NamedTuple):
 class OpeningHandshake:
     """One client's opening handshake, which is kept until the client's CONNECT takes the opening.
 
+    :param begun: when the connection was made, in seconds of the reactor
     :ivar opening: the request's headers that may hold credentials, if its origin may connect
     :ivar forwarded: the header in which a proxy passes on the client's address, if any proxy is trusted
     """
 
-    __slots__ = ("_policy", "_reader", "forwarded", "opening")
+    __slots__ = ("_policy", "_reader", "begun", "forwarded", "opening")
 
-    def __init__(self, policy: HandshakePolicy) -> None:
+    def __init__(self, policy: HandshakePolicy, begun: float) -> None:
+        self.begun = begun
         self._policy = policy
         self._reader: RequestHeadReader | None = None
         self.opening = NO_OPENING
