@@ -21,6 +21,7 @@ from airyd.admin.server import admin_site
 from airyd.auth import make_authenticator
 from airyd.auth.chain import AuthenticatorChain
 from airyd.auth.revocation_registry import RevocationRegistry
+from airyd.client.connection_log import ConnectionLog
 from airyd.client.context import ClientContext
 from airyd.client.timer_wheel import TimerWheel
 from airyd.config.catalogue import reload_catalogue
@@ -39,9 +40,11 @@ from airyd.interfaces import (
 from airyd.limits import CLOSE_PATIENCE, LIMITS, SPREAD_AT_MOST, SPREAD_PER_CLIENT
 from airyd.listening.endpoints import ListeningEndpoint, check_distinct, url_of
 from airyd.metrics import ORIGIN_ADMIN, Metrics, make_registry
+from airyd.runtime.log_levels import connections_level
 from airyd.runtime.reactor_lag import ReactorLag
 from airyd.sources.routing import combine, extend_routes, make_routes
 from airyd.sources.status import SourceState, StatusSource
+from airyd.trusted_proxies import TrustedProxies
 from airyd.websocket.handshake import HandshakePolicy
 from airyd.websocket.origin import ANYBODYS, OriginPolicy
 from airyd.websocket.protocol import StompWebSocketFactory
@@ -98,7 +101,10 @@ class Airyd(Service):
         context = AuthenticatorContext(reactor, wall, os.environ, settings.limits.token_size, user_destinations)
         authenticators = [make_authenticator(spec, context) for spec in settings.auth]
         self._authenticator = AuthenticatorChain(authenticators, self._metrics, self.revocations)
-        self._endpoints = [ListeningEndpoint.read("--listen", text, sockets or reactor) for text in settings.listen]
+        proxies = TrustedProxies(settings.trust_proxy, settings.proxy_header)
+        self._endpoints = [
+            ListeningEndpoint.read("--listen", text, sockets or reactor, proxies) for text in settings.listen
+        ]
         for endpoint in self._endpoints:
             if not (self._authenticator.public or endpoint.text.is_loopback):
                 advice = (
@@ -110,7 +116,7 @@ class Airyd(Service):
                     f"--listen {endpoint.description}: {advice} --auth anonymous:public if you want that"
                 )
         self._admin_endpoint = (
-            settings.admin and not sockets and ListeningEndpoint.read("--admin", settings.admin, reactor)
+            settings.admin and not sockets and ListeningEndpoint.read("--admin", settings.admin, reactor, proxies)
         )
         self._all_endpoints = [*self._endpoints, *([self._admin_endpoint] if self._admin_endpoint else [])]
         check_distinct(self._all_endpoints)
@@ -150,6 +156,7 @@ class Airyd(Service):
             self._metrics,
             wall,
             settings.ping_interval,
+            ConnectionLog(connections_level(settings.log_level, settings.log_connections), self._wheel.seconds),
         )
         policy = HandshakePolicy(
             settings.paths,
@@ -159,6 +166,7 @@ class Airyd(Service):
             settings.limits.headers,
             settings.limits.token_size,
             ("authorization", "cookie") if self._authenticator.cookies else ("authorization",),
+            proxies,
         )
         self._factory = StompWebSocketFactory(clients, policy, reactor)
         self._sweep = RevocationSweep(self._factory.channels, self.revocations.is_revoked, reactor)

@@ -20,7 +20,7 @@ from airyd.listening.endpoints import check_free
 from airyd.metrics import LogMetrics
 from airyd.runtime import garbage_collection as garbage
 from airyd.runtime.log_writer import LAST_LINES
-from airyd.runtime.logs import begin_at
+from airyd.runtime.logs import LogPolicy
 from airyd.runtime.process import on_sighup, on_sigterm, report_failed_start, set_clock, write_log_in_thread
 from airyd.service import Airyd
 from airyd.workers.parent import Parent
@@ -40,7 +40,9 @@ def makeService(options: Options) -> IService:
     reactor = cast(IServerReactor, installed)
     set_clock(reactor)
     settings = options.settings
-    begin_at(settings.log_level)
+    policy = LogPolicy(settings.log_level, reactor, settings.log_format)
+    policy.begin()
+    reactor.callWhenRunning(reactor.addSystemEventTrigger, "after", "shutdown", policy.flush)
     try:
         service = make_daemon(settings, reactor)
         if options.parent is not None:

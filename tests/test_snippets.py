@@ -63,7 +63,7 @@ HELD: Final = (
     Held("console", r"openssl (req|rand -base64 48 > secret)", RUN),
     Held("console", r"umask |rm |(openssl|cat|head) .*/etc/airyd.jwt-secret", "tests/integration/test_rotation.py"),
     Held("console", r"python3 -m venv /opt|/opt/airyd/bin/|cp etc/", ROOTS),
-    Held("console", r"systemctl |systemd-run ", SYSTEMD),
+    Held("console", r"systemctl |systemd-run |journalctl ", SYSTEMD),
     Held("console", r"make check|\.venv/bin/python -m pytest ", CHECKS),
     Held("console", r"PYTHONPATH=docs/examples/plugin ", "tests/integration/test_plugins.py"),
     Held(

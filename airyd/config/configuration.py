@@ -138,6 +138,10 @@ def _settings(values: Mapping[str, Sequence[Given]]) -> Settings:
         workers=one("workers"),
         token_max_age=one("token-max-age"),
         log_level=one("log-level"),
+        log_format=one("log-format"),
+        log_connections=one("log-connections"),
+        trust_proxy=tuple(many("trust-proxy")),
+        proxy_header=one("proxy-header"),
     )
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from airyd.limits import PING_INTERVAL, Limits
 from airyd.revocation import TOKEN_MAX_AGE
 from airyd.stomp.spec import HeartBeat
+from airyd.trusted_proxies import X_FORWARDED_FOR
 
 
 class DestinationsFile(NamedTuple):
@@ -42,7 +43,11 @@ class Settings(NamedTuple):
     :ivar workers: processes that serve clients; 1 means this process alone
     :ivar compression: whether to compress for clients that offer permessage-deflate
     :ivar token_max_age: the longest lifetime of a token, in seconds; revocations are kept at least as long
-    :ivar log_level: one of ``airyd.runtime.logs.LEVELS``
+    :ivar log_level: the levels of the log, for ``airyd.runtime.log_levels``
+    :ivar log_format: one of ``airyd.runtime.log_format.FORMATS``
+    :ivar log_connections: whether to log each connection at the level info
+    :ivar trust_proxy: the networks of trusted proxies, for ``airyd.trusted_proxies``
+    :ivar proxy_header: the header in which they pass on a client's address
     """
 
     listen: Sequence[str]
@@ -63,3 +68,7 @@ class Settings(NamedTuple):
     token_max_age: int = TOKEN_MAX_AGE
     ping_interval: float = PING_INTERVAL
     user_destinations: tuple[tuple[str, str], ...] = ()
+    log_format: str = "text"
+    log_connections: bool = False
+    trust_proxy: tuple[str, ...] = ()
+    proxy_header: str = X_FORWARDED_FOR

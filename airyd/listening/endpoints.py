@@ -9,12 +9,12 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn, cast
 
 from OpenSSL.SSL import Error as TlsError
 from twisted.internet import tcp
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
-from twisted.internet.defer import maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import (
     AdoptedStreamServerEndpoint,
     SSL4ServerEndpoint,
@@ -25,13 +25,17 @@ from twisted.internet.endpoints import (
 )
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
-from twisted.protocols.haproxy import proxyEndpoint
+from twisted.internet.ssl import CertificateOptions
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from airyd.errors import ConfigurationError
 from airyd.listening.endpoint_strings import EndpointText, read_endpoint
+from airyd.listening.proxy_protocol import trusting_endpoint
 from airyd.openssl import openssl_reason
 from airyd.tls import certificate_end, check_certificate_folder, server_tls
+from airyd.trusted_proxies import NO_PROXIES, TrustedProxies
 from airyd.websocket.transport import keep_alive
 
 #: The most connections that wait to be accepted; with Twisted's 50, some are lost when all clients reconnect at once.
@@ -65,16 +69,19 @@ class ListeningEndpoint(NamedTuple):
     certificate_end: float | None = None
 
     @classmethod
-    def read(cls, option: str, description: str, reactor: object) -> ListeningEndpoint:
+    def read(
+        cls, option: str, description: str, reactor: object, proxies: TrustedProxies = NO_PROXIES
+    ) -> ListeningEndpoint:
         """Make the endpoint of a string without opening anything.
 
         :param reactor: the reactor, or its stand-in, that will listen
+        :param proxies: who may connect to an endpoint of the PROXY protocol
 
         Raises ``ConfigurationError`` if the string can't be used.
         """
         text = read_text(option, description)
         try:
-            endpoint = _make_endpoint(text, description, reactor)
+            endpoint = _make_endpoint(text, description, reactor, proxies)
             end = certificate_end(_certificate_files(text.wrapped or text))
         except ValueError as error:
             raise ConfigurationError(f"{option} {description}: {error}") from None
@@ -172,23 +179,22 @@ def end_program(reason: str) -> NoReturn:
     raise SystemExit(line)
 
 
-def _make_endpoint(text: EndpointText, description: str, reactor: object) -> IStreamServerEndpoint:
+def _make_endpoint(
+    text: EndpointText, description: str, reactor: object, proxies: TrustedProxies = NO_PROXIES
+) -> IStreamServerEndpoint:
     """Return the endpoint of a parsed string; raises ``ValueError`` with one line if it can't be made."""
     get = text.parameters.get
     backlog = int(get("backlog", _BACKLOG))
     interface = get("interface", "")
     if text.wrapped is not None:
-        wrapped = _make_endpoint(text.wrapped, description.partition(":")[2], reactor)
-        return proxyEndpoint(wrapped)
+        return _make_proxy_endpoint(text.wrapped, description.partition(":")[2], reactor, proxies)
     match text.kind:
         case "tcp":
             return TCP4ServerEndpoint(reactor, text.port, backlog, interface)
         case "tcp6":
             return TCP6ServerEndpoint(reactor, text.port, backlog, interface or "::")
         case "ssl":
-            key = get("privateKey", "")
-            tls = server_tls(key, get("certKey", key), get("extraCertChain"), get("dhParameters"))
-            return SSL4ServerEndpoint(reactor, text.port, tls, backlog, interface)
+            return SSL4ServerEndpoint(reactor, text.port, _tls_of(text), backlog, interface)
         case "unix":
             mode = int(get("mode", "666"), 8)
             return UNIXServerEndpoint(reactor, get("address"), backlog, mode, get("lockfile", "1") == "1")
@@ -203,6 +209,47 @@ def _make_endpoint(text: EndpointText, description: str, reactor: object) -> ISt
         raise ValueError(f"the plugin for {text.kind}: refuses it: {reason}")
     made: IStreamServerEndpoint = endpoint
     return made
+
+
+def _tls_of(text: EndpointText) -> CertificateOptions:
+    """Return the TLS of an ``ssl:`` endpoint."""
+    get = text.parameters.get
+    key = get("privateKey", "")
+    return server_tls(key, get("certKey", key), get("extraCertChain"), get("dhParameters"))
+
+
+def _make_proxy_endpoint(
+    text: EndpointText, description: str, reactor: object, proxies: TrustedProxies
+) -> IStreamServerEndpoint:
+    """Return the endpoint behind ``haproxy:``, for trusted proxies; the header comes before TLS, as HAProxy sends it.
+
+    Raises ``ValueError`` if no proxy is trusted.
+    """
+    tls = None
+    if text.kind == "ssl":
+        tls = _tls_of(text)
+        parameters = {
+            name: value for name, value in text.parameters.items() if name in ("port", "interface", "backlog")
+        }
+        text = EndpointText("tcp", parameters)
+    wrapped = _make_endpoint(text, description, reactor)
+    if not proxies:
+        raise ValueError("give --trust-proxy NETWORK, too: only these proxies may connect with the PROXY protocol")
+    endpoint = trusting_endpoint(wrapped, proxies)
+    return endpoint if tls is None else cast(IStreamServerEndpoint, _TlsEndpoint(endpoint, tls))
+
+
+@implementer(IStreamServerEndpoint)
+class _TlsEndpoint:
+    """An endpoint whose connections speak TLS."""
+
+    def __init__(self, endpoint: IStreamServerEndpoint, tls: CertificateOptions) -> None:
+        self._endpoint = endpoint
+        self._tls = tls
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """See ``IStreamServerEndpoint``."""
+        return self._endpoint.listen(TLSMemoryBIOFactory(self._tls, False, protocolFactory))
 
 
 def _certificate_files(text: EndpointText) -> Sequence[str]:

@@ -26,6 +26,7 @@ from airyd.metrics import Metrics, WorkersMetrics, make_registry
 from airyd.revocation import Revocation, RevocationKind, RevocationTable, new_revocation
 from airyd.service import Airyd, certificate_ends
 from airyd.sources import is_shared
+from airyd.trusted_proxies import TrustedProxies
 from airyd.workers.metrics import MetricsAggregator, families_of
 from airyd.workers.process import NoAnswer, Spawner, WorkerEnded, WorkerProcess
 from airyd.workers.sockets import ListeningSockets
@@ -57,8 +58,9 @@ class Parent(Service):
         self._wall = wall
         self._check()
         self._sockets = ListeningSockets(settings.workers)
-        self._endpoints = [ListeningEndpoint.read("--listen", text, self._sockets) for text in settings.listen]
-        self._admin_endpoint = settings.admin and ListeningEndpoint.read("--admin", settings.admin, reactor)
+        proxies = TrustedProxies(settings.trust_proxy)
+        self._endpoints = [ListeningEndpoint.read("--listen", text, self._sockets, proxies) for text in settings.listen]
+        self._admin_endpoint = settings.admin and ListeningEndpoint.read("--admin", settings.admin, reactor, proxies)
         self._admin_token = read_admin_token(settings.admin_token_file)
         self._ports: list[IListeningPort] = []
         self._admin_ports: list[IListeningPort] = []
@@ -86,10 +88,11 @@ class Parent(Service):
         """Raise ``ConfigurationError`` for settings with which a worker would fail."""
         settings = self._settings
         for description in settings.listen:
-            if read_text("--listen", description).kind not in _KINDS:
+            text = read_text("--listen", description)
+            if (text.wrapped or text).kind not in _KINDS:
                 raise ConfigurationError(
                     f"--listen {description}: with --workers {settings.workers} airyd can listen on tcp:, tcp6: and "
-                    "ssl: only, whose connections the kernel distributes"
+                    "ssl: only, also behind haproxy:, whose connections the kernel distributes"
                 )
         for source in settings.sources:
             if not is_shared(source):

@@ -16,6 +16,7 @@ from airyd.errors import PayloadRefused, Refusal
 from airyd.interfaces import IServerReactor
 from airyd.metrics import LogMetrics
 from airyd.revocation import Revocation
+from airyd.runtime.log_format import JSON, event_text, fields_of
 from airyd.service import Airyd
 from airyd.workers.messages import (
     FIRST_SOCKET,
@@ -55,11 +56,13 @@ class LogSender:
 
     :param report: sends a report
     :param metrics: counts the dropped lines
+    :param has_fields: whether to send the fields of lines, too
     """
 
     _log = Logger()
 
-    def __init__(self, report: Callable[[Report], None], metrics: LogMetrics) -> None:
+    def __init__(self, report: Callable[[Report], None], metrics: LogMetrics, has_fields: bool = False) -> None:
+        self._has_fields = has_fields
         self._report = report
         self._metrics = metrics
         self._is_paused = False
@@ -71,9 +74,12 @@ class LogSender:
             self._metrics.dropped += 1
             self._dropped += 1
             return
-        text = eventAsText(event, includeTimestamp=False, includeSystem=False)
-        level = cast(LogLevel, event.get("log_level", LogLevel.info))
-        self._report(LogLine(cast(Any, level).name, str(event.get("log_namespace", "-")), text))
+        level, namespace = cast(LogLevel, event.get("log_level", LogLevel.info)), str(event.get("log_namespace", "-"))
+        if self._has_fields:
+            text, fields = event_text(event), fields_of(event)
+        else:
+            text, fields = eventAsText(event, includeTimestamp=False, includeSystem=False), None
+        self._report(LogLine(cast(Any, level).name, namespace, text, event.get("log_time", 0.0), fields))
 
     def pauseProducing(self) -> None:
         """Stop sending while the pipe is full (``IPushProducer``)."""
@@ -117,7 +123,7 @@ class Worker:
         metrics = LogMetrics()
         self._airyd.registry.register(metrics)
         #: Observes the log (``ILogObserver``).
-        self.log = LogSender(self._report, metrics)
+        self.log = LogSender(self._report, metrics, start.settings.log_format == JSON)
         self._flushed: Deferred[None] = Deferred()
         # mypy takes it for the Windows version.
         self._pipes = cast(Any, StandardIO)(self._messages, ORDERS, REPORTS, reactor)
@@ -143,11 +149,15 @@ class Worker:
         self._airyd.startService()
         self._report(Serving())
 
-    async def end(self) -> None:
-        """Close the clients, and wait until the parent has the last reports."""
+    async def end(self, flush: Callable[[], None]) -> None:
+        """Close the clients, and wait until the parent has the last reports.
+
+        :param flush: writes the last lines of the log
+        """
         self._is_ending = True
         self._report(Leaving())
         await self._airyd.stopService()
+        flush()
         if self._is_linked:
             self._pipes.unregisterProducer()
             self._pipes.loseConnection()

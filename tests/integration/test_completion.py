@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.cli.options import COMMANDS
 from airyd.config.options import OPTIONS
-from airyd.runtime.logs import LEVELS
+from airyd.runtime.log_levels import LEVELS
 from tests.integration.daemon import environment
 from tests.patience import PATIENCE
 
