@@ -11,7 +11,7 @@ from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Any, BinaryIO, Final, NoReturn, TextIO
+from typing import Any, BinaryIO, Final, NoReturn, TextIO, cast
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import wrapClientTLS
@@ -22,7 +22,15 @@ from twisted.python.failure import Failure
 
 from airyd.cli.admin_client import AdminClient
 from airyd.cli.connection import CONNECT_PATIENCE
-from airyd.cli.options import CommandOptions, PublishOptions, RevokeOptions, TailOptions, TokenOptions, parse
+from airyd.cli.options import (
+    CommandOptions,
+    DoctorOptions,
+    PublishOptions,
+    RevokeOptions,
+    TailOptions,
+    TokenOptions,
+    parse,
+)
 from airyd.cli.parser import UsageError
 from airyd.cli.publish import Line, Publisher, publish_lines, read_lines
 from airyd.cli.render import Renderer, json_line
@@ -34,6 +42,7 @@ from airyd.cli.tls import Authorities
 from airyd.cli.token import TokenUnreadable, mint, secrets_of, token_source
 from airyd.errors import ConfigurationError
 from airyd.hostnames import AnyNameEndpoint
+from airyd.interfaces import IServerReactor
 from airyd.limits import Limits
 from airyd.revocation import TOKEN_MAX_AGE, Revocation, new_revocation
 
@@ -68,6 +77,8 @@ def _run(reactor: IReactorCore, options: CommandOptions, console: Console) -> De
     """Run a command that needs a reactor; fails with ``SystemExit`` unless the status is 0, as ``react`` requires."""
     if isinstance(options, TailOptions):
         work = tail(reactor, options, console)
+    elif isinstance(options, DoctorOptions):
+        work = doctor(reactor, options, console)
     else:
         assert isinstance(options, RevokeOptions)  # noqa: S101  # the other commands need no reactor
         work = revoke_stored(reactor, options, console)
@@ -169,6 +180,25 @@ async def revoke_stored(reactor: IReactorCore, options: RevokeOptions, console: 
         console.say(str(error))
         return 1
     return _tell(done, console)
+
+
+async def doctor(reactor: IReactorCore, options: DoctorOptions, console: Console) -> int:
+    """Examine the options, Redis and this machine; return the exit status."""
+    from airyd.cli.doctor import STATUSES, FindingPrinter
+    from airyd.doctor.examination import Examination  # imports the server, which the other commands don't need
+    from airyd.doctor.findings import DoctorReport
+
+    printer = FindingPrinter(console, options.json)
+    report = DoctorReport(printer.show)
+    server_reactor = cast(IServerReactor, reactor)
+    try:
+        await Examination(options.settings, server_reactor, time.time, os.environ, report, options.write).run()
+        printer.end(report.findings, report.worst)
+    except OutputClosed as closed:
+        if closed.reason:
+            console.say(closed.reason)
+        return 1
+    return STATUSES[report.worst]
 
 
 def _tell(done: Revocation, console: Console) -> int:

@@ -13,6 +13,7 @@ from airyd.cli.completion import QUESTION, describe_for_zsh
 from airyd.cli.parser import CommandParser
 from airyd.cli.token import claim
 from airyd.cli.urls import ADMIN_URL, QUOTED, WEBSOCKET_PATH, WEBSOCKET_URL, admin_url, websocket_url
+from airyd.config.settings import Settings
 from airyd.events import AIRY_DESTINATIONS, DESTINATION
 from airyd.limits import LONGEST_PATTERN
 from airyd.patterns import ANY_SEGMENT, Pattern
@@ -277,11 +278,72 @@ goes to the admin page of one server, or to the Redis that all servers read
             raise ValueError("--ca-file is for an https:// URL (a --source URL has ca-file=)")
 
 
+class DoctorOptions(CommandOptions):
+    """The options of ``airyd doctor``: its own, and all options of ``twistd airyd``.
+
+    :ivar settings: the settings of the daemon that is examined
+    """
+
+    usage = "[options of twistd airyd]"
+    summary = "look for what is wrong with options, Redis and this machine"
+    description = """\
+Examine what these options name: Redis, token keys, certificates, files, ports.
+Each finding is a line with a tick, with ! (look at it), or with a cross (repair
+it), and what to do. Without --write nothing is changed. Run it as the user that
+airyd runs as."""
+    details = """\
+All other options of twistd airyd are taken, too, as in /etc/airyd.env.
+
+exit status:
+  0 if all is well, 3 if there is something to look at, 1 if there is something
+  to repair, 2 for a wrong command line"""
+
+    settings: Settings
+    write: bool
+    json: bool
+    given: Sequence[tuple[str, str]] | None
+
+    @classmethod
+    def add_options(cls, parser: CommandParser) -> None:
+        """See :class:`CommandOptions`."""
+        from airyd.config.options import Options  # imports the server, which only airyd doctor needs
+
+        parser.option("--json", action="store_true", help="print one JSON object with all findings")
+        text = "also send a test event through a stream of its own in Redis, which is deleted again"
+        parser.option("--write", action="store_true", help=text)
+        shown = {
+            "source": ("URL", "as for the server; repeatable [default: memory:]"),
+            "auth": ("SPEC", "as for the server; repeatable [default: anonymous]"),
+            "listen": ("ENDPOINT", "as for the server; repeatable"),
+            "admin": ("ENDPOINT", "as for the server"),
+        }
+        names = [name.removesuffix("=") for name in Options().longOpt if name.endswith("=")]
+        for name in sorted(
+            names, key=lambda name: (name not in shown, list(shown).index(name) if name in shown else 0)
+        ):
+            metavar, text = shown.get(name, ("VALUE", argparse.SUPPRESS))
+            parser.option(
+                f"--{name}", dest="given", metavar=metavar, action="append", type=_option_of_server(name), help=text
+            )
+
+    def check(self, arguments: Sequence[str]) -> None:
+        """See :class:`CommandOptions`."""
+        from airyd.config.options import Options
+
+        options = Options()
+        try:
+            options.parseOptions([*(f"--{name}={value}" for name, value in self.given or ()), *arguments])
+        except SystemExit as error:
+            raise ValueError(str(error).removeprefix("airyd: ")) from None
+        self.settings = options.settings
+
+
 COMMANDS: Final[Mapping[str, type[CommandOptions]]] = {
     "tail": TailOptions,
     "publish": PublishOptions,
     "token": TokenOptions,
     "revoke": RevokeOptions,
+    "doctor": DoctorOptions,
 }
 
 
@@ -291,7 +353,8 @@ def top_parser() -> CommandParser:
     return CommandParser(
         "airyd",
         "COMMAND ...",
-        "Watch a running airyd, publish to it, and make or revoke tokens.\n"
+        "Watch a running airyd, publish to it, make or revoke tokens, and find out\n"
+        "what is wrong.\n"
         "The server itself is started with: twistd -n airyd",
         f"commands:{commands}\n\nairyd COMMAND --help shows the options of a command.",
     )
@@ -320,6 +383,10 @@ def parse(words: Sequence[str]) -> CommandOptions:
     except ValueError as error:
         parser.error(str(error))
     return options
+
+
+def _option_of_server(name: str) -> Callable[[str], tuple[str, str]]:
+    return lambda value: (name, value)
 
 
 def _add_token_file(parser: CommandParser, what: str, variable: str) -> None:

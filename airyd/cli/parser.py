@@ -35,7 +35,7 @@ class CommandParser(argparse.ArgumentParser):
 
     :param arguments: the arguments in the usage line, such as ``[URL] DESTINATION``
     :param details: the text below the options in the help
-    :ivar added: the options
+    :ivar added: the options that the help shows
     """
 
     def __init__(self, name: str, arguments: str, description: str, details: str = "") -> None:
@@ -48,6 +48,7 @@ class CommandParser(argparse.ArgumentParser):
             add_help=False,
         )
         self.added: list[argparse.Action] = []
+        self._hidden: list[argparse.Action] = []
         self.option("--help", "-h", action="help", help="show this help and exit")
         self.option("--version", action="version", version=f"airyd {__version__}", help="show the version and exit")
 
@@ -56,7 +57,7 @@ class CommandParser(argparse.ArgumentParser):
         if "type" in details:
             details["type"] = _convert(details["type"])
         action = self.add_argument(*names, **details)
-        self.added.append(action)
+        (self._hidden if action.help == argparse.SUPPRESS else self.added).append(action)
 
     def read(self, words: Sequence[str], options: argparse.Namespace) -> Sequence[str]:
         """Parse a command line's options into ``options`` and return its arguments; errors: :class:`UsageError`."""
@@ -65,9 +66,12 @@ class CommandParser(argparse.ArgumentParser):
         for word in rest:
             if word.startswith("-"):
                 name = word.partition("=")[0]
-                names = [name for action in self.added for name in action.option_strings]
+                names = [name for action in self._options() for name in action.option_strings]
                 self.error(f"there is no option {name[:QUOTED]}{did_you_mean(name, names)}")
         return [*rest, *arguments]
+
+    def _options(self) -> Sequence[argparse.Action]:
+        return [*self.added, *self._hidden]
 
     def error(self, message: str) -> NoReturn:
         """Raise :class:`UsageError` (called by argparse)."""
@@ -82,7 +86,7 @@ class CommandParser(argparse.ArgumentParser):
         Each option is joined with its value, because argparse would take a value such as ``-a1`` for another option.
         """
         given: list[str] = []
-        valued = [name for action in self.added if action.nargs is None for name in action.option_strings]
+        valued = [name for action in self._options() if action.nargs is None for name in action.option_strings]
         rest = iter(words)
         for word in rest:
             if word == "--":
