@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from airyd.cli.options import DoctorOptions, parse
 from airyd.doctor.examination import Examination
 from airyd.doctor.findings import DoctorReport, Finding, Level
 from tests.leaks import leaks
+from tests.patience import TIMEOUT
 from tests.sources.redis.case import RedisCase
 
 #: Options with which no test meets another one's ports.
@@ -92,7 +94,7 @@ class ReplyFilter:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
-        with suppress(OSError):
+        with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
                 server = socket.create_connection(("127.0.0.1", self._target))
@@ -101,17 +103,45 @@ class ReplyFilter:
                 threading.Thread(target=self._pump, args=(server, client, self._change), daemon=True).start()
 
     def _pump(self, source: socket.socket, sink: socket.socket, change: Callable[[bytes], bytes]) -> None:
-        with suppress(OSError):
+        with contextlib.suppress(OSError):
             while data := source.recv(1 << 16):
                 sink.sendall(change(data))
-        with suppress(OSError):
+        with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
         """End the proxy and all its connections."""
-        with suppress(OSError):
+        with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         for each in (self._listener, *self._sockets):
-            with suppress(OSError):
+            with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
             each.close()
+
+
+class LocalCase(TestCase, FindingAssertions):
+    """A test without Redis, with a folder of its own.
+
+    :ivar folder: the folder
+    """
+
+    timeout = TIMEOUT
+
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp()).resolve()
+        self.folder.mkdir(parents=True)
+
+    def file(self, name: str, content: bytes | str, mode: int = 0o600) -> str:
+        """Make a file with this mode; return its path."""
+        path = self.folder / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        path.chmod(mode)
+        return str(path)
+
+    async def examine(self, *arguments: str, **more: Any) -> DoctorReport:
+        """Examine these options; no port is opened unless they name one."""
+        from twisted.internet import reactor
+
+        listen = () if any(each.startswith("--listen") for each in arguments) else NO_PORTS[:1]
+        admin = () if any(each.startswith("--admin=") for each in arguments) else NO_PORTS[1:]
+        return await examine(reactor, *listen, *admin, *arguments, **more)
