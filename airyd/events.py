@@ -79,11 +79,13 @@ class FilterKey(NamedTuple):
     """What an event must have to pass a row filter, so that filters which cannot match need not be called.
 
     :ivar field: a field of the body (``Row.text``)
-    :ivar values: the values of which the field must have one
+    :ivar values: the field must have one of these
+    :ivar suffices: whether every event with one of these values passes, so that the filter need not be called
     """
 
     field: str
     values: Collection[str]
+    suffices: bool = False
 
 
 class RowFilter(Protocol):
@@ -98,7 +100,10 @@ class RowFilter(Protocol):
         ...
 
     def matches(self, row: Row) -> bool:
-        """Return whether the principal receives the event."""
+        """Return whether the principal receives the event.
+
+        It should not raise: that ends the connections of all clients that have this filter, with an ERROR.
+        """
         ...
 
 

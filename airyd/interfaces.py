@@ -35,9 +35,10 @@ class IEventSink(Interface):
         """
 
     def gap(destinations: Sequence[str], reason: str) -> None:
-        """Receive the report that the source may have missed events of these destinations.
+        """Receive the report that the source may have missed events of these destinations; ``reason`` is for the log.
 
-        Before it returns, the sink calls ``unwatch``, then ``watch`` with ``after_gap``, for each that is watched.
+        Before it returns, the sink calls ``unwatch`` for each of them whose ``watch`` has fired, then ``watch`` with
+        ``after_gap`` if the destination still has subscriptions. For the others it calls nothing.
         """
 
     def refused(destination: str, event_id: str, refusal: PayloadRefused) -> None:
@@ -47,23 +48,26 @@ class IEventSink(Interface):
 class IEventSource(Interface):
     """A feed of events.
 
-    The source chooses the ids (``airyd.events.EVENT_ID``). They are ordered within a destination. If the
-    feed loses its history at a restart, ids contain an epoch, so that an id from before the restart
-    is unknown and never names another event.
+    The source chooses the ids: 1 to 100 ASCII letters, digits, dots, hyphens and underscores
+    (``airyd.events.EVENT_ID``). They are ordered within a destination. If the feed loses its history at a restart, ids
+    contain an epoch, so that an id from before the restart is unknown and never names another event.
+
+    A method that returns a Deferred does not raise: its errors come from the Deferred.
     """
 
     def start(sink: IEventSink) -> Deferred[None]:
         """Start the source; called once. Fires when the feed has been reached for the first time.
 
-        Until then airyd is not ready (``/readyz``). A source that cannot reach its feed keeps trying. It must not call
-        the sink before the first ``watch``.
+        Until then airyd is not ready (``/readyz``), but clients may connect: ``watch``, ``replay`` and ``publish`` may
+        be called; they wait for the feed, or fail. A source that cannot reach its feed keeps trying: after a failed
+        start, airyd stays unready until it is restarted. The source must not call the sink before the first ``watch``.
         """
 
     def stop() -> Deferred[None]:
         """Stop the source; fires when it delivers nothing more and all its connections are closed."""
 
     def extend(destinations: Sequence[str]) -> None:
-        """Add destinations to the catalogue; from now on they may be watched, replayed and published to."""
+        """Also serve these destinations; from now on they may be watched, replayed and published to."""
 
     def watch(destination: str, after_gap: bool = False) -> Deferred[str]:
         """Start delivering a destination's events to the sink.
@@ -86,8 +90,8 @@ class IEventSource(Interface):
         """Read at most ``limit`` events of the history that follow the id ``after``.
 
         ``after`` is an event's id or a position. If it is unknown, belongs to another source, or events after
-        it are lost, fires with ``HistoryPage((), complete=False, more=False)``. The page must not be older than this
-        call, because the caller keeps only events that are delivered from now on.
+        it are lost, fires with ``HistoryPage((), complete=False, more=False)``. The history must be read
+        late enough to have every event delivered before this call: the caller keeps only those delivered from now on.
 
         Errors: ``SourceUnavailable``.
         """
@@ -102,7 +106,8 @@ class IEventSource(Interface):
         """Add an event to the feed; fires with its id when the feed has accepted it.
 
         Events of one destination are published in the order of the calls. The caller has checked the body. If the
-        destination is watched, the sink gets the event, too, with the same id.
+        destination is watched, the sink gets the event, too, with the same id. The caller cancels the Deferred after 10
+        seconds (``airyd.limits.SOURCE_PATIENCE``); the feed may still accept the event then.
 
         Errors: ``SourceUnavailable``.
         """
@@ -155,7 +160,7 @@ class SourceContext(NamedTuple):
 
     :ivar reactor: makes connections, and has monotonic time (``IReactorTime``)
     :ivar wall: returns the wall-clock time in seconds since 1970
-    :ivar destinations: the catalogue
+    :ivar destinations: the destinations that this source serves; ``extend`` adds more
     :ivar body_limit: largest body of an event, in bytes
     :ivar environ: the process' environment
     """
@@ -177,7 +182,7 @@ class IEventSourceParser(Interface):
     help = Attribute("A few lines for ``--help-sources``: the URL's form and its parameters: a str.")
     shared = Attribute(
         "Whether all processes with the same URL read the same feed; ids may differ: a bool. "
-        "Without it, airyd refuses ``--workers``."
+        "If False, airyd refuses ``--workers``."
     )
 
     def parse(url: str, context: SourceContext) -> IEventSource:
@@ -353,10 +358,10 @@ class IChannel(Interface):
         """Read from the client again."""
 
     def close(fault: Fault | None) -> bool:
-        """Close the connection, when the bytes sent before are out, with the fault's close code, or 1000 without one.
+        """Close the connection after everything sent so far; the close code is the fault's, or 1000 without a fault.
 
-        Returns whether the WebSocket was open, so that bytes sent before it reach the client. During the opening
-        handshake it is not: a fault becomes an HTTP error.
+        Returns whether the WebSocket was open: only then can bytes that were sent reach the client. During the opening
+        handshake it is not open, and a fault becomes an HTTP error.
         """
 
 

@@ -103,7 +103,10 @@ class Metrics:
     refreshes: int = _counter("logins_refreshed", "Tokens that replaced an earlier token on an open connection.")
     events_in: Counter[str] = _counter("events_received", "Events received from the source.", "destination")
     payloads_refused: Counter[tuple[str, str]] = _counter(
-        "payloads_refused", "Event bodies that broke the payload rules, by origin and rule.", "origin", "kind"
+        "payloads_refused",
+        "Event bodies that broke the payload rules, by origin (send, admin or source) and rule.",
+        "origin",
+        "kind",
     )
     published: Counter[str] = _counter(
         "events_published", "Published events that the source accepted, by origin.", "origin", known=_ORIGINS

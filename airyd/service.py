@@ -29,7 +29,7 @@ from airyd.events import STATUS
 from airyd.hub.hub import Hub
 from airyd.interfaces import AuthenticatorContext, IRevocationKeeper, IServerReactor, Readiness, SourceContext
 from airyd.limits import CLOSE_PATIENCE, SPREAD_AT_MOST, SPREAD_PER_CLIENT
-from airyd.listening.endpoints import ListeningEndpoint, check_distinct, read_text, url_of
+from airyd.listening.endpoints import ListeningEndpoint, check_distinct, url_of
 from airyd.metrics import ORIGIN_ADMIN, Metrics, make_registry
 from airyd.sources.routing import combine, extend_routes, make_routes
 from airyd.sources.status import SourceState, StatusSource
@@ -85,16 +85,20 @@ class Airyd(Service):
         self._endpoints = [ListeningEndpoint.read("--listen", text, sockets or reactor) for text in settings.listen]
         for endpoint in self._endpoints:
             if not (self._authenticator.public or endpoint.text.is_loopback):
+                advice = (
+                    "with --auth anonymous, anybody could connect there; listen on loopback, or give"
+                    if endpoint.text.decides_access
+                    else "airyd cannot know who connects there, and --auth anonymous accepts anybody; give"
+                )
                 raise ConfigurationError(
-                    f"--listen {endpoint.description}: with --auth anonymous, anybody could connect there; "
-                    "listen on loopback, or give --auth anonymous:public if you want that"
+                    f"--listen {endpoint.description}: {advice} --auth anonymous:public if you want that"
                 )
         self._admin_endpoint = (
             settings.admin and not sockets and ListeningEndpoint.read("--admin", settings.admin, reactor)
         )
         check_distinct([*self._endpoints, *([self._admin_endpoint] if self._admin_endpoint else [])])
         self._admin_token = None if sockets else read_admin_token(settings.admin_token_file)
-        origins = OriginPolicy(settings.origins, always=_page_origins(settings.admin))
+        origins = OriginPolicy(settings.origins)
         for each in settings.origins:
             if self._authenticator.cookies and each.lower() in ANYBODYS:
                 raise ConfigurationError(
@@ -256,12 +260,3 @@ class Airyd(Service):
     def _abort(self) -> None:
         for channel in tuple(self._factory.channels):
             channel.abort()
-
-
-def _page_origins(admin: str | None) -> list[str]:
-    """Return the origins that a browser on this machine may send for the admin page."""
-    text = None if admin is None else read_text("--admin", admin)
-    if text is None or text.port is None:
-        return []
-    scheme = "https" if text.is_tls else "http"
-    return [f"{scheme}://{host}:{text.port}" for host in ("127.0.0.1", "localhost", "[::1]")]

@@ -42,13 +42,13 @@ def check_admin_endpoint(description: str, has_token: bool) -> None:
     try:
         text = read_endpoint(description)
     except ValueError as error:
-        raise ConfigurationError(f"--admin {description}: {error} (none turns the admin page off)") from None
+        raise ConfigurationError(f"--admin {description}: {error} (--admin none turns the admin page off)") from None
     if text.kind not in _KINDS:
         raise ConfigurationError(f"--admin {description}: the admin page listens on tcp:, tcp6:, ssl: and unix: only")
     if not (has_token or text.is_loopback):
         raise ConfigurationError(
             f"--admin {description}: without --admin-token-file, the admin page listens on loopback or a unix socket "
-            "only, such as tcp:8081:interface=127.0.0.1 or unix:/run/airyd/admin.sock (none turns it off)"
+            "only, such as tcp:8081:interface=127.0.0.1 or unix:/run/airyd/admin.sock (--admin none turns it off)"
         )
 
 

@@ -62,7 +62,7 @@ class AdminRoutes:
     :param publish: fails with ``PayloadRefused``, ``UnknownDestination`` or ``SourceUnavailable``
     :param revoke: fails with ``SourceUnavailable``
 
-    Each of the four callables must fire within bounded time.
+    The Deferreds of these four callables must fire within bounded time.
     """
 
     def __init__(
@@ -163,6 +163,6 @@ def _check_method(request: HttpRequest, *allowed: str) -> None:
     if request.method not in allowed:
         raise HttpError(
             HTTPStatus.METHOD_NOT_ALLOWED,
-            f"only {' and '.join(allowed)} work here",
+            f"use {' or '.join(allowed)} here",
             {"Allow": ", ".join(allowed)},
         )

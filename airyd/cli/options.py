@@ -6,14 +6,14 @@ import argparse
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
-from airyd.cli.completion import QUESTION, describe_for_zsh
-from airyd.cli.parser import CommandParser
+from airyd.cli.completion import QUESTION, CommandOffers, describe_for_zsh
+from airyd.cli.daemon_options import CompletionOptions, ConfigOptions, DoctorOptions, ServeOptions
+from airyd.cli.parser import CommandOptions, CommandParser
 from airyd.cli.token import claim
 from airyd.cli.urls import ADMIN_URL, QUOTED, WEBSOCKET_PATH, WEBSOCKET_URL, admin_url, websocket_url
-from airyd.config.settings import Settings
 from airyd.events import AIRY_DESTINATIONS, DESTINATION
 from airyd.limits import LONGEST_PATTERN
 from airyd.patterns import ANY_SEGMENT, Pattern
@@ -25,37 +25,6 @@ _MOST: Final = 10**15
 _ADMIN_URL: Final = f"""\
 http://HOST:PORT or https://HOST:PORT of the admin page
                [default: {ADMIN_URL}]"""
-
-
-class CommandOptions(argparse.Namespace):
-    """The parsed command line of a command; its options are attributes.
-
-    :cvar usage: the arguments in the usage line
-    :cvar summary: the command's line in ``airyd --help``
-    :cvar description: the text above the options in the command's help
-    :cvar details: the explanation of the arguments
-    """
-
-    usage: ClassVar[str]
-    summary: ClassVar[str]
-    description: ClassVar[str]
-    details: ClassVar[str]
-
-    @classmethod
-    def parser(cls, name: str) -> CommandParser:
-        """Return the parser of the command with this name."""
-        parser = CommandParser(f"airyd {name}", cls.usage, cls.description, f"arguments:\n{cls.details}")
-        cls.add_options(parser)
-        return parser
-
-    @classmethod
-    def add_options(cls, parser: CommandParser) -> None:
-        """Add the command's own options."""
-        raise NotImplementedError
-
-    def check(self, arguments: Sequence[str]) -> None:
-        """Set the arguments and check them against the options; raises ``ValueError`` with a text for the user."""
-        raise NotImplementedError
 
 
 class TailOptions(CommandOptions):
@@ -260,7 +229,7 @@ goes to the admin page of one server, or to the Redis that all servers read
         parser.option("--source", metavar="URL", help=text)
         _add_token_file(parser, "the admin page's token", "AIRYD_ADMIN_TOKEN")
         _add_ca_file(parser, "https")
-        text = "with --source: the longest lifetime of a token [default: 86400]"
+        text = "with --source: the --token-max-age of the servers [default: 86400]"
         parser.option("--token-max-age", metavar="SECONDS", type=_token_max_age, help=text)
 
     def check(self, arguments: Sequence[str]) -> None:
@@ -278,84 +247,31 @@ goes to the admin page of one server, or to the Redis that all servers read
             raise ValueError("--ca-file is for an https:// URL (a --source URL has ca-file=)")
 
 
-class DoctorOptions(CommandOptions):
-    """The options of ``airyd doctor``: its own, and all options of ``twistd airyd``.
-
-    :ivar settings: the settings of the daemon that is examined
-    """
-
-    usage = "[options of twistd airyd]"
-    summary = "look for what is wrong with options, Redis and this machine"
-    description = """\
-Examine what these options name: Redis, token keys, certificates, files, ports.
-Each finding is a line with a tick, with ! (look at it), or with a cross (repair
-it), and what to do. Without --write nothing is changed. Run it as the user that
-airyd runs as."""
-    details = """\
-All other options of twistd airyd are taken, too, as in /etc/airyd.env.
-
-exit status:
-  0 if all is well, 3 if there is something to look at, 1 if there is something
-  to repair, 2 for a wrong command line"""
-
-    settings: Settings
-    write: bool
-    json: bool
-    given: Sequence[tuple[str, str]] | None
-
-    @classmethod
-    def add_options(cls, parser: CommandParser) -> None:
-        """See :class:`CommandOptions`."""
-        from airyd.config.options import Options  # imports the server, which only airyd doctor needs
-
-        parser.option("--json", action="store_true", help="print one JSON object with all findings")
-        text = "also send a test event through a stream of its own in Redis, which is deleted again"
-        parser.option("--write", action="store_true", help=text)
-        shown = {
-            "source": ("URL", "as for the server; repeatable [default: memory:]"),
-            "auth": ("SPEC", "as for the server; repeatable [default: anonymous]"),
-            "listen": ("ENDPOINT", "as for the server; repeatable"),
-            "admin": ("ENDPOINT", "as for the server"),
-        }
-        names = [name.removesuffix("=") for name in Options().longOpt if name.endswith("=")]
-        for name in sorted(
-            names, key=lambda name: (name not in shown, list(shown).index(name) if name in shown else 0)
-        ):
-            metavar, text = shown.get(name, ("VALUE", argparse.SUPPRESS))
-            parser.option(
-                f"--{name}", dest="given", metavar=metavar, action="append", type=_option_of_server(name), help=text
-            )
-
-    def check(self, arguments: Sequence[str]) -> None:
-        """See :class:`CommandOptions`."""
-        from airyd.config.options import Options
-
-        options = Options()
-        try:
-            options.parseOptions([*(f"--{name}={value}" for name, value in self.given or ()), *arguments])
-        except SystemExit as error:
-            raise ValueError(str(error).removeprefix("airyd: ")) from None
-        self.settings = options.settings
-
-
 COMMANDS: Final[Mapping[str, type[CommandOptions]]] = {
     "tail": TailOptions,
     "publish": PublishOptions,
     "token": TokenOptions,
     "revoke": RevokeOptions,
+    "serve": ServeOptions,
+    "config": ConfigOptions,
+    "completion": CompletionOptions,
     "doctor": DoctorOptions,
 }
 
 
+def completions() -> dict[str, CommandOffers]:
+    """Return what can be completed after each command."""
+    return {name: CommandOffers(options.offers(name), options.first) for name, options in COMMANDS.items()}
+
+
 def top_parser() -> CommandParser:
     """Return the parser for the options before a command."""
-    commands = "".join(f"\n  {name:10}{options.summary}" for name, options in COMMANDS.items())
+    commands = "".join(f"\n  {name:12}{options.summary}" for name, options in COMMANDS.items())
     return CommandParser(
         "airyd",
         "COMMAND ...",
-        "Watch a running airyd, publish to it, make or revoke tokens, and find out\n"
-        "what is wrong.\n"
-        "The server itself is started with: twistd -n airyd",
+        "Run airyd, watch a running one, publish to it, make or revoke tokens, check its\n"
+        "configuration, and find out what is wrong.",
         f"commands:{commands}\n\nairyd COMMAND --help shows the options of a command.",
     )
 
@@ -368,7 +284,9 @@ def parse(words: Sequence[str]) -> CommandOptions:
     has_command = bool(words) and words[0] in COMMANDS
     parser = COMMANDS[words[0]].parser(words[0]) if has_command else top_parser()
     if words[-2:-1] == [QUESTION]:
-        sys.stdout.write(f"{describe_for_zsh(parser, () if has_command else [*COMMANDS])}\n")
+        offers = COMMANDS[words[0]].offers(words[0]) if has_command else parser.offers()
+        first = COMMANDS[words[0]].first if has_command else [*COMMANDS]
+        sys.stdout.write(f"{describe_for_zsh(offers, first)}\n")
         sys.exit(0)
     if not has_command:
         arguments = parser.read(words, argparse.Namespace())
@@ -377,16 +295,13 @@ def parse(words: Sequence[str]) -> CommandOptions:
         meant = did_you_mean(arguments[0], COMMANDS)
         parser.error(f"there is no command {arguments[0][:QUOTED]!r}{meant} There are: {', '.join(COMMANDS)}")
     options = COMMANDS[words[0]]()
-    arguments = parser.read(words[1:], options)
     try:
-        options.check(arguments)
+        if options.take_words(words[1:]):
+            return options
+        options.check(parser.read(words[1:], options))
     except ValueError as error:
         parser.error(str(error))
     return options
-
-
-def _option_of_server(name: str) -> Callable[[str], tuple[str, str]]:
-    return lambda value: (name, value)
 
 
 def _add_token_file(parser: CommandParser, what: str, variable: str) -> None:

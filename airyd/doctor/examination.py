@@ -10,6 +10,7 @@ from twisted.internet.error import ConnectError
 
 from airyd.admin.access import read_admin_token
 from airyd.auth.spec import Words
+from airyd.config.configuration import Configuration
 from airyd.config.settings import Settings
 from airyd.doctor import redis_server
 from airyd.doctor.certificates import check_client_file, check_peer, check_server_files
@@ -25,13 +26,12 @@ from airyd.errors import ConfigurationError, SourceUnavailable
 from airyd.interfaces import AuthenticatorContext, IServerReactor, SourceContext
 from airyd.listening.endpoint_strings import EndpointText
 from airyd.listening.endpoints import read_text
-from airyd.service import Airyd
 from airyd.sources import make_source
 from airyd.sources.redis.address import Address, SentinelAddress
 from airyd.sources.redis.url import RedisUrl, read_url
 from airyd.sources.routing import Assignment, assign_destinations
 from airyd.sources.url_query import Query
-from airyd.workers.parent import Parent
+from airyd.tap import make_daemon
 
 _REDIS: Final = ("redis", "rediss", "redis+unix", "redis+sentinel")
 #: Parameters of a Redis URL that name files, and whether the files are secret.
@@ -57,6 +57,7 @@ _ENDPOINT_FILES: Final[Mapping[str, bool]] = {
 class Examination:
     """Examines the settings of a daemon, what they name, and this machine.
 
+    :param configuration: knows where each option was given
     :param wall: returns the wall-clock time in seconds since 1970
     :param environ: the environment of the daemon
     :param is_writing: whether a test event may be written to Redis
@@ -64,6 +65,7 @@ class Examination:
 
     def __init__(
         self,
+        configuration: Configuration,
         settings: Settings,
         reactor: IServerReactor,
         wall: Callable[[], float],
@@ -71,6 +73,7 @@ class Examination:
         report: DoctorReport,
         is_writing: bool,
     ) -> None:
+        self._configuration = configuration
         self._settings = settings
         self._reactor = reactor
         self._wall = wall
@@ -88,7 +91,7 @@ class Examination:
         check_files(report, dict.fromkeys(self._files()))
         for host in self._key_hosts():
             await self._check_name(host)
-        has_tokens = await check_authenticators(settings.auth, self._logins, report)
+        has_tokens = await check_authenticators(settings.auth, self._logins, report, self._configuration.located)
         for assigned in self._assignments():
             await self._check_source(assigned, has_tokens)
         for option, text in self._endpoints():
@@ -105,14 +108,10 @@ class Examination:
             finding.check in ("token-keys", "source", "port") and finding.level for finding in self._report.findings
         ):
             return  # it would only repeat one of these
-        settings = self._settings
         try:
-            if settings.workers == 1:
-                Airyd(settings, self._reactor, self._wall)
-            else:
-                Parent(settings, self._reactor, self._wall, lambda reason: None)
+            make_daemon(self._settings, self._reactor)
         except ConfigurationError as error:
-            option, _, text = str(error).partition(": ")
+            option, _, text = str(self._configuration.located(error)).partition(": ")
             advice = "airyd does not start with these options: correct them (twistd airyd --help)"
             self._report.fail("options", option, text, advice)
         else:
@@ -135,6 +134,8 @@ class Examination:
 
     def _files(self) -> Iterator[NamedFile]:
         settings = self._settings
+        if self._configuration.path is not None:
+            yield NamedFile("--config", self._configuration.path, any(map(_has_password, settings.sources)))
         if settings.admin_token_file is not None:
             yield NamedFile("--admin-token-file", settings.admin_token_file, True)
         if settings.destinations_file is not None:
@@ -172,7 +173,7 @@ class Examination:
             return assign_destinations(self._settings.sources, self._settings.destinations)
         except ConfigurationError as error:
             advice = "see twistd airyd --help-sources"
-            self._report.fail("source", "--source", str(error).removeprefix("--source"), advice)
+            self._report.fail("source", "--source", str(error).removeprefix("--source").lstrip(": "), advice)
             return ()
 
     # Checks that need more than one fact.
@@ -207,7 +208,7 @@ class Examination:
             if target is None:
                 make_source(assigned.url, context)
         except ConfigurationError as error:
-            text = str(error).removeprefix("--source ").removeprefix(f"{scheme}: ")
+            text = str(self._configuration.located(error)).removeprefix("--source ").removeprefix(f"{scheme}: ")
             self._report.fail("source", f"--source {scheme}", text, "correct it; see twistd airyd --help-sources")
             return
         if target is None:
@@ -252,6 +253,13 @@ class Examination:
                     check_client_file(report, name, path, now)
         if self._is_writing:
             await check_writing(probe, report, assigned.url, context)
+
+
+def _has_password(url: str) -> bool:
+    try:
+        return urlsplit(url).password is not None
+    except ValueError:
+        return False
 
 
 def _text(read: Callable[[str], str | None], name: str) -> str | None:

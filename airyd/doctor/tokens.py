@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
@@ -18,8 +18,16 @@ from airyd.interfaces import AuthenticatorContext, IAuthenticator
 _LOOK_EVERY: Final = 0.02
 
 
-async def check_authenticators(specs: Sequence[str], context: AuthenticatorContext, report: DoctorReport) -> bool:
-    """Check each ``--auth``; return whether any of them takes tokens that can be revoked."""
+async def check_authenticators(
+    specs: Sequence[str],
+    context: AuthenticatorContext,
+    report: DoctorReport,
+    located: Callable[[ConfigurationError], ConfigurationError],
+) -> bool:
+    """Check each ``--auth``; return whether any of them takes tokens that can be revoked.
+
+    :param located: adds the place to an error about an option
+    """
     has_tokens = False
     for number, spec in enumerate(specs, 1):
         name = spec.partition(":")[0]
@@ -28,7 +36,7 @@ async def check_authenticators(specs: Sequence[str], context: AuthenticatorConte
             authenticator = make_authenticator(spec, context)
         except ConfigurationError as error:
             has_tokens = has_tokens or name == "jwt"
-            text = str(error).removeprefix(f"--auth {name}: ")
+            text = str(located(error)).removeprefix(f"--auth {name}: ")
             report.fail("token-keys", subject, text, "correct it; twistd airyd --help-auth describes the words")
             continue
         has_tokens = has_tokens or authenticator.revocable

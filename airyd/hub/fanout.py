@@ -1,6 +1,6 @@
 """Fan-out, the hot path: each subscription gets the events of a reactor turn in one send.
 
-An *audience* is the subscriptions of a destination that have the same row filter, so that they see the same events.
+An *audience* is all subscriptions of a destination with the same row filter; so they see the same events.
 An audience keeps *groups*: the members of a group get the same bytes. Events are *pending* until the next flush. A
 flush encodes them once per group and joins them to a *batch*, or to several of ``BATCH_BYTES``. A batch is *in flight*
 until all members have been sent it.
@@ -275,8 +275,8 @@ class Group(Generic[M]):
         # From here on a channel may end a client that is too slow, which removes members from this group.
         for member, taken in short:
             member.channel.send_rest(wire, taken)
-            # The client does the same for its subscriptions, except for one that it is closing right now. That one may
-            # still be sent more batches.
+            # send_rest() has refreshed the open subscriptions of the client (Client.direct_changed). One that is being
+            # closed right now is not among these, and may still be sent more batches.
             if member.group is self:
                 self.refresh(member)
 
@@ -307,8 +307,8 @@ class Audience(Generic[M]):
     """The subscriptions of a destination that have the same row filter.
 
     :ivar row_filter: the filter; None lets all events pass
-    :ivar flushed_at: when the first event of the latest batch arrived, in seconds of the reactor; newcomers may not
-        have been sent it
+    :ivar flushed_at: when the first event of the latest batch arrived, in seconds of the reactor; a newcomer may not
+        have been sent that batch
     :ivar round: how many flushes it has started
     :ivar deliveries: MESSAGEs that were sent and are not counted in the metrics yet
     :ivar bytes_out: the bytes of these MESSAGEs

@@ -192,17 +192,21 @@ class ReplayCursor:
         self._read()
 
     def pass_over(self, position: str) -> None:
-        """Note how far the feed is; the row filter hides all events up to there that were not passed to :meth:`feed`.
+        """Move the position of a live replay to that of the feed: the row filter hides all events between the two.
 
-        Without this, a pause would read them all again, and might find that some have left the history.
+        Without this, the replay would read them all after a pause, and might find that some have left the history.
         """
         if self._state is ReplayState.LIVE and self.row_filter is not None:
             key = self._source.order(self._destination, position)
             if key > self._key:
                 self._last, self._key = position, key
 
+    def fail(self, error: StompError) -> None:
+        """End the client's connection."""
+        self._target.fail(error)
+
     def forget_held(self) -> None:
-        """Drop the held live events because of a new row filter, which may show more; a later page has them all."""
+        """Drop the held live events, which an old row filter chose; a later page has those that a new one shows."""
         if self._state is ReplayState.READING and self._target.position != self._feed_position:
             self._held = None
 

@@ -1,4 +1,4 @@
-"""An audience of one: the only subscription with its row filter, as nearly all are on a platform of private streams."""
+"""An audience with a single member: the usual one if each user has a row filter of its own."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from airyd.stomp.message import Framing
 class SoloAudience(Generic[M]):
     """An audience and a group at once (``airyd.hub.fanout``), for one member.
 
-    It takes 100 bytes; an ``Audience`` with a ``Group`` takes 900. Its member sends by its channel, so there is no
-    fast and no slow way, and the batch is never in flight for longer than one call.
+    It takes 100 bytes; an ``Audience`` with a ``Group`` takes 900. It always sends through its member's channel, so it
+    needs no fast and slow recipients, and a batch is never in flight for longer than one call.
 
     :param member: the subscription, which joins at once
     :ivar member: the subscription; None after it has left

@@ -72,6 +72,14 @@ class EndpointText(NamedTuple):
         return self.kind == "unix" or is_loopback_host(self.parameters.get("interface", ""))
 
     @property
+    def decides_access(self) -> bool:
+        """Whether the string alone decides which machines can connect.
+
+        False behind a proxy, for systemd's sockets, and for endpoints of third-party plugins.
+        """
+        return self.kind in _PARAMETERS and self.kind != "systemd"
+
+    @property
     def is_tls(self) -> bool:
         """Whether clients connect with TLS."""
         return self.kind in ("ssl", "tls") or (self.wrapped is not None and self.wrapped.is_tls)

@@ -16,8 +16,8 @@ _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*")
 #: See ``airyd.sources.routing``.
 _SEVERAL: Final = """\
 With more than one --source, each URL must name its destinations:
-    destinations   patterns separated by commas: /queue/message, /queue/* (any one
-                   segment), /queue/** (any number of segments)"""
+    destinations   patterns separated by commas, such as /queue/message,/queue/channel/*
+                   (* matches one segment, ** at the end one or more)"""
 
 
 def make_source(url: str, context: SourceContext) -> IEventSource:
@@ -28,7 +28,7 @@ def make_source(url: str, context: SourceContext) -> IEventSource:
     try:
         return _parser_of(url).parse(url, context)
     except ConfigurationError as error:
-        raise ConfigurationError(f"--source {error}") from None
+        raise ConfigurationError(f"--source {error}", error.parameter) from None
 
 
 def is_shared(url: str) -> bool:
@@ -39,7 +39,7 @@ def is_shared(url: str) -> bool:
     try:
         return bool(_parser_of(url).shared)
     except ConfigurationError as error:
-        raise ConfigurationError(f"--source {error}") from None
+        raise ConfigurationError(f"--source {error}", error.parameter) from None
 
 
 def _parser_of(url: str) -> IEventSourceParser:

@@ -52,23 +52,26 @@ def _assign(url: str, catalogue: Sequence[str], is_alone: bool) -> Assignment:
     scheme = url.partition(":")[0]
     rest, names = _split_patterns(url)
     if len(names) > 1:
-        raise ConfigurationError(f"--source {scheme}: parameter {PARAMETER!r} is given twice")
+        raise ConfigurationError(f"--source {scheme}: parameter {PARAMETER!r} is given twice", PARAMETER, url)
     if not names:
         if is_alone:
             return Assignment(url, "", catalogue)
         raise ConfigurationError(
-            f"--source {scheme}: with several sources, each must name its destinations, as in ?{PARAMETER}=/queue/*"
+            f"--source {scheme}: with several sources, each must name its destinations, as in ?{PARAMETER}=/queue/*",
+            value=url,
         )
     found: dict[str, None] = {}
     for text in names[0].split(","):
         try:
             pattern = Pattern(text)
         except ValueError as error:
-            raise ConfigurationError(f"--source {scheme}: {PARAMETER}: {error}") from None
+            raise ConfigurationError(f"--source {scheme}: {PARAMETER}: {error}", PARAMETER, url) from None
         matching = [destination for destination in catalogue if pattern.matches(destination)]
         if not matching:
             raise ConfigurationError(
-                f"--source {scheme}: {PARAMETER}={text} matches no destination; there are: {', '.join(catalogue)}"
+                f"--source {scheme}: {PARAMETER}={text} matches no destination; there are: {', '.join(catalogue)}",
+                PARAMETER,
+                url,
             )
         found.update(dict.fromkeys(matching))
     return Assignment(rest, names[0], tuple(found))
@@ -191,14 +194,16 @@ def make_routes(urls: Sequence[str], context: SourceContext) -> list[Route]:
 
     Errors: ``ConfigurationError`` whose text shows no password.
     """
-    return [
-        Route(
-            assigned.patterns,
-            list(assigned.destinations),
-            make_source(assigned.url, context._replace(destinations=assigned.destinations)),
-        )
-        for assigned in assign_destinations(urls, context.destinations)
-    ]
+    assignments = zip(urls, assign_destinations(urls, context.destinations), strict=True)
+    return [_route(url, assigned, context) for url, assigned in assignments]
+
+
+def _route(url: str, assigned: Assignment, context: SourceContext) -> Route:
+    try:
+        source = make_source(assigned.url, context._replace(destinations=assigned.destinations))
+    except ConfigurationError as error:
+        raise ConfigurationError(str(error), error.parameter, url) from None
+    return Route(assigned.patterns, list(assigned.destinations), source)
 
 
 def extend_routes(routes: Sequence[Route], urls: Sequence[str], catalogue: Sequence[str]) -> None:

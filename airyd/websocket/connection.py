@@ -5,7 +5,7 @@ handshake. This is the only module that uses its internals. airyd itself reads t
 (``airyd.websocket.handshake``), and messages that have arrived complete: that takes 2 µs each, with Autobahn 11.
 
 Autobahn keeps some seventy attributes on each connection. Here, those that never change are class attributes, those
-that an idle connection needs are in slots, and the others are in the instance's ``__dict__``. That is deleted after
+that an idle connection needs are in slots, and the others are in the instance's ``__dict__``, which is deleted after
 each message that Autobahn reads.
 
 These names are not part of Autobahn's API. setup.cfg pins its version, and tests/websocket/test_autobahn.py tests what

@@ -244,7 +244,7 @@ class StompWebSocketFactory(WebSocketConnectionFactory):
     :ivar max_connections: the most connections that may be open; further ones are dropped
     """
 
-    protocol = StompWebSocket  # type: ignore[assignment]  # zope's plugin sees no protocol in an implementer
+    protocol = StompWebSocket  # type: ignore[assignment]  # mypy-zope does not see that it is a Protocol
     max_connections = sys.maxsize
     _log = Logger()
 

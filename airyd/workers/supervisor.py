@@ -22,8 +22,9 @@ SOUND_AFTER: Final = 60.0
 #: Seconds between two checks of the workers. Silence is counted in checks, not in seconds, so time in which the parent
 #: or the whole machine was stopped counts as one check at most.
 ALIVE_CHECK_EVERY: Final = 1.0
-#: Checks without a sign of life after which others accept from a worker's sockets, and after which it is killed. A
-#: worker that is only busy answers between two turns of its reactor, which take far less than a second.
+#: The number of unanswered checks after which other workers accept from a worker's sockets, and the number after which
+#: the worker is killed. A worker that is only busy answers between two turns of its reactor, which take far less than
+#: a second.
 CHECKS_UNTIL_COVERED: Final = 3
 CHECKS_UNTIL_KILLED: Final = 30
 #: The same for a worker that is starting: it imports all modules and reads its files before it can answer.
@@ -236,7 +237,7 @@ class Supervisor:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all workers have started to serve at least once."""
+        """Whether the start is over: all workers have served, or the supervisor is stopping."""
         return self._state is not SupervisorState.STARTING
 
     @property

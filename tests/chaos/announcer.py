@@ -6,10 +6,10 @@ import time
 from collections.abc import Sequence
 from random import Random
 
+from tests.chaos.bodies import body_of
 from tests.chaos.ledger import History
 from tests.chaos.passing import PassingHistory
 from tests.chaos.publisher import PATIENCE, Publisher, key_of
-from tests.integration.payloads import body
 from tests.sources.redis.server import RedisServer
 
 
@@ -30,7 +30,7 @@ class Announcer(Publisher):
                 history.send(each.number, time.monotonic())
             self._pending = (history, count)
             replies = self._connection.pipeline(
-                [("PUBLISH", key_of(history.destination), body(history.destination, each.number)) for each in sent]
+                [("PUBLISH", key_of(history.destination), body_of(history.destination, each.number)) for each in sent]
             )
         except OSError:
             self._hang_up()

@@ -8,14 +8,15 @@ from functools import lru_cache
 from random import Random
 from typing import ClassVar, Final, NamedTuple
 
+from tests.chaos.bodies import body_of
 from tests.chaos.feed import Feed
 from tests.chaos.ledger import History, Hole, Id
 from tests.integration.connection import StompConnection, delivery, login, subscription
-from tests.integration.payloads import body
 from tests.integration.wire import TEXT, decode, encode
 
 HISTORY_LOST: Final = "history lost"
 UNAVAILABLE: Final = "event source unavailable"
+LOGIN_UNAVAILABLE: Final = "login unavailable"
 RESTARTING: Final = "server restarting"
 #: Prefix of its subscription ids; a number follows.
 _NAME: Final = "sub-"
@@ -24,7 +25,7 @@ _CONNECT_PATIENCE: Final = 10.0
 #: How many wrong things a client records.
 _MOST: Final = 5
 
-_body = lru_cache(4096)(body)
+_body = lru_cache(4096)(body_of)
 
 
 class Ending(NamedTuple):
@@ -67,6 +68,7 @@ class Client:
     :ivar wrong: what the server did wrong, as texts
     :ivar connection: the present connection; None without one
     :ivar due: when it connects again
+    :ivar token: its token; "" for none
     :cvar _first_frames: frames that it sends before it subscribes to its destinations
     """
 
@@ -74,6 +76,7 @@ class Client:
 
     def __init__(self, ports: Sequence[int], histories: Sequence[History], random: Random) -> None:
         self.feeds = [Feed(history) for history in histories]
+        self.token = ""
         self.endings: list[Ending] = []
         self.refusals: list[Refusal] = []
         self.recovered = 0
@@ -140,7 +143,7 @@ class Client:
     def _log_in(self) -> None:
         assert self.connection is not None
         subscribes = [self._subscribe(number, feed) for number, feed in enumerate(self.feeds)]
-        self.connection.send(login("1.2"), *self._first_frames, *subscribes)
+        self.connection.send(login("1.2", self.token), *self._first_frames, *subscribes)
 
     def _wait(self) -> None:
         self.due = time.monotonic() + self._random.uniform(0.02, 0.5)

@@ -58,6 +58,11 @@ class History:
         self.numbers: list[int] = []
         self.losses: list[Loss] = []
 
+    @property
+    def whole(self) -> History:
+        """The history of all events of the destination, of which this may be a share."""
+        return self
+
     def __len__(self) -> int:
         return len(self.ids)
 

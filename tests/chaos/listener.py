@@ -59,7 +59,7 @@ class Listener(Client):
     def _gap(self, destinations: list[str], since: str) -> None:
         for feed in self.feeds:
             if feed.history.destination in destinations and feed.cursor is not None:
-                self.told.append(Told(feed.history, read_id(since), self._now))
+                self.told.append(Told(feed.history.whole, read_id(since), self._now))
                 feed.cursor.tell(self._now)
 
     def is_told(self, hole: Hole) -> bool:

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from http.client import HTTPException
 from typing import Final, NamedTuple
@@ -42,6 +43,7 @@ class Node:
 
     :param is_linked: whether its connection to Redis goes through a link that can be cut
     :param source: the URL of its source, with ``{port}`` for the port of the link or of Redis
+    :param options: more options of the daemon
     :param plant: a fault of :mod:`tests.chaos.plants` to plant into it, or ""
     :ivar port: the port for clients, which stays the same
     :ivar link: the proxy between it and Redis
@@ -49,9 +51,18 @@ class Node:
     :ivar complaints: tracebacks and warnings in their logs
     """
 
-    def __init__(self, redis_port: int, plant: str = "", *, is_linked: bool = True, source: str = STREAMS) -> None:
+    def __init__(
+        self,
+        redis_port: int,
+        plant: str = "",
+        *,
+        is_linked: bool = True,
+        source: str = STREAMS,
+        options: Sequence[str] = (),
+    ) -> None:
         self.link = Proxy(redis_port)
         self._source = source.format(port=self.link.port if is_linked else redis_port)
+        self._options = options
         self.lives: list[Life] = []
         self.complaints: list[str] = []
         self._program = f"from tests.chaos.plants import {plant}; {plant}(); {TWISTD}" if plant else TWISTD
@@ -62,7 +73,7 @@ class Node:
         """Start a process, and wait until it is ready."""
         begin = time.monotonic()
         options = [f"--source={source}" for source in self.sources()]
-        self._daemon = Daemon(*options, port=self.port, program=self._program)
+        self._daemon = Daemon(*options, *self._options, port=self.port, program=self._program)
         self.port = self._daemon.port
         self.lives.append(Life(begin, float("inf"), []))
 

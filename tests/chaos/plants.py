@@ -5,10 +5,13 @@ Each function runs in the daemon's process before ``twistd``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import ModuleType
-from typing import Final
+from typing import Any, Final
 
 from airyd.events import Event
+from airyd.hub.filter_index import FilterIndex, Selection
+from airyd.hub.row_filter import Rows
 from airyd.sources.redis import reader, url
 from airyd.sources.redis import streams as source
 from airyd.sources.redis.connection import RedisConnection
@@ -19,8 +22,8 @@ from airyd.sources.redis.reader import Reader
 from airyd.sources.redis.stream_position import ResumePoint, Stream, StreamInfo, end_of_stream, read_info
 from airyd.sources.redis.streams import RedisStreams
 
-#: Two for Streams and Pub/Sub, three for Streams, and one for Pub/Sub.
-PLANTS: Final = ("drop", "twice", "dollar", "blind", "newest", "mute")
+#: Two for Streams and Pub/Sub, three for Streams, one for Pub/Sub, and one for row filters.
+PLANTS: Final = ("drop", "twice", "dollar", "blind", "newest", "mute", "leak")
 #: One event in so many is dropped, or delivered twice.
 ONE_IN: Final = 1000
 
@@ -33,6 +36,25 @@ def drop() -> None:
 def twice() -> None:
     """Deliver one event in a thousand twice."""
     _alter(2)
+
+
+def leak() -> None:
+    """Show one event in a thousand to a client whose row filter hides it."""
+    count = 0
+    select = FilterIndex.select
+
+    def leaking(index: FilterIndex[Any], events: Sequence[Event], rows: Rows) -> Selection[Any]:
+        nonlocal count
+        found = select(index, events, rows)
+        count += bool(index._sufficient)
+        if count % ONE_IN == 0:
+            for by_value in index._sufficient.values():
+                for held in by_value.values():
+                    if not isinstance(held, dict):
+                        found = found._replace(indexes={**found.indexes, held: [0]})
+        return found
+
+    _plant(FilterIndex, "select", leaking)
 
 
 def _alter(times: int) -> None:
@@ -108,5 +130,5 @@ def mute() -> None:
     _plant(url, "RedisPubSub", Mute)
 
 
-def _plant(module: ModuleType, name: str, weed: object) -> None:
+def _plant(module: ModuleType | type[object], name: str, weed: object) -> None:
     setattr(module, name, weed)

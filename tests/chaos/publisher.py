@@ -12,8 +12,8 @@ from typing import ClassVar, Final, NamedTuple
 import hiredis
 
 from tests.chaos.background import Background
+from tests.chaos.bodies import body_of
 from tests.chaos.ledger import History, Id, Loss, read_id
-from tests.integration.payloads import body
 from tests.sources.redis.server import Connection, RedisServer, Refused, Word
 
 PREFIX: Final = "airyd:"
@@ -32,7 +32,7 @@ def key_of(destination: str) -> str:
 
 def addition(destination: str, number: int) -> tuple[Word, ...]:
     """Return the command that publishes an event (docs/publishing.rst)."""
-    return ("XADD", key_of(destination), "MAXLEN", "~", MAXLEN, "*", "payload", body(destination, number))
+    return ("XADD", key_of(destination), "MAXLEN", "~", MAXLEN, "*", "payload", body_of(destination, number))
 
 
 class _Sent(NamedTuple):

@@ -18,6 +18,7 @@ from tests.chaos.failover import FailoverJudge, FailoverStage
 from tests.chaos.faults import FAULTS, Fault
 from tests.chaos.mixing import mix
 from tests.chaos.plants import PLANTS
+from tests.chaos.private import PrivateStage
 from tests.chaos.pubsub import FAULTS as PUBSUB_FAULTS
 from tests.chaos.pubsub import PassingJudge, PassingStage
 from tests.chaos.stage import Stage
@@ -39,6 +40,7 @@ class Feed(NamedTuple):
 
 FEEDS: Final = {
     "stream": Feed(Stage, FAULTS, lambda stage: Judge(stage).verdict()),
+    "private": Feed(PrivateStage, FAULTS, lambda stage: Judge(stage).verdict()),
     "pubsub": Feed(PassingStage, PUBSUB_FAULTS, lambda stage: PassingJudge(stage).verdict()),
     "sentinel": Feed(FailoverStage, FAILOVER_FAULTS, lambda stage: FailoverJudge(stage).verdict()),
 }

@@ -37,6 +37,25 @@ class FaultsTests(SynchronousTestCase):
 
 
 @pytest.mark.integration
+class PrivateTests(SynchronousTestCase):
+    """The same with a row filter for each client."""
+
+    plan = PLAN._replace(feed="private")
+
+    def test_each_once(self) -> None:
+        verdict = one_by_one(FAULTS, self.plan)
+        self.assertEqual(verdict.faults, [], str(verdict))
+        self.assertGreater(verdict.checked, 0)
+        self.assertGreater(verdict.recovered, 0)
+        self.assertGreater(verdict.told, 0)
+
+    def test_it_can_fail(self) -> None:
+        """A daemon that shows a client an event of others is found."""
+        verdict = self.plan._replace(plant="leak", rate=1500).play(lambda stage: stage.wait_for_events(4 * ONE_IN))
+        self.assertRegex("\n".join(verdict.faults), "is in no ledger")
+
+
+@pytest.mark.integration
 class PubSubTests(SynchronousTestCase):
     """The same with Pub/Sub and its promises."""
 

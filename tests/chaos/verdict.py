@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
-from tests.chaos.client import HISTORY_LOST, RESTARTING, UNAVAILABLE, Client, Ending, Refusal
+from tests.chaos.client import HISTORY_LOST, LOGIN_UNAVAILABLE, RESTARTING, UNAVAILABLE, Client, Ending, Refusal
 from tests.chaos.ledger import History, Hole, Id
 from tests.chaos.listener import Listener
 from tests.chaos.nodes import Life
@@ -111,6 +111,10 @@ class BaseJudge(ABC):
         if ending.error == UNAVAILABLE:
             # A listener learns while it is live that its key is not a stream any more.
             return self._in_outage(ending.when) and (isinstance(client, Listener) or not ending.was_live)
+        if ending.error == LOGIN_UNAVAILABLE:  # a node that has just started has not read the revocations yet
+            begun = [life.begin for life in self._stage.nodes[ending.node].lives]
+            is_new = any(begin <= ending.when <= begin + GAP_PATIENCE * self._stage.slack for begin in begun)
+            return is_new or self._in_outage(ending.when)
         if ending.error in ("", RESTARTING):
             lives = self._stage.nodes[ending.node].lives
             soon = ending.when + 10 * self._stage.slack
@@ -166,7 +170,7 @@ class Judge(BaseJudge):
             return False
         lost = [hole.first for hole in client.holes if ending.opened <= hole.when <= ending.when]
         for destination, position in ending.positions.items():
-            history = self._histories[destination]
+            (history,) = [feed.history for feed in client.feeds if feed.history.destination == destination]
             if history.missed(position, history.losses_until(ending.when)):
                 lost.append(history.ids[history.after(position)])
         if lost:

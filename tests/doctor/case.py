@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from airyd.cli.options import DoctorOptions, parse
+from airyd.cli.daemon_options import DoctorOptions
+from airyd.cli.options import parse
 from airyd.doctor.examination import Examination
 from airyd.doctor.findings import DoctorReport, Finding, Level
 from tests.leaks import leaks
@@ -31,7 +32,8 @@ async def examine(
     options = parse(["doctor", *arguments])
     assert isinstance(options, DoctorOptions)
     report = DoctorReport(lambda finding: None)
-    await Examination(options.settings, reactor, wall, environ, report, options.write).run()
+    examination = Examination(options.configuration, options.settings, reactor, wall, environ, report, options.write)
+    await examination.run()
     assert not leaks(str(report.findings)), report.findings
     return report
 

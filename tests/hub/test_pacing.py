@@ -6,6 +6,7 @@ import json
 from itertools import pairwise
 from unittest.mock import patch
 
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -228,6 +229,37 @@ class GapNoticeTests(SynchronousTestCase):
         self.hub.make_subscription(Peer(), request(NAME, "0"), None).open()
         (new,) = self.twin.watches
         self.assertEqual((renewed.after_gap, new.after_gap), (True, False))
+
+    def test_the_source_is_called_within_the_report(self) -> None:
+        """``gap()`` calls ``unwatch``, then ``watch``, before it returns; ``watch`` only for those that are left."""
+        self.assertEqual(self.calls_of_a_gap(), [])
+        (peer,) = self.peers(1)
+        self.assertEqual(self.calls_of_a_gap(), ["unwatch", "watch after a gap"])
+        peer.leave()
+        self.peers(1, listens=False)
+        self.assertEqual(self.calls_of_a_gap(), ["unwatch"])
+
+    def test_the_source_is_not_called_while_it_begins_to_watch(self) -> None:
+        self.twin.prompt = Prompt()
+        self.hub.make_subscription(Peer(), request(NAME, "0"), None).open()
+        self.assertEqual(self.calls_of_a_gap(), [])
+
+    def calls_of_a_gap(self) -> list[str]:
+        """Let the source report a gap; return what the hub calls before the report returns."""
+        calls: list[str] = []
+        watch, unwatch = self.twin.watch, self.twin.unwatch
+
+        def record_watch(destination: str, after_gap: bool = False) -> Deferred[str]:
+            calls.append("watch after a gap" if after_gap else "watch")
+            return watch(destination, after_gap)
+
+        def record_unwatch(destination: str) -> None:
+            calls.append("unwatch")
+            unwatch(destination)
+
+        with patch.object(self.twin, "watch", record_watch), patch.object(self.twin, "unwatch", record_unwatch):
+            self.gap()
+        return calls
 
     def test_a_client_that_has_left_takes_no_turn(self) -> None:
         """The remaining clients get their notice sooner."""

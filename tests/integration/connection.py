@@ -47,9 +47,10 @@ def delivery(frame: bytes) -> Delivery | None:
     return Delivery(head[1].decode(), head[2].decode(), int(number[1]), frame[head.end() : -1])
 
 
-def login(version: str) -> bytes:
+def login(version: str, token: str = "") -> bytes:
     """Return the CONNECT of a client without heart-beats, so that the server sends none."""
-    return encode("CONNECT", {"accept-version": version, "heart-beat": "0,0"})
+    headers = {"accept-version": version, "heart-beat": "0,0"}
+    return encode("CONNECT", headers | ({"passcode": token} if token else {}))
 
 
 def subscription(name: str, destination: str, receipt: str, after: str) -> bytes:

@@ -58,7 +58,7 @@ class WebSocketTestCase(ClientTestCase):
     def setUp(self) -> None:
         """Make the factory."""
         super().setUp()
-        origins = OriginPolicy(self.origins, always=["http://127.0.0.1:8081"])
+        origins = OriginPolicy(self.origins)
         limits = self.context.limits
         policy = HandshakePolicy(self.paths, origins, True, limits.request_head, limits.headers)
         self.factory = StompWebSocketFactory(self.context, policy, cast(Any, self.loop))

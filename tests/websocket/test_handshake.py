@@ -317,7 +317,7 @@ class RefusalTests(WebSocketTestCase):
                 self.assertIn(f"; {option}", said)
 
     def test_own_origin(self) -> None:
-        for origin in ("http://airy.example:8080", "https://AIRY.example:8080", "http://127.0.0.1:8081"):
+        for origin in ("http://airy.example:8080", "https://AIRY.example:8080"):
             self.assertEqual(self.ask(request(Origin=origin))[0], 101, origin)
 
     def test_what_comes_after_a_refusal_is_dropped(self) -> None:

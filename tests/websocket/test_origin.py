@@ -7,14 +7,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from airyd.errors import ConfigurationError
 from airyd.websocket.origin import OriginPolicy, describe_refusal
 
-PAGE = "http://127.0.0.1:8081"
-
 
 class DefaultTests(SynchronousTestCase):
-    """Without ``--origin``: the host that the client connected to, and the admin page."""
+    """Without ``--origin``: the host that the client connected to."""
 
     def setUp(self) -> None:
-        self.policy = OriginPolicy((), always=[PAGE])
+        self.policy = OriginPolicy(())
 
     def test_programs(self) -> None:
         """Programs, which send no origin, may connect."""
@@ -58,6 +56,7 @@ class DefaultTests(SynchronousTestCase):
             ("https://.airy.example", "airy.example"),
             ("capacitor://localhost", "localhost"),
             ("http://localhost:8080", "127.0.0.1:8080"),
+            ("http://127.0.0.1:8081", "127.0.0.1:8080"),
             ("null", "airy.example"),
             ("null", "null"),
             ("file://", "airy.example"),
@@ -76,17 +75,12 @@ class DefaultTests(SynchronousTestCase):
             for host in ("", " ", ":80", ":443"):
                 self.assertFalse(self.policy.allows(origin, host), (origin, host))
 
-    def test_admin_page(self) -> None:
-        self.assertTrue(self.policy.allows(PAGE, "127.0.0.1:8080"))
-        self.assertFalse(self.policy.allows("http://127.0.0.1:8082", "127.0.0.1:8080"))
-        self.assertFalse(OriginPolicy(()).allows(PAGE, "127.0.0.1:8080"))
-
 
 class ListTests(SynchronousTestCase):
     """With ``--origin``: only the listed origins."""
 
     def test_list(self) -> None:
-        policy = OriginPolicy(["https://app.example", "http://Other.example:8443"], always=[PAGE])
+        policy = OriginPolicy(["https://app.example", "http://Other.example:8443"])
         for origin, allowed in (
             (None, True),
             ("https://app.example", True),
@@ -97,7 +91,6 @@ class ListTests(SynchronousTestCase):
             ("https://other.example:8443", False),
             ("https://sub.app.example", False),
             ("https://airy.example", False),
-            (PAGE, False),
             ("null", False),
         ):
             self.assertIs(policy.allows(origin, "airy.example"), allowed, origin)

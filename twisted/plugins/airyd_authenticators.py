@@ -35,7 +35,7 @@ class TokenParser:
     help = """\
 jwt:WHERE-THE-KEY-IS[:NAME=VALUE...]
     Accepts clients with a valid JSON Web Token, whose claims say what they may do. The
-    issuer's keys, at most 8 that may sign tokens, are in one of these:
+    issuer's keys are in one of these; each of the first three has at most 8:
     secret-file=   a file with secrets, one per line (HS256)
     secret-env=    the name of an environment variable with secrets, one per line
     key-file=      a PEM file with public keys or certificates (RS256, ES256, EdDSA)

@@ -43,7 +43,8 @@ class ClaimRowFilter:
         """See ``RowFilter``: the required field with the fewest values."""
         if not self._required:
             return None
-        return FilterKey(*min(self._required, key=lambda field: len(field[1])))
+        name, values = min(self._required, key=lambda field: len(field[1]))
+        return FilterKey(name, values, suffices=len(self._required) == 1 and not self._optional)
 
     def may_match(self, destination: str) -> bool:
         """Return whether any event of a destination can pass: none can if its events never have a required field."""

@@ -199,7 +199,7 @@ class RedisConnection:
         before the reply: then Redis may have executed the command.
         """
         if self._protocol is None or self._protocol.is_over:
-            return fail(NotConnected(f"{self._address.name}: {self.trouble or 'given up'}"))
+            return fail(NotConnected(f"{self._address.name}: {self.trouble or 'the connection is closing'}"))
         return self._send(self._protocol, words, patience, is_dead)
 
     async def transaction(self, *commands: Sequence[Word]) -> list[RedisReply]:
@@ -279,8 +279,8 @@ class RedisConnection:
     def _must_hang_up(self, error: str) -> bool:
         """Return whether to close the connection after an error of Redis.
 
-        If Redis refuses one write after the other (READONLY), the connection is closed less and less often, by the
-        back-off of reconnects: without a master, airyd must not reconnect for every write.
+        If Redis refuses write after write (READONLY), the connection is closed with the back-off of reconnects: as
+        long as there is no master, airyd must not reconnect for every write.
         """
         if not error.startswith(_READ_ONLY):
             return error.startswith(_NOT_NOW)

@@ -1,8 +1,8 @@
 """The reader of all watched streams: it delivers entries by a blocking XREAD, and finds gaps by XINFO.
 
-Two tasks run side by side, each on a connection of its own. One sends XREAD, and XINFO for the streams that had new
-entries, before it delivers them. The other one sends XINFO for all streams every ``COUNTERS_EVERY`` seconds. The rules
-that detect a gap are in ``airyd.sources.redis.stream_position``.
+Two tasks run side by side, each on a connection of its own. One sends XREAD; before it delivers new entries, it sends
+XINFO for their streams. The other one sends XINFO for all streams every ``COUNTERS_EVERY`` seconds. The rules that
+detect a gap are in ``airyd.sources.redis.stream_position``.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ Xread: TypeAlias = dict[bytes, tuple[Stream, Snapshot]]
 class Reader:
     """Reads streams, delivers their entries and reports gaps.
 
-    :param connection: the connection for the blocking XREAD
-    :param commands: the connection for all other commands
+    :param connection: the connection for the blocking XREAD, and for checks between two of them
+    :param commands: the connection for commands while an XREAD blocks
     :param deliver: called with the entries of a reply, an :class:`Entries` per stream
     :param gap: called with a stream and the reason of a gap in it
 
-    :ivar trouble: why Redis refuses XREAD over a working connection; None otherwise
+    :ivar trouble: why nothing is read over a working connection: Redis refuses XREAD, or airyd failed; None otherwise
     """
 
     _log = Logger()
@@ -96,8 +96,12 @@ class Reader:
         for work in (self._read(), self._keep_checking()):
             task = Deferred.fromCoroutine(work)
             task.addErrback(lambda failure: failure.trap(CancelledError, SourceUnavailable) and None)  # stopped
-            task.addErrback(lambda failure: self._log.failure("reading from Redis has ended", failure))
+            task.addErrback(self._broken)
             self._tasks.append(task)
+
+    def _broken(self, failure: Failure) -> None:
+        self._log.failure("reading from Redis has ended", failure)
+        self.trouble = "reading has ended after an internal error, which is in the log; restart airyd"
 
     def stop(self) -> None:
         """Stop reading."""
@@ -271,7 +275,10 @@ class Reader:
                 pass
 
     async def _check_counters(self, connection: RedisConnection, is_certain: bool) -> None:
-        """Compare the counters of all streams with what was read."""
+        """Compare the counters of all streams with what was read.
+
+        :param is_certain: whether no entries are in flight, so that a missing one is a gap, and not only suspected
+        """
         streams = list(self._streams.values())
         for each in _chunks(streams, self._keys_at_once):
             asked = [(stream, stream.snapshot()) for stream in each]
