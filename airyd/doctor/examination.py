@@ -279,6 +279,8 @@ def _named(start: str, read: Callable[[str], str | None], files: Mapping[str, bo
 
 def _connect_advice(trouble: str) -> str:
     """Return what to do about a Redis that can't be connected to."""
+    if "no sentinel" in trouble:
+        return "correct the sentinels' addresses and the master's name; redis-cli -p 26379 SENTINEL MASTERS shows it"
     if "cannot be resolved" in trouble:
         return "correct the name in the URL, or the resolver (/etc/resolv.conf, /etc/hosts)"
     if "refused" in trouble and "TLS" not in trouble:
@@ -291,6 +293,4 @@ def _connect_advice(trouble: str) -> str:
         return "set a password in Redis, or let it listen on the address that airyd connects to (protected-mode)"
     if trouble.startswith(("LOADING", "BUSY", "MASTERDOWN")):
         return "wait, then run the doctor again"
-    if "no sentinel" in trouble:
-        return "correct the sentinels' addresses and the master's name; redis-cli -p 26379 SENTINEL MASTERS shows it"
     return "correct the URL, or repair the network or the server (redis-cli shows whether it answers)"

@@ -89,7 +89,7 @@ async def check_running(report: DoctorReport, text: EndpointText, token: str | N
         _report_readiness(report, ready if isinstance(ready, dict) else {})
     metrics = await deferToThread(_get, text, "/metrics", token)
     if metrics is not None and metrics.status == 200:
-        _report_lag(report, metrics.body.decode())
+        report_lag(report, metrics.body.decode())
 
 
 def _report_readiness(report: DoctorReport, ready: Mapping[str, object]) -> None:
@@ -102,7 +102,7 @@ def _report_readiness(report: DoctorReport, ready: Mapping[str, object]) -> None
         report.ok("running", subject, "it is ready for clients")
 
 
-def _report_lag(report: DoctorReport, text: str) -> None:
+def report_lag(report: DoctorReport, text: str) -> None:
     """DoctorReport how far each destination with subscriptions is behind its stream."""
     lags: dict[str, dict[str, float]] = {_ENTRIES: {}, _SECONDS: {}}
     for family in text_string_to_metric_families(text):
