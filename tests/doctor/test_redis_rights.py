@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -139,3 +140,15 @@ class RightsTests(OwnServerCase):
         self.has(report, Level.WARNING, "keys", "wrong names cannot be looked for", "~*")
         self.all_well(report, "version")
         self.assertIs(report.worst, Level.WARNING)
+
+    async def test_documented_additions(self) -> None:
+        """With the additional rights that docs/operating.rst prints, every check is possible."""
+        document = Path(__file__).parents[2] / "docs" / "operating.rst"
+        (line,) = re.findall(r"^ +ACL SETUSER airyd (.*)$", document.read_text(), re.MULTILINE)
+        self.make_user("airyd", *line.split())
+        self.configure("appendonly", "yes")
+        report = await self.rights("airyd")
+        for check in ("memory", "eviction", "persistence", "output-buffer", "clock", "keys", "rights"):
+            self.all_well(report, check)
+        url = self.url(f"airyd:{MARK}-1@")
+        self.all_well(await self.examine("--write", url=url), "test-event")

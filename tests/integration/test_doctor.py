@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from tests.integration.daemon import environment
 from tests.integration.test_cli import command, run
 from tests.leaks import MARK, leaks
 from tests.patience import PATIENCE
+from tests.snippets import snippets
 from tests.sources.redis.server import DURABLE, RedisServer
 
 PORTS = ("--listen=tcp:0:interface=127.0.0.1", "--admin=none")
@@ -56,6 +58,17 @@ class DoctorTests(SynchronousTestCase):
         self.assertEqual(status, 1)
         (failure,) = [line for line in lines if line.startswith("✗")]
         self.assertRegex(failure, r"^✗ keys: .* is a string, not a stream → RENAME ")
+
+    def test_documented_lines(self) -> None:
+        """The lines that docs/operating.rst shows come from a Redis in that state."""
+        self.redis.call("XADD", "/queue/messages", "*", "payload", "{}")
+        self.redis.call("CONFIG", "SET", "maxmemory", "100mb", "maxmemory-policy", "allkeys-lru")
+        _, lines = self.doctor()
+        said = {
+            re.sub(r"Redis \d[\d.]*", "Redis 7.0.15", line).replace(str(self.server.port), "6379") for line in lines
+        }
+        (shown,) = [each.text for each in snippets() if each.language == "text" and each.text.startswith("✓ ")]
+        self.assertEqual(set(shown.splitlines()) - said, set())
 
     def test_json(self) -> None:
         self.redis.call("CONFIG", "SET", "maxmemory", "100mb", "maxmemory-policy", "allkeys-lru")
