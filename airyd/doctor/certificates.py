@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 from cryptography import x509
@@ -76,6 +77,17 @@ def check_server_files(report: DoctorReport, option: str, paths: Sequence[str], 
         )
     if is_valid:
         _check_chain(report, subject, own, chain)
+
+
+def check_server_folder(report: DoctorReport, option: str, path: str, now: float) -> None:
+    """Check the certificates in the ``.pem`` files below a folder, each file with its chain."""
+    for file in sorted(map(str, Path(path).rglob("*.pem"))):
+        try:
+            has_certificate = b"-----BEGIN CERTIFICATE-----" in read_file(file)
+        except ValueError:
+            continue  # the check of the options says so
+        if has_certificate:
+            check_server_files(report, option, [file], now)
 
 
 def names_of(certificate: x509.Certificate) -> list[str]:

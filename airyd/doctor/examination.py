@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 from urllib.parse import urlsplit
@@ -11,10 +12,11 @@ from twisted.internet.error import ConnectError
 from airyd.admin.access import read_admin_token
 from airyd.auth.spec import Words
 from airyd.config.configuration import Configuration
+from airyd.config.given import COMMAND_LINE
 from airyd.config.settings import Settings
 from airyd.doctor import redis_server
-from airyd.doctor.certificates import check_client_file, check_peer, check_server_files
-from airyd.doctor.findings import DoctorReport
+from airyd.doctor.certificates import check_client_file, check_peer, check_server_files, check_server_folder
+from airyd.doctor.findings import DoctorReport, Level
 from airyd.doctor.machine import NamedFile, check_files, check_name, check_open_files, check_port
 from airyd.doctor.redis_probe import RedisProbe
 from airyd.doctor.redis_rights import check_rights
@@ -34,6 +36,7 @@ from airyd.sources.url_query import Query
 from airyd.tap import make_daemon
 
 _REDIS: Final = ("redis", "rediss", "redis+unix", "redis+sentinel")
+_SYSTEMD: Final = re.compile(r"\bsystemd:.*")
 #: Parameters of a Redis URL that name files, and whether the files are secret.
 _URL_FILES: Final[Mapping[str, bool]] = {
     "password-file": True,
@@ -92,6 +95,7 @@ class Examination:
         for host in self._key_hosts():
             await self._check_name(host)
         has_tokens = await check_authenticators(settings.auth, self._logins, report, self._configuration.located)
+        self._check_command_line()
         for assigned in self._assignments():
             await self._check_source(assigned, has_tokens)
         for option, text in self._endpoints():
@@ -104,12 +108,12 @@ class Examination:
 
     def _check_options(self) -> None:
         """Make the daemon's service without starting it, which finds options that do not fit together."""
-        if any(
-            finding.check in ("token-keys", "source", "port") and finding.level for finding in self._report.findings
-        ):
+        failed = {finding.check for finding in self._report.findings if finding.level is Level.FAILURE}
+        if failed & {"token-keys", "source", "port"}:
             return  # it would only repeat one of these
+        listen = [_SYSTEMD.sub(_as_tcp, description) for description in self._settings.listen]
         try:
-            make_daemon(self._settings, self._reactor)
+            make_daemon(self._settings._replace(listen=listen), self._reactor)
         except ConfigurationError as error:
             option, _, text = str(self._configuration.located(error)).partition(": ")
             advice = "airyd does not start with these options: correct them (twistd airyd --help)"
@@ -194,11 +198,24 @@ class Examination:
         if admin is not None:
             await check_running(self._report, admin, token)
 
+    def _check_command_line(self) -> None:
+        """Look for passwords on the command line of the daemon."""
+        for given in self._configuration.values.get("source", ()):
+            if given.origin == COMMAND_LINE and _has_password(given.text):
+                self._report.warn(
+                    "source",
+                    f"--source {given.text.partition(':')[0]}",
+                    "its password is on the command line, which every user of this machine can see",
+                    "use password-file= or AIRYD_REDIS_PASSWORD instead",
+                )
+
     def _check_endpoint(self, option: str, text: EndpointText) -> None:
         if text.kind == "ssl":
             get = text.parameters.get
             paths = [get("certKey", get("privateKey", "")), *filter(None, [get("extraCertChain")])]
             check_server_files(self._report, f"{option} certKey", paths, self._wall())
+        elif text.kind == "tls":
+            check_server_folder(self._report, f"{option} path", text.parameters["path"], self._wall())
 
     async def _check_source(self, assigned: Assignment, has_tokens: bool) -> None:
         scheme = assigned.url.partition(":")[0].lower()
@@ -253,6 +270,11 @@ class Examination:
                     check_client_file(report, name, path, now)
         if self._is_writing:
             await check_writing(probe, report, assigned.url, context)
+
+
+def _as_tcp(found: re.Match[str]) -> str:
+    """Return an endpoint that as many can reach as a socket of systemd, which only the unit itself has."""
+    return "tcp:0:interface=127.0.0.1" if "domain=UNIX" in found[0] or ":UNIX" in found[0] else "tcp:0"
 
 
 def _has_password(url: str) -> bool:

@@ -88,7 +88,7 @@ async def check_port(report: DoctorReport, option: str, description: str) -> Non
     except ConfigurationError as error:
         reason = str(error).removeprefix(f"{subject}: ")
         if "listens there already" in reason:
-            if await deferToThread(is_airyd, text.wrapped or text):
+            if await deferToThread(is_airyd, text):
                 report.ok("port", subject, "airyd listens there already")
                 return
             advice = "stop the other program (ss -ltnp shows it), or give another port"
@@ -96,7 +96,7 @@ async def check_port(report: DoctorReport, option: str, description: str) -> Non
             advice = "give an address of this machine and a port that airyd's user may open"
         report.fail("port", subject, reason, advice)
     else:
-        report.ok("port", subject, "free")
+        report.ok("port", subject, "systemd opens it" if (text.wrapped or text).kind == "systemd" else "free")
 
 
 async def check_name(report: DoctorReport, host: str, reactor: IReactorCore) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, NoReturn, cast
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from txredisapi import ResponseError
 
+from airyd.deferreds import all_of
 from airyd.errors import SourceUnavailable
 from airyd.sources.redis.connection import NOT_TRIED, RedisConnection, answer_of
 from airyd.sources.redis.protocol import RedisReply, Word
@@ -18,6 +19,8 @@ from airyd.sources.redis.url import RedisUrl
 PATIENCE: Final = 15.0
 #: Seconds between two looks at whether the first attempt to connect has ended.
 _LOOK_EVERY: Final = 0.02
+#: Commands that are sent at once: a reply may hold two large events.
+_AT_ONCE: Final = 16
 
 
 class RedisProbe:
@@ -74,6 +77,16 @@ class RedisProbe:
         connection = self._connections[0]
         await self._connected(connection)
         return await answer_of(connection.command(*words))
+
+    async def ask_all(self, commands: Sequence[Sequence[Word]]) -> list[RedisReply]:
+        """Return the replies to several commands; errors of Redis are replies, as in :meth:`ask`."""
+        connection = self._connections[0]
+        replies: list[RedisReply] = []
+        for start in range(0, len(commands), _AT_ONCE):
+            await self._connected(connection)
+            asked = [answer_of(connection.command(*words)) for words in commands[start : start + _AT_ONCE]]
+            replies += await all_of(asked)
+        return replies
 
     async def info(self, section: str) -> Mapping[str, str] | str:
         """Return a section of INFO, or the error with which Redis refuses it."""

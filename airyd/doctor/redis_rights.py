@@ -110,12 +110,11 @@ async def check_rights(probe: RedisProbe, report: DoctorReport, keys: Sequence[s
     prefix = probe.target.prefix
     if probe.target.mode == "stream":
         for check in stream_checks(prefix, keys, has_tokens):
-            replies = [await probe.ask(*words) for words in check.commands]
-            _report(probe, report, check, replies)
+            _report(probe, report, check, await probe.ask_all(check.commands))
         await _check_transaction(probe, report)
         return
     for check in pubsub_checks(prefix, has_tokens):
-        _report(probe, report, check, [await probe.ask(*words) for words in check.commands])
+        _report(probe, report, check, await probe.ask_all(check.commands))
     await _check_channels(probe, report, keys)
 
 

@@ -27,9 +27,8 @@ async def check_keys(
     """Check the key of each destination, then look for keys with wrong names."""
     prefix = probe.target.prefix
     is_streams = probe.target.mode == "stream"
-    for destination in destinations:
-        key = f"{prefix}{destination}"
-        reply = await probe.ask("XINFO", "STREAM", key)
+    keys = [f"{prefix}{destination}" for destination in destinations]
+    for key, reply in zip(keys, await probe.ask_all([("XINFO", "STREAM", key) for key in keys]), strict=True):
         if is_streams:
             await _check_stream(probe, report, key, reply, wall())
         elif not isinstance(reply, ResponseError):
@@ -109,23 +108,21 @@ async def _check_names(probe: RedisProbe, report: DoctorReport, destinations: Se
     """Look for keys whose names a publisher may have got wrong."""
     prefix = probe.target.prefix
     right = {f"{prefix}{destination}" for destination in destinations}
+    near = {name: f"{prefix}{each}" for each in destinations for name in near_names(prefix, each) if name not in right}
+    replies = await probe.ask_all([("XINFO", "STREAM", name) for name in near])
     not_looked: str | None = None
     found = 0
-    for destination in destinations:
-        for name in near_names(prefix, destination):
-            if name in right:
-                continue
-            reply = await probe.ask("XINFO", "STREAM", name)
-            if is_refused(reply):
-                not_looked = str(reply)
-            elif not isinstance(reply, ResponseError) or str(reply).startswith("WRONGTYPE"):
-                found += 1
-                report.warn(
-                    "keys",
-                    probe.name,
-                    f"there is a key {name}, which airyd does not read; it may be meant for {prefix}{destination}",
-                    f"let publishers XADD {prefix}{destination} (docs/publishing.rst), or name the prefix= in the URL",
-                )
+    for (name, meant), reply in zip(near.items(), replies, strict=True):
+        if is_refused(reply):
+            not_looked = str(reply)
+        elif not isinstance(reply, ResponseError) or str(reply).startswith("WRONGTYPE"):
+            found += 1
+            report.warn(
+                "keys",
+                probe.name,
+                f"there is a key {name}, which airyd does not read; it may be meant for {meant}",
+                f"let publishers XADD {meant} (docs/publishing.rst), or name the prefix= in the URL",
+            )
     if found:
         return
     if not_looked is not None:

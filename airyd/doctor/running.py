@@ -21,6 +21,8 @@ from airyd.listening.endpoint_strings import EndpointText
 _PATIENCE: Final = 3.0
 #: The first part of the header Server, on both of airyd's ports.
 _AIRYD: Final = "airyd/"
+#: What a proxy that speaks the PROXY protocol sends for a client on this machine.
+_PROXY: Final = b"PROXY TCP4 127.0.0.1 127.0.0.1 1 1\r\n"
 _LONGEST: Final = 16 * MIB
 #: The gauges of a destination's lag.
 _ENTRIES: Final = "airyd_lag_entries"
@@ -43,9 +45,12 @@ def is_airyd(text: EndpointText) -> bool:
 
 def _get(text: EndpointText, path: str, token: str | None) -> _Page | None:
     """Return a page, or None if nothing at the endpoint answers as a web server does."""
+    inner = text.wrapped or text
     try:
-        with _connect(text) as plain:
+        with _connect(inner) as plain:
             connection = plain
+            if text.wrapped is not None:
+                plain.sendall(_PROXY)
             if text.is_tls:
                 context = ssl.create_default_context()
                 context.check_hostname = False  # the endpoint is on this machine

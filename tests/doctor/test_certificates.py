@@ -60,6 +60,18 @@ class EndpointTests(LocalCase):
         report = await self.certificate((-10, 90), more=f":extraCertChain={self.certificates.ca}")
         self.has(report, Level.WARNING, "certificate", "its chain leads to no authority", "know its root")
 
+    async def test_folder(self) -> None:
+        """The certificates in the folder of a ``tls:`` endpoint."""
+        folder = self.folder / "served"
+        folder.mkdir()
+        certificate, key = self.certificates.issue("own", "airy.example", days=(-10, 3))
+        (folder / "airy.pem").write_bytes(Path(key).read_bytes() + Path(certificate).read_bytes())
+        (folder / "key.pem").write_bytes(Path(key).read_bytes())
+        report = await self.examine(f"--listen=tls:{folder}:0:interface=127.0.0.1")
+        self.has(report, Level.WARNING, "certificate", "served/airy.pem: it ends on ", "renew it")
+        self.has(report, Level.OK, "certificate", "served/airy.pem: it is for airy.example")
+        self.flushWarnings()  # of Twisted's plugin for tls:, which uses what pyOpenSSL calls old
+
     async def test_missing(self) -> None:
         none = self.folder / "none.pem"
         report = await self.examine(f"--listen=ssl:0:privateKey={self.certificates.server_key}:certKey={none}")

@@ -109,6 +109,29 @@ class OptionTests(LocalCase):
         report = await self.examine("--listen=tcp:0")
         self.has(report, Level.FAILURE, "options", "with --auth anonymous, anybody could connect there", "--help")
 
+    async def test_systemd(self) -> None:
+        """A socket that systemd passes to the unit, and not to the doctor, is not missed."""
+        for listen, level in [
+            ("systemd:domain=UNIX:index=0", Level.OK),
+            ("systemd:domain=INET:index=0", Level.FAILURE),  # anybody could connect without a login
+            ("haproxy:systemd:domain=INET:index=0", Level.FAILURE),
+        ]:
+            report = await self.examine(f"--listen={listen}")
+            self.assertEqual([each.level for each in self.of_check(report, "options")], [level])
+            self.has(report, Level.OK, "port", "systemd opens it")
+        report = await self.examine("--listen=systemd:domain=INET:index=0", "--auth=anonymous:public")
+        self.all_well(report, "options")
+
+    async def test_password(self) -> None:
+        """A password on the command line; not one in a file, or in the environment."""
+        url = f"redis://u:{MARK}@127.0.0.1:1/0"
+        report = await self.examine(f"--source={url}")
+        self.has(report, Level.WARNING, "source", "its password is on the command line", "password-file=")
+        config = self.file("airyd.toml", f'source = ["{url}"]\n', 0o644)
+        report = await self.examine(f"--config={config}")
+        self.assertEqual(self.of_check(report, "source"), [])
+        self.has(report, Level.WARNING, "file", "every user of this machine can read this secret", "chmod o-r")
+
     async def test_workers(self) -> None:
         report = await self.examine("--workers=2")
         self.has(report, Level.FAILURE, "options", "each process would have its own events", "--help")

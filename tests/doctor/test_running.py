@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from airyd.doctor.findings import DoctorReport, Level
@@ -29,6 +31,14 @@ class RunningTests(LocalCase):
         for option in (f"--listen {listen}", f"--admin {admin}"):
             self.has(report, Level.OK, "port", f"{option}: airyd listens there already")
         self.has(report, Level.OK, "running", "it is ready for clients")
+
+    async def test_haproxy(self) -> None:
+        """A port where clients arrive by the PROXY protocol."""
+        daemon = self.daemon("--listen=haproxy:tcp:0:interface=127.0.0.1", "--auth=anonymous:public")
+        ports = re.findall(r"airyd serves ws://127\.0\.0\.1:(\d+)/", daemon.log)
+        listen = f"haproxy:tcp:{ports[-1]}:interface=127.0.0.1"
+        report = await self.examine(f"--listen={listen}", "--auth=anonymous:public")
+        self.has(report, Level.OK, "port", f"--listen {listen}: airyd listens there already")
 
     async def test_with_a_token(self) -> None:
         """The metrics of an admin page that asks for a token."""
