@@ -152,7 +152,7 @@ async def check_peer(report: DoctorReport, address: Address, reactor: IReactorCo
 
 @implementer(IHandshakeListener)
 class _Handshake(Protocol):
-    """Tells the certificate that the server shows."""
+    """Keeps the certificate that the server shows."""
 
     _certificate: x509.Certificate | None = None
     _is_over = False

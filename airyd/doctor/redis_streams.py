@@ -66,8 +66,8 @@ def _check_entries(probe: RedisProbe, report: DoctorReport, key: str, info: Stre
     most = probe.target.maxlen
     has_event = info.newest is not None and POSITION not in (info.fields or [])[::2]
     newest = order(info.newest or info.last)[0] / 1000
-    age = f"the last event came {max(now - newest, 0):.0f} s ago" if has_event else "the last entry is no event"
-    shown = f"{key} has {info.length} entries, {age}"
+    age = f"the last event came {max(now - newest, 0):.0f} s ago" if has_event else "the last entry is not an event"
+    shown = f"{key} has {info.length} {'entry' if info.length == 1 else 'entries'}, {age}"
     if newest - now > _AHEAD:
         report.warn(
             "lag",

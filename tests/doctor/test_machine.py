@@ -41,7 +41,7 @@ class FileTests(LocalCase):
             self.has(report, level, "file", f"mode {mode:o}", advice)
 
     async def test_public(self) -> None:
-        """A file that is no secret may be readable by all, but not writable."""
+        """A file that is not secret may be readable by all, but not writable."""
         for mode, level in [(0o644, Level.OK), (0o646, Level.FAILURE)]:
             path = self.file("destinations", "/queue/tags", mode)
             self.has(await self.examine(f"--destinations-file={path}"), level, "file", f"{path}: ")

@@ -99,9 +99,9 @@ class LagTests(DoctorCase):
         self.assertRegex(str((await self.examine()).findings), r"the last event came 70\d\d s ago")
 
     async def test_position(self) -> None:
-        """The entry that airyd adds to an empty stream is no event."""
+        """The entry that airyd adds to an empty stream is not an event."""
         self.redis.call("XADD", self.key(), "*", "airyd-position", "")
-        self.has(await self.examine(), Level.OK, "lag", "the last entry is no event")
+        self.has(await self.examine(), Level.OK, "lag", "the last entry is not an event")
 
     async def test_untrimmed(self) -> None:
         self.add(*range(25))

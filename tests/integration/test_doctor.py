@@ -143,7 +143,7 @@ class DoctorTests(SynchronousTestCase):
         self.assertRegex(lines[-1], r"^\d+ ok, 0 !, 0 x$")
 
     def test_closed_output(self) -> None:
-        """A reader that has gone, such as head, is no reason for a traceback."""
+        """A reader that ends early, such as head, causes no traceback."""
         reading, writing = os.pipe()
         os.close(reading)
         done = subprocess.run(
