@@ -127,7 +127,7 @@ def _airyd() -> Iterator[str]:
 def _option(option: Option) -> Iterator[str]:
     default = f"Default: {option.default or option.without}." if option.default or option.without else ""
     key = f"[{LIMITS_TABLE}] {option.name}" if option.subject == LIMIT else option.name
-    text = option.text.removeprefix("Limit: ")
+    text = option.explanation.removeprefix("Limit: ")
     where = f"Variable: {option.variable}." + (f" Key: {key}." if option.name != "config" else "")
     value = f"={option.value}" if option.value else ""
     yield from _item(f"--{option.name}{value}", *filter(None, (text[0].upper() + text[1:], default, where)))

@@ -54,6 +54,7 @@ FLOORS = (
     ),
     # 2 where events and logins come from
     (
+        "airyd.histogram",
         "airyd.metrics",
         "airyd.payloads",
         "airyd.auth",
@@ -110,6 +111,7 @@ FLOORS = (
         "airyd.hub.interfaces",
         "airyd.hub.replay",
         "airyd.hub.pacing",
+        "airyd.hub.batch_timer",
         "airyd.hub.destination",
         "airyd.hub.subscription",
         "airyd.hub.hub",
@@ -134,6 +136,7 @@ FLOORS = (
         "airyd.runtime.logs",
         "airyd.runtime.early_signals",
         "airyd.runtime.process",
+        "airyd.runtime.reactor_lag",
         "airyd.runtime.twistd_files",
         "airyd.websocket",
         "airyd.websocket.frames",

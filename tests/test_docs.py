@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 from collections.abc import Sequence
+from dataclasses import fields
 from functools import cache
 from io import StringIO
 from itertools import chain, islice
@@ -28,7 +29,7 @@ from airyd.auth.jwt import fetch, keys
 from airyd.auth.jwt import jwks as keysets
 from airyd.cli.options import COMMANDS
 from airyd.config.command_line import Options
-from airyd.config.options import OPTIONS
+from airyd.config.options import OPTIONS, SHOWING
 from airyd.errors import CloseCode, ConfigurationError, Fault, PayloadFault
 from airyd.events import AIRY_DESTINATIONS, CHANNEL_CONNECTED, EVENTS, MESSAGE, UNREAD_COUNT
 from airyd.hub.replay import ReplayState
@@ -243,8 +244,8 @@ class OptionsTests(SynchronousTestCase):
 
     def test_all_are_there(self) -> None:
         page = option_tables.PAGE.read_text()
-        for name in Options().longOpt:
-            self.assertIn(f"``--{name.rstrip('=')}``\n", page)
+        for name in (*OPTIONS, *SHOWING):
+            self.assertIn(f"``--{name}``\n", page)
 
     def test_numbers(self) -> None:
         """The help texts have the numbers of the code."""
@@ -321,13 +322,16 @@ class OperatingTests(SynchronousTestCase):
 
     def test_metrics_exist(self) -> None:
         families = [
-            *Metrics(AIRY_DESTINATIONS, source_up=lambda: True, login_up=lambda: True).collect(),
+            *Metrics(AIRY_DESTINATIONS, config={}).collect(),
             *WorkersMetrics().collect(),
             *LogMetrics().collect(),
         ]
         known = {sample.name for family in families for sample in family.samples} | {
             f"{family.name}_total" for family in families if family.type == "counter"
         }
+        known |= {
+            each.metadata["name"] for each in fields(Metrics) if each.metadata
+        }  # histograms, and what is asked for
         for document in DOCUMENTS:
             self.assertEqual(set(), set(re.findall(r"``(airyd_\w+)``", (ROOT / document).read_text())) - known)
 

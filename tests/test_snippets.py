@@ -52,6 +52,7 @@ SYSTEMD: Final = "no test: it needs systemd as the first process"
 LOADER: Final = "no test: only the reader knows the folder of the load generator"
 RECORDED: Final = "no test: the last line of a program that runs for minutes"
 CHECKS: Final = "no test: it runs the tests"
+PROMETHEUS: Final = "no test: a part of Prometheus' own configuration"
 DIAGRAM: Final = "no test: a diagram of words"
 
 HELD: Final = (
@@ -88,6 +89,8 @@ HELD: Final = (
     Held("text", r"✓ ", "tests/integration/test_doctor.py"),
     Held("text", r"airyd |destinations added|login of |tcp4:", PARSED),
     Held("text", r"# for the team", PARSED),
+    Held("bash", r"\$ ", "tests/integration/test_alerts.py"),
+    Held("yaml", r"rule_files:", PROMETHEUS),
     Held("text", r"rolling restart: ", RECORDED),
     Held("", r"source --> ", DIAGRAM),
     Held("", r"AWAITING_CONNECT\n", FILES),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from airyd.errors import ConfigurationError
 from airyd.events import HistoryPage
-from airyd.interfaces import IEventSink, IEventSource, SourceContext
+from airyd.interfaces import IEventSink, IEventSource, IMeasuredSource, Lag, SourceContext
 from airyd.patterns import Pattern
 from airyd.sources import make_source
 
@@ -109,7 +109,7 @@ class Route(NamedTuple):
     source: IEventSource
 
 
-@implementer(IEventSource)
+@implementer(IMeasuredSource)
 class RoutingSource:
     """Forwards each call to the source of the destination; all sources deliver to one sink.
 
@@ -171,6 +171,17 @@ class RoutingSource:
         """Publish an event (``IEventSource``)."""
         event_id: Deferred[str] = self._sources[destination].publish(destination, body)
         return event_id
+
+    def age(self, destination: str, event_id: str) -> float | None:
+        """Return the age of an event, if its source knows it (``IMeasuredSource``)."""
+        source = self._sources[destination]
+        age: float | None = source.age(destination, event_id) if IMeasuredSource.providedBy(source) else None
+        return age
+
+    def lags(self) -> Mapping[str, Lag]:
+        """Return the lags of all sources that know them (``IMeasuredSource``)."""
+        measured = [route.source for route in self._routes if IMeasuredSource.providedBy(route.source)]
+        return {destination: lag for source in measured for destination, lag in source.lags().items()}
 
     def health(self) -> Sequence[str]:
         """Return what is wrong, and with which destinations (``IEventSource``)."""

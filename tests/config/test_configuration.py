@@ -269,7 +269,9 @@ class ConfigurationTests(SynchronousTestCase):
         self.assertEqual(configured.read(), first._replace(log_level="debug"))
         self.file.write_text("log-level = 'loud'\n")
         said = str(self.assertRaises(ConfigurationError, configured.read))
-        self.assertEqual(said, f"{self.file}: line 1: log-level loud: give debug or info or warn or error")
+        self.assertTrue(
+            said.startswith(f"{self.file}: line 1: log-level loud: give debug or info or warn or error"), said
+        )
 
 
 class FindLinesTests(SynchronousTestCase):

@@ -70,10 +70,10 @@ def read_url(url: str, context: SourceContext) -> RedisUrl:
     address: Address | SentinelAddress
     if query.scheme.lower() == "redis+sentinel":
         address = read_sentinel_address(url, query, context.environ)
-        redis = SentinelClient(address, context.reactor)
+        redis = SentinelClient(address, context.reactor, context.round_trip)
     else:
         address = read_address(url, query, context.environ)
-        redis = RedisClient(address, context.reactor)
+        redis = RedisClient(address, context.reactor, round_trip=context.round_trip)
     prefix = query.text("prefix")
     if prefix is None:
         prefix = DEFAULT_PREFIX
