@@ -56,7 +56,7 @@ _TICKS_PER_BEAT: Final = 10
 #: Longest tick, in seconds. The wheel is late by less than two ticks, so a CONNECT times out at most a second late.
 _LONGEST_TICK: Final = 0.5
 #: Open files reserved for the admin page, the source, and connections that are refused on arrival.
-_RESERVED_FILES: Final = 100
+RESERVED_FILES: Final = 100
 
 
 class Airyd(Service):
@@ -234,7 +234,7 @@ class Airyd(Service):
         if soft != hard:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         if hard != resource.RLIM_INFINITY:
-            self._factory.max_connections = max(hard - _RESERVED_FILES, 1)
+            self._factory.max_connections = max(hard - RESERVED_FILES, 1)
         self._log.info("airyd may open {hard} files (the soft limit was {soft})", hard=hard, soft=soft)
 
     def _source_reached(self, _: None) -> None:

@@ -72,6 +72,7 @@ TESTS = tuple(ROOT.glob("tests/**/*.py"))
 OTHER_OPTIONS = {
     *("--nodaemon", "--logfile", "--logger", "--pidfile", "--syslog", "--uid"),  # twistd
     *("--ca-file", "--jti", "--subject", "--token-file"),  # airyd tail, publish and revoke
+    *("--json", "--write"),  # airyd doctor
     *("--native", "--quick", "--scenario"),  # py-spy and bench
 }
 

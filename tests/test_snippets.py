@@ -84,7 +84,9 @@ HELD: Final = (
     Held("text", r"SUBSCRIBE  +MESSAGE\n", "tests/integration/test_user_destinations.py"),
     Held("text", r"SEND  +RECEIPT\n", "tests/integration/test_tokens.py"),  # a frame and its answer, side by side
     Held("text", r"XADD |PUBLISH ", RUN),
-    Held("text", r"ACL SETUSER ", "tests/sources/redis/test_rights.py"),
+    Held("text", r"ACL SETUSER (?!airyd \+)", "tests/sources/redis/test_rights.py"),
+    Held("text", r"ACL SETUSER airyd \+", "tests/doctor/test_redis_rights.py"),
+    Held("text", r"✓ ", "tests/integration/test_doctor.py"),
     Held("text", r"airyd |destinations added|login of |tcp4:", PARSED),
     Held("text", r"# for the team", PARSED),
     Held("bash", r"\$ ", "tests/integration/test_alerts.py"),

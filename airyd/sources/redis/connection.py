@@ -46,6 +46,10 @@ _READ_ATTEMPTS: Final = 10
 _READ_ONLY: Final = "READONLY "
 
 
+#: The trouble of a connection before its first attempt has ended.
+NOT_TRIED: Final = "not connected yet"
+
+
 class NotConnected(SourceUnavailable):
     """There is no connection, or it was lost before the reply."""
 
@@ -115,7 +119,7 @@ class RedisConnection:
         subscriber: ChannelSubscriber | None = None,
         round_trip: Callable[[float], None] = lambda seconds: None,
     ) -> None:
-        self.trouble: str | None = "not connected yet"
+        self.trouble: str | None = NOT_TRIED
         self.generation = 0
         self.client_id = 0
         self.replication_id = ""
