@@ -293,7 +293,8 @@ class PlaceTests(SynchronousTestCase):
             ("tcp:85", "tcp:85"),
             ("unix:/run/x", "unix"),
         ):
-            place = ListeningEndpoint.read("--listen", description, MemoryReactor())
+            proxies = TrustedProxies(["127.0.0.1"])
+            place = ListeningEndpoint.read("--listen", description, MemoryReactor(), proxies)
             self.assertEqual(name, place.short_name)
             ends[name] = place.certificate_end
         self.flushWarnings()  # Twisted's own
