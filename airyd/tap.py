@@ -12,7 +12,7 @@ from typing import cast
 from twisted.application.service import IService
 from twisted.logger import Logger
 
-from airyd.config.options import Options
+from airyd.config.command_line import Options
 from airyd.config.settings import Settings
 from airyd.errors import ConfigurationError
 from airyd.interfaces import IServerReactor
@@ -41,18 +41,14 @@ def makeService(options: Options) -> IService:
     set_clock(reactor)
     settings = options.settings
     begin_at(settings.log_level)
-    service: Airyd | Parent
     try:
-        if settings.workers == 1:
-            service = Airyd(settings, reactor, time.time)
-        else:
-            service = Parent(settings, reactor, time.time, lambda reason: _fail(reactor, reason))
+        service = make_daemon(settings, reactor)
         if options.parent is not None:
             if options.parent["chroot"] is None:
                 check_endpoints(settings)
             report_failed_start(reactor, options.parent)
     except ConfigurationError as error:
-        raise SystemExit(f"airyd: {error}") from None
+        raise SystemExit(f"airyd: {options.configuration.located(error)}") from None
     on_sigterm(reactor, reactor.stop)
     reactor.callWhenRunning(on_sighup, reactor, service.reload)
     reactor.callWhenRunning(garbage.begin)
@@ -60,6 +56,13 @@ def makeService(options: Options) -> IService:
     service.registry.register(metrics)
     write_log_in_thread(reactor, metrics)
     return service
+
+
+def make_daemon(settings: Settings, reactor: IServerReactor) -> Airyd | Parent:
+    """Make the daemon without opening anything; raises ``ConfigurationError`` for settings that can't be served."""
+    if settings.workers == 1:
+        return Airyd(settings, reactor, time.time)
+    return Parent(settings, reactor, time.time, lambda reason: _fail(reactor, reason))
 
 
 def check_endpoints(settings: Settings) -> None:

@@ -6,7 +6,7 @@ import errno
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn
@@ -31,7 +31,7 @@ from twisted.python.failure import Failure
 from airyd.errors import ConfigurationError
 from airyd.listening.endpoint_strings import EndpointText, read_endpoint
 from airyd.openssl import openssl_reason
-from airyd.tls import check_certificate_folder, server_tls
+from airyd.tls import certificate_end, check_certificate_folder, server_tls
 from airyd.websocket.transport import keep_alive
 
 #: The most connections that wait to be accepted; with Twisted's 50, some are lost when all clients reconnect at once.
@@ -55,12 +55,14 @@ class ListeningEndpoint(NamedTuple):
     :ivar option: such as ``--listen``
     :ivar description: its value, a Twisted endpoint string
     :ivar text: the parsed string
+    :ivar certificate_end: with TLS, when the first certificate of its chain ends, in seconds since 1970; else None
     """
 
     option: str
     description: str
     text: EndpointText
     endpoint: IStreamServerEndpoint
+    certificate_end: float | None = None
 
     @classmethod
     def read(cls, option: str, description: str, reactor: object) -> ListeningEndpoint:
@@ -73,9 +75,16 @@ class ListeningEndpoint(NamedTuple):
         text = read_text(option, description)
         try:
             endpoint = _make_endpoint(text, description, reactor)
+            end = certificate_end(_certificate_files(text.wrapped or text))
         except ValueError as error:
             raise ConfigurationError(f"{option} {description}: {error}") from None
-        return cls(option, description, text, endpoint)
+        return cls(option, description, text, endpoint, end)
+
+    @property
+    def short_name(self) -> str:
+        """The kind of the endpoint and its port, such as ``ssl:8443``, for metrics."""
+        text = self.text.wrapped or self.text
+        return text.kind if text.port is None else f"{text.kind}:{text.port}"
 
     def scheme(self, plain: str) -> str:
         """Return the scheme of this endpoint's URLs: with TLS ``ws`` becomes ``wss``."""
@@ -194,6 +203,16 @@ def _make_endpoint(text: EndpointText, description: str, reactor: object) -> ISt
         raise ValueError(f"the plugin for {text.kind}: refuses it: {reason}")
     made: IStreamServerEndpoint = endpoint
     return made
+
+
+def _certificate_files(text: EndpointText) -> Sequence[str]:
+    """Return the files with the certificates of a TLS endpoint."""
+    get = text.parameters.get
+    if text.kind == "ssl":
+        return [path for path in (get("certKey") or get("privateKey"), get("extraCertChain")) if path is not None]
+    if text.kind == "tls":
+        return [str(path) for path in Path(get("path", "")).rglob("*.pem")]
+    return ()
 
 
 def _check_adopted(endpoint: AdoptedStreamServerEndpoint) -> None:

@@ -91,6 +91,7 @@ class RedisConnection:
     :param keep_alive: whether to send HELLO at login and every ``KEEP_ALIVE`` seconds. If the master has become a
         replica, the connection is closed: the address may lead to the new master now
     :param subscriber: subscribes to channels over the connection, which then takes no commands but PING and SUBSCRIBE
+    :param round_trip: called with the seconds of each command, except for those that may wait longer than others
 
     :ivar trouble: why there is no connection, without secrets; None while connected
     :ivar generation: the number of connections so far
@@ -112,6 +113,7 @@ class RedisConnection:
         must_be_master: bool = False,
         keep_alive: bool = False,
         subscriber: ChannelSubscriber | None = None,
+        round_trip: Callable[[float], None] = lambda seconds: None,
     ) -> None:
         self.trouble: str | None = "not connected yet"
         self.generation = 0
@@ -127,6 +129,7 @@ class RedisConnection:
         self._must_be_master = must_be_master
         self._keeps_alive = keep_alive
         self._subscriber = subscriber
+        self._round_trip = round_trip
         self._protocol: RedisProtocol | None = None
         self._waiting: list[Deferred[None]] = []
         self._keeping: Deferred[None] | None = None
@@ -241,6 +244,7 @@ class RedisConnection:
     ) -> Deferred[RedisReply]:
         sent: Deferred[RedisReply] = protocol.execute_command(*words)
         self._unanswered += 1
+        sent_at = self._clock.seconds()
         reads, silence = protocol.reads, 0.0
         overdue = self._clock.callLater(patience, lambda: wait())
 
@@ -258,6 +262,8 @@ class RedisConnection:
             self._unanswered -= 1
             if overdue.active():
                 overdue.cancel()
+            if patience == REPLY_PATIENCE and (not isinstance(result, Failure) or result.check(ResponseError)):
+                self._round_trip(self._clock.seconds() - sent_at)
             if not isinstance(result, Failure) or result.check(CancelledError):
                 return result
             if result.check(ResponseError):
@@ -423,14 +429,22 @@ class RedisConnection:
 class RedisClient:
     """Makes connections to one Redis at a known address.
 
+    :param round_trip: see ``RedisConnection``
     :cvar must_be_master: whether connections accept only a master, and read its ``replication_id``
     :ivar name: the address for logs and errors, without user and password
     """
 
     must_be_master = False
 
-    def __init__(self, address: Address, reactor: IReactorCore, endpoint: IStreamClientEndpoint | None = None) -> None:
+    def __init__(
+        self,
+        address: Address,
+        reactor: IReactorCore,
+        endpoint: IStreamClientEndpoint | None = None,
+        round_trip: Callable[[float], None] = lambda seconds: None,
+    ) -> None:
         self.name = address.name
+        self._round_trip = round_trip
         self._address = address
         self._endpoint = endpoint or address.endpoint(reactor)
         self._clock = cast(IReactorTime, reactor)
@@ -460,6 +474,7 @@ class RedisClient:
             must_be_master=self.must_be_master,
             keep_alive=keep_alive,
             subscriber=subscriber,
+            round_trip=self._round_trip,
         )
 
 
