@@ -293,8 +293,7 @@ class PlaceTests(SynchronousTestCase):
             ("tcp:85", "tcp:85"),
             ("unix:/run/x", "unix"),
         ):
-            proxies = TrustedProxies(["127.0.0.1"])
-            place = ListeningEndpoint.read("--listen", description, MemoryReactor(), proxies)
+            place = ListeningEndpoint.read("--listen", description, MemoryReactor(), TrustedProxies(["10.0.0.0/8"]))
             self.assertEqual(name, place.short_name)
             ends[name] = place.certificate_end
         self.flushWarnings()  # Twisted's own
