@@ -6,13 +6,16 @@ import json
 import os
 import re
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.integration.case import DaemonTestCase
 from tests.integration.daemon import environment
+from tests.integration.payloads import MESSAGE, body
 from tests.integration.test_cli import command, run
 from tests.leaks import MARK, leaks
 from tests.patience import PATIENCE
@@ -156,3 +159,39 @@ class DoctorTests(SynchronousTestCase):
         )
         os.close(writing)
         self.assertEqual((done.returncode, done.stderr), (1, b""))
+
+
+class LagTests(DaemonTestCase):
+    """An airyd that runs, and is behind its stream."""
+
+    def setUp(self) -> None:
+        """Start no shared daemon."""
+
+    def test_lag(self) -> None:
+        """Redis lets airyd look at the stream, but not read it."""
+        server = RedisServer(*DURABLE)
+        self.addCleanup(server.close)
+        redis = server.connect()
+        self.addCleanup(redis.close)
+        source = f"--source=redis://127.0.0.1:{server.port}/0"
+        daemon = self.own_daemon(source)
+        client = self.connect(daemon=daemon)
+        client.subscribe(MESSAGE, "0")
+        admin = f"--admin=tcp:{daemon.admin_port}:interface=127.0.0.1"
+        status, out, _ = run("doctor", source, PORTS[0], admin)
+        self.assertIn(f"✓ lag: {MESSAGE}: it is 0 entries and 0.0 s behind the stream\n", out)
+        self.assertEqual(status, 0)
+        redis.call("ACL", "SETUSER", "default", "-xread")
+        for number in range(1, 6):  # the XREAD that waits already gets the first
+            redis.call("XADD", f"airyd:{MESSAGE}", "*", "payload", body(MESSAGE, number))
+        client.message()
+        deadline = time.monotonic() + PATIENCE
+        while not re.search(
+            r'^airyd_lag_seconds\{destination="/queue/message"\} (?:[5-9]|\d\d)\.', daemon.metrics(), re.MULTILINE
+        ):
+            self.assertLess(time.monotonic(), deadline, daemon.metrics())
+            time.sleep(0.05)
+        status, out, _ = run("doctor", source, PORTS[0], admin)
+        self.assertEqual(status, 1)
+        self.assertRegex(out, rf"! lag: {MESSAGE}: it is 4 entries and \d+\.\d s behind the stream → look at the CPU")
+        self.assertRegex(out, r"✗ rights: .* XREAD airyd:/\*: NOPERM")
