@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
 from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -28,7 +29,7 @@ from airyd.errors import ConfigurationError, Fault, SourceUnavailable, StompErro
 from airyd.events import STATUS
 from airyd.hub.hub import Hub
 from airyd.interfaces import AuthenticatorContext, IRevocationKeeper, IServerReactor, Readiness, SourceContext
-from airyd.limits import CLOSE_PATIENCE, SPREAD_AT_MOST, SPREAD_PER_CLIENT
+from airyd.limits import CLOSE_PATIENCE, DRAINED_AT_ONCE
 from airyd.listening.endpoints import ListeningEndpoint, check_distinct, url_of
 from airyd.metrics import ORIGIN_ADMIN, Metrics, make_registry
 from airyd.sources.routing import combine, extend_routes, make_routes
@@ -72,6 +73,7 @@ class Airyd(Service):
         self._reached = False
         self._started = False
         self._stopping = False
+        self._gives_notice = True
 
         self._metrics = Metrics((*settings.destinations, STATUS))
         surroundings = SourceContext(reactor, wall, settings.destinations, settings.limits.body, os.environ)
@@ -210,6 +212,13 @@ class Airyd(Service):
         reasons = [*unreached, *self._source.health(), *self._authenticator.health()]
         return Readiness(reasons, self._authenticator.warnings())
 
+    def restart_workers(self) -> None:
+        """Log that there are no workers to restart."""
+        self._log.warn("SIGUSR2 restarts workers, but there are none: restart airyd, or start it with --workers")
+
+    def kill_workers(self) -> None:
+        """Do nothing: there are no workers."""
+
     def publish(self, destination: str, body: bytes) -> Deferred[str]:
         """Publish an event from the admin page; see ``Hub.publish``."""
         return self._hub.publish(destination, body, ORIGIN_ADMIN)
@@ -228,6 +237,8 @@ class Airyd(Service):
 
     async def _stop(self) -> None:
         self._stopping = True
+        if self._settings.drain_notice and self._gives_notice:
+            await self._give_notice()
         await gatherResults([maybeDeferred(port.stopListening) for port in self._ports])
         await self._drain()
         self._authenticator.stop()
@@ -241,12 +252,23 @@ class Airyd(Service):
         super().stopService()
         return Deferred.fromCoroutine(self._stop())
 
+    def leave(self) -> None:
+        """Skip ``--drain-notice`` at the stop: a worker does so if others take its place."""
+        self._gives_notice = False
+
+    async def _give_notice(self) -> None:
+        """Serve on, unready, until load balancers have noticed."""
+        notice = self._settings.drain_notice
+        self._log.info("airyd closes its connections in {notice:g} s", notice=notice)
+        self._status.drain(notice + self._settings.drain_seconds)
+        await deferLater(self._reactor, notice)
+
     async def _drain(self) -> None:
         channels = list(self._factory.channels)
         if not channels:
             return
         self._log.info("airyd closes its connections: {count}", count=len(channels))
-        spread = min(SPREAD_AT_MOST, len(channels) * SPREAD_PER_CLIENT)
+        spread = self._settings.drain_seconds * min(1, len(channels) / DRAINED_AT_ONCE)
         self._status.drain(spread)
         error = StompError(Fault.RESTARTING, "The server is going away; connect again.")
         for channel in channels:

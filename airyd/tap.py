@@ -21,7 +21,7 @@ from airyd.metrics import LogMetrics
 from airyd.runtime import garbage_collection as garbage
 from airyd.runtime.log_writer import LAST_LINES
 from airyd.runtime.logs import begin_at
-from airyd.runtime.process import on_sighup, on_sigterm, report_failed_start, set_clock, write_log_in_thread
+from airyd.runtime.process import on_sighup, on_sigterm, on_sigusr2, report_failed_start, set_clock, write_log_in_thread
 from airyd.service import Airyd
 from airyd.workers.parent import Parent
 
@@ -53,8 +53,9 @@ def makeService(options: Options) -> IService:
             report_failed_start(reactor, options.parent)
     except ConfigurationError as error:
         raise SystemExit(f"airyd: {error}") from None
-    on_sigterm(reactor, reactor.stop)
+    on_sigterm(reactor, reactor.stop, lambda: _end_at_once(reactor, service))
     reactor.callWhenRunning(on_sighup, reactor, service.reload)
+    reactor.callWhenRunning(on_sigusr2, reactor, service.restart_workers)
     reactor.callWhenRunning(garbage.begin)
     metrics = LogMetrics()
     service.registry.register(metrics)
@@ -68,6 +69,13 @@ def check_endpoints(settings: Settings) -> None:
         check_free("--admin", settings.admin)
     for description in settings.listen:
         check_free("--listen", description)
+
+
+def _end_at_once(reactor: IServerReactor, service: Airyd | Parent) -> None:
+    """End the program without waiting for clients and workers; twistd still removes its pid file."""
+    _log.warn("airyd ends at once, because it got SIGTERM again")
+    service.kill_workers()
+    reactor.crash()
 
 
 def _fail(reactor: IServerReactor, reason: str) -> None:

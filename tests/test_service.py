@@ -568,6 +568,55 @@ class StopTests(ServiceTestCase):
         self.successResultOf(stopped)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
+    def test_notice(self) -> None:
+        """During ``--drain-notice`` airyd is unready but serves everybody; then clients are closed as without it."""
+        service = self.started("--drain-notice=20", "--drain-seconds=30")
+        listener = self.connected()
+        listener.say(text(frame("SUBSCRIBE", id="s", destination=STATUS)))
+        listener.got()
+        stopped = self.stop(service)
+        self.assertEqual(list(service.readiness().reasons), ["stopping"])
+        self.reactor.advance(0)
+        self.assertIn(b'{"type":"draining","within":50.0}', listener.got())
+        self.reactor.advance(19.9)
+        late = self.connected()
+        self.source.publish(MESSAGE, EVENT)
+        self.reactor.turn()
+        for peer in (listener, late):
+            self.assertIn(b"MESSAGE", peer.got())
+        self.assertEqual(self.reactor.done.count("close 8080"), 0)
+        self.reactor.advance(0.1)
+        self.assertEqual(self.reactor.done[-1], "close 8080")
+        self.reactor.turn()
+        self.assertIn(b'{"type":"draining","within":0.04}', listener.got())
+        self.reactor.advance(0.04)
+        self.reactor.turn()
+        for peer in (listener, late):
+            self.assertIn(b"ERROR\nmessage:server restarting\n", peer.got())
+            peer.lose()
+        self.successResultOf(stopped)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_no_notice_for_a_worker_that_others_replace(self) -> None:
+        service = self.started("--drain-notice=20")
+        service.leave()
+        self.successResultOf(self.stop(service))
+
+    def test_spread(self) -> None:
+        """``--drain-seconds`` is the time for many clients; half as many take half the time."""
+        self.addCleanup(random.setstate, random.getstate())
+        self.patch(random, "uniform", lambda _, end: end)
+        service = self.started("--drain-seconds=6", f"--buffered={MIB}")
+        peers = [self.reach() for _ in range(750)]
+        stopped = self.stop(service)
+        self.reactor.advance(2.9)
+        self.assertFalse(any(peer.socket.taken for peer in peers))
+        self.reactor.advance(0.1)
+        self.assertTrue(all(peer.socket.taken for peer in peers))
+        for peer in peers:
+            peer.lose()
+        self.successResultOf(stopped)
+
     def test_many_clients_are_closed_in_bounded_time(self) -> None:
         """The time over which closes are spread has a limit, however many clients there are."""
         service = self.started(f"--buffered={MIB}")

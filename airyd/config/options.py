@@ -29,7 +29,7 @@ from airyd.config.option_values import (
 from airyd.config.settings import DestinationsFile, Settings
 from airyd.errors import ConfigurationError
 from airyd.events import AIRY_DESTINATIONS
-from airyd.limits import LIMITS, PING_INTERVAL, Limits
+from airyd.limits import DRAIN_NOTICE, DRAIN_SECONDS, LIMITS, LONGEST_DRAIN, PING_INTERVAL, Limits
 from airyd.revocation import TOKEN_MAX_AGE
 from airyd.runtime.logs import DEFAULT_LEVEL, LEVELS
 from airyd.runtime.twistd_files import check_twistd_files
@@ -102,6 +102,22 @@ class Options(usage.Options):
             "Seconds of silence after which a client without heart-beats is pinged; it is closed if it leaves two "
             "pings unanswered; 0 turns pings off.",
             naming("ping-interval", ping_interval),
+        ],
+        [
+            "drain-notice",
+            None,
+            DRAIN_NOTICE,
+            "Seconds between SIGTERM and the first close: meanwhile /readyz answers 503, /airyd/status announces the "
+            "stop, and clients are still accepted, until the load balancer has noticed.",
+            naming("drain-notice", seconds),
+        ],
+        [
+            "drain-seconds",
+            None,
+            DRAIN_SECONDS,
+            "Seconds over which the closes of 1,500 or more clients are spread when airyd stops, after --drain-notice; "
+            "fewer clients take less.",
+            naming("drain-seconds", seconds),
         ],
         [
             "workers",
@@ -222,6 +238,11 @@ class Options(usage.Options):
         limits = Limits(**{name: self[name.replace("_", "-")] for name, _, _ in LIMITS})
         if limits.body >= limits.frame:
             raise usage.UsageError(f"--body {limits.body} must be below --frame {limits.frame}: a frame holds the body")
+        drain = self["drain-notice"] + self["drain-seconds"]
+        if drain > LONGEST_DRAIN:
+            raise usage.UsageError(
+                f"--drain-notice and --drain-seconds are {drain:g} seconds together: give at most {LONGEST_DRAIN:g}"
+            )
         admin = None if self["admin"] == NO_ADMIN else self["admin"]
         if admin is not None:
             check_admin_endpoint(admin, has_token=self._admin_token_file is not None)
@@ -254,6 +275,8 @@ class Options(usage.Options):
             workers=self["workers"],
             token_max_age=self["token-max-age"],
             log_level=self["log-level"],
+            drain_notice=self["drain-notice"],
+            drain_seconds=self["drain-seconds"],
         )
         if self.parent is not None:
             check_twistd_files(self.parent)

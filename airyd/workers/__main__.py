@@ -12,9 +12,9 @@ from airyd.runtime import early_signals
 
 def main() -> None:
     """Run the worker that the parent's first order describes, until the parent or SIGTERM ends it."""
-    # Ctrl-C, and the end of a terminal, also reach the workers; only their parent acts on these.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # Ctrl-C, and signals to all processes of a service, also reach the workers; only their parent acts on these.
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
     early_signals.hold(signal.SIGTERM)
     # Import the slow modules only after the signals are held.
     from airyd.workers.messages import read_start

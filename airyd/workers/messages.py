@@ -50,6 +50,10 @@ class Extend(msgspec.Struct, tag=True, frozen=True):
     destinations: Sequence[str]
 
 
+class Leave(msgspec.Struct, tag=True, frozen=True):
+    """Order: close your clients and end, without ``--drain-notice``, because other workers take your place."""
+
+
 class AliveRequest(msgspec.Struct, tag=True, frozen=True):
     """Order: give a sign of life, :class:`AliveReply`."""
 
@@ -169,7 +173,7 @@ class ErrorReply(msgspec.Struct, tag=True, frozen=True):
     fault: str | None = None
 
 
-Order = Cover | Extend | AliveRequest | ReadinessRequest | MetricsRequest | PublishRequest | RevokeRequest
+Order = Cover | Extend | Leave | AliveRequest | ReadinessRequest | MetricsRequest | PublishRequest | RevokeRequest
 WorkerReply = ReadinessReply | MetricsReply | PublishReply | RevokeReply | ErrorReply
 Report = (
     Serving | Leaving | AliveReply | LogLine | ReadinessReply | MetricsReply | PublishReply | RevokeReply | ErrorReply

@@ -78,6 +78,7 @@ class Parent(Service):
             give_up,
             lambda number: self._aggregator.process_ended(_process_name(number)),
         )
+        self._supervisor.drain = settings.drain_notice + settings.drain_seconds
 
     def _check(self) -> None:
         """Raise ``ConfigurationError`` for settings with which a worker would fail."""
@@ -139,6 +140,14 @@ class Parent(Service):
         self._metrics.extend(destinations)
         for _, process in self._supervisor.processes_now():
             process.extend(destinations)
+
+    def restart_workers(self) -> None:
+        """Replace the workers one after the other, each while the others serve."""
+        self._supervisor.restart_all()
+
+    def kill_workers(self) -> None:
+        """End all workers at once."""
+        self._supervisor.kill()
 
     def stopService(self) -> Deferred[None]:
         """Become unready, stop listening, and make the workers close their clients and end (``IService``)."""

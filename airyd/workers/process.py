@@ -32,6 +32,7 @@ from airyd.workers.messages import (
     ErrorReply,
     Extend,
     Family,
+    Leave,
     Leaving,
     LogLine,
     MessageProtocol,
@@ -110,6 +111,10 @@ class WorkerProcess(ProcessProtocol):
     def extend(self, destinations: Sequence[str]) -> None:
         """Make it add destinations to its catalogue."""
         self._messages.send(Extend(destinations))
+
+    def leave(self) -> None:
+        """Make it end like :meth:`terminate`, but without ``--drain-notice``, because others take its place."""
+        self._messages.send(Leave())
 
     def check_alive(self) -> int:
         """Ask for a sign of life; return how many checks in a row found none. Any report is a sign of life."""

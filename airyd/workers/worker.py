@@ -26,6 +26,7 @@ from airyd.workers.messages import (
     Cover,
     ErrorReply,
     Extend,
+    Leave,
     Leaving,
     LogLine,
     MessageProtocol,
@@ -159,6 +160,9 @@ class Worker:
                 self._sockets.cover(numbers)
             case Extend(destinations):
                 self._airyd.extend(destinations)
+            case Leave():
+                self._airyd.leave()
+                self.leave()
             case AliveRequest():
                 self._report(AliveReply())
             case ReadinessRequest(request_id):
