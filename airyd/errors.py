@@ -101,10 +101,14 @@ class StompError(Exception):
 
 
 class ConfigurationError(ValueError):
-    """An option is wrong; the text is one line that says what to change."""
+    """An option is wrong; the text is one line that says what to change.
 
-    def __init__(self, text: str) -> None:
+    :ivar parameter: the name of the wrong parameter within the option's value; empty if it is the whole value
+    """
+
+    def __init__(self, text: str, parameter: str = "") -> None:
         super().__init__(" ".join(text.split()))
+        self.parameter = parameter
 
     def __str__(self) -> str:
         return " ".join(super().__str__().split())  # an option's value may hold line ends

@@ -42,22 +42,25 @@ class Parameters:
             self._values[name] = value
         self._known: dict[str, str] = {}
 
-    def error(self, text: str) -> ConfigurationError:
-        """Return the error for the caller to raise."""
-        return ConfigurationError(f"{self._where}: {text}")
+    def error(self, text: str, parameter: str = "") -> ConfigurationError:
+        """Return the error for the caller to raise.
+
+        :param parameter: the name of the wrong parameter, if it is one
+        """
+        return ConfigurationError(f"{self._where}: {text}", parameter)
 
     def has(self, name: str) -> bool:
         """Return whether a name without a value is given."""
         value = self._take(name, "")
         if value is not None:
-            raise self.error(f"parameter {name!r} takes no value")
+            raise self.error(f"parameter {name!r} takes no value", name)
         return name in self._values
 
     def text(self, name: str) -> str | None:
         """Return a value as text; None if it is not given."""
         value = self._take(name, self.mark)
         if name in self._values and (value is None or not (value or self.takes_empty)):
-            raise self.error(f"parameter {name!r} needs a value: {name}=...")
+            raise self.error(f"parameter {name!r} needs a value: {name}=...", name)
         return value
 
     def integer(self, name: str, default: int, low: int, high: int) -> int:
@@ -103,8 +106,8 @@ class Parameters:
             if name in self._known:
                 continue
             if name in elsewhere:
-                raise self._unknown(f"unknown parameter {name!r}; it is for {elsewhere[name]}.")
-            raise self._unknown(self.describe_unknown(number, name, list(self._known)))
+                raise self._unknown(f"unknown parameter {name!r}; it is for {elsewhere[name]}.", name)
+            raise self._unknown(self.describe_unknown(number, name, list(self._known)), name)
 
     def describe_unknown(self, number: int, name: str, known: Sequence[str]) -> str:
         """Return the error text for a name that was not read.
@@ -114,15 +117,15 @@ class Parameters:
         """
         return f"unknown parameter {name!r}{did_you_mean(name, known)}"
 
-    def _unknown(self, text: str) -> ConfigurationError:
-        return self.error(f"{text} These are known here: {', '.join(self._known.values())}")
+    def _unknown(self, text: str, name: str) -> ConfigurationError:
+        return self.error(f"{text} These are known here: {', '.join(self._known.values())}", name)
 
     def _take(self, name: str, mark: str) -> str | None:
         self._known[name] = f"{name}{mark}"
         if name in self._repeated:
-            raise self.error(f"parameter {name!r} is given twice")
+            raise self.error(f"parameter {name!r} is given twice", name)
         return self._values.get(name)
 
     def _wrong(self, name: str, wanted: str, value: str) -> ConfigurationError:
         shown = repr(value if len(value) <= _SHOWN else f"{value[:_SHOWN]}...")
-        return self.error(f"parameter {name!r} must be {wanted}{f', not {shown}' if self.quotes_values else ''}")
+        return self.error(f"parameter {name!r} must be {wanted}{f', not {shown}' if self.quotes_values else ''}", name)

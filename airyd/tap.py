@@ -12,7 +12,7 @@ from typing import cast
 from twisted.application.service import IService
 from twisted.logger import Logger
 
-from airyd.config.options import Options
+from airyd.config.command_line import Options
 from airyd.config.settings import Settings
 from airyd.errors import ConfigurationError
 from airyd.interfaces import IServerReactor
@@ -52,7 +52,7 @@ def makeService(options: Options) -> IService:
                 check_endpoints(settings)
             report_failed_start(reactor, options.parent)
     except ConfigurationError as error:
-        raise SystemExit(f"airyd: {error}") from None
+        raise SystemExit(f"airyd: {options.configuration.located(error)}") from None
     on_sigterm(reactor, reactor.stop, lambda: _end_at_once(reactor, service))
     reactor.callWhenRunning(on_sighup, reactor, service.reload)
     reactor.callWhenRunning(on_sigusr2, reactor, service.restart_workers)

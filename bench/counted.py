@@ -22,7 +22,7 @@ from twisted.internet.main import CONNECTION_LOST
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
-from airyd.config.options import Options
+from airyd.config.command_line import Options
 from airyd.interfaces import IServerReactor
 from airyd.service import Airyd
 from airyd.websocket.transport import DirectServer

@@ -161,6 +161,11 @@ FLOORS = (
         "airyd.config.catalogue",
         "airyd.config.option_values",
         "airyd.config.options",
+        "airyd.config.help",
+        "airyd.config.given",
+        "airyd.config.config_file",
+        "airyd.config.configuration",
+        "airyd.config.command_line",
         "airyd.service",
     ),
     # 7 the programs

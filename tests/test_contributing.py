@@ -9,7 +9,7 @@ from typing import Final
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd import __version__
-from airyd.config.options import Options
+from airyd.config.command_line import Options
 from airyd.metrics import LogMetrics, Metrics, WorkersMetrics
 from tests.test_architecture import ROOT
 from tests.test_docs import TESTS, table, titles

@@ -23,7 +23,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from airyd import limits
 from airyd.auth.jwt import fetch, keys
 from airyd.auth.jwt import jwks as keysets
-from airyd.config.options import Options
+from airyd.config.command_line import Options
+from airyd.config.options import OPTIONS
 from airyd.errors import CloseCode, ConfigurationError, Fault, PayloadFault
 from airyd.events import AIRY_DESTINATIONS, CHANNEL_CONNECTED, EVENTS, MESSAGE, UNREAD_COUNT
 from airyd.hub.replay import ReplayState
@@ -242,7 +243,7 @@ class OptionsTests(SynchronousTestCase):
 
     def test_numbers(self) -> None:
         """The help texts have the numbers of the code."""
-        texts = Options().docs
+        texts = {name: option.text for name, option in OPTIONS.items()}
         self.assertIn(f"{FEWEST_RECEIVERS} or more clients", texts["compression"])
         self.assertIn(f"at least {FEWEST_RECEIVERS} of them", option_tables.PAGE.read_text())
         self.assertEqual(retention(0), 600)

@@ -18,7 +18,7 @@ from twisted.logger import LogEvent, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from airyd.config.options import Options
+from airyd.config.command_line import Options
 from airyd.errors import ConfigurationError, UnknownDestination
 from airyd.events import MESSAGE, STATUS
 from airyd.interfaces import IEventSink, IServerReactor, SourceContext

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IReactorCore
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.auth import make_authenticator
-from airyd.config.options import Options
+from airyd.config.command_line import Options
 from airyd.errors import ConfigurationError
 from airyd.events import AIRY_DESTINATIONS
 from airyd.interfaces import AuthenticatorContext, SourceContext

@@ -94,7 +94,7 @@ class OptionsFileTests(SynchronousTestCase):
 
     def test_each_is_understood(self) -> None:
         """airyd accepts each set of options in the file, commented or not."""
-        from airyd.config.options import Options
+        from airyd.config.command_line import Options
 
         sets = option_sets((ETC / "airyd.env").read_text())
         self.assertEqual(9, len(sets))

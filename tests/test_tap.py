@@ -18,7 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from airyd import tap
-from airyd.config.options import Options
+from airyd.config.command_line import Options
 from airyd.runtime import early_signals, process
 from airyd.service import Airyd
 from airyd.workers.parent import Parent

@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, Final
-
-from twisted.python import usage
+from typing import Final
 
 from airyd.limits import LEAST_TOKEN_SIZE, MOST_TOKEN_SIZE
 from airyd.revocation import MOST_TOKEN_MAX_AGE
@@ -22,21 +20,12 @@ _SHORTEST_PING_INTERVAL: Final = 0.1
 #: The name of a field or a claim: printable, without white space; a ``=`` only in a claim, since it ends the field.
 _NAME: Final = re.compile(r"[^\s\x00-\x1f\x7f-\x9f]{1,255}")
 _TIMES: Final = ("exp", "iat", "nbf")
-#: Characters of a wrong value that an error quotes.
-_SHOWN: Final = 60
-
-
-def naming(option: str, read: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Wrap a reader so that its error names the option and the value, which Twisted leaves out."""
-
-    def read_option(text: str) -> Any:
-        try:
-            return read(text)
-        except ValueError as error:
-            value = f" {text[:_SHOWN]}{'...' if len(text) > _SHOWN else ''}" if text else " is empty"
-            raise usage.UsageError(f"--{option}{value}: {error}") from None
-
-    return read_option
+#: A path that a request can have (RFC 3986, section 3.3): without ``//``, which begins a host, and without ``;``.
+_PATH: Final = re.compile(r"/(?!/)[0-9A-Za-z._~!$&'()*+,=:@%/-]*\Z")
+_SWITCH: Final = {
+    **dict.fromkeys(("1", "on", "true", "yes"), True),
+    **dict.fromkeys(("0", "off", "false", "no"), False),
+}
 
 
 def positive(text: str) -> int:
@@ -100,6 +89,30 @@ def user_field(text: str) -> tuple[str, str]:
     if claim in _TIMES:
         raise ValueError(f"the claim {claim} is a time, not text or a list of texts")
     return field, claim
+
+
+def request_path(text: str) -> str:
+    """Read the path of a request."""
+    if not _PATH.match(text):
+        raise ValueError(
+            "give a path such as /ws.communication, with one slash first, of letters, digits and ._~!$&'()*+,=:@%/-"
+        )
+    return text
+
+
+def file_name(text: str) -> str:
+    """Read the path of a file."""
+    if not text:
+        raise ValueError("name a file")
+    return text
+
+
+def switch(text: str) -> bool:
+    """Read the value of an option that has none on the command line."""
+    try:
+        return _SWITCH[text.lower()]
+    except KeyError:
+        raise ValueError("give true or false") from None
 
 
 def one_of(choices: Sequence[str]) -> Callable[[str], str]:

@@ -28,7 +28,7 @@ def make_source(url: str, context: SourceContext) -> IEventSource:
     try:
         return _parser_of(url).parse(url, context)
     except ConfigurationError as error:
-        raise ConfigurationError(f"--source {error}") from None
+        raise ConfigurationError(f"--source {error}", error.parameter) from None
 
 
 def is_shared(url: str) -> bool:
@@ -39,7 +39,7 @@ def is_shared(url: str) -> bool:
     try:
         return bool(_parser_of(url).shared)
     except ConfigurationError as error:
-        raise ConfigurationError(f"--source {error}") from None
+        raise ConfigurationError(f"--source {error}", error.parameter) from None
 
 
 def _parser_of(url: str) -> IEventSourceParser:

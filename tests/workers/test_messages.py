@@ -7,7 +7,7 @@ import threading
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from airyd.config.options import Options
+from airyd.config.command_line import Options
 from airyd.limits import Limits
 from airyd.stomp.spec import HeartBeat
 from airyd.workers import messages

@@ -12,7 +12,7 @@ from twisted.logger import LogLevel, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from airyd.config.options import Options
+from airyd.config.command_line import Options
 from airyd.errors import PayloadFault, PayloadRefused, SourceUnavailable, UnknownDestination
 from airyd.interfaces import IServerReactor
 from airyd.revocation import Revocation, RevocationKind

@@ -1,0 +1,120 @@
+"""The command line of ``twistd airyd``: reads it, and shows the help."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from getopt import GetoptError, getopt
+from typing import Any, NoReturn
+
+from twisted.python import usage
+
+from airyd import __version__
+from airyd.auth import describe_authenticators
+from airyd.config.configuration import Configuration
+from airyd.config.help import describe_options
+from airyd.config.options import OPTIONS, REMOVED
+from airyd.config.settings import Settings
+from airyd.errors import ConfigurationError
+from airyd.runtime.twistd_files import check_twistd_files
+from airyd.sources import describe_sources
+from airyd.spelling import did_you_mean
+
+
+class Options(usage.Options):
+    """Reads the command line, the environment and the configuration file into :attr:`settings`.
+
+    :ivar configuration: reads all of it again
+    """
+
+    synopsis = "[options]"
+    # What Twisted needs for its completion in zsh. It also takes these for the long options, below.
+    optParameters: Sequence[Sequence[Any]] = [
+        [option.name, None, option.default or None, option.text] for option in OPTIONS.values() if not option.is_switch
+    ]
+    optFlags: Sequence[Sequence[Any]] = [
+        [name, None, option.text]
+        for option in OPTIONS.values()
+        if option.is_switch
+        for name in (option.name, f"no-{option.name}")
+    ]
+
+    configuration: Configuration
+    settings: Settings
+
+    def opt_help_sources(self) -> NoReturn:
+        """Describe the event sources and exit."""
+        _show(describe_sources)
+
+    def opt_help_auth(self) -> NoReturn:
+        """Describe the authenticators and exit."""
+        _show(describe_authenticators)
+
+    def opt_version(self) -> NoReturn:
+        """Show the version of airyd and exit."""
+        _show(lambda: f"airyd {__version__}")
+
+    def getUsage(self, width: int | None = None) -> str:
+        """Return the text of ``--help`` (Twisted's interface)."""
+        return describe_options()
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Parse the command line and read the rest; an error ends the program with one line and status 1.
+
+        twistd would print the whole help and exit with status 0.
+        """
+        arguments = sys.argv[1:] if options is None else list(options)
+        try:
+            self.configuration = Configuration(self._split(arguments), os.environ)
+            self.settings = self.configuration.read()
+            if self.parent is not None:
+                check_twistd_files(self.parent)
+        except ConfigurationError as error:
+            raise SystemExit(f"airyd: {error}") from None
+
+    def _split(self, arguments: list[str]) -> list[tuple[str, str]]:
+        """Return the options with their values; the first option that shows a text does that and ends the program."""
+        try:
+            given, rest = getopt(arguments, self.shortOpt, self.longOpt)
+        except GetoptError as error:
+            raise ConfigurationError(self._what_is_wrong(error.opt)) from None
+        names = [name.removeprefix("--") for name, _ in given]
+        for name in names:
+            if names.count(name) > 1 and not (name in OPTIONS and OPTIONS[name].repeatable):
+                raise ConfigurationError(f"--{name} is given twice; give it once")
+        found = []
+        for name, (_, value) in zip(names, given, strict=True):
+            if name in OPTIONS:
+                found.append((name, "true" if OPTIONS[name].is_switch else value))
+            elif name.startswith("no-"):
+                found.append((name.removeprefix("no-"), "false"))
+            else:
+                getattr(self, f"opt_{name.replace('-', '_')}")()
+        if rest:
+            raise ConfigurationError(f"{rest[0]}: airyd takes options only; see --help")
+        return found
+
+    def _what_is_wrong(self, name: str) -> str:
+        """Return the error for an option that getopt refused; ``name`` may be an abbreviation."""
+        known = {option.rstrip("="): option.endswith("=") for option in self.longOpt}
+        meant = [name] if name in known else [option for option in known if option.startswith(name)]
+        dashed = f"--{name}" if len(name) > 1 else f"-{name}"
+        if name in REMOVED:
+            return f"{dashed} was removed: {REMOVED[name]}"
+        if not meant and self.parent is not None and _is_known(name, self.parent):
+            return f"{dashed} is an option of twistd: write it in front of the word airyd"
+        if not meant:
+            return f"there is no option {dashed}{did_you_mean(name, known, '--{}')} See --help"
+        if len(meant) > 1:
+            return f"{dashed} may mean --{' or --'.join(meant)}: write the full name"
+        return f"--{meant[0]} needs a value" if known[meant[0]] else f"--{meant[0]} takes no value"
+
+
+def _is_known(name: str, options: usage.Options) -> bool:
+    return name in options.shortOpt.replace(":", "") or name in [option.rstrip("=") for option in options.longOpt]
+
+
+def _show(text: Callable[[], str]) -> NoReturn:
+    print(text())
+    sys.exit(0)
