@@ -6,6 +6,7 @@ import os
 import random
 import resource
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from prometheus_client import CollectorRegistry
@@ -17,18 +18,26 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from airyd.admin.access import read_admin_token
-from airyd.admin.server import admin_site
+from airyd.admin.server import AdminSite, admin_site
 from airyd.auth import make_authenticator
 from airyd.auth.chain import AuthenticatorChain
 from airyd.auth.revocation_registry import RevocationRegistry
 from airyd.client.context import ClientContext
 from airyd.client.timer_wheel import TimerWheel
-from airyd.config.catalogue import reload_catalogue
 from airyd.config.settings import Settings
 from airyd.errors import ConfigurationError, Fault, SourceUnavailable, StompError
 from airyd.events import STATUS
 from airyd.hub.hub import Hub
-from airyd.interfaces import AuthenticatorContext, IRevocationKeeper, IServerReactor, Readiness, SourceContext
+from airyd.interfaces import (
+    AuthenticatorContext,
+    IAuthenticator,
+    IReloadable,
+    IRevocationKeeper,
+    IServerReactor,
+    Readiness,
+    Reload,
+    SourceContext,
+)
 from airyd.limits import CLOSE_PATIENCE, DRAINED_AT_ONCE
 from airyd.listening.endpoints import ListeningEndpoint, check_distinct, url_of
 from airyd.metrics import ORIGIN_ADMIN, Metrics, make_registry
@@ -46,6 +55,14 @@ _TICKS_PER_BEAT: Final = 10
 _LONGEST_TICK: Final = 0.5
 #: Open files reserved for the admin page, the source, and connections that are refused on arrival.
 _RESERVED_FILES: Final = 100
+#: Seconds that a reload waits for the keys of a new ``--auth``, and seconds between two looks.
+_KEYS_PATIENCE: Final = 12.0
+_LOOK_FOR_KEYS_EVERY: Final = 0.1
+
+
+def _stop_all(authenticators: Sequence[IAuthenticator]) -> None:
+    for each in authenticators:
+        each.stop()
 
 
 class Airyd(Service):
@@ -68,12 +85,16 @@ class Airyd(Service):
     ) -> None:
         self._settings = settings
         self._reactor = reactor
+        self._wall = wall
+        self._sockets = sockets
         self._ports: list[IListeningPort] = []
         self._admin_ports: list[IListeningPort] = []
         self._reached = False
         self._started = False
         self._stopping = False
         self._gives_notice = True
+        self._follows_revocations = False
+        self._admin_site: AdminSite | None = None
 
         self._metrics = Metrics((*settings.destinations, STATUS))
         surroundings = SourceContext(reactor, wall, settings.destinations, settings.limits.body, os.environ)
@@ -82,8 +103,8 @@ class Airyd(Service):
         self.revocations = RevocationRegistry(stores, reactor, wall, settings.token_max_age)
         user_destinations = dict(settings.user_destinations)
         context = AuthenticatorContext(reactor, wall, os.environ, settings.limits.token_size, user_destinations)
-        authenticators = [make_authenticator(spec, context) for spec in settings.auth]
-        self._authenticator = AuthenticatorChain(authenticators, self._metrics, self.revocations)
+        self._authenticators = [make_authenticator(spec, context) for spec in settings.auth]
+        self._authenticator = AuthenticatorChain(self._authenticators, self._metrics, self.revocations)
         self._endpoints = [ListeningEndpoint.read("--listen", text, sockets or reactor) for text in settings.listen]
         for endpoint in self._endpoints:
             if not (self._authenticator.public or endpoint.text.is_loopback):
@@ -96,9 +117,9 @@ class Airyd(Service):
                     f"--listen {endpoint.description}: {advice} --auth anonymous:public if you want that"
                 )
         self._admin_endpoint = (
-            settings.admin and not sockets and ListeningEndpoint.read("--admin", settings.admin, reactor)
+            ListeningEndpoint.read("--admin", settings.admin, reactor) if settings.admin and not sockets else None
         )
-        check_distinct([*self._endpoints, *([self._admin_endpoint] if self._admin_endpoint else [])])
+        check_distinct(self._all_endpoints)
         self._admin_token = None if sockets else read_admin_token(settings.admin_token_file)
         origins = OriginPolicy(settings.origins)
         for each in settings.origins:
@@ -127,6 +148,7 @@ class Airyd(Service):
             raise ConfigurationError(f"--destination: {error}") from None
         beats = [beat for beat in (*(each / 1000 for each in settings.heart_beat), settings.ping_interval) if beat]
         self._wheel = TimerWheel(reactor, min([_LONGEST_TICK, *(beat / _TICKS_PER_BEAT for beat in beats)]))
+        self._old_wheels: list[TimerWheel] = []
         clients = ClientContext(
             self._hub,
             self._authenticator,
@@ -167,8 +189,7 @@ class Airyd(Service):
         self._raise_file_limit()
         self._authenticator.start()
         self._source.start(self._hub).addCallbacks(self._source_reached, self._source_failed)
-        if self._authenticator.revocable:
-            self.revocations.start(self._sweep.start)
+        self._follow_revocations()
         if self._admin_endpoint:
             site = admin_site(
                 reactor=self._reactor,
@@ -180,6 +201,7 @@ class Airyd(Service):
                 body_limit=self._settings.limits.body,
                 token=self._admin_token,
             )
+            self._admin_site = site
             self._admin_ports.append(self._admin_endpoint.listen(site))
             scheme = self._admin_endpoint.scheme("http")
             self._log.info("airyd admin at {url}", url=url_of(scheme, self._admin_ports[-1], "/"))
@@ -223,13 +245,105 @@ class Airyd(Service):
         """Publish an event from the admin page; see ``Hub.publish``."""
         return self._hub.publish(destination, body, ORIGIN_ADMIN)
 
-    def reload(self) -> None:
-        """Read the file of destinations again and add the new ones."""
-        settings = self._settings
-        reload_catalogue(settings.destinations_file, self._hub.catalogue, settings.sources, self.extend)
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self._settings
+
+    @property
+    def _all_endpoints(self) -> list[ListeningEndpoint]:
+        return [*self._endpoints, *([self._admin_endpoint] if self._admin_endpoint else [])]
+
+    async def prepare_reload(self, settings: Settings) -> Reload:
+        """Check new settings and read all files again; nothing changes before the reload is applied.
+
+        :param settings: where only a restart can change something, they are those in force (``airyd.config.reload``)
+
+        Errors: ``ConfigurationError``.
+        """
+        fresh = Airyd(settings, self._reactor, self._wall, self._sockets)
+        reloads = [
+            ours.source.prepare_reload(theirs.source)
+            for ours, theirs in zip(self._routes, fresh._routes, strict=True)
+            if IReloadable.providedBy(ours.source)
+        ]
+        reloads += [
+            ours.prepare_reload(new) for ours, new in zip(self._all_endpoints, fresh._all_endpoints, strict=True)
+        ]
+        authenticators, changed = self._prepare_authenticators(fresh)
+        reloads += changed
+        changes = [change for reload in reloads for change in reload.changes]
+        if self._admin_token != fresh._admin_token:
+            changes.append("admin token")
+        started = [each for each in authenticators if each not in self._authenticators]
+        await self._start_authenticators(started)
+
+        def apply() -> None:
+            for reload in reloads:
+                reload.apply()
+            self._apply(fresh, authenticators)
+
+        return Reload(changes, apply, lambda: _stop_all(started))
+
+    def _prepare_authenticators(self, fresh: Airyd) -> tuple[list[IAuthenticator], list[Reload]]:
+        """Return the authenticators for new settings: those of the same specs stay, and their reloads."""
+        present = dict(zip(self._settings.auth, self._authenticators, strict=True))
+        authenticators, reloads = [], []
+        for spec, new in zip(fresh._settings.auth, fresh._authenticators, strict=True):
+            ours = present.pop(spec, None)
+            authenticators.append(new if ours is None else ours)
+            if ours is not None and IReloadable.providedBy(ours):
+                reloads.append(ours.prepare_reload(new))
+        return authenticators, reloads
+
+    async def _start_authenticators(self, started: Sequence[IAuthenticator]) -> None:
+        """Start new authenticators and wait until they have their keys; raises ``ConfigurationError``."""
+        for each in started:
+            each.start()
+        deadline = self._reactor.seconds() + _KEYS_PATIENCE
+        while troubles := [reason for each in started for reason in each.health()]:
+            if self._reactor.seconds() >= deadline:
+                _stop_all(started)
+                raise ConfigurationError(f"--auth: {troubles[0]}")
+            await deferLater(self._reactor, _LOOK_FOR_KEYS_EVERY)
+
+    def _apply(self, fresh: Airyd, authenticators: Sequence[IAuthenticator]) -> None:
+        """Put the settings and objects of a fresh service into force."""
+        settings = fresh._settings
+        self.extend([name for name in settings.destinations if name not in self._hub.catalogue])
+        _stop_all([each for each in self._authenticators if each not in authenticators])
+        self._authenticators = list(authenticators)
+        self._authenticator.replace(authenticators)
+        self.revocations.max_age = settings.token_max_age
+        self._follow_revocations()
+        self._hub.body_limit = settings.limits.body
+        self._admin_token = fresh._admin_token
+        if self._admin_site is not None:
+            self._admin_site.change(self._admin_token, settings.limits.body)
+        # New connections get these; the others keep what they have.
+        if fresh._wheel.tick != self._wheel.tick:
+            self._old_wheels.append(self._wheel)
+            self._wheel = fresh._wheel
+        self._factory.policy = fresh._factory.policy
+        self._factory.context = replace(
+            self._factory.context,
+            limits=settings.limits,
+            heart_beat=settings.heart_beat,
+            grace=settings.grace,
+            wheel=self._wheel,
+            ping_interval=settings.ping_interval,
+        )
+        self._settings = settings
+
+    def _follow_revocations(self) -> None:
+        if self._authenticator.revocable and not self._follows_revocations:
+            self._follows_revocations = True
+            self.revocations.start(self._sweep.start)
 
     def extend(self, destinations: Sequence[str]) -> None:
-        """Add destinations, which have been checked, to the catalogue (``airyd.config.catalogue.reload_catalogue``)."""
+        """Add destinations, which have been checked, to the catalogue."""
+        if not destinations:
+            return
         extend_routes(self._routes, self._settings.sources, [*self._hub.catalogue, *destinations])
         self._metrics.extend(destinations)
         self._source.extend(destinations)
@@ -244,7 +358,8 @@ class Airyd(Service):
         self._authenticator.stop()
         await self._source.stop()
         await gatherResults([maybeDeferred(port.stopListening) for port in self._admin_ports])
-        self._wheel.stop()
+        for wheel in (self._wheel, *self._old_wheels):
+            wheel.stop()
         self._log.info("airyd has stopped")
 
     def stopService(self) -> Deferred[None]:

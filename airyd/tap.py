@@ -13,6 +13,7 @@ from twisted.application.service import IService
 from twisted.logger import Logger
 
 from airyd.config.command_line import Options
+from airyd.config.reload import Reloader
 from airyd.config.settings import Settings
 from airyd.errors import ConfigurationError
 from airyd.interfaces import IServerReactor
@@ -23,7 +24,7 @@ from airyd.runtime.log_writer import LAST_LINES
 from airyd.runtime.logs import begin_at
 from airyd.runtime.process import on_sighup, on_sigterm, on_sigusr2, report_failed_start, set_clock, write_log_in_thread
 from airyd.service import Airyd
-from airyd.workers.parent import Parent
+from airyd.workers.parent import Parent, check_settings
 
 __all__ = ["Options", "makeService"]
 
@@ -40,7 +41,7 @@ def makeService(options: Options) -> IService:
     reactor = cast(IServerReactor, installed)
     set_clock(reactor)
     settings = options.settings
-    begin_at(settings.log_level)
+    change_log_level = begin_at(settings.log_level)
     service: Airyd | Parent
     try:
         if settings.workers == 1:
@@ -54,7 +55,15 @@ def makeService(options: Options) -> IService:
     except ConfigurationError as error:
         raise SystemExit(f"airyd: {options.configuration.located(error)}") from None
     on_sigterm(reactor, reactor.stop, lambda: _end_at_once(reactor, service))
-    reactor.callWhenRunning(on_sighup, reactor, service.reload)
+
+    def applied(settings: Settings) -> None:
+        change_log_level(settings.log_level)
+        reactor.callLater(0, garbage.begin)
+
+    reloader = Reloader(
+        options.configuration, service, lambda wanted: check_settings(wanted, reactor, time.time), applied
+    )
+    reactor.callWhenRunning(on_sighup, reactor, reloader.reload)
     reactor.callWhenRunning(on_sigusr2, reactor, service.restart_workers)
     reactor.callWhenRunning(garbage.begin)
     metrics = LogMetrics()

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from prometheus_client import generate_latest
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort
@@ -19,7 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from airyd.config.command_line import Options
-from airyd.errors import ConfigurationError, UnknownDestination
+from airyd.errors import ConfigurationError
 from airyd.events import MESSAGE, STATUS
 from airyd.interfaces import IEventSink, IServerReactor, SourceContext
 from airyd.limits import CLOSE_PATIENCE, MIB, Limits
@@ -371,53 +370,6 @@ class ReadinessTests(ServiceTestCase):
         stopped = service.stopService()
         self.assertEqual(list(service.readiness().reasons), ["stopping"])
         self.assertNoResult(stopped)
-
-
-class ReloadTests(ServiceTestCase):
-    """A reload reads the file of destinations again."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.path = Path(self.mktemp())
-        self.path.write_text("/queue/tags\n")
-
-    def test_a_new_destination(self) -> None:
-        """The source, clients and metrics know a new destination, and wildcards match it at once."""
-        service = self.started(f"--destinations-file={self.path}")
-        peer = self.connected()
-        peer.say(text(frame("SUBSCRIBE", b"", id="w", destination="/queue/*", receipt="w")))
-        self.assertIn(b"receipt-id:w", peer.got())
-        self.failureResultOf(service.publish("/queue/more", b"{}"), UnknownDestination)
-        self.path.write_text("/queue/tags\n/queue/more\n")
-        service.reload()
-        self.assertEqual(self.source.extended, ["/queue/more"])
-        self.assertIn(b'airyd_events_received_total{destination="/queue/more"} 0.0', generate_latest(service.registry))
-        self.successResultOf(service.publish("/queue/more", b"{}"))
-        self.reactor.turn()
-        self.assertIn(b"subscription:w\ndestination:/queue/more\n", peer.got())
-
-    def test_a_wrong_file_changes_nothing(self) -> None:
-        service = self.started(f"--destinations-file={self.path}")
-        for content in ("/queue/more\n", "/queue/tags\nnonsense\n"):
-            self.path.write_text(content)
-            service.reload()
-            self.assertIn("the destinations stay as they are", self.said())
-        self.assertEqual(self.source.extended, [])
-        self.failureResultOf(service.publish("/queue/more", b"{}"), UnknownDestination)
-        self.successResultOf(service.publish("/queue/tags", b"{}"))
-
-    def test_status_of_a_new_destination(self) -> None:
-        """``/airyd/status`` reports it together with the other destinations of its source."""
-        sources = ("--source=memory:?destinations=/queue/*", "--source=memory:?destinations=/queue/channel/**")
-        service = self.started(f"--destinations-file={self.path}", *sources)
-        peer = self.connected()
-        self.source.troubles = ["unreachable"]
-        self.path.write_text("/queue/tags\n/queue/channel/news\n")
-        service.reload()
-        self.assertEqual(self.source.extended, ["/queue/channel/news"])
-        peer.say(text(frame("SUBSCRIBE", b"", id="s", destination=STATUS)))
-        self.assertIn(b"/queue/channel/news", peer.got())
-        self.successResultOf(service.publish("/queue/channel/news", b"{}"))
 
 
 class ConnectTimeTests(ServiceTestCase):

@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn
@@ -29,9 +30,10 @@ from twisted.protocols.haproxy import proxyEndpoint
 from twisted.python.failure import Failure
 
 from airyd.errors import ConfigurationError
+from airyd.interfaces import Reload
 from airyd.listening.endpoint_strings import EndpointText, read_endpoint
 from airyd.openssl import openssl_reason
-from airyd.tls import check_certificate_folder, server_tls
+from airyd.tls import ReplaceableTls, read_certificate_folder, server_tls
 from airyd.websocket.transport import keep_alive
 
 #: The most connections that wait to be accepted; with Twisted's 50, some are lost when all clients reconnect at once.
@@ -55,12 +57,14 @@ class ListeningEndpoint(NamedTuple):
     :ivar option: such as ``--listen``
     :ivar description: its value, a Twisted endpoint string
     :ivar text: the parsed string
+    :ivar tls: the certificates, if it has TLS
     """
 
     option: str
     description: str
     text: EndpointText
     endpoint: IStreamServerEndpoint
+    tls: ReplaceableTls | None = None
 
     @classmethod
     def read(cls, option: str, description: str, reactor: object) -> ListeningEndpoint:
@@ -72,14 +76,22 @@ class ListeningEndpoint(NamedTuple):
         """
         text = read_text(option, description)
         try:
-            endpoint = _make_endpoint(text, description, reactor)
+            endpoint, tls = _make_endpoint(text, description, reactor)
         except ValueError as error:
             raise ConfigurationError(f"{option} {description}: {error}") from None
-        return cls(option, description, text, endpoint)
+        return cls(option, description, text, endpoint, tls)
 
     def scheme(self, plain: str) -> str:
         """Return the scheme of this endpoint's URLs: with TLS ``ws`` becomes ``wss``."""
         return f"{plain}s" if self.text.is_tls else plain
+
+    def prepare_reload(self, fresh: ListeningEndpoint) -> Reload:
+        """Prepare to use the certificates of an endpoint of the same string for new connections."""
+        ours, theirs = self.tls, fresh.tls
+        if ours is None or theirs is None:
+            return Reload((), lambda: None)
+        changed = [f"certificate of {self.option} {self.description}"] * ours.has_other_certificates(theirs)
+        return Reload(changed, partial(ours.replace, theirs))
 
     def listen(self, factory: IProtocolFactory) -> IListeningPort:
         """Listen, or end the program with one line that says why that failed."""
@@ -163,28 +175,31 @@ def end_program(reason: str) -> NoReturn:
     raise SystemExit(line)
 
 
-def _make_endpoint(text: EndpointText, description: str, reactor: object) -> IStreamServerEndpoint:
-    """Return the endpoint of a parsed string; raises ``ValueError`` with one line if it can't be made."""
+def _make_endpoint(
+    text: EndpointText, description: str, reactor: object
+) -> tuple[IStreamServerEndpoint, ReplaceableTls | None]:
+    """Return the endpoint of a parsed string, and its TLS; raises ``ValueError`` with one line if it can't be made."""
     get = text.parameters.get
     backlog = int(get("backlog", _BACKLOG))
     interface = get("interface", "")
     if text.wrapped is not None:
-        wrapped = _make_endpoint(text.wrapped, description.partition(":")[2], reactor)
-        return proxyEndpoint(wrapped)
+        wrapped, tls = _make_endpoint(text.wrapped, description.partition(":")[2], reactor)
+        return proxyEndpoint(wrapped), tls
+    tls = None
     match text.kind:
         case "tcp":
-            return TCP4ServerEndpoint(reactor, text.port, backlog, interface)
+            return TCP4ServerEndpoint(reactor, text.port, backlog, interface), None
         case "tcp6":
-            return TCP6ServerEndpoint(reactor, text.port, backlog, interface or "::")
+            return TCP6ServerEndpoint(reactor, text.port, backlog, interface or "::"), None
         case "ssl":
             key = get("privateKey", "")
             tls = server_tls(key, get("certKey", key), get("extraCertChain"), get("dhParameters"))
-            return SSL4ServerEndpoint(reactor, text.port, tls, backlog, interface)
+            return SSL4ServerEndpoint(reactor, text.port, tls, backlog, interface), tls
         case "unix":
             mode = int(get("mode", "666"), 8)
-            return UNIXServerEndpoint(reactor, get("address"), backlog, mode, get("lockfile", "1") == "1")
+            return UNIXServerEndpoint(reactor, get("address"), backlog, mode, get("lockfile", "1") == "1"), None
         case "tls":
-            check_certificate_folder(get("path", ""))
+            certificates = read_certificate_folder(get("path", ""))
     endpoint, reason = _result({}, serverFromString, reactor, description)
     if text.kind == "systemd":
         if reason:
@@ -192,8 +207,11 @@ def _make_endpoint(text: EndpointText, description: str, reactor: object) -> ISt
         _check_adopted(endpoint)
     if reason:
         raise ValueError(f"the plugin for {text.kind}: refuses it: {reason}")
+    if text.kind == "tls":
+        # Twisted's chooser of certificates keeps those that it has read.
+        endpoint.connectionCreator = tls = ReplaceableTls(endpoint.connectionCreator, certificates)
     made: IStreamServerEndpoint = endpoint
-    return made
+    return made, tls
 
 
 def _check_adopted(endpoint: AdoptedStreamServerEndpoint) -> None:

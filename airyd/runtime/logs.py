@@ -7,7 +7,7 @@ field: their kind is their namespace and level.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, cast
 
 from twisted.logger import (
@@ -31,30 +31,52 @@ _PAUSE: Final = 60.0
 _MORE: Final = " ({more} more of these since the last one; --log-level debug shows all)"
 
 
-def begin_at(level: str) -> None:
+def begin_at(level: str) -> Callable[[str], None]:
     """Drop lines below this level from the log; call it before twistd begins to log.
 
-    It works for each of twistd's logs (``--logfile``, ``--syslog``, ``--logger``).
+    It works for each of twistd's logs (``--logfile``, ``--syslog``, ``--logger``). Return a function that changes the
+    level.
     """
+    filters: list[LevelFilter] = []
     beginner = cast(Any, globalLogBeginner)
     begin = beginner.beginLoggingTo
 
     def begin_with_less(observers: Iterable[ILogObserver], **options: Any) -> None:
         beginner.beginLoggingTo = begin
-        begin([at_level(observer, level) for observer in observers], **options)
+        filters.extend(LevelFilter(observer, level) for observer in observers)
+        begin(cast(list[ILogObserver], filters), **options)
+
+    def change(level: str) -> None:
+        for each in filters:
+            each.change(level)
 
     beginner.beginLoggingTo = begin_with_less
+    return change
 
 
-def at_level(observer: ILogObserver, level: str) -> ILogObserver:
-    """Return an observer that passes on lines of at least this level."""
-    lowest = LogLevel.levelWithName(level)
-    predicate = LogLevelFilterPredicate(lowest)
-    if level != LEVELS[0]:
-        observer = cast(ILogObserver, OnceAMinute(observer))
-        for namespace in _QUIET:
-            predicate.setLogLevelForNamespace(namespace, max(lowest, LogLevel.warn))
-    return cast(ILogObserver, FilteringLogObserver(observer, [predicate]))
+@implementer(ILogObserver)
+class LevelFilter:
+    """Passes on lines of at least one level, which may change."""
+
+    def __init__(self, observer: ILogObserver, level: str) -> None:
+        self._all = observer
+        self._limited = cast(ILogObserver, OnceAMinute(observer))
+        self.change(level)
+
+    def change(self, level: str) -> None:
+        """Pass on lines of at least this level from now on."""
+        lowest = LogLevel.levelWithName(level)
+        predicate = LogLevelFilterPredicate(lowest)
+        observer = self._all
+        if level != LEVELS[0]:
+            observer = self._limited
+            for namespace in _QUIET:
+                predicate.setLogLevelForNamespace(namespace, max(lowest, LogLevel.warn))
+        self._observer = FilteringLogObserver(observer, [predicate])
+
+    def __call__(self, event: LogEvent) -> None:
+        """See ``ILogObserver``."""
+        self._observer(event)
 
 
 @implementer(ILogObserver)

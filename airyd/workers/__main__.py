@@ -32,7 +32,6 @@ def main() -> None:
     from airyd.errors import ConfigurationError
     from airyd.interfaces import IServerReactor
     from airyd.runtime import garbage_collection as garbage
-    from airyd.runtime.logs import at_level
     from airyd.runtime.process import on_sigterm, set_clock
     from airyd.workers.worker import Worker
 
@@ -42,8 +41,7 @@ def main() -> None:
         worker = Worker(start, reactor, time.time)
     except ConfigurationError as error:
         raise SystemExit(f"airyd: {error}") from None
-    observer = at_level(worker.log, start.settings.log_level)
-    globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
+    globalLogBeginner.beginLoggingTo([worker.log], redirectStandardIO=False)
     worker.serve()
     on_sigterm(reactor, worker.leave)
     reactor.callWhenRunning(garbage.begin)

@@ -12,10 +12,12 @@ from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, eventAsText
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from airyd.errors import PayloadRefused, Refusal
-from airyd.interfaces import IServerReactor
+from airyd.errors import ConfigurationError, PayloadRefused, Refusal
+from airyd.interfaces import IServerReactor, Reload
 from airyd.metrics import LogMetrics
 from airyd.revocation import Revocation
+from airyd.runtime import garbage_collection as garbage
+from airyd.runtime.logs import LevelFilter
 from airyd.service import Airyd
 from airyd.workers.messages import (
     FIRST_SOCKET,
@@ -25,7 +27,7 @@ from airyd.workers.messages import (
     AliveRequest,
     Cover,
     ErrorReply,
-    Extend,
+    FinishReload,
     Leave,
     Leaving,
     LogLine,
@@ -36,6 +38,8 @@ from airyd.workers.messages import (
     PublishRequest,
     ReadinessReply,
     ReadinessRequest,
+    ReloadReply,
+    ReloadRequest,
     Report,
     RevokeReply,
     RevokeRequest,
@@ -117,12 +121,14 @@ class Worker:
         self._is_ending = False
         metrics = LogMetrics()
         self._airyd.registry.register(metrics)
+        sender = LogSender(self._report, metrics)
         #: Observes the log (``ILogObserver``).
-        self.log = LogSender(self._report, metrics)
+        self.log = LevelFilter(sender, start.settings.log_level)
+        self._reload: Deferred[Reload | None] = succeed(None)
         self._flushed: Deferred[None] = Deferred()
         # mypy takes it for the Windows version.
         self._pipes = cast(Any, StandardIO)(self._messages, ORDERS, REPORTS, reactor)
-        self._pipes.registerProducer(self.log, True)
+        self._pipes.registerProducer(sender, True)
 
     def _parent_lost(self) -> None:
         self._is_linked = False
@@ -158,8 +164,14 @@ class Worker:
         match read_order(data):
             case Cover(numbers):
                 self._sockets.cover(numbers)
-            case Extend(destinations):
-                self._airyd.extend(destinations)
+            case ReloadRequest(request_id, settings):
+                self._reload = Deferred.fromCoroutine(self._airyd.prepare_reload(settings)).addCallbacks(
+                    lambda reload: self._reload_prepared(reload, request_id),
+                    lambda failure: self._report(self._refusal(request_id, failure)),
+                )
+            case FinishReload(is_applied):
+                self._reload.addCallback(self._finish_reload, is_applied)
+                self._reload.addErrback(lambda failure: self._log.failure("a reload failed", failure))
             case Leave():
                 self._airyd.leave()
                 self.leave()
@@ -180,6 +192,22 @@ class Worker:
                     lambda failure: self._report(self._refusal(request_id, failure)),
                 )
 
+    def _reload_prepared(self, reload: Reload, request_id: int) -> Reload:
+        self._report(ReloadReply(request_id, reload.changes))
+        return reload
+
+    def _finish_reload(self, reload: Reload | None, is_applied: bool) -> None:
+        if reload is None:
+            if is_applied:
+                self._log.error("this worker keeps its settings, because it could not reload: restart it")
+            return
+        if not is_applied:
+            reload.cancel()
+            return
+        reload.apply()
+        self.log.change(self._airyd.settings.log_level)
+        self._reactor.callLater(0, garbage.begin)
+
     def _revoke(self, revocation: Revocation, is_kept: bool) -> Deferred[Revocation]:
         if is_kept:
             return self._airyd.revocations.distribute(revocation)
@@ -188,7 +216,7 @@ class Worker:
 
     def _refusal(self, request_id: int, failure: Failure) -> ErrorReply:
         error = failure.value
-        if not isinstance(error, Refusal):
+        if not isinstance(error, Refusal | ConfigurationError):
             self._log.failure("an order of the parent failed", failure)
         fault = error.fault.value if isinstance(error, PayloadRefused) else None
         return ErrorReply(request_id, type(error).__name__, str(error), fault)

@@ -16,7 +16,7 @@ from twisted.logger import (
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from airyd.runtime.logs import LEVELS, at_level, begin_at
+from airyd.runtime.logs import LEVELS, LevelFilter, begin_at
 
 
 class LogCase(SynchronousTestCase):
@@ -29,7 +29,7 @@ class LogCase(SynchronousTestCase):
 
     def begin(self, level: str) -> None:
         """Return the lines that are written at this level."""
-        self.publisher.addObserver(at_level(cast(ILogObserver, self.written.append), level))
+        self.publisher.addObserver(LevelFilter(cast(ILogObserver, self.written.append), level))
 
     @property
     def lines(self) -> list[str]:

@@ -8,7 +8,7 @@ from airyd.errors import ConfigurationError
 from airyd.interfaces import IEventSource, SourceContext
 from airyd.sources.history import read_bounds
 from airyd.sources.redis.address import DEFAULT_MAXLEN, DEFAULT_PREFIX, read_address, read_sentinel_address
-from airyd.sources.redis.connection import RedisClient
+from airyd.sources.redis.client import RedisClient
 from airyd.sources.redis.pubsub import RedisPubSub
 from airyd.sources.redis.sentinel import SentinelClient
 from airyd.sources.redis.streams import RedisStreams
