@@ -79,7 +79,7 @@ class FilterKey(NamedTuple):
     """What an event must have to pass a row filter, so that filters which cannot match need not be called.
 
     :ivar field: a field of the body (``Row.text``)
-    :ivar values: the values of which the field must have one
+    :ivar values: the field must have one of these
     :ivar suffices: whether every event with one of these values passes, so that the filter need not be called
     """
 
@@ -102,7 +102,7 @@ class RowFilter(Protocol):
     def matches(self, row: Row) -> bool:
         """Return whether the principal receives the event.
 
-        It must not raise: the exception would go to the source that delivers the event, and might end its reading.
+        It should not raise: that ends the connections of all clients that have this filter, with an ERROR.
         """
         ...
 

@@ -9,100 +9,27 @@ is included.
 from __future__ import annotations
 
 import gc
-import subprocess
+import json
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-
-from twisted.internet.task import Clock
-from zope.interface import implementer
 
 from airyd.auth.anonymous import AnonymousAuthenticator
 from airyd.client.client import Client
 from airyd.client.context import ClientContext
-from airyd.client.timer_wheel import TimerWheel
-from airyd.errors import Fault
 from airyd.events import AIRY_DESTINATIONS
-from airyd.hub.hub import Hub
-from airyd.interfaces import NO_OPENING, IChannel, Opening
-from airyd.limits import Limits
-from airyd.metrics import Metrics
-from airyd.sources.memory import MemorySource
-from airyd.stomp.spec import HeartBeat
 from airyd.websocket.frames import websocket_framing
-from bench.machine import machine_time
-from bench.measure import LOAD_PATIENCE, Measurement, judge, stolen_since
-from bench.scenarios import BEATS, Contender, Scenario
-from bench.servers import ROOT, Server, on_core
+from bench.scenarios import BEATS
+from bench.simulation import HEART_BEAT, Gateway, NullChannel
 
-HEART_BEAT = HeartBeat(30_000, 30_000)
 #: Simulated seconds until the heart-beats have spread out, and seconds that are measured.
 SPREAD, MEASURED = 120, 300
 
 
-@dataclass(frozen=True, slots=True)
-class Beats:
-    """Measures heart-beats; a scenario's load is the arguments of this program."""
-
-    server_core: int
-
-    def measure(self, scenario: Scenario, contender: Contender, server: Server) -> Measurement:
-        """See ``bench.measure.Driver``."""
-        before = machine_time()
-        command = [sys.executable, "-m", "bench.beats", *scenario.load]
-        try:
-            with on_core(self.server_core):
-                done = subprocess.run(  # noqa: S603  # no shell
-                    command, cwd=ROOT, capture_output=True, timeout=LOAD_PATIENCE, check=True
-                )
-        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as failure:
-            return Measurement({}, faults=(str(failure),))
-        return judge(
-            {BEATS: float(done.stdout.split()[0]), "machine_steal_pct": stolen_since(before)}, "", saturates=False
-        )
-
-
-@implementer(IChannel)
-class Null:
-    """A connection that drops everything."""
-
-    peer = "nobody"
-    buffered = 0
-
-    @staticmethod
-    def direct(wire: bytes) -> int:
-        """Take all bytes."""
-        return len(wire)
-
-    def take_opening(self) -> Opening:
-        """See ``IChannel``."""
-        return NO_OPENING
-
-    def send(self, wire: bytes) -> None:
-        """See ``IChannel``."""
-
-    def ping(self) -> None:
-        """See ``IChannel``."""
-
-    def send_rest(self, wire: bytes, count: int) -> None:
-        """See ``IChannel``."""
-
-    def pause(self) -> None:
-        """See ``IChannel``."""
-
-    def resume(self) -> None:
-        """See ``IChannel``."""
-
-    def close(self, fault: Fault | None) -> bool:
-        """See ``IChannel``."""
-        return True
-
-
 def connect(context: ClientContext) -> Client:
     """Return a client with a session and four subscriptions."""
-    client = Client(context, Null(), websocket_framing)
+    client = Client(context, NullChannel(), websocket_framing)
     client.received(b"CONNECT\naccept-version:1.2\nheart-beat:%d,%d\n\n\0" % HEART_BEAT)
     for number, destination in enumerate(AIRY_DESTINATIONS):
         client.received(b"SUBSCRIBE\nid:%d\ndestination:%b\n\n\0" % (number, destination.encode()))
@@ -114,16 +41,9 @@ def simulate(connections: int, alive: Callable[[Client], None]) -> tuple[float, 
 
     :param alive: called for each client when its own heart-beat is due
     """
-    clock = Clock()
-    metrics = Metrics(AIRY_DESTINATIONS)
-    limits = Limits()
-    source = MemorySource(clock.seconds)
-    hub = Hub(source, AIRY_DESTINATIONS, clock, metrics, limits.body)
-    source.start(hub)
-    wheel = TimerWheel(clock, 1.0)
-    everybody = AnonymousAuthenticator(public=False, send=False)
-    context = ClientContext(hub, everybody, limits, HEART_BEAT, 65.0, wheel, metrics, clock.seconds)
-    clients = [connect(context) for _ in range(connections)]
+    gateway = Gateway(AnonymousAuthenticator(public=False, send=False))
+    metrics = gateway.metrics
+    clients = [connect(gateway.context) for _ in range(connections)]
     gc.freeze()
     cpu, beats, sent = 0.0, Counter[int](), 0
     for second in range(SPREAD + MEASURED):
@@ -131,7 +51,7 @@ def simulate(connections: int, alive: Callable[[Client], None]) -> tuple[float, 
             for client in clients:
                 alive(client)
         begun = time.process_time()
-        clock.advance(1)
+        gateway.clock.advance(1)
         if second >= SPREAD:
             cpu += time.process_time() - begun
             beats[second] = metrics.heartbeats_out - sent
@@ -145,7 +65,8 @@ def main(arguments: Sequence[str]) -> None:
     """Run the simulation, and print the figures."""
     (connections,) = map(int, arguments)
     cpu, beats = simulate(connections, Client.heard)
-    sys.stdout.write(f"{1000 * cpu / MEASURED:.2f} {min(beats.values())} {max(beats.values())}\n")
+    figures = {BEATS: 1000 * cpu / MEASURED, "fewest": min(beats.values()), "most": max(beats.values())}
+    sys.stdout.write(json.dumps(figures) + "\n")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench import connecting, fanouts, logins
+from bench import connecting, fanouts, logins, private_scenarios
 from bench.scenarios import Scenario, Size
 
 
@@ -13,6 +13,7 @@ def scenarios(size: Size) -> tuple[Scenario, ...]:
         *fanouts.compression(),
         *connecting.connections(size),
         *logins.logins(size),
+        *private_scenarios.private_streams(size),
         connecting.resume(),
         connecting.workers(size),
         connecting.intake(size),

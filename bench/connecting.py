@@ -100,7 +100,7 @@ def _beats() -> Scenario:
         SIMULATION,
         (Figure(BEATS, "CPU per second, ms", digits=1),),
         contenders(AIRYD),
-        (str(connections),),
+        ("bench.beats", str(connections)),
         (Bound(BEATS, 10),),
         rounds=1,
     )

@@ -24,6 +24,7 @@ from bench.connecting import idle, storm
 from bench.fanouts import one_in_flight, own_ids, saturated
 from bench.machine import CannotMeasure, description
 from bench.measure import Measurement
+from bench.private_scenarios import private
 from bench.report import table
 from bench.results import Measurements
 from bench.run import DRIVERS, OUT, interleave, line_up, raise_file_limit
@@ -38,7 +39,6 @@ from bench.scenarios import (
     MEMORY,
     RATE,
     USUAL,
-    WSLOAD,
     Scenario,
     Size,
 )
@@ -49,7 +49,7 @@ KEPT: Final = ROOT / "bench" / "headline.json"
 ALLOWED: Final = 1.05
 #: Seconds after which no further round begins.
 PATIENCE: Final = 112.0
-SIZE: Final = Size(seconds=1.2, warmup=0.4, hold=3, storm=1000)
+SIZE: Final = Size(seconds=1.2, warmup=0.4, hold=3, storm=1000, private=1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,8 @@ _MANY: Final = saturated(SIZE, USUAL)
 _OWN: Final = own_ids(SIZE)
 _STORM: Final = storm(SIZE)
 _IDLE: Final = idle(SIZE, 4000)
-SCENARIOS: Final = (_ONE, _MANY, _OWN, _STORM, _IDLE)
+_PRIVATE: Final = private(SIZE)
+SCENARIOS: Final = (_ONE, _MANY, _OWN, _STORM, _IDLE, _PRIVATE)
 HEADLINES: Final = (
     Headline("one in flight: CPU per delivery to C each", _ONE, CPU, C_EACH),
     Headline("one in flight: CPU per delivery to Autobahn", _ONE, CPU, AUTOBAHN),
@@ -83,6 +84,7 @@ HEADLINES: Final = (
     Headline("handshakes: CPU to Autobahn", _STORM, CPU_PER_CONNECTION, AUTOBAHN),
     Headline("handshakes/s to Autobahn", _STORM, HANDSHAKES, AUTOBAHN, is_more_better=True),
     Headline("idle: KiB per connection", _IDLE, MEMORY, None),
+    Headline("private: CPU per delivery to C each", _PRIVATE, CPU, C_EACH),
 )
 
 
@@ -136,7 +138,7 @@ def measure(environment: Mapping[str, str]) -> dict[str, Measurements]:
 
     :raises CannotMeasure: there is no load generator
     """
-    driver = DRIVERS[WSLOAD](SIZE, environment)
+    drivers = {scenario.driver: DRIVERS[scenario.driver](SIZE, environment) for scenario in SCENARIOS}
     raise_file_limit()
     found: dict[str, dict[str, list[Measurement]]] = {}
     begun, rounds, longest = time.monotonic(), 0, 0.0
@@ -147,7 +149,7 @@ def measure(environment: Mapping[str, str]) -> dict[str, Measurements]:
             if rounds <= scenario.rounds:
                 needed = {AIRYD, *(headline.to for headline in HEADLINES if headline.scenario is scenario)}
                 contenders = line_up(scenario, needed, environment)
-                for name, runs in interleave(driver, scenario, contenders, 1).items():
+                for name, runs in interleave(drivers[scenario.driver], scenario, contenders, 1).items():
                     found.setdefault(scenario.name, {}).setdefault(name, []).extend(runs)
         longest = max(longest, time.monotonic() - round_begun)
     sys.stderr.write(f"{rounds} rounds in {time.monotonic() - begun:.0f} s\n")

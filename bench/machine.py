@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import platform
 from importlib.metadata import version
+from pathlib import Path
 from typing import Final
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
+_PAGE_KIB: Final = os.sysconf("SC_PAGE_SIZE") / 1024
 
 
 class CannotMeasure(Exception):
@@ -50,6 +52,34 @@ def user_and_system(pid: int) -> tuple[float, float]:
     with open(f"/proc/{pid}/stat") as stream:
         words = stream.read().rpartition(")")[2].split()
     return int(words[11]) / _TICKS, int(words[12]) / _TICKS
+
+
+def resident_kib(pid: int) -> float:
+    """Return the memory that a process has in RAM, in KiB (proc(5), ``/proc/pid/statm``)."""
+    with open(f"/proc/{pid}/statm") as stream:
+        return int(stream.read().split()[1]) * _PAGE_KIB
+
+
+def kernel_kib() -> float:
+    """Return the memory of the kernel's objects and of all TCP buffers, in KiB (proc(5))."""
+    with open("/proc/meminfo") as stream:
+        slab = next(float(line.split()[1]) for line in stream if line.startswith("Slab:"))
+    with open("/proc/net/sockstat") as stream:
+        words = next(line.split() for line in stream if line.startswith("TCP:"))
+    return slab + int(words[words.index("mem") + 1]) * _PAGE_KIB
+
+
+def family(parent: int) -> list[int]:
+    """Return a process and its children."""
+    found = [parent]
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "stat").read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended
+            continue
+        if int(words[1]) == parent:
+            found.append(int(process.name))
+    return found
 
 
 def description() -> dict[str, str]:

@@ -23,15 +23,16 @@ from typing import Final
 
 from bench import intake
 from bench.attack import Attack
-from bench.beats import Beats
 from bench.beside import Beside
 from bench.catalogue import scenarios
 from bench.connecting import storm
 from bench.crowd import Crowd
 from bench.filtered import Filtered
+from bench.hundred_thousand import HundredThousand
 from bench.machine import CannotMeasure, cores, description
 from bench.measure import VARIABLE, Driver, Measurement, Wsload, wsload
 from bench.pauses import Pauses
+from bench.private import Private, PrivateIdle
 from bench.profile import profiler
 from bench.report import table, verdicts
 from bench.results import Measurements, Results
@@ -42,8 +43,11 @@ from bench.scenarios import (
     CROWD,
     FILTERED,
     FULL,
+    HUNDRED_THOUSAND,
     INTAKE,
     PAUSES,
+    PRIVATE,
+    PRIVATE_IDLE,
     PROFILE,
     RESUME,
     SIMULATION,
@@ -55,6 +59,7 @@ from bench.scenarios import (
     Size,
 )
 from bench.servers import ROOT, Server, server_for
+from bench.simulation import Simulation
 from bench.workers import Workers
 
 OUT: Final = ROOT / "bench" / "out"
@@ -92,8 +97,8 @@ def _pauses(size: Size, environment: Mapping[str, str]) -> Driver:
     return Pauses(Wsload(wsload(environment), *cores()))
 
 
-def _beats(size: Size, environment: Mapping[str, str]) -> Driver:
-    return Beats(cores()[0])
+def _simulation(size: Size, environment: Mapping[str, str]) -> Driver:
+    return Simulation(cores()[0])
 
 
 def _crowd(size: Size, environment: Mapping[str, str]) -> Driver:
@@ -108,6 +113,20 @@ def _attack(size: Size, environment: Mapping[str, str]) -> Driver:
     return Attack(Wsload(wsload(environment), *cores()), size.bystanders_seconds)
 
 
+def _private(size: Size, environment: Mapping[str, str]) -> Driver:
+    return Private(Wsload(wsload(environment), *cores()), size.seconds)
+
+
+def _private_idle(size: Size, environment: Mapping[str, str]) -> Driver:
+    return PrivateIdle(*cores(), size.hold)
+
+
+def _hundred_thousand(size: Size, environment: Mapping[str, str]) -> Driver:
+    if lacking := intake.missing():
+        raise CannotMeasure(lacking)
+    return HundredThousand(*cores())
+
+
 #: The functions that make the drivers of scenarios, or raise ``CannotMeasure``.
 DRIVERS: Final[Mapping[str, Callable[[Size, Mapping[str, str]], Driver]]] = MappingProxyType(
     {
@@ -117,11 +136,14 @@ DRIVERS: Final[Mapping[str, Callable[[Size, Mapping[str, str]], Driver]]] = Mapp
         WORKERS: _workers,
         PROFILE: _profile,
         PAUSES: _pauses,
-        SIMULATION: _beats,
+        SIMULATION: _simulation,
         CROWD: _crowd,
         INTAKE: _intake,
         FILTERED: _filtered,
         ATTACK: _attack,
+        PRIVATE: _private,
+        PRIVATE_IDLE: _private_idle,
+        HUNDRED_THOUSAND: _hundred_thousand,
     }
 )
 
@@ -188,7 +210,7 @@ def _chosen(
         if beginnings is not None:
             if scenario.name.startswith(tuple(beginnings)):
                 yield scenario
-        elif not (scenario.is_substitute and environment.get(VARIABLE)):
+        elif not (scenario.is_on_request or (scenario.is_substitute and environment.get(VARIABLE))):
             yield scenario
 
 

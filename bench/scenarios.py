@@ -16,11 +16,14 @@ RESUME: Final = "resume"
 WORKERS: Final = "workers"
 PROFILE: Final = "profile"
 PAUSES: Final = "pauses"
-SIMULATION: Final = "beats"
+SIMULATION: Final = "simulation"
 CROWD: Final = "crowd"
 INTAKE: Final = "intake"
 FILTERED: Final = "filtered"
 ATTACK: Final = "attack"
+PRIVATE: Final = "private"
+PRIVATE_IDLE: Final = "private-idle"
+HUNDRED_THOUSAND: Final = "hundred-thousand"
 
 #: Airy's destinations, and numbers of subscribers; scenarios are compared from the fewest to the most.
 SUBSCRIPTIONS: Final = (MESSAGE, "/queue/unread-count", "/queue/channel/connected", "/queue/channel/disconnected")
@@ -33,7 +36,7 @@ AUTOBAHN: Final = "autobahn"
 C_EACH: Final = "C each"
 C_COALESCE: Final = "C coalesce"
 
-#: The keys of figures that code refers to; all but the last four are wsload's names.
+#: The keys of figures that code refers to; the first five are wsload's names.
 CPU: Final = "server_cpu_us_per_delivery"
 RATE: Final = "deliveries_per_s"
 HANDSHAKES: Final = "handshakes_per_s"
@@ -43,6 +46,14 @@ WIRE: Final = "wire_bytes_per_delivery"
 SHARE: Final = "busiest_share_pct"
 PAUSE: Final = "longest_collection_ms"
 BEATS: Final = "beats_ms_per_s"
+EVENT_CPU: Final = "cpu_us_per_event"
+BESIDE_RATIO: Final = "cpu_beside_to_alone"
+BUILDING: Final = "building_us_more"
+RESIDENT: Final = "server_mib_rss"
+KERNEL: Final = "kernel_kib_per_conn"
+REST_CPU: Final = "rest_us_per_conn_second"
+PRIVATE_P50: Final = "private_latency_us_p50"
+PRIVATE_P99: Final = "private_latency_us_p99"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +123,7 @@ class Scenario:
     :ivar saturates: whether the server should be the bottleneck, so that its core must be busy
     :ivar rounds: the most rounds, if its figures hardly vary
     :ivar is_substitute: whether it runs only without wsload, or if it is asked for
+    :ivar is_on_request: whether it runs only if the command line names it
     """
 
     name: str
@@ -124,6 +136,7 @@ class Scenario:
     saturates: bool = False
     rounds: int = 100
     is_substitute: bool = False
+    is_on_request: bool = False
 
     def figure(self, key: str) -> Figure:
         """Return the figure with this key."""
@@ -136,6 +149,10 @@ class Size:
 
     :ivar idle: numbers of idle connections
     :ivar bystanders_seconds: how long subscribers are measured while a storm connects
+    :ivar private_null: numbers of simulated clients with a filter of their own
+    :ivar private: the number of such clients with sockets
+    :ivar hundred_thousand: the number of clients of that scenario
+    :ivar private_rate: private events a second that they get together
     """
 
     seconds: float = 1.2
@@ -148,6 +165,10 @@ class Size:
     bystanders_seconds: int = 4
     intake: int = 300_000
     intake_to_many: int = 30_000
+    private_null: tuple[int, ...] = (1000, 10_000, 50_000)
+    private: int = 5000
+    hundred_thousand: int = 100_000
+    private_rate: int = 5000
 
 
 FULL: Final = Size()
@@ -159,6 +180,10 @@ QUICK: Final = Size(
     storm_beside=2000,
     intake=100_000,
     intake_to_many=10_000,
+    private_null=(1000, 5000),
+    private=1000,
+    hundred_thousand=5000,
+    private_rate=500,
 )
 SIZES: Final[Mapping[str, Size]] = MappingProxyType({"full": FULL, "quick": QUICK})
 

@@ -26,12 +26,13 @@ STOP_PATIENCE = 60.0
 #: A pattern for what airyd and the baseline print when they serve.
 _ANNOUNCEMENT = re.compile(rb"serves ws://127\.0\.0\.1:(\d+)(/[^\s']*)")
 
-#: Heart-beats every 5 s, so that a short run of the idle scenario has some. Clients of other scenarios ask for none.
 _AIRYD = (
     *(sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "--nodaemon", "--pidfile="),
     *("airyd", "--listen", "tcp:0:interface=127.0.0.1", "--admin", "none"),
-    *("--auth", "anonymous:send", "--heart-beat", "5000,5000"),
+    *("--auth", "anonymous:send"),
 )
+#: Heart-beats every 5 s, unless the contender has others: the idle scenario sees them in a run of seconds.
+_HEART_BEAT = ("--heart-beat", "5000,5000")
 #: The secret of HS256 in all benchmarks, and the environment variable in which airyd finds it.
 SECRET = "the-secret-of-all-benchmarks-is-none"
 SECRET_VARIABLE = "AIRYD_BENCH_SECRET"
@@ -76,7 +77,8 @@ def server_for(contender: Contender, load_directory: Path | None) -> Server | No
     :param load_directory: where the load generator was built, with the reference in C below ``selftest/``
     """
     if contender.server == AIRYD:
-        return Server(contender.name, (*_AIRYD, *contender.options))
+        beats = () if _HEART_BEAT[0] in contender.options else _HEART_BEAT
+        return Server(contender.name, (*_AIRYD, *beats, *contender.options))
     if contender.server in _COMMANDS:
         return Server(contender.name, _COMMANDS[contender.server], announces=True)
     reference = load_directory and load_directory / "selftest" / "fanout"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bench.machine import machine_time
+from bench.machine import family, machine_time
 from bench.measure import LoadFailed, Measurement, Wsload, finished, judge, stolen_since
 from bench.scenarios import CPU_PER_CONNECTION, MESSAGE, SHARE, Contender, Scenario
 from bench.servers import Server, ServerFailed, on_core, running
@@ -65,15 +65,7 @@ class Workers:
 
 def _sockets(parent: int) -> Counter[int]:
     """Return the numbers of open sockets of a process and of each of its children."""
-    family = [parent]
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (process / "stat").read_text().rpartition(")")[2].split()
-        except OSError:  # the process has ended
-            continue
-        if int(words[1]) == parent:
-            family.append(int(process.name))
-    return Counter({pid: sum(_is_socket(link) for link in Path(f"/proc/{pid}/fd").iterdir()) for pid in family})
+    return Counter({pid: sum(_is_socket(link) for link in Path(f"/proc/{pid}/fd").iterdir()) for pid in family(parent)})
 
 
 def _is_socket(link: Path) -> bool:

@@ -67,7 +67,7 @@ TESTS = tuple(ROOT.glob("tests/**/*.py"))
 OTHER_OPTIONS = {
     *("--nodaemon", "--logfile", "--pidfile", "--syslog", "--uid"),  # twistd
     *("--ca-file", "--jti", "--subject", "--token-file"),  # airyd tail, publish and revoke
-    *("--native", "--scenario"),  # py-spy and bench
+    *("--native", "--quick", "--scenario"),  # py-spy and bench
 }
 
 #: A row of a table: the text of each cell.

@@ -26,7 +26,10 @@ from airyd.patterns import ANY_SEGMENT, Pattern
 
 
 def retry_policy(jitter: Callable[[], float] = random.random) -> Callable[[int], float]:
-    """Return a function from failures in a row to the seconds to wait: from 0.5 up to 10, with jitter."""
+    """Return a function that takes the number of failures in a row and returns the seconds to wait.
+
+    They grow from 0.5 to 10, with jitter.
+    """
     return backoffPolicy(initialDelay=0.5, maxDelay=10.0, factor=2.0, jitter=jitter)
 
 
@@ -120,7 +123,7 @@ class TailSubscriptions:
         else:
             outcome = f"following {', '.join(name for name in self._requested if name in self._wanted)}"
         if patterns and not self._is_first:
-            outcome += f"; events may be missing on other destinations of {', '.join(patterns)}"
+            outcome += f"; events may be missing on other destinations that match {', '.join(patterns)}"
         if self._forbidden != self._said:
             self._said = list(self._forbidden)
             outcome += f" ({self.describe_refused()})" if self._forbidden else ""

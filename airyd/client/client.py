@@ -272,7 +272,8 @@ class Client:
         # The client is notified once for each expiry, also if it sends the same token again.
         self._is_warned = self._is_warned and principal.expires == self._principal.expires
         self._principal = principal
-        # Its subscriptions may join other groups, whose earlier events did not reach this client (_check_time).
+        # Its subscriptions may join other groups. Events that these have already sent did not reach this
+        # client, and so do not count as heart-beats in _check_time.
         self._established_at = self._context.wheel.seconds()
         apply_rights(self, principal, self._context)
         self._context.metrics.refreshes += 1
@@ -391,7 +392,8 @@ class Client:
             if due <= now:
                 context.metrics.heartbeats_out += 1
                 self._send_frame(HEARTBEAT)
-                # Count from when it was due. Counted from now, clients that connected together would stay in one tick.
+                # The next interval begins when this heart-beat was due. If it began now, all clients of one tick could
+                # stay in step.
                 self._sent_at = max(due, now - 2 * context.wheel.tick)
                 due = self._sent_at + self._beat_every
             wait = min(wait, due - now)

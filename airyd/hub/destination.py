@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, TypeVar
+from typing import Final, Protocol
 
+from twisted.internet.defer import maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -29,8 +30,33 @@ class DestinationSubscription(Member, NoticeReceiver, Protocol):
         """Start, now that the source watches: go live, or start a replay. After a gap, continue the replay."""
 
 
+#: What a client is told whose row filter raised an exception.
+FILTER_FAILED: Final = StompError(Fault.INTERNAL, "Its row filter failed; the server's log says why.")
+
 AnyAudience = Audience[DestinationSubscription] | SoloAudience[DestinationSubscription]
-A = TypeVar("A", bound=AnyAudience)
+
+
+class ReplayGroup:
+    """The replays of one destination whose subscriptions have the same row filter.
+
+    :ivar members: the replays, in the order in which they came
+    """
+
+    __slots__ = ("members", "row_filter")
+
+    def __init__(self, row_filter: RowFilter | None) -> None:
+        self.row_filter = row_filter
+        self.members: dict[ReplayCursor, None] = {}
+
+    def feed(self, events: Sequence[Event], before: str) -> None:
+        """Feed all members (``ReplayCursor.feed``)."""
+        for replay in tuple(self.members):
+            replay.feed(events, before)
+
+    def fail(self, error: StompError) -> None:
+        """End the connections of all members' clients."""
+        for replay in tuple(self.members):
+            replay.fail(error)
 
 
 class Destination:
@@ -46,11 +72,10 @@ class Destination:
     """
 
     __slots__ = (
-        "_audience_index",
         "_audiences",
         "_counter",
         "_is_starting",
-        "_replay_index",
+        "_replay_groups",
         "_replays",
         "_schedule",
         "_waiting",
@@ -86,9 +111,8 @@ class Destination:
         self._waiting: OrderedDict[DestinationSubscription, None] = OrderedDict()
         self._is_starting = False
         self._replays: dict[DestinationSubscription, ReplayCursor] = {}
-        self._replay_index: FilterIndex[ReplayCursor] = FilterIndex()
-        self._audiences: dict[RowFilter | None, AnyAudience] = {}
-        self._audience_index: FilterIndex[AnyAudience] = FilterIndex()
+        self._replay_groups: FilterIndex[ReplayGroup] = FilterIndex()
+        self._audiences: FilterIndex[AnyAudience] = FilterIndex()
         self._counter = Counter(name, metrics)
 
     @property
@@ -103,7 +127,7 @@ class Destination:
 
     @property
     def _grouped(self) -> list[DestinationSubscription]:
-        return [member for audience in self._audiences.values() for member in audience.members]
+        return [member for audience in self._audiences for member in audience.members]
 
     def deliver(self, events: Sequence[Event]) -> None:
         """Take a batch of live events."""
@@ -115,22 +139,27 @@ class Destination:
             return
         self._watch.position = events[-1].id
         with self.rows as rows:
-            # All filters run first: an exception in one must not leave others with only a part of the batch.
-            audiences = self._audience_index.select(events, rows)
-            replays = self._replay_index.select(events, rows)
-            if audiences or self._audience_index.unfiltered:
-                self._append(audiences, [message_tail(event) for event in events])
-            for replay in tuple(self._replay_index.unfiltered):
-                replay.feed(events, before)
-            for replay, indexes in replays.items():
-                replay.feed([events[index] for index in indexes], before)
+            audiences = self._audiences.select(events, rows)
+            replay_groups = self._replay_groups.select(events, rows)
+            if audiences.indexes or self._audiences.unfiltered is not None:
+                self._append(audiences.indexes, [message_tail(event) for event in events])
+            if self._replay_groups.unfiltered is not None:
+                self._replay_groups.unfiltered.feed(events, before)
+            for group, indexes in replay_groups.indexes.items():
+                group.feed([events[index] for index in indexes], before)
+        # Clients whose filter failed must not miss an event unknowingly.
+        for audience in audiences.broken:
+            for subscription in audience.members:
+                subscription.fail(FILTER_FAILED)
+        for group in replay_groups.broken:
+            group.fail(FILTER_FAILED)
 
     def _append(self, selected: Mapping[AnyAudience, Sequence[int]], tails: Sequence[bytes]) -> None:
         """Let the audiences send these events at the next flush; ``selected`` holds indexes of them."""
         now = self.turns.clock.seconds()
-        for audience in self._audience_index.unfiltered:
-            if audience.append(tails, now):
-                self._schedule(audience)
+        unfiltered = self._audiences.unfiltered
+        if unfiltered is not None and unfiltered.append(tails, now):
+            self._schedule(unfiltered)
         for audience, indexes in selected.items():
             if audience.append([tails[index] for index in indexes], now):
                 self._schedule(audience)
@@ -174,13 +203,20 @@ class Destination:
         """Pass live events to a subscription's replay: those that the row filter lets pass."""
         replay.row_filter = row_filter
         self._replays[subscription] = replay
-        self._replay_index.add(replay)
+        group = self._replay_groups.get(row_filter)
+        if group is None:
+            group = ReplayGroup(row_filter)
+            self._replay_groups.add(group)
+        group.members[replay] = None
 
     def detach(self, subscription: DestinationSubscription) -> ReplayCursor | None:
         """Pass no more events to a subscription's replay; return the replay, or None if it had none attached."""
         replay = self._replays.pop(subscription, None)
-        if replay is not None:
-            self._replay_index.discard(replay)
+        group = None if replay is None else self._replay_groups.get(replay.row_filter)
+        if replay is not None and group is not None:
+            del group.members[replay]
+            if not group.members:
+                self._replay_groups.discard(group)
         return replay
 
     def join(
@@ -190,10 +226,11 @@ class Destination:
         self.detach(subscription)
         audience = self._audiences.get(row_filter)
         if audience is None and row_filter is not None:
-            self._add_audience(SoloAudience(subscription, framing, head, row_filter, self._counter))
+            self._audiences.add(SoloAudience(subscription, framing, head, row_filter, self._counter))
             return
         if audience is None:
-            audience = self._add_audience(Audience(row_filter, self._counter))
+            audience = Audience(row_filter, self._counter)
+            self._audiences.add(audience)
         elif isinstance(audience, SoloAudience):
             audience = self._share(audience)
         audience.join(subscription, framing, head)
@@ -204,18 +241,17 @@ class Destination:
         self.join(subscription, group.framing, group.head, row_filter)
 
     def _leave_group(self, subscription: DestinationSubscription, group: MemberGroup) -> None:
+        row_filter = group.row_filter
         if group.leave(subscription):
-            self._audience_index.discard(self._audiences.pop(group.row_filter))
-
-    def _add_audience(self, audience: A) -> A:
-        self._audiences[audience.row_filter] = audience
-        self._audience_index.add(audience)
-        return audience
+            audience = self._audiences.get(row_filter)
+            assert audience is not None  # noqa: S101  # it has just lost its last member
+            self._audiences.discard(audience)
 
     def _share(self, solo: SoloAudience[DestinationSubscription]) -> Audience[DestinationSubscription]:
         """Replace the audience of a single member with one that others can join."""
-        self._audience_index.discard(solo)
-        audience = self._add_audience(Audience[DestinationSubscription](solo.row_filter, self._counter))
+        audience = Audience[DestinationSubscription](solo.row_filter, self._counter)
+        self._audiences.discard(solo)
+        self._audiences.add(audience)
         pending = solo.take_pending()
         for member in solo.members:
             solo.leave(member)
@@ -297,7 +333,7 @@ class Watch:
 
     def _ask(self, after_gap: bool) -> None:
         self._is_asked = True
-        watching = self._source.watch(self._name, after_gap)
+        watching = maybeDeferred(self._source.watch, self._name, after_gap)
         watching.addCallbacks(self._answered, self._unwatchable).addErrback(self._broken)
 
     def _unwatch(self) -> None:

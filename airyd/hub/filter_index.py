@@ -1,16 +1,16 @@
-"""Finds who may see an event by the event's fields, so that row filters which cannot match cost nothing."""
+"""Finds who may see an event by the event's fields, so that an event costs nothing for the row filters of others."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from airyd.events import Event, Row, RowFilter
-from airyd.hub.row_filter import Rows
+from airyd.events import Event, FilterKey, Row, RowFilter
+from airyd.hub.row_filter import FilterFailed, Rows
 
 
-class Filtered(Hashable, Protocol):
-    """Has a row filter, which does not change while it is in an index."""
+class Filtered(Protocol):
+    """Stands for everybody with one row filter."""
 
     @property
     def row_filter(self) -> RowFilter | None:
@@ -20,81 +20,135 @@ class Filtered(Hashable, Protocol):
 F = TypeVar("F", bound=Filtered)
 
 
-class FilterIndex(Generic[F]):
-    """Items by the key of their row filter (``RowFilter.key``): the field that it reads, and each value it lets pass.
+class Selection(NamedTuple, Generic[F]):
+    """Who may see which events of a batch.
 
-    An event is looked up once for each field that any filter has as its key; only the filters found there are asked
-    about the rest of the event, unless their key suffices. A filter without a key is asked about every event.
+    :ivar indexes: the indexes of the events by item
+    :ivar broken: the items whose filter raised an exception
+    """
+
+    indexes: Mapping[F, Sequence[int]]
+    broken: Collection[F]
+
+
+class FilterIndex(Generic[F]):
+    """Items by their row filter, at most one for each filter; equal filters count as the same.
+
+    An item is kept under each value of its filter's key (``RowFilter.key``). An event is looked up once for each field
+    that any filter has as its key; only the filters found there are asked about the rest of the event. A filter without
+    a key is asked about every event.
 
     Adding and removing takes time in proportion to the number of values of the filter's key.
 
-    :ivar unfiltered: the items without a filter, in the order in which they were added
+    :ivar unfiltered: the item without a filter
     """
 
     __slots__ = ("_by_field", "_sufficient", "_without_key", "unfiltered")
 
     def __init__(self) -> None:
-        self.unfiltered: dict[F, None] = {}
-        self._without_key: dict[F, None] = {}
+        self.unfiltered: F | None = None
+        self._without_key: dict[RowFilter, F] = {}
         # Nearly all values belong to one item; a dict for each of them would take 200 bytes more.
         self._by_field: dict[str, dict[str, F | _Several[F]]] = {}
         self._sufficient: dict[str, dict[str, F | _Several[F]]] = {}  # those whose key suffices
 
-    def __bool__(self) -> bool:
-        return bool(self.unfiltered or self._without_key or self._by_field or self._sufficient)
+    def __iter__(self) -> Iterator[F]:
+        """Return all items, each once, in no particular order."""
+        kept = [each for by_field in (self._by_field, self._sufficient) for each in by_field.values()]
+        held = [each for by_value in kept for each in by_value.values()]
+        several = [item for each in held if isinstance(each, _Several) for item in each.values()]
+        single = [each for each in held if not isinstance(each, _Several)]
+        unfiltered = [] if self.unfiltered is None else [self.unfiltered]
+        return iter(dict.fromkeys([*unfiltered, *self._without_key.values(), *several, *single]))
+
+    def get(self, row_filter: RowFilter | None) -> F | None:
+        """Return the item with a filter that is equal to this one; None if there is none."""
+        if row_filter is None:
+            return self.unfiltered
+        key = _key(row_filter)
+        if key is None:
+            return self._without_key.get(row_filter)
+        held = self._table(key).get(key.field, {}).get(next(iter(key.values)))
+        if isinstance(held, _Several):
+            return held.get(row_filter)
+        return held if held is not None and held.row_filter == row_filter else None
 
     def add(self, item: F) -> None:
-        """Add an item, which must not be in the index."""
+        """Add an item; there must be none with an equal filter."""
         row_filter = item.row_filter
-        key = None if row_filter is None else row_filter.key
-        if key is None:
-            (self.unfiltered if row_filter is None else self._without_key)[item] = None
+        if row_filter is None:
+            self.unfiltered = item
             return
-        by_field = self._sufficient if key.suffices else self._by_field
-        by_value = by_field.setdefault(key.field, {})
+        key = _key(row_filter)
+        if key is None:
+            self._without_key[row_filter] = item
+            return
+        by_value = self._table(key).setdefault(key.field, {})
         for value in key.values:
             held = by_value.get(value)
             if held is None:
                 by_value[value] = item
             elif isinstance(held, _Several):
-                held[item] = None
-            else:
-                by_value[value] = _Several({held: None, item: None})
+                held[row_filter] = item
+            elif held.row_filter is not None:
+                by_value[value] = _Several({held.row_filter: held, row_filter: item})
 
     def discard(self, item: F) -> None:
-        """Remove an item, if it is in the index."""
+        """Remove an item, which must be in the index."""
         row_filter = item.row_filter
-        key = None if row_filter is None else row_filter.key
-        if key is None:
-            (self.unfiltered if row_filter is None else self._without_key).pop(item, None)
+        if row_filter is None:
+            self.unfiltered = None
             return
-        by_field = self._sufficient if key.suffices else self._by_field
-        by_value = by_field.get(key.field, {})
+        key = _key(row_filter)
+        if key is None:
+            del self._without_key[row_filter]
+            return
+        table = self._table(key)
+        by_value = table[key.field]
         for value in key.values:
-            held = by_value.get(value)
+            held = by_value[value]
             if isinstance(held, _Several):
-                held.pop(item, None)
-            if not held or held is item:
-                by_value.pop(value, None)
+                del held[row_filter]
+            if not isinstance(held, _Several) or not held:
+                del by_value[value]
         if not by_value:
-            by_field.pop(key.field, None)
+            del table[key.field]
 
-    def select(self, events: Sequence[Event], rows: Rows) -> dict[F, list[int]]:
-        """Return who may see which of these events: the indexes of the events by item, without :attr:`unfiltered`.
-
-        Raises what a filter raises.
-        """
+    def select(self, events: Sequence[Event], rows: Rows) -> Selection[F]:
+        """Return who may see which of these events, without :attr:`unfiltered`."""
         selected: dict[F, list[int]] = {}
+        broken: dict[F, None] = {}
         if not self._by_field and not self._sufficient and not self._without_key:
-            return selected
+            return Selection(selected, broken)
         for index, event in enumerate(events):
             row = rows.row(event)
             for item in _found(self._sufficient, row):
                 selected.setdefault(item, []).append(index)
-            for item in (*self._without_key, *_found(self._by_field, row)):
-                if item.row_filter is not None and rows.passes(event, item.row_filter):
+            for item in (*self._without_key.values(), *_found(self._by_field, row)):
+                assert item.row_filter is not None  # noqa: S101  # else it would be unfiltered
+                try:
+                    passes = rows.passes(event, item.row_filter)
+                except FilterFailed:
+                    broken[item] = None
+                    continue
+                if passes:
                     selected.setdefault(item, []).append(index)
-        return selected
+        return Selection(selected, broken)
+
+    def _table(self, key: FilterKey) -> dict[str, dict[str, F | _Several[F]]]:
+        return self._sufficient if key.suffices else self._by_field
+
+
+class _Several(dict[RowFilter, F], Generic[F]):
+    """The items of one value by their filter; a type of its own tells them from a single item."""
+
+    __slots__ = ()
+
+
+def _key(row_filter: RowFilter) -> FilterKey | None:
+    """Return the key of a filter; None also for a key without values, under which nothing would be found again."""
+    key = row_filter.key
+    return key if key is not None and key.values else None
 
 
 def _found(by_field: Mapping[str, Mapping[str, F | _Several[F]]], row: Row) -> list[F]:
@@ -103,17 +157,11 @@ def _found(by_field: Mapping[str, Mapping[str, F | _Several[F]]], row: Row) -> l
     for field, by_value in by_field.items():
         try:
             value = row.text(field)
-        except RecursionError:  # the stack is deeper here than when the nesting was checked; then no filter matches
+        except RecursionError:  # the call stack is deeper here than when the nesting was checked: none may see it
             continue
         held = None if value is None else by_value.get(value)
         if isinstance(held, _Several):
-            found += held
+            found += held.values()
         elif held is not None:
             found.append(held)
     return found
-
-
-class _Several(dict[F, None], Generic[F]):
-    """The items of one value; a type of its own tells them from a single item."""
-
-    __slots__ = ()

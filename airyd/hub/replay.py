@@ -201,6 +201,10 @@ class ReplayCursor:
             if key > self._key:
                 self._last, self._key = position, key
 
+    def fail(self, error: StompError) -> None:
+        """End the client's connection."""
+        self._target.fail(error)
+
     def forget_held(self) -> None:
         """Drop the held live events, which an old row filter chose; a later page has those that a new one shows."""
         if self._state is ReplayState.READING and self._target.position != self._feed_position:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from twisted.logger import Logger
+
 from airyd.events import EVENTS, Event, RowFilter
 from airyd.payloads import Members, fields_of_event, members_of, place_of, text_of
 
@@ -34,6 +36,10 @@ class LazyRow:
         return text_of(self._members, member)
 
 
+class FilterFailed(Exception):
+    """A row filter of a plugin raised an exception, which is logged."""
+
+
 class Rows:
     """The answers of row filters about the events of one destination.
 
@@ -42,6 +48,8 @@ class Rows:
     """
 
     __slots__ = ("_answers", "_is_shared", "_rows")
+
+    _log = Logger()
 
     def __init__(self) -> None:
         self._is_shared = False
@@ -59,18 +67,26 @@ class Rows:
             self._answers.clear()
 
     def visible(self, events: Sequence[Event], row_filter: RowFilter) -> Sequence[Event]:
-        """Return the events that a filter lets pass."""
+        """Return the events that a filter lets pass; raises :class:`FilterFailed`."""
         return [event for event in events if self.passes(event, row_filter)]
 
     def passes(self, event: Event, row_filter: RowFilter) -> bool:
-        """Return whether a filter lets an event pass."""
+        """Return whether a filter lets an event pass; raises :class:`FilterFailed`."""
         if not self._is_shared:  # from a replay's page, which nobody else reads
-            return row_filter.matches(LazyRow(event))
+            return self._ask(row_filter, LazyRow(event))
         key = event.id, row_filter
         answer = self._answers.get(key)
         if answer is None:
-            answer = self._answers[key] = row_filter.matches(self.row(event))
+            answer = self._answers[key] = self._ask(row_filter, self.row(event))
         return answer
+
+    def _ask(self, row_filter: RowFilter, row: LazyRow) -> bool:
+        try:
+            return row_filter.matches(row)
+        except Exception:  # noqa: BLE001  # whatever a plugin raises must not stop the feed for others
+            kind = type(row_filter).__name__
+            self._log.failure("the row filter {kind} failed", kind=kind, once_a_minute=f"row filter {kind}")
+            raise FilterFailed from None
 
     def row(self, event: Event) -> LazyRow:
         """Return the row of an event, the same for all filters; call it inside a ``with`` block."""

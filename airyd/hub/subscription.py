@@ -12,10 +12,11 @@ from twisted.internet.defer import CancelledError, Deferred
 from airyd import notices
 from airyd.errors import Fault, StompError
 from airyd.events import Event, RowFilter, event_id_of, message_id
-from airyd.hub.destination import Destination
+from airyd.hub.destination import FILTER_FAILED, Destination
 from airyd.hub.fanout import MemberGroup, Recipients
 from airyd.hub.interfaces import Subscriber
 from airyd.hub.replay import ReplayCursor, Window
+from airyd.hub.row_filter import FilterFailed
 from airyd.interfaces import IChannel
 from airyd.limits import SOURCE_PATIENCE
 from airyd.metrics import REPLAY_RECOVERED, REPLAY_UNRECOVERED
@@ -267,7 +268,11 @@ class Subscription:
         """See ``ReplayTarget``."""
         unicast = self._require_unicast()
         if unicast.row_filter is not None:
-            events = self._destination.rows.visible(events, unicast.row_filter)
+            try:
+                events = self._destination.rows.visible(events, unicast.row_filter)
+            except FilterFailed:
+                self.fail(FILTER_FAILED)
+                return ()
             if not events:
                 return events
         is_acknowledged = unicast.request.ack is not AckMode.AUTO and self._subscriber.version is Version.V1_2

@@ -104,7 +104,7 @@ class Parser:
         return len(self._data) - self._pos
 
     def reduce_token_room(self, size: int) -> None:
-        """Count so many bytes more of a token in the first frame; called before the first byte."""
+        """Exempt ``size`` bytes less of a token in the first frame from the limits; called before the first byte."""
         self._token_room = max(self._token_room - size, 0)
 
     def connected(self, version: Version) -> None:

@@ -89,9 +89,10 @@ class Session:
         self._transactions: Transactions | None = None
 
     def reduce_token_room(self, size: int) -> None:
-        """Count so many bytes of a token in CONNECT: as many of the opening handshake did not count and are held.
+        """Exempt ``size`` bytes less of a token in CONNECT from the limits.
 
-        Called before the first :meth:`receive`.
+        The opening handshake had a token with so many exempt bytes, which is still held. Called before the first
+        :meth:`receive`.
         """
         self._parser.reduce_token_room(size)
 

@@ -96,7 +96,8 @@ class Rules(NamedTuple):
     :ivar subprotocol: the version's name in the WebSocket opening handshake
     :ivar escapes: the characters that headers escape, each with its escape
     :ivar trims_headers: whether spaces around header names and values are removed
-    :ivar crlf: whether CR LF ends a line, and a header contains no other CR (1.0 trims the CR like a space)
+    :ivar crlf: whether a CR before an LF always ends a line and any other CR in a header is a fault; if not, a CR
+        may be data (1.0 trims it like a space)
     :ivar heart_beats: whether heart-beats exist
     :ivar nack: whether NACK exists
     :ivar needs_subscription_id: whether SUBSCRIBE and UNSUBSCRIBE must have an ``id``

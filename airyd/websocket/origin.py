@@ -13,7 +13,7 @@ ANY: Final = "*"
 #: The origin of a page that has none of its own, such as a sandboxed frame. Any page can create such a frame.
 NULL: Final = "null"
 _FILE: Final = "file://"
-#: The values of ``--origin``, in lower case, with which a page of anybody may connect, such as a downloaded file.
+#: Values of ``--origin``, in lower case, that allow pages which anybody can make, such as a downloaded file.
 ANYBODYS: Final = (ANY, NULL, _FILE, f"{_FILE}/")
 _DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
 #: The most characters of an origin: a scheme, the longest host name (RFC 1035, section 2.3.4), and a port.
@@ -42,7 +42,7 @@ class OriginPolicy:
     """Decides whether the page with an ``Origin`` header may connect.
 
     :param allowed: origins such as ``https://app.example.com``, ``https://*.example.com``, ``http://localhost:*``,
-        ``file://`` or ``null``, or ``*`` for all; if empty, pages of the host that the client connected to
+        ``file://`` or ``null``, or ``*`` for all; if empty, pages of the host and port that the client connected to
 
     Raises ``ConfigurationError`` for an invalid origin.
     """
@@ -55,7 +55,7 @@ class OriginPolicy:
         self._exact = frozenset(listed)
 
     def allows(self, origin: str | None, host: str) -> bool:
-        """Return whether a page of this origin may connect to this ``Host``; programs, without one, may."""
+        """Return whether a page of this origin may connect to this ``Host``; programs send no origin and may."""
         if origin is None or self._any:
             return True
         page = _read_origin(origin)

@@ -1,5 +1,5 @@
 import { Client } from "@stomp/stompjs";
-/** Returns a client that calls onEvent once for each event, and reload when a destination's data must be loaded. */
+/** Returns a client; calls onEvent(destination, body) once per event, reload(destination) when to load its data. */
 export function follow(brokerURL, destinations, onEvent, reload) {
   const last = {}; // by destination: what to resume after
   const client = new Client({ brokerURL, reconnectDelay: 2000 });

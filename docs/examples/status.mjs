@@ -9,7 +9,7 @@ export function heed(client, show, reload) {
     client.subscribe("/airyd/status", (message) => {
       const { type, state, destinations } = JSON.parse(message.body);
       if (type === "source") show(state === "up" ? "live" : "catching up"); // the state now, then each change
-      if (type === "gap") destinations.forEach(reload); // events that come after this are complete
+      if (type === "gap") destinations.forEach(reload); // later events arrive as usual, with none missing
     }, { id: "status" });
   };
 }

@@ -8,25 +8,33 @@ import socket
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
+import bench.private
 from airyd.client.client import Client
-from bench import counted, nodes, promises
+from bench import counted, hundred_thousand, nodes, private_null, promises
 from bench.beats import MEASURED, SPREAD, simulate
 from bench.check import PROMISES
-from bench.clients import PATIENCE, Reader, Subscriber, connected, frame, opening, sent, subscribed, until
+from bench.clients import PATIENCE, ClientFailed, Reader, Subscriber, connected, frame, opening, sent, subscribed, until
 from bench.connecting import intake
 from bench.counted import FLOOR, Counted
 from bench.crowd import Crowd
 from bench.fanouts import python_clients
 from bench.filtered import Filtered
+from bench.hundred_thousand import HundredThousand
 from bench.instructions import kept
 from bench.intake import Intake
 from bench.logins import LOGIN, airy_token, bad_token, logins
+from bench.measure import Wsload
 from bench.nodes import Shape
-from bench.scenarios import AIRYD, AUTOBAHN, CPU, QUICK, WIRE, Contender, Scenario, Size
+from bench.private import ClosedLoop, Private, PrivateIdle
+from bench.private_load import Clients, PrivateClients
+from bench.private_scenarios import private, private_streams
+from bench.private_streams import private_body, user
+from bench.scenarios import AIRYD, AUTOBAHN, CPU, MEMORY, QUICK, WIRE, Contender, Scenario, Size
 from bench.servers import ROOT, Server, ServerFailed, running, server_for
 
 _PAUSE = """
@@ -53,6 +61,20 @@ class InProcessTests(SynchronousTestCase):
         _, beats = simulate(20, Client.heard)
         self.assertEqual(list(beats), list(range(SPREAD, SPREAD + MEASURED)))
         self.assertRaises(SystemExit, simulate, 2, lambda client: None)
+
+    def test_private_null(self) -> None:
+        """Each kind brings its figures; an event that a client did not get, or got of another, is noticed."""
+        self.addCleanup(gc.unfreeze)
+        self.patch(private_null, "UNFILTERED", 3)
+        known = {figure.key for scenario in private_streams(QUICK) for figure in scenario.figures}
+        for name, kind in private_null.KINDS.items():
+            self.assertLessEqual(set(kind(0.001, 20)), known, name)
+        population = private_null.Population(2)
+        population.publish(1)
+        self.assertRaises(SystemExit, population.check)  # the answers to CONNECT count, too
+        population.freeze()
+        population.publish(0)
+        population.check()
 
     def test_each_counted_piece_has_a_limit(self) -> None:
         for name, small in (("MEMBERS", 3), ("TURNS", 2), ("BURST", 2), ("BURSTS", 2), ("CONNECTIONS", 2)):
@@ -101,6 +123,57 @@ class ServerTests(SynchronousTestCase):
             measured = driver.measure(replace(scenario, load=("20",)), contender, server_of(contender))
             self.assertEqual(measured.faults, (), contender.name)
             self.assertIn(CPU, measured.values)
+
+    def test_private(self) -> None:
+        """Each client gets its own events."""
+        scenario = private(QUICK)
+        driver = Private(Wsload(Path("unused"), self.core, self.core), 0.2)
+        for contender in scenario.contenders[:2]:
+            measured = driver.measure(replace(scenario, load=("20",)), contender, server_of(contender))
+            self.assertEqual(measured.faults, ())
+            self.assertIn(CPU, measured.values)
+
+    def test_a_private_event_of_another(self) -> None:
+        """It is noticed, and so is a missing one."""
+        with running(server_of(Contender(AIRYD, AIRYD, LOGIN)), self.core) as target:
+            unfiltered = PrivateClients(target.port, target.path, Clients(0, 2, 1, is_filtered=False))
+            self.addCleanup(unfiltered.close)
+            publisher = connected(target.port, target.path)
+            self.addCleanup(publisher.close)
+            publisher.sendall(sent(private_body(user(1), 0)))
+            self.assertRaises(ClientFailed, unfiltered.idle, PATIENCE)
+            filtered = PrivateClients(target.port, target.path, Clients(0, 1, 1))
+            self.addCleanup(filtered.close)
+            self.patch(bench.private, "PATIENCE", 0.2)
+            loop = ClosedLoop(filtered, lambda frames: None, 1)
+            self.assertRaises(ClientFailed, loop.run, 0.1)
+            self.assertRaises(ClientFailed, loop.check)
+
+    def test_private_idle(self) -> None:
+        scenario = next(each for each in private_streams(QUICK) if each.name == "private-idle")
+        contender = scenario.contenders[0]
+        driver = PrivateIdle(self.core, self.core, 0.1)
+        measured = driver.measure(replace(scenario, load=("20",)), contender, server_of(contender))
+        self.assertEqual(measured.faults, ())
+        self.assertIn(MEMORY, measured.values)
+
+    def test_hundred_thousand(self) -> None:
+        """All figures come, from clients in two processes at two workers."""
+        scenario = next(each for each in private_streams(QUICK) if each.name == "hundred-thousand")
+        options = scenario.contenders[0].options
+        contender = Contender(AIRYD, AIRYD, (*options[: options.index("--workers")], "--workers", "2"))
+        for name, small in (("_MOST", 20), ("_SETTLING", 0.1), ("_RESTING", 0.1), ("_FOR_ALL", 2)):
+            self.patch(hundred_thousand, name, small)
+        self.patch(hundred_thousand, "_PRIVATE_SECONDS", 0.2)
+        driver = HundredThousand(self.core, self.core)
+        measured = driver.measure(replace(scenario, load=("40", "100")), contender, server_of(contender))
+        self.assertEqual(measured.faults, ())
+        for figure in scenario.figures:
+            self.assertIsNotNone(measured.value(figure), figure.key)
+        self.patch(hundred_thousand, "_ARRIVING", 0.5)
+        self.patch(hundred_thousand, "_publish", lambda publisher, bodies: None)
+        measured = driver.measure(replace(scenario, load=("20", "100")), contender, server_of(contender))
+        self.assertEqual(measured.faults, ("20 of 20 events missing after 0 s",))
 
     def test_bad_tokens(self) -> None:
         """The good one lets in, the bad one does not."""

@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from airyd.events import Event
-from airyd.hub.filter_index import FilterIndex
+from airyd.hub.filter_index import FilterIndex, Selection
 from airyd.hub.row_filter import Rows
 from airyd.sources.redis import reader, url
 from airyd.sources.redis import streams as source
@@ -43,15 +43,15 @@ def leak() -> None:
     count = 0
     select = FilterIndex.select
 
-    def leaking(index: FilterIndex[Any], events: Sequence[Event], rows: Rows) -> dict[Any, list[int]]:
+    def leaking(index: FilterIndex[Any], events: Sequence[Event], rows: Rows) -> Selection[Any]:
         nonlocal count
         found = select(index, events, rows)
         count += bool(index._sufficient)
         if count % ONE_IN == 0:
             for by_value in index._sufficient.values():
                 for held in by_value.values():
-                    if not isinstance(held, dict) and held not in found:
-                        found[held] = [0]
+                    if not isinstance(held, dict):
+                        found = found._replace(indexes={**found.indexes, held: [0]})
         return found
 
     _plant(FilterIndex, "select", leaking)

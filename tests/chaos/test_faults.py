@@ -51,7 +51,7 @@ class PrivateTests(SynchronousTestCase):
 
     def test_it_can_fail(self) -> None:
         """A daemon that shows a client an event of others is found."""
-        verdict = self.plan._replace(plant="leak").play(lambda stage: stage.wait_for_events(4 * ONE_IN))
+        verdict = self.plan._replace(plant="leak", rate=1500).play(lambda stage: stage.wait_for_events(4 * ONE_IN))
         self.assertRegex("\n".join(verdict.faults), "is in no ledger")
 
 

@@ -138,6 +138,20 @@ class WatchTests(DestinationCase):
         self.assertEqual(peer.faults, [Fault.INTERNAL])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
+    def test_breaks_at_once(self) -> None:
+        """A source that raises is asked again by the next SUBSCRIBE."""
+
+        def broken(*_: object) -> None:
+            raise ZeroDivisionError
+
+        peer = Peer()
+        with patch.object(self.twin, "watch", broken):
+            self.subscribe(peer)
+        self.assertEqual(peer.faults, [Fault.INTERNAL])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        (other,) = self.live(1)
+        self.assertEqual(len(other.answers), 1)
+
     def test_is_late(self) -> None:
         """A client that waits too long is failed, and not established when the answer arrives after all."""
         first, second = Peer(), Peer()

@@ -6,6 +6,7 @@ import gc
 
 from airyd import payloads
 from airyd.auth.jwt.row_claims import ClaimRowFilter
+from airyd.errors import Fault
 from airyd.events import EVENTS, Event, RowFilter
 from airyd.hub import row_filter as rows
 from airyd.hub.row_filter import LazyRow
@@ -92,7 +93,7 @@ class RowsTests(DestinationCase):
         self.assertEqual(peer.bodies, [body(value) for value in VALUES[:2]])
 
     def test_a_filter_that_fails(self) -> None:
-        """After an exception nothing is cached, and later replays call the filters again."""
+        """Its client is ended, in a group and in a replay; later replays call the filters again."""
 
         class Broken(Hides):
             def matches(self, row: object) -> bool:
@@ -100,8 +101,11 @@ class RowsTests(DestinationCase):
 
         self.peers(only("c1"))
         (broken,) = self.peers(Broken(b""))
-        self.assertRaises(ZeroDivisionError, self.bring, body("c1"))
-        broken.leave()
+        self.bring(body("c1"))
+        (replaying,) = self.peers(Broken(b""), last=event_id(0))
+        for peer in (broken, replaying):
+            self.assertEqual((peer.bodies, peer.faults), ([], [Fault.INTERNAL]))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
         self.twin.cursor[NAME] = 1
         self.decoded.clear()
         self.peers(only("c1"), only("c1"), last=event_id(0))

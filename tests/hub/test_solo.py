@@ -33,7 +33,7 @@ class SoloCase(DestinationCase):
     @property
     def kinds(self) -> list[type[object]]:
         """The classes of all audiences."""
-        return [type(audience) for audience in self.destination._audiences.values()]
+        return [type(audience) for audience in self.destination._audiences]
 
 
 class AloneTests(SoloCase):

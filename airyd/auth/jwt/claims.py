@@ -109,7 +109,7 @@ def check_claims(claims: Claims, rules: ClaimRules, now: float) -> Identity:
     if not_before is not None and not_before > now + rules.not_before_leeway:
         raise LoginRefused(LoginFault.NOT_YET_VALID, f"nbf is {_seconds(not_before - now)} ahead")
     if issued is not None and issued > now + _FAR_AHEAD:
-        # Revoking a user covers the tokens issued until now: never this one.
+        # Revoking a user revokes only the tokens issued until then: it could never revoke this one.
         raise LoginRefused(LoginFault.CLAIM, f"iat is more than ten years ahead; {_UNIT}")
     if expires is not None and expires > now + _FAR_AHEAD:
         if not rules.allow_eternal:

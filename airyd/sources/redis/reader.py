@@ -61,7 +61,7 @@ class Reader:
     :param gap: called with a stream and the reason of a gap in it
 
     :ivar body_limit: bytes of an event's body
-    :ivar trouble: why Redis refuses XREAD over a working connection; None otherwise
+    :ivar trouble: why nothing is read over a working connection: Redis refuses XREAD, or airyd failed; None otherwise
     """
 
     _log = Logger()
@@ -97,8 +97,12 @@ class Reader:
         for work in (self._read(), self._keep_checking()):
             task = Deferred.fromCoroutine(work)
             task.addErrback(lambda failure: failure.trap(CancelledError, SourceUnavailable) and None)  # stopped
-            task.addErrback(lambda failure: self._log.failure("reading from Redis has ended", failure))
+            task.addErrback(self._broken)
             self._tasks.append(task)
+
+    def _broken(self, failure: Failure) -> None:
+        self._log.failure("reading from Redis has ended", failure)
+        self.trouble = "reading has ended after an internal error, which is in the log; restart airyd"
 
     def stop(self) -> None:
         """Stop reading."""

@@ -114,6 +114,18 @@ class WakingTests(ReaderCase):
         self.bring((A, [entry("6-0")]))
         self.assertEqual(self.flushLoggedErrors(), [])
 
+    def test_the_hub_fails(self) -> None:
+        """A bug there ends the reading, which the log and ``/readyz`` say."""
+
+        def fail() -> None:
+            raise ZeroDivisionError
+
+        self.begin(self.stream())
+        self.on_delivery = fail
+        self.bring((A, [entry("6-0")]))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertIn("internal error", self.reader.trouble or "")
+
 
 class CountTests(ReaderCase):
     """COUNT adapts so that a reply stays about a MiB."""
