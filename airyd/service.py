@@ -261,6 +261,8 @@ class Airyd(Service):
 
         Errors: ``ConfigurationError``.
         """
+        if self._stopping:
+            raise ConfigurationError("airyd is stopping")
         fresh = Airyd(settings, self._reactor, self._wall, self._sockets)
         reloads = [
             ours.source.prepare_reload(theirs.source)

@@ -156,4 +156,4 @@ class Reloader:
             return
         reload.apply()
         self._applied(plan.settings)
-        self._log.info("reloaded: {changes}", changes=plan.describe(reload.changes))
+        self._log.info("settings reloaded: {changes}", changes=plan.describe(reload.changes))

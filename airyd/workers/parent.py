@@ -125,6 +125,8 @@ class Parent(Service):
 
         A worker that does not answer in time applies the reload when it answers again.
         """
+        if self._supervisor.is_stopping:
+            raise ConfigurationError("airyd is stopping")
         check_settings(settings, self._reactor, self._wall)
         token = read_admin_token(settings.admin_token_file)
         admin = self._admin_endpoint
@@ -196,8 +198,10 @@ class Parent(Service):
         if not workers:
             reasons.append("no worker accepts clients")
         asked = [Deferred.fromCoroutine(_readiness(number, worker)) for number, worker in workers]
-        for found in await gatherResults(asked):
-            reasons += found.reasons
+        for (number, _), found in zip(workers, await gatherResults(asked), strict=True):
+            # The others serve while a new worker of a rolling restart becomes ready.
+            is_new = number == self._supervisor.rolled_now and len(workers) > 1
+            (warnings if is_new else reasons).extend(found.reasons)
             warnings += found.warnings
         return Readiness(reasons, warnings)
 

@@ -345,6 +345,11 @@ class Supervisor:
         """Return the numbers of workers that do not answer."""
         return [each.number for each in self._workers if each.is_silent]
 
+    @property
+    def rolled_now(self) -> int | None:
+        """The number of the worker that a rolling restart is replacing; None if there is none."""
+        return None if self._rolled is None else self._rolled.number
+
     def processes_now(self) -> list[tuple[int, WorkerProcess]]:
         """Return all workers that have a process, with their numbers; one that is starting answers later."""
         return [(worker.number, worker.process) for worker in self._workers if worker.process is not None]

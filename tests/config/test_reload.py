@@ -82,14 +82,14 @@ class ReloadTests(ServiceTestCase):
         self.assertIn(b"receipt-id:w", peer.got())
         self.failureResultOf(service.publish("/queue/more", b"{}"), UnknownDestination)
         self.assertEqual(
-            reload("destination = ['/queue/tags', '/queue/more']"), "reloaded: destinations added: /queue/more"
+            reload("destination = ['/queue/tags', '/queue/more']"), "settings reloaded: destinations added: /queue/more"
         )
         self.assertEqual(self.source.extended, ["/queue/more"])
         self.assertIn(b'airyd_events_received_total{destination="/queue/more"} 0.0', generate_latest(service.registry))
         self.successResultOf(service.publish("/queue/more", b"{}"))
         self.reactor.turn()
         self.assertIn(b"subscription:w\ndestination:/queue/more\n", peer.got())
-        self.assertEqual(reload(), "reloaded: nothing has changed")
+        self.assertEqual(reload(), "settings reloaded: nothing has changed")
         self.assertEqual(self.source.extended, ["/queue/more"])
 
     def test_a_file_of_destinations(self) -> None:
@@ -97,7 +97,9 @@ class ReloadTests(ServiceTestCase):
         file = self.file("/queue/tags\n")
         service, reload = self.reloadable("--destination=/queue/one", f"--destinations-file={file}")
         file.write_text("/queue/more\n")
-        self.assertEqual(reload(), "reloaded: destinations added: /queue/more; only a restart can remove /queue/tags")
+        self.assertEqual(
+            reload(), "settings reloaded: destinations added: /queue/more; only a restart can remove /queue/tags"
+        )
         for name in ("/queue/one", "/queue/tags", "/queue/more"):
             self.successResultOf(service.publish(name, b"{}"))
 
@@ -143,8 +145,8 @@ class ReloadTests(ServiceTestCase):
         )
         self.assertEqual(
             line,
-            "reloaded: destinations added: /queue/more; changed: --auth, --log-level; only a restart can change "
-            "--listen, --source, --admin, --user-destinations; only a restart can remove /queue/tags",
+            "settings reloaded: destinations added: /queue/more; changed: --auth, --log-level; "
+            "only a restart can change --listen, --source, --admin, --user-destinations; only a restart can remove /queue/tags",
         )
         self.assertEqual(self.levels, ["warn"])
         self.assertEqual(self.reactor.done.count("listen 8090"), 0)
@@ -161,7 +163,7 @@ class ReloadTests(ServiceTestCase):
         self.assertIn(b" 403 ", peer.got())
         self.assertEqual(
             reload("origin = ['https://chat.example.org']", "destination = ['/queue/tags']"),
-            "reloaded: changed: --origin",
+            "settings reloaded: changed: --origin",
         )
         peer = self.reach()
         peer.say(page)
@@ -172,7 +174,7 @@ class ReloadTests(ServiceTestCase):
         service, reload = self.reloadable()
         old = self.connected()
         line = reload("heart-beat = '5000,5000'", "destination = ['/queue/tags']", "[limits]", "subscriptions = 1")
-        self.assertEqual(line, "reloaded: changed: --heart-beat, --subscriptions")
+        self.assertEqual(line, "settings reloaded: changed: --heart-beat, --subscriptions")
         old.got()
         for name in ("b", "c"):
             old.say(text(frame("SUBSCRIBE", id=name, destination=MESSAGE, receipt=name)))
@@ -210,7 +212,7 @@ class ReloadTests(ServiceTestCase):
         self.assertIn(b"401 Unauthorized", self.logged_in(new).got())
         client.got()
         secret.write_text(f"{second}\n{first}\n")
-        self.assertEqual(reload(), f"reloaded: new: keys of {secret}")
+        self.assertEqual(reload(), f"settings reloaded: new: keys of {secret}")
         for each in (old, new):
             self.assertIn(b"CONNECTED", self.logged_in(each).got())
         client.say(text(frame("SEND", new.encode(), destination="/airyd/token", receipt="t")))
@@ -237,13 +239,13 @@ class ReloadTests(ServiceTestCase):
         self.assertIn(f"{self.path}: line 1: auth: there are no keys for tokens: {jwks}: it is not a JWK Set", line)
         self.assertEqual(service.settings.auth, ["anonymous"])
         jwks.write_text(json.dumps({"keys": [jwk(private_key("ES256"), "k")]}))
-        self.assertEqual(reload(spec, "destination = ['/queue/tags']"), "reloaded: changed: --auth")
+        self.assertEqual(reload(spec, "destination = ['/queue/tags']"), "settings reloaded: changed: --auth")
         self.assertEqual(list(service.readiness().reasons), [])
         jwks.write_text("{}")
         self.assertIn(f"auth jwt: jwks {jwks}: it is not a JWK Set", reload())
         jwks.write_text(json.dumps({"keys": [jwk(private_key("ES256", 1), "l")]}))
-        self.assertEqual(reload(), f"reloaded: new: keys of {jwks}")
-        self.assertEqual(reload("destination = ['/queue/tags']"), "reloaded: changed: --auth")
+        self.assertEqual(reload(), f"settings reloaded: new: keys of {jwks}")
+        self.assertEqual(reload("destination = ['/queue/tags']"), "settings reloaded: changed: --auth")
         self.successResultOf(service.stopService())
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
@@ -252,7 +254,7 @@ class ReloadTests(ServiceTestCase):
         admin = self.file("the-first-admin-token\n")
         _, reload = self.reloadable("--admin=tcp:8081", f"--admin-token-file={admin}")
         admin.write_text("the-second-admin-token\n")
-        self.assertEqual(reload(), "reloaded: new: admin token")
+        self.assertEqual(reload(), "settings reloaded: new: admin token")
         site = cast(Any, self.reactor.tcpServers[0][1])
         self.assertEqual(site.routes.token, "the-second-admin-token")
         admin.write_text("short")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 from pathlib import Path
@@ -29,6 +30,7 @@ from airyd.workers.messages import (
     AliveRequest,
     ErrorReply,
     FinishReload,
+    Leave,
     MetricsReply,
     MetricsRequest,
     Order,
@@ -80,6 +82,7 @@ class Child:
         self.published: list[tuple[str, bytes]] = []
         self.reloads: list[Settings] = []
         self.finished: list[bool] = []
+        self.left = 0
         self.changes: list[str] = []
         self.revoked: list[tuple[Revocation, bool]] = []
         self.refusal: ErrorReply | None = None
@@ -102,6 +105,8 @@ class Child:
                 self.reloads.append(settings)
                 refusal = self.refusal
                 self.say(refusal_of(refusal, request_id) if refusal else ReloadReply(request_id, self.changes))
+            case Leave():
+                self.left += 1
             case FinishReload(is_applied):
                 self.finished.append(is_applied)
             case AliveRequest():
@@ -383,6 +388,23 @@ class ReloadTests(ParentCase):
 
 class ReadinessTests(ParentCase):
     """``/readyz`` reports the workers that accept clients."""
+
+    def test_rolling_restart(self) -> None:
+        """A new worker that is not ready yet is a warning, since the others serve."""
+        made = self.serving()
+        made.restart_workers()
+        first, second = self.reactor.children
+        first.end(ProcessDone(0))
+        new = self.reactor.children[2]
+        new.reasons = ["the event source was not reached yet"]
+        new.say(Serving())
+        reason = "worker 1: the event source was not reached yet"
+        status, body = self.answer("GET", "/readyz")
+        self.assertEqual((status, json.loads(body)), (200, {"ready": True, "reasons": [], "warnings": [reason]}))
+        self.assertEqual(second.left, 0)
+        new.reasons = []
+        self.reactor.advance(ALIVE_CHECK_EVERY)
+        self.assertEqual(second.left, 1)
 
     def ready(self) -> tuple[int, list[str]]:
         """Return the status and the reasons."""
