@@ -155,5 +155,7 @@ class Reloader:
             self._log.error("nothing was reloaded: {reason}", reason=reason)
             return
         reload.apply()
+        # Before another log level applies, which may hide the line.
+        log = self._log.warn if plan.restart or plan.removed else self._log.info
+        log("settings reloaded: {changes}", changes=plan.describe(reload.changes))
         self._applied(plan.settings)
-        self._log.info("settings reloaded: {changes}", changes=plan.describe(reload.changes))

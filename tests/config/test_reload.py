@@ -146,7 +146,8 @@ class ReloadTests(ServiceTestCase):
         self.assertEqual(
             line,
             "settings reloaded: destinations added: /queue/more; changed: --auth, --log-level; "
-            "only a restart can change --listen, --source, --admin, --user-destinations; only a restart can remove /queue/tags",
+            "only a restart can change --listen, --source, --admin, --user-destinations; "
+            "only a restart can remove /queue/tags",
         )
         self.assertEqual(self.levels, ["warn"])
         self.assertEqual(self.reactor.done.count("listen 8090"), 0)

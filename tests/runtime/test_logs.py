@@ -54,6 +54,16 @@ class LevelTests(LogCase):
             self.assertEqual(self.lines[:-1], list(LEVELS[place:]))
             self.assertIn("a bug", self.lines[-1])
 
+    def test_changed(self) -> None:
+        """A reload may change the level."""
+        level = LevelFilter(cast(ILogObserver, self.written.append), "warn")
+        self.publisher.addObserver(level)
+        for name, wanted in (("debug", LEVELS), ("error", LEVELS[3:]), ("info", LEVELS[1:])):
+            self.written.clear()
+            level.change(name)
+            self.emit_all()
+            self.assertEqual(self.lines[:-1], list(wanted))
+
     def test_what_twisted_says_of_its_ports(self) -> None:
         """Twisted's own lines are hidden, except warnings and errors."""
         for level, wanted in (("info", ["warn"]), ("error", []), ("debug", ["info", "warn"])):
@@ -157,7 +167,7 @@ class BeginningTests(LogCase):
         begun: list[Any] = []
         before = lambda observers, **options: begun.append((observers, options))  # noqa: E731
         self.patch(globalLogBeginner, "beginLoggingTo", before)
-        begin_at("warn")
+        change = begin_at("warn")
         globalLogBeginner.beginLoggingTo([cast(ILogObserver, self.written.append)], redirectStandardIO=False)
         ((observers, options),) = begun
         self.assertEqual(options, {"redirectStandardIO": False})
@@ -166,4 +176,7 @@ class BeginningTests(LogCase):
         self.log.info("info")
         self.log.warn("warn")
         self.assertEqual(self.lines, ["warn"])
+        change("info")
+        self.log.info("info")
+        self.assertEqual(self.lines, ["warn", "info"])
         self.assertIs(globalLogBeginner.beginLoggingTo, before)
