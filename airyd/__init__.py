@@ -14,7 +14,9 @@ PUBLIC: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "airyd.interfaces": (
             "IEventSourceParser",
             "IEventSource",
+            "IMeasuredSource",
             "IEventSink",
+            "Lag",
             "SourceContext",
             "IAuthenticatorParser",
             "IAuthenticator",

@@ -104,11 +104,13 @@ class ConfigurationError(ValueError):
     """An option is wrong; the text is one line that says what to change.
 
     :ivar parameter: the name of the wrong parameter within the option's value; empty if it is the whole value
+    :ivar value: that value, of an option that may be repeated; it may hold a secret, and never becomes part of the text
     """
 
-    def __init__(self, text: str, parameter: str = "") -> None:
+    def __init__(self, text: str, parameter: str = "", value: str = "") -> None:
         super().__init__(" ".join(text.split()))
         self.parameter = parameter
+        self.value = value
 
     def __str__(self) -> str:
         return " ".join(super().__str__().split())  # an option's value may hold line ends

@@ -116,6 +116,27 @@ class IEventSource(Interface):
         """Return the problems of the source, one short text each, without secrets; empty if there are none."""
 
 
+class Lag(NamedTuple):
+    """How far a destination is behind its feed.
+
+    :ivar entries: the number of entries of the feed that were not read yet
+    :ivar seconds: how long ago the oldest of them was added; 0 if there are none
+    """
+
+    entries: int
+    seconds: float
+
+
+class IMeasuredSource(IEventSource):
+    """A source whose feed says when its events were added, so that its delay can be measured."""
+
+    def age(destination: str, event_id: str) -> float | None:
+        """Return how many seconds ago an event was added to the feed, at least 0; None if its id does not say it."""
+
+    def lags() -> Mapping[str, Lag]:
+        """Return how far each destination that is watched now is behind its feed, for those of which it is known."""
+
+
 class IStatusSource(IEventSource):
     """The source of ``/airyd/status``: notices about the server itself (``airyd.notices``)."""
 
@@ -163,6 +184,7 @@ class SourceContext(NamedTuple):
     :ivar destinations: the destinations that this source serves; ``extend`` adds more
     :ivar body_limit: largest body of an event, in bytes
     :ivar environ: the process' environment
+    :ivar round_trip: called by sources that use Redis, with the seconds of each round trip, for the metrics
     """
 
     reactor: IReactorCore
@@ -170,6 +192,7 @@ class SourceContext(NamedTuple):
     destinations: Sequence[str]
     body_limit: int = Limits().body
     environ: Mapping[str, str] = MappingProxyType({})
+    round_trip: Callable[[float], None] = lambda seconds: None
 
 
 class Reload(NamedTuple):

@@ -1,24 +1,34 @@
 """Metrics: the table of all Prometheus metrics, and the registry that ``/metrics`` exports.
 
-The code increments plain integers and ``collections.Counter`` objects; prometheus_client reads them
-only at a scrape. The fields of :class:`Metrics` define the names, help texts and labels, in this
-place only.
+The code increments plain integers and ``collections.Counter`` objects, and observes durations with
+:class:`~airyd.histogram.Histogram`; prometheus_client reads them only at a scrape. Gauges that would cost something on
+the hot path are functions, which are called at each scrape. The fields of :class:`Metrics` define the names, help texts
+and labels, in this place only.
 """
 
-# ruff: noqa: RUF009  # _gauge and _counter return dataclass fields
+# ruff: noqa: RUF009  # _gauge, _counter, _histogram and _asked return dataclass fields
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import InitVar, dataclass, field, fields
+from importlib.metadata import version
+from itertools import product
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 
 from airyd import __version__
-from airyd.errors import Fault, LoginFault
+from airyd.errors import Fault, LoginFault, PayloadFault
+from airyd.histogram import Histogram
 from airyd.stomp.spec import Command
 
 #: Ends of a connection without a :class:`~airyd.errors.Fault`: after DISCONNECT, by the client's close frame, by loss
@@ -33,17 +43,19 @@ CLOSED_REFUSED: Final = "refused"
 ORIGIN_SEND: Final = "send"
 ORIGIN_ADMIN: Final = "admin"
 ORIGIN_SOURCE: Final = "source"
-#: The gauges that are 0 or 1.
-SOURCE_UP: Final = "airyd_source_up"
-LOGIN_UP: Final = "airyd_login_up"
 #: How a resume ended: proved complete, refused, or aborted because history was lost meanwhile.
 REPLAY_RECOVERED: Final = "recovered"
 REPLAY_UNRECOVERED: Final = "unrecovered"
 REPLAY_LOST: Final = "lost"
 
+_VERSIONS: Final = {
+    "version": __version__,
+    **{name: version(name) for name in ("twisted", "autobahn", "txredisapi")},
+}
 _FAULTS = tuple(fault.kind for fault in Fault)
 _CLOSES = (CLOSED_NORMALLY, CLOSED_BY_CLIENT, CLOSED_LOST, CLOSED_WEBSOCKET, CLOSED_REFUSED, *_FAULTS)
 _LOGIN_FAULTS = tuple(fault.value for fault in LoginFault)
+_PAYLOAD_FAULTS = tuple(fault.value for fault in PayloadFault)
 _ORIGINS = (ORIGIN_SEND, ORIGIN_ADMIN, ORIGIN_SOURCE)
 _OUTCOMES = (REPLAY_RECOVERED, REPLAY_UNRECOVERED, REPLAY_LOST)
 
@@ -53,18 +65,39 @@ def _gauge(name: str, help_text: str, *labels: str) -> Any:
     return _field(GaugeMetricFamily, name, help_text, labels, ())
 
 
-def _counter(name: str, help_text: str, *labels: str, known: Iterable[str] = ()) -> Any:
+def _counter(name: str, help_text: str, *labels: str, known: Iterable[str | tuple[str, ...]] = ()) -> Any:
     """Make a counter field of :class:`Metrics`.
 
-    :param known: the values of its label that are exported as 0 from the start
+    :param known: the keys that are exported as 0 from the start, so that ``increase()`` sees the first
     """
     return _field(CounterMetricFamily, name, help_text, labels, known)
 
 
-def _field(family: type[Metric], name: str, help_text: str, labels: tuple[str, ...], known: Iterable[str]) -> Any:
+def _histogram(name: str, help_text: str) -> Any:
+    """Make a histogram field of :class:`Metrics`, for durations in seconds."""
+    metadata = {"family": HistogramMetricFamily, "name": f"airyd_{name}", "help": help_text, "labels": ()}
+    return field(default_factory=Histogram, metadata=metadata)
+
+
+def _asked(name: str, help_text: str, *labels: str, combine: Callable[..., float] = sum) -> Any:
+    """Make a field of :class:`Metrics` for a gauge that is asked for at each scrape.
+
+    The field is None, so that the gauge is not exported, or a function without parameters. It returns the value; with
+    a label, a mapping of the label's values to values.
+
+    :param combine: how the page of several workers makes one value of theirs: ``sum``, ``min`` or ``max``
+    """
+    metadata = {"family": GaugeMetricFamily, "name": f"airyd_{name}", "help": help_text, "labels": labels}
+    return field(default=None, metadata={**metadata, "combine": combine})
+
+
+def _field(
+    family: type[Metric], name: str, help_text: str, labels: tuple[str, ...], known: Iterable[str | tuple[str, ...]]
+) -> Any:
+    keys = tuple(known)
     metadata = {"family": family, "name": f"airyd_{name}", "help": help_text, "labels": labels}
     if labels:
-        return field(default_factory=lambda: Counter(dict.fromkeys(known, 0)), metadata=metadata)
+        return field(default_factory=lambda: Counter(dict.fromkeys(keys, 0)), metadata=metadata)
     return field(default=0, metadata=metadata)
 
 
@@ -84,6 +117,67 @@ class Metrics:
     sessions: int = _gauge("sessions", "Clients that are logged in: from CONNECTED to the end of the connection.")
     subscriptions: Counter[str] = _gauge("subscriptions", "Open subscriptions.", "destination")
     buffered_clients: int = _gauge("buffered_clients", "Clients for which bytes are queued.")
+
+    # Asked for at each scrape.
+    source_up: Callable[[], bool] | None = _asked("source_up", "Whether the event source is reachable.", combine=min)
+    login_up: Callable[[], bool] | None = _asked(
+        "login_up", "Whether logins can be checked with current keys.", combine=min
+    )
+    buffered_bytes: Callable[[], int] | None = _asked("buffered_bytes", "Bytes that are queued for all clients.")
+    slow_clients: Callable[[], int] | None = _asked(
+        "slow_clients", "Clients for which bytes have been queued for more than a second."
+    )
+    catching_up_clients: Callable[[], int] | None = _asked(
+        "catching_up_clients",
+        "Clients that get history before live events: they resume, or their window of unacknowledged messages is full.",
+    )
+    lag_entries: Callable[[], Mapping[str, int]] | None = _asked(
+        "lag_entries",
+        "Entries that a destination is behind its Redis stream. Only destinations with subscriptions are read.",
+        "destination",
+        combine=max,
+    )
+    lag_seconds: Callable[[], Mapping[str, float]] | None = _asked(
+        "lag_seconds", "Seconds that a destination is behind its Redis stream.", "destination", combine=max
+    )
+    last_event: Callable[[], Mapping[str, float]] | None = _asked(
+        "last_event_seconds",
+        "Seconds since the last event of a destination with subscriptions, or since the first of these subscribed.",
+        "destination",
+        combine=min,
+    )
+    certificate_end: Callable[[], Mapping[str, float]] | None = _asked(
+        "tls_certificate_end_timestamp_seconds",
+        "When the first certificate of an endpoint's chain ends, in seconds since 1970.",
+        "endpoint",
+        combine=min,
+    )
+    connections_limit: Callable[[], int] | None = _asked(
+        "connections_limit", "Connections of clients that the limit of open files allows."
+    )
+    limits: Callable[[], Mapping[str, int]] | None = _asked(
+        "limit", "The limits that are options, in bytes, seconds or a number.", "option", combine=max
+    )
+
+    event_age: Histogram = _histogram(
+        "event_age_seconds",
+        "Age of the oldest event of a batch when the last client was sent it, by the time in the event's id "
+        "(Redis Streams only). 0 if the clock of Redis is ahead.",
+    )
+    fanout: Histogram = _histogram("fanout_seconds", "Time from reading a batch of events to its last send.")
+    replay_time: Histogram = _histogram(
+        "replay_seconds", "Time from the SUBSCRIBE of a resume that was recovered until the client has every event."
+    )
+    login_time: Histogram = _histogram("login_seconds", "Time to check the credentials of a client.")
+    handshake_time: Histogram = _histogram(
+        "handshake_seconds", "Time from the TCP connection of a client to the accepted opening handshake."
+    )
+    redis_round_trip: Histogram = _histogram(
+        "redis_round_trip_seconds", "Time from a command to Redis to its reply, except for those that wait for events."
+    )
+    reactor_lag: Histogram = _histogram(
+        "reactor_lag_seconds", "How late a timer of the reactor was; while it is late, airyd does nothing else."
+    )
 
     connections_opened: int = _counter("connections_opened", "TCP connections that clients opened.")
     connections_closed: Counter[str] = _counter(
@@ -107,6 +201,7 @@ class Metrics:
         "Event bodies that broke the payload rules, by origin (send, admin or source) and rule.",
         "origin",
         "kind",
+        known=product(_ORIGINS, _PAYLOAD_FAULTS),
     )
     published: Counter[str] = _counter(
         "events_published", "Published events that the source accepted, by origin.", "origin", known=_ORIGINS
@@ -134,10 +229,8 @@ class Metrics:
     heartbeats_out: int = _counter("heartbeats_sent", "Heart-beats sent to clients.")
     stalls: int = _counter("stalls", "Times that a client's socket was full, so that airyd had to buffer.")
 
-    #: Returns at each scrape whether the source is reachable; None while there is no source.
-    source_up: Callable[[], bool] | None = None
-    #: Returns at each scrape whether logins can be checked with current keys; None while there is no authenticator.
-    login_up: Callable[[], bool] | None = None
+    #: The labels of ``airyd_config_info``: what the operator chose, without secrets and addresses.
+    config: Mapping[str, str] | None = None
 
     def __post_init__(self, destinations: Iterable[str]) -> None:
         self.extend(destinations)
@@ -150,14 +243,9 @@ class Metrics:
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric as prometheus_client's families: the interface of its collectors."""
-        build = InfoMetricFamily("airyd_build", "The running version of airyd.")
-        build.add_metric((), {"version": __version__})
-        yield build
-        if self.source_up is not None:
-            yield GaugeMetricFamily(SOURCE_UP, "Whether the event source is reachable.", int(self.source_up()))
-        if self.login_up is not None:
-            help_text = "Whether logins can be checked with current keys."
-            yield GaugeMetricFamily(LOGIN_UP, help_text, int(self.login_up()))
+        yield InfoMetricFamily("airyd_build", "The versions of airyd and of the libraries that it runs on.", _VERSIONS)
+        if self.config is not None:
+            yield InfoMetricFamily("airyd_config", "The configuration, in a few words.", dict(self.config))
         yield from _families(self)
 
 
@@ -166,6 +254,7 @@ class WorkersMetrics:
     """The metrics of the parent of several workers; it also exports the sums of the workers' :class:`Metrics`."""
 
     workers: int = _gauge("workers", "Worker processes that accept clients.")
+    configured: int = _gauge("workers_configured", "Worker processes that there should be (--workers).")
     restarts: int = _counter("worker_restarts", "Times that a worker was restarted after its process had ended.")
     hangs: int = _counter("worker_hangs", "Times that a worker was killed because it did not answer.")
 
@@ -187,17 +276,32 @@ class LogMetrics:
 
 def _families(counts: Metrics | WorkersMetrics | LogMetrics) -> Iterator[Metric]:
     for each in fields(counts):
-        if not each.metadata:
+        value = getattr(counts, each.name)
+        if not each.metadata or value is None:
             continue
         labels = each.metadata["labels"]
         family = each.metadata["family"](each.metadata["name"], each.metadata["help"], labels=labels or None)
-        value = getattr(counts, each.name)
-        if not labels:
-            family.add_metric((), value)
+        if "combine" in each.metadata:
+            value = value()
+        if isinstance(value, Histogram):
+            family.add_metric((), list(value.buckets()), value.sum)
+        elif not labels:
+            family.add_metric((), int(value) if isinstance(value, bool) else value)
         else:
             for key, count in value.items():
                 family.add_metric(key if isinstance(key, tuple) else (str(key),), count)
         yield family
+
+
+def _combined() -> Iterator[tuple[str, Callable[..., float]]]:
+    for each in fields(Metrics):
+        combine = each.metadata.get("combine", sum)
+        if combine is not sum:
+            yield each.metadata["name"], combine
+
+
+#: How the page of several workers makes one value of theirs, for the gauges that are not summed: ``min`` or ``max``.
+COMBINED: Final[Mapping[str, Callable[..., float]]] = dict(_combined())
 
 
 def make_registry(metrics: Metrics) -> CollectorRegistry:

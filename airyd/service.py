@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import resource
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -31,6 +32,7 @@ from airyd.hub.hub import Hub
 from airyd.interfaces import (
     AuthenticatorContext,
     IAuthenticator,
+    IMeasuredSource,
     IReloadable,
     IRevocationKeeper,
     IServerReactor,
@@ -38,9 +40,10 @@ from airyd.interfaces import (
     Reload,
     SourceContext,
 )
-from airyd.limits import CLOSE_PATIENCE, DRAINED_AT_ONCE
+from airyd.limits import CLOSE_PATIENCE, DRAINED_AT_ONCE, LIMITS
 from airyd.listening.endpoints import ListeningEndpoint, check_distinct, url_of
 from airyd.metrics import ORIGIN_ADMIN, Metrics, make_registry
+from airyd.runtime.reactor_lag import ReactorLag
 from airyd.sources.routing import combine, extend_routes, make_routes
 from airyd.sources.status import SourceState, StatusSource
 from airyd.websocket.handshake import HandshakePolicy
@@ -97,7 +100,14 @@ class Airyd(Service):
         self._admin_site: AdminSite | None = None
 
         self._metrics = Metrics((*settings.destinations, STATUS))
-        surroundings = SourceContext(reactor, wall, settings.destinations, settings.limits.body, os.environ)
+        surroundings = SourceContext(
+            reactor,
+            wall,
+            settings.destinations,
+            settings.limits.body,
+            os.environ,
+            self._metrics.redis_round_trip.observe,
+        )
         self._routes = make_routes(settings.sources, surroundings)
         stores = [route.source.revocations for route in self._routes if IRevocationKeeper.providedBy(route.source)]
         self.revocations = RevocationRegistry(stores, reactor, wall, settings.token_max_age)
@@ -132,8 +142,6 @@ class Airyd(Service):
         self._source = combine(self._routes)
         states = [SourceState(route.destinations, route.source.health) for route in self._routes]
         self._status = StatusSource(states, reactor, wall)
-        self._metrics.login_up = lambda: not (self._authenticator.health() or self._authenticator.warnings())
-        self._metrics.source_up = lambda: self._reached and not self._source.health()
         try:
             self._hub = Hub(
                 self._source,
@@ -171,6 +179,25 @@ class Airyd(Service):
         )
         self._factory = StompWebSocketFactory(clients, policy, reactor)
         self._sweep = RevocationSweep(self._factory.channels, self.revocations.is_revoked, reactor)
+        self._reactor_lag = ReactorLag(reactor, self._metrics.reactor_lag)
+        self._set_gauges()
+
+    def _set_gauges(self) -> None:
+        """Give the metrics what is asked for at each scrape."""
+        metrics, settings, source, factory = self._metrics, self._settings, self._source, self._factory
+        metrics.login_up = lambda: not (self._authenticator.health() or self._authenticator.warnings())
+        metrics.source_up = lambda: self._reached and not source.health()
+        metrics.buffered_bytes = factory.buffered_bytes
+        metrics.slow_clients = factory.slow_clients
+        metrics.catching_up_clients = self._hub.catching_up
+        metrics.last_event = self._hub.silences
+        metrics.connections_limit = lambda: factory.max_connections
+        metrics.limits = lambda: {name.replace("_", "-"): getattr(self._settings.limits, name) for name, _, _ in LIMITS}
+        metrics.certificate_end = lambda: certificate_ends(self._all_endpoints)
+        if IMeasuredSource.providedBy(source):
+            metrics.lag_entries = lambda: {name: lag.entries for name, lag in source.lags().items()}
+            metrics.lag_seconds = lambda: {name: lag.seconds for name, lag in source.lags().items()}
+        metrics.config = config_labels(settings)
 
     def privilegedStartService(self) -> None:
         """Start the source and the admin page, then listen (``IService``): low ports need the initial privileges."""
@@ -188,6 +215,7 @@ class Airyd(Service):
         self._started = True
         self._raise_file_limit()
         self._authenticator.start()
+        self._reactor_lag.start()
         self._source.start(self._hub).addCallbacks(self._source_reached, self._source_failed)
         self._follow_revocations()
         if self._admin_endpoint:
@@ -362,6 +390,7 @@ class Airyd(Service):
         await gatherResults([maybeDeferred(port.stopListening) for port in self._admin_ports])
         for wheel in (self._wheel, *self._old_wheels):
             wheel.stop()
+        self._reactor_lag.stop()
         self._log.info("airyd has stopped")
 
     def stopService(self) -> Deferred[None]:
@@ -399,3 +428,27 @@ class Airyd(Service):
     def _abort(self) -> None:
         for channel in tuple(self._factory.channels):
             channel.abort()
+
+
+def certificate_ends(endpoints: Iterable[ListeningEndpoint]) -> dict[str, float]:
+    """Return when the certificates of endpoints end, by the endpoints' short names."""
+    ends: dict[str, float] = {}
+    for each in endpoints:
+        if each.certificate_end is not None:
+            ends[each.short_name] = min(each.certificate_end, ends.get(each.short_name, math.inf))
+    return ends
+
+
+def config_labels(settings: Settings) -> dict[str, str]:
+    """Return the configuration as labels of a metric: short words, without secrets and addresses."""
+    return {
+        "sources": _words(url.partition(":")[0].lower() for url in settings.sources),
+        "auth": _words(spec.partition(":")[0] for spec in settings.auth),
+        "workers": str(settings.workers),
+        "compression": "on" if settings.compression else "off",
+        "log_level": settings.log_level,
+    }
+
+
+def _words(words: Iterable[str]) -> str:
+    return ",".join(sorted(set(words)))

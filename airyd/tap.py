@@ -44,10 +44,7 @@ def makeService(options: Options) -> IService:
     change_log_level = begin_at(settings.log_level)
     service: Airyd | Parent
     try:
-        if settings.workers == 1:
-            service = Airyd(settings, reactor, time.time)
-        else:
-            service = Parent(settings, reactor, time.time, lambda reason: _fail(reactor, reason))
+        service = make_daemon(settings, reactor)
         if options.parent is not None:
             if options.parent["chroot"] is None:
                 check_endpoints(settings)
@@ -70,6 +67,13 @@ def makeService(options: Options) -> IService:
     service.registry.register(metrics)
     write_log_in_thread(reactor, metrics)
     return service
+
+
+def make_daemon(settings: Settings, reactor: IServerReactor) -> Airyd | Parent:
+    """Make the daemon without opening anything; raises ``ConfigurationError`` for settings that can't be served."""
+    if settings.workers == 1:
+        return Airyd(settings, reactor, time.time)
+    return Parent(settings, reactor, time.time, lambda reason: _fail(reactor, reason))
 
 
 def check_endpoints(settings: Settings) -> None:

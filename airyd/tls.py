@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -26,6 +26,7 @@ _T = TypeVar("_T")
 ALPN_PROTOCOLS: Final = (b"http/1.1",)
 #: The first bytes of a TLS client: a handshake record (RFC 8446, section 5.1). No HTTP request begins with them.
 TLS_HANDSHAKE: Final = b"\x16\x03"
+_CERTIFICATE_BEGINS: Final = b"-----BEGIN CERTIFICATE-----"
 #: A block of a PEM file other than a certificate.
 _OTHER_PEM: Final = re.compile(
     rb"-----BEGIN (?!CERTIFICATE-)[^-]+-----(?:(?!-----BEGIN ).)*?-----END [^-]+-----", re.DOTALL
@@ -71,11 +72,13 @@ class ReplaceableTls:
 
     :param options: Twisted's TLS options, or its chooser of certificates by the name that a client asks for
     :param certificates: the certificates, DER
+    :ivar certificate_end: when the first of them ends, in seconds since 1970; None if that is unknown
     """
 
     def __init__(
         self, options: CertificateOptions | IOpenSSLServerConnectionCreator, certificates: Sequence[bytes]
     ) -> None:
+        self.certificate_end: float | None = None
         self._options = options
         self._certificates = certificates
 
@@ -86,6 +89,7 @@ class ReplaceableTls:
     def replace(self, other: ReplaceableTls) -> None:
         """Use what the other one uses, for new connections."""
         self._options, self._certificates = other._options, other._certificates
+        self.certificate_end = other.certificate_end
 
     def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """See ``IOpenSSLServerConnectionCreator``."""
@@ -132,6 +136,15 @@ def server_tls(
     return ReplaceableTls(options, [each.public_bytes(Encoding.DER) for each in (own, *chain)])
 
 
+def certificate_end(paths: Iterable[str]) -> float | None:
+    """Return when the first of the certificates in these PEM files ends, in seconds since 1970; None without any.
+
+    Files without a certificate are left out; raises ``ValueError`` if one can't be read.
+    """
+    found = [each for pem in map(read_file, paths) if _CERTIFICATE_BEGINS in pem for each in read_certificates(pem)]
+    return min((each.not_valid_after_utc.timestamp() for each in found), default=None)
+
+
 def read_certificate_folder(path: str) -> list[bytes]:
     """Return the certificates, as DER, in the ``.pem`` files below a folder (``tls:``).
 
@@ -145,7 +158,7 @@ def read_certificate_folder(path: str) -> list[bytes]:
     for file in sorted(map(str, Path(path).rglob("*.pem"))):
         try:
             pem = read_file(file)
-            if b"-----BEGIN CERTIFICATE-----" in pem:
+            if _CERTIFICATE_BEGINS in pem:
                 certificates += [(file, each) for each in read_certificates(pem)]
             pairs.update(_public_bytes(read_private_key(block)) for block in _OTHER_PEM.findall(pem))
         except ValueError as error:

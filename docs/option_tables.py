@@ -30,7 +30,7 @@ def tables() -> dict[str, str]:
 
 def _table(head: tuple[str, str, str], rows: Iterable[Option]) -> str:
     lines = [".. list-table::", "   :header-rows: 1", "   :widths: 20 25 55", ""]
-    cells = [head, *((f"``--{row.name}``", _default(row), _marked(row.text)) for row in rows)]
+    cells = [head, *((f"``--{row.name}``", _default(row), _marked(row.explanation)) for row in rows)]
     for row in cells:
         for place, cell in enumerate(row):
             lines.append(f"   {'  -' if place else '* -'} {cell}".rstrip())

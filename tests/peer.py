@@ -151,7 +151,9 @@ class DestinationCase(SynchronousTestCase):
         gap_notices = GapNotices(NoticeBudget(self.clock), self.deliver)
         self.dirty: list[AnyAudience] = []
         turns = TurnQueue(self.clock)
-        self.destination = Destination(NAME, self.twin, turns, self.metrics, gap_notices, self.dirty.append)
+        self.destination = Destination(
+            NAME, self.twin, turns, self.metrics, gap_notices, self.dirty.append, lambda *measured: None
+        )
 
     def subscribe(
         self, peer: Peer, asked: Subscribe | None = None, row_filter: RowFilter | None = None

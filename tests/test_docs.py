@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 from collections.abc import Sequence
+from dataclasses import fields
 from functools import cache
 from io import StringIO
 from itertools import chain, islice
@@ -13,6 +16,7 @@ from textwrap import indent
 from typing import cast
 from xml.etree import ElementTree
 
+import pytest
 from docutils import nodes
 from docutils.core import publish_string
 from docutils.parsers.rst import Directive, directives
@@ -23,8 +27,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from airyd import limits
 from airyd.auth.jwt import fetch, keys
 from airyd.auth.jwt import jwks as keysets
+from airyd.cli.options import COMMANDS
 from airyd.config.command_line import Options
-from airyd.config.options import OPTIONS
+from airyd.config.options import OPTIONS, SHOWING
 from airyd.errors import CloseCode, ConfigurationError, Fault, PayloadFault
 from airyd.events import AIRY_DESTINATIONS, CHANNEL_CONNECTED, EVENTS, MESSAGE, UNREAD_COUNT
 from airyd.hub.replay import ReplayState
@@ -44,7 +49,7 @@ from bench import instructions
 from bench.page import RUN, filled, sections
 from bench.pictures import PICTURES
 from bench.results import read
-from docs import option_tables, pictures
+from docs import manual_pages, option_tables, pictures
 from tests.auth.case import authenticator
 from tests.test_architecture import FLOORS
 
@@ -238,8 +243,8 @@ class OptionsTests(SynchronousTestCase):
 
     def test_all_are_there(self) -> None:
         page = option_tables.PAGE.read_text()
-        for name in Options().longOpt:
-            self.assertIn(f"``--{name.rstrip('=')}``\n", page)
+        for name in (*OPTIONS, *SHOWING):
+            self.assertIn(f"``--{name}``\n", page)
 
     def test_numbers(self) -> None:
         """The help texts have the numbers of the code."""
@@ -276,6 +281,35 @@ class OptionsTests(SynchronousTestCase):
             self.assertEqual(set(), found - known, document)
 
 
+class ManualPagesTests(SynchronousTestCase):
+    """docs/man."""
+
+    def test_are_current(self) -> None:
+        """The pages are as ``python -m docs.manual_pages`` writes them."""
+        for name, page in manual_pages.pages().items():
+            self.assertEqual((manual_pages.FOLDER / name).read_text(), page)
+
+    def test_have_every_option(self) -> None:
+        page = manual_pages.pages()["twistd-airyd.8"].replace("\\", "")
+        for name, option in OPTIONS.items():
+            value = f"={option.value}" if option.value else ""
+            self.assertIn(f"\nfB--{name}{value}fR\n", page)
+            self.assertIn(f"Variable: {option.variable}.", page)
+        page = manual_pages.pages()["airyd.1"].replace("\\", "")
+        for name in COMMANDS:
+            self.assertIn(f"\n.SS airyd {name} ", page)
+
+    @pytest.mark.integration
+    def test_man_shows_them(self) -> None:
+        """``man`` has no complaints, and a reader sees what can be typed."""
+        for name, words in (("airyd.1", "airyd config"), ("twistd-airyd.8", "--log-level=LEVEL")):
+            command = ["man", "--warnings", "--encoding=UTF-8", "--local-file", str(manual_pages.FOLDER / name)]
+            environ = {**os.environ, "MANPAGER": "cat", "MANWIDTH": "100"}
+            done = subprocess.run(command, capture_output=True, text=True, check=True, env=environ)
+            self.assertEqual(done.stderr, "")
+            self.assertIn(words, done.stdout)
+
+
 class OperatingTests(SynchronousTestCase):
     """docs/operating.rst."""
 
@@ -287,13 +321,16 @@ class OperatingTests(SynchronousTestCase):
 
     def test_metrics_exist(self) -> None:
         families = [
-            *Metrics(AIRY_DESTINATIONS, source_up=lambda: True, login_up=lambda: True).collect(),
+            *Metrics(AIRY_DESTINATIONS, config={}).collect(),
             *WorkersMetrics().collect(),
             *LogMetrics().collect(),
         ]
         known = {sample.name for family in families for sample in family.samples} | {
             f"{family.name}_total" for family in families if family.type == "counter"
         }
+        known |= {
+            each.metadata["name"] for each in fields(Metrics) if each.metadata
+        }  # histograms, and what is asked for
         for document in DOCUMENTS:
             self.assertEqual(set(), set(re.findall(r"``(airyd_\w+)``", (ROOT / document).read_text())) - known)
 

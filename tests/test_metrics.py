@@ -110,11 +110,46 @@ class MetricsTests(SynchronousTestCase):
 
     def test_version_and_process(self) -> None:
         metrics = Metrics()
-        self.assertEqual(value(metrics, "airyd_build_info", version=airyd.__version__), 1)
+        (build,) = [dict(labels) for name, labels in scrape(metrics) if name == "airyd_build_info"]
+        self.assertEqual(build["version"], airyd.__version__)
+        self.assertEqual({"version", "twisted", "autobahn", "txredisapi"}, set(build))
         names = {name for name, _ in scrape(metrics)}
         self.assertLessEqual(
             {"process_resident_memory_bytes", "process_open_fds", "python_gc_collections_total", "python_info"}, names
         )
+
+    def test_configuration(self) -> None:
+        metrics = Metrics()
+        self.assertNotIn("airyd_config_info", {name for name, _ in scrape(metrics)})
+        metrics.config = {"workers": "2"}
+        self.assertEqual(value(metrics, "airyd_config_info", workers="2"), 1)
+
+    def test_asked_by_label(self) -> None:
+        """Gauges that are asked for at a scrape may have a label."""
+        metrics = Metrics()
+        metrics.buffered_bytes = lambda: 17
+        metrics.lag_entries = lambda: {"/a": 5}
+        self.assertEqual(value(metrics, "airyd_buffered_bytes"), 17)
+        self.assertEqual(value(metrics, "airyd_lag_entries", destination="/a"), 5)
+        self.assertNotIn("airyd_lag_seconds", {name for name, _ in scrape(metrics)})
+
+    def test_durations(self) -> None:
+        metrics = Metrics()
+        for histogram, name in (
+            (metrics.event_age, "airyd_event_age_seconds"),
+            (metrics.fanout, "airyd_fanout_seconds"),
+            (metrics.replay_time, "airyd_replay_seconds"),
+            (metrics.login_time, "airyd_login_seconds"),
+            (metrics.handshake_time, "airyd_handshake_seconds"),
+            (metrics.redis_round_trip, "airyd_redis_round_trip_seconds"),
+            (metrics.reactor_lag, "airyd_reactor_lag_seconds"),
+        ):
+            self.assertEqual(value(metrics, f"{name}_count"), 0, name)
+            histogram.observe(0.3)
+            self.assertEqual(value(metrics, f"{name}_bucket", le="0.25"), 0, name)
+            self.assertEqual(value(metrics, f"{name}_bucket", le="0.5"), 1, name)
+            self.assertEqual(value(metrics, f"{name}_bucket", le="+Inf"), 1, name)
+            self.assertEqual(value(metrics, f"{name}_sum"), 0.3, name)
 
     def test_misspelt_counts_are_errors(self) -> None:
         self.assertRaises(AttributeError, setattr, Metrics(), "conections", 1)
@@ -134,11 +169,13 @@ class NamingTests(SynchronousTestCase):
         metrics.handshakes_refused[404] += 1
         metrics.payloads_refused["send", "too_big"] += 1
         for family in metrics.collect():
-            self.assertIn(family.type, ("counter", "gauge", "info"))
+            self.assertIn(family.type, ("counter", "gauge", "info", "histogram"))
             self.assertTrue(family.samples, family.name)
             for sample in family.samples:
                 self.assertEqual(sample.name.endswith("_total"), family.type == "counter", sample.name)
 
     def test_openmetrics_parses_strictly(self) -> None:
-        text = generate_openmetrics(make_registry(Metrics(AIRY_DESTINATIONS))).decode()
-        self.assertIn("airyd_sent_bytes", {family.name for family in parse_openmetrics(text)})
+        metrics = Metrics(AIRY_DESTINATIONS, config={"workers": "1"}, lag_seconds=lambda: {MESSAGE: 0.5})
+        text = generate_openmetrics(make_registry(metrics)).decode()
+        names = {family.name for family in parse_openmetrics(text)}
+        self.assertLessEqual({"airyd_sent_bytes", "airyd_config", "airyd_lag_seconds", "airyd_fanout_seconds"}, names)

@@ -99,12 +99,15 @@ class ReleaseTests(SynchronousTestCase):
         self.assertEqual({Path("PKG-INFO")}, added)
 
     def test_wheel(self) -> None:
-        """The wheel has all modules and plugins, ``py.typed`` and the license, but nothing of Twisted."""
+        """The wheel has all modules and plugins, ``py.typed``, the manual pages and the license; nothing of Twisted."""
         with ZipFile(self.build(self.copy())[1]) as archive:
             names = set(archive.namelist())
         files = [*ROOT.glob("airyd/**/*.py"), *ROOT.glob("twisted/plugins/*.py"), ROOT / "airyd/py.typed"]
         expected = {str(path.relative_to(ROOT)) for path in files}
-        self.assertEqual(expected, {name for name in names if ".dist-info/" not in name})
+        pages = {name for name in names if ".data/data/share/man/" in name}
+        self.assertEqual(expected, {name for name in names if ".dist-info/" not in name} - pages)
+        shown = {name.rpartition("/")[2]: name.rpartition("/man/")[2] for name in pages}
+        self.assertEqual({"airyd.1": "man1/airyd.1", "twistd-airyd.8": "man8/twistd-airyd.8"}, shown)
         self.assertNotIn("twisted/plugins/__init__.py", names)
         self.assertEqual(1, sum(name.endswith("/LICENSE") for name in names))
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import random
+import re
 import resource
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from prometheus_client import generate_latest
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort
@@ -579,3 +581,57 @@ class StopTests(ServiceTestCase):
         for peer in peers:
             peer.lose()
         self.successResultOf(stopped)
+
+
+class GaugeTests(ServiceTestCase):
+    """What the metrics ask the service for."""
+
+    def page(self, service: Airyd) -> str:
+        """Return the page of metrics."""
+        return generate_latest(service.registry).decode()
+
+    def test_configuration(self) -> None:
+        """The page has the kinds of sources and logins, but neither addresses nor secrets."""
+        sources = [f"--source=redis://u:s3cret@192.0.2.1?destinations={part}" for part in ("/queue/*", "/queue/*/*")]
+        page = self.page(self.make(*sources, "--auth=anonymous:send", "--buffered=12345", "--log-level=warn"))
+        self.assertIn(
+            'airyd_config_info{auth="anonymous",compression="on",log_level="warn",sources="redis",workers="1"} 1.0',
+            page,
+        )
+        self.assertIn('airyd_limit{option="buffered"} 12345.0', page)
+        self.assertNotIn("s3cret", page)
+        self.assertNotIn("192.0.2.1", page)
+
+    def test_connections(self) -> None:
+        """The limit is what the open files allow."""
+        self.assertIn("airyd_connections_limit 3996.0", self.page(self.started()))
+
+    def test_silence(self) -> None:
+        service = self.started()
+        self.assertNotIn("airyd_last_event_seconds{", self.page(service))
+        self.connected()
+        self.reactor.advance(3)
+        self.assertIn('airyd_last_event_seconds{destination="/queue/message"} 3.0', self.page(service))
+
+    def test_certificates(self) -> None:
+        """The endpoint with the earliest end of a certificate is named by its kind and port."""
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        files = Certificates(directory)
+        soon, key = files.issue("soon", "localhost", days=(-1, 0))
+        service = self.make(
+            f"--listen=ssl:8443:interface=127.0.0.1:privateKey={files.server_key}:certKey={files.server}",
+            f"--admin=ssl:8444:interface=127.0.0.1:privateKey={key}:certKey={soon}",
+        )
+        found = re.findall(
+            r'^airyd_tls_certificate_end_timestamp_seconds.endpoint="(.*)". (.*)$', self.page(service), re.M
+        )
+        ends = {endpoint: float(end) for endpoint, end in found}
+        self.assertEqual({"ssl:8443", "ssl:8444"}, set(ends))
+        self.assertLess(abs(ends["ssl:8443"] - ends["ssl:8444"] - 86_400), 60)
+
+    def test_the_reactor(self) -> None:
+        service = self.started()
+        for _ in range(4):
+            self.reactor.advance(0.25)
+        self.assertIn("airyd_reactor_lag_seconds_count 4.0", self.page(service))

@@ -52,6 +52,7 @@ SYSTEMD: Final = "no test: it needs systemd as the first process"
 LOADER: Final = "no test: only the reader knows the folder of the load generator"
 RECORDED: Final = "no test: the last line of a program that runs for minutes"
 CHECKS: Final = "no test: it runs the tests"
+PROMETHEUS: Final = "no test: a part of Prometheus' own configuration"
 DIAGRAM: Final = "no test: a diagram of words"
 
 HELD: Final = (
@@ -66,7 +67,7 @@ HELD: Final = (
         "tests/integration/test_rotation.py",
     ),
     Held("console", r"python3 -m venv /opt|/opt/airyd/bin/|cp etc/|groupadd |install -d ", ROOTS),
-    Held("console", r"systemctl ", SYSTEMD),
+    Held("console", r"systemctl |systemd-run ", SYSTEMD),
     Held("console", r"make check|\.venv/bin/python -m pytest ", CHECKS),
     Held("console", r"PYTHONPATH=docs/examples/plugin ", "tests/integration/test_plugins.py"),
     Held(
@@ -79,6 +80,7 @@ HELD: Final = (
     Held("python", r'"""The plugins by which', "tests/test_plugins.py"),
     Held("json", r"\{", FILES),
     Held("toml", r"# How the example is packaged", "tests/integration/test_plugins.py"),
+    Held("toml", r"log-level = ", PARSED),
     Held("nginx", r"location ", FILES),
     Held("sh", r"#!/bin/sh\n# Publishes", FILES),
     Held("ini", r"AIRYD_OPTIONS=", PARSED),
@@ -89,6 +91,8 @@ HELD: Final = (
     Held("text", r"ACL SETUSER ", "tests/sources/redis/test_rights.py"),
     Held("text", r"airyd |nothing was reloaded|rolling restart of |login of |tcp4:", PARSED),
     Held("text", r"# for the team", PARSED),
+    Held("bash", r"\$ ", "tests/integration/test_alerts.py"),
+    Held("yaml", r"rule_files:", PROMETHEUS),
     Held("text", r"rolling restart: ", RECORDED),
     Held("", r"source --> ", DIAGRAM),
     Held("", r"AWAITING_CONNECT\n", FILES),
@@ -169,6 +173,16 @@ class CommandTests(SynchronousTestCase):
             if snippet.language == "ini":
                 (words,) = option_sets(snippet.text)
                 self.check(words)
+
+    def test_configuration_file(self) -> None:
+        """The file is valid, and has one of each kind of table."""
+        (snippet,) = [each for each in snippets() if each.text.startswith("log-level = ")]
+        path = Path(self.mktemp())
+        path.write_text(snippet.text)
+        self.check([f"--config={path}"])
+        self.assertEqual(
+            re.findall(r"(?m)^\[+([\w-]+)", snippet.text), ["limits", "source", "source", "auth", "user-destinations"]
+        )
 
     def test_scenarios(self) -> None:
         """Each scenario that a command names exists, or the name is the beginning of an existing one."""

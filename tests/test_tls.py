@@ -18,7 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from airyd.admin.server import AdminSite
-from airyd.tls import ReplaceableTls, read_certificate_folder, server_tls
+from airyd.tls import ReplaceableTls, certificate_end, read_certificate_folder, server_tls
 from airyd.websocket.protocol import StompWebSocketFactory
 from tests.sources.redis.certificates import Certificates
 
@@ -279,3 +279,18 @@ class FolderTests(FilesCase):
             said = str(self.assertRaises(ValueError, read_certificate_folder, folder))
             self.assertIn(word, said)
             self.assertEqual(len(said.splitlines()), 1, said)
+
+
+class CertificateEndTests(SynchronousTestCase):
+    """When the first of several certificates ends."""
+
+    def test_earliest(self) -> None:
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        files = Certificates(directory)
+        soon, key = files.issue("soon", "localhost", days=(-1, 0))
+        both, one = certificate_end([files.server, soon, key]), certificate_end([files.server])
+        assert both is not None and one is not None
+        self.assertLess(abs(one - both - 86_400), 60)
+        self.assertIsNone(certificate_end([key]))
+        self.assertIsNone(certificate_end([]))

@@ -18,10 +18,14 @@ def make_authenticator(spec: str, context: AuthenticatorContext) -> IAuthenticat
     parsers = list(getPlugins(IAuthenticatorParser))
     for parser in parsers:
         if parser.name == name:
-            return parser.parse(arguments, context)
+            try:
+                return parser.parse(arguments, context)
+            except ConfigurationError as error:
+                raise ConfigurationError(str(error), error.parameter, spec) from None
     known = sorted({str(parser.name) for parser in parsers})
     meant = did_you_mean(name, known)
-    raise ConfigurationError(f"--auth: there is no authenticator {name!r}{meant} There are: {', '.join(known)}")
+    text = f"--auth: there is no authenticator {name!r}{meant} There are: {', '.join(known)}"
+    raise ConfigurationError(text, value=spec)
 
 
 def describe_authenticators() -> str:

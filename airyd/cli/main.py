@@ -11,7 +11,7 @@ from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Any, BinaryIO, Final, NoReturn, TextIO
+from typing import Any, BinaryIO, Final, NoReturn, TextIO, cast
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import wrapClientTLS
@@ -21,9 +21,19 @@ from twisted.internet.task import react
 from twisted.python.failure import Failure
 
 from airyd.cli.admin_client import AdminClient
+from airyd.cli.completion import bash_script, zsh_script
 from airyd.cli.connection import CONNECT_PATIENCE
-from airyd.cli.options import CommandOptions, PublishOptions, RevokeOptions, TailOptions, TokenOptions, parse
-from airyd.cli.parser import UsageError
+from airyd.cli.daemon_options import CompletionOptions, ConfigOptions, ServeOptions
+from airyd.cli.options import (
+    PublishOptions,
+    RevokeOptions,
+    TailOptions,
+    TokenOptions,
+    completions,
+    parse,
+    top_parser,
+)
+from airyd.cli.parser import CommandOptions, UsageError
 from airyd.cli.publish import Line, Publisher, publish_lines, read_lines
 from airyd.cli.render import Renderer, json_line
 from airyd.cli.revoke import RevokeFailed, keeper_of, revoke_by_admin, revoke_in_source, tell
@@ -34,6 +44,7 @@ from airyd.cli.tls import Authorities
 from airyd.cli.token import TokenUnreadable, mint, secrets_of, token_source
 from airyd.errors import ConfigurationError
 from airyd.hostnames import AnyNameEndpoint
+from airyd.interfaces import IServerReactor
 from airyd.limits import Limits
 from airyd.revocation import TOKEN_MAX_AGE, Revocation, new_revocation
 
@@ -55,6 +66,15 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit(_USAGE_ERROR)
     console = _console(f"airyd {words[0]}")
     match options:
+        case ServeOptions():
+            from airyd.serve import serve  # imports the daemon, which the other commands don't need
+
+            serve("airyd serve", options.words)
+        case ConfigOptions():
+            sys.exit(config(options, console))
+        case CompletionOptions():
+            script = bash_script if options.shell == "bash" else zsh_script
+            sys.exit(_print(script(top_parser().offers(), completions()), console))
         case TokenOptions():
             sys.exit(print_token(options, console))
         case PublishOptions():
@@ -72,6 +92,33 @@ def _run(reactor: IReactorCore, options: CommandOptions, console: Console) -> De
         assert isinstance(options, RevokeOptions)  # noqa: S101  # the other commands need no reactor
         work = revoke_stored(reactor, options, console)
     return interruptible_by_reactor(reactor, work).addCallback(_exit)
+
+
+def config(options: ConfigOptions, console: Console) -> int:
+    """Check a configuration file, or show the effective options; return the exit status."""
+    from twisted.internet import reactor
+
+    from airyd.cli.config import check_file, effective  # imports the daemon, which the other commands don't need
+
+    if options.file is None:
+        return _print(effective(options.words, os.environ), console)
+    try:
+        check_file(options.file, cast(IServerReactor, reactor))
+    except ConfigurationError as error:
+        console.say(str(error))
+        return 1
+    return _print(f"{visible(options.file)} is valid\n", console)
+
+
+def _print(text: str, console: Console) -> int:
+    """Write a text to standard output; return the exit status."""
+    try:
+        console.write(text.encode("utf-8", "backslashreplace"))
+    except OutputClosed as closed:
+        if closed.reason:
+            console.say(closed.reason)
+        return 1
+    return 0
 
 
 def print_token(options: TokenOptions, console: Console) -> int:

@@ -6,11 +6,12 @@ import argparse
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
-from airyd.cli.completion import QUESTION, describe_for_zsh
-from airyd.cli.parser import CommandParser
+from airyd.cli.completion import QUESTION, CommandOffers, describe_for_zsh
+from airyd.cli.daemon_options import CompletionOptions, ConfigOptions, ServeOptions
+from airyd.cli.parser import CommandOptions, CommandParser
 from airyd.cli.token import claim
 from airyd.cli.urls import ADMIN_URL, QUOTED, WEBSOCKET_PATH, WEBSOCKET_URL, admin_url, websocket_url
 from airyd.events import AIRY_DESTINATIONS, DESTINATION
@@ -24,37 +25,6 @@ _MOST: Final = 10**15
 _ADMIN_URL: Final = f"""\
 http://HOST:PORT or https://HOST:PORT of the admin page
                [default: {ADMIN_URL}]"""
-
-
-class CommandOptions(argparse.Namespace):
-    """The parsed command line of a command; its options are attributes.
-
-    :cvar usage: the arguments in the usage line
-    :cvar summary: the command's line in ``airyd --help``
-    :cvar description: the text above the options in the command's help
-    :cvar details: the explanation of the arguments
-    """
-
-    usage: ClassVar[str]
-    summary: ClassVar[str]
-    description: ClassVar[str]
-    details: ClassVar[str]
-
-    @classmethod
-    def parser(cls, name: str) -> CommandParser:
-        """Return the parser of the command with this name."""
-        parser = CommandParser(f"airyd {name}", cls.usage, cls.description, f"arguments:\n{cls.details}")
-        cls.add_options(parser)
-        return parser
-
-    @classmethod
-    def add_options(cls, parser: CommandParser) -> None:
-        """Add the command's own options."""
-        raise NotImplementedError
-
-    def check(self, arguments: Sequence[str]) -> None:
-        """Set the arguments and check them against the options; raises ``ValueError`` with a text for the user."""
-        raise NotImplementedError
 
 
 class TailOptions(CommandOptions):
@@ -282,17 +252,24 @@ COMMANDS: Final[Mapping[str, type[CommandOptions]]] = {
     "publish": PublishOptions,
     "token": TokenOptions,
     "revoke": RevokeOptions,
+    "serve": ServeOptions,
+    "config": ConfigOptions,
+    "completion": CompletionOptions,
 }
+
+
+def completions() -> dict[str, CommandOffers]:
+    """Return what can be completed after each command."""
+    return {name: CommandOffers(options.offers(name), options.first) for name, options in COMMANDS.items()}
 
 
 def top_parser() -> CommandParser:
     """Return the parser for the options before a command."""
-    commands = "".join(f"\n  {name:10}{options.summary}" for name, options in COMMANDS.items())
+    commands = "".join(f"\n  {name:12}{options.summary}" for name, options in COMMANDS.items())
     return CommandParser(
         "airyd",
         "COMMAND ...",
-        "Watch a running airyd, publish to it, and make or revoke tokens.\n"
-        "The server itself is started with: twistd -n airyd",
+        "Run airyd, watch a running one, publish to it, make or revoke tokens, and check\nits configuration.",
         f"commands:{commands}\n\nairyd COMMAND --help shows the options of a command.",
     )
 
@@ -305,7 +282,9 @@ def parse(words: Sequence[str]) -> CommandOptions:
     has_command = bool(words) and words[0] in COMMANDS
     parser = COMMANDS[words[0]].parser(words[0]) if has_command else top_parser()
     if words[-2:-1] == [QUESTION]:
-        sys.stdout.write(f"{describe_for_zsh(parser, () if has_command else [*COMMANDS])}\n")
+        offers = COMMANDS[words[0]].offers(words[0]) if has_command else parser.offers()
+        first = COMMANDS[words[0]].first if has_command else [*COMMANDS]
+        sys.stdout.write(f"{describe_for_zsh(offers, first)}\n")
         sys.exit(0)
     if not has_command:
         arguments = parser.read(words, argparse.Namespace())
@@ -314,6 +293,8 @@ def parse(words: Sequence[str]) -> CommandOptions:
         meant = did_you_mean(arguments[0], COMMANDS)
         parser.error(f"there is no command {arguments[0][:QUOTED]!r}{meant} There are: {', '.join(COMMANDS)}")
     options = COMMANDS[words[0]]()
+    if options.take_words(words[1:]):
+        return options
     arguments = parser.read(words[1:], options)
     try:
         options.check(arguments)

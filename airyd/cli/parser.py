@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NoReturn
+from typing import Any, ClassVar, Final, NoReturn
 
 from airyd import __version__
+from airyd.cli.completion import Offer
 from airyd.cli.urls import QUOTED
 from airyd.spelling import did_you_mean
 
@@ -69,6 +70,14 @@ class CommandParser(argparse.ArgumentParser):
                 self.error(f"there is no option {name[:QUOTED]}{did_you_mean(name, names)}")
         return [*rest, *arguments]
 
+    def offers(self) -> list[Offer]:
+        """Return the options for completion."""
+        offers = []
+        for action in self.added:
+            value = "" if action.nargs is not None else str(action.metavar)
+            offers.append(Offer(tuple(action.option_strings), value, action.help or ""))
+        return offers
+
     def error(self, message: str) -> NoReturn:
         """Raise :class:`UsageError` (called by argparse)."""
         text = message.removeprefix("argument ")
@@ -90,6 +99,48 @@ class CommandParser(argparse.ArgumentParser):
             value = next(rest, None) if word in valued else None
             given.append(word if value is None else f"{word}={value}")
         return given, list(rest)
+
+
+class CommandOptions(argparse.Namespace):
+    """The parsed command line of a command; its options are attributes.
+
+    :cvar usage: the arguments in the usage line
+    :cvar summary: the command's line in ``airyd --help``
+    :cvar description: the text above the options in the command's help
+    :cvar details: the explanation of the arguments
+    :cvar first: all possible values of the first argument, if they are few
+    """
+
+    usage: ClassVar[str]
+    summary: ClassVar[str]
+    description: ClassVar[str]
+    details: ClassVar[str]
+    first: ClassVar[Sequence[str]] = ()
+
+    @classmethod
+    def parser(cls, name: str) -> CommandParser:
+        """Return the parser of the command with this name."""
+        parser = CommandParser(f"airyd {name}", cls.usage, cls.description, f"arguments:\n{cls.details}")
+        cls.add_options(parser)
+        return parser
+
+    @classmethod
+    def offers(cls, name: str) -> Sequence[Offer]:
+        """Return the options for completion."""
+        return cls.parser(name).offers()
+
+    def take_words(self, words: Sequence[str]) -> bool:
+        """Take a command line that another program's parser reads; return whether that was done."""
+        return False
+
+    @classmethod
+    def add_options(cls, parser: CommandParser) -> None:
+        """Add the command's own options."""
+        raise NotImplementedError
+
+    def check(self, arguments: Sequence[str]) -> None:
+        """Set the arguments and check them against the options; raises ``ValueError`` with a text for the user."""
+        raise NotImplementedError
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -28,6 +28,8 @@ from airyd.stomp import requests
 from airyd.stomp.message import HEARTBEAT, Framing
 from airyd.stomp.session import Session
 from airyd.stomp.spec import Command, Header, Version
+
+_T = TypeVar("_T")
 
 
 class Client:
@@ -191,11 +193,28 @@ class Client:
         credentials = Credentials(
             request.login, request.passcode, request.headers, self.channel.take_opening(), self.channel.peer
         )
-        login: IPrincipal | Deferred[IPrincipal] = self._context.authenticator.authenticate(credentials)
+        login = self._authenticate(credentials)
         if isinstance(login, Deferred):
             return login.addCallback(self._accept)
         self._accept(login)
         return None
+
+    def _authenticate(self, credentials: Credentials) -> IPrincipal | Deferred[IPrincipal]:
+        """Check credentials, and measure how long that takes, also if they are refused."""
+        seconds = self._context.wheel.seconds
+        begun = seconds()
+
+        def measure(result: _T) -> _T:
+            self._context.metrics.login_time.observe(seconds() - begun)
+            return result
+
+        login: IPrincipal | Deferred[IPrincipal] | None = None
+        try:
+            login = self._context.authenticator.authenticate(credentials)
+        finally:
+            if not isinstance(login, Deferred):
+                measure(login)
+        return login.addBoth(measure) if isinstance(login, Deferred) else login
 
     def _accept(self, principal: IPrincipal) -> None:
         if self.is_over:
@@ -259,15 +278,14 @@ class Client:
         return self._context.hub.publish(request.destination, request.body, ORIGIN_SEND)
 
     def _refresh(self, request: requests.Refresh) -> Deferred[None] | None:
-        login = self._context.authenticator.authenticate(credentials_of(request, self.channel.peer))
+        login = self._authenticate(credentials_of(request, self.channel.peer))
         if isinstance(login, Deferred):
             return login.addCallback(self._refreshed, request)
-        self._refreshed(login, request)
-        return None
+        return self._refreshed(login, request)
 
-    def _refreshed(self, principal: IPrincipal, request: requests.Refresh) -> None:
+    def _refreshed(self, principal: IPrincipal, request: requests.Refresh) -> Deferred[None] | None:
         if self.is_over or self._principal is None:
-            return
+            return None
         check_subject(self._principal, principal, self._context.metrics, self.channel.peer)
         # The client is notified once for each expiry, also if it sends the same token again.
         self._is_warned = self._is_warned and principal.expires == self._principal.expires
@@ -281,6 +299,8 @@ class Client:
         if not self.is_over and self._disconnect is None:  # else the timer is that of the DISCONNECT
             self._timer.cancel()
             self._check_time()
+        # The client's next token waits: a chunk of bytes may have hundreds, each for hundreds of subscriptions.
+        return self._context.wheel.next_turn()
 
     def _may_send(self, request: requests.Send) -> None:
         name, principal = request.destination, self._principal

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from math import ceil
 from typing import Final
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
@@ -63,6 +64,12 @@ class TimerWheel:
         if self._turn is None:
             self._look_in(self.tick)
         return timer
+
+    def next_turn(self) -> Deferred[None]:
+        """Return a Deferred that fires in the next turn of the reactor, without waiting for a tick."""
+        turn: Deferred[None] = Deferred()
+        self._clock.callLater(0, turn.callback, None)
+        return turn
 
     def beat_interval(self, agreed: float, number: int) -> float:
         """Return the seconds between heart-beats of the connection with this number, less than ``agreed`` seconds.

@@ -25,6 +25,7 @@ from airyd.spelling import did_you_mean
 class Options(usage.Options):
     """Reads the command line, the environment and the configuration file into :attr:`settings`.
 
+    :param program: what starts the daemon, for the help; twistd unless it is given
     :ivar configuration: reads all of it again
     """
 
@@ -42,6 +43,14 @@ class Options(usage.Options):
 
     configuration: Configuration
     settings: Settings
+
+    def __init__(self, program: str = "") -> None:
+        super().__init__()
+        self._program = program
+
+    def getSynopsis(self) -> str:
+        """Return the first line of ``--help`` (Twisted's interface)."""
+        return f"Usage: {self._program} [options]" if self._program else super().getSynopsis()
 
     def opt_help_sources(self) -> NoReturn:
         """Describe the event sources and exit."""

@@ -34,14 +34,19 @@ _CLOSING: Final = re.compile(r"[\]}]|\"\"\"|'''")
 _SHOWN: Final = 60
 
 
-def read_config(name: str, path: str) -> list[Given]:
+def read_config(name: str, path: str, where: str) -> list[Given]:
     """Return the values in a configuration file.
 
     :param name: what an error calls the option that names the file
+    :param path: the file, as errors name it
+    :param where: where the file is: an absolute path, since a daemon may change its working directory
 
     Raises ``ConfigurationError``, which names the place of the mistake and never quotes a value.
     """
-    text = read_text(name, path)
+    try:
+        text = read_text(name, where)
+    except ConfigurationError as error:
+        raise ConfigurationError(str(error).replace(f"{name} {where}: ", f"{name} {path}: ", 1)) from None
     try:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -225,7 +230,8 @@ class _File:
 
     def _given(self, option: Option, text: str, at: Path) -> Given:
         line = self._line(at)
-        origin = self._path if line is None else f"{self._path}, line {line}"
+        path = self._path if self._path.isprintable() else ascii(self._path)  # it may stand in a comment
+        origin = path if line is None else f"{path}, line {line}"
         return Given(option, text, origin, self._label(at))
 
     def _text(self, value: object, at: Path, option: Option | None = None) -> str:

@@ -36,8 +36,8 @@ class Configuration:
         self._arguments = tuple(on_command_line(OPTIONS[name], value) for name, value in arguments)
         self._environ = dict(environ)
         named = [each for each in (*self._of_environment(), *self._arguments) if each.option.name == CONFIG]
-        # A daemon may change its working directory.
-        self._file = named[-1]._replace(text=str(Path(named[-1].read()).absolute())) if named else None
+        self._file = named[-1] if named else None
+        self._where = str(Path(named[-1].read()).absolute()) if named else ""
         self._values: dict[str, list[Given]] = {}
 
     def read(self) -> Settings:
@@ -45,7 +45,7 @@ class Configuration:
 
         Raises ``ConfigurationError`` with one line that says which value is wrong, and where it is.
         """
-        of_file = [] if self._file is None else read_config(self._file.label, self._file.text)
+        of_file = [] if self._file is None else read_config(self._file.label, self._file.text, self._where)
         self._values = _merge(of_file, self._of_environment(), self._arguments)
         try:
             return _settings(self._values)
@@ -66,15 +66,13 @@ class Configuration:
         given = [each for each in self._values.get(named[1], ()) if each.label != f"--{named[1]}"]
         if not given:
             return error
-        if error.parameter:
-            with_key = [each for each in given if error.parameter in each.keys]
-            if with_key:
-                hint = ""
-                if error.parameter in OPTIONS and "unknown parameter" in rest:
-                    hint = f" The option {error.parameter} belongs above the first table of the file."
-                return ConfigurationError(f"{with_key[0].keys[error.parameter]}{rest}{hint}")
-        meant = [each for each in given if each.text and rest.startswith(f" {each.text}:")] or given
-        return ConfigurationError(f"{meant[0].label}{rest}")
+        meant = [each for each in given if each.text and each.text == error.value]
+        meant = meant or [each for each in given if each.text and rest.startswith(f" {each.text}:")] or given
+        label = meant[0].keys.get(error.parameter, meant[0].label)
+        hint = ""
+        if error.parameter in OPTIONS and error.parameter in meant[0].keys and "unknown parameter" in rest:
+            hint = f" The option {error.parameter} belongs above the first table of the file."
+        return ConfigurationError(f"{label}{rest}{hint}")
 
     def _of_environment(self) -> list[Given]:
         """Return the values of the environment; an empty variable counts as missing."""
@@ -104,7 +102,7 @@ def _settings(values: Mapping[str, Sequence[Given]]) -> Settings:
 
     def one(name: str) -> Any:
         found = many(name)
-        return found[0] if found else None
+        return found[0] if found else False if OPTIONS[name].is_switch else None
 
     limits = Limits(**{name: one(name.replace("_", "-")) for name, _, _ in LIMITS})
     if limits.body >= limits.frame:

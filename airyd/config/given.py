@@ -17,7 +17,7 @@ _NO_KEYS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Given(NamedTuple):
-    """One value of an option.
+    """One value of an option; ``repr`` hides it, since it may be a secret.
 
     :ivar origin: where it comes from, such as ``command line``
     :ivar label: what an error calls the option, such as ``--body`` or ``AIRYD_BODY``
@@ -29,6 +29,9 @@ class Given(NamedTuple):
     origin: str
     label: str
     keys: Mapping[str, str] = _NO_KEYS
+
+    def __repr__(self) -> str:
+        return f"Given({self.label})"
 
     def read(self) -> Any:
         """Return the option's value; raises ``ConfigurationError``."""

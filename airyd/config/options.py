@@ -72,6 +72,11 @@ class Option(NamedTuple):
         return not self.value
 
     @property
+    def explanation(self) -> str:
+        """What the documents say, with how to turn a switch off that an earlier way turned on."""
+        return f"{self.text} --no-{self.name} turns it off again." if self.is_switch else self.text
+
+    @property
     def variable(self) -> str:
         """The environment variable that gives this option."""
         return f"AIRYD_{self.name.replace('-', '_').upper()}"
@@ -114,8 +119,8 @@ _TABLE: Final = (
         CLIENTS,
         "on|off",
         "permessage-deflate for clients that offer it",
-        "on or off: permessage-deflate for clients that offer it. Only events that 32 or more clients get at the "
-        "same time are compressed.",
+        "on or off: permessage-deflate for clients that offer it. Only events that 32 or more clients get at "
+        "the same time are compressed.",
         one_of((ON, OFF)),
         default=ON,
         choices=(ON, OFF),

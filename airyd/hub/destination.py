@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
 from twisted.internet.defer import maybeDeferred
@@ -18,7 +18,7 @@ from airyd.hub.pacing import GapNotices, NoticeReceiver, TurnQueue, spread_of
 from airyd.hub.replay import ReplayCursor
 from airyd.hub.row_filter import Rows
 from airyd.hub.solo import SoloAudience
-from airyd.interfaces import IEventSource, IStatusSource
+from airyd.interfaces import IChannel, IEventSource, IStatusSource
 from airyd.metrics import Metrics
 from airyd.stomp.message import Framing, message_tail
 
@@ -64,7 +64,10 @@ class Destination:
 
     :ivar name: such as ``/queue/message``
     :param schedule: called with an audience that must be flushed, and had nothing to flush before
+    :param start_timer: called with this destination, the first event of a batch that audiences get, and the time
 
+    :ivar quiet_since: when the last event came, or since when the source watches if none has come, in seconds of the
+        reactor; None while it does not watch
     :ivar rows: applies row filters, each once per event
     :ivar turns: lets one replay send in each turn of the reactor; all destinations share it
     :ivar gap_notices: sends the notices of this destination's gaps
@@ -78,11 +81,13 @@ class Destination:
         "_replay_groups",
         "_replays",
         "_schedule",
+        "_start_timer",
         "_waiting",
         "_watch",
         "gap_notices",
         "metrics",
         "name",
+        "quiet_since",
         "rows",
         "source",
         "status",
@@ -97,6 +102,7 @@ class Destination:
         metrics: Metrics,
         gap_notices: GapNotices,
         schedule: Callable[[AnyAudience], None],
+        start_timer: Callable[[Destination, str, float], None],
     ) -> None:
         self.name = name
         self.source = source
@@ -105,14 +111,16 @@ class Destination:
         self.rows = Rows()
         self.gap_notices = gap_notices
         self.status: IStatusSource | None = None
+        self.quiet_since: float | None = None
         self._schedule = schedule
+        self._start_timer = start_timer
         self._watch = Watch(name, source, self._watched, self._refused)
         # In order of arrival. Taking the first entry of a dict would scan all entries removed before it, each time.
         self._waiting: OrderedDict[DestinationSubscription, None] = OrderedDict()
         self._is_starting = False
         self._replays: dict[DestinationSubscription, ReplayCursor] = {}
-        self._replay_groups: FilterIndex[ReplayGroup] = FilterIndex()
-        self._audiences: FilterIndex[AnyAudience] = FilterIndex()
+        self._replay_groups: FilterIndex[ReplayGroup] = FilterIndex(turns.clock)
+        self._audiences: FilterIndex[AnyAudience] = FilterIndex(turns.clock)
         self._counter = Counter(name, metrics)
 
     @property
@@ -134,6 +142,7 @@ class Destination:
         before = self._watch.position
         if before is None:  # after unwatch(), the source may still deliver events that were in flight
             return
+        self.quiet_since = now = self.turns.clock.seconds()
         if self.gap_notices.held is not None:
             self.gap_notices.held += events
             return
@@ -142,7 +151,8 @@ class Destination:
             audiences = self._audiences.select(events, rows)
             replay_groups = self._replay_groups.select(events, rows)
             if audiences.indexes or self._audiences.unfiltered is not None:
-                self._append(audiences.indexes, [message_tail(event) for event in events])
+                self._append(audiences.indexes, [message_tail(event) for event in events], now)
+                self._start_timer(self, events[0].id, now)
             if self._replay_groups.unfiltered is not None:
                 self._replay_groups.unfiltered.feed(events, before)
             for group, indexes in replay_groups.indexes.items():
@@ -154,15 +164,18 @@ class Destination:
         for group in replay_groups.broken:
             group.fail(FILTER_FAILED)
 
-    def _append(self, selected: Mapping[AnyAudience, Sequence[int]], tails: Sequence[bytes]) -> None:
+    def _append(self, selected: Mapping[AnyAudience, Sequence[int]], tails: Sequence[bytes], now: float) -> None:
         """Let the audiences send these events at the next flush; ``selected`` holds indexes of them."""
-        now = self.turns.clock.seconds()
         unfiltered = self._audiences.unfiltered
         if unfiltered is not None and unfiltered.append(tails, now):
             self._schedule(unfiltered)
         for audience, indexes in selected.items():
             if audience.append([tails[index] for index in indexes], now):
                 self._schedule(audience)
+
+    def catching_up(self) -> Iterator[IChannel]:
+        """Yield the connections of the subscriptions that are behind the feed."""
+        return (subscription.channel for subscription, replay in self._replays.items() if replay.is_behind)
 
     def gap(self) -> None:
         """Renew the watch after a gap; end the connections of clients that can't be notified.
@@ -197,6 +210,8 @@ class Destination:
         if subscription.group is not None:
             self._leave_group(subscription, subscription.group)
         self._watch.release()
+        if self.position is None:
+            self.quiet_since = None
         self.gap_notices.forget(subscription, is_last=self.position is None)
 
     def attach(self, subscription: DestinationSubscription, replay: ReplayCursor, row_filter: RowFilter | None) -> None:
@@ -232,6 +247,9 @@ class Destination:
             audience = Audience(row_filter, self._counter)
             self._audiences.add(audience)
         elif isinstance(audience, SoloAudience):
+            if audience.member is None:
+                audience.join(subscription, framing, head)
+                return
             audience = self._share(audience)
         audience.join(subscription, framing, head)
 
@@ -250,8 +268,7 @@ class Destination:
     def _share(self, solo: SoloAudience[DestinationSubscription]) -> Audience[DestinationSubscription]:
         """Replace the audience of a single member with one that others can join."""
         audience = Audience[DestinationSubscription](solo.row_filter, self._counter)
-        self._audiences.discard(solo)
-        self._audiences.add(audience)
+        self._audiences.replace(solo, audience)
         pending = solo.take_pending()
         for member in solo.members:
             solo.leave(member)
@@ -261,6 +278,8 @@ class Destination:
         return audience
 
     def _watched(self, since: str | None) -> None:
+        if self.quiet_since is None:
+            self.quiet_since = self.turns.clock.seconds()
         if since is not None:
             self.gap_notices.announce(self._grouped, since)
         if self._is_starting:

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar
+
+from twisted.internet.interfaces import IReactorTime
 
 from airyd.events import Event, FilterKey, Row, RowFilter
 from airyd.hub.row_filter import FilterFailed, Rows
 
+#: An item with more values than this stays in the index for the rest of the turn of the reactor when it is discarded.
+MANY_VALUES: Final = 100
+
 
 class Filtered(Protocol):
     """Stands for everybody with one row filter."""
+
+    @property
+    def members(self) -> Collection[object]:
+        """Those who have it now."""
 
     @property
     def row_filter(self) -> RowFilter | None:
@@ -38,16 +47,22 @@ class FilterIndex(Generic[F]):
     that any filter has as its key; only the filters found there are asked about the rest of the event. A filter without
     a key is asked about every event.
 
-    Adding and removing takes time in proportion to the number of values of the filter's key.
+    Adding and removing takes time in proportion to the number of values of the filter's key: 100 to 500 ns each. A
+    client may send hundreds of SUBSCRIBEs and UNSUBSCRIBEs in one turn of the reactor, and others must not wait for all
+    that. So an item with many values is removed in the next turn, unless it has members again by then.
 
+    :param clock: the reactor
     :ivar unfiltered: the item without a filter
     """
 
-    __slots__ = ("_by_field", "_sufficient", "_without_key", "unfiltered")
+    __slots__ = ("_by_field", "_clock", "_emptied", "_sufficient", "_without_key", "_without_values", "unfiltered")
 
-    def __init__(self) -> None:
+    def __init__(self, clock: IReactorTime) -> None:
         self.unfiltered: F | None = None
+        self._clock = clock
+        self._emptied: list[F] = []  # what is to be removed in the next turn
         self._without_key: dict[RowFilter, F] = {}
+        self._without_values: dict[RowFilter, F] = {}
         # Nearly all values belong to one item; a dict for each of them would take 200 bytes more.
         self._by_field: dict[str, dict[str, F | _Several[F]]] = {}
         self._sufficient: dict[str, dict[str, F | _Several[F]]] = {}  # those whose key suffices
@@ -55,19 +70,20 @@ class FilterIndex(Generic[F]):
     def __iter__(self) -> Iterator[F]:
         """Return all items, each once, in no particular order."""
         kept = [each for by_field in (self._by_field, self._sufficient) for each in by_field.values()]
-        held = [each for by_value in kept for each in by_value.values()]
+        held = [each for by_value in kept for each in dict.fromkeys(by_value.values())]  # each value takes 20 ns
         several = [item for each in held if isinstance(each, _Several) for item in each.values()]
         single = [each for each in held if not isinstance(each, _Several)]
         unfiltered = [] if self.unfiltered is None else [self.unfiltered]
-        return iter(dict.fromkeys([*unfiltered, *self._without_key.values(), *several, *single]))
+        others = (*self._without_key.values(), *self._without_values.values())
+        return iter(dict.fromkeys([*unfiltered, *others, *several, *single]))
 
     def get(self, row_filter: RowFilter | None) -> F | None:
         """Return the item with a filter that is equal to this one; None if there is none."""
         if row_filter is None:
             return self.unfiltered
-        key = _key(row_filter)
-        if key is None:
-            return self._without_key.get(row_filter)
+        key = row_filter.key
+        if key is None or not key.values:
+            return self._list(key).get(row_filter)
         held = self._table(key).get(key.field, {}).get(next(iter(key.values)))
         if isinstance(held, _Several):
             return held.get(row_filter)
@@ -79,9 +95,9 @@ class FilterIndex(Generic[F]):
         if row_filter is None:
             self.unfiltered = item
             return
-        key = _key(row_filter)
-        if key is None:
-            self._without_key[row_filter] = item
+        key = row_filter.key
+        if key is None or not key.values:
+            self._list(key)[row_filter] = item
             return
         by_value = self._table(key).setdefault(key.field, {})
         for value in key.values:
@@ -93,23 +109,55 @@ class FilterIndex(Generic[F]):
             elif held.row_filter is not None:
                 by_value[value] = _Several({held.row_filter: held, row_filter: item})
 
+    def replace(self, item: F, other: F) -> None:
+        """Put an item into the place of one with an equal filter."""
+        row_filter = item.row_filter
+        key = None if row_filter is None else row_filter.key
+        if row_filter is None or key is None or not key.values:
+            self.add(other)
+            return
+        by_value = self._table(key)[key.field]
+        for value in key.values:
+            held = by_value[value]
+            if isinstance(held, _Several):
+                held[row_filter] = other
+            else:
+                by_value[value] = other
+
     def discard(self, item: F) -> None:
-        """Remove an item, which must be in the index."""
+        """Remove an item, which is in the index and has no members: now, or in the next turn."""
+        key = None if item.row_filter is None else item.row_filter.key
+        if key is None or len(key.values) <= MANY_VALUES:
+            self._remove(item)
+            return
+        if not self._emptied:
+            self._clock.callLater(0, self._remove_emptied)
+        self._emptied.append(item)
+
+    def _remove_emptied(self) -> None:
+        emptied, self._emptied = self._emptied, []
+        for item in dict.fromkeys(emptied):
+            if not item.members and self.get(item.row_filter) is item:
+                self._remove(item)
+
+    def _remove(self, item: F) -> None:
         row_filter = item.row_filter
         if row_filter is None:
             self.unfiltered = None
             return
-        key = _key(row_filter)
-        if key is None:
-            del self._without_key[row_filter]
+        key = row_filter.key
+        if key is None or not key.values:
+            del self._list(key)[row_filter]
             return
         table = self._table(key)
         by_value = table[key.field]
         for value in key.values:
-            held = by_value[value]
+            held = by_value.get(value)  # None if the key of a plugin's filter repeats a value
             if isinstance(held, _Several):
-                del held[row_filter]
-            if not isinstance(held, _Several) or not held:
+                held.pop(row_filter, None)
+                if not held:
+                    del by_value[value]
+            elif held is item:
                 del by_value[value]
         if not by_value:
             del table[key.field]
@@ -133,7 +181,12 @@ class FilterIndex(Generic[F]):
                     continue
                 if passes:
                     selected.setdefault(item, []).append(index)
+        for item in broken:  # it must not get the events after the one that failed: it would resume after them
+            selected.pop(item, None)
         return Selection(selected, broken)
+
+    def _list(self, key: FilterKey | None) -> dict[RowFilter, F]:
+        return self._without_key if key is None else self._without_values
 
     def _table(self, key: FilterKey) -> dict[str, dict[str, F | _Several[F]]]:
         return self._sufficient if key.suffices else self._by_field
@@ -144,11 +197,8 @@ class _Several(dict[RowFilter, F], Generic[F]):
 
     __slots__ = ()
 
-
-def _key(row_filter: RowFilter) -> FilterKey | None:
-    """Return the key of a filter; None also for a key without values, under which nothing would be found again."""
-    key = row_filter.key
-    return key if key is not None and key.values else None
+    def __hash__(self) -> int:  # type: ignore[override]  # a dict has none
+        return id(self)
 
 
 def _found(by_field: Mapping[str, Mapping[str, F | _Several[F]]], row: Row) -> list[F]:

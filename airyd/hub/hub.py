@@ -26,6 +26,7 @@ from airyd.events import (
     share_a_tag,
     user_destination,
 )
+from airyd.hub.batch_timer import BatchTimer
 from airyd.hub.destination import AnyAudience, Destination
 from airyd.hub.interfaces import Subscriber
 from airyd.hub.pacing import GapNotices, NoticeBudget, TurnQueue
@@ -88,7 +89,9 @@ class Hub:
         self._has_user_destinations = has_user_destinations
         self._turns = TurnQueue(clock)
         self._notice_budget = NoticeBudget(clock)
-        self._dirty: deque[AnyAudience] = deque()
+        self._dirty: deque[AnyAudience | BatchTimer] = deque()
+        # Those of the next flush, by destination; each measures the oldest events.
+        self._timers: dict[str, BatchTimer] = {}
         self._destinations = {name: self._destination(name, source) for name in self.catalogue}
         if status is not None:
             status.start(self)
@@ -99,7 +102,7 @@ class Hub:
 
     def _destination(self, name: str, source: IEventSource) -> Destination:
         gap_notices = GapNotices(self._notice_budget, self._pass_on)
-        return Destination(name, source, self._turns, self._metrics, gap_notices, self._schedule)
+        return Destination(name, source, self._turns, self._metrics, gap_notices, self._schedule, self._start_timer)
 
     def extend(self, names: Sequence[str]) -> None:
         """Add destinations, which the source must know already, to the catalogue; call the followers."""
@@ -135,9 +138,18 @@ class Hub:
             self._clock.callLater(0, self._flush)
         self._dirty.append(audience)
 
+    def _start_timer(self, destination: Destination, event_id: str, now: float) -> None:
+        if destination.name not in self._timers:
+            self._timers[destination.name] = BatchTimer(
+                destination.source, destination.name, event_id, now, self._clock.seconds, self._metrics
+            )
+
     def _flush(self) -> None:
         """Send pending events, or continue sending them, up to the limit of one turn of the reactor."""
         dirty = self._dirty
+        if self._timers:  # behind all audiences that get these events
+            dirty.extend(self._timers.values())
+            self._timers.clear()
         room = SENDS_PER_TURN
         try:
             while dirty and room > 0:
@@ -151,6 +163,20 @@ class Hub:
         finally:  # also after an exception in one group, which the reactor logs: the others must be sent to
             if dirty:
                 self._clock.callLater(0, self._flush)
+
+    def catching_up(self) -> int:
+        """Return how many clients are behind the feed because a replay sends to them."""
+        return len({channel for each in self._destinations.values() for channel in each.catching_up()})
+
+    def silences(self) -> dict[str, float]:
+        """Return the seconds since the last event of each destination that is watched, but ``/airyd/status``."""
+        now = self._clock.seconds()
+        destinations = self._destinations.values()
+        return {
+            each.name: now - each.quiet_since
+            for each in destinations
+            if each.quiet_since is not None and each.status is None
+        }
 
     def gap(self, destinations: Sequence[str], reason: str) -> None:
         """Report a gap: notify or disconnect every subscriber, so that none misses events unknowingly."""

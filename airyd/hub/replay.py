@@ -48,6 +48,9 @@ class ReplayTarget(Protocol):
     def buffered(self) -> int:
         """The bytes that are buffered for the client."""
 
+    def seconds(self) -> float:
+        """Return the reactor's time."""
+
     def resumed(self, recovered: bool) -> None:
         """Answer the SUBSCRIBE, before the first event is sent.
 
@@ -131,6 +134,7 @@ class ReplayCursor:
     """
 
     __slots__ = (
+        "_began",
         "_destination",
         "_established",
         "_feed_position",
@@ -167,6 +171,7 @@ class ReplayCursor:
         self._target = target
         self._metrics = metrics
         self._state = ReplayState.PAUSED
+        self._began: float | None = None  # when a resume began, until it has caught up for the first time
         self._established = False
         self._scheduled = False
         self._held: list[Event] | None = None
@@ -187,8 +192,14 @@ class ReplayCursor:
         """Whether :meth:`end` was called."""
         return self._state is ReplayState.ENDED
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether the feed may have delivered events that the subscription does not have."""
+        return self._state in (ReplayState.READING, ReplayState.PAUSED)
+
     def catch_up(self) -> None:
         """Replay the events after the client's position, then go live."""
+        self._began = self._target.seconds()
         self._read()
 
     def pass_over(self, position: str) -> None:
@@ -325,6 +336,9 @@ class ReplayCursor:
             self.proceed()
         else:
             self._state = ReplayState.LIVE
+            if self._began is not None:
+                self._metrics.replay_time.observe(self._target.seconds() - self._began)
+                self._began = None
             self._send_new(held)
             self._join_if_level()
 
@@ -376,6 +390,7 @@ class ReplayCursor:
             self._unreadable(failure)
 
     def _incomplete(self) -> None:
+        self._began = None
         if not self._established:
             self._established = True
             self._held = None
@@ -396,7 +411,11 @@ class ReplayCursor:
             self.proceed()
             return
         else:
+            # The history may have been ahead of the feed, which then still delivers events that were replayed already.
+            last, order = self._last, self._source.order
             self.go_live(self._target.position)
+            if order(self._destination, last) > self._key:
+                self.go_live(last)
         self._join_if_level()
 
     def _unreadable(self, failure: Failure) -> None:

@@ -17,7 +17,7 @@ class SoloAudience(Generic[M]):
     needs no fast and slow recipients, and a batch is never in flight for longer than one call.
 
     :param member: the subscription, which joins at once
-    :ivar member: the subscription; None after it has left
+    :ivar member: the subscription; None after it has left, and until it, or another, joins
     :ivar row_filter: the filter, which no other audience of the destination has
     :ivar flushed_at: when the latest event arrived, in seconds of the reactor
     """
@@ -27,19 +27,23 @@ class SoloAudience(Generic[M]):
     is_in_flight: ClassVar = False
 
     def __init__(self, member: M, framing: Framing, head: bytes, row_filter: RowFilter, counter: Counter) -> None:
-        self.member: M | None = member
-        self.framing = framing
-        self.head = head
         self.row_filter = row_filter
-        self.flushed_at = _NEVER
         self._counter = counter
-        self._pending: list[bytes] | None = None
-        member.group = self
+        self.join(member, framing, head)
 
     @property
     def members(self) -> list[M]:
         """The member, as a new list."""
         return [] if self.member is None else [self.member]
+
+    def join(self, member: M, framing: Framing, head: bytes) -> None:
+        """Add the member, which gets only events that are published from now on; there must be none."""
+        self.member: M | None = member
+        self.framing = framing
+        self.head = head
+        self.flushed_at = _NEVER
+        self._pending: list[bytes] | None = None
+        member.group = self
 
     def refresh(self, member: M) -> None:
         """See ``MemberGroup``; the member's channel is looked up at each send."""

@@ -254,6 +254,10 @@ class Subscription:
         buffered: int = self.channel.buffered
         return buffered
 
+    def seconds(self) -> float:
+        """See ``ReplayTarget``."""
+        return self._destination.turns.clock.seconds()
+
     def resumed(self, recovered: bool) -> None:
         """See ``ReplayTarget``."""
         unicast = self._require_unicast()

@@ -6,7 +6,7 @@ import errno
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -33,7 +33,7 @@ from airyd.errors import ConfigurationError
 from airyd.interfaces import Reload
 from airyd.listening.endpoint_strings import EndpointText, read_endpoint
 from airyd.openssl import openssl_reason
-from airyd.tls import ReplaceableTls, read_certificate_folder, server_tls
+from airyd.tls import ReplaceableTls, certificate_end, read_certificate_folder, server_tls
 from airyd.websocket.transport import keep_alive
 
 #: The most connections that wait to be accepted; with Twisted's 50, some are lost when all clients reconnect at once.
@@ -77,9 +77,22 @@ class ListeningEndpoint(NamedTuple):
         text = read_text(option, description)
         try:
             endpoint, tls = _make_endpoint(text, description, reactor)
+            if tls is not None:
+                tls.certificate_end = certificate_end(_certificate_files(text.wrapped or text))
         except ValueError as error:
             raise ConfigurationError(f"{option} {description}: {error}") from None
         return cls(option, description, text, endpoint, tls)
+
+    @property
+    def certificate_end(self) -> float | None:
+        """With TLS, when the first certificate of its chain ends, in seconds since 1970; else None."""
+        return None if self.tls is None else self.tls.certificate_end
+
+    @property
+    def short_name(self) -> str:
+        """The kind of the endpoint and its port, such as ``ssl:8443``, for metrics."""
+        text = self.text.wrapped or self.text
+        return text.kind if text.port is None else f"{text.kind}:{text.port}"
 
     def scheme(self, plain: str) -> str:
         """Return the scheme of this endpoint's URLs: with TLS ``ws`` becomes ``wss``."""
@@ -212,6 +225,16 @@ def _make_endpoint(
         endpoint.connectionCreator = tls = ReplaceableTls(endpoint.connectionCreator, certificates)
     made: IStreamServerEndpoint = endpoint
     return made, tls
+
+
+def _certificate_files(text: EndpointText) -> Sequence[str]:
+    """Return the files with the certificates of a TLS endpoint."""
+    get = text.parameters.get
+    if text.kind == "ssl":
+        return [path for path in (get("certKey") or get("privateKey"), get("extraCertChain")) if path is not None]
+    if text.kind == "tls":
+        return [str(path) for path in Path(get("path", "")).rglob("*.pem")]
+    return ()
 
 
 def _check_adopted(endpoint: AdoptedStreamServerEndpoint) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from airyd.errors import ConfigurationError
 from airyd.events import HistoryPage
-from airyd.interfaces import IEventSink, IEventSource, SourceContext
+from airyd.interfaces import IEventSink, IEventSource, IMeasuredSource, Lag, SourceContext
 from airyd.patterns import Pattern
 from airyd.sources import make_source
 
@@ -52,23 +52,26 @@ def _assign(url: str, catalogue: Sequence[str], is_alone: bool) -> Assignment:
     scheme = url.partition(":")[0]
     rest, names = _split_patterns(url)
     if len(names) > 1:
-        raise ConfigurationError(f"--source {scheme}: parameter {PARAMETER!r} is given twice")
+        raise ConfigurationError(f"--source {scheme}: parameter {PARAMETER!r} is given twice", PARAMETER, url)
     if not names:
         if is_alone:
             return Assignment(url, "", catalogue)
         raise ConfigurationError(
-            f"--source {scheme}: with several sources, each must name its destinations, as in ?{PARAMETER}=/queue/*"
+            f"--source {scheme}: with several sources, each must name its destinations, as in ?{PARAMETER}=/queue/*",
+            value=url,
         )
     found: dict[str, None] = {}
     for text in names[0].split(","):
         try:
             pattern = Pattern(text)
         except ValueError as error:
-            raise ConfigurationError(f"--source {scheme}: {PARAMETER}: {error}") from None
+            raise ConfigurationError(f"--source {scheme}: {PARAMETER}: {error}", PARAMETER, url) from None
         matching = [destination for destination in catalogue if pattern.matches(destination)]
         if not matching:
             raise ConfigurationError(
-                f"--source {scheme}: {PARAMETER}={text} matches no destination; there are: {', '.join(catalogue)}"
+                f"--source {scheme}: {PARAMETER}={text} matches no destination; there are: {', '.join(catalogue)}",
+                PARAMETER,
+                url,
             )
         found.update(dict.fromkeys(matching))
     return Assignment(rest, names[0], tuple(found))
@@ -106,7 +109,7 @@ class Route(NamedTuple):
     source: IEventSource
 
 
-@implementer(IEventSource)
+@implementer(IMeasuredSource)
 class RoutingSource:
     """Forwards each call to the source of the destination; all sources deliver to one sink.
 
@@ -169,6 +172,17 @@ class RoutingSource:
         event_id: Deferred[str] = self._sources[destination].publish(destination, body)
         return event_id
 
+    def age(self, destination: str, event_id: str) -> float | None:
+        """Return the age of an event, if its source knows it (``IMeasuredSource``)."""
+        source = self._sources[destination]
+        age: float | None = source.age(destination, event_id) if IMeasuredSource.providedBy(source) else None
+        return age
+
+    def lags(self) -> Mapping[str, Lag]:
+        """Return the lags of all sources that know them (``IMeasuredSource``)."""
+        measured = [route.source for route in self._routes if IMeasuredSource.providedBy(route.source)]
+        return {destination: lag for source in measured for destination, lag in source.lags().items()}
+
     def health(self) -> Sequence[str]:
         """Return what is wrong, and with which destinations (``IEventSource``)."""
         troubles = [(route, trouble) for route in self._routes for trouble in route.source.health()]
@@ -191,14 +205,16 @@ def make_routes(urls: Sequence[str], context: SourceContext) -> list[Route]:
 
     Errors: ``ConfigurationError`` whose text shows no password.
     """
-    return [
-        Route(
-            assigned.patterns,
-            list(assigned.destinations),
-            make_source(assigned.url, context._replace(destinations=assigned.destinations)),
-        )
-        for assigned in assign_destinations(urls, context.destinations)
-    ]
+    assignments = zip(urls, assign_destinations(urls, context.destinations), strict=True)
+    return [_route(url, assigned, context) for url, assigned in assignments]
+
+
+def _route(url: str, assigned: Assignment, context: SourceContext) -> Route:
+    try:
+        source = make_source(assigned.url, context._replace(destinations=assigned.destinations))
+    except ConfigurationError as error:
+        raise ConfigurationError(str(error), error.parameter, url) from None
+    return Route(assigned.patterns, list(assigned.destinations), source)
 
 
 def extend_routes(routes: Sequence[Route], urls: Sequence[str], catalogue: Sequence[str]) -> None:

@@ -163,7 +163,8 @@ class _UnusedDeferred:
 class WebSocketConnection(WebSocketServerProtocol):
     """One WebSocket connection.
 
-    A subclass implements :meth:`write`, :meth:`disconnect`, :meth:`refuse` and :meth:`close_frame_sent`.
+    A subclass implements :meth:`write`, :meth:`disconnect`, :meth:`opened`, :meth:`refuse` and
+    :meth:`close_frame_sent`.
 
     :ivar is_paused: whether the client has called :meth:`pause`; then it gets no payload
     """
@@ -221,6 +222,10 @@ class WebSocketConnection(WebSocketServerProtocol):
         """Send bytes, now or after those that are queued."""
         raise NotImplementedError
 
+    def opened(self, seconds: float) -> None:
+        """Take note of an accepted opening handshake, which took this long since the connection was made."""
+        raise NotImplementedError
+
     def refuse(self, refused: RequestRefused) -> None:
         """Answer the opening handshake with an HTTP error, and close."""
         raise NotImplementedError
@@ -246,7 +251,7 @@ class WebSocketConnection(WebSocketServerProtocol):
         self.inside_message = False
         self.is_paused = False
         self._perMessageCompress = None
-        self._handshake: OpeningHandshake | None = OpeningHandshake(self.factory.policy)
+        self._handshake: OpeningHandshake | None = OpeningHandshake(self.factory.policy, self.factory.reactor.seconds())
         del self.__dict__  # an empty one would take 64 bytes
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -303,6 +308,7 @@ class WebSocketConnection(WebSocketServerProtocol):
             self._client.reduce_token_room(accepted.token_bytes)
         self.write(accepted.answer)
         self.state = self.STATE_OPEN
+        self.opened(self.factory.reactor.seconds() - self._handshake.begun)
         return accepted.rest
 
     def _read_frames(self) -> None:

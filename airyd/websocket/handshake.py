@@ -86,12 +86,14 @@ class HandshakeAccepted(NamedTuple):
 class OpeningHandshake:
     """One client's opening handshake, which is kept until the client's CONNECT takes the opening.
 
+    :param begun: when the connection was made, in seconds of the reactor
     :ivar opening: the request's headers that may hold credentials, if its origin may connect
     """
 
-    __slots__ = ("_policy", "_reader", "opening")
+    __slots__ = ("_policy", "_reader", "begun", "opening")
 
-    def __init__(self, policy: HandshakePolicy) -> None:
+    def __init__(self, policy: HandshakePolicy, begun: float) -> None:
+        self.begun = begun
         self._policy = policy
         self._reader: RequestHeadReader | None = None
         self.opening = NO_OPENING

@@ -19,6 +19,8 @@ from airyd.errors import Fault, StompError
 
 #: Ping intervals without progress of the buffer after which its client is ended.
 _STUCK_INTERVALS: Final = 2
+#: Seconds for which bytes must wait until their client counts as slow; a busy moment of the network passes sooner.
+_SLOW: Final = 1.0
 
 
 class OutputBuffer:
@@ -30,7 +32,7 @@ class OutputBuffer:
     :param drop: called when no bytes wait; must call :meth:`close`
     """
 
-    __slots__ = ("_client", "_context", "_drop", "_is_stalled", "_progressed_at", "_timer", "_transport")
+    __slots__ = ("_client", "_context", "_drop", "_filled_at", "_is_stalled", "_progressed_at", "_timer", "_transport")
 
     def __init__(self, context: ClientContext, client: Client, transport: ITransport, drop: Callable[[], None]) -> None:
         self._context = context
@@ -39,7 +41,7 @@ class OutputBuffer:
         self._drop = drop
         self._is_stalled = False
         self._timer: Timer | None = None
-        self._restart()
+        self._fill()
         if self._stuck_seconds:
             self._look_in(self._stuck_seconds)
 
@@ -48,7 +50,7 @@ class OutputBuffer:
         most, waiting = self._context.limits.buffered, self._client.channel.buffered
         if self._client.is_over or waiting + len(data) <= most:
             if not waiting:
-                self._restart()
+                self._fill()
             self._transport.write(data)
         else:
             self._end_client(f"More than {most} bytes wait for you; read faster, or resume.")
@@ -58,7 +60,7 @@ class OutputBuffer:
         self._is_stalled = True
         self._context.metrics.stalls += 1
         self._context.metrics.buffered_clients += 1
-        self._restart()
+        self._fill()
         self._transport.write(rest)
 
     def progressed(self) -> None:
@@ -82,6 +84,21 @@ class OutputBuffer:
         if self._is_stalled:
             self._is_stalled = False
             self._context.metrics.buffered_clients -= 1
+
+    @property
+    def waiting(self) -> int:
+        """The number of bytes that wait."""
+        buffered: int = self._client.channel.buffered
+        return buffered
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether bytes have waited for more than a second without a moment in which none did."""
+        return bool(self.waiting) and self._context.wheel.seconds() - self._filled_at > _SLOW
+
+    def _fill(self) -> None:
+        """Note that bytes wait from now on."""
+        self._filled_at = self._progressed_at = self._context.wheel.seconds()
 
     def _restart(self) -> None:
         """Count the time without progress from now."""

@@ -149,11 +149,13 @@ class StompWebSocket(WebSocketConnection):
             # The client's own: after a reload, new connections have other limits.
             context = self._client.context
             self._output_buffer = OutputBuffer(context, self._client, self.transport, self._drop_output_buffer)
+            self.factory.output_buffers.add(self._output_buffer)
         return self._output_buffer
 
     def _drop_output_buffer(self) -> None:
         if self._output_buffer is not None:
             self._output_buffer.close()
+            self.factory.output_buffers.discard(self._output_buffer)
             self._output_buffer = None
 
     # Closing.
@@ -170,6 +172,10 @@ class StompWebSocket(WebSocketConnection):
             status = HTTPStatus.REQUEST_TIMEOUT if late else HTTPStatus.SERVICE_UNAVAILABLE
             self.refuse(RequestRefused(fault.message, status))
         return is_open
+
+    def opened(self, seconds: float) -> None:
+        """See ``WebSocketConnection``."""
+        self.factory.context.metrics.handshake_time.observe(seconds)
 
     def refuse(self, refused: RequestRefused) -> None:
         """See ``WebSocketConnection``."""
@@ -242,6 +248,7 @@ class StompWebSocketFactory(WebSocketConnectionFactory):
 
     :ivar context: what all new clients share; a reload replaces it
     :ivar channels: the open connections
+    :ivar output_buffers: those that exist: bytes wait in them, or did so recently
     :ivar max_connections: the most connections that may be open; further ones are dropped
     """
 
@@ -253,6 +260,7 @@ class StompWebSocketFactory(WebSocketConnectionFactory):
         super().__init__(policy, reactor)
         self.context = context
         self.channels: set[StompWebSocket] = set()
+        self.output_buffers: set[OutputBuffer] = set()
         self._emptied: Deferred[None] | None = None
         self._is_full = False
 
@@ -276,6 +284,14 @@ class StompWebSocketFactory(WebSocketConnectionFactory):
         if not self.channels and self._emptied is not None:
             emptied, self._emptied = self._emptied, None
             emptied.callback(None)
+
+    def buffered_bytes(self) -> int:
+        """Return the bytes that wait to be sent, of all clients."""
+        return sum(buffer.waiting for buffer in self.output_buffers)
+
+    def slow_clients(self) -> int:
+        """Return how many clients have not read all that waits for them for more than a second."""
+        return sum(buffer.is_slow for buffer in self.output_buffers)
 
     def when_empty(self) -> Deferred[None]:
         """Return a Deferred that fires when the last connection is closed; call this once, while some are open."""

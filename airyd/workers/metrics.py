@@ -9,12 +9,15 @@ from typing import Final
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
-from airyd.metrics import LOGIN_UP, SOURCE_UP
+from airyd.metrics import COMBINED
 from airyd.workers.messages import Family, Sample
 
 #: The prefix of airyd's own metrics, which are summed; other metrics belong to a process and get a label with its name.
 _OURS: Final = "airyd_"
 _PROCESS: Final = "process"
+
+#: The kinds of metrics that never decrease.
+_COUNTING: Final = ("counter", "histogram")
 
 #: A sample's name and its labels.
 _SampleKey = tuple[str, tuple[tuple[str, str], ...]]
@@ -40,14 +43,16 @@ class _Total:
         known = self.values.get(key)
         if known is None or self.kind == "info":
             self.values[key] = value
-        elif name in (SOURCE_UP, LOGIN_UP):
-            self.values[key] = min(known, value)  # up only if it is up in all workers
+        elif name in COMBINED:  # for example: up only if it is up in all workers
+            self.values[key] = COMBINED[name](known, value)
         else:
             self.values[key] = known + value
 
 
 class MetricsAggregator:
     """Sums the metrics of all processes; it is a collector for prometheus_client.
+
+    A few gauges are the least or the largest value of all workers (``airyd.metrics.COMBINED``).
 
     A counter never decreases when a process ends: its last known value stays in the sum. Otherwise ``rate()`` would
     take the decrease for a reset and show a peak.
@@ -64,7 +69,7 @@ class MetricsAggregator:
     def process_ended(self, process: str) -> None:
         """Keep the counters of a process that has ended, and drop its other metrics."""
         for family in self._present.pop(process, []):
-            if family.kind == "counter" and family.name.startswith(_OURS):
+            if family.kind in _COUNTING and family.name.startswith(_OURS):
                 kept = self._gone.get(family.name)
                 total = _Total(family.kind, family.text)
                 for each in (kept, family):

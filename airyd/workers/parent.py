@@ -23,7 +23,7 @@ from airyd.interfaces import IServerReactor, Readiness, Reload
 from airyd.listening.endpoints import ListeningEndpoint, end_program, read_text, url_of
 from airyd.metrics import Metrics, WorkersMetrics, make_registry
 from airyd.revocation import Revocation, RevocationKind, RevocationTable, new_revocation
-from airyd.service import Airyd
+from airyd.service import Airyd, certificate_ends
 from airyd.sources import is_shared
 from airyd.workers.metrics import MetricsAggregator, families_of
 from airyd.workers.process import NoAnswer, Spawner, WorkerEnded, WorkerProcess
@@ -65,7 +65,10 @@ class Parent(Service):
         self._ports: list[IListeningPort] = []
         self._admin_ports: list[IListeningPort] = []
         self._metrics = Metrics(settings.destinations, source_up=lambda: bool(self._supervisor.serving_now()))
-        self._workers_metrics = WorkersMetrics()
+        if self._admin_endpoint:
+            endpoint = self._admin_endpoint
+            self._metrics.certificate_end = lambda: certificate_ends([endpoint])
+        self._workers_metrics = WorkersMetrics(configured=settings.workers)
         self.registry = make_registry(self._metrics)
         self.registry.register(self._workers_metrics)
         self._aggregator = MetricsAggregator()

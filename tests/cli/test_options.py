@@ -184,7 +184,7 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual([], [line for line in out.splitlines() if len(line) > 81])
 
     def test_help(self) -> None:
-        self.check_help("--help", holds=["usage: airyd [options] COMMAND", "tail", "publish", "twistd -n airyd"])
+        self.check_help("--help", holds=["usage: airyd [options] COMMAND", "tail", "publish", "serve"])
         self.check_help("tail", "--help", holds=["usage: airyd tail", WEBSOCKET_URL, *AIRY_DESTINATIONS, "--count"])
         self.check_help("publish", "--help", holds=["usage: airyd publish", ADMIN_URL, "DESTINATION", "BODY"])
 

@@ -35,6 +35,8 @@ COMPLETE: Final[Mapping[str, Sequence[str]]] = {
     "publish": (MESSAGE, "{}"),
     "token": ("--secret-file=secret", "ann"),
     "revoke": ("--jti=j",),
+    "config": (),
+    "completion": ("bash",),
 }
 #: Wrong values of each option, and what must stand beside it. A new option is entered here.
 WRONG: Final[Mapping[tuple[str, str], tuple[Sequence[str], Sequence[str]]]] = {
@@ -81,6 +83,10 @@ WRONG: Final[Mapping[tuple[str, str], tuple[Sequence[str], Sequence[str]]]] = {
         ),
         COMPLETE["revoke"],
     ),
+    ("config", "help"): (FLAG, ()),
+    ("config", "version"): (FLAG, ()),
+    ("completion", "help"): (FLAG, ()),
+    ("completion", "version"): (FLAG, ()),
     ("revoke", "token-max-age"): (NUMBERS, ("--source=redis://127.0.0.1:1", *COMPLETE["revoke"])),
 }
 _URLS: Final = (
@@ -132,6 +138,16 @@ ARGUMENTS: Final[Mapping[str, Sequence[Sequence[str]]]] = {
         ["--secret-file=secret", "ann", "bea"],
         ["--secert-file=x", "ann"],
     ],
+    "config": [
+        [],
+        ["chekc", "file"],
+        ["check"],
+        ["check", ""],
+        ["check", "a", "b"],
+        ["--", "show"],
+        ["--no-such"],
+    ],
+    "completion": [[], ["fish"], ["bash", "zsh"], ["--no-such"]],
     "revoke": [
         [],
         *(["--jti=j", url.format(scheme)] for url in _URLS for scheme in ("http", "https")),
@@ -148,8 +164,12 @@ ARGUMENTS: Final[Mapping[str, Sequence[Sequence[str]]]] = {
 
 
 def all_options() -> dict[tuple[str, str], bool]:
-    """Return every option of every command, by the commands' own tables, and whether it takes a value."""
-    parsers = {"": top_parser(), **{name: options.parser(name) for name, options in COMMANDS.items()}}
+    """Return every option of every command, by the commands' own tables, and whether it takes a value.
+
+    ``airyd serve`` has the daemon's options, which tests/integration/test_wrong_values.py has.
+    """
+    commands = {name: options.parser(name) for name, options in COMMANDS.items() if name != "serve"}
+    parsers = {"": top_parser(), **commands}
     return {
         (name, option.removeprefix("--")): action.nargs is None
         for name, parser in parsers.items()
@@ -249,6 +269,7 @@ class WrongValueTests(SynchronousTestCase):
             (["publsih", MESSAGE], "publish"),
             (["tail", "--cuont=3"], "--count"),
             (["revoke", "--subjet=x"], "--subject"),
+            (["config", "chekc", "x"], "check"),
             (["publish", "--token_file=x", MESSAGE], "--token-file"),
             (["tail", "http://h:8080/x"], "ws://h:8080/x"),
             (["tail", f"https://u:{MARK}@h"], "wss://h"),

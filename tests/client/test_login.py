@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from airyd.errors import Fault, LoginFault, LoginRefused
+from airyd.interfaces import Credentials
 from airyd.limits import HELD_DURING_LOGIN
 from tests.client.frames import CONNECT, send, subscribe, unsubscribe
 from tests.doubles import ClientTestCase, frame, record_log, text_of
@@ -116,3 +117,37 @@ class LoginTests(ClientTestCase):
             channel.client.received(early + CONNECT)
             self.assert_failed(channel, Fault.UNEXPECTED_COMMAND, "1.0")
         self.assertEqual(self.door.seen, [])
+
+
+class TimeTests(ClientTestCase):
+    """How long the check of credentials takes, whatever comes of it."""
+
+    def assert_measured(self, count: int, seconds: float) -> None:
+        """Check how many checks were measured, and how long they took together."""
+        self.assertEqual((count, seconds), (self.metrics.login_time.count, self.metrics.login_time.sum))
+
+    def connect(self) -> None:
+        """Send a CONNECT."""
+        self.open().client.received(frame("CONNECT", accept_version="1.2"))
+
+    def test_at_once(self) -> None:
+        self.connect()
+        self.assert_measured(1, 0.0)
+
+    def test_later(self) -> None:
+        self.door.holding = True
+        for _ in range(2):
+            self.connect()
+        self.clock.advance(0.5)
+        self.assert_measured(0, 0.0)
+        self.door.answer()
+        self.door.answer(LoginRefused(LoginFault.MISSING, "no"))
+        self.assert_measured(2, 1.0)
+
+    def test_refused_at_once(self) -> None:
+        def refuse(credentials: Credentials) -> None:
+            raise LoginRefused(LoginFault.MISSING, "no")
+
+        self.patch(self.door, "authenticate", refuse)
+        self.connect()
+        self.assert_measured(1, 0.0)

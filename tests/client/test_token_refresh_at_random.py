@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from random import Random
 
+from twisted.internet.defer import succeed
+
 from airyd.events import CHANNEL_CONNECTED
 from airyd.hub import replay
 from tests.client.frames import subscribe
@@ -66,6 +68,7 @@ class RandomTests(RefreshCase):
     def setUp(self) -> None:
         """Make pages and the limits on held events so small that few events reach them."""
         super().setUp()
+        self.patch(self.wheel, "next_turn", lambda: succeed(None))  # a client's tokens come faster than turns
         self.patch(replay, "REPLAY_PAGE", 3)
         self.patch(replay, "HELD_EVENTS", 2)
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.config.config_file import find_lines
 from airyd.config.configuration import Configuration
-from airyd.config.options import LIMIT, OPTIONS
+from airyd.config.option_values import switch
+from airyd.config.options import LIMIT, OPTIONS, PROCESS, Option
 from airyd.config.settings import Settings
 from airyd.errors import ConfigurationError
 from airyd.events import AIRY_DESTINATIONS
@@ -98,15 +102,17 @@ class ConfigurationTests(SynchronousTestCase):
         self.assertEqual(found.origins, ["https://a.example"])
 
     def test_every_option_has_a_variable(self) -> None:
-        """Each option is read from its variable, whose wrong value is named by it."""
+        """Each option is read from its variable, which the error for a wrong value names."""
+        wrong = "nothing:there"
         for name, option in OPTIONS.items():
-            if name in ("listen", "auth", "source", "origin", "admin-token-file"):  # read later
-                continue
             variable = f"AIRYD_{name.upper().replace('-', '_')}"
             self.assertEqual(option.variable, variable)
-            wrong = {variable: "nothing:there"}
-            said = str(self.assertRaises(ConfigurationError, lambda: Configuration((), wrong).read()))  # noqa: B023
-            self.assertTrue(said.startswith(f"{variable} "), said)
+            with contextlib.suppress(ValueError):
+                option.read(wrong)  # this may be right, until somebody uses it
+                continue
+            with self.assertRaises(ConfigurationError) as caught:
+                Configuration((), {variable: wrong}).read()
+            self.assertEqual(str(caught.exception).partition(":")[0], f"{variable} nothing")
 
     def test_variables_that_are_not_options(self) -> None:
         """Kubernetes sets some, the unit has AIRYD_OPTIONS, and an empty one counts as missing."""
@@ -198,25 +204,20 @@ class ConfigurationTests(SynchronousTestCase):
 
     def test_later_errors_have_the_place(self) -> None:
         """What other rooms find wrong is reported with the place of the value."""
-        content = (
-            "[[source]]\nurl='memory:'\ndestinations='/a'\n[[source]]\nurl='memory:'\nhistry=5\n[[auth]]\nkind='x'"
-        )
+        content = "[[source]]\nurl='memory:'\n\n[[source]]\nurl='sample:'\nhistry=5\n[[auth]]\nkind='x'"
         configured = self.configured(content, {"AIRYD_LISTEN": "tcp:1 unix:/x", "AIRYD_PATH": "/a"}, ("admin", "none"))
         configured.read()
-        for error, parameter, expected in (
-            (
-                "--source memory: unknown parameter 'histry'",
-                "histry",
-                f"{self.file}: line 6: [[source]] histry memory: ",
-            ),
-            ("--source memory: it is wrong", "", f"{self.file}: line 1: [[source]] memory: it is wrong"),
-            ("--auth: there is no authenticator 'x'", "", f"{self.file}: line 7: [[auth]]: there is no"),
-            ("--listen unix:/x: no", "", "AIRYD_LISTEN unix:/x: no"),
-            ("--admin none: no", "", "--admin none: no"),
-            ("--body 5: no", "", "--body 5: no"),
-            ("something else", "", "something else"),
+        second = "sample:?histry=5"
+        for error, parameter, value, expected in (
+            ("--source sample: unknown 'histry'", "histry", second, f"{self.file}: line 6: [[source]] histry sample: "),
+            ("--source sample: it is wrong", "", second, f"{self.file}: line 4: [[source]] sample: it is wrong"),
+            ("--auth: there is no authenticator 'x'", "", "x", f"{self.file}: line 7: [[auth]]: there is no"),
+            ("--listen unix:/x: no", "", "", "AIRYD_LISTEN unix:/x: no"),
+            ("--admin none: no", "", "", "--admin none: no"),
+            ("--body 5: no", "", "", "--body 5: no"),
+            ("something else", "", "", "something else"),
         ):
-            said = str(configured.located(ConfigurationError(error, parameter)))
+            said = str(configured.located(ConfigurationError(error, parameter, value)))
             self.assertTrue(said.startswith(expected), said)
 
     def test_an_option_below_a_table(self) -> None:
@@ -226,6 +227,37 @@ class ConfigurationTests(SynchronousTestCase):
         error = ConfigurationError("--source memory: unknown parameter 'log-level'.", "log-level")
         said = str(configured.located(error))
         self.assertIn("line 3: [[source]] log-level memory: unknown parameter 'log-level'. The option log-level", said)
+
+    def test_a_switch(self) -> None:
+        """An option without a value on the command line is true or false elsewhere, and any way may win."""
+        self.addCleanup(cast(dict[str, Option], OPTIONS).pop, "try", None)
+        cast(dict[str, Option], OPTIONS)["try"] = Option("try", PROCESS, "", "a test", "A test.", switch)
+        for content, environ, arguments, expected in (
+            ("try = true", {}, (), True),
+            ("try = false", {}, (), False),
+            ("try = true", {"AIRYD_TRY": "off"}, (), False),
+            ("", {"AIRYD_TRY": "Yes"}, (), True),
+            ("try = true", {"AIRYD_TRY": "1"}, (("try", "false"),), False),
+        ):
+            configured = self.configured(content, environ, *arguments)
+            configured.read()
+            self.assertIs(configured.values["try"][0].read(), expected)
+
+    def test_no_secret_in_a_repr(self) -> None:
+        configured = self.configured("source = 'redis://u:sesame@h'")
+        configured.read()
+        self.assertNotIn("sesame", repr(configured.values))
+
+    def test_another_working_directory(self) -> None:
+        """A relative file is found again after the working directory has changed, as it does in a daemon."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        (folder / "a.toml").write_text("workers = 2\n")
+        self.addCleanup(os.chdir, Path.cwd())
+        os.chdir(folder)
+        configured = Configuration((("config", "a.toml"),), {})
+        os.chdir("/")
+        self.assertEqual(configured.read().workers, 2)
 
     def test_read_again(self) -> None:
         """A second reading has the file's new values; the environment and the command line stay as at the start."""
@@ -237,7 +269,9 @@ class ConfigurationTests(SynchronousTestCase):
         self.assertEqual(configured.read(), first._replace(log_level="debug"))
         self.file.write_text("log-level = 'loud'\n")
         said = str(self.assertRaises(ConfigurationError, configured.read))
-        self.assertEqual(said, f"{self.file}: line 1: log-level loud: give debug or info or warn or error")
+        self.assertTrue(
+            said.startswith(f"{self.file}: line 1: log-level loud: give debug or info or warn or error"), said
+        )
 
 
 class FindLinesTests(SynchronousTestCase):

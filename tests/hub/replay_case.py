@@ -26,6 +26,7 @@ class FakeSubscription:
     def __init__(self, twin: Twin) -> None:
         self.twin = twin
         self.buffered = 0
+        self.now = 0.0
         self.said: list[int | str] = []
         self.hidden: set[int] = set()
         self.calls: list[Callable[[], None]] = []
@@ -37,6 +38,10 @@ class FakeSubscription:
     def position(self) -> str:
         """The position of the fake feed."""
         return event_id(self.twin.cursor[NAME])
+
+    def seconds(self) -> float:
+        """Return the time that the test has set."""
+        return self.now
 
     def resumed(self, recovered: bool) -> None:
         """Keep it."""

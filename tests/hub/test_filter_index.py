@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 from airyd.auth.jwt.row_claims import ClaimRowFilter
 from airyd.errors import Fault
-from airyd.events import Event, RowFilter, message_id
+from airyd.events import Event, FilterKey, Row, RowFilter, message_id
 from airyd.hub.destination import AnyAudience
 from airyd.hub.filter_index import FilterIndex
 from airyd.hub.row_filter import LazyRow, Rows
@@ -129,6 +129,7 @@ class AgainstPlainScanTests(Model):
                 peer.leave()
             self.filters.clear()
             self.wanted.clear()
+            self.clock.advance(0)  # filters with many values leave the index in the next turn
             left = [*self.destination._audiences, *self.destination._replay_groups]
             self.assertEqual((left, self.twin.watched), ([], set()))
 
@@ -177,6 +178,22 @@ class CostTests(DestinationCase):
         self.bring(b'{"user":"u2"}', b'{"user":"u1","team":"x"}')
         self.assertEqual((len(peer.bodies), other.bodies, self.asked), (2, [], 1))
 
+    def test_a_key_without_values(self) -> None:
+        """Nothing passes, so the filter is not called: many users may have no channel yet."""
+        peers = [Peer() for _ in range(4)]
+        for number, peer in enumerate(peers):
+            row_filter = ClaimRowFilter({"channel": frozenset(), "user": frozenset([f"u{number}"])}, {})
+            ack = (AckMode.AUTO, AckMode.CLIENT)[number % 2]
+            self.subscribe(peer, request(NAME, ack=ack), row_filter)
+        self.bring(b'{"user":"u1","channel":"c"}', b'{"user":"u1"}')
+        self.assertEqual(([peer.bodies for peer in peers], self.asked), ([[]] * 4, 0))
+        peers[0].subscriptions[0].apply_filter(ClaimRowFilter({"user": frozenset(["u1"])}, {}))
+        self.bring(b'{"user":"u1"}')
+        self.assertEqual([len(peer.bodies) for peer in peers], [1, 0, 0, 0])
+        for peer in peers:
+            peer.leave()
+        self.assertEqual([*self.destination._audiences, *self.destination._replay_groups], [])
+
     def test_the_key_has_the_fewest_values(self) -> None:
         row_filter = ClaimRowFilter({"team": frozenset(VALUES), "user": frozenset("ab")}, {"channel": frozenset("c")})
         key = row_filter.key
@@ -192,6 +209,97 @@ class CostTests(DestinationCase):
         deep = b'{"user":"a","x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
         self.bring(deep)
         self.assertEqual((peer.bodies, other.bodies), ([], [deep]))
+
+
+class Repeating:
+    """A plugin's filter whose key repeats a value."""
+
+    key = FilterKey("user", ["a", "b", "a"])
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def matches(self, row: Row) -> bool:
+        """See ``RowFilter``."""
+        return row.text("user") in self.key.values
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Repeating) and other._number == self._number
+
+    def __hash__(self) -> int:
+        return hash(self._number)
+
+
+class PluginTests(DestinationCase):
+    """Filters that a plugin may have."""
+
+    def test_a_key_that_repeats_a_value(self) -> None:
+        self.twin.prompt = Prompt(watch=True)
+        peers = [Peer(), Peer(), Peer()]
+        for number, peer in enumerate(peers):
+            self.subscribe(peer, request(NAME), Repeating(number // 2))
+        self.bring(b'{"user":"a"}', b'{"user":"b"}', b'{"user":"c"}')
+        self.assertEqual([len(peer.bodies) for peer in peers], [2, 2, 2])
+        for peer in peers:
+            peer.leave()
+        self.assertEqual((list(self.destination._audiences), self.twin.watched), ([], set()))
+
+
+class ManyValuesTests(DestinationCase):
+    """A filter with many values that comes and goes in one turn of the reactor is added to the index once."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.twin.prompt = Prompt(watch=True)
+        self.row_filter = ClaimRowFilter({"user": frozenset(f"u{number}" for number in range(2000))}, {})
+        self.added = 0
+        add = FilterIndex.add
+
+        def count(index: FilterIndex[AnyAudience], item: AnyAudience) -> None:
+            self.added += 1
+            add(index, item)
+
+        self.patch(FilterIndex, "add", count)
+
+    def publish(self, number: int) -> None:
+        """Publish an event that the filter lets pass; it stays pending."""
+        event = self.twin.append(NAME, b'{"user":"u%d"}' % number)
+        self.twin.cursor[NAME] += 1
+        self.destination.deliver([event])
+
+    def test_subscribed_again_and_again(self) -> None:
+        """Each subscription gets the events of its own time."""
+        for ack in (AckMode.AUTO, AckMode.CLIENT):
+            peers = []
+            for number in range(20):
+                peers.append(Peer())
+                self.subscribe(peers[-1], request(NAME, ack=ack), self.row_filter)
+                self.publish(number)
+                peers[-1].subscriptions[0].flush()
+                if number < 19:
+                    peers[-1].leave()
+                    self.publish(1999)
+            self.flush()
+            self.assertEqual([peer.bodies for peer in peers], [[b'{"user":"u%d"}' % number] for number in range(20)])
+            peers[-1].leave()
+        self.assertEqual(self.added, 2)
+        self.clock.advance(0)
+        self.assertEqual([*self.destination._audiences, *self.destination._replay_groups], [])
+
+    def test_members_again_by_the_next_turn(self) -> None:
+        """It stays, also if it has become that of several."""
+        first, second, third = Peer(), Peer(), Peer()
+        self.subscribe(first, None, self.row_filter)
+        first.leave()
+        self.subscribe(second, request(NAME, "other"), self.row_filter)
+        self.subscribe(third, None, self.row_filter)
+        self.clock.advance(0)
+        self.bring(b'{"user":"u7"}')
+        self.assertEqual([len(peer.bodies) for peer in (first, second, third)], [0, 1, 1])
+        second.leave()
+        third.leave()
+        self.clock.advance(0)
+        self.assertEqual((list(self.destination._audiences), self.clock.getDelayedCalls()), ([], []))
 
 
 FIRST, SECOND = b'{"user":"me","n":1}', b'{"user":"me","n":2}'
@@ -258,7 +366,7 @@ class IndexTests(DestinationCase):
 
     def test_equal_values_of_several_filters(self) -> None:
         self.twin.prompt = Prompt(watch=True)
-        index: FilterIndex[AnyAudience] = FilterIndex()
+        index: FilterIndex[AnyAudience] = FilterIndex(self.clock)
         for number in range(3):
             row_filter = ClaimRowFilter({"user": frozenset([f"u{number}", "all"])}, {})
             self.subscribe(Peer(), request(NAME), row_filter)

@@ -38,6 +38,44 @@ class CatchUpTests(ReplayCase):
         self.assert_said("recovered", 2, 3, 4, 5, 6, "join")
         self.assertEqual(self.metrics.replayed, 3)
 
+    def test_it_is_measured(self) -> None:
+        """The time until the client has every event counts once, also for one that acknowledges."""
+        self.publish(3)
+        self.twin.cursor[NAME] = 3
+        catching_up = self.replay(0, prefetch=2)
+        self.assertTrue(catching_up.is_behind)
+        catching_up.catch_up()
+        self.answer()
+        self.subscription.now = 2.0
+        self.assertEqual(0, self.metrics.replay_time.count)
+        for number in (1, 2):
+            catching_up.settle(event_id(number), cumulative=False)
+        self.turn()
+        self.answer()
+        self.assertFalse(catching_up.is_behind)
+        self.assertEqual((1, 2.0), (self.metrics.replay_time.count, self.metrics.replay_time.sum))
+        self.feed_more(catching_up, 2)
+        self.assertTrue(catching_up.is_behind)
+
+    def feed_more(self, to: ReplayCursor, count: int) -> None:
+        """Publish and deliver this many events."""
+        self.publish(count)
+        self.feed(to, count)
+
+    def test_what_was_lost_is_not_measured(self) -> None:
+        self.publish(5)
+        self.twin.cursor[NAME] = 5
+        self.twin.evict(NAME, 3)
+        catching_up = self.replay(2, prefetch=1)
+        catching_up.catch_up()
+        self.answer()
+        catching_up.go_live(self.subscription.position)
+        self.feed_more(catching_up, 2)
+        catching_up.settle(event_id(6), cumulative=False)
+        self.turn()
+        self.answer()
+        self.assertEqual(0, self.metrics.replay_time.count)
+
     def test_the_replay_is_ahead_of_the_feed(self) -> None:
         """It joins only when the feed has delivered all replayed events, which are dropped."""
         self.publish(5)
@@ -189,6 +227,16 @@ class CatchUpTests(ReplayCase):
         self.answer()
         self.assert_said("gap", "join")
         self.assertEqual(self.metrics.replays[REPLAY_LOST], 1)
+
+    def test_history_goes_that_was_ahead_of_the_feed(self) -> None:
+        """The feed still delivers what was replayed already: that is not sent again."""
+        made = self.lose_history()
+        self.answer()
+        self.assert_said("gap")
+        self.feed(made, REPLAY_PAGE - 1)
+        self.assert_said()
+        self.feed(made, 3)
+        self.assert_said(REPLAY_PAGE + 1, REPLAY_PAGE + 2, "join")
 
     def test_history_goes_while_it_is_read_and_nobody_can_be_told(self) -> None:
         made = self.lose_history()

@@ -7,7 +7,7 @@ import gc
 from airyd import payloads
 from airyd.auth.jwt.row_claims import ClaimRowFilter
 from airyd.errors import Fault
-from airyd.events import EVENTS, Event, RowFilter
+from airyd.events import EVENTS, Event, Row, RowFilter
 from airyd.hub import row_filter as rows
 from airyd.hub.row_filter import LazyRow
 from airyd.stomp.spec import AckMode
@@ -111,6 +111,20 @@ class RowsTests(DestinationCase):
         self.peers(only("c1"), only("c1"), last=event_id(0))
         self.clock.pump([0] * 3)  # one replay per turn
         self.assertEqual(self.decoded, [body("c1")] * 2)
+
+    def test_a_filter_that_fails_for_one_event(self) -> None:
+        """Its clients get none of the events after that one: they would resume after these, and miss it."""
+
+        class Broken(Hides):
+            def matches(self, row: Row) -> bool:
+                return bool(1 / (row.event.body != self.body))
+
+        for ack in (AckMode.AUTO, AckMode.CLIENT):
+            (peer,) = self.peers(Broken(b'{"n":2}'), ack=ack)
+            self.bring(b'{"n":1}')
+            self.bring(b'{"n":2}', b'{"n":3}')
+            self.assertEqual((peer.bodies, peer.faults), ([b'{"n":1}'], [Fault.INTERNAL]))
+            self.flushLoggedErrors(ZeroDivisionError)
 
     def test_fields(self) -> None:
         """One decoding serves all fields; a field that the destination doesn't have needs none."""

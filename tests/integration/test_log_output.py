@@ -31,7 +31,7 @@ _DROPPED: Final = re.compile(rb"(\d+) log lines were dropped")
 SHORT: Final = f"import airyd.runtime.log_writer as w; w.MOST_WAITING = 4096; {TWISTD}"
 
 
-class UnreadLogTests(SynchronousTestCase):
+class UnreadLogCase(SynchronousTestCase):
     """Standard output is a pipe of one page, which the test reads or doesn't."""
 
     def start(self, *options: str) -> None:
@@ -74,12 +74,16 @@ class UnreadLogTests(SynchronousTestCase):
             self.log += data
         return match
 
-    def dropped(self) -> int:
-        """Return the metric of dropped lines."""
+    def page(self) -> str:
+        """Return the page of metrics."""
         admin = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=PATIENCE)
         self.addCleanup(admin.close)
         admin.request("GET", "/metrics")
-        text = admin.getresponse().read().decode()
+        return admin.getresponse().read().decode()
+
+    def dropped(self) -> int:
+        """Return the metric of dropped lines."""
+        text = self.page()
         found = re.search(r"^airyd_log_lines_dropped_total (\S+)$", text, re.MULTILINE)
         assert found is not None, text
         return int(float(found[1]))
@@ -92,6 +96,10 @@ class UnreadLogTests(SynchronousTestCase):
                 client = RawClient(self.port, path="/nothing")
                 client.ask()
                 client.abort()
+
+
+class UnreadLogTests(UnreadLogCase):
+    """Clients notice nothing, and the log says later what is missing."""
 
     def check(self, *options: str) -> None:
         """Check that clients notice nothing of a reader that hangs, and that the log later counts the dropped lines."""

@@ -273,6 +273,35 @@ class PlaceTests(SynchronousTestCase):
         self.flushWarnings()  # Twisted's own
         self.assertEqual((place.scheme("ws"), place.text.port), ("wss", 80))
 
+    def test_certificates_of_each_kind(self) -> None:
+        """Each endpoint with TLS knows when its certificates end, and has a short name for the metrics."""
+        directory = Path(self.mktemp())
+        (directory / "all").mkdir(parents=True)
+        files = Certificates(directory)
+        both = Path(files.server).read_text() + Path(files.server_key).read_text()
+        (directory / "all" / "localhost.pem").write_text(both)
+        chain, _ = files.issue("soon", "localhost", days=(-1, 0))
+        keys = f"privateKey={files.server_key}:certKey={files.server}"
+        ends = {}
+        for description, name in (
+            (f"ssl:80:{keys}", "ssl:80"),
+            (f"haproxy:ssl:81:{keys}", "ssl:81"),
+            (f"ssl:82:privateKey={directory}/all/localhost.pem", "ssl:82"),
+            (f"tls:{directory}/all:83", "tls:83"),
+            (f"ssl:84:{keys}:extraCertChain={chain}", "ssl:84"),
+            ("tcp:85", "tcp:85"),
+            ("unix:/run/x", "unix"),
+        ):
+            place = ListeningEndpoint.read("--listen", description, MemoryReactor())
+            self.assertEqual(name, place.short_name)
+            ends[name] = place.certificate_end
+        self.flushWarnings()  # Twisted's own
+        self.assertEqual((None, None), (ends.pop("tcp:85"), ends.pop("unix")))
+        sooner = ends.pop("ssl:84")
+        (later,) = set(ends.values())
+        assert sooner is not None and later is not None
+        self.assertLess(abs(later - sooner - 86_400), 60)
+
     def test_distinct(self) -> None:
         def place(option: str, description: str) -> ListeningEndpoint:
             return ListeningEndpoint(option, description, read_endpoint(description), cast(Any, None))

@@ -7,10 +7,12 @@ from typing import cast
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
 
 from airyd.errors import ConfigurationError, PayloadFault, PayloadRefused, SourceUnavailable
 from airyd.events import AIRY_DESTINATIONS, CHANNEL_CONNECTED, CHANNEL_DISCONNECTED, MESSAGE, UNREAD_COUNT, Event
-from airyd.interfaces import IEventSink, IEventSource
+from airyd.interfaces import IEventSink, IEventSource, IMeasuredSource, Lag
 from airyd.sources.memory import MemorySource
 from airyd.sources.routing import Route, RoutingSource, assign_destinations, combine, extend_routes, make_routes
 from airyd.sources.sample.source import SampleSource
@@ -209,6 +211,34 @@ class SeveralTests(SynchronousTestCase):
         self.failureResultOf(self.both.watch(MESSAGE), SourceUnavailable)
         self.failureResultOf(self.both.publish(MESSAGE, body(1)), SourceUnavailable)
         self.successResultOf(self.both.watch(UNREAD_COUNT))
+
+
+@implementer(IMeasuredSource)
+class MeasuredSource(MemorySource):
+    """A memory feed that knows how late it is."""
+
+    def age(self, destination: str, event_id: str) -> float | None:
+        """See ``IMeasuredSource``."""
+        return 7.0
+
+    def lags(self) -> dict[str, Lag]:
+        """See ``IMeasuredSource``."""
+        return {"/a": Lag(3, 0.5)}
+
+
+class MeasureTests(SynchronousTestCase):
+    """Each destination is measured by its source, if that can do it."""
+
+    def test_some_can(self) -> None:
+        source = RoutingSource(
+            [
+                Route("1", ["/a"], MeasuredSource(lambda: START)),
+                Route("2", ["/b"], MemorySource(lambda: START)),
+            ]
+        )
+        verifyObject(IMeasuredSource, source)
+        self.assertEqual((7.0, None), (source.age("/a", "1-1"), source.age("/b", "1-1")))
+        self.assertEqual({"/a": Lag(3, 0.5)}, source.lags())
 
 
 class GrowthTests(SynchronousTestCase):

@@ -126,6 +126,23 @@ class UpgradeTests(WebSocketTestCase):
         self.assertEqual(self.answer(peer)[0], 101)
 
 
+class TimeTests(WebSocketTestCase):
+    """The time from the TCP connection to the accepted handshake."""
+
+    def test_accepted(self) -> None:
+        """A request that comes in pieces counts until it was answered."""
+        peer = self.reach()
+        whole = request()
+        peer.say(whole[:20])
+        self.loop.advance(0.75)
+        peer.say(whole[20:])
+        self.assertEqual((1, 0.75), (self.metrics.handshake_time.count, self.metrics.handshake_time.sum))
+
+    def test_refused(self) -> None:
+        self.ask(request(path="/nothing"))
+        self.assertEqual(0, self.metrics.handshake_time.count)
+
+
 class PathTests(WebSocketTestCase):
     """Several paths, which all serve the same."""
 

@@ -30,6 +30,28 @@ class TooManyBytesTests(WebSocketTestCase):
         self.loop.turn()
         self.assertEqual(self.metrics.buffered_clients, 0)
 
+    def test_what_waits(self) -> None:
+        """A client is slow when bytes have waited for more than a second."""
+        peers = [self.connected_peer(MESSAGE) for _ in range(3)]
+        for peer in peers[:2]:
+            peer.socket.room = 10
+        self.publish(MESSAGE)
+        waiting = [peer.transport.buffered for peer in peers]
+        self.assertEqual((sum(waiting), 0, waiting[2]), (self.factory.buffered_bytes(), self.factory.slow_clients(), 0))
+        self.assertGreater(waiting[0], 0)
+        self.loop.advance(1.5)
+        self.assertEqual(2, self.factory.slow_clients())
+        peers[0].socket.room = None
+        self.loop.turn()
+        peers[0].socket.room = 10
+        self.publish(MESSAGE)
+        self.assertEqual(1, self.factory.slow_clients())
+        self.loop.advance(1.5)
+        self.assertEqual(2, self.factory.slow_clients())
+        peers[1].lose()
+        self.assertEqual(1, self.factory.slow_clients())
+        self.assertEqual(peers[0].transport.buffered, self.factory.buffered_bytes())
+
     def test_slow_client(self) -> None:
         """Above the limit the client gets ERROR and 1013; the buffer stays bounded, and is sent in order."""
         peer = self.connected_peer(MESSAGE, UNREAD_COUNT)

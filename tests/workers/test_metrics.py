@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -72,6 +74,44 @@ class AggregatorTests(SynchronousTestCase):
         self.take("worker-2", metrics_of(0, 0, 0, up=False))
         self.assertEqual(self.value("airyd_source_up"), 0)
         self.assertEqual(self.value("airyd_login_up"), 0)
+
+    def test_durations_are_summed(self) -> None:
+        """The histograms of a worker that has ended stay in the sum, as counters do."""
+        for number in (1, 2):
+            metrics = metrics_of(0, 0, 0)
+            metrics.fanout.observe(number)
+            self.take(f"worker-{number}", metrics)
+        for _ in range(2):
+            self.assertEqual(self.value("airyd_fanout_seconds_bucket", le="1.0"), 1)
+            self.assertEqual(self.value("airyd_fanout_seconds_bucket", le="+Inf"), 2)
+            self.assertEqual(self.value("airyd_fanout_seconds_count"), 2)
+            self.assertEqual(self.value("airyd_fanout_seconds_sum"), 3)
+            registry = CollectorRegistry()
+            registry.register(self.sums)
+            self.assertIn(
+                "airyd_fanout_seconds",
+                {each.name for each in parse_openmetrics(generate_openmetrics(registry).decode())},
+            )
+            self.sums.process_ended("worker-1")
+
+    def test_the_worst_of_all(self) -> None:
+        """Each worker reads the feed by itself, so the one that is furthest behind counts."""
+        for number in (1, 2):
+            metrics = metrics_of(0, 0, 0)
+            lags = {MESSAGE: 10 * number}
+            metrics.lag_entries = metrics.lag_seconds = metrics.last_event = metrics.limits = lambda lags=lags: lags
+            metrics.certificate_end = lambda ends=number: {"ssl:8443": 100 * ends}
+            metrics.buffered_bytes = metrics.slow_clients = metrics.catching_up_clients = lambda number=number: number
+            metrics.connections_limit = lambda: 1000
+            self.take(f"worker-{number}", metrics)
+        self.assertEqual(self.value("airyd_lag_entries", destination=MESSAGE), 20)
+        self.assertEqual(self.value("airyd_lag_seconds", destination=MESSAGE), 20)
+        self.assertEqual(self.value("airyd_last_event_seconds", destination=MESSAGE), 10)
+        self.assertEqual(self.value("airyd_tls_certificate_end_timestamp_seconds", endpoint="ssl:8443"), 100)
+        self.assertEqual(self.value("airyd_limit", option=MESSAGE), 20)
+        for name in ("airyd_buffered_bytes", "airyd_slow_clients", "airyd_catching_up_clients"):
+            self.assertEqual(self.value(name), 3)
+        self.assertEqual(self.value("airyd_connections_limit"), 2000)
 
     def test_one_build(self) -> None:
         for process in ("worker-1", "worker-2"):

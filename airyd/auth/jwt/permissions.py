@@ -18,7 +18,7 @@ from airyd.errors import LoginFault, LoginRefused
 from airyd.events import RESERVED_PREFIX, USER_PREFIX, RowFilter, plain_destination
 from airyd.interfaces import IRevocable
 from airyd.limits import LONGEST_PATTERN
-from airyd.patterns import Pattern
+from airyd.patterns import ANY_SEGMENT, Pattern
 
 _ALLOW: Final = "allow"
 #: How many row filters are remembered to be shared.
@@ -43,6 +43,22 @@ class PermissionClaims:
     missing: str = "missing"
 
 
+class _Patterns:
+    """A list of patterns, of which a token may have thousands; those without an asterisk are looked up."""
+
+    __slots__ = ("_names", "_wild")
+
+    def __init__(self, patterns: Sequence[Pattern]) -> None:
+        self._names = frozenset(pattern.text for pattern in patterns if ANY_SEGMENT not in pattern.text)
+        self._wild = tuple(pattern for pattern in patterns if ANY_SEGMENT in pattern.text)
+
+    def match(self, destination: str, prefix: str = "") -> bool:
+        """Return whether a pattern that begins with the prefix matches a destination that begins with it."""
+        return destination in self._names or any(
+            pattern.matches(destination) for pattern in self._wild if pattern.text.startswith(prefix)
+        )
+
+
 class Permissions:
     """The destinations that principals may subscribe and send to; made and shared by :class:`PermissionCache`.
 
@@ -57,26 +73,20 @@ class Permissions:
         self, authority: PermissionCache, subscribe: Sequence[Pattern] | None, send: Sequence[Pattern]
     ) -> None:
         self.authority = authority
-        self._subscribe = subscribe
-        self._send = send
+        self._subscribe = None if subscribe is None else _Patterns(subscribe)
+        self._send = _Patterns(send)
 
     def may_subscribe(self, destination: str) -> bool:
         """Return whether the claims allow a destination.
 
         Only patterns that begin with ``/user/`` allow user destinations.
         """
-        patterns = self._subscribe
-        if patterns is None:
-            return True
-        if self.authority.is_user_destination(destination):
-            patterns = [pattern for pattern in patterns if pattern.text.startswith(USER_PREFIX)]
-        return any(pattern.matches(destination) for pattern in patterns)
+        prefix = USER_PREFIX if self.authority.is_user_destination(destination) else ""
+        return self._subscribe is None or self._subscribe.match(destination, prefix)
 
     def may_send(self, destination: str) -> bool:
         """See ``IPrincipal``."""
-        return not destination.startswith(RESERVED_PREFIX) and any(
-            pattern.matches(destination) for pattern in self._send
-        )
+        return not destination.startswith(RESERVED_PREFIX) and self._send.match(destination)
 
 
 @implementer(IRevocable)

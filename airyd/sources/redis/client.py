@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import cast
 
 from twisted.internet.defer import Deferred, succeed
@@ -39,14 +40,22 @@ class ReplaceableEndpoint:
 class RedisClient:
     """Makes connections to one Redis at a known address.
 
+    :param round_trip: see ``RedisConnection``
     :cvar must_be_master: whether connections accept only a master, and read its ``replication_id``
     :ivar name: the address for logs and errors, without user and password
     """
 
     must_be_master = False
 
-    def __init__(self, address: Address, reactor: IReactorCore, endpoint: IStreamClientEndpoint | None = None) -> None:
+    def __init__(
+        self,
+        address: Address,
+        reactor: IReactorCore,
+        endpoint: IStreamClientEndpoint | None = None,
+        round_trip: Callable[[float], None] = lambda seconds: None,
+    ) -> None:
         self.name = address.name
+        self._round_trip = round_trip
         self._address = address
         self._endpoint = ReplaceableEndpoint(endpoint or address.endpoint(reactor))
         self._tls_files = address.tls_contents()
@@ -91,4 +100,5 @@ class RedisClient:
             must_be_master=self.must_be_master,
             keep_alive=keep_alive,
             subscriber=subscriber,
+            round_trip=self._round_trip,
         )

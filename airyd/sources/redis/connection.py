@@ -96,6 +96,7 @@ class RedisConnection:
     :param keep_alive: whether to send HELLO at login and every ``KEEP_ALIVE`` seconds. If the master has become a
         replica, the connection is closed: the address may lead to the new master now
     :param subscriber: subscribes to channels over the connection, which then takes no commands but PING and SUBSCRIBE
+    :param round_trip: called with the seconds of each command, except for those that may wait longer than others
 
     :ivar trouble: why there is no connection, without secrets; None while connected
     :ivar generation: the number of connections so far
@@ -117,6 +118,7 @@ class RedisConnection:
         must_be_master: bool = False,
         keep_alive: bool = False,
         subscriber: ChannelSubscriber | None = None,
+        round_trip: Callable[[float], None] = lambda seconds: None,
     ) -> None:
         self.trouble: str | None = "not connected yet"
         self.generation = 0
@@ -133,6 +135,7 @@ class RedisConnection:
         self._must_be_master = must_be_master
         self._keeps_alive = keep_alive
         self._subscriber = subscriber
+        self._round_trip = round_trip
         self._protocol: RedisProtocol | None = None
         self._waiting: list[Deferred[None]] = []
         self._keeping: Deferred[None] | None = None
@@ -247,6 +250,7 @@ class RedisConnection:
     ) -> Deferred[RedisReply]:
         sent: Deferred[RedisReply] = protocol.execute_command(*words)
         self._unanswered += 1
+        sent_at = self._clock.seconds()
         reads, silence = protocol.reads, 0.0
         overdue = self._clock.callLater(patience, lambda: wait())
 
@@ -264,6 +268,8 @@ class RedisConnection:
             self._unanswered -= 1
             if overdue.active():
                 overdue.cancel()
+            if patience == REPLY_PATIENCE and (not isinstance(result, Failure) or result.check(ResponseError)):
+                self._round_trip(self._clock.seconds() - sent_at)
             if not isinstance(result, Failure) or result.check(CancelledError):
                 return result
             if result.check(ResponseError):

@@ -19,6 +19,7 @@ from txredisapi import ResponseError
 
 from airyd.deferreds import all_of
 from airyd.errors import SourceUnavailable
+from airyd.interfaces import Lag
 from airyd.sources.redis.batch_size import BatchSize
 from airyd.sources.redis.connection import REPLY_PATIENCE, NotConnected, NotExecuted, RedisConnection
 from airyd.sources.redis.entries import Entries, read_entries
@@ -29,6 +30,7 @@ from airyd.sources.redis.stream_position import (
     Snapshot,
     Stream,
     StreamInfo,
+    added_at,
     before,
     digest,
     end_of_stream,
@@ -130,6 +132,29 @@ class Reader:
         """Return the id up to which a stream has been delivered; None if it is not being read."""
         stream = self._streams.get(key)
         return None if stream is None else stream.read
+
+    def lags(self, wall: float) -> dict[str, Lag]:
+        """Return how far each stream's reader is behind, by destination.
+
+        The entry after the position is the oldest that was not read. It was added after the entry at the position, and
+        perhaps long before a check found it, or long after the position if the stream was quiet: the smaller of both
+        bounds counts.
+
+        :param wall: the wall-clock time in seconds since 1970
+        """
+        return {stream.destination: self._lag(stream, wall) for stream in self._streams.values()}
+
+    def _lag(self, stream: Stream, wall: float) -> Lag:
+        if not stream.lag or stream.behind_since is None:
+            return Lag(0, 0.0)
+        behind = self._clock.seconds() - stream.behind_since
+        return Lag(stream.lag, max(min(behind, wall - added_at(stream.read)), 0.0))
+
+    def _note_lag(self, stream: Stream) -> None:
+        if not stream.lag:
+            stream.behind_since = None
+        elif stream.behind_since is None:
+            stream.behind_since = self._clock.seconds()
 
     def _wake(self, xread: Xread) -> None:
         """Unblock the XREAD in flight, which lacks a new stream or has an outdated position."""
@@ -254,6 +279,7 @@ class Reader:
                 stream.missing = why  # the entries are read again after the gap was reported
                 continue
             stream.remember(raw)
+            self._note_lag(stream)
             batch.append((stream, entries))
         if count:
             self._batch_size.reply_received(most=most, entries=count, size=size, streams=len(self._streams))
@@ -287,6 +313,7 @@ class Reader:
             for (stream, known), info in zip(asked, infos, strict=True):
                 if self._streams.get(stream.key) is stream and stream.missing is None:
                     stream.missing = self._compare(stream, info, known, is_certain)
+                    self._note_lag(stream)
                     if stream.missing is not None:
                         await self._resume_after_gap(stream, info, connection)
 

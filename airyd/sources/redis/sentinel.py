@@ -201,7 +201,12 @@ class SentinelClient(RedisClient):
 
     must_be_master = True
 
-    def __init__(self, address: SentinelAddress, reactor: IReactorCore) -> None:
+    def __init__(
+        self,
+        address: SentinelAddress,
+        reactor: IReactorCore,
+        round_trip: Callable[[float], None] = lambda seconds: None,
+    ) -> None:
         clock = cast(IReactorTime, reactor)
         endpoint = _MasterEndpoint(reactor, lambda: self._sentinels)
         connections = [
@@ -209,7 +214,7 @@ class SentinelClient(RedisClient):
             for each in address.sentinels
         ]
         self._sentinels = Sentinels(connections, address.service, clock, endpoint.hang_up_others)
-        super().__init__(address.master, reactor, endpoint)
+        super().__init__(address.master, reactor, endpoint, round_trip)
 
     def prepare_reload(self, fresh: RedisClient) -> Reload:
         """See ``RedisClient``; the endpoint, which asks this client's sentinels, stays."""

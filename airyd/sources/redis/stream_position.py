@@ -38,6 +38,11 @@ def order(event_id: str) -> tuple[int, int]:
     return numbers
 
 
+def added_at(event_id: str) -> float:
+    """Return when the entry of an id was added, in seconds since 1970: Redis begins an id with its clock."""
+    return order(event_id)[0] / 1000
+
+
 def before(event_id: str) -> str:
     """Return the greatest id that is smaller than ``event_id``."""
     first, second = order(event_id)
@@ -148,6 +153,8 @@ class Stream:
     :ivar newest: the fields of the entry ``read``; None if there is no entry at that position
     :ivar is_readable: False while the key is not a stream
     :ivar missing: the reason of a gap, until the point at which reading continues is known; None otherwise
+    :ivar behind_since: when the first of the checks in a row found entries that were not read yet, in seconds of the
+        reactor; None if the last check found none, or all were read since
     """
 
     __slots__ = (
@@ -160,6 +167,7 @@ class Stream:
         "_seeks",
         "_suspect",
         "_unread",
+        "behind_since",
         "destination",
         "is_readable",
         "key",
@@ -173,6 +181,7 @@ class Stream:
         self.key = key
         self.is_readable = True
         self.missing: str | None = None
+        self.behind_since: float | None = None
         self._seeks = 0
         self._ids: deque[bytes] = deque(maxlen=RECENT)
         self._digests: deque[int] = deque(maxlen=RECENT)
@@ -208,6 +217,11 @@ class Stream:
     def is_whole(self) -> bool:
         """Whether the key is a stream, without a gap that is still to be reported."""
         return self.is_readable and self.missing is None
+
+    @property
+    def lag(self) -> int:
+        """How many entries were not read yet, as of the last check; 0 in an unresolved gap."""
+        return max(self._added - self._count, 0) if self.is_whole else 0
 
     @property
     def needs_position(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple, cast
 
@@ -16,7 +16,7 @@ from zope.interface import implementer
 from airyd.deferreds import all_of
 from airyd.errors import SourceUnavailable
 from airyd.events import Event, HistoryPage
-from airyd.interfaces import IEventSink, IEventSource, IReloadable, IRevocationKeeper, Reload, SourceContext
+from airyd.interfaces import IEventSink, IMeasuredSource, IReloadable, IRevocationKeeper, Lag, Reload, SourceContext
 from airyd.sources.history import UNKNOWN
 from airyd.sources.redis.batch_size import REPLY_BYTES, BatchSize
 from airyd.sources.redis.client import RedisClient
@@ -27,7 +27,7 @@ from airyd.sources.redis.protocol import RawEntry, RedisReply
 from airyd.sources.redis.reader import Reader
 from airyd.sources.redis.requirements import Requirements
 from airyd.sources.redis.revocation_stream import RevocationStream
-from airyd.sources.redis.stream_position import Stream, StreamInfo, order, read_info
+from airyd.sources.redis.stream_position import Stream, StreamInfo, added_at, order, read_info
 
 
 class _PageRequest(NamedTuple):
@@ -42,7 +42,7 @@ class _PageRequest(NamedTuple):
     position: str | None
 
 
-@implementer(IEventSource, IRevocationKeeper, IReloadable)
+@implementer(IMeasuredSource, IRevocationKeeper, IReloadable)
 class RedisStreams:
     """Reads one stream per destination, ``<prefix><destination>``, whose entries have a field ``payload``.
 
@@ -62,6 +62,7 @@ class RedisStreams:
         self._prefix = prefix
         self._maxlen = maxlen
         self._body_limit = context.body_limit
+        self._wall = context.wall
         self._commands = redis.connection("commands", keep_alive=True)
         self._reading = redis.connection("reader", is_numbered=True, keep_alive=True)
         self._reader = Reader(self._reading, self._commands, clock, context.body_limit, self._deliver, self._gap)
@@ -138,6 +139,14 @@ class RedisStreams:
     def order(self, destination: str, event_id: str) -> tuple[int, int]:
         """Return the two numbers of an id (``IEventSource``)."""
         return order(event_id)
+
+    def age(self, destination: str, event_id: str) -> float:
+        """Return how many seconds ago Redis gave an entry its id, by airyd's clock (``IMeasuredSource``)."""
+        return max(self._wall() - added_at(event_id), 0.0)
+
+    def lags(self) -> Mapping[str, Lag]:
+        """Return how far the reader is behind each stream (``IMeasuredSource``)."""
+        return self._reader.lags(self._wall())
 
     def publish(self, destination: str, body: bytes) -> Deferred[str]:
         """Publish an event (``IEventSource``)."""

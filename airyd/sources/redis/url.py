@@ -36,9 +36,11 @@ def parse(url: str, context: SourceContext) -> IEventSource:
     query = Query(url)
     redis: RedisClient
     if query.scheme.lower() == "redis+sentinel":
-        redis = SentinelClient(read_sentinel_address(url, query, context.environ), context.reactor)
+        sentinels = read_sentinel_address(url, query, context.environ)
+        redis = SentinelClient(sentinels, context.reactor, context.round_trip)
     else:
-        redis = RedisClient(read_address(url, query, context.environ), context.reactor)
+        address = read_address(url, query, context.environ)
+        redis = RedisClient(address, context.reactor, round_trip=context.round_trip)
     prefix = query.text("prefix")
     if prefix is None:
         prefix = DEFAULT_PREFIX

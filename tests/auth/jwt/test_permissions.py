@@ -20,6 +20,7 @@ from airyd.errors import LoginFault
 from airyd.events import CHANNEL_CONNECTED, CHANNEL_DISCONNECTED, EVENTS, MESSAGE, UNREAD_COUNT, Event
 from airyd.hub.row_filter import LazyRow
 from airyd.interfaces import AuthenticatorContext, IPrincipal
+from airyd.patterns import Pattern
 from tests.auth.case import NOW, SECRET, USER, AccessCase, bearer, claims, token
 
 
@@ -293,6 +294,24 @@ class UserDestinationTests(AccessCase):
             principal = self.bearer_of(subscribe=patterns)
             found = {name for name in (user, plain) if principal.may_subscribe(name)}
             self.assertEqual(found, allowed, patterns)
+
+    def test_thousands_of_names(self) -> None:
+        """They are looked up: a client with such a token may subscribe, and refresh the token, often."""
+        names = [f"/user/app/room-{number}" for number in range(2000)]
+        principal = self.bearer_of(subscribe=[*names, "/queue/*"], send=[name.removeprefix("/user") for name in names])
+        asked: list[str] = []
+        matches = Pattern.matches
+
+        def count(pattern: Pattern, destination: str) -> bool:
+            asked.append(pattern.text)
+            return matches(pattern, destination)
+
+        self.patch(Pattern, "matches", count)
+        for room, is_allowed in (("1999", True), ("2000", False)):
+            may = principal.may_subscribe(f"/user/app/room-{room}"), principal.may_send(f"/app/room-{room}")
+            self.assertEqual(may, (is_allowed, is_allowed))
+        self.assertTrue(principal.may_subscribe(MESSAGE))
+        self.assertEqual(asked, ["/queue/*"])
 
     def test_only_applies_too(self) -> None:
         principal = self.bearer_of(only={"channel_id": ["c1"]})

@@ -54,6 +54,37 @@ class ConnectionCase(SynchronousTestCase):
         self.assertEqual([session.is_open for session in self.endpoint.sessions if session.is_open], [])
 
 
+class RoundTripTests(ConnectionCase):
+    """The time of each command is measured."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.seconds: list[float] = []
+        self.connection = RedisConnection(
+            address(self.url), self.endpoint, self.clock, "tests", round_trip=self.seconds.append
+        )
+        self.connect()
+        del self.seconds[:]
+
+    def test_commands(self) -> None:
+        """An error of Redis is a reply, too."""
+        self.connection.command("PING").addErrback(lambda _: None)
+        self.connection.command("NONSENSE").addErrback(lambda _: None)
+        self.clock.advance(0.25)
+        self.session.answer(b"PONG", Error("ERR unknown command"))
+        self.assertEqual([0.25, 0.25], self.seconds)
+
+    def test_not_those_that_wait(self) -> None:
+        self.connection.command("XREAD", patience=2 * REPLY_PATIENCE).addErrback(lambda _: None)
+        self.session.answer(None)
+        self.assertEqual([], self.seconds)
+
+    def test_not_without_a_reply(self) -> None:
+        self.connection.command("PING").addErrback(lambda _: None)
+        self.session.lose()
+        self.assertEqual([], self.seconds)
+
+
 class LoginTests(ConnectionCase):
     """The commands of a login."""
 

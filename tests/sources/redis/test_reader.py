@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from airyd.interfaces import Lag
 from airyd.limits import MIB
+from airyd.sources.redis.reader import COUNTERS_EVERY
 from airyd.sources.redis.stream_position import Stream
 from tests.sources.redis.fakes import Answer, Error, stream_info, words
 from tests.sources.redis.reader_case import FAR, A, B, ReaderCase, entry
@@ -239,3 +241,59 @@ class CountTests(ReaderCase):
         count = int(self.first_ask[0][2])
         self.reading.answer(None)
         self.assertEqual(self.assert_reads(a="5-0"), count)
+
+
+class LagTests(ReaderCase):
+    """How far the reader is behind its streams."""
+
+    def find(self, last: str, added: int) -> None:
+        """Let the next check find a stream with this last id, and as many entries."""
+        self.commands.asked()
+        self.clock.advance(COUNTERS_EVERY)
+        self.assertEqual(self.commands.asked(), [words("XINFO", "STREAM", A)])
+        self.commands.answer(stream_info(last, added, newest=last, oldest="1-0", length=added))
+
+    def assert_lag(self, entries: int, seconds: float, wall: float = 10_000.0) -> None:
+        """Check the lag of the stream."""
+        self.assertEqual({"/a": Lag(entries, seconds)}, self.reader.lags(wall))
+
+    def test_level(self) -> None:
+        self.assertEqual({}, self.reader.lags(10_000.0))
+        self.begin(self.stream())
+        self.assert_lag(0, 0.0)
+        self.find("5-0", 5)
+        self.assert_lag(0, 0.0)
+
+    def test_behind(self) -> None:
+        """The entries count as of the last check, and the time since the first of the checks that found some."""
+        self.begin(self.stream())
+        self.find("9-0", 9)
+        self.assert_lag(4, 0.0)
+        self.find("12-0", 12)
+        self.assert_lag(7, COUNTERS_EVERY)
+        self.bring((A, [entry("6-0"), entry("7-0")]))
+        self.assert_lag(5, COUNTERS_EVERY)
+        self.bring((A, [entry(f"{number}-0") for number in range(8, 13)]))
+        self.assert_lag(0, 0.0)
+        self.clock.advance(1)
+        self.find("13-0", 13)
+        self.assert_lag(1, 0.0)
+
+    def test_a_slow_reader_that_moves(self) -> None:
+        """The time in the id of the last entry read is a bound: what was not read was added after it."""
+        self.begin(self.stream(read="1000-0"))
+        self.find("9000-0", 9)
+        self.find("9000-0", 9)
+        self.assert_lag(4, 0.5, wall=1.5)
+
+    def test_the_clock_of_redis_is_ahead(self) -> None:
+        self.begin(self.stream(read="9000-0"))
+        self.find("9001-0", 6)
+        self.find("9001-0", 6)
+        self.assert_lag(1, 0.0, wall=1.0)
+
+    def test_not_what_is_not_read(self) -> None:
+        self.begin(self.stream())
+        self.find("9-0", 9)
+        self.reader.remove(A)
+        self.assertEqual({}, self.reader.lags(10_000.0))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import cast
+
+from zope.interface.verify import verifyObject
+
 from airyd.errors import SourceUnavailable
 from airyd.events import Event, HistoryPage
+from airyd.interfaces import IMeasuredSource, Lag
 from airyd.sources.redis.streams import RedisStreams
 from tests.sources.redis.fake_case import FakeRedisCase
 from tests.sources.redis.fakes import Answer, Error, stream_info, words
-from tests.sources.support import RecordingSink
+from tests.sources.support import START, RecordingSink
 
 A = "/topic/a"
 KEY = "p:/topic/a"
@@ -288,3 +293,26 @@ class PublishTests(SourceCase):
         self.assertIn("redis://192.0.2.7:6379/0 (commands)", trouble)
         self.reading.lose()
         self.assertEqual(len(self.source.health()), 2)
+
+
+class MeasureTests(SourceCase):
+    """What the metrics ask."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.measured = cast(IMeasuredSource, self.source)
+
+    def test_interface(self) -> None:
+        verifyObject(IMeasuredSource, self.source)
+
+    def test_age(self) -> None:
+        """The time in the id, by this machine's clock; no event is younger than nothing."""
+        now = START * 1000
+        self.assertAlmostEqual(2.5, self.measured.age(A, f"{now - 2500:.0f}-7"), 3)
+        self.assertEqual(0.0, self.measured.age(A, f"{now + 2500:.0f}-0"))
+
+    def test_lags(self) -> None:
+        self.assertEqual({}, self.measured.lags())
+        self.source.watch(A)
+        self.commands.answer(stream_info("5-0", 5, newest="5-0"))
+        self.assertEqual({A: Lag(0, 0.0)}, self.measured.lags())

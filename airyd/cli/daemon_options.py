@@ -1,0 +1,136 @@
+"""The commands that take the daemon's options, and the one that prints completions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from airyd.cli.completion import Offer
+from airyd.cli.parser import CommandOptions, CommandParser
+from airyd.cli.urls import QUOTED
+from airyd.config.options import OPTIONS, SHOWING
+from airyd.spelling import did_you_mean
+
+SHOW = "show"
+CHECK = "check"
+SHELLS = ("bash", "zsh")
+
+
+def daemon_offers() -> list[Offer]:
+    """Return the daemon's options for completion."""
+    offers = [
+        Offer((name,), option.value, option.brief, option.choices, option.repeatable)
+        for option in OPTIONS.values()
+        for name in (f"--{option.name}", f"--no-{option.name}")[: 2 if option.is_switch else 1]
+    ]
+    return [*offers, *(Offer((f"--{name}",), "", f"show {shown}") for name, shown in SHOWING.items())]
+
+
+class ServeOptions(CommandOptions):
+    """The command line of ``airyd serve``, which the daemon's own parser reads.
+
+    :ivar words: the daemon's options
+    """
+
+    usage = ""
+    summary = "run the daemon in the foreground"
+    description = "Run the daemon in the foreground, with its log on standard output."
+    details = ""
+
+    words: Sequence[str] = ()
+
+    @classmethod
+    def offers(cls, name: str) -> Sequence[Offer]:
+        """See :class:`CommandOptions`."""
+        return daemon_offers()
+
+    @classmethod
+    def add_options(cls, parser: CommandParser) -> None:
+        """See :class:`CommandOptions`."""
+
+    def take_words(self, words: Sequence[str]) -> bool:
+        """See :class:`CommandOptions`."""
+        self.words = words
+        return True
+
+
+class ConfigOptions(CommandOptions):
+    """The command line of ``airyd config``.
+
+    :ivar file: the file to check; None for ``show``
+    :ivar words: the daemon's options, for ``show``
+    """
+
+    usage = "check FILE | show [OPTION ...]"
+    summary = "check a configuration file, or show the effective options"
+    description = """\
+check reads FILE and all files that it names (keys, passwords, certificates), as
+the start of the daemon does, but opens no port and no connection. Options in the
+environment are ignored. The exit status is 0 if the daemon can serve with FILE.
+
+show prints the value of each option, and where it comes from: the command line
+that follows, the environment, the configuration file, or the default. Secrets
+are masked. It reads the environment and the files of this moment, which a
+running daemon may not have read."""
+    details = """\
+  FILE         a configuration file in TOML
+  OPTION       an option of the daemon, such as --config FILE"""
+    first = (CHECK, SHOW)
+
+    file: str | None = None
+    words: Sequence[str] = ()
+
+    @classmethod
+    def offers(cls, name: str) -> Sequence[Offer]:
+        """See :class:`CommandOptions`."""
+        return daemon_offers()
+
+    @classmethod
+    def add_options(cls, parser: CommandParser) -> None:
+        """See :class:`CommandOptions`."""
+
+    def take_words(self, words: Sequence[str]) -> bool:
+        """See :class:`CommandOptions`."""
+        self.words = words[1:]
+        return words[:1] == [SHOW]
+
+    def check(self, arguments: Sequence[str]) -> None:
+        """See :class:`CommandOptions`."""
+        if not arguments:
+            raise ValueError(f"say what to do: {CHECK} FILE, or {SHOW}")
+        if arguments[0] not in self.first:
+            raise ValueError(
+                f"there is no {arguments[0][:QUOTED]!r}{did_you_mean(arguments[0], self.first)} Give "
+                f"{CHECK} FILE, or {SHOW}"
+            )
+        if arguments[0] == SHOW:
+            raise ValueError(f"write {SHOW} first, and the daemon's options after it")
+        if len(arguments) != 2 or not arguments[1]:
+            raise ValueError(f"{CHECK} takes one FILE")
+        self.file = arguments[1]
+
+
+class CompletionOptions(CommandOptions):
+    """The command line of ``airyd completion``.
+
+    :ivar shell: one of ``SHELLS``
+    """
+
+    usage = "bash | zsh"
+    summary = "print a script for completion in a shell"
+    description = """\
+Print a script that completes the commands and options of airyd, for bash also
+those of twistd airyd. Load it with: source <(airyd completion bash)"""
+    details = "  bash, zsh    the shell"
+    first = SHELLS
+
+    shell = ""
+
+    @classmethod
+    def add_options(cls, parser: CommandParser) -> None:
+        """See :class:`CommandOptions`."""
+
+    def check(self, arguments: Sequence[str]) -> None:
+        """See :class:`CommandOptions`."""
+        if len(arguments) != 1 or arguments[0] not in SHELLS:
+            raise ValueError(f"give {' or '.join(SHELLS)}")
+        self.shell = arguments[0]

@@ -1,0 +1,115 @@
+"""Shows the effective values of all options, each with its origin and without secrets, as a configuration file."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from airyd.config.config_file import LIMITS_TABLE
+from airyd.config.configuration import Configuration
+from airyd.config.given import Given
+from airyd.config.options import LIMIT, OPTIONS
+from airyd.spelling import closest
+
+MASK: Final = "***"
+#: The user and the password in a URL, up to the last @ that there is.
+_LOGIN: Final = re.compile(r"//([^:@/?#]*):.*@", re.DOTALL)
+#: A parameter of a URL that may be a secret; a file's name is none.
+_SECRET: Final = re.compile(r"([^?&=]*(?:passw|secret|token|key|credential)[^?&=]*)=([^&]*)", re.IGNORECASE)
+#: Parameters of authenticators that are shown. All others, also those of other packages, may be secrets.
+_SHOWN: Final = frozenset(
+    (
+        *("secret-file", "secret-env", "key-file", "jwks", "base64", "alg", "ca-file", "issuer", "audience", "leeway"),
+        *("subject-claim", "allow-eternal", "cookie", "subscribe-claim", "send-claim", "only-claim", "missing-claim"),
+        *("public", "send"),
+    )
+)
+#: Variables of airyd that are no options.
+_OTHERS: Final = frozenset(
+    ("AIRYD_OPTIONS", "AIRYD_TOKEN", "AIRYD_ADMIN_TOKEN", "AIRYD_REDIS_PASSWORD", "AIRYD_REDIS_SENTINEL_PASSWORD")
+)
+#: The ends of variables that Kubernetes sets for a service.
+_OF_KUBERNETES: Final = ("_PORT", "_SERVICE_HOST", "_TCP", "_PROTO", "_ADDR")
+_COLON: Final = re.compile(r"(?<!\\):(?![/0-9])")
+
+
+def show_effective(configuration: Configuration, environ: Mapping[str, str]) -> str:
+    """Return the text.
+
+    :param configuration: which has been read
+    """
+    return "\n".join([*_lines(configuration.values), *_misspelt(environ), ""])
+
+
+def _lines(values: Mapping[str, Sequence[Given]]) -> Iterator[str]:
+    for option in OPTIONS.values():
+        if option.subject != LIMIT:
+            yield from _assignment(option.name, values.get(option.name, ()))
+    yield ""
+    yield f"[{LIMITS_TABLE}]"
+    for option in OPTIONS.values():
+        if option.subject == LIMIT:
+            yield from _assignment(option.name, values[option.name])
+
+
+def _assignment(name: str, given: Sequence[Given]) -> Iterator[str]:
+    option = OPTIONS[name]
+    if not given:
+        without = f", which means {option.without}" if option.without else ""
+        yield f"# {name} is not given{without}"
+    elif name == "config":  # a file can't name another one
+        yield f"# {name} = {_literal(given[0])}  # {given[0].origin}"
+    elif len(given) == 1:
+        value = f"[{_literal(given[0])}]" if option.repeatable else _literal(given[0])
+        yield f"{name} = {value}  # {given[0].origin}"
+    else:
+        yield f"{name} = ["
+        for each in given:
+            yield f"    {_literal(each)},  # {each.origin}"
+        yield "]"
+
+
+def _literal(given: Given) -> str:
+    """Return the value in TOML."""
+    value = given.read()
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return str(value)
+    return json.dumps(masked(given.option.name, given.text)).replace("\x7f", "\\u007f")
+
+
+def masked(name: str, text: str) -> str:
+    """Return the value of an option without secrets."""
+    if name == "source":
+        # What stands in front of an @ may be a password, also in a URL that no source accepts.
+        text = _LOGIN.sub(rf"//\1:{MASK}@", text) if "//" in text else re.sub(".*@", f"{MASK}@", text)
+        return _SECRET.sub(_masked_parameter, text)
+    if name == "auth":
+        kind, *words = _COLON.split(text)
+        return ":".join([kind, *map(_masked_word, words)])
+    return text
+
+
+def _masked_parameter(found: re.Match[str]) -> str:
+    return found[0] if found[1].endswith("-file") else f"{found[1]}={MASK}"
+
+
+def _masked_word(word: str) -> str:
+    name, equals, value = word.partition("=")
+    if name not in _SHOWN:
+        return MASK
+    # A URL of keys may have a password or a token.
+    return f"{name}{equals}{re.sub('[?].*', f'?{MASK}', _LOGIN.sub(f'//{MASK}@', value))}"
+
+
+def _misspelt(environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield a remark for each variable that is no option's, but nearly."""
+    known = {option.variable for option in OPTIONS.values()}
+    for name in sorted(set(environ) - known - _OTHERS):
+        if name.startswith("AIRYD_") and not name.endswith(_OF_KUBERNETES):
+            meant = closest(name, known, 0.85)
+            if meant is not None:
+                yield f"# {name} is set, but is not an option; did you mean {meant}?"
