@@ -199,12 +199,12 @@ class Reload(NamedTuple):
     """A reload that was prepared and can't fail any more.
 
     :ivar changes: what it changes, one short text each, without secrets
-    :ivar apply: puts it into force
+    :ivar apply: puts it into force; returns None, or a Deferred that fires when all processes have done so
     :ivar cancel: gives it up
     """
 
     changes: Sequence[str]
-    apply: Callable[[], None]
+    apply: Callable[[], Deferred[None] | None]
     cancel: Callable[[], None] = lambda: None
 
 

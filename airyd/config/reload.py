@@ -154,7 +154,9 @@ class Reloader:
             reason = str(self._configuration.located(error))
             self._log.error("nothing was reloaded: {reason}", reason=reason)
             return
-        reload.apply()
+        applying = reload.apply()
+        if applying is not None:
+            await applying
         # Before another log level applies, which may hide the line.
         log = self._log.warn if plan.restart or plan.removed else self._log.info
         log("settings reloaded: {changes}", changes=plan.describe(reload.changes))

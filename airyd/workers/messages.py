@@ -52,8 +52,9 @@ class ReloadRequest(msgspec.Struct, tag=True, frozen=True):
 
 
 class FinishReload(msgspec.Struct, tag=True, frozen=True):
-    """Order: apply what the last :class:`ReloadRequest` prepared, or give it up."""
+    """Order: apply what the last :class:`ReloadRequest` prepared, or give it up; answer with :class:`ReloadReply`."""
 
+    request_id: int
     is_applied: bool
 
 
@@ -168,7 +169,7 @@ class RevokeReply(msgspec.Struct, tag=True, frozen=True):
 
 
 class ReloadReply(msgspec.Struct, tag=True, frozen=True):
-    """Report: the reload is prepared.
+    """Report: the reload is prepared, or finished.
 
     :ivar changes: see ``Reload``
     """

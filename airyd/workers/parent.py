@@ -139,9 +139,8 @@ class Parent(Service):
         changes = [*reload.changes, *["admin token"] * (token != self._admin_token)]
         results = await DeferredList([each.prepare_reload(settings) for each in asked], consumeErrors=True)
 
-        def finish(is_applied: bool) -> None:
-            for each in asked:
-                each.finish_reload(is_applied)
+        def finish(is_applied: bool) -> list[Deferred[None]]:
+            return [each.finish_reload(is_applied) for each in asked]
 
         for _, result in results:
             if not isinstance(result, Failure):
@@ -150,16 +149,20 @@ class Parent(Service):
                 finish(False)
                 result.raiseException()
 
-        def apply() -> None:
+        def apply() -> Deferred[None]:
             reload.apply()
             self._apply(settings, token)
-            finish(True)
+            finished = finish(True)
             for _, process in self._supervisor.processes_now():
                 if process not in asked:  # it was started meanwhile, with the former settings
                     process.prepare_reload(settings).addErrback(_log_late)
-                    process.finish_reload(True)
+                    finished.append(process.finish_reload(True))
+            return gatherResults(finished).addCallback(lambda _: None)
 
-        return Reload(list(dict.fromkeys(changes)), apply, lambda: finish(False))
+        def cancel() -> None:
+            finish(False)
+
+        return Reload(list(dict.fromkeys(changes)), apply, cancel)
 
     def _apply(self, settings: Settings, token: str | None) -> None:
         known = self._settings.destinations

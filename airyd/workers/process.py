@@ -120,9 +120,10 @@ class WorkerProcess(ProcessProtocol):
         asked = self._ask(lambda request_id: ReloadRequest(request_id, settings), RELOAD_PATIENCE)
         return asked.addCallback(_reload_changes)
 
-    def finish_reload(self, is_applied: bool) -> None:
-        """Make it apply the last reload that it prepared, or give it up; it also does so if that takes long."""
-        self._messages.send(FinishReload(is_applied))
+    def finish_reload(self, is_applied: bool) -> Deferred[None]:
+        """Make it apply the last reload that it prepared, or give it up; fires when that is done, or takes long."""
+        asked = self._ask(lambda request_id: FinishReload(request_id, is_applied), ASK_PATIENCE)
+        return asked.addCallbacks(lambda _: None, lambda failure: failure.trap(NoAnswer) and None)
 
     def leave(self) -> None:
         """Make it end like :meth:`terminate`, but without ``--drain-notice``, because others take its place."""
@@ -166,7 +167,10 @@ class WorkerProcess(ProcessProtocol):
 
     def _ask(
         self,
-        make: Callable[[int], ReadinessRequest | MetricsRequest | PublishRequest | RevokeRequest | ReloadRequest],
+        make: Callable[
+            [int],
+            ReadinessRequest | MetricsRequest | PublishRequest | RevokeRequest | ReloadRequest | FinishReload,
+        ],
         patience: float,
     ) -> Deferred[WorkerReply]:
         request_id = next(self._request_ids)

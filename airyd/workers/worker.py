@@ -169,9 +169,10 @@ class Worker:
                     lambda reload: self._reload_prepared(reload, request_id),
                     lambda failure: self._report(self._refusal(request_id, failure)),
                 )
-            case FinishReload(is_applied):
+            case FinishReload(request_id, is_applied):
                 self._reload.addCallback(self._finish_reload, is_applied)
                 self._reload.addErrback(lambda failure: self._log.failure("a reload failed", failure))
+                self._reload.addCallback(lambda _: self._report(ReloadReply(request_id, ())))
             case Leave():
                 self._airyd.leave()
                 self.leave()

@@ -107,8 +107,9 @@ class Child:
                 self.say(refusal_of(refusal, request_id) if refusal else ReloadReply(request_id, self.changes))
             case Leave():
                 self.left += 1
-            case FinishReload(is_applied):
+            case FinishReload(request_id, is_applied):
                 self.finished.append(is_applied)
+                self.say(ReloadReply(request_id, ()))
             case AliveRequest():
                 self.say(AliveReply())
             case ReadinessRequest(request_id):
