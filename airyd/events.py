@@ -96,7 +96,10 @@ class RowFilter(Protocol):
 
     @property
     def key(self) -> FilterKey | None:
-        """What an event must have to pass; None if the filter must be called for each event."""
+        """What an event must have to pass; None if the filter must be called for each event.
+
+        It must always be the same, and must not raise: subscriptions are found again by it.
+        """
         ...
 
     def matches(self, row: Row) -> bool:

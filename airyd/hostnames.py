@@ -64,7 +64,7 @@ class AnyNameEndpoint:
         try:
             return await self._attempt(self._host, factory)
         except ValueError:  # HostnameEndpoint accepts internet names only (RFC 5890)
-            addresses = await self._look_up()
+            addresses = await look_up(self._reactor, self._host, self._port)
         trouble: ConnectError | DNSLookupError = DNSLookupError()
         for address in addresses:
             try:
@@ -76,30 +76,34 @@ class AnyNameEndpoint:
     def _attempt(self, host: str, factory: IProtocolFactory) -> Deferred[IProtocol]:
         return HostnameEndpoint(self._reactor, host, self._port, self._timeout).connect(factory)
 
-    def _look_up(self) -> Deferred[list[str]]:
-        """Return a Deferred of the name's addresses, in the resolver's order."""
-        found: Deferred[list[str]] = Deferred()
-        addresses: list[str] = []
 
-        @implementer(IResolutionReceiver)
-        class Receiver:
-            def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:
-                """See ``IResolutionReceiver``."""
+def look_up(reactor: IReactorCore, host: str, port: int = 0) -> Deferred[list[str]]:
+    """Return a Deferred of a name's addresses, in the resolver's order; empty if the name can't be looked up.
 
-            def addressResolved(self, address: IAddress) -> None:
-                if isinstance(address, IPv4Address | IPv6Address):
-                    addresses.append(address.host)
+    Errors: ``DNSLookupError`` for a name that no host can have.
+    """
+    found: Deferred[list[str]] = Deferred()
+    addresses: list[str] = []
 
-            def resolutionComplete(self) -> None:
-                found.callback(addresses)
+    @implementer(IResolutionReceiver)
+    class Receiver:
+        def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:
+            """See ``IResolutionReceiver``."""
 
-        try:
-            self._host.encode("idna")  # the resolver does it in a thread and would never report an error
-        except UnicodeError:
-            raise DNSLookupError from None
-        resolver = cast(IReactorPluggableNameResolver, self._reactor).nameResolver
-        resolver.resolveHostName(Receiver(), self._host, self._port)
-        return found
+        def addressResolved(self, address: IAddress) -> None:
+            if isinstance(address, IPv4Address | IPv6Address):
+                addresses.append(address.host)
+
+        def resolutionComplete(self) -> None:
+            found.callback(addresses)
+
+    try:
+        host.encode("idna")  # the resolver does it in a thread and would never report an error
+    except UnicodeError:
+        raise DNSLookupError from None
+    resolver = cast(IReactorPluggableNameResolver, reactor).nameResolver
+    resolver.resolveHostName(Receiver(), host, port)
+    return found
 
 
 @implementer(IAgentEndpointFactory)

@@ -23,6 +23,7 @@ from airyd.admin.server import AdminSite, admin_site
 from airyd.auth import make_authenticator
 from airyd.auth.chain import AuthenticatorChain
 from airyd.auth.revocation_registry import RevocationRegistry
+from airyd.client.connection_log import ConnectionLog
 from airyd.client.context import ClientContext
 from airyd.client.timer_wheel import TimerWheel
 from airyd.config.settings import Settings
@@ -43,9 +44,11 @@ from airyd.interfaces import (
 from airyd.limits import CLOSE_PATIENCE, DRAINED_AT_ONCE, LIMITS
 from airyd.listening.endpoints import ListeningEndpoint, check_distinct, url_of
 from airyd.metrics import ORIGIN_ADMIN, Metrics, make_registry
+from airyd.runtime.log_levels import connections_level
 from airyd.runtime.reactor_lag import ReactorLag
 from airyd.sources.routing import combine, extend_routes, make_routes
 from airyd.sources.status import SourceState, StatusSource
+from airyd.trusted_proxies import TrustedProxies
 from airyd.websocket.handshake import HandshakePolicy
 from airyd.websocket.origin import ANYBODYS, OriginPolicy
 from airyd.websocket.protocol import StompWebSocketFactory
@@ -57,7 +60,7 @@ _TICKS_PER_BEAT: Final = 10
 #: Longest tick, in seconds. The wheel is late by less than two ticks, so a CONNECT times out at most a second late.
 _LONGEST_TICK: Final = 0.5
 #: Open files reserved for the admin page, the source, and connections that are refused on arrival.
-_RESERVED_FILES: Final = 100
+RESERVED_FILES: Final = 100
 #: Seconds that a reload waits for the keys of a new ``--auth``, and seconds between two looks.
 _KEYS_PATIENCE: Final = 12.0
 _LOOK_FOR_KEYS_EVERY: Final = 0.1
@@ -115,7 +118,10 @@ class Airyd(Service):
         context = AuthenticatorContext(reactor, wall, os.environ, settings.limits.token_size, user_destinations)
         self._authenticators = [make_authenticator(spec, context) for spec in settings.auth]
         self._authenticator = AuthenticatorChain(self._authenticators, self._metrics, self.revocations)
-        self._endpoints = [ListeningEndpoint.read("--listen", text, sockets or reactor) for text in settings.listen]
+        proxies = TrustedProxies(settings.trust_proxy, settings.proxy_header)
+        self._endpoints = [
+            ListeningEndpoint.read("--listen", text, sockets or reactor, proxies) for text in settings.listen
+        ]
         for endpoint in self._endpoints:
             if not (self._authenticator.public or endpoint.text.is_loopback):
                 advice = (
@@ -127,7 +133,9 @@ class Airyd(Service):
                     f"--listen {endpoint.description}: {advice} --auth anonymous:public if you want that"
                 )
         self._admin_endpoint = (
-            ListeningEndpoint.read("--admin", settings.admin, reactor) if settings.admin and not sockets else None
+            ListeningEndpoint.read("--admin", settings.admin, reactor, proxies)
+            if settings.admin and not sockets
+            else None
         )
         check_distinct(self._all_endpoints)
         self._admin_token = None if sockets else read_admin_token(settings.admin_token_file)
@@ -167,6 +175,7 @@ class Airyd(Service):
             self._metrics,
             wall,
             settings.ping_interval,
+            ConnectionLog(connections_level(settings.log_level, settings.log_connections), self._wheel.seconds),
         )
         policy = HandshakePolicy(
             settings.paths,
@@ -176,6 +185,7 @@ class Airyd(Service):
             settings.limits.headers,
             settings.limits.token_size,
             ("authorization", "cookie") if self._authenticator.cookies else ("authorization",),
+            proxies,
         )
         self._factory = StompWebSocketFactory(clients, policy, reactor)
         self._sweep = RevocationSweep(self._factory.channels, self.revocations.is_revoked, reactor)
@@ -243,7 +253,7 @@ class Airyd(Service):
         if soft != hard:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         if hard != resource.RLIM_INFINITY:
-            self._factory.max_connections = max(hard - _RESERVED_FILES, 1)
+            self._factory.max_connections = max(hard - RESERVED_FILES, 1)
         self._log.info("airyd may open {hard} files (the soft limit was {soft})", hard=hard, soft=soft)
 
     def _source_reached(self, _: None) -> None:
@@ -362,6 +372,7 @@ class Airyd(Service):
             grace=settings.grace,
             wheel=self._wheel,
             ping_interval=settings.ping_interval,
+            connection_log=fresh._factory.context.connection_log,
         )
         self._settings = settings
 

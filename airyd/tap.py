@@ -20,8 +20,9 @@ from airyd.interfaces import IServerReactor
 from airyd.listening.endpoints import check_free
 from airyd.metrics import LogMetrics
 from airyd.runtime import garbage_collection as garbage
+from airyd.runtime.log_levels import LogLevels
 from airyd.runtime.log_writer import LAST_LINES
-from airyd.runtime.logs import begin_at
+from airyd.runtime.logs import LogPolicy
 from airyd.runtime.process import on_sighup, on_sigterm, on_sigusr2, report_failed_start, set_clock, write_log_in_thread
 from airyd.service import Airyd
 from airyd.workers.parent import Parent, check_settings
@@ -41,7 +42,9 @@ def makeService(options: Options) -> IService:
     reactor = cast(IServerReactor, installed)
     set_clock(reactor)
     settings = options.settings
-    change_log_level = begin_at(settings.log_level)
+    policy = LogPolicy(settings.log_level, reactor, settings.log_format)
+    policy.begin()
+    reactor.callWhenRunning(reactor.addSystemEventTrigger, "after", "shutdown", policy.flush)
     service: Airyd | Parent
     try:
         service = make_daemon(settings, reactor)
@@ -54,7 +57,7 @@ def makeService(options: Options) -> IService:
     on_sigterm(reactor, reactor.stop, lambda: _end_at_once(reactor, service))
 
     def applied(settings: Settings) -> None:
-        change_log_level(settings.log_level)
+        policy.levels = LogLevels(settings.log_level)
         reactor.callLater(0, garbage.begin)
 
     reloader = Reloader(

@@ -53,6 +53,7 @@ class Peer:
     :ivar answers: ``(id, position, recovered)`` of each established subscription
     :ivar faults: why the connection was ended
     :ivar settled_ids: the ``message-id`` of each message that needs no further ACK
+    :ivar events: how many it was sent, by those who send, once its subscriptions have ended
     """
 
     framing: Final[Framing] = staticmethod(websocket_framing)
@@ -64,6 +65,7 @@ class Peer:
         self.answers: list[tuple[str, str, bool | None]] = []
         self.faults: list[Fault] = []
         self.settled_ids: list[str] = []
+        self.events = 0
 
     @property
     def can_be_notified(self) -> bool:
@@ -86,6 +88,10 @@ class Peer:
     def remember_settled(self, request: Subscribe, message_ids: Collection[str]) -> None:
         """Record the ids."""
         self.settled_ids += message_ids
+
+    def count_events(self, count: int) -> None:
+        """Add it to the events so far."""
+        self.events += count
 
     def fail(self, error: StompError) -> None:
         """Record the fault, and end all subscriptions."""

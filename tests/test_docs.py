@@ -70,8 +70,9 @@ TESTS = tuple(ROOT.glob("tests/**/*.py"))
 
 #: Options of other programs that the documents name.
 OTHER_OPTIONS = {
-    *("--nodaemon", "--logfile", "--pidfile", "--syslog", "--uid"),  # twistd
+    *("--nodaemon", "--logfile", "--logger", "--pidfile", "--syslog", "--uid"),  # twistd
     *("--ca-file", "--jti", "--subject", "--token-file"),  # airyd tail, publish and revoke
+    *("--json", "--write"),  # airyd doctor
     *("--native", "--quick", "--scenario"),  # py-spy and bench
 }
 

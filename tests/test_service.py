@@ -256,14 +256,14 @@ class RefusalTests(ServiceTestCase):
             r"tcp6:8080:interface=\:\:",
         ):
             for auth in ("anonymous", "anonymous:send"):
-                said = self.refusal(f"--listen={listen}", f"--auth={auth}")
+                said = self.refusal(f"--listen={listen}", f"--auth={auth}", "--trust-proxy=127.0.0.1")
                 self.assertIn(f"--listen {listen}", said)
                 self.assertIn("listen on loopback, or give --auth anonymous:public", said)
 
     def test_anonymous_behind_a_proxy(self) -> None:
         """On loopback, too, since the proxy decides who can connect: another address would not help."""
         for listen in ("haproxy:tcp:8080:interface=127.0.0.1", "haproxy:unix:/run/x", "haproxy:tcp:8080"):
-            said = self.refusal(f"--listen={listen}")
+            said = self.refusal(f"--listen={listen}", "--trust-proxy=10.0.0.0/8")
             self.assertIn(f"--listen {listen}: airyd cannot know who connects there", said)
             self.assertIn("give --auth anonymous:public", said)
             self.assertNotIn("loopback", said)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from airyd.cli.completion import Offer
 from airyd.cli.parser import CommandOptions, CommandParser
 from airyd.cli.urls import QUOTED
 from airyd.config.options import OPTIONS, SHOWING
 from airyd.spelling import did_you_mean
+
+if TYPE_CHECKING:
+    from airyd.config.configuration import Configuration
+    from airyd.config.settings import Settings
 
 SHOW = "show"
 CHECK = "check"
@@ -107,6 +112,63 @@ running daemon may not have read."""
         if len(arguments) != 2 or not arguments[1]:
             raise ValueError(f"{CHECK} takes one FILE")
         self.file = arguments[1]
+
+
+class DoctorOptions(CommandOptions):
+    """The command line of ``airyd doctor``: its own options, and those of the daemon.
+
+    :ivar configuration: the daemon's, in all ways in which it is given
+    :ivar settings: the daemon's settings
+    """
+
+    usage = "[options of the daemon]"
+    summary = "look for what is wrong with options, Redis and this machine"
+    description = """\
+Examine the daemon's options and what they name: Redis, token keys, certificates,
+files, ports. Each finding is a line with a tick, with ! (look at it), or with a
+cross (repair it), and what to do. Without --write nothing is changed. Run it as
+the user that airyd runs as."""
+    details = """\
+  All options of the daemon, such as --config FILE, --source URL or --auth SPEC.
+  Those of the environment (AIRYD_...) count, too.
+
+exit status:
+  0 if all is well, 3 if there is something to look at, 1 if there is something
+  to repair, 2 for options with which the daemon does not start"""
+
+    configuration: Configuration
+    settings: Settings
+    write: bool
+    json: bool
+
+    @classmethod
+    def offers(cls, name: str) -> Sequence[Offer]:
+        """See :class:`CommandOptions`."""
+        return [*super().offers(name), *daemon_offers()]
+
+    @classmethod
+    def add_options(cls, parser: CommandParser) -> None:
+        """See :class:`CommandOptions`."""
+        parser.option("--json", action="store_true", help="print one JSON object with all findings")
+        text = "send a test event through a stream of its own in Redis, which is deleted again"
+        parser.option("--write", action="store_true", help=text)
+
+    def take_words(self, words: Sequence[str]) -> bool:
+        """See :class:`CommandOptions`; raises ``ValueError`` for options with which the daemon does not start."""
+        if {"--help", "-h", "--version"} & set(words):
+            return False
+        self.json, self.write = "--json" in words, "--write" in words
+        from airyd.config.command_line import Options  # imports the daemon, which the other commands don't need
+
+        options = Options("airyd doctor")
+        try:
+            options.parseOptions([word for word in words if word not in ("--json", "--write")])
+        except SystemExit as error:
+            if not isinstance(error.code, str):  # --help-sources
+                raise
+            raise ValueError(error.code.removeprefix("airyd: ")) from None
+        self.configuration, self.settings = options.configuration, options.settings
+        return True
 
 
 class CompletionOptions(CommandOptions):

@@ -23,7 +23,7 @@ from twisted.python.failure import Failure
 from airyd.cli.admin_client import AdminClient
 from airyd.cli.completion import bash_script, zsh_script
 from airyd.cli.connection import CONNECT_PATIENCE
-from airyd.cli.daemon_options import CompletionOptions, ConfigOptions, ServeOptions
+from airyd.cli.daemon_options import CompletionOptions, ConfigOptions, DoctorOptions, ServeOptions
 from airyd.cli.options import (
     PublishOptions,
     RevokeOptions,
@@ -88,6 +88,8 @@ def _run(reactor: IReactorCore, options: CommandOptions, console: Console) -> De
     """Run a command that needs a reactor; fails with ``SystemExit`` unless the status is 0, as ``react`` requires."""
     if isinstance(options, TailOptions):
         work = tail(reactor, options, console)
+    elif isinstance(options, DoctorOptions):
+        work = doctor(reactor, options, console)
     else:
         assert isinstance(options, RevokeOptions)  # noqa: S101  # the other commands need no reactor
         work = revoke_stored(reactor, options, console)
@@ -216,6 +218,27 @@ async def revoke_stored(reactor: IReactorCore, options: RevokeOptions, console: 
         console.say(str(error))
         return 1
     return _tell(done, console)
+
+
+async def doctor(reactor: IReactorCore, options: DoctorOptions, console: Console) -> int:
+    """Examine the options, Redis and this machine; return the exit status."""
+    from airyd.cli.doctor import STATUSES, FindingPrinter
+    from airyd.doctor.examination import Examination  # imports the server, which the other commands don't need
+    from airyd.doctor.findings import DoctorReport
+
+    printer = FindingPrinter(console, options.json)
+    report = DoctorReport(printer.show)
+    server_reactor = cast(IServerReactor, reactor)
+    try:
+        await Examination(
+            options.configuration, options.settings, server_reactor, time.time, os.environ, report, options.write
+        ).run()
+        printer.end(report.findings, report.worst)
+    except OutputClosed as closed:
+        if closed.reason:
+            console.say(closed.reason)
+        return 1
+    return STATUSES[report.worst]
 
 
 def _tell(done: Revocation, console: Console) -> int:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from airyd.cli.completion import QUESTION, CommandOffers, describe_for_zsh
-from airyd.cli.daemon_options import CompletionOptions, ConfigOptions, ServeOptions
+from airyd.cli.daemon_options import CompletionOptions, ConfigOptions, DoctorOptions, ServeOptions
 from airyd.cli.parser import CommandOptions, CommandParser
 from airyd.cli.token import claim
 from airyd.cli.urls import ADMIN_URL, QUOTED, WEBSOCKET_PATH, WEBSOCKET_URL, admin_url, websocket_url
@@ -255,6 +255,7 @@ COMMANDS: Final[Mapping[str, type[CommandOptions]]] = {
     "serve": ServeOptions,
     "config": ConfigOptions,
     "completion": CompletionOptions,
+    "doctor": DoctorOptions,
 }
 
 
@@ -269,7 +270,8 @@ def top_parser() -> CommandParser:
     return CommandParser(
         "airyd",
         "COMMAND ...",
-        "Run airyd, watch a running one, publish to it, make or revoke tokens, and check\nits configuration.",
+        "Run airyd, watch a running one, publish to it, make or revoke tokens, check its\n"
+        "configuration, and find out what is wrong.",
         f"commands:{commands}\n\nairyd COMMAND --help shows the options of a command.",
     )
 
@@ -293,11 +295,10 @@ def parse(words: Sequence[str]) -> CommandOptions:
         meant = did_you_mean(arguments[0], COMMANDS)
         parser.error(f"there is no command {arguments[0][:QUOTED]!r}{meant} There are: {', '.join(COMMANDS)}")
     options = COMMANDS[words[0]]()
-    if options.take_words(words[1:]):
-        return options
-    arguments = parser.read(words[1:], options)
     try:
-        options.check(arguments)
+        if options.take_words(words[1:]):
+            return options
+        options.check(parser.read(words[1:], options))
     except ValueError as error:
         parser.error(str(error))
     return options

@@ -60,6 +60,14 @@ class Console:
         self.follows = err.isatty()
         self.colour = self.terminal and not environ.get("NO_COLOR") and environ.get("TERM", "dumb") != "dumb"
 
+    def can_show(self, text: str) -> bool:
+        """Return whether the encoding of standard output has these characters."""
+        try:
+            text.encode(self._encoding)
+        except UnicodeEncodeError:
+            return False
+        return True
+
     def show(self, text: str) -> None:
         """Write a line of text; the caller has made untrusted parts :func:`visible`.
 

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from airyd import notices
+from airyd.client.connection_log import ConnectionRecord
 from airyd.client.context import NEVER, ClientContext
 from airyd.client.pings import Pings
 from airyd.client.request_queue import RequestQueue
@@ -35,8 +36,8 @@ _T = TypeVar("_T")
 class Client:
     """Connects a channel (bytes out), a session (the protocol) and the hub.
 
-    The connection calls :meth:`reduce_token_room`, :meth:`heard`, :meth:`received`, :meth:`direct_changed`,
-    :meth:`drained` and :meth:`ended`.
+    The connection calls :meth:`opened`, :meth:`reduce_token_room`, :meth:`heard`, :meth:`received`,
+    :meth:`direct_changed`, :meth:`drained`, :meth:`ended`, :meth:`closing` and :meth:`closed`.
 
     :ivar channel: its connection
     :ivar framing: encodes STOMP frames for its transport
@@ -53,6 +54,7 @@ class Client:
         "_is_warned",
         "_pings",
         "_principal",
+        "_record",
         "_requests",
         "_sent_at",
         "_session",
@@ -73,6 +75,7 @@ class Client:
         self._session = Session(context.limits, context.heart_beat)
         self._requests = RequestQueue()
         self._principal: IPrincipal | None = None
+        self._record: ConnectionRecord | None = None
         self.subscribed: dict[SubscriptionKey, Subscription | Wildcard] = {}
         self._disconnect: requests.Disconnect | None = None
         self._heard_at = self._sent_at = self._established_at = context.wheel.seconds()
@@ -97,6 +100,23 @@ class Client:
         return self._principal
 
     # What the connection calls.
+
+    def opened(self) -> None:
+        """Log that the WebSocket is open; called before the first :meth:`received`."""
+        self._record = self._context.connection_log.opened(self.channel.peer)
+
+    def closing(self, count: Callable[[], tuple[int, int] | None]) -> None:
+        """Note how many bytes the client has received and sent; ``count`` returns these, if they are logged."""
+        if self._record is not None:
+            self._record.sent, self._record.received = count() or (None, None)
+
+    def closed(self, reason: str) -> None:
+        """Log that the connection has ended; :meth:`ended` was called before.
+
+        :param reason: a kind of ``Metrics.connections_closed``
+        """
+        if self._record is not None:
+            self._context.connection_log.closed(self._record, self.channel.peer, reason)
 
     def received(self, data: bytes) -> None:
         """Handle a chunk of bytes from the client, which may begin and end anywhere."""
@@ -167,6 +187,11 @@ class Client:
     def _notice_carriers(self) -> list[Subscription]:
         return [one for one in self.subscribed.values() if isinstance(one, Subscription) and one.carries_notices]
 
+    def count_events(self, count: int) -> None:
+        """See ``Subscriber``."""
+        if self._record is not None:
+            self._record.events += count
+
     def answer_subscribe(self, request: requests.Subscribe, position: str, recovered: bool | None) -> None:
         """Send the RECEIPT of a SUBSCRIBE, if the client asked for one (``Subscriber``)."""
         self._established_at = self._context.wheel.seconds()
@@ -222,6 +247,8 @@ class Client:
         context = self._context
         self._principal = principal
         context.metrics.sessions += 1
+        if self._record is not None:
+            context.connection_log.logged_in(self._record, self.channel.peer, principal)
         number, session_id = context.next_session()
         self._send_frame(self._session.accept(session_id))
         self._timer.cancel()

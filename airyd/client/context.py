@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Final
 
+from airyd.client.connection_log import ConnectionLog
 from airyd.client.timer_wheel import TimerWheel
 from airyd.hub.hub import Hub
 from airyd.interfaces import IAuthenticator, IPrincipal
@@ -18,6 +19,7 @@ from airyd.stomp.spec import HeartBeat
 
 #: Seconds until an event that never happens.
 NEVER: Final = math.inf
+NO_CONNECTION_LOG: Final = ConnectionLog(None, lambda: 0.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,6 +30,7 @@ class ClientContext:
     :ivar grace: seconds of silence within which no client is closed for a missing heart-beat
     :ivar wall: returns the wall-clock time in seconds since 1970
     :ivar ping_interval: seconds of silence after which a client without heart-beats is pinged; 0 for never
+    :ivar connection_log: logs when clients connect and disconnect
     """
 
     hub: Hub
@@ -39,6 +42,7 @@ class ClientContext:
     metrics: Metrics
     wall: Callable[[], float]
     ping_interval: float = PING_INTERVAL
+    connection_log: ConnectionLog = NO_CONNECTION_LOG
     _run: str = field(default_factory=lambda: secrets.token_hex(4))
     _numbers: count[int] = field(default_factory=lambda: count(1))
 

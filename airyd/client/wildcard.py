@@ -294,6 +294,10 @@ class Wildcard:
         """See ``Subscriber``."""
         self._client.remember_settled(request, message_ids)
 
+    def count_events(self, count: int) -> None:
+        """See ``Subscriber``."""
+        self._client.count_events(count)
+
     def fail(self, error: StompError) -> None:
         """See ``Subscriber``."""
         self._client.fail(error)

@@ -17,6 +17,7 @@ from airyd.config.help import describe_options
 from airyd.config.options import OPTIONS, REMOVED
 from airyd.config.settings import Settings
 from airyd.errors import ConfigurationError
+from airyd.runtime.log_format import JSON
 from airyd.runtime.twistd_files import check_twistd_files
 from airyd.sources import describe_sources
 from airyd.spelling import did_you_mean
@@ -78,9 +79,17 @@ class Options(usage.Options):
             self.configuration = Configuration(self._split(arguments), os.environ)
             self.settings = self.configuration.read()
             if self.parent is not None:
+                self._check_log_format(self.parent)
                 check_twistd_files(self.parent)
         except ConfigurationError as error:
             raise SystemExit(f"airyd: {error}") from None
+
+    def _check_log_format(self, twistd: usage.Options) -> None:
+        """Raise ``ConfigurationError`` if twistd writes a log whose format airyd can't choose."""
+        for option in ("syslog", "logger"):
+            if self.settings.log_format == JSON and twistd[option]:
+                text = f"--log-format {JSON}: not with twistd's --{option}, which has its own format"
+                raise self.configuration.located(ConfigurationError(text))
 
     def _split(self, arguments: list[str]) -> list[tuple[str, str]]:
         """Return the options with their values; the first option that shows a text does that and ends the program."""
@@ -107,7 +116,8 @@ class Options(usage.Options):
     def _what_is_wrong(self, name: str) -> str:
         """Return the error for an option that getopt refused; ``name`` may be an abbreviation."""
         known = {option.rstrip("="): option.endswith("=") for option in self.longOpt}
-        meant = [name] if name in known else [option for option in known if option.startswith(name)]
+        abbreviated = [option for option in known if option.startswith(name) and len(name) > 1]
+        meant = [name] if name in known else abbreviated
         dashed = f"--{name}" if len(name) > 1 else f"-{name}"
         if name in REMOVED:
             return f"{dashed} was removed: {REMOVED[name]}"

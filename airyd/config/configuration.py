@@ -57,6 +57,11 @@ class Configuration:
         """The values of all options that were given or have a default, as :meth:`read` found them last."""
         return self._values
 
+    @property
+    def path(self) -> str | None:
+        """The absolute path of the configuration file; None if there is none."""
+        return self._where or None
+
     def located(self, error: ConfigurationError) -> ConfigurationError:
         """Return an error about an option with the place of the option's value, if that is not the command line."""
         named = _NAMED.match(str(error))
@@ -145,6 +150,10 @@ def _settings(values: Mapping[str, Sequence[Given]]) -> Settings:
         log_level=one("log-level"),
         drain_notice=one("drain-notice"),
         drain_seconds=one("drain-seconds"),
+        log_format=one("log-format"),
+        log_connections=one("log-connections"),
+        trust_proxy=tuple(many("trust-proxy")),
+        proxy_header=one("proxy-header"),
     )
 
 

@@ -15,14 +15,17 @@ from airyd.config.option_values import (
     positive,
     request_path,
     seconds,
+    switch,
     token_size,
     user_field,
     workers,
 )
 from airyd.limits import DRAIN_NOTICE, DRAIN_SECONDS, LIMITS, PING_INTERVAL
 from airyd.revocation import TOKEN_MAX_AGE
-from airyd.runtime.logs import DEFAULT_LEVEL, LEVELS
+from airyd.runtime.log_format import FORMATS, TEXT
+from airyd.runtime.log_levels import DEFAULT_LEVEL, LEVELS, log_levels
 from airyd.stomp.spec import HeartBeat
+from airyd.trusted_proxies import PROXY_HEADERS, X_FORWARDED_FOR, read_trusted
 
 ANONYMOUS: Final = "anonymous"
 DEFAULT_PATH: Final = "/ws.communication"
@@ -113,6 +116,26 @@ _TABLE: Final = (
         "Web origin whose pages may connect, such as https://example.com, https://*.example.com or *; repeatable.",
         without="the host that the client connected to",
         repeatable=True,
+    ),
+    Option(
+        "trust-proxy",
+        CLIENTS,
+        "NETWORK",
+        "proxy that passes on its clients' addresses",
+        "Network or address of a proxy that may pass on its clients' addresses, such as 10.0.0.0/8; unix means all "
+        "proxies that connect to a unix socket; repeatable.",
+        read_trusted,
+        repeatable=True,
+    ),
+    Option(
+        "proxy-header",
+        CLIENTS,
+        "HEADER",
+        "where it does: x-forwarded-for or forwarded",
+        "Header in which the proxies of --trust-proxy pass on the client's address: x-forwarded-for or forwarded.",
+        one_of(PROXY_HEADERS),
+        default=X_FORWARDED_FOR,
+        choices=tuple(PROXY_HEADERS),
     ),
     Option(
         "compression",
@@ -267,13 +290,32 @@ _TABLE: Final = (
     Option(
         "log-level",
         PROCESS,
-        "LEVEL",
-        f"{', '.join(LEVELS[:-1])} or {LEVELS[-1]}",
-        "Lowest level that is logged: debug, info, warn or error. Lines that clients can cause (a refusal, an ERROR) "
-        "are limited to one a minute of each kind, except at debug.",
-        one_of(LEVELS),
+        "LEVELS",
+        f"{', '.join(LEVELS[:-1])} or {LEVELS[-1]}; also info,airyd.sources=debug",
+        "Lowest level that is logged: debug, info, warn or error. Other levels for parts of airyd may follow, such "
+        "as info,airyd.sources=debug. Lines that clients can cause (a refusal, an ERROR) are limited to one a "
+        "minute of each kind, lines with a traceback to ten, all other lines to 1000, and so are all at debug.",
+        log_levels,
         default=DEFAULT_LEVEL,
         choices=LEVELS,
+    ),
+    Option(
+        "log-format",
+        PROCESS,
+        "FORMAT",
+        "text or json",
+        "text, or json: one JSON object a line, with time, level, event, namespace and the fields of the event.",
+        one_of(FORMATS),
+        default=TEXT,
+        choices=tuple(FORMATS),
+    ),
+    Option(
+        "log-connections",
+        PROCESS,
+        "",
+        "log each client's connect, login and disconnect",
+        "Log each client's connect, login and disconnect at the level info; without this, at debug.",
+        switch,
     ),
     *(
         Option(

@@ -17,7 +17,7 @@ from airyd.interfaces import Reload
 from airyd.limits import Limits
 
 #: The settings that only a restart can change.
-RESTART: Final = ("listen", "sources", "admin", "workers", "user_destinations")
+RESTART: Final = ("listen", "sources", "admin", "workers", "user_destinations", "trust_proxy", "log_format")
 #: The options of the settings that have other names.
 _OPTIONS: Final = {
     "listen": "listen",

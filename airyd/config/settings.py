@@ -8,6 +8,7 @@ from typing import NamedTuple
 from airyd.limits import DRAIN_NOTICE, DRAIN_SECONDS, PING_INTERVAL, Limits
 from airyd.revocation import TOKEN_MAX_AGE
 from airyd.stomp.spec import HeartBeat
+from airyd.trusted_proxies import X_FORWARDED_FOR
 
 
 class DestinationsFile(NamedTuple):
@@ -44,7 +45,11 @@ class Settings(NamedTuple):
     :ivar token_max_age: the longest lifetime of a token, in seconds; revocations are kept at least as long
     :ivar drain_notice: seconds between the start of a stop and the first close
     :ivar drain_seconds: seconds over which the closes of many clients are then spread
-    :ivar log_level: one of ``airyd.runtime.logs.LEVELS``
+    :ivar log_level: the levels of the log, for ``airyd.runtime.log_levels``
+    :ivar log_format: one of ``airyd.runtime.log_format.FORMATS``
+    :ivar log_connections: whether to log each connection at the level info
+    :ivar trust_proxy: the networks of trusted proxies, for ``airyd.trusted_proxies``
+    :ivar proxy_header: the header in which they pass on a client's address
     """
 
     listen: Sequence[str]
@@ -67,3 +72,7 @@ class Settings(NamedTuple):
     user_destinations: tuple[tuple[str, str], ...] = ()
     drain_notice: float = DRAIN_NOTICE
     drain_seconds: float = DRAIN_SECONDS
+    log_format: str = "text"
+    log_connections: bool = False
+    trust_proxy: tuple[str, ...] = ()
+    proxy_header: str = X_FORWARDED_FOR

@@ -74,6 +74,9 @@ class Member(Protocol):
     def channel(self) -> IChannel:
         """The client's connection."""
 
+    def count_events(self, count: int) -> None:
+        """Count events that it was sent; see ``airyd.hub.interfaces.Subscriber``."""
+
 
 M = TypeVar("M", bound=Member)
 
@@ -312,6 +315,7 @@ class Audience(Generic[M]):
     :ivar round: how many flushes it has started
     :ivar deliveries: MESSAGEs that were sent and are not counted in the metrics yet
     :ivar bytes_out: the bytes of these MESSAGEs
+    :ivar appended: how many events :meth:`append` has been given
     """
 
     __slots__ = (
@@ -322,6 +326,7 @@ class Audience(Generic[M]):
         "_rest",
         "_since",
         "_tails",
+        "appended",
         "bytes_out",
         "deliveries",
         "flushed_at",
@@ -333,7 +338,7 @@ class Audience(Generic[M]):
         self.row_filter = row_filter
         self.flushed_at = float("-inf")
         self.round = 0
-        self.deliveries = self.bytes_out = 0
+        self.deliveries = self.bytes_out = self.appended = 0
         self._counter = counter
         self._groups: dict[tuple[Framing, bytes], Group[M]] = {}
         self._pending: list[bytes] = []
@@ -359,6 +364,7 @@ class Audience(Generic[M]):
         if group is None:
             group = self._groups[framing, head] = Group(self, framing, head)
         group.size += 1
+        member.count_events(-self.appended)
         if self._pending or self._rest:
             member.group = group
             self._newcomers[member] = group, len(self._pending)
@@ -370,6 +376,7 @@ class Audience(Generic[M]):
         group.discard(member)
         self._newcomers.pop(member, None)
         member.group = None
+        member.count_events(self.appended)
         group.size -= 1
         if not group.size:
             del self._groups[group.framing, group.head]
@@ -377,6 +384,7 @@ class Audience(Generic[M]):
 
     def flush(self, member: M, group: Group[M], more: Sequence[bytes] = ()) -> None:
         """Send a member all that it has not been sent yet, ahead of the others; then ``more``, for it alone."""
+        member.count_events(len(more))
         if not self._pending and not self._rest:  # it has all events
             self._send_alone(member, group.write(more, 1) if more else ())
             self._count()
@@ -397,6 +405,7 @@ class Audience(Generic[M]):
         if is_first:
             self._since = now
         self._pending += tails
+        self.appended += len(tails)
         return is_first
 
     def start_batch(self) -> None:

@@ -44,5 +44,12 @@ class Subscriber(Protocol):
     def remember_settled(self, request: Subscribe, message_ids: Collection[str]) -> None:
         """Remember messages that no longer await an ACK: it has arrived, or the subscription has ended."""
 
+    def count_events(self, count: int) -> None:
+        """Count MESSAGEs that the client was sent, for the log of connections; the count may be negative.
+
+        A group counts its events once for all members: it subtracts what it has counted when a member joins, and adds
+        what it has counted when the member leaves.
+        """
+
     def fail(self, error: StompError) -> None:
         """End the client's connection with an ERROR."""

@@ -84,6 +84,7 @@ class SoloAudience(Generic[M]):
         for wire, events in write(self.framing, self.head, tails, 1):
             if self.member is None:  # it left during the previous send
                 return
+            self.member.count_events(events)
             self.member.channel.send(wire)
             self._counter.count(events, len(wire))
 

@@ -95,6 +95,10 @@ class Subscription:
         """See ``airyd.hub.fanout.Member``."""
         return self._subscriber.channel
 
+    def count_events(self, count: int) -> None:
+        """See ``airyd.hub.fanout.Member``."""
+        self._subscriber.count_events(count)
+
     @property
     def replay(self) -> ReplayCursor | None:
         """Its replay, if it has one."""
@@ -285,6 +289,7 @@ class Subscription:
         metrics = self._destination.metrics
         metrics.deliveries[self._destination.name] += len(frames)
         metrics.bytes_out += len(wire)
+        self._subscriber.count_events(len(frames))
         self.channel.send(wire)
         return events
 

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn, cast
 
 from OpenSSL.SSL import Error as TlsError
 from twisted.internet import tcp
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
-from twisted.internet.defer import maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import (
     AdoptedStreamServerEndpoint,
     SSL4ServerEndpoint,
@@ -26,14 +26,17 @@ from twisted.internet.endpoints import (
 )
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
-from twisted.protocols.haproxy import proxyEndpoint
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from airyd.errors import ConfigurationError
 from airyd.interfaces import Reload
 from airyd.listening.endpoint_strings import EndpointText, read_endpoint
+from airyd.listening.proxy_protocol import trusting_endpoint
 from airyd.openssl import openssl_reason
 from airyd.tls import ReplaceableTls, certificate_end, read_certificate_folder, server_tls
+from airyd.trusted_proxies import NO_PROXIES, TrustedProxies
 from airyd.websocket.transport import keep_alive
 
 #: The most connections that wait to be accepted; with Twisted's 50, some are lost when all clients reconnect at once.
@@ -67,16 +70,19 @@ class ListeningEndpoint(NamedTuple):
     tls: ReplaceableTls | None = None
 
     @classmethod
-    def read(cls, option: str, description: str, reactor: object) -> ListeningEndpoint:
+    def read(
+        cls, option: str, description: str, reactor: object, proxies: TrustedProxies = NO_PROXIES
+    ) -> ListeningEndpoint:
         """Make the endpoint of a string without opening anything.
 
         :param reactor: the reactor, or its stand-in, that will listen
+        :param proxies: who may connect to an endpoint of the PROXY protocol
 
         Raises ``ConfigurationError`` if the string can't be used.
         """
         text = read_text(option, description)
         try:
-            endpoint, tls = _make_endpoint(text, description, reactor)
+            endpoint, tls = _make_endpoint(text, description, reactor, proxies)
             if tls is not None:
                 tls.certificate_end = certificate_end(_certificate_files(text.wrapped or text))
         except ValueError as error:
@@ -189,15 +195,14 @@ def end_program(reason: str) -> NoReturn:
 
 
 def _make_endpoint(
-    text: EndpointText, description: str, reactor: object
+    text: EndpointText, description: str, reactor: object, proxies: TrustedProxies = NO_PROXIES
 ) -> tuple[IStreamServerEndpoint, ReplaceableTls | None]:
     """Return the endpoint of a parsed string, and its TLS; raises ``ValueError`` with one line if it can't be made."""
     get = text.parameters.get
     backlog = int(get("backlog", _BACKLOG))
     interface = get("interface", "")
     if text.wrapped is not None:
-        wrapped, tls = _make_endpoint(text.wrapped, description.partition(":")[2], reactor)
-        return proxyEndpoint(wrapped), tls
+        return _make_proxy_endpoint(text.wrapped, description.partition(":")[2], reactor, proxies)
     tls = None
     match text.kind:
         case "tcp":
@@ -205,8 +210,7 @@ def _make_endpoint(
         case "tcp6":
             return TCP6ServerEndpoint(reactor, text.port, backlog, interface or "::"), None
         case "ssl":
-            key = get("privateKey", "")
-            tls = server_tls(key, get("certKey", key), get("extraCertChain"), get("dhParameters"))
+            tls = _tls_of(text)
             return SSL4ServerEndpoint(reactor, text.port, tls, backlog, interface), tls
         case "unix":
             mode = int(get("mode", "666"), 8)
@@ -225,6 +229,49 @@ def _make_endpoint(
         endpoint.connectionCreator = tls = ReplaceableTls(endpoint.connectionCreator, certificates)
     made: IStreamServerEndpoint = endpoint
     return made, tls
+
+
+def _tls_of(text: EndpointText) -> ReplaceableTls:
+    """Return the TLS of an ``ssl:`` endpoint."""
+    get = text.parameters.get
+    key = get("privateKey", "")
+    return server_tls(key, get("certKey", key), get("extraCertChain"), get("dhParameters"))
+
+
+def _make_proxy_endpoint(
+    text: EndpointText, description: str, reactor: object, proxies: TrustedProxies
+) -> tuple[IStreamServerEndpoint, ReplaceableTls | None]:
+    """Return the endpoint behind ``haproxy:``, for trusted proxies; the header comes before TLS, as HAProxy sends it.
+
+    Raises ``ValueError`` if no proxy is trusted.
+    """
+    tls = None
+    if text.kind == "ssl":
+        tls = _tls_of(text)
+        parameters = {
+            name: value for name, value in text.parameters.items() if name in ("port", "interface", "backlog")
+        }
+        text = EndpointText("tcp", parameters)
+    wrapped, other_tls = _make_endpoint(text, description, reactor)
+    if not proxies:
+        raise ValueError("give --trust-proxy NETWORK, too: only these proxies may connect with the PROXY protocol")
+    endpoint = trusting_endpoint(wrapped, proxies)
+    if tls is None:
+        return endpoint, other_tls
+    return cast(IStreamServerEndpoint, _TlsEndpoint(endpoint, tls)), tls
+
+
+@implementer(IStreamServerEndpoint)
+class _TlsEndpoint:
+    """An endpoint whose connections speak TLS."""
+
+    def __init__(self, endpoint: IStreamServerEndpoint, tls: ReplaceableTls) -> None:
+        self._endpoint = endpoint
+        self._tls = tls
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """See ``IStreamServerEndpoint``."""
+        return self._endpoint.listen(TLSMemoryBIOFactory(self._tls, False, protocolFactory))
 
 
 def _certificate_files(text: EndpointText) -> Sequence[str]:

@@ -1,106 +1,72 @@
-"""Log filters: the level of ``--log-level``, and a rate limit on lines that clients can cause.
-
-A line that a client can cause is logged with the field ``once_a_minute``, which names its kind. One line a minute
-of each kind is written; at the level debug, all are. Clients cause all of Autobahn's lines, too. Those have no such
-field: their kind is their namespace and level.
-"""
+"""The log of a process: its levels, limits and format, in front of the observers that write it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, Final, cast
+from collections.abc import Iterable
+from typing import Any, cast
 
-from twisted.logger import (
-    FilteringLogObserver,
-    ILogObserver,
-    LogEvent,
-    LogLevel,
-    LogLevelFilterPredicate,
-    globalLogBeginner,
-)
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import ILogObserver, LogEvent, globalLogBeginner
 from zope.interface import implementer
 
-#: The levels; the first one shows all lines. Twisted logs tracebacks as critical, which each of these levels shows.
-LEVELS: Final = ("debug", "info", "warn", "error")
-DEFAULT_LEVEL: Final = "info"
-#: Twisted's loggers of the start and stop of each factory and port, which operators need not see.
-_QUIET: Final = ("log_legacy", "twisted.internet.protocol", "twisted.web")
-_AUTOBAHN: Final = "autobahn."
-#: Seconds between two lines of one kind.
-_PAUSE: Final = 60.0
-_MORE: Final = " ({more} more of these since the last one; --log-level debug shows all)"
+from airyd.runtime.log_format import TEXT, use_format
+from airyd.runtime.log_levels import LogLevels
+from airyd.runtime.log_limits import LogLimit
 
 
-def begin_at(level: str) -> Callable[[str], None]:
-    """Drop lines below this level from the log; call it before twistd begins to log.
+class LogPolicy:
+    """Which lines are written, and how.
 
-    It works for each of twistd's logs (``--logfile``, ``--syslog``, ``--logger``). Return a function that changes the
-    level.
+    :param levels: the value of ``--log-level``
+    :param clock: ends the minutes of lines that were left out; None if only further lines do
+    :param form: one of ``airyd.runtime.log_format.FORMATS``
+
+    :ivar levels: may be replaced at any time
     """
-    filters: list[LevelFilter] = []
-    beginner = cast(Any, globalLogBeginner)
-    begin = beginner.beginLoggingTo
 
-    def begin_with_less(observers: Iterable[ILogObserver], **options: Any) -> None:
-        beginner.beginLoggingTo = begin
-        filters.extend(LevelFilter(observer, level) for observer in observers)
-        begin(cast(list[ILogObserver], filters), **options)
+    def __init__(self, levels: str, clock: IReactorTime | None = None, form: str = TEXT) -> None:
+        self.levels = LogLevels(levels)
+        self._clock = clock
+        self._form = form
+        self._limits: list[LogLimit] = []
 
-    def change(level: str) -> None:
-        for each in filters:
-            each.change(level)
+    def begin(self) -> None:
+        """Apply it to the log that twistd is about to begin.
 
-    beginner.beginLoggingTo = begin_with_less
-    return change
+        It works for each of twistd's logs (``--logfile``, ``--syslog``, ``--logger``).
+        """
+        beginner = cast(Any, globalLogBeginner)
+        begin = beginner.beginLoggingTo
+
+        def begin_with_less(observers: Iterable[ILogObserver], **options: Any) -> None:
+            beginner.beginLoggingTo = begin
+            begin([self.observe(observer) for observer in observers], **options)
+
+        beginner.beginLoggingTo = begin_with_less
+
+    def observe(self, observer: ILogObserver) -> ILogObserver:
+        """Return an observer that passes on the lines that are to be written."""
+        use_format(observer, self._form)
+        limit = LogLimit(observer, lambda: self.levels, self._clock)
+        self._limits.append(limit)
+        return cast(ILogObserver, LevelFilter(cast(ILogObserver, limit), self))
+
+    def flush(self) -> None:
+        """Write the counts of lines that were left out: the process ends."""
+        for limit in self._limits:
+            limit.flush()
 
 
 @implementer(ILogObserver)
 class LevelFilter:
-    """Passes on lines of at least one level, which may change."""
+    """Passes on lines of at least the level of their namespace."""
 
-    def __init__(self, observer: ILogObserver, level: str) -> None:
-        self._all = observer
-        self._limited = cast(ILogObserver, OnceAMinute(observer))
-        self.change(level)
-
-    def change(self, level: str) -> None:
-        """Pass on lines of at least this level from now on."""
-        lowest = LogLevel.levelWithName(level)
-        predicate = LogLevelFilterPredicate(lowest)
-        observer = self._all
-        if level != LEVELS[0]:
-            observer = self._limited
-            for namespace in _QUIET:
-                predicate.setLogLevelForNamespace(namespace, max(lowest, LogLevel.warn))
-        self._observer = FilteringLogObserver(observer, [predicate])
-
-    def __call__(self, event: LogEvent) -> None:
-        """See ``ILogObserver``."""
-        self._observer(event)
-
-
-@implementer(ILogObserver)
-class OnceAMinute:
-    """Limits lines that clients can cause to one a minute of each kind; passes on all other lines."""
-
-    def __init__(self, observer: ILogObserver) -> None:
+    def __init__(self, observer: ILogObserver, policy: LogPolicy) -> None:
         self._observer = observer
-        self._last: dict[str, float] = {}
-        self._left_out: dict[str, int] = {}
+        self._policy = policy
 
     def __call__(self, event: LogEvent) -> None:
         """See ``ILogObserver``."""
-        kind = event.get("once_a_minute")
-        if kind is None and event.get("log_namespace", "").startswith(_AUTOBAHN):
-            kind = f"{event['log_namespace']} {event['log_level'].name}"
-        if kind is not None:
-            now = event["log_time"]
-            # The wall clock may have been set back.
-            if 0 <= now - self._last.get(kind, -_PAUSE) < _PAUSE:
-                self._left_out[kind] = self._left_out.get(kind, 0) + 1
-                return
-            self._last[kind] = now
-            more = self._left_out.pop(kind, 0)
-            if more:
-                event = {**event, "log_format": event["log_format"] + _MORE, "more": more}
-        self._observer(event)
+        level = event.get("log_level")
+        if level is not None and level >= self._policy.levels.level_of(event.get("log_namespace", "")):
+            self._observer(event)

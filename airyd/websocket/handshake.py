@@ -20,6 +20,7 @@ from airyd.request_head import RequestHead, RequestHeadReader, elements, is_toke
 from airyd.stomp.message import Framing
 from airyd.stomp.spec import Version
 from airyd.tls import TLS_HANDSHAKE
+from airyd.trusted_proxies import NO_PROXIES, TrustedProxies
 from airyd.websocket.deflate import agree, parse_extensions
 from airyd.websocket.origin import OriginPolicy, describe_refusal
 
@@ -44,6 +45,7 @@ class HandshakePolicy(NamedTuple):
     :ivar head_fields: the most headers in it
     :ivar token_bytes: the most bytes of a token in it
     :ivar token_fields: the names of the headers that may hold the token, in lower case
+    :ivar proxies: the proxies that may pass on a client's address
     """
 
     paths: Sequence[str]
@@ -53,6 +55,7 @@ class HandshakePolicy(NamedTuple):
     head_fields: int
     token_bytes: int = 0
     token_fields: Sequence[str] = ()
+    proxies: TrustedProxies = NO_PROXIES
 
 
 class HandshakeRequest(NamedTuple):
@@ -88,15 +91,17 @@ class OpeningHandshake:
 
     :param begun: when the connection was made, in seconds of the reactor
     :ivar opening: the request's headers that may hold credentials, if its origin may connect
+    :ivar forwarded: the header in which a proxy passes on the client's address, if any proxy is trusted
     """
 
-    __slots__ = ("_policy", "_reader", "begun", "opening")
+    __slots__ = ("_policy", "_reader", "begun", "forwarded", "opening")
 
     def __init__(self, policy: HandshakePolicy, begun: float) -> None:
         self.begun = begun
         self._policy = policy
         self._reader: RequestHeadReader | None = None
         self.opening = NO_OPENING
+        self.forwarded: str | None = None
 
     def read(self, data: bytes) -> HandshakeAccepted | None:
         """Read a piece of the request; return None while its head is incomplete.
@@ -114,6 +119,8 @@ class OpeningHandshake:
         if whole is None:
             return None
         head = parse_request_head(whole[0])
+        if policy.proxies:
+            self.forwarded = head.fields.get(policy.proxies.header)
         request = read_opening_handshake(head, policy.paths)
         origin = head.fields.get("origin")
         if origin is not None and not policy.origins.allows(origin, head.host):

@@ -71,7 +71,6 @@ class StompWebSocket(WebSocketConnection):
         # This comes first: the socket is gone, so its bound send must not be called again.
         self.direct = None
         self._client.ended()
-        self.factory.remove(self)
         if self._deadline is not None:
             self._deadline.cancel()
         self._drop_output_buffer()
@@ -80,11 +79,14 @@ class StompWebSocket(WebSocketConnection):
             below.observer = None
         metrics = self.factory.context.metrics
         metrics.connections -= 1
-        metrics.connections_closed[self._close_kind or self.how_it_closed] += 1
+        kind = self._close_kind or self.how_it_closed
+        metrics.connections_closed[kind] += 1
+        self._client.closed(kind)
         super().connectionLost(reason)
         # This breaks the reference cycle of client and channel: a cycle would never be freed
         # (airyd.runtime.garbage_collection).
         del self._client
+        self.factory.remove(self)  # with the last one, the process may end
 
     # Sending.
 
@@ -143,6 +145,10 @@ class StompWebSocket(WebSocketConnection):
         """See ``BufferObserver``."""
         if self._output_buffer is not None:
             self._output_buffer.progressed()
+
+    def closing(self, count: Callable[[], tuple[int, int] | None]) -> None:
+        """See ``BufferObserver``."""
+        self._client.closing(count)
 
     def _need_output_buffer(self) -> OutputBuffer:
         if self._output_buffer is None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import socket
+import struct
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, Protocol
 
 from twisted.internet import tcp, unix
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IListeningPort, IProtocol, IReactorFDSet
+from twisted.python.failure import Failure
 
 #: Bytes that one read takes. A turn of the reactor reads once from each client, and Twisted's 64 KiB hold 10,000
 #: WebSocket pings: one flooding client would block all others for a good part of a second. 8 KiB hold sixteen events of
@@ -19,6 +22,8 @@ READ_BYTES: Final = 8 * 1024
 _PROBE_AFTER: Final = 60
 _PROBE_EVERY: Final = 15
 _PROBES: Final = 4
+#: The first 136 bytes of Linux's ``struct tcp_info``, of which two are read.
+_TCP_INFO: Final = struct.Struct("=120xQQ")
 
 
 class BufferObserver(Protocol):
@@ -29,6 +34,12 @@ class BufferObserver(Protocol):
 
     def progressed(self) -> None:
         """A part of the queued bytes has been sent."""
+
+    def closing(self, count: Callable[[], tuple[int, int] | None]) -> None:
+        """The connection is lost, and its socket is still open.
+
+        :param count: returns how many bytes the other side has received and sent, or None if the kernel does not know
+        """
 
 
 class _Direct:
@@ -46,12 +57,19 @@ class _Direct:
     observer: BufferObserver | None
     dataBuffer: bytes
     offset: int
+    socket: socket.socket
     _tempDataLen: int
 
     @property
     def buffered(self) -> int:
         """Bytes that are queued."""
         return len(self.dataBuffer) - self.offset + self._tempDataLen
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Close the socket (``IReadDescriptor``)."""
+        if self.observer is not None:
+            self.observer.closing(partial(count_bytes, self.socket))
+        super().connectionLost(reason)  # type: ignore[misc]  # the transport defines it
 
     def doWrite(self) -> Any:
         """Send queued bytes, as many as the kernel takes (``IWriteDescriptor``)."""
@@ -161,6 +179,24 @@ def keep_alive(listening: socket.socket) -> None:
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _PROBE_AFTER)
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _PROBE_EVERY)
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _PROBES)
+
+
+def count_bytes(connected: socket.socket) -> tuple[int, int] | None:
+    """Return how many bytes the other side of a TCP connection has received and sent; None if they aren't known.
+
+    The kernel counts them, so that airyd need not: ``tcpi_bytes_acked`` and ``tcpi_bytes_received`` of Linux's
+    ``struct tcp_info``. Under TLS they are encrypted bytes.
+    """
+    if connected.family not in (socket.AF_INET, socket.AF_INET6):
+        return None
+    try:
+        info = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+    except OSError:
+        return None
+    if len(info) < _TCP_INFO.size:
+        return None
+    acked, received = _TCP_INFO.unpack(info)
+    return acked, received
 
 
 _DIRECT: Final = (DirectServer, DirectUnixServer)

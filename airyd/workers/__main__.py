@@ -32,6 +32,8 @@ def main() -> None:
     from airyd.errors import ConfigurationError
     from airyd.interfaces import IServerReactor
     from airyd.runtime import garbage_collection as garbage
+    from airyd.runtime.log_levels import LogLevels
+    from airyd.runtime.logs import LogPolicy
     from airyd.runtime.process import on_sigterm, set_clock
     from airyd.workers.worker import Worker
 
@@ -41,11 +43,17 @@ def main() -> None:
         worker = Worker(start, reactor, time.time)
     except ConfigurationError as error:
         raise SystemExit(f"airyd: {error}") from None
-    globalLogBeginner.beginLoggingTo([worker.log], redirectStandardIO=False)
+    policy = LogPolicy(start.settings.log_level, reactor)
+
+    def change_levels(levels: str) -> None:
+        policy.levels = LogLevels(levels)
+
+    worker.change_levels = change_levels
+    globalLogBeginner.beginLoggingTo([policy.observe(worker.log)], redirectStandardIO=False)
     worker.serve()
     on_sigterm(reactor, worker.leave)
     reactor.callWhenRunning(garbage.begin)
-    reactor.addSystemEventTrigger("before", "shutdown", lambda: Deferred.fromCoroutine(worker.end()))
+    reactor.addSystemEventTrigger("before", "shutdown", lambda: Deferred.fromCoroutine(worker.end(policy.flush)))
     reactor.run()
 
 

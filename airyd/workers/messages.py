@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from twisted.internet.protocol import connectionDone
@@ -109,11 +109,15 @@ class LogLine(msgspec.Struct, tag=True, frozen=True):
     """Report: one event of the worker's log.
 
     :ivar level: the name of a ``LogLevel``
+    :ivar time: when it was logged, in seconds since 1970
+    :ivar fields: with ``--log-format json`` its fields
     """
 
     level: str
     namespace: str
     text: str
+    time: float = 0.0
+    fields: dict[str, Any] | None = None
 
 
 class AliveReply(msgspec.Struct, tag=True, frozen=True):

@@ -25,6 +25,7 @@ from airyd.metrics import Metrics, WorkersMetrics, make_registry
 from airyd.revocation import Revocation, RevocationKind, RevocationTable, new_revocation
 from airyd.service import Airyd, certificate_ends
 from airyd.sources import is_shared
+from airyd.trusted_proxies import TrustedProxies
 from airyd.workers.metrics import MetricsAggregator, families_of
 from airyd.workers.process import NoAnswer, Spawner, WorkerEnded, WorkerProcess
 from airyd.workers.sockets import ListeningSockets
@@ -58,7 +59,8 @@ class Parent(Service):
         self._wall = wall
         check_settings(settings, reactor, wall)
         self._sockets = ListeningSockets(settings.workers)
-        self._endpoints = [ListeningEndpoint.read("--listen", text, self._sockets) for text in settings.listen]
+        proxies = TrustedProxies(settings.trust_proxy)
+        self._endpoints = [ListeningEndpoint.read("--listen", text, self._sockets, proxies) for text in settings.listen]
         self._admin_endpoint = _read_admin_endpoint(settings, reactor)
         self._admin_token = read_admin_token(settings.admin_token_file)
         self._admin_site: AdminSite | None = None
@@ -258,10 +260,11 @@ def check_settings(settings: Settings, reactor: IServerReactor, wall: Callable[[
     """Raise ``ConfigurationError`` for settings that can't be served, or not by as many processes."""
     if settings.workers > 1:
         for description in settings.listen:
-            if read_text("--listen", description).kind not in _KINDS:
+            text = read_text("--listen", description)
+            if (text.wrapped or text).kind not in _KINDS:
                 raise ConfigurationError(
                     f"--listen {description}: with --workers {settings.workers} airyd can listen on tcp:, tcp6: and "
-                    "ssl: only, whose connections the kernel distributes"
+                    "ssl: only, also behind haproxy:, whose connections the kernel distributes"
                 )
         for source in settings.sources:
             if not is_shared(source):
@@ -273,7 +276,9 @@ def check_settings(settings: Settings, reactor: IServerReactor, wall: Callable[[
 
 
 def _read_admin_endpoint(settings: Settings, reactor: IServerReactor) -> ListeningEndpoint | None:
-    return ListeningEndpoint.read("--admin", settings.admin, reactor) if settings.admin else None
+    if not settings.admin:
+        return None
+    return ListeningEndpoint.read("--admin", settings.admin, reactor, TrustedProxies(settings.trust_proxy))
 
 
 def _log_late(failure: Failure) -> None:

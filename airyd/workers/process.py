@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
 from twisted.internet.interfaces import IProcessTransport, IReactorTime, ITransport
 from twisted.internet.protocol import ProcessProtocol, connectionDone
-from twisted.logger import Logger, LogLevel
+from twisted.logger import LogEvent, Logger, LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
 
 from airyd.config.settings import Settings
@@ -21,6 +21,8 @@ from airyd.errors import ConfigurationError, PayloadFault, PayloadRefused, Sourc
 from airyd.interfaces import IServerReactor, Readiness
 from airyd.limits import SOURCE_PATIENCE
 from airyd.revocation import Revocation
+from airyd.runtime.log_format import WORKER_FIELDS
+from airyd.runtime.log_limits import LIMITED
 from airyd.workers.messages import (
     FIRST_SOCKET,
     ORDERS,
@@ -235,16 +237,16 @@ class WorkerProcess(ProcessProtocol):
 
     def _reported(self, data: bytes) -> None:
         number = self._start.number
-        match read_report(data):
+        report = read_report(data)
+        match report:
             case Serving():
                 self._observer.worker_serving(number)
             case Leaving():
                 self._observer.worker_leaving(number)
             case AliveReply():
                 pass  # childDataReceived() has noted it
-            case LogLine(level, namespace, text):
-                log = Logger(namespace=namespace)
-                log.emit(LogLevel.levelWithName(level), "worker {number}: {text}", number=number + 1, text=text)
+            case LogLine():
+                globalLogPublisher(_log_event(number + 1, report))
             case answer:
                 asked = self._asked.pop(answer.request_id, None)
                 if asked is not None:
@@ -263,6 +265,20 @@ class WorkerProcess(ProcessProtocol):
             return f"ended by {signal.Signals(end.signal).name}"
         last = f": {self._last_text}" if self._last_text and end.exitCode else ""
         return f"ended with status {end.exitCode or 0}{last}"
+
+
+def _log_event(number: int, line: LogLine) -> LogEvent:
+    """Return the event of the parent's log for a line of a worker, which has limited its lines already."""
+    event = {
+        "log_format": "worker {number}: {text}",
+        "log_level": LogLevel.levelWithName(line.level),
+        "log_namespace": line.namespace,
+        "log_time": line.time,
+        LIMITED: True,
+        "number": number,
+        "text": line.text,
+    }
+    return event if line.fields is None else {**event, WORKER_FIELDS: {"worker": number, **line.fields}}
 
 
 def _was_revoked(answer: WorkerReply) -> None:

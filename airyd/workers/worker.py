@@ -17,7 +17,7 @@ from airyd.interfaces import IServerReactor, Reload
 from airyd.metrics import LogMetrics
 from airyd.revocation import Revocation
 from airyd.runtime import garbage_collection as garbage
-from airyd.runtime.logs import LevelFilter
+from airyd.runtime.log_format import JSON, event_text, fields_of
 from airyd.service import Airyd
 from airyd.workers.messages import (
     FIRST_SOCKET,
@@ -60,11 +60,13 @@ class LogSender:
 
     :param report: sends a report
     :param metrics: counts the dropped lines
+    :param has_fields: whether to send the fields of lines, too
     """
 
     _log = Logger()
 
-    def __init__(self, report: Callable[[Report], None], metrics: LogMetrics) -> None:
+    def __init__(self, report: Callable[[Report], None], metrics: LogMetrics, has_fields: bool = False) -> None:
+        self._has_fields = has_fields
         self._report = report
         self._metrics = metrics
         self._is_paused = False
@@ -76,9 +78,12 @@ class LogSender:
             self._metrics.dropped += 1
             self._dropped += 1
             return
-        text = eventAsText(event, includeTimestamp=False, includeSystem=False)
-        level = cast(LogLevel, event.get("log_level", LogLevel.info))
-        self._report(LogLine(cast(Any, level).name, str(event.get("log_namespace", "-")), text))
+        level, namespace = cast(LogLevel, event.get("log_level", LogLevel.info)), str(event.get("log_namespace", "-"))
+        if self._has_fields:
+            text, fields = event_text(event), fields_of(event)
+        else:
+            text, fields = eventAsText(event, includeTimestamp=False, includeSystem=False), None
+        self._report(LogLine(cast(Any, level).name, namespace, text, event.get("log_time", 0.0), fields))
 
     def pauseProducing(self) -> None:
         """Stop sending while the pipe is full (``IPushProducer``)."""
@@ -121,14 +126,15 @@ class Worker:
         self._is_ending = False
         metrics = LogMetrics()
         self._airyd.registry.register(metrics)
-        sender = LogSender(self._report, metrics)
         #: Observes the log (``ILogObserver``).
-        self.log = LevelFilter(sender, start.settings.log_level)
+        self.log = LogSender(self._report, metrics, start.settings.log_format == JSON)
+        #: Changes the levels of the log; the program replaces it.
+        self.change_levels: Callable[[str], None] = lambda levels: None
         self._reload: Deferred[Reload | None] = succeed(None)
         self._flushed: Deferred[None] = Deferred()
         # mypy takes it for the Windows version.
         self._pipes = cast(Any, StandardIO)(self._messages, ORDERS, REPORTS, reactor)
-        self._pipes.registerProducer(sender, True)
+        self._pipes.registerProducer(self.log, True)
 
     def _parent_lost(self) -> None:
         self._is_linked = False
@@ -150,11 +156,15 @@ class Worker:
         self._airyd.startService()
         self._report(Serving())
 
-    async def end(self) -> None:
-        """Close the clients, and wait until the parent has the last reports."""
+    async def end(self, flush: Callable[[], None]) -> None:
+        """Close the clients, and wait until the parent has the last reports.
+
+        :param flush: writes the last lines of the log
+        """
         self._is_ending = True
         self._report(Leaving())
         await self._airyd.stopService()
+        flush()
         if self._is_linked:
             self._pipes.unregisterProducer()
             self._pipes.loseConnection()
@@ -206,7 +216,7 @@ class Worker:
             reload.cancel()
             return
         reload.apply()
-        self.log.change(self._airyd.settings.log_level)
+        self.change_levels(self._airyd.settings.log_level)
         self._reactor.callLater(0, garbage.begin)
 
     def _revoke(self, revocation: Revocation, is_kept: bool) -> Deferred[Revocation]:

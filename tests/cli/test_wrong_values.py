@@ -35,6 +35,7 @@ COMPLETE: Final[Mapping[str, Sequence[str]]] = {
     "publish": (MESSAGE, "{}"),
     "token": ("--secret-file=secret", "ann"),
     "revoke": ("--jti=j",),
+    "doctor": (),
     "config": (),
     "completion": ("bash",),
 }
@@ -88,6 +89,10 @@ WRONG: Final[Mapping[tuple[str, str], tuple[Sequence[str], Sequence[str]]]] = {
     ("completion", "help"): (FLAG, ()),
     ("completion", "version"): (FLAG, ()),
     ("revoke", "token-max-age"): (NUMBERS, ("--source=redis://127.0.0.1:1", *COMPLETE["revoke"])),
+    ("doctor", "help"): (FLAG, ()),
+    ("doctor", "version"): (FLAG, ()),
+    ("doctor", "json"): (FLAG, ()),
+    ("doctor", "write"): (FLAG, ()),
 }
 _URLS: Final = (
     "{}://",
@@ -146,6 +151,13 @@ ARGUMENTS: Final[Mapping[str, Sequence[Sequence[str]]]] = {
         ["check", "a", "b"],
         ["--", "show"],
         ["--no-such"],
+    ],
+    "doctor": [
+        ["redis://h"],
+        ["--soucre=redis://h"],
+        ["--json", "--listen=tcp:0", "--workers=x"],
+        ["--config=/nonexistent/file"],
+        ["--destinations-file=/nonexistent/file"],
     ],
     "completion": [[], ["fish"], ["bash", "zsh"], ["--no-such"]],
     "revoke": [

@@ -36,6 +36,8 @@ DEFAULTS = (
     ("--drain-notice", "0.0"),
     ("--drain-seconds", "3.0"),
     ("--log-level", "info"),
+    ("--log-format", "text"),
+    ("--proxy-header", "x-forwarded-for"),
     ("--connect-timeout", "10"),
     ("--request-head", "16384"),
     ("--connect-frame", "16384"),
@@ -65,6 +67,20 @@ WRONG = (
     (["--path=/a;b"], ["--path /a;b"]),
     (["--path=//a"], ["--path //a"]),
     (["--path=/a", "--path=b"], ["--path b"]),
+    (["--log-level=loud"], ["--log-level loud", "debug or info"]),
+    (["--log-level=airyd.hub=debug"], ["--log-level airyd.hub=debug", "info,airyd.hub=debug"]),
+    (["--log-level=info,airyd.hub"], ["'airyd.hub'", "airyd.hub=debug"]),
+    (["--log-level=info,airyd.hubb=debug"], ["airyd.hubb", "did you mean hub?"]),
+    (["--log-level=info,airyd.connection=debug"], ["did you mean connections?"]),
+    (["--log-level=info,airyd.hub.hob=debug"], ["airyd.hub.hob", "did you mean hub?"]),
+    (["--log-level=info,a b=debug"], ["'a b=debug'"]),
+    (["--log-level=info,twisted=debug,twisted=warn"], ["twisted is given twice"]),
+    (["--log-format=yaml"], ["--log-format yaml", "text or json"]),
+    (["--log-connections", "--log-connections"], ["--log-connections is given twice"]),
+    (["--trust-proxy=10.0.0.1/8"], ["--trust-proxy 10.0.0.1/8", "did you mean 10.0.0.0/8?"]),
+    (["--trust-proxy=proxy.example.org"], ["--trust-proxy proxy.example.org", "10.0.0.0/8"]),
+    (["--trust-proxy="], ["--trust-proxy is empty"]),
+    (["--proxy-header=X-Real-IP"], ["--proxy-header X-Real-IP", "x-forwarded-for or forwarded"]),
     (["--path=/a", "--path=/a"], ["--path /a", "already"]),
     (["--destination="], ["--destination"]),
     (["--destination=queue"], ["--destination", "queue"]),
@@ -177,6 +193,22 @@ class OptionsTests(SynchronousTestCase):
                 log_level="info",
             ),
         )
+
+    def test_log_and_proxies(self) -> None:
+        settings = self.parsed(
+            "--log-level=warn,airyd.sources.redis=debug,twisted=info",
+            "--log-format=json",
+            "--log-connections",
+            "--trust-proxy=10.0.0.0/8",
+            "--trust-proxy=unix",
+            "--proxy-header=forwarded",
+        )
+        self.assertEqual(settings.log_level, "warn,airyd.sources.redis=debug,twisted=info")
+        self.assertEqual((settings.log_format, settings.log_connections), ("json", True))
+        self.assertEqual((settings.trust_proxy, settings.proxy_header), (("10.0.0.0/8", "unix"), "forwarded"))
+        self.patch(os, "environ", {**os.environ, "AIRYD_LOG_CONNECTIONS": "true"})
+        self.assertTrue(self.parsed().log_connections)
+        self.assertFalse(self.parsed("--no-log-connections").log_connections)
 
     def test_help_shows_every_default(self) -> None:
         text = str(Options())

@@ -316,5 +316,7 @@ class ReloadTests(ServiceTestCase):
             "paths", "destinations", "auth", "admin_token_file", "origins", "heart_beat", "grace", "compression",
             "limits", "log_level", "destinations_file", "token_max_age", "ping_interval", "drain_notice",
             "drain_seconds",
+            "log_connections",
+            "proxy_header",
         }  # fmt: skip
         self.assertEqual(applied | set(RESTART), set(Settings._fields))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.errors import StompError
@@ -14,6 +16,7 @@ from airyd.websocket.frames import websocket_framing
 from tests.model.channel import Idle, MemoryChannel
 
 _HEAD = message_head(Version.V1_2, MESSAGE, "sub-0")
+_OTHER_HEAD = message_head(Version.V1_2, MESSAGE, "sub-1")
 
 
 def tail(number: int, size: int = 0) -> bytes:
@@ -34,6 +37,11 @@ class Member:
         self.group: MemberGroup | None = None
         self.recipients: Recipients[Member] | None = None
         self.index = 0
+        self.events = 0
+
+    def count_events(self, count: int) -> None:
+        """See ``airyd.hub.fanout.Member``."""
+        self.events += count
 
 
 class Leaver(Idle):
@@ -263,6 +271,32 @@ class SocketTests(FanoutCase):
         ahead(member)
         self.assertEqual(channel.bodies, [body(number, 40_000) for number in (1, 2, 3)])
         self.assertEqual((len(channel.sends), channel.stalls), (1, 1))
+
+
+class CountTests(FanoutCase):
+    """Events are counted per group, and each member knows how many it was sent."""
+
+    def test_at_random(self) -> None:
+        for seed in range(30):
+            self.setUp()
+            choice = random.Random(seed)
+            self.join()  # an audience without members does not exist
+            present: list[tuple[Member, MemoryChannel]] = []
+            for number in range(80):
+                step = choice.choice(("join", "append", "append", "flush", "ahead", "leave"))
+                if step == "join":
+                    present.append(self.join(tls=choice.random() < 0.5, head=choice.choice((_HEAD, _OTHER_HEAD))))
+                elif step == "append" and present:
+                    self.append(number)
+                elif step == "flush":
+                    self.flush()
+                elif present and step == "ahead":
+                    ahead(choice.choice(present)[0])
+                elif present and step == "leave":
+                    member, channel = present.pop(choice.randrange(len(present)))
+                    ahead(member)
+                    leave(member)
+                    self.assertEqual(member.events, len(channel.bodies), seed)
 
 
 class MembershipTests(FanoutCase):

@@ -125,6 +125,9 @@ class SharedTests(SoloCase):
         self.publish(MINE % 2, OTHER % 2)
         self.flush()
         self.assertEqual((first.bodies, second.bodies), ([MINE % 1, MINE % 2], [OTHER % 1, MINE % 2]))
+        first.leave()
+        second.leave()
+        self.assertEqual((first.events, second.events), (2, 2))
 
     def test_the_first_is_too_slow(self) -> None:
         """It is ended by what was pending when the second joined; the second gets what follows."""

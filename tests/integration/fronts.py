@@ -33,7 +33,9 @@ http {{
     uwsgi_temp_path {directory}/uwsgi;
     scgi_temp_path {directory}/scgi;
     server {{
-        listen unix:{socket};
+        listen unix:{socket}{accept};
+        set_real_ip_from unix:;
+        real_ip_header proxy_protocol;
         {large}
         {location}
     }}
@@ -47,12 +49,15 @@ defaults
     timeout client 60s
     timeout server 60s
 frontend clients
-    bind unix@{socket}
+    bind unix@{socket}{accept}
     http-request del-header Authorization
     default_backend airyd
 backend airyd
-    server airyd 127.0.0.1:{port}
+    {backend}
+    server airyd 127.0.0.1:{port} {server}
 """
+#: How the proxies accept the PROXY protocol from clients.
+_ACCEPT: Final = {"nginx": " proxy_protocol", "haproxy": " accept-proxy"}
 # What docs/security.rst says about the largest tokens.
 _LARGE: Final = {"nginx": "large_client_header_buffers 4 160k;", "haproxy": "global\n    tune.bufsize 180000"}
 
@@ -62,17 +67,39 @@ class Front:
 
     :param name: ``nginx`` or ``haproxy``
     :param is_large: whether it lets the largest tokens pass in the opening handshake
+    :param accepts_proxy: whether its clients send the PROXY protocol, and so say which address they have
+    :param more: more settings of nginx's location, or of haproxy's backend
+    :param server: more words for haproxy's server
     :ivar socket: the path of the unix socket for clients
     """
 
-    def __init__(self, name: str, port: int, is_large: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        port: int,
+        is_large: bool = False,
+        *,
+        accepts_proxy: bool = False,
+        more: str = "",
+        server: str = "",
+    ) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="airyd-test-"))
         self.socket = self._directory / "socket"
         config = self._directory / "config"
         text = {"nginx": _NGINX, "haproxy": _HAPROXY}[name]
         location = _EXAMPLE.read_text().replace("127.0.0.1:8080", f"127.0.0.1:{port}")
-        location = location.replace("}", 'proxy_set_header Authorization "";\n}')  # here, as none is inherited
-        values = {"directory": self._directory, "socket": self.socket, "port": port, "location": location}
+        location = location.replace(
+            "}", f'proxy_set_header Authorization "";\n{more}\n}}'
+        )  # here, as none is inherited
+        values = {
+            "directory": self._directory,
+            "socket": self.socket,
+            "port": port,
+            "location": location,
+            "accept": _ACCEPT[name] if accepts_proxy else "",
+            "backend": more,
+            "server": server,
+        }
         config.write_text(text.format(**values, large=_LARGE[name] if is_large else ""))
         program = shutil.which(name, path=_PLACES)
         if program is None:

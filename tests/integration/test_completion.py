@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.cli.options import COMMANDS
 from airyd.config.options import OPTIONS
-from airyd.runtime.logs import LEVELS
+from airyd.runtime.log_levels import LEVELS
 from tests.integration.daemon import environment
 from tests.patience import PATIENCE
 
@@ -68,8 +68,7 @@ class BashTests(CompletionCase):
         self.assertEqual(self.offered("airyd", "completion", "z"), ["zsh"])
 
     def test_options(self) -> None:
-        daemon = [f"--{name}" for name in OPTIONS]
-        self.assertEqual(self.offered("airyd", "serve", "--")[: len(daemon)], daemon)
+        self.assertLessEqual({f"--{name}" for name in OPTIONS}, set(self.offered("airyd", "serve", "--")))
         self.assertEqual(self.offered("twistd", "-n", "airyd", "--log-l", function="_twistd_airyd"), ["--log-level"])
         self.assertEqual(self.offered("twistd", "-", function="_twistd_airyd"), [])
         self.assertEqual(self.offered("airyd", "config", "show", "--conf"), ["--config"])

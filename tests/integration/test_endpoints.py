@@ -123,7 +123,7 @@ class ListenTests(EndpointsCase):
                     "--listen",
                     f"haproxy:tcp:{self.taken}:{LOOPBACK}",
                     os.strerror(errno.EADDRINUSE),
-                    (*admin, "--auth=anonymous:public"),
+                    (*admin, "--auth=anonymous:public", "--trust-proxy=127.0.0.1"),
                 ),
                 (
                     "--listen",

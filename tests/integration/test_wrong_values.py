@@ -130,7 +130,10 @@ OPTIONS: Final[dict[str, tuple[str, ...]]] = {
     "drain-seconds": ("", "-1", "abc", "nan", "inf", "1e99", "9" * 30, "301"),
     "workers": (*NUMBERS, "0", "65", "many"),
     "compression": ("", "1", "yes"),
-    "log-level": ("", "loud", "INFO", "critical"),
+    "log-level": ("", "loud", "INFO", "critical", "info,", "info,airyd.nothing=info", "info,a=loud", "debug,=info"),
+    "log-format": ("", "JSON", "yaml"),
+    "trust-proxy": ("", "10.0.0.1/8", "10.0.0.0/33", "proxy.example.org", "UNIX"),
+    "proxy-header": ("", "X-Forwarded-For", "x-real-ip"),
     **dict.fromkeys((name.replace("_", "-") for name, _, _ in LIMITS), (*NUMBERS, "0")),
     "token-size": (*NUMBERS, "0", "1023", "131073"),
 }

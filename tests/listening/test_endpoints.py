@@ -24,6 +24,7 @@ from airyd.errors import ConfigurationError
 from airyd.listening import endpoints as listening
 from airyd.listening.endpoint_strings import read_endpoint
 from airyd.listening.endpoints import ListeningEndpoint, check_distinct, end_program
+from airyd.trusted_proxies import TrustedProxies
 from tests.sources.redis.certificates import Certificates
 
 #: ``(endpoint string, what the line about it must name)``, for ``--listen`` and ``--admin`` alike. Where {} stands is a
@@ -128,7 +129,7 @@ class WalkTests(SynchronousTestCase):
         self.walk("--admin", WRONG, "--workers=2", "--source=redis:")
 
     def test_kinds_that_workers_can_not_share(self) -> None:
-        for description in ("unix:/run/x", "haproxy:tcp:0:interface=127.0.0.1", "systemd:domain=UNIX:index=0"):
+        for description in ("unix:/run/x", "haproxy:unix:/run/x", "systemd:domain=UNIX:index=0"):
             said = self.said(f"--listen={description}", "--admin=none", "--workers=2", "--source=redis:")
             self.assertTrue(said.startswith(f"airyd: --listen {description}: with --workers 2 "), said)
 
@@ -257,7 +258,7 @@ class PlaceTests(SynchronousTestCase):
             (f"haproxy:ssl:80:{keys}:backlog=5", "wss", 5),
         ):
             reactor = MemoryReactor()
-            place = ListeningEndpoint.read("--listen", description, reactor)
+            place = ListeningEndpoint.read("--listen", description, reactor, TrustedProxies(["127.0.0.1"]))
             self.assertTrue(IListeningPort.providedBy(place.listen(Factory())))
             self.assertEqual(place.scheme("ws"), scheme)
             (call,) = cast(Any, reactor.tcpServers or reactor.sslServers or reactor.unixServers)
@@ -292,7 +293,8 @@ class PlaceTests(SynchronousTestCase):
             ("tcp:85", "tcp:85"),
             ("unix:/run/x", "unix"),
         ):
-            place = ListeningEndpoint.read("--listen", description, MemoryReactor())
+            proxies = TrustedProxies(["127.0.0.1"])
+            place = ListeningEndpoint.read("--listen", description, MemoryReactor(), proxies)
             self.assertEqual(name, place.short_name)
             ends[name] = place.certificate_end
         self.flushWarnings()  # Twisted's own

@@ -14,6 +14,7 @@ from twisted.trial.unittest import TestCase
 
 from airyd.listening.endpoint_strings import read_endpoint
 from airyd.listening.endpoints import ListeningEndpoint
+from airyd.trusted_proxies import TrustedProxies
 from airyd.workers.sockets import ListeningSockets
 from tests.sources.redis.certificates import Certificates
 
@@ -35,7 +36,7 @@ class KeepAliveTests(TestCase):
 
     def listen(self, description: str) -> tcp.Port:
         """Listen on an endpoint, and accept nothing by the reactor."""
-        return self.listen_at(ListeningEndpoint.read("--listen", description, reactor))
+        return self.listen_at(ListeningEndpoint.read("--listen", description, reactor, TrustedProxies(["127.0.0.1"])))
 
     def listen_at(self, place: ListeningEndpoint) -> tcp.Port:
         """Listen there, and accept nothing by the reactor."""

@@ -184,6 +184,9 @@ class Client:
     def remember_settled(self, request: Subscribe, message_ids: Collection[str]) -> None:
         """Do nothing (``airyd.hub.interfaces.Subscriber``)."""
 
+    def count_events(self, count: int) -> None:
+        """Do nothing (``airyd.hub.interfaces.Subscriber``)."""
+
     def fail(self, error: StompError) -> None:
         """End the connection (``airyd.hub.interfaces.Subscriber``, ``IChannelOwner``)."""
         if self.is_over:

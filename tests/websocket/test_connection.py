@@ -67,6 +67,7 @@ class PeerTests(SynchronousTestCase):
                 self.addCleanup(client.close)
                 accepted, address = server.accept()
             protocol = WebSocketConnection()
+            cast(Any, protocol)._forwarded = None  # as no proxy has passed on another address
             loop = cast(Any, MemoryReactor())
             protocol.transport = DirectServer(accepted, cast(Any, protocol), address, cast(Any, None), 1, loop)
             self.addCleanup(accepted.close)

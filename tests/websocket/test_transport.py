@@ -46,6 +46,9 @@ class Tells:
         """See ``airyd.websocket.transport.BufferObserver``."""
         self.progress += 1
 
+    def closing(self, count: Callable[[], tuple[int, int] | None]) -> None:
+        """See ``airyd.websocket.transport.BufferObserver``."""
+
 
 class Served(Protocol):
     """The server's side of a connection.

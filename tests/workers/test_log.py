@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.interfaces import IPushProducer
 from twisted.logger import ILogObserver, LogLevel, globalLogPublisher
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -47,3 +48,22 @@ class LogSenderTests(SynchronousTestCase):
         self.sender.pauseProducing()
         self.sender.resumeProducing()
         self.assertEqual(len(self.reports), 2, "nothing was dropped this time")
+
+    def test_fields(self) -> None:
+        """With ``--log-format json`` the parent gets the fields, and a traceback apart from the text."""
+        sender = LogSender(self.reports.append, self.metrics, has_fields=True)
+        sender(
+            {
+                "log_level": LogLevel.critical,
+                "log_namespace": "airyd.x",
+                "log_format": "{what} failed",
+                "log_time": 5.0,
+                "log_failure": Failure(ValueError("a bug")),
+                "what": "it",
+            }
+        )
+        (line,) = self.reports
+        assert isinstance(line, LogLine)
+        assert line.fields is not None
+        self.assertEqual((line.text, line.time, line.fields["what"]), ("it failed", 5.0, "it"))
+        self.assertIn("a bug", line.fields["traceback"])

@@ -23,6 +23,8 @@ FETCH_EVERY: Final = 5.0
 #: Seconds until the next try: after the first failure, and at most.
 _RETRY_FIRST: Final = 1.0
 _RETRY_LAST: Final = 60.0
+#: The trouble of a set before its first fetch has ended.
+NOT_FETCHED: Final = "not fetched yet"
 
 
 class KeySource(Protocol):
@@ -139,7 +141,7 @@ class JwkSet:
         self._read = read
         self._clock = clock
         self._keys: Sequence[VerificationKey] = ()
-        self._trouble: str | None = "not fetched yet"
+        self._trouble: str | None = NOT_FETCHED
         self._logged: str | None = None  # the last trouble in the log
         self._is_stopped = False
         self._failures = 0

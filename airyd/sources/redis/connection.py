@@ -51,6 +51,10 @@ _WRONG_PASSWORD: Final = "WRONGPASS "  # noqa: S105  # an error of Redis
 _READ_ONLY: Final = "READONLY "
 
 
+#: The trouble of a connection before its first attempt has ended.
+NOT_TRIED: Final = "not connected yet"
+
+
 class NotConnected(SourceUnavailable):
     """There is no connection, or it was lost before the reply."""
 
@@ -120,7 +124,7 @@ class RedisConnection:
         subscriber: ChannelSubscriber | None = None,
         round_trip: Callable[[float], None] = lambda seconds: None,
     ) -> None:
-        self.trouble: str | None = "not connected yet"
+        self.trouble: str | None = NOT_TRIED
         self.generation = 0
         self.client_id = 0
         self.replication_id = ""

@@ -17,6 +17,7 @@ from airyd.deferreds import all_of
 from airyd.errors import SourceUnavailable
 from airyd.sources.redis.connection import RedisConnection, answer_of
 from airyd.sources.redis.protocol import RedisReply, Word
+from airyd.sources.redis.server_info import ServerInfo
 from airyd.sources.redis.stream_position import is_about_the_key, read_info
 
 #: Seconds between two checks, because rights and keys may change at any time.
@@ -29,6 +30,18 @@ _OLDEST: Final = (7,)
 _HASH_TAG: Final = re.compile(r"\{[^}]+\}")
 #: The errors with which a cluster node refuses keys.
 _CLUSTER: Final = ("MOVED ", "CROSSSLOT", "CLUSTERDOWN", "ASK ")
+
+
+def unmet(info: ServerInfo, prefix: str) -> str | None:
+    """Return what a server lacks for streams whose keys have this prefix: its version or its mode; None if nothing."""
+    if info.version is not None and info.version < _OLDEST:
+        return f"Redis 7.0 or newer is needed, but this is {'.'.join(map(str, info.version))}"
+    if info.is_cluster and _HASH_TAG.search(prefix) is None:
+        return (
+            "Redis runs in cluster mode, where no command reads several streams: use a Redis without it, or a "
+            "prefix with a hash tag, such as prefix={airyd}:"
+        )
+    return None
 
 
 class Requirements:
@@ -44,7 +57,7 @@ class Requirements:
     def __init__(self, connection: RedisConnection, clock: IReactorTime, prefix: str, keys: Sequence[bytes]) -> None:
         self._connection = connection
         self._clock = clock
-        self._has_hash_tag = _HASH_TAG.search(prefix) is not None
+        self._prefix = prefix
         self._keys = list(keys)
         self._wrong: dict[bytes, str] = {}
         self._logged: str | None = None
@@ -55,15 +68,7 @@ class Requirements:
     @property
     def trouble(self) -> str | None:
         """The requirement that Redis does not meet; None if it meets all."""
-        info = self._connection.server_info
-        if info.version is not None and info.version < _OLDEST:
-            return f"Redis 7.0 or newer is needed, but this is {'.'.join(map(str, info.version))}"
-        if info.is_cluster and not self._has_hash_tag:
-            return (
-                "Redis runs in cluster mode, where no command reads several streams: use a Redis without it, or a "
-                "prefix with a hash tag, such as prefix={airyd}:"
-            )
-        return next(iter(self._wrong.values()), None)
+        return unmet(self._connection.server_info, self._prefix) or next(iter(self._wrong.values()), None)
 
     def start(self) -> Deferred[None]:
         """Start checking; fires after the first check, whatever its result. Fails if it is stopped before that."""

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from airyd.errors import ConfigurationError
 from airyd.interfaces import IEventSource, SourceContext
 from airyd.sources.history import read_bounds
-from airyd.sources.redis.address import DEFAULT_MAXLEN, DEFAULT_PREFIX, read_address, read_sentinel_address
+from airyd.sources.redis.address import (
+    DEFAULT_MAXLEN,
+    DEFAULT_PREFIX,
+    Address,
+    SentinelAddress,
+    read_address,
+    read_sentinel_address,
+)
 from airyd.sources.redis.client import RedisClient
 from airyd.sources.redis.pubsub import RedisPubSub
 from airyd.sources.redis.sentinel import SentinelClient
@@ -29,29 +36,52 @@ _ELSEWHERE: Final = {
 }
 
 
+class RedisUrl(NamedTuple):
+    """The parts of a Redis URL.
+
+    :ivar redis: makes the connections; none is opened yet
+    :ivar mode: one of ``MODES``
+    :ivar maxlen: about how many entries a stream keeps
+    :ivar bounds: events and bytes of the history of Pub/Sub
+    """
+
+    redis: RedisClient
+    address: Address | SentinelAddress
+    prefix: str
+    mode: str
+    maxlen: int = DEFAULT_MAXLEN
+    bounds: tuple[int, int] = (0, 0)
+
+
 def parse(url: str, context: SourceContext) -> IEventSource:
     """Return the source of a URL ``redis://``, ``rediss://``, ``redis+unix://`` or ``redis+sentinel://``."""
+    given = read_url(url, context)
+    if given.mode == "pubsub":
+        return RedisPubSub(given.redis, given.prefix, context, *given.bounds)
+    return RedisStreams(given.redis, given.prefix, given.maxlen, context)
+
+
+def read_url(url: str, context: SourceContext) -> RedisUrl:
+    """Return the parts of a URL; see :func:`parse`. Raises ``ConfigurationError``."""
     if "@" in url.partition("?")[2]:  # other errors would quote the rest of a password
         raise ConfigurationError(f"{url.partition(':')[0]}: in a password write %3F for '?', and %40 for '@'")
     query = Query(url)
     redis: RedisClient
+    address: Address | SentinelAddress
     if query.scheme.lower() == "redis+sentinel":
-        sentinels = read_sentinel_address(url, query, context.environ)
-        redis = SentinelClient(sentinels, context.reactor, context.round_trip)
+        address = read_sentinel_address(url, query, context.environ)
+        redis = SentinelClient(address, context.reactor, context.round_trip)
     else:
         address = read_address(url, query, context.environ)
         redis = RedisClient(address, context.reactor, round_trip=context.round_trip)
     prefix = query.text("prefix")
     if prefix is None:
         prefix = DEFAULT_PREFIX
-    mode = query.choice("mode", MODES)
-    source: IEventSource
-    if mode == "pubsub":
-        history, history_bytes = read_bounds(query)
-        source = RedisPubSub(redis, prefix, context, history, history_bytes)
+    given = RedisUrl(redis, address, prefix, query.choice("mode", MODES))
+    if given.mode == "pubsub":
+        given = given._replace(bounds=read_bounds(query))
     else:
-        maxlen = query.integer("maxlen", DEFAULT_MAXLEN, 1, 1_000_000_000)
-        source = RedisStreams(redis, prefix, maxlen, context)
+        given = given._replace(maxlen=query.integer("maxlen", DEFAULT_MAXLEN, 1, 1_000_000_000))
     query.rest = ""
     query.finish(_ELSEWHERE)
-    return source
+    return given

@@ -39,6 +39,10 @@ class Certificates:
         """
         return self._pair(file, names[0], [x509.DNSName(name) for name in names], days)
 
+    def issue_without_names(self, file: str) -> tuple[str, str]:
+        """Return the paths of a certificate with a common name alone, and of its key."""
+        return self._pair(file, file, [])
+
     def _pair(
         self, file: str, name: str, names: list[x509.GeneralName] | None = None, days: tuple[int, int] = (-1, 1)
     ) -> tuple[str, str]:
