@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from airyd.runtime.process import REPEATED_AFTER
 from tests.integration.case import DaemonTestCase
 from tests.integration.daemon import Daemon
 from tests.integration.payloads import MESSAGE, body, number_of
@@ -28,14 +29,12 @@ LONG: Final = 250
 CLIENTS: Final = 60
 
 
-def terminate_until_it_ends(daemon: Daemon) -> None:
-    """Send SIGTERM again and again; those of the first second are ignored."""
-    deadline = time.monotonic() + PATIENCE
-    while daemon.running:
-        if time.monotonic() > deadline:
-            raise AssertionError("airyd goes on in spite of many SIGTERMs")
-        daemon.terminate()
-        time.sleep(0.1)
+def terminate_again(daemon: Daemon) -> None:
+    """Send a second SIGTERM, a second after the first one has taken effect."""
+    due = time.monotonic() + REPEATED_AFTER
+    while time.monotonic() <= due:
+        daemon.request("GET", "/healthz")
+    daemon.terminate()
 
 
 class NoticeTests(DaemonTestCase):
@@ -61,7 +60,7 @@ class NoticeTests(DaemonTestCase):
         late.subscribe(MESSAGE, "m")
         daemon.publish(MESSAGE, body(MESSAGE, 1))
         self.assertEqual(number_of(late.message("m").body), 1)
-        terminate_until_it_ends(daemon)
+        terminate_again(daemon)
         self.assertEqual(daemon.wait(), 0)
         self.assertIn(AT_ONCE, daemon.log)
         client.expect_end()
@@ -146,7 +145,7 @@ class RollingRestartTests(WorkersCase):
         for pid in pids * 3:
             os.kill(pid, signal.SIGTERM)
         client.subscribe(MESSAGE, "0")
-        terminate_until_it_ends(daemon)
+        terminate_again(daemon)
         self.assertEqual(daemon.wait(), 0)
         self.assertIn(AT_ONCE, daemon.log)
         wait_for_end(*pids)
