@@ -27,6 +27,8 @@ PUBLIC: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "IRevocable",
             "IRevocationKeeper",
             "IRevocationStore",
+            "IReloadable",
+            "Reload",
         ),
         "airyd.events": ("Event", "FilterKey", "HistoryPage", "Row", "RowFilter"),
         "airyd.payloads": ("check",),

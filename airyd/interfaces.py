@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorCore, IReactorFromThreads, IReactorProcess, IReactorSocket, IReactorTime
@@ -193,6 +193,34 @@ class SourceContext(NamedTuple):
     body_limit: int = Limits().body
     environ: Mapping[str, str] = MappingProxyType({})
     round_trip: Callable[[float], None] = lambda seconds: None
+
+
+class Reload(NamedTuple):
+    """A reload that was prepared and can't fail any more.
+
+    :ivar changes: what it changes, one short text each, without secrets
+    :ivar apply: puts it into force; returns None, or a Deferred that fires when all processes have done so
+    :ivar cancel: gives it up
+    """
+
+    changes: Sequence[str]
+    apply: Callable[[], Deferred[None] | None]
+    cancel: Callable[[], None] = lambda: None
+
+
+class IReloadable(Interface):
+    """Provided by an event source or authenticator that can change its files and limits while it runs.
+
+    Without it, a reload leaves the object as it is.
+    """
+
+    def prepare_reload(fresh: Any) -> Reload:
+        """Prepare to take over what another object of the same URL or spec has read from the files as they are now.
+
+        :param fresh: this other object; it is never started
+
+        Errors: ``ConfigurationError``; then nothing changes.
+        """
 
 
 class IEventSourceParser(Interface):

@@ -64,8 +64,14 @@ DISCONNECT_PATIENCE = 10.0
 FURTHEST_LOOK = 60.0
 #: Seconds of silence after which a client that sends no heart-beats is pinged (option --ping-interval).
 PING_INTERVAL = 30.0
-#: When many clients are closed, this many seconds per client, and at most so many in all, spread the closes, so that
-#: they don't all reconnect at once.
+#: Seconds between the start of a stop and the first close (option --drain-notice), and seconds over which the closes of
+#: ``DRAINED_AT_ONCE`` or more clients are spread (option --drain-seconds), so that they don't all reconnect at once.
+DRAIN_NOTICE = 0.0
+DRAIN_SECONDS = 3.0
+DRAINED_AT_ONCE = 1500
+#: The most seconds that both may be together: for so long, and some more, systemd and Kubernetes must wait.
+LONGEST_DRAIN = 300.0
+#: After a gap, this many seconds per client, and at most so many in all, spread the closes.
 SPREAD_PER_CLIENT = 0.002
 SPREAD_AT_MOST = 3.0
 #: Seconds that a closing connection may take to read its last frames and answer the close.

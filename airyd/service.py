@@ -7,37 +7,41 @@ import os
 import random
 import resource
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from prometheus_client import CollectorRegistry
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
 from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from airyd.admin.access import read_admin_token
-from airyd.admin.server import admin_site
+from airyd.admin.server import AdminSite, admin_site
 from airyd.auth import make_authenticator
 from airyd.auth.chain import AuthenticatorChain
 from airyd.auth.revocation_registry import RevocationRegistry
 from airyd.client.connection_log import ConnectionLog
 from airyd.client.context import ClientContext
 from airyd.client.timer_wheel import TimerWheel
-from airyd.config.catalogue import reload_catalogue
 from airyd.config.settings import Settings
 from airyd.errors import ConfigurationError, Fault, SourceUnavailable, StompError
 from airyd.events import STATUS
 from airyd.hub.hub import Hub
 from airyd.interfaces import (
     AuthenticatorContext,
+    IAuthenticator,
     IMeasuredSource,
+    IReloadable,
     IRevocationKeeper,
     IServerReactor,
     Readiness,
+    Reload,
     SourceContext,
 )
-from airyd.limits import CLOSE_PATIENCE, LIMITS, SPREAD_AT_MOST, SPREAD_PER_CLIENT
+from airyd.limits import CLOSE_PATIENCE, DRAINED_AT_ONCE, LIMITS
 from airyd.listening.endpoints import ListeningEndpoint, check_distinct, url_of
 from airyd.metrics import ORIGIN_ADMIN, Metrics, make_registry
 from airyd.runtime.log_levels import connections_level
@@ -57,6 +61,14 @@ _TICKS_PER_BEAT: Final = 10
 _LONGEST_TICK: Final = 0.5
 #: Open files reserved for the admin page, the source, and connections that are refused on arrival.
 RESERVED_FILES: Final = 100
+#: Seconds that a reload waits for the keys of a new ``--auth``, and seconds between two looks.
+_KEYS_PATIENCE: Final = 12.0
+_LOOK_FOR_KEYS_EVERY: Final = 0.1
+
+
+def _stop_all(authenticators: Sequence[IAuthenticator]) -> None:
+    for each in authenticators:
+        each.stop()
 
 
 class Airyd(Service):
@@ -79,11 +91,16 @@ class Airyd(Service):
     ) -> None:
         self._settings = settings
         self._reactor = reactor
+        self._wall = wall
+        self._sockets = sockets
         self._ports: list[IListeningPort] = []
         self._admin_ports: list[IListeningPort] = []
         self._reached = False
         self._started = False
         self._stopping = False
+        self._gives_notice = True
+        self._follows_revocations = False
+        self._admin_site: AdminSite | None = None
 
         self._metrics = Metrics((*settings.destinations, STATUS))
         surroundings = SourceContext(
@@ -99,8 +116,8 @@ class Airyd(Service):
         self.revocations = RevocationRegistry(stores, reactor, wall, settings.token_max_age)
         user_destinations = dict(settings.user_destinations)
         context = AuthenticatorContext(reactor, wall, os.environ, settings.limits.token_size, user_destinations)
-        authenticators = [make_authenticator(spec, context) for spec in settings.auth]
-        self._authenticator = AuthenticatorChain(authenticators, self._metrics, self.revocations)
+        self._authenticators = [make_authenticator(spec, context) for spec in settings.auth]
+        self._authenticator = AuthenticatorChain(self._authenticators, self._metrics, self.revocations)
         proxies = TrustedProxies(settings.trust_proxy, settings.proxy_header)
         self._endpoints = [
             ListeningEndpoint.read("--listen", text, sockets or reactor, proxies) for text in settings.listen
@@ -116,9 +133,10 @@ class Airyd(Service):
                     f"--listen {endpoint.description}: {advice} --auth anonymous:public if you want that"
                 )
         self._admin_endpoint = (
-            settings.admin and not sockets and ListeningEndpoint.read("--admin", settings.admin, reactor, proxies)
+            ListeningEndpoint.read("--admin", settings.admin, reactor, proxies)
+            if settings.admin and not sockets
+            else None
         )
-        self._all_endpoints = [*self._endpoints, *([self._admin_endpoint] if self._admin_endpoint else [])]
         check_distinct(self._all_endpoints)
         self._admin_token = None if sockets else read_admin_token(settings.admin_token_file)
         origins = OriginPolicy(settings.origins)
@@ -146,6 +164,7 @@ class Airyd(Service):
             raise ConfigurationError(f"--destination: {error}") from None
         beats = [beat for beat in (*(each / 1000 for each in settings.heart_beat), settings.ping_interval) if beat]
         self._wheel = TimerWheel(reactor, min([_LONGEST_TICK, *(beat / _TICKS_PER_BEAT for beat in beats)]))
+        self._old_wheels: list[TimerWheel] = []
         clients = ClientContext(
             self._hub,
             self._authenticator,
@@ -183,7 +202,7 @@ class Airyd(Service):
         metrics.catching_up_clients = self._hub.catching_up
         metrics.last_event = self._hub.silences
         metrics.connections_limit = lambda: factory.max_connections
-        metrics.limits = lambda: {name.replace("_", "-"): getattr(settings.limits, name) for name, _, _ in LIMITS}
+        metrics.limits = lambda: {name.replace("_", "-"): getattr(self._settings.limits, name) for name, _, _ in LIMITS}
         metrics.certificate_end = lambda: certificate_ends(self._all_endpoints)
         if IMeasuredSource.providedBy(source):
             metrics.lag_entries = lambda: {name: lag.entries for name, lag in source.lags().items()}
@@ -208,8 +227,7 @@ class Airyd(Service):
         self._authenticator.start()
         self._reactor_lag.start()
         self._source.start(self._hub).addCallbacks(self._source_reached, self._source_failed)
-        if self._authenticator.revocable:
-            self.revocations.start(self._sweep.start)
+        self._follow_revocations()
         if self._admin_endpoint:
             site = admin_site(
                 reactor=self._reactor,
@@ -221,6 +239,7 @@ class Airyd(Service):
                 body_limit=self._settings.limits.body,
                 token=self._admin_token,
             )
+            self._admin_site = site
             self._admin_ports.append(self._admin_endpoint.listen(site))
             scheme = self._admin_endpoint.scheme("http")
             self._log.info("airyd admin at {url}", url=url_of(scheme, self._admin_ports[-1], "/"))
@@ -253,17 +272,119 @@ class Airyd(Service):
         reasons = [*unreached, *self._source.health(), *self._authenticator.health()]
         return Readiness(reasons, self._authenticator.warnings())
 
+    def restart_workers(self) -> None:
+        """Log that there are no workers to restart."""
+        self._log.warn("SIGUSR2 restarts workers, but there are none: restart airyd, or start it with --workers")
+
+    def kill_workers(self) -> None:
+        """Do nothing: there are no workers."""
+
     def publish(self, destination: str, body: bytes) -> Deferred[str]:
         """Publish an event from the admin page; see ``Hub.publish``."""
         return self._hub.publish(destination, body, ORIGIN_ADMIN)
 
-    def reload(self) -> None:
-        """Read the file of destinations again and add the new ones."""
-        settings = self._settings
-        reload_catalogue(settings.destinations_file, self._hub.catalogue, settings.sources, self.extend)
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self._settings
+
+    @property
+    def _all_endpoints(self) -> list[ListeningEndpoint]:
+        return [*self._endpoints, *([self._admin_endpoint] if self._admin_endpoint else [])]
+
+    async def prepare_reload(self, settings: Settings) -> Reload:
+        """Check new settings and read all files again; nothing changes before the reload is applied.
+
+        :param settings: where only a restart can change something, they are those in force (``airyd.config.reload``)
+
+        Errors: ``ConfigurationError``.
+        """
+        if self._stopping:
+            raise ConfigurationError("airyd is stopping")
+        fresh = Airyd(settings, self._reactor, self._wall, self._sockets)
+        reloads = [
+            ours.source.prepare_reload(theirs.source)
+            for ours, theirs in zip(self._routes, fresh._routes, strict=True)
+            if IReloadable.providedBy(ours.source)
+        ]
+        reloads += [
+            ours.prepare_reload(new) for ours, new in zip(self._all_endpoints, fresh._all_endpoints, strict=True)
+        ]
+        authenticators, changed = self._prepare_authenticators(fresh)
+        reloads += changed
+        changes = [change for reload in reloads for change in reload.changes]
+        if self._admin_token != fresh._admin_token:
+            changes.append("admin token")
+        started = [each for each in authenticators if each not in self._authenticators]
+        await self._start_authenticators(started)
+
+        def apply() -> None:
+            for reload in reloads:
+                reload.apply()
+            self._apply(fresh, authenticators)
+
+        return Reload(changes, apply, lambda: _stop_all(started))
+
+    def _prepare_authenticators(self, fresh: Airyd) -> tuple[list[IAuthenticator], list[Reload]]:
+        """Return the authenticators for new settings: those of the same specs stay, and their reloads."""
+        present = dict(zip(self._settings.auth, self._authenticators, strict=True))
+        authenticators, reloads = [], []
+        for spec, new in zip(fresh._settings.auth, fresh._authenticators, strict=True):
+            ours = present.pop(spec, None)
+            authenticators.append(new if ours is None else ours)
+            if ours is not None and IReloadable.providedBy(ours):
+                reloads.append(ours.prepare_reload(new))
+        return authenticators, reloads
+
+    async def _start_authenticators(self, started: Sequence[IAuthenticator]) -> None:
+        """Start new authenticators and wait until they have their keys; raises ``ConfigurationError``."""
+        for each in started:
+            each.start()
+        deadline = self._reactor.seconds() + _KEYS_PATIENCE
+        while troubles := [reason for each in started for reason in each.health()]:
+            if self._reactor.seconds() >= deadline:
+                _stop_all(started)
+                raise ConfigurationError(f"--auth: {troubles[0]}")
+            await deferLater(self._reactor, _LOOK_FOR_KEYS_EVERY)
+
+    def _apply(self, fresh: Airyd, authenticators: Sequence[IAuthenticator]) -> None:
+        """Put the settings and objects of a fresh service into force."""
+        settings = fresh._settings
+        self.extend([name for name in settings.destinations if name not in self._hub.catalogue])
+        _stop_all([each for each in self._authenticators if each not in authenticators])
+        self._authenticators = list(authenticators)
+        self._authenticator.replace(authenticators)
+        self.revocations.max_age = settings.token_max_age
+        self._follow_revocations()
+        self._hub.body_limit = settings.limits.body
+        self._admin_token = fresh._admin_token
+        if self._admin_site is not None:
+            self._admin_site.change(self._admin_token, settings.limits.body)
+        # New connections get these; the others keep what they have.
+        if fresh._wheel.tick != self._wheel.tick:
+            self._old_wheels.append(self._wheel)
+            self._wheel = fresh._wheel
+        self._factory.policy = fresh._factory.policy
+        self._factory.context = replace(
+            self._factory.context,
+            limits=settings.limits,
+            heart_beat=settings.heart_beat,
+            grace=settings.grace,
+            wheel=self._wheel,
+            ping_interval=settings.ping_interval,
+            connection_log=fresh._factory.context.connection_log,
+        )
+        self._settings = settings
+
+    def _follow_revocations(self) -> None:
+        if self._authenticator.revocable and not self._follows_revocations:
+            self._follows_revocations = True
+            self.revocations.start(self._sweep.start)
 
     def extend(self, destinations: Sequence[str]) -> None:
-        """Add destinations, which have been checked, to the catalogue (``airyd.config.catalogue.reload_catalogue``)."""
+        """Add destinations, which have been checked, to the catalogue."""
+        if not destinations:
+            return
         extend_routes(self._routes, self._settings.sources, [*self._hub.catalogue, *destinations])
         self._metrics.extend(destinations)
         self._source.extend(destinations)
@@ -271,12 +392,15 @@ class Airyd(Service):
 
     async def _stop(self) -> None:
         self._stopping = True
+        if self._settings.drain_notice and self._gives_notice:
+            await self._give_notice()
         await gatherResults([maybeDeferred(port.stopListening) for port in self._ports])
         await self._drain()
         self._authenticator.stop()
         await self._source.stop()
         await gatherResults([maybeDeferred(port.stopListening) for port in self._admin_ports])
-        self._wheel.stop()
+        for wheel in (self._wheel, *self._old_wheels):
+            wheel.stop()
         self._reactor_lag.stop()
         self._log.info("airyd has stopped")
 
@@ -285,12 +409,23 @@ class Airyd(Service):
         super().stopService()
         return Deferred.fromCoroutine(self._stop())
 
+    def leave(self) -> None:
+        """Skip ``--drain-notice`` at the stop: a worker does so if others take its place."""
+        self._gives_notice = False
+
+    async def _give_notice(self) -> None:
+        """Serve on, unready, until load balancers have noticed."""
+        notice = self._settings.drain_notice
+        self._log.info("airyd closes its connections in {notice:g} s", notice=notice)
+        self._status.drain(notice + self._settings.drain_seconds)
+        await deferLater(self._reactor, notice)
+
     async def _drain(self) -> None:
         channels = list(self._factory.channels)
         if not channels:
             return
         self._log.info("airyd closes its connections: {count}", count=len(channels))
-        spread = min(SPREAD_AT_MOST, len(channels) * SPREAD_PER_CLIENT)
+        spread = self._settings.drain_seconds * min(1, len(channels) / DRAINED_AT_ONCE)
         self._status.drain(spread)
         error = StompError(Fault.RESTARTING, "The server is going away; connect again.")
         for channel in channels:

@@ -13,17 +13,19 @@ from twisted.application.service import IService
 from twisted.logger import Logger
 
 from airyd.config.command_line import Options
+from airyd.config.reload import Reloader
 from airyd.config.settings import Settings
 from airyd.errors import ConfigurationError
 from airyd.interfaces import IServerReactor
 from airyd.listening.endpoints import check_free
 from airyd.metrics import LogMetrics
 from airyd.runtime import garbage_collection as garbage
+from airyd.runtime.log_levels import LogLevels
 from airyd.runtime.log_writer import LAST_LINES
 from airyd.runtime.logs import LogPolicy
-from airyd.runtime.process import on_sighup, on_sigterm, report_failed_start, set_clock, write_log_in_thread
+from airyd.runtime.process import on_sighup, on_sigterm, on_sigusr2, report_failed_start, set_clock, write_log_in_thread
 from airyd.service import Airyd
-from airyd.workers.parent import Parent
+from airyd.workers.parent import Parent, check_settings
 
 __all__ = ["Options", "makeService"]
 
@@ -43,6 +45,7 @@ def makeService(options: Options) -> IService:
     policy = LogPolicy(settings.log_level, reactor, settings.log_format)
     policy.begin()
     reactor.callWhenRunning(reactor.addSystemEventTrigger, "after", "shutdown", policy.flush)
+    service: Airyd | Parent
     try:
         service = make_daemon(settings, reactor)
         if options.parent is not None:
@@ -51,8 +54,17 @@ def makeService(options: Options) -> IService:
             report_failed_start(reactor, options.parent)
     except ConfigurationError as error:
         raise SystemExit(f"airyd: {options.configuration.located(error)}") from None
-    on_sigterm(reactor, reactor.stop)
-    reactor.callWhenRunning(on_sighup, reactor, service.reload)
+    on_sigterm(reactor, reactor.stop, lambda: _end_at_once(reactor, service))
+
+    def applied(settings: Settings) -> None:
+        policy.levels = LogLevels(settings.log_level)
+        reactor.callLater(0, garbage.begin)
+
+    reloader = Reloader(
+        options.configuration, service, lambda wanted: check_settings(wanted, reactor, time.time), applied
+    )
+    reactor.callWhenRunning(on_sighup, reactor, reloader.reload)
+    reactor.callWhenRunning(on_sigusr2, reactor, service.restart_workers)
     reactor.callWhenRunning(garbage.begin)
     metrics = LogMetrics()
     service.registry.register(metrics)
@@ -73,6 +85,13 @@ def check_endpoints(settings: Settings) -> None:
         check_free("--admin", settings.admin)
     for description in settings.listen:
         check_free("--listen", description)
+
+
+def _end_at_once(reactor: IServerReactor, service: Airyd | Parent) -> None:
+    """End the program without waiting for clients and workers; twistd still removes its pid file."""
+    _log.warn("airyd ends at once, because it got SIGTERM again")
+    service.kill_workers()
+    reactor.crash()
 
 
 def _fail(reactor: IServerReactor, reason: str) -> None:

@@ -11,8 +11,11 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import Certificate
 from OpenSSL import SSL
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.ssl import CertificateOptions, DiffieHellmanParameters
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.filepath import FilePath
+from zope.interface import implementer
 
 from airyd.files import read_file
 from airyd.openssl import openssl_reason, read_certificates, read_private_key
@@ -63,10 +66,43 @@ class ServerTlsOptions(CertificateOptions):
     _contextFactory = _AlpnContext
 
 
+@implementer(IOpenSSLServerConnectionCreator)
+class ReplaceableTls:
+    """The TLS of a listening endpoint, which new files can replace for new connections.
+
+    :param options: Twisted's TLS options, or its chooser of certificates by the name that a client asks for
+    :param certificates: the certificates, DER
+    :ivar certificate_end: when the first of them ends, in seconds since 1970; None if that is unknown
+    """
+
+    def __init__(
+        self, options: CertificateOptions | IOpenSSLServerConnectionCreator, certificates: Sequence[bytes]
+    ) -> None:
+        self.certificate_end: float | None = None
+        self._options = options
+        self._certificates = certificates
+
+    def has_other_certificates(self, other: ReplaceableTls) -> bool:
+        """Return whether the other one has not the same certificates."""
+        return self._certificates != other._certificates
+
+    def replace(self, other: ReplaceableTls) -> None:
+        """Use what the other one uses, for new connections."""
+        self._options, self._certificates = other._options, other._certificates
+        self.certificate_end = other.certificate_end
+
+    def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        """See ``IOpenSSLServerConnectionCreator``."""
+        if isinstance(self._options, CertificateOptions):
+            return SSL.Connection(self._options.getContext(), None)
+        made: SSL.Connection = self._options.serverConnectionForTLS(tlsProtocol)
+        return made
+
+
 def server_tls(
     key_file: str, certificate_file: str, chain_file: str | None = None, dh_file: str | None = None
-) -> ServerTlsOptions:
-    """Return the TLS options for these files, which are the parameters of an ``ssl:`` endpoint.
+) -> ReplaceableTls:
+    """Return the TLS for these files, which are the parameters of an ``ssl:`` endpoint.
 
     The first certificate in ``certificate_file`` is the server's own. Its other certificates, and those in
     ``chain_file``, are the chain that clients get with it.
@@ -97,7 +133,7 @@ def server_tls(
     except SSL.Error as error:
         names = ", ".join(name for name in (key_file, certificate_file, chain_file, dh_file) if name is not None)
         raise ValueError(f"OpenSSL cannot use {names}: {openssl_reason(error)}") from None
-    return options
+    return ReplaceableTls(options, [each.public_bytes(Encoding.DER) for each in (own, *chain)])
 
 
 def certificate_end(paths: Iterable[str]) -> float | None:
@@ -109,11 +145,11 @@ def certificate_end(paths: Iterable[str]) -> float | None:
     return min((each.not_valid_after_utc.timestamp() for each in found), default=None)
 
 
-def check_certificate_folder(path: str) -> None:
-    """Raise ``ValueError`` if Twisted can't serve the certificates in the ``.pem`` files below a folder (``tls:``).
+def read_certificate_folder(path: str) -> list[bytes]:
+    """Return the certificates, as DER, in the ``.pem`` files below a folder (``tls:``).
 
-    The errors are like those of :func:`server_tls`. Twisted follows the issuers of a certificate through the folder
-    and would loop at a certificate that has issued itself.
+    Raises ``ValueError`` if Twisted can't serve them. The errors are like those of :func:`server_tls`. Twisted
+    follows the issuers of a certificate through the folder and would loop at a certificate that has issued itself.
     """
     if not Path(path).is_dir():
         raise ValueError(f"path={path}: there is no folder of this name")
@@ -132,6 +168,7 @@ def check_certificate_folder(path: str) -> None:
             raise _Unusable("path", file, "holds a root certificate; remove it, clients have their own copy")
     if not any(_public_bytes(certificate) in pairs for _, certificate in certificates):
         raise _Unusable("path", path, "has no .pem files with a certificate and its key")
+    return [certificate.public_bytes(Encoding.DER) for _, certificate in certificates]
 
 
 class _Unusable(ValueError):

@@ -16,6 +16,7 @@ def scenarios(size: Size) -> tuple[Scenario, ...]:
         *private_scenarios.private_streams(size),
         connecting.resume(),
         connecting.workers(size),
+        connecting.rolling(size),
         connecting.intake(size),
         fanouts.profile(),
         fanouts.python_clients(),

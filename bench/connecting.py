@@ -9,6 +9,7 @@ from bench.scenarios import (
     AIRYD,
     AUTOBAHN,
     BEATS,
+    BEFORE_P99,
     BESIDE,
     C_EACH,
     CPU,
@@ -17,11 +18,15 @@ from bench.scenarios import (
     HANDSHAKES,
     INTAKE,
     LATENCIES,
+    LOST,
     MEMORY,
     P99,
+    P99_RATIO,
     PAUSE,
     PAUSES,
     RESUME,
+    ROLLING,
+    ROLLING_P99,
     SHARE,
     SIMULATION,
     SUBSCRIPTIONS,
@@ -163,6 +168,26 @@ def workers(size: Size) -> Scenario:
             Bound(SHARE, 60, of=two),
         ),
         rounds=2,
+    )
+
+
+def rolling(size: Size) -> Scenario:
+    """Return the scenario of a rolling restart: who stays must hardly notice it, and who is closed misses nothing."""
+    return Scenario(
+        "rolling-restart",
+        f"{size.rolling:,} subscribers of two workers on one core, five events a second from Redis, and SIGUSR2; "
+        "latencies of connections that were open",
+        ROLLING,
+        (
+            Figure(BEFORE_P99, "latency p99 before, ms", 1e-3),
+            Figure(ROLLING_P99, "during: latency p99, ms", 1e-3),
+            Figure(P99_RATIO, "ratio"),
+            Figure(LOST, "clients that did not resume", digits=0),
+        ),
+        (Contender(AIRYD, AIRYD, ("--workers", "2")),),
+        (str(size.rolling), "5"),
+        (Bound(P99_RATIO, 2.0), Bound(LOST, 0)),
+        rounds=1,
     )
 
 

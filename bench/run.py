@@ -37,6 +37,7 @@ from bench.profile import profiler
 from bench.report import table, verdicts
 from bench.results import Measurements, Results
 from bench.resume import Resume
+from bench.rolling import Rolling
 from bench.scenarios import (
     ATTACK,
     BESIDE,
@@ -50,6 +51,7 @@ from bench.scenarios import (
     PRIVATE_IDLE,
     PROFILE,
     RESUME,
+    ROLLING,
     SIMULATION,
     SIZES,
     WORKERS,
@@ -121,6 +123,12 @@ def _private_idle(size: Size, environment: Mapping[str, str]) -> Driver:
     return PrivateIdle(*cores(), size.hold)
 
 
+def _rolling(size: Size, environment: Mapping[str, str]) -> Driver:
+    if lacking := intake.missing():
+        raise CannotMeasure(lacking)
+    return Rolling(*cores(), size.rolling_seconds)
+
+
 def _hundred_thousand(size: Size, environment: Mapping[str, str]) -> Driver:
     if lacking := intake.missing():
         raise CannotMeasure(lacking)
@@ -134,6 +142,7 @@ DRIVERS: Final[Mapping[str, Callable[[Size, Mapping[str, str]], Driver]]] = Mapp
         BESIDE: _beside,
         RESUME: _resume,
         WORKERS: _workers,
+        ROLLING: _rolling,
         PROFILE: _profile,
         PAUSES: _pauses,
         SIMULATION: _simulation,

@@ -14,6 +14,7 @@ WSLOAD: Final = "wsload"
 BESIDE: Final = "beside"
 RESUME: Final = "resume"
 WORKERS: Final = "workers"
+ROLLING: Final = "rolling"
 PROFILE: Final = "profile"
 PAUSES: Final = "pauses"
 SIMULATION: Final = "simulation"
@@ -45,6 +46,10 @@ MEMORY: Final = "server_kib_per_conn_rss_held"
 WIRE: Final = "wire_bytes_per_delivery"
 SHARE: Final = "busiest_share_pct"
 PAUSE: Final = "longest_collection_ms"
+BEFORE_P99: Final = "before_latency_us_p99"
+ROLLING_P99: Final = "rolling_latency_us_p99"
+P99_RATIO: Final = "rolling_p99_ratio"
+LOST: Final = "lost_clients"
 BEATS: Final = "beats_ms_per_s"
 EVENT_CPU: Final = "cpu_us_per_event"
 BESIDE_RATIO: Final = "cpu_beside_to_alone"
@@ -151,6 +156,8 @@ class Size:
     :ivar bystanders_seconds: how long subscribers are measured while a storm connects
     :ivar private_null: numbers of simulated clients with a filter of their own
     :ivar private: the number of such clients with sockets
+    :ivar rolling: the number of clients while the workers are replaced
+    :ivar rolling_seconds: seconds before that
     :ivar hundred_thousand: the number of clients of that scenario
     :ivar private_rate: private events a second that they get together
     """
@@ -164,6 +171,8 @@ class Size:
     storm_beside: int = 5000
     bystanders_seconds: int = 4
     intake: int = 300_000
+    rolling: int = 5000
+    rolling_seconds: int = 10
     intake_to_many: int = 30_000
     private_null: tuple[int, ...] = (1000, 10_000, 50_000)
     private: int = 5000
@@ -179,6 +188,8 @@ QUICK: Final = Size(
     storm=1000,
     storm_beside=2000,
     intake=100_000,
+    rolling=1000,
+    rolling_seconds=4,
     intake_to_many=10_000,
     private_null=(1000, 5000),
     private=1000,

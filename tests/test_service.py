@@ -20,7 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from airyd.config.command_line import Options
-from airyd.errors import ConfigurationError, UnknownDestination
+from airyd.errors import ConfigurationError
 from airyd.events import MESSAGE, STATUS
 from airyd.interfaces import IEventSink, IServerReactor, SourceContext
 from airyd.limits import CLOSE_PATIENCE, MIB, Limits
@@ -374,53 +374,6 @@ class ReadinessTests(ServiceTestCase):
         self.assertNoResult(stopped)
 
 
-class ReloadTests(ServiceTestCase):
-    """A reload reads the file of destinations again."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.path = Path(self.mktemp())
-        self.path.write_text("/queue/tags\n")
-
-    def test_a_new_destination(self) -> None:
-        """The source, clients and metrics know a new destination, and wildcards match it at once."""
-        service = self.started(f"--destinations-file={self.path}")
-        peer = self.connected()
-        peer.say(text(frame("SUBSCRIBE", b"", id="w", destination="/queue/*", receipt="w")))
-        self.assertIn(b"receipt-id:w", peer.got())
-        self.failureResultOf(service.publish("/queue/more", b"{}"), UnknownDestination)
-        self.path.write_text("/queue/tags\n/queue/more\n")
-        service.reload()
-        self.assertEqual(self.source.extended, ["/queue/more"])
-        self.assertIn(b'airyd_events_received_total{destination="/queue/more"} 0.0', generate_latest(service.registry))
-        self.successResultOf(service.publish("/queue/more", b"{}"))
-        self.reactor.turn()
-        self.assertIn(b"subscription:w\ndestination:/queue/more\n", peer.got())
-
-    def test_a_wrong_file_changes_nothing(self) -> None:
-        service = self.started(f"--destinations-file={self.path}")
-        for content in ("/queue/more\n", "/queue/tags\nnonsense\n"):
-            self.path.write_text(content)
-            service.reload()
-            self.assertIn("the destinations stay as they are", self.said())
-        self.assertEqual(self.source.extended, [])
-        self.failureResultOf(service.publish("/queue/more", b"{}"), UnknownDestination)
-        self.successResultOf(service.publish("/queue/tags", b"{}"))
-
-    def test_status_of_a_new_destination(self) -> None:
-        """``/airyd/status`` reports it together with the other destinations of its source."""
-        sources = ("--source=memory:?destinations=/queue/*", "--source=memory:?destinations=/queue/channel/**")
-        service = self.started(f"--destinations-file={self.path}", *sources)
-        peer = self.connected()
-        self.source.troubles = ["unreachable"]
-        self.path.write_text("/queue/tags\n/queue/channel/news\n")
-        service.reload()
-        self.assertEqual(self.source.extended, ["/queue/channel/news"])
-        peer.say(text(frame("SUBSCRIBE", b"", id="s", destination=STATUS)))
-        self.assertIn(b"/queue/channel/news", peer.got())
-        self.successResultOf(service.publish("/queue/channel/news", b"{}"))
-
-
 class ConnectTimeTests(ServiceTestCase):
     """The time limit for connecting, whatever else the timer wheel has to do."""
 
@@ -568,6 +521,55 @@ class StopTests(ServiceTestCase):
             peer.lose()
         self.successResultOf(stopped)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_notice(self) -> None:
+        """During ``--drain-notice`` airyd is unready but serves everybody; then clients are closed as without it."""
+        service = self.started("--drain-notice=20", "--drain-seconds=30")
+        listener = self.connected()
+        listener.say(text(frame("SUBSCRIBE", id="s", destination=STATUS)))
+        listener.got()
+        stopped = self.stop(service)
+        self.assertEqual(list(service.readiness().reasons), ["stopping"])
+        self.reactor.advance(0)
+        self.assertIn(b'{"type":"draining","within":50.0}', listener.got())
+        self.reactor.advance(19.9)
+        late = self.connected()
+        self.source.publish(MESSAGE, EVENT)
+        self.reactor.turn()
+        for peer in (listener, late):
+            self.assertIn(b"MESSAGE", peer.got())
+        self.assertEqual(self.reactor.done.count("close 8080"), 0)
+        self.reactor.advance(0.1)
+        self.assertEqual(self.reactor.done[-1], "close 8080")
+        self.reactor.turn()
+        self.assertIn(b'{"type":"draining","within":0.04}', listener.got())
+        self.reactor.advance(0.04)
+        self.reactor.turn()
+        for peer in (listener, late):
+            self.assertIn(b"ERROR\nmessage:server restarting\n", peer.got())
+            peer.lose()
+        self.successResultOf(stopped)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_no_notice_for_a_worker_that_others_replace(self) -> None:
+        service = self.started("--drain-notice=20")
+        service.leave()
+        self.successResultOf(self.stop(service))
+
+    def test_spread(self) -> None:
+        """``--drain-seconds`` is the time for many clients; half as many take half the time."""
+        self.addCleanup(random.setstate, random.getstate())
+        self.patch(random, "uniform", lambda _, end: end)
+        service = self.started("--drain-seconds=6", f"--buffered={MIB}")
+        peers = [self.reach() for _ in range(750)]
+        stopped = self.stop(service)
+        self.reactor.advance(2.9)
+        self.assertFalse(any(peer.socket.taken for peer in peers))
+        self.reactor.advance(0.1)
+        self.assertTrue(all(peer.socket.taken for peer in peers))
+        for peer in peers:
+            peer.lose()
+        self.successResultOf(stopped)
 
     def test_many_clients_are_closed_in_bounded_time(self) -> None:
         """The time over which closes are spread has a limit, however many clients there are."""

@@ -12,6 +12,9 @@ from tempfile import mkdtemp
 import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
+from airyd.limits import LONGEST_DRAIN
+from airyd.workers.supervisor import END_PATIENCE
+
 ETC = Path(__file__).parent.parent / "etc"
 UNIT = ETC / "airyd.service"
 
@@ -72,6 +75,20 @@ class UnitTests(SynchronousTestCase):
         done = analyze("security", "--offline=true", f"--threshold={''.join(stated.groups())}", str(UNIT))
         self.assertEqual(0, done.returncode, done.stdout)
 
+    def test_time_to_drain(self) -> None:
+        """systemd waits longer than the longest time that airyd may take to end."""
+        (seconds,) = re.findall(r"(?m)^TimeoutStopSec=(\d+)$", UNIT.read_text())
+        self.assertGreaterEqual(int(seconds), LONGEST_DRAIN + END_PATIENCE + 10)
+
+    def test_group_for_secrets(self) -> None:
+        """The commented line is valid, and docs/operating.rst makes the group that it names."""
+        (line, group) = re.findall(r"(?m)^#(SupplementaryGroups=(\S+))$", UNIT.read_text())[0]
+        root = self.machine()
+        (root / "etc/systemd/system" / UNIT.name).write_text(UNIT.read_text().replace(f"#{line}", line))
+        done = analyze("verify", "--recursive-errors=no", f"--root={root}", UNIT.name)
+        self.assertEqual(("", 0), (done.stdout, done.returncode))
+        self.assertIn(f"$ groupadd --system {group}\n", (ETC.parent / "docs/operating.rst").read_text())
+
     def test_restart_after_sighup(self) -> None:
         """An end by SIGHUP is clean for systemd; the unit restarts airyd nevertheless."""
         self.assertRegex(UNIT.read_text(), r"(?m)^RestartForceExitStatus=SIGHUP$")
@@ -97,7 +114,7 @@ class OptionsFileTests(SynchronousTestCase):
         from airyd.config.command_line import Options
 
         sets = option_sets((ETC / "airyd.env").read_text())
-        self.assertEqual(9, len(sets))
+        self.assertEqual(10, len(sets))
         for words in sets:
             Options().parseOptions(words)
 

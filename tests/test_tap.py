@@ -10,7 +10,8 @@ from typing import Any, cast
 
 from twisted.application.service import IService, IServiceMaker
 from twisted.internet import reactor as installed
-from twisted.internet.testing import MemoryReactor
+from twisted.internet.error import ReactorNotRunning
+from twisted.internet.testing import MemoryReactor, MemoryReactorClock
 from twisted.logger import globalLogBeginner
 from twisted.plugin import getPlugins
 from twisted.trial.unittest import SynchronousTestCase
@@ -93,15 +94,15 @@ class TapTests(SynchronousTestCase):
             self.assertEqual(called, ["reload"])
 
     def test_sigterm(self) -> None:
-        """SIGTERM stops the reactor once, whether it comes during the start, later, or both."""
+        """SIGTERM stops the reactor once, whether it comes during the start, later, or both; a late one ends it."""
         before = signal.getsignal(signal.SIGTERM)
         self.addCleanup(signal.signal, signal.SIGTERM, before)
         for during, later in ((1, 0), (0, 1), (2, 2)):
             called: list[str] = []
-            reactor: Any = MemoryReactor()
+            reactor: Any = MemoryReactorClock()
             reactor.callFromThread = lambda call: call()
             early_signals.hold(signal.SIGTERM)
-            process.on_sigterm(reactor, partial(called.append, "stop"))
+            process.on_sigterm(reactor, partial(called.append, "stop"), partial(called.append, "end"))
             for _ in range(during):
                 os.kill(os.getpid(), signal.SIGTERM)
             signal.signal(signal.SIGTERM, reactor.sigTerm)  # as the reactor does, too
@@ -111,6 +112,41 @@ class TapTests(SynchronousTestCase):
             for _ in range(later):
                 os.kill(os.getpid(), signal.SIGTERM)
             self.assertEqual((called, early_signals.take(signal.SIGTERM)), (["stop"], False))
+            reactor.advance(process.REPEATED_AFTER)
+            os.kill(os.getpid(), signal.SIGTERM)
+            self.assertEqual(called, ["stop", "end"])
+
+    def test_sigterm_after_an_interrupt(self) -> None:
+        """SIGTERM after Ctrl-C changes nothing; a second one ends the process."""
+        before = signal.getsignal(signal.SIGTERM)
+        self.addCleanup(signal.signal, signal.SIGTERM, before)
+        reactor: Any = MemoryReactorClock()
+        reactor.callFromThread = lambda call: call()
+        called: list[str] = []
+
+        def stop() -> None:
+            raise ReactorNotRunning
+
+        process.on_sigterm(reactor, stop, partial(called.append, "end"))
+        reactor.sigTerm(signal.SIGTERM, None)
+        self.assertEqual(called, [])
+        reactor.advance(process.REPEATED_AFTER)
+        reactor.sigTerm(signal.SIGTERM, None)
+        self.assertEqual(called, ["end"])
+
+    def test_sigusr2(self) -> None:
+        """SIGUSR2 restarts the workers; after the stop it has its former handler again."""
+        before = signal.getsignal(signal.SIGUSR2)
+        self.addCleanup(signal.signal, signal.SIGUSR2, before)
+        called: list[str] = []
+        reactor: Any = MemoryReactor()
+        reactor.callFromThread = lambda call: call()
+        process.on_sigusr2(reactor, partial(called.append, "restart"))
+        os.kill(os.getpid(), signal.SIGUSR2)
+        self.assertEqual(called, ["restart"])
+        for call, arguments, keywords in reactor.triggers["after"]["shutdown"]:
+            call(*arguments, **keywords)
+        self.assertEqual(signal.getsignal(signal.SIGUSR2), before)
 
     def test_the_terminal_is_closed(self) -> None:
         """airyd in a terminal stops once when that is closed, but not by an earlier SIGHUP."""

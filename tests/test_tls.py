@@ -18,7 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from airyd.admin.server import AdminSite
-from airyd.tls import ServerTlsOptions, certificate_end, check_certificate_folder, server_tls
+from airyd.tls import ReplaceableTls, certificate_end, read_certificate_folder, server_tls
 from airyd.websocket.protocol import StompWebSocketFactory
 from tests.sources.redis.certificates import Certificates
 
@@ -46,7 +46,7 @@ class FilesCase(SynchronousTestCase):
 class Client:
     """A client and a server in memory."""
 
-    def __init__(self, tls: ServerTlsOptions, offered: Sequence[bytes]) -> None:
+    def __init__(self, tls: ReplaceableTls, offered: Sequence[bytes]) -> None:
         context = SSL.Context(SSL.TLS_CLIENT_METHOD)
         if offered:
             context.set_alpn_protos(list(offered))
@@ -88,6 +88,12 @@ class Client:
         self.shake_hands()
         return self._connection.get_alpn_proto_negotiated()
 
+    def subject(self) -> str:
+        """Return the common name of the server's certificate."""
+        certificate = self._connection.get_peer_certificate(as_cryptography=True)
+        assert certificate is not None
+        return str(certificate.subject.rfc4514_string())
+
     def chain(self) -> int:
         """Return how many certificates the server sent."""
         return len(self._connection.get_peer_cert_chain(as_cryptography=True) or ())
@@ -122,6 +128,20 @@ class AlpnTests(FilesCase):
             self.assertTrue(client.is_refused)
             self.assertEqual(Client(tls, (b"h2", b"http/1.1")).chosen(), b"http/1.1")
         self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_replaced(self) -> None:
+        """New connections get the new certificate; those that have begun keep theirs."""
+        tls = server_tls(self.files.server_key, self.files.server)
+        old = Client(tls, ())
+        other = server_tls(self.files.client_key, self.files.client)
+        self.assertFalse(tls.has_other_certificates(server_tls(self.files.server_key, self.files.server)))
+        self.assertTrue(tls.has_other_certificates(other))
+        tls.replace(other)
+        self.assertFalse(tls.has_other_certificates(other))
+        new = Client(tls, (b"h2", b"http/1.1"))
+        self.assertEqual(new.chosen(), b"http/1.1")
+        old.shake_hands()
+        self.assertEqual((old.subject(), new.subject()), ("CN=localhost", "CN=airyd"))
 
     def test_factories(self) -> None:
         """The factories themselves have the protocols, for endpoints of other plugins."""
@@ -231,9 +251,9 @@ class FolderTests(FilesCase):
         key, own, other = (
             Path(each).read_text() for each in (self.files.server_key, self.files.server, self.files.client)
         )
-        check_certificate_folder(self.folder(both=key + own, other=other))
-        check_certificate_folder(self.folder(key=key, own=own))
-        check_certificate_folder(self.folder(key=key, own=own, endless="-----BEGIN X-----" * 100_000))
+        read_certificate_folder(self.folder(both=key + own, other=other))
+        read_certificate_folder(self.folder(key=key, own=own))
+        read_certificate_folder(self.folder(key=key, own=own, endless="-----BEGIN X-----" * 100_000))
 
     def test_wrong(self) -> None:
         """airyd refuses folders that make Twisted fail, ask for a passphrase, or follow a root certificate for ever."""
@@ -256,7 +276,7 @@ class FolderTests(FilesCase):
                 "bad.pem: a certificate in it is broken",
             ),
         ):
-            said = str(self.assertRaises(ValueError, check_certificate_folder, folder))
+            said = str(self.assertRaises(ValueError, read_certificate_folder, folder))
             self.assertIn(word, said)
             self.assertEqual(len(said.splitlines()), 1, said)
 

@@ -57,7 +57,7 @@ class HttpRequest:
 class AdminRoutes:
     """Responds to requests.
 
-    :param token: the token that all requests except those for health paths must have; if it is None, their ``Host``
+    :ivar token: the token that all requests except those for health paths must have; if it is None, their ``Host``
         is checked instead
     :param publish: fails with ``PayloadRefused``, ``UnknownDestination`` or ``SourceUnavailable``
     :param revoke: fails with ``SourceUnavailable``
@@ -73,7 +73,7 @@ class AdminRoutes:
         revoke: RevokeTokens,
         token: str | None,
     ) -> None:
-        self._token = token
+        self.token = token
         self._scrape = scrape
         self._ready = ready
         self._publish = publish
@@ -88,10 +88,10 @@ class AdminRoutes:
         check_headers(request.headers)
         if request.path not in _HEALTH_PATHS:
             check_repeated(request.headers)
-            if self._token is None:
+            if self.token is None:
                 check_host(request.headers, request.local)
             else:
-                check_token(request.headers, self._token)
+                check_token(request.headers, self.token)
         if request.path.startswith(_PUBLISH):
             _check_method(request, "POST")
             return await self._post_event(request)

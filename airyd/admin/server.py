@@ -80,6 +80,11 @@ class AdminSite(http.HTTPFactory):
         self.routes = routes
         self.body_limit = body_limit
 
+    def change(self, token: str | None, body_limit: int) -> None:
+        """Use another token and another limit for the next requests; see :func:`admin_site`."""
+        self.routes.token = token
+        self.body_limit = body_limit
+
     def buildProtocol(self, addr: IAddress | None) -> http._GenericHTTPChannelProtocol | None:
         """Make a connection whose requests this site handles."""
         channel = super().buildProtocol(addr)

@@ -27,7 +27,7 @@ class AuthenticatorChain:
     also accept clients without credentials are tried only if no other takes this kind, so that a client with a bad
     or revoked token never becomes anonymous. A single authenticator checks every client.
 
-    :param authenticators: at least one
+    :param authenticators: at least one; :meth:`replace` replaces them
     """
 
     _log = Logger()
@@ -35,10 +35,17 @@ class AuthenticatorChain:
     def __init__(
         self, authenticators: Sequence[IAuthenticator], metrics: Metrics, revocations: RevocationRegistry
     ) -> None:
-        self._authenticators = authenticators
         self._revocations = revocations
-        self._accept_anonymous = [each for each in authenticators if each.takes(_NO_CREDENTIALS)]
         self._metrics = metrics
+        self.replace(authenticators)
+
+    def replace(self, authenticators: Sequence[IAuthenticator]) -> None:
+        """Use these authenticators from now on; the caller starts and stops them.
+
+        :param authenticators: at least one
+        """
+        self._authenticators = authenticators
+        self._accept_anonymous = [each for each in authenticators if each.takes(_NO_CREDENTIALS)]
         self.public = all(each.public for each in authenticators)
         self.cookies = any(each.cookies for each in authenticators)
         self.revocable = any(each.revocable for each in authenticators)

@@ -27,7 +27,7 @@ class RevocationRegistry:
 
     :param stores: those of the sources; without any, revocations stay in this process and end with it
     :param wall: the wall-clock time, seconds since 1970
-    :param max_age: the longest lifetime of a token, in seconds
+    :ivar max_age: the longest lifetime of a token, in seconds
     """
 
     _log = Logger()
@@ -38,7 +38,7 @@ class RevocationRegistry:
         self._stores = stores
         self._clock = clock
         self._wall = wall
-        self._max_age = max_age
+        self.max_age = max_age
         self._in_force = RevocationTable(wall)
         self._unread = len(stores)
         self._changed: Callable[[], None] = lambda: None
@@ -78,7 +78,7 @@ class RevocationRegistry:
 
         Errors: ``SourceUnavailable`` if it was not stored; the call may be repeated.
         """
-        return self.distribute(new_revocation(kind, name, self._wall(), self._max_age))
+        return self.distribute(new_revocation(kind, name, self._wall(), self.max_age))
 
     def distribute(self, revocation: Revocation) -> Deferred[Revocation]:
         """Put a revocation made elsewhere into force, and store it; see :meth:`revoke`."""
@@ -109,12 +109,12 @@ class RevocationRegistry:
         if self._unread:
             raise LoginUnavailable(self.health()[0])
         expires = principal.expires
-        if not self._has_warned and (expires is None or expires - self._wall() > retention(self._max_age)):
+        if not self._has_warned and (expires is None or expires - self._wall() > retention(self.max_age)):
             self._has_warned = True
             self._log.warn(
                 "some tokens live longer than --token-max-age {max_age:g}: a revoked one is accepted again "
                 "after that time",
-                max_age=self._max_age,
+                max_age=self.max_age,
             )
         return principal
 

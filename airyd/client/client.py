@@ -90,6 +90,11 @@ class Client:
         return self._session.version
 
     @property
+    def context(self) -> ClientContext:
+        """What clients share that connected since the last reload, or up to the next one."""
+        return self._context
+
+    @property
     def principal(self) -> IPrincipal | None:
         """Who the client is; None before its login, and after the login has ended."""
         return self._principal

@@ -19,7 +19,7 @@ from airyd.config.options import ANONYMOUS, NO_ADMIN, ON, OPTIONS
 from airyd.config.settings import DestinationsFile, Settings
 from airyd.errors import ConfigurationError
 from airyd.events import AIRY_DESTINATIONS
-from airyd.limits import LIMITS, Limits
+from airyd.limits import LIMITS, LONGEST_DRAIN, Limits
 
 #: An option at the start of an error of another room.
 _NAMED: Final = re.compile(r"--([a-z-]+)(?=[ :])")
@@ -112,6 +112,11 @@ def _settings(values: Mapping[str, Sequence[Given]]) -> Settings:
     limits = Limits(**{name: one(name.replace("_", "-")) for name, _, _ in LIMITS})
     if limits.body >= limits.frame:
         raise ConfigurationError(f"--body {limits.body} must be below --frame {limits.frame}: a frame holds the body")
+    drain = one("drain-notice") + one("drain-seconds")
+    if drain > LONGEST_DRAIN:
+        raise ConfigurationError(
+            f"--drain-notice and --drain-seconds are {drain:g} seconds together: give at most {LONGEST_DRAIN:g}"
+        )
     user_destinations = _user_destinations(values.get("user-destinations", ()))
     admin = None if one("admin") == NO_ADMIN else one("admin")
     if admin is not None:
@@ -143,6 +148,8 @@ def _settings(values: Mapping[str, Sequence[Given]]) -> Settings:
         workers=one("workers"),
         token_max_age=one("token-max-age"),
         log_level=one("log-level"),
+        drain_notice=one("drain-notice"),
+        drain_seconds=one("drain-seconds"),
         log_format=one("log-format"),
         log_connections=one("log-connections"),
         trust_proxy=tuple(many("trust-proxy")),

@@ -20,7 +20,7 @@ from airyd.config.option_values import (
     user_field,
     workers,
 )
-from airyd.limits import LIMITS, PING_INTERVAL
+from airyd.limits import DRAIN_NOTICE, DRAIN_SECONDS, LIMITS, PING_INTERVAL
 from airyd.revocation import TOKEN_MAX_AGE
 from airyd.runtime.log_format import FORMATS, TEXT
 from airyd.runtime.log_levels import DEFAULT_LEVEL, LEVELS, log_levels
@@ -266,6 +266,26 @@ _TABLE: Final = (
         "be one that all of them can read, such as redis:.",
         workers,
         default="1",
+    ),
+    Option(
+        "drain-notice",
+        PROCESS,
+        "SECONDS",
+        "time between SIGTERM and the first close",
+        "Seconds between SIGTERM and the first close: meanwhile /readyz answers 503, /airyd/status announces the stop, "
+        "and clients are still accepted, until the load balancer has noticed.",
+        seconds,
+        default=str(DRAIN_NOTICE),
+    ),
+    Option(
+        "drain-seconds",
+        PROCESS,
+        "SECONDS",
+        "time over which closes are spread",
+        "Seconds over which the closes of 1,500 or more clients are spread when airyd stops, after --drain-notice; "
+        "fewer clients take less.",
+        seconds,
+        default=str(DRAIN_SECONDS),
     ),
     Option(
         "log-level",

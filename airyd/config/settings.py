@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from airyd.limits import PING_INTERVAL, Limits
+from airyd.limits import DRAIN_NOTICE, DRAIN_SECONDS, PING_INTERVAL, Limits
 from airyd.revocation import TOKEN_MAX_AGE
 from airyd.stomp.spec import HeartBeat
 from airyd.trusted_proxies import X_FORWARDED_FOR
@@ -43,6 +43,8 @@ class Settings(NamedTuple):
     :ivar workers: processes that serve clients; 1 means this process alone
     :ivar compression: whether to compress for clients that offer permessage-deflate
     :ivar token_max_age: the longest lifetime of a token, in seconds; revocations are kept at least as long
+    :ivar drain_notice: seconds between the start of a stop and the first close
+    :ivar drain_seconds: seconds over which the closes of many clients are then spread
     :ivar log_level: the levels of the log, for ``airyd.runtime.log_levels``
     :ivar log_format: one of ``airyd.runtime.log_format.FORMATS``
     :ivar log_connections: whether to log each connection at the level info
@@ -68,6 +70,8 @@ class Settings(NamedTuple):
     token_max_age: int = TOKEN_MAX_AGE
     ping_interval: float = PING_INTERVAL
     user_destinations: tuple[tuple[str, str], ...] = ()
+    drain_notice: float = DRAIN_NOTICE
+    drain_seconds: float = DRAIN_SECONDS
     log_format: str = "text"
     log_connections: bool = False
     trust_proxy: tuple[str, ...] = ()

@@ -57,11 +57,11 @@ class Hub:
 
     :param catalogue: the destinations that exist; clients can't subscribe or publish to others
     :param clock: monotonic time, and the reactor's turns
-    :param body_limit: bytes of an event's body
     :param status: the feed of ``/airyd/status``, or None to leave that out
     :param has_user_destinations: whether names that begin with ``/user/`` are user destinations; the catalogue must
         have no such name then
 
+    :ivar body_limit: bytes of an event's body
     :ivar catalogue: the names of all destinations but ``/airyd/status``
     :ivar followers: called when destinations are added to it
 
@@ -85,7 +85,7 @@ class Hub:
         self._source = source
         self._clock = clock
         self._metrics = metrics
-        self._body_limit = body_limit
+        self.body_limit = body_limit
         self._has_user_destinations = has_user_destinations
         self._turns = TurnQueue(clock)
         self._notice_budget = NoticeBudget(clock)
@@ -257,7 +257,7 @@ class Hub:
         if destination not in self.catalogue:
             return fail(UnknownDestination(self._offer(destination)))
         try:
-            payloads.check(destination, body, self._body_limit)
+            payloads.check(destination, body, self.body_limit)
         except PayloadRefused as refusal:
             self._metrics.payloads_refused[origin, refusal.kind] += 1
             self._log.info(

@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn, cast
@@ -25,16 +26,16 @@ from twisted.internet.endpoints import (
 )
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
-from twisted.internet.ssl import CertificateOptions
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from airyd.errors import ConfigurationError
+from airyd.interfaces import Reload
 from airyd.listening.endpoint_strings import EndpointText, read_endpoint
 from airyd.listening.proxy_protocol import trusting_endpoint
 from airyd.openssl import openssl_reason
-from airyd.tls import certificate_end, check_certificate_folder, server_tls
+from airyd.tls import ReplaceableTls, certificate_end, read_certificate_folder, server_tls
 from airyd.trusted_proxies import NO_PROXIES, TrustedProxies
 from airyd.websocket.transport import keep_alive
 
@@ -59,14 +60,14 @@ class ListeningEndpoint(NamedTuple):
     :ivar option: such as ``--listen``
     :ivar description: its value, a Twisted endpoint string
     :ivar text: the parsed string
-    :ivar certificate_end: with TLS, when the first certificate of its chain ends, in seconds since 1970; else None
+    :ivar tls: the certificates, if it has TLS
     """
 
     option: str
     description: str
     text: EndpointText
     endpoint: IStreamServerEndpoint
-    certificate_end: float | None = None
+    tls: ReplaceableTls | None = None
 
     @classmethod
     def read(
@@ -81,11 +82,17 @@ class ListeningEndpoint(NamedTuple):
         """
         text = read_text(option, description)
         try:
-            endpoint = _make_endpoint(text, description, reactor, proxies)
-            end = certificate_end(_certificate_files(text.wrapped or text))
+            endpoint, tls = _make_endpoint(text, description, reactor, proxies)
+            if tls is not None:
+                tls.certificate_end = certificate_end(_certificate_files(text.wrapped or text))
         except ValueError as error:
             raise ConfigurationError(f"{option} {description}: {error}") from None
-        return cls(option, description, text, endpoint, end)
+        return cls(option, description, text, endpoint, tls)
+
+    @property
+    def certificate_end(self) -> float | None:
+        """With TLS, when the first certificate of its chain ends, in seconds since 1970; else None."""
+        return None if self.tls is None else self.tls.certificate_end
 
     @property
     def short_name(self) -> str:
@@ -96,6 +103,14 @@ class ListeningEndpoint(NamedTuple):
     def scheme(self, plain: str) -> str:
         """Return the scheme of this endpoint's URLs: with TLS ``ws`` becomes ``wss``."""
         return f"{plain}s" if self.text.is_tls else plain
+
+    def prepare_reload(self, fresh: ListeningEndpoint) -> Reload:
+        """Prepare to use the certificates of an endpoint of the same string for new connections."""
+        ours, theirs = self.tls, fresh.tls
+        if ours is None or theirs is None:
+            return Reload((), lambda: None)
+        changed = [f"certificate of {self.option} {self.description}"] * ours.has_other_certificates(theirs)
+        return Reload(changed, partial(ours.replace, theirs))
 
     def listen(self, factory: IProtocolFactory) -> IListeningPort:
         """Listen, or end the program with one line that says why that failed."""
@@ -181,25 +196,27 @@ def end_program(reason: str) -> NoReturn:
 
 def _make_endpoint(
     text: EndpointText, description: str, reactor: object, proxies: TrustedProxies = NO_PROXIES
-) -> IStreamServerEndpoint:
-    """Return the endpoint of a parsed string; raises ``ValueError`` with one line if it can't be made."""
+) -> tuple[IStreamServerEndpoint, ReplaceableTls | None]:
+    """Return the endpoint of a parsed string, and its TLS; raises ``ValueError`` with one line if it can't be made."""
     get = text.parameters.get
     backlog = int(get("backlog", _BACKLOG))
     interface = get("interface", "")
     if text.wrapped is not None:
         return _make_proxy_endpoint(text.wrapped, description.partition(":")[2], reactor, proxies)
+    tls = None
     match text.kind:
         case "tcp":
-            return TCP4ServerEndpoint(reactor, text.port, backlog, interface)
+            return TCP4ServerEndpoint(reactor, text.port, backlog, interface), None
         case "tcp6":
-            return TCP6ServerEndpoint(reactor, text.port, backlog, interface or "::")
+            return TCP6ServerEndpoint(reactor, text.port, backlog, interface or "::"), None
         case "ssl":
-            return SSL4ServerEndpoint(reactor, text.port, _tls_of(text), backlog, interface)
+            tls = _tls_of(text)
+            return SSL4ServerEndpoint(reactor, text.port, tls, backlog, interface), tls
         case "unix":
             mode = int(get("mode", "666"), 8)
-            return UNIXServerEndpoint(reactor, get("address"), backlog, mode, get("lockfile", "1") == "1")
+            return UNIXServerEndpoint(reactor, get("address"), backlog, mode, get("lockfile", "1") == "1"), None
         case "tls":
-            check_certificate_folder(get("path", ""))
+            certificates = read_certificate_folder(get("path", ""))
     endpoint, reason = _result({}, serverFromString, reactor, description)
     if text.kind == "systemd":
         if reason:
@@ -207,11 +224,14 @@ def _make_endpoint(
         _check_adopted(endpoint)
     if reason:
         raise ValueError(f"the plugin for {text.kind}: refuses it: {reason}")
+    if text.kind == "tls":
+        # Twisted's chooser of certificates keeps those that it has read.
+        endpoint.connectionCreator = tls = ReplaceableTls(endpoint.connectionCreator, certificates)
     made: IStreamServerEndpoint = endpoint
-    return made
+    return made, tls
 
 
-def _tls_of(text: EndpointText) -> CertificateOptions:
+def _tls_of(text: EndpointText) -> ReplaceableTls:
     """Return the TLS of an ``ssl:`` endpoint."""
     get = text.parameters.get
     key = get("privateKey", "")
@@ -220,7 +240,7 @@ def _tls_of(text: EndpointText) -> CertificateOptions:
 
 def _make_proxy_endpoint(
     text: EndpointText, description: str, reactor: object, proxies: TrustedProxies
-) -> IStreamServerEndpoint:
+) -> tuple[IStreamServerEndpoint, ReplaceableTls | None]:
     """Return the endpoint behind ``haproxy:``, for trusted proxies; the header comes before TLS, as HAProxy sends it.
 
     Raises ``ValueError`` if no proxy is trusted.
@@ -232,18 +252,20 @@ def _make_proxy_endpoint(
             name: value for name, value in text.parameters.items() if name in ("port", "interface", "backlog")
         }
         text = EndpointText("tcp", parameters)
-    wrapped = _make_endpoint(text, description, reactor)
+    wrapped, other_tls = _make_endpoint(text, description, reactor)
     if not proxies:
         raise ValueError("give --trust-proxy NETWORK, too: only these proxies may connect with the PROXY protocol")
     endpoint = trusting_endpoint(wrapped, proxies)
-    return endpoint if tls is None else cast(IStreamServerEndpoint, _TlsEndpoint(endpoint, tls))
+    if tls is None:
+        return endpoint, other_tls
+    return cast(IStreamServerEndpoint, _TlsEndpoint(endpoint, tls)), tls
 
 
 @implementer(IStreamServerEndpoint)
 class _TlsEndpoint:
     """An endpoint whose connections speak TLS."""
 
-    def __init__(self, endpoint: IStreamServerEndpoint, tls: CertificateOptions) -> None:
+    def __init__(self, endpoint: IStreamServerEndpoint, tls: ReplaceableTls) -> None:
         self._endpoint = endpoint
         self._tls = tls
 

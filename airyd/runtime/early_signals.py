@@ -1,6 +1,6 @@
-"""Remembers SIGHUP and SIGTERM that arrive before the reactor runs, until they can be handled.
+"""Remembers SIGHUP, SIGTERM and SIGUSR2 that arrive before the reactor runs, until they can be handled.
 
-By default both would end the process, and systemd treats that as a clean exit. A deployment that restarts a service
+By default each would end the process, and systemd treats that as a clean exit. A deployment that restarts a service
 and reloads it at once sends SIGHUP during the start.
 """
 

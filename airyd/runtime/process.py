@@ -1,4 +1,4 @@
-"""Set-up of a process around its reactor: the monotonic clock, SIGTERM and SIGHUP, and the log's thread."""
+"""Set-up of a process around its reactor: the monotonic clock, SIGTERM, SIGHUP and SIGUSR2, and the log's thread."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable, MutableMapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
+from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -23,6 +24,9 @@ from airyd.runtime.log_writer import LogWriter
 
 _log = Logger()
 
+#: Seconds after the first SIGTERM from which on another one ends the process at once; a service manager may send two.
+REPEATED_AFTER: Final = 1.0
+
 
 def set_clock(reactor: IReactorTime) -> None:
     """Make the reactor use the monotonic clock; its default is the wall clock."""
@@ -30,18 +34,26 @@ def set_clock(reactor: IReactorTime) -> None:
         reactor.seconds = time.monotonic  # type: ignore[method-assign]  # delayed calls ask the reactor's own
 
 
-def on_sigterm(reactor: IServerReactor, stop: Callable[[], None]) -> None:
+def on_sigterm(
+    reactor: IServerReactor, stop: Callable[[], None], end_at_once: Callable[[], None] = lambda: None
+) -> None:
     """Make SIGTERM end the process with status 0; twistd's default stops it, then kills it with the same signal.
 
     A SIGTERM during the start takes effect as soon as the reactor runs.
+
+    :param end_at_once: called for a SIGTERM that comes ``REPEATED_AFTER`` seconds or more after the first one
     """
-    is_stopping = False
+    first: float | None = None
 
     def stop_once() -> None:
-        nonlocal is_stopping
-        if not is_stopping:
-            is_stopping = True
-            stop()
+        nonlocal first
+        now = reactor.seconds()
+        if first is None:
+            first = now
+            with suppress(ReactorNotRunning):  # SIGINT has stopped it
+                stop()
+        elif now - first >= REPEATED_AFTER:
+            end_at_once()
 
     def end(number: int, frame: object) -> None:
         reactor.callFromThread(stop_once)
@@ -49,6 +61,15 @@ def on_sigterm(reactor: IServerReactor, stop: Callable[[], None]) -> None:
     # The reactor installs its own handler when it begins to run; replacing that later would leave a gap.
     reactor.sigTerm = end
     reactor.callWhenRunning(lambda: stop_once() if early_signals.take(signal.SIGTERM) else None)
+
+
+def on_sigusr2(reactor: IServerReactor, restart_workers: Callable[[], None]) -> None:
+    """Make SIGUSR2 restart the workers; by default it would end the process.
+
+    A SIGUSR2 during the start is ignored: the workers are new.
+    """
+    before = signal.signal(signal.SIGUSR2, lambda number, frame: reactor.callFromThread(restart_workers))
+    reactor.addSystemEventTrigger("after", "shutdown", signal.signal, signal.SIGUSR2, before)
 
 
 def on_sighup(reactor: IServerReactor, reload: Callable[[], None], terminal: int = 0) -> None:

@@ -460,7 +460,7 @@ class WebSocketConnection(WebSocketServerProtocol):
 class WebSocketConnectionFactory(ServerFactory):
     """The factory of connections, with what they share.
 
-    :ivar policy: decides which opening handshakes are accepted
+    :ivar policy: decides which opening handshakes are accepted; a reload replaces it
     """
 
     noisy = False

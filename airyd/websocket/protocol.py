@@ -152,7 +152,8 @@ class StompWebSocket(WebSocketConnection):
 
     def _need_output_buffer(self) -> OutputBuffer:
         if self._output_buffer is None:
-            context = self.factory.context
+            # The client's own: after a reload, new connections have other limits.
+            context = self._client.context
             self._output_buffer = OutputBuffer(context, self._client, self.transport, self._drop_output_buffer)
             self.factory.output_buffers.add(self._output_buffer)
         return self._output_buffer
@@ -251,7 +252,7 @@ class _ConnectionOverLimit(Protocol):
 class StompWebSocketFactory(WebSocketConnectionFactory):
     """Creates a ``StompWebSocket`` for each connection.
 
-    :ivar context: what all clients share
+    :ivar context: what all new clients share; a reload replaces it
     :ivar channels: the open connections
     :ivar output_buffers: those that exist: bytes wait in them, or did so recently
     :ivar max_connections: the most connections that may be open; further ones are dropped

@@ -12,9 +12,9 @@ from airyd.runtime import early_signals
 
 def main() -> None:
     """Run the worker that the parent's first order describes, until the parent or SIGTERM ends it."""
-    # Ctrl-C, and the end of a terminal, also reach the workers; only their parent acts on these.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # Ctrl-C, and signals to all processes of a service, also reach the workers; only their parent acts on these.
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
     early_signals.hold(signal.SIGTERM)
     # Import the slow modules only after the signals are held.
     from airyd.workers.messages import read_start
@@ -32,6 +32,7 @@ def main() -> None:
     from airyd.errors import ConfigurationError
     from airyd.interfaces import IServerReactor
     from airyd.runtime import garbage_collection as garbage
+    from airyd.runtime.log_levels import LogLevels
     from airyd.runtime.logs import LogPolicy
     from airyd.runtime.process import on_sigterm, set_clock
     from airyd.workers.worker import Worker
@@ -43,6 +44,11 @@ def main() -> None:
     except ConfigurationError as error:
         raise SystemExit(f"airyd: {error}") from None
     policy = LogPolicy(start.settings.log_level, reactor)
+
+    def change_levels(levels: str) -> None:
+        policy.levels = LogLevels(levels)
+
+    worker.change_levels = change_levels
     globalLogBeginner.beginLoggingTo([policy.observe(worker.log)], redirectStandardIO=False)
     worker.serve()
     on_sigterm(reactor, worker.leave)

@@ -44,10 +44,22 @@ class Cover(msgspec.Struct, tag=True, frozen=True):
     numbers: Sequence[int]
 
 
-class Extend(msgspec.Struct, tag=True, frozen=True):
-    """Order: add destinations to the catalogue, after the parent has read the file of destinations again."""
+class ReloadRequest(msgspec.Struct, tag=True, frozen=True):
+    """Order: check new settings, read all files again, and answer with :class:`ReloadReply` or :class:`ErrorReply`."""
 
-    destinations: Sequence[str]
+    request_id: int
+    settings: Settings
+
+
+class FinishReload(msgspec.Struct, tag=True, frozen=True):
+    """Order: apply what the last :class:`ReloadRequest` prepared, or give it up; answer with :class:`ReloadReply`."""
+
+    request_id: int
+    is_applied: bool
+
+
+class Leave(msgspec.Struct, tag=True, frozen=True):
+    """Order: close your clients and end, without ``--drain-notice``, because other workers take your place."""
 
 
 class AliveRequest(msgspec.Struct, tag=True, frozen=True):
@@ -160,8 +172,18 @@ class RevokeReply(msgspec.Struct, tag=True, frozen=True):
     request_id: int
 
 
+class ReloadReply(msgspec.Struct, tag=True, frozen=True):
+    """Report: the reload is prepared, or finished.
+
+    :ivar changes: see ``Reload``
+    """
+
+    request_id: int
+    changes: Sequence[str]
+
+
 class ErrorReply(msgspec.Struct, tag=True, frozen=True):
-    """Report: the event was not published, or the revocation not stored.
+    """Report: the event was not published, the revocation not stored, or the reload refused.
 
     :ivar kind: the name of the exception
     :ivar fault: the payload rule that the body breaks, if any
@@ -173,10 +195,29 @@ class ErrorReply(msgspec.Struct, tag=True, frozen=True):
     fault: str | None = None
 
 
-Order = Cover | Extend | AliveRequest | ReadinessRequest | MetricsRequest | PublishRequest | RevokeRequest
-WorkerReply = ReadinessReply | MetricsReply | PublishReply | RevokeReply | ErrorReply
+Order = (
+    Cover
+    | Leave
+    | AliveRequest
+    | ReadinessRequest
+    | MetricsRequest
+    | PublishRequest
+    | RevokeRequest
+    | ReloadRequest
+    | FinishReload
+)
+WorkerReply = ReadinessReply | MetricsReply | PublishReply | RevokeReply | ReloadReply | ErrorReply
 Report = (
-    Serving | Leaving | AliveReply | LogLine | ReadinessReply | MetricsReply | PublishReply | RevokeReply | ErrorReply
+    Serving
+    | Leaving
+    | AliveReply
+    | LogLine
+    | ReadinessReply
+    | MetricsReply
+    | PublishReply
+    | RevokeReply
+    | ReloadReply
+    | ErrorReply
 )
 
 read_order: Final = msgspec.msgpack.Decoder(Order).decode

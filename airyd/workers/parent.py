@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import count
 from typing import Final
 
@@ -16,11 +16,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from airyd.admin.access import read_admin_token
-from airyd.admin.server import admin_site
-from airyd.config.catalogue import reload_catalogue
+from airyd.admin.server import AdminSite, admin_site
 from airyd.config.settings import Settings
 from airyd.errors import ConfigurationError, SourceUnavailable
-from airyd.interfaces import IServerReactor, Readiness
+from airyd.interfaces import IServerReactor, Readiness, Reload
 from airyd.listening.endpoints import ListeningEndpoint, end_program, read_text, url_of
 from airyd.metrics import Metrics, WorkersMetrics, make_registry
 from airyd.revocation import Revocation, RevocationKind, RevocationTable, new_revocation
@@ -34,6 +33,8 @@ from airyd.workers.supervisor import Supervisor
 
 #: The kinds of endpoints whose sockets workers can inherit.
 _KINDS: Final = ("tcp", "tcp6", "ssl")
+
+_log: Final = Logger()
 
 
 class Parent(Service):
@@ -56,18 +57,19 @@ class Parent(Service):
         self._settings = settings
         self._reactor = reactor
         self._wall = wall
-        self._check()
+        check_settings(settings, reactor, wall)
         self._sockets = ListeningSockets(settings.workers)
         proxies = TrustedProxies(settings.trust_proxy)
         self._endpoints = [ListeningEndpoint.read("--listen", text, self._sockets, proxies) for text in settings.listen]
-        self._admin_endpoint = settings.admin and ListeningEndpoint.read("--admin", settings.admin, reactor, proxies)
+        self._admin_endpoint = _read_admin_endpoint(settings, reactor)
         self._admin_token = read_admin_token(settings.admin_token_file)
+        self._admin_site: AdminSite | None = None
         self._ports: list[IListeningPort] = []
         self._admin_ports: list[IListeningPort] = []
         self._metrics = Metrics(settings.destinations, source_up=lambda: bool(self._supervisor.serving_now()))
         if self._admin_endpoint:
-            ends = certificate_ends([self._admin_endpoint])
-            self._metrics.certificate_end = lambda: ends
+            endpoint = self._admin_endpoint
+            self._metrics.certificate_end = lambda: certificate_ends([endpoint])
         self._workers_metrics = WorkersMetrics(configured=settings.workers)
         self.registry = make_registry(self._metrics)
         self.registry.register(self._workers_metrics)
@@ -83,24 +85,7 @@ class Parent(Service):
             give_up,
             lambda number: self._aggregator.process_ended(_process_name(number)),
         )
-
-    def _check(self) -> None:
-        """Raise ``ConfigurationError`` for settings with which a worker would fail."""
-        settings = self._settings
-        for description in settings.listen:
-            text = read_text("--listen", description)
-            if (text.wrapped or text).kind not in _KINDS:
-                raise ConfigurationError(
-                    f"--listen {description}: with --workers {settings.workers} airyd can listen on tcp:, tcp6: and "
-                    "ssl: only, also behind haproxy:, whose connections the kernel distributes"
-                )
-        for source in settings.sources:
-            if not is_shared(source):
-                raise ConfigurationError(
-                    f"--workers {settings.workers}: with --source {source.partition(':')[0]}: each process would "
-                    "have its own events; give a source that all of them can read, such as redis:"
-                )
-        Airyd(settings, self._reactor, self._wall)
+        self._supervisor.drain = settings.drain_notice + settings.drain_seconds
 
     def privilegedStartService(self) -> None:
         """Open all sockets (``IService``): low ports need the initial privileges."""
@@ -116,6 +101,7 @@ class Parent(Service):
                 body_limit=self._settings.limits.body,
                 token=self._admin_token,
             )
+            self._admin_site = site
             self._admin_ports.append(self._admin_endpoint.listen(site))
             scheme = self._admin_endpoint.scheme("http")
             self._log.info("airyd admin at {url}", url=url_of(scheme, self._admin_ports[-1], "/"))
@@ -129,22 +115,73 @@ class Parent(Service):
         """
         super().startService()
         try:
-            self._check()
+            check_settings(self._settings, self._reactor, self._wall)
         except ConfigurationError as error:
             end_program(str(error))
         self._reactor.callWhenRunning(self._supervisor.start)
 
-    def reload(self) -> None:
-        """Read the file of destinations again and add the new ones, in the workers as well."""
-        settings = self._settings
-        reload_catalogue(settings.destinations_file, settings.destinations, settings.sources, self._extend)
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self._settings
 
-    def _extend(self, destinations: Sequence[str]) -> None:
-        catalogue = [*self._settings.destinations, *destinations]
-        self._settings = self._spawner.settings = self._settings._replace(destinations=catalogue)
-        self._metrics.extend(destinations)
-        for _, process in self._supervisor.processes_now():
-            process.extend(destinations)
+    async def prepare_reload(self, settings: Settings) -> Reload:
+        """Make all workers check new settings and read all files again; see ``Airyd.prepare_reload``.
+
+        A worker that does not answer in time applies the reload when it answers again.
+        """
+        if self._supervisor.is_stopping:
+            raise ConfigurationError("airyd is stopping")
+        check_settings(settings, self._reactor, self._wall)
+        token = read_admin_token(settings.admin_token_file)
+        admin = self._admin_endpoint
+        fresh = _read_admin_endpoint(settings, self._reactor)
+        reload = Reload((), lambda: None) if admin is None or fresh is None else admin.prepare_reload(fresh)
+        asked = [process for _, process in self._supervisor.processes_now()]
+        changes = [*reload.changes, *["admin token"] * (token != self._admin_token)]
+        results = await DeferredList([each.prepare_reload(settings) for each in asked], consumeErrors=True)
+
+        def finish(is_applied: bool) -> list[Deferred[None]]:
+            return [each.finish_reload(is_applied) for each in asked]
+
+        for _, result in results:
+            if not isinstance(result, Failure):
+                changes += result
+            elif not result.check(NoAnswer):
+                finish(False)
+                result.raiseException()
+
+        def apply() -> Deferred[None]:
+            reload.apply()
+            self._apply(settings, token)
+            finished = finish(True)
+            for _, process in self._supervisor.processes_now():
+                if process not in asked:  # it was started meanwhile, with the former settings
+                    process.prepare_reload(settings).addErrback(_log_late)
+                    finished.append(process.finish_reload(True))
+            return gatherResults(finished).addCallback(lambda _: None)
+
+        def cancel() -> None:
+            finish(False)
+
+        return Reload(list(dict.fromkeys(changes)), apply, cancel)
+
+    def _apply(self, settings: Settings, token: str | None) -> None:
+        known = self._settings.destinations
+        self._metrics.extend([name for name in settings.destinations if name not in known])
+        self._settings = self._spawner.settings = settings
+        self._admin_token = token
+        if self._admin_site is not None:
+            self._admin_site.change(token, settings.limits.body)
+        self._supervisor.drain = settings.drain_notice + settings.drain_seconds
+
+    def restart_workers(self) -> None:
+        """Replace the workers one after the other, each while the others serve."""
+        self._supervisor.restart_all()
+
+    def kill_workers(self) -> None:
+        """End all workers at once."""
+        self._supervisor.kill()
 
     def stopService(self) -> Deferred[None]:
         """Become unready, stop listening, and make the workers close their clients and end (``IService``)."""
@@ -169,8 +206,10 @@ class Parent(Service):
         if not workers:
             reasons.append("no worker accepts clients")
         asked = [Deferred.fromCoroutine(_readiness(number, worker)) for number, worker in workers]
-        for found in await gatherResults(asked):
-            reasons += found.reasons
+        for (number, _), found in zip(workers, await gatherResults(asked), strict=True):
+            # The others serve while a new worker of a rolling restart becomes ready.
+            is_new = number == self._supervisor.rolled_now and len(workers) > 1
+            (warnings if is_new else reasons).extend(found.reasons)
             warnings += found.warnings
         return Readiness(reasons, warnings)
 
@@ -215,6 +254,36 @@ class Parent(Service):
                 raise SourceUnavailable(f"Worker {number + 1}: {result.value}; try again.")
             result.raiseException()
         return done
+
+
+def check_settings(settings: Settings, reactor: IServerReactor, wall: Callable[[], float]) -> None:
+    """Raise ``ConfigurationError`` for settings that can't be served, or not by as many processes."""
+    if settings.workers > 1:
+        for description in settings.listen:
+            text = read_text("--listen", description)
+            if (text.wrapped or text).kind not in _KINDS:
+                raise ConfigurationError(
+                    f"--listen {description}: with --workers {settings.workers} airyd can listen on tcp:, tcp6: and "
+                    "ssl: only, also behind haproxy:, whose connections the kernel distributes"
+                )
+        for source in settings.sources:
+            if not is_shared(source):
+                raise ConfigurationError(
+                    f"--workers {settings.workers}: with --source {source.partition(':')[0]}: each process would "
+                    "have its own events; give a source that all of them can read, such as redis:"
+                )
+    Airyd(settings, reactor, wall)
+
+
+def _read_admin_endpoint(settings: Settings, reactor: IServerReactor) -> ListeningEndpoint | None:
+    if not settings.admin:
+        return None
+    return ListeningEndpoint.read("--admin", settings.admin, reactor, TrustedProxies(settings.trust_proxy))
+
+
+def _log_late(failure: Failure) -> None:
+    failure.trap(NoAnswer, ConfigurationError)
+    _log.error("a worker that was started during a reload keeps its settings: {reason}", reason=str(failure.value))
 
 
 async def _readiness(number: int, worker: WorkerProcess) -> Readiness:

@@ -17,7 +17,7 @@ from twisted.logger import LogEvent, Logger, LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
 
 from airyd.config.settings import Settings
-from airyd.errors import PayloadFault, PayloadRefused, SourceUnavailable, UnknownDestination
+from airyd.errors import ConfigurationError, PayloadFault, PayloadRefused, SourceUnavailable, UnknownDestination
 from airyd.interfaces import IServerReactor, Readiness
 from airyd.limits import SOURCE_PATIENCE
 from airyd.revocation import Revocation
@@ -32,8 +32,9 @@ from airyd.workers.messages import (
     AliveRequest,
     Cover,
     ErrorReply,
-    Extend,
     Family,
+    FinishReload,
+    Leave,
     Leaving,
     LogLine,
     MessageProtocol,
@@ -43,6 +44,8 @@ from airyd.workers.messages import (
     PublishRequest,
     ReadinessReply,
     ReadinessRequest,
+    ReloadReply,
+    ReloadRequest,
     RevokeReply,
     RevokeRequest,
     Serving,
@@ -55,6 +58,8 @@ from airyd.workers.messages import (
 #: says more.
 ASK_PATIENCE: Final = 2.0
 PUBLISH_PATIENCE: Final = SOURCE_PATIENCE + 2.0
+#: Seconds that a worker may take to prepare a reload; it may have to fetch keys.
+RELOAD_PATIENCE: Final = 15.0
 
 
 class NoAnswer(Exception):
@@ -109,9 +114,22 @@ class WorkerProcess(ProcessProtocol):
         """Make it also accept from the sockets of these workers, and of no others."""
         self._messages.send(Cover(numbers))
 
-    def extend(self, destinations: Sequence[str]) -> None:
-        """Make it add destinations to its catalogue."""
-        self._messages.send(Extend(destinations))
+    def prepare_reload(self, settings: Settings) -> Deferred[Sequence[str]]:
+        """Make it check new settings and read all files again; fires with the changes (see ``Reload``).
+
+        Errors: ``ConfigurationError``, ``WorkerFault``, ``NoAnswer``.
+        """
+        asked = self._ask(lambda request_id: ReloadRequest(request_id, settings), RELOAD_PATIENCE)
+        return asked.addCallback(_reload_changes)
+
+    def finish_reload(self, is_applied: bool) -> Deferred[None]:
+        """Make it apply the last reload that it prepared, or give it up; fires when that is done, or takes long."""
+        asked = self._ask(lambda request_id: FinishReload(request_id, is_applied), ASK_PATIENCE)
+        return asked.addCallbacks(lambda _: None, lambda failure: failure.trap(NoAnswer) and None)
+
+    def leave(self) -> None:
+        """Make it end like :meth:`terminate`, but without ``--drain-notice``, because others take its place."""
+        self._messages.send(Leave())
 
     def check_alive(self) -> int:
         """Ask for a sign of life; return how many checks in a row found none. Any report is a sign of life."""
@@ -150,7 +168,12 @@ class WorkerProcess(ProcessProtocol):
         return asked.addCallback(_was_revoked)
 
     def _ask(
-        self, make: Callable[[int], ReadinessRequest | MetricsRequest | PublishRequest | RevokeRequest], patience: float
+        self,
+        make: Callable[
+            [int],
+            ReadinessRequest | MetricsRequest | PublishRequest | RevokeRequest | ReloadRequest | FinishReload,
+        ],
+        patience: float,
     ) -> Deferred[WorkerReply]:
         request_id = next(self._request_ids)
         answer: Deferred[WorkerReply] = Deferred()
@@ -264,6 +287,16 @@ def _was_revoked(answer: WorkerReply) -> None:
             return
         case ErrorReply(_, SourceUnavailable.__name__, reason):
             raise SourceUnavailable(reason)
+        case _:
+            raise WorkerFault(str(answer))
+
+
+def _reload_changes(answer: WorkerReply) -> Sequence[str]:
+    match answer:
+        case ReloadReply(_, changes):
+            return changes
+        case ErrorReply(_, ConfigurationError.__name__, reason):
+            raise ConfigurationError(reason)
         case _:
             raise WorkerFault(str(answer))
 

@@ -27,6 +27,7 @@ from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
+from airyd.tls import ReplaceableTls
 from airyd.websocket.transport import keep_alive, make_direct
 
 
@@ -143,7 +144,7 @@ class InheritedSockets:
         self,
         port: int,
         factory: IProtocolFactory,
-        contextFactory: IOpenSSLContextFactory,
+        contextFactory: ReplaceableTls | IOpenSSLContextFactory,
         backlog: int = 50,
         interface: str = "",
     ) -> InheritedPort:

@@ -10,9 +10,11 @@ from typing import Final, Protocol
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
+from airyd.interfaces import Readiness
 from airyd.metrics import WorkersMetrics
-from airyd.workers.process import WorkerObserver, WorkerProcess
+from airyd.workers.process import NoAnswer, WorkerObserver, WorkerProcess
 
 #: Seconds until a worker that has ended is restarted: doubled after each failure in a row, up to the second number.
 FIRST_PAUSE: Final = 0.25
@@ -29,8 +31,8 @@ CHECKS_UNTIL_COVERED: Final = 3
 CHECKS_UNTIL_KILLED: Final = 30
 #: The same for a worker that is starting: it imports all modules and reads its files before it can answer.
 CHECKS_UNTIL_KILLED_AT_START: Final = 120
-#: Seconds that workers may take to end; closing their clients takes at most nine.
-STOP_PATIENCE: Final = 15.0
+#: Seconds that a worker may take to end after it has begun to close its last client.
+END_PATIENCE: Final = 12.0
 
 
 class WorkerState(Enum):
@@ -66,6 +68,8 @@ class _Worker:
     :ivar is_silent: whether it has not answered for ``CHECKS_UNTIL_COVERED`` checks
     :ivar killed_after: the unanswered checks after which it was killed; 0 if it was not killed
     :ivar covers: the workers from whose sockets it also accepts
+    :ivar is_rolled: whether a rolling restart has told it to leave
+    :ivar overdue: kills it if it takes too long to leave, in a rolling restart
     """
 
     number: int
@@ -77,6 +81,8 @@ class _Worker:
     killed_after: int = 0
     covers: Sequence[int] = ()
     restart: IDelayedCall | None = None
+    is_rolled: bool = False
+    overdue: IDelayedCall | None = None
 
 
 class Supervisor:
@@ -86,6 +92,10 @@ class Supervisor:
     restarted, and other workers accept from its sockets meanwhile. They also do so for a worker that does not answer,
     which is killed after a while.
 
+    A rolling restart replaces the workers one after the other, each only while all others serve, and only after the
+    one before it has become ready.
+
+    :ivar drain: seconds that a worker takes at most until it begins to close its last client
     :param give_up: called once, with the reason, if the program must end
     :param on_end: called with the number of each worker whose process has ended
     """
@@ -106,6 +116,10 @@ class Supervisor:
         self._metrics = metrics
         self._give_up = give_up
         self._on_end = on_end
+        self.drain = 0.0
+        self._to_restart: list[_Worker] = []
+        self._rolled: _Worker | None = None
+        self._is_asking = False
         self._workers = [_Worker(number) for number in range(count)]
         self._state = SupervisorState.STARTING
         self._stopped: Deferred[None] | None = None
@@ -139,6 +153,7 @@ class Supervisor:
             if worker.process is not None:
                 self._check_worker(worker, worker.process.check_alive())
         self._deal_sockets()
+        self._roll_on()
 
     def _check_worker(self, worker: _Worker, checks: int) -> None:
         starts = worker.state is WorkerState.STARTING
@@ -171,6 +186,7 @@ class Supervisor:
             self._state = SupervisorState.SERVING
             self._log.info("airyd runs with {count} workers", count=len(self._workers))
         self._deal_sockets()
+        self._roll_on()
 
     def worker_leaving(self, number: int) -> None:
         """See ``WorkerObserver``."""
@@ -198,11 +214,29 @@ class Supervisor:
                 self._state = SupervisorState.STOPPING
                 self._give_up(f"worker {number + 1} {reason}")
             case SupervisorState.SERVING:
-                self._restart_later(worker, reason)
+                self._restart(worker, reason)
                 self._deal_sockets()
             case SupervisorState.STOPPING:
                 self._log.info("worker {number} {reason}", number=number + 1, reason=reason)
         self._check_all_ended()
+
+    def _restart(self, worker: _Worker, reason: str) -> None:
+        _cancel(worker.overdue)
+        if worker.is_rolled:
+            worker.is_rolled = False
+            self._log.info("worker {number} {reason}", number=worker.number + 1, reason=reason)
+            self._start_worker(worker)
+            return
+        if worker is self._rolled:
+            self._rolled = None
+            self._to_restart.clear()
+            self._log.error(
+                "the rolling restart ends here, because the new worker {number} {reason}; workers after it go on as "
+                "they are",
+                number=worker.number + 1,
+                reason=reason,
+            )
+        self._restart_later(worker, reason)
 
     def _restart_later(self, worker: _Worker, reason: str) -> None:
         pause = min(FIRST_PAUSE * 2 ** min(worker.failures, 10), LONGEST_PAUSE)
@@ -232,6 +266,54 @@ class Supervisor:
             if covers != list(worker.covers) and worker.process is not None:
                 worker.covers = covers
                 worker.process.cover(covers)
+
+    # The rolling restart.
+
+    def restart_all(self) -> None:
+        """Replace the workers one after the other, each while all others serve."""
+        if self._state is not SupervisorState.SERVING:
+            self._log.warn("no rolling restart: airyd is starting or stopping")
+        elif self._to_restart or self._rolled is not None:
+            self._log.warn("no second rolling restart: one is under way")
+        else:
+            self._log.info("rolling restart of {count} workers", count=len(self._workers))
+            self._to_restart = list(self._workers)
+            self._roll_on()
+
+    def _roll_on(self) -> None:
+        """Go on with the rolling restart, if there is one, all workers serve, and the last new one is ready."""
+        is_leaving = self._rolled is not None and self._rolled.is_rolled
+        if is_leaving or self._is_asking or not self._all_serve():
+            return
+        if self._rolled is None or self._rolled.process is None:
+            self._roll_next()
+            return
+        self._is_asking = True
+        self._rolled.process.readiness().addBoth(self._heard_of_readiness)
+
+    def _all_serve(self) -> bool:
+        return self._state is SupervisorState.SERVING and all(
+            each.state is WorkerState.SERVING and not each.is_silent for each in self._workers
+        )
+
+    def _heard_of_readiness(self, answer: Readiness | Failure) -> None:
+        self._is_asking = False
+        if isinstance(answer, Failure):
+            answer.trap(NoAnswer)  # the next check asks again
+        elif not answer.reasons and self._rolled is not None and self._all_serve():
+            self._rolled = None
+            if not self._to_restart:
+                self._log.info("the rolling restart is complete")
+            self._roll_next()
+
+    def _roll_next(self) -> None:
+        if not self._to_restart:
+            return
+        worker = self._rolled = self._to_restart.pop(0)
+        if worker.process is not None:
+            worker.is_rolled = True
+            worker.process.leave()
+            worker.overdue = self._clock.callLater(self.drain + END_PATIENCE, worker.process.kill)
 
     # Queries of the parent.
 
@@ -263,6 +345,11 @@ class Supervisor:
         """Return the numbers of workers that do not answer."""
         return [each.number for each in self._workers if each.is_silent]
 
+    @property
+    def rolled_now(self) -> int | None:
+        """The number of the worker that a rolling restart is replacing; None if there is none."""
+        return None if self._rolled is None else self._rolled.number
+
     def processes_now(self) -> list[tuple[int, WorkerProcess]]:
         """Return all workers that have a process, with their numbers; one that is starting answers later."""
         return [(worker.number, worker.process) for worker in self._workers if worker.process is not None]
@@ -270,6 +357,7 @@ class Supervisor:
     def stop(self) -> Deferred[None]:
         """End all workers, and kill those that take too long; fires when none is left."""
         self._state = SupervisorState.STOPPING
+        self._to_restart.clear()
         if self._next_check is not None:
             self._next_check.cancel()
             self._next_check = None
@@ -277,15 +365,17 @@ class Supervisor:
             if worker.restart is not None:
                 worker.restart.cancel()
                 worker.restart = None
+            _cancel(worker.overdue)
             if worker.process is not None:
                 worker.process.terminate()
         if not self.processes_now():
             return succeed(None)
         self._stopped = Deferred()
-        late = self._clock.callLater(STOP_PATIENCE, self._kill)
+        late = self._clock.callLater(self.drain + END_PATIENCE, self.kill)
         return self._stopped.addCallback(lambda _: late.cancel() if late.active() else None)
 
-    def _kill(self) -> None:
+    def kill(self) -> None:
+        """End all workers at once."""
         for _, process in self.processes_now():
             process.kill()
 
@@ -293,3 +383,8 @@ class Supervisor:
         if self._stopped is not None and not self.processes_now():
             stopped, self._stopped = self._stopped, None
             stopped.callback(None)
+
+
+def _cancel(call: IDelayedCall | None) -> None:
+    if call is not None and call.active():
+        call.cancel()

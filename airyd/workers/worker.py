@@ -12,10 +12,11 @@ from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, eventAsText
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from airyd.errors import PayloadRefused, Refusal
-from airyd.interfaces import IServerReactor
+from airyd.errors import ConfigurationError, PayloadRefused, Refusal
+from airyd.interfaces import IServerReactor, Reload
 from airyd.metrics import LogMetrics
 from airyd.revocation import Revocation
+from airyd.runtime import garbage_collection as garbage
 from airyd.runtime.log_format import JSON, event_text, fields_of
 from airyd.service import Airyd
 from airyd.workers.messages import (
@@ -26,7 +27,8 @@ from airyd.workers.messages import (
     AliveRequest,
     Cover,
     ErrorReply,
-    Extend,
+    FinishReload,
+    Leave,
     Leaving,
     LogLine,
     MessageProtocol,
@@ -36,6 +38,8 @@ from airyd.workers.messages import (
     PublishRequest,
     ReadinessReply,
     ReadinessRequest,
+    ReloadReply,
+    ReloadRequest,
     Report,
     RevokeReply,
     RevokeRequest,
@@ -124,6 +128,9 @@ class Worker:
         self._airyd.registry.register(metrics)
         #: Observes the log (``ILogObserver``).
         self.log = LogSender(self._report, metrics, start.settings.log_format == JSON)
+        #: Changes the levels of the log; the program replaces it.
+        self.change_levels: Callable[[str], None] = lambda levels: None
+        self._reload: Deferred[Reload | None] = succeed(None)
         self._flushed: Deferred[None] = Deferred()
         # mypy takes it for the Windows version.
         self._pipes = cast(Any, StandardIO)(self._messages, ORDERS, REPORTS, reactor)
@@ -167,8 +174,18 @@ class Worker:
         match read_order(data):
             case Cover(numbers):
                 self._sockets.cover(numbers)
-            case Extend(destinations):
-                self._airyd.extend(destinations)
+            case ReloadRequest(request_id, settings):
+                self._reload = Deferred.fromCoroutine(self._airyd.prepare_reload(settings)).addCallbacks(
+                    lambda reload: self._reload_prepared(reload, request_id),
+                    lambda failure: self._report(self._refusal(request_id, failure)),
+                )
+            case FinishReload(request_id, is_applied):
+                self._reload.addCallback(self._finish_reload, is_applied)
+                self._reload.addErrback(lambda failure: self._log.failure("a reload failed", failure))
+                self._reload.addCallback(lambda _: self._report(ReloadReply(request_id, ())))
+            case Leave():
+                self._airyd.leave()
+                self.leave()
             case AliveRequest():
                 self._report(AliveReply())
             case ReadinessRequest(request_id):
@@ -186,6 +203,22 @@ class Worker:
                     lambda failure: self._report(self._refusal(request_id, failure)),
                 )
 
+    def _reload_prepared(self, reload: Reload, request_id: int) -> Reload:
+        self._report(ReloadReply(request_id, reload.changes))
+        return reload
+
+    def _finish_reload(self, reload: Reload | None, is_applied: bool) -> None:
+        if reload is None:
+            if is_applied:
+                self._log.error("this worker keeps its settings, because it could not reload: restart it")
+            return
+        if not is_applied:
+            reload.cancel()
+            return
+        reload.apply()
+        self.change_levels(self._airyd.settings.log_level)
+        self._reactor.callLater(0, garbage.begin)
+
     def _revoke(self, revocation: Revocation, is_kept: bool) -> Deferred[Revocation]:
         if is_kept:
             return self._airyd.revocations.distribute(revocation)
@@ -194,7 +227,7 @@ class Worker:
 
     def _refusal(self, request_id: int, failure: Failure) -> ErrorReply:
         error = failure.value
-        if not isinstance(error, Refusal):
+        if not isinstance(error, Refusal | ConfigurationError):
             self._log.failure("an order of the parent failed", failure)
         fault = error.fault.value if isinstance(error, PayloadRefused) else None
         return ErrorReply(request_id, type(error).__name__, str(error), fault)

@@ -33,6 +33,8 @@ DEFAULTS = (
     ("--token-max-age", "86400"),
     ("--workers", "1"),
     ("--compression", "on"),
+    ("--drain-notice", "0.0"),
+    ("--drain-seconds", "3.0"),
     ("--log-level", "info"),
     ("--log-format", "text"),
     ("--proxy-header", "x-forwarded-for"),
@@ -308,6 +310,13 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual(self.parsed("--workers=3").workers, 3)
         self.patch(os, "sched_getaffinity", lambda _: {0, 2, 5, 6})
         self.assertEqual(self.parsed("--workers=auto").workers, 4)
+
+    def test_drain(self) -> None:
+        """Both times together are at most 300 seconds, because systemd waits for so long."""
+        settings = self.parsed("--drain-notice=290", "--drain-seconds=10")
+        self.assertEqual((settings.drain_notice, settings.drain_seconds), (290.0, 10.0))
+        said = self.refusal("--drain-notice=290", "--drain-seconds=10.5")
+        self.assertIn("are 300.5 seconds together: give at most 300", said)
 
     def test_admin_with_a_token(self) -> None:
         """With a token, and only then, it may listen on any address."""

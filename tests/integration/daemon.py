@@ -100,7 +100,7 @@ class Daemon:
         self._directory = Path(tempfile.mkdtemp(prefix="airyd-test-"))
         self._log_path = self._directory / "log"
         arguments = [f"--listen=tcp:{port}:interface=127.0.0.1", "--admin=tcp:0:interface=127.0.0.1", *options]
-        if not any(option.startswith("--log-level") for option in options):
+        if not any(option.startswith(("--log-level", "--config")) for option in options):
             arguments.append("--log-level=debug")  # no line may contain a secret
         with self._log_path.open("wb") as log:
             self._process = subprocess.Popen(

@@ -58,6 +58,13 @@ class EarlySignalTests(DaemonTestCase):
                 daemon.publish("/queue/late", b"{}")
                 self.assertEqual(daemon.stop(), 0)
 
+    def test_sigusr2(self) -> None:
+        """It does not end the process, and restarts nothing."""
+        for options, moments in (((), MOMENTS), (self.workers, MOMENTS_OF_WORKERS)):
+            daemon = self.own_daemon(*options, program=program("SIGUSR2", moments[1]))
+            self.assertNotIn("rolling restart", daemon.log)
+            self.assertEqual(daemon.stop(), 0)
+
     def test_sighup_as_soon_as_it_serves(self) -> None:
         daemon = self.own_daemon()
         os.kill(daemon.pid, signal.SIGHUP)

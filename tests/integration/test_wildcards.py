@@ -16,8 +16,9 @@ from tests.integration.payloads import MESSAGE, body, number_of
 from tests.integration.raw import RawClient
 from tests.sources.redis.server import own_prefix, shared_server
 
-_ADDED: Final = re.compile(r"destinations added from \S+: /queue/more\n")
-_REFUSED: Final = re.compile(r"the destinations stay as they are: .*restart airyd")
+_ADDED: Final = re.compile(r"reloaded: destinations added: /queue/more\n")
+_REFUSED: Final = re.compile(r"nothing was reloaded: .*line 3: 'nonsense'")
+_NOT_REMOVED: Final = re.compile(r"reloaded: only a restart can remove /queue/tags\n")
 
 
 class WildcardCase(DaemonTestCase):
@@ -72,9 +73,13 @@ class WildcardCase(DaemonTestCase):
             self.assertEqual({each.headers["subscription"] for each in messages}, {"all", "more"})
             self.assertEqual({each.headers["message-id"] for each in messages}, {published})
 
-        self.file.write_text("/queue/more\n")
+        self.file.write_text("/queue/more\n/queue/even-more\nnonsense\n")
         os.kill(daemon.pid, signal.SIGHUP)
         daemon.wait_for_log(_REFUSED)
+        self.assertEqual(daemon.post("/queue/even-more", body("/queue/even-more", 1))[0], 404)
+        self.file.write_text("/queue/more\n")
+        os.kill(daemon.pid, signal.SIGHUP)
+        daemon.wait_for_log(_NOT_REMOVED)
         for client in clients:
             client.send("UNSUBSCRIBE", id="more", receipt="gone")
             client.receipt("gone")
@@ -106,8 +111,8 @@ class WildcardTests(WildcardCase):
         self.assert_comes(daemon, "/queue/more", 10, *late)
 
     def test_sighup_without_a_file(self) -> None:
-        """SIGHUP without ``--destinations-file`` changes nothing: ``systemctl reload`` is always safe."""
+        """SIGHUP without any file changes nothing: ``systemctl reload`` is always safe."""
         daemon = self.own_daemon()
         os.kill(daemon.pid, signal.SIGHUP)
-        daemon.wait_for_log(re.compile("--destinations-file was not given"))
+        daemon.wait_for_log(re.compile("reloaded: nothing has changed"))
         self.assertEqual(daemon.request("GET", "/healthz")[0], 200)

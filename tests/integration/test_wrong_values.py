@@ -126,6 +126,8 @@ OPTIONS: Final[dict[str, tuple[str, ...]]] = {
     "heart-beat": (*NUMBERS, "1", "1,", "-1,0", "a,b", "1,2,3"),
     "heart-beat-grace": ("", "-1", "abc", "nan", "inf", "1e99", "9" * 30),
     "ping-interval": ("", "-1", "abc", "nan", "inf", "1e99", "9" * 30, "0.05"),
+    "drain-notice": ("", "-1", "abc", "nan", "inf", "1e99", "9" * 30, "301"),
+    "drain-seconds": ("", "-1", "abc", "nan", "inf", "1e99", "9" * 30, "301"),
     "workers": (*NUMBERS, "0", "65", "many"),
     "compression": ("", "1", "yes"),
     "log-level": ("", "loud", "INFO", "critical", "info,", "info,airyd.nothing=info", "info,a=loud", "debug,=info"),

@@ -16,7 +16,7 @@ from twisted.logger import (
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from airyd.runtime.log_levels import LEVELS
+from airyd.runtime.log_levels import LEVELS, LogLevels
 from airyd.runtime.logs import LogPolicy
 
 
@@ -54,6 +54,16 @@ class LevelTests(LogCase):
             self.emit_all()
             self.assertEqual(self.lines[:-1], list(LEVELS[place:]))
             self.assertIn("a bug", self.lines[-1])
+
+    def test_changed(self) -> None:
+        """A reload may change the level."""
+        policy = LogPolicy("warn")
+        self.publisher.addObserver(policy.observe(cast(ILogObserver, self.written.append)))
+        for name, wanted in (("debug", LEVELS), ("error", LEVELS[3:]), ("info", LEVELS[1:])):
+            self.written.clear()
+            policy.levels = LogLevels(name)
+            self.emit_all()
+            self.assertEqual(self.lines[:-1], list(wanted))
 
     def test_what_twisted_says_of_its_ports(self) -> None:
         """Twisted's own lines are hidden, except warnings and errors."""

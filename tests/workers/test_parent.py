@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 from pathlib import Path
 from typing import Any, cast
 
 import msgspec
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.logger import LogEvent, formatEvent
@@ -15,9 +17,10 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.config.command_line import Options
+from airyd.config.settings import Settings
 from airyd.errors import ConfigurationError, SourceUnavailable, UnknownDestination
 from airyd.events import AIRY_DESTINATIONS, MESSAGE
-from airyd.interfaces import IServerReactor
+from airyd.interfaces import IServerReactor, Reload
 from airyd.metrics import Metrics, make_registry
 from airyd.revocation import Revocation, RevocationKind, retention
 from airyd.sources import routing as several
@@ -26,7 +29,8 @@ from airyd.workers.messages import (
     AliveReply,
     AliveRequest,
     ErrorReply,
-    Extend,
+    FinishReload,
+    Leave,
     MetricsReply,
     MetricsRequest,
     Order,
@@ -34,6 +38,8 @@ from airyd.workers.messages import (
     PublishRequest,
     ReadinessReply,
     ReadinessRequest,
+    ReloadReply,
+    ReloadRequest,
     Report,
     RevokeReply,
     RevokeRequest,
@@ -44,7 +50,7 @@ from airyd.workers.messages import (
 )
 from airyd.workers.metrics import families_of
 from airyd.workers.parent import Parent
-from airyd.workers.process import ASK_PATIENCE, PUBLISH_PATIENCE, WorkerFault
+from airyd.workers.process import ASK_PATIENCE, PUBLISH_PATIENCE, RELOAD_PATIENCE, WorkerFault
 from airyd.workers.supervisor import ALIVE_CHECK_EVERY, CHECKS_UNTIL_COVERED, CHECKS_UNTIL_KILLED
 from tests.admin.browser import LOCAL, PEER
 from tests.doubles import record_log
@@ -74,7 +80,10 @@ class Child:
         self.warnings: list[str] = []
         self.metrics = Metrics(AIRY_DESTINATIONS, source_up=lambda: True)
         self.published: list[tuple[str, bytes]] = []
-        self.extended: list[str] = []
+        self.reloads: list[Settings] = []
+        self.finished: list[bool] = []
+        self.left = 0
+        self.changes: list[str] = []
         self.revoked: list[tuple[Revocation, bool]] = []
         self.refusal: ErrorReply | None = None
         self.start: Start | None = None
@@ -92,8 +101,15 @@ class Child:
 
     def _run_transaction(self, order: Order) -> None:
         match order:
-            case Extend(destinations):
-                self.extended += destinations
+            case ReloadRequest(request_id, settings):
+                self.reloads.append(settings)
+                refusal = self.refusal
+                self.say(refusal_of(refusal, request_id) if refusal else ReloadReply(request_id, self.changes))
+            case Leave():
+                self.left += 1
+            case FinishReload(request_id, is_applied):
+                self.finished.append(is_applied)
+                self.say(ReloadReply(request_id, ()))
             case AliveRequest():
                 self.say(AliveReply())
             case ReadinessRequest(request_id):
@@ -289,42 +305,107 @@ class StartTests(ParentCase):
 
 
 class ReloadTests(ParentCase):
-    """The parent alone reads the file of destinations."""
+    """All workers prepare a reload; if one refuses, none applies it."""
 
-    def setUp(self) -> None:
-        super().setUp()
-        self.path = Path(self.mktemp())
-        self.path.write_text("/queue/tags\n")
+    def changed(self, made: Parent) -> Settings:
+        """Return settings with one more destination and origin."""
+        destinations = [*made.settings.destinations, "/queue/more"]
+        return made.settings._replace(destinations=destinations, origins=["https://a.example"], drain_seconds=60.0)
 
-    def test_all_workers_are_told(self) -> None:
-        """A worker that is starting gets them, too; one that is started later begins with the whole catalogue."""
-        made = self.started(f"--destinations-file={self.path}")
-        first, second = self.reactor.children
-        first.say(Serving())
-        self.path.write_text("/queue/tags\n/queue/more\n")
-        made.reload()
-        self.assertEqual((first.extended, second.extended), (["/queue/more"], ["/queue/more"]))
-        second.say(Serving())
-        first.end(ProcessTerminated(signal=9))
+    def prepared(self, made: Parent, settings: Settings) -> Deferred[Reload]:
+        """Return a reload that is being prepared."""
+        return Deferred.fromCoroutine(made.prepare_reload(settings))
+
+    def test_all_workers(self) -> None:
+        """All have prepared it before it is applied, and the changes that they report are named once."""
+        made = self.serving()
+        for child in self.reactor.children:
+            child.changes = ["certificate of --listen ssl:1"]
+        wanted = self.changed(made)
+        reload = self.successResultOf(self.prepared(made, wanted))
+        self.assertEqual(reload.changes, ["certificate of --listen ssl:1"])
+        self.assertEqual([child.finished for child in self.reactor.children], [[], []])
+        self.assertNotIn("/queue/more", self.answer("GET", "/metrics")[1])
+        reload.apply()
+        for child in self.reactor.children:
+            self.assertEqual((child.reloads, child.finished), ([wanted], [True]))
+        self.assertEqual(made.settings, wanted)
+        self.assertIn('airyd_deliveries_total{destination="/queue/more"} 0.0', self.answer("GET", "/metrics")[1])
+        self.reactor.children[0].end(ProcessTerminated(signal=9))
         self.reactor.advance(1)
         again = self.reactor.children[2]
         assert again.start is not None
-        self.assertEqual(list(again.start.settings.destinations), [*AIRY_DESTINATIONS, "/queue/tags", "/queue/more"])
-        made.reload()
-        self.assertEqual((again.extended, second.extended), ([], ["/queue/more"]))
-        self.assertIn('airyd_deliveries_total{destination="/queue/more"} 0.0', self.answer("GET", "/metrics")[1])
+        self.assertEqual(again.start.settings, wanted)
 
-    def test_what_is_wrong_reaches_nobody(self) -> None:
-        made = self.serving(f"--destinations-file={self.path}")
-        for content in ("/queue/more\n", "/queue/tags\n/t/7591\n/t/95307\n"):
-            self.path.write_text(content)
-            made.reload()
-            self.assertIn("the destinations stay as they are", self.said())
-        self.assertEqual([child.extended for child in self.reactor.children], [[], []])
+    def test_one_refuses(self) -> None:
+        """A file may have changed since the parent read it."""
+        made = self.serving()
+        before = made.settings
+        self.reactor.children[1].refusal = ErrorReply(0, "ConfigurationError", "--auth jwt: no")
+        failure = self.failureResultOf(self.prepared(made, self.changed(made)), ConfigurationError)
+        self.assertEqual(str(failure.value), "--auth jwt: no")
+        self.assertEqual([child.finished for child in self.reactor.children], [[False], [False]])
+        self.assertEqual(made.settings, before)
+
+    def test_what_the_parent_refuses(self) -> None:
+        made = self.serving()
+        wanted = made.settings._replace(origins=["nowhere"])
+        self.failureResultOf(self.prepared(made, wanted), ConfigurationError)
+        self.assertEqual([child.reloads for child in self.reactor.children], [[], []])
+
+    def test_one_that_does_not_answer(self) -> None:
+        """It applies the reload when it answers again; the others need not wait for that."""
+        made = self.serving()
+        self.reactor.children[1].answers = False
+        preparing = self.prepared(made, self.changed(made))
+        self.assertNoResult(preparing)
+        self.reactor.advance(RELOAD_PATIENCE)
+        self.successResultOf(preparing).apply()
+        self.assertEqual(self.reactor.children[0].finished, [True])
+
+    def test_one_that_is_started_meanwhile(self) -> None:
+        """It has begun with the former settings, so it gets the reload as well."""
+        made = self.serving()
+        first, second = self.reactor.children
+        reload = self.successResultOf(self.prepared(made, self.changed(made)))
+        first.end(ProcessTerminated(signal=9))
+        self.reactor.advance(1)
+        reload.apply()
+        again = self.reactor.children[2]
+        self.assertEqual((len(again.reloads), again.finished, second.finished), (1, [True], [True]))
+
+    def test_admin_token(self) -> None:
+        """The parent's own admin page gets the new token."""
+        path = Path(self.mktemp()).absolute()
+        path.write_text("the-first-admin-token")
+        made = self.serving(f"--admin-token-file={path}")
+        path.write_text("the-second-admin-token")
+        reload = self.successResultOf(self.prepared(made, made.settings))
+        self.assertEqual(reload.changes, ["admin token"])
+        reload.apply()
+        site = cast(Any, self.reactor.tcpServers[0][1])
+        self.assertEqual(site.routes.token, "the-second-admin-token")
 
 
 class ReadinessTests(ParentCase):
     """``/readyz`` reports the workers that accept clients."""
+
+    def test_rolling_restart(self) -> None:
+        """A new worker that is not ready yet is a warning, since the others serve."""
+        made = self.serving()
+        made.restart_workers()
+        first, second = self.reactor.children
+        first.end(ProcessDone(0))
+        new = self.reactor.children[2]
+        new.reasons = ["the event source was not reached yet"]
+        new.say(Serving())
+        reason = "worker 1: the event source was not reached yet"
+        status, body = self.answer("GET", "/readyz")
+        self.assertEqual((status, json.loads(body)), (200, {"ready": True, "reasons": [], "warnings": [reason]}))
+        self.assertEqual(second.left, 0)
+        new.reasons = []
+        self.reactor.advance(ALIVE_CHECK_EVERY)
+        self.assertEqual(second.left, 1)
 
     def ready(self) -> tuple[int, list[str]]:
         """Return the status and the reasons."""

@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.logger import formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
+from airyd.interfaces import Readiness
 from airyd.metrics import WorkersMetrics
-from airyd.workers.process import WorkerObserver, WorkerProcess
+from airyd.workers.process import NoAnswer, WorkerObserver, WorkerProcess
 from airyd.workers.supervisor import (
     ALIVE_CHECK_EVERY,
     CHECKS_UNTIL_COVERED,
     CHECKS_UNTIL_KILLED,
     CHECKS_UNTIL_KILLED_AT_START,
+    END_PATIENCE,
     FIRST_PAUSE,
     LONGEST_PAUSE,
     SOUND_AFTER,
-    STOP_PATIENCE,
     Supervisor,
 )
 from tests.doubles import record_log
@@ -28,8 +30,9 @@ from tests.doubles import record_log
 class Process:
     """A worker process that the test controls; it records its orders.
 
-    :ivar told: ``terminate``, ``kill``, and tuples of whose sockets it covers
+    :ivar told: ``terminate``, ``kill``, ``leave``, and tuples of whose sockets it covers
     :ivar answers: whether it gives signs of life
+    :ivar reasons: why it is not ready
     """
 
     def __init__(self, number: int, observer: WorkerObserver) -> None:
@@ -37,6 +40,7 @@ class Process:
         self._observer = observer
         self.told: list[object] = []
         self.answers = True
+        self.reasons: list[str] = []
         self._silent_looks = 0
 
     def check_alive(self) -> int:
@@ -56,11 +60,19 @@ class Process:
         """See ``WorkerProcess``."""
         self.told.append(tuple(numbers))
 
+    def leave(self) -> None:
+        """See ``WorkerProcess``."""
+        self.told.append("leave")
+
+    def readiness(self) -> Deferred[Readiness]:
+        """See ``WorkerProcess``."""
+        return succeed(Readiness(self.reasons)) if self.answers else fail(NoAnswer())
+
     def serve(self) -> None:
         """Accept clients."""
         self._observer.worker_serving(self.number)
 
-    def leave(self) -> None:
+    def stop_accepting(self) -> None:
         """Accept none any more."""
         self._observer.worker_leaving(self.number)
 
@@ -237,7 +249,7 @@ class RestartTests(SupervisorCase):
     def test_one_that_was_asked_to_go(self) -> None:
         """An operator may end workers one after the other: each comes again."""
         process = self.serving()[2]
-        process.leave()
+        process.stop_accepting()
         self.assertEqual(self.metrics.workers, 2)
         self.assertEqual([number for number, _ in self.supervisor.serving_now()], [0, 1])
         self.assertEqual([number for number, _ in self.supervisor.answering_now()], [0, 1, 2])
@@ -257,7 +269,7 @@ class CoverTests(SupervisorCase):
     def test_one_that_leaves(self) -> None:
         """A worker that leaves accepts no more connections, although it still runs."""
         first, second, _ = self.serving()
-        second.leave()
+        second.stop_accepting()
         self.assertEqual((first.told, second.told), ([(1,)], []))
         second.end()
         self.assertEqual(first.told, [(1,)])
@@ -361,7 +373,7 @@ class HangTests(SupervisorCase):
     def test_one_that_leaves(self) -> None:
         """It is covered for already, and must end."""
         first, second, _ = self.serving()
-        second.leave()
+        second.stop_accepting()
         second.answers = False
         self.looks(CHECKS_UNTIL_KILLED)
         self.assertEqual((first.told, second.told), ([(1,)], ["kill"]))
@@ -422,7 +434,7 @@ class StopTests(SupervisorCase):
         for process in processes:
             self.assertEqual(process.told, ["terminate"])
             self.assertNoResult(stopped)
-            process.leave()
+            process.stop_accepting()
             process.end("ended with status 0")
         self.successResultOf(stopped)
         self.assertEqual(self.clock.getDelayedCalls(), [])
@@ -469,8 +481,133 @@ class StopTests(SupervisorCase):
         first, second, third = self.serving()
         stopped = self.supervisor.stop()
         first.end()
-        self.clock.advance(STOP_PATIENCE + 0.1)
+        self.clock.advance(self.supervisor.drain + END_PATIENCE + 0.1)
         self.assertEqual((second.told, third.told), (["terminate", "kill"], ["terminate", "kill"]))
         second.end()
         third.end()
         self.successResultOf(stopped)
+
+
+class RollingRestartTests(SupervisorCase):
+    """A rolling restart."""
+
+    def lines(self) -> list[str]:
+        """Return the lines of the log."""
+        return [str(formatEvent(event)) for event in self.events]
+
+    def replaced(self, process: Process) -> Process:
+        """End a process that was told to leave; return the new one, which serves."""
+        self.assertIn("leave", process.told)
+        process.stop_accepting()
+        process.end("ended with status 0")
+        new = self.spawned[-1]
+        self.assertEqual(new.number, process.number)
+        new.serve()
+        return new
+
+    def test_one_after_the_other(self) -> None:
+        first = self.serving()
+        self.supervisor.restart_all()
+        for process in first:
+            self.assertEqual(
+                [each.told.count("leave") for each in first[process.number + 1 :]], [0] * (2 - process.number)
+            )
+            self.replaced(process)
+        self.assertEqual(len(self.spawned), 6)
+        self.assertEqual(self.lines()[-1], "the rolling restart is complete")
+        self.assertEqual((self.metrics.restarts, self.metrics.workers), (0, 3))
+        self.supervisor.restart_all()
+        self.assertEqual(self.spawned[3].told[-1], "leave")
+
+    def test_others_cover(self) -> None:
+        first, second, third = self.serving()
+        self.supervisor.restart_all()
+        first.stop_accepting()
+        self.assertEqual((second.told, third.told), ([(0,)], []))
+
+    def test_waits_for_readiness(self) -> None:
+        """The next worker goes on until the new one has reached its source, even if that takes long."""
+        first, second, _ = self.serving()
+        self.supervisor.restart_all()
+        first.end()
+        new = self.spawned[-1]
+        new.reasons = ["the event source was not reached yet"]
+        new.serve()
+        self.clock.pump([1] * 5)
+        self.assertNotIn("leave", second.told)
+        new.answers = False
+        self.clock.advance(1)
+        new.answers, new.reasons = True, []
+        self.clock.advance(1)
+        self.assertIn("leave", second.told)
+
+    def test_waits_for_others(self) -> None:
+        """While another worker is down or silent, none is told to leave."""
+        first, second, third = self.serving()
+        third.end()
+        self.supervisor.restart_all()
+        self.assertNotIn("leave", first.told)
+        self.clock.advance(FIRST_PAUSE)
+        self.spawned[-1].serve()
+        self.assertIn("leave", first.told)
+        second.answers = False
+        self.clock.pump([ALIVE_CHECK_EVERY] * (CHECKS_UNTIL_COVERED + 1))
+        self.replaced(first)
+        self.assertNotIn("leave", second.told)
+        second.answers = True
+        self.clock.advance(ALIVE_CHECK_EVERY)
+        self.assertIn("leave", second.told)
+
+    def test_one_that_takes_too_long(self) -> None:
+        first, second, _ = self.serving()
+        self.supervisor.drain = 20.0
+        self.supervisor.restart_all()
+        first.stop_accepting()
+        self.clock.advance(20 + END_PATIENCE - 1)
+        self.assertNotIn("kill", first.told)
+        self.clock.advance(1)
+        self.assertIn("kill", first.told)
+        first.end()
+        self.spawned[-1].serve()
+        self.assertIn("leave", second.told)
+        self.assertNotIn("kill", second.told)
+
+    def test_new_worker_that_fails(self) -> None:
+        """The others go on as they are; the failed one is started again as after any other end."""
+        first, second, third = self.serving()
+        self.supervisor.restart_all()
+        first.end()
+        self.spawned[-1].end("ended with status 1: airyd: no")
+        self.assertIn("the rolling restart ends here, because the new worker 1 ended with status 1", self.lines()[-2])
+        self.clock.advance(FIRST_PAUSE)
+        self.spawned[-1].serve()
+        self.clock.advance(1)
+        self.assertNotIn("leave", second.told + third.told)
+        self.supervisor.restart_all()
+        self.assertIn("leave", self.spawned[-1].told)
+
+    def test_not_twice_and_not_while_it_starts_or_stops(self) -> None:
+        self.supervisor.start()
+        self.supervisor.restart_all()
+        for process in self.spawned:
+            process.serve()
+        first = self.spawned[0]
+        self.assertEqual(first.told, [])
+        self.supervisor.restart_all()
+        self.supervisor.restart_all()
+        self.assertEqual(first.told, ["leave"])
+        stopped = self.supervisor.stop()
+        self.supervisor.restart_all()
+        for process in list(self.spawned):
+            process.end()
+        self.successResultOf(stopped)
+        self.assertEqual(len(self.spawned), 3)
+        self.assertEqual(
+            [line for line in self.lines() if line.startswith("no ")],
+            [
+                "no rolling restart: airyd is starting or stopping",
+                "no second rolling restart: one is under way",
+                "no rolling restart: airyd is starting or stopping",
+            ],
+        )
+        self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -9,6 +9,6 @@ from airyd.runtime import early_signals
 
 # twistd imports the plugins of all its commands; other commands must keep their signal handlers.
 if "airyd" in sys.argv:
-    early_signals.hold(signal.SIGHUP, signal.SIGTERM)
+    early_signals.hold(signal.SIGHUP, signal.SIGTERM, signal.SIGUSR2)
 
 airyd = ServiceMaker("airyd", "airyd.tap", "A STOMP-over-WebSocket event gateway.", "airyd")

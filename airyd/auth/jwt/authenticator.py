@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
-from twisted.internet.defer import Deferred, execute
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from airyd.addresses import is_loopback_host
 from airyd.auth.credentials import find_token
 from airyd.auth.jwt.claims import ClaimRules, check_claims, printable
-from airyd.auth.jwt.jwks import JwkSet, KeySource, StaticKeys
+from airyd.auth.jwt.jwks import JwkSet, JwkSetFile, KeySource, StaticKeys
 from airyd.auth.jwt.keys import (
     MOST_BYTES,
     PUBLIC_ALGORITHMS,
@@ -32,7 +32,7 @@ from airyd.auth.jwt.signature import JoseHeader, read_header, verified_claims
 from airyd.auth.spec import Words
 from airyd.errors import LoginFault, LoginRefused, LoginUnavailable
 from airyd.files import read_file
-from airyd.interfaces import AuthenticatorContext, Credentials, IAuthenticator, IPrincipal
+from airyd.interfaces import AuthenticatorContext, Credentials, IAuthenticator, IPrincipal, IReloadable, Reload
 from airyd.request_head import is_token
 from airyd.revocation import MOST_LEEWAY
 from airyd.spelling import did_you_mean
@@ -43,7 +43,7 @@ _PLACES: Final = ("secret-file", "secret-env", "key-file", "jwks")
 _URL_CHARACTERS: Final = re.compile(r"[!#$%&'()*+,./0-9:;=?@A-Z\[\]_a-z~-]+")
 
 
-@implementer(IAuthenticator)
+@implementer(IAuthenticator, IReloadable)
 class TokenAuthenticator:
     """Accepts clients with a valid token.
 
@@ -79,6 +79,16 @@ class TokenAuthenticator:
     def stop(self) -> None:
         """Stop fetching keys (``IAuthenticator``)."""
         self._keys.stop()
+
+    def prepare_reload(self, fresh: TokenAuthenticator) -> Reload:
+        """Prepare to use new keys, and the new limit of tokens (``IReloadable``)."""
+        reload = self._keys.prepare_reload(fresh._keys)
+
+        def apply_all() -> None:
+            reload.apply()
+            self._token_size = fresh._token_size
+
+        return Reload(reload.changes, apply_all)
 
     def takes(self, credentials: Credentials) -> bool:
         """Return whether the credentials contain a token (``IAuthenticator``)."""
@@ -187,11 +197,11 @@ def _keys(words: Words, given: _KeyWords, context: AuthenticatorContext) -> KeyS
     try:
         if kind == "secret-env":
             text = read_variable(place, context.environ)
-            return StaticKeys(secret_keys(text, given.is_base64, algorithms))
+            return StaticKeys(place, secret_keys(text, given.is_base64, algorithms))
         if kind == "secret-file":
-            return StaticKeys(secret_keys(read_file(place, MOST_BYTES), given.is_base64, algorithms))
+            return StaticKeys(place, secret_keys(read_file(place, MOST_BYTES), given.is_base64, algorithms))
         if kind == "key-file":
-            return StaticKeys(pem_keys(read_file(place, MOST_BYTES), algorithms))
+            return StaticKeys(place, pem_keys(read_file(place, MOST_BYTES), algorithms))
     except ValueError as error:
         raise words.error(f"{kind} {place}: {error}") from None
     return _key_set(words, place, given.ca_file, algorithms, context)
@@ -219,18 +229,11 @@ def _algorithms(words: Words, text: str | None, kind: str, is_secret: bool) -> S
 def _key_set(
     words: Words, place: str, ca_file: str | None, algorithms: Sequence[str], context: AuthenticatorContext
 ) -> JwkSet:
-    from airyd.auth.jwt.fetch import FetchFailed, fetch, make_agent
+    from airyd.auth.jwt.fetch import fetch, make_agent
 
     clock = IReactorTime(context.reactor)
     if not _is_url(place, "https", "http") and "://" not in place:
-
-        def read() -> bytes:
-            try:
-                return read_file(place, MOST_BYTES)
-            except ValueError as error:
-                raise FetchFailed(str(error)) from None
-
-        return JwkSet(place, lambda: execute(read), clock, algorithms)
+        return JwkSetFile(place, clock, algorithms)
     url = _checked_url(words, place)
     try:
         certificates = None if ca_file is None else read_file(ca_file)

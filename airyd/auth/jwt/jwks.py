@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, execute
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from airyd.auth.jwt.fetch import FetchFailed
-from airyd.auth.jwt.keys import MOST_KEYS, USUAL_PUBLIC_ALGORITHMS, VerificationKey, read_key_set
+from airyd.auth.jwt.keys import MOST_BYTES, MOST_KEYS, USUAL_PUBLIC_ALGORITHMS, VerificationKey, read_key_set
+from airyd.errors import ConfigurationError
+from airyd.files import read_file
+from airyd.interfaces import Reload
 
 #: Seconds after which a set is fetched again: for so long a key that was removed from it may still be accepted.
 FRESH: Final = 300.0
@@ -25,12 +28,12 @@ NOT_FETCHED: Final = "not fetched yet"
 
 
 class KeySource(Protocol):
-    """Provides the keys that verify tokens.
+    """Provides the keys that verify tokens."""
 
-    :ivar algorithms: all algorithms for which it may ever have a key
-    """
-
-    algorithms: Sequence[str]
+    @property
+    def algorithms(self) -> Sequence[str]:
+        """All algorithms for which it may have a key."""
+        ...
 
     def start(self) -> None:
         """Start keeping the keys up to date."""
@@ -38,6 +41,10 @@ class KeySource(Protocol):
 
     def stop(self) -> None:
         """Stop."""
+        ...
+
+    def prepare_reload(self, fresh: Any) -> Reload:
+        """Prepare to take over the keys of another source of the same kind and place; see ``IReloadable``."""
         ...
 
     def find(self, algorithm: str, key_id: str | None) -> Sequence[VerificationKey]:
@@ -63,13 +70,29 @@ class KeySource(Protocol):
 
 
 class StaticKeys:
-    """Fixed keys of one issuer. They have no ``kid``, so that of the token is ignored."""
+    """Fixed keys of one issuer. They have no ``kid``, so that of the token is ignored.
+
+    :param name: their place, for logs
+    """
 
     is_current: Final = True
 
-    def __init__(self, keys: Sequence[VerificationKey]) -> None:
+    def __init__(self, name: str, keys: Sequence[VerificationKey]) -> None:
+        self._name = name
         self._keys = keys
-        self.algorithms: Sequence[str] = tuple(dict.fromkeys(name for key in keys for name in key.algorithms))
+
+    @property
+    def algorithms(self) -> Sequence[str]:
+        """See ``KeySource``."""
+        return tuple(dict.fromkeys(name for key in self._keys for name in key.algorithms))
+
+    def prepare_reload(self, fresh: StaticKeys) -> Reload:
+        """See ``KeySource``."""
+
+        def apply() -> None:
+            self._keys = fresh._keys
+
+        return Reload([f"keys of {self._name}"] * (self._keys != fresh._keys), apply)
 
     def start(self) -> None:
         """See ``KeySource``."""
@@ -127,6 +150,16 @@ class JwkSet:
         self._fetching: Deferred[None] | None = None
         self._waiting: list[Deferred[None]] = []
         self._timer: IDelayedCall | None = None
+
+    def prepare_reload(self, fresh: JwkSet) -> Reload:
+        """See ``KeySource``. The set is fetched when the reload is applied; until then the known keys stay in use."""
+
+        def apply() -> None:
+            self._read = fresh._read
+            if self._fetching is None:
+                self._fetch()
+
+        return Reload((), apply)
 
     @property
     def is_current(self) -> bool:
@@ -191,6 +224,9 @@ class JwkSet:
             raise FetchFailed(str(error)) from None
         if self._trouble is not None:
             self._log.info("got the keys for tokens from {name}: {count}", name=self._name, count=len(keys))
+        self._keep(keys)
+
+    def _keep(self, keys: Sequence[VerificationKey]) -> None:
         self._keys = keys
         self._trouble = self._logged = None
         self._failures = 0
@@ -222,3 +258,29 @@ class JwkSet:
         waiting, self._waiting = self._waiting, []
         for renewed in waiting:
             renewed.callback(None)
+
+
+class JwkSetFile(JwkSet):
+    """A JWK Set in a file."""
+
+    def __init__(self, path: str, clock: IReactorTime, algorithms: Sequence[str]) -> None:
+        super().__init__(path, lambda: execute(self._read_now), clock, algorithms)
+
+    def _read_now(self) -> bytes:
+        try:
+            return read_file(self._name, MOST_BYTES)
+        except ValueError as error:
+            raise FetchFailed(str(error)) from None
+
+    def prepare_reload(self, fresh: JwkSet) -> Reload:
+        """See ``KeySource``."""
+        try:
+            keys = read_key_set(self._read_now(), self.algorithms)
+        except (FetchFailed, ValueError) as error:
+            raise ConfigurationError(f"--auth jwt: jwks {self._name}: {error}") from None
+
+        def apply() -> None:
+            self._cancel_timer()
+            self._keep(keys)
+
+        return Reload([f"keys of {self._name}"] * (keys != self._keys), apply)

@@ -7,8 +7,10 @@ from typing import Final, NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from twisted.internet.interfaces import IReactorCore, IStreamClientEndpoint
+from twisted.logger import Logger
 
-from airyd.files import read_line
+from airyd.errors import ConfigurationError
+from airyd.files import read_bytes, read_line
 from airyd.hostnames import AnyNameEndpoint
 from airyd.sources.url_query import Query
 
@@ -30,6 +32,8 @@ class Address(NamedTuple):
     :ivar name: for logs and errors, such as ``redis://127.0.0.1:6379/0``: no user, no password
     :ivar ca_file: PEM file of the trusted certificate authorities; None for the system's
     :ivar cert_file: PEM file of the client's certificate chain; its key is in :attr:`key_file`
+    :ivar password: the password when the address was read
+    :ivar password_file: the file with the password, as it is now
     """
 
     name: str
@@ -43,6 +47,12 @@ class Address(NamedTuple):
     ca_file: str | None
     cert_file: str | None
     key_file: str | None
+    password_file: str | None = None
+
+    def tls_contents(self) -> list[bytes]:
+        """Return what the TLS files hold now; raises ``ConfigurationError`` if one can't be read."""
+        files = [self.ca_file, self.cert_file, self.key_file]
+        return [read_bytes(self.name, path) for path in files if path is not None]
 
     def endpoint(self, reactor: IReactorCore) -> IStreamClientEndpoint:
         """Return the endpoint to connect to.
@@ -59,6 +69,34 @@ class Address(NamedTuple):
         from airyd.sources.redis.tls import client_options
 
         return wrapClientTLS(client_options(self.name, self.host, self.ca_file, self.cert_file, self.key_file), plain)
+
+
+class Password:
+    """The password for the logins of one connection; if it is in a file, each login reads it again.
+
+    If the file can't be used, the last password stays in use: it may be good, and the file may be half written.
+    """
+
+    _log = Logger()
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._password = address.password
+        self._trouble: str | None = None
+
+    def read(self) -> str | None:
+        """Return the password as it is now; None for a login without one."""
+        address = self._address
+        if address.password_file is None:
+            return self._password
+        try:
+            self._password, trouble = read_line("password file", address.password_file), None
+        except ConfigurationError as error:
+            trouble = str(error)
+        if trouble is not None and trouble != self._trouble:
+            self._log.warn("{redis}: the last password stays in use: {trouble}", redis=address.name, trouble=trouble)
+        self._trouble = trouble
+        return self._password
 
 
 class SentinelAddress(NamedTuple):
@@ -118,6 +156,7 @@ def read_address(url: str, query: Query, environ: Mapping[str, str]) -> Address:
         database=database,
         user=user,
         password=_password(password, query, environ.get(PASSWORD_VARIABLE), "password-file"),
+        password_file=query.text("password-file"),
         ca_file=query.text("ca-file") if tls else None,
         cert_file=cert_file,
         key_file=key_file,
@@ -183,6 +222,7 @@ def read_sentinel_address(url: str, query: Query, environ: Mapping[str, str]) ->
         Address(f"sentinel {_bracketed(host)}:{port}", host, port, None, False, 0, None, own, None, None, None)
         for host, port in named
     ]
+    sentinels = [each._replace(password_file=query.text("sentinel-password-file")) for each in sentinels]
     listed = ",".join(each.name.partition(" ")[2] for each in sentinels)
     return SentinelAddress(
         tuple(sentinels),
@@ -196,6 +236,7 @@ def read_sentinel_address(url: str, query: Query, environ: Mapping[str, str]) ->
             database=number,
             user=unquote(user) or None,
             password=_password(unquote(password) or None, query, environ.get(PASSWORD_VARIABLE), "password-file"),
+            password_file=query.text("password-file"),
             ca_file=None,
             cert_file=None,
             key_file=None,

@@ -13,7 +13,11 @@ from typing import Final, NamedTuple, Protocol, cast
 from twisted.application.internet import backoffPolicy
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.error import ConnectError
-from twisted.internet.interfaces import IDelayedCall, IReactorCore, IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IReactorTime,
+    IStreamClientEndpoint,
+)
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -22,7 +26,7 @@ from txredisapi import ResponseError
 from airyd.deferreds import all_of
 from airyd.errors import SourceUnavailable
 from airyd.hostnames import one_line, why_not_connected
-from airyd.sources.redis.address import Address
+from airyd.sources.redis.address import Address, Password
 from airyd.sources.redis.protocol import Message, RedisFactory, RedisProtocol, RedisReply, Word
 from airyd.sources.redis.server_info import ServerInfo, read_replication_id, read_server_info
 
@@ -42,6 +46,7 @@ _NOT_NOW: Final = ("LOADING ", "MASTERDOWN ", "BUSY ", "UNBLOCKED ")
 _OUT_OF_MEMORY: Final = "OOM "
 #: Attempts to read a stream that keeps changing.
 _READ_ATTEMPTS: Final = 10
+_WRONG_PASSWORD: Final = "WRONGPASS "  # noqa: S105  # an error of Redis
 #: A replica refuses a write.
 _READ_ONLY: Final = "READONLY "
 
@@ -127,6 +132,7 @@ class RedisConnection:
         self._address = address
         self._endpoint = endpoint
         self._clock = clock
+        self._password = Password(address)
         self._purpose = purpose
         self._delay = backoffPolicy(_FIRST_DELAY, _LAST_DELAY, factor=2.0)
         self._is_numbered = is_numbered
@@ -343,9 +349,7 @@ class RedisConnection:
         address = self._address
         client_id, replication_id, info = 0, "", ServerInfo()
         try:
-            if address.password is not None:
-                login = (address.user, address.password) if address.user else (address.password,)
-                await self._send(protocol, ("AUTH", *login), REPLY_PATIENCE)
+            await self._authenticate(protocol)
             if address.database:
                 await self._send(protocol, ("SELECT", address.database), REPLY_PATIENCE)
             if self._is_numbered:
@@ -371,6 +375,22 @@ class RedisConnection:
             protocol.transport.abortConnection()
             raise
         return protocol, _Login(client_id, replication_id, info)
+
+    async def _authenticate(self, protocol: RedisProtocol) -> None:
+        password, refused = self._password.read(), None
+        while password is not None and password != refused:
+            login = (self._address.user, password) if self._address.user else (password,)
+            try:
+                await self._send(protocol, ("AUTH", *login), REPLY_PATIENCE)
+            except ResponseError as error:
+                if not str(error).startswith(_WRONG_PASSWORD):
+                    raise
+                # The file may have changed meanwhile.
+                refused, password = password, self._password.read()
+                if password == refused:
+                    raise
+            else:
+                return
 
     def _messages_received(self, protocol: RedisProtocol, messages: list[Message]) -> None:
         if protocol is self._protocol and self._subscriber is not None:  # otherwise not all channels are subscribed yet
@@ -428,58 +448,6 @@ class RedisConnection:
 
     def _stopped(self) -> SourceUnavailable:
         return SourceUnavailable(f"{self._address.name}: not running")
-
-
-class RedisClient:
-    """Makes connections to one Redis at a known address.
-
-    :param round_trip: see ``RedisConnection``
-    :cvar must_be_master: whether connections accept only a master, and read its ``replication_id``
-    :ivar name: the address for logs and errors, without user and password
-    """
-
-    must_be_master = False
-
-    def __init__(
-        self,
-        address: Address,
-        reactor: IReactorCore,
-        endpoint: IStreamClientEndpoint | None = None,
-        round_trip: Callable[[float], None] = lambda seconds: None,
-    ) -> None:
-        self.name = address.name
-        self._round_trip = round_trip
-        self._address = address
-        self._endpoint = endpoint or address.endpoint(reactor)
-        self._clock = cast(IReactorTime, reactor)
-
-    def start(self) -> None:
-        """Start; called before the connections are started."""
-
-    def stop(self) -> Deferred[None]:
-        """Stop; called after the connections are stopped. Fires when all is closed."""
-        return succeed(None)
-
-    def connection(
-        self,
-        purpose: str,
-        *,
-        is_numbered: bool = False,
-        keep_alive: bool = False,
-        subscriber: ChannelSubscriber | None = None,
-    ) -> RedisConnection:
-        """Return a new connection, not started yet; for the arguments see ``RedisConnection``."""
-        return RedisConnection(
-            self._address,
-            self._endpoint,
-            self._clock,
-            purpose,
-            is_numbered=is_numbered,
-            must_be_master=self.must_be_master,
-            keep_alive=keep_alive,
-            subscriber=subscriber,
-            round_trip=self._round_trip,
-        )
 
 
 def answer_of(asking: Deferred[RedisReply]) -> Deferred[RedisReply]:

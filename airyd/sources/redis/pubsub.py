@@ -21,9 +21,10 @@ from airyd import payloads
 from airyd.deferreds import all_of
 from airyd.errors import PayloadRefused, SourceUnavailable
 from airyd.events import Event, HistoryPage
-from airyd.interfaces import IEventSink, IEventSource, IRevocationKeeper, SourceContext
+from airyd.interfaces import IEventSink, IEventSource, IReloadable, IRevocationKeeper, Reload, SourceContext
 from airyd.sources.history import HISTORY, HISTORY_BYTES, UNKNOWN, History
-from airyd.sources.redis.connection import REPLY_PATIENCE, NotConnected, RedisClient
+from airyd.sources.redis.client import RedisClient
+from airyd.sources.redis.connection import REPLY_PATIENCE, NotConnected
 from airyd.sources.redis.dead_letters import DeadLetters
 from airyd.sources.redis.entries import RefusedEntry
 from airyd.sources.redis.protocol import Message
@@ -64,7 +65,7 @@ class _PubSubChannel:
         return None
 
 
-@implementer(IEventSource, IRevocationKeeper)
+@implementer(IEventSource, IRevocationKeeper, IReloadable)
 class RedisPubSub:
     """Subscribes to the channel ``<prefix><destination>`` of each destination; a message is the body of an event.
 
@@ -129,6 +130,16 @@ class RedisPubSub:
         self._fail_publishers(f"{self._redis.name}: not running")
         ends = [self.revocations.stop(), self._commands.stop(), self._reading.stop(), self._redis.stop()]
         return gatherResults(ends).addCallback(lambda _: None)
+
+    def prepare_reload(self, fresh: RedisPubSub) -> Reload:
+        """Prepare to use new passwords, TLS files and the new limit of bodies (``IReloadable``)."""
+        reload = self._redis.prepare_reload(fresh._redis)
+
+        def apply_all() -> None:
+            reload.apply()
+            self._body_limit = fresh._body_limit
+
+        return Reload(reload.changes, apply_all)
 
     def extend(self, destinations: Sequence[str]) -> None:
         """Subscribe to more channels, now or on the next connection (``IEventSource``)."""

@@ -62,6 +62,7 @@ class Reader:
     :param deliver: called with the entries of a reply, an :class:`Entries` per stream
     :param gap: called with a stream and the reason of a gap in it
 
+    :ivar body_limit: bytes of an event's body
     :ivar trouble: why nothing is read over a working connection: Redis refuses XREAD, or airyd failed; None otherwise
     """
 
@@ -80,7 +81,7 @@ class Reader:
         self._connection = connection
         self._commands = commands
         self._clock = clock
-        self._body_limit = body_limit
+        self.body_limit = body_limit
         self._deliver = deliver
         self._gap = gap
         self._streams: dict[bytes, Stream] = {}
@@ -266,7 +267,7 @@ class Reader:
                 continue
             if not isinstance(info, StreamInfo):  # not a stream any more; the next check finds out
                 continue
-            entries = read_entries(stream.destination, raw, self._body_limit)
+            entries = read_entries(stream.destination, raw, self.body_limit)
             most = max(most, len(raw))
             count += len(raw)
             size += entries.size

@@ -19,7 +19,8 @@ from zope.interface import implementer
 from airyd.errors import SourceUnavailable
 from airyd.interfaces import IRevocationStore
 from airyd.revocation import Revocation, RevocationKind, RevocationTable, is_name
-from airyd.sources.redis.connection import REPLY_PATIENCE, NotConnected, RedisClient, RedisConnection
+from airyd.sources.redis.client import RedisClient
+from airyd.sources.redis.connection import REPLY_PATIENCE, NotConnected, RedisConnection
 from airyd.sources.redis.protocol import RawEntry
 
 #: Seconds that an XREAD blocks; an emptied stream is noticed within about that time.

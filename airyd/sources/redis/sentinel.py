@@ -21,8 +21,10 @@ from zope.interface import implementer
 from airyd.deferreds import all_of
 from airyd.errors import SourceUnavailable
 from airyd.hostnames import AnyNameEndpoint
+from airyd.interfaces import Reload
 from airyd.sources.redis.address import CONNECT_PATIENCE, SentinelAddress
-from airyd.sources.redis.connection import RedisClient, RedisConnection
+from airyd.sources.redis.client import RedisClient
+from airyd.sources.redis.connection import RedisConnection
 from airyd.sources.redis.protocol import RedisProtocol
 
 #: Seconds between two rounds of questions: events of a replaced master may arrive for about that long.
@@ -213,6 +215,15 @@ class SentinelClient(RedisClient):
         ]
         self._sentinels = Sentinels(connections, address.service, clock, endpoint.hang_up_others)
         super().__init__(address.master, reactor, endpoint, round_trip)
+
+    def prepare_reload(self, fresh: RedisClient) -> Reload:
+        """See ``RedisClient``; the endpoint, which asks this client's sentinels, stays."""
+        changes = super().prepare_reload(fresh).changes
+
+        def apply() -> None:
+            self._address = fresh._address
+
+        return Reload(changes, apply)
 
     def start(self) -> None:
         """Start asking the sentinels."""

@@ -16,10 +16,11 @@ from zope.interface import implementer
 from airyd.deferreds import all_of
 from airyd.errors import SourceUnavailable
 from airyd.events import Event, HistoryPage
-from airyd.interfaces import IEventSink, IMeasuredSource, IRevocationKeeper, Lag, SourceContext
+from airyd.interfaces import IEventSink, IMeasuredSource, IReloadable, IRevocationKeeper, Lag, Reload, SourceContext
 from airyd.sources.history import UNKNOWN
 from airyd.sources.redis.batch_size import REPLY_BYTES, BatchSize
-from airyd.sources.redis.connection import NotConnected, NotExecuted, RedisClient
+from airyd.sources.redis.client import RedisClient
+from airyd.sources.redis.connection import NotConnected, NotExecuted
 from airyd.sources.redis.dead_letters import DeadLetters
 from airyd.sources.redis.entries import PAYLOAD, POSITION, Entries, read_entries
 from airyd.sources.redis.protocol import RawEntry, RedisReply
@@ -41,7 +42,7 @@ class _PageRequest(NamedTuple):
     position: str | None
 
 
-@implementer(IMeasuredSource, IRevocationKeeper)
+@implementer(IMeasuredSource, IRevocationKeeper, IReloadable)
 class RedisStreams:
     """Reads one stream per destination, ``<prefix><destination>``, whose entries have a field ``payload``.
 
@@ -93,6 +94,16 @@ class RedisStreams:
         self._requirements.stop()
         ends = [self.revocations.stop(), self._commands.stop(), self._reading.stop(), self._redis.stop()]
         return gatherResults(ends).addCallback(lambda _: None)
+
+    def prepare_reload(self, fresh: RedisStreams) -> Reload:
+        """Prepare to use new passwords, TLS files and the new limit of bodies (``IReloadable``)."""
+        reload = self._redis.prepare_reload(fresh._redis)
+
+        def apply_all() -> None:
+            reload.apply()
+            self._body_limit = self._reader.body_limit = fresh._body_limit
+
+        return Reload(reload.changes, apply_all)
 
     def extend(self, destinations: Sequence[str]) -> None:
         """Also check the streams of these destinations (``IEventSource``)."""

@@ -15,7 +15,7 @@ from airyd.sources.redis.address import (
     read_address,
     read_sentinel_address,
 )
-from airyd.sources.redis.connection import RedisClient
+from airyd.sources.redis.client import RedisClient
 from airyd.sources.redis.pubsub import RedisPubSub
 from airyd.sources.redis.sentinel import SentinelClient
 from airyd.sources.redis.streams import RedisStreams

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.interfaces import IEventSource, SourceContext
 from airyd.limits import Limits
-from airyd.sources.redis.connection import RedisClient
+from airyd.sources.redis.client import RedisClient
 from tests.sources.redis.fakes import FakeEndpoint, address_of
 from tests.sources.support import START, RecordingSink
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone, ConnectionRefusedError, DNSLookupError
@@ -151,6 +152,69 @@ class WrongPasswordTests(ConnectionCase):
         self.session.log_in()
         self.successResultOf(connected)
         self.assertIsNone(self.connection.trouble)
+
+
+class PasswordFileTests(ConnectionCase):
+    """The file of ``password-file`` is read again for each login."""
+
+    refusal = Error("WRONGPASS invalid username-password pair or user is disabled.")
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.path = Path(self.mktemp()).absolute()
+        self.path.write_text("first-hunter2\n")
+        url = f"redis://airyd@192.0.2.7?password-file={self.path}"
+        self.connection = RedisConnection(address(url), self.endpoint, self.clock, "tests")
+        self.connection.start()
+
+    def log_in_with(self, password: str) -> None:
+        """Accept the login of the last session, which must have this password."""
+        self.assertEqual(self.session.log_in()[0], words("AUTH", "airyd", password))
+
+    def next_attempt(self) -> None:
+        """Wait for another connection."""
+        count = len(self.endpoint.sessions)
+        while len(self.endpoint.sessions) == count:
+            self.clock.advance(0.1)
+
+    def test_reconnect(self) -> None:
+        self.log_in_with("first-hunter2")
+        self.path.write_text("second-hunter2")
+        self.session.lose()
+        self.next_attempt()
+        self.log_in_with("second-hunter2")
+
+    def test_changed_meanwhile(self) -> None:
+        """After WRONGPASS the file is read at once, and the same connection logs in with another password."""
+        self.assertEqual(self.session.asked(), [words("AUTH", "airyd", "first-hunter2")])
+        self.path.write_text("second-hunter2")
+        self.session.answer(self.refusal)
+        self.assertTrue(self.session.is_open)
+        self.log_in_with("second-hunter2")
+        self.successResultOf(self.connection.connected())
+        self.assertNotIn("hunter2", text_of(self.log))
+
+    def test_not_changed(self) -> None:
+        """The next attempt reads the file again."""
+        self.session.answer(self.refusal)
+        self.assertFalse(self.session.is_open)
+        self.path.write_text("second-hunter2")
+        self.next_attempt()
+        self.log_in_with("second-hunter2")
+
+    def test_unreadable(self) -> None:
+        """The last password stays in use, and one line says so."""
+        self.log_in_with("first-hunter2")
+        for spoil in (lambda: self.path.write_text(""), self.path.unlink):
+            spoil()
+            for _ in range(2):
+                self.session.lose()
+                self.next_attempt()
+                self.log_in_with("first-hunter2")
+        said = [line for line in text_of(self.log).splitlines() if "the last password stays in use" in line]
+        self.assertEqual(len(said), 2)
+        self.assertIn("the file is empty", said[0])
+        self.assertIn("there is no such file", said[1])
 
 
 class ConnectingTests(ConnectionCase):

@@ -11,7 +11,7 @@ from twisted.trial.unittest import TestCase
 
 from airyd.interfaces import IEventSink, IEventSource, SourceContext
 from airyd.sources.redis.address import read_address
-from airyd.sources.redis.connection import RedisClient
+from airyd.sources.redis.client import RedisClient
 from airyd.sources.redis.streams import RedisStreams
 from airyd.sources.url_query import Query
 from tests.sources.contract import NEWS

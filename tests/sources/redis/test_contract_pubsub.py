@@ -13,7 +13,7 @@ from twisted.trial.unittest import TestCase
 
 from airyd.errors import SourceUnavailable
 from airyd.interfaces import IEventSink, IEventSource, SourceContext
-from airyd.sources.redis.connection import RedisClient
+from airyd.sources.redis.client import RedisClient
 from airyd.sources.redis.pubsub import RedisPubSub
 from tests.sources.contract import COUNTS, NEWS
 from tests.sources.redis.case import until

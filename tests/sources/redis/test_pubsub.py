@@ -10,7 +10,7 @@ from twisted.internet.defer import CancelledError
 from airyd.errors import PayloadFault, SourceUnavailable
 from airyd.events import Event, HistoryPage
 from airyd.interfaces import SourceContext
-from airyd.sources.redis.connection import RedisClient
+from airyd.sources.redis.client import RedisClient
 from airyd.sources.redis.pubsub import RedisPubSub
 from tests.doubles import record_log, text_of
 from tests.sources.redis.fake_case import FakeRedisCase

@@ -1,0 +1,163 @@
+"""Reloads (SIGHUP): reads everything again, checks it, applies all of it or nothing, and logs one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from typing import Final, NamedTuple, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from airyd.admin.access import check_admin_endpoint
+from airyd.config.configuration import Configuration
+from airyd.config.settings import Settings
+from airyd.errors import ConfigurationError
+from airyd.interfaces import Reload
+from airyd.limits import Limits
+
+#: The settings that only a restart can change.
+RESTART: Final = ("listen", "sources", "admin", "workers", "user_destinations", "trust_proxy", "log_format")
+#: The options of the settings that have other names.
+_OPTIONS: Final = {
+    "listen": "listen",
+    "paths": "path",
+    "sources": "source",
+    "origins": "origin",
+    "grace": "heart-beat-grace",
+}
+
+
+class Plan(NamedTuple):
+    """What a reload changes.
+
+    :ivar settings: the new settings, without what only a restart can change
+    :ivar changed: the options that change, such as ``--origin``
+    :ivar added: the destinations that are added
+    :ivar restart: the options that only a restart can change
+    :ivar removed: the destinations that only a restart can remove
+    """
+
+    settings: Settings
+    changed: Sequence[str]
+    added: Sequence[str]
+    restart: Sequence[str]
+    removed: Sequence[str]
+
+    def describe(self, changes: Sequence[str]) -> str:
+        """Return one line with all changes.
+
+        :param changes: those of files, see ``Reload``
+        """
+        parts = [
+            f"{name} {', '.join(items)}"
+            for name, items in (
+                ("destinations added:", self.added),
+                ("changed:", self.changed),
+                ("new:", changes),
+                ("only a restart can change", self.restart),
+                ("only a restart can remove", self.removed),
+            )
+            if items
+        ]
+        return "; ".join(parts or ["nothing has changed"])
+
+
+def plan_reload(present: Settings, wanted: Settings) -> Plan:
+    """Return how to get from the settings in force to other ones; raises ``ConfigurationError`` if they don't fit."""
+    added = [name for name in wanted.destinations if name not in present.destinations]
+    settings = wanted._replace(
+        destinations=[*present.destinations, *added], **{name: getattr(present, name) for name in RESTART}
+    )
+    if settings.admin is not None:
+        check_admin_endpoint(settings.admin, has_token=settings.admin_token_file is not None)
+    changed = [
+        _option(name)
+        for name in Settings._fields
+        if name not in ("destinations", "limits") and getattr(settings, name) != getattr(present, name)
+    ]
+    changed += [
+        _option(each.name)
+        for each in fields(Limits)
+        if getattr(settings.limits, each.name) != getattr(present.limits, each.name)
+    ]
+    restart = [_option(name) for name in RESTART if getattr(wanted, name) != getattr(present, name)]
+    removed = [name for name in present.destinations if name not in wanted.destinations]
+    return Plan(settings, changed, added, restart, removed)
+
+
+def _option(name: str) -> str:
+    return f"--{_OPTIONS.get(name, name.replace('_', '-'))}"
+
+
+class ReloadableService(Protocol):
+    """A service whose settings can change while it runs.
+
+    :ivar settings: the settings in force
+    """
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+
+    async def prepare_reload(self, settings: Settings) -> Reload:
+        """Check new settings and read all files again; raises ``ConfigurationError``."""
+
+
+class Reloader:
+    """Reloads a service, one reload after the other.
+
+    :param check: raises ``ConfigurationError`` if a start with these settings would fail
+    :param applied: called after each reload with the settings in force
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        service: ReloadableService,
+        check: Callable[[Settings], None],
+        applied: Callable[[Settings], None],
+    ) -> None:
+        self._configuration = configuration
+        self._service = service
+        self._check = check
+        self._applied = applied
+        self._is_running = False
+        self._is_wanted = False
+
+    def reload(self) -> None:
+        """Start a reload; during one, another one follows."""
+        self._is_wanted = True
+        if not self._is_running:
+            self._is_running = True
+            Deferred.fromCoroutine(self._run()).addErrback(
+                lambda failure: self._log.failure("a reload failed", failure)
+            )
+
+    async def _run(self) -> None:
+        try:
+            while self._is_wanted:
+                self._is_wanted = False
+                await self._reload()
+        finally:
+            self._is_running = False
+
+    async def _reload(self) -> None:
+        try:
+            wanted = self._configuration.read()
+            self._check(wanted)
+            plan = plan_reload(self._service.settings, wanted)
+            reload = await self._service.prepare_reload(plan.settings)
+        except ConfigurationError as error:
+            reason = str(self._configuration.located(error))
+            self._log.error("nothing was reloaded: {reason}", reason=reason)
+            return
+        applying = reload.apply()
+        if applying is not None:
+            await applying
+        # Before another log level applies, which may hide the line.
+        log = self._log.warn if plan.restart or plan.removed else self._log.info
+        log("settings reloaded: {changes}", changes=plan.describe(reload.changes))
+        self._applied(plan.settings)
