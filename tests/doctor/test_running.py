@@ -34,10 +34,11 @@ class RunningTests(LocalCase):
 
     async def test_haproxy(self) -> None:
         """A port where clients arrive by the PROXY protocol."""
-        daemon = self.daemon("--listen=haproxy:tcp:0:interface=127.0.0.1", "--auth=anonymous:public")
+        others = ("--auth=anonymous:public", "--trust-proxy=127.0.0.1")
+        daemon = self.daemon("--listen=haproxy:tcp:0:interface=127.0.0.1", *others)
         ports = re.findall(r"airyd serves ws://127\.0\.0\.1:(\d+)/", daemon.log)
         listen = f"haproxy:tcp:{ports[-1]}:interface=127.0.0.1"
-        report = await self.examine(f"--listen={listen}", "--auth=anonymous:public")
+        report = await self.examine(f"--listen={listen}", *others)
         self.has(report, Level.OK, "port", f"--listen {listen}: airyd listens there already")
 
     async def test_with_a_token(self) -> None:

@@ -197,6 +197,7 @@ class FeedTests(AlertCase):
         before = self.page(daemon)
         redis.kill()
         after = self.wait_for(daemon, lambda page: not total(page, "airyd_source_up"))
+        daemon.wait_for_log(re.compile("connection refused"))  # at first, the reason is that the connection was lost
         assert_fires("AirydSourceDown", before, after)
         look("AirydSourceDown", daemon.admin_port, daemon.log, redis.port)
 

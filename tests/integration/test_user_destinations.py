@@ -200,6 +200,7 @@ class UserDestinationTests(TokenCase):
         client = self.logged_in(daemon, sub="ann")
         client.send_frame(1, sent.partition("^@")[0].encode() + b"\0")
         daemon.wait_for_metrics(subscriptions=1)
+        self.logged_in(daemon, sub="bob").subscribe(MESSAGE, "after")  # subscriptions are answered in their order
         head, _, body = answer.removesuffix("^@").partition("\n\n")
         daemon.publish(MESSAGE, body.encode())
         message = client.message("sub-0")
