@@ -103,7 +103,9 @@ class Client:
 
     def opened(self) -> None:
         """Log that the WebSocket is open; called before the first :meth:`received`."""
-        self._record = self._context.connection_log.opened(self.channel.peer)
+        log = self._context.connection_log
+        if log.level is not None:  # else the text of the address is not needed, which takes 0.4 µs
+            self._record = log.opened(self.channel.peer)
 
     def closing(self, count: Callable[[], tuple[int, int] | None]) -> None:
         """Note how many bytes the client has received and sent; ``count`` returns these, if they are logged."""
