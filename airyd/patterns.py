@@ -10,9 +10,8 @@ ANY_SEGMENT: Final = "*"
 ANY_REST: Final = "**"
 _WILD: Final = (ANY_SEGMENT, ANY_REST)
 
-#: The characters of a segment that matches itself.
-_LITERAL: Final = "[0-9A-Za-z._~+@%-]"
-_PATTERN: Final = re.compile(rf"(?:/(?:{_LITERAL}++(?=/|\Z)|\*?(?=/|\Z)))*+(?:/\*\*)?")
+#: No possessive quantifiers: those of Python 3.11.2, which Debian 12 has, do not match "/**".
+_PATTERN: Final = re.compile(r"(?:/(?:[0-9A-Za-z._~+@%-]*|\*))*(?:/\*\*)?")
 
 
 class Pattern:

@@ -22,7 +22,7 @@ def serve(program: str, arguments: Sequence[str]) -> NoReturn:
     :param program: what the user called, for the help
     :param arguments: the daemon's options
     """
-    early_signals.hold(signal.SIGHUP, signal.SIGTERM)
+    early_signals.hold(signal.SIGHUP, signal.SIGTERM, signal.SIGUSR2)
     Options(program).parseOptions(arguments)  # help and errors without twistd's name
     sys.argv = ["twistd", "--nodaemon", "--pidfile=", "airyd", *arguments]
     run()

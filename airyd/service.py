@@ -375,6 +375,7 @@ class Airyd(Service):
             connection_log=fresh._factory.context.connection_log,
         )
         self._settings = settings
+        self._metrics.config = config_labels(settings)
 
     def _follow_revocations(self) -> None:
         if self._authenticator.revocable and not self._follows_revocations:
