@@ -153,13 +153,13 @@ class CommandTests(SynchronousTestCase):
             try:
                 make_authenticator(spec, AuthenticatorContext(cast(IReactorCore, reactor), lambda: 0.0))
             except ConfigurationError as error:
-                self.assertIn("there is no such file", str(error))
+                self.assertRegex(str(error), "there is no such file|may not read it")  # as on a machine with airyd
         for url in options.settings.sources:
             alone = re.sub(r"(?<=[?&])destinations=[^&]*&?", "", url).rstrip("?&")
             try:
                 make_source(alone, SourceContext(cast(IReactorCore, reactor), lambda: 0.0, AIRY_DESTINATIONS))
             except ConfigurationError as error:
-                self.assertIn("there is no such file", str(error))
+                self.assertRegex(str(error), "there is no such file|may not read it")  # as on a machine with airyd
 
     def test_options(self) -> None:
         found = [words for _, commands in consoles() for each in commands for words in airyd_options(each.line)]
