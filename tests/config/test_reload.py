@@ -246,9 +246,38 @@ class ReloadTests(ServiceTestCase):
         self.assertIn(f"auth jwt: jwks {jwks}: it is not a JWK Set", reload())
         jwks.write_text(json.dumps({"keys": [jwk(private_key("ES256", 1), "l")]}))
         self.assertEqual(reload(), f"settings reloaded: new: keys of {jwks}")
-        self.assertEqual(reload("destination = ['/queue/tags']"), "settings reloaded: changed: --auth")
         self.successResultOf(service.stopService())
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_one_authenticator_less(self) -> None:
+        """An authenticator that a reload removes stops; the others go on."""
+        jwks, secret = self.file(json.dumps({"keys": [jwk(private_key("ES256"), "k")]})), self.file("x" * 32)
+        other = f"jwt:secret-file={secret}"
+        self.write(f"auth = ['jwt:jwks={jwks}', '{other}']")
+        service, reload = self.reloadable()
+        self.assertEqual(reload(f"auth = ['{other}']"), "settings reloaded: changed: --auth")
+        self.assertEqual(service.settings.auth, [other])
+        self.successResultOf(service.stopService())
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_an_empty_file_lets_nobody_in(self) -> None:
+        """A file that was emptied or cut off, or that says so: only a restart lets everybody log in."""
+        secret = self.file("x" * 32)
+        spec = f"jwt:secret-file={secret}"
+        self.write(f"auth = ['{spec}']")
+        service, reload = self.reloadable()
+        for lines, place in (
+            ((), ""),
+            (("auth = 'anonymous'",), f"{self.path}: line 1: auth: "),
+            (("# cut", "auth = ['anonymous', 'anonymous:public']"), f"{self.path}: line 2: auth: "),
+        ):
+            line = reload(*(lines or ("",)))
+            self.assertTrue(line.startswith(f"nothing was reloaded: {place or '--auth: '}"), line)
+            self.assertIn("anonymous alone would let everybody log in", line)
+            self.assertEqual(service.settings.auth, [spec])
+        both = reload(f"auth = ['{spec}', 'anonymous']")
+        self.assertEqual(both, "settings reloaded: changed: --auth")
+        self.assertIn("nothing was reloaded: ", reload("auth = 'anonymous'"))
 
     def test_admin_token(self) -> None:
         """A new token holds at once; an open admin page never loses its token."""
