@@ -68,8 +68,8 @@ def plan_reload(present: Settings, wanted: Settings) -> Plan:
     """Return how to get from the settings in force to other ones; raises ``ConfigurationError`` if they don't fit."""
     if _accepts_anybody(wanted.auth) and not _accepts_anybody(present.auth):
         raise ConfigurationError(
-            "--auth: anonymous alone would let everybody log in, which a reload never does: the file may be incomplete; "
-            "restart airyd if you want it"
+            "--auth: anonymous alone would let everybody log in; a reload never does that, since a file may be cut "
+            "off: restart airyd if you want it"
         )
     added = [name for name in wanted.destinations if name not in present.destinations]
     settings = wanted._replace(

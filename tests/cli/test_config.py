@@ -84,6 +84,22 @@ class ConfigTests(SynchronousTestCase):
             self.assertEqual((status, out, len(err.splitlines())), (1, "", 1), err)
             self.assertTrue(err.startswith(f"airyd config: --config {name}: "), err)
 
+    def test_a_pipe(self) -> None:
+        """A pipe would block the daemon; this command does not wait for it either."""
+        pipe = Path(self.mktemp()).absolute()
+        os.mkfifo(pipe)
+        for source in (
+            f"redis://127.0.0.1?password-file={pipe}",
+            f"rediss://127.0.0.1?ca-file={pipe}",
+            f"sample:?file={pipe}",
+            f"redis+sentinel://127.0.0.1/m?sentinel-password-file={pipe}",
+        ):
+            self.file.write_text(f"source = '{source}'\n")
+            status, out, err = self.run_config("check", str(self.file))
+            self.assertEqual((status, out, len(err.splitlines())), (1, "", 1), err)
+            self.assertIn("this is a pipe, which can be read only once", err, source)
+        self.assertIn(f"--config {pipe}: this is a pipe", self.run_config("check", str(pipe))[2])
+
     def test_show(self) -> None:
         """Each value stands with its origin, and the whole is a configuration file."""
         self.file.write_text("log-level = 'warn'\npath = ['/a', '/b']\n[limits]\nbody = 5\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -130,6 +131,29 @@ class ReloadTests(ServiceTestCase):
         self.assertEqual(service.settings, before)
         self.assertEqual((self.source.extended, self.levels), ([], []))
         self.failureResultOf(service.publish("/queue/more", b"{}"), UnknownDestination)
+
+    def test_a_pipe_in_place_of_a_file(self) -> None:
+        """A FIFO that nobody writes to would block all clients: it is refused, whichever option names it."""
+        pipe = Path(self.mktemp()).absolute()
+        os.mkfifo(pipe)
+        keys = Path(self.mktemp()).absolute()
+        keys.mkdir()
+        os.mkfifo(keys / "a.pem")
+        _, reload = self.reloadable()
+        for line in (
+            f"destinations-file = '{pipe}'",
+            f"admin-token-file = '{pipe}'",
+            *(f"auth = 'jwt:{name}={pipe}'" for name in ("secret-file", "key-file", "jwks")),
+            f"auth = 'jwt:jwks=https://127.0.0.1:ca-file={pipe}'",
+            f"listen = 'ssl:8443:privateKey={pipe}'",
+            f"listen = 'tls:{keys}:8443:interface=127.0.0.1'",
+        ):
+            said = reload(line)
+            self.assertTrue(said.startswith("nothing was reloaded: "), said)
+            self.assertIn("this is a pipe, which can be read only once", said, line)
+        self.path.unlink()
+        os.mkfifo(self.path)
+        self.assertIn(f"nothing was reloaded: --config {self.path}: this is a pipe", reload())
 
     def test_what_needs_a_restart(self) -> None:
         """It is named; the rest is applied."""
