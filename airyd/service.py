@@ -319,6 +319,9 @@ class Airyd(Service):
         await self._start_authenticators(started)
 
         def apply() -> None:
+            if self._stopping:
+                _stop_all(started)
+                return
             for reload in reloads:
                 reload.apply()
             self._apply(fresh, authenticators)
@@ -346,6 +349,9 @@ class Airyd(Service):
                 _stop_all(started)
                 raise ConfigurationError(f"--auth: {troubles[0]}")
             await deferLater(self._reactor, _LOOK_FOR_KEYS_EVERY)
+            if self._stopping:
+                _stop_all(started)
+                raise ConfigurationError("airyd is stopping")
 
     def _apply(self, fresh: Airyd, authenticators: Sequence[IAuthenticator]) -> None:
         """Put the settings and objects of a fresh service into force."""

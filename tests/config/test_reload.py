@@ -15,7 +15,7 @@ from twisted.logger import formatEvent
 from airyd.config.command_line import Options
 from airyd.config.reload import RESTART, Reloader
 from airyd.config.settings import Settings
-from airyd.errors import PayloadRefused, UnknownDestination
+from airyd.errors import ConfigurationError, PayloadRefused, UnknownDestination
 from airyd.events import MESSAGE, STATUS
 from airyd.interfaces import IServerReactor, Reload
 from airyd.service import Airyd
@@ -272,6 +272,32 @@ class ReloadTests(ServiceTestCase):
         self.assertEqual(reload(), f"settings reloaded: new: keys of {jwks}")
         self.successResultOf(service.stopService())
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_a_stop_while_it_waits(self) -> None:
+        """A reload that waits for keys is given up when airyd stops: nothing goes on in the background."""
+        jwks = self.file("{}")
+        service, _ = self.reloadable()
+        wanted = service.settings._replace(auth=[f"jwt:jwks={jwks}"])
+        preparing = Deferred.fromCoroutine(service.prepare_reload(wanted))
+        self.assertNoResult(preparing)
+        stopped = service.stopService()
+        jwks.write_text(json.dumps({"keys": [jwk(private_key("ES256"), "k")]}))
+        self.reactor.pump([0.1] * 10)
+        self.assertEqual(str(self.failureResultOf(preparing, ConfigurationError).value), "airyd is stopping")
+        self.successResultOf(stopped)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_a_stop_before_it_is_applied(self) -> None:
+        """In a worker, SIGTERM may come between both."""
+        service, _ = self.reloadable()
+        before = service.settings
+        secret = self.file("x" * 32)
+        reload = self.successResultOf(
+            Deferred.fromCoroutine(service.prepare_reload(before._replace(auth=[f"jwt:secret-file={secret}"])))
+        )
+        self.successResultOf(service.stopService())
+        reload.apply()
+        self.assertEqual(service.settings, before)
 
     def test_one_authenticator_less(self) -> None:
         """An authenticator that a reload removes stops; the others go on."""
