@@ -14,7 +14,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from airyd.config.given import Given
-from airyd.config.options import LIMIT, OFF, ON, OPTIONS, REMOVED, Option
+from airyd.config.options import LIMIT, OFF, ON, OPTIONS, Option
 from airyd.errors import ConfigurationError
 from airyd.files import read_text
 from airyd.spelling import closest, did_you_mean
@@ -179,8 +179,6 @@ class _File:
         limit = closest(key, limits, 0.8)
         if key == CONFIG:
             reason = "a configuration file can't name another one"
-        elif key in REMOVED:
-            reason = f"this option was removed: {REMOVED[key]}"
         elif key in OPTIONS:
             reason = f"a limit belongs into the table [{LIMITS_TABLE}]"
         elif closest(key, known) is not None:

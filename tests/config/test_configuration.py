@@ -29,7 +29,6 @@ WRONG = (
     ("bufered = 1", "line 1: bufered: there is no such option; did you mean buffered in the table [limits]?"),
     ("qqq = 1", "line 1: qqq: there is no such option; see twistd airyd --help"),
     ("body = 1", "line 1: body: a limit belongs into the table [limits]"),
-    ("websocket = 'stock'", "line 1: websocket: this option was removed"),
     ("config = 'x'", "line 1: config: a configuration file can't name another one"),
     ("limits = 5", "line 1: limits: must be a table"),
     ("[limits]\nbdy = 1", "line 2: [limits] bdy: there is no such limit; did you mean body?"),
