@@ -317,7 +317,7 @@ class OptionsTests(SynchronousTestCase):
         settings = self.parsed("--drain-notice=290", "--drain-seconds=10")
         self.assertEqual((settings.drain_notice, settings.drain_seconds), (290.0, 10.0))
         said = self.refusal("--drain-notice=290", "--drain-seconds=10.5")
-        self.assertIn("are 300.5 seconds together: give at most 300", said)
+        self.assertIn("are 300.5 seconds together; give at most 300", said)
 
     def test_admin_with_a_token(self) -> None:
         """With a token, and only then, it may listen on any address."""

@@ -34,7 +34,7 @@ WRONG = (
     ("[limits]\nbdy = 1", "line 2: [limits] bdy: there is no such limit; did you mean body?"),
     ("[limits]\nlog-level = 'warn'", "line 2: [limits] log-level: there is no such limit; it belongs above"),
     ("[limits]\nbody = 'x'", "line 2: [limits] body x: give a whole number"),
-    ("[limits]\nbody = 5\nframe = 4", "line 2: [limits] body 5 must be below --frame 4"),
+    ("[limits]\nbody = 5\nframe = 4", "line 2: [limits] body 5: it must be below --frame, which is 4"),
     ("workers = true", "line 1: workers: give a text in quotes, or a number"),
     ("workers = 1979-05-27", "line 1: workers: give a text in quotes, or a number"),
     ("workers = [1]", "line 1: workers: takes one value, not a list"),
@@ -200,6 +200,20 @@ class ConfigurationTests(SynchronousTestCase):
             said = self.refusal(content)
             self.assertTrue(said.startswith(f"{self.file}: {expected}"), said)
             self.assertNotIn("sesame", said)
+
+    def test_two_values_that_do_not_fit(self) -> None:
+        """The error has the place of the value that was given, or of the greater one."""
+        for content, environ, expected in (
+            ("drain-seconds = 301", {}, f"{self.file}: line 1: drain-seconds 301: --drain-notice and --drain-seconds"),
+            ("\ndrain-notice = 298", {}, f"{self.file}: line 2: drain-notice 298: --drain-notice and"),
+            ("drain-notice = 1\ndrain-seconds = 300", {}, f"{self.file}: line 2: drain-seconds 300: "),
+            ("drain-notice = 100", {"AIRYD_DRAIN_SECONDS": "201"}, "AIRYD_DRAIN_SECONDS 201: "),
+            ("[limits]\nframe = 1000", {}, f"{self.file}: line 2: [limits] frame 1000: it must be above --body, which"),
+            ("[limits]\nbody = 999999", {}, f"{self.file}: line 2: [limits] body 999999: it must be below --frame, "),
+            ("", {"AIRYD_FRAME": "1000"}, "AIRYD_FRAME 1000: it must be above --body, which is 262144"),
+        ):
+            said = str(self.assertRaises(ConfigurationError, self.configured(content, environ).read))
+            self.assertTrue(said.startswith(expected), said)
 
     def test_later_errors_have_the_place(self) -> None:
         """What other rooms find wrong is reported with the place of the value."""
