@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -309,3 +310,45 @@ class FindLinesTests(SynchronousTestCase):
                 ("s", 1, "u", "g"): 16,
             },
         )
+
+    def test_texts_with_brackets_and_quotes(self) -> None:
+        """What looks like the end of a statement within a text or a comment is none."""
+        text = (
+            "a = '''\n]x'''''  # [\n"
+            'b = "[\\"{"\n'
+            'c = """\n\\"""[\n"""""\n'
+            "d = '[\"'\n"
+            "[t]  # {\n"
+            'e = [\n  "]", # ]\n  [1, {f = "}"}],\n'
+            "  '''\n]'''\n]\n"
+            "\"g.h\" = 1\n'[i' = {j = 2}"
+        )
+        self.assertEqual(
+            find_lines(text),
+            {
+                ("a",): 1,
+                ("b",): 3,
+                ("c",): 4,
+                ("d",): 7,
+                ("t",): 8,
+                ("t", "e"): 9,
+                ("t", "g.h"): 15,
+                ("t", "[i"): 16,
+                ("t", "[i", "j"): 16,
+            },
+        )
+
+    def test_the_parser_reads_each_line_once(self) -> None:
+        """A long list with brackets in each line takes no longer than its length says."""
+        read = 0
+        loads = tomllib.loads
+
+        def counted(text: str) -> dict[str, Any]:
+            nonlocal read
+            read += len(text)
+            return loads(text)
+
+        self.patch(tomllib, "loads", counted)
+        text = "a = [\n" + '  {b = ["c"]},\n' * 1000 + "]\nd = 1\n"
+        self.assertEqual(find_lines(text), {("a",): 1, ("d",): 1003})
+        self.assertEqual(read, len(text))
