@@ -9,6 +9,7 @@ import resource
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Final
+from weakref import WeakSet
 
 from prometheus_client import CollectorRegistry
 from twisted.application.service import Service
@@ -164,7 +165,8 @@ class Airyd(Service):
             raise ConfigurationError(f"--destination: {error}") from None
         beats = [beat for beat in (*(each / 1000 for each in settings.heart_beat), settings.ping_interval) if beat]
         self._wheel = TimerWheel(reactor, min([_LONGEST_TICK, *(beat / _TICKS_PER_BEAT for beat in beats)]))
-        self._old_wheels: list[TimerWheel] = []
+        #: The wheels before, while connections or the reactor have them.
+        self._old_wheels: WeakSet[TimerWheel] = WeakSet()
         clients = ClientContext(
             self._hub,
             self._authenticator,
@@ -368,7 +370,7 @@ class Airyd(Service):
             self._admin_site.change(self._admin_token, settings.limits.body)
         # New connections get these; the others keep what they have.
         if fresh._wheel.tick != self._wheel.tick:
-            self._old_wheels.append(self._wheel)
+            self._old_wheels.add(self._wheel)
             self._wheel = fresh._wheel
         self._factory.policy = fresh._factory.policy
         self._factory.context = replace(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from prometheus_client import generate_latest
 from twisted.internet.defer import Deferred
 from twisted.logger import formatEvent
 
+from airyd.client.timer_wheel import TimerWheel
 from airyd.config.command_line import Options
 from airyd.config.reload import RESTART, Reloader
 from airyd.config.settings import Settings
@@ -218,6 +220,20 @@ class ReloadTests(ServiceTestCase):
         self.reactor.pump([0.1] * 10)
         self.successResultOf(stopped)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_timers_of_before(self) -> None:
+        """Each tick of the timers is kept only as long as a connection needs it."""
+        _, reload = self.reloadable()
+        gone = self.connected()
+        for number in range(1, 6):
+            self.assertIn("changed: --heart-beat", reload(f"heart-beat = '{number}000,{number}000'"))
+        gone.lose()
+        self.reactor.pump([1] * 100)
+        gc.collect()
+        wheels = [
+            each for each in gc.get_objects() if isinstance(each, TimerWheel) and each.seconds == self.reactor.seconds
+        ]
+        self.assertEqual(len(wheels), 1)
 
     def test_bodies(self) -> None:
         """The limit of an event's body holds at once."""
