@@ -28,6 +28,7 @@ FLOORS = (
         "airyd.spelling",
         "airyd.parameters",
         "airyd.files",
+        "airyd.standard_output",
         "airyd.addresses",
         "airyd.trusted_proxies",
         "airyd.request_head",
