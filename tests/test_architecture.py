@@ -204,6 +204,7 @@ FLOORS = (
         "airyd.doctor.write_check",
         "airyd.doctor.tokens",
         "airyd.doctor.certificates",
+        "airyd.doctor.port_owner",
         "airyd.doctor.running",
         "airyd.doctor.machine",
         "airyd.doctor.examination",
