@@ -141,7 +141,7 @@ class Hub:
     def _start_timer(self, destination: Destination, event_id: str, now: float) -> None:
         if destination.name not in self._timers:
             self._timers[destination.name] = BatchTimer(
-                destination.source, destination.name, event_id, now, self._clock.seconds, self._metrics
+                destination.measured_source, destination.name, event_id, now, self._clock.seconds, self._metrics
             )
 
     def _flush(self) -> None:
