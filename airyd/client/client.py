@@ -315,17 +315,23 @@ class Client:
         # The client is notified once for each expiry, also if it sends the same token again.
         self._is_warned = self._is_warned and principal.expires == self._principal.expires
         self._principal = principal
-        # Its subscriptions may join other groups. Events that these have already sent did not reach this
+        return Deferred.fromCoroutine(self._apply_rights(principal, request))
+
+    async def _apply_rights(self, principal: IPrincipal, request: requests.Refresh) -> None:
+        context = self._context
+        for _ in apply_rights(self, principal, context):
+            self._established_at = context.wheel.seconds()
+            await context.hub.turns.wait()
+        # Its subscriptions may have joined other groups. Events that these have already sent did not reach this
         # client, and so do not count as heart-beats in _check_time.
-        self._established_at = self._context.wheel.seconds()
-        apply_rights(self, principal, self._context)
-        self._context.metrics.refreshes += 1
+        self._established_at = context.wheel.seconds()
+        context.metrics.refreshes += 1
         self._confirm(request)
         if not self.is_over and self._disconnect is None:  # else the timer is that of the DISCONNECT
             self._timer.cancel()
             self._check_time()
         # The client's next token waits: a chunk of bytes may have hundreds, each for hundreds of subscriptions.
-        return self._context.wheel.next_turn()
+        await context.wheel.next_turn()
 
     def _may_send(self, request: requests.Send) -> None:
         name, principal = request.destination, self._principal

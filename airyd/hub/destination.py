@@ -14,7 +14,7 @@ from airyd.errors import Fault, SourceUnavailable, StompError
 from airyd.events import Event, RowFilter
 from airyd.hub.fanout import Audience, Counter, Member, MemberGroup
 from airyd.hub.filter_index import FilterIndex
-from airyd.hub.pacing import GapNotices, NoticeReceiver, TurnQueue, spread_of
+from airyd.hub.pacing import GapNotices, LateRemovals, NoticeReceiver, TurnQueue, spread_of
 from airyd.hub.replay import ReplayCursor
 from airyd.hub.row_filter import Rows
 from airyd.hub.solo import SoloAudience
@@ -63,6 +63,7 @@ class Destination:
     """One entry of the catalogue, which is the list of all destinations.
 
     :ivar name: such as ``/queue/message``
+    :param late_removals: removes row filters without members from the indexes; all destinations share it
     :param schedule: called with an audience that must be flushed, and had nothing to flush before
     :param start_timer: called with this destination, the first event of a batch that audiences get, and the time
 
@@ -101,6 +102,7 @@ class Destination:
         name: str,
         source: IEventSource,
         turns: TurnQueue,
+        late_removals: LateRemovals,
         metrics: Metrics,
         gap_notices: GapNotices,
         schedule: Callable[[AnyAudience], None],
@@ -122,8 +124,8 @@ class Destination:
         self._waiting: OrderedDict[DestinationSubscription, None] = OrderedDict()
         self._is_starting = False
         self._replays: dict[DestinationSubscription, ReplayCursor] = {}
-        self._replay_groups: FilterIndex[ReplayGroup] = FilterIndex(turns.clock)
-        self._audiences: FilterIndex[AnyAudience] = FilterIndex(turns.clock)
+        self._replay_groups: FilterIndex[ReplayGroup] = FilterIndex(late_removals)
+        self._audiences: FilterIndex[AnyAudience] = FilterIndex(late_removals)
         self._counter = Counter(name, metrics)
 
     @property
