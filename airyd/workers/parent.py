@@ -66,7 +66,7 @@ class Parent(Service):
         self._admin_site: AdminSite | None = None
         self._ports: list[IListeningPort] = []
         self._admin_ports: list[IListeningPort] = []
-        self._metrics = Metrics(settings.destinations, source_up=lambda: bool(self._supervisor.serving_now()))
+        self._metrics = Metrics(settings.destinations, source_up=self._has_source)
         if self._admin_endpoint:
             endpoint = self._admin_endpoint
             self._metrics.certificate_end = lambda: certificate_ends([endpoint])
@@ -174,6 +174,10 @@ class Parent(Service):
         if self._admin_site is not None:
             self._admin_site.change(token, settings.limits.body)
         self._supervisor.drain = settings.drain_notice + settings.drain_seconds
+
+    def _has_source(self) -> bool:
+        """Return False if no worker serves; while airyd stops, only the workers say whether they reach the source."""
+        return self._supervisor.is_stopping or bool(self._supervisor.serving_now())
 
     def restart_workers(self) -> None:
         """Replace the workers one after the other, each while the others serve."""

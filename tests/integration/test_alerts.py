@@ -154,6 +154,23 @@ class ClientsTests(AlertCase):
         assert_fires("AirydWorkersMissing", before, after)
         look("AirydWorkersMissing", daemon.admin_port, daemon.log)
 
+    def test_workers_that_drain_are_not_missing(self) -> None:
+        """Neither a rolling restart nor a stop of all workers fires an alert, however long it takes."""
+        daemon = self.own_daemon(
+            "--workers=2", f"--source=redis://127.0.0.1:{self.redis().port}/0", "--drain-notice=250"
+        )
+        before = self.wait_for(daemon, lambda page: total(page, "airyd_workers") == 2)
+        clients = [self.connect(daemon=daemon) for _ in range(20)]  # they do not answer the close
+        os.kill(daemon.pid, signal.SIGUSR2)
+        rolling = self.wait_for(daemon, lambda page: total(page, "airyd_workers") == 1)
+        assert_firing(set(), [(BEFORE, before), (10, rolling)])
+        for client in clients:
+            client.abort()
+        daemon.wait_for_log(re.compile("the rolling restart is complete"))
+        daemon.terminate()
+        stopping = self.wait_for(daemon, lambda page: total(page, "airyd_workers") == 0)
+        assert_firing(set(), [(BEFORE, before), (10, stopping)])
+
     def test_workers_restart(self) -> None:
         daemon = self.own_daemon(
             "--workers=2",
