@@ -119,7 +119,9 @@ class ClientsTests(AlertCase):
             secret.write_text("c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3JldC1zZWNyZXQ=")
             daemon = self.own_daemon(f"--auth=jwt:secret-file={secret}")
             before = self.page(daemon)
-            for _ in range(10):
+            for number in range(6):
+                if number == 5:
+                    assert_firing(set(), [(BEFORE, before), (7, self.page(daemon))])
                 client = self.open(daemon)
                 made = token(fresh(), b"another-secret-another-secret-32", "HS256")
                 client.send("CONNECT", [("accept-version", "1.2"), ("Authorization", f"Bearer {made}")])
@@ -179,6 +181,8 @@ class ClientsTests(AlertCase):
         )
         before = after = self.wait_for(daemon, lambda page: total(page, "airyd_workers") == 2)
         for number in range(3):
+            if number == 2:
+                assert_firing(set(), [(BEFORE, before), (2, after)])
             killed, _ = workers_of(daemon)
             os.kill(killed, signal.SIGKILL)
             wait_for_end(killed)
@@ -290,7 +294,9 @@ class FeedTests(AlertCase):
         position = client.subscribe(MESSAGE, "0").headers["last-message-id"]
         before = self.page(daemon)
         gone = re.sub(r"-\d+-\d+$", "-1-0", position)
-        for _ in range(5):
+        for number in range(6):
+            if number == 5:
+                assert_firing(set(), [(BEFORE, before), (10, self.page(daemon))])
             back = self.connect(daemon=daemon)
             receipt = back.subscribe(MESSAGE, "0", last_message_id=gone)
             self.assertEqual(receipt.headers["recovered"], "false")
