@@ -167,7 +167,7 @@ class Parent(Service):
         return Reload(list(dict.fromkeys(changes)), apply, cancel)
 
     def _apply(self, settings: Settings, token: str | None) -> None:
-        known = self._settings.destinations
+        known = set(self._settings.destinations)
         self._metrics.extend([name for name in settings.destinations if name not in known])
         self._settings = self._spawner.settings = settings
         self._admin_token = token
