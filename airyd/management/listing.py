@@ -7,8 +7,6 @@ to another page. Keys that change, such as the number of events, are kept from t
 
 from __future__ import annotations
 
-import re
-import secrets
 from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Mapping
@@ -24,6 +22,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from airyd.errors import QueryRefused
 from airyd.management.connections import Connections, lag_of, state_of, subscriptions_of
+from airyd.management.cursor import PageCursor, RowRank, read_cursor
 from airyd.management.queries import LARGEST_PAGE, ConnectionsQuery, ConnectionsReply, SortKey
 from airyd.management.turns import run_in_turns
 from airyd.websocket.protocol import StompWebSocket, StompWebSocketFactory
@@ -34,43 +33,6 @@ _KEPT_SECONDS: Final = 300.0
 #: Entries of a ranking that are looked at together, and units of work of each row.
 _AT_ONCE: Final = 1000
 _ROW_UNITS: Final = 20
-
-#: A ranking's name, and the row after which the page begins: its key, process and number.
-_CURSOR: Final = re.compile(r"([0-9a-f]{8})(?:_(-?[0-9.e+-]{1,30}|-?inf)_([a-z]{1,20}(?:-[0-9]{1,9})?)_([0-9]{1,18}))?")
-
-#: A place in the order: the negated key, the process and the number.
-RowRank = tuple[float, str, int]
-
-
-class PageCursor(NamedTuple):
-    """Where a page begins.
-
-    :ivar ranking: the name of the ranking that the first page made; all processes of a node use the same
-    :ivar after: the rank of the last row before the page; None for the first page
-    """
-
-    ranking: str
-    after: RowRank | None = None
-
-    def __str__(self) -> str:
-        if self.after is None:
-            return self.ranking
-        key, process, number = self.after
-        return f"{self.ranking}_{key!r}_{process}_{number}"
-
-
-def read_cursor(text: str | None) -> PageCursor:
-    """Return the cursor of a query, a new one for a first page; raises ``QueryRefused``."""
-    if text is None:
-        return PageCursor(secrets.token_hex(4))
-    found = _CURSOR.fullmatch(text)
-    try:
-        if found is not None:
-            ranking, key, process, number = found.groups()
-            return PageCursor(ranking, None if key is None else (float(key), process, int(number)))
-    except ValueError:
-        pass
-    raise QueryRefused("the cursor is not one that an earlier page gave")
 
 
 class Ranking(NamedTuple):
@@ -103,7 +65,7 @@ class Listing:
         if not 1 <= query.limit <= LARGEST_PAGE:
             raise QueryRefused(f"the limit must be from 1 to {LARGEST_PAGE}")
         cursor = read_cursor(query.cursor)
-        name = cursor.ranking, msgspec.structs.replace(query, cursor=None, limit=1)
+        name = cursor.listing, msgspec.structs.replace(query, cursor=None, limit=1)
         self._forget_old()
         ranking = self._rankings.get(name)
         if ranking is None:
@@ -120,7 +82,7 @@ class Listing:
                 yield _ROW_UNITS + len(channel.client.subscribed)
             last = rank
         is_last = len(ranks) <= query.limit
-        after = None if is_last else str(PageCursor(cursor.ranking, last))
+        after = None if is_last else str(PageCursor(cursor.listing, last))
         return ConnectionsReply(connections=rows, total=len(ranking.keys), next=after, keys=keys)
 
     def _rank(self, query: ConnectionsQuery) -> Generator[int, None, Ranking]:
