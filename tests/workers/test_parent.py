@@ -30,6 +30,7 @@ from airyd.workers.messages import (
     FinishReload,
     Leave,
     Leaving,
+    ManagementRequest,
     MetricsReply,
     MetricsRequest,
     Order,
@@ -66,6 +67,7 @@ class Child:
 
     :ivar signals: those that it got
     :ivar answers: whether it answers questions
+    :ivar managed: queries of operators, which the test answers
     """
 
     pid = 4711
@@ -85,6 +87,7 @@ class Child:
         self.changes: list[str] = []
         self.revoked: list[tuple[Revocation, bool]] = []
         self.refusal: ErrorReply | None = None
+        self.managed: list[ManagementRequest] = []
         self.start: Start | None = None
         process.makeConnection(self)
 
@@ -100,6 +103,8 @@ class Child:
 
     def _run_transaction(self, order: Order) -> None:
         match order:
+            case ManagementRequest():
+                self.managed.append(order)
             case ReloadRequest(request_id, settings):
                 self.reloads.append(settings)
                 refusal = self.refusal
