@@ -172,6 +172,7 @@ FLOORS = (
         "airyd.admin.api",
         "airyd.admin.routes",
         "airyd.admin.dispatcher",
+        "airyd.admin.openapi",
         "airyd.admin.server",
     ),
     # 6 composed from the operator's options

@@ -20,6 +20,8 @@ _TYPES: Final = {
     ".svg": "image/svg+xml",
     ".png": "image/png",
 }
+#: The media types of the files.
+MEDIA_TYPES: Final = tuple(each.partition(";")[0] for each in _TYPES.values())
 
 
 class _File(NamedTuple):

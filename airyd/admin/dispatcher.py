@@ -13,7 +13,7 @@ from airyd.admin.event_stream import EventStream
 from airyd.admin.login import AccessLevel, Caller
 from airyd.admin.query_parameters import ParameterValues, read_query
 from airyd.admin.responses import HttpError, HttpResponse
-from airyd.admin.route import JSON, Access, AdminCall, AdminServices, HttpRequest, HttpRoute, decode_variable
+from airyd.admin.route import JSON, Access, AdminCall, AdminServices, HttpRequest, HttpRoute, read_variable
 from airyd.admin.routes import ROUTES
 
 #: The header that a changing request without a JSON body needs: no web page of another origin can make a browser send
@@ -65,7 +65,7 @@ class AdminDispatcher:
             for each in route.parameters or ():
                 if each.needs_full and values[each.name]:
                     raise _forbidden(caller, f"{each.name}=true")
-        call = AdminCall(request, caller, decode_variable(variable), values)
+        call = AdminCall(request, caller, read_variable(route, variable), values)
         return await self._carry_out(route, call)
 
     async def _carry_out(self, route: HttpRoute, call: AdminCall) -> HttpResponse | EventStream:

@@ -31,7 +31,7 @@ class EventId(msgspec.Struct, frozen=True):
     id: str
 
 
-class NodeReadiness(msgspec.Struct, frozen=True, kw_only=True):
+class NodeReadiness(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whether clients can be served.
 
     :ivar reasons: why not

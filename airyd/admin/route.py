@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import Any, Final, NamedTuple, Protocol
 from urllib.parse import unquote_to_bytes
 
+import msgspec
 from prometheus_client import CollectorRegistry
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
@@ -155,17 +156,28 @@ _ALLOWED: Final = {
 }
 
 
+class ErrorReply(msgspec.Struct, frozen=True):
+    """Why a request was refused.
+
+    :ivar error: one sentence
+    """
+
+    error: str
+
+
+#: The schema of a body: a struct, or a JSON Schema.
+BodySchema = type[msgspec.Struct] | Mapping[str, Any]
+
+
 class Answer(NamedTuple):
     """One way in which a route answers.
 
     :ivar text: what it means, in one sentence
-    :ivar schema: the JSON Schema of the body, or the struct that it is made from; None if the body is not JSON
-    :ivar content_type: of the body; empty if there is none
+    :ivar content: the schema of the body by media type; empty if there is no body
     """
 
     text: str
-    schema: type | Mapping[str, Any] | None = None
-    content_type: str = JSON
+    content: Mapping[str, BodySchema] = {JSON: ErrorReply}
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +207,7 @@ class HttpRoute:
     variable: Parameter | None = None
     has_slashes: bool = False
     parameters: Sequence[Parameter] | None = ()
-    body: Mapping[str, type | Mapping[str, Any]] = field(default_factory=dict)
+    body: Mapping[str, BodySchema] = field(default_factory=dict)
     action: str = ""
     is_frequent: bool = False
 
@@ -214,9 +226,15 @@ class HttpRoute:
         return self.path.replace("{", "<").replace("}", ">")
 
 
-def decode_variable(text: str) -> str:
-    """Return the variable of a path without percent-encoding; errors: ``HttpError`` (404) if it is not UTF-8."""
+def read_variable(route: HttpRoute, text: str) -> str:
+    """Return the variable of a path without percent-encoding.
+
+    Errors: ``HttpError`` (404) for what can't be the name of anything: it would also be strange in the log.
+    """
     try:
-        return unquote_to_bytes(text).decode()
-    except UnicodeDecodeError:
-        raise HttpError(HTTPStatus.NOT_FOUND, "the path is not UTF-8") from None
+        value = unquote_to_bytes(text).decode()
+        if route.variable is not None and value:
+            route.variable.kind.read(value)
+    except ValueError:  # also UnicodeDecodeError
+        raise HttpError(HTTPStatus.NOT_FOUND, "there is nothing with this name") from None
+    return value

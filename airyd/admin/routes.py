@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from airyd.admin import api, pages
+from airyd.admin.console_files import MEDIA_TYPES
 from airyd.admin.event_stream import EVENT_STREAM
 from airyd.admin.query_parameters import (
     Choice,
@@ -72,21 +73,23 @@ _REVOCATION: Final = {
     "required": ["at", "until"],
 }
 _PUBLISH_ANSWERS: Final = {
-    _OK: Answer("The source has the event.", pages.EventId),
+    _OK: Answer("The source has the event.", {JSON: pages.EventId}),
     HTTPStatus.BAD_REQUEST: Answer("The event breaks the payload rules."),
     HTTPStatus.NOT_FOUND: Answer("There is no such destination."),
     HTTPStatus.SERVICE_UNAVAILABLE: Answer("The event source cannot be reached."),
 }
 _REVOKE_ANSWERS: Final = {
-    _OK: Answer("It is revoked on all nodes.", _REVOCATION),
+    _OK: Answer("It is revoked on all nodes.", {JSON: _REVOCATION}),
     HTTPStatus.BAD_REQUEST: Answer("The body does not name one token or one user."),
     HTTPStatus.SERVICE_UNAVAILABLE: Answer("The revocation cannot be stored."),
 }
 _FILE_ANSWERS: Final = {
-    _OK: Answer("The file.", _PLAIN, "text/html"),
-    HTTPStatus.NOT_MODIFIED: Answer("The browser has it already.", None, ""),
+    _OK: Answer("The file.", {"text/html": _PLAIN}),
+    HTTPStatus.NOT_MODIFIED: Answer("The browser has it already.", {}),
     HTTPStatus.NOT_FOUND: Answer("There is no such file."),
 }
+#: Of queries of the processes.
+_SILENT: Final = {HTTPStatus.SERVICE_UNAVAILABLE: Answer("A process does not answer in time.")}
 _NO_CONNECTION: Final = {HTTPStatus.NOT_FOUND: Answer("There is no such connection.")}
 
 _DESTINATION: Final = Parameter("destination", Text(_LONGEST_ID), "The destination without its first slash.")
@@ -107,7 +110,7 @@ def _read(
     path: str, name: str, summary: str, handler: Any, reply: Any, *parameters: Parameter, **more: Any
 ) -> HttpRoute:
     """Return a route of the API that reads."""
-    answers = {_OK: Answer("The answer.", reply), **more.pop("answers", {})}
+    answers = {_OK: Answer("The answer.", {JSON: reply}), **_SILENT, **more.pop("answers", {})}
     return HttpRoute(
         "GET", f"/api/v1/{path}", name, summary, Access.READ, handler, answers, parameters=parameters, **more
     )
@@ -122,7 +125,7 @@ ROUTES: Final = (
         "Say that the process answers.",
         Access.HEALTH,
         pages.healthz,
-        {_OK: Answer("ok", _PLAIN, "text/plain")},
+        {_OK: Answer("ok", {"text/plain": _PLAIN})},
         parameters=None,
     ),
     HttpRoute(
@@ -133,8 +136,8 @@ ROUTES: Final = (
         Access.HEALTH,
         pages.readyz,
         {
-            _OK: Answer("Clients can be served.", pages.NodeReadiness),
-            HTTPStatus.SERVICE_UNAVAILABLE: Answer("Clients cannot be served.", pages.NodeReadiness),
+            _OK: Answer("Clients can be served.", {JSON: pages.NodeReadiness}),
+            HTTPStatus.SERVICE_UNAVAILABLE: Answer("Clients cannot be served.", {JSON: pages.NodeReadiness}),
         },
         parameters=None,
     ),
@@ -145,7 +148,7 @@ ROUTES: Final = (
         "Return the metrics for Prometheus.",
         Access.READ,
         pages.metrics,
-        {_OK: Answer("The metrics.", _PLAIN, "text/plain")},
+        {_OK: Answer("The metrics.", dict.fromkeys(("text/plain", "application/openmetrics-text"), _PLAIN))},
         parameters=None,
     ),
     HttpRoute(
@@ -195,7 +198,7 @@ ROUTES: Final = (
         "Return a file of the console.",
         Access.PUBLIC,
         pages.console_file,
-        {**_FILE_ANSWERS, _OK: Answer("The file.", _PLAIN, "*/*")},
+        {**_FILE_ANSWERS, _OK: Answer("The file.", dict.fromkeys(MEDIA_TYPES, _PLAIN))},
         variable=Parameter("file", Text(_LONGEST_ID), "The name of the file."),
         parameters=None,
     ),
@@ -207,7 +210,7 @@ ROUTES: Final = (
         Access.PUBLIC,
         pages.log_in,
         {
-            HTTPStatus.NO_CONTENT: Answer("The session has begun; Set-Cookie has its cookie.", None, ""),
+            HTTPStatus.NO_CONTENT: Answer("The session has begun; Set-Cookie has its cookie.", {}),
             HTTPStatus.UNAUTHORIZED: Answer("The token is wrong."),
             HTTPStatus.FORBIDDEN: Answer("There are no tokens, or the page is of another origin."),
         },
@@ -221,7 +224,7 @@ ROUTES: Final = (
         "End the session.",
         Access.PUBLIC,
         pages.log_out,
-        {HTTPStatus.NO_CONTENT: Answer("The session has ended.", None, "")},
+        {HTTPStatus.NO_CONTENT: Answer("The session has ended.", {})},
         action="logout",
     ),
     HttpRoute(
@@ -231,7 +234,7 @@ ROUTES: Final = (
         "Return what the sender of the request may do.",
         Access.PUBLIC,
         api.session,
-        {_OK: Answer("The answer.", api.SessionReply)},
+        {_OK: Answer("The answer.", {JSON: api.SessionReply})},
     ),
     _read("overview", "overview", "Return the figures of the node.", api.overview, OverviewReply),
     _read(
@@ -255,7 +258,7 @@ ROUTES: Final = (
         "End all connections of a user, who may come back.",
         Access.FULL,
         api.kick_subject,
-        {_OK: Answer("How many were ended.", KickReply)},
+        {_OK: Answer("How many were ended.", {JSON: KickReply}), **_SILENT},
         parameters=(_id("subject", "The name of the user.", is_required=True), _REASON),
         action="disconnect",
     ),
@@ -275,7 +278,7 @@ ROUTES: Final = (
         "End one connection, whose client may come back.",
         Access.FULL,
         api.kick_connection,
-        {_OK: Answer("How many were ended.", KickReply), **_NO_CONNECTION},
+        {_OK: Answer("How many were ended.", {JSON: KickReply}), **_NO_CONNECTION, **_SILENT},
         variable=_CONNECTION_ID,
         parameters=(_REASON,),
         action="disconnect",
@@ -315,7 +318,8 @@ ROUTES: Final = (
         api.trace,
         {
             _OK: Answer(
-                "Events line, each with a TraceLine; dropped, with a count; end, with a reason.", _PLAIN, EVENT_STREAM
+                "Events line, each with a TraceLine; dropped, with a count; end, with a reason.",
+                {EVENT_STREAM: _PLAIN},
             ),
             HTTPStatus.NOT_FOUND: Answer("There is no such connection or destination."),
             HTTPStatus.SERVICE_UNAVAILABLE: Answer("Too many traces run."),
@@ -336,7 +340,7 @@ ROUTES: Final = (
         "Drain the node: it is not ready, refuses new clients and closes those that it has.",
         Access.FULL,
         api.drain,
-        {_OK: Answer("It drains.", DrainReply)},
+        {_OK: Answer("It drains.", {JSON: DrainReply}), **_SILENT},
         action="drain",
     ),
     HttpRoute(
@@ -346,7 +350,7 @@ ROUTES: Final = (
         "Stop draining.",
         Access.FULL,
         api.undrain,
-        {_OK: Answer("It serves clients again.", DrainReply)},
+        {_OK: Answer("It serves clients again.", {JSON: DrainReply}), **_SILENT},
         action="end of drain",
     ),
     HttpRoute(
@@ -358,7 +362,10 @@ ROUTES: Final = (
         api.publish,
         {
             **_PUBLISH_ANSWERS,
-            _OK: Answer("The id of the event; with JSON lines, an id or an error for each line.", pages.EventId),
+            _OK: Answer(
+                "The id of the event; with JSON lines, an id or an error for each line.",
+                {JSON: pages.EventId, JSON_LINES: _PLAIN},
+            ),
         },
         variable=_DESTINATION,
         has_slashes=True,

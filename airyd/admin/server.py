@@ -20,6 +20,7 @@ from airyd.admin.console_files import ConsoleFiles
 from airyd.admin.dispatcher import AdminDispatcher
 from airyd.admin.event_stream import EVENT_STREAM, EventStream, EventStreams
 from airyd.admin.login import NO_TOKENS, AdminLogin, AdminTokens
+from airyd.admin.openapi import openapi_document
 from airyd.admin.responses import HttpResponse, error_response
 from airyd.admin.route import (
     JSON_LINES,
@@ -103,7 +104,7 @@ def admin_site(
         files=ConsoleFiles(),
         listeners=listeners,
         has_demo=has_demo,
-        openapi=dict,
+        openapi=openapi_document,
         asyncapi=asyncapi,
     )
     return AdminSite(metrics, services, body_limit)
