@@ -116,7 +116,7 @@ class FakeTrace:
 
 
 class AdminCase(SynchronousTestCase):
-    """Has an admin page whose ``publish`` notes what it gets and answers with ``self.outcome``."""
+    """Has an admin page whose ``publish`` notes what it gets and answers with ``outcomes``, then with ``outcome``."""
 
     #: What the page asks for, if anything.
     token: str | None = None
@@ -134,11 +134,14 @@ class AdminCase(SynchronousTestCase):
         self.warnings: list[str] = []
         self.published: list[tuple[str, bytes]] = []
         self.outcome: Deferred[str] = succeed("0c1d2e3f-7-1")
+        self.outcomes: list[Deferred[str]] = []
         self.revoked: list[tuple[RevocationKind, str]] = []
         self.kept: Deferred[Revocation] | None = None
         self.queries: list[ManagementQuery] = []
         self.reply: ManagementReply | Refusal | None = None
         self.traces: list[FakeTrace] = []
+        self.trace_class = FakeTrace
+        self.listeners: Sequence[str] = LISTENERS
         registry = make_registry(self.metrics)
         self.site = admin_site(
             reactor=self.clock,
@@ -151,14 +154,14 @@ class AdminCase(SynchronousTestCase):
             trace=self.begin_trace,
             body_limit=LIMIT,
             tokens=AdminTokens(self.token, self.read_token),
-            listeners=lambda: LISTENERS,
+            listeners=lambda: self.listeners,
             has_demo=self.has_demo,
         )
 
     def publish(self, destination: str, body: bytes) -> Deferred[str]:
         """Stand in for the hub."""
         self.published.append((destination, body))
-        return self.outcome
+        return self.outcomes.pop(0) if self.outcomes else self.outcome
 
     def revoke(self, kind: RevocationKind, name: str) -> Deferred[Revocation]:
         """Stand in for what keeps revocations."""
@@ -177,7 +180,7 @@ class AdminCase(SynchronousTestCase):
         """Stand in for the traces."""
         if isinstance(self.reply, Refusal):
             raise self.reply
-        self.traces.append(FakeTrace(query, on_lines))
+        self.traces.append(self.trace_class(query, on_lines))
         return self.traces[-1]
 
     def connect(self, local: IAddress = LOCAL) -> Connection:
