@@ -47,9 +47,9 @@ class ConsoleTests(AdminCase):
 
     def test_nothing_else(self) -> None:
         """Only names of files, no paths."""
-        for path in ("/console/x", "/console/%2E%2E/server.py", "/console/..%2Fserver.py"):
+        for path in ("/console/x", "/console/..", "/console/..%2Fserver.py"):
             self.assertEqual(self.ask("GET", path).status, 404, path)
-        for path in ("/console/", "/console", "/console/../server.py", "/console/a/b.js"):
+        for path in ("/console/", "/console", "/console/../server.py", "/console/%2E%2E/server.py", "/console/a/b.js"):
             self.assertEqual(self.ask("GET", path).status, 401, path)
         self.assertEqual(self.ask("POST", "/").headers["allow"], "GET, HEAD")
 

@@ -44,7 +44,8 @@ class StreamCase(AdminCase):
 
     def head(self, connection: Connection) -> bytes:
         """Take the head of the response, and the comment that comes with it."""
-        head, _, rest = connection.transport.value().partition(b"\r\n\r\n")
+        sent: bytes = connection.transport.value()
+        head, _, rest = sent.partition(b"\r\n\r\n")
         connection.transport.clear()
         connection.transport.write(rest)
         self.assertEqual(self.take(connection), b": airyd\n\n")
