@@ -17,7 +17,7 @@ from airyd.admin.api import INTERNAL_FIELDS
 from airyd.admin.dispatcher import CHANGE_HEADER
 from airyd.admin.login import COOKIE
 from airyd.admin.query_parameters import Parameter
-from airyd.admin.route import Access, Answer, BodySchema, ErrorReply, HttpRoute
+from airyd.admin.route import Access, Answer, BodySchema, HttpErrorReply, HttpRoute
 from airyd.admin.routes import ROUTES
 from airyd.management.queries import TraceLine
 
@@ -93,7 +93,7 @@ def _structs(routes: Iterable[HttpRoute]) -> Iterable[type[msgspec.Struct]]:
                 yield schema
         for answer in route.answers.values():
             yield from (schema for schema in answer.content.values() if isinstance(schema, type))
-    yield from (ErrorReply, TraceLine)
+    yield from (HttpErrorReply, TraceLine)
 
 
 def _describe(schema: dict[str, Any], *, is_partial: bool) -> dict[str, Any]:

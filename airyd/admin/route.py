@@ -156,7 +156,7 @@ _ALLOWED: Final = {
 }
 
 
-class ErrorReply(msgspec.Struct, frozen=True):
+class HttpErrorReply(msgspec.Struct, frozen=True):
     """Why a request was refused.
 
     :ivar error: one sentence
@@ -177,7 +177,7 @@ class Answer(NamedTuple):
     """
 
     text: str
-    content: Mapping[str, BodySchema] = {JSON: ErrorReply}
+    content: Mapping[str, BodySchema] = {JSON: HttpErrorReply}
 
 
 @dataclass(frozen=True, slots=True)
