@@ -7,19 +7,25 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Final
+from typing import Final, TypeVar
+
+from twisted.internet.defer import Deferred
 
 from airyd.client.connection_log import ConnectionLog
 from airyd.client.timer_wheel import TimerWheel
 from airyd.hub.hub import Hub
-from airyd.interfaces import IAuthenticator, IPrincipal
+from airyd.interfaces import Credentials, IAuthenticator, IPrincipal
 from airyd.limits import PING_INTERVAL, Limits
 from airyd.metrics import Metrics
 from airyd.stomp.spec import HeartBeat
 
+_T = TypeVar("_T")
+
 #: Seconds until an event that never happens.
 NEVER: Final = math.inf
-NO_CONNECTION_LOG: Final = ConnectionLog(None, lambda: 0.0)
+#: More digits than the number of any connection has.
+_MOST_DIGITS: Final = 19
+NO_CONNECTION_LOG: Final = ConnectionLog(None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +52,23 @@ class ClientContext:
     _run: str = field(default_factory=lambda: secrets.token_hex(4))
     _numbers: count[int] = field(default_factory=lambda: count(1))
 
+    def authenticate(self, credentials: Credentials) -> IPrincipal | Deferred[IPrincipal]:
+        """Check credentials, and measure how long that takes, also if they are refused; see ``IAuthenticator``."""
+        seconds = self.wheel.seconds
+        begun = seconds()
+
+        def measure(result: _T) -> _T:
+            self.metrics.login_time.observe(seconds() - begun)
+            return result
+
+        login: IPrincipal | Deferred[IPrincipal] | None = None
+        try:
+            login = self.authenticator.authenticate(credentials)
+        finally:
+            if not isinstance(login, Deferred):
+                measure(login)
+        return login.addBoth(measure) if isinstance(login, Deferred) else login
+
     def may_subscribe(self, principal: IPrincipal, destination: str) -> bool:
         """Return whether a principal may subscribe to a destination.
 
@@ -59,7 +82,16 @@ class ClientContext:
         """Return in how many seconds a login expires by the wall clock, or :data:`NEVER`."""
         return NEVER if principal is None or principal.expires is None else principal.expires - self.wall()
 
-    def next_session(self) -> tuple[int, str]:
-        """Return the number and the ``session`` header of a new session; the header is unique across restarts."""
-        number = next(self._numbers)
-        return number, f"{self._run}-{number}"
+    def next_number(self) -> int:
+        """Return the number of a new connection."""
+        return next(self._numbers)
+
+    def connection_id(self, number: int) -> str:
+        """Return the id of a connection: the ``session`` header of its CONNECTED, unique across restarts."""
+        return f"{self._run}-{number}"
+
+    def number_of(self, connection_id: str) -> int | None:
+        """Return the number in the id of a connection; None if it is not one of this process."""
+        run, _, number = connection_id.partition("-")
+        is_ours = run == self._run and number.isascii() and number.isdigit() and len(number) < _MOST_DIGITS
+        return int(number) if is_ours else None

@@ -134,6 +134,16 @@ class Destination:
         return [*self._waiting, *self._replays, *self._grouped]
 
     @property
+    def groups(self) -> int:
+        """How many groups of subscriptions get the same bytes."""
+        return self._counter.groups
+
+    @property
+    def filters(self) -> int:
+        """How many different row filters the members of groups have."""
+        return self._audiences.filters
+
+    @property
     def _grouped(self) -> list[DestinationSubscription]:
         return [member for audience in self._audiences for member in audience.members]
 
@@ -172,6 +182,10 @@ class Destination:
         for audience, indexes in selected.items():
             if audience.append([tails[index] for index in indexes], now):
                 self._schedule(audience)
+
+    def replays_behind(self) -> list[bool]:
+        """Return for each subscription with a replay whether it is behind the feed."""
+        return [replay.is_behind for replay in self._replays.values()]
 
     def catching_up(self) -> Iterator[IChannel]:
         """Yield the connections of the subscriptions that are behind the feed."""

@@ -31,6 +31,8 @@ from airyd.workers.messages import (
     Leave,
     Leaving,
     LogLine,
+    ManagementReport,
+    ManagementRequest,
     MessageProtocol,
     MetricsReply,
     MetricsRequest,
@@ -119,7 +121,8 @@ class Worker:
         firsts = range(FIRST_SOCKET, FIRST_SOCKET + len(start.settings.listen) * start.workers, start.workers)
         descriptors = [range(first, first + start.workers) for first in firsts]
         self._sockets = InheritedSockets(reactor, descriptors, start.number)
-        self._airyd = Airyd(start.settings, reactor, wall, self._sockets)
+        self._airyd = Airyd(start.settings, reactor, wall, self._sockets, f"worker-{start.number + 1}")
+        self._is_draining = start.is_draining
         self._airyd.revocations.learn(start.revocations)
         self._messages = MessageProtocol(self._run_transaction, self._parent_lost)
         self._is_linked = True
@@ -153,6 +156,8 @@ class Worker:
 
     def serve(self) -> None:
         """Start to accept clients."""
+        if self._is_draining:
+            self._airyd.drain.begin()
         self._airyd.startService()
         self._report(Serving())
 
@@ -200,6 +205,12 @@ class Worker:
             case RevokeRequest(request_id, revocation, is_kept):
                 self._revoke(revocation, is_kept).addCallbacks(
                     lambda _: self._report(RevokeReply(request_id)),
+                    lambda failure: self._report(self._refusal(request_id, failure)),
+                )
+
+            case ManagementRequest(request_id, query):
+                self._airyd.ask(query).addCallbacks(
+                    lambda reply: self._report(ManagementReport(request_id, reply)),
                     lambda failure: self._report(self._refusal(request_id, failure)),
                 )
 
