@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from twisted.internet.error import ConnectError
 
-from airyd.admin.access import read_admin_token
+from airyd.admin.login import NO_TOKENS, READ_ONLY_OPTION, read_admin_tokens
 from airyd.auth.spec import Words
 from airyd.config.configuration import Configuration
 from airyd.config.given import COMMAND_LINE
@@ -145,6 +145,8 @@ class Examination:
             yield NamedFile("--config", self._configuration.path, any(map(_has_password, settings.sources)))
         if settings.admin_token_file is not None:
             yield NamedFile("--admin-token-file", settings.admin_token_file, True)
+        if settings.admin_read_token_file is not None:
+            yield NamedFile(READ_ONLY_OPTION, settings.admin_read_token_file, True)
         if settings.destinations_file is not None:
             yield NamedFile("--destinations-file", settings.destinations_file.path, False)
         for url in settings.sources:
@@ -195,19 +197,13 @@ class Examination:
     async def _check_running(self) -> None:
         admin = next((text for option, text in self._endpoints() if option == "--admin"), None)
         try:
-            token = read_admin_token(self._settings.admin_token_file)
+            tokens = read_admin_tokens(self._settings.admin_token_file, self._settings.admin_read_token_file)
         except ConfigurationError:
-            token = None  # the checks of the files and of the options say so
+            tokens = NO_TOKENS  # the checks of the files and of the options say so
         if admin is not None:
-            await check_running(self._report, admin, AdminToken(token, self._token_users()))
-
-    def _token_users(self) -> set[int]:
-        """Return the users who can read the admin token in any case: root, this one, and the owner of its file."""
-        users = {0, os.geteuid()}
-        if self._settings.admin_token_file is not None:
-            with suppress(OSError):
-                users.add(Path(self._settings.admin_token_file).stat().st_uid)
-        return users
+            path = self._settings.admin_read_token_file or self._settings.admin_token_file
+            token = tokens.full if tokens.read is None else tokens.read
+            await check_running(self._report, admin, AdminToken(token, _readers(path)))
 
     def _check_command_line(self) -> None:
         """Look for passwords on the command line of the daemon."""
@@ -327,3 +323,12 @@ def _connect_advice(trouble: str) -> str:
     if trouble.startswith(("LOADING", "BUSY", "MASTERDOWN")):
         return "wait, then run the doctor again"
     return "correct the URL, or repair the network or the server (redis-cli shows whether it answers)"
+
+
+def _readers(path: str | None) -> set[int]:
+    """Return the users who can read a token's file in any case: root, this one, and the owner of the file."""
+    users = {0, os.geteuid()}
+    if path is not None:
+        with suppress(OSError):
+            users.add(Path(path).stat().st_uid)
+    return users
