@@ -51,6 +51,8 @@ class Fault(Enum):
     TRANSACTION_TOO_BIG = ("transactions too big", CloseCode.TOO_BIG)
     CONNECT_TIMEOUT = ("no CONNECT in time", CloseCode.POLICY)
     HEARTBEAT_TIMEOUT = ("no heart-beat in time", CloseCode.POLICY)
+    # An operator ended the connection; the client may come back.
+    KICKED = ("disconnected by operator", CloseCode.POLICY)
     # The client has no right to this, or names or sends something that is not allowed.
     UNAUTHORIZED = ("401 Unauthorized", CloseCode.POLICY)
     TOKEN_EXPIRED = ("401 token expired", CloseCode.POLICY)
@@ -163,6 +165,12 @@ class LoginFault(Enum):
     NOT_YET_VALID = "not_yet_valid"
     EXPIRED = "expired"
     REVOKED = "revoked"
+
+
+class QueryRefused(Refusal):
+    """A query of the admin API has a value that is not valid; the text says which."""
+
+    stomp_fault = Fault.INVALID_HEADER
 
 
 class LoginRefused(Refusal):

@@ -175,7 +175,7 @@ class Airyd(Service):
             self._metrics,
             wall,
             settings.ping_interval,
-            ConnectionLog(connections_level(settings.log_level, settings.log_connections), self._wheel.seconds),
+            ConnectionLog(connections_level(settings.log_level, settings.log_connections)),
         )
         policy = HandshakePolicy(
             settings.paths,
@@ -422,7 +422,7 @@ class Airyd(Service):
         await deferLater(self._reactor, notice)
 
     async def _drain(self) -> None:
-        channels = list(self._factory.channels)
+        channels = list(self._factory.channels.values())
         if not channels:
             return
         self._log.info("airyd closes its connections: {count}", count=len(channels))
@@ -438,7 +438,7 @@ class Airyd(Service):
             bound.cancel()
 
     def _abort(self) -> None:
-        for channel in tuple(self._factory.channels):
+        for channel in tuple(self._factory.channels.values()):
             channel.abort()
 
 

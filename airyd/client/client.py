@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from sys import intern
 from types import MappingProxyType
 from typing import Final, TypeVar
 
@@ -10,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from airyd import notices
-from airyd.client.connection_log import ConnectionRecord
+from airyd.client.connection_log import ConnectionRecord, printable
 from airyd.client.context import NEVER, ClientContext
 from airyd.client.pings import Pings
 from airyd.client.request_queue import RequestQueue
@@ -39,9 +40,12 @@ class Client:
     The connection calls :meth:`opened`, :meth:`reduce_token_room`, :meth:`heard`, :meth:`received`,
     :meth:`direct_changed`, :meth:`drained`, :meth:`ended`, :meth:`closing` and :meth:`closed`.
 
+    :ivar agent: the ``User-Agent`` of its opening handshake; None before that, or without one
     :ivar channel: its connection
     :ivar framing: encodes STOMP frames for its transport
     :ivar is_over: whether the client has ended; then all that it sends is ignored
+    :ivar number: its connection's number; a later connection of the process has a higher one
+    :ivar opened_at: when it connected, in seconds of the reactor
     :ivar subscribed: its subscriptions by id, and for a wildcard also one for each destination that it covers
     """
 
@@ -50,6 +54,7 @@ class Client:
         "_context",
         "_disconnect",
         "_established_at",
+        "_events",
         "_heard_at",
         "_is_warned",
         "_pings",
@@ -59,9 +64,12 @@ class Client:
         "_sent_at",
         "_session",
         "_timer",
+        "agent",
         "channel",
         "framing",
         "is_over",
+        "number",
+        "opened_at",
         "subscribed",
     )
 
@@ -71,6 +79,9 @@ class Client:
         self.channel = channel
         self.framing = framing
         self.is_over = False
+        self.number = context.next_number()
+        self.agent: str | None = None
+        self._events = 0  # MESSAGEs that it was sent; too few by those that its groups count (airyd.hub.fanout)
         self._context = context
         self._session = Session(context.limits, context.heart_beat)
         self._requests = RequestQueue()
@@ -78,7 +89,7 @@ class Client:
         self._record: ConnectionRecord | None = None
         self.subscribed: dict[SubscriptionKey, Subscription | Wildcard] = {}
         self._disconnect: requests.Disconnect | None = None
-        self._heard_at = self._sent_at = self._established_at = context.wheel.seconds()
+        self.opened_at = self._heard_at = self._sent_at = self._established_at = context.wheel.seconds()
         self._beat_every = 0.0
         self._is_warned = False
         self._pings: Pings | None = None
@@ -99,10 +110,35 @@ class Client:
         """Who the client is; None before its login, and after the login has ended."""
         return self._principal
 
+    @property
+    def id(self) -> str:
+        """The ``session`` header of its CONNECTED, also before that."""
+        return self._context.connection_id(self.number)
+
+    @property
+    def events(self) -> int:
+        """How many MESSAGEs were handed to it, with those that wait for the next flush."""
+        return self._events + sum([each.group.counted for each in self.subscribed.values() if each.group is not None])
+
+    @property
+    def heart_beat(self) -> tuple[int, int]:
+        """The milliseconds between the heart-beats that are sent, and that are expected; 0 for none."""
+        return self._session.heart_beat
+
+    @property
+    def silence(self) -> float:
+        """Seconds since the client has sent anything."""
+        return self._context.wheel.seconds() - self._heard_at
+
     # What the connection calls.
 
-    def opened(self) -> None:
-        """Log that the WebSocket is open; called before the first :meth:`received`."""
+    def opened(self, agent: str | None) -> None:
+        """Log that the WebSocket is open; called before the first :meth:`received`.
+
+        :param agent: the ``User-Agent`` of the opening handshake
+        """
+        if agent is not None:
+            self.agent = intern(printable(agent))  # most clients have one of a few
         log = self._context.connection_log
         if log.level is not None:  # else the text of the address is not needed, which takes 0.4 µs
             self._record = log.opened(self.channel.peer)
@@ -118,7 +154,8 @@ class Client:
         :param reason: a kind of ``Metrics.connections_closed``
         """
         if self._record is not None:
-            self._context.connection_log.closed(self._record, self.channel.peer, reason)
+            seconds = self._context.wheel.seconds() - self.opened_at
+            self._context.connection_log.closed(self._record, self.channel.peer, reason, seconds, self._events)
 
     def received(self, data: bytes) -> None:
         """Handle a chunk of bytes from the client, which may begin and end anywhere."""
@@ -191,8 +228,7 @@ class Client:
 
     def count_events(self, count: int) -> None:
         """See ``Subscriber``."""
-        if self._record is not None:
-            self._record.events += count
+        self._events += count
 
     def answer_subscribe(self, request: requests.Subscribe, position: str, recovered: bool | None) -> None:
         """Send the RECEIPT of a SUBSCRIBE, if the client asked for one (``Subscriber``)."""
@@ -251,10 +287,9 @@ class Client:
         context.metrics.sessions += 1
         if self._record is not None:
             context.connection_log.logged_in(self._record, self.channel.peer, principal)
-        number, session_id = context.next_session()
-        self._send_frame(self._session.accept(session_id))
+        self._send_frame(self._session.accept(self.id))
         self._timer.cancel()
-        self._beat_every = context.wheel.beat_interval(self._session.heart_beat[0] / 1000, number)
+        self._beat_every = context.wheel.beat_interval(self._session.heart_beat[0] / 1000, self.number)
         if context.ping_interval and not self._session.heart_beat[1]:
             self._pings = Pings(context.ping_interval, context.wheel.seconds())
         self._check_time()

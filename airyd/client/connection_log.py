@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 from twisted.logger import Logger, LogLevel
@@ -13,26 +12,28 @@ from airyd.interfaces import IPrincipal
 CONNECTIONS: Final = "airyd.connections"
 #: Not an attribute of the class, which would replace the namespace.
 _log: Final = Logger(namespace=CONNECTIONS)
-#: Characters of a user's name in a line.
-_LONGEST: Final = 200
+#: Characters of a user's name in a line, and of a user agent.
+LONGEST_NAME: Final = 200
+
+
+def printable(text: str) -> str:
+    """Return at most :data:`LONGEST_NAME` characters of a text, with ``?`` for each that is not printable."""
+    text = text[:LONGEST_NAME]
+    return text if text.isprintable() else "".join(each if each.isprintable() else "?" for each in text)
 
 
 class ConnectionRecord:
     """What the log keeps about an open connection.
 
-    :ivar opened_at: when it was opened, in seconds of the clock
     :ivar subject: the name of the client's user; None before the login
-    :ivar events: MESSAGEs that it was sent; too few by those that its groups count (``airyd.hub.fanout.Audience``)
     :ivar sent: bytes on the wire that it has received; None if the kernel does not count them
     :ivar received: bytes on the wire that it has sent, or None
     """
 
-    __slots__ = ("events", "opened_at", "received", "sent", "subject")
+    __slots__ = ("received", "sent", "subject")
 
-    def __init__(self, opened_at: float) -> None:
-        self.opened_at = opened_at
+    def __init__(self) -> None:
         self.subject: str | None = None
-        self.events = 0
         self.sent: int | None = None
         self.received: int | None = None
 
@@ -41,32 +42,31 @@ class ConnectionLog:
     """Writes the lines.
 
     :param level: their level; None for no lines
-    :param seconds: returns the time of a monotonic clock
 
     :ivar level: may be changed; it holds for connections that are opened later
     """
 
-    def __init__(self, level: LogLevel | None, seconds: Callable[[], float]) -> None:
+    def __init__(self, level: LogLevel | None) -> None:
         self.level = level
-        self._seconds = seconds
 
     def opened(self, peer: str) -> ConnectionRecord | None:
         """Log that a client has opened a WebSocket; return the record of the connection, or None if it has none."""
         if self.level is None:
             return None
         _log.emit(self.level, "{peer} connected", peer=peer)
-        return ConnectionRecord(self._seconds())
+        return ConnectionRecord()
 
     def logged_in(self, record: ConnectionRecord, peer: str, principal: IPrincipal) -> None:
         """Log that the client has logged in."""
-        name = str(principal.name)
-        record.subject = "".join(each if each.isprintable() else "?" for each in name[:_LONGEST])
+        record.subject = printable(str(principal.name))
         _log.emit(self.level or LogLevel.debug, "{peer} logged in as {subject}", peer=peer, subject=record.subject)
 
-    def closed(self, record: ConnectionRecord, peer: str, reason: str) -> None:
+    def closed(self, record: ConnectionRecord, peer: str, reason: str, seconds: float, events: int) -> None:
         """Log that the connection has ended.
 
         :param reason: a kind of ``airyd.metrics.Metrics.connections_closed``
+        :param seconds: how long it was open
+        :param events: MESSAGEs that the client was sent
         """
         counted = {} if record.sent is None else {"sent": record.sent, "received": record.received}
         _log.emit(
@@ -77,7 +77,7 @@ class ConnectionLog:
             peer=peer,
             subject=record.subject,
             reason=reason,
-            seconds=round(self._seconds() - record.opened_at, 3),
-            events=record.events,
+            seconds=round(seconds, 3),
+            events=events,
             **counted,
         )

@@ -19,7 +19,9 @@ from airyd.stomp.spec import HeartBeat
 
 #: Seconds until an event that never happens.
 NEVER: Final = math.inf
-NO_CONNECTION_LOG: Final = ConnectionLog(None, lambda: 0.0)
+#: More digits than the number of any connection has.
+_MOST_DIGITS: Final = 19
+NO_CONNECTION_LOG: Final = ConnectionLog(None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,7 +61,16 @@ class ClientContext:
         """Return in how many seconds a login expires by the wall clock, or :data:`NEVER`."""
         return NEVER if principal is None or principal.expires is None else principal.expires - self.wall()
 
-    def next_session(self) -> tuple[int, str]:
-        """Return the number and the ``session`` header of a new session; the header is unique across restarts."""
-        number = next(self._numbers)
-        return number, f"{self._run}-{number}"
+    def next_number(self) -> int:
+        """Return the number of a new connection."""
+        return next(self._numbers)
+
+    def connection_id(self, number: int) -> str:
+        """Return the id of a connection: the ``session`` header of its CONNECTED, unique across restarts."""
+        return f"{self._run}-{number}"
+
+    def number_of(self, connection_id: str) -> int | None:
+        """Return the number in the id of a connection; None if it is not one of this process."""
+        run, _, number = connection_id.partition("-")
+        is_ours = run == self._run and number.isascii() and number.isdigit() and len(number) < _MOST_DIGITS
+        return int(number) if is_ours else None

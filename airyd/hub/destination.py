@@ -134,6 +134,16 @@ class Destination:
         return [*self._waiting, *self._replays, *self._grouped]
 
     @property
+    def groups(self) -> int:
+        """How many groups of subscriptions get the same bytes."""
+        return self._counter.groups
+
+    @property
+    def filters(self) -> int:
+        """How many different row filters the members of groups have."""
+        return self._audiences.filters
+
+    @property
     def _grouped(self) -> list[DestinationSubscription]:
         return [member for audience in self._audiences for member in audience.members]
 

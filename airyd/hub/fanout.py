@@ -48,6 +48,10 @@ class MemberGroup(Protocol):
     def flushed_at(self) -> float:
         """When the events of its latest flush arrived, in seconds of the reactor; -inf before the first."""
 
+    @property
+    def counted(self) -> int:
+        """How many events it has counted for all members, rather than by ``Member.count_events``."""
+
     def flush(self, member: Any, more: Sequence[bytes] = ()) -> None:
         """Send a member all that it has not been sent yet, ahead of the others; then ``more``, for it alone."""
 
@@ -82,11 +86,15 @@ M = TypeVar("M", bound=Member)
 
 
 class Counter:
-    """Counts what the audiences of one destination send."""
+    """Counts what the audiences of one destination send.
 
-    __slots__ = ("_destination", "_metrics")
+    :ivar groups: how many groups they have now
+    """
+
+    __slots__ = ("_destination", "_metrics", "groups")
 
     def __init__(self, destination: str, metrics: Metrics) -> None:
+        self.groups = 0
         self._destination = destination
         self._metrics = metrics
 
@@ -180,6 +188,11 @@ class Group(Generic[M]):
     def flushed_at(self) -> float:
         """See :class:`MemberGroup`."""
         return self.audience.flushed_at
+
+    @property
+    def counted(self) -> int:
+        """See :class:`MemberGroup`."""
+        return self.audience.appended
 
     def flush(self, member: M, more: Sequence[bytes] = ()) -> None:
         """See :class:`MemberGroup`."""
@@ -363,6 +376,7 @@ class Audience(Generic[M]):
         group = self._groups.get((framing, head))
         if group is None:
             group = self._groups[framing, head] = Group(self, framing, head)
+            self._counter.groups += 1
         group.size += 1
         member.count_events(-self.appended)
         if self._pending or self._rest:
@@ -380,6 +394,7 @@ class Audience(Generic[M]):
         group.size -= 1
         if not group.size:
             del self._groups[group.framing, group.head]
+            self._counter.groups -= 1
         return not self._groups
 
     def flush(self, member: M, group: Group[M], more: Sequence[bytes] = ()) -> None:

@@ -52,12 +52,23 @@ class FilterIndex(Generic[F]):
     that. So an item with many values is removed in the next turn, unless it has members again by then.
 
     :param clock: the reactor
+    :ivar filters: how many items have a filter; those that are removed in the next turn count
     :ivar unfiltered: the item without a filter
     """
 
-    __slots__ = ("_by_field", "_clock", "_emptied", "_sufficient", "_without_key", "_without_values", "unfiltered")
+    __slots__ = (
+        "_by_field",
+        "_clock",
+        "_emptied",
+        "_sufficient",
+        "_without_key",
+        "_without_values",
+        "filters",
+        "unfiltered",
+    )
 
     def __init__(self, clock: IReactorTime) -> None:
+        self.filters = 0
         self.unfiltered: F | None = None
         self._clock = clock
         self._emptied: list[F] = []  # what is to be removed in the next turn
@@ -95,6 +106,7 @@ class FilterIndex(Generic[F]):
         if row_filter is None:
             self.unfiltered = item
             return
+        self.filters += 1
         key = row_filter.key
         if key is None or not key.values:
             self._list(key)[row_filter] = item
@@ -113,8 +125,11 @@ class FilterIndex(Generic[F]):
         """Put an item into the place of one with an equal filter."""
         row_filter = item.row_filter
         key = None if row_filter is None else row_filter.key
-        if row_filter is None or key is None or not key.values:
-            self.add(other)
+        if row_filter is None:
+            self.unfiltered = other
+            return
+        if key is None or not key.values:
+            self._list(key)[row_filter] = other
             return
         by_value = self._table(key)[key.field]
         for value in key.values:
@@ -145,6 +160,7 @@ class FilterIndex(Generic[F]):
         if row_filter is None:
             self.unfiltered = None
             return
+        self.filters -= 1
         key = row_filter.key
         if key is None or not key.values:
             del self._list(key)[row_filter]

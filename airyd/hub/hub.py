@@ -104,6 +104,11 @@ class Hub:
         gap_notices = GapNotices(self._notice_budget, self._pass_on)
         return Destination(name, source, self._turns, self._metrics, gap_notices, self._schedule, self._start_timer)
 
+    @property
+    def destinations(self) -> Sequence[Destination]:
+        """All destinations but ``/airyd/status``, in the order of the catalogue."""
+        return [self._destinations[name] for name in self.catalogue]
+
     def extend(self, names: Sequence[str]) -> None:
         """Add destinations, which the source must know already, to the catalogue; call the followers."""
         self._destinations.update({name: self._destination(name, self._source) for name in names})

@@ -25,6 +25,8 @@ class SoloAudience(Generic[M]):
     __slots__ = ("_counter", "_pending", "flushed_at", "framing", "head", "member", "row_filter")
 
     is_in_flight: ClassVar = False
+    #: See ``MemberGroup``; it counts each send.
+    counted: ClassVar[int] = 0
 
     def __init__(self, member: M, framing: Framing, head: bytes, row_filter: RowFilter, counter: Counter) -> None:
         self.row_filter = row_filter
@@ -44,6 +46,7 @@ class SoloAudience(Generic[M]):
         self.flushed_at = _NEVER
         self._pending: list[bytes] | None = None
         member.group = self
+        self._counter.groups += 1
 
     def refresh(self, member: M) -> None:
         """See ``MemberGroup``; the member's channel is looked up at each send."""
@@ -51,6 +54,7 @@ class SoloAudience(Generic[M]):
     def leave(self, member: M) -> bool:
         """See ``MemberGroup``."""
         self.member = member.group = self._pending = None
+        self._counter.groups -= 1
         return True
 
     def take_pending(self) -> list[bytes]:

@@ -17,7 +17,7 @@ from airyd.hub.fanout import MemberGroup, Recipients
 from airyd.hub.interfaces import Subscriber
 from airyd.hub.replay import ReplayCursor, Window
 from airyd.hub.row_filter import FilterFailed
-from airyd.interfaces import IChannel
+from airyd.interfaces import IChannel, IMeasuredSource
 from airyd.limits import SOURCE_PATIENCE
 from airyd.metrics import REPLAY_RECOVERED, REPLAY_UNRECOVERED
 from airyd.stomp.message import message_frames, message_head, message_tail
@@ -105,6 +105,54 @@ class Subscription:
         return None if self._unicast is None else self._unicast.replay
 
     @property
+    def source_destination(self) -> str:
+        """The name of its destination in the catalogue, also if the client has named its user destination."""
+        return self._destination.name
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the feed may have delivered events that it does not have, because it reads history."""
+        return self._unicast is not None and self._unicast.replay is not None and self._unicast.replay.is_behind
+
+    @property
+    def last(self) -> str | None:
+        """The ``message-id`` of the last event that was handed to its client or passed over; None before the first."""
+        replay = self.replay
+        last = self._destination.position if replay is None else replay.last
+        return None if last is None else message_id(self._destination.name, last)
+
+    @property
+    def lag(self) -> float | None:
+        """Seconds between its last event and the feed's; 0 if it is not behind, None if the ids do not say it."""
+        replay, position, source = self.replay, self._destination.position, self._destination.source
+        if replay is None or not replay.is_behind:
+            return 0.0
+        if position is None or not IMeasuredSource.providedBy(source):
+            return None
+        try:
+            last, feed = (source.age(self._destination.name, each) for each in (replay.last, position))
+        except ValueError:  # the client has asked to resume after what is no id of this source
+            return None
+        return None if last is None or feed is None else max(last - feed, 0.0)
+
+    @property
+    def ack(self) -> AckMode:
+        """Its ack mode; in a group it is ``auto``."""
+        return AckMode.AUTO if self._unicast is None else self._unicast.request.ack
+
+    @property
+    def window(self) -> Window | None:
+        """Its unacknowledged messages; None in ack mode ``auto``."""
+        return None if self.replay is None else self.replay.window
+
+    @property
+    def row_filter(self) -> RowFilter | None:
+        """The filter of the events that its client sees; None for all."""
+        if self._unicast is not None:
+            return self._unicast.row_filter
+        return None if self.group is None else self.group.row_filter
+
+    @property
     def ordinal(self) -> int:
         """The number of its SUBSCRIBE in the connection; 0 in a group, which has no unacknowledged messages."""
         return 0 if self._unicast is None else self._unicast.request.ordinal
@@ -176,7 +224,7 @@ class Subscription:
         A member of a group is sent its pending events under the old filter first. A replay applies the new filter to
         all events that it still sends, whenever they were published.
         """
-        if row_filter == self._row_filter:
+        if row_filter == self.row_filter:
             return
         self.flush()
         if self._unicast is not None:
@@ -187,12 +235,6 @@ class Subscription:
                 self._destination.attach(self, replay, row_filter)
         elif self.group is not None:
             self._destination.move(self, self.group, row_filter)
-
-    @property
-    def _row_filter(self) -> RowFilter | None:
-        if self._unicast is not None:
-            return self._unicast.row_filter
-        return None if self.group is None else self.group.row_filter
 
     # What its destination calls (airyd.hub.destination.DestinationSubscription).
 

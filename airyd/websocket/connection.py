@@ -317,7 +317,7 @@ class WebSocketConnection(WebSocketServerProtocol):
             self._client.reduce_token_room(accepted.token_bytes)
         self.write(accepted.answer)
         self.state = self.STATE_OPEN
-        self._client.opened()
+        self._client.opened(accepted.agent)
         self.opened(self.factory.reactor.seconds() - self._handshake.begun)
         return accepted.rest
 

@@ -78,12 +78,14 @@ class HandshakeAccepted(NamedTuple):
     :ivar framing: the framing with compression, if that was negotiated; else None
     :ivar rest: the bytes that followed the request
     :ivar token_bytes: the bytes of the request head that did not count for its limit, because they are a token's
+    :ivar agent: the ``User-Agent``, if there is one
     """
 
     answer: bytes
     framing: Framing | None
     rest: bytes
     token_bytes: int
+    agent: str | None
 
 
 class OpeningHandshake:
@@ -132,10 +134,11 @@ class OpeningHandshake:
         if request.extensions and policy.compression:
             agreement = agree(parse_extensions(request.extensions))
         token_bytes = max(len(whole[0]) - policy.head_bytes, 0)
+        agent = head.fields.get("user-agent")
         if agreement is None:
-            return HandshakeAccepted(_switching_protocols(request, None), None, whole[1], token_bytes)
+            return HandshakeAccepted(_switching_protocols(request, None), None, whole[1], token_bytes, agent)
         answer = _switching_protocols(request, agreement.answer)
-        return HandshakeAccepted(answer, agreement.framing, whole[1], token_bytes)
+        return HandshakeAccepted(answer, agreement.framing, whole[1], token_bytes, agent)
 
     def refusal(self, refused: RequestRefused) -> bytes:
         """Return the HTTP response that refuses the request, which may be incomplete."""

@@ -27,7 +27,7 @@ from airyd.websocket.connection import WebSocketConnection, WebSocketConnectionF
 from airyd.websocket.frames import PING, websocket_framing
 from airyd.websocket.handshake import HandshakePolicy
 from airyd.websocket.output_buffer import OutputBuffer
-from airyd.websocket.transport import direct_of
+from airyd.websocket.transport import count_bytes, direct_of
 
 
 @implementer(IChannel)
@@ -61,7 +61,7 @@ class StompWebSocket(WebSocketConnection):
         self._client = Client(context, self, websocket_framing)
         context.metrics.connections += 1
         context.metrics.connections_opened += 1
-        self.factory.channels.add(self)
+        self.factory.channels[self._client.number] = self
         if context.metrics.connections_opened % garbage.CONNECTIONS_PER_FREEZE == 0:
             garbage.spare()
         super().connectionMade()
@@ -83,10 +83,11 @@ class StompWebSocket(WebSocketConnection):
         metrics.connections_closed[kind] += 1
         self._client.closed(kind)
         super().connectionLost(reason)
+        number = self._client.number
         # This breaks the reference cycle of client and channel: a cycle would never be freed
         # (airyd.runtime.garbage_collection).
         del self._client
-        self.factory.remove(self)  # with the last one, the process may end
+        self.factory.remove(number)  # with the last one, the process may end
 
     # Sending.
 
@@ -234,6 +235,21 @@ class StompWebSocket(WebSocketConnection):
         """Who the client is; None before its login, and after the client has ended."""
         return None if self._client.is_over else self._client.principal
 
+    @property
+    def client(self) -> Client:
+        """The client, while the connection is open."""
+        return self._client
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether bytes have been queued for it for more than a second."""
+        return self._output_buffer is not None and self._output_buffer.is_slow
+
+    def count_bytes(self) -> tuple[int, int] | None:
+        """Return how many bytes the client has received and sent, if the kernel counts them."""
+        below = direct_of(self.transport)
+        return None if below is None else count_bytes(below.socket)
+
     def abort(self) -> None:
         """Drop the connection at once."""
         self.transport.abortConnection()
@@ -253,7 +269,7 @@ class StompWebSocketFactory(WebSocketConnectionFactory):
     """Creates a ``StompWebSocket`` for each connection.
 
     :ivar context: what all new clients share; a reload replaces it
-    :ivar channels: the open connections
+    :ivar channels: the open connections by their numbers, in this order
     :ivar output_buffers: those that exist: bytes wait in them, or did so recently
     :ivar max_connections: the most connections that may be open; further ones are dropped
     """
@@ -265,7 +281,7 @@ class StompWebSocketFactory(WebSocketConnectionFactory):
     def __init__(self, context: ClientContext, policy: HandshakePolicy, reactor: IReactorTime) -> None:
         super().__init__(policy, reactor)
         self.context = context
-        self.channels: set[StompWebSocket] = set()
+        self.channels: dict[int, StompWebSocket] = {}
         self.output_buffers: set[OutputBuffer] = set()
         self._emptied: Deferred[None] | None = None
         self._is_full = False
@@ -284,9 +300,9 @@ class StompWebSocketFactory(WebSocketConnectionFactory):
             )
         return _ConnectionOverLimit()
 
-    def remove(self, channel: StompWebSocket) -> None:
+    def remove(self, number: int) -> None:
         """Forget a connection that was closed."""
-        self.channels.discard(channel)
+        del self.channels[number]
         if not self.channels and self._emptied is not None:
             emptied, self._emptied = self._emptied, None
             emptied.callback(None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
@@ -19,17 +19,17 @@ ENDS_PER_TURN: Final = 50
 class RevocationSweep:
     """Ends the connections whose tokens are revoked.
 
-    :param channels: the open connections, always up to date
+    :param channels: the open connections by their numbers, always up to date
     :param is_revoked: whether a client's token is revoked
     """
 
     def __init__(
-        self, channels: Collection[StompWebSocket], is_revoked: Callable[[IPrincipal], bool], clock: IReactorTime
+        self, channels: Mapping[int, StompWebSocket], is_revoked: Callable[[IPrincipal], bool], clock: IReactorTime
     ) -> None:
         self._channels = channels
         self._is_revoked = is_revoked
         self._clock = clock
-        self._left: list[StompWebSocket] = []
+        self._left: list[int] = []
         self._is_wanted = False
         self._is_under_way = False
 
@@ -57,9 +57,9 @@ class RevocationSweep:
             self._left = list(self._channels)
         ends = 0
         for _ in range(min(LOOKS_PER_TURN, len(self._left))):
-            channel = self._left.pop()
-            principal = channel.principal if channel in self._channels else None
-            if principal is not None and self._is_revoked(principal):
+            channel = self._channels.get(self._left.pop())
+            principal = None if channel is None else channel.principal
+            if channel is not None and principal is not None and self._is_revoked(principal):
                 channel.fail(StompError(Fault.TOKEN_REVOKED, "Connect again with a new token."))
                 ends += 1
                 if ends == ENDS_PER_TURN:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from twisted.internet.task import Clock
 from twisted.logger import LogLevel, eventAsText
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -16,9 +15,8 @@ class ConnectionLogTests(SynchronousTestCase):
     """Three lines of each connection."""
 
     def setUp(self) -> None:
-        self.clock = Clock()
         self.events = record_log(self)
-        self.log = ConnectionLog(LogLevel.info, self.clock.seconds)
+        self.log = ConnectionLog(LogLevel.info)
 
     @property
     def lines(self) -> list[str]:
@@ -29,9 +27,8 @@ class ConnectionLogTests(SynchronousTestCase):
         record = self.log.opened(PEER)
         assert record is not None
         self.log.logged_in(record, PEER, Somebody())
-        self.clock.advance(12.3456)
-        record.events, record.sent, record.received = 3, 1000, 20
-        self.log.closed(record, PEER, "lost")
+        record.sent, record.received = 1000, 20
+        self.log.closed(record, PEER, "lost", 12.3456, 3)
         self.assertEqual(
             self.lines,
             [

@@ -75,7 +75,7 @@ class ClosingTests(WebSocketTestCase):
     def test_every_fault_has_its_code(self) -> None:
         for fault in Fault:
             peer = self.connected_peer(MESSAGE)
-            (channel,) = self.factory.channels
+            (channel,) = self.factory.channels.values()
             channel.fail(StompError(fault, "x" * 1000))
             self.assertEqual(self.closed(peer), (["ERROR"], int(fault.close_code)))
             peer.lose()
@@ -184,7 +184,7 @@ class ClosingTests(WebSocketTestCase):
 
     def test_abort(self) -> None:
         peer = self.connected_peer(MESSAGE)
-        (channel,) = self.factory.channels
+        (channel,) = self.factory.channels.values()
         channel.abort()
         self.assert_gone(peer)
         self.assertEqual(self.kinds(), {"lost": 1})

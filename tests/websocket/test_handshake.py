@@ -344,7 +344,7 @@ class RefusalTests(WebSocketTestCase):
         for _ in range(1000):
             peer.say(b"x" * 1000)
         self.assertEqual(self.answer(peer)[0], 404)
-        (channel,) = self.factory.channels
+        (channel,) = self.factory.channels.values()
         self.assertLess(len(channel.data), 20_000)
         self.assertEqual(self.metrics.handshakes_refused, {404: 1})
 
@@ -485,7 +485,7 @@ class OpeningTests(WebSocketTestCase):
     def test_not_kept(self) -> None:
         """A connection does not keep the headers after the login."""
         _, _, _, peer = self.ask(request(Authorization="Bearer t"))
-        (channel,) = self.factory.channels
+        (channel,) = self.factory.channels.values()
         peer.say(CONNECT)
         self.assertEqual(self.door.seen[0].opening, Opening("Bearer t", None))
         self.assertEqual(channel.take_opening(), NO_OPENING)

@@ -299,7 +299,7 @@ class BombTests(InflateTestCase):
         """Repeated pausing does not increase the output of a turn."""
         peer = self.session()
         peer.say(compressed(b"\n" * (10 * READ_BYTES + 1)))
-        (channel,) = self.factory.channels
+        (channel,) = self.factory.channels.values()
         before = self.put_off
         for _ in range(5):
             channel.pause()
@@ -314,7 +314,7 @@ class BombTests(InflateTestCase):
             if reason == "lost":
                 peer.lose()
             else:
-                for channel in tuple(self.factory.channels):
+                for channel in tuple(self.factory.channels.values()):
                     channel.close(Fault.RESTARTING)
                 self.loop.turn()
                 self.assertTrue(peer.is_read)

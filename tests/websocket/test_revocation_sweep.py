@@ -87,7 +87,7 @@ class SweepTests(WebSocketTestCase):
         for peer in peers:
             peer.lose()
         self.turns()
-        self.assertEqual(self.factory.channels, set())
+        self.assertEqual(self.factory.channels, {})
 
     def test_another_revocation_meanwhile(self) -> None:
         """Another revocation starts a full sweep after the present one; sweeps never overlap."""

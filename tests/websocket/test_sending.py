@@ -136,7 +136,7 @@ class SendingTests(WebSocketTestCase):
 
     def test_fail_from_outside(self) -> None:
         peer = self.connected_peer(MESSAGE)
-        (channel,) = self.factory.channels
+        (channel,) = self.factory.channels.values()
         channel.fail(StompError(Fault.RESTARTING, "Come again."))
         self.assertEqual(self.closed(peer), (["ERROR"], 1012))
 
