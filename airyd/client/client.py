@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from sys import intern
 from types import MappingProxyType
-from typing import Final, TypeVar
+from typing import Final
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -30,8 +30,6 @@ from airyd.stomp import requests
 from airyd.stomp.message import HEARTBEAT, Framing
 from airyd.stomp.session import Session
 from airyd.stomp.spec import Command, Header, Version
-
-_T = TypeVar("_T")
 
 
 class Client:
@@ -256,28 +254,11 @@ class Client:
         credentials = Credentials(
             request.login, request.passcode, request.headers, self.channel.take_opening(), self.channel.peer
         )
-        login = self._authenticate(credentials)
+        login = self._context.authenticate(credentials)
         if isinstance(login, Deferred):
             return login.addCallback(self._accept)
         self._accept(login)
         return None
-
-    def _authenticate(self, credentials: Credentials) -> IPrincipal | Deferred[IPrincipal]:
-        """Check credentials, and measure how long that takes, also if they are refused."""
-        seconds = self._context.wheel.seconds
-        begun = seconds()
-
-        def measure(result: _T) -> _T:
-            self._context.metrics.login_time.observe(seconds() - begun)
-            return result
-
-        login: IPrincipal | Deferred[IPrincipal] | None = None
-        try:
-            login = self._context.authenticator.authenticate(credentials)
-        finally:
-            if not isinstance(login, Deferred):
-                measure(login)
-        return login.addBoth(measure) if isinstance(login, Deferred) else login
 
     def _accept(self, principal: IPrincipal) -> None:
         if self.is_over:
@@ -342,7 +323,7 @@ class Client:
         return self._context.hub.publish(request.destination, request.body, ORIGIN_SEND)
 
     def _refresh(self, request: requests.Refresh) -> Deferred[None] | None:
-        login = self._authenticate(credentials_of(request, self.channel.peer))
+        login = self._context.authenticate(credentials_of(request, self.channel.peer))
         if isinstance(login, Deferred):
             return login.addCallback(self._refreshed, request)
         return self._refreshed(login, request)

@@ -7,15 +7,19 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Final
+from typing import Final, TypeVar
+
+from twisted.internet.defer import Deferred
 
 from airyd.client.connection_log import ConnectionLog
 from airyd.client.timer_wheel import TimerWheel
 from airyd.hub.hub import Hub
-from airyd.interfaces import IAuthenticator, IPrincipal
+from airyd.interfaces import Credentials, IAuthenticator, IPrincipal
 from airyd.limits import PING_INTERVAL, Limits
 from airyd.metrics import Metrics
 from airyd.stomp.spec import HeartBeat
+
+_T = TypeVar("_T")
 
 #: Seconds until an event that never happens.
 NEVER: Final = math.inf
@@ -47,6 +51,23 @@ class ClientContext:
     connection_log: ConnectionLog = NO_CONNECTION_LOG
     _run: str = field(default_factory=lambda: secrets.token_hex(4))
     _numbers: count[int] = field(default_factory=lambda: count(1))
+
+    def authenticate(self, credentials: Credentials) -> IPrincipal | Deferred[IPrincipal]:
+        """Check credentials, and measure how long that takes, also if they are refused; see ``IAuthenticator``."""
+        seconds = self.wheel.seconds
+        begun = seconds()
+
+        def measure(result: _T) -> _T:
+            self.metrics.login_time.observe(seconds() - begun)
+            return result
+
+        login: IPrincipal | Deferred[IPrincipal] | None = None
+        try:
+            login = self.authenticator.authenticate(credentials)
+        finally:
+            if not isinstance(login, Deferred):
+                measure(login)
+        return login.addBoth(measure) if isinstance(login, Deferred) else login
 
     def may_subscribe(self, principal: IPrincipal, destination: str) -> bool:
         """Return whether a principal may subscribe to a destination.
