@@ -52,6 +52,7 @@ FLOORS = (
         "airyd.stomp.subscription_ids",
         "airyd.stomp.transactions",
         "airyd.stomp.session",
+        "airyd.stomp.watched_session",
     ),
     # 2 where events and logins come from
     (
@@ -153,6 +154,7 @@ FLOORS = (
         "airyd.websocket.connection",
         "airyd.websocket.output_buffer",
         "airyd.websocket.protocol",
+        "airyd.websocket.tracing",
         "airyd.websocket.revocation_sweep",
         "airyd.listening",
         "airyd.listening.endpoint_strings",
@@ -160,6 +162,11 @@ FLOORS = (
         "airyd.listening.endpoints",
         "airyd.management",
         "airyd.management.queries",
+        "airyd.management.trace_lines",
+        "airyd.management.trace",
+        "airyd.management.connection_trace",
+        "airyd.management.destination_trace",
+        "airyd.management.tracing",
         "airyd.admin",
         "airyd.admin.responses",
         "airyd.admin.access",
