@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from airyd.auth.jwt.row_claims import ClaimRowFilter
 from airyd.errors import Fault, QueryRefused, StompError, UnknownDestination
 from airyd.events import plain_destination
 from airyd.hub.hub import Hub
 from airyd.interfaces import NO_OPENING, IChannel, Opening
 from airyd.management.connection_trace import subject_of
+from airyd.management.filters import row_filter_of
 from airyd.management.queries import TraceLine, TraceQuery
 from airyd.management.trace import Trace
 from airyd.management.trace_lines import EVENT, IN, frame_sent, line_of, note
@@ -27,7 +27,7 @@ from airyd.websocket.frames import texts_of, websocket_framing
 from airyd.websocket.protocol import StompWebSocketFactory
 
 #: Sessions that are watched, or not watched any more, in one turn of the reactor; each takes some 2 µs.
-_SESSIONS_PER_TURN: Final = 1000
+SESSIONS_PER_TURN: Final = 1000
 #: The commands whose frames name a destination, or a subscription to one.
 _NAMING: Final = frozenset({Command.SUBSCRIBE, Command.UNSUBSCRIBE, Command.SEND})
 
@@ -62,18 +62,18 @@ class DestinationFrames:
     def _watch_some(self, numbers: Sequence[int]) -> None:
         if self._trace.is_over:
             return
-        for number in numbers[:_SESSIONS_PER_TURN]:
+        for number in numbers[:SESSIONS_PER_TURN]:
             if number in self._factory.channels:
                 self._watch(number)
-        if numbers[_SESSIONS_PER_TURN:]:
-            self._clock.callLater(0, self._watch_some, numbers[_SESSIONS_PER_TURN:])
+        if numbers[SESSIONS_PER_TURN:]:
+            self._clock.callLater(0, self._watch_some, numbers[SESSIONS_PER_TURN:])
 
     def _unwatch_some(self, numbers: Sequence[int]) -> None:
-        for number in numbers[:_SESSIONS_PER_TURN]:
+        for number in numbers[:SESSIONS_PER_TURN]:
             if number in self._factory.channels:
                 self._factory.channels[number].client.unwatch_frames(self)
-        if numbers[_SESSIONS_PER_TURN:]:
-            self._clock.callLater(0, self._unwatch_some, numbers[_SESSIONS_PER_TURN:])
+        if numbers[SESSIONS_PER_TURN:]:
+            self._clock.callLater(0, self._unwatch_some, numbers[SESSIONS_PER_TURN:])
 
     def _watch(self, number: int) -> None:
         # The session refers to the number, since a reference to its client would make a cycle.
@@ -207,8 +207,3 @@ def check_destination(name: str, hub: Hub) -> None:
         hub.find_destination(subscribe_request(name))
     except StompError as error:
         raise UnknownDestination(error.detail) from None
-
-
-def row_filter_of(fields: Mapping[str, Sequence[str]]) -> ClaimRowFilter | None:
-    """Return a row filter that lets events with these fields pass; None without fields."""
-    return ClaimRowFilter({name: frozenset(values) for name, values in fields.items()}, {}) if fields else None

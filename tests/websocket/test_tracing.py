@@ -18,7 +18,6 @@ from tests.integration.wire import PING, websocket_frame
 from tests.loop import Peer
 from tests.websocket.case import CONNECT, WebSocketTestCase, request, text
 
-
 #: Random runs of each test; more were tried.
 SEEDS: Final = 5
 _SUBSCRIBED: Final = (MESSAGE, UNREAD_COUNT)
