@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import InitVar, dataclass, field, fields
 from importlib.metadata import version
 from itertools import product
+from platform import python_version
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -48,10 +49,10 @@ REPLAY_RECOVERED: Final = "recovered"
 REPLAY_UNRECOVERED: Final = "unrecovered"
 REPLAY_LOST: Final = "lost"
 
-_VERSIONS: Final = {
-    "version": __version__,
-    **{name: version(name) for name in ("twisted", "autobahn", "txredisapi")},
-}
+_LIBRARIES: Final = {name: version(name) for name in ("twisted", "autobahn", "txredisapi")}
+#: The versions of airyd, Python and the libraries that decide most.
+VERSIONS: Final[Mapping[str, str]] = {"airyd": __version__, "python": python_version(), **_LIBRARIES}
+_INFO: Final = {"version": __version__, **_LIBRARIES}
 _FAULTS = tuple(fault.kind for fault in Fault)
 _CLOSES = (CLOSED_NORMALLY, CLOSED_BY_CLIENT, CLOSED_LOST, CLOSED_WEBSOCKET, CLOSED_REFUSED, *_FAULTS)
 _LOGIN_FAULTS = tuple(fault.value for fault in LoginFault)
@@ -122,6 +123,9 @@ class Metrics:
     source_up: Callable[[], bool] | None = _asked("source_up", "Whether the event source is reachable.", combine=min)
     login_up: Callable[[], bool] | None = _asked(
         "login_up", "Whether logins can be checked with current keys.", combine=min
+    )
+    draining: Callable[[], bool] | None = _asked(
+        "draining", "Whether the process drains: it refuses new clients and closes those it has.", combine=max
     )
     buffered_bytes: Callable[[], int] | None = _asked("buffered_bytes", "Bytes that are queued for all clients.")
     slow_clients: Callable[[], int] | None = _asked(
@@ -243,7 +247,7 @@ class Metrics:
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric as prometheus_client's families: the interface of its collectors."""
-        yield InfoMetricFamily("airyd_build", "The versions of airyd and of the libraries that it runs on.", _VERSIONS)
+        yield InfoMetricFamily("airyd_build", "The versions of airyd and of the libraries that it runs on.", _INFO)
         if self.config is not None:
             yield InfoMetricFamily("airyd_config", "The configuration, in a few words.", dict(self.config))
         yield from _families(self)

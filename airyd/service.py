@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import random
 import resource
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -26,8 +25,9 @@ from airyd.auth.revocation_registry import RevocationRegistry
 from airyd.client.connection_log import ConnectionLog
 from airyd.client.context import ClientContext
 from airyd.client.timer_wheel import TimerWheel
+from airyd.config.effective import masked
 from airyd.config.settings import Settings
-from airyd.errors import ConfigurationError, Fault, SourceUnavailable, StompError
+from airyd.errors import ConfigurationError, SourceUnavailable
 from airyd.events import STATUS
 from airyd.hub.hub import Hub
 from airyd.interfaces import (
@@ -41,8 +41,13 @@ from airyd.interfaces import (
     Reload,
     SourceContext,
 )
-from airyd.limits import CLOSE_PATIENCE, DRAINED_AT_ONCE, LIMITS
+from airyd.limits import LIMITS
 from airyd.listening.endpoints import ListeningEndpoint, check_distinct, url_of
+from airyd.management.draining import Drain
+from airyd.management.manager import Manager
+from airyd.management.processes import ProcessFigures
+from airyd.management.queries import ManagementQuery, ManagementReply
+from airyd.management.tracing import MOST_TRACES, Tracer
 from airyd.metrics import ORIGIN_ADMIN, Metrics, make_registry
 from airyd.runtime.log_levels import connections_level
 from airyd.runtime.reactor_lag import ReactorLag
@@ -77,17 +82,25 @@ class Airyd(Service):
     :param reactor: with a monotonic ``seconds()``
     :param wall: returns the wall-clock time in seconds since 1970
     :param sockets: in a worker, its parent's sockets, used instead of the reactor; the parent then has the admin page
+    :param name: the name of the process for operators
 
     Raises ``ConfigurationError`` for settings that can't be served.
 
+    :ivar drain: drains the process
     :ivar registry: the registry of ``/metrics``
     :ivar revocations: the revoked tokens
+    :ivar tracer: begins traces
     """
 
     _log = Logger()
 
     def __init__(
-        self, settings: Settings, reactor: IServerReactor, wall: Callable[[], float], sockets: object = None
+        self,
+        settings: Settings,
+        reactor: IServerReactor,
+        wall: Callable[[], float],
+        sockets: object = None,
+        name: str = "airyd",
     ) -> None:
         self._settings = settings
         self._reactor = reactor
@@ -190,13 +203,25 @@ class Airyd(Service):
         self._factory = StompWebSocketFactory(clients, policy, reactor)
         self._sweep = RevocationSweep(self._factory.channels, self.revocations.is_revoked, reactor)
         self._reactor_lag = ReactorLag(reactor, self._metrics.reactor_lag)
+        self.drain = Drain(
+            self._factory,
+            self._status.drain,
+            lambda: (self._settings.drain_notice, self._settings.drain_seconds),
+            reactor,
+        )
         self._set_gauges()
+        self._figures = ProcessFigures(
+            name, reactor, wall, self._metrics, lambda: [masked("source", each) for each in self._settings.sources]
+        )
+        self._manager = Manager(self._figures, self._factory, self.drain, self.readiness, self._source, reactor)
+        self.tracer = Tracer(self._factory, self._hub, reactor, wall, most=2 * MOST_TRACES if sockets else MOST_TRACES)
 
     def _set_gauges(self) -> None:
         """Give the metrics what is asked for at each scrape."""
         metrics, settings, source, factory = self._metrics, self._settings, self._source, self._factory
         metrics.login_up = lambda: not (self._authenticator.health() or self._authenticator.warnings())
         metrics.source_up = lambda: self._reached and not source.health()
+        metrics.draining = lambda: self.drain.is_on
         metrics.buffered_bytes = factory.buffered_bytes
         metrics.slow_clients = factory.slow_clients
         metrics.catching_up_clients = self._hub.catching_up
@@ -226,6 +251,7 @@ class Airyd(Service):
         self._raise_file_limit()
         self._authenticator.start()
         self._reactor_lag.start()
+        self._figures.rates.start()
         self._source.start(self._hub).addCallbacks(self._source_reached, self._source_failed)
         self._follow_revocations()
         if self._admin_endpoint:
@@ -268,8 +294,9 @@ class Airyd(Service):
         """Return whether this process is ready for clients, with its problems."""
         if self._stopping:
             return Readiness(["stopping"])
+        draining = ["draining"] if self.drain.is_on else []
         unreached = [] if self._reached else ["the event source was not reached yet"]
-        reasons = [*unreached, *self._source.health(), *self._authenticator.health()]
+        reasons = [*draining, *unreached, *self._source.health(), *self._authenticator.health()]
         return Readiness(reasons, self._authenticator.warnings())
 
     def restart_workers(self) -> None:
@@ -282,6 +309,10 @@ class Airyd(Service):
     def publish(self, destination: str, body: bytes) -> Deferred[str]:
         """Publish an event from the admin page; see ``Hub.publish``."""
         return self._hub.publish(destination, body, ORIGIN_ADMIN)
+
+    def ask(self, query: ManagementQuery) -> Deferred[ManagementReply]:
+        """Answer a query of the admin API; see ``Manager.answer``."""
+        return self._manager.answer(query)
 
     @property
     def settings(self) -> Settings:
@@ -393,16 +424,18 @@ class Airyd(Service):
 
     async def _stop(self) -> None:
         self._stopping = True
-        if self._settings.drain_notice and self._gives_notice:
-            await self._give_notice()
+        self.tracer.stop_all("airyd is stopping")
+        if self._gives_notice:
+            await self.drain.give_notice()
         await gatherResults([maybeDeferred(port.stopListening) for port in self._ports])
-        await self._drain()
+        await self.drain.finish()
         self._authenticator.stop()
         await self._source.stop()
         await gatherResults([maybeDeferred(port.stopListening) for port in self._admin_ports])
         for wheel in (self._wheel, *self._old_wheels):
             wheel.stop()
         self._reactor_lag.stop()
+        self._figures.rates.stop()
         self._log.info("airyd has stopped")
 
     def stopService(self) -> Deferred[None]:
@@ -413,33 +446,6 @@ class Airyd(Service):
     def leave(self) -> None:
         """Skip ``--drain-notice`` at the stop: a worker does so if others take its place."""
         self._gives_notice = False
-
-    async def _give_notice(self) -> None:
-        """Serve on, unready, until load balancers have noticed."""
-        notice = self._settings.drain_notice
-        self._log.info("airyd closes its connections in {notice:g} s", notice=notice)
-        self._status.drain(notice + self._settings.drain_seconds)
-        await deferLater(self._reactor, notice)
-
-    async def _drain(self) -> None:
-        channels = list(self._factory.channels.values())
-        if not channels:
-            return
-        self._log.info("airyd closes its connections: {count}", count=len(channels))
-        spread = self._settings.drain_seconds * min(1, len(channels) / DRAINED_AT_ONCE)
-        self._status.drain(spread)
-        error = StompError(Fault.RESTARTING, "The server is going away; connect again.")
-        for channel in channels:
-            self._reactor.callLater(random.uniform(0, spread), channel.fail, error)  # noqa: S311  # no secret
-        gone = self._factory.when_empty()
-        bound = self._reactor.callLater(spread + CLOSE_PATIENCE + 1, self._abort)
-        await gone
-        if bound.active():
-            bound.cancel()
-
-    def _abort(self) -> None:
-        for channel in tuple(self._factory.channels.values()):
-            channel.abort()
 
 
 def certificate_ends(endpoints: Iterable[ListeningEndpoint]) -> dict[str, float]:

@@ -22,6 +22,8 @@ from airyd.websocket.protocol import StompWebSocketFactory
 
 #: Traces of a process that may run at once.
 MOST_TRACES: Final = 10
+#: The reason why the trace of an unknown connection ends.
+NO_CONNECTION: Final = "there is no connection with this id"
 
 
 class Tracer:
@@ -29,28 +31,36 @@ class Tracer:
 
     :param factory: its connections
     :param wall: returns the wall-clock time in seconds since 1970
+    :param most: the most traces that may run at once
     """
 
     def __init__(
-        self, factory: StompWebSocketFactory, hub: Hub, clock: IReactorTime, wall: Callable[[], float]
+        self,
+        factory: StompWebSocketFactory,
+        hub: Hub,
+        clock: IReactorTime,
+        wall: Callable[[], float],
+        most: int = MOST_TRACES,
     ) -> None:
+        self._most = most
         self._factory = factory
         self._hub = hub
         self._clock = clock
         self._wall = wall
         self._running: list[Trace] = []
 
-    def start(self, query: TraceQuery, on_lines: OnLines, has_events: bool = True) -> Trace:
+    def start(self, query: TraceQuery, on_lines: OnLines, has_frames: bool = True, has_events: bool = True) -> Trace:
         """Begin a trace.
 
-        If there is no such connection, it has ended already. A trace of a destination has no events unless
-        ``has_events``: another process reports them.
+        If there is no such connection, it has ended already, with the reason ``NO_CONNECTION``.
+
+        :param has_frames: of a destination: whether to report frames that name it; also ``has_events``
 
         Errors: ``QueryRefused``, ``UnknownDestination``, raised.
         """
         self._running = [trace for trace in self._running if not trace.is_over]
-        if len(self._running) >= MOST_TRACES:
-            raise QueryRefused(f"{MOST_TRACES} traces run already; stop one of them")
+        if len(self._running) >= self._most:
+            raise too_many_traces()
         check_query(query)
         if query.destination is not None:
             check_destination(query.destination, self._hub)
@@ -61,12 +71,7 @@ class Tracer:
         elif query.subject is not None:
             trace.when_over(SubjectTrace(trace, query, query.subject, self._factory, self._wall).stop)
         elif query.destination is not None:
-            frames = DestinationFrames(trace, query, query.destination, self._factory, self._clock, self._wall)
-            trace.when_over(frames.stop)
-            if has_events:
-                events = EventSubscriber(trace, query, query.destination, self._hub, self._wall)
-                trace.when_over(events.stop)
-                events.start()
+            self._trace_destination(trace, query, query.destination, has_frames, has_events)
         return trace
 
     def stop_all(self, reason: str) -> None:
@@ -74,17 +79,33 @@ class Tracer:
         for trace in tuple(self._running):
             trace.stop(reason)
 
+    def _trace_destination(
+        self, trace: Trace, query: TraceQuery, destination: str, has_frames: bool, has_events: bool
+    ) -> None:
+        if has_frames:
+            frames = DestinationFrames(trace, query, destination, self._factory, self._clock, self._wall)
+            trace.when_over(frames.stop)
+        if has_events:
+            events = EventSubscriber(trace, query, destination, self._hub, self._wall)
+            trace.when_over(events.stop)
+            events.start()
+
     def _trace_connection(self, trace: Trace, query: TraceQuery, connection: str) -> None:
         number = self._factory.context.number_of(connection)
         channel = None if number is None else self._factory.channels.get(number)
         if channel is None:
-            trace.stop("there is no connection with this id")
+            trace.stop(NO_CONNECTION)
             return
 
         def lost() -> None:
             trace.stop("the connection has ended")
 
         trace.when_over(ConnectionObserver(trace, channel, query.has_bodies, self._wall, lost).stop)
+
+
+def too_many_traces() -> QueryRefused:
+    """Return the error of a trace that would be one too many."""
+    return QueryRefused(f"{MOST_TRACES} traces run already; stop one of them")
 
 
 def check_query(query: TraceQuery) -> None:

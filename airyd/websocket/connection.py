@@ -275,6 +275,15 @@ class WebSocketConnection(WebSocketServerProtocol):
         return str(peer2str(transport)) if transport is not None else "nobody"
 
     @property
+    def address(self) -> tuple[str, int | None]:
+        """The client's host and port; there is no port if a proxy has passed the address on, or on a unix socket."""
+        if self._forwarded is not None:
+            return self._forwarded.partition(":")[2], None
+        peer = self.transport.getPeer()
+        host = getattr(peer, "host", None)
+        return ("unix", None) if host is None else (host, peer.port)
+
+    @property
     def how_it_closed(self) -> str:
         """How the connection was closed, if neither by ``close()`` nor by ``refuse()``: a kind of ``airyd.metrics``."""
         if self.failedByMe:
@@ -310,6 +319,9 @@ class WebSocketConnection(WebSocketServerProtocol):
         if accepted is None:
             return b""
         self._learn_address(self._handshake)
+        if self.factory.refusal is not None:
+            self.refuse(self.factory.refusal)
+            return b""
         if accepted.framing is not None:
             self._perMessageCompress = _NO_MESSAGE
             self._client.framing = accepted.framing
@@ -461,6 +473,7 @@ class WebSocketConnectionFactory(ServerFactory):
     """The factory of connections, with what they share.
 
     :ivar policy: decides which opening handshakes are accepted; a reload replaces it
+    :ivar refusal: refuses all of them, if it is not None
     """
 
     noisy = False
@@ -469,6 +482,7 @@ class WebSocketConnectionFactory(ServerFactory):
 
     def __init__(self, policy: HandshakePolicy, reactor: IReactorTime) -> None:
         self.policy = policy
+        self.refusal: RequestRefused | None = None
         self.reactor = reactor
 
     def acceptableProtocols(self) -> list[bytes]:

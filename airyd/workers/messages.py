@@ -12,6 +12,7 @@ from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
 
 from airyd.config.settings import Settings
+from airyd.management.queries import ManagementQuery, ManagementReply, TraceLine, TraceQuery
 from airyd.revocation import Revocation
 
 #: A worker's descriptors: it reads orders from standard input and writes reports to ``REPORTS``; its parent's listening
@@ -29,6 +30,7 @@ class Start(msgspec.Struct, tag=True, frozen=True):
     :ivar workers: the number of workers; each has one socket for each of ``settings.listen``
     :ivar reactor: the module that installs the reactor, the same as the parent's
     :ivar revocations: the revocations so far
+    :ivar is_draining: whether the node drains, so that the worker must refuse all clients
     """
 
     number: int
@@ -36,6 +38,7 @@ class Start(msgspec.Struct, tag=True, frozen=True):
     reactor: str
     settings: Settings
     revocations: Sequence[Revocation] = ()
+    is_draining: bool = False
 
 
 class Cover(msgspec.Struct, tag=True, frozen=True):
@@ -95,6 +98,32 @@ class RevokeRequest(msgspec.Struct, tag=True, frozen=True):
     request_id: int
     revocation: Revocation
     is_kept: bool
+
+
+class ManagementRequest(msgspec.Struct, tag=True, frozen=True):
+    """Order: answer a query of the admin API with :class:`ManagementReport` or :class:`ErrorReply`."""
+
+    request_id: int
+    query: ManagementQuery
+
+
+class StartTrace(msgspec.Struct, tag=True, frozen=True):
+    """Order: begin a trace, and report :class:`TraceLines`, then :class:`TraceEnded`.
+
+    :ivar trace_id: names it in later messages
+    :ivar has_frames: see ``Tracer.start``, also for ``has_events``
+    """
+
+    trace_id: int
+    query: TraceQuery
+    has_frames: bool
+    has_events: bool
+
+
+class StopTrace(msgspec.Struct, tag=True, frozen=True):
+    """Order: end a trace, unless it has ended."""
+
+    trace_id: int
 
 
 class Serving(msgspec.Struct, tag=True, frozen=True):
@@ -182,8 +211,29 @@ class ReloadReply(msgspec.Struct, tag=True, frozen=True):
     changes: Sequence[str]
 
 
+class ManagementReport(msgspec.Struct, tag=True, frozen=True):
+    """Report: the reply to a query of the admin API."""
+
+    request_id: int
+    reply: ManagementReply
+
+
+class TraceLines(msgspec.Struct, tag=True, frozen=True):
+    """Report: lines of a trace."""
+
+    trace_id: int
+    lines: Sequence[TraceLine]
+
+
+class TraceEnded(msgspec.Struct, tag=True, frozen=True):
+    """Report: a trace has ended, or could not begin."""
+
+    trace_id: int
+    reason: str
+
+
 class ErrorReply(msgspec.Struct, tag=True, frozen=True):
-    """Report: the event was not published, the revocation not stored, or the reload refused.
+    """Report: the event was not published, the revocation not stored, the query not answered, or the reload refused.
 
     :ivar kind: the name of the exception
     :ivar fault: the payload rule that the body breaks, if any
@@ -205,8 +255,11 @@ Order = (
     | RevokeRequest
     | ReloadRequest
     | FinishReload
+    | ManagementRequest
+    | StartTrace
+    | StopTrace
 )
-WorkerReply = ReadinessReply | MetricsReply | PublishReply | RevokeReply | ReloadReply | ErrorReply
+WorkerReply = ReadinessReply | MetricsReply | PublishReply | RevokeReply | ReloadReply | ManagementReport | ErrorReply
 Report = (
     Serving
     | Leaving
@@ -217,7 +270,10 @@ Report = (
     | PublishReply
     | RevokeReply
     | ReloadReply
+    | ManagementReport
     | ErrorReply
+    | TraceLines
+    | TraceEnded
 )
 
 read_order: Final = msgspec.msgpack.Decoder(Order).decode

@@ -17,19 +17,24 @@ from twisted.python.failure import Failure
 
 from airyd.admin.access import read_admin_token
 from airyd.admin.server import AdminSite, admin_site
+from airyd.config.effective import masked
 from airyd.config.settings import Settings
 from airyd.errors import ConfigurationError, SourceUnavailable
 from airyd.interfaces import IServerReactor, Readiness, Reload
 from airyd.listening.endpoints import ListeningEndpoint, end_program, read_text, url_of
+from airyd.management.processes import ProcessFigures
+from airyd.management.queries import ManagementQuery, ManagementReply
 from airyd.metrics import Metrics, WorkersMetrics, make_registry
 from airyd.revocation import Revocation, RevocationKind, RevocationTable, new_revocation
 from airyd.service import Airyd, certificate_ends
 from airyd.sources import is_shared
 from airyd.trusted_proxies import TrustedProxies
 from airyd.workers.metrics import MetricsAggregator, families_of
+from airyd.workers.node import PARENT, NodeManager, process_name
 from airyd.workers.process import NoAnswer, Spawner, WorkerEnded, WorkerProcess
 from airyd.workers.sockets import ListeningSockets
 from airyd.workers.supervisor import Supervisor
+from airyd.workers.traces import NodeTracer
 
 #: The kinds of endpoints whose sockets workers can inherit.
 _KINDS: Final = ("tcp", "tcp6", "ssl")
@@ -47,6 +52,7 @@ class Parent(Service):
     Raises ``ConfigurationError`` for settings that can't be served, or not by several processes.
 
     :ivar registry: the parent's own metrics
+    :ivar tracer: begins traces
     """
 
     _log = Logger()
@@ -83,9 +89,21 @@ class Parent(Service):
             reactor,
             self._workers_metrics,
             give_up,
-            lambda number: self._aggregator.process_ended(_process_name(number)),
+            self._worker_ended,
         )
+        self.tracer = NodeTracer(self._supervisor, self._spawner, lambda: self._settings.destinations, reactor, wall)
         self._supervisor.drain = settings.drain_notice + settings.drain_seconds
+        self._figures = ProcessFigures(
+            PARENT, reactor, wall, self._metrics, lambda: [masked("source", each) for each in self._settings.sources]
+        )
+        self._manager = NodeManager(
+            self._figures,
+            self._metrics,
+            self._supervisor,
+            self._spawner,
+            lambda: Deferred.fromCoroutine(self._readiness()),
+            wall,
+        )
 
     def privilegedStartService(self) -> None:
         """Open all sockets (``IService``): low ports need the initial privileges."""
@@ -118,7 +136,16 @@ class Parent(Service):
             check_settings(self._settings, self._reactor, self._wall)
         except ConfigurationError as error:
             end_program(str(error))
+        self._figures.rates.start()
         self._reactor.callWhenRunning(self._supervisor.start)
+
+    def _worker_ended(self, number: int) -> None:
+        self._aggregator.process_ended(process_name(number))
+        self.tracer.worker_ended(number)
+
+    def ask(self, query: ManagementQuery) -> Deferred[ManagementReply]:
+        """Answer a query of the admin API; see ``NodeManager.answer``."""
+        return self._manager.answer(query)
 
     @property
     def settings(self) -> Settings:
@@ -189,9 +216,11 @@ class Parent(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        self.tracer.stop_all("airyd is stopping")
         stopping = self._supervisor.stop()
         await gatherResults([maybeDeferred(port.stopListening) for port in self._ports])
         await stopping
+        self._figures.rates.stop()
         await gatherResults([maybeDeferred(port.stopListening) for port in self._admin_ports])
         self._log.info("airyd has stopped")
 
@@ -214,7 +243,7 @@ class Parent(Service):
         return Readiness(reasons, warnings)
 
     async def _scrape(self) -> CollectorRegistry:
-        self._aggregator.update("parent", families_of(self.registry))
+        self._aggregator.update(PARENT, families_of(self.registry))
         asked = [self._update_metrics(number, worker) for number, worker in self._supervisor.answering_now()]
         await gatherResults([Deferred.fromCoroutine(each) for each in asked])
         registry = CollectorRegistry()
@@ -223,7 +252,7 @@ class Parent(Service):
 
     async def _update_metrics(self, number: int, worker: WorkerProcess) -> None:
         try:
-            self._aggregator.update(_process_name(number), await worker.metrics())
+            self._aggregator.update(process_name(number), await worker.metrics())
         except NoAnswer as error:  # its last metrics stay in the sum
             self._log.warn("worker {number} does not report metrics: {reason}", number=number + 1, reason=str(error))
 
@@ -292,7 +321,3 @@ async def _readiness(number: int, worker: WorkerProcess) -> Readiness:
     except NoAnswer as error:
         found = Readiness([str(error)])
     return Readiness(*([f"worker {number + 1}: {text}" for text in texts] for texts in found))
-
-
-def _process_name(number: int) -> str:
-    return f"worker-{number + 1}"

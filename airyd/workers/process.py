@@ -17,9 +17,18 @@ from twisted.logger import LogEvent, Logger, LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
 
 from airyd.config.settings import Settings
-from airyd.errors import ConfigurationError, PayloadFault, PayloadRefused, SourceUnavailable, UnknownDestination
+from airyd.errors import (
+    ConfigurationError,
+    PayloadFault,
+    PayloadRefused,
+    QueryRefused,
+    Refusal,
+    SourceUnavailable,
+    UnknownDestination,
+)
 from airyd.interfaces import IServerReactor, Readiness
 from airyd.limits import SOURCE_PATIENCE
+from airyd.management.queries import EventsQuery, ExplainQuery, ManagementQuery, ManagementReply
 from airyd.revocation import Revocation
 from airyd.runtime.log_format import WORKER_FIELDS
 from airyd.runtime.log_limits import LIMITED
@@ -37,9 +46,12 @@ from airyd.workers.messages import (
     Leave,
     Leaving,
     LogLine,
+    ManagementReport,
+    ManagementRequest,
     MessageProtocol,
     MetricsReply,
     MetricsRequest,
+    Order,
     PublishReply,
     PublishRequest,
     ReadinessReply,
@@ -50,6 +62,10 @@ from airyd.workers.messages import (
     RevokeRequest,
     Serving,
     Start,
+    StartTrace,
+    StopTrace,
+    TraceEnded,
+    TraceLines,
     WorkerReply,
     read_report,
 )
@@ -60,6 +76,12 @@ ASK_PATIENCE: Final = 2.0
 PUBLISH_PATIENCE: Final = SOURCE_PATIENCE + 2.0
 #: Seconds that a worker may take to prepare a reload; it may have to fetch keys.
 RELOAD_PATIENCE: Final = 15.0
+
+
+#: The errors of queries, by their names.
+_QUERY_ERRORS: Final[Mapping[str, type[Refusal]]] = {
+    each.__name__: each for each in (QueryRefused, UnknownDestination, SourceUnavailable)
+}
 
 
 class NoAnswer(Exception):
@@ -90,12 +112,23 @@ class WorkerObserver(Protocol):
         """
 
 
+#: Is called with the number of a worker, and what it reports about a trace.
+OnTraceReport = Callable[[int, TraceLines | TraceEnded], None]
+
+
 class WorkerProcess(ProcessProtocol):
     """One worker process."""
 
     _log = Logger()
 
-    def __init__(self, start: Start, observer: WorkerObserver, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        start: Start,
+        observer: WorkerObserver,
+        clock: IReactorTime,
+        on_trace_report: OnTraceReport = lambda number, report: None,
+    ) -> None:
+        self._on_trace_report = on_trace_report
         self._start = start
         self._observer = observer
         self._clock = clock
@@ -126,6 +159,10 @@ class WorkerProcess(ProcessProtocol):
         """Make it apply the last reload that it prepared, or give it up; fires when that is done, or takes long."""
         asked = self._ask(lambda request_id: FinishReload(request_id, is_applied), ASK_PATIENCE)
         return asked.addCallbacks(lambda _: None, lambda failure: failure.trap(NoAnswer) and None)
+
+    def order(self, order: StartTrace | StopTrace) -> None:
+        """Make it begin or end a trace; it reports the lines, and the end."""
+        self._messages.send(order)
 
     def leave(self) -> None:
         """Make it end like :meth:`terminate`, but without ``--drain-notice``, because others take its place."""
@@ -167,14 +204,15 @@ class WorkerProcess(ProcessProtocol):
         asked = self._ask(lambda request_id: RevokeRequest(request_id, revocation, is_kept), PUBLISH_PATIENCE)
         return asked.addCallback(_was_revoked)
 
-    def _ask(
-        self,
-        make: Callable[
-            [int],
-            ReadinessRequest | MetricsRequest | PublishRequest | RevokeRequest | ReloadRequest | FinishReload,
-        ],
-        patience: float,
-    ) -> Deferred[WorkerReply]:
+    def ask(self, query: ManagementQuery) -> Deferred[ManagementReply]:
+        """Make it answer a query of the admin API.
+
+        Errors: ``QueryRefused``, ``UnknownDestination``, ``SourceUnavailable``, ``WorkerFault``, ``NoAnswer``.
+        """
+        patience = PUBLISH_PATIENCE if isinstance(query, EventsQuery | ExplainQuery) else ASK_PATIENCE
+        return self._ask(lambda request_id: ManagementRequest(request_id, query), patience).addCallback(_reply_of)
+
+    def _ask(self, make: Callable[[int], Order], patience: float) -> Deferred[WorkerReply]:
         request_id = next(self._request_ids)
         answer: Deferred[WorkerReply] = Deferred()
         self._asked[request_id] = answer
@@ -247,6 +285,8 @@ class WorkerProcess(ProcessProtocol):
                 pass  # childDataReceived() has noted it
             case LogLine():
                 globalLogPublisher(_log_event(number + 1, report))
+            case TraceLines() | TraceEnded():
+                self._on_trace_report(number, report)
             case answer:
                 asked = self._asked.pop(answer.request_id, None)
                 if asked is not None:
@@ -301,6 +341,16 @@ def _reload_changes(answer: WorkerReply) -> Sequence[str]:
             raise WorkerFault(str(answer))
 
 
+def _reply_of(answer: WorkerReply) -> ManagementReply:
+    match answer:
+        case ManagementReport(_, reply):
+            return reply
+        case ErrorReply(_, kind, reason) if kind in _QUERY_ERRORS:
+            raise _QUERY_ERRORS[kind](reason)
+        case _:
+            raise WorkerFault(str(answer))
+
+
 def _message_id(answer: WorkerReply) -> str:
     match answer:
         case PublishReply(_, message_id):
@@ -322,6 +372,9 @@ class Spawner:
     pipe and the environment, because every user can read a command line.
 
     :ivar settings: the settings for the next worker
+    :ivar is_draining: whether the next worker must refuse all clients
+    :ivar on_spawn: called with the number and the process of each worker that was started
+    :ivar on_trace_report: see :data:`OnTraceReport`
     :param sockets: returns the descriptors of the listening sockets: for each endpoint, one for each worker
     :param revocations: the revocations that the parent knows
     """
@@ -336,6 +389,9 @@ class Spawner:
     ) -> None:
         self._reactor = reactor
         self.settings = settings
+        self.is_draining = False
+        self.on_spawn: Callable[[int, WorkerProcess], None] = lambda number, process: None
+        self.on_trace_report: OnTraceReport = lambda number, report: None
         # A worker imports modules from where its parent does, but not from the working directory: others may write it.
         path = os.pathsep.join(each for each in sys.path if each)
         self._environ = {**environ, "PYTHONPATH": path}
@@ -345,8 +401,8 @@ class Spawner:
     def spawn(self, number: int, observer: WorkerObserver) -> WorkerProcess:
         """Start a worker; raises ``OSError`` if that fails."""
         module, revoked = type(self._reactor).__module__, tuple(self._revocations)
-        start = Start(number, self.settings.workers, module, self.settings, revoked)
-        process = WorkerProcess(start, observer, self._reactor)
+        start = Start(number, self.settings.workers, module, self.settings, revoked, self.is_draining)
+        process = WorkerProcess(start, observer, self._reactor, self.on_trace_report)
         pipes: dict[int, int | str] = {ORDERS: "w", REPORTS: "r", **dict.fromkeys(TEXT, "r")}
         sockets = dict(enumerate((each for of_place in self._sockets() for each in of_place), FIRST_SOCKET))
         self._reactor.spawnProcess(
@@ -356,4 +412,5 @@ class Spawner:
             env=self._environ,
             childFDs={**pipes, **sockets},
         )
+        self.on_spawn(number, process)
         return process

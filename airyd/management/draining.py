@@ -1,0 +1,114 @@
+"""Closes all clients: to drain the process, which may be taken back, and when the process stops."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Final
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from airyd.errors import Fault, RequestRefused, StompError
+from airyd.limits import CLOSE_PATIENCE, DRAINED_AT_ONCE
+from airyd.websocket.protocol import StompWebSocketFactory
+
+_ERROR: Final = StompError(Fault.RESTARTING, "The server is going away; connect again.")
+#: Seconds after which a refused client may try again; its balancer may have chosen another node by then.
+_RETRY_AFTER: Final = 5
+_REFUSAL: Final = RequestRefused(
+    "The server is draining; connect again.", HTTPStatus.SERVICE_UNAVAILABLE, {"Retry-After": str(_RETRY_AFTER)}
+)
+
+
+class Drain:
+    """Closes the clients of one factory.
+
+    :param announce: notifies all clients that their connections end within so many seconds
+    :param times: returns ``--drain-notice`` and ``--drain-seconds``
+
+    :ivar is_on: whether the process drains: it is not ready, and refuses new clients
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        factory: StompWebSocketFactory,
+        announce: Callable[[float], None],
+        times: Callable[[], tuple[float, float]],
+        clock: IReactorTime,
+    ) -> None:
+        self._factory = factory
+        self._announce = announce
+        self._times = times
+        self._clock = clock
+        self._calls: list[IDelayedCall] = []
+        self.is_on = False
+
+    def begin(self) -> None:
+        """Drain: refuse new clients from now on, and close those that are connected, after the notice."""
+        if self.is_on:
+            return
+        self.is_on = True
+        self._factory.refusal = _REFUSAL
+        notice, seconds = self._times()
+        self._log.info(
+            "airyd drains: it closes its connections in {notice:g} s, and is not ready until that is taken back",
+            notice=notice,
+        )
+        if notice:
+            self._announce(notice + seconds)
+        self._calls.append(self._clock.callLater(notice, self._close_all))
+
+    def take_back(self) -> None:
+        """Accept clients again; those that were not closed yet stay."""
+        if self.is_on:
+            self.is_on = False
+            self._factory.refusal = None
+            self._cancel()
+            self._log.info("airyd drains no longer: {count} connections stay", count=len(self._factory.channels))
+
+    async def give_notice(self) -> None:
+        """Serve on, unready, until load balancers have noticed (``--drain-notice``)."""
+        notice, seconds = self._times()
+        if notice:
+            self._log.info("airyd closes its connections in {notice:g} s", notice=notice)
+            self._announce(notice + seconds)
+            await deferLater(self._clock, notice)
+
+    async def finish(self) -> None:
+        """Close all clients, and return when they are gone; call this when no new ones can come."""
+        self._cancel()
+        if not self._factory.channels:
+            return
+        spread = self._close_all()
+        gone = self._factory.when_empty()
+        bound = self._clock.callLater(spread + CLOSE_PATIENCE + 1, self._abort)
+        await gone
+        if bound.active():
+            bound.cancel()
+
+    def _close_all(self) -> float:
+        """Close all clients at random times within the seconds that are returned."""
+        channels = self._factory.channels.values()
+        self._log.info("airyd closes its connections: {count}", count=len(channels))
+        spread = self._times()[1] * min(1, len(channels) / DRAINED_AT_ONCE)
+        self._announce(spread)
+        self._calls = [
+            self._clock.callLater(random.uniform(0, spread), each.fail, _ERROR)  # noqa: S311  # no secret
+            for each in channels
+        ]
+        return spread
+
+    def _cancel(self) -> None:
+        for call in self._calls:
+            if call.active():
+                call.cancel()
+        self._calls = []
+
+    def _abort(self) -> None:
+        for channel in tuple(self._factory.channels.values()):
+            channel.abort()
