@@ -60,7 +60,9 @@ class ConnectionLog:
     def logged_in(self, record: ConnectionRecord, peer: str, principal: IPrincipal) -> None:
         """Log that the client has logged in."""
         name = str(principal.name)
-        record.subject = "".join(each if each.isprintable() else "?" for each in name[:_LONGEST])
+        if len(name) > _LONGEST or not name.isprintable():  # else the principal's own text: no copy per connection
+            name = "".join(each if each.isprintable() else "?" for each in name[:_LONGEST])
+        record.subject = name
         _log.emit(self.level or LogLevel.debug, "{peer} logged in as {subject}", peer=peer, subject=record.subject)
 
     def closed(self, record: ConnectionRecord, peer: str, reason: str) -> None:
