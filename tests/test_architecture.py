@@ -108,12 +108,12 @@ FLOORS = (
     (
         "airyd.hub",
         "airyd.hub.row_filter",
+        "airyd.hub.pacing",
         "airyd.hub.filter_index",
         "airyd.hub.fanout",
         "airyd.hub.solo",
         "airyd.hub.interfaces",
         "airyd.hub.replay",
-        "airyd.hub.pacing",
         "airyd.hub.batch_timer",
         "airyd.hub.destination",
         "airyd.hub.subscription",

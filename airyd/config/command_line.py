@@ -14,7 +14,7 @@ from airyd import __version__
 from airyd.auth import describe_authenticators
 from airyd.config.configuration import Configuration
 from airyd.config.help import describe_options
-from airyd.config.options import OPTIONS, REMOVED
+from airyd.config.options import OPTIONS
 from airyd.config.settings import Settings
 from airyd.errors import ConfigurationError
 from airyd.runtime.log_format import JSON
@@ -109,6 +109,8 @@ class Options(usage.Options):
         for name in names:
             if names.count(name) > 1 and not (name in OPTIONS and OPTIONS[name].repeatable):
                 raise ConfigurationError(f"--{name} is given twice; give it once")
+            if f"no-{name}" in names:
+                raise ConfigurationError(f"--{name} and --no-{name} are both given; give one of them")
         found = []
         for name, (_, value) in zip(names, given, strict=True):
             if name in OPTIONS:
@@ -127,8 +129,6 @@ class Options(usage.Options):
         abbreviated = [option for option in known if option.startswith(name) and len(name) > 1]
         meant = [name] if name in known else abbreviated
         dashed = f"--{name}" if len(name) > 1 else f"-{name}"
-        if name in REMOVED:
-            return f"{dashed} was removed: {REMOVED[name]}"
         if not meant and self.parent is not None and _is_known(name, self.parent):
             return f"{dashed} is an option of twistd: write it in front of the word airyd"
         if not meant:
