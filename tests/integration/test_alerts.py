@@ -187,7 +187,6 @@ class ClientsTests(AlertCase):
             "AirydCertificateEnds", daemon.admin_port, daemon.log, replaced={"127.0.0.1:8443": f"127.0.0.1:{found[1]}"}
         )
 
-
     def test_reload_failed(self) -> None:
         """A file of secrets that was cut off; the line of the reload names it."""
         directory = tempfile.TemporaryDirectory()
