@@ -358,7 +358,8 @@ class Airyd(Service):
     def _apply(self, fresh: Airyd, authenticators: Sequence[IAuthenticator]) -> None:
         """Put the settings and objects of a fresh service into force."""
         settings = fresh._settings
-        self.extend([name for name in settings.destinations if name not in self._hub.catalogue])
+        known = set(self._hub.catalogue)
+        self.extend([name for name in settings.destinations if name not in known])
         _stop_all([each for each in self._authenticators if each not in authenticators])
         self._authenticators = list(authenticators)
         self._authenticator.replace(authenticators)

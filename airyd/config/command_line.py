@@ -21,6 +21,7 @@ from airyd.runtime.log_format import JSON
 from airyd.runtime.twistd_files import check_twistd_files
 from airyd.sources import describe_sources
 from airyd.spelling import did_you_mean
+from airyd.standard_output import print_and_exit
 
 
 class Options(usage.Options):
@@ -53,17 +54,21 @@ class Options(usage.Options):
         """Return the first line of ``--help`` (Twisted's interface)."""
         return f"Usage: {self._program} [options]" if self._program else super().getSynopsis()
 
+    def opt_help(self) -> NoReturn:
+        """Show the options and exit (Twisted's interface)."""
+        self._show(lambda: str(self))
+
     def opt_help_sources(self) -> NoReturn:
         """Describe the event sources and exit."""
-        _show(describe_sources)
+        self._show(describe_sources)
 
     def opt_help_auth(self) -> NoReturn:
         """Describe the authenticators and exit."""
-        _show(describe_authenticators)
+        self._show(describe_authenticators)
 
     def opt_version(self) -> NoReturn:
         """Show the version of airyd and exit."""
-        _show(lambda: f"airyd {__version__}")
+        self._show(lambda: f"airyd {__version__}")
 
     def getUsage(self, width: int | None = None) -> str:
         """Return the text of ``--help`` (Twisted's interface)."""
@@ -83,6 +88,9 @@ class Options(usage.Options):
                 check_twistd_files(self.parent)
         except ConfigurationError as error:
             raise SystemExit(f"airyd: {error}") from None
+
+    def _show(self, text: Callable[[], str]) -> NoReturn:
+        print_and_exit(self._program or "airyd", text())
 
     def _check_log_format(self, twistd: usage.Options) -> None:
         """Raise ``ConfigurationError`` if twistd writes a log whose format airyd can't choose."""
@@ -132,8 +140,3 @@ class Options(usage.Options):
 
 def _is_known(name: str, options: usage.Options) -> bool:
     return name in options.shortOpt.replace(":", "") or name in [option.rstrip("=") for option in options.longOpt]
-
-
-def _show(text: Callable[[], str]) -> NoReturn:
-    print(text())
-    sys.exit(0)

@@ -34,6 +34,8 @@ _TOKEN: Final = re.compile(
     r"""'''.*?'''(?:'{0,2})|'[^'\n]*'|#[^\n]*|[\[\]{}\n]""",
     re.DOTALL,
 )
+#: Python neither reads nor writes numbers of more than 4,300 digits, and raises ``ValueError``.
+_LONG_NUMBER: Final = "a number has too many digits"
 #: Characters of an unknown key that an error quotes.
 _SHOWN: Final = 60
 
@@ -53,11 +55,14 @@ def read_config(name: str, path: str, where: str) -> list[Given]:
         raise ConfigurationError(str(error).replace(f"{name} {where}: ", f"{name} {path}: ", 1)) from None
     try:
         content = tomllib.loads(text)
+        lines = find_lines(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path}: {_describe(error)}") from None
+    except ValueError:
+        raise ConfigurationError(f"{path}: {_LONG_NUMBER}") from None
     except RecursionError:
         raise ConfigurationError(f"{path}: arrays or tables are nested too deeply") from None
-    return list(_File(path, find_lines(text)).values(content))
+    return list(_File(path, lines).values(content))
 
 
 def _describe(error: tomllib.TOMLDecodeError) -> str:
@@ -249,7 +254,10 @@ class _File:
             if option is not None and set(option.choices) == {ON, OFF}:
                 return ON if value else OFF
         elif isinstance(value, str | int | float):
-            return str(value)
+            try:
+                return str(value)
+            except ValueError:
+                raise self._error(at, _LONG_NUMBER) from None
         elif isinstance(value, list):
             if option is not None and option.name == "heart-beat":
                 return ",".join(self._text(each, at) for each in value)

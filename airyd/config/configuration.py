@@ -191,11 +191,11 @@ def _user_destinations(given: Sequence[Given]) -> dict[str, str]:
 
 def _destinations(given: Sequence[Given], has_user_destinations: bool) -> list[str]:
     """Return Airy's destinations and those of ``--destination``, which must not be user destinations."""
-    names = list(AIRY_DESTINATIONS)
+    names = dict.fromkeys(AIRY_DESTINATIONS)  # a dict finds a name at once, however many there are
     for each in given:
         try:
             check_name(each.text, names, has_user_destinations)
         except ValueError as error:
             raise each.error(str(error)) from None
-        names.append(each.text)
-    return names
+        names[each.text] = None
+    return list(names)

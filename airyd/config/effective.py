@@ -20,8 +20,13 @@ _LOGIN: Final = re.compile(r"//([^:@/?#]*):.*@", re.DOTALL)
 _AUTHORITY: Final = re.compile(r"([^:/?#]*:(?://)?)([^/?#]*)")
 #: A host, with or without a port.
 _HOST: Final = re.compile(r"(?:\[[^\[\]]*\]|[^:\[\]]*)(?::[0-9]{0,5})?")
-#: A parameter of a URL that may be a secret; a file's name is none.
-_SECRET: Final = re.compile(r"([^?&=]*(?:passw|secret|token|key|credential)[^?&=]*)=([^&]*)", re.IGNORECASE)
+#: A parameter of a URL, or what stands in its place.
+_PARAMETER: Final = re.compile(r"(?<=[?&])[^&]+")
+#: Parameters of sources that are shown, beside those that end with -file. All others, also those of other packages, may
+#: be secrets.
+_SHOWN_OF_SOURCES: Final = frozenset(
+    ("mode", "prefix", "maxlen", "history", "history-bytes", "destinations", "db", "rate", "seed", "file", "loop")
+)
 #: Parameters of authenticators that are shown. All others, also those of other packages, may be secrets.
 _SHOWN: Final = frozenset(
     (
@@ -92,7 +97,7 @@ def masked(name: str, text: str) -> str:
         if "@" not in text:
             text = _without_password(text)
         text = _LOGIN.sub(rf"//\1:{MASK}@", text) if "//" in text else re.sub(".*@", f"{MASK}@", text)
-        return _SECRET.sub(_masked_parameter, text)
+        return _PARAMETER.sub(_masked_parameter, text)
     if name == "auth":
         kind, *words = _COLON.split(text)
         return ":".join([kind, *map(_masked_word, words)])
@@ -108,7 +113,11 @@ def _without_password(url: str) -> str:
 
 
 def _masked_parameter(found: re.Match[str]) -> str:
-    return found[0] if found[1].endswith("-file") else f"{found[1]}={MASK}"
+    name, equals, _ = found[0].partition("=")
+    if not equals:
+        return MASK
+    is_shown = name in _SHOWN_OF_SOURCES or name.endswith("-file")
+    return found[0] if is_shown else f"{name}={MASK}"
 
 
 def _masked_word(word: str) -> str:

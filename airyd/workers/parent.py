@@ -66,7 +66,7 @@ class Parent(Service):
         self._admin_site: AdminSite | None = None
         self._ports: list[IListeningPort] = []
         self._admin_ports: list[IListeningPort] = []
-        self._metrics = Metrics(settings.destinations, source_up=lambda: bool(self._supervisor.serving_now()))
+        self._metrics = Metrics(settings.destinations, source_up=self._has_source)
         if self._admin_endpoint:
             endpoint = self._admin_endpoint
             self._metrics.certificate_end = lambda: certificate_ends([endpoint])
@@ -176,13 +176,17 @@ class Parent(Service):
         return [process for _, process in self._supervisor.processes_staying()]
 
     def _apply(self, settings: Settings, token: str | None) -> None:
-        known = self._settings.destinations
+        known = set(self._settings.destinations)
         self._metrics.extend([name for name in settings.destinations if name not in known])
         self._settings = self._spawner.settings = settings
         self._admin_token = token
         if self._admin_site is not None:
             self._admin_site.change(token, settings.limits.body)
         self._supervisor.drain = settings.drain_notice + settings.drain_seconds
+
+    def _has_source(self) -> bool:
+        """Return False if no worker serves; while airyd stops, only the workers say whether they reach the source."""
+        return self._supervisor.is_stopping or bool(self._supervisor.serving_now())
 
     def restart_workers(self) -> None:
         """Replace the workers one after the other, each while the others serve."""

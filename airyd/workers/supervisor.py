@@ -257,7 +257,11 @@ class Supervisor:
     def _deal_sockets(self) -> None:
         """Make the serving workers accept from the sockets of the others."""
         serving = [worker for worker in self._workers if worker.state is WorkerState.SERVING and not worker.is_silent]
+        is_stopping = self._state is SupervisorState.STOPPING
         self._metrics.workers = len(serving)
+        self._metrics.draining = sum(
+            (is_stopping or worker is self._rolled) and worker not in serving for worker in self._workers
+        )
         if self._state is not SupervisorState.SERVING:
             return
         others = [worker.number for worker in self._workers if worker not in serving]

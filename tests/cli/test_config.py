@@ -173,6 +173,7 @@ class ConfigTests(SynchronousTestCase):
             f"redis://u:{MARK}?{MARK}@h",
             f"{MARK}@h",
             f"other://h?token={MARK}&api_key={MARK}&db-password={MARK}",
+            f"redis://h/0?pass={MARK}&prefix=p:&{MARK}&p%61ss={MARK}&password-file=/file",
         )
         self.set("AIRYD_SOURCE", " ".join(sources))
         status, out, err = self.run_config(
@@ -194,6 +195,7 @@ class ConfigTests(SynchronousTestCase):
                 "redis://u:***@h",
                 "***@h",
                 "other://h?token=***&api_key=***&db-password=***",
+                "redis://h/0?pass=***&prefix=p:&***&p%61ss=***&password-file=/file",
             ],
         )
         self.assertEqual(

@@ -56,7 +56,10 @@ WRONG = (
     ('a = "sesame\nb = 1', "line 1, column 12: "),
     ("a = 'sesame", "end of the file: "),
     ("a = 1\na = 2\n", "line 2, column "),
-    ("a = " + "[" * 5000, ""),
+    ("a = " + "[" * 5000, "arrays or tables are nested too deeply"),
+    ("a" + ".a" * 5000 + " = 1", "arrays or tables are nested too deeply"),
+    (f"workers = {'9' * 5000}", "a number has too many digits"),
+    (f"workers = 0x{'f' * 5000}", "line 1: workers: a number has too many digits"),
 )
 
 

@@ -100,6 +100,13 @@ class ReloadTests(ServiceTestCase):
         self.assertEqual(reload(), "settings reloaded: nothing has changed")
         self.assertEqual(self.source.extended, ["/queue/more"])
 
+    def test_many_new_destinations(self) -> None:
+        """The line names the first ones, and has their number."""
+        _, reload = self.reloadable()
+        names = [f"/queue/{number}" for number in range(1000)]
+        line = reload(f"destination = {['/queue/tags', *names]}")
+        self.assertEqual(line, f"settings reloaded: destinations added: {', '.join(names[:20])} and 980 more")
+
     def test_a_file_of_destinations(self) -> None:
         """Its new lines are destinations, too; what it lacks is removed by a restart only."""
         file = self.file("/queue/tags\n")

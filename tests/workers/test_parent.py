@@ -29,6 +29,7 @@ from airyd.workers.messages import (
     ErrorReply,
     FinishReload,
     Leave,
+    Leaving,
     MetricsReply,
     MetricsRequest,
     Order,
@@ -510,6 +511,18 @@ class MetricsTests(ParentCase):
         for child in self.reactor.children:
             child.end(ProcessTerminated(signal=9))
         self.assertEqual(self.value("airyd_source_up"), 0)
+
+    def test_stopping(self) -> None:
+        """Workers that drain still reach the source, so no alert fires during a long drain."""
+        made = self.serving()
+        stopped = made.stopService()
+        for child in self.reactor.children:
+            child.say(Leaving())
+        self.assertEqual((self.value("airyd_workers"), self.value("airyd_workers_draining")), (0, 2))
+        self.assertEqual(self.value("airyd_source_up"), 1)
+        for child in self.reactor.children:
+            child.end(ProcessDone(0))
+        self.successResultOf(stopped)
 
     def test_silence(self) -> None:
         """Its last metrics stay in the sum, with the others."""
