@@ -18,7 +18,7 @@ from airyd.config.settings import Settings
 from airyd.errors import ConfigurationError
 from airyd.interfaces import IServerReactor
 from airyd.listening.endpoints import check_free
-from airyd.metrics import LogMetrics
+from airyd.metrics import LogMetrics, ReloadMetrics
 from airyd.runtime import garbage_collection as garbage
 from airyd.runtime.log_levels import LogLevels
 from airyd.runtime.log_writer import LAST_LINES
@@ -60,8 +60,15 @@ def makeService(options: Options) -> IService:
         policy.levels = LogLevels(settings.log_level)
         reactor.callLater(0, garbage.begin)
 
+    reloads = ReloadMetrics(applied_at=time.time())
+    service.registry.register(reloads)
     reloader = Reloader(
-        options.configuration, service, lambda wanted: check_settings(wanted, reactor, time.time), applied
+        options.configuration,
+        service,
+        lambda wanted: check_settings(wanted, reactor, time.time),
+        applied,
+        reloads,
+        time.time,
     )
     reactor.callWhenRunning(on_sighup, reactor, reloader.reload)
     reactor.callWhenRunning(on_sigusr2, reactor, service.restart_workers)

@@ -34,7 +34,7 @@ from airyd.errors import CloseCode, ConfigurationError, Fault, PayloadFault
 from airyd.events import AIRY_DESTINATIONS, CHANNEL_CONNECTED, EVENTS, MESSAGE, UNREAD_COUNT
 from airyd.hub.replay import ReplayState
 from airyd.interfaces import SourceContext
-from airyd.metrics import LogMetrics, Metrics, WorkersMetrics
+from airyd.metrics import LogMetrics, Metrics, ReloadMetrics, WorkersMetrics
 from airyd.payloads import check
 from airyd.revocation import MOST_LEEWAY, TOKEN_MAX_AGE, retention
 from airyd.sources import make_source
@@ -327,6 +327,7 @@ class OperatingTests(SynchronousTestCase):
         families = [
             *Metrics(AIRY_DESTINATIONS, config={}).collect(),
             *WorkersMetrics().collect(),
+            *ReloadMetrics().collect(),
             *LogMetrics().collect(),
         ]
         known = {sample.name for family in families for sample in family.samples} | {

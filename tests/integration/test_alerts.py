@@ -208,6 +208,20 @@ class ClientsTests(AlertCase):
             "AirydCertificateEnds", daemon.admin_port, daemon.log, replaced={"127.0.0.1:8443": f"127.0.0.1:{found[1]}"}
         )
 
+    def test_reload_failed(self) -> None:
+        """A file of secrets that was cut off; the line of the reload names it."""
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        secret = Path(directory.name, "secret")
+        secret.write_text("x" * 32)
+        daemon = self.own_daemon(f"--auth=jwt:secret-file={secret}")
+        before = self.page(daemon)
+        secret.write_text("")
+        os.kill(daemon.pid, signal.SIGHUP)
+        after = self.wait_for(daemon, lambda page: not total(page, "airyd_reload_success"))
+        assert_fires("AirydReloadFailed", before, after)
+        look("AirydReloadFailed", daemon.admin_port, daemon.log)
+
 
 class FeedTests(AlertCase):
     """Is the feed late?"""
