@@ -112,7 +112,7 @@ class RedisStreams:
     def watch(self, destination: str, after_gap: bool = False) -> Deferred[str]:
         """Deliver this destination's events from now on (``IEventSource``)."""
         stream = self._with_gap.pop(destination, None)
-        if after_gap and stream is not None and stream.is_readable:
+        if after_gap and stream is not None:
             return Deferred.fromCoroutine(self._watch_after_gap(stream))
         return Deferred.fromCoroutine(self._watch(destination))
 
@@ -173,6 +173,8 @@ class RedisStreams:
 
     async def _watch_after_gap(self, stream: Stream) -> str:
         """Watch again after a gap, at the reader's position: the entries after it have not been delivered yet."""
+        if not stream.is_readable:
+            await self._reader.find_again(stream)
         position = stream.read
         if stream.needs_position:
             with suppress(SourceUnavailable):  # as for a new watch: airyd may lack the right to write
