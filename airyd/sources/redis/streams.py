@@ -27,7 +27,7 @@ from airyd.sources.redis.protocol import RawEntry, RedisReply
 from airyd.sources.redis.reader import Reader
 from airyd.sources.redis.requirements import Requirements
 from airyd.sources.redis.revocation_stream import RevocationStream
-from airyd.sources.redis.stream_position import Stream, StreamInfo, added_at, order, read_info
+from airyd.sources.redis.stream_position import Stream, StreamInfo, added_at, before, order, read_info
 
 
 class _PageRequest(NamedTuple):
@@ -180,7 +180,9 @@ class RedisStreams:
             with suppress(SourceUnavailable):  # as for a new watch: airyd may lack the right to write
                 mark = await self._add(stream.destination, POSITION, b"")
                 between = await self._ask_until_answered("XRANGE", stream.key, f"({position}", f"({mark}", "COUNT", 1)
-                position = mark if between == [] else position
+                if isinstance(between, list):  # the position is later than all entries that were removed
+                    first = cast(list[RawEntry], between)[:1]
+                    position = before(first[0][0].decode()) if first else mark
         self._reader.add(stream)
         return position
 
