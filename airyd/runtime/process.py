@@ -7,14 +7,16 @@ import os
 import signal
 import stat
 import sys
+import threading
 import time
 from collections.abc import Callable, MutableMapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
 from twisted.internet.error import ReactorNotRunning
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IReactorThreads, IReactorTime
 from twisted.logger import Logger
 
 from airyd.interfaces import IServerReactor
@@ -32,6 +34,15 @@ def set_clock(reactor: IReactorTime) -> None:
     """Make the reactor use the monotonic clock; its default is the wall clock."""
     if not reactor.getDelayedCalls():  # nothing is scheduled yet
         reactor.seconds = time.monotonic  # type: ignore[method-assign]  # delayed calls ask the reactor's own
+
+
+def set_threads(reactor: IReactorThreads) -> None:
+    """Let the process end although a thread of the reactor waits or works, for example looks up a host name.
+
+    ``reactor.stop`` ends the threads, but ``reactor.crash`` does not, and the interpreter would wait for them.
+    """
+    pool = reactor.getThreadPool()
+    pool.threadFactory = partial(threading.Thread, daemon=True)  # type: ignore[assignment]  # it is only called
 
 
 def on_sigterm(
