@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, MutableMapping
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -28,6 +27,8 @@ _log = Logger()
 
 #: Seconds after the first SIGTERM from which on another one ends the process at once; a service manager may send two.
 REPEATED_AFTER: Final = 1.0
+#: Seconds that the end of the process waits for each thread of the reactor; a host name can take longer to look up.
+THREAD_PATIENCE: Final = 1.0
 
 
 def set_clock(reactor: IReactorTime) -> None:
@@ -39,10 +40,22 @@ def set_clock(reactor: IReactorTime) -> None:
 def set_threads(reactor: IReactorThreads) -> None:
     """Let the process end although a thread of the reactor waits or works, for example looks up a host name.
 
-    ``reactor.stop`` ends the threads, but ``reactor.crash`` does not, and the interpreter would wait for them.
+    ``reactor.stop`` waits until each thread has ended its work. ``reactor.crash`` leaves them as they are, and then the
+    interpreter would wait for them.
     """
     pool = reactor.getThreadPool()
-    pool.threadFactory = partial(threading.Thread, daemon=True)  # type: ignore[assignment]  # it is only called
+    pool.threadFactory = _PoolThread  # type: ignore[assignment]  # mypy compares its constructor, too
+
+
+class _PoolThread(threading.Thread):
+    """A thread for which nothing waits longer than ``THREAD_PATIENCE`` seconds."""
+
+    def __init__(self, target: Callable[[], object], name: str) -> None:
+        super().__init__(target=target, name=name, daemon=True)
+
+    def join(self, timeout: float | None = THREAD_PATIENCE) -> None:
+        """Wait for the end of the thread; Twisted gives no time-out."""
+        super().join(timeout)
 
 
 def on_sigterm(

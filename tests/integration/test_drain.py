@@ -80,6 +80,8 @@ class NoticeTests(DaemonTestCase):
             terminate_again(daemon)
             self.assertEqual(daemon.wait(), 0)
             self.assertIn(AT_ONCE, daemon.log)
+        # The last program has such a thread also when it is stopped once.
+        self.assertEqual(self.own_daemon(program=program).stop(), 0)
 
     def test_without_workers(self) -> None:
         """SIGUSR2 does not end a process without workers."""
