@@ -220,28 +220,26 @@ class Client:
         credentials = Credentials(
             request.login, request.passcode, request.headers, self.channel.take_opening(), self.channel.peer
         )
-        login = self._authenticate(credentials)
-        if isinstance(login, Deferred):
-            return login.addCallback(self._accept)
-        self._accept(login)
-        return None
+        return self._log_in(credentials, self._accept)
 
-    def _authenticate(self, credentials: Credentials) -> IPrincipal | Deferred[IPrincipal]:
-        """Check credentials, and measure how long that takes, also if they are refused."""
-        seconds = self._context.wheel.seconds
-        begun = seconds()
-
-        def measure(result: _T) -> _T:
-            self._context.metrics.login_time.observe(seconds() - begun)
-            return result
-
+    def _log_in(
+        self, credentials: Credentials, accept: Callable[[IPrincipal], Deferred[None] | None]
+    ) -> Deferred[None] | None:
+        """Check credentials, and measure how long that takes, also if they are refused; then call ``accept``."""
+        begun = self._context.wheel.seconds()
         login: IPrincipal | Deferred[IPrincipal] | None = None
         try:
             login = self._context.authenticator.authenticate(credentials)
         finally:
-            if not isinstance(login, Deferred):
-                measure(login)
-        return login.addBoth(measure) if isinstance(login, Deferred) else login
+            if isinstance(login, Deferred):
+                login.addBoth(self._login_checked, begun)
+            else:
+                self._login_checked(login, begun)
+        return login.addCallback(accept) if isinstance(login, Deferred) else accept(login)
+
+    def _login_checked(self, result: _T, begun: float) -> _T:
+        self._context.metrics.login_time.observe(self._context.wheel.seconds() - begun)
+        return result
 
     def _accept(self, principal: IPrincipal) -> None:
         if self.is_over:
@@ -307,10 +305,8 @@ class Client:
         return self._context.hub.publish(request.destination, request.body, ORIGIN_SEND)
 
     def _refresh(self, request: requests.Refresh) -> Deferred[None] | None:
-        login = self._authenticate(credentials_of(request, self.channel.peer))
-        if isinstance(login, Deferred):
-            return login.addCallback(self._refreshed, request)
-        return self._refreshed(login, request)
+        credentials = credentials_of(request, self.channel.peer)
+        return self._log_in(credentials, lambda principal: self._refreshed(principal, request))
 
     def _refreshed(self, principal: IPrincipal, request: requests.Refresh) -> Deferred[None] | None:
         if self.is_over or self._principal is None:
@@ -319,17 +315,23 @@ class Client:
         # The client is notified once for each expiry, also if it sends the same token again.
         self._is_warned = self._is_warned and principal.expires == self._principal.expires
         self._principal = principal
-        # Its subscriptions may join other groups. Events that these have already sent did not reach this
+        return Deferred.fromCoroutine(self._apply_rights(principal, request))
+
+    async def _apply_rights(self, principal: IPrincipal, request: requests.Refresh) -> None:
+        context = self._context
+        for _ in apply_rights(self, principal, context):
+            self._established_at = context.wheel.seconds()
+            await context.hub.turns.wait()
+        # Its subscriptions may have joined other groups. Events that these have already sent did not reach this
         # client, and so do not count as heart-beats in _check_time.
-        self._established_at = self._context.wheel.seconds()
-        apply_rights(self, principal, self._context)
-        self._context.metrics.refreshes += 1
+        self._established_at = context.wheel.seconds()
+        context.metrics.refreshes += 1
         self._confirm(request)
         if not self.is_over and self._disconnect is None:  # else the timer is that of the DISCONNECT
             self._timer.cancel()
             self._check_time()
         # The client's next token waits: a chunk of bytes may have hundreds, each for hundreds of subscriptions.
-        return self._context.wheel.next_turn()
+        await context.wheel.next_turn()
 
     def _may_send(self, request: requests.Send) -> None:
         name, principal = request.destination, self._principal

@@ -11,6 +11,7 @@ from twisted.logger import Logger
 
 from airyd.admin.access import check_admin_endpoint
 from airyd.config.configuration import Configuration
+from airyd.config.options import ANONYMOUS
 from airyd.config.settings import Settings
 from airyd.errors import ConfigurationError
 from airyd.interfaces import Reload
@@ -67,6 +68,11 @@ class Plan(NamedTuple):
 
 def plan_reload(present: Settings, wanted: Settings) -> Plan:
     """Return how to get from the settings in force to other ones; raises ``ConfigurationError`` if they don't fit."""
+    if _accepts_anybody(wanted.auth) and not _accepts_anybody(present.auth):
+        raise ConfigurationError(
+            "--auth: anonymous alone would let everybody log in; a reload never does that, since a file may be cut "
+            "off: restart airyd if you want it"
+        )
     before, after = set(present.destinations), set(wanted.destinations)
     added = [name for name in wanted.destinations if name not in before]
     settings = wanted._replace(
@@ -87,6 +93,11 @@ def plan_reload(present: Settings, wanted: Settings) -> Plan:
     restart = [_option(name) for name in RESTART if getattr(wanted, name) != getattr(present, name)]
     removed = [name for name in present.destinations if name not in after]
     return Plan(settings, changed, added, restart, removed)
+
+
+def _accepts_anybody(auth: Sequence[str]) -> bool:
+    """Return whether ``anonymous`` is the only authenticator."""
+    return all(spec.partition(":")[0] == ANONYMOUS for spec in auth)
 
 
 def _some(items: Sequence[str]) -> str:

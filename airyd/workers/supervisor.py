@@ -358,6 +358,14 @@ class Supervisor:
         """Return all workers that have a process, with their numbers; one that is starting answers later."""
         return [(worker.number, worker.process) for worker in self._workers if worker.process is not None]
 
+    def processes_staying(self) -> list[tuple[int, WorkerProcess]]:
+        """Return the workers of :meth:`processes_now` that are not leaving, and that no rolling restart made leave."""
+        return [
+            (number, process)
+            for number, process in self.processes_now()
+            if self._workers[number].state is not WorkerState.LEAVING and not self._workers[number].is_rolled
+        ]
+
     def stop(self) -> Deferred[None]:
         """End all workers, and kill those that take too long; fires when none is left."""
         self._state = SupervisorState.STOPPING
