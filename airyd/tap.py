@@ -10,6 +10,7 @@ import time
 from typing import cast
 
 from twisted.application.service import IService
+from twisted.internet.interfaces import IReactorThreads
 from twisted.logger import Logger
 
 from airyd.config.command_line import Options
@@ -23,7 +24,15 @@ from airyd.runtime import garbage_collection as garbage
 from airyd.runtime.log_levels import LogLevels
 from airyd.runtime.log_writer import LAST_LINES
 from airyd.runtime.logs import LogPolicy
-from airyd.runtime.process import on_sighup, on_sigterm, on_sigusr2, report_failed_start, set_clock, write_log_in_thread
+from airyd.runtime.process import (
+    on_sighup,
+    on_sigterm,
+    on_sigusr2,
+    report_failed_start,
+    set_clock,
+    set_threads,
+    write_log_in_thread,
+)
 from airyd.service import Airyd
 from airyd.workers.parent import Parent, check_settings
 
@@ -41,6 +50,7 @@ def makeService(options: Options) -> IService:
 
     reactor = cast(IServerReactor, installed)
     set_clock(reactor)
+    set_threads(cast(IReactorThreads, installed))
     settings = options.settings
     policy = LogPolicy(settings.log_level, reactor, settings.log_format)
     policy.begin()

@@ -27,7 +27,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from airyd.trusted_proxies import TrustedProxies
-from airyd.websocket.transport import direct_of
+from airyd.websocket.transport import direct_of, hide_client
 
 #: The longest header of version 1 (the specification's section 2.1), with its CR LF.
 _LONGEST_V1: Final = 107
@@ -39,6 +39,10 @@ _V2_START: Final = 16
 _LONGEST_V2: Final = 4096
 #: Bytes of the addresses, by family (section 2.2): two of them, and two ports.
 _V2_SIZES: Final = {0x11: 12, 0x12: 12, 0x21: 36, 0x22: 36, 0x31: 216, 0x32: 216}
+#: The family of unix sockets, in the upper half of the byte: the client connected to a socket on the proxy's machine.
+_V2_UNIX: Final = 0x30
+#: What Twisted gets of a header that does not name the client.
+_NO_CLIENT: Final = b"PROXY UNKNOWN \r\n"
 _V1_LINE: Final = re.compile(
     rb"PROXY (?:(?P<unknown>UNKNOWN)(?: [\x20-\x7e]*)?|TCP(?P<family>[46]) (?P<source>[0-9A-Fa-f:.]+) "
     rb"(?P<target>[0-9A-Fa-f:.]+) (?P<ports>[0-9]{1,5} [0-9]{1,5}))\r\n"
@@ -76,7 +80,7 @@ def _read_v1(line: bytes) -> bytes:
     if found is None:
         raise BadHeader
     if found["unknown"]:
-        return b"PROXY UNKNOWN \r\n"
+        return _NO_CLIENT
     make = IPv4Address if found["family"] == b"4" else IPv6Address
     try:
         for each in (found["source"], found["target"]):
@@ -100,9 +104,9 @@ def _read_v2(data: bytes) -> tuple[bytes, bytes] | None:
         raise BadHeader
     if len(data) < _V2_START + size:
         return None
-    # LOCAL and UNSPEC have no addresses that count.
-    if command == 0x20 or family not in _V2_SIZES:
-        return b"PROXY UNKNOWN \r\n", data[_V2_START + size :]
+    # LOCAL, UNSPEC and unix sockets have no addresses that count.
+    if command == 0x20 or family not in _V2_SIZES or family & 0xF0 == _V2_UNIX:
+        return _NO_CLIENT, data[_V2_START + size :]
     return data[: _V2_START + size], data[_V2_START + size :]
 
 
@@ -192,6 +196,8 @@ class _HeaderCheck(Protocol):
         if found is not None:
             self._is_checked = True
             self._arrived = b""
+            if found[0] == _NO_CLIENT:
+                hide_client(self._wrapped)
             below = direct_of(self.transport)
             if below is self.transport and below is not None:
                 below.protocol = self._wrapped  # this object has done its work
