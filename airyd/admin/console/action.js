@@ -1,10 +1,10 @@
-// Buttons that change something: they say why they may not be used, and what has become of it.
+// Forms that do something: they say why they may not be used, and what has become of it.
 import { ApiError, fullNeeded, get } from "./api.js";
-import { form, h, notify } from "./dom.js";
+import { form, h, notice, notify } from "./dom.js";
 
 /** Return a form, disabled with a refusal, such as that the full token is needed; run returns what to say. */
 export function action(label, run, controls, refusal = fullNeeded()) {
-  const outcome = h("p", { role: "status", hidden: true });
+  const outcome = notice();
   const button = h("button", { disabled: Boolean(refusal) }, label);
   const submit = async (fields) => {
     button.disabled = true;
@@ -21,10 +21,12 @@ export function action(label, run, controls, refusal = fullNeeded()) {
 }
 
 /** The same behind a summary that has to be opened first. */
-export const hiddenAction = (summary, ...rest) => h("details", { class: "action" }, h("summary", {}, summary), action(...rest));
+export const hiddenAction = (summary, ...rest) =>
+  h("details", {}, h("summary", {}, summary), action(...rest));
 
 /** Say which workers did not answer. */
-export const missingText = (missing, what) => missing.length ? `${missing.join(", ")} did not answer in time: ${what} missing.` : "";
+export const missingText = (missing, what) =>
+  missing.length ? `${missing.join(", ")} did not answer in time: ${what} missing.` : "";
 
 /** A datalist of the destinations, for an input with the same list. */
 export function destinationList(id, signal) {

@@ -1,128 +1,95 @@
 // The connections; for one: all that airyd knows of it, and what can be done with it.
-import { hiddenAction, missingText } from "./action.js";
+import { action, hiddenAction, missingText } from "./action.js";
 import { ask, get, poll } from "./api.js";
-import { connectionLink, destinationLink, Facts, field, form, h, input, link, notify, select, state, Table } from "./dom.js";
-import { bytes, duration, number, since, time } from "./format.js";
+import {
+  column, connectionLink, destinationLink, field, figure, fill, form, h, input, link, notice, notify, select, showFacts,
+  state, Table,
+} from "./dom.js";
+import { ago, bytes, duration, number, since, time } from "./format.js";
 
-const STATES = ["opening", "live", "catching-up", "slow", "closing"];
-const SORTS = [["age", "oldest"], ["buffered", "queued bytes"], ["lag", "lag"], ["deliveries", "deliveries"]];
-const FILTERS = ["subject", "address", "destination", "state", "sort", "limit"];
+const STATES = [["", "any"], ["opening"], ["live"], ["catching-up"], ["slow"], ["closing"]];
+const SORTS = [["age", "oldest"], ["buffered", "queued bytes"], ["lag"], ["deliveries"]];
+const listHash = (fields) => `#/connections?${new URLSearchParams(fields)}`;
+const userLink = (name) => name == null ? null : link(listHash({ subject: name }), name);
 
-const userLink = (name) => (name == null ? "–" : link(`#/connections?${new URLSearchParams({ subject: name })}`, name));
-
-export function connections(root, _, signal, query) {
-  const chosen = Object.fromEntries([...FILTERS, "cursor"].map((name) => [name, query.get(name)]));
-  const page = Number(query.get("page") ?? 1);
-  const to = (fields) => `#/connections?${new URLSearchParams(fields)}`;
-  const [notice, total] = [h("p", { hidden: true, role: "status" }), h("p", { role: "status" })];
-  const pages = h("nav", { class: "pager", "aria-label": "Pages of connections" });
-  const given = FILTERS.filter((name) => chosen[name]).map((name) => [name, chosen[name]]);
+export function connections(root, _, signal, parameters) {
+  const { cursor, page = 1, ...chosen } = Object.fromEntries(parameters);
+  const { limit: _limit, sort: _sort, ...filters } = chosen;
+  const [wrong, total, pages] = [notice(), notice(), h("p")];
   const table = new Table("Connections", [
-    { title: "Connection", kind: "id", cell: (row) => connectionLink(row.id) },
-    { title: "User", kind: "text", cell: (row) => userLink(row.subject) },
-    { title: "State", cell: (row) => state(row.state) },
-    { title: "Address", kind: "id", cell: (row) => row.address },
-    { title: "Queued", kind: "number", cell: (row) => bytes(row.buffered) },
-    { title: "Lag", kind: "number", cell: (row) => duration(row.lag) },
-    { title: "Deliveries", kind: "number", cell: (row) => number(row.events) },
-    { title: "Subscriptions", kind: "number", cell: (row) => number(row.subscriptions) },
-    { title: "Since", cell: (row) => time(row.since) },
-    { title: "Process", cell: (row) => row.process },
-    { title: "Agent", kind: "text", cell: (row) => row.agent ?? "–" },
-  ], given.some(([name]) => name !== "sort" && name !== "limit") ? "No connection matches." : "Nobody is connected.");
-  const filters = form((fields) => { location.hash = to(fields); },
-    field("User", input("subject", chosen.subject ?? "")),
-    field("Address", input("address", chosen.address ?? "")),
-    field("Destination", input("destination", chosen.destination ?? "")),
-    field("State", select("state", [["", "any"], ...STATES.map((each) => [each, each])], chosen.state ?? "")),
-    field("Sort by", select("sort", SORTS, chosen.sort ?? "age")),
-    field("Rows", select("limit", ["50", "200", "1000"].map((each) => [each, each]), chosen.limit ?? "50")),
-    h("button", {}, "Find"));
-  root.append(h("h1", {}, "Connections"), filters, notice, total, table.element, pages);
-  poll(signal, 3, async () => {
-    const reply = await get("connections", chosen, signal);
+    column("Connection", "id", (row) => connectionLink(row.id)),
+    column("User", "text", (row) => userLink(row.subject)), column("State", "", (row) => state(row.state)),
+    column("Address", "id", (row) => row.address), figure("Queued", "buffered", bytes), figure("Lag", "lag", duration),
+    figure("Deliveries", "events", number), figure("Subscriptions", "subscriptions", number),
+    column("Since", "", (row) => time(row.since)), column("Process", "", (row) => row.process),
+    column("Agent", "text", (row) => row.agent),
+  ], Object.keys(filters).length ? "No connection matches." : "Nobody is connected.");
+  const text = (label, name) => field(label, input(name, { value: chosen[name] }));
+  const controls = form((fields) => { location.hash = listHash(fields); },
+    text("User", "subject"), text("Address", "address"), text("Destination", "destination"),
+    field("State", select("state", STATES, chosen.state)), field("Sort by", select("sort", SORTS, chosen.sort)),
+    field("Rows", select("limit", [["50"], ["200"], ["1000"]], chosen.limit)), h("button", {}, "Find"));
+  root.append(h("h1", {}, "Connections"), controls, wrong, total, table.element, pages);
+  poll(signal, 3, wrong, async () => {
+    const reply = await get("connections", { ...chosen, cursor }, signal);
     table.update(reply.connections);
-    const count = reply.total === 1 ? "1 connection" : `${number(reply.total)} connections`;
-    notify(total, `${count}, page ${page}`, "plain");
-    const next = { ...Object.fromEntries(given), cursor: reply.next, page: page + 1 };
-    pages.replaceChildren(
-      ...(page > 1 && !pages.contains(document.activeElement) ? [link(to(given), "First page"), " "] : []),
-      ...(reply.next ? [link(to(next), "Next page")] : []),
-    );
+    notify(total, `${number(reply.total)} connection${reply.total === 1 ? "" : "s"}, page ${page}`, "plain");
+    const first = page > 1 && link(listHash(chosen), "First page");
+    const next = listHash({ ...chosen, cursor: reply.next, page: Number(page) + 1 });
+    fill(pages, h("span", {}, first, " ", reply.next && link(next, "Next page")));
     return missingText(reply.missing, "their connections are");
-  }, (text) => notify(notice, text));
+  });
 }
 
 export function connection(root, id, signal) {
-  const [notice, facts, actions] = [h("p", { hidden: true, role: "status" }), new Facts(), h("div")];
-  const table = new Table("Subscriptions", [
-    { title: "Destination", cell: (row) => destinationLink(row.destination) },
-    { title: "Id", kind: "id", cell: (row) => row.id },
-    { title: "State", cell: (row) => state(row.state) },
-    { title: "Position", kind: "id", cell: (row) => row.position ?? "–" },
-    { title: "Lag", kind: "number", cell: (row) => duration(row.lag) },
-    { title: "ack", cell: (row) => row.ack },
-    { title: "Unacknowledged", kind: "number", cell: (row) => (row.window == null ? "–" : `${number(row.unacknowledged)} of ${number(row.window)}`) },
-    { title: "Filter", kind: "text", cell: (row) => row.filter ?? "–" },
-  ], "It has no subscriptions.");
+  const [wrong, facts, kicks] = [notice(), h("dl"), h("div")];
   const encoded = encodeURIComponent(id);
-  root.append(h("h1", {}, "Connection ", h("span", { class: "id" }, id)), notice, facts.element,
+  const table = new Table("Subscriptions", [
+    column("Destination", "", (row) => destinationLink(row.destination)), column("Id", "id", (row) => row.id),
+    column("State", "", (row) => state(row.state)), column("Position", "id", (row) => row.position),
+    figure("Lag", "lag", duration), column("ack", "", (row) => row.ack),
+    column("Unacknowledged", "number", (row) => row.window && `${number(row.unacknowledged)} of ${number(row.window)}`),
+    column("Filter", "text", (row) => row.filter),
+  ], "It has no subscriptions.");
+  const explain = action("Explain", async (fields) => {
+    const { outcome, text } = await get("explain", { connection: id, ...fields }, signal);
+    return `${outcome}: ${text}`;
+  }, [
+    field("message-id, or the feed's id", input("event", { required: true, size: 36 })),
+    field("Destination, for the feed's id", input("destination")),
+  ], "");
+  root.append(
+    h("h1", {}, "Connection ", h("span", { class: "id" }, id)), wrong, facts,
     h("p", {}, link(`#/trace?connection=${encoded}`, "Trace this connection")),
-    h("h2", {}, "Subscriptions"), table.element, h("h2", {}, "Why did an event not arrive?"), explain(id),
-    h("h2", {}, "Disconnect"), actions);
-  let shown = null;
-  poll(signal, 2, async () => {
+    h("h2", {}, "Subscriptions"), table.element, h("h2", {}, "Why did an event not arrive?"), explain,
+    h("h2", {}, "Disconnect"), kicks,
+  );
+  poll(signal, 2, wrong, async () => {
     const { connection: row, heart_beat: [ours, theirs], ...more } = await get(`connections/${encoded}`, {}, signal);
-    facts.update([
-      ["User", userLink(row.subject)],
-      ["State", state(row.state)],
-      ["Address", row.address],
-      ["Agent", row.agent ?? "–"],
-      ["STOMP", row.version ?? "–"],
-      ["Process", row.process],
-      ["Connected", since(row.since)],
+    showFacts(facts, [
+      ["User", userLink(row.subject)], ["State", state(row.state)], ["Address", row.address], ["Agent", row.agent],
+      ["STOMP", row.version], ["Process", row.process], ["Connected", since(row.since)],
       ["Queued", `${bytes(row.buffered)} of at most ${bytes(more.limit)}`],
-      ["Lag", duration(row.lag)],
-      ["Deliveries", number(row.events)],
-      ["Sent to the client", bytes(more.sent)],
-      ["Received from it", bytes(more.received)],
-      ["Last heard", `${duration(more.heard)} ago`],
+      ["Lag", duration(row.lag)], ["Deliveries", number(row.events)], ["Sent to the client", bytes(more.sent)],
+      ["Received from it", bytes(more.received)], ["Last heard", ago(more.heard)],
       ["Heart-beats", `airyd's ${duration(ours)}, client's ${duration(theirs)}`],
       ["Login ends", more.token_end == null ? "never" : time(more.token_end)],
     ]);
     table.update(more.subscriptions, (each) => `${each.id} ${each.destination}`);
-    if (!shown) actions.append(...kicks(id, row.subject));
-    shown = row;
-  }, (text) => notify(notice, text));
-}
-
-/** Forms that end a connection, or all of a user. */
-function kicks(id, subject) {
-  const reason = () => field("Reason, for the client to see", input("reason", "", { maxlength: 200, size: 36 }));
-  const kick = (path, query) => async (fields) => {
-    const { disconnected, missing } = await ask("DELETE", `/api/v1/connections${path}`, { query: { ...query, ...fields } });
-    const rest = missing.length ? ` ${missing.join(", ")} did not answer.` : "";
-    return `Disconnected: ${number(disconnected)}. The client may come back.${rest}`;
-  };
-  return [
-    hiddenAction("This connection", "Disconnect it", kick(`/${encodeURIComponent(id)}`, {}), [reason()]),
-    subject != null && hiddenAction(`All connections of ${subject}`, "Disconnect them", kick("", { subject }), [reason()]),
-  ].filter(Boolean);
-}
-
-/** A form that asks what has become of an event. */
-function explain(connection) {
-  const answer = h("p", { role: "status", hidden: true });
-  const submit = async (fields) => {
-    try {
-      const { outcome, text } = await get("explain", { connection, ...fields });
-      notify(answer, `${outcome}: ${text}`, outcome === "sent" ? "good" : "plain");
-    } catch (error) {
-      notify(answer, error.message);
+    if (!kicks.hasChildNodes()) {
+      const name = row.subject;
+      kicks.append(kick("This connection", "Disconnect it", `/${encoded}`));
+      if (name != null) kicks.append(kick(`All connections of ${name}`, "Disconnect them", "", name));
     }
-  };
-  return h("div", {}, form(submit,
-    field("message-id, or the feed's id", input("event", "", { required: true, size: 36 })),
-    field("Destination, for the feed's id", input("destination", "")),
-    h("button", {}, "Explain")), answer);
+  });
+}
+
+/** A form that ends a connection, or all of a user. */
+function kick(summary, label, path, subject = null) {
+  return hiddenAction(summary, label, async ({ reason }) => {
+    const query = { subject, reason };
+    const { disconnected, missing } = await ask("DELETE", `/api/v1/connections${path}`, { query });
+    const unknown = missing.length ? ` ${missing.join(", ")} did not answer.` : "";
+    return `Disconnected: ${number(disconnected)}. The client may come back.${unknown}`;
+  }, [field("Reason, for the client to see", input("reason", { maxlength: 200, size: 36 }))]);
 }

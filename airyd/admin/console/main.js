@@ -1,8 +1,9 @@
 // The console: its pages by the fragment of the address, the login, and the state of the node in the head.
-import { ask, refreshSession, session } from "./api.js";
+import { action } from "./action.js";
+import { ask, get, session } from "./api.js";
 import { connection, connections } from "./connections.js";
 import { destination, destinations } from "./destinations.js";
-import { field, fill, form, h, input, link, notify } from "./dom.js";
+import { field, fill, h, input, link, notify, state } from "./dom.js";
 import { feed, watch } from "./feed.js";
 import { time } from "./format.js";
 import { nodes } from "./nodes.js";
@@ -10,25 +11,17 @@ import { overview } from "./overview.js";
 import { publish } from "./publish.js";
 import { trace } from "./trace.js";
 
-const PAGES = { overview, destinations, connections, trace, publish, nodes };
-const DETAILS = { destinations: destination, connections: connection };
+const PAGES = { __proto__: null, overview, destinations, connections, trace, publish, nodes };
+const DETAILS = { __proto__: null, destinations: destination, connections: connection };
+const LEVELS = { full: "full token", read: "read token: looking only", open: "no tokens: looking only" };
 const byId = (id) => document.getElementById(id);
-let [leaving, watching] = [new AbortController(), new AbortController()];
-
-function decode(text) {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
-}
+let [leaving, watching, wasLost] = [new AbortController(), new AbortController(), false];
 
 function show(title, fillPage) {
   leaving.abort();
   leaving = new AbortController();
-  const main = byId("main");
-  main.replaceChildren();
-  fillPage(main, leaving.signal);
+  byId("main").replaceChildren();
+  fillPage(byId("main"), leaving.signal);
   document.title = `${title} · airyd`;
 }
 
@@ -36,59 +29,46 @@ function show(title, fillPage) {
 function route() {
   if (session.level === "none") return;
   const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
-  const [name, argument] = path.split("/");
-  const page = (argument && DETAILS[name]) || PAGES[name] || overview;
-  const detail = argument ? decode(argument) : "";
+  const [name, argument = ""] = path.split("/");
+  const detail = new URLSearchParams(`is=${argument}`).get("is"); // also decodes what is malformed
+  const page = (detail && DETAILS[name]) || PAGES[name] || overview;
   show(detail || name || "overview", (main, signal) => page(main, detail, signal, new URLSearchParams(query)));
   for (const each of byId("pages").children) {
-    const isHere = each.hash === `#/${Object.hasOwn(PAGES, name) ? name : "overview"}`;
-    if (isHere) each.setAttribute("aria-current", "page");
-    else each.removeAttribute("aria-current");
+    each.ariaCurrent = each.hash === `#/${name in PAGES ? name : "overview"}` ? "page" : null;
   }
 }
 
 function showLogin() {
   watching.abort();
+  session.level = "none";
   byId("pages").hidden = true;
   notify(byId("lost"), "");
-  byId("session").replaceChildren();
-  byId("status").replaceChildren();
-  session.level = "none";
-  const refusal = h("p", { role: "alert", hidden: true });
+  for (const id of ["session", "status"]) byId(id).replaceChildren();
   const logIn = async ({ token }) => {
-    try {
-      await ask("POST", "/login", { body: JSON.stringify({ token }) });
-      await begin();
-    } catch (error) {
-      notify(refusal, error.message);
-    }
+    await ask("POST", "/login", { body: JSON.stringify({ token }) });
+    await begin();
   };
+  const token = input("token", { type: "password", required: true, size: 36 });
+  const options = [h("code", {}, "--admin-token-file"), " or ", h("code", {}, "--admin-read-token-file")];
   show("Log in", (main) => main.append(
-    h("h1", {}, "Log in"),
-    h("p", {}, "Give the token of ", h("code", {}, "--admin-token-file"), " or ", h("code", {}, "--admin-read-token-file"), "."),
-    form(logIn, field("Token", input("token", "", { type: "password", required: true, size: 36 })), h("button", {}, "Log in")),
-    refusal,
+    h("h1", {}, "Log in"), h("p", {}, "Give the token of ", options, "."),
+    action("Log in", logIn, field("Token", token), ""),
   ));
-  document.querySelector("[name=token]").focus();
-}
-
-async function logOut() {
-  await ask("POST", "/logout", { body: "{}" }).catch(() => {});
-  await begin();
+  token.focus();
 }
 
 /** Find out what this browser may do, and show the page or the login. */
 async function begin() {
-  const version = session.version;
-  await refreshSession();
+  const { version } = session;
+  Object.assign(session, await get("session"));
   if (version && version !== session.version) location.reload(); // other files
   if (session.level === "none") return showLogin();
-  const names = { full: "full token", read: "read token: looking only", open: "no tokens: looking only, without bodies" };
-  const demo = session.demo && h("a", { href: "/demo" }, "Demo");
-  byId("brand").title = `airyd ${session.version}`;
-  byId("session").replaceChildren(...[demo, names[session.level],
-    session.level !== "open" && h("button", { type: "button", onclick: logOut }, "Log out")].filter(Boolean));
-  byId("pages").replaceChildren(...Object.keys(PAGES).map((name) => link(`#/${name}`, name[0].toUpperCase() + name.slice(1))));
+  byId("brand").title = session.version;
+  const onclick = () => ask("POST", "/logout").then(begin);
+  const button = session.level !== "open" && h("button", { type: "button", onclick }, "Log out");
+  const about = [session.demo && [link("/demo", "Demo"), " "], LEVELS[session.level], " ", button];
+  fill(byId("session"), h("span", {}, about.flat()));
+  byId("pages").replaceChildren(...Object.keys(PAGES).map((name) => link(`#/${name}`, name)));
   byId("pages").hidden = false;
   watching.abort();
   watching = new AbortController();
@@ -96,13 +76,12 @@ async function begin() {
   route();
 }
 
-let wasLost = false;
 feed.addEventListener("sample", () => {
   const { lostSince, reply } = feed;
   const name = lostSince ? "lost" : reply.ready ? "ready" : "not ready";
-  fill(byId("status"), h("span", { class: `state ${name === "ready" ? "live" : "slow"}` }, name));
-  const text = lostSince && h("span", {}, "airyd has not answered since ", time(lostSince), ". What is shown is from before; trying again.");
-  notify(byId("lost"), text);
+  fill(byId("status"), state(name, name === "ready" ? "live" : "slow"));
+  const text = ["airyd has not answered since ", time(lostSince), ". What is shown is from before; trying again."];
+  notify(byId("lost"), lostSince && h("span", {}, text));
   if (wasLost && !lostSince) begin().catch(() => {});
   wasLost = Boolean(lostSince);
 });
@@ -112,6 +91,4 @@ addEventListener("hashchange", () => {
   byId("main").focus({ preventScroll: true });
   scrollTo(0, 0);
 });
-begin().catch((error) => {
-  notify(byId("lost"), `${error.message} Load this page again.`);
-});
+begin().catch((error) => notify(byId("lost"), `${error.message} Load this page again.`));

@@ -1,6 +1,6 @@
-// The front page: charts, figures and warnings of the node.
+// The front page: warnings, charts and figures of the node.
 import { Chart } from "./chart.js";
-import { Facts, fill, h, link } from "./dom.js";
+import { fill, h, link, showFacts } from "./dom.js";
 import { feed } from "./feed.js";
 import { bytes, duration, number } from "./format.js";
 
@@ -8,20 +8,13 @@ const perSecond = (value) => `${number(value)}${value == null ? "" : "/s"}`;
 
 export function overview(root, _, signal) {
   const charts = [
-    new Chart("Connections", "connections", number),
-    new Chart("Events", "events", perSecond),
-    new Chart("Deliveries", "deliveries", perSecond),
-    new Chart("Delivery time (99 %)", "latency", duration),
+    new Chart("Connections", "connections", number), new Chart("Events", "events", perSecond),
+    new Chart("Deliveries", "deliveries", perSecond), new Chart("Delivery time (99 %)", "latency", duration),
     new Chart("Lag behind the feed", "lag", duration),
   ];
-  const [facts, warnings] = [new Facts(), h("section", { class: "warnings", "aria-label": "Warnings" }, "Loading…")];
-  root.append(
-    h("h1", {}, "Overview"),
-    warnings,
-    h("div", { class: "charts" }, charts.map((each) => each.element)),
-    h("h2", {}, "Now"),
-    facts.element,
-  );
+  const [facts, warnings] = [h("dl"), h("section", { class: "warnings", "aria-label": "Warnings" }, "Loading…")];
+  const figures = h("div", { class: "charts" }, charts.map((each) => each.element));
+  root.append(h("h1", {}, "Overview"), warnings, figures, h("h2", {}, "Now"), facts);
   const draw = () => {
     charts.forEach((each) => each.draw(feed.samples));
     const { reply } = feed;
@@ -32,16 +25,11 @@ export function overview(root, _, signal) {
       found.push(h("li", { class: "bad" }, link("#/connections?state=slow&sort=buffered", text)));
     }
     fill(warnings, h("ul", {}, found.length ? found : h("li", { class: "good" }, "No warnings.")));
-    facts.update([
-      ["Logged in", number(reply.sessions)],
-      ["Slow", number(reply.slow)],
-      ["Catching up", number(reply.catching_up)],
-      ["Queued for all clients", bytes(reply.buffered)],
-      ["Opened since the start", number(reply.opened)],
-      ["Closed since the start", number(reply.closed)],
-      ["Events since the start", number(reply.events)],
-      ["Deliveries since the start", number(reply.deliveries)],
-      ["Sent since the start", bytes(reply.sent)],
+    showFacts(facts, [
+      ["Logged in", number(reply.sessions)], ["Slow", number(reply.slow)], ["Catching up", number(reply.catching_up)],
+      ["Queued for all clients", bytes(reply.buffered)], ["Sent since the start", bytes(reply.sent)],
+      ["Opened since the start", number(reply.opened)], ["Closed since the start", number(reply.closed)],
+      ["Events since the start", number(reply.events)], ["Deliveries since the start", number(reply.deliveries)],
       ["Redis round trip (99 %)", duration(feed.samples.at(-1)?.roundTrip)],
     ]);
   };
