@@ -99,7 +99,7 @@ class ReleaseTests(SynchronousTestCase):
         self.assertEqual({Path("PKG-INFO")}, added)
 
     def test_wheel(self) -> None:
-        """The wheel has all modules, the console, plugins, ``py.typed``, manual pages and license; nothing of Twisted."""
+        """The wheel has modules, the console, plugins, ``py.typed``, manual pages and license; nothing of Twisted."""
         with ZipFile(self.build(self.copy())[1]) as archive:
             names = set(archive.namelist())
         patterns = ("airyd/**/*.py", "airyd/admin/console/*", "twisted/plugins/*.py", "airyd/py.typed")
