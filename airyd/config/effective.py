@@ -16,7 +16,7 @@ from airyd.spelling import closest
 MASK: Final = "***"
 #: The user and the password in a URL, up to the last @ that there is.
 _LOGIN: Final = re.compile(r"//([^:@/?#]*):.*@", re.DOTALL)
-#: A parameter of a URL that may be a secret; a file's name is none.
+#: A parameter of a URL that may be a secret; the name of a file is not a secret.
 _SECRET: Final = re.compile(r"([^?&=]*(?:passw|secret|token|key|credential)[^?&=]*)=([^&]*)", re.IGNORECASE)
 #: Parameters of authenticators that are shown. All others, also those of other packages, may be secrets.
 _SHOWN: Final = frozenset(
@@ -26,7 +26,7 @@ _SHOWN: Final = frozenset(
         *("public", "send"),
     )
 )
-#: Variables of airyd that are no options.
+#: Variables of airyd that are not options.
 _OTHERS: Final = frozenset(
     ("AIRYD_OPTIONS", "AIRYD_TOKEN", "AIRYD_ADMIN_TOKEN", "AIRYD_REDIS_PASSWORD", "AIRYD_REDIS_SENTINEL_PASSWORD")
 )
@@ -38,7 +38,7 @@ _COLON: Final = re.compile(r"(?<!\\):(?![/0-9])")
 def show_effective(configuration: Configuration, environ: Mapping[str, str]) -> str:
     """Return the text.
 
-    :param configuration: which has been read
+    :param configuration: has been read before
     """
     return "\n".join([*_lines(configuration.values), *_misspelt(environ), ""])
 
@@ -84,7 +84,7 @@ def _literal(given: Given) -> str:
 def masked(name: str, text: str) -> str:
     """Return the value of an option without secrets."""
     if name == "source":
-        # What stands in front of an @ may be a password, also in a URL that no source accepts.
+        # The text before an @ may be a password, even in a URL that no source accepts.
         text = _LOGIN.sub(rf"//\1:{MASK}@", text) if "//" in text else re.sub(".*@", f"{MASK}@", text)
         return _SECRET.sub(_masked_parameter, text)
     if name == "auth":
@@ -106,7 +106,7 @@ def _masked_word(word: str) -> str:
 
 
 def _misspelt(environ: Mapping[str, str]) -> Iterator[str]:
-    """Yield a remark for each variable that is no option's, but nearly."""
+    """Yield a remark for each variable that is nearly that of an option."""
     known = {option.variable for option in OPTIONS.values()}
     for name in sorted(set(environ) - known - _OTHERS):
         if name.startswith("AIRYD_") and not name.endswith(_OF_KUBERNETES):

@@ -15,7 +15,7 @@ from airyd.sources.redis.batch_size import FIRST, REPLY_BYTES
 from airyd.sources.redis.requirements import unmet
 from airyd.sources.redis.server_info import ServerInfo
 
-#: The part of ``maxmemory`` from which on it is nearly used up.
+#: The part of ``maxmemory`` from which Redis is nearly full.
 _NEARLY_FULL: Final = 0.9
 #: Seconds of a round trip: slow, and too slow.
 _SLOW: Final = 0.05
@@ -37,7 +37,7 @@ _TRIED_KINDS: Final = ("Redis", "Valkey")
 
 
 def not_allowed(report: DoctorReport, check: str, subject: str, error: str, right: str) -> None:
-    """DoctorReport that a check is not possible, because the user lacks a right."""
+    """Add a warning that a check is not possible because the user lacks a right."""
     report.warn(
         check,
         subject,
@@ -55,7 +55,7 @@ async def check_version(probe: RedisProbe, report: DoctorReport) -> None:
         report.warn(
             "version",
             probe.name,
-            "the server does not say its version",
+            "the server does not report its version",
             "airyd needs Redis 7.0 or newer, or Valkey; look at INFO server",
         )
         return
@@ -80,7 +80,7 @@ async def check_version(probe: RedisProbe, report: DoctorReport) -> None:
 
 
 def kind_and_version(hello: Mapping[str, str], info: Mapping[str, str]) -> tuple[str, str]:
-    """Return the server's kind and version, from HELLO and INFO; the version is empty if neither says it.
+    """Return the server's kind and version, from HELLO and INFO; the version is empty if neither has it.
 
     Valkey can pretend to be Redis in HELLO (``extended-redis-compatibility``), but not in INFO.
     """
@@ -242,7 +242,7 @@ def _limit(number: int) -> str:
 
 
 async def check_round_trips(probe: RedisProbe, report: DoctorReport, clock: IReactorTime) -> None:
-    """Measure round trips to the server; the fastest one counts, since others may wait for this machine."""
+    """Measure round trips to the server; the fastest one counts, since this machine may delay others."""
     times: list[float] = []
     for _ in range(_ROUND_TRIPS):
         began = clock.seconds()
@@ -276,7 +276,7 @@ async def check_clock(probe: RedisProbe, report: DoctorReport, wall: Callable[[]
         return
     assert isinstance(reply, list)  # noqa: S101  # as Redis documents
     theirs = int(text_of(reply[0])) + int(text_of(reply[1])) / 1e6
-    # The server's clock was read at some time between the two.
+    # Redis read its clock between these two times.
     skew = max(before - theirs, theirs - after, 0.0)
     shown = f"its clock and this machine's differ by {skew:.1f} s"
     advice = "let both machines set their clocks by NTP (timedatectl)"
@@ -285,6 +285,6 @@ async def check_clock(probe: RedisProbe, report: DoctorReport, wall: Callable[[]
             "clock", probe.name, f"{shown}: tokens expire at wrong times, and the ages of events are wrong", advice
         )
     elif skew >= _SKEW:
-        report.warn("clock", probe.name, f"{shown}: ids of events are times of Redis' clock", advice)
+        report.warn("clock", probe.name, f"{shown}: ages of events are wrong by as much", advice)
     else:
         report.ok("clock", probe.name, shown)

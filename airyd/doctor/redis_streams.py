@@ -1,4 +1,4 @@
-"""Checks of the streams: their types, how long they are and how old their last events, and wrong names near them."""
+"""Checks of the streams: type, length, age of the last event, and keys with nearly the right names."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _check_entries(probe: RedisProbe, report: DoctorReport, key: str, info: Stre
             "lag",
             probe.name,
             f"{key}: the id of the last entry is {newest - now:.0f} s in the future",
-            "let publishers XADD with the id *, and set the clock of Redis' machine by NTP",
+            "let publishers XADD with the id *, and set the clock of Redis' machine with NTP",
         )
     elif info.length > _UNTRIMMED * most:
         report.warn(
@@ -129,7 +129,7 @@ async def _check_names(probe: RedisProbe, report: DoctorReport, destinations: Se
         report.warn(
             "keys",
             probe.name,
-            f"wrong names cannot be looked for: {not_looked}",
+            f"cannot look for keys with wrong names: {not_looked}",
             "run the doctor again with a user that may read all keys (~*)",
         )
     else:

@@ -1,4 +1,4 @@
-"""Asks an airyd that runs already: whether it is ready, and how far it is behind its streams."""
+"""Asks a running airyd whether it is ready, and how far it is behind its streams."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _connect(text: EndpointText) -> socket.socket:
 
 
 async def check_running(report: DoctorReport, text: EndpointText, token: str | None) -> None:
-    """DoctorReport what an airyd says whose admin page is at this endpoint; nothing if none runs there."""
+    """Check the airyd whose admin page is at this endpoint, if one runs there."""
     page = await deferToThread(_get, text, "/readyz", None)
     if page is None or not page.server.startswith(_AIRYD):
         return
@@ -108,7 +108,7 @@ def _report_readiness(report: DoctorReport, ready: Mapping[str, object]) -> None
 
 
 def report_lag(report: DoctorReport, text: str) -> None:
-    """DoctorReport how far each destination with subscriptions is behind its stream."""
+    """Check how far each destination with subscriptions is behind its stream."""
     lags: dict[str, dict[str, float]] = {_ENTRIES: {}, _SECONDS: {}}
     for family in text_string_to_metric_families(text):
         if family.name in lags:

@@ -81,7 +81,7 @@ WRONG = (
     (["--trust-proxy=proxy.example.org"], ["--trust-proxy proxy.example.org", "10.0.0.0/8"]),
     (["--trust-proxy="], ["--trust-proxy is empty"]),
     (["--proxy-header=X-Real-IP"], ["--proxy-header X-Real-IP", "x-forwarded-for or forwarded"]),
-    (["--path=/a", "--path=/a"], ["--path /a", "already"]),
+    (["--path=/a", "--path=/a"], ["--path /a", "twice"]),
     (["--destination="], ["--destination"]),
     (["--destination=queue"], ["--destination", "queue"]),
     (["--destination=/a b"], ["--destination"]),
@@ -104,7 +104,7 @@ WRONG = (
             "a=exp",
         )
     ),
-    (["--auth=jwt:x", "--user-destinations=a=b", "--user-destinations=a=c"], ["--user-destinations a=c", "already"]),
+    (["--auth=jwt:x", "--user-destinations=a=b", "--user-destinations=a=c"], ["--user-destinations a=c", "twice"]),
     (["--user-destinations=a=b"], ["--user-destinations", "--auth jwt"]),
     (["--user-destinations=a=b", "--auth=anonymous", "--auth=anonymous:public"], ["--user-destinations", "--auth jwt"]),
     (["--destination=/user/x", "--auth=jwt:x", "--user-destinations=a=b"], ["--destination /user/x", "/user/"]),
@@ -316,7 +316,7 @@ class OptionsTests(SynchronousTestCase):
         settings = self.parsed("--drain-notice=290", "--drain-seconds=10")
         self.assertEqual((settings.drain_notice, settings.drain_seconds), (290.0, 10.0))
         said = self.refusal("--drain-notice=290", "--drain-seconds=10.5")
-        self.assertIn("are 300.5 seconds together: give at most 300", said)
+        self.assertIn("together are 300.5 seconds: give at most 300", said)
 
     def test_admin_with_a_token(self) -> None:
         """With a token, and only then, it may listen on any address."""

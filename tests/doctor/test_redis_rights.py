@@ -137,7 +137,7 @@ class RightsTests(OwnServerCase):
         for check, right in [("memory", "+info"), ("persistence", "+info"), ("output-buffer", "+config|get")]:
             self.has(report, Level.WARNING, check, "cannot be checked: NOPERM", right)
         self.has(report, Level.WARNING, "clock", "cannot be checked: NOPERM", "+time")
-        self.has(report, Level.WARNING, "keys", "wrong names cannot be looked for", "~*")
+        self.has(report, Level.WARNING, "keys", "cannot look for keys with wrong names", "~*")
         self.all_well(report, "version")
         self.assertIs(report.worst, Level.WARNING)
 
