@@ -123,7 +123,7 @@ class DoctorOptions(CommandOptions):
     """
 
     usage = "[options of the daemon]"
-    summary = "look for what is wrong with options, Redis and this machine"
+    summary = "check options, Redis and this machine for mistakes"
     description = """\
 Check the daemon's options and what they name: Redis, token keys, certificates,
 files, ports. Each line begins with a tick (all is well), with ! (look at it), or
@@ -167,7 +167,7 @@ exit status:
         except SystemExit as error:
             if not isinstance(error.code, str):  # --help-sources
                 raise
-            raise ValueError(error.code.removeprefix("airyd: ")) from None
+            raise ValueError(error.code.removeprefix("airyd: ").removesuffix(" See --help")) from None  # said anyway
         self.configuration, self.settings = options.configuration, options.settings
         return True
 

@@ -1,4 +1,4 @@
-"""Limits of the log: so many lines of each kind are written in a minute, with a count of those left out.
+"""Limits of the log: a number of lines of each kind in a minute, and a count of those left out.
 
 Lines are of one kind if they have the same namespace, level and format, whatever their fields. A line that a client can
 cause has the field ``once_a_minute``, which names its kind; one such line a minute is written. Clients also cause all
