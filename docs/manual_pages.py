@@ -168,7 +168,8 @@ def _twistd_airyd() -> Iterator[str]:
     yield from _verbatim(_CONFIG_FILE)
     yield ".SH SIGNALS"
     yield from _item(
-        "SIGTERM", "close the connections of all clients, then end with status 0; a second one ends at once."
+        "SIGTERM",
+        "close the connections of all clients, then end with status 0. Another one, a second later, ends at once.",
     )
     yield from _item("SIGINT", "the same, but end by this signal.")
     yield from _item("SIGHUP", "read the configuration file, and all files that options name, again.")
