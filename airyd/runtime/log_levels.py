@@ -34,7 +34,7 @@ class LogLevels:
         default, *others = text.split(",")
         if default not in LEVELS:
             raise ValueError(
-                f"give {' or '.join(LEVELS)}; levels of namespaces may follow, such as info,airyd.hub=debug"
+                f"give {', '.join(LEVELS[:-1])} or {LEVELS[-1]}; levels of namespaces may follow: info,airyd.hub=debug"
             )
         self._given: dict[str, str] = {}
         for each in others:

@@ -67,7 +67,7 @@ WRONG = (
     (["--path=/a;b"], ["--path /a;b"]),
     (["--path=//a"], ["--path //a"]),
     (["--path=/a", "--path=b"], ["--path b"]),
-    (["--log-level=loud"], ["--log-level loud", "debug or info"]),
+    (["--log-level=loud"], ["--log-level loud", "debug, info"]),
     (["--log-level=airyd.hub=debug"], ["--log-level airyd.hub=debug", "info,airyd.hub=debug"]),
     (["--log-level=info,airyd.hub"], ["'airyd.hub'", "airyd.hub=debug"]),
     (["--log-level=info,airyd.hubb=debug"], ["airyd.hubb", "did you mean hub?"]),

@@ -269,9 +269,7 @@ class ConfigurationTests(SynchronousTestCase):
         self.assertEqual(configured.read(), first._replace(log_level="debug"))
         self.file.write_text("log-level = 'loud'\n")
         said = str(self.assertRaises(ConfigurationError, configured.read))
-        self.assertTrue(
-            said.startswith(f"{self.file}: line 1: log-level loud: give debug or info or warn or error"), said
-        )
+        self.assertTrue(said.startswith(f"{self.file}: line 1: log-level loud: give debug, info, warn or error"), said)
 
 
 class FindLinesTests(SynchronousTestCase):
