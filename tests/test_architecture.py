@@ -158,6 +158,8 @@ FLOORS = (
         "airyd.listening.endpoint_strings",
         "airyd.listening.proxy_protocol",
         "airyd.listening.endpoints",
+        "airyd.management",
+        "airyd.management.queries",
         "airyd.admin",
         "airyd.admin.responses",
         "airyd.admin.access",
