@@ -253,7 +253,7 @@ class OptionsTests(SynchronousTestCase):
         self.assertIn(f"{FEWEST_RECEIVERS} or more clients", texts["compression"])
         self.assertIn(f"at least {FEWEST_RECEIVERS} of them", option_tables.PAGE.read_text())
         self.assertEqual(retention(0), 600)
-        self.assertIn("ten minutes longer", texts["token-max-age"])
+        self.assertIn("ten minutes more", texts["token-max-age"])
 
     def test_parameters_of_redis(self) -> None:
         """The table has the parameters that the source's error for an unknown one lists."""
@@ -501,7 +501,7 @@ class SecurityTests(SynchronousTestCase):
         self.assertEqual((keysets.FRESH, keysets.FETCH_EVERY), (300, 5))
         self.assertIn("stays valid for at most five minutes", whole)
         self.assertIn("at most once in five seconds", whole)
-        self.assertIn(f"{sweep.LOOKS_PER_TURN:,} connections are checked or {sweep.ENDS_PER_TURN} ended", whole)
+        self.assertIn(f"{sweep.CHECKS_PER_TURN:,} connections are checked or {sweep.ENDS_PER_TURN} ended", whole)
         self.assertEqual((TOKEN_MAX_AGE, retention(0)), (86_400, 600))
         self.assertIn("(a day by default) and ten minutes more", whole)
 

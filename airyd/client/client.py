@@ -23,7 +23,7 @@ from airyd.errors import Fault, StompError
 from airyd.events import RESERVED_PREFIX, STATUS
 from airyd.hub.subscription import Subscription
 from airyd.interfaces import Credentials, IChannel, IPrincipal
-from airyd.limits import DISCONNECT_PATIENCE, FURTHEST_LOOK
+from airyd.limits import DISCONNECT_PATIENCE, LONGEST_TIMER
 from airyd.metrics import ORIGIN_SEND
 from airyd.patterns import ANY_SEGMENT
 from airyd.stomp import requests
@@ -175,7 +175,7 @@ class Client:
         """Continue replays: nothing is buffered for this client any more."""
         for subscription in self.subscribed.values():
             if subscription.replay is not None:
-                subscription.replay.proceed()
+                subscription.replay.continue_reading()
 
     def ended(self) -> None:
         """End the client, because its connection is closing or lost."""
@@ -478,7 +478,7 @@ class Client:
                 due = self._sent_at + self._beat_every
             wait = min(wait, due - now)
         if wait < NEVER and not self.is_over:  # a heart-beat may end a client that is too slow
-            self._timer = context.wheel.call_later(max(min(wait, FURTHEST_LOOK), 0.0), self._check_time)
+            self._timer = context.wheel.call_later(max(min(wait, LONGEST_TIMER), 0.0), self._check_time)
 
     _HANDLERS: Final[Mapping[type[object], Callable[..., Deferred[None] | None]]] = MappingProxyType(
         {
