@@ -7,13 +7,14 @@ import os
 import random
 import resource
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 from weakref import WeakSet
 
 from prometheus_client import CollectorRegistry
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, gatherResults, maybeDeferred, succeed
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -100,6 +101,7 @@ class Airyd(Service):
         self._started = False
         self._stopping = False
         self._gives_notice = True
+        self._notice: Deferred[None] = succeed(None)
         self._follows_revocations = False
         self._admin_site: AdminSite | None = None
 
@@ -420,15 +422,21 @@ class Airyd(Service):
         return Deferred.fromCoroutine(self._stop())
 
     def leave(self) -> None:
-        """Skip ``--drain-notice`` at the stop: a worker does so if others take its place."""
+        """Skip ``--drain-notice`` at the stop, or what is left of it.
+
+        A worker does so if others take its place, or if it has lost its parent, so that nobody can see the notice.
+        """
         self._gives_notice = False
+        self._notice.cancel()
 
     async def _give_notice(self) -> None:
         """Serve on, unready, until load balancers have noticed."""
         notice = self._settings.drain_notice
         self._log.info("airyd closes its connections in {notice:g} s", notice=notice)
         self._status.drain(notice + self._settings.drain_seconds)
-        await deferLater(self._reactor, notice)
+        self._notice = deferLater(self._reactor, notice)
+        with suppress(CancelledError):
+            await self._notice
 
     async def _drain(self) -> None:
         channels = list(self._factory.channels)
