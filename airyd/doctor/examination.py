@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from twisted.internet.error import ConnectError
 
-from airyd.admin.access import read_admin_token
+from airyd.admin.login import NO_TOKENS, READ_ONLY_OPTION, read_admin_tokens
 from airyd.auth.spec import Words
 from airyd.config.configuration import Configuration
 from airyd.config.given import COMMAND_LINE
@@ -142,6 +142,8 @@ class Examination:
             yield NamedFile("--config", self._configuration.path, any(map(_has_password, settings.sources)))
         if settings.admin_token_file is not None:
             yield NamedFile("--admin-token-file", settings.admin_token_file, True)
+        if settings.admin_read_token_file is not None:
+            yield NamedFile(READ_ONLY_OPTION, settings.admin_read_token_file, True)
         if settings.destinations_file is not None:
             yield NamedFile("--destinations-file", settings.destinations_file.path, False)
         for url in settings.sources:
@@ -192,11 +194,11 @@ class Examination:
     async def _check_running(self) -> None:
         admin = next((text for option, text in self._endpoints() if option == "--admin"), None)
         try:
-            token = read_admin_token(self._settings.admin_token_file)
+            tokens = read_admin_tokens(self._settings.admin_token_file, self._settings.admin_read_token_file)
         except ConfigurationError:
-            token = None  # the checks of the files and of the options say so
+            tokens = NO_TOKENS  # the checks of the files and of the options say so
         if admin is not None:
-            await check_running(self._report, admin, token)
+            await check_running(self._report, admin, tokens.full or tokens.read)
 
     def _check_command_line(self) -> None:
         """Look for passwords on the command line of the daemon."""

@@ -389,7 +389,7 @@ class ReloadTests(ParentCase):
         self.assertEqual(reload.changes, ["admin token"])
         reload.apply()
         site = cast(Any, self.reactor.tcpServers[0][1])
-        self.assertEqual(site.routes.token, "the-second-admin-token")
+        self.assertEqual(site.services.login.tokens.full, "the-second-admin-token")
 
 
 class ReadinessTests(ParentCase):
