@@ -136,6 +136,9 @@ class IMeasuredSource(IEventSource):
     def lags() -> Mapping[str, Lag]:
         """Return how far each destination that is watched now is behind its feed, for those of which it is known."""
 
+    def reaches() -> Mapping[str, float]:
+        """Return how many seconds the history of each destination that is watched now reaches back, where known."""
+
 
 class IStatusSource(IEventSource):
     """The source of ``/airyd/status``: notices about the server itself (``airyd.notices``)."""
