@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from socket import AF_INET
 from typing import Any, cast
 
 from twisted.internet import main
@@ -35,7 +36,10 @@ class Socket:
     :ivar reset: whether the peer has reset the connection
     :ivar taken: the bytes that the kernel took
     :ivar shut: whether the writing side was shut down
+    :ivar info: the kernel's ``struct tcp_info``; too short: it has none
     """
+
+    family = AF_INET
 
     def __init__(self) -> None:
         self.room: int | None = None
@@ -44,6 +48,7 @@ class Socket:
         self.taken = b""
         self.shut = False
         self.closed = False
+        self.info = b""
 
     def send(self, data: Any) -> int:
         """Take as many bytes as there is room for, like a non-blocking ``socket.send``."""
@@ -78,6 +83,10 @@ class Socket:
 
     def setsockopt(self, *arguments: object) -> None:
         """Do nothing."""
+
+    def getsockopt(self, level: int, name: int, size: int) -> bytes:
+        """Return :attr:`info`."""
+        return self.info
 
     def getpeername(self) -> tuple[str, int]:
         """Return an address for documentation (RFC 5737)."""

@@ -70,7 +70,8 @@ class Listing:
         ranking = self._rankings.get(name)
         if ranking is None:
             ranking = yield from self._rank(query)
-            if query.sort is not SortKey.AGE and len(ranking.keys) > query.limit:
+            # Of a worker, rows may be left for the next page although all of them fit on this one.
+            if query.sort is not SortKey.AGE and (query.cursor is not None or len(ranking.keys) > query.limit):
                 self._rankings[name] = ranking
         ranks = yield from self._pick(ranking, cursor.after, query.limit + 1)
         rows, keys, last = [], [], None

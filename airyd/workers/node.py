@@ -111,4 +111,4 @@ class NodeManager:
                 result.raiseException()
             elif not result.check(WorkerEnded):
                 missing.append(process_name(number))
-        return merge_replies(query, replies, sorted(missing))
+        return merge_replies(query, replies, tuple(sorted(missing)))

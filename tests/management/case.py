@@ -1,49 +1,77 @@
-"""What the tests of the management room share: users, and connections of theirs."""
+"""Connections to a factory, and what a process says about them."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TypeVar
 
-from zope.interface import implementer
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
-from airyd.events import RowFilter
-from airyd.interfaces import IPrincipal
-from tests.doubles import Somebody, frame
+from airyd.management.connections import Connections
+from airyd.management.listing import Listing
+from airyd.management.queries import ConnectionRow, ConnectionsQuery, ConnectionsReply
+from tests.doubles import Somebody
 from tests.loop import Peer
-from tests.websocket.case import CONNECT, WebSocketTestCase, request, text
+from tests.websocket.case import WebSocketTestCase
+
+T = TypeVar("T")
 
 
-@implementer(IPrincipal)
-class User(Somebody):
-    """A principal with a name and perhaps a row filter."""
+class Turns(Clock):
+    """A reactor whose turns the test makes; what a call schedules runs in the next one.
 
-    def __init__(self, name: str, row_filter: RowFilter | None = None) -> None:
+    :param loop: has the time
+    """
+
+    def __init__(self, loop: Clock) -> None:
         super().__init__()
-        self.name = name
-        self._row_filter = row_filter
+        self._loop = loop
 
-    def row_filter(self, destination: str) -> RowFilter | None:
-        """See ``IPrincipal``."""
-        return self._row_filter
+    def seconds(self) -> float:
+        """See ``IReactorTime``."""
+        return self._loop.seconds()
+
+    def turn(self) -> None:
+        """Run the calls that are due."""
+        for call in [each for each in self.calls if each.getTime() <= self.seconds()]:
+            self.calls.remove(call)
+            call.called = 1
+            call.func(*call.args, **call.kw)
 
 
 class ManagementTestCase(WebSocketTestCase):
-    """Connections of users, with their ids."""
+    """One process; :meth:`page` lists its connections.
 
-    def logged_in(self, user: str | User = "alice") -> tuple[str, Peer]:
-        """Return the id of a new connection of a user, and the client's end; nothing was read from it after CONNECT."""
-        self.door.principal = User(user) if isinstance(user, str) else user
-        peer = self.reach()
-        peer.say(request())
-        peer.say(CONNECT)
-        peer.got()
-        return self.id_of(peer), peer
+    :ivar turns: the reactor of all that takes several turns
+    """
 
-    def id_of(self, peer: Peer) -> str:
-        """Return the id of a connection."""
-        protocol: Any = peer.transport.protocol
-        return str(protocol.client.id)
+    process = "airyd"
 
-    def subscribe(self, peer: Peer, destination: str, key: str = "0", **headers: str) -> None:
-        """Send a SUBSCRIBE."""
-        peer.say(text(frame("SUBSCRIBE", b"", id=key, destination=destination, **headers)))
+    def setUp(self) -> None:
+        super().setUp()
+        self.turns = Turns(self.loop)
+        self.connections = Connections(self.process, self.factory, self.turns, self.wall)
+        self.listing = Listing(self.connections, self.factory, self.turns)
+
+    def logged_in(self, name: str, *subscriptions: str, ack: str = "auto") -> Peer:
+        """Return the connection of somebody."""
+        self.door.principal = Somebody()
+        self.door.principal.name = name
+        return self.connected_peer(*subscriptions, ack=ack)
+
+    def finish(self, answer: Deferred[T]) -> T:
+        """Return what an answer of several turns fires with."""
+        for _ in range(1000):
+            if answer.called:
+                break
+            self.turns.turn()
+        return self.successResultOf(answer)
+
+    def page(self, query: ConnectionsQuery) -> ConnectionsReply:
+        """Return one page."""
+        return self.finish(self.listing.answer(query))
+
+    def rows(self) -> Sequence[ConnectionRow]:
+        """Return all connections, the oldest first."""
+        return self.page(ConnectionsQuery(limit=1000)).connections

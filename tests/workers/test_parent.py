@@ -31,6 +31,7 @@ from airyd.workers.messages import (
     ErrorReply,
     FinishReload,
     Leave,
+    ManagementRequest,
     MetricsReply,
     MetricsRequest,
     Order,
@@ -67,6 +68,7 @@ class Child:
 
     :ivar signals: those that it got
     :ivar answers: whether it answers questions
+    :ivar managed: queries of operators, which the test answers
     """
 
     pid = 4711
@@ -86,6 +88,7 @@ class Child:
         self.changes: list[str] = []
         self.revoked: list[tuple[Revocation, bool]] = []
         self.refusal: ErrorReply | None = None
+        self.managed: list[ManagementRequest] = []
         self.start: Start | None = None
         process.makeConnection(self)
 
@@ -101,6 +104,8 @@ class Child:
 
     def _run_transaction(self, order: Order) -> None:
         match order:
+            case ManagementRequest():
+                self.managed.append(order)
             case ReloadRequest(request_id, settings):
                 self.reloads.append(settings)
                 refusal = self.refusal
