@@ -59,6 +59,15 @@ class HistoryPage(NamedTuple):
     more: bool
 
 
+class InvalidEntry(NamedTuple):
+    """An entry of a feed that is not a valid event.
+
+    :ivar reason: why; of the body it holds only positions
+    """
+
+    reason: str
+
+
 class Row(Protocol):
     """One event, as row filters see it; all filters get the same object, so that its body is decoded once."""
 

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IReactorCore, IReactorFromThreads, IReac
 from zope.interface import Attribute, Interface
 
 from airyd.errors import Fault, PayloadRefused, StompError
-from airyd.events import Event, HistoryPage, RowFilter
+from airyd.events import Event, HistoryPage, InvalidEntry, RowFilter
 from airyd.limits import Limits
 from airyd.revocation import Revocation
 
@@ -138,6 +138,24 @@ class IMeasuredSource(IEventSource):
 
     def reaches() -> Mapping[str, float]:
         """Return how many seconds the history of each destination that is watched now reaches back, where known."""
+
+
+class IBrowsableSource(IEventSource):
+    """A source in whose history the admin page can look, whether or not a destination is watched."""
+
+    def newest(destination: str, limit: int) -> Deferred[Sequence[Event]]:
+        """Read the newest events of the history, at most ``limit``, oldest first; fewer if they are large.
+
+        Errors: ``SourceUnavailable``.
+        """
+
+    def find(destination: str, event_id: str) -> Deferred[Event | InvalidEntry | None]:
+        """Find an entry of the feed by the id that the feed gave it.
+
+        Fires with the event, with why the entry is not a valid event, or with None if there is no such entry.
+
+        Errors: ``SourceUnavailable``.
+        """
 
 
 class IStatusSource(IEventSource):

@@ -47,6 +47,7 @@ from airyd.management.draining import Drain
 from airyd.management.manager import Manager
 from airyd.management.processes import ProcessFigures
 from airyd.management.queries import ManagementQuery, ManagementReply
+from airyd.management.tracing import MOST_TRACES, Tracer
 from airyd.metrics import ORIGIN_ADMIN, Metrics, make_registry
 from airyd.runtime.log_levels import connections_level
 from airyd.runtime.reactor_lag import ReactorLag
@@ -88,6 +89,7 @@ class Airyd(Service):
     :ivar drain: drains the process
     :ivar registry: the registry of ``/metrics``
     :ivar revocations: the revoked tokens
+    :ivar tracer: begins traces
     """
 
     _log = Logger()
@@ -213,7 +215,8 @@ class Airyd(Service):
         self._figures = ProcessFigures(
             name, reactor, wall, self._metrics, lambda: [masked("source", each) for each in self._settings.sources]
         )
-        self._manager = Manager(self._figures, self._factory, self.drain, self.readiness, reactor)
+        self._manager = Manager(self._figures, self._factory, self.drain, self.readiness, self._source, reactor)
+        self.tracer = Tracer(self._factory, self._hub, reactor, wall, most=2 * MOST_TRACES if sockets else MOST_TRACES)
 
     def _set_gauges(self) -> None:
         """Give the metrics what is asked for at each scrape."""
@@ -425,6 +428,7 @@ class Airyd(Service):
 
     async def _stop(self) -> None:
         self._stopping = True
+        self.tracer.stop_all("airyd is stopping")
         if self._gives_notice:
             await self.drain.give_notice()
         await gatherResults([maybeDeferred(port.stopListening) for port in self._ports])

@@ -30,6 +30,7 @@ from airyd.stomp import requests
 from airyd.stomp.message import HEARTBEAT, Framing
 from airyd.stomp.session import Session
 from airyd.stomp.spec import Command, Header, Version
+from airyd.stomp.watched_session import FrameObserver, unwatched, watched
 
 
 class Client:
@@ -206,6 +207,16 @@ class Client:
         self._send_frame(self._session.error(error.fault, error.detail, error.receipt))
         self._context.metrics.errors[error.fault.kind] += self.channel.close(error.fault)
 
+    # What a trace calls (airyd.management.tracing).
+
+    def watch_frames(self, key: object, observer: FrameObserver) -> None:
+        """Report each frame that the client sends from now on, before it is carried out."""
+        self._session = watched(self._session, key, observer)
+
+    def unwatch_frames(self, key: object) -> None:
+        """End what :meth:`watch_frames` began with this key."""
+        self._session = unwatched(self._session, key)
+
     # What a subscription calls (airyd.hub.interfaces.Subscriber), besides fail().
 
     @property
@@ -268,6 +279,8 @@ class Client:
         context.metrics.sessions += 1
         if self._record is not None:
             context.connection_log.logged_in(self._record, self.channel.peer, principal)
+        for watcher in tuple(context.login_watchers):
+            watcher(self.number)
         self._send_frame(self._session.accept(self.id))
         self._timer.cancel()
         self._beat_every = context.wheel.beat_interval(self._session.heart_beat[0] / 1000, self.number)

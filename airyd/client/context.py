@@ -37,6 +37,8 @@ class ClientContext:
     :ivar wall: returns the wall-clock time in seconds since 1970
     :ivar ping_interval: seconds of silence after which a client without heart-beats is pinged; 0 for never
     :ivar connection_log: logs when clients connect and disconnect
+    :ivar login_watchers: called with the number of each connection whose client has logged in, before it is told so;
+        a reload keeps them
     """
 
     hub: Hub
@@ -49,6 +51,7 @@ class ClientContext:
     wall: Callable[[], float]
     ping_interval: float = PING_INTERVAL
     connection_log: ConnectionLog = NO_CONNECTION_LOG
+    login_watchers: list[Callable[[int], None]] = field(default_factory=list)
     _run: str = field(default_factory=lambda: secrets.token_hex(4))
     _numbers: count[int] = field(default_factory=lambda: count(1))
 

@@ -255,6 +255,11 @@ class Wildcard:
                 break
         return settled
 
+    @property
+    def destination(self) -> str:
+        """The pattern."""
+        return self._pattern.text
+
     # What the parts call (airyd.hub.interfaces.Subscriber).
 
     @property

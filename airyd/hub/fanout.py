@@ -52,6 +52,9 @@ class MemberGroup(Protocol):
     def counted(self) -> int:
         """How many events it has counted for all members, rather than by ``Member.count_events``."""
 
+    def holds(self, event_id: str) -> bool:
+        """Return whether an event waits to be sent to a member."""
+
     def flush(self, member: Any, more: Sequence[bytes] = ()) -> None:
         """Send a member all that it has not been sent yet, ahead of the others; then ``more``, for it alone."""
 
@@ -193,6 +196,10 @@ class Group(Generic[M]):
     def counted(self) -> int:
         """See :class:`MemberGroup`."""
         return self.audience.appended
+
+    def holds(self, event_id: str) -> bool:
+        """See :class:`MemberGroup`."""
+        return self.audience.holds(event_id)
 
     def flush(self, member: M, more: Sequence[bytes] = ()) -> None:
         """See :class:`MemberGroup`."""
@@ -413,6 +420,11 @@ class Audience(Generic[M]):
         self._newcomers[member] = group, len(self._pending)
         self._send_alone(member, batches)
         self._count()
+
+    def holds(self, event_id: str) -> bool:
+        """See :class:`MemberGroup`."""
+        start = b"%b\n" % event_id.encode()  # of the event's tail
+        return any(tail.startswith(start) for tail in (*self._tails, *self._pending))
 
     def append(self, tails: Sequence[bytes], now: float) -> bool:
         """Add events to the pending ones; return whether there were none before."""

@@ -62,6 +62,11 @@ class SoloAudience(Generic[M]):
         pending, self._pending = self._pending, None
         return pending or []
 
+    def holds(self, event_id: str) -> bool:
+        """See ``MemberGroup``."""
+        start = b"%b\n" % event_id.encode()  # of the event's tail
+        return any(tail.startswith(start) for tail in self._pending or ())
+
     def flush(self, member: M, more: Sequence[bytes] = ()) -> None:
         """See ``MemberGroup``."""
         self._send([*self.take_pending(), *more])

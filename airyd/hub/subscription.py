@@ -62,11 +62,12 @@ class Subscription:
     It is a member of a group (``airyd.hub.fanout.Member``) or has a :class:`Unicast`. When it has ended, it has
     neither. Nearly all subscriptions are in a group: that takes less memory.
 
+    :ivar began: the source's id after which it gets every event; None before its SUBSCRIBE is answered
     :ivar destination: the name that the client subscribed to: its destination's, or that of the user destination
     :ivar group: see ``Member``, also for ``recipients`` and ``index``
     """
 
-    __slots__ = ("_destination", "_subscriber", "_unicast", "destination", "group", "index", "recipients")
+    __slots__ = ("_destination", "_subscriber", "_unicast", "began", "destination", "group", "index", "recipients")
 
     def __init__(
         self, destination: Destination, subscriber: Subscriber, request: Subscribe, row_filter: RowFilter | None
@@ -74,6 +75,7 @@ class Subscription:
         self.group: MemberGroup | None = None
         self.recipients: Recipients[Any] | None = None
         self.index = 0
+        self.began: str | None = None
         self._destination = destination
         self._subscriber = subscriber
         self.destination = intern(request.destination)  # all subscriptions share the few names
@@ -117,9 +119,13 @@ class Subscription:
     @property
     def last(self) -> str | None:
         """The ``message-id`` of the last event that was handed to its client or passed over; None before the first."""
-        replay = self.replay
-        last = self._destination.position if replay is None else replay.last
+        last = self.last_event
         return None if last is None else message_id(self._destination.name, last)
+
+    @property
+    def last_event(self) -> str | None:
+        """The source's id in :attr:`last`."""
+        return self._destination.position if self.replay is None else self.replay.last
 
     @property
     def lag(self) -> float | None:
@@ -352,6 +358,7 @@ class Subscription:
         self._destination.turns.submit(call)
 
     def _answer(self, unicast: Unicast, position: str, recovered: bool | None) -> None:
+        self.began = position
         self._subscriber.answer_subscribe(unicast.request, message_id(self._destination.name, position), recovered)
         status = self._destination.status
         if status is not None and self._unicast is not None:

@@ -8,10 +8,12 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 
-from airyd.interfaces import Readiness
+from airyd.interfaces import IEventSource, Readiness
 from airyd.management.connections import Connections
 from airyd.management.destinations import DestinationFigures
 from airyd.management.draining import Drain
+from airyd.management.explain import Explainer
+from airyd.management.history import HistoryReader
 from airyd.management.listing import Listing
 from airyd.management.overview import overview
 from airyd.management.processes import ProcessFigures
@@ -21,6 +23,8 @@ from airyd.management.queries import (
     DestinationsQuery,
     DrainCommand,
     DrainReply,
+    EventsQuery,
+    ExplainQuery,
     KickCommand,
     ManagementQuery,
     ManagementReply,
@@ -40,6 +44,7 @@ class Manager:
 
     :param figures: those of the process
     :param readiness: returns whether the process is ready
+    :param source: the source of all destinations
     """
 
     def __init__(
@@ -48,6 +53,7 @@ class Manager:
         factory: StompWebSocketFactory,
         drain: Drain,
         readiness: Callable[[], Readiness],
+        source: IEventSource,
         clock: IReactorTime,
     ) -> None:
         context = factory.context
@@ -65,6 +71,8 @@ class Manager:
             KickCommand: self.connections.kick,
             DestinationsQuery: destinations.answer,
             ProcessesQuery: self._processes,
+            EventsQuery: HistoryReader(source, context.hub, context.wall).answer,
+            ExplainQuery: Explainer(source, context.hub, factory).answer,
             OverviewQuery: self._overview,
             DrainCommand: self._set_drain,
         }

@@ -38,6 +38,15 @@ class History:
             self._bytes_left += len(self._events.pop(self.first).body)
             self.first += 1
 
+    def newest(self, limit: int) -> list[Event]:
+        """Return the newest events, at most ``limit``, oldest first."""
+        first = max(self.first, self.last - limit + 1)
+        return [self._events[number] for number in range(first, self.last + 1)]
+
+    def find(self, number: int) -> Event | None:
+        """Return the event with a number; None if it is not kept."""
+        return self._events.get(number)
+
     def after(self, number: int, limit: int) -> HistoryPage:
         """Return a page of at most ``limit`` events after the one with this number."""
         if not self.first - 1 <= number <= self.last:

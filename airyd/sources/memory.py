@@ -10,15 +10,15 @@ from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
 from airyd.errors import SourceUnavailable
-from airyd.events import Event, HistoryPage
-from airyd.interfaces import IEventSink, IEventSource, SourceContext
+from airyd.events import Event, HistoryPage, InvalidEntry
+from airyd.interfaces import IBrowsableSource, IEventSink, SourceContext
 from airyd.sources.history import HISTORY, HISTORY_BYTES, UNKNOWN, History, read_bounds
 from airyd.sources.url_query import Query
 
 _ID: Final = re.compile(r"(0|[1-9][0-9]{0,19})-(0|[1-9][0-9]{0,19})\Z")
 
 
-@implementer(IEventSource)
+@implementer(IBrowsableSource)
 class MemorySource:
     """A feed that lives in this process alone and ends with it.
 
@@ -82,6 +82,20 @@ class MemorySource:
         if epoch != self._epoch:
             return succeed(UNKNOWN)
         return succeed(self._history(destination).after(number, limit))
+
+    def newest(self, destination: str, limit: int) -> Deferred[Sequence[Event]]:
+        """Read the newest events (``IBrowsableSource``)."""
+        return fail(_not_running()) if self._sink is None else succeed(self._history(destination).newest(limit))
+
+    def find(self, destination: str, event_id: str) -> Deferred[Event | InvalidEntry | None]:
+        """Find an event (``IBrowsableSource``); the feed refuses invalid ones, so there are none."""
+        if self._sink is None:
+            return fail(_not_running())
+        try:
+            epoch, number = self.order(destination, event_id)
+        except ValueError:
+            return succeed(None)
+        return succeed(self._history(destination).find(number) if epoch == self._epoch else None)
 
     def order(self, destination: str, event_id: str) -> tuple[int, int]:
         """Return the epoch and the number of an id (``IEventSource``)."""

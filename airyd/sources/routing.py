@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
-from twisted.internet.defer import Deferred, DeferredList, FirstError, gatherResults, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, FirstError, gatherResults, maybeDeferred, succeed
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from airyd.errors import ConfigurationError
-from airyd.events import HistoryPage
-from airyd.interfaces import IEventSink, IEventSource, IMeasuredSource, Lag, SourceContext
+from airyd.events import Event, HistoryPage, InvalidEntry
+from airyd.interfaces import IBrowsableSource, IEventSink, IEventSource, IMeasuredSource, Lag, SourceContext
 from airyd.patterns import Pattern
 from airyd.sources import make_source
 
@@ -109,7 +109,7 @@ class Route(NamedTuple):
     source: IEventSource
 
 
-@implementer(IMeasuredSource)
+@implementer(IMeasuredSource, IBrowsableSource)
 class RoutingSource:
     """Forwards each call to the source of the destination; all sources deliver to one sink.
 
@@ -161,6 +161,22 @@ class RoutingSource:
         """Read a page of history (``IEventSource``)."""
         page: Deferred[HistoryPage] = self._sources[destination].replay(destination, after, limit)
         return page
+
+    def newest(self, destination: str, limit: int) -> Deferred[Sequence[Event]]:
+        """Read the newest events; none from a source that cannot be browsed (``IBrowsableSource``)."""
+        source = self._sources[destination]
+        newest: Deferred[Sequence[Event]] = (
+            source.newest(destination, limit) if IBrowsableSource.providedBy(source) else succeed(())
+        )
+        return newest
+
+    def find(self, destination: str, event_id: str) -> Deferred[Event | InvalidEntry | None]:
+        """Find an entry; none of a source that cannot be browsed (``IBrowsableSource``)."""
+        source = self._sources[destination]
+        found: Deferred[Event | InvalidEntry | None] = (
+            source.find(destination, event_id) if IBrowsableSource.providedBy(source) else succeed(None)
+        )
+        return found
 
     def order(self, destination: str, event_id: str) -> tuple[int, ...]:
         """Return the key that orders a destination's ids (``IEventSource``)."""

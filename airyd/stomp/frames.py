@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from airyd.stomp.spec import UNESCAPED, WITH_BODY, Header, Version, escape
+from airyd.stomp.spec import UNESCAPED, WITH_BODY, Header, Version, escape, unescape
 
 # Besides these, only colons and line ends inside a header need an escape.
 _SPECIAL: Final = re.compile(r"[\\\r\0]")
@@ -30,6 +30,19 @@ class Frame:
     def receipt(self) -> str | None:
         """The ``receipt`` header, or None."""
         return self.headers.get(Header.RECEIPT)
+
+    @classmethod
+    def decode(cls, encoded: bytes, version: Version) -> Frame:
+        """Return a frame that :meth:`encode` or ``airyd.stomp.message`` has encoded for a peer of this version."""
+        head, _, body = encoded.partition(b"\n\n")
+        command, *lines = head.decode().split("\n")
+        frame = cls(command, body=body[:-1])
+        for line in lines:
+            name, _, value = line.partition(":")
+            if "\\" in line and command not in UNESCAPED:
+                name, value = unescape(name, version), unescape(value, version)
+            frame.headers.setdefault(name, value)
+        return frame
 
     def encode(self, version: Version) -> bytes:
         """Return the frame's bytes for a peer that speaks this version.

@@ -103,6 +103,11 @@ class Parser:
         """The number of unparsed bytes."""
         return len(self._data) - self._pos
 
+    @property
+    def is_between_frames(self) -> bool:
+        """Whether no frame has begun."""
+        return self._frame is None and self._pos == len(self._data)
+
     def reduce_token_room(self, size: int) -> None:
         """Exempt ``size`` bytes less of a token in the first frame from the limits; called before the first byte."""
         self._token_room = max(self._token_room - size, 0)

@@ -23,7 +23,7 @@ from typing import Final, Literal, NamedTuple
 
 from airyd.request_head import elements
 from airyd.stomp.message import Framing
-from airyd.websocket.frames import text_header, websocket_framing
+from airyd.websocket.frames import FLUSH_END, text_header, websocket_framing
 
 #: The extension's name.
 EXTENSION: Final = "permessage-deflate"
@@ -35,8 +35,6 @@ LEVEL: Final = 1
 #: less than a tenth. A replay goes to one client, and would cost twice as much just when all clients reconnect.
 FEWEST_RECEIVERS: Final = 32
 
-#: The end of a sync flush's output, which is left out on the wire (RFC 7692, section 7.2.1).
-_FLUSH_END: Final = b"\x00\x00\xff\xff"
 #: Bytes of the budget that a final block uses besides its output, so that a turn has at most 128 of them. Each takes
 #: 2 µs, because zlib starts anew after it, and may have only two bytes.
 _FINAL_BLOCK: Final = 64
@@ -121,7 +119,7 @@ def deflate_framing(window_bits: int = zlib.MAX_WBITS, takeover: bool = True) ->
             if deflater is None or not takeover:
                 deflater = zlib.compressobj(LEVEL, zlib.DEFLATED, -window_bits)
             payload = deflater.compress(frame) + deflater.flush(zlib.Z_SYNC_FLUSH)
-            payload = payload.removesuffix(_FLUSH_END)
+            payload = payload.removesuffix(FLUSH_END)
             wire += (text_header(len(payload), compressed=True), payload)
         return b"".join(wire)
 
@@ -176,5 +174,5 @@ class Inflater:
 
         :raises zlib.error: the message was cut off
         """
-        if self._window.decompress(_FLUSH_END, 1):
+        if self._window.decompress(FLUSH_END, 1):
             raise zlib.error("the message was cut off")

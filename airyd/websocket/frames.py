@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 _TEXT: Final = 0x81  # with FIN, as all frames that airyd sends
@@ -13,6 +14,8 @@ _MASKED: Final = 0x80
 _SHORT: Final = 126
 _LONG: Final = 1 << 16
 _MASK_BYTES: Final = 4
+#: The end of a sync flush's output, which is left out on the wire (RFC 7692, section 7.2.1).
+FLUSH_END: Final = b"\x00\x00\xff\xff"
 #: A ping without a payload, as the server sends it (section 5.5.2).
 PING: Final = b"\x89\x00"
 #: The size of a client's shortest frame, in bytes.
@@ -40,6 +43,27 @@ def websocket_framing(frames: Sequence[bytes], receivers: int) -> bytes:
     if len(frames) == 1:  # a join would add half the cost, for each client that shares its bytes with no other
         return text_header(len(frames[0])) + frames[0]
     return b"".join([text_header(len(frame)) + frame for frame in frames])
+
+
+def texts_of(wire: bytes) -> Iterator[bytes]:
+    """Yield the text messages in bytes of whole frames that the server sends, inflated if they are compressed.
+
+    Compressed messages refer only to earlier ones in these bytes (``airyd.websocket.deflate``).
+    """
+    inflater = None
+    at = 0
+    while at < len(wire):
+        first, length, start = wire[at], wire[at + 1], at + 2
+        if length >= _SHORT:
+            size = 2 if length == _SHORT else 8
+            length, start = int.from_bytes(wire[start : start + size]), start + size
+        at = start + length
+        payload = wire[start:at]
+        if first & _COMPRESSED:
+            inflater = inflater or zlib.decompressobj(-zlib.MAX_WBITS)
+            payload = inflater.decompress(payload + FLUSH_END)
+        if first & ~_COMPRESSED == _TEXT:
+            yield payload
 
 
 def unmask(payload: bytes, mask: bytes, offset: int = 0) -> bytes:

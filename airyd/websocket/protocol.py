@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
+from typing import Protocol as TypingProtocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
@@ -130,6 +131,12 @@ class StompWebSocket(WebSocketConnection):
         transport = self.transport
         if direct_of(transport) is transport and not getattr(transport, "TLS", False):
             self.direct = transport.socket.send
+
+    def direct_replaced(self) -> None:
+        """Use another ``direct`` from now on, because the class of this connection has changed."""
+        if self.direct is not None:
+            self._open_direct()
+            self._client.direct_changed()
 
     def emptied(self) -> None:
         """See ``BufferObserver``."""
@@ -265,11 +272,22 @@ class _ConnectionOverLimit(Protocol):
         self.transport.abortConnection()
 
 
+class WireObserver(TypingProtocol):
+    """Is called with what one connection sends, while it is traced; it must not raise, nor call any of airyd."""
+
+    def sent(self, wire: bytes) -> None:
+        """Take note of bytes that were handed to the socket or queued: whole WebSocket frames."""
+
+    def closed(self, kind: str) -> None:
+        """Take note that the connection is lost; ``kind`` is one of ``Metrics.connections_closed``."""
+
+
 class StompWebSocketFactory(WebSocketConnectionFactory):
     """Creates a ``StompWebSocket`` for each connection.
 
     :ivar context: what all new clients share; a reload replaces it
     :ivar channels: the open connections by their numbers, in this order
+    :ivar observers: those of each connection that is traced (``airyd.websocket.tracing``)
     :ivar output_buffers: those that exist: bytes wait in them, or did so recently
     :ivar max_connections: the most connections that may be open; further ones are dropped
     """
@@ -282,6 +300,7 @@ class StompWebSocketFactory(WebSocketConnectionFactory):
         super().__init__(policy, reactor)
         self.context = context
         self.channels: dict[int, StompWebSocket] = {}
+        self.observers: dict[StompWebSocket, list[WireObserver]] = {}
         self.output_buffers: set[OutputBuffer] = set()
         self._emptied: Deferred[None] | None = None
         self._is_full = False

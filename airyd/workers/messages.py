@@ -12,7 +12,7 @@ from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
 
 from airyd.config.settings import Settings
-from airyd.management.queries import ManagementQuery, ManagementReply
+from airyd.management.queries import ManagementQuery, ManagementReply, TraceLine, TraceQuery
 from airyd.revocation import Revocation
 
 #: A worker's descriptors: it reads orders from standard input and writes reports to ``REPORTS``; its parent's listening
@@ -107,6 +107,25 @@ class ManagementRequest(msgspec.Struct, tag=True, frozen=True):
     query: ManagementQuery
 
 
+class StartTrace(msgspec.Struct, tag=True, frozen=True):
+    """Order: begin a trace, and report :class:`TraceLines`, then :class:`TraceEnded`.
+
+    :ivar trace_id: names it in later messages
+    :ivar has_frames: see ``Tracer.start``, also for ``has_events``
+    """
+
+    trace_id: int
+    query: TraceQuery
+    has_frames: bool
+    has_events: bool
+
+
+class StopTrace(msgspec.Struct, tag=True, frozen=True):
+    """Order: end a trace, unless it has ended."""
+
+    trace_id: int
+
+
 class Serving(msgspec.Struct, tag=True, frozen=True):
     """Report: the worker accepts clients now."""
 
@@ -199,6 +218,20 @@ class ManagementReport(msgspec.Struct, tag=True, frozen=True):
     reply: ManagementReply
 
 
+class TraceLines(msgspec.Struct, tag=True, frozen=True):
+    """Report: lines of a trace."""
+
+    trace_id: int
+    lines: Sequence[TraceLine]
+
+
+class TraceEnded(msgspec.Struct, tag=True, frozen=True):
+    """Report: a trace has ended, or could not begin."""
+
+    trace_id: int
+    reason: str
+
+
 class ErrorReply(msgspec.Struct, tag=True, frozen=True):
     """Report: the event was not published, the revocation not stored, the query not answered, or the reload refused.
 
@@ -223,6 +256,8 @@ Order = (
     | ReloadRequest
     | FinishReload
     | ManagementRequest
+    | StartTrace
+    | StopTrace
 )
 WorkerReply = ReadinessReply | MetricsReply | PublishReply | RevokeReply | ReloadReply | ManagementReport | ErrorReply
 Report = (
@@ -237,6 +272,8 @@ Report = (
     | ReloadReply
     | ManagementReport
     | ErrorReply
+    | TraceLines
+    | TraceEnded
 )
 
 read_order: Final = msgspec.msgpack.Decoder(Order).decode

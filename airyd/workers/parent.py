@@ -34,6 +34,7 @@ from airyd.workers.node import PARENT, NodeManager, process_name
 from airyd.workers.process import NoAnswer, Spawner, WorkerEnded, WorkerProcess
 from airyd.workers.sockets import ListeningSockets
 from airyd.workers.supervisor import Supervisor
+from airyd.workers.traces import NodeTracer
 
 #: The kinds of endpoints whose sockets workers can inherit.
 _KINDS: Final = ("tcp", "tcp6", "ssl")
@@ -51,6 +52,7 @@ class Parent(Service):
     Raises ``ConfigurationError`` for settings that can't be served, or not by several processes.
 
     :ivar registry: the parent's own metrics
+    :ivar tracer: begins traces
     """
 
     _log = Logger()
@@ -87,8 +89,9 @@ class Parent(Service):
             reactor,
             self._workers_metrics,
             give_up,
-            lambda number: self._aggregator.process_ended(process_name(number)),
+            self._worker_ended,
         )
+        self.tracer = NodeTracer(self._supervisor, self._spawner, lambda: self._settings.destinations, reactor, wall)
         self._supervisor.drain = settings.drain_notice + settings.drain_seconds
         self._figures = ProcessFigures(
             PARENT, reactor, wall, self._metrics, lambda: [masked("source", each) for each in self._settings.sources]
@@ -137,6 +140,10 @@ class Parent(Service):
             end_program(str(error))
         self._figures.rates.start()
         self._reactor.callWhenRunning(self._supervisor.start)
+
+    def _worker_ended(self, number: int) -> None:
+        self._aggregator.process_ended(process_name(number))
+        self.tracer.worker_ended(number)
 
     def ask(self, query: ManagementQuery) -> Deferred[ManagementReply]:
         """Answer a query of the admin API; see ``NodeManager.answer``."""
@@ -211,6 +218,7 @@ class Parent(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        self.tracer.stop_all("airyd is stopping")
         stopping = self._supervisor.stop()
         await gatherResults([maybeDeferred(port.stopListening) for port in self._ports])
         await stopping

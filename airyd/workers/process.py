@@ -62,6 +62,10 @@ from airyd.workers.messages import (
     RevokeRequest,
     Serving,
     Start,
+    StartTrace,
+    StopTrace,
+    TraceEnded,
+    TraceLines,
     WorkerReply,
     read_report,
 )
@@ -108,12 +112,23 @@ class WorkerObserver(Protocol):
         """
 
 
+#: Is called with the number of a worker, and what it reports about a trace.
+OnTraceReport = Callable[[int, TraceLines | TraceEnded], None]
+
+
 class WorkerProcess(ProcessProtocol):
     """One worker process."""
 
     _log = Logger()
 
-    def __init__(self, start: Start, observer: WorkerObserver, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        start: Start,
+        observer: WorkerObserver,
+        clock: IReactorTime,
+        on_trace_report: OnTraceReport = lambda number, report: None,
+    ) -> None:
+        self._on_trace_report = on_trace_report
         self._start = start
         self._observer = observer
         self._clock = clock
@@ -144,6 +159,10 @@ class WorkerProcess(ProcessProtocol):
         """Make it apply the last reload that it prepared, or give it up; fires when that is done, or takes long."""
         asked = self._ask(lambda request_id: FinishReload(request_id, is_applied), ASK_PATIENCE)
         return asked.addCallbacks(lambda _: None, lambda failure: failure.trap(NoAnswer) and None)
+
+    def order(self, order: StartTrace | StopTrace) -> None:
+        """Make it begin or end a trace; it reports the lines, and the end."""
+        self._messages.send(order)
 
     def leave(self) -> None:
         """Make it end like :meth:`terminate`, but without ``--drain-notice``, because others take its place."""
@@ -266,6 +285,8 @@ class WorkerProcess(ProcessProtocol):
                 pass  # childDataReceived() has noted it
             case LogLine():
                 globalLogPublisher(_log_event(number + 1, report))
+            case TraceLines() | TraceEnded():
+                self._on_trace_report(number, report)
             case answer:
                 asked = self._asked.pop(answer.request_id, None)
                 if asked is not None:
@@ -352,6 +373,8 @@ class Spawner:
 
     :ivar settings: the settings for the next worker
     :ivar is_draining: whether the next worker must refuse all clients
+    :ivar on_spawn: called with the number and the process of each worker that was started
+    :ivar on_trace_report: see :data:`OnTraceReport`
     :param sockets: returns the descriptors of the listening sockets: for each endpoint, one for each worker
     :param revocations: the revocations that the parent knows
     """
@@ -367,6 +390,8 @@ class Spawner:
         self._reactor = reactor
         self.settings = settings
         self.is_draining = False
+        self.on_spawn: Callable[[int, WorkerProcess], None] = lambda number, process: None
+        self.on_trace_report: OnTraceReport = lambda number, report: None
         # A worker imports modules from where its parent does, but not from the working directory: others may write it.
         path = os.pathsep.join(each for each in sys.path if each)
         self._environ = {**environ, "PYTHONPATH": path}
@@ -377,7 +402,7 @@ class Spawner:
         """Start a worker; raises ``OSError`` if that fails."""
         module, revoked = type(self._reactor).__module__, tuple(self._revocations)
         start = Start(number, self.settings.workers, module, self.settings, revoked, self.is_draining)
-        process = WorkerProcess(start, observer, self._reactor)
+        process = WorkerProcess(start, observer, self._reactor, self.on_trace_report)
         pipes: dict[int, int | str] = {ORDERS: "w", REPORTS: "r", **dict.fromkeys(TEXT, "r")}
         sockets = dict(enumerate((each for of_place in self._sockets() for each in of_place), FIRST_SOCKET))
         self._reactor.spawnProcess(
@@ -387,4 +412,5 @@ class Spawner:
             env=self._environ,
             childFDs={**pipes, **sockets},
         )
+        self.on_spawn(number, process)
         return process

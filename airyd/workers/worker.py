@@ -47,10 +47,13 @@ from airyd.workers.messages import (
     RevokeRequest,
     Serving,
     Start,
+    StartTrace,
+    StopTrace,
     read_order,
 )
 from airyd.workers.metrics import families_of
 from airyd.workers.sockets import InheritedSockets
+from airyd.workers.worker_traces import WorkerTraces
 
 #: Seconds that a worker waits at its end for its last log lines to reach the parent.
 _LAST_WORDS: Final = 1.0
@@ -86,6 +89,11 @@ class LogSender:
         else:
             text, fields = eventAsText(event, includeTimestamp=False, includeSystem=False), None
         self._report(LogLine(cast(Any, level).name, namespace, text, event.get("log_time", 0.0), fields))
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the pipe is full."""
+        return self._is_paused
 
     def pauseProducing(self) -> None:
         """Stop sending while the pipe is full (``IPushProducer``)."""
@@ -133,6 +141,7 @@ class Worker:
         self.log = LogSender(self._report, metrics, start.settings.log_format == JSON)
         #: Changes the levels of the log; the program replaces it.
         self.change_levels: Callable[[str], None] = lambda levels: None
+        self._traces = WorkerTraces(self._airyd.tracer, self._report, lambda: self.log.is_paused)
         self._reload: Deferred[Reload | None] = succeed(None)
         self._flushed: Deferred[None] = Deferred()
         # mypy takes it for the Windows version.
@@ -176,7 +185,8 @@ class Worker:
             await self._flushed.addTimeout(_LAST_WORDS, self._reactor, lambda _, __: None)
 
     def _run_transaction(self, data: bytes) -> None:
-        match read_order(data):
+        order = read_order(data)
+        match order:
             case Cover(numbers):
                 self._sockets.cover(numbers)
             case ReloadRequest(request_id, settings):
@@ -208,6 +218,10 @@ class Worker:
                     lambda failure: self._report(self._refusal(request_id, failure)),
                 )
 
+            case StartTrace():
+                self._traces.start(order)
+            case StopTrace(trace_id):
+                self._traces.stop(trace_id)
             case ManagementRequest(request_id, query):
                 self._airyd.ask(query).addCallbacks(
                     lambda reply: self._report(ManagementReport(request_id, reply)),

@@ -16,7 +16,7 @@ from zope.interface.verify import verifyObject
 
 from airyd.errors import SourceUnavailable
 from airyd.events import EVENT_ID, Event, HistoryPage
-from airyd.interfaces import IEventSource
+from airyd.interfaces import IBrowsableSource, IEventSource
 from tests.sources.support import RecordingSink, body
 
 if TYPE_CHECKING:
@@ -421,3 +421,46 @@ class EventSourceContract(_TestCase):
         await self.assertFailure(source.replay(NEWS, event_id, 10), SourceUnavailable)
         await self.assertFailure(source.publish(NEWS, body(2)), SourceUnavailable)
         await source.stop()
+
+
+class BrowsableSourceContract(EventSourceContract):
+    """The suite for a source that is browsable, too (``IBrowsableSource``)."""
+
+    async def browsable(self) -> IBrowsableSource:
+        """Return a running source."""
+        source, _ = await self.started()
+        verifyObject(IBrowsableSource, source)
+        return IBrowsableSource(source)
+
+    async def test_newest(self) -> None:
+        source = await self.browsable()
+        self.assertEqual(list(await source.newest(NEWS, 10)), [])
+        events = await self.published(source, NEWS, 8)
+        for limit in (1, 3, 8, 10):
+            self.assertEqual(list(await source.newest(NEWS, limit)), events[-limit:])
+        self.assertEqual(list(await source.newest(COUNTS, 10)), [])
+
+    async def test_newest_of_what_is_kept(self) -> None:
+        source = await self.browsable()
+        await self.published(source, NEWS, 3)
+        await self.evict(source, NEWS)
+        (event,) = await self.published(source, NEWS, 1)
+        self.assertEqual((await source.newest(NEWS, 1))[-1], event)
+
+    async def test_find(self) -> None:
+        """An event is found by its id, in its own destination only, as long as the history has it."""
+        source = await self.browsable()
+        events = await self.published(source, NEWS, 3)
+        for event in events:
+            self.assertEqual(await source.find(NEWS, event.id), event)
+        for event_id in (*self.unknown_ids(source, events[-1].id), *NO_IDS):
+            self.assertIsNone(await source.find(NEWS, event_id), event_id)
+        await self.evict(source, NEWS)
+        self.assertIsNone(await source.find(NEWS, events[0].id))
+
+    async def test_browsing_after_stop(self) -> None:
+        source = await self.browsable()
+        event_id = await source.publish(NEWS, body(1))
+        await source.stop()
+        await self.assertFailure(source.newest(NEWS, 10), SourceUnavailable)
+        await self.assertFailure(source.find(NEWS, event_id), SourceUnavailable)

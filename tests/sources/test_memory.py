@@ -14,11 +14,11 @@ from airyd.events import MESSAGE, UNREAD_COUNT, Event, HistoryPage
 from airyd.interfaces import IEventSink, IEventSource
 from airyd.sources import make_source
 from airyd.sources.memory import MemorySource
-from tests.sources.contract import NEWS, EventSourceContract
+from tests.sources.contract import NEWS, BrowsableSourceContract
 from tests.sources.support import EPOCH, START, RecordingSink, body, make_context
 
 
-class MemoryContractTests(EventSourceContract, TestCase):
+class MemoryContractTests(BrowsableSourceContract, TestCase):
     """The memory feed keeps the contract."""
 
     def make_source(self) -> IEventSource:

@@ -64,6 +64,17 @@ class ClaimRowFilter:
             return False
         return True
 
+    def hiding_field(self, row: Row) -> str | None:
+        """Return the first field because of which an event does not pass; None if it passes."""
+        for name, values in self._required:
+            if row.text(name) not in values:
+                return name
+        for name, values in self._optional:
+            found = row.text(name)
+            if found is not None and found not in values:
+                return name
+        return None
+
 
 def _compact(fields: Mapping[str, Set[str]]) -> _Fields:
     return tuple(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, cast
 from zlib import crc32
 
 from twisted.internet.defer import Deferred
@@ -11,15 +11,19 @@ from twisted.logger import Logger
 from txredisapi import ResponseError
 
 from airyd.errors import SourceUnavailable
+from airyd.events import InvalidEntry
 from airyd.limits import KIB
 from airyd.sources.redis.connection import RedisConnection
 from airyd.sources.redis.entries import RefusedEntry
+from airyd.sources.redis.protocol import RawEntry
 
 #: Dead letters kept, and the most bytes of a body.
 DEAD_LETTERS: Final = 1000
 BODY_BYTES: Final = 64 * KIB
 #: Copies per second of a node after a burst of ``DEAD_LETTERS``; more would push out older ones at once.
 COPIES_PER_SECOND: Final = 100
+#: Dead letters that are read at once to find one of them, with at most ``BODY_BYTES`` each.
+LOOKED_THROUGH: Final = 16
 #: Pub/Sub messages have no ids: seconds for which a key marks one as copied, and the number of such keys.
 REMEMBERED: Final = 60
 MARKS: Final = 4096
@@ -45,7 +49,7 @@ class DeadLetters:
         self._kind = kind
         self._clock = clock
         self._key = f"{prefix}dead-letter"
-        self._is_allowed = True
+        self._is_allowed = self._may_be_read = True
         self._left = float(DEAD_LETTERS)
         self._counted_at = clock.seconds()
 
@@ -65,6 +69,27 @@ class DeadLetters:
                 rate=COPIES_PER_SECOND,
                 once_a_minute=f"too many to copy {key.decode()}",
             )
+
+    async def find(self, key: bytes, event_id: str) -> InvalidEntry | None:
+        """Find the copy of an entry or message that was refused; None if there is none, or airyd may not read it.
+
+        Errors: ``SourceUnavailable``.
+        """
+        wanted = [self._kind.encode(), key, b"id", event_id.encode()]
+        after, is_more = "-", self._may_be_read
+        while is_more:
+            try:
+                reply = await self._connection.command("XRANGE", self._key, after, "+", "COUNT", LOOKED_THROUGH)
+            except ResponseError as error:
+                self._may_be_read = not str(error).startswith("NOPERM")  # each try would fill Redis' ACL LOG
+                return None
+            letters = cast("list[RawEntry]", reply)
+            for _, fields in letters:
+                if fields is not None and fields[:4] == wanted and fields[4] == b"reason":
+                    return InvalidEntry(fields[5].decode(errors="replace"))
+            is_more = len(letters) == LOOKED_THROUGH
+            after = f"({letters[-1][0].decode()}" if letters else after
+        return None
 
     def _may_copy(self) -> bool:
         now = self._clock.seconds()

@@ -20,8 +20,8 @@ from zope.interface import implementer
 from airyd import payloads
 from airyd.deferreds import all_of
 from airyd.errors import PayloadRefused, SourceUnavailable
-from airyd.events import Event, HistoryPage
-from airyd.interfaces import IEventSink, IEventSource, IReloadable, IRevocationKeeper, Reload, SourceContext
+from airyd.events import Event, HistoryPage, InvalidEntry
+from airyd.interfaces import IBrowsableSource, IEventSink, IReloadable, IRevocationKeeper, Reload, SourceContext
 from airyd.sources.history import HISTORY, HISTORY_BYTES, UNKNOWN, History
 from airyd.sources.redis.client import RedisClient
 from airyd.sources.redis.connection import REPLY_PATIENCE, NotConnected
@@ -65,7 +65,7 @@ class _PubSubChannel:
         return None
 
 
-@implementer(IEventSource, IRevocationKeeper, IReloadable)
+@implementer(IBrowsableSource, IRevocationKeeper, IReloadable)
 class RedisPubSub:
     """Subscribes to the channel ``<prefix><destination>`` of each destination; a message is the body of an event.
 
@@ -184,6 +184,14 @@ class RedisPubSub:
         """Read a page of history (``IEventSource``); waits for a connection, because a lost one ends the history."""
         return Deferred.fromCoroutine(self._page(self._channels[self._key(destination)], after, limit))
 
+    def newest(self, destination: str, limit: int) -> Deferred[Sequence[Event]]:
+        """Read the newest events of this connection (``IBrowsableSource``)."""
+        return Deferred.fromCoroutine(self._newest(self._channels[self._key(destination)], limit))
+
+    def find(self, destination: str, event_id: str) -> Deferred[Event | InvalidEntry | None]:
+        """Find an event of this connection, or a dead letter by its hash (``IBrowsableSource``)."""
+        return Deferred.fromCoroutine(self._find(self._channels[self._key(destination)], event_id))
+
     def order(self, destination: str, event_id: str) -> tuple[int, int]:
         """Return the time of an id's epoch, and its number (``IEventSource``)."""
         match = _ID.match(event_id)
@@ -274,6 +282,17 @@ class RedisPubSub:
         if match is None or match[1] != self._epoch:
             return UNKNOWN
         return channel.history.after(int(match[3]), limit)
+
+    async def _newest(self, channel: _PubSubChannel, limit: int) -> Sequence[Event]:
+        await self._ensure_subscribed(channel)
+        return channel.history.newest(limit)
+
+    async def _find(self, channel: _PubSubChannel, event_id: str) -> Event | InvalidEntry | None:
+        await self._ensure_subscribed(channel)
+        match = _ID.match(event_id)
+        if match is None:
+            return await self._dead_letters.find(channel.key, event_id)
+        return channel.history.find(int(match[3])) if match[1] == self._epoch else None
 
     async def _publish(self, key: bytes, body: bytes) -> str:
         channel = self._channels[key]

@@ -15,8 +15,17 @@ from zope.interface import implementer
 
 from airyd.deferreds import all_of
 from airyd.errors import SourceUnavailable
-from airyd.events import Event, HistoryPage
-from airyd.interfaces import IEventSink, IMeasuredSource, IReloadable, IRevocationKeeper, Lag, Reload, SourceContext
+from airyd.events import Event, HistoryPage, InvalidEntry
+from airyd.interfaces import (
+    IBrowsableSource,
+    IEventSink,
+    IMeasuredSource,
+    IReloadable,
+    IRevocationKeeper,
+    Lag,
+    Reload,
+    SourceContext,
+)
 from airyd.sources.history import UNKNOWN
 from airyd.sources.redis.batch_size import REPLY_BYTES, BatchSize
 from airyd.sources.redis.client import RedisClient
@@ -42,7 +51,7 @@ class _PageRequest(NamedTuple):
     position: str | None
 
 
-@implementer(IMeasuredSource, IRevocationKeeper, IReloadable)
+@implementer(IMeasuredSource, IBrowsableSource, IRevocationKeeper, IReloadable)
 class RedisStreams:
     """Reads one stream per destination, ``<prefix><destination>``, whose entries have a field ``payload``.
 
@@ -135,6 +144,14 @@ class RedisStreams:
     def _answer_page(self, result: HistoryPage | Failure, request: _PageRequest) -> None:
         for page in self._pages.pop(request):
             page.callback(result)  # a Failure makes it an errback
+
+    def newest(self, destination: str, limit: int) -> Deferred[Sequence[Event]]:
+        """Read the newest events (``IBrowsableSource``), about a megabyte at most."""
+        return Deferred.fromCoroutine(self._newest(destination, limit))
+
+    def find(self, destination: str, event_id: str) -> Deferred[Event | InvalidEntry | None]:
+        """Find an entry, or its dead letter (``IBrowsableSource``)."""
+        return Deferred.fromCoroutine(self._find(destination, event_id))
 
     def order(self, destination: str, event_id: str) -> tuple[int, int]:
         """Return the two numbers of an id (``IEventSource``)."""
@@ -239,6 +256,42 @@ class RedisStreams:
                 after = entries.last
             if not more or len(events) == limit or (events and size >= REPLY_BYTES):
                 return HistoryPage(tuple(events), complete=True, more=more)
+
+    async def _newest(self, destination: str, limit: int) -> Sequence[Event]:
+        events: list[Event] = []
+        size = 0
+        end = "+"
+        while len(events) < limit and size < REPLY_BYTES:
+            wanted = min(limit - len(events), self._page_size.count)
+            raw = await self._read_entries("XREVRANGE", self._key(destination), end, "-", "COUNT", wanted)
+            if not raw:
+                break
+            entries = read_entries(destination, raw[::-1], self._body_limit)
+            self._page_size.reply_received(most=len(raw), entries=len(raw), size=entries.size, streams=1)
+            events[:0] = entries.events
+            size += entries.size
+            end = f"({raw[-1][0].decode()}"
+        return events
+
+    async def _find(self, destination: str, event_id: str) -> Event | InvalidEntry | None:
+        key = self._key(destination)
+        try:
+            order(event_id)
+        except ValueError:
+            return None
+        raw = await self._read_entries("XRANGE", key, event_id, event_id)
+        if not raw:
+            return await self._dead_letters.find(key, event_id)
+        entries = read_entries(destination, raw, self._body_limit)
+        if entries.refused:
+            return InvalidEntry(str(entries.refused[0].refusal))
+        return entries.events[0] if entries.events else None
+
+    async def _read_entries(self, *words: str | bytes | int) -> list[RawEntry]:
+        reply = await self._ask_until_answered(*words)
+        if isinstance(reply, ResponseError):
+            raise SourceUnavailable(f"{self._redis.name}: {reply}")
+        return cast("list[RawEntry]", reply)
 
     async def _entries_after(self, destination: str, after: str, count: int) -> list[RawEntry] | None:
         """Return the entries after an id; None if they may be incomplete.

@@ -9,8 +9,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from airyd.events import EVENTS, HistoryPage
-from airyd.interfaces import IEventSink, IEventSource, SourceContext
+from airyd.events import EVENTS, Event, HistoryPage, InvalidEntry
+from airyd.interfaces import IBrowsableSource, IEventSink, SourceContext
 from airyd.sources.memory import MemorySource, memory_source
 from airyd.sources.sample.conversations import ConversationPlayer, Conversations
 from airyd.sources.sample.playback import RecordingPlayer, read_recording
@@ -32,7 +32,7 @@ class Player(Protocol):
         ...
 
 
-@implementer(IEventSource)
+@implementer(IBrowsableSource)
 class SampleSource:
     """A memory feed with a player, which starts at the first watch of any destination.
 
@@ -72,6 +72,14 @@ class SampleSource:
     def replay(self, destination: str, after: str, limit: int) -> Deferred[HistoryPage]:
         """Read a page of history (``IEventSource``)."""
         return self._feed.replay(destination, after, limit)
+
+    def newest(self, destination: str, limit: int) -> Deferred[Sequence[Event]]:
+        """Read the newest events (``IBrowsableSource``)."""
+        return self._feed.newest(destination, limit)
+
+    def find(self, destination: str, event_id: str) -> Deferred[Event | InvalidEntry | None]:
+        """Find an event (``IBrowsableSource``)."""
+        return self._feed.find(destination, event_id)
 
     def order(self, destination: str, event_id: str) -> tuple[int, ...]:
         """Return the key that orders ids (``IEventSource``)."""

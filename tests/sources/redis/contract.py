@@ -8,11 +8,11 @@ from typing import Any
 import txredisapi
 
 from tests.patience import TIMEOUT
-from tests.sources.contract import EventSourceContract
+from tests.sources.contract import BrowsableSourceContract
 from tests.sources.redis.server import own_prefix, shared_server
 
 
-class RedisContract(EventSourceContract):
+class RedisContract(BrowsableSourceContract):
     """The suite with a server, and a prefix of its own; to be mixed with trial's ``TestCase``.
 
     :ivar operator: a connection for commands other than publishing

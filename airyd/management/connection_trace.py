@@ -1,0 +1,122 @@
+"""The trace of a connection, or of all connections of a user: their frames, in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from airyd.management.queries import TraceLine, TraceQuery
+from airyd.management.trace import Trace
+from airyd.management.trace_lines import IN, OUT, frame_sent, line_of, note
+from airyd.stomp.frames import Frame
+from airyd.websocket.frames import texts_of
+from airyd.websocket.protocol import StompWebSocket, StompWebSocketFactory
+from airyd.websocket.tracing import observe, stop_observing
+
+
+def subject_of(channel: StompWebSocket) -> str | None:
+    """Return the name of a connection's user; None before the login."""
+    principal = channel.principal
+    return None if principal is None else str(principal.name)
+
+
+class ConnectionObserver:
+    """Adds the frames of one connection, in and out, to a trace.
+
+    :param lost: called when the connection is lost
+    """
+
+    def __init__(
+        self,
+        trace: Trace,
+        channel: StompWebSocket,
+        has_bodies: bool,
+        wall: Callable[[], float],
+        lost: Callable[[], None],
+    ) -> None:
+        self._trace = trace
+        self._channel = channel
+        self._client = channel.client
+        self._has_bodies = has_bodies
+        self._wall = wall
+        self._lost = lost
+        self._client.watch_frames(self, self._received)
+        observe(channel, self)
+
+    def stop(self) -> None:
+        """Stop observing."""
+        self._client.unwatch_frames(self)
+        stop_observing(self._channel, self)
+
+    def sent(self, wire: bytes) -> None:
+        """See ``WireObserver``."""
+        if self._channel.state != self._channel.STATE_CONNECTING:  # else it is the answer to the opening handshake
+            self._trace.add(partial(self._lines_of, self._wall(), wire))
+
+    def closed(self, kind: str) -> None:
+        """See ``WireObserver``."""
+        self._client.unwatch_frames(self)
+        line = note(self._wall(), "disconnected", [("reason", kind)], self._client.id, self._subject)
+        self._trace.add(lambda: [line])
+        self._lost()
+
+    @property
+    def _subject(self) -> str | None:
+        principal = self._client.principal
+        return None if principal is None else principal.name
+
+    def _received(self, frame: Frame) -> None:
+        self._trace.add(partial(self._line_of, self._wall(), frame))
+
+    def _line_of(self, time: float, frame: Frame) -> Iterator[TraceLine]:
+        if self._trace.takes():
+            yield line_of(time, IN, frame, self._client.id, self._subject, self._has_bodies)
+
+    def _lines_of(self, time: float, wire: bytes) -> Iterator[TraceLine]:
+        for text in texts_of(wire):
+            if self._trace.takes():
+                frame = frame_sent(text, self._client.version)
+                yield line_of(time, OUT, frame, self._client.id, self._subject, self._has_bodies)
+
+
+class SubjectTrace:
+    """Adds the frames of all connections of a user to a trace, also of those that log in later, from CONNECTED on."""
+
+    def __init__(
+        self,
+        trace: Trace,
+        query: TraceQuery,
+        subject: str,
+        factory: StompWebSocketFactory,
+        wall: Callable[[], float],
+    ) -> None:
+        self._trace = trace
+        self._has_bodies = query.has_bodies
+        self._subject = subject
+        self._factory = factory
+        self._wall = wall
+        self._observers: dict[int, ConnectionObserver] = {}
+        self._watchers = factory.context.login_watchers
+        self._watchers.append(self._logged_in)
+        for number, channel in factory.channels.items():
+            if subject_of(channel) == subject:
+                self._observe(number, channel)
+
+    def stop(self) -> None:
+        """Stop observing."""
+        self._watchers.remove(self._logged_in)
+        for observer in self._observers.values():
+            observer.stop()
+
+    def _observe(self, number: int, channel: StompWebSocket) -> None:
+        def lost() -> None:
+            del self._observers[number]
+
+        self._observers[number] = ConnectionObserver(self._trace, channel, self._has_bodies, self._wall, lost)
+
+    def _logged_in(self, number: int) -> None:
+        channel = self._factory.channels[number]
+        if subject_of(channel) == self._subject:
+            line = note(self._wall(), "connected", [("peer", channel.peer)], channel.client.id, self._subject)
+            self._trace.add(lambda: [line])
+            self._observe(number, channel)
