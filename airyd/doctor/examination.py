@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -21,7 +24,7 @@ from airyd.doctor.machine import NamedFile, check_files, check_name, check_open_
 from airyd.doctor.redis_probe import RedisProbe
 from airyd.doctor.redis_rights import check_rights
 from airyd.doctor.redis_streams import check_keys
-from airyd.doctor.running import check_running
+from airyd.doctor.running import AdminToken, check_running
 from airyd.doctor.tokens import check_authenticators
 from airyd.doctor.write_check import check_writing
 from airyd.errors import ConfigurationError, SourceUnavailable
@@ -196,7 +199,15 @@ class Examination:
         except ConfigurationError:
             token = None  # the checks of the files and of the options say so
         if admin is not None:
-            await check_running(self._report, admin, token)
+            await check_running(self._report, admin, AdminToken(token, self._token_users()))
+
+    def _token_users(self) -> set[int]:
+        """Return the users who can read the admin token in any case: root, this one, and the owner of its file."""
+        users = {0, os.geteuid()}
+        if self._settings.admin_token_file is not None:
+            with suppress(OSError):
+                users.add(Path(self._settings.admin_token_file).stat().st_uid)
+        return users
 
     def _check_command_line(self) -> None:
         """Look for passwords on the command line of the daemon."""
