@@ -136,6 +136,9 @@ class IMeasuredSource(IEventSource):
     def lags() -> Mapping[str, Lag]:
         """Return how far each destination that is watched now is behind its feed, for those of which it is known."""
 
+    def reaches() -> Mapping[str, float]:
+        """Return how many seconds the history of each destination that is watched now reaches back, where known."""
+
 
 class IBrowsableSource(IEventSource):
     """A source in whose history the admin page can look, whether or not a destination is watched."""

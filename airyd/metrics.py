@@ -125,7 +125,7 @@ class Metrics:
         "login_up", "Whether logins can be checked with current keys.", combine=min
     )
     draining: Callable[[], bool] | None = _asked(
-        "draining", "Whether the process drains: it refuses new clients and closes those it has.", combine=max
+        "draining", "Whether the process drains: it refuses new clients and closes those it has."
     )
     buffered_bytes: Callable[[], int] | None = _asked("buffered_bytes", "Bytes that are queued for all clients.")
     slow_clients: Callable[[], int] | None = _asked(

@@ -18,7 +18,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from airyd.admin.access import read_admin_token
+from airyd.admin.login import NO_TOKENS, read_admin_tokens
 from airyd.admin.server import AdminSite, admin_site
 from airyd.auth import make_authenticator
 from airyd.auth.chain import AuthenticatorChain
@@ -43,7 +43,7 @@ from airyd.interfaces import (
     SourceContext,
 )
 from airyd.limits import LIMITS
-from airyd.listening.endpoints import ListeningEndpoint, check_distinct, url_of
+from airyd.listening.endpoints import ListeningEndpoint, check_distinct, url_of, websocket_urls
 from airyd.management.draining import Drain
 from airyd.management.manager import Manager
 from airyd.management.processes import ProcessFigures
@@ -152,7 +152,9 @@ class Airyd(Service):
             else None
         )
         check_distinct(self._all_endpoints)
-        self._admin_token = None if sockets else read_admin_token(settings.admin_token_file)
+        self._admin_tokens = NO_TOKENS
+        if not sockets:
+            self._admin_tokens = read_admin_tokens(settings.admin_token_file, settings.admin_read_token_file)
         origins = OriginPolicy(settings.origins)
         for each in settings.origins:
             if self._authenticator.cookies and each.lower() in ANYBODYS:
@@ -264,8 +266,12 @@ class Airyd(Service):
                 ready=lambda: succeed(self.readiness()),
                 publish=self.publish,
                 revoke=self.revocations.revoke,
+                ask=self.ask,
+                trace=self.tracer.start,
                 body_limit=self._settings.limits.body,
-                token=self._admin_token,
+                tokens=self._admin_tokens,
+                listeners=lambda: websocket_urls(self._endpoints, self._ports, self._settings.paths),
+                has_demo=any(url.partition(":")[0].lower() == "sample" for url in self._settings.sources),
             )
             self._admin_site = site
             self._admin_ports.append(self._admin_endpoint.listen(site))
@@ -346,8 +352,7 @@ class Airyd(Service):
         authenticators, changed = self._prepare_authenticators(fresh)
         reloads += changed
         changes = [change for reload in reloads for change in reload.changes]
-        if self._admin_token != fresh._admin_token:
-            changes.append("admin token")
+        changes += self._admin_tokens.differences(fresh._admin_tokens)
         started = [each for each in authenticators if each not in self._authenticators]
         await self._start_authenticators(started)
 
@@ -397,9 +402,9 @@ class Airyd(Service):
         self.revocations.max_age = settings.token_max_age
         self._follow_revocations()
         self._hub.body_limit = settings.limits.body
-        self._admin_token = fresh._admin_token
+        self._admin_tokens = fresh._admin_tokens
         if self._admin_site is not None:
-            self._admin_site.change(self._admin_token, settings.limits.body)
+            self._admin_site.change(self._admin_tokens, settings.limits.body)
         # New connections get these; the others keep what they have.
         if fresh._wheel.tick != self._wheel.tick:
             self._old_wheels.add(self._wheel)

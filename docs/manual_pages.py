@@ -13,6 +13,7 @@ from typing import Final
 
 from airyd.cli.completion import Offer
 from airyd.cli.options import COMMANDS, top_parser
+from airyd.cli.parser import CommandOptions
 from airyd.config.config_file import LIMITS_TABLE
 from airyd.config.options import LIMIT, OPTIONS, SHOWING, SUBJECTS, Option
 
@@ -107,7 +108,7 @@ def _airyd() -> Iterator[str]:
                 yield from _offer(offer)
         if command.details:
             yield from _verbatim(command.details)
-        else:
+        elif command.take_words is not CommandOptions.take_words:
             yield ".PP"
             yield _text("The options are those of ") + r"\fBtwistd\-airyd\fR(8)."
     yield ".SH ENVIRONMENT"

@@ -5,7 +5,6 @@ It refuses requests from web pages of other origins, and requests that two parse
 
 from __future__ import annotations
 
-import hmac
 from http import HTTPStatus
 from typing import Final
 
@@ -23,7 +22,7 @@ from airyd.listening.endpoint_strings import read_endpoint
 #: Bytes that no header value may have (RFC 9110, section 5.5): all controls except HTAB.
 _CONTROLS: Final = bytes({*range(0x20), 0x7F} - {0x09})
 #: Headers that a request may have only once.
-_ONCE: Final = ("Authorization", "Content-Type", "Host", "Origin")
+_ONCE: Final = ("Authorization", "Content-Type", "Cookie", "Host", "Origin", "X-Airyd-Request")
 #: The kinds of endpoints that the admin page listens on.
 _KINDS: Final = ("tcp", "tcp6", "ssl", "unix")
 #: The fewest characters of a token; shorter ones could be guessed.
@@ -52,19 +51,20 @@ def check_admin_endpoint(description: str, has_token: bool) -> None:
         )
 
 
-def read_admin_token(path: str | None) -> str | None:
+def read_admin_token(path: str | None, option: str = "--admin-token-file") -> str | None:
     """Return the token, the only line of a file; None if no file is given.
+
+    :param option: the option that names the file
 
     Errors: ``ConfigurationError`` whose text never quotes the token.
     """
     if path is None:
         return None
-    token = read_line("--admin-token-file", path).strip()
+    token = read_line(option, path).strip()
     is_text = token.isascii() and token.isprintable() and " " not in token
     if not is_text or not _SHORTEST_TOKEN <= len(token) <= _LONGEST_TOKEN:
         raise ConfigurationError(
-            f"--admin-token-file {path}: give one line of {_SHORTEST_TOKEN} to {_LONGEST_TOKEN} characters, "
-            "ASCII without spaces"
+            f"{option} {path}: give one line of {_SHORTEST_TOKEN} to {_LONGEST_TOKEN} characters, ASCII without spaces"
         )
     return token
 
@@ -121,18 +121,6 @@ def check_origin(headers: Headers, scheme: str) -> None:
     own = {f"{scheme}://{authority}".lower() for authority in header_values(headers, "Host")}
     if any(origin.lower() not in own for origin in header_values(headers, "Origin")):
         raise HttpError(HTTPStatus.FORBIDDEN, "web pages of other origins may not do that")
-
-
-def check_token(headers: Headers, token: str) -> None:
-    """Raise ``HttpError`` (401) unless the request has the token: ``Authorization: Bearer TOKEN`` (RFC 6750).
-
-    The comparison takes constant time.
-    """
-    scheme, _, shown = (header_values(headers, "Authorization") or [""])[0].partition(" ")
-    if scheme.lower() != "bearer" or not hmac.compare_digest(shown.strip(" \t").encode(), token.encode()):
-        raise HttpError(
-            HTTPStatus.UNAUTHORIZED, "send the admin token: Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"}
-        )
 
 
 def header_values(headers: Headers, name: str) -> list[str]:

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from airyd.errors import PayloadFault, PayloadRefused, SourceUnavailable, UnknownDestination
+from airyd.errors import PayloadFault, PayloadRefused, Refusal, SourceUnavailable, UnknownDestination
 
 _log = Logger()
 
@@ -19,6 +19,7 @@ _log = Logger()
 class HttpResponse:
     """One HTTP response.
 
+    :ivar content_type: empty if there is no body
     :ivar body: the body; the response to HEAD has only its length
     :ivar headers: additional headers; Content-Type, Content-Length and those of all responses are set elsewhere
     """
@@ -63,6 +64,8 @@ def error_response(failure: Failure) -> HttpResponse:
             return _error(HTTPStatus.NOT_FOUND, str(error))
         case SourceUnavailable():
             return _error(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+        case Refusal():
+            return _error(HTTPStatus.BAD_REQUEST, str(error))
     _log.failure("an admin request failed", failure=failure)
     return _error(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error")
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from http import HTTPStatus
+from typing import Any, Final
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocolNegotiationFactory, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -12,17 +15,47 @@ from twisted.web import http
 from zope.interface import implementer
 
 from airyd import __version__
+from airyd.admin.access import header_values
+from airyd.admin.console_files import ConsoleFiles
+from airyd.admin.dispatcher import AdminDispatcher
+from airyd.admin.event_stream import EVENT_STREAM, EventStream, EventStreams
+from airyd.admin.login import NO_TOKENS, AdminLogin, AdminTokens
+from airyd.admin.openapi import openapi_document
 from airyd.admin.responses import HttpResponse, error_response
-from airyd.admin.routes import AdminRoutes, CheckReadiness, HttpRequest, PublishEvent, RevokeTokens, ScrapeMetrics
-from airyd.errors import PayloadFault, PayloadRefused
-from airyd.limits import CLOSE_PATIENCE
+from airyd.admin.route import (
+    JSON_LINES,
+    AdminServices,
+    AskManagement,
+    BeginTrace,
+    CheckReadiness,
+    HttpRequest,
+    PublishEvent,
+    RevokeTokens,
+    RunningTrace,
+    ScrapeMetrics,
+)
+from airyd.errors import PayloadFault, PayloadRefused, SourceUnavailable
+from airyd.limits import CLOSE_PATIENCE, MIB
+from airyd.management.queries import ManagementQuery, ManagementReply, TraceLine, TraceQuery
 from airyd.metrics import ORIGIN_ADMIN, Metrics
 from airyd.tls import ALPN_PROTOCOLS, TLS_HANDSHAKE
 
 #: Seconds after which an idle connection is closed.
-IDLE_PATIENCE = 60
+IDLE_PATIENCE: Final = 60
+#: Largest body of JSON lines, in bytes, unless a single event may be larger.
+MOST_BATCH: Final = 1 * MIB
 #: The response to a client that begins with TLS; it makes the client's handshake fail at once.
-_NO_TLS = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+_NO_TLS: Final = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+def unanswered(query: ManagementQuery) -> Deferred[ManagementReply]:
+    """Refuse a query."""
+    return fail(SourceUnavailable("this process answers no queries"))
+
+
+def untraced(query: TraceQuery, on_lines: Callable[[Sequence[TraceLine]], None]) -> RunningTrace:
+    """Refuse a trace."""
+    raise SourceUnavailable("this process traces nothing")
 
 
 def admin_site(
@@ -33,8 +66,13 @@ def admin_site(
     ready: CheckReadiness,
     publish: PublishEvent,
     revoke: RevokeTokens,
+    ask: AskManagement = unanswered,
+    trace: BeginTrace = untraced,
     body_limit: int,
-    token: str | None = None,
+    tokens: AdminTokens = NO_TOKENS,
+    listeners: Callable[[], Sequence[str]] = tuple,
+    has_demo: bool = False,
+    asyncapi: Callable[[], Mapping[str, Any]] = dict,
 ) -> AdminSite:
     """Return the factory of the admin page, for an endpoint that was checked.
 
@@ -45,10 +83,31 @@ def admin_site(
         and logs what it refuses; errors: ``PayloadRefused``, ``UnknownDestination``, ``SourceUnavailable``
     :param revoke: revokes tokens by kind and name and fires with the revocation within bounded time; errors:
         ``SourceUnavailable``
-    :param token: the token that requests must have; None for no token
+    :param ask: answers a query of the API within bounded time; errors: ``Refusal``
+    :param trace: begins a trace
+    :param tokens: the tokens that requests must have
     :param body_limit: largest body of a request, in bytes; a larger one is refused before it is read
+    :param listeners: returns the URLs of the WebSocket
+    :param has_demo: whether to serve the demo page
+    :param asyncapi: returns the AsyncAPI document
     """
-    return AdminSite(reactor, metrics, AdminRoutes(scrape, ready, publish, revoke, token), body_limit)
+    services = AdminServices(
+        reactor=reactor,
+        scrape=scrape,
+        ready=ready,
+        publish=publish,
+        revoke=revoke,
+        ask=ask,
+        trace=trace,
+        login=AdminLogin(tokens, reactor.seconds),
+        streams=EventStreams(reactor),
+        files=ConsoleFiles(),
+        listeners=listeners,
+        has_demo=has_demo,
+        openapi=openapi_document,
+        asyncapi=asyncapi,
+    )
+    return AdminSite(metrics, services, body_limit)
 
 
 class AdminChannel(http.HTTPChannel):
@@ -74,15 +133,20 @@ class AdminSite(http.HTTPFactory):
     protocol = AdminChannel  # type: ignore[assignment]  # Twisted's own would also speak HTTP/2
     noisy = False
 
-    def __init__(self, reactor: IReactorTime, metrics: Metrics, routes: AdminRoutes, body_limit: int) -> None:
-        super().__init__(timeout=IDLE_PATIENCE, reactor=reactor)
+    def __init__(self, metrics: Metrics, services: AdminServices, body_limit: int) -> None:
+        super().__init__(timeout=IDLE_PATIENCE, reactor=services.reactor)
         self.metrics = metrics
-        self.routes = routes
+        self.dispatcher = AdminDispatcher(services)
         self.body_limit = body_limit
+        self.services = services
 
-    def change(self, token: str | None, body_limit: int) -> None:
-        """Use another token and another limit for the next requests; see :func:`admin_site`."""
-        self.routes.token = token
+    def change(self, tokens: AdminTokens, body_limit: int) -> None:
+        """Use other tokens and another limit for the next requests; see :func:`admin_site`.
+
+        Other tokens end all sessions and streams.
+        """
+        if self.services.login.change(tokens):
+            self.services.streams.end_all("the tokens have changed")
         self.body_limit = body_limit
 
     def buildProtocol(self, addr: IAddress | None) -> http._GenericHTTPChannelProtocol | None:
@@ -96,7 +160,8 @@ class AdminSite(http.HTTPFactory):
         """Do nothing: there is no access log to open, and no clock for its lines."""
 
     def stopFactory(self) -> None:
-        """Do nothing."""
+        """End all streams, since the page stops listening."""
+        self.services.streams.end_all("airyd is stopping")
 
     def acceptableProtocols(self) -> list[bytes]:
         """Return HTTP/1.1 only, even if the h2 package is installed (``IProtocolNegotiationFactory``)."""
@@ -121,6 +186,7 @@ class AdminRequest(http.Request):
         self._body = bytearray()
         self._refused = False
         self._gone = False
+        self._stream: EventStream | None = None
         self._patience: IDelayedCall | None = None
 
     def gotLength(self, length: int | None) -> None:
@@ -138,14 +204,14 @@ class AdminRequest(http.Request):
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """Respond to the request, which is complete now.
 
-        Twisted's method would also parse forms and the query string, which no page uses.
+        Twisted's method would also parse forms and the query string, in a way of its own.
         """
         if self._refused:
             self._end_patience()
             self.finish()
             return
         self.method, self.uri, self.clientproto = command, path, version
-        self.path = path.partition(b"?")[0]
+        self.path, _, query = path.partition(b"?")
         request = HttpRequest(
             self.method.decode("latin-1"),
             self.path.decode("latin-1"),
@@ -153,8 +219,9 @@ class AdminRequest(http.Request):
             bytes(self._body),
             self.host,
             "https" if self.isSecure() else "http",
+            query.decode("latin-1"),
         )
-        answered = Deferred.fromCoroutine(self._site.routes.respond(request))
+        answered = Deferred.fromCoroutine(self._site.dispatcher.respond(request))
         answered.addErrback(error_response)
         answered.addCallback(self._finish)
         answered.addErrback(self._broken)
@@ -163,10 +230,14 @@ class AdminRequest(http.Request):
         """Stop responding, because the client is gone; an event that is being published is still published."""
         self._gone = True
         self._end_patience()
+        if self._stream is not None:
+            self._stream.client_left()
         super().connectionLost(reason)
 
     def _check_length(self, length: int) -> None:
         limit = self._site.body_limit
+        if header_values(self.requestHeaders, "Content-Type") == [JSON_LINES]:
+            limit = max(limit, MOST_BATCH)
         if length <= limit:
             return
         refusal = PayloadRefused(PayloadFault.TOO_BIG, f"the body is too big; the limit is {limit} bytes")
@@ -190,26 +261,46 @@ class AdminRequest(http.Request):
         if self._patience is not None and self._patience.active():
             self._patience.cancel()
 
-    def _finish(self, response: HttpResponse) -> None:
+    def _finish(self, response: HttpResponse | EventStream) -> None:
+        if isinstance(response, EventStream):
+            self._finish_stream(response)
+        elif not self._gone:
+            self._write(response)
+            self.finish()
+
+    def _finish_stream(self, stream: EventStream) -> None:
+        """Write the head of a response that goes on; the response to HEAD ends with it."""
+        if self._gone or self.method == b"HEAD":
+            stream.client_left()
         if self._gone:
             return
-        self._write(response)
-        self.finish()
+        self._write_head(HttpResponse(HTTPStatus.OK, EVENT_STREAM, b""))
+        if self.method == b"HEAD":
+            self.finish()
+            return
+        self.write(b": airyd\n\n")  # makes Twisted write the head
+        self._stream = stream
+        stream.attach(self)
 
     def _write(self, response: HttpResponse) -> None:
+        self._write_head(response)
+        if response.content_type:
+            self.setHeader("Content-Length", str(len(response.body)))
+        self.write(response.body)
+
+    def _write_head(self, response: HttpResponse) -> None:
+        """Set the status and the headers, without ``Content-Length``."""
         self.setResponseCode(response.status, response.status.phrase.encode())
         headers = {
             "Server": f"airyd/{__version__}",
             "Date": http.datetimeToString(),
-            "Content-Type": response.content_type,
-            "Content-Length": str(len(response.body)),
+            **({"Content-Type": response.content_type} if response.content_type else {}),
             "Cache-Control": "no-store",
             "X-Content-Type-Options": "nosniff",
             **response.headers,
         }
         for name, value in headers.items():
             self.setHeader(name, value)
-        self.write(response.body)
 
     def _broken(self, failure: Failure) -> None:
         self._log.failure("a response of the admin page could not be written", failure=failure)

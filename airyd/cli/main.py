@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -25,6 +26,7 @@ from airyd.cli.completion import bash_script, zsh_script
 from airyd.cli.connection import CONNECT_PATIENCE
 from airyd.cli.daemon_options import CompletionOptions, ConfigOptions, DoctorOptions, ServeOptions
 from airyd.cli.options import (
+    OpenApiOptions,
     PublishOptions,
     RevokeOptions,
     TailOptions,
@@ -75,6 +77,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         case CompletionOptions():
             script = bash_script if options.shell == "bash" else zsh_script
             sys.exit(_print(script(top_parser().offers(), completions()), console))
+        case OpenApiOptions():
+            from airyd.admin.openapi import openapi_document  # imports the admin page, which the others don't need
+
+            sys.exit(_print(f"{json.dumps(openapi_document(), indent=2)}\n", console))
         case TokenOptions():
             sys.exit(print_token(options, console))
         case PublishOptions():

@@ -247,6 +247,26 @@ goes to the admin page of one server, or to the Redis that all servers read
             raise ValueError("--ca-file is for an https:// URL (a --source URL has ca-file=)")
 
 
+class OpenApiOptions(CommandOptions):
+    """The command line of ``airyd openapi``, which has no options of its own."""
+
+    usage = ""
+    summary = "print the OpenAPI document of the admin page"
+    description = """\
+Print the OpenAPI 3.1 document of the admin page's API as JSON, without a server.
+A running airyd serves it at /api/v1/openapi.json."""
+    details = ""
+
+    @classmethod
+    def add_options(cls, parser: CommandParser) -> None:
+        """See :class:`CommandOptions`."""
+
+    def check(self, arguments: Sequence[str]) -> None:
+        """See :class:`CommandOptions`."""
+        if arguments:
+            raise ValueError("it takes no arguments")
+
+
 COMMANDS: Final[Mapping[str, type[CommandOptions]]] = {
     "tail": TailOptions,
     "publish": PublishOptions,
@@ -256,6 +276,7 @@ COMMANDS: Final[Mapping[str, type[CommandOptions]]] = {
     "config": ConfigOptions,
     "completion": CompletionOptions,
     "doctor": DoctorOptions,
+    "openapi": OpenApiOptions,
 }
 
 

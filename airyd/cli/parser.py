@@ -108,7 +108,7 @@ class CommandOptions(argparse.Namespace):
     :cvar usage: the arguments in the usage line
     :cvar summary: the command's line in ``airyd --help``
     :cvar description: the text above the options in the command's help
-    :cvar details: the explanation of the arguments
+    :cvar details: the explanation of the arguments; empty if there are none
     :cvar first: all possible values of the first argument, if they are few
     """
 
@@ -121,7 +121,8 @@ class CommandOptions(argparse.Namespace):
     @classmethod
     def parser(cls, name: str) -> CommandParser:
         """Return the parser of the command with this name."""
-        parser = CommandParser(f"airyd {name}", cls.usage, cls.description, f"arguments:\n{cls.details}")
+        details = cls.details and f"arguments:\n{cls.details}"
+        parser = CommandParser(f"airyd {name}", cls.usage, cls.description, details)
         cls.add_options(parser)
         return parser
 

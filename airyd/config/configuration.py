@@ -15,7 +15,7 @@ from airyd.admin.access import check_admin_endpoint
 from airyd.config.catalogue import check_name, read_catalogue
 from airyd.config.config_file import CONFIG, read_config
 from airyd.config.given import DEFAULT, Given, by_default, in_environment, on_command_line
-from airyd.config.options import ANONYMOUS, NO_ADMIN, ON, OPTIONS
+from airyd.config.options import ADMIN_TOKENS, ANONYMOUS, NO_ADMIN, ON, OPTIONS
 from airyd.config.settings import DestinationsFile, Settings
 from airyd.errors import ConfigurationError
 from airyd.events import AIRY_DESTINATIONS
@@ -125,7 +125,7 @@ def _settings(values: Mapping[str, Sequence[Given]]) -> Settings:
     user_destinations = _user_destinations(values.get("user-destinations", ()))
     admin = None if one("admin") == NO_ADMIN else one("admin")
     if admin is not None:
-        check_admin_endpoint(admin, has_token=one("admin-token-file") is not None)
+        check_admin_endpoint(admin, has_token=any(one(name) is not None for name in ADMIN_TOKENS))
     destinations = _destinations(values.get("destination", ()), bool(user_destinations))
     path = one("destinations-file")
     file = None
@@ -144,6 +144,7 @@ def _settings(values: Mapping[str, Sequence[Given]]) -> Settings:
         user_destinations=tuple(user_destinations.items()),
         admin=admin,
         admin_token_file=one("admin-token-file"),
+        admin_read_token_file=one("admin-read-token-file"),
         origins=many("origin"),
         heart_beat=one("heart-beat"),
         grace=one("heart-beat-grace"),

@@ -30,6 +30,8 @@ from airyd.trusted_proxies import PROXY_HEADERS, X_FORWARDED_FOR, read_trusted
 ANONYMOUS: Final = "anonymous"
 DEFAULT_PATH: Final = "/ws.communication"
 NO_ADMIN: Final = "none"
+#: The options with the tokens of the admin page.
+ADMIN_TOKENS: Final = ("admin-token-file", "admin-read-token-file")
 ON: Final = "on"
 OFF: Final = "off"
 
@@ -242,16 +244,26 @@ _TABLE: Final = (
         ADMIN,
         "ENDPOINT",
         "where the admin page is; none for nowhere",
-        "Endpoint of the admin page (health, metrics, publishing, revoking): on loopback or a unix socket, unless "
-        "--admin-token-file is given; --admin none turns it off.",
+        "Endpoint of the admin page (console, API, health, metrics): on loopback or a unix socket, unless "
+        "--admin-token-file or --admin-read-token-file is given; --admin none turns it off.",
         default="tcp:8081:interface=127.0.0.1",
     ),
     Option(
         "admin-token-file",
         ADMIN,
         "FILE",
-        "file with the token that requests must carry",
-        "File with the token that requests to the admin page must carry; --admin may then be any address.",
+        "file with the token that may do everything",
+        "File with the token for everything on the admin page, to publish, to disconnect clients and to see events; "
+        "--admin may then be any address.",
+        file_name,
+    ),
+    Option(
+        "admin-read-token-file",
+        ADMIN,
+        "FILE",
+        "file with the token that may only read",
+        "File with another token for the admin page, which may only read, without the bodies of events; --admin may "
+        "then be any address.",
         file_name,
     ),
     Option(

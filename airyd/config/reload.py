@@ -79,7 +79,9 @@ def plan_reload(present: Settings, wanted: Settings) -> Plan:
         destinations=[*present.destinations, *added], **{name: getattr(present, name) for name in RESTART}
     )
     if settings.admin is not None:
-        check_admin_endpoint(settings.admin, has_token=settings.admin_token_file is not None)
+        check_admin_endpoint(
+            settings.admin, has_token=bool(settings.admin_token_file or settings.admin_read_token_file)
+        )
     changed = [
         _option(name)
         for name in Settings._fields

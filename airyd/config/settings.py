@@ -36,7 +36,8 @@ class Settings(NamedTuple):
     :ivar user_destinations: the fields that the events of a user destination are filtered by, each with the claim that
         has the client's values; empty if there are no user destinations
     :ivar admin: the endpoint string of the admin page, or None
-    :ivar admin_token_file: the file with the admin page's token, or None
+    :ivar admin_token_file: the file with the admin page's full token, or None
+    :ivar admin_read_token_file: the file with the token that may only read, or None
     :ivar origins: the values of ``--origin``; empty for the default
     :ivar grace: the shortest silence, in seconds, after which a client is closed for missing heart-beats
     :ivar ping_interval: seconds of silence after which a client without heart-beats is pinged; 0 for never
@@ -76,3 +77,4 @@ class Settings(NamedTuple):
     log_connections: bool = False
     trust_proxy: tuple[str, ...] = ()
     proxy_header: str = X_FORWARDED_FOR
+    admin_read_token_file: str | None = None

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from twisted.internet.error import ConnectError
 
-from airyd.admin.access import read_admin_token
+from airyd.admin.login import NO_TOKENS, READ_ONLY_OPTION, AdminTokens, read_admin_tokens
 from airyd.auth.spec import Words
 from airyd.config.configuration import Configuration
 from airyd.config.given import COMMAND_LINE
@@ -145,6 +145,8 @@ class Examination:
             yield NamedFile("--config", self._configuration.path, any(map(_has_password, settings.sources)))
         if settings.admin_token_file is not None:
             yield NamedFile("--admin-token-file", settings.admin_token_file, True)
+        if settings.admin_read_token_file is not None:
+            yield NamedFile(READ_ONLY_OPTION, settings.admin_read_token_file, True)
         if settings.destinations_file is not None:
             yield NamedFile("--destinations-file", settings.destinations_file.path, False)
         for url in settings.sources:
@@ -195,18 +197,20 @@ class Examination:
     async def _check_running(self) -> None:
         admin = next((text for option, text in self._endpoints() if option == "--admin"), None)
         try:
-            token = read_admin_token(self._settings.admin_token_file)
+            tokens = read_admin_tokens(self._settings.admin_token_file, self._settings.admin_read_token_file)
         except ConfigurationError:
-            token = None  # the checks of the files and of the options say so
+            tokens = NO_TOKENS  # the checks of the files and of the options say so
         if admin is not None:
-            await check_running(self._report, admin, AdminToken(token, self._token_users()))
+            await check_running(self._report, admin, AdminToken(tokens.full or tokens.read, self._token_users(tokens)))
 
-    def _token_users(self) -> set[int]:
-        """Return the users who can read the admin token in any case: root, this one, and the owner of its file."""
+    def _token_users(self, tokens: AdminTokens) -> set[int]:
+        """Return the users who can read the token in any case: root, this one, and the owner of its file."""
         users = {0, os.geteuid()}
-        if self._settings.admin_token_file is not None:
+        settings = self._settings
+        path = settings.admin_token_file if tokens.full else settings.admin_read_token_file
+        if path is not None:
             with suppress(OSError):
-                users.add(Path(self._settings.admin_token_file).stat().st_uid)
+                users.add(Path(path).stat().st_uid)
         return users
 
     def _check_command_line(self) -> None:

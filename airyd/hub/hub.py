@@ -64,6 +64,7 @@ class Hub:
     :ivar body_limit: bytes of an event's body
     :ivar catalogue: the names of all destinations but ``/airyd/status``
     :ivar followers: called when destinations are added to it
+    :ivar source: the event source
     :ivar turns: spreads the work of replays, and of token refreshes, over turns of the reactor
 
     Raises ``ValueError`` if two destinations would have the same tag in message ids.
@@ -83,7 +84,7 @@ class Hub:
     ) -> None:
         self.catalogue = tuple(catalogue)
         self.followers: dict[Follower, None] = {}
-        self._source = source
+        self.source = source
         self._clock = clock
         self._metrics = metrics
         self.body_limit = body_limit
@@ -122,7 +123,7 @@ class Hub:
 
     def extend(self, names: Sequence[str]) -> None:
         """Add destinations, which the source must know already, to the catalogue; call the followers."""
-        self._destinations.update({name: self._destination(name, self._source) for name in names})
+        self._destinations.update({name: self._destination(name, self.source) for name in names})
         self.catalogue += tuple(names)
         self._call_followers(tuple(self.followers), names)
 
@@ -285,7 +286,7 @@ class Hub:
             )
             return fail(refusal)
 
-        publishing: Deferred[str] = self._source.publish(destination, body)
+        publishing: Deferred[str] = self.source.publish(destination, body)
         event_id = result_of(publishing)
         if event_id is not None:
             return succeed(self._taken(event_id, destination, origin))

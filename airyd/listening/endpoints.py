@@ -345,6 +345,18 @@ def _reason(error: object, hints: Mapping[int, str]) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
+def websocket_urls(
+    endpoints: Sequence[ListeningEndpoint], ports: Sequence[IListeningPort], paths: Sequence[str]
+) -> list[str]:
+    """Return the URLs of WebSocket listeners that browsers can connect to; unix sockets have none."""
+    return [
+        url_of(endpoint.scheme("ws"), port, path)
+        for endpoint, port in zip(endpoints, ports, strict=False)  # while they are opened, there are fewer ports
+        if isinstance(port.getHost(), (IPv4Address, IPv6Address))
+        for path in paths
+    ]
+
+
 def url_of(scheme: str, port: IListeningPort, path: str) -> str:
     """Return the URL of a listening port, such as ``ws://127.0.0.1:8080/ws``."""
     address = port.getHost()

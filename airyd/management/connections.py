@@ -149,16 +149,25 @@ def state_of(channel: StompWebSocket) -> ConnectionState:
         return ConnectionState.OPENING
     if channel.is_slow:
         return ConnectionState.SLOW
-    if any(each.is_behind for each in subscriptions_of(client)):
+    if _replaying(client):
         return ConnectionState.CATCHING_UP
     return ConnectionState.LIVE
 
 
 def lag_of(client: Client) -> float | None:
     """Return the largest lag of a client's subscriptions; None if one is unknown."""
-    lags = [each.lag for each in subscriptions_of(client) if each.is_behind]
+    replaying = _replaying(client)
+    if not replaying:
+        return 0.0
+    lags = [each.lag for each in replaying]
     known = [lag for lag in lags if lag is not None]
-    return None if len(known) < len(lags) else max(known, default=0.0)
+    return None if len(known) < len(lags) else max(known)
+
+
+def _replaying(client: Client) -> list[Subscription]:
+    """Return the subscriptions that are behind the feed; nearly all clients have none, and are looked at quickly."""
+    replaying = [each for each in client.subscribed.values() if each.replay is not None]
+    return [each for each in replaying if isinstance(each, Subscription) and each.is_behind] if replaying else []
 
 
 def _subscription_info(key: str, subscription: Subscription, channel: StompWebSocket) -> SubscriptionInfo:

@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 from airyd.events import message_id
 from airyd.hub.destination import Destination
 from airyd.hub.hub import Hub
+from airyd.interfaces import IMeasuredSource
 from airyd.management.queries import DestinationRow, DestinationsQuery, DestinationsReply
 from airyd.management.rates import Rates
 from airyd.management.turns import run_in_turns
@@ -34,6 +35,8 @@ class DestinationFigures:
 
     def _steps(self) -> Generator[int, None, DestinationsReply]:
         metrics, silences = self._metrics, self._hub.silences()
+        source = self._hub.source
+        reaches = source.reaches() if IMeasuredSource.providedBy(source) else {}
         entries = {} if metrics.lag_entries is None else metrics.lag_entries()
         seconds = {} if metrics.lag_seconds is None else metrics.lag_seconds()
         rows = []
@@ -54,7 +57,7 @@ class DestinationFigures:
                 silence=silences.get(name),
                 lag_entries=entries.get(name),
                 lag_seconds=seconds.get(name),
-                history=None,
+                history=reaches.get(name),
             )
             rows.append(row)
             yield 20

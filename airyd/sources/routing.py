@@ -200,6 +200,11 @@ class RoutingSource:
         measured = [route.source for route in self._routes if IMeasuredSource.providedBy(route.source)]
         return {destination: lag for source in measured for destination, lag in source.lags().items()}
 
+    def reaches(self) -> Mapping[str, float]:
+        """Return the reach of the history of all sources that know it (``IMeasuredSource``)."""
+        measured = [route.source for route in self._routes if IMeasuredSource.providedBy(route.source)]
+        return {destination: reach for source in measured for destination, reach in source.reaches().items()}
+
     def health(self) -> Sequence[str]:
         """Return what is wrong, and with which destinations (``IEventSource``)."""
         troubles = [(route, trouble) for route in self._routes for trouble in route.source.health()]

@@ -49,7 +49,7 @@ from __future__ import annotations
 
 import zlib
 from codecs import utf_8_decode
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from autobahn.exception import PayloadCorruptError
 from autobahn.twisted.util import peer2str
@@ -279,6 +279,8 @@ class WebSocketConnection(WebSocketServerProtocol):
         """The client's host and port; there is no port if a proxy has passed the address on, or on a unix socket."""
         if self._forwarded is not None:
             return self._forwarded.partition(":")[2], None
+        if isinstance(self.transport, DirectServer):  # 5 µs faster than an address of Twisted's
+            return cast("tuple[str, int]", self.transport.client[:2])
         peer = self.transport.getPeer()
         host = getattr(peer, "host", None)
         return ("unix", None) if host is None else (host, peer.port)

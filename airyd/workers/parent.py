@@ -15,13 +15,13 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from airyd.admin.access import read_admin_token
+from airyd.admin.login import AdminTokens, read_admin_tokens
 from airyd.admin.server import AdminSite, admin_site
 from airyd.config.effective import masked
 from airyd.config.settings import Settings
 from airyd.errors import ConfigurationError, SourceUnavailable
 from airyd.interfaces import IServerReactor, Readiness, Reload
-from airyd.listening.endpoints import ListeningEndpoint, end_program, read_text, url_of
+from airyd.listening.endpoints import ListeningEndpoint, end_program, read_text, url_of, websocket_urls
 from airyd.management.processes import ProcessFigures
 from airyd.management.queries import ManagementQuery, ManagementReply
 from airyd.metrics import Metrics, WorkersMetrics, make_registry
@@ -68,7 +68,7 @@ class Parent(Service):
         proxies = TrustedProxies(settings.trust_proxy)
         self._endpoints = [ListeningEndpoint.read("--listen", text, self._sockets, proxies) for text in settings.listen]
         self._admin_endpoint = _read_admin_endpoint(settings, reactor)
-        self._admin_token = read_admin_token(settings.admin_token_file)
+        self._admin_tokens = read_admin_tokens(settings.admin_token_file, settings.admin_read_token_file)
         self._admin_site: AdminSite | None = None
         self._ports: list[IListeningPort] = []
         self._admin_ports: list[IListeningPort] = []
@@ -116,8 +116,11 @@ class Parent(Service):
                 ready=lambda: Deferred.fromCoroutine(self._readiness()),
                 publish=lambda destination, body: Deferred.fromCoroutine(self._publish(destination, body)),
                 revoke=lambda kind, name: Deferred.fromCoroutine(self._revoke(kind, name)),
+                ask=self.ask,
+                trace=self.tracer.start,
                 body_limit=self._settings.limits.body,
-                token=self._admin_token,
+                tokens=self._admin_tokens,
+                listeners=lambda: websocket_urls(self._endpoints, self._ports, self._settings.paths),
             )
             self._admin_site = site
             self._admin_ports.append(self._admin_endpoint.listen(site))
@@ -160,12 +163,12 @@ class Parent(Service):
         if self._supervisor.is_stopping:
             raise ConfigurationError("airyd is stopping")
         check_settings(settings, self._reactor, self._wall)
-        token = read_admin_token(settings.admin_token_file)
+        tokens = read_admin_tokens(settings.admin_token_file, settings.admin_read_token_file)
         admin = self._admin_endpoint
         fresh = _read_admin_endpoint(settings, self._reactor)
         reload = Reload((), lambda: None) if admin is None or fresh is None else admin.prepare_reload(fresh)
         asked = self._staying()
-        changes = [*reload.changes, *["admin token"] * (token != self._admin_token)]
+        changes = [*reload.changes, *self._admin_tokens.differences(tokens)]
         results = await DeferredList([each.prepare_reload(settings) for each in asked], consumeErrors=True)
 
         def finish(is_applied: bool) -> list[Deferred[None]]:
@@ -186,7 +189,7 @@ class Parent(Service):
 
         def apply() -> Deferred[None]:
             reload.apply()
-            self._apply(settings, token)
+            self._apply(settings, tokens)
             finished = finish(True)
             for process in self._staying():
                 if process not in asked:  # it was started meanwhile, with the former settings
@@ -202,13 +205,13 @@ class Parent(Service):
     def _staying(self) -> list[WorkerProcess]:
         return [process for _, process in self._supervisor.processes_staying()]
 
-    def _apply(self, settings: Settings, token: str | None) -> None:
+    def _apply(self, settings: Settings, tokens: AdminTokens) -> None:
         known = set(self._settings.destinations)
         self._metrics.extend([name for name in settings.destinations if name not in known])
         self._settings = self._spawner.settings = settings
-        self._admin_token = token
+        self._admin_tokens = tokens
         if self._admin_site is not None:
-            self._admin_site.change(token, settings.limits.body)
+            self._admin_site.change(tokens, settings.limits.body)
         self._supervisor.drain = settings.drain_notice + settings.drain_seconds
 
     def _has_source(self) -> bool:

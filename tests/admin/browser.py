@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IAddress, ISSLTransport
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import alsoProvides
 
+from airyd.admin.login import AdminTokens
 from airyd.admin.server import admin_site
+from airyd.errors import Refusal
 from airyd.interfaces import Readiness
+from airyd.management.queries import ManagementQuery, ManagementReply, TraceLine, TraceQuery
 from airyd.metrics import Metrics, make_registry
 from airyd.revocation import Revocation, RevocationKind
 
 LOCAL = IPv4Address("TCP", "127.0.0.1", 8081)
 PEER = IPv4Address("TCP", "127.0.0.1", 50000)
 LIMIT = 1000
+LISTENERS = ("ws://127.0.0.1:8080/ws.communication",)
 JSON = {"Content-Type": "application/json"}
 
 
@@ -80,7 +85,7 @@ class Connection:
         head, _, rest = self.transport.value().partition(b"\r\n\r\n")
         status_line, *lines = head.decode("latin-1").split("\r\n")
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
-        length = 0 if head_only else int(headers["content-length"])
+        length = 0 if head_only else int(headers.get("content-length", "0"))
         if len(rest) < length:
             raise AssertionError(f"the answer breaks off: {rest!r}")
         self.transport.clear()
@@ -96,11 +101,28 @@ class Connection:
         return not self.transport.value()
 
 
+class FakeTrace:
+    """A trace that sends what a test wants."""
+
+    def __init__(self, query: TraceQuery, on_lines: Callable[[Sequence[TraceLine]], None]) -> None:
+        self.query = query
+        self.on_lines = on_lines
+        self.ended: Deferred[str] = Deferred()
+        self.stopped = 0
+
+    def stop(self) -> None:
+        """Note that."""
+        self.stopped += 1
+
+
 class AdminCase(SynchronousTestCase):
-    """Has an admin page whose ``publish`` notes what it gets and answers with ``self.outcome``."""
+    """Has an admin page whose ``publish`` notes what it gets and answers with ``outcomes``, then with ``outcome``."""
 
     #: What the page asks for, if anything.
     token: str | None = None
+    read_token: str | None = None
+    #: Whether the source is sample:.
+    has_demo = False
     #: Whether connections come by TLS.
     by_tls = False
 
@@ -112,8 +134,14 @@ class AdminCase(SynchronousTestCase):
         self.warnings: list[str] = []
         self.published: list[tuple[str, bytes]] = []
         self.outcome: Deferred[str] = succeed("0c1d2e3f-7-1")
+        self.outcomes: list[Deferred[str]] = []
         self.revoked: list[tuple[RevocationKind, str]] = []
         self.kept: Deferred[Revocation] | None = None
+        self.queries: list[ManagementQuery] = []
+        self.reply: ManagementReply | Refusal | None = None
+        self.traces: list[FakeTrace] = []
+        self.trace_class = FakeTrace
+        self.listeners: Sequence[str] = LISTENERS
         registry = make_registry(self.metrics)
         self.site = admin_site(
             reactor=self.clock,
@@ -122,19 +150,38 @@ class AdminCase(SynchronousTestCase):
             ready=lambda: succeed(Readiness(self.reasons, self.warnings)),
             publish=self.publish,
             revoke=self.revoke,
+            ask=self.answer,
+            trace=self.begin_trace,
             body_limit=LIMIT,
-            token=self.token,
+            tokens=AdminTokens(self.token, self.read_token),
+            listeners=lambda: self.listeners,
+            has_demo=self.has_demo,
         )
 
     def publish(self, destination: str, body: bytes) -> Deferred[str]:
         """Stand in for the hub."""
         self.published.append((destination, body))
-        return self.outcome
+        return self.outcomes.pop(0) if self.outcomes else self.outcome
 
     def revoke(self, kind: RevocationKind, name: str) -> Deferred[Revocation]:
         """Stand in for what keeps revocations."""
         self.revoked.append((kind, name))
         return self.kept or succeed(Revocation(kind, name, 1.5, 2.5))
+
+    def answer(self, query: ManagementQuery) -> Deferred[ManagementReply]:
+        """Stand in for the manager."""
+        self.queries.append(query)
+        if isinstance(self.reply, Refusal):
+            return fail(self.reply)
+        assert self.reply is not None, query
+        return succeed(self.reply)
+
+    def begin_trace(self, query: TraceQuery, on_lines: Callable[[Sequence[TraceLine]], None]) -> FakeTrace:
+        """Stand in for the traces."""
+        if isinstance(self.reply, Refusal):
+            raise self.reply
+        self.traces.append(self.trace_class(query, on_lines))
+        return self.traces[-1]
 
     def connect(self, local: IAddress = LOCAL) -> Connection:
         """Open a connection to the page's address ``local``."""

@@ -241,7 +241,7 @@ class TokenTests(AdminCase):
                 ("GET", "/metrics"),
                 ("POST", "/publish/queue/x"),
                 ("GET", "/nothing"),
-                ("GET", "/"),
+                ("GET", "/api/v1/overview"),
             ):
                 self.assertEqual(self.status(method, target, authorization), 401, authorization)
         self.assertEqual(self.published, [])

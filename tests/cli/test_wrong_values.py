@@ -38,6 +38,7 @@ COMPLETE: Final[Mapping[str, Sequence[str]]] = {
     "doctor": (),
     "config": (),
     "completion": ("bash",),
+    "openapi": (),
 }
 #: Wrong values of each option, and what must stand beside it. A new option is entered here.
 WRONG: Final[Mapping[tuple[str, str], tuple[Sequence[str], Sequence[str]]]] = {
@@ -89,6 +90,8 @@ WRONG: Final[Mapping[tuple[str, str], tuple[Sequence[str], Sequence[str]]]] = {
     ("completion", "help"): (FLAG, ()),
     ("completion", "version"): (FLAG, ()),
     ("revoke", "token-max-age"): (NUMBERS, ("--source=redis://127.0.0.1:1", *COMPLETE["revoke"])),
+    ("openapi", "help"): (FLAG, ()),
+    ("openapi", "version"): (FLAG, ()),
     ("doctor", "help"): (FLAG, ()),
     ("doctor", "version"): (FLAG, ()),
     ("doctor", "json"): (FLAG, ()),
@@ -159,6 +162,7 @@ ARGUMENTS: Final[Mapping[str, Sequence[Sequence[str]]]] = {
         ["--config=/nonexistent/file"],
         ["--destinations-file=/nonexistent/file"],
     ],
+    "openapi": [["http://h"], ["--json"]],
     "completion": [[], ["fish"], ["bash", "zsh"], ["--no-such"]],
     "revoke": [
         [],

@@ -185,6 +185,7 @@ class OptionsTests(SynchronousTestCase):
                 auth=["anonymous"],
                 admin="tcp:8081:interface=127.0.0.1",
                 admin_token_file=None,
+                admin_read_token_file=None,
                 origins=[],
                 heart_beat=HeartBeat(30000, 30000),
                 grace=65.0,

@@ -359,10 +359,10 @@ class ReloadTests(ServiceTestCase):
         admin.write_text("the-second-admin-token\n")
         self.assertEqual(reload(), "settings reloaded: new: admin token")
         site = cast(Any, self.reactor.tcpServers[0][1])
-        self.assertEqual(site.routes.token, "the-second-admin-token")
+        self.assertEqual(site.services.login.tokens.full, "the-second-admin-token")
         admin.write_text("short")
         self.assertIn("nothing was reloaded: --admin-token-file", reload())
-        self.assertEqual(site.routes.token, "the-second-admin-token")
+        self.assertEqual(site.services.login.tokens.full, "the-second-admin-token")
 
     def test_no_open_admin_page(self) -> None:
         """The new settings must fit what only a restart changes."""
@@ -420,5 +420,6 @@ class ReloadTests(ServiceTestCase):
             "drain_seconds",
             "log_connections",
             "proxy_header",
+            "admin_read_token_file",
         }  # fmt: skip
         self.assertEqual(applied | set(RESTART), set(Settings._fields))

@@ -11,6 +11,7 @@ from airyd.auth.jwt.row_claims import ClaimRowFilter
 from airyd.errors import Fault
 from airyd.events import Event, FilterKey, Row, RowFilter, message_id
 from airyd.hub.destination import AnyAudience
+from airyd.hub.fanout import Audience
 from airyd.hub.filter_index import FilterIndex
 from airyd.hub.pacing import LateRemovals
 from airyd.hub.row_filter import LazyRow, Rows
@@ -85,10 +86,14 @@ class Model(DestinationCase):
         self.destination.deliver(events)
 
     def check(self) -> None:
-        """Compare what the clients got with what they should have got."""
+        """Compare what the clients got with what they should have got, and the counts of groups and filters."""
         self.flush()
         for peer, wanted in self.wanted.items():
             self.assertEqual(peer.bodies, wanted)
+        audiences = list(self.destination._audiences)
+        groups = [len(each._groups) if isinstance(each, Audience) else len(each.members) for each in audiences]
+        self.assertEqual(self.destination.groups, sum(groups))
+        self.assertEqual(self.destination.filters, sum(each.row_filter is not None for each in audiences))
 
 
 def sees(row_filter: RowFilter | None, event: Event) -> bool:

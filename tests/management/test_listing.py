@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 from airyd.errors import QueryRefused
 from airyd.events import MESSAGE, UNREAD_COUNT
-from airyd.management import turns
+from airyd.management import listing, turns
 from airyd.management.connections import Connections
 from airyd.management.listing import Listing
 from airyd.management.merging import merge_replies
@@ -118,6 +118,10 @@ class OrderTests(ManagementTestCase):
 class PieceTests(ManagementTestCase):
     """A listing gives the reactor turns."""
 
+    def setUp(self) -> None:
+        super().setUp()
+        self.patch(listing, "_SOME_UNITS", 1)
+
     def test_pieces(self) -> None:
         for _ in range(40):
             self.logged_in("ann", MESSAGE)
@@ -161,6 +165,7 @@ class ModelTests(ManagementTestCase):
 
     def setUp(self) -> None:
         super().setUp()
+        self.patch(listing, "_SOME_UNITS", 1)
         self.factories = [
             StompWebSocketFactory(self.context, self.factory.policy, self.factory.reactor) for _ in self.processes
         ]
@@ -199,7 +204,7 @@ class ModelTests(ManagementTestCase):
         """
         query = ConnectionsQuery(sort=sort, limit=chance.randint(1, 7), cursor=name)
         for _ in range(1000):
-            answers = [listing.answer(query) for listing in self.listings]
+            answers = [each.answer(query) for each in self.listings]
             while not all(answer.called for answer in answers):
                 self.churn(chance)
                 self.turns.turn()

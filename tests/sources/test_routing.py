@@ -225,6 +225,10 @@ class MeasuredSource(MemorySource):
         """See ``IMeasuredSource``."""
         return {"/a": Lag(3, 0.5)}
 
+    def reaches(self) -> dict[str, float]:
+        """See ``IMeasuredSource``."""
+        return {"/a": 60.0}
+
 
 class MeasureTests(SynchronousTestCase):
     """Each destination is measured by its source, if that can do it."""
@@ -239,6 +243,7 @@ class MeasureTests(SynchronousTestCase):
         verifyObject(IMeasuredSource, source)
         self.assertEqual((7.0, None), (source.age("/a", "1-1"), source.age("/b", "1-1")))
         self.assertEqual({"/a": Lag(3, 0.5)}, source.lags())
+        self.assertEqual({"/a": 60.0}, source.reaches())
 
 
 class GrowthTests(SynchronousTestCase):

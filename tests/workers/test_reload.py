@@ -116,7 +116,7 @@ class ReloadTests(ParentCase):
         self.assertEqual(reload.changes, ["admin token"])
         reload.apply()
         site = cast(Any, self.reactor.tcpServers[0][1])
-        self.assertEqual(site.routes.token, "the-second-admin-token")
+        self.assertEqual(site.services.login.tokens.full, "the-second-admin-token")
 
     def test_one_that_leaves(self) -> None:
         """A worker that a rolling restart replaces, or that SIGTERM ends, is not asked; its successor has all of it."""

@@ -144,6 +144,14 @@ class Reader:
         """
         return {stream.destination: self._lag(stream, wall) for stream in self._streams.values()}
 
+    def reaches(self, wall: float) -> dict[str, float]:
+        """Return how old each stream's oldest entry is, by destination; a stream without entries is left out.
+
+        :param wall: the wall-clock time in seconds since 1970
+        """
+        streams = self._streams.values()
+        return {each.destination: max(wall - added_at(each.oldest), 0.0) for each in streams if each.oldest is not None}
+
     def _lag(self, stream: Stream, wall: float) -> Lag:
         if not stream.lag or stream.behind_since is None:
             return Lag(0, 0.0)
@@ -312,6 +320,7 @@ class Reader:
             infos = await all_of([_info(connection.command("XINFO", "STREAM", stream.key)) for stream in each])
             for (stream, known), info in zip(asked, infos, strict=True):
                 if self._streams.get(stream.key) is stream and stream.missing is None:
+                    stream.oldest = info.oldest if isinstance(info, StreamInfo) else None
                     stream.missing = self._compare(stream, info, known, is_certain)
                     self._note_lag(stream)
                     if stream.missing is not None:

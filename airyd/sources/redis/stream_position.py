@@ -152,6 +152,7 @@ class Stream:
     :ivar read: the id of the last entry read, or the position after which reading starts
     :ivar newest: the fields of the entry ``read``; None if there is no entry at that position
     :ivar is_readable: False while the key is not a stream
+    :ivar oldest: the id of the oldest entry at the last check; None if there was none
     :ivar missing: the reason of a gap, until the point at which reading continues is known; None otherwise
     :ivar behind_since: when the first of the checks in a row found entries that were not read yet, in seconds of the
         reactor; None if the last check found none, or all were read since
@@ -173,6 +174,7 @@ class Stream:
         "key",
         "missing",
         "newest",
+        "oldest",
         "read",
     )
 
@@ -182,6 +184,7 @@ class Stream:
         self.is_readable = True
         self.missing: str | None = None
         self.behind_since: float | None = None
+        self.oldest = info.oldest
         self._seeks = 0
         self._ids: deque[bytes] = deque(maxlen=RECENT)
         self._digests: deque[int] = deque(maxlen=RECENT)

@@ -165,6 +165,10 @@ class RedisStreams:
         """Return how far the reader is behind each stream (``IMeasuredSource``)."""
         return self._reader.lags(self._wall())
 
+    def reaches(self) -> Mapping[str, float]:
+        """Return the age of the oldest entry of each stream, when it was last checked (``IMeasuredSource``)."""
+        return self._reader.reaches(self._wall())
+
     def publish(self, destination: str, body: bytes) -> Deferred[str]:
         """Publish an event (``IEventSource``)."""
         return Deferred.fromCoroutine(self._add(destination, PAYLOAD, body))

@@ -243,6 +243,22 @@ class CountTests(ReaderCase):
         self.assertEqual(self.assert_reads(a="5-0"), count)
 
 
+class ReachTests(ReaderCase):
+    """How far the history reaches back, as of the last check."""
+
+    def test_trimmed(self) -> None:
+        self.begin(self.stream())
+        for reply, reaches in (
+            (stream_info("5-0", 5, newest="5-0", oldest="3-0", length=2), {"/a": 9_999.997}),
+            (stream_info("5-0", 5), {}),
+        ):
+            self.commands.asked()
+            self.clock.advance(COUNTERS_EVERY)
+            self.commands.asked()
+            self.commands.answer(reply)
+            self.assertEqual(self.reader.reaches(10_000.0), reaches)
+
+
 class LagTests(ReaderCase):
     """How far the reader is behind its streams."""
 

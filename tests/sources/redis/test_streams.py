@@ -316,3 +316,11 @@ class MeasureTests(SourceCase):
         self.source.watch(A)
         self.commands.answer(stream_info("5-0", 5, newest="5-0"))
         self.assertEqual({A: Lag(0, 0.0)}, self.measured.lags())
+
+    def test_reaches(self) -> None:
+        """The age of the oldest entry; unknown of an empty stream."""
+        self.assertEqual({}, self.measured.reaches())
+        oldest = f"{(START - 3600) * 1000:.0f}-0"
+        self.source.watch(A)
+        self.commands.answer(stream_info("5-0", 5, newest="5-0", oldest=oldest))
+        self.assertAlmostEqual(3600.0, self.measured.reaches()[A], 3)
