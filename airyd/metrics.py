@@ -258,6 +258,10 @@ class WorkersMetrics:
     """The metrics of the parent of several workers; it also exports the sums of the workers' :class:`Metrics`."""
 
     workers: int = _gauge("workers", "Worker processes that accept clients.")
+    draining: int = _gauge(
+        "workers_draining",
+        "Worker processes that do not accept clients because a rolling restart replaces them, or because airyd stops.",
+    )
     configured: int = _gauge("workers_configured", "Worker processes that there should be (--workers).")
     restarts: int = _counter("worker_restarts", "Times that a worker was restarted after its process had ended.")
     hangs: int = _counter("worker_hangs", "Times that a worker was killed because it did not answer.")

@@ -8,6 +8,7 @@ import resource
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Final
+from weakref import WeakSet
 
 from prometheus_client import CollectorRegistry
 from twisted.application.service import Service
@@ -179,7 +180,8 @@ class Airyd(Service):
             raise ConfigurationError(f"--destination: {error}") from None
         beats = [beat for beat in (*(each / 1000 for each in settings.heart_beat), settings.ping_interval) if beat]
         self._wheel = TimerWheel(reactor, min([_LONGEST_TICK, *(beat / _TICKS_PER_BEAT for beat in beats)]))
-        self._old_wheels: list[TimerWheel] = []
+        #: The wheels before, while connections or the reactor have them.
+        self._old_wheels: WeakSet[TimerWheel] = WeakSet()
         clients = ClientContext(
             self._hub,
             self._authenticator,
@@ -355,6 +357,9 @@ class Airyd(Service):
         await self._start_authenticators(started)
 
         def apply() -> None:
+            if self._stopping:
+                _stop_all(started)
+                return
             for reload in reloads:
                 reload.apply()
             self._apply(fresh, authenticators)
@@ -382,11 +387,15 @@ class Airyd(Service):
                 _stop_all(started)
                 raise ConfigurationError(f"--auth: {troubles[0]}")
             await deferLater(self._reactor, _LOOK_FOR_KEYS_EVERY)
+            if self._stopping:
+                _stop_all(started)
+                raise ConfigurationError("airyd is stopping")
 
     def _apply(self, fresh: Airyd, authenticators: Sequence[IAuthenticator]) -> None:
         """Put the settings and objects of a fresh service into force."""
         settings = fresh._settings
-        self.extend([name for name in settings.destinations if name not in self._hub.catalogue])
+        known = set(self._hub.catalogue)
+        self.extend([name for name in settings.destinations if name not in known])
         _stop_all([each for each in self._authenticators if each not in authenticators])
         self._authenticators = list(authenticators)
         self._authenticator.replace(authenticators)
@@ -398,7 +407,7 @@ class Airyd(Service):
             self._admin_site.change(self._admin_tokens, settings.limits.body)
         # New connections get these; the others keep what they have.
         if fresh._wheel.tick != self._wheel.tick:
-            self._old_wheels.append(self._wheel)
+            self._old_wheels.add(self._wheel)
             self._wheel = fresh._wheel
         self._factory.policy = fresh._factory.policy
         self._factory.context = replace(

@@ -17,7 +17,7 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.filepath import FilePath
 from zope.interface import implementer
 
-from airyd.files import read_file
+from airyd.files import is_folder, read_file
 from airyd.openssl import openssl_reason, read_certificates, read_private_key
 
 _T = TypeVar("_T")
@@ -151,7 +151,7 @@ def read_certificate_folder(path: str) -> list[bytes]:
     Raises ``ValueError`` if Twisted can't serve them. The errors are like those of :func:`server_tls`. Twisted
     follows the issuers of a certificate through the folder and would loop at a certificate that has issued itself.
     """
-    if not Path(path).is_dir():
+    if not is_folder(path):
         raise ValueError(f"path={path}: there is no folder of this name")
     pairs: set[bytes] = set()
     certificates: list[tuple[str, Certificate]] = []

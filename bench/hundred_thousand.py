@@ -37,8 +37,8 @@ from bench.scenarios import (
     Contender,
     Scenario,
 )
-from bench.servers import ROOT, Server, ServerFailed, on_core, running
-from tests.sources.redis.server import Connection, RedisServer
+from bench.servers import ROOT, Server, ServerFailed, on_core, reading_redis
+from tests.sources.redis.server import Connection
 
 #: The most clients of a process, which may have 20,000 files here.
 _MOST: Final = 12_500
@@ -73,10 +73,7 @@ class HundredThousand:
         try:
             with ExitStack() as stack:
                 stack.enter_context(on_core(self.load_core))
-                redis = RedisServer()
-                stack.callback(redis.close)
-                source = Server(server.name, (*server.command, "--source", f"redis://127.0.0.1:{redis.port}/0"))
-                target = stack.enter_context(running(source, self.server_core))
+                target, redis = stack.enter_context(reading_redis(server, self.server_core, self.load_core))
                 node = _Node(family(target.pid))
                 crowd = stack.enter_context(_crowd(target.port, target.path, clients))
                 values = node.connected(clients)

@@ -24,8 +24,8 @@ from bench.machine import machine_time
 from bench.measure import Measurement, judge, stolen_since
 from bench.private_streams import EVERYONE, RECEIVED, private_body
 from bench.scenarios import BEFORE_P99, LOST, MESSAGE, P99_RATIO, ROLLING_P99, Contender, Scenario
-from bench.servers import ROOT, Running, Server, ServerFailed, on_core, running
-from tests.sources.redis.server import Connection, RedisServer
+from bench.servers import ROOT, Running, Server, ServerFailed, on_core, reading_redis
+from tests.sources.redis.server import Connection
 
 _POSITION: Final = re.compile(rb"message-id:(\S+)")
 _CLOSED: Final = b"server restarting"
@@ -56,10 +56,7 @@ class Rolling:
         try:
             with ExitStack() as stack:
                 stack.enter_context(on_core(self.load_core))
-                redis = RedisServer()
-                stack.callback(redis.close)
-                source = Server(server.name, (*server.command, "--source", f"redis://127.0.0.1:{redis.port}/0"))
-                target = stack.enter_context(running(source, self.server_core))
+                target, redis = stack.enter_context(reading_redis(server, self.server_core, self.load_core))
                 returning = stack.enter_context(_returning(target))
                 publisher = redis.connect()
                 stack.callback(publisher.close)

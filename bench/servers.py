@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from bench.scenarios import AIRYD, AUTOBAHN, Contender
+from tests.sources.redis.server import RedisServer
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -118,6 +119,22 @@ def running(server: Server, core: int) -> Iterator[Running]:
             _stop(process)
         if b"Traceback" in log.read_bytes():
             raise ServerFailed(f"{server.name} logged a traceback: {_tail(log)}")
+
+
+@contextmanager
+def reading_redis(server: Server, core: int, load_core: int) -> Iterator[tuple[Running, RedisServer]]:
+    """Start airyd on ``core`` and a Redis for it, its source, on ``load_core``; stop both at the end.
+
+    :raises ServerFailed: see :func:`running`
+    """
+    with on_core(load_core):
+        redis = RedisServer()
+    try:
+        source = Server(server.name, (*server.command, "--source", f"redis://127.0.0.1:{redis.port}/0"))
+        with running(source, core) as target:
+            yield target, redis
+    finally:
+        redis.close()
 
 
 def _start(server: Server, core: int, port: int, stream: IO[bytes]) -> subprocess.Popen[bytes]:

@@ -2,7 +2,7 @@
 
 ``python -m bench.tracing`` runs both alternately, in one process without a reactor (``bench.counted``), so that the
 machine's load affects both alike. It prints both figures and their ratio,
-also for a trace of the destination.
+also for a trace of the destination; and for no trace at all, which shows what the ratio is worth.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _block(crowd: Crowd) -> list[float]:
     return costs
 
 
-def compare(crowd: Crowd, query: TraceQuery) -> tuple[float, float]:
+def compare(crowd: Crowd, query: TraceQuery | None) -> tuple[float, float]:
     """Return the seconds of a delivery, without a trace and with one.
 
     Each is the lower quartile of all events: other programs on the machine only ever add to the time of an event.
@@ -45,7 +45,7 @@ def compare(crowd: Crowd, query: TraceQuery) -> tuple[float, float]:
     traced: list[float] = []
     for number in range(ROUNDS):
         for is_traced in (False, True) if number % 2 else (True, False):
-            trace = crowd.airyd.tracer.start(query, lambda lines: None) if is_traced else None
+            trace = crowd.airyd.tracer.start(query, lambda lines: None) if is_traced and query is not None else None
             crowd.settle()
             (traced if is_traced else plain).extend(_block(crowd))
             if trace is not None:
@@ -64,11 +64,12 @@ def main() -> int:
     _block(crowd)
     worst = 0.0
     for name, query in (
+        ("nothing", None),
         ("one connection", TraceQuery(connection=protocol.client.id, seconds=600)),
         ("the destination", TraceQuery(destination=MESSAGE, seconds=600)),
     ):
         plain, traced = compare(crowd, query)
-        worst = max(worst, traced / plain)
+        worst = max(worst, traced / plain if query is not None else 0.0)
         figures = f"{plain * 1e6:.3f} µs without, {traced * 1e6:.3f} µs with"
         sys.stdout.write(f"trace of {name}: {figures}, ratio {traced / plain:.3f}\n")
     crowd.close()

@@ -15,8 +15,7 @@ from typing import Final
 from bench.machine import family, machine_time
 from bench.measure import LoadFailed, Measurement, Wsload, finished, judge, stolen_since
 from bench.scenarios import CPU_PER_CONNECTION, MESSAGE, SHARE, Contender, Scenario
-from bench.servers import Server, ServerFailed, on_core, running
-from tests.sources.redis.server import RedisServer
+from bench.servers import Server, ServerFailed, reading_redis
 
 #: Seconds until all clients of the first load are connected.
 _CONNECTED: Final = 1.5
@@ -36,23 +35,17 @@ class Workers:
         """See ``bench.measure.Driver``."""
         before = machine_time()
         try:
-            with on_core(self.wsload.load_core):
-                redis = RedisServer()
-            try:
-                source = Server(server.name, (*server.command, "--source", f"redis://127.0.0.1:{redis.port}/0"))
+            with reading_redis(server, self.wsload.server_core, self.wsload.load_core) as (target, redis):
                 publisher = ("--pub", "xadd", "--pub-port", str(redis.port), "--pub-dest", f"airyd:{MESSAGE}")
                 entries = ("--maxlen", "10000", "--xadd-field", "payload={body}")
-                with running(source, self.wsload.server_core) as target:
-                    idle = _sockets(target.pid)
-                    fanout = self.wsload.start((*scenario.load, *publisher, *entries, "--watch-tree"), target)
-                    time.sleep(_CONNECTED)
-                    clients = _sockets(target.pid)
-                    clients.subtract(idle)
-                    values, error = finished(fanout)
-                    storm = self.wsload.start((*self.storm, "--watch-tree"), target)
-                    stormed, storm_error = finished(storm)
-            finally:
-                redis.close()
+                idle = _sockets(target.pid)
+                fanout = self.wsload.start((*scenario.load, *publisher, *entries, "--watch-tree"), target)
+                time.sleep(_CONNECTED)
+                clients = _sockets(target.pid)
+                clients.subtract(idle)
+                values, error = finished(fanout)
+                storm = self.wsload.start((*self.storm, "--watch-tree"), target)
+                stormed, storm_error = finished(storm)
         except (ServerFailed, LoadFailed, OSError) as failure:
             return Measurement({}, faults=(str(failure),))
         values[SHARE] = 100.0 * max(clients.values()) / max(clients.total(), 1)

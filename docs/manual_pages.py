@@ -167,9 +167,18 @@ def _twistd_airyd() -> Iterator[str]:
     )
     yield from _verbatim(_CONFIG_FILE)
     yield ".SH SIGNALS"
-    yield from _item("SIGTERM", "close the connections of all clients, then end with status 0.")
+    yield from _item(
+        "SIGTERM",
+        "close the connections of all clients, then end with status 0. Another one, at least one second after the "
+        "first, ends airyd at once, with its workers.",
+    )
     yield from _item("SIGINT", "the same, but end by this signal.")
     yield from _item("SIGHUP", "reload; docs/operating.rst says what.")
+    yield from _item(
+        "SIGUSR2",
+        "with --workers, replace the workers one after the other while the others serve; without, only write a line to "
+        "the log.",
+    )
     yield ".SH EXIT STATUS"
     yield _text("0 after SIGTERM; 1 if an option is wrong, with one line on standard error.")
     yield ".SH SEE ALSO"

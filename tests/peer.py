@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from airyd.errors import Fault, StompError
 from airyd.events import Event, Row, RowFilter, destination_tag
 from airyd.hub.destination import AnyAudience, Destination
-from airyd.hub.pacing import GapNotices, NoticeBudget, TurnQueue
+from airyd.hub.pacing import GapNotices, LateRemovals, NoticeBudget, TurnQueue
 from airyd.hub.subscription import Subscription
 from airyd.metrics import Metrics
 from airyd.stomp.message import Framing
@@ -157,8 +157,9 @@ class DestinationCase(SynchronousTestCase):
         gap_notices = GapNotices(NoticeBudget(self.clock), self.deliver)
         self.dirty: list[AnyAudience] = []
         turns = TurnQueue(self.clock)
+        removals = LateRemovals(self.clock)
         self.destination = Destination(
-            NAME, self.twin, turns, self.metrics, gap_notices, self.dirty.append, lambda *measured: None
+            NAME, self.twin, turns, removals, self.metrics, gap_notices, self.dirty.append, lambda *measured: None
         )
 
     def subscribe(

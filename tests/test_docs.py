@@ -296,6 +296,9 @@ class ManualPagesTests(SynchronousTestCase):
 
     def test_have_every_option(self) -> None:
         page = manual_pages.pages()["twistd-airyd.8"].replace("\\", "")
+        for signal in ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR2"):
+            self.assertIn(f"\n.TP\nfB{signal}fR\n", page)
+        self.assertIn("Another one, at least one second after the first,", page)
         for name, option in OPTIONS.items():
             value = f"={option.value}" if option.value else ""
             self.assertIn(f"\nfB--{name}{value}fR\n", page)

@@ -9,7 +9,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.errors import ConfigurationError
-from airyd.files import read_bytes, read_line, read_text
+from airyd.files import is_folder, read_bytes, read_file, read_line, read_text
 from airyd.spelling import did_you_mean
 
 
@@ -38,31 +38,53 @@ class FilesTests(SynchronousTestCase):
             self.assertEqual(read_line("x", self.file(content)), " a b ")
 
     def test_a_pipe(self) -> None:
-        """A shell passes a pipe for ``<(command)``."""
+        """A command reads what a shell passes for ``<(command)``; the daemon must be able to read it again."""
         reading, writing = os.pipe()
         self.addCleanup(os.close, reading)
         os.write(writing, b"s3cret\n")
+        self.assertIn("this is a pipe, which can be read only once", self.refusal(read_line, f"/dev/fd/{reading}"))
         os.close(writing)
-        self.assertEqual(read_line("x", f"/dev/fd/{reading}"), "s3cret")
+        self.assertEqual(read_file(f"/dev/fd/{reading}", may_block=True), b"s3cret\n")
+
+    def test_what_would_block(self) -> None:
+        """A FIFO without a writer, a terminal and a device are refused at once; no descriptor is left open."""
+        path = self.mktemp()
+        os.mkfifo(path)
+        controller, terminal = os.openpty()
+        self.addCleanup(os.close, controller)
+        self.addCleanup(os.close, terminal)
+        before = os.listdir("/proc/self/fd")
+        self.assertIn("this is a pipe", self.refusal(read_bytes, path))
+        for device in ("/dev/zero", "/dev/null", os.ttyname(terminal)):
+            self.assertIn("this is a device or a socket; name a file on disk", self.refusal(read_bytes, device))
+        self.assertIn("a folder", self.refusal(read_bytes, os.curdir))
+        self.assertEqual(os.listdir("/proc/self/fd"), before)
 
     def test_not_there(self) -> None:
         file = self.file(b"")
         self.assertIn("no such file", self.refusal(read_bytes, "/nothing/there"))
         self.assertIn("a folder", self.refusal(read_bytes, os.curdir))
         self.assertIn("cannot be read", self.refusal(read_bytes, f"{file}/below"))
+        self.assertIn("cannot be read", self.refusal(read_bytes, "x" * 300))
         self.assertIn("name of a file", str(self.assertRaises(ConfigurationError, read_bytes, "--some-file", "a\0b")))
         self.assertEqual("--some-file is empty; name a file", self.refusal(read_bytes, ""))
 
+    def test_folders(self) -> None:
+        self.assertTrue(is_folder(os.curdir))
+        for path in ("/nothing/there", "x" * 300, "a\0b", self.file(b"")):
+            self.assertFalse(is_folder(path))
+
     def test_may_not_be_read(self) -> None:
-        def forbidden(path: Path, mode: str) -> None:
+        def forbidden(path: str, flags: int) -> int:
             raise PermissionError(13, "whatever the system calls it")
 
-        self.patch(Path, "open", forbidden)
+        self.patch(os, "open", forbidden)
         self.assertIn(f"(number {os.geteuid()}) may not read it", self.refusal(read_bytes, "/x"))
 
     def test_too_big(self) -> None:
         self.assertIn("more than 4 bytes", self.refusal(read_bytes, self.file(b"s3cret"), 4))
-        self.assertIn("more than", self.refusal(read_bytes, "/dev/zero"))
+        said = str(self.assertRaises(ValueError, read_file, "/dev/zero", 4, may_block=True))
+        self.assertIn("more than 4 bytes", said)
 
     def test_not_utf_8(self) -> None:
         self.assertIn("UTF-8", self.refusal(read_text, self.file(b"s3cret\xff")))

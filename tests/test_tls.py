@@ -198,7 +198,7 @@ class FilesTests(FilesCase):
         for arguments, words in (
             ((nowhere, files.server), ["privateKey=/nothing/there.pem", "there is no such file"]),
             ((str(self.directory), files.server), ["privateKey=", "this is a folder"]),
-            (("/dev/zero", files.server), ["privateKey=/dev/zero", "bytes"]),
+            (("/dev/zero", files.server), ["privateKey=/dev/zero", "this is a device"]),
             ((files.client_key, files.server), ["privateKey=", files.client_key, "certKey=", files.server]),
             ((files.server_key, turned), ["privateKey=", "first certificate"]),
             ((files.server, files.server), ["privateKey=", "no private key in PEM form"]),

@@ -48,10 +48,6 @@ class ServeOptions(CommandOptions):
         """See :class:`CommandOptions`."""
         return daemon_offers()
 
-    @classmethod
-    def add_options(cls, parser: CommandParser) -> None:
-        """See :class:`CommandOptions`."""
-
     def take_words(self, words: Sequence[str]) -> bool:
         """See :class:`CommandOptions`."""
         self.words = words
@@ -88,10 +84,6 @@ running daemon may not have read."""
     def offers(cls, name: str) -> Sequence[Offer]:
         """See :class:`CommandOptions`."""
         return daemon_offers()
-
-    @classmethod
-    def add_options(cls, parser: CommandParser) -> None:
-        """See :class:`CommandOptions`."""
 
     def take_words(self, words: Sequence[str]) -> bool:
         """See :class:`CommandOptions`."""
@@ -186,10 +178,6 @@ those of twistd airyd. Load it with: source <(airyd completion bash)"""
     first = SHELLS
 
     shell = ""
-
-    @classmethod
-    def add_options(cls, parser: CommandParser) -> None:
-        """See :class:`CommandOptions`."""
 
     def check(self, arguments: Sequence[str]) -> None:
         """See :class:`CommandOptions`."""

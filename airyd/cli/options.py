@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -19,6 +18,7 @@ from airyd.limits import LONGEST_PATTERN
 from airyd.patterns import ANY_SEGMENT, Pattern
 from airyd.revocation import LONGEST_NAME, MOST_TOKEN_MAX_AGE, RevocationKind, is_name
 from airyd.spelling import did_you_mean
+from airyd.standard_output import print_and_exit
 
 #: The default largest number of an option.
 _MOST: Final = 10**15
@@ -307,8 +307,7 @@ def parse(words: Sequence[str]) -> CommandOptions:
     if words[-2:-1] == [QUESTION]:
         offers = COMMANDS[words[0]].offers(words[0]) if has_command else parser.offers()
         first = COMMANDS[words[0]].first if has_command else [*COMMANDS]
-        sys.stdout.write(f"{describe_for_zsh(offers, first)}\n")
-        sys.exit(0)
+        print_and_exit(parser.prog, describe_for_zsh(offers, first))
     if not has_command:
         arguments = parser.read(words, argparse.Namespace())
         if not arguments:

@@ -11,6 +11,7 @@ from airyd import __version__
 from airyd.cli.completion import Offer
 from airyd.cli.urls import QUOTED
 from airyd.spelling import did_you_mean
+from airyd.standard_output import print_and_exit
 
 #: argparse's errors that may quote a secret, or are hard to read, and their replacements.
 _REWORDED: Final = (
@@ -49,8 +50,8 @@ class CommandParser(argparse.ArgumentParser):
             add_help=False,
         )
         self.added: list[argparse.Action] = []
-        self.option("--help", "-h", action="help", help="show this help and exit")
-        self.option("--version", action="version", version=f"airyd {__version__}", help="show the version and exit")
+        self.option("--help", "-h", action=_ShowHelp, nargs=0, help="show this help and exit")
+        self.option("--version", action=_ShowVersion, nargs=0, help="show the version and exit")
 
     def option(self, *names: str, **details: Any) -> None:
         """Add an option; ``type`` may raise ``ValueError`` with a text for the user."""
@@ -136,12 +137,27 @@ class CommandOptions(argparse.Namespace):
 
     @classmethod
     def add_options(cls, parser: CommandParser) -> None:
-        """Add the command's own options."""
-        raise NotImplementedError
+        """Add the command's own options; most commands of the daemon have none."""
 
     def check(self, arguments: Sequence[str]) -> None:
         """Set the arguments and check them against the options; raises ``ValueError`` with a text for the user."""
         raise NotImplementedError
+
+
+class _ShowHelp(argparse.Action):
+    """Shows the help; argparse's own action leaves what it has written to the interpreter's last flush."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        """See ``argparse.Action``."""
+        print_and_exit(parser.prog, parser.format_help().rstrip("\n"))
+
+
+class _ShowVersion(argparse.Action):
+    """Shows the version."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        """See ``argparse.Action``."""
+        print_and_exit(parser.prog, f"airyd {__version__}")
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):

@@ -236,9 +236,11 @@ class StatusNotices:
             case {"type": "gap", "destinations": [*names], "since": since}:
                 return self._gap(self._followed(names), since)
             case {"type": "draining", "within": int() | float() as seconds}:
-                return f"the server stops within {seconds:.1f} s"
+                shown = f"{seconds:.1f}"
+                return "the server is stopping" if shown == "0.0" else f"the server stops within {shown} s"
             case {"type": "token", "within": int() | float() as seconds}:
-                return f"the token expires in {seconds:.0f} s"
+                shown = f"{seconds:.0f}"
+                return "the token expires now" if shown == "0" else f"the token expires in {shown} s"
         return None
 
     def _followed(self, names: Sequence[object]) -> list[str]:

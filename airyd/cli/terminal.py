@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import unicodedata
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import BinaryIO
+
+from airyd.standard_output import discard_output
 
 #: Bidirectional overrides, embeddings and isolates, which reorder text on a terminal.
 _REORDERING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -85,10 +86,10 @@ class Console:
             self._out.write(data)
             self._out.flush()
         except BrokenPipeError:
-            self._give_up_output()
+            discard_output(self._out)
             raise OutputClosed from None
         except OSError as error:
-            self._give_up_output()
+            discard_output(self._out)
             raise OutputClosed(f"cannot write: {error.strerror or error}") from error
 
     def say(self, text: str) -> None:
@@ -115,10 +116,3 @@ class Console:
         with suppress(OSError):
             self._err.write(text.encode(self._encoding, "backslashreplace"))
             self._err.flush()
-
-    def _give_up_output(self) -> None:
-        """Redirect standard output to ``/dev/null``, so that the interpreter's last flush does not fail again."""
-        with suppress(OSError):
-            nothing = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nothing, self._out.fileno())
-            os.close(nothing)

@@ -65,7 +65,7 @@ class Authorities:
         self._certificates: Sequence[bytes] = ()
         self._trust: Any = platformTrust()
         if path is not None:
-            pem = read_bytes("--ca-file", path)
+            pem = read_bytes("--ca-file", path, may_block=True)
             try:
                 self._trust = trust_root(pem)
                 self._certificates = split_certificates(pem)

@@ -41,7 +41,7 @@ def token_source(path: str | None, variable: str, environ: Mapping[str, str]) ->
         if path.startswith(_JWT_START):
             raise TokenUnreadable("--token-file takes the path of a file with the token, not the token")
         try:
-            text = read_file(path, _LONGEST).decode("ascii", "replace").strip()
+            text = read_file(path, _LONGEST, may_block=True).decode("ascii", "replace").strip()
         except ValueError as error:
             raise TokenUnreadable(f"--token-file {path}: {error}") from None
         if not text:
@@ -67,7 +67,9 @@ def secrets_of(path: str | None, variable: str | None, environ: Mapping[str, str
     if path is None and not is_variable(variable or ""):
         raise ValueError("--secret-env takes the name of an environment variable")
     try:
-        return read_variable(variable or "", environ) if path is None else read_file(path, MOST_BYTES)
+        if path is None:
+            return read_variable(variable or "", environ)
+        return read_file(path, MOST_BYTES, may_block=True)
     except ValueError as error:
         place = f"--secret-env {variable}" if path is None else f"--secret-file {path}"
         raise ValueError(f"{place}: {error}") from None

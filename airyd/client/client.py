@@ -30,7 +30,6 @@ from airyd.stomp import requests
 from airyd.stomp.message import HEARTBEAT, Framing
 from airyd.stomp.session import Session
 from airyd.stomp.spec import Command, Header, Version
-from airyd.stomp.watched_session import FrameObserver, unwatched, watched
 
 
 class Client:
@@ -207,15 +206,9 @@ class Client:
         self._send_frame(self._session.error(error.fault, error.detail, error.receipt))
         self._context.metrics.errors[error.fault.kind] += self.channel.close(error.fault)
 
-    # What a trace calls (airyd.management.tracing).
-
-    def watch_frames(self, key: object, observer: FrameObserver) -> None:
-        """Report each frame that the client sends from now on, before it is carried out."""
-        self._session = watched(self._session, key, observer)
-
-    def unwatch_frames(self, key: object) -> None:
-        """End what :meth:`watch_frames` began with this key."""
-        self._session = unwatched(self._session, key)
+    def change_session(self, change: Callable[[Session], Session]) -> None:
+        """Replace the session with one in the same state (``airyd.stomp.watched_session``)."""
+        self._session = change(self._session)
 
     # What a subscription calls (airyd.hub.interfaces.Subscriber), besides fail().
 
@@ -265,11 +258,14 @@ class Client:
         credentials = Credentials(
             request.login, request.passcode, request.headers, self.channel.take_opening(), self.channel.peer
         )
+        return self._log_in(credentials, self._accept)
+
+    def _log_in(
+        self, credentials: Credentials, accept: Callable[[IPrincipal], Deferred[None] | None]
+    ) -> Deferred[None] | None:
+        """Check credentials, then call ``accept``."""
         login = self._context.authenticate(credentials)
-        if isinstance(login, Deferred):
-            return login.addCallback(self._accept)
-        self._accept(login)
-        return None
+        return login.addCallback(accept) if isinstance(login, Deferred) else accept(login)
 
     def _accept(self, principal: IPrincipal) -> None:
         if self.is_over:
@@ -279,8 +275,7 @@ class Client:
         context.metrics.sessions += 1
         if self._record is not None:
             context.connection_log.logged_in(self._record, self.channel.peer, principal)
-        for watcher in tuple(context.login_watchers):
-            watcher(self.number)
+        context.logged_in(self.number)
         self._send_frame(self._session.accept(self.id))
         self._timer.cancel()
         self._beat_every = context.wheel.beat_interval(self._session.heart_beat[0] / 1000, self.number)
@@ -336,10 +331,8 @@ class Client:
         return self._context.hub.publish(request.destination, request.body, ORIGIN_SEND)
 
     def _refresh(self, request: requests.Refresh) -> Deferred[None] | None:
-        login = self._context.authenticate(credentials_of(request, self.channel.peer))
-        if isinstance(login, Deferred):
-            return login.addCallback(self._refreshed, request)
-        return self._refreshed(login, request)
+        credentials = credentials_of(request, self.channel.peer)
+        return self._log_in(credentials, lambda principal: self._refreshed(principal, request))
 
     def _refreshed(self, principal: IPrincipal, request: requests.Refresh) -> Deferred[None] | None:
         if self.is_over or self._principal is None:
@@ -348,17 +341,23 @@ class Client:
         # The client is notified once for each expiry, also if it sends the same token again.
         self._is_warned = self._is_warned and principal.expires == self._principal.expires
         self._principal = principal
-        # Its subscriptions may join other groups. Events that these have already sent did not reach this
+        return Deferred.fromCoroutine(self._apply_rights(principal, request))
+
+    async def _apply_rights(self, principal: IPrincipal, request: requests.Refresh) -> None:
+        context = self._context
+        for _ in apply_rights(self, principal, context):
+            self._established_at = context.wheel.seconds()
+            await context.hub.turns.wait()
+        # Its subscriptions may have joined other groups. Events that these have already sent did not reach this
         # client, and so do not count as heart-beats in _check_time.
-        self._established_at = self._context.wheel.seconds()
-        apply_rights(self, principal, self._context)
-        self._context.metrics.refreshes += 1
+        self._established_at = context.wheel.seconds()
+        context.metrics.refreshes += 1
         self._confirm(request)
         if not self.is_over and self._disconnect is None:  # else the timer is that of the DISCONNECT
             self._timer.cancel()
             self._check_time()
         # The client's next token waits: a chunk of bytes may have hundreds, each for hundreds of subscriptions.
-        return self._context.wheel.next_turn()
+        await context.wheel.next_turn()
 
     def _may_send(self, request: requests.Send) -> None:
         name, principal = request.destination, self._principal

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import ClassVar, Final, Protocol
@@ -169,23 +169,30 @@ class Wildcard:
             if self._is_open and self._context.may_subscribe(self._principal, name):
                 self._join(name)
 
-    def apply_rights(self, principal: IPrincipal) -> list[str]:
-        """Apply the rights of a new login to the parts; return the destinations of the parts that they end."""
+    def apply_rights(self, principal: IPrincipal) -> Iterator[tuple[str, bool]]:
+        """Apply the rights of a new login to one part after the other, and let destinations join that they allow.
+
+        Yields the destination of each, and whether they have ended it. Parts may end or join between two of them.
+        """
         self._principal = principal
         if self._unsettled is not None:  # bounds memory: a client may refresh its token often, and never send an ACK
             standing = set(self._parts.values())
             self._unsettled = {each: part for each, part in self._unsettled.items() if part in standing}
-        ended = []
-        for part in tuple(self._parts.values()):
-            if self._context.may_subscribe(principal, part.destination):
-                part.apply_filter(principal.row_filter(part.destination))
+        for name, part in tuple(self._parts.items()):
+            if self._parts.get(name) is not part:  # it has ended meanwhile
+                continue
+            if self._context.may_subscribe(principal, name):
+                part.apply_filter(principal.row_filter(name))
+                yield name, False
                 continue
             part.flush()
             if self._is_open:  # else the flush has ended a client that is too slow
                 self._close_part(part)
-                ended.append(part.destination)
-        self._join_allowed(self._context.hub.matching(self._pattern))
-        return ended
+                yield name, True
+        for name in self._allowed(self._context.hub.matching(self._pattern)):
+            if name not in self._parts:
+                self._join_allowed([name])
+                yield name, False
 
     def _join(self, name: str) -> None:
         if name in self._parts or name in self._postponed:

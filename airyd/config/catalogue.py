@@ -30,7 +30,7 @@ def read_catalogue(file: DestinationsFile) -> list[str]:
 
     Raises ``ConfigurationError`` if the file can't be read or has an invalid name, which the error quotes.
     """
-    names = list(file.others)
+    names = dict.fromkeys(file.others)  # a dict finds a name at once, however many there are
     for number, line in enumerate(read_text(OPTION, file.path).splitlines(), 1):
         name = line.partition("#")[0].strip()
         if not name:
@@ -39,5 +39,5 @@ def read_catalogue(file: DestinationsFile) -> list[str]:
             check_name(name, names, file.has_user_destinations)
         except ValueError as error:
             raise ConfigurationError(f"{OPTION} {file.path}: line {number}: {name[:200]!r}: {error}") from None
-        names.append(name)
-    return names
+        names[name] = None
+    return list(names)

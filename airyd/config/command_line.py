@@ -14,13 +14,14 @@ from airyd import __version__
 from airyd.auth import describe_authenticators
 from airyd.config.configuration import Configuration
 from airyd.config.help import describe_options
-from airyd.config.options import OPTIONS, REMOVED
+from airyd.config.options import OPTIONS
 from airyd.config.settings import Settings
 from airyd.errors import ConfigurationError
 from airyd.runtime.log_format import JSON
 from airyd.runtime.twistd_files import check_twistd_files
 from airyd.sources import describe_sources
 from airyd.spelling import did_you_mean
+from airyd.standard_output import print_and_exit
 
 
 class Options(usage.Options):
@@ -53,17 +54,21 @@ class Options(usage.Options):
         """Return the first line of ``--help`` (Twisted's interface)."""
         return f"Usage: {self._program} [options]" if self._program else super().getSynopsis()
 
+    def opt_help(self) -> NoReturn:
+        """Show the options and exit (Twisted's interface)."""
+        self._show(lambda: str(self))
+
     def opt_help_sources(self) -> NoReturn:
         """Describe the event sources and exit."""
-        _show(describe_sources)
+        self._show(describe_sources)
 
     def opt_help_auth(self) -> NoReturn:
         """Describe the authenticators and exit."""
-        _show(describe_authenticators)
+        self._show(describe_authenticators)
 
     def opt_version(self) -> NoReturn:
         """Show the version of airyd and exit."""
-        _show(lambda: f"airyd {__version__}")
+        self._show(lambda: f"airyd {__version__}")
 
     def getUsage(self, width: int | None = None) -> str:
         """Return the text of ``--help`` (Twisted's interface)."""
@@ -84,6 +89,9 @@ class Options(usage.Options):
         except ConfigurationError as error:
             raise SystemExit(f"airyd: {error}") from None
 
+    def _show(self, text: Callable[[], str]) -> NoReturn:
+        print_and_exit(self._program or "airyd", text())
+
     def _check_log_format(self, twistd: usage.Options) -> None:
         """Raise ``ConfigurationError`` if twistd writes a log whose format airyd can't choose."""
         for option in ("syslog", "logger"):
@@ -101,6 +109,8 @@ class Options(usage.Options):
         for name in names:
             if names.count(name) > 1 and not (name in OPTIONS and OPTIONS[name].repeatable):
                 raise ConfigurationError(f"--{name} is given twice; give it once")
+            if f"no-{name}" in names:
+                raise ConfigurationError(f"--{name} and --no-{name} are both given; give one of them")
         found = []
         for name, (_, value) in zip(names, given, strict=True):
             if name in OPTIONS:
@@ -119,8 +129,6 @@ class Options(usage.Options):
         abbreviated = [option for option in known if option.startswith(name) and len(name) > 1]
         meant = [name] if name in known else abbreviated
         dashed = f"--{name}" if len(name) > 1 else f"-{name}"
-        if name in REMOVED:
-            return f"{dashed} was removed: {REMOVED[name]}"
         if not meant and self.parent is not None and _is_known(name, self.parent):
             return f"{dashed} is an option of twistd: write it in front of the word airyd"
         if not meant:
@@ -132,8 +140,3 @@ class Options(usage.Options):
 
 def _is_known(name: str, options: usage.Options) -> bool:
     return name in options.shortOpt.replace(":", "") or name in [option.rstrip("=") for option in options.longOpt]
-
-
-def _show(text: Callable[[], str]) -> NoReturn:
-    print(text())
-    sys.exit(0)

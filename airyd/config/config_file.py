@@ -14,7 +14,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from airyd.config.given import Given
-from airyd.config.options import LIMIT, OFF, ON, OPTIONS, REMOVED, Option
+from airyd.config.options import LIMIT, OFF, ON, OPTIONS, Option
 from airyd.errors import ConfigurationError
 from airyd.files import read_text
 from airyd.spelling import closest, did_you_mean
@@ -28,8 +28,14 @@ _FIELDS: Final = "user-destinations"
 Path = tuple[str | int, ...]
 
 _PLACE: Final = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.DOTALL)
-#: What ends a statement of several lines.
-_CLOSING: Final = re.compile(r"[\]}]|\"\"\"|'''")
+#: What decides where a statement of a valid document ends: texts and comments, brackets, and the ends of lines.
+_TOKEN: Final = re.compile(
+    r'''"""(?:\\.|[^\\])*?"""(?:"{0,2})|"(?:\\.|[^"\\\n])*"|'''
+    r"""'''.*?'''(?:'{0,2})|'[^'\n]*'|#[^\n]*|[\[\]{}\n]""",
+    re.DOTALL,
+)
+#: Python neither reads nor writes numbers of more than 4,300 digits, and raises ``ValueError``.
+_LONG_NUMBER: Final = "a number has too many digits"
 #: Characters of an unknown key that an error quotes.
 _SHOWN: Final = 60
 
@@ -49,11 +55,14 @@ def read_config(name: str, path: str, where: str) -> list[Given]:
         raise ConfigurationError(str(error).replace(f"{name} {where}: ", f"{name} {path}: ", 1)) from None
     try:
         content = tomllib.loads(text)
+        lines = find_lines(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path}: {_describe(error)}") from None
+    except ValueError:
+        raise ConfigurationError(f"{path}: {_LONG_NUMBER}") from None
     except RecursionError:
         raise ConfigurationError(f"{path}: arrays or tables are nested too deeply") from None
-    return list(_File(path, find_lines(text)).values(content))
+    return list(_File(path, lines).values(content))
 
 
 def _describe(error: tomllib.TOMLDecodeError) -> str:
@@ -68,30 +77,35 @@ def _describe(error: tomllib.TOMLDecodeError) -> str:
 def find_lines(text: str) -> dict[Path, int]:
     """Return the line of each key and table of a valid document; the parser does not tell.
 
-    A statement (a table's head, or a key with its value) is a valid document by itself, so each one ends where the
-    parser first accepts the lines since the last one.
+    A statement (a table's head, or a key with its value) is a valid document by itself, so the parser reads each one.
     """
     found: dict[Path, int] = {}
     table: Path = ()
     counts: dict[Path, int] = {}
-    statement, start = "", 1
-    for number, line in enumerate(text.split("\n"), 1):
-        if not statement:
-            start = number
-        statement += f"{line}\n"
-        if number > start and not _CLOSING.search(line):
-            continue  # don't parse a long list again at each of its lines
-        try:
-            content = tomllib.loads(statement)
-        except tomllib.TOMLDecodeError:
-            continue
+    for line, statement in _statements(text):
+        content = tomllib.loads(statement)
         if statement.lstrip().startswith("["):
             table = _table_of(content, counts)
-            found.setdefault(table, start)
+            found.setdefault(table, line)
         else:
-            _note(found, table, content, start)
-        statement = ""
+            _note(found, table, content, line)
     return found
+
+
+def _statements(text: str) -> Iterator[tuple[int, str]]:
+    """Yield each statement of a valid document, with the number of its first line."""
+    start, first, line, depth = 0, 1, 1, 0
+    for token in _TOKEN.finditer(text):
+        match token[0]:
+            case "[" | "{":
+                depth += 1
+            case "]" | "}":
+                depth -= 1
+            case "\n" if depth == 0:
+                yield first, text[start : token.end()]
+                start, first = token.end(), line + 1
+        line += token[0].count("\n")
+    yield first, text[start:]
 
 
 def _table_of(head: Mapping[str, Any], counts: dict[Path, int]) -> Path:
@@ -179,8 +193,6 @@ class _File:
         limit = closest(key, limits, 0.8)
         if key == CONFIG:
             reason = "a configuration file can't name another one"
-        elif key in REMOVED:
-            reason = f"this option was removed: {REMOVED[key]}"
         elif key in OPTIONS:
             reason = f"a limit belongs into the table [{LIMITS_TABLE}]"
         elif closest(key, known) is not None:
@@ -242,7 +254,10 @@ class _File:
             if option is not None and set(option.choices) == {ON, OFF}:
                 return ON if value else OFF
         elif isinstance(value, str | int | float):
-            return str(value)
+            try:
+                return str(value)
+            except ValueError:
+                raise self._error(at, _LONG_NUMBER) from None
         elif isinstance(value, list):
             if option is not None and option.name == "heart-beat":
                 return ",".join(self._text(each, at) for each in value)

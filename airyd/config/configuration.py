@@ -14,7 +14,7 @@ from typing import Any, Final
 from airyd.admin.access import check_admin_endpoint
 from airyd.config.catalogue import check_name, read_catalogue
 from airyd.config.config_file import CONFIG, read_config
-from airyd.config.given import Given, by_default, in_environment, on_command_line
+from airyd.config.given import DEFAULT, Given, by_default, in_environment, on_command_line
 from airyd.config.options import ADMIN_TOKENS, ANONYMOUS, NO_ADMIN, ON, OPTIONS
 from airyd.config.settings import DestinationsFile, Settings
 from airyd.errors import ConfigurationError
@@ -111,11 +111,16 @@ def _settings(values: Mapping[str, Sequence[Given]]) -> Settings:
 
     limits = Limits(**{name: one(name.replace("_", "-")) for name, _, _ in LIMITS})
     if limits.body >= limits.frame:
-        raise ConfigurationError(f"--body {limits.body} must be below --frame {limits.frame}: a frame holds the body")
+        meant = _meant(values, "body", "frame")
+        other = f"above --body, which is {limits.body}"
+        if meant.option.name == "body":
+            other = f"below --frame, which is {limits.frame}"
+        raise meant.error(f"it must be {other}, because a frame holds the body")
     drain = one("drain-notice") + one("drain-seconds")
     if drain > LONGEST_DRAIN:
-        raise ConfigurationError(
-            f"--drain-notice and --drain-seconds are {drain:g} seconds together: give at most {LONGEST_DRAIN:g}"
+        longest_first = sorted(("drain-notice", "drain-seconds"), key=one, reverse=True)
+        raise _meant(values, *longest_first).error(
+            f"--drain-notice and --drain-seconds are {drain:g} seconds together; give at most {LONGEST_DRAIN:g}"
         )
     user_destinations = _user_destinations(values.get("user-destinations", ()))
     admin = None if one("admin") == NO_ADMIN else one("admin")
@@ -158,6 +163,12 @@ def _settings(values: Mapping[str, Sequence[Given]]) -> Settings:
     )
 
 
+def _meant(values: Mapping[str, Sequence[Given]], *names: str) -> Given:
+    """Return the value to name in an error about the values of several options: the first that is not a default."""
+    found = [values[name][0] for name in names]
+    return next((each for each in found if each.origin != DEFAULT), found[0])
+
+
 def _paths(given: Sequence[Given]) -> list[str]:
     """Return the paths of the WebSocket, each given once."""
     paths: list[str] = []
@@ -181,11 +192,11 @@ def _user_destinations(given: Sequence[Given]) -> dict[str, str]:
 
 def _destinations(given: Sequence[Given], has_user_destinations: bool) -> list[str]:
     """Return Airy's destinations and those of ``--destination``, which must not be user destinations."""
-    names = list(AIRY_DESTINATIONS)
+    names = dict.fromkeys(AIRY_DESTINATIONS)  # a dict finds a name at once, however many there are
     for each in given:
         try:
             check_name(each.text, names, has_user_destinations)
         except ValueError as error:
             raise each.error(str(error)) from None
-        names.append(each.text)
-    return names
+        names[each.text] = None
+    return list(names)

@@ -16,8 +16,17 @@ from airyd.spelling import closest
 MASK: Final = "***"
 #: The user and the password in a URL, up to the last @ that there is.
 _LOGIN: Final = re.compile(r"//([^:@/?#]*):.*@", re.DOTALL)
-#: A parameter of a URL that may be a secret; a file's name is none.
-_SECRET: Final = re.compile(r"([^?&=]*(?:passw|secret|token|key|credential)[^?&=]*)=([^&]*)", re.IGNORECASE)
+#: The scheme of a URL, and what stands in front of its path.
+_AUTHORITY: Final = re.compile(r"([^:/?#]*:(?://)?)([^/?#]*)")
+#: A host, with or without a port.
+_HOST: Final = re.compile(r"(?:\[[^\[\]]*\]|[^:\[\]]*)(?::[0-9]{0,5})?")
+#: A parameter of a URL, or what stands in its place.
+_PARAMETER: Final = re.compile(r"(?<=[?&])[^&]+")
+#: Parameters of sources that are shown, beside those that end with -file. All others, also those of other packages, may
+#: be secrets.
+_SHOWN_OF_SOURCES: Final = frozenset(
+    ("mode", "prefix", "maxlen", "history", "history-bytes", "destinations", "db", "rate", "seed", "file", "loop")
+)
 #: Parameters of authenticators that are shown. All others, also those of other packages, may be secrets.
 _SHOWN: Final = frozenset(
     (
@@ -85,22 +94,39 @@ def masked(name: str, text: str) -> str:
     """Return the value of an option without secrets."""
     if name == "source":
         # What stands in front of an @ may be a password, also in a URL that no source accepts.
+        if "@" not in text:
+            text = _without_password(text)
         text = _LOGIN.sub(rf"//\1:{MASK}@", text) if "//" in text else re.sub(".*@", f"{MASK}@", text)
-        return _SECRET.sub(_masked_parameter, text)
+        return _PARAMETER.sub(_masked_parameter, text)
     if name == "auth":
         kind, *words = _COLON.split(text)
         return ":".join([kind, *map(_masked_word, words)])
     return text
 
 
+def _without_password(url: str) -> str:
+    """Return a URL without an ``@``; what follows a colon may be a password unless it is a port."""
+    found = _AUTHORITY.match(url)
+    if found is None or all(map(_HOST.fullmatch, found[2].split(","))):
+        return url
+    return f"{found[1]}{found[2].partition(':')[0]}:{MASK}"
+
+
 def _masked_parameter(found: re.Match[str]) -> str:
-    return found[0] if found[1].endswith("-file") else f"{found[1]}={MASK}"
+    name, equals, _ = found[0].partition("=")
+    if not equals:
+        return MASK
+    is_shown = name in _SHOWN_OF_SOURCES or name.endswith("-file")
+    return found[0] if is_shown else f"{name}={MASK}"
 
 
 def _masked_word(word: str) -> str:
     name, equals, value = word.partition("=")
     if name not in _SHOWN:
         return MASK
+    if name == "jwks" and "@" not in value:
+        plain = value.replace("\\:", ":")
+        value = value if _without_password(plain) == plain else _without_password(plain)
     # A URL of keys may have a password or a token.
     return f"{name}{equals}{re.sub('[?].*', f'?{MASK}', _LOGIN.sub(f'//{MASK}@', value))}"
 

@@ -79,7 +79,12 @@ class Option(NamedTuple):
     @property
     def explanation(self) -> str:
         """What the documents say, with how to turn a switch off that an earlier way turned on."""
-        return f"{self.text} --no-{self.name} turns it off again." if self.is_switch else self.text
+        if not self.is_switch:
+            return self.text
+        return (
+            f"{self.text} --no-{self.name} turns it off if the configuration file or the environment turns it on; give "
+            "only one of the two."
+        )
 
     @property
     def variable(self) -> str:
@@ -353,6 +358,3 @@ SHOWING: Final[Mapping[str, str]] = {
     "help-auth": "the authenticators",
     "version": "the version of airyd",
 }
-
-#: Options of earlier releases, and what users should do instead.
-REMOVED: Final = {"websocket": "airyd has one WebSocket implementation; leave the option out"}

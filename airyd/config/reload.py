@@ -11,6 +11,7 @@ from twisted.logger import Logger
 
 from airyd.admin.access import check_admin_endpoint
 from airyd.config.configuration import Configuration
+from airyd.config.options import ANONYMOUS
 from airyd.config.settings import Settings
 from airyd.errors import ConfigurationError
 from airyd.interfaces import Reload
@@ -18,6 +19,8 @@ from airyd.limits import Limits
 
 #: The settings that only a restart can change.
 RESTART: Final = ("listen", "sources", "admin", "workers", "user_destinations", "trust_proxy", "log_format")
+#: Names of one kind, such as added destinations, that the line of a reload has at most.
+MOST_NAMES: Final = 20
 #: The options of the settings that have other names.
 _OPTIONS: Final = {
     "listen": "listen",
@@ -50,7 +53,7 @@ class Plan(NamedTuple):
         :param changes: those of files, see ``Reload``
         """
         parts = [
-            f"{name} {', '.join(items)}"
+            f"{name} {_some(items)}"
             for name, items in (
                 ("destinations added:", self.added),
                 ("changed:", self.changed),
@@ -65,7 +68,13 @@ class Plan(NamedTuple):
 
 def plan_reload(present: Settings, wanted: Settings) -> Plan:
     """Return how to get from the settings in force to other ones; raises ``ConfigurationError`` if they don't fit."""
-    added = [name for name in wanted.destinations if name not in present.destinations]
+    if _accepts_anybody(wanted.auth) and not _accepts_anybody(present.auth):
+        raise ConfigurationError(
+            "--auth: anonymous alone would let everybody log in; a reload never does that, since a file may be cut "
+            "off: restart airyd if you want it"
+        )
+    before, after = set(present.destinations), set(wanted.destinations)
+    added = [name for name in wanted.destinations if name not in before]
     settings = wanted._replace(
         destinations=[*present.destinations, *added], **{name: getattr(present, name) for name in RESTART}
     )
@@ -84,8 +93,18 @@ def plan_reload(present: Settings, wanted: Settings) -> Plan:
         if getattr(settings.limits, each.name) != getattr(present.limits, each.name)
     ]
     restart = [_option(name) for name in RESTART if getattr(wanted, name) != getattr(present, name)]
-    removed = [name for name in present.destinations if name not in wanted.destinations]
+    removed = [name for name in present.destinations if name not in after]
     return Plan(settings, changed, added, restart, removed)
+
+
+def _accepts_anybody(auth: Sequence[str]) -> bool:
+    """Return whether ``anonymous`` is the only authenticator."""
+    return all(spec.partition(":")[0] == ANONYMOUS for spec in auth)
+
+
+def _some(items: Sequence[str]) -> str:
+    more = len(items) - MOST_NAMES
+    return ", ".join(items[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _option(name: str) -> str:

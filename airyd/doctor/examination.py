@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from twisted.internet.error import ConnectError
 
-from airyd.admin.login import NO_TOKENS, READ_ONLY_OPTION, read_admin_tokens
+from airyd.admin.login import NO_TOKENS, READ_ONLY_OPTION, AdminTokens, read_admin_tokens
 from airyd.auth.spec import Words
 from airyd.config.configuration import Configuration
 from airyd.config.given import COMMAND_LINE
@@ -21,7 +24,7 @@ from airyd.doctor.machine import NamedFile, check_files, check_name, check_open_
 from airyd.doctor.redis_probe import RedisProbe
 from airyd.doctor.redis_rights import check_rights
 from airyd.doctor.redis_streams import check_keys
-from airyd.doctor.running import check_running
+from airyd.doctor.running import AdminToken, check_running
 from airyd.doctor.tokens import check_authenticators
 from airyd.doctor.write_check import check_writing
 from airyd.errors import ConfigurationError, SourceUnavailable
@@ -198,7 +201,17 @@ class Examination:
         except ConfigurationError:
             tokens = NO_TOKENS  # the checks of the files and of the options say so
         if admin is not None:
-            await check_running(self._report, admin, tokens.full or tokens.read)
+            await check_running(self._report, admin, AdminToken(tokens.full or tokens.read, self._token_users(tokens)))
+
+    def _token_users(self, tokens: AdminTokens) -> set[int]:
+        """Return the users who can read the token in any case: root, this one, and the owner of its file."""
+        users = {0, os.geteuid()}
+        settings = self._settings
+        path = settings.admin_token_file if tokens.full else settings.admin_read_token_file
+        if path is not None:
+            with suppress(OSError):
+                users.add(Path(path).stat().st_uid)
+        return users
 
     def _check_command_line(self) -> None:
         """Look for passwords on the command line of the daemon."""

@@ -17,7 +17,7 @@ from twisted.internet.threads import deferToThread
 from airyd.doctor.findings import DoctorReport
 from airyd.doctor.running import is_airyd
 from airyd.errors import ConfigurationError
-from airyd.files import read_file
+from airyd.files import is_folder, read_file
 from airyd.hostnames import look_up
 from airyd.listening.endpoints import check_free, read_text
 from airyd.service import RESERVED_FILES
@@ -42,7 +42,7 @@ def check_files(report: DoctorReport, files: Iterable[NamedFile]) -> None:
     """Check that this user can read each file, and who else can read or change it."""
     for option, path, is_secret in files:
         subject = f"{option} {path}"
-        if Path(path).is_dir():
+        if is_folder(path):
             mode = Path(path).stat().st_mode
         else:
             try:

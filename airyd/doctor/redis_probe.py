@@ -95,8 +95,7 @@ class RedisProbe:
         reply = self._info[section]
         if isinstance(reply, ResponseError):
             return str(reply)
-        lines = cast(bytes, reply).decode("utf-8", "replace").splitlines()
-        return dict(line.split(":", 1) for line in lines if ":" in line)
+        return facts_of_info(reply)
 
     async def config(self, name: str) -> str | None:
         """Return a parameter of the server's configuration; None if it can't be read."""
@@ -114,6 +113,12 @@ class RedisProbe:
             raise SourceUnavailable(f"{self.name}: {connection.trouble or 'no answer'}")
 
         await connection.connected().addTimeout(PATIENCE, self._clock, late)
+
+
+def facts_of_info(reply: RedisReply) -> dict[str, str]:
+    """Return the names and values of a reply to INFO."""
+    lines = cast(bytes, reply).decode("utf-8", "replace").splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line)
 
 
 def facts_of_pairs(reply: RedisReply) -> dict[str, str]:

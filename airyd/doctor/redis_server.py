@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from txredisapi import ResponseError
 
 from airyd.doctor.findings import DoctorReport
-from airyd.doctor.redis_probe import RedisProbe, text_of
+from airyd.doctor.redis_probe import RedisProbe, facts_of_info, text_of
 from airyd.limits import KIB, MIB
 from airyd.sources.redis.batch_size import FIRST, REPLY_BYTES
 from airyd.sources.redis.requirements import unmet
@@ -37,11 +37,11 @@ _TRIED_KINDS: Final = ("Redis", "Valkey")
 
 
 def not_allowed(report: DoctorReport, check: str, subject: str, error: str, right: str) -> None:
-    """DoctorReport that a check is not possible, because the user lacks a right."""
+    """Report that a check is not possible, because the user lacks a right."""
     report.warn(
         check,
         subject,
-        f"cannot be checked: {error}",
+        f"not checked, because only the doctor needs this right: {error}",
         f"run the doctor again with a user that has {right}",
     )
 
@@ -269,13 +269,16 @@ async def check_round_trips(probe: RedisProbe, report: DoctorReport, clock: IRea
 async def check_clock(probe: RedisProbe, report: DoctorReport, wall: Callable[[], float]) -> None:
     """Compare the server's clock with this machine's."""
     before = wall()
-    reply = await probe.ask("TIME")
+    theirs = await _time_of(probe)
     after = wall()
-    if isinstance(reply, ResponseError):
-        not_allowed(report, "clock", probe.name, str(reply), "+time")
-        return
-    assert isinstance(reply, list)  # noqa: S101  # as Redis documents
-    theirs = int(text_of(reply[0])) + int(text_of(reply[1])) / 1e6
+    if isinstance(theirs, ResponseError):  # a user of Sentinel may INFO, but not TIME
+        refusal = theirs
+        before = wall()
+        theirs = await _time_in_info(probe)
+        after = wall()
+        if theirs is None:
+            not_allowed(report, "clock", probe.name, str(refusal), "+time")
+            return
     # The server's clock was read at some time between the two.
     skew = max(before - theirs, theirs - after, 0.0)
     shown = f"its clock and this machine's differ by {skew:.1f} s"
@@ -288,3 +291,19 @@ async def check_clock(probe: RedisProbe, report: DoctorReport, wall: Callable[[]
         report.warn("clock", probe.name, f"{shown}: ids of events are times of Redis' clock", advice)
     else:
         report.ok("clock", probe.name, shown)
+
+
+async def _time_of(probe: RedisProbe) -> float | ResponseError:
+    """Return the time of the server in seconds since 1970, or the error with which it refuses TIME."""
+    reply = await probe.ask("TIME")
+    if isinstance(reply, ResponseError):
+        return reply
+    assert isinstance(reply, list)  # noqa: S101  # as Redis documents
+    return int(text_of(reply[0])) + int(text_of(reply[1])) / 1e6
+
+
+async def _time_in_info(probe: RedisProbe) -> float | None:
+    """Return the time of the server by INFO; None if the user may not look at it."""
+    reply = await probe.ask("INFO", "server")
+    given = None if isinstance(reply, ResponseError) else facts_of_info(reply).get("server_time_usec")
+    return None if given is None else int(given) / 1e6

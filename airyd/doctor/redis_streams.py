@@ -8,7 +8,7 @@ from typing import Final
 from txredisapi import ResponseError
 
 from airyd.doctor.findings import DoctorReport
-from airyd.doctor.redis_probe import RedisProbe, is_refused, text_of
+from airyd.doctor.redis_probe import RedisProbe, facts_of_pairs, is_refused, text_of
 from airyd.errors import SourceUnavailable
 from airyd.sources.redis.address import Address
 from airyd.sources.redis.connection import answer_of
@@ -91,15 +91,12 @@ async def _check_dead_letters(probe: RedisProbe, report: DoctorReport) -> None:
     reply = await probe.ask("XINFO", "STREAM", key)
     if isinstance(reply, ResponseError):
         return
-    try:
-        info = read_info(reply)
-    except SourceUnavailable:
-        return
-    if info.length:
+    length = facts_of_pairs(reply).get("length", "0")
+    if length != "0":
         report.warn(
             "dead-letters",
             probe.name,
-            f"airyd has refused entries of publishers: {key} has {info.length} of them",
+            f"airyd has refused entries of publishers: {key} has {length} of them",
             f"XREVRANGE {key} + - COUNT 10 shows the reasons; correct the publishers, then DEL {key}",
         )
 
@@ -110,12 +107,10 @@ async def _check_names(probe: RedisProbe, report: DoctorReport, destinations: Se
     right = {f"{prefix}{destination}" for destination in destinations}
     near = {name: f"{prefix}{each}" for each in destinations for name in near_names(prefix, each) if name not in right}
     replies = await probe.ask_all([("XINFO", "STREAM", name) for name in near])
-    not_looked: str | None = None
+    refusals = [str(reply) for reply in replies if is_refused(reply)]
     found = 0
     for (name, meant), reply in zip(near.items(), replies, strict=True):
-        if is_refused(reply):
-            not_looked = str(reply)
-        elif not isinstance(reply, ResponseError) or str(reply).startswith("WRONGTYPE"):
+        if not is_refused(reply) and (not isinstance(reply, ResponseError) or str(reply).startswith("WRONGTYPE")):
             found += 1
             report.warn(
                 "keys",
@@ -125,15 +120,18 @@ async def _check_names(probe: RedisProbe, report: DoctorReport, destinations: Se
             )
     if found:
         return
-    if not_looked is not None:
+    where = f"no wrong names near {prefix}{destinations[0] if destinations else '/'}"
+    if len(refusals) == len(replies) > 0:
         report.warn(
             "keys",
             probe.name,
-            f"wrong names cannot be looked for: {not_looked}",
+            f"wrong names cannot be looked for: {refusals[0]}",
             "run the doctor again with a user that may read all keys (~*)",
         )
+    elif refusals:
+        report.ok("keys", probe.name, f"{where} among the keys that this user may read")
     else:
-        report.ok("keys", probe.name, f"no wrong names near {prefix}{destinations[0] if destinations else '/'}")
+        report.ok("keys", probe.name, where)
 
 
 def near_names(prefix: str, destination: str) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from airyd.interfaces import IEventSource, IMeasuredSource
+from airyd.interfaces import IMeasuredSource
 from airyd.metrics import Metrics
 
 
@@ -16,7 +16,7 @@ class BatchTimer:
     So it is reached when the last client has been sent the events, even if that takes several turns of the reactor,
     and the audiences themselves measure nothing.
 
-    :param source: its ``age`` is asked if it is an ``IMeasuredSource``
+    :param source: its ``age`` is asked; None if it does not know that
     :param event_id: the oldest event of the flush
     :param read_at: when the source delivered it, in seconds of the reactor
     :param seconds: returns the reactor's time
@@ -28,7 +28,7 @@ class BatchTimer:
 
     def __init__(
         self,
-        source: IEventSource,
+        source: IMeasuredSource | None,
         destination: str,
         event_id: str,
         read_at: float,
@@ -52,7 +52,7 @@ class BatchTimer:
             return 0
         self.is_in_flight = False
         self._metrics.fanout.observe(self._seconds() - self._read_at)
-        if IMeasuredSource.providedBy(self._source):
+        if self._source is not None:
             age = self._source.age(self._destination, self._event_id)
             if age is not None:
                 self._metrics.event_age.observe(age)

@@ -14,11 +14,11 @@ from airyd.errors import Fault, SourceUnavailable, StompError
 from airyd.events import Event, RowFilter
 from airyd.hub.fanout import Audience, Counter, Member, MemberGroup
 from airyd.hub.filter_index import FilterIndex
-from airyd.hub.pacing import GapNotices, NoticeReceiver, TurnQueue, spread_of
+from airyd.hub.pacing import GapNotices, LateRemovals, NoticeReceiver, TurnQueue, spread_of
 from airyd.hub.replay import ReplayCursor
 from airyd.hub.row_filter import Rows
 from airyd.hub.solo import SoloAudience
-from airyd.interfaces import IChannel, IEventSource, IStatusSource
+from airyd.interfaces import IChannel, IEventSource, IMeasuredSource, IStatusSource
 from airyd.metrics import Metrics
 from airyd.stomp.message import Framing, message_tail
 
@@ -63,6 +63,7 @@ class Destination:
     """One entry of the catalogue, which is the list of all destinations.
 
     :ivar name: such as ``/queue/message``
+    :param late_removals: removes row filters without members from the indexes; all destinations share it
     :param schedule: called with an audience that must be flushed, and had nothing to flush before
     :param start_timer: called with this destination, the first event of a batch that audiences get, and the time
 
@@ -71,6 +72,7 @@ class Destination:
     :ivar rows: applies row filters, each once per event
     :ivar turns: lets one replay send in each turn of the reactor; all destinations share it
     :ivar gap_notices: sends the notices of this destination's gaps
+    :ivar measured_source: the source, if it is an ``IMeasuredSource``; else None
     :ivar status: the source, if this is ``/airyd/status``; else None
     """
 
@@ -85,6 +87,7 @@ class Destination:
         "_waiting",
         "_watch",
         "gap_notices",
+        "measured_source",
         "metrics",
         "name",
         "quiet_since",
@@ -99,6 +102,7 @@ class Destination:
         name: str,
         source: IEventSource,
         turns: TurnQueue,
+        late_removals: LateRemovals,
         metrics: Metrics,
         gap_notices: GapNotices,
         schedule: Callable[[AnyAudience], None],
@@ -106,6 +110,7 @@ class Destination:
     ) -> None:
         self.name = name
         self.source = source
+        self.measured_source = source if IMeasuredSource.providedBy(source) else None  # asking takes 1 µs
         self.turns = turns
         self.metrics = metrics
         self.rows = Rows()
@@ -119,8 +124,8 @@ class Destination:
         self._waiting: OrderedDict[DestinationSubscription, None] = OrderedDict()
         self._is_starting = False
         self._replays: dict[DestinationSubscription, ReplayCursor] = {}
-        self._replay_groups: FilterIndex[ReplayGroup] = FilterIndex(turns.clock)
-        self._audiences: FilterIndex[AnyAudience] = FilterIndex(turns.clock)
+        self._replay_groups: FilterIndex[ReplayGroup] = FilterIndex(late_removals)
+        self._audiences: FilterIndex[AnyAudience] = FilterIndex(late_removals)
         self._counter = Counter(name, metrics)
 
     @property
@@ -161,7 +166,7 @@ class Destination:
             audiences = self._audiences.select(events, rows)
             replay_groups = self._replay_groups.select(events, rows)
             if audiences.indexes or self._audiences.unfiltered is not None:
-                self._append(audiences.indexes, [message_tail(event) for event in events], now)
+                self._append(events, audiences.indexes, now)
                 self._start_timer(self, events[0].id, now)
             if self._replay_groups.unfiltered is not None:
                 self._replay_groups.unfiltered.feed(events, before)
@@ -174,10 +179,14 @@ class Destination:
         for group in replay_groups.broken:
             group.fail(FILTER_FAILED)
 
-    def _append(self, selected: Mapping[AnyAudience, Sequence[int]], tails: Sequence[bytes], now: float) -> None:
+    def _append(self, events: Sequence[Event], selected: Mapping[AnyAudience, Sequence[int]], now: float) -> None:
         """Let the audiences send these events at the next flush; ``selected`` holds indexes of them."""
         unfiltered = self._audiences.unfiltered
-        if unfiltered is not None and unfiltered.append(tails, now):
+        # With private streams, each worker reads all events and sends a few of them: only those are encoded.
+        is_for_all = unfiltered is not None or len(events) == 1
+        seen = range(len(events)) if is_for_all else {index for indexes in selected.values() for index in indexes}
+        tails = {index: message_tail(events[index]) for index in seen}
+        if unfiltered is not None and unfiltered.append(list(tails.values()), now):
             self._schedule(unfiltered)
         for audience, indexes in selected.items():
             if audience.append([tails[index] for index in indexes], now):

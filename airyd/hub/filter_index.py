@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
-from twisted.internet.interfaces import IReactorTime
-
 from airyd.events import Event, FilterKey, Row, RowFilter
+from airyd.hub.pacing import LateRemovals
 from airyd.hub.row_filter import FilterFailed, Rows
 
 #: An item with more values than this stays in the index for the rest of the turn of the reactor when it is discarded.
@@ -49,17 +48,16 @@ class FilterIndex(Generic[F]):
 
     Adding and removing takes time in proportion to the number of values of the filter's key: 100 to 500 ns each. A
     client may send hundreds of SUBSCRIBEs and UNSUBSCRIBEs in one turn of the reactor, and others must not wait for all
-    that. So an item with many values is removed in the next turn, unless it has members again by then.
+    that. So an item with many values is removed in a later turn, unless it has members again by then.
 
-    :param clock: the reactor
-    :ivar filters: how many items have a filter; those that are removed in the next turn count
+    :param late_removals: all indexes of a hub share it
+    :ivar filters: how many items have a filter; those that are removed in a later turn count
     :ivar unfiltered: the item without a filter
     """
 
     __slots__ = (
         "_by_field",
-        "_clock",
-        "_emptied",
+        "_late_removals",
         "_sufficient",
         "_without_key",
         "_without_values",
@@ -67,11 +65,10 @@ class FilterIndex(Generic[F]):
         "unfiltered",
     )
 
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(self, late_removals: LateRemovals) -> None:
         self.filters = 0
         self.unfiltered: F | None = None
-        self._clock = clock
-        self._emptied: list[F] = []  # what is to be removed in the next turn
+        self._late_removals = late_removals
         self._without_key: dict[RowFilter, F] = {}
         self._without_values: dict[RowFilter, F] = {}
         # Nearly all values belong to one item; a dict for each of them would take 200 bytes more.
@@ -140,20 +137,18 @@ class FilterIndex(Generic[F]):
                 by_value[value] = other
 
     def discard(self, item: F) -> None:
-        """Remove an item, which is in the index and has no members: now, or in the next turn."""
-        key = None if item.row_filter is None else item.row_filter.key
-        if key is None or len(key.values) <= MANY_VALUES:
+        """Remove an item, which is in the index and has no members: now, or in a later turn."""
+        if values_of(item.row_filter) <= MANY_VALUES:
             self._remove(item)
-            return
-        if not self._emptied:
-            self._clock.callLater(0, self._remove_emptied)
-        self._emptied.append(item)
+        else:
+            self._late_removals.add(lambda: self._remove_late(item))
 
-    def _remove_emptied(self) -> None:
-        emptied, self._emptied = self._emptied, []
-        for item in dict.fromkeys(emptied):
-            if not item.members and self.get(item.row_filter) is item:
-                self._remove(item)
+    def _remove_late(self, item: F) -> int:
+        """Remove a discarded item unless it has members again; return how many values that were."""
+        if item.members or self.get(item.row_filter) is not item:
+            return 0
+        self._remove(item)
+        return values_of(item.row_filter)
 
     def _remove(self, item: F) -> None:
         row_filter = item.row_filter
@@ -215,6 +210,12 @@ class _Several(dict[RowFilter, F], Generic[F]):
 
     def __hash__(self) -> int:  # type: ignore[override]  # a dict has none
         return id(self)
+
+
+def values_of(row_filter: RowFilter | None) -> int:
+    """Return how many values a filter's key has; 0 without a key."""
+    key = None if row_filter is None else row_filter.key
+    return 0 if key is None else len(key.values)
 
 
 def _found(by_field: Mapping[str, Mapping[str, F | _Several[F]]], row: Row) -> list[F]:

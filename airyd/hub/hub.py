@@ -29,7 +29,7 @@ from airyd.events import (
 from airyd.hub.batch_timer import BatchTimer
 from airyd.hub.destination import AnyAudience, Destination
 from airyd.hub.interfaces import Subscriber
-from airyd.hub.pacing import GapNotices, NoticeBudget, TurnQueue
+from airyd.hub.pacing import GapNotices, LateRemovals, NoticeBudget, TurnQueue
 from airyd.hub.subscription import Subscription
 from airyd.interfaces import IEventSink, IEventSource, IStatusSource
 from airyd.limits import SOURCE_PATIENCE
@@ -65,6 +65,7 @@ class Hub:
     :ivar catalogue: the names of all destinations but ``/airyd/status``
     :ivar followers: called when destinations are added to it
     :ivar source: the event source
+    :ivar turns: spreads the work of replays, and of token refreshes, over turns of the reactor
 
     Raises ``ValueError`` if two destinations would have the same tag in message ids.
     """
@@ -88,7 +89,8 @@ class Hub:
         self._metrics = metrics
         self.body_limit = body_limit
         self._has_user_destinations = has_user_destinations
-        self._turns = TurnQueue(clock)
+        self.turns = TurnQueue(clock)
+        self._late_removals = LateRemovals(clock)
         self._notice_budget = NoticeBudget(clock)
         self._dirty: deque[AnyAudience | BatchTimer] = deque()
         # Those of the next flush, by destination; each measures the oldest events.
@@ -103,7 +105,16 @@ class Hub:
 
     def _destination(self, name: str, source: IEventSource) -> Destination:
         gap_notices = GapNotices(self._notice_budget, self._pass_on)
-        return Destination(name, source, self._turns, self._metrics, gap_notices, self._schedule, self._start_timer)
+        return Destination(
+            name,
+            source,
+            self.turns,
+            self._late_removals,
+            self._metrics,
+            gap_notices,
+            self._schedule,
+            self._start_timer,
+        )
 
     @property
     def destinations(self) -> Sequence[Destination]:
@@ -147,7 +158,7 @@ class Hub:
     def _start_timer(self, destination: Destination, event_id: str, now: float) -> None:
         if destination.name not in self._timers:
             self._timers[destination.name] = BatchTimer(
-                destination.source, destination.name, event_id, now, self._clock.seconds, self._metrics
+                destination.measured_source, destination.name, event_id, now, self._clock.seconds, self._metrics
             )
 
     def _flush(self) -> None:

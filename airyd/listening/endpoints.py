@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn, cast
@@ -290,15 +290,31 @@ def _check_adopted(endpoint: AdoptedStreamServerEndpoint) -> None:
     The family decides whether other machines can reach the socket.
     """
     try:
-        with socket.socket(fileno=os.dup(endpoint.fileno)) as adopted:
-            family = adopted.family
-            listens = adopted.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        family = _family_of_adopted(endpoint.fileno)
     except OSError as error:
         raise ValueError(f"the descriptor that systemd has passed is not a socket: {error.strerror}") from None
     if family != endpoint.addressFamily:
         raise ValueError(f"the socket that systemd has passed has domain={family.name.removeprefix('AF_')}")
-    if not listens:
-        raise ValueError("the socket that systemd has passed does not listen; it needs ListenStream=")
+
+
+@cache
+def _family_of_adopted(descriptor: int) -> socket.AddressFamily:
+    """Return the address family of a socket that systemd has passed.
+
+    The result is kept for reloads: Twisted closes the descriptor when it listens, and another file may get its number.
+
+    Raises ``OSError`` if it is not a socket, and ``ValueError`` if it does not listen.
+    """
+    duplicate = os.dup(descriptor)
+    try:
+        adopted = socket.socket(fileno=duplicate)
+    except OSError:
+        os.close(duplicate)
+        raise
+    with adopted:
+        if not adopted.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            raise ValueError("the socket that systemd has passed does not listen; it needs ListenStream=")
+        return adopted.family
 
 
 def _result(hints: Mapping[int, str], function: Callable[..., Any], *arguments: object) -> tuple[Any, str]:

@@ -129,6 +129,8 @@ class CheckingFactory(Factory):
     _log = Logger()
 
     def __init__(self, wrapped: IProtocolFactory, proxies: TrustedProxies) -> None:
+        if isinstance(wrapped, Factory):
+            wrapped.noisy = False  # Twisted's class for the protocol would log that it starts, as an object
         self._wrapped = wrapped
         self._proxies = proxies
 

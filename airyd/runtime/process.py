@@ -68,8 +68,7 @@ def on_sigusr2(reactor: IServerReactor, restart_workers: Callable[[], None]) -> 
 
     A SIGUSR2 during the start is ignored: the workers are new.
     """
-    before = signal.signal(signal.SIGUSR2, lambda number, frame: reactor.callFromThread(restart_workers))
-    reactor.addSystemEventTrigger("after", "shutdown", signal.signal, signal.SIGUSR2, before)
+    _handle(reactor, signal.SIGUSR2, lambda number, frame: reactor.callFromThread(restart_workers))
 
 
 def on_sighup(reactor: IServerReactor, reload: Callable[[], None], terminal: int = 0) -> None:
@@ -89,10 +88,19 @@ def on_sighup(reactor: IServerReactor, reload: Callable[[], None], terminal: int
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         reactor.callFromThread(reactor.stop)
 
-    before = signal.signal(signal.SIGHUP, again)
-    reactor.addSystemEventTrigger("after", "shutdown", signal.signal, signal.SIGHUP, before)
+    _handle(reactor, signal.SIGHUP, again)
     if early_signals.take(signal.SIGHUP):
         reload()
+
+
+def _handle(reactor: IServerReactor, number: signal.Signals, handler: Callable[[int, object], None]) -> None:
+    """Handle a signal until the reactor has stopped; after that it must not end the process.
+
+    At its very end the interpreter gives all signals that it handles their defaults, but not those that are ignored.
+    """
+    before = signal.signal(number, handler)
+    reactor.addSystemEventTrigger("after", "shutdown", signal.signal, number, before)
+    atexit.register(signal.signal, number, signal.SIG_IGN)
 
 
 def write_log_in_thread(reactor: IServerReactor, metrics: LogMetrics) -> None:

@@ -38,8 +38,9 @@ def assign_destinations(urls: Sequence[str], catalogue: Sequence[str]) -> list[A
     Raises ``ConfigurationError``, which quotes only the scheme and the patterns of a URL.
     """
     assigned = [_assign(url, catalogue, is_alone=len(urls) == 1) for url in urls]
+    names = [set(each.destinations) for each in assigned]
     for destination in catalogue:
-        owners = [each.patterns for each in assigned if destination in each.destinations]
+        owners = [each.patterns for each, own in zip(assigned, names, strict=True) if destination in own]
         if not owners:
             raise ConfigurationError(f"--source: no source has {destination}: add it to the {PARAMETER}= of one")
         if len(owners) > 1:

@@ -29,7 +29,7 @@ class Query(Parameters):
     def finish(self, elsewhere: Mapping[str, str] = NOWHERE) -> None:
         """Refuse unknown parameters, and text before the ``?``; see :meth:`Parameters.finish`."""
         if self.rest:
-            raise self.error(f"nothing may stand between ':' and '?', but {self.rest!r} does")
+            raise self.error("nothing may stand between ':' and '?'")  # it may be a password
         super().finish(elsewhere)
 
     def describe_unknown(self, number: int, name: str, known: Sequence[str]) -> str:

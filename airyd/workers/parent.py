@@ -72,7 +72,7 @@ class Parent(Service):
         self._admin_site: AdminSite | None = None
         self._ports: list[IListeningPort] = []
         self._admin_ports: list[IListeningPort] = []
-        self._metrics = Metrics(settings.destinations, source_up=lambda: bool(self._supervisor.serving_now()))
+        self._metrics = Metrics(settings.destinations, source_up=self._has_source)
         if self._admin_endpoint:
             endpoint = self._admin_endpoint
             self._metrics.certificate_end = lambda: certificate_ends([endpoint])
@@ -167,25 +167,31 @@ class Parent(Service):
         admin = self._admin_endpoint
         fresh = _read_admin_endpoint(settings, self._reactor)
         reload = Reload((), lambda: None) if admin is None or fresh is None else admin.prepare_reload(fresh)
-        asked = [process for _, process in self._supervisor.processes_now()]
+        asked = self._staying()
         changes = [*reload.changes, *self._admin_tokens.differences(tokens)]
         results = await DeferredList([each.prepare_reload(settings) for each in asked], consumeErrors=True)
 
         def finish(is_applied: bool) -> list[Deferred[None]]:
             return [each.finish_reload(is_applied) for each in asked]
 
-        for _, result in results:
-            if not isinstance(result, Failure):
-                changes += result
-            elif not result.check(NoAnswer):
-                finish(False)
-                result.raiseException()
+        staying = self._staying()
+        try:
+            if self._supervisor.is_stopping:
+                raise ConfigurationError("airyd is stopping")
+            for process, (_, result) in zip(asked, results, strict=True):
+                if not isinstance(result, Failure):
+                    changes += result
+                elif process in staying and not result.check(NoAnswer):  # one that leaves refuses every reload
+                    result.raiseException()
+        except Exception:
+            finish(False)
+            raise
 
         def apply() -> Deferred[None]:
             reload.apply()
             self._apply(settings, tokens)
             finished = finish(True)
-            for _, process in self._supervisor.processes_now():
+            for process in self._staying():
                 if process not in asked:  # it was started meanwhile, with the former settings
                     process.prepare_reload(settings).addErrback(_log_late)
                     finished.append(process.finish_reload(True))
@@ -196,14 +202,21 @@ class Parent(Service):
 
         return Reload(list(dict.fromkeys(changes)), apply, cancel)
 
+    def _staying(self) -> list[WorkerProcess]:
+        return [process for _, process in self._supervisor.processes_staying()]
+
     def _apply(self, settings: Settings, tokens: AdminTokens) -> None:
-        known = self._settings.destinations
+        known = set(self._settings.destinations)
         self._metrics.extend([name for name in settings.destinations if name not in known])
         self._settings = self._spawner.settings = settings
         self._admin_tokens = tokens
         if self._admin_site is not None:
             self._admin_site.change(tokens, settings.limits.body)
         self._supervisor.drain = settings.drain_notice + settings.drain_seconds
+
+    def _has_source(self) -> bool:
+        """Return False if no worker serves; while airyd stops, only the workers say whether they reach the source."""
+        return self._supervisor.is_stopping or bool(self._supervisor.serving_now())
 
     def restart_workers(self) -> None:
         """Replace the workers one after the other, each while the others serve."""

@@ -257,7 +257,11 @@ class Supervisor:
     def _deal_sockets(self) -> None:
         """Make the serving workers accept from the sockets of the others."""
         serving = [worker for worker in self._workers if worker.state is WorkerState.SERVING and not worker.is_silent]
+        is_stopping = self._state is SupervisorState.STOPPING
         self._metrics.workers = len(serving)
+        self._metrics.draining = sum(
+            (is_stopping or worker is self._rolled) and worker not in serving for worker in self._workers
+        )
         if self._state is not SupervisorState.SERVING:
             return
         others = [worker.number for worker in self._workers if worker not in serving]
@@ -353,6 +357,14 @@ class Supervisor:
     def processes_now(self) -> list[tuple[int, WorkerProcess]]:
         """Return all workers that have a process, with their numbers; one that is starting answers later."""
         return [(worker.number, worker.process) for worker in self._workers if worker.process is not None]
+
+    def processes_staying(self) -> list[tuple[int, WorkerProcess]]:
+        """Return the workers of :meth:`processes_now` that are not leaving, and that no rolling restart made leave."""
+        return [
+            (number, process)
+            for number, process in self.processes_now()
+            if self._workers[number].state is not WorkerState.LEAVING and not self._workers[number].is_rolled
+        ]
 
     def stop(self) -> Deferred[None]:
         """End all workers, and kill those that take too long; fires when none is left."""

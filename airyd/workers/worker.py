@@ -12,6 +12,7 @@ from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, eventAsText
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from airyd.config.settings import Settings
 from airyd.errors import ConfigurationError, PayloadRefused, Refusal
 from airyd.interfaces import IServerReactor, Reload
 from airyd.metrics import LogMetrics
@@ -190,10 +191,8 @@ class Worker:
             case Cover(numbers):
                 self._sockets.cover(numbers)
             case ReloadRequest(request_id, settings):
-                self._reload = Deferred.fromCoroutine(self._airyd.prepare_reload(settings)).addCallbacks(
-                    lambda reload: self._reload_prepared(reload, request_id),
-                    lambda failure: self._report(self._refusal(request_id, failure)),
-                )
+                self._reload.addCallback(self._prepare_reload, settings, request_id)
+                self._reload.addErrback(lambda failure: self._log.failure("a reload failed", failure))
             case FinishReload(request_id, is_applied):
                 self._reload.addCallback(self._finish_reload, is_applied)
                 self._reload.addErrback(lambda failure: self._log.failure("a reload failed", failure))
@@ -227,6 +226,18 @@ class Worker:
                     lambda reply: self._report(ManagementReport(request_id, reply)),
                     lambda failure: self._report(self._refusal(request_id, failure)),
                 )
+
+    def _prepare_reload(self, before: Reload | None, settings: Settings, request_id: int) -> Deferred[Reload | None]:
+        """Prepare a reload after the one before it, which may still wait for keys; report the result.
+
+        :param before: a reload that was neither applied nor given up
+        """
+        if before is not None:
+            before.cancel()
+        return Deferred.fromCoroutine(self._airyd.prepare_reload(settings)).addCallbacks(
+            lambda reload: self._reload_prepared(reload, request_id),
+            lambda failure: self._report(self._refusal(request_id, failure)),
+        )
 
     def _reload_prepared(self, reload: Reload, request_id: int) -> Reload:
         self._report(ReloadReply(request_id, reload.changes))

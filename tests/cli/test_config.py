@@ -84,6 +84,22 @@ class ConfigTests(SynchronousTestCase):
             self.assertEqual((status, out, len(err.splitlines())), (1, "", 1), err)
             self.assertTrue(err.startswith(f"airyd config: --config {name}: "), err)
 
+    def test_a_pipe(self) -> None:
+        """A pipe would block the daemon; this command does not wait for it either."""
+        pipe = Path(self.mktemp()).absolute()
+        os.mkfifo(pipe)
+        for source in (
+            f"redis://127.0.0.1?password-file={pipe}",
+            f"rediss://127.0.0.1?ca-file={pipe}",
+            f"sample:?file={pipe}",
+            f"redis+sentinel://127.0.0.1/m?sentinel-password-file={pipe}",
+        ):
+            self.file.write_text(f"source = '{source}'\n")
+            status, out, err = self.run_config("check", str(self.file))
+            self.assertEqual((status, out, len(err.splitlines())), (1, "", 1), err)
+            self.assertIn("this is a pipe, which can be read only once", err, source)
+        self.assertIn(f"--config {pipe}: this is a pipe", self.run_config("check", str(pipe))[2])
+
     def test_show(self) -> None:
         """Each value stands with its origin, and the whole is a configuration file."""
         self.file.write_text("log-level = 'warn'\npath = ['/a', '/b']\n[limits]\nbody = 5\n")
@@ -120,6 +136,33 @@ class ConfigTests(SynchronousTestCase):
         status, out, _ = self.run_config("show", "--help")
         self.assertEqual((status or 0, out.splitlines()[0]), (0, "Usage: airyd config show [options]"))
 
+    def test_passwords_without_a_host(self) -> None:
+        """Who forgets the host has a password where the port belongs."""
+        sources = {
+            f"redis://u:{MARK}": "redis://u:***",
+            f"redis://u:{MARK}/0?prefix=p": "redis://u:***",
+            f"rediss://:{MARK}": "rediss://:***",
+            f"redis:u:{MARK}": "redis:u:***",
+            f"redis+sentinel://u:{MARK},h:26379/m": "redis+sentinel://u:***",
+            "redis://h:6379/0?prefix=p": "redis://h:6379/0?prefix=p",
+            "redis+sentinel://h:1,[::1]:2,h3/m": "redis+sentinel://h:1,[::1]:2,h3/m",
+            "memory:?history=5": "memory:?history=5",
+        }
+        self.set("AIRYD_SOURCE", " ".join(sources))
+        keys = (rf"--auth=jwt:jwks=https\://u\:{MARK}", f"--auth=jwt:jwks=https://u:1{MARK}/keys")
+        status, out, err = self.run_config("show", *keys, r"--auth=jwt:jwks=https\://h\:8443/keys")
+        self.assertEqual((status, err, leaks(out)), (0, "", []), out)
+        shown = tomllib.loads(out)
+        self.assertEqual(shown["source"], list(sources.values()))
+        self.assertEqual(
+            shown["auth"],
+            ["jwt:jwks=https://u:***", "jwt:jwks=https://u:***", r"jwt:jwks=https\://h\:8443/keys"],
+        )
+        for source in (f"redis://u:{MARK}", f"memory://u:{MARK}", f"sample:u:{MARK}"):
+            self.file.write_text(f"source = '{source}'\n")
+            status, out, err = self.run_config("check", str(self.file))
+            self.assertEqual((status, out, leaks(err)), (1, "", []), err)
+
     def test_secrets_are_masked(self) -> None:
         """Whatever the way, and also what other packages' sources and authenticators may take."""
         self.file.write_text(f"[[auth]]\nkind = 'jwt'\nsecret-file = '/file'\nx = '{MARK}'\n")
@@ -130,6 +173,7 @@ class ConfigTests(SynchronousTestCase):
             f"redis://u:{MARK}?{MARK}@h",
             f"{MARK}@h",
             f"other://h?token={MARK}&api_key={MARK}&db-password={MARK}",
+            f"redis://h/0?pass={MARK}&prefix=p:&{MARK}&p%61ss={MARK}&password-file=/file",
         )
         self.set("AIRYD_SOURCE", " ".join(sources))
         status, out, err = self.run_config(
@@ -151,6 +195,7 @@ class ConfigTests(SynchronousTestCase):
                 "redis://u:***@h",
                 "***@h",
                 "other://h?token=***&api_key=***&db-password=***",
+                "redis://h/0?pass=***&prefix=p:&***&p%61ss=***&password-file=/file",
             ],
         )
         self.assertEqual(

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from airyd import __version__
 from airyd.cli.main import main
 from airyd.cli.options import PublishOptions, RevokeOptions, TailOptions, parse
-from airyd.cli.parser import UsageError
+from airyd.cli.parser import CommandOptions, UsageError
 from airyd.cli.urls import ADMIN_URL, WEBSOCKET_URL
 from airyd.events import AIRY_DESTINATIONS, MESSAGE
 from airyd.revocation import RevocationKind
@@ -164,6 +164,14 @@ class RevokeTests(SynchronousTestCase):
             self.assertRaises(UsageError, self.parse, *arguments)
 
 
+class WithoutOptions(CommandOptions):
+    """A command with neither options nor arguments."""
+
+    usage = ""
+    description = "Do it."
+    details = ""
+
+
 class CommandTests(SynchronousTestCase):
     """Help, versions and usage errors."""
 
@@ -187,6 +195,11 @@ class CommandTests(SynchronousTestCase):
         self.check_help("--help", holds=["usage: airyd [options] COMMAND", "tail", "publish", "serve"])
         self.check_help("tail", "--help", holds=["usage: airyd tail", WEBSOCKET_URL, *AIRY_DESTINATIONS, "--count"])
         self.check_help("publish", "--help", holds=["usage: airyd publish", ADMIN_URL, "DESTINATION", "BODY"])
+
+    def test_no_options(self) -> None:
+        """A command without options of its own has the common ones."""
+        self.assertEqual([["--help", "-h"], ["--version"]], [list(each.names) for each in WithoutOptions.offers("x")])
+        self.assertEqual(["word"], WithoutOptions.parser("x").read(["word"], WithoutOptions()))
 
     def test_version(self) -> None:
         for arguments in (["--version"], ["tail", "--version"], ["--version", "tail"]):

@@ -259,9 +259,12 @@ class StatusNoticesTests(SynchronousTestCase):
 
     def test_draining(self) -> None:
         self.assertEqual(self.notices.line(b'{"type":"draining","within":1.52}'), "the server stops within 1.5 s")
+        for within in (b"0", b"0.0", b"0.04"):
+            self.assertEqual(self.notices.line(b'{"type":"draining","within":%b}' % within), "the server is stopping")
 
     def test_token(self) -> None:
         self.assertEqual(self.notices.line(b'{"type":"token","within":59.2}'), "the token expires in 59 s")
+        self.assertEqual(self.notices.line(b'{"type":"token","within":0.2}'), "the token expires now")
 
     def test_unknown(self) -> None:
         """Unknown types and members, and bodies that are not JSON, are ignored."""

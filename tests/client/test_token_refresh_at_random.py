@@ -1,4 +1,7 @@
-"""Token refreshes at random times, with resumes, full windows and wildcards: no event is lost, doubled or leaked."""
+"""Token refreshes at random times, with resumes, full windows and wildcards: no event is lost, doubled or leaked.
+
+A refresh takes one turn of the reactor, or several.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,13 @@ from random import Random
 
 from twisted.internet.defer import succeed
 
-from airyd.events import CHANNEL_CONNECTED
-from airyd.hub import replay
-from tests.client.frames import subscribe
+from airyd.client import token_refresh
+from airyd.events import CHANNEL_CONNECTED, CHANNEL_DISCONNECTED
+from airyd.hub import pacing, replay
+from tests.client.frames import subscribe, unsubscribe
 from tests.client.test_token_refresh import RefreshCase
 from tests.doubles import Channel, frame
+from tests.model.world import Reactor
 
 CHANNELS = ("c1", "c2", "c3")
 #: Runs of each kind of subscription.
@@ -146,3 +151,121 @@ class RandomTests(RefreshCase):
     def acknowledge(self, random: Random, reader: Reader) -> None:
         """Let the client acknowledge something."""
         reader.settle(random)
+
+
+class Part:
+    """A subscription of a client whose tokens are applied over several turns, and the events that it must see.
+
+    :ivar due: for each event its number, its channel, and what the tokens show that the client had since then
+    """
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+        self.due: list[tuple[int, str, list[list[str]]]] = []
+
+
+class TurnsTests(RefreshCase):
+    """The rights of a token are applied to one subscription in each turn, while all kinds of things happen.
+
+    From the RECEIPT on, the client sees only what the new token allows. Until then, the old or the new rights count.
+    """
+
+    def setUp(self) -> None:
+        """Let each subscription take a turn."""
+        super().setUp()
+        self.patch(token_refresh, "VALUES_PER_TURN", 1)
+        self.patch(pacing, "VALUES_PER_TURN", 1)
+
+    def make_clock(self) -> Reactor:
+        """Return a clock that tells turns of the reactor apart."""
+        return Reactor()
+
+    def test_subscriptions(self) -> None:
+        self.many([("a", CHANNEL_CONNECTED), ("b", CHANNEL_DISCONNECTED), ("c", CHANNEL_CONNECTED)])
+
+    def test_pattern(self) -> None:
+        self.many([("a", "/queue/channel/*"), ("b", CHANNEL_CONNECTED)])
+
+    def many(self, subscriptions: list[tuple[str, str]]) -> None:
+        """Run with many seeds, and each ack mode."""
+        for ack in ("auto", "client"):
+            for seed in range(RUNS):
+                self.run_once(Random(seed), ack, subscriptions)
+
+    def run_once(self, random: Random, ack: str, subscriptions: list[tuple[str, str]]) -> None:
+        """Run random steps, then check."""
+        self.tokens = [["c1"]]  # those that may apply now: the last one with a RECEIPT, and all after it
+        self.parts: dict[tuple[str, str], Part] = {}
+        self.number = 0
+        self.channel = self.logged_in(only={"channel_id": self.tokens[0]})
+        for id, destination in subscriptions:
+            self.subscribe(id, destination, ack)
+        for _ in range(random.randint(10, 40)):
+            step = random.choice("ppppppptttttrrrs")
+            if step == "p":
+                self.send(random.choice(CHANNELS), random.choice((CHANNEL_CONNECTED, CHANNEL_DISCONNECTED)))
+            elif step == "t":
+                self.clock.advance(0)
+            elif step == "r":
+                self.renew(random.sample(CHANNELS, random.randint(1, 3)))
+            else:
+                id, destination = random.choice(subscriptions)
+                self.channel.client.received(unsubscribe(id))
+                self.read()
+                self.check(id)
+                self.subscribe(id, destination, ack)
+            self.read()
+        for _ in range(100):
+            self.clock.advance(0)
+        self.read()
+        self.assertEqual(len(self.tokens), 1)
+        for id, _ in subscriptions:
+            self.check(id)
+        self.assertEqual(self.channel.closed, [])
+        self.channel.client.ended()
+        self.clock.advance(0)
+
+    def subscribe(self, id: str, pattern: str, ack: str) -> None:
+        """Subscribe."""
+        plain = (CHANNEL_CONNECTED, CHANNEL_DISCONNECTED) if "*" in pattern else (pattern,)
+        for destination in plain:
+            self.parts[id, destination] = Part()
+        self.channel.client.received(subscribe(id, pattern, ack=ack, prefetch_count="1000"))
+
+    def send(self, channel_id: str, destination: str) -> None:
+        """Publish an event, which is sent at the turn's end."""
+        self.number += 1
+        for (_, name), part in self.parts.items():
+            if name == destination:
+                part.due.append((self.number, channel_id, [*self.tokens]))
+        body = json.dumps({"id": channel_id, "n": self.number}).encode()
+        self.successResultOf(self.context.hub.publish(destination, body, "admin"))
+
+    def renew(self, shown: list[str]) -> None:
+        """Send a token that allows other events."""
+        self.tokens.append(shown)
+        for part in self.parts.values():
+            for _, _, since in part.due:
+                since.append(shown)
+        self.refresh(self.channel, only={"channel_id": shown})
+
+    def read(self) -> None:
+        """Read what has arrived; check that a token whose RECEIPT has come, or a later one, allows each event."""
+        for each in self.channel.frames():
+            if each.headers.get("receipt-id") == "r":
+                del self.tokens[0]
+            elif each.command == "MESSAGE":
+                event = json.loads(each.body)
+                self.parts[each.headers["subscription"], each.headers["destination"]].seen.append(event["n"])
+                self.assertIn(event["id"], [channel_id for shown in self.tokens for channel_id in shown])
+
+    def check(self, id: str) -> None:
+        """Check what the subscription has seen: once what all tokens allow, never what none allows."""
+        for name, part in tuple(self.parts.items()):
+            if name[0] == id:
+                self.assertEqual(part.seen, sorted(set(part.seen)))
+                for number, channel_id, since in part.due:
+                    shows = {channel_id in shown for shown in since}
+                    if len(shows) == 1:
+                        self.assertEqual({number in part.seen}, shows, (number, since, part.seen))
+                del self.parts[name]

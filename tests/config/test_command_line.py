@@ -77,6 +77,8 @@ WRONG = (
     (["--log-level=info,twisted=debug,twisted=warn"], ["twisted is given twice"]),
     (["--log-format=yaml"], ["--log-format yaml", "text or json"]),
     (["--log-connections", "--log-connections"], ["--log-connections is given twice"]),
+    (["--no-log-connections", "--log-connections"], ["--log-connections and --no-log-connections are both given"]),
+    (["--log-connections", "--no-log-connections"], ["--log-connections and --no-log-connections are both given"]),
     (["--trust-proxy=10.0.0.1/8"], ["--trust-proxy 10.0.0.1/8", "did you mean 10.0.0.0/8?"]),
     (["--trust-proxy=proxy.example.org"], ["--trust-proxy proxy.example.org", "10.0.0.0/8"]),
     (["--trust-proxy="], ["--trust-proxy is empty"]),
@@ -142,7 +144,6 @@ WRONG = (
     (["--workers=" + "9" * 5000], ["--workers"]),
     (["--compression="], ["--compression"]),
     (["--compression=1"], ["--compression", "on or off"]),
-    (["--websocket=stock"], ["--websocket was removed", "leave the option out"]),
     (["--body=327680"], ["--body", "--frame"]),
     (["--frame=1000"], ["--body", "--frame"]),
 )
@@ -317,7 +318,7 @@ class OptionsTests(SynchronousTestCase):
         settings = self.parsed("--drain-notice=290", "--drain-seconds=10")
         self.assertEqual((settings.drain_notice, settings.drain_seconds), (290.0, 10.0))
         said = self.refusal("--drain-notice=290", "--drain-seconds=10.5")
-        self.assertIn("are 300.5 seconds together: give at most 300", said)
+        self.assertIn("are 300.5 seconds together; give at most 300", said)
 
     def test_admin_with_a_token(self) -> None:
         """With a token, and only then, it may listen on any address."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -29,13 +30,12 @@ WRONG = (
     ("bufered = 1", "line 1: bufered: there is no such option; did you mean buffered in the table [limits]?"),
     ("qqq = 1", "line 1: qqq: there is no such option; see twistd airyd --help"),
     ("body = 1", "line 1: body: a limit belongs into the table [limits]"),
-    ("websocket = 'stock'", "line 1: websocket: this option was removed"),
     ("config = 'x'", "line 1: config: a configuration file can't name another one"),
     ("limits = 5", "line 1: limits: must be a table"),
     ("[limits]\nbdy = 1", "line 2: [limits] bdy: there is no such limit; did you mean body?"),
     ("[limits]\nlog-level = 'warn'", "line 2: [limits] log-level: there is no such limit; it belongs above"),
     ("[limits]\nbody = 'x'", "line 2: [limits] body x: give a whole number"),
-    ("[limits]\nbody = 5\nframe = 4", "line 2: [limits] body 5 must be below --frame 4"),
+    ("[limits]\nbody = 5\nframe = 4", "line 2: [limits] body 5: it must be below --frame, which is 4"),
     ("workers = true", "line 1: workers: give a text in quotes, or a number"),
     ("workers = 1979-05-27", "line 1: workers: give a text in quotes, or a number"),
     ("workers = [1]", "line 1: workers: takes one value, not a list"),
@@ -56,7 +56,10 @@ WRONG = (
     ('a = "sesame\nb = 1', "line 1, column 12: "),
     ("a = 'sesame", "end of the file: "),
     ("a = 1\na = 2\n", "line 2, column "),
-    ("a = " + "[" * 5000, ""),
+    ("a = " + "[" * 5000, "arrays or tables are nested too deeply"),
+    ("a" + ".a" * 5000 + " = 1", "arrays or tables are nested too deeply"),
+    (f"workers = {'9' * 5000}", "a number has too many digits"),
+    (f"workers = 0x{'f' * 5000}", "line 1: workers: a number has too many digits"),
 )
 
 
@@ -202,6 +205,20 @@ class ConfigurationTests(SynchronousTestCase):
             self.assertTrue(said.startswith(f"{self.file}: {expected}"), said)
             self.assertNotIn("sesame", said)
 
+    def test_two_values_that_do_not_fit(self) -> None:
+        """The error has the place of the value that was given, or of the greater one."""
+        for content, environ, expected in (
+            ("drain-seconds = 301", {}, f"{self.file}: line 1: drain-seconds 301: --drain-notice and --drain-seconds"),
+            ("\ndrain-notice = 298", {}, f"{self.file}: line 2: drain-notice 298: --drain-notice and"),
+            ("drain-notice = 1\ndrain-seconds = 300", {}, f"{self.file}: line 2: drain-seconds 300: "),
+            ("drain-notice = 100", {"AIRYD_DRAIN_SECONDS": "201"}, "AIRYD_DRAIN_SECONDS 201: "),
+            ("[limits]\nframe = 1000", {}, f"{self.file}: line 2: [limits] frame 1000: it must be above --body, which"),
+            ("[limits]\nbody = 999999", {}, f"{self.file}: line 2: [limits] body 999999: it must be below --frame, "),
+            ("", {"AIRYD_FRAME": "1000"}, "AIRYD_FRAME 1000: it must be above --body, which is 262144"),
+        ):
+            said = str(self.assertRaises(ConfigurationError, self.configured(content, environ).read))
+            self.assertTrue(said.startswith(expected), said)
+
     def test_later_errors_have_the_place(self) -> None:
         """What other rooms find wrong is reported with the place of the value."""
         content = "[[source]]\nurl='memory:'\n\n[[source]]\nurl='sample:'\nhistry=5\n[[auth]]\nkind='x'"
@@ -296,3 +313,45 @@ class FindLinesTests(SynchronousTestCase):
                 ("s", 1, "u", "g"): 16,
             },
         )
+
+    def test_texts_with_brackets_and_quotes(self) -> None:
+        """What looks like the end of a statement within a text or a comment is none."""
+        text = (
+            "a = '''\n]x'''''  # [\n"
+            'b = "[\\"{"\n'
+            'c = """\n\\"""[\n"""""\n'
+            "d = '[\"'\n"
+            "[t]  # {\n"
+            'e = [\n  "]", # ]\n  [1, {f = "}"}],\n'
+            "  '''\n]'''\n]\n"
+            "\"g.h\" = 1\n'[i' = {j = 2}"
+        )
+        self.assertEqual(
+            find_lines(text),
+            {
+                ("a",): 1,
+                ("b",): 3,
+                ("c",): 4,
+                ("d",): 7,
+                ("t",): 8,
+                ("t", "e"): 9,
+                ("t", "g.h"): 15,
+                ("t", "[i"): 16,
+                ("t", "[i", "j"): 16,
+            },
+        )
+
+    def test_the_parser_reads_each_line_once(self) -> None:
+        """A long list with brackets in each line takes no longer than its length says."""
+        read = 0
+        loads = tomllib.loads
+
+        def counted(text: str) -> dict[str, Any]:
+            nonlocal read
+            read += len(text)
+            return loads(text)
+
+        self.patch(tomllib, "loads", counted)
+        text = "a = [\n" + '  {b = ["c"]},\n' * 1000 + "]\nd = 1\n"
+        self.assertEqual(find_lines(text), {("a",): 1, ("d",): 1003})
+        self.assertEqual(read, len(text))

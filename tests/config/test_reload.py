@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -11,10 +13,11 @@ from prometheus_client import generate_latest
 from twisted.internet.defer import Deferred
 from twisted.logger import formatEvent
 
+from airyd.client.timer_wheel import TimerWheel
 from airyd.config.command_line import Options
 from airyd.config.reload import RESTART, Reloader
 from airyd.config.settings import Settings
-from airyd.errors import PayloadRefused, UnknownDestination
+from airyd.errors import ConfigurationError, PayloadRefused, UnknownDestination
 from airyd.events import MESSAGE, STATUS
 from airyd.interfaces import IServerReactor, Reload
 from airyd.service import Airyd
@@ -92,6 +95,13 @@ class ReloadTests(ServiceTestCase):
         self.assertEqual(reload(), "settings reloaded: nothing has changed")
         self.assertEqual(self.source.extended, ["/queue/more"])
 
+    def test_many_new_destinations(self) -> None:
+        """The line names the first ones, and has their number."""
+        _, reload = self.reloadable()
+        names = [f"/queue/{number}" for number in range(1000)]
+        line = reload(f"destination = {['/queue/tags', *names]}")
+        self.assertEqual(line, f"settings reloaded: destinations added: {', '.join(names[:20])} and 980 more")
+
     def test_a_file_of_destinations(self) -> None:
         """Its new lines are destinations, too; what it lacks is removed by a restart only."""
         file = self.file("/queue/tags\n")
@@ -130,6 +140,29 @@ class ReloadTests(ServiceTestCase):
         self.assertEqual(service.settings, before)
         self.assertEqual((self.source.extended, self.levels), ([], []))
         self.failureResultOf(service.publish("/queue/more", b"{}"), UnknownDestination)
+
+    def test_a_pipe_in_place_of_a_file(self) -> None:
+        """A FIFO that nobody writes to would block all clients: it is refused, whichever option names it."""
+        pipe = Path(self.mktemp()).absolute()
+        os.mkfifo(pipe)
+        keys = Path(self.mktemp()).absolute()
+        keys.mkdir()
+        os.mkfifo(keys / "a.pem")
+        _, reload = self.reloadable()
+        for line in (
+            f"destinations-file = '{pipe}'",
+            f"admin-token-file = '{pipe}'",
+            *(f"auth = 'jwt:{name}={pipe}'" for name in ("secret-file", "key-file", "jwks")),
+            f"auth = 'jwt:jwks=https://127.0.0.1:ca-file={pipe}'",
+            f"listen = 'ssl:8443:privateKey={pipe}'",
+            f"listen = 'tls:{keys}:8443:interface=127.0.0.1'",
+        ):
+            said = reload(line)
+            self.assertTrue(said.startswith("nothing was reloaded: "), said)
+            self.assertIn("this is a pipe, which can be read only once", said, line)
+        self.path.unlink()
+        os.mkfifo(self.path)
+        self.assertIn(f"nothing was reloaded: --config {self.path}: this is a pipe", reload())
 
     def test_what_needs_a_restart(self) -> None:
         """It is named; the rest is applied."""
@@ -195,6 +228,20 @@ class ReloadTests(ServiceTestCase):
         self.successResultOf(stopped)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
+    def test_timers_of_before(self) -> None:
+        """Each tick of the timers is kept only as long as a connection needs it."""
+        _, reload = self.reloadable()
+        gone = self.connected()
+        for number in range(1, 6):
+            self.assertIn("changed: --heart-beat", reload(f"heart-beat = '{number}000,{number}000'"))
+        gone.lose()
+        self.reactor.pump([1] * 100)
+        gc.collect()
+        wheels = [
+            each for each in gc.get_objects() if isinstance(each, TimerWheel) and each.seconds == self.reactor.seconds
+        ]
+        self.assertEqual(len(wheels), 1)
+
     def test_bodies(self) -> None:
         """The limit of an event's body holds at once."""
         service, reload = self.reloadable()
@@ -246,9 +293,64 @@ class ReloadTests(ServiceTestCase):
         self.assertIn(f"auth jwt: jwks {jwks}: it is not a JWK Set", reload())
         jwks.write_text(json.dumps({"keys": [jwk(private_key("ES256", 1), "l")]}))
         self.assertEqual(reload(), f"settings reloaded: new: keys of {jwks}")
-        self.assertEqual(reload("destination = ['/queue/tags']"), "settings reloaded: changed: --auth")
         self.successResultOf(service.stopService())
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_a_stop_while_it_waits(self) -> None:
+        """A reload that waits for keys is given up when airyd stops: nothing goes on in the background."""
+        jwks = self.file("{}")
+        service, _ = self.reloadable()
+        wanted = service.settings._replace(auth=[f"jwt:jwks={jwks}"])
+        preparing = Deferred.fromCoroutine(service.prepare_reload(wanted))
+        self.assertNoResult(preparing)
+        stopped = service.stopService()
+        jwks.write_text(json.dumps({"keys": [jwk(private_key("ES256"), "k")]}))
+        self.reactor.pump([0.1] * 10)
+        self.assertEqual(str(self.failureResultOf(preparing, ConfigurationError).value), "airyd is stopping")
+        self.successResultOf(stopped)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_a_stop_before_it_is_applied(self) -> None:
+        """In a worker, SIGTERM may come between both."""
+        service, _ = self.reloadable()
+        before = service.settings
+        secret = self.file("x" * 32)
+        reload = self.successResultOf(
+            Deferred.fromCoroutine(service.prepare_reload(before._replace(auth=[f"jwt:secret-file={secret}"])))
+        )
+        self.successResultOf(service.stopService())
+        reload.apply()
+        self.assertEqual(service.settings, before)
+
+    def test_one_authenticator_less(self) -> None:
+        """An authenticator that a reload removes stops; the others go on."""
+        jwks, secret = self.file(json.dumps({"keys": [jwk(private_key("ES256"), "k")]})), self.file("x" * 32)
+        other = f"jwt:secret-file={secret}"
+        self.write(f"auth = ['jwt:jwks={jwks}', '{other}']")
+        service, reload = self.reloadable()
+        self.assertEqual(reload(f"auth = ['{other}']"), "settings reloaded: changed: --auth")
+        self.assertEqual(service.settings.auth, [other])
+        self.successResultOf(service.stopService())
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_an_empty_file_lets_nobody_in(self) -> None:
+        """A file that was emptied or cut off, or that says so: only a restart lets everybody log in."""
+        secret = self.file("x" * 32)
+        spec = f"jwt:secret-file={secret}"
+        self.write(f"auth = ['{spec}']")
+        service, reload = self.reloadable()
+        for lines, place in (
+            ((), ""),
+            (("auth = 'anonymous'",), f"{self.path}: line 1: auth: "),
+            (("# cut", "auth = ['anonymous', 'anonymous:public']"), f"{self.path}: line 2: auth: "),
+        ):
+            line = reload(*(lines or ("",)))
+            self.assertTrue(line.startswith(f"nothing was reloaded: {place or '--auth: '}"), line)
+            self.assertIn("anonymous alone would let everybody log in", line)
+            self.assertEqual(service.settings.auth, [spec])
+        both = reload(f"auth = ['{spec}', 'anonymous']")
+        self.assertEqual(both, "settings reloaded: changed: --auth")
+        self.assertIn("nothing was reloaded: ", reload("auth = 'anonymous'"))
 
     def test_admin_token(self) -> None:
         """A new token holds at once; an open admin page never loses its token."""

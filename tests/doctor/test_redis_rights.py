@@ -135,11 +135,30 @@ class RightsTests(OwnServerCase):
         self.make_user("airyd")
         report = await self.rights("airyd")
         for check, right in [("memory", "+info"), ("persistence", "+info"), ("output-buffer", "+config|get")]:
-            self.has(report, Level.WARNING, check, "cannot be checked: NOPERM", right)
-        self.has(report, Level.WARNING, "clock", "cannot be checked: NOPERM", "+time")
-        self.has(report, Level.WARNING, "keys", "wrong names cannot be looked for", "~*")
-        self.all_well(report, "version")
+            self.has(report, Level.WARNING, check, "not checked, because only the doctor needs this right", right)
+        self.has(report, Level.WARNING, "clock", "not checked, because only the doctor needs this right", "+time")
+        for check in ("version", "rights", "lag", "round-trip"):
+            self.all_well(report, check)
         self.assertIs(report.worst, Level.WARNING)
+
+    async def test_names_that_the_user_may_look_at(self) -> None:
+        """With least rights, wrong names are looked for among the keys of airyd's user."""
+        self.make_user("airyd")
+        self.has(await self.rights("airyd"), Level.OK, "keys", "among the keys that this user may read")
+        self.redis.call("XADD", "airyd:/queue/messages", "*", "payload", "{}")
+        self.has(await self.rights("airyd"), Level.WARNING, "keys", "there is a key airyd:/queue/messages", "XADD")
+        self.make_user("airyd", "resetkeys", "~airyd:/queue/message")
+        self.has(await self.rights("airyd"), Level.WARNING, "keys", "wrong names cannot be looked for", "~*")
+
+    async def test_with_info(self) -> None:
+        """With the right that Sentinel needs, only the limits of the output buffers can't be looked at."""
+        self.make_user("airyd", "+info")
+        self.redis.call("CONFIG", "SET", "appendonly", "yes")
+        report = await self.rights("airyd")
+        self.has(report, Level.OK, "clock", "differ by 0.0 s")
+        about_redis = [each for each in report.findings if each.subject.startswith("redis:")]
+        unchecked = [each.check for each in about_redis if each.level is not Level.OK]
+        self.assertEqual(unchecked, ["output-buffer"], about_redis)
 
     async def test_documented_additions(self) -> None:
         """With the additional rights that docs/operating.rst prints, every check is possible."""

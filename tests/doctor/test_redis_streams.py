@@ -7,7 +7,7 @@ import time
 from airyd.doctor.findings import Level
 from airyd.doctor.redis_streams import near_names
 from airyd.events import MESSAGE
-from tests.doctor.case import DoctorCase, OwnServerCase
+from tests.doctor.case import DoctorCase, OwnServerCase, ReplyFilter
 
 
 class TypeTests(DoctorCase):
@@ -117,3 +117,11 @@ class LagTests(DoctorCase):
         self.assertEqual(self.of_check(await self.examine(), "dead-letters"), [])
         self.redis.call("XADD", f"{self.prefix}dead-letter", "*", "stream", self.key())
         self.has(await self.examine(), Level.WARNING, "dead-letters", "has 1 of them", "XREVRANGE")
+
+    async def test_dead_letters_of_an_old_server(self) -> None:
+        """Pub/Sub works with Redis 6.2, whose XINFO STREAM has no counters."""
+        proxy = ReplyFilter(self.server.port, lambda data: data.replace(b"entries-added", b"entries-other"))
+        self.addCleanup(proxy.close)
+        self.redis.call("XADD", f"{self.prefix}dead-letter", "*", "channel", self.key())
+        report = await self.examine(url=self.url(port=proxy.port, more="&mode=pubsub"))
+        self.has(report, Level.WARNING, "dead-letters", "has 1 of them", "XREVRANGE")

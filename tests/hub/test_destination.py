@@ -10,7 +10,9 @@ from weakref import ref
 from twisted.internet.defer import fail
 
 from airyd.errors import Fault
+from airyd.hub import destination
 from airyd.limits import SOURCE_PATIENCE
+from airyd.stomp.message import message_tail
 from airyd.stomp.spec import AckMode, Version
 from airyd.websocket.frames import websocket_framing
 from tests.model.twin import Prompt, event_id
@@ -224,6 +226,19 @@ class GroupTests(DestinationCase):
         for peer in peers[:4]:
             self.assertEqual(peer.bodies, [b'{"n":2}', b'{"n":3}'])
         self.assertEqual(peers[4].bodies, [b'{"n":1}', b'{"n":3}'])
+
+    def test_only_what_somebody_gets_is_encoded(self) -> None:
+        """A worker of private streams reads all events, and sends few of them."""
+        (seen, hidden) = (b'{"n":1}', b'{"n":2}')
+        self.twin.prompt = Prompt(watch=True)
+        with patch.object(destination, "message_tail", wraps=message_tail) as encode:
+            peer = Peer()
+            self.subscribe(peer, row_filter=Hides(hidden))
+            self.bring(hidden, seen, hidden, seen)
+            self.assertEqual((peer.bodies, encode.call_count), ([seen, seen], 2))
+            self.live(1)
+            self.bring(hidden, seen)
+        self.assertEqual((peer.bodies, encode.call_count), ([seen, seen, seen], 4))
 
     def test_what_is_pending_when_somebody_joins(self) -> None:
         (first,) = self.live(1)

@@ -13,6 +13,7 @@ from airyd.events import Event, FilterKey, Row, RowFilter, message_id
 from airyd.hub.destination import AnyAudience
 from airyd.hub.fanout import Audience
 from airyd.hub.filter_index import FilterIndex
+from airyd.hub.pacing import LateRemovals
 from airyd.hub.row_filter import LazyRow, Rows
 from airyd.stomp.spec import AckMode
 from tests.model.twin import Prompt, event_id
@@ -371,7 +372,7 @@ class IndexTests(DestinationCase):
 
     def test_equal_values_of_several_filters(self) -> None:
         self.twin.prompt = Prompt(watch=True)
-        index: FilterIndex[AnyAudience] = FilterIndex(self.clock)
+        index: FilterIndex[AnyAudience] = FilterIndex(LateRemovals(self.clock))
         for number in range(3):
             row_filter = ClaimRowFilter({"user": frozenset([f"u{number}", "all"])}, {})
             self.subscribe(Peer(), request(NAME), row_filter)

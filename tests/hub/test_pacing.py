@@ -15,7 +15,7 @@ from airyd.events import STATUS, message_id
 from airyd.hub import hub
 from airyd.hub.fanout import Group
 from airyd.hub.hub import Hub
-from airyd.hub.pacing import NOTICES_PER_TURN, TurnQueue
+from airyd.hub.pacing import NOTICES_PER_TURN, VALUES_PER_TURN, LateRemovals, TurnQueue
 from airyd.hub.subscription import Subscription
 from airyd.limits import SPREAD_PER_CLIENT
 from airyd.metrics import Metrics
@@ -358,6 +358,50 @@ class TurnQueueTests(SynchronousTestCase):
         self.clock.turn()
         self.clock.turn()
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class LateRemovalsTests(SynchronousTestCase):
+    """Large row filters leave their indexes in later turns of the reactor."""
+
+    def setUp(self) -> None:
+        self.clock = PlainReactor()
+        self.removals = LateRemovals(self.clock)
+        self.removed = 0
+
+    def remove(self) -> int:
+        """Remove a filter that takes 40 percent of a turn."""
+        self.removed += 1
+        return VALUES_PER_TURN * 2 // 5
+
+    def turns(self) -> list[int]:
+        """Return how many are removed in each turn, until nothing is left to do."""
+        found = []
+        while self.clock.getDelayedCalls():
+            before = self.removed
+            self.clock.turn()
+            found.append(self.removed - before)
+        return found
+
+    def test_some_in_each_turn(self) -> None:
+        for _ in range(7):
+            self.removals.add(self.remove)
+        self.assertEqual(self.removed, 0)
+        self.assertEqual(self.turns(), [3, 3, 1])
+        self.removals.add(self.remove)
+        self.assertEqual(self.turns(), [1])
+
+    def test_what_has_members_again_takes_no_time(self) -> None:
+        for _ in range(5):
+            self.removals.add(self.remove)
+            self.removals.add(lambda: 0)
+        self.assertEqual(self.turns(), [3, 2])
+
+    def test_a_bug_with_one(self) -> None:
+        """It stops no other."""
+        self.removals.add(self.remove)
+        self.removals.add(lambda: 1 // 0)
+        self.assertRaises(ZeroDivisionError, self.turns)
+        self.assertEqual(self.turns(), [1])
 
 
 def since(number: int) -> str:

@@ -119,7 +119,9 @@ class ClientsTests(AlertCase):
             secret.write_text("c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3JldC1zZWNyZXQ=")
             daemon = self.own_daemon(f"--auth=jwt:secret-file={secret}")
             before = self.page(daemon)
-            for _ in range(10):
+            for number in range(6):
+                if number == 5:
+                    assert_firing(set(), [(BEFORE, before), (7, self.page(daemon))])
                 client = self.open(daemon)
                 made = token(fresh(), b"another-secret-another-secret-32", "HS256")
                 client.send("CONNECT", [("accept-version", "1.2"), ("Authorization", f"Bearer {made}")])
@@ -154,6 +156,23 @@ class ClientsTests(AlertCase):
         assert_fires("AirydWorkersMissing", before, after)
         look("AirydWorkersMissing", daemon.admin_port, daemon.log)
 
+    def test_workers_that_drain_are_not_missing(self) -> None:
+        """Neither a rolling restart nor a stop of all workers fires an alert, however long it takes."""
+        daemon = self.own_daemon(
+            "--workers=2", f"--source=redis://127.0.0.1:{self.redis().port}/0", "--drain-notice=250"
+        )
+        before = self.wait_for(daemon, lambda page: total(page, "airyd_workers") == 2)
+        clients = [self.connect(daemon=daemon) for _ in range(20)]  # they do not answer the close
+        os.kill(daemon.pid, signal.SIGUSR2)
+        rolling = self.wait_for(daemon, lambda page: total(page, "airyd_workers") == 1)
+        assert_firing(set(), [(BEFORE, before), (10, rolling)])
+        for client in clients:
+            client.abort()
+        daemon.wait_for_log(re.compile("the rolling restart is complete"))
+        daemon.terminate()
+        stopping = self.wait_for(daemon, lambda page: total(page, "airyd_workers") == 0)
+        assert_firing(set(), [(BEFORE, before), (10, stopping)])
+
     def test_workers_restart(self) -> None:
         daemon = self.own_daemon(
             "--workers=2",
@@ -162,6 +181,8 @@ class ClientsTests(AlertCase):
         )
         before = after = self.wait_for(daemon, lambda page: total(page, "airyd_workers") == 2)
         for number in range(3):
+            if number == 2:
+                assert_firing(set(), [(BEFORE, before), (2, after)])
             killed, _ = workers_of(daemon)
             os.kill(killed, signal.SIGKILL)
             wait_for_end(killed)
@@ -273,7 +294,9 @@ class FeedTests(AlertCase):
         position = client.subscribe(MESSAGE, "0").headers["last-message-id"]
         before = self.page(daemon)
         gone = re.sub(r"-\d+-\d+$", "-1-0", position)
-        for _ in range(5):
+        for number in range(6):
+            if number == 5:
+                assert_firing(set(), [(BEFORE, before), (10, self.page(daemon))])
             back = self.connect(daemon=daemon)
             receipt = back.subscribe(MESSAGE, "0", last_message_id=gone)
             self.assertEqual(receipt.headers["recovered"], "false")

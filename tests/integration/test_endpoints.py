@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -194,6 +195,28 @@ class HandedOverTests(EndpointsCase):
         process.terminate()
         out, error = process.communicate(timeout=DEADLINE)
         self.assertEqual((process.returncode, error, COMPLAINTS.findall(log + out)), (0, "", []))
+
+    def test_reloads(self) -> None:
+        """The descriptor is closed by then, and its number may be another file's; the socket goes on listening."""
+        program = HAND_OVER.format(make=LISTENING, twistd=TWISTD)
+        process = self.start(
+            "--listen=systemd:domain=INET:name=airyd", "--admin=none", "--auth=anonymous:public", program=program
+        )
+        self.addCleanup(process.kill)
+        found, _ = read_until(process, SERVES)
+        open_files = []
+        for _ in range(2):
+            process.send_signal(signal.SIGHUP)
+            said, _ = read_until(process, re.compile(r"reloaded: (.*)\n"))
+            self.assertEqual(said[0], "reloaded: nothing has changed\n")
+            open_files.append(len(os.listdir(f"/proc/{process.pid}/fd")))
+        self.assertEqual(open_files[0], open_files[1])
+        with socket.create_connection(("127.0.0.1", int(found[1])), DEADLINE) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            self.assertTrue(client.recv(100).startswith(b"HTTP/1.1 404 "))
+        process.terminate()
+        self.assertEqual(process.communicate(timeout=DEADLINE)[1], "")
+        self.assertEqual(process.returncode, 0)
 
 
 class BackgroundTests(EndpointsCase):

@@ -131,6 +131,7 @@ class ProtocolTests(ProxyCase):
     def test_one_process(self) -> None:
         daemon = self.own_daemon(f"--listen={PROXY_ENDPOINT}", PUBLIC, "--trust-proxy=127.0.0.1", "--log-connections")
         self.check(daemon, self.ports(daemon, 2)[1])
+        self.assertNotIn(" object at 0x", daemon.log)
 
     def test_workers(self) -> None:
         source = f"--source=redis://127.0.0.1:{shared_server().port}/0?prefix={own_prefix()}"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 
 from tests.integration.case import DaemonTestCase
-from tests.integration.daemon import command, environment
+from tests.integration.daemon import TWISTD, command, environment
 from tests.integration.payloads import MESSAGE, body, number_of
 from tests.leaks import leaks
 from tests.patience import PATIENCE
@@ -55,6 +56,13 @@ class StopTests(DaemonTestCase):
         daemon.terminate()
         self.assertEqual(client.close_code(), 1012)
         self.assertEqual(daemon.wait(), 0)
+
+    def test_signals_at_the_very_end(self) -> None:
+        """SIGHUP and SIGUSR2 while the interpreter ends do not change the exit status."""
+        for number in (signal.SIGHUP, signal.SIGUSR2):
+            late = f"__del__ = lambda self, kill=os.kill, me=os.getpid(): kill(me, {int(number)})"
+            program = f"import os, sys\nclass Late:\n    {late}\nsys.late = Late()\n{TWISTD}"
+            self.assertEqual(self.own_daemon(program=program).stop(), 0)
 
     def test_restart_on_the_same_port(self) -> None:
         """After a restart an old id is unknown, not confused with a new one: ``recovered:false``."""

@@ -59,9 +59,7 @@ class QueryTests(SynchronousTestCase):
         )
 
     def test_an_address(self) -> None:
-        self.assertEqual(
-            self.refused(Query("x://host?").finish), "x: nothing may stand between ':' and '?', but '//host' does"
-        )
+        self.assertEqual(self.refused(Query("x://host?").finish), "x: nothing may stand between ':' and '?'")
 
     def test_twice(self) -> None:
         self.assertEqual(self.refused(Query("x:?a=1&%61=2").text, "a"), "x: parameter 'a' is given twice")

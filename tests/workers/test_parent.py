@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import signal
 import socket
-from pathlib import Path
 from typing import Any, cast
 
 import msgspec
-from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.logger import LogEvent, formatEvent
@@ -20,7 +18,7 @@ from airyd.config.command_line import Options
 from airyd.config.settings import Settings
 from airyd.errors import ConfigurationError, SourceUnavailable, UnknownDestination
 from airyd.events import AIRY_DESTINATIONS, MESSAGE
-from airyd.interfaces import IServerReactor, Reload
+from airyd.interfaces import IServerReactor
 from airyd.metrics import Metrics, make_registry
 from airyd.revocation import Revocation, RevocationKind, retention
 from airyd.sources import routing as several
@@ -31,6 +29,7 @@ from airyd.workers.messages import (
     ErrorReply,
     FinishReload,
     Leave,
+    Leaving,
     ManagementRequest,
     MetricsReply,
     MetricsRequest,
@@ -51,7 +50,7 @@ from airyd.workers.messages import (
 )
 from airyd.workers.metrics import families_of
 from airyd.workers.parent import Parent
-from airyd.workers.process import ASK_PATIENCE, PUBLISH_PATIENCE, RELOAD_PATIENCE, WorkerFault
+from airyd.workers.process import ASK_PATIENCE, PUBLISH_PATIENCE, WorkerFault
 from airyd.workers.supervisor import ALIVE_CHECK_EVERY, CHECKS_UNTIL_COVERED, CHECKS_UNTIL_KILLED
 from tests.admin.browser import LOCAL, PEER
 from tests.doubles import record_log
@@ -309,89 +308,6 @@ class StartTests(ParentCase):
         self.assertEqual(self.given_up, ["worker 2 ended with status 1"])
 
 
-class ReloadTests(ParentCase):
-    """All workers prepare a reload; if one refuses, none applies it."""
-
-    def changed(self, made: Parent) -> Settings:
-        """Return settings with one more destination and origin."""
-        destinations = [*made.settings.destinations, "/queue/more"]
-        return made.settings._replace(destinations=destinations, origins=["https://a.example"], drain_seconds=60.0)
-
-    def prepared(self, made: Parent, settings: Settings) -> Deferred[Reload]:
-        """Return a reload that is being prepared."""
-        return Deferred.fromCoroutine(made.prepare_reload(settings))
-
-    def test_all_workers(self) -> None:
-        """All have prepared it before it is applied, and the changes that they report are named once."""
-        made = self.serving()
-        for child in self.reactor.children:
-            child.changes = ["certificate of --listen ssl:1"]
-        wanted = self.changed(made)
-        reload = self.successResultOf(self.prepared(made, wanted))
-        self.assertEqual(reload.changes, ["certificate of --listen ssl:1"])
-        self.assertEqual([child.finished for child in self.reactor.children], [[], []])
-        self.assertNotIn("/queue/more", self.answer("GET", "/metrics")[1])
-        reload.apply()
-        for child in self.reactor.children:
-            self.assertEqual((child.reloads, child.finished), ([wanted], [True]))
-        self.assertEqual(made.settings, wanted)
-        self.assertIn('airyd_deliveries_total{destination="/queue/more"} 0.0', self.answer("GET", "/metrics")[1])
-        self.reactor.children[0].end(ProcessTerminated(signal=9))
-        self.reactor.advance(1)
-        again = self.reactor.children[2]
-        assert again.start is not None
-        self.assertEqual(again.start.settings, wanted)
-
-    def test_one_refuses(self) -> None:
-        """A file may have changed since the parent read it."""
-        made = self.serving()
-        before = made.settings
-        self.reactor.children[1].refusal = ErrorReply(0, "ConfigurationError", "--auth jwt: no")
-        failure = self.failureResultOf(self.prepared(made, self.changed(made)), ConfigurationError)
-        self.assertEqual(str(failure.value), "--auth jwt: no")
-        self.assertEqual([child.finished for child in self.reactor.children], [[False], [False]])
-        self.assertEqual(made.settings, before)
-
-    def test_what_the_parent_refuses(self) -> None:
-        made = self.serving()
-        wanted = made.settings._replace(origins=["nowhere"])
-        self.failureResultOf(self.prepared(made, wanted), ConfigurationError)
-        self.assertEqual([child.reloads for child in self.reactor.children], [[], []])
-
-    def test_one_that_does_not_answer(self) -> None:
-        """It applies the reload when it answers again; the others need not wait for that."""
-        made = self.serving()
-        self.reactor.children[1].answers = False
-        preparing = self.prepared(made, self.changed(made))
-        self.assertNoResult(preparing)
-        self.reactor.advance(RELOAD_PATIENCE)
-        self.successResultOf(preparing).apply()
-        self.assertEqual(self.reactor.children[0].finished, [True])
-
-    def test_one_that_is_started_meanwhile(self) -> None:
-        """It has begun with the former settings, so it gets the reload as well."""
-        made = self.serving()
-        first, second = self.reactor.children
-        reload = self.successResultOf(self.prepared(made, self.changed(made)))
-        first.end(ProcessTerminated(signal=9))
-        self.reactor.advance(1)
-        reload.apply()
-        again = self.reactor.children[2]
-        self.assertEqual((len(again.reloads), again.finished, second.finished), (1, [True], [True]))
-
-    def test_admin_token(self) -> None:
-        """The parent's own admin page gets the new token."""
-        path = Path(self.mktemp()).absolute()
-        path.write_text("the-first-admin-token")
-        made = self.serving(f"--admin-token-file={path}")
-        path.write_text("the-second-admin-token")
-        reload = self.successResultOf(self.prepared(made, made.settings))
-        self.assertEqual(reload.changes, ["admin token"])
-        reload.apply()
-        site = cast(Any, self.reactor.tcpServers[0][1])
-        self.assertEqual(site.services.login.tokens.full, "the-second-admin-token")
-
-
 class ReadinessTests(ParentCase):
     """``/readyz`` reports the workers that accept clients."""
 
@@ -600,6 +516,18 @@ class MetricsTests(ParentCase):
         for child in self.reactor.children:
             child.end(ProcessTerminated(signal=9))
         self.assertEqual(self.value("airyd_source_up"), 0)
+
+    def test_stopping(self) -> None:
+        """Workers that drain still reach the source, so no alert fires during a long drain."""
+        made = self.serving()
+        stopped = made.stopService()
+        for child in self.reactor.children:
+            child.say(Leaving())
+        self.assertEqual((self.value("airyd_workers"), self.value("airyd_workers_draining")), (0, 2))
+        self.assertEqual(self.value("airyd_source_up"), 1)
+        for child in self.reactor.children:
+            child.end(ProcessDone(0))
+        self.successResultOf(stopped)
 
     def test_silence(self) -> None:
         """Its last metrics stay in the sum, with the others."""

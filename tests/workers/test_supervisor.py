@@ -440,6 +440,13 @@ class StopTests(SupervisorCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual((len(self.spawned), self.given_up, self.metrics.restarts), (3, [], 0))
 
+    def test_all_drain(self) -> None:
+        """None of them is missing."""
+        for process in self.serving():
+            self.supervisor.stop()
+            process.stop_accepting()
+        self.assertEqual((self.metrics.workers, self.metrics.draining), (0, 3))
+
     def test_while_they_start(self) -> None:
         self.supervisor.start()
         self.spawned[0].serve()
@@ -518,6 +525,28 @@ class RollingRestartTests(SupervisorCase):
         self.assertEqual((self.metrics.restarts, self.metrics.workers), (0, 3))
         self.supervisor.restart_all()
         self.assertEqual(self.spawned[3].told[-1], "leave")
+
+    def test_missing_on_purpose(self) -> None:
+        """A worker that is replaced counts as draining until the new one serves; one that dies does not."""
+        first, second, _ = self.serving()
+        self.supervisor.restart_all()
+        self.assertEqual((self.metrics.workers, self.metrics.draining), (3, 0))
+        first.stop_accepting()
+        self.assertEqual((self.metrics.workers, self.metrics.draining), (2, 1))
+        second.end()
+        self.assertEqual((self.metrics.workers, self.metrics.draining), (1, 1))
+        first.end()
+        self.assertEqual((self.metrics.workers, self.metrics.draining), (1, 1))
+        self.spawned[-1].serve()
+        self.assertEqual((self.metrics.workers, self.metrics.draining), (2, 0))
+
+    def test_new_worker_that_fails_is_missing(self) -> None:
+        first, _, _ = self.serving()
+        self.supervisor.restart_all()
+        first.end()
+        self.assertEqual((self.metrics.workers, self.metrics.draining), (2, 1))
+        self.spawned[-1].end()
+        self.assertEqual((self.metrics.workers, self.metrics.draining), (2, 0))
 
     def test_others_cover(self) -> None:
         first, second, third = self.serving()

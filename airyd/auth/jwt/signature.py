@@ -66,6 +66,12 @@ def _read_header(segment: str) -> JoseHeader:
     return JoseHeader(algorithm, key_id)
 
 
+def _names_of(tried: Sequence[VerificationKey], algorithm: str) -> str:
+    if len(tried) > 1:
+        return f"any of the {len(tried)} keys for {algorithm}"
+    return f"the key for {algorithm}" if tried[0].id is None else f"the key {printable(tried[0].id)} for {algorithm}"
+
+
 def verified_claims(token: str, header: JoseHeader, keys: Sequence[VerificationKey]) -> Claims:
     """Return the claims of a token that one of these keys has signed with the header's algorithm.
 
@@ -84,8 +90,7 @@ def verified_claims(token: str, header: JoseHeader, keys: Sequence[VerificationK
         raise LoginRefused(LoginFault.MALFORMED, f"not a signed JWT: {error}") from None
     verify = _VERIFIERS[header.algorithm].verify
     if not any(verify(signed, key.material, signature) for key in tried):
-        whose = repr(tried[0]) if len(tried) == 1 else f"any of the {len(tried)} keys for {header.algorithm}"
-        raise LoginRefused(LoginFault.SIGNATURE, f"the signature does not match {whose}")
+        raise LoginRefused(LoginFault.SIGNATURE, f"the signature does not match {_names_of(tried, header.algorithm)}")
     try:
         return read_object(payload)
     except ValueError as error:

@@ -27,6 +27,7 @@ from tests.auth.case import (
     bearer,
     claims,
     jwk,
+    log_in,
     private_key,
     private_pem,
     public_pem,
@@ -103,6 +104,18 @@ class SecretsTests(KeysCase):
             self.assertEqual(self.refused(door, other), LoginFault.SIGNATURE)
             self.assertEqual(self.refused(door, bearer(token(claims(exp=1), OLD))), LoginFault.EXPIRED)
         self.assertEqual(self.refused(self.with_secrets(NEW), bearer(token(key=OLD))), LoginFault.SIGNATURE)
+
+    def test_which_keys_were_tried(self) -> None:
+        """The log says which key a signature does not match, in words."""
+        one, two = jwk(private_key("RS256"), "one"), jwk(private_key("RS256", 1), "two")
+        other = private_key("RS256", 2)
+        for door, credentials, keys in [
+            (self.with_secrets(NEW), token(key=OLD), "the key for HS256"),
+            (self.with_secrets(f"{NEW}\n{NEW}x"), token(key=OLD), "any of the 2 keys for HS256"),
+            (self.with_set(one, two), token(key=other, algorithm="RS256", kid="two"), "the key 'two' for RS256"),
+        ]:
+            error = self.failureResultOf(log_in(door, bearer(credentials)), LoginRefused).value
+            self.assertEqual(str(error), f"the signature does not match {keys}")
 
     def test_two_auths_are_two_realms(self) -> None:
         """Equal names of two issuers are different users, even with the same secret."""
