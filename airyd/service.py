@@ -266,6 +266,7 @@ class Airyd(Service):
                 publish=self.publish,
                 revoke=self.revocations.revoke,
                 ask=self.ask,
+                trace=self.tracer.start,
                 body_limit=self._settings.limits.body,
                 tokens=self._admin_tokens,
                 listeners=lambda: websocket_urls(self._endpoints, self._ports, self._settings.paths),
