@@ -8,7 +8,7 @@ from typing import Final
 
 from twisted.logger import Logger
 
-from airyd.admin.access import check_headers, check_host, check_origin, check_repeated, header_values
+from airyd.admin.access import check_fetch_site, check_headers, check_host, check_origin, check_repeated, header_values
 from airyd.admin.event_stream import EventStream
 from airyd.admin.login import AccessLevel, Caller
 from airyd.admin.query_parameters import ParameterValues, read_query
@@ -58,6 +58,8 @@ class AdminDispatcher:
         route, variable = _choose(request.method, found)
         if not route.access.allows(caller.level):
             raise _forbidden(caller, request.path)
+        if route.access not in (Access.HEALTH, Access.PUBLIC):
+            check_fetch_site(request.headers)
         if route.action:
             _check_change(request, route)
         values = ParameterValues() if route.parameters is None else read_query(route.parameters, request.query)
