@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
@@ -11,6 +12,7 @@ from typing import Any, ClassVar, Final
 
 from tests.integration.case import DaemonTestCase
 from tests.integration.daemon import Daemon
+from tests.patience import PATIENCE
 
 FULL: Final = "the-full-token-of-a-test"
 READ: Final = "the-read-token-of-a-test"
@@ -60,6 +62,18 @@ class ApiTests(DaemonTestCase):
         self.own.wait_for_log(re.compile("settings reloaded: new: admin token\n"), start)
         self.assertEqual(self.ask("GET", "session")[1]["level"], "none")
         self.assertEqual(self.ask("GET", "session", "another-full-token-of-a-test")[1]["level"], "full")
+
+    def test_stop(self) -> None:
+        """An open trace ends with the daemon, which does not wait for it."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.own.admin_port, timeout=PATIENCE)
+        self.addCleanup(connection.close)
+        target = "/api/v1/trace?destination=/queue/message&seconds=600"
+        connection.request("GET", target, headers={"Authorization": f"Bearer {READ}"})
+        response = connection.getresponse()
+        self.assertEqual(response.headers["Content-Type"], "text/event-stream")
+        self.own.terminate()
+        self.assertTrue(response.read().endswith(b'event: end\ndata: {"reason": "airyd is stopping"}\n\n'))
+        self.assertEqual(self.own.wait(), 0)
 
     def test_listeners(self) -> None:
         """The page learns where the WebSocket is."""
