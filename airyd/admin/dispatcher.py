@@ -21,6 +21,11 @@ from airyd.admin.routes import ROUTES
 CHANGE_HEADER: Final = "X-Airyd-Request"
 #: What an error calls the routes that are not the API's.
 _PAGES: Final = ", ".join(dict.fromkeys(each.shown_path for each in ROUTES if not each.path.startswith("/api/")))
+_WITH_VARIABLE: Final = [route for route in ROUTES if route.variable is not None]
+#: The routes of each path without a variable.
+_EXACT: Final = {
+    each.path: [route for route in ROUTES if route.path == each.path] for each in ROUTES if each.variable is None
+}
 
 
 class AdminDispatcher:
@@ -98,7 +103,9 @@ class AdminDispatcher:
 
 def _find(path: str) -> Sequence[tuple[HttpRoute, str]]:
     """Return the routes of a path, each with the path's variable, percent-encoded."""
-    matches = ((route, route.match(path)) for route in ROUTES)
+    if path in _EXACT:
+        return [(route, "") for route in _EXACT[path]]
+    matches = ((route, route.match(path)) for route in _WITH_VARIABLE)
     return [(route, variable) for route, variable in matches if variable is not None]
 
 
