@@ -86,5 +86,9 @@ class SampleTests(DaemonTestCase):
     """With made-up events."""
 
     def test_demo(self) -> None:
-        daemon: Daemon = self.own_daemon("--source=sample:")
-        self.assertTrue(json.loads(daemon.request("GET", "/api/v1/session")[1])["demo"])
+        """The demo page is there only if everybody may see the events."""
+        secret = Path(self.mktemp()).absolute()
+        secret.write_text("s" * 32)
+        for options, expected in (((), True), ((f"--auth=jwt:secret-file={secret}",), False)):
+            daemon: Daemon = self.own_daemon("--source=sample:", *options)
+            self.assertEqual(json.loads(daemon.request("GET", "/api/v1/session")[1])["demo"], expected)
