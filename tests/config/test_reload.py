@@ -364,6 +364,21 @@ class ReloadTests(ServiceTestCase):
         self.assertIn("nothing was reloaded: --admin-token-file", reload())
         self.assertEqual(site.services.login.tokens.full, "the-second-admin-token")
 
+    def test_admin_read_token(self) -> None:
+        """It can be added, changed and taken away while the page is on loopback."""
+        _, reload = self.reloadable("--admin=tcp:8081:interface=127.0.0.1")
+        site = cast(Any, self.reactor.tcpServers[0][1])
+        path = self.file("the-first-read-token\n")
+        lines = ["destination = ['/queue/tags']", f"admin-read-token-file = '{path}'"]
+        changed = "settings reloaded: changed: --admin-read-token-file; new: admin read token"
+        self.assertEqual(reload(*lines), changed)
+        self.assertEqual(site.services.login.tokens, (None, "the-first-read-token"))
+        path.write_text("the-second-read-token")
+        self.assertEqual(reload(*lines), "settings reloaded: new: admin read token")
+        self.assertEqual(site.services.login.tokens, (None, "the-second-read-token"))
+        self.assertEqual(reload(lines[0]), changed)
+        self.assertFalse(site.services.login.needs_token)
+
     def test_no_open_admin_page(self) -> None:
         """The new settings must fit what only a restart changes."""
         admin = self.file("the-first-admin-token\n")
