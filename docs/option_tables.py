@@ -24,7 +24,7 @@ def tables() -> dict[str, str]:
     return {
         "options": _table("Option", (each for each in known if each.subject != LIMIT)),
         "limits": _table("Limit", (each for each in known if each.subject == LIMIT)),
-        "flags": "".join(f"``--{name}``\n    Show {shown} and exit.\n" for name, shown in SHOWING.items()),
+        "flags": "".join(f"``--{name}``\n    Print {shown} and exit.\n" for name, shown in SHOWING.items()),
     }
 
 

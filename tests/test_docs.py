@@ -38,7 +38,7 @@ from airyd.errors import CloseCode, ConfigurationError, Fault, PayloadFault
 from airyd.events import AIRY_DESTINATIONS, CHANNEL_CONNECTED, EVENTS, MESSAGE, UNREAD_COUNT
 from airyd.hub.replay import ReplayState
 from airyd.interfaces import SourceContext
-from airyd.metrics import LogMetrics, Metrics, WorkersMetrics
+from airyd.metrics import LogMetrics, Metrics, ReloadMetrics, WorkersMetrics
 from airyd.payloads import check
 from airyd.revocation import MOST_LEEWAY, TOKEN_MAX_AGE, retention
 from airyd.sources import make_source
@@ -257,7 +257,7 @@ class OptionsTests(SynchronousTestCase):
         self.assertIn(f"{FEWEST_RECEIVERS} or more clients", texts["compression"])
         self.assertIn(f"at least {FEWEST_RECEIVERS} of them", option_tables.PAGE.read_text())
         self.assertEqual(retention(0), 600)
-        self.assertIn("ten minutes longer", texts["token-max-age"])
+        self.assertIn("ten minutes more", texts["token-max-age"])
 
     def test_parameters_of_redis(self) -> None:
         """The table has the parameters that the source's error for an unknown one lists."""
@@ -344,6 +344,7 @@ class OperatingTests(SynchronousTestCase):
         families = [
             *Metrics(AIRY_DESTINATIONS, config={}).collect(),
             *WorkersMetrics().collect(),
+            *ReloadMetrics().collect(),
             *LogMetrics().collect(),
         ]
         known = {sample.name for family in families for sample in family.samples} | {
@@ -517,7 +518,7 @@ class SecurityTests(SynchronousTestCase):
         self.assertEqual((keysets.FRESH, keysets.FETCH_EVERY), (300, 5))
         self.assertIn("stays valid for at most five minutes", whole)
         self.assertIn("at most once in five seconds", whole)
-        self.assertIn(f"{sweep.LOOKS_PER_TURN:,} connections are checked or {sweep.ENDS_PER_TURN} ended", whole)
+        self.assertIn(f"{sweep.CHECKS_PER_TURN:,} connections are checked or {sweep.ENDS_PER_TURN} ended", whole)
         self.assertEqual((TOKEN_MAX_AGE, retention(0)), (86_400, 600))
         self.assertIn("(a day by default) and ten minutes more", whole)
 

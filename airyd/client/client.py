@@ -23,7 +23,7 @@ from airyd.errors import Fault, StompError
 from airyd.events import RESERVED_PREFIX, STATUS
 from airyd.hub.subscription import Subscription
 from airyd.interfaces import Credentials, IChannel, IPrincipal
-from airyd.limits import DISCONNECT_PATIENCE, FURTHEST_LOOK
+from airyd.limits import DISCONNECT_PATIENCE, LONGEST_TIMER
 from airyd.metrics import ORIGIN_SEND
 from airyd.patterns import ANY_SEGMENT
 from airyd.stomp import requests
@@ -44,6 +44,7 @@ class Client:
     :ivar is_over: whether the client has ended; then all that it sends is ignored
     :ivar number: its connection's number; a later connection of the process has a higher one
     :ivar opened_at: when it connected, in seconds of the reactor
+    :ivar principal: who the client is; None before its login, and after the login has ended
     :ivar subscribed: its subscriptions by id, and for a wildcard also one for each destination that it covers
     """
 
@@ -56,7 +57,6 @@ class Client:
         "_heard_at",
         "_is_warned",
         "_pings",
-        "_principal",
         "_record",
         "_requests",
         "_sent_at",
@@ -68,6 +68,7 @@ class Client:
         "is_over",
         "number",
         "opened_at",
+        "principal",
         "subscribed",
     )
 
@@ -83,7 +84,7 @@ class Client:
         self._context = context
         self._session = Session(context.limits, context.heart_beat)
         self._requests = RequestQueue()
-        self._principal: IPrincipal | None = None
+        self.principal: IPrincipal | None = None
         self._record: ConnectionRecord | None = None
         self.subscribed: dict[SubscriptionKey, Subscription | Wildcard] = {}
         self._disconnect: requests.Disconnect | None = None
@@ -102,11 +103,6 @@ class Client:
     def context(self) -> ClientContext:
         """What clients share that connected since the last reload, or up to the next one."""
         return self._context
-
-    @property
-    def principal(self) -> IPrincipal | None:
-        """Who the client is; None before its login, and after the login has ended."""
-        return self._principal
 
     @property
     def id(self) -> str:
@@ -178,7 +174,7 @@ class Client:
         """Continue replays: nothing is buffered for this client any more."""
         for subscription in self.subscribed.values():
             if subscription.replay is not None:
-                subscription.replay.proceed()
+                subscription.replay.continue_reading()
 
     def ended(self) -> None:
         """End the client, because its connection is closing or lost."""
@@ -187,7 +183,7 @@ class Client:
         self.is_over = True
         self._requests.stop(self)
         self._timer.cancel()
-        if self._principal is not None:
+        if self.principal is not None:
             self._context.metrics.sessions -= 1
         subscribed, self.subscribed = self.subscribed, {}
         for subscription in subscribed.values():
@@ -199,7 +195,7 @@ class Client:
             return
         self.ended()
         if error.fault in LOGIN_OVER:
-            self._principal = None
+            self.principal = None
         # The log gets neither the detail nor a header: they may hold what the client sent, such as a token.
         log = self._log.debug if error.fault is Fault.RESTARTING else self._log.info
         log("{peer} gets ERROR {kind}", peer=self.channel.peer, kind=error.fault.kind, once_a_minute=error.fault.kind)
@@ -271,7 +267,7 @@ class Client:
         if self.is_over:
             return
         context = self._context
-        self._principal = principal
+        self.principal = principal
         context.metrics.sessions += 1
         if self._record is not None:
             context.connection_log.logged_in(self._record, self.channel.peer, principal)
@@ -285,7 +281,7 @@ class Client:
         self._requests.add(self._session.receive(b""), self)  # what was held after the CONNECT
 
     def _subscribe(self, request: requests.Subscribe) -> Deferred[None] | None:
-        principal = self._principal
+        principal = self.principal
         assert principal is not None  # noqa: S101  # the session returns no other request before accept()
         if ANY_SEGMENT in request.destination:  # no destination has an asterisk in its name
             return self._subscribe_wildcard(Wildcard(self._context, self, request, principal), request)
@@ -335,12 +331,12 @@ class Client:
         return self._log_in(credentials, lambda principal: self._refreshed(principal, request))
 
     def _refreshed(self, principal: IPrincipal, request: requests.Refresh) -> Deferred[None] | None:
-        if self.is_over or self._principal is None:
+        if self.is_over or self.principal is None:
             return None
-        check_subject(self._principal, principal, self._context.metrics, self.channel.peer)
+        check_subject(self.principal, principal, self._context.metrics, self.channel.peer)
         # The client is notified once for each expiry, also if it sends the same token again.
-        self._is_warned = self._is_warned and principal.expires == self._principal.expires
-        self._principal = principal
+        self._is_warned = self._is_warned and principal.expires == self.principal.expires
+        self.principal = principal
         return Deferred.fromCoroutine(self._apply_rights(principal, request))
 
     async def _apply_rights(self, principal: IPrincipal, request: requests.Refresh) -> None:
@@ -360,7 +356,7 @@ class Client:
         await context.wheel.next_turn()
 
     def _may_send(self, request: requests.Send) -> None:
-        name, principal = request.destination, self._principal
+        name, principal = request.destination, self.principal
         is_receive_only = name.startswith(RESERVED_PREFIX) or self._context.hub.is_user_destination(name)
         if is_receive_only or principal is None or not principal.may_send(name):
             raise StompError(Fault.FORBIDDEN, f"You may not send to {name}.", request.receipt)
@@ -432,7 +428,7 @@ class Client:
         send_every, expect_every = self._session.heart_beat
         context = self._context
         now = context.wheel.seconds()
-        wait = left = context.left(self._principal)
+        wait = left = context.left(self.principal)
         if wait <= 0:
             self.fail(StompError(Fault.TOKEN_EXPIRED, "Connect again with a new token."))
             return
@@ -475,7 +471,7 @@ class Client:
                 due = self._sent_at + self._beat_every
             wait = min(wait, due - now)
         if wait < NEVER and not self.is_over:  # a heart-beat may end a client that is too slow
-            self._timer = context.wheel.call_later(max(min(wait, FURTHEST_LOOK), 0.0), self._check_time)
+            self._timer = context.wheel.call_later(max(min(wait, LONGEST_TIMER), 0.0), self._check_time)
 
     _HANDLERS: Final[Mapping[type[object], Callable[..., Deferred[None] | None]]] = MappingProxyType(
         {

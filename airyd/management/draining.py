@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Final
 
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -53,6 +55,8 @@ class Drain:
         # When each client is closed, and its number; the first one is the last here. They hold no connection, which may
         # have ended long before that.
         self._closes: list[tuple[float, int]] = []
+        self._gives_notice = True
+        self._notice: Deferred[None] = succeed(None)
         self.is_on = False
 
     def begin(self) -> None:
@@ -81,10 +85,17 @@ class Drain:
     async def give_notice(self) -> None:
         """Serve on, unready, until load balancers have noticed (``--drain-notice``)."""
         notice, seconds = self._times()
-        if notice:
+        if notice and self._gives_notice:
             self._log.info("airyd closes its connections in {notice:g} s", notice=notice)
             self._announce(notice + seconds)
-            await deferLater(self._clock, notice)
+            self._notice = deferLater(self._clock, notice)
+            with suppress(CancelledError):
+                await self._notice
+
+    def skip_notice(self) -> None:
+        """End the notice at the stop, or give none."""
+        self._gives_notice = False
+        self._notice.cancel()
 
     async def finish(self) -> None:
         """Close all clients, and return when they are gone; call this when no new ones can come."""
