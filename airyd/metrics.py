@@ -61,9 +61,12 @@ _ORIGINS = (ORIGIN_SEND, ORIGIN_ADMIN, ORIGIN_SOURCE)
 _OUTCOMES = (REPLAY_RECOVERED, REPLAY_UNRECOVERED, REPLAY_LOST)
 
 
-def _gauge(name: str, help_text: str, *labels: str) -> Any:
-    """Make a gauge field of :class:`Metrics`: a Counter if it has labels, else an int."""
-    return _field(GaugeMetricFamily, name, help_text, labels, ())
+def _gauge(name: str, help_text: str, *labels: str, default: float = 0, combine: Callable[..., float] = sum) -> Any:
+    """Make a gauge field of :class:`Metrics`: a Counter if it has labels, else a number.
+
+    :param combine: see :func:`_asked`
+    """
+    return _field(GaugeMetricFamily, name, help_text, labels, (), default, combine)
 
 
 def _counter(name: str, help_text: str, *labels: str, known: Iterable[str | tuple[str, ...]] = ()) -> Any:
@@ -93,13 +96,19 @@ def _asked(name: str, help_text: str, *labels: str, combine: Callable[..., float
 
 
 def _field(
-    family: type[Metric], name: str, help_text: str, labels: tuple[str, ...], known: Iterable[str | tuple[str, ...]]
+    family: type[Metric],
+    name: str,
+    help_text: str,
+    labels: tuple[str, ...],
+    known: Iterable[str | tuple[str, ...]],
+    default: float = 0,
+    combine: Callable[..., float] = sum,
 ) -> Any:
     keys = tuple(known)
-    metadata = {"family": family, "name": f"airyd_{name}", "help": help_text, "labels": labels}
+    metadata = {"family": family, "name": f"airyd_{name}", "help": help_text, "labels": labels, "combine": combine}
     if labels:
         return field(default_factory=lambda: Counter(dict.fromkeys(keys, 0)), metadata=metadata)
-    return field(default=0, metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(slots=True, eq=False)
@@ -152,7 +161,7 @@ class Metrics:
     )
     certificate_end: Callable[[], Mapping[str, float]] | None = _asked(
         "tls_certificate_end_timestamp_seconds",
-        "When the first certificate of an endpoint's chain ends, in seconds since 1970.",
+        "When the first certificate of an endpoint's chain expires, in seconds since 1970.",
         "endpoint",
         combine=min,
     )
@@ -282,14 +291,33 @@ class LogMetrics:
         yield from _families(self)
 
 
-def _families(counts: Metrics | WorkersMetrics | LogMetrics) -> Iterator[Metric]:
+@dataclass(slots=True, eq=False)
+class ReloadMetrics:
+    """The metrics of a process's reloads."""
+
+    success: bool = _gauge(
+        "reload_success", "Whether the last reload was applied; 1 before the first.", default=1, combine=min
+    )
+    applied_at: float = _gauge(
+        "last_reload_timestamp_seconds",
+        "When the settings in force were read, at the start or at the last reload that was applied, in seconds since "
+        "1970.",
+        combine=min,
+    )
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield them as prometheus_client's families."""
+        yield from _families(self)
+
+
+def _families(counts: Metrics | WorkersMetrics | LogMetrics | ReloadMetrics) -> Iterator[Metric]:
     for each in fields(counts):
         value = getattr(counts, each.name)
         if not each.metadata or value is None:
             continue
         labels = each.metadata["labels"]
         family = each.metadata["family"](each.metadata["name"], each.metadata["help"], labels=labels or None)
-        if "combine" in each.metadata:
+        if callable(value):
             value = value()
         if isinstance(value, Histogram):
             family.add_metric((), list(value.buckets()), value.sum)
@@ -302,7 +330,7 @@ def _families(counts: Metrics | WorkersMetrics | LogMetrics) -> Iterator[Metric]
 
 
 def _combined() -> Iterator[tuple[str, Callable[..., float]]]:
-    for each in fields(Metrics):
+    for each in (*fields(Metrics), *fields(ReloadMetrics)):
         combine = each.metadata.get("combine", sum)
         if combine is not sum:
             yield each.metadata["name"], combine

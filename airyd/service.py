@@ -112,7 +112,6 @@ class Airyd(Service):
         self._reached = False
         self._started = False
         self._stopping = False
-        self._gives_notice = True
         self._follows_revocations = False
         self._admin_site: AdminSite | None = None
 
@@ -267,6 +266,7 @@ class Airyd(Service):
                 publish=self.publish,
                 revoke=self.revocations.revoke,
                 ask=self.ask,
+                trace=self.tracer.start,
                 body_limit=self._settings.limits.body,
                 tokens=self._admin_tokens,
                 listeners=lambda: websocket_urls(self._endpoints, self._ports, self._settings.paths),
@@ -438,8 +438,7 @@ class Airyd(Service):
     async def _stop(self) -> None:
         self._stopping = True
         self.tracer.stop_all("airyd is stopping")
-        if self._gives_notice:
-            await self.drain.give_notice()
+        await self.drain.give_notice()
         await gatherResults([maybeDeferred(port.stopListening) for port in self._ports])
         await self.drain.finish()
         self._authenticator.stop()
@@ -457,8 +456,11 @@ class Airyd(Service):
         return Deferred.fromCoroutine(self._stop())
 
     def leave(self) -> None:
-        """Skip ``--drain-notice`` at the stop: a worker does so if others take its place."""
-        self._gives_notice = False
+        """Skip ``--drain-notice`` at the stop, or what is left of it.
+
+        A worker does so if others take its place, or if it has lost its parent, so that nobody can see the notice.
+        """
+        self.drain.skip_notice()
 
 
 def certificate_ends(endpoints: Iterable[ListeningEndpoint]) -> dict[str, float]:

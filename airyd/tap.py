@@ -10,6 +10,7 @@ import time
 from typing import cast
 
 from twisted.application.service import IService
+from twisted.internet.interfaces import IReactorThreads
 from twisted.logger import Logger
 
 from airyd.config.command_line import Options
@@ -18,12 +19,20 @@ from airyd.config.settings import Settings
 from airyd.errors import ConfigurationError
 from airyd.interfaces import IServerReactor
 from airyd.listening.endpoints import check_free
-from airyd.metrics import LogMetrics
+from airyd.metrics import LogMetrics, ReloadMetrics
 from airyd.runtime import garbage_collection as garbage
 from airyd.runtime.log_levels import LogLevels
-from airyd.runtime.log_writer import LAST_LINES
+from airyd.runtime.log_writer import FLUSH_TIMEOUT
 from airyd.runtime.logs import LogPolicy
-from airyd.runtime.process import on_sighup, on_sigterm, on_sigusr2, report_failed_start, set_clock, write_log_in_thread
+from airyd.runtime.process import (
+    on_sighup,
+    on_sigterm,
+    on_sigusr2,
+    report_failed_start,
+    set_clock,
+    set_threads,
+    write_log_in_thread,
+)
 from airyd.service import Airyd
 from airyd.workers.parent import Parent, check_settings
 
@@ -41,6 +50,7 @@ def makeService(options: Options) -> IService:
 
     reactor = cast(IServerReactor, installed)
     set_clock(reactor)
+    set_threads(cast(IReactorThreads, installed))
     settings = options.settings
     policy = LogPolicy(settings.log_level, reactor, settings.log_format)
     policy.begin()
@@ -60,8 +70,15 @@ def makeService(options: Options) -> IService:
         policy.levels = LogLevels(settings.log_level)
         reactor.callLater(0, garbage.begin)
 
+    reloads = ReloadMetrics(applied_at=time.time())
+    service.registry.register(reloads)
     reloader = Reloader(
-        options.configuration, service, lambda wanted: check_settings(wanted, reactor, time.time), applied
+        options.configuration,
+        service,
+        lambda wanted: check_settings(wanted, reactor, time.time),
+        applied,
+        reloads,
+        time.time,
     )
     reactor.callWhenRunning(on_sighup, reactor, reloader.reload)
     reactor.callWhenRunning(on_sigusr2, reactor, service.restart_workers)
@@ -101,7 +118,7 @@ def _fail(reactor: IServerReactor, reason: str) -> None:
         if sys.__stderr__ is not None:  # sys.stderr belongs to the log
             room = select.poll()
             room.register(2, select.POLLOUT)
-            if room.poll(LAST_LINES * 1000):
+            if room.poll(FLUSH_TIMEOUT * 1000):
                 os.write(2, f"airyd: {reason}\n".encode())
         os._exit(1)
 

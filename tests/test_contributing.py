@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from airyd import __version__
 from airyd.config.options import OPTIONS, SHOWING
-from airyd.metrics import LogMetrics, Metrics, WorkersMetrics
+from airyd.metrics import LogMetrics, Metrics, ReloadMetrics, WorkersMetrics
 from tests.test_architecture import ROOT
 from tests.test_docs import TESTS, table, titles
 
@@ -57,7 +57,12 @@ class GuidesTests(SynchronousTestCase):
 
     def test_each_metric_is_tested(self) -> None:
         tests = "".join(path.read_text() for path in TESTS)
-        counts = [each for kind in (Metrics, WorkersMetrics, LogMetrics) for each in fields(kind) if each.metadata]
+        counts = [
+            each
+            for kind in (Metrics, WorkersMetrics, LogMetrics, ReloadMetrics)
+            for each in fields(kind)
+            if each.metadata
+        ]
         self.assertNotEqual([], counts)
         for count in counts:
             name = count.metadata["name"].removeprefix("airyd_")

@@ -52,7 +52,7 @@ from airyd.cli.options import (
 from airyd.cli.parser import CommandOptions, UsageError
 from airyd.cli.publish import Line, Publisher, publish_lines, read_lines
 from airyd.cli.render import Renderer, json_line
-from airyd.cli.revoke import RevokeFailed, keeper_of, revoke_by_admin, revoke_in_source, tell
+from airyd.cli.revoke import RevokeFailed, keeper_of, print_revocation, revoke_by_admin, revoke_in_source
 from airyd.cli.stomp_client import Received
 from airyd.cli.tail import Tail, TailSubscriptions, retry_policy
 from airyd.cli.terminal import Console, OutputClosed, visible
@@ -229,7 +229,7 @@ def revoke(options: RevokeOptions, console: Console) -> int:
     except (ConfigurationError, RevokeFailed, TokenUnreadable) as error:
         console.say(str(error))
         return 1
-    return _tell(done, console)
+    return _print_revocation(done, console)
 
 
 def operate(options: NodeOptions, console: Console) -> int:
@@ -283,7 +283,7 @@ async def revoke_stored(reactor: IReactorCore, options: RevokeOptions, console: 
     except (ConfigurationError, RevokeFailed) as error:
         console.say(str(error))
         return 1
-    return _tell(done, console)
+    return _print_revocation(done, console)
 
 
 async def doctor(reactor: IReactorCore, options: DoctorOptions, console: Console) -> int:
@@ -307,9 +307,9 @@ async def doctor(reactor: IReactorCore, options: DoctorOptions, console: Console
     return STATUSES[report.worst]
 
 
-def _tell(done: Revocation, console: Console) -> int:
+def _print_revocation(done: Revocation, console: Console) -> int:
     try:
-        tell(done, console)
+        print_revocation(done, console)
     except OutputClosed as closed:
         console.say(closed.reason or "revoked, but standard output was closed before the answer was written")
         return 1

@@ -327,7 +327,7 @@ def parse(words: Sequence[str]) -> CommandOptions:
         parser.error(f"there is no command {arguments[0][:QUOTED]!r}{meant} There are: {', '.join(COMMANDS)}")
     options = COMMANDS[words[0]]()
     try:
-        if options.take_words(words[1:]):
+        if options.parse_daemon_options(words[1:]):
             return options
         options.check(parser.read(words[1:], options))
     except ValueError as error:

@@ -131,8 +131,8 @@ class CommandOptions(argparse.Namespace):
         """Return the options for completion."""
         return cls.parser(name).offers()
 
-    def take_words(self, words: Sequence[str]) -> bool:
-        """Take a command line that another program's parser reads; return whether that was done."""
+    def parse_daemon_options(self, words: Sequence[str]) -> bool:
+        """Parse the daemon's options with the daemon's own parser; return False if the command has no such options."""
         return False
 
     @classmethod

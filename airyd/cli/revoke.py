@@ -84,7 +84,7 @@ def revoke_by_admin(client: AdminClient, kind: RevocationKind, name: str) -> Rev
     raise RevokeFailed("the answer does not say what was revoked: is this airyd's admin page?")
 
 
-def tell(done: Revocation, console: Console) -> None:
+def print_revocation(done: Revocation, console: Console) -> None:
     """Print the revocation: as text on a terminal, as JSON in a pipe.
 
     Errors: ``OutputClosed``.

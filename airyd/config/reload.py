@@ -1,4 +1,4 @@
-"""Reloads (SIGHUP): reads everything again, checks it, applies all of it or nothing, and logs one line."""
+"""Reloads on SIGHUP: reads all settings and files again, checks them, applies all or nothing, and logs one line."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Final, NamedTuple, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from airyd.admin.access import check_admin_endpoint
 from airyd.config.configuration import Configuration
@@ -16,6 +17,7 @@ from airyd.config.settings import Settings
 from airyd.errors import ConfigurationError
 from airyd.interfaces import Reload
 from airyd.limits import Limits
+from airyd.metrics import ReloadMetrics
 
 #: The settings that only a restart can change.
 RESTART: Final = ("listen", "sources", "admin", "workers", "user_destinations", "trust_proxy", "log_format")
@@ -50,7 +52,7 @@ class Plan(NamedTuple):
     def describe(self, changes: Sequence[str]) -> str:
         """Return one line with all changes.
 
-        :param changes: those of files, see ``Reload``
+        :param changes: the changes of files, from ``Reload``
         """
         parts = [
             f"{name} {_some(items)}"
@@ -67,7 +69,7 @@ class Plan(NamedTuple):
 
 
 def plan_reload(present: Settings, wanted: Settings) -> Plan:
-    """Return how to get from the settings in force to other ones; raises ``ConfigurationError`` if they don't fit."""
+    """Compare the settings in force with the new ones; raises ``ConfigurationError`` if the result is not allowed."""
     if _accepts_anybody(wanted.auth) and not _accepts_anybody(present.auth):
         raise ConfigurationError(
             "--auth: anonymous alone would let everybody log in; a reload never does that, since a file may be cut "
@@ -130,6 +132,8 @@ class Reloader:
 
     :param check: raises ``ConfigurationError`` if a start with these settings would fail
     :param applied: called after each reload with the settings in force
+    :param metrics: say how the last reload ended
+    :param wall: returns the wall-clock time in seconds since 1970
     """
 
     _log = Logger()
@@ -140,22 +144,28 @@ class Reloader:
         service: ReloadableService,
         check: Callable[[Settings], None],
         applied: Callable[[Settings], None],
+        metrics: ReloadMetrics,
+        wall: Callable[[], float],
     ) -> None:
         self._configuration = configuration
         self._service = service
         self._check = check
         self._applied = applied
+        self._metrics = metrics
+        self._wall = wall
         self._is_running = False
         self._is_wanted = False
 
     def reload(self) -> None:
-        """Start a reload; during one, another one follows."""
+        """Start a reload; if one is running, start another one after it."""
         self._is_wanted = True
         if not self._is_running:
             self._is_running = True
-            Deferred.fromCoroutine(self._run()).addErrback(
-                lambda failure: self._log.failure("a reload failed", failure)
-            )
+            Deferred.fromCoroutine(self._run()).addErrback(self._failed)
+
+    def _failed(self, failure: Failure) -> None:
+        self._metrics.success = False
+        self._log.failure("a reload failed", failure)
 
     async def _run(self) -> None:
         try:
@@ -173,12 +183,14 @@ class Reloader:
             reload = await self._service.prepare_reload(plan.settings)
         except ConfigurationError as error:
             reason = str(self._configuration.located(error))
+            self._metrics.success = False
             self._log.error("nothing was reloaded: {reason}", reason=reason)
             return
         applying = reload.apply()
         if applying is not None:
             await applying
-        # Before another log level applies, which may hide the line.
+        self._metrics.success, self._metrics.applied_at = True, self._wall()
+        # Log before the new log level applies, which may hide the line.
         log = self._log.warn if plan.restart or plan.removed else self._log.info
         log("settings reloaded: {changes}", changes=plan.describe(reload.changes))
         self._applied(plan.settings)

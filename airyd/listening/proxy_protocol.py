@@ -1,8 +1,8 @@
 """The PROXY protocol of ``haproxy:`` endpoints: its header is accepted from trusted proxies only.
 
-Twisted reads the header (``twisted.protocols.haproxy``). The connection is checked in front of that: who sends it,
-that it is complete and short, and that its addresses are addresses. Twisted refuses the short form of UNKNOWN, and a
-header that arrives in pieces; an unexpected number in it raises an exception.
+Twisted reads the header (``twisted.protocols.haproxy``). airyd first checks that the peer is trusted, and that the
+header is complete, short and valid: Twisted refuses the short form of UNKNOWN and a header that arrives in pieces, and
+raises an exception for an unexpected number.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from airyd.trusted_proxies import TrustedProxies
-from airyd.websocket.transport import direct_of
+from airyd.websocket.transport import direct_of, hide_client
 
 #: The longest header of version 1 (the specification's section 2.1), with its CR LF.
 _LONGEST_V1: Final = 107
@@ -39,6 +39,10 @@ _V2_START: Final = 16
 _LONGEST_V2: Final = 4096
 #: Bytes of the addresses, by family (section 2.2): two of them, and two ports.
 _V2_SIZES: Final = {0x11: 12, 0x12: 12, 0x21: 36, 0x22: 36, 0x31: 216, 0x32: 216}
+#: The family of unix sockets, in the upper half of the byte: the client connected to a socket on the proxy's machine.
+_V2_UNIX: Final = 0x30
+#: What Twisted gets of a header that does not name the client.
+_NO_CLIENT: Final = b"PROXY UNKNOWN \r\n"
 _V1_LINE: Final = re.compile(
     rb"PROXY (?:(?P<unknown>UNKNOWN)(?: [\x20-\x7e]*)?|TCP(?P<family>[46]) (?P<source>[0-9A-Fa-f:.]+) "
     rb"(?P<target>[0-9A-Fa-f:.]+) (?P<ports>[0-9]{1,5} [0-9]{1,5}))\r\n"
@@ -46,7 +50,7 @@ _V1_LINE: Final = re.compile(
 
 
 def trusting_endpoint(endpoint: IStreamServerEndpoint, proxies: TrustedProxies) -> IStreamServerEndpoint:
-    """Return an endpoint that takes connections with the header of the PROXY protocol from these proxies."""
+    """Return an endpoint that accepts connections with a header of the PROXY protocol from these proxies."""
     return cast(IStreamServerEndpoint, proxyEndpoint(cast(IStreamServerEndpoint, _CheckedEndpoint(endpoint, proxies))))
 
 
@@ -76,7 +80,7 @@ def _read_v1(line: bytes) -> bytes:
     if found is None:
         raise BadHeader
     if found["unknown"]:
-        return b"PROXY UNKNOWN \r\n"
+        return _NO_CLIENT
     make = IPv4Address if found["family"] == b"4" else IPv6Address
     try:
         for each in (found["source"], found["target"]):
@@ -100,9 +104,9 @@ def _read_v2(data: bytes) -> tuple[bytes, bytes] | None:
         raise BadHeader
     if len(data) < _V2_START + size:
         return None
-    # LOCAL and UNSPEC have no addresses that count.
-    if command == 0x20 or family not in _V2_SIZES:
-        return b"PROXY UNKNOWN \r\n", data[_V2_START + size :]
+    # LOCAL, UNSPEC and unix sockets have no addresses that count.
+    if command == 0x20 or family not in _V2_SIZES or family & 0xF0 == _V2_UNIX:
+        return _NO_CLIENT, data[_V2_START + size :]
     return data[: _V2_START + size], data[_V2_START + size :]
 
 
@@ -120,7 +124,7 @@ class _CheckedEndpoint:
 
 
 class CheckingFactory(Factory):
-    """Makes connections that check the header; drops those of peers that are not trusted.
+    """Makes protocols that check the header; drops connections of peers that are not trusted.
 
     :param wrapped: makes the protocols that read the header
     """
@@ -192,9 +196,11 @@ class _HeaderCheck(Protocol):
         if found is not None:
             self._is_checked = True
             self._arrived = b""
+            if found[0] == _NO_CLIENT:
+                hide_client(self._wrapped)
             below = direct_of(self.transport)
             if below is self.transport and below is not None:
-                below.protocol = self._wrapped  # this object has done its work
+                below.protocol = self._wrapped  # this object is no longer needed
             self._wrapped.dataReceived(found[0] + found[1])
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

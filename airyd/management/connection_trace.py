@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from airyd.client.client import Client
 from airyd.management.queries import TraceLine, TraceQuery
 from airyd.management.trace import Trace
 from airyd.management.trace_lines import IN, OUT, frame_sent, line_of, note
 from airyd.stomp.frames import Frame
+from airyd.stomp.watched_session import FrameObserver, unwatched, watched
 from airyd.websocket.frames import texts_of
 from airyd.websocket.protocol import StompWebSocket, StompWebSocketFactory
 from airyd.websocket.tracing import observe, stop_observing
@@ -18,6 +20,16 @@ def subject_of(channel: StompWebSocket) -> str | None:
     """Return the name of a connection's user; None before the login."""
     principal = channel.principal
     return None if principal is None else str(principal.name)
+
+
+def watch_frames(client: Client, key: object, observer: FrameObserver) -> None:
+    """Report each frame that a client sends from now on, before it is carried out."""
+    client.change_session(lambda session: watched(session, key, observer))
+
+
+def unwatch_frames(client: Client, key: object) -> None:
+    """End what :func:`watch_frames` began with this key."""
+    client.change_session(lambda session: unwatched(session, key))
 
 
 class ConnectionObserver:
@@ -40,12 +52,12 @@ class ConnectionObserver:
         self._has_bodies = has_bodies
         self._wall = wall
         self._lost = lost
-        self._client.watch_frames(self, self._received)
+        watch_frames(self._client, self, self._received)
         observe(channel, self)
 
     def stop(self) -> None:
         """Stop observing."""
-        self._client.unwatch_frames(self)
+        unwatch_frames(self._client, self)
         stop_observing(self._channel, self)
 
     def sent(self, wire: bytes) -> None:
@@ -55,7 +67,7 @@ class ConnectionObserver:
 
     def closed(self, kind: str) -> None:
         """See ``WireObserver``."""
-        self._client.unwatch_frames(self)
+        unwatch_frames(self._client, self)
         line = note(self._wall(), "disconnected", [("reason", kind)], self._client.id, self._subject)
         self._trace.add(lambda: [line])
         self._lost()

@@ -12,7 +12,7 @@ from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
 
-from airyd.errors import QueryRefused
+from airyd.errors import QueryRefused, TooManyTraces
 from airyd.hub.hub import Hub
 from airyd.management.connection_trace import ConnectionObserver, SubjectTrace
 from airyd.management.destination_trace import DestinationFrames, EventSubscriber, check_destination
@@ -103,9 +103,9 @@ class Tracer:
         trace.when_over(ConnectionObserver(trace, channel, query.has_bodies, self._wall, lost).stop)
 
 
-def too_many_traces() -> QueryRefused:
+def too_many_traces() -> TooManyTraces:
     """Return the error of a trace that would be one too many."""
-    return QueryRefused(f"{MOST_TRACES} traces run already; stop one of them")
+    return TooManyTraces(f"{MOST_TRACES} traces run already; stop one of them")
 
 
 def check_query(query: TraceQuery) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import stat
 import sys
+import threading
 import time
 from collections.abc import Callable, MutableMapping
 from contextlib import suppress
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from twisted.internet.error import ReactorNotRunning
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IReactorThreads, IReactorTime
 from twisted.logger import Logger
 
 from airyd.interfaces import IServerReactor
@@ -26,12 +27,35 @@ _log = Logger()
 
 #: Seconds after the first SIGTERM from which on another one ends the process at once; a service manager may send two.
 REPEATED_AFTER: Final = 1.0
+#: Seconds that the end of the process waits for each thread of the reactor; a host name can take longer to look up.
+THREAD_PATIENCE: Final = 1.0
 
 
 def set_clock(reactor: IReactorTime) -> None:
     """Make the reactor use the monotonic clock; its default is the wall clock."""
     if not reactor.getDelayedCalls():  # nothing is scheduled yet
         reactor.seconds = time.monotonic  # type: ignore[method-assign]  # delayed calls ask the reactor's own
+
+
+def set_threads(reactor: IReactorThreads) -> None:
+    """Let the process end although a thread of the reactor waits or works, for example looks up a host name.
+
+    ``reactor.stop`` waits until each thread has ended its work. ``reactor.crash`` leaves them as they are, and then the
+    interpreter would wait for them.
+    """
+    pool = reactor.getThreadPool()
+    pool.threadFactory = _PoolThread  # type: ignore[assignment]  # mypy compares its constructor, too
+
+
+class _PoolThread(threading.Thread):
+    """A thread for which nothing waits longer than ``THREAD_PATIENCE`` seconds."""
+
+    def __init__(self, target: Callable[[], object], name: str) -> None:
+        super().__init__(target=target, name=name, daemon=True)
+
+    def join(self, timeout: float | None = THREAD_PATIENCE) -> None:
+        """Wait for the end of the thread; Twisted gives no time-out."""
+        super().join(timeout)
 
 
 def on_sigterm(
@@ -115,12 +139,12 @@ def write_log_in_thread(reactor: IServerReactor, metrics: LogMetrics) -> None:
     if stat.S_ISREG(os.fstat(descriptor).st_mode):  # nobody reads from it, so no reader can hang
         return
 
-    def tell(count: int) -> None:
+    def report(count: int) -> None:
         text = "{count} log lines were dropped because standard output was not read"
         reactor.callFromThread(_log.warn, text, count=count)
 
     sys.stdout.flush()
-    writer = LogWriter(descriptor, metrics, tell)
+    writer = LogWriter(descriptor, metrics, report)
     sys.stdout = writer
     reactor.callWhenRunning(reactor.addSystemEventTrigger, "after", "shutdown", writer.end)
 

@@ -70,7 +70,7 @@ from airyd.tls import ALPN_PROTOCOLS
 from airyd.websocket.deflate import EXTENSION, Inflater
 from airyd.websocket.frames import unmask, whole_messages
 from airyd.websocket.handshake import HandshakePolicy, OpeningHandshake
-from airyd.websocket.transport import READ_BYTES, DirectServer
+from airyd.websocket.transport import READ_BYTES, DirectServer, hides_client
 
 _FIRST_CONTROL: Final = 8  # the lowest opcode of a control frame (RFC 6455, section 5.2)
 
@@ -340,7 +340,8 @@ class WebSocketConnection(WebSocketServerProtocol):
         if handshake.forwarded is None:
             return
         proxies = self.factory.policy.proxies
-        if proxies.trusts(getattr(self.transport.getPeer(), "host", None)):
+        peer = getattr(self.transport.getPeer(), "host", None)
+        if proxies.trusts(peer) and not hides_client(self.transport):
             address = proxies.client_of(handshake.forwarded)
             if address is not None:
                 self._forwarded = f"tcp{address.version}:{address}"

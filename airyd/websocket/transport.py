@@ -199,6 +199,27 @@ def count_bytes(connected: socket.socket) -> tuple[int, int] | None:
     return acked, received
 
 
+#: The attribute of a transport whose client the proxy does not know, by the PROXY protocol.
+_HIDES_CLIENT: Final = "airyd_hides_client"
+
+
+def hide_client(transport: object) -> None:
+    """Note that the peer of a transport is a proxy that does not know the client."""
+    setattr(transport, _HIDES_CLIENT, True)
+
+
+def hides_client(transport: object) -> bool:
+    """Return whether a proxy has said of this transport, or of one below it, that it does not know the client.
+
+    A header with the client's address is then not the proxy's, which forwards bytes only: the client wrote it.
+    """
+    while transport is not None:
+        if getattr(transport, _HIDES_CLIENT, False):
+            return True
+        transport = None if isinstance(transport, _DIRECT) else getattr(transport, "transport", None)
+    return False
+
+
 _DIRECT: Final = (DirectServer, DirectUnixServer)
 
 

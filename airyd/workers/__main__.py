@@ -27,6 +27,7 @@ def main() -> None:
     # These modules may import the reactor.
     from twisted.internet import reactor as installed
     from twisted.internet.defer import Deferred
+    from twisted.internet.interfaces import IReactorThreads
     from twisted.logger import globalLogBeginner
 
     from airyd.errors import ConfigurationError
@@ -34,11 +35,12 @@ def main() -> None:
     from airyd.runtime import garbage_collection as garbage
     from airyd.runtime.log_levels import LogLevels
     from airyd.runtime.logs import LogPolicy
-    from airyd.runtime.process import on_sigterm, set_clock
+    from airyd.runtime.process import on_sigterm, set_clock, set_threads
     from airyd.workers.worker import Worker
 
     reactor = cast(IServerReactor, installed)
     set_clock(reactor)
+    set_threads(cast(IReactorThreads, installed))
     try:
         worker = Worker(start, reactor, time.time)
     except ConfigurationError as error:

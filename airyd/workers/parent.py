@@ -117,6 +117,7 @@ class Parent(Service):
                 publish=lambda destination, body: Deferred.fromCoroutine(self._publish(destination, body)),
                 revoke=lambda kind, name: Deferred.fromCoroutine(self._revoke(kind, name)),
                 ask=self.ask,
+                trace=self.tracer.start,
                 body_limit=self._settings.limits.body,
                 tokens=self._admin_tokens,
                 listeners=lambda: websocket_urls(self._endpoints, self._ports, self._settings.paths),

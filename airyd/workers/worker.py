@@ -15,7 +15,7 @@ from zope.interface import implementer
 from airyd.config.settings import Settings
 from airyd.errors import ConfigurationError, PayloadRefused, Refusal
 from airyd.interfaces import IServerReactor, Reload
-from airyd.metrics import LogMetrics
+from airyd.metrics import LogMetrics, ReloadMetrics
 from airyd.revocation import Revocation
 from airyd.runtime import garbage_collection as garbage
 from airyd.runtime.log_format import JSON, event_text, fields_of
@@ -57,7 +57,7 @@ from airyd.workers.sockets import InheritedSockets
 from airyd.workers.worker_traces import WorkerTraces
 
 #: Seconds that a worker waits at its end for its last log lines to reach the parent.
-_LAST_WORDS: Final = 1.0
+_FLUSH_TIMEOUT: Final = 1.0
 
 
 @implementer(ILogObserver, IPushProducer)
@@ -103,9 +103,9 @@ class LogSender:
     def resumeProducing(self) -> None:
         """Resume sending, and log the number of dropped lines (``IPushProducer``)."""
         self._is_paused = False
-        untold, self._dropped = self._dropped, 0
-        if untold:
-            self._log.warn("{count} log lines were dropped because the parent did not read them", count=untold)
+        unreported, self._dropped = self._dropped, 0
+        if unreported:
+            self._log.warn("{count} log lines were dropped because the parent did not read them", count=unreported)
 
     def stopProducing(self) -> None:
         """Stop sending for good (``IPushProducer``)."""
@@ -138,6 +138,9 @@ class Worker:
         self._is_ending = False
         metrics = LogMetrics()
         self._airyd.registry.register(metrics)
+        self._wall = wall
+        self._reloads = ReloadMetrics(applied_at=wall())
+        self._airyd.registry.register(self._reloads)
         #: Observes the log (``ILogObserver``).
         self.log = LogSender(self._report, metrics, start.settings.log_format == JSON)
         #: Changes the levels of the log; the program replaces it.
@@ -152,6 +155,7 @@ class Worker:
     def _parent_lost(self) -> None:
         self._is_linked = False
         self._flushed.callback(None)
+        self._airyd.leave()
         self.leave()
 
     def leave(self) -> None:
@@ -183,7 +187,7 @@ class Worker:
         if self._is_linked:
             self._pipes.unregisterProducer()
             self._pipes.loseConnection()
-            await self._flushed.addTimeout(_LAST_WORDS, self._reactor, lambda _, __: None)
+            await self._flushed.addTimeout(_FLUSH_TIMEOUT, self._reactor, lambda _, __: None)
 
     def _run_transaction(self, data: bytes) -> None:
         order = read_order(data)
@@ -192,10 +196,10 @@ class Worker:
                 self._sockets.cover(numbers)
             case ReloadRequest(request_id, settings):
                 self._reload.addCallback(self._prepare_reload, settings, request_id)
-                self._reload.addErrback(lambda failure: self._log.failure("a reload failed", failure))
+                self._reload.addErrback(self._reload_failed)
             case FinishReload(request_id, is_applied):
                 self._reload.addCallback(self._finish_reload, is_applied)
-                self._reload.addErrback(lambda failure: self._log.failure("a reload failed", failure))
+                self._reload.addErrback(self._reload_failed)
                 self._reload.addCallback(lambda _: self._report(ReloadReply(request_id, ())))
             case Leave():
                 self._airyd.leave()
@@ -246,14 +250,20 @@ class Worker:
     def _finish_reload(self, reload: Reload | None, is_applied: bool) -> None:
         if reload is None:
             if is_applied:
+                self._reloads.success = False
                 self._log.error("this worker keeps its settings, because it could not reload: restart it")
             return
         if not is_applied:
             reload.cancel()
             return
         reload.apply()
+        self._reloads.success, self._reloads.applied_at = True, self._wall()
         self.change_levels(self._airyd.settings.log_level)
         self._reactor.callLater(0, garbage.begin)
+
+    def _reload_failed(self, failure: Failure) -> None:
+        self._reloads.success = False
+        self._log.failure("a reload failed", failure)
 
     def _revoke(self, revocation: Revocation, is_kept: bool) -> Deferred[Revocation]:
         if is_kept:

@@ -8,8 +8,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.chaos.faults import BY_NAME, FAULTS, Fault
 from tests.chaos.plants import ONE_IN
 from tests.chaos.run import Plan, one_by_one
+from tests.chaos.stage import Stage
 from tests.chaos.verdict import A_LOSS
+from tests.patience import PATIENCE
 
+#: Events of which all clients together must get some: several for each destination.
+SOME = 100
 PLAN = Plan(clients=24, rate=200, seed=4, scale=0.15, plant="", slack=10)
 
 
@@ -32,7 +36,12 @@ class FaultsTests(SynchronousTestCase):
 
     def test_events_left_out_at_a_gap(self) -> None:
         """A daemon that continues at the end of a stream, and skips events that Redis has, is found."""
-        verdict = one_by_one([BY_NAME["FLUSHALL"]] * 3, PLAN._replace(plant="newest"))
+
+        def empty(stage: Stage) -> None:
+            BY_NAME["FLUSHALL"].inject(stage)
+            stage.wait_for_events(stage.publisher.noted + SOME)
+
+        verdict = PLAN._replace(plant="newest").play(empty)
         self.assertRegex("\n".join(verdict.faults), A_LOSS)
 
 
@@ -71,7 +80,16 @@ class PubSubTests(SynchronousTestCase):
 
     def test_it_can_fail(self) -> None:
         """A daemon that does not report a broken connection is found."""
-        verdict = one_by_one([BY_NAME["cut link"]] * 3, self.plan._replace(plant="mute", rate=1000, scale=0.3))
+
+        def cut(stage: Stage) -> None:
+            link = stage.nodes[0].link
+            link.down()
+            stage.wait_for_events(stage.publisher.noted + SOME)
+            link.up()
+            clients = stage.crowd.clients  # later events show what is missing
+            stage.crowd.wait_until(lambda: any(client.holes for client in clients), PATIENCE)
+
+        verdict = self.plan._replace(plant="mute").play(cut)
         self.assertRegex("\n".join(verdict.faults), A_LOSS)
 
 

@@ -53,3 +53,13 @@ class ConnectionLogTests(SynchronousTestCase):
         somebody.name = "ann\n\x1b[2J\u202e" + "x" * 1000
         self.log.logged_in(record, PEER, somebody)
         self.assertEqual(record.subject, "ann??[2J?" + "x" * 191)
+
+    def test_no_copy(self) -> None:
+        """The records of a user's connections share the name, since there may be tens of thousands."""
+        somebody = Somebody()
+        somebody.name = "".join(("an", "n"))
+        for _ in range(2):
+            record = self.log.opened(PEER)
+            assert record is not None
+            self.log.logged_in(record, PEER, somebody)
+            self.assertIs(record.subject, somebody.name)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from prometheus_client import generate_latest
-from twisted.internet.defer import Deferred
-from twisted.logger import formatEvent
+from twisted.internet.defer import Deferred, fail
+from twisted.logger import LogLevel, formatEvent
 
 from airyd.client.timer_wheel import TimerWheel
 from airyd.config.command_line import Options
@@ -20,6 +20,7 @@ from airyd.config.settings import Settings
 from airyd.errors import ConfigurationError, PayloadRefused, UnknownDestination
 from airyd.events import MESSAGE, STATUS
 from airyd.interfaces import IServerReactor, Reload
+from airyd.metrics import ReloadMetrics
 from airyd.service import Airyd
 from airyd.workers.parent import check_settings
 from tests.auth.case import jwk, private_key, token
@@ -37,6 +38,7 @@ class ReloadTests(ServiceTestCase):
         self.path = Path(self.mktemp()).absolute()
         self.write("destination = ['/queue/tags']")
         self.levels: list[str] = []
+        self.metrics = ReloadMetrics()
 
     def write(self, *lines: str) -> None:
         """Write the configuration file."""
@@ -63,6 +65,8 @@ class ReloadTests(ServiceTestCase):
             service,
             lambda wanted: check_settings(wanted, cast(IServerReactor, self.reactor), lambda: 1.7e9),
             lambda settings: self.levels.append(settings.log_level),
+            self.metrics,
+            self.reactor.seconds,
         )
 
         def reload(*lines: str) -> str:
@@ -124,7 +128,7 @@ class ReloadTests(ServiceTestCase):
             ((valid, "colour = 'blue'"), (str(self.path), "colour")),
             ((valid, "[limits]", "body = 0"), (str(self.path), "line 3", "whole number")),
             ((valid, "this is not TOML"), (str(self.path), "line 2")),
-            (("destination = ['/t/7591', '/t/95307']",), ("same tag in message ids",)),
+            (("destination = ['/t/7591', '/t/95307']",), ("/t/7591 and /t/95307 have the same tag in message ids",)),
             ((valid, "listen = ['tcp:x']"), ("port must be a number",)),
             ((valid, "admin-token-file = '/nothing/there'"), ("/nothing/there", "there is no such file")),
             ((valid, "workers = 2"), ("each process would have its own events",)),
@@ -163,6 +167,45 @@ class ReloadTests(ServiceTestCase):
         self.path.unlink()
         os.mkfifo(self.path)
         self.assertIn(f"nothing was reloaded: --config {self.path}: this is a pipe", reload())
+
+    def test_metrics(self) -> None:
+        """They say whether the last reload was applied, and since when the settings are in force."""
+        _, reload = self.reloadable()
+        self.assertEqual((self.metrics.success, self.metrics.applied_at), (True, 0))
+        self.reactor.advance(1)
+        reload()
+        applied_at = self.metrics.applied_at
+        self.assertEqual(self.metrics.success, True)
+        self.assertGreater(applied_at, 0)
+        reload("colour = 'blue'")
+        self.assertEqual((self.metrics.success, self.metrics.applied_at), (False, applied_at))
+        reload("destination = ['/queue/tags']")
+        self.assertEqual(self.metrics.success, True)
+        self.assertGreater(self.metrics.applied_at, applied_at)
+
+    def test_a_bug(self) -> None:
+        """An unexpected error counts as a refusal."""
+        service, _ = self.reloadable()
+        self.patch(service, "prepare_reload", lambda settings: fail(ZeroDivisionError()))
+        options = Options()
+        options.parseOptions([f"--config={self.path}"])
+        Reloader(
+            options.configuration, service, lambda _: None, lambda _: None, self.metrics, self.reactor.seconds
+        ).reload()
+        self.assertEqual(self.metrics.success, False)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_the_line_at_each_level(self) -> None:
+        """A refusal is an error, so that every ``--log-level`` shows it; what was applied is no error."""
+        _, reload = self.reloadable()
+        for content, level in (
+            ("colour = 'blue'", LogLevel.error),
+            ("destination = ['/queue/tags']", LogLevel.info),
+            ("", LogLevel.warn),  # a destination can't be removed
+        ):
+            reload(content)
+            (event,) = [each for each in self.events if "reloaded" in (formatEvent(each) or "")][-1:]
+            self.assertIs(event["log_level"], level)
 
     def test_what_needs_a_restart(self) -> None:
         """It is named; the rest is applied."""
@@ -241,6 +284,17 @@ class ReloadTests(ServiceTestCase):
             each for each in gc.get_objects() if isinstance(each, TimerWheel) and each.seconds == self.reactor.seconds
         ]
         self.assertEqual(len(wheels), 1)
+
+    def test_nothing_stays(self) -> None:
+        """The service that checks new settings is gone after a reload, applied or not."""
+        service, reload = self.reloadable()
+        for number in range(5):
+            reload("destination = ['/queue/tags']", "[limits]", f"body = {1000 + number}")
+            reload("colour = 'blue'")
+            reload("origin = 'nowhere'")
+        gc.collect()
+        made = [each for each in gc.get_objects() if isinstance(each, Airyd) and each._reactor is service._reactor]
+        self.assertEqual(len(made), 1)
 
     def test_bodies(self) -> None:
         """The limit of an event's body holds at once."""
@@ -364,6 +418,21 @@ class ReloadTests(ServiceTestCase):
         self.assertIn("nothing was reloaded: --admin-token-file", reload())
         self.assertEqual(site.services.login.tokens.full, "the-second-admin-token")
 
+    def test_admin_read_token(self) -> None:
+        """It can be added, changed and taken away while the page is on loopback."""
+        _, reload = self.reloadable("--admin=tcp:8081:interface=127.0.0.1")
+        site = cast(Any, self.reactor.tcpServers[0][1])
+        path = self.file("the-first-read-token\n")
+        lines = ["destination = ['/queue/tags']", f"admin-read-token-file = '{path}'"]
+        changed = "settings reloaded: changed: --admin-read-token-file; new: admin read token"
+        self.assertEqual(reload(*lines), changed)
+        self.assertEqual(site.services.login.tokens, (None, "the-first-read-token"))
+        path.write_text("the-second-read-token")
+        self.assertEqual(reload(*lines), "settings reloaded: new: admin read token")
+        self.assertEqual(site.services.login.tokens, (None, "the-second-read-token"))
+        self.assertEqual(reload(lines[0]), changed)
+        self.assertFalse(site.services.login.needs_token)
+
     def test_no_open_admin_page(self) -> None:
         """The new settings must fit what only a restart changes."""
         admin = self.file("the-first-admin-token\n")
@@ -386,7 +455,9 @@ class ReloadTests(ServiceTestCase):
         self.patch(service, "prepare_reload", prepare)
         options = Options()
         options.parseOptions([f"--config={self.path}"])
-        reloader = Reloader(options.configuration, service, lambda _: None, lambda _: None)
+        reloader = Reloader(
+            options.configuration, service, lambda _: None, lambda _: None, self.metrics, self.reactor.seconds
+        )
         for _ in range(3):
             reloader.reload()
         self.assertEqual(len(running), 1)

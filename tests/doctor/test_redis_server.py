@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from typing import cast
 
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.doctor.findings import DoctorReport, Level
-from airyd.doctor.redis_server import kind_and_version
-from tests.doctor.case import DoctorCase, OwnServerCase, ReplyFilter
+from airyd.doctor.redis_probe import RedisProbe
+from airyd.doctor.redis_server import check_round_trips, kind_and_version
+from tests.doctor.case import DoctorCase, FindingAssertions, OwnServerCase, ReplyFilter
 from tests.leaks import MARK
 
 
@@ -245,6 +249,33 @@ class RoundTripTests(DoctorCase):
         """The level depends on the machine."""
         (finding,) = self.of_check(await self.examine(), "round-trip")
         self.assertRegex(finding.message, r"a round trip takes \d+\.\d ms")
+
+
+class BusyTests(FindingAssertions):
+    """Round trips that take as long as the test says."""
+
+    def examine(self, *seconds: float) -> DoctorReport:
+        """Report on round trips of these lengths; the later ones are like the last."""
+        clock = Clock()
+        waits = [*seconds]
+
+        class Probe:
+            name = "redis"
+
+            async def ask(self, *command: str) -> None:
+                clock.advance(waits.pop(0) if len(waits) > 1 else waits[0])
+
+        report = DoctorReport(lambda finding: None)
+        checking = check_round_trips(cast(RedisProbe, Probe()), report, clock)
+        self.successResultOf(Deferred.fromCoroutine(checking))
+        return report
+
+    def test_a_busy_machine(self) -> None:
+        """The first ones say nothing about Redis if a later one is fast."""
+        self.has(self.examine(1.2, 3.0, 0.001), Level.OK, "round-trip", "a round trip takes 1.0 ms")
+
+    def test_always_slow(self) -> None:
+        self.has(self.examine(1.2), Level.FAILURE, "round-trip", "a round trip takes 1200.0 ms", "SLOWLOG")
 
 
 class ClockTests(DoctorCase):

@@ -23,6 +23,7 @@ from tests.integration.payloads import MESSAGE, body
 from tests.integration.promtool import Page, alerts, assert_firing, no_page, read_page
 from tests.integration.raw import RawClient
 from tests.integration.runbook import look
+from tests.integration.test_drain import terminate_again
 from tests.integration.test_log_output import UnreadLogCase
 from tests.integration.test_tokens import KeyServer, fresh
 from tests.integration.test_workers import wait_for_end, workers_of
@@ -172,6 +173,8 @@ class ClientsTests(AlertCase):
         daemon.terminate()
         stopping = self.wait_for(daemon, lambda page: total(page, "airyd_workers") == 0)
         assert_firing(set(), [(BEFORE, before), (10, stopping)])
+        terminate_again(daemon)
+        self.assertEqual(daemon.wait(), 0)
 
     def test_workers_restart(self) -> None:
         daemon = self.own_daemon(
@@ -207,6 +210,20 @@ class ClientsTests(AlertCase):
         look(
             "AirydCertificateEnds", daemon.admin_port, daemon.log, replaced={"127.0.0.1:8443": f"127.0.0.1:{found[1]}"}
         )
+
+    def test_reload_failed(self) -> None:
+        """A file of secrets that was cut off; the line of the reload names it."""
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        secret = Path(directory.name, "secret")
+        secret.write_text("x" * 32)
+        daemon = self.own_daemon(f"--auth=jwt:secret-file={secret}")
+        before = self.page(daemon)
+        secret.write_text("")
+        os.kill(daemon.pid, signal.SIGHUP)
+        after = self.wait_for(daemon, lambda page: not total(page, "airyd_reload_success"))
+        assert_fires("AirydReloadFailed", before, after)
+        look("AirydReloadFailed", daemon.admin_port, daemon.log)
 
 
 class FeedTests(AlertCase):

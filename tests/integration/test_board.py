@@ -116,6 +116,13 @@ class BoardTests(DaemonTestCase):
         self.assertEqual(QUESTIONS, [row["title"] for row in rows])
         self.assertFalse(any(row["collapsed"] for row in rows))
 
+    def test_all_means_all_of_airyd(self) -> None:
+        """All jobs and nodes are those with airyd, not all that Prometheus scrapes: others have ``up``, too."""
+        chosen = {each["name"]: each for each in board()["templating"]["list"]}
+        for name in ("job", "instance"):
+            self.assertIn("airyd_build_info", chosen[name]["query"]["query"])
+            self.assertNotIn("allValue", chosen[name])  # without it Grafana takes the values that it has found
+
     def test_expressions(self) -> None:
         """promtool can read all of them."""
         rules = []

@@ -12,11 +12,12 @@ from typing import Final
 
 from airyd.runtime.process import REPEATED_AFTER
 from tests.integration.case import DaemonTestCase
-from tests.integration.daemon import Daemon
+from tests.integration.daemon import TWISTD, Daemon
 from tests.integration.payloads import MESSAGE, body, number_of
 from tests.integration.raw import RawClient
 from tests.integration.test_workers import WorkersCase, wait_for_end, workers_of
 from tests.patience import PATIENCE
+from tests.sources.redis.server import own_prefix, shared_server
 
 STATUS: Final = "/airyd/status"
 _NOTICE: Final = re.compile(r"airyd closes its connections in ([\d.]+) s")
@@ -64,6 +65,23 @@ class NoticeTests(DaemonTestCase):
         self.assertEqual(daemon.wait(), 0)
         self.assertIn(AT_ONCE, daemon.log)
         client.expect_end()
+
+    def test_at_once(self) -> None:
+        """Threads that wait, or work for ever, delay the end no more than clients do."""
+        busy = "reactor.callWhenRunning(reactor.callInThread, threading.Event().wait)"
+        options = (
+            f"--drain-notice={LONG}",
+            f"--source=redis://127.0.0.1:{shared_server().port}/0?prefix={own_prefix()}",
+        )
+        for program in (TWISTD, f"import threading; from twisted.internet import reactor; {busy}; {TWISTD}"):
+            daemon = self.own_daemon(*options, program=program)
+            daemon.terminate()
+            daemon.wait_for_log(_NOTICE)
+            terminate_again(daemon)
+            self.assertEqual(daemon.wait(), 0)
+            self.assertIn(AT_ONCE, daemon.log)
+        # The last program has such a thread also when it is stopped once.
+        self.assertEqual(self.own_daemon(program=program).stop(), 0)
 
     def test_without_workers(self) -> None:
         """SIGUSR2 does not end a process without workers."""

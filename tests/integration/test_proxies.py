@@ -160,6 +160,18 @@ class ProtocolTests(ProxyCase):
         self.connected(front, "203.0.113.9")
         self.wait_for_peer(daemon, "tcp4:203.0.113.9")
 
+    def test_a_header_that_the_proxy_did_not_write(self) -> None:
+        """A proxy that does not know the client forwards its bytes only: what the client wrote does not count."""
+        daemon = self.own_daemon(f"--listen={PROXY_ENDPOINT}", PUBLIC, "--trust-proxy=127.0.0.1", "--log-connections")
+        for begin in (b"PROXY UNKNOWN\r\n", b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"):
+            start = len(daemon.log)
+            client = RawClient(self.ports(daemon, 2)[1], headers={"X-Forwarded-For": CLIENT})
+            self.addCleanup(client.abort)
+            client.send_bytes(begin)
+            self.assertEqual(client.ask().status, 101)
+            found = daemon.wait_for_log(re.compile(r"(tcp4:\S+) connected"), start)
+            self.assertRegex(found[1], r"tcp4:127\.0\.0\.1:\d+")
+
     def test_not_trusted(self) -> None:
         """Other peers are dropped at once, with a line that does not repeat what they say."""
         daemon = self.own_daemon(f"--listen={PROXY_ENDPOINT}", PUBLIC, "--trust-proxy=10.0.0.0/8")

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
+import tempfile
 from pathlib import Path
 
-from tests.integration.daemon import Daemon
+from tests.auth.case import token
+from tests.integration.case import DaemonTestCase
+from tests.integration.daemon import TWISTD, Daemon
 from tests.integration.payloads import MESSAGE, body
+from tests.integration.test_tokens import fresh
 from tests.integration.test_workers import WorkersCase
 from tests.leaks import MARK
 from tests.sources.redis.server import own_prefix, shared_server
 
+SECRET = f"a-secret-of-32-bytes-or-more-{MARK}"
 PAGE = "https://chat.example.org"
 
 
@@ -71,6 +77,7 @@ class ReloadTests(WorkersCase):
             before = daemon.log.count("is process")
             self.write("origin = ['nowhere']", "log-level = 'warn'")
             said = self.reload(daemon)
+            daemon.wait_for_metrics(reload_success=0)
             self.assertTrue(said.startswith(f"{self.path}: line 2: origin: 'nowhere' is not an origin"), said)
             self.write("destination = ['/queue/more']")
             self.assertIn(f"{self.path}: line 2", self.reload(daemon))
@@ -79,3 +86,51 @@ class ReloadTests(WorkersCase):
             self.connect(daemon=daemon).subscribe("/queue/tags", "a")
             self.assertEqual(daemon.post("/queue/more", body("/queue/more", 1))[0], 404)
             self.assertEqual(daemon.log.count("is process"), before)
+            self.write("log-level = 'debug'")
+            self.assertEqual(self.reload(daemon), "nothing has changed")
+            daemon.wait_for_metrics(reload_success=1)
+
+
+class OtherUserTests(DaemonTestCase):
+    """twistd gives up root's rights (``--uid``) after the start, which could read more."""
+
+    def setUp(self) -> None:
+        """Make a folder that every user can enter, with the configuration and a secret that only the first user reads.
+
+        Tests that do not run as root can't change the user, so the file gets the rights of nobody after the start.
+        """
+        self.folder = Path(tempfile.mkdtemp(prefix="airyd-test-"))
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.folder.chmod(0o755)
+        self.path, self.secret = self.folder / "airyd.toml", self.folder / "secret"
+        self.secret.write_text(SECRET)
+        self.secret.chmod(0o600)
+
+    def test_files_that_can_not_be_read_any_more(self) -> None:
+        """Nothing changes, and one line says which file and which user; what can be read again is applied."""
+        auth = f"auth = 'jwt:secret-file={self.secret}'\n"
+        self.path.write_text(auth)
+        switch = "import sys; sys.argv[1:1] = ['--uid=65534', '--gid=65534']; " if os.geteuid() == 0 else ""
+        daemon = self.own_daemon(f"--config={self.path}", program=switch + TWISTD)
+        self.secret.chmod(0o600 if switch else 0)
+        self.path.write_text(f"destination = ['/queue/tags']\n{auth}")
+        user = 65534 if switch else os.geteuid()
+        self.assertEqual(
+            self.reload(daemon),
+            f"nothing was reloaded: {self.path}: line 2: auth jwt: secret-file {self.secret}: the user that airyd runs "
+            f"as (number {user}) may not read it",
+        )
+        self.assertEqual(daemon.post("/queue/tags", body("/queue/tags", 1))[0], 404)
+        shown = token(fresh(), SECRET.encode())
+        client = self.open(daemon)
+        client.connect(Authorization=f"Bearer {shown}")
+        client.subscribe(MESSAGE, "a")
+        self.secret.chmod(0o644)
+        self.assertEqual(self.reload(daemon), "settings reloaded: destinations added: /queue/tags")
+        self.assertEqual(daemon.post("/queue/tags", body("/queue/tags", 1))[0], 200)
+
+    def reload(self, daemon: Daemon) -> str:
+        """Reload; return the line about it."""
+        start = len(daemon.log)
+        os.kill(daemon.pid, signal.SIGHUP)
+        return daemon.wait_for_log(re.compile(r"((?:settings|nothing was) reloaded: .*)\n"), start)[1]

@@ -15,11 +15,11 @@ from airyd.management.tracing import MOST_TRACES, Tracer
 from airyd.stomp.session import Session
 from airyd.websocket.protocol import StompWebSocket
 from tests.doubles import EVENT, frame, record_log, text_of
-from tests.management.users_case import User, UsersTestCase
+from tests.management.users import User, UserTestCase
 from tests.websocket.case import request, text
 
 
-class TracingCase(UsersTestCase):
+class TracingCase(UserTestCase):
     """A tracer, and the lines of its traces."""
 
     def setUp(self) -> None:

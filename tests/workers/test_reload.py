@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessTerminated
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.config.command_line import Options
@@ -21,6 +22,8 @@ from airyd.workers.messages import (
     FinishReload,
     Leaving,
     MessageProtocol,
+    MetricsReply,
+    MetricsRequest,
     Order,
     ReloadReply,
     ReloadRequest,
@@ -237,3 +240,33 @@ class WorkerTests(SynchronousTestCase):
         self.order(FinishReload(3, True))
         self.assertEqual(self.done, ["apply it"])
         self.assertEqual(self.reports[0], ErrorReply(0, "ConfigurationError", "--auth: no keys"))
+
+    def test_metrics(self) -> None:
+        """A worker that could not reload says so, until it can; the last reload of another worker says nothing."""
+        wall = Clock()
+        self.worker = Worker(Start(0, 1, "", self.settings), cast(IServerReactor, Loop()), wall.seconds)
+        self.assertEqual(self.metrics(), (1, 0))
+        cases: tuple[tuple[Reload | Exception, bool, tuple[float, float]], ...] = (
+            (self.reload("a"), True, (1, 1)),
+            (ConfigurationError("no"), False, (1, 1)),
+            (ConfigurationError("no"), True, (0, 1)),
+            (self.reload("b"), False, (0, 1)),
+            (self.reload("c"), True, (1, 5)),
+        )
+        for number, (prepared, is_applied, expected) in enumerate(cases):
+            wall.advance(1)
+            self.order(ReloadRequest(number, self.settings))
+            if isinstance(prepared, Reload):
+                self.preparing[-1].callback(prepared)
+            else:
+                self.preparing[-1].errback(prepared)
+            self.order(FinishReload(number, is_applied))
+            self.assertEqual(self.metrics(), expected)
+
+    def metrics(self) -> tuple[float, float]:
+        """Return the metrics of the worker's reloads."""
+        self.order(MetricsRequest(0))
+        answer = self.reports[-1]
+        assert isinstance(answer, MetricsReply)
+        found = {sample.name: sample.value for family in answer.families for sample in family.samples}
+        return found["airyd_reload_success"], found["airyd_last_reload_timestamp_seconds"]

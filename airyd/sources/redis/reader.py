@@ -8,6 +8,7 @@ detect a gap are in ``airyd.sources.redis.stream_position``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Final, TypeAlias, TypeVar, cast
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -132,6 +133,21 @@ class Reader:
         """Return the id up to which a stream has been delivered; None if it is not being read."""
         stream = self._streams.get(key)
         return None if stream is None else stream.read
+
+    async def find_again(self, stream: Stream) -> None:
+        """Move a stream whose key was not a stream, so that it is not read, to where reading continues.
+
+        Raises ``SourceUnavailable`` if the key still is not a stream.
+        """
+        while True:
+            await self._commands.connected()
+            with suppress(NotConnected):
+                (info,) = await self._infos(self._commands, [stream.key])
+                if isinstance(info, SourceUnavailable):
+                    raise info
+                stream.seek(await self._find_resume_point(stream, info, self._commands), info)
+                stream.is_readable = True
+                return
 
     def lags(self, wall: float) -> dict[str, Lag]:
         """Return how far each stream's reader is behind, by destination.

@@ -36,7 +36,7 @@ from airyd.sources.redis.protocol import RawEntry, RedisReply
 from airyd.sources.redis.reader import Reader
 from airyd.sources.redis.requirements import Requirements
 from airyd.sources.redis.revocation_stream import RevocationStream
-from airyd.sources.redis.stream_position import Stream, StreamInfo, added_at, order, read_info
+from airyd.sources.redis.stream_position import Stream, StreamInfo, added_at, before, order, read_info
 
 
 class _PageRequest(NamedTuple):
@@ -121,7 +121,7 @@ class RedisStreams:
     def watch(self, destination: str, after_gap: bool = False) -> Deferred[str]:
         """Deliver this destination's events from now on (``IEventSource``)."""
         stream = self._with_gap.pop(destination, None)
-        if after_gap and stream is not None and stream.is_readable:
+        if after_gap and stream is not None:
             return Deferred.fromCoroutine(self._watch_after_gap(stream))
         return Deferred.fromCoroutine(self._watch(destination))
 
@@ -194,12 +194,16 @@ class RedisStreams:
 
     async def _watch_after_gap(self, stream: Stream) -> str:
         """Watch again after a gap, at the reader's position: the entries after it have not been delivered yet."""
+        if not stream.is_readable:
+            await self._reader.find_again(stream)
         position = stream.read
         if stream.needs_position:
             with suppress(SourceUnavailable):  # as for a new watch: airyd may lack the right to write
                 mark = await self._add(stream.destination, POSITION, b"")
                 between = await self._ask_until_answered("XRANGE", stream.key, f"({position}", f"({mark}", "COUNT", 1)
-                position = mark if between == [] else position
+                if isinstance(between, list):  # the position is later than all entries that were removed
+                    first = cast(list[RawEntry], between)[:1]
+                    position = before(first[0][0].decode()) if first else mark
         self._reader.add(stream)
         return position
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from airyd.errors import SourceUnavailable
 from airyd.events import MESSAGE, Event
 from tests.sources.redis.case import RedisCase
 from tests.sources.redis.server import RedisServer, Word
@@ -132,7 +133,8 @@ class FlushTests(RedisCase):
     async def test_watched_again_later(self) -> None:
         """After a gap, and only once after it, a watch goes on with all that is left, whenever it comes."""
         source, sink = await self.watching(A)
-        await self.until_seen(sink, self.add(*range(20), destination=A))
+        gone = self.add(*range(20), destination=A)
+        await self.until_seen(sink, gone)
         self.redis.call("DEL", self.key(A))
         await self.until(lambda: sink.gaps)
         await self.wait(0)
@@ -142,12 +144,42 @@ class FlushTests(RedisCase):
         position = await source.watch(A, after_gap=True)
         await self.until_seen(sink, left + self.add(23, destination=A))
         self.assertLess(source.order(A, position), source.order(A, left[0].id))
+        self.assertGreater(source.order(A, position), source.order(A, gone[-1].id))
         source.unwatch(A)
         self.add(24, destination=A)
         sink.events.clear()
         await source.watch(A, after_gap=True)
         await self.until_seen(sink, self.add(25, destination=A))
         self.assertEqual(len(sink.gaps), 1)
+
+    async def test_a_stream_again(self) -> None:
+        """If the key was no stream at the gap, and is one again, the watch goes on with all that was not delivered."""
+        source, sink = await self.watching(A, B)
+        for destination in (A, B):
+            await self.until_seen(sink, self.add(*range(20), destination=destination))
+            sink.events.clear()
+        key, away = self.key(A), self.key("/topic/away")
+        self.redis.transaction(("SET", self.key(B), "no stream"), ("RENAME", key, away), ("SET", key, "no stream"))
+        await self.until(lambda: len(sink.gaps) == 2)
+        await self.wait(0)
+        for destination in (A, B):
+            source.unwatch(destination)
+            self.redis.call("DEL", self.key(destination))
+        self.redis.call("RENAME", away, key)
+        left = {destination: self.add(20, 21, destination=destination) for destination in (A, B)}
+        for destination, events in left.items():
+            sink.events.clear()
+            position = await source.watch(destination, after_gap=True)
+            await self.until_seen(sink, events + self.add(22, destination=destination))
+            self.assertLess(source.order(destination, position), source.order(destination, events[0].id))
+        self.assertEqual(len(sink.gaps), 2)
+
+    async def test_still_no_stream(self) -> None:
+        source, sink = await self.watching(A)
+        self.redis.call("SET", self.key(A), "no stream")
+        await self.until(lambda: sink.gaps)
+        source.unwatch(A)
+        await self.assertFailure(source.watch(A, after_gap=True), SourceUnavailable)
 
     async def test_a_new_watch_after_a_gap(self) -> None:
         """It begins at the end of the stream, and nothing of the gap is kept for later watches."""
