@@ -267,7 +267,7 @@ def _operate(options: NodeOptions, nodes: Sequence[Node], console: Console) -> i
         case KickOptions(id=str(connection_id)):
             return kick_connection(nodes, connection_id, options.reason, console)
         case TraceOptions():
-            return trace(nodes, options.parameters, console)
+            return trace(nodes, options.id, options.parameters, console)
         case DrainOptions():
             return drain(nodes, options.is_on, console)
     assert isinstance(options, ExplainOptions)  # noqa: S101  # there are no others

@@ -16,6 +16,8 @@ from airyd.spelling import did_you_mean
 _MOST_SECONDS: Final = 600
 #: Characters of an id or a name in a query: the server's bound.
 _LONGEST_ID: Final = 300
+#: Characters of a filter: the server's bound.
+_LONGEST_FILTER: Final = 1000
 _MOST_INTERVAL: Final = 3600
 
 ON: Final = "on"
@@ -127,10 +129,11 @@ is 1 if a node does not answer, or if no node has the connection ID."""
         text = "only connections that subscribe to this destination"
         parser.option("--destination", metavar="NAME", type=destination_name, help=text)
         states = ", ".join(each.value for each in ConnectionState)
-        parser.option("--state", metavar="STATE", type=_one_of(ConnectionState), help=f"only with this state: {states}")
+        text = f"only connections with this state: {states}"
+        parser.option("--state", metavar="STATE", type=_one_of(ConnectionState), choices=ConnectionState, help=text)
         keys = ", ".join(each.value for each in SortKey)
         text = f"largest first, by {keys} [default: {SortKey.AGE.value}, the oldest first]"
-        parser.option("--sort", metavar="KEY", type=_one_of(SortKey), help=text)
+        parser.option("--sort", metavar="KEY", type=_one_of(SortKey), choices=SortKey, help=text)
         parser.option("--limit", metavar="N", type=whole_number, help="list at most N connections [default: all]")
 
     @property
@@ -321,7 +324,7 @@ def _reason(text: str) -> str:
 
 def _field_value(text: str) -> str:
     name, colon, _ = text.partition(":")
-    if not name or not colon or len(text) > _LONGEST_ID or not text.isprintable():
+    if not name or not colon or len(text) > _LONGEST_FILTER or not text.isprintable():
         raise ValueError("give FIELD:VALUE, such as conversation_id:c-1")
     return text
 

@@ -47,17 +47,17 @@ def width_of(text: str) -> int:
     return len(text) if text.isascii() else sum(map(_places, text))
 
 
-def cut(text: str, width: int) -> str:
-    """Return the text, cut off with an ellipsis if it is wider."""
+def cut(text: str, width: int, mark: str = "…") -> str:
+    """Return the text, cut off with a mark at its end if it is wider."""
     if width_of(text) <= width:
         return text
-    left, kept = width - 1, ""
+    left, kept = width - width_of(mark), ""
     for character in text:
         left -= _places(character)
         if left < 0:
             break
         kept += character
-    return f"{kept}…" if width > 0 else ""
+    return f"{kept}{mark}" if width > 0 else ""
 
 
 def _places(character: str) -> int:

@@ -219,7 +219,7 @@ class TopScreen:
         lines = screen_lines(self._urls, samples, self._wanted.sort, width - 1, height, self._wall())
         for number, (text, look) in enumerate(lines):
             shown = text.encode(self._encoding, "backslashreplace").decode(self._encoding)
-            window.addstr(number, 0, shown, attributes[look])
+            window.addstr(number, 0, cut(shown, width - 1, mark=""), attributes[look])
         window.refresh()
 
 

@@ -23,16 +23,21 @@ _COLOURS: Final[Mapping[str, int]] = {"in": 36, "out": 32, "event": 35, "note": 
 _Said = tuple[Node, ServerEvent | BaseException | None]
 
 
-def trace(nodes: Sequence[Node], parameters: Sequence[tuple[str, str]], console: Console) -> int:
+def trace(
+    nodes: Sequence[Node], connection_id: str | None, parameters: Sequence[tuple[str, str]], console: Console
+) -> int:
     """Print the lines of all nodes as they come; return the exit status, which is 1 if a node fails.
 
     A node that does not have what is traced does not count, unless no node has it.
+
+    :param connection_id: the connection; None for a user or a destination
+    :param parameters: those of the request
 
     Errors: ``OutputClosed``.
     """
     said: SimpleQueue[_Said] = SimpleQueue()
     for node in nodes:
-        _follow(node, parameters, said)
+        _follow(node, connection_id, parameters, said)
     running, absent = len(nodes), list[NodeFailed]()
     has_opened, status = False, 0
     while running:
@@ -65,10 +70,14 @@ def trace(nodes: Sequence[Node], parameters: Sequence[tuple[str, str]], console:
     return 1
 
 
-def _follow(node: Node, parameters: Sequence[tuple[str, str]], said: SimpleQueue[_Said]) -> None:
+def _follow(
+    node: Node, connection_id: str | None, parameters: Sequence[tuple[str, str]], said: SimpleQueue[_Said]
+) -> None:
     """Follow a trace on a node, in a thread; pass on what the node says, and at the end an exception or None."""
 
     def follow() -> None:
+        if connection_id is not None and node.connection(connection_id) is None:
+            raise NodeFailed(f"{node.url}: there is no connection {connection_id} (any more)", is_absent=True)
         name = ""
         for event in node.trace(parameters):
             said.put((node, event))
