@@ -12,6 +12,7 @@ import msgspec
 from airyd.cli.nodes import Node, ask_all, report_missing
 from airyd.cli.tables import UNKNOWN, TableColumn, byte_size, duration, table_lines
 from airyd.cli.terminal import Console, visible
+from airyd.cli.urls import node_name
 from airyd.management.queries import ConnectionDetails, ConnectionRow, ConnectionState, SortKey, SubscriptionInfo
 
 _NODE: Final = TableColumn("node")
@@ -128,7 +129,7 @@ def _list_lines(
     rows: Sequence[tuple[Node, ConnectionRow]], has_nodes: bool, has_colours: bool, now: float
 ) -> Iterator[str]:
     columns = (_NODE, *COLUMNS) if has_nodes else COLUMNS
-    cells = [[*((node.url,) if has_nodes else ()), *list_cells(row, now)] for node, row in rows]
+    cells = [[*((node_name(node.url),) if has_nodes else ()), *list_cells(row, now)] for node, row in rows]
     head, *lines = table_lines(columns, cells)
     yield head
     for line, (_, row) in zip(lines, rows, strict=True):

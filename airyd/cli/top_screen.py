@@ -14,13 +14,14 @@ from airyd.cli.nodes import Node
 from airyd.cli.tables import UNKNOWN, TableColumn, byte_size, cut, duration, rate, table_lines
 from airyd.cli.terminal import Console, visible
 from airyd.cli.top import NodeSample, NodeWatch, Wanted
+from airyd.cli.urls import node_name
 from airyd.management.queries import ConnectionRow, ConnectionState, SortKey
 
 #: What ``s`` sorts by, one after the other.
 SORTS: Final = (SortKey.BUFFERED, SortKey.LAG, SortKey.DELIVERIES, SortKey.AGE)
 #: Milliseconds between two checks whether there is something new to draw.
 _TICK: Final = 100
-#: The most connections that a node is asked for, and those that it is asked for before the screen's size is known.
+#: The most connections that a node is asked for.
 _MOST_ROWS: Final = 200
 _NODE_COLUMNS: Final = (
     TableColumn("node"),
@@ -71,7 +72,9 @@ def screen_lines(
     for url in urls:
         sample = samples.get(url)
         if sample is not None and sample.overview is not None:
-            lines += [ScreenLine(visible(f"{url}: {each}"), Look.WARNING) for each in sample.overview.warnings]
+            lines += [
+                ScreenLine(visible(f"{node_name(url)}: {each}"), Look.WARNING) for each in sample.overview.warnings
+            ]
     lines.append(ScreenLine(""))
     lines.append(ScreenLine(f"connections by {sort.value}", Look.TITLE))
     lines += _connection_lines(urls, samples, sort, height - len(lines) - 1, now)
@@ -84,13 +87,13 @@ def _node_lines(urls: Sequence[str], samples: Mapping[str, NodeSample]) -> Itera
     for url in urls:
         sample = samples.get(url)
         if sample is None or sample.overview is None:
-            rows.append([url, "waiting" if sample is None else "no answer", *[UNKNOWN] * 7])
+            rows.append([node_name(url), "waiting" if sample is None else "no answer", *[UNKNOWN] * 7])
             looks.append(Look.PLAIN if sample is None else Look.BAD)
             if sample is not None:
                 failed.append(ScreenLine(visible(sample.failure or ""), Look.BAD))
             continue
         overview = sample.overview
-        rows.append([url, "ready" if overview.ready else "not ready", *_figures([sample])])
+        rows.append([node_name(url), "ready" if overview.ready else "not ready", *_figures([sample])])
         looks.append(Look.PLAIN if overview.ready else Look.BAD)
     if len(urls) > 1:
         rows.append(["all", "", *_figures([each for each in samples.values() if each.overview is not None])])
@@ -128,7 +131,7 @@ def _connection_lines(
     del found[max(0, height) :]
     has_nodes = len(urls) > 1
     columns = (TableColumn("node"), *COLUMNS) if has_nodes else COLUMNS
-    cells = [[*((url,) if has_nodes else ()), *list_cells(row, now)] for url, row in found]
+    cells = [[*((node_name(url),) if has_nodes else ()), *list_cells(row, now)] for url, row in found]
     head, *lines = table_lines(columns, cells)
     yield ScreenLine(head, Look.HEAD)
     for line, (_, row) in zip(lines, found, strict=True):
@@ -179,6 +182,7 @@ class TopScreen:
 
         :param attributes: those of curses
         """
+        self._fit(window)
         running = [watch.start() for watch in self._watches]
         window.timeout(_TICK)
         try:
@@ -211,9 +215,14 @@ class TopScreen:
         self._samples[sample.url] = sample
         self._has_news = True
 
-    def _draw(self, window: ScreenWindow, attributes: Mapping[Look, int]) -> None:
+    def _fit(self, window: ScreenWindow) -> tuple[int, int]:
+        """Ask for as many connections as the window has lines from now on; return its height and width."""
         height, width = window.getmaxyx()
         self._wanted = self._wanted._replace(rows=min(height, _MOST_ROWS))
+        return height, width
+
+    def _draw(self, window: ScreenWindow, attributes: Mapping[Look, int]) -> None:
+        height, width = self._fit(window)
         window.erase()
         samples = dict(self._samples)
         lines = screen_lines(self._urls, samples, self._wanted.sort, width - 1, height, self._wall())

@@ -8,6 +8,7 @@ import msgspec
 
 from airyd.cli.connections import list_connections, show_connection
 from airyd.cli.nodes import Node
+from airyd.cli.urls import node_name
 from airyd.management.queries import ConnectionState, SortKey, SubscriptionInfo
 from tests.cli.fakes import Screen
 from tests.cli.node_case import NOW, UNREACHABLE, NodesCase, answer, details, page, row
@@ -65,7 +66,7 @@ class ListTests(NodesCase):
         self.assertEqual(self.list(*nodes), 0)
         self.assertEqual(
             [line.split()[:2] for line in self.screen.out.text.splitlines()],
-            [["node", "id"], [nodes[1].url, "c-2"], [nodes[0].url, "c-1"]],
+            [["node", "id"], [node_name(nodes[1].url), "c-2"], [node_name(nodes[0].url), "c-1"]],
         )
 
     def test_colours(self) -> None:

@@ -14,7 +14,7 @@ from airyd.management.queries import ConnectionState, SortKey
 from tests.cli.fakes import Screen
 from tests.cli.node_case import NOW, UNREACHABLE, NodesCase, answer, overview, page, row
 
-A, B = "http://a", "http://b"
+A, B = "http://a:1", "http://b:2"
 
 
 class LineTests(SynchronousTestCase):
@@ -39,21 +39,21 @@ class LineTests(SynchronousTestCase):
                 B: NodeSample(B, overview(ready=False, connections=7), 5.0, 6000.0),
             }
         )
-        self.assertEqual(self.words(lines, A), [A, "ready", "5", "2", "1", "10.0", "20.0", "-", "2.0", "KiB"])
+        self.assertEqual(self.words(lines, "a:1"), ["a:1", "ready", "5", "2", "1", "10.0", "20.0", "-", "2.0", "KiB"])
         self.assertEqual(
-            self.words(lines, B), [B, "not", "ready", "7", "2", "1", "5.0", "6,000", "1.5", "s", "2.0", "KiB"]
+            self.words(lines, "b:2"), ["b:2", "not", "ready", "7", "2", "1", "5.0", "6,000", "1.5", "s", "2.0", "KiB"]
         )
         self.assertEqual(self.words(lines, "all"), ["all", "12", "4", "2", "15.0", "6,020", "1.5", "s", "4.0", "KiB"])
 
     def test_nodes_without_an_answer(self) -> None:
-        lines = self.lines({A: NodeSample(A, None, failure="cannot reach http://a: \x1b")})
-        self.assertEqual(self.words(lines, A)[:3], [A, "no", "answer"])
-        self.assertEqual(self.words(lines, B)[:2], [B, "waiting"])
-        self.assertIn(ScreenLine("cannot reach http://a: \\x1b", Look.BAD), lines)
+        lines = self.lines({A: NodeSample(A, None, failure="cannot reach http://a:1: \x1b")})
+        self.assertEqual(self.words(lines, "a:1")[:3], ["a:1", "no", "answer"])
+        self.assertEqual(self.words(lines, "b:2")[:2], ["b:2", "waiting"])
+        self.assertIn(ScreenLine("cannot reach http://a:1: \\x1b", Look.BAD), lines)
 
     def test_warnings(self) -> None:
         lines = self.lines({A: NodeSample(A, overview(warnings=["Redis is slow"]))})
-        self.assertIn(ScreenLine(f"{A}: Redis is slow", Look.WARNING), lines)
+        self.assertIn(ScreenLine("a:1: Redis is slow", Look.WARNING), lines)
 
     def test_connections(self) -> None:
         """Those of all nodes are sorted together, slow ones are marked."""
