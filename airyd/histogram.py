@@ -12,14 +12,14 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import Final
 
-#: Upper bounds of the buckets, in seconds: from a send that waits for nothing to an outage.
+#: Upper bounds of the buckets, in seconds: from a send without any wait to an outage.
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
 class Histogram:
     """Counts durations in buckets.
 
-    :param bounds: the upper bounds of the buckets, ascending; one more bucket has all that is longer
+    :param bounds: the upper bounds of the buckets, ascending; one more bucket counts longer durations
 
     :ivar sum: the sum of all durations, in seconds
     """

@@ -61,7 +61,7 @@ MOST_UNDER_WAY = 64
 DISCONNECT_PATIENCE = 10.0
 #: Longest timer, in seconds; longer waits are checked again after this. The timer wheel keeps a cancelled call until
 #: it is due, a client may ask for months, and the wall clock, by which logins expire, may be set.
-FURTHEST_LOOK = 60.0
+LONGEST_TIMER = 60.0
 #: Seconds of silence after which a client that sends no heart-beats is pinged (option --ping-interval).
 PING_INTERVAL = 30.0
 #: Seconds between the start of a stop and the first close (option --drain-notice), and seconds over which the closes of

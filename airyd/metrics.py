@@ -161,7 +161,7 @@ class Metrics:
     )
     certificate_end: Callable[[], Mapping[str, float]] | None = _asked(
         "tls_certificate_end_timestamp_seconds",
-        "When the first certificate of an endpoint's chain ends, in seconds since 1970.",
+        "When the first certificate of an endpoint's chain expires, in seconds since 1970.",
         "endpoint",
         combine=min,
     )

@@ -1,6 +1,6 @@
 """Runs the daemon in the foreground, with its log on standard output: ``airyd serve`` and ``python -m airyd``.
 
-This is ``twistd --nodaemon --pidfile= airyd``: no file is written, and a second daemon may run in the same folder.
+It runs ``twistd --nodaemon --pidfile= airyd``, which writes no files, so a second daemon can run in the same folder.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from airyd.runtime import early_signals
 def serve(program: str, arguments: Sequence[str]) -> NoReturn:
     """Serve until a signal ends the process.
 
-    :param program: what the user called, for the help
+    :param program: the command that the user called, for the help
     :param arguments: the daemon's options
     """
     early_signals.hold(signal.SIGHUP, signal.SIGTERM, signal.SIGUSR2)

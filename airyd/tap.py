@@ -22,7 +22,7 @@ from airyd.listening.endpoints import check_free
 from airyd.metrics import LogMetrics, ReloadMetrics
 from airyd.runtime import garbage_collection as garbage
 from airyd.runtime.log_levels import LogLevels
-from airyd.runtime.log_writer import LAST_LINES
+from airyd.runtime.log_writer import FLUSH_TIMEOUT
 from airyd.runtime.logs import LogPolicy
 from airyd.runtime.process import (
     on_sighup,
@@ -118,7 +118,7 @@ def _fail(reactor: IServerReactor, reason: str) -> None:
         if sys.__stderr__ is not None:  # sys.stderr belongs to the log
             room = select.poll()
             room.register(2, select.POLLOUT)
-            if room.poll(LAST_LINES * 1000):
+            if room.poll(FLUSH_TIMEOUT * 1000):
                 os.write(2, f"airyd: {reason}\n".encode())
         os._exit(1)
 

@@ -1,4 +1,4 @@
-"""Trusted proxies: which peers may say whose connection they forward, and what their headers say."""
+"""Trusted proxies: which peers may pass on the address of a client, and how their headers are read."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ class TrustedProxies:
         return any(address in network for network in self._networks)
 
     def client_of(self, value: str) -> IPv4Address | IPv6Address | None:
-        """Return the client's address that a trusted proxy passes on: the last one that is not a proxy's.
+        """Return the client's address in a header of a trusted proxy: the last address that is not a trusted proxy's.
 
-        If all of them are proxies', the first one is the client's. Return None for a malformed value. What stands
-        before the client's address is ignored in ``X-Forwarded-For``, since the client may have written it.
+        If all addresses are those of proxies, return the first one. Return None for a malformed value. In
+        ``X-Forwarded-For``, everything before the client's address is ignored, since the client may have written it.
 
         :param value: the header's value; the lines of several headers are joined with commas
         """
@@ -83,7 +83,7 @@ def read_network(text: str) -> IPv4Network | IPv6Network:
     except ValueError:
         raise ValueError("give a network such as 10.0.0.0/8 or fd00::/8, an address, or unix") from None
     if "/" in text and str(ip_address(text.partition("/")[0])) != str(network.network_address):
-        raise ValueError(f"an address within a network; did you mean {network}?")
+        raise ValueError(f"this is an address within a network; did you mean {network}?")
     return network
 
 

@@ -108,7 +108,7 @@ def _airyd() -> Iterator[str]:
                 yield from _offer(offer)
         if command.details:
             yield from _verbatim(command.details)
-        elif command.take_words is not CommandOptions.take_words:
+        elif command.parse_daemon_options is not CommandOptions.parse_daemon_options:
             yield ".PP"
             yield _text("The options are those of ") + r"\fBtwistd\-airyd\fR(8)."
     yield ".SH ENVIRONMENT"
@@ -120,6 +120,7 @@ def _airyd() -> Iterator[str]:
     yield from _item("0", "success.")
     yield from _item("1", "failure; standard error says why.")
     yield from _item("2", "wrong usage.")
+    yield from _item("3", "airyd doctor has found something to look at, but nothing to repair.")
     yield from _item("128 + N", "ended by signal N.")
     yield ".SH SEE ALSO"
     yield r"\fBtwistd\-airyd\fR(8), \fBtwistd\fR(1)"
@@ -140,15 +141,15 @@ def _twistd_airyd() -> Iterator[str]:
     yield ".SH DESCRIPTION"
     yield _text(
         "airyd serves Airy's events over STOMP (1.0, 1.1, 1.2) on WebSocket. twistd runs it in the background, with "
-        "twistd.log and twistd.pid in the current folder, unless it is told otherwise. airyd serve and python -m airyd "
-        "run it in the foreground, with its log on standard output and without a file for its PID."
+        "twistd.log and twistd.pid in the current folder, unless its own options say otherwise. airyd serve and python "
+        "-m airyd run it in the foreground, with its log on standard output and without a file for its PID."
     )
     yield ".PP"
     yield _text(
         "Each option can be given in three ways: in the file of --config, in the environment and on the command line. "
-        "A later way wins. The values of an option that may be repeated replace all values of an earlier way. In the "
-        "environment white space separates the values of such an option, and an empty variable counts as missing. "
-        "airyd config show prints the result, and where each value comes from."
+        "A later way wins. The values of a repeatable option replace all values of an earlier way. In the environment "
+        "white space separates the values of such an option, and an empty variable counts as missing. airyd config "
+        "show prints the result, and where each value comes from."
     )
     yield ".SH OPTIONS"
     for subject in SUBJECTS:
@@ -156,9 +157,9 @@ def _twistd_airyd() -> Iterator[str]:
         for option in OPTIONS.values():
             if option.subject == subject:
                 yield from _option(option)
-    yield ".SS Options that show something and exit"
+    yield ".SS Options that print something and exit"
     for name, shown in SHOWING.items():
-        yield from _item(f"--{name}", f"Show {shown} and exit.")
+        yield from _item(f"--{name}", f"Print {shown} and exit.")
     yield ".SH CONFIGURATION FILE"
     yield _text(
         "The file is TOML. Each key is the name of an option without the dashes in front; limits are in a table of "
@@ -173,7 +174,7 @@ def _twistd_airyd() -> Iterator[str]:
         "first, ends airyd at once, with its workers.",
     )
     yield from _item("SIGINT", "the same, but end by this signal.")
-    yield from _item("SIGHUP", "reload; docs/operating.rst says what.")
+    yield from _item("SIGHUP", "read the configuration file, and all files that options name, again.")
     yield from _item(
         "SIGUSR2",
         "with --workers, replace the workers one after the other while the others serve; without, only write a line to "

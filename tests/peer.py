@@ -116,7 +116,7 @@ class Peer:
         """See ``IChannelOwner``."""
         for subscription in self.subscriptions:
             if subscription.replay is not None:
-                subscription.replay.proceed()
+                subscription.replay.continue_reading()
 
     @property
     def bodies(self) -> list[bytes]:

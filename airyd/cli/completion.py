@@ -15,7 +15,7 @@ class Offer(NamedTuple):
     """An option that can be completed.
 
     :ivar names: with their dashes, such as ``--count`` and ``-n``
-    :ivar value: what the help calls its value; empty if it has none
+    :ivar value: the name of its value in the help; empty if it has none
     :ivar choices: all possible values, if they are few
     """
 
@@ -27,7 +27,7 @@ class Offer(NamedTuple):
 
 
 class CommandOffers(NamedTuple):
-    """What can be completed after a command.
+    """The completions after a command.
 
     :ivar first: the possible values of the first argument, if they are few
     """

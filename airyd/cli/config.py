@@ -13,9 +13,9 @@ from airyd.tap import make_daemon
 
 
 def check_file(path: str, reactor: IServerReactor) -> None:
-    """Raise ``ConfigurationError`` with one line if the daemon could not serve with this file alone.
+    """Raise ``ConfigurationError`` with one line if the daemon could not start with this file alone.
 
-    Nothing is opened, and no connection is made.
+    It opens no port and makes no connection.
     """
     configuration = Configuration((("config", path),), {})
     settings = configuration.read()

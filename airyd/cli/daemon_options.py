@@ -27,7 +27,7 @@ def daemon_offers() -> list[Offer]:
         for option in OPTIONS.values()
         for name in (f"--{option.name}", f"--no-{option.name}")[: 2 if option.is_switch else 1]
     ]
-    return [*offers, *(Offer((f"--{name}",), "", f"show {shown}") for name, shown in SHOWING.items())]
+    return [*offers, *(Offer((f"--{name}",), "", f"print {shown}") for name, shown in SHOWING.items())]
 
 
 class ServeOptions(CommandOptions):
@@ -48,7 +48,7 @@ class ServeOptions(CommandOptions):
         """See :class:`CommandOptions`."""
         return daemon_offers()
 
-    def take_words(self, words: Sequence[str]) -> bool:
+    def parse_daemon_options(self, words: Sequence[str]) -> bool:
         """See :class:`CommandOptions`."""
         self.words = words
         return True
@@ -65,13 +65,14 @@ class ConfigOptions(CommandOptions):
     summary = "check a configuration file, or show the effective options"
     description = """\
 check reads FILE and all files that it names (keys, passwords, certificates), as
-the start of the daemon does, but opens no port and no connection. Options in the
-environment are ignored. The exit status is 0 if the daemon can serve with FILE.
+the daemon does at its start, but opens no port and makes no connection. It
+ignores options in the environment. The exit status is 0 if the daemon can start
+with FILE.
 
-show prints the value of each option, and where it comes from: the command line
-that follows, the environment, the configuration file, or the default. Secrets
-are masked. It reads the environment and the files of this moment, which a
-running daemon may not have read."""
+show prints the value of each option, and where it comes from: the options that
+follow, the environment, the configuration file, or the default. Secrets are
+masked. A running daemon may still use older values of the files and of the
+environment."""
     details = """\
   FILE         a configuration file in TOML
   OPTION       an option of the daemon, such as --config FILE"""
@@ -85,7 +86,7 @@ running daemon may not have read."""
         """See :class:`CommandOptions`."""
         return daemon_offers()
 
-    def take_words(self, words: Sequence[str]) -> bool:
+    def parse_daemon_options(self, words: Sequence[str]) -> bool:
         """See :class:`CommandOptions`."""
         self.words = words[1:]
         return words[:1] == [SHOW]
@@ -93,7 +94,7 @@ running daemon may not have read."""
     def check(self, arguments: Sequence[str]) -> None:
         """See :class:`CommandOptions`."""
         if not arguments:
-            raise ValueError(f"say what to do: {CHECK} FILE, or {SHOW}")
+            raise ValueError(f"give {CHECK} FILE, or {SHOW}")
         if arguments[0] not in self.first:
             raise ValueError(
                 f"there is no {arguments[0][:QUOTED]!r}{did_you_mean(arguments[0], self.first)} Give "
@@ -114,19 +115,19 @@ class DoctorOptions(CommandOptions):
     """
 
     usage = "[options of the daemon]"
-    summary = "look for what is wrong with options, Redis and this machine"
+    summary = "check options, Redis and this machine for mistakes"
     description = """\
-Examine the daemon's options and what they name: Redis, token keys, certificates,
-files, ports. Each finding is a line with a tick, with ! (look at it), or with a
-cross (repair it), and what to do. Without --write nothing is changed. Run it as
-the user that airyd runs as."""
+Check the daemon's options and what they name: Redis, token keys, certificates,
+files, ports. Each line begins with a tick (all is well), with ! (look at it), or
+with a cross (repair it), and ends with what to do. Without --write nothing is
+changed. Run it as the user that airyd runs as."""
     details = """\
   All options of the daemon, such as --config FILE, --source URL or --auth SPEC.
-  Those of the environment (AIRYD_...) count, too.
+  It also reads those in the environment (AIRYD_...).
 
 exit status:
   0 if all is well, 3 if there is something to look at, 1 if there is something
-  to repair, 2 for options with which the daemon does not start"""
+  to repair, 2 if an option is unknown or has a wrong value"""
 
     configuration: Configuration
     settings: Settings
@@ -142,11 +143,11 @@ exit status:
     def add_options(cls, parser: CommandParser) -> None:
         """See :class:`CommandOptions`."""
         parser.option("--json", action="store_true", help="print one JSON object with all findings")
-        text = "send a test event through a stream of its own in Redis, which is deleted again"
+        text = "send a test event through a stream of its own in Redis, and delete the stream"
         parser.option("--write", action="store_true", help=text)
 
-    def take_words(self, words: Sequence[str]) -> bool:
-        """See :class:`CommandOptions`; raises ``ValueError`` for options with which the daemon does not start."""
+    def parse_daemon_options(self, words: Sequence[str]) -> bool:
+        """See :class:`CommandOptions`; raises ``ValueError`` for an option that is unknown or has a wrong value."""
         if {"--help", "-h", "--version"} & set(words):
             return False
         self.json, self.write = "--json" in words, "--write" in words
@@ -158,7 +159,7 @@ exit status:
         except SystemExit as error:
             if not isinstance(error.code, str):  # --help-sources
                 raise
-            raise ValueError(error.code.removeprefix("airyd: ")) from None
+            raise ValueError(error.code.removeprefix("airyd: ").removesuffix(" See --help")) from None  # said anyway
         self.configuration, self.settings = options.configuration, options.settings
         return True
 

@@ -35,7 +35,7 @@ class FindingPrinter:
             self._console.show(self._line(finding))
 
     def end(self, findings: Sequence[Finding], worst: Level) -> None:
-        """Print what comes last: how many findings there are of each level, or all of them as JSON."""
+        """Print the number of findings of each level, or all findings as JSON."""
         if not self._is_json:
             counts = {level: sum(finding.level is level for finding in findings) for level in Level}
             self._console.show(", ".join(f"{count} {self._mark(level)}" for level, count in counts.items()))

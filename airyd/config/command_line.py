@@ -1,4 +1,4 @@
-"""The command line of ``twistd airyd``: reads it, and shows the help."""
+"""The command line of ``twistd airyd``: parses it and prints the help."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from airyd.standard_output import print_and_exit
 class Options(usage.Options):
     """Reads the command line, the environment and the configuration file into :attr:`settings`.
 
-    :param program: what starts the daemon, for the help; twistd unless it is given
-    :ivar configuration: reads all of it again
+    :param program: the program in the usage line of the help; empty for twistd
+    :ivar configuration: reads all three again
     """
 
     synopsis = "[options]"
-    # What Twisted needs for its completion in zsh. It also takes these for the long options, below.
+    # Twisted needs these for its completion in zsh, and makes ``longOpt`` from them.
     optParameters: Sequence[Sequence[Any]] = [
         [option.name, None, option.default or None, option.text] for option in OPTIONS.values() if not option.is_switch
     ]
@@ -96,11 +96,11 @@ class Options(usage.Options):
         """Raise ``ConfigurationError`` if twistd writes a log whose format airyd can't choose."""
         for option in ("syslog", "logger"):
             if self.settings.log_format == JSON and twistd[option]:
-                text = f"--log-format {JSON}: not with twistd's --{option}, which has its own format"
+                text = f"--log-format {JSON}: not with twistd's --{option}, which has a format of its own"
                 raise self.configuration.located(ConfigurationError(text))
 
     def _split(self, arguments: list[str]) -> list[tuple[str, str]]:
-        """Return the options with their values; the first option that shows a text does that and ends the program."""
+        """Return the options with their values; one such as ``--version`` prints its text and ends the program."""
         try:
             given, rest = getopt(arguments, self.shortOpt, self.longOpt)
         except GetoptError as error:

@@ -43,9 +43,9 @@ _SHOWN: Final = 60
 def read_config(name: str, path: str, where: str) -> list[Given]:
     """Return the values in a configuration file.
 
-    :param name: what an error calls the option that names the file
-    :param path: the file, as errors name it
-    :param where: where the file is: an absolute path, since a daemon may change its working directory
+    :param name: the option that names the file, as errors write it
+    :param path: the file, as errors write it
+    :param where: the file's absolute path, since a daemon may change its working directory
 
     Raises ``ConfigurationError``, which names the place of the mistake and never quotes a value.
     """
@@ -75,7 +75,7 @@ def _describe(error: tomllib.TOMLDecodeError) -> str:
 
 
 def find_lines(text: str) -> dict[Path, int]:
-    """Return the line of each key and table of a valid document; the parser does not tell.
+    """Return the line of each key and table of a valid document, which the parser does not return.
 
     A statement (a table's head, or a key with its value) is a valid document by itself, so the parser reads each one.
     """
@@ -111,7 +111,7 @@ def _statements(text: str) -> Iterator[tuple[int, str]]:
 def _table_of(head: Mapping[str, Any], counts: dict[Path, int]) -> Path:
     """Return the path of a table.
 
-    :param head: what its head alone gives
+    :param head: the document that the table's head alone makes
     :param counts: the number of the last table in each array of tables so far
     """
     at: Path = ()
@@ -175,7 +175,7 @@ class _File:
         limits = [name for name, option in OPTIONS.items() if option.subject == LIMIT]
         if not isinstance(content, dict):
             raise self._error(
-                (LIMITS_TABLE,), "must be a table: write [limits] and below it, for instance, body = 262144"
+                (LIMITS_TABLE,), "must be a table: write [limits], and below it lines such as body = 262144"
             )
         for key, value in content.items():
             at = (LIMITS_TABLE, key)
@@ -194,7 +194,7 @@ class _File:
         if key == CONFIG:
             reason = "a configuration file can't name another one"
         elif key in OPTIONS:
-            reason = f"a limit belongs into the table [{LIMITS_TABLE}]"
+            reason = f"a limit belongs in the table [{LIMITS_TABLE}]"
         elif closest(key, known) is not None:
             reason = f"there is no such option{did_you_mean(key, known)}"
         elif prefixes:
@@ -272,7 +272,7 @@ class _File:
         return self._lines.get(at)
 
     def _label(self, at: Path) -> str:
-        """Return what an error calls a key: the file, the line, the table and the key."""
+        """Return how errors name a key: file, line, table and key."""
         line = self._line(at)
         *tables, key = (str(each)[:_SHOWN] for each in at if isinstance(each, str))
         names = [f"[[{name}]]" if name in TABLES else f"[{name}]" for name in tables]

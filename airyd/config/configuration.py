@@ -21,7 +21,7 @@ from airyd.errors import ConfigurationError
 from airyd.events import AIRY_DESTINATIONS
 from airyd.limits import LIMITS, LONGEST_DRAIN, Limits
 
-#: An option at the start of an error of another room.
+#: The option with which an error of another room begins.
 _NAMED: Final = re.compile(r"--([a-z-]+)(?=[ :])")
 
 
@@ -41,7 +41,7 @@ class Configuration:
         self._values: dict[str, list[Given]] = {}
 
     def read(self) -> Settings:
-        """Return the settings, with the file as it is now; the environment and the command line are those of the start.
+        """Read the file again and return the settings; the environment and the command line are those of the start.
 
         Raises ``ConfigurationError`` with one line that says which value is wrong, and where it is.
         """
@@ -174,7 +174,7 @@ def _paths(given: Sequence[Given]) -> list[str]:
     paths: list[str] = []
     for each in given:
         if each.read() in paths:
-            raise each.error("this path is given already")
+            raise each.error("this path is given twice")
         paths.append(each.read())
     return paths
 
@@ -185,7 +185,7 @@ def _user_destinations(given: Sequence[Given]) -> dict[str, str]:
     for each in given:
         field, claim = each.read()
         if field in claims:
-            raise each.error(f"the field {field} is given already")
+            raise each.error(f"the field {field} is given twice")
         claims[field] = claim
     return claims
 

@@ -35,7 +35,7 @@ _SHOWN: Final = frozenset(
         *("public", "send"),
     )
 )
-#: Variables of airyd that are no options.
+#: Variables of airyd that are not options.
 _OTHERS: Final = frozenset(
     ("AIRYD_OPTIONS", "AIRYD_TOKEN", "AIRYD_ADMIN_TOKEN", "AIRYD_REDIS_PASSWORD", "AIRYD_REDIS_SENTINEL_PASSWORD")
 )
@@ -47,7 +47,7 @@ _COLON: Final = re.compile(r"(?<!\\):(?![/0-9])")
 def show_effective(configuration: Configuration, environ: Mapping[str, str]) -> str:
     """Return the text.
 
-    :param configuration: which has been read
+    :param configuration: has been read before
     """
     return "\n".join([*_lines(configuration.values), *_misspelt(environ), ""])
 
@@ -93,7 +93,7 @@ def _literal(given: Given) -> str:
 def masked(name: str, text: str) -> str:
     """Return the value of an option without secrets."""
     if name == "source":
-        # What stands in front of an @ may be a password, also in a URL that no source accepts.
+        # The text before an @ may be a password, even in a URL that no source accepts.
         if "@" not in text:
             text = _without_password(text)
         text = _LOGIN.sub(rf"//\1:{MASK}@", text) if "//" in text else re.sub(".*@", f"{MASK}@", text)
@@ -132,7 +132,7 @@ def _masked_word(word: str) -> str:
 
 
 def _misspelt(environ: Mapping[str, str]) -> Iterator[str]:
-    """Yield a remark for each variable that is no option's, but nearly."""
+    """Yield a remark for each variable that is nearly that of an option."""
     known = {option.variable for option in OPTIONS.values()}
     for name in sorted(set(environ) - known - _OTHERS):
         if name.startswith("AIRYD_") and not name.endswith(_OF_KUBERNETES):

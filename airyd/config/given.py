@@ -20,8 +20,8 @@ class Given(NamedTuple):
     """One value of an option; ``repr`` hides it, since it may be a secret.
 
     :ivar origin: where it comes from, such as ``command line``
-    :ivar label: what an error calls the option, such as ``--body`` or ``AIRYD_BODY``
-    :ivar keys: in a table of the configuration file, what an error calls each key of the table
+    :ivar label: the option as errors write it, such as ``--body`` or ``AIRYD_BODY``
+    :ivar keys: for a table of the configuration file, each key with its label
     """
 
     option: Option

@@ -12,13 +12,13 @@ _INTRODUCTION = """\
 Serves Airy's events over STOMP (1.0, 1.1, 1.2) on WebSocket. Publish with airyd publish, or by POST
 to the admin page; watch with airyd tail."""
 _END = """
-An option marked * may be repeated. Each option can also be in the file of --config (log-level = "warn")
-and in the environment (AIRYD_LOG_LEVEL=warn); the environment wins over the file, and the command line
-over both. `airyd config show` shows the result. docs/options.rst and twistd-airyd(8) explain each option."""
+An option marked * is repeatable. Each option can also be in the file of --config (log-level = "warn")
+or in the environment (AIRYD_LOG_LEVEL=warn). The environment wins over the file, and the command line
+over both. airyd config show prints the result. docs/options.rst and twistd-airyd(8) explain each option."""
 
 
 def describe_options() -> str:
-    """Return the text, without the first line, which says how the program is called."""
+    """Return the text of ``--help`` without its first line, the usage."""
     return "\n".join([*_lines(), _END, ""])
 
 
@@ -29,7 +29,7 @@ def _lines() -> Iterator[str]:
         for option in OPTIONS.values():
             if option.subject == subject:
                 yield _line(_name(option), f"{option.brief}{_default(option)}")
-    yield "\nThese show something and exit:"
+    yield "\nThese print something and exit:"
     for name, shown in SHOWING.items():
         yield _line(f"--{name}", shown)
 

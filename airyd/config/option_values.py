@@ -108,7 +108,7 @@ def file_name(text: str) -> str:
 
 
 def switch(text: str) -> bool:
-    """Read the value of an option that has none on the command line."""
+    """Read the value of a switch, as the environment and the configuration file give it."""
     try:
         return _SWITCH[text.lower()]
     except KeyError:

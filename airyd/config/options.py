@@ -49,13 +49,13 @@ class Option(NamedTuple):
     """An option of the daemon.
 
     :ivar name: without dashes in front, such as ``log-level``
-    :ivar value: what the help calls its value, such as ``FILE``; empty for a switch, which has no value on the command
-        line and is ``true`` or ``false`` elsewhere
-    :ivar brief: what ``--help`` says, on one line
-    :ivar text: what the documents say
+    :ivar value: the name of its value in the help, such as ``FILE``; empty for a switch, which has no value on the
+        command line and is ``true`` or ``false`` elsewhere
+    :ivar brief: the line of ``--help``
+    :ivar text: the text of the documents
     :ivar read: reads one value; raises ``ValueError`` with a text that says what to give instead
-    :ivar default: the value, as it would be given; empty if there is none
-    :ivar without: what holds if the option is not given and has no default
+    :ivar default: the default, as a user would write it; empty if there is none
+    :ivar without: what an option without a default means when it is not given
     :ivar repeatable: whether it may have several values
     :ivar choices: all possible values, if they are few
     """
@@ -129,8 +129,8 @@ _TABLE: Final = (
         CLIENTS,
         "NETWORK",
         "proxy that passes on its clients' addresses",
-        "Network or address of a proxy that may pass on its clients' addresses, such as 10.0.0.0/8; unix means all "
-        "proxies that connect to a unix socket; repeatable.",
+        "Network or address of proxies that may pass on their clients' addresses, such as 10.0.0.0/8; unix means every "
+        "program that connects to a unix socket; repeatable.",
         read_trusted,
         repeatable=True,
     ),
@@ -138,7 +138,7 @@ _TABLE: Final = (
         "proxy-header",
         CLIENTS,
         "HEADER",
-        "where it does: x-forwarded-for or forwarded",
+        "header of these: x-forwarded-for or forwarded",
         "Header in which the proxies of --trust-proxy pass on the client's address: x-forwarded-for or forwarded.",
         one_of(PROXY_HEADERS),
         default=X_FORWARDED_FOR,
@@ -159,7 +159,7 @@ _TABLE: Final = (
         "heart-beat",
         CLIENTS,
         "MS,MS",
-        "heart-beats sent, and asked of clients",
+        "heart-beats to send, and to ask of clients",
         "Milliseconds between the heart-beats that the server sends, and between those that it asks of clients; 0 "
         "turns a direction off.",
         HeartBeat.parse,
@@ -169,9 +169,9 @@ _TABLE: Final = (
         "heart-beat-grace",
         CLIENTS,
         "SECONDS",
-        "silence that every client may have",
-        "Seconds of silence that every client may have, even if its heart-beat interval is shorter: browsers slow down "
-        "the timers of hidden tabs.",
+        "silence that is always allowed",
+        "Seconds of silence for which no client is closed, even if its heart-beat interval is shorter: browsers slow "
+        "down the timers of hidden tabs.",
         seconds,
         default="65.0",
     ),
@@ -190,7 +190,7 @@ _TABLE: Final = (
         EVENTS,
         "URL",
         "where events come from; see --help-sources",
-        "URL of an event source; see --help-sources; repeatable if each has ?destinations=.",
+        "URL of the event source; see --help-sources; repeatable if each has ?destinations=.",
         default="memory:",
         repeatable=True,
     ),
@@ -234,8 +234,8 @@ _TABLE: Final = (
         LOGINS,
         "SECONDS",
         "longest lifetime of your tokens",
-        "Longest lifetime of your tokens, in seconds: revocations (airyd revoke) are kept ten minutes longer. Tokens "
-        "that live longer are accepted, too.",
+        "Longest lifetime of your tokens, in seconds. Revocations (airyd revoke) are kept for this and ten minutes "
+        "more, so a revoked token that lives longer is accepted again.",
         lifetime,
         default=str(TOKEN_MAX_AGE),
     ),
@@ -243,7 +243,7 @@ _TABLE: Final = (
         "admin",
         ADMIN,
         "ENDPOINT",
-        "where the admin page is; none for nowhere",
+        "where the admin page is; none turns it off",
         "Endpoint of the admin page (console, API, health, metrics): on loopback or a unix socket, unless "
         "--admin-token-file or --admin-read-token-file is given; --admin none turns it off.",
         default="tcp:8081:interface=127.0.0.1",
@@ -279,8 +279,8 @@ _TABLE: Final = (
         PROCESS,
         "N|auto",
         "processes that serve clients",
-        "Number of processes that serve clients; auto means one per usable core. With more than one, the source must "
-        "be one that all of them can read, such as redis:.",
+        "Number of processes that serve clients; auto means one per usable core. More than one need a source that all "
+        "of them can read, such as redis:.",
         workers,
         default="1",
     ),
@@ -289,8 +289,8 @@ _TABLE: Final = (
         PROCESS,
         "SECONDS",
         "time between SIGTERM and the first close",
-        "Seconds between SIGTERM and the first close: meanwhile /readyz answers 503, /airyd/status announces the stop, "
-        "and clients are still accepted, until the load balancer has noticed.",
+        "Seconds between SIGTERM and the first close, for load balancers to notice: meanwhile /readyz answers 503, "
+        "/airyd/status announces the stop, and clients are still accepted and served.",
         seconds,
         default=str(DRAIN_NOTICE),
     ),
@@ -299,8 +299,8 @@ _TABLE: Final = (
         PROCESS,
         "SECONDS",
         "time over which closes are spread",
-        "Seconds over which the closes of 1,500 or more clients are spread when airyd stops, after --drain-notice; "
-        "fewer clients take less.",
+        "Seconds over which airyd spreads the closes of 1,500 or more clients when it stops, after --drain-notice; "
+        "with fewer clients it takes less time.",
         seconds,
         default=str(DRAIN_SECONDS),
     ),
@@ -310,8 +310,9 @@ _TABLE: Final = (
         "LEVELS",
         f"{', '.join(LEVELS[:-1])} or {LEVELS[-1]}; also info,airyd.sources=debug",
         "Lowest level that is logged: debug, info, warn or error. Other levels for parts of airyd may follow, such "
-        "as info,airyd.sources=debug. Lines that clients can cause (a refusal, an ERROR) are limited to one a "
-        "minute of each kind, lines with a traceback to ten, all other lines to 1000, and so are all at debug.",
+        "as info,airyd.sources=debug. In a minute airyd logs one line of each kind that clients can cause (a "
+        "refusal, an ERROR), ten lines of each kind with a traceback, and 1000 of each other kind; at debug, "
+        "1000 of every kind.",
         log_levels,
         default=DEFAULT_LEVEL,
         choices=LEVELS,
@@ -321,7 +322,8 @@ _TABLE: Final = (
         PROCESS,
         "FORMAT",
         "text or json",
-        "text, or json: one JSON object a line, with time, level, event, namespace and the fields of the event.",
+        "text or json. With json, each line is one JSON object with time, level, event, namespace and the event's "
+        "fields.",
         one_of(FORMATS),
         default=TEXT,
         choices=tuple(FORMATS),
@@ -330,8 +332,8 @@ _TABLE: Final = (
         "log-connections",
         PROCESS,
         "",
-        "log each client's connect, login and disconnect",
-        "Log each client's connect, login and disconnect at the level info; without this, at debug.",
+        "log when each client connects, logs in, disconnects",
+        "Log at the level info when each client connects, logs in and disconnects; without this, at debug.",
         switch,
     ),
     *(
@@ -351,7 +353,7 @@ _TABLE: Final = (
 #: All options by their names.
 OPTIONS: Final[Mapping[str, Option]] = {option.name: option for option in _TABLE}
 
-#: The options that show something and exit, with what they show.
+#: The options that print something and exit, with what they print.
 SHOWING: Final[Mapping[str, str]] = {
     "help": "this help",
     "help-sources": "the event sources",

@@ -1,4 +1,4 @@
-"""Reloads (SIGHUP): reads everything again, checks it, applies all of it or nothing, and logs one line."""
+"""Reloads on SIGHUP: reads all settings and files again, checks them, applies all or nothing, and logs one line."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Plan(NamedTuple):
     def describe(self, changes: Sequence[str]) -> str:
         """Return one line with all changes.
 
-        :param changes: those of files, see ``Reload``
+        :param changes: the changes of files, from ``Reload``
         """
         parts = [
             f"{name} {_some(items)}"
@@ -69,7 +69,7 @@ class Plan(NamedTuple):
 
 
 def plan_reload(present: Settings, wanted: Settings) -> Plan:
-    """Return how to get from the settings in force to other ones; raises ``ConfigurationError`` if they don't fit."""
+    """Compare the settings in force with the new ones; raises ``ConfigurationError`` if the result is not allowed."""
     if _accepts_anybody(wanted.auth) and not _accepts_anybody(present.auth):
         raise ConfigurationError(
             "--auth: anonymous alone would let everybody log in; a reload never does that, since a file may be cut "
@@ -157,7 +157,7 @@ class Reloader:
         self._is_wanted = False
 
     def reload(self) -> None:
-        """Start a reload; during one, another one follows."""
+        """Start a reload; if one is running, start another one after it."""
         self._is_wanted = True
         if not self._is_running:
             self._is_running = True
@@ -190,7 +190,7 @@ class Reloader:
         if applying is not None:
             await applying
         self._metrics.success, self._metrics.applied_at = True, self._wall()
-        # Before another log level applies, which may hide the line.
+        # Log before the new log level applies, which may hide the line.
         log = self._log.warn if plan.restart or plan.removed else self._log.info
         log("settings reloaded: {changes}", changes=plan.describe(reload.changes))
         self._applied(plan.settings)

@@ -1,4 +1,4 @@
-"""The settings as plain data: made from the command-line options, and sent to each worker process."""
+"""The settings as plain data: made from the options, and sent to each worker process."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Settings(NamedTuple):
     :ivar admin_token_file: the file with the admin page's full token, or None
     :ivar admin_read_token_file: the file with the token that may only read, or None
     :ivar origins: the values of ``--origin``; empty for the default
-    :ivar grace: the shortest silence, in seconds, after which a client is closed for missing heart-beats
+    :ivar grace: seconds of silence for which no client is closed
     :ivar ping_interval: seconds of silence after which a client without heart-beats is pinged; 0 for never
     :ivar workers: processes that serve clients; 1 means this process alone
     :ivar compression: whether to compress for clients that offer permessage-deflate

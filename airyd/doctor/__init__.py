@@ -1,1 +1,1 @@
-"""The doctor: looks for what operators get wrong, in the options, in Redis and on this machine (``airyd doctor``)."""
+"""The doctor: looks for mistakes in the options, in Redis and on this machine (``airyd doctor``)."""

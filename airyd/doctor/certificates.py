@@ -1,4 +1,4 @@
-"""Checks of certificates: the names that they are for, their chain, and when they end."""
+"""Checks of certificates: their host names, their chain, and when they expire."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from airyd.openssl import read_certificates
 from airyd.sources.redis.address import CONNECT_PATIENCE, Address
 
 _DAY: Final = 86400.0
-#: Days before its end at which a certificate should have been renewed.
+#: Days before it expires at which a certificate should have been renewed.
 _SOON: Final = 14
 _RENEW: Final = "renew it, and let airyd read it again (docs/operating.rst)"
 
@@ -30,16 +30,16 @@ _RENEW: Final = "renew it, and let airyd read it again (docs/operating.rst)"
 def check_end(
     report: DoctorReport, subject: str, certificate: x509.Certificate, now: float, renew: str = _RENEW
 ) -> bool:
-    """Check when a certificate begins and ends; return whether it is valid now."""
+    """Check the validity period of a certificate; return whether it is valid now."""
     begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     left = (ends.timestamp() - now) / _DAY
     if left < 0:
-        report.fail("certificate", subject, f"it ended on {_date(ends)}: clients refuse it", renew)
+        report.fail("certificate", subject, f"it expired on {_date(ends)}: clients refuse it", renew)
     elif begins.timestamp() > now:
         advice = "set this machine's clock by NTP, or wait"
         report.fail("certificate", subject, f"it is not valid before {_date(begins)}: clients refuse it", advice)
     elif left < _SOON:
-        report.warn("certificate", subject, f"it ends on {_date(ends)}, in {left:.0f} days", renew)
+        report.warn("certificate", subject, f"it expires on {_date(ends)}, in {left:.0f} days", renew)
     else:
         report.ok("certificate", subject, f"it is valid until {_date(ends)}, for {left:.0f} days")
     return left >= 0 and begins.timestamp() <= now
@@ -50,7 +50,7 @@ def _date(time: datetime) -> str:
 
 
 def check_server_files(report: DoctorReport, option: str, paths: Sequence[str], now: float) -> None:
-    """Check the certificate that an endpoint shows, and its chain.
+    """Check the certificate that an endpoint sends, and its chain.
 
     :param paths: the file with the certificate, then those with the rest of the chain
     """
@@ -80,7 +80,7 @@ def check_server_files(report: DoctorReport, option: str, paths: Sequence[str], 
 
 
 def check_server_folder(report: DoctorReport, option: str, path: str, now: float) -> None:
-    """Check the certificates in the ``.pem`` files below a folder, each file with its chain."""
+    """Check the certificates of all ``.pem`` files below a folder, each with its chain."""
     for file in sorted(map(str, Path(path).rglob("*.pem"))):
         try:
             has_certificate = b"-----BEGIN CERTIFICATE-----" in read_file(file)
@@ -114,21 +114,23 @@ def _check_chain(report: DoctorReport, subject: str, own: x509.Certificate, chai
     except crypto.X509StoreContextError as error:
         reason = str(error)
         if own.issuer == own.subject:
-            message, advice = "it is signed by itself", "only clients that know it connect: get one of an authority"
+            message, advice = "it is self-signed", "only clients that know it can connect: get one from an authority"
         elif not chain:
-            message = f"it stands alone ({reason})"
-            advice = "add the certificates between it and its authority (fullchain.pem); of an own authority, clients "
-            advice += "must know the root"
+            message = f"it has no chain ({reason})"
+            advice = (
+                "add the intermediate certificates (fullchain.pem); if the authority is your own, install its root "
+            )
+            advice += "where the clients run"
         else:
             message = f"its chain leads to no authority that this machine trusts ({reason})"
-            advice = "complete the chain, or see to it that clients know its root"
+            advice = "add the missing certificates, or install the root where the clients run"
         report.warn("certificate", subject, message, advice)
     else:
         report.ok("certificate", subject, "its chain leads to an authority that this machine trusts")
 
 
 def check_client_file(report: DoctorReport, name: str, path: str, now: float) -> None:
-    """Check the first certificate in a file that a ``rediss:`` URL names, and that has been read before."""
+    """Check the first certificate in a file that a ``rediss:`` URL names."""
     try:
         own, *_ = read_certificates(read_file(path))
     except ValueError:  # the check of the source says so
@@ -137,7 +139,7 @@ def check_client_file(report: DoctorReport, name: str, path: str, now: float) ->
 
 
 async def check_peer(report: DoctorReport, address: Address, reactor: IReactorCore, now: float) -> None:
-    """Check when the certificate of a Redis ends; connecting has checked its name and chain."""
+    """Check when the certificate of a Redis expires; connecting has checked its name and chain."""
     shown: Deferred[x509.Certificate | None] = Deferred()
     factory = Factory.forProtocol(_Handshake)
     factory.noisy = False
@@ -152,7 +154,7 @@ async def check_peer(report: DoctorReport, address: Address, reactor: IReactorCo
 
 @implementer(IHandshakeListener)
 class _Handshake(Protocol):
-    """Keeps the certificate that the server shows."""
+    """Keeps the certificate that the server sends."""
 
     _certificate: x509.Certificate | None = None
     _is_over = False
@@ -162,20 +164,20 @@ class _Handshake(Protocol):
         """Fire a Deferred after the handshake: with the certificate, or None if the connection is lost."""
         self._waiting = waiting
         if self._certificate is not None or self._is_over:
-            self._tell()
+            self._fire()
 
     def handshakeCompleted(self) -> None:
         """See ``IHandshakeListener``."""
         peer = self.transport.getPeerCertificate()  # type: ignore[union-attr]  # over TLS
         self._certificate = peer.to_cryptography()
-        self._tell()
+        self._fire()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See ``IProtocol``."""
         self._is_over = True
-        self._tell()
+        self._fire()
 
-    def _tell(self) -> None:
+    def _fire(self) -> None:
         waiting, self._waiting = self._waiting, None
         if waiting is not None and not waiting.called:
             waiting.callback(self._certificate)

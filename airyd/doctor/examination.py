@@ -63,7 +63,7 @@ _ENDPOINT_FILES: Final[Mapping[str, bool]] = {
 class Examination:
     """Examines the settings of a daemon, what they name, and this machine.
 
-    :param configuration: knows where each option was given
+    :param configuration: has the place of each option, for errors
     :param wall: returns the wall-clock time in seconds since 1970
     :param environ: the environment of the daemon
     :param is_writing: whether a test event may be written to Redis
@@ -110,10 +110,10 @@ class Examination:
         self._check_options()
 
     def _check_options(self) -> None:
-        """Make the daemon's service without starting it, which finds options that do not fit together."""
+        """Make the daemon's service without starting it; this finds options that exclude each other."""
         failed = {finding.check for finding in self._report.findings if finding.level is Level.FAILURE}
         if failed & {"token-keys", "source", "port"}:
-            return  # it would only repeat one of these
+            return  # this check would only repeat one of these
         listen = [_SYSTEMD.sub(_as_tcp, description) for description in self._settings.listen]
         try:
             make_daemon(self._settings._replace(listen=listen), self._reactor)
@@ -188,7 +188,7 @@ class Examination:
     # Checks that need more than one fact.
 
     async def _check_name(self, host: str) -> bool:
-        """Check a name once; return False if it is known to be unknown."""
+        """Check a host name, but only once; return False if it was checked now and cannot be resolved."""
         if host in self._names:
             return True
         self._names.add(host)
@@ -280,7 +280,7 @@ class Examination:
 
 
 def _as_tcp(found: re.Match[str]) -> str:
-    """Return an endpoint that as many can reach as a socket of systemd, which only the unit itself has."""
+    """Return an endpoint in place of a socket of systemd, which only the unit has; loopback for a unix socket."""
     return "tcp:0:interface=127.0.0.1" if "domain=UNIX" in found[0] or ":UNIX" in found[0] else "tcp:0"
 
 
@@ -292,7 +292,7 @@ def _has_password(url: str) -> bool:
 
 
 def _text(read: Callable[[str], str | None], name: str) -> str | None:
-    """Return a parameter, or None if it is given wrongly, which another check says."""
+    """Return a parameter, or None if it is wrong, which another check reports."""
     try:
         return read(name)
     except ConfigurationError:

@@ -1,4 +1,4 @@
-"""Findings: what the doctor has looked at, whether it is all right, and what to do if not."""
+"""Findings: what the doctor has checked, whether it is all right, and what to do if it is not."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ class DoctorReport:
         return max((finding.level for finding in self.findings), default=Level.OK)
 
     def ok(self, check: str, subject: str, message: str) -> None:
-        """Add a finding that all is well."""
+        """Add a finding: all is well."""
         self.add(Finding(Level.OK, check, subject, message))
 
     def warn(self, check: str, subject: str, message: str, advice: str) -> None:
-        """Add a finding with which clients are served, but worse than they could be."""
+        """Add a finding: clients are served, but something may go wrong."""
         self.add(Finding(Level.WARNING, check, subject, message, advice))
 
     def fail(self, check: str, subject: str, message: str, advice: str) -> None:
-        """Add a finding with which some clients are not served, or events are lost."""
+        """Add a finding: some clients are not served, or events are lost."""
         self.add(Finding(Level.FAILURE, check, subject, message, advice))
 
     def add(self, finding: Finding) -> None:

@@ -22,7 +22,7 @@ from airyd.hostnames import look_up
 from airyd.listening.endpoints import check_free, read_text
 from airyd.service import RESERVED_FILES
 
-#: Clients that a server should be able to take.
+#: Clients that a server should be able to serve.
 _ENOUGH_CLIENTS: Final = 4000
 
 
@@ -72,7 +72,7 @@ def check_open_files(report: DoctorReport) -> None:
     if hard == resource.RLIM_INFINITY:
         report.ok("open-files", subject, "there is none")
     elif clients < 1:
-        report.fail("open-files", subject, f"it is {hard}: airyd can serve one client", advice)
+        report.fail("open-files", subject, f"it is {hard}: airyd can serve only one client", advice)
     elif clients < _ENOUGH_CLIENTS:
         report.warn("open-files", subject, f"it is {hard}, enough for {clients} clients of each process", advice)
     else:
@@ -100,7 +100,7 @@ async def check_port(report: DoctorReport, option: str, description: str) -> Non
 
 
 async def check_name(report: DoctorReport, host: str, reactor: IReactorCore) -> bool:
-    """Check that a name can be looked up; an address needs no look. Return whether it is known."""
+    """Check that a host name can be resolved, unless it is an address; return whether it can."""
     try:
         ip_address(host)
     except ValueError:

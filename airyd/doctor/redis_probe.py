@@ -1,4 +1,4 @@
-"""The doctor's connections to Redis: made as the daemon makes them, with answers instead of errors."""
+"""The doctor's connections to Redis: made as the daemon makes them, but an error of Redis is a reply."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from airyd.sources.redis.url import RedisUrl
 
 #: Seconds that connecting and the login may take: name resolution, sentinels, several addresses.
 PATIENCE: Final = 15.0
-#: Seconds between two looks at whether the first attempt to connect has ended.
-_LOOK_EVERY: Final = 0.02
+#: Seconds between two checks whether the first attempt to connect has ended.
+_CHECK_EVERY: Final = 0.02
 #: Commands that are sent at once: a reply may hold two large events.
 _AT_ONCE: Final = 16
 
@@ -45,8 +45,8 @@ class RedisProbe:
         connection = self._new_connection()
         waited = 0.0
         while connection.generation == 0 and connection.trouble == NOT_TRIED and waited < PATIENCE:
-            await deferLater(self._clock, _LOOK_EVERY)
-            waited += _LOOK_EVERY
+            await deferLater(self._clock, _CHECK_EVERY)
+            waited += _CHECK_EVERY
         if connection.trouble is not None:
             return connection.trouble if waited < PATIENCE else f"not connected within {PATIENCE:g} seconds"
         reply = await self.ask("HELLO")

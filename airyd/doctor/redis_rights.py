@@ -20,10 +20,10 @@ from airyd.sources.redis.protocol import RedisReply, Word
 
 _NO_RESUMES: Final = "a resume fails"
 _NO_LOGINS: Final = "nobody can log in with a token"
-_READ_ONLY: Final = "SEND and POST fail, and positions of empty streams cannot be resumed from"
+_READ_ONLY: Final = "SEND and POST fail, and so do resumes from an empty stream"
 _NO_COPIES: Final = "refused entries are counted, but not copied"
-_OWN_REVOCATIONS: Final = "a revocation is in force on this node alone"
-#: The id that XADD refuses before it looks at the stream.
+_OWN_REVOCATIONS: Final = "a revocation applies to this node only"
+#: An id that XADD refuses before it reads the stream.
 _NO_ID: Final = "0-0"
 
 
@@ -33,7 +33,7 @@ class RightCheck(NamedTuple):
     :ivar right: as ACL SETUSER takes it, without the plus
     :ivar keys: the keys or channels that the commands name, as ACL SETUSER takes them; empty if they name none
     :ivar level: how serious it is if the right is missing
-    :ivar without: what happens then
+    :ivar without: what does not work then
     """
 
     right: str
@@ -51,7 +51,7 @@ class RightCheck(NamedTuple):
 def stream_checks(prefix: str, keys: Sequence[str], has_tokens: bool) -> Iterator[RightCheck]:
     """Yield the checks for Redis Streams."""
     events = f"~{prefix}/*"
-    yield RightCheck("ping", "", [("PING",)], Level.WARNING, "airyd sees late that Redis has loaded its data")
+    yield RightCheck("ping", "", [("PING",)], Level.WARNING, "airyd notices late that Redis is loading its data")
     yield RightCheck("client|id", "", [("CLIENT", "ID")], Level.FAILURE, "airyd does not get ready")
     yield RightCheck(
         "client|unblock", "", [("CLIENT", "UNBLOCK", 0)], Level.WARNING, "first events are up to 5 seconds late"
@@ -65,6 +65,8 @@ def stream_checks(prefix: str, keys: Sequence[str], has_tokens: bool) -> Iterato
     )
     yield RightCheck("xread", events, [_xread(key) for key in keys], Level.FAILURE, "airyd does not get ready")
     yield RightCheck("xrange", events, [_xrange(key) for key in keys], Level.FAILURE, _NO_RESUMES)
+    newest: list[tuple[Word, ...]] = [("XREVRANGE", key, "-", "+", "COUNT", 1) for key in keys]
+    yield RightCheck("xrevrange", events, newest, Level.WARNING, "the admin page does not show the newest events")
     yield RightCheck("xadd", events, [_xadd(key) for key in keys], Level.WARNING, _READ_ONLY)
     yield from _revocation_checks(prefix, has_tokens)
     copies = [f"{prefix}dead-letter", *(f"{prefix}dead-letter:{key}" for key in keys)]
@@ -72,8 +74,8 @@ def stream_checks(prefix: str, keys: Sequence[str], has_tokens: bool) -> Iterato
 
 
 def pubsub_checks(prefix: str, has_tokens: bool) -> Iterator[RightCheck]:
-    """Yield the checks for Redis Pub/Sub, but for those of the channels."""
-    yield RightCheck("ping", "", [("PING",)], Level.WARNING, "airyd goes by Redis' refusals, which fill its ACL LOG")
+    """Yield the checks for Redis Pub/Sub, except for those of the channels."""
+    yield RightCheck("ping", "", [("PING",)], Level.WARNING, "airyd takes each refusal as a sign of life")
     yield from _revocation_checks(prefix, has_tokens)
     copies = f"{prefix}dead-letter"
     yield RightCheck("xadd", f"%W~{copies}*", [_xadd(copies)], Level.WARNING, _NO_COPIES)
@@ -129,14 +131,14 @@ def _report(probe: RedisProbe, report: DoctorReport, check: RightCheck, replies:
 
 
 def _how(check: RightCheck, refusal: str) -> str:
-    """Return how to give the right."""
+    """Return how to grant the right."""
     if "NOPERM" not in refusal:
         return f"airyd needs the command {check.right.replace('|', ' ').upper()}: look for rename-command in redis.conf"
     return " ".join(["ACL SETUSER <airyd's user>", f"+{check.right}", check.keys]).strip()
 
 
 async def _check_transaction(probe: RedisProbe, report: DoctorReport) -> None:
-    """Check MULTI and EXEC, on a connection of their own: without the right to EXEC, it would stay in the MULTI."""
+    """Check MULTI and EXEC on a separate connection, which without the right to EXEC would stay in the MULTI."""
     connection = await probe.second()
     multi = RightCheck("multi", "", (), Level.FAILURE, _NO_RESUMES)
     _report(probe, report, multi, [await _ask(connection, "MULTI")])
@@ -145,7 +147,7 @@ async def _check_transaction(probe: RedisProbe, report: DoctorReport) -> None:
 
 
 async def _check_channels(probe: RedisProbe, report: DoctorReport, channels: Sequence[str]) -> None:
-    """Check PUBLISH in a MULTI that is never executed, then SUBSCRIBE, on connections that end with that."""
+    """Check PUBLISH in a MULTI that is never executed, then SUBSCRIBE; each connection is closed afterwards."""
     events = f"&{probe.target.prefix}/*"
     publish = RightCheck("publish", events, (), Level.WARNING, "SEND and POST fail")
     connection = await probe.second()
@@ -181,6 +183,6 @@ async def _check_publish(probe: RedisProbe, report: DoctorReport, publish: Right
 async def _ask(connection: RedisConnection, *words: Word) -> RedisReply:
     try:
         return await answer_of(connection.command(*words))
-    except SourceUnavailable as error:  # for example, it may not write
+    except SourceUnavailable as error:  # for example, the connection was closed
         lost: Exception = ResponseError(str(error))
         return lost

@@ -15,7 +15,7 @@ from airyd.sources.redis.batch_size import FIRST, REPLY_BYTES
 from airyd.sources.redis.requirements import unmet
 from airyd.sources.redis.server_info import ServerInfo
 
-#: The part of ``maxmemory`` from which on it is nearly used up.
+#: The part of ``maxmemory`` from which Redis is nearly full.
 _NEARLY_FULL: Final = 0.9
 #: Seconds of a round trip: slow, and too slow.
 _SLOW: Final = 0.05
@@ -57,7 +57,7 @@ async def check_version(probe: RedisProbe, report: DoctorReport) -> None:
         report.warn(
             "version",
             probe.name,
-            "the server does not say its version",
+            "the server does not report its version",
             "airyd needs Redis 7.0 or newer, or Valkey; look at INFO server",
         )
         return
@@ -82,7 +82,7 @@ async def check_version(probe: RedisProbe, report: DoctorReport) -> None:
 
 
 def kind_and_version(hello: Mapping[str, str], info: Mapping[str, str]) -> tuple[str, str]:
-    """Return the server's kind and version, from HELLO and INFO; the version is empty if neither says it.
+    """Return the server's kind and version, from HELLO and INFO; the version is empty if neither has it.
 
     Valkey can pretend to be Redis in HELLO (``extended-redis-compatibility``), but not in INFO.
     """
@@ -244,7 +244,7 @@ def _limit(number: int) -> str:
 
 
 async def check_round_trips(probe: RedisProbe, report: DoctorReport, clock: IReactorTime) -> None:
-    """Measure round trips to the server; the fastest one counts, since others may wait for this machine."""
+    """Measure round trips to the server; the fastest one counts, since this machine may delay others."""
     times: list[float] = []
     for _ in range(_ROUND_TRIPS):
         began = clock.seconds()
@@ -290,7 +290,7 @@ async def check_clock(probe: RedisProbe, report: DoctorReport, wall: Callable[[]
             "clock", probe.name, f"{shown}: tokens expire at wrong times, and the ages of events are wrong", advice
         )
     elif skew >= _SKEW:
-        report.warn("clock", probe.name, f"{shown}: ids of events are times of Redis' clock", advice)
+        report.warn("clock", probe.name, f"{shown}: ages of events are wrong by as much", advice)
     else:
         report.ok("clock", probe.name, shown)
 

@@ -1,4 +1,4 @@
-"""Checks of the streams: their types, how long they are and how old their last events, and wrong names near them."""
+"""Checks of the streams: type, length, age of the last event, and keys with nearly the right names."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _check_entries(probe: RedisProbe, report: DoctorReport, key: str, info: Stre
             "lag",
             probe.name,
             f"{key}: the id of the last entry is {newest - now:.0f} s in the future",
-            "let publishers XADD with the id *, and set the clock of Redis' machine by NTP",
+            "let publishers XADD with the id *, and set the clock of Redis' machine with NTP",
         )
     elif info.length > _UNTRIMMED * most:
         report.warn(

@@ -1,4 +1,4 @@
-"""Asks an airyd that runs already: whether it is ready, and how far it is behind its streams."""
+"""Asks a running airyd whether it is ready, and how far it is behind its streams."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def _report_readiness(report: DoctorReport, ready: Mapping[str, object]) -> None
 
 
 def report_lag(report: DoctorReport, text: str) -> None:
-    """Report how far each destination with subscriptions is behind its stream."""
+    """Check how far each destination with subscriptions is behind its stream."""
     lags: dict[str, dict[str, float]] = {_ENTRIES: {}, _SECONDS: {}}
     for family in text_string_to_metric_families(text):
         if family.name in lags:

@@ -15,7 +15,7 @@ from airyd.doctor.findings import DoctorReport
 from airyd.errors import ConfigurationError
 from airyd.interfaces import AuthenticatorContext, IAuthenticator
 
-_LOOK_EVERY: Final = 0.02
+_CHECK_EVERY: Final = 0.02
 
 
 async def check_authenticators(
@@ -56,13 +56,13 @@ async def check_authenticators(
 
 
 async def _reasons(authenticator: IAuthenticator, clock: IReactorTime) -> Sequence[str]:
-    """Return why nobody could log in, once a first attempt to fetch keys has ended."""
+    """Return why nobody can log in, after the first attempt to fetch the keys."""
     authenticator.start()
     waited = 0.0
     try:
         while waited < PATIENCE and any(each.endswith(NOT_FETCHED) for each in authenticator.health()):
-            await deferLater(clock, _LOOK_EVERY)
-            waited += _LOOK_EVERY
+            await deferLater(clock, _CHECK_EVERY)
+            waited += _CHECK_EVERY
         return list(authenticator.health())
     finally:
         authenticator.stop()

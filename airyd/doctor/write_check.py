@@ -1,4 +1,4 @@
-"""Sends a test event through Redis and back, in a stream or channel of its own, which is deleted again."""
+"""Sends a test event through a stream or channel of its own in Redis, and deletes the stream afterwards."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from airyd.interfaces import IEventSink, IEventSource, SourceContext
 from airyd.limits import SOURCE_PATIENCE
 from airyd.sources import make_source
 
-#: The start of the destination's name: airyd reserves it, so that no operator's destination has it.
+#: The start of the destination's name; airyd reserves it, so no operator's destination begins with it.
 _DESTINATION: Final = "/airyd/doctor-"
 _BODY: Final = b'{"id":"airyd-doctor"}'
 

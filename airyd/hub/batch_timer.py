@@ -10,18 +10,18 @@ from airyd.metrics import Metrics
 
 
 class BatchTimer:
-    """Observes the first events of one destination that a flush sends.
+    """Measures the time for the events that one flush of a destination sends.
 
-    It stands in the hub's queue behind the audiences that get these events, and is called as if it were one of them.
-    So it is reached when the last client has been sent the events, even if that takes several turns of the reactor,
-    and the audiences themselves measure nothing.
+    It has the methods of an ``Audience``, and stands in the hub's queue behind the audiences that get these events. So
+    it is called when the events have been sent to the last client, even if that takes several turns of the reactor, and
+    the audiences measure nothing themselves.
 
-    :param source: its ``age`` is asked; None if it does not know that
+    :param source: reports the age of the event; None if it does not know ages
     :param event_id: the oldest event of the flush
     :param read_at: when the source delivered it, in seconds of the reactor
     :param seconds: returns the reactor's time
 
-    :ivar is_in_flight: True until it is reached, so that the hub neither starts nor counts it as a batch
+    :ivar is_in_flight: True until it has measured, so that the hub neither starts nor counts it as a batch
     """
 
     __slots__ = ("_destination", "_event_id", "_metrics", "_read_at", "_seconds", "_source", "is_in_flight")
@@ -47,7 +47,7 @@ class BatchTimer:
         """Do nothing: see ``Audience``."""
 
     def advance(self, most: int) -> int:
-        """Observe the time, in place of sending; return 0 sends."""
+        """Measure the time instead of sending; return 0 sends."""
         if not self.is_in_flight:  # an exception of the source's age() has left it in the queue
             return 0
         self.is_in_flight = False

@@ -235,13 +235,13 @@ class ReplayCursor:
         self._held = None
 
     def renewed(self) -> ReplayCursor:
-        """Return a new replay, which continues after a gap from where this one ended; :meth:`go_on` starts it."""
+        """Return a new replay that continues where this one ended, after a gap; :meth:`start_after_gap` starts it."""
         cursor = ReplayCursor(self._source, self._destination, self._last, self._target, self.window, self._metrics)
         cursor._established = self._established
         cursor._gap_position = self._target.position
         return cursor
 
-    def go_on(self) -> None:
+    def start_after_gap(self) -> None:
         """Start after a gap: read at once if there is room, so that live events are held from now on."""
         if self._has_room():
             self._read()
@@ -260,7 +260,7 @@ class ReplayCursor:
         elif self._state is ReplayState.PAUSED:
             self._let_pass(len(events))
 
-    def proceed(self) -> None:
+    def continue_reading(self) -> None:
         """Continue reading if the replay is paused and has room; call this when the client's buffer is empty."""
         if self._state is ReplayState.PAUSED and not self._scheduled and self._has_room():
             # In a later turn, so that a long history does not delay other clients, and several ACKs that arrive
@@ -271,7 +271,7 @@ class ReplayCursor:
     def settle(self, event_id: str, cumulative: bool) -> list[str]:
         """Settle messages as ``Window.settle`` does, and continue if there is room now."""
         settled = [] if self.window is None else self.window.settle(event_id, cumulative)
-        self.proceed()
+        self.continue_reading()
         return settled
 
     def _has_room(self) -> bool:
@@ -333,7 +333,7 @@ class ReplayCursor:
         self._key = self._source.order(self._destination, self._last)
         if page.more or held is None:
             self._state = ReplayState.PAUSED
-            self.proceed()
+            self.continue_reading()
         else:
             self._state = ReplayState.LIVE
             if self._began is not None:
@@ -408,7 +408,7 @@ class ReplayCursor:
         elif begin is not None and begin != self._last:  # events after the gap were dropped; the history may have them
             self._last = begin
             self._state = ReplayState.PAUSED
-            self.proceed()
+            self.continue_reading()
             return
         else:
             # The history may have been ahead of the feed, which then still delivers events that were replayed already.

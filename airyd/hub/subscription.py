@@ -250,7 +250,7 @@ class Subscription:
         if unicast.replay is not None:
             unicast.replay = unicast.replay.renewed()
             destination.attach(self, unicast.replay, unicast.row_filter)
-            unicast.replay.go_on()
+            unicast.replay.start_after_gap()
             return
         request = unicast.request
         window = None if request.ack is AckMode.AUTO else Window(request.prefetch)

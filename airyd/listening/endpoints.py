@@ -254,7 +254,7 @@ def _make_proxy_endpoint(
         text = EndpointText("tcp", parameters)
     wrapped, other_tls = _make_endpoint(text, description, reactor)
     if not proxies:
-        raise ValueError("give --trust-proxy NETWORK, too: only these proxies may connect with the PROXY protocol")
+        raise ValueError("give --trust-proxy NETWORK too: only proxies in it may connect with the PROXY protocol")
     endpoint = trusting_endpoint(wrapped, proxies)
     if tls is None:
         return endpoint, other_tls

@@ -1,8 +1,8 @@
 """The PROXY protocol of ``haproxy:`` endpoints: its header is accepted from trusted proxies only.
 
-Twisted reads the header (``twisted.protocols.haproxy``). The connection is checked in front of that: who sends it,
-that it is complete and short, and that its addresses are addresses. Twisted refuses the short form of UNKNOWN, and a
-header that arrives in pieces; an unexpected number in it raises an exception.
+Twisted reads the header (``twisted.protocols.haproxy``). airyd first checks that the peer is trusted, and that the
+header is complete, short and valid: Twisted refuses the short form of UNKNOWN and a header that arrives in pieces, and
+raises an exception for an unexpected number.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _V1_LINE: Final = re.compile(
 
 
 def trusting_endpoint(endpoint: IStreamServerEndpoint, proxies: TrustedProxies) -> IStreamServerEndpoint:
-    """Return an endpoint that takes connections with the header of the PROXY protocol from these proxies."""
+    """Return an endpoint that accepts connections with a header of the PROXY protocol from these proxies."""
     return cast(IStreamServerEndpoint, proxyEndpoint(cast(IStreamServerEndpoint, _CheckedEndpoint(endpoint, proxies))))
 
 
@@ -124,7 +124,7 @@ class _CheckedEndpoint:
 
 
 class CheckingFactory(Factory):
-    """Makes connections that check the header; drops those of peers that are not trusted.
+    """Makes protocols that check the header; drops connections of peers that are not trusted.
 
     :param wrapped: makes the protocols that read the header
     """
@@ -200,7 +200,7 @@ class _HeaderCheck(Protocol):
                 hide_client(self._wrapped)
             below = direct_of(self.transport)
             if below is self.transport and below is not None:
-                below.protocol = self._wrapped  # this object has done its work
+                below.protocol = self._wrapped  # this object is no longer needed
             self._wrapped.dataReceived(found[0] + found[1])
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

@@ -1,4 +1,4 @@
-"""The formats of ``--log-format``: Twisted's text, or JSON: one object a line."""
+"""The formats of ``--log-format``: Twisted's text, or JSON with one object per line."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ from twisted.logger import FileLogObserver, ILogObserver, LogEvent, formatEvent
 TEXT: Final = "text"
 JSON: Final = "json"
 FORMATS: Final = (TEXT, JSON)
-#: The field of a worker's line that has the line's own fields.
+#: The field in which a worker sends the fields of a line to the parent.
 WORKER_FIELDS: Final = "log_worker_fields"
 #: Members of each object; a field with such a name gets a trailing underscore.
 _MEMBERS: Final = ("time", "level", "event", "namespace")
-#: Names that Twisted adds to lines of its old log, and airyd's mark of a kind.
+#: Fields that are left out of lines of Twisted's old log.
 _NO_FIELDS: Final = ("failure", "format", "isError", "message", "once_a_minute", "printed", "system", "time", "why")
 
 
 def use_format(observer: ILogObserver, name: str) -> None:
-    """Make the observer that twistd has made for its log write one of :data:`FORMATS`."""
+    """Set the format of the observer that twistd made for its log.
+
+    :param name: one of :data:`FORMATS`
+    """
     if name == JSON and isinstance(observer, FileLogObserver):
         observer.formatEvent = json_line
 

@@ -12,11 +12,11 @@ import airyd
 from airyd.client.connection_log import CONNECTIONS
 from airyd.spelling import did_you_mean
 
-#: The levels; the first one shows all lines. Twisted logs tracebacks as critical, which each of these levels shows.
+#: The levels; the first one logs all lines. Twisted logs tracebacks as critical, which every level includes.
 LEVELS: Final = ("debug", "info", "warn", "error")
 DEBUG: Final = LEVELS[0]
 DEFAULT_LEVEL: Final = "info"
-#: Twisted's loggers of the start and stop of each factory and port, which operators need not see.
+#: Twisted's loggers of each factory and port that starts or stops; operators rarely need these lines.
 _QUIET: Final = ("log_legacy", "twisted.internet.protocol", "twisted.web")
 _NAMESPACE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
 _OWN: Final = "airyd"
@@ -34,7 +34,7 @@ class LogLevels:
         default, *others = text.split(",")
         if default not in LEVELS:
             raise ValueError(
-                f"give {' or '.join(LEVELS)}; levels of namespaces follow it, such as info,airyd.hub=debug"
+                f"give {', '.join(LEVELS[:-1])} or {LEVELS[-1]}; levels of namespaces may follow: info,airyd.hub=debug"
             )
         self._given: dict[str, str] = {}
         for each in others:
@@ -76,7 +76,7 @@ def log_levels(text: str) -> str:
 
 
 def connections_level(levels: str, is_info: bool) -> LogLevel | None:
-    """Return the level of the lines about connections; None if they need not be made, since none would be logged.
+    """Return the level of the lines about connections; None if no such line would be logged.
 
     :param is_info: whether ``--log-connections`` was given
     """
@@ -87,7 +87,7 @@ def connections_level(levels: str, is_info: bool) -> LogLevel | None:
 
 
 def _check_own(namespace: str) -> None:
-    """Raise ``ValueError`` for a namespace of airyd's that does not exist."""
+    """Raise ``ValueError`` if a namespace that begins with ``airyd`` does not exist."""
     parts = namespace.split(".")
     if parts[0] != _OWN or namespace == CONNECTIONS:
         return

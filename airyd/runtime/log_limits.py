@@ -1,9 +1,10 @@
-"""Limits of the log: the same line is written at most so often in a minute, and a count says how many were left out.
+"""Limits of the log: a number of lines of each kind in a minute, and a count of those left out.
 
-Lines are the same if they have the same namespace, level and format, whatever their fields. A line that a stranger can
-cause has the field ``once_a_minute``, which names its kind: one line a minute of each kind is written. Clients cause
-all of Autobahn's lines, too, which have no such field: their kind is their namespace and level. Of lines with a
-traceback, ``TRACEBACKS`` a minute are written, and of all other lines ``MOST``; where the level is debug, of each kind.
+Lines are of one kind if they have the same namespace, level and format, whatever their fields. A line that a client can
+cause has the field ``once_a_minute``, which names its kind; one such line a minute is written. Clients also cause all
+of Autobahn's lines, which have no such field: their kind is their namespace and level. ``TRACEBACKS`` lines of a kind
+with a traceback are written in a minute, and ``MOST`` of each other kind. Where the level is debug, the limit is
+``MOST``.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from airyd.runtime.log_levels import LogLevels
 
 #: Seconds for which the lines of a kind are counted.
 PERIOD: Final = 60.0
-#: Lines of a kind in that time; of a kind that clients cause, one.
+#: Lines of a kind in that time.
 MOST: Final = 1000
-#: Lines with a traceback, which has some 2 KB: a stranger may have found a bug.
+#: Lines with a traceback, each of some 2 KB: a client may have found a bug.
 TRACEBACKS: Final = 10
-#: The field of a line that another process has limited already.
+#: The field of a line to which a worker has already applied the limits.
 LIMITED: Final = "log_limited"
-#: Kinds that are remembered. airyd has some 100; a plugin might make one up for each line.
+#: Kinds that are remembered. airyd has some 100; a plugin might make a new one for each line.
 _MOST_KINDS: Final = 1000
 #: Fields of a line that refer to objects.
 _OBJECTS: Final = ("log_failure", "log_logger", "log_source")
@@ -89,7 +90,7 @@ class LogLimit:
             return
         name, most = self._name(event)
         kind, now = self._kinds.get(name), event["log_time"]
-        # The wall clock may have been set back.
+        # The difference is negative if the wall clock was set back.
         if kind is None or not 0 <= now - kind.since < PERIOD:
             left_out = self._end(name)
             kind = self._begin(name, most, now)
@@ -148,7 +149,7 @@ class LogLimit:
         self._observer(kind.with_count(kind.last, left_out - 1))
 
     def flush(self) -> None:
-        """Write the last lines that were left out, with their counts: the process ends."""
+        """Write the last lines that were left out, with their counts, before the process ends."""
         for name, kind in list(self._kinds.items()):
             if kind.left_out:
                 self._write_last(name)

@@ -1,4 +1,4 @@
-"""Writes the log to standard output in a separate thread, so that a reader that hangs costs log lines only.
+"""Writes the log to standard output in a separate thread, so that a reader that hangs only costs log lines.
 
 A pipe holds 64 KiB. When it is full, ``write`` blocks until the reader continues, for instance a supervisor that hangs
 or a terminal that was stopped with Ctrl-S. The descriptor can't be made non-blocking: all processes that share it share
@@ -21,7 +21,7 @@ from airyd.metrics import LogMetrics
 #: Bytes of log lines that are queued for the reader; further lines are dropped.
 MOST_WAITING = 1024 * 1024
 #: Seconds that the process waits at its end for the last lines to be written.
-LAST_LINES = 2.0
+FLUSH_TIMEOUT = 2.0
 
 
 class LogWriter(io.TextIOBase):
@@ -29,18 +29,18 @@ class LogWriter(io.TextIOBase):
 
     :param descriptor: the file to write to; each call of :meth:`write` is one line
     :param metrics: counts the dropped lines
-    :param tell: called in the thread with the number of dropped lines, once lines are written again
+    :param report: called in the thread with the number of dropped lines, once lines are written again
     """
 
     encoding = "utf-8"
 
-    def __init__(self, descriptor: int, metrics: LogMetrics, tell: Callable[[int], None]) -> None:
+    def __init__(self, descriptor: int, metrics: LogMetrics, report: Callable[[int], None]) -> None:
         self._descriptor = descriptor
         self._metrics = metrics
-        self._tell = tell
+        self._report = report
         self._lines: deque[bytes] = deque()
         self._waiting = 0
-        self._untold = 0
+        self._unreported = 0
         self._is_ending = False
         self._has_given_up = False
         self._changed = threading.Condition()
@@ -68,18 +68,18 @@ class LogWriter(io.TextIOBase):
             self._lines.append(line)
             self._waiting += len(line)
             self._changed.notify_all()
-            if self._thread is None:  # not earlier: a thread does not survive twistd's fork into the background
+            if self._thread is None:  # not earlier, since a thread does not survive twistd's fork
                 self._thread = threading.Thread(target=self._write_all, name="log", daemon=True)
                 self._thread.start()
                 atexit.register(self.end)
         return len(text)
 
     def flush(self) -> None:
-        """While the process ends, wait until all lines are written; give up for good after ``LAST_LINES`` seconds."""
+        """While the process ends, wait until all lines are written, but at most ``FLUSH_TIMEOUT`` seconds in all."""
         if not self._is_ending or self._has_given_up:
             return
         with self._changed:
-            self._has_given_up = not self._changed.wait_for(lambda: not self._waiting, LAST_LINES)
+            self._has_given_up = not self._changed.wait_for(lambda: not self._waiting, FLUSH_TIMEOUT)
 
     def end(self) -> None:
         """Wait for the queued lines because the process ends; from now on each :meth:`flush` waits."""
@@ -88,7 +88,7 @@ class LogWriter(io.TextIOBase):
 
     def _drop(self) -> None:
         self._metrics.dropped += 1
-        self._untold += 1
+        self._unreported += 1
 
     def _write_all(self) -> None:
         # The main thread must get the signals: they have to wake it up.
@@ -100,14 +100,14 @@ class LogWriter(io.TextIOBase):
             is_written = self._write(line)
             with self._changed:
                 self._waiting -= len(line)
-                untold = 0
+                unreported = 0
                 if not is_written:
                     self._drop()
                 elif self._waiting <= MOST_WAITING // 2:
-                    untold, self._untold = self._untold, 0
+                    unreported, self._unreported = self._unreported, 0
                 self._changed.notify_all()
-            if untold:
-                self._tell(untold)
+            if unreported:
+                self._report(unreported)
 
     def _write(self, line: bytes) -> bool:
         """Write a line, blocking as long as needed; return False if the reader is gone."""

@@ -139,12 +139,12 @@ def write_log_in_thread(reactor: IServerReactor, metrics: LogMetrics) -> None:
     if stat.S_ISREG(os.fstat(descriptor).st_mode):  # nobody reads from it, so no reader can hang
         return
 
-    def tell(count: int) -> None:
+    def report(count: int) -> None:
         text = "{count} log lines were dropped because standard output was not read"
         reactor.callFromThread(_log.warn, text, count=count)
 
     sys.stdout.flush()
-    writer = LogWriter(descriptor, metrics, tell)
+    writer = LogWriter(descriptor, metrics, report)
     sys.stdout = writer
     reactor.callWhenRunning(reactor.addSystemEventTrigger, "after", "shutdown", writer.end)
 

@@ -12,7 +12,7 @@ from airyd.interfaces import IPrincipal
 from airyd.websocket.protocol import StompWebSocket
 
 #: The most connections that are checked, and ended, in one turn of the reactor: each limit means some 2 ms of work.
-LOOKS_PER_TURN: Final = 2000
+CHECKS_PER_TURN: Final = 2000
 ENDS_PER_TURN: Final = 50
 
 
@@ -41,22 +41,22 @@ class RevocationSweep:
         self._is_wanted = True
         if not self._is_under_way:
             self._is_under_way = True
-            self._clock.callLater(0, self._go_on)
+            self._clock.callLater(0, self._sweep)
 
-    def _go_on(self) -> None:
+    def _sweep(self) -> None:
         try:
-            self._look()
+            self._check_part()
         finally:  # also after an exception, which the reactor logs: the others must still be checked
             self._is_under_way = bool(self._left) or self._is_wanted
             if self._is_under_way:
-                self._clock.callLater(0, self._go_on)
+                self._clock.callLater(0, self._sweep)
 
-    def _look(self) -> None:
+    def _check_part(self) -> None:
         if not self._left:
             self._is_wanted = False
             self._left = list(self._channels)
         ends = 0
-        for _ in range(min(LOOKS_PER_TURN, len(self._left))):
+        for _ in range(min(CHECKS_PER_TURN, len(self._left))):
             channel = self._channels.get(self._left.pop())
             principal = None if channel is None else channel.principal
             if channel is not None and principal is not None and self._is_revoked(principal):

@@ -231,8 +231,8 @@ class Supervisor:
             self._rolled = None
             self._to_restart.clear()
             self._log.error(
-                "the rolling restart ends here, because the new worker {number} {reason}; workers after it go on as "
-                "they are",
+                "the rolling restart ends here, because the new worker {number} {reason}; the remaining workers are "
+                "not replaced",
                 number=worker.number + 1,
                 reason=reason,
             )
@@ -278,7 +278,7 @@ class Supervisor:
         if self._state is not SupervisorState.SERVING:
             self._log.warn("no rolling restart: airyd is starting or stopping")
         elif self._to_restart or self._rolled is not None:
-            self._log.warn("no second rolling restart: one is under way")
+            self._log.warn("no second rolling restart: one is running")
         else:
             self._log.info("rolling restart of {count} workers", count=len(self._workers))
             self._to_restart = list(self._workers)

@@ -57,7 +57,7 @@ from airyd.workers.sockets import InheritedSockets
 from airyd.workers.worker_traces import WorkerTraces
 
 #: Seconds that a worker waits at its end for its last log lines to reach the parent.
-_LAST_WORDS: Final = 1.0
+_FLUSH_TIMEOUT: Final = 1.0
 
 
 @implementer(ILogObserver, IPushProducer)
@@ -103,9 +103,9 @@ class LogSender:
     def resumeProducing(self) -> None:
         """Resume sending, and log the number of dropped lines (``IPushProducer``)."""
         self._is_paused = False
-        untold, self._dropped = self._dropped, 0
-        if untold:
-            self._log.warn("{count} log lines were dropped because the parent did not read them", count=untold)
+        unreported, self._dropped = self._dropped, 0
+        if unreported:
+            self._log.warn("{count} log lines were dropped because the parent did not read them", count=unreported)
 
     def stopProducing(self) -> None:
         """Stop sending for good (``IPushProducer``)."""
@@ -155,6 +155,7 @@ class Worker:
     def _parent_lost(self) -> None:
         self._is_linked = False
         self._flushed.callback(None)
+        self._airyd.leave()
         self.leave()
 
     def leave(self) -> None:
@@ -186,7 +187,7 @@ class Worker:
         if self._is_linked:
             self._pipes.unregisterProducer()
             self._pipes.loseConnection()
-            await self._flushed.addTimeout(_LAST_WORDS, self._reactor, lambda _, __: None)
+            await self._flushed.addTimeout(_FLUSH_TIMEOUT, self._reactor, lambda _, __: None)
 
     def _run_transaction(self, data: bytes) -> None:
         order = read_order(data)

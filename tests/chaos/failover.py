@@ -84,7 +84,7 @@ def _stop_master(stage: Stage) -> None:
         master = _stage(stage).cluster.master
         master.pause()
         _stage(stage).cluster.wait_for_another(master)
-        master.go_on()
+        master.resume()
         stage.sleep(3)
         _stage(stage).mend(master)
 

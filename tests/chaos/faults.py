@@ -36,7 +36,7 @@ def _stop_redis(stage: Stage) -> None:
     with stage.outage():
         stage.redis.pause()
         stage.sleep(20)
-        stage.redis.go_on()
+        stage.redis.resume()
 
 
 def _unread(stage: Stage) -> int:

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.cli import admin_client, revoke
 from airyd.cli.admin_client import AdminClient
-from airyd.cli.revoke import RevokeFailed, keeper_of, revoke_by_admin, revoke_in_source, tell
+from airyd.cli.revoke import RevokeFailed, keeper_of, print_revocation, revoke_by_admin, revoke_in_source
 from airyd.errors import ConfigurationError
 from airyd.revocation import Revocation, RevocationKind
 from tests.cli.fakes import Screen
@@ -72,7 +72,7 @@ class TellTests(SynchronousTestCase):
     def said(self, done: Revocation, terminal: bool) -> str:
         """Return what stands on standard output."""
         screen = Screen("airyd revoke", terminal=terminal)
-        tell(done, screen.console)
+        print_revocation(done, screen.console)
         return screen.out.text
 
     def test_to_a_person(self) -> None:

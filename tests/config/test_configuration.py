@@ -29,7 +29,7 @@ WRONG = (
     ("[limit]\nbody = 1", "line 1: limit: there is no such option; did you mean limits?"),
     ("bufered = 1", "line 1: bufered: there is no such option; did you mean buffered in the table [limits]?"),
     ("qqq = 1", "line 1: qqq: there is no such option; see twistd airyd --help"),
-    ("body = 1", "line 1: body: a limit belongs into the table [limits]"),
+    ("body = 1", "line 1: body: a limit belongs in the table [limits]"),
     ("config = 'x'", "line 1: config: a configuration file can't name another one"),
     ("limits = 5", "line 1: limits: must be a table"),
     ("[limits]\nbdy = 1", "line 2: [limits] bdy: there is no such limit; did you mean body?"),
@@ -44,7 +44,7 @@ WRONG = (
     ("listen = []", "line 1: listen: the list is empty"),
     ("listen = [1979-05-27]", "line 1: listen: give a text"),
     ("destination = [\n'/a',\n'b',\n]", "line 1: destination b: give a path"),
-    ("path = ['/a', '/a']", "line 1: path /a: this path is given already"),
+    ("path = ['/a', '/a']", "line 1: path /a: this path is given twice"),
     ("auth = 'jwt:x'\n[user-destinations]\na = 'exp'", "line 3: [user-destinations] a a=exp: the claim exp"),
     ("[user-destinations]\na = 'sub'", "line 2: [user-destinations] a needs --auth jwt"),
     ("[[source]]\nurl = 'memory:'\n[[source]]\nuri = 'x:'", "line 4: [[source]] uri: the table needs the key url; did"),
@@ -286,9 +286,7 @@ class ConfigurationTests(SynchronousTestCase):
         self.assertEqual(configured.read(), first._replace(log_level="debug"))
         self.file.write_text("log-level = 'loud'\n")
         said = str(self.assertRaises(ConfigurationError, configured.read))
-        self.assertTrue(
-            said.startswith(f"{self.file}: line 1: log-level loud: give debug or info or warn or error"), said
-        )
+        self.assertTrue(said.startswith(f"{self.file}: line 1: log-level loud: give debug, info, warn or error"), said)
 
 
 class FindLinesTests(SynchronousTestCase):

@@ -32,7 +32,7 @@ class EndpointTests(LocalCase):
     async def test_end(self) -> None:
         self.has(await self.certificate((-10, 90)), Level.OK, "certificate", "it is valid until 20")
         self.has(await self.certificate((-10, 3)), Level.WARNING, "certificate", ", in 3 days", "renew it")
-        self.has(await self.certificate((-10, -1)), Level.FAILURE, "certificate", "it ended on ", "renew it")
+        self.has(await self.certificate((-10, -1)), Level.FAILURE, "certificate", "it expired on ", "renew it")
         self.has(await self.certificate((1, 90)), Level.FAILURE, "certificate", "it is not valid before ", "clock")
 
     async def test_names(self) -> None:
@@ -56,9 +56,9 @@ class EndpointTests(LocalCase):
         (self.folder / "other").mkdir()
         self.trust(Certificates(self.folder / "other", "another").ca)
         report = await self.certificate((-10, 90))
-        self.has(report, Level.WARNING, "certificate", "it stands alone (", "fullchain.pem")
+        self.has(report, Level.WARNING, "certificate", "it has no chain (", "fullchain.pem")
         report = await self.certificate((-10, 90), more=f":extraCertChain={self.certificates.ca}")
-        self.has(report, Level.WARNING, "certificate", "its chain leads to no authority", "know its root")
+        self.has(report, Level.WARNING, "certificate", "its chain leads to no authority", "install the root")
 
     async def test_folder(self) -> None:
         """The certificates in the folder of a ``tls:`` endpoint."""
@@ -68,7 +68,7 @@ class EndpointTests(LocalCase):
         (folder / "airy.pem").write_bytes(Path(key).read_bytes() + Path(certificate).read_bytes())
         (folder / "key.pem").write_bytes(Path(key).read_bytes())
         report = await self.examine(f"--listen=tls:{folder}:0:interface=127.0.0.1")
-        self.has(report, Level.WARNING, "certificate", "served/airy.pem: it ends on ", "renew it")
+        self.has(report, Level.WARNING, "certificate", "served/airy.pem: it expires on ", "renew it")
         self.has(report, Level.OK, "certificate", "served/airy.pem: it is for airy.example")
         self.flushWarnings()  # of Twisted's plugin for tls:, which uses what pyOpenSSL calls old
 
@@ -100,7 +100,7 @@ class RedisTests(DoctorCase):
         self.all_well(report, "connection")
         address = f"rediss://localhost:{self.server.port}/0"
         for subject in (address, f"ca-file {self.certificates.ca}", f"cert-file {self.certificates.client}"):
-            self.has(report, Level.WARNING, "certificate", f"{subject}: it ends on ", "renew it")
+            self.has(report, Level.WARNING, "certificate", f"{subject}: it expires on ", "renew it")
 
     async def test_untrusted(self) -> None:
         report = await self.tls()

@@ -19,6 +19,7 @@ class FileTests(LocalCase):
         none = f"{self.folder}/none"
         for option, named in [
             (f"--admin-token-file={none}", "--admin-token-file"),
+            (f"--admin-read-token-file={none}", "--admin-read-token-file"),
             (f"--auth=jwt:secret-file={none}", "--auth jwt: secret-file"),
             (f"--auth=jwt:jwks={none}", "--auth jwt: jwks"),
             (f"--source=redis://127.0.0.1:1?password-file={none}", "--source redis: password-file"),
@@ -58,7 +59,7 @@ class OpenFilesTests(LocalCase):
             (resource.RLIM_INFINITY, Level.OK, "there is none"),
             (20_000, Level.OK, "it is 20000, enough for 19900 clients"),
             (1024, Level.WARNING, "it is 1024, enough for 924 clients"),
-            (64, Level.FAILURE, "it is 64: airyd can serve one client"),
+            (64, Level.FAILURE, "it is 64: airyd can serve only one client"),
         ]:
             self.patch(resource, "getrlimit", lambda which, hard=hard: (hard, hard))
             self.has(await self.examine(), level, "open-files", text, "LimitNOFILE" if level else "")

@@ -143,19 +143,19 @@ class CatchUpTests(ReplayCase):
         self.assert_said("recovered", *range(1, HELD_EVENTS + 2), "join")
 
     def test_the_pace_is_the_clients(self) -> None:
-        """Nothing is read while the client's buffer is above the limit; ``proceed`` is called when it was sent."""
+        """Nothing is read while the client's buffer is above the limit, until ``continue_reading`` is called."""
         self.publish(2 * REPLAY_PAGE)
         catching_up = self.replay(0)
         catching_up.catch_up()
         self.subscription.on_send = self.fill_after(REPLAY_PAGE)
         self.answer()
         self.turn()
-        catching_up.proceed()
+        catching_up.continue_reading()
         self.turn()
         self.assertEqual(self.twin.readings, [])
         self.subscription.buffered = REPLAY_BUFFER
-        catching_up.proceed()
-        catching_up.proceed()
+        catching_up.continue_reading()
+        catching_up.continue_reading()
         self.assertEqual(self.twin.readings, [])
         self.turn()
         self.assertEqual([reading.after for reading in self.twin.readings], [event_id(REPLAY_PAGE)])
@@ -183,7 +183,7 @@ class CatchUpTests(ReplayCase):
         self.assert_said("recovered", 1, 2)
         self.assertEqual(self.metrics.replayed, 2)
         self.subscription.buffered = 0
-        catching_up.proceed()
+        catching_up.continue_reading()
         self.turn()
         self.answer()
         self.assert_said(3, 4, 5, 6, "join")
@@ -198,7 +198,7 @@ class CatchUpTests(ReplayCase):
         self.turn()
         self.assertEqual(self.twin.readings, [])
         self.subscription.buffered = 0
-        catching_up.proceed()
+        catching_up.continue_reading()
         self.turn()
         self.assertEqual(len(self.twin.readings), 1)
 
@@ -255,11 +255,11 @@ class CatchUpTests(ReplayCase):
         self.subscription.buffered = REPLAY_BUFFER + 1
         second = first.renewed()
         first.end()
-        second.go_on()
+        second.start_after_gap()
         self.turn()
         self.assertEqual(self.twin.readings, [])
         self.subscription.buffered = 0
-        second.proceed()
+        second.continue_reading()
         self.turn()
         self.answer()
         self.assert_said(6, 7, 8)
@@ -272,7 +272,7 @@ class CatchUpTests(ReplayCase):
         first.end()
         self.answer()
         self.assert_said()
-        second.go_on()
+        second.start_after_gap()
         self.turn()
         self.answer()
         self.assert_said("recovered", 2)
@@ -295,7 +295,7 @@ class CatchUpTests(ReplayCase):
         """Events after the gap follow, also those that arrive while the incomplete page is read."""
         second = self.lose_all()
         self.twin.evict(NAME, 8)
-        second.go_on()
+        second.start_after_gap()
         self.feed(second, 3)
         self.answer()
         self.assert_said("gap", 8, 9, 10, "join")
@@ -311,10 +311,10 @@ class CatchUpTests(ReplayCase):
         first.end()
         self.twin.evict(NAME, 6)
         self.publish(5)
-        second.go_on()
+        second.start_after_gap()
         self.feed(second, 3)
         self.subscription.buffered = 0
-        second.proceed()
+        second.continue_reading()
         self.turn()
         self.answer()
         self.assert_said("gap")
@@ -382,7 +382,7 @@ class EndTests(ReplayCase):
         self.answer()
         catching_up.end()
         self.turn()
-        catching_up.proceed()
+        catching_up.continue_reading()
         self.assertEqual((self.twin.readings, self.subscription.calls), ([], []))
 
     def test_while_a_probe_is_under_way(self) -> None:

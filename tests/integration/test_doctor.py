@@ -92,10 +92,19 @@ class DoctorTests(SynchronousTestCase):
         )
 
     def test_wrong_command_line(self) -> None:
-        """Options with which the daemon does not start."""
+        """Options that are unknown or have a wrong value; the error names the help once."""
         status, out, err = run("doctor", "--heart-beat=x")
         self.assertEqual((status, out), (2, ""))
         self.assertIn("airyd doctor: --heart-beat x: ", err)
+        status, out, err = run("doctor", "--no-such")
+        self.assertEqual((status, out), (2, ""))
+        self.assertEqual(err.count("--help"), 1, err)
+
+    def test_file_that_is_missing(self) -> None:
+        """A right option that names a missing file is a finding, not a wrong command line."""
+        status, lines = self.doctor("--auth=jwt:key-file=/nonexistent/file")
+        self.assertEqual(status, 1)
+        self.assertTrue(any("/nonexistent/file: there is no such file" in line for line in lines), lines)
 
     def test_config(self) -> None:
         """A configuration file; an error in a table of it is found with its place."""

@@ -207,7 +207,7 @@ class Client:
         """See ``IChannelOwner``; unlike airyd's, this client may unsubscribe within what is sent to it."""
         for subscription in tuple(self.subscribed.values()):
             if subscription.replay is not None:
-                subscription.replay.proceed()
+                subscription.replay.continue_reading()
 
     def ended(self) -> None:
         """Leave everything."""

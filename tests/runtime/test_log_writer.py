@@ -32,7 +32,7 @@ class LogWriterTests(SynchronousTestCase):
         self.metrics = LogMetrics()
         self.told: list[int] = []
         self.is_told = threading.Event()
-        self.writer = LogWriter(self.pipe, self.metrics, self.tell)
+        self.writer = LogWriter(self.pipe, self.metrics, self.report)
         self.addCleanup(self.finish)
 
     def finish(self) -> None:
@@ -40,7 +40,7 @@ class LogWriterTests(SynchronousTestCase):
         self.writer.end()
         os.close(self.pipe)
 
-    def tell(self, count: int) -> None:
+    def report(self, count: int) -> None:
         """Record how many lines were dropped."""
         self.told.append(count)
         self.is_told.set()
@@ -112,16 +112,16 @@ class LogWriterTests(SynchronousTestCase):
 
     def test_the_end_waits_for_a_while(self) -> None:
         """It waits once, and for no further line after a time-out."""
-        self.enterContext(patch.object(log_writer, "LAST_LINES", 0.01))
+        self.enterContext(patch.object(log_writer, "FLUSH_TIMEOUT", 0.01))
         kept = "".join(self.fill())
         self.writer.end()
-        self.enterContext(patch.object(log_writer, "LAST_LINES", 10 * PATIENCE))
+        self.enterContext(patch.object(log_writer, "FLUSH_TIMEOUT", 10 * PATIENCE))
         self.writer.flush()
         self.writer.end()
         self.read(len(kept))
 
     def test_no_flush_waits_before_the_end(self) -> None:
-        self.enterContext(patch.object(log_writer, "LAST_LINES", 10 * PATIENCE))
+        self.enterContext(patch.object(log_writer, "FLUSH_TIMEOUT", 10 * PATIENCE))
         kept = "".join(self.fill())
         self.writer.flush()
         self.read(len(kept))

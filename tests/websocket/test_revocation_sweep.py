@@ -104,7 +104,7 @@ class SweepTests(WebSocketTestCase):
 
     def test_revocations_in_every_turn(self) -> None:
         """Each connection is checked, however fast revocations arrive."""
-        self.patch(airyd.websocket.revocation_sweep, "LOOKS_PER_TURN", 2)
+        self.patch(airyd.websocket.revocation_sweep, "CHECKS_PER_TURN", 2)
         names = {f"user-{number}" for number in range(7)}
         for name in names:
             self.logged_in(name)

@@ -602,7 +602,7 @@ class RollingRestartTests(SupervisorCase):
         self.assertNotIn("kill", second.told)
 
     def test_new_worker_that_fails(self) -> None:
-        """The others go on as they are; the failed one is started again as after any other end."""
+        """The others are not replaced; the failed one is started again as after any other end."""
         first, second, third = self.serving()
         self.supervisor.restart_all()
         first.end()
@@ -635,7 +635,7 @@ class RollingRestartTests(SupervisorCase):
             [line for line in self.lines() if line.startswith("no ")],
             [
                 "no rolling restart: airyd is starting or stopping",
-                "no second rolling restart: one is under way",
+                "no second rolling restart: one is running",
                 "no rolling restart: airyd is starting or stopping",
             ],
         )

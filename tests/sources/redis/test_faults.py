@@ -134,7 +134,7 @@ class ForgetfulTests(RedisCase):
         await self.until(lambda: source.health())
         await self.assertFailure(publishing, SourceUnavailable)  # it may have been taken, or not
         await self.wait(max(0, start + 6 - self.reactor.seconds()))
-        self.server.go_on()
+        self.server.resume()
         events += [Event(A, event_id.decode(), body(2)) for event_id, _ in self.taken(after=events[0])]
         events += self.add(3, destination=A)
         await self.until_seen(sink, events)

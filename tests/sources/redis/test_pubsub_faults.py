@@ -146,10 +146,10 @@ class ForgetfulTests(PubSubCase):
         """A Redis that is busy for long, and keeps its connections, loses nothing."""
         source, sink = await self.watching(A)
         self.server.pause()
-        self.addCleanup(self.server.go_on)
+        self.addCleanup(self.server.resume)
         await self.until(lambda: any("subscriber" in trouble for trouble in source.health()))
         await self.wait(3)
-        self.server.go_on()
+        self.server.resume()
         await self.until(lambda: not source.health())
         await self.until_bodies(sink, self.publish(1))
         self.assertEqual(sink.gaps, [])
