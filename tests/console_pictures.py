@@ -19,7 +19,7 @@ from urllib.parse import quote
 from tests.auth.case import SECRET, token
 from tests.integration.browser import Browser
 from tests.integration.daemon import TREE, Daemon
-from tests.integration.payloads import DESTINATIONS, MESSAGE, UNREAD_COUNT, body
+from tests.integration.payloads import CHANNEL_DISCONNECTED, DESTINATIONS, MESSAGE, UNREAD_COUNT, body
 from tests.integration.raw import RawClient
 from tests.integration.test_tokens import fresh
 
@@ -38,6 +38,7 @@ PICTURES: Final = (
     "console-publish.png",
     "console-nodes.png",
 )
+_HEIGHT: Final = 580
 _TOKEN: Final = "hunter2-may-do-everything"
 _USERS: Final = ("emma", "liam", "zoe", "noah", "mia", "ben")
 _AGENTS: Final = ("Firefox/131.0", "Chrome/130.0", "Safari/18.0")
@@ -65,10 +66,10 @@ def _slow_client(daemon: Daemon) -> RawClient:
     client = RawClient(daemon.port, headers={"User-Agent": "report-export/2.4"}, receive_buffer=4096)
     client.handshake()
     client.connect(Authorization=token(fresh(sub="export")))
-    client.subscribe(UNREAD_COUNT, "0")
+    client.subscribe(CHANNEL_DISCONNECTED, "0")
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {_TOKEN}"}
     for n in range(40):
-        daemon.request("POST", f"/publish{UNREAD_COUNT}", body(UNREAD_COUNT, n, "x" * 200_000), headers)
+        daemon.request("POST", f"/publish{CHANNEL_DISCONNECTED}", body(CHANNEL_DISCONNECTED, n, "x" * 200_000), headers)
     return client
 
 
@@ -78,7 +79,7 @@ class Photographer:
     def __init__(self, admin: str) -> None:
         self._admin = admin
         self.browser = Browser()
-        self.browser.window(admin, viewport={"width": 1120, "height": 580}, timezoneId="UTC")
+        self.browser.window(admin, viewport={"width": 1120, "height": _HEIGHT}, timezoneId="UTC")
 
     def go(self, page: str, heading: str) -> None:
         """Show a page of the console."""
@@ -86,10 +87,13 @@ class Photographer:
         self.browser.until(f"document.querySelector('h1').textContent.startsWith({heading!r})")
         self.browser.until("!document.querySelector('main').innerText.includes('Loading…')")
 
-    def take(self, name: str) -> None:
-        """Save the picture of what is shown; raise ``AssertionError`` if it is too large."""
+    def take(self, name: str, height: int = _HEIGHT) -> None:
+        """Save the picture of what is shown; raise ``AssertionError`` if it is too large.
+
+        :param height: pixels, fewer where there is much text
+        """
         path = FOLDER / name
-        self.browser.shot(str(path))
+        self.browser.shot(str(path), height)
         size = path.stat().st_size
         assert size <= LARGEST, f"{name} has {size} bytes"
         sys.stdout.write(f"written: docs/pictures/{name} ({size} bytes)\n")
@@ -115,10 +119,10 @@ def take_all(daemon: Daemon) -> None:
     camera.take("console-overview.png")
     camera.go("destinations", "Destinations")
     camera.take("console-destinations.png")
-    camera.go(f"destinations/{quote(MESSAGE, safe='')}", MESSAGE)
-    camera.take("console-destination.png")
+    camera.go(f"destinations/{quote(UNREAD_COUNT, safe='')}", UNREAD_COUNT)
+    camera.take("console-destination.png", 460)
     camera.go("connections?sort=buffered", "Connections")
-    camera.take("console-connections.png")
+    camera.take("console-connections.png", 400)
     browser.evaluate("document.querySelector('tbody a').click()")
     browser.see("report-export/2.4")
     camera.take("console-connection.png")
@@ -128,7 +132,7 @@ def take_all(daemon: Daemon) -> None:
     browser.evaluate("document.querySelector('[name=bodies]').click()")
     browser.click("Start")
     browser.until("document.querySelectorAll('.trace li').length > 8")
-    camera.take("console-trace.png")
+    camera.take("console-trace.png", 400)
     camera.go("publish", "Publish")
     browser.fill("Destination", MESSAGE)
     browser.click("Copy the newest event")

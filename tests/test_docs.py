@@ -54,6 +54,7 @@ from bench.page import RUN, filled, sections
 from bench.pictures import PICTURES
 from bench.results import read
 from docs import endpoint_table, manual_pages, option_tables, pictures
+from tests import console_pictures
 from tests.auth.case import authenticator
 from tests.test_architecture import FLOORS
 
@@ -197,6 +198,13 @@ class FormTests(SynchronousTestCase):
             for document, folder in (("README.rst", "docs/pictures"), ("docs/index.rst", "pictures")):
                 images = [image.get("uri") for image in parsed(document)[0].iter("image")]
                 self.assertIn(f"{folder}/{name}", images)
+
+    def test_pictures_of_the_console(self) -> None:
+        """docs/operating.rst shows each, and none is large."""
+        shown = {image.get("uri") for image in parsed("docs/operating.rst")[0].iter("image")}
+        self.assertEqual(shown, {f"pictures/{name}" for name in console_pictures.PICTURES})
+        for name in console_pictures.PICTURES:
+            self.assertLessEqual((pictures.FOLDER / name).stat().st_size, console_pictures.LARGEST, name)
 
     def test_nothing_of_this_machine(self) -> None:
         """No document contains a path of the machine on which it was written."""

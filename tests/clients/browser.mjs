@@ -40,7 +40,10 @@ const commands = {
       if (Date.now() > end) throw new Error(`it never came; the page shows: ${await page.innerText("body")}`);
     }
   },
-  shot: ({ path }) => page.screenshot({ path }).then(() => null),
+  shot: ({ path, height }) => {
+    const { width } = page.viewportSize();
+    return page.screenshot({ path, clip: { x: 0, y: 0, width, height } }).then(() => null);
+  },
   problems: async () => problems,
   /** The serious findings of axe-core. */
   async axe() {

@@ -71,9 +71,9 @@ class Browser:
         """Wait until a JavaScript expression is true."""
         self._do("until", script=script)
 
-    def shot(self, path: str) -> None:
-        """Save a picture of what the window shows, as PNG."""
-        self._do("shot", path=path)
+    def shot(self, path: str, height: int) -> None:
+        """Save a picture of the upper part of what the window shows, as PNG."""
+        self._do("shot", path=path, height=height)
 
     def problems(self) -> list[str]:
         """Return the page's errors, such as what its Content-Security-Policy has stopped."""

@@ -149,3 +149,36 @@ class RestartTests(ConsoleCase):
         self.browser.see("Give the token of")
         self.log_in(FULL)
         self.browser.see("Versions and sources")
+
+
+class WorkersTests(ConsoleCase):
+    """With several processes."""
+
+    def test_hanging_worker(self) -> None:
+        """The page names the worker that does not answer, and shows the others."""
+        daemon = self.with_tokens("--workers=2")
+        client = self.connect(daemon=daemon)
+        self.open_console(daemon, FULL)
+        self.show("nodes", "Nodes")
+        names = "[...document.querySelectorAll('tbody tr')].map((row) => row.cells[0].textContent).join()"
+        self.browser.until(f"{names} === 'parent,worker-1,worker-2'")
+        self.show("connections", "Connections")
+        self.browser.see("1 connection, page 1")
+        process = self.browser.evaluate("document.querySelector('tbody tr').cells[9].textContent")
+        self.show("nodes", "Nodes")
+        self.browser.until(f"{names} === 'parent,worker-1,worker-2'")
+        pid = int(
+            self.browser.evaluate(
+                "[...document.querySelectorAll('tbody tr')]"
+                f".find((row) => row.cells[0].textContent === '{process}').cells[2].textContent"
+            )
+        )
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            self.browser.see(f"{process} did not answer in time: their figures are missing.")
+            self.show("connections", "Connections")
+            self.browser.see(f"{process} did not answer in time: their connections are missing.")
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        self.browser.see("1 connection, page 1")
+        client.disconnect()

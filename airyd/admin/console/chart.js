@@ -10,12 +10,6 @@ const svg = (tag, attributes, ...children) => {
   return element;
 };
 
-/** Return the next of 1, 2, 5, 10, 20, … */
-function roundUp(value) {
-  const power = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 5, 10].map((each) => each * power).find((each) => each >= value);
-}
-
 export class Chart {
   /** A chart of the samples' figure of this name. */
   constructor(title, name, format) {
@@ -31,7 +25,8 @@ export class Chart {
     const end = samples.at(-1)?.time;
     const values = samples.map((each) => each[this.name]).filter((value) => value != null);
     const [least, most] = [Math.min(...values), Math.max(...values)];
-    const top = most > 0 ? roundUp(most) : 1;
+    const power = 10 ** Math.floor(Math.log10(most));
+    const top = most > 0 ? power * [1, 2, 5, 10].find((each) => each * power >= most) : 1;
     let [path, isOpen] = ["", false];
     for (const { time, [this.name]: value } of samples) {
       const [x, y] = [WIDTH * (1 - (end - time) / SPAN), HEIGHT - 1 - (HEIGHT - 2) * (value / top)];

@@ -87,9 +87,7 @@ export function connection(root, id, signal) {
 /** A form that ends a connection, or all of a user. */
 function kick(summary, label, path, subject = null) {
   return hiddenAction(summary, label, async ({ reason }) => {
-    const query = { subject, reason };
-    const { disconnected, missing } = await ask("DELETE", `/api/v1/connections${path}`, { query });
-    const unknown = missing.length ? ` ${missing.join(", ")} did not answer.` : "";
-    return `Disconnected: ${number(disconnected)}. The client may come back.${unknown}`;
+    const { disconnected, missing } = await ask("DELETE", `/api/v1/connections${path}`, { query: { subject, reason } });
+    return `Disconnected: ${number(disconnected)}. They may come back. ${missingText(missing, "its clients are")}`;
   }, [field("Reason, for the client to see", input("reason", { maxlength: 200, size: 36 }))]);
 }

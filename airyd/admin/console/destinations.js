@@ -8,6 +8,8 @@ import { ago, bytes, duration, number, time } from "./format.js";
 import { publishForm } from "./publish.js";
 import { traceView } from "./trace.js";
 
+const LONGEST_BODY = 5000; // characters that the history shows
+const shortBody = ({ body }) => body?.slice(0, LONGEST_BODY) ?? "needs the full token";
 const lag = ({ lag_seconds: seconds, lag_entries: entries }) =>
   seconds == null && entries == null ? null : `${duration(seconds)}, ${number(entries)} events`;
 
@@ -55,7 +57,7 @@ function history(name, signal) {
   const outcome = notice();
   const table = new Table(`History of ${name}`, [
     column("Time", "", (row) => time(row.time)), column("message-id", "id", (row) => row.id),
-    figure("Size", "size", bytes), column("Body", "body", (row) => row.body ?? "needs the full token"),
+    figure("Size", "size", bytes), column("Body", "body", shortBody),
   ], "There are no events here.");
   const next = h("button", { type: "button", hidden: true }, "Next page");
   const load = async (query) => {

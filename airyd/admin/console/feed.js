@@ -2,8 +2,7 @@
 import { get, pause } from "./api.js";
 
 export const SPAN = 300;
-const EVERY = 2;
-const LATENCY_SAMPLES = 5; // so many are taken together
+const [EVERY, LATENCY_SAMPLES] = [2, 5]; // the latency is that of so many samples
 
 /** Has an event "sample" after each answer; also if there is none: then lostSince is set. */
 export const feed = Object.assign(new EventTarget(), { samples: [], reply: null, lostSince: null });

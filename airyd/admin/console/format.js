@@ -6,7 +6,6 @@ const whole = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 0 });
 const short = new Intl.NumberFormat("en-GB", { maximumSignificantDigits: 3 });
 const clock = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
 const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
-
 export const number = (value) => (value == null ? NONE : (Math.abs(value) < 100 ? short : whole).format(value));
 export const percent = (value) => (value == null ? NONE : `${whole.format(value * 100)} %`);
 
