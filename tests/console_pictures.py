@@ -115,7 +115,7 @@ def take_all(daemon: Daemon) -> None:
     browser.see("No warnings.")
     time.sleep(_HISTORY)
     slow = _slow_client(daemon)
-    browser.see("1 slow: bytes have been queued")
+    browser.see("1 slow connection: bytes wait")
     camera.take("console-overview.png")
     camera.go("destinations", "Destinations")
     camera.take("console-destinations.png")

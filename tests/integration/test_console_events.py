@@ -10,6 +10,7 @@ from tests.integration.console import FULL, ConsoleCase
 from tests.integration.payloads import MESSAGE, body
 from tests.integration.swarm import State, Swarm
 from tests.integration.test_tokens import fresh
+from tests.sources.redis.server import RedisServer
 
 CLIENTS = 5000
 HOSTILE = '<img src=x onerror="window.attacked=1">\'"&amp;</script>'
@@ -50,7 +51,7 @@ class ManyTests(ConsoleCase):
                 {"Content-Type": "application/json", "Authorization": f"Bearer {FULL}"},
             )
         self.show("overview", "Overview")
-        self.browser.see("1 slow: bytes have been queued")
+        self.browser.see("1 slow connection: bytes wait")
         self.browser.evaluate("document.querySelector('.warnings a').click()")
         self.browser.see("1 connection, page 1")
         self.browser.click(self.browser.text("tbody td a"), "link")
@@ -156,7 +157,9 @@ class WorkersTests(ConsoleCase):
 
     def test_hanging_worker(self) -> None:
         """The page names the worker that does not answer, and shows the others."""
-        daemon = self.with_tokens("--workers=2")
+        redis = RedisServer()
+        self.addCleanup(redis.close)
+        daemon = self.with_tokens("--workers=2", f"--source=redis://127.0.0.1:{redis.port}/0")
         client = self.connect(daemon=daemon)
         self.open_console(daemon, FULL)
         self.show("nodes", "Nodes")

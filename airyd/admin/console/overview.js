@@ -21,8 +21,8 @@ export function overview(root, _, signal) {
     if (!reply) return;
     const found = reply.warnings.map((text) => h("li", { class: "bad" }, text));
     if (reply.slow) {
-      const text = `${number(reply.slow)} slow: bytes have been queued for more than a second`;
-      found.push(h("li", { class: "bad" }, link("#/connections?state=slow&sort=buffered", text)));
+      const slow = `${number(reply.slow)} slow connection${reply.slow === 1 ? "" : "s"}`;
+      found.push(h("li", { class: "bad" }, link("#/connections?state=slow&sort=buffered", `${slow}: bytes wait for more than a second`)));
     }
     fill(warnings, h("ul", {}, found.length ? found : h("li", { class: "good" }, "No warnings.")));
     showFacts(facts, [
