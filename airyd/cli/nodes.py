@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from threading import Thread
 from typing import Final, Generic, TypeVar
@@ -56,6 +58,10 @@ class Node:
     def __init__(self, url: str, client: AdminClient) -> None:
         self.url = url
         self._client = client
+
+    def close(self) -> None:
+        """Close the connection, if there is one; a later question opens another."""
+        self._client.close()
 
     def overview(self) -> OverviewReply:
         """Return the node's figures."""
@@ -168,7 +174,12 @@ class NodeAnswers(Generic[_Answer]):
 
 def ask_all(nodes: Sequence[Node], ask: Callable[[Node], _Answer], console: Console) -> NodeAnswers[_Answer]:
     """Ask all nodes at once; say on standard error which ones fail, and why."""
-    asked = [(node, in_thread(lambda node=node: ask(node))) for node in nodes]  # type: ignore[misc]
+
+    def ask_one(node: Node) -> _Answer:
+        with closing(node):
+            return ask(node)
+
+    asked = [(node, in_thread(partial(ask_one, node))) for node in nodes]
     answers = []
     for node, future in asked:
         try:

@@ -13,7 +13,7 @@ from airyd.cli.connections import COLUMNS, SORT_KEYS, list_cells
 from airyd.cli.nodes import Node
 from airyd.cli.tables import UNKNOWN, TableColumn, byte_size, cut, duration, rate, table_lines
 from airyd.cli.terminal import Console, visible
-from airyd.cli.top import NodeSample, NodeWatch, Wanted
+from airyd.cli.top import NodeSample, NodeWatch, Wanted, stop_all
 from airyd.cli.urls import node_name
 from airyd.management.queries import ConnectionRow, ConnectionState, SortKey
 
@@ -202,8 +202,7 @@ class TopScreen:
                         self._sort_by_next()
                 self._has_news = True  # also after a change of the window's size, which curses reports as a key
         finally:
-            for watch in self._watches:
-                watch.stop()
+            stop_all(self._watches, running)
 
     def _sort_by_next(self) -> None:
         place = SORTS.index(self._wanted.sort)
