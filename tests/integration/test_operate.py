@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import pty
 import select
+import shutil
 import signal
 import struct
 import subprocess
+import tempfile
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fcntl import ioctl
+from functools import cache
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from tests.auth.case import SECRET
 from tests.integration.daemon import Daemon, environment
 from tests.integration.payloads import MESSAGE, UNREAD_COUNT, body
 from tests.integration.raw import RawClient
@@ -28,28 +34,53 @@ from tests.sources.redis.server import own_prefix, shared_server
 FULL = f"the-full-token-{MARK}"
 READ = f"the-read-token-{MARK}"
 UNREACHABLE = "http://127.0.0.1:1"
+#: Makes the names of users unique, because connections of an earlier test may end late.
+_numbers = count()
+
+
+class SharedNodes(NamedTuple):
+    """Two nodes on one Redis, the second one with workers; all tests of this file share them.
+
+    :ivar prefix: of their streams
+    :ivar read: the file with the token that only reads
+    """
+
+    nodes: Sequence[Daemon]
+    prefix: str
+    read: str
+
+
+@cache
+def shared_nodes() -> SharedNodes:
+    """Start the nodes; they are stopped when the test process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="airyd-test-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for name, text in (("full", FULL), ("read", READ), ("secret", SECRET)):
+        (folder / name).write_text(f"{text}\n")
+    prefix = own_prefix()
+    options = (
+        f"--auth=jwt:secret-file={folder / 'secret'}",
+        f"--source=redis://127.0.0.1:{shared_server().port}/0?prefix={prefix}",
+        f"--admin-token-file={folder / 'full'}",
+        f"--admin-read-token-file={folder / 'read'}",
+    )
+    return SharedNodes((Daemon(*options), Daemon(*options, "--workers=2")), prefix, str(folder / "read"))
 
 
 class NodesCase(TokenCase):
-    """Two nodes, the second one with workers."""
+    """Tests with the shared nodes; each has users of its own."""
 
     def setUp(self) -> None:
         super().setUp()
         self.folder = Path(self.mktemp())
         self.folder.mkdir()
-        paths = [self.folder / "full", self.folder / "read"]
-        for path, text in zip(paths, (FULL, READ), strict=True):
-            path.write_text(f"{text}\n")
-        self.full, self.read = map(str, paths)
-        self.prefix = own_prefix()
+        self.nodes, self.prefix, self.read = shared_nodes()
         self.redis = shared_server()
-        options = (
-            f"--source=redis://127.0.0.1:{self.redis.port}/0?prefix={self.prefix}",
-            f"--admin-token-file={paths[0].absolute()}",
-            f"--admin-read-token-file={paths[1].absolute()}",
-        )
-        self.nodes = [self.with_secret("", *options), self.with_secret("", *options, "--workers=2")]
         self.urls = [f"http://127.0.0.1:{node.admin_port}" for node in self.nodes]
+        self.ann, self.bea = (f"{name}-{next(_numbers)}" for name in ("ann", "bea"))
+        for node in self.nodes:
+            self._watch(node)
+            self.addCleanup(self.check_log, node)
 
     def check_log(self, daemon: Daemon) -> None:
         """Check that the log contains no secrets, tokens or parts of them; the metrics need a token here."""
@@ -112,9 +143,9 @@ class OperateTests(NodesCase):
 
     def test_kick_a_user(self) -> None:
         """All connections of Ann's end on both nodes, and nobody else's; she may connect again."""
-        clients = [self.client(node, "ann")[1] for node in (self.nodes[0], *[self.nodes[1]] * 5)]
-        _, other = self.client(self.nodes[1], "bea", MESSAGE)
-        status, said, err = self.airyd(*self.words("kick", "--subject=ann", "--reason=go & see"))
+        clients = [self.client(node, self.ann)[1] for node in (self.nodes[0], *[self.nodes[1]] * 5)]
+        _, other = self.client(self.nodes[1], self.bea, MESSAGE)
+        status, said, err = self.airyd(*self.words("kick", f"--subject={self.ann}", "--reason=go & see"))
         self.assertEqual((status, err), (0, ""))
         counts = zip(self.urls, (1, 5), strict=True)
         self.assertEqual(said, [{"node": url, "disconnected": number} for url, number in counts])
@@ -124,23 +155,23 @@ class OperateTests(NodesCase):
             self.assertTrue(error.body.endswith(b" go & see"), error.body)
         self.add(body(MESSAGE, 1))
         other.message()
-        self.client(self.nodes[0], "ann")
+        self.client(self.nodes[0], self.ann)
         self.assertEqual(
             self.airyd(*self.words("kick", "--subject=cleo"))[::2], (1, "airyd kick: cleo has no connection\n")
         )
 
     def test_kick_with_a_node_down(self) -> None:
         """Those that can be reached do it, and the exit status says that one did not."""
-        _, client = self.client(self.nodes[0], "ann")
-        status, said, err = self.airyd(*self.words("kick", "--subject=ann", urls=[UNREACHABLE, self.urls[0]]))
+        _, client = self.client(self.nodes[0], self.ann)
+        status, said, err = self.airyd(*self.words("kick", f"--subject={self.ann}", urls=[UNREACHABLE, self.urls[0]]))
         self.assertEqual((status, said), (1, [{"node": self.urls[0], "disconnected": 1}]))
         self.assertEqual(err, f"airyd kick: cannot reach {UNREACHABLE}: connection refused\n")
         client.error()
 
     def test_kick_a_connection(self) -> None:
         """By its id, on whichever node it is."""
-        name, client = self.client(self.nodes[1], "ann")
-        _, other = self.client(self.nodes[1], "ann", MESSAGE)
+        name, client = self.client(self.nodes[1], self.ann)
+        _, other = self.client(self.nodes[1], self.ann, MESSAGE)
         status, said, err = self.airyd(*self.words("kick", name))
         self.assertEqual((status, [each["disconnected"] for each in said], err), (0, [0, 1], ""))
         client.error()
@@ -149,9 +180,10 @@ class OperateTests(NodesCase):
 
     def test_rights(self) -> None:
         """The token that reads lists connections, and ends none. It may come from a file."""
-        name, _ = self.client(self.nodes[0], "ann")
+        name, _ = self.client(self.nodes[0], self.ann)
         one = [self.urls[0]]
-        status, said, err = self.airyd(*self.words("connections", f"--token-file={self.read}", urls=one), token=FULL)
+        reading = (f"--token-file={self.read}", f"--subject={self.ann}")
+        status, said, err = self.airyd(*self.words("connections", *reading, urls=one), token=FULL)
         self.assertEqual((status, [each["id"] for each in said], err), (0, [name], ""))
         for words in (["kick", name], ["drain", "on"], ["trace", "--bodies", name]):
             status, said, err = self.airyd(*self.words(*words, urls=one), token=READ)
@@ -163,16 +195,21 @@ class OperateTests(NodesCase):
     def test_connections(self) -> None:
         """Those of both nodes and all workers, oldest first, and one in full."""
         started = [
-            (self.client(self.nodes[number % 2], f"user-{number}", MESSAGE, *[UNREAD_COUNT] * (number == 3))[0], number)
+            (
+                self.client(self.nodes[number % 2], f"{self.ann}-{number}", MESSAGE, *[UNREAD_COUNT] * (number == 3))[
+                    0
+                ],
+                number,
+            )
             for number in range(6)
         ]
         status, said, err = self.airyd(*self.words("connections"))
         self.assertEqual((status, err), (0, ""))
-        self.assertEqual([(each["id"], each["subject"]) for each in said], [(i, f"user-{n}") for i, n in started])
-        self.assertEqual([each["node"] for each in said], self.urls * 3)
-        _, said, _ = self.airyd(
-            *self.words("connections", f"--destination={UNREAD_COUNT}", "--state=live", "--limit=5")
-        )
+        mine = [each for each in said if each["subject"].startswith(f"{self.ann}-")]
+        self.assertEqual([(each["id"], each["subject"]) for each in mine], [(i, f"{self.ann}-{n}") for i, n in started])
+        self.assertEqual([each["node"] for each in mine], self.urls * 3)
+        words = (f"--destination={UNREAD_COUNT}", f"--subject={self.ann}-3", "--state=live", "--limit=5")
+        _, said, _ = self.airyd(*self.words("connections", *words))
         self.assertEqual([each["id"] for each in said], [started[3][0]])
         _, (full,), _ = self.airyd(*self.words("connections", started[3][0]))
         self.assertEqual(full["node"], self.urls[1])
@@ -180,9 +217,9 @@ class OperateTests(NodesCase):
 
     def test_trace(self) -> None:
         """The frames of a user on both nodes; passwords are masked, bodies are shown when asked for."""
-        cli = self.start(*self.words("trace", "--subject=ann", "--bodies"))
+        cli = self.start(*self.words("trace", f"--subject={self.ann}", "--bodies"))
         cli.wait_for("following on", 2)
-        clients = [self.client(node, "ann", MESSAGE)[1] for node in self.nodes]
+        clients = [self.client(node, self.ann, MESSAGE)[1] for node in self.nodes]
         entry = self.add(body(MESSAGE, 7, "Grüße"))
         for client in clients:
             client.message()
@@ -192,7 +229,7 @@ class OperateTests(NodesCase):
         lines = [json.loads(line) for line in cli.out.splitlines()]
         for url in self.urls:
             mine = [each for each in lines if each["node"] == url]
-            self.assertEqual({each["subject"] for each in mine}, {"ann"})
+            self.assertEqual({each["subject"] for each in mine}, {self.ann})
             (message,) = (each for each in mine if each["command"] == "MESSAGE")
             self.assertIn(entry, dict(message["headers"])["message-id"])
             self.assertEqual(message["body"].encode(), body(MESSAGE, 7, "Grüße"))
@@ -200,7 +237,7 @@ class OperateTests(NodesCase):
 
     def test_trace_that_ends(self) -> None:
         """A connection is followed on its node until the time is over."""
-        name, _ = self.client(self.nodes[1], "ann", MESSAGE)
+        name, _ = self.client(self.nodes[1], self.ann, MESSAGE)
         status, _, err = self.airyd(*self.words("trace", "--seconds=1", name))
         self.assertEqual(status, 0)
         self.assertRegex(
@@ -212,8 +249,8 @@ class OperateTests(NodesCase):
 
     def test_explain(self) -> None:
         """The answer is that of the connection's node; the event has its id from Redis, or from a MESSAGE."""
-        name, client = self.client(self.nodes[1], "ann", MESSAGE)
-        stranger, _ = self.client(self.nodes[0], "bea", UNREAD_COUNT)
+        name, client = self.client(self.nodes[1], self.ann, MESSAGE)
+        stranger, _ = self.client(self.nodes[0], self.bea, UNREAD_COUNT)
         entry = self.add(body(MESSAGE, 1))
         message = client.message().headers["message-id"]
         for words in ([message, name], [f"--destination={MESSAGE}", entry, name]):
@@ -226,7 +263,7 @@ class OperateTests(NodesCase):
 
     def test_drain(self) -> None:
         """A node that drains is not ready and closes its clients, until that is taken back."""
-        _, client = self.client(self.nodes[0], "ann")
+        _, client = self.client(self.nodes[0], self.ann)
         one = [self.urls[0]]
         status, said, err = self.airyd(*self.words("drain", "on", urls=one))
         self.assertEqual((status, said[0]["draining"], err), (0, True, ""))
@@ -238,13 +275,11 @@ class OperateTests(NodesCase):
 
     def test_top_in_a_pipe(self) -> None:
         """A line for each look at each node; one that is down is said once."""
-        self.client(self.nodes[1], "ann", MESSAGE)
+        self.client(self.nodes[1], self.ann, MESSAGE)
         status, said, err = self.airyd(*self.words("top", "-n2", "-i1", urls=[UNREACHABLE, *self.urls]))
         self.assertEqual((status, err), (1, f"airyd top: cannot reach {UNREACHABLE}: connection refused\n"))
         self.assertEqual(sorted(each["node"] for each in said), sorted(self.urls * 2))
-        self.assertEqual(
-            {each["node"]: each["connections"] for each in said}, dict(zip(self.urls, (0, 1), strict=True))
-        )
+        self.assertTrue(all(each["connections"] >= 1 for each in said if each["node"] == self.urls[1]), said)
 
 
 class TopTests(NodesCase):
@@ -297,7 +332,7 @@ class TopTests(NodesCase):
 
     def test_keys(self) -> None:
         """It shows nodes and connections; ``s`` sorts, a new size fits, ``q`` ends."""
-        name, _ = self.client(self.nodes[0], "ann", MESSAGE)
+        name, _ = self.client(self.nodes[0], self.ann, MESSAGE)
         self.see("\x1b[?1049h")
         self.see(name)
         os.write(self.ours, b"s")
