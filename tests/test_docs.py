@@ -73,14 +73,13 @@ MOST_LINES = {"README.rst": 250, "docs/architecture.rst": 500}
 #: All files of the tests.
 TESTS = tuple(ROOT.glob("tests/**/*.py"))
 
-#: Options of other programs that the documents name.
-
 
 def _options_of(name: str, command: type[CommandOptions]) -> list[str]:
     """Return the options of a command of ``airyd``."""
     return [option for action in command.parser(name).added for option in action.option_strings]
 
 
+#: Options of other programs that the documents name, and of the other commands of airyd.
 OTHER_OPTIONS = {
     *("--nodaemon", "--logfile", "--logger", "--pidfile", "--syslog", "--uid"),  # twistd
     *(text for name, each in COMMANDS.items() for text in _options_of(name, each)),

@@ -9,6 +9,7 @@ import pty
 import select
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import tempfile
@@ -272,6 +273,24 @@ class OperateTests(NodesCase):
         status, said, err = self.airyd(*self.words("drain", "off", urls=one))
         self.assertEqual((status, said[0]["draining"], err), (0, False, ""))
         self.assertEqual(self.nodes[0].request("GET", "/readyz")[0], 200)
+
+    def test_interrupted(self) -> None:
+        """A node that does not answer keeps nobody waiting; what is unknown after a command that changes is said."""
+        silent = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(silent.close)
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        for name, words, said in (
+            ("connections", [], ""),
+            (
+                "kick",
+                ["c-1"],
+                "airyd kick: interrupted before all nodes answered; the connections may have been ended\n",
+            ),
+        ):
+            cli = self.start(*self.words(name, *words, urls=[url]))
+            self.addCleanup(silent.accept()[0].close)
+            cli.process.send_signal(signal.SIGINT)
+            self.assertEqual((cli.wait(), cli.out, cli.err), (128 + signal.SIGINT, "", said))
 
     def test_top_in_a_pipe(self) -> None:
         """A line for each look at each node; one that is down is said once."""
