@@ -302,8 +302,8 @@ def top_parser() -> CommandParser:
     return CommandParser(
         "airyd",
         "COMMAND ...",
-        "Run airyd, watch and operate a running one, publish to it, make or revoke tokens,\n"
-        "check its configuration, and find out what is wrong.",
+        "Run airyd, watch and operate a running one, publish to it, make or revoke\n"
+        "tokens, check its configuration, and find out what is wrong.",
         f"commands:{commands}\n\nairyd COMMAND --help shows the options of a command.",
     )
 
