@@ -90,6 +90,7 @@ HELD: Final = (
     Held("text", r"XADD |PUBLISH ", RUN),
     Held("text", r"ACL SETUSER (?!airyd \+)", "tests/sources/redis/test_rights.py"),
     Held("text", r"ACL SETUSER airyd \+", "tests/doctor/test_redis_rights.py"),
+    Held("text", r"node  ", "tests/cli/test_top_screen.py"),
     Held("text", r"✓ ", "tests/integration/test_doctor.py"),
     Held("text", r"airyd |admin page: |nothing was reloaded|rolling restart of |login of |tcp4:", PARSED),
     Held("text", r"# for the team", PARSED),
