@@ -105,7 +105,7 @@ def _node_lines(urls: Sequence[str], samples: Mapping[str, NodeSample]) -> Itera
 
 
 def _figures(samples: Sequence[NodeSample]) -> list[str]:
-    """Return the sums of nodes that answered; the lag is the largest one."""
+    """Return the sums of nodes that answered; the lag and the events are the largest, since all read the same feed."""
     overviews = [each.overview for each in samples if each.overview is not None]
     lags = [each.lag_seconds for each in overviews if each.lag_seconds is not None]
     events = [each.events_per_second for each in samples if each.events_per_second is not None]
@@ -114,7 +114,7 @@ def _figures(samples: Sequence[NodeSample]) -> list[str]:
         str(sum(each.connections for each in overviews)),
         str(sum(each.slow for each in overviews)),
         str(sum(each.catching_up for each in overviews)),
-        rate(sum(events) if events else None),
+        rate(max(events, default=None)),
         rate(sum(deliveries) if deliveries else None),
         duration(max(lags, default=None)),
         byte_size(sum(each.buffered for each in overviews)),
