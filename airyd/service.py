@@ -26,8 +26,10 @@ from airyd.auth.revocation_registry import RevocationRegistry
 from airyd.client.connection_log import ConnectionLog
 from airyd.client.context import ClientContext
 from airyd.client.timer_wheel import TimerWheel
+from airyd.config.contract import contract_scope
 from airyd.config.effective import masked
 from airyd.config.settings import Settings
+from airyd.contracts.asyncapi import asyncapi_document
 from airyd.errors import ConfigurationError, SourceUnavailable
 from airyd.events import STATUS
 from airyd.hub.hub import Hub
@@ -269,7 +271,8 @@ class Airyd(Service):
                 ask=self.ask,
                 body_limit=self._settings.limits.body,
                 tokens=self._admin_tokens,
-                listeners=lambda: websocket_urls(self._endpoints, self._ports, self._settings.paths),
+                listeners=self._urls,
+                asyncapi=lambda: asyncapi_document(contract_scope(self._settings, self._urls())),
                 has_demo=any(url.partition(":")[0].lower() == "sample" for url in self._settings.sources),
             )
             self._admin_site = site
@@ -280,6 +283,9 @@ class Airyd(Service):
             self._ports.append(make_direct(endpoint.listen(self._factory)))
             for path in self._settings.paths:
                 self._log.info("airyd serves {url}", url=url_of(endpoint.scheme("ws"), self._ports[-1], path))
+
+    def _urls(self) -> list[str]:
+        return websocket_urls(self._endpoints, self._ports, self._settings.paths)
 
     def _raise_file_limit(self) -> None:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

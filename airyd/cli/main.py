@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 from airyd.cli.admin_client import AdminClient
 from airyd.cli.completion import bash_script, zsh_script
 from airyd.cli.connection import CONNECT_PATIENCE
-from airyd.cli.daemon_options import CompletionOptions, ConfigOptions, DoctorOptions, ServeOptions
+from airyd.cli.daemon_options import AsyncApiOptions, CompletionOptions, ConfigOptions, DoctorOptions, ServeOptions
 from airyd.cli.options import (
     OpenApiOptions,
     PublishOptions,
@@ -81,6 +81,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             from airyd.admin.openapi import openapi_document  # imports the admin page, which the others don't need
 
             sys.exit(_print(f"{json.dumps(openapi_document(), indent=2)}\n", console))
+        case AsyncApiOptions():
+            from airyd.contracts.asyncapi import asyncapi_document
+
+            sys.exit(_print(f"{json.dumps(asyncapi_document(options.scope), indent=2)}\n", console))
         case TokenOptions():
             sys.exit(print_token(options, console))
         case PublishOptions():

@@ -9,7 +9,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from airyd.cli.completion import QUESTION, CommandOffers, describe_for_zsh
-from airyd.cli.daemon_options import CompletionOptions, ConfigOptions, DoctorOptions, ServeOptions
+from airyd.cli.daemon_options import AsyncApiOptions, CompletionOptions, ConfigOptions, DoctorOptions, ServeOptions
 from airyd.cli.parser import CommandOptions, CommandParser
 from airyd.cli.token import claim
 from airyd.cli.urls import ADMIN_URL, QUOTED, WEBSOCKET_PATH, WEBSOCKET_URL, admin_url, websocket_url
@@ -277,6 +277,7 @@ COMMANDS: Final[Mapping[str, type[CommandOptions]]] = {
     "completion": CompletionOptions,
     "doctor": DoctorOptions,
     "openapi": OpenApiOptions,
+    "asyncapi": AsyncApiOptions,
 }
 
 

@@ -17,8 +17,10 @@ from twisted.python.failure import Failure
 
 from airyd.admin.login import AdminTokens, read_admin_tokens
 from airyd.admin.server import AdminSite, admin_site
+from airyd.config.contract import contract_scope
 from airyd.config.effective import masked
 from airyd.config.settings import Settings
+from airyd.contracts.asyncapi import asyncapi_document
 from airyd.errors import ConfigurationError, SourceUnavailable
 from airyd.interfaces import IServerReactor, Readiness, Reload
 from airyd.listening.endpoints import ListeningEndpoint, end_program, read_text, url_of, websocket_urls
@@ -119,13 +121,17 @@ class Parent(Service):
                 ask=self.ask,
                 body_limit=self._settings.limits.body,
                 tokens=self._admin_tokens,
-                listeners=lambda: websocket_urls(self._endpoints, self._ports, self._settings.paths),
+                listeners=self._urls,
+                asyncapi=lambda: asyncapi_document(contract_scope(self._settings, self._urls())),
             )
             self._admin_site = site
             self._admin_ports.append(self._admin_endpoint.listen(site))
             scheme = self._admin_endpoint.scheme("http")
             self._log.info("airyd admin at {url}", url=url_of(scheme, self._admin_ports[-1], "/"))
         self._ports += [endpoint.listen(Factory()) for endpoint in self._endpoints]
+
+    def _urls(self) -> list[str]:
+        return websocket_urls(self._endpoints, self._ports, self._settings.paths)
 
     def startService(self) -> None:
         """Start the workers as soon as the reactor runs (``IService``).

@@ -39,6 +39,7 @@ COMPLETE: Final[Mapping[str, Sequence[str]]] = {
     "config": (),
     "completion": ("bash",),
     "openapi": (),
+    "asyncapi": (),
 }
 #: Wrong values of each option, and what must stand beside it. A new option is entered here.
 WRONG: Final[Mapping[tuple[str, str], tuple[Sequence[str], Sequence[str]]]] = {
@@ -92,6 +93,8 @@ WRONG: Final[Mapping[tuple[str, str], tuple[Sequence[str], Sequence[str]]]] = {
     ("revoke", "token-max-age"): (NUMBERS, ("--source=redis://127.0.0.1:1", *COMPLETE["revoke"])),
     ("openapi", "help"): (FLAG, ()),
     ("openapi", "version"): (FLAG, ()),
+    ("asyncapi", "help"): (FLAG, ()),
+    ("asyncapi", "version"): (FLAG, ()),
     ("doctor", "help"): (FLAG, ()),
     ("doctor", "version"): (FLAG, ()),
     ("doctor", "json"): (FLAG, ()),
@@ -163,6 +166,13 @@ ARGUMENTS: Final[Mapping[str, Sequence[Sequence[str]]]] = {
         ["--destinations-file=/nonexistent/file"],
     ],
     "openapi": [["http://h"], ["--json"]],
+    "asyncapi": [
+        ["http://h"],
+        ["--destinaton=/a"],
+        ["--destination=x"],
+        ["--listen=tpc:8080"],
+        ["--config=/nonexistent/file"],
+    ],
     "completion": [[], ["fish"], ["bash", "zsh"], ["--no-such"]],
     "revoke": [
         [],
