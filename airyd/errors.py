@@ -173,6 +173,10 @@ class QueryRefused(Refusal):
     stomp_fault = Fault.INVALID_HEADER
 
 
+class TooManyTraces(QueryRefused):
+    """As many traces run as may."""
+
+
 class LoginRefused(Refusal):
     """An authenticator does not accept these credentials.
 

@@ -26,10 +26,10 @@ from airyd.auth.revocation_registry import RevocationRegistry
 from airyd.client.connection_log import ConnectionLog
 from airyd.client.context import ClientContext
 from airyd.client.timer_wheel import TimerWheel
-from airyd.config.contract import contract_scope
+from airyd.config.contract import configured_asyncapi
 from airyd.config.effective import masked
+from airyd.config.options import ANONYMOUS
 from airyd.config.settings import Settings
-from airyd.contracts.asyncapi import asyncapi_document
 from airyd.errors import ConfigurationError, SourceUnavailable
 from airyd.events import STATUS
 from airyd.hub.hub import Hub
@@ -114,7 +114,6 @@ class Airyd(Service):
         self._reached = False
         self._started = False
         self._stopping = False
-        self._gives_notice = True
         self._follows_revocations = False
         self._admin_site: AdminSite | None = None
 
@@ -269,11 +268,12 @@ class Airyd(Service):
                 publish=self.publish,
                 revoke=self.revocations.revoke,
                 ask=self.ask,
+                trace=self.tracer.start,
                 body_limit=self._settings.limits.body,
                 tokens=self._admin_tokens,
                 listeners=self._urls,
-                asyncapi=lambda: asyncapi_document(contract_scope(self._settings, self._urls())),
-                has_demo=any(url.partition(":")[0].lower() == "sample" for url in self._settings.sources),
+                asyncapi=lambda: configured_asyncapi(self._settings, self._urls()),
+                has_demo=has_demo(self._settings),
             )
             self._admin_site = site
             self._admin_ports.append(self._admin_endpoint.listen(site))
@@ -444,8 +444,7 @@ class Airyd(Service):
     async def _stop(self) -> None:
         self._stopping = True
         self.tracer.stop_all("airyd is stopping")
-        if self._gives_notice:
-            await self.drain.give_notice()
+        await self.drain.give_notice()
         await gatherResults([maybeDeferred(port.stopListening) for port in self._ports])
         await self.drain.finish()
         self._authenticator.stop()
@@ -463,8 +462,11 @@ class Airyd(Service):
         return Deferred.fromCoroutine(self._stop())
 
     def leave(self) -> None:
-        """Skip ``--drain-notice`` at the stop: a worker does so if others take its place."""
-        self._gives_notice = False
+        """Skip ``--drain-notice`` at the stop, or what is left of it.
+
+        A worker does so if others take its place, or if it has lost its parent, so that nobody can see the notice.
+        """
+        self.drain.skip_notice()
 
 
 def certificate_ends(endpoints: Iterable[ListeningEndpoint]) -> dict[str, float]:
@@ -489,3 +491,9 @@ def config_labels(settings: Settings) -> dict[str, str]:
 
 def _words(words: Iterable[str]) -> str:
     return ",".join(sorted(set(words)))
+
+
+def has_demo(settings: Settings) -> bool:
+    """Return whether there are made-up events that everybody may see, which the demo page shows."""
+    is_sample = any(url.partition(":")[0].lower() == "sample" for url in settings.sources)
+    return is_sample and all(spec.partition(":")[0] == ANONYMOUS for spec in settings.auth)

@@ -68,17 +68,19 @@ _CONNECT: Final = text(b"CONNECT\naccept-version:1.2\nheart-beat:30000,30000\n\n
 _SEND: Final = text(b"SEND\ndestination:%b\ncontent-length:%d\n\n%b\0" % (MESSAGE.encode(), len(_BODY), _BODY))
 
 
-def daemon(clock: MemoryReactorClock) -> Any:
-    """Start airyd over a clock; return the factory of its connections."""
+def daemon(clock: MemoryReactorClock) -> tuple[Airyd, Any]:
+    """Start airyd over a clock; return it, and the factory of its connections."""
     options = Options()
     options.parseOptions(["--listen", "tcp:8080:interface=127.0.0.1", "--admin=none", "--auth=anonymous:send"])
-    Airyd(options.settings, cast(IServerReactor, clock), lambda: 0.0).privilegedStartService()
-    return clock.tcpServers[0][1]
+    airyd = Airyd(options.settings, cast(IServerReactor, clock), lambda: 0.0)
+    airyd.privilegedStartService()
+    return airyd, clock.tcpServers[0][1]
 
 
 class Crowd:
     """A daemon, a client that publishes, and clients that listen.
 
+    :ivar airyd: the daemon
     :ivar listeners: the daemon's transports to the clients that listen
     """
 
@@ -86,7 +88,7 @@ class Crowd:
         self.listeners: list[DirectServer] = []
         self._sockets: list[socket.socket] = []
         self._loop = MemoryReactorClock()
-        self._factory = daemon(self._loop)
+        self.airyd, self._factory = daemon(self._loop)
         self._port = socket.create_server(("127.0.0.1", 0))
         self._publisher, self._publishing_socket = self._accept()
         self._say(self._publisher, _OPENING, _CONNECT)
@@ -123,6 +125,10 @@ class Crowd:
         self._publisher.connectionLost(Failure(CONNECTION_LOST))
         self._publishing_socket.close()
         self._port.close()
+
+    def settle(self) -> None:
+        """Let the reactor have a turn."""
+        self._loop.advance(0)
 
     def publish(self, events: int = 1) -> None:
         """Let the publisher SEND ``count`` events in one turn."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,16 +22,21 @@ def tables() -> dict[str, str]:
     """Return the parts of the page that are made, by the names of their markers."""
     known = [OPTIONS[name] for name in sorted(OPTIONS)]
     return {
-        "options": _table(("Option", "Default", "Meaning"), (each for each in known if each.subject != LIMIT)),
-        "limits": _table(("Limit", "Default", "Meaning"), (each for each in known if each.subject == LIMIT)),
+        "options": _table("Option", (each for each in known if each.subject != LIMIT)),
+        "limits": _table("Limit", (each for each in known if each.subject == LIMIT)),
         "flags": "".join(f"``--{name}``\n    Print {shown} and exit.\n" for name, shown in SHOWING.items()),
     }
 
 
-def _table(head: tuple[str, str, str], rows: Iterable[Option]) -> str:
-    lines = [".. list-table::", "   :header-rows: 1", "   :widths: 20 25 55", ""]
-    cells = [head, *((f"``--{row.name}``", _default(row), _marked(row.explanation)) for row in rows)]
-    for row in cells:
+def _table(head: str, options: Iterable[Option]) -> str:
+    rows = [(f"``--{each.name}``", _default(each), _marked(each.explanation)) for each in options]
+    return list_table((head, "Default", "Meaning"), rows, (20, 25, 55))
+
+
+def list_table(head: Sequence[str], rows: Iterable[Sequence[str]], widths: Sequence[int]) -> str:
+    """Return a table."""
+    lines = [".. list-table::", "   :header-rows: 1", f"   :widths: {' '.join(map(str, widths))}", ""]
+    for row in [head, *rows]:
         for place, cell in enumerate(row):
             lines.append(f"   {'  -' if place else '* -'} {cell}".rstrip())
     return "\n".join([*lines, ""])
@@ -45,9 +50,9 @@ def _default(option: Option) -> str:
     return f"``{option.default}``" if option.default else option.without
 
 
-def filled(page: str) -> str:
-    """Return a page with the tables between their markers, ``.. begin NAME`` and ``.. end NAME``."""
-    for name, part in tables().items():
+def filled(page: str, parts: Mapping[str, str]) -> str:
+    """Return a page with the parts between their markers, ``.. begin NAME`` and ``.. end NAME``."""
+    for name, part in parts.items():
         before, begin, rest = page.partition(f".. begin {name}\n")
         _, end, after = rest.partition(f".. end {name}\n")
         if not end:
@@ -57,5 +62,5 @@ def filled(page: str) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(filled(PAGE.read_text()))
+    PAGE.write_text(filled(PAGE.read_text(), tables()))
     sys.stdout.write(f"written: docs/{PAGE.name}\n")

@@ -25,6 +25,10 @@ from twisted.internet.interfaces import IReactorCore
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd import limits
+from airyd.admin.api import MOST_EVENTS
+from airyd.admin.event_stream import BEAT_SECONDS, MOST_HELD, MOST_STREAMS
+from airyd.admin.login import SESSION_SECONDS
+from airyd.admin.server import MOST_BATCH
 from airyd.auth.jwt import fetch, keys
 from airyd.auth.jwt import jwks as keysets
 from airyd.cli.options import COMMANDS
@@ -49,7 +53,7 @@ from bench import instructions
 from bench.page import RUN, filled, sections
 from bench.pictures import PICTURES
 from bench.results import read
-from docs import manual_pages, option_tables, pictures
+from docs import endpoint_table, manual_pages, option_tables, pictures
 from tests.auth.case import authenticator
 from tests.test_architecture import FLOORS
 
@@ -240,7 +244,7 @@ class OptionsTests(SynchronousTestCase):
     def test_tables(self) -> None:
         """The tables of options are as ``python -m docs.option_tables`` writes them."""
         page = option_tables.PAGE.read_text()
-        self.assertEqual(option_tables.filled(page), page)
+        self.assertEqual(option_tables.filled(page, option_tables.tables()), page)
 
     def test_all_are_there(self) -> None:
         page = option_tables.PAGE.read_text()
@@ -322,6 +326,19 @@ class OperatingTests(SynchronousTestCase):
         unit = re.search(r"exposure (\d+\.\d)", (ROOT / "etc/airyd.service").read_text())
         assert unit is not None
         self.assertIn(f"as {unit[1]} on a scale", " ".join((ROOT / "docs/operating.rst").read_text().split()))
+
+    def test_endpoints(self) -> None:
+        """The table of endpoints is as ``python -m docs.endpoint_table`` writes it."""
+        page = endpoint_table.PAGE.read_text()
+        self.assertEqual(option_tables.filled(page, endpoint_table.tables()), page)
+
+    def test_bounds_of_the_api(self) -> None:
+        whole = " ".join((ROOT / "docs/operating.rst").read_text().split())
+        self.assertEqual((SESSION_SECONDS, MOST_BATCH, MOST_HELD), (12 * 3600, limits.MIB, limits.MIB))
+        self.assertIn("at most 1 MiB and 10,000 lines", whole)
+        self.assertEqual(MOST_EVENTS, 10_000)
+        self.assertIn(f"{MOST_STREAMS} traces", whole)
+        self.assertIn(f"every {BEAT_SECONDS:.0f} seconds", whole)
 
     def test_metrics_exist(self) -> None:
         families = [

@@ -551,6 +551,14 @@ class StopTests(ServiceTestCase):
         self.successResultOf(stopped)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
+    def test_the_rest_of_a_notice_is_skipped(self) -> None:
+        """A worker that loses its parent during the notice ends."""
+        service = self.started("--drain-notice=20")
+        stopped = self.stop(service)
+        self.assertNoResult(stopped)
+        service.leave()
+        self.successResultOf(stopped)
+
     def test_no_notice_for_a_worker_that_others_replace(self) -> None:
         service = self.started("--drain-notice=20")
         service.leave()

@@ -61,7 +61,7 @@ HELD: Final = (
     Held("console", r"export AIRYD_WSLOAD_DIR=<", LOADER),
     Held("console", r"\.venv/bin/twistd .*airyd ", PARSED),  # commands that need no other machine are run, too
     Held("console", r"\.venv/bin/airyd |curl |jq |redis-cli |systemd-analyze |printf ", RUN),
-    Held("console", r"openssl (req|rand -base64 48 > secret)", RUN),
+    Held("console", r"openssl (req|rand -base64 48 > secret|rand -hex 16 > \w+-token)", RUN),
     Held(
         "console",
         r"umask |(mv|rm|cp|head|openssl|\(printf) .*(/etc/airyd/|airyd\.example\.org)",
@@ -93,7 +93,7 @@ HELD: Final = (
     Held("text", r"ACL SETUSER (?!airyd \+)", "tests/sources/redis/test_rights.py"),
     Held("text", r"ACL SETUSER airyd \+", "tests/doctor/test_redis_rights.py"),
     Held("text", r"✓ ", "tests/integration/test_doctor.py"),
-    Held("text", r"airyd |nothing was reloaded|rolling restart of |login of |tcp4:", PARSED),
+    Held("text", r"airyd |admin page: |nothing was reloaded|rolling restart of |login of |tcp4:", PARSED),
     Held("text", r"# for the team", PARSED),
     Held("bash", r"\$ ", "tests/integration/test_alerts.py"),
     Held("yaml", r"rule_files:", PROMETHEUS),
@@ -228,7 +228,7 @@ class LogTests(SynchronousTestCase):
         """Yield the lines that the documents show."""
         for snippet in snippets():
             if snippet.language == "text" and re.match(
-                r"airyd |nothing was reloaded|rolling restart of |login of |tcp4:", snippet.text
+                r"airyd |admin page: |nothing was reloaded|rolling restart of |login of |tcp4:", snippet.text
             ):
                 yield from ((snippet, line.removeprefix("airyd tail: ")) for line in snippet.text.splitlines())
 

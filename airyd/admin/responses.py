@@ -10,7 +10,7 @@ from http import HTTPStatus
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from airyd.errors import PayloadFault, PayloadRefused, Refusal, SourceUnavailable, UnknownDestination
+from airyd.errors import PayloadFault, PayloadRefused, Refusal, SourceUnavailable, TooManyTraces, UnknownDestination
 
 _log = Logger()
 
@@ -62,7 +62,7 @@ def error_response(failure: Failure) -> HttpResponse:
             return _error(HTTPStatus.BAD_REQUEST, str(error))
         case UnknownDestination():
             return _error(HTTPStatus.NOT_FOUND, str(error))
-        case SourceUnavailable():
+        case SourceUnavailable() | TooManyTraces():
             return _error(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
         case Refusal():
             return _error(HTTPStatus.BAD_REQUEST, str(error))

@@ -7,7 +7,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocolNegotiationFactory, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -31,12 +31,10 @@ from airyd.admin.route import (
     HttpRequest,
     PublishEvent,
     RevokeTokens,
-    RunningTrace,
     ScrapeMetrics,
 )
-from airyd.errors import PayloadFault, PayloadRefused, SourceUnavailable
+from airyd.errors import PayloadFault, PayloadRefused
 from airyd.limits import CLOSE_PATIENCE, MIB
-from airyd.management.queries import ManagementQuery, ManagementReply, TraceLine, TraceQuery
 from airyd.metrics import ORIGIN_ADMIN, Metrics
 from airyd.tls import ALPN_PROTOCOLS, TLS_HANDSHAKE
 
@@ -48,16 +46,6 @@ MOST_BATCH: Final = 1 * MIB
 _NO_TLS: Final = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
-def unanswered(query: ManagementQuery) -> Deferred[ManagementReply]:
-    """Refuse a query."""
-    return fail(SourceUnavailable("this process answers no queries"))
-
-
-def untraced(query: TraceQuery, on_lines: Callable[[Sequence[TraceLine]], None]) -> RunningTrace:
-    """Refuse a trace."""
-    raise SourceUnavailable("this process traces nothing")
-
-
 def admin_site(
     *,
     reactor: IReactorTime,
@@ -66,8 +54,8 @@ def admin_site(
     ready: CheckReadiness,
     publish: PublishEvent,
     revoke: RevokeTokens,
-    ask: AskManagement = unanswered,
-    trace: BeginTrace = untraced,
+    ask: AskManagement,
+    trace: BeginTrace,
     body_limit: int,
     tokens: AdminTokens = NO_TOKENS,
     listeners: Callable[[], Sequence[str]] = tuple,
@@ -84,7 +72,7 @@ def admin_site(
     :param revoke: revokes tokens by kind and name and fires with the revocation within bounded time; errors:
         ``SourceUnavailable``
     :param ask: answers a query of the API within bounded time; errors: ``Refusal``
-    :param trace: begins a trace
+    :param trace: begins a trace, which calls the function with its lines; errors: ``Refusal``, raised
     :param tokens: the tokens that requests must have
     :param body_limit: largest body of a request, in bytes; a larger one is refused before it is read
     :param listeners: returns the URLs of the WebSocket

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from airyd.cli.completion import Offer
 from airyd.cli.parser import CommandOptions, CommandParser
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from airyd.config.command_line import Options
     from airyd.config.configuration import Configuration
     from airyd.config.settings import Settings
-    from airyd.contracts.asyncapi import ContractScope
 
 SHOW = "show"
 CHECK = "check"
@@ -175,7 +174,7 @@ exit status:
 class AsyncApiOptions(CommandOptions):
     """The command line of ``airyd asyncapi``, which the daemon's own parser reads.
 
-    :ivar scope: what the document describes
+    :ivar document: the document of a server with these options
     """
 
     usage = "[options of the daemon]"
@@ -189,7 +188,7 @@ its admin page."""
   All options of the daemon, such as --destination NAME or --config FILE.
   It also reads those in the environment (AIRYD_...)."""
 
-    scope: ContractScope
+    document: Mapping[str, Any]
 
     @classmethod
     def offers(cls, name: str) -> Sequence[Offer]:
@@ -201,9 +200,9 @@ its admin page."""
         if {"--help", "-h", "--version"} & set(words):
             return False
         settings = _read_options("airyd asyncapi", words).settings
-        from airyd.config.contract import configured_urls, contract_scope
+        from airyd.config.contract import configured_asyncapi, configured_urls
 
-        self.scope = contract_scope(settings, list(configured_urls(settings)))
+        self.document = configured_asyncapi(settings, list(configured_urls(settings)))
         return True
 
 

@@ -30,7 +30,6 @@ from airyd.stomp import requests
 from airyd.stomp.message import HEARTBEAT, Framing
 from airyd.stomp.session import Session
 from airyd.stomp.spec import Command, Header, Version
-from airyd.stomp.watched_session import FrameObserver, unwatched, watched
 
 
 class Client:
@@ -203,15 +202,9 @@ class Client:
         self._send_frame(self._session.error(error.fault, error.detail, error.receipt))
         self._context.metrics.errors[error.fault.kind] += self.channel.close(error.fault)
 
-    # What a trace calls (airyd.management.tracing).
-
-    def watch_frames(self, key: object, observer: FrameObserver) -> None:
-        """Report each frame that the client sends from now on, before it is carried out."""
-        self._session = watched(self._session, key, observer)
-
-    def unwatch_frames(self, key: object) -> None:
-        """End what :meth:`watch_frames` began with this key."""
-        self._session = unwatched(self._session, key)
+    def change_session(self, change: Callable[[Session], Session]) -> None:
+        """Replace the session with one in the same state (``airyd.stomp.watched_session``)."""
+        self._session = change(self._session)
 
     # What a subscription calls (airyd.hub.interfaces.Subscriber), besides fail().
 
@@ -261,11 +254,14 @@ class Client:
         credentials = Credentials(
             request.login, request.passcode, request.headers, self.channel.take_opening(), self.channel.peer
         )
+        return self._log_in(credentials, self._accept)
+
+    def _log_in(
+        self, credentials: Credentials, accept: Callable[[IPrincipal], Deferred[None] | None]
+    ) -> Deferred[None] | None:
+        """Check credentials, then call ``accept``."""
         login = self._context.authenticate(credentials)
-        if isinstance(login, Deferred):
-            return login.addCallback(self._accept)
-        self._accept(login)
-        return None
+        return login.addCallback(accept) if isinstance(login, Deferred) else accept(login)
 
     def _accept(self, principal: IPrincipal) -> None:
         if self.is_over:
@@ -275,8 +271,7 @@ class Client:
         context.metrics.sessions += 1
         if self._record is not None:
             context.connection_log.logged_in(self._record, self.channel.peer, principal)
-        for watcher in tuple(context.login_watchers):
-            watcher(self.number)
+        context.logged_in(self.number)
         self._send_frame(self._session.accept(self.id))
         self._timer.cancel()
         self._beat_every = context.wheel.beat_interval(self._session.heart_beat[0] / 1000, self.number)
@@ -332,10 +327,8 @@ class Client:
         return self._context.hub.publish(request.destination, request.body, ORIGIN_SEND)
 
     def _refresh(self, request: requests.Refresh) -> Deferred[None] | None:
-        login = self._context.authenticate(credentials_of(request, self.channel.peer))
-        if isinstance(login, Deferred):
-            return login.addCallback(self._refreshed, request)
-        return self._refreshed(login, request)
+        credentials = credentials_of(request, self.channel.peer)
+        return self._log_in(credentials, lambda principal: self._refreshed(principal, request))
 
     def _refreshed(self, principal: IPrincipal, request: requests.Refresh) -> Deferred[None] | None:
         if self.is_over or self.principal is None:

@@ -72,6 +72,11 @@ class ClientContext:
                 measure(login)
         return login.addBoth(measure) if isinstance(login, Deferred) else login
 
+    def logged_in(self, number: int) -> None:
+        """Call the watchers of logins."""
+        for watcher in tuple(self.login_watchers):
+            watcher(number)
+
     def may_subscribe(self, principal: IPrincipal, destination: str) -> bool:
         """Return whether a principal may subscribe to a destination.
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from airyd.config.settings import Settings
-from airyd.contracts.asyncapi import ContractScope
+from airyd.contracts.asyncapi import ContractScope, asyncapi_document
 from airyd.listening.endpoints import read_text
 
 
-def contract_scope(settings: Settings, urls: Sequence[str]) -> ContractScope:
-    """Return what the document of a server with these settings describes.
+def configured_asyncapi(settings: Settings, urls: Sequence[str]) -> dict[str, Any]:
+    """Return the document of a server with these settings.
 
     :param urls: the URLs of its WebSocket
     """
-    return ContractScope(
+    scope = ContractScope(
         destinations=settings.destinations,
         has_user_destinations=bool(settings.user_destinations),
         urls=urls,
@@ -22,6 +23,7 @@ def contract_scope(settings: Settings, urls: Sequence[str]) -> ContractScope:
         needs_token={spec.partition(":")[0] for spec in settings.auth} == {"jwt"},
         limits=settings.limits,
     )
+    return asyncapi_document(scope)
 
 
 def configured_urls(settings: Settings) -> Iterator[str]:

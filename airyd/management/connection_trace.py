@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import Final
 
+from twisted.internet.interfaces import IReactorTime
+
+from airyd.client.client import Client
 from airyd.management.queries import TraceLine, TraceQuery
 from airyd.management.trace import Trace
 from airyd.management.trace_lines import IN, OUT, frame_sent, line_of, note
 from airyd.stomp.frames import Frame
+from airyd.stomp.watched_session import FrameObserver, unwatched, watched
 from airyd.websocket.frames import texts_of
 from airyd.websocket.protocol import StompWebSocket, StompWebSocketFactory
 from airyd.websocket.tracing import observe, stop_observing
+
+#: The most connections in the trace of a user.
+MOST_CONNECTIONS: Final = 100
+#: Connections whose user is looked at in one turn of the reactor; each takes some 0.5 µs.
+CONNECTIONS_PER_TURN: Final = 2000
 
 
 def subject_of(channel: StompWebSocket) -> str | None:
     """Return the name of a connection's user; None before the login."""
     principal = channel.principal
     return None if principal is None else str(principal.name)
+
+
+def watch_frames(client: Client, key: object, observer: FrameObserver) -> None:
+    """Report each frame that a client sends from now on, before it is carried out."""
+    client.change_session(lambda session: watched(session, key, observer))
+
+
+def unwatch_frames(client: Client, key: object) -> None:
+    """End what :func:`watch_frames` began with this key."""
+    client.change_session(lambda session: unwatched(session, key))
 
 
 class ConnectionObserver:
@@ -40,12 +60,12 @@ class ConnectionObserver:
         self._has_bodies = has_bodies
         self._wall = wall
         self._lost = lost
-        self._client.watch_frames(self, self._received)
+        watch_frames(self._client, self, self._received)
         observe(channel, self)
 
     def stop(self) -> None:
         """Stop observing."""
-        self._client.unwatch_frames(self)
+        unwatch_frames(self._client, self)
         stop_observing(self._channel, self)
 
     def sent(self, wire: bytes) -> None:
@@ -55,7 +75,7 @@ class ConnectionObserver:
 
     def closed(self, kind: str) -> None:
         """See ``WireObserver``."""
-        self._client.unwatch_frames(self)
+        unwatch_frames(self._client, self)
         line = note(self._wall(), "disconnected", [("reason", kind)], self._client.id, self._subject)
         self._trace.add(lambda: [line])
         self._lost()
@@ -80,7 +100,10 @@ class ConnectionObserver:
 
 
 class SubjectTrace:
-    """Adds the frames of all connections of a user to a trace, also of those that log in later, from CONNECTED on."""
+    """Adds the frames of all connections of a user to a trace, also of those that log in later, from CONNECTED on.
+
+    With ``--auth anonymous`` all clients may have one name: only the first :data:`MOST_CONNECTIONS` are traced.
+    """
 
     def __init__(
         self,
@@ -88,35 +111,53 @@ class SubjectTrace:
         query: TraceQuery,
         subject: str,
         factory: StompWebSocketFactory,
+        clock: IReactorTime,
         wall: Callable[[], float],
     ) -> None:
         self._trace = trace
         self._has_bodies = query.has_bodies
         self._subject = subject
         self._factory = factory
+        self._clock = clock
         self._wall = wall
         self._observers: dict[int, ConnectionObserver] = {}
+        self._is_full = False
         self._watchers = factory.context.login_watchers
         self._watchers.append(self._logged_in)
-        for number, channel in factory.channels.items():
-            if subject_of(channel) == subject:
-                self._observe(number, channel)
+        self._look_at(tuple(factory.channels))
 
     def stop(self) -> None:
         """Stop observing."""
         self._watchers.remove(self._logged_in)
-        for observer in self._observers.values():
-            observer.stop()
+        while self._observers:  # they refer to this object: nothing may be left in a cycle
+            self._observers.popitem()[1].stop()
+
+    def _look_at(self, numbers: Sequence[int]) -> None:
+        if self._trace.is_over:
+            return
+        for number in numbers[:CONNECTIONS_PER_TURN]:
+            channel = self._factory.channels.get(number)
+            if channel is not None and subject_of(channel) == self._subject and number not in self._observers:
+                self._observe(number, channel)
+        if numbers[CONNECTIONS_PER_TURN:]:
+            self._clock.callLater(0, self._look_at, numbers[CONNECTIONS_PER_TURN:])
 
     def _observe(self, number: int, channel: StompWebSocket) -> None:
         def lost() -> None:
             del self._observers[number]
 
+        if len(self._observers) >= MOST_CONNECTIONS:
+            if not self._is_full:
+                self._is_full = True
+                line = note(self._wall(), "full", [("connections", str(MOST_CONNECTIONS))], subject=self._subject)
+                self._trace.add(lambda: [line])
+            return
         self._observers[number] = ConnectionObserver(self._trace, channel, self._has_bodies, self._wall, lost)
 
     def _logged_in(self, number: int) -> None:
         channel = self._factory.channels[number]
         if subject_of(channel) == self._subject:
-            line = note(self._wall(), "connected", [("peer", channel.peer)], channel.client.id, self._subject)
-            self._trace.add(lambda: [line])
             self._observe(number, channel)
+            if number in self._observers:
+                line = note(self._wall(), "connected", [("peer", channel.peer)], channel.client.id, self._subject)
+                self._trace.add(lambda: [line])

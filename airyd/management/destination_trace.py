@@ -13,7 +13,7 @@ from airyd.errors import Fault, QueryRefused, StompError, UnknownDestination
 from airyd.events import plain_destination
 from airyd.hub.hub import Hub
 from airyd.interfaces import NO_OPENING, IChannel, Opening
-from airyd.management.connection_trace import subject_of
+from airyd.management.connection_trace import subject_of, unwatch_frames, watch_frames
 from airyd.management.filters import row_filter_of
 from airyd.management.queries import TraceLine, TraceQuery
 from airyd.management.trace import Trace
@@ -71,13 +71,13 @@ class DestinationFrames:
     def _unwatch_some(self, numbers: Sequence[int]) -> None:
         for number in numbers[:SESSIONS_PER_TURN]:
             if number in self._factory.channels:
-                self._factory.channels[number].client.unwatch_frames(self)
+                unwatch_frames(self._factory.channels[number].client, self)
         if numbers[SESSIONS_PER_TURN:]:
             self._clock.callLater(0, self._unwatch_some, numbers[SESSIONS_PER_TURN:])
 
     def _watch(self, number: int) -> None:
         # The session refers to the number, since a reference to its client would make a cycle.
-        self._factory.channels[number].client.watch_frames(self, partial(self._received, number))
+        watch_frames(self._factory.channels[number].client, self, partial(self._received, number))
 
     def _received(self, number: int, frame: Frame) -> None:
         if frame.command not in _NAMING or self._trace.is_over:

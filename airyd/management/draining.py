@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Final
 
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -15,6 +17,10 @@ from airyd.errors import Fault, RequestRefused, StompError
 from airyd.limits import CLOSE_PATIENCE, DRAINED_AT_ONCE
 from airyd.websocket.protocol import StompWebSocketFactory
 
+#: Clients that are closed in one turn of the reactor; each takes some 40 µs.
+_CLOSES_PER_TURN: Final = 50
+#: Seconds by which a close may be early: a timer is as exact as floating-point numbers.
+_EXACT: Final = 1e-6
 _ERROR: Final = StompError(Fault.RESTARTING, "The server is going away; connect again.")
 #: Seconds after which a refused client may try again; its balancer may have chosen another node by then.
 _RETRY_AFTER: Final = 5
@@ -45,7 +51,12 @@ class Drain:
         self._announce = announce
         self._times = times
         self._clock = clock
-        self._calls: list[IDelayedCall] = []
+        self._call: IDelayedCall | None = None
+        # When each client is closed, and its number; the first one is the last here. They hold no connection, which may
+        # have ended long before that.
+        self._closes: list[tuple[float, int]] = []
+        self._gives_notice = True
+        self._notice: Deferred[None] = succeed(None)
         self.is_on = False
 
     def begin(self) -> None:
@@ -61,7 +72,7 @@ class Drain:
         )
         if notice:
             self._announce(notice + seconds)
-        self._calls.append(self._clock.callLater(notice, self._close_all))
+        self._call = self._clock.callLater(notice, self._close_all)
 
     def take_back(self) -> None:
         """Accept clients again; those that were not closed yet stay."""
@@ -74,10 +85,17 @@ class Drain:
     async def give_notice(self) -> None:
         """Serve on, unready, until load balancers have noticed (``--drain-notice``)."""
         notice, seconds = self._times()
-        if notice:
+        if notice and self._gives_notice:
             self._log.info("airyd closes its connections in {notice:g} s", notice=notice)
             self._announce(notice + seconds)
-            await deferLater(self._clock, notice)
+            self._notice = deferLater(self._clock, notice)
+            with suppress(CancelledError):
+                await self._notice
+
+    def skip_notice(self) -> None:
+        """End the notice at the stop, or give none."""
+        self._gives_notice = False
+        self._notice.cancel()
 
     async def finish(self) -> None:
         """Close all clients, and return when they are gone; call this when no new ones can come."""
@@ -93,21 +111,33 @@ class Drain:
 
     def _close_all(self) -> float:
         """Close all clients at random times within the seconds that are returned."""
-        channels = self._factory.channels.values()
-        self._log.info("airyd closes its connections: {count}", count=len(channels))
-        spread = self._times()[1] * min(1, len(channels) / DRAINED_AT_ONCE)
+        numbers = tuple(self._factory.channels)
+        self._log.info("airyd closes its connections: {count}", count=len(numbers))
+        spread = self._times()[1] * min(1, len(numbers) / DRAINED_AT_ONCE)
         self._announce(spread)
-        self._calls = [
-            self._clock.callLater(random.uniform(0, spread), each.fail, _ERROR)  # noqa: S311  # no secret
-            for each in channels
-        ]
+        now = self._clock.seconds()
+        self._closes = [(now + random.uniform(0, spread), number) for number in numbers]  # noqa: S311  # no secret
+        self._closes.sort(reverse=True)
+        self._close_in_time()
         return spread
 
+    def _close_in_time(self) -> None:
+        """Close the clients whose time has come, some in each turn of the reactor, and wait for that of the next."""
+        closes, now = self._closes, self._clock.seconds()
+        for _ in range(_CLOSES_PER_TURN):
+            if not closes or closes[-1][0] - now > _EXACT:
+                break
+            _, number = closes.pop()
+            channel = self._factory.channels.get(number)
+            if channel is not None:
+                channel.fail(_ERROR)
+        if closes:
+            self._call = self._clock.callLater(max(closes[-1][0] - now, 0.0), self._close_in_time)
+
     def _cancel(self) -> None:
-        for call in self._calls:
-            if call.active():
-                call.cancel()
-        self._calls = []
+        if self._call is not None and self._call.active():
+            self._call.cancel()
+        self._closes = []
 
     def _abort(self) -> None:
         for channel in tuple(self._factory.channels.values()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Final
 
 from airyd.events import REFRESH
@@ -55,10 +56,15 @@ def line_of(
     )
 
 
+@lru_cache(maxsize=256)  # most frames have the same few headers
+def _is_secret(name: str) -> bool:
+    return _SECRET.search(name) is not None
+
+
 def masked(headers: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return the headers in their order, with a mask in place of secret values."""
     return [
-        (name[:_VALUE_CHARACTERS], MASK if _SECRET.search(name) else value[:_VALUE_CHARACTERS])
+        (name[:_VALUE_CHARACTERS], MASK if _is_secret(name) else value[:_VALUE_CHARACTERS])
         for name, value in headers.items()
     ]
 

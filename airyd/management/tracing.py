@@ -12,7 +12,7 @@ from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
 
-from airyd.errors import QueryRefused
+from airyd.errors import QueryRefused, TooManyTraces
 from airyd.hub.hub import Hub
 from airyd.management.connection_trace import ConnectionObserver, SubjectTrace
 from airyd.management.destination_trace import DestinationFrames, EventSubscriber, check_destination
@@ -69,7 +69,7 @@ class Tracer:
         if query.connection is not None:
             self._trace_connection(trace, query, query.connection)
         elif query.subject is not None:
-            trace.when_over(SubjectTrace(trace, query, query.subject, self._factory, self._wall).stop)
+            trace.when_over(SubjectTrace(trace, query, query.subject, self._factory, self._clock, self._wall).stop)
         elif query.destination is not None:
             self._trace_destination(trace, query, query.destination, has_frames, has_events)
         return trace
@@ -103,9 +103,9 @@ class Tracer:
         trace.when_over(ConnectionObserver(trace, channel, query.has_bodies, self._wall, lost).stop)
 
 
-def too_many_traces() -> QueryRefused:
+def too_many_traces() -> TooManyTraces:
     """Return the error of a trace that would be one too many."""
-    return QueryRefused(f"{MOST_TRACES} traces run already; stop one of them")
+    return TooManyTraces(f"{MOST_TRACES} traces run already; stop one of them")
 
 
 def check_query(query: TraceQuery) -> None:

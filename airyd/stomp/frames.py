@@ -39,7 +39,7 @@ class Frame:
         frame = cls(command, body=body[:-1])
         for line in lines:
             name, _, value = line.partition(":")
-            if command not in UNESCAPED:
+            if "\\" in line and command not in UNESCAPED:
                 name, value = unescape(name, version), unescape(value, version)
             frame.headers.setdefault(name, value)
         return frame

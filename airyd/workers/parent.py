@@ -17,10 +17,9 @@ from twisted.python.failure import Failure
 
 from airyd.admin.login import AdminTokens, read_admin_tokens
 from airyd.admin.server import AdminSite, admin_site
-from airyd.config.contract import contract_scope
+from airyd.config.contract import configured_asyncapi
 from airyd.config.effective import masked
 from airyd.config.settings import Settings
-from airyd.contracts.asyncapi import asyncapi_document
 from airyd.errors import ConfigurationError, SourceUnavailable
 from airyd.interfaces import IServerReactor, Readiness, Reload
 from airyd.listening.endpoints import ListeningEndpoint, end_program, read_text, url_of, websocket_urls
@@ -119,10 +118,11 @@ class Parent(Service):
                 publish=lambda destination, body: Deferred.fromCoroutine(self._publish(destination, body)),
                 revoke=lambda kind, name: Deferred.fromCoroutine(self._revoke(kind, name)),
                 ask=self.ask,
+                trace=self.tracer.start,
                 body_limit=self._settings.limits.body,
                 tokens=self._admin_tokens,
                 listeners=self._urls,
-                asyncapi=lambda: asyncapi_document(contract_scope(self._settings, self._urls())),
+                asyncapi=lambda: configured_asyncapi(self._settings, self._urls()),
             )
             self._admin_site = site
             self._admin_ports.append(self._admin_endpoint.listen(site))

@@ -155,6 +155,7 @@ class Worker:
     def _parent_lost(self) -> None:
         self._is_linked = False
         self._flushed.callback(None)
+        self._airyd.leave()
         self.leave()
 
     def leave(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from airyd.admin.event_stream import BEAT_SECONDS, MOST_HELD, MOST_STREAMS
 from airyd.admin.login import AdminTokens
-from airyd.errors import SourceUnavailable, UnknownDestination
+from airyd.errors import TooManyTraces, UnknownDestination
 from airyd.limits import MIB
 from airyd.management.queries import TraceLine, TraceQuery
 from tests.admin.browser import LIMIT, AdminCase, Connection, FakeTrace
@@ -148,7 +148,7 @@ class TraceTests(StreamCase):
         return stopped
 
     def test_refused(self) -> None:
-        for refusal, status in ((UnknownDestination("no"), 404), (SourceUnavailable("10 traces run"), 503)):
+        for refusal, status in ((UnknownDestination("no"), 404), (TooManyTraces("10 traces run"), 503)):
             self.reply = refusal
             connection = self.stream()
             self.assertEqual(connection.read().status, status)

@@ -128,7 +128,7 @@ class ReloadTests(ServiceTestCase):
             ((valid, "colour = 'blue'"), (str(self.path), "colour")),
             ((valid, "[limits]", "body = 0"), (str(self.path), "line 3", "whole number")),
             ((valid, "this is not TOML"), (str(self.path), "line 2")),
-            (("destination = ['/t/7591', '/t/95307']",), ("same tag in message ids",)),
+            (("destination = ['/t/7591', '/t/95307']",), ("/t/7591 and /t/95307 have the same tag in message ids",)),
             ((valid, "listen = ['tcp:x']"), ("port must be a number",)),
             ((valid, "admin-token-file = '/nothing/there'"), ("/nothing/there", "there is no such file")),
             ((valid, "workers = 2"), ("each process would have its own events",)),
@@ -417,6 +417,21 @@ class ReloadTests(ServiceTestCase):
         admin.write_text("short")
         self.assertIn("nothing was reloaded: --admin-token-file", reload())
         self.assertEqual(site.services.login.tokens.full, "the-second-admin-token")
+
+    def test_admin_read_token(self) -> None:
+        """It can be added, changed and taken away while the page is on loopback."""
+        _, reload = self.reloadable("--admin=tcp:8081:interface=127.0.0.1")
+        site = cast(Any, self.reactor.tcpServers[0][1])
+        path = self.file("the-first-read-token\n")
+        lines = ["destination = ['/queue/tags']", f"admin-read-token-file = '{path}'"]
+        changed = "settings reloaded: changed: --admin-read-token-file; new: admin read token"
+        self.assertEqual(reload(*lines), changed)
+        self.assertEqual(site.services.login.tokens, (None, "the-first-read-token"))
+        path.write_text("the-second-read-token")
+        self.assertEqual(reload(*lines), "settings reloaded: new: admin read token")
+        self.assertEqual(site.services.login.tokens, (None, "the-second-read-token"))
+        self.assertEqual(reload(lines[0]), changed)
+        self.assertFalse(site.services.login.needs_token)
 
     def test_no_open_admin_page(self) -> None:
         """The new settings must fit what only a restart changes."""

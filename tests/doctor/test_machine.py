@@ -19,6 +19,7 @@ class FileTests(LocalCase):
         none = f"{self.folder}/none"
         for option, named in [
             (f"--admin-token-file={none}", "--admin-token-file"),
+            (f"--admin-read-token-file={none}", "--admin-read-token-file"),
             (f"--auth=jwt:secret-file={none}", "--auth jwt: secret-file"),
             (f"--auth=jwt:jwks={none}", "--auth jwt: jwks"),
             (f"--source=redis://127.0.0.1:1?password-file={none}", "--source redis: password-file"),

@@ -47,13 +47,12 @@ class RunningTests(LocalCase):
         self.has(report, Level.OK, "port", f"--listen {listen}: airyd listens there already")
 
     async def test_with_a_token(self) -> None:
-        """The metrics of an admin page that asks for a token."""
-        token = self.file("token", "a-token-of-the-admin-page")
-        daemon = self.daemon(f"--admin-token-file={token}")
-        report = await self.examine(
-            f"--admin=tcp:{daemon.admin_port}:interface=127.0.0.1", f"--admin-token-file={token}"
-        )
-        self.has(report, Level.OK, "running", "it is ready for clients")
+        """The metrics of an admin page that asks for a token: one of the two is enough."""
+        for option in ("--admin-token-file", "--admin-read-token-file"):
+            token = self.file("token", "a-token-of-the-admin-page")
+            daemon = self.daemon(f"{option}={token}")
+            report = await self.examine(f"--admin=tcp:{daemon.admin_port}:interface=127.0.0.1", f"{option}={token}")
+            self.has(report, Level.OK, "running", "it is ready for clients")
 
     async def test_with_another_token(self) -> None:
         """A running airyd that asks for another token than the doctor has."""

@@ -94,9 +94,11 @@ class Daemon:
 
     :ivar port: where it serves WebSocket clients
     :ivar admin_port: where the admin page is
+    :ivar headers: headers of all requests to the admin page, such as a token
     """
 
     def __init__(self, *options: str, port: int = 0, program: str = TWISTD) -> None:
+        self.headers: dict[str, str] = {}
         self._directory = Path(tempfile.mkdtemp(prefix="airyd-test-"))
         self._log_path = self._directory / "log"
         arguments = [f"--listen=tcp:{port}:interface=127.0.0.1", "--admin=tcp:0:interface=127.0.0.1", *options]
@@ -190,7 +192,7 @@ class Daemon:
         """Send a request to the admin page; return the status and the body of the response."""
         connection = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=PATIENCE)
         try:
-            connection.request(method, path, body, headers or {})
+            connection.request(method, path, body, {**self.headers, **(headers or {})})
             response = connection.getresponse()
             return response.status, response.read()
         finally:

@@ -23,6 +23,7 @@ from tests.integration.payloads import MESSAGE, body
 from tests.integration.promtool import Page, alerts, assert_firing, no_page, read_page
 from tests.integration.raw import RawClient
 from tests.integration.runbook import look
+from tests.integration.test_drain import terminate_again
 from tests.integration.test_log_output import UnreadLogCase
 from tests.integration.test_tokens import KeyServer, fresh
 from tests.integration.test_workers import wait_for_end, workers_of
@@ -172,6 +173,8 @@ class ClientsTests(AlertCase):
         daemon.terminate()
         stopping = self.wait_for(daemon, lambda page: total(page, "airyd_workers") == 0)
         assert_firing(set(), [(BEFORE, before), (10, stopping)])
+        terminate_again(daemon)
+        self.assertEqual(daemon.wait(), 0)
 
     def test_workers_restart(self) -> None:
         daemon = self.own_daemon(

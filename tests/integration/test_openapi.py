@@ -22,8 +22,6 @@ READ: Final = "the-read-token-of-a-test"
 EXAMPLES: Final = 6
 #: What each answer must fulfil: 500 is in no operation.
 CHECKS: Final = [status_code_conformance, content_type_conformance]
-#: Operations that no process answers yet.
-NOT_YET: Final = ("events", "explain")
 DOCUMENT: Final = openapi_document()
 
 
@@ -51,8 +49,6 @@ class OpenApiTests(DaemonTestCase):
         self.statuses: set[int] = set()
         for result in schemathesis.openapi.from_dict(DOCUMENT).get_all_operations():
             operation: Any = result.ok()  # type: ignore[union-attr]  # of an error it raises, as it should
-            if operation.definition.raw["operationId"] in NOT_YET:
-                continue
             self.send(operation.as_strategy(generation_mode=GenerationMode.POSITIVE))
             if operation.body or operation.query or operation.path_parameters:
                 self.send(operation.as_strategy(generation_mode=GenerationMode.NEGATIVE))
@@ -84,7 +80,11 @@ class OpenApiTests(DaemonTestCase):
     def test_without_tokens(self) -> None:
         self.assertLessEqual({200, 400, 403}, self.send_all(self.daemon, None))
 
-    def test_each_token(self) -> None:
-        daemon = self.with_tokens()
-        for token, expected in ((None, 401), (READ, 403), (FULL, 200)):
-            self.assertIn(expected, self.send_all(daemon, token))
+    def test_token_not_shown(self) -> None:
+        self.assertLessEqual({200, 401}, self.send_all(self.with_tokens(), None))
+
+    def test_read_token(self) -> None:
+        self.assertLessEqual({200, 400, 403}, self.send_all(self.with_tokens(), READ))
+
+    def test_full_token(self) -> None:
+        self.assertLessEqual({200, 204, 400, 404}, self.send_all(self.with_tokens(), FULL))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +20,7 @@ from tests.sources.redis.server import own_prefix, shared_server
 
 ORIGIN: Final = "https://app.example"
 ADMIN_TOKEN: Final = f"admin-{MARK}-that-nobody-sees"
+READ_TOKEN: Final = f"read-{MARK}-that-nobody-sees"
 PASSWORD: Final = f"redis-{MARK}"
 
 #: The code of a twistd that logs a client's passcode at the lowest level, as a careless developer might.
@@ -97,7 +99,12 @@ class NowhereTests(SecretsCase):
         auth = f"--auth=jwt:secret-file={self.file('secret', SECRET)}:cookie=airy"
         admin_token = self.file("admin", ADMIN_TOKEN)
         daemon = self.own_daemon(
-            "--workers=2", f"--source={self.source()}", auth, f"--origin={ORIGIN}", f"--admin-token-file={admin_token}"
+            "--workers=2",
+            f"--source={self.source()}",
+            auth,
+            f"--origin={ORIGIN}",
+            f"--admin-token-file={admin_token}",
+            f"--admin-read-token-file={self.file('read', READ_TOKEN)}",
         )
         good, late = fresh(send=["/queue/**"]), fresh(exp=int(time.time()) - 9)
         forged = f"{good[:-8]}{'A' * 8}"
@@ -128,6 +135,15 @@ class NowhereTests(SecretsCase):
             answers += [str(publish.wait()), publish.out, publish.err]
         self.assertEqual((answers[1], answers[4]), ("0", "1"))
         self.assertEqual(tail.wait(), 0)
+        for shown in (ADMIN_TOKEN, READ_TOKEN, f"{MARK}-but-a-wrong-one"):
+            login = json.dumps({"token": shown}).encode()
+            status, text = daemon.request("POST", "/login", login, {"Content-Type": "application/json"})
+            self.assertEqual(status, 401 if "wrong" in shown else 204)
+            cookie = {"Cookie": f"airyd_session={shown}", "Authorization": f"Bearer {shown}"}
+            answers += [
+                text.decode(),
+                daemon.request("GET", f"/api/v1/overview?token={shown}", None, cookie)[1].decode(),
+            ]
         for shown in (ADMIN_TOKEN, MARK):
             status, text = daemon.request("GET", "/metrics", headers={"Authorization": f"Bearer {shown}"})
             self.assertEqual(status, 200 if shown == ADMIN_TOKEN else 401)

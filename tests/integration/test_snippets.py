@@ -140,7 +140,7 @@ class ConsoleTests(SynchronousTestCase):
         """Start the daemon of a ``twistd`` command on free ports; add these to ``ports``."""
         options = self.replaced(line, {"8080": 0, "8081": 0, "8090": 0, "8443": 0}).partition(" airyd ")[2]
         files = rf"\1{self.directory}/\2"
-        words = [re.sub(r"((?:file|Key)=)(secret|\w+\.pem)\b", files, word) for word in shlex.split(options)]
+        words = [re.sub(r"((?:file|Key)=)(secret|\w+-token|\w+\.pem)\b", files, word) for word in shlex.split(options)]
         port = re.search(r"tcp:(8\d\d\d)", line)
         tls = "ssl:8443" in line
         while ("--listen" in words and not tls) or "--admin" in words:

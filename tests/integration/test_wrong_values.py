@@ -121,6 +121,7 @@ OPTIONS: Final[dict[str, tuple[str, ...]]] = {
     "user-destinations": ("", "user", "=sub", "user=", "user=exp", "user=sub"),  # the last without --auth jwt
     "destinations-file": (*MISSING, "{folder}/binary", "/dev/zero"),
     "admin-token-file": (*MISSING, "{folder}/binary", "{folder}/empty", "{folder}/lines", "/dev/zero"),
+    "admin-read-token-file": (*MISSING, "{folder}/binary", "{folder}/empty", "{folder}/lines", "/dev/zero"),
     "origin": ("", "app", "no origin"),
     "token-max-age": (*NUMBERS, "0"),
     "heart-beat": (*NUMBERS, "1", "1,", "-1,0", "a,b", "1,2,3"),

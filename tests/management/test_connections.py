@@ -6,6 +6,8 @@ import random
 import struct
 from typing import Any, cast
 
+from twisted.internet.address import UNIXAddress
+from twisted.internet.testing import StringTransport
 from zope.interface import alsoProvides
 
 from airyd.errors import Fault, QueryRefused
@@ -114,6 +116,13 @@ class RowTests(ManagementTestCase):
         alsoProvides(self.feed, IMeasuredSource)
         (row,) = self.rows()
         self.assertEqual(row.lag, 20.0)
+
+    def test_addresses(self) -> None:
+        """An IPv6 address has brackets before its port; a client on a unix socket has none."""
+        self.opened().transport.client = ("2001:db8::7", 5000, 0, 0)
+        protocol = self.factory.buildProtocol(None)
+        protocol.makeConnection(StringTransport(peerAddress=UNIXAddress(b"/run/x")))
+        self.assertEqual([row.address for row in self.rows()], ["[2001:db8::7]:5000", "unix"])
 
     def test_behind_a_proxy(self) -> None:
         self.opened()

@@ -10,7 +10,7 @@ from airyd.events import MESSAGE, UNREAD_COUNT, Event, FilterKey, InvalidEntry, 
 from airyd.management.explain import Explainer
 from airyd.management.queries import DeliveryOutcome, ExplainQuery, ExplainReply
 from tests.doubles import EVENT, frame
-from tests.management.users_case import User, UsersTestCase
+from tests.management.users import User, UserTestCase
 from tests.websocket.case import text
 
 
@@ -24,7 +24,7 @@ class OddFilter:
         return row.text("conversation_id") == "x"
 
 
-class ExplainTests(UsersTestCase):
+class ExplainTests(UserTestCase):
     """What the explainer answers."""
 
     def setUp(self) -> None:

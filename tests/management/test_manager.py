@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
+from weakref import ref
 
 from prometheus_client import generate_latest
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 
+from airyd.client.client import Client
 from airyd.events import MESSAGE, STATUS, UNREAD_COUNT
 from airyd.management import processes
 from airyd.management.queries import (
@@ -257,6 +261,24 @@ class DrainTests(ManagerTestCase):
             got = peer.got()
             self.assertIn(b"MESSAGE", got)
             self.assertNotIn(b"ERROR", got)
+
+    def test_keeps_no_connection(self) -> None:
+        """What is over is freed, although the process goes on to drain."""
+        self.patch(
+            Client, "_log", Logger(observer=cast(Any, lambda event: None))
+        )  # trial keeps events, with who has logged them
+        peer = self.listener()
+        (factory,) = {each[1] for each in cast(Any, self.reactor.tcpServers) if hasattr(each[1], "channels")}
+        (gone,) = map(ref, factory.channels.values())
+        self.drain(is_on=True)
+        self.reactor.advance(20)
+        self.reactor.advance(1)
+        peer.say(close_frame(1012))
+        peer.lose()
+        del peer
+        self.reactor.pump([1] * 100)  # the timers of the connection
+        gc.collect()
+        self.assertIsNone(gone())
 
     def test_twice(self) -> None:
         """A second command of the same kind changes nothing."""

@@ -26,7 +26,7 @@ from airyd.workers.messages import (
 from airyd.workers.traces import NodeTracer
 from airyd.workers.worker_traces import WorkerTraces
 from tests.loop import Peer
-from tests.management.users_case import UsersTestCase
+from tests.management.users import UserTestCase
 
 Order = StartTrace | StopTrace
 
@@ -209,7 +209,7 @@ class NodeTracerTests(SynchronousTestCase):
         self.assertIn("no worker", self.successResultOf(self.trace(subject="alice").ended))
 
 
-class WorkerTracesTests(UsersTestCase):
+class WorkerTracesTests(UserTestCase):
     """What a worker makes of the orders, over the messages of the pipe."""
 
     def setUp(self) -> None:

@@ -27,7 +27,7 @@ class User(Somebody):
         return self._row_filter
 
 
-class UsersTestCase(WebSocketTestCase):
+class UserTestCase(WebSocketTestCase):
     """Connections of users, with their ids."""
 
     def logged_in(self, user: str | User = "alice") -> tuple[str, Peer]:
