@@ -42,10 +42,13 @@ def pattern(expression: re.Pattern[str]) -> str:
     return f"^{expression.pattern.removesuffix(chr(92) + 'Z')}$"
 
 
+_EVENT_ID: Final = pattern(EVENT_ID)[1:]
+
+
 def message_id_pattern(destination: str | None = None) -> str:
     """Return the pattern of the ``message-id`` of a destination's events, or of any destination's."""
     tag = "[0-9a-f]{8}" if destination is None else destination_tag(destination)
-    return f"^{tag}-{pattern(EVENT_ID)[1:]}"
+    return f"^{tag}-{_EVENT_ID}"
 
 
 _MESSAGE_ID: Final = {"pattern": message_id_pattern()}

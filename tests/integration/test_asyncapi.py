@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +106,22 @@ class AsyncApiTests(DaemonTestCase):
         self.check(error, "connection", "ERROR")
         rule = self.document["components"]["schemas"]["ErrorHeaders"]["properties"]["message"]
         self.assertEqual(rule["x-close-codes"][error.headers["message"]], code)
+
+
+class ReloadTests(DaemonTestCase):
+    """A server whose catalogue grows."""
+
+    def test_new_destination(self) -> None:
+        """A destination that a reload adds is in the document."""
+        file = Path(self.mktemp()).absolute()
+        file.write_text("")
+        daemon = self.own_daemon("--source=memory:", f"--destinations-file={file}")
+        self.assertNotIn("queueTags", served(daemon)["channels"])
+        file.write_text("/queue/tags\n")
+        start = len(daemon.log)
+        os.kill(daemon.pid, signal.SIGHUP)
+        daemon.wait_for_log(re.compile(r"settings reloaded: .*\n"), start)
+        self.assertIn("queueTags", served(daemon)["channels"])
 
 
 class WorkersTests(DaemonTestCase):
