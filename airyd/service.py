@@ -26,6 +26,7 @@ from airyd.auth.revocation_registry import RevocationRegistry
 from airyd.client.connection_log import ConnectionLog
 from airyd.client.context import ClientContext
 from airyd.client.timer_wheel import TimerWheel
+from airyd.config.contract import configured_asyncapi
 from airyd.config.effective import masked
 from airyd.config.options import ANONYMOUS
 from airyd.config.settings import Settings
@@ -270,7 +271,8 @@ class Airyd(Service):
                 trace=self.tracer.start,
                 body_limit=self._settings.limits.body,
                 tokens=self._admin_tokens,
-                listeners=lambda: websocket_urls(self._endpoints, self._ports, self._settings.paths),
+                listeners=self._urls,
+                asyncapi=lambda: configured_asyncapi(self._settings, self._urls()),
                 has_demo=has_demo(self._settings),
             )
             self._admin_site = site
@@ -281,6 +283,9 @@ class Airyd(Service):
             self._ports.append(make_direct(endpoint.listen(self._factory)))
             for path in self._settings.paths:
                 self._log.info("airyd serves {url}", url=url_of(endpoint.scheme("ws"), self._ports[-1], path))
+
+    def _urls(self) -> list[str]:
+        return websocket_urls(self._endpoints, self._ports, self._settings.paths)
 
     def _raise_file_limit(self) -> None:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

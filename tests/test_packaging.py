@@ -103,6 +103,7 @@ class ReleaseTests(SynchronousTestCase):
         with ZipFile(self.build(self.copy())[1]) as archive:
             names = set(archive.namelist())
         files = [*ROOT.glob("airyd/**/*.py"), *ROOT.glob("twisted/plugins/*.py"), ROOT / "airyd/py.typed"]
+        files += ROOT.glob("airyd/admin/console/*")
         expected = {str(path.relative_to(ROOT)) for path in files}
         pages = {name for name in names if ".data/data/share/man/" in name}
         self.assertEqual(expected, {name for name in names if ".dist-info/" not in name} - pages)

@@ -9,7 +9,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from airyd.cli.completion import QUESTION, CommandOffers, describe_for_zsh
-from airyd.cli.daemon_options import CompletionOptions, ConfigOptions, DoctorOptions, ServeOptions
+from airyd.cli.daemon_options import AsyncApiOptions, CompletionOptions, ConfigOptions, DoctorOptions, ServeOptions
 from airyd.cli.node_options import (
     ConnectionsOptions,
     DrainOptions,
@@ -288,6 +288,7 @@ COMMANDS: Final[Mapping[str, type[CommandOptions]]] = {
     "completion": CompletionOptions,
     "doctor": DoctorOptions,
     "openapi": OpenApiOptions,
+    "asyncapi": AsyncApiOptions,
 }
 
 
