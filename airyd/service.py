@@ -27,6 +27,7 @@ from airyd.client.connection_log import ConnectionLog
 from airyd.client.context import ClientContext
 from airyd.client.timer_wheel import TimerWheel
 from airyd.config.effective import masked
+from airyd.config.options import ANONYMOUS
 from airyd.config.settings import Settings
 from airyd.errors import ConfigurationError, SourceUnavailable
 from airyd.events import STATUS
@@ -270,7 +271,7 @@ class Airyd(Service):
                 body_limit=self._settings.limits.body,
                 tokens=self._admin_tokens,
                 listeners=lambda: websocket_urls(self._endpoints, self._ports, self._settings.paths),
-                has_demo=any(url.partition(":")[0].lower() == "sample" for url in self._settings.sources),
+                has_demo=has_demo(self._settings),
             )
             self._admin_site = site
             self._admin_ports.append(self._admin_endpoint.listen(site))
@@ -485,3 +486,9 @@ def config_labels(settings: Settings) -> dict[str, str]:
 
 def _words(words: Iterable[str]) -> str:
     return ",".join(sorted(set(words)))
+
+
+def has_demo(settings: Settings) -> bool:
+    """Return whether there are made-up events that everybody may see, which the demo page shows."""
+    is_sample = any(url.partition(":")[0].lower() == "sample" for url in settings.sources)
+    return is_sample and all(spec.partition(":")[0] == ANONYMOUS for spec in settings.auth)
