@@ -26,6 +26,7 @@ from airyd.auth.revocation_registry import RevocationRegistry
 from airyd.client.connection_log import ConnectionLog
 from airyd.client.context import ClientContext
 from airyd.client.timer_wheel import TimerWheel
+from airyd.config.demo import demo_origins, has_demo
 from airyd.config.effective import masked
 from airyd.config.settings import Settings
 from airyd.errors import ConfigurationError, SourceUnavailable
@@ -114,6 +115,7 @@ class Airyd(Service):
         self._stopping = False
         self._follows_revocations = False
         self._admin_site: AdminSite | None = None
+        self._admin_url = ""
 
         self._metrics = Metrics((*settings.destinations, STATUS))
         surroundings = SourceContext(
@@ -270,16 +272,23 @@ class Airyd(Service):
                 body_limit=self._settings.limits.body,
                 tokens=self._admin_tokens,
                 listeners=lambda: websocket_urls(self._endpoints, self._ports, self._settings.paths),
-                has_demo=any(url.partition(":")[0].lower() == "sample" for url in self._settings.sources),
+                has_demo=lambda: has_demo(self._settings),
             )
             self._admin_site = site
             self._admin_ports.append(self._admin_endpoint.listen(site))
             scheme = self._admin_endpoint.scheme("http")
-            self._log.info("airyd admin at {url}", url=url_of(scheme, self._admin_ports[-1], "/"))
+            self._admin_url = url_of(scheme, self._admin_ports[-1], "/")
+            self._log.info("airyd admin at {url}", url=self._admin_url, has_demo=has_demo(self._settings))
+            self._allow_demo()
         for endpoint in self._endpoints:
             self._ports.append(make_direct(endpoint.listen(self._factory)))
             for path in self._settings.paths:
                 self._log.info("airyd serves {url}", url=url_of(endpoint.scheme("ws"), self._ports[-1], path))
+
+    def _allow_demo(self) -> None:
+        """Let the demo page connect, if there is one: its origin is that of the admin page."""
+        origins = OriginPolicy(self._settings.origins, demo_origins(self._settings, self._admin_url))
+        self._factory.policy = self._factory.policy._replace(origins=origins)
 
     def _raise_file_limit(self) -> None:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -419,6 +428,7 @@ class Airyd(Service):
             connection_log=fresh._factory.context.connection_log,
         )
         self._settings = settings
+        self._allow_demo()
         self._metrics.config = config_labels(settings)
 
     def _follow_revocations(self) -> None:

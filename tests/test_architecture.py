@@ -201,6 +201,7 @@ FLOORS = (
     (
         "airyd.config",
         "airyd.config.settings",
+        "airyd.config.demo",
         "airyd.config.catalogue",
         "airyd.config.option_values",
         "airyd.config.options",

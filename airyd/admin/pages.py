@@ -115,9 +115,9 @@ async def console(services: AdminServices, call: AdminCall) -> HttpResponse:
 
 
 async def demo(services: AdminServices, call: AdminCall) -> HttpResponse:
-    """Return the demo page, with a ``sample:`` source only."""
-    if not services.has_demo:
-        raise HttpError(HTTPStatus.NOT_FOUND, "there is a demo only with --source sample: (make run)")
+    """Return the demo page, if there is one."""
+    if not services.has_demo():
+        raise HttpError(HTTPStatus.NOT_FOUND, "there is a demo only with --source sample: and --auth anonymous")
     return _file(services, call, "demo.html")
 
 

@@ -185,7 +185,7 @@ ROUTES: Final = (
         "GET",
         "/demo",
         "demo",
-        "Return the demo page, with a sample: source.",
+        "Return the demo page, with a sample: source that everybody may read.",
         Access.PUBLIC,
         pages.demo,
         _FILE_ANSWERS,
