@@ -15,6 +15,7 @@ PUBLIC: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "IEventSourceParser",
             "IEventSource",
             "IMeasuredSource",
+            "IBrowsableSource",
             "IEventSink",
             "Lag",
             "SourceContext",
@@ -30,7 +31,7 @@ PUBLIC: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "IReloadable",
             "Reload",
         ),
-        "airyd.events": ("Event", "FilterKey", "HistoryPage", "Row", "RowFilter"),
+        "airyd.events": ("Event", "FilterKey", "HistoryPage", "InvalidEntry", "Row", "RowFilter"),
         "airyd.payloads": ("check",),
         "airyd.revocation": ("Revocation", "RevocationKind"),
         "airyd.errors": (

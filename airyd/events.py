@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 from hashlib import sha256
 from typing import Final, NamedTuple, Protocol
@@ -138,9 +138,14 @@ def plain_destination(user_destination: str) -> str:
     return user_destination[len(USER_PREFIX) - 1 :]
 
 
-def share_a_tag(destinations: Collection[str]) -> bool:
-    """Return whether two of these destinations have the same tag, so that their message ids could be confused."""
-    return len({destination_tag(name) for name in destinations}) < len(destinations)
+def names_with_one_tag(destinations: Iterable[str]) -> tuple[str, str] | None:
+    """Return two destinations that have the same tag, so that their message ids could be confused; None if none do."""
+    names: dict[str, str] = {}
+    for name in destinations:
+        other = names.setdefault(destination_tag(name), name)
+        if other != name:
+            return other, name
+    return None
 
 
 def message_id(destination: str, event_id: str) -> str:

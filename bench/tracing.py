@@ -19,8 +19,8 @@ from bench.scenarios import MESSAGE
 
 MEMBERS: Final = 1000
 #: Events in a block, and pairs of blocks.
-EVENTS: Final = 10
-ROUNDS: Final = 100
+EVENTS: Final = 30
+ROUNDS: Final = 40
 #: The most that a trace may cost: the ratio of both figures.
 BOUND: Final = 1.02
 

@@ -15,10 +15,10 @@ from docs.option_tables import filled, list_table
 
 PAGE: Final = Path(__file__).parent / "operating.rst"
 _NEEDS: Final = {
-    Access.HEALTH: "nothing",
-    Access.PUBLIC: "nothing",
+    Access.HEALTH: "none",
+    Access.PUBLIC: "none",
     Access.READ: "read",
-    Access.FULL_OR_OPEN: "full, or loopback",
+    Access.FULL_OR_OPEN: "full, or no tokens at all",
     Access.FULL: "full",
 }
 

@@ -22,7 +22,12 @@ from airyd.listening.endpoint_strings import read_endpoint
 #: Bytes that no header value may have (RFC 9110, section 5.5): all controls except HTAB.
 _CONTROLS: Final = bytes({*range(0x20), 0x7F} - {0x09})
 #: Headers that a request may have only once.
-_ONCE: Final = ("Authorization", "Content-Type", "Cookie", "Host", "Origin", "X-Airyd-Request")
+_ONCE: Final = ("Authorization", "Content-Type", "Cookie", "Host", "Origin", "Sec-Fetch-Site", "X-Airyd-Request")
+#: The header in which browsers say where a request comes from (W3C Fetch Metadata), and its values for the page's own
+#: requests and for what the user has typed.
+_FETCH_SITE: Final = "Sec-Fetch-Site"
+_SAME_ORIGIN: Final = "same-origin"
+_BY_USER: Final = "none"
 #: The kinds of endpoints that the admin page listens on.
 _KINDS: Final = ("tcp", "tcp6", "ssl", "unix")
 #: The fewest characters of a token; shorter ones could be guessed.
@@ -110,17 +115,34 @@ def check_host(headers: Headers, local: IAddress) -> None:
         raise HttpError(HTTPStatus.MISDIRECTED_REQUEST, "this Host is not served here; use localhost or 127.0.0.1")
 
 
+def check_fetch_site(headers: Headers) -> None:
+    """Raise ``HttpError`` (403) if a browser says that a web page of another origin sends the request.
+
+    Such a page could not read the answer, but it could begin traces. Programs send no ``Sec-Fetch-Site``.
+    """
+    if any(site not in (_SAME_ORIGIN, _BY_USER) for site in header_values(headers, _FETCH_SITE)):
+        raise _other_origin()
+
+
 def check_origin(headers: Headers, scheme: str) -> None:
     """Raise ``HttpError`` (403) if the request comes from a web page of another origin (``Origin`` is not ``Host``).
 
     :param scheme: the request's scheme, ``http`` or ``https``; it is part of the origin (RFC 6454)
 
     Programs send no ``Origin``. A browser sends JSON to another origin only after a preflight request, which airyd
-    refuses; this is the second line of defence.
+    refuses; this is the second line of defence. A browser that sends ``Sec-Fetch-Site`` has compared the origins
+    itself; behind a proxy with TLS, only it knows the scheme.
     """
+    check_fetch_site(headers)
+    if header_values(headers, _FETCH_SITE) == [_SAME_ORIGIN]:
+        return
     own = {f"{scheme}://{authority}".lower() for authority in header_values(headers, "Host")}
     if any(origin.lower() not in own for origin in header_values(headers, "Origin")):
-        raise HttpError(HTTPStatus.FORBIDDEN, "web pages of other origins may not do that")
+        raise _other_origin()
+
+
+def _other_origin() -> HttpError:
+    return HttpError(HTTPStatus.FORBIDDEN, "web pages of other origins may not do that")
 
 
 def header_values(headers: Headers, name: str) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Final
 
 from twisted.logger import Logger
 
-from airyd.admin.access import check_headers, check_host, check_origin, check_repeated, header_values
+from airyd.admin.access import check_fetch_site, check_headers, check_host, check_origin, check_repeated, header_values
 from airyd.admin.event_stream import EventStream
 from airyd.admin.login import AccessLevel, Caller
 from airyd.admin.query_parameters import ParameterValues, read_query
@@ -21,6 +21,11 @@ from airyd.admin.routes import ROUTES
 CHANGE_HEADER: Final = "X-Airyd-Request"
 #: What an error calls the routes that are not the API's.
 _PAGES: Final = ", ".join(dict.fromkeys(each.shown_path for each in ROUTES if not each.path.startswith("/api/")))
+_WITH_VARIABLE: Final = [route for route in ROUTES if route.variable is not None]
+#: The routes of each path without a variable.
+_EXACT: Final = {
+    each.path: [route for route in ROUTES if route.path == each.path] for each in ROUTES if each.variable is None
+}
 
 
 class AdminDispatcher:
@@ -58,6 +63,8 @@ class AdminDispatcher:
         route, variable = _choose(request.method, found)
         if not route.access.allows(caller.level):
             raise _forbidden(caller, request.path)
+        if route.access not in (Access.HEALTH, Access.PUBLIC):
+            check_fetch_site(request.headers)
         if route.action:
             _check_change(request, route)
         values = ParameterValues() if route.parameters is None else read_query(route.parameters, request.query)
@@ -96,7 +103,9 @@ class AdminDispatcher:
 
 def _find(path: str) -> Sequence[tuple[HttpRoute, str]]:
     """Return the routes of a path, each with the path's variable, percent-encoded."""
-    matches = ((route, route.match(path)) for route in ROUTES)
+    if path in _EXACT:
+        return [(route, "") for route in _EXACT[path]]
+    matches = ((route, route.match(path)) for route in _WITH_VARIABLE)
     return [(route, variable) for route, variable in matches if variable is not None]
 
 

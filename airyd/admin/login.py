@@ -168,13 +168,15 @@ class AdminLogin:
         self._log.warn("a request to the admin page has a wrong token", once_a_minute="wrong admin token")
 
 
-def set_cookie(value: str, scheme: str) -> str:
+def set_cookie(value: str, scheme: str, headers: Headers) -> str:
     """Return the ``Set-Cookie`` header of a session; an empty value removes the cookie.
 
     :param scheme: the request's scheme, ``http`` or ``https``
+    :param headers: the request's; behind a proxy with TLS, only their ``Origin`` has the scheme of the page
     """
     age = SESSION_SECONDS if value else 0
-    secure = "; Secure" if scheme == "https" else ""
+    is_secure = scheme == "https" or any(each.startswith("https:") for each in header_values(headers, "Origin"))
+    secure = "; Secure" if is_secure else ""
     return f"{COOKIE}={value}; Path=/; Max-Age={age}; HttpOnly; SameSite=Strict{secure}"
 
 

@@ -162,7 +162,7 @@ def _checks(route: HttpRoute) -> Iterable[HTTPStatus]:
         yield HTTPStatus.MISDIRECTED_REQUEST
     if route.access not in (Access.HEALTH, Access.PUBLIC):
         yield HTTPStatus.UNAUTHORIZED
-    if route.action or any(each.needs_full for each in route.parameters or ()):
+    if route.action or route.access not in (Access.HEALTH, Access.PUBLIC):
         yield HTTPStatus.FORBIDDEN
     if route.method != "GET":
         yield HTTPStatus.REQUEST_ENTITY_TOO_LARGE

@@ -99,14 +99,14 @@ async def log_in(services: AdminServices, call: AdminCall) -> HttpResponse:
         raise HttpError(HTTPStatus.BAD_REQUEST, 'give {"token": "..."}') from None
     call.caller, cookie = services.login.log_in(token)
     call.change()
-    return _no_content(set_cookie(cookie, call.request.scheme))
+    return _no_content(call, cookie)
 
 
 async def log_out(services: AdminServices, call: AdminCall) -> HttpResponse:
     """End the session of the cookie."""
     services.login.log_out(call.request.headers)
     call.change()
-    return _no_content(set_cookie("", call.request.scheme))
+    return _no_content(call, "")
 
 
 async def console(services: AdminServices, call: AdminCall) -> HttpResponse:
@@ -115,9 +115,11 @@ async def console(services: AdminServices, call: AdminCall) -> HttpResponse:
 
 
 async def demo(services: AdminServices, call: AdminCall) -> HttpResponse:
-    """Return the demo page, if there is one."""
+    """Return the demo page."""
     if not services.has_demo():
-        raise HttpError(HTTPStatus.NOT_FOUND, "there is a demo only with --source sample: and --auth anonymous")
+        raise HttpError(
+            HTTPStatus.NOT_FOUND, "there is a demo only with --source sample: and without --auth jwt (make run)"
+        )
     return _file(services, call, "demo.html")
 
 
@@ -147,8 +149,9 @@ def _file(services: AdminServices, call: AdminCall, name: str) -> HttpResponse:
     return services.files.respond(name, known, listeners_for(services, call))
 
 
-def _no_content(cookie: str) -> HttpResponse:
-    return HttpResponse(HTTPStatus.NO_CONTENT, "", b"", {"Set-Cookie": cookie})
+def _no_content(call: AdminCall, cookie: str) -> HttpResponse:
+    header = set_cookie(cookie, call.request.scheme, call.request.headers)
+    return HttpResponse(HTTPStatus.NO_CONTENT, "", b"", {"Set-Cookie": header})
 
 
 def _read_revoked(body: bytes) -> tuple[RevocationKind, str]:

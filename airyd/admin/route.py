@@ -212,10 +212,11 @@ class HttpRoute:
     is_frequent: bool = False
 
     def match(self, path: str) -> str | None:
-        """Return the variable of a path, still percent-encoded; None if this is another route's path."""
-        prefix, brace, _ = self.path.partition("{")
-        if not brace:
-            return "" if path == prefix else None
+        """Return the variable of a path, still percent-encoded; None if this is another route's path.
+
+        Only for a route with a variable.
+        """
+        prefix = self.path.partition("{")[0]
         rest = path.removeprefix(prefix)
         is_match = path.startswith(prefix) and (self.has_slashes or (rest and "/" not in rest))
         return rest if is_match else None

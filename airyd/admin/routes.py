@@ -185,7 +185,7 @@ ROUTES: Final = (
         "GET",
         "/demo",
         "demo",
-        "Return the demo page, with a sample: source that everybody may read.",
+        "Return the demo page, with a sample: source and without logins.",
         Access.PUBLIC,
         pages.demo,
         _FILE_ANSWERS,
@@ -321,7 +321,7 @@ ROUTES: Final = (
                 "Events line, each with a TraceLine; dropped, with a count; end, with a reason.",
                 {EVENT_STREAM: _PLAIN},
             ),
-            HTTPStatus.NOT_FOUND: Answer("There is no such connection or destination."),
+            HTTPStatus.NOT_FOUND: Answer("There is no such destination."),
             HTTPStatus.SERVICE_UNAVAILABLE: Answer("Too many traces run."),
         },
         parameters=(

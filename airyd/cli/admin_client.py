@@ -5,8 +5,9 @@ from __future__ import annotations
 import select
 import socket
 import ssl
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, IncompleteRead
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
@@ -23,12 +24,23 @@ _CONNECT_PATIENCE: Final = 10.0
 _ANSWER_PATIENCE: Final = 30.0
 #: Seconds for which an idle connection is reused; servers keep one open for longer.
 _KEEP_ALIVE: Final = 15.0
-#: Bytes of a response that are read.
-_LONGEST_ANSWER: Final = 64 * 1024
+#: Bytes of a response that are read: the largest page of connections has less than 1 MiB.
+_LONGEST_ANSWER: Final = 8 * 1024 * 1024
+#: Bytes of a line of a stream of events: the body of a traced frame has at most 64 KiB, before it is JSON.
+_LONGEST_EVENT_LINE: Final = 1024 * 1024
+#: The admin page wants it of requests that change something and have no body; web pages cannot send it.
+_CHANGE_HEADER: Final = "X-Airyd-Request"
 
 
-class PostFailed(Exception):
-    """The server did not respond; the text says why in one line."""
+class RequestFailed(Exception):
+    """The server did not respond, or not as it must; the text says why in one line.
+
+    :ivar status: the HTTP status with which it refused to stream events; None if it did not respond
+    """
+
+    def __init__(self, reason: str, status: int | None = None) -> None:
+        super().__init__(reason)
+        self.status = status
 
 
 class Reply(NamedTuple):
@@ -42,6 +54,17 @@ class Reply(NamedTuple):
     status: int
     value: object
     reason: str
+
+
+class ServerEvent(NamedTuple):
+    """A server-sent event.
+
+    :ivar name: such as ``line``
+    :ivar value: the parsed JSON of its data; None if that is not JSON
+    """
+
+    name: str
+    value: object
 
 
 class AdminClient:
@@ -64,7 +87,11 @@ class AdminClient:
         self._path = parts.path.rstrip("/")
         self._seconds = seconds
         self._used = 0.0
-        self._headers = {"Content-Type": "application/json", "User-Agent": f"airyd/{__version__}"}
+        self._headers = {
+            "Content-Type": "application/json",
+            "User-Agent": f"airyd/{__version__}",
+            _CHANGE_HEADER: "1",
+        }
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token}"
         self._authorities = Authorities(ca_file) if parts.scheme == "https" else None
@@ -84,38 +111,78 @@ class AdminClient:
         :param path: percent-encoded, without the first slash
         :param unsure: the text for the user if it is not known whether the request was carried out
 
-        Errors: :class:`PostFailed`; ``KeyboardInterrupt`` if nothing was sent yet.
+        Errors: :class:`RequestFailed`; ``KeyboardInterrupt`` if nothing was sent yet.
         """
+        return self._ask("POST", path, body, unsure)
+
+    def delete(self, path: str, unsure: str) -> Reply:
+        """Send a DELETE request; see :meth:`post`."""
+        return self._ask("DELETE", path, None, unsure)
+
+    def get(self, path: str) -> Reply:
+        """Send a GET request, which changes nothing.
+
+        Errors: :class:`RequestFailed`.
+        """
+        return self._ask("GET", path, None, "")
+
+    def follow(self, path: str) -> Iterator[ServerEvent]:
+        """Yield server-sent events until the server ends the response; ``open`` first, as soon as it begins.
+
+        Errors: :class:`RequestFailed`, also if the server refuses the request.
+        """
+        with self._connected(""):
+            response = self._respond("GET", path, None)
+            if response.status != HTTPStatus.OK:
+                raise RequestFailed(self._read(response).reason, response.status)
+            yield ServerEvent("open", None)
+            yield from _events_of(response)
+        self.close()
+
+    def _ask(self, method: str, path: str, body: bytes | None, unsure: str) -> Reply:
+        with self._connected(unsure):
+            reply = self._read(self._respond(method, path, body))
+            self._used = self._seconds()
+            return reply
+
+    @contextmanager
+    def _connected(self, unsure: str) -> Iterator[None]:
+        """Connect unless that is done; raise :class:`RequestFailed` for whatever goes wrong with the connection."""
         if self._connection.sock is not None and not self._is_usable(self._connection.sock):
             self.close()
         if self._connection.sock is None:
             self._connect()
+        rest = unsure and f"; {unsure}"
         try:
-            return self._exchange(f"{self._path}/{path}", body)
+            yield
+            return
         except TimeoutError:
-            failed = f"no answer within {_ANSWER_PATIENCE:.0f} s; {unsure}"
+            failed = f"no answer within {_ANSWER_PATIENCE:.0f} s{rest}"
         except KeyboardInterrupt:
-            failed = f"interrupted before the answer; {unsure}"
+            if not unsure:
+                raise
+            failed = f"interrupted before the answer{rest}"
         except (OSError, IncompleteRead) as error:
             hint = ""
             if self._authorities is None and isinstance(error, ConnectionError):
                 hint = f" (is this airyd's admin page? with TLS use {tls_scheme(self._url)})"
-            failed = f"the connection was lost before the answer{hint}; {unsure}"
+            failed = f"the connection was lost before the answer{hint}{rest}"
         except HTTPException as error:
             failed = self._unreachable("the server does not speak HTTP on this port")
             if str(error).encode("latin-1", "replace").startswith(TLS_ALERT):
                 failed = self._unreachable(f"the server speaks TLS on this port: use {tls_scheme(self._url)}")
         self.close()
-        raise PostFailed(failed)
+        raise RequestFailed(failed)
 
-    def _exchange(self, path: str, body: bytes) -> Reply:
+    def _respond(self, method: str, path: str, body: bytes | None) -> HTTPResponse:
         with suppress(ConnectionError):  # a server may respond before it has read the whole request
-            self._connection.request("POST", path, body, self._headers)
-        response = self._connection.getresponse()
+            self._connection.request(method, f"{self._path}/{path}", body, self._headers)
+        return self._connection.getresponse()
+
+    def _read(self, response: HTTPResponse) -> Reply:
         answer = response.read(_LONGEST_ANSWER)
         if not response.isclosed():
             self.close()  # the response has more bytes
-        self._used = self._seconds()
         return Reply(response.status, parse_json(answer), _reason(response, answer))
 
     def _is_usable(self, connection: socket.socket) -> bool:
@@ -145,7 +212,7 @@ class AdminClient:
             self._connection.sock.settimeout(_ANSWER_PATIENCE)
             return
         self.close()
-        raise PostFailed(self._unreachable(failed))
+        raise RequestFailed(self._unreachable(failed))
 
     def _unreachable(self, reason: str) -> str:
         return f"cannot reach {self._url}: {reason}"
@@ -165,3 +232,19 @@ def _why_not_connected(error: OSError, host: str) -> str:
 def _reason(response: HTTPResponse, answer: bytes) -> str:
     location = response.headers["Location"]
     return stated_error(answer) or http_reason(response.status, response.reason, location, answer)
+
+
+def _events_of(response: HTTPResponse) -> Iterator[ServerEvent]:
+    """Yield the events of a response (WHATWG HTML, section 9.2.6); airyd writes each one's data in one line."""
+    name, data = "", b""
+    while line := response.readline(_LONGEST_EVENT_LINE):
+        field, _, value = line.rstrip(b"\r\n").partition(b": ")
+        match field:
+            case b"event":
+                name = value.decode("utf-8", "replace")
+            case b"data":
+                data = value
+            case b"":
+                if name:
+                    yield ServerEvent(name, parse_json(data))
+                name, data = "", b""

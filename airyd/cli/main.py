@@ -24,7 +24,21 @@ from twisted.python.failure import Failure
 from airyd.cli.admin_client import AdminClient
 from airyd.cli.completion import bash_script, zsh_script
 from airyd.cli.connection import CONNECT_PATIENCE
+from airyd.cli.connections import list_connections, show_connection
 from airyd.cli.daemon_options import CompletionOptions, ConfigOptions, DoctorOptions, ServeOptions
+from airyd.cli.drain import drain
+from airyd.cli.explain import explain
+from airyd.cli.kick import kick_connection, kick_subject
+from airyd.cli.node_options import (
+    ConnectionsOptions,
+    DrainOptions,
+    ExplainOptions,
+    KickOptions,
+    NodeOptions,
+    TopOptions,
+    TraceOptions,
+)
+from airyd.cli.nodes import Node
 from airyd.cli.options import (
     OpenApiOptions,
     PublishOptions,
@@ -44,6 +58,8 @@ from airyd.cli.tail import Tail, TailSubscriptions, retry_policy
 from airyd.cli.terminal import Console, OutputClosed, visible
 from airyd.cli.tls import Authorities
 from airyd.cli.token import TokenUnreadable, mint, secrets_of, token_source
+from airyd.cli.top import print_samples
+from airyd.cli.trace import trace
 from airyd.errors import ConfigurationError
 from airyd.hostnames import AnyNameEndpoint
 from airyd.interfaces import IServerReactor
@@ -87,6 +103,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             sys.exit(interruptible(lambda: publish(options, console)))
         case RevokeOptions(source=None):
             sys.exit(interruptible(lambda: revoke(options, console)))
+        case NodeOptions():
+            sys.exit(interruptible(lambda: operate(options, console)))
     react(_run, (options, console))
 
 
@@ -212,6 +230,48 @@ def revoke(options: RevokeOptions, console: Console) -> int:
         console.say(str(error))
         return 1
     return _print_revocation(done, console)
+
+
+def operate(options: NodeOptions, console: Console) -> int:
+    """Ask or change running nodes; return the exit status."""
+    try:
+        token = token_source(options.token_file, _ADMIN_TOKEN, os.environ)()
+        nodes = [
+            Node(url, AdminClient(url, time.monotonic, token, options.ca_file if url.startswith("https:") else None))
+            for url in options.urls
+        ]
+        return _operate(options, nodes, console)
+    except (ConfigurationError, TokenUnreadable) as error:
+        console.say(str(error))
+    except OutputClosed as closed:
+        if closed.reason:
+            console.say(closed.reason)
+    return 1
+
+
+def _operate(options: NodeOptions, nodes: Sequence[Node], console: Console) -> int:
+    """Run the command; return the exit status."""
+    match options:
+        case TopOptions():
+            from airyd.cli.top_screen import TopScreen, has_screen, show_top  # imports curses
+
+            if options.count is None and has_screen(console, sys.stdin, os.environ):
+                return show_top(TopScreen(nodes, options.interval, _now, console.encoding), console)
+            return print_samples(nodes, options.interval, options.count, console)
+        case ConnectionsOptions(id=None):
+            return list_connections(nodes, options.filters, options.sort, options.limit, console, _now())
+        case ConnectionsOptions(id=str(connection_id)):
+            return show_connection(nodes, connection_id, console, _now())
+        case KickOptions(subject=str(subject)):
+            return kick_subject(nodes, subject, options.reason, console)
+        case KickOptions(id=str(connection_id)):
+            return kick_connection(nodes, connection_id, options.reason, console)
+        case TraceOptions():
+            return trace(nodes, options.id, options.parameters, console)
+        case DrainOptions():
+            return drain(nodes, options.is_on, console)
+    assert isinstance(options, ExplainOptions)  # noqa: S101  # there are no others
+    return explain(nodes, options.event, options.id, options.destination, console)
 
 
 async def revoke_stored(reactor: IReactorCore, options: RevokeOptions, console: Console) -> int:

@@ -10,18 +10,23 @@ from urllib.parse import urlsplit
 
 from airyd.cli.completion import QUESTION, CommandOffers, describe_for_zsh
 from airyd.cli.daemon_options import CompletionOptions, ConfigOptions, DoctorOptions, ServeOptions
+from airyd.cli.node_options import (
+    ConnectionsOptions,
+    DrainOptions,
+    ExplainOptions,
+    KickOptions,
+    TopOptions,
+    TraceOptions,
+)
 from airyd.cli.parser import CommandOptions, CommandParser
 from airyd.cli.token import claim
 from airyd.cli.urls import ADMIN_URL, QUOTED, WEBSOCKET_PATH, WEBSOCKET_URL, admin_url, websocket_url
-from airyd.events import AIRY_DESTINATIONS, DESTINATION
-from airyd.limits import LONGEST_PATTERN
-from airyd.patterns import ANY_SEGMENT, Pattern
+from airyd.cli.values import add_ca_file, add_token_file, destination_name, destination_or_pattern, whole_number
+from airyd.events import AIRY_DESTINATIONS
 from airyd.revocation import LONGEST_NAME, MOST_TOKEN_MAX_AGE, RevocationKind, is_name
 from airyd.spelling import did_you_mean
 from airyd.standard_output import print_and_exit
 
-#: The default largest number of an option.
-_MOST: Final = 10**15
 _ADMIN_URL: Final = f"""\
 http://HOST:PORT or https://HOST:PORT of the admin page
                [default: {ADMIN_URL}]"""
@@ -52,9 +57,9 @@ Reconnects and resumes. Messages about the connection go to standard error."""
     @classmethod
     def add_options(cls, parser: CommandParser) -> None:
         """See :class:`CommandOptions`."""
-        parser.option("--count", "-n", metavar="N", type=_whole, help="exit after N events [default: never]")
-        _add_token_file(parser, "the token to log in with", "AIRYD_TOKEN")
-        _add_ca_file(parser, "wss")
+        parser.option("--count", "-n", metavar="N", type=whole_number, help="exit after N events [default: never]")
+        add_token_file(parser, "the token to log in with", "AIRYD_TOKEN")
+        add_ca_file(parser, "wss")
 
     @property
     def host(self) -> str:
@@ -78,7 +83,7 @@ Reconnects and resumes. Messages about the connection go to standard error."""
             self.url = websocket_url(names.pop(0))
         if self.ca_file is not None and not self.secure:
             raise ValueError("--ca-file is for a wss:// URL")
-        self.destinations = tuple(dict.fromkeys(map(_destination_or_pattern, names))) or AIRY_DESTINATIONS
+        self.destinations = tuple(dict.fromkeys(map(destination_or_pattern, names))) or AIRY_DESTINATIONS
 
 
 class PublishOptions(CommandOptions):
@@ -108,8 +113,8 @@ still published, and the exit status is 1."""
     @classmethod
     def add_options(cls, parser: CommandParser) -> None:
         """See :class:`CommandOptions`."""
-        _add_token_file(parser, "the admin page's token", "AIRYD_ADMIN_TOKEN")
-        _add_ca_file(parser, "https")
+        add_token_file(parser, "the admin page's token", "AIRYD_ADMIN_TOKEN")
+        add_ca_file(parser, "https")
 
     def check(self, arguments: Sequence[str]) -> None:
         """See :class:`CommandOptions`."""
@@ -120,9 +125,9 @@ still published, and the exit status is 1."""
             raise ValueError("--ca-file is for an https:// URL")
         match rest:
             case [name]:
-                self.destination = _destination(name)
+                self.destination = destination_name(name)
             case [name, body]:
-                self.destination, self.body = _destination(name), body
+                self.destination, self.body = destination_name(name), body
             case []:
                 raise ValueError("a DESTINATION is needed, such as /queue/message")
             case _:
@@ -227,8 +232,8 @@ goes to the admin page of one server, or to the Redis that all servers read
         )
         text = "the --source of the servers, such as redis://HOST (see twistd airyd --help-sources)"
         parser.option("--source", metavar="URL", help=text)
-        _add_token_file(parser, "the admin page's token", "AIRYD_ADMIN_TOKEN")
-        _add_ca_file(parser, "https")
+        add_token_file(parser, "the admin page's token", "AIRYD_ADMIN_TOKEN")
+        add_ca_file(parser, "https")
         text = "with --source: the --token-max-age of the servers [default: 86400]"
         parser.option("--token-max-age", metavar="SECONDS", type=_token_max_age, help=text)
 
@@ -270,6 +275,12 @@ A running airyd serves it at /api/v1/openapi.json."""
 COMMANDS: Final[Mapping[str, type[CommandOptions]]] = {
     "tail": TailOptions,
     "publish": PublishOptions,
+    "top": TopOptions,
+    "connections": ConnectionsOptions,
+    "kick": KickOptions,
+    "trace": TraceOptions,
+    "explain": ExplainOptions,
+    "drain": DrainOptions,
     "token": TokenOptions,
     "revoke": RevokeOptions,
     "serve": ServeOptions,
@@ -291,8 +302,8 @@ def top_parser() -> CommandParser:
     return CommandParser(
         "airyd",
         "COMMAND ...",
-        "Run airyd, watch a running one, publish to it, make or revoke tokens, check its\n"
-        "configuration, and find out what is wrong.",
+        "Run airyd, watch and operate a running one, publish to it, make or revoke tokens,\n"
+        "check its configuration, and find out what is wrong.",
         f"commands:{commands}\n\nairyd COMMAND --help shows the options of a command.",
     )
 
@@ -324,25 +335,8 @@ def parse(words: Sequence[str]) -> CommandOptions:
     return options
 
 
-def _add_token_file(parser: CommandParser, what: str, variable: str) -> None:
-    text = f"file with {what} [default: the environment variable {variable}]"
-    parser.option("--token-file", metavar="FILE", type=_file_name, help=text)
-
-
-def _add_ca_file(parser: CommandParser, scheme: str) -> None:
-    text = f"for {scheme}: PEM file with CA certificates to verify the server with [default: the system's]"
-    parser.option("--ca-file", metavar="FILE", type=_file_name, help=text)
-
-
-def _whole(number: str, most: int = _MOST) -> int:
-    """Read a positive whole number."""
-    if number.isascii() and number.isdecimal() and len(number) <= len(str(most)) and 0 < int(number) <= most:
-        return int(number)
-    raise ValueError(f"give a whole number from 1 to {most}, not {number[:QUOTED]!r}")
-
-
 def _token_max_age(seconds: str) -> int:
-    return _whole(seconds, MOST_TOKEN_MAX_AGE)
+    return whole_number(seconds, MOST_TOKEN_MAX_AGE)
 
 
 def _lifetime(seconds: str) -> int:
@@ -366,28 +360,3 @@ def _revoked(kind: RevocationKind) -> Callable[[str], tuple[RevocationKind, str]
         return kind, name
 
     return read
-
-
-def _file_name(path: str) -> str:
-    """Check the path of a file, which is read later."""
-    if not path:
-        raise ValueError("give the path of a file")
-    return path
-
-
-def _destination(name: str) -> str:
-    """Check the name of a destination."""
-    if ANY_SEGMENT in name:
-        raise ValueError(f"{name[:QUOTED]!r} is a pattern; name one destination, such as /queue/message")
-    if not DESTINATION.match(name):
-        raise ValueError(f"{name[:QUOTED]!r} is not a destination; one looks like /queue/message")
-    return name
-
-
-def _destination_or_pattern(text: str) -> str:
-    """Check the name of a destination, or a pattern (``airyd.patterns``)."""
-    if ANY_SEGMENT not in text:
-        return _destination(text)
-    if len(text) > LONGEST_PATTERN:
-        raise ValueError(f"a pattern has at most {LONGEST_PATTERN} characters")
-    return Pattern(text).text

@@ -54,7 +54,7 @@ class CommandParser(argparse.ArgumentParser):
         self.option("--version", action=_ShowVersion, nargs=0, help="show the version and exit")
 
     def option(self, *names: str, **details: Any) -> None:
-        """Add an option; ``type`` may raise ``ValueError`` with a text for the user."""
+        """Add an option; ``type`` may raise ``ValueError`` with a text for the user, ``choices`` is an enumeration."""
         if "type" in details:
             details["type"] = _convert(details["type"])
         action = self.add_argument(*names, **details)
@@ -76,7 +76,9 @@ class CommandParser(argparse.ArgumentParser):
         offers = []
         for action in self.added:
             value = "" if action.nargs is not None else str(action.metavar)
-            offers.append(Offer(tuple(action.option_strings), value, action.help or ""))
+            choices = tuple(str(each.value) for each in action.choices or ())
+            is_repeatable = isinstance(action, argparse._AppendAction)
+            offers.append(Offer(tuple(action.option_strings), value, action.help or "", choices, is_repeatable))
         return offers
 
     def error(self, message: str) -> NoReturn:

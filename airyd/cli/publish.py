@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO, Final, NamedTuple
 from urllib.parse import quote
 
-from airyd.cli.admin_client import AdminClient, PostFailed, Reply
+from airyd.cli.admin_client import AdminClient, Reply, RequestFailed
 from airyd.cli.terminal import Console, OutputClosed, visible
 
 #: Seconds between two updates of the progress line.
@@ -71,8 +71,8 @@ class Publisher:
 
         A failed post is never repeated, because that could publish the event twice.
 
-        Errors: :class:`EventRefused`, :class:`EventUnconfirmed`; ``PostFailed`` and :class:`PublishFailed` if further
-        events would fail as well.
+        Errors: :class:`EventRefused`, :class:`EventUnconfirmed`; ``RequestFailed`` and :class:`PublishFailed` if
+        further events would fail as well.
         """
         return _id_of(self._client.post(self._path, body, _UNSURE))
 
@@ -89,7 +89,7 @@ def publish_lines(publisher: Publisher, lines: Iterable[Line], console: Console,
                 report.refused(str(refusal))
             except EventUnconfirmed as error:
                 report.unconfirmed(str(error))
-            except (PostFailed, PublishFailed) as error:
+            except (RequestFailed, PublishFailed) as error:
                 report.failed(f"{report.where()}{error}")
                 break
     except PublishFailed as error:

@@ -12,7 +12,7 @@ from twisted.internet.defer import maybeDeferred
 from twisted.internet.interfaces import IReactorCore, IReactorTime
 from zope.interface import implementer
 
-from airyd.cli.admin_client import AdminClient, PostFailed
+from airyd.cli.admin_client import AdminClient, RequestFailed
 from airyd.cli.terminal import Console, visible
 from airyd.errors import ConfigurationError, PayloadRefused, SourceUnavailable
 from airyd.events import Event
@@ -72,7 +72,7 @@ def revoke_by_admin(client: AdminClient, kind: RevocationKind, name: str) -> Rev
     """
     try:
         reply = client.post("revoke", json.dumps({kind.value: name}).encode(), _UNSURE)
-    except PostFailed as error:
+    except RequestFailed as error:
         raise RevokeFailed(str(error)) from None
     if reply.status >= 500:
         raise RevokeFailed(f"{reply.reason.rstrip('.')}; {_UNSURE}")

@@ -47,6 +47,7 @@ class Console:
     :ivar terminal: whether standard output is a terminal
     :ivar colour: whether results may have colours: the terminal supports them and ``NO_COLOR`` is not set
     :ivar follows: whether standard error is a terminal, which can show progress
+    :ivar encoding: of standard output
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class Console:
         self.name = name
         self._out = out
         self._err = err
-        self._encoding = encoding
+        self.encoding = encoding
         self._progress = False
         self.terminal = out.isatty()
         self.follows = err.isatty()
@@ -64,7 +65,7 @@ class Console:
     def can_show(self, text: str) -> bool:
         """Return whether the encoding of standard output has these characters."""
         try:
-            text.encode(self._encoding)
+            text.encode(self.encoding)
         except UnicodeEncodeError:
             return False
         return True
@@ -74,7 +75,7 @@ class Console:
 
         Errors: :class:`OutputClosed`.
         """
-        self.write(text.encode(self._encoding, "backslashreplace") + b"\n")
+        self.write(text.encode(self.encoding, "backslashreplace") + b"\n")
 
     def write(self, data: bytes) -> None:
         """Write bytes to standard output and flush.
@@ -114,5 +115,5 @@ class Console:
     def _tell(self, text: str) -> None:
         # If standard error is closed, there is no place to report that.
         with suppress(OSError):
-            self._err.write(text.encode(self._encoding, "backslashreplace"))
+            self._err.write(text.encode(self.encoding, "backslashreplace"))
             self._err.flush()

@@ -31,6 +31,11 @@ def admin_url(text: str) -> str:
     return parts.geturl()
 
 
+def node_name(url: str) -> str:
+    """Return what a table calls the node with this admin page: the URL without its scheme."""
+    return url.partition("//")[2].rstrip("/")
+
+
 def plain_scheme(url: str) -> str:
     """Return the start of the same URL without TLS, such as ``ws://``."""
     return f"{urlsplit(url).scheme.replace('wss', 'ws').replace('https', 'http')}://"

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from airyd.addresses import is_loopback_host
+from airyd.config.options import ANONYMOUS
 from airyd.config.settings import Settings
 
 
 def has_demo(settings: Settings) -> bool:
-    """Say whether there is a demo page: with a ``sample:`` source that everybody may read."""
-    return "sample" in _kinds(settings.sources) and "anonymous" in _kinds(settings.auth)
+    """Return whether there are made-up events that everybody may see, which the demo page shows."""
+    is_sample = any(url.partition(":")[0].lower() == "sample" for url in settings.sources)
+    return is_sample and all(spec.partition(":")[0] == ANONYMOUS for spec in settings.auth)
 
 
 def demo_origins(settings: Settings, admin: str) -> list[str]:
@@ -26,7 +27,3 @@ def demo_origins(settings: Settings, admin: str) -> list[str]:
     hosts = ["localhost", "127.0.0.1", "::1"] if is_loopback_host(host) else []
     names = [f"[{each}]" if ":" in each else each for each in dict.fromkeys([host, *hosts])]
     return [f"{parts.scheme}://{name}:{parts.port}" for name in names]
-
-
-def _kinds(values: Iterable[str]) -> set[str]:
-    return {each.partition(":")[0].lower() for each in values}

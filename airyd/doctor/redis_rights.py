@@ -65,6 +65,8 @@ def stream_checks(prefix: str, keys: Sequence[str], has_tokens: bool) -> Iterato
     )
     yield RightCheck("xread", events, [_xread(key) for key in keys], Level.FAILURE, "airyd does not get ready")
     yield RightCheck("xrange", events, [_xrange(key) for key in keys], Level.FAILURE, _NO_RESUMES)
+    newest: list[tuple[Word, ...]] = [("XREVRANGE", key, "-", "+", "COUNT", 1) for key in keys]
+    yield RightCheck("xrevrange", events, newest, Level.WARNING, "the admin page does not show the newest events")
     yield RightCheck("xadd", events, [_xadd(key) for key in keys], Level.WARNING, _READ_ONLY)
     yield from _revocation_checks(prefix, has_tokens)
     copies = [f"{prefix}dead-letter", *(f"{prefix}dead-letter:{key}" for key in keys)]

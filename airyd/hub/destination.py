@@ -192,9 +192,10 @@ class Destination:
             if audience.append([tails[index] for index in indexes], now):
                 self._schedule(audience)
 
-    def replays_behind(self) -> list[bool]:
-        """Return for each subscription with a replay whether it is behind the feed."""
-        return [replay.is_behind for replay in self._replays.values()]
+    @property
+    def replays(self) -> list[tuple[DestinationSubscription, ReplayCursor]]:
+        """The subscriptions with their replays, as a new list."""
+        return list(self._replays.items())
 
     def catching_up(self) -> Iterator[IChannel]:
         """Yield the connections of the subscriptions that are behind the feed."""

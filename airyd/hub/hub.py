@@ -22,8 +22,8 @@ from airyd.events import (
     Event,
     RowFilter,
     message_id,
+    names_with_one_tag,
     plain_destination,
-    share_a_tag,
     user_destination,
 )
 from airyd.hub.batch_timer import BatchTimer
@@ -100,8 +100,9 @@ class Hub:
             status.start(self)
             self._destinations[STATUS] = self._destination(STATUS, status)
             self._destinations[STATUS].status = status
-        if share_a_tag(self._destinations):
-            raise ValueError("two destinations have the same tag in message ids; rename one")
+        alike = names_with_one_tag(self._destinations)
+        if alike is not None:
+            raise ValueError(f"{alike[0]} and {alike[1]} have the same tag in message ids; rename one")
 
     def _destination(self, name: str, source: IEventSource) -> Destination:
         gap_notices = GapNotices(self._notice_budget, self._pass_on)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import Final
+
+from twisted.internet.interfaces import IReactorTime
 
 from airyd.client.client import Client
 from airyd.management.queries import TraceLine, TraceQuery
@@ -14,6 +17,11 @@ from airyd.stomp.watched_session import FrameObserver, unwatched, watched
 from airyd.websocket.frames import texts_of
 from airyd.websocket.protocol import StompWebSocket, StompWebSocketFactory
 from airyd.websocket.tracing import observe, stop_observing
+
+#: The most connections in the trace of a user.
+MOST_CONNECTIONS: Final = 100
+#: Connections whose user is looked at in one turn of the reactor; each takes some 0.5 µs.
+CONNECTIONS_PER_TURN: Final = 2000
 
 
 def subject_of(channel: StompWebSocket) -> str | None:
@@ -92,7 +100,10 @@ class ConnectionObserver:
 
 
 class SubjectTrace:
-    """Adds the frames of all connections of a user to a trace, also of those that log in later, from CONNECTED on."""
+    """Adds the frames of all connections of a user to a trace, also of those that log in later, from CONNECTED on.
+
+    With ``--auth anonymous`` all clients may have one name: only the first :data:`MOST_CONNECTIONS` are traced.
+    """
 
     def __init__(
         self,
@@ -100,35 +111,53 @@ class SubjectTrace:
         query: TraceQuery,
         subject: str,
         factory: StompWebSocketFactory,
+        clock: IReactorTime,
         wall: Callable[[], float],
     ) -> None:
         self._trace = trace
         self._has_bodies = query.has_bodies
         self._subject = subject
         self._factory = factory
+        self._clock = clock
         self._wall = wall
         self._observers: dict[int, ConnectionObserver] = {}
+        self._is_full = False
         self._watchers = factory.context.login_watchers
         self._watchers.append(self._logged_in)
-        for number, channel in factory.channels.items():
-            if subject_of(channel) == subject:
-                self._observe(number, channel)
+        self._look_at(tuple(factory.channels))
 
     def stop(self) -> None:
         """Stop observing."""
         self._watchers.remove(self._logged_in)
-        for observer in self._observers.values():
-            observer.stop()
+        while self._observers:  # they refer to this object: nothing may be left in a cycle
+            self._observers.popitem()[1].stop()
+
+    def _look_at(self, numbers: Sequence[int]) -> None:
+        if self._trace.is_over:
+            return
+        for number in numbers[:CONNECTIONS_PER_TURN]:
+            channel = self._factory.channels.get(number)
+            if channel is not None and subject_of(channel) == self._subject and number not in self._observers:
+                self._observe(number, channel)
+        if numbers[CONNECTIONS_PER_TURN:]:
+            self._clock.callLater(0, self._look_at, numbers[CONNECTIONS_PER_TURN:])
 
     def _observe(self, number: int, channel: StompWebSocket) -> None:
         def lost() -> None:
             del self._observers[number]
 
+        if len(self._observers) >= MOST_CONNECTIONS:
+            if not self._is_full:
+                self._is_full = True
+                line = note(self._wall(), "full", [("connections", str(MOST_CONNECTIONS))], subject=self._subject)
+                self._trace.add(lambda: [line])
+            return
         self._observers[number] = ConnectionObserver(self._trace, channel, self._has_bodies, self._wall, lost)
 
     def _logged_in(self, number: int) -> None:
         channel = self._factory.channels[number]
         if subject_of(channel) == self._subject:
-            line = note(self._wall(), "connected", [("peer", channel.peer)], channel.client.id, self._subject)
-            self._trace.add(lambda: [line])
             self._observe(number, channel)
+            if number in self._observers:
+                line = note(self._wall(), "connected", [("peer", channel.peer)], channel.client.id, self._subject)
+                self._trace.add(lambda: [line])

@@ -13,7 +13,7 @@ from airyd.hub.hub import Hub
 from airyd.interfaces import IMeasuredSource
 from airyd.management.queries import DestinationRow, DestinationsQuery, DestinationsReply
 from airyd.management.rates import Rates
-from airyd.management.turns import run_in_turns
+from airyd.management.turns import parts, run_in_turns
 from airyd.metrics import Metrics
 
 
@@ -66,7 +66,7 @@ class DestinationFigures:
 
 def _count_catching_up(destination: Destination) -> Generator[int, None, int]:
     count = 0
-    for is_behind in destination.replays_behind():
-        count += is_behind
-        yield 1
+    for part in parts(destination.replays):
+        count += sum([replay.is_behind for _, replay in part])
+        yield len(part)
     return count

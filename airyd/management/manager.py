@@ -15,7 +15,7 @@ from airyd.management.draining import Drain
 from airyd.management.explain import Explainer
 from airyd.management.history import HistoryReader
 from airyd.management.listing import Listing
-from airyd.management.overview import overview
+from airyd.management.overview import count_clients, overview
 from airyd.management.processes import ProcessFigures
 from airyd.management.queries import (
     ConnectionQuery,
@@ -33,6 +33,7 @@ from airyd.management.queries import (
     ProcessesQuery,
     ProcessesReply,
 )
+from airyd.management.turns import run_in_turns
 from airyd.websocket.protocol import StompWebSocketFactory
 
 #: The most connections that are reported if the system sets no limit: JavaScript's numbers hold it.
@@ -60,6 +61,7 @@ class Manager:
         self._figures = figures
         self._factory = factory
         self._drain = drain
+        self._clock = clock
         self._readiness = readiness
         self._wall = context.wall
         self._metrics = context.metrics
@@ -85,8 +87,9 @@ class Manager:
         connections = len(self._factory.channels), min(self._factory.max_connections, _UNLIMITED)
         return ProcessesReply(processes=[self._figures.row(self._readiness(), connections, self._drain.is_on)])
 
-    def _overview(self, query: OverviewQuery) -> OverviewReply:
-        return overview(self._metrics, self._readiness(), self._wall())
+    def _overview(self, query: OverviewQuery) -> Deferred[OverviewReply]:
+        counting = run_in_turns(self._clock, count_clients(self._factory.context.hub, self._factory))
+        return counting.addCallback(lambda clients: overview(self._metrics, self._readiness(), self._wall(), clients))
 
     def _set_drain(self, command: DrainCommand) -> DrainReply:
         if command.is_on:

@@ -425,9 +425,10 @@ class TraceLine(msgspec.Struct, frozen=True, kw_only=True):
     """One frame, or one thing that happened to a traced connection.
 
     :ivar direction: ``in``, ``out``, ``event`` (of a traced destination) or ``note``
-    :ivar command: the STOMP command, ``HEARTBEAT``, or what happened: ``connected``, ``disconnected`` (with a
-        ``reason``), ``subscribed`` (with the position after which a traced destination has every event), ``gap`` (with
-        the ``notice``), ``worker-ended``, or ``dropped`` (with the ``count`` of lines that were left out)
+    :ivar command: the STOMP command, ``HEARTBEAT``, or what happened: ``connected``; ``disconnected`` (with a
+        ``reason``); ``subscribed`` (with the position after which a traced destination has every event); ``gap`` (with
+        the ``notice``); ``full`` (a traced user has more connections); ``worker-ended``; ``dropped`` (with the
+        ``count`` of lines that were left out)
     :ivar headers: in their order; the values of secret ones are masked
     :ivar size: bytes of the body
     """

@@ -88,8 +88,8 @@ class Trace:
         if self._is_over:
             return
         self._is_over = True
-        for undo in self._undo:
-            undo()
+        while self._undo:  # they refer to connections, which the trace must not keep
+            self._undo.pop()()
         for timer in (self._passing, self._window_ends, self._deadline):
             if timer is not None and timer.active():
                 timer.cancel()

@@ -69,7 +69,7 @@ class Tracer:
         if query.connection is not None:
             self._trace_connection(trace, query, query.connection)
         elif query.subject is not None:
-            trace.when_over(SubjectTrace(trace, query, query.subject, self._factory, self._wall).stop)
+            trace.when_over(SubjectTrace(trace, query, query.subject, self._factory, self._clock, self._wall).stop)
         elif query.destination is not None:
             self._trace_destination(trace, query, query.destination, has_frames, has_events)
         return trace

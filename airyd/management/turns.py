@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Sequence
 from typing import Final, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -11,8 +11,15 @@ from twisted.python.failure import Failure
 
 #: Units of work in one turn; a unit takes about a microsecond, and three on a slow machine.
 UNITS_PER_TURN: Final = 2000
+#: Items that are handled together: looking whether a turn is over takes as long as one.
+_PART: Final = 100
 
 T = TypeVar("T")
+
+
+def parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Yield the items in parts, for steps of :func:`run_in_turns`."""
+    return (items[start : start + _PART] for start in range(0, len(items), _PART))
 
 
 def run_in_turns(clock: IReactorTime, steps: Generator[int, None, T]) -> Deferred[T]:

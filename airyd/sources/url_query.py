@@ -20,6 +20,8 @@ class Query(Parameters):
     def __init__(self, url: str) -> None:
         address, _, query = url.partition("?")
         self.scheme, _, self.rest = address.partition(":")
+        if not url.isprintable():  # a URL parser would leave them out, and connect to another host
+            raise ConfigurationError(f"{self.scheme}: the URL has a character that is not printable")
         super().__init__(self.scheme, _pairs(self.scheme, query))
 
     def flag(self, name: str) -> bool:
@@ -42,7 +44,8 @@ def _pairs(scheme: str, query: str) -> Iterator[tuple[str, str]]:
         name, equals, value = part.partition("=")
         name = unquote(name)
         if not name or not equals:
-            raise ConfigurationError(f"{scheme}: expected name=value after '?' and '&', not {part!r}")
+            # The part may be a piece of a password, so it is not quoted.
+            raise ConfigurationError(f"{scheme}: expected name=value after '?' and after each '&'")
         try:
             yield name, unquote(value, errors="strict")
         except UnicodeDecodeError:

@@ -13,7 +13,7 @@ from airyd.errors import SourceUnavailable
 from airyd.interfaces import Readiness
 from airyd.management.cursor import read_cursor
 from airyd.management.merging import merge_replies
-from airyd.management.overview import overview
+from airyd.management.overview import ClientCounts, overview
 from airyd.management.processes import ProcessFigures
 from airyd.management.queries import (
     ConnectionsQuery,
@@ -102,7 +102,7 @@ class NodeManager:
         asked = [each for each in asked if process_name(each[0]) not in missing]
         replies: dict[str, ManagementReply] = {}
         if isinstance(query, OverviewQuery):  # also if no worker answers
-            replies[PARENT] = overview(self._metrics, Readiness(), self._wall())
+            replies[PARENT] = overview(self._metrics, Readiness(), self._wall(), ClientCounts())
         results = await DeferredList([worker.ask(query) for _, worker in asked], consumeErrors=True)
         for (number, _), (_, result) in zip(asked, results, strict=True):
             if not isinstance(result, Failure):

@@ -188,6 +188,27 @@ class OriginTests(AdminCase):
         self.assertEqual(self.published, [])
 
 
+class FetchSiteTests(AdminCase):
+    """The ``Sec-Fetch-Site`` header, which no page can forge."""
+
+    def test_reading(self) -> None:
+        """A page elsewhere can't even begin a trace; links to the console work."""
+        for site, status in (("same-origin", 200), ("none", 200), ("same-site", 403), ("cross-site", 403), ("", 403)):
+            self.assertEqual(self.ask("GET", "/metrics", {"Sec-Fetch-Site": site}).status, status, site)
+        self.assertEqual(self.ask("GET", "/api/v1/trace?connection=a", {"Sec-Fetch-Site": "cross-site"}).status, 403)
+        self.assertEqual(self.traces, [])
+        for path in ("/", "/healthz"):
+            self.assertEqual(self.ask("GET", path, {"Sec-Fetch-Site": "cross-site"}).status, 200, path)
+
+    def test_changing(self) -> None:
+        """Behind a proxy with TLS, the scheme of the origin is another one than airyd sees."""
+        proxied = {**JSON, "Host": "localhost", "Origin": "https://localhost"}
+        for site, status in (("same-origin", 200), ("none", 403), ("same-site", 403), ("cross-site", 403)):
+            self.assertEqual(self.ask("POST", TARGET, {**proxied, "Sec-Fetch-Site": site}, b"{}").status, status, site)
+        self.assertEqual(self.ask("POST", TARGET, {**JSON, "Sec-Fetch-Site": "cross-site"}, b"{}").status, 403)
+        self.assertEqual(len(self.published), 1)
+
+
 class TlsOriginTests(AdminCase):
     """Behind TLS the page's own origin is the one of https."""
 

@@ -46,6 +46,11 @@ class LoginTests(SessionCase):
         self.assertEqual(set(attributes), {"Path=/", "Max-Age=43200", "HttpOnly", "SameSite=Strict"})
         self.assertNotIn(FULL, answer.headers["set-cookie"])
 
+    def test_behind_a_proxy_with_tls(self) -> None:
+        """The browser sends the cookie over TLS only."""
+        headers = {"Host": "localhost", "Origin": "https://localhost", "Sec-Fetch-Site": "same-origin"}
+        self.assertIn("Secure", self.log_in(headers=headers).headers["set-cookie"].split("; "))
+
     def test_levels(self) -> None:
         for token, level in ((FULL, "full"), (READ, "read")):
             self.assertEqual(self.level(self.cookie(token)), level)

@@ -32,7 +32,7 @@ class CompletionTests(SynchronousTestCase):
         for (name, option), takes_value in all_options().items():
             for typed in ([], ["--no-such"], ["/queue/message"]) if name else ([],):
                 answer = self.answer(*filter(None, [name]), *typed)
-                self.assertRegex(answer, rf"'(\(-\w\))?--{option}{'=' if takes_value else ''}\[\w")
+                self.assertRegex(answer, rf"'(\(-\w\)|\*)?--{option}{'=' if takes_value else ''}\[\w")
 
     def test_files(self) -> None:
         self.assertRegex(self.answer("publish"), r"'--ca-file=\[.*\]:FILE:_files'")

@@ -15,7 +15,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from airyd.cli import admin_client
-from airyd.cli.admin_client import AdminClient, PostFailed
+from airyd.cli.admin_client import AdminClient, RequestFailed
 from airyd.cli.tail import Tail
 from airyd.cli.tls import Authorities
 from airyd.errors import ConfigurationError
@@ -129,7 +129,7 @@ class TlsCase(TestCase):
         self.addCleanup(client.close)
         try:
             reply = await deferToThread(client.post, "x", b"{}", UNSURE)
-        except PostFailed as error:
+        except RequestFailed as error:
             return str(error)
         return reply.reason
 

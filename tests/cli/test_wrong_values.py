@@ -27,12 +27,21 @@ FILES: Final = ("", "/nonexistent/file", "/", "x" * 300, "empty", "binary", "/de
 #: A file that holds no token.
 TOKEN_FILES: Final = (*FILES, "two-lines", f"eyJ{MARK}")
 FLAG: Final = ("3",)
+#: No names of users, ids or addresses, and no destinations.
+NAMES: Final = ("", "a\nb", "x" * 301, "\x1b[2J")
+DESTINATION_NAMES: Final = ("", "queue", "/", "/a b", "/queue/*", "/" + "x" * 300)
 
 #: What makes each command complete; the wrong value comes in addition.
 COMPLETE: Final[Mapping[str, Sequence[str]]] = {
     "": (),
     "tail": (),
     "publish": (MESSAGE, "{}"),
+    "top": (),
+    "connections": (),
+    "kick": ("c-1",),
+    "trace": ("c-1",),
+    "explain": ("e-1", "c-1"),
+    "drain": ("on",),
     "token": ("--secret-file=secret", "ann"),
     "revoke": ("--jti=j",),
     "doctor": (),
@@ -53,6 +62,61 @@ WRONG: Final[Mapping[tuple[str, str], tuple[Sequence[str], Sequence[str]]]] = {
     ("publish", "version"): (FLAG, ()),
     ("publish", "token-file"): (TOKEN_FILES, COMPLETE["publish"]),
     ("publish", "ca-file"): (FILES, ("https://127.0.0.1:1", *COMPLETE["publish"])),
+    ("top", "help"): (FLAG, ()),
+    ("top", "version"): (FLAG, ()),
+    ("top", "admin"): (("", "h:8081", "ws://h", "http://h?x=1", "http://h:0", f"http://u:{MARK}@h"), ()),
+    ("top", "token-file"): (TOKEN_FILES, ()),
+    ("top", "ca-file"): (FILES, ("--admin=https://127.0.0.1:1",)),
+    ("connections", "help"): (FLAG, ()),
+    ("connections", "version"): (FLAG, ()),
+    ("connections", "admin"): (("", "h:8081", "ws://h", "http://h?x=1", "http://h:0", f"http://u:{MARK}@h"), ()),
+    ("connections", "token-file"): (TOKEN_FILES, ()),
+    ("connections", "ca-file"): (FILES, ("--admin=https://127.0.0.1:1",)),
+    ("kick", "help"): (FLAG, ()),
+    ("kick", "version"): (FLAG, ()),
+    ("kick", "admin"): (("", "h:8081", "ws://h", "http://h?x=1", "http://h:0", f"http://u:{MARK}@h"), COMPLETE["kick"]),
+    ("kick", "token-file"): (TOKEN_FILES, COMPLETE["kick"]),
+    ("kick", "ca-file"): (FILES, ("--admin=https://127.0.0.1:1", *COMPLETE["kick"])),
+    ("trace", "help"): (FLAG, ()),
+    ("trace", "version"): (FLAG, ()),
+    ("trace", "admin"): (
+        ("", "h:8081", "ws://h", "http://h?x=1", "http://h:0", f"http://u:{MARK}@h"),
+        COMPLETE["trace"],
+    ),
+    ("trace", "token-file"): (TOKEN_FILES, COMPLETE["trace"]),
+    ("trace", "ca-file"): (FILES, ("--admin=https://127.0.0.1:1", *COMPLETE["trace"])),
+    ("explain", "help"): (FLAG, ()),
+    ("explain", "version"): (FLAG, ()),
+    ("explain", "admin"): (
+        ("", "h:8081", "ws://h", "http://h?x=1", "http://h:0", f"http://u:{MARK}@h"),
+        COMPLETE["explain"],
+    ),
+    ("explain", "token-file"): (TOKEN_FILES, COMPLETE["explain"]),
+    ("explain", "ca-file"): (FILES, ("--admin=https://127.0.0.1:1", *COMPLETE["explain"])),
+    ("drain", "help"): (FLAG, ()),
+    ("drain", "version"): (FLAG, ()),
+    ("drain", "admin"): (
+        ("", "h:8081", "ws://h", "http://h?x=1", "http://h:0", f"http://u:{MARK}@h"),
+        COMPLETE["drain"],
+    ),
+    ("drain", "token-file"): (TOKEN_FILES, COMPLETE["drain"]),
+    ("drain", "ca-file"): (FILES, ("--admin=https://127.0.0.1:1", *COMPLETE["drain"])),
+    ("top", "interval"): (NUMBERS, ()),
+    ("top", "count"): (NUMBERS, ()),
+    ("connections", "subject"): (NAMES, ()),
+    ("connections", "address"): (NAMES, ()),
+    ("connections", "destination"): (DESTINATION_NAMES, ()),
+    ("connections", "state"): (("", "alive", "SLOW", "\x1b[2J"), ()),
+    ("connections", "sort"): (("", "aeg", "AGE", "\x1b[2J"), ()),
+    ("connections", "limit"): (NUMBERS, ()),
+    ("kick", "subject"): (NAMES, ()),
+    ("kick", "reason"): (("a\nb", "x" * 201, "\x1b[2J"), COMPLETE["kick"]),
+    ("trace", "subject"): (NAMES, ()),
+    ("trace", "destination"): (DESTINATION_NAMES, ()),
+    ("trace", "seconds"): ((*NUMBERS, "601"), COMPLETE["trace"]),
+    ("trace", "bodies"): (FLAG, COMPLETE["trace"]),
+    ("trace", "filter"): (("", "name", ":value", "a:\n", "x" * 1001), ("--destination=/queue/message",)),
+    ("explain", "destination"): (DESTINATION_NAMES, COMPLETE["explain"]),
     ("token", "help"): (FLAG, ()),
     ("token", "version"): (FLAG, ()),
     ("token", "secret-file"): (("/nonexistent/file", "/", "empty"), ("ann",)),
@@ -163,6 +227,12 @@ ARGUMENTS: Final[Mapping[str, Sequence[Sequence[str]]]] = {
         ["--destinations-file=/nonexistent/file"],
     ],
     "openapi": [["http://h"], ["--json"]],
+    "top": [["http://h"], ["-i"], ["--ca-file=x"], ["--admni=http://h"]],
+    "connections": [["a", "b"], ["a", "--subject=b"], ["a", "--sort=lag"], ["a", "--limit=1"], ["--ca-file=x"], [""]],
+    "kick": [[], ["a", "b"], ["a", "--subject=b"], ["--subject=a", "--ca-file=x"], [""], ["\x1b[2J"]],
+    "trace": [[], ["a", "b"], ["a", "--subject=b"], ["--subject=a", "--destination=/b"], ["a", "--filter=b:c"], [""]],
+    "explain": [[], ["a"], ["a", "b", "c"], ["", "b"], ["a", "\n"]],
+    "drain": [[], ["yes"], ["on", "off"], ["ON"]],
     "completion": [[], ["fish"], ["bash", "zsh"], ["--no-such"]],
     "revoke": [
         [],
@@ -288,6 +358,8 @@ class WrongValueTests(SynchronousTestCase):
             (["config", "chekc", "x"], "check"),
             (["publish", "--token_file=x", MESSAGE], "--token-file"),
             (["tail", "http://h:8080/x"], "ws://h:8080/x"),
+            (["connections", "--sort=buffer"], "buffered"),
+            (["connections", "--state=alive"], "live"),
             (["tail", f"https://u:{MARK}@h"], "wss://h"),
         ]:
             name = arguments[0] if arguments[0] in COMPLETE else ""
@@ -300,6 +372,7 @@ class WrongValueTests(SynchronousTestCase):
             ("AIRYD_TOKEN", "tail"),
             ("AIRYD_ADMIN_TOKEN", "publish"),
             ("AIRYD_ADMIN_TOKEN", "revoke"),
+            ("AIRYD_ADMIN_TOKEN", "top"),
         ):
             for value in (f"{MARK}\nx:y", f"{MARK} {MARK}", f"{MARK}ä"):
                 os.environ[variable] = value

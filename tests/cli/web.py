@@ -11,10 +11,12 @@ Answer = tuple[int, bytes]
 
 
 class Web:
-    """Answers every POST as the test says, and keeps the request.
+    """Answers every request as the test says, and keeps it.
 
-    :ivar answer: gives the status and body for an event's body; None: no answer, and the connection ends once
-        :attr:`over` is set
+    :ivar answers: the answers to some methods and paths without their queries, such as ``GET /api/v1/overview``
+    :ivar requests: the methods and paths of all requests, with their queries
+    :ivar answer: gives to all others the status and body for an event's body; None: no answer, and the connection ends
+        once :attr:`over` is set
     :ivar keeps_open: whether a connection stays open after an answer
     :ivar refusal: sent in place of an answer, as soon as a request's head is there
     :ivar connections: how many were made
@@ -22,6 +24,8 @@ class Web:
 
     def __init__(self) -> None:
         self.answer: Callable[[bytes], Answer | None] = lambda body: (200, b'{"id": "ab-%d"}' % len(self.bodies))
+        self.answers: dict[str, Answer] = {}
+        self.requests: list[str] = []
         self.bodies: list[bytes] = []
         self.paths: list[str] = []
         self.headers: list[dict[str, str]] = []
@@ -50,16 +54,23 @@ class Web:
                 web.connections += 1
                 super().setup()
 
+            def do_GET(self) -> None:
+                self.do_POST()
+
+            def do_DELETE(self) -> None:
+                self.do_POST()
+
             def do_POST(self) -> None:
+                web.requests.append(f"{self.command} {self.path}")
                 if web.refusal:
                     self.wfile.write(web.refusal)
                     self.close_connection = True
                     return
-                body = self.rfile.read(int(self.headers["Content-Length"]))
+                body = self.rfile.read(int(self.headers["Content-Length"] or 0))
                 web.bodies.append(body)
                 web.paths.append(self.path)
                 web.headers.append({name.lower(): value for name, value in self.headers.items()})
-                answer = web.answer(body)
+                answer = web.answers.get(f"{self.command} {self.path.partition('?')[0]}") or web.answer(body)
                 if answer is None:
                     web.over.wait()
                     self.close_connection = True

@@ -24,7 +24,7 @@ class DemoTests(SynchronousTestCase):
         for arguments, expected in (
             (["--source=sample:"], True),
             (["--source=SAMPLE:?rate=5", "--auth=anonymous:send"], True),
-            (["--source=sample:", "--auth=jwt:secret-file=/x", "--auth=anonymous"], True),
+            (["--source=sample:", "--auth=jwt:secret-file=/x", "--auth=anonymous"], False),
             (["--source=sample:", "--auth=jwt:secret-file=/x"], False),
             (["--source=memory:"], False),
             (["--source=redis://localhost/0?prefix=sample:"], False),

@@ -128,7 +128,7 @@ class ReloadTests(ServiceTestCase):
             ((valid, "colour = 'blue'"), (str(self.path), "colour")),
             ((valid, "[limits]", "body = 0"), (str(self.path), "line 3", "whole number")),
             ((valid, "this is not TOML"), (str(self.path), "line 2")),
-            (("destination = ['/t/7591', '/t/95307']",), ("same tag in message ids",)),
+            (("destination = ['/t/7591', '/t/95307']",), ("/t/7591 and /t/95307 have the same tag in message ids",)),
             ((valid, "listen = ['tcp:x']"), ("port must be a number",)),
             ((valid, "admin-token-file = '/nothing/there'"), ("/nothing/there", "there is no such file")),
             ((valid, "workers = 2"), ("each process would have its own events",)),

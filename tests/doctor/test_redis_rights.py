@@ -58,6 +58,7 @@ class RightsTests(OwnServerCase):
                 ("xinfo|stream", Level.FAILURE),
                 ("xread", Level.FAILURE),
                 ("xrange", Level.FAILURE),
+                ("xrevrange", Level.WARNING),
                 ("xadd", Level.WARNING),
                 ("exec", Level.FAILURE),
                 ("multi", Level.FAILURE),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
@@ -11,6 +12,7 @@ from typing import Any, ClassVar, Final
 
 from tests.integration.case import DaemonTestCase
 from tests.integration.daemon import Daemon
+from tests.patience import PATIENCE
 
 FULL: Final = "the-full-token-of-a-test"
 READ: Final = "the-read-token-of-a-test"
@@ -61,6 +63,18 @@ class ApiTests(DaemonTestCase):
         self.assertEqual(self.ask("GET", "session")[1]["level"], "none")
         self.assertEqual(self.ask("GET", "session", "another-full-token-of-a-test")[1]["level"], "full")
 
+    def test_stop(self) -> None:
+        """An open trace ends with the daemon, which does not wait for it."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.own.admin_port, timeout=PATIENCE)
+        self.addCleanup(connection.close)
+        target = "/api/v1/trace?destination=/queue/message&seconds=600"
+        connection.request("GET", target, headers={"Authorization": f"Bearer {READ}"})
+        response = connection.getresponse()
+        self.assertEqual(response.headers["Content-Type"], "text/event-stream")
+        self.own.terminate()
+        self.assertTrue(response.read().endswith(b'event: end\ndata: {"reason": "airyd is stopping"}\n\n'))
+        self.assertEqual(self.own.wait(), 0)
+
     def test_listeners(self) -> None:
         """The page learns where the WebSocket is."""
         found = self.ask("GET", "session")[1]
@@ -72,5 +86,9 @@ class SampleTests(DaemonTestCase):
     """With made-up events."""
 
     def test_demo(self) -> None:
-        daemon: Daemon = self.own_daemon("--source=sample:")
-        self.assertTrue(json.loads(daemon.request("GET", "/api/v1/session")[1])["demo"])
+        """The demo page is there only if everybody may see the events."""
+        secret = Path(self.mktemp()).absolute()
+        secret.write_text("s" * 32)
+        for options, expected in (((), True), ((f"--auth=jwt:secret-file={secret}",), False)):
+            daemon: Daemon = self.own_daemon("--source=sample:", *options)
+            self.assertEqual(json.loads(daemon.request("GET", "/api/v1/session")[1])["demo"], expected)

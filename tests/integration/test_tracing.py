@@ -5,19 +5,27 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import signal
+import socket
+import ssl
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlencode
 
+from tests.doubles import frame, stomp_frames
+from tests.integration.case import DaemonTestCase
 from tests.integration.daemon import Daemon
 from tests.integration.payloads import MESSAGE, body
+from tests.integration.test_tls import certificates
 from tests.integration.test_workers import WorkersCase, wait_for_end, workers_of
 from tests.patience import PATIENCE
 from tests.sources.redis.server import own_prefix, shared_server
+from tests.websocket.case import CONNECT, request, text
 
-TOKEN = "0123456789abcdef0123"
+TOKEN: Final = "0123456789abcdef0123"
+_SECURE: Final = re.compile(r"airyd serves wss://127\.0\.0\.1:(\d+)/")
 
 
 class TraceReader:
@@ -171,3 +179,49 @@ class TracingTests(WorkersCase):
         while not self.redis.call("XLEN", f"{self.prefix}dead-letter"):
             self.assertLess(time.monotonic(), deadline)
             time.sleep(0.02)
+
+
+class SecureTests(DaemonTestCase):
+    """A connection with TLS, where nothing is sent directly."""
+
+    def test_a_twin(self) -> None:
+        """The clients of a traced connection and of another one get the same bytes; the trace has all frames."""
+        files = certificates()
+        listen = f"--listen=ssl:0:interface=127.0.0.1:privateKey={files.server_key}:certKey={files.server}"
+        daemon = self.own_daemon(listen)
+        port = int(daemon.wait_for_log(_SECURE)[1])
+        twins = [self.subscriber(port, files.ca) for _ in range(2)]
+        _, answer = daemon.request("GET", "/api/v1/connections")
+        first, *_ = json.loads(answer)["connections"]
+        reader = TraceReader(daemon, connection=first["id"])
+        self.addCleanup(reader.close)
+        for number in range(20):
+            daemon.publish(MESSAGE, body(MESSAGE, number))
+        ids = [dict(reader.line("MESSAGE")["headers"])["message-id"] for _ in range(20)]
+        got = [self.read(twin, 20) for twin in twins]
+        self.assertEqual(got[0], got[1])
+        self.assertEqual([frame.headers["message-id"] for frame in stomp_frames(got[0])], ids)
+
+    def subscriber(self, port: int, authority: str) -> ssl.SSLSocket:
+        """Return a connection with a subscription."""
+        context = ssl.create_default_context(cafile=authority)
+        secure = context.wrap_socket(socket.create_connection(("127.0.0.1", port)), server_hostname="localhost")
+        self.addCleanup(secure.close)
+        secure.settimeout(PATIENCE)
+        secure.sendall(request())
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            answer += secure.recv(4096)
+        self.assertTrue(answer.startswith(b"HTTP/1.1 101 "), answer)
+        secure.sendall(CONNECT + text(frame("SUBSCRIBE", id="0", destination=MESSAGE, receipt="r")))
+        self.read(secure, 2)
+        return secure
+
+    def read(self, secure: ssl.SSLSocket, frames: int) -> bytes:
+        """Return the bytes of so many STOMP frames."""
+        wire = b""
+        while wire.count(b"\0") < frames:
+            more = secure.recv(65536)
+            self.assertTrue(more, "the server closed the connection")
+            wire += more
+        return wire

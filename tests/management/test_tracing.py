@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
 
+from twisted.logger import Logger, LogPublisher
+
+from airyd.client.client import Client
 from airyd.errors import QueryRefused, SourceUnavailable, UnknownDestination
 from airyd.events import MESSAGE, REFRESH, UNREAD_COUNT
-from airyd.management import destination_trace
+from airyd.management import connection_trace, destination_trace
 from airyd.management.queries import TraceLine, TraceQuery
 from airyd.management.trace import Trace
 from airyd.management.tracing import MOST_TRACES, Tracer
@@ -182,6 +186,22 @@ class SubjectTests(TracingCase):
         trace.stop()
         self.assert_untraced()
 
+    def test_many_connections(self) -> None:
+        """Connections are looked at in several turns; of very many only the first are traced."""
+        self.patch(connection_trace, "CONNECTIONS_PER_TURN", 2)
+        self.patch(connection_trace, "MOST_CONNECTIONS", 5)
+        peers = [self.logged_in("alice" if number % 3 else "bob")[1] for number in range(15)]
+        trace = self.trace(subject="alice")
+        for _ in range(10):
+            self.loop.turn()
+        self.logged_in("alice")
+        self.assertEqual(self.got(), ["note full"])
+        for peer in peers:
+            self.subscribe(peer, MESSAGE)
+        self.assertEqual(self.got(), ["in SUBSCRIBE"] * 5)
+        trace.stop()
+        self.assert_untraced()
+
     def test_a_login_that_takes_time(self) -> None:
         self.trace(subject="alice")
         self.door.holding = True
@@ -300,6 +320,43 @@ class DestinationTests(TracingCase):
 
     def test_unknown(self) -> None:
         self.assertRaises(UnknownDestination, self.trace, destination="/queue/nothing")
+
+
+class CycleTests(TracingCase):
+    """What is frozen with a cycle would never be freed (``airyd.runtime.garbage_collection``)."""
+
+    def count(self) -> int:
+        """Return how many connections are in memory, those of other tests included."""
+        return sum(isinstance(each, StompWebSocket | Client) for each in gc.get_objects())
+
+    def test_closed_connections_leave_no_cycle(self) -> None:
+        """Whether the trace has ended before, or goes on."""
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        quiet = Logger(observer=LogPublisher())  # test runners keep log events
+        for each in (Client, StompWebSocket):
+            self.patch(each, "_log", quiet)
+        before = self.count()
+        for query in ({"subject": "alice"}, {"destination": MESSAGE}):
+            for ends_before in (False, True):
+                peer = self.logged_in("alice")[1]
+                trace = self.trace(**cast(Any, query), seconds=600)
+                self.subscribe(peer, MESSAGE)
+                self.publish(MESSAGE)
+                self.got()
+                if ends_before:
+                    trace.stop()
+                    self.got()
+                peer.lose()
+                del peer
+                self.loop.advance(100)  # the timer wheel keeps cancelled calls until they are due
+                self.got()
+                self.door.seen.clear()
+                self.assertEqual(self.count(), before, query)
+                trace.stop()
+                del trace
+                self.got()
 
 
 class TracerTests(TracingCase):

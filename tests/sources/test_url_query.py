@@ -41,6 +41,15 @@ class QueryTests(SynchronousTestCase):
         self.assertEqual(query.choice("choice", ("one", "two")), "two")
         query.finish()
 
+    def test_not_printable(self) -> None:
+        """Such characters are left out by some parsers, so that the host would be another one."""
+        for url in ("x://h\n0/0", "x://h\x7f", "x:?a=1\t"):
+            self.assertIn("not printable", self.refused(Query, url))
+
+    def test_part_of_a_password(self) -> None:
+        """A text without an equals sign may be a piece of a password with an ampersand: no error quotes it."""
+        self.assertNotIn("swordfish", self.refused(Query, "x:?a=1&swordfish"))
+
     def test_unknown(self) -> None:
         query = Query("x:?histroy=5")
         query.integer("history", 7, 0, 10)

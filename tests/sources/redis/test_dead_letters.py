@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.errors import PayloadFault, PayloadRefused
+from airyd.events import InvalidEntry
 from airyd.sources.redis.connection import RedisConnection
-from airyd.sources.redis.dead_letters import DeadLetters
+from airyd.sources.redis.dead_letters import LOOKED_THROUGH, DeadLetters
 from airyd.sources.redis.entries import RefusedEntry
 from tests.doubles import record_log, text_of
 from tests.sources.redis.fakes import Error, FakeEndpoint, address, words
@@ -102,6 +106,35 @@ class DeadLetterTests(SynchronousTestCase):
         self.session.answer(Error("MISCONF Errors writing to the AOF file"))
         self.copy(event_id="5-2")
         self.assertEqual(len(self.session.asked()), 1)
+
+    def test_find(self) -> None:
+        """A dead letter is found by the key and the id of its entry, in several reads."""
+
+        def letter(number: int, key: bytes, event_id: str) -> Any:
+            return [b"9-%d" % number, words("stream", key, "id", event_id, "reason", f"no {number}", "payload", "[]")]
+
+        found = Deferred.fromCoroutine(self.letters.find(KEY, "5-1"))
+        self.assertEqual(self.session.asked(), [words("XRANGE", "p:dead-letter", "-", "+", "COUNT", LOOKED_THROUGH)])
+        self.session.answer([letter(number, b"p:/other", "5-1") for number in range(LOOKED_THROUGH)])
+        after = f"(9-{LOOKED_THROUGH - 1}"
+        self.assertEqual(self.session.asked(), [words("XRANGE", "p:dead-letter", after, "+", "COUNT", LOOKED_THROUGH)])
+        self.session.answer([letter(90, KEY, "5-0"), letter(91, KEY, "5-1")])
+        self.assertEqual(self.successResultOf(found), InvalidEntry("no 91"))
+
+    def test_find_nothing(self) -> None:
+        found = Deferred.fromCoroutine(self.letters.find(KEY, "5-1"))
+        self.session.asked()
+        self.session.answer([])
+        self.assertIsNone(self.successResultOf(found))
+
+    def test_find_where_reading_is_forbidden(self) -> None:
+        """It is tried once: Redis logs each try."""
+        found = Deferred.fromCoroutine(self.letters.find(KEY, "5-1"))
+        self.session.asked()
+        self.session.answer(Error("NOPERM No permissions to access a key"))
+        self.assertIsNone(self.successResultOf(found))
+        self.assertIsNone(self.successResultOf(Deferred.fromCoroutine(self.letters.find(KEY, "5-1"))))
+        self.assertEqual(self.session.asked(), [])
 
     def test_redis_is_away(self) -> None:
         self.copy()

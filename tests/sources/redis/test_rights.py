@@ -124,6 +124,17 @@ class AirydTests(RightsTestCase):
         self.without("xrange")
         self.check_resume_fails()
 
+    def test_without_xrevrange(self) -> None:
+        """The admin page has the history after a message-id, and says why it does not have the newest events."""
+        first, second = (self.daemon.publish(MESSAGE, body(MESSAGE, number)) for number in range(2))
+        self.assertEqual(self.daemon.request("GET", f"/api/v1/events?destination={MESSAGE}")[0], 200)
+        self.without("xrevrange")
+        status, answer = self.daemon.request("GET", f"/api/v1/events?destination={MESSAGE}")
+        self.assertEqual(status, 503)
+        self.assertIn("xrevrange", json.loads(answer)["error"])
+        status, answer = self.daemon.request("GET", f"/api/v1/events?destination={MESSAGE}&after={first}")
+        self.assertEqual([row["id"] for row in json.loads(answer)["events"]], [second])
+
     def test_without_multi(self) -> None:
         self.without("multi")
         self.check_resume_fails()
