@@ -208,6 +208,7 @@ FLOORS = (
         "airyd.config.catalogue",
         "airyd.config.option_values",
         "airyd.config.options",
+        "airyd.config.demo",
         "airyd.config.help",
         "airyd.config.given",
         "airyd.config.config_file",

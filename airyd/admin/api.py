@@ -71,7 +71,7 @@ async def session(services: AdminServices, call: AdminCall) -> HttpResponse:
         level=call.caller.level.value,
         version=__version__,
         listeners=pages.listeners_for(services, call),
-        demo=services.has_demo,
+        demo=services.has_demo(),
     )
     return _response(reply)
 
