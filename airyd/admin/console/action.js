@@ -1,8 +1,8 @@
-// Forms that do something: they say why they may not be used, and what has become of it.
+// Forms that do something, and say what has become of it.
 import { ApiError, fullNeeded, get } from "./api.js";
 import { form, h, notice, notify } from "./dom.js";
 
-/** Return a form, disabled with a refusal, such as that the full token is needed; run returns what to say. */
+/** A form, disabled if there is a refusal; run returns what to say. */
 export function action(label, run, controls, refusal = fullNeeded()) {
   const outcome = notice();
   const button = h("button", { disabled: Boolean(refusal) }, label);
@@ -17,18 +17,16 @@ export function action(label, run, controls, refusal = fullNeeded()) {
     }
     button.disabled = false;
   };
-  return form(submit, controls, button, refusal && h("small", {}, refusal), outcome);
+  return form(submit, controls, button, refusal && h("small", refusal), outcome);
 }
 
 /** The same behind a summary that has to be opened first. */
-export const hiddenAction = (summary, ...rest) =>
-  h("details", {}, h("summary", {}, summary), action(...rest));
+export const hiddenAction = (summary, ...rest) => h("details", h("summary", summary), action(...rest));
 
 /** Say which workers did not answer. */
 export const missingText = (missing, what) =>
   missing.length ? `${missing.join(", ")} did not answer in time: ${what} missing.` : "";
 
-/** A datalist of the destinations, for an input with the same list. */
 export function destinationList(id, signal) {
   const list = h("datalist", { id });
   const fill = ({ destinations }) => list.append(...destinations.map(({ name }) => h("option", { value: name })));

@@ -9,7 +9,6 @@ export const isFull = () => session.level === "full";
 export const fullNeeded = () => isFull() ? "" : session.level === "open"
   ? "This needs a login: start airyd with --admin-token-file." : "This needs the full token; yours may only read.";
 
-/** The answer is an error, or there is none. */
 export class ApiError extends Error {}
 
 async function send(method, path, { query = {}, body, signal }) {
@@ -32,7 +31,7 @@ export async function ask(method, path, { signal, ...more } = {}) {
 
 export const get = (path, query, signal) => ask("GET", `/api/v1/${path}`, { query, signal });
 
-/** Read server-sent events until they end; onEvents gets those that arrive together, each as [name, value]. */
+/** Read server-sent events; onEvents gets those that arrive together, each as [name, value]. */
 export async function follow(path, query, signal, onEvents) {
   const response = await send("GET", `/api/v1/${path}`, { query, signal });
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -49,7 +48,7 @@ export async function follow(path, query, signal, onEvents) {
 
 export const pause = (seconds) => new Promise((resolve) => { setTimeout(resolve, seconds * 1000); });
 
-/** Load now and every few seconds until the signal; the notice shows what is wrong, or what load returns. */
+/** Load every few seconds until the signal; the notice shows what is wrong, or what load returns. */
 export async function poll(signal, seconds, notice, load) {
   while (!signal.aborted) {
     const text = await load().catch((error) => {

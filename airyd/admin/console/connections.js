@@ -1,4 +1,4 @@
-// The connections; for one: all that airyd knows of it, and what can be done with it.
+// The connections; for one: what airyd knows of it, and what can be done.
 import { action, hiddenAction, missingText } from "./action.js";
 import { ask, get, poll } from "./api.js";
 import {
@@ -19,24 +19,24 @@ export function connections(root, _, signal, parameters) {
   const table = new Table("Connections", [
     column("Connection", "id", (row) => connectionLink(row.id)),
     column("User", "text", (row) => userLink(row.subject)), column("State", "", (row) => state(row.state)),
-    column("Address", "id", (row) => row.address), figure("Queued", "buffered", bytes), figure("Lag", "lag", duration),
+    column("Address", "id", "address"), figure("Queued", "buffered", bytes), figure("Lag", "lag", duration),
     figure("Deliveries", "events", number), figure("Subscriptions", "subscriptions", number),
-    column("Since", "", (row) => time(row.since)), column("Process", "", (row) => row.process),
-    column("Agent", "text", (row) => row.agent),
+    column("Since", "", (row) => time(row.since)), column("Process", "", "process"),
+    column("Agent", "text", "agent"),
   ], Object.keys(filters).length ? "No connection matches." : "Nobody is connected.");
   const text = (label, name) => field(label, input(name, { value: chosen[name] }));
   const controls = form((fields) => { location.hash = listHash(fields); },
     text("User", "subject"), text("Address", "address"), text("Destination", "destination"),
     field("State", select("state", STATES, chosen.state)), field("Sort by", select("sort", SORTS, chosen.sort)),
-    field("Rows", select("limit", [["50"], ["200"], ["1000"]], chosen.limit)), h("button", {}, "Find"));
-  root.append(h("h1", {}, "Connections"), controls, wrong, total, table.element, pages);
+    field("Rows", select("limit", [["50"], ["200"], ["1000"]], chosen.limit)), h("button", "Find"));
+  root.append(h("h1", "Connections"), controls, wrong, total, table.element, pages);
   poll(signal, 3, wrong, async () => {
     const reply = await get("connections", { ...chosen, cursor }, signal);
     table.update(reply.connections);
     notify(total, `${number(reply.total)} connection${reply.total === 1 ? "" : "s"}, page ${page}`, "plain");
     const first = page > 1 && link(listHash(chosen), "First page");
     const next = listHash({ ...chosen, cursor: reply.next, page: Number(page) + 1 });
-    fill(pages, h("span", {}, first, " ", reply.next && link(next, "Next page")));
+    fill(pages, h("span", first, " ", reply.next && link(next, "Next page")));
     return missingText(reply.missing, "their connections are");
   });
 }
@@ -45,11 +45,11 @@ export function connection(root, id, signal) {
   const [wrong, facts, kicks] = [notice(), h("dl"), h("div")];
   const encoded = encodeURIComponent(id);
   const table = new Table("Subscriptions", [
-    column("Destination", "", (row) => destinationLink(row.destination)), column("Id", "id", (row) => row.id),
-    column("State", "", (row) => state(row.state)), column("Position", "id", (row) => row.position),
-    figure("Lag", "lag", duration), column("ack", "", (row) => row.ack),
+    column("Destination", "", (row) => destinationLink(row.destination)), column("Id", "id", "id"),
+    column("State", "", (row) => state(row.state)), column("Position", "id", "position"),
+    figure("Lag", "lag", duration), column("ack", "", "ack"),
     column("Unacknowledged", "number", (row) => row.window && `${number(row.unacknowledged)} of ${number(row.window)}`),
-    column("Filter", "text", (row) => row.filter),
+    column("Filter", "text", "filter"),
   ], "It has no subscriptions.");
   const explain = action("Explain", async (fields) => {
     const { outcome, text } = await get("explain", { connection: id, ...fields }, signal);
@@ -59,10 +59,10 @@ export function connection(root, id, signal) {
     field("Destination, for the feed's id", input("destination")),
   ], "");
   root.append(
-    h("h1", {}, "Connection ", h("span", { class: "id" }, id)), wrong, facts,
-    h("p", {}, link(`#/trace?connection=${encoded}`, "Trace this connection")),
-    h("h2", {}, "Subscriptions"), table.element, h("h2", {}, "Why did an event not arrive?"), explain,
-    h("h2", {}, "Disconnect"), kicks,
+    h("h1", "Connection ", h("span", { class: "id" }, id)), wrong, facts,
+    h("p", link(`#/trace?connection=${encoded}`, "Trace this connection")),
+    h("h2", "Subscriptions"), table.element, h("h2", "Why did an event not arrive?"), explain,
+    h("h2", "Disconnect"), kicks,
   );
   poll(signal, 2, wrong, async () => {
     const { connection: row, heart_beat: [ours, theirs], ...more } = await get(`connections/${encoded}`, {}, signal);

@@ -20,9 +20,9 @@ export function destinations(root, _, signal) {
     figure("Events/s", "events_per_second", number), figure("Deliveries/s", "deliveries_per_second", number),
     figure("Subscriptions", "subscriptions", number), figure("Catching up", "catching_up", number),
     figure("Filters", "filters", number), figure("Last event", "silence", ago), column("Lag", "number", lag),
-    figure("History", "history", duration), column("Position", "id", (row) => row.position),
+    figure("History", "history", duration), column("Position", "id", "position"),
   ], "There are no destinations.");
-  root.append(h("h1", {}, "Destinations"), wrong, table.element);
+  root.append(h("h1", "Destinations"), wrong, table.element);
   poll(signal, 2, wrong, async () => {
     const reply = await get("destinations", {}, signal);
     table.update(reply.destinations);
@@ -34,9 +34,9 @@ export function destination(root, name, signal) {
   const [wrong, facts] = [notice(), h("dl")];
   const tail = () => ({ destination: name, seconds: 600, bodies: isFull() || null });
   root.append(
-    h("h1", {}, name), wrong, facts, h("h2", {}, "History"), history(name, signal),
-    h("h2", {}, "Live tail"), traceView(signal, tail, "Start the live tail"),
-    h("h2", {}, "Publish a test event"), publishForm(signal, name),
+    h("h1", name), wrong, facts, h("h2", "History"), history(name, signal),
+    h("h2", "Live tail"), traceView(signal, tail, "Start the live tail"),
+    h("h2", "Publish a test event"), publishForm(signal, name),
   );
   poll(signal, 2, wrong, async () => {
     const row = (await get("destinations", {}, signal)).destinations.find((each) => each.name === name);
@@ -56,7 +56,7 @@ export function destination(root, name, signal) {
 function history(name, signal) {
   const outcome = notice();
   const table = new Table(`History of ${name}`, [
-    column("Time", "", (row) => time(row.time)), column("message-id", "id", (row) => row.id),
+    column("Time", "", (row) => time(row.time)), column("message-id", "id", "id"),
     figure("Size", "size", bytes), column("Body", "body", shortBody),
   ], "There are no events here.");
   const next = h("button", { type: "button", hidden: true }, "Next page");
@@ -73,7 +73,7 @@ function history(name, signal) {
     field("After message-id", input("after", { placeholder: "empty: the newest" })),
     field("Filter", input("filter", { placeholder: "field:value" })),
     field("Events", select("limit", [["20"], ["100"], ["1000"]])),
-    h("button", {}, "Show"), next);
+    h("button", "Show"), next);
   show({ limit: 20 });
-  return h("div", {}, controls, outcome, table.element);
+  return h("div", controls, outcome, table.element);
 }

@@ -1,8 +1,9 @@
 // Elements: all that comes from airyd becomes text nodes, never HTML.
 
-/** Make an element; properties that begin with "on" are listeners, and children may be text or missing. */
-export function h(tag, properties = {}, ...children) {
+/** Make an element; its properties may come first, "on…" for listeners; children may be missing. */
+export function h(tag, ...children) {
   const element = document.createElement(tag);
+  const properties = children[0]?.constructor === Object ? children.shift() : {};
   for (const [name, value] of Object.entries(properties)) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else if (value !== false && value != null) element.setAttribute(name, value === true ? "" : value);
@@ -33,27 +34,26 @@ export const state = (name, kind = name) => h("span", { class: `state ${kind}` }
 /** Show names and values in a dl. */
 export function showFacts(list, facts) {
   facts.forEach(([name, value], index) => {
-    const row = list.children[index] ?? list.appendChild(h("div", {}, h("dt"), h("dd")));
+    const row = list.children[index] ?? list.appendChild(h("div", h("dt"), h("dd")));
     fill(row.firstChild, name);
     fill(row.lastChild, value);
   });
 }
 
-/** A column of a table: a class for its cells, and what a row has in it. */
-export const column = (title, kind, cell) => ({ title, kind, cell });
-/** A column of the rows' field, right-aligned. */
+export const column = (title, kind, cell) => ({ title, kind, cell: cell.call ? cell : (row) => row[cell] });
+/** A column of a field, right-aligned. */
 export const figure = (title, name, format) => column(title, "number", (row) => format(row[name]));
 
 /** A table whose rows are updated in place. */
 export class Table {
   constructor(caption, columns, emptyText) {
-    const newRow = () => h("tr", {}, columns.map(({ kind }) => h("td", { class: kind })));
+    const newRow = () => h("tr", columns.map(({ kind }) => h("td", { class: kind })));
     Object.assign(this, { columns, emptyText, newRow, rows: new Map(), body: h("tbody") });
     this.empty = h("p", { class: "empty" }, "Loading…");
     const head = columns.map(({ title, kind }) => h("th", { scope: "col", class: kind }, title));
-    const table = h("table", {}, h("caption", {}, caption), h("thead", {}, h("tr", {}, head)), this.body);
+    const table = h("table", h("caption", caption), h("thead", h("tr", head)), this.body);
     const scroller = h("div", { class: "scroller", tabindex: 0, role: "region", "aria-label": caption }, table);
-    this.element = h("div", {}, scroller, this.empty);
+    this.element = h("div", scroller, this.empty);
   }
 
   update(values, keyOf = (value) => value.id ?? value.name) {
@@ -71,7 +71,7 @@ export class Table {
 }
 
 export const input = (name, more = {}) => h("input", { name, autocomplete: "off", ...more });
-export const field = (label, control) => h("label", {}, h("span", {}, label), control);
+export const field = (label, control) => h("label", h("span", label), control);
 export const select = (name, options, value) =>
   h("select", { name }, options.map(([key, text = key]) => h("option", { value: key, selected: key === value }, text)));
 

@@ -1,13 +1,13 @@
-// The figures of the node, asked for every two seconds while the console is open, and kept for five minutes.
+// The figures of the node, asked for every two seconds and kept for five minutes.
 import { get, pause } from "./api.js";
 
 export const SPAN = 300;
 const [EVERY, LATENCY_SAMPLES] = [2, 5]; // the latency is that of so many samples
 
-/** Has an event "sample" after each answer; also if there is none: then lostSince is set. */
+/** Has an event "sample" after each answer; without one, lostSince is set. */
 export const feed = Object.assign(new EventTarget(), { samples: [], reply: null, lostSince: null });
 
-/** Return the value below which a share of the observations lies that were made between two histograms. */
+/** Return the value below which a share of the observations between two histograms lies. */
 function quantile(before, after, share) {
   const counts = after.map(([bound, count], index) => [bound, count - before[index][1]]);
   const wanted = share * counts.at(-1)[1];
@@ -33,7 +33,6 @@ function add(reply) {
   while (feed.samples[0].time < now - SPAN) feed.samples.shift();
 }
 
-/** Ask until the signal. */
 export async function watch(signal) {
   while (!signal.aborted) {
     const reply = await get("overview", {}, signal).catch(() => null);

@@ -37,4 +37,4 @@ export function time(seconds, hasMilliseconds = false) {
   return h("time", { datetime: iso, title }, isToday ? text : `${day.format(date)} ${text}`);
 }
 export const since = (seconds) =>
-  h("span", {}, time(seconds), ` (${duration(Math.max(0, Date.now() / 1000 - seconds))})`);
+  h("span", time(seconds), ` (${duration(Math.max(0, Date.now() / 1000 - seconds))})`);

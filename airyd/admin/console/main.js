@@ -1,4 +1,4 @@
-// The console: its pages by the fragment of the address, the login, and the state of the node in the head.
+// The pages by the fragment of the address, the login, and the state of the node.
 import { action } from "./action.js";
 import { ask, get, session } from "./api.js";
 import { connection, connections } from "./connections.js";
@@ -13,7 +13,7 @@ import { trace } from "./trace.js";
 
 const PAGES = { __proto__: null, overview, destinations, connections, trace, publish, nodes };
 const DETAILS = { __proto__: null, destinations: destination, connections: connection };
-const LEVELS = { full: "full token", read: "read token: looking only", open: "no tokens: looking only" };
+const LEVELS = { full: "full token", read: "read token", open: "no tokens" };
 const byId = (id) => document.getElementById(id);
 let [leaving, watching, wasLost] = [new AbortController(), new AbortController(), false];
 
@@ -49,9 +49,9 @@ function showLogin() {
     await begin();
   };
   const token = input("token", { type: "password", required: true, size: 36 });
-  const options = [h("code", {}, "--admin-token-file"), " or ", h("code", {}, "--admin-read-token-file")];
+  const options = [h("code", "--admin-token-file"), " or ", h("code", "--admin-read-token-file")];
   show("Log in", (main) => main.append(
-    h("h1", {}, "Log in"), h("p", {}, "Give the token of ", options, "."),
+    h("h1", "Log in"), h("p", "Give the token of ", options, "."),
     action("Log in", logIn, field("Token", token), ""),
   ));
   token.focus();
@@ -63,11 +63,10 @@ async function begin() {
   Object.assign(session, await get("session"));
   if (version && version !== session.version) location.reload(); // other files
   if (session.level === "none") return showLogin();
-  byId("brand").title = session.version;
   const onclick = () => ask("POST", "/logout").then(begin);
   const button = session.level !== "open" && h("button", { type: "button", onclick }, "Log out");
   const about = [session.demo && [link("/demo", "Demo"), " "], LEVELS[session.level], " ", button];
-  fill(byId("session"), h("span", {}, about.flat()));
+  fill(byId("session"), h("span", about.flat()));
   byId("pages").replaceChildren(...Object.keys(PAGES).map((name) => link(`#/${name}`, name)));
   byId("pages").hidden = false;
   watching.abort();
@@ -81,7 +80,7 @@ feed.addEventListener("sample", () => {
   const name = lostSince ? "lost" : reply.ready ? "ready" : "not ready";
   fill(byId("status"), state(name, name === "ready" ? "live" : "slow"));
   const text = ["airyd has not answered since ", time(lostSince), ". What is shown is from before; trying again."];
-  notify(byId("lost"), lostSince && h("span", {}, text));
+  notify(byId("lost"), lostSince && h("span", text));
   if (wasLost && !lostSince) begin().catch(() => {});
   wasLost = Boolean(lostSince);
 });

@@ -10,13 +10,13 @@ const ofMost = (pair) => pair && `${number(pair[0])} of ${number(pair[1])}`;
 function words({ ready, draining, reasons, warnings }) {
   const list = [...new Set([...reasons, ...warnings])].join("; ");
   const name = draining ? "draining" : ready ? "ready" : "not ready";
-  return h("span", {}, state(name, name === "ready" ? "live" : "slow"), list && ` ${list}`);
+  return h("span", state(name, name === "ready" ? "live" : "slow"), list && ` ${list}`);
 }
 
 export function nodes(root, _, signal) {
   const [wrong, facts] = [notice(), h("dl")];
   const table = new Table("Processes", [
-    column("Process", "", (row) => row.name), column("State", "text", words), figure("Pid", "pid", String),
+    column("Process", "", "name"), column("State", "text", words), figure("Pid", "pid", String),
     column("Started", "", (row) => since(row.since)), figure("CPU", "load", percent), figure("Memory", "memory", bytes),
     figure("Open files", "files", ofMost), figure("Connections", "connections", ofMost),
   ], "No process has answered.");
@@ -25,8 +25,8 @@ export function nodes(root, _, signal) {
     return draining ? `The node drains; connections left: ${number(connections)}.` : "The node serves clients again.";
   };
   root.append(
-    h("h1", {}, "Nodes"), wrong, table.element, h("h2", {}, "Versions and sources"), facts, h("h2", {}, "Drain"),
-    h("p", {}, "A node that drains is not ready, refuses new clients and closes those that it has. Its process stays."),
+    h("h1", "Nodes"), wrong, table.element, h("h2", "Versions and sources"), facts, h("h2", "Drain"),
+    h("p", "A node that drains refuses new clients and closes its own. Its process stays."),
     hiddenAction("Drain this node", "Drain now", drain("POST")),
     hiddenAction("Take the drain back", "Serve clients again", drain("DELETE")),
   );

@@ -22,5 +22,5 @@ export function publishForm(signal, name) {
 }
 
 export function publish(root, _, signal, parameters) {
-  root.append(h("h1", {}, "Publish a test event"), publishForm(signal, parameters.get("destination")));
+  root.append(h("h1", "Publish a test event"), publishForm(signal, parameters.get("destination")));
 }
