@@ -2,7 +2,7 @@
 import { notify } from "./dom.js";
 
 const PATIENCE = 15_000;
-/** The fields of /api/v1/session; an event "logout" says that the login is gone. */
+/** /api/v1/session; an event "logout" says that the login is gone. */
 export const session = Object.assign(new EventTarget(), { level: "none", version: "" });
 export const isFull = () => session.level === "full";
 /** Why this browser may not do what needs the full token. */

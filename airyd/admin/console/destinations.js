@@ -40,7 +40,7 @@ export function destination(root, name, signal) {
   );
   poll(signal, 2, wrong, async () => {
     const row = (await get("destinations", {}, signal)).destinations.find((each) => each.name === name);
-    if (!row) return "There is no such destination, or nobody has subscribed to it yet.";
+    if (!row) return "This destination has no figures.";
     showFacts(facts, [
       ["Events", `${number(row.events_per_second)}/s, ${number(row.events)} since the start`],
       ["Deliveries", `${number(row.deliveries_per_second)}/s, ${number(row.deliveries)} since the start`],

@@ -7,7 +7,7 @@ const [EVERY, LATENCY_SAMPLES] = [2, 5]; // the latency is that of so many sampl
 /** Has an event "sample" after each answer; without one, lostSince is set. */
 export const feed = Object.assign(new EventTarget(), { samples: [], reply: null, lostSince: null });
 
-/** Return the value below which a share of the observations between two histograms lies. */
+/** Return a quantile of the observations between two histograms. */
 function quantile(before, after, share) {
   const counts = after.map(([bound, count], index) => [bound, count - before[index][1]]);
   const wanted = share * counts.at(-1)[1];

@@ -79,7 +79,7 @@ feed.addEventListener("sample", () => {
   const { lostSince, reply } = feed;
   const name = lostSince ? "lost" : reply.ready ? "ready" : "not ready";
   fill(byId("status"), state(name, name === "ready" ? "live" : "slow"));
-  const text = ["airyd has not answered since ", time(lostSince), ". What is shown is from before; trying again."];
+  const text = ["airyd has not answered since ", time(lostSince), ". These figures are older; trying again."];
   notify(byId("lost"), lostSince && h("span", text));
   if (wasLost && !lostSince) begin().catch(() => {});
   wasLost = Boolean(lostSince);
