@@ -131,7 +131,16 @@ class MaskTests(SynchronousTestCase):
     """Secret headers."""
 
     def test_masked(self) -> None:
-        for name in ("Authorization", "authorization", "passcode", "Cookie", "x-auth", "access_token", "api_key", "bearer"):
+        for name in (
+            "Authorization",
+            "authorization",
+            "passcode",
+            "Cookie",
+            "x-auth",
+            "access_token",
+            "api_key",
+            "bearer",
+        ):
             self.assertEqual(masked({name: "s3cret"}), [(name, MASK)])
 
     def test_shown(self) -> None:
