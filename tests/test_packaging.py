@@ -99,7 +99,7 @@ class ReleaseTests(SynchronousTestCase):
         self.assertEqual({Path("PKG-INFO")}, added)
 
     def test_wheel(self) -> None:
-        """The wheel has all modules, plugins, pages and manual pages, ``py.typed`` and the license; nothing of Twisted."""
+        """The wheel has all modules, plugins, web pages and manual pages, and the license; nothing of Twisted."""
         with ZipFile(self.build(self.copy())[1]) as archive:
             names = set(archive.namelist())
         files = [*ROOT.glob("airyd/**/*.py"), *ROOT.glob("twisted/plugins/*.py"), ROOT / "airyd/py.typed"]
