@@ -26,8 +26,9 @@ from airyd.auth.revocation_registry import RevocationRegistry
 from airyd.client.connection_log import ConnectionLog
 from airyd.client.context import ClientContext
 from airyd.client.timer_wheel import TimerWheel
+from airyd.config.contract import configured_asyncapi
 from airyd.config.demo import demo_origins, has_demo
-from airyd.config.effective import masked
+from airyd.config.effective import config_labels, masked
 from airyd.config.settings import Settings
 from airyd.errors import ConfigurationError, SourceUnavailable
 from airyd.events import STATUS
@@ -271,7 +272,8 @@ class Airyd(Service):
                 trace=self.tracer.start,
                 body_limit=self._settings.limits.body,
                 tokens=self._admin_tokens,
-                listeners=lambda: websocket_urls(self._endpoints, self._ports, self._settings.paths),
+                listeners=self._urls,
+                asyncapi=lambda: configured_asyncapi(self._settings, self._urls()),
                 has_demo=lambda: has_demo(self._settings),
             )
             self._admin_site = site
@@ -284,6 +286,9 @@ class Airyd(Service):
             self._ports.append(make_direct(endpoint.listen(self._factory)))
             for path in self._settings.paths:
                 self._log.info("airyd serves {url}", url=url_of(endpoint.scheme("ws"), self._ports[-1], path))
+
+    def _urls(self) -> list[str]:
+        return websocket_urls(self._endpoints, self._ports, self._settings.paths)
 
     def _allow_demo(self) -> None:
         """Let the demo page connect, if there is one: its origin is that of the admin page."""
@@ -480,18 +485,3 @@ def certificate_ends(endpoints: Iterable[ListeningEndpoint]) -> dict[str, float]
         if each.certificate_end is not None:
             ends[each.short_name] = min(each.certificate_end, ends.get(each.short_name, math.inf))
     return ends
-
-
-def config_labels(settings: Settings) -> dict[str, str]:
-    """Return the configuration as labels of a metric: short words, without secrets and addresses."""
-    return {
-        "sources": _words(url.partition(":")[0].lower() for url in settings.sources),
-        "auth": _words(spec.partition(":")[0] for spec in settings.auth),
-        "workers": str(settings.workers),
-        "compression": "on" if settings.compression else "off",
-        "log_level": settings.log_level,
-    }
-
-
-def _words(words: Iterable[str]) -> str:
-    return ",".join(sorted(set(words)))

@@ -32,6 +32,7 @@ from airyd.admin.server import MOST_BATCH
 from airyd.auth.jwt import fetch, keys
 from airyd.auth.jwt import jwks as keysets
 from airyd.cli.options import COMMANDS
+from airyd.cli.parser import CommandOptions
 from airyd.config.command_line import Options
 from airyd.config.options import OPTIONS, SHOWING
 from airyd.errors import CloseCode, ConfigurationError, Fault, PayloadFault
@@ -72,11 +73,16 @@ MOST_LINES = {"README.rst": 250, "docs/architecture.rst": 500}
 #: All files of the tests.
 TESTS = tuple(ROOT.glob("tests/**/*.py"))
 
-#: Options of other programs that the documents name.
+
+def _options_of(name: str, command: type[CommandOptions]) -> list[str]:
+    """Return the options of a command of ``airyd``."""
+    return [option for action in command.parser(name).added for option in action.option_strings]
+
+
+#: Options of other programs that the documents name, and of the other commands of airyd.
 OTHER_OPTIONS = {
     *("--nodaemon", "--logfile", "--logger", "--pidfile", "--syslog", "--uid"),  # twistd
-    *("--ca-file", "--jti", "--subject", "--token-file"),  # airyd tail, publish and revoke
-    *("--json", "--write"),  # airyd doctor
+    *(text for name, each in COMMANDS.items() for text in _options_of(name, each)),
     *("--native", "--quick", "--scenario"),  # py-spy and bench
 }
 

@@ -33,10 +33,10 @@ LOOK = """(() => {
     empty: all(".empty").map(text),
     conversations: all("#conversations button").map((each) => [...each.children].slice(0, 3).map(text)),
     chosen: all("#conversations [aria-current=true]").map((each) => text(each.firstChild)),
-    messages: all("#messages p").map(text),
-    notes: all("#messages small").map(text),
+    messages: all("#messages p").map(text).reverse(),
+    notes: all("#messages small").map(text).reverse(),
     channels: all("#channels li").map(text),
-    frames: all("#frames summary, #frames .note").map(text).filter((each) => !each.includes("heart-beat")),
+    frames: all("#frames summary").map(text).filter((each) => !each.includes("heart-beat")),
     raw: all("#frames pre").map(text),
     images: document.images.length,
     focused: text(document.activeElement),
@@ -271,7 +271,7 @@ class DemoTests(DaemonTestCase):
             self.message(name, f"From {name}")
         self.until("document.querySelectorAll('#conversations li').length === 3")
         self.browser.evaluate("document.querySelector('#conversations [aria-current=true]').focus()")
-        self.browser.press("ArrowUp")
+        self.browser.press("Shift+Tab")
         self.browser.press("Enter")
         self.see("From second")
         self.message("second", "Again")  # which moves the row with the focus to the top
@@ -279,7 +279,7 @@ class DemoTests(DaemonTestCase):
         seen = self.look()
         self.assertEqual(seen["chosen"], [seen["conversations"][0][0]])
         self.assertIn("Again", seen["focused"])
-        self.browser.press("ArrowDown")
+        self.browser.press("Tab")
         self.browser.press("Enter")
         self.see("From third")
         self.stay_away()
