@@ -22,7 +22,7 @@ READ_ONLY_OPTION: Final = "--admin-read-token-file"
 COOKIE: Final = "airyd_session"
 #: Seconds for which a session lasts.
 SESSION_SECONDS: Final = 12 * 3600
-#: The most sessions; a further login ends the oldest one.
+#: The most sessions of each token; a further login ends the oldest one.
 _MOST_SESSIONS: Final = 100
 #: Random bytes in a cookie.
 _COOKIE_BYTES: Final = 32
@@ -133,8 +133,10 @@ class AdminLogin:
             found = self._session_of(headers)
         return found or Caller(AccessLevel.NONE, "nobody")
 
-    def log_in(self, token: str) -> tuple[Caller, str]:
+    def log_in(self, token: str, headers: Headers) -> tuple[Caller, str]:
         """Return the sender of a login, and the value of the cookie for the session that begins.
+
+        :param headers: the request's; the session of their cookie ends, because the browser forgets that cookie
 
         Errors: ``HttpError``: 401 for a wrong token, 403 if there is none.
         """
@@ -146,16 +148,20 @@ class AdminLogin:
             raise HttpError(HTTPStatus.UNAUTHORIZED, "this is not a token of airyd", {"WWW-Authenticate": "Bearer"})
         now = self._seconds()
         self._sessions = {value: each for value, each in self._sessions.items() if each.end > now}
-        if len(self._sessions) >= _MOST_SESSIONS:
-            del self._sessions[next(iter(self._sessions))]
+        self.log_out(headers)
+        caller = Caller(found.level, f"session of {found.name}")
+        # Logins by the read token must not end sessions of the full one.
+        others = [value for value, each in self._sessions.items() if each.caller == caller]
+        if len(others) >= _MOST_SESSIONS:
+            del self._sessions[others[0]]
         value = secrets.token_urlsafe(_COOKIE_BYTES)
-        self._sessions[value] = _Session(Caller(found.level, f"session of {found.name}"), now + SESSION_SECONDS)
+        self._sessions[value] = _Session(caller, now + SESSION_SECONDS)
         return found, value
 
-    def log_out(self, headers: Headers) -> None:
-        """End the session of a request's cookie, if there is one."""
-        for value in _cookies(headers):
-            self._sessions.pop(value, None)
+    def log_out(self, headers: Headers) -> bool:
+        """End the session of a request's cookie, if there is one; return whether there was."""
+        ended = [self._sessions.pop(value, None) for value in _cookies(headers)]
+        return any(ended)
 
     def _session_of(self, headers: Headers) -> Caller | None:
         for value in _cookies(headers):

@@ -97,15 +97,15 @@ async def log_in(services: AdminServices, call: AdminCall) -> HttpResponse:
         token = msgspec.json.decode(call.request.body, type=LoginRequest).token
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise HttpError(HTTPStatus.BAD_REQUEST, 'give {"token": "..."}') from None
-    call.caller, cookie = services.login.log_in(token)
+    call.caller, cookie = services.login.log_in(token, call.request.headers)
     call.change()
     return _no_content(call, cookie)
 
 
 async def log_out(services: AdminServices, call: AdminCall) -> HttpResponse:
     """End the session of the cookie."""
-    services.login.log_out(call.request.headers)
-    call.change()
+    if services.login.log_out(call.request.headers):  # else anybody could fill the log
+        call.change()
     return _no_content(call, "")
 
 

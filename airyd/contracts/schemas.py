@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
+from inspect import cleandoc
 from typing import Any, Final
 
 import msgspec
@@ -35,7 +36,7 @@ def _describe(schema: dict[str, Any], hidden: Collection[str], *, is_partial: bo
 
     :param is_partial: whether the JSON leaves out fields that have their defaults
     """
-    text, *ivars = _IVAR.split(schema.get("description", ""))
+    text, *ivars = _IVAR.split(cleandoc(schema.get("description", "")))  # msgspec 0.22 keeps the indentation
     described = dict(zip(ivars[::2], ivars[1::2], strict=True))
     result = {name: value for name, value in schema.items() if name != "title"}
     result["description"] = plain(text)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final
 
-from airyd.events import REFRESH
+from airyd.events import RESERVED_PREFIX
 from airyd.limits import KIB
 from airyd.management.queries import TraceLine
 from airyd.stomp.frames import Frame
@@ -22,8 +22,12 @@ _VALUE_CHARACTERS: Final = 1000
 MASK: Final = "***"
 #: Headers whose names contain one of these words are secret.
 _SECRET: Final = re.compile(
-    "authori[sz]ation|passcode|password|cookie|token|secret|jwt|credential|api-?key", re.IGNORECASE
+    "auth(?!or(?!i[sz]ation))|pass(?:code|word|wd|phrase)|cookie|token|secret|jwt|bearer|credential|api[-_]?key",
+    re.IGNORECASE,
 )
+#: A JSON Web Token (RFC 7519, section 3) or a bearer token in a header of any other name, such as ``login``. A match
+#: begins at the beginning of a word, so that a search takes linear time.
+_TOKEN: Final = re.compile(r"(?<![\w-])(?:eyJ[\w-]+\.[\w.-]+|bearer +\S+)", re.ASCII | re.IGNORECASE)
 
 IN: Final = "in"
 OUT: Final = "out"
@@ -41,9 +45,11 @@ def line_of(
 ) -> TraceLine:
     """Return the line of a frame.
 
-    The body of a SEND to ``/airyd/token`` is a token, and is never shown.
+    The body of a SEND to ``/airyd/token``, also with a spelling mistake behind ``/airyd/``, is a token and is never
+    shown.
     """
-    is_shown = has_bodies and frame.headers.get(Header.DESTINATION) != REFRESH
+    to_airyd = direction == IN and frame.headers.get(Header.DESTINATION, "").startswith(RESERVED_PREFIX)
+    is_shown = has_bodies and not to_airyd
     return TraceLine(
         time=time,
         direction=direction,
@@ -62,9 +68,9 @@ def _is_secret(name: str) -> bool:
 
 
 def masked(headers: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return the headers in their order, with a mask in place of secret values."""
+    """Return the headers in their order, with a mask in place of secret values, and of tokens in other values."""
     return [
-        (name[:_VALUE_CHARACTERS], MASK if _is_secret(name) else value[:_VALUE_CHARACTERS])
+        (name[:_VALUE_CHARACTERS], MASK if _is_secret(name) else _TOKEN.sub(MASK, value)[:_VALUE_CHARACTERS])
         for name, value in headers.items()
     ]
 

@@ -72,7 +72,10 @@ class NodeManager:
                 return await self._ask_one(query)
             case DrainCommand():
                 self._spawner.is_draining = query.is_on  # for workers that start later
-                return await self._ask_all(query, self._supervisor.processes_now())
+                told = self._supervisor.processes_now()
+                silent = self._supervisor.silent_now()  # they do it when they answer again; nobody waits for that
+                DeferredList([worker.ask(query) for number, worker in told if number in silent], consumeErrors=True)
+                return await self._ask_all(query, told)
             case ConnectionsQuery(cursor=None):
                 query = replace(query, cursor=str(read_cursor(None)))
         reply = await self._ask_all(query, self._supervisor.answering_now())

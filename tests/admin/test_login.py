@@ -12,6 +12,7 @@ from airyd.admin.login import NO_TOKENS, SESSION_SECONDS, AdminTokens, read_admi
 from airyd.errors import ConfigurationError
 from tests.admin.browser import JSON, LIMIT, AdminCase, Response
 from tests.admin.test_api import CHANGE, FULL, READ
+from tests.doubles import record_log
 
 
 class SessionCase(AdminCase):
@@ -125,6 +126,22 @@ class LoginTests(SessionCase):
         self.assertEqual((self.level(cookie), self.level(other)), ("none", "full"))
         self.assertEqual(self.ask("POST", "/logout", CHANGE).status, 204)
 
+    def test_logouts_of_strangers(self) -> None:
+        """They leave no line in the log, which anybody could fill with them."""
+        log = record_log(self)
+        self.assertEqual(self.ask("POST", "/logout", CHANGE).status, 204)
+        self.assertEqual(self.ask("POST", "/logout", {"Cookie": "airyd_session=x", **CHANGE}).status, 204)
+        self.assertEqual(log, [])
+        self.ask("POST", "/logout", {"Cookie": self.cookie(), **CHANGE})
+        expected = ["admin page: login by full token", "admin page: logout by session of full token"]
+        self.assertEqual([formatEvent(event) for event in log], expected)
+
+    def test_second_login(self) -> None:
+        """It ends the browser's first session, whose cookie the browser does not keep."""
+        first = self.cookie()
+        second = self.log_in(READ, {"Cookie": first}).headers["set-cookie"].partition(";")[0]
+        self.assertEqual((self.level(first), self.level(second)), ("none", "read"))
+
     def test_end(self) -> None:
         cookie = self.cookie()
         self.clock.advance(SESSION_SECONDS - 1)
@@ -143,6 +160,13 @@ class LoginTests(SessionCase):
         for _ in range(99):
             self.cookie()
         self.assertEqual(self.level(late), "full")
+
+    def test_most_of_each_token(self) -> None:
+        """Logins by the read token end no session of the full token."""
+        full, read = self.cookie(), self.cookie(READ)
+        for _ in range(100):
+            self.cookie(READ)
+        self.assertEqual((self.level(full), self.level(read)), ("full", "none"))
 
     def test_other_tokens_end_sessions(self) -> None:
         cookie = self.cookie()

@@ -131,12 +131,32 @@ class MaskTests(SynchronousTestCase):
     """Secret headers."""
 
     def test_masked(self) -> None:
-        for name in ("Authorization", "authorization", "passcode", "Cookie", "x-auth-token", "access_token", "apiKey"):
+        for name in (
+            "Authorization",
+            "authorization",
+            "passcode",
+            "Cookie",
+            "x-auth",
+            "access_token",
+            "api_key",
+            "bearer",
+        ):
             self.assertEqual(masked({name: "s3cret"}), [(name, MASK)])
 
     def test_shown(self) -> None:
-        for name in ("login", "destination", "id", "ack", "last-message-id", "heart-beat"):
+        for name in ("login", "destination", "id", "ack", "last-message-id", "heart-beat", "author"):
             self.assertEqual(masked({name: "value"}), [(name, "value")])
+
+    def test_tokens_under_any_name(self) -> None:
+        """A token is masked in whatever header a client puts it; the rest of the value is shown."""
+        token = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJib2IifQ.c2lnbmF0dXJl-_"
+        for value, shown in (
+            (token, MASK),
+            (f"/queue/message?t={token}&x=1", f"/queue/message?t={MASK}&x=1"),
+            ("Bearer opaque-s3cret", MASK),
+            (f"{'x' * 990} {token}", f"{'x' * 990} {MASK}"),
+        ):
+            self.assertEqual(masked({"login": value}), [("login", shown)])
 
     def test_long_values_are_cut_off(self) -> None:
         ((_, value),) = masked({"note": "x" * 100_000})

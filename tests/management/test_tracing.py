@@ -141,9 +141,10 @@ class ConnectionTests(TracingCase):
         peer.say(request(Authorization="Bearer s3cret-1"))
         peer.say(text(frame("CONNECT", accept_version="1.2", Authorization="Bearer s3cret-2", passcode="s3cret-3")))
         peer.say(text(frame("SEND", b"s3cret-4", destination=REFRESH)))
+        peer.say(text(frame("SEND", b"s3cret-5", destination=f"{REFRESH}s")))
         self.loop.turn()
-        self.assertEqual([line.command for line in self.lines], ["CONNECT", "CONNECTED", "SEND"])
-        self.assertEqual([line.size for line in self.lines], [0, 0, 8])
+        self.assertEqual([line.command for line in self.lines], ["CONNECT", "CONNECTED", "SEND", "SEND", "ERROR"])
+        self.assertEqual([line.size for line in self.lines][:4], [0, 0, 8, 8])
         self.assertNotIn("s3cret", repr(self.lines))
         self.assertNotIn("s3cret", text_of(log))
 

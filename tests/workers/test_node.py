@@ -22,7 +22,7 @@ from airyd.management.queries import (
     ProcessesQuery,
     ProcessesReply,
 )
-from airyd.workers.messages import ErrorReply, ManagementReport, Serving
+from airyd.workers.messages import ErrorReply, ManagementReport, ManagementRequest, Serving
 from airyd.workers.process import ASK_PATIENCE, PUBLISH_PATIENCE, WorkerFault
 from airyd.workers.supervisor import ALIVE_CHECK_EVERY, CHECKS_UNTIL_COVERED
 from tests.workers.test_parent import ParentCase
@@ -43,6 +43,11 @@ class NodeTests(ParentCase):
         """Let a worker answer the last query."""
         child = self.reactor.children[number]
         child.say(ManagementReport(child.managed[-1].request_id, reply))
+
+    def unread(self, number: int) -> list[ManagementQuery]:
+        """Return the queries that a worker has not read yet."""
+        unread = self.reactor.children[number].unread
+        return [order.query for order in unread if isinstance(order, ManagementRequest)]
 
     def test_all_are_asked(self) -> None:
         answer = self.question(KickCommand(subject="ann", reason="x"))
@@ -74,7 +79,7 @@ class NodeTests(ParentCase):
         for _ in range(CHECKS_UNTIL_COVERED + 1):
             self.reactor.advance(ALIVE_CHECK_EVERY)
         answer = self.question(KickCommand(id="a"))
-        self.assertEqual(self.reactor.children[0].managed, [])
+        self.assertEqual(self.unread(0), [])
         self.reply(1, KickReply(disconnected=1))
         self.assertEqual(self.successResultOf(answer), KickReply(disconnected=1, missing=("worker-1",)))
 
@@ -123,6 +128,19 @@ class NodeTests(ParentCase):
         for child in self.reactor.children:
             child.end(ProcessTerminated(exitCode=1))
         self.failureResultOf(self.question(EventsQuery(destination="/queue/message")), SourceUnavailable)
+
+    def test_drain_of_a_silent_worker(self) -> None:
+        """It drains, and ends to drain, when it answers again; the reply does not wait for that."""
+        self.reactor.children[0].answers = False
+        for _ in range(CHECKS_UNTIL_COVERED + 1):
+            self.reactor.advance(ALIVE_CHECK_EVERY)
+        for is_on in (True, False):
+            answer = self.question(DrainCommand(is_on=is_on))
+            self.reply(1, DrainReply(draining=is_on, connections=2))
+            expected = DrainReply(draining=is_on, connections=2, missing=("worker-1",))
+            self.assertEqual(self.successResultOf(answer), expected)
+        self.assertEqual(self.unread(0), [DrainCommand(is_on=True), DrainCommand(is_on=False)])
+        self.reactor.advance(ASK_PATIENCE)
 
     def test_drain(self) -> None:
         """Workers that start later drain, too, until it is taken back."""

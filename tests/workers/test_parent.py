@@ -66,7 +66,8 @@ class Child:
     """A worker's process, played by the test.
 
     :ivar signals: those that it got
-    :ivar answers: whether it answers questions
+    :ivar answers: whether it reads its orders and answers
+    :ivar unread: orders that it has not read
     :ivar managed: queries of operators, which the test answers
     """
 
@@ -77,6 +78,7 @@ class Child:
         self.descriptors = descriptors
         self.signals: list[int] = []
         self.answers = True
+        self.unread: list[Order] = []
         self.reasons: list[str] = []
         self.warnings: list[str] = []
         self.metrics = Metrics(AIRY_DESTINATIONS, source_up=lambda: True)
@@ -99,6 +101,8 @@ class Child:
                 self.start = msgspec.msgpack.decode(data[4:end], type=Start)
             elif self.answers:
                 self._run_transaction(read_order(data[4:end]))
+            else:
+                self.unread.append(read_order(data[4:end]))
             data = data[end:]
 
     def _run_transaction(self, order: Order) -> None:
