@@ -1,19 +1,20 @@
 // An inbox as Airy's, of a sample: source. All that comes from airyd becomes text, never HTML.
 import { StompClient, decode } from "./stomp.js";
 
-const AWAY = 8000; // milliseconds that "Cut my connection" takes
-const LOADED = 500; // events of each destination that the page begins with, at most
+const AWAY = 8000; // milliseconds without a connection after the button
+const LOADED = 500; // events of each destination to begin with
 const KEPT = 100; // frames
 const page = Object.fromEntries([...document.querySelectorAll("[id]")].map((each) => [each.id, each]));
 const [conversations, channels] = [new Map(), new Map()];
-const past = new Set(); // message-ids of the history: there, the two destinations of channels have no common order
+const past = new Set(); // message-ids of the history, where the destinations of channels have no common order
 let [client, chosen, frames, turn] = [null, null, [], null];
-let away = null; // the last time without a connection: since, until, came and missed (message-ids), isLost
+let away; // the last time without a connection; came and missed are message-ids
 
 const time = (date) => (date ? new Date(date).toLocaleTimeString() : "");
 const nameOf = (id) => channels.get(id)?.name ?? `Channel ${String(id).slice(0, 8)}`;
 const titleOf = ({ id, channel }) => `${nameOf(channel)} · ${id.slice(0, 4)}`;
-const textOf = (message) => message?.content?.text ?? JSON.stringify(message?.content ?? "");
+const textOf = (message) => message?.content?.text ?? "(no text)";
+const get = (path) => fetch(path).then((response) => response.json());
 
 function conversation(id) {
   if (!conversations.has(id)) conversations.set(id, { id, messages: new Map(), at: "", counted: "", unread: 0 });
@@ -29,7 +30,7 @@ const HANDLERS = {
     found.messages.set(message.id, { ...message, event });
     Object.assign(found, { channel, last: message, at: message.sent_at ?? found.at });
     const isNew = message.sender_type === "SOURCE_CONTACT" && !past.has(event);
-    if (isNew && channels.has(channel)) setChannel(true, channels.get(channel));
+    if (isNew) setChannel(true, channels.get(channel) ?? { id: channel });
     chosen ??= id;
   },
   "/queue/unread-count"({ conversation_id: id, unread_message_count: unread, timestamp: counted }) {
@@ -44,11 +45,11 @@ function h(tag, className = "", ...children) {
   element.append(...children);
   return element;
 }
-/** Show items in a list, each with its texts; elements that are there stay, and so does the focus. */
+/** Show items in a list, each with its texts; its elements stay, and so does the focus. */
 function show(list, items, make, textsOf) {
   const focused = document.activeElement;
   const known = new Map([...list.children].map((each) => [each.dataset.key, each]));
-  [...items].forEach((item, index) => {
+  items.forEach((item, index) => {
     const element = known.get(item.id) ?? h("li", "", ...make(item));
     known.delete(item.id);
     element.dataset.key = item.id;
@@ -60,65 +61,62 @@ function show(list, items, make, textsOf) {
   focused.focus({ preventScroll: true });
 }
 function makeRow({ id }) {
-  const button = h("button", "", h("span"), h("b"), h("span", "quiet"), h("small"));
+  const button = h("button", "", h("span"), h("b"), h("small"), h("small"));
   button.onclick = () => {
     chosen = id;
     change();
   };
   return [button];
 }
-function textsOfRow(each, { firstChild }) {
+function rowTexts(each, { firstChild }) {
   firstChild.ariaCurrent = each.id === chosen;
   return [titleOf(each), each.unread || "", textOf(each.last), time(each.at)];
 }
-function textsOfMessage({ event, sender_type: sender, sent_at: at, state, ...message }, element) {
+function messageTexts({ event, sender_type: sender, sent_at: at, state = "", ...message }, element) {
   const isMissed = away?.missed?.has(event);
   element.className = `${sender === "SOURCE_CONTACT" ? "" : "ours"} ${isMissed ? "missed" : ""}`;
-  return [textOf(message), [time(at), state, isMissed && "came while you were away"].filter(Boolean).join(" · ")];
+  return [textOf(message), `${time(at)} ${state}${isMissed ? " · came while you were away" : ""}`];
 }
-function textsOfChannel({ id, source, isOn }, element) {
+function channelTexts({ id, source, isOn }, element) {
   element.className = isOn ? "on" : "";
-  return [`${nameOf(id)} (${source}): ${isOn ? "connected" : isOn === null ? "not known yet" : "disconnected"}`];
+  const state = { true: "connected", false: "disconnected", null: "not known yet" }[isOn];
+  return [`${nameOf(id)} (${source ?? "?"}): ${state}`];
 }
-function frameOf({ text, isOurs, at, note }) {
-  if (note) return h("li", "note", `${at} ${note}`);
+function frameOf(text, isOurs) {
   const { command, headers } = decode(text);
-  const about = headers.destination ?? (headers.recovered ? `recovered:${headers.recovered}` : "");
-  const summary = h("summary", "", `${at} ${isOurs ? "→" : "←"} ${command || "heart-beat"} ${about}`);
-  return h("li", isOurs ? "ours" : "", h("details", "", summary, h("pre", "", text.replace("\0", "^@"))));
+  const about = headers.destination ?? headers.message ?? (headers.recovered ? `recovered:${headers.recovered}` : "");
+  const summary = h("summary", "", `${time(Date.now())} ${isOurs ? "→" : "←"} ${command || "heart-beat"} ${about}`);
+  return h("li", "", h("details", "", summary, h("pre", "", text.replace("\0", "^@"))));
 }
 function resumed({ since, until, came, missed, isLost }) {
-  const start = `You were away for ${((until - since) / 1000).toFixed(1)} s. recovered:${!isLost}`;
-  if (isLost) return `${start}: the history does not reach back, so the page has begun anew.`;
   const count = missed?.intersection(came).size;
-  return missed ? `${start}. Of ${missed.size} events meanwhile ${count} came, ${missed.size - count} are missing.` : start;
+  const numbers = missed ? `Of ${missed.size} events meanwhile ${count} came, ${missed.size - count} are missing.` : "";
+  const result = isLost ? "The page has begun anew." : numbers;
+  return `You were away for ${((until - since) / 1000).toFixed(1)} s. recovered:${!isLost}. ${result}`;
 }
 function render() {
   turn = null;
   const rows = [...conversations.values()].sort((one, other) => (one.at < other.at ? 1 : -1));
-  const { scrollHeight, scrollTop, clientHeight, dataset } = page.messages;
-  const isAtEnd = scrollHeight - scrollTop - clientHeight < 30 || dataset.of !== chosen;
-  show(page.conversations, rows, makeRow, textsOfRow);
-  show(page.messages, conversations.get(chosen)?.messages.values() ?? [], () => [h("p"), h("small")], textsOfMessage);
-  show(page.channels, channels.values(), () => [h("span")], textsOfChannel);
-  if (isAtEnd) page.messages.scrollTop = scrollHeight * 2;
-  dataset.of = chosen;
+  const messages = [...(conversations.get(chosen)?.messages.values() ?? [])];
+  show(page.conversations, rows, makeRow, rowTexts);
+  show(page.messages, messages.reverse(), () => [h("p"), h("small")], messageTexts);
+  show(page.channels, [...channels.values()], () => [h("span")], channelTexts);
   page.title.textContent = chosen ? titleOf(conversation(chosen)) : "Messages";
-  document.title = `(${rows.reduce((sum, { unread }) => sum + unread, 0)}) Inbox – airyd demo`;
-  if (!page.pause.checked) page.frames.prepend(...frames.splice(0).map(frameOf).reverse());
+  document.title = `(${rows.reduce((sum, each) => sum + each.unread, 0)}) Inbox – airyd demo`;
+  if (!page.pause.checked) page.frames.prepend(...frames.splice(0).reverse());
   while (page.frames.childElementCount > KEPT) page.frames.lastChild.remove();
   if (away?.until) page.resumed.textContent = resumed(away);
 }
-function change() { turn ??= requestAnimationFrame(render); }
-function log(entry) {
-  frames = [...frames.slice(1 - KEPT), { ...entry, at: time(Date.now()) }];
+const change = () => { turn ??= requestAnimationFrame(render); };
+function log(text, isOurs) {
+  frames = [...frames.slice(1 - KEPT), frameOf(text, isOurs)];
   change();
 }
 
-/** Return the ids of events in the history; null if airyd does not say. */
+/** Return the ids of events in the history, or null. */
 async function idsOf({ destination, position }) {
   const query = new URLSearchParams({ destination, limit: LOADED, ...(position && { after: position }) });
-  const reply = await fetch(`/api/v1/events?${query}`).then((each) => each.json()).catch(() => null);
+  const reply = await get(`/api/v1/events?${query}`).catch(() => null);
   const ids = reply?.complete ? reply.events.map(({ id }) => id) : null;
   ids?.forEach((each) => past.add(each));
   return ids;
@@ -129,20 +127,18 @@ async function findMissed(current) {
   change();
 }
 function showState(name, reason, wait) {
-  const lost = `Disconnected (${reason}); connecting again in ${Math.ceil(wait / 1000)} s`;
-  if (name === "lost") log({ note: lost });
   const isOver = page.state.className === "connected" && away?.until !== 0;
   if (name === "lost" && isOver) away = { since: Date.now(), until: 0, came: new Set(), isLost: false };
   if (name === "connecting" && away?.until === 0) findMissed(away);
+  const lost = `Disconnected (${reason}); connecting again in ${Math.ceil(wait / 1000)} s`;
   page.state.textContent = { connecting: "Connecting…", connected: "Connected", lost }[name];
   page.state.className = name;
   page.cut.disabled = name === "connecting";
   page.cut.textContent = name === "lost" ? "Connect now" : "Cut my connection";
 }
 async function start() {
-  const { listeners: [url] } = await (await fetch("/api/v1/session")).json();
-  const error = ({ message }, body) => log({ note: `ERROR ${message}: ${body}` });
-  client = new StompClient(url, { state: showState, frame: (text, isOurs) => log({ text, isOurs }), error });
+  const { listeners } = await get("/api/v1/session");
+  client = new StompClient(listeners[0], { state: showState, frame: log });
   for (const [destination, handle] of Object.entries(HANDLERS)) {
     const message = (body, { "message-id": event }) => {
       away?.came.add(event);
@@ -164,9 +160,5 @@ async function start() {
 
 page.cut.onclick = () => (page.state.className === "lost" ? client.open() : client.close("you cut it", AWAY));
 page.pause.onchange = change;
-page.frames.addEventListener("toggle", ({ target }) => { page.pause.checked ||= target.open; }, true);
-page.conversations.onkeydown = ({ key, target }) => {
-  const row = { ArrowDown: "nextSibling", ArrowUp: "previousSibling" }[key];
-  if (row) target.parentNode[row]?.firstChild.focus();
-};
-start().catch(() => { page.state.textContent = "airyd does not answer. Reload this page."; });
+page.frames.onclick = () => { page.pause.checked = true; };
+start().catch(() => { page.state.textContent = "airyd does not answer"; });

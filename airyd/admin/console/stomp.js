@@ -1,6 +1,6 @@
-// STOMP 1.2 over WebSocket (docs/protocol.rst): airyd sends one frame in each message, or a line feed as a heart-beat.
+// STOMP 1.2 over WebSocket: airyd sends one frame in each message, or a line feed as a heart-beat.
 const ESCAPES = { "\\": "\\\\", "\r": "\\r", "\n": "\\n", ":": "\\c", "\\\\": "\\", "\\r": "\r", "\\n": "\n", "\\c": ":" };
-const BEAT = 10_000; // the heart-beats that we offer, in milliseconds; the server may want fewer
+const BEAT = 10_000; // milliseconds between heart-beats; the server may want fewer
 const escape = (text) => String(text).replace(/[\\\r\n:]/g, (each) => ESCAPES[each]);
 const unescape = (text) => text.replace(/\\[\\rnc]/g, (each) => ESCAPES[each]);
 export function encode(command, headers) {
@@ -17,7 +17,7 @@ export function decode(text) {
 export class StompClient {
   #socket; #heard; #timers = []; #failures = 0; subscriptions = [];
   constructor(url, on) { Object.assign(this, { url, on }); }
-  /** message(body, headers) gets each event; live(headers) the RECEIPT at each connection, before the events. */
+  /** message(body, headers) gets each event; live(headers) the RECEIPT of each connection. */
   subscribe(destination, { message, live, position }) { this.subscriptions.push({ destination, message, live, position }); }
   open() {
     this.#timers.splice(0).forEach(clearTimeout);
@@ -27,7 +27,7 @@ export class StompClient {
     this.#socket.onmessage = ({ data }) => this.#receive(data);
     this.#socket.onclose = ({ code, reason }) => this.close(reason || `code ${code}`);
   }
-  /** Drop the connection, and connect again after so many milliseconds; without them, after each failure later. */
+  /** Drop the connection, and connect again after so many milliseconds. */
   close(reason, wait = Math.min(1000 * 2 ** this.#failures++, 15_000) * (0.5 + Math.random() / 2)) {
     this.#timers.splice(0).forEach(clearTimeout);
     this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
