@@ -110,6 +110,7 @@ class EventStream:
         """End the stream, because nobody reads it."""
         self._consumer = None
         self._close()
+        self._held.clear()
 
     def pauseProducing(self) -> None:
         """Hold what comes (``IPushProducer``)."""
@@ -159,7 +160,8 @@ class EventStream:
             if call.active():
                 call.cancel()
         self._ended(self)
-        self._stop()
+        stop, self._stop = self._stop, lambda: None  # a trace refers to its stream: no cycle stays
+        stop()
 
     def _finish(self, consumer: StreamConsumer) -> None:
         """Write the rest, which is bounded, and end the response."""

@@ -59,6 +59,7 @@ class Listing:
         self._factory = factory
         self._clock = clock
         self._rankings: OrderedDict[tuple[str, ConnectionsQuery], Ranking] = OrderedDict()
+        self._forgets = False
 
     def answer(self, query: ConnectionsQuery) -> Deferred[ConnectionsReply]:
         """Report a page; errors: ``QueryRefused``."""
@@ -69,13 +70,13 @@ class Listing:
             raise QueryRefused(f"the limit must be from 1 to {LARGEST_PAGE}")
         cursor = read_cursor(query.cursor)
         name = cursor.listing, msgspec.structs.replace(query, cursor=None, limit=1)
-        self._forget_old()
+        self._forget_old(_KEPT - 1)
         ranking = self._rankings.get(name)
         if ranking is None:
             ranking = yield from self._rank(query)
             # Of a worker, rows may be left for the next page although all of them fit on this one.
             if query.sort is not SortKey.AGE and (query.cursor is not None or len(ranking.keys) > query.limit):
-                self._rankings[name] = ranking
+                self._keep(name, ranking)
         ranks = yield from self._pick(ranking, cursor.after, query.limit + 1)
         rows, keys, last = [], [], None
         for rank in ranks[: query.limit]:
@@ -126,11 +127,25 @@ class Listing:
             yield _AT_ONCE
         return [(key, process, number) for key, number in best]
 
-    def _forget_old(self) -> None:
+    def _keep(self, name: tuple[str, ConnectionsQuery], ranking: Ranking) -> None:
+        self._rankings[name] = ranking
+        if not self._forgets:
+            self._forgets = True
+            self._clock.callLater(_KEPT_SECONDS, self._forget_later)
+
+    def _forget_later(self) -> None:
+        """Forget old rankings also if nobody lists connections any more."""
+        self._forget_old(_KEPT)
+        self._forgets = bool(self._rankings)
+        if self._forgets:
+            self._clock.callLater(_KEPT_SECONDS, self._forget_later)
+
+    def _forget_old(self, most: int) -> None:
+        """Forget rankings whose time is over, and the oldest of more than ``most``."""
         oldest = self._clock.seconds() - _KEPT_SECONDS
         while self._rankings:
             first = next(iter(self._rankings))
-            if len(self._rankings) < _KEPT and self._rankings[first].made > oldest:
+            if len(self._rankings) <= most and self._rankings[first].made > oldest:
                 break
             del self._rankings[first]
 

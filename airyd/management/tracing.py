@@ -8,6 +8,7 @@ that name a destination, the sessions of all clients are watched while the trace
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
@@ -58,7 +59,6 @@ class Tracer:
 
         Errors: ``QueryRefused``, ``UnknownDestination``, raised.
         """
-        self._running = [trace for trace in self._running if not trace.is_over]
         if len(self._running) >= self._most:
             raise too_many_traces()
         check_query(query)
@@ -66,6 +66,7 @@ class Tracer:
             check_destination(query.destination, self._hub)
         trace = Trace(query.seconds, self._clock, self._wall, on_lines)
         self._running.append(trace)
+        trace.when_over(partial(self._running.remove, trace))
         if query.connection is not None:
             self._trace_connection(trace, query, query.connection)
         elif query.subject is not None:

@@ -64,7 +64,6 @@ class NodeTracer:
 
     def start(self, query: TraceQuery, on_lines: OnLines) -> Trace:
         """Begin a trace; errors: ``QueryRefused``, ``UnknownDestination``, raised."""
-        self._running = [trace for trace in self._running if not trace.is_over]
         if len(self._running) >= MOST_TRACES:
             raise too_many_traces()
         check_query(query)
@@ -72,6 +71,7 @@ class NodeTracer:
             raise UnknownDestination(f"There is no destination {query.destination[:200]!r} here.")
         trace = Trace(query.seconds, self._clock, self._wall, on_lines)
         self._running.append(trace)
+        trace.when_over(partial(self._running.remove, trace))
         if not self._supervisor.answering_now():
             trace.stop("no worker is running")
             return trace

@@ -236,6 +236,15 @@ class BoundsTests(StreamCase):
             times += [line["time"] for _, line in self.events(connection)]
         self.assertEqual(times, list(range(10)))
 
+    def test_slow_reader_that_leaves(self) -> None:
+        """What was held for it is freed, even if something still refers to the stream."""
+        connection = self.stream(f"{TRACE}&bodies=true")
+        (stream,) = self.site.services.streams._open
+        self.pause(connection)
+        self.traces[0].on_lines([LINE])
+        connection.transport.loseConnection()
+        self.assertEqual(len(stream._held), 0)
+
     def test_end_of_a_slow_reader(self) -> None:
         """The reason is sent, after what is held and the count, and nothing is kept."""
         connection = self.stream(f"{TRACE}&bodies=true")

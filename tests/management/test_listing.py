@@ -114,6 +114,21 @@ class OrderTests(ManagementTestCase):
         self.assertEqual(second.connections[0].subject, "bea")
         self.assertEqual(len(self.listing._rankings), 1)
 
+    def test_rankings_are_forgotten_without_queries(self) -> None:
+        """They do not stay when nobody lists connections any more."""
+        query = ConnectionsQuery(sort=SortKey.DELIVERIES, limit=1)
+        self.page(query)
+        self.loop.advance(200)
+        self.page(query)
+        for seconds, expected in ((299, 1), (300, 0)):
+            self.loop.advance(seconds)
+            self.turns.turn()
+            self.assertEqual(len(self.listing._rankings), expected)
+        self.page(query)
+        self.loop.advance(300)
+        self.turns.turn()
+        self.assertEqual(len(self.listing._rankings), 0)
+
 
 class PieceTests(ManagementTestCase):
     """A listing gives the reactor turns."""

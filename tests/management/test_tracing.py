@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
@@ -85,6 +86,16 @@ class ConnectionTests(TracingCase):
         self.assertEqual(self.got(), [])
         self.assertEqual(self.successResultOf(trace.ended), "it was stopped")
         self.assert_untraced()
+
+    def test_nothing_is_kept(self) -> None:
+        """A trace that is over is freed at once, without a garbage collection."""
+        trace = weakref.ref(self.trace(connection=self.logged_in("alice")[0]))
+        found = trace()
+        assert found is not None
+        found.stop()
+        del found
+        self.loop.turn()
+        self.assertIsNone(trace())
 
     def test_a_line(self) -> None:
         connection, peer = self.logged_in("alice")
