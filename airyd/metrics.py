@@ -151,7 +151,10 @@ class Metrics:
         combine=max,
     )
     lag_seconds: Callable[[], Mapping[str, float]] | None = _asked(
-        "lag_seconds", "Seconds that a destination is behind its Redis stream.", "destination", combine=max
+        "lag_seconds",
+        "Seconds that a destination is behind its Redis stream; while Redis does not answer, since it last did.",
+        "destination",
+        combine=max,
     )
     last_event: Callable[[], Mapping[str, float]] | None = _asked(
         "last_event_seconds",

@@ -9,6 +9,7 @@ from zope.interface.verify import verifyObject
 from airyd.errors import SourceUnavailable
 from airyd.events import Event, HistoryPage
 from airyd.interfaces import IMeasuredSource, Lag
+from airyd.sources.redis.reader import COUNTERS_EVERY
 from airyd.sources.redis.streams import RedisStreams
 from tests.sources.redis.fake_case import FakeRedisCase
 from tests.sources.redis.fakes import Answer, Error, stream_info, words
@@ -314,6 +315,18 @@ class MeasureTests(SourceCase):
     def test_lags(self) -> None:
         self.assertEqual({}, self.measured.lags())
         self.source.watch(A)
+        self.commands.answer(stream_info("5-0", 5, newest="5-0"))
+        self.assertEqual({A: Lag(0, 0.0)}, self.measured.lags())
+
+    def test_lag_without_an_answer(self) -> None:
+        """While Redis does not answer, nobody knows what was added: the lag grows until it answers again."""
+        self.source.watch(A)
+        self.commands.answer(stream_info("5-0", 5, newest="5-0"))
+        for seconds in (20.0, 40.0):
+            self.clock.advance(20.0)
+            self.assertEqual({A: Lag(0, seconds)}, self.measured.lags())
+        self.reconnect()
+        self.clock.advance(COUNTERS_EVERY)
         self.commands.answer(stream_info("5-0", 5, newest="5-0"))
         self.assertEqual({A: Lag(0, 0.0)}, self.measured.lags())
 
