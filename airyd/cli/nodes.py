@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from http import HTTPStatus
 from threading import Thread
@@ -28,6 +28,8 @@ from airyd.management.queries import (
 
 _API: Final = "api/v1"
 _UNSURE_KICK: Final = "the connections may have been ended"
+#: Seconds after which a node that has not answered is named on a terminal.
+_PROGRESS_AFTER: Final = 2.0
 _UNSURE_DRAIN: Final = "it may be draining or not: repeating it is safe"
 
 _T = TypeVar("_T")
@@ -167,14 +169,17 @@ class NodeAnswers(Generic[_Answer]):
 
 
 def ask_all(nodes: Sequence[Node], ask: Callable[[Node], _Answer], console: Console) -> NodeAnswers[_Answer]:
-    """Ask all nodes at once; say on standard error which ones fail, and why."""
+    """Ask all nodes at once; say on standard error which ones fail, and why, and on a terminal which one is slow."""
     asked = [(node, in_thread(lambda node=node: ask(node))) for node in nodes]  # type: ignore[misc]
     answers = []
     for node, future in asked:
+        if wait([future], _PROGRESS_AFTER).not_done:
+            console.progress(f"waiting for {node.url}")
         try:
             answers.append((node, future.result()))
         except NodeFailed as error:
             console.say(str(error))
+    console.clear_progress()
     return NodeAnswers(answers, len(answers) == len(nodes))
 
 
