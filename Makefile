@@ -12,8 +12,8 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --constr
 # The tree itself is installed, by the setuptools of the constraints.
 INSTALL := $(PIP) --no-build-isolation --editable
 
-.PHONY: help run check test lint types unit tests docs test-long test-oldest test-newest coverage lock dist chaos \
-	bench bench-quick bench-check clean
+.PHONY: help run check test lint types unit tests docs docs-pictures test-long test-oldest test-newest coverage lock \
+	dist chaos bench bench-quick bench-check clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\): [^#]*## /\1\t/p' Makefile | expand -t 14
@@ -41,6 +41,9 @@ tests: $(VENV)/ready-for-tests $(CLIENTS) ## all tests but the long ones, with p
 docs: $(VENV)/ready-for-tests ## make a site of docs/ with Sphinx, in build/docs; a warning is an error
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet docs build/docs
 	@echo 'The first page is build/docs/index.html'
+
+docs-pictures: $(VENV)/ready-for-tests $(CLIENTS) ## take the pictures of the console in docs/pictures, in two minutes
+	$(BIN)/python -m tests.console_pictures
 
 test-long: $(VENV)/ready-for-tests $(CLIENTS) ## the tests that take over 20 seconds each
 	$(BIN)/python -m tests.suite long

@@ -17,50 +17,77 @@ from airyd.errors import PayloadFault, PayloadRefused
 from airyd.events import CHANNEL_CONNECTED, CHANNEL_DISCONNECTED, EVENTS, MESSAGE, UNREAD_COUNT
 
 
-class _Object(msgspec.Struct):
+class JsonObject(msgspec.Struct):
     """Any JSON object."""
 
 
-class _Identified(msgspec.Struct):
+class AiryMessage(msgspec.Struct):
+    """A message; it has more members, which differ between the releases of Airy.
+
+    :ivar id: the same for each later event about the message
+    """
+
     id: str
 
 
-class _Message(msgspec.Struct):
+class MessagePayload(msgspec.Struct):
+    """A message was created or updated.
+
+    :ivar conversation_id: the conversation of the message
+    """
+
     conversation_id: str
-    message: _Identified
+    message: AiryMessage
 
 
-class _UnreadCount(msgspec.Struct):
+class UnreadCountPayload(msgspec.Struct):
+    """The unread count of a conversation has changed.
+
+    :ivar unread_message_count: written without a fraction or an exponent: 1, not 1.0
+    :ivar timestamp: of two counts of a conversation, the later one is right
+    """
+
     conversation_id: str
     unread_message_count: Annotated[int, msgspec.Meta(ge=0)]
     timestamp: str
 
 
-class _TypedEvent(msgspec.Struct):
+class ChannelPayload(msgspec.Struct):
+    """A channel was connected, updated or disconnected.
+
+    :ivar id: the channel's id
+    """
+
+    id: str
+
+
+class TypedPayload(msgspec.Struct):
+    """An event of Airy 0.10 and later.
+
+    :ivar type: what has happened, such as message.created
+    """
+
     type: str
-    payload: _Object
+    payload: JsonObject
 
 
 #: The values in a body by member name, as raw JSON.
 Members = Mapping[str, msgspec.Raw]
 
-_Decoder = (
-    msgspec.json.Decoder[_Object]
-    | msgspec.json.Decoder[_Message]
-    | msgspec.json.Decoder[_UnreadCount]
-    | msgspec.json.Decoder[_Identified]
-    | msgspec.json.Decoder[_TypedEvent]
+#: What the body of an event must be, by destination; on the others it is any :class:`JsonObject`. The JSON Schemas
+#: (``airyd.contracts``) are made of it, too.
+PAYLOADS: Final[Mapping[str, type[msgspec.Struct]]] = MappingProxyType(
+    {
+        MESSAGE: MessagePayload,
+        UNREAD_COUNT: UnreadCountPayload,
+        CHANNEL_CONNECTED: ChannelPayload,
+        CHANNEL_DISCONNECTED: ChannelPayload,
+        EVENTS: TypedPayload,
+    }
 )
-
-_ANY_OBJECT: Final = msgspec.json.Decoder(_Object)
-_CHANNEL: Final = msgspec.json.Decoder(_Identified)
-_DECODERS: Final[dict[str, _Decoder]] = {
-    MESSAGE: msgspec.json.Decoder(_Message),
-    UNREAD_COUNT: msgspec.json.Decoder(_UnreadCount),
-    CHANNEL_CONNECTED: _CHANNEL,
-    CHANNEL_DISCONNECTED: _CHANNEL,
-    EVENTS: msgspec.json.Decoder(_TypedEvent),
-}
+_Decoder = msgspec.json.Decoder[msgspec.Struct]
+_ANY_OBJECT: Final[_Decoder] = msgspec.json.Decoder(JsonObject)
+_DECODERS: Final[Mapping[str, _Decoder]] = {name: msgspec.json.Decoder(kind) for name, kind in PAYLOADS.items()}
 
 _CHANNEL_PLACES: Final[Mapping[str, str | None]] = MappingProxyType({"channel_id": "id", "conversation_id": None})
 #: The member of a body that holds a row filter's field, by destination and field; None if no body has the field.

@@ -26,8 +26,9 @@ from airyd.auth.revocation_registry import RevocationRegistry
 from airyd.client.connection_log import ConnectionLog
 from airyd.client.context import ClientContext
 from airyd.client.timer_wheel import TimerWheel
-from airyd.config.effective import masked
-from airyd.config.options import ANONYMOUS
+from airyd.config.contract import configured_asyncapi
+from airyd.config.demo import demo_origins, has_demo
+from airyd.config.effective import config_labels, masked
 from airyd.config.settings import Settings
 from airyd.errors import ConfigurationError, SourceUnavailable
 from airyd.events import STATUS
@@ -115,6 +116,7 @@ class Airyd(Service):
         self._stopping = False
         self._follows_revocations = False
         self._admin_site: AdminSite | None = None
+        self._admin_url = ""
 
         self._metrics = Metrics((*settings.destinations, STATUS))
         surroundings = SourceContext(
@@ -270,17 +272,28 @@ class Airyd(Service):
                 trace=self.tracer.start,
                 body_limit=self._settings.limits.body,
                 tokens=self._admin_tokens,
-                listeners=lambda: websocket_urls(self._endpoints, self._ports, self._settings.paths),
-                has_demo=has_demo(self._settings),
+                listeners=self._urls,
+                asyncapi=lambda: configured_asyncapi(self._settings, self._urls()),
+                has_demo=lambda: has_demo(self._settings),
             )
             self._admin_site = site
             self._admin_ports.append(self._admin_endpoint.listen(site))
             scheme = self._admin_endpoint.scheme("http")
-            self._log.info("airyd admin at {url}", url=url_of(scheme, self._admin_ports[-1], "/"))
+            self._admin_url = url_of(scheme, self._admin_ports[-1], "/")
+            self._log.info("airyd admin at {url}", url=self._admin_url, has_demo=has_demo(self._settings))
+            self._allow_demo()
         for endpoint in self._endpoints:
             self._ports.append(make_direct(endpoint.listen(self._factory)))
             for path in self._settings.paths:
                 self._log.info("airyd serves {url}", url=url_of(endpoint.scheme("ws"), self._ports[-1], path))
+
+    def _urls(self) -> list[str]:
+        return websocket_urls(self._endpoints, self._ports, self._settings.paths)
+
+    def _allow_demo(self) -> None:
+        """Let the demo page connect, if there is one: its origin is that of the admin page."""
+        origins = OriginPolicy(self._settings.origins, demo_origins(self._settings, self._admin_url))
+        self._factory.policy = self._factory.policy._replace(origins=origins)
 
     def _raise_file_limit(self) -> None:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -420,6 +433,7 @@ class Airyd(Service):
             connection_log=fresh._factory.context.connection_log,
         )
         self._settings = settings
+        self._allow_demo()
         self._metrics.config = config_labels(settings)
 
     def _follow_revocations(self) -> None:
@@ -471,24 +485,3 @@ def certificate_ends(endpoints: Iterable[ListeningEndpoint]) -> dict[str, float]
         if each.certificate_end is not None:
             ends[each.short_name] = min(each.certificate_end, ends.get(each.short_name, math.inf))
     return ends
-
-
-def config_labels(settings: Settings) -> dict[str, str]:
-    """Return the configuration as labels of a metric: short words, without secrets and addresses."""
-    return {
-        "sources": _words(url.partition(":")[0].lower() for url in settings.sources),
-        "auth": _words(spec.partition(":")[0] for spec in settings.auth),
-        "workers": str(settings.workers),
-        "compression": "on" if settings.compression else "off",
-        "log_level": settings.log_level,
-    }
-
-
-def _words(words: Iterable[str]) -> str:
-    return ",".join(sorted(set(words)))
-
-
-def has_demo(settings: Settings) -> bool:
-    """Return whether there are made-up events that everybody may see, which the demo page shows."""
-    is_sample = any(url.partition(":")[0].lower() == "sample" for url in settings.sources)
-    return is_sample and all(spec.partition(":")[0] == ANONYMOUS for spec in settings.auth)

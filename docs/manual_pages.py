@@ -22,7 +22,7 @@ _SPECIAL: Final = re.compile(r"(?m)^([.'])")
 
 _ENVIRONMENT: Final = {
     "AIRYD_TOKEN": "the token that airyd tail logs in with",
-    "AIRYD_ADMIN_TOKEN": "the token of the admin page, for airyd publish and airyd revoke",
+    "AIRYD_ADMIN_TOKEN": "the token of the admin page, for all commands that use it",
     "AIRYD_REDIS_PASSWORD": "the password of Redis, for airyd revoke --source and for the daemon",
     "AIRYD_REDIS_SENTINEL_PASSWORD": "the password of the sentinels",
 }

@@ -63,7 +63,7 @@ BUGS: Final = (
 def lines() -> Iterator[tuple[str, str]]:
     """Yield the format of each line that the daemon's code can write, and its place; not those of ``airyd tail``."""
     for path in sorted((ROOT / "airyd").rglob("*.py")):
-        if "cli" in path.parts:
+        if "cli" in path.relative_to(ROOT).parts:
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and _is_log(node.func):

@@ -32,6 +32,7 @@ from airyd.admin.server import MOST_BATCH
 from airyd.auth.jwt import fetch, keys
 from airyd.auth.jwt import jwks as keysets
 from airyd.cli.options import COMMANDS
+from airyd.cli.parser import CommandOptions
 from airyd.config.command_line import Options
 from airyd.config.options import OPTIONS, SHOWING
 from airyd.errors import CloseCode, ConfigurationError, Fault, PayloadFault
@@ -54,6 +55,7 @@ from bench.page import RUN, filled, sections
 from bench.pictures import PICTURES
 from bench.results import read
 from docs import endpoint_table, manual_pages, option_tables, pictures
+from tests import console_pictures
 from tests.auth.case import authenticator
 from tests.test_architecture import FLOORS
 
@@ -72,11 +74,16 @@ MOST_LINES = {"README.rst": 250, "docs/architecture.rst": 500}
 #: All files of the tests.
 TESTS = tuple(ROOT.glob("tests/**/*.py"))
 
-#: Options of other programs that the documents name.
+
+def _options_of(name: str, command: type[CommandOptions]) -> list[str]:
+    """Return the options of a command of ``airyd``."""
+    return [option for action in command.parser(name).added for option in action.option_strings]
+
+
+#: Options of other programs that the documents name, and of the other commands of airyd.
 OTHER_OPTIONS = {
     *("--nodaemon", "--logfile", "--logger", "--pidfile", "--syslog", "--uid"),  # twistd
-    *("--ca-file", "--jti", "--subject", "--token-file"),  # airyd tail, publish and revoke
-    *("--json", "--write"),  # airyd doctor
+    *(text for name, each in COMMANDS.items() for text in _options_of(name, each)),
     *("--native", "--quick", "--scenario"),  # py-spy and bench
 }
 
@@ -197,6 +204,13 @@ class FormTests(SynchronousTestCase):
             for document, folder in (("README.rst", "docs/pictures"), ("docs/index.rst", "pictures")):
                 images = [image.get("uri") for image in parsed(document)[0].iter("image")]
                 self.assertIn(f"{folder}/{name}", images)
+
+    def test_pictures_of_the_console(self) -> None:
+        """docs/operating.rst shows each, and none is large."""
+        shown = {image.get("uri") for image in parsed("docs/operating.rst")[0].iter("image")}
+        self.assertEqual(shown, {f"pictures/{name}" for name in console_pictures.PICTURES})
+        for name in console_pictures.PICTURES:
+            self.assertLessEqual((pictures.FOLDER / name).stat().st_size, console_pictures.LARGEST, name)
 
     def test_nothing_of_this_machine(self) -> None:
         """No document contains a path of the machine on which it was written."""

@@ -99,10 +99,11 @@ class ReleaseTests(SynchronousTestCase):
         self.assertEqual({Path("PKG-INFO")}, added)
 
     def test_wheel(self) -> None:
-        """The wheel has all modules and plugins, ``py.typed``, the manual pages and the license; nothing of Twisted."""
+        """The wheel has modules, the console, plugins, ``py.typed``, manual pages and license; nothing of Twisted."""
         with ZipFile(self.build(self.copy())[1]) as archive:
             names = set(archive.namelist())
-        files = [*ROOT.glob("airyd/**/*.py"), *ROOT.glob("twisted/plugins/*.py"), ROOT / "airyd/py.typed"]
+        patterns = ("airyd/**/*.py", "airyd/admin/console/*", "twisted/plugins/*.py", "airyd/py.typed")
+        files = [path for pattern in patterns for path in ROOT.glob(pattern)]
         expected = {str(path.relative_to(ROOT)) for path in files}
         pages = {name for name in names if ".data/data/share/man/" in name}
         self.assertEqual(expected, {name for name in names if ".dist-info/" not in name} - pages)

@@ -51,6 +51,7 @@ ROOTS: Final = "no test: it installs into /opt and /etc; the steps are those of 
 SYSTEMD: Final = "no test: it needs systemd as the first process"
 LOADER: Final = "no test: only the reader knows the folder of the load generator"
 RECORDED: Final = "no test: the last line of a program that runs for minutes"
+NPM: Final = "no test: it fetches a program from npm"
 CHECKS: Final = "no test: it runs the tests"
 PROMETHEUS: Final = "no test: a part of Prometheus' own configuration"
 DIAGRAM: Final = "no test: a diagram of words"
@@ -59,7 +60,7 @@ HELD: Final = (
     Held("console", r"make (run|bench)", PARSED),
     Held("console", r"export AIRYD_WSLOAD_DIR=<", LOADER),
     Held("console", r"\.venv/bin/twistd .*airyd ", PARSED),  # commands that need no other machine are run, too
-    Held("console", r"\.venv/bin/airyd |curl |redis-cli |systemd-analyze |printf ", RUN),
+    Held("console", r"\.venv/bin/airyd |curl |jq |redis-cli |systemd-analyze |printf ", RUN),
     Held("console", r"openssl (req|rand -base64 48 > secret|rand -hex 16 > \w+-token)", RUN),
     Held(
         "console",
@@ -68,6 +69,7 @@ HELD: Final = (
     ),
     Held("console", r"python3 -m venv /opt|/opt/airyd/bin/|cp etc/|groupadd |install -d ", ROOTS),
     Held("console", r"systemctl |systemd-run |journalctl ", SYSTEMD),
+    Held("console", r"npx ", NPM),
     Held("console", r"make check|\.venv/bin/python -m pytest ", CHECKS),
     Held("console", r"PYTHONPATH=docs/examples/plugin ", "tests/integration/test_plugins.py"),
     Held(
@@ -90,6 +92,7 @@ HELD: Final = (
     Held("text", r"XADD |PUBLISH ", RUN),
     Held("text", r"ACL SETUSER (?!airyd \+)", "tests/sources/redis/test_rights.py"),
     Held("text", r"ACL SETUSER airyd \+", "tests/doctor/test_redis_rights.py"),
+    Held("text", r"node  ", "tests/cli/test_top_screen.py"),
     Held("text", r"✓ ", "tests/integration/test_doctor.py"),
     Held("text", r"airyd |admin page: |nothing was reloaded|rolling restart of |login of |tcp4:", PARSED),
     Held("text", r"# for the team", PARSED),

@@ -1,11 +1,7 @@
-"""The OpenAPI 3.1 document of the admin page: made from the table of routes and from the structs of their bodies.
-
-The descriptions are the docstrings: what follows ``:ivar name:`` describes the property with this name.
-"""
+"""The OpenAPI 3.1 document of the admin page: made from the table of routes and from the structs of their bodies."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -19,6 +15,7 @@ from airyd.admin.login import COOKIE
 from airyd.admin.query_parameters import Parameter
 from airyd.admin.route import Access, Answer, BodySchema, HttpErrorReply, HttpRoute
 from airyd.admin.routes import ROUTES
+from airyd.contracts.schemas import reference, struct_schemas
 from airyd.management.queries import TraceLine
 
 _DESCRIPTION: Final = """\
@@ -38,8 +35,6 @@ _REFUSED: Final = {
     HTTPStatus.MISDIRECTED_REQUEST: "Without tokens: the Host is neither a loopback name nor the page's address.",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The Content-Type is another one than the body needs.",
 }
-_IVAR: Final = re.compile(r"^:ivar (\w+): ", re.MULTILINE)
-_ROLE: Final = re.compile(r":\w+:`([^`]*)`")
 
 
 def openapi_document() -> dict[str, Any]:
@@ -72,18 +67,11 @@ class _Schemas:
     """The schemas of all structs that the routes name, and of those that these refer to."""
 
     def __init__(self) -> None:
-        structs = list(dict.fromkeys(_structs(ROUTES)))
-        _, components = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
-        partial = {each.__name__ for each in structs if each.__struct_config__.omit_defaults}
-        self.components = {
-            name: _describe(schema, is_partial=name in partial) for name, schema in sorted(components.items())
-        }
+        self.components = struct_schemas(_structs(ROUTES), hidden=INTERNAL_FIELDS)
 
     def reference(self, schema: BodySchema) -> Mapping[str, Any]:
         """Return the schema of a body, as it is in an operation."""
-        if isinstance(schema, type):
-            return {"$ref": f"#/components/schemas/{schema.__name__}"}
-        return schema
+        return reference(schema) if isinstance(schema, type) else schema
 
 
 def _structs(routes: Iterable[HttpRoute]) -> Iterable[type[msgspec.Struct]]:
@@ -94,33 +82,6 @@ def _structs(routes: Iterable[HttpRoute]) -> Iterable[type[msgspec.Struct]]:
         for answer in route.answers.values():
             yield from (schema for schema in answer.content.values() if isinstance(schema, type))
     yield from (HttpErrorReply, TraceLine)
-
-
-def _describe(schema: dict[str, Any], *, is_partial: bool) -> dict[str, Any]:
-    """Return the schema of a struct or an enumeration with the descriptions of its docstring.
-
-    :param is_partial: whether the JSON leaves out fields that have their defaults
-    """
-    text, *ivars = _IVAR.split(schema.get("description", ""))
-    described = dict(zip(ivars[::2], ivars[1::2], strict=True))
-    result = {name: value for name, value in schema.items() if name != "title"}
-    result["description"] = plain(text)
-    if "properties" not in schema:
-        return result
-    properties = {}
-    for name, value in schema["properties"].items():
-        if name not in INTERNAL_FIELDS:
-            properties[name] = {key: item for key, item in value.items() if key != "default"}
-            if name in described:
-                properties[name]["description"] = plain(described[name])
-    required = schema.get("required", ()) if is_partial else properties
-    return {**result, "properties": properties, "required": [each for each in required if each in properties]}
-
-
-def plain(text: str) -> str:
-    """Return a docstring's text as CommonMark, with JSON's words."""
-    text = _ROLE.sub(r"\1", " ".join(text.split())).replace("``", "`")
-    return re.sub(r"\bNone\b", "null", text)
 
 
 def _operation(route: HttpRoute, schemas: _Schemas) -> dict[str, Any]:

@@ -116,7 +116,7 @@ async def console(services: AdminServices, call: AdminCall) -> HttpResponse:
 
 async def demo(services: AdminServices, call: AdminCall) -> HttpResponse:
     """Return the demo page."""
-    if not services.has_demo:
+    if not services.has_demo():
         raise HttpError(
             HTTPStatus.NOT_FOUND, "there is a demo only with --source sample: and without --auth jwt (make run)"
         )

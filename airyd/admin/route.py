@@ -62,7 +62,7 @@ class AdminServices:
     :ivar publish: errors: ``PayloadRefused``, ``UnknownDestination``, ``SourceUnavailable``
     :ivar revoke: errors: ``SourceUnavailable``
     :ivar listeners: returns the URLs of the WebSocket, such as ``ws://127.0.0.1:8080/ws.communication``
-    :ivar has_demo: whether to serve the demo page
+    :ivar has_demo: says whether to serve the demo page
     :ivar openapi: returns the OpenAPI document
     :ivar asyncapi: returns the AsyncAPI document
 
@@ -80,7 +80,7 @@ class AdminServices:
     streams: EventStreams
     files: ConsoleFiles
     listeners: Callable[[], Sequence[str]]
-    has_demo: bool
+    has_demo: Callable[[], bool]
     openapi: Callable[[], Mapping[str, Any]]
     asyncapi: Callable[[], Mapping[str, Any]]
 

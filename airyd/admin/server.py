@@ -59,7 +59,7 @@ def admin_site(
     body_limit: int,
     tokens: AdminTokens = NO_TOKENS,
     listeners: Callable[[], Sequence[str]] = tuple,
-    has_demo: bool = False,
+    has_demo: Callable[[], bool] = bool,
     asyncapi: Callable[[], Mapping[str, Any]] = dict,
 ) -> AdminSite:
     """Return the factory of the admin page, for an endpoint that was checked.
@@ -76,7 +76,7 @@ def admin_site(
     :param tokens: the tokens that requests must have
     :param body_limit: largest body of a request, in bytes; a larger one is refused before it is read
     :param listeners: returns the URLs of the WebSocket
-    :param has_demo: whether to serve the demo page
+    :param has_demo: says whether to serve the demo page
     :param asyncapi: returns the AsyncAPI document
     """
     services = AdminServices(

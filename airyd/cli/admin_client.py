@@ -136,7 +136,12 @@ class AdminClient:
             if response.status != HTTPStatus.OK:
                 raise RequestFailed(self._read(response).reason, response.status)
             yield ServerEvent("open", None)
-            yield from _events_of(response)
+            try:
+                yield from _events_of(response)
+            except TimeoutError:
+                raise RequestFailed(f"nothing came for {_ANSWER_PATIENCE:.0f} s") from None
+            except (OSError, HTTPException):
+                raise RequestFailed("the connection was lost") from None
         self.close()
 
     def _ask(self, method: str, path: str, body: bytes | None, unsure: str) -> Reply:

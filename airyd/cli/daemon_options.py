@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from airyd.cli.completion import Offer
 from airyd.cli.parser import CommandOptions, CommandParser
@@ -12,6 +12,7 @@ from airyd.config.options import OPTIONS, SHOWING
 from airyd.spelling import did_you_mean
 
 if TYPE_CHECKING:
+    from airyd.config.command_line import Options
     from airyd.config.configuration import Configuration
     from airyd.config.settings import Settings
 
@@ -28,6 +29,20 @@ def daemon_offers() -> list[Offer]:
         for name in (f"--{option.name}", f"--no-{option.name}")[: 2 if option.is_switch else 1]
     ]
     return [*offers, *(Offer((f"--{name}",), "", f"print {shown}") for name, shown in SHOWING.items())]
+
+
+def _read_options(program: str, words: Sequence[str]) -> Options:
+    """Read the daemon's options; raises ``ValueError`` for one that is unknown or has a wrong value."""
+    from airyd.config.command_line import Options  # imports the daemon, which the other commands don't need
+
+    options = Options(program)
+    try:
+        options.parseOptions(words)
+    except SystemExit as error:
+        if not isinstance(error.code, str):  # --help-sources
+            raise
+        raise ValueError(error.code.removeprefix("airyd: ").removesuffix(" See --help")) from None  # said anyway
+    return options
 
 
 class ServeOptions(CommandOptions):
@@ -151,16 +166,43 @@ exit status:
         if {"--help", "-h", "--version"} & set(words):
             return False
         self.json, self.write = "--json" in words, "--write" in words
-        from airyd.config.command_line import Options  # imports the daemon, which the other commands don't need
-
-        options = Options("airyd doctor")
-        try:
-            options.parseOptions([word for word in words if word not in ("--json", "--write")])
-        except SystemExit as error:
-            if not isinstance(error.code, str):  # --help-sources
-                raise
-            raise ValueError(error.code.removeprefix("airyd: ").removesuffix(" See --help")) from None  # said anyway
+        options = _read_options("airyd doctor", [word for word in words if word not in ("--json", "--write")])
         self.configuration, self.settings = options.configuration, options.settings
+        return True
+
+
+class AsyncApiOptions(CommandOptions):
+    """The command line of ``airyd asyncapi``, which the daemon's own parser reads.
+
+    :ivar document: the document of a server with these options
+    """
+
+    usage = "[options of the daemon]"
+    summary = "print the AsyncAPI document of the WebSocket"
+    description = """\
+Print the AsyncAPI 3 document of a server with these options as JSON, without a
+server: its destinations, the headers of all frames, the JSON Schemas of the
+payloads, and the errors. A running airyd serves it at /api/v1/asyncapi.json of
+its admin page."""
+    details = """\
+  All options of the daemon, such as --destination NAME or --config FILE.
+  It also reads those in the environment (AIRYD_...)."""
+
+    document: Mapping[str, Any]
+
+    @classmethod
+    def offers(cls, name: str) -> Sequence[Offer]:
+        """See :class:`CommandOptions`."""
+        return [*super().offers(name), *daemon_offers()]
+
+    def parse_daemon_options(self, words: Sequence[str]) -> bool:
+        """See :class:`CommandOptions`; raises ``ValueError`` for an option that is unknown or has a wrong value."""
+        if {"--help", "-h", "--version"} & set(words):
+            return False
+        settings = _read_options("airyd asyncapi", words).settings
+        from airyd.config.contract import configured_asyncapi, configured_urls
+
+        self.document = configured_asyncapi(settings, list(configured_urls(settings)))
         return True
 
 

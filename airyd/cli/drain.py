@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from airyd.cli.nodes import Node, ask_all, report_missing
+from airyd.cli.nodes import UNSURE_DRAIN, Node, ask_all, report_missing
 from airyd.cli.terminal import Console, visible
 
 
@@ -14,7 +14,7 @@ def drain(nodes: Sequence[Node], is_on: bool, console: Console) -> int:
 
     Errors: ``OutputClosed``.
     """
-    asked = ask_all(nodes, lambda node: node.drain(is_on), console)
+    asked = ask_all(nodes, lambda node: node.drain(is_on), console, UNSURE_DRAIN)
     is_complete = asked.is_complete
     for node, reply in asked.answers:
         is_complete = not report_missing(node, reply.missing, console) and is_complete

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 
-from airyd.cli.nodes import Node, ask_all, report_missing
+from airyd.cli.nodes import UNSURE_KICK, Node, ask_all, report_missing
 from airyd.cli.terminal import Console, visible
 from airyd.management.queries import KickReply
 
@@ -28,7 +28,7 @@ def kick_subject(nodes: Sequence[Node], subject: str, reason: str, console: Cons
 
 
 def _kick(nodes: Sequence[Node], kick: Callable[[Node], KickReply], nobody: str, console: Console) -> int:
-    asked = ask_all(nodes, kick, console)
+    asked = ask_all(nodes, kick, console, UNSURE_KICK)
     is_complete = asked.is_complete
     for node, reply in asked.answers:
         is_complete = not report_missing(node, reply.missing, console) and is_complete

@@ -25,7 +25,7 @@ from airyd.cli.admin_client import AdminClient
 from airyd.cli.completion import bash_script, zsh_script
 from airyd.cli.connection import CONNECT_PATIENCE
 from airyd.cli.connections import list_connections, show_connection
-from airyd.cli.daemon_options import CompletionOptions, ConfigOptions, DoctorOptions, ServeOptions
+from airyd.cli.daemon_options import AsyncApiOptions, CompletionOptions, ConfigOptions, DoctorOptions, ServeOptions
 from airyd.cli.drain import drain
 from airyd.cli.explain import explain
 from airyd.cli.kick import kick_connection, kick_subject
@@ -97,6 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             from airyd.admin.openapi import openapi_document  # imports the admin page, which the others don't need
 
             sys.exit(_print(f"{json.dumps(openapi_document(), indent=2)}\n", console))
+        case AsyncApiOptions():
+            sys.exit(_print(f"{json.dumps(options.document, indent=2)}\n", console))
         case TokenOptions():
             sys.exit(print_token(options, console))
         case PublishOptions():

@@ -37,7 +37,7 @@ class NodeOptions(CommandOptions):
     @property
     def urls(self) -> Sequence[str]:
         """The admin pages, each once."""
-        return tuple(dict.fromkeys(self.admin or (ADMIN_URL,)))
+        return tuple(dict.fromkeys(url.rstrip("/") for url in self.admin or (ADMIN_URL,)))
 
     @classmethod
     def add_options(cls, parser: CommandParser) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from threading import Thread
 from typing import Final, Generic, TypeVar
@@ -27,10 +29,11 @@ from airyd.management.queries import (
 )
 
 _API: Final = "api/v1"
-_UNSURE_KICK: Final = "the connections may have been ended"
 #: Seconds after which a node that has not answered is named on a terminal.
 _PROGRESS_AFTER: Final = 2.0
-_UNSURE_DRAIN: Final = "it may be draining or not: repeating it is safe"
+#: The texts for the user if it is not known whether a node did it.
+UNSURE_KICK: Final = "the connections may have been ended"
+UNSURE_DRAIN: Final = "it may be draining or not: repeating it is safe"
 
 _T = TypeVar("_T")
 _Answer = TypeVar("_Answer")
@@ -58,6 +61,10 @@ class Node:
     def __init__(self, url: str, client: AdminClient) -> None:
         self.url = url
         self._client = client
+
+    def close(self) -> None:
+        """Close the connection, if there is one; a later question opens another."""
+        self._client.close()
 
     def overview(self) -> OverviewReply:
         """Return the node's figures."""
@@ -99,21 +106,21 @@ class Node:
     def kick(self, connection_id: str, reason: str) -> KickReply:
         """End one connection."""
         path = f"connections/{quote(connection_id, safe='')}?{urlencode({'reason': reason})}"
-        reply = self._ask(lambda: self._client.delete(f"{_API}/{path}", _UNSURE_KICK))
+        reply = self._ask(lambda: self._client.delete(f"{_API}/{path}", UNSURE_KICK))
         return KickReply(disconnected=0) if _is_absent(reply) else self._convert(reply, KickReply)
 
     def kick_subject(self, subject: str, reason: str) -> KickReply:
         """End all connections of a user."""
         path = f"{_API}/connections?{urlencode({'subject': subject, 'reason': reason})}"
-        return self._convert(self._ask(lambda: self._client.delete(path, _UNSURE_KICK)), KickReply)
+        return self._convert(self._ask(lambda: self._client.delete(path, UNSURE_KICK)), KickReply)
 
     def drain(self, is_on: bool) -> DrainReply:
         """Begin or end to drain the node."""
         path = f"{_API}/drain"
         if is_on:
-            reply = self._ask(lambda: self._client.post(path, b"", _UNSURE_DRAIN))
+            reply = self._ask(lambda: self._client.post(path, b"", UNSURE_DRAIN))
         else:
-            reply = self._ask(lambda: self._client.delete(path, _UNSURE_DRAIN))
+            reply = self._ask(lambda: self._client.delete(path, UNSURE_DRAIN))
         return self._convert(reply, DrainReply)
 
     def explain(self, event: str, connection_id: str, destination: str | None) -> ExplainReply:
@@ -168,17 +175,32 @@ class NodeAnswers(Generic[_Answer]):
     is_complete: bool
 
 
-def ask_all(nodes: Sequence[Node], ask: Callable[[Node], _Answer], console: Console) -> NodeAnswers[_Answer]:
-    """Ask all nodes at once; say on standard error which ones fail, and why, and on a terminal which one is slow."""
-    asked = [(node, in_thread(lambda node=node: ask(node))) for node in nodes]  # type: ignore[misc]
+def ask_all(
+    nodes: Sequence[Node], ask: Callable[[Node], _Answer], console: Console, unsure: str = ""
+) -> NodeAnswers[_Answer]:
+    """Ask all nodes at once; say on standard error which ones fail, and why, and on a terminal which one is slow.
+
+    :param unsure: the text for the user if the command is interrupted; empty if nothing is changed
+    """
+
+    def ask_one(node: Node) -> _Answer:
+        with closing(node):
+            return ask(node)
+
+    asked = [(node, in_thread(partial(ask_one, node))) for node in nodes]
     answers = []
     for node, future in asked:
-        if wait([future], _PROGRESS_AFTER).not_done:
-            console.progress(f"waiting for {node.url}")
         try:
+            if wait([future], _PROGRESS_AFTER).not_done:
+                console.progress(f"waiting for {node.url}")
             answers.append((node, future.result()))
         except NodeFailed as error:
             console.say(str(error))
+        except KeyboardInterrupt:
+            console.clear_progress()
+            if unsure:
+                console.say(f"interrupted before all nodes answered; {unsure}")
+            raise
     console.clear_progress()
     return NodeAnswers(answers, len(answers) == len(nodes))
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from airyd.cli.completion import QUESTION, CommandOffers, describe_for_zsh
-from airyd.cli.daemon_options import CompletionOptions, ConfigOptions, DoctorOptions, ServeOptions
+from airyd.cli.daemon_options import AsyncApiOptions, CompletionOptions, ConfigOptions, DoctorOptions, ServeOptions
 from airyd.cli.node_options import (
     ConnectionsOptions,
     DrainOptions,
@@ -288,6 +288,7 @@ COMMANDS: Final[Mapping[str, type[CommandOptions]]] = {
     "completion": CompletionOptions,
     "doctor": DoctorOptions,
     "openapi": OpenApiOptions,
+    "asyncapi": AsyncApiOptions,
 }
 
 
@@ -302,8 +303,8 @@ def top_parser() -> CommandParser:
     return CommandParser(
         "airyd",
         "COMMAND ...",
-        "Run airyd, watch and operate a running one, publish to it, make or revoke tokens,\n"
-        "check its configuration, and find out what is wrong.",
+        "Run airyd, watch and operate a running one, publish to it, make or revoke\n"
+        "tokens, check its configuration, and find out what is wrong.",
         f"commands:{commands}\n\nairyd COMMAND --help shows the options of a command.",
     )
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, wait
+from contextlib import closing
 from datetime import datetime
 from queue import SimpleQueue
 from threading import Event
@@ -17,6 +18,8 @@ from airyd.management.queries import ConnectionRow, OverviewReply, SortKey
 
 #: The figures of a node that a JSON line has.
 _FIGURES: Final = ("time", "ready", "connections", "sessions", "slow", "catching_up", "buffered", "lag_seconds")
+#: Seconds that watches have to close their connections at the end.
+_CLOSING: Final = 0.5
 
 
 class NodeSample(NamedTuple):
@@ -95,12 +98,23 @@ class NodeWatch:
 
     def _run(self) -> None:
         before: OverviewReply | None = None
-        while not self._is_over:
-            sample = take_sample(self._node, before, self._wanted())
-            before = sample.overview
-            self._on_sample(sample)
-            self._wake.wait(self._interval)
-            self._wake.clear()
+        with closing(self._node):
+            while not self._is_over:
+                sample = take_sample(self._node, before, self._wanted())
+                before = sample.overview
+                self._on_sample(sample)
+                self._wake.wait(self._interval)
+                self._wake.clear()
+
+
+def stop_all(watches: Iterable[NodeWatch], running: Iterable[Future[None]]) -> None:
+    """Stop watches, and give them a moment to close their connections; one that waits for an answer may not do it.
+
+    :param running: what ``start`` returned
+    """
+    for watch in watches:
+        watch.stop()
+    wait(running, _CLOSING)
 
 
 def print_samples(nodes: Sequence[Node], interval: float, count: int | None, console: Console) -> int:
@@ -114,8 +128,9 @@ def print_samples(nodes: Sequence[Node], interval: float, count: int | None, con
     watches = {node.url: NodeWatch(node, interval, lambda: Wanted(SortKey.LAG, 0), samples.put) for node in nodes}
     left = dict.fromkeys(watches, count)
     failures: dict[str, str] = {}
-    for watch in watches.values():
-        watch.start().add_done_callback(samples.put)
+    running = [watch.start() for watch in watches.values()]
+    for each in running:
+        each.add_done_callback(samples.put)
     try:
         while left:
             sample = samples.get()
@@ -130,8 +145,7 @@ def print_samples(nodes: Sequence[Node], interval: float, count: int | None, con
                 if rest == 1:
                     del left[sample.url]
     finally:
-        for watch in watches.values():
-            watch.stop()
+        stop_all(watches.values(), running)
     return 1 if failures else 0
 
 

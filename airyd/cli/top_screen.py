@@ -13,7 +13,7 @@ from airyd.cli.connections import COLUMNS, SORT_KEYS, list_cells
 from airyd.cli.nodes import Node
 from airyd.cli.tables import UNKNOWN, TableColumn, byte_size, cut, duration, rate, table_lines
 from airyd.cli.terminal import Console, visible
-from airyd.cli.top import NodeSample, NodeWatch, Wanted
+from airyd.cli.top import NodeSample, NodeWatch, Wanted, stop_all
 from airyd.cli.urls import node_name
 from airyd.management.queries import ConnectionRow, ConnectionState, SortKey
 
@@ -105,7 +105,7 @@ def _node_lines(urls: Sequence[str], samples: Mapping[str, NodeSample]) -> Itera
 
 
 def _figures(samples: Sequence[NodeSample]) -> list[str]:
-    """Return the sums of nodes that answered; the lag is the largest one."""
+    """Return the sums of nodes that answered; the lag and the events are the largest, since all read the same feed."""
     overviews = [each.overview for each in samples if each.overview is not None]
     lags = [each.lag_seconds for each in overviews if each.lag_seconds is not None]
     events = [each.events_per_second for each in samples if each.events_per_second is not None]
@@ -114,7 +114,7 @@ def _figures(samples: Sequence[NodeSample]) -> list[str]:
         str(sum(each.connections for each in overviews)),
         str(sum(each.slow for each in overviews)),
         str(sum(each.catching_up for each in overviews)),
-        rate(sum(events) if events else None),
+        rate(max(events, default=None)),
         rate(sum(deliveries) if deliveries else None),
         duration(max(lags, default=None)),
         byte_size(sum(each.buffered for each in overviews)),
@@ -202,8 +202,7 @@ class TopScreen:
                         self._sort_by_next()
                 self._has_news = True  # also after a change of the window's size, which curses reports as a key
         finally:
-            for watch in self._watches:
-                watch.stop()
+            stop_all(self._watches, running)
 
     def _sort_by_next(self) -> None:
         place = SORTS.index(self._wanted.sort)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from datetime import datetime
 from queue import SimpleQueue
 from typing import Any, Final
@@ -76,14 +77,15 @@ def _follow(
     """Follow a trace on a node, in a thread; pass on what the node says, and at the end an exception or None."""
 
     def follow() -> None:
-        if connection_id is not None and node.connection(connection_id) is None:
-            raise NodeFailed(f"{node.url}: there is no connection {connection_id} (any more)", is_absent=True)
-        name = ""
-        for event in node.trace(parameters):
-            said.put((node, event))
-            name = event.name
-        if name != "end":
-            raise NodeFailed(f"{node.url}: the connection was lost")
+        with closing(node):
+            if connection_id is not None and node.connection(connection_id) is None:
+                raise NodeFailed(f"{node.url}: there is no connection {connection_id} (any more)", is_absent=True)
+            name = ""
+            for event in node.trace(parameters):
+                said.put((node, event))
+                name = event.name
+            if name != "end":
+                raise NodeFailed(f"{node.url}: the connection was lost")
 
     in_thread(follow).add_done_callback(lambda done: said.put((node, done.exception())))
 

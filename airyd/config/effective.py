@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from airyd.config.config_file import LIMITS_TABLE
 from airyd.config.configuration import Configuration
 from airyd.config.given import Given
 from airyd.config.options import LIMIT, OPTIONS
+from airyd.config.settings import Settings
 from airyd.spelling import closest
 
 MASK: Final = "***"
@@ -139,3 +140,18 @@ def _misspelt(environ: Mapping[str, str]) -> Iterator[str]:
             meant = closest(name, known, 0.85)
             if meant is not None:
                 yield f"# {name} is set, but is not an option; did you mean {meant}?"
+
+
+def config_labels(settings: Settings) -> dict[str, str]:
+    """Return the configuration as labels of a metric: short words, without secrets and addresses."""
+    return {
+        "sources": _words(url.partition(":")[0].lower() for url in settings.sources),
+        "auth": _words(spec.partition(":")[0] for spec in settings.auth),
+        "workers": str(settings.workers),
+        "compression": "on" if settings.compression else "off",
+        "log_level": settings.log_level,
+    }
+
+
+def _words(words: Iterable[str]) -> str:
+    return ",".join(sorted(set(words)))

@@ -30,6 +30,7 @@ class Hints:
         self._programs = programs
         self._show = show
         self._admin: str | None = None
+        self._has_demo = False
         self._is_shown = False
 
     def __call__(self, event: LogEvent) -> None:
@@ -37,12 +38,16 @@ class Hints:
         match event.get("log_format"):
             case "airyd admin at {url}":
                 self._admin = event["url"].rstrip("/")
+                self._has_demo = event.get("has_demo", False)
             case "airyd serves {url}" if not self._is_shown:
                 self._is_shown = True
                 self._show("\n".join(["", *self._lines(event["url"]), ""]))
 
     def _lines(self, url: str) -> list[str]:
-        lines = [f"Serving made-up events at {url} until Ctrl-C. In another terminal, try:"]
+        lines = [f"Serving made-up events at {url} until Ctrl-C."]
+        if self._has_demo and self._admin is not None and not self._admin.startswith("http+unix:"):
+            lines.append(f"Open this page in a browser: {self._admin}/demo")
+        lines.append("In another terminal, try:")
         if not url.startswith("ws+unix:"):
             lines.append(f"  {self._programs}/airyd tail {url}")
         if self._admin is not None and self._admin.startswith("http+unix:"):

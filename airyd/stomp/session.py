@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -34,6 +33,7 @@ from airyd.stomp.requests import (
 from airyd.stomp.spec import (
     ALL_VERSIONS,
     FROM_CLIENT,
+    PREFETCH_COUNT,
     AckMode,
     Command,
     Header,
@@ -48,7 +48,6 @@ from airyd.stomp.transactions import Transactions
 
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 _Operation = TypeVar("_Operation", Send, Ack)
-_PREFETCH: Final = re.compile(r"0*[1-9][0-9]{0,17}\Z")
 
 
 class Session:
@@ -222,7 +221,7 @@ class Session:
         prefetch = PREFETCH_DEFAULT
         prefetch_count = headers.get(Header.PREFETCH_COUNT)
         if prefetch_count is not None:
-            if not _PREFETCH.match(prefetch_count):
+            if not PREFETCH_COUNT.match(prefetch_count):
                 raise StompError(Fault.INVALID_HEADER, "A prefetch-count must be a decimal number, at least 1.")
             prefetch = min(int(prefetch_count), PREFETCH_CAP)
         ordinal = self._subscriptions.begin(subscription_id, ack, None if needs_id else destination)

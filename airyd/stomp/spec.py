@@ -228,7 +228,10 @@ class AckMode(Enum):
     CLIENT_INDIVIDUAL = "client-individual"
 
 
-_ACK_ID: Final = re.compile(r"(0|[1-9][0-9]{0,17})-(.+)\Z", re.DOTALL)
+#: A ``prefetch-count`` header.
+PREFETCH_COUNT: Final = re.compile(r"0*[1-9][0-9]{0,17}\Z")
+#: The ``ack`` header of a MESSAGE.
+ACK_ID: Final = re.compile(r"(0|[1-9][0-9]{0,17})-(.+)\Z", re.DOTALL)
 
 
 def ack_id(ordinal: int, message_id: str) -> str:
@@ -241,11 +244,12 @@ def ack_id(ordinal: int, message_id: str) -> str:
 
 def parse_ack_id(text: str) -> tuple[int, str] | None:
     """Return the ``(ordinal, message-id)`` that :func:`ack_id` was given, or None for any other text."""
-    match = _ACK_ID.match(text)
+    match = ACK_ID.match(text)
     return match and (int(match[1]), match[2])
 
 
-_HEART_BEAT: Final = re.compile(r" *([0-9]{1,10}) *, *([0-9]{1,10}) *\Z")
+#: A ``heart-beat`` header.
+HEART_BEAT: Final = re.compile(r" *([0-9]{1,10}) *, *([0-9]{1,10}) *\Z")
 
 
 class HeartBeat(NamedTuple):
@@ -265,7 +269,7 @@ class HeartBeat(NamedTuple):
 
         Raises ``ValueError`` unless it is two decimal numbers with a comma between.
         """
-        match = _HEART_BEAT.match(text)
+        match = HEART_BEAT.match(text)
         if match is None:
             raise ValueError("a heart-beat is two numbers of milliseconds with a comma between, such as 30000,30000")
         return cls(int(match[1]), int(match[2]))

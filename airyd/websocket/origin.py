@@ -43,14 +43,15 @@ class OriginPolicy:
 
     :param allowed: origins such as ``https://app.example.com``, ``https://*.example.com``, ``http://localhost:*``,
         ``file://`` or ``null``, or ``*`` for all; if empty, pages of the host and port that the client connected to
+    :param pages: origins of airyd's own pages, which may connect whatever is allowed
 
     Raises ``ConfigurationError`` for an invalid origin.
     """
 
-    def __init__(self, allowed: Sequence[str]) -> None:
+    def __init__(self, allowed: Sequence[str], pages: Sequence[str] = ()) -> None:
         self._own_host = not allowed
         self._any = ANY in allowed
-        listed = [_read_option(text) for text in allowed if text != ANY]
+        listed = [_read_option(text) for text in (*allowed, *pages) if text != ANY]
         self._patterns = tuple(each for each in listed if each.host.startswith("*") or each.port == "*")
         self._exact = frozenset(listed)
 

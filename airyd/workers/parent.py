@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 
 from airyd.admin.login import AdminTokens, read_admin_tokens
 from airyd.admin.server import AdminSite, admin_site
+from airyd.config.contract import configured_asyncapi
 from airyd.config.effective import masked
 from airyd.config.settings import Settings
 from airyd.errors import ConfigurationError, SourceUnavailable
@@ -120,13 +121,17 @@ class Parent(Service):
                 trace=self.tracer.start,
                 body_limit=self._settings.limits.body,
                 tokens=self._admin_tokens,
-                listeners=lambda: websocket_urls(self._endpoints, self._ports, self._settings.paths),
+                listeners=self._urls,
+                asyncapi=lambda: configured_asyncapi(self._settings, self._urls()),
             )
             self._admin_site = site
             self._admin_ports.append(self._admin_endpoint.listen(site))
             scheme = self._admin_endpoint.scheme("http")
             self._log.info("airyd admin at {url}", url=url_of(scheme, self._admin_ports[-1], "/"))
         self._ports += [endpoint.listen(Factory()) for endpoint in self._endpoints]
+
+    def _urls(self) -> list[str]:
+        return websocket_urls(self._endpoints, self._ports, self._settings.paths)
 
     def startService(self) -> None:
         """Start the workers as soon as the reactor runs (``IService``).

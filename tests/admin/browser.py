@@ -121,7 +121,7 @@ class AdminCase(SynchronousTestCase):
     #: What the page asks for, if anything.
     token: str | None = None
     read_token: str | None = None
-    #: Whether the source is sample:.
+    #: Whether there is a demo page.
     has_demo = False
     #: Whether connections come by TLS.
     by_tls = False
@@ -155,7 +155,7 @@ class AdminCase(SynchronousTestCase):
             body_limit=LIMIT,
             tokens=AdminTokens(self.token, self.read_token),
             listeners=lambda: self.listeners,
-            has_demo=self.has_demo,
+            has_demo=lambda: self.has_demo,
         )
 
     def publish(self, destination: str, body: bytes) -> Deferred[str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from twisted.internet.address import IPv4Address
+from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.admin.console_files import FOLDER, ConsoleFiles, content_security_policy
 from airyd.admin.responses import HttpError
@@ -97,3 +99,24 @@ class FilesTests(AdminCase):
     def test_policy(self) -> None:
         policy = content_security_policy(["ws://a:1/x", "ws://a:1/y", "wss://[::1]:2/x"])
         self.assertIn("connect-src 'self' ws://a:1 wss://[::1]:2; ", policy)
+
+
+class BudgetTests(SynchronousTestCase):
+    """The files are small, and none of them could run what a client has sent."""
+
+    def test_size(self) -> None:
+        files = [path.read_bytes() for path in FOLDER.iterdir()]
+        self.assertLessEqual(sum(map(len, files)), 60 * 1024)
+        self.assertLessEqual(sum(content.count(b"\n") for content in files), 1200)
+
+    def test_no_html_from_text(self) -> None:
+        """Text becomes nodes of the document, and nothing is inline or comes from another host."""
+        for path in FOLDER.iterdir():
+            text = path.read_text()
+            for pattern in (
+                r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|DOMParser",
+                r"localStorage|sessionStorage|document\.cookie",
+                r"<script(?![^>]* src=)|<style|<[^>]* (?:style|on\w+)=",
+                r"""["'(](?:https?:)?//(?!www\.w3\.org/2000/svg)""",
+            ):
+                self.assertIsNone(re.search(pattern, text), f"{path.name}: {pattern}")

@@ -10,9 +10,10 @@ import sys
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from twisted.trial.unittest import SynchronousTestCase
 
-from airyd.admin.openapi import openapi_document, plain
+from airyd.admin.openapi import openapi_document
 from airyd.admin.routes import ROUTES
 from airyd.cli.main import main
+from airyd.contracts.schemas import plain
 from airyd.management.queries import LARGEST_PAGE
 
 

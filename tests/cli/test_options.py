@@ -11,10 +11,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from airyd import __version__
 from airyd.cli.main import main
+from airyd.cli.node_options import ConnectionsOptions, DrainOptions, NodeOptions, TraceOptions
 from airyd.cli.options import PublishOptions, RevokeOptions, TailOptions, parse
 from airyd.cli.parser import CommandOptions, UsageError
 from airyd.cli.urls import ADMIN_URL, WEBSOCKET_URL
 from airyd.events import AIRY_DESTINATIONS, MESSAGE
+from airyd.management.queries import SortKey
 from airyd.revocation import RevocationKind
 
 
@@ -217,3 +219,43 @@ class CommandTests(SynchronousTestCase):
             status, out, err = self.run_main(*arguments)
             self.assertEqual((2, ""), (status, out))
             self.assertTrue(err.startswith(start) and err.endswith(end) and err[:-1].isprintable(), err)
+
+
+class NodeTests(SynchronousTestCase):
+    """The commands that ask nodes."""
+
+    def parse(self, *arguments: str) -> NodeOptions:
+        options = parse(arguments)
+        assert isinstance(options, NodeOptions)
+        return options
+
+    def test_nodes(self) -> None:
+        """Each node is asked once, however often and with whatever end its URL is given."""
+        self.assertEqual(self.parse("top").urls, (ADMIN_URL,))
+        urls = self.parse("kick", "--admin=http://a:1/", "c-1", "--admin", "https://b/x", "--admin=http://a:1").urls
+        self.assertEqual(urls, ("http://a:1", "https://b/x"))
+
+    def test_connections(self) -> None:
+        options = self.parse("connections", "--state=slow", "--subject", "ann", "--sort=lag", "--limit=5")
+        assert isinstance(options, ConnectionsOptions)
+        self.assertEqual((options.id, options.filters), (None, {"state": "slow", "subject": "ann"}))
+        self.assertEqual((options.sort, options.limit), (SortKey.LAG, 5))
+
+    def test_trace(self) -> None:
+        for words, parameters in (
+            (["c-1"], [("connection", "c-1"), ("seconds", "60")]),
+            (["--subject=ann", "--seconds=5", "--bodies"], [("subject", "ann"), ("seconds", "5"), ("bodies", "true")]),
+            (
+                ["--destination=/a", "--filter=x:1", "--filter=y:"],
+                [("destination", "/a"), ("seconds", "60"), ("filter", "x:1"), ("filter", "y:")],
+            ),
+        ):
+            options = self.parse("trace", *words)
+            assert isinstance(options, TraceOptions)
+            self.assertEqual(options.parameters, parameters)
+
+    def test_drain(self) -> None:
+        for word, is_on in (("on", True), ("off", False)):
+            options = self.parse("drain", word)
+            assert isinstance(options, DrainOptions)
+            self.assertEqual(options.is_on, is_on)

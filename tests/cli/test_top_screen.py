@@ -13,6 +13,7 @@ from airyd.cli.top_screen import SORTS, Look, ScreenLine, TopScreen, has_screen,
 from airyd.management.queries import ConnectionState, SortKey
 from tests.cli.fakes import Screen
 from tests.cli.node_case import NOW, UNREACHABLE, NodesCase, answer, overview, page, row
+from tests.snippets import snippets
 
 A, B = "http://a:1", "http://b:2"
 
@@ -32,7 +33,7 @@ class LineTests(SynchronousTestCase):
         return line.split()
 
     def test_nodes(self) -> None:
-        """Each has a line, and there is one with the sums; the lag is the largest."""
+        """Each has a line, and there is one with the sums; all read the same feed."""
         lines = self.lines(
             {
                 A: NodeSample(A, overview(lag_seconds=None), 10.0, 20.0),
@@ -43,7 +44,7 @@ class LineTests(SynchronousTestCase):
         self.assertEqual(
             self.words(lines, "b:2"), ["b:2", "not", "ready", "7", "2", "1", "5.0", "6,000", "1.5", "s", "2.0", "KiB"]
         )
-        self.assertEqual(self.words(lines, "all"), ["all", "12", "4", "2", "15.0", "6,020", "1.5", "s", "4.0", "KiB"])
+        self.assertEqual(self.words(lines, "all"), ["all", "12", "4", "2", "10.0", "6,020", "1.5", "s", "4.0", "KiB"])
 
     def test_nodes_without_an_answer(self) -> None:
         lines = self.lines({A: NodeSample(A, None, failure="cannot reach http://a:1: \x1b")})
@@ -77,6 +78,35 @@ class LineTests(SynchronousTestCase):
                 self.assertLessEqual(len(lines), height)
                 self.assertTrue(all(width_of(each.text) <= width and each.text.isprintable() for each in lines))
         self.assertEqual(len(self.lines(samples, height=24)), 24)
+
+
+class DocumentTests(SynchronousTestCase):
+    """docs/operating.rst shows a screen."""
+
+    def test_screen(self) -> None:
+        """It is what nodes with these figures and connections look like, below the title."""
+        urls = ("https://node-1.example.org:8081", "https://node-2.example.org:8081")
+        slow = row(
+            724,
+            id="5f0c2a11-812",
+            state=ConnectionState.SLOW,
+            address="192.0.2.7:50412",
+            buffered=12_058_624,
+            events=9312,
+            subscriptions=4,
+        )
+        live = row(
+            61, id="b7e19c04-3", subject="bea", address="192.0.2.9:41100", buffered=2048, events=400, subscriptions=4
+        )
+        samples = {
+            urls[0]: NodeSample(
+                urls[0], overview(connections=2517, slow=1, catching_up=0, buffered=12_060_672), 12.0, 30204.0, [slow]
+            ),
+            urls[1]: NodeSample(urls[1], overview(connections=2483, slow=0, lag_seconds=0.0), 12.0, 29796.0, [live]),
+        }
+        shown = [line.text for line in screen_lines(urls, samples, SortKey.BUFFERED, 200, 30, NOW)[1:]]
+        (snippet,) = (each.text for each in snippets() if each.text.startswith("node  "))
+        self.assertEqual(snippet.splitlines(), shown)
 
 
 class Window:

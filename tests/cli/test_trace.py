@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from airyd.cli import admin_client
 from airyd.cli.nodes import Node
 from airyd.cli.trace import trace, trace_lines
 from airyd.management.queries import TraceLine
@@ -92,6 +93,24 @@ class TraceTests(NodesCase):
         node, _ = self.node({"GET trace": stream(("line", msgspec.to_builtins(LINE)))})
         self.assertEqual(self.trace(node), 1)
         self.assertIn(f"airyd: {node.url}: the connection was lost\n", self.screen.err.text)
+
+    def test_connection_lost_in_the_middle(self) -> None:
+        """In the middle of a chunk; the frames before it are printed."""
+        node, web = self.node({})
+        _, text = stream(("line", msgspec.to_builtins(LINE)))
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+        web.refusal = b"%b%x\r\n%b\r\n10\r\nevent" % (head, len(text), text)
+        self.assertEqual(self.trace(node), 1)
+        self.assertEqual(len(self.printed()), 1)
+        self.assertIn(f"airyd: {node.url}: the connection was lost\n", self.screen.err.text)
+
+    def test_silent_node(self) -> None:
+        """A node that sends nothing, not even a comment, is given up."""
+        self.patch(admin_client, "_ANSWER_PATIENCE", 0.2)
+        node, web = self.node({})
+        web.answer = lambda body: None
+        self.assertEqual(self.trace(node), 1)
+        self.assertEqual(self.screen.err.text, f"airyd: {node.url}: no answer within 0 s\n")
 
     def test_terminal(self) -> None:
         self.on_terminal()

@@ -48,6 +48,7 @@ COMPLETE: Final[Mapping[str, Sequence[str]]] = {
     "config": (),
     "completion": ("bash",),
     "openapi": (),
+    "asyncapi": (),
 }
 #: Wrong values of each option, and what must stand beside it. A new option is entered here.
 WRONG: Final[Mapping[tuple[str, str], tuple[Sequence[str], Sequence[str]]]] = {
@@ -156,6 +157,8 @@ WRONG: Final[Mapping[tuple[str, str], tuple[Sequence[str], Sequence[str]]]] = {
     ("revoke", "token-max-age"): (NUMBERS, ("--source=redis://127.0.0.1:1", *COMPLETE["revoke"])),
     ("openapi", "help"): (FLAG, ()),
     ("openapi", "version"): (FLAG, ()),
+    ("asyncapi", "help"): (FLAG, ()),
+    ("asyncapi", "version"): (FLAG, ()),
     ("doctor", "help"): (FLAG, ()),
     ("doctor", "version"): (FLAG, ()),
     ("doctor", "json"): (FLAG, ()),
@@ -227,6 +230,13 @@ ARGUMENTS: Final[Mapping[str, Sequence[Sequence[str]]]] = {
         ["--destinations-file=/nonexistent/file"],
     ],
     "openapi": [["http://h"], ["--json"]],
+    "asyncapi": [
+        ["http://h"],
+        ["--destinaton=/a"],
+        ["--destination=x"],
+        ["--listen=tpc:8080"],
+        ["--config=/nonexistent/file"],
+    ],
     "top": [["http://h"], ["-i"], ["--ca-file=x"], ["--admni=http://h"]],
     "connections": [["a", "b"], ["a", "--subject=b"], ["a", "--sort=lag"], ["a", "--limit=1"], ["--ca-file=x"], [""]],
     "kick": [[], ["a", "b"], ["a", "--subject=b"], ["--subject=a", "--ca-file=x"], [""], ["\x1b[2J"]],

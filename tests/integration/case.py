@@ -48,9 +48,9 @@ class DaemonTestCase(SynchronousTestCase):
 
         self.addCleanup(check)
 
-    def own_daemon(self, *options: str, port: int = 0, program: str = TWISTD) -> Daemon:
+    def own_daemon(self, *options: str, port: int = 0, admin_port: int = 0, program: str = TWISTD) -> Daemon:
         """Start a daemon for this test alone; it may end, but must not log a complaint."""
-        daemon = Daemon(*options, port=port, program=program)
+        daemon = Daemon(*options, port=port, admin_port=admin_port, program=program)
         self.addCleanup(daemon.kill)
         self.addCleanup(lambda: self.assertEqual(daemon.complaints(), [], daemon.log[-6000:]))
         return daemon

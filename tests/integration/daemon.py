@@ -97,11 +97,14 @@ class Daemon:
     :ivar headers: headers of all requests to the admin page, such as a token
     """
 
-    def __init__(self, *options: str, port: int = 0, program: str = TWISTD) -> None:
+    def __init__(self, *options: str, port: int = 0, admin_port: int = 0, program: str = TWISTD) -> None:
         self.headers: dict[str, str] = {}
         self._directory = Path(tempfile.mkdtemp(prefix="airyd-test-"))
         self._log_path = self._directory / "log"
-        arguments = [f"--listen=tcp:{port}:interface=127.0.0.1", "--admin=tcp:0:interface=127.0.0.1", *options]
+        listening = [
+            f"--{name}=tcp:{given}:interface=127.0.0.1" for name, given in (("listen", port), ("admin", admin_port))
+        ]
+        arguments = [*listening, *options]
         if not any(option.startswith(("--log-level", "--config")) for option in options):
             arguments.append("--log-level=debug")  # no line may contain a secret
         with self._log_path.open("wb") as log:

@@ -24,6 +24,8 @@ _PROGRAMS: Final[Sequence[Sequence[str]]] = [
     *((*_AIRYD, "serve", word) for word in ("--version", "--help-sources", "--help-auth")),
     (*_AIRYD, "completion", "bash"),
     (*_AIRYD, "config", "show"),
+    (*_AIRYD, "asyncapi"),
+    (*_AIRYD, "openapi"),
     (*_AIRYD, "doctor", "--help-sources"),
     (*_AIRYD, "doctor", "--source=memory:", *_NO_PORTS),
     (*_AIRYD, "token", "--secret-env=SECRET", "ann"),

@@ -39,8 +39,8 @@ TAIL_LINE: Final = re.compile(
 )
 #: Commands that are not run here, such as those that need root or systemd; tests/test_snippets.py names their tests.
 ELSEWHERE: Final = re.compile(
-    r"make |export |systemctl |systemd-run |umask|rm |cp |python3 -m venv|/opt/|.*/etc/airyd/jwt-secret|PYTHONPATH=|"
-    r"\.venv/bin/python -m pytest "
+    r"make |export |systemctl |systemd-run |umask|npx |rm |cp |python3 -m venv|/opt/|.*/etc/airyd/jwt-secret|"
+    r"PYTHONPATH=|\.venv/bin/python -m pytest "
 )
 #: Hosts that exist only in documents.
 NOWHERE: Final = re.compile(r"example\.(?:com|org)|auth0\.com")

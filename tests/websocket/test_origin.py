@@ -76,6 +76,34 @@ class DefaultTests(SynchronousTestCase):
                 self.assertFalse(self.policy.allows(origin, host), (origin, host))
 
 
+class OwnPagesTests(SynchronousTestCase):
+    """Pages of airyd itself."""
+
+    PAGE = "http://127.0.0.1:8081"
+
+    def test_by_default(self) -> None:
+        """The page's own host stays allowed."""
+        policy = OriginPolicy((), [self.PAGE])
+        for origin, allowed in (
+            (self.PAGE, True),
+            ("http://127.0.0.1:8080", True),
+            ("http://127.0.0.1:8082", False),
+            ("https://127.0.0.1:8081", False),
+            ("http://localhost:8081", False),
+        ):
+            self.assertIs(policy.allows(origin, "127.0.0.1:8080"), allowed, origin)
+
+    def test_with_a_list(self) -> None:
+        """They are added to the list; other pages of the host stay refused."""
+        policy = OriginPolicy(["https://app.example"], [self.PAGE])
+        for origin, allowed in (
+            (self.PAGE, True),
+            ("https://app.example", True),
+            ("http://127.0.0.1:8080", False),
+        ):
+            self.assertIs(policy.allows(origin, "127.0.0.1:8080"), allowed, origin)
+
+
 class ListTests(SynchronousTestCase):
     """With ``--origin``: only the listed origins."""
 
