@@ -51,9 +51,11 @@ class AdminDispatcher:
                 check_host(request.headers, request.local)
         caller = login.caller_of(request.headers) if not is_health else Caller(AccessLevel.NONE, "nobody")
         if caller.level is AccessLevel.NONE and not any(route.access.allows(AccessLevel.NONE) for route, _ in found):
+            has_token = header_values(request.headers, "Authorization")
+            reason = "this is not a token of airyd" if has_token else "the admin token is missing"
             raise HttpError(
                 HTTPStatus.UNAUTHORIZED,
-                "send the admin token: Authorization: Bearer TOKEN",
+                f"{reason}; send Authorization: Bearer TOKEN",
                 {"WWW-Authenticate": "Bearer"},
             )
         if not found:

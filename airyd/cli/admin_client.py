@@ -188,7 +188,10 @@ class AdminClient:
         answer = response.read(_LONGEST_ANSWER)
         if not response.isclosed():
             self.close()  # the response has more bytes
-        return Reply(response.status, parse_json(answer), _reason(response, answer))
+        reason = _reason(response, answer)
+        if response.status == HTTPStatus.UNAUTHORIZED and "Authorization" not in self._headers:
+            reason = "the node needs a token; give --token-file FILE"
+        return Reply(response.status, parse_json(answer), reason)
 
     def _is_usable(self, connection: socket.socket) -> bool:
         """Return whether an idle connection can be reused: the server has sent nothing and not closed it."""

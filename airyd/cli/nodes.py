@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +29,8 @@ from airyd.management.queries import (
 )
 
 _API: Final = "api/v1"
+#: Seconds after which a node that has not answered is named on a terminal.
+_PROGRESS_AFTER: Final = 2.0
 #: The texts for the user if it is not known whether a node did it.
 UNSURE_KICK: Final = "the connections may have been ended"
 UNSURE_DRAIN: Final = "it may be draining or not: repeating it is safe"
@@ -176,7 +178,7 @@ class NodeAnswers(Generic[_Answer]):
 def ask_all(
     nodes: Sequence[Node], ask: Callable[[Node], _Answer], console: Console, unsure: str = ""
 ) -> NodeAnswers[_Answer]:
-    """Ask all nodes at once; say on standard error which ones fail, and why.
+    """Ask all nodes at once; say on standard error which ones fail, and why, and on a terminal which one is slow.
 
     :param unsure: the text for the user if the command is interrupted; empty if nothing is changed
     """
@@ -189,13 +191,17 @@ def ask_all(
     answers = []
     for node, future in asked:
         try:
+            if wait([future], _PROGRESS_AFTER).not_done:
+                console.progress(f"waiting for {node.url}")
             answers.append((node, future.result()))
         except NodeFailed as error:
             console.say(str(error))
         except KeyboardInterrupt:
+            console.clear_progress()
             if unsure:
                 console.say(f"interrupted before all nodes answered; {unsure}")
             raise
+    console.clear_progress()
     return NodeAnswers(answers, len(answers) == len(nodes))
 
 

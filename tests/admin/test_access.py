@@ -273,6 +273,13 @@ class TokenTests(AdminCase):
         self.assertIn("Authorization: Bearer", answer.json()["error"])
         self.assertNotIn(self.token, str(answer.json()))
 
+    def test_answer_says_whether_the_token_is_missing_or_wrong(self) -> None:
+        missing = self.ask("GET", "/metrics").json()["error"]
+        wrong = self.ask("GET", "/metrics", {"Authorization": f"Bearer {self.token}x"}).json()["error"]
+        self.assertIn("is missing", missing)
+        self.assertIn("not a token of airyd", wrong)
+        self.assertNotIn(self.token, wrong)
+
     def test_health(self) -> None:
         for target in ("/healthz", "/readyz", "/healthz?x=1"):
             self.assertEqual(self.status("GET", target), 200)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from threading import Event
 
+from airyd.cli import nodes
 from airyd.cli.nodes import NodeFailed, ask_all
 from airyd.management.queries import SortKey
+from tests.cli.fakes import Screen
 from tests.cli.node_case import UNREACHABLE, NodesCase, answer, overview, page, row
 from tests.patience import PATIENCE
 
@@ -87,6 +89,28 @@ class AskAllTests(NodesCase):
         web.answer, fast_web.answer = wait_for_the_other, tell_the_other
         answers = ask_all([slow, fast], lambda node: node.overview().connections, self.screen.console).answers
         self.assertEqual(answers, [(slow, 1), (fast, 2)])
+
+    def test_one_that_hangs_is_named(self) -> None:
+        """On a terminal the user sees for whom the command waits; the line is removed afterwards."""
+        self.patch(nodes, "_PROGRESS_AFTER", 0)
+        named = Event()
+        screen = Screen(follows=True)
+        write = screen.err.write
+
+        def note(data: object) -> int:
+            named.set()
+            return write(data)
+
+        self.patch(screen.err, "write", note)
+        node, web = self.node({})
+
+        def wait_for_the_line(body: bytes) -> tuple[int, bytes]:
+            named.wait(PATIENCE)
+            return answer(overview())
+
+        web.answer = wait_for_the_line
+        ask_all([node], lambda node: node.overview(), screen.console)
+        self.assertEqual(screen.err.text, f"\r\x1b[Kairyd: waiting for {node.url}\r\x1b[K")
 
     def test_errors_of_the_program(self) -> None:
         """They are raised, not hidden in a thread."""

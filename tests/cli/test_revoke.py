@@ -54,6 +54,12 @@ class AdminTests(SynchronousTestCase):
         self.web.answer = lambda body: (404, b'{"error": "no such page"}')
         self.assertEqual(self.failed(), "no such page")
 
+    def test_token_is_missing(self) -> None:
+        """The message names the option, not an HTTP header; a wrong token is the node's to explain."""
+        self.web.answer = lambda body: (401, b'{"error": "send Authorization"}')
+        self.assertIn("--token-file", self.failed())
+        self.assertEqual(str(self.assertRaises(RevokeFailed, self.revoke, "secret")), "send Authorization")
+
     def test_no_airyd(self) -> None:
         for answer in (b"{}", b"<html>", b'{"at": "x", "until": 1}', b'{"at": 1, "until": Infinity}'):
             self.web.answer = _answering(200, answer)
