@@ -73,7 +73,7 @@ class AdminDispatcher:
         if caller.level is not AccessLevel.FULL:
             for each in route.parameters or ():
                 if each.needs_full and values[each.name]:
-                    raise _forbidden(caller, f"{each.name}=true")
+                    raise _forbidden(caller, each.name)
         call = AdminCall(request, caller, read_variable(route, variable), values)
         return await self._carry_out(route, call)
 

@@ -96,8 +96,12 @@ _DESTINATION: Final = Parameter("destination", Text(_LONGEST_ID), "The destinati
 _CONNECTION_ID: Final = Parameter("id", Text(_LONGEST_ID), "The connection's id: the header session of its CONNECTED.")
 _REASON: Final = Parameter("reason", Text(LONGEST_TEXT, 0), "Is added to the body of the ERROR.", "")
 _LIMIT: Final = Parameter("limit", Whole(1, LARGEST_PAGE), "The most rows of the page.", PAGE)
-_FILTER: Final = Parameter(
-    "filter", FieldValue(), "A field of the body and a value that it may have, field:value.", is_repeatable=True
+_FILTER: Final = Parameter(  # it shows a part of a body to whoever guesses it
+    "filter",
+    FieldValue(),
+    "A field of the body and a value that it may have, field:value.",
+    is_repeatable=True,
+    needs_full=True,
 )
 _BODIES: Final = Parameter("bodies", Switch(), "Whether to return the bodies of events.", False, needs_full=True)
 

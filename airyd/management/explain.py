@@ -72,8 +72,11 @@ class Explainer:
         return None if channel is None or channel.client.is_over else channel
 
     def _event_of(self, query: ExplainQuery) -> tuple[str | None, str]:
-        """Return the destination and the feed's id of an event; no destination if its id is not a ``message-id``."""
-        for name in (query.destination,) if query.destination is not None else self._hub.catalogue:
+        """Return the destination and the feed's id of an event.
+
+        A ``message-id`` says the destination, whatever the query says. Otherwise it is the feed's id.
+        """
+        for name in self._hub.catalogue:
             event_id = event_id_of(name, query.event)
             if event_id is not None:
                 return name, event_id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any, Final, cast
 
 from twisted.internet.address import UNIXAddress
@@ -170,8 +171,8 @@ class ReadingTests(ApiCase):
 
     def test_bodies_need_the_full_token(self) -> None:
         self.reply = EventsReply(events=[], complete=True, next=None)
-        for target in ("events?destination=/queue/x&bodies=true", "trace?destination=/queue/x&bodies=true"):
-            answer = self.get(target, READ)
+        for page, part in product(("events", "trace"), ("bodies=true", "filter=a:b")):
+            answer = self.get(f"{page}?destination=/queue/x&{part}", READ)
             self.assertEqual(answer.status, 403)
             self.assertIn("--admin-token-file", answer.json()["error"])
         self.assertEqual((self.queries, self.traces), ([], []))

@@ -80,7 +80,7 @@ class TraceTests(NodesCase):
     def test_refused(self) -> None:
         for refusal, said in (
             (ABSENT, "there is no connection with this id (any more)"),
-            ((403, b'{"error": "bodies=true needs the full token"}'), "bodies=true needs the full token"),
+            ((403, b'{"error": "bodies needs the full token"}'), "bodies needs the full token"),
             ((503, b'{"error": "too many traces"}'), "too many traces"),
         ):
             self.screen = Screen("airyd")

@@ -53,6 +53,7 @@ class ExplainTests(UserTestCase):
         self.assertEqual((reply.outcome, reply.destination), (DeliveryOutcome.SENT, MESSAGE))
         self.assertEqual(self.outcome(connection, event_id, MESSAGE), DeliveryOutcome.SENT)
         self.assertEqual(self.outcome(connection, published, MESSAGE), DeliveryOutcome.SENT)
+        self.assertEqual(self.explain(connection, published, UNREAD_COUNT), reply)  # the message-id counts
 
     def test_before_its_position(self) -> None:
         connection, peer = self.logged_in()
