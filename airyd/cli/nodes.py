@@ -187,20 +187,20 @@ def ask_all(
         with closing(node):
             return ask(node)
 
-    asked = [(node, in_thread(partial(ask_one, node))) for node in nodes]
     answers = []
-    for node, future in asked:
-        try:
-            if wait([future], _PROGRESS_AFTER).not_done:
-                console.progress(f"waiting for {node.url}")
-            answers.append((node, future.result()))
-        except NodeFailed as error:
-            console.say(str(error))
-        except KeyboardInterrupt:
-            console.clear_progress()
-            if unsure:
-                console.say(f"interrupted before all nodes answered; {unsure}")
-            raise
+    try:  # also around the start of the threads: a node may do it before the main thread goes on
+        for node, future in [(node, in_thread(partial(ask_one, node))) for node in nodes]:
+            try:
+                if wait([future], _PROGRESS_AFTER).not_done:
+                    console.progress(f"waiting for {node.url}")
+                answers.append((node, future.result()))
+            except NodeFailed as error:
+                console.say(str(error))
+    except KeyboardInterrupt:
+        console.clear_progress()
+        if unsure:
+            console.say(f"interrupted before all nodes answered; {unsure}")
+        raise
     console.clear_progress()
     return NodeAnswers(answers, len(answers) == len(nodes))
 
