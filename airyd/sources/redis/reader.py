@@ -44,6 +44,8 @@ from airyd.sources.redis.stream_position import (
 BLOCK: Final = 5.0
 #: Seconds between two checks of the streams' counters. A check finds a gap, or suspects one and leaves it to the next.
 COUNTERS_EVERY: Final = 1.5
+#: Seconds without an answer about a stream after which it counts as unanswered: a check was due twice.
+_SILENCE: Final = 2 * COUNTERS_EVERY
 #: Seconds until a retry: of a CLIENT UNBLOCK that reached Redis before the XREAD, and of a refused XREAD.
 _RETRY_WAKE: Final = 0.01
 _RETRY_READ: Final = 0.5
@@ -119,6 +121,7 @@ class Reader:
     def add(self, stream: Stream) -> None:
         """Also read this stream, from its position on."""
         self._streams[stream.key] = stream
+        stream.compared_at = self._clock.seconds()
         if self._idle is not None:
             idle, self._idle = self._idle, None
             idle.callback(None)
@@ -154,7 +157,7 @@ class Reader:
 
         The entry after the position is the oldest that was not read. It was added after the entry at the position, and
         perhaps long before a check found it, or long after the position if the stream was quiet: the smaller of both
-        bounds counts.
+        bounds counts. While Redis does not answer, it is the time since its last answer: so much may be unread.
 
         :param wall: the wall-clock time in seconds since 1970
         """
@@ -169,12 +172,17 @@ class Reader:
         return {each.destination: max(wall - added_at(each.oldest), 0.0) for each in streams if each.oldest is not None}
 
     def _lag(self, stream: Stream, wall: float) -> Lag:
-        if not stream.lag or stream.behind_since is None:
-            return Lag(0, 0.0)
-        behind = self._clock.seconds() - stream.behind_since
-        return Lag(stream.lag, max(min(behind, wall - added_at(stream.read)), 0.0))
+        now = self._clock.seconds()
+        seconds = 0.0
+        if stream.lag and stream.behind_since is not None:
+            seconds = max(min(now - stream.behind_since, wall - added_at(stream.read)), 0.0)
+        silence = now - stream.compared_at
+        if stream.is_whole and silence > _SILENCE:
+            seconds = max(seconds, silence)
+        return Lag(stream.lag, seconds)
 
     def _note_lag(self, stream: Stream) -> None:
+        stream.compared_at = self._clock.seconds()
         if not stream.lag:
             stream.behind_since = None
         elif stream.behind_since is None:
