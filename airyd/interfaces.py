@@ -120,8 +120,8 @@ class Lag(NamedTuple):
     """How far a destination is behind its feed.
 
     :ivar entries: the number of entries of the feed that were not read yet
-    :ivar seconds: how long ago the oldest of them was added; 0 if there are none. While the feed does not answer, at
-        least the time since it last did
+    :ivar seconds: how long ago the oldest of them was added; 0 if there are none. While the feed does not answer, the
+        time since it last answered
     """
 
     entries: int

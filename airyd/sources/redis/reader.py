@@ -44,8 +44,8 @@ from airyd.sources.redis.stream_position import (
 BLOCK: Final = 5.0
 #: Seconds between two checks of the streams' counters. A check finds a gap, or suspects one and leaves it to the next.
 COUNTERS_EVERY: Final = 1.5
-#: Seconds without a check after which a lag is at least as long; checks of many streams may take a while.
-_UNCHECKED: Final = 5.0
+#: Seconds without an answer about a stream after which it counts as unanswered: a check was due twice.
+_SILENCE: Final = 2 * COUNTERS_EVERY
 #: Seconds until a retry: of a CLIENT UNBLOCK that reached Redis before the XREAD, and of a refused XREAD.
 _RETRY_WAKE: Final = 0.01
 _RETRY_READ: Final = 0.5
@@ -92,7 +92,6 @@ class Reader:
         self._waking: IDelayedCall | None = None
         self._idle: Deferred[None] | None = None
         self._batch_size = BatchSize()
-        self._checked_at = clock.seconds()  # when the streams were last compared with what was read
         self._next = 0  # the index of the next stream to ask for, while one XREAD does not ask for all
         self._empty = 0  # streams that were asked for in a row without an entry
         self._replication_id = ""
@@ -122,6 +121,7 @@ class Reader:
     def add(self, stream: Stream) -> None:
         """Also read this stream, from its position on."""
         self._streams[stream.key] = stream
+        stream.compared_at = self._clock.seconds()
         if self._idle is not None:
             idle, self._idle = self._idle, None
             idle.callback(None)
@@ -157,7 +157,7 @@ class Reader:
 
         The entry after the position is the oldest that was not read. It was added after the entry at the position, and
         perhaps long before a check found it, or long after the position if the stream was quiet: the smaller of both
-        bounds counts. While Redis does not answer, nobody knows what was added: the time since the last check counts.
+        bounds counts. While Redis does not answer, it is the time since its last answer: so much may be unread.
 
         :param wall: the wall-clock time in seconds since 1970
         """
@@ -172,15 +172,17 @@ class Reader:
         return {each.destination: max(wall - added_at(each.oldest), 0.0) for each in streams if each.oldest is not None}
 
     def _lag(self, stream: Stream, wall: float) -> Lag:
-        unchecked = self._clock.seconds() - self._checked_at
-        if unchecked <= _UNCHECKED:
-            unchecked = 0.0
-        if not stream.lag or stream.behind_since is None:
-            return Lag(0, unchecked)
-        behind = self._clock.seconds() - stream.behind_since
-        return Lag(stream.lag, max(min(behind, wall - added_at(stream.read)), unchecked))
+        now = self._clock.seconds()
+        seconds = 0.0
+        if stream.lag and stream.behind_since is not None:
+            seconds = max(min(now - stream.behind_since, wall - added_at(stream.read)), 0.0)
+        silence = now - stream.compared_at
+        if stream.is_whole and silence > _SILENCE:
+            seconds = max(seconds, silence)
+        return Lag(stream.lag, seconds)
 
     def _note_lag(self, stream: Stream) -> None:
+        stream.compared_at = self._clock.seconds()
         if not stream.lag:
             stream.behind_since = None
         elif stream.behind_since is None:
@@ -347,7 +349,6 @@ class Reader:
                     self._note_lag(stream)
                     if stream.missing is not None:
                         await self._resume_after_gap(stream, info, connection)
-        self._checked_at = self._clock.seconds()
 
     @property
     def _keys_at_once(self) -> int:

@@ -156,6 +156,7 @@ class Stream:
     :ivar missing: the reason of a gap, until the point at which reading continues is known; None otherwise
     :ivar behind_since: when the first of the checks in a row found entries that were not read yet, in seconds of the
         reactor; None if the last check found none, or all were read since
+    :ivar compared_at: when Redis last said how many entries there are, in seconds of the reactor
     """
 
     __slots__ = (
@@ -169,6 +170,7 @@ class Stream:
         "_suspect",
         "_unread",
         "behind_since",
+        "compared_at",
         "destination",
         "is_readable",
         "key",
@@ -184,6 +186,7 @@ class Stream:
         self.is_readable = True
         self.missing: str | None = None
         self.behind_since: float | None = None
+        self.compared_at = 0.0
         self.oldest = info.oldest
         self._seeks = 0
         self._ids: deque[bytes] = deque(maxlen=RECENT)

@@ -313,3 +313,15 @@ class LagTests(ReaderCase):
         self.find("9-0", 9)
         self.reader.remove(A)
         self.assertEqual({}, self.reader.lags(10_000.0))
+
+    def test_while_redis_is_silent(self) -> None:
+        """It grows with the time since the last answer, and is 0 again when Redis says that all was read."""
+        self.begin(self.stream())
+        self.find("5-0", 5)
+        self.clock.advance(COUNTERS_EVERY)
+        self.assert_lag(0, 0.0)
+        self.clock.advance(3)
+        self.assert_lag(0, COUNTERS_EVERY + 3)
+        self.assertEqual(self.commands.asked(), [words("XINFO", "STREAM", A)])
+        self.commands.answer(stream_info("5-0", 5, newest="5-0", oldest="1-0", length=5))
+        self.assert_lag(0, 0.0)
