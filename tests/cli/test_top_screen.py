@@ -105,7 +105,7 @@ class DocumentTests(SynchronousTestCase):
             urls[1]: NodeSample(urls[1], overview(connections=2483, slow=0, lag_seconds=0.0), 12.0, 29796.0, [live]),
         }
         shown = [line.text for line in screen_lines(urls, samples, SortKey.BUFFERED, 200, 30, NOW)[1:]]
-        (snippet,) = (each.text for each in snippets() if each.text.startswith("node  "))
+        (snippet,) = (each.text for each in snippets() if "connections by buffered" in each.text)
         self.assertEqual(snippet.splitlines(), shown)
 
 
