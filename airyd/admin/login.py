@@ -141,7 +141,10 @@ class AdminLogin:
         Errors: ``HttpError``: 401 for a wrong token, 403 if there is none.
         """
         if not self.needs_token:
-            raise HttpError(HTTPStatus.FORBIDDEN, "there is no token to log in with: airyd has no --admin-token-file")
+            raise HttpError(
+                HTTPStatus.FORBIDDEN,
+                "there is no token to log in with: start airyd with --admin-token-file or --admin-read-token-file",
+            )
         found = self.tokens.find(token)
         if found is None:
             self._log_wrong()

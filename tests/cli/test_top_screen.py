@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import curses
 from collections.abc import Callable, Mapping
+from io import StringIO
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -216,9 +217,13 @@ class ScreenTests(NodesCase):
     def test_where_there_is_no_screen(self) -> None:
         """A pipe, a dumb terminal, an unknown one, and a keyboard that is none."""
 
-        class Keyboard:
+        class Keyboard(StringIO):
             def __init__(self, is_terminal: bool) -> None:
-                self.isatty = lambda: is_terminal
+                super().__init__()
+                self._is_terminal = is_terminal
+
+            def isatty(self) -> bool:
+                return self._is_terminal
 
         for terminal, keyboard, term in (
             (False, True, "xterm"),
@@ -227,5 +232,5 @@ class ScreenTests(NodesCase):
             (True, True, ""),
         ):
             console = Screen(terminal=terminal).console
-            self.assertFalse(has_screen(console, Keyboard(keyboard), {"TERM": term}))  # type: ignore[arg-type]
+            self.assertFalse(has_screen(console, Keyboard(keyboard), {"TERM": term}))
         self.assertFalse(has_screen(Screen(terminal=True).console, None, {"TERM": "xterm"}))

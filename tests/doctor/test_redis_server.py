@@ -16,6 +16,7 @@ from airyd.doctor.redis_probe import RedisProbe
 from airyd.doctor.redis_server import check_round_trips, kind_and_version
 from tests.doctor.case import DoctorCase, FindingAssertions, OwnServerCase, ReplyFilter
 from tests.leaks import MARK
+from tests.sources.redis.server import RedisServer
 
 
 class ConnectionTests(OwnServerCase):
@@ -110,7 +111,7 @@ class KindTests(SynchronousTestCase):
 class ClusterTests(DoctorCase):
     """Redis in cluster mode."""
 
-    def make_server(self) -> object:  # type: ignore[override]
+    def make_server(self) -> RedisServer:
         return self.own_server("--cluster-enabled", "yes")
 
     async def test_cluster(self) -> None:

@@ -7,10 +7,10 @@ import os
 import re
 import signal
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-from tests.integration.browser import Browser
 from tests.integration.case import DaemonTestCase
+from tests.integration.console import ConsoleCase
 from tests.integration.raw import RawClient
 from tests.leaks import MARK
 
@@ -45,25 +45,12 @@ LOOK = """(() => {
 })()"""
 
 
-class DemoTests(DaemonTestCase):
+class DemoTests(ConsoleCase):
     """A page that loads, shows what comes, and misses nothing. No test may leave an error in the browser's console."""
-
-    browser: ClassVar[Browser]
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        """Start the browser."""
-        super().setUpClass()
-        cls.browser = Browser()
-
-    @classmethod
-    def tearDownClass(cls) -> None:
-        """End the browser."""
-        cls.browser.close()
-        super().tearDownClass()
 
     def setUp(self) -> None:
         """Start a daemon with a history of its own."""
+        super().setUp()
         self.daemon = self.own_daemon(QUIET)
         self.count = 0
 

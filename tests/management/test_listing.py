@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
+from typing import Any
 from unittest.mock import patch
 
 from airyd.errors import QueryRefused
@@ -21,9 +22,9 @@ from tests.management.case import ManagementTestCase
 class FilterTests(ManagementTestCase):
     """Which connections are listed."""
 
-    def found(self, **wanted: object) -> Sequence[str | None]:
+    def found(self, **wanted: Any) -> Sequence[str | None]:
         """Return the subjects that a query finds."""
-        reply = self.page(ConnectionsQuery(**wanted))  # type: ignore[arg-type]
+        reply = self.page(ConnectionsQuery(**wanted))
         self.assertEqual(reply.total, len(reply.connections))
         return [row.subject for row in reply.connections]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessTerminated
@@ -62,7 +62,8 @@ class NodeTests(ParentCase):
     def test_listing_has_one_name(self) -> None:
         """All workers begin the same listing, so that their pages fit together."""
         self.question(ConnectionsQuery())
-        cursors = {child.managed[-1].query.cursor for child in self.reactor.children}  # type: ignore[union-attr]
+        queries = [cast(ConnectionsQuery, child.managed[-1].query) for child in self.reactor.children]
+        cursors = {query.cursor for query in queries}
         self.assertEqual(len(cursors), 1)
         self.assertNotIn(None, cursors)
 
