@@ -23,6 +23,11 @@ REPORTS: Final = 3
 FIRST_SOCKET: Final = 4
 
 
+def process_name(number: int) -> str:
+    """Return the name of a worker for operators."""
+    return f"worker-{number + 1}"
+
+
 class Start(msgspec.Struct, tag=True, frozen=True):
     """The first order: the worker's configuration.
 

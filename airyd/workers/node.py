@@ -26,16 +26,12 @@ from airyd.management.queries import (
     ProcessesReply,
 )
 from airyd.metrics import Metrics
+from airyd.workers.messages import process_name
 from airyd.workers.process import NoAnswer, Spawner, WorkerEnded, WorkerProcess
 from airyd.workers.supervisor import Supervisor
 
 #: The name of the parent in replies.
 PARENT: Final = "parent"
-
-
-def process_name(number: int) -> str:
-    """Return the name of a worker for operators."""
-    return f"worker-{number + 1}"
 
 
 class NodeManager:

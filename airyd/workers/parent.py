@@ -30,8 +30,9 @@ from airyd.revocation import Revocation, RevocationKind, RevocationTable, new_re
 from airyd.service import Airyd, certificate_ends
 from airyd.sources import is_shared
 from airyd.trusted_proxies import TrustedProxies
+from airyd.workers.messages import process_name
 from airyd.workers.metrics import MetricsAggregator, families_of
-from airyd.workers.node import PARENT, NodeManager, process_name
+from airyd.workers.node import PARENT, NodeManager
 from airyd.workers.process import NoAnswer, Spawner, WorkerEnded, WorkerProcess
 from airyd.workers.sockets import ListeningSockets
 from airyd.workers.supervisor import Supervisor

@@ -17,7 +17,7 @@ from airyd.management.queries import TraceQuery
 from airyd.management.trace import OnLines, Trace
 from airyd.management.trace_lines import note
 from airyd.management.tracing import MOST_TRACES, NO_CONNECTION, check_query, too_many_traces
-from airyd.workers.messages import StartTrace, StopTrace, TraceEnded, TraceLines
+from airyd.workers.messages import StartTrace, StopTrace, TraceEnded, TraceLines, process_name
 from airyd.workers.process import Spawner, WorkerProcess
 from airyd.workers.supervisor import Supervisor
 
@@ -89,7 +89,7 @@ class NodeTracer:
         """Take note that the process of a worker has ended, and its connections with it."""
         for part in tuple(self._parts.values()):
             if number in part.workers:
-                line = note(self._wall(), "worker-ended", [("worker", f"worker-{number + 1}")])
+                line = note(self._wall(), "worker-ended", [("worker", process_name(number))])
                 part.trace.add(partial(iter, [line]))
                 self._ended(part, number, "the worker has ended")
 

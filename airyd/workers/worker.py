@@ -50,6 +50,7 @@ from airyd.workers.messages import (
     Start,
     StartTrace,
     StopTrace,
+    process_name,
     read_order,
 )
 from airyd.workers.metrics import families_of
@@ -130,7 +131,7 @@ class Worker:
         firsts = range(FIRST_SOCKET, FIRST_SOCKET + len(start.settings.listen) * start.workers, start.workers)
         descriptors = [range(first, first + start.workers) for first in firsts]
         self._sockets = InheritedSockets(reactor, descriptors, start.number)
-        self._airyd = Airyd(start.settings, reactor, wall, self._sockets, f"worker-{start.number + 1}")
+        self._airyd = Airyd(start.settings, reactor, wall, self._sockets, process_name(start.number))
         self._is_draining = start.is_draining
         self._airyd.revocations.learn(start.revocations)
         self._messages = MessageProtocol(self._run_transaction, self._parent_lost)
