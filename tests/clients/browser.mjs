@@ -22,8 +22,10 @@ const commands = {
     problems = [];
     page.on("pageerror", (error) => problems.push(error.stack));
     page.on("console", (message) => {
-      // Chromium reports each response that is an error; the tests look at what the page makes of it.
-      if (message.type() === "error" && !message.text().startsWith("Failed to load resource")) problems.push(message.text());
+      // Chromium reports each response that is an error, and each WebSocket that it cannot open; the tests look at what
+      // the page makes of it.
+      const isOfNetwork = /^(Failed to load resource|WebSocket connection to )/.test(message.text());
+      if (message.type() === "error" && !isOfNetwork) problems.push(message.text());
     });
   },
   goto: ({ url }) => page.goto(url).then(() => null),
