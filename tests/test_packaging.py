@@ -20,6 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.installation import ROOT, run, use
 from tests.oldest import oldest
 
+ETC = ROOT / "etc"
 #: Files that are not in a clone; copies leave them out, too.
 NOT_IN_A_CLONE = (
     ".git",
@@ -99,16 +100,17 @@ class ReleaseTests(SynchronousTestCase):
         self.assertEqual({Path("PKG-INFO")}, added)
 
     def test_wheel(self) -> None:
-        """The wheel has modules, the console, plugins, ``py.typed``, manual pages and license; nothing of Twisted."""
+        """The wheel has modules, console, plugins, ``py.typed``, manual pages, etc/ and license; nothing of Twisted."""
         with ZipFile(self.build(self.copy())[1]) as archive:
             names = set(archive.namelist())
         patterns = ("airyd/**/*.py", "airyd/admin/console/*", "twisted/plugins/*.py", "airyd/py.typed")
         files = [path for pattern in patterns for path in ROOT.glob(pattern)]
         expected = {str(path.relative_to(ROOT)) for path in files}
-        pages = {name for name in names if ".data/data/share/man/" in name}
-        self.assertEqual(expected, {name for name in names if ".dist-info/" not in name} - pages)
-        shown = {name.rpartition("/")[2]: name.rpartition("/man/")[2] for name in pages}
-        self.assertEqual({"airyd.1": "man1/airyd.1", "twistd-airyd.8": "man8/twistd-airyd.8"}, shown)
+        data = {name for name in names if ".data/data/" in name}
+        self.assertEqual(expected, {name for name in names if ".dist-info/" not in name} - data)
+        shared = {f"airyd/{path.relative_to(ETC)}" for path in ETC.glob("**/*") if path.is_file()}
+        pages = {"man/man1/airyd.1", "man/man8/twistd-airyd.8"}
+        self.assertEqual(shared | pages, {name.partition(".data/data/share/")[2] for name in data})
         self.assertNotIn("twisted/plugins/__init__.py", names)
         self.assertEqual(1, sum(name.endswith("/LICENSE") for name in names))
 
