@@ -271,6 +271,7 @@ FLOORS = (
         "airyd.cli.kick",
         "airyd.cli.drain",
         "airyd.cli.explain",
+        "airyd.cli.health",
         "airyd.cli.trace",
         "airyd.cli.top",
         "airyd.cli.top_screen",

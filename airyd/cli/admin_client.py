@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from airyd import __version__
 from airyd.cli.http_errors import http_reason, parse_json, stated_error
 from airyd.cli.tls import Authorities, why_no_tls
-from airyd.cli.urls import tls_scheme
+from airyd.cli.urls import UNIX, tls_scheme
 from airyd.openssl import TLS_ALERT, TlsFault, is_end_of_connection, openssl_reason, tls_fault
 
 #: Seconds that an attempt to connect may take, and each step of a TLS handshake.
@@ -70,7 +70,7 @@ class ServerEvent(NamedTuple):
 class AdminClient:
     """Sends requests to an admin page.
 
-    :param url: the admin page, such as ``http://127.0.0.1:8081``
+    :param url: the admin page, such as ``http://127.0.0.1:8081`` or ``unix:/run/airyd/admin.sock``
     :param seconds: a monotonic clock
     :param token: the endpoint's token; None for no token
     :param ca_file: a PEM file with the authorities that sign its certificate; None for the system's
@@ -84,7 +84,8 @@ class AdminClient:
         parts = urlsplit(url)
         self._url = url
         self._host = parts.hostname or ""
-        self._path = parts.path.rstrip("/")
+        self._is_unix = url.startswith(UNIX)
+        self._path = "" if self._is_unix else parts.path.rstrip("/")
         self._seconds = seconds
         self._used = 0.0
         self._headers = {
@@ -95,11 +96,14 @@ class AdminClient:
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token}"
         self._authorities = Authorities(ca_file) if parts.scheme == "https" else None
-        self._connection = (
-            HTTPConnection(self._host, parts.port, timeout=_CONNECT_PATIENCE)
-            if self._authorities is None
-            else HTTPSConnection(self._host, parts.port, timeout=_CONNECT_PATIENCE, context=self._authorities.context())
-        )
+        self._connection: HTTPConnection
+        if self._is_unix:
+            self._connection = _UnixConnection(url.removeprefix(UNIX))
+        elif self._authorities is None:
+            self._connection = HTTPConnection(self._host, parts.port, timeout=_CONNECT_PATIENCE)
+        else:
+            context = self._authorities.context()
+            self._connection = HTTPSConnection(self._host, parts.port, timeout=_CONNECT_PATIENCE, context=context)
 
     def close(self) -> None:
         """Close the connection, if there is one."""
@@ -169,7 +173,7 @@ class AdminClient:
             failed = f"interrupted before the answer{rest}"
         except (OSError, IncompleteRead) as error:
             hint = ""
-            if self._authorities is None and isinstance(error, ConnectionError):
+            if self._authorities is None and not self._is_unix and isinstance(error, ConnectionError):
                 hint = f" (is this airyd's admin page? with TLS use {tls_scheme(self._url)})"
             failed = f"the connection was lost before the answer{hint}{rest}"
         except HTTPException as error:
@@ -224,6 +228,25 @@ class AdminClient:
 
     def _unreachable(self, reason: str) -> str:
         return f"cannot reach {self._url}: {reason}"
+
+
+class _UnixConnection(HTTPConnection):
+    """An HTTP connection over a unix socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=_CONNECT_PATIENCE)
+        self._socket_path = path
+
+    def connect(self) -> None:
+        """Connect to the socket (called by ``http.client``)."""
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(_CONNECT_PATIENCE)
+        try:
+            connection.connect(self._socket_path)
+        except BaseException:
+            connection.close()
+            raise
+        self.sock = connection
 
 
 def _why_not_connected(error: OSError, host: str) -> str:

@@ -28,6 +28,7 @@ from airyd.cli.connections import list_connections, show_connection
 from airyd.cli.daemon_options import AsyncApiOptions, CompletionOptions, ConfigOptions, DoctorOptions, ServeOptions
 from airyd.cli.drain import drain
 from airyd.cli.explain import explain
+from airyd.cli.health import health
 from airyd.cli.kick import kick_connection, kick_subject
 from airyd.cli.node_options import (
     ConnectionsOptions,
@@ -40,6 +41,7 @@ from airyd.cli.node_options import (
 )
 from airyd.cli.nodes import Node
 from airyd.cli.options import (
+    HealthOptions,
     OpenApiOptions,
     PublishOptions,
     RevokeOptions,
@@ -105,6 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             sys.exit(interruptible(lambda: publish(options, console)))
         case RevokeOptions(source=None):
             sys.exit(interruptible(lambda: revoke(options, console)))
+        case HealthOptions():
+            sys.exit(interruptible(lambda: check_health(options, console)))
         case NodeOptions():
             sys.exit(interruptible(lambda: operate(options, console)))
     react(_run, (options, console))
@@ -232,6 +236,19 @@ def revoke(options: RevokeOptions, console: Console) -> int:
         console.say(str(error))
         return 1
     return _print_revocation(done, console)
+
+
+def check_health(options: HealthOptions, console: Console) -> int:
+    """Ask a node whether it is ready; return the exit status."""
+    try:
+        client = AdminClient(options.url, time.monotonic, None, options.ca_file)
+        return health(options.url, client, options.live, console)
+    except ConfigurationError as error:
+        console.say(str(error))
+    except OutputClosed as closed:
+        if closed.reason:
+            console.say(closed.reason)
+    return 1
 
 
 def operate(options: NodeOptions, console: Console) -> int:

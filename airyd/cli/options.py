@@ -20,7 +20,7 @@ from airyd.cli.node_options import (
 )
 from airyd.cli.parser import CommandOptions, CommandParser
 from airyd.cli.token import claim
-from airyd.cli.urls import ADMIN_URL, QUOTED, WEBSOCKET_PATH, WEBSOCKET_URL, admin_url, websocket_url
+from airyd.cli.urls import ADMIN_URL, QUOTED, WEBSOCKET_PATH, WEBSOCKET_URL, admin_url, health_url, websocket_url
 from airyd.cli.values import add_ca_file, add_token_file, destination_name, destination_or_pattern, whole_number
 from airyd.events import AIRY_DESTINATIONS
 from airyd.revocation import LONGEST_NAME, MOST_TOKEN_MAX_AGE, RevocationKind, is_name
@@ -132,6 +132,40 @@ still published, and the exit status is 1."""
                 raise ValueError("a DESTINATION is needed, such as /queue/message")
             case _:
                 raise ValueError(f"too many arguments: one BODY at most (quote it), not {len(rest) - 1}")
+
+
+class HealthOptions(CommandOptions):
+    """The options of ``airyd health``."""
+
+    usage = "[URL]"
+    summary = "ask whether a node is ready, for health checks"
+    description = """\
+Ask the admin page of one node whether it is ready to serve clients (/readyz),
+and print the answer. The exit status is 0 if it is, and 1 if it is not or does
+not answer within a few seconds. It needs no token."""
+    details = f"""\
+  URL          http://HOST:PORT, https://HOST:PORT or unix:PATH of the admin page
+               [default: {ADMIN_URL}]"""
+
+    url = ADMIN_URL
+    live: bool
+    ca_file: str | None
+
+    @classmethod
+    def add_options(cls, parser: CommandParser) -> None:
+        """See :class:`CommandOptions`."""
+        text = "ask only whether the process answers (/healthz), ready or not"
+        parser.option("--live", action="store_true", help=text)
+        add_ca_file(parser, "https")
+
+    def check(self, arguments: Sequence[str]) -> None:
+        """See :class:`CommandOptions`."""
+        if len(arguments) > 1:
+            raise ValueError(f"give one URL at most, not {len(arguments)}")
+        if arguments:
+            self.url = health_url(arguments[0])
+        if self.ca_file is not None and not self.url.startswith("https:"):
+            raise ValueError("--ca-file is for an https:// URL")
 
 
 class TokenOptions(CommandOptions):
@@ -281,6 +315,7 @@ COMMANDS: Final[Mapping[str, type[CommandOptions]]] = {
     "trace": TraceOptions,
     "explain": ExplainOptions,
     "drain": DrainOptions,
+    "health": HealthOptions,
     "token": TokenOptions,
     "revoke": RevokeOptions,
     "serve": ServeOptions,

@@ -10,6 +10,10 @@ WEBSOCKET_URL: Final = "ws://127.0.0.1:8080/ws.communication"
 WEBSOCKET_PATH: Final = "/ws.communication"
 ADMIN_URL: Final = "http://127.0.0.1:8081"
 
+#: The start of the URL of a unix socket, as in ``--admin``.
+UNIX: Final = "unix:"
+_UNIX_EXAMPLE: Final = "unix:/run/airyd/admin.sock"
+
 #: Characters of a wrong value that an error quotes.
 QUOTED: Final = 200
 _USER_INFO: Final = re.compile(r"//[^/?#]*@")
@@ -29,6 +33,15 @@ def admin_url(text: str) -> str:
     if parts.query:
         raise ValueError(f"the admin page's URL has no query; it looks like {ADMIN_URL}")
     return parts.geturl()
+
+
+def health_url(text: str) -> str:
+    """Check the URL of an admin page, or its unix socket as ``unix:/PATH``, and return it."""
+    if not text.startswith(UNIX):
+        return admin_url(text)
+    if not text.removeprefix(UNIX).startswith("/") or not text.isprintable():
+        raise ValueError(f"{text[:QUOTED]!r} is not a unix socket; one looks like {_UNIX_EXAMPLE}")
+    return text
 
 
 def node_name(url: str) -> str:
