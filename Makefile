@@ -73,12 +73,13 @@ lock: ## write constraints.txt anew, with the newest packages that setup.cfg adm
 	.venv-newest/bin/python -m pip freeze --all --exclude-editable >>.venv-newest/lock.txt
 	mv .venv-newest/lock.txt constraints.txt
 
-dist: $(VENV)/ready-for-tests ## build sdist and wheel into dist/, check them, install the wheel elsewhere and try it
+dist: $(VENV)/ready-for-tests ## build a release into dist/, check it, and try it as docs/installing.rst says
 	rm -rf dist
 # What the build leaves beside airyd/ would hide the metadata of the installed tree.
 	$(BIN)/python -m build --no-isolation --outdir dist . ; status=$$?; rm -rf *.egg-info; exit $$status
 	$(BIN)/python -m twine check --strict dist/*
-	$(BIN)/python -m tests.installation dist/*.whl
+	cp constraints.txt dist/
+	$(BIN)/python -m tests.installation dist
 
 chaos: $(VENV)/ready-for-tests ## kill, stop, cut and empty everything for 33 minutes; for less, see python -m tests.chaos --help
 	$(BIN)/python -m tests.chaos $(ARGS)

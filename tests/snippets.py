@@ -38,10 +38,11 @@ class Command(NamedTuple):
 @cache
 def snippets() -> tuple[Snippet, ...]:
     """Return all blocks of code, in the order of the documents."""
-    return tuple(found for document in DOCUMENTS for found in _blocks(document, (ROOT / document).read_text()))
+    return tuple(found for document in DOCUMENTS for found in blocks(document, (ROOT / document).read_text()))
 
 
-def _blocks(document: str, text: str) -> Iterator[Snippet]:
+def blocks(document: str, text: str) -> Iterator[Snippet]:
+    """Yield the blocks of code in a text of a document."""
     for head in _HEAD.finditer(text):
         block = re.match(rf"(?:{head['indent']} +.*\n|\n)*", text[head.end() :])
         assert block is not None

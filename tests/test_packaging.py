@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import shutil
 import sys
-from collections.abc import Iterator
-from importlib.metadata import Distribution, distribution
+from functools import cache
+from importlib.metadata import distribution
 from pathlib import Path
 from tarfile import open as open_archive
 from tempfile import mkdtemp
@@ -17,8 +18,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.installation import ROOT, run, use
+from tests.installation import FIRST, ROOT, Installation, release_folder, run
 from tests.oldest import oldest
+from tests.wheels import needed, pack_needed
 
 ETC = ROOT / "etc"
 #: Files that are not in a clone; copies leave them out, too.
@@ -28,24 +30,28 @@ NOT_IN_A_CLONE = (
 )
 
 
-def pip(*arguments: str | Path) -> str:
-    """Run this environment's pip, without a package index."""
-    return run(sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments)
+def files(folder: Path) -> set[Path]:
+    """Return the files of a folder and of those below it."""
+    return {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
 
 
-def needed(requirements: list[str], extras: frozenset[str] = frozenset()) -> Iterator[Distribution]:
-    """Yield the distributions of this environment that meet these requirements, and theirs in turn, with duplicates."""
-    for requirement in map(Requirement, requirements):
-        marker = requirement.marker
-        if marker is None or any(marker.evaluate({"extra": extra}) for extra in extras | {""}):
-            found = distribution(requirement.name)
-            yield found
-            yield from needed(found.requires or [], frozenset(requirement.extras))
+def copy(directory: Path) -> Path:
+    """Copy the files of the tree that a clone has, so that the tree stays clean and old files stay out."""
+    return Path(shutil.copytree(ROOT, directory / "airyd", ignore=shutil.ignore_patterns(*NOT_IN_A_CLONE)))
+
+
+@cache
+def release() -> tuple[Path, Path]:
+    """Build a source distribution, and the wheel from it, without a package index; once, since it takes seconds."""
+    directory = Path(mkdtemp())
+    atexit.register(shutil.rmtree, directory)
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", directory / "dist", copy(directory))
+    return next(directory.glob("dist/*.tar.gz")), next(directory.glob("dist/*.whl"))
 
 
 @pytest.mark.integration
 class ReleaseTests(SynchronousTestCase):
-    """What ``make dist`` builds. A copy of the tree is used, so that the tree stays clean and old files stay out."""
+    """What ``make dist`` builds."""
 
     def directory(self) -> Path:
         """Make an empty directory outside the tree."""
@@ -53,47 +59,14 @@ class ReleaseTests(SynchronousTestCase):
         self.addCleanup(shutil.rmtree, path)
         return path
 
-    def copy(self) -> Path:
-        """Copy the files of the tree that a clone has."""
-        return Path(shutil.copytree(ROOT, self.directory() / "airyd", ignore=shutil.ignore_patterns(*NOT_IN_A_CLONE)))
-
-    def build(self, tree: Path) -> tuple[Path, Path]:
-        """Build a source distribution, and the wheel from it, without a package index."""
-        built = self.directory()
-        run(sys.executable, "-m", "build", "--no-isolation", "--outdir", built, tree)
-        return next(built.glob("*.tar.gz")), next(built.glob("*.whl"))
-
-    def environment(self, wheel: Path) -> tuple[Path, Path]:
-        """Make a virtual environment with the packages that the wheel requires, and nothing else.
-
-        They are copied from the environment that runs the tests, without a package index. Returns its Python
-        and its site-packages.
-        """
-        home = self.directory()
-        run(sys.executable, "-m", "venv", "--without-pip", home)
-        python = home / "bin" / "python"
-        site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
-        with ZipFile(wheel) as archive:
-            (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
-            lines = archive.read(metadata).decode().splitlines()
-        requires = [line.partition(": ")[2] for line in lines if line.startswith("Requires-Dist: ")]
-        for found in {dist.metadata["Name"]: dist for dist in needed(requires)}.values():
-            for file in found.files or ():
-                # Scripts are not copied: they name the other environment's Python.
-                if ".." not in file.parts and "__pycache__" not in file.parts:
-                    (site / file).parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copy(str(file.locate()), site / file)
-        return python, site
-
     def test_a_package_index_takes_them(self) -> None:
         """The metadata is valid, and the README renders without a warning."""
-        run(sys.executable, "-m", "twine", "check", "--strict", *self.build(self.copy()))
+        run(sys.executable, "-m", "twine", "check", "--strict", *release())
 
     def test_source_distribution(self) -> None:
         """The source distribution has all files of a clone, so that a packager can run the tests."""
-        tree = self.copy()
-        expected = {path.relative_to(tree) for path in tree.glob("**/*") if path.is_file()}
-        with open_archive(self.build(tree)[0]) as archive:
+        expected = files(copy(self.directory()))
+        with open_archive(release()[0]) as archive:
             found = {Path(*Path(member.name).parts[1:]) for member in archive if member.isfile()}
         self.assertEqual(set(), expected - found)
         added = {path for path in found - expected if path.parts[0] != "airyd.egg-info"}
@@ -101,36 +74,36 @@ class ReleaseTests(SynchronousTestCase):
 
     def test_wheel(self) -> None:
         """The wheel has modules, console, plugins, ``py.typed``, manual pages, etc/ and license; nothing of Twisted."""
-        with ZipFile(self.build(self.copy())[1]) as archive:
+        with ZipFile(release()[1]) as archive:
             names = set(archive.namelist())
         patterns = ("airyd/**/*.py", "airyd/admin/console/*", "twisted/plugins/*.py", "airyd/py.typed")
-        files = [path for pattern in patterns for path in ROOT.glob(pattern)]
-        expected = {str(path.relative_to(ROOT)) for path in files}
+        expected = {str(path.relative_to(ROOT)) for pattern in patterns for path in ROOT.glob(pattern)}
         data = {name for name in names if ".data/data/" in name}
         self.assertEqual(expected, {name for name in names if ".dist-info/" not in name} - data)
-        shared = {f"airyd/{path.relative_to(ETC)}" for path in ETC.glob("**/*") if path.is_file()}
+        shared = {f"airyd/{path}" for path in files(ETC)}
         pages = {"man/man1/airyd.1", "man/man8/twistd-airyd.8"}
         self.assertEqual(shared | pages, {name.partition(".data/data/share/")[2] for name in data})
         self.assertNotIn("twisted/plugins/__init__.py", names)
         self.assertEqual(1, sum(name.endswith("/LICENSE") for name in names))
 
     def test_life_of_an_installation(self) -> None:
-        """After the installation ``twistd airyd`` and ``airyd`` work; after the removal neither is left."""
-        _, wheel = self.build(self.copy())
-        python, site = self.environment(wheel)
-        twistd = (python, "-c", "from twisted.scripts.twistd import run; run()")
-        untouched = set(site.rglob("*.py"))
-        self.assertNotIn("airyd", run(*twistd, "--help"))
+        """Another user than root installs airyd by the document's commands, and it serves; a removal leaves nothing."""
+        _, wheel = release()
+        packages = self.directory()
+        packages.chmod(0o755)
+        folder = release_folder(self.directory(), wheel, "\n".join(pack_needed(wheel, packages)))
+        installation = Installation(
+            self.directory(), {"PIP_NO_INDEX": "1", "PIP_NO_COMPILE": "1", "PIP_FIND_LINKS": str(packages)}
+        )
+        installation.follow(FIRST, folder)
+        installation.run("/opt/airyd/bin/pip check", folder)
+        self.assertIn("airyd", installation.run("/opt/airyd/bin/twistd --help", folder))
+        self.assertEqual(files(ETC), files(installation.home / "share/airyd"))
 
-        pip("--python", python, "install", "--quiet", "--no-index", wheel)
-        pip("--python", python, "check")
-        self.assertIn("airyd", run(*twistd, "--help"))
-        use(twistd, python.parent / "airyd")
-
-        pip("--python", python, "uninstall", "--quiet", "--yes", "airyd")
-        self.assertNotIn("airyd", run(*twistd, "--help"))
-        self.assertFalse((python.parent / "airyd").exists())
-        self.assertEqual(untouched, set(site.rglob("*.py")))
+        installation.run("/opt/airyd/bin/pip uninstall --quiet --yes airyd", folder)
+        self.assertNotIn("airyd", installation.run("/opt/airyd/bin/twistd --help", folder))
+        left = [path for path in installation.home.rglob("*airyd*") if path.is_file()]
+        self.assertEqual([], left)
 
 
 class ConstraintsTests(SynchronousTestCase):
