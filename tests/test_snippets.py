@@ -83,7 +83,6 @@ HELD: Final = (
     Held("json", r"\{", FILES),
     Held("toml", r"# How the example is packaged", "tests/integration/test_plugins.py"),
     Held("toml", r"log-level = ", PARSED),
-    Held("nginx", r"location ", FILES),
     Held("sh", r"#!/bin/sh\n# Publishes", FILES),
     Held("ini", r"AIRYD_OPTIONS=", PARSED),
     Held("text", r"(CONNECT(ED)?|SUBSCRIBE|RECEIPT|MESSAGE|ERROR)\n", RUN),
