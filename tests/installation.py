@@ -122,7 +122,7 @@ class Installation:
                     assert systemctl is not None, command
                     systemctl[command.split()[1]]()
                 elif "--nodaemon" in command:
-                    servers.append(self._start(command, folder))
+                    servers.append(self.start(command, folder))
                 else:
                     self.run(command, folder)
             for server in servers:
@@ -141,7 +141,7 @@ class Installation:
     def _here(self, command: str) -> str:
         return command.replace(_PLACE, str(self.home)).replace(":8081", f":{self.admin_port}")
 
-    def _start(self, command: str, folder: Path) -> subprocess.Popen[str]:
+    def start(self, command: str, folder: Path) -> subprocess.Popen[str]:
         """Start a server; set the port of its admin page."""
         process = subprocess.Popen(
             ["sh", "-c", f"exec {self._here(command)}"],
@@ -168,7 +168,7 @@ class Installation:
 
 
 def release_folder(directory: Path, wheel: Path, constraints: str) -> Path:
-    """Make a folder as ``make dist`` fills it, which the other user may read and write; return it."""
+    """Make a folder as ``make dist`` fills it, without the source; the other user may read and write it."""
     directory.chmod(0o755)
     folder = Path(mkdtemp(dir=directory))
     shutil.copy(wheel, folder)
@@ -178,14 +178,22 @@ def release_folder(directory: Path, wheel: Path, constraints: str) -> Path:
     return folder
 
 
+def copy_release(directory: Path, dist: Path) -> Path:
+    """Copy what an installation needs from the folder that ``make dist`` fills; return the copy."""
+    (wheel,) = dist.glob("*.whl")
+    return release_folder(directory, wheel, (dist / "constraints.txt").read_text())
+
+
+def own_index() -> dict[str, str]:
+    """Return the variables by which pip finds the package index that it is set up for."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
+
+
 def main(dist: str) -> None:
-    """Install the release that ``make dist`` built, with packages from the index that pip is set up for."""
-    (wheel,) = Path(dist).glob("*.whl")
-    index = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
+    """Install the release that ``make dist`` built, with packages from an index."""
     with TemporaryDirectory() as directory, TemporaryDirectory() as home:
-        folder = release_folder(Path(directory), wheel, Path(dist, "constraints.txt").read_text())
-        Installation(Path(home), index).follow(FIRST, folder)
-    print(f"{wheel.name} was installed into an empty environment by another user than root, and works there")
+        Installation(Path(home), own_index()).follow(FIRST, copy_release(Path(directory), Path(dist)))
+    print("the release was installed into an empty environment by another user than root, and works there")
 
 
 if __name__ == "__main__":

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
 import shutil
 import sys
-from functools import cache
+from functools import partial
 from importlib.metadata import distribution
 from pathlib import Path
 from tarfile import open as open_archive
@@ -18,35 +17,18 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.installation import FIRST, ROOT, Installation, release_folder, run
+from tests.installation import FIRST, NEXT, ROOT, Installation, run
 from tests.oldest import oldest
-from tests.wheels import needed, pack_needed
+from tests.releases import LATER, build, copy, make_releases
+from tests.test_docs import TESTS
+from tests.wheels import needed
 
 ETC = ROOT / "etc"
-#: Files that are not in a clone; copies leave them out, too.
-NOT_IN_A_CLONE = (
-    ".git",
-    *(line.strip("/") for line in (ROOT / ".gitignore").read_text().splitlines() if line and line[0] != "#"),
-)
 
 
 def files(folder: Path) -> set[Path]:
     """Return the files of a folder and of those below it."""
     return {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
-
-
-def copy(directory: Path) -> Path:
-    """Copy the files of the tree that a clone has, so that the tree stays clean and old files stay out."""
-    return Path(shutil.copytree(ROOT, directory / "airyd", ignore=shutil.ignore_patterns(*NOT_IN_A_CLONE)))
-
-
-@cache
-def release() -> tuple[Path, Path]:
-    """Build a source distribution, and the wheel from it, without a package index; once, since it takes seconds."""
-    directory = Path(mkdtemp())
-    atexit.register(shutil.rmtree, directory)
-    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", directory / "dist", copy(directory))
-    return next(directory.glob("dist/*.tar.gz")), next(directory.glob("dist/*.whl"))
 
 
 @pytest.mark.integration
@@ -61,12 +43,12 @@ class ReleaseTests(SynchronousTestCase):
 
     def test_a_package_index_takes_them(self) -> None:
         """The metadata is valid, and the README renders without a warning."""
-        run(sys.executable, "-m", "twine", "check", "--strict", *release())
+        run(sys.executable, "-m", "twine", "check", "--strict", *build())
 
     def test_source_distribution(self) -> None:
         """The source distribution has all files of a clone, so that a packager can run the tests."""
         expected = files(copy(self.directory()))
-        with open_archive(release()[0]) as archive:
+        with open_archive(build()[0]) as archive:
             found = {Path(*Path(member.name).parts[1:]) for member in archive if member.isfile()}
         self.assertEqual(set(), expected - found)
         added = {path for path in found - expected if path.parts[0] != "airyd.egg-info"}
@@ -74,7 +56,7 @@ class ReleaseTests(SynchronousTestCase):
 
     def test_wheel(self) -> None:
         """The wheel has modules, console, plugins, ``py.typed``, manual pages, etc/ and license; nothing of Twisted."""
-        with ZipFile(release()[1]) as archive:
+        with ZipFile(build()[1]) as archive:
             names = set(archive.namelist())
         patterns = ("airyd/**/*.py", "airyd/admin/console/*", "twisted/plugins/*.py", "airyd/py.typed")
         expected = {str(path.relative_to(ROOT)) for pattern in patterns for path in ROOT.glob(pattern)}
@@ -87,23 +69,40 @@ class ReleaseTests(SynchronousTestCase):
         self.assertEqual(1, sum(name.endswith("/LICENSE") for name in names))
 
     def test_life_of_an_installation(self) -> None:
-        """Another user than root installs airyd by the document's commands, and it serves; a removal leaves nothing."""
-        _, wheel = release()
-        packages = self.directory()
-        packages.chmod(0o755)
-        folder = release_folder(self.directory(), wheel, "\n".join(pack_needed(wheel, packages)))
-        installation = Installation(
-            self.directory(), {"PIP_NO_INDEX": "1", "PIP_NO_COMPILE": "1", "PIP_FIND_LINKS": str(packages)}
-        )
-        installation.follow(FIRST, folder)
-        installation.run("/opt/airyd/bin/pip check", folder)
-        self.assertIn("airyd", installation.run("/opt/airyd/bin/twistd --help", folder))
+        """Another user than root installs airyd, and a later release, by the document's commands; a removal is whole.
+
+        tests/chaos/test_upgrade.py goes to a later release while clients are served.
+        """
+        releases = make_releases(self.directory())
+        installation = Installation(self.directory(), releases.variables)
+        installation.follow(FIRST, releases.present)
+        installation.run("/opt/airyd/bin/pip check", releases.present)
         self.assertEqual(files(ETC), files(installation.home / "share/airyd"))
 
-        installation.run("/opt/airyd/bin/pip uninstall --quiet --yes airyd", folder)
-        self.assertNotIn("airyd", installation.run("/opt/airyd/bin/twistd --help", folder))
-        left = [path for path in installation.home.rglob("*airyd*") if path.is_file()]
-        self.assertEqual([], left)
+        done: list[str] = []
+        systemctl = {word: partial(done.append, word) for word in ("stop", "start")}
+        server = installation.start("/opt/airyd/bin/twistd --nodaemon --pidfile= airyd", releases.present)
+        self.addCleanup(server.communicate)
+        self.addCleanup(server.kill)
+        installation.follow(NEXT, releases.later, systemctl)
+        self.assertEqual(["stop", "start"], done)
+        self.assertIn(LATER, installation.run("/opt/airyd/bin/pip list", releases.later))
+        self.assertIn("airyd", installation.run("/opt/airyd/bin/twistd --help", releases.later))
+
+        installation.run("/opt/airyd/bin/pip uninstall --quiet --yes airyd", releases.later)
+        self.assertNotIn("airyd", installation.run("/opt/airyd/bin/twistd --help", releases.later))
+        self.assertEqual([], [path for path in installation.home.rglob("*airyd*") if path.is_file()])
+
+
+class EtcTests(SynchronousTestCase):
+    """The files of etc/, which run elsewhere and would rot without tests."""
+
+    def test_each_file_is_read_by_a_test(self) -> None:
+        """The code of the tests names each file by its path, or all files of its folder by that of the folder."""
+        code = "".join(path.read_text() for path in TESTS)
+        for file in files(ETC):
+            paths = (str(file), f"etc/{file}", f"etc/{file.parent}")
+            self.assertTrue(any(f'"{path}"' in code for path in paths), f"no test reads etc/{file}")
 
 
 class ConstraintsTests(SynchronousTestCase):

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from functools import lru_cache
 from random import Random
+from ssl import SSLContext
 from typing import ClassVar, Final, NamedTuple
 
 from tests.chaos.bodies import body_of
@@ -69,6 +70,7 @@ class Client:
     :ivar connection: the present connection; None without one
     :ivar due: when it connects again
     :ivar token: its token; "" for none
+    :ivar tls: for TLS connections; None for others
     :cvar _first_frames: frames that it sends before it subscribes to its destinations
     """
 
@@ -77,6 +79,7 @@ class Client:
     def __init__(self, ports: Sequence[int], histories: Sequence[History], random: Random) -> None:
         self.feeds = [Feed(history) for history in histories]
         self.token = ""
+        self.tls: SSLContext | None = None
         self.endings: list[Ending] = []
         self.refusals: list[Refusal] = []
         self.recovered = 0
@@ -132,7 +135,7 @@ class Client:
         self._error, self._is_leaving = "", False
         try:
             self.connection = StompConnection(
-                self._ports[self._node], self._log_in, self._take, self._complain, _CONNECT_PATIENCE
+                self._ports[self._node], self._log_in, self._take, self._complain, _CONNECT_PATIENCE, self.tls
             )
         except OSError:
             self._node = self._random.randrange(len(self._ports))

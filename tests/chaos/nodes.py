@@ -73,9 +73,13 @@ class Node:
         """Start a process, and wait until it is ready."""
         begin = time.monotonic()
         options = [f"--source={source}" for source in self.sources()]
-        self._daemon = Daemon(*options, *self._options, port=self.port, program=self._program)
+        self._daemon = self.daemon(*options, *self._options)
         self.port = self._daemon.port
         self.lives.append(Life(begin, float("inf"), []))
+
+    def daemon(self, *options: str) -> Daemon:
+        """Start a process with these options."""
+        return Daemon(*options, port=self.port, program=self._program)
 
     def sources(self) -> list[str]:
         """Return the URLs of its sources."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from random import Random
+from ssl import SSLContext
 from typing import Final
 
 from tests.chaos.crowd import Crowd
@@ -29,6 +30,7 @@ class Stage:
     :param slack: a factor for the time limits; 1 if they are measured
     :param plant: a fault within airyd, which the run must find
     :cvar has_listeners: whether every second client subscribes to ``/airyd/status``
+    :ivar tls: for TLS connections to the clients' ports; None for others
     :ivar outages: monotonic times of the beginning and end of outages: Redis, or a stream, was not available
     :ivar unlevel: the clients that lack events after :meth:`calm`, as texts
     """
@@ -44,6 +46,7 @@ class Stage:
         self._plant = plant
         self.outages: list[tuple[float, float]] = []
         self.unlevel: list[str] = []
+        self.tls: SSLContext | None = None
         self.redis = self.make_redis()
         self.nodes: list[Node] = []
         self.make_feed(rate, Random(seed + 1))
@@ -52,10 +55,16 @@ class Stage:
         except BaseException:
             self.close()
             raise
-        ports = [node.port for node in self.nodes]
+        ports = self.doors()
         self.crowd = Crowd(clients, ports, self.histories, Random(seed + 2))
         if self.has_listeners:
             let_some_listen(self.crowd.clients, ports, seed)
+        for client in self.crowd.clients:
+            client.tls = self.tls
+
+    def doors(self) -> list[int]:
+        """Return the ports that clients connect to: those of the nodes."""
+        return [node.port for node in self.nodes]
 
     @property
     def listeners(self) -> list[Listener]:

@@ -33,12 +33,14 @@ _ADMIN: Final = re.compile(r"airyd admin at http://127\.0\.0\.1:(\d+)/")
 TWISTD: Final = "from twisted.scripts.twistd import run; run()"
 
 
-def command(*options: str, program: str = TWISTD) -> list[str]:
+def command(*options: str, program: str = TWISTD, home: Path | None = None) -> list[str]:
     """Return the command line of ``twistd -n airyd`` with these options, for the Python that runs the tests.
 
     :param program: the code to run in place of twistd's
+    :param home: an installation, whose program ``twistd`` is run in place of the tree's
     """
-    return [sys.executable, "-c", program, "--nodaemon", "--pidfile=", "airyd", *options]
+    twistd = [sys.executable, "-c", program] if home is None else [str(home / "bin/twistd")]
+    return [*twistd, "--nodaemon", "--pidfile=", "airyd", *options]
 
 
 def _command_line(pid: int) -> str:
@@ -92,12 +94,15 @@ class Daemon:
 
     Raises ``AssertionError`` with the log if it does not start, or if its log has complaints.
 
+    :param home: an installation that it runs from, in place of the tree
     :ivar port: where it serves WebSocket clients
     :ivar admin_port: where the admin page is
     :ivar headers: headers of all requests to the admin page, such as a token
     """
 
-    def __init__(self, *options: str, port: int = 0, admin_port: int = 0, program: str = TWISTD) -> None:
+    def __init__(
+        self, *options: str, port: int = 0, admin_port: int = 0, program: str = TWISTD, home: Path | None = None
+    ) -> None:
         self.headers: dict[str, str] = {}
         self._directory = Path(tempfile.mkdtemp(prefix="airyd-test-"))
         self._log_path = self._directory / "log"
@@ -109,12 +114,12 @@ class Daemon:
             arguments.append("--log-level=debug")  # no line may contain a secret
         with self._log_path.open("wb") as log:
             self._process = subprocess.Popen(
-                command(*arguments, program=program),
+                command(*arguments, program=program, home=home),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=self._directory,
-                env=environment(),
+                env=environment() if home is None else {**os.environ, "PYTHONUNBUFFERED": "1"},
             )
         atexit.register(self.kill)
         try:
