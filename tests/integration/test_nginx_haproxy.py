@@ -454,4 +454,4 @@ class TimeTests(SynchronousTestCase):
             assert found is not None
             self.assertGreaterEqual(int(found[1]), 1.5 * silence)
             self.assertLess(int(found[1]), IDLE)
-            self.assertIn(f"after at most {silence} seconds of silence", text)
+            self.assertIn(f"silent for more than {silence} seconds", text)
