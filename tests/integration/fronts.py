@@ -263,8 +263,8 @@ class TlsFront(_Program):
                 return
         self._fail()
 
-    def is_down(self, server: str) -> bool:
-        """Return whether HAProxy's health checks of a server fail."""
+    def health(self, server: str) -> str:
+        """Return the status of a server and the result of its last check, as HAProxy's ``show stat`` has them."""
         with socket.socket(socket.AF_UNIX) as asking:
             asking.settimeout(PATIENCE)
             asking.connect(str(self._directory / "stats"))
@@ -273,5 +273,5 @@ class TlsFront(_Program):
             while more := asking.recv(1 << 16):
                 answer += more
         rows = csv.DictReader(answer.decode().removeprefix("# ").splitlines())
-        (status,) = (row["status"] for row in rows if row["svname"] == server)
-        return status == "DOWN"
+        (found,) = (f"{row['status']} {row['check_status']}" for row in rows if row["svname"] == server)
+        return found
