@@ -10,6 +10,7 @@ import time
 from typing import cast
 
 from twisted.application.service import IService
+from twisted.internet.defer import maybeDeferred
 from twisted.internet.interfaces import IReactorThreads
 from twisted.logger import Logger
 
@@ -25,6 +26,7 @@ from airyd.runtime.log_levels import LogLevels
 from airyd.runtime.log_writer import FLUSH_TIMEOUT
 from airyd.runtime.logs import LogPolicy
 from airyd.runtime.process import (
+    dump_stacks_on_abort,
     on_sighup,
     on_sigterm,
     on_sigusr2,
@@ -33,6 +35,7 @@ from airyd.runtime.process import (
     set_threads,
     write_log_in_thread,
 )
+from airyd.runtime.service_manager import take_service_manager
 from airyd.service import Airyd
 from airyd.workers.parent import Parent, check_settings
 
@@ -55,6 +58,7 @@ def makeService(options: Options) -> IService:
     policy = LogPolicy(settings.log_level, reactor, settings.log_format)
     policy.begin()
     reactor.callWhenRunning(reactor.addSystemEventTrigger, "after", "shutdown", policy.flush)
+    manager = take_service_manager(os.environ, os.getpid(), reactor)
     service: Airyd | Parent
     try:
         service = make_daemon(settings, reactor)
@@ -80,7 +84,25 @@ def makeService(options: Options) -> IService:
         reloads,
         time.time,
     )
-    reactor.callWhenRunning(on_sighup, reactor, reloader.reload)
+    reloader.ended = manager.reloaded
+
+    def reload() -> None:
+        manager.reloading()
+        reloader.reload()
+
+    def running() -> None:
+        manager.start(lambda: maybeDeferred(service.readiness), lambda: reloads.success)
+        service.when_serving().addCallback(lambda _: manager.serving())
+        reactor.addSystemEventTrigger(
+            "before",
+            "shutdown",
+            lambda: manager.stopping(service.settings.drain_notice + service.settings.drain_seconds),
+        )
+
+    if manager.has_watchdog:
+        dump_stacks_on_abort()
+    reactor.callWhenRunning(running)
+    reactor.callWhenRunning(on_sighup, reactor, reload)
     reactor.callWhenRunning(on_sigusr2, reactor, service.restart_workers)
     reactor.callWhenRunning(garbage.begin)
     metrics = LogMetrics()

@@ -103,7 +103,7 @@ class Parent(Service):
             self._metrics,
             self._supervisor,
             self._spawner,
-            lambda: Deferred.fromCoroutine(self._readiness()),
+            self.readiness,
             wall,
         )
 
@@ -115,7 +115,7 @@ class Parent(Service):
                 reactor=self._reactor,
                 metrics=self._metrics,
                 scrape=lambda: Deferred.fromCoroutine(self._scrape()),
-                ready=lambda: Deferred.fromCoroutine(self._readiness()),
+                ready=self.readiness,
                 publish=lambda destination, body: Deferred.fromCoroutine(self._publish(destination, body)),
                 revoke=lambda kind, name: Deferred.fromCoroutine(self._revoke(kind, name)),
                 ask=self.ask,
@@ -223,6 +223,14 @@ class Parent(Service):
     def _has_source(self) -> bool:
         """Return False if no worker serves; while airyd stops, only the workers say whether they reach the source."""
         return self._supervisor.is_stopping or bool(self._supervisor.serving_now())
+
+    def readiness(self) -> Deferred[Readiness]:
+        """Ask the workers whether they are ready for clients."""
+        return Deferred.fromCoroutine(self._readiness())
+
+    def when_serving(self) -> Deferred[None]:
+        """Fire when all workers accept clients."""
+        return self._supervisor.complete
 
     def restart_workers(self) -> None:
         """Replace the workers one after the other, each while the others serve."""
