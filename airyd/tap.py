@@ -19,6 +19,7 @@ from airyd.config.reload import Reloader
 from airyd.config.settings import Settings
 from airyd.errors import ConfigurationError
 from airyd.interfaces import IServerReactor
+from airyd.listening.endpoint_strings import without_systemd
 from airyd.listening.endpoints import check_free
 from airyd.metrics import LogMetrics, ReloadMetrics
 from airyd.runtime import garbage_collection as garbage
@@ -37,7 +38,7 @@ from airyd.runtime.process import (
 )
 from airyd.runtime.service_manager import take_service_manager
 from airyd.service import Airyd
-from airyd.workers.parent import Parent, check_settings
+from airyd.workers.parent import Parent, check_settings, check_workers
 
 __all__ = ["Options", "makeService"]
 
@@ -116,6 +117,15 @@ def make_daemon(settings: Settings, reactor: IServerReactor) -> Airyd | Parent:
     if settings.workers == 1:
         return Airyd(settings, reactor, time.time)
     return Parent(settings, reactor, time.time, lambda reason: _fail(reactor, reason))
+
+
+def check_daemon(settings: Settings, reactor: IServerReactor) -> None:
+    """Raise ``ConfigurationError`` for settings that a daemon can't serve, outside of its unit.
+
+    Sockets that systemd would pass to the unit count as passed.
+    """
+    check_workers(settings)
+    make_daemon(settings._replace(listen=[without_systemd(each) for each in settings.listen]), reactor)
 
 
 def check_endpoints(settings: Settings) -> None:

@@ -317,6 +317,12 @@ class Parent(Service):
 
 def check_settings(settings: Settings, reactor: IServerReactor, wall: Callable[[], float]) -> None:
     """Raise ``ConfigurationError`` for settings that can't be served, or not by as many processes."""
+    check_workers(settings)
+    Airyd(settings, reactor, wall)
+
+
+def check_workers(settings: Settings) -> None:
+    """Raise ``ConfigurationError`` for endpoints and sources that several processes can't share."""
     if settings.workers > 1:
         for description in settings.listen:
             text = read_text("--listen", description)
@@ -331,7 +337,6 @@ def check_settings(settings: Settings, reactor: IServerReactor, wall: Callable[[
                     f"--workers {settings.workers}: with --source {source.partition(':')[0]}: each process would "
                     "have its own events; give a source that all of them can read, such as redis:"
                 )
-    Airyd(settings, reactor, wall)
 
 
 def _read_admin_endpoint(settings: Settings, reactor: IServerReactor) -> ListeningEndpoint | None:
