@@ -380,15 +380,6 @@ class OperatingTests(SynchronousTestCase):
         """The page shows the nginx configuration that the tests use (tests/integration/fronts.py)."""
         self.assertEqual(*example("docs/operating.rst", "nginx.conf"))
 
-    def test_installation(self) -> None:
-        """Both documents have the installation steps of the unit's comment."""
-        unit = (ROOT / "etc/systemd/airyd.service").read_text()
-        comment = re.findall(r"^#   (\S.*?)(?:  +#.*)?$", unit, re.MULTILINE)
-        for document in ("README.rst", "docs/installing.rst"):
-            blocks = ["".join(block.itertext()) for block in parsed(document)[0].iter("literal_block")]
-            (steps,) = [block.splitlines() for block in blocks if "python3 -m venv" in block]
-            self.assertEqual([f"$ {step}" for step in comment], steps, document)
-
 
 class ProtocolTests(SynchronousTestCase):
     """docs/protocol.rst."""

@@ -113,6 +113,14 @@ class UnitTests(SynchronousTestCase):
             (seconds,) = re.findall(r"(?m)^TimeoutStartSec=(\d+)$", unit.read_text())
             self.assertGreater(int(seconds), CHECKS_UNTIL_KILLED_AT_START * ALIVE_CHECK_EVERY + 20)
 
+    def test_steps(self) -> None:
+        """docs/installing.rst has the commands of each unit's comment, in their order."""
+        page = (ETC.parent / "docs/installing.rst").read_text()
+        blocks = re.findall(r"\.\. code-block:: console\n\n((?:    .*\n)+)", page)
+        commands = [re.findall(r"(?m)^    \$ (.*)$", block) for block in blocks]
+        for unit in (UNIT, USER_UNIT, SOCKET_UNIT):
+            self.assertIn(re.findall(r"(?m)^#   (\S.*)$", unit.read_text()), commands, unit.name)
+
     def test_units_agree(self) -> None:
         """The user's unit differs only where a user has no right, or another folder."""
         ours, theirs = ([*re.findall(r"(?m)^(\w+)=(.*)$", unit.read_text())] for unit in (UNIT, USER_UNIT))
