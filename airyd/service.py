@@ -320,6 +320,10 @@ class Airyd(Service):
         reasons = [*draining, *unreached, *self._source.health(), *self._authenticator.health()]
         return Readiness(reasons, self._authenticator.warnings())
 
+    def when_serving(self) -> Deferred[None]:
+        """Fire when clients can connect: at once, because the ports are open before the reactor runs."""
+        return succeed(None)
+
     def restart_workers(self) -> None:
         """Log that there are no workers to restart."""
         self._log.warn("SIGUSR2 restarts workers, but there are none: restart airyd, or start it with --workers")

@@ -10,6 +10,7 @@ import time
 from typing import cast
 
 from twisted.application.service import IService
+from twisted.internet.defer import maybeDeferred
 from twisted.internet.interfaces import IReactorThreads
 from twisted.logger import Logger
 
@@ -18,6 +19,7 @@ from airyd.config.reload import Reloader
 from airyd.config.settings import Settings
 from airyd.errors import ConfigurationError
 from airyd.interfaces import IServerReactor
+from airyd.listening.endpoint_strings import without_systemd
 from airyd.listening.endpoints import check_free
 from airyd.metrics import LogMetrics, ReloadMetrics
 from airyd.runtime import garbage_collection as garbage
@@ -25,6 +27,7 @@ from airyd.runtime.log_levels import LogLevels
 from airyd.runtime.log_writer import FLUSH_TIMEOUT
 from airyd.runtime.logs import LogPolicy
 from airyd.runtime.process import (
+    dump_stacks_on_abort,
     on_sighup,
     on_sigterm,
     on_sigusr2,
@@ -33,8 +36,9 @@ from airyd.runtime.process import (
     set_threads,
     write_log_in_thread,
 )
+from airyd.runtime.service_manager import take_service_manager
 from airyd.service import Airyd
-from airyd.workers.parent import Parent, check_settings
+from airyd.workers.parent import Parent, check_settings, check_workers
 
 __all__ = ["Options", "makeService"]
 
@@ -55,6 +59,7 @@ def makeService(options: Options) -> IService:
     policy = LogPolicy(settings.log_level, reactor, settings.log_format)
     policy.begin()
     reactor.callWhenRunning(reactor.addSystemEventTrigger, "after", "shutdown", policy.flush)
+    manager = take_service_manager(os.environ, os.getpid(), reactor)
     service: Airyd | Parent
     try:
         service = make_daemon(settings, reactor)
@@ -80,7 +85,25 @@ def makeService(options: Options) -> IService:
         reloads,
         time.time,
     )
-    reactor.callWhenRunning(on_sighup, reactor, reloader.reload)
+    reloader.ended = manager.reloaded
+
+    def reload() -> None:
+        manager.reloading()
+        reloader.reload()
+
+    def running() -> None:
+        manager.start(lambda: maybeDeferred(service.readiness), lambda: reloads.success)
+        service.when_serving().addCallback(lambda _: manager.serving())
+        reactor.addSystemEventTrigger(
+            "before",
+            "shutdown",
+            lambda: manager.stopping(service.settings.drain_notice + service.settings.drain_seconds),
+        )
+
+    if manager.has_watchdog:
+        dump_stacks_on_abort()
+    reactor.callWhenRunning(running)
+    reactor.callWhenRunning(on_sighup, reactor, reload)
     reactor.callWhenRunning(on_sigusr2, reactor, service.restart_workers)
     reactor.callWhenRunning(garbage.begin)
     metrics = LogMetrics()
@@ -94,6 +117,15 @@ def make_daemon(settings: Settings, reactor: IServerReactor) -> Airyd | Parent:
     if settings.workers == 1:
         return Airyd(settings, reactor, time.time)
     return Parent(settings, reactor, time.time, lambda reason: _fail(reactor, reason))
+
+
+def check_daemon(settings: Settings, reactor: IServerReactor) -> None:
+    """Raise ``ConfigurationError`` for settings that a daemon can't serve, outside of its unit.
+
+    Sockets that systemd would pass to the unit count as passed.
+    """
+    check_workers(settings)
+    make_daemon(settings._replace(listen=[without_systemd(each) for each in settings.listen]), reactor)
 
 
 def check_endpoints(settings: Settings) -> None:

@@ -144,6 +144,7 @@ FLOORS = (
         "airyd.runtime.logs",
         "airyd.runtime.early_signals",
         "airyd.runtime.process",
+        "airyd.runtime.service_manager",
         "airyd.runtime.reactor_lag",
         "airyd.runtime.twistd_files",
         "airyd.websocket",

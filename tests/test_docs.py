@@ -377,17 +377,12 @@ class OperatingTests(SynchronousTestCase):
         self.assertEqual(codes, {code for code, _ in table("docs/operating.rst", "Close code", "Cause")})
 
     def test_installation(self) -> None:
-        """The page about installing has the steps of the unit's comment; README.rst has the first ones of that page."""
-        unit = (ROOT / "etc/systemd/airyd.service").read_text()
-        comment = re.findall(r"^#   (\S.*?)(?:  +#.*)?$", unit, re.MULTILINE)
+        """README.rst has the first steps of the page about installing; tests/test_systemd.py compares that page's."""
         steps = {}
         for document in ("README.rst", "docs/installing.rst"):
             blocks = ["".join(block.itertext()) for block in parsed(document)[0].iter("literal_block")]
-            steps[document] = [block.splitlines() for block in blocks if "python3 -m venv" in block]
-        first, *others = steps["docs/installing.rst"]
-        (shown,) = steps["README.rst"]
-        self.assertEqual(first[: len(shown)], shown)
-        self.assertIn([f"$ {step}" for step in comment], others)
+            (steps[document],) = [block for block in blocks if "python3 -m venv" in block]
+        self.assertTrue(steps["docs/installing.rst"].startswith(steps["README.rst"]))
 
 
 class ProtocolTests(SynchronousTestCase):

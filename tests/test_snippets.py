@@ -70,7 +70,7 @@ HELD: Final = (
         "tests/integration/test_rotation.py",
     ),
     Held("console", r"python3 -m venv /opt|/opt/airyd/bin/", INSTALLED),
-    Held("console", r"cp etc/|groupadd |install -d ", ROOTS),
+    Held("console", r"(cp|mkdir -p) .*(/systemd/|/airyd\.env)|groupadd |install -d ", ROOTS),
     Held("console", r"systemctl |systemd-run |journalctl ", SYSTEMD),
     Held("console", r"npx ", NPM),
     Held("console", r"make check|\.venv/bin/python -m pytest ", CHECKS),

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import mkdtemp
 
 import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
-from airyd.limits import LONGEST_DRAIN
-from airyd.workers.supervisor import END_PATIENCE
+from airyd.runtime.service_manager import STOP_PATIENCE
+from airyd.workers.supervisor import ALIVE_CHECK_EVERY, CHECKS_UNTIL_KILLED_AT_START, END_PATIENCE
 
 ETC = Path(__file__).parent.parent / "etc"
 UNIT = ETC / "systemd/airyd.service"
+SOCKET_UNIT = ETC / "systemd/airyd.socket"
+USER_UNIT = ETC / "systemd/user/airyd.service"
 
 
-def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
+def analyze(*arguments: str, environ: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Run systemd-analyze without colours and a pager."""
     command = ["systemd-analyze", "--no-pager", *arguments]
-    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    return subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environ, check=False
+    )
 
 
 def option_sets(text: str) -> list[list[str]]:
@@ -45,6 +51,7 @@ class UnitTests(SynchronousTestCase):
             shutil.copytree(units, root / place, symlinks=True)
         (root / "etc/systemd/system").mkdir(parents=True)
         shutil.copy(UNIT, root / "etc/systemd/system")
+        shutil.copy(SOCKET_UNIT, root / "etc/systemd/system")
         for program in ("opt/airyd/bin/twistd", "bin/kill"):
             path = root / program
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,8 +61,25 @@ class UnitTests(SynchronousTestCase):
 
     def test_verify(self) -> None:
         """``systemd-analyze verify`` is silent once airyd is installed."""
-        done = analyze("verify", "--recursive-errors=no", f"--root={self.machine()}", UNIT.name)
+        root = self.machine()
+        for unit in (UNIT, SOCKET_UNIT):
+            done = analyze("verify", "--recursive-errors=no", f"--root={root}", unit.name)
+            self.assertEqual(("", 0), (done.stdout, done.returncode))
+
+    def test_verify_for_a_user(self) -> None:
+        """The user's unit is checked as the service manager of a user does; %h and %E are folders of the user there."""
+        home = Path(mkdtemp())
+        self.addCleanup(shutil.rmtree, home)
+        program = home / "airyd/bin/twistd"
+        program.parent.mkdir(parents=True)
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o755)
+        environ = {**os.environ, "HOME": str(home), "XDG_RUNTIME_DIR": str(home)}
+        done = analyze("verify", "--user", "--recursive-errors=no", str(USER_UNIT), environ=environ)
         self.assertEqual(("", 0), (done.stdout, done.returncode))
+        program.unlink()
+        done = analyze("verify", "--user", "--recursive-errors=no", str(USER_UNIT), environ=environ)
+        self.assertIn(f"{program} is not executable", done.stdout)
 
     def test_verify_can_fail(self) -> None:
         """``systemd-analyze verify`` reports an unknown directive and a missing program."""
@@ -76,9 +100,34 @@ class UnitTests(SynchronousTestCase):
         self.assertEqual(0, done.returncode, done.stdout)
 
     def test_time_to_drain(self) -> None:
-        """systemd waits longer than the longest time that airyd may take to end."""
-        (seconds,) = re.findall(r"(?m)^TimeoutStopSec=(\d+)$", UNIT.read_text())
-        self.assertGreaterEqual(int(seconds), LONGEST_DRAIN + END_PATIENCE + 10)
+        """systemd waits as long as airyd asks for, in addition to the drain; that is longer than airyd may take."""
+        for unit in (UNIT, USER_UNIT):
+            self.assertRegex(unit.read_text(), r"(?m)^Type=notify$")
+            (seconds,) = re.findall(r"(?m)^TimeoutStopSec=(\d+)$", unit.read_text())
+            self.assertEqual(int(seconds), STOP_PATIENCE)
+        self.assertGreaterEqual(STOP_PATIENCE, END_PATIENCE + 10)
+
+    def test_time_to_start(self) -> None:
+        """A worker that does not start in its time ends airyd with the reason, before systemd loses its patience."""
+        for unit in (UNIT, USER_UNIT):
+            (seconds,) = re.findall(r"(?m)^TimeoutStartSec=(\d+)$", unit.read_text())
+            self.assertGreater(int(seconds), CHECKS_UNTIL_KILLED_AT_START * ALIVE_CHECK_EVERY + 20)
+
+    def test_steps(self) -> None:
+        """docs/installing.rst has the commands of each unit's comment, in their order."""
+        page = (ETC.parent / "docs/installing.rst").read_text()
+        blocks = re.findall(r"\.\. code-block:: console\n\n((?:    .*\n)+)", page)
+        commands = [re.findall(r"(?m)^    \$ (.*)$", block) for block in blocks]
+        for unit in (UNIT, USER_UNIT, SOCKET_UNIT):
+            self.assertIn(re.findall(r"(?m)^#   (\S.*)$", unit.read_text()), commands, unit.name)
+
+    def test_units_agree(self) -> None:
+        """The user's unit differs only where a user has no right, or another folder."""
+        ours, theirs = ([*re.findall(r"(?m)^(\w+)=(.*)$", unit.read_text())] for unit in (UNIT, USER_UNIT))
+        elsewhere = {"EnvironmentFile", "ExecStart", "WantedBy"}
+        self.assertEqual([], [each for each in theirs if each not in ours and each[0] not in elsewhere])
+        words = [dict(each)["ExecStart"].partition(" ")[2] for each in (ours, theirs)]
+        self.assertEqual(words[0], words[1])
 
     def test_group_for_secrets(self) -> None:
         """The commented line is valid, and docs/installing.rst makes the group that it names."""
@@ -114,7 +163,7 @@ class OptionsFileTests(SynchronousTestCase):
         from airyd.config.command_line import Options
 
         sets = option_sets((ETC / "airyd.env").read_text())
-        self.assertEqual(11, len(sets))
+        self.assertEqual(12, len(sets))
         for words in sets:
             Options().parseOptions(words)
 

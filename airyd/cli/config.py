@@ -9,7 +9,7 @@ from airyd.config.configuration import Configuration
 from airyd.config.effective import show_effective
 from airyd.errors import ConfigurationError
 from airyd.interfaces import IServerReactor
-from airyd.tap import make_daemon
+from airyd.tap import check_daemon
 
 
 def check_file(path: str, reactor: IServerReactor) -> None:
@@ -20,7 +20,7 @@ def check_file(path: str, reactor: IServerReactor) -> None:
     configuration = Configuration((("config", path),), {})
     settings = configuration.read()
     try:
-        make_daemon(settings, reactor)
+        check_daemon(settings, reactor)
     except ConfigurationError as error:
         raise configuration.located(error) from None
 

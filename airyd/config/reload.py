@@ -134,6 +134,8 @@ class Reloader:
     :param applied: called after each reload with the settings in force
     :param metrics: say how the last reload ended
     :param wall: returns the wall-clock time in seconds since 1970
+
+    :ivar ended: called when all reloads that were asked for have ended
     """
 
     _log = Logger()
@@ -153,6 +155,7 @@ class Reloader:
         self._applied = applied
         self._metrics = metrics
         self._wall = wall
+        self.ended: Callable[[], None] = lambda: None
         self._is_running = False
         self._is_wanted = False
 
@@ -174,6 +177,7 @@ class Reloader:
                 await self._reload()
         finally:
             self._is_running = False
+            self.ended()
 
     async def _reload(self) -> None:
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -36,10 +35,9 @@ from airyd.sources.redis.address import Address, SentinelAddress
 from airyd.sources.redis.url import RedisUrl, read_url
 from airyd.sources.routing import Assignment, assign_destinations
 from airyd.sources.url_query import Query
-from airyd.tap import make_daemon
+from airyd.tap import check_daemon
 
 _REDIS: Final = ("redis", "rediss", "redis+unix", "redis+sentinel")
-_SYSTEMD: Final = re.compile(r"\bsystemd:.*")
 #: Parameters of a Redis URL that name files, and whether the files are secret.
 _URL_FILES: Final[Mapping[str, bool]] = {
     "password-file": True,
@@ -114,9 +112,8 @@ class Examination:
         failed = {finding.check for finding in self._report.findings if finding.level is Level.FAILURE}
         if failed & {"token-keys", "source", "port"}:
             return  # this check would only repeat one of these
-        listen = [_SYSTEMD.sub(_as_tcp, description) for description in self._settings.listen]
         try:
-            make_daemon(self._settings._replace(listen=listen), self._reactor)
+            check_daemon(self._settings, self._reactor)
         except ConfigurationError as error:
             option, _, text = str(self._configuration.located(error)).partition(": ")
             advice = "airyd does not start with these options: correct them (twistd airyd --help)"
@@ -277,11 +274,6 @@ class Examination:
                     check_client_file(report, name, path, now)
         if self._is_writing:
             await check_writing(probe, report, assigned.url, context)
-
-
-def _as_tcp(found: re.Match[str]) -> str:
-    """Return an endpoint in place of a socket of systemd, which only the unit has; loopback for a unix socket."""
-    return "tcp:0:interface=127.0.0.1" if "domain=UNIX" in found[0] or ":UNIX" in found[0] else "tcp:0"
 
 
 def _has_password(url: str) -> bool:

@@ -122,6 +122,21 @@ def read_endpoint(description: str) -> EndpointText:
     return EndpointText(kind, _named(kind, parts[1:], description))
 
 
+def without_systemd(description: str) -> str:
+    """Return the string with a TCP endpoint in place of a socket of systemd, which only a unit has.
+
+    The TCP endpoint is on loopback if the socket is a unix socket.
+    """
+    try:
+        text = read_endpoint(description)
+    except ValueError:  # whoever listens reports it
+        return description
+    inner = text.wrapped or text
+    if inner.kind != "systemd":
+        return description
+    return f"{'haproxy:' if text.wrapped else ''}tcp:0{':interface=127.0.0.1' if inner.is_loopback else ''}"
+
+
 def _split(description: str) -> list[tuple[str | None, str]]:
     """Split the string at its colons into names and values; the name is None for a positional value.
 

@@ -220,7 +220,7 @@ def _make_endpoint(
     endpoint, reason = _result({}, serverFromString, reactor, description)
     if text.kind == "systemd":
         if reason:
-            raise ValueError("systemd has passed no such socket")
+            raise ValueError(_what_systemd_passed())
         _check_adopted(endpoint)
     if reason:
         raise ValueError(f"the plugin for {text.kind}: refuses it: {reason}")
@@ -297,6 +297,22 @@ def _check_adopted(endpoint: AdoptedStreamServerEndpoint) -> None:
         raise ValueError(f"the socket that systemd has passed has domain={family.name.removeprefix('AF_')}")
 
 
+def _passed_names() -> str:
+    """Return the names of the sockets that systemd has passed to this process; Twisted leaves that variable set."""
+    names = "" if "LISTEN_PID" in os.environ else os.environ.get("LISTEN_FDNAMES", "")
+    return " and ".join(sorted(set(names.split(":")))) if names else ""
+
+
+def _what_systemd_passed() -> str:
+    names = _passed_names()
+    if names:
+        return f"systemd has passed no such socket, but {names}; give the FileDescriptorName= of the socket unit"
+    return (
+        "systemd has passed no socket to this process; start airyd through a socket unit, or give an address to listen "
+        "on, such as tcp:8080:interface=127.0.0.1"
+    )
+
+
 @cache
 def _family_of_adopted(descriptor: int) -> socket.AddressFamily:
     """Return the address family of a socket that systemd has passed.
@@ -339,6 +355,9 @@ def _reason(error: object, hints: Mapping[int, str]) -> str:
         return "another program listens there"
     if isinstance(error, OSError) and error.strerror:
         hint = hints.get(error.errno or 0)
+        names = _passed_names()
+        if error.errno == errno.EADDRINUSE and names:
+            hint = f"systemd has passed the socket {names}; if it is this one, write systemd:domain=INET:name={names}"
         return f"{error.strerror}; {hint}" if hint else error.strerror
     if isinstance(error, TlsError):
         return openssl_reason(error)

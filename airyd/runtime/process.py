@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import faulthandler
 import os
 import signal
 import stat
@@ -35,6 +36,12 @@ def set_clock(reactor: IReactorTime) -> None:
     """Make the reactor use the monotonic clock; its default is the wall clock."""
     if not reactor.getDelayedCalls():  # nothing is scheduled yet
         reactor.seconds = time.monotonic  # type: ignore[method-assign]  # delayed calls ask the reactor's own
+
+
+def dump_stacks_on_abort() -> None:
+    """Write where each thread is to standard error on SIGABRT, which systemd's watchdog sends if the reactor hangs."""
+    with suppress(OSError):  # standard error is closed
+        faulthandler.enable(2)
 
 
 def set_threads(reactor: IReactorThreads) -> None:

@@ -103,7 +103,7 @@ class Parent(Service):
             self._metrics,
             self._supervisor,
             self._spawner,
-            lambda: Deferred.fromCoroutine(self._readiness()),
+            self.readiness,
             wall,
         )
 
@@ -115,7 +115,7 @@ class Parent(Service):
                 reactor=self._reactor,
                 metrics=self._metrics,
                 scrape=lambda: Deferred.fromCoroutine(self._scrape()),
-                ready=lambda: Deferred.fromCoroutine(self._readiness()),
+                ready=self.readiness,
                 publish=lambda destination, body: Deferred.fromCoroutine(self._publish(destination, body)),
                 revoke=lambda kind, name: Deferred.fromCoroutine(self._revoke(kind, name)),
                 ask=self.ask,
@@ -224,6 +224,14 @@ class Parent(Service):
         """Return False if no worker serves; while airyd stops, only the workers say whether they reach the source."""
         return self._supervisor.is_stopping or bool(self._supervisor.serving_now())
 
+    def readiness(self) -> Deferred[Readiness]:
+        """Ask the workers whether they are ready for clients."""
+        return Deferred.fromCoroutine(self._readiness())
+
+    def when_serving(self) -> Deferred[None]:
+        """Fire when all workers accept clients."""
+        return self._supervisor.complete
+
     def restart_workers(self) -> None:
         """Replace the workers one after the other, each while the others serve."""
         self._supervisor.restart_all()
@@ -309,6 +317,12 @@ class Parent(Service):
 
 def check_settings(settings: Settings, reactor: IServerReactor, wall: Callable[[], float]) -> None:
     """Raise ``ConfigurationError`` for settings that can't be served, or not by as many processes."""
+    check_workers(settings)
+    Airyd(settings, reactor, wall)
+
+
+def check_workers(settings: Settings) -> None:
+    """Raise ``ConfigurationError`` for endpoints and sources that several processes can't share."""
     if settings.workers > 1:
         for description in settings.listen:
             text = read_text("--listen", description)
@@ -323,7 +337,6 @@ def check_settings(settings: Settings, reactor: IServerReactor, wall: Callable[[
                     f"--workers {settings.workers}: with --source {source.partition(':')[0]}: each process would "
                     "have its own events; give a source that all of them can read, such as redis:"
                 )
-    Airyd(settings, reactor, wall)
 
 
 def _read_admin_endpoint(settings: Settings, reactor: IServerReactor) -> ListeningEndpoint | None:

@@ -32,6 +32,7 @@ from airyd.management.queries import EventsQuery, ExplainQuery, ManagementQuery,
 from airyd.revocation import Revocation
 from airyd.runtime.log_format import WORKER_FIELDS
 from airyd.runtime.log_limits import LIMITED
+from airyd.runtime.service_manager import without_service_manager
 from airyd.workers.messages import (
     FIRST_SOCKET,
     ORDERS,
@@ -394,7 +395,7 @@ class Spawner:
         self.on_trace_report: OnTraceReport = lambda number, report: None
         # A worker imports modules from where its parent does, but not from the working directory: others may write it.
         path = os.pathsep.join(each for each in sys.path if each)
-        self._environ = {**environ, "PYTHONPATH": path}
+        self._environ = {**without_service_manager(environ), "PYTHONPATH": path}
         self._sockets = sockets
         self._revocations = revocations
 

@@ -98,6 +98,8 @@ class Supervisor:
     :ivar drain: seconds that a worker takes at most until it begins to close its last client
     :param give_up: called once, with the reason, if the program must end
     :param on_end: called with the number of each worker whose process has ended
+
+    :ivar complete: fires once, when all workers have come up
     """
 
     _log = Logger()
@@ -122,6 +124,7 @@ class Supervisor:
         self._is_asking = False
         self._workers = [_Worker(number) for number in range(count)]
         self._state = SupervisorState.STARTING
+        self.complete: Deferred[None] = Deferred()
         self._stopped: Deferred[None] | None = None
         self._next_check: IDelayedCall | None = None
 
@@ -185,6 +188,7 @@ class Supervisor:
         if self._state is SupervisorState.STARTING and all(each.state is WorkerState.SERVING for each in self._workers):
             self._state = SupervisorState.SERVING
             self._log.info("airyd runs with {count} workers", count=len(self._workers))
+            self.complete.callback(None)
         self._deal_sockets()
         self._roll_on()
 

@@ -70,6 +70,15 @@ class ConfigTests(SynchronousTestCase):
         self.file.write_text("workers = 2\nsource = 'redis://127.0.0.1:1/0'\n")
         self.assertEqual(self.run_config("check", str(self.file))[0], 0)
 
+    def test_socket_of_systemd(self) -> None:
+        """Only the unit has it; a file that names one is checked as if it had been passed."""
+        self.file.write_text('listen = "systemd:domain=UNIX:name=airyd"')
+        self.assertEqual(self.run_config("check", str(self.file)), (0, f"{self.file} is valid\n", ""))
+        self.file.write_text('listen = "systemd:domain=UNIX:name=airyd"\nworkers = 2\nsource = "redis:"')
+        status, out, err = self.run_config("check", str(self.file))
+        self.assertEqual((status, out), (1, ""))
+        self.assertIn("systemd:domain=UNIX:name=airyd: with --workers 2 airyd can listen on tcp:", err)
+
     def test_wrong(self) -> None:
         for content, expected in WRONG:
             self.file.write_text(content)

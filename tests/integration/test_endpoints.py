@@ -170,8 +170,9 @@ class HandedOverTests(EndpointsCase):
         program = HAND_OVER.format(make=LISTENING, twistd=TWISTD)
         self.check_all(
             [
-                ("--listen", "systemd:domain=INET:index=1", "no such socket", others),
-                ("--listen", "systemd:domain=INET:name=other", "no such socket", others),
+                ("--listen", "systemd:domain=INET:index=1", "no such socket, but airyd; give", others),
+                ("--listen", "systemd:domain=INET:name=other", "no such socket, but airyd; give", others),
+                ("--listen", f"tcp:{self.taken}:{LOOPBACK}", "write systemd:domain=INET:name=airyd", others),
                 ("--listen", "systemd:domain=UNIX:index=0", "domain=INET", ("--admin=none",)),
                 ("--listen", "systemd:domain=INET6:name=airyd", "domain=INET", others),
             ],
@@ -181,6 +182,14 @@ class HandedOverTests(EndpointsCase):
         self.check_all([("--listen", "systemd:domain=INET:index=0", "does not listen", others)], silent)
         file = HAND_OVER.format(make="open(os.devnull)", twistd=TWISTD)
         self.check_all([("--listen", "systemd:domain=INET:index=0", "not a socket", others)], file)
+
+    def test_none(self) -> None:
+        """airyd was started by hand, or its variables are those of another process."""
+        others = ("--admin=none", "--auth=anonymous:public")
+        case = ("--listen", "systemd:domain=INET:name=airyd", "systemd has passed no socket to this process; ", others)
+        of_another = f"import os; os.environ.update(LISTEN_PID='1', LISTEN_FDS='1', LISTEN_FDNAMES='airyd'); {TWISTD}"
+        self.check_all([case])
+        self.check_all([case], of_another)
 
     def test_right(self) -> None:
         program = HAND_OVER.format(make=LISTENING, twistd=TWISTD)

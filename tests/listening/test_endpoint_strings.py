@@ -7,7 +7,7 @@ import socket
 from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.listening import endpoint_strings
-from airyd.listening.endpoint_strings import EndpointText, read_endpoint
+from airyd.listening.endpoint_strings import EndpointText, read_endpoint, without_systemd
 
 
 class EndpointTests(SynchronousTestCase):
@@ -153,6 +153,18 @@ class EndpointTests(SynchronousTestCase):
             "autobahn:x:interface=127.0.0.1",
         ):
             self.assertFalse(read_endpoint(description).is_loopback, description)
+
+    def test_without_systemd(self) -> None:
+        """A socket of systemd is replaced by one that as many machines can reach; the rest stays."""
+        for description, instead in (
+            ("systemd:domain=INET:name=airyd", "tcp:0"),
+            ("systemd:index=0:domain=UNIX", "tcp:0:interface=127.0.0.1"),
+            ("haproxy:systemd:INET6:0", "haproxy:tcp:0"),
+            ("unix:/run/systemd:x", "unix:/run/systemd:x"),
+            ("tcp:8080", "tcp:8080"),
+            ("nonsense", "nonsense"),
+        ):
+            self.assertEqual(instead, without_systemd(description))
 
     def test_overlap(self) -> None:
         for one, other in (

@@ -69,8 +69,8 @@ WRONG = (
 #: More that are for ``--listen``; the admin page takes no such kinds.
 WRONG_TO_LISTEN = (
     ("systemd:", "domain"),
-    ("systemd:domain=INET:index=0", "systemd has passed no such socket"),
-    ("systemd:domain=UNIX:name=airyd", "systemd has passed no such socket"),
+    ("systemd:domain=INET:index=0", "systemd has passed no socket to this process; start airyd through a socket unit"),
+    ("systemd:domain=UNIX:name=airyd", "give an address to listen on, such as tcp:8080:interface=127.0.0.1"),
     ("tls:/nothing/there:18443", "/nothing/there"),
     ("haproxy:", "behind haproxy:"),
     ("haproxy:tcp:abc", "'abc'"),

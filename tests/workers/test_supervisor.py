@@ -134,8 +134,10 @@ class BeginTests(SupervisorCase):
         self.supervisor.start()
         for process in self.spawned:
             self.assertFalse(self.supervisor.is_complete)
+            self.assertNoResult(self.supervisor.complete)
             process.serve()
         self.assertTrue(self.supervisor.is_complete)
+        self.successResultOf(self.supervisor.complete)
         self.assertEqual([number for number, _ in self.supervisor.serving_now()], [0, 1, 2])
         self.assertEqual(self.metrics.workers, 3)
 
@@ -157,6 +159,7 @@ class BeginTests(SupervisorCase):
         self.successResultOf(stopped)
         self.clock.advance(100)
         self.assertEqual((len(self.spawned), len(self.given_up)), (3, 1))
+        self.assertNoResult(self.supervisor.complete)
 
     def test_one_that_served_already(self) -> None:
         """Until all are there, an end is the end."""
