@@ -52,10 +52,10 @@ class Stage:
         self.make_feed(rate, Random(seed + 1))
         try:
             self.nodes += [self.make_node(plant) for _ in range(NODES)]
+            ports = self.doors()
         except BaseException:
             self.close()
             raise
-        ports = self.doors()
         self.crowd = Crowd(clients, ports, self.histories, Random(seed + 2))
         if self.has_listeners:
             let_some_listen(self.crowd.clients, ports, seed)

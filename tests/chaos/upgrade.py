@@ -82,6 +82,7 @@ class UpgradeStage(Stage):
         self._directory = Path(mkdtemp(prefix="airyd-test-"))
         self._directory.chmod(0o755)
         self.releases: list[InstalledNode] = []
+        self._front: TlsFront | None = None
         self._installations = []
         for number in range(NODES):
             home = self._directory / f"node-{number + 1}"
@@ -108,7 +109,7 @@ class UpgradeStage(Stage):
 
     def close(self) -> None:
         """End all processes, and remove the installations."""
-        if self.tls is not None:
+        if self._front is not None:
             self._front.stop()
         super().close()
         shutil.rmtree(self._directory, ignore_errors=True)
