@@ -20,7 +20,7 @@ from airyd.config.settings import Settings
 from airyd.errors import ConfigurationError
 from airyd.interfaces import IServerReactor
 from airyd.listening.endpoint_strings import without_systemd
-from airyd.listening.endpoints import check_free
+from airyd.listening.endpoints import check_free, unused_sockets
 from airyd.metrics import LogMetrics, ReloadMetrics
 from airyd.runtime import garbage_collection as garbage
 from airyd.runtime.log_levels import LogLevels
@@ -67,6 +67,9 @@ def makeService(options: Options) -> IService:
             if options.parent["chroot"] is None:
                 check_endpoints(settings)
             report_failed_start(reactor, options.parent)
+        for name in unused_sockets([*settings.listen, *([settings.admin] if settings.admin else [])]):
+            text = "systemd has passed the socket {name}, but no option names it: its clients wait in vain"
+            _log.warn(text, name=name)
     except ConfigurationError as error:
         raise SystemExit(f"airyd: {options.configuration.located(error)}") from None
     on_sigterm(reactor, reactor.stop, lambda: _end_at_once(reactor, service))

@@ -297,10 +297,25 @@ def _check_adopted(endpoint: AdoptedStreamServerEndpoint) -> None:
         raise ValueError(f"the socket that systemd has passed has domain={family.name.removeprefix('AF_')}")
 
 
-def _passed_names() -> str:
-    """Return the names of the sockets that systemd has passed to this process; Twisted leaves that variable set."""
+def _passed_sockets() -> list[str]:
+    """Return the name of each socket that systemd has passed to this process; Twisted leaves that variable set."""
     names = "" if "LISTEN_PID" in os.environ else os.environ.get("LISTEN_FDNAMES", "")
-    return " and ".join(sorted(set(names.split(":")))) if names else ""
+    return names.split(":") if names else []
+
+
+def _passed_names() -> str:
+    return " and ".join(sorted(set(_passed_sockets())))
+
+
+def unused_sockets(endpoints: Iterable[str]) -> list[str]:
+    """Return the names of sockets that systemd has passed, but that none of these endpoint strings names."""
+    passed = _passed_sockets()
+    unused = set(passed)
+    for text in map(read_endpoint, endpoints):
+        parameters = (text.wrapped or text).parameters
+        index = int(parameters.get("index", len(passed)))
+        unused -= {parameters.get("name", ""), *passed[index : index + 1]}
+    return sorted(unused)
 
 
 def _what_systemd_passed() -> str:

