@@ -51,6 +51,8 @@ ROOTS: Final = "no test: it installs into /opt and /etc; the steps are those of 
 SYSTEMD: Final = "no test: it needs systemd as the first process"
 LOADER: Final = "no test: only the reader knows the folder of the load generator"
 RECORDED: Final = "no test: the last line of a program that runs for minutes"
+ENGINE: Final = "no test: it needs a container engine; tests/integration/test_image.py does the same without one"
+CLUSTER: Final = "no test: it needs a cluster"
 NPM: Final = "no test: it fetches a program from npm"
 CHECKS: Final = "no test: it runs the tests"
 PROMETHEUS: Final = "no test: a part of Prometheus' own configuration"
@@ -69,6 +71,9 @@ HELD: Final = (
     ),
     Held("console", r"python3 -m venv /opt|/opt/airyd/bin/|cp etc/|groupadd |install -d ", ROOTS),
     Held("console", r"systemctl |systemd-run |journalctl ", SYSTEMD),
+    Held("console", r"podman ", ENGINE),
+    Held("console", r"kubectl create secret ", "tests/integration/test_kubernetes.py"),
+    Held("console", r"kubectl (apply|exec) ", CLUSTER),
     Held("console", r"npx ", NPM),
     Held("console", r"make check|\.venv/bin/python -m pytest ", CHECKS),
     Held("console", r"PYTHONPATH=docs/examples/plugin ", "tests/integration/test_plugins.py"),
