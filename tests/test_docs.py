@@ -377,10 +377,6 @@ class OperatingTests(SynchronousTestCase):
         self.assertEqual(codes, {code for code, _, _ in table("docs/protocol.rst", "Code", "Meaning", "A client")})
         self.assertEqual(codes, {code for code, _ in table("docs/operating.rst", "Close code", "Cause")})
 
-    def test_example(self) -> None:
-        """The page shows the nginx configuration that the tests use (tests/integration/fronts.py)."""
-        self.assertEqual(*example("docs/operating.rst", "nginx.conf"))
-
     def test_installation(self) -> None:
         """Both documents have the installation steps of the unit's comment."""
         unit = (ROOT / "etc/systemd/airyd.service").read_text()

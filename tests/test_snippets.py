@@ -49,6 +49,7 @@ FILES: Final = "tests/test_docs.py"  # the snippets are files, which the tests r
 #: Reasons why a snippet has no test.
 ROOTS: Final = "no test: it installs into /opt and /etc; the steps are those of the unit, and a test installs the wheel"
 SYSTEMD: Final = "no test: it needs systemd as the first process"
+PROXIES: Final = "no test: it needs the machine's own proxy; tests/integration/test_nginx_haproxy.py runs the files"
 LOADER: Final = "no test: only the reader knows the folder of the load generator"
 RECORDED: Final = "no test: the last line of a program that runs for minutes"
 ENGINE: Final = "no test: it needs a container engine; tests/integration/test_image.py does the same without one"
@@ -88,7 +89,8 @@ HELD: Final = (
     Held("json", r"\{", FILES),
     Held("toml", r"# How the example is packaged", "tests/integration/test_plugins.py"),
     Held("toml", r"log-level = ", PARSED),
-    Held("nginx", r"location ", FILES),
+    Held("nginx", r"worker_rlimit_nofile ", "tests/integration/test_nginx_haproxy.py"),
+    Held("console", r"nginx |haproxy |cat /etc/ssl/|cp /opt/airyd/share/airyd/(nginx|haproxy)/", PROXIES),
     Held("sh", r"#!/bin/sh\n# Publishes", FILES),
     Held("ini", r"AIRYD_OPTIONS=", PARSED),
     Held("text", r"(CONNECT(ED)?|SUBSCRIBE|RECEIPT|MESSAGE|ERROR)\n", RUN),

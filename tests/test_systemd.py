@@ -114,7 +114,7 @@ class OptionsFileTests(SynchronousTestCase):
         from airyd.config.command_line import Options
 
         sets = option_sets((ETC / "airyd.env").read_text())
-        self.assertEqual(10, len(sets))
+        self.assertEqual(11, len(sets))
         for words in sets:
             Options().parseOptions(words)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
+import ssl
 import struct
 from collections.abc import Callable
 from typing import Final, NamedTuple
@@ -71,6 +72,7 @@ class StompConnection:
     :param received: called with the bytes of each STOMP frame
     :param complain: called with a text if the server does something wrong
     :param patience: seconds after which connecting fails
+    :param tls: for a TLS connection to ``localhost``
     :ivar is_open: whether the server has upgraded it
     :ivar close_code: the code of the server's close frame; 0 before that
     """
@@ -84,6 +86,7 @@ class StompConnection:
         received: Callable[[bytes], None],
         complain: Callable[[str], None],
         patience: float = PATIENCE,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._opened = opened
         self._received = received
@@ -93,6 +96,8 @@ class StompConnection:
         self.close_code = 0
         self.socket = socket.create_connection(("127.0.0.1", port), patience)
         try:
+            if tls is not None:
+                self.socket = tls.wrap_socket(self.socket, server_hostname="localhost")
             self.socket.sendall(_UPGRADE.format(port=port).encode())
         except OSError:
             self.socket.close()
@@ -119,11 +124,13 @@ class StompConnection:
         """
         try:
             data = self.socket.recv(1 << 18)
-        except BlockingIOError:
+        except (BlockingIOError, ssl.SSLWantReadError):
             return True
         if not data:
             return False
         self._buffer += data
+        while isinstance(self.socket, ssl.SSLSocket) and (left := self.socket.pending()):
+            self._buffer += self.socket.recv(left)  # a selector does not report what TLS has read already
         if not self.is_open:
             head, blank, rest = self._buffer.partition(b"\r\n\r\n")
             if not blank:

@@ -66,6 +66,7 @@ class RawClient:
     """One connection to the server; the test controls every byte.
 
     :param port: a TCP port of the loopback interface, or the path of a unix socket
+    :param source: the address of the loopback interface that it comes from
     :ivar beats: how many heart-beats have come from the server
     :ivar version: the STOMP version of the session, after CONNECTED
     """
@@ -80,6 +81,7 @@ class RawClient:
         method: str = "GET",
         http: str = "HTTP/1.1",
         receive_buffer: int | None = None,
+        source: str = "127.0.0.1",
     ) -> None:
         is_tcp = isinstance(port, int)
         self._socket = socket.socket(socket.AF_INET if is_tcp else socket.AF_UNIX)
@@ -87,6 +89,8 @@ class RawClient:
         if receive_buffer is not None:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         try:
+            if is_tcp and source != "127.0.0.1":
+                self._socket.bind((source, 0))
             self._socket.connect(("127.0.0.1", port) if is_tcp else str(port))
         except OSError:
             self._socket.close()
@@ -121,7 +125,7 @@ class RawClient:
 
     def send_bytes(self, data: bytes) -> None:
         """Send these bytes; if the connection has ended, the next read reports it."""
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(ConnectionError, ssl.SSLEOFError):
             self._socket.sendall(data)
 
     def _more(self, deadline: float) -> None:
@@ -154,11 +158,12 @@ class RawClient:
             return True
         self._socket.settimeout(within)
         try:
-            return self._socket.recv(1, socket.MSG_PEEK) is not None
+            self._buffer += self._socket.recv(1 << 18)  # no peek, which TLS does not have
         except TimeoutError:
             return False
         finally:
             self._socket.settimeout(PATIENCE)
+        return True
 
     def expect_end(self, within: float = PATIENCE) -> None:
         """Read to the end of the TCP connection, and drop the data."""

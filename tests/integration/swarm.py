@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import selectors
 import socket
+import ssl
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -60,6 +61,7 @@ class Member:
         "_destination",
         "_port",
         "_subscription",
+        "_tls",
         "_version",
         "close_code",
         "connection",
@@ -70,8 +72,11 @@ class Member:
         "wrong",
     )
 
-    def __init__(self, port: int, destination: str, subscription: str, version: str) -> None:
+    def __init__(
+        self, port: int, destination: str, subscription: str, version: str, tls: ssl.SSLContext | None = None
+    ) -> None:
         self._port = port
+        self._tls = tls
         self._destination = destination
         self._subscription = subscription
         self._version = version
@@ -85,7 +90,7 @@ class Member:
 
     def open(self) -> socket.socket:
         """Connect and send the opening handshake; return the socket for the selector."""
-        self.connection = StompConnection(self._port, self._join, self._take, self.wrong.append)
+        self.connection = StompConnection(self._port, self._join, self._take, self.wrong.append, tls=self._tls)
         self.state = State.UPGRADING
         return self.connection.socket
 
@@ -158,15 +163,18 @@ class Member:
 
 
 class Swarm:
-    """All members and their sockets; :meth:`turn` does all work."""
+    """All members and their sockets; :meth:`turn` does all work.
 
-    def __init__(self, port: int, destination: str, count: int) -> None:
+    :param tls: for TLS connections to ``localhost``
+    """
+
+    def __init__(self, port: int, destination: str, count: int, tls: ssl.SSLContext | None = None) -> None:
         if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < count + 200:
             hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         # Most have the same subscription id, like pages of one application; some do not.
         self.members = [
-            Member(port, destination, "sub-0" if n % 4 else f"own-{n}", VERSIONS[-(n % 3)]) for n in range(count)
+            Member(port, destination, "sub-0" if n % 4 else f"own-{n}", VERSIONS[-(n % 3)], tls) for n in range(count)
         ]
         self._selector = selectors.DefaultSelector()
         self._waiting: list[Member] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any, ClassVar
 
 from tests.integration.case import DaemonTestCase
 from tests.integration.raw import Ended, RawClient, Response
@@ -11,11 +12,27 @@ from tests.integration.raw import Ended, RawClient, Response
 class OpeningHandshakeTests(DaemonTestCase):
     """With default options: only the own origin, and the path ``/ws.communication``."""
 
-    def ask(self, **options: object) -> Response:
-        """Send one opening handshake and return the answer."""
-        client = RawClient(self.daemon.port, **options)  # type: ignore[arg-type]  # as its signature says
+    #: Handshakes that are refused.
+    refused_plainly: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"path": "/nothing"},
+        {"headers": {"Origin": "http://evil.example"}},
+        {"protocols": ["mqtt"]},
+    )
+
+    @property
+    def port(self) -> int:
+        """The port for clients."""
+        return self.daemon.port
+
+    def client(self, **options: Any) -> RawClient:
+        """Connect a client that sends nothing yet."""
+        client = RawClient(self.port, **options)
         self.addCleanup(client.abort)
-        return client.ask()
+        return client
+
+    def ask(self, **options: Any) -> Response:
+        """Send one opening handshake and return the answer."""
+        return self.client(**options).ask()
 
     def test_best_subprotocol(self) -> None:
         for offered, chosen in [
@@ -38,7 +55,7 @@ class OpeningHandshakeTests(DaemonTestCase):
         self.assertEqual(self.ask(protocols=["v13.stomp", "wamp.2.json"]).status, 400)
 
     def test_own_origin(self) -> None:
-        self.assertEqual(self.ask(headers={"Origin": f"http://127.0.0.1:{self.daemon.port}"}).status, 101)
+        self.assertEqual(self.ask(headers={"Origin": f"http://127.0.0.1:{self.port}"}).status, 101)
 
     def test_own_origin_behind_a_proxy(self) -> None:
         """A proxy's ``Host`` may have a default port or none; with another port the origin is foreign."""
@@ -75,7 +92,7 @@ class OpeningHandshakeTests(DaemonTestCase):
             self.assertIn("13", response.headers["sec-websocket-version"])
 
     def test_bad_requests(self) -> None:
-        requests: dict[str, dict[str, object]] = {
+        requests: dict[str, dict[str, Any]] = {
             "no key": {"headers": {"Sec-WebSocket-Key": None}},
             "short key": {"headers": {"Sec-WebSocket-Key": "abc"}},
             "no host": {"headers": {"Host": None}},
@@ -89,32 +106,27 @@ class OpeningHandshakeTests(DaemonTestCase):
             self.assertTrue(400 <= response.status < 506, (name, response))
 
     def test_head_in_single_bytes(self) -> None:
-        client = RawClient(self.daemon.port)
-        self.addCleanup(client.abort)
+        client = self.client()
         for byte in client.request:
             client.send_bytes(bytes([byte]))
         self.assertEqual(client.response().status, 101)
 
     def test_head_too_large(self) -> None:
-        client = RawClient(self.daemon.port, headers={"X-Long": "x" * 17_000})
-        self.addCleanup(client.abort)
+        client = self.client(headers={"X-Long": "x" * 17_000})
         self.refused(client, client.request)
 
     def test_endless_head(self) -> None:
         """The size limit applies while the head is still arriving."""
-        client = RawClient(self.daemon.port)
-        self.addCleanup(client.abort)
+        client = self.client()
         self.refused(client, client.request[:-4] + b"\r\nX-Long: " + b"x" * 64_000)
 
     def test_too_many_headers(self) -> None:
-        client = RawClient(self.daemon.port, headers={f"X-{n}": "1" for n in range(200)})
-        self.addCleanup(client.abort)
+        client = self.client(headers={f"X-{n}": "1" for n in range(200)})
         self.refused(client, client.request)
 
     def test_tls_on_a_port_without(self) -> None:
         """A client that begins with TLS is answered at once; otherwise it would wait for its time-out."""
-        client = RawClient(self.daemon.port)
-        self.addCleanup(client.abort)
+        client = self.client()
         client.send_bytes(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(512))
         self.assertEqual(client.response().status, 400)
         client.expect_end()
@@ -139,9 +151,8 @@ class OpeningHandshakeTests(DaemonTestCase):
 
     def test_refusals_are_plain(self) -> None:
         """Refusals contain neither a product version nor a traceback."""
-        for options in [{"path": "/nothing"}, {"headers": {"Origin": "http://evil.example"}}, {"protocols": ["mqtt"]}]:
-            client = RawClient(self.daemon.port, **options)  # type: ignore[arg-type]  # as its signature says
-            self.addCleanup(client.abort)
+        for options in self.refused_plainly:
+            client = self.client(**options)
             self.assertNotIn("autobahn", str(client.ask()).lower())
             client.expect_end()
 
