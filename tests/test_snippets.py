@@ -64,7 +64,7 @@ HELD: Final = (
     Held("console", r"export AIRYD_WSLOAD_DIR=<", LOADER),
     Held("console", r"\.venv/bin/twistd .*airyd ", PARSED),  # commands that need no other machine are run, too
     Held("console", r"\.venv/bin/airyd |curl |jq |redis-cli |systemd-analyze |printf ", RUN),
-    Held("console", r"openssl (req|rand -base64 48 > secret|rand -hex 16 > \w+-token)", RUN),
+    Held("console", r"openssl (?!.* secrets/)(req|rand -base64 48 > secret|rand -hex 16 > \w+-token)", RUN),
     Held(
         "console",
         r"umask |(mv|rm|cp|head|openssl|\(printf) .*(/etc/airyd/|airyd\.example\.org)",
@@ -72,7 +72,8 @@ HELD: Final = (
     ),
     Held("console", r"python3 -m venv /opt|/opt/airyd/bin/|cp etc/|groupadd |install -d ", ROOTS),
     Held("console", r"systemctl |systemd-run |journalctl ", SYSTEMD),
-    Held("console", r"podman ", ENGINE),
+    Held("console", r"(podman|docker) ", ENGINE),
+    Held("console", r"mkdir -m 700 secrets|openssl .*secrets/|chmod 644 secrets/", "tests/integration/test_compose.py"),
     Held("console", r"kubectl create secret ", "tests/integration/test_kubernetes.py"),
     Held("console", r"kubectl (apply|exec) ", CLUSTER),
     Held("console", r"npx ", NPM),
