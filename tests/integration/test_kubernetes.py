@@ -24,8 +24,8 @@ from tests.integration.daemon import COMPLAINTS, TREE
 from tests.integration.namespace import Container, own_programs
 
 FOLDER: Final = TREE / "etc/kubernetes"
-#: Seconds for the end of the process after the last close, as docs/operating.rst says.
-AFTER_THE_CLOSES: Final = 15
+#: Seconds for the end of the process after the last close, also with ``--workers``, as docs/operating.rst says.
+AFTER_THE_CLOSES: Final = 20
 ADMIN_TOKEN: Final = "an-admin-token-of-the-tests"
 READ_TOKEN: Final = "a-read-token-of-the-tests"
 SECRETS: Final = {
@@ -95,7 +95,7 @@ class AgreementTests(DeploymentCase):
         """Kubernetes waits until airyd has drained, and a new client finds another pod before airyd refuses it."""
         settings = self.settings()
         drain = settings.drain_notice + settings.drain_seconds
-        self.assertEqual(self.pod["terminationGracePeriodSeconds"], drain + AFTER_THE_CLOSES + 5)
+        self.assertEqual(self.pod["terminationGracePeriodSeconds"], drain + AFTER_THE_CLOSES)
         self.assertLessEqual(drain, LONGEST_DRAIN)
         readiness = self.container["readinessProbe"]
         noticed = readiness["periodSeconds"] * readiness["failureThreshold"] + readiness["timeoutSeconds"]
