@@ -84,6 +84,7 @@ def _options_of(name: str, command: type[CommandOptions]) -> list[str]:
 OTHER_OPTIONS = {
     *("--nodaemon", "--logfile", "--logger", "--pidfile", "--syslog", "--uid"),  # twistd
     *(text for name, each in COMMANDS.items() for text in _options_of(name, each)),
+    *("--build-arg", "--env", "--format", "--health-cmd", "--stop-timeout", "--ulimit", "--volume"),  # podman
     *("--native", "--quick", "--scenario"),  # py-spy and bench
 }
 

@@ -53,6 +53,8 @@ SYSTEMD: Final = "no test: it needs systemd as the first process"
 PROXIES: Final = "no test: it needs the machine's own proxy; tests/integration/test_nginx_haproxy.py runs the files"
 LOADER: Final = "no test: only the reader knows the folder of the load generator"
 RECORDED: Final = "no test: the last line of a program that runs for minutes"
+ENGINE: Final = "no test: it needs a container engine; tests/integration/test_image.py does the same without one"
+CLUSTER: Final = "no test: it needs a cluster"
 NPM: Final = "no test: it fetches a program from npm"
 CHECKS: Final = "no test: it runs the tests"
 PROMETHEUS: Final = "no test: a part of Prometheus' own configuration"
@@ -63,7 +65,7 @@ HELD: Final = (
     Held("console", r"export AIRYD_WSLOAD_DIR=<", LOADER),
     Held("console", r"\.venv/bin/twistd .*airyd ", PARSED),  # commands that need no other machine are run, too
     Held("console", r"\.venv/bin/airyd |curl |jq |redis-cli |systemd-analyze |printf ", RUN),
-    Held("console", r"openssl (req|rand -base64 48 > secret|rand -hex 16 > \w+-token)", RUN),
+    Held("console", r"openssl (?!.* secrets/)(req|rand -base64 48 > secret|rand -hex 16 > \w+-token)", RUN),
     Held(
         "console",
         r"umask |(mv|rm|cp|head|openssl|\(printf) .*(/etc/airyd/|airyd\.example\.org)",
@@ -72,6 +74,10 @@ HELD: Final = (
     Held("console", r"python3 -m venv /opt|/opt/airyd/bin/", INSTALLED),
     Held("console", r"(cp|mkdir -p) .*(/systemd/|/airyd\.env)|groupadd |install -d ", ROOTS),
     Held("console", r"systemctl |systemd-run |journalctl ", SYSTEMD),
+    Held("console", r"(podman|docker) ", ENGINE),
+    Held("console", r"mkdir -m 700 secrets|openssl .*secrets/|chmod 644 secrets/", "tests/integration/test_compose.py"),
+    Held("console", r"kubectl create secret ", "tests/integration/test_kubernetes.py"),
+    Held("console", r"kubectl (apply|exec) ", CLUSTER),
     Held("console", r"npx ", NPM),
     Held("console", r"make check|\.venv/bin/python -m pytest ", CHECKS),
     Held("console", r"PYTHONPATH=docs/examples/plugin ", "tests/integration/test_plugins.py"),

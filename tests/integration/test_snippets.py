@@ -40,6 +40,7 @@ TAIL_LINE: Final = re.compile(
 #: Commands that are not run here, such as those that need root or systemd; tests/test_snippets.py names their tests.
 ELSEWHERE: Final = re.compile(
     r"make |export |systemctl |systemd-run |umask|npx |rm |cp |python3 -m venv|/opt/|.*/etc/airyd/jwt-secret|"
+    r"podman |docker |kubectl |mkdir -m 700 secrets|openssl .*secrets/|chmod 644 secrets/|"
     r"PYTHONPATH=|\.venv/bin/python -m pytest "
 )
 #: Hosts that exist only in documents.
