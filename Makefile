@@ -23,7 +23,8 @@ run: $(VENV)/ready ## serve a made-up conversation feed on loopback; ARGS='...' 
 
 check: lint types unit ## for every day: lint, types, and the tests that start no process
 
-test: lint types tests docs ## everything that must pass: lint, types, all tests but the long ones, and the docs' site
+test: lint $(CLIENTS) ## everything that must pass: lint, types, all tests but the long ones, and the docs' site
+	@$(MAKE) --no-print-directory --jobs=3 types docs tests
 
 lint: $(VENV)/ready-for-tests ## ruff: its rules, with those for security, and the formatting
 	$(BIN)/ruff check .
