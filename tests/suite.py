@@ -26,7 +26,7 @@ from xml.etree import ElementTree
 import pytest
 
 #: Processes that run tests with pytest; more than cores, because most tests wait for a server most of the time.
-_PROCESSES: Final = "4"
+_PROCESSES: Final = "6"
 #: Processes that run unit tests with trial, beside those of pytest.
 _TRIAL_PROCESSES: Final = "2"
 #: The markers of tests that aren't unit tests (setup.cfg says what they mean).
