@@ -235,13 +235,14 @@ class TimeTests(TlsCase):
 
     def test_silent(self) -> None:
         """``--connect-timeout`` covers the TLS handshake, too."""
-        for said in (b"", b"\x16\x03\x01\x00\xff"):
-            with (
-                socket.create_connection(("127.0.0.1", self.port), PATIENCE) as plain,
-                contextlib.suppress(ConnectionResetError),  # the connection is gone all the same
-            ):
-                plain.sendall(said)
-                self.assertEqual(plain.recv(100), b"")
+        with contextlib.ExitStack() as stack:
+            silent = [
+                stack.enter_context(socket.create_connection(("127.0.0.1", self.port), PATIENCE)) for _ in range(2)
+            ]
+            silent[1].sendall(b"\x16\x03\x01\x00\xff")
+            for plain in silent:
+                with contextlib.suppress(ConnectionResetError):  # the connection is gone all the same
+                    self.assertEqual(plain.recv(100), b"")
         self.daemon.wait_for_metrics(connections=0)
         self.wrapped()
 
