@@ -25,8 +25,8 @@ from bench.tls_fronts import Way, way_to
 #: The TLS client's first connection resumes nothing; each of the others resumes the session of the last.
 RESUMED: Final = "resumed"
 FULL: Final = "full"
-#: A byte that each event has once. Unlike the end of a STOMP frame, it is not in WebSocket pings.
-_MARK: Final = b"~"
+#: A byte that each event has once. The end of a STOMP frame is in WebSocket pings, too.
+_MARK: Final = b"|"
 #: Seconds of warm-up.
 _WARM_UP: Final = 0.5
 #: Connections before those that count.

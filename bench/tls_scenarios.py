@@ -48,7 +48,7 @@ def tls() -> Iterator[Scenario]:
                 Contender(AIRYD if way == SSL else way, AIRYD, load=(way, kind, how)) for way in (SSL, HAPROXY, NGINX)
             ),
             ("1500",),
-            (Bound(CPU_HANDSHAKES, 0.7, HAPROXY, is_least=True),),
+            (Bound(CPU_HANDSHAKES, 0.7, HAPROXY, is_least=True),) if how == FULL else (),
         )
     yield Scenario(
         "tls-idle",

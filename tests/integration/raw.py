@@ -154,11 +154,12 @@ class RawClient:
             return True
         self._socket.settimeout(within)
         try:
-            return self._socket.recv(1, socket.MSG_PEEK) is not None
+            self._buffer += self._socket.recv(1 << 18)
         except TimeoutError:
             return False
         finally:
             self._socket.settimeout(PATIENCE)
+        return True
 
     def expect_end(self, within: float = PATIENCE) -> None:
         """Read to the end of the TCP connection, and drop the data."""
