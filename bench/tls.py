@@ -20,7 +20,7 @@ from bench.measure import Measurement, judge, stolen_since
 from bench.private_streams import private_body
 from bench.scenarios import CPU, CPU_HANDSHAKES, MEMORY, SUBSCRIPTIONS, Contender, Scenario
 from bench.servers import Server, ServerFailed, on_core
-from bench.tls_fronts import Way, way_to
+from bench.tls_fronts import BARE, Way, way_to
 
 #: The TLS client's first connection resumes nothing; each of the others resumes the session of the last.
 RESUMED: Final = "resumed"
@@ -109,7 +109,7 @@ class TlsHandshakes:
         for _ in range(count):
             with _shaken(way, session) as client:
                 resumed += bool(client.session_reused)
-        cpu = way.cpu_seconds() - cpu
+        cpu = max(way.cpu_seconds() - cpu, 0.01)  # the resolution
         if resumed != (count if how == RESUMED else 0):
             raise ClientFailed(f"{resumed} of {count} sessions were resumed")
         return {CPU_HANDSHAKES: count / cpu, "server_cpu_us_per_handshake": 1e6 * cpu / count}
@@ -131,16 +131,17 @@ class TlsIdle:
     def measure(self, scenario: Scenario, contender: Contender, server: Server) -> Measurement:
         """See ``bench.measure.Driver``."""
         open_way = lambda: way_to(server, contender.load[0], self.server_core)  # noqa: E731
-        return _measured(open_way, self.load_core, lambda way: self._measure(way, int(scenario.load[0])))
+        connect = _bare if contender.load[0] == BARE else _idle
+        return _measured(open_way, self.load_core, lambda way: self._measure(way, int(scenario.load[0]), connect))
 
-    def _measure(self, way: Way, count: int) -> dict[str, float]:
+    def _measure(self, way: Way, count: int, connect: Callable[[Way], socket.socket]) -> dict[str, float]:
         clients: list[socket.socket] = []
         try:
             for _ in range(_FIRST):
-                clients.append(_idle(way))
+                clients.append(connect(way))
             cpu, memory = way.cpu_seconds(), way.resident_kib()
             for _ in range(count):
-                clients.append(_idle(way))
+                clients.append(connect(way))
             time.sleep(1)  # what the last ones left behind is done
             cpu, memory = way.cpu_seconds() - cpu, way.resident_kib() - memory
         finally:
@@ -153,6 +154,12 @@ def _idle(way: Way) -> socket.socket:
     for number, destination in enumerate(SUBSCRIPTIONS):
         client.sendall(frame("SUBSCRIBE", {"id": str(number), "destination": destination, "receipt": str(number)}))
         until(client, f"receipt-id:{number}".encode())
+    return client
+
+
+def _bare(way: Way) -> socket.socket:
+    client = _shaken(way, None)
+    client.sendall(b"x")
     return client
 
 

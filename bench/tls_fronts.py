@@ -7,6 +7,7 @@ import re
 import shutil
 import ssl
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -28,6 +29,8 @@ PLAIN: Final = "plain"
 SSL: Final = "ssl:"
 HAPROXY: Final = "haproxy"
 NGINX: Final = "nginx"
+#: OpenSSL alone, without airyd.
+BARE: Final = "OpenSSL"
 
 P_256: Final = "P-256"
 RSA_2048: Final = "RSA-2048"
@@ -118,11 +121,14 @@ def way_to(server: Server, way: str, core: int, kind: str = P_256) -> Iterator[W
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="airyd-bench-")))
         pem = _write_certificate(directory, kind)
-        endpoint = f"--listen=ssl:0:interface=127.0.0.1:privateKey={pem}"
-        command = (*server.command, endpoint) if way == SSL else server.command
+        command = server.command
+        if way == SSL:
+            command += (f"--listen=ssl:0:interface=127.0.0.1:privateKey={pem}",)
+        elif way == BARE:
+            command = (sys.executable, "-m", "bench.tls_bare", str(pem))
         target = stack.enter_context(running(Server(server.name, command), core))
         context = None if way == PLAIN else _client_context(pem)
-        if way == PLAIN:
+        if way in (PLAIN, BARE):
             yield Way(target.port, target.path, context, (target.pid,))
         elif way == SSL:
             yield Way(_secure_port(target), target.path, context, (target.pid,))

@@ -21,7 +21,7 @@ from bench.scenarios import (
     Scenario,
 )
 from bench.tls import FULL, RESUMED
-from bench.tls_fronts import HAPROXY, NGINX, P_256, PLAIN, RSA_2048, SSL
+from bench.tls_fronts import BARE, HAPROXY, NGINX, P_256, PLAIN, RSA_2048, SSL
 
 _WAYS = (PLAIN, SSL, HAPROXY, NGINX)
 _CONTENDERS = tuple(Contender(AIRYD if way == SSL else way, AIRYD, load=(way,)) for way in _WAYS)
@@ -29,8 +29,8 @@ _CONTENDERS = tuple(Contender(AIRYD if way == SSL else way, AIRYD, load=(way,)) 
 
 def tls() -> Iterator[Scenario]:
     """Yield the scenarios of TLS."""
-    yield fanout("tls-one-in-flight", 1, 2.5)
-    yield fanout("tls-saturated", 16, 4)
+    yield fanout("tls-one-in-flight", USUAL, 1, 2.5)
+    yield fanout("tls-saturated", USUAL, 16, 4)
     for name, kind, how in (
         ("tls-handshakes-p256", P_256, FULL),
         ("tls-handshakes-rsa", RSA_2048, FULL),
@@ -58,14 +58,14 @@ def tls() -> Iterator[Scenario]:
             Figure(MEMORY, "memory per connection, KiB"),
             Figure(CPU_PER_CONNECTION, "server CPU per connection, µs", digits=0),
         ),
-        _CONTENDERS,
+        (*_CONTENDERS, Contender(BARE, AIRYD, load=(BARE,))),
         ("2000",),
         (Bound(MEMORY, 25),),
         rounds=2,
     )
 
 
-def fanout(name: str, events: int, limit: float) -> Scenario:
+def fanout(name: str, crowd: int, events: int, limit: float, rounds: int = 100) -> Scenario:
     """Return a scenario of deliveries.
 
     :param events: how many are sent in one piece
@@ -74,10 +74,11 @@ def fanout(name: str, events: int, limit: float) -> Scenario:
     how = "one event" if events == 1 else f"{events} events"
     return Scenario(
         name,
-        f"{USUAL:,} subscribers in Python; the next {how} when all have the last: airyd and proxy together",
+        f"{crowd:,} subscribers in Python; the next {how} when all have the last: airyd and proxy together",
         TLS_FANOUT,
         (CPU_FIGURE,),
         _CONTENDERS,
-        (str(USUAL), str(events)),
+        (str(crowd), str(events)),
         (Bound(CPU, limit, PLAIN), Bound(CPU, 1, HAPROXY), Bound(CPU, 1, NGINX)),
+        rounds=rounds,
     )
