@@ -124,7 +124,7 @@ class DirectTlsServer(DirectServer):
         if self._read_waits:
             self._read_waits = False
             reason = self.doRead()
-            if reason is not None:
+            if reason is not None or self._read_waits:
                 return reason
         if not self._is_established or not (self.buffered or self.disconnecting or self._writeDisconnecting):
             self.stopWriting()

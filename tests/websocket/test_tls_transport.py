@@ -7,7 +7,8 @@ import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred, inlineCallbacks
@@ -15,9 +16,12 @@ from twisted.internet.endpoints import SSL4ClientEndpoint
 from twisted.internet.ssl import CertificateOptions
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.tls import ReplaceableTls, TlsFactory, server_tls
 from airyd.websocket.tls_transport import DirectTlsServer
+from tests.loop import Loop, Socket
 from tests.patience import PATIENCE
 from tests.websocket import test_transport
 from tests.websocket.test_transport import HOST, MUCH, write_certificate
@@ -100,16 +104,15 @@ class OwnTests(TlsCase):
 
     @inlineCallbacks
     def test_written_before_the_handshake(self) -> Any:
-        """Nothing can be sent directly before the handshake; what is written follows it."""
-        taken: list[int] = []
+        """What is sent before the handshake follows it, directly or through the queue."""
 
         def write(_: None) -> None:
-            taken.append(self.below().direct(b"ab"))
-            self.below().write(b"ab")
+            below = self.below()
+            below.write(b"ab"[below.direct(b"ab") :])
 
         self.accepted.addCallback(write)
         got = yield self.talk(lambda secure: secure.recv(10))
-        self.assertEqual((taken, got), ([0], b"ab"))
+        self.assertEqual(got, b"ab")
         yield self.served.lost
 
     @inlineCallbacks
@@ -218,3 +221,161 @@ class OwnTests(TlsCase):
         self.assertTrue(callable(SSL._lib.SSL_write))  # type: ignore[attr-defined]
         made = SSL.Connection(SSL.Context(SSL.TLS_SERVER_METHOD), None)
         self.assertTrue(hasattr(made, "_ssl"))
+
+
+class Script:
+    """Stands in for pyOpenSSL's connection: the test decides what OpenSSL wants.
+
+    :ivar wants: raised by the next calls, by the method's name
+    :ivar sent: the bytes that were taken, and ``bye`` for close_notify
+    """
+
+    _ssl = None
+
+    def __init__(self) -> None:
+        self.wants: dict[str, list[Exception]] = {}
+        self.arrived: list[bytes] = []
+        self.sent: list[bytes] = []
+
+    def _step(self, method: str) -> None:
+        if self.wants.get(method):
+            raise self.wants[method].pop(0)
+
+    def do_handshake(self) -> None:
+        self._step("do_handshake")
+
+    def recv(self, size: int) -> bytes:
+        self._step("recv")
+        if not self.arrived:
+            raise SSL.WantReadError
+        return self.arrived.pop(0)
+
+    def send(self, data: memoryview) -> int:
+        self._step("send")
+        self.sent.append(bytes(data[:10]))
+        return min(10, len(data))
+
+    def shutdown(self) -> bool:
+        self._step("shutdown")
+        self.sent.append(b"bye")
+        return False
+
+
+class ScriptedTests(SynchronousTestCase):
+    """What OpenSSL may want, which real clients hardly make it want."""
+
+    def setUp(self) -> None:
+        self.loop = Loop()
+        self.script = Script()
+        self.socket = Socket()
+        factory: Any = SimpleNamespace(tls=SimpleNamespace(accepted=lambda *_: self.script))
+        self.served = test_transport.Served(Deferred())
+        peer: Any = ("192.0.2.1", 5000)
+        self.transport = DirectTlsServer(
+            factory, cast(Any, self.socket), self.served, peer, cast(Any, None), 1, cast(Any, self.loop)
+        )
+        self.served.makeConnection(self.transport)
+
+    def read(self) -> None:
+        """Let the reactor find the socket readable."""
+        reason = self.transport.doRead()
+        if reason is not None:
+            self.transport.connectionLost(Failure(reason))
+
+    @property
+    def writes(self) -> bool:
+        """Whether the reactor waits for room in the socket."""
+        return self.transport in self.loop.writers
+
+    def test_handshake_wants_room(self) -> None:
+        """A handshake that the socket has no room for goes on when it has."""
+        self.script.wants["do_handshake"] = [SSL.WantWriteError(), SSL.WantWriteError()]
+        self.script.arrived.append(b"hello")
+        self.read()
+        for expected in (b"", b"hello"):
+            self.assertTrue(self.writes)
+            self.loop.turn()
+            self.assertEqual(self.served.got, expected)
+        self.assertFalse(self.writes)
+
+    def test_read_wants_room(self) -> None:
+        self.read()
+        self.script.wants["recv"] = [SSL.WantWriteError()]
+        self.script.arrived.append(b"hello")
+        self.read()
+        self.assertEqual((self.served.got, self.writes), (b"", True))
+        self.loop.turn()
+        self.assertEqual((self.served.got, self.writes), (b"hello", False))
+
+    def test_write_wants_to_read(self) -> None:
+        """A write that waits for the client does not keep the reactor busy, and goes on after the next read."""
+        self.read()
+        self.script.wants["send"] = [SSL.WantReadError()]
+        self.transport.write(b"0123456789abc")
+        self.loop.turn()
+        self.assertEqual((self.script.sent, self.writes), ([], False))
+        self.read()
+        self.loop.turn()
+        self.assertEqual((self.script.sent, self.writes), ([b"0123456789", b"abc"], False))
+        self.assertEqual((self.transport.buffered, self.served.emptied), (0, 1))
+
+    def test_write_before_the_handshake(self) -> None:
+        self.script.wants["do_handshake"] = [SSL.WantReadError()]
+        self.read()
+        self.transport.write(b"x")
+        self.loop.turn()
+        self.assertEqual((self.script.sent, self.writes), ([], False))
+        self.read()
+        self.loop.turn()
+        self.assertEqual(self.script.sent, [b"x"])
+
+    def test_partly_written(self) -> None:
+        """What one record took is progress; the rest follows when there is room."""
+        self.read()
+        self.transport.write(b"0123456789abc")
+        self.transport.observer = observer = test_transport.Tells(lambda: None)
+        self.script.wants["send"] = [SSL.WantWriteError()]
+        self.loop.turn()
+        self.assertEqual((self.transport.buffered, observer.progress), (13, 0))
+        self.script.wants["send"] = []
+        self.loop.turn()
+        self.assertEqual((self.transport.buffered, self.script.sent), (0, [b"0123456789", b"abc"]))
+
+    def test_close_wants_room(self) -> None:
+        """close_notify comes once, after what is queued, and as soon as there is room."""
+        self.read()
+        self.transport.write(b"x")
+        self.script.wants["shutdown"] = [SSL.WantWriteError()]
+        self.transport.loseConnection()
+        self.transport.loseConnection()
+        for _ in range(3):
+            self.loop.turn()
+        self.assertEqual((self.script.sent, self.writes), ([b"x", b"bye"], False))
+        self.assertFalse(self.served.lost.called)
+        self.script.wants["recv"] = [SSL.ZeroReturnError()]
+        self.read()
+        self.assertTrue(self.served.lost.called)
+
+    def test_error(self) -> None:
+        """An error of OpenSSL loses the connection; bytes that came before it are delivered."""
+        self.read()
+        self.script.arrived.append(b"hello")
+        error = SSL.Error([])
+        recv = self.script.recv
+
+        def fail(size: int) -> bytes:
+            if not self.script.arrived:
+                raise error
+            return recv(size)
+
+        self.patch(self.script, "recv", fail)
+        self.read()
+        self.assertEqual((self.served.got, self.served.lost.called), (b"hello", True))
+
+    def test_write_error(self) -> None:
+        self.read()
+        self.script.wants["send"] = [SSL.SysCallError(32, "EPIPE")]
+        self.transport.write(b"x")
+        self.loop.turn()
+        self.assertTrue(self.served.lost.called)
+        self.assertRaises(OSError, self.transport.send, b"x")
