@@ -45,7 +45,8 @@ def tls() -> Iterator[Scenario]:
                 Figure("server_cpu_us_per_handshake", "server CPU per handshake, µs", digits=0),
             ),
             tuple(
-                Contender(AIRYD if way == SSL else way, AIRYD, load=(way, kind, how)) for way in (SSL, HAPROXY, NGINX)
+                Contender(AIRYD if way == SSL else way, AIRYD, load=(way, kind, how))
+                for way in (SSL, HAPROXY, NGINX, *([BARE] if how == FULL else []))
             ),
             ("1500",),
             (Bound(CPU_HANDSHAKES, 0.7, HAPROXY, is_least=True),) if how == FULL else (),
