@@ -47,7 +47,7 @@ class DirectTlsServer(DirectServer):
 
     ``write``, ``buffered`` and the observer count bytes before they are encrypted.
 
-    :ivar factory: makes the protocols; Twisted's choice of certificates by name looks here for the names of ALPN
+    :ivar factory: where Twisted's chooser of certificates finds the protocols for ALPN
     """
 
     __slots__ = ("_connection", "_is_established", "_read_waits", "_ssl", "_write_waits", "factory")
@@ -86,7 +86,7 @@ class DirectTlsServer(DirectServer):
     def send(self, data: bytes) -> int:
         """Encrypt and send bytes like ``socket.send``; return how many were taken.
 
-        If that are not all of them, the next bytes that are written must begin with the others.
+        If it takes only a part, the next write must begin with the rest.
         """
         size = len(data)
         try:
@@ -97,7 +97,7 @@ class DirectTlsServer(DirectServer):
         return count if count == size else self._write(data, max(count, 0))[0]
 
     def _write(self, data: Any, taken: int) -> tuple[int, SSL.Error | None]:
-        """Write bytes, record by record, after those that were taken; return how many are taken, and what stopped it.
+        """Write bytes record by record, after the first ``taken``; return how many are taken then, and what stopped it.
 
         pyOpenSSL's ``send`` also clears OpenSSL's queue of errors, which belongs to all connections.
         """
