@@ -54,6 +54,9 @@ from bench.scenarios import (
     ROLLING,
     SIMULATION,
     SIZES,
+    TLS_FANOUT,
+    TLS_HANDSHAKES,
+    TLS_IDLE,
     WORKERS,
     WSLOAD,
     Contender,
@@ -62,6 +65,7 @@ from bench.scenarios import (
 )
 from bench.servers import ROOT, Server, server_for
 from bench.simulation import Simulation
+from bench.tls import TlsFanout, TlsHandshakes, TlsIdle
 from bench.workers import Workers
 
 OUT: Final = ROOT / "bench" / "out"
@@ -129,6 +133,18 @@ def _rolling(size: Size, environment: Mapping[str, str]) -> Driver:
     return Rolling(*cores(), size.rolling_seconds)
 
 
+def _tls_fanout(size: Size, environment: Mapping[str, str]) -> Driver:
+    return TlsFanout(*cores(), 2.5 * size.seconds)  # Python's clients give the server breaks
+
+
+def _tls_handshakes(size: Size, environment: Mapping[str, str]) -> Driver:
+    return TlsHandshakes(*cores())
+
+
+def _tls_idle(size: Size, environment: Mapping[str, str]) -> Driver:
+    return TlsIdle(*cores())
+
+
 def _hundred_thousand(size: Size, environment: Mapping[str, str]) -> Driver:
     if lacking := intake.missing():
         raise CannotMeasure(lacking)
@@ -153,6 +169,9 @@ DRIVERS: Final[Mapping[str, Callable[[Size, Mapping[str, str]], Driver]]] = Mapp
         PRIVATE: _private,
         PRIVATE_IDLE: _private_idle,
         HUNDRED_THOUSAND: _hundred_thousand,
+        TLS_FANOUT: _tls_fanout,
+        TLS_HANDSHAKES: _tls_handshakes,
+        TLS_IDLE: _tls_idle,
     }
 )
 

@@ -25,6 +25,9 @@ ATTACK: Final = "attack"
 PRIVATE: Final = "private"
 PRIVATE_IDLE: Final = "private-idle"
 HUNDRED_THOUSAND: Final = "hundred-thousand"
+TLS_FANOUT: Final = "tls-fanout"
+TLS_HANDSHAKES: Final = "tls-handshakes"
+TLS_IDLE: Final = "tls-idle"
 
 #: Airy's destinations, and numbers of subscribers; scenarios are compared from the fewest to the most.
 SUBSCRIPTIONS: Final = (MESSAGE, "/queue/unread-count", "/queue/channel/connected", "/queue/channel/disconnected")
@@ -59,6 +62,7 @@ KERNEL: Final = "kernel_kib_per_conn"
 REST_CPU: Final = "rest_us_per_conn_second"
 PRIVATE_P50: Final = "private_latency_us_p50"
 PRIVATE_P99: Final = "private_latency_us_p99"
+CPU_HANDSHAKES: Final = "handshakes_per_cpu_s"
 
 
 @dataclass(frozen=True, slots=True)

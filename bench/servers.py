@@ -108,7 +108,7 @@ def running(server: Server, core: int) -> Iterator[Running]:
     """
     with tempfile.TemporaryDirectory(prefix="airyd-bench-") as directory:
         log = Path(directory) / "log"
-        port = 0 if server.announces else _free_port()
+        port = 0 if server.announces else free_port()
         with log.open("wb") as stream:
             process = _start(server, core, port, stream)
         try:
@@ -154,7 +154,7 @@ def _when_it_serves(server: Server, process: subprocess.Popen[bytes], port: int,
         if process.poll() is not None:
             raise ServerFailed(f"{server.name} did not start: {_tail(log)}")
         if not server.announces:
-            if _accepts(port):
+            if accepts(port):
                 return Running(process.pid, port, "/", log)
         elif said := _ANNOUNCEMENT.search(log.read_bytes()):
             return Running(process.pid, int(said[1]), said[2].decode(), log)
@@ -171,7 +171,8 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _accepts(port: int) -> bool:
+def accepts(port: int) -> bool:
+    """Return whether something listens on a port of the loopback interface."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
     except OSError:
@@ -179,7 +180,8 @@ def _accepts(port: int) -> bool:
     return True
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nothing listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -153,6 +153,8 @@ FLOORS = (
         "airyd.websocket.origin",
         "airyd.websocket.handshake",
         "airyd.websocket.transport",
+        "airyd.websocket.tls_transport",
+        "airyd.websocket.direct_port",
         "airyd.websocket.connection",
         "airyd.websocket.output_buffer",
         "airyd.websocket.protocol",

@@ -185,7 +185,7 @@ class WebSocketConnection(WebSocketServerProtocol):
     )
 
     factory: WebSocketConnectionFactory
-    transport: Connection  # or, on TLS, an object with the same methods
+    transport: Connection  # or, behind the PROXY protocol, an object with the same methods
     _client: Client
     _perMessageCompress: _MessageInflater | None  # type: ignore[assignment]  # Autobahn's type knows only None
     _isMessageCompressed: bool

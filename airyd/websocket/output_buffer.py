@@ -26,8 +26,8 @@ _SLOW: Final = 1.0
 class OutputBuffer:
     """Counts and limits the bytes that wait to be sent to one client; the transport holds them.
 
-    It exists while bytes wait, and at most two ping intervals longer: an idle connection has none, and under TLS, where
-    each send is in the buffer for a turn of the reactor, not every send costs an entry of the timer wheel.
+    It exists while bytes wait, and at most two ping intervals longer: an idle connection has none, and behind the PROXY
+    protocol, where each send waits for a turn of the reactor, not every send costs an entry of the timer wheel.
 
     :param drop: called when no bytes wait; must call :meth:`close`
     """

@@ -55,7 +55,7 @@ class StompWebSocket(WebSocketConnection):
         self._deadline: Timer | None = None
         self._output_buffer: OutputBuffer | None = None
         self._close_kind: str | None = None
-        below = direct_of(self.transport)  # the TCP or unix connection, without TLS around it
+        below = direct_of(self.transport)  # the TCP or unix connection, without wrappers
         if below is not None:
             below.observer = self
             self._open_direct()
@@ -127,10 +127,10 @@ class StompWebSocket(WebSocketConnection):
         self._client.direct_changed()
 
     def _open_direct(self) -> None:
-        # Under TLS or the PROXY protocol, bytes must go through the upper transport.
-        transport = self.transport
-        if direct_of(transport) is transport and not getattr(transport, "TLS", False):
-            self.direct = transport.socket.send
+        # Behind the PROXY protocol, bytes must go through the upper transport.
+        below = direct_of(self.transport)
+        if below is self.transport:
+            self.direct = below.direct
 
     def direct_replaced(self) -> None:
         """Use another ``direct`` from now on, because the class of this connection has changed."""

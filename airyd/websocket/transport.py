@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 from twisted.internet import tcp, unix
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.interfaces import IListeningPort, IProtocol, IReactorFDSet
+from twisted.internet.interfaces import IProtocol, IReactorFDSet
 from twisted.python.failure import Failure
 
 #: Bytes that one read takes. A turn of the reactor reads once from each client, and Twisted's 64 KiB hold 10,000
@@ -59,6 +59,11 @@ class _Direct:
     offset: int
     socket: socket.socket
     _tempDataLen: int
+
+    @property
+    def direct(self) -> Callable[[bytes], int]:
+        """A function that sends bytes at once, while none are queued: like ``socket.send``, it may take a part."""
+        return self.socket.send
 
     @property
     def buffered(self) -> int:
@@ -156,17 +161,6 @@ class DirectUnixServer(_Direct, unix.Server):
     """A connection on a unix socket."""
 
     observer: BufferObserver | None = None
-
-
-def make_direct(port: IListeningPort) -> IListeningPort:
-    """Make a listening port use these transports for its connections, by ``Port.transport``."""
-    if isinstance(port, unix.Port):
-        port.transport = DirectUnixServer
-    elif isinstance(port, tcp.Port):
-        port.transport = DirectServer
-        # Accepted sockets inherit this option; Autobahn would set it on each connection, in 2 µs.
-        port.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
-    return port
 
 
 def keep_alive(listening: socket.socket) -> None:
