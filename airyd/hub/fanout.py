@@ -55,6 +55,9 @@ class MemberGroup(Protocol):
     def holds(self, event_id: str) -> bool:
         """Return whether an event waits to be sent to a member."""
 
+    def sent_up_to(self, member: Any) -> str | None:
+        """Return the source's id after which events wait for a member; None if it was sent all events."""
+
     def flush(self, member: Any, more: Sequence[bytes] = ()) -> None:
         """Send a member all that it has not been sent yet, ahead of the others; then ``more``, for it alone."""
 
@@ -201,6 +204,10 @@ class Group(Generic[M]):
         """See :class:`MemberGroup`."""
         return self.audience.holds(event_id)
 
+    def sent_up_to(self, member: M) -> str | None:
+        """See :class:`MemberGroup`."""
+        return self.audience.sent_up_to(member, self)
+
     def flush(self, member: M, more: Sequence[bytes] = ()) -> None:
         """See :class:`MemberGroup`."""
         self.audience.flush(member, self, more)
@@ -229,6 +236,12 @@ class Group(Generic[M]):
         if self._slow is None:
             self._slow = Recipients()
         self._slow.add(member, member.channel.send)
+
+    def unsent(self, member: M) -> int:
+        """Return how many events of the batches in flight a member has not been sent yet."""
+        recipients = member.recipients
+        is_served = recipients is None or member.index < recipients.served
+        return sum([events for _, events in self._batches[1 if is_served else 0 :]])
 
     def discard(self, member: M) -> list[tuple[bytes, int]]:
         """Remove a member from the recipients; return the batches in flight that it has not been sent yet."""
@@ -339,6 +352,9 @@ class Audience(Generic[M]):
     """
 
     __slots__ = (
+        "_alone",
+        "_before",
+        "_before_tails",
         "_counter",
         "_groups",
         "_newcomers",
@@ -363,6 +379,9 @@ class Audience(Generic[M]):
         self._groups: dict[tuple[Framing, bytes], Group[M]] = {}
         self._pending: list[bytes] = []
         self._since = 0.0  # when the first pending event arrived
+        self._before = self._before_tails = ""  # the feed's position before the first of _pending, and of _tails
+        # Who is being sent events alone, these events, and how many of them it has been sent.
+        self._alone: tuple[M, Sequence[bytes], int] | None = None
         # Each with its group, and the number of pending events that it must not get.
         self._newcomers: dict[M, tuple[Group[M], int]] = {}
         self._tails: Sequence[bytes] = ()
@@ -408,17 +427,18 @@ class Audience(Generic[M]):
         """Send a member all that it has not been sent yet, ahead of the others; then ``more``, for it alone."""
         member.count_events(len(more))
         if not self._pending and not self._rest:  # it has all events
-            self._send_alone(member, group.write(more, 1) if more else ())
+            self._send_alone(member, group.write(more, 1) if more else (), more)
             self._count()
             return
         _, skipped = self._newcomers.get(member, (group, None))
         is_waiting = skipped is None and group.round != self.round  # its group has not begun the batch in flight
         tails = [*(self._tails if is_waiting else ()), *self._pending[skipped:], *more]
         batches = group.discard(member) if skipped is None else []
+        begun = sum([events for _, events in batches])
         if tails:
             batches += group.write(tails, 1)
         self._newcomers[member] = group, len(self._pending)
-        self._send_alone(member, batches)
+        self._send_alone(member, batches, [*self._tails[len(self._tails) - begun :], *tails])
         self._count()
 
     def holds(self, event_id: str) -> bool:
@@ -426,11 +446,30 @@ class Audience(Generic[M]):
         start = b"%b\n" % event_id.encode()  # of the event's tail
         return any(tail.startswith(start) for tail in (*self._tails, *self._pending))
 
-    def append(self, tails: Sequence[bytes], now: float) -> bool:
-        """Add events to the pending ones; return whether there were none before."""
+    def sent_up_to(self, member: M, group: Group[M]) -> str | None:
+        """See :class:`MemberGroup`."""
+        if self._alone is not None and self._alone[0] is member:
+            _, tails, sent = self._alone
+            if sent < len(tails):
+                return event_id(tails[sent - 1])
+        pending, (_, skipped) = self._pending, self._newcomers.get(member, (group, None))
+        if skipped is None and self._tails:  # not _rest: while a group sends, it is not in there
+            sent = len(self._tails) - group.unsent(member) if group.round == self.round else 0
+            if sent < len(self._tails):
+                return event_id(self._tails[sent - 1]) if sent else self._before_tails
+        if len(pending) <= (skipped or 0):
+            return None
+        return event_id(pending[skipped - 1]) if skipped else self._before
+
+    def append(self, tails: Sequence[bytes], now: float, before: str) -> bool:
+        """Add events to the pending ones; return whether there were none before.
+
+        :param before: the feed's position before these events
+        """
         is_first = not self._pending
         if is_first:
             self._since = now
+            self._before = before
         self._pending += tails
         self.appended += len(tails)
         return is_first
@@ -450,20 +489,28 @@ class Audience(Generic[M]):
         self._rest = list(self._groups.values())
         self.round += 1
         self._tails, self._pending = self._pending, []
+        self._before_tails = self._before
         self.flushed_at = self._since
         for member, (group, skipped) in newcomers.items():
             rest = self._tails[skipped:]
             # An earlier send may have ended a client that is too slow: then its subscriptions have no group.
             if skipped and rest and member.group is not None:
-                self._send_alone(member, group.write(rest, 1))
+                self._send_alone(member, group.write(rest, 1), rest)
 
-    def _send_alone(self, member: M, batches: Sequence[tuple[bytes, int]]) -> None:
-        for wire, events in batches:
-            if member.group is None:  # it left during the previous send
-                return
-            member.channel.send(wire)
-            self.deliveries += events
-            self.bytes_out += len(wire)
+    def _send_alone(self, member: M, batches: Sequence[tuple[bytes, int]], tails: Sequence[bytes]) -> None:
+        """Send these events to one member, in batches."""
+        sent = 0
+        try:
+            for wire, events in batches:
+                if member.group is None:  # it left during the previous send
+                    break
+                sent += events
+                self._alone = member, tails, sent
+                member.channel.send(wire)
+                self.deliveries += events
+                self.bytes_out += len(wire)
+        finally:
+            self._alone = None
 
     def advance(self, most: int) -> int:
         """Continue the batch: send it to up to ``most`` members; return how many that were."""
@@ -485,3 +532,8 @@ class Audience(Generic[M]):
     def _count(self) -> None:
         self._counter.count(self.deliveries, self.bytes_out)
         self.deliveries = self.bytes_out = 0
+
+
+def event_id(tail: bytes) -> str:
+    """Return the source's id of an event (``airyd.stomp.message.message_tail``)."""
+    return tail[: tail.index(b"\n")].decode()

@@ -96,7 +96,7 @@ class FanoutCase(SynchronousTestCase):
     def append(self, *numbers: int, size: int = 0) -> None:
         """Add events to the pending ones."""
         for number in numbers:
-            self.audience.append([tail(number, size)], 0)
+            self.audience.append([tail(number, size)], 0, f"{number - 1}")
 
     def flush(self) -> None:
         """Send the pending events to all members."""
@@ -143,10 +143,10 @@ class FlushTests(FanoutCase):
     def test_the_first_of_a_batch_is_told(self) -> None:
         """The time of the first event counts as the time of the flush."""
         self.join()
-        self.assertEqual([self.audience.append([tail(now)], now) for now in (7, 8, 9)], [True, False, False])
+        self.assertEqual([self.audience.append([tail(now)], now, "") for now in (7, 8, 9)], [True, False, False])
         self.flush()
         self.assertEqual(self.audience.flushed_at, 7)
-        self.assertTrue(self.audience.append([tail(10)], 10))
+        self.assertTrue(self.audience.append([tail(10)], 10, ""))
 
     def test_counts(self) -> None:
         channels = [self.join()[1], self.join()[1], self.join(tls=True)[1]]
