@@ -32,12 +32,19 @@ class Limits:
     transaction_bytes: int = _limit(1 * MIB, "bytes in all open transactions of a connection")
     buffered: int = _limit(2 * MIB, "bytes buffered for one client before it is closed as too slow")
     buffered_mark: int = _limit(
-        128 * KIB, "bytes buffered for one client from which on it reads events from the history, at its own pace"
+        128 * KIB,
+        "bytes buffered for one client, at most half of --buffered; above, it reads events from the history at its own "
+        "pace",
     )
     token_size: int = _limit(
         8 * KIB,
         "bytes of a token, up to 131072; the limits of request heads, frames, header lines and bodies do not count it",
     )
+
+    @property
+    def effective_mark(self) -> int:
+        """The bytes of ``buffered_mark``, at most half of ``buffered``: else a client would be closed before that."""
+        return min(self.buffered_mark, self.buffered // 2)
 
     @property
     def token_line(self) -> int:

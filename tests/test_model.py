@@ -19,11 +19,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.client.wildcard import Wildcard, WildcardPart
 from airyd.events import Event, RowFilter
-from airyd.hub import fanout, hub, replay, shared_pages
+from airyd.hub import batches, hub, replay, shared_pages
 from airyd.hub.destination import Destination
-from airyd.hub.fanout import Audience, Group, Member, Recipients
+from airyd.hub.fanout import Audience, Group
 from airyd.hub.hub import Hub
 from airyd.hub.interfaces import Subscriber
+from airyd.hub.recipients import Member, Recipients
 from airyd.hub.replay import ReplayCursor
 from airyd.hub.shared_pages import SharedPages
 from airyd.hub.solo import SoloAudience
@@ -37,7 +38,7 @@ from tests.model.world import ModelFailure, World
 
 #: Limits so small that a few operations reach them.
 _SMALL: Final = (
-    (fanout, "BATCH_BYTES", 700),
+    (batches, "BATCH_BYTES", 700),
     (hub, "SENDS_PER_TURN", 1),
     (replay, "REPLAY_PAGE", 3),
     (shared_pages, "REPLAY_PAGE", 3),

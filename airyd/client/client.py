@@ -173,7 +173,7 @@ class Client:
     @property
     def buffered_mark(self) -> int:
         """See ``Subscriber``."""
-        return self._context.limits.buffered_mark
+        return self._context.limits.effective_mark
 
     def fall_behind(self) -> None:
         """Let its subscriptions read events from the history: too many bytes wait for the client already."""

@@ -12,9 +12,10 @@ from twisted.python.failure import Failure
 
 from airyd.errors import Fault, SourceUnavailable, StompError
 from airyd.events import Event, RowFilter
-from airyd.hub.fanout import Audience, Counter, Member, MemberGroup
+from airyd.hub.fanout import Audience, Counter
 from airyd.hub.filter_index import FilterIndex
 from airyd.hub.pacing import GapNotices, LateRemovals, NoticeReceiver, TurnQueue, spread_of
+from airyd.hub.recipients import Member, MemberGroup
 from airyd.hub.replay import ReplayCursor
 from airyd.hub.row_filter import Rows
 from airyd.hub.shared_pages import SharedPages

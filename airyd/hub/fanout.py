@@ -18,77 +18,13 @@ batch, so it is in no group's list of recipients until the next batch begins.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Generic
 
 from airyd.events import RowFilter
-from airyd.interfaces import IChannel
+from airyd.hub.batches import event_id, write
+from airyd.hub.recipients import M, Recipients
 from airyd.metrics import Metrics
 from airyd.stomp.message import Framing
-
-#: The most STOMP bytes in a batch, unless a single frame has more. Joining them takes 1 µs; a send takes 4 µs. A
-#: socket on a real network does not take much more at once, and the rest would be sent the slow way.
-BATCH_BYTES: Final = 64 * 1024
-
-
-class MemberGroup(Protocol):
-    """What others need from the group of a subscription: a :class:`Group`, or a ``SoloAudience``.
-
-    :ivar framing: how its MESSAGEs are encoded
-    :ivar head: the start of each MESSAGE (``airyd.stomp.message.message_head``)
-    """
-
-    framing: Framing
-    head: bytes
-
-    @property
-    def row_filter(self) -> RowFilter | None:
-        """The filter of its audience."""
-
-    @property
-    def flushed_at(self) -> float:
-        """When the events of its latest flush arrived, in seconds of the reactor; -inf before the first."""
-
-    @property
-    def counted(self) -> int:
-        """How many events it has counted for all members, rather than by ``Member.count_events``."""
-
-    def holds(self, event_id: str) -> bool:
-        """Return whether an event waits to be sent to a member."""
-
-    def sent_up_to(self, member: Any) -> str | None:
-        """Return the source's id after which events wait for a member; None if it was sent all events."""
-
-    def flush(self, member: Any, more: Sequence[bytes] = ()) -> None:
-        """Send a member all that it has not been sent yet, ahead of the others; then ``more``, for it alone."""
-
-    def refresh(self, member: Any) -> None:
-        """Take note that the member's ``channel.direct`` has changed."""
-
-    def leave(self, member: Any) -> bool:
-        """Remove a member, which gets nothing more; return whether its audience has no member left."""
-
-
-class Member(Protocol):
-    """What a group needs from a subscription.
-
-    :ivar group: the group that it is in, or None
-    :ivar recipients: the fast or the slow recipients of its group; None for a newcomer
-    :ivar index: its index in ``recipients.members``
-    """
-
-    group: MemberGroup | None
-    recipients: Recipients[Any] | None
-    index: int
-
-    @property
-    def channel(self) -> IChannel:
-        """The client's connection."""
-
-    def count_events(self, count: int) -> None:
-        """Count events that it was sent; see ``airyd.hub.interfaces.Subscriber``."""
-
-
-M = TypeVar("M", bound=Member)
 
 
 class Counter:
@@ -108,59 +44,6 @@ class Counter:
         """Add deliveries, and their bytes on the wire, to the metrics."""
         self._metrics.deliveries[self._destination] += deliveries
         self._metrics.bytes_out += size
-
-
-class Recipients(Generic[M]):
-    """Members in no particular order, and a parallel list of their send functions.
-
-    With two lists the loop needs no attribute lookup: it takes 22 ns per member instead of 29.
-
-    :ivar served: the first ``served`` members have been sent the batch in flight; with none in flight, it counts all
-    """
-
-    __slots__ = ("members", "sends", "served")
-
-    def __init__(self) -> None:
-        self.members: list[M] = []
-        self.sends: list[Callable[[bytes], Any]] = []
-        self.served = 0
-
-    def add(self, member: M, send: Callable[[bytes], Any]) -> None:
-        """Add a member to the part already served."""
-        member.recipients = self
-        self.members.append(member)
-        self.sends.append(send)
-        self._move(self.served, len(self.members) - 1)  # the first unserved member moves to the end
-        self.members[self.served], self.sends[self.served] = member, send
-        member.index = self.served
-        self.served += 1
-
-    def remove(self, member: M) -> bool:
-        """Remove a member; return whether it was served."""
-        gap = member.index
-        is_served = gap < self.served
-        if is_served:  # the last served member fills the gap; now the gap is among the unserved ones
-            self.served -= 1
-            self._move(self.served, gap)
-            gap = self.served
-        last = len(self.members) - 1
-        if gap != last:
-            self._move(last, gap)
-        self.members.pop()
-        self.sends.pop()
-        member.recipients = None
-        return is_served
-
-    def serve(self, most: int) -> tuple[list[Callable[[bytes], Any]], list[M]]:
-        """Return the sends and the members of up to ``most`` unserved members, and mark them as served."""
-        start = self.served
-        self.served = end = min(start + most, len(self.members))
-        return self.sends[start:end], self.members[start:end]
-
-    def _move(self, source: int, target: int) -> None:
-        member = self.members[source]
-        self.members[target], self.sends[target] = member, self.sends[source]
-        member.index = target
 
 
 class Group(Generic[M]):
@@ -187,33 +70,33 @@ class Group(Generic[M]):
 
     @property
     def row_filter(self) -> RowFilter | None:
-        """See :class:`MemberGroup`."""
+        """See ``MemberGroup``."""
         return self.audience.row_filter
 
     @property
     def flushed_at(self) -> float:
-        """See :class:`MemberGroup`."""
+        """See ``MemberGroup``."""
         return self.audience.flushed_at
 
     @property
     def counted(self) -> int:
-        """See :class:`MemberGroup`."""
+        """See ``MemberGroup``."""
         return self.audience.appended
 
     def holds(self, event_id: str) -> bool:
-        """See :class:`MemberGroup`."""
+        """See ``MemberGroup``."""
         return self.audience.holds(event_id)
 
     def sent_up_to(self, member: M) -> str | None:
-        """See :class:`MemberGroup`."""
+        """See ``MemberGroup``."""
         return self.audience.sent_up_to(member, self)
 
     def flush(self, member: M, more: Sequence[bytes] = ()) -> None:
-        """See :class:`MemberGroup`."""
+        """See ``MemberGroup``."""
         self.audience.flush(member, self, more)
 
     def leave(self, member: M) -> bool:
-        """See :class:`MemberGroup`."""
+        """See ``MemberGroup``."""
         return self.audience.leave(member, self)
 
     @property
@@ -321,24 +204,6 @@ class Group(Generic[M]):
         return write(self.framing, self.head, tails, receivers)
 
 
-def write(framing: Framing, head: bytes, tails: Sequence[bytes], receivers: int) -> list[tuple[bytes, int]]:
-    """Encode MESSAGEs, in order, in batches of about ``BATCH_BYTES``; return each with its number of events."""
-    if len(tails) == 1:
-        return [(framing((head + tails[0],), receivers), 1)]
-    batches = []
-    frames: list[bytes] = []
-    size = 0
-    for tail in tails:
-        frame = head + tail
-        if frames and size + len(frame) > BATCH_BYTES:
-            batches.append((framing(frames, receivers), len(frames)))
-            frames, size = [], 0
-        frames.append(frame)
-        size += len(frame)
-    batches.append((framing(frames, receivers), len(frames)))
-    return batches
-
-
 class Audience(Generic[M]):
     """The subscriptions of a destination that have the same row filter.
 
@@ -442,12 +307,12 @@ class Audience(Generic[M]):
         self._count()
 
     def holds(self, event_id: str) -> bool:
-        """See :class:`MemberGroup`."""
+        """See ``MemberGroup``."""
         start = b"%b\n" % event_id.encode()  # of the event's tail
         return any(tail.startswith(start) for tail in (*self._tails, *self._pending))
 
     def sent_up_to(self, member: M, group: Group[M]) -> str | None:
-        """See :class:`MemberGroup`."""
+        """See ``MemberGroup``."""
         if self._alone is not None and self._alone[0] is member:
             _, tails, sent = self._alone
             if sent < len(tails):
@@ -532,8 +397,3 @@ class Audience(Generic[M]):
     def _count(self) -> None:
         self._counter.count(self.deliveries, self.bytes_out)
         self.deliveries = self.bytes_out = 0
-
-
-def event_id(tail: bytes) -> str:
-    """Return the source's id of an event (``airyd.stomp.message.message_tail``)."""
-    return tail[: tail.index(b"\n")].decode()

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import ClassVar, Generic
 
 from airyd.events import RowFilter
-from airyd.hub.fanout import Counter, M, event_id, write
+from airyd.hub.batches import event_id, write
+from airyd.hub.fanout import Counter
+from airyd.hub.recipients import M
 from airyd.stomp.message import Framing
 
 

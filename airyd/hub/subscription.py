@@ -13,8 +13,8 @@ from airyd import notices
 from airyd.errors import Fault, StompError
 from airyd.events import Event, RowFilter, event_id_of, message_id
 from airyd.hub.destination import FILTER_FAILED, Destination
-from airyd.hub.fanout import MemberGroup, Recipients
 from airyd.hub.interfaces import Subscriber
+from airyd.hub.recipients import MemberGroup, Recipients
 from airyd.hub.replay import ReplayCursor, Window
 from airyd.hub.row_filter import FilterFailed
 from airyd.interfaces import IChannel, IMeasuredSource
@@ -59,7 +59,7 @@ class Unicast:
 class Subscription:
     """One subscription of one client.
 
-    It is a member of a group (``airyd.hub.fanout.Member``) or has a :class:`Unicast`. When it has ended, it has
+    It is a member of a group (``airyd.hub.recipients.Member``) or has a :class:`Unicast`. When it has ended, it has
     neither. Nearly all subscriptions are in a group: that takes less memory.
 
     :ivar began: the source's id after which it gets every event; None before its SUBSCRIBE is answered
@@ -94,11 +94,11 @@ class Subscription:
 
     @property
     def channel(self) -> IChannel:
-        """See ``airyd.hub.fanout.Member``."""
+        """See ``airyd.hub.recipients.Member``."""
         return self._subscriber.channel
 
     def count_events(self, count: int) -> None:
-        """See ``airyd.hub.fanout.Member``."""
+        """See ``airyd.hub.recipients.Member``."""
         self._subscriber.count_events(count)
 
     @property

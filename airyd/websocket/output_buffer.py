@@ -53,7 +53,7 @@ class OutputBuffer:
             if not waiting:
                 self._fill()
             self._transport.write(data)
-            if waiting > limits.buffered_mark and not self._client.is_over:
+            if waiting > limits.effective_mark and not self._client.is_over:
                 self._client.fall_behind()
         else:
             most = limits.buffered

@@ -83,7 +83,7 @@ class FallingBehindTests(DestinationCase):
         for peer in (self.slow, self.other):
             self.subscribe(peer)
         self.slow.channel.drain(0)
-        with patch("airyd.hub.fanout.BATCH_BYTES", 700):
+        with patch("airyd.hub.batches.BATCH_BYTES", 700):
             events = [self.twin.append(NAME, body(number)) for number in range(12)]
             self.twin.cursor[NAME] += len(events)
             self.destination.deliver(events)

@@ -8,7 +8,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from airyd.errors import StompError
 from airyd.events import MESSAGE, Event
-from airyd.hub.fanout import BATCH_BYTES, Audience, Counter, MemberGroup, Recipients
+from airyd.hub.batches import BATCH_BYTES
+from airyd.hub.fanout import Audience, Counter
+from airyd.hub.recipients import MemberGroup, Recipients
 from airyd.metrics import Metrics
 from airyd.stomp.message import message_head, message_tail
 from airyd.stomp.spec import Version
@@ -30,7 +32,7 @@ def body(number: int, size: int = 0) -> bytes:
 
 
 class Member:
-    """A member of a group, with a channel of its own (``airyd.hub.fanout.Member``)."""
+    """A member of a group, with a channel of its own (``airyd.hub.recipients.Member``)."""
 
     def __init__(self, channel: MemoryChannel) -> None:
         self.channel = channel
@@ -40,7 +42,7 @@ class Member:
         self.events = 0
 
     def count_events(self, count: int) -> None:
-        """See ``airyd.hub.fanout.Member``."""
+        """See ``airyd.hub.recipients.Member``."""
         self.events += count
 
 
