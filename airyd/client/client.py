@@ -170,6 +170,16 @@ class Client:
             if subscription.group is not None:
                 subscription.group.refresh(subscription)
 
+    @property
+    def buffered_mark(self) -> int:
+        """See ``Subscriber``."""
+        return self._context.limits.effective_mark
+
+    def fall_behind(self) -> None:
+        """Let its subscriptions read events from the history: too many bytes wait for the client already."""
+        moved = [one.fall_behind() for one in tuple(self.subscribed.values()) if one.group is not None]
+        self._context.metrics.fell_behind += any(moved)
+
     def drained(self) -> None:
         """Continue replays: nothing is buffered for this client any more."""
         for subscription in self.subscribed.values():

@@ -19,6 +19,7 @@ from airyd.events import Event, HistoryPage, InvalidEntry
 from airyd.interfaces import (
     IBrowsableSource,
     IEventSink,
+    IHistorySource,
     IMeasuredSource,
     IReloadable,
     IRevocationKeeper,
@@ -51,7 +52,7 @@ class _PageRequest(NamedTuple):
     position: str | None
 
 
-@implementer(IMeasuredSource, IBrowsableSource, IRevocationKeeper, IReloadable)
+@implementer(IMeasuredSource, IBrowsableSource, IHistorySource, IRevocationKeeper, IReloadable)
 class RedisStreams:
     """Reads one stream per destination, ``<prefix><destination>``, whose entries have a field ``payload``.
 
@@ -144,6 +145,10 @@ class RedisStreams:
     def _answer_page(self, result: HistoryPage | Failure, request: _PageRequest) -> None:
         for page in self._pages.pop(request):
             page.callback(result)  # a Failure makes it an errback
+
+    def keeps_history(self, destination: str) -> bool:
+        """Return whether past events are kept (``IHistorySource``)."""
+        return True
 
     def newest(self, destination: str, limit: int) -> Deferred[Sequence[Event]]:
         """Read the newest events (``IBrowsableSource``), about a megabyte at most."""
