@@ -212,10 +212,8 @@ class RedisConnection:
             return fail(NotConnected(f"{self._address.name}: {self.trouble or 'the connection is closing'}"))
         return self._send(self._protocol, words, patience, is_dead)
 
-    def pipeline(
-        self, commands: Sequence[Sequence[Word]], *, patience: float = REPLY_PATIENCE
-    ) -> Deferred[list[RedisReply]]:
-        """Send commands in one write; fires with all replies, after the last one.
+    def pipeline(self, commands: Sequence[bytes], *, patience: float = REPLY_PATIENCE) -> Deferred[list[RedisReply]]:
+        """Send encoded commands in one write; fires with all replies, after the last one.
 
         Redis executes the later commands right after the first one, even if that blocks.
 
@@ -476,9 +474,8 @@ class RedisConnection:
 
 
 def _first_succeeded(replies: list[RedisReply]) -> list[RedisReply]:
-    for number, reply in enumerate(replies):
-        if isinstance(reply, Exception) and (number == 0 or not isinstance(reply, ResponseError)):
-            raise reply  # of the first command, or because the connection was lost
+    if isinstance(replies[0], Exception):
+        raise replies[0]
     return replies
 
 

@@ -28,8 +28,8 @@ from airyd.sources.redis.batch_size import BatchSize
 from airyd.sources.redis.connection import REPLY_PATIENCE, NotConnected, NotExecuted, RedisConnection, answer_of
 from airyd.sources.redis.entries import Entries, read_entries
 from airyd.sources.redis.linger import Linger
-from airyd.sources.redis.protocol import RawEntry, RedisReply, Word
-from airyd.sources.redis.stream_counters import StreamCounters, stream_info
+from airyd.sources.redis.protocol import RawEntry, RedisReply, Word, encode_command
+from airyd.sources.redis.stream_counters import StreamCounters, encoded_xinfo, stream_info
 from airyd.sources.redis.stream_position import (
     NO_STREAM,
     ResumePoint,
@@ -266,10 +266,10 @@ class Reader:
         reads_all = self._batch_size.streams is None
         if reads_all:  # otherwise do not block: the other streams wait
             limits += ("BLOCK", int(BLOCK * 1000))
-        commands: list[Sequence[Word]] = [("XREAD", *limits, "STREAMS", *asked, *ids)]
+        commands = [encode_command(("XREAD", *limits, "STREAMS", *asked, *ids))]
         size = sum(stream.info_size for stream, _ in asked.values())
         if reads_all and len(asked) <= _PIPELINED_STREAMS and size <= _PIPELINED_BYTES:
-            commands += [("XINFO", "STREAM", key) for key in asked]
+            commands += map(encoded_xinfo, asked)
         self._xread_in_flight = asked
         try:
             return await self._connection.pipeline(commands, patience=BLOCK + REPLY_PATIENCE)

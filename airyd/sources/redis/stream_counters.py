@@ -7,6 +7,7 @@ check. A read-only script (EVAL_RO) returns only their ids and sizes. A user tha
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final, cast
 
 from twisted.internet.interfaces import IReactorTime
@@ -16,7 +17,7 @@ from txredisapi import ResponseError
 from airyd.deferreds import all_of
 from airyd.errors import SourceUnavailable
 from airyd.sources.redis.connection import RedisConnection, answer_of
-from airyd.sources.redis.protocol import RedisReply, Word
+from airyd.sources.redis.protocol import RedisReply, Word, encode_command
 from airyd.sources.redis.stream_position import StreamInfo, is_about_the_key, read_info
 
 #: The reply to XINFO STREAM for each key, or its error, with the size of the fields in place of the fields.
@@ -38,6 +39,12 @@ return infos
 """
 #: Seconds until the script is tried again after Redis has refused it: Redis logs each refused command.
 _RETRY_SCRIPT: Final = 60.0
+
+
+@lru_cache(maxsize=64)
+def encoded_xinfo(key: bytes) -> bytes:
+    """Return the command XINFO STREAM, encoded; the same few are sent for each event."""
+    return encode_command(("XINFO", "STREAM", key))
 
 
 def counters_script(keys: Sequence[Word]) -> tuple[Word, ...]:
