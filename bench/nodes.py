@@ -37,6 +37,7 @@ class Shape(NamedTuple):
     """The numbers of Redis, of processes and of the subscribers of each, and the events of a second.
 
     :ivar body: bytes of the body of an event that each stream has from the start; 0 for none
+    :ivar replicas: replicas of the one Redis, from which the processes read in turn; 0: they read from Redis itself
     """
 
     redis: int
@@ -44,12 +45,15 @@ class Shape(NamedTuple):
     subscribers: int
     rate: float
     body: int = 0
+    replicas: int = 0
 
 
 RATES: Final = (10.0, 500.0, 2000.0, 5000.0)
 SHAPES: Final = (
     *(Shape(1, processes, 1, rate) for rate in RATES for processes in (0, 1, 2, 4, 8)),
     Shape(2, 2, 1, 500.0),
+    Shape(1, 2, 1, 2000.0, replicas=1),
+    Shape(1, 2, 1, 2000.0, replicas=2),
     Shape(1, 1, 1, 0.0, 200_000),
 )
 
@@ -57,7 +61,7 @@ SHAPES: Final = (
 class Costs(NamedTuple):
     """What a second costs, averaged over the run.
 
-    :ivar redis: milliseconds of CPU of each Redis
+    :ivar redis: milliseconds of CPU of each Redis, replicas last
     :ivar process: milliseconds of CPU of an airyd, on average
     :ivar replies: replies to XREAD of each process, from all Redis
     :ivar sent: KiB that all Redis sent
@@ -117,6 +121,7 @@ def measure(shape: Shape, seconds: float, parameters: str = "") -> Costs:
     """
     with ExitStack() as stack:
         servers = [RedisServer() for _ in range(shape.redis)]
+        servers += [RedisServer("--replicaof", f"127.0.0.1 {servers[0].port}") for _ in range(shape.replicas)]
         for server in servers:
             stack.callback(server.close)
         connections = [server.connect() for server in servers]
@@ -126,11 +131,16 @@ def measure(shape: Shape, seconds: float, parameters: str = "") -> Costs:
         if shape.body:
             for name in SUBSCRIPTIONS:
                 connections[0].call("XADD", f"airyd:{name}", "*", "payload", "x" * shape.body)
-        sources = [f"--source=redis://127.0.0.1:{server.port}/0?{parameters}" for server in servers]
+        for connection in connections[shape.redis :]:
+            _wait_for_master(connection)
+        urls = [f"--source=redis://127.0.0.1:{server.port}/0?{parameters}" for server in servers]
         if shape.redis == 2:
             shares = (DESTINATIONS[0], ",".join(SUBSCRIPTIONS[1:]))
-            sources = [f"{source}&destinations={share}" for source, share in zip(sources, shares, strict=True)]
-        nodes = [stack.enter_context(running(_airyd(sources), 0)) for _ in range(shape.processes)]
+            urls = [f"{url}&destinations={share}" for url, share in zip(urls, shares, strict=True)]
+        sources = [[url] for url in urls[1:]] if shape.replicas else [urls]
+        nodes = [
+            stack.enter_context(running(_airyd(sources[number % len(sources)]), 0)) for number in range(shape.processes)
+        ]
         subscribers = Subscribers(SUBSCRIPTIONS if shape.body else DESTINATIONS)
         for node in nodes:
             for _ in range(shape.subscribers):
@@ -143,7 +153,7 @@ def measure(shape: Shape, seconds: float, parameters: str = "") -> Costs:
             return [*cpu, *(sum(map(count, connections)) for count in (_replies, _sent))]
 
         before, begun = counts(), time.monotonic()
-        events = _publish(connections, shape.rate, seconds)
+        events = _publish(connections[: shape.redis], shape.rate, seconds)
         expected = events * shape.processes * shape.subscribers
         deadline = time.monotonic() + PATIENCE
         while subscribers.count < expected and time.monotonic() < deadline:
@@ -154,7 +164,7 @@ def measure(shape: Shape, seconds: float, parameters: str = "") -> Costs:
             (now - then) / (time.monotonic() - begun) for now, then in zip(counts(), before, strict=True)
         )
     most = max(shape.processes, 1)
-    return Costs(cpu[: shape.redis], sum(cpu[shape.redis :]) / most, replies / most, sent / 1024)
+    return Costs(cpu[: len(pids)], sum(cpu[len(pids) :]) / most, replies / most, sent / 1024)
 
 
 def _airyd(sources: Sequence[str]) -> Server:
@@ -166,6 +176,14 @@ def _airyd(sources: Sequence[str]) -> Server:
 def _info(connection: Connection, section: str) -> dict[str, str]:
     lines = connection.call("INFO", section).decode().splitlines()
     return dict(line.split(":", 1) for line in lines if ":" in line)
+
+
+def _wait_for_master(replica: Connection) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while _info(replica, "replication").get("master_link_status") != "up":
+        if time.monotonic() > deadline:
+            raise ServerFailed("a replica does not reach its master")
+        time.sleep(0.05)
 
 
 def _replies(connection: Connection) -> float:
