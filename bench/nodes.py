@@ -219,8 +219,9 @@ def _publish(connections: Sequence[Connection], rate: float, seconds: float) -> 
     return events
 
 
-#: Seconds between two additions, at least.
-_TICK: Final = 0.0005
+#: The most writes a second, and so the seconds between two of them.
+MOST_WRITES: Final = 2000
+_TICK: Final = 1 / MOST_WRITES
 _BODIES: Final[Sequence[dict[str, object]]] = (
     {"conversation_id": "c", "message": {"id": "m"}, "content": ""},
     {"conversation_id": "c", "unread_message_count": 1, "timestamp": "t", "content": ""},

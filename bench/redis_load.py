@@ -9,14 +9,14 @@ from typing import Final
 
 from airyd.sources.redis.address import DEFAULT_LINGER
 
-#: Microseconds of CPU for an XADD: one by one, and many in a pipeline.
-ADD: Final = 15.0
-ADD_IN_BULK: Final = 2.5
+#: Microseconds of CPU for each XADD, and for each write of a publisher: one XADD, or many in a pipeline.
+ADD: Final = 2.5
+WRITE: Final = 25.0
 #: Microseconds for each reply to a process, and for each entry in it (bodies of 320 bytes).
-REPLY: Final = 45.0
-ENTRY: Final = 1.0
+REPLY: Final = 30.0
+ENTRY: Final = 0.2
 #: Microseconds a second for each process, even if nothing is published.
-REST: Final = 300.0
+REST: Final = 800.0
 #: The part of its core that Redis should use at most.
 MOST: Final = 0.6
 
@@ -29,20 +29,24 @@ def replies(rate: float) -> float:
     return rate if rate * DEFAULT_LINGER < 2 else 1 / (DEFAULT_LINGER + 1 / rate)
 
 
-def busy_ms(rate: float, processes: int, add: float = ADD) -> float:
+def busy_ms(rate: float, processes: int, writes: float) -> float:
     """Return how many milliseconds of CPU a second costs Redis.
 
     :param rate: events a second
-    :param add: microseconds for each XADD
+    :param writes: the writes of publishers that carry them, a second
     """
     reading = processes * (REST + REPLY * replies(rate) + ENTRY * rate)
-    return (add * rate + reading) / 1000
+    return (WRITE * writes + ADD * rate + reading) / 1000
 
 
-def most_events(processes: int, add: float = ADD) -> float:
-    """Return how many events a second Redis carries with ``MOST`` of its core."""
+def most_events(processes: int, *, in_bulk: bool) -> float:
+    """Return how many events a second Redis carries with ``MOST`` of its core.
+
+    :param in_bulk: whether publishers write many at once; otherwise each event is a write
+    """
     low, high = 0.0, 1e6
     while high - low > 1:
         middle = (low + high) / 2
-        low, high = (middle, high) if busy_ms(middle, processes, add) <= 1000 * MOST else (low, middle)
+        fits = busy_ms(middle, processes, 0.0 if in_bulk else middle) <= 1000 * MOST
+        low, high = (middle, high) if fits else (low, middle)
     return low
