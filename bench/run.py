@@ -34,6 +34,7 @@ from bench.measure import VARIABLE, Driver, Measurement, Wsload, wsload
 from bench.pauses import Pauses
 from bench.private import Private, PrivateIdle
 from bench.profile import profiler
+from bench.redis_light import RedisLight
 from bench.report import table, verdicts
 from bench.results import Measurements, Results
 from bench.resume import Resume
@@ -50,6 +51,7 @@ from bench.scenarios import (
     PRIVATE,
     PRIVATE_IDLE,
     PROFILE,
+    REDIS_LIGHT,
     RESUME,
     ROLLING,
     SIMULATION,
@@ -83,6 +85,12 @@ def _intake(size: Size, environment: Mapping[str, str]) -> Driver:
     if lacking := intake.missing():
         raise CannotMeasure(lacking)
     return intake.Intake(*cores())
+
+
+def _redis_light(size: Size, environment: Mapping[str, str]) -> Driver:
+    if lacking := intake.missing():
+        raise CannotMeasure(lacking)
+    return RedisLight(Wsload(wsload(environment), *cores()))
 
 
 def _resume(size: Size, environment: Mapping[str, str]) -> Driver:
@@ -164,6 +172,7 @@ DRIVERS: Final[Mapping[str, Callable[[Size, Mapping[str, str]], Driver]]] = Mapp
         SIMULATION: _simulation,
         CROWD: _crowd,
         INTAKE: _intake,
+        REDIS_LIGHT: _redis_light,
         FILTERED: _filtered,
         ATTACK: _attack,
         PRIVATE: _private,

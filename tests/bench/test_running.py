@@ -219,11 +219,11 @@ class ServerTests(SynchronousTestCase):
         subscriber.socket.close()
 
     def test_nodes(self) -> None:
-        costs = nodes.measure(Shape(redis=2, nodes=1, subscribers=2), events=60, rate=1000)
+        costs = nodes.measure(Shape(redis=2, processes=1, subscribers=2, rate=600.0), seconds=0.1)
         self.assertEqual(len(costs.redis), 2)
         self.patch(nodes, "PATIENCE", 0.5)
-        self.patch(nodes, "_publish", lambda connections, events, rate: None)
-        error = self.assertRaises(ServerFailed, nodes.measure, Shape(1, 1, 1), 10, 1000)
+        self.patch(nodes, "_publish", lambda connections, rate, seconds: 10)
+        error = self.assertRaises(ServerFailed, nodes.measure, Shape(1, 1, 1, 100.0), 0.1)
         self.assertEqual(str(error), "0 deliveries instead of 10")
 
     def test_pauses(self) -> None:

@@ -104,6 +104,7 @@ PARAMETERS: Final[dict[str, tuple[str, ...]]] = {
     "mode": ("", "list", "STREAM"),
     "prefix": ("%ff",),
     "maxlen": (*NUMBERS, "0"),
+    "linger": (*NUMBERS, "1001"),
     "password-file": _SECRET_FILES,
     "sentinel-password-file": _SECRET_FILES,
     "ca-file": _PEM_FILES,
