@@ -151,6 +151,8 @@ FLOORS = (
         "airyd.websocket.deflate",
         "airyd.websocket.origin",
         "airyd.websocket.handshake",
+        "airyd.websocket.usual_heads",
+        "airyd.websocket.utf8_validator",
         "airyd.websocket.transport",
         "airyd.websocket.connection",
         "airyd.websocket.output_buffer",

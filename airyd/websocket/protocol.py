@@ -193,8 +193,7 @@ class StompWebSocket(WebSocketConnection):
 
     def refuse(self, refused: RequestRefused) -> None:
         """See ``WebSocketConnection``."""
-        assert self._handshake is not None  # noqa: S101  # kept until CONNECT
-        self.write(self._handshake.refusal(refused))
+        self.write(self._need_handshake().refusal(refused))
         status = int(refused.status)
         self.factory.context.metrics.handshakes_refused[status] += 1
         self._log.info(
