@@ -52,6 +52,7 @@ FLOORS = (
         "airyd.stomp.state",
         "airyd.stomp.subscription_ids",
         "airyd.stomp.transactions",
+        "airyd.stomp.usual_requests",
         "airyd.stomp.session",
         "airyd.stomp.watched_session",
     ),

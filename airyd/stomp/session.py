@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from sys import intern
@@ -45,8 +45,10 @@ from airyd.stomp.spec import (
 from airyd.stomp.state import DEAF, HOLDING, REFUSED, TABLE, State
 from airyd.stomp.subscription_ids import SubscriptionIds
 from airyd.stomp.transactions import Transactions
+from airyd.stomp.usual_requests import MOST_BYTES, UsualConnect, UsualRequests, UsualSubscribes
 
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+_usual: Final = UsualRequests()
 _Operation = TypeVar("_Operation", Send, Ack)
 
 
@@ -95,7 +97,7 @@ class Session:
         """
         self._parser.reduce_token_room(size)
 
-    def receive(self, data: bytes) -> list[Request]:
+    def receive(self, data: bytes) -> Sequence[Request]:
         """Parse a chunk of bytes, which may begin and end anywhere; return the client's requests in order.
 
         A fault is not raised but returned as the last item, a :class:`Violation`. After it, and after a
@@ -103,13 +105,18 @@ class Session:
         call ``receive(b"")`` after accepting to get the requests in them.
         """
         requests: list[Request] = []
+        may_be_usual = len(data) <= MOST_BYTES and self._parser.is_between_frames
+        if may_be_usual and (usual := self._recall(data)):
+            return usual
         self._parser.feed(data)
         try:
             while self.state not in HOLDING:
                 frame = self._parser.next_frame()
                 if frame is None:
-                    return requests
+                    break
                 requests.append(self._to_request(frame))
+            if may_be_usual and requests and self._parser.is_between_frames:
+                self._remember(data, requests)
             if self._parser.buffered > HELD_DURING_LOGIN:
                 raise StompError(
                     Fault.FRAME_TOO_BIG, f"At most {HELD_DURING_LOGIN} bytes may be sent before CONNECTED."
@@ -119,6 +126,37 @@ class Session:
             # The traceback refers to this call's variables, and so to the list: that would be a reference cycle.
             requests.append(Violation(error.with_traceback(None)))
         return requests
+
+    def _recall(self, data: bytes) -> Sequence[Request]:
+        """Return the requests of bytes that were read before; none if they were not (``usual_requests``)."""
+        if self.state is State.CONNECTED:
+            subscribes = _usual.subscribes.get((data, self._subscriptions.next_ordinal))
+            if subscribes is None or subscribes.limits is not self._limits or subscribes.version is not self.version:
+                return ()
+            return subscribes.requests if self._subscriptions.begin_all(subscribes.requests) else ()
+        if self.state is not State.AWAITING_CONNECT:
+            return ()
+        connect = _usual.connects.get(data)
+        if (
+            connect is None
+            or connect.limits is not self._limits
+            or connect.server_heart_beat is not self._server_heart_beat
+        ):
+            return ()
+        self.version = connect.request.version
+        self.heart_beat = connect.heart_beat
+        self._move(State.AUTHENTICATING)
+        return (connect.request,)
+
+    def _remember(self, data: bytes, requests: Sequence[Request]) -> None:
+        first = requests[0]
+        if isinstance(first, Connect):
+            usual = UsualConnect(first, self._limits, self._server_heart_beat, self.heart_beat)
+            _usual.remember_connect(data, usual)
+            return
+        subscribes = [each for each in requests if isinstance(each, Subscribe)]
+        if len(subscribes) == len(requests):
+            _usual.remember_subscribes(data, UsualSubscribes(subscribes, self._limits, self.version))
 
     def accept(self, session_id: str) -> bytes:
         """Accept the login; return the CONNECTED frame.
