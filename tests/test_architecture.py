@@ -155,6 +155,8 @@ FLOORS = (
         "airyd.websocket.usual_heads",
         "airyd.websocket.utf8_validator",
         "airyd.websocket.transport",
+        "airyd.websocket.poller",
+        "airyd.websocket.accepting",
         "airyd.websocket.connection",
         "airyd.websocket.output_buffer",
         "airyd.websocket.protocol",

@@ -117,7 +117,7 @@ class Session:
                 requests.append(self._to_request(frame))
             if may_be_usual and requests and self._parser.is_between_frames:
                 self._remember(data, requests)
-            if self._parser.buffered > HELD_DURING_LOGIN:
+            if self.state in HOLDING and self._parser.buffered > HELD_DURING_LOGIN:
                 raise StompError(
                     Fault.FRAME_TOO_BIG, f"At most {HELD_DURING_LOGIN} bytes may be sent before CONNECTED."
                 )

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 from twisted.internet import tcp, unix
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.interfaces import IListeningPort, IProtocol, IReactorFDSet
+from twisted.internet.interfaces import IProtocol, IReactorFDSet
 from twisted.python.failure import Failure
 
 #: Bytes that one read takes. A turn of the reactor reads once from each client, and Twisted's 64 KiB hold 10,000
@@ -85,7 +85,10 @@ class _Direct:
 
 
 class DirectServer(_Direct, tcp.Server):
-    """A TCP connection; its attributes are in slots, and its names are built on demand, to save memory."""
+    """A TCP connection; its attributes are in slots, and its names are built on demand, to save memory.
+
+    :ivar polled: the events that its poller waits for (``airyd.websocket.poller``); 0 with another reactor
+    """
 
     __slots__ = (
         "_tempDataBuffer",
@@ -95,6 +98,7 @@ class DirectServer(_Direct, tcp.Server):
         "dataBuffer",
         "observer",
         "offset",
+        "polled",
         "protocol",
         "reactor",
         "server",
@@ -118,6 +122,7 @@ class DirectServer(_Direct, tcp.Server):
         self.dataBuffer = b""
         self.offset = 0
         self.observer = None
+        self.polled = 0
         self.protocol = protocol
         self.reactor = reactor
         self.server = server
@@ -156,17 +161,6 @@ class DirectUnixServer(_Direct, unix.Server):
     """A connection on a unix socket."""
 
     observer: BufferObserver | None = None
-
-
-def make_direct(port: IListeningPort) -> IListeningPort:
-    """Make a listening port use these transports for its connections, by ``Port.transport``."""
-    if isinstance(port, unix.Port):
-        port.transport = DirectUnixServer
-    elif isinstance(port, tcp.Port):
-        port.transport = DirectServer
-        # Accepted sockets inherit this option; Autobahn would set it on each connection, in 2 µs.
-        port.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
-    return port
 
 
 def keep_alive(listening: socket.socket) -> None:
