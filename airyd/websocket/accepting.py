@@ -10,6 +10,7 @@ import socket
 from typing import Any, Final, cast
 
 from twisted.internet import tcp, unix
+from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.interfaces import IListeningPort
 
 from airyd.websocket.poller import ConnectionPoller
@@ -23,7 +24,9 @@ _IPV6_PARTS: Final = 4
 
 
 class Acceptor:
-    """Replaces ``doRead`` of a TCP port: accepting takes half as long, and stops while clients wait."""
+    """Replaces ``doRead`` of a TCP port on Twisted's epoll reactor: accepting takes half as long, and stops while
+    clients wait.
+    """
 
     __slots__ = ("_poller", "_port")
 
@@ -66,7 +69,8 @@ def make_direct(port: IListeningPort) -> IListeningPort:
         port.transport = DirectUnixServer
     elif isinstance(port, tcp.Port):
         port.transport = DirectServer
-        port.doRead = Acceptor(port).accept  # type: ignore[method-assign]  # there is no hook for it
+        if isinstance(port.reactor, EPollReactor):  # else the operator has chosen another one
+            port.doRead = Acceptor(port).accept  # type: ignore[method-assign]  # there is no hook for it
         # Accepted sockets inherit this option; Autobahn would set it on each connection, in 2 µs.
         port.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
     return port
