@@ -158,6 +158,11 @@ class Session:
         if len(subscribes) == len(requests):
             _usual.remember_subscribes(data, UsualSubscribes(subscribes, self._limits, self.version))
 
+    @property
+    def has_held(self) -> bool:
+        """Whether bytes have been held since the :class:`Connect`."""
+        return self._parser.buffered > 0
+
     def accept(self, session_id: str) -> bytes:
         """Accept the login; return the CONNECTED frame.
 
@@ -352,6 +357,19 @@ def _connected_head(version: Version, heart_beat: HeartBeat) -> bytes:
     if not version.rules.heart_beats:
         del headers[Header.HEART_BEAT]
     return Frame(Command.CONNECTED, headers).encode(version).removesuffix(b"\n\0")
+
+
+@lru_cache(maxsize=32)  # many clients use the same few receipts, and subscribe at the same position
+def subscribe_receipt(version: Version, receipt: str, position: str, recovered: bool | None) -> bytes:
+    """Return the RECEIPT of a SUBSCRIBE.
+
+    :param position: the ``message-id`` of the event from which on it is live
+    :param recovered: whether nothing is missing that it asked for; None if it did not resume
+    """
+    headers = {Header.RECEIPT_ID: receipt, Header.LAST_MESSAGE_ID: position}
+    if recovered is not None:
+        headers[Header.RECOVERED] = "true" if recovered else "false"
+    return Frame(Command.RECEIPT, headers).encode(version)
 
 
 def _required(frame: Frame, name: str) -> str:

@@ -274,10 +274,22 @@ class WebSocketConnection(WebSocketServerProtocol):
         self._client.heard()
         if self.state == self.STATE_CONNECTING:
             data = self._shake_hands(data)
+        elif not self.data and self._is_between_messages:
+            messages, end = whole_messages(data)
+            if messages:
+                self.onMessageFrameData(messages[0] if len(messages) == 1 else b"".join(messages))
+                data = data[end:]
         if data and self.state != self.STATE_CLOSED:
             self.data += data
             if not self._has_more:  # else a later turn reads it; TLS may deliver bytes after reading was paused
                 self._read_frames()
+
+    @property
+    def _is_between_messages(self) -> bool:
+        """Whether neither a frame nor a message has begun."""
+        inflater = self._perMessageCompress
+        is_inflating = inflater is not None and inflater is not _NO_MESSAGE
+        return self.current_frame is None and not self.inside_message and not is_inflating
 
     def _shake_hands(self, data: bytes) -> bytes:
         """Read a piece of the opening request; when that is complete, answer it and return the bytes after it."""
