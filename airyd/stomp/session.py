@@ -84,7 +84,8 @@ class Session:
         self.heart_beat = (0, 0)
         self._limits = limits
         self._server_heart_beat = heart_beat
-        self._parser = Parser(limits, FROM_CLIENT)
+        # Created with the first bytes that are not usual ones, and most connections send no others.
+        self._parser: Parser | None = None
         self._subscriptions = SubscriptionIds(limits)
         # Created with the first BEGIN, which most connections never send.
         self._transactions: Transactions | None = None
@@ -95,7 +96,7 @@ class Session:
         The opening handshake had a token with so many exempt bytes, which is still held. Called before the first
         :meth:`receive`.
         """
-        self._parser.reduce_token_room(size)
+        self._need_parser().reduce_token_room(size)
 
     def receive(self, data: bytes) -> Sequence[Request]:
         """Parse a chunk of bytes, which may begin and end anywhere; return the client's requests in order.
@@ -105,19 +106,21 @@ class Session:
         call ``receive(b"")`` after accepting to get the requests in them.
         """
         requests: list[Request] = []
-        may_be_usual = len(data) <= MOST_BYTES and self._parser.is_between_frames
+        parser = self._parser
+        may_be_usual = (parser is None or parser.is_between_frames) and len(data) <= MOST_BYTES
         if may_be_usual and (usual := self._recall(data)):
             return usual
-        self._parser.feed(data)
+        parser = self._need_parser()
+        parser.feed(data)
         try:
             while self.state not in HOLDING:
-                frame = self._parser.next_frame()
+                frame = parser.next_frame()
                 if frame is None:
                     break
                 requests.append(self._to_request(frame))
-            if may_be_usual and requests and self._parser.is_between_frames:
+            if may_be_usual and requests and parser.is_between_frames:
                 self._remember(data, requests)
-            if self.state in HOLDING and self._parser.buffered > HELD_DURING_LOGIN:
+            if self.state in HOLDING and parser.buffered > HELD_DURING_LOGIN:
                 raise StompError(
                     Fault.FRAME_TOO_BIG, f"At most {HELD_DURING_LOGIN} bytes may be sent before CONNECTED."
                 )
@@ -161,7 +164,7 @@ class Session:
     @property
     def has_held(self) -> bool:
         """Whether bytes have been held since the :class:`Connect`."""
-        return self._parser.buffered > 0
+        return self._parser is not None and self._parser.buffered > 0
 
     def accept(self, session_id: str) -> bytes:
         """Accept the login; return the CONNECTED frame.
@@ -174,7 +177,8 @@ class Session:
         if not isinstance(step, State):
             raise RuntimeError(f"there is no login to accept in state {self.state.name}")
         self._move(step)
-        self._parser.connected(self.version)
+        if self._parser is not None:
+            self._parser.connected(self.version)
         head = _connected_head(self.version, self._server_heart_beat)
         return b"%b%b:%b\n\n\0" % (head, Header.SESSION.encode(), session_id.encode())
 
@@ -212,8 +216,15 @@ class Session:
         """Enter a state; free what it does not need."""
         self.state = state
         if state in DEAF:
-            self._parser.close()
+            self._need_parser().close()
             self._transactions = None
+
+    def _need_parser(self) -> Parser:
+        if self._parser is None:
+            self._parser = Parser(self._limits, FROM_CLIENT)
+            if self.state is State.CONNECTED:
+                self._parser.connected(self.version)
+        return self._parser
 
     def _to_request(self, frame: Frame) -> Request:
         """Turn a frame into a request; raises ``StompError`` with the frame's receipt."""

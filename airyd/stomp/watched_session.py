@@ -32,7 +32,7 @@ class WatchedSession(Session):
 
     def receive(self, data: bytes) -> Sequence[Request]:
         """See ``Session``."""
-        if data and self._parser.is_between_frames and not data.strip(b"\r\n"):
+        if data and self._need_parser().is_between_frames and not data.strip(b"\r\n"):
             self._report(Frame(HEARTBEAT_COMMAND))
         return super().receive(data)
 

@@ -472,6 +472,8 @@ class WebSocketConnectionFactory(ServerFactory):
     """
 
     noisy = False
+    #: Whether ``buildProtocol`` needs its argument.
+    uses_address = False
     #: Autobahn reads it for each frame.
     isServer = True
 

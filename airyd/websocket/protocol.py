@@ -59,11 +59,12 @@ class StompWebSocket(WebSocketConnection):
         if below is not None:
             below.observer = self
             self._open_direct()
-        self._client = Client(context, self, websocket_framing)
-        context.metrics.connections += 1
-        context.metrics.connections_opened += 1
-        self.factory.channels[self._client.number] = self
-        if context.metrics.connections_opened % garbage.CONNECTIONS_PER_FREEZE == 0:
+        self._client = client = Client(context, self, websocket_framing)
+        metrics = context.metrics
+        metrics.connections += 1
+        metrics.connections_opened += 1
+        self.factory.channels[client.number] = self
+        if metrics.connections_opened % garbage.CONNECTIONS_PER_FREEZE == 0:
             garbage.spare()
         super().connectionMade()
 
