@@ -146,9 +146,9 @@ class DirectServer(_Direct, tcp.Server):
         return None
 
     def readConnectionLost(self, reason: Failure) -> None:
-        """End the connection, since no protocol of airyd's can go on with one half of it (``IHalfCloseableDescriptor``).
+        """End the connection (``IHalfCloseableDescriptor``).
 
-        Twisted asks the protocol, which takes 1 µs.
+        No protocol of airyd's goes on with one half of it; Twisted asks, which takes 1 µs.
         """
         self.connectionLost(reason)
 
