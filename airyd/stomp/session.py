@@ -45,7 +45,7 @@ from airyd.stomp.spec import (
 from airyd.stomp.state import DEAF, HOLDING, REFUSED, TABLE, State
 from airyd.stomp.subscription_ids import SubscriptionIds
 from airyd.stomp.transactions import Transactions
-from airyd.stomp.usual_requests import MOST_BYTES, UsualConnect, UsualRequests, UsualSubscribes
+from airyd.stomp.usual_requests import MOST_WITH_TOKEN, UsualRequests, UsualSubscribes
 
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 _usual: Final = UsualRequests()
@@ -107,7 +107,7 @@ class Session:
         """
         requests: list[Request] = []
         parser = self._parser
-        may_be_usual = (parser is None or parser.is_between_frames) and len(data) <= MOST_BYTES
+        may_be_usual = (parser is None or parser.is_between_frames) and len(data) <= MOST_WITH_TOKEN
         if may_be_usual and (usual := self._recall(data)):
             return usual
         parser = self._need_parser()
@@ -139,23 +139,22 @@ class Session:
             return subscribes.requests if self._subscriptions.begin_all(subscribes.requests) else ()
         if self.state is not State.AWAITING_CONNECT:
             return ()
-        connect = _usual.connects.get(data)
-        if (
-            connect is None
-            or connect.limits is not self._limits
-            or connect.server_heart_beat is not self._server_heart_beat
-        ):
+        found = _usual.find_connect(data)
+        if found is None:
             return ()
-        self.version = connect.request.version
-        self.heart_beat = connect.heart_beat
+        usual, token = found
+        if usual.limits is not self._limits or usual.server_heart_beat is not self._server_heart_beat:
+            return ()
+        request = usual.request if token is None else usual.with_token(token)
+        self.version = request.version
+        self.heart_beat = usual.heart_beat
         self._move(State.AUTHENTICATING)
-        return (connect.request,)
+        return (request,)
 
     def _remember(self, data: bytes, requests: Sequence[Request]) -> None:
         first = requests[0]
         if isinstance(first, Connect):
-            usual = UsualConnect(first, self._limits, self._server_heart_beat, self.heart_beat)
-            _usual.remember_connect(data, usual)
+            _usual.remember_connect(data, first, self._limits, self._server_heart_beat, self.heart_beat)
             return
         subscribes = [each for each in requests if isinstance(each, Subscribe)]
         if len(subscribes) == len(requests):
