@@ -305,8 +305,11 @@ class ReplayCursor:
         if not page.complete:
             self._incomplete()
             return
-        # When hundreds reconnect at once, sending their pages must not delay the live events of all others.
-        self._target.in_turn(lambda: self._replay(page, page.events))
+        if page.events:
+            # When hundreds reconnect at once, sending their pages must not delay the live events of all others.
+            self._target.in_turn(lambda: self._replay(page, page.events))
+        else:
+            self._replay(page, ())
 
     def _replay(self, page: HistoryPage, rest: Sequence[Event]) -> None:
         """Send the rest of a page, piece by piece."""
