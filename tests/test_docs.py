@@ -337,9 +337,9 @@ class OperatingTests(SynchronousTestCase):
 
     def test_exposure(self) -> None:
         """The page has the exposure that the unit states; tests/test_systemd.py checks the unit."""
-        unit = re.search(r"exposure (\d+\.\d)", (ROOT / "etc/airyd.service").read_text())
+        unit = re.search(r"exposure (\d+\.\d)", (ROOT / "etc/systemd/airyd.service").read_text())
         assert unit is not None
-        self.assertIn(f"as {unit[1]} on a scale", " ".join((ROOT / "docs/operating.rst").read_text().split()))
+        self.assertIn(f"as {unit[1]} on a scale", " ".join((ROOT / "docs/installing.rst").read_text().split()))
 
     def test_endpoints(self) -> None:
         """The table of endpoints is as ``python -m docs.endpoint_table`` writes it."""
@@ -382,8 +382,9 @@ class OperatingTests(SynchronousTestCase):
 
     def test_installation(self) -> None:
         """Both documents have the installation steps of the unit's comment."""
-        comment = re.findall(r"^#   (\S.*?)(?:  +#.*)?$", (ROOT / "etc/airyd.service").read_text(), re.MULTILINE)
-        for document in ("README.rst", "docs/operating.rst"):
+        unit = (ROOT / "etc/systemd/airyd.service").read_text()
+        comment = re.findall(r"^#   (\S.*?)(?:  +#.*)?$", unit, re.MULTILINE)
+        for document in ("README.rst", "docs/installing.rst"):
             blocks = ["".join(block.itertext()) for block in parsed(document)[0].iter("literal_block")]
             (steps,) = [block.splitlines() for block in blocks if "python3 -m venv" in block]
             self.assertEqual([f"$ {step}" for step in comment], steps, document)

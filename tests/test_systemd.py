@@ -16,7 +16,7 @@ from airyd.limits import LONGEST_DRAIN
 from airyd.workers.supervisor import END_PATIENCE
 
 ETC = Path(__file__).parent.parent / "etc"
-UNIT = ETC / "airyd.service"
+UNIT = ETC / "systemd/airyd.service"
 
 
 def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -81,13 +81,13 @@ class UnitTests(SynchronousTestCase):
         self.assertGreaterEqual(int(seconds), LONGEST_DRAIN + END_PATIENCE + 10)
 
     def test_group_for_secrets(self) -> None:
-        """The commented line is valid, and docs/operating.rst makes the group that it names."""
+        """The commented line is valid, and docs/installing.rst makes the group that it names."""
         (line, group) = re.findall(r"(?m)^#(SupplementaryGroups=(\S+))$", UNIT.read_text())[0]
         root = self.machine()
         (root / "etc/systemd/system" / UNIT.name).write_text(UNIT.read_text().replace(f"#{line}", line))
         done = analyze("verify", "--recursive-errors=no", f"--root={root}", UNIT.name)
         self.assertEqual(("", 0), (done.stdout, done.returncode))
-        self.assertIn(f"$ groupadd --system {group}\n", (ETC.parent / "docs/operating.rst").read_text())
+        self.assertIn(f"$ groupadd --system {group}\n", (ETC.parent / "docs/installing.rst").read_text())
 
     def test_restart_after_sighup(self) -> None:
         """An end by SIGHUP is clean for systemd; the unit restarts airyd nevertheless."""

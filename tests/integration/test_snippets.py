@@ -134,7 +134,7 @@ class ConsoleTests(SynchronousTestCase):
         if "redis" in line:
             line = line.replace("redis://127.0.0.1/0", f"redis://127.0.0.1:{self.redis.port}/0")
             line = line.replace("redis-cli ", f"redis-cli --no-raw -p {self.redis.port} ")
-        return line.replace("etc/airyd.service", str(TREE / "etc/airyd.service"))
+        return line.replace("etc/systemd/airyd.service", str(TREE / "etc/systemd/airyd.service"))
 
     def start(self, line: str, ports: dict[str, int]) -> None:
         """Start the daemon of a ``twistd`` command on free ports; add these to ``ports``."""
@@ -226,6 +226,9 @@ class ConsoleTests(SynchronousTestCase):
     def test_operating(self) -> None:
         self.check_document("docs/operating.rst")
 
+    def test_installing(self) -> None:
+        self.check_document("docs/installing.rst")
+
     def test_options(self) -> None:
         self.check_document("docs/options.rst")
 
@@ -238,7 +241,8 @@ class ConsoleTests(SynchronousTestCase):
             for snippet, commands in consoles()
             if any(not ELSEWHERE.match(command.line) for command in commands)
         }
-        tested = {f"docs/{name}.rst" for name in ("clients", "publishing", "operating", "options", "security")}
+        names = ("clients", "publishing", "installing", "operating", "options", "security")
+        tested = {f"docs/{name}.rst" for name in names}
         self.assertEqual(others, {"README.rst", *tested})
 
     def test_picture(self) -> None:
