@@ -45,7 +45,7 @@ from airyd.stomp.spec import (
 from airyd.stomp.state import DEAF, HOLDING, REFUSED, TABLE, State
 from airyd.stomp.subscription_ids import SubscriptionIds
 from airyd.stomp.transactions import Transactions
-from airyd.stomp.usual_requests import MOST_WITH_TOKEN, UsualRequests, UsualSubscribes
+from airyd.stomp.usual_requests import BEGINNINGS, UsualRequests, UsualSubscribes
 
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 _usual: Final = UsualRequests()
@@ -107,7 +107,7 @@ class Session:
         """
         requests: list[Request] = []
         parser = self._parser
-        may_be_usual = (parser is None or parser.is_between_frames) and len(data) <= MOST_WITH_TOKEN
+        may_be_usual = data.startswith(BEGINNINGS) and (parser is None or parser.is_between_frames)
         if may_be_usual and (usual := self._recall(data)):
             return usual
         parser = self._need_parser()

@@ -19,6 +19,8 @@ from airyd.stomp.spec import AckMode, Header, HeartBeat, Version
 #: The most entries of each kind, and the most bytes of one without its token: together at most 256 KiB.
 MOST_REQUESTS: Final = 128
 MOST_BYTES: Final = 1024
+#: The beginnings of what is looked up; a SEND is not delayed by that.
+BEGINNINGS: Final = (b"SUBSCRIBE\n", b"CONNECT\n", b"STOMP\n")
 #: The most bytes that are looked up.
 MOST_WITH_TOKEN: Final = 4096
 
