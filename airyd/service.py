@@ -57,7 +57,7 @@ from airyd.runtime.reactor_lag import ReactorLag
 from airyd.sources.routing import combine, extend_routes, make_routes
 from airyd.sources.status import SourceState, StatusSource
 from airyd.trusted_proxies import TrustedProxies
-from airyd.websocket.direct_port import make_direct
+from airyd.websocket.accepting import make_direct
 from airyd.websocket.handshake import HandshakePolicy
 from airyd.websocket.origin import ANYBODYS, OriginPolicy
 from airyd.websocket.protocol import StompWebSocketFactory

@@ -120,7 +120,7 @@ class ReplaceableTls:
 
 
 class TlsFactory(TLSMemoryBIOFactory):
-    """Adds TLS to a factory's connections; the ports of clients replace what it adds (``airyd.websocket.direct_port``).
+    """Adds TLS to a factory's connections; the ports of clients replace what it adds (``airyd.websocket.accepting``).
 
     :ivar tls: the certificates
     """

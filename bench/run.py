@@ -29,6 +29,7 @@ from bench.connecting import storm
 from bench.crowd import Crowd
 from bench.filtered import Filtered
 from bench.hundred_thousand import HundredThousand
+from bench.level import Level
 from bench.machine import CannotMeasure, cores, description
 from bench.measure import VARIABLE, Driver, Measurement, Wsload, wsload
 from bench.pauses import Pauses
@@ -47,6 +48,7 @@ from bench.scenarios import (
     FULL,
     HUNDRED_THOUSAND,
     INTAKE,
+    LEVEL,
     PAUSES,
     PRIVATE,
     PRIVATE_IDLE,
@@ -95,6 +97,10 @@ def _redis_light(size: Size, environment: Mapping[str, str]) -> Driver:
 
 def _resume(size: Size, environment: Mapping[str, str]) -> Driver:
     return Resume(Wsload(wsload(environment), *cores()), size.bystanders_seconds)
+
+
+def _level(size: Size, environment: Mapping[str, str]) -> Driver:
+    return Level(Wsload(wsload(environment), *cores()))
 
 
 def _workers(size: Size, environment: Mapping[str, str]) -> Driver:
@@ -165,6 +171,7 @@ DRIVERS: Final[Mapping[str, Callable[[Size, Mapping[str, str]], Driver]]] = Mapp
         WSLOAD: _wsload,
         BESIDE: _beside,
         RESUME: _resume,
+        LEVEL: _level,
         WORKERS: _workers,
         ROLLING: _rolling,
         PROFILE: _profile,

@@ -12,10 +12,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
 
-from bench.scenarios import AIRYD, AUTOBAHN, Contender
+from bench.scenarios import AIRYD, AUTOBAHN, PICOWS, Contender
 from tests.sources.redis.server import RedisServer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,6 +42,7 @@ SECRET_VARIABLE = "AIRYD_BENCH_SECRET"
 _COMMANDS = {
     AUTOBAHN: (sys.executable, "-m", "bench.autobahn_server"),
     "redis-py": (sys.executable, "-m", "bench.redis_reader"),
+    PICOWS: (sys.executable, "-m", "bench.picows_server"),
 }
 
 
@@ -73,13 +75,15 @@ class Running:
 
 
 def server_for(contender: Contender, load_directory: Path | None) -> Server | None:
-    """Return the server of a contender; None if it is a reference in C that was not built.
+    """Return the server of a contender; None if it is a reference in C that was not built, or picows is missing.
 
     :param load_directory: where the load generator was built, with the reference in C below ``selftest/``
     """
     if contender.server == AIRYD:
         beats = () if _HEART_BEAT[0] in contender.options else _HEART_BEAT
         return Server(contender.name, (*_AIRYD, *beats, *contender.options))
+    if contender.server == PICOWS and not (find_spec("picows") and find_spec("uvloop")):
+        return None
     if contender.server in _COMMANDS:
         return Server(contender.name, _COMMANDS[contender.server], announces=True)
     reference = load_directory and load_directory / "selftest" / "fanout"

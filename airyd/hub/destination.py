@@ -235,13 +235,25 @@ class Destination:
     def enter(self, subscription: DestinationSubscription) -> None:
         """Add a subscription, which starts when the source watches."""
         self.metrics.subscriptions[self.name] += 1
-        self._waiting[subscription] = None
-        self._watch.acquire()
+        if self.position is None or self._waiting or self._is_starting:
+            self._waiting[subscription] = None
+            self._watch.acquire()
+            return
+        # The source watches, and nobody waits, as nearly always.
+        self._watch.add_user()
+        self._is_starting = True
+        try:
+            subscription.source_ready()
+        finally:
+            self._is_starting = False
+        if self._waiting and self.position is not None:  # the start has ended this client, which came again
+            self._watched(None)
 
     def leave(self, subscription: DestinationSubscription) -> None:
         """Remove a subscription in any state; with the last one, stop watching."""
         self.metrics.subscriptions[self.name] -= 1
-        self._waiting.pop(subscription, None)
+        if self._waiting:
+            self._waiting.pop(subscription, None)
         self.detach(subscription)
         if subscription.group is not None:
             self._leave_group(subscription, subscription.group)
@@ -262,6 +274,8 @@ class Destination:
 
     def detach(self, subscription: DestinationSubscription) -> ReplayCursor | None:
         """Pass no more events to a subscription's replay; return the replay, or None if it had none attached."""
+        if not self._replays:
+            return None
         replay = self._replays.pop(subscription, None)
         group = None if replay is None else self._replay_groups.get(replay.row_filter)
         if replay is not None and group is not None:
@@ -391,6 +405,10 @@ class Watch:
             self._watched(None)
         elif not self._is_asked:
             self._ask(after_gap=False)
+
+    def add_user(self) -> None:
+        """Add a user while the source watches."""
+        self._users += 1
 
     def release(self) -> None:
         """Remove a user; with the last, stop watching."""

@@ -18,6 +18,7 @@ from typing import Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from airyd.deferreds import result_of
 from airyd.errors import Fault, SourceUnavailable, StompError
 from airyd.events import Event, HistoryPage, RowFilter
 from airyd.hub.shared_pages import SharedPages
@@ -304,7 +305,11 @@ class ReplayCursor:
         self._held_bytes = 0
         limit = REPLAY_PAGE if self.window is None else min(REPLAY_PAGE, self.window.room)
         reading = self._source.replay(self._destination, self._last, limit)
-        reading.addCallback(self._page).addErrback(self._unreadable)
+        page = result_of(reading)
+        if page is not None and page.complete and not page.events:
+            self._replay(page, ())  # there is nothing to send, so it need not wait for its turn
+        else:
+            reading.addCallback(self._page).addErrback(self._unreadable)
 
     def _hold(self, events: Sequence[Event]) -> None:
         if self._held is None:

@@ -59,11 +59,12 @@ class StompWebSocket(WebSocketConnection):
         if below is not None:
             below.observer = self
             self._open_direct()
-        self._client = Client(context, self, websocket_framing)
-        context.metrics.connections += 1
-        context.metrics.connections_opened += 1
-        self.factory.channels[self._client.number] = self
-        if context.metrics.connections_opened % garbage.CONNECTIONS_PER_FREEZE == 0:
+        self._client = client = Client(context, self, websocket_framing)
+        metrics = context.metrics
+        metrics.connections += 1
+        metrics.connections_opened += 1
+        self.factory.channels[client.number] = self
+        if metrics.connections_opened % garbage.CONNECTIONS_PER_FREEZE == 0:
             garbage.spare()
         super().connectionMade()
 
@@ -193,8 +194,7 @@ class StompWebSocket(WebSocketConnection):
 
     def refuse(self, refused: RequestRefused) -> None:
         """See ``WebSocketConnection``."""
-        assert self._handshake is not None  # noqa: S101  # kept until CONNECT
-        self.write(self._handshake.refusal(refused))
+        self.write(self._need_handshake().refusal(refused))
         status = int(refused.status)
         self.factory.context.metrics.handshakes_refused[status] += 1
         self._log.info(

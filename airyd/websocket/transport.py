@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, Protocol
 
-from twisted.internet import tcp, unix
+from twisted.internet import main, tcp, unix
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IProtocol, IReactorFDSet
 from twisted.python.failure import Failure
@@ -90,7 +90,12 @@ class _Direct:
 
 
 class DirectServer(_Direct, tcp.Server):
-    """A TCP connection; its attributes are in slots, and its names are built on demand, to save memory."""
+    """A TCP connection; its attributes are in slots, and its names are built on demand, to save memory.
+
+    :ivar polled: the events that its poller waits for (``airyd.websocket.poller``); 0 with another reactor
+    """
+
+    protocol: Any
 
     __slots__ = (
         "_tempDataBuffer",
@@ -100,6 +105,7 @@ class DirectServer(_Direct, tcp.Server):
         "dataBuffer",
         "observer",
         "offset",
+        "polled",
         "protocol",
         "reactor",
         "server",
@@ -123,12 +129,33 @@ class DirectServer(_Direct, tcp.Server):
         self.dataBuffer = b""
         self.offset = 0
         self.observer = None
+        self.polled = 0
         self.protocol = protocol
         self.reactor = reactor
         self.server = server
         self.socket = sock
         self.connected = True
         self.startReading()
+
+    def doRead(self) -> Any:
+        """Read once, and pass it on (``IReadDescriptor``)."""
+        try:
+            data = self.socket.recv(READ_BYTES)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return main.CONNECTION_LOST
+        if not data:
+            return main.CONNECTION_DONE
+        self.protocol.dataReceived(data)
+        return None
+
+    def readConnectionLost(self, reason: Failure) -> None:
+        """End the connection (``IHalfCloseableDescriptor``).
+
+        No protocol of airyd's goes on with one half of it; Twisted asks, which takes 1 µs.
+        """
+        self.connectionLost(reason)
 
     @property
     def _addressType(self) -> type[IPv4Address] | type[IPv6Address]:  # type: ignore[override]  # Twisted only reads it

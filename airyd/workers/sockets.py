@@ -28,7 +28,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
 from airyd.tls import ReplaceableTls
-from airyd.websocket.direct_port import make_direct
+from airyd.websocket.accepting import make_direct
 from airyd.websocket.transport import keep_alive
 
 

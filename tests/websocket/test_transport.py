@@ -22,7 +22,7 @@ from twisted.internet.unix import Port as UnixPort
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from airyd.websocket.direct_port import make_direct
+from airyd.websocket.accepting import make_direct
 from airyd.websocket.transport import READ_BYTES, DirectServer, DirectUnixServer, direct_of
 from tests.loop import Loop, Peer
 from tests.patience import TIMEOUT
