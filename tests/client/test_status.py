@@ -9,6 +9,7 @@ from twisted.internet.task import Clock
 
 from airyd.errors import Fault, SourceUnavailable
 from airyd.events import AIRY_DESTINATIONS, CHANNEL_CONNECTED, MESSAGE, STATUS, UNREAD_COUNT
+from airyd.hub.replay import PROBE_SECONDS
 from airyd.limits import SOURCE_PATIENCE
 from airyd.metrics import REPLAY_LOST, REPLAY_RECOVERED, REPLAY_UNRECOVERED
 from tests.client.frames import send, subscribe, unsubscribe
@@ -372,12 +373,15 @@ class GapTests(StatusCase):
         listener, messages = self.full_window()
         for _ in range(1100):  # more than the history keeps
             self.successResultOf(self.context.hub.publish(MESSAGE, EVENT, "admin"))
+        self.clock.advance(PROBE_SECONDS)
+        self.publish(MESSAGE)
         self.turn()
         (gap,) = listener.frames()
         self.assertEqual(json.loads(gap.body), self.gap_of(messages[-1].headers["message-id"]))
         self.assertEqual(self.metrics.replays[REPLAY_LOST], 1)
         self.turn()
-        self.publish(MESSAGE)
+        for _ in range(2):
+            self.publish(MESSAGE)
         self.assertEqual(listener.frames(), [])
         listener.client.received(frame("ACK", id=messages[-1].headers["ack"]))
         self.turn()

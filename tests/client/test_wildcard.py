@@ -17,6 +17,7 @@ from airyd.events import (
     message_id,
 )
 from airyd.hub.hub import FOLLOWERS_PER_TURN
+from airyd.hub.replay import RETRY_SECONDS
 from airyd.limits import SOURCE_PATIENCE, Limits
 from tests.client.frames import subscribe, unsubscribe
 from tests.doubles import Channel, ClientTestCase, frame, record_log, text_of
@@ -425,7 +426,7 @@ class GrowthTests(WildcardCase):
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
 
     def test_a_source_that_goes_once_it_stands(self) -> None:
-        """A history that can't be read ends the client, as it does with any other subscription."""
+        """Its client waits for a history that can't be read, as with any other subscription."""
         channel = self.subscribed("/queue/*", ack="client", prefetch_count="1")
         self.extend(TAGS)
         self.publish(TAGS)
@@ -433,8 +434,11 @@ class GrowthTests(WildcardCase):
         (message,) = channel.frames()
         self.feed.replays.fault = SourceUnavailable("gone")
         channel.client.received(frame("ACK", id=message.headers["ack"]))
-        self.clock.advance(0)
-        self.assert_failed(channel, Fault.SOURCE_UNAVAILABLE)
+        self.clock.pump([0, *[RETRY_SECONDS] * 20])
+        self.assertEqual(channel.frames(), [])
+        self.feed.replays.fault = None
+        self.clock.pump([RETRY_SECONDS, 0])
+        self.assertEqual([each.command for each in channel.frames()], ["MESSAGE"])
 
     def test_told_twice(self) -> None:
         """A destination that is added twice gets one part."""

@@ -201,6 +201,7 @@ class AcceptorTests(PollerTestCase):
         self.port = tcp.Port._fromListeningDescriptor(
             self.reactor, self.listening.fileno(), socket.AF_INET, cast(Any, factory)
         )
+        self.port.transport = DirectServer
         self.port.startListening()
         self.addCleanup(self.port.socket.close)
         self.acceptor = Acceptor(self.port)
