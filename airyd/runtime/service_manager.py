@@ -75,7 +75,8 @@ class NotifySocket:
                     return
                 if not self._has_failed:
                     self._has_failed = True
-                    self._log.warn("the service manager cannot be notified: {reason}", reason=error.strerror or str(error))
+                    reason = error.strerror or str(error)
+                    self._log.warn("the service manager cannot be notified: {reason}", reason=reason)
             self._unsent.popleft()
 
     def _send_again(self) -> None:
