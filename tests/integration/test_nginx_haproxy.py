@@ -353,8 +353,10 @@ class DrainTests(FrontCase):
     def test_a_node_that_is_away(self) -> None:
         """Both proxies connect clients to the other node at once."""
         daemon = self.own_daemon(TRUST)
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            away = listener.getsockname()[1]
+        bound = socket.socket()  # it keeps the port, on which nobody listens
+        self.addCleanup(bound.close)
+        bound.bind(("127.0.0.1", 0))
+        away = bound.getsockname()[1]
         for name in FILES:
             front = TlsFront(name, [Node(away, away), Node(daemon.port, daemon.admin_port)], certificates())
             self.addCleanup(front.stop)
